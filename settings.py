@@ -1,0 +1,106 @@
+"""Every setting, read once from the environment and `.env`, checked, frozen.
+
+`.env.example` lists them all with their defaults. Times are in seconds, sizes in bytes.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class McpServer(BaseModel):
+    """An MCP server that the operator offers, listed by name in MCP_SERVERS."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: HttpUrl
+    description: str = ""
+
+
+class Settings(BaseSettings):
+    """What the operator decides. A combination that would be unsafe is refused here, before anything starts."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    data_dir: Path = Path("data")
+    event_log_url: str = "memory://"
+    cors_origins: CommaSeparated = ("http://localhost:3000", "http://localhost:3001")
+    cors_credentials: bool = False
+    allowed_hosts: CommaSeparated = ("localhost", "127.0.0.1", "[::1]")
+
+    default_model: str | None = None
+    mcp_servers: dict[str, McpServer] = {}
+    max_steps: int = Field(default=10, ge=1, le=100)
+    max_concurrent_runs: int = Field(default=1000, ge=1)
+
+    disconnect_grace_s: float = Field(default=30, ge=0)
+    heartbeat_s: Seconds = 15
+    send_timeout_s: Seconds = 30
+    first_byte_timeout_s: Seconds = 120
+    stall_timeout_s: Seconds = 300
+    run_timeout_s: Seconds = 1800
+    drain_s: float = Field(default=25, ge=3, le=3600)
+
+    max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
+    max_json_depth: int = Field(default=64, ge=8, le=500)
+    max_tool_result_bytes: int = Field(default=256 * 1024, ge=1024)
+    max_output_bytes: int = Field(default=1024 * 1024, ge=1024)
+    memory_log_bytes: int = Field(default=256 * 1024 * 1024, ge=1024 * 1024)
+
+    models_ttl_s: Seconds = 300
+    marketplace_url: str = "https://www.dedaluslabs.ai/api/marketplace"
+
+    dedalus_api_key: SecretStr | None = None
+    dedalus_x_api_key: SecretStr | None = None
+    dedalus_base_url: HttpUrl | None = None
+    dedalus_as_url: HttpUrl | None = None
+    dedalus_org_id: str | None = None
+    dedalus_provider: str | None = None
+    dedalus_provider_key: SecretStr | None = None
+    dedalus_provider_model: str | None = None
+    dedalus_base_url_hosts_mcp: bool = True
+
+    openai_api_key: SecretStr | None = None
+    anthropic_api_key: SecretStr | None = None
+    google_api_key: SecretStr | None = None
+    gemini_api_key: SecretStr | None = None
+    xai_api_key: SecretStr | None = None
+    mistral_api_key: SecretStr | None = None
+    deepseek_api_key: SecretStr | None = None
+    groq_api_key: SecretStr | None = None
+    cohere_api_key: SecretStr | None = None
+    perplexity_api_key: SecretStr | None = None
+    cerebras_api_key: SecretStr | None = None
+    together_api_key: SecretStr | None = None
+    fireworks_api_key: SecretStr | None = None
+    moonshot_api_key: SecretStr | None = None
+
+    @field_validator("cors_origins", "allowed_hosts", mode="before")
+    @classmethod
+    def split_commas(cls, value: object) -> object:
+        """`a, b` in the environment is the tuple (a, b)."""
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("event_log_url")
+    @classmethod
+    def known_event_log(cls, value: str) -> str:
+        """Only a log that this version has."""
+        if urlsplit(value).scheme != "memory":
+            raise ValueError("the event log is memory://")
+        return value
+
+    @model_validator(mode="after")
+    def refuse_unsafe(self) -> Self:
+        """A wildcard origin with credentials would let any page act as the user."""
+        if self.cors_credentials and "*" in self.cors_origins:
+            raise ValueError("CORS_ORIGINS=* can't go with CORS_CREDENTIALS=true: name the origins")
+        return self
