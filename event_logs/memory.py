@@ -1,0 +1,112 @@
+"""The event log in this process's memory: nothing survives a restart; the oldest finished runs make room."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+
+from errors import RunExpired, RunNotFound
+from event_logs.base import Fenced, LogPosition
+from event_logs.frames import FrameQueue
+from events import EventData
+
+PAGE = 64  # events that one replayed page holds
+REMEMBERED = 100_000  # evicted runs that are still told from unknown ones
+
+
+@dataclass(eq=False, slots=True)
+class _RunLog:
+    frames: list[bytes] = field(default_factory=list)
+    size: int = 0
+    ended: bool = False
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class MemoryWriter:
+    """Writes one run's events to the memory log."""
+
+    def __init__(self, log: "MemoryEventLog", run_id: str, run: _RunLog) -> None:
+        self._log = log
+        self._run_id = run_id
+        self._run = run
+        self._queue = FrameQueue(run_id)
+
+    @property
+    def last_seq(self) -> int:
+        """See `EventWriter`."""
+        return len(self._run.frames)
+
+    def put(self, data: EventData) -> None:
+        """See `EventWriter`."""
+        self._queue.put(data)
+
+    async def commit(self) -> None:
+        """See `EventWriter`."""
+        frames = self._queue.take()
+        if not frames:
+            return
+        self._run.frames += frames
+        self._run.size += sum(map(len, frames))
+        self._run.ended = self._queue.ended
+        self._run.news.set()  # wakes those who wait now …
+        self._run.news.clear()  # … and lets them wait for the next
+        if self._run.ended:
+            self._log.retain(self._run_id)
+
+
+class MemoryEventLog:
+    """All runs of this process, and as many finished ones as fit in `max_bytes` of frames."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._runs: dict[str, _RunLog] = {}
+        self._finished: OrderedDict[str, int] = OrderedDict()
+        self._finished_bytes = 0
+        self._evicted: OrderedDict[str, None] = OrderedDict()
+
+    async def create(self, run_id: str) -> MemoryWriter:
+        """See `EventLog`."""
+        if run_id in self._runs or run_id in self._evicted:
+            raise Fenced(run_id)
+        run = self._runs[run_id] = _RunLog()
+        return MemoryWriter(self, run_id, run)
+
+    async def position(self, run_id: str) -> LogPosition:
+        """See `EventLog`."""
+        run = self._find(run_id)
+        return LogPosition(len(run.frames), run.ended)
+
+    async def read(self, run_id: str, after: int) -> AsyncGenerator[bytes, None]:
+        """See `EventLog`."""
+        run = self._find(run_id)
+        while True:
+            while page := run.frames[after : after + PAGE]:
+                after += len(page)
+                yield page[0] if len(page) == 1 else b"".join(page)
+            if run.ended:
+                return
+            await run.news.wait()
+
+    async def check(self) -> None:
+        """Memory can always be written."""
+
+    async def aclose(self) -> None:
+        """Nothing is held open."""
+
+    def retain(self, run_id: str) -> None:
+        """Count a run that has ended, and evict the oldest until the ended ones fit."""
+        size = self._runs[run_id].size
+        self._finished[run_id] = size
+        self._finished_bytes += size
+        while self._finished_bytes > self._max_bytes and len(self._finished) > 1:
+            oldest, size = self._finished.popitem(last=False)
+            self._finished_bytes -= size
+            del self._runs[oldest]
+            self._evicted[oldest] = None
+            if len(self._evicted) > REMEMBERED:
+                self._evicted.popitem(last=False)
+
+    def _find(self, run_id: str) -> _RunLog:
+        if run := self._runs.get(run_id):
+            return run
+        raise RunExpired if run_id in self._evicted else RunNotFound
