@@ -1,0 +1,218 @@
+"""One model turn: the SDK call, its raw bytes parsed into deltas, its failures translated into ours.
+
+The SDK keeps authentication, retries, headers, MCP serialisation and status errors; the body is parsed here, about
+twenty times cheaper than through its typed chunks. What an upstream says of an error goes to the log, never further.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, cast
+
+import httpx
+from dedalus_labs import APIConnectionError, APIStatusError, AsyncStream
+
+from errors import (
+    AgentStreamError,
+    McpAuthorizationRequired,
+    UpstreamAuth,
+    UpstreamDisconnected,
+    UpstreamFailed,
+    UpstreamProtocol,
+    UpstreamQuota,
+    UpstreamRejected,
+    UpstreamStalled,
+    UpstreamTimeout,
+)
+from events import Usage
+from services.chat_chunks import ChatChunks, Delta
+from services.upstreams import Route
+
+logger = logging.getLogger(__name__)
+
+LAST_WORDS_S = 5.0  # what may still follow a finish reason: usage and [DONE]
+DRAIN_S = 0.1  # what may still follow [DONE]: the end of the body, after which the connection is reused
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long an upstream may be silent: before the first byte of the body, and between deltas. In seconds."""
+
+    first_byte_s: float
+    stall_s: float
+
+
+class ModelTurn:
+    """An answer as it arrives: iterate for the deltas of each read. Comments don't count as an answer."""
+
+    def __init__(self, response: httpx.Response, first_deadline: float, stall_s: float) -> None:
+        self._body = response.aiter_bytes().__aiter__()
+        self._chunks = ChatChunks()
+        self._loop = asyncio.get_running_loop()
+        self._deadline = first_deadline
+        self._stall_s = stall_s
+        self._silent = True
+        self._flushed = False
+
+    @property
+    def finish_reason(self) -> str:
+        """Why the model stopped; known after the iteration."""
+        return self._chunks.finish_reason or "stop"
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of this turn; known after the iteration."""
+        return self._chunks.usage
+
+    @property
+    def correlation_id(self) -> str | None:
+        """What the next turn has to echo, where the upstream gave it."""
+        return self._chunks.correlation_id
+
+    def __aiter__(self) -> "ModelTurn":
+        """Itself."""
+        return self
+
+    async def __anext__(self) -> list[Delta]:
+        """The deltas of one read. Raise what the stream ended with, unless it ended well."""
+        chunks = self._chunks
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                while not chunks.over:
+                    if deltas := chunks.feed(await anext(self._body)):
+                        self._silent = False
+                        wait = self._stall_s if chunks.finish_reason is None else LAST_WORDS_S
+                        self._deadline = self._loop.time() + wait
+                        return deltas
+        except TimeoutError:
+            if chunks.finish_reason is None:
+                raise (UpstreamTimeout if self._silent else UpstreamStalled) from None
+        except StopAsyncIteration:
+            pass
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            logger.warning("the upstream's stream broke: %s", type(error).__name__)
+            if chunks.finish_reason is None:
+                raise UpstreamDisconnected from error
+        return self._end()
+
+    def _end(self) -> list[Delta]:
+        if self._chunks.fault is not None:
+            raise _data_error(self._chunks.fault)
+        if self._chunks.malformed:
+            raise UpstreamProtocol
+        if self._chunks.finish_reason is None and not self._chunks.done:
+            raise UpstreamDisconnected
+        if self._flushed:
+            raise StopAsyncIteration
+        self._flushed = True
+        return self._chunks.flush()
+
+    async def drain(self) -> None:
+        """Read what is left of an ended body, briefly, so that its connection can be used again."""
+        with suppress(TimeoutError, httpx.HTTPError):
+            async with asyncio.timeout(DRAIN_S):
+                async for _ in self._body:
+                    pass
+
+    async def aclose(self) -> None:
+        """Let go of the body. The connection is closed unless the body has been read to its end."""
+        if isinstance(self._body, AsyncGenerator):
+            await self._body.aclose()
+
+
+@asynccontextmanager
+async def model_turn(route: Route, body: Mapping[str, Any], deadlines: Deadlines) -> AsyncIterator[ModelTurn]:
+    """Ask the route's upstream for one streamed turn. The connection is released on leaving, reusable if it can be.
+
+    Raise an `UpstreamError` or `UpstreamRejected` for each way in which that can fail.
+    """
+    first_deadline = asyncio.get_running_loop().time() + deadlines.first_byte_s
+    response = await _ask(route, body, first_deadline)
+    try:
+        if not response.headers.get("content-type", "").startswith("text/event-stream"):
+            logger.warning("the upstream answered %s", response.headers.get("content-type"))
+            raise UpstreamProtocol
+        async with aclosing(ModelTurn(response, first_deadline, deadlines.stall_s)) as turn:
+            yield turn
+            await turn.drain()
+    finally:
+        await response.aclose()
+
+
+async def _ask(route: Route, body: Mapping[str, Any], deadline: float) -> httpx.Response:
+    try:
+        async with asyncio.timeout_at(deadline):
+            response = await route.upstream.client.post(
+                "/chat/completions",
+                cast_to=httpx.Response,
+                body=body,
+                options={"headers": route.headers},
+                stream=True,
+                stream_cls=AsyncStream[Any],
+            )
+            return cast("httpx.Response", response)  # which is what the SDK gives for this `cast_to`
+    except TimeoutError:
+        raise UpstreamTimeout from None
+    except APIStatusError as error:
+        raise _status_error(error) from error
+    except APIConnectionError as error:
+        logger.warning("the upstream can't be reached: %s", error.__cause__)
+        raise UpstreamFailed from error
+
+
+def _status_error(error: APIStatusError) -> AgentStreamError:
+    logger.warning("the upstream answered %d: %.500s", error.status_code, error.body)
+    retry_after = error.response.headers.get("retry-after", "")
+    return _error_for(error.status_code, error.body, int(retry_after) if retry_after.isdecimal() else None)
+
+
+def _error_for(status: int, body: object, retry_after: int | None = None) -> AgentStreamError:
+    match status:
+        case 401 | 403 if _connect_url(body):
+            return McpAuthorizationRequired()
+        case 401 | 403:
+            return UpstreamAuth()
+        case 402 | 429:
+            return UpstreamQuota(retry_after=retry_after)
+        case 408 | 504:
+            return UpstreamTimeout()
+        case status if 400 <= status < 500:
+            return UpstreamRejected()
+        case _:
+            return UpstreamFailed(retry_after=retry_after)
+
+
+def _connect_url(body: object) -> bool:
+    match body:
+        case {"connect_url": str()} | {"detail": {"connect_url": str()}} | {"error": {"connect_url": str()}}:
+            return True
+        case _:
+            return False
+
+
+TYPE_STATUS = {
+    "authentication_error": 401,
+    "invalid_api_key": 401,
+    "permission_error": 403,
+    "insufficient_quota": 402,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "invalid_request_error": 400,
+    "context_length_exceeded": 400,
+}
+
+
+def _data_error(body: Mapping[str, Any]) -> AgentStreamError:
+    """The error that came as data in a stream: by its numeric code, its type or its name, else a plain failure."""
+    logger.warning("the upstream's stream ended with an error: %.500s", body)
+    said = body.get("error", body)
+    if isinstance(said, dict):
+        for key in ("code", "status", "type"):
+            match said.get(key):
+                case int() as status if 400 <= status < 600:
+                    return _error_for(status, body)
+                case str() as name if name in TYPE_STATUS:
+                    return _error_for(TYPE_STATUS[name], body)
+    return UpstreamFailed()

@@ -1,0 +1,118 @@
+"""Where an agent writes the events of a run, so that every run keeps the grammar and ends in one way."""
+
+import time
+
+from errors import AgentStreamError, OutputLimit
+from event_logs.base import EventWriter
+from events import (
+    NO_USAGE,
+    Complete,
+    EventData,
+    FinalOutput,
+    PartialOutput,
+    RunEnd,
+    RunError,
+    StepFinished,
+    StepStarted,
+    Thinking,
+    ToolResult,
+    ToolUse,
+    ToolUseDelta,
+    Usage,
+)
+
+
+class RunEvents:
+    """Passes events on to the log's writer and remembers what the end of the run has to say.
+
+    `max_output_bytes` bounds the text of all steps together, counted as UTF-8; beyond it `put` raises `OutputLimit`.
+    """
+
+    def __init__(self, writer: EventWriter, max_output_bytes: int) -> None:
+        self._writer = writer
+        self._room = max_output_bytes
+        self._started = time.monotonic()
+        self._first_token: float | None = None
+        self._answer: list[str] = []
+        self._open_calls: dict[str, str] = {}
+        self.steps = 0
+        self.usage: Usage = NO_USAGE
+        self.finish_reason: str | None = None
+        self.end: RunEnd | None = None
+        self.error: RunError | None = None
+
+    @property
+    def last_seq(self) -> int:
+        """The number of the last committed event."""
+        return self._writer.last_seq
+
+    @property
+    def answer(self) -> str:
+        """The text of the step so far."""
+        return "".join(self._answer)
+
+    def put(self, data: EventData) -> None:
+        """Queue an event. Raise `OutputLimit`, or `Fenced` once the run has ended."""
+        match data:
+            case PartialOutput(content=text):
+                self._spend(text)
+                self._answer.append(text)
+            case Thinking(content=text) | ToolUseDelta(arguments_delta=text):
+                self._spend(text)
+            case ToolUse(tool_call_id=call, name=name):
+                self._open_calls[call] = name
+            case ToolResult(tool_call_id=call):
+                del self._open_calls[call]
+            case StepStarted(step=step):
+                self.steps = step
+                self._answer.clear()
+            case StepFinished(usage=usage, finish_reason=reason):
+                self.usage += usage
+                self.finish_reason = reason
+            case _:
+                pass
+        self._writer.put(data)
+
+    def _spend(self, text: str) -> None:
+        if self._first_token is None:
+            self._first_token = time.monotonic()
+        self._room -= len(text) if text.isascii() else len(text.encode())
+        if self._room < 0:
+            raise OutputLimit
+
+    async def commit(self) -> None:
+        """Make what was put last, then visible."""
+        await self._writer.commit()
+
+    async def finish(self, end: RunEnd, error: AgentStreamError | None = None, request_id: str = "") -> None:
+        """End the run: results for calls that have none, the answer or the error, and `complete`, in one commit."""
+        if error is not None:
+            self.error = RunError(
+                code=error.code,
+                message=error.message,
+                retryable=error.retryable,
+                request_id=request_id,
+                retry_after=error.retry_after,
+            )
+        for call, name in list(self._open_calls.items()):
+            self.put(ToolResult(tool_call_id=call, name=name, content=f"The run {end} first.", is_error=True))
+        if end == "succeeded":
+            self.put(FinalOutput(content=self.answer))
+        elif self.error is not None:
+            self.put(self.error)
+        self.end = end
+        self.put(
+            Complete(
+                status=end,
+                finish_reason=self.finish_reason,
+                usage=self.usage,
+                steps=self.steps,
+                duration_ms=_milliseconds(self._started, time.monotonic()),
+                time_to_first_token_ms=self._first_token and _milliseconds(self._started, self._first_token),
+            )
+        )
+        await self.commit()
+
+
+def _milliseconds(start: float, end: float) -> int:
+    return round((end - start) * 1000)

@@ -1,0 +1,129 @@
+"""Scripted runs for building a front end: the same machinery and contract as a real run, without a model or a key."""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from errors import UpstreamFailed
+from events import (
+    EventData,
+    PartialOutput,
+    StepFinished,
+    StepStarted,
+    Thinking,
+    ToolProgress,
+    ToolResult,
+    ToolUse,
+    ToolUseDelta,
+    Usage,
+)
+from models import Scenario, SimulateRequest
+from services.run_events import RunEvents
+
+MODEL = "simulated/scripted"
+SILENCE_S = 30.0
+TEAR_AFTER = 8  # events that the first reader of `truncated` gets before its body is torn
+CALL = "call_weather_1"
+TOOL = "get_weather"
+
+
+class Fail(NamedTuple):
+    """Where a script ends as if the model's server had failed."""
+
+
+class Silence(NamedTuple):
+    """Where a script says nothing for a while."""
+
+    seconds: float
+
+
+Beat = EventData | Fail | Silence
+
+
+class SimulatedAgent:
+    """Plays a scenario, one beat after the other, with the request's delay before each."""
+
+    async def run(self, request: SimulateRequest, events: RunEvents) -> None:
+        """Write the whole run but for its ends. Raise `UpstreamFailed` where the script does."""
+        for beat in script(request):
+            match beat:
+                case Silence(seconds):
+                    await asyncio.sleep(seconds)
+                case Fail():
+                    raise UpstreamFailed
+                case _:
+                    await asyncio.sleep(request.delay_ms / 1000)
+                    events.put(beat)
+                    await events.commit()
+
+
+def script(request: SimulateRequest) -> Iterator[Beat]:
+    """The beats of a scenario; the same for the same request."""
+    match request.scenario:
+        case Scenario.LONG:
+            yield from _plain(_pieces(_essay(request.input), 3))
+        case Scenario.SLOW:
+            yield StepStarted(step=1, model=MODEL)
+            yield Silence(SILENCE_S)
+            yield from _said(_pieces(f"Sorry for the wait. You asked: {request.input}"))
+            yield _finished(1, "stop", 12)
+        case Scenario.ERROR:
+            yield StepStarted(step=1, model=MODEL)
+            yield from _said(_pieces("I was about to tell you that"))
+            yield Fail()
+        case Scenario.TOOL_ERROR:
+            yield from _with_tool("The weather service did not answer.", is_error=True)
+            yield from _second_step("I could not look up the weather: the weather service did not answer.")
+        case Scenario.DEFAULT | Scenario.TRUNCATED:
+            yield from _with_tool('{"city":"Oslo","celsius":3,"sky":"light snow"}', is_error=False)
+            yield from _second_step(f"You asked: {request.input} It is 3 °C in Oslo, with light snow. ❄️")
+
+
+def _plain(pieces: Iterable[str]) -> Iterator[EventData]:
+    yield StepStarted(step=1, model=MODEL)
+    yield from _said(pieces)
+    yield _finished(1, "stop", 400)
+
+
+def _with_tool(result: str, *, is_error: bool) -> Iterator[EventData]:
+    yield StepStarted(step=1, model=MODEL)
+    for piece in _pieces("The user asks about the weather, so I need to look it up."):
+        yield Thinking(content=piece)
+    for piece in ('{"ci', 'ty":"', 'Oslo"}'):
+        yield ToolUseDelta(tool_call_id=CALL, name=TOOL, arguments_delta=piece, source="python")
+    yield ToolUse(tool_call_id=CALL, name=TOOL, arguments={"city": "Oslo"}, source="python")
+    yield ToolProgress(tool_call_id=CALL, message="Asking the weather service", progress=1, total=2)
+    yield ToolResult(tool_call_id=CALL, name=TOOL, content=result, is_error=is_error, duration_ms=120)
+    yield _finished(1, "tool_calls", 24)
+
+
+def _second_step(answer: str) -> Iterator[EventData]:
+    yield StepStarted(step=2, model=MODEL)
+    yield from _said(_pieces(answer))
+    yield _finished(2, "stop", 18)
+
+
+def _said(pieces: Iterable[str]) -> Iterator[PartialOutput]:
+    return (PartialOutput(content=piece) for piece in pieces)
+
+
+def _finished(step: int, reason: str, tokens: int) -> StepFinished:
+    usage = Usage(input_tokens=40, output_tokens=tokens, total_tokens=40 + tokens)
+    return StepFinished(step=step, model=MODEL, finish_reason=reason, usage=usage)
+
+
+def _pieces(text: str, words: int = 1) -> list[str]:
+    """The text in pieces of so many words, spaces kept."""
+    parts = text.split(" ")
+    groups = [" ".join(parts[i : i + words]) for i in range(0, len(parts), words)]
+    return [piece + " " for piece in groups[:-1]] + groups[-1:]
+
+
+def _essay(topic: str) -> str:
+    """Some eight hundred words, in paragraphs."""
+    return "\n\n".join(
+        f"Part {part}. On the question of {topic.rstrip('?.! ')}, point {part} deserves a paragraph of its own: "
+        "it is long enough to fill a screen, it scrolls, and it shows how the page behaves while the text is still "
+        "growing and the reader has begun to read it from the top."
+        for part in range(1, 16)
+    )

@@ -1,0 +1,157 @@
+"""The tool calls of one model turn: pieced together from deltas, told as events, each answered once."""
+
+import json
+import logging
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from events import EventData, ToolResult, ToolSource, ToolUse, ToolUseDelta
+from services.chat_chunks import CallDelta, HostedResult
+from services.json_text import loads, mend
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Call:
+    """One tool call. It is complete once `arguments` are set, and answered once `result` is."""
+
+    upstream_id: str
+    call_id: str
+    name: str
+    source: ToolSource
+    server: str | None
+    pieces: list[str] = field(default_factory=list)
+    extra: dict[str, Any] = field(default_factory=dict)
+    arguments: dict[str, Any] | None = None
+    invalid_arguments: str | None = None
+    result: str | None = None
+
+
+class ToolCalls:
+    """The calls of one turn, in the model's order. Those named in `local` are this service's to run."""
+
+    def __init__(self, local: Iterable[str], mcp_servers: Iterable[str], max_result_bytes: int) -> None:
+        self._local = frozenset(local)
+        self._servers = tuple(mcp_servers)
+        self._max_result_bytes = max_result_bytes
+        self._slots: dict[int, Call] = {}
+        self.all: list[Call] = []
+
+    def piece(self, delta: CallDelta) -> Iterator[EventData]:
+        """Add a piece of a call, the first of which carries the name. What comes for a told call is dropped."""
+        slot = delta.slot if delta.slot is not None else max(self._slots, default=0)
+        call = self._slots.get(slot)
+        if call is None or (delta.call_id and delta.call_id != call.upstream_id):
+            call = self._slots[slot] = self._new(delta.name, delta.call_id)
+        if call.arguments is not None:
+            logger.warning("the upstream went on with the arguments of a call after text or a result")
+            return
+        call.extra |= delta.extra
+        call.pieces.append(delta.arguments)
+        yield ToolUseDelta(
+            tool_call_id=call.call_id,
+            name=call.name,
+            arguments_delta=delta.arguments,
+            source=call.source,
+            server=call.server,
+        )
+
+    def complete(self) -> Iterator[EventData]:
+        """The model has written all of its calls so far: tell each, once."""
+        for call in self.all:
+            if call.arguments is None:
+                yield self._complete(call)
+
+    def hosted_result(self, said: HostedResult) -> Iterator[EventData]:
+        """The upstream ran a tool itself. Its result has no call id: it is matched by name, then by arguments."""
+        yield from self.complete()
+        open_calls = [c for c in self.all if c.name == said.name and c.source != "python" and c.result is None]
+        call = next((c for c in open_calls if c.arguments == said.arguments), open_calls[0] if open_calls else None)
+        if call is None:
+            call = self._new(said.name, "", said.server)
+            call.pieces.append(json.dumps(said.arguments))
+            yield self._complete(call)
+        yield self.answer(call, said.result, is_error=said.is_error, duration_ms=said.duration_ms)
+
+    def answer(self, call: Call, result: Any, *, is_error: bool = False, duration_ms: int | None = None) -> ToolResult:
+        """A call's one result: text as it is, another JSON value as JSON, cut where it is too large."""
+        call.result, truncated = _cut(result if isinstance(result, str) else _dumps(result), self._max_result_bytes)
+        return ToolResult(
+            tool_call_id=call.call_id,
+            name=call.name,
+            content=call.result,
+            is_error=is_error,
+            duration_ms=duration_ms,
+            truncated=truncated,
+        )
+
+    def unreported(self) -> Iterator[EventData]:
+        """Empty results for the calls that the upstream ran without telling what they gave."""
+        return (self.answer(c, "") for c in self.all if c.source != "python" and c.result is None)
+
+    @property
+    def to_run(self) -> list[Call]:
+        """The calls that this service has to run, in the model's order."""
+        return [call for call in self.all if call.source == "python"]
+
+    def messages(self, text: str) -> list[dict[str, Any]]:
+        """What the next turn has to hear of this one: the assistant's message, and each result in the model's order."""
+        calls = [
+            {
+                "id": call.call_id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": _dumps(call.arguments)},
+                **call.extra,
+            }
+            for call in self.all
+        ]
+        results = [{"role": "tool", "tool_call_id": call.call_id, "content": call.result or ""} for call in self.all]
+        return [{"role": "assistant", "content": text or None, "tool_calls": calls}, *results]
+
+    def _new(self, name: str, upstream_id: str, server: str | None = None) -> Call:
+        if name in self._local:
+            source: ToolSource = "python"
+        else:
+            source = "mcp" if self._servers or server else "hosted"
+            server = server or (self._servers[0] if len(self._servers) == 1 else None)
+        taken = not upstream_id or any(call.call_id == upstream_id for call in self.all)
+        call_id = f"call_{uuid.uuid4().hex}" if taken else upstream_id
+        call = Call(upstream_id, call_id, name, source, server)
+        self.all.append(call)
+        return call
+
+    def _complete(self, call: Call) -> ToolUse:
+        text = "".join(call.pieces)
+        call.arguments, call.invalid_arguments = _arguments(text)
+        return ToolUse(
+            tool_call_id=call.call_id,
+            name=call.name,
+            arguments=call.arguments,
+            source=call.source,
+            server=call.server,
+            invalid_arguments=call.invalid_arguments,
+        )
+
+
+def _arguments(text: str) -> tuple[dict[str, Any], str | None]:
+    """The arguments, and the text itself where it is no JSON object. No text at all means no arguments."""
+    try:
+        value, torn = loads(text or "{}")
+    except (ValueError, RecursionError):
+        return {}, text
+    return (mend(value) if torn else value, None) if isinstance(value, dict) else ({}, text)
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _cut(text: str, max_bytes: int) -> tuple[str, bool]:
+    """The text within so many bytes of UTF-8, and whether it had to be cut."""
+    if len(text) * 4 <= max_bytes:
+        return text, False
+    data = text.encode("utf-8", "replace")
+    return (text, False) if len(data) <= max_bytes else (data[:max_bytes].decode("utf-8", "ignore"), True)

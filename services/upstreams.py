@@ -1,0 +1,202 @@
+"""Which upstream serves a model, with which key, and what that upstream is told.
+
+In this order: DEDALUS_BASE_URL; Dedalus with DEDALUS_API_KEY, where a provider's own key rides along for its models;
+the OpenAI-compatible endpoint of each provider whose key is set; else the embedded model. A provider's key goes to
+Dedalus or to that provider, never to a base URL that somebody set.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+import httpx
+from dedalus_labs import AsyncDedalus, DefaultAioHttpClient, Omit
+from pydantic import SecretStr
+
+from errors import McpUnavailable, ModelUnavailable
+from services.local_model import MODEL_ID, LocalModel
+from settings import Settings
+
+DEDALUS_URL = "https://api.dedaluslabs.ai/v1"
+DEDALUS_MODEL = "openai/gpt-4.1"
+CONNECT_TIMEOUT_S = 10.0
+KEEPALIVE_S = 30.0
+LOCAL_DEFAULTS = {"temperature": 0.2, "max_tokens": 1024}  # a small model rambles at a high temperature
+
+Headers = Mapping[str, str | Omit]
+NO_DEDALUS_HEADERS: Headers = MappingProxyType(
+    dict.fromkeys(("x-api-key", "X-Provider", "X-Provider-Key", "X-Provider-Model"), Omit())
+)
+"""Keeps what the SDK finds in its own environment variables from going anywhere but to Dedalus."""
+
+
+class Provider(NamedTuple):
+    """A provider's OpenAI-compatible endpoint. `url` is what stands before `/chat/completions` and `/models`."""
+
+    url: str
+    keys: tuple[str, ...]
+    default_model: str
+
+
+PROVIDERS: Mapping[str, Provider] = {
+    "openai": Provider("https://api.openai.com/v1", ("openai_api_key",), "gpt-4.1-mini"),
+    "anthropic": Provider("https://api.anthropic.com/v1", ("anthropic_api_key",), "claude-sonnet-4-5-20250929"),
+    "google": Provider(
+        "https://generativelanguage.googleapis.com/v1beta/openai",
+        ("google_api_key", "gemini_api_key"),
+        "gemini-2.5-flash",
+    ),
+    "xai": Provider("https://api.x.ai/v1", ("xai_api_key",), "grok-4-fast-non-reasoning"),
+    "mistral": Provider("https://api.mistral.ai/v1", ("mistral_api_key",), "mistral-small-latest"),
+    "deepseek": Provider("https://api.deepseek.com/v1", ("deepseek_api_key",), "deepseek-chat"),
+    "groq": Provider("https://api.groq.com/openai/v1", ("groq_api_key",), "llama-3.3-70b-versatile"),
+    "cohere": Provider("https://api.cohere.ai/compatibility/v1", ("cohere_api_key",), "command-a-03-2025"),
+    "perplexity": Provider("https://api.perplexity.ai", ("perplexity_api_key",), "sonar"),
+    "cerebras": Provider("https://api.cerebras.ai/v1", ("cerebras_api_key",), "llama-3.3-70b"),
+    "together_ai": Provider(
+        "https://api.together.xyz/v1", ("together_api_key",), "meta-llama/Llama-3.3-70B-Instruct-Turbo"
+    ),
+    "fireworks_ai": Provider(
+        "https://api.fireworks.ai/inference/v1",
+        ("fireworks_api_key",),
+        "accounts/fireworks/models/llama-v3p3-70b-instruct",
+    ),
+    "moonshot": Provider("https://api.moonshot.ai/v1", ("moonshot_api_key",), "kimi-k2-0905-preview"),
+}
+"""Where each provider documents its OpenAI-compatible API, and the names of the settings that hold its key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A server of chat completions. `prefix` stands before its models' names here, and not on its wire."""
+
+    name: str
+    kind: Literal["custom", "dedalus", "provider", "local"]
+    client: AsyncDedalus
+    headers: Headers = field(default_factory=dict)
+    prefix: str = ""
+    hosts_mcp: bool = False
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One request's way: the upstream, the model's name here and on the wire, and the request's headers."""
+
+    upstream: Upstream
+    model: str
+    wire_model: str
+    headers: Headers
+
+    @property
+    def max_tokens_key(self) -> str:
+        """OpenAI's newer models refuse `max_tokens`; other servers may not know `max_completion_tokens`."""
+        return "max_completion_tokens" if self.model.startswith("openai/") else "max_tokens"
+
+
+class Upstreams:
+    """The configured upstreams with their clients, which share one connection pool. Make it in a running loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        local: LocalModel,
+        providers: Mapping[str, Provider] = PROVIDERS,
+        dedalus: str = DEDALUS_URL,
+    ) -> None:
+        self.local = local
+        self._keys = {name: key for name, known in providers.items() if (key := _first_key(settings, known))}
+        self._http = DefaultAioHttpClient(
+            limits=httpx.Limits(max_connections=settings.max_concurrent_runs + 10, keepalive_expiry=KEEPALIVE_S),
+            timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
+            follow_redirects=False,
+        )
+        self.default_model = settings.default_model
+        self.all: tuple[Upstream, ...]
+        if settings.dedalus_base_url:
+            self.all = (self._custom(settings, str(settings.dedalus_base_url)),)
+        elif settings.dedalus_api_key or settings.dedalus_x_api_key:
+            self.all = (self._dedalus(settings, dedalus),)
+            self.default_model = self.default_model or DEDALUS_MODEL
+        elif self._keys:
+            self.all = tuple(self._provider(name, providers[name], key) for name, key in self._keys.items())
+            first = next(iter(self._keys))
+            self.default_model = self.default_model or f"{first}/{providers[first].default_model}"
+        else:
+            self.all = (self._embedded(),)
+            self.default_model = self.default_model or MODEL_ID
+
+    def route(self, model: str, mcp_servers: bool) -> Route:
+        """The way to a model. Raise `ModelUnavailable` or `McpUnavailable`, with what to set."""
+        upstream = next((u for u in self.all if model.startswith(u.prefix) and model != u.prefix), None)
+        if upstream is None or (upstream.kind == "local" and model != MODEL_ID):
+            raise ModelUnavailable(self._what_to_set(model))
+        if mcp_servers and not upstream.hosts_mcp:
+            raise McpUnavailable
+        headers = dict(upstream.headers)
+        provider = model.partition("/")[0]
+        if upstream.kind == "dedalus" and (key := self._keys.get(provider)):
+            headers |= {"X-Provider": provider, "X-Provider-Key": key}
+        return Route(upstream, model, model.removeprefix(upstream.prefix), headers)
+
+    async def ready(self, upstream: Upstream) -> None:
+        """Wait until the upstream can be called. Raise `LocalModelUnavailable`."""
+        if upstream.kind == "local":
+            upstream.client.base_url = await self.local.url()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    def _what_to_set(self, model: str) -> str:
+        provider, slash, _ = model.partition("/")
+        if known := PROVIDERS.get(provider):
+            return f"No configured upstream serves {provider}'s models: set DEDALUS_API_KEY or {known.keys[0].upper()}."
+        served = ", ".join(u.prefix + "…" if u.prefix else MODEL_ID for u in self.all)
+        name = "this model" if slash else "a model named without its provider"
+        return f"No configured upstream serves {name}: it serves {served}. Or set DEDALUS_API_KEY or DEDALUS_BASE_URL."
+
+    def _custom(self, settings: Settings, url: str) -> Upstream:
+        base = url.rstrip("/")
+        versioned = base if base.rpartition("/")[2].startswith("v") else f"{base}/v1"
+        key = _text(settings.dedalus_api_key)
+        headers = dict(NO_DEDALUS_HEADERS)
+        if not key:
+            headers["Authorization"] = Omit()
+        if x_key := _text(settings.dedalus_x_api_key):
+            headers["x-api-key"] = x_key
+        client = self._client(versioned, key or "")
+        return Upstream("custom", "custom", client, headers, hosts_mcp=settings.dedalus_base_url_hosts_mcp)
+
+    def _dedalus(self, settings: Settings, url: str) -> Upstream:
+        client = AsyncDedalus(
+            api_key=_text(settings.dedalus_api_key),
+            x_api_key=_text(settings.dedalus_x_api_key),
+            as_base_url=str(settings.dedalus_as_url) if settings.dedalus_as_url else None,
+            dedalus_org_id=settings.dedalus_org_id,
+            provider=settings.dedalus_provider,
+            provider_key=_text(settings.dedalus_provider_key),
+            provider_model=settings.dedalus_provider_model,
+            base_url=url,
+            http_client=self._http,
+        )
+        return Upstream("dedalus", "dedalus", client, hosts_mcp=True)
+
+    def _provider(self, name: str, provider: Provider, key: str) -> Upstream:
+        return Upstream(name, "provider", self._client(provider.url, key), NO_DEDALUS_HEADERS, prefix=f"{name}/")
+
+    def _embedded(self) -> Upstream:
+        client = self._client("http://127.0.0.1", self.local.key)
+        return Upstream("local", "local", client, NO_DEDALUS_HEADERS, defaults=LOCAL_DEFAULTS)
+
+    def _client(self, url: str, key: str) -> AsyncDedalus:
+        return AsyncDedalus(api_key=key, base_url=url, http_client=self._http)
+
+
+def _text(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None
+
+
+def _first_key(settings: Settings, provider: Provider) -> str | None:
+    return next((key for name in provider.keys if (key := _text(getattr(settings, name)))), None)
