@@ -1,0 +1,74 @@
+"""/api/agent: ask the agent, as a stream or as one JSON answer; the scripted runs; what is on offer."""
+
+import asyncio
+
+from fastapi import APIRouter, Request, Response
+
+from models import AgentRequest, AgentResponse, Scenario, SimulateRequest
+from routers.dependencies import CatalogDep, RequestId, ServiceDep, frame_stream
+from routers.error_answers import answer
+from routers.openapi import ERRORS, STREAM
+from routers.sse import FrameStream, torn
+from services.agent_service import RunStream
+from services.catalog import McpServerList, ModelList
+from services.folding import raised
+from services.simulated_agent import TEAR_AFTER
+
+router = APIRouter(prefix="/api/agent", tags=["agent"], responses=ERRORS)
+
+
+@router.post("/stream", response_class=FrameStream, responses=STREAM)
+async def stream(request: Request, body: AgentRequest, service: ServiceDep, request_id: RequestId) -> Response:
+    """Start a run and follow it as server-sent events, from `run_started` to `complete`.
+
+    A lost connection does not end the run: take up where you were at the `Location` of the answer, with the last
+    event's id as `Last-Event-ID`.
+    """
+    return frame_stream(request, await service.execute_agent_streaming(body, request_id))
+
+
+@router.post("/execute", response_model=AgentResponse)
+async def execute(
+    request: Request, body: AgentRequest, service: ServiceDep, request_id: RequestId
+) -> AgentResponse | Response:
+    """Start a run and answer when it is over, with what the stream says. A failed run is an error answer."""
+    run = asyncio.create_task(service.execute_agent(body, request_id))
+    gone = asyncio.create_task(_left(request))
+    try:
+        await asyncio.wait({run, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not run.done():
+            return Response(status_code=499)  # nobody is there to read it
+        response, folded = run.result()
+        if folded.error is not None:
+            return answer(raised(folded.error), request_id, response.run_id)
+        return response
+    finally:
+        run.cancel()
+        gone.cancel()
+
+
+@router.post("/stream/simulate", response_class=FrameStream, responses=STREAM)
+async def simulate(request: Request, body: SimulateRequest, service: ServiceDep, request_id: RequestId) -> Response:
+    """A scripted run with the events of a real one, for building a front end without a key or a model."""
+    run = await service.simulate_streaming_execution(body, request_id)
+    if body.scenario is Scenario.TRUNCATED:
+        run = RunStream(run.run_id, torn(run.frames, after=TEAR_AFTER))
+    return frame_stream(request, run)
+
+
+@router.get("/models")
+async def models(catalog: CatalogDep) -> ModelList:
+    """The models on offer. A request may name others."""
+    return await catalog.models()
+
+
+@router.get("/mcp-servers")
+async def mcp_servers(catalog: CatalogDep) -> McpServerList:
+    """MCP servers on offer: the operator's and the public marketplace's. A request may name others."""
+    return await catalog.mcp_servers()
+
+
+async def _left(request: Request) -> None:
+    """Return when the client has gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,61 @@
+"""What this is, whether it lives, and whether it can take a run."""
+
+from fastapi import APIRouter
+
+from events import Closed
+from routers.dependencies import ServiceDep, SettingsDep, UpstreamsDep
+from routers.openapi import ERRORS, VERSION
+
+router = APIRouter(tags=["health"])
+
+
+class About(Closed):
+    """What this is and where to read on."""
+
+    name: str
+    version: str
+    docs: str
+    openapi: str
+    health: str
+    ready: str
+
+
+class Health(Closed):
+    """The process answers."""
+
+    status: str
+
+
+class Ready(Closed):
+    """A run can start. `upstreams` names what would serve it, `event_log` where its events are kept."""
+
+    status: str
+    upstreams: list[str]
+    default_model: str | None
+    event_log: str
+
+
+@router.get("/")
+async def about() -> About:
+    """What this is and where the documentation is."""
+    return About(
+        name="Agent Stream", version=VERSION, docs="/docs", openapi="/openapi.json", health="/health", ready="/ready"
+    )
+
+
+@router.get("/health")
+async def health() -> Health:
+    """Whether the process is alive: always, if it answers at all."""
+    return Health(status="ok")
+
+
+@router.get("/ready", responses=ERRORS)
+async def ready(service: ServiceDep, upstreams: UpstreamsDep, settings: SettingsDep) -> Ready:
+    """Whether a run could start now; 503 with the reason where it couldn't."""
+    await service.ready()
+    return Ready(
+        status="ready",
+        upstreams=[upstream.name for upstream in upstreams.all],
+        default_model=upstreams.default_model,
+        event_log=settings.event_log_url.partition("://")[0],
+    )
