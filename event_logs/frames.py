@@ -1,16 +1,17 @@
 """Events become frames: joined, numbered and encoded once, when they are committed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from event_logs.base import Fenced
-from events import EVENT_TYPES, Complete, EventData, PartialOutput, Thinking, ToolUseDelta
+from events import EVENT_TYPES, Complete, EventData, EventType, PartialOutput, Thinking, ToolUseDelta
 
 MAX_DELTA_BYTES = 64 * 1024
-_LONGEST_ESCAPE = 12  # "\ud83d\ude00", a character beyond the basic plane
+_LONGEST_ESCAPE = 12  # "\\ud83d\\ude00", a character beyond the basic plane
 
 _encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
+_quote = json.encoder.encode_basestring_ascii
 
 
 class FrameQueue:
@@ -18,8 +19,9 @@ class FrameQueue:
 
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
-        self._queued: list[EventData] = []
-        self._pieces: list[str] = []  # the text of the last queued event, where that is a delta
+        self._queued: list[tuple[EventType, str]] = []  # an event's name and its data as JSON
+        self._delta: PartialOutput | Thinking | ToolUseDelta | None = None  # the last one put, with its text in …
+        self._pieces: list[str] = []  # … these, as long as the next one may join it
         self.last_seq = 0
         self.ended = False
 
@@ -29,54 +31,52 @@ class FrameQueue:
             raise Fenced(self._run_id)
         match data:
             case PartialOutput(content=text) | Thinking(content=text):
-                same = self._queued and type(self._queued[-1]) is type(data)
+                joins = type(self._delta) is type(data)
             case ToolUseDelta(arguments_delta=text):
-                last = self._queued[-1] if self._queued else None
-                same = isinstance(last, ToolUseDelta) and last.tool_call_id == data.tool_call_id
+                joins = isinstance(self._delta, ToolUseDelta) and self._delta.tool_call_id == data.tool_call_id
             case _:
                 self._close_delta()
-                self._queued.append(data)
+                self._queued.append((EVENT_TYPES[type(data)], _encode(data.model_dump())))
                 self.ended = isinstance(data, Complete)
                 return
-        if same:
-            self._pieces.append(text)
-        else:
+        if not joins:
             self._close_delta()
-            self._queued.append(data)
-            self._pieces = [text]
-
-    def _close_delta(self) -> None:
-        if self._pieces:
-            self._queued[-1:] = _resized(self._queued[-1], "".join(self._pieces))
-            self._pieces = []
+            self._delta = data
+        self._pieces.append(text)
 
     def take(self) -> list[bytes]:
         """The queued events as numbered frames; the queue is empty afterwards."""
         self._close_delta()
-        queued, self._queued = self._queued, []
+        if not self._queued:
+            return []
         now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
-        return [self._frame(data, now) for data in queued]
+        frames = []
+        for event, data in self._queued:
+            self.last_seq += 1
+            frames.append(
+                f'id: {self.last_seq}\nevent: {event}\ndata: {{"event":"{event}","data":{data},'
+                f'"run_id":"{self._run_id}","seq":{self.last_seq},"timestamp":"{now}"}}\n\n'.encode("ascii")
+            )
+        self._queued.clear()
+        return frames
 
-    def _frame(self, data: EventData, now: str) -> bytes:
-        self.last_seq += 1
-        event = EVENT_TYPES[type(data)]
-        body = (
-            f'{{"event":"{event}","data":{_encode(data.model_dump())},'
-            f'"run_id":"{self._run_id}","seq":{self.last_seq},"timestamp":"{now}"}}'
-        )
-        return f"id: {self.last_seq}\nevent: {event}\ndata: {body}\n\n".encode("ascii")
+    def _close_delta(self) -> None:
+        delta = self._delta
+        if delta is None:
+            return
+        for text in _split("".join(self._pieces)):
+            if isinstance(delta, ToolUseDelta):
+                data = _encode(delta.model_copy(update={"arguments_delta": text}).model_dump())
+            else:
+                data = f'{{"content":{_quote(text)}}}'
+            self._queued.append((EVENT_TYPES[type(delta)], data))
+        self._delta = None
+        self._pieces.clear()
 
 
-def _resized(delta: EventData, text: str) -> Iterator[EventData]:
-    """The delta with this text, as several where it would encode to more than MAX_DELTA_BYTES."""
-    field = "arguments_delta" if isinstance(delta, ToolUseDelta) else "content"
-    return (delta.model_copy(update={field: piece}) for piece in _split(text))
-
-
-def _split(text: str) -> Iterator[str]:
-    if len(text) * _LONGEST_ESCAPE <= MAX_DELTA_BYTES or len(_encode(text)) <= MAX_DELTA_BYTES:
-        yield text
-    else:
-        middle = len(text) // 2
-        yield from _split(text[:middle])
-        yield from _split(text[middle:])
+def _split(text: str) -> Sequence[str]:
+    """The text in pieces that encode to MAX_DELTA_BYTES at most."""
+    if len(text) * _LONGEST_ESCAPE <= MAX_DELTA_BYTES or len(_quote(text)) <= MAX_DELTA_BYTES:
+        return (text,)
+    middle = len(text) // 2
+    return (*_split(text[:middle]), *_split(text[middle:]))

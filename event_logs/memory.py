@@ -19,7 +19,7 @@ class _RunLog:
     frames: list[bytes] = field(default_factory=list)
     size: int = 0
     ended: bool = False
-    news: asyncio.Event = field(default_factory=asyncio.Event)
+    waiting: list[asyncio.Future[None]] = field(default_factory=list)
 
 
 class MemoryWriter:
@@ -48,8 +48,10 @@ class MemoryWriter:
         self._run.frames += frames
         self._run.size += sum(map(len, frames))
         self._run.ended = self._queue.ended
-        self._run.news.set()  # wakes those who wait now …
-        self._run.news.clear()  # … and lets them wait for the next
+        for reader in self._run.waiting:
+            if not reader.done():
+                reader.set_result(None)
+        self._run.waiting.clear()
         if self._run.ended:
             self._log.retain(self._run_id)
 
@@ -85,7 +87,9 @@ class MemoryEventLog:
                 yield page[0] if len(page) == 1 else b"".join(page)
             if run.ended:
                 return
-            await run.news.wait()
+            news = asyncio.get_running_loop().create_future()
+            run.waiting.append(news)
+            await news
 
     async def check(self) -> None:
         """Memory can always be written."""

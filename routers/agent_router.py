@@ -9,7 +9,6 @@ from routers.dependencies import CatalogDep, RequestId, ServiceDep, frame_stream
 from routers.error_answers import answer
 from routers.openapi import ERRORS, STREAM
 from routers.sse import FrameStream, torn
-from services.agent_service import RunStream
 from services.catalog import McpServerList, ModelList
 from services.folding import raised
 from services.simulated_agent import TEAR_AFTER
@@ -52,7 +51,7 @@ async def simulate(request: Request, body: SimulateRequest, service: ServiceDep,
     """A scripted run with the events of a real one, for building a front end without a key or a model."""
     run = await service.simulate_streaming_execution(body, request_id)
     if body.scenario is Scenario.TRUNCATED:
-        run = RunStream(run.run_id, torn(run.frames, after=TEAR_AFTER))
+        run.frames = torn(run.frames, after=TEAR_AFTER)
     return frame_stream(request, run)
 
 

@@ -12,32 +12,32 @@ from services.upstreams import Upstreams
 from settings import Settings
 
 
-def _service(request: Request) -> AgentService:
+async def _service(request: Request) -> AgentService:
     service: AgentService = request.app.state.service
     return service
 
 
-def _catalog(request: Request) -> Catalog:
+async def _catalog(request: Request) -> Catalog:
     catalog: Catalog = request.app.state.catalog
     return catalog
 
 
-def _upstreams(request: Request) -> Upstreams:
+async def _upstreams(request: Request) -> Upstreams:
     upstreams: Upstreams = request.app.state.upstreams
     return upstreams
 
 
-def _settings(request: Request) -> Settings:
+async def _settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 
 
-def _request_id(request: Request) -> str:
+async def _request_id(request: Request) -> str:
     request_id: str = request.state.request_id
     return request_id
 
 
-def _cursor(
+async def _cursor(
     last_event_id: Annotated[
         str | None, Header(description="The number of the last event seen. It wins over `after`.")
     ] = None,
@@ -66,11 +66,12 @@ def events_path(request: Request, run_id: str) -> str:
 
 def frame_stream(request: Request, stream: RunStream) -> FrameStream:
     """The response that carries a run's frames."""
-    settings = _settings(request)
+    settings: Settings = request.app.state.settings
     return FrameStream(
         stream,
         location=events_path(request, stream.run_id),
-        leave=_service(request).readers_must_leave,
+        server_send=request.state.server_send,
+        leave=request.app.state.service.readers_must_leave,
         heartbeat_s=settings.heartbeat_s,
         send_timeout_s=settings.send_timeout_s,
     )

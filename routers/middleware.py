@@ -18,7 +18,10 @@ STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 
 
 class RequestContext:
-    """Gives each request an id (a caller's X-Request-ID if it is a plain word), and answers what nobody caught."""
+    """Gives each request an id (a caller's X-Request-ID if it is a plain word), and answers what nobody caught.
+
+    Leaves the server's own `send` in the request's state, for bodies that no layer has anything to add to.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -30,7 +33,7 @@ class RequestContext:
             return
         asked = Headers(scope=scope).get("x-request-id", "")
         request_id = asked if REQUEST_ID.fullmatch(asked) else f"req_{uuid.uuid4().hex}"
-        scope.setdefault("state", {})["request_id"] = request_id
+        scope.setdefault("state", {}).update(request_id=request_id, server_send=send)
         started = False
 
         async def send_with_id(message: Message) -> None:

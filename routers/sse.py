@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import AppStatus
-from starlette.types import Send
+from starlette.types import Message, Send
 
 from errors import AgentStreamError
 from services.agent_service import RunStream
+from services.moving_deadline import MovingDeadline
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class FrameStream(EventSourceResponse):
         stream: RunStream,
         *,
         location: str,
+        server_send: Send,
         leave: asyncio.Event,
         heartbeat_s: float,
         send_timeout_s: float,
@@ -45,42 +47,51 @@ class FrameStream(EventSourceResponse):
             send_timeout=send_timeout_s,
             sep="\n",
         )
-        self._frames = stream.frames
+        self._stream = stream
         self._leave = leave
-        self._started: asyncio.Future[Send] = asyncio.get_running_loop().create_future()
+        self._server_send = server_send
+        self._send_timeout_s = send_timeout_s
+        self._started = asyncio.Event()
 
     async def _stream_response(self, send: Send) -> None:
         """In place of the library's: the same per write, without its layers for what is already bytes."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await self._write(send, PING)
-        self._started.set_result(send)
-        async with aclosing(self._frames):
-            try:
-                async for page in self._frames:
-                    if len(page) <= MAX_WRITE:
-                        await self._write(send, page)
-                        continue
-                    for start in range(0, len(page), MAX_WRITE):
-                        await self._write(send, page[start : start + MAX_WRITE])
-            except (AgentStreamError, TornBody, TimeoutError) as error:
-                logger.warning("a stream was cut: %s", type(error).__name__)
-                return
-        await self._end(send)
+        send = self._server_send
+        try:
+            async with self._stream as frames, MovingDeadline() as deadline:
+                await send(_body(PING))
+                self._started.set()
+                async for page in frames:
+                    for piece in _pieces(page):
+                        deadline.within(self._send_timeout_s)
+                        await send(_body(piece))
+                        deadline.lift()
+        except (AgentStreamError, TornBody, TimeoutError) as error:
+            logger.warning("a stream was cut: %s", type(error).__name__)
+            return
+        await self._end()
 
-    async def _write(self, send: Send, data: bytes) -> None:
-        async with asyncio.timeout(self.send_timeout):
-            await send({"type": "http.response.body", "body": data, "more_body": True})
-
-    async def _end(self, send: Send) -> None:
+    async def _end(self) -> None:
         self.active = False
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self._server_send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _listen_for_exit_signal_with_grace(self) -> None:
         """In place of the library's, which ends streams as soon as the server is told to stop."""
         await self._leave.wait()
-        send = await self._started
-        await self._write(send, DRAINING)
-        await self._end(send)
+        await self._started.wait()
+        async with asyncio.timeout(self._send_timeout_s):
+            await self._server_send(_body(DRAINING))
+            await self._end()
+
+
+def _body(data: bytes) -> Message:
+    return {"type": "http.response.body", "body": data, "more_body": True}
+
+
+def _pieces(page: bytes) -> Sequence[bytes]:
+    if len(page) <= MAX_WRITE:
+        return (page,)
+    return [page[start : start + MAX_WRITE] for start in range(0, len(page), MAX_WRITE)]
 
 
 class TornBody(Exception):

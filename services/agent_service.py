@@ -4,9 +4,8 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from functools import partial
-from typing import NamedTuple
 
 from uuid_utils import uuid7
 
@@ -40,11 +39,25 @@ LAST_WORDS_S = 2.0  # what is left of the drain when the readers have to leave
 END_S = 2.0  # how long ending the last runs may take
 
 
-class RunStream(NamedTuple):
-    """A run and its frames from some event on. Whoever takes it iterates `frames` or closes it."""
+class RunStream:
+    """A run's frames from some event on. Enter it to read them: from then until it is left, the run has this reader."""
 
-    run_id: str
-    frames: AsyncGenerator[bytes, None]
+    def __init__(self, run_id: str, frames: AsyncGenerator[bytes, None], task: RunTask | None) -> None:
+        self.run_id = run_id
+        self.frames = frames
+        self._task = task
+
+    async def __aenter__(self) -> AsyncGenerator[bytes, None]:
+        """The frames, in pages."""
+        if self._task is not None:
+            self._task.attach()
+        return self.frames
+
+    async def __aexit__(self, *_: object) -> None:
+        """The reader has left."""
+        if self._task is not None:
+            self._task.detach()
+        await self.frames.aclose()
 
 
 class AgentService:
@@ -88,20 +101,20 @@ class AgentService:
     async def execute_agent_streaming(self, request: AgentRequest, request_id: str) -> RunStream:
         """Start a run and follow it from its first event. Raise as `start` does."""
         task = await self.start(request, request_id)
-        return RunStream(task.run_id, self._follow(task.run_id, 0))
+        return self._stream(task.run_id, 0)
 
     async def simulate_streaming_execution(self, request: SimulateRequest, request_id: str) -> RunStream:
         """Start a scripted run and follow it from its first event. Raise a `CapacityError` as `start` does."""
         self._admit()
         work = partial(self._simulator.run, request)
         task = await self._launch(simulated_agent.MODEL, work, request_id, request.on_disconnect, None)
-        return RunStream(task.run_id, self._follow(task.run_id, 0))
+        return self._stream(task.run_id, 0)
 
     async def execute_agent(self, request: AgentRequest, request_id: str) -> tuple[AgentResponse, Folded]:
         """Run to the end and fold the events. When this call is cancelled, so is the run, unless it may go on alone."""
         task = await self.start(request, request_id)
         try:
-            async with aclosing(self._follow(task.run_id, 0)) as frames:
+            async with self._stream(task.run_id, 0) as frames:
                 folded = await fold(frames)
         except asyncio.CancelledError:
             if request.on_disconnect == "cancel":
@@ -119,7 +132,7 @@ class AgentService:
             raise CursorAhead(f"The run's last event so far is {position.last_seq}.")
         if position.ended and after == position.last_seq:
             return None
-        return RunStream(run_id, self._follow(run_id, after))
+        return self._stream(run_id, after)
 
     async def get(self, run_id: str) -> Run:
         """How a run stands. Raise `RunNotFound` or `RunExpired`."""
@@ -148,7 +161,7 @@ class AgentService:
         self.draining = True
         logger.info("draining: %d runs are under way", len(self._live))
         for task in self._live.values():
-            task.suspend_grace()
+            task.keep_alone()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_s - LAST_WORDS_S):
                 await self._no_runs.wait()
@@ -196,9 +209,8 @@ class AgentService:
             on_disconnect=on_disconnect,
             metadata=metadata,
         )
-        task = self._live[run_id] = RunTask(order, events)
+        task = self._live[run_id] = RunTask(order, events, self._ended)
         self._no_runs.clear()
-        task.on_end(partial(self._ended, task))
         return task
 
     def _ended(self, task: RunTask) -> None:
@@ -209,14 +221,5 @@ class AgentService:
         if not self._live:
             self._no_runs.set()
 
-    async def _follow(self, run_id: str, after: int) -> AsyncGenerator[bytes, None]:
-        task = self._live.get(run_id)
-        if task is not None:
-            task.attach()
-        try:
-            async with aclosing(self._log.read(run_id, after)) as frames:
-                async for page in frames:
-                    yield page
-        finally:
-            if task is not None and not self.draining:
-                task.detach()
+    def _stream(self, run_id: str, after: int) -> RunStream:
+        return RunStream(run_id, self._log.read(run_id, after), self._live.get(run_id))

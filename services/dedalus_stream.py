@@ -6,8 +6,8 @@ twenty times cheaper than through its typed chunks. What an upstream says of an 
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -28,6 +28,8 @@ from errors import (
 )
 from events import Usage
 from services.chat_chunks import ChatChunks, Delta
+from services.moving_deadline import MovingDeadline
+from services.upstream_client import read
 from services.upstreams import Route
 
 logger = logging.getLogger(__name__)
@@ -47,14 +49,14 @@ class Deadlines:
 class ModelTurn:
     """An answer as it arrives: iterate for the deltas of each read. Comments don't count as an answer."""
 
-    def __init__(self, response: httpx.Response, first_deadline: float, stall_s: float) -> None:
-        self._body = response.aiter_bytes().__aiter__()
+    def __init__(self, response: httpx.Response, deadline: MovingDeadline, first_wait_s: float, stall_s: float) -> None:
+        self._response = response
         self._chunks = ChatChunks()
-        self._loop = asyncio.get_running_loop()
-        self._deadline = first_deadline
+        self._deadline = deadline
+        self._wait_s = first_wait_s
         self._stall_s = stall_s
-        self._silent = True
         self._flushed = False
+        self.silent = True
 
     @property
     def finish_reason(self) -> str:
@@ -78,24 +80,30 @@ class ModelTurn:
     async def __anext__(self) -> list[Delta]:
         """The deltas of one read. Raise what the stream ended with, unless it ended well."""
         chunks = self._chunks
+        self._deadline.within(self._wait_s)
         try:
-            async with asyncio.timeout_at(self._deadline):
-                while not chunks.over:
-                    if deltas := chunks.feed(await anext(self._body)):
-                        self._silent = False
-                        wait = self._stall_s if chunks.finish_reason is None else LAST_WORDS_S
-                        self._deadline = self._loop.time() + wait
-                        return deltas
-        except TimeoutError:
-            if chunks.finish_reason is None:
-                raise (UpstreamTimeout if self._silent else UpstreamStalled) from None
-        except StopAsyncIteration:
-            pass
-        except (httpx.HTTPError, httpx.StreamError) as error:
+            while not chunks.over and (data := await read(self._response)):
+                if deltas := chunks.feed(data):
+                    self.silent = False
+                    self._wait_s = self._stall_s
+                    return deltas
+                if chunks.finish_reason is not None:
+                    await self._last_words()
+        except httpx.HTTPError as error:
             logger.warning("the upstream's stream broke: %s", type(error).__name__)
             if chunks.finish_reason is None:
                 raise UpstreamDisconnected from error
+        finally:
+            self._deadline.lift()
         return self._end()
+
+    async def _last_words(self) -> None:
+        """After the finish reason only usage and [DONE] may follow; an upstream that doesn't send them is no fault."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_S):
+                while not self._chunks.over and (data := await read(self._response)):
+                    self._chunks.feed(data)
+        self._chunks.done = True
 
     def _end(self) -> list[Delta]:
         if self._chunks.fault is not None:
@@ -113,13 +121,8 @@ class ModelTurn:
         """Read what is left of an ended body, briefly, so that its connection can be used again."""
         with suppress(TimeoutError, httpx.HTTPError):
             async with asyncio.timeout(DRAIN_S):
-                async for _ in self._body:
+                while await read(self._response):
                     pass
-
-    async def aclose(self) -> None:
-        """Let go of the body. The connection is closed unless the body has been read to its end."""
-        if isinstance(self._body, AsyncGenerator):
-            await self._body.aclose()
 
 
 @asynccontextmanager
@@ -128,15 +131,21 @@ async def model_turn(route: Route, body: Mapping[str, Any], deadlines: Deadlines
 
     Raise an `UpstreamError` or `UpstreamRejected` for each way in which that can fail.
     """
-    first_deadline = asyncio.get_running_loop().time() + deadlines.first_byte_s
+    loop = asyncio.get_running_loop()
+    first_deadline = loop.time() + deadlines.first_byte_s
     response = await _ask(route, body, first_deadline)
+    turn: ModelTurn | None = None
     try:
         if not response.headers.get("content-type", "").startswith("text/event-stream"):
             logger.warning("the upstream answered %s", response.headers.get("content-type"))
             raise UpstreamProtocol
-        async with aclosing(ModelTurn(response, first_deadline, deadlines.stall_s)) as turn:
+        first_wait_s = first_deadline - loop.time()
+        async with MovingDeadline() as deadline:
+            turn = ModelTurn(response, deadline, first_wait_s, deadlines.stall_s)
             yield turn
             await turn.drain()
+    except TimeoutError:
+        raise (UpstreamTimeout if turn is None or turn.silent else UpstreamStalled) from None
     finally:
         await response.aclose()
 
@@ -148,7 +157,7 @@ async def _ask(route: Route, body: Mapping[str, Any], deadline: float) -> httpx.
                 "/chat/completions",
                 cast_to=httpx.Response,
                 body=body,
-                options={"headers": route.headers},
+                options={"headers": {"Accept-Encoding": "identity", **route.headers}},
                 stream=True,
                 stream_cls=AsyncStream[Any],
             )

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from errors import AgentStreamError, InternalError, Interrupted, RunTimeout
 from models import OnDisconnect, Run, RunStatus
@@ -36,15 +35,20 @@ class RunOrder:
 class RunTask:
     """A run in this process. It ends by itself, by `cancel`, `interrupt` or its timeout, or when nobody reads it."""
 
-    def __init__(self, order: RunOrder, events: RunEvents) -> None:
+    def __init__(self, order: RunOrder, events: RunEvents, on_end: Callable[["RunTask"], None]) -> None:
+        """`on_end` is called once, when the run has ended in the log."""
+        loop = asyncio.get_running_loop()
         self._order = order
         self._events = events
+        self._on_end = on_end
         self._created_at = _now()
         self._finished_at: str | None = None
-        self._stop: asyncio.Future[AgentStreamError | None] = asyncio.get_running_loop().create_future()
         self._readers = 0
+        self._may_be_alone = order.on_disconnect == "continue"
         self._grace: asyncio.TimerHandle | None = None
-        self._task = asyncio.create_task(self._drive(), name=order.run_id)
+        self._timeout = loop.call_later(order.timeout_s, self._stop_with, RunTimeout())
+        self._stopper: asyncio.Task[None] | None = None
+        self._task = loop.create_task(self._run(), name=order.run_id)
         self._expect_reader()
 
     @property
@@ -60,29 +64,20 @@ class RunTask:
         """End the run as failed, because the server stops."""
         self._stop_with(Interrupted())
 
-    async def wait(self) -> None:
-        """Return when the run has ended in the log."""
-        await asyncio.shield(self._task)
-
-    def on_end(self, call: Callable[[], object]) -> None:
-        """Call this when the run has ended in the log."""
-        self._task.add_done_callback(lambda _: call())
-
     def attach(self) -> None:
         """A reader has come: the run is not left alone."""
         self._readers += 1
-        self.suspend_grace()
+        self._end_grace()
 
     def detach(self) -> None:
         """A reader has gone. With `on_disconnect: cancel`, the last one's leaving starts the grace."""
         self._readers -= 1
         self._expect_reader()
 
-    def suspend_grace(self) -> None:
-        """Stop counting the time without a reader."""
-        if self._grace is not None:
-            self._grace.cancel()
-            self._grace = None
+    def keep_alone(self) -> None:
+        """From now on a run without a reader goes on."""
+        self._may_be_alone = True
+        self._end_grace()
 
     def snapshot(self) -> Run:
         """How the run stands now."""
@@ -102,47 +97,50 @@ class RunTask:
             error=events.error,
         )
 
-    def _stop_with(self, error: AgentStreamError | None) -> None:
-        if not self._stop.done():
-            self._stop.set_result(error)
-
     def _expect_reader(self) -> None:
-        if self._readers == 0 and self._order.on_disconnect == "cancel" and not self._stop.done():
+        if self._readers == 0 and not self._may_be_alone and self._finished_at is None:
             self._grace = asyncio.get_running_loop().call_later(self._order.grace_s, self.cancel)
 
-    async def _drive(self) -> None:
-        work = asyncio.ensure_future(self._order.work(self._events))
+    def _end_grace(self) -> None:
+        if self._grace is not None:
+            self._grace.cancel()
+            self._grace = None
+
+    async def _run(self) -> None:
         try:
-            ends: set[asyncio.Future[Any]] = {work, self._stop}
-            await asyncio.wait(ends, timeout=self._order.timeout_s, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                await self._finish_as(work)
-            else:
-                await self._finish_without(work)
-        finally:
-            work.cancel()
-            self._stop.cancel()
-            self.suspend_grace()
-            self._finished_at = _now()
-
-    async def _finish_as(self, work: asyncio.Future[None]) -> None:
-        match work.exception() if not work.cancelled() else asyncio.CancelledError():
-            case None:
-                await self._events.finish("succeeded")
-            case AgentStreamError() as error:
-                await self._fail(error)
-            case error:
-                logger.error("run %s (request %s) failed", self.run_id, self._order.request_id, exc_info=error)
-                await self._fail(InternalError())
-
-    async def _finish_without(self, work: asyncio.Future[None]) -> None:
-        error = self._stop.result() if self._stop.done() else RunTimeout()
-        work.cancel()
-        await asyncio.wait({work}, timeout=LET_GO_S)
-        if error is None:
-            await self._events.finish("cancelled")
-        else:
+            await self._order.work(self._events)
+        except AgentStreamError as error:
             await self._fail(error)
+        except Exception:
+            logger.exception("run %s (request %s) failed", self.run_id, self._order.request_id)
+            await self._fail(InternalError())
+        else:
+            await self._events.finish("succeeded")
+        finally:
+            if self._stopper is None:
+                self._over()
+
+    def _stop_with(self, error: AgentStreamError | None) -> None:
+        if self._stopper is None and self._finished_at is None:
+            self._stopper = asyncio.create_task(self._stop(error), name=f"stop {self.run_id}")
+
+    async def _stop(self, error: AgentStreamError | None) -> None:
+        """End the run whether or not its agent lets go in time. One that has just ended by itself stays as it ended."""
+        self._task.cancel()
+        await asyncio.wait({self._task}, timeout=LET_GO_S)
+        try:
+            if self._events.end is None and error is None:
+                await self._events.finish("cancelled")
+            elif self._events.end is None and error is not None:
+                await self._fail(error)
+        finally:
+            self._over()
+
+    def _over(self) -> None:
+        self._timeout.cancel()
+        self._end_grace()
+        self._finished_at = _now()
+        self._on_end(self)
 
     async def _fail(self, error: AgentStreamError) -> None:
         logger.warning("run %s failed: %s (request %s)", self.run_id, error.code, self._order.request_id)

@@ -10,18 +10,17 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-import httpx
-from dedalus_labs import AsyncDedalus, DefaultAioHttpClient, Omit
+from dedalus_labs import AsyncDedalus, Omit
 from pydantic import SecretStr
 
 from errors import McpUnavailable, ModelUnavailable
 from services.local_model import MODEL_ID, LocalModel
+from services.upstream_client import UpstreamClient
 from settings import Settings
 
 DEDALUS_URL = "https://api.dedaluslabs.ai/v1"
 DEDALUS_MODEL = "openai/gpt-4.1"
-CONNECT_TIMEOUT_S = 10.0
-KEEPALIVE_S = 30.0
+SPARE_CONNECTIONS = 10  # beside those of the runs, for the lists of models
 LOCAL_DEFAULTS = {"temperature": 0.2, "max_tokens": 1024}  # a small model rambles at a high temperature
 
 Headers = Mapping[str, str | Omit]
@@ -107,11 +106,7 @@ class Upstreams:
     ) -> None:
         self.local = local
         self._keys = {name: key for name, known in providers.items() if (key := _first_key(settings, known))}
-        self._http = DefaultAioHttpClient(
-            limits=httpx.Limits(max_connections=settings.max_concurrent_runs + 10, keepalive_expiry=KEEPALIVE_S),
-            timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
-            follow_redirects=False,
-        )
+        self._http = UpstreamClient(settings.max_concurrent_runs + SPARE_CONNECTIONS)
         self.default_model = settings.default_model
         self.all: tuple[Upstream, ...]
         if settings.dedalus_base_url:
