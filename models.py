@@ -1,9 +1,10 @@
 """What callers send and what they get back that is not an event. Times are RFC 3339 in UTC."""
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AnyUrl, Field, JsonValue, UrlConstraints, field_validator
+from pydantic import AnyUrl, Field, JsonValue, UrlConstraints, field_validator, model_validator
+from pydantic_core import PydanticSerializationError
 
 from events import Closed, Maybe, RunEnd, RunError, ToolSource, Usage
 
@@ -78,6 +79,22 @@ class AgentRequest(Closed):
         if isinstance(value, str) and not value.strip():
             raise ValueError("the input is empty: send the question")
         return value
+
+    @model_validator(mode="after")
+    def whole_characters(self) -> Self:
+        """Half a surrogate pair is no text: no upstream could be sent it."""
+        try:
+            self.model_dump_json()
+        except PydanticSerializationError:
+            raise ValueError("a text holds half of a surrogate pair: send whole characters") from None
+        return self
+
+    def has_images(self) -> bool:
+        """Whether the model has to look at something."""
+        contents = [self.input, *(message.content for message in self.messages or ())]
+        return any(
+            isinstance(part, ImagePart) for content in contents if not isinstance(content, str) for part in content
+        )
 
 
 class Scenario(StrEnum):

@@ -26,7 +26,7 @@ class McpServer(BaseModel):
 class Settings(BaseSettings):
     """What the operator decides. A combination that would be unsafe is refused here, before anything starts."""
 
-    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
@@ -83,6 +83,12 @@ class Settings(BaseSettings):
     together_api_key: SecretStr | None = None
     fireworks_api_key: SecretStr | None = None
     moonshot_api_key: SecretStr | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def empty_is_unset(cls, given: dict[str, object]) -> dict[str, object]:
+        """`NAME=` leaves a setting at its default, but for MARKETPLACE_URL, which it turns off."""
+        return {name: value for name, value in given.items() if value != "" or name == "marketplace_url"}
 
     @field_validator("cors_origins", "allowed_hosts", mode="before")
     @classmethod

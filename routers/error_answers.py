@@ -47,12 +47,22 @@ def install(app: FastAPI) -> None:
 
 def _details(error: RequestValidationError) -> list[ErrorDetail]:
     """Where and what, without the value that was sent."""
-    return [
-        ErrorDetail(".".join(map(str, e["loc"])), _message(e["type"], e["msg"])) for e in error.errors()[:MAX_DETAILS]
-    ]
+    faults = {_location(e["loc"]): _message(e["type"], e["msg"]) for e in reversed(error.errors())}
+    return [ErrorDetail(loc, message) for loc, message in reversed(faults.items())][:MAX_DETAILS]
+
+
+def _location(loc: tuple[int | str, ...]) -> str:
+    """The path of a field, without the names of types that pydantic adds for the branches of a union."""
+    if len(loc) == 2 and isinstance(loc[1], int):
+        return "body"  # where the JSON is broken, as a character's number
+    return ".".join(str(part) for part in loc if isinstance(part, int) or (part.isidentifier() and part != "str"))
 
 
 def _message(kind: str, message: str) -> str:
-    if kind == "extra_forbidden":
-        return "This field is not known: take it out, or see /docs for the names."
-    return message.removeprefix("Value error, ")
+    match kind:
+        case "extra_forbidden":
+            return "This field is not known: take it out, or see /docs for the names."
+        case "json_invalid":
+            return "The body is not JSON."
+        case _:
+            return message.removeprefix("Value error, ")

@@ -95,6 +95,10 @@ class AgentService:
         route = self._upstreams.route(model, bool(request.mcp_servers))
         if route.upstream.kind == "local" and not LocalModel.installed():
             raise LocalModelUnavailable
+        if route.upstream.kind == "local" and request.has_images():
+            raise ModelUnavailable(
+                "The embedded model reads text only: for images, set DEDALUS_API_KEY or a provider's."
+            )
         work = partial(self._agent.run, request, route)
         return await self._launch(model, work, request_id, request.on_disconnect, request.metadata)
 

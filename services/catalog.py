@@ -172,7 +172,8 @@ def _provider(model: str) -> str:
 def _model(said: Mapping[str, Any], upstream: Upstream) -> ModelInfo:
     """A model as Dedalus describes it, or as far as an OpenAI-compatible server does."""
     model = upstream.prefix + str(said["id"]).removeprefix("models/")
-    provider = said.get("provider") or (upstream.name if upstream.kind == "provider" else said.get("owned_by"))
+    ours = upstream.name if upstream.kind in {"provider", "local"} else None
+    provider = said.get("provider") or ours or said.get("owned_by")
     capabilities = said.get("capabilities")
     limits = said.get("token_limits") or {}
     pricing = said.get("pricing")

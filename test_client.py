@@ -1,0 +1,396 @@
+"""Ask the agent from a terminal, and watch it think, call tools and answer: `python test_client.py --help`.
+
+A client of its own: it needs `httpx`, `httpx-sse` and `rich`, and nothing of the service's code.
+"""
+
+import argparse
+import asyncio
+import io
+import json
+import math
+import os
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from httpx_sse import EventSource, aconnect_sse
+from rich.console import Console
+from rich.segment import Segment, Segments
+
+SILENCE_S = 60  # the service sends a ping every 15 seconds, so a connection that is silent for so long is dead
+LONGEST_WAIT_S = 8.0
+SHOWN_RESULT = 300  # characters of a tool's result on the screen
+SENT = ("input", "model", "instructions", "mcp_servers", "temperature", "max_steps", "scenario", "delay_ms")
+MARKS = {"succeeded": ("✓", "green"), "failed": ("✗", "red"), "cancelled": ("■", "yellow")}
+CONTROLS = dict.fromkeys({*range(32), *range(128, 160)} - {ord("\n"), ord("\t")})  # a model could steer terminals
+
+EPILOG = """\
+exit codes:
+  0  the run succeeded
+  1  the run failed, or the service refused the request
+  2  the command line is not valid
+  3  cancelled: Ctrl-C cancels the run and shows how it ends, a second Ctrl-C leaves at once
+  4  the service can't be reached, or the stream stayed incomplete
+
+examples:
+  python test_client.py "Why is the sky blue?" --temperature 0.2
+  python test_client.py --simulate tool_error
+  python test_client.py "Name three rivers" --json | jq -r 'select(.event == "final_output").data.content'
+"""
+
+Event = dict[str, Any]
+"""What the service sends: event, data, run_id, timestamp, and seq, which counts 1, 2, 3 … and is the SSE id."""
+
+
+class Exit(IntEnum):
+    """How this program ends. 2 is argparse's."""
+
+    SUCCEEDED = 0
+    FAILED = 1
+    CANCELLED = 3
+    INCOMPLETE = 4
+
+
+class Broken(Exception):
+    """No `complete` came. `retry_after` is the service's word on when to try again, in seconds."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Refused(Broken):
+    """The service answered with an error, or something before it did."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.status = response.status_code
+        self.details: list[str] = []
+        try:
+            error = response.json()["error"]
+            message = f"{error['code']}: {error['message']} (HTTP {self.status}, {error['request_id']})"
+            self.details = [f"{detail['loc']}: {detail['message']}" for detail in error.get("details", ())]
+        except (ValueError, LookupError, TypeError):  # these are not the service's words
+            message = f"HTTP {self.status} {response.reason_phrase}"
+        seconds = response.headers.get("Retry-After", "")
+        super().__init__(message, float(seconds) if seconds.isdecimal() else None)
+
+
+class Screen:
+    """Prints a run as it happens, each piece where the last one ended. What is not part of the run goes to stderr."""
+
+    def __init__(self) -> None:
+        self._out = Console(soft_wrap=True)
+        self._err = Console(soft_wrap=True, stderr=True, highlight=False, markup=False, emoji=False)
+        self._block = ""  # what the open line is a piece of: thinking, the answer, or a call by its id
+        self._at_line_start = True
+        self._typed: set[str] = set()  # the calls whose arguments were seen as the model wrote them
+
+    def show(self, event: Event) -> None:
+        """Print one event. A name that is not here has nothing to show, or is of a later version."""
+        data = event["data"]
+        match event["event"]:
+            case "run_started":
+                self.line(f"{data['model']} · {event['run_id']}", "dim")
+            case "thinking":
+                self._flow("thinking", data["content"], "dim italic")
+            case "partial_output":
+                self._flow("answer", data["content"], opening="\n")
+            case "tool_use_delta":
+                self._typed.add(data["tool_call_id"])
+                self._flow(data["tool_call_id"], data["arguments_delta"], "cyan", opening=f"→ {data['name']} ")
+            case "tool_use" if data["tool_call_id"] not in self._typed:
+                arguments = json.dumps(data["arguments"], ensure_ascii=False)
+                self._flow(data["tool_call_id"], arguments, "cyan", opening=f"→ {data['name']} ")
+            case "tool_progress":
+                counts = "/".join(f"{data[name]:g}" for name in ("progress", "total") if name in data)
+                self.line(f"  … {data.get('message', '')} {counts}", "dim")
+            case "tool_result":
+                self.line(*tool_result(data))
+            case "warning":
+                self.line(f"! {data['code']}: {data['message']}", "yellow")
+            case "error":
+                self.complain(f"{data['code']}: {data['message']} ({data['request_id']})")
+            case "complete":
+                self.line(*summary(data))
+
+    def line(self, text: str, style: str = "") -> None:
+        """Print a line of its own."""
+        self._end_line()
+        self._print(f"{text}\n", style)
+
+    def note(self, text: str, style: str = "dim") -> None:
+        """Say what happens besides the run."""
+        if self._out.is_terminal:  # where both are seen together; in a file, the run's own text stays as it is
+            self._end_line()
+        self._err.print(text.translate(CONTROLS), style=style)
+
+    def complain(self, text: str, *details: str) -> None:
+        """Say what went wrong."""
+        self._end_line()
+        self.note(f"✗ {text}", "bold red")
+        for detail in details:
+            self.note(f"  {detail}", "red")
+
+    def _flow(self, block: str, piece: str, style: str = "", *, opening: str = "") -> None:
+        if block != self._block:
+            self._end_line()
+            self._print(opening, "bold")
+            self._block = block
+        self._print(piece, style)
+
+    def _end_line(self) -> None:
+        if not self._at_line_start:
+            self._print("\n")
+        self._block = ""
+
+    def _print(self, text: str, style: str = "") -> None:
+        """Print text as it is: not wrapped, its tabs kept."""
+        if text := text.translate(CONTROLS):
+            self._out.print(Segments([Segment(text, self._out.get_style(style))]), end="")
+            self._at_line_start = text.endswith("\n")
+
+
+class JsonLines(Screen):
+    """Prints each event as a line of JSON."""
+
+    def show(self, event: Event) -> None:
+        """Print one event."""
+        self.line(json.dumps(event))
+
+
+def tool_result(data: dict[str, Any]) -> tuple[str, str]:
+    """What a tool gave as a line, with its style."""
+    mark, style = MARKS["failed" if data["is_error"] else "succeeded"]
+    text = " ".join(data["content"].split())
+    if len(text) > SHOWN_RESULT:
+        text = f"{text[:SHOWN_RESULT]}… ({len(text):,} characters)"
+    took = f" · {data['duration_ms']} ms" if "duration_ms" in data else ""
+    return f"  {mark} {data['name']}: {text}{took}", style
+
+
+def summary(end: dict[str, Any]) -> tuple[str, str]:
+    """The last line of a run, with its style, from the data of `complete` or a JSON answer."""
+    mark, style = MARKS[end["status"]]
+    parts = [f"\n{mark} {end['status']}", f"{end['steps']} step{'s' * (end['steps'] != 1)}"]
+    if end.get("finish_reason", "stop") != "stop":
+        parts.append(f"finish reason {end['finish_reason']}")
+    if end["usage"]["total_tokens"] is not None:
+        parts.append(f"{end['usage']['input_tokens']} + {end['usage']['output_tokens']} tokens")
+    parts.append(f"{end['duration_ms'] / 1000:.2f} s")
+    if "time_to_first_token_ms" in end:
+        parts.append(f"first token after {end['time_to_first_token_ms'] / 1000:.2f} s")
+    return " · ".join(parts), style
+
+
+@dataclass
+class Follower:
+    """Follows a run to its `complete`, over as many connections as that takes, and shows each event once.
+
+    `start` is the request that starts the run, unless `run_id` says that it is there already, and `seen` how much of it
+    is known. `retries` is how many connections in a row may bring nothing.
+    """
+
+    http: httpx.AsyncClient
+    screen: Screen
+    start: dict[str, Any]
+    retries: int
+    run_id: str = ""
+    seen: int = 0
+    _attached: bool = False
+    _cancelling: bool = False
+    _failed: int = 0
+    _wait: float = 0.0
+
+    async def follow(self) -> Exit:
+        """Raise `Broken` or httpx's errors once there is no hope for the run's `complete`.
+
+        Retries are by hand, as the libraries for them repeat a call, and this is one long reading that goes on.
+        """
+        while True:
+            try:
+                await asyncio.sleep(self._wait)
+                if self._cancelling:
+                    await call(self.http, "POST", f"/api/agent/runs/{self.run_id}/cancel")
+                return await self._connect()
+            except asyncio.CancelledError:  # the first Ctrl-C, by asyncio's runner; the second is a KeyboardInterrupt
+                if self._cancelling or not self.run_id:
+                    raise
+                self._cancel()
+            except (httpx.TransportError, Broken) as fault:
+                self._wait = self._wait_after(fault)
+
+    async def _connect(self) -> Exit:
+        events = f"/api/agent/runs/{self.run_id}/events"
+        resume = {"method": "GET", "url": events, "headers": {"Last-Event-ID": str(self.seen)}}
+        async with aconnect_sse(self.http, **(resume if self.run_id else self.start)) as source:
+            response = source.response
+            if response.is_error:
+                await response.aread()
+                raise Refused(response)
+            if response.status_code == httpx.codes.NO_CONTENT:
+                run = await call(self.http, "GET", f"/api/agent/runs/{self.run_id}")
+                self.screen.note(f"This run has ended ({run['status']}), with nothing after event {self.seen}.")
+                return Exit[run["status"].upper()]
+            self.run_id = response.headers.get("X-Run-ID", self.run_id)
+            self._attached = bool(self.run_id)
+            return await self._read(source)
+
+    async def _read(self, source: EventSource) -> Exit:
+        async with aclosing(source.aiter_sse()) as frames:
+            async for frame in frames:
+                if frame.event == "draining":
+                    raise Broken("the service is shutting down", (frame.retry or 0) / 1000)
+                if not frame.data or int(frame.id) <= self.seen:
+                    continue  # httpx-sse makes an empty event of a ping between two
+                event = frame.json()
+                self.seen, self._failed = event["seq"], 0
+                self.screen.show(event)
+                if event["event"] == "complete":
+                    return Exit[event["data"]["status"].upper()]
+        raise Broken("the stream ended without `complete`")
+
+    def _cancel(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.uncancel()
+        self._cancelling, self._wait = True, 0.0
+        self.screen.note("\nCancelling the run; Ctrl-C again leaves at once.")
+
+    def _wait_after(self, fault: httpx.TransportError | Broken) -> float:
+        """The wait before the next connection: exponential with jitter, not below the service's hint.
+
+        Raise where another try can't help or there have been enough. What has failed to start may have started all the
+        same, so it is tried again only when the service asks for that.
+        """
+        hint = fault.retry_after if isinstance(fault, Broken) else None
+        final = not self._attached or (isinstance(fault, Refused) and fault.status < 500)
+        reason = str(fault) or type(fault).__name__
+        if (final and hint is None) or self._failed >= self.retries:
+            if not self._attached:
+                raise fault
+            raise Broken(f"The stream is incomplete: {reason}. Later: --resume {self.run_id} --after {self.seen}")
+        backoff = min(LONGEST_WAIT_S, 0.25 * 2.0**self._failed) * random.uniform(0.5, 1)  # noqa: S311 - jitter
+        self._failed += 1
+        wait = max(hint or 0.0, backoff)
+        again = f"Re-attaching after event {self.seen}" if self._attached else "Trying again"
+        self.screen.note(f"{again} in {wait:.1f} s: {reason}")
+        return wait
+
+
+async def call(http: httpx.AsyncClient, method: str, path: str, **request: Any) -> dict[str, Any]:
+    """A JSON answer. Raise `Refused` for an error."""
+    response = await http.request(method, path, **request)
+    if response.is_error:
+        raise Refused(response)
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def events_of(answer: dict[str, Any]) -> Iterator[Event]:
+    """A JSON answer told as the events that it has folded."""
+    told = [("run_started", answer), ("thinking", {"content": answer["thinking"]})]
+    for tool_call in answer["tool_calls"]:
+        told += [("tool_use", tool_call), ("tool_result", {**tool_call, "content": tool_call["result"]})]
+    told += [("partial_output", {"content": answer["output"]}), ("complete", answer)]
+    return ({"event": name, "data": data, "run_id": answer["run_id"]} for name, data in told)
+
+
+async def run(options: argparse.Namespace, screen: Screen) -> Exit:
+    """Do what the command line says. Raise `Broken` or httpx's errors."""
+    body = {name: value for name in SENT if (value := getattr(options, name)) is not None}
+    async with httpx.AsyncClient(base_url=options.url, timeout=httpx.Timeout(10, read=SILENCE_S)) as http:
+        if options.models:
+            for model in (await call(http, "GET", "/api/agent/models"))["models"]:
+                screen.line(json.dumps(model) if options.json else model["id"])
+            return Exit.SUCCEEDED
+        if options.execute:
+            answer = await call(http, "POST", "/api/agent/execute", json=body, timeout=None)
+            for event in [answer] if options.json else events_of(answer):
+                screen.show(event)
+            return Exit[answer["status"].upper()]
+        path = "/api/agent/stream/simulate" if options.scenario else "/api/agent/stream"
+        start = {"method": "POST", "url": path, "json": body}
+        return await Follower(http, screen, start, options.retries, options.resume or "", options.after).follow()
+
+
+def service_url(text: str) -> str:
+    """An http address. Raise `ValueError` or argparse's error for anything else."""
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address such as http://127.0.0.1:8000")
+    return text
+
+
+def number(text: str) -> float:
+    """A number that JSON has. Raise `ValueError` for anything else."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line. What goes to the service has its names, and is checked there."""
+    cli = argparse.ArgumentParser(
+        description="Ask the agent, and watch it think, call tools and answer.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = cli.add_argument
+    add("input", nargs="?", metavar="QUESTION", help="what to ask")
+    how = cli.add_mutually_exclusive_group().add_argument
+    scenarios = "a scripted run: default, long, tool_error, error, slow or truncated"
+    how("--simulate", dest="scenario", nargs="?", const="default", metavar="SCENARIO", help=scenarios)
+    how("--execute", action="store_true", help="wait for the one JSON answer in place of the stream")
+    how("--resume", metavar="RUN_ID", help="follow a run that is there already")
+    how("--models", action="store_true", help="list the models on offer")
+    add("--model", metavar="PROVIDER/MODEL", help="who answers; see --models")
+    add("--instructions", metavar="TEXT", help="the system prompt")
+    add("--mcp-server", dest="mcp_servers", action="append", metavar="SERVER", help="owner/name or URL; repeatable")
+    add("--temperature", type=number, metavar="T", help="0 to 2")
+    add("--max-steps", type=int, metavar="N", help="model turns at most")
+    add("--delay-ms", type=int, metavar="N", help="with --simulate: the pause before each event")
+    add("--after", type=int, default=0, metavar="N", help="with --resume: the last event seen")
+    add("--retries", type=int, default=7, metavar="N", help="connections in a row that may fail (%(default)s)")
+    add("--json", action="store_true", help="print each event as a line of JSON")
+    url = os.environ.get("AGENT_STREAM_URL") or "http://127.0.0.1:8000"
+    add("--url", type=service_url, default=url, help="the service; AGENT_STREAM_URL or %(default)s")
+    return cli
+
+
+def main() -> int:
+    """Run the command line."""
+    cli = parser()
+    options = cli.parse_args()
+    if not (options.input or options.scenario or options.resume or options.models):
+        cli.error("there is no QUESTION")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # for terminals without Unicode
+    screen = JsonLines() if options.json else Screen()
+    try:
+        return asyncio.run(run(options, screen))
+    except KeyboardInterrupt:
+        screen.note("\nLeft. The service ends a run that nobody reads.")
+        return Exit.CANCELLED
+    except Refused as fault:
+        screen.complain(str(fault), *fault.details)
+        return Exit.FAILED
+    except UnicodeEncodeError:
+        cli.error("text that is not UTF-8 can't be sent")
+    except Broken as fault:
+        screen.complain(str(fault))
+    except httpx.TransportError as fault:
+        help_ = "Start the service with ./run.sh, or say where it is with --url."
+        screen.complain(f"Can't reach {options.url}: {str(fault) or type(fault).__name__}", help_)
+    return Exit.INCOMPLETE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,387 @@
+"""The contract of the native event stream (v1) as one checker, which every test of a run uses.
+
+It is written from the contract alone and imports nothing of the service, so both can't be wrong in the same way.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NoReturn
+
+Event = dict[str, Any]
+
+# Which event may follow which. The places: before the run; between steps; inside a step; inside a call's arguments,
+# where only more of them or their tool_use may come. From there a run that fails or is cancelled goes on: torn
+# (arguments were left without their tool_use: open calls get their results), broken (nothing but warnings and the end).
+NEXT = {
+    "start": {"run_started": "between"},
+    "between": {
+        "step_started": "step",
+        "warning": "between",
+        "final_output": "answered",
+        "error": "failed",
+        "complete": "over",
+    },
+    "step": {
+        "thinking": "step",
+        "partial_output": "step",
+        "tool_use_delta": "arguments",
+        "tool_use": "step",
+        "tool_progress": "step",
+        "tool_result": "step",
+        "step_finished": "between",
+        "warning": "broken",
+        "error": "failed",
+        "complete": "over",
+    },
+    "arguments": {
+        "tool_use_delta": "arguments",
+        "tool_use": "step",
+        "tool_result": "torn",
+        "step_finished": "broken",
+        "warning": "broken",
+        "error": "failed",
+        "complete": "over",
+    },
+    "torn": {
+        "tool_result": "torn",
+        "step_finished": "broken",
+        "warning": "broken",
+        "error": "failed",
+        "complete": "over",
+    },
+    "broken": {"warning": "broken", "error": "failed", "complete": "over"},
+    "answered": {"complete": "over"},
+    "failed": {"complete": "over"},
+    "over": {},
+}
+
+END_OF = {"answered": "succeeded", "failed": "failed"}  # place before complete: its status; any other is "cancelled"
+
+COUNTS = ("input_tokens", "output_tokens", "total_tokens", "reasoning_tokens", "cached_input_tokens")
+
+
+def text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def name(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def mapping(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def source(value: Any) -> bool:
+    return value in ("python", "mcp", "hosted")
+
+
+def status(value: Any) -> bool:
+    return value in ("succeeded", "failed", "cancelled")
+
+
+def token_usage(value: Any) -> bool:
+    """All three counts, null where the upstream reports none; the other two may also be absent."""
+    return (
+        isinstance(value, dict)
+        and set(COUNTS[:3]) <= set(value) <= set(COUNTS)
+        and all(tokens is None or count(tokens) for tokens in value.values())
+    )
+
+
+CALL = {"tool_call_id": name, "name": name}
+
+# The keys of each event's data; those that end in ? may be absent.
+DATA: dict[str, dict[str, Callable[[Any], bool]]] = {
+    "run_started": {"model": name, "session_id?": name},
+    "step_started": {"step": count, "model": name},
+    "thinking": {"content": text},
+    "partial_output": {"content": text},
+    "tool_use_delta": {**CALL, "arguments_delta": text, "source": source, "server?": name},
+    "tool_use": {**CALL, "arguments": mapping, "source": source, "server?": name, "invalid_arguments?": text},
+    "tool_progress": {"tool_call_id": name, "message?": text, "progress?": number, "total?": number},
+    "tool_result": {**CALL, "content": text, "is_error": flag, "duration_ms?": count, "truncated": flag},
+    "step_finished": {"step": count, "model": name, "finish_reason": name, "usage": token_usage},
+    "warning": {"code": name, "message": name},
+    "final_output": {"content": text},
+    "error": {"code": name, "message": name, "retryable": flag, "request_id": name, "retry_after?": count},
+    "complete": {
+        "status": status,
+        "finish_reason?": name,
+        "usage": token_usage,
+        "steps": count,
+        "duration_ms": count,
+        "time_to_first_token_ms?": count,
+    },
+}
+
+
+def check_grammar(events: Sequence[Event] | bytes, *, prefix: bool = False) -> None:
+    """Raises AssertionError, with the event's index, where `events` (or a raw body) breaks the contract.
+
+    `prefix` takes a stream that was cut off: what there is must be right, but it needn't reach `complete`.
+    """
+    if isinstance(events, bytes):
+        events = parse_frames(events, prefix=prefix)
+    run = _Run()
+    for index, event in enumerate(events):
+        with _located(f"event {index}", event):
+            run.take(event)
+    need(prefix or run.place == "over", f"the stream ends without complete, after {len(events)} events")
+
+
+def need(condition: bool, broken: str) -> None:
+    if not condition:
+        raise AssertionError(broken)
+
+
+@contextmanager
+def _located(where: str, what: object) -> Iterator[None]:
+    try:
+        yield
+    except AssertionError as broken:
+        raise AssertionError(f"{where}: {broken}\n  in {what!r}") from None
+
+
+@dataclass
+class _Call:
+    """A tool call as far as its events have come. Its label is name, source and server."""
+
+    label: tuple[str, str, str | None]
+    deltas: list[str] = field(default_factory=list)
+    used: bool = False
+    invalid: bool = False
+    answered: bool = False
+
+
+class _Run:
+    """What the events so far say about the run."""
+
+    def __init__(self) -> None:
+        self.place = "start"
+        self.run_id: str | None = None
+        self.seq = 0
+        self.steps = 0
+        self.step_open = False
+        self.model = ""
+        self.output: list[str] = []
+        self.calls: dict[str, _Call] = {}
+        self.usage: dict[str, int | None] = dict.fromkeys(COUNTS)
+
+    def take(self, event: Event) -> None:
+        """Checks the next event."""
+        self._check_frame(event)
+        kind, data = event["event"], event["data"]
+        check_data(kind, data)
+        before, allowed = self.place, NEXT[self.place]
+        need(kind in allowed, f"{kind} can't come here ({before}), only {', '.join(allowed) or 'nothing'}")
+        self.place = allowed[kind]
+        match kind:
+            case "step_started":
+                self._start_step(data)
+            case "partial_output":
+                self.output.append(data["content"])
+            case "tool_use_delta":
+                self._add_delta(data)
+            case "tool_use":
+                self._use_tool(data)
+            case "tool_progress":
+                self._running(data)
+            case "tool_result":
+                self._answer_call(data)
+            case "step_finished":
+                self._finish_step(data)
+            case "final_output":
+                self._conclude(data)
+            case "complete":
+                self._complete(data, END_OF.get(before, "cancelled"))
+
+    def _check_frame(self, event: Event) -> None:
+        """What all events have."""
+        keys = {"event", "data", "run_id", "seq", "timestamp"}
+        need(set(event) == keys, f"the keys are {sorted(event)}, not {sorted(keys)}")
+        try:
+            json.dumps(event, ensure_ascii=False, allow_nan=False).encode()
+        except ValueError as refused:
+            raise AssertionError(f"no clean JSON (NaN, or half a surrogate pair): {refused}") from None
+        self.seq += 1
+        need(type(event["seq"]) is int and event["seq"] == self.seq, f"seq is {event['seq']!r}, not {self.seq}")
+        self.run_id = self.run_id or event["run_id"]
+        need(re.fullmatch(r"run_[\w-]+", str(event["run_id"])) is not None, "run_id isn't run_…")
+        need(event["run_id"] == self.run_id, f"the run_id was {self.run_id} before")
+        need(is_timestamp(event["timestamp"]), "the timestamp isn't like 2026-11-22T10:00:00.123Z")
+
+    def _start_step(self, data: Event) -> None:
+        self.steps += 1
+        need(data["step"] == self.steps, f"step is {data['step']}, not {self.steps}")
+        self.step_open, self.model, self.output = True, data["model"], []
+
+    def _add_delta(self, data: Event) -> None:
+        call = self._called(data)
+        need(not call.used, "tool_use_delta after the call's tool_use")
+        call.deltas.append(data["arguments_delta"])
+
+    def _use_tool(self, data: Event) -> None:
+        call = self._called(data)
+        need(not call.used, "second tool_use with this tool_call_id")
+        call.used, call.invalid = True, "invalid_arguments" in data
+        check_arguments(data, "".join(call.deltas) if call.deltas else None)
+
+    def _called(self, data: Event) -> _Call:
+        """The call of a delta or a tool_use, which all must have the same label."""
+        label = (data["name"], data["source"], data.get("server"))
+        call = self.calls.setdefault(data["tool_call_id"], _Call(label))
+        need(call.label == label, f"the call's name, source and server were {call.label} before")
+        return call
+
+    def _running(self, data: Event) -> _Call:
+        """The call of a progress report or a result: made, and not answered yet."""
+        call = self.calls.get(data["tool_call_id"])
+        if call is None or not call.used:
+            raise AssertionError("there is no tool_use with this tool_call_id before")
+        need(not call.answered, "the call has its tool_result already")
+        return call
+
+    def _answer_call(self, data: Event) -> None:
+        call = self._running(data)
+        need(call.label[0] == data["name"], f"the tool_use's name is {call.label[0]}")
+        need(data["is_error"] or not call.invalid, "a call with invalid_arguments has an error as its result")
+        call.answered = True
+
+    def _finish_step(self, data: Event) -> None:
+        need(self.step_open and data["step"] == self.steps, f"this isn't the step that is open, {self.steps}")
+        need(data["model"] == self.model, f"the step was started with the model {self.model}")
+        self._check_answered()
+        self.step_open = False
+        for key, tokens in data["usage"].items():
+            if tokens is not None:
+                self.usage[key] = (self.usage[key] or 0) + tokens
+
+    def _check_answered(self) -> None:
+        waiting = [call_id for call_id, call in self.calls.items() if call.used and not call.answered]
+        need(not waiting, f"tool_use without tool_result: {waiting}")
+
+    def _conclude(self, data: Event) -> None:
+        output = "".join(self.output)
+        need(self.steps > 0, "final_output without a step")
+        need(data["content"] == output, f"the last step's partial_output is {output!r}")
+
+    def _complete(self, data: Event, status: str) -> None:
+        need(data["status"] == status, f"what precedes complete makes the run {status}")
+        need(data["steps"] == self.steps, f"{self.steps} steps were started")
+        self._check_answered()
+        torn = [call_id for call_id, call in self.calls.items() if not call.used]
+        need(status != "succeeded" or not torn, f"tool_use_delta without tool_use: {torn}")
+        for key, tokens in self.usage.items():
+            told = data["usage"].get(key)
+            # The usage of a step that was broken off is in no step_finished, but may be in the sum.
+            more = self.step_open and told is not None and told >= (tokens or 0)
+            need(told == tokens or more, f"usage.{key} is {told}, the sum of the steps {tokens}")
+
+
+def check_data(kind: Any, data: Any) -> None:
+    """Checks that the event is known, and its data's keys and their types."""
+    need(isinstance(kind, str) and kind in DATA, f"there is no event {kind!r}")
+    need(isinstance(data, dict), "data is no object")
+    checks = {key.rstrip("?"): check for key, check in DATA[kind].items()}
+    missing = [key for key in DATA[kind] if not key.endswith("?") and key not in data]
+    need(not missing, f"{kind} lacks {missing}")
+    need(set(data) <= set(checks), f"{kind} has unknown keys: {sorted(set(data) - set(checks))}")
+    for key, value in data.items():
+        need(checks[key](value), f"{kind}.{key} is {value!r}, which is no {checks[key].__name__}")
+
+
+def is_timestamp(value: Any) -> bool:
+    if not (isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", value, re.ASCII)):
+        return False
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return False
+    return True
+
+
+def check_arguments(data: Event, written: str | None) -> None:
+    """Checks a tool_use's arguments against the text that its deltas gave, where there were any."""
+    invalid = data.get("invalid_arguments")
+    if invalid is not None:
+        need(data["arguments"] == {}, "arguments beside invalid_arguments aren't empty")
+        need(object_in(invalid) is None, "invalid_arguments hold a JSON object")
+        need(written in (None, invalid), f"invalid_arguments aren't the text of the deltas, {written!r}")
+    elif written is not None:
+        meant = object_in(written) if written.strip() else {}  # a call without arguments may come as no text at all
+        equal = json.dumps(meant, sort_keys=True) == json.dumps(
+            data["arguments"], sort_keys=True
+        )  # 1, 1.0, true differ
+        need(equal, f"arguments aren't what the deltas say, {written!r}")
+
+
+def object_in(written: str) -> dict[str, Any] | None:
+    """The JSON object in a text, with U+FFFD for half surrogate pairs; None where there is none."""
+    try:
+        value = json.loads(written, parse_constant=_refuse)
+        whole = json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-16", "surrogatepass")
+    except (ValueError, RecursionError):
+        return None
+    return json.loads(whole.decode("utf-16", "replace")) if isinstance(value, dict) else None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+# The bytes
+
+FRAME = re.compile(rb"id: ([1-9]\d*)\nevent: (\w+)\ndata: (.*)")
+COMMENT = re.compile(rb":.*(\n:.*)*")
+DRAINING = re.compile(rb"event: draining\n(data: .*\n)?retry: \d+|retry: \d+\nevent: draining(\ndata: .*)?")
+
+
+def parse_frames(raw: bytes, *, prefix: bool = False) -> list[Event]:
+    """The events of a raw body; AssertionError where its bytes break the contract. `prefix` drops a torn last frame."""
+    need(b"\r" not in raw, "there is a CR: lines end with LF only")
+    need(raw.isascii(), "there are bytes that aren't ASCII")
+    *frames, rest = raw.split(b"\n\n")
+    need(prefix or not rest, f"the body ends inside a frame: {rest!r}")
+    events: list[Event] = []
+    drained = False
+    for index, frame in enumerate(frames):
+        with _located(f"frame {index}", frame):
+            if COMMENT.fullmatch(frame):
+                continue
+            need(not drained, "a frame after draining")
+            drained = DRAINING.fullmatch(frame) is not None
+            if not drained:
+                events.append(_parse_frame(frame))
+    return events
+
+
+def _parse_frame(frame: bytes) -> Event:
+    fields = FRAME.fullmatch(frame)
+    if fields is None:
+        raise AssertionError("a frame is an id, an event and one data line, in this order")
+    try:
+        event = json.loads(fields[3], parse_constant=_refuse)
+    except ValueError as refused:
+        raise AssertionError(f"data is no JSON: {refused}") from None
+    need(isinstance(event, dict), "data is no object")
+    need(str(event.get("seq")) == fields[1].decode(), f"id is {fields[1].decode()}, seq {event.get('seq')!r}")
+    need(event.get("event") == fields[2].decode(), f"event is {fields[2].decode()}, in the data {event.get('event')!r}")
+    events: Event = event
+    return events

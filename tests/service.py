@@ -1,0 +1,107 @@
+"""The real service under a real server, for tests: on a free port, in the test's own event loop."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+
+from app import create_app
+from grammar import check_grammar, parse_frames
+from services.tools import NO_TOOLS, Tool
+from services.upstreams import PROVIDERS, Provider
+from settings import Settings
+
+Event = dict[str, Any]
+STREAM = "/api/agent/stream"
+EXECUTE = "/api/agent/execute"
+SIMULATE = "/api/agent/stream/simulate"
+
+
+class Server(uvicorn.Server):
+    """Says when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+
+@dataclass
+class Service:
+    """A running service and a client for it."""
+
+    app: FastAPI
+    url: str
+    client: httpx.AsyncClient
+
+    async def post(self, path: str, body: Mapping[str, Any], **headers: str) -> httpx.Response:
+        return await self.client.post(path, json=body, headers=headers)
+
+    async def stream(self, body: Mapping[str, Any], path: str = STREAM) -> list[Event]:
+        """A run followed to its end, its bytes and its grammar checked."""
+        response = await self.post(path, body)
+        assert response.status_code == 200, response.text
+        return checked(response.content)
+
+    async def events(self, run_id: str, after: int = 0) -> list[Event]:
+        """The run's events after a cursor, to its end."""
+        response = await self.client.get(f"/api/agent/runs/{run_id}/events", params={"after": after})
+        assert response.status_code == 200, response.text
+        return parse_frames(response.content)
+
+
+def checked(body: bytes) -> list[Event]:
+    events = parse_frames(body)
+    check_grammar(events)
+    return events
+
+
+def names(events: list[Event]) -> list[str]:
+    return [event["event"] for event in events]
+
+
+def only(events: list[Event], name: str) -> list[dict[str, Any]]:
+    """The data of the events of one name."""
+    return [event["data"] for event in events if event["event"] == name]
+
+
+def text(events: list[Event], name: str = "partial_output") -> str:
+    return "".join(data["content"] for data in only(events, name))
+
+
+def settings(**given: Any) -> Settings:
+    """Settings that owe nothing to the machine's environment files, and reach nothing outside of it."""
+    return Settings(_env_file=None, **({"marketplace_url": "", "disconnect_grace_s": 0.2} | given))
+
+
+@asynccontextmanager
+async def service(
+    base_url: str | None = None,
+    tools: Mapping[str, Tool] = NO_TOOLS,
+    providers: Mapping[str, Provider] = PROVIDERS,
+    **given: Any,
+) -> AsyncIterator[Service]:
+    """The service, with `base_url` as its upstream and `test/model` as its default model where one is given."""
+    if base_url is not None:
+        given = {"dedalus_base_url": base_url, "default_model": "test/model"} | given
+    app = create_app(settings(**given), tools, providers)
+    server = Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="on"))
+    serving = asyncio.create_task(server.serve())
+    listening = asyncio.create_task(server.listening.wait())
+    await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
+    assert not serving.done(), "the service did not start"
+    url = "http://127.0.0.1:{}".format(server.servers[0].sockets[0].getsockname()[1])
+    try:
+        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+            yield Service(app, url, client)
+    finally:
+        server.should_exit = True
+        await serving

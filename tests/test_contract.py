@@ -1,0 +1,255 @@
+"""The native event contract v1, seen from outside: promises 1, 2 and 4 of the design."""
+
+import json
+import re
+
+import pytest
+
+from fake_dedalus import FakeDedalus
+from service import EXECUTE, SIMULATE, STREAM, checked, names, only, service, text
+from wire import Done, Finish, Gate, Text, Thinking, Usage, WaitFor, answer
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_plain_run_has_the_contract_s_events_in_order() -> None:
+    """A run without tools: started, one step with thinking and text, the whole answer, complete."""
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.turn(Thinking("Hm."), Text("Hel", "lo"), Finish("stop", usage=Usage(3, 2, 5)), Done())
+        events = await agent.stream({"input": "Say hello"})
+    assert names(events)[:2] == ["run_started", "step_started"]
+    assert names(events)[-3:] == ["step_finished", "final_output", "complete"]
+    assert text(events, "thinking") == "Hm."
+    assert only(events, "final_output") == [{"content": "Hello"}]
+    [complete] = only(events, "complete")
+    assert complete["status"] == "succeeded"
+    assert complete["usage"] == {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
+    assert complete["duration_ms"] >= complete["time_to_first_token_ms"] >= 0
+
+
+async def test_the_response_s_headers() -> None:
+    """Nothing on the way may buffer, transform or cache; the run's id and its place are told; CORS exposes them."""
+    async with service() as agent:
+        response = await agent.post(SIMULATE, {"delay_ms": 0}, origin="http://localhost:3000")
+    assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert response.headers["cache-control"] == "no-cache, no-transform"
+    assert response.headers["x-accel-buffering"] == "no"
+    run_id = response.headers["x-run-id"]
+    assert re.fullmatch(r"run_[0-9a-f]{12}7[0-9a-f]{19}", run_id), "a UUIDv7"
+    assert response.headers["location"] == f"/api/agent/runs/{run_id}/events"
+    exposed = response.headers["access-control-expose-headers"]
+    assert {"X-Run-ID", "Location", "X-Request-ID", "Retry-After"} <= set(exposed.split(", "))
+    assert response.headers["access-control-allow-origin"] == "http://localhost:3000"
+
+
+async def test_the_body_begins_with_a_comment_and_every_frame_is_bytes_as_promised() -> None:
+    """First a ping, at once; then LF-only ASCII frames whose id is the event's seq."""
+    async with service() as agent:
+        response = await agent.post(SIMULATE, {"delay_ms": 0, "input": "Zoë 🎉\u2028?"})
+    assert response.content.startswith(b": ping\n\nid: 1\nevent: run_started\n")
+    assert b"\r" not in response.content
+    assert response.content.isascii()
+    assert "Zoë 🎉\u2028?" in text(checked(response.content))
+
+
+async def test_the_quick_use_shape_works() -> None:
+    """A client that takes lines with `data: ` and reads event.event and event.data.content gets the answer."""
+    async with service() as agent:
+        response = await agent.post(SIMULATE, {"delay_ms": 0})
+    events = [json.loads(line[6:]) for line in response.text.split("\n") if line.startswith("data: ")]
+    final = next(event for event in events if event["event"] == "final_output")
+    assert "3 °C in Oslo" in final["data"]["content"]
+
+
+async def test_events_arrive_while_the_upstream_is_still_writing() -> None:
+    """Token by token: the first piece is read before the upstream has sent the second."""
+    gate = Gate()
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.turn(Text("first"), WaitFor(gate), Text("second"), Finish("stop"), Done())
+        async with agent.client.stream("POST", STREAM, json={"input": "?"}) as response:
+            body = b""
+            async for piece in response.aiter_raw():
+                body += piece
+                if b'"first"' in body and not gate.is_open:
+                    assert b'"second"' not in body
+                    gate.open()
+    assert text(checked(body)) == "firstsecond"
+
+
+async def test_execute_tells_the_same_run_folded() -> None:
+    """The JSON endpoint's answer has what the stream's events say."""
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.turn(Thinking("Hm."), Text("Hello"), Finish("stop", usage=Usage(3, 2, 5)), Done())
+        response = await agent.post(EXECUTE, {"input": "Say hello"})
+        body = response.json()
+        events = await agent.events(body["run_id"])
+    assert response.status_code == 200
+    [complete] = only(events, "complete")
+    assert body == {
+        "run_id": body["run_id"],
+        "status": "succeeded",
+        "output": "Hello",
+        "thinking": "Hm.",
+        "tool_calls": [],
+        "usage": {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5},
+        "model": "test/model",
+        "finish_reason": "stop",
+        "steps": 1,
+        "duration_ms": complete["duration_ms"],
+    }
+
+
+async def test_a_truncated_answer_is_a_success_that_says_so() -> None:
+    """Finish reason `length` is no failure, and is told."""
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.turn(Text("Hel"), Finish("length"), Done())
+        [complete] = only(await agent.stream({"input": "?", "max_tokens": 1}), "complete")
+    assert (complete["status"], complete["finish_reason"]) == ("succeeded", "length")
+
+
+async def test_what_the_request_asks_for_is_what_the_upstream_hears() -> None:
+    """Every field of the request that concerns the model goes out under its wire name; the others don't."""
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.turn(*answer("ok"))
+        await agent.stream(
+            {
+                "input": [
+                    {"type": "text", "text": "What is it?"},
+                    {"type": "image", "url": "https://example.com/a.png"},
+                ],
+                "model": "some/model",
+                "mcp_servers": ["joerup/exa-mcp", "tsion/exa@v2", "https://mcp.deepwiki.com/mcp"],
+                "instructions": "Be brief.",
+                "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}],
+                "temperature": 0.5,
+                "top_p": 0.9,
+                "max_tokens": 10,
+                "reasoning_effort": "low",
+                "stop": ["END"],
+                "seed": 7,
+                "response_format": {"type": "json_object"},
+                "metadata": {"user": "u1"},
+            }
+        )
+        [request] = fake.chats
+    assert request.body == {
+        "model": "some/model",
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": "Hello"},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "What is it?"},
+                    {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
+                ],
+            },
+        ],
+        "mcp_servers": ["joerup/exa-mcp", {"slug": "tsion/exa", "version": "v2"}, "https://mcp.deepwiki.com/mcp"],
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "max_tokens": 10,
+        "reasoning_effort": "low",
+        "stop": ["END"],
+        "seed": 7,
+        "response_format": {"type": "json_object"},
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+
+
+async def test_the_upstream_s_connection_is_used_again() -> None:
+    """Runs one after the other share one connection."""
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.always(*answer("ok"))
+        for _ in range(5):
+            await agent.stream({"input": "?"})
+        assert [connection.requests for connection in fake.connections] == [5]
+
+
+async def test_a_heartbeat_fills_the_silence() -> None:
+    """While the model is silent, comments come; they carry no id."""
+    gate = Gate()
+    async with FakeDedalus() as fake, service(fake.url, heartbeat_s=0.05) as agent:
+        fake.turn(WaitFor(gate), *answer("ok"))
+        async with agent.client.stream("POST", STREAM, json={"input": "?"}) as response:
+            body = b""
+            async for piece in response.aiter_raw():
+                body += piece
+                if body.count(b": ping\n\n") == 4:
+                    gate.open()
+    assert text(checked(body)) == "ok"
+
+
+async def test_a_run_is_told_by_its_url() -> None:
+    """GET /runs/{id} says how the run stands, with the caller's metadata."""
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.turn(*answer("ok"))
+        response = await agent.post(STREAM, {"input": "?", "metadata": {"user": "u1"}})
+        run = (await agent.client.get(f"/api/agent/runs/{response.headers['x-run-id']}")).json()
+        last = checked(response.content)[-1]
+    assert run["status"] == "succeeded"
+    assert run["last_seq"] == last["seq"]
+    assert run["metadata"] == {"user": "u1"}
+    assert run["usage"] == last["data"]["usage"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "code"),
+    [
+        ("GET", "/nothing", None, 404, "not_found"),
+        ("GET", STREAM, None, 405, "method_not_allowed"),
+        ("GET", "/api/agent/runs/run_0", None, 404, "run_not_found"),
+        ("POST", "/api/agent/runs/run_0/cancel", None, 404, "run_not_found"),
+        ("POST", STREAM, "{", 422, "invalid_request"),
+        ("POST", STREAM, "[]", 422, "invalid_request"),
+        ("POST", STREAM, '{"input": " "}', 422, "invalid_request"),
+        ("POST", STREAM, '{"input": "\\ud800"}', 422, "invalid_request"),
+        ("POST", STREAM, '{"input": []}', 422, "invalid_request"),
+        ("POST", STREAM, '{"input": "?", "mcp_servers": ["no slug"]}', 422, "invalid_request"),
+        ("POST", STREAM, '{"input": "?", "mcp_servers": ["http://example.com/mcp"]}', 422, "invalid_request"),
+    ],
+)
+async def test_every_error_has_one_body(method: str, path: str, body: str | None, status: int, code: str) -> None:
+    """Whoever refuses, the answer has a code, a message, a request id, and nothing of the request."""
+    async with service("http://127.0.0.1:9") as agent:
+        response = await agent.client.request(
+            method, path, content=body, headers={"content-type": "application/json", "x-request-id": "mine-1"}
+        )
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (status, code)
+    assert error["request_id"] == response.headers["x-request-id"] == "mine-1"
+    assert error["message"]
+    assert error["retryable"] is False
+
+
+async def test_an_invalid_request_names_its_fields_and_echoes_nothing() -> None:
+    """Each fault has its path and what to do; the value that was sent is nowhere."""
+    async with service("http://127.0.0.1:9") as agent:
+        response = await agent.post(STREAM, {"input": ["secret"], "temprature": "secret", "max_steps": "secret"})
+    details = {detail["loc"]: detail["message"] for detail in response.json()["error"]["details"]}
+    assert {"body.temprature", "body.max_steps"} < set(details)
+    assert "not known" in details["body.temprature"]
+    assert "secret" not in response.text
+
+
+async def test_unexpected_failures_are_safe_to_show(caplog: pytest.LogCaptureFixture) -> None:
+    """A bug answers 500 in the same form, with CORS headers, and its trace is in the log only."""
+    async with service("http://127.0.0.1:9") as agent:
+        agent.app.state.catalog = object()
+        response = await agent.client.get("/api/agent/models", headers={"origin": "http://localhost:3000"})
+    assert response.status_code == 500
+    assert response.json()["error"]["code"] == "internal_error"
+    assert response.headers["access-control-allow-origin"] == "http://localhost:3000"
+    assert "AttributeError" not in response.text
+    assert "AttributeError" in caplog.text
+
+
+async def test_another_origin_is_not_let_in_and_another_host_is_refused() -> None:
+    """CORS names the two development origins; a foreign Host header is DNS rebinding."""
+    async with service("http://127.0.0.1:9") as agent:
+        stranger = await agent.client.get("/health", headers={"origin": "https://evil.example"})
+        rebound = await agent.client.get("/health", headers={"host": "evil.example"})
+    assert "access-control-allow-origin" not in stranger.headers
+    assert (rebound.status_code, rebound.json()["error"]["code"]) == (400, "invalid_host")

@@ -1,0 +1,374 @@
+"""The command-line client and the examples as their users run them: processes, against a service that is served."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import httpx
+import pytest
+from fake_dedalus import FakeDedalus
+from wire import Done, ErrorData, Finish, Text, Thinking, Usage, answer
+
+ROOT = Path(__file__).parent.parent
+CLIENT = "test_client.py"
+NOBODY = "http://127.0.0.1:9"
+THOUGHT = "The user asks about the weather, so I need to look it up."
+ANSWER = "You asked: Well? It is 3 °C in Oslo, with light snow. ❄️"
+LONG = ("--simulate", "long", "--delay-ms", "20")
+SLOW = ("--simulate", "slow", "--delay-ms", "1")
+LAST_WAIT_S = 30
+
+Process = subprocess.Popen[bytes]
+
+
+class Ended(NamedTuple):
+    """What a program that has ended said."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Service(NamedTuple):
+    """A served app."""
+
+    url: str
+    process: Process
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        """How a run stands."""
+        found: dict[str, Any] = httpx.get(f"{self.url}/api/agent/runs/{run_id}", trust_env=False).json()
+        return found
+
+
+@contextmanager
+def process(*command: str, env: Mapping[str, str], cwd: Path = ROOT) -> Iterator[Process]:
+    """A Python program of this project, with an environment of its own, killed if it is still there in the end."""
+    # What pytest may have inherited as ignored, a child would inherit too; a caught signal is reset in the child.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    clean = {"PATH": os.environ["PATH"], "PYTHONUTF8": "1", "TERM": "xterm-256color", **env}
+    script, *arguments = command
+    pipe = subprocess.PIPE
+    started = subprocess.Popen(
+        [sys.executable, ROOT / script, *arguments], cwd=cwd, env=clean, stdout=pipe, stderr=pipe, bufsize=0
+    )
+    signal.signal(signal.SIGINT, before)
+    with started:
+        try:
+            yield started
+        finally:
+            started.kill()
+
+
+@contextmanager
+def serving(cwd: Path, **env: str) -> Iterator[Service]:
+    """The service on a free port, without a model unless `env` says where one is."""
+    env = {"PORT": "0", "DEDALUS_BASE_URL": NOBODY, "DEFAULT_MODEL": "test/model", "DRAIN_S": "3", **env}
+    with process("app.py", env=env, cwd=cwd) as served:
+        said = read_until(served.stderr, "Uvicorn running on http://127.0.0.1:", "(Press")
+        yield Service(said.rpartition("running on ")[2].partition(" ")[0], served)
+
+
+def read_until(stream: IO[bytes] | None, *texts: str) -> str:
+    """What comes from a pipe, up to the last of these texts or a little more."""
+    assert stream is not None
+    seen = b""
+    for text in texts:
+        while text.encode() not in seen:
+            piece = stream.read(4096)
+            assert piece, f"it ended without {text!r}: {seen!r}"
+            seen += piece
+    return seen.decode(errors="replace")
+
+
+def ended(running: Process) -> Ended:
+    """What a program says from here to its end."""
+    out, err = running.communicate(timeout=LAST_WAIT_S)
+    return Ended(running.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+
+
+def run(*command: str, url: str, **env: str) -> Ended:
+    """A program's whole run."""
+    with process(*command, env={"AGENT_STREAM_URL": url, **env}) as running:
+        return ended(running)
+
+
+def client(service: Service, *arguments: str) -> AbstractContextManager[Process]:
+    """The client, while it runs."""
+    return process(CLIENT, *arguments, env={"AGENT_STREAM_URL": service.url})
+
+
+def events(out: str) -> list[dict[str, Any]]:
+    """The events of `--json`."""
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def run_id(text: str) -> str:
+    """The run that the client has named."""
+    found = re.search(r"run_[0-9a-f]{32}", text)
+    assert found, text
+    return found[0]
+
+
+@pytest.fixture(scope="module")
+def fake() -> Iterator[FakeDedalus]:
+    with FakeDedalus.in_thread() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def service(fake: FakeDedalus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with serving(tmp_path_factory.mktemp("service"), DEDALUS_BASE_URL=fake.url) as service:
+        yield service
+
+
+# What a run looks like
+
+
+def test_shows_a_run(service: Service) -> None:
+    """Thinking, the tool call with its arguments and result, the answer and the summary are shown, each once."""
+    shown = run(CLIENT, "Well?", "--simulate", "--delay-ms", "1", url=service.url)
+    assert shown.code == 0
+    assert shown.err == ""
+    head, thought, call, progress, result, _, text, _, summary = shown.out.splitlines()
+    assert head.startswith("simulated/scripted · run_")
+    assert thought == THOUGHT
+    assert call == '→ get_weather {"city":"Oslo"}'
+    assert progress == "  … Asking the weather service 1/2"
+    assert result == '  ✓ get_weather: {"city":"Oslo","celsius":3,"sky":"light snow"} · 120 ms'
+    assert text == ANSWER
+    assert summary.startswith("✓ succeeded · 2 steps · 80 + 42 tokens · ")
+
+
+def test_shows_a_failed_tool(service: Service) -> None:
+    """A tool's error is marked as one, and does not fail the run."""
+    shown = run(CLIENT, "--simulate", "tool_error", "--delay-ms", "1", url=service.url)
+    assert shown.code == 0
+    assert "  ✗ get_weather: The weather service did not answer." in shown.out
+
+
+def test_failed_run(service: Service) -> None:
+    """A failed run ends the program with 1 and its error on stderr."""
+    shown = run(CLIENT, "--simulate", "error", "--delay-ms", "1", url=service.url)
+    assert shown.code == 1
+    assert shown.err.startswith("✗ upstream_failed: ")
+    assert "I was about to tell you that\n" in shown.out
+    assert "\n✗ failed · 1 step · " in shown.out
+
+
+def test_asks_a_model(service: Service, fake: FakeDedalus) -> None:
+    """What the command line says of the request reaches the model, and its answer the screen, tabs and lines kept."""
+    fake.turn(Thinking("Hm."), Text("one\n", "\ttwo", " [bold]"), Finish("length", Usage(3, 4, 7)), Done())
+    options = ("--model", "a/b", "--instructions", "Be brief.", "--temperature", "0.5", "--mcp-server", "a/weather")
+    shown = run(CLIENT, "Why?", *options, "--max-steps", "3", url=service.url)
+    assert shown.code == 0
+    assert "\nHm.\n\none\n\ttwo [bold]\n" in shown.out
+    assert "✓ succeeded · 1 step · finish reason length · 3 + 4 tokens · " in shown.out
+    sent = fake.chats[-1].body
+    assert (sent["model"], sent["temperature"], sent["mcp_servers"]) == ("a/b", 0.5, ["a/weather"])
+    assert [message["content"] for message in sent["messages"]] == ["Be brief.", "Why?"]
+
+
+def test_colours(service: Service) -> None:
+    """A terminal gets colours and styles, and no colours with NO_COLOR."""
+    arguments = (CLIENT, "--simulate", "--delay-ms", "1")
+    assert "\x1b[2;3mThe \x1b[0m" in run(*arguments, url=service.url, FORCE_COLOR="1").out
+    assert "\x1b[32m" in run(*arguments, url=service.url, FORCE_COLOR="1").out
+    assert "\x1b[32m" not in run(*arguments, url=service.url, FORCE_COLOR="1", NO_COLOR="1").out
+
+
+def test_text_does_not_steer_the_terminal(service: Service, fake: FakeDedalus) -> None:
+    """Control characters in an answer are not printed."""
+    fake.turn(*answer("be\x1b]0;title\x07fore \x9b2Jafter\r"))
+    shown = run(CLIENT, "Hi", url=service.url)
+    assert "\nbe]0;titlefore 2Jafter\n" in shown.out
+
+
+def test_json_lines(service: Service) -> None:
+    """With --json each event is one line of JSON, as it was sent, also over a break."""
+    shown = run(CLIENT, "Well?", "--simulate", "truncated", "--delay-ms", "1", "--json", url=service.url)
+    assert shown.code == 0
+    told = events(shown.out)
+    assert [event["seq"] for event in told] == list(range(1, len(told) + 1))
+    assert [told[0]["event"], told[-2]["event"], told[-1]["event"]] == ["run_started", "final_output", "complete"]
+    assert told[-2]["data"] == {"content": ANSWER}
+    assert "Re-attaching after event 8" in shown.err
+
+
+# The JSON answer and the lists
+
+
+def test_execute(service: Service, fake: FakeDedalus) -> None:
+    """--execute shows the one JSON answer like a run, and with --json as it is."""
+    fake.turn(*answer("Hello there", Usage(3, 4, 7)))
+    fake.turn(*answer("Hello again", Usage(3, 4, 7)))
+    shown = run(CLIENT, "Hi", "--execute", url=service.url)
+    assert shown.code == 0
+    assert re.fullmatch(
+        r"test/model · run_\w+\n\nHello there\n\n✓ succeeded · 1 step · 3 \+ 4 tokens · .* s\n", shown.out
+    )
+    shown = run(CLIENT, "Hi", "--execute", "--json", url=service.url)
+    assert json.loads(shown.out)["output"] == "Hello again"
+
+
+def test_execute_failed(service: Service, fake: FakeDedalus) -> None:
+    """A failed --execute ends the program with 1 and the service's error."""
+    fake.turn(Text("Hel"), ErrorData({"error": {"message": "secret", "code": 500}}))
+    shown = run(CLIENT, "Hi", "--execute", url=service.url)
+    assert shown.code == 1
+    assert re.match(r"✗ upstream_failed: .* \(HTTP 502, req_\w+\)\n", shown.err)
+
+
+def test_models(service: Service) -> None:
+    """--models lists one id a line."""
+    shown = run(CLIENT, "--models", url=service.url)
+    assert (shown.code, shown.out) == (0, "openai/gpt-4.1\nanthropic/claude-sonnet-4-5\n")
+
+
+# What goes wrong
+
+
+def test_truncated_stream(service: Service) -> None:
+    """A stream that broke off is taken up where it was: nothing is missing and nothing is shown twice."""
+    shown = run(CLIENT, "Well?", "--simulate", "truncated", "--delay-ms", "1", url=service.url)
+    assert shown.code == 0
+    assert re.fullmatch(r"Re-attaching after event 8 in 0\.\d s: .*\n", shown.err)
+    assert shown.out.count(f"\n{THOUGHT}\n") == 1
+    assert shown.out.count(f"\n{ANSWER}\n") == 1
+
+
+def test_resume(service: Service) -> None:
+    """--resume shows a run from an event on; of one with nothing left, how it ended."""
+    first = events(run(CLIENT, "--simulate", "--delay-ms", "1", "--json", url=service.url).out)
+    same_run = ("--resume", first[0]["run_id"], "--json", "--after")
+    rest = run(CLIENT, *same_run, "5", url=service.url)
+    assert (rest.code, events(rest.out)) == (0, first[5:])
+    nothing = run(CLIENT, *same_run, str(len(first)), url=service.url)
+    assert (nothing.code, nothing.out) == (0, "")
+    assert "This run has ended (succeeded)" in nothing.err
+
+
+def test_refused_request(service: Service) -> None:
+    """A request that the service refuses ends the program with 1, and says what is wrong with which field."""
+    shown = run(CLIENT, "Hi", "--temperature", "9", url=service.url)
+    assert (shown.code, shown.out) == (1, "")
+    assert re.match(r"✗ invalid_request: .* \(HTTP 422, req_\w+\)\n  body\.temperature: .* 2\n", shown.err)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("Hi", "--temperature", "nan"),
+        ("Hi", "--execute", "--simulate"),
+        ("Hi", "--url", "localhost:8000"),
+        ("\udcff",),
+    ],
+    ids=["no question", "no number", "two ways", "no address", "no UTF-8"],
+)
+def test_usage(arguments: tuple[str, ...]) -> None:
+    """A command line that makes no sense ends the program with 2, before anything is sent."""
+    shown = run(CLIENT, *arguments, url=NOBODY)
+    assert shown.code == 2
+    assert shown.err.startswith("usage: ")
+
+
+def test_unreachable() -> None:
+    """Without a service the program ends with 4 and says how to start one."""
+    shown = run(CLIENT, "Hi", url=NOBODY)
+    assert (shown.code, shown.out) == (4, "")
+    assert f"Can't reach {NOBODY}" in shown.err
+    assert "./run.sh" in shown.err
+
+
+def test_service_killed(tmp_path: Path) -> None:
+    """A service that is gone for good leaves the stream incomplete: 4, after so many tries, and how to go on."""
+    with serving(tmp_path) as service, client(service, *LONG, "--retries", "2") as running:
+        shown = read_until(running.stdout, "Part 1. ")
+        service.process.kill()
+        rest = ended(running)
+    assert rest.code == 4
+    assert rest.err.count("Re-attaching after event ") == 2
+    assert f"--resume {run_id(shown)} --after " in rest.err
+
+
+def test_draining_service(tmp_path: Path) -> None:
+    """A service that shuts down tells the client when to come back, and is believed."""
+    with serving(tmp_path) as service, client(service, *SLOW, "--retries", "1") as running:
+        read_until(running.stdout, "run_")
+        service.process.terminate()
+        rest = ended(running)
+    assert rest.code == 4
+    assert "Re-attaching after event 2 in 2.0 s: the service is shutting down\n" in rest.err
+
+
+def test_full_service(tmp_path: Path) -> None:
+    """A service that is full is asked again when it says so; Ctrl-C ends the wait."""
+    with (
+        serving(tmp_path, MAX_CONCURRENT_RUNS="1") as service,
+        client(service, *SLOW) as first,
+    ):
+        read_until(first.stdout, "run_")
+        with client(service, *SLOW) as second:
+            assert "Trying again in 5.0 s: server_full: " in read_until(second.stderr, "\n")
+            second.send_signal(signal.SIGINT)
+            assert ended(second).code == 3
+
+
+# Ctrl-C
+
+
+def test_ctrl_c_cancels_the_run(service: Service) -> None:
+    """Ctrl-C cancels the run at the service, shows how it ends, and ends the program with 3."""
+    with client(service, *LONG) as running:
+        shown = read_until(running.stdout, "Part 1. ")
+        running.send_signal(signal.SIGINT)
+        rest = ended(running)
+    assert rest.code == 3
+    assert "■ cancelled · 1 step · " in rest.out
+    assert shown.count("Part 1. ") + rest.out.count("Part 1. ") == 1
+    assert service.run(run_id(shown))["status"] == "cancelled"
+
+
+def test_ctrl_c_twice_leaves_at_once(tmp_path: Path) -> None:
+    """A second Ctrl-C does not wait for a service that doesn't answer."""
+    with serving(tmp_path) as service, client(service, *SLOW) as running:
+        read_until(running.stdout, "run_")
+        service.process.send_signal(signal.SIGSTOP)
+        running.send_signal(signal.SIGINT)
+        read_until(running.stderr, "Cancelling the run")
+        running.send_signal(signal.SIGINT)
+        assert ended(running).code == 3
+
+
+# The examples
+
+
+def test_example_stream(service: Service, fake: FakeDedalus) -> None:
+    """examples/python_stream.py prints the answer to its question."""
+    fake.turn(*answer("Because of Rayleigh scattering."))
+    shown = run("examples/python_stream.py", "Why?", url=service.url)
+    assert shown == (0, "Because of Rayleigh scattering.\n", "")
+    assert fake.chats[-1].body["messages"][-1]["content"] == "Why?"
+
+
+def test_example_stream_failed(service: Service, fake: FakeDedalus) -> None:
+    """examples/python_stream.py ends with 1 and the error's code when the run fails."""
+    fake.turn(Text("Hel"), ErrorData({"error": {"message": "secret", "code": 500}}))
+    shown = run("examples/python_stream.py", "Why?", url=service.url)
+    assert shown.code == 1
+    assert shown.err.startswith("upstream_failed ")
+
+
+def test_example_resume(service: Service) -> None:
+    """examples/python_resume.py gets over a broken connection, with nothing missing and nothing twice."""
+    shown = run("examples/python_resume.py", "Well?", url=service.url)
+    assert (shown.code, shown.out) == (0, f"{THOUGHT}\n{ANSWER}\n")
+    assert ": going on]" in shown.err
