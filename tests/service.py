@@ -9,14 +9,15 @@ from typing import Any
 import httpx
 import uvicorn
 from fastapi import FastAPI
+from grammar import check_grammar, parse_frames
 
 from app import create_app
-from grammar import check_grammar, parse_frames
 from services.tools import NO_TOOLS, Tool
 from services.upstreams import PROVIDERS, Provider
 from settings import Settings
 
 Event = dict[str, Any]
+NOWHERE = "http://127.0.0.1:9"  # an upstream for tests that call none: nothing listens there
 STREAM = "/api/agent/stream"
 EXECUTE = "/api/agent/execute"
 SIMULATE = "/api/agent/stream/simulate"
@@ -79,7 +80,8 @@ def text(events: list[Event], name: str = "partial_output") -> str:
 
 def settings(**given: Any) -> Settings:
     """Settings that owe nothing to the machine's environment files, and reach nothing outside of it."""
-    return Settings(_env_file=None, **({"marketplace_url": "", "disconnect_grace_s": 0.2} | given))
+    values: dict[str, Any] = {"_env_file": None, "marketplace_url": "", "disconnect_grace_s": 0.2} | given
+    return Settings(**values)
 
 
 @asynccontextmanager
@@ -98,7 +100,7 @@ async def service(
     listening = asyncio.create_task(server.listening.wait())
     await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
     assert not serving.done(), "the service did not start"
-    url = "http://127.0.0.1:{}".format(server.servers[0].sockets[0].getsockname()[1])
+    url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     try:
         async with httpx.AsyncClient(base_url=url, timeout=30) as client:
             yield Service(app, url, client)

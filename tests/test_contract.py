@@ -4,9 +4,8 @@ import json
 import re
 
 import pytest
-
 from fake_dedalus import FakeDedalus
-from service import EXECUTE, SIMULATE, STREAM, checked, names, only, service, text
+from service import EXECUTE, NOWHERE, SIMULATE, STREAM, checked, names, only, service, text
 from wire import Done, Finish, Gate, Text, Thinking, Usage, WaitFor, answer
 
 pytestmark = pytest.mark.anyio
@@ -29,7 +28,7 @@ async def test_a_plain_run_has_the_contract_s_events_in_order() -> None:
 
 async def test_the_response_s_headers() -> None:
     """Nothing on the way may buffer, transform or cache; the run's id and its place are told; CORS exposes them."""
-    async with service() as agent:
+    async with service(NOWHERE) as agent:
         response = await agent.post(SIMULATE, {"delay_ms": 0}, origin="http://localhost:3000")
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert response.headers["cache-control"] == "no-cache, no-transform"
@@ -44,7 +43,7 @@ async def test_the_response_s_headers() -> None:
 
 async def test_the_body_begins_with_a_comment_and_every_frame_is_bytes_as_promised() -> None:
     """First a ping, at once; then LF-only ASCII frames whose id is the event's seq."""
-    async with service() as agent:
+    async with service(NOWHERE) as agent:
         response = await agent.post(SIMULATE, {"delay_ms": 0, "input": "Zoë 🎉\u2028?"})
     assert response.content.startswith(b": ping\n\nid: 1\nevent: run_started\n")
     assert b"\r" not in response.content
@@ -54,7 +53,7 @@ async def test_the_body_begins_with_a_comment_and_every_frame_is_bytes_as_promis
 
 async def test_the_quick_use_shape_works() -> None:
     """A client that takes lines with `data: ` and reads event.event and event.data.content gets the answer."""
-    async with service() as agent:
+    async with service(NOWHERE) as agent:
         response = await agent.post(SIMULATE, {"delay_ms": 0})
     events = [json.loads(line[6:]) for line in response.text.split("\n") if line.startswith("data: ")]
     final = next(event for event in events if event["event"] == "final_output")
@@ -213,7 +212,7 @@ async def test_a_run_is_told_by_its_url() -> None:
 )
 async def test_every_error_has_one_body(method: str, path: str, body: str | None, status: int, code: str) -> None:
     """Whoever refuses, the answer has a code, a message, a request id, and nothing of the request."""
-    async with service("http://127.0.0.1:9") as agent:
+    async with service(NOWHERE) as agent:
         response = await agent.client.request(
             method, path, content=body, headers={"content-type": "application/json", "x-request-id": "mine-1"}
         )
@@ -226,7 +225,7 @@ async def test_every_error_has_one_body(method: str, path: str, body: str | None
 
 async def test_an_invalid_request_names_its_fields_and_echoes_nothing() -> None:
     """Each fault has its path and what to do; the value that was sent is nowhere."""
-    async with service("http://127.0.0.1:9") as agent:
+    async with service(NOWHERE) as agent:
         response = await agent.post(STREAM, {"input": ["secret"], "temprature": "secret", "max_steps": "secret"})
     details = {detail["loc"]: detail["message"] for detail in response.json()["error"]["details"]}
     assert {"body.temprature", "body.max_steps"} < set(details)
@@ -236,7 +235,7 @@ async def test_an_invalid_request_names_its_fields_and_echoes_nothing() -> None:
 
 async def test_unexpected_failures_are_safe_to_show(caplog: pytest.LogCaptureFixture) -> None:
     """A bug answers 500 in the same form, with CORS headers, and its trace is in the log only."""
-    async with service("http://127.0.0.1:9") as agent:
+    async with service(NOWHERE) as agent:
         agent.app.state.catalog = object()
         response = await agent.client.get("/api/agent/models", headers={"origin": "http://localhost:3000"})
     assert response.status_code == 500
@@ -248,7 +247,7 @@ async def test_unexpected_failures_are_safe_to_show(caplog: pytest.LogCaptureFix
 
 async def test_another_origin_is_not_let_in_and_another_host_is_refused() -> None:
     """CORS names the two development origins; a foreign Host header is DNS rebinding."""
-    async with service("http://127.0.0.1:9") as agent:
+    async with service(NOWHERE) as agent:
         stranger = await agent.client.get("/health", headers={"origin": "https://evil.example"})
         rebound = await agent.client.get("/health", headers={"host": "evil.example"})
     assert "access-control-allow-origin" not in stranger.headers

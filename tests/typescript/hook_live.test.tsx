@@ -1,0 +1,358 @@
+// The hook of examples/react_integration.tsx in a page, against the live service at AGENT_STREAM_URL, and against
+// servers that break off in ways in which the service never would.
+import assert from "node:assert/strict";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { test, type TestContext } from "node:test";
+import { createParser } from "eventsource-parser";
+import { act, StrictMode, useEffect, type ReactElement } from "react";
+import { createRoot } from "react-dom/client";
+import AgentChat, {
+  type AgentStream,
+  type AgentStreamOptions,
+  type EventData,
+  frameParser,
+  type StreamEvent,
+  useAgentStream,
+} from "../../examples/react_integration";
+
+const baseUrl = process.env["AGENT_STREAM_URL"] ?? "";
+const simulate = { baseUrl, path: "/api/agent/stream/simulate" };
+const scenario = (name: string, delay_ms = 0) => ({ input: "Is it cold?", scenario: name, delay_ms });
+
+// The page
+
+/** React flushes what `act` does at once; outside of it, it renders as in a browser. */
+async function acting(work: () => void): Promise<void> {
+  Object.assign(globalThis, { IS_REACT_ACT_ENVIRONMENT: true });
+  await act(async () => work());
+  Object.assign(globalThis, { IS_REACT_ACT_ENVIRONMENT: false });
+}
+
+async function mount(t: TestContext, element: ReactElement): Promise<HTMLElement> {
+  const container = document.createElement("div");
+  const root = createRoot(container);
+  document.body.append(container);
+  await acting(() => root.render(element));
+  t.after(() => acting(() => root.unmount()));
+  return container;
+}
+
+/** The hook in a component: each of its renders, and the first render from now on that is as wanted. */
+async function mountHook(t: TestContext, options: AgentStreamOptions) {
+  const renders: AgentStream[] = [];
+  let look = () => {};
+  function Probe({ alive }: { alive: boolean }) {
+    return alive ? <Inner /> : null;
+  }
+  function Inner() {
+    const agent = useAgentStream(options);
+    renders.push(agent);
+    useEffect(() => look());
+    return null;
+  }
+  const root = createRoot(document.createElement("div"));
+  const show = (alive: boolean) =>
+    acting(() =>
+      root.render(
+        <StrictMode>
+          <Probe alive={alive} />
+        </StrictMode>,
+      ),
+    );
+  await show(true);
+  t.after(() => acting(() => root.unmount()));
+  const now = () => renders.at(-1)!;
+  const until = (wanted: (agent: AgentStream) => boolean) =>
+    new Promise<AgentStream>((resolve) => {
+      look = () => {
+        if (wanted(now())) resolve(now());
+      };
+      look();
+    });
+  return { renders, now, until, leave: () => show(false), comeBack: () => show(true) };
+}
+
+const ended = ({ status, isStreaming }: AgentStream) => status !== "idle" && !isStreaming;
+const statuses = (renders: AgentStream[]) =>
+  renders.map(({ status }) => status).filter((status, i, all) => status !== all[i - 1]);
+
+/** Runs a scenario to its end: the hook's last state, the events and what `stream` resolved with. */
+async function run(t: TestContext, request: ReturnType<typeof scenario>) {
+  const page = await mountHook(t, simulate);
+  const events: StreamEvent[] = [];
+  const complete = await page.now().stream(request, (event) => events.push(event));
+  const agent = await page.until(ended);
+  assert.deepEqual(events.map(({ seq }) => seq), events.map((_, i) => i + 1));
+  assert.equal(events.at(-1)?.event, "complete");
+  return { ...page, agent, events, complete };
+}
+
+// Servers that misbehave
+
+type Answer = (response: ServerResponse, request: IncomingMessage) => void;
+
+const frame = <Name extends keyof EventData>(seq: number, event: Name, data: EventData[Name]) =>
+  `id: ${seq}\nevent: ${event}\ndata: ${JSON.stringify({ event, data, run_id: "run_1", seq, timestamp: "" })}\n\n`;
+
+const started = frame(1, "run_started", { model: "a/b" });
+const text = (seq: number, content: string) => frame(seq, "partial_output", { content });
+const usage = { input_tokens: null, output_tokens: null, total_tokens: null };
+const completed = (seq: number) => frame(seq, "complete", { status: "succeeded", usage, steps: 1, duration_ms: 1 });
+
+const stream =
+  (...writes: string[]): Answer =>
+  (response) => {
+    response.writeHead(200, { "Content-Type": "text/event-stream", "X-Run-ID": "run_1" });
+    for (const data of writes) response.write(data);
+    response.end();
+  };
+
+const refuse =
+  (status: number, code: string, headers: Record<string, string> = {}): Answer =>
+  (response) => {
+    response.writeHead(status, { "Content-Type": "application/json", ...headers });
+    response.end(JSON.stringify({ error: { code, message: "No.", retryable: false, request_id: "req_1" } }));
+  };
+
+/** A server that gives its answers one after the other, the last one again and again. */
+async function serve(t: TestContext, ...answers: Answer[]) {
+  const requests: { line: string; after: string | undefined; at: number }[] = [];
+  const server = createServer((request, response) => {
+    const after = request.headers["last-event-id"] as string | undefined;
+    requests.push({ line: `${request.method} ${request.url}`, after, at: performance.now() });
+    answers[Math.min(requests.length, answers.length) - 1]!(response, request);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.after(() => server.close().closeAllConnections());
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, requests };
+}
+
+async function endOf(runId: string): Promise<string> {
+  return (await fetch(`${baseUrl}/api/agent/runs/${runId}/events`)).text();
+}
+
+// Against the service
+
+test("a run is shown as it goes and resolves with its `complete`", async (t) => {
+  const { agent, events, complete, renders } = await run(t, scenario("default"));
+  assert.equal(complete?.status, "succeeded");
+  assert.deepEqual(statuses(renders), ["idle", "connecting", "streaming", "succeeded"]);
+  assert.equal(agent.runId, events[0]?.run_id);
+  assert.match(agent.thinking, /weather/);
+  assert.match(agent.output, /You asked: Is it cold\?.*❄️/);
+  for (const event of events) if (event.event === "final_output") assert.equal(agent.output, event.data.content);
+  assert.equal(agent.error, null);
+  const [call, ...others] = agent.toolCalls;
+  assert.deepEqual(others, []);
+  assert.deepEqual(call?.arguments, { city: "Oslo" });
+  assert.deepEqual(JSON.parse(call?.arguments_text ?? ""), { city: "Oslo" });
+  assert.equal(call?.result?.is_error, false);
+});
+
+test("a torn run is taken up where it broke and ends as if it had not been torn", async (t) => {
+  const whole = await run(t, scenario("default"));
+  const torn = await run(t, scenario("truncated"));
+  assert.deepEqual(statuses(torn.renders), ["idle", "connecting", "streaming", "reconnecting", "streaming", "succeeded"]);
+  assert.deepEqual(torn.events.map(({ event, data }) => event !== "complete" && data), whole.events.map(({ event, data }) => event !== "complete" && data));
+  for (const key of ["output", "thinking", "toolCalls"] as const) assert.deepEqual(torn.agent[key], whole.agent[key]);
+});
+
+test("a failed run resolves with its `complete` and shows its error", async (t) => {
+  const { agent, complete } = await run(t, scenario("error"));
+  assert.equal(complete?.status, "failed");
+  assert.equal(agent.status, "failed");
+  assert.equal(agent.error?.code, "upstream_failed");
+  assert.match(agent.output, /I was about to/);
+});
+
+test("stop() cancels the run at the service", async (t) => {
+  const page = await mountHook(t, simulate);
+  const answer = page.now().stream(scenario("long", 20));
+  const { runId, stop } = await page.until(({ output }) => output !== "");
+  await stop();
+  assert.equal(await answer, null);
+  assert.equal((await page.until(ended)).status, "cancelled");
+  assert.match(await endOf(runId!), /"event":"complete","data":\{"status":"cancelled"/);
+});
+
+test("a second question ends the first one's run and shows nothing more of it", async (t) => {
+  const page = await mountHook(t, simulate);
+  const first: StreamEvent[] = [];
+  const answer = page.now().stream(scenario("long", 20), (event) => first.push(event));
+  const { runId } = await page.until(({ output }) => output !== "");
+  const seen = first.length;
+  const second = await page.now().stream(scenario("default"));
+  assert.equal(await answer, null);
+  assert.equal(second?.status, "succeeded");
+  assert.match((await page.until(ended)).output, /^You asked/);
+  assert.equal(first.length, seen);
+  assert.match(await endOf(runId!), /"event":"complete","data":\{"status":"cancelled"/);
+});
+
+test("a page that comes back replays its run from the start", async (t) => {
+  const page = await mountHook(t, { ...simulate, storageKey: "run" });
+  const answer = page.now().stream(scenario("default", 20));
+  const { runId } = await page.until(({ thinking }) => thinking !== "");
+  assert.equal(sessionStorage.getItem("run"), runId);
+  await page.leave();
+  assert.equal(await answer, null);
+  await page.comeBack();
+  const agent = await page.until(({ status }) => status === "succeeded");
+  assert.equal(agent.runId, runId);
+  assert.match(agent.thinking, /^The user asks about the weather/);
+  assert.match(agent.output, /^You asked: Is it cold\?.*❄️$/);
+  assert.equal(agent.toolCalls.length, 1);
+  assert.equal(sessionStorage.getItem("run"), null);
+});
+
+test("the service's refusal is the error", async (t) => {
+  const page = await mountHook(t, { baseUrl });
+  assert.equal(await page.now().stream({ input: "Hello", max_steps: 0 }), null);
+  const { status, error } = await page.until(ended);
+  assert.equal(status, "failed");
+  assert.equal(error?.code, "invalid_request");
+  assert.equal(error?.details?.[0]?.loc, "body.max_steps");
+});
+
+test("a question as plain text goes to the agent", async (t) => {
+  const page = await mountHook(t, { baseUrl });
+  let final = "";
+  const complete = await page.now().stream("Research AI", (event) => {
+    if (event.event === "final_output") final = event.data.content;
+  });
+  assert.equal(complete?.status, "succeeded");
+  assert.equal((await page.until(ended)).output, final);
+  assert.notEqual(final, "");
+});
+
+test("the example's component asks, shows the answer and can ask again", async (t) => {
+  const page = await mount(t, <AgentChat {...simulate} />);
+  const input = page.querySelector("input")!;
+  Object.getOwnPropertyDescriptor(Object.getPrototypeOf(input), "value")!.set!.call(input, "Is it cold?");
+  await acting(() => input.dispatchEvent(new window.Event("input", { bubbles: true })));
+  const done = new Promise<void>((resolve) => {
+    const succeeded = () => page.querySelector("[role=status]")?.textContent === "succeeded" && resolve();
+    new window.MutationObserver(succeeded).observe(page, { subtree: true, characterData: true, childList: true });
+  });
+  await acting(() => page.querySelector<HTMLElement>("[type=submit]")!.click());
+  await done;
+  assert.match(page.querySelector("[aria-live]")!.textContent, /^You asked: Is it cold\?/);
+  assert.match(page.querySelector("li")!.textContent, /get_weather \{"city":"Oslo"\} gave .*snow/);
+});
+
+// Against servers that misbehave
+
+test("a body that ends without `complete` is no success when its run is gone", async (t) => {
+  const { url, requests } = await serve(t, stream(started, text(2, "Hel")), refuse(404, "run_not_found"));
+  const page = await mountHook(t, { baseUrl: url });
+  assert.equal(await page.now().stream("Hello"), null);
+  const { status, error, output } = await page.until(ended);
+  assert.deepEqual([status, error?.code, output], ["failed", "run_not_found", "Hel"]);
+  assert.deepEqual(
+    requests.map(({ line, after }) => [line, after]),
+    [["POST /api/agent/stream", undefined], ["GET /api/agent/runs/run_1/events", "2"]],
+  );
+});
+
+test("a body that ends without `complete` is no success when nothing is left", async (t) => {
+  const { url } = await serve(t, stream(started), (response) => response.writeHead(204).end());
+  const page = await mountHook(t, { baseUrl: url });
+  assert.equal(await page.now().stream("Hello"), null);
+  const { status, error } = await page.until(ended);
+  assert.deepEqual([status, error?.code], ["failed", "incomplete"]);
+});
+
+test("it gives up after so many connections that bring nothing new", async (t) => {
+  const { url, requests } = await serve(t, stream(started));
+  const page = await mountHook(t, { baseUrl: url, maxRetries: 2 });
+  assert.equal(await page.now().stream("Hello"), null);
+  const { status, error } = await page.until(ended);
+  assert.deepEqual([status, error?.code, requests.length], ["failed", "incomplete", 3]);
+});
+
+test("events that come again are not given again, and the server's hints are kept to", async (t) => {
+  const { url, requests } = await serve(
+    t,
+    stream(started, text(2, "Hel"), "event: draining\nretry: 300\n\n"),
+    refuse(503, "server_draining", { "Retry-After": "1" }),
+    stream(started, text(2, "Hel"), text(3, "lo"), text(3, "lo"), text(2, "Hel"), completed(4)),
+  );
+  const page = await mountHook(t, { baseUrl: url });
+  const seen: number[] = [];
+  const complete = await page.now().stream("Hello", ({ seq }) => seen.push(seq));
+  assert.equal(complete?.status, "succeeded");
+  assert.deepEqual(seen, [1, 2, 3, 4]);
+  assert.equal((await page.until(ended)).output, "Hello");
+  const [first, second, third] = requests.map(({ at }) => at) as [number, number, number];
+  assert.ok(second - first >= 300 && third - second >= 1000, `${second - first} ms, ${third - second} ms`);
+});
+
+test("an answer that is no stream is an error, whatever its status", async (t) => {
+  const page = (response: ServerResponse) => response.setHeader("Content-Type", "text/html").end("<h1>Log in</h1>");
+  const { url } = await serve(t, page);
+  const { now, until } = await mountHook(t, { baseUrl: url });
+  assert.equal(await now().stream("Hello"), null);
+  assert.equal((await until(ended)).error?.code, "http_200");
+});
+
+test("a service out of reach is an error", async (t) => {
+  const page = await mountHook(t, { baseUrl: "http://127.0.0.1:9" });
+  assert.equal(await page.now().stream("Hello"), null);
+  const { status, error } = await page.until(ended);
+  assert.deepEqual([status, error?.code, error?.retryable], ["failed", "network", true]);
+});
+
+test("stop() before the service has answered cancels the run once it has an id", async (t) => {
+  let answer = () => {};
+  const { url, requests } = await serve(
+    t,
+    (response) => (answer = () => stream(started, completed(2))(response, response.req)),
+    refuse(202, ""),
+  );
+  const page = await mountHook(t, { baseUrl: url });
+  const complete = page.now().stream("Hello", () => assert.fail("an event of a stopped run"));
+  const stopped = page.now().stop();
+  assert.equal((await page.until(ended)).status, "cancelled");
+  answer();
+  await stopped;
+  assert.equal(await complete, null);
+  assert.equal(requests.at(-1)?.line, "POST /api/agent/runs/run_1/cancel");
+});
+
+test("what onEvent throws comes out of stream(), and the run has failed", async (t) => {
+  const { url } = await serve(t, stream(started, completed(2)));
+  const page = await mountHook(t, { baseUrl: url });
+  const mistake = new Error("mine");
+  const thrown = page.now().stream("Hello", () => {
+    throw mistake;
+  });
+  await assert.rejects(thrown, mistake);
+  const { status, error } = await page.until(ended);
+  assert.deepEqual([status, error?.code], ["failed", "callback"]);
+});
+
+test("a thousand events of one write are a few renders", async (t) => {
+  const events = Array.from({ length: 1000 }, (_, i) => text(i + 2, "x"));
+  const { url } = await serve(t, stream([started, ...events, completed(1002)].join("")));
+  const page = await mountHook(t, { baseUrl: url });
+  await page.now().stream("Hello");
+  assert.equal((await page.until(ended)).output.length, 1000);
+  assert.ok(page.renders.length < 40, `${page.renders.length} renders`);
+});
+
+test("the parser reads what an independent one reads, however the bytes are cut", () => {
+  const body = Buffer.from(
+    [": ping\n\n", text(1, "héé ❄️"), "data: a\r\ndata:b\r\ndata\r\n\r\n", "event: x\n\n", "retry: 20\n\n", "data:  c\n\n", "data: cut"].join(""),
+  );
+  const expected: string[] = [];
+  createParser({ onEvent: ({ data }) => expected.push(data) }).feed(body.toString());
+  for (let size = 1; size <= body.length; size++) {
+    const parse = frameParser();
+    const frames = Array.from({ length: Math.ceil(body.length / size) }, (_, i) =>
+      parse(body.subarray(i * size, (i + 1) * size)),
+    ).flat();
+    assert.deepEqual(frames.filter(({ retry }) => !retry).map(({ data }) => data), expected);
+    assert.deepEqual(frames.map(({ retry }) => retry).filter(Boolean), [20]);
+  }
+});
