@@ -19,20 +19,30 @@ find_python() {
             return
         fi
     done
-    fail "Python 3.11 or newer is needed. On Debian: apt-get install python3 python3-venv"
+}
+
+# On Debian, root gets what is missing; others are told the command.
+apt_install() {
+    command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ] || return 1
+    say "Installing $* with apt-get"
+    apt-get update -qq >&2 && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
 }
 
 make_venv() {
     [ -x .venv/bin/python ] && .venv/bin/python -m pip --version >/dev/null 2>&1 && return
     python=$(find_python)
-    rm -rf .venv
-    say "Making .venv with $python"
-    if ! "$python" -m venv .venv >/dev/null 2>&1; then
-        # Debian ships Python without ensurepip; virtualenv brings a pip of its own.
-        rm -rf .venv
-        "$python" -m virtualenv .venv >/dev/null 2>&1 ||
-            fail "$python can't make a virtual environment. On Debian: apt-get install python3-venv"
+    if [ -z "$python" ]; then
+        [ -z "${PYTHON:-}" ] && apt_install python3 python3-venv && python=$(find_python)
+        [ -n "$python" ] || fail "Python 3.11 or newer is needed. On Debian 12 or newer: apt-get install python3 python3-venv"
     fi
+    say "Making .venv with $python"
+    rm -rf .venv
+    "$python" -m venv .venv >/dev/null 2>&1 && return
+    # Debian's python3 comes without venv.
+    rm -rf .venv
+    if apt_install python3-venv && "$python" -m venv .venv >/dev/null 2>&1; then return; fi
+    rm -rf .venv
+    fail "$python can't make a virtual environment. On Debian: apt-get install python3-venv"
 }
 
 # install NAME [PIP OPTION ...]: requirements-NAME.txt, or requirements.txt for `runtime`, unless it is installed as it is now.
