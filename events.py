@@ -13,11 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 def without_null(schema: dict[str, Any]) -> None:
     """In the published schema, an optional key is one that may be absent, and never null."""
     for name, shape in schema.get("properties", {}).items():
-        kept = [option for option in shape.get("anyOf", ()) if option != {"type": "null"}]
-        if name not in schema.get("required", ()) and len(kept) == 1:
-            del shape["anyOf"]
-            shape.pop("default", None)
-            shape.update(kept[0])
+        options = shape.get("anyOf", [])
+        kept = [option for option in options if option != {"type": "null"}]
+        if name in schema.get("required", ()) or kept == options:
+            continue
+        shape.pop("default", None)
+        shape["anyOf"] = kept
+        if len(kept) == 1:
+            shape.update(shape.pop("anyOf")[0])
 
 
 class Closed(BaseModel):
@@ -138,7 +141,7 @@ class ToolResult(Closed):
     content: str
     is_error: bool
     duration_ms: Maybe[int] = None
-    truncated: bool = False
+    truncated: bool
 
 
 class StepFinished(Closed):

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from models import AgentRequest, AgentResponse, Scenario, SimulateRequest
 from routers.dependencies import CatalogDep, RequestId, ServiceDep, frame_stream
 from routers.error_answers import answer
-from routers.openapi import ERRORS, STREAM, EventStream
+from routers.openapi import ERRORS, STREAM
 from routers.sse import torn
 from services.catalog import McpServerList, ModelList
 from services.folding import raised
@@ -16,7 +16,7 @@ from services.simulated_agent import TEAR_AFTER
 router = APIRouter(prefix="/api/agent", tags=["agent"], responses=ERRORS)
 
 
-@router.post("/stream", response_class=EventStream, responses=STREAM)
+@router.post("/stream", response_class=Response, responses=STREAM)
 async def stream(request: Request, body: AgentRequest, service: ServiceDep, request_id: RequestId) -> Response:
     """Start a run and follow it as server-sent events, from `run_started` to `complete`.
 
@@ -46,7 +46,7 @@ async def execute(
         gone.cancel()
 
 
-@router.post("/stream/simulate", response_class=EventStream, responses=STREAM)
+@router.post("/stream/simulate", response_class=Response, responses=STREAM)
 async def simulate(request: Request, body: SimulateRequest, service: ServiceDep, request_id: RequestId) -> Response:
     """A scripted run with the events of a real one, for building a front end without a key or a model."""
     run = await service.simulate_streaming_execution(body, request_id)

@@ -1,9 +1,8 @@
 """What the generated description can't know by itself: error answers, and the schema of each event of a stream."""
 
-from collections.abc import Iterator
 from typing import Any
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from events import STREAM_EVENT
@@ -13,12 +12,6 @@ REF = "#/components/schemas/{model}"
 VERSION = "1.0.0"
 
 EVENTS = {"$ref": REF.format(model="StreamEvent")}
-
-
-class EventStream(Response):
-    """What the description calls the answer of a stream's route."""
-
-    media_type = "text/event-stream"
 
 
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -65,9 +58,6 @@ def install(app: FastAPI) -> None:
                 routes=app.routes,
                 tags=app.openapi_tags,
             )
-            for content in _contents(schema):
-                if stream := content.get(EventStream.media_type):
-                    stream["schema"] = EVENTS
             union = STREAM_EVENT.json_schema(ref_template=REF, mode="serialization")
             schemas = schema["components"]["schemas"]
             schemas |= union.pop("$defs")
@@ -76,11 +66,3 @@ def install(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = describe  # type: ignore[method-assign]
-
-
-def _contents(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What each answer of each route consists of, by media type."""
-    for methods in schema["paths"].values():
-        for operation in methods.values():
-            for response in operation["responses"].values():
-                yield response.get("content", {})

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request, Response
 
 from models import Run
 from routers.dependencies import Cursor, ServiceDep, frame_stream
-from routers.openapi import ERRORS, STREAM, EventStream
+from routers.openapi import ERRORS, STREAM
 
 router = APIRouter(prefix="/api/agent/runs", tags=["runs"], responses=ERRORS)
 
@@ -17,7 +17,7 @@ async def get_run(run_id: str, service: ServiceDep) -> Run:
 
 @router.get(
     "/{run_id}/events",
-    response_class=EventStream,
+    response_class=Response,
     responses=STREAM | {204: {"description": "The run has ended and nothing is left after the cursor."}},
 )
 async def run_events(request: Request, run_id: str, after: Cursor, service: ServiceDep) -> Response:

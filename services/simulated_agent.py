@@ -93,7 +93,7 @@ def _with_tool(result: str, *, is_error: bool) -> Iterator[EventData]:
         yield ToolUseDelta(tool_call_id=CALL, name=TOOL, arguments_delta=piece, source="python")
     yield ToolUse(tool_call_id=CALL, name=TOOL, arguments={"city": "Oslo"}, source="python")
     yield ToolProgress(tool_call_id=CALL, message="Asking the weather service", progress=1, total=2)
-    yield ToolResult(tool_call_id=CALL, name=TOOL, content=result, is_error=is_error, duration_ms=120)
+    yield ToolResult(tool_call_id=CALL, name=TOOL, content=result, is_error=is_error, duration_ms=120, truncated=False)
     yield _finished(1, "tool_calls", 24)
 
 

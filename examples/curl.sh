@@ -1,0 +1,45 @@
+#!/bin/sh
+# The service by curl, top to bottom: `sh examples/curl.sh`. AGENT_STREAM_URL says where it is.
+set -eu
+
+URL="${AGENT_STREAM_URL:-http://127.0.0.1:8000}"
+API="$URL/api/agent"
+JSON="Content-Type: application/json"
+scratch=$(mktemp -d)
+trap 'rm -r "$scratch"' EXIT
+
+say() { printf '\n\n== %s\n' "$1"; }
+run_id() { tr -d '\r' | awk 'tolower($1) == "x-run-id:" { print $2 }'; }
+
+say "Is it ready, and what would answer?"
+curl -sS --fail-with-body "$URL/ready"
+
+say "Stream: each event as it happens (-N), until complete"
+curl -sSN --fail-with-body "$API/stream" -H "$JSON" -d '{"input": "Say hello in one sentence.", "max_tokens": 50}'
+
+say "Execute: the same in one answer"
+curl -sS --fail-with-body "$API/execute" -H "$JSON" -d '{"input": "Say hello in one sentence.", "max_tokens": 50}'
+
+say "Simulate: a scripted run with a tool call, which needs neither a model nor a key"
+curl -sSN --fail-with-body "$API/stream/simulate" -H "$JSON" -d '{"input": "Is it cold?", "delay_ms": 5}'
+
+say "Resume, 1: a connection that is torn"
+curl -sSN "$API/stream/simulate" -H "$JSON" -d '{"scenario": "truncated", "delay_ms": 5}' \
+  -D "$scratch/headers" -o "$scratch/body" || echo "curl says so by its exit status, $?"
+run=$(run_id < "$scratch/headers")
+last=$(awk '/^id: / { last = $2 } END { print last }' "$scratch/body")
+
+say "Resume, 2: what comes after event $last of $run, as if nothing had happened"
+curl -sSN --fail-with-body "$API/runs/$run/events" -H "Last-Event-ID: $last"
+
+say "Cancel: leave a run after its first event, look at it, and end it"
+run=$(curl -isN "$API/stream/simulate" -H "$JSON" -d '{"scenario": "long", "delay_ms": 20}' | sed '/^data:/q' | run_id)
+curl -sS --fail-with-body "$API/runs/$run"
+echo
+curl -sS --fail-with-body -X POST "$API/runs/$run/cancel"
+echo
+curl -sSN --fail-with-body "$API/runs/$run/events" | tail -n 4
+
+say "A mistake: every error has one form"
+curl -sS "$API/stream" -H "$JSON" -d '{"input": "", "modle": "openai/gpt-4.1"}'
+echo

