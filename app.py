@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import signal
+import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -17,14 +18,14 @@ from starlette.middleware.cors import CORSMiddleware
 
 from event_logs.memory import MemoryEventLog
 from routers import agent_router, error_answers, health_router, openapi, runs_router
-from routers.middleware import BodyLimits, HostCheck, RequestContext
+from routers.middleware import BodyLimits, DirectSend, HostCheck, RequestContext
 from services.agent_service import AgentService
 from services.catalog import Catalog
 from services.dedalus_agent import AgentLimits, DedalusAgent
 from services.dedalus_stream import Deadlines
 from services.local_model import LocalModel
 from services.tools import NO_TOOLS, Tool
-from services.upstreams import PROVIDERS, Provider, Upstreams
+from services.upstreams import DEDALUS_URL, PROVIDERS, Provider, Upstreams
 from settings import Settings
 
 logger = logging.getLogger("agent_stream")
@@ -39,10 +40,11 @@ def create_app(
     settings: Settings | None = None,
     tools: Mapping[str, Tool] = NO_TOOLS,
     providers: Mapping[str, Provider] = PROVIDERS,
+    dedalus: str = DEDALUS_URL,
 ) -> FastAPI:
     """The service. Without `settings`, they are read from the environment and `.env`.
 
-    `tools` are offered to the model in every run; `providers` says where each provider's own API is.
+    `tools` are offered to the model in every run; `providers` and `dedalus` say where their APIs are.
     """
     settings = settings or Settings()
 
@@ -51,7 +53,7 @@ def create_app(
         async with AsyncExitStack() as stack:
             local = LocalModel()
             stack.push_async_callback(local.aclose)
-            upstreams = Upstreams(settings, local, providers)
+            upstreams = Upstreams(settings, local, providers, dedalus)
             stack.push_async_callback(upstreams.aclose)
             catalog = Catalog(upstreams, settings.models_ttl_s, settings.marketplace_url, settings.mcp_servers)
             stack.push_async_callback(catalog.aclose)
@@ -76,14 +78,16 @@ def create_app(
         version=openapi.VERSION,
         description="Runs a Dedalus agent and streams what it thinks, calls and says as typed server-sent events.",
         lifespan=lifespan,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.settings = settings
-    for module in (health_router, agent_router, runs_router):
+    for module in (agent_router, runs_router, health_router):
         app.include_router(module.router)
     error_answers.install(app)
     openapi.install(app)
     app.add_middleware(BodyLimits, max_bytes=settings.max_body_bytes, max_depth=settings.max_json_depth)
-    app.add_middleware(HostCheck, allowed=(settings.host, *settings.allowed_hosts))
+    own_name = f"[{settings.host}]" if ":" in settings.host else settings.host
+    app.add_middleware(HostCheck, allowed=(own_name, *settings.allowed_hosts))
     app.add_middleware(RequestContext)
     app.add_middleware(
         CORSMiddleware,
@@ -93,6 +97,7 @@ def create_app(
         allow_headers=("*",),
         expose_headers=EXPOSED,
     )
+    app.add_middleware(DirectSend)
     return app
 
 
@@ -128,6 +133,19 @@ def draining_first(service: AgentService) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def listen(config: uvicorn.Config, send_timeout_s: float) -> socket.socket:
+    """The server's socket, listening.
+
+    The kernel drops a peer that has taken nothing for `send_timeout_s`: to close its connection alone would wait, with
+    all that it has not read, for as long as it likes.
+    """
+    listening = config.bind_socket()
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(send_timeout_s * 1000))
+    listening.listen(config.backlog)
+    return listening
+
+
 def main() -> None:
     """Serve until a signal says to stop."""
     try:
@@ -140,7 +158,7 @@ def main() -> None:
     app = create_app(settings)
     gc.freeze()  # what is there by now stays: the collector need not look at it
     gc.set_threshold(*GC_THRESHOLD)
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
@@ -149,6 +167,7 @@ def main() -> None:
         server_header=False,
         timeout_graceful_shutdown=CLOSE_S,
     )
+    uvicorn.Server(config).run([listen(config, settings.send_timeout_s)])
 
 
 if __name__ == "__main__":

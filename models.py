@@ -3,16 +3,27 @@
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AnyUrl, Field, JsonValue, UrlConstraints, field_validator, model_validator
+from pydantic import AnyUrl, ConfigDict, Field, JsonValue, UrlConstraints, field_validator, model_validator
 from pydantic_core import PydanticSerializationError
 
-from events import Closed, Maybe, RunEnd, RunError, ToolSource, Usage
+from events import Closed, Maybe, RunEnd, RunError, ToolSource, Usage, without_null
 
 SERVER_PATTERN = r"^([\w.-]+/[\w.-]+(@[\w.-]+)?|https://\S+)$"
 """An MCP server as Dedalus takes it: `owner/name`, `owner/name@version`, or an https URL."""
 
 
 OnDisconnect = Literal["cancel", "continue"]
+
+
+def with_examples(*examples: dict[str, JsonValue]) -> ConfigDict:
+    """The configuration of a model whose published schema has these examples."""
+
+    def publish(schema: dict[str, Any]) -> None:
+        without_null(schema)
+        schema["examples"] = list(examples)
+
+    return ConfigDict(json_schema_extra=publish)
+
 
 # What a caller sends
 
@@ -47,6 +58,32 @@ class Message(Closed):
 
 class AgentRequest(Closed):
     """One question to the agent."""
+
+    model_config = with_examples(
+        {"input": "Why is the sky blue?"},
+        {
+            "input": "And in Bergen?",
+            "model": "openai/gpt-4.1",
+            "instructions": "Answer in one sentence.",
+            "messages": [
+                {"role": "user", "content": "Will it rain in Oslo tomorrow?"},
+                {"role": "assistant", "content": "No, it will be dry."},
+            ],
+            "mcp_servers": ["joerup/open-meteo-mcp"],
+            "temperature": 0.2,
+            "max_steps": 5,
+        },
+        {
+            "input": [
+                {"type": "text", "text": "What is in this picture?"},
+                {"type": "image", "url": "https://www.python.org/static/img/python-logo.png"},
+            ],
+            "model": "anthropic/claude-sonnet-4-5-20250929",
+            "max_tokens": 200,
+            "metadata": {"user": "u_1"},
+            "on_disconnect": "continue",
+        },
+    )
 
     input: Content = Field(description="The question: text, or a list of text and image parts.")
     model: str | None = Field(None, min_length=1, max_length=200, description="`provider/model`; see GET /models.")
@@ -110,6 +147,8 @@ class Scenario(StrEnum):
 
 class SimulateRequest(Closed):
     """A scripted run: the same events for the same request, without a model or a key."""
+
+    model_config = with_examples({"input": "What is the weather in Oslo?"}, {"scenario": "error", "delay_ms": 0})
 
     input: str = Field("What is the weather in Oslo?", max_length=2000, description="Echoed in the scripted answer.")
     scenario: Scenario = Scenario.DEFAULT

@@ -3,11 +3,24 @@
 `.env.example` lists them all with their defaults. Times are in seconds, sizes in bytes.
 """
 
+import json
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, field_validator, model_validator
+from pydantic import (
+    AnyUrl,
+    BaseModel,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    SecretStr,
+    TypeAdapter,
+    UrlConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
@@ -19,7 +32,7 @@ class McpServer(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    url: HttpUrl
+    url: Annotated[AnyUrl, UrlConstraints(allowed_schemes=["https"])]
     description: str = ""
 
 
@@ -38,7 +51,7 @@ class Settings(BaseSettings):
     allowed_hosts: CommaSeparated = ("localhost", "127.0.0.1", "[::1]")
 
     default_model: str | None = None
-    mcp_servers: dict[str, McpServer] = {}
+    mcp_servers: Annotated[dict[str, McpServer], NoDecode] = {}
     max_steps: int = Field(default=10, ge=1, le=100)
     max_concurrent_runs: int = Field(default=1000, ge=1)
 
@@ -93,8 +106,27 @@ class Settings(BaseSettings):
     @field_validator("cors_origins", "allowed_hosts", mode="before")
     @classmethod
     def split_commas(cls, value: object) -> object:
-        """`a, b` in the environment is the tuple (a, b)."""
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        """`a, b` in the environment is the tuple (a, b), in lower case as browsers send these names."""
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in value.lower().split(",") if part.strip())
+
+    @field_validator("mcp_servers", mode="before")
+    @classmethod
+    def read_json(cls, value: object) -> object:
+        """In the environment it is JSON."""
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError:
+            raise ValueError('not JSON such as {"name": {"url": "https://…", "description": "…"}}') from None
+
+    @field_validator("marketplace_url")
+    @classmethod
+    def web_address(cls, value: str) -> str:
+        """Nothing, or a URL that can be asked."""
+        if value:
+            TypeAdapter(HttpUrl).validate_python(value)
+        return value
 
     @field_validator("event_log_url")
     @classmethod
@@ -104,9 +136,18 @@ class Settings(BaseSettings):
             raise ValueError("the event log is memory://")
         return value
 
-    @model_validator(mode="after")
-    def refuse_unsafe(self) -> Self:
+    @field_validator("dedalus_base_url", "dedalus_as_url")
+    @classmethod
+    def plain_address(cls, value: HttpUrl | None) -> HttpUrl | None:
+        """A path is put behind it, and credentials in it would go nowhere."""
+        if value is not None and (value.username or value.password or value.query or value.fragment):
+            raise ValueError("an address without user, ? and #: a key goes into DEDALUS_API_KEY")
+        return value
+
+    @field_validator("cors_credentials")
+    @classmethod
+    def refuse_unsafe(cls, value: bool, info: ValidationInfo) -> bool:
         """A wildcard origin with credentials would let any page act as the user."""
-        if self.cors_credentials and "*" in self.cors_origins:
+        if value and "*" in info.data.get("cors_origins", ()):
             raise ValueError("CORS_ORIGINS=* can't go with CORS_CREDENTIALS=true: name the origins")
-        return self
+        return value

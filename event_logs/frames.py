@@ -1,17 +1,23 @@
 """Events become frames: joined, numbered and encoded once, when they are committed."""
 
 import json
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from event_logs.base import Fenced
-from events import EVENT_TYPES, Complete, EventData, EventType, PartialOutput, Thinking, ToolUseDelta
+from events import EVENT_TYPES, Complete, EventData, PartialOutput, Thinking, ToolUseDelta
 
 MAX_DELTA_BYTES = 64 * 1024
 _LONGEST_ESCAPE = 12  # "\\ud83d\\ude00", a character beyond the basic plane
 
 _encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
 _quote = json.encoder.encode_basestring_ascii
+_HEADS = {
+    kind: f'\nevent: {name}\ndata: {{"event":"{name}","data":'
+    for kind, name in ((kind, name.value) for kind, name in EVENT_TYPES.items())
+}
 
 
 class FrameQueue:
@@ -19,7 +25,7 @@ class FrameQueue:
 
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
-        self._queued: list[tuple[EventType, str]] = []  # an event's name and its data as JSON
+        self._queued: list[tuple[str, str]] = []  # what stands before an event's data, and the data as JSON
         self._delta: PartialOutput | Thinking | ToolUseDelta | None = None  # the last one put, with its text in …
         self._pieces: list[str] = []  # … these, as long as the next one may join it
         self.last_seq = 0
@@ -36,7 +42,7 @@ class FrameQueue:
                 joins = isinstance(self._delta, ToolUseDelta) and self._delta.tool_call_id == data.tool_call_id
             case _:
                 self._close_delta()
-                self._queued.append((EVENT_TYPES[type(data)], _encode(data.model_dump())))
+                self._queued.append((_HEADS[type(data)], _encode(data.model_dump())))
                 self.ended = isinstance(data, Complete)
                 return
         if not joins:
@@ -49,13 +55,12 @@ class FrameQueue:
         self._close_delta()
         if not self._queued:
             return []
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+        now = _timestamp()
         frames = []
-        for event, data in self._queued:
-            self.last_seq += 1
+        for head, data in self._queued:
+            self.last_seq = seq = self.last_seq + 1
             frames.append(
-                f'id: {self.last_seq}\nevent: {event}\ndata: {{"event":"{event}","data":{data},'
-                f'"run_id":"{self._run_id}","seq":{self.last_seq},"timestamp":"{now}"}}\n\n'.encode("ascii")
+                f'id: {seq}{head}{data},"run_id":"{self._run_id}","seq":{seq},"timestamp":"{now}"}}\n\n'.encode()
             )
         self._queued.clear()
         return frames
@@ -65,13 +70,24 @@ class FrameQueue:
         if delta is None:
             return
         for text in _split("".join(self._pieces)):
-            if isinstance(delta, ToolUseDelta):
+            if type(delta) is ToolUseDelta:  # pydantic's own isinstance is slow to say no
                 data = _encode(delta.model_copy(update={"arguments_delta": text}).model_dump())
             else:
                 data = f'{{"content":{_quote(text)}}}'
-            self._queued.append((EVENT_TYPES[type(delta)], data))
+            self._queued.append((_HEADS[type(delta)], data))
         self._delta = None
         self._pieces.clear()
+
+
+def _timestamp() -> str:
+    """Now, in UTC, with milliseconds."""
+    since_1970 = str(int(time.time() * 1000))
+    return f"{_second(since_1970[:-3])}.{since_1970[-3:]}Z"
+
+
+@lru_cache(maxsize=1)
+def _second(since_1970: str) -> str:
+    return datetime.fromtimestamp(int(since_1970), UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _split(text: str) -> Sequence[str]:

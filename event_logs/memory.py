@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from errors import RunExpired, RunNotFound
 from event_logs.base import Fenced, LogPosition
 from event_logs.frames import FrameQueue
-from events import EventData
 
-PAGE = 64  # events that one replayed page holds
+PAGE_BYTES = 64 * 1024  # what a page of several events holds at most
 REMEMBERED = 100_000  # evicted runs that are still told from unknown ones
 
 
@@ -30,23 +29,21 @@ class MemoryWriter:
         self._run_id = run_id
         self._run = run
         self._queue = FrameQueue(run_id)
+        self.put = self._queue.put
 
     @property
     def last_seq(self) -> int:
         """See `EventWriter`."""
         return len(self._run.frames)
 
-    def put(self, data: EventData) -> None:
-        """See `EventWriter`."""
-        self._queue.put(data)
-
     async def commit(self) -> None:
         """See `EventWriter`."""
         frames = self._queue.take()
         if not frames:
             return
-        self._run.frames += frames
-        self._run.size += sum(map(len, frames))
+        for frame in frames:
+            self._run.frames.append(frame)
+            self._run.size += len(frame)
         self._run.ended = self._queue.ended
         for reader in self._run.waiting:
             if not reader.done():
@@ -81,13 +78,14 @@ class MemoryEventLog:
     async def read(self, run_id: str, after: int) -> AsyncGenerator[bytes, None]:
         """See `EventLog`."""
         run = self._find(run_id)
+        loop = asyncio.get_running_loop()
         while True:
-            while page := run.frames[after : after + PAGE]:
-                after += len(page)
-                yield page[0] if len(page) == 1 else b"".join(page)
+            while after < len(run.frames):
+                start, after = after, _page_end(run.frames, after)
+                yield run.frames[start] if after == start + 1 else b"".join(run.frames[start:after])
             if run.ended:
                 return
-            news = asyncio.get_running_loop().create_future()
+            news = loop.create_future()
             run.waiting.append(news)
             await news
 
@@ -114,3 +112,13 @@ class MemoryEventLog:
         if run := self._runs.get(run_id):
             return run
         raise RunExpired if run_id in self._evicted else RunNotFound
+
+
+def _page_end(frames: list[bytes], start: int) -> int:
+    """Where the page ends that begins with this frame; it has one at least."""
+    size = 0
+    for end in range(start, len(frames)):
+        size += len(frames[end])
+        if size > PAGE_BYTES and end > start:
+            return end
+    return len(frames)

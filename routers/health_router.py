@@ -6,7 +6,7 @@ from events import Closed
 from routers.dependencies import ServiceDep, SettingsDep, UpstreamsDep
 from routers.openapi import ERRORS, VERSION
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], responses=ERRORS)
 
 
 class About(Closed):
@@ -49,7 +49,7 @@ async def health() -> Health:
     return Health(status="ok")
 
 
-@router.get("/ready", responses=ERRORS)
+@router.get("/ready")
 async def ready(service: ServiceDep, upstreams: UpstreamsDep, settings: SettingsDep) -> Ready:
     """Whether a run could start now; 503 with the reason where it couldn't."""
     await service.ready()

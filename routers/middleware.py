@@ -8,20 +8,31 @@ from collections.abc import Iterable
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from errors import BodyTooLarge, InternalError, InvalidHost, InvalidRequest
+from errors import BodyTooLarge, InternalError, InvalidHost, InvalidRequest, RequestError
 from routers.error_answers import answer
 
 logger = logging.getLogger(__name__)
 
+OWN_ASSETS = "default-src 'self' 'unsafe-inline' data: blob:"
+"""For the documentation's pages: what their scripts would load from elsewhere, such as a logo, they go without."""
 REQUEST_ID = re.compile(r"[\w.-]{1,64}")
 STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 
 
-class RequestContext:
-    """Gives each request an id (a caller's X-Request-ID if it is a plain word), and answers what nobody caught.
+class DirectSend:
+    """Leaves the outermost `send` in the request's state, for what the other layers have nothing to add to."""
 
-    Leaves the server's own `send` in the request's state, for bodies that no layer has anything to add to.
-    """
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        scope.setdefault("state", {})["server_send"] = send
+        await self._app(scope, receive, send)
+
+
+class RequestContext:
+    """Gives each request an id (a caller's X-Request-ID if it is a plain word), and answers what nobody caught."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -33,14 +44,17 @@ class RequestContext:
             return
         asked = Headers(scope=scope).get("x-request-id", "")
         request_id = asked if REQUEST_ID.fullmatch(asked) else f"req_{uuid.uuid4().hex}"
-        scope.setdefault("state", {}).update(request_id=request_id, server_send=send)
+        scope.setdefault("state", {})["request_id"] = request_id
         started = False
 
         async def send_with_id(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                if headers.get("content-type", "").startswith("text/html"):
+                    headers["Content-Security-Policy"] = OWN_ASSETS
             await send(message)
 
         try:
@@ -82,26 +96,32 @@ class BodyLimits:
         if scope["type"] != "http" or scope["method"] in {"GET", "HEAD", "OPTIONS"}:
             await self._app(scope, receive, send)
             return
-        refused = BodyTooLarge if int(Headers(scope=scope).get("content-length", 0)) > self._max_bytes else None
-        messages: list[Message] = []
-        size = 0
-        while refused is None and (not messages or messages[-1].get("more_body")):
-            messages.append(await receive())
-            size += len(messages[-1].get("body", b""))
-            refused = BodyTooLarge if size > self._max_bytes else None
-        if refused is None and too_deep(b"".join(m.get("body", b"") for m in messages), self._max_depth):
-            error: InvalidRequest | BodyTooLarge = InvalidRequest("The JSON is nested deeper than MAX_JSON_DEPTH.")
-        elif refused is not None:
-            error = refused()
-        else:
-            replay = iter(messages)
-
-            async def receive_again() -> Message:
-                return next(replay, None) or await receive()
-
-            await self._app(scope, receive_again, send)
+        try:
+            replay = iter(await self._messages(scope, receive))
+        except RequestError as error:
+            await answer(error, scope["state"]["request_id"])(scope, receive, send)
             return
-        await answer(error, scope["state"]["request_id"])(scope, receive, send)
+
+        async def receive_again() -> Message:
+            return next(replay, None) or await receive()
+
+        await self._app(scope, receive_again, send)
+
+    async def _messages(self, scope: Scope, receive: Receive) -> list[Message]:
+        """The whole body. Raise `BodyTooLarge` as soon as that is known, `InvalidRequest` for what is no JSON."""
+        size = int(Headers(scope=scope).get("content-length", 0))
+        messages: list[Message] = []
+        while size <= self._max_bytes and (not messages or messages[-1].get("more_body")):
+            messages.append(await receive())
+            size = sum(len(message.get("body", b"")) for message in messages)
+        if size > self._max_bytes:
+            raise BodyTooLarge
+        body = b"".join(message.get("body", b"") for message in messages)
+        if b"\0" in body:  # as in UTF-16 and UTF-32, never in JSON in UTF-8
+            raise InvalidRequest("The body is not JSON in UTF-8.")
+        if too_deep(body, self._max_depth):
+            raise InvalidRequest("The JSON is nested deeper than MAX_JSON_DEPTH.")
+        return messages
 
 
 def too_deep(body: bytes, max_depth: int) -> bool:

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncGenerator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 
 from uuid_utils import uuid7
@@ -28,7 +28,7 @@ from services.local_model import LocalModel
 from services.run_events import RunEvents
 from services.run_task import RunOrder, RunTask, Work
 from services.simulated_agent import SimulatedAgent
-from services.upstreams import Upstreams
+from services.upstreams import Route, Upstreams
 from settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -78,6 +78,7 @@ class AgentService:
         self._simulator = SimulatedAgent()
         self._catalog = catalog
         self._live: dict[str, RunTask] = {}
+        self._starting = 0
         self._finished: OrderedDict[str, Run] = OrderedDict()
         self._no_runs = asyncio.Event()
         self._no_runs.set()
@@ -90,8 +91,12 @@ class AgentService:
         Raise `ModelUnavailable` or `McpUnavailable` for what no upstream can serve, a `CapacityError` for a server
         that is full, draining or can't write.
         """
-        self._admit()
-        model = request.model or await self._default_model()
+        with self._admission():
+            model = request.model or await self._default_model()
+            work = partial(self._agent.run, request, self._route(request, model))
+            return await self._launch(model, work, request_id, request.on_disconnect, request.metadata)
+
+    def _route(self, request: AgentRequest, model: str) -> Route:
         route = self._upstreams.route(model, bool(request.mcp_servers))
         if route.upstream.kind == "local" and not LocalModel.installed():
             raise LocalModelUnavailable
@@ -99,8 +104,7 @@ class AgentService:
             raise ModelUnavailable(
                 "The embedded model reads text only: for images, set DEDALUS_API_KEY or a provider's."
             )
-        work = partial(self._agent.run, request, route)
-        return await self._launch(model, work, request_id, request.on_disconnect, request.metadata)
+        return route
 
     async def execute_agent_streaming(self, request: AgentRequest, request_id: str) -> RunStream:
         """Start a run and follow it from its first event. Raise as `start` does."""
@@ -109,9 +113,9 @@ class AgentService:
 
     async def simulate_streaming_execution(self, request: SimulateRequest, request_id: str) -> RunStream:
         """Start a scripted run and follow it from its first event. Raise a `CapacityError` as `start` does."""
-        self._admit()
-        work = partial(self._simulator.run, request)
-        task = await self._launch(simulated_agent.MODEL, work, request_id, request.on_disconnect, None)
+        with self._admission():
+            work = partial(self._simulator.run, request)
+            task = await self._launch(simulated_agent.MODEL, work, request_id, request.on_disconnect, None)
         return self._stream(task.run_id, 0)
 
     async def execute_agent(self, request: AgentRequest, request_id: str) -> tuple[AgentResponse, Folded]:
@@ -181,10 +185,20 @@ class AgentService:
             async with asyncio.timeout(END_S):
                 await self._no_runs.wait()
 
+    @contextmanager
+    def _admission(self) -> Iterator[None]:
+        """Holds a place for the run that is started inside."""
+        self._admit()
+        self._starting += 1
+        try:
+            yield
+        finally:
+            self._starting -= 1
+
     def _admit(self) -> None:
         if self.draining:
             raise ServerDraining(retry_after=RETRY_AFTER_S)
-        if len(self._live) >= self._settings.max_concurrent_runs:
+        if len(self._live) + self._starting >= self._settings.max_concurrent_runs:
             raise ServerFull(retry_after=RETRY_AFTER_S)
 
     async def _default_model(self) -> str:

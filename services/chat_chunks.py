@@ -8,7 +8,6 @@ import codecs
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from events import NO_USAGE, Usage
@@ -16,6 +15,7 @@ from services.json_text import Mender, loads, mend
 
 logger = logging.getLogger(__name__)
 
+CR, LF = b"\r\n"  # as numbers, since `in` for bytes in bytes raises and catches an error on its way
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 KNOWN_KEYS = frozenset(
     ("id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier", "provider")
@@ -72,6 +72,7 @@ class ChatChunks:
 
     def __init__(self) -> None:
         self._rest = b""
+        self._after_cr = False
         self._menders: defaultdict[object, Mender] = defaultdict(Mender)
         self.finish_reason: str | None = None
         self.usage: Usage = NO_USAGE
@@ -95,7 +96,7 @@ class ChatChunks:
             try:
                 chunk, torn = loads(payload)
                 if name == b"error" or _is_fault(chunk):
-                    self.fault = chunk
+                    self.fault = chunk if isinstance(chunk, dict) else {"error": chunk}
                     break
                 self._chunk(chunk, torn, deltas)
             except (AttributeError, LookupError, TypeError, ValueError, RecursionError):
@@ -108,21 +109,23 @@ class ChatChunks:
         """What was held back of the text for a next piece that did not come."""
         return [kind(text) for kind in (ThinkingDelta, TextDelta) if (text := self._menders[kind].flush())]
 
-    def _events(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def _events(self, data: bytes) -> list[tuple[bytes, bytes]]:
         """Each complete server-sent event with data, as (name, data)."""
-        data = self._rest + data
-        held = b""
-        if b"\r" in data:
-            held = b"\r" if data.endswith(b"\r") else b""  # perhaps half of a CRLF
-            data = data.removesuffix(held).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        *blocks, rest = data.split(b"\n\n")
-        self._rest = rest + held
-        self.malformed = len(rest) > MAX_EVENT_BYTES
+        if self._after_cr:
+            data = data.removeprefix(b"\n")  # the second half of a CRLF
+        self._after_cr = data.endswith(b"\r")
+        if CR in data:
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        blocks = (self._rest + data).split(b"\n\n")
+        self._rest = blocks.pop()
+        self.malformed = len(self._rest) > MAX_EVENT_BYTES
+        events = []
         for block in blocks:
-            if block.startswith(b"data: ") and b"\n" not in block:
-                yield b"", block[6:]
+            if block.startswith(b"data: ") and LF not in block:
+                events.append((b"", block[6:]))
             elif event := _fields(block):
-                yield event
+                events.append(event)
+        return events
 
     def _chunk(self, chunk: dict[str, Any], torn: bool, deltas: list[Delta]) -> None:
         if choices := chunk.get("choices"):
@@ -154,7 +157,8 @@ class ChatChunks:
                     kind = ThinkingDelta if part.get("type") == "thinking" else TextDelta
                     if text := self._mended(kind, _thought(part), torn):
                         deltas.append(kind(text))
-        deltas += [self._call(call, torn) for call in delta.get("tool_calls") or ()]
+        if calls := delta.get("tool_calls"):
+            deltas += [self._call(call, torn) for call in calls]
 
     def _call(self, call: dict[str, Any], torn: bool) -> CallDelta:
         index = call.get("index")
@@ -164,7 +168,11 @@ class ChatChunks:
             arguments = json.dumps(arguments)
         arguments = self._mended(index, arguments, torn)
         rest = {key: value for key, value in call.items() if key not in CALL_KEYS}
-        call_id, name, rest = mend([call.get("id") or "", function.get("name") or "", rest])
+        call_id, name = call.get("id") or "", function.get("name") or ""
+        if not (isinstance(call_id, str) and isinstance(name, str) and isinstance(index, int | None)):
+            raise TypeError("the id, name or index of a tool call")
+        if torn:
+            call_id, name, rest = mend([call_id, name, rest])
         return CallDelta(index, call_id, name, arguments, rest)
 
     def _mended(self, kind: object, text: str, torn: bool) -> str:
@@ -174,8 +182,8 @@ class ChatChunks:
 
 
 def _is_fault(chunk: dict[str, Any]) -> bool:
-    """An error in place of choices, in one of the two shapes that servers use."""
-    return not chunk.get("choices") and bool(chunk.get("error") or "detail" in chunk)
+    """An error, in one of the two shapes that servers use; some send choices beside it."""
+    return bool(chunk.get("error")) or ("detail" in chunk and not chunk.get("choices"))
 
 
 def _fields(block: bytes) -> tuple[bytes, bytes] | None:
@@ -230,7 +238,7 @@ def _hosted_result(said: dict[str, Any]) -> HostedResult:
     duration = said.get("duration_ms")
     return HostedResult(
         name=str(said["tool_name"]),
-        server=said.get("server_name"),
+        server=str(server) if (server := said.get("server_name")) else None,
         arguments=arguments if isinstance(arguments, dict) else {},
         result=said.get("result"),
         is_error=bool(said.get("is_error")),

@@ -16,7 +16,7 @@ from models import AgentRequest, Content, TextPart
 from services.chat_chunks import CallDelta, Delta, HostedResult, TextDelta, ThinkingDelta
 from services.dedalus_stream import Deadlines, ModelTurn, model_turn
 from services.run_events import RunEvents
-from services.tool_calls import Call, ToolCalls
+from services.tool_calls import Call, ToolCalls, as_text
 from services.tools import NO_TOOLS, Tool
 from services.upstreams import Route, Upstreams
 
@@ -47,10 +47,11 @@ class DedalusAgent:
         await self._upstreams.ready(route.upstream)
         body = self._body(request, route)
         max_steps = request.max_steps or self._limits.max_steps
+        call_ids: set[str] = set()
         for step in range(1, max_steps + 1):
             events.put(StepStarted(step=step, model=route.model))
             await events.commit()
-            calls = ToolCalls(self._tools, request.mcp_servers or (), self._limits.max_tool_result_bytes)
+            calls = ToolCalls(self._tools, request.mcp_servers or (), self._limits.max_tool_result_bytes, call_ids)
             turn = await self._turn(route, body, calls, events)
             await self._answer(calls, events, run=step < max_steps)
             events.put(StepFinished(step=step, model=route.model, finish_reason=turn.finish_reason, usage=turn.usage))
@@ -87,6 +88,8 @@ class DedalusAgent:
         started = time.monotonic()
         failed, result = await self._result(call)
         duration_ms = round((time.monotonic() - started) * 1000)
+        if events.end is not None:
+            return  # the run didn't wait for a tool that wouldn't stop
         events.put(calls.answer(call, result, is_error=failed, duration_ms=duration_ms))
         await events.commit()
 
@@ -94,8 +97,10 @@ class DedalusAgent:
         if call.invalid_arguments is not None:
             return True, f"The arguments are not a JSON object: {call.invalid_arguments}"
         try:
-            return False, await self._tools[call.name](call.arguments or {})
-        except Exception as error:
+            return False, as_text(await self._tools[call.name](call.arguments or {}))
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                raise
             logger.exception("the tool %s failed", call.name)
             return True, f"The tool failed with {type(error).__name__}."
 
@@ -118,10 +123,10 @@ class DedalusAgent:
 
 
 def _tell(delta: Delta, calls: ToolCalls, events: RunEvents) -> None:
+    if calls.all and not isinstance(delta, CallDelta):
+        _put_all(calls.complete(), events)
     match delta:
         case TextDelta(text):
-            if calls.all:
-                _put_all(calls.complete(), events)
             events.put(PartialOutput(content=text))
         case ThinkingDelta(text):
             events.put(Thinking(content=text))
@@ -129,6 +134,12 @@ def _tell(delta: Delta, calls: ToolCalls, events: RunEvents) -> None:
             _put_all(calls.piece(delta), events)
         case HostedResult():
             _put_all(calls.hosted_result(delta), events)
+
+
+def _is_cancelled() -> bool:
+    """Whether this task is to stop, and not only something that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _put_all(told: Iterable[EventData], events: RunEvents) -> None:

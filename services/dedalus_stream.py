@@ -29,12 +29,12 @@ from errors import (
 from events import Usage
 from services.chat_chunks import ChatChunks, Delta
 from services.moving_deadline import MovingDeadline
-from services.upstream_client import read
+from services.upstream_client import reader
 from services.upstreams import Route
 
 logger = logging.getLogger(__name__)
 
-LAST_WORDS_S = 5.0  # what may still follow a finish reason: usage and [DONE]
+LAST_WORDS_S = 5.0  # how long what may still follow a finish reason is waited for
 DRAIN_S = 0.1  # what may still follow [DONE]: the end of the body, after which the connection is reused
 
 
@@ -50,11 +50,12 @@ class ModelTurn:
     """An answer as it arrives: iterate for the deltas of each read. Comments don't count as an answer."""
 
     def __init__(self, response: httpx.Response, deadline: MovingDeadline, first_wait_s: float, stall_s: float) -> None:
-        self._response = response
+        self._read = reader(response)
         self._chunks = ChatChunks()
         self._deadline = deadline
         self._wait_s = first_wait_s
         self._stall_s = stall_s
+        self._last_words_at: float | None = None
         self._flushed = False
         self.silent = True
 
@@ -82,13 +83,14 @@ class ModelTurn:
         chunks = self._chunks
         self._deadline.within(self._wait_s)
         try:
-            while not chunks.over and (data := await read(self._response)):
+            while not chunks.over:
+                read = self._read if chunks.finish_reason is None else self._last_words
+                if not (data := await read()):
+                    break
                 if deltas := chunks.feed(data):
                     self.silent = False
                     self._wait_s = self._stall_s
                     return deltas
-                if chunks.finish_reason is not None:
-                    await self._last_words()
         except httpx.HTTPError as error:
             logger.warning("the upstream's stream broke: %s", type(error).__name__)
             if chunks.finish_reason is None:
@@ -97,13 +99,18 @@ class ModelTurn:
             self._deadline.lift()
         return self._end()
 
-    async def _last_words(self) -> None:
-        """After the finish reason only usage and [DONE] may follow; an upstream that doesn't send them is no fault."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LAST_WORDS_S):
-                while not self._chunks.over and (data := await read(self._response)):
-                    self._chunks.feed(data)
-        self._chunks.done = True
+    async def _last_words(self) -> bytes:
+        """What one read brings after the finish reason; empty at the end of the body, or when nothing comes for long.
+
+        Only usage, hosted results and [DONE] may follow; not to send them is no fault.
+        """
+        self._deadline.lift()
+        self._last_words_at = self._last_words_at or asyncio.get_running_loop().time() + LAST_WORDS_S
+        try:
+            async with asyncio.timeout_at(self._last_words_at):
+                return await self._read()
+        except TimeoutError:
+            return b""
 
     def _end(self) -> list[Delta]:
         if self._chunks.fault is not None:
@@ -121,7 +128,7 @@ class ModelTurn:
         """Read what is left of an ended body, briefly, so that its connection can be used again."""
         with suppress(TimeoutError, httpx.HTTPError):
             async with asyncio.timeout(DRAIN_S):
-                while await read(self._response):
+                while await self._read():
                     pass
 
 
@@ -136,8 +143,9 @@ async def model_turn(route: Route, body: Mapping[str, Any], deadlines: Deadlines
     response = await _ask(route, body, first_deadline)
     turn: ModelTurn | None = None
     try:
-        if not response.headers.get("content-type", "").startswith("text/event-stream"):
-            logger.warning("the upstream answered %s", response.headers.get("content-type"))
+        kind, encoding = (response.headers.get(f"content-{name}", "") for name in ("type", "encoding"))
+        if not kind.startswith("text/event-stream") or encoding not in {"", "identity"}:
+            logger.warning("the upstream answered %s, encoded %s", kind, encoding or "plainly")
             raise UpstreamProtocol
         first_wait_s = first_deadline - loop.time()
         async with MovingDeadline() as deadline:

@@ -30,6 +30,7 @@ class RunEvents:
 
     def __init__(self, writer: EventWriter, max_output_bytes: int) -> None:
         self._writer = writer
+        self.commit = writer.commit
         self._room = max_output_bytes
         self._started = time.monotonic()
         self._first_token: float | None = None
@@ -80,10 +81,6 @@ class RunEvents:
         if self._room < 0:
             raise OutputLimit
 
-    async def commit(self) -> None:
-        """Make what was put last, then visible."""
-        await self._writer.commit()
-
     async def finish(self, end: RunEnd, error: AgentStreamError | None = None, request_id: str = "") -> None:
         """End the run: results for calls that have none, the answer or the error, and `complete`, in one commit."""
         if error is not None:
@@ -95,7 +92,11 @@ class RunEvents:
                 retry_after=error.retry_after,
             )
         for call, name in list(self._open_calls.items()):
-            self.put(ToolResult(tool_call_id=call, name=name, content=f"The run {end} first.", is_error=True))
+            self.put(
+                ToolResult(
+                    tool_call_id=call, name=name, content=f"The run {end} first.", is_error=True, truncated=False
+                )
+            )
         if end == "succeeded":
             self.put(FinalOutput(content=self.answer))
         elif self.error is not None:

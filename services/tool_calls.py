@@ -7,11 +7,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from errors import UpstreamProtocol
 from events import EventData, ToolResult, ToolSource, ToolUse, ToolUseDelta
 from services.chat_chunks import CallDelta, HostedResult
-from services.json_text import loads, mend
+from services.json_text import loads_exactly, mend_text
 
 logger = logging.getLogger(__name__)
+
+Place = tuple[ToolSource, str | None]
+"""Where a call is made: its source, and its server where that is known."""
+OURS: Place = ("python", None)
 
 
 @dataclass(slots=True)
@@ -31,21 +36,31 @@ class Call:
 
 
 class ToolCalls:
-    """The calls of one turn, in the model's order. Those named in `local` are this service's to run."""
+    """The calls of one turn, in the model's order. Those named in `local` are this service's to run.
 
-    def __init__(self, local: Iterable[str], mcp_servers: Iterable[str], max_result_bytes: int) -> None:
+    `taken` are the ids of the run's earlier calls, to which those of this turn are added.
+    """
+
+    def __init__(
+        self, local: Iterable[str], mcp_servers: Iterable[str], max_result_bytes: int, taken: set[str]
+    ) -> None:
         self._local = frozenset(local)
         self._servers = tuple(mcp_servers)
         self._max_result_bytes = max_result_bytes
+        self._taken = taken
         self._slots: dict[int, Call] = {}
         self.all: list[Call] = []
 
     def piece(self, delta: CallDelta) -> Iterator[EventData]:
-        """Add a piece of a call, the first of which carries the name. What comes for a told call is dropped."""
+        """Add a piece of a call, the first of which carries the name. What comes for a told call is dropped.
+
+        Raise `UpstreamProtocol` for a call without a name.
+        """
         slot = delta.slot if delta.slot is not None else max(self._slots, default=0)
         call = self._slots.get(slot)
-        if call is None or (delta.call_id and delta.call_id != call.upstream_id):
-            call = self._slots[slot] = self._new(delta.name, delta.call_id)
+        if call is None or (delta.name and _begins_another(delta, call)):
+            place = OURS if delta.name in self._local else self._away()
+            call = self._slots[slot] = self._new(delta.name, delta.call_id, place)
         if call.arguments is not None:
             logger.warning("the upstream went on with the arguments of a call after text or a result")
             return
@@ -71,14 +86,14 @@ class ToolCalls:
         open_calls = [c for c in self.all if c.name == said.name and c.source != "python" and c.result is None]
         call = next((c for c in open_calls if c.arguments == said.arguments), open_calls[0] if open_calls else None)
         if call is None:
-            call = self._new(said.name, "", said.server)
+            call = self._new(said.name, "", self._away(said.server))
             call.pieces.append(json.dumps(said.arguments))
             yield self._complete(call)
         yield self.answer(call, said.result, is_error=said.is_error, duration_ms=said.duration_ms)
 
     def answer(self, call: Call, result: Any, *, is_error: bool = False, duration_ms: int | None = None) -> ToolResult:
         """A call's one result: text as it is, another JSON value as JSON, cut where it is too large."""
-        call.result, truncated = _cut(result if isinstance(result, str) else _dumps(result), self._max_result_bytes)
+        call.result, truncated = _cut(mend_text(as_text(result)), self._max_result_bytes)
         return ToolResult(
             tool_call_id=call.call_id,
             name=call.name,
@@ -111,15 +126,19 @@ class ToolCalls:
         results = [{"role": "tool", "tool_call_id": call.call_id, "content": call.result or ""} for call in self.all]
         return [{"role": "assistant", "content": text or None, "tool_calls": calls}, *results]
 
-    def _new(self, name: str, upstream_id: str, server: str | None = None) -> Call:
-        if name in self._local:
-            source: ToolSource = "python"
-        else:
-            source = "mcp" if self._servers or server else "hosted"
-            server = server or (self._servers[0] if len(self._servers) == 1 else None)
-        taken = not upstream_id or any(call.call_id == upstream_id for call in self.all)
+    def _away(self, server: str | None = None) -> Place:
+        """Where a call is made that isn't ours to run."""
+        one = self._servers[0] if len(self._servers) == 1 else None
+        return ("mcp" if self._servers or server else "hosted"), server or one
+
+    def _new(self, name: str, upstream_id: str, place: Place) -> Call:
+        if not name:
+            logger.warning("the upstream sent a tool call without a name")
+            raise UpstreamProtocol
+        taken = not upstream_id or upstream_id in self._taken
         call_id = f"call_{uuid.uuid4().hex}" if taken else upstream_id
-        call = Call(upstream_id, call_id, name, source, server)
+        self._taken.add(call_id)
+        call = Call(upstream_id, call_id, name, *place)
         self.all.append(call)
         return call
 
@@ -136,17 +155,35 @@ class ToolCalls:
         )
 
 
+def _begins_another(delta: CallDelta, call: Call) -> bool:
+    """Whether a piece with a name is of another call than the one in its slot: some servers repeat the id or the name.
+
+    Without an id, it is when that one has its whole arguments already.
+    """
+    if delta.call_id:
+        return delta.call_id != call.upstream_id
+    if delta.name != call.name:
+        return True
+    written = "".join(call.pieces) if delta.arguments.startswith("{") else ""
+    return bool(written) and _arguments(written)[1] is None
+
+
 def _arguments(text: str) -> tuple[dict[str, Any], str | None]:
     """The arguments, and the text itself where it is no JSON object. No text at all means no arguments."""
     try:
-        value, torn = loads(text or "{}")
+        value = loads_exactly(text or "{}")
     except (ValueError, RecursionError):
         return {}, text
-    return (mend(value) if torn else value, None) if isinstance(value, dict) else ({}, text)
+    return (value, None) if isinstance(value, dict) else ({}, text)
+
+
+def as_text(value: Any) -> str:
+    """Text as it is, another JSON value as JSON. Raise TypeError or ValueError for what is neither."""
+    return value if isinstance(value, str) else _dumps(value)
 
 
 def _dumps(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _cut(text: str, max_bytes: int) -> tuple[str, bool]:

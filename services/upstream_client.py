@@ -1,121 +1,86 @@
-"""The HTTP client under the SDK: aiohttp's connections, one pool for all upstreams, nothing kept between requests.
+"""The HTTP client under the SDK: one pool of connections for all upstreams, nothing kept between requests."""
 
-httpx's own pool costs more with every open connection, and cookies, header look-ups and body wrappers cost more than
-the request itself. Here aiohttp's response is handed on with as little as possible in between.
-"""
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+from urllib.request import getproxies, proxy_bypass
 
-from collections.abc import AsyncIterator
-
-import aiohttp
 import httpx
-from multidict import CIMultiDict
-from yarl import URL
 
-CONNECT_TIMEOUT_S = 10.0
-KEEPALIVE_S = 30.0
-READ = "agent_stream.read"
+from services.http_pool import CONNECT_TIMEOUT_S, KEEPALIVE_S, READ, PooledTransport
+
 LOOPBACK = frozenset(("127.0.0.1", "localhost", "::1"))
+
+TIMEOUT = httpx.Timeout(None, connect=CONNECT_TIMEOUT_S)
+
+Read = Callable[[], Awaitable[bytes]]
 
 
 class UpstreamClient(httpx.AsyncClient):
-    """For the SDK's `http_client`. Make it in a running loop. No redirects, no cookies, no deadline but to connect.
+    """For the SDK's `http_client`. Make it in a running loop. No deadline but to connect.
 
-    A proxy is taken from the environment, for all but loopback addresses.
+    Requests go out as the SDK makes them and answers come back as they are: no redirects, no cookies, no headers of
+    httpx's own. A proxy is taken from the environment, for all but loopback addresses.
     """
 
     def __init__(self, max_connections: int) -> None:
-        super().__init__(
-            transport=_Transport(max_connections), timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S), cookies=None
-        )
+        super().__init__(transport=_Transport(max_connections), timeout=TIMEOUT)
 
-    @property
-    def cookies(self) -> httpx.Cookies:
-        """Always empty: an API sets none that should come back."""
-        return _NO_COOKIES
+    def build_request(self, method: str, url: httpx.URL | str, **parts: Any) -> httpx.Request:
+        """The request, with nothing of the client's merged into it."""
+        extensions = {**(parts.pop("extensions", None) or {}), "timeout": TIMEOUT.as_dict()}
+        parts.pop("timeout", None)
+        return httpx.Request(method, url, extensions=extensions, **parts)
 
-    @cookies.setter
-    def cookies(self, cookies: object) -> None:
-        pass
+    async def send(self, request: httpx.Request, *, stream: bool = False, **_: Any) -> httpx.Response:
+        """One exchange. Raise `httpx.TransportError`."""
+        if self.is_closed:
+            raise RuntimeError("The client is closed.")
+        response = await self._transport.handle_async_request(request)
+        response.request = request
+        if not stream:
+            try:
+                await response.aread()
+            finally:
+                await response.aclose()
+        return response
 
 
-class _NoCookies(httpx.Cookies):
-    def extract_cookies(self, response: httpx.Response) -> None:
-        """Keep nothing."""
+def reader(response: httpx.Response) -> Read:
+    """Reads what has arrived of the body since the last read; waits for some, and gives b"" at the end.
 
-
-_NO_COOKIES = _NoCookies()
-
-
-async def read(response: httpx.Response) -> bytes:
-    """What has arrived of the body since the last read; waits for some, and is empty at the end.
-
-    In place of httpx's iterators, which are four layers for every read. Raise `httpx.ReadError`.
+    In place of httpx's iterators, which are four layers for every read. It raises `httpx.HTTPError`.
     """
-    try:
-        data: bytes = await response.extensions[READ]()
-    except (aiohttp.ClientError, OSError) as error:
-        raise httpx.ReadError(str(error)) from error
-    return data
-
-
-class _Body(httpx.AsyncByteStream):
-    """The response's body as httpx iterates it."""
-
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            while data := await self._response.content.readany():
-                yield data
-        except (aiohttp.ClientError, OSError) as error:
-            raise httpx.ReadError(str(error)) from error
-
-    async def aclose(self) -> None:
-        """Close the connection, unless the body has been read whole: then it is in the pool again."""
-        self._response.close()
+    read: Read | None = response.extensions.get(READ)
+    return read or partial(anext, response.aiter_raw(), b"")
 
 
 class _Transport(httpx.AsyncBaseTransport):
+    """Straight to the upstream, or through the proxy that the environment names for it."""
+
     def __init__(self, max_connections: int) -> None:
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S)
-        connector = aiohttp.TCPConnector(
-            limit=max_connections, keepalive_timeout=KEEPALIVE_S, ssl=httpx.create_ssl_context()
-        )
-        self._direct, self._proxied = (
-            aiohttp.ClientSession(
-                connector=connector,
-                timeout=timeout,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=trust_env,
-            )
-            for trust_env in (False, True)
-        )
+        self._ssl = httpx.create_ssl_context()
+        self._ssl.set_alpn_protocols(["http/1.1"])
+        self._limits = httpx.Limits(max_connections=max_connections, keepalive_expiry=KEEPALIVE_S)
+        self._direct = PooledTransport(max_connections, self._ssl)
+        self._ways: dict[tuple[str, str], httpx.AsyncBaseTransport] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request and answer with its response, the body unread."""
-        session = self._direct if request.url.host in LOOPBACK else self._proxied
-        headers = CIMultiDict((name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers.raw)
-        try:
-            response = await session.request(
-                request.method,
-                URL(str(request.url), encoded=True),
-                headers=headers,
-                data=request.content or None,
-                allow_redirects=False,
-            )
-        except (aiohttp.ClientError, OSError) as error:
-            raise httpx.ConnectError(str(error)) from error
-        return httpx.Response(
-            response.status,
-            headers=response.raw_headers,
-            stream=_Body(response),
-            request=request,
-            extensions={READ: response.content.readany},
-        )
+        target = request.url.scheme, request.url.host
+        way = self._ways.get(target)
+        if way is None:
+            way = self._ways[target] = self._way(*target)
+        return await way.handle_async_request(request)
+
+    def _way(self, scheme: str, host: str) -> httpx.AsyncBaseTransport:
+        proxies = getproxies()
+        proxy = proxies.get(scheme) or proxies.get("all")
+        if proxy is None or host in LOOPBACK or proxy_bypass(host):
+            return self._direct
+        return httpx.AsyncHTTPTransport(verify=self._ssl, limits=self._limits, proxy=proxy)
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._direct.close()
-        await self._proxied.close()
+        for way in {self._direct, *self._ways.values()}:
+            await way.aclose()

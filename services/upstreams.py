@@ -5,15 +5,17 @@ the OpenAI-compatible endpoint of each provider whose key is set; else the embed
 Dedalus or to that provider, never to a base URL that somebody set.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
-from dedalus_labs import AsyncDedalus, Omit
+from dedalus_labs import APIError, AsyncDedalus, Omit
 from pydantic import SecretStr
 
-from errors import McpUnavailable, ModelUnavailable
+from errors import McpUnavailable, ModelUnavailable, UpstreamFailed
 from services.local_model import MODEL_ID, LocalModel
 from services.upstream_client import UpstreamClient
 from settings import Settings
@@ -21,13 +23,14 @@ from settings import Settings
 DEDALUS_URL = "https://api.dedaluslabs.ai/v1"
 DEDALUS_MODEL = "openai/gpt-4.1"
 SPARE_CONNECTIONS = 10  # beside those of the runs, for the lists of models
-LOCAL_DEFAULTS = {"temperature": 0.2, "max_tokens": 1024}  # a small model rambles at a high temperature
+VERSIONED = re.compile(r"/v\d\w*(/|$)")  # a path that is an API's already, such as /v1 or /v1beta/openai
+LOCAL_DEFAULTS = {"temperature": 0.2, "max_tokens": 256}  # a small model rambles at a high temperature
 
 Headers = Mapping[str, str | Omit]
 NO_DEDALUS_HEADERS: Headers = MappingProxyType(
     dict.fromkeys(("x-api-key", "X-Provider", "X-Provider-Key", "X-Provider-Model"), Omit())
 )
-"""Keeps what the SDK finds in its own environment variables from going anywhere but to Dedalus."""
+"""Keeps what the SDK finds in its own environment variables from going anywhere."""
 
 
 class Provider(NamedTuple):
@@ -68,12 +71,16 @@ PROVIDERS: Mapping[str, Provider] = {
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A server of chat completions. `prefix` stands before its models' names here, and not on its wire."""
+    """A server of chat completions. `prefix` stands before its models' names here, and not on its wire.
+
+    `default_model` is named as it is here, and empty where the server has to be asked.
+    """
 
     name: str
     kind: Literal["custom", "dedalus", "provider", "local"]
     client: AsyncDedalus
     headers: Headers = field(default_factory=dict)
+    default_model: str = ""
     prefix: str = ""
     hosts_mcp: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -107,20 +114,16 @@ class Upstreams:
         self.local = local
         self._keys = {name: key for name, known in providers.items() if (key := _first_key(settings, known))}
         self._http = UpstreamClient(settings.max_concurrent_runs + SPARE_CONNECTIONS)
-        self.default_model = settings.default_model
         self.all: tuple[Upstream, ...]
         if settings.dedalus_base_url:
             self.all = (self._custom(settings, str(settings.dedalus_base_url)),)
         elif settings.dedalus_api_key or settings.dedalus_x_api_key:
             self.all = (self._dedalus(settings, dedalus),)
-            self.default_model = self.default_model or DEDALUS_MODEL
         elif self._keys:
             self.all = tuple(self._provider(name, providers[name], key) for name, key in self._keys.items())
-            first = next(iter(self._keys))
-            self.default_model = self.default_model or f"{first}/{providers[first].default_model}"
         else:
             self.all = (self._embedded(),)
-            self.default_model = self.default_model or MODEL_ID
+        self.default_model = settings.default_model or self.all[0].default_model or None
 
     def route(self, model: str, mcp_servers: bool) -> Route:
         """The way to a model. Raise `ModelUnavailable` or `McpUnavailable`, with what to set."""
@@ -132,13 +135,24 @@ class Upstreams:
         headers = dict(upstream.headers)
         provider = model.partition("/")[0]
         if upstream.kind == "dedalus" and (key := self._keys.get(provider)):
-            headers |= {"X-Provider": provider, "X-Provider-Key": key}
+            headers |= {"X-Provider": provider, "X-Provider-Key": key, "X-Provider-Model": Omit()}
         return Route(upstream, model, model.removeprefix(upstream.prefix), headers)
 
     async def ready(self, upstream: Upstream) -> None:
         """Wait until the upstream can be called. Raise `LocalModelUnavailable`."""
         if upstream.kind == "local":
             upstream.client.base_url = await self.local.url()
+
+    async def models(self, upstream: Upstream) -> Any:
+        """What the upstream answers when asked for its models, as it is.
+
+        Raise `UpstreamFailed`, `LocalModelUnavailable` or an `httpx.HTTPError`.
+        """
+        await self.ready(upstream)
+        try:
+            return await upstream.client.get("/models", cast_to=object, options={"headers": upstream.headers})
+        except APIError as error:
+            raise UpstreamFailed from error
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -154,39 +168,46 @@ class Upstreams:
 
     def _custom(self, settings: Settings, url: str) -> Upstream:
         base = url.rstrip("/")
-        versioned = base if base.rpartition("/")[2].startswith("v") else f"{base}/v1"
-        key = _text(settings.dedalus_api_key)
-        headers = dict(NO_DEDALUS_HEADERS)
-        if not key:
-            headers["Authorization"] = Omit()
-        if x_key := _text(settings.dedalus_x_api_key):
-            headers["x-api-key"] = x_key
-        client = self._client(versioned, key or "")
-        return Upstream("custom", "custom", client, headers, hosts_mcp=settings.dedalus_base_url_hosts_mcp)
+        versioned = base if VERSIONED.search(urlsplit(base).path) else f"{base}/v1"
+        client = self._client(versioned, _text(settings.dedalus_api_key) or "")
+        return Upstream("custom", "custom", client, _own_keys(settings), hosts_mcp=settings.dedalus_base_url_hosts_mcp)
 
     def _dedalus(self, settings: Settings, url: str) -> Upstream:
         client = AsyncDedalus(
-            api_key=_text(settings.dedalus_api_key),
-            x_api_key=_text(settings.dedalus_x_api_key),
+            api_key=_text(settings.dedalus_api_key) or "",
             as_base_url=str(settings.dedalus_as_url) if settings.dedalus_as_url else None,
             dedalus_org_id=settings.dedalus_org_id,
-            provider=settings.dedalus_provider,
-            provider_key=_text(settings.dedalus_provider_key),
-            provider_model=settings.dedalus_provider_model,
             base_url=url,
             http_client=self._http,
         )
-        return Upstream("dedalus", "dedalus", client, hosts_mcp=True)
+        byok = {
+            "X-Provider": settings.dedalus_provider,
+            "X-Provider-Key": _text(settings.dedalus_provider_key),
+            "X-Provider-Model": settings.dedalus_provider_model,
+        }
+        headers = _own_keys(settings) | {name: value for name, value in byok.items() if value}
+        return Upstream("dedalus", "dedalus", client, headers, DEDALUS_MODEL, hosts_mcp=True)
 
     def _provider(self, name: str, provider: Provider, key: str) -> Upstream:
-        return Upstream(name, "provider", self._client(provider.url, key), NO_DEDALUS_HEADERS, prefix=f"{name}/")
+        client, prefix = self._client(provider.url, key), f"{name}/"
+        return Upstream(name, "provider", client, NO_DEDALUS_HEADERS, prefix + provider.default_model, prefix)
 
     def _embedded(self) -> Upstream:
         client = self._client("http://127.0.0.1", self.local.key)
-        return Upstream("local", "local", client, NO_DEDALUS_HEADERS, defaults=LOCAL_DEFAULTS)
+        return Upstream("local", "local", client, NO_DEDALUS_HEADERS, MODEL_ID, defaults=LOCAL_DEFAULTS)
 
     def _client(self, url: str, key: str) -> AsyncDedalus:
         return AsyncDedalus(api_key=key, base_url=url, http_client=self._http)
+
+
+def _own_keys(settings: Settings) -> dict[str, str | Omit]:
+    """The headers that carry the keys set for Dedalus or for what stands in its place, and nothing else."""
+    headers = dict(NO_DEDALUS_HEADERS)
+    if settings.dedalus_api_key is None:
+        headers["Authorization"] = Omit()
+    if key := _text(settings.dedalus_x_api_key):
+        headers["x-api-key"] = key
+    return headers
 
 
 def _text(secret: SecretStr | None) -> str | None:

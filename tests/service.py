@@ -11,9 +11,9 @@ import uvicorn
 from fastapi import FastAPI
 from grammar import check_grammar, parse_frames
 
-from app import create_app
+from app import create_app, listen
 from services.tools import NO_TOOLS, Tool
-from services.upstreams import PROVIDERS, Provider
+from services.upstreams import DEDALUS_URL, PROVIDERS, Provider
 from settings import Settings
 
 Event = dict[str, Any]
@@ -42,6 +42,7 @@ class Service:
     app: FastAPI
     url: str
     client: httpx.AsyncClient
+    server: Server
 
     async def post(self, path: str, body: Mapping[str, Any], **headers: str) -> httpx.Response:
         return await self.client.post(path, json=body, headers=headers)
@@ -89,21 +90,25 @@ async def service(
     base_url: str | None = None,
     tools: Mapping[str, Tool] = NO_TOOLS,
     providers: Mapping[str, Provider] = PROVIDERS,
+    dedalus: str = DEDALUS_URL,
     **given: Any,
 ) -> AsyncIterator[Service]:
     """The service, with `base_url` as its upstream and `test/model` as its default model where one is given."""
     if base_url is not None:
         given = {"dedalus_base_url": base_url, "default_model": "test/model"} | given
-    app = create_app(settings(**given), tools, providers)
-    server = Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="on"))
-    serving = asyncio.create_task(server.serve())
+    wanted = settings(**given)
+    app = create_app(wanted, tools, providers, dedalus)
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="on")
+    server = Server(config)
+    listening_socket = listen(config, wanted.send_timeout_s)
+    url = f"http://127.0.0.1:{listening_socket.getsockname()[1]}"
+    serving = asyncio.create_task(server.serve([listening_socket]))
     listening = asyncio.create_task(server.listening.wait())
     await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
     assert not serving.done(), "the service did not start"
-    url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     try:
         async with httpx.AsyncClient(base_url=url, timeout=30) as client:
-            yield Service(app, url, client)
+            yield Service(app, url, client, server)
     finally:
         server.should_exit = True
         await serving

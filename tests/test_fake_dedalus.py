@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from dedalus_labs import AsyncDedalus, AuthenticationError, BadRequestError, Dedalus, DefaultAioHttpClient
+from dedalus_labs import AsyncDedalus, AuthenticationError, BadRequestError, Dedalus
 from fake_dedalus import FakeDedalus, Split
 from wire import (
     Comment,
@@ -39,6 +39,8 @@ from wire import (
     answer,
 )
 
+from services.upstream_client import UpstreamClient
+
 pytestmark = pytest.mark.anyio
 QUESTION: Any = {"role": "user", "content": "Hi"}
 BODY: Json = {"model": "openai/gpt-4.1", "messages": [QUESTION], "stream": True}
@@ -60,7 +62,7 @@ async def http(fake: FakeDedalus) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture
 async def dedalus(fake: FakeDedalus) -> AsyncIterator[AsyncDedalus]:
     async with AsyncDedalus(
-        api_key="key", base_url=fake.url, max_retries=0, http_client=DefaultAioHttpClient()
+        api_key="key", base_url=fake.url, max_retries=0, http_client=UpstreamClient(max_connections=10)
     ) as client:
         yield client
 

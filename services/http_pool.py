@@ -1,0 +1,143 @@
+"""The connections to all upstreams: so many at most, reused while fresh, given out first come, first served."""
+
+import asyncio
+import socket
+import ssl
+from collections import defaultdict
+from typing import NamedTuple
+
+import httpx
+from aiohappyeyeballs import start_connection
+
+from services.http_connection import Answer, Connection
+
+CONNECT_TIMEOUT_S = 10.0
+KEEPALIVE_S = 30.0  # less than what servers usually keep an idle connection for
+NEXT_ADDRESS_S = 0.25  # how long one address of a host may take before the next is tried beside it (RFC 8305)
+PORTS = {"http": 80, "https": 443}
+READ = "agent_stream.read"
+
+
+class Origin(NamedTuple):
+    """Where a connection leads."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+class PooledTransport(httpx.AsyncBaseTransport):
+    """httpx's requests over `Connection`. No deadline but CONNECT_TIMEOUT_S. Make it in a running loop.
+
+    A request holds one of `max_connections` slots from its start until its response is closed. The extension READ of a
+    response is its `Answer.read`.
+    """
+
+    def __init__(self, max_connections: int, ssl_context: ssl.SSLContext) -> None:
+        self._max_connections = max_connections
+        self._slots = asyncio.Semaphore(max_connections)
+        self._ssl = ssl_context
+        self._connecting = 0
+        self._open: dict[Connection, Origin] = {}
+        self._idle: defaultdict[Origin, dict[Connection, asyncio.TimerHandle]] = defaultdict(dict)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer with the response when its head is there, the body unread. Raise `httpx.TransportError`."""
+        url = request.url
+        origin = Origin(url.scheme, url.raw_host.decode("ascii"), url.port or PORTS[url.scheme])
+        message = _message(request)
+        await self._slots.acquire()
+        try:
+            answer = await self._ask(origin, message)
+        except BaseException:
+            self._slots.release()
+            raise
+        assert answer.status is not None
+        return httpx.Response(
+            answer.status, headers=answer.headers, stream=answer, request=request, extensions={READ: answer.read}
+        )
+
+    async def aclose(self) -> None:
+        """Close every connection; answers under way break off."""
+        for connection in list(self._open):
+            connection.close()
+        await asyncio.sleep(0)  # the loop's turn, in which the sockets are closed
+
+    async def _ask(self, origin: Origin, message: list[bytes]) -> Answer:
+        """Over an idle connection; if that had died unnoticed, or there is none, over a new one."""
+        if idle := self._idle[origin]:
+            connection, timer = idle.popitem()
+            timer.cancel()
+            try:
+                return await connection.ask(message)
+            except httpx.TransportError:
+                if not connection.silent:
+                    raise
+        connection = await self._connect(origin)
+        return await connection.ask(message)
+
+    async def _connect(self, origin: Origin) -> Connection:
+        self._connecting += 1
+        self._make_room()
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                connection = await self._new_connection(origin)
+        except TimeoutError as error:
+            raise httpx.ConnectTimeout(f"No connection within {CONNECT_TIMEOUT_S} s.") from error
+        except (OSError, UnicodeError) as error:
+            raise httpx.ConnectError(str(error)) from error
+        finally:
+            self._connecting -= 1
+        self._open[connection] = origin
+        return connection
+
+    async def _new_connection(self, origin: Origin) -> Connection:
+        loop = asyncio.get_running_loop()
+        secure = origin.scheme == "https"
+        addresses = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+        sock = await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_S, interleave=1)
+        try:
+            _, connection = await loop.create_connection(
+                lambda: Connection(self._released, self._forget),
+                sock=sock,
+                ssl=self._ssl if secure else None,
+                server_hostname=origin.host if secure else None,
+            )
+        except BaseException:
+            sock.close()
+            raise
+        return connection
+
+    def _make_room(self) -> None:
+        """Close an idle connection if one more would be too many."""
+        if len(self._open) + self._connecting > self._max_connections:
+            connection = next(connection for idle in self._idle.values() for connection in idle)
+            self._expire(connection)
+
+    def _released(self, connection: Connection, reusable: bool) -> None:
+        if reusable:
+            timer = asyncio.get_running_loop().call_later(KEEPALIVE_S, self._expire, connection)
+            self._idle[self._open[connection]][connection] = timer
+        else:
+            self._forget(connection)
+        self._slots.release()
+
+    def _expire(self, connection: Connection) -> None:
+        self._forget(connection)
+        connection.close()
+
+    def _forget(self, connection: Connection) -> None:
+        """It is given out no more. Idempotent."""
+        origin = self._open.pop(connection, None)
+        if origin is not None and (timer := self._idle[origin].pop(connection, None)):
+            timer.cancel()
+
+
+def _message(request: httpx.Request) -> list[bytes]:
+    """The request as bytes: its head and its body. Raise `httpx.LocalProtocolError` for a head that is no such."""
+    headers = request.headers.raw
+    start = b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), request.url.raw_path)
+    head = b"".join((start, *(b"%b: %b\r\n" % header for header in headers), b"\r\n"))
+    if not head.count(b"\r") == head.count(b"\n") == len(headers) + 2:
+        raise httpx.LocalProtocolError("A header's value has a line break.")
+    return [head, request.content]

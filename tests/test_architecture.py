@@ -1,0 +1,357 @@
+"""The rules of the house, read from its source: who may import whom, where each library lives, how long a module is."""
+
+import ast
+import io
+import sys
+import tokenize
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+from process import ROOT
+
+MODULES = ("app", "errors", "events", "models", "settings")
+PACKAGES = ("routers", "services", "event_logs", "database", "dialects")
+MAX_LINES = 260  # of code: without blank lines, comments and docstrings
+
+MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
+    "errors": (),
+    "events": (),
+    "settings": (),
+    "models": ("events",),
+    "event_logs*": ("event_logs", "event_logs.base", "event_logs.frames", "events", "models", "errors"),
+    "database*": ("database*", "events", "models", "errors"),
+    "dialects*": ("dialects*", "events", "models"),
+    "services*": ("services*", "event_logs", "event_logs.base", "database*", "events", "models", "errors", "settings"),
+    "routers*": ("routers*", "services*", "dialects*", "events", "models", "errors", "settings"),
+    "app": ("*",),
+}
+"""What each part of the house may import of the house: only what is further in."""
+
+HOMES: Mapping[str, tuple[str, ...]] = {
+    "fastapi": ("app", "routers.*"),
+    "starlette": ("app", "routers.*"),
+    "fastapi_offline": ("app",),
+    "uvicorn": ("app",),
+    "sse_starlette": ("routers.sse",),
+    "dedalus_labs": ("services.dedalus_stream", "services.upstreams"),
+    "httpx": ("services.upstream_client", "services.http_*", "services.dedalus_stream", "services.catalog"),
+    "aiohttp": ("services.upstream_client",),
+    "multidict": ("services.upstream_client",),
+    "yarl": ("services.upstream_client",),
+    "aiohappyeyeballs": ("services.http_pool",),
+    "httptools": ("services.http_connection",),
+    "orjson": ("services.json_text",),
+    "uuid_utils": ("services.agent_service",),
+    "xllamacpp": ("services.local_model_server",),
+    "pydantic": ("*",),
+    "pydantic_core": ("models", "events"),
+    "pydantic_settings": ("settings",),
+}
+"""The modules that may import each library. One that is not here is new, and needs a home."""
+
+ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
+EVERYTHING = {"Exception", "BaseException"}
+
+
+@dataclass(frozen=True)
+class Import:
+    """An import statement's target, as its dotted name."""
+
+    target: str
+    line: int
+    in_function: bool
+
+
+class House:
+    """The source of the service below a directory, by dotted names."""
+
+    def __init__(self, root: Path) -> None:
+        files = [
+            *(root / f"{name}.py" for name in MODULES),
+            *(p for name in PACKAGES for p in (root / name).rglob("*.py")),
+        ]
+        self.sources = {_dotted(file.relative_to(root)): file.read_text() for file in files if file.exists()}
+        self.trees = {module: ast.parse(source) for module, source in self.sources.items()}
+        self.imports = {module: list(self._imports(module, tree)) for module, tree in self.trees.items()}
+
+    def ours(self, target: str) -> bool:
+        """Whether a dotted name is of the house."""
+        return target.partition(".")[0] in {*MODULES, *PACKAGES}
+
+    def _imports(self, module: str, node: ast.AST, in_function: bool = False) -> Iterator[Import]:
+        for child in ast.iter_child_nodes(node):
+            match child:
+                case ast.Import(names=names):
+                    yield from (Import(name.name, child.lineno, in_function) for name in names)
+                case ast.ImportFrom(names=names):
+                    source = self._source(module, child)
+                    targets = (f"{source}.{name.name}" for name in names)
+                    yield from (Import(self._module(target), child.lineno, in_function) for target in targets)
+                case ast.Call(func=ast.Name(id="__import__" | "import_module") | ast.Attribute(attr="import_module")):
+                    yield Import("", child.lineno, True)
+            inside = in_function or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            yield from self._imports(module, child, inside)
+
+    def _source(self, module: str, node: ast.ImportFrom) -> str:
+        parts = module.split(".")[: -node.level] if node.level else []
+        return ".".join([*parts, *([node.module] if node.module else [])])
+
+    def _module(self, target: str) -> str:
+        """The module that a name is taken from, which is itself one if it is a file of the house."""
+        return target if target in self.sources or not target.count(".") else target.rpartition(".")[0]
+
+
+def _dotted(file: Path) -> str:
+    parts = file.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _fits(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
+
+
+# The rules: each gives the faults that it finds, with their places
+
+
+def imports_point_one_way(house: House) -> Iterator[str]:
+    for module, imports in house.imports.items():
+        allowed = next(allowed for part, allowed in MAY_IMPORT.items() if fnmatch(module, part))
+        for found in imports:
+            if house.ours(found.target) and not _fits(found.target, allowed):
+                yield f"{module}:{found.line} imports {found.target}"
+
+
+def imports_have_no_circle(house: House) -> Iterator[str]:
+    """Within one package, too, there is an order."""
+    needs = {module: {found.target for found in imports} for module, imports in house.imports.items()}
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        yield " needs ".join(error.args[1])
+
+
+def each_library_has_one_home(house: House) -> Iterator[str]:
+    for module, imports in house.imports.items():
+        for found in imports:
+            library = found.target.partition(".")[0]
+            if not library or library in sys.stdlib_module_names or house.ours(library):
+                continue
+            if not _fits(module, HOMES.get(library, ())):
+                yield f"{module}:{found.line} imports {library}"
+
+
+def the_environment_is_read_by_the_settings(house: House) -> Iterator[str]:
+    for module, tree in house.trees.items():
+        for node in ast.walk(tree):
+            match node:
+                case ast.Attribute(value=ast.Name(id="os"), attr=name) if name in ENVIRONMENT and module != "settings":
+                    yield f"{module}:{node.lineno} reads os.{name}"
+                case ast.ImportFrom(module="os", names=names) if module != "settings":
+                    if used := ENVIRONMENT & {name.name for name in names}:
+                        yield f"{module}:{node.lineno} imports {', '.join(used)}"
+
+
+def imports_are_at_the_top(house: House) -> Iterator[str]:
+    for module, imports in house.imports.items():
+        yield from (f"{module}:{found.line} imports in a function" for found in imports if found.in_function)
+
+
+def modules_are_short(house: House) -> Iterator[str]:
+    for module, source in house.sources.items():
+        if (lines := lines_of_code(source)) > MAX_LINES:
+            yield f"{module} has {lines} lines of code"
+
+
+def no_exception_is_swallowed(house: House) -> Iterator[str]:
+    for module, tree in house.trees.items():
+        for node in ast.walk(tree):
+            match node:
+                case ast.ExceptHandler(type=caught, body=body) if _everything(caught) and all(map(_nothing, body)):
+                    yield f"{module}:{node.lineno} catches everything and goes on"
+                case ast.Call(func=ast.Name(id="suppress") | ast.Attribute(attr="suppress"), args=caught):
+                    if any(map(_everything, caught)):
+                        yield f"{module}:{node.lineno} suppresses everything"
+
+
+def _everything(caught: ast.expr | None) -> bool:
+    """Whether a handler catches every exception."""
+    match caught:
+        case None:
+            return True
+        case ast.Tuple(elts=several):
+            return any(map(_everything, several))
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name in EVERYTHING
+        case _:
+            return False
+
+
+def _nothing(statement: ast.stmt) -> bool:
+    """Whether a statement does nothing about an exception."""
+    match statement:
+        case ast.Pass() | ast.Continue() | ast.Break() | ast.Expr(value=ast.Constant()):
+            return True
+        case ast.Return(value=None | ast.Constant()):
+            return True
+        case _:
+            return False
+
+
+def lines_of_code(source: str) -> int:
+    """Lines with code on them: no blank lines, no comments, no docstrings."""
+    docstrings = {
+        line
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        for line in range(node.lineno, (node.end_lineno or 0) + 1)
+    }
+    silent = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    lines = {
+        line
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type not in silent
+        for line in range(token.start[0], token.end[0] + 1)
+    }
+    return len(lines - docstrings)
+
+
+Rule = Callable[[House], Iterator[str]]
+RULES: tuple[Rule, ...] = (
+    imports_point_one_way,
+    imports_have_no_circle,
+    each_library_has_one_home,
+    the_environment_is_read_by_the_settings,
+    imports_are_at_the_top,
+    modules_are_short,
+    no_exception_is_swallowed,
+)
+
+
+@pytest.fixture(scope="module")
+def house() -> House:
+    return House(ROOT)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_house_keeps_its_rules(rule: Rule, house: House) -> None:
+    """Each rule, over all of the service's source."""
+    assert list(rule(house)) == []
+
+
+def test_the_whole_house_is_looked_at(house: House) -> None:
+    """Every module of the service, and only what is known: a new package has to be given its place."""
+    assert {"app", "settings", "services.agent_service", "routers.sse", "event_logs.memory"} <= set(house.trees)
+    packages = {file.parent.name for file in ROOT.glob("*/__init__.py")}
+    assert packages - {"tests"} <= set(PACKAGES)
+    assert {file.stem for file in ROOT.glob("*.py")} - {"test_client"} <= set(MODULES)
+    assert sum(len(imports) for imports in house.imports.values()) > 200
+
+
+def test_what_stands_outside_of_the_house_uses_nothing_of_it() -> None:
+    """The command-line client and the examples are to be copied: they know the service by its HTTP only."""
+    for file in (ROOT / "test_client.py", *(ROOT / "examples").glob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            match node:
+                case ast.Import(names=names):
+                    used = {name.name.partition(".")[0] for name in names}
+                case ast.ImportFrom(module=module):
+                    used = {(module or "").partition(".")[0]}
+                case _:
+                    used = set()
+            assert not used & {*MODULES, *PACKAGES}, f"{file.name}:{getattr(node, 'lineno', 0)}"
+
+
+SOUND = {
+    "app.py": "import uvicorn\nfrom event_logs.memory import MemoryEventLog\nfrom routers import agent_router\n",
+    "errors.py": "class AgentStreamError(Exception): ...\n",
+    "events.py": "from pydantic import BaseModel\n",
+    "models.py": "from events import Usage\n",
+    "settings.py": "import os\nprint(os.environ)\n",
+    "event_logs/__init__.py": "",
+    "event_logs/base.py": "from events import EventData\n",
+    "event_logs/memory.py": "from errors import RunExpired\nfrom event_logs.base import Fenced\n",
+    "routers/__init__.py": "",
+    "routers/agent_router.py": "from fastapi import APIRouter\nfrom services.agent_service import AgentService\n",
+    "services/__init__.py": "",
+    "services/agent_service.py": "from event_logs.base import EventLog\nfrom services import tools\n",
+    "services/tools.py": "import json\ntry:\n    json.loads('')\nexcept ValueError:\n    pass\n",
+}
+
+PLANTED: tuple[tuple[Rule, str, str], ...] = (
+    (imports_point_one_way, "errors.py", "import models"),
+    (imports_point_one_way, "settings.py", "from models import AgentRequest"),
+    (imports_point_one_way, "events.py", "from errors import AgentStreamError"),
+    (imports_point_one_way, "models.py", "from services.tools import Tool"),
+    (imports_point_one_way, "services/tools.py", "from routers.agent_router import router"),
+    (imports_point_one_way, "services/tools.py", "from routers import agent_router"),
+    (imports_point_one_way, "services/tools.py", "import app"),
+    (imports_point_one_way, "services/tools.py", "from event_logs.memory import MemoryEventLog"),
+    (imports_point_one_way, "services/tools.py", "from event_logs import memory"),
+    (imports_point_one_way, "services/tools.py", "from ..routers import agent_router"),
+    (imports_point_one_way, "routers/agent_router.py", "from event_logs.base import EventLog"),
+    (imports_point_one_way, "event_logs/memory.py", "from settings import Settings"),
+    (imports_point_one_way, "event_logs/memory.py", "def late():\n    import services.tools"),
+    (imports_point_one_way, "dialects/ai_sdk.py", "from services.tools import Tool"),
+    (imports_have_no_circle, "services/tools.py", "from services.agent_service import AgentService"),
+    (imports_have_no_circle, "services/tools.py", "from . import agent_service"),
+    (each_library_has_one_home, "services/tools.py", "from fastapi import Request"),
+    (each_library_has_one_home, "services/tools.py", "import starlette.requests"),
+    (each_library_has_one_home, "services/tools.py", "import dedalus_labs"),
+    (each_library_has_one_home, "routers/agent_router.py", "from sse_starlette import EventSourceResponse"),
+    (each_library_has_one_home, "routers/agent_router.py", "import uvicorn"),
+    (each_library_has_one_home, "routers/agent_router.py", "from fastapi_offline import FastAPIOffline"),
+    (each_library_has_one_home, "app.py", "import aiohttp"),
+    (each_library_has_one_home, "app.py", "import orjson"),
+    (each_library_has_one_home, "app.py", "import something_new"),
+    (the_environment_is_read_by_the_settings, "app.py", "import os\nos.environ['A']"),
+    (the_environment_is_read_by_the_settings, "app.py", "import os\nos.getenv('A')"),
+    (the_environment_is_read_by_the_settings, "app.py", "from os import environ"),
+    (imports_are_at_the_top, "services/tools.py", "def late():\n    import json"),
+    (
+        imports_are_at_the_top,
+        "services/tools.py",
+        "class A:\n    async def late(self):\n        from json import dumps",
+    ),
+    (imports_are_at_the_top, "services/tools.py", "import importlib\nimportlib.import_module('json')"),
+    (modules_are_short, "services/tools.py", "a = 1\n" * (MAX_LINES + 1)),
+    (no_exception_is_swallowed, "app.py", "try:\n    pass\nexcept Exception:\n    pass"),
+    (no_exception_is_swallowed, "app.py", "try:\n    pass\nexcept (ValueError, BaseException):\n    ..."),
+    (no_exception_is_swallowed, "app.py", "for _ in ():\n    try:\n        pass\n    except:\n        continue"),
+    (
+        no_exception_is_swallowed,
+        "app.py",
+        "def f():\n    try:\n        pass\n    except Exception:\n        return None",
+    ),
+    (no_exception_is_swallowed, "app.py", "import contextlib\nwith contextlib.suppress(Exception):\n    pass"),
+)
+
+
+def build(root: Path, files: Mapping[str, str]) -> House:
+    for name, source in files.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(source)
+    return House(root)
+
+
+def test_a_sound_house_has_no_faults(tmp_path: Path) -> None:
+    """The one that the violations are planted in."""
+    sound = build(tmp_path, SOUND)
+    assert [fault for rule in RULES for fault in rule(sound)] == []
+
+
+@pytest.mark.parametrize(("rule", "file", "source"), PLANTED)
+def test_each_rule_finds_what_breaks_it(rule: Rule, file: str, source: str, tmp_path: Path) -> None:
+    """One violation in an otherwise sound house is found, and told with its place."""
+    planted = build(tmp_path, SOUND | {file: f"{SOUND.get(file, '')}\n{source}\n"})
+    assert any(_dotted(Path(file)) in fault for fault in rule(planted))
+
+
+def test_only_code_counts_as_lines_of_code() -> None:
+    """Blank lines, comments and docstrings are free; a statement over several lines is not."""
+    source = '"""Doc\n\nstring."""\n\n# comment\nx = [\n    1,  # one\n]\n\n\ndef f():\n    """Doc."""\n'
+    text = '    return """a\nb"""\n'
+    assert lines_of_code(source + text) == 6

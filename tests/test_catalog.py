@@ -1,0 +1,553 @@
+"""What is on offer: lists from upstreams and the marketplace, kept when these fail, and never a whitelist."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from fake_dedalus import FakeDedalus
+from service import Service, only, service, settings, text
+from wire import Status, answer, model, repository
+
+from errors import LocalModelUnavailable, UpstreamFailed
+from services import catalog
+from services.builtin_catalog import MCP_SERVERS, MODELS
+from services.catalog import Cached, Catalog
+from services.local_model import MODEL_ID, LocalModel
+from services.upstreams import Provider, Upstreams
+
+pytestmark = pytest.mark.anyio
+
+MODELS_PATH = "/api/agent/models"
+SERVERS_PATH = "/api/agent/mcp-servers"
+AT_ONCE = 1e-9  # a TTL that is over by the next call
+LONG = 1000.0
+
+
+class Source:
+    """Where a list is fetched from: each fetch waits until the test gives its answer, or the exception to raise."""
+
+    def __init__(self) -> None:
+        self.fetches = 0
+        self.asked = asyncio.Event()
+        self._answers: asyncio.Queue[list[str] | Exception] = asyncio.Queue()
+
+    def give(self, answer: list[str] | Exception) -> None:
+        self._answers.put_nowait(answer)
+
+    async def fetch(self) -> list[str]:
+        self.fetches += 1
+        self.asked.set()
+        answer = await self._answers.get()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+async def refreshed() -> None:
+    """Return when every fetch that goes on in the background is over."""
+    fetches = [task for task in asyncio.all_tasks() if task.get_name() == "catalogue"]
+    await asyncio.gather(*fetches, return_exceptions=True)
+
+
+async def listed(agent: Service, path: str = MODELS_PATH) -> dict[str, Any]:
+    response = await agent.client.get(path)
+    assert response.status_code == 200, response.text
+    answered: dict[str, Any] = response.json()
+    return answered
+
+
+async def ids(agent: Service) -> list[str]:
+    return [entry["id"] for entry in (await listed(agent))["models"]]
+
+
+# A list that is fetched now and then
+
+
+async def test_the_first_calls_wait_for_one_fetch() -> None:
+    """Whoever asks before there is an answer waits for it; there is one fetch for all of them."""
+    source = Source()
+    cached = Cached(source.fetch, ["old"], LONG)
+    calls = [asyncio.create_task(cached.get()) for _ in range(5)]
+    source.give(["new"])
+    assert await asyncio.gather(*calls) == [(["new"], "upstream")] * 5
+    assert source.fetches == 1
+
+
+async def test_within_its_time_a_list_is_not_fetched_again() -> None:
+    """The TTL bounds how often the upstream is asked."""
+    source = Source()
+    cached = Cached(source.fetch, [], LONG)
+    source.give(["new"])
+    for _ in range(3):
+        assert await cached.get() == (["new"], "upstream")
+    assert source.fetches == 1
+
+
+async def test_a_refresh_in_the_background_delays_no_answer() -> None:
+    """While a fetch goes on, the list that there is answers at once; the new one answers afterwards."""
+    source = Source()
+    cached = Cached(source.fetch, [], AT_ONCE)
+    source.give(["first"])
+    await cached.get()
+    for _ in range(3):
+        assert await cached.get() == (["first"], "upstream")
+    source.give(["second"])
+    await refreshed()
+    assert source.fetches == 2
+    assert await cached.get() == (["second"], "upstream")
+    await cached.aclose()
+
+
+async def test_a_list_whose_refresh_fails_is_kept_as_stale_until_one_succeeds() -> None:
+    """An upstream that is down takes nothing away; the source says how fresh the list is."""
+    source = Source()
+    cached = Cached(source.fetch, ["builtin"], AT_ONCE)
+    source.give(["first"])
+    seen = [await cached.get()]
+    for given in (UpstreamFailed(), UpstreamFailed(), ["second"]):
+        await cached.get()
+        source.give(given)
+        await refreshed()
+        seen.append(await cached.get())
+    await cached.aclose()
+    assert seen == [(["first"], "upstream"), (["first"], "stale"), (["first"], "stale"), (["second"], "upstream")]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        UpstreamFailed(),
+        LocalModelUnavailable(),
+        httpx.ConnectError("refused"),
+        httpx.InvalidURL("no URL"),
+        TimeoutError(),
+        ValueError("no JSON"),
+        TypeError("no list"),
+        KeyError("data"),
+        AttributeError("get"),
+    ],
+    ids=repr,
+)
+async def test_whatever_fails_at_first_leaves_the_built_in_list(failure: Exception) -> None:
+    """No answer yet, and no way to get one: the built-in list, and the next try is not waited for."""
+    source = Source()
+    cached = Cached(source.fetch, ["builtin"], AT_ONCE)
+    source.give(failure)
+    assert await cached.get() == (["builtin"], "builtin")
+    assert await cached.get() == (["builtin"], "builtin")
+    source.give(["first"])
+    await refreshed()
+    assert await cached.get() == (["first"], "upstream")
+    await cached.aclose()
+
+
+async def test_a_failed_fetch_is_not_tried_again_at_once() -> None:
+    """Callers can't make the service ask an upstream that is down for every request."""
+    source = Source()
+    cached = Cached(source.fetch, ["builtin"], LONG)
+    source.give(UpstreamFailed())
+    for _ in range(3):
+        await cached.get()
+    assert source.fetches == 1
+
+
+async def test_without_any_list_every_fetch_is_waited_for() -> None:
+    """Where there is nothing to answer with, an answer a little later is better than none."""
+    source = Source()
+    cached = Cached(source.fetch, [], AT_ONCE)
+    source.give(UpstreamFailed())
+    assert await cached.get() == ([], "builtin")
+    source.give(["first"])
+    assert await cached.get() == (["first"], "upstream")
+
+
+async def test_a_bug_in_a_fetch_is_no_end_of_the_list() -> None:
+    """What nobody expected is raised to the first caller, and the next fetch has its chance."""
+    source = Source()
+    cached = Cached(source.fetch, [], AT_ONCE)
+    source.give(RuntimeError("a bug"))
+    with pytest.raises(RuntimeError, match="a bug"):
+        await cached.get()
+    source.give(["first"])
+    assert await cached.get() == (["first"], "upstream")
+
+
+async def test_a_fetch_that_takes_too_long_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits longer than the limit for a list."""
+    monkeypatch.setattr(catalog, "FETCH_TIMEOUT_S", 0.01)
+    assert await Cached(Source().fetch, ["builtin"], LONG).get() == (["builtin"], "builtin")
+
+
+async def test_a_caller_that_leaves_does_not_end_the_fetch() -> None:
+    """The fetch belongs to all callers."""
+    source = Source()
+    cached = Cached(source.fetch, [], LONG)
+    leaving, staying = (asyncio.create_task(cached.get()) for _ in range(2))
+    await source.asked.wait()
+    leaving.cancel()
+    source.give(["new"])
+    assert await staying == (["new"], "upstream")
+    assert leaving.cancelled()
+
+
+async def test_closing_ends_a_fetch_under_way() -> None:
+    """A server that stops waits for no list."""
+    source = Source()
+    cached = Cached(source.fetch, ["builtin"], AT_ONCE)
+    source.give(["first"])
+    await cached.get()
+    await cached.get()
+    await cached.aclose()
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "catalogue"]
+
+
+# The models
+
+
+async def test_the_models_of_dedalus_are_told_with_what_it_says_of_them() -> None:
+    """Names, abilities, sizes and prices; what is not told is left out."""
+    bare = {"id": "openai/o3", "provider": "openai"}
+    async with FakeDedalus() as fake, service(dedalus=f"{fake.url}/v1", dedalus_api_key="k") as agent:
+        fake.models = [model("openai/gpt-4.1", "GPT-4.1"), bare]
+        answered = await listed(agent)
+    assert answered == {
+        "source": "upstream",
+        "default_model": "openai/gpt-4.1",
+        "models": [
+            {
+                "id": "openai/gpt-4.1",
+                "provider": "openai",
+                "name": "GPT-4.1",
+                "description": "GPT-4.1 on the fake upstream",
+                "capabilities": {"text": True, "vision": True, "tools": True, "streaming": True},
+                "context_tokens": 128000,
+                "max_output_tokens": 16384,
+                "pricing": {"input_per_million": 2.5, "output_per_million": 10.0, "cached_input_per_million": 1.25},
+            },
+            bare,
+        ],
+    }
+
+
+async def test_the_models_of_a_server_of_one_s_own_are_told_by_the_names_it_takes() -> None:
+    """The list of llama.cpp, Ollama or vLLM, which say less and in other places."""
+    async with FakeDedalus() as fake, service(fake.url, default_model=None) as agent:
+        fake.models = [
+            {"id": "qwen3:0.6b", "object": "model", "created": 1, "owned_by": "library"},
+            {"id": "smollm2", "object": "model", "owned_by": "llamacpp", "meta": {"n_ctx": 8192}},
+        ]
+        answered = await listed(agent)
+    assert answered == {
+        "source": "upstream",
+        "models": [
+            {"id": "qwen3:0.6b", "provider": "library"},
+            {"id": "smollm2", "provider": "llamacpp", "context_tokens": 8192},
+        ],
+    }
+
+
+@asynccontextmanager
+async def two_providers() -> AsyncIterator[tuple[FakeDedalus, FakeDedalus, Service]]:
+    """The service with the keys of Google and Perplexity, and what these serve."""
+    async with AsyncExitStack() as stack:
+        google, perplexity = [await stack.enter_async_context(FakeDedalus()) for _ in range(2)]
+        table = {
+            "google": Provider(google.url, ("google_api_key",), "gemini-2.5-flash"),
+            "perplexity": Provider(perplexity.url, ("perplexity_api_key",), "sonar"),
+        }
+        google.models = [{"id": "models/gemini-2.5-flash", "owned_by": "google"}]
+        perplexity.models = [{"id": "sonar"}]
+        given: dict[str, Any] = {"google_api_key": "k", "perplexity_api_key": "k"}
+        yield google, perplexity, await stack.enter_async_context(service(providers=table, **given))
+
+
+async def test_the_models_of_several_providers_are_one_list_under_their_prefixes() -> None:
+    """Each model has the name by which a request reaches it."""
+    async with two_providers() as (google, perplexity, agent):
+        answered = await listed(agent)
+        for fake in (google, perplexity):
+            fake.always(*answer("ok"))
+        for entry in answered["models"]:
+            await agent.stream({"input": "?", "model": entry["id"]})
+    assert answered["source"] == "upstream"
+    assert answered["models"] == [
+        {"id": "google/gemini-2.5-flash", "provider": "google"},
+        {"id": "perplexity/sonar", "provider": "perplexity"},
+    ]
+    assert [fake.chats[0].body["model"] for fake in (google, perplexity)] == ["gemini-2.5-flash", "sonar"]
+
+
+async def test_a_provider_without_a_list_takes_nothing_from_the_others() -> None:
+    """Its built-in models, at least its default one, stand beside the other's list; the source tells the worst."""
+    async with two_providers() as (google, perplexity, agent):
+        google.models = [{"id": "models/gemini-9", "owned_by": "google"}]
+        perplexity.models_failure = Status(404, {"detail": "Not Found"})
+        answered = await listed(agent)
+    assert answered["source"] == "builtin"
+    assert [entry["id"] for entry in answered["models"]] == ["google/gemini-9", "perplexity/sonar"]
+
+
+async def test_a_list_goes_from_upstream_to_stale_when_the_upstream_fails() -> None:
+    """After the TTL, with the upstream down, the list is still there and says that it is an older one."""
+    async with FakeDedalus() as fake, service(fake.url, models_ttl_s=AT_ONCE) as agent:
+        sources = [(await listed(agent))["source"]]
+        fake.models_failure = Status(401, "down")
+        sources.append((await listed(agent))["source"])
+        await refreshed()
+        sources.append((await listed(agent))["source"])
+        assert await ids(agent) == ["openai/gpt-4.1", "anthropic/claude-sonnet-4-5"]
+        await refreshed()
+    assert sources == ["upstream", "upstream", "stale"]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        Status(401, {"error": {"message": "bad key"}}),
+        Status(404, {"detail": "Not Found"}),
+        Status(200, "<html>", {"content-type": "text/html"}),
+        Status(200, "{", {"content-type": "application/json"}),
+        Status(200, "[]", {"content-type": "application/json"}),
+        Status(200, {"object": "list"}),
+        Status(200, {"data": None}),
+        Status(200, {"data": "openai/gpt-4.1"}),
+        Status(200, {"data": [None, 5, "openai/gpt-4.1"]}),
+    ],
+    ids=lambda status: f"{status.code} {str(status.body)[:24]}",
+)
+async def test_without_a_list_from_dedalus_the_built_in_one_answers(failure: Status) -> None:
+    """Whatever the upstream says in place of a list, at the first call already."""
+    async with FakeDedalus() as fake, service(dedalus=f"{fake.url}/v1", dedalus_api_key="k") as agent:
+        fake.models_failure = failure
+        answered = await listed(agent)
+    assert answered["source"] == "builtin"
+    assert [entry["id"] for entry in answered["models"]] == list(MODELS)
+
+
+async def test_the_built_in_list_of_a_provider_is_its_own_models() -> None:
+    """A list of last resort names nothing that the configured keys can't reach."""
+    async with FakeDedalus() as fake:
+        fake.models_failure = Status(401, "down")
+        table = {"openai": Provider(fake.url, ("openai_api_key",), "gpt-4.1-mini")}
+        async with service(providers=table, openai_api_key="k") as agent:
+            answered = await listed(agent)
+    assert answered["source"] == "builtin"
+    assert answered["default_model"] == "openai/gpt-4.1-mini"
+    assert {entry["provider"] for entry in answered["models"]} == {"openai"}
+    assert answered["default_model"] in [entry["id"] for entry in answered["models"]]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        None,
+        5,
+        "openai/gpt-4.1",
+        [],
+        {},
+        {"id": None},
+        {"id": 5},
+        {"id": ""},
+        {"name": "no id"},
+    ],
+    ids=repr,
+)
+async def test_an_entry_that_is_no_model_is_left_out(odd: Any) -> None:
+    """One broken entry does not lose the list."""
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.models = [{"id": "first"}, odd, {"id": "last"}]
+        answered = await listed(agent)
+    assert answered["source"] == "upstream"
+    assert [entry["id"] for entry in answered["models"]] == ["first", "last"]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"display_name": ["GPT"]},
+        {"description": {"en": "…"}},
+        {"provider": {"name": "openai"}, "owned_by": 5},
+        {"capabilities": ["text", "vision"]},
+        {"capabilities": {"text": "yes", "vision": {"max": 3}}},
+        {"context_window": "128k"},
+        {"token_limits": [128000, 16384]},
+        {"token_limits": {"input": "many"}},
+        {"defaults": "none"},
+        {"meta": 5},
+        {"pricing": "free"},
+        {"pricing": {"input_per_million": "cheap"}},
+        {"pricing": {"prompt": "0.000002"}},
+    ],
+    ids=repr,
+)
+async def test_a_model_with_odd_particulars_is_still_a_model(odd: dict[str, Any]) -> None:
+    """What can't be understood of a model is left out; its name is what matters."""
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.models = [{"id": "openai/gpt-4.1", **odd}]
+        [entry] = (await listed(agent))["models"]
+    assert entry == {"id": "openai/gpt-4.1", "provider": "openai"}
+
+
+class NoModel(LocalModel):
+    """An embedded model that is not installed."""
+
+    async def url(self) -> str:
+        raise LocalModelUnavailable
+
+
+async def test_the_embedded_model_is_listed_also_where_it_is_not_installed() -> None:
+    """Nothing configured and nothing installed is no reason to refuse the list."""
+    async with aclosing(Upstreams(settings(), NoModel())) as upstreams:
+        lists = Catalog(upstreams, LONG, "", {})
+        for _ in range(2):
+            answered = await lists.models()
+            assert (answered.source, [entry.id for entry in answered.models]) == ("builtin", [MODEL_ID])
+        await lists.aclose()
+
+
+# The MCP servers
+
+
+@asynccontextmanager
+async def marketplace(**given: Any) -> AsyncIterator[tuple[FakeDedalus, Service]]:
+    """The service with a marketplace of its own, and the fake that serves it."""
+    async with FakeDedalus() as fake, service(marketplace_url=f"{fake.url}/api/marketplace", **given) as agent:
+        yield fake, agent
+
+
+KEYS = {"dedalus_api_key": "secret", "openai_api_key": "secret"}
+OURS = {
+    "docs": {"url": "https://mcp.deepwiki.com/mcp", "description": "Our documents."},
+    "plain": {"url": "https://mcp.example.com"},
+}
+
+
+async def test_mcp_servers_are_the_operator_s_own_and_then_the_marketplace_s() -> None:
+    """Each with what a request puts into `mcp_servers`; those that aren't public are left out; no key is sent."""
+    oauth = repository("windsor/gmail-mcp", 9) | {"title": "Gmail", "tags": {"auth": {"none": False, "oauth": True}}}
+    hidden = repository("acme/hidden", 1) | {"visibility": "private"}
+    bare = {"slug": "acme/bare"}
+    async with marketplace(mcp_servers=OURS, **KEYS) as (fake, agent):
+        fake.marketplace = [repository("tsion/exa", 3), hidden, oauth, bare]
+        answered = await listed(agent, SERVERS_PATH)
+        [request] = fake.requests
+    assert "secret" not in str(request.headers)
+    assert answered == {
+        "source": "upstream",
+        "servers": [
+            {
+                "server": "https://mcp.deepwiki.com/mcp",
+                "name": "docs",
+                "description": "Our documents.",
+                "configured": True,
+            },
+            {"server": "https://mcp.example.com/", "name": "plain", "configured": True},
+            {
+                "server": "tsion/exa",
+                "name": "tsion/exa",
+                "description": "tsion/exa on the fake marketplace",
+                "tool_count": 3,
+                "needs_authorization": False,
+                "configured": False,
+            },
+            {
+                "server": "windsor/gmail-mcp",
+                "name": "Gmail",
+                "description": "windsor/gmail-mcp on the fake marketplace",
+                "tool_count": 9,
+                "needs_authorization": True,
+                "configured": False,
+            },
+            {"server": "acme/bare", "name": "acme/bare", "configured": False},
+        ],
+    }
+
+
+async def test_a_marketplace_that_moved_is_followed() -> None:
+    """The public one is known under two addresses, of which one redirects."""
+    async with FakeDedalus() as moved, marketplace() as (fake, agent):
+        fake.marketplace_failure = Status(308, "", {"location": f"{moved.url}/api/marketplace"})
+        answered = await listed(agent, SERVERS_PATH)
+    assert answered["source"] == "upstream"
+    assert [entry["server"] for entry in answered["servers"]] == ["tsion/exa", "joerup/open-meteo-mcp"]
+
+
+def own_then_builtin(answered: dict[str, Any]) -> bool:
+    servers = [entry["server"] for entry in answered["servers"] if not entry["configured"]]
+    return answered["source"] == "builtin" and servers == [server["server"] for server in MCP_SERVERS]
+
+
+async def test_while_the_marketplace_fails_the_built_in_servers_stand_in(caplog: pytest.LogCaptureFixture) -> None:
+    """The operator's own are there as ever, and the log tells what is wrong."""
+    async with marketplace(mcp_servers=OURS) as (fake, agent):
+        fake.marketplace_failure = Status(503, "down")
+        answered = await listed(agent, SERVERS_PATH)
+    assert own_then_builtin(answered)
+    assert [entry["name"] for entry in answered["servers"][:2]] == list(OURS)
+    assert "could not be fetched" in caplog.text
+
+
+async def test_a_marketplace_that_is_turned_off_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+    """MARKETPLACE_URL= leaves the operator's and the built-in servers, and nothing to warn of."""
+    async with service("http://127.0.0.1:9", mcp_servers=OURS, marketplace_url="") as agent:
+        answered = await listed(agent, SERVERS_PATH)
+    assert own_then_builtin(answered)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        Status(200, "<html>", {"content-type": "text/html"}),
+        Status(200, "[]", {"content-type": "application/json"}),
+        Status(200, {"repositories": None}),
+        Status(200, {"repositories": [None, {"slug": "no slug at all"}]}),
+        Status(308, "", {"location": "/api/marketplace"}),
+        Status(308, "", {"location": "ftp://example.com"}),
+    ],
+    ids=lambda status: f"{status.code} {str(status.body)[:32]} {status.headers.get('location', '')}",
+)
+async def test_a_marketplace_that_answers_something_else_has_failed(failure: Status) -> None:
+    """A page, another shape, a list of nothing that can be named, or a way that leads nowhere."""
+    async with marketplace() as (fake, agent):
+        fake.marketplace_failure = failure
+        answered = await listed(agent, SERVERS_PATH)
+    assert answered["source"] == "builtin"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        None,
+        "tsion/exa",
+        {},
+        {"slug": None},
+        {"slug": "two words"},
+        {"slug": "acme/odd", "tool_count": "some"},
+        {"slug": "acme/odd", "tags": ["featured"]},
+        {"slug": "acme/odd", "tags": {"auth": "none"}},
+        {"slug": "acme/odd", "title": {"en": "Odd"}},
+    ],
+    ids=repr,
+)
+async def test_an_odd_entry_of_the_marketplace_loses_only_itself(odd: Any) -> None:
+    """One broken entry does not lose the list."""
+    async with marketplace() as (fake, agent):
+        fake.marketplace = [repository("tsion/exa", 3), odd, repository("joerup/open-meteo-mcp", 2)]
+        answered = await listed(agent, SERVERS_PATH)
+    assert answered["source"] == "upstream"
+    assert [entry["server"] for entry in answered["servers"]] == ["tsion/exa", "joerup/open-meteo-mcp"]
+
+
+async def test_neither_list_is_a_whitelist() -> None:
+    """Names come and go: a request may use a model and an MCP server that no list has."""
+    async with FakeDedalus() as fake, service(fake.url, mcp_servers=OURS) as agent:
+        fake.turn(*answer("ok"))
+        events = await agent.stream({"input": "?", "model": "new/model", "mcp_servers": ["brand-new/mcp"]})
+        assert "new/model" not in await ids(agent)
+        assert "brand-new/mcp" not in str(await listed(agent, SERVERS_PATH))
+    assert text(events) == "ok"
+    assert only(events, "run_started") == [{"model": "new/model"}]

@@ -1,0 +1,629 @@
+"""What every event log promises. A new backend joins `BACKENDS` and passes all of this."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol
+
+import pytest
+from grammar import parse_frames
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from uuid_utils import uuid7
+
+from errors import RunExpired, RunNotFound
+from event_logs.base import EventLog, EventWriter, Fenced, LogPosition
+from event_logs.memory import MemoryEventLog
+from events import (
+    NO_USAGE,
+    Complete,
+    EventData,
+    PartialOutput,
+    RunStarted,
+    StepStarted,
+    Thinking,
+    ToolUse,
+    ToolUseDelta,
+)
+
+pytestmark = pytest.mark.anyio
+
+STARTED = RunStarted(model="test/model")
+COMPLETE = Complete(status="cancelled", usage=NO_USAGE, steps=0, duration_ms=1)
+KIB = 1024
+LOOP_TURNS = 20  # in which whatever waits for nothing but another task gets its turn
+MANY = 600  # events, more than a page of any backend
+
+# The backends
+
+
+class Backend(Protocol):
+    """How the tests make a log, and make it let go of a finished run as its retention would."""
+
+    def open(self, directory: Path) -> AbstractAsyncContextManager[EventLog]:
+        """The log of a server that may keep its files there."""
+
+    async def expire(self, log: EventLog, run_id: str) -> None:
+        """Come back when the run is past its retention."""
+
+
+class Memory:
+    """Keeps as many finished runs as fit."""
+
+    @asynccontextmanager
+    async def open(self, directory: Path) -> AsyncIterator[EventLog]:
+        async with aclosing(MemoryEventLog(max_bytes=512 * KIB)) as log:
+            yield log
+
+    async def expire(self, log: EventLog, run_id: str) -> None:
+        with suppress(RunExpired):
+            while await log.position(run_id):
+                await write(log, new_id(), PartialOutput(content="x" * 60 * KIB), COMPLETE)
+
+
+BACKENDS: tuple[Backend, ...] = (Memory(),)
+
+
+@pytest.fixture(params=BACKENDS, ids=lambda backend: type(backend).__name__.lower())
+def backend(request: pytest.FixtureRequest) -> Backend:
+    chosen: Backend = request.param
+    return chosen
+
+
+@pytest.fixture
+async def log(backend: Backend, tmp_path: Path) -> AsyncIterator[EventLog]:
+    async with backend.open(tmp_path) as opened:
+        yield opened
+
+
+# What the tests do with a log
+
+
+def new_id() -> str:
+    return f"run_{uuid7().hex}"
+
+
+def say(text: str) -> PartialOutput:
+    return PartialOutput(content=text)
+
+
+async def write(log: EventLog, run_id: str, *events: EventData) -> EventWriter:
+    """A run with these events, each in a commit of its own."""
+    writer = await log.create(run_id)
+    for event in events:
+        writer.put(event)
+        await writer.commit()
+    return writer
+
+
+async def finished(log: EventLog, events: int = MANY) -> str:
+    """A run that has ended, with so many events, each of a few hundred bytes."""
+    run_id = new_id()
+    await write(log, run_id, STARTED, *(say(f"{number} " * 60) for number in range(events - 2)), COMPLETE)
+    return run_id
+
+
+async def everything(log: EventLog, run_id: str, after: int = 0) -> bytes:
+    """A run's frames, read to their end."""
+    return b"".join([page async for page in log.read(run_id, after)])
+
+
+async def available(log: EventLog, run_id: str, after: int = 0) -> bytes:
+    """A run's frames as far as they are committed."""
+    last_seq, ended = await log.position(run_id)
+    if ended:
+        return await everything(log, run_id, after)
+    body = b""
+    async with aclosing(log.read(run_id, after)) as pages:
+        while after + body.count(b"\n\n") < last_seq:
+            body += await anext(pages)
+    return body
+
+
+def frames(body: bytes) -> list[bytes]:
+    return [frame + b"\n\n" for frame in body.split(b"\n\n")[:-1]]
+
+
+def told(body: bytes) -> list[tuple[str, dict[str, Any]]]:
+    """The names and data of the events in a run's first frames."""
+    return [(event["event"], event["data"]) for event in parse_frames(body, prefix=True)]
+
+
+def told_after(body: bytes) -> list[tuple[str, dict[str, Any]]]:
+    """The names and data of events that aren't a run's first."""
+    events = [json.loads(frame[frame.index(b"\ndata: ") + 7 :]) for frame in frames(body)]
+    return [(event["event"], event["data"]) for event in events]
+
+
+async def settled(task: "asyncio.Task[Any]") -> bool:
+    """Whether a task is over once everything that can go on has gone on."""
+    for _ in range(LOOP_TURNS):
+        await asyncio.sleep(0)
+    return task.done()
+
+
+def next_page(pages: AsyncGenerator[bytes, None]) -> "asyncio.Task[bytes]":
+    """What the reader is given next, waited for in the background."""
+
+    async def page() -> bytes:
+        return await anext(pages)
+
+    return asyncio.create_task(page())
+
+
+# Writing
+
+
+async def test_events_are_numbered_from_one_without_a_gap(log: EventLog) -> None:
+    """Whatever they are, and however many a commit holds."""
+    run_id = new_id()
+    writer = await log.create(run_id)
+    assert (writer.last_seq, await log.position(run_id)) == (0, LogPosition(0, ended=False))
+    for number, together in enumerate((1, 3, 0, 2), start=1):
+        for _ in range(together):
+            writer.put(StepStarted(step=number, model="m"))
+        await writer.commit()
+    writer.put(COMPLETE)
+    await writer.commit()
+    events = parse_frames(await everything(log, run_id))
+    assert [event["seq"] for event in events] == [1, 2, 3, 4, 5, 6, 7]
+    assert [event["data"].get("step") for event in events] == [1, 2, 2, 2, 4, 4, None]
+    assert {event["run_id"] for event in events} == {run_id}
+    assert (writer.last_seq, await log.position(run_id)) == (7, LogPosition(7, ended=True))
+
+
+async def test_a_frame_is_the_bytes_of_the_contract(log: EventLog) -> None:
+    """Ready for the wire: id, event and one line of ASCII JSON, whatever is said; the time is UTC in milliseconds."""
+    run_id = new_id()
+    await write(log, run_id, say('Zoë\n"🎉"\u2028\r\x00'), COMPLETE)
+    first, _ = frames(await everything(log, run_id))
+    expected = (
+        b"id: 1\nevent: partial_output\n"
+        rb'data: {"event":"partial_output","data":{"content":"Zo\u00eb\n\"\ud83c\udf89\"\u2028\r\u0000"},'
+        b'"run_id":"%b","seq":1,"timestamp":"' % run_id.encode()
+    )
+    assert first.startswith(expected)
+    assert re.fullmatch(rb'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"}\n\n', first.removeprefix(expected))
+
+
+async def test_nothing_is_visible_before_it_is_committed(log: EventLog) -> None:
+    """Commit, then show: what is only put has no number and no reader."""
+    run_id = new_id()
+    writer = await write(log, run_id, STARTED)
+    async with aclosing(log.read(run_id, 0)) as pages:
+        assert told(await anext(pages)) == [("run_started", {"model": "test/model"})]
+        waiting = next_page(pages)
+        writer.put(say("Hello"))
+        writer.put(StepStarted(step=1, model="m"))
+        assert not await settled(waiting)
+        assert (writer.last_seq, await log.position(run_id)) == (1, LogPosition(1, ended=False))
+        assert len(frames(await available(log, run_id))) == 1
+        await writer.commit()
+        assert (writer.last_seq, await log.position(run_id)) == (3, LogPosition(3, ended=False))
+        assert [name for name, _ in told_after(await waiting)] == ["partial_output", "step_started"]
+
+
+async def test_an_empty_commit_is_nothing(log: EventLog) -> None:
+    """No event, no number, and no reader is woken."""
+    run_id = new_id()
+    writer = await write(log, run_id, STARTED)
+    async with aclosing(log.read(run_id, 1)) as pages:
+        waiting = next_page(pages)
+        await writer.commit()
+        assert not await settled(waiting)
+        writer.put(COMPLETE)
+        await writer.commit()
+        assert told_after(await waiting) == [("complete", COMPLETE.model_dump())]
+    assert await log.position(run_id) == LogPosition(2, ended=True)
+
+
+def arguments(text: str, call: str = "call_1") -> ToolUseDelta:
+    return ToolUseDelta(tool_call_id=call, name="weather", arguments_delta=text, source="python")
+
+
+CALL = ToolUse(tool_call_id="call_1", name="weather", arguments={}, source="python")
+
+
+@pytest.mark.parametrize(
+    ("put", "pieces"),
+    [
+        ([say("a"), say("b"), say("c")], ["abc"]),
+        ([Thinking(content="a"), Thinking(content="b")], ["ab"]),
+        ([Thinking(content="a"), say("b"), Thinking(content="c")], ["a", "b", "c"]),
+        ([say("a"), StepStarted(step=2, model="m"), say("b"), say("c")], ["a", None, "bc"]),
+        ([arguments("a"), arguments("b"), CALL], ["ab", None]),
+        ([arguments("a"), arguments("b", "call_2"), arguments("c", "call_2")], ["a", "bc"]),
+        ([arguments("a"), say("b"), arguments("c")], ["a", "b", "c"]),
+        ([say("a"), None, say("b")], ["a", "b"]),
+        ([say(""), say("a")], ["a"]),
+    ],
+)
+async def test_neighbouring_deltas_of_a_commit_are_one_event(
+    log: EventLog, put: list[EventData | None], pieces: list[str | None]
+) -> None:
+    """Joined: what one commit (None is where it ends) has of one kind, or of one call, with nothing in between."""
+    run_id = new_id()
+    writer = await log.create(run_id)
+    for event in put:
+        if event is None:
+            await writer.commit()
+        else:
+            writer.put(event)
+    await writer.commit()
+    said = [data.get("content", data.get("arguments_delta")) for _, data in told(await available(log, run_id))]
+    assert said == pieces
+
+
+@pytest.mark.parametrize("text", ["x" * 200 * KIB, "🎉" * 30_000, "é" * 65_536 + "x" * 65_536])
+@pytest.mark.parametrize("delta", [say, arguments])
+async def test_a_large_delta_becomes_several_events(log: EventLog, delta: Any, text: str) -> None:
+    """No delta above 64 KiB as it is encoded, and not a character lost, so a reader never needs much room."""
+    run_id = new_id()
+    await write(log, run_id, delta(text))
+    body = await available(log, run_id)
+    pieces = [data["content"] if "content" in data else data["arguments_delta"] for _, data in told(body)]
+    assert "".join(pieces) == text
+    assert len(pieces) > 1
+    assert max(map(len, frames(body))) < 66 * KIB
+
+
+async def test_commits_at_the_same_time_keep_every_event(log: EventLog) -> None:
+    """Tools run at the same time, and each commits its result: nothing is lost, doubled or out of order."""
+    run_id = new_id()
+    writer = await log.create(run_id)
+
+    async def call(number: int) -> None:
+        writer.put(CALL.model_copy(update={"tool_call_id": f"call_{number}"}))
+        await writer.commit()
+        assert len(frames(await available(log, run_id))) >= number
+
+    await asyncio.gather(*(call(number) for number in range(1, 51)))
+    calls = [data["tool_call_id"] for _, data in told(await available(log, run_id))]
+    assert calls == [f"call_{number}" for number in range(1, 51)]
+
+
+# Fences
+
+
+async def test_a_run_has_one_writer(log: EventLog) -> None:
+    """A second one is refused while the first writes, and after the run has ended."""
+    run_id = new_id()
+    writer = await write(log, run_id, STARTED)
+    with pytest.raises(Fenced):
+        await log.create(run_id)
+    writer.put(COMPLETE)
+    await writer.commit()
+    with pytest.raises(Fenced):
+        await log.create(run_id)
+    assert [name for name, _ in told(await everything(log, run_id))] == ["run_started", "complete"]
+
+
+async def test_complete_is_the_last_event(log: EventLog) -> None:
+    """Whatever is put after it is refused, before the commit as after it, and leaves nothing behind."""
+    run_id = new_id()
+    writer = await write(log, run_id, STARTED)
+    writer.put(COMPLETE)
+    for _ in range(2):
+        for event in (say("late"), COMPLETE):
+            with pytest.raises(Fenced):
+                writer.put(event)
+        await writer.commit()
+    assert [name for name, _ in told(await everything(log, run_id))] == ["run_started", "complete"]
+    assert await log.position(run_id) == LogPosition(2, ended=True)
+
+
+# Reading
+
+
+async def test_replay_is_byte_identical_from_every_cursor(log: EventLog) -> None:
+    """After event n a reader gets exactly n+1 …, the same bytes each time, in whole frames."""
+    run_id = await finished(log)
+    whole = frames(await everything(log, run_id))
+    assert len(whole) == MANY
+    for after in range(MANY + 1):
+        pages = [page async for page in log.read(run_id, after)]
+        assert all(page.startswith(b"id: ") and page.endswith(b"\n\n") for page in pages)
+        assert b"".join(pages) == b"".join(whole[after:])
+
+
+async def test_a_reader_follows_the_run_as_it_is_written(log: EventLog) -> None:
+    """From before the first event to the end: each commit when it is made, and then a clean end."""
+    run_id = new_id()
+    writer = await log.create(run_id)
+    async with aclosing(log.read(run_id, 0)) as pages:
+        waiting = next_page(pages)
+        assert not await settled(waiting)
+        seen = b""
+        for text in ("a", "b", "c"):
+            writer.put(say(text))
+            await writer.commit()
+            page = await waiting
+            assert [data for _, data in told_after(page)] == [{"content": text}]
+            seen += page
+            waiting = next_page(pages)
+            assert not await settled(waiting)
+        writer.put(COMPLETE)
+        await writer.commit()
+        seen += await waiting
+        with pytest.raises(StopAsyncIteration):
+            await anext(pages)
+    assert seen == await everything(log, run_id)
+
+
+async def test_what_was_there_and_what_comes_join_without_a_seam(log: EventLog) -> None:
+    """A reader that begins in the middle gets the past and then the present, each event once."""
+    run_id = new_id()
+    writer = await write(log, run_id, *(say(f"{number} ") for number in range(MANY)))
+    readers = [asyncio.create_task(everything(log, run_id, after)) for after in (0, 1, MANY - 1, MANY)]
+    for number in range(MANY):
+        writer.put(say(f"{number} "))
+        await writer.commit()
+    writer.put(COMPLETE)
+    await writer.commit()
+    whole = frames(await everything(log, run_id))
+    assert len(whole) == 2 * MANY + 1
+    for after, reader in zip((0, 1, MANY - 1, MANY), readers, strict=True):
+        assert await reader == b"".join(whole[after:])
+
+
+async def test_many_readers_each_get_all_of_it(log: EventLog) -> None:
+    """Readers don't take from one another, and don't wait for one another."""
+    run_id = new_id()
+    writer = await write(log, run_id, STARTED)
+    readers = [asyncio.create_task(everything(log, run_id)) for _ in range(100)]
+    for number in range(20):
+        writer.put(say(str(number)))
+        await writer.commit()
+        await asyncio.sleep(0)
+    writer.put(COMPLETE)
+    await writer.commit()
+    assert set(await asyncio.gather(*readers)) == {await everything(log, run_id)}
+
+
+async def test_a_reader_that_does_not_read_holds_nobody_up(log: EventLog) -> None:
+    """The writer commits, and others read, while one reader has stopped after its first page."""
+    run_id = new_id()
+    writer = await write(log, run_id, STARTED)
+    async with aclosing(log.read(run_id, 0)) as slow:
+        first = await anext(slow)
+        for number in range(MANY):
+            writer.put(say(str(number)))
+            await writer.commit()
+        writer.put(COMPLETE)
+        await writer.commit()
+        whole = await everything(log, run_id)
+        assert first + b"".join([page async for page in slow]) == whole
+
+
+async def test_a_reader_ends_by_itself_only_after_complete(log: EventLog) -> None:
+    """A silent run is waited for; a finished one with nothing left ends at once, with nothing."""
+    run_id = new_id()
+    writer = await write(log, run_id, STARTED)
+    reader = asyncio.create_task(everything(log, run_id, 1))
+    assert not await settled(reader)
+    writer.put(COMPLETE)
+    await writer.commit()
+    assert told_after(await reader) == [("complete", COMPLETE.model_dump())]
+    assert await everything(log, run_id, 2) == b""
+
+
+async def test_a_reader_may_leave_at_any_time(log: EventLog) -> None:
+    """While it waits, or in the middle of the past: the run and its other readers go on."""
+    run_id = new_id()
+    writer = await write(log, run_id, STARTED, *(say(str(number)) for number in range(MANY)))
+    staying = asyncio.create_task(everything(log, run_id))
+    async with aclosing(log.read(run_id, 0)) as pages:
+        await anext(pages)
+    for _ in range(3):
+        leaving = asyncio.create_task(everything(log, run_id, MANY + 1))
+        assert not await settled(leaving)
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+    writer.put(COMPLETE)
+    await writer.commit()
+    assert await staying == await everything(log, run_id)
+
+
+async def test_runs_don_t_mix(log: EventLog) -> None:
+    """Two runs written by turns are two logs."""
+    runs = {new_id(): "a", new_id(): "b"}
+    writers = {run_id: await log.create(run_id) for run_id in runs}
+    for event in (STARTED, None, None, COMPLETE):
+        for run_id, name in runs.items():
+            writers[run_id].put(event or say(name))
+            await writers[run_id].commit()
+    for run_id, name in runs.items():
+        events = parse_frames(await everything(log, run_id))
+        assert {event["run_id"] for event in events} == {run_id}
+        assert [data for kind, data in told(await everything(log, run_id)) if kind == "partial_output"] == [
+            {"content": name},
+            {"content": name},
+        ]
+
+
+# What isn't there
+
+
+async def test_an_unknown_run_is_not_found(log: EventLog) -> None:
+    """Neither its position nor its events; nothing is created by asking."""
+    run_id = new_id()
+    for _ in range(2):
+        with pytest.raises(RunNotFound):
+            await log.position(run_id)
+        with pytest.raises(RunNotFound):
+            await everything(log, run_id)
+    await write(log, run_id, STARTED)
+
+
+async def test_a_run_past_its_retention_has_expired(backend: Backend, log: EventLog) -> None:
+    """It is told from one that never was, and its id can't be used again."""
+    run_id = await finished(log, 3)
+    await backend.expire(log, run_id)
+    with pytest.raises(RunExpired):
+        await log.position(run_id)
+    with pytest.raises(RunExpired):
+        await everything(log, run_id)
+    with pytest.raises(Fenced):
+        await log.create(run_id)
+
+
+async def test_a_run_that_expires_is_read_to_its_end_by_who_is_reading_it(backend: Backend, log: EventLog) -> None:
+    """Retention takes nothing out of a reader's hands: it ends with `complete`."""
+    run_id = await finished(log)
+    whole = await everything(log, run_id)
+    async with aclosing(log.read(run_id, 0)) as pages:
+        seen = await anext(pages)
+        assert len(seen) < len(whole)
+        await backend.expire(log, run_id)
+        seen += b"".join([page async for page in pages])
+    assert seen == whole
+
+
+async def test_a_run_under_way_never_expires(backend: Backend, log: EventLog) -> None:
+    """Retention is for runs that have ended."""
+    run_id, other = new_id(), await finished(log, 3)
+    writer = await write(log, run_id, STARTED)
+    await backend.expire(log, other)
+    writer.put(COMPLETE)
+    await writer.commit()
+    assert [name for name, _ in told(await everything(log, run_id))] == ["run_started", "complete"]
+
+
+async def test_a_log_that_works_can_be_written(log: EventLog) -> None:
+    """What readiness asks."""
+    await log.check()
+
+
+# Against a model
+
+TEXTS = st.text(max_size=6)
+DELTAS = st.builds(say, TEXTS) | st.builds(lambda text: Thinking(content=text), TEXTS)
+CALL_DELTAS = st.builds(arguments, TEXTS, st.sampled_from(["call_1", "call_2"]))
+OTHERS = st.just(CALL) | st.builds(lambda step: StepStarted(step=step, model="m"), st.integers(1, 9))
+
+
+class ModelledRun(RuleBasedStateMachine):
+    """A run beside the simplest model of it: a list of what is queued, and a list of what is committed."""
+
+    backend: Backend
+
+    @initialize()
+    def open(self) -> None:
+        self.runner = asyncio.Runner()
+        self.directory = TemporaryDirectory()
+        self.opened = self.backend.open(Path(self.directory.name))
+        self.log = self.runner.run(self.opened.__aenter__())
+        self.run_id = new_id()
+        self.writer = self.runner.run(self.log.create(self.run_id))
+        self.queued: list[EventData] = []
+        self.committed: list[EventData] = []
+        self.followers: list[tuple[int, asyncio.Task[bytes]]] = []
+        self.ended = False
+
+    @precondition(lambda self: not self.ended)
+    @rule(event=DELTAS | CALL_DELTAS | OTHERS)
+    def put(self, event: EventData) -> None:
+        self.writer.put(event)
+        joined = join(self.queued[-1], event) if self.queued else None
+        self.queued[-1:] = [joined] if joined else [*self.queued[-1:], event]
+
+    @precondition(lambda self: not self.ended)
+    @rule()
+    def put_complete(self) -> None:
+        self.writer.put(COMPLETE)
+        self.queued.append(COMPLETE)
+        self.ended = True
+
+    @precondition(lambda self: self.ended)
+    @rule(event=DELTAS | OTHERS)
+    def put_too_late(self, event: EventData) -> None:
+        with pytest.raises(Fenced):
+            self.writer.put(event)
+
+    @rule()
+    def commit(self) -> None:
+        self.runner.run(self.writer.commit())
+        self.committed += self.queued
+        self.queued.clear()
+
+    @rule()
+    def write_again(self) -> None:
+        with pytest.raises(Fenced):
+            self.runner.run(self.log.create(self.run_id))
+
+    @rule(data=st.data())
+    def read(self, data: st.DataObject) -> None:
+        after = data.draw(st.integers(0, len(self.committed)))
+        body = self.runner.run(available(self.log, self.run_id, after))
+        self.check(body, after)
+        assert body == b"".join(frames(self.runner.run(available(self.log, self.run_id)))[after:])
+
+    @rule(data=st.data())
+    def follow(self, data: st.DataObject) -> None:
+        after = data.draw(st.integers(0, len(self.committed)))
+        task = self.runner.get_loop().create_task(everything(self.log, self.run_id, after))
+        self.followers.append((after, task))
+
+    @invariant()
+    def the_position_is_what_is_committed(self) -> None:
+        over = COMPLETE in self.committed
+        assert self.runner.run(self.log.position(self.run_id)) == LogPosition(len(self.committed), over)
+        assert self.writer.last_seq == len(self.committed)
+
+    def check(self, body: bytes, after: int) -> None:
+        """The frames tell the committed events from that one on, with their numbers."""
+        events = [json.loads(frame[frame.index(b"\ndata: ") + 7 :]) for frame in frames(body)]
+        assert [event["data"] for event in events] == [event.model_dump() for event in self.committed[after:]]
+        assert [event["seq"] for event in events] == list(range(after + 1, len(self.committed) + 1))
+
+    def teardown(self) -> None:
+        if not self.ended:
+            self.put_complete()
+        self.commit()
+        for after, follower in self.followers:
+            self.check(self.runner.run(asyncio.wait_for(follower, 5)), after)
+        self.runner.run(self.opened.__aexit__(None, None, None))
+        self.runner.close()
+        self.directory.cleanup()
+
+
+def join(before: EventData, event: EventData) -> EventData | None:
+    """Both in one, where they are deltas of the same thing."""
+    match before, event:
+        case PartialOutput(content=one), PartialOutput(content=other):
+            return PartialOutput(content=one + other)
+        case Thinking(content=one), Thinking(content=other):
+            return Thinking(content=one + other)
+        case ToolUseDelta(), ToolUseDelta() if before.tool_call_id == event.tool_call_id:
+            return arguments(before.arguments_delta + event.arguments_delta, event.tool_call_id)
+        case _:
+            return None
+
+
+def test_any_order_of_writing_and_reading_keeps_the_promises(backend: Backend) -> None:
+    """Put, commit, read from anywhere and follow, in any order: the log tells what the model knows."""
+
+    class Modelled(ModelledRun):
+        pass
+
+    Modelled.backend = backend
+    run_state_machine_as_test(
+        Modelled,
+        settings=hypothesis_settings(
+            max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+        ),
+    )

@@ -1,0 +1,428 @@
+"""What one caller can cost: bodies, nesting, runs at once, readers that don't read, and who may ask at all."""
+
+import asyncio
+import gc
+import json
+import socket
+import tracemalloc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from fake_dedalus import FakeDedalus
+from grammar import parse_frames
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from service import EXECUTE, SIMULATE, STREAM, Service, checked, service, settings, text
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from wire import Done, Finish, Stall, Text, answer
+
+from errors import ServerFull
+from models import AgentRequest
+from routers.middleware import too_deep
+
+pytestmark = pytest.mark.anyio
+
+ORIGIN = "http://localhost:3000"
+KIB = 1024
+READER_COST = 256 * KIB
+
+
+@asynccontextmanager
+async def answering(**given: Any) -> AsyncIterator[Service]:
+    """The service with an upstream that answers everything."""
+    async with FakeDedalus() as fake, service(fake.url, **given) as agent:
+        fake.always(*answer("ok"))
+        yield agent
+
+
+def refused(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """The error of a refusal in the one form, with its request id and CORS headers, so that a page can read it."""
+    error: dict[str, Any] = response.json()["error"]
+    assert (response.status_code, error["code"]) == (status, code)
+    assert error["request_id"] == response.headers["x-request-id"]
+    assert response.headers["access-control-allow-origin"] == ORIGIN
+    return error
+
+
+# Bodies
+
+
+async def said(agent: Service, head: str, *body: bytes) -> httpx.Response:
+    """The answer to a request that is written by hand, and left unfinished where its head promises more."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(agent.url).port)
+    lines = f"POST {STREAM} HTTP/1.1\nHost: localhost\nOrigin: {ORIGIN}\nContent-Type: application/json\n{head}\n\n"
+    writer.write(lines.replace("\n", "\r\n").encode() + b"".join(body))
+    status, *fields = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
+    headers = httpx.Headers(dict(field.split(": ", 1) for field in fields))
+    content = await reader.readexactly(int(headers["content-length"]))
+    writer.close()
+    await writer.wait_closed()
+    return httpx.Response(int(status.split()[1]), headers=headers, content=content)
+
+
+async def test_a_body_that_says_it_is_too_large_is_refused_unread() -> None:
+    """Promise 8: by its Content-Length, before a byte of it has come."""
+    async with answering(max_body_bytes=KIB) as agent:
+        response = await said(agent, f"Content-Length: {KIB + 1}")
+    error = refused(response, 413, "body_too_large")
+    assert "MAX_BODY_BYTES" in error["message"]
+    assert error["retryable"] is False
+
+
+async def test_a_body_that_does_not_say_its_size_is_refused_once_it_is_too_large() -> None:
+    """Promise 8: a chunked body is counted, and refused without waiting for its end, which may never come."""
+    chunk = b"200\r\n" + b" " * 512 + b"\r\n"
+    async with answering(max_body_bytes=KIB) as agent:
+        refused(await said(agent, "Transfer-Encoding: chunked", chunk, chunk, chunk), 413, "body_too_large")
+
+
+@pytest.mark.parametrize("path", [STREAM, EXECUTE, SIMULATE])
+async def test_the_limit_of_a_body_is_exact_on_every_route(path: str) -> None:
+    """As many bytes as are allowed are taken, one more is not."""
+    body = b'{"input":"?"}'.ljust(KIB)
+    headers = {"content-type": "application/json", "origin": ORIGIN}
+    async with answering(max_body_bytes=KIB) as agent:
+        taken = await agent.client.post(path, content=body, headers=headers)
+        refused(await agent.client.post(path, content=body + b" ", headers=headers), 413, "body_too_large")
+    assert taken.status_code == 200
+
+
+async def test_a_connection_goes_on_after_a_refused_body() -> None:
+    """What was refused is skipped, and the next request on the same connection is served."""
+    async with answering(max_body_bytes=KIB) as agent:
+        for _ in range(2):
+            large = await agent.client.post(STREAM, content=b" " * 100 * KIB, headers={"origin": ORIGIN})
+            refused(large, 413, "body_too_large")
+            assert text(await agent.stream({"input": "?"})) == "ok"
+
+
+# Nesting
+
+
+def nested(depth: int) -> Any:
+    """A value whose brackets nest so deep, by turns of both kinds."""
+    value: Any = {}
+    for level in range(1, depth):
+        value = [value] if level % 2 else {"": value}
+    return value
+
+
+@pytest.mark.parametrize(("limit", "given"), [(64, {}), (8, {"max_json_depth": 8}), (300, {"max_json_depth": 300})])
+async def test_json_may_nest_as_deep_as_the_limit_and_no_deeper(limit: int, given: dict[str, Any]) -> None:
+    """Promise 8: depth 64 by default. A value on the limit reaches the upstream or its own check."""
+    async with answering(**given) as agent:
+        for depth in (limit, limit + 1):
+            value = {"input": "?", "response_format": {"x": nested(depth - 2)}}
+            response = await agent.post(STREAM, value, origin=ORIGIN)
+            told_so = "nested deeper" in response.text
+            assert told_so is (depth > limit)
+        refused(response, 422, "invalid_request")
+
+
+async def test_brackets_in_a_text_are_no_nesting() -> None:
+    """A question may be about brackets, quotes and backslashes, as many as it likes."""
+    question = '[{"' * 1000 + "\\" * 7 + '"[[[' + "]" * 9
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.turn(*answer("ok"))
+        await agent.stream({"input": question})
+        [request] = fake.chats
+    assert request.body["messages"] == [{"role": "user", "content": question}]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
+async def test_another_encoding_is_no_way_around_the_depth(encoding: str) -> None:
+    """A text whose bytes look like an open string in UTF-8 hides no brackets."""
+    body = json.dumps({"input": "\u0122", "response_format": {"x": nested(100)}}, ensure_ascii=False)
+    headers = {"content-type": "application/json", "origin": ORIGIN}
+    async with answering() as agent:
+        response = await agent.client.post(STREAM, content=body.encode(encoding), headers=headers)
+    refused(response, 422, "invalid_request")
+
+
+JSON = st.recursive(
+    st.none() | st.integers() | st.text('[]{}"\\/ué\n', max_size=12),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text('[{"\\', max_size=4), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def depth_of(value: Any) -> int:
+    if isinstance(value, dict):
+        return 1 + max(map(depth_of, value.values()), default=0)
+    return 1 + max(map(depth_of, value), default=0) if isinstance(value, list) else 0
+
+
+@given(JSON, st.integers(0, 6), st.booleans())
+def test_the_depth_of_any_json_is_counted_right(value: Any, limit: int, ascii_only: bool) -> None:
+    """Against the depth of the parsed value, for texts full of brackets, quotes and escapes."""
+    body = json.dumps(value, ensure_ascii=ascii_only).encode()
+    assert too_deep(body, limit) is (depth_of(value) > limit)
+
+
+# Runs at once
+
+
+async def test_a_full_server_says_so_at_once_and_still_answers_everything_else() -> None:
+    """Promise 7: new runs and /ready get 503 with Retry-After; health, lists and the runs under way are served."""
+    async with FakeDedalus() as fake, service(fake.url, max_concurrent_runs=1) as agent:
+        fake.turn(Stall())
+        async with agent.client.stream("POST", STREAM, json={"input": "?"}) as running:
+            for path, body in ((STREAM, {"input": "?"}), (EXECUTE, {"input": "?"}), (SIMULATE, {"delay_ms": 0})):
+                response = await agent.post(path, body, origin=ORIGIN)
+                assert refused(response, 503, "server_full")["retryable"] is True
+                assert int(response.headers["retry-after"]) > 0
+            ready = await agent.client.get("/ready", headers={"origin": ORIGIN})
+            refused(ready, 503, "server_full")
+            assert int(ready.headers["retry-after"]) > 0
+            run = f"/api/agent/runs/{running.headers['x-run-id']}"
+            for path in ("/", "/health", "/openapi.json", "/api/agent/models", "/api/agent/mcp-servers", run):
+                assert (await agent.client.get(path)).status_code == 200
+            assert (await agent.client.post(f"{run}/cancel")).status_code == 202
+            async for _ in running.aiter_raw():
+                pass
+        assert (await agent.client.get("/ready")).status_code == 200
+    assert len(fake.chats) == 1
+
+
+async def test_requests_at_the_same_moment_can_t_be_too_many() -> None:
+    """The limit holds also for runs that are admitted while another one is being started."""
+    async with FakeDedalus() as fake, service(fake.url, default_model=None, max_concurrent_runs=1) as agent:
+        fake.always(Stall())
+        starts = (agent.app.state.service.start(AgentRequest(input="?"), f"req_{n}") for n in range(5))
+        started = await asyncio.gather(*starts, return_exceptions=True)
+    assert sum(isinstance(result, ServerFull) for result in started) == 4
+
+
+# Readers that don't read
+
+LARGE = 60_000  # characters of a piece, so that each event is a large one
+
+
+@asynccontextmanager
+async def writing(pieces: int, size: int = LARGE, **given: Any) -> AsyncIterator[Service]:
+    """The service with an upstream that writes a long answer as fast as it can."""
+    given = {"max_output_bytes": 64 * KIB * KIB, "heartbeat_s": 60, **given}
+    async with FakeDedalus() as fake, service(fake.url, **given) as agent:
+        fake.always(Text(*["x" * size] * pieces), Finish("stop"), Done())
+        yield agent
+
+
+@asynccontextmanager
+async def not_reading(agent: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that takes from its connections only what it is asked to read, and has little room for more."""
+    narrow = httpx.AsyncHTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * KIB)])
+    async with httpx.AsyncClient(base_url=agent.url, transport=narrow, timeout=30) as client:
+        yield client
+
+
+async def all_answered(agent: Service) -> None:
+    """Return when the server has no request under way."""
+    await asyncio.gather(*agent.server.server_state.tasks)
+
+
+def held(agent: Service) -> list[int]:
+    """The bytes that the server holds for each of its connections because they can't be written yet."""
+    return [protocol.transport.get_write_buffer_size() for protocol in agent.server.server_state.connections]
+
+
+async def stuck(agent: Service, readers: int) -> None:
+    """Return when the server can't write to so many connections."""
+    while sum(size > HIGH_WATER_LIMIT for size in held(agent)) < readers:
+        await agent.client.get("/health")
+
+
+async def torn(response: httpx.Response) -> bytes:
+    """What there is of a body that breaks off."""
+    body = bytearray()
+    with pytest.raises(httpx.RemoteProtocolError):
+        await read_into(body, response)
+    return bytes(body)
+
+
+async def read_into(body: bytearray, response: httpx.Response) -> None:
+    async for piece in response.aiter_raw():
+        body += piece
+
+
+def events_of(response: httpx.Response) -> str:
+    return response.headers["location"]
+
+
+async def test_a_reader_that_does_not_read_is_cut_and_another_connection_takes_up_all_of_it() -> None:
+    """After send_timeout_s the body is torn, and what was missed is there, byte for byte, after the last event seen."""
+    asked = {"input": "?", "on_disconnect": "continue"}
+    async with writing(pieces=100, send_timeout_s=0.2) as agent, not_reading(agent) as client:
+        async with client.stream("POST", STREAM, json=asked) as response:
+            await all_answered(agent)
+            body = await torn(response)
+        whole = (await agent.client.get(events_of(response))).content
+        shown = body[: body.rindex(b"\n\n") + 2]
+        last = parse_frames(shown, prefix=True)[-1]["seq"]
+        rest = (await agent.client.get(events_of(response), headers={"last-event-id": str(last)})).content
+    ping, events = whole[:8], whole[8:]
+    assert shown.startswith(ping)
+    assert shown[8:] + rest[8:] == events
+    assert len(body) < len(events) / 2
+    assert text(checked(whole)) == "x" * LARGE * 100
+
+
+async def test_a_reader_that_does_not_read_slows_nobody() -> None:
+    """The run and its other readers go on to the end while one reader is stuck, long before that one is cut."""
+    async with (
+        writing(pieces=100, send_timeout_s=3600) as agent,
+        not_reading(agent) as client,
+        client.stream("POST", STREAM, json={"input": "?"}) as response,
+    ):
+        events = checked((await agent.client.get(events_of(response))).content)
+        await stuck(agent, readers=1)
+        assert max(held(agent)) < READER_COST
+        run = (await agent.client.get(f"/api/agent/runs/{response.headers['x-run-id']}")).json()
+    assert text(events) == "x" * LARGE * 100
+    assert run["status"] == "succeeded"
+
+
+async def test_a_reader_that_does_not_read_is_cut_also_while_the_run_is_silent() -> None:
+    """When there is nothing to send but heartbeats, those find out that nobody reads."""
+    given: dict[str, Any] = {"max_output_bytes": 64 * KIB * KIB, "heartbeat_s": 0.02, "send_timeout_s": 0.2}
+    async with FakeDedalus() as fake, service(fake.url, **given) as agent, not_reading(agent) as client:
+        fake.turn(Text(*["x" * LARGE] * 100), Stall())
+        async with client.stream("POST", STREAM, json={"input": "?"}) as response:
+            await all_answered(agent)
+            await torn(response)
+
+
+async def test_a_reader_that_never_reads_again_keeps_nothing_on_the_server() -> None:
+    """Once it is cut, its connection and what was held for it are gone, whatever its client does."""
+    async with (
+        writing(pieces=100, send_timeout_s=0.2) as agent,
+        not_reading(agent) as client,
+        client.stream("POST", STREAM, json={"input": "?"}),
+    ):
+        await all_answered(agent)
+        async with asyncio.timeout(10):
+            while any(held(agent)):
+                await agent.client.get("/health")
+
+
+@pytest.mark.parametrize(("pieces", "size"), [(100, LARGE), (4000, 1000)])
+async def test_a_reader_that_does_not_read_costs_little_memory(pieces: int, size: int) -> None:
+    """256 KiB each, of a run of many megabytes: measured over some readers that stop reading a finished run."""
+    readers = 8
+    async with writing(pieces, size, send_timeout_s=3600) as agent, not_reading(agent) as client:
+        run = await agent.client.post(STREAM, json={"input": "?"})
+        assert len(run.content) > 4 * KIB * KIB
+        gc.collect()
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            for _ in range(readers):
+                request = client.build_request("GET", events_of(run))
+                await client.send(request, stream=True)
+            await stuck(agent, readers)
+            gc.collect()
+            after, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert (after - before) / readers < READER_COST
+
+
+# Who may ask
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "localhost:8000", "LocalHost:1", "127.0.0.1", "127.0.0.1:65535", "[::1]", "[::1]:8000"],
+)
+async def test_this_machine_s_own_names_are_served_on_any_port(host: str) -> None:
+    """The port is not part of the check: it may be forwarded. IPv6 literals stand in brackets."""
+    async with service("http://127.0.0.1:9") as agent:
+        assert (await agent.client.get("/health", headers={"host": host})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "evil.example",
+        "evil.example:8000",
+        "localhost.evil.example",
+        "localhost:8000.evil.example",
+        "127.0.0.1.nip.io",
+        "127.0.0.2",
+        "0.0.0.0",
+        "[::2]:8000",
+        "::1",
+        "localhost, evil.example",
+        "*",
+    ],
+)
+@pytest.mark.parametrize(("method", "path"), [("GET", "/health"), ("POST", SIMULATE), ("GET", "/openapi.json")])
+async def test_a_foreign_host_is_refused_on_every_route(host: str, method: str, path: str) -> None:
+    """DNS rebinding: a page whose own name points here must not be answered, whatever it asks."""
+    async with service("http://127.0.0.1:9") as agent:
+        response = await agent.client.request(method, path, headers={"host": host, "origin": ORIGIN})
+    assert "ALLOWED_HOSTS" in refused(response, 400, "invalid_host")["message"]
+
+
+async def test_the_operator_s_names_are_served() -> None:
+    """HOST itself and what ALLOWED_HOSTS names, in any case; `*` is everything."""
+    given: dict[str, Any] = {"host": "box.internal", "allowed_hosts": "Agents.Example.COM, other.example"}
+    async with service("http://127.0.0.1:9", **given) as agent:
+        for host in ("box.internal:8000", "agents.example.com", "AGENTS.example.com:443", "other.example"):
+            assert (await agent.client.get("/health", headers={"host": host})).status_code == 200
+        assert (await agent.client.get("/health", headers={"host": "localhost"})).status_code == 400
+    async with service("http://127.0.0.1:9", allowed_hosts="*") as agent:
+        assert (await agent.client.get("/health", headers={"host": "any.example"})).status_code == 200
+
+
+async def test_a_host_that_is_an_ipv6_literal_is_served_by_its_name_in_urls() -> None:
+    """HOST=2001:db8::1 is http://[2001:db8::1]:8000."""
+    async with service("http://127.0.0.1:9", host="2001:db8::1") as agent:
+        response = await agent.client.get("/health", headers={"host": "[2001:db8::1]:8000"})
+    assert response.status_code == 200
+
+
+def test_any_origin_with_credentials_refuses_to_start() -> None:
+    """`CORS_ORIGINS=*` with credentials would let any page act as its user."""
+    for origins in ("*", "http://localhost:3000, *"):
+        with pytest.raises(ValidationError, match="name the origins"):
+            settings(cors_origins=origins, cors_credentials=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "allowed"),
+    [
+        ({"cors_origins": "*"}, {"access-control-allow-origin": "*"}),
+        (
+            {"cors_origins": "https://app.example", "cors_credentials": True},
+            {"access-control-allow-origin": "https://app.example", "access-control-allow-credentials": "true"},
+        ),
+        ({"cors_origins": "https://other.example"}, {}),
+    ],
+)
+async def test_pages_of_named_origins_may_ask(given: dict[str, Any], allowed: dict[str, str]) -> None:
+    """`*` without credentials lets all pages ask; with credentials only those that are named."""
+    async with service("http://127.0.0.1:9", **given) as agent:
+        response = await agent.client.get("/health", headers={"origin": "https://app.example"})
+    names = ("access-control-allow-origin", "access-control-allow-credentials")
+    assert {name: response.headers[name] for name in names if name in response.headers} == allowed
+
+
+async def test_a_page_may_send_what_resuming_and_tracing_need() -> None:
+    """The preflight of a POST with JSON and of a GET with Last-Event-ID and X-Request-ID is granted."""
+    async with service("http://127.0.0.1:9") as agent:
+        for method, names in (("POST", "content-type,x-request-id"), ("GET", "last-event-id")):
+            headers = {
+                "origin": ORIGIN,
+                "access-control-request-method": method,
+                "access-control-request-headers": names,
+            }
+            response = await agent.client.options(STREAM, headers=headers)
+            assert response.status_code == 200
+            granted = response.headers["access-control-allow-headers"].replace(" ", "").split(",")
+            assert set(names.split(",")) <= set(granted)
+            assert method in response.headers["access-control-allow-methods"]

@@ -1,0 +1,294 @@
+"""The published description: a valid one, of what the service really does, and pages for it that need no network."""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fake_dedalus import FakeDedalus
+from openapi_schema_validator import OAS31Validator, oas31_format_checker
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from service import EXECUTE, SIMULATE, STREAM, Service, checked, names, only, service, settings
+from wire import Cut, Stall, Text, answer
+
+import routers
+from app import create_app
+from events import EVENT_TYPES, EventType
+from models import Scenario
+
+pytestmark = pytest.mark.anyio
+
+METHODS = {"get", "post", "put", "patch", "delete"}
+Json = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def described() -> Json:
+    """The description, as any client gets it."""
+    document: Json = json.loads(json.dumps(create_app(settings()).openapi()))
+    return document
+
+
+def operations(document: Json) -> Iterator[tuple[str, str, Json]]:
+    """Each route's method and path with what is said of it."""
+    for path, methods in document["paths"].items():
+        yield from ((method, path, said) for method, said in methods.items() if method in METHODS)
+
+
+def faults(document: Json, schema: Json, value: Any) -> list[str]:
+    """What a value has that a schema of the document does not allow."""
+    whole = schema | {"components": document["components"]}
+    return [error.message for error in OAS31Validator(whole, format_checker=oas31_format_checker).iter_errors(value)]
+
+
+def ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def resolved(document: Json, schema: Json) -> Json:
+    """What a reference in the document leads to."""
+    for part in schema.get("$ref", "#").split("/")[1:]:
+        document = document[part]
+    return document if "$ref" in schema else schema
+
+
+# The document
+
+
+async def test_the_description_is_valid_openapi_3_1() -> None:
+    """As it is served, against OpenAPI's own schema, with every reference resolved and every default checked."""
+    async with service("http://127.0.0.1:9") as agent:
+        response = await agent.client.get("/openapi.json")
+    assert response.status_code == 200
+    assert response.json()["openapi"].startswith("3.1")
+    assert [error.message for error in OpenAPIV31SpecValidator(response.json()).iter_errors()] == []
+
+
+def test_every_served_route_is_described(described: Json) -> None:
+    """No route of a router is hidden, and each has a name of its own, a summary, a description and a tag."""
+    modules = [import_module(f"routers.{file.stem}") for file in Path(routers.__path__[0]).glob("*_router.py")]
+    served = {
+        (method.lower(), route.path) for module in modules for route in module.router.routes for method in route.methods
+    }
+    assert {(method, path) for method, path, _ in operations(described)} == served
+    said = [operation for _, _, operation in operations(described)]
+    assert all(operation["summary"] and operation["description"] and operation["tags"] for operation in said)
+    assert len({operation["operationId"] for operation in said}) == len(said)
+
+
+def test_every_route_documents_its_error_answers(described: Json) -> None:
+    """4XX and 5XX with the one body, on each route, and nothing of FastAPI's own form."""
+    for method, path, operation in operations(described):
+        for status in ("4XX", "5XX"):
+            answers = operation["responses"][status]["content"]
+            assert answers == {"application/json": {"schema": ref("ErrorBody")}}, f"{method} {path} {status}"
+    assert "HTTPValidationError" not in described["components"]["schemas"]
+
+
+def test_streams_are_described_as_streams(described: Json) -> None:
+    """Each of the three answers text/event-stream of StreamEvents, with the headers that lead back to the run."""
+    streams = {
+        path: operation["responses"]["200"]
+        for _, path, operation in operations(described)
+        if "text/event-stream" in operation["responses"].get("200", {}).get("content", {})
+    }
+    assert set(streams) == {STREAM, SIMULATE, "/api/agent/runs/{run_id}/events"}
+    for said in streams.values():
+        assert set(said["content"]) == {"text/event-stream"}
+        assert said["content"]["text/event-stream"]["schema"] == ref("StreamEvent")
+        assert set(said["headers"]) == {"X-Run-ID", "Location"}
+
+
+def test_all_events_are_in_the_union(described: Json) -> None:
+    """The 13 events, told apart by `event`, each with its own data, and closed."""
+    union = described["components"]["schemas"]["StreamEvent"]
+    assert union["discriminator"]["propertyName"] == "event"
+    mapping = union["discriminator"]["mapping"]
+    assert set(mapping) == {kind.value for kind in EventType}
+    assert len(mapping) == len(union["oneOf"]) == 13
+    assert {option["$ref"] for option in union["oneOf"]} == set(mapping.values())
+    for data, kind in EVENT_TYPES.items():
+        event = resolved(described, {"$ref": mapping[kind]})
+        assert event["properties"]["event"]["const"] == kind
+        assert event["properties"]["data"] == ref(data.__name__)
+        assert set(event["required"]) == {"event", "data", "run_id", "seq", "timestamp"}
+        assert event["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    "change", [{"event": "unknown"}, {"seq": 0}, {"more": 1}, {"data": {}}, {"data": {"model": 5}}]
+)
+def test_the_union_takes_no_other_event(described: Json, change: Json) -> None:
+    """A schema that allowed everything would describe nothing."""
+    event = {"event": "run_started", "data": {"model": "m"}, "run_id": "run_1", "seq": 1, "timestamp": "t"}
+    assert not faults(described, ref("StreamEvent"), event)
+    assert faults(described, ref("StreamEvent"), event | change)
+
+
+# What it says is so
+
+
+@pytest.mark.parametrize("scenario", [Scenario.DEFAULT, Scenario.TOOL_ERROR, Scenario.ERROR])
+async def test_the_events_of_a_run_are_what_is_described(described: Json, scenario: Scenario) -> None:
+    """Each event that is sent validates against the published union."""
+    async with service("http://127.0.0.1:9") as agent:
+        events = await agent.stream({"scenario": scenario, "delay_ms": 0}, SIMULATE)
+    assert [fault for event in events for fault in faults(described, ref("StreamEvent"), event)] == []
+
+
+async def test_the_json_answers_are_what_is_described(described: Json) -> None:
+    """Each route's answer, and an error of each, validates against the schema that is published for it."""
+    async with FakeDedalus() as fake, service(fake.url, mcp_servers={"docs": {"url": "https://mcp.example"}}) as agent:
+        fake.always(*answer("ok"))
+        run = (await agent.post(EXECUTE, {"input": "?", "metadata": {"user": "u1"}})).json()["run_id"]
+        filled = {path: path.replace("{run_id}", run) for path in described["paths"]}
+        seen = set()
+        for method, path, operation in operations(described):
+            body = {"input": "?"} if "requestBody" in operation else None
+            response = await agent.client.request(method, filled[path], json=body)
+            schema = _documented(operation, response)
+            if schema is not None:
+                assert faults(described, schema, response.json()) == [], path
+                seen.add(path)
+    assert seen == set(described["paths"]) - {STREAM, SIMULATE, "/api/agent/runs/{run_id}/events"}
+
+
+def _documented(operation: Json, response: httpx.Response) -> Json | None:
+    """The schema of an answer's JSON; None for one that has none. Every status must be documented."""
+    said = operation["responses"][str(response.status_code)].get("content", {}).get("application/json")
+    return None if said is None else said["schema"]
+
+
+async def test_the_error_answers_are_what_is_described(described: Json) -> None:
+    """404, 405, 409, 422 with details and 502: the published error body."""
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.turn(Text("Hel"), Cut())
+        responses = [
+            await agent.client.get("/nothing"),
+            await agent.client.get(STREAM),
+            await agent.post(STREAM, {"inputs": "?"}),
+            await agent.post(EXECUTE, {"input": "?"}),
+        ]
+        fake.turn(Stall())
+        async with agent.client.stream("POST", STREAM, json={"input": "?"}) as running:
+            responses.append(await agent.client.get(running.headers["location"], params={"after": 99}))
+    assert [response.status_code for response in responses] == [404, 405, 422, 502, 409]
+    assert [fault for response in responses for fault in faults(described, ref("ErrorBody"), response.json())] == []
+
+
+# Examples
+
+
+def examples(document: Json, node: Any, path: str = "") -> Iterator[tuple[str, Json, Any]]:
+    """Every example in the document with the schema that it stands beside."""
+    if isinstance(node, list):
+        for place, part in enumerate(node):
+            yield from examples(document, part, f"{path}/{place}")
+    elif isinstance(node, dict):
+        if isinstance(given := node.get("examples"), list):
+            yield from ((path, node, example) for example in given)
+        elif isinstance(given, dict) and "schema" in node:
+            yield from ((path, node["schema"], example["value"]) for example in given.values())
+        for key, part in node.items():
+            if key not in {"examples", "example"}:
+                yield from examples(document, part, f"{path}/{key}")
+
+
+def test_every_example_is_valid(described: Json) -> None:
+    """Those of requests, of fields, and the frames that show what a stream looks like."""
+    checked_at = set()
+    for path, schema, example in examples(described, described):
+        values = [example]
+        if "text/event-stream" in path:
+            values = [json.loads(data) for data in re.findall(r"^data: (.*)$", example, re.MULTILINE)]
+            assert [value["seq"] for value in values] == [1, 2]
+        assert [fault for value in values for fault in faults(described, schema, value)] == [], path
+        checked_at.add(path)
+    assert {"/components/schemas/AgentRequest", "/components/schemas/SimulateRequest"} <= checked_at
+    assert sum("text/event-stream" in path for path in checked_at) == 3
+
+
+def request_examples(document: Json, path: str) -> list[Json]:
+    """What the documentation page offers to send to a route."""
+    content = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+    found: list[Json] = resolved(document, content["schema"])["examples"]
+    return found
+
+
+@pytest.mark.parametrize("path", [STREAM, EXECUTE, SIMULATE])
+async def test_every_request_example_works(described: Json, path: str) -> None:
+    """Posted as it is to a live service whose upstream serves everything, each gives a whole run."""
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.always(*answer("ok"))
+        for example in request_examples(described, path):
+            response = await agent.post(path, example)
+            assert response.status_code == 200, response.text
+            if path != EXECUTE:
+                assert names(checked(response.content))[-1] == "complete"
+            else:
+                assert response.json()["output"] == "ok"
+
+
+async def test_the_first_example_needs_nothing_configured_but_a_model(described: Json) -> None:
+    """What "Try it out" sends at first names no model and no MCP server, so it works with any upstream."""
+    async with FakeDedalus() as fake, service(fake.url, dedalus_base_url_hosts_mcp=False) as agent:
+        fake.turn(*answer("ok"))
+        events = await agent.stream(request_examples(described, STREAM)[0])
+    assert only(events, "complete")[0]["status"] == "succeeded"
+
+
+# The pages
+
+
+class Assets(HTMLParser):
+    """What a page loads, and the addresses that its inline scripts name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.urls: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.urls += [value for name, value in attrs if name in {"src", "href", "spec-url"} and value]
+
+    def handle_data(self, data: str) -> None:
+        self.urls += re.findall(r"""(?:https?:)?//[\w.-]+\.\w+[^\s"']*|(?<=["'])/[\w./-]+(?=["'])""", data)
+
+
+async def page(agent: Service, path: str) -> Assets:
+    response = await agent.client.get(path)
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/html")
+    assets = Assets()
+    assets.feed(response.text)
+    return assets
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+async def test_the_documentation_s_pages_load_everything_from_the_service(path: str) -> None:
+    """No CDN: each script, style, icon and the description itself are this service's, and are there."""
+    async with service("http://127.0.0.1:9") as agent:
+        found = await page(agent, path)
+        answers = await asyncio.gather(*(agent.client.get(url) for url in found.urls))
+    assert "/openapi.json" in found.urls
+    assert len(found.urls) >= 3
+    for url, asset in zip(found.urls, answers, strict=True):
+        assert re.match(r"/(?!/)", url), f"{url} is elsewhere"
+        assert asset.status_code == 200, url
+        assert asset.content
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+async def test_the_documentation_s_pages_may_load_nothing_from_elsewhere(path: str) -> None:
+    """ReDoc's script would load its maker's logo from a CDN: the pages' policy lets only this service be asked."""
+    async with service("http://127.0.0.1:9") as agent:
+        response = await agent.client.get(path)
+    policy = response.headers["content-security-policy"]
+    sources = {source for part in policy.split(";") for source in part.split()[1:]}
+    assert "default-src" in policy
+    assert sources <= {"'self'", "'unsafe-inline'", "data:", "blob:", "'none'"}

@@ -1,0 +1,279 @@
+"""The settings: how each is set, what is refused and how that is said, and that `.env.example` tells of all."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+import pytest
+from process import ROOT
+from pydantic import SecretStr, ValidationError
+
+from settings import Settings
+
+EXAMPLE = ROOT / ".env.example"
+DOCS = '{"docs": {"url": "https://mcp.example.com/mcp"}}'
+
+# Each setting as it can be set in the environment, and as the service then has it, as JSON.
+SET: dict[str, tuple[str, Any]] = {
+    "HOST": ("0.0.0.0", "0.0.0.0"),
+    "PORT": ("9000", 9000),
+    "LOG_LEVEL": ("debug", "debug"),
+    "DATA_DIR": ("/var/lib/agent", "/var/lib/agent"),
+    "EVENT_LOG_URL": ("memory://", "memory://"),
+    "CORS_ORIGINS": ("https://a.example, https://b.example", ["https://a.example", "https://b.example"]),
+    "CORS_CREDENTIALS": ("true", True),
+    "ALLOWED_HOSTS": ("a.example,b.example", ["a.example", "b.example"]),
+    "DEFAULT_MODEL": ("openai/gpt-5", "openai/gpt-5"),
+    "MCP_SERVERS": (DOCS, {"docs": {"url": "https://mcp.example.com/mcp", "description": ""}}),
+    "MAX_STEPS": ("20", 20),
+    "MAX_CONCURRENT_RUNS": ("5", 5),
+    "DISCONNECT_GRACE_S": ("0", 0.0),
+    "HEARTBEAT_S": ("2.5", 2.5),
+    "SEND_TIMEOUT_S": ("2.5", 2.5),
+    "FIRST_BYTE_TIMEOUT_S": ("2.5", 2.5),
+    "STALL_TIMEOUT_S": ("2.5", 2.5),
+    "RUN_TIMEOUT_S": ("2.5", 2.5),
+    "DRAIN_S": ("10", 10.0),
+    "MAX_BODY_BYTES": ("2048", 2048),
+    "MAX_JSON_DEPTH": ("9", 9),
+    "MAX_TOOL_RESULT_BYTES": ("2048", 2048),
+    "MAX_OUTPUT_BYTES": ("2048", 2048),
+    "MEMORY_LOG_BYTES": ("2097152", 2097152),
+    "MODELS_TTL_S": ("2.5", 2.5),
+    "MARKETPLACE_URL": ("https://example.com/api", "https://example.com/api"),
+    "DEDALUS_BASE_URL": ("http://localhost:11434", "http://localhost:11434/"),
+    "DEDALUS_AS_URL": ("https://as.example.com", "https://as.example.com/"),
+    "DEDALUS_ORG_ID": ("org", "org"),
+    "DEDALUS_PROVIDER": ("openai", "openai"),
+    "DEDALUS_PROVIDER_MODEL": ("gpt-4.1", "gpt-4.1"),
+    "DEDALUS_BASE_URL_HOSTS_MCP": ("false", False),
+}
+SECRETS = tuple(
+    name.upper() for name, field in Settings.model_fields.items() if SecretStr in get_args(field.annotation)
+)
+SET |= dict.fromkeys(SECRETS, ("sk-secret", "**********"))
+
+
+@pytest.fixture(autouse=True)
+def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No `.env` of the developer's is found."""
+    monkeypatch.chdir(tmp_path)
+
+
+def as_json(settings: Settings) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(settings.model_dump_json())
+    return {name.upper(): value for name, value in read.items()}
+
+
+DEFAULTS = as_json(Settings.model_construct())  # which reads no environment
+
+
+# Setting
+
+
+def test_every_setting_is_in_this_test() -> None:
+    """A new setting needs a line above; every key is a secret."""
+    assert set(SET) == {name.upper() for name in Settings.model_fields}
+    assert {name for name in SET if name.endswith("_KEY")} == set(SECRETS)
+
+
+@pytest.mark.parametrize("name", SET)
+def test_each_setting_is_set_by_its_name_in_the_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And sets nothing else."""
+    given, expected = SET[name]
+    monkeypatch.setenv(name, given)
+    assert as_json(Settings()) == DEFAULTS | {name: expected}
+
+
+def test_all_settings_are_read_from_an_env_file() -> None:
+    """`.env` in the working directory, with comments, quotes and names that the service doesn't know."""
+    lines = [f"{name}='{given}'" for name, (given, _) in SET.items()]
+    Path(".env").write_text("\n".join(["# a comment", "UNKNOWN=1", "", *lines]))
+    assert as_json(Settings()) == {name: expected for name, (_, expected) in SET.items()}
+
+
+def test_the_environment_wins_over_the_env_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is set for one start is meant."""
+    Path(".env").write_text("PORT=1111\nHOST=from.file\n")
+    monkeypatch.setenv("PORT", "2222")
+    settings = Settings()
+    assert (settings.host, settings.port) == ("from.file", 2222)
+
+
+@pytest.mark.parametrize("name", sorted(SET.keys() - {"MARKETPLACE_URL"}))
+def test_a_name_without_a_value_is_left_at_its_default(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`NAME=` is how `.env` files and containers say nothing."""
+    monkeypatch.setenv(name, "")
+    assert as_json(Settings()) == DEFAULTS
+
+
+def test_the_marketplace_is_turned_off_by_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one setting whose default has to be undone."""
+    monkeypatch.setenv("MARKETPLACE_URL", "")
+    assert Settings().marketplace_url == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("a.example", ("a.example",)),
+        (" a.example ,b.example,, ", ("a.example", "b.example")),
+        ("A.Example,[::1]", ("a.example", "[::1]")),
+        ("*", ("*",)),
+        (",", ()),
+    ],
+)
+@pytest.mark.parametrize("name", ["CORS_ORIGINS", "ALLOWED_HOSTS"])
+def test_lists_are_separated_by_commas(
+    name: str, given: str, expected: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blanks and empty parts don't count; names are in lower case, as browsers send them."""
+    monkeypatch.setenv(name, given)
+    assert getattr(Settings(), name.lower()) == expected
+
+
+def test_settings_are_read_once_and_frozen() -> None:
+    """Nothing changes them while the service runs."""
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().port = 1  # type: ignore[misc]
+
+
+def test_keys_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither printed, nor dumped, nor told in the refusal of another setting."""
+    for name in SECRETS:
+        monkeypatch.setenv(name, "sk-secret")
+    settings = Settings()
+    assert "sk-secret" not in f"{settings} {settings!r} {settings.model_dump()} {settings.model_dump_json()}"
+    monkeypatch.setenv("PORT", "none")
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    assert "sk-secret" not in str(refused.value)
+
+
+# Refusing
+
+REFUSED = [
+    ("PORT", "http", "integer"),
+    ("PORT", "65536", "65535"),
+    ("PORT", "-1", "0"),
+    ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
+    ("EVENT_LOG_URL", "redis://localhost", "memory://"),
+    ("CORS_CREDENTIALS", "perhaps", "boolean"),
+    ("MCP_SERVERS", "{", 'JSON such as {"name": {"url": "https://…"'),
+    ("MCP_SERVERS", '["https://mcp.example.com"]', "dictionary"),
+    ("MCP_SERVERS.DOCS.URL", '{"docs": {"url": "http://mcp.example.com"}}', "https"),
+    ("MCP_SERVERS.DOCS.URL", '{"docs": {}}', "required"),
+    ("MCP_SERVERS.DOCS.ULR", '{"docs": {"url": "https://mcp.example.com", "ulr": ""}}', "not permitted"),
+    ("MAX_STEPS", "0", "1"),
+    ("MAX_STEPS", "101", "100"),
+    ("MAX_CONCURRENT_RUNS", "0", "1"),
+    ("DISCONNECT_GRACE_S", "-1", "0"),
+    ("DRAIN_S", "2", "3"),
+    ("DRAIN_S", "3601", "3600"),
+    ("MAX_BODY_BYTES", "1023", "1024"),
+    ("MAX_BODY_BYTES", "10MB", "integer"),
+    ("MAX_JSON_DEPTH", "7", "8"),
+    ("MAX_JSON_DEPTH", "501", "500"),
+    ("MAX_TOOL_RESULT_BYTES", "0", "1024"),
+    ("MAX_OUTPUT_BYTES", "0", "1024"),
+    ("MEMORY_LOG_BYTES", "0", "1048576"),
+    ("MARKETPLACE_URL", "dedaluslabs.ai", "URL"),
+    ("MARKETPLACE_URL", "ftp://example.com", "'http' or 'https'"),
+    ("DEDALUS_BASE_URL", "localhost:11434", "'http' or 'https'"),
+    ("DEDALUS_BASE_URL", "https://user:sk-secret@example.com", "a key goes into DEDALUS_API_KEY"),
+    ("DEDALUS_BASE_URL", "https://example.com/v1?key=sk-secret", "a key goes into DEDALUS_API_KEY"),
+    ("DEDALUS_BASE_URL", "https://example.com/#v1", "without user, ? and #"),
+    ("DEDALUS_AS_URL", "as", "URL"),
+    *((f"{name}_S", "0", "greater than 0") for name in ("HEARTBEAT", "SEND_TIMEOUT", "RUN_TIMEOUT", "MODELS_TTL")),
+    *((f"{name}_TIMEOUT_S", "nan", "greater than 0") for name in ("FIRST_BYTE", "STALL")),
+]
+
+
+@pytest.mark.parametrize(("name", "given", "told"), REFUSED)
+def test_a_value_that_can_t_be_is_refused_with_what_can(
+    name: str, given: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the start, by the name of the setting, in words that say what to write."""
+    monkeypatch.setenv(name.partition(".")[0], given)
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    [fault] = refused.value.errors()
+    assert ".".join(map(str, fault["loc"])).upper() == name
+    assert told in fault["msg"]
+
+
+def started_with(*lines: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`python app.py`, with these lines in the `.env` of its working directory, and its end."""
+    Path(".env").write_text("\n".join(lines))
+    outside = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
+    return subprocess.run(
+        [sys.executable, ROOT / "app.py"],
+        env=outside | {"PYTHONUTF8": "1"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_the_service_refuses_to_start_and_names_every_fault() -> None:
+    """Exit status 1, one line for each setting that is wrong, no stack and no key."""
+    ended = started_with(
+        "PORT=http", "MCP_SERVERS={", "OPENAI_API_KEY=sk-secret", "CORS_CREDENTIALS=1", CORS_ORIGINS="*"
+    )
+    first, *faults = ended.stderr.splitlines()
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert first == "These settings are not valid (see .env.example):"
+    assert [fault.partition(":")[0].strip() for fault in faults] == ["PORT", "CORS_CREDENTIALS", "MCP_SERVERS"]
+    assert "name the origins" in ended.stderr
+    assert "sk-secret" not in ended.stderr
+
+
+# .env.example
+
+
+class Line(NamedTuple):
+    """A setting of the example."""
+
+    comment: str
+    name: str
+    value: str
+
+
+def example_lines() -> Iterator[Line]:
+    lines = EXAMPLE.read_text().splitlines()
+    for before, line in pairwise(lines):
+        if found := re.fullmatch(r"#([A-Z0-9_]+)=(.*)", line):
+            yield Line(before, *found.groups())
+
+
+def test_the_example_names_every_setting_once_with_a_comment() -> None:
+    """One line of plain English above each, and nothing that the service doesn't know."""
+    lines = list(example_lines())
+    assert sorted(line.name for line in lines) == sorted(SET)
+    assert [line.name for line in lines if not re.match(r"# [A-Zx].{10}", line.comment)] == []
+
+
+@pytest.mark.parametrize("name", SET)
+def test_the_example_shows_each_default(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The value that is commented out is the one that the service has without it."""
+    [value] = [line.value for line in example_lines() if line.name == name]
+    monkeypatch.setenv(name, value)
+    assert as_json(Settings(_env_file=None)) == DEFAULTS
+    assert (value == "") is (DEFAULTS[name] is None)
+
+
+def test_the_example_changes_nothing_as_it_is() -> None:
+    """Copied to `.env`, it leaves every default, and so it does with every line in force."""
+    example = EXAMPLE.read_text()
+    Path(".env").write_text(example)
+    assert as_json(Settings()) == DEFAULTS
+    Path(".env").write_text(re.sub(r"^#(?=[A-Z0-9_]+=)", "", example, flags=re.MULTILINE))
+    assert as_json(Settings()) == DEFAULTS
+    assert not re.search(r"^[^#\n]", example, re.MULTILINE)

