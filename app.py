@@ -24,6 +24,7 @@ from services.catalog import Catalog
 from services.dedalus_agent import AgentLimits, DedalusAgent
 from services.dedalus_stream import Deadlines
 from services.local_model import LocalModel
+from services.simulated_agent import SimulatedAgent
 from services.tools import NO_TOOLS, Tool
 from services.upstreams import DEDALUS_URL, PROVIDERS, Provider, Upstreams
 from settings import Settings
@@ -65,7 +66,7 @@ def create_app(
                 settings.max_tool_result_bytes,
             )
             agent = DedalusAgent(upstreams, limits, tools)
-            service = AgentService(settings, log, upstreams, agent, catalog)
+            service = AgentService(settings, log, upstreams, agent, SimulatedAgent(), catalog)
             stack.push_async_callback(service.aclose)
             app.state.service, app.state.catalog, app.state.upstreams = service, catalog, upstreams
             if upstreams.all[0].kind == "local" and local.installed():
@@ -151,7 +152,9 @@ def main() -> None:
     try:
         settings = Settings()
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+        faults = [
+            f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
+        ]
         sys.exit("These settings are not valid (see .env.example):\n  " + "\n  ".join(faults))
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)

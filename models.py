@@ -1,5 +1,6 @@
 """What callers send and what they get back that is not an event. Times are RFC 3339 in UTC."""
 
+import json
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
@@ -118,12 +119,16 @@ class AgentRequest(Closed):
         return value
 
     @model_validator(mode="after")
-    def whole_characters(self) -> Self:
-        """Half a surrogate pair is no text: no upstream could be sent it."""
+    def can_be_sent(self) -> Self:
+        """Half a surrogate pair is no text, and NaN is no number: no upstream could be sent them."""
         try:
             self.model_dump_json()
         except PydanticSerializationError:
             raise ValueError("a text holds half of a surrogate pair: send whole characters") from None
+        try:
+            json.dumps(self.response_format, allow_nan=False)
+        except ValueError:
+            raise ValueError("response_format holds NaN or an infinite number, which JSON has not") from None
         return self
 
     def has_images(self) -> bool:

@@ -128,6 +128,12 @@ class Settings(BaseSettings):
             TypeAdapter(HttpUrl).validate_python(value)
         return value
 
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def any_case(cls, value: object) -> object:
+        """`INFO` is `info`."""
+        return value.lower() if isinstance(value, str) else value
+
     @field_validator("event_log_url")
     @classmethod
     def known_event_log(cls, value: str) -> str:

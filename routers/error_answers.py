@@ -47,15 +47,23 @@ def install(app: FastAPI) -> None:
 
 def _details(error: RequestValidationError) -> list[ErrorDetail]:
     """Where and what, without the value that was sent."""
-    faults = {_location(e["loc"]): _message(e["type"], e["msg"]) for e in reversed(error.errors())}
-    return [ErrorDetail(loc, message) for loc, message in reversed(faults.items())][:MAX_DETAILS]
+    faults = [ErrorDetail(_location(e["type"], e["loc"]), _message(e["type"], e["msg"])) for e in error.errors()]
+    return list(dict.fromkeys(faults))[:MAX_DETAILS]
 
 
-def _location(loc: tuple[int | str, ...]) -> str:
+def _location(kind: str, loc: tuple[int | str, ...]) -> str:
     """The path of a field, without the names of types that pydantic adds for the branches of a union."""
-    if len(loc) == 2 and isinstance(loc[1], int):
-        return "body"  # where the JSON is broken, as a character's number
-    return ".".join(str(part) for part in loc if isinstance(part, int) or (part.isidentifier() and part != "str"))
+    match kind:
+        case "json_invalid":
+            return "body"  # what follows is where the JSON is broken, as a character's number
+        case "extra_forbidden":
+            return ".".join([*_fields(loc[:-1]), str(loc[-1])])
+        case _:
+            return ".".join(_fields(loc))
+
+
+def _fields(loc: tuple[int | str, ...]) -> list[str]:
+    return [str(part) for part in loc if isinstance(part, int) or (part.isidentifier() and part != "str")]
 
 
 def _message(kind: str, message: str) -> str:

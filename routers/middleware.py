@@ -10,13 +10,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from errors import BodyTooLarge, InternalError, InvalidHost, InvalidRequest, RequestError
 from routers.error_answers import answer
+from services.json_text import too_deep
 
 logger = logging.getLogger(__name__)
 
 OWN_ASSETS = "default-src 'self' 'unsafe-inline' data: blob:"
 """For the documentation's pages: what their scripts would load from elsewhere, such as a logo, they go without."""
 REQUEST_ID = re.compile(r"[\w.-]{1,64}")
-STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 
 
 class DirectSend:
@@ -122,15 +122,3 @@ class BodyLimits:
         if too_deep(body, self._max_depth):
             raise InvalidRequest("The JSON is nested deeper than MAX_JSON_DEPTH.")
         return messages
-
-
-def too_deep(body: bytes, max_depth: int) -> bool:
-    """Whether brackets outside of strings nest deeper than that."""
-    if body.count(b"{") + body.count(b"[") <= max_depth:
-        return False
-    depth = 0
-    for bracket in re.findall(rb"[\[{\]}]", STRINGS.sub(b"", body)):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > max_depth:
-            return True
-    return False

@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
-from sse_starlette.sse import AppStatus
-from starlette.types import Message, Send
+from sse_starlette.sse import AppStatus, SendTimeoutError
+from starlette.types import Message, Receive, Scope, Send
 
 from errors import AgentStreamError
 from services.agent_service import RunStream
@@ -43,7 +43,7 @@ class FrameStream(EventSourceResponse):
             stream.frames,
             headers={"Cache-Control": "no-cache, no-transform", "X-Run-ID": stream.run_id, "Location": location},
             ping=heartbeat_s,
-            ping_message_factory=lambda: ServerSentEvent(comment="ping", sep="\n"),
+            ping_message_factory=_ping,
             send_timeout=send_timeout_s,
             sep="\n",
         )
@@ -51,47 +51,67 @@ class FrameStream(EventSourceResponse):
         self._leave = leave
         self._server_send = server_send
         self._send_timeout_s = send_timeout_s
-        self._started = asyncio.Event()
+        self._started = asyncio.get_running_loop().create_future()
 
     async def _stream_response(self, send: Send) -> None:
         """In place of the library's: the same per write, without its layers for what is already bytes."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        self.raw_headers.clear()  # a stream is open for long, and there are many
         send = self._server_send
         try:
             async with self._stream as frames, MovingDeadline() as deadline:
                 await send(_body(PING))
-                self._started.set()
+                if not self._started.done():
+                    self._started.set_result(None)
                 async for page in frames:
-                    for piece in _pieces(page):
-                        deadline.within(self._send_timeout_s)
-                        await send(_body(piece))
-                        deadline.lift()
+                    await self._write(page, deadline)
         except (AgentStreamError, TornBody, TimeoutError) as error:
             logger.warning("a stream was cut: %s", type(error).__name__)
             return
         await self._end()
 
-    async def _end(self) -> None:
-        self.active = False
-        await self._server_send({"type": "http.response.body", "body": b"", "more_body": False})
+    async def _write(self, page: bytes, deadline: MovingDeadline) -> None:
+        """A page of whole frames. What takes several writes keeps pings and `draining` out of the middle of a frame."""
+        if len(page) <= MAX_WRITE:
+            await self._write_piece(page, deadline)
+            return
+        async with self._send_lock:
+            for start in range(0, len(page), MAX_WRITE):
+                await self._write_piece(page[start : start + MAX_WRITE], deadline)
+
+    async def _write_piece(self, piece: bytes, deadline: MovingDeadline) -> None:
+        if self.active:
+            deadline.within(self._send_timeout_s)
+            await self._server_send(_body(piece))
+            deadline.lift()
+
+    async def _end(self, last: bytes = b"") -> None:
+        async with self._send_lock:
+            if self.active:
+                self.active = False
+                await self._server_send({"type": "http.response.body", "body": last, "more_body": False})
 
     async def _listen_for_exit_signal_with_grace(self) -> None:
         """In place of the library's, which ends streams as soon as the server is told to stop."""
         await self._leave.wait()
-        await self._started.wait()
+        await self._started
         async with asyncio.timeout(self._send_timeout_s):
-            await self._server_send(_body(DRAINING))
-            await self._end()
+            await self._end(DRAINING)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        try:
+            await super().__call__(scope, receive, send)
+        except (SendTimeoutError, TimeoutError):
+            logger.warning("a stream was cut: its reader takes nothing")
+
+
+def _ping() -> ServerSentEvent:
+    return ServerSentEvent(comment="ping", sep="\n")
 
 
 def _body(data: bytes) -> Message:
     return {"type": "http.response.body", "body": data, "more_body": True}
-
-
-def _pieces(page: bytes) -> Sequence[bytes]:
-    if len(page) <= MAX_WRITE:
-        return (page,)
-    return [page[start : start + MAX_WRITE] for start in range(0, len(page), MAX_WRITE)]
 
 
 class TornBody(Exception):

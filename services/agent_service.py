@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from typing import Protocol
 
 from uuid_utils import uuid7
 
@@ -16,18 +17,16 @@ from errors import (
     RunExpired,
     ServerDraining,
     ServerFull,
+    UpstreamFailed,
 )
 from event_logs.base import EventLog
 from events import RunStarted
 from models import AgentRequest, AgentResponse, OnDisconnect, Run, SimulateRequest
-from services import simulated_agent
 from services.catalog import Catalog
-from services.dedalus_agent import DedalusAgent
 from services.folding import Folded, fold
 from services.local_model import LocalModel
 from services.run_events import RunEvents
 from services.run_task import RunOrder, RunTask, Work
-from services.simulated_agent import SimulatedAgent
 from services.upstreams import Route, Upstreams
 from settings import Settings
 
@@ -39,22 +38,57 @@ LAST_WORDS_S = 2.0  # what is left of the drain when the readers have to leave
 END_S = 2.0  # how long ending the last runs may take
 
 
+class Agent(Protocol):
+    """Answers requests over a route, as `DedalusAgent` does."""
+
+    async def run(self, request: AgentRequest, route: Route, events: RunEvents) -> None:
+        """Write the whole run but for its ends. Raise what it failed with."""
+
+
+class Simulator(Protocol):
+    """Plays scripted runs, as `SimulatedAgent` does."""
+
+    model: str
+
+    async def run(self, request: SimulateRequest, events: RunEvents) -> None:
+        """Write the whole run but for its ends. Raise what it failed with."""
+
+
+class Readers:
+    """How many streams are being read; `none` is set while there are none."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self.none = asyncio.Event()
+        self.none.set()
+
+    def add(self, change: int) -> None:
+        """One more, or one less."""
+        self._count += change
+        (self.none.clear if self._count else self.none.set)()
+
+
 class RunStream:
     """A run's frames from some event on. Enter it to read them: from then until it is left, the run has this reader."""
 
-    def __init__(self, run_id: str, frames: AsyncGenerator[bytes, None], task: RunTask | None) -> None:
+    def __init__(
+        self, run_id: str, frames: AsyncGenerator[bytes, None], task: RunTask | None, readers: Readers
+    ) -> None:
         self.run_id = run_id
         self.frames = frames
         self._task = task
+        self._readers = readers
 
     async def __aenter__(self) -> AsyncGenerator[bytes, None]:
         """The frames, in pages."""
+        self._readers.add(1)
         if self._task is not None:
             self._task.attach()
         return self.frames
 
     async def __aexit__(self, *_: object) -> None:
         """The reader has left."""
+        self._readers.add(-1)
         if self._task is not None:
             self._task.detach()
         await self.frames.aclose()
@@ -68,20 +102,22 @@ class AgentService:
         settings: Settings,
         log: EventLog,
         upstreams: Upstreams,
-        agent: DedalusAgent,
+        agent: Agent,
+        simulator: Simulator,
         catalog: Catalog,
     ) -> None:
         self._settings = settings
         self._log = log
         self._upstreams = upstreams
         self._agent = agent
-        self._simulator = SimulatedAgent()
+        self._simulator = simulator
         self._catalog = catalog
         self._live: dict[str, RunTask] = {}
         self._starting = 0
         self._finished: OrderedDict[str, Run] = OrderedDict()
         self._no_runs = asyncio.Event()
         self._no_runs.set()
+        self._readers = Readers()
         self.draining = False
         self.readers_must_leave = asyncio.Event()
 
@@ -115,7 +151,7 @@ class AgentService:
         """Start a scripted run and follow it from its first event. Raise a `CapacityError` as `start` does."""
         with self._admission():
             work = partial(self._simulator.run, request)
-            task = await self._launch(simulated_agent.MODEL, work, request_id, request.on_disconnect, None)
+            task = await self._launch(self._simulator.model, work, request_id, request.on_disconnect, None)
         return self._stream(task.run_id, 0)
 
     async def execute_agent(self, request: AgentRequest, request_id: str) -> tuple[AgentResponse, Folded]:
@@ -165,7 +201,7 @@ class AgentService:
             self._upstreams.local.check()
 
     async def drain(self) -> None:
-        """Take no new runs, let those under way end, and tell the readers to leave before time is up."""
+        """Take no new runs, let those under way end and be read, and tell the readers to leave before time is up."""
         self.draining = True
         logger.info("draining: %d runs are under way", len(self._live))
         for task in self._live.values():
@@ -173,6 +209,7 @@ class AgentService:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_s - LAST_WORDS_S):
                 await self._no_runs.wait()
+                await self._readers.none.wait()
         self.readers_must_leave.set()
 
     async def aclose(self) -> None:
@@ -206,6 +243,8 @@ class AgentService:
         if self._upstreams.default_model:
             return self._upstreams.default_model
         listed = await self._catalog.models()
+        if listed.source == "builtin":
+            raise UpstreamFailed
         if not listed.models:
             raise ModelUnavailable("Name a model in the request, or set DEFAULT_MODEL: the upstream lists none.")
         return listed.models[0].id
@@ -240,4 +279,4 @@ class AgentService:
             self._no_runs.set()
 
     def _stream(self, run_id: str, after: int) -> RunStream:
-        return RunStream(run_id, self._log.read(run_id, after), self._live.get(run_id))
+        return RunStream(run_id, self._log.read(run_id, after), self._live.get(run_id), self._readers)

@@ -121,7 +121,7 @@ class ChatChunks:
         self.malformed = len(self._rest) > MAX_EVENT_BYTES
         events = []
         for block in blocks:
-            if block.startswith(b"data: ") and LF not in block:
+            if block.startswith(b"data: ") and LF not in block and len(block) > 6:
                 events.append((b"", block[6:]))
             elif event := _fields(block):
                 events.append(event)

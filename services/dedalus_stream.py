@@ -29,7 +29,7 @@ from errors import (
 from events import Usage
 from services.chat_chunks import ChatChunks, Delta
 from services.moving_deadline import MovingDeadline
-from services.upstream_client import reader
+from services.upstream_client import Read, reader
 from services.upstreams import Route
 
 logger = logging.getLogger(__name__)
@@ -49,8 +49,8 @@ class Deadlines:
 class ModelTurn:
     """An answer as it arrives: iterate for the deltas of each read. Comments don't count as an answer."""
 
-    def __init__(self, response: httpx.Response, deadline: MovingDeadline, first_wait_s: float, stall_s: float) -> None:
-        self._read = reader(response)
+    def __init__(self, read: Read, deadline: MovingDeadline, first_wait_s: float, stall_s: float) -> None:
+        self._read = read
         self._chunks = ChatChunks()
         self._deadline = deadline
         self._wait_s = first_wait_s
@@ -62,7 +62,7 @@ class ModelTurn:
     @property
     def finish_reason(self) -> str:
         """Why the model stopped; known after the iteration."""
-        return self._chunks.finish_reason or "stop"
+        return self._chunks.finish_reason or "unknown"
 
     @property
     def usage(self) -> Usage:
@@ -141,28 +141,32 @@ async def model_turn(route: Route, body: Mapping[str, Any], deadlines: Deadlines
     loop = asyncio.get_running_loop()
     first_deadline = loop.time() + deadlines.first_byte_s
     response = await _ask(route, body, first_deadline)
+    stream = cast("httpx.AsyncByteStream", response.stream)
     turn: ModelTurn | None = None
     try:
         kind, encoding = (response.headers.get(f"content-{name}", "") for name in ("type", "encoding"))
-        if not kind.startswith("text/event-stream") or encoding not in {"", "identity"}:
+        if not kind.lower().startswith("text/event-stream") or encoding not in {"", "identity"}:
             logger.warning("the upstream answered %s, encoded %s", kind, encoding or "plainly")
             raise UpstreamProtocol
         first_wait_s = first_deadline - loop.time()
         async with MovingDeadline() as deadline:
-            turn = ModelTurn(response, deadline, first_wait_s, deadlines.stall_s)
+            turn = ModelTurn(reader(response), deadline, first_wait_s, deadlines.stall_s)
+            del response  # and with it the request, whose body may be long
             yield turn
             await turn.drain()
     except TimeoutError:
         raise (UpstreamTimeout if turn is None or turn.silent else UpstreamStalled) from None
     finally:
-        await response.aclose()
+        await stream.aclose()
 
 
 async def _ask(route: Route, body: Mapping[str, Any], deadline: float) -> httpx.Response:
     try:
         async with asyncio.timeout_at(deadline):
-            response = await route.upstream.client.post(
-                "/chat/completions",
+            client = route.upstream.client
+            url = f"{str(client.base_url).rstrip('/')}/chat/completions"  # a path costs the SDK two parses more
+            response = await client.post(
+                url,
                 cast_to=httpx.Response,
                 body=body,
                 options={"headers": {"Accept-Encoding": "identity", **route.headers}},

@@ -1,7 +1,7 @@
 """HTTP/1.1 to an upstream: a connection, parsed by httptools as bytes arrive, and the answers that it brings.
 
-A general client's layers cost more than the tokens that pass through them. Here a read of the socket goes through the
-parser straight to whoever waits for the answer. Not for HEAD, upgrades, or requests whose body comes piece by piece.
+A general client's layers cost more than the tokens that pass through them; here a read of the socket goes through the
+parser straight to whoever waits for it. Not for HEAD, upgrades, or requests whose body comes piece by piece.
 """
 
 import asyncio
@@ -12,10 +12,14 @@ import httptools
 import httpx
 
 MAX_UNREAD = 128 * 1024  # bytes that wait to be read, beyond which the socket is left alone
+FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 
 
 class Answer(httpx.AsyncByteStream):
-    """A response as it arrives. Until `aclose` it has its connection to itself."""
+    """A response as it arrives. Until `aclose` it has its connection to itself.
+
+    `framed` tells whether the headers say where the body ends; else the end of the connection does.
+    """
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
@@ -23,9 +27,10 @@ class Answer(httpx.AsyncByteStream):
         self._pieces: list[bytes] = []
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self.on_body = self._pieces.append
+        self.put = self._pieces.append
         self.status: int | None = None
         self.headers: list[tuple[bytes, bytes]] = []
+        self.framed = False
         self.unread = 0
         self.over = False
 
@@ -95,25 +100,24 @@ class Connection(asyncio.Protocol):
         self._on_release = on_release
         self._on_lost = on_lost
         self._transport: asyncio.Transport
-        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)  # until it is lost
         self._answer = Answer(self)
         self._answer.over = True
         self._reusable = False
         self.silent = True
 
     async def ask(self, message: list[bytes]) -> Answer:
-        """Send a request, and return its answer when the head is there. Raise `httpx.TransportError`.
+        """Send a request, and return its answer when the head is there.
 
-        If it raises and the connection is `silent`, the upstream has not said a byte to this request.
+        When it raises, the connection is to be closed; `httpx.TransportError` is the upstream's fault, and if the
+        connection is `silent`, then not a byte has come from there.
         """
+        if self._parser is None:
+            raise httpx.RemoteProtocolError("The connection was closed before a request was sent.")
         answer = self._answer = Answer(self)
         self.silent = True
         self._transport.writelines(message)
-        try:
-            await answer.head()
-        except BaseException:
-            self.close()
-            raise
+        await answer.head()
         return answer
 
     def go_on(self) -> None:
@@ -148,8 +152,8 @@ class Connection(asyncio.Protocol):
         self.silent = False
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            answer.end(httpx.RemoteProtocolError(str(error)))
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            answer.end(httpx.RemoteProtocolError(f"{type(error).__name__}: {error}"))
             self.close()
             return
         if answer.unread > MAX_UNREAD:
@@ -163,7 +167,7 @@ class Connection(asyncio.Protocol):
         answer = self._answer
         if exc is not None:
             answer.end(httpx.ReadError(str(exc)))
-        elif answer.status is None or _is_framed(answer.headers):
+        elif answer.status is None or answer.framed:
             answer.end(httpx.RemoteProtocolError("The connection was closed before the answer was complete."))
         else:
             answer.end()
@@ -183,10 +187,11 @@ class Connection(asyncio.Protocol):
         """What a status below 200 announces is still to come."""
         if self._parser is not None and (status := self._parser.get_status_code()) >= httpx.codes.OK:
             self._answer.status = status
+            self._answer.framed = any(name.lower() in FRAMING for name, _ in self._answer.headers)
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
-        self._answer.on_body(body)
+        self._answer.put(body)
 
     def on_message_complete(self) -> None:
         """The answer is complete, or was one that goes before."""
@@ -195,8 +200,3 @@ class Connection(asyncio.Protocol):
         elif self._parser is not None:
             self._reusable = self._parser.should_keep_alive()
             self._answer.end()
-
-
-def _is_framed(headers: list[tuple[bytes, bytes]]) -> bool:
-    """Whether they say where the body ends; else the end of the connection does."""
-    return any(name.lower() in {b"content-length", b"transfer-encoding"} for name, _ in headers)

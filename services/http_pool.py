@@ -53,8 +53,9 @@ class PooledTransport(httpx.AsyncBaseTransport):
             self._slots.release()
             raise
         assert answer.status is not None
+        headers, answer.headers = answer.headers, []
         return httpx.Response(
-            answer.status, headers=answer.headers, stream=answer, request=request, extensions={READ: answer.read}
+            answer.status, headers=headers, stream=answer, request=request, extensions={READ: answer.read}
         )
 
     async def aclose(self) -> None:
@@ -69,12 +70,18 @@ class PooledTransport(httpx.AsyncBaseTransport):
             connection, timer = idle.popitem()
             timer.cancel()
             try:
-                return await connection.ask(message)
+                return await self._ask_over(connection, message)
             except httpx.TransportError:
                 if not connection.silent:
                     raise
-        connection = await self._connect(origin)
-        return await connection.ask(message)
+        return await self._ask_over(await self._connect(origin), message)
+
+    async def _ask_over(self, connection: Connection, message: list[bytes]) -> Answer:
+        try:
+            return await connection.ask(message)
+        except BaseException:
+            self._discard(connection)
+            raise
 
     async def _connect(self, origin: Origin) -> Connection:
         self._connecting += 1
@@ -111,18 +118,17 @@ class PooledTransport(httpx.AsyncBaseTransport):
     def _make_room(self) -> None:
         """Close an idle connection if one more would be too many."""
         if len(self._open) + self._connecting > self._max_connections:
-            connection = next(connection for idle in self._idle.values() for connection in idle)
-            self._expire(connection)
+            self._discard(next(connection for idle in self._idle.values() for connection in idle))
 
     def _released(self, connection: Connection, reusable: bool) -> None:
         if reusable:
-            timer = asyncio.get_running_loop().call_later(KEEPALIVE_S, self._expire, connection)
+            timer = asyncio.get_running_loop().call_later(KEEPALIVE_S, self._discard, connection)
             self._idle[self._open[connection]][connection] = timer
         else:
             self._forget(connection)
         self._slots.release()
 
-    def _expire(self, connection: Connection) -> None:
+    def _discard(self, connection: Connection) -> None:
         self._forget(connection)
         connection.close()
 
@@ -140,4 +146,4 @@ def _message(request: httpx.Request) -> list[bytes]:
     head = b"".join((start, *(b"%b: %b\r\n" % header for header in headers), b"\r\n"))
     if not head.count(b"\r") == head.count(b"\n") == len(headers) + 2:
         raise httpx.LocalProtocolError("A header's value has a line break.")
-    return [head, request.content]
+    return [head, request.content] if request.content else [head]

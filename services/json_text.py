@@ -2,11 +2,13 @@
 
 import json
 import math
+import re
 from typing import Any
 
 import orjson
 
 HIGH = "\ud800", "\udbff"
+STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 
 
 def loads(text: str | bytes) -> tuple[Any, bool]:
@@ -75,3 +77,15 @@ class Mender:
     def __bool__(self) -> bool:
         """Whether something is held back."""
         return bool(self._held)
+
+
+def too_deep(text: bytes, max_depth: int) -> bool:
+    """Whether brackets outside of strings nest deeper than that."""
+    if text.count(b"{") + text.count(b"[") <= max_depth:
+        return False
+    depth = 0
+    for bracket in re.findall(rb"[\[{\]}]", STRINGS.sub(b"", text)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > max_depth:
+            return True
+    return False

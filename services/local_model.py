@@ -34,8 +34,11 @@ class LocalModel:
         """Raise `LocalModelUnavailable` unless the model is loaded and served now."""
         if not self.installed():
             raise LocalModelUnavailable
-        if not self.start().done():
+        loading = self._starting or self.start()
+        if not loading.done():
             raise LocalModelUnavailable("The embedded model is being loaded.", retry_after=1)
+        if loading.exception() is not None:
+            raise LocalModelUnavailable("The embedded model could not be loaded; the next request tries again.")
 
     def start(self) -> asyncio.Task[str]:
         """Begin to load the model, unless that has happened. The task's result is the base URL of its API."""

@@ -13,6 +13,8 @@ class MovingDeadline:
     block raises TimeoutError.
     """
 
+    __slots__ = ("_loop", "_timeout", "_timer", "_when")
+
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._timeout = asyncio.timeout(None)

@@ -46,7 +46,7 @@ class RunTask:
         self._readers = 0
         self._may_be_alone = order.on_disconnect == "continue"
         self._grace: asyncio.TimerHandle | None = None
-        self._timeout = loop.call_later(order.timeout_s, self._stop_with, RunTimeout())
+        self._timeout = loop.call_later(order.timeout_s, self._time_out)
         self._stopper: asyncio.Task[None] | None = None
         self._task = loop.create_task(self._run(), name=order.run_id)
         self._expect_reader()
@@ -119,6 +119,9 @@ class RunTask:
         finally:
             if self._stopper is None:
                 self._over()
+
+    def _time_out(self) -> None:
+        self._stop_with(RunTimeout())
 
     def _stop_with(self, error: AgentStreamError | None) -> None:
         if self._stopper is None and self._finished_at is None:

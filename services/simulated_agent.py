@@ -43,6 +43,8 @@ Beat = EventData | Fail | Silence
 class SimulatedAgent:
     """Plays a scenario, one beat after the other, with the request's delay before each."""
 
+    model = MODEL
+
     async def run(self, request: SimulateRequest, events: RunEvents) -> None:
         """Write the whole run but for its ends. Raise `UpstreamFailed` where the script does."""
         for beat in script(request):

@@ -10,9 +10,11 @@ from typing import Any
 from errors import UpstreamProtocol
 from events import EventData, ToolResult, ToolSource, ToolUse, ToolUseDelta
 from services.chat_chunks import CallDelta, HostedResult
-from services.json_text import loads_exactly, mend_text
+from services.json_text import loads_exactly, mend_text, too_deep
 
 logger = logging.getLogger(__name__)
+
+MAX_DEPTH = 64  # of arguments; what nests deeper can't be counted on to be read again
 
 Place = tuple[ToolSource, str | None]
 """Where a call is made: its source, and its server where that is known."""
@@ -169,10 +171,12 @@ def _begins_another(delta: CallDelta, call: Call) -> bool:
 
 
 def _arguments(text: str) -> tuple[dict[str, Any], str | None]:
-    """The arguments, and the text itself where it is no JSON object. No text at all means no arguments."""
+    """The arguments, and the text itself where it is no JSON object, or nests too deep. No text means no arguments."""
     try:
         value = loads_exactly(text or "{}")
     except (ValueError, RecursionError):
+        return {}, text
+    if too_deep(text.encode("utf-8", "replace"), MAX_DEPTH):
         return {}, text
     return (value, None) if isinstance(value, dict) else ({}, text)
 

@@ -46,10 +46,14 @@ class Source:
         return answer
 
 
+def under_way() -> list["asyncio.Task[Any]"]:
+    """The fetches that go on in the background."""
+    return [task for task in asyncio.all_tasks() if task.get_name() == "catalogue"]
+
+
 async def refreshed() -> None:
     """Return when every fetch that goes on in the background is over."""
-    fetches = [task for task in asyncio.all_tasks() if task.get_name() == "catalogue"]
-    await asyncio.gather(*fetches, return_exceptions=True)
+    await asyncio.gather(*under_way(), return_exceptions=True)
 
 
 async def listed(agent: Service, path: str = MODELS_PATH) -> dict[str, Any]:
@@ -151,6 +155,7 @@ async def test_a_failed_fetch_is_not_tried_again_at_once() -> None:
     source.give(UpstreamFailed())
     for _ in range(3):
         await cached.get()
+    assert not under_way()
     assert source.fetches == 1
 
 
@@ -201,7 +206,7 @@ async def test_closing_ends_a_fetch_under_way() -> None:
     await cached.get()
     await cached.get()
     await cached.aclose()
-    assert not [task for task in asyncio.all_tasks() if task.get_name() == "catalogue"]
+    assert not under_way()
 
 
 # The models

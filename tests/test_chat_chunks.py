@@ -146,9 +146,8 @@ def test_the_fast_parser_is_taken_only_where_nothing_is_torn(value: Any) -> None
     read, torn = loads(json.dumps(value))
     if not torn:
         assert json.dumps(read, ensure_ascii=False).encode() is not None
-    assert (
-        torn or read == value or any(isinstance(number, int) and number.bit_length() > 63 for number in leaves(value))
-    )
+        rounded = any(isinstance(number, int) and number.bit_length() > 63 for number in leaves(value))
+        assert rounded or read == mended(value)
 
 
 def leaves(value: Any) -> Iterator[Any]:
@@ -248,7 +247,7 @@ def bodies(draw: st.DrawFn) -> tuple[bytes, Said]:
     for kind, text in draw(st.lists(st.tuples(kinds, texts), max_size=8)):
         said.add(kind, text)
         body += draw(events(notations[draw(st.integers(0, 2))](chunk_of(kind, text)), draw(ends)))
-        body += draw(st.sampled_from(["", "\n", "\r\n\r\n", ": ping\n\n", "id: 8\n\n", "event: ping\n\n", "data\n\n"]))
+        body += draw(st.sampled_from(["", "\n\r\n", ": ping\n\n", "id: 8\n\n", "event: ping\n\n", "data: \n\n"]))
     for name, text in said.texts.items():
         assume(can_end(name, text))
         said.texts[name] = whole(text)
@@ -291,7 +290,7 @@ def same(ours: Said, theirs: Said) -> None:
 
 
 @given(bodies(), cuts())
-@settings(quick, max_examples=400)
+@settings(quick, max_examples=200)
 def test_a_stream_says_the_same_however_it_is_written_and_cut(body: tuple[bytes, Said], cut: Cut) -> None:
     """Line ends, comments, lines of data, escapes, halves of pairs and reads: none of it changes what is said."""
     written, said = body
@@ -396,7 +395,7 @@ def well_formed(delta: Delta) -> bool:
 
 
 @given(st.binary() | torn_bodies() | misshapen(), cuts())
-@settings(quick, max_examples=500)
+@settings(quick, max_examples=300)
 @example(b'data: {"mcp_tool_results":[{"tool_name":"x","duration_ms":1e999}]}\n\n', in_bytes)
 @example(b'data: {"mcp_tool_results":[{"tool_name":[],"server_name":{},"arguments":5,"is_error":"x"}]}\n\n', in_bytes)
 @example(b'data: {"choices":[{"delta":{"tool_calls":[{"index":[],"id":{},"function":{"name":5}}]}}]}\n\n', in_bytes)
@@ -507,6 +506,7 @@ def soups(draw: st.DrawFn) -> bytes:
 @settings(over_node, max_examples=400)
 @example(b'data: {"choices":[{"delta":{"content":"a"}}]}\r\r', in_bytes)
 @example(b"data\ndata: [DONE]\n\n", in_bytes)
+@example(b"data: \n\n", in_bytes)
 @example(b'data: {"choices":[{"delta":{"content":"a"}}]}\r\n\r\ndata: [DONE]\r\n\r\n', in_bytes)
 def test_two_other_readers_find_the_same_events(by_node: Node, body: bytes, cut: Cut) -> None:
     """Of any lines in any order, cut anywhere: the events are those that httpx-sse and eventsource-parser find."""
@@ -554,7 +554,7 @@ def written(frames: Sequence[Frame]) -> bytes:
 
 
 @given(st.lists(any_event, max_size=5), cuts())
-@settings(over_node, max_examples=300)
+@settings(over_node, max_examples=200)
 def test_every_reader_reads_our_frames_byte_for_byte(by_node: Node, data: list[EventData], cut: Cut) -> None:
     """Whatever texts, names and values events hold, each reader gets the very bytes that were written, however cut."""
     body = b": ping\n\n" + b": ping\n\n".join(frames_of([*data, END]))

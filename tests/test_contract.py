@@ -206,6 +206,8 @@ async def test_a_run_is_told_by_its_url() -> None:
         ("POST", STREAM, '{"input": " "}', 422, "invalid_request"),
         ("POST", STREAM, '{"input": "\\ud800"}', 422, "invalid_request"),
         ("POST", STREAM, '{"input": []}', 422, "invalid_request"),
+        ("POST", STREAM, '{"input": "?", "response_format": {"a": NaN}}', 422, "invalid_request"),
+        ("POST", STREAM, '{"input": "?", "response_format": {"a": 1e999}}', 422, "invalid_request"),
         ("POST", STREAM, '{"input": "?", "mcp_servers": ["no slug"]}', 422, "invalid_request"),
         ("POST", STREAM, '{"input": "?", "mcp_servers": ["http://example.com/mcp"]}', 422, "invalid_request"),
     ],
@@ -226,10 +228,12 @@ async def test_every_error_has_one_body(method: str, path: str, body: str | None
 async def test_an_invalid_request_names_its_fields_and_echoes_nothing() -> None:
     """Each fault has its path and what to do; the value that was sent is nowhere."""
     async with service(NOWHERE) as agent:
-        response = await agent.post(STREAM, {"input": ["secret"], "temprature": "secret", "max_steps": "secret"})
+        response = await agent.post(
+            STREAM, {"input": ["secret"], "max-tokens": "secret", "str": 1, "max_steps": "secret"}
+        )
     details = {detail["loc"]: detail["message"] for detail in response.json()["error"]["details"]}
-    assert {"body.temprature", "body.max_steps"} < set(details)
-    assert "not known" in details["body.temprature"]
+    assert {"body.max-tokens", "body.str", "body.max_steps"} < set(details)
+    assert "not known" in details["body.max-tokens"]
     assert "secret" not in response.text
 
 

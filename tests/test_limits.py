@@ -22,7 +22,7 @@ from wire import Done, Finish, Stall, Text, answer
 
 from errors import ServerFull
 from models import AgentRequest
-from routers.middleware import too_deep
+from services.json_text import too_deep
 
 pytestmark = pytest.mark.anyio
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -302,3 +303,39 @@ async def test_a_server_that_stops_ends_its_runs() -> None:
     assert run.json()["error"]["code"] == "interrupted"
     assert (refused.status_code, ready.status_code) == (503, 503)
     assert int(refused.headers["retry-after"]) > 0
+
+
+async def test_nothing_is_written_into_the_middle_of_a_frame() -> None:
+    """A frame of megabytes to a reader that pauses: pings and `draining` wait until it is whole."""
+    long = "\x01" * 900_000  # each character is six on the wire
+    narrow = httpx.AsyncHTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)])
+    async with (
+        FakeDedalus() as fake,
+        service(fake.url, heartbeat_s=0.05) as agent,
+        httpx.AsyncClient(base_url=agent.url, transport=narrow, timeout=30) as client,
+    ):
+        fake.turn(*[Text(long[:60_000])] * 15, Finish("stop"), Done())
+        run_id = (await agent.post(STREAM, {"input": "?"})).headers["x-run-id"]
+        async with client.stream("GET", events_url(run_id)) as response:
+            reader = Reader(response)
+            await reader.until(b"event: final_output")
+            async with agent.client.stream("POST", SIMULATE, json={"delay_ms": 50}) as clock:
+                await Reader(clock).until(b": ping", times=6)
+            draining = asyncio.create_task(agent.app.state.service.drain())
+            await reader.rest()
+            await draining
+    assert names(checked(reader.seen))[-1] == "complete"
+    assert reader.seen.count(b": ping") > 1
+
+
+async def test_a_drain_waits_for_readers_of_runs_that_have_ended() -> None:
+    """Who replays a finished run when the server is told to stop gets all of it."""
+    async with service(NOWHERE) as agent:
+        run_id = (await agent.post(SIMULATE, {"delay_ms": 0})).headers["x-run-id"]
+        stream = await agent.app.state.service.follow(run_id, 0)
+        async with stream as frames:
+            draining = asyncio.create_task(agent.app.state.service.drain())
+            body = b"".join([page async for page in frames])
+            assert not draining.done()
+        await draining
+    assert names(checked(body))[-1] == "complete"
