@@ -5,6 +5,7 @@ not take the service along. Reads its API key from the first line of standard in
 first line of standard output, and lives until standard input closes, which it does when the service dies.
 """
 
+import os
 import sys
 
 import xllamacpp
@@ -29,6 +30,7 @@ def main() -> None:
     sys.stdout.write(f"{server.listening_address}\n")
     sys.stdout.flush()
     sys.stdin.read()
+    os._exit(0)  # the server's own ending can wait for its threads for ever
 
 
 if __name__ == "__main__":

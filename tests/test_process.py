@@ -1,8 +1,11 @@
 """The service as a process: signals, draining, and the embedded model for real."""
 
+import os
+import select
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -134,3 +137,16 @@ def test_loading_the_model_never_holds_up_the_health_check() -> None:
             assert client.get("/health").status_code == 200
             slowest = max(slowest, time.monotonic() - started)
     assert slowest < 0.5
+
+
+def test_the_model_does_not_outlive_a_service_that_is_killed() -> None:
+    """`kill -9` leaves no process behind: the model's ends when its standard input closes."""
+    with app_process() as app, httpx.Client(base_url=app.url, timeout=30) as client:
+        while client.get("/ready").status_code == 503:
+            pass
+        [child] = Path(f"/proc/{app.process.pid}/task/{app.process.pid}/children").read_text().split()
+        model = os.pidfd_open(int(child))
+        app.process.kill()
+        ended, _, _ = select.select([model], [], [], 10)
+        os.close(model)
+    assert ended
