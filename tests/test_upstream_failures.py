@@ -385,7 +385,6 @@ async def test_nothing_is_tried_again_once_the_answer_has_begun(fake: FakeDedalu
         [Text("Hello"), Finish(), Cut(reset=True)],
         [Text("Hello"), Finish(), Done(), Stall()],
         [Text("Hello"), Finish(), Done(), ErrorData({"error": SAID})],
-        [Text("Hello"), Done()],
     ],
 )
 async def test_what_is_no_failure(
@@ -399,6 +398,13 @@ async def test_what_is_no_failure(
     events = checked(response.content)
     assert only(events, "final_output") == [{"content": "Hello"}]
     assert (events[-1]["data"]["status"], events[-1]["data"]["finish_reason"]) == ("succeeded", "stop")
+
+
+async def test_done_without_a_finish_reason_is_an_end(fake: FakeDedalus, agent: Service) -> None:
+    """A server that says [DONE] has said all; why the model stopped is not known, and not made up."""
+    fake.turn(Text("Hello"), Done())
+    body = (await agent.post(EXECUTE, {"input": "?"})).json()
+    assert (body["status"], body["output"], body["finish_reason"]) == ("succeeded", "Hello", "unknown")
 
 
 async def test_a_failed_upstream_leaves_the_next_run_alone(fake: FakeDedalus, agent: Service) -> None:
