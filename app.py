@@ -48,37 +48,11 @@ def create_app(
     `tools` are offered to the model in every run; `providers` and `dedalus` say where their APIs are.
     """
     settings = settings or Settings()
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            local = LocalModel()
-            stack.push_async_callback(local.aclose)
-            upstreams = Upstreams(settings, local, providers, dedalus)
-            stack.push_async_callback(upstreams.aclose)
-            catalog = Catalog(upstreams, settings.models_ttl_s, settings.marketplace_url, settings.mcp_servers)
-            stack.push_async_callback(catalog.aclose)
-            log = MemoryEventLog(settings.memory_log_bytes)
-            stack.push_async_callback(log.aclose)
-            limits = AgentLimits(
-                Deadlines(settings.first_byte_timeout_s, settings.stall_timeout_s),
-                settings.max_steps,
-                settings.max_tool_result_bytes,
-            )
-            agent = DedalusAgent(upstreams, limits, tools)
-            service = AgentService(settings, log, upstreams, agent, SimulatedAgent(), catalog)
-            stack.push_async_callback(service.aclose)
-            app.state.service, app.state.catalog, app.state.upstreams = service, catalog, upstreams
-            if upstreams.all[0].kind == "local" and local.installed():
-                local.start()
-            with draining_first(service):
-                yield
-
     app = FastAPIOffline(
         title="Agent Stream",
         version=openapi.VERSION,
         description="Runs a Dedalus agent and streams what it thinks, calls and says as typed server-sent events.",
-        lifespan=lifespan,
+        lifespan=lambda app: opened(app, settings, tools, providers, dedalus),
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.settings = settings
@@ -86,6 +60,42 @@ def create_app(
         app.include_router(module.router)
     error_answers.install(app)
     openapi.install(app)
+    add_middleware(app, settings)
+    return app
+
+
+@asynccontextmanager
+async def opened(
+    app: FastAPI,
+    settings: Settings,
+    tools: Mapping[str, Tool],
+    providers: Mapping[str, Provider],
+    dedalus: str,
+) -> AsyncIterator[None]:
+    """The app's lifespan: what all requests share is in its state, and is closed in reverse order."""
+    async with AsyncExitStack() as stack:
+        local = LocalModel()
+        stack.push_async_callback(local.aclose)
+        upstreams = Upstreams(settings, local, providers, dedalus)
+        stack.push_async_callback(upstreams.aclose)
+        catalog = Catalog(upstreams, settings.models_ttl_s, settings.marketplace_url, settings.mcp_servers)
+        stack.push_async_callback(catalog.aclose)
+        log = MemoryEventLog(settings.memory_log_bytes)
+        stack.push_async_callback(log.aclose)
+        deadlines = Deadlines(settings.first_byte_timeout_s, settings.stall_timeout_s)
+        limits = AgentLimits(deadlines, settings.max_steps, settings.max_tool_result_bytes)
+        agent = DedalusAgent(upstreams, limits, tools)
+        service = AgentService(settings, log, upstreams, agent, SimulatedAgent(), catalog)
+        stack.push_async_callback(service.aclose)
+        app.state.service, app.state.catalog, app.state.upstreams = service, catalog, upstreams
+        if upstreams.all[0].kind == "local" and local.installed():
+            local.start()
+        with draining_first(service):
+            yield
+
+
+def add_middleware(app: FastAPI, settings: Settings) -> None:
+    """What stands around every request, from the inside out."""
     app.add_middleware(BodyLimits, max_bytes=settings.max_body_bytes, max_depth=settings.max_json_depth)
     own_name = f"[{settings.host}]" if ":" in settings.host else settings.host
     app.add_middleware(HostCheck, allowed=(own_name, *settings.allowed_hosts))
@@ -99,7 +109,6 @@ def create_app(
         expose_headers=EXPOSED,
     )
     app.add_middleware(DirectSend)
-    return app
 
 
 @contextmanager
