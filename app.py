@@ -152,6 +152,7 @@ def listen(config: uvicorn.Config, send_timeout_s: float) -> socket.socket:
     listening = config.bind_socket()
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(send_timeout_s * 1000))
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio's own loop leaves it off for this socket
     listening.listen(config.backlog)
     return listening
 
