@@ -13,6 +13,8 @@ LOOPBACK = frozenset(("127.0.0.1", "localhost", "::1"))
 
 TIMEOUT = httpx.Timeout(None, connect=CONNECT_TIMEOUT_S)
 
+LONGEST_WAIT_S = 5  # for another try within one request; a longer one is the caller's to decide, who is told of it
+
 Read = Callable[[], Awaitable[bytes]]
 
 
@@ -38,12 +40,20 @@ class UpstreamClient(httpx.AsyncClient):
             raise RuntimeError("The client is closed.")
         response = await self._transport.handle_async_request(request)
         response.request = request
+        if response.is_error and _wait_s(response) > LONGEST_WAIT_S:
+            response.headers["x-should-retry"] = "false"  # which the SDK obeys
         if not stream:
             try:
                 await response.aread()
             finally:
                 await response.aclose()
         return response
+
+
+def _wait_s(response: httpx.Response) -> float:
+    """The seconds that the upstream asks to wait; 0 where it doesn't say."""
+    said = response.headers.get("retry-after", "")
+    return float(said) if said.isdecimal() else 0
 
 
 def reader(response: httpx.Response) -> Read:

@@ -107,11 +107,11 @@ REFUSALS = [
         "422", "upstream_rejected", status(422, {"detail": [{"loc": ["body", "model"], "msg": SAID, "type": "v"}]})
     ),
     Failure("429", "upstream_quota", refused(429, "rate_limit_error"), tries=3),
-    Failure("429 until", "upstream_quota", status(429, {"detail": SAID}, retry_after="7"), tries=3, retry_after=7),
+    Failure("429 until", "upstream_quota", status(429, {"detail": SAID}, retry_after="3"), tries=3, retry_after=3),
     Failure("500", "upstream_failed", refused(500, "server_error"), tries=3),
     Failure("502 page", "upstream_failed", status(502, PAGE, content_type="text/html"), tries=3),
     Failure("503", "upstream_failed", status(503, SAID), tries=3),
-    Failure("503 until", "upstream_failed", status(503, SAID, retry_after="7"), tries=3, retry_after=7),
+    Failure("503 until", "upstream_failed", status(503, SAID, retry_after="3"), tries=3, retry_after=3),
     Failure("504", "upstream_timeout", status(504, SAID), tries=3),
     Failure("redirect", "upstream_failed", status(302, SAID, location=f"/elsewhere/{MARK}")),
 ]
@@ -425,3 +425,13 @@ async def test_a_failed_run_closes_its_connection(fake: FakeDedalus, agent: Serv
         fake.turn(*steps)
         await agent.post(EXECUTE, {"input": "?"})
         await fake.wait_closed(fake.chats[-1].connection, timeout=1)
+
+
+async def test_a_long_wait_is_the_caller_s_to_decide(fake: FakeDedalus, agent: Service) -> None:
+    """An upstream that asks to wait for a minute is not waited for: the answer is 503 at once, with its Retry-After."""
+    asked = len(fake.chats)
+    fake.turn(Status(429, {"error": {"message": "slow down"}}, {"retry-after": "60"}))
+    response = await agent.post(EXECUTE, {"input": "?"})
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "upstream_quota")
+    assert response.headers["retry-after"] == "60"
+    assert len(fake.chats) == asked + 1
