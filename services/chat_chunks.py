@@ -72,6 +72,7 @@ class ChatChunks:
 
     def __init__(self) -> None:
         self._rest = b""
+        self._more: list[bytes] = []  # of an event longer than a read, what follows the rest
         self._after_cr = False
         self._menders: defaultdict[object, Mender] = defaultdict(Mender)
         self.finish_reason: str | None = None
@@ -116,7 +117,12 @@ class ChatChunks:
         self._after_cr = data.endswith(b"\r")
         if CR in data:
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        blocks = (self._rest + data).split(b"\n\n")
+        self._more.append(data)
+        if LF not in data:
+            self.malformed = len(self._rest) + sum(map(len, self._more)) > MAX_EVENT_BYTES
+            return []
+        blocks = b"".join((self._rest, *self._more)).split(b"\n\n")
+        self._more.clear()
         self._rest = blocks.pop()
         self.malformed = len(self._rest) > MAX_EVENT_BYTES
         events = []
