@@ -522,16 +522,23 @@ async def test_what_came_before_a_cut_is_given_first() -> None:
 async def test_a_reset_is_a_read_error() -> None:
     """What the operating system says of a connection is told apart from what the server says."""
 
+    read_so_far = asyncio.Event()
+
     async def talk(peer: Peer) -> None:
         await peer.answer(CHUNKED + b"5\r\nhello\r\n")
-        await asyncio.sleep(0.05)
+        await read_so_far.wait()
         reset_at_close = struct.pack("ii", 1, 0)
         peer.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset_at_close)
         peer.writer.transport.abort()
 
     async with talking(talk) as (served, asking):
+        response = await asking.send(asking.build_request("GET", served.url), stream=True)
+        read = reader(response)
+        assert await read() == b"hello"
+        read_so_far.set()
         with pytest.raises(httpx.ReadError):
-            await asking.get(served.url)
+            await read()
+        await response.aclose()
 
 
 async def test_a_port_where_nobody_listens_is_a_connect_error() -> None:
