@@ -4,9 +4,10 @@
     ├── RequestError            the caller can mend it (4xx)
     │   ├── InvalidRequest  InvalidHost  RouteNotFound  MethodNotAllowed  BodyTooLarge
     │   ├── ModelUnavailable  McpUnavailable  UpstreamRejected  StepLimit
-    │   └── RunNotFound  RunExpired  InvalidCursor  CursorAhead
+    │   ├── RunNotFound  RunExpired  RunActive  RunContinued  InvalidCursor  CursorAhead
+    │   └── SessionNotFound  SessionExists  SessionBusy  InvalidParent  IdempotencyKeyReused
     ├── CapacityError           this server can't take or finish the run now (503)
-    │   └── ServerFull  ServerDraining  LogUnavailable  LocalModelUnavailable  Interrupted
+    │   └── ServerFull  ServerDraining  LogUnavailable  StoreUnavailable  LocalModelUnavailable  Interrupted
     ├── UpstreamError           the model's server failed us (502, 503, 504)
     │   ├── UpstreamAuth  McpAuthorizationRequired  UpstreamQuota
     │   └── UpstreamFailed  UpstreamDisconnected  UpstreamProtocol  UpstreamTimeout  UpstreamStalled  OutputLimit
@@ -29,7 +30,7 @@ class ErrorDetail(NamedTuple):
 
 
 class AgentStreamError(Exception):
-    """The root. `message` replaces the class's default text; `retry_after` is in seconds."""
+    """The root. `message` replaces the default; `retry_after` is in seconds; `run_id` is of the run in the way."""
 
     code: ClassVar[str]
     status: ClassVar[int]
@@ -37,10 +38,16 @@ class AgentStreamError(Exception):
     default: ClassVar[str]
 
     def __init__(
-        self, message: str = "", *, retry_after: int | None = None, details: Sequence[ErrorDetail] = ()
+        self,
+        message: str = "",
+        *,
+        retry_after: int | None = None,
+        run_id: str | None = None,
+        details: Sequence[ErrorDetail] = (),
     ) -> None:
         self.message = message or self.default
         self.retry_after = retry_after
+        self.run_id = run_id
         self.details = tuple(details)
         super().__init__(self.message)
 
@@ -106,6 +113,43 @@ class RunExpired(RequestError):
     default = "The events of this run are past their retention."
 
 
+class RunActive(RequestError):
+    code, status = "run_active", 409
+    default = "The run is still going: cancel it first."
+
+
+class RunContinued(RequestError):
+    code, status = "run_continued", 409
+    default = "Later runs of the session build on this one: delete them first, or the whole session."
+
+
+class SessionNotFound(RequestError):
+    code, status = "session_not_found", 404
+    default = "There is no session with this id."
+
+
+class SessionExists(RequestError):
+    code, status = "session_exists", 409
+    default = "There is a session with this id already."
+
+
+class SessionBusy(RequestError):
+    code, status, retryable = "session_busy", 409, True
+    default = (
+        "A run of this session is still going: wait for it, cancel it, or say with `multitask` what is to be done."
+    )
+
+
+class InvalidParent(RequestError):
+    code, status = "invalid_parent", 422
+    default = "parent_run_id names no run of this session."
+
+
+class IdempotencyKeyReused(RequestError):
+    code, status = "idempotency_key_reused", 422
+    default = "This Idempotency-Key came with another body before: send a new key with a new request."
+
+
 class InvalidCursor(RequestError):
     code, status = "invalid_cursor", 400
     default = "Last-Event-ID and after take the number of the last event seen; 0 is the start."
@@ -136,6 +180,11 @@ class ServerDraining(CapacityError):
 class LogUnavailable(CapacityError):
     code = "log_unavailable"
     default = "The event log can't be written, so no run can start."
+
+
+class StoreUnavailable(CapacityError):
+    code = "store_unavailable"
+    default = "The database can't be used, so no run can start."
 
 
 class LocalModelUnavailable(CapacityError):

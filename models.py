@@ -1,4 +1,4 @@
-"""What callers send and what they get back that is not an event. Times are RFC 3339 in UTC."""
+"""What callers send and what they get back that is not an event. Times are RFC 3339 in UTC, with milliseconds."""
 
 import json
 from enum import StrEnum
@@ -12,8 +12,12 @@ from events import Closed, Maybe, RunEnd, RunError, ToolSource, Usage, without_n
 SERVER_PATTERN = r"^([\w.-]+/[\w.-]+(@[\w.-]+)?|https://\S+)$"
 """An MCP server as Dedalus takes it: `owner/name`, `owner/name@version`, or an https URL."""
 
-
 OnDisconnect = Literal["cancel", "continue"]
+Multitask = Literal["reject", "enqueue", "interrupt"]
+SessionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$")]
+Metadata = Annotated[
+    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)
+]
 
 
 def with_examples(*examples: dict[str, JsonValue]) -> ConfigDict:
@@ -84,6 +88,7 @@ class AgentRequest(Closed):
             "metadata": {"user": "u_1"},
             "on_disconnect": "continue",
         },
+        {"input": "And what did I ask before?", "session_id": "chat-1"},
     )
 
     input: Content = Field(description="The question: text, or a list of text and image parts.")
@@ -103,11 +108,31 @@ class AgentRequest(Closed):
     response_format: dict[str, JsonValue] | None = Field(
         None, description='As the model\'s server takes it, such as `{"type": "json_object"}`.'
     )
-    metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] | None = Field(
-        None, max_length=16, description="Kept with the run and returned by GET /runs/{id}; not sent to the model."
+    metadata: Metadata | None = Field(
+        None, description="Kept with the run and returned by GET /runs/{id}; not sent to the model."
     )
     on_disconnect: OnDisconnect = Field(
-        "cancel", description="What becomes of the run once it has had no reader for DISCONNECT_GRACE_S seconds."
+        "cancel",
+        description=(
+            "What becomes of the run once it has had no reader for DISCONNECT_GRACE_S seconds. POST /runs goes on "
+            "unless it is told otherwise."
+        ),
+    )
+    session_id: SessionId | None = Field(
+        None, description="The conversation to go on with; an id that is new begins one. Its history goes to the model."
+    )
+    parent_run_id: str | None = Field(
+        None, description="With `session_id`: the earlier run to branch off from, in place of the latest."
+    )
+    parent_state: Literal["before", "after"] = Field(
+        "after", description="Begin after the parent run, or before it: `before` with its own input asks again."
+    )
+    multitask: Multitask | None = Field(
+        None,
+        description=(
+            "What to do while another run of the session is going: `reject` with 409, `enqueue` behind it, `interrupt` "
+            "it. By default one that nobody reads any more is interrupted, and any other is a 409."
+        ),
     )
 
     @field_validator("input")
@@ -117,6 +142,15 @@ class AgentRequest(Closed):
         if isinstance(value, str) and not value.strip():
             raise ValueError("the input is empty: send the question")
         return value
+
+    @model_validator(mode="after")
+    def one_history(self) -> Self:
+        """A session keeps the history itself."""
+        if self.session_id is not None and self.messages:
+            raise ValueError("send session_id or messages, not both: a session's history is the stored one")
+        if self.session_id is None and (self.parent_run_id or self.multitask):
+            raise ValueError("parent_run_id and multitask go with session_id")
+        return self
 
     @model_validator(mode="after")
     def can_be_sent(self) -> Self:
@@ -179,6 +213,8 @@ class Run(Closed):
     """A run as GET /runs/{id} tells it. `last_seq` is the number of its last event so far."""
 
     run_id: str
+    session_id: Maybe[str] = None
+    parent_run_id: Maybe[str] = None
     status: RunStatus
     model: str
     created_at: str
@@ -190,6 +226,13 @@ class Run(Closed):
     usage: Maybe[Usage] = None
     steps: Maybe[int] = None
     error: Maybe[RunError] = None
+
+
+class RunList(Closed):
+    """Runs, the latest first. `next_cursor` asks for the next page, and is absent on the last."""
+
+    runs: list[Run]
+    next_cursor: Maybe[str] = None
 
 
 class ToolCall(Closed):
@@ -218,6 +261,77 @@ class AgentResponse(Closed):
     finish_reason: Maybe[str] = None
     steps: int
     duration_ms: int
+
+
+# Sessions
+
+
+class SessionCreate(Closed):
+    """A session to be made; without an id it gets one."""
+
+    model_config = with_examples({"session_id": "chat-1", "title": "The weather in Oslo"}, {})
+
+    session_id: SessionId | None = None
+    title: str | None = Field(None, max_length=200, description="Without one, the first input gives it.")
+    metadata: Metadata | None = None
+
+
+class SessionUpdate(Closed):
+    """What is to be changed of a session. What is left out stays; null takes it away."""
+
+    model_config = with_examples({"title": "Winter in Norway"})
+
+    title: str | None = Field(None, max_length=200)
+    metadata: Metadata | None = None
+
+
+class Session(Closed):
+    """A conversation. `head_run_id` is its latest run, after which the next one begins."""
+
+    session_id: str
+    title: Maybe[str] = None
+    metadata: Maybe[dict[str, str]] = None
+    head_run_id: Maybe[str] = None
+    created_at: str
+    updated_at: str
+
+
+class SessionList(Closed):
+    """Sessions, the last used first. `next_cursor` asks for the next page, and is absent on the last."""
+
+    sessions: list[Session]
+    next_cursor: Maybe[str] = None
+
+
+class FunctionCall(Closed):
+    """A tool call as the model made it."""
+
+    tool_call_id: str
+    name: str
+    arguments: dict[str, Any]
+
+
+class SessionMessage(Closed):
+    """One message of a session. Those of a run follow its input; `parent_id` is the message before it on its branch."""
+
+    message_id: str
+    parent_id: Maybe[str] = None
+    run_id: str
+    role: Literal["user", "assistant", "tool"]
+    content: Content | None
+    tool_calls: Maybe[list[FunctionCall]] = None
+    tool_call_id: Maybe[str] = None
+    is_error: Maybe[bool] = None
+
+
+class MessageList(Closed):
+    """Messages in the order of the conversation. `next_cursor` asks for the next page, and is absent on the last."""
+
+    messages: list[SessionMessage]
+    next_cursor: Maybe[str] = None
+
+
+# Errors
 
 
 class FieldError(Closed):

@@ -1,6 +1,6 @@
 """What an event log promises. Each backend passes the same contract tests."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import NamedTuple, Protocol
 
 from events import EventData
@@ -30,7 +30,8 @@ class EventWriter(Protocol):
     async def commit(self) -> None:
         """Make all that is queued last, then show it to readers.
 
-        Raise `Fenced`, or `errors.LogUnavailable` when the log can't be written.
+        Raise `Fenced`, or `errors.LogUnavailable` when the log can't be written: then what was queued stays queued, in
+        its order and with its numbers, for the next commit, and the run's readers are told that they can't go on.
         """
 
 
@@ -40,13 +41,37 @@ class EventLog(Protocol):
     async def create(self, run_id: str) -> EventWriter:
         """The writer of a new run. Raise `Fenced` if the run has had one, `errors.LogUnavailable` if none can be."""
 
+    async def take_over(self, run_id: str) -> EventWriter:
+        """The writer that goes on with a run whose former one is gone, and is fenced from now on.
+
+        Its numbers follow the last committed event; what the former one had only queued is lost. Raise `Fenced` where
+        the run has ended, `errors.LogUnavailable`, or as `position` does.
+        """
+
+    async def unarchived(self) -> Sequence[str]:
+        """The runs that are not archived yet, those that have ended included."""
+
+    async def archive(self, run_id: str) -> None:
+        """All that has to know of the run's end knows it: from now on retention may take it. Idempotent.
+
+        Raise `errors.LogUnavailable`, or as `position` does.
+        """
+
+    async def expire(self) -> None:
+        """Let go of archived runs past their retention."""
+
+    async def delete(self, run_id: str) -> None:
+        """Let go of a run that has ended, as if it had never been. Raise as `archive` does."""
+
     async def position(self, run_id: str) -> LogPosition:
         """How far the run's log reaches. Raise `errors.RunNotFound` or `errors.RunExpired`."""
 
-    def read(self, run_id: str, after: int) -> AsyncGenerator[bytes, None]:
-        """Whole frames from event `after + 1` on: first what there is, in pages, then each commit as it is made.
+    def read(self, run_id: str, after: int, *, follow: bool = True) -> AsyncGenerator[bytes, None]:
+        """Frames from event `after + 1` on: first what there is, in pages, then each commit as it is made.
 
-        Ends cleanly only after `complete`. Raise as `position` does.
+        A page holds 64 KiB at most and whole frames, but for a longer frame, which comes alone in several pages: a page
+        that ends with a blank line ends a frame. Ends after `complete`; with `follow=False`, at what is committed by
+        then. Raise as `position` does, and `errors.LogUnavailable` where a commit has failed.
         """
 
     async def check(self) -> None:

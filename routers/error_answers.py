@@ -19,7 +19,7 @@ def answer(error: AgentStreamError, request_id: str, run_id: str | None = None) 
         message=error.message,
         retryable=error.retryable,
         request_id=request_id,
-        run_id=run_id,
+        run_id=run_id or error.run_id,
         details=[FieldError(loc=loc, message=message) for loc, message in error.details] or None,
     )
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
