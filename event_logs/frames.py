@@ -10,6 +10,8 @@ from event_logs.base import Fenced
 from events import EVENT_TYPES, Complete, EventData, PartialOutput, Thinking, ToolUseDelta
 
 MAX_DELTA_BYTES = 64 * 1024
+PAGE_BYTES = 64 * 1024
+FRAME_END = b"\n\n"  # nowhere else in a frame, whose JSON escapes its line breaks
 _LONGEST_ESCAPE = 12  # "\\ud83d\\ude00", a character beyond the basic plane
 
 _encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
@@ -23,16 +25,17 @@ _HEADS = {
 class FrameQueue:
     """The queued events of one run. Neighbouring deltas of one step and kind are one event by the time of a commit."""
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, last_seq: int = 0) -> None:
+        """The first event gets the number after `last_seq`."""
         self._run_id = run_id
         self._queued: list[tuple[str, str]] = []  # what stands before an event's data, and the data as JSON
         self._delta: PartialOutput | Thinking | ToolUseDelta | None = None  # the last one put, with its text in …
         self._pieces: list[str] = []  # … these, as long as the next one may join it
-        self.last_seq = 0
+        self.last_seq = last_seq
         self.ended = False
 
     def put(self, data: EventData) -> None:
-        """Queue an event, or join it to the one before. Raise `Fenced` after `complete`."""
+        """Queue an event, or join it to the one before. Raise `Fenced` after `complete` and after `close`."""
         if self.ended:
             raise Fenced(self._run_id)
         match data:
@@ -65,6 +68,13 @@ class FrameQueue:
         self._queued.clear()
         return frames
 
+    def close(self) -> None:
+        """Forget what is queued, and take nothing more."""
+        self.ended = True
+        self._queued.clear()
+        self._delta = None
+        self._pieces.clear()
+
     def _close_delta(self) -> None:
         delta = self._delta
         if delta is None:
@@ -77,6 +87,23 @@ class FrameQueue:
             self._queued.append((_HEADS[type(delta)], data))
         self._delta = None
         self._pieces.clear()
+
+
+def page_length(frames: bytes, *, within: bool, more: bool) -> int:
+    """How much of these bytes is the next page.
+
+    They are PAGE_BYTES at most, and begin with a frame, or `within` one that the last page has ended in. Where no
+    `more` follow, they end with a frame.
+    """
+    if within:
+        end = frames.find(FRAME_END)
+    elif more:
+        end = frames.rfind(FRAME_END)
+    else:
+        return len(frames)
+    if end >= 0:
+        return end + len(FRAME_END)
+    return len(frames) - frames.endswith(b"\n")  # the blank line that ends a frame stays in one piece
 
 
 def _timestamp() -> str:

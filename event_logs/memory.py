@@ -2,19 +2,19 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from errors import RunExpired, RunNotFound
 from event_logs.base import Fenced, LogPosition
-from event_logs.frames import FrameQueue
+from event_logs.frames import PAGE_BYTES, FrameQueue, page_length
 
-PAGE_BYTES = 64 * 1024  # what a page of several events holds at most
 REMEMBERED = 100_000  # evicted runs that are still told from unknown ones
 
 
 @dataclass(eq=False, slots=True)
 class _RunLog:
+    queue: FrameQueue  # its writer's
     frames: list[bytes] = field(default_factory=list)
     size: int = 0
     ended: bool = False
@@ -24,11 +24,10 @@ class _RunLog:
 class MemoryWriter:
     """Writes one run's events to the memory log."""
 
-    def __init__(self, log: "MemoryEventLog", run_id: str, run: _RunLog) -> None:
-        self._log = log
+    def __init__(self, run_id: str, run: _RunLog) -> None:
         self._run_id = run_id
         self._run = run
-        self._queue = FrameQueue(run_id)
+        self._queue = run.queue
         self.put = self._queue.put
 
     @property
@@ -38,52 +37,87 @@ class MemoryWriter:
 
     async def commit(self) -> None:
         """See `EventWriter`."""
+        run = self._run
+        if run.queue is not self._queue:
+            raise Fenced(self._run_id)
         frames = self._queue.take()
         if not frames:
             return
         for frame in frames:
-            self._run.frames.append(frame)
-            self._run.size += len(frame)
-        self._run.ended = self._queue.ended
-        for reader in self._run.waiting:
+            run.frames.append(frame)
+            run.size += len(frame)
+        run.ended = self._queue.ended
+        for reader in run.waiting:
             if not reader.done():
                 reader.set_result(None)
-        self._run.waiting.clear()
-        if self._run.ended:
-            self._log.retain(self._run_id)
+        run.waiting.clear()
 
 
 class MemoryEventLog:
-    """All runs of this process, and as many finished ones as fit in `max_bytes` of frames."""
+    """All runs of this process, and as many archived ones as fit in `max_bytes` of frames."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._runs: dict[str, _RunLog] = {}
-        self._finished: OrderedDict[str, int] = OrderedDict()
-        self._finished_bytes = 0
+        self._archived: OrderedDict[str, int] = OrderedDict()
+        self._archived_bytes = 0
         self._evicted: OrderedDict[str, None] = OrderedDict()
 
     async def create(self, run_id: str) -> MemoryWriter:
         """See `EventLog`."""
         if run_id in self._runs or run_id in self._evicted:
             raise Fenced(run_id)
-        run = self._runs[run_id] = _RunLog()
-        return MemoryWriter(self, run_id, run)
+        run = self._runs[run_id] = _RunLog(FrameQueue(run_id))
+        return MemoryWriter(run_id, run)
+
+    async def take_over(self, run_id: str) -> MemoryWriter:
+        """See `EventLog`."""
+        run = self._find(run_id)
+        if run.ended:
+            raise Fenced(run_id)
+        run.queue.close()
+        run.queue = FrameQueue(run_id, len(run.frames))
+        return MemoryWriter(run_id, run)
+
+    async def unarchived(self) -> Sequence[str]:
+        """See `EventLog`. In the order of their creation."""
+        return [run_id for run_id in self._runs if run_id not in self._archived]
+
+    async def archive(self, run_id: str) -> None:
+        """See `EventLog`. Raise `ValueError` for a run that has not ended."""
+        size = self._find_ended(run_id).size
+        if run_id not in self._archived:
+            self._archived[run_id] = size
+            self._archived_bytes += size
+            self._make_room()
+
+    async def expire(self) -> None:
+        """Retention is by size, and at once."""
+
+    async def delete(self, run_id: str) -> None:
+        """See `EventLog`. Raise `ValueError` for a run that has not ended."""
+        self._find_ended(run_id)
+        self._archived_bytes -= self._archived.pop(run_id, 0)
+        del self._runs[run_id]
 
     async def position(self, run_id: str) -> LogPosition:
         """See `EventLog`."""
         run = self._find(run_id)
         return LogPosition(len(run.frames), run.ended)
 
-    async def read(self, run_id: str, after: int) -> AsyncGenerator[bytes, None]:
+    async def read(self, run_id: str, after: int, *, follow: bool = True) -> AsyncGenerator[bytes, None]:
         """See `EventLog`."""
         run = self._find(run_id)
         loop = asyncio.get_running_loop()
         while True:
             while after < len(run.frames):
                 start, after = after, _page_end(run.frames, after)
-                yield run.frames[start] if after == start + 1 else b"".join(run.frames[start:after])
-            if run.ended:
+                if after > start + 1:
+                    yield b"".join(run.frames[start:after])
+                    continue
+                for page in _pages(run.frames[start]):
+                    yield page
+            if run.ended or not follow:
                 return
             news = loop.create_future()
             run.waiting.append(news)
@@ -95,14 +129,11 @@ class MemoryEventLog:
     async def aclose(self) -> None:
         """Nothing is held open."""
 
-    def retain(self, run_id: str) -> None:
-        """Count a run that has ended, and evict the oldest until the ended ones fit."""
-        size = self._runs[run_id].size
-        self._finished[run_id] = size
-        self._finished_bytes += size
-        while self._finished_bytes > self._max_bytes and len(self._finished) > 1:
-            oldest, size = self._finished.popitem(last=False)
-            self._finished_bytes -= size
+    def _make_room(self) -> None:
+        """Evict the oldest archived runs until they fit; the last one stays whatever its size."""
+        while self._archived_bytes > self._max_bytes and len(self._archived) > 1:
+            oldest, size = self._archived.popitem(last=False)
+            self._archived_bytes -= size
             del self._runs[oldest]
             self._evicted[oldest] = None
             if len(self._evicted) > REMEMBERED:
@@ -113,6 +144,12 @@ class MemoryEventLog:
             return run
         raise RunExpired if run_id in self._evicted else RunNotFound
 
+    def _find_ended(self, run_id: str) -> _RunLog:
+        run = self._find(run_id)
+        if not run.ended:
+            raise ValueError(f"{run_id} has not ended")
+        return run
+
 
 def _page_end(frames: list[bytes], start: int) -> int:
     """Where the page ends that begins with this frame; it has one at least."""
@@ -122,3 +159,13 @@ def _page_end(frames: list[bytes], start: int) -> int:
         if size > PAGE_BYTES and end > start:
             return end
     return len(frames)
+
+
+def _pages(frame: bytes) -> Iterator[bytes]:
+    """One frame in as many pages as it needs."""
+    start = 0
+    while start < len(frame):
+        part = frame[start : start + PAGE_BYTES]
+        page = part[: page_length(part, within=start > 0, more=start + PAGE_BYTES < len(frame))]
+        start += len(page)
+        yield page

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from contextlib import aclosing, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
@@ -26,11 +27,15 @@ from uuid_utils import uuid7
 
 from errors import RunExpired, RunNotFound
 from event_logs.base import EventLog, EventWriter, Fenced, LogPosition
+from event_logs.file import DAY_S, FileEventLog
+from event_logs.file_writing import Fsync
+from event_logs.frames import PAGE_BYTES, FrameQueue
 from event_logs.memory import MemoryEventLog
 from events import (
     NO_USAGE,
     Complete,
     EventData,
+    FinalOutput,
     PartialOutput,
     RunStarted,
     StepStarted,
@@ -51,41 +56,96 @@ MANY = 600  # events, more than a page of any backend
 
 
 class Backend(Protocol):
-    """How the tests make a log, and make it let go of a finished run as its retention would."""
+    """How the tests make a log, make it let go of an archived run as its retention would, and let its process die."""
 
-    def open(self, directory: Path) -> AbstractAsyncContextManager[EventLog]:
-        """The log of a server that may keep its files there."""
+    def __init__(self, directory: Path) -> None:
+        """The server may keep its files there."""
+
+    def open(self) -> EventLog:
+        """The server's log."""
 
     async def expire(self, log: EventLog, run_id: str) -> None:
         """Come back when the run is past its retention."""
 
+    async def crash(self, log: EventLog, run_id: str, written: bytes) -> tuple[EventLog, bytes]:
+        """The process dies while it commits, having written these bytes. The log of the next one, and what it finds."""
+
 
 class Memory:
-    """Keeps as many finished runs as fit."""
+    """Keeps as many archived runs as fit. Where its process dies there is no log: only the writer dies here."""
 
-    @asynccontextmanager
-    async def open(self, directory: Path) -> AsyncIterator[EventLog]:
-        async with aclosing(MemoryEventLog(max_bytes=512 * KIB)) as log:
-            yield log
+    def __init__(self, directory: Path) -> None:
+        pass
+
+    def open(self) -> EventLog:
+        return MemoryEventLog(max_bytes=512 * KIB)
 
     async def expire(self, log: EventLog, run_id: str) -> None:
         with suppress(RunExpired):
             while await log.position(run_id):
-                await write(log, new_id(), PartialOutput(content="x" * 60 * KIB), COMPLETE)
+                large = new_id()
+                await write(log, large, PartialOutput(content="x" * 60 * KIB), COMPLETE)
+                await log.archive(large)
+
+    async def crash(self, log: EventLog, run_id: str, written: bytes) -> tuple[EventLog, bytes]:
+        return log, b""
 
 
-BACKENDS: tuple[Backend, ...] = (Memory(),)
+class File:
+    """Keeps the archived runs of a week."""
+
+    fsync: Fsync = "end"
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._now = time.time()
+
+    def open(self) -> EventLog:
+        return FileEventLog(self._directory, retention_s=7 * DAY_S, fsync=self.fsync, clock=lambda: self._now)
+
+    async def expire(self, log: EventLog, run_id: str) -> None:
+        self._now = int(run_id[4:16], 16) / 1000 + 8 * DAY_S
+        await log.expire()
+
+    async def crash(self, log: EventLog, run_id: str, written: bytes) -> tuple[EventLog, bytes]:
+        await log.aclose()
+        if written:
+            with (self._directory / "active" / f"{run_id}.sse").open("ab") as file:
+                file.write(written)
+        return self.open(), written
 
 
-@pytest.fixture(params=BACKENDS, ids=lambda backend: type(backend).__name__.lower())
-def backend(request: pytest.FixtureRequest) -> Backend:
-    chosen: Backend = request.param
+class SyncedFile(File):
+    """Each commit waits for the disk, which here is memory: what counts is that it waits."""
+
+    fsync = "commit"
+
+
+BACKENDS: tuple[type[Backend], ...] = (Memory, File, SyncedFile)
+SHARED_MEMORY = Path("/dev/shm")
+
+
+def scratch(kind: type[Backend], otherwise: Path | None = None) -> "TemporaryDirectory[str]":
+    """A directory of its own for a log."""
+    fast = kind is SyncedFile and SHARED_MEMORY.is_dir()
+    return TemporaryDirectory(dir=SHARED_MEMORY if fast else otherwise)
+
+
+@pytest.fixture(params=BACKENDS, ids=lambda kind: kind.__name__.lower())
+def kind(request: pytest.FixtureRequest) -> type[Backend]:
+    chosen: type[Backend] = request.param
     return chosen
 
 
 @pytest.fixture
-async def log(backend: Backend, tmp_path: Path) -> AsyncIterator[EventLog]:
-    async with backend.open(tmp_path) as opened:
+def backend(kind: type[Backend], tmp_path: Path) -> Iterator[Backend]:
+    with scratch(kind, tmp_path) as directory:
+        yield kind(Path(directory))
+
+
+@pytest.fixture
+async def log(backend: Backend) -> AsyncIterator[EventLog]:
+    async with aclosing(backend.open()) as opened:
         yield opened
 
 
@@ -110,9 +170,10 @@ async def write(log: EventLog, run_id: str, *events: EventData) -> EventWriter:
 
 
 async def finished(log: EventLog, events: int = MANY) -> str:
-    """A run that has ended, with so many events, each of a few hundred bytes."""
+    """An archived run with so many events, each of a few hundred bytes."""
     run_id = new_id()
     await write(log, run_id, STARTED, *(say(f"{number} " * 60) for number in range(events - 2)), COMPLETE)
+    await log.archive(run_id)
     return run_id
 
 
@@ -121,20 +182,34 @@ async def everything(log: EventLog, run_id: str, after: int = 0) -> bytes:
     return b"".join([page async for page in log.read(run_id, after)])
 
 
+async def pages_of(log: EventLog, run_id: str, after: int = 0) -> list[bytes]:
+    """A run's pages, read to their end."""
+    return [page async for page in log.read(run_id, after)]
+
+
 async def available(log: EventLog, run_id: str, after: int = 0) -> bytes:
     """A run's frames as far as they are committed."""
-    last_seq, ended = await log.position(run_id)
-    if ended:
-        return await everything(log, run_id, after)
-    body = b""
-    async with aclosing(log.read(run_id, after)) as pages:
-        while after + body.count(b"\n\n") < last_seq:
-            body += await anext(pages)
-    return body
+    return b"".join([page async for page in log.read(run_id, after, follow=False)])
 
 
 def frames(body: bytes) -> list[bytes]:
     return [frame + b"\n\n" for frame in body.split(b"\n\n")[:-1]]
+
+
+def check_pages(pages: Iterable[bytes]) -> None:
+    """A page is bounded, and holds whole frames or a part of a long one; a blank line is only where a frame ends."""
+    part = b""
+    for page in pages:
+        assert 0 < len(page) <= PAGE_BYTES
+        if page.endswith(b"\n\n") and not part:
+            continue
+        part += page
+        if page.endswith(b"\n\n"):
+            assert len(part) > PAGE_BYTES
+            assert part.count(b"\n\n") == 1
+            part = b""
+        assert b"\n\n" not in part
+    assert part == b""
 
 
 def told(body: bytes) -> list[tuple[str, dict[str, Any]]]:
@@ -142,10 +217,14 @@ def told(body: bytes) -> list[tuple[str, dict[str, Any]]]:
     return [(event["event"], event["data"]) for event in parse_frames(body, prefix=True)]
 
 
+def parse(frame: bytes) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads(frame[frame.index(b"\ndata: ") + 7 :])
+    return event
+
+
 def told_after(body: bytes) -> list[tuple[str, dict[str, Any]]]:
     """The names and data of events that aren't a run's first."""
-    events = [json.loads(frame[frame.index(b"\ndata: ") + 7 :]) for frame in frames(body)]
-    return [(event["event"], event["data"]) for event in events]
+    return [(event["event"], event["data"]) for event in map(parse, frames(body))]
 
 
 async def settled(task: "asyncio.Task[Any]") -> bool:
@@ -325,6 +404,62 @@ async def test_complete_is_the_last_event(log: EventLog) -> None:
     assert await log.position(run_id) == LogPosition(2, ended=True)
 
 
+async def test_a_writer_is_taken_over_from(log: EventLog) -> None:
+    """The next one goes on after the last committed event; what the former only queued is lost, and it is fenced."""
+    run_id = new_id()
+    former = await write(log, run_id, STARTED)
+    following = asyncio.create_task(everything(log, run_id))
+    former.put(say("lost"))
+    writer = await log.take_over(run_id)
+    assert writer.last_seq == 1
+    for _ in range(2):
+        with pytest.raises(Fenced):
+            former.put(say("late"))
+        with pytest.raises(Fenced):
+            await former.commit()
+    writer.put(say("kept"))
+    await writer.commit()
+    writer.put(COMPLETE)
+    await writer.commit()
+    with pytest.raises(Fenced):
+        await former.commit()
+    whole = await everything(log, run_id)
+    assert [data.get("content") for _, data in told(whole)] == [None, "kept", None]
+    assert [event["seq"] for event in parse_frames(whole)] == [1, 2, 3]
+    assert await following == whole
+
+
+async def test_a_run_is_taken_over_as_often_as_need_be(log: EventLog) -> None:
+    """Also at the same time, and before its first event: the last one who does so is the writer."""
+    run_id = new_id()
+    writers = [await log.create(run_id), *await asyncio.gather(*(log.take_over(run_id) for _ in range(3)))]
+    working = []
+    for writer in writers:
+        with suppress(Fenced):
+            writer.put(COMPLETE)
+            await writer.commit()
+            working.append(writer)
+    assert len(working) == 1
+    assert await log.position(run_id) == LogPosition(1, ended=True)
+
+
+async def test_only_a_run_under_way_is_taken_over(backend: Backend, log: EventLog) -> None:
+    """One that has ended is not, archived or not, and what isn't there is told as by `position`."""
+    run_id = new_id()
+    writer = await write(log, run_id, STARTED, COMPLETE)
+    with pytest.raises(Fenced):
+        await log.take_over(run_id)
+    await writer.commit()
+    await log.archive(run_id)
+    with pytest.raises(Fenced):
+        await log.take_over(run_id)
+    with pytest.raises(RunNotFound):
+        await log.take_over(new_id())
+    await backend.expire(log, run_id)
+    with pytest.raises(RunExpired):
+        await log.take_over(run_id)
+
+
 # Reading
 
 
@@ -335,8 +470,60 @@ async def test_replay_is_byte_identical_from_every_cursor(log: EventLog) -> None
     assert len(whole) == MANY
     for after in range(MANY + 1):
         pages = [page async for page in log.read(run_id, after)]
+        check_pages(pages)
         assert all(page.startswith(b"id: ") and page.endswith(b"\n\n") for page in pages)
         assert b"".join(pages) == b"".join(whole[after:])
+
+
+@pytest.mark.parametrize("length", [PAGE_BYTES + n for n in (-1, 0, 1, 2)] + [2 * PAGE_BYTES + n for n in range(-2, 4)])
+async def test_a_long_frame_comes_alone_in_several_pages(log: EventLog, length: int) -> None:
+    """A page is 64 KiB at most, wherever it is cut: for who reads the past, who follows, and from every cursor."""
+    run_id, probe = new_id(), new_id()
+    await write(log, probe, FinalOutput(content=""))
+    frame = FinalOutput(content="x" * (length - len(await available(log, probe))))
+    writer = await log.create(run_id)
+    following = asyncio.create_task(pages_of(log, run_id))
+    assert not await settled(following)
+    for together in ((frame, frame), (say("a"), StepStarted(step=1, model="m"), frame), (frame,), (say("b"), COMPLETE)):
+        for event in together:
+            writer.put(event)
+        await writer.commit()
+        await settled(following)
+    whole = frames(b"".join(await following))
+    assert [len(whole[index]) for index in (0, 1, 4, 5)] == [length] * 4
+    check_pages(await following)
+    for after in range(len(whole) + 1):
+        pages = await pages_of(log, run_id, after)
+        check_pages(pages)
+        assert b"".join(pages) == b"".join(whole[after:])
+
+
+async def test_a_reader_that_does_not_follow_ends_at_what_is_committed(log: EventLog) -> None:
+    """It waits for nothing: before the first event, in the middle, after the end, and with nothing left."""
+    run_id = new_id()
+    writer = await log.create(run_id)
+    assert await available(log, run_id) == b""
+    for event in (say("a"), say("b"), COMPLETE):
+        writer.put(event)
+        assert len(frames(await available(log, run_id))) == writer.last_seq
+        await writer.commit()
+    assert await available(log, run_id) == await everything(log, run_id)
+    for after in range(4):
+        assert len(frames(await available(log, run_id, after))) == 3 - after
+
+
+async def test_a_reader_may_begin_at_events_to_come(log: EventLog) -> None:
+    """Its first event is the one after its cursor, as for any other."""
+    run_id = new_id()
+    writer = await write(log, run_id, STARTED)
+    assert await available(log, run_id, 3) == b""
+    ahead = asyncio.create_task(everything(log, run_id, 3))
+    for event in (say("2"), say("3"), say("4"), COMPLETE):
+        assert not await settled(ahead)
+        writer.put(event)
+        await writer.commit()
+    assert [event["seq"] for event in map(parse, frames(await ahead))] == [4, 5]
+    assert await everything(log, run_id, 9) == b""
 
 
 async def test_a_reader_follows_the_run_as_it_is_written(log: EventLog) -> None:
@@ -469,6 +656,72 @@ async def test_an_unknown_run_is_not_found(log: EventLog) -> None:
     await write(log, run_id, STARTED)
 
 
+async def test_a_run_is_unarchived_until_it_is_archived(log: EventLog) -> None:
+    """Ended or not. Archiving changes nothing for readers, and once is as good as twice."""
+    first, second = new_id(), new_id()
+    writer = await write(log, first, STARTED)
+    await write(log, second, STARTED, COMPLETE)
+    assert list(await log.unarchived()) == [first, second]
+    whole = await everything(log, second)
+    for _ in range(2):
+        await log.archive(second)
+        assert list(await log.unarchived()) == [first]
+        assert await everything(log, second) == whole
+        assert await log.position(second) == LogPosition(2, ended=True)
+    with pytest.raises(Fenced):
+        await log.create(second)
+    writer.put(COMPLETE)
+    await writer.commit()
+    await log.archive(first)
+    assert list(await log.unarchived()) == []
+
+
+async def test_a_run_under_way_is_neither_archived_nor_deleted(log: EventLog) -> None:
+    """Whoever asks for it is mistaken, and is told so; the run goes on."""
+    run_id = new_id()
+    writer = await write(log, run_id, STARTED)
+    for let_go in (log.archive, log.delete):
+        with pytest.raises(ValueError, match="has not ended"):
+            await let_go(run_id)
+    writer.put(COMPLETE)
+    await writer.commit()
+    await log.archive(run_id)
+
+
+async def test_what_is_not_there_is_neither_archived_nor_deleted(backend: Backend, log: EventLog) -> None:
+    """It is told as by `position`: unknown, or past its retention."""
+    for let_go in (log.archive, log.delete):
+        with pytest.raises(RunNotFound):
+            await let_go(new_id())
+    run_id = await finished(log, 3)
+    await backend.expire(log, run_id)
+    for let_go in (log.archive, log.delete):
+        with pytest.raises(RunExpired):
+            await let_go(run_id)
+
+
+@pytest.mark.parametrize("archived", [False, True])
+async def test_a_deleted_run_has_never_been(log: EventLog, archived: bool) -> None:
+    """Not found, nowhere listed, and its id is free again; who is reading it reads on."""
+    run_id, other = new_id(), await finished(log, 3)
+    await write(log, run_id, STARTED, *(say(f"{number} " * 60) for number in range(MANY)), COMPLETE)
+    if archived:
+        await log.archive(run_id)
+    whole = await everything(log, run_id)
+    async with aclosing(log.read(run_id, 0)) as pages:
+        seen = await anext(pages)
+        await log.delete(run_id)
+        seen += b"".join([page async for page in pages])
+    assert seen == whole
+    for ask in (log.position, log.archive, log.delete, log.take_over, lambda run_id: everything(log, run_id)):
+        with pytest.raises(RunNotFound):
+            await ask(run_id)
+    assert list(await log.unarchived()) == []
+    await write(log, run_id, STARTED, COMPLETE)
+    assert len(frames(await everything(log, run_id))) == 2
+    assert len(frames(await everything(log, other))) == 3
+
+
 async def test_a_run_past_its_retention_has_expired(backend: Backend, log: EventLog) -> None:
     """It is told from one that never was, and its id can't be used again."""
     run_id = await finished(log, 3)
@@ -479,6 +732,13 @@ async def test_a_run_past_its_retention_has_expired(backend: Backend, log: Event
         await everything(log, run_id)
     with pytest.raises(Fenced):
         await log.create(run_id)
+
+
+async def test_a_run_within_its_retention_stays(log: EventLog) -> None:
+    """Retention lets go of nothing else."""
+    run_id = await finished(log, 3)
+    await log.expire()
+    assert len(frames(await everything(log, run_id))) == 3
 
 
 async def test_a_run_that_expires_is_read_to_its_end_by_who_is_reading_it(backend: Backend, log: EventLog) -> None:
@@ -493,11 +753,13 @@ async def test_a_run_that_expires_is_read_to_its_end_by_who_is_reading_it(backen
     assert seen == whole
 
 
-async def test_a_run_under_way_never_expires(backend: Backend, log: EventLog) -> None:
-    """Retention is for runs that have ended."""
-    run_id, other = new_id(), await finished(log, 3)
+async def test_a_run_that_is_not_archived_never_expires(backend: Backend, log: EventLog) -> None:
+    """Retention is for runs whose end is known to all who have to know it."""
+    run_id, ended, other = new_id(), new_id(), await finished(log, 3)
     writer = await write(log, run_id, STARTED)
+    await write(log, ended, STARTED, COMPLETE)
     await backend.expire(log, other)
+    assert len(frames(await everything(log, ended))) == 2
     writer.put(COMPLETE)
     await writer.commit()
     assert [name for name, _ in told(await everything(log, run_id))] == ["run_started", "complete"]
@@ -519,86 +781,192 @@ OTHERS = st.just(CALL) | st.builds(lambda step: StepStarted(step=step, model="m"
 class ModelledRun(RuleBasedStateMachine):
     """A run beside the simplest model of it: a list of what is queued, and a list of what is committed."""
 
-    backend: Backend
+    kind: type[Backend]
 
     @initialize()
     def open(self) -> None:
         self.runner = asyncio.Runner()
-        self.directory = TemporaryDirectory()
-        self.opened = self.backend.open(Path(self.directory.name))
-        self.log = self.runner.run(self.opened.__aenter__())
+        self.directory = scratch(self.kind)
+        self.backend = self.kind(Path(self.directory.name))
+        self.log = self.backend.open()
         self.run_id = new_id()
-        self.writer = self.runner.run(self.log.create(self.run_id))
+        self.followers: list[tuple[int, asyncio.Task[bytes]]] = []
+        self.create()
+
+    def create(self) -> None:
+        self.writer: EventWriter | None = self.runner.run(self.log.create(self.run_id))
         self.queued: list[EventData] = []
         self.committed: list[EventData] = []
-        self.followers: list[tuple[int, asyncio.Task[bytes]]] = []
-        self.ended = False
+        self.seen = b""
+        self.archived = False
+        self.gone: type[RunExpired | RunNotFound] | None = None
 
-    @precondition(lambda self: not self.ended)
+    @property
+    def ended(self) -> bool:
+        return COMPLETE in self.committed
+
+    @precondition(lambda self: self.writer and COMPLETE not in self.queued and not self.ended)
     @rule(event=DELTAS | CALL_DELTAS | OTHERS)
     def put(self, event: EventData) -> None:
+        assert self.writer
         self.writer.put(event)
         joined = join(self.queued[-1], event) if self.queued else None
         self.queued[-1:] = [joined] if joined else [*self.queued[-1:], event]
 
-    @precondition(lambda self: not self.ended)
+    @precondition(lambda self: self.writer and COMPLETE not in self.queued and not self.ended)
     @rule()
     def put_complete(self) -> None:
+        assert self.writer
         self.writer.put(COMPLETE)
         self.queued.append(COMPLETE)
-        self.ended = True
 
-    @precondition(lambda self: self.ended)
+    @precondition(lambda self: self.writer and COMPLETE in self.queued + self.committed)
     @rule(event=DELTAS | OTHERS)
     def put_too_late(self, event: EventData) -> None:
+        assert self.writer
         with pytest.raises(Fenced):
             self.writer.put(event)
 
+    @precondition(lambda self: self.writer)
     @rule()
     def commit(self) -> None:
+        assert self.writer
         self.runner.run(self.writer.commit())
         self.committed += self.queued
         self.queued.clear()
 
+    @precondition(lambda self: self.gone is not RunNotFound)
     @rule()
     def write_again(self) -> None:
         with pytest.raises(Fenced):
             self.runner.run(self.log.create(self.run_id))
 
+    @precondition(lambda self: not self.gone)
+    @rule()
+    def take_over(self) -> None:
+        if self.ended:
+            with pytest.raises(Fenced):
+                self.runner.run(self.log.take_over(self.run_id))
+            return
+        former, self.writer = self.writer, self.runner.run(self.log.take_over(self.run_id))
+        self.queued.clear()
+        assert former
+        with pytest.raises(Fenced):
+            former.put(say("late"))
+        with pytest.raises(Fenced):
+            self.runner.run(former.commit())
+
+    @precondition(lambda self: not self.archived and not self.gone)
+    @rule(data=st.data())
+    def crash(self, data: st.DataObject) -> None:
+        """What was committed is there; of what was being committed, any number of events that were written whole."""
+        self.followers = [follower for follower in self.followers if not self.stop(follower)]
+        queue = FrameQueue(self.run_id, len(self.committed))
+        for event in [] if self.ended else self.queued:
+            queue.put(event)
+        commit = b"".join(queue.take())
+        written = commit[: data.draw(st.integers(0, len(commit)))]
+        self.log, found = self.runner.run(self.backend.crash(self.log, self.run_id, written))
+        self.committed += self.queued[: len(frames(found))]
+        self.queued.clear()
+        self.writer = None if self.ended else self.runner.run(self.log.take_over(self.run_id))
+
+    @precondition(lambda self: self.ended and not self.gone)
+    @rule()
+    def archive(self) -> None:
+        self.runner.run(self.log.archive(self.run_id))
+        self.archived = True
+
+    @precondition(lambda self: self.archived and not self.gone)
+    @rule()
+    def expire(self) -> None:
+        self.runner.run(self.backend.expire(self.log, self.run_id))
+        self.gone = RunExpired
+
+    @precondition(lambda self: self.ended and not self.gone)
+    @rule()
+    def delete(self) -> None:
+        self.finish_followers()
+        self.runner.run(self.log.delete(self.run_id))
+        self.gone = RunNotFound
+
+    @precondition(lambda self: self.gone is RunNotFound)
+    @rule()
+    def begin_again(self) -> None:
+        self.create()
+
+    @precondition(lambda self: not self.gone)
     @rule(data=st.data())
     def read(self, data: st.DataObject) -> None:
+        whole = self.runner.run(available(self.log, self.run_id))
+        assert whole.startswith(self.seen)
+        self.seen = whole
         after = data.draw(st.integers(0, len(self.committed)))
         body = self.runner.run(available(self.log, self.run_id, after))
         self.check(body, after)
-        assert body == b"".join(frames(self.runner.run(available(self.log, self.run_id)))[after:])
+        assert body == b"".join(frames(whole)[after:])
 
+    @precondition(lambda self: not self.gone)
     @rule(data=st.data())
     def follow(self, data: st.DataObject) -> None:
         after = data.draw(st.integers(0, len(self.committed)))
         task = self.runner.get_loop().create_task(everything(self.log, self.run_id, after))
+        self.runner.run(settled(task))
         self.followers.append((after, task))
 
+    @precondition(lambda self: self.followers)
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        follower = data.draw(st.sampled_from(self.followers))
+        self.stop(follower)
+        self.followers.remove(follower)
+
+    def stop(self, follower: tuple[int, "asyncio.Task[bytes]"]) -> bool:
+        """Have a reader leave, if it isn't through; tell whether it has."""
+        _, task = follower
+        task.cancel()
+        self.runner.run(asyncio.wait([task]))
+        return task.cancelled()
+
     @invariant()
-    def the_position_is_what_is_committed(self) -> None:
-        over = COMPLETE in self.committed
-        assert self.runner.run(self.log.position(self.run_id)) == LogPosition(len(self.committed), over)
-        assert self.writer.last_seq == len(self.committed)
+    def the_log_tells_how_far_it_reaches(self) -> None:
+        listed = [] if self.archived or self.gone else [self.run_id]
+        assert self.runner.run(self.unarchived()) == listed
+        if self.gone:
+            with pytest.raises(self.gone):
+                self.runner.run(self.log.position(self.run_id))
+            with pytest.raises(self.gone):
+                self.runner.run(available(self.log, self.run_id))
+        else:
+            reached = LogPosition(len(self.committed), self.ended)
+            assert self.runner.run(self.log.position(self.run_id)) == reached
+        assert self.writer is None or self.writer.last_seq == len(self.committed)
+
+    async def unarchived(self) -> list[str]:
+        """Whether this run is; a backend may have others."""
+        return [run_id for run_id in await self.log.unarchived() if run_id == self.run_id]
 
     def check(self, body: bytes, after: int) -> None:
         """The frames tell the committed events from that one on, with their numbers."""
-        events = [json.loads(frame[frame.index(b"\ndata: ") + 7 :]) for frame in frames(body)]
+        events = [parse(frame) for frame in frames(body)]
         assert [event["data"] for event in events] == [event.model_dump() for event in self.committed[after:]]
         assert [event["seq"] for event in events] == list(range(after + 1, len(self.committed) + 1))
 
     def teardown(self) -> None:
-        if not self.ended:
+        if not self.ended and COMPLETE not in self.queued:
             self.put_complete()
-        self.commit()
-        for after, follower in self.followers:
-            self.check(self.runner.run(asyncio.wait_for(follower, 5)), after)
-        self.runner.run(self.opened.__aexit__(None, None, None))
+        if self.writer:
+            self.commit()
+        self.finish_followers()
+        self.runner.run(self.log.aclose())
         self.runner.close()
         self.directory.cleanup()
+
+    def finish_followers(self) -> None:
+        """Each has been given all that was committed after its cursor."""
+        for after, follower in self.followers:
+            self.check(self.runner.run(asyncio.wait_for(follower, 5)), after)
+        self.followers.clear()
 
 
 def join(before: EventData, event: EventData) -> EventData | None:
@@ -614,13 +982,13 @@ def join(before: EventData, event: EventData) -> EventData | None:
             return None
 
 
-def test_any_order_of_writing_and_reading_keeps_the_promises(backend: Backend) -> None:
-    """Put, commit, read from anywhere and follow, in any order: the log tells what the model knows."""
+def test_any_order_of_writing_and_reading_keeps_the_promises(kind: type[Backend]) -> None:
+    """Put, commit, read, follow, leave, take over, crash, archive and let go, in any order: the log is as its model."""
 
     class Modelled(ModelledRun):
         pass
 
-    Modelled.backend = backend
+    Modelled.kind = kind
     run_state_machine_as_test(
         Modelled,
         settings=hypothesis_settings(
