@@ -1,0 +1,1 @@
+"""What is kept beside the event log: runs, sessions with their messages, idempotency keys."""

@@ -1,0 +1,71 @@
+"""Brings a database's tables to what the code expects, through the migrations in `database/migrations`."""
+
+import logging
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+logger = logging.getLogger(__name__)
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+# Its every step is one line of ours.
+logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)
+
+
+class NewerDatabase(Exception):
+    """A later version of the code has changed the tables: this one can't know what they mean."""
+
+    def __init__(self, revision: str) -> None:
+        super().__init__(
+            f"The database is at revision {revision}, which this version of the code does not know: "
+            "update the code, or choose another database with DATABASE_URL."
+        )
+
+
+def configuration() -> Config:
+    """Where alembic finds the migrations, from any working directory."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+def newest() -> str:
+    """The revision that the code expects."""
+    head = ScriptDirectory.from_config(configuration()).get_current_head()
+    assert head is not None
+    return head
+
+
+async def current(engine: AsyncEngine) -> str | None:
+    """The revision that the database is at; None before the first migration."""
+    async with engine.connect() as connection:
+        return await connection.run_sync(_current)
+
+
+async def migrate(engine: AsyncEngine) -> None:
+    """Apply what is missing, all or nothing. Raise `NewerDatabase`, or what the driver raises."""
+    async with engine.begin() as connection:
+        await connection.run_sync(_migrate)
+
+
+def _current(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _migrate(connection: Connection) -> None:
+    config = configuration()
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    before = _current(connection)
+    if before is not None and before not in known:
+        raise NewerDatabase(before)
+    if before == newest():
+        return
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    logger.info("the database is migrated from revision %s to %s", before, newest())
