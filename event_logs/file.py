@@ -68,8 +68,9 @@ class FileEventLog:
 
     async def create(self, run_id: str) -> FileWriter:
         """See `EventLog`. Raise `RunNotFound` for what is no run's id."""
-        if self._expired(run_id) or self._archived_path(run_id).exists():
-            raise Fenced(run_id)
+        with disk_errors(run_id):
+            if self._expired(run_id) or self._archived_path(run_id).exists():
+                raise Fenced(run_id)
         run = CommittedRun(Extent(0, 0, ended=False))
         writer = self._writer(run_id, run, os.O_CREAT | os.O_EXCL)
         self._runs[run_id] = run
@@ -105,9 +106,12 @@ class FileEventLog:
             await asyncio.to_thread(_remove_days, self._directory, _name(self._first_kept_day()))
 
     async def delete(self, run_id: str) -> None:
-        """See `EventLog`. Raise `ValueError` for a run that has not ended."""
-        if not self._run(run_id).ended:
-            raise ValueError(f"{run_id} has not ended")
+        """See `EventLog`. Raise `ValueError` for a run that is under way."""
+        run = self._run(run_id)
+        if run.last_seq and not run.ended:
+            raise ValueError(f"{run_id} is under way")
+        if writer := self._writers.get(run_id):
+            await writer.fence()
         with disk_errors(run_id):
             self._active_path(run_id).unlink(missing_ok=True)
             self._archived_path(run_id).unlink(missing_ok=True)
@@ -166,10 +170,12 @@ class FileEventLog:
     def _look(self, run_id: str, file: RunFile) -> CommittedRun:
         """What a file holds that this server hasn't written. That of a run in `active` is remembered."""
         run = CommittedRun(file.extent())
-        if self._active_path(run_id).exists():
-            self._runs[run_id] = run
-        else:
+        with disk_errors(run_id):
+            archived = not self._active_path(run_id).exists()
+        if archived:
             run.ended = True
+        else:
+            self._runs[run_id] = run
         return run
 
     def _open(self, run_id: str) -> int:

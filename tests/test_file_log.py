@@ -1,6 +1,7 @@
 """What the log in files promises beyond the contract: its files, its lock, its failures and what it costs."""
 
 import asyncio
+import fcntl
 import json
 import os
 import random
@@ -385,6 +386,28 @@ async def test_a_full_disk_loses_nothing(
     whole = await following
     assert [data.get("content") for _, data in told(whole)] == [None, "0 ", "1 ", "2 ", None]
     assert whole == active(tmp_path, run_id).read_bytes()
+
+
+async def test_a_file_that_can_t_be_cut_is_not_written_to(tmp_path: Path) -> None:
+    """What a write has left half done is cut before the next one, however long that takes."""
+    run_id, file = new_id(), tmp_path / "run.sse"
+    descriptor = os.memfd_create(run_id, os.MFD_ALLOW_SEALING)
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_APPEND)
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+    writer = FileWriter(run_id, CommittedRun(Extent(0, 0, ended=False)), descriptor, descriptor, "never")
+    writer.put(STARTED)
+    with disk_full_at(10), pytest.raises(LogUnavailable):
+        await writer.commit()
+    with pytest.raises(LogUnavailable):
+        await writer.commit()
+    file.write_bytes(os.pread(descriptor, 100, 0))
+    assert len(file.read_bytes()) == 10
+    with file.open("r+b") as mended:
+        fcntl.fcntl(mended, fcntl.F_SETFL, os.O_APPEND)
+        os.dup2(mended.fileno(), descriptor)
+    writer.put(COMPLETE)
+    await writer.commit()
+    assert [event["event"] for event in parse_frames(file.read_bytes())] == ["run_started", "complete"]
 
 
 async def test_a_run_is_taken_over_after_its_commit_has_failed(log: FileEventLog) -> None:
