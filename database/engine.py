@@ -49,6 +49,7 @@ class Database:
             database = cls(engines(url))
             try:
                 await migrate(database._connections.writing)
+                await database.check()
             except BaseException:
                 await database.aclose()
                 raise

@@ -7,12 +7,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 logger = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+ONE_AT_A_TIME = 2026_11_24  # any number that nothing else on this database takes for a lock
 
 # Its every step is one line of ours.
 logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)
@@ -49,7 +50,10 @@ async def current(engine: AsyncEngine) -> str | None:
 
 
 async def migrate(engine: AsyncEngine) -> None:
-    """Apply what is missing, all or nothing. Raise `NewerDatabase`, or what the driver raises."""
+    """Apply what is missing, all or nothing. Raise `NewerDatabase`, or what the driver raises.
+
+    Don't migrate two databases at once in one process: alembic's context is a global.
+    """
     async with engine.begin() as connection:
         await connection.run_sync(_migrate)
 
@@ -59,6 +63,8 @@ def _current(connection: Connection) -> str | None:
 
 
 def _migrate(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":  # SQLite's transactions wait for each other anyway
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ONE_AT_A_TIME})
     config = configuration()
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     before = _current(connection)
