@@ -3,12 +3,14 @@
 import asyncio
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import timedelta
 
 import uvicorn
 from fastapi import FastAPI
@@ -16,14 +18,21 @@ from fastapi_offline import FastAPIOffline
 from pydantic import ValidationError
 from starlette.middleware.cors import CORSMiddleware
 
+from database.engine import Database
+from event_logs.base import EventLog
+from event_logs.file import FileEventLog
 from event_logs.memory import MemoryEventLog
-from routers import agent_router, error_answers, health_router, openapi, runs_router
+from routers import agent_router, error_answers, health_router, openapi, runs_router, sessions_router
 from routers.middleware import BodyLimits, DirectSend, HostCheck, RequestContext
 from services.agent_service import AgentService
 from services.catalog import Catalog
 from services.dedalus_agent import AgentLimits, DedalusAgent
 from services.dedalus_stream import Deadlines
+from services.live_runs import LiveRuns
 from services.local_model import LocalModel
+from services.recovery import recover
+from services.retention import Retention
+from services.run_records import RunRecords
 from services.simulated_agent import SimulatedAgent
 from services.tools import NO_TOOLS, Tool
 from services.upstreams import DEDALUS_URL, PROVIDERS, Provider, Upstreams
@@ -35,6 +44,7 @@ EXPOSED = ("X-Run-ID", "X-Request-ID", "Location", "Retry-After")
 GC_THRESHOLD = (50_000, 20, 20)  # by default a tenth of a stream's CPU is spent looking for cycles
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 CLOSE_S = 3  # what connections may take to close once the service has drained
+LAST_RESORT_S = 4.5  # what everything may take once the service has drained; what is left then is killed
 
 
 def create_app(
@@ -56,7 +66,7 @@ def create_app(
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.settings = settings
-    for module in (agent_router, runs_router, health_router):
+    for module in (agent_router, runs_router, sessions_router, health_router):
         app.include_router(module.router)
     error_answers.install(app)
     openapi.install(app)
@@ -80,18 +90,38 @@ async def opened(
         stack.push_async_callback(upstreams.aclose)
         catalog = Catalog(upstreams, settings.models_ttl_s, settings.marketplace_url, settings.mcp_servers)
         stack.push_async_callback(catalog.aclose)
-        log = MemoryEventLog(settings.memory_log_bytes)
-        stack.push_async_callback(log.aclose)
+        log, database, records = await opened_stores(settings, stack)
+        live = LiveRuns(settings, log, records)
+        stack.push_async_callback(live.aclose)
         deadlines = Deadlines(settings.first_byte_timeout_s, settings.stall_timeout_s)
         limits = AgentLimits(deadlines, settings.max_steps, settings.max_tool_result_bytes)
         agent = DedalusAgent(upstreams, limits, tools)
-        service = AgentService(settings, log, upstreams, agent, SimulatedAgent(), catalog)
-        stack.push_async_callback(service.aclose)
+        service = AgentService(settings, database, log, records, live, upstreams, agent, SimulatedAgent(), catalog)
         app.state.service, app.state.catalog, app.state.upstreams = service, catalog, upstreams
         if upstreams.all[0].kind == "local" and local.installed():
             local.start()
-        with draining_first(service):
+        with draining_first(live, settings.drain_s):
             yield
+
+
+async def opened_stores(settings: Settings, stack: AsyncExitStack) -> tuple[EventLog, Database, RunRecords]:
+    """The event log, the database and the records that bind them, after what a former process left open has ended."""
+    directory = settings.event_log_directory()
+    log: EventLog
+    if directory is None:
+        log = MemoryEventLog(settings.memory_log_bytes)
+    else:
+        kept_s = settings.retention_days * 86400
+        log = FileEventLog(directory, retention_s=kept_s, fsync=settings.event_log_fsync)
+    stack.push_async_callback(log.aclose)
+    database = await Database.open(settings.database_url_or_default())
+    stack.push_async_callback(database.aclose)
+    records = RunRecords(database, log)
+    stack.push_async_callback(records.aclose)
+    await recover(database, log, records)
+    retention = Retention(database, log, timedelta(days=settings.retention_days))
+    stack.push_async_callback(retention.aclose)
+    return log, database, records
 
 
 def add_middleware(app: FastAPI, settings: Settings) -> None:
@@ -112,8 +142,11 @@ def add_middleware(app: FastAPI, settings: Settings) -> None:
 
 
 @contextmanager
-def draining_first(service: AgentService) -> Iterator[None]:
-    """The first signal to stop drains the service and then goes on to the server; a second one goes there at once."""
+def draining_first(live: LiveRuns, drain_s: float) -> Iterator[None]:
+    """The first signal to stop drains the service and then goes on to the server; a second one goes there at once.
+
+    Whatever does not let go, the process is gone some seconds after the drain.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's, so a server in another thread has its own way to stop
         return
@@ -130,7 +163,10 @@ def draining_first(service: AgentService) -> Iterator[None]:
         if drains:
             pass_on(number)
             return
-        drains.append(asyncio.create_task(service.drain(), name="drain"))
+        last_resort = threading.Timer(drain_s + LAST_RESORT_S, os._exit, [1])
+        last_resort.daemon = True
+        last_resort.start()
+        drains.append(asyncio.create_task(live.drain(), name="drain"))
         drains[0].add_done_callback(lambda _: pass_on(number))
 
     for number in SIGNALS:

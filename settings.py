@@ -6,7 +6,6 @@
 import json
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     AnyUrl,
@@ -45,12 +44,16 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     data_dir: Path = Path("data")
-    event_log_url: str = "memory://"
+    event_log_url: str | None = None
+    event_log_fsync: Literal["end", "commit", "never"] = "end"
+    retention_days: float = Field(default=7, ge=1)
+    database_url: str | None = None
     cors_origins: CommaSeparated = ("http://localhost:3000", "http://localhost:3001")
     cors_credentials: bool = False
     allowed_hosts: CommaSeparated = ("localhost", "127.0.0.1", "[::1]")
 
     default_model: str | None = None
+    default_context_tokens: int = Field(default=128_000, ge=1024)
     mcp_servers: Annotated[dict[str, McpServer], NoDecode] = {}
     max_steps: int = Field(default=10, ge=1, le=100)
     max_concurrent_runs: int = Field(default=1000, ge=1)
@@ -136,11 +139,29 @@ class Settings(BaseSettings):
 
     @field_validator("event_log_url")
     @classmethod
-    def known_event_log(cls, value: str) -> str:
+    def known_event_log(cls, value: str | None) -> str | None:
         """Only a log that this version has."""
-        if urlsplit(value).scheme != "memory":
-            raise ValueError("the event log is memory://")
+        if value is not None and value != "memory://" and not value.removeprefix("file://").startswith("/"):
+            raise ValueError("the event log is memory:// or file:///an/absolute/path")
         return value
+
+    @field_validator("database_url")
+    @classmethod
+    def known_database(cls, value: str | None) -> str | None:
+        """Only a database that this version has a driver for."""
+        if value is not None and not value.startswith("sqlite+aiosqlite://"):
+            raise ValueError("the database is sqlite+aiosqlite:////an/absolute/path.db")
+        return value
+
+    def event_log_directory(self) -> Path | None:
+        """Where the event log keeps its files; None where it is in memory."""
+        if self.event_log_url is None:
+            return self.data_dir / "runs"
+        return None if self.event_log_url == "memory://" else Path(self.event_log_url.removeprefix("file://"))
+
+    def database_url_or_default(self) -> str:
+        """The database: a file in the data directory unless it is said where."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.absolute() / 'agent_stream.db'}"
 
     @field_validator("dedalus_base_url", "dedalus_as_url")
     @classmethod

@@ -61,7 +61,7 @@ class EventLog(Protocol):
         """Let go of archived runs past their retention."""
 
     async def delete(self, run_id: str) -> None:
-        """Let go of a run that has ended, as if it had never been. Raise as `archive` does."""
+        """Let go of a run that has ended, or has no event yet, as if it had never been. Raise as `archive` does."""
 
     async def position(self, run_id: str) -> LogPosition:
         """How far the run's log reaches. Raise `errors.RunNotFound` or `errors.RunExpired`."""

@@ -5,7 +5,7 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 
 from models import AgentRequest, AgentResponse, Scenario, SimulateRequest
-from routers.dependencies import CatalogDep, RequestId, ServiceDep, frame_stream
+from routers.dependencies import CatalogDep, IdempotencyKey, RequestId, ServiceDep, frame_stream
 from routers.error_answers import answer
 from routers.openapi import ERRORS, STREAM
 from routers.sse import torn
@@ -17,21 +17,23 @@ router = APIRouter(prefix="/api/agent", tags=["agent"], responses=ERRORS)
 
 
 @router.post("/stream", response_class=Response, responses=STREAM)
-async def stream(request: Request, body: AgentRequest, service: ServiceDep, request_id: RequestId) -> Response:
+async def stream(
+    request: Request, body: AgentRequest, service: ServiceDep, request_id: RequestId, key: IdempotencyKey = None
+) -> Response:
     """Start a run and follow it as server-sent events, from `run_started` to `complete`.
 
     A lost connection does not end the run: take up where you were at the `Location` of the answer, with the last
     event's id as `Last-Event-ID`.
     """
-    return frame_stream(request, await service.execute_agent_streaming(body, request_id))
+    return frame_stream(request, await service.execute_agent_streaming(body, request_id, key))
 
 
 @router.post("/execute", response_model=AgentResponse)
 async def execute(
-    request: Request, body: AgentRequest, service: ServiceDep, request_id: RequestId
+    request: Request, body: AgentRequest, service: ServiceDep, request_id: RequestId, key: IdempotencyKey = None
 ) -> AgentResponse | Response:
     """Start a run and answer when it is over, with what the stream says. A failed run is an error answer."""
-    run = asyncio.create_task(service.execute_agent(body, request_id))
+    run = asyncio.create_task(service.execute_agent(body, request_id, key))
     gone = asyncio.create_task(_left(request))
     try:
         await asyncio.wait({run, gone}, return_when=asyncio.FIRST_COMPLETED)

@@ -6,8 +6,9 @@ from fastapi import Depends, Header, Query, Request
 
 from errors import InvalidCursor
 from routers.sse import FrameStream
-from services.agent_service import AgentService, RunStream
+from services.agent_service import AgentService
 from services.catalog import Catalog
+from services.live_runs import RunStream
 from services.upstreams import Upstreams
 from settings import Settings
 
@@ -59,9 +60,21 @@ RequestId = Annotated[str, Depends(_request_id)]
 Cursor = Annotated[int, Depends(_cursor)]
 
 
-def events_path(request: Request, run_id: str) -> str:
-    """Where a run's events are, for the Location header."""
-    return f"{request.scope.get('root_path', '')}/api/agent/runs/{run_id}/events"
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[!-~]{1,255}$",
+        description="A word of the caller's making. The same key with the same body, within 24 hours, is the same run.",
+    ),
+]
+PageCursor = Annotated[str | None, Query(max_length=256, description="The `next_cursor` of the page before.")]
+Limit = Annotated[int, Query(ge=1, le=200, description="How much a page has at most.")]
+
+
+def run_path(request: Request, run_id: str) -> str:
+    """Where a run is, for the Location header."""
+    return f"{request.scope.get('root_path', '')}/api/agent/runs/{run_id}"
 
 
 def frame_stream(request: Request, stream: RunStream) -> FrameStream:
@@ -69,9 +82,9 @@ def frame_stream(request: Request, stream: RunStream) -> FrameStream:
     settings: Settings = request.app.state.settings
     return FrameStream(
         stream,
-        location=events_path(request, stream.run_id),
+        location=f"{run_path(request, stream.run_id)}/events",
         server_send=request.state.server_send,
-        leave=request.app.state.service.readers_must_leave,
+        leave=request.app.state.service.live.readers_must_leave,
         heartbeat_s=settings.heartbeat_s,
         send_timeout_s=settings.send_timeout_s,
     )

@@ -57,5 +57,5 @@ async def ready(service: ServiceDep, upstreams: UpstreamsDep, settings: Settings
         status="ready",
         upstreams=[upstream.name for upstream in upstreams.all],
         default_model=upstreams.default_model,
-        event_log=settings.event_log_url.partition("://")[0],
+        event_log="memory" if settings.event_log_directory() is None else "file",
     )

@@ -1,12 +1,60 @@
-"""/api/agent/runs: look at a run, follow its events from anywhere, cancel it."""
+"""/api/agent/runs: start a run in the background, look at runs, follow their events from anywhere, end them."""
 
-from fastapi import APIRouter, Request, Response
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Any
 
-from models import Run
-from routers.dependencies import Cursor, ServiceDep, frame_stream
-from routers.openapi import ERRORS, STREAM
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from models import AgentRequest, Run, RunList, RunStatus
+from routers.dependencies import (
+    Cursor,
+    IdempotencyKey,
+    Limit,
+    PageCursor,
+    RequestId,
+    ServiceDep,
+    frame_stream,
+    run_path,
+)
+from routers.openapi import ERRORS, EVENTS, STREAM
+from services.event_reading import frames_in, json_of
 
 router = APIRouter(prefix="/api/agent/runs", tags=["runs"], responses=ERRORS)
+
+EVENTS_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: STREAM[200] | {"content": STREAM[200]["content"] | {"application/x-ndjson": {"schema": EVENTS}}},
+    204: {"description": "The run has ended and nothing is left after the cursor."},
+}
+
+
+@router.post("", status_code=202)
+async def start_run(
+    request: Request,
+    response: Response,
+    body: AgentRequest,
+    service: ServiceDep,
+    request_id: RequestId,
+    key: IdempotencyKey = None,
+) -> Run:
+    """Start a run in the background. It goes on without a reader, unless `on_disconnect` is `cancel`."""
+    run = await service.start_alone(body, request_id, key)
+    response.headers["Location"] = run_path(request, run.run_id)
+    response.headers["X-Run-ID"] = run.run_id
+    return run
+
+
+@router.get("")
+async def list_runs(
+    service: ServiceDep,
+    session_id: str | None = None,
+    status: RunStatus | None = None,
+    cursor: PageCursor = None,
+    limit: Limit = 50,
+) -> RunList:
+    """Runs, the latest first."""
+    return await service.runs(session_id, status, cursor, limit)
 
 
 @router.get("/{run_id}")
@@ -15,18 +63,42 @@ async def get_run(run_id: str, service: ServiceDep) -> Run:
     return await service.get(run_id)
 
 
-@router.get(
-    "/{run_id}/events",
-    response_class=Response,
-    responses=STREAM | {204: {"description": "The run has ended and nothing is left after the cursor."}},
-)
-async def run_events(request: Request, run_id: str, after: Cursor, service: ServiceDep) -> Response:
+@router.delete("/{run_id}", status_code=204)
+async def delete_run(run_id: str, service: ServiceDep) -> Response:
+    """Delete a run that has ended, with its events and messages."""
+    await service.delete(run_id)
+    return Response(status_code=204)
+
+
+@router.get("/{run_id}/events", response_class=Response, responses=EVENTS_ANSWERS)
+async def run_events(
+    request: Request,
+    run_id: str,
+    after: Cursor,
+    service: ServiceDep,
+    wait: Annotated[
+        bool, Query(description="`false` answers what there is, as JSON lines, for those who poll.")
+    ] = True,
+) -> Response:
     """The run's events after a cursor, byte for byte as they were first sent, and then live until `complete`."""
-    stream = await service.follow(run_id, after)
-    return Response(status_code=204) if stream is None else frame_stream(request, stream)
+    if wait:
+        stream = await service.follow(run_id, after)
+        return Response(status_code=204) if stream is None else frame_stream(request, stream)
+    pages = await service.read(run_id, after)
+    if pages is None:
+        return Response(status_code=204)
+    return StreamingResponse(
+        _json_lines(pages), media_type="application/x-ndjson", headers={"Cache-Control": "no-store"}
+    )
 
 
 @router.post("/{run_id}/cancel", status_code=202)
 async def cancel_run(run_id: str, service: ServiceDep) -> Run:
     """Ask a run to end: `complete` with status `cancelled` follows on its stream. One that has ended stays so."""
     return await service.cancel(run_id)
+
+
+async def _json_lines(pages: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(frames_in(pages)) as each:
+        async for frames in each:
+            yield b"".join(json_of(frame) + b"\n" for frame in frames)

@@ -10,12 +10,12 @@ from sse_starlette.sse import AppStatus, SendTimeoutError
 from starlette.types import Message, Receive, Scope, Send
 
 from errors import AgentStreamError
-from services.agent_service import RunStream
+from services.event_reading import frames_in
+from services.live_runs import RunStream
 from services.moving_deadline import MovingDeadline
 
 logger = logging.getLogger(__name__)
 
-MAX_WRITE = 64 * 1024  # bytes handed to the server at once, which bounds what a reader that doesn't read costs
 PING = b": ping\n\n"
 DRAINING = b"event: draining\nretry: 2000\n\n"
 
@@ -63,26 +63,29 @@ class FrameStream(EventSourceResponse):
                 await send(_body(PING))
                 if not self._started.done():
                     self._started.set_result(None)
-                async for page in frames:
-                    await self._write(page, deadline)
+                await self._write_all(frames, deadline)
         except (AgentStreamError, TornBody, TimeoutError) as error:
             logger.warning("a stream was cut: %s", type(error).__name__)
             return
         await self._end()
 
-    async def _write(self, page: bytes, deadline: MovingDeadline) -> None:
-        """A page of whole frames. What takes several writes keeps pings and `draining` out of the middle of a frame."""
-        if len(page) <= MAX_WRITE:
-            await self._write_piece(page, deadline)
-            return
-        async with self._send_lock:
-            for start in range(0, len(page), MAX_WRITE):
-                await self._write_piece(page[start : start + MAX_WRITE], deadline)
+    async def _write_all(self, pages: AsyncGenerator[bytes, None], deadline: MovingDeadline) -> None:
+        """Each page as it comes. A frame of several pages keeps pings and `draining` out of its middle."""
+        async for page in pages:
+            if page.endswith(b"\n\n"):
+                await self._write(page, deadline)
+                continue
+            async with self._send_lock:
+                await self._write(page, deadline)
+                async for more in pages:
+                    await self._write(more, deadline)
+                    if more.endswith(b"\n\n"):
+                        break
 
-    async def _write_piece(self, piece: bytes, deadline: MovingDeadline) -> None:
+    async def _write(self, page: bytes, deadline: MovingDeadline) -> None:
         if self.active:
             deadline.within(self._send_timeout_s)
-            await self._server_send(_body(piece))
+            await self._server_send(_body(page))
             deadline.lift()
 
     async def _end(self, last: bytes = b"") -> None:
@@ -118,14 +121,11 @@ class TornBody(Exception):
     """The body is to be torn here."""
 
 
-async def torn(frames: AsyncGenerator[bytes, None], after: int) -> AsyncGenerator[bytes, None]:
+async def torn(pages: AsyncGenerator[bytes, None], after: int) -> AsyncGenerator[bytes, None]:
     """The frames up to an event, and then a torn body, as from a proxy that gives up."""
-    last = b"id: %d\n" % after
-    async with aclosing(frames):
-        async for page in frames:
-            start = page.find(last)
-            if start < 0:
-                yield page
-                continue
-            yield page[: page.index(b"\n\n", start) + 2]
-            raise TornBody
+    async with aclosing(frames_in(pages)) as each:
+        async for frames in each:
+            for frame in frames:
+                yield frame + b"\n\n"
+                if frame.startswith(b"id: %d\n" % after):
+                    raise TornBody

@@ -1,47 +1,40 @@
-"""The service: starts runs, lets readers follow them, cancels them, and drains when the server stops."""
+"""The service: starts runs, lets readers follow them, looks at them, cancels them and lets them go."""
 
 import asyncio
-import logging
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Protocol
 
 from uuid_utils import uuid7
 
-from errors import (
-    CursorAhead,
-    LocalModelUnavailable,
-    ModelUnavailable,
-    RunExpired,
-    ServerDraining,
-    ServerFull,
-    UpstreamFailed,
-)
+from database.engine import Database
+from database.runs import delete_run
+from errors import CursorAhead, LocalModelUnavailable, ModelUnavailable, RunActive, RunNotFound, UpstreamFailed
 from event_logs.base import EventLog
-from events import RunStarted
-from models import AgentRequest, AgentResponse, OnDisconnect, Run, SimulateRequest
+from events import RunWarning
+from models import AgentRequest, AgentResponse, OnDisconnect, Run, RunList, RunStatus, SimulateRequest, now
 from services.catalog import Catalog
 from services.folding import Folded, fold
+from services.history import WireMessage, conversation, cut, given, kept, tokens
+from services.idempotency import IdempotencyKeys
+from services.live_runs import LiveRuns, RunStream
 from services.local_model import LocalModel
 from services.run_events import RunEvents
+from services.run_records import RunRecords
 from services.run_task import RunOrder, RunTask, Work
+from services.sessions import Sessions, Turn
 from services.upstreams import Route, Upstreams
 from settings import Settings
 
-logger = logging.getLogger(__name__)
-
-RETRY_AFTER_S = 5
-REMEMBERED_RUNS = 10_000
-LAST_WORDS_S = 2.0  # what is left of the drain when the readers have to leave
-END_S = 2.0  # how long ending the last runs may take
+SMALL_HISTORY_TOKENS = 2048  # what every model's context has room for
+MOST_RESERVED_TOKENS = 4096  # kept free for the answer where the request doesn't say how long it may be
 
 
 class Agent(Protocol):
     """Answers requests over a route, as `DedalusAgent` does."""
 
-    async def run(self, request: AgentRequest, route: Route, events: RunEvents) -> None:
+    async def run(self, request: AgentRequest, route: Route, history: Sequence[WireMessage], events: RunEvents) -> None:
         """Write the whole run but for its ends. Raise what it failed with."""
 
 
@@ -54,83 +47,114 @@ class Simulator(Protocol):
         """Write the whole run but for its ends. Raise what it failed with."""
 
 
-class Readers:
-    """How many streams are being read; `none` is set while there are none."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self.none = asyncio.Event()
-        self.none.set()
-
-    def add(self, change: int) -> None:
-        """One more, or one less."""
-        self._count += change
-        (self.none.clear if self._count else self.none.set)()
-
-
-class RunStream:
-    """A run's frames from some event on. Enter it to read them: from then until it is left, the run has this reader."""
-
-    def __init__(
-        self, run_id: str, frames: AsyncGenerator[bytes, None], task: RunTask | None, readers: Readers
-    ) -> None:
-        self.run_id = run_id
-        self.frames = frames
-        self._task = task
-        self._readers = readers
-
-    async def __aenter__(self) -> AsyncGenerator[bytes, None]:
-        """The frames, in pages."""
-        self._readers.add(1)
-        if self._task is not None:
-            self._task.attach()
-        return self.frames
-
-    async def __aexit__(self, *_: object) -> None:
-        """The reader has left."""
-        self._readers.add(-1)
-        if self._task is not None:
-            self._task.detach()
-        await self.frames.aclose()
-
-
 class AgentService:
-    """Runs and their readers. Make it in a running loop; `aclose` ends what is still going."""
+    """What callers can do with runs. It owns nothing: what it is made of is opened and closed by the app."""
 
     def __init__(
         self,
         settings: Settings,
+        database: Database,
         log: EventLog,
+        records: RunRecords,
+        live: LiveRuns,
         upstreams: Upstreams,
         agent: Agent,
         simulator: Simulator,
         catalog: Catalog,
     ) -> None:
         self._settings = settings
+        self._database = database
         self._log = log
+        self._records = records
+        self.live = live
+        self.sessions = Sessions(database, log, records, live)
+        self._keys = IdempotencyKeys(database, log)
         self._upstreams = upstreams
         self._agent = agent
         self._simulator = simulator
         self._catalog = catalog
-        self._live: dict[str, RunTask] = {}
-        self._starting = 0
-        self._finished: OrderedDict[str, Run] = OrderedDict()
-        self._no_runs = asyncio.Event()
-        self._no_runs.set()
-        self._readers = Readers()
-        self.draining = False
-        self.readers_must_leave = asyncio.Event()
 
-    async def start(self, request: AgentRequest, request_id: str) -> RunTask:
-        """Start a run, which goes on in the background; `run_started` is committed.
+    # Starting
+
+    async def start(
+        self, request: AgentRequest, request_id: str, key: str | None = None, *, alone: bool = False
+    ) -> str:
+        """Start a run, which goes on in the background; `run_started` is committed. Give back its id.
+
+        With an idempotency `key` that has started a run before, it is that run. A run that is started `alone` goes on
+        without a reader unless the request says otherwise.
 
         Raise `ModelUnavailable` or `McpUnavailable` for what no upstream can serve, a `CapacityError` for a server
-        that is full, draining or can't write.
+        that is full, draining or can't write, `SessionBusy` or `InvalidParent`, and `IdempotencyKeyReused`.
         """
-        with self._admission():
+        run_id = _new_id()
+        start = partial(self._start, run_id, request, request_id, alone)
+        if key is not None:
+            return await self._keys.once(key, request, run_id, start)
+        await start()
+        return run_id
+
+    async def start_alone(self, request: AgentRequest, request_id: str, key: str | None) -> Run:
+        """Start a run that nobody reads yet. Raise as `start` does."""
+        return await self.get(await self.start(request, request_id, key, alone=True))
+
+    async def execute_agent_streaming(self, request: AgentRequest, request_id: str, key: str | None) -> RunStream:
+        """Start a run and follow it from its first event. Raise as `start` does."""
+        run_id = await self.start(request, request_id, key)
+        if key is not None:
+            await self._log.position(run_id)  # the run may be an old one
+        return self.live.stream(run_id, 0)
+
+    async def execute_agent(
+        self, request: AgentRequest, request_id: str, key: str | None
+    ) -> tuple[AgentResponse, Folded]:
+        """Run to the end and fold the events.
+
+        When this call is cancelled, so is the run, unless it may go on alone or another caller reads it.
+        """
+        run_id = await self.start(request, request_id, key)
+        task = self.live.get(run_id)
+        try:
+            async with self.live.stream(run_id, 0) as pages:
+                folded = await fold(pages)
+        except asyncio.CancelledError:
+            if task is not None and request.on_disconnect == "cancel" and not task.readers:
+                task.cancel()
+            raise
+        return folded.response(run_id), folded
+
+    async def simulate_streaming_execution(self, request: SimulateRequest, request_id: str) -> RunStream:
+        """Start a scripted run and follow it from its first event. Raise a `CapacityError` as `start` does."""
+        with self.live.admission():
+            run = _new_run(_new_id(), self._simulator.model, request.on_disconnect)
+            await self.live.launch(self._order(run, partial(self._simulator.run, request), request_id))
+        return self.live.stream(run.run_id, 0)
+
+    async def _start(self, run_id: str, request: AgentRequest, request_id: str, alone: bool) -> None:
+        with self.live.admission():
             model = request.model or await self._default_model()
-            work = partial(self._agent.run, request, self._route(request, model))
-            return await self._launch(model, work, request_id, request.on_disconnect, request.metadata)
+            route = self._route(request, model)
+            lonely = alone and "on_disconnect" not in request.model_fields_set
+            run = _new_run(run_id, model, "continue" if lonely else request.on_disconnect, request)
+            async with self._recorded(request, run) as turn:
+                work = partial(self._work, request, route, turn.run)
+                await self.live.launch(self._order(turn.run, work, request_id, turn.behind))
+
+    @asynccontextmanager
+    async def _recorded(self, request: AgentRequest, run: Run) -> AsyncGenerator[Turn, None]:
+        """What the log does not hold of a run is recorded before it begins."""
+        if run.session_id is not None:
+            async with self.sessions.turn(request, run) as turn:
+                yield turn
+        elif run.metadata is not None:
+            async with self._records.recorded(run):
+                yield Turn(run, ())
+        else:
+            yield Turn(run, ())
+
+    def _order(self, run: Run, work: Work, request_id: str, behind: tuple[RunTask, ...] = ()) -> RunOrder:
+        settings = self._settings
+        return RunOrder(run, work, request_id, settings.run_timeout_s, settings.disconnect_grace_s, behind)
 
     def _route(self, request: AgentRequest, model: str) -> Route:
         route = self._upstreams.route(model, bool(request.mcp_servers))
@@ -141,102 +165,6 @@ class AgentService:
                 "The embedded model reads text only: for images, set DEDALUS_API_KEY or a provider's."
             )
         return route
-
-    async def execute_agent_streaming(self, request: AgentRequest, request_id: str) -> RunStream:
-        """Start a run and follow it from its first event. Raise as `start` does."""
-        task = await self.start(request, request_id)
-        return self._stream(task.run_id, 0)
-
-    async def simulate_streaming_execution(self, request: SimulateRequest, request_id: str) -> RunStream:
-        """Start a scripted run and follow it from its first event. Raise a `CapacityError` as `start` does."""
-        with self._admission():
-            work = partial(self._simulator.run, request)
-            task = await self._launch(self._simulator.model, work, request_id, request.on_disconnect, None)
-        return self._stream(task.run_id, 0)
-
-    async def execute_agent(self, request: AgentRequest, request_id: str) -> tuple[AgentResponse, Folded]:
-        """Run to the end and fold the events. When this call is cancelled, so is the run, unless it may go on alone."""
-        task = await self.start(request, request_id)
-        try:
-            async with self._stream(task.run_id, 0) as frames:
-                folded = await fold(frames)
-        except asyncio.CancelledError:
-            if request.on_disconnect == "cancel":
-                task.cancel()
-            raise
-        return folded.response(task.run_id), folded
-
-    async def follow(self, run_id: str, after: int) -> RunStream | None:
-        """A run's frames from event `after + 1` on; None where it has ended and nothing is left.
-
-        Raise `RunNotFound`, `RunExpired`, or `CursorAhead` for an event that does not exist yet.
-        """
-        position = await self._log.position(run_id)
-        if after > position.last_seq:
-            raise CursorAhead(f"The run's last event so far is {position.last_seq}.")
-        if position.ended and after == position.last_seq:
-            return None
-        return self._stream(run_id, after)
-
-    async def get(self, run_id: str) -> Run:
-        """How a run stands. Raise `RunNotFound` or `RunExpired`."""
-        if task := self._live.get(run_id):
-            return task.snapshot()
-        await self._log.position(run_id)
-        if run := self._finished.get(run_id):
-            return run
-        raise RunExpired
-
-    async def cancel(self, run_id: str) -> Run:
-        """Ask a run to end; it does so soon. A run that has ended stays as it is. Raise as `get` does."""
-        if task := self._live.get(run_id):
-            task.cancel()
-        return await self.get(run_id)
-
-    async def ready(self) -> None:
-        """Raise a `CapacityError` if a run could not start now."""
-        self._admit()
-        await self._log.check()
-        if self._upstreams.all[0].kind == "local":
-            self._upstreams.local.check()
-
-    async def drain(self) -> None:
-        """Take no new runs, let those under way end and be read, and tell the readers to leave before time is up."""
-        self.draining = True
-        logger.info("draining: %d runs are under way", len(self._live))
-        for task in self._live.values():
-            task.keep_alone()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.drain_s - LAST_WORDS_S):
-                await self._no_runs.wait()
-                await self._readers.none.wait()
-        self.readers_must_leave.set()
-
-    async def aclose(self) -> None:
-        """End the runs that are still going, as interrupted."""
-        self.draining = True
-        self.readers_must_leave.set()
-        for task in list(self._live.values()):
-            task.interrupt()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(END_S):
-                await self._no_runs.wait()
-
-    @contextmanager
-    def _admission(self) -> Iterator[None]:
-        """Holds a place for the run that is started inside."""
-        self._admit()
-        self._starting += 1
-        try:
-            yield
-        finally:
-            self._starting -= 1
-
-    def _admit(self) -> None:
-        if self.draining:
-            raise ServerDraining(retry_after=RETRY_AFTER_S)
-        if len(self._live) + self._starting >= self._settings.max_concurrent_runs:
-            raise ServerFull(retry_after=RETRY_AFTER_S)
 
     async def _default_model(self) -> str:
         """The configured model, or the first that the upstream lists."""
@@ -249,34 +177,107 @@ class AgentService:
             raise ModelUnavailable("Name a model in the request, or set DEFAULT_MODEL: the upstream lists none.")
         return listed.models[0].id
 
-    async def _launch(
-        self, model: str, work: Work, request_id: str, on_disconnect: OnDisconnect, metadata: dict[str, str] | None
-    ) -> RunTask:
-        run_id = f"run_{uuid7().hex}"
-        events = RunEvents(await self._log.create(run_id), self._settings.max_output_bytes)
-        events.put(RunStarted(model=model))
-        await events.commit()
-        order = RunOrder(
-            run_id=run_id,
-            model=model,
-            work=work,
-            request_id=request_id,
-            timeout_s=self._settings.run_timeout_s,
-            grace_s=self._settings.disconnect_grace_s,
-            on_disconnect=on_disconnect,
-            metadata=metadata,
-        )
-        task = self._live[run_id] = RunTask(order, events, self._ended)
-        self._no_runs.clear()
-        return task
+    async def _work(self, request: AgentRequest, route: Route, run: Run, events: RunEvents) -> None:
+        if run.session_id is None:
+            history = given(request.messages or ())
+        else:
+            history = await self._history(request, run, events)
+        await self._agent.run(request, route, history, events)
 
-    def _ended(self, task: RunTask) -> None:
-        del self._live[task.run_id]
-        self._finished[task.run_id] = task.snapshot()
-        if len(self._finished) > REMEMBERED_RUNS:
-            self._finished.popitem(last=False)
-        if not self._live:
-            self._no_runs.set()
+    async def _history(self, request: AgentRequest, run: Run, events: RunEvents) -> list[WireMessage]:
+        """The session's history as far as the model's context has room for it; a warning tells what has to stay out."""
+        history = kept(await self.sessions.history(run))
+        if tokens(history) <= SMALL_HISTORY_TOKENS:
+            return history
+        context = await self._catalog.context_tokens(run.model) or self._settings.default_context_tokens
+        reserved = request.max_tokens or min(context // 4, MOST_RESERVED_TOKENS)
+        room = context - reserved - tokens(conversation(request.instructions, (), request.input))
+        history, left_out, turns = cut(history, room)
+        if left_out:
+            message = f"The oldest {left_out} of the session's {turns} turns are left out: the model's context is full."
+            events.put(RunWarning(code="history_cut", message=message))
+            await events.commit()
+        return history
 
-    def _stream(self, run_id: str, after: int) -> RunStream:
-        return RunStream(run_id, self._log.read(run_id, after), self._live.get(run_id), self._readers)
+    # Looking, following, ending
+
+    async def follow(self, run_id: str, after: int) -> RunStream | None:
+        """A run's frames from event `after + 1` on; None where it has ended and nothing is left.
+
+        Raise `RunNotFound`, `RunExpired`, or `CursorAhead` for an event that does not exist yet.
+        """
+        return self.live.stream(run_id, after) if await self._is_more(run_id, after) else None
+
+    async def read(self, run_id: str, after: int) -> AsyncGenerator[bytes, None] | None:
+        """The same without waiting for what does not exist yet. Raise as `follow` does."""
+        return self._log.read(run_id, after, follow=False) if await self._is_more(run_id, after) else None
+
+    async def _is_more(self, run_id: str, after: int) -> bool:
+        try:
+            position = await self._log.position(run_id)
+        except RunNotFound:
+            await self._records.get(run_id)  # which knows whether it has expired
+            raise
+        if after > position.last_seq:
+            raise CursorAhead(f"The run's last event so far is {position.last_seq}.")
+        return not position.ended or after < position.last_seq
+
+    async def get(self, run_id: str) -> Run:
+        """How a run stands. Raise `RunNotFound`, `RunExpired` or `StoreUnavailable`."""
+        if task := self.live.get(run_id):
+            return task.snapshot()
+        return await self._records.get(run_id)
+
+    async def runs(self, session_id: str | None, status: RunStatus | None, before: str | None, limit: int) -> RunList:
+        """A page of runs, the latest first. Raise `SessionNotFound` or `StoreUnavailable`."""
+        if session_id is not None:
+            await self.sessions.get(session_id)
+        return await self._records.page(session_id, status, before, limit)
+
+    async def cancel(self, run_id: str) -> Run:
+        """Ask a run to end; it does so soon. A run that has ended stays as it is. Raise as `get` does."""
+        if task := self.live.get(run_id):
+            task.cancel()
+        return await self.get(run_id)
+
+    async def delete(self, run_id: str) -> None:
+        """Let go of a run that has ended, with its events and messages.
+
+        Raise `RunActive`, `RunContinued`, `LogUnavailable`, or as `get` does.
+        """
+        if self.live.get(run_id):
+            raise RunActive(run_id=run_id)
+        run = await self._records.get(run_id)
+        await self._records.flush()
+        if run.session_id is not None:
+            await self.sessions.delete_run(run)
+            return
+        async with self._database.writing() as connection:
+            await delete_run(connection, run_id)
+            await self._log.delete(run_id)
+
+    async def ready(self) -> None:
+        """Raise a `CapacityError` if a run could not start now."""
+        self.live.admit()
+        await self._log.check()
+        await self._database.check()
+        if self._upstreams.all[0].kind == "local":
+            self._upstreams.local.check()
+
+
+def _new_id() -> str:
+    return f"run_{uuid7().hex}"
+
+
+def _new_run(run_id: str, model: str, on_disconnect: OnDisconnect, request: AgentRequest | None = None) -> Run:
+    """A run that has not begun."""
+    return Run(
+        run_id=run_id,
+        session_id=request and request.session_id,
+        status=RunStatus.QUEUED,
+        model=model,
+        created_at=now(),
+        last_seq=0,
+        on_disconnect=on_disconnect,
+        metadata=request and request.metadata,
+    )

@@ -149,6 +149,11 @@ class Catalog:
             models=[model for models, _ in answers for model in models],
         )
 
+    async def context_tokens(self, model: str) -> int | None:
+        """How much a model reads, in tokens; None where its server doesn't tell."""
+        listed = await self.models()
+        return next((known.context_tokens for known in listed.models if known.id == model), None)
+
     async def mcp_servers(self) -> McpServerList:
         """The operator's servers and those of the public marketplace."""
         servers, source = self._builtin_servers, WORST_LAST[-1]

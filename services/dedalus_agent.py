@@ -6,15 +6,16 @@ Not the SDK's own runner: in 0.3.0 that loses the assistant's message before too
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from errors import StepLimit
+from errors import AgentStreamError, StepLimit
 from events import EventData, PartialOutput, StepFinished, StepStarted, Thinking
-from models import AgentRequest, Content, TextPart
+from models import AgentRequest
 from services.chat_chunks import CallDelta, Delta, HostedResult, TextDelta, ThinkingDelta
 from services.dedalus_stream import Deadlines, ModelTurn, model_turn
+from services.history import WireMessage, conversation
 from services.run_events import RunEvents
 from services.tool_calls import Call, ToolCalls, as_text
 from services.tools import NO_TOOLS, Tool
@@ -42,10 +43,13 @@ class DedalusAgent:
         self._limits = limits
         self._tools = tools
 
-    async def run(self, request: AgentRequest, route: Route, events: RunEvents) -> None:
-        """Write the whole run but for its ends. Raise what it failed with, `StepLimit` included."""
+    async def run(self, request: AgentRequest, route: Route, history: Sequence[WireMessage], events: RunEvents) -> None:
+        """Write the whole run but for its ends. `history` is what was said before.
+
+        Raise what it failed with, `StepLimit` included.
+        """
         await self._upstreams.ready(route.upstream)
-        body = self._body(request, route)
+        body = self._body(request, route, history)
         max_steps = request.max_steps or self._limits.max_steps
         call_ids: set[str] = set()
         for step in range(1, max_steps + 1):
@@ -80,9 +84,12 @@ class DedalusAgent:
             for call in calls.to_run:
                 events.put(calls.answer(call, "Not run: this was the last step allowed.", is_error=True))
             return
-        async with asyncio.TaskGroup() as group:
-            for call in calls.to_run:
-                group.create_task(self._call(call, calls, events))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for call in calls.to_run:
+                    group.create_task(self._call(call, calls, events))
+        except* AgentStreamError as failures:  # a commit's: what tools raise is their result
+            raise failures.exceptions[0] from None
 
     async def _call(self, call: Call, calls: ToolCalls, events: RunEvents) -> None:
         started = time.monotonic()
@@ -104,7 +111,7 @@ class DedalusAgent:
             logger.exception("the tool %s failed", call.name)
             return True, f"The tool failed with {type(error).__name__}."
 
-    def _body(self, request: AgentRequest, route: Route) -> dict[str, Any]:
+    def _body(self, request: AgentRequest, route: Route, history: Sequence[WireMessage]) -> dict[str, Any]:
         asked = {key: value for key in SAME_ON_THE_WIRE if (value := getattr(request, key)) is not None}
         if request.max_tokens is not None:
             asked[route.max_tokens_key] = request.max_tokens
@@ -116,7 +123,7 @@ class DedalusAgent:
             **route.upstream.defaults,
             **asked,
             "model": route.wire_model,
-            "messages": _messages(request),
+            "messages": conversation(request.instructions, history, request.input),
             "stream": True,
             "stream_options": {"include_usage": True},
         }
@@ -145,20 +152,3 @@ def _is_cancelled() -> bool:
 def _put_all(told: Iterable[EventData], events: RunEvents) -> None:
     for event in told:
         events.put(event)
-
-
-def _messages(request: AgentRequest) -> list[dict[str, Any]]:
-    system = [{"role": "system", "content": request.instructions}] if request.instructions else []
-    history = [{"role": message.role, "content": _content(message.content)} for message in request.messages or ()]
-    return [*system, *history, {"role": "user", "content": _content(request.input)}]
-
-
-def _content(content: Content) -> str | list[dict[str, Any]]:
-    if isinstance(content, str):
-        return content
-    return [
-        {"type": "text", "text": part.text}
-        if isinstance(part, TextPart)
-        else {"type": "image_url", "image_url": {"url": str(part.url)}}
-        for part in content
-    ]

@@ -1,10 +1,10 @@
 """A finished run's events, folded into one JSON answer."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from errors import AgentStreamError, InternalError, every_error
 from events import (
-    STREAM_EVENT,
     Complete,
     FinalOutput,
     PartialOutput,
@@ -17,6 +17,7 @@ from events import (
     ToolUse,
 )
 from models import AgentResponse, ToolCall
+from services.event_reading import events_in
 
 BY_CODE = {error.code: error for error in every_error()}
 
@@ -82,12 +83,12 @@ class Folded:
         )
 
 
-async def fold(frames: AsyncIterator[bytes]) -> Folded:
+async def fold(pages: AsyncGenerator[bytes, None]) -> Folded:
     """Read a run's frames to their end."""
     folded = Folded()
-    async for page in frames:
-        for frame in page.split(b"\n\n")[:-1]:
-            folded.add(STREAM_EVENT.validate_json(frame[frame.index(b"\ndata: ") + 7 :]))
+    async with aclosing(events_in(pages)) as events:
+        async for event in events:
+            folded.add(event)
     return folded
 
 

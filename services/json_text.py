@@ -45,6 +45,11 @@ def _finite(digits: str) -> float:
     return value
 
 
+def dumps(value: Any) -> str:
+    """The value as compact JSON. Raise TypeError or ValueError for what is none."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 def mend(value: Any) -> Any:
     """The JSON value with each surrogate pair joined, and each surrogate that stays alone replaced by U+FFFD."""
     return json.loads(mend_text(json.dumps(value, ensure_ascii=False)))

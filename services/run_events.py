@@ -1,6 +1,7 @@
 """Where an agent writes the events of a run, so that every run keeps the grammar and ends in one way."""
 
 import time
+from datetime import datetime
 
 from errors import AgentStreamError, OutputLimit
 from event_logs.base import EventWriter
@@ -14,12 +15,15 @@ from events import (
     RunError,
     StepFinished,
     StepStarted,
+    StreamEvent,
     Thinking,
     ToolResult,
     ToolUse,
     ToolUseDelta,
     Usage,
 )
+
+Delta = PartialOutput | Thinking | ToolUseDelta
 
 
 class RunEvents:
@@ -33,7 +37,8 @@ class RunEvents:
         self.commit = writer.commit
         self._room = max_output_bytes
         self._started = time.monotonic()
-        self._first_token: float | None = None
+        self._first_at = 0.0
+        self._first_token_s: float | None = None
         self._answer: list[str] = []
         self._open_calls: dict[str, str] = {}
         self.steps = 0
@@ -54,6 +59,10 @@ class RunEvents:
 
     def put(self, data: EventData) -> None:
         """Queue an event. Raise `OutputLimit`, or `Fenced` once the run has ended."""
+        self._note(data)
+        self._writer.put(data)
+
+    def _note(self, data: EventData) -> None:
         match data:
             case PartialOutput(content=text):
                 self._spend(text)
@@ -72,17 +81,30 @@ class RunEvents:
                 self.finish_reason = reason
             case _:
                 pass
-        self._writer.put(data)
+
+    def take_over(self, event: StreamEvent) -> None:
+        """Take in an event that a former process has committed, as if it had been put here."""
+        at = datetime.fromisoformat(event.timestamp).timestamp()
+        if event.seq == 1:
+            self._first_at = at
+        so_far_s = max(0.0, at - self._first_at)
+        self._started = time.monotonic() - so_far_s
+        if self._first_token_s is None and isinstance(event.data, Delta):
+            self._first_token_s = so_far_s
+        self._note(event.data)
 
     def _spend(self, text: str) -> None:
-        if self._first_token is None:
-            self._first_token = time.monotonic()
+        if self._first_token_s is None:
+            self._first_token_s = time.monotonic() - self._started
         self._room -= len(text) if text.isascii() else len(text.encode())
         if self._room < 0:
             raise OutputLimit
 
-    async def finish(self, end: RunEnd, error: AgentStreamError | None = None, request_id: str = "") -> None:
-        """End the run: results for calls that have none, the answer or the error, and `complete`, in one commit."""
+    def conclude(self, end: RunEnd, error: AgentStreamError | None = None, request_id: str = "") -> None:
+        """Queue the run's end: results for calls that have none, the answer or the error, and `complete`.
+
+        They are one commit, which is left to the caller.
+        """
         if error is not None:
             self.error = RunError(
                 code=error.code,
@@ -108,12 +130,11 @@ class RunEvents:
                 finish_reason=self.finish_reason,
                 usage=self.usage,
                 steps=self.steps,
-                duration_ms=_milliseconds(self._started, time.monotonic()),
-                time_to_first_token_ms=self._first_token and _milliseconds(self._started, self._first_token),
+                duration_ms=_milliseconds(time.monotonic() - self._started),
+                time_to_first_token_ms=None if self._first_token_s is None else _milliseconds(self._first_token_s),
             )
         )
-        await self.commit()
 
 
-def _milliseconds(start: float, end: float) -> int:
-    return round((end - start) * 1000)
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)

@@ -10,7 +10,7 @@ from typing import Any
 from errors import UpstreamProtocol
 from events import EventData, ToolResult, ToolSource, ToolUse, ToolUseDelta
 from services.chat_chunks import CallDelta, HostedResult
-from services.json_text import loads_exactly, mend_text, too_deep
+from services.json_text import dumps, loads_exactly, mend_text, too_deep
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class ToolCalls:
             {
                 "id": call.call_id,
                 "type": "function",
-                "function": {"name": call.name, "arguments": _dumps(call.arguments)},
+                "function": {"name": call.name, "arguments": dumps(call.arguments)},
                 **call.extra,
             }
             for call in self.all
@@ -183,11 +183,7 @@ def _arguments(text: str) -> tuple[dict[str, Any], str | None]:
 
 def as_text(value: Any) -> str:
     """Text as it is, another JSON value as JSON. Raise TypeError or ValueError for what is neither."""
-    return value if isinstance(value, str) else _dumps(value)
-
-
-def _dumps(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return value if isinstance(value, str) else dumps(value)
 
 
 def _cut(text: str, max_bytes: int) -> tuple[str, bool]:

@@ -1,13 +1,17 @@
 """The service as a process of its own: `python app.py`, on a free port, ended by its process id."""
 
 import os
+import random
 import re
+import signal
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from settings import Settings
 
@@ -45,16 +49,65 @@ class Process:
 
 
 @contextmanager
-def app_process(**environment: str) -> Iterator[Process]:
-    """`python app.py` with these settings and none from outside; killed at the end if it is still there."""
+def app_process(*, program: Sequence[str] = ("app.py",), **environment: str) -> Iterator[Process]:
+    """`python app.py` with these settings and none from outside; killed at the end if it is still there.
+
+    Its files are in a directory of its own unless DATA_DIR says where. `program` is another one that serves likewise.
+    """
+    with (
+        TemporaryDirectory(ignore_cleanup_errors=True) as directory,
+        _running(program, {"DATA_DIR": directory} | environment) as running,
+    ):
+        yield running
+
+
+def environment_of(given: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment without its settings of the service, and with those that are given."""
     outside = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
-    process = subprocess.Popen(
-        [sys.executable, "app.py"],
-        cwd=ROOT,
-        env=outside | {"PORT": "0", "MARKETPLACE_URL": ""} | environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return outside | {"PORT": "0", "MARKETPLACE_URL": ""} | given
+
+
+def free_port() -> int:
+    """A port on which a service can start more than once.
+
+    It is below those that the kernel gives to clients, one of which could hold it while no service does.
+    """
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+@contextmanager
+def _interrupt_not_ignored() -> Iterator[None]:
+    """A process that is started inside can be interrupted.
+
+    A shell starts what runs in the background with SIGINT ignored, and that is handed on to all that is started there.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _running(program: Sequence[str], environment: Mapping[str, str]) -> Iterator[Process]:
+    with _interrupt_not_ignored():
+        process = subprocess.Popen(
+            [sys.executable, *program],
+            cwd=ROOT,
+            env=environment_of(environment),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
     running: Process | None = None
     try:
         running = Process(process)

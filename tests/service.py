@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -96,7 +97,15 @@ async def service(
     """The service, with `base_url` as its upstream and `test/model` as its default model where one is given."""
     if base_url is not None:
         given = {"dedalus_base_url": base_url, "default_model": "test/model"} | given
-    wanted = settings(**given)
+    with TemporaryDirectory() as directory:
+        async with _served(settings(**({"data_dir": directory} | given)), tools, providers, dedalus) as served:
+            yield served
+
+
+@asynccontextmanager
+async def _served(
+    wanted: Settings, tools: Mapping[str, Tool], providers: Mapping[str, Provider], dedalus: str
+) -> AsyncIterator[Service]:
     app = create_app(wanted, tools, providers, dedalus)
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="on")
     server = Server(config)

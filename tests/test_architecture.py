@@ -47,7 +47,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "aiohappyeyeballs": ("services.http_pool",),
     "httptools": ("services.http_connection",),
     "orjson": ("services.json_text",),
-    "uuid_utils": ("services.agent_service",),
+    "uuid_utils": ("services.agent_service", "services.sessions"),
     "xllamacpp": ("services.local_model_server",),
     "sqlalchemy": ("database.*",),
     "alembic": ("database.*",),

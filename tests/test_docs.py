@@ -54,11 +54,11 @@ def url() -> Iterator[str]:
 
 
 @contextmanager
-def served(command: str) -> Iterator[str]:
+def served(command: str, **environment: str) -> Iterator[str]:
     """What a command of the documents serves, on a free port; ended by its process id."""
     outside = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
     process = subprocess.Popen(
-        shlex.split(command), cwd=ROOT, env=outside | {"PORT": "0", "PYTHONUNBUFFERED": "1"},
+        shlex.split(command), cwd=ROOT, env=outside | {"PORT": "0", "PYTHONUNBUFFERED": "1"} | environment,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     assert process.stdout is not None
@@ -90,17 +90,20 @@ def test_every_command_works(command: Command, url: str, tmp_path: Path) -> None
         case "./run.sh" if text == "./run.sh test":
             assert "test_docs" in run(text + " --collect-only -q tests/test_docs.py")
         case "./run.sh":
-            with served(text) as there:
+            with served(text, DATA_DIR=str(tmp_path)) as there:
                 assert httpx.get(there + "/health").json() == {"status": "ok"}
         case "curl" if "/stream" in text:
             checked(run(text).encode())
         case "curl":
+            httpx.post(url + "/api/agent/sessions", json={"session_id": "chat-1"})  # which another command begins
             assert '"error"' not in run(text)
         case _ if "http.server" in text:
             with served(text.replace(" 3000 ", " 0 ")) as there:
                 assert httpx.get(there + "/page.html").status_code == 200
         case _ if "test_client.py" in text:
             assert "succeeded" in run(text, AGENT_STREAM_URL=url)
+        case _ if "-m database" in text:
+            assert "up to date" in run(text, DATA_DIR=str(tmp_path))
         case "echo":
             run(text, cwd=tmp_path)
             assert Settings(_env_file=tmp_path / ".env").openai_api_key is not None
@@ -161,11 +164,12 @@ def test_every_error_code_is_documented() -> None:
 def test_the_architecture_s_map_has_every_module() -> None:
     """docs/architecture.md names each module of the service, and none that is gone."""
     text = (ROOT / "docs/architecture.md").read_text()
-    modules = [*ROOT.glob("*.py"), *(p for d in ("routers", "services", "event_logs") for p in (ROOT / d).glob("*.py"))]
+    packages = ("routers", "services", "event_logs", "database")
+    modules = [*ROOT.glob("*.py"), *(p for package in packages for p in (ROOT / package).glob("*.py"))]
     names = {module.name for module in modules} - {"__init__.py", "test_client.py"}
     mentioned = set(re.findall(r"\b(\w+\.py)\b", text))
     assert names <= mentioned
-    assert mentioned - names <= {"test_architecture.py"}
+    assert mentioned - names <= {"test_architecture.py", "env.py", "__main__.py"}
 
 
 def test_links_lead_somewhere() -> None:

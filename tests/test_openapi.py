@@ -99,9 +99,12 @@ def test_streams_are_described_as_streams(described: Json) -> None:
         if "text/event-stream" in operation["responses"].get("200", {}).get("content", {})
     }
     assert set(streams) == {STREAM, SIMULATE, "/api/agent/runs/{run_id}/events"}
+    events = streams["/api/agent/runs/{run_id}/events"]
     for said in streams.values():
-        assert set(said["content"]) == {"text/event-stream"}
-        assert said["content"]["text/event-stream"]["schema"] == ref("StreamEvent")
+        assert {kind: content["schema"] for kind, content in said["content"].items()} == {
+            kind: ref("StreamEvent")
+            for kind in ("text/event-stream", *(["application/x-ndjson"] if said is events else []))
+        }
         assert set(said["headers"]) == {"X-Run-ID", "Location"}
 
 
@@ -142,15 +145,19 @@ async def test_the_events_of_a_run_are_what_is_described(described: Json, scenar
     assert [fault for event in events for fault in faults(described, ref("StreamEvent"), event)] == []
 
 
+BODIES: Json = {"/api/agent/sessions": {"title": "A"}, "/api/agent/sessions/{session_id}": {"title": "B"}}
+
+
 async def test_the_json_answers_are_what_is_described(described: Json) -> None:
     """Each route's answer, and an error of each, validates against the schema that is published for it."""
     async with FakeDedalus() as fake, service(fake.url, mcp_servers={"docs": {"url": "https://mcp.example"}}) as agent:
         fake.always(*answer("ok"))
-        run = (await agent.post(EXECUTE, {"input": "?", "metadata": {"user": "u1"}})).json()["run_id"]
-        filled = {path: path.replace("{run_id}", run) for path in described["paths"]}
+        asked = {"input": "?", "metadata": {"user": "u1"}, "session_id": "chat"}
+        run = (await agent.post(EXECUTE, asked)).json()["run_id"]
+        filled = {path: path.replace("{run_id}", run).replace("{session_id}", "chat") for path in described["paths"]}
         seen = set()
-        for method, path, operation in operations(described):
-            body = {"input": "?"} if "requestBody" in operation else None
+        for method, path, operation in sorted(operations(described), key=lambda operation: operation[0] == "delete"):
+            body = BODIES.get(path, {"input": "?"}) if "requestBody" in operation else None
             response = await agent.client.request(method, filled[path], json=body)
             schema = _documented(operation, response)
             if schema is not None:

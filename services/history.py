@@ -1,0 +1,197 @@
+"""A conversation's history: kept messages of a run's events, a model's messages of kept ones, cut to its context."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from events import PartialOutput, StepStarted, StreamEvent, ToolResult, ToolUse
+from models import Content, FunctionCall, Message, SessionMessage, TextPart
+from services.json_text import dumps
+
+BYTES_PER_TOKEN = 3  # of UTF-8: below what models need for English (4), and about right for Chinese and Japanese
+MESSAGE_TOKENS = 8  # what a message costs beside its text
+IMAGE_TOKENS = 1500
+TITLE_LENGTH = 80
+
+WireMessage = dict[str, Any]
+"""A message as a chat completion request has it."""
+WireContent = str | list[dict[str, Any]]
+
+
+# Kept messages
+
+
+def question(run_id: str, content: Content) -> SessionMessage:
+    """The first message of a run: what was asked."""
+    return SessionMessage(message_id=f"{run_id}:0", run_id=run_id, role="user", content=content)
+
+
+@dataclass(slots=True)
+class _Said:
+    """What the model said in one breath: text, and the calls that it made after it."""
+
+    text: list[str] = field(default_factory=list)
+    calls: list[ToolUse] = field(default_factory=list)
+    results: dict[str, ToolResult] = field(default_factory=dict)
+
+
+def answer_of(run_id: str, events: Iterable[StreamEvent]) -> list[SessionMessage]:
+    """What a run that has ended added to the conversation after its question.
+
+    Every call is followed by its result, whatever became of the run, since no model's server takes one without.
+    """
+    said = [_Said()]
+    for event in events:
+        match event.data:
+            case StepStarted():
+                said.append(_Said())
+            case PartialOutput(content=text):
+                if said[-1].results:  # the model went on after calls that its own server ran
+                    said.append(_Said())
+                said[-1].text.append(text)
+            case ToolUse() as use:
+                if said[-1].results:
+                    said.append(_Said())
+                said[-1].calls.append(use)
+            case ToolResult() as result:
+                next(one for one in reversed(said) if _made(one, result)).results[result.tool_call_id] = result
+            case _:
+                pass
+    parts = [part for one in said for part in _messages(one)]
+    return [
+        SessionMessage(message_id=f"{run_id}:{number}", run_id=run_id, **part)
+        for number, part in enumerate(parts, start=1)
+    ]
+
+
+def _made(said: _Said, result: ToolResult) -> bool:
+    return any(call.tool_call_id == result.tool_call_id for call in said.calls)
+
+
+def _messages(said: _Said) -> Iterable[dict[str, Any]]:
+    text = "".join(said.text)
+    calls = [
+        FunctionCall(tool_call_id=call.tool_call_id, name=call.name, arguments=call.arguments) for call in said.calls
+    ]
+    if text or calls:
+        yield {"role": "assistant", "content": text or None, "tool_calls": calls or None}
+    for call in said.calls:
+        result = said.results[call.tool_call_id]
+        yield {
+            "role": "tool",
+            "content": result.content,
+            "tool_call_id": call.tool_call_id,
+            "is_error": result.is_error,
+        }
+
+
+def title_of(content: Content) -> str | None:
+    """A conversation's title: the first line of its first input, cut at a word."""
+    texts = [content] if isinstance(content, str) else [part.text for part in content if isinstance(part, TextPart)]
+    line = next((line.strip() for text in texts for line in text.splitlines() if line.strip()), "")
+    if len(line) > TITLE_LENGTH:
+        line = line[:TITLE_LENGTH].rsplit(" ", 1)[0].rstrip() + "…"
+    return line or None
+
+
+# A model's messages
+
+
+def given(messages: Sequence[Message]) -> list[WireMessage]:
+    """A conversation that the caller keeps."""
+    return [{"role": message.role, "content": wire_content(message.content)} for message in messages]
+
+
+def kept(messages: Sequence[SessionMessage]) -> list[WireMessage]:
+    """A conversation that the service keeps. Questions that got no answer join the next: many models want turns."""
+    wire: list[WireMessage] = []
+    for message in messages:
+        if message.role == "user" and wire and wire[-1]["role"] == "user":
+            wire[-1]["content"] = joined(wire[-1]["content"], wire_content(message.content or ""))
+        else:
+            wire.append(_wire(message))
+    return wire
+
+
+def _wire(message: SessionMessage) -> WireMessage:
+    wire: WireMessage = {"role": message.role, "content": None}
+    if message.content is not None:
+        wire["content"] = wire_content(message.content)
+    if message.tool_call_id is not None:
+        wire["tool_call_id"] = message.tool_call_id
+    if message.tool_calls:
+        wire["tool_calls"] = [
+            {
+                "id": call.tool_call_id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": dumps(call.arguments)},
+            }
+            for call in message.tool_calls
+        ]
+    return wire
+
+
+def conversation(instructions: str | None, history: Sequence[WireMessage], asked: Content) -> list[WireMessage]:
+    """All that the model is told: what it is, what was said, what is asked."""
+    system: list[WireMessage] = [{"role": "system", "content": instructions}] if instructions else []
+    content = wire_content(asked)
+    if history and history[-1]["role"] == "user":
+        history, content = history[:-1], joined(history[-1]["content"], content)
+    return [*system, *history, {"role": "user", "content": content}]
+
+
+def wire_content(content: Content) -> WireContent:
+    """Text as it is, parts in OpenAI's form."""
+    if isinstance(content, str):
+        return content
+    return [
+        {"type": "text", "text": part.text}
+        if isinstance(part, TextPart)
+        else {"type": "image_url", "image_url": {"url": str(part.url)}}
+        for part in content
+    ]
+
+
+def joined(one: WireContent, other: WireContent) -> WireContent:
+    """Two contents as one."""
+    if isinstance(one, str) and isinstance(other, str):
+        return f"{one}\n\n{other}"
+    return [*_parts(one), *_parts(other)]
+
+
+def _parts(content: WireContent) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+# The cut
+
+
+def tokens(messages: Iterable[WireMessage]) -> int:
+    """About how many tokens these take; rather too many than too few."""
+    return sum(MESSAGE_TOKENS + _tokens(message.get("content")) + _tokens_of_calls(message) for message in messages)
+
+
+def _tokens(content: WireContent | None) -> int:
+    if content is None or isinstance(content, str):
+        return len((content or "").encode("utf-8", "replace")) // BYTES_PER_TOKEN
+    return sum(_tokens(part["text"]) if part["type"] == "text" else IMAGE_TOKENS for part in content)
+
+
+def _tokens_of_calls(message: WireMessage) -> int:
+    return sum(
+        MESSAGE_TOKENS + _tokens(call["function"]["name"] + call["function"]["arguments"])
+        for call in message.get("tool_calls", ())
+    )
+
+
+def cut(messages: Sequence[WireMessage], room: int) -> tuple[list[WireMessage], int, int]:
+    """The latest whole turns that fit into so many tokens, how many older ones are left out, and of how many.
+
+    A turn is a question with all that follows it.
+    """
+    starts = [number for number, message in enumerate(messages) if message["role"] == "user"]
+    turns = [list(messages[start:end]) for start, end in zip(starts, [*starts[1:], len(messages)], strict=True)]
+    first = len(turns)
+    while first and (room := room - tokens(turns[first - 1])) >= 0:
+        first -= 1
+    return [message for turn in turns[first:] for message in turn], first, len(turns)

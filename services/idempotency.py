@@ -1,0 +1,68 @@
+"""Idempotency keys: the same request sent twice, however close together, is one run."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from weakref import WeakValueDictionary
+
+from database.engine import Database
+from database.idempotency import delete_key, get_key, put_key
+from errors import IdempotencyKeyReused, RunExpired, RunNotFound
+from event_logs.base import EventLog
+from models import AgentRequest, now
+
+VALID = timedelta(hours=24)
+
+
+def fingerprint(request: AgentRequest) -> str:
+    """What tells one request's body from another's."""
+    return hashlib.sha256(request.model_dump_json().encode()).hexdigest()
+
+
+class IdempotencyKeys:
+    """Remembers for 24 hours which run a key has started."""
+
+    def __init__(self, database: Database, log: EventLog) -> None:
+        self._database = database
+        self._log = log
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def once(self, key: str, request: AgentRequest, run_id: str, start: Callable[[], Awaitable[None]]) -> str:
+        """The run of this key: the one that it has started before, or `run_id`, which `start` starts now.
+
+        Raise `IdempotencyKeyReused` where the key came with another body, `StoreUnavailable`, or what `start` raises:
+        then the key is free again.
+        """
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            body = fingerprint(request)
+            async with self._database.reading() as connection:
+                known = await get_key(connection, key)
+            if known is not None and _is_valid(known.created_at):
+                if known.fingerprint != body:
+                    raise IdempotencyKeyReused
+                if await self._is_there(known.run_id):
+                    return known.run_id
+            async with self._database.writing() as connection:
+                await put_key(connection, key, body, run_id, now())
+            try:
+                await start()
+            except BaseException:
+                async with self._database.writing() as connection:
+                    await delete_key(connection, key)
+                raise
+            return run_id
+
+    async def _is_there(self, run_id: str) -> bool:
+        """Whether the run has begun: the key is recorded before, and a crash may have come in between."""
+        try:
+            await self._log.position(run_id)
+        except RunExpired:
+            return True
+        except RunNotFound:
+            return False
+        return True
+
+
+def _is_valid(created_at: str) -> bool:
+    return datetime.now(UTC) - datetime.fromisoformat(created_at) < VALID

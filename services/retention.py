@@ -1,0 +1,51 @@
+"""Lets go of what is past its retention: runs with their events and records, and idempotency keys."""
+
+import asyncio
+import logging
+from datetime import UTC, datetime, timedelta
+
+from database.engine import Database
+from database.idempotency import expire_keys
+from database.runs import expire_runs
+from errors import LogUnavailable, StoreUnavailable
+from event_logs.base import EventLog
+from services.idempotency import VALID
+
+logger = logging.getLogger(__name__)
+
+PAUSE_S = 3600.0
+
+
+class Retention:
+    """Looks once at start, in the background, and then every hour. Make it in a running loop."""
+
+    def __init__(self, database: Database, log: EventLog, kept: timedelta) -> None:
+        self._database = database
+        self._log = log
+        self._kept = kept
+        self._task = asyncio.create_task(self._repeat(), name="retention")
+
+    async def sweep(self) -> None:
+        """Let go now. What belongs to a session is kept as long as the session. Raise a `CapacityError`."""
+        await self._log.expire()
+        async with self._database.writing() as connection:
+            runs = await expire_runs(connection, _ago(self._kept))
+            keys = await expire_keys(connection, _ago(VALID))
+        logger.info("past retention: %d runs, %d idempotency keys", runs, keys)
+
+    async def aclose(self) -> None:
+        """Stop looking."""
+        self._task.cancel()
+        await asyncio.wait({self._task})
+
+    async def _repeat(self) -> None:
+        while True:
+            try:
+                await self.sweep()
+            except (LogUnavailable, StoreUnavailable) as error:
+                logger.warning("nothing was let go: %s", error.code)
+            await asyncio.sleep(PAUSE_S)
+
+
+def _ago(time: timedelta) -> str:
+    return (datetime.now(UTC) - time).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

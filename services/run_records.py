@@ -1,0 +1,187 @@
+"""The database's record of each run: written behind the log, and corrected by it.
+
+The log is the truth. A run's row is written some time after what it tells has happened, many rows at a time, and never
+on a token's way. A run is archived in the log only once its row says how it ended, so that after a crash there is no
+need to look further than at what is not archived.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+
+from database.engine import Database
+from database.messages import replace_answer
+from database.runs import delete_run, get_run, list_runs, save_runs
+from database.sessions import create_session
+from errors import LogUnavailable, RunExpired, RunNotFound, StoreUnavailable
+from event_logs.base import EventLog, LogPosition
+from models import Run, RunList, RunStatus, Session, SessionMessage, now
+from services.event_reading import events_in
+from services.history import answer_of
+from services.run_log import run_in_log
+
+logger = logging.getLogger(__name__)
+
+LINGER_S = 0.05  # in which what many runs have to record becomes one transaction
+RETRY_S = 1.0  # how long a refused transaction waits for the next try
+OVER = frozenset((RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED))
+
+Snapshot = Callable[[], Run]
+
+
+class RunRecords:
+    """Writes and reads the rows. Make it in a running loop; `aclose` writes what is left."""
+
+    def __init__(self, database: Database, log: EventLog) -> None:
+        self._database = database
+        self._log = log
+        self._unsaved: dict[str, Snapshot] = {}
+        self._something = asyncio.Event()
+        self._at_once = asyncio.Event()
+        self._saves = 0
+        self._saved = 0
+        self._round: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._failing = False
+        self._writer = asyncio.create_task(self._write(), name="run records")
+
+    def save(self, run_id: str, snapshot: Snapshot) -> None:
+        """Record soon how a run stands, as `snapshot` tells it by then."""
+        self._unsaved[run_id] = snapshot
+        self._saves += 1
+        self._something.set()
+
+    def save_as(self, run: Run) -> None:
+        """Record soon that a run stands so."""
+        self.save(run.run_id, lambda: run)
+
+    async def flush(self) -> None:
+        """Come back when all that was to be saved by now is recorded. Raise `StoreUnavailable`."""
+        wanted = self._saves
+        while self._saved < wanted:
+            self._at_once.set()
+            await asyncio.shield(self._round)
+
+    def check(self) -> None:
+        """Raise `StoreUnavailable` while rows can't be written."""
+        if self._failing:
+            raise StoreUnavailable
+
+    async def get(self, run_id: str) -> Run:
+        """How a run stands that this process doesn't drive. A row that disagrees with the log is corrected.
+
+        Raise `RunNotFound`, `RunExpired` for a run whose events are gone, or `StoreUnavailable`.
+        """
+        run = await self._row(run_id)
+        try:
+            position = await self._log.position(run_id)
+        except RunNotFound:
+            raise (RunNotFound if run is None else RunExpired) from None
+        if run is None or not _agree(run, position):
+            run = await self.correct(run_id, run)
+        return run
+
+    async def correct(self, run_id: str, run: Run | None) -> Run:
+        """Record what the log tells of a run. What is not in the log is taken from `run`."""
+        corrected = await run_in_log(self._log, run_id, run)
+        logger.info("the record of run %s is corrected: %s", run_id, corrected.status)
+        if run is None and corrected.session_id is not None:
+            session = Session(session_id=corrected.session_id, created_at=now(), updated_at=now())
+            async with self._database.writing() as connection:
+                await create_session(connection, session)
+        self.save_as(corrected)
+        await self.flush()
+        return corrected
+
+    async def page(self, session_id: str | None, status: RunStatus | None, before: str | None, limit: int) -> RunList:
+        """A page of runs, the latest first. Raise `StoreUnavailable`."""
+        await self.flush()
+        async with self._database.reading() as connection:
+            runs = await list_runs(connection, session_id=session_id, status=status, before=before, limit=limit + 1)
+        return RunList(runs=runs[:limit], next_cursor=runs[limit - 1].run_id if len(runs) > limit else None)
+
+    @asynccontextmanager
+    async def recorded(self, run: Run) -> AsyncGenerator[None, None]:
+        """Records a run before it is begun inside. If it can't begin, nothing of it stays. Raise `StoreUnavailable`."""
+        self.save_as(run)
+        await self.flush()
+        try:
+            yield
+        except BaseException:
+            async with self._database.writing() as connection:
+                await delete_run(connection, run.run_id)
+            raise
+
+    async def aclose(self) -> None:
+        """Write what is left, if that can be done."""
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(2 * RETRY_S):
+                await self.flush()
+        self._writer.cancel()
+        await asyncio.wait({self._writer})
+
+    async def _row(self, run_id: str) -> Run | None:
+        if snapshot := self._unsaved.get(run_id):
+            return snapshot()
+        async with self._database.reading() as connection:
+            return await get_run(connection, run_id)
+
+    async def _write(self) -> None:
+        while True:
+            await self._something.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RETRY_S if self._failing else LINGER_S):
+                    await self._at_once.wait()
+            self._something.clear()
+            self._at_once.clear()
+            batch, self._unsaved, saves = self._unsaved, {}, self._saves
+            try:
+                await self._record([snapshot() for snapshot in batch.values()])
+            except (StoreUnavailable, LogUnavailable) as error:
+                self._unsaved = batch | self._unsaved
+                self._something.set()
+                self._tell(StoreUnavailable(error.message))
+            else:
+                self._saved = saves
+                self._tell(None)
+
+    def _tell(self, error: StoreUnavailable | None) -> None:
+        """End a round, and with it the waiting of those who wanted it."""
+        self._failing = error is not None
+        over, self._round = self._round, asyncio.get_running_loop().create_future()
+        if error is None:
+            over.set_result(None)
+        else:
+            over.set_exception(error)
+            over.exception()  # nobody has to wait for it
+
+    async def _record(self, runs: Sequence[Run]) -> None:
+        ended = [run for run in runs if run.status in OVER]
+        answers = [(run, run.session_id, await self._answer(run)) for run in ended if run.session_id is not None]
+        async with self._database.writing() as connection:
+            await save_runs(connection, runs)
+            for run, session_id, messages in answers:
+                if messages is not None:
+                    await replace_answer(connection, session_id, run.run_id, messages)
+        for run in ended:
+            await self._archive(run.run_id)
+
+    async def _answer(self, run: Run) -> list[SessionMessage] | None:
+        """What the run said, as far as its log still has it."""
+        pages = self._log.read(run.run_id, 0, follow=False)
+        try:
+            return answer_of(run.run_id, [event async for event in events_in(pages)])
+        except (RunNotFound, RunExpired):
+            return None
+
+    async def _archive(self, run_id: str) -> None:
+        try:
+            await self._log.archive(run_id)
+        except (RunNotFound, RunExpired):
+            logger.info("the events of run %s are gone", run_id)
+        except LogUnavailable:
+            logger.warning("run %s could not be archived; the next start tries again", run_id)
+
+
+def _agree(run: Run, position: LogPosition) -> bool:
+    return position.ended == (run.status in OVER) and run.last_seq == position.last_seq

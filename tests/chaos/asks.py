@@ -1,0 +1,214 @@
+"""What the clients ask for, and how the fake upstream answers: runs of every shape, drawn from a seed."""
+
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from chaos.oracle import Outcome
+from wire import (
+    Cut,
+    Done,
+    Finish,
+    McpResults,
+    Pause,
+    Role,
+    Step,
+    Text,
+    Thinking,
+    ToolCall,
+    Usage,
+    UsageChunk,
+)
+
+Json = dict[str, Any]
+STREAM = "/api/agent/stream"
+SIMULATE = "/api/agent/stream/simulate"
+EXECUTE = "/api/agent/execute"
+RUNS = "/api/agent/runs"
+
+SUCCEEDED: Outcome = ("succeeded", None)
+CANCELLED: Outcome = ("cancelled", None)
+FAILED: Outcome = ("failed", "upstream_failed")
+DISCONNECTED: Outcome = ("failed", "upstream_disconnected")
+QUESTION = re.compile(r"\[(\w+) (\d+)\]")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a client posts, and what it does then. `cancel_after` is the event at which it cancels the run."""
+
+    label: str
+    path: str
+    body: Json
+    key: str | None = None
+    cancel_after: int | None = None
+    outcomes: frozenset[Outcome] = frozenset({SUCCEEDED})
+
+    @property
+    def session(self) -> str | None:
+        """The session that it belongs to."""
+        session: str | None = self.body.get("session_id")
+        return session
+
+
+# The upstream's side: a question says which of these answers it
+
+USAGE = Usage(prompt=20, completion=9, total=29)
+END = (Finish("stop", USAGE), Done())
+
+
+def paced(rng: random.Random) -> list[Step]:
+    """Token by token."""
+    steps: list[Step] = [Role()]
+    for n in range(rng.randrange(5, 40)):
+        steps += [Text(f"word{n} "), Pause(rng.uniform(0.001, 0.03))]
+    return [*steps, *END]
+
+
+def fast(rng: random.Random) -> list[Step]:
+    """As fast as it can be read; pieces beyond a page among them."""
+    pieces = ["é❄️x" * rng.choice((1, 3, 100, 2000, 9000)) for _ in range(rng.randrange(20, 60))]
+    return [Role(), Text(*pieces), *END]
+
+
+def thoughtful(rng: random.Random) -> list[Step]:
+    """Thinking first; the usage in a chunk of its own."""
+    steps: list[Step] = [Role()]
+    for n in range(rng.randrange(3, 20)):
+        steps += [Thinking(f"thought{n} "), Pause(rng.uniform(0.001, 0.02))]
+    return [*steps, Text("So ", "it ", "is."), Finish(), UsageChunk(20, 9, 29, reasoning=5), Done()]
+
+
+def hosted(rng: random.Random) -> list[Step]:
+    """Calls that the upstream runs itself, with text before, between and after."""
+    steps: list[Step] = [Role(), Text("Let me look. ")]
+    for n in range(rng.randrange(1, 4)):
+        call = ToolCall(f"call_{n}", "search", '{"q":', f'"{n}"', "}", index=n)
+        result = {"tool_name": "search", "arguments": {"q": str(n)}, "result": {"hits": [n]}, "is_error": False}
+        steps += [call, Pause(rng.uniform(0.001, 0.05)), McpResults([result]), Text(f"Found {n}. "), Pause(0.01)]
+    return [*steps, *END]
+
+
+def local(rng: random.Random) -> list[Step]:
+    """Calls that the service runs."""
+    steps: list[Step] = [Role(), Text("Let me look. ")]
+    for n in range(rng.randrange(1, 4)):
+        arguments = f'{{"word":"w{n}","ms":{rng.randrange(80)}}}'
+        steps += [ToolCall(f"call_{n}", "lookup", arguments[:9], arguments[9:], index=n), Pause(0.005)]
+    return [*steps, Finish("tool_calls", USAGE), Done()]
+
+
+def broken(rng: random.Random) -> list[Step]:
+    """An answer that breaks off."""
+    return [Role(), Text("I was ", "about "), Pause(rng.uniform(0, 0.1)), Cut()]
+
+
+def endless(rng: random.Random) -> list[Step]:
+    """An answer that takes longer than anybody waits."""
+    steps: list[Step] = [Role()]
+    for _ in range(600):
+        steps += [Text("and "), Pause(0.1)]
+    return [*steps, *END]
+
+
+ANSWERS: Mapping[str, Callable[[random.Random], list[Step]]] = {
+    answer.__name__: answer for answer in (paced, fast, thoughtful, hosted, local, broken, endless)
+}
+
+
+@dataclass
+class Upstream:
+    """The fake upstream's choice of an answer. It counts how often each question, in each state, has come."""
+
+    seed: str
+    calls: Counter[str] = field(default_factory=Counter)
+    histories: dict[str, Sequence[Json]] = field(default_factory=dict)
+
+    def choose(self, body: Json) -> Sequence[Step]:
+        """The answer to a chat completion."""
+        messages = body["messages"]
+        last = max(place for place, message in enumerate(messages) if message["role"] == "user")
+        name, number = QUESTION.findall(messages[last]["content"])[-1]
+        question = f"[{name} {number}]"
+        self.calls[f"{question} and {len(messages) - last - 1} messages"] += 1
+        self.histories[question] = messages
+        rng = random.Random(f"{self.seed} {question}")
+        return paced(rng) if last < len(messages) - 1 else ANSWERS[name](rng)
+
+
+# The client's side
+
+
+class Asks:
+    """Draws what is asked, one after the other. Numbers never repeat."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._number = 0
+
+    def round(self, count: int, sessions: Sequence[str]) -> list[Ask]:
+        """So many asks, one at most of each session."""
+        free = list(sessions)
+        self._rng.shuffle(free)
+        makers = self._rng.choices(
+            (self.plain, self.simulated, self.of_session, self.keyed, self.alone, self.cancelled, self.executed),
+            (30, 15, 25, 15, 10, 8, 5),
+            k=count,
+        )
+        return [maker(free) for maker in makers]
+
+    def plain(self, free: list[str]) -> Ask:
+        """A stream, some with metadata."""
+        return self._ask(STREAM, self._with_metadata({"on_disconnect": self._rng.choice(("cancel", "continue"))}))
+
+    def simulated(self, free: list[str]) -> Ask:
+        """A scripted run; one of the scenarios tears the body of its own accord."""
+        self._number += 1
+        scenario = self._rng.choice(("default", "default", "long", "tool_error", "error", "truncated"))
+        body = {"scenario": scenario, "delay_ms": self._rng.choice((0, 0, 5, 20)), "input": "Rain?"}
+        outcomes = frozenset({FAILED if scenario == "error" else SUCCEEDED})
+        return Ask(f"simulate {scenario} {self._number}", SIMULATE, body, outcomes=outcomes)
+
+    def of_session(self, free: list[str]) -> Ask:
+        """The next question of a session, some with a key."""
+        if not free:
+            return self.plain(free)
+        body = self._with_metadata({"session_id": free.pop()})
+        return self._ask(STREAM, body, keyed=self._rng.random() < 0.3)
+
+    def keyed(self, free: list[str]) -> Ask:
+        """A stream, or a run in the background, that is asked for again after a crash."""
+        return self._ask(self._rng.choice((STREAM, STREAM, RUNS)), self._with_metadata({}), keyed=True)
+
+    def alone(self, free: list[str]) -> Ask:
+        """A run in the background."""
+        return self._ask(RUNS, self._with_metadata({}))
+
+    def cancelled(self, free: list[str]) -> Ask:
+        """A stream whose reader cancels the run."""
+        ask = self._ask(STREAM, {}, name=self._rng.choice(("endless", "paced", "local")))
+        outcomes = ask.outcomes | {CANCELLED}
+        return Ask(ask.label, ask.path, ask.body, cancel_after=self._rng.randrange(1, 12), outcomes=outcomes)
+
+    def executed(self, free: list[str]) -> Ask:
+        """One JSON answer, asked for again after a crash."""
+        return self._ask(EXECUTE, {}, keyed=True)
+
+    def next_of(self, session: str) -> Ask:
+        """A plain question that goes on with a session."""
+        return self._ask(STREAM, {"session_id": session}, name="hosted")
+
+    def _with_metadata(self, body: Json) -> Json:
+        return body | {"metadata": {"n": str(self._number + 1)}} if self._rng.random() < 0.3 else body
+
+    def _ask(self, path: str, body: Json, *, name: str | None = None, keyed: bool = False) -> Ask:
+        self._number += 1
+        if name is None:
+            [name] = self._rng.choices(list(ANSWERS)[:-1], (30, 15, 15, 15, 20, 5))
+        key = f"key-{self._number}" if keyed else None
+        outcomes = frozenset({DISCONNECTED if name == "broken" else SUCCEEDED})
+        label = f"{name} {self._number}"
+        return Ask(label, path, {"input": f"Please [{label}]", **body}, key, outcomes=outcomes)

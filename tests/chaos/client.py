@@ -1,0 +1,133 @@
+"""A client that follows one run through all crashes, as a browser would, and keeps what it was shown."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+from chaos.asks import EXECUTE, RUNS, Ask
+from chaos.oracle import Reading, Witness, digest
+from chaos.server import Server
+
+
+class Refused(Exception):
+    """An answer that no client should have got."""
+
+
+class Client:
+    """Posts an ask and reads its run to `complete`, by as many connections as that takes."""
+
+    def __init__(
+        self, ask: Ask, http: httpx.AsyncClient, server: Server, rng: random.Random, saw: Callable[[Reading], None]
+    ) -> None:
+        """`saw` is told of each event."""
+        self.ask = ask
+        self.witness: Witness | None = None
+        self._http = http
+        self._server = server
+        self._rng = rng
+        self._saw = saw
+
+    async def follow(self) -> None:
+        """Do all of it. A client without a key whose request was not answered gives up: it was promised nothing."""
+        while self.witness is None or not self.witness.completed:
+            await self._server.up.wait()
+            try:
+                if self.witness is None or (self.ask.key is not None and self._rng.random() < 0.5):
+                    await self._post()
+                else:
+                    await self._resume(self._last_seq())
+            except httpx.TransportError:
+                if self.witness is None and self.ask.key is None:
+                    return
+            except Refused as refused:
+                self._known("").refusals.append(str(refused))
+                return
+
+    async def look_again(self) -> None:
+        """Read the run once more, from anywhere, and from its end."""
+        if self.witness is not None and not self.witness.refusals and self.witness.readings:
+            await self._resume(self._rng.randrange(self._last_seq() + 1))
+            await self._resume(self._last_seq())
+
+    def _last_seq(self) -> int:
+        assert self.witness is not None
+        return max((reading.last_seq for reading in self.witness.readings), default=0)
+
+    def _known(self, run_id: str) -> Witness:
+        """The witness, who has heard of this id."""
+        if self.witness is None:
+            self.witness = Witness(self.ask.label, self.ask.outcomes, self.ask.body.get("metadata"))
+        if run_id:
+            self.witness.run_ids.append(run_id)
+        return self.witness
+
+    async def _post(self) -> None:
+        headers = {} if self.ask.key is None else {"Idempotency-Key": self.ask.key}
+        async with self._http.stream("POST", self.ask.path, json=self.ask.body, headers=headers) as response:
+            run_id = response.headers.get("x-run-id", "")
+            if self.ask.path == EXECUTE:
+                self._answered(response, await response.aread())
+                return
+            if response.status_code not in (200, 202):
+                raise Refused(f"POST {self.ask.path}: {response.status_code} {(await response.aread()).decode()}")
+            witness = self._known(run_id)
+            if self.ask.path != RUNS:
+                await self._read(response, self._reading(witness, 0))
+                return
+        await self._resume(self._last_seq())
+
+    def _answered(self, response: httpx.Response, body: bytes) -> None:
+        """The one answer in JSON: that of a run that has failed is an error, which names the run, too."""
+        answer: dict[str, Any] = response.json()
+        told = answer if response.status_code == 200 else answer["error"]
+        if "run_id" not in told:
+            raise Refused(f"POST {self.ask.path}: {response.status_code} {body.decode()}")
+        self._known(told["run_id"]).answers.append(answer)
+
+    async def _resume(self, after: int) -> None:
+        assert self.witness is not None
+        path = f"{RUNS}/{self.witness.run_id}/events"
+        reading = self._reading(self.witness, after)
+        by_header = self._rng.random() < 0.7
+        where: dict[str, Any] = (
+            {"headers": {"Last-Event-ID": str(after)}} if by_header else {"params": {"after": str(after)}}
+        )
+        async with self._http.stream("GET", path, **where) as response:
+            if response.status_code == 204:
+                reading.end = "nothing"
+                if not self.witness.completed:
+                    raise Refused(f"events after {after}: nothing, but complete has not come")
+            elif response.status_code == 200:
+                await self._read(response, reading)
+            else:
+                raise Refused(f"events after {after}: {response.status_code} {(await response.aread()).decode()}")
+
+    def _reading(self, witness: Witness, after: int) -> Reading:
+        reading = Reading(after)
+        witness.readings.append(reading)
+        return reading
+
+    async def _read(self, response: httpx.Response, reading: Reading) -> None:
+        rest = b""
+        drained = False
+        async for piece in response.aiter_raw():
+            *frames, rest = (rest + piece).split(b"\n\n")
+            for frame in frames:
+                if frame.startswith(b"id: "):
+                    await self._take(frame, reading)
+                drained = drained or frame.startswith(b"event: draining")
+        reading.end = "torn" if rest else "draining" if drained else "clean"
+
+    async def _take(self, frame: bytes, reading: Reading) -> None:
+        head, _, data = frame.partition(b"\ndata: ")
+        number, _, event = head.partition(b"\nevent: ")
+        seq = int(number.removeprefix(b"id: "))
+        reading.frames.append((seq, digest(data)))
+        reading.completed = reading.completed or event == b"complete"
+        self._saw(reading)
+        if seq == self.ask.cancel_after:
+            assert self.witness is not None
+            answer = await self._http.post(f"{RUNS}/{self.witness.run_id}/cancel")
+            if answer.status_code != 202:
+                raise Refused(f"cancel: {answer.status_code} {answer.text}")

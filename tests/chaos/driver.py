@@ -1,0 +1,250 @@
+"""Kills the service again and again under clients that go on, and lets the oracle judge what is left."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from chaos.asks import CANCELLED, RUNS, Ask, Asks, Upstream
+from chaos.client import Client
+from chaos.oracle import (
+    Conversation,
+    Reading,
+    Record,
+    Witness,
+    judge_conversation,
+    judge_files,
+    judge_promise,
+    judge_run,
+    judge_upstream,
+    outcome,
+)
+from chaos.server import LISTENING, OPENING, Server, crashing_server
+from fake_dedalus import FakeDedalus
+
+SESSIONS = "/api/agent/sessions"
+SETTLE_LIMIT_S = 40
+FIRST_KILLS = ("posting", "time", "events", "complete")
+SECOND_KILLS = ("start", "recovery", "resuming")
+
+
+@dataclass
+class Verdict:
+    """What a round came to."""
+
+    kills: list[str]
+    runs: int
+    cut: int
+    faults: list[str]
+
+
+@dataclass
+class Progress:
+    """How far a round's clients have come."""
+
+    seen: int = 0
+    completes: int = 0
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def note(self, reading: Reading) -> None:
+        """A client was shown an event."""
+        self.seen += 1
+        self.completes += reading.completed
+        self.changed.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Come back when it holds."""
+        while not condition():
+            self.changed.clear()
+            await self.changed.wait()
+
+
+class Driver:
+    """Drives one service in one data directory. Call `round` as often as you like, and `judge_all` at the end."""
+
+    def __init__(self, server: Server, http: httpx.AsyncClient, upstream: Upstream, rng: random.Random) -> None:
+        self.server = server
+        self.http = http
+        self.upstream = upstream
+        self.rng = rng
+        self.asks = Asks(rng)
+        self.sessions = [f"chat-{n}" for n in range(5)]
+        self.witnesses: list[Witness] = []
+        self.between: Callable[[list[Witness]], None] = lambda witnesses: None
+        self._judged: set[str] = set()
+
+    async def round(self, most_kills: int, clients: int = 9) -> Verdict:
+        """Clients ask, the service is killed once or more and started again, the clients read to the end."""
+        progress = Progress()
+        following = [self._client(ask, progress) for ask in self.asks.round(clients, self.sessions)]
+        tasks = {asyncio.create_task(client.follow()) for client in following}
+        kills = [self.rng.choice(FIRST_KILLS)]
+        while len(kills) < min(most_kills, 3) and self.rng.random() < 0.4:
+            kills.append(self.rng.choice(SECOND_KILLS))
+        try:
+            await self._kill_at(kills[0], progress, tasks)
+            self.between([client.witness for client in following if client.witness is not None])
+            for kill in kills[1:]:
+                await self._start_and_kill(kill)
+            await self.server.start()
+            async with asyncio.timeout(SETTLE_LIMIT_S):
+                await asyncio.gather(*tasks)
+                await asyncio.gather(*(client.look_again() for client in following))
+        except TimeoutError:
+            return self._hung(kills, following)
+        finally:
+            for task in tasks:
+                task.cancel()
+        witnesses = [client.witness for client in following if client.witness is not None]
+        self.witnesses += witnesses
+        return await self._verdict(kills, witnesses)
+
+    def _client(self, ask: Ask, progress: Progress) -> Client:
+        rng = random.Random(self.rng.random())
+        return Client(ask, self.http, self.server, rng, progress.note)
+
+    # The kills
+
+    async def _kill_at(self, kill: str, progress: Progress, tasks: "set[asyncio.Task[None]]") -> None:
+        """Kill it at a point of that kind, or when there is nothing left to be killed for."""
+        point = asyncio.create_task(self._point(kill, progress))
+        done = asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.wait({point, asyncio.ensure_future(done)}, return_when=asyncio.FIRST_COMPLETED)
+        point.cancel()
+        await self.server.kill()
+
+    async def _point(self, kill: str, progress: Progress) -> None:
+        rng = self.rng
+        match kill:
+            case "posting":
+                await asyncio.sleep(rng.uniform(0, 0.08))
+            case "time":
+                await asyncio.sleep(rng.uniform(0.02, 0.8))
+            case "events":
+                wanted = rng.randrange(1, 250)
+                await progress.until(lambda: progress.seen >= wanted)
+            case "complete":
+                wanted, delay = rng.randrange(1, 4), rng.choice((0, rng.uniform(0, 0.1)))
+                await progress.until(lambda: progress.completes >= wanted)
+                await asyncio.sleep(delay)
+
+    async def _start_and_kill(self, kill: str) -> None:
+        rng = self.rng
+        match kill:
+            case "start":
+                await self.server.start(LISTENING)
+                await asyncio.sleep(rng.uniform(0, 0.02))
+            case "recovery":
+                await self.server.start(OPENING)
+                await asyncio.sleep(rng.uniform(0.02, 0.12))
+            case "resuming":
+                await self.server.start()
+                await asyncio.sleep(rng.uniform(0.1, 0.4))
+        await self.server.kill()
+
+    # The judgement
+
+    def _hung(self, kills: list[str], clients: Sequence[Client]) -> Verdict:
+        waiting = [client.ask.label for client in clients if client.witness is None or not client.witness.completed]
+        return Verdict(kills, 0, 0, [f"after {SETTLE_LIMIT_S} s, still not at the end: {waiting}"])
+
+    async def _verdict(self, kills: list[str], witnesses: Sequence[Witness]) -> Verdict:
+        rows = await self.rows()
+        listed = {row["run_id"] for row in rows}
+        new = {run_id for run_id in listed | {w.run_id for w in witnesses if w.run_id} if run_id not in self._judged}
+        records = {run_id: record for run_id in sorted(new) if (record := await self.record(run_id, rows))}
+        faults = list(self._judge(records, witnesses))
+        faults += judge_files(self.server.active(), self.server.archived(), [row["run_id"] for row in rows])
+        faults += judge_upstream(self.upstream.calls)
+        self._judged |= new
+        for session in sorted({row["session_id"] for row in rows if row["run_id"] in new and "session_id" in row}):
+            faults += await self._judge_session(session)
+        cut = sum(outcome(record.row)[1] == "interrupted" for record in records.values())
+        return Verdict(kills, len(records), cut, faults)
+
+    def _judge(self, records: dict[str, Record], witnesses: Sequence[Witness]) -> Iterator[str]:
+        for run_id, record in records.items():
+            yield from judge_run(record, [witness for witness in witnesses if witness.run_id == run_id])
+        for witness in witnesses:
+            yield from judge_promise(witness, records)
+
+    async def judge_all(self) -> list[str]:
+        """Look at all runs and sessions once more: what came later has changed nothing of them."""
+        rows = await self.rows()
+        records = {row["run_id"]: record for row in rows if (record := await self.record(row["run_id"], rows))}
+        faults = list(self._judge(records, self.witnesses))
+        for session in self.sessions:
+            faults += await self._judge_session(session)
+        return faults
+
+    async def _judge_session(self, session: str) -> list[str]:
+        """Look at it, go on with it, and look at what the model's server was told."""
+        if (found := await self.http.get(f"{SESSIONS}/{session}")).status_code == 404:
+            return []
+        rows = await self._pages(RUNS, "runs", session_id=session)
+        messages = await self._pages(f"{SESSIONS}/{session}/messages", "messages")
+        wanted = {message["run_id"] for message in messages}
+        records = {run_id: record for run_id in sorted(wanted) if (record := await self.record(run_id, rows))}
+        faults = list(judge_conversation(Conversation(session, messages, records)))
+        if found.json().get("head_run_id") not in {row["run_id"] for row in rows}:
+            faults.append(f"{session}: its head is {found.json().get('head_run_id')}, which is no run of it")
+        return faults + await self._go_on(session, messages)
+
+    async def _go_on(self, session: str, messages: Sequence[Any]) -> list[str]:
+        ask = self.asks.next_of(session)
+        client = self._client(ask, Progress())
+        await client.follow()
+        assert client.witness is not None
+        self.witnesses.append(client.witness)
+        row = (await self.http.get(f"{RUNS}/{client.witness.run_id}")).json() if client.witness.run_id else {}
+        if outcome(row) not in ask.outcomes:
+            return [f"{session}: the next question came to {row}, {client.witness.refusals}"]
+        told = self.upstream.histories[f"[{ask.label}]"]
+        sent = [call["id"] for message in told for call in message.get("tool_calls") or ()]
+        kept = [call["tool_call_id"] for message in messages for call in message.get("tool_calls") or ()]
+        return [] if sent == kept else [f"{session}: the calls {kept} were sent as {sent}"]
+
+    async def record(self, run_id: str, rows: Sequence[Any]) -> Record | None:
+        """All that the service tells of a run. The list was read before: reading a run may mend its row."""
+        row = await self.http.get(f"{RUNS}/{run_id}")
+        replay = await self.http.get(f"{RUNS}/{run_id}/events", params={"after": 0})
+        lines = await self.http.get(f"{RUNS}/{run_id}/events", params={"after": 0, "wait": "false"})
+        if row.status_code != 200 or replay.status_code != 200:
+            return None
+        return Record(replay.content, lines.content, row.json(), [one for one in rows if one["run_id"] == run_id])
+
+    async def rows(self) -> list[Any]:
+        """The list of all runs."""
+        return await self._pages(RUNS, "runs")
+
+    async def _pages(self, path: str, name: str, **query: str) -> list[Any]:
+        found: list[Any] = []
+        cursor: str | None = None
+        while True:
+            page = {} if cursor is None else {"cursor": cursor}
+            response = await self.http.get(path, params={"limit": "100", **query, **page})
+            response.raise_for_status()
+            found += response.json()[name]
+            if (cursor := response.json().get("next_cursor")) is None:
+                return found
+
+
+@asynccontextmanager
+async def driving(seed: str, directory: Path, **environment: str) -> AsyncIterator[Driver]:
+    """A driver with a service that has been started, and its upstream."""
+    async with AsyncExitStack() as stack:
+        fake = stack.enter_context(FakeDedalus.in_thread())
+        upstream = Upstream(seed)
+        fake.choose(upstream.choose)
+        server = await stack.enter_async_context(crashing_server(directory, fake.url, **environment))
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+        http = await stack.enter_async_context(httpx.AsyncClient(base_url=server.url, timeout=30, limits=limits))
+        await server.start()
+        yield Driver(server, http, upstream, random.Random(seed))
+
+
+__all__ = ["CANCELLED", "Driver", "Verdict", "driving"]

@@ -1,0 +1,66 @@
+"""Starts the service again and again, fast: `python -m chaos.nursery` imports it once and forks it for each start.
+
+It is told what to do a line at a time: `start` answers with the new process's id, `wait` with its exit status once it
+has ended. At the end of its input it kills what it has started.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NoReturn
+
+import app
+from services.tools import Tool
+
+
+class Lookup:
+    """A tool that takes a moment."""
+
+    schema: Mapping[str, Any] = {
+        "name": "lookup",
+        "description": "Looks something up.",
+        "parameters": {"type": "object", "properties": {"word": {"type": "string"}, "ms": {"type": "integer"}}},
+    }
+
+    async def __call__(self, arguments: dict[str, Any]) -> Any:
+        await asyncio.sleep(arguments["ms"] / 1000)
+        return {"word": arguments["word"], "found": True}
+
+
+TOOLS: Mapping[str, Tool] = {"lookup": Lookup()}
+
+
+def serve() -> NoReturn:
+    """The service as `python app.py` runs it, with the tools."""
+    os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+    os.dup2(2, 1)
+    app.create_app = partial(app.create_app, tools=TOOLS)
+    try:
+        app.main()
+    finally:
+        os._exit(0)
+
+
+def main() -> None:
+    """Do as the lines say."""
+    child = 0
+    for line in sys.stdin:
+        if line == "start\n":
+            if (child := os.fork()) == 0:
+                serve()
+            answer = child
+        else:
+            _, answer = os.waitpid(child, 0)
+            child = 0
+        sys.stdout.write(f"{answer}\n")
+        sys.stdout.flush()
+    if child:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+if __name__ == "__main__":
+    main()
