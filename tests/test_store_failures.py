@@ -1,0 +1,164 @@
+"""Promise 9: a log or a database that can't be written refuses new runs at once, loses nothing, and comes back."""
+
+import json
+import resource
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fake_dedalus import FakeDedalus
+from grammar import check_grammar, parse_frames
+from process import Process, app_process
+from service import NOWHERE, SIMULATE, STREAM, checked, names, only, text
+from wire import Done, Finish, Gate, Text, WaitFor, answer
+
+SOON_S = 2.0
+LATER_S = 10.0
+UNLIMITED = resource.RLIM_INFINITY
+
+
+@contextmanager
+def full_disk(app: Process) -> Iterator[None]:
+    """No file of the process can grow any more, as on a full disk."""
+    resource.prlimit(app.process.pid, resource.RLIMIT_FSIZE, (0, UNLIMITED))
+    try:
+        yield
+    finally:
+        resource.prlimit(app.process.pid, resource.RLIMIT_FSIZE, (UNLIMITED, UNLIMITED))
+
+
+def refused_at_once(client: httpx.Client, path: str, body: dict[str, Any]) -> str:
+    """The code of a 503 with Retry-After or none, which came within two seconds."""
+    started = time.monotonic()
+    response = client.post(path, json=body)
+    assert time.monotonic() - started < SOON_S + 0.5
+    assert response.status_code == 503, response.text
+    code: str = response.json()["error"]["code"]
+    return code
+
+
+def until_ready(client: httpx.Client) -> None:
+    deadline = time.monotonic() + LATER_S
+    while (ready := client.get("/ready")).status_code != 200:
+        assert time.monotonic() < deadline, ready.text
+
+
+def test_a_full_disk_tears_the_streams_and_ends_the_runs_when_it_is_over() -> None:
+    """No clean end, new runs 503 within 2 s, alive but not ready; then it goes on without a restart, and no gap."""
+    gate = Gate()
+    with (
+        FakeDedalus.in_thread() as fake,
+        app_process(DEDALUS_BASE_URL=fake.url, DEFAULT_MODEL="m") as app,
+        httpx.Client(base_url=app.url, timeout=30) as client,
+    ):
+        fake.turn(Text("one "), WaitFor(gate), Text("two"), Finish("stop"), Done())
+        with client.stream("POST", STREAM, json={"input": "?", "session_id": "chat"}) as response:
+            pieces, body = response.iter_raw(), b""
+            while b'"one "' not in body:
+                body += next(pieces)
+            run_id = response.headers["x-run-id"]
+            with full_disk(app):
+                gate.open()
+                with pytest.raises(httpx.RemoteProtocolError):
+                    body += b"".join(pieces)
+                for path in (STREAM, SIMULATE, "/api/agent/runs", "/api/agent/execute"):
+                    assert refused_at_once(client, path, {"input": "?"}) in {"log_unavailable", "store_unavailable"}
+                assert client.get("/health").status_code == 200
+                assert client.get("/ready").status_code == 503
+        until_ready(client)
+        events = parse_frames(client.get(f"/api/agent/runs/{run_id}/events").content)
+        seen = parse_frames(body, prefix=True)
+        fake.turn(*answer("Hello again"))
+        after = client.post(STREAM, json={"input": "!", "session_id": "chat"})
+        run = client.get(f"/api/agent/runs/{run_id}").json()
+    check_grammar(events)
+    assert events[: len(seen)] == seen
+    assert only(events, "error")[0]["code"] == run["error"]["code"] == "log_unavailable"
+    assert text(checked(after.content)) == "Hello again"
+    assert fake.chats[-1].body["messages"][0]["content"] == "?"
+
+
+def test_a_locked_database_refuses_what_needs_it(tmp_path: Path) -> None:
+    """Another process that holds the database: 503 within two seconds; afterwards all is as it was."""
+    with (
+        app_process(DEDALUS_BASE_URL=NOWHERE, DEFAULT_MODEL="m", DATA_DIR=str(tmp_path)) as app,
+        httpx.Client(base_url=app.url, timeout=30) as client,
+        closing(sqlite3.connect(tmp_path / "agent_stream.db", isolation_level=None)) as other,
+    ):
+        until_ready(client)
+        other.execute("BEGIN IMMEDIATE")
+        assert refused_at_once(client, STREAM, {"input": "?", "session_id": "chat"}) == "store_unavailable"
+        assert client.get("/ready").json()["error"]["code"] == "store_unavailable"
+        assert client.get("/health").status_code == 200
+        other.execute("ROLLBACK")
+        until_ready(client)
+        assert client.get("/api/agent/sessions/chat").status_code == 404
+        first = client.post(SIMULATE, json={"delay_ms": 0})
+        assert client.get(f"/api/agent/runs/{first.headers['x-run-id']}").json()["status"] == "succeeded"
+
+
+def test_a_run_goes_on_while_its_record_has_to_wait(tmp_path: Path) -> None:
+    """The log is the truth: a run that is under way ends as it would, and its record follows."""
+    gate = Gate()
+    with (
+        FakeDedalus.in_thread() as fake,
+        app_process(DEDALUS_BASE_URL=fake.url, DEFAULT_MODEL="m", DATA_DIR=str(tmp_path)) as app,
+        httpx.Client(base_url=app.url, timeout=30) as client,
+        closing(sqlite3.connect(tmp_path / "agent_stream.db", isolation_level=None)) as other,
+    ):
+        fake.turn(Text("one "), WaitFor(gate), *answer("two"))
+        with client.stream("POST", STREAM, json={"input": "?", "session_id": "chat"}) as response:
+            pieces, body = response.iter_raw(), b""
+            while b'"one "' not in body:
+                body += next(pieces)
+            other.execute("BEGIN IMMEDIATE")
+            gate.open()
+            body += b"".join(pieces)
+        other.execute("ROLLBACK")
+        until_ready(client)
+        run = client.get(f"/api/agent/runs/{response.headers['x-run-id']}").json()
+        kept = client.get("/api/agent/sessions/chat/messages").json()["messages"]
+    assert text(checked(body)) == "one two"
+    assert run["status"] == "succeeded"
+    assert [message["content"] for message in kept] == ["?", "one two"]
+
+
+def test_a_second_server_on_the_same_directory_is_refused(tmp_path: Path) -> None:
+    """It says which directory, and what to do, and the first one goes on."""
+    directory = {"DEDALUS_BASE_URL": NOWHERE, "DATA_DIR": str(tmp_path)}
+    with app_process(**directory) as app:
+        with app_process(**directory) as second:
+            assert second.wait(timeout=20) != 0
+            assert "in use by another server: stop that one, or set another DATA_DIR" in "".join(second.log)
+        assert httpx.get(app.url + "/ready").status_code == 200
+
+
+def test_a_killed_server_leaves_nothing_locked(tmp_path: Path) -> None:
+    """The lock goes with the process; the run that it left open is ended at the next start, with its open call."""
+    with app_process(DEDALUS_BASE_URL=NOWHERE, DATA_DIR=str(tmp_path)) as app:
+        body = {"scenario": "default", "delay_ms": 150}
+        with httpx.stream("POST", app.url + SIMULATE, json=body, timeout=30) as response:
+            pieces, seen = response.iter_raw(), b""
+            while b"event: tool_use\n" not in seen:
+                seen += next(pieces)
+            app.process.send_signal(signal.SIGKILL)
+            app.wait(5)
+    run_id = response.headers["x-run-id"]
+    with app_process(DEDALUS_BASE_URL=NOWHERE, DATA_DIR=str(tmp_path)) as app, httpx.Client(base_url=app.url) as client:
+        whole = client.get(f"/api/agent/runs/{run_id}/events").content
+        events = checked(whole)
+        run = client.get(f"/api/agent/runs/{run_id}").json()
+        log = "".join(app.log)
+    assert whole.removeprefix(b": ping\n\n").startswith(seen[: seen.rindex(b"\n\n") + 2].removeprefix(b": ping\n\n"))
+    assert names(events)[-3:] == ["tool_result", "error", "complete"]
+    assert only(events, "tool_result")[0]["is_error"] is True
+    [error] = only(events, "error")
+    assert (error["code"], run["error"], run["status"]) == ("interrupted", error, "failed")
+    assert error["request_id"] in log
+    assert json.dumps(run["last_seq"]) == str(events[-1]["seq"])
