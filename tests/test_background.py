@@ -196,14 +196,14 @@ async def test_who_leaves_does_not_end_a_run_that_another_waits_for() -> None:
         key = {"idempotency-key": "a"}
         leaving, staying = [asyncio.create_task(agent.post(EXECUTE, {"input": "?"}, **key)) for _ in range(2)]
         await fake.wait_for_requests(1)
+        [task] = agent.app.state.service.live.tasks
         async with asyncio.timeout(5):
-            while agent.app.state.service.live.tasks[0].readers < 2:
-                await asyncio.sleep(0)
-        leaving.cancel()
-        await asyncio.wait({leaving})
-        async with asyncio.timeout(5):
-            while agent.app.state.service.live.tasks[0].readers > 1:
-                await asyncio.sleep(0)
+            while task.readers < 2:
+                await agent.client.get("/health")
+            leaving.cancel()
+            await asyncio.wait({leaving})
+            while task.readers > 1:
+                await agent.client.get("/health")
         gate.open()
         assert (await staying).json()["output"] == "one two"
 

@@ -364,7 +364,8 @@ async def test_the_embedded_model_is_asked_with_its_random_key_at_a_low_temperat
         agent = DedalusAgent(made, AgentLimits(Deadlines(5, 5), max_steps=1, max_tool_result_bytes=1024))
         for asked in ({}, {"temperature": 1.0, "max_tokens": 5}):
             events = RunEvents(await MemoryEventLog(1024).create("run_1"), 1024)
-            await agent.run(AgentRequest.model_validate({"input": "?", **asked}), made.route(MODEL_ID, False), (), events)
+            request = AgentRequest.model_validate({"input": "?", **asked})
+            await agent.run(request, made.route(MODEL_ID, False), (), events)
     first, second = fake.requests
     assert (first.path, first.body["model"]) == ("/v1/chat/completions", MODEL_ID)
     assert credentials(first) == {"authorization": f"Bearer {local.key}"}
