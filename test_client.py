@@ -11,12 +11,13 @@ import math
 import os
 import random
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 from httpx_sse import EventSource, aconnect_sse
@@ -26,13 +27,19 @@ from rich.segment import Segment, Segments
 SILENCE_S = 60  # the service sends a ping every 15 seconds, so a connection that is silent for so long is dead
 LONGEST_WAIT_S = 8.0
 SHOWN_RESULT = 300  # characters of a tool's result on the screen
-SENT = ("input", "model", "instructions", "mcp_servers", "temperature", "max_steps", "scenario", "delay_ms")
+NOT_SENT = {"execute", "resume", "background", "list", "after", "retries", "json", "url"}
+NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
+LISTS = {
+    "models": "the models on offer",
+    "runs": "runs, the latest first, of --session where it is given",
+    "messages": "what was said in --session",
+}
 MARKS = {"succeeded": ("✓", "green"), "failed": ("✗", "red"), "cancelled": ("■", "yellow")}
 CONTROLS = dict.fromkeys({*range(32), *range(128, 160)} - {ord("\n"), ord("\t")})  # a model could steer terminals
 
 EPILOG = """\
 exit codes:
-  0  the run succeeded
+  0  the run succeeded, or is on its way with --background
   1  the run failed, or the service refused the request
   2  the command line is not valid
   3  cancelled: Ctrl-C cancels the run and shows how it ends, a second Ctrl-C leaves at once
@@ -41,6 +48,7 @@ exit codes:
 examples:
   python test_client.py "Why is the sky blue?" --temperature 0.2
   python test_client.py --simulate tool_error
+  python test_client.py "And at night?" --session chat-1
   python test_client.py "Name three rivers" --json | jq -r 'select(.event == "final_output").data.content'
 """
 
@@ -66,16 +74,21 @@ class Broken(Exception):
 
 
 class Refused(Broken):
-    """The service answered with an error, or something before it did."""
+    """The service answered with an error, or something before it did; `is_ours` tells them apart."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.status = response.status_code
         self.details: list[str] = []
+        self.is_ours = True
         try:
             error = response.json()["error"]
             message = f"{error['code']}: {error['message']} (HTTP {self.status}, {error['request_id']})"
             self.details = [f"{detail['loc']}: {detail['message']}" for detail in error.get("details", ())]
+            if error["code"] == "session_busy":
+                self.details.append(f"--resume {error['run_id']} follows that run.")
+                self.details.append("--multitask enqueue waits for it, --multitask interrupt ends it.")
         except (ValueError, LookupError, TypeError):  # these are not the service's words
+            self.is_ours = False
             message = f"HTTP {self.status} {response.reason_phrase}"
         seconds = response.headers.get("Retry-After", "")
         super().__init__(message, float(seconds) if seconds.isdecimal() else None)
@@ -91,7 +104,7 @@ class Screen:
         self._at_line_start = True
         self._typed: set[str] = set()  # the calls whose arguments were seen as the model wrote them
 
-    def show(self, event: Event) -> None:
+    def show(self, event: Event, /) -> None:
         """Print one event. A name that is not here has nothing to show, or is of a later version."""
         data = event["data"]
         match event["event"]:
@@ -118,6 +131,20 @@ class Screen:
                 self.complain(f"{data['code']}: {data['message']} ({data['request_id']})")
             case "complete":
                 self.line(*summary(data))
+
+    def started(self, run: dict[str, Any], /) -> None:
+        """Print the id of a run that is not followed."""
+        self.line(run["run_id"])
+        self.note(f"It goes on in the background. To follow it: --resume {run['run_id']}")
+
+    def item(self, item: dict[str, Any], /) -> None:
+        """Print one item of a list: a message, a run or a model."""
+        if "role" in item:
+            self.line(*message_line(item))
+        elif "run_id" in item:
+            self.line(f"{item['run_id']}  {item['status']:9}  {item['created_at']}  {item['model']}")
+        else:
+            self.line(item["id"])
 
     def line(self, text: str, style: str = "") -> None:
         """Print a line of its own."""
@@ -157,21 +184,39 @@ class Screen:
 
 
 class JsonLines(Screen):
-    """Prints each event as a line of JSON."""
+    """Prints each event, and whatever else there is, as a line of JSON."""
 
-    def show(self, event: Event) -> None:
+    def show(self, event: Event, /) -> None:
         """Print one event."""
         self.line(json.dumps(event))
+
+    started = item = show
 
 
 def tool_result(data: dict[str, Any]) -> tuple[str, str]:
     """What a tool gave as a line, with its style."""
     mark, style = MARKS["failed" if data["is_error"] else "succeeded"]
-    text = " ".join(data["content"].split())
-    if len(text) > SHOWN_RESULT:
-        text = f"{text[:SHOWN_RESULT]}… ({len(text):,} characters)"
     took = f" · {data['duration_ms']} ms" if "duration_ms" in data else ""
-    return f"  {mark} {data['name']}: {text}{took}", style
+    return f"  {mark} {data['name']}: {shortened(data['content'])}{took}", style
+
+
+def message_line(message: dict[str, Any]) -> tuple[str, str]:
+    """A message of a session as a line or more, with its style."""
+    if message["role"] == "tool":
+        mark, style = MARKS["failed" if message["is_error"] else "succeeded"]
+        return f"  {mark} {shortened(message['content'])}", style
+    content = message["content"] or ""
+    text = content if isinstance(content, str) else "\n".join(part.get("text", "[image]") for part in content)
+    if message["role"] == "user":
+        return f"\n> {text}", "bold"
+    calls = (f"→ {call['name']} {json.dumps(call['arguments'])}" for call in message.get("tool_calls", ()))
+    return "\n".join(filter(None, (text, *calls))), ""
+
+
+def shortened(text: str) -> str:
+    """A tool's result on one line."""
+    text = " ".join(text.split())
+    return text if len(text) <= SHOWN_RESULT else f"{text[:SHOWN_RESULT]}… ({len(text):,} characters)"
 
 
 def summary(end: dict[str, Any]) -> tuple[str, str]:
@@ -193,7 +238,7 @@ class Follower:
     """Follows a run to its `complete`, over as many connections as that takes, and shows each event once.
 
     `start` is the request that starts the run, unless `run_id` says that it is there already, and `seen` how much of it
-    is known. `retries` is how many connections in a row may bring nothing.
+    is known. `retries` is how many connections in a row may bring nothing. A run in the background is not followed.
     """
 
     http: httpx.AsyncClient
@@ -202,6 +247,7 @@ class Follower:
     retries: int
     run_id: str = ""
     seen: int = 0
+    _sent: bool = False  # whether the service may know of the run
     _attached: bool = False
     _cancelling: bool = False
     _failed: int = 0
@@ -239,6 +285,10 @@ class Follower:
                 return Exit[run["status"].upper()]
             self.run_id = response.headers.get("X-Run-ID", self.run_id)
             self._attached = bool(self.run_id)
+            if response.status_code == httpx.codes.ACCEPTED:
+                await response.aread()
+                self.screen.started(response.json())
+                return Exit.SUCCEEDED
             return await self._read(source)
 
     async def _read(self, source: EventSource) -> Exit:
@@ -265,11 +315,14 @@ class Follower:
     def _wait_after(self, fault: httpx.TransportError | Broken) -> float:
         """The wait before the next connection: exponential with jitter, not below the service's hint.
 
-        Raise where another try can't help or there have been enough. What has failed to start may have started all the
-        same, so it is tried again only when the service asks for that.
+        Raise where another try can't help or there have been enough. A start can be sent again: its key makes it the
+        same run. What the service itself says to it is final, unless it says when to come back.
         """
         hint = fault.retry_after if isinstance(fault, Broken) else None
-        final = not self._attached or (isinstance(fault, Refused) and fault.status < 500)
+        self._sent = self._sent or self._attached or not isinstance(fault, NEVER_SENT)
+        final = not self._sent
+        if isinstance(fault, Refused):
+            final = fault.status < 500 or (fault.is_ours and not self._attached)
         reason = str(fault) or type(fault).__name__
         if (final and hint is None) or self._failed >= self.retries:
             if not self._attached:
@@ -303,20 +356,31 @@ def events_of(answer: dict[str, Any]) -> Iterator[Event]:
 
 async def run(options: argparse.Namespace, screen: Screen) -> Exit:
     """Do what the command line says. Raise `Broken` or httpx's errors."""
-    body = {name: value for name in SENT if (value := getattr(options, name)) is not None}
+    body = {name: value for name, value in vars(options).items() if name not in NOT_SENT and value is not None}
     async with httpx.AsyncClient(base_url=options.url, timeout=httpx.Timeout(10, read=SILENCE_S)) as http:
-        if options.models:
-            for model in (await call(http, "GET", "/api/agent/models"))["models"]:
-                screen.line(json.dumps(model) if options.json else model["id"])
+        if options.list:
+            await show_list(http, screen, options.list, options.session_id)
             return Exit.SUCCEEDED
-        if options.execute:
+        if options.execute:  # sent once: its run ends with its connection, so there would be nothing to come back to
             answer = await call(http, "POST", "/api/agent/execute", json=body, timeout=None)
             for event in [answer] if options.json else events_of(answer):
                 screen.show(event)
             return Exit[answer["status"].upper()]
-        path = "/api/agent/stream/simulate" if options.scenario else "/api/agent/stream"
-        start = {"method": "POST", "url": path, "json": body}
+        path = "runs" if options.background else "stream/simulate" if options.scenario else "stream"
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        start = {"method": "POST", "url": f"/api/agent/{path}", "json": body, "headers": headers}
         return await Follower(http, screen, start, options.retries, options.resume or "", options.after).follow()
+
+
+async def show_list(http: httpx.AsyncClient, screen: Screen, name: str, session_id: str | None) -> None:
+    """Print one of `LISTS`, page by page."""
+    session = f"/sessions/{quote(session_id, safe='')}" if session_id and name != "models" else ""
+    query: dict[str, Any] = {"limit": 200}
+    while query:
+        page = await call(http, "GET", f"/api/agent{session}/{name}", params=query)
+        for item in page[name]:
+            screen.item(item)
+        query = {**query, "cursor": page["next_cursor"]} if "next_cursor" in page else {}
 
 
 def service_url(text: str) -> str:
@@ -349,7 +413,11 @@ def parser() -> argparse.ArgumentParser:
     how("--simulate", dest="scenario", nargs="?", const="default", metavar="SCENARIO", help=scenarios)
     how("--execute", action="store_true", help="wait for the one JSON answer in place of the stream")
     how("--resume", metavar="RUN_ID", help="follow a run that is there already")
-    how("--models", action="store_true", help="list the models on offer")
+    how("--background", action="store_true", help="start a run, and print its id for --resume")
+    for name, what in LISTS.items():
+        how(f"--{name}", dest="list", action="store_const", const=name, help=f"list {what}")
+    add("--session", dest="session_id", metavar="ID", help="a conversation to go on with; an id that is new begins one")
+    add("--multitask", metavar="HOW", help="while a run of the session is going: reject, enqueue or interrupt")
     add("--model", metavar="PROVIDER/MODEL", help="who answers; see --models")
     add("--instructions", metavar="TEXT", help="the system prompt")
     add("--mcp-server", dest="mcp_servers", action="append", metavar="SERVER", help="owner/name or URL; repeatable")
@@ -368,8 +436,10 @@ def main() -> int:
     """Run the command line."""
     cli = parser()
     options = cli.parse_args()
-    if not (options.input or options.scenario or options.resume or options.models):
+    if not (options.input or options.scenario or options.resume or options.list):
         cli.error("there is no QUESTION")
+    if options.list == "messages" and not options.session_id:
+        cli.error("--messages needs --session")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # for terminals without Unicode

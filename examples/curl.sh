@@ -40,6 +40,35 @@ curl -sS --fail-with-body -X POST "$API/runs/$run/cancel"
 echo
 curl -sSN --fail-with-body "$API/runs/$run/events" | tail -n 4
 
+say "Background: a run that nobody has to follow"
+run=$(curl -sSi "$API/runs" -H "$JSON" -d '{"input": "Say hello in one sentence.", "max_tokens": 50}' | run_id)
+echo "$run"
+
+say "Poll: what there is by now, as JSON lines, until complete"
+last=0
+while ! grep -qs '"event":"complete"' "$scratch/events"; do
+  curl -sS --fail-with-body "$API/runs/$run/events?wait=false&after=$last" >> "$scratch/events"
+  last=$(wc -l < "$scratch/events")
+  sleep 0.2
+done
+cat "$scratch/events"
+
+say "Session: a second question that builds on the first"
+session="chat-$(date +%s)"
+for question in "Say hello in one sentence." "What did I ask you?"; do
+  curl -sS --fail-with-body "$API/execute" -H "$JSON" \
+    -d "{\"session_id\": \"$session\", \"input\": \"$question\", \"max_tokens\": 50}"
+  echo
+done
+curl -sS --fail-with-body "$API/sessions/$session/messages"
+
+say "Idempotency-Key: a request that is sent twice is one run"
+key="$(date +%s)-$$"
+for _ in first second; do
+  curl -sSi "$API/stream" -H "$JSON" -H "Idempotency-Key: $key" \
+    -d '{"input": "Say hello in one sentence.", "max_tokens": 50}' | run_id
+done
+
 say "A mistake: every error has one form"
 curl -sS "$API/stream" -H "$JSON" -d '{"input": "", "modle": "openai/gpt-4.1"}'
 echo

@@ -1,20 +1,25 @@
-// Ask the agent with nothing but fetch, in a page or with Node 18 and newer: `node fetch_stream.js "Why is the sky blue?"`.
+// Ask the agent with nothing but fetch, in a page or with Node 20 and newer: `node fetch_stream.js "Why is the sky blue?"`.
 
 const MAX_TRIES = 5;
 
 /**
- * Runs the agent and gives `onEvent` each event, once and in order. A lost connection is taken up where it broke.
+ * Runs the agent and gives `onEvent` each event, once and in order. A lost connection is taken up where it broke; where
+ * it broke before the answer came, the question is sent again with the same key, which is the same run.
  *
  * Resolves with the data of `complete`, whatever its status. Rejects when the service refuses the request, or when the
  * rest of the run can't be had.
  */
 async function streamAgent(request, onEvent, { url = "http://127.0.0.1:8000", path = "/api/agent/stream" } = {}) {
-  const headers = { "Content-Type": "application/json" };
-  let response = await fetch(url + path, { method: "POST", headers, body: JSON.stringify(request) });
-  const run = `${url}/api/agent/runs/${response.headers.get("X-Run-ID")}`;
+  const key = crypto.getRandomValues(new Uint32Array(4)).join("-");
+  const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
+  const start = { method: "POST", headers, body: JSON.stringify(request) };
+  let events = null;
   let last = 0;
   for (let tries = 0; tries < MAX_TRIES; tries++) {
+    const rest = { headers: { "Last-Event-ID": last } };
+    const response = await (events ? fetch(events, rest) : fetch(url + path, start)).catch(() => null);
     if (response?.status === 200) {
+      events = `${url}/api/agent/runs/${response.headers.get("X-Run-ID")}/events`;
       for await (const event of eventsOf(response)) {
         if (event.seq <= last) continue;
         last = event.seq;
@@ -22,12 +27,11 @@ async function streamAgent(request, onEvent, { url = "http://127.0.0.1:8000", pa
         onEvent(event);
         if (event.event === "complete") return event.data;
       }
-    } else if (response && (last === 0 || response.status < 500)) {
+    } else if (response && (!events || response.status < 500)) {
       throw new Error(`HTTP ${response.status} ${await response.text()}`);
     }
     const wait = Number(response?.headers.get("Retry-After")) * 1000 + 500 * 2 ** tries * Math.random();
     await new Promise((resolve) => setTimeout(resolve, wait));
-    response = await fetch(`${run}/events`, { headers: { "Last-Event-ID": last } }).catch(() => null);
   }
   throw new Error(`The connection was lost after event ${last}, and the rest of the answer could not be had.`);
 }

@@ -8,7 +8,9 @@
        if (event.event === "final_output") console.log(event.data.content);
      });
 
-   A lost connection is taken up again where it broke. A run that can't be read to its end has failed, never succeeded. */
+   A lost connection is taken up again where it broke, and a question that got no answer is sent again with the same
+   key, which is the same run. A run that can't be read to its end has failed, never succeeded. With `sessionId` the
+   service keeps the conversation: `messages` shows it, and `regenerate()` asks its last question again. */
 
 import { useEffect, useState } from "react";
 
@@ -88,6 +90,22 @@ export interface AgentRequest {
   response_format?: Record<string, unknown>;
   metadata?: Record<string, string>;
   on_disconnect?: "cancel" | "continue";
+  session_id?: string;
+  parent_run_id?: string;
+  parent_state?: "before" | "after";
+  multitask?: "reject" | "enqueue" | "interrupt";
+}
+
+/** A message of a session. Those of a run follow its question; `parent_id` is the message before it on its branch. */
+export interface SessionMessage {
+  message_id: string;
+  parent_id?: string;
+  run_id: string;
+  role: "user" | "assistant" | "tool";
+  content: Content | null;
+  tool_calls?: { tool_call_id: string; name: string; arguments: Record<string, unknown> }[];
+  tool_call_id?: string;
+  is_error?: boolean;
 }
 
 /** What went wrong: told by the service, or found here (`network`, `incomplete`, `http_…`, `callback`). */
@@ -97,6 +115,8 @@ export interface AgentError {
   retryable: boolean;
   request_id?: string;
   retry_after?: number;
+  /** The run that is in the way, where one is (`session_busy`). */
+  run_id?: string;
   details?: { loc: string; message: string }[];
 }
 
@@ -173,6 +193,9 @@ class RunFailure extends Error {
 const incomplete = () =>
   new RunFailure({ code: "incomplete", message: "The rest of the answer could not be read.", retryable: true });
 
+const outOfReach = (cause: unknown) =>
+  new RunFailure({ code: "network", message: `The service is out of reach: ${cause}`, retryable: true });
+
 async function refusal(response: Response): Promise<RunFailure> {
   const body = (await response.json().catch(() => null)) as { error?: AgentError } | null;
   const error =
@@ -203,10 +226,8 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
 }
 
 interface Source {
-  /** The answer that started the run; null to attach to one that is going. */
-  first: Response | null;
-  /** Asks for the events after that one; 0 is the start. */
-  attach: (after: number) => Promise<Response>;
+  /** Asks for the events after that one; 0 is the start, which also begins a run that has not begun. */
+  open: (after: number) => Promise<Response>;
   maxRetries: number;
   signal: AbortSignal;
   onConnection: (status: "streaming" | "reconnecting") => void;
@@ -215,14 +236,15 @@ interface Source {
 /**
  * A run's events in order, each once, as many at a time as one read brings. Returns after `complete`.
  *
- * Throws a RunFailure when the run is gone, or when `maxRetries` in a row bring nothing new.
+ * Throws a RunFailure when the run is refused or gone, or when `maxRetries` in a row bring nothing new.
  */
-async function* runEvents({ first, attach, maxRetries, signal, onConnection }: Source): AsyncGenerator<StreamEvent[]> {
-  let response = first;
+async function* runEvents({ open, maxRetries, signal, onConnection }: Source): AsyncGenerator<StreamEvent[]> {
   let last = 0;
-  for (let tries = 0, wait = 0; ; wait = 0) {
+  for (let tries = 0; ; ) {
+    let wait = 0;
+    let failure = incomplete();
     try {
-      response ??= await attach(last);
+      const response = await open(last);
       if (isStream(response)) {
         onConnection("streaming");
         for await (const frames of readFrames(response.body)) {
@@ -235,17 +257,18 @@ async function* runEvents({ first, attach, maxRetries, signal, onConnection }: S
           yield events;
           if (newest.event === "complete") return;
         }
-      } else if (response.status === 429 || response.status >= 500) {
-        wait = retryAfter(response);
       } else {
-        throw response.status === 204 ? incomplete() : await refusal(response);
+        failure = response.status === 204 ? incomplete() : await refusal(response);
+        wait = retryAfter(response);
+        const mayPass = response.status === 429 || response.status >= 500;
+        // What the service itself says to a question is the answer to it, unless it says when to come back.
+        if (!mayPass || (last === 0 && wait === 0 && !failure.error.code.startsWith("http_"))) throw failure;
       }
     } catch (cause) {
       if (signal.aborted || cause instanceof RunFailure) throw cause;
-      // A torn body and a server out of reach are mended like a body that ended too early.
+      failure = outOfReach(cause); // a torn body and a server out of reach are mended like a body that ended too early
     }
-    response = null;
-    if (tries === maxRetries) throw incomplete();
+    if (tries === maxRetries) throw last > 0 ? incomplete() : failure;
     onConnection("reconnecting");
     const delay = Math.min(FIRST_DELAY_MS * 2 ** tries++, LONGEST_DELAY_MS);
     await pause(wait + delay * (0.5 + Math.random() / 2), signal); // all clients lost it at once, and must not return so
@@ -270,6 +293,8 @@ export interface ToolCall {
 
 /** `output` is the text of the model's last turn so far, which in the end is the whole answer. */
 export interface RunState {
+  /** What was said in the session, the question of a run under way included; its answer comes when the run is over. */
+  messages: SessionMessage[];
   status: AgentStatus;
   runId: string | null;
   thinking: string;
@@ -278,7 +303,15 @@ export interface RunState {
   error: AgentError | null;
 }
 
-const IDLE: RunState = { status: "idle", runId: null, thinking: "", output: "", toolCalls: [], error: null };
+const IDLE: RunState = {
+  messages: [],
+  status: "idle",
+  runId: null,
+  thinking: "",
+  output: "",
+  toolCalls: [],
+  error: null,
+};
 
 function fold(state: RunState, event: StreamEvent): RunState {
   switch (event.event) {
@@ -335,15 +368,18 @@ function foldCall(call: ToolCall, event: ToolEvent): ToolCall {
 export interface AgentStreamOptions {
   /** Where the service is, without a slash at the end; "" is the page's own origin. */
   baseUrl?: string;
-  /** The route that starts a run. */
+  /** The route that starts a run. One of your own passes the Idempotency-Key on, so that a repeated question is one run. */
   path?: string;
+  /** The conversation to go on with; an id that is new begins one. */
+  sessionId?: string;
   /** Sent with each request, such as an Authorization. */
   headers?: Record<string, string>;
   /** How often in a row to take up a lost connection without getting anything new. */
   maxRetries?: number;
   /**
-   * Where in sessionStorage the id of a run under way is kept. With it, a page that is reloaded attaches to its run
-   * again and replays it from the start; the service gives it 30 s to come back (DISCONNECT_GRACE_S).
+   * Where in sessionStorage the id of a run under way is kept, for each session its own. With it, a page that is
+   * reloaded attaches to its run again and replays it from the start; the service gives it 30 s to come back
+   * (DISCONNECT_GRACE_S).
    */
   storageKey?: string;
 }
@@ -352,9 +388,17 @@ export type OnEvent = (event: StreamEvent) => void;
 
 interface Run {
   id: string | null;
+  /** What starts the run; null for one that was there already. */
+  asked: AgentRequest | null;
+  key: string;
   abort: AbortController;
-  /** The answer to the request that starts the run; with it `id` is known. */
-  opened: Promise<Response | null>;
+  /** The answer to the latest request for events; once there has been one `id` is known. */
+  opening: Promise<unknown>;
+}
+
+/** A word that nobody else makes. (crypto.randomUUID is there only on HTTPS and localhost.) */
+function newKey(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** Starts, follows and stops one run at a time, and shows how it stands. */
@@ -362,6 +406,9 @@ class Runner {
   private readonly setState: (change: (state: RunState) => RunState) => void;
   private options: AgentStreamOptions = {};
   private current: Run | null = null;
+  private latest: Run | null = null;
+  private messages: SessionMessage[] = [];
+  private loading = new AbortController();
 
   constructor(setState: (change: (state: RunState) => RunState) => void) {
     this.setState = setState;
@@ -373,60 +420,65 @@ class Runner {
 
   /** Takes up the run that this tab was reading when it was reloaded. Returns what leaves the run alone. */
   mount = (): (() => void) => {
+    this.messages = [];
+    this.setState(() => IDLE);
     const id = this.storage((storage, key) => storage.getItem(key));
-    if (id) void this.follow(this.begin("reconnecting", id));
-    else this.setState(() => IDLE);
+    if (id) void this.follow(this.begin("reconnecting", id, null));
+    void this.load();
     return () => {
+      this.loading.abort();
       this.current?.abort.abort();
       this.current = null;
     };
   };
 
   stream = (input: string | AgentRequest, onEvent?: OnEvent): Promise<Complete | null> => {
+    const wasGoing = this.current !== null;
     void this.stop();
-    const run = this.begin("connecting", null);
-    run.opened = this.start(run, typeof input === "string" ? { input } : input);
+    const run = this.begin("connecting", null, {
+      ...this.inSession(wasGoing),
+      ...(typeof input === "string" ? { input } : input),
+    });
     return this.follow(run, onEvent);
+  };
+
+  regenerate = async (onEvent?: OnEvent): Promise<Complete | null> => {
+    const question = this.messages.findLast(({ role }) => role === "user");
+    if (!question?.content) return null;
+    const asked = this.latest?.id === question.run_id ? this.latest.asked : null;
+    const { run_id: parent_run_id, content: input } = question;
+    return this.stream({ ...asked, input, parent_run_id, parent_state: "before" }, onEvent);
   };
 
   stop = async (): Promise<void> => {
     const run = this.current;
     if (!run) return;
     this.end(run, (state) => ({ ...state, status: "cancelled" }));
-    await run.opened.catch(() => null); // before the answer there is no id by which to cancel
+    if (!run.id) await run.opening.catch(() => null); // before the answer there is no id by which to cancel
     run.abort.abort();
     if (!run.id) return;
     const cancel = this.request(`/api/agent/runs/${run.id}/cancel`, { method: "POST", keepalive: true });
     await cancel.catch(() => null); // out of reach: without a reader the service cancels the run by itself
   };
 
-  private begin(status: AgentStatus, id: string | null): Run {
-    const run: Run = { id, abort: new AbortController(), opened: Promise.resolve(null) };
-    this.current = run;
-    this.setState(() => ({ ...IDLE, status, runId: id }));
-    return run;
+  private inSession(wasGoing: boolean): Partial<AgentRequest> {
+    const { sessionId } = this.options;
+    if (sessionId === undefined) return {};
+    return { session_id: sessionId, ...(wasGoing && { multitask: "interrupt" }) }; // one just stopped takes its time to end
   }
 
-  private async start(run: Run, body: AgentRequest): Promise<Response> {
-    const response = await this.request(this.options.path ?? "/api/agent/stream", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(body),
-      signal: run.abort.signal,
-    }).catch((cause: unknown) => {
-      throw new RunFailure({ code: "network", message: `The service is out of reach: ${cause}`, retryable: true });
-    });
-    if (!isStream(response)) throw await refusal(response);
-    this.learn(run, response.headers.get("X-Run-ID"));
-    return response;
+  private begin(status: AgentStatus, id: string | null, asked: AgentRequest | null): Run {
+    const run: Run = { id, asked, key: newKey(), abort: new AbortController(), opening: Promise.resolve() };
+    this.current = this.latest = run;
+    this.setState(({ messages }) => ({ ...IDLE, messages, status, runId: id }));
+    return run;
   }
 
   private async follow(run: Run, onEvent?: OnEvent): Promise<Complete | null> {
     const { signal } = run.abort;
     try {
       const source: Source = {
-        first: await run.opened,
-        attach: (after) => this.attach(run, after),
+        open: (after) => (run.opening = run.id ? this.attach(run, run.id, after) : this.start(run)),
         maxRetries: this.options.maxRetries ?? 5,
         signal,
         onConnection: (status) => this.update(run, (state) => ({ ...state, status })),
@@ -447,17 +499,57 @@ class Runner {
       this.update(run, (state) => ({ ...state, status: "failed", error }));
       if (!mine) throw cause;
     } finally {
+      if (this.current === run) void this.load();
       this.end(run);
     }
     return null;
   }
 
-  private attach(run: Run, after: number): Promise<Response> {
-    if (!run.id) throw incomplete();
-    return this.request(`/api/agent/runs/${run.id}/events`, {
+  private async start(run: Run): Promise<Response> {
+    const response = await this.request(this.options.path ?? "/api/agent/stream", {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "Idempotency-Key": run.key },
+      body: JSON.stringify(run.asked),
+      signal: run.abort.signal,
+    });
+    if (isStream(response)) this.learn(run, response.headers.get("X-Run-ID"));
+    return response;
+  }
+
+  private attach(run: Run, id: string, after: number): Promise<Response> {
+    return this.request(`/api/agent/runs/${id}/events`, {
       headers: { "Last-Event-ID": String(after) },
       signal: run.abort.signal,
     });
+  }
+
+  /** Shows what the session holds by now. If that can't be had, what was shown stays, until the next run. */
+  private async load(): Promise<void> {
+    const { sessionId } = this.options;
+    if (sessionId === undefined) return;
+    this.loading.abort();
+    const { signal } = (this.loading = new AbortController());
+    const messages: SessionMessage[] = [];
+    const query = new URLSearchParams({ limit: "200" });
+    try {
+      for (let more = true; more; ) {
+        const path = `/api/agent/sessions/${encodeURIComponent(sessionId)}/messages?${query}`;
+        const response = await this.request(path, { signal });
+        if (!response.ok) return;
+        const page = (await response.json()) as { messages: SessionMessage[]; next_cursor?: string };
+        messages.push(...page.messages);
+        query.set("cursor", page.next_cursor ?? "");
+        more = page.next_cursor !== undefined;
+      }
+    } catch {
+      return;
+    }
+    if (!signal.aborted) this.show(messages);
+  }
+
+  private show(messages: SessionMessage[]): void {
+    this.messages = messages;
+    this.setState((state) => ({ ...state, messages }));
   }
 
   private request(path: string, init: RequestInit): Promise<Response> {
@@ -469,7 +561,9 @@ class Runner {
     if (run.id || !id) return;
     run.id = id;
     this.update(run, (state) => ({ ...state, runId: id }));
-    if (this.current === run) this.storage((storage, key) => storage.setItem(key, id));
+    if (this.current !== run) return;
+    this.storage((storage, key) => storage.setItem(key, id));
+    void this.load();
   }
 
   /** Shows a change, unless another run has taken this one's place. */
@@ -485,7 +579,9 @@ class Runner {
   }
 
   private storage<T>(access: (storage: Storage, key: string) => T): T | null {
-    return this.options.storageKey === undefined ? null : access(sessionStorage, this.options.storageKey);
+    const { storageKey, sessionId } = this.options;
+    if (storageKey === undefined) return null;
+    return access(sessionStorage, sessionId === undefined ? storageKey : `${storageKey}:${sessionId}`);
   }
 }
 
@@ -500,6 +596,11 @@ export interface AgentStream extends RunState {
    * `onEvent` throws.
    */
   stream: (input: string | AgentRequest, onEvent?: OnEvent) => Promise<Complete | null>;
+  /**
+   * Asks the session's last question again, in place of its answer; as it was asked, if that was here. Like `stream`, and
+   * null without a question.
+   */
+  regenerate: (onEvent?: OnEvent) => Promise<Complete | null>;
   /** Cancels the run at the service and stops reading. Resolves when the service knows. */
   stop: () => Promise<void>;
 }
@@ -509,41 +610,33 @@ export function useAgentStream(options: AgentStreamOptions = {}): AgentStream {
   const [state, setState] = useState(IDLE);
   const [runner] = useState(() => new Runner(setState));
   useEffect(() => runner.configure(options));
-  useEffect(() => runner.mount(), [runner, options.storageKey]);
+  useEffect(() => runner.mount(), [runner, options.storageKey, options.sessionId]);
   const isStreaming = ["connecting", "streaming", "reconnecting"].includes(state.status);
-  return { ...state, isStreaming, stream: runner.stream, stop: runner.stop };
+  return { ...state, isStreaming, stream: runner.stream, regenerate: runner.regenerate, stop: runner.stop };
 }
 
 // A page that uses it.
 
+const textOf = (content: Content) =>
+  typeof content === "string" ? content : content.map((part) => (part.type === "text" ? part.text : part.url)).join("\n");
+
 export default function AgentChat(options: AgentStreamOptions) {
-  const { stream, stop, isStreaming, thinking, output, toolCalls, error, status } = useAgentStream({
-    storageKey: "agent-stream-run",
-    ...options,
-  });
+  const agent = useAgentStream({ storageKey: "agent-stream-run", ...options });
+  const { stream, regenerate, stop, isStreaming, messages, runId, thinking, output, toolCalls, error, status } = agent;
   const [question, setQuestion] = useState("");
+  const isKept = messages.some(({ run_id, role }) => run_id === runId && role === "assistant");
 
   return (
     <main>
-      <form
-        onSubmit={(submit) => {
-          submit.preventDefault();
-          void stream(question);
-        }}
-      >
-        <input
-          aria-label="Question"
-          placeholder="Ask the agent"
-          required
-          value={question}
-          onChange={(change) => setQuestion(change.target.value)}
-        />
-        <button type="submit">Ask</button>
-        <button type="button" disabled={!isStreaming} onClick={() => void stop()}>
-          Stop
-        </button>
-        <small role="status">{status}</small>
-      </form>
+      {messages.map(
+        ({ message_id, role, content }) =>
+          content !== null &&
+          role !== "tool" && (
+            <p key={message_id} style={{ whiteSpace: "pre-wrap", fontWeight: role === "user" ? "bold" : "normal" }}>
+              {textOf(content)}
+            </p>
+          ),
+      )}
       {thinking && (
         <details>
           <summary>Thinking</summary>
@@ -561,13 +654,38 @@ export default function AgentChat(options: AgentStreamOptions) {
         ))}
       </ul>
       <p style={{ whiteSpace: "pre-wrap" }} aria-live="polite" aria-busy={isStreaming}>
-        {output}
+        {!isKept && output}
       </p>
       {error && (
         <p role="alert">
           {error.message} ({error.code})
         </p>
       )}
+      <form
+        onSubmit={(submit) => {
+          submit.preventDefault();
+          void stream(question);
+          if (options.sessionId !== undefined) setQuestion("");
+        }}
+      >
+        <input
+          aria-label="Question"
+          placeholder="Ask the agent"
+          required
+          value={question}
+          onChange={(change) => setQuestion(change.target.value)}
+        />
+        <button type="submit">Ask</button>
+        <button type="button" disabled={!isStreaming} onClick={() => void stop()}>
+          Stop
+        </button>
+        {messages.length > 0 && (
+          <button type="button" disabled={isStreaming} onClick={() => void regenerate()}>
+            Ask again
+          </button>
+        )}
+        <small role="status">{status}</small>
+      </form>
     </main>
   );
 }

@@ -108,7 +108,7 @@ def test_curl_examples(node: Path, url: str) -> None:
     """The script runs from top to bottom, and shows what it says it shows."""
     shown = run("sh", EXAMPLES / "curl.sh", node=node, url=url)
     parts = dict(part.split("\n", 1) for part in shown.split("\n== ")[1:])
-    ready, stream, execute, simulate, torn, resumed, cancelled, mistake = parts.values()
+    ready, stream, execute, simulate, torn, resumed, cancelled, begun, polled, session, twice, mistake = parts.values()
     assert json.loads(ready)["status"] == "ready"
     assert '"event":"final_output","data":{"content":"Hello world"}' in stream
     assert json.loads(execute)["output"] == "Hello world"
@@ -118,6 +118,13 @@ def test_curl_examples(node: Path, url: str) -> None:
     assert ids == list(range(9, 9 + len(ids)))
     assert '"data":{"status":"succeeded"' in resumed
     assert '"data":{"status":"cancelled"' in cancelled
+    events = [json.loads(line) for line in polled.splitlines() if line]
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert (events[0]["run_id"], events[-1]["event"]) == (begun.strip(), "complete")
+    *_, messages = session.strip().splitlines()
+    assert [message["role"] for message in json.loads(messages)["messages"]] == ["user", "assistant"] * 2
+    first, second = twice.split()
+    assert first == second
     assert json.loads(mistake)["error"]["code"] == "invalid_request"
 
 

@@ -61,7 +61,7 @@ async function main(): Promise<void> {
 
 // What the description promises, for the compiler only
 
-type Same<A, B> = [A, B] extends [B, A] ? true : false;
+type Same<A, B> = [A, B, keyof A, keyof B] extends [B, A, keyof B, keyof A] ? true : false;
 type Body<Route extends { responses: { 200: { content: unknown } } }> = Route["responses"][200]["content"];
 
 export const promises: true[] = [
@@ -74,6 +74,7 @@ export const promises: true[] = [
   true satisfies Same<example.StreamEvent, StreamEvent>,
   true satisfies Same<example.AgentRequest, Schemas["AgentRequest"]>,
   true satisfies Same<example.Usage, Schemas["Usage"]>,
+  true satisfies Same<example.SessionMessage, Schemas["SessionMessage"]>,
 ];
 
 export function rejected(event: StreamEvent): void {

@@ -329,7 +329,7 @@ test("an answer that is no stream is an error, whatever its status", async (t) =
 test("a service out of reach is an error", async (t) => {
   const { url, close } = await serve(t, stream(started));
   await close();
-  const page = await mountHook(t, { baseUrl: url });
+  const page = await mountHook(t, { baseUrl: url, maxRetries: 1 });
   assert.equal(await page.now().stream("Hello"), null);
   const { status, error } = await page.until(ended);
   assert.deepEqual([status, error?.code, error?.retryable], ["failed", "network", true]);
