@@ -3,18 +3,23 @@
 import json
 import os
 import re
+import select
 import signal
+import socket
+import socketserver
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from fake_dedalus import FakeDedalus
-from wire import Done, ErrorData, Finish, Text, Thinking, Usage, answer
+from wire import Done, ErrorData, Finish, Gate, Text, Thinking, Usage, WaitFor, answer
 
 ROOT = Path(__file__).parent.parent
 CLIENT = "test_client.py"
@@ -41,6 +46,15 @@ class Service(NamedTuple):
 
     url: str
     process: Process
+
+    @property
+    def port(self) -> str:
+        """Where another service can take this one's place."""
+        return str(urlsplit(self.url).port)
+
+    def events(self, run_id: str) -> list[dict[str, Any]]:
+        """The run's events so far."""
+        return events(httpx.get(f"{self.url}/api/agent/runs/{run_id}/events?wait=false", trust_env=False).text)
 
     def run(self, run_id: str) -> dict[str, Any]:
         """How a run stands."""
@@ -74,6 +88,33 @@ def serving(cwd: Path, **env: str) -> Iterator[Service]:
     with process("app.py", env=env, cwd=cwd) as served:
         said = read_until(served.stderr, "Uvicorn running on http://127.0.0.1:", "(Press")
         yield Service(said.rpartition("running on ")[2].partition(" ")[0], served)
+
+
+@contextmanager
+def losing_an_answer(url: str) -> Iterator[str]:
+    """A way to the service on which the first connection breaks when the first bytes of an answer come."""
+    there = urlsplit(url)
+    lost = threading.Event()
+
+    class Way(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection((there.hostname, there.port)) as service, suppress(ConnectionError):
+                across = {self.request: service, service: self.request}
+                while True:
+                    for end in select.select(across, (), ())[0]:
+                        data = end.recv(65536)
+                        if not data or (end is service and not lost.is_set()):
+                            lost.set()
+                            return
+                        across[end].sendall(data)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Way) as proxy:
+        proxy.daemon_threads = True
+        threading.Thread(target=proxy.serve_forever, args=(0.02,)).start()
+        try:
+            yield f"http://127.0.0.1:{proxy.server_address[1]}"
+        finally:
+            proxy.shutdown()
 
 
 def read_until(stream: IO[bytes] | None, *texts: str) -> str:
@@ -232,7 +273,86 @@ def test_models(service: Service) -> None:
     assert (shown.code, shown.out) == (0, "openai/gpt-4.1\nanthropic/claude-sonnet-4-5\n")
 
 
+# Conversations, and runs in the background
+
+
+def test_session(service: Service, fake: FakeDedalus) -> None:
+    """--session goes on with a conversation: the model is told what was said, and --messages and --runs show it."""
+    fake.turn(*answer("It is cold."))
+    fake.turn(*answer("Colder."))
+    here = ("--session", "chat:1")
+    first, second = (run(CLIENT, question, *here, url=service.url) for question in ("Oslo?", "And at night?"))
+    assert (first.code, second.code) == (0, 0)
+    told = [(message["role"], message["content"]) for message in fake.chats[-1].body["messages"]]
+    assert told == [("user", "Oslo?"), ("assistant", "It is cold."), ("user", "And at night?")]
+    said = run(CLIENT, *here, "--messages", url=service.url)
+    assert (said.code, said.out) == (0, "\n> Oslo?\nIt is cold.\n\n> And at night?\nColder.\n")
+    runs = run(CLIENT, *here, "--runs", url=service.url).out.splitlines()
+    assert [line.split()[:2] for line in runs] == [[run_id(shown.out), "succeeded"] for shown in (second, first)]
+
+
+def test_busy_session(service: Service, fake: FakeDedalus) -> None:
+    """While a run of the session is going, another one is refused with what to do about it, and --multitask does it."""
+    fake.turn(Text("Wait"), WaitFor(Gate()))
+    fake.turn(*answer("Here I am."))
+    here = ("--session", "busy")
+    with client(service, "Hm?", *here) as first:
+        shown = read_until(first.stdout, "Wait")
+        refused = run(CLIENT, "Well?", *here, url=service.url)
+        assert (refused.code, refused.out) == (1, "")
+        assert refused.err.startswith("✗ session_busy: ")
+        assert f"--resume {run_id(shown)} follows that run." in refused.err
+        assert "\nHere I am.\n" in run(CLIENT, "Well?", *here, "--multitask", "interrupt", url=service.url).out
+        assert ended(first).code == 3
+
+
+def test_background(service: Service, fake: FakeDedalus) -> None:
+    """--background prints the id of a run that goes on alone, and says how to follow it, which can be done."""
+    fake.turn(*answer("Hello there"))
+    started = run(CLIENT, "Hi", "--background", url=service.url)
+    assert (started.code, started.out) == (0, f"{run_id(started.out)}\n")
+    again = re.search(r"--resume \w+", started.err)
+    assert again
+    assert "\nHello there\n" in run(CLIENT, *again[0].split(), url=service.url).out
+
+
 # What goes wrong
+
+
+def test_lost_answer(service: Service, fake: FakeDedalus) -> None:
+    """A question whose connection broke before the answer came is sent again, and is the same run: asked once."""
+    fake.turn(*answer("Hello there"))
+    asked = len(fake.chats)
+    with losing_an_answer(service.url) as url:
+        shown = run(CLIENT, "Hi", "--json", url=url)
+    assert shown.code == 0
+    assert re.fullmatch(r"Trying again in 0\.\d s: .*\n", shown.err)
+    told = events(shown.out)
+    assert told == service.events(told[0]["run_id"])
+    assert told[-2]["data"] == {"content": "Hello there"}
+    assert len(fake.chats) == asked + 1
+
+
+def test_restarted_service(tmp_path: Path) -> None:
+    """A client outlives its service's kill -9 and restart: it shows each event once, and how the run ended.
+
+    The events of a run that had ended before are the same ones after it.
+    """
+    with serving(tmp_path) as before:
+        whole = run(CLIENT, "--simulate", "--delay-ms", "0", "--json", url=before.url)
+        with client(before, *LONG, "--json") as running:
+            shown = read_until(running.stdout, '"seq": 30,')
+            before.process.kill()
+            read_until(running.stderr, "Re-attaching", "Re-attaching")  # once more, since nobody answered
+            with serving(tmp_path, PORT=before.port) as after:
+                rest = ended(running)
+                told = events(shown + rest.out)
+                assert told == after.events(told[0]["run_id"])
+                same_run = ("--resume", events(whole.out)[0]["run_id"], "--json")
+                assert run(CLIENT, *same_run, url=after.url).out == whole.out
+    assert rest.code == 1
+    assert [event["seq"] for event in told] == list(range(1, len(told) + 1))
+    assert [told[-2]["data"]["code"], told[-1]["data"]["status"]] == ["interrupted", "failed"]
 
 
 def test_truncated_stream(service: Service) -> None:
@@ -270,8 +390,9 @@ def test_refused_request(service: Service) -> None:
         ("Hi", "--execute", "--simulate"),
         ("Hi", "--url", "localhost:8000"),
         ("\udcff",),
+        ("--messages",),
     ],
-    ids=["no question", "no number", "two ways", "no address", "no UTF-8"],
+    ids=["no question", "no number", "two ways", "no address", "no UTF-8", "no session"],
 )
 def test_usage(arguments: tuple[str, ...]) -> None:
     """A command line that makes no sense ends the program with 2, before anything is sent."""
