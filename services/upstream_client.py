@@ -1,7 +1,8 @@
 """The HTTP client under the SDK: one pool of connections for all upstreams, nothing kept between requests."""
 
+import ssl
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
@@ -65,12 +66,19 @@ def reader(response: httpx.Response) -> Read:
     return read or partial(anext, response.aiter_raw(), b"")
 
 
+@cache
+def tls() -> ssl.SSLContext:
+    """Who is trusted, by the environment and the operating system; read once, since that takes some 80 ms."""
+    context = httpx.create_ssl_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
 class _Transport(httpx.AsyncBaseTransport):
     """Straight to the upstream, or through the proxy that the environment names for it."""
 
     def __init__(self, max_connections: int) -> None:
-        self._ssl = httpx.create_ssl_context()
-        self._ssl.set_alpn_protocols(["http/1.1"])
+        self._ssl = tls()
         self._limits = httpx.Limits(max_connections=max_connections, keepalive_expiry=KEEPALIVE_S)
         self._direct = PooledTransport(max_connections, self._ssl)
         self._ways: dict[tuple[str, str], httpx.AsyncBaseTransport] = {}

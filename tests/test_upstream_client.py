@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import httpx
 import pytest
 import trustme
 
-from services import http_connection, http_pool
+from services import http_connection, http_pool, upstream_client
 from services.upstream_client import UpstreamClient, reader
 
 pytestmark = pytest.mark.anyio
@@ -563,12 +563,14 @@ async def test_a_server_that_does_not_shake_hands_is_given_up(monkeypatch: pytes
 
 
 @pytest.fixture
-def authority(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> trustme.CA:
+def authority(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[trustme.CA]:
     """An authority that the client trusts as an operator makes it, by SSL_CERT_FILE."""
     made = trustme.CA()
     made.cert_pem.write_to_path(tmp_path / "ca.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    return made
+    upstream_client.tls.cache_clear()
+    yield made
+    upstream_client.tls.cache_clear()
 
 
 def server_tls(authority: trustme.CA, name: str) -> ssl.SSLContext:
