@@ -19,8 +19,10 @@ from pydantic import ValidationError
 from starlette.middleware.cors import CORSMiddleware
 
 from database.engine import Database
+from database.migrate import NewerDatabase
+from errors import CapacityError
 from event_logs.base import EventLog
-from event_logs.file import FileEventLog
+from event_logs.file import DirectoryInUse, FileEventLog
 from event_logs.memory import MemoryEventLog
 from routers import agent_router, error_answers, health_router, openapi, runs_router, sessions_router
 from routers.middleware import BodyLimits, DirectSend, HostCheck, RequestContext
@@ -90,7 +92,11 @@ async def opened(
         stack.push_async_callback(upstreams.aclose)
         catalog = Catalog(upstreams, settings.models_ttl_s, settings.marketplace_url, settings.mcp_servers)
         stack.push_async_callback(catalog.aclose)
-        log, database, records = await opened_stores(settings, stack)
+        try:
+            log, database, records = await opened_stores(settings, stack)
+        except (DirectoryInUse, NewerDatabase, CapacityError, OSError) as error:
+            logger.critical("The service can't start: %s", error)
+            raise
         live = LiveRuns(settings, log, records)
         stack.push_async_callback(live.aclose)
         deadlines = Deadlines(settings.first_byte_timeout_s, settings.stall_timeout_s)

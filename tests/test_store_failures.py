@@ -135,7 +135,8 @@ def test_a_second_server_on_the_same_directory_is_refused(tmp_path: Path) -> Non
     with app_process(**directory) as app:
         with app_process(**directory) as second:
             assert second.wait(timeout=20) != 0
-            assert "in use by another server: stop that one, or set another DATA_DIR" in "".join(second.log)
+            [said] = [line for line in second.log if "can't start" in line]
+            assert "in use by another server: stop that one, or set another DATA_DIR" in said
         assert httpx.get(app.url + "/ready").status_code == 200
 
 
@@ -162,3 +163,12 @@ def test_a_killed_server_leaves_nothing_locked(tmp_path: Path) -> None:
     assert (error["code"], run["error"], run["status"]) == ("interrupted", error, "failed")
     assert error["request_id"] in log
     assert json.dumps(run["last_seq"]) == str(events[-1]["seq"])
+
+
+def test_a_directory_that_can_t_be_used_is_said_at_the_start(tmp_path: Path) -> None:
+    """Such as a DATA_DIR that is a file: the line names it, and the process ends."""
+    (tmp_path / "taken").write_text("")
+    with app_process(DEDALUS_BASE_URL=NOWHERE, DATA_DIR=str(tmp_path / "taken")) as app:
+        assert app.wait(timeout=20) != 0
+        [said] = [line for line in app.log if "can't start" in line]
+    assert str(tmp_path / "taken") in said
