@@ -17,6 +17,7 @@ from settings import Settings
 
 ROOT = Path(__file__).parent.parent
 LISTENING = re.compile(r"Uvicorn running on (http://\S+)")
+STARTED = re.compile("Started server process")
 
 
 class Process:
@@ -31,10 +32,13 @@ class Process:
 
     def _listening(self) -> str:
         assert self.process.stderr is not None
+        url = ""
         for line in self.process.stderr:
             self.log.append(line)
             if found := LISTENING.search(line):
-                return found[1]
+                url = found[1]
+            if STARTED.search(line):
+                return url
         raise AssertionError("the service did not start:\n" + "".join(self.log))
 
     def _collect(self) -> None:
@@ -64,7 +68,7 @@ def app_process(*, program: Sequence[str] = ("app.py",), **environment: str) -> 
 def environment_of(given: Mapping[str, str]) -> dict[str, str]:
     """This process's environment without its settings of the service, and with those that are given."""
     outside = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
-    return outside | {"PORT": "0", "MARKETPLACE_URL": ""} | given
+    return {**outside, "PORT": "0", "MARKETPLACE_URL": "", **given}
 
 
 def free_port() -> int:
@@ -88,7 +92,10 @@ def _interrupt_not_ignored() -> Iterator[None]:
 
     A shell starts what runs in the background with SIGINT ignored, and that is handed on to all that is started there.
     """
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
+    if (
+        signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+        or threading.current_thread() is not threading.main_thread()
+    ):
         yield
         return
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -3,18 +3,17 @@
 import argparse
 import asyncio
 import random
+import shutil
 import sys
 import time
 from collections import Counter
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-if TYPE_CHECKING:
-    from chaos.driver import Verdict
+from chaos.driver import Driver, Verdict, driving  # noqa: E402 - it needs the path
 
 KILLS_PER_SERIES = 25
 """So many kills have one data directory, all of whose runs are looked at again at the end."""
@@ -26,26 +25,30 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-async def series(name: str, kills: int, directory: Path) -> "list[Verdict]":
-    """So many kills of one service."""
-    from chaos.driver import Verdict, driving
-
-    verdicts: list[Verdict] = []
+async def series(name: str, kills: int, directory: Path) -> list[Verdict]:
+    """So many kills of one service. Its log is kept beside its files."""
     async with driving(name, directory) as driver:
-        while (left := kills - sum(len(verdict.kills) for verdict in verdicts)) > 0:
-            verdict = await driver.round(left)
-            verdicts.append(verdict)
-            if verdict.faults:
-                say(f"  seed {name}, round {len(verdicts)}, kills {', '.join(verdict.kills)}:")
-                for fault in verdict.faults:
-                    say(f"    {fault[:2000]}")
-        if faults := await driver.judge_all():
-            say(f"  seed {name}, at the end:")
-            for fault in faults:
-                say(f"    {fault[:2000]}")
-            verdicts[-1].faults += faults
-        (directory / "service.log").write_text("".join(driver.server.log))
+        try:
+            return await _series(driver, name, kills)
+        finally:
+            driver.server.keep_log()
+
+
+async def _series(driver: Driver, name: str, kills: int) -> list[Verdict]:
+    verdicts: list[Verdict] = []
+    while (left := kills - sum(len(verdict.kills) for verdict in verdicts)) > 0:
+        verdicts.append(await driver.round(left))
+        tell(f"seed {name}, round {len(verdicts)}, killed at {', '.join(verdicts[-1].kills)}", verdicts[-1].faults)
+    faults = await driver.judge_all()
+    tell(f"seed {name}, at the end", faults)
+    verdicts[-1].faults += faults
     return verdicts
+
+
+def tell(where: str, faults: list[str]) -> None:
+    """Print what is wrong."""
+    if faults:
+        say("\n".join([f"  {where}:", *(f"    {fault[:2000]}" for fault in faults)]))
 
 
 def main() -> int:
@@ -57,19 +60,28 @@ def main() -> int:
     seed = random.SystemRandom().randrange(1_000_000) if asked.seed is None else asked.seed
     say(f"{asked.kills} kills with --seed {seed}")
     started = time.monotonic()
-    passed = failed = runs = cut = 0
-    kinds: Counter[str] = Counter()
+    verdicts: list[Verdict] = []
     for number, first in enumerate(range(0, asked.kills, KILLS_PER_SERIES)):
         directory = Path(mkdtemp(prefix="chaos-"))
-        verdicts = asyncio.run(series(f"{seed}-{number}", min(KILLS_PER_SERIES, asked.kills - first), directory))
-        for verdict in verdicts:
-            passed, failed = (passed, failed + len(verdict.kills)) if verdict.faults else (passed + len(verdict.kills), failed)
-            runs, cut = runs + verdict.runs, cut + verdict.cut
-            kinds.update(verdict.kills)
-        say(f"{passed + failed} kills, {runs} runs, of which {cut} were cut, {time.monotonic() - started:.0f} s: {directory}")
+        more = asyncio.run(series(f"{seed}-{number}", min(KILLS_PER_SERIES, asked.kills - first), directory))
+        verdicts += more
+        if any(verdict.faults for verdict in more):
+            say(f"  the files and the log of seed {seed}-{number} are in {directory}")
+        else:
+            shutil.rmtree(directory)
+        say(f"{summary(verdicts)}, {time.monotonic() - started:.0f} s")
+    kinds = Counter(kill for verdict in verdicts for kill in verdict.kills)
     say(f"killed at: {', '.join(f'{kind} {count}' for kind, count in kinds.most_common())}")
-    say(f"{passed} passed, {failed} failed")
+    failed = sum(len(verdict.kills) for verdict in verdicts if verdict.faults)
+    say(f"{kinds.total() - failed} passed, {failed} failed")
     return 1 if failed else 0
+
+
+def summary(verdicts: list[Verdict]) -> str:
+    """How much there was so far."""
+    kills = sum(len(verdict.kills) for verdict in verdicts)
+    runs = sum(verdict.runs for verdict in verdicts)
+    return f"{kills} kills, {runs} runs, of which {sum(verdict.cut for verdict in verdicts)} were cut"
 
 
 if __name__ == "__main__":

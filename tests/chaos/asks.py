@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from chaos.oracle import Outcome
 from wire import (
     Cut,
     Done,
@@ -22,6 +21,8 @@ from wire import (
     Usage,
     UsageChunk,
 )
+
+from chaos.oracle import Outcome
 
 Json = dict[str, Any]
 STREAM = "/api/agent/stream"
@@ -70,7 +71,8 @@ def paced(rng: random.Random) -> list[Step]:
 
 def fast(rng: random.Random) -> list[Step]:
     """As fast as it can be read; pieces beyond a page among them."""
-    pieces = ["é❄️x" * rng.choice((1, 3, 100, 2000, 9000)) for _ in range(rng.randrange(20, 60))]
+    pieces = ["é❄️x" * rng.choice((1, 1, 3, 10, 100, 1000)) for _ in range(rng.randrange(20, 60))]
+    pieces.insert(rng.randrange(20), "é❄️x" * rng.choice((1, 9000)))
     return [Role(), Text(*pieces), *END]
 
 

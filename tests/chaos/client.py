@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+
 from chaos.asks import EXECUTE, RUNS, Ask
 from chaos.oracle import Reading, Witness, digest
 from chaos.server import Server

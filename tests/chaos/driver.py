@@ -2,14 +2,17 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
-from chaos.asks import CANCELLED, RUNS, Ask, Asks, Upstream
+from fake_dedalus import FakeDedalus
+from process import LISTENING
+
+from chaos.asks import RUNS, Ask, Asks, Upstream
 from chaos.client import Client
 from chaos.oracle import (
     Conversation,
@@ -23,8 +26,7 @@ from chaos.oracle import (
     judge_upstream,
     outcome,
 )
-from chaos.server import LISTENING, OPENING, Server, crashing_server
-from fake_dedalus import FakeDedalus
+from chaos.server import OPENING, Server, crashing_server
 
 SESSIONS = "/api/agent/sessions"
 SETTLE_LIMIT_S = 40
@@ -75,7 +77,7 @@ class Driver:
         self.sessions = [f"chat-{n}" for n in range(5)]
         self.witnesses: list[Witness] = []
         self.between: Callable[[list[Witness]], None] = lambda witnesses: None
-        self._judged: set[str] = set()
+        self._judged: dict[str, Record] = {}  # which nothing changes any more, as `judge_all` makes sure
 
     async def round(self, most_kills: int, clients: int = 9) -> Verdict:
         """Clients ask, the service is killed once or more and started again, the clients read to the end."""
@@ -112,9 +114,10 @@ class Driver:
     async def _kill_at(self, kill: str, progress: Progress, tasks: "set[asyncio.Task[None]]") -> None:
         """Kill it at a point of that kind, or when there is nothing left to be killed for."""
         point = asyncio.create_task(self._point(kill, progress))
-        done = asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.wait({point, asyncio.ensure_future(done)}, return_when=asyncio.FIRST_COMPLETED)
+        all_done = asyncio.create_task(_all_done(tasks))
+        await asyncio.wait({point, all_done}, return_when=asyncio.FIRST_COMPLETED)
         point.cancel()
+        all_done.cancel()
         await self.server.kill()
 
     async def _point(self, kill: str, progress: Progress) -> None:
@@ -125,7 +128,7 @@ class Driver:
             case "time":
                 await asyncio.sleep(rng.uniform(0.02, 0.8))
             case "events":
-                wanted = rng.randrange(1, 250)
+                wanted = rng.randrange(1, rng.choice((30, 300, 800)))
                 await progress.until(lambda: progress.seen >= wanted)
             case "complete":
                 wanted, delay = rng.randrange(1, 4), rng.choice((0, rng.uniform(0, 0.1)))
@@ -155,14 +158,14 @@ class Driver:
     async def _verdict(self, kills: list[str], witnesses: Sequence[Witness]) -> Verdict:
         rows = await self.rows()
         listed = {row["run_id"] for row in rows}
-        new = {run_id for run_id in listed | {w.run_id for w in witnesses if w.run_id} if run_id not in self._judged}
-        records = {run_id: record for run_id in sorted(new) if (record := await self.record(run_id, rows))}
+        new = (listed | {witness.run_id for witness in witnesses if witness.run_id}) - self._judged.keys()
+        records = await self._records(new, rows)
         faults = list(self._judge(records, witnesses))
         faults += judge_files(self.server.active(), self.server.archived(), [row["run_id"] for row in rows])
         faults += judge_upstream(self.upstream.calls)
-        self._judged |= new
+        self._judged |= records
         for session in sorted({row["session_id"] for row in rows if row["run_id"] in new and "session_id" in row}):
-            faults += await self._judge_session(session)
+            faults += await self._judge_session(session, self._judged)
         cut = sum(outcome(record.row)[1] == "interrupted" for record in records.values())
         return Verdict(kills, len(records), cut, faults)
 
@@ -175,21 +178,20 @@ class Driver:
     async def judge_all(self) -> list[str]:
         """Look at all runs and sessions once more: what came later has changed nothing of them."""
         rows = await self.rows()
-        records = {row["run_id"]: record for row in rows if (record := await self.record(row["run_id"], rows))}
+        records = await self._records({row["run_id"] for row in rows}, rows)
         faults = list(self._judge(records, self.witnesses))
         for session in self.sessions:
-            faults += await self._judge_session(session)
+            faults += await self._judge_session(session, records)
         return faults
 
-    async def _judge_session(self, session: str) -> list[str]:
+    async def _judge_session(self, session: str, records: Mapping[str, Record]) -> list[str]:
         """Look at it, go on with it, and look at what the model's server was told."""
         if (found := await self.http.get(f"{SESSIONS}/{session}")).status_code == 404:
             return []
         rows = await self._pages(RUNS, "runs", session_id=session)
         messages = await self._pages(f"{SESSIONS}/{session}/messages", "messages")
-        wanted = {message["run_id"] for message in messages}
-        records = {run_id: record for run_id in sorted(wanted) if (record := await self.record(run_id, rows))}
-        faults = list(judge_conversation(Conversation(session, messages, records)))
+        of_session = {row["run_id"]: records[row["run_id"]] for row in rows if row["run_id"] in records}
+        faults = list(judge_conversation(Conversation(session, messages, of_session)))
         if found.json().get("head_run_id") not in {row["run_id"] for row in rows}:
             faults.append(f"{session}: its head is {found.json().get('head_run_id')}, which is no run of it")
         return faults + await self._go_on(session, messages)
@@ -200,13 +202,19 @@ class Driver:
         await client.follow()
         assert client.witness is not None
         self.witnesses.append(client.witness)
-        row = (await self.http.get(f"{RUNS}/{client.witness.run_id}")).json() if client.witness.run_id else {}
-        if outcome(row) not in ask.outcomes:
-            return [f"{session}: the next question came to {row}, {client.witness.refusals}"]
+        records = await self._records({client.witness.run_id}, await self.rows())
+        self._judged |= records
+        if faults := list(self._judge(records, [client.witness])):
+            return faults
+        if (ended := outcome(records[client.witness.run_id].row)) not in ask.outcomes:
+            return [f"{session}: the next question came to {ended}"]
         told = self.upstream.histories[f"[{ask.label}]"]
         sent = [call["id"] for message in told for call in message.get("tool_calls") or ()]
         kept = [call["tool_call_id"] for message in messages for call in message.get("tool_calls") or ()]
         return [] if sent == kept else [f"{session}: the calls {kept} were sent as {sent}"]
+
+    async def _records(self, run_ids: "set[str]", rows: Sequence[Any]) -> dict[str, Record]:
+        return {run_id: record for run_id in sorted(run_ids) if (record := await self.record(run_id, rows))}
 
     async def record(self, run_id: str, rows: Sequence[Any]) -> Record | None:
         """All that the service tells of a run. The list was read before: reading a run may mend its row."""
@@ -233,6 +241,10 @@ class Driver:
                 return found
 
 
+async def _all_done(tasks: "set[asyncio.Task[None]]") -> None:
+    await asyncio.wait(tasks)
+
+
 @asynccontextmanager
 async def driving(seed: str, directory: Path, **environment: str) -> AsyncIterator[Driver]:
     """A driver with a service that has been started, and its upstream."""
@@ -241,10 +253,7 @@ async def driving(seed: str, directory: Path, **environment: str) -> AsyncIterat
         upstream = Upstream(seed)
         fake.choose(upstream.choose)
         server = await stack.enter_async_context(crashing_server(directory, fake.url, **environment))
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)  # none outlives a crash
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=server.url, timeout=30, limits=limits))
         await server.start()
         yield Driver(server, http, upstream, random.Random(seed))
-
-
-__all__ = ["CANCELLED", "Driver", "Verdict", "driving"]

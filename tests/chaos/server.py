@@ -9,9 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from process import ROOT, environment_of, free_port
+from process import ROOT, STARTED, environment_of, free_port
 
-LISTENING = re.compile("Uvicorn running on")
 OPENING = re.compile("Waiting for application startup")
 OPEN = re.compile("Application startup complete")
 START_LIMIT_S = 40
@@ -30,7 +29,7 @@ class Server:
         self._begun = 0  # where the log of the present process begins
         self._more = asyncio.Event()
 
-    async def start(self, until: re.Pattern[str] = LISTENING) -> None:
+    async def start(self, until: re.Pattern[str] = STARTED) -> None:
         """Start it, and come back when its log says so."""
         self._begun = len(self.log)
         self._pid = int(await self._tell("start"))
@@ -64,6 +63,10 @@ class Server:
 
     # Its files
 
+    def keep_log(self) -> None:
+        """Put what it has logged beside its files."""
+        (self.directory / "service.log").write_text("".join(self.log))
+
     @property
     def runs(self) -> Path:
         """The event log's directory."""
@@ -93,6 +96,7 @@ async def crashing_server(directory: Path, upstream: str, **environment: str) ->
     """The service, not started yet; killed at the end if it is still there."""
     port = free_port()
     given = {"PORT": str(port), "DATA_DIR": str(directory), "DEDALUS_BASE_URL": upstream, "DEFAULT_MODEL": "test/model"}
+    given["DEFAULT_CONTEXT_TOKENS"] = "100000000"  # no history is cut
     nursery = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
