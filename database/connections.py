@@ -87,13 +87,9 @@ def _engine(url: URL, **options: Any) -> AsyncEngine:
 
 
 def _set_up(connection: DBAPIConnection, record: ConnectionPoolEntry, *, pragmas: tuple[str, ...]) -> None:
-    try:
-        with closing(connection.cursor()) as cursor:
-            for pragma in pragmas:
-                cursor.execute(f"PRAGMA {pragma}")
-    except sqlite3.Error:
-        connection.close()  # the pool would forget it with its thread
-        raise
+    with closing(connection.cursor()) as cursor:
+        for pragma in pragmas:
+            cursor.execute(f"PRAGMA {pragma}")
 
 
 # With a write-ahead log and NORMAL, a commit survives the end of the process; one at a power cut may be lost.

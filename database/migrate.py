@@ -15,8 +15,8 @@ logger = logging.getLogger(__name__)
 MIGRATIONS = Path(__file__).parent / "migrations"
 ONE_AT_A_TIME = 2026_11_24  # any number that nothing else on this database takes for a lock
 
-# Its every step is one line of ours.
-logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)
+# What it tells of its steps is one line of ours.
+logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 class NewerDatabase(Exception):
