@@ -23,7 +23,8 @@ from services.local_model import LocalModel
 from services.run_events import RunEvents
 from services.run_records import RunRecords
 from services.run_task import RunOrder, RunTask, Work
-from services.sessions import Sessions, Turn
+from services.session_turns import SessionTurns, Turn
+from services.sessions import Sessions
 from services.upstreams import Route, Upstreams
 from settings import Settings
 
@@ -67,7 +68,8 @@ class AgentService:
         self._log = log
         self._records = records
         self.live = live
-        self.sessions = Sessions(database, log, records, live)
+        self._turns = SessionTurns(database, records, live)
+        self.sessions = Sessions(database, log, records, live, self._turns)
         self._keys = IdempotencyKeys(database, log)
         self._upstreams = upstreams
         self._agent = agent
@@ -144,7 +146,7 @@ class AgentService:
     async def _recorded(self, request: AgentRequest, run: Run) -> AsyncGenerator[Turn, None]:
         """What the log does not hold of a run is recorded before it begins."""
         if run.session_id is not None:
-            async with self.sessions.turn(request, run) as turn:
+            async with self._turns.turn(request, run) as turn:
                 yield turn
         elif run.metadata is not None:
             async with self._records.recorded(run):
@@ -186,7 +188,7 @@ class AgentService:
 
     async def _history(self, request: AgentRequest, run: Run, events: RunEvents) -> list[WireMessage]:
         """The session's history as far as the model's context has room for it; a warning tells what has to stay out."""
-        history = kept(await self.sessions.history(run))
+        history = kept(await self._turns.history(run))
         if tokens(history) <= SMALL_HISTORY_TOKENS:
             return history
         context = await self._catalog.context_tokens(run.model) or self._settings.default_context_tokens

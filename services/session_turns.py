@@ -1,0 +1,117 @@
+"""Turns: how a run finds its place in a session, what becomes of one that is going, and what was said before."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+from weakref import WeakValueDictionary
+
+from database.engine import Connection, Database
+from database.messages import add_messages, branch
+from database.runs import delete_run, get_run, save_runs
+from database.sessions import create_session, delete_session, get_session, set_head, touch_session
+from errors import InvalidParent, SessionBusy
+from models import AgentRequest, Run, Session, SessionMessage, now
+from services.history import question, title_of
+from services.live_runs import LiveRuns
+from services.run_records import RunRecords
+from services.run_task import RunTask
+
+
+class Turn(NamedTuple):
+    """A run's place in its session: the run as it is recorded, and those that it waits for."""
+
+    run: Run
+    behind: tuple[RunTask, ...]
+
+
+class SessionTurns:
+    """Gives runs their turns. A session that is not there is made on first use."""
+
+    def __init__(self, database: Database, records: RunRecords, live: LiveRuns) -> None:
+        self._database = database
+        self._records = records
+        self._live = live
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def lock(self, session_id: str) -> asyncio.Lock:
+        """Who holds it decides what the session's runs are."""
+        return self._locks.setdefault(session_id, asyncio.Lock())
+
+    @asynccontextmanager
+    async def turn(self, request: AgentRequest, run: Run) -> AsyncGenerator[Turn, None]:
+        """Holds the session while a run of it is begun inside: the run and its question are recorded before.
+
+        Raise `SessionBusy`, `InvalidParent`, or `StoreUnavailable`. If the run can't begin, nothing of it stays.
+        """
+        session_id = run.session_id
+        assert session_id is not None
+        async with self.lock(session_id):
+            async with self._database.reading() as connection:
+                session = await get_session(connection, session_id)
+                parent = await _parent(connection, request, session)
+            run = run.model_copy(update={"parent_run_id": parent})
+            behind = self._make_way(request, session_id)
+            await self._record(request, run, session)
+            try:
+                yield Turn(run, behind)
+            except BaseException:
+                await self._take_back(run, session)
+                raise
+
+    async def history(self, run: Run) -> list[SessionMessage]:
+        """What was said before a run, on its branch. Raise `StoreUnavailable`."""
+        if run.parent_run_id is None:
+            return []
+        await self._records.flush()
+        async with self._database.reading() as connection:
+            return await branch(connection, run.parent_run_id)
+
+    def _make_way(self, request: AgentRequest, session_id: str) -> tuple[RunTask, ...]:
+        """Decide what becomes of the runs under way; the new one waits for those that are given back."""
+        going = self._live.of_session(session_id)
+        match request.multitask:
+            case "enqueue":
+                return going
+            case "interrupt":
+                stopped = going
+            case "reject":
+                stopped = ()
+            case None:
+                stopped = tuple(task for task in going if task.is_abandoned)
+        if in_the_way := [task for task in going if task not in stopped]:
+            raise SessionBusy(run_id=in_the_way[-1].run_id)
+        for task in stopped:
+            task.cancel()
+        return stopped
+
+    async def _record(self, request: AgentRequest, run: Run, session: Session | None) -> None:
+        """Record the session, the run in its place and the question, in one go."""
+        assert run.session_id is not None
+        async with self._database.writing() as connection:
+            if session is None:
+                await create_session(connection, Session(session_id=run.session_id, created_at=now(), updated_at=now()))
+            await save_runs(connection, [run])
+            await add_messages(connection, run.session_id, [question(run.run_id, request.input)])
+            await touch_session(
+                connection, run.session_id, head_run_id=run.run_id, now=now(), title=title_of(request.input)
+            )
+
+    async def _take_back(self, run: Run, before: Session | None) -> None:
+        assert run.session_id is not None
+        async with self._database.writing() as connection:
+            await delete_run(connection, run.run_id)
+            if before is None:
+                await delete_session(connection, run.session_id)
+            else:
+                await set_head(connection, run.session_id, before.head_run_id)
+
+
+async def _parent(connection: Connection, request: AgentRequest, session: Session | None) -> str | None:
+    """The run after which a new one begins. Raise `InvalidParent`."""
+    if request.parent_run_id is None:
+        return None if session is None else session.head_run_id
+    parent = await get_run(connection, request.parent_run_id)
+    if parent is None or parent.session_id != request.session_id:
+        raise InvalidParent
+    return parent.run_id if request.parent_state == "after" else parent.parent_run_id
