@@ -108,14 +108,18 @@ class FileEventLog:
     async def delete(self, run_id: str) -> None:
         """See `EventLog`. Raise `ValueError` for a run that is under way."""
         run = self._run(run_id)
-        if run.last_seq and not run.ended:
-            raise ValueError(f"{run_id} is under way")
-        if writer := self._writers.get(run_id):
-            await writer.fence()
+        writer = self._writers.get(run_id)
+        if writer is not None:
+            await writer.settled()
+        if run.last_seq > 0 and not run.ended:
+            raise ValueError(f"{run_id} has not ended")
         with disk_errors(run_id):
             self._active_path(run_id).unlink(missing_ok=True)
             self._archived_path(run_id).unlink(missing_ok=True)
         self._forget(run_id)
+        run.fail(RunNotFound)
+        if writer is not None:
+            await writer.fence()
 
     async def position(self, run_id: str) -> LogPosition:
         """See `EventLog`. Raise `errors.LogUnavailable` where the file can't be read."""

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from errors import LogUnavailable
+from errors import AgentStreamError, LogUnavailable
 from event_logs.frames import FRAME_END, PAGE_BYTES, page_length
 
 logger = logging.getLogger(__name__)
 
 RECENT_BYTES = 16 * 1024  # of commits that readers are given from memory; a page, where the last one alone is larger
-_WINDOW = 16 * 1024  # bytes looked at in one step of a search
+WINDOW = 16 * 1024  # bytes looked at in one step of a search
 _HEAD = re.compile(rb"id: ([1-9][0-9]*)\nevent: (\w+)\n")
 _HEAD_BYTES = 64  # no head is longer
 
@@ -44,7 +44,7 @@ class CommittedRun:
 
     def __init__(self, extent: Extent) -> None:
         self.size, self.last_seq, self.ended = extent
-        self._failed = False
+        self._failure: type[AgentStreamError] | None = None
         self._recent: deque[tuple[int, bytes]] = deque()  # the last commits, and where in the file they begin
         self._waiting: list[asyncio.Future[None]] = []
 
@@ -54,19 +54,19 @@ class CommittedRun:
         self.size += len(frames)
         self.last_seq = last_seq
         self.ended = ended
-        self._failed = False
+        self._failure = None
         self._keep(start, frames)
         self._wake()
 
-    def fail(self) -> None:
+    def fail(self, why: type[AgentStreamError] = LogUnavailable) -> None:
         """There may be no more: whoever follows the run is told so after what there is, until a commit works again."""
-        self._failed = True
+        self._failure = why
         self._wake()
 
     async def news(self) -> None:
-        """Come back when there may be more. Raise `errors.LogUnavailable` where a commit has failed."""
-        if self._failed:
-            raise LogUnavailable
+        """Come back when there may be more. Raise what the run has failed with."""
+        if self._failure is not None:
+            raise self._failure
         news = asyncio.get_running_loop().create_future()
         self._waiting.append(news)
         await news
@@ -153,7 +153,7 @@ def _extent(fd: int) -> Extent:
 def _last_end(fd: int, before: int) -> int:
     """Where the last frame ends that does so there or before; 0 where none does."""
     while before > 1:
-        start = max(0, before - _WINDOW)
+        start = max(0, before - WINDOW)
         found = os.pread(fd, before - start, start).rfind(FRAME_END)
         if found >= 0:
             return start + found + len(FRAME_END)
@@ -164,7 +164,7 @@ def _last_end(fd: int, before: int) -> int:
 def _offset(fd: int, size: int, seq: int) -> int:
     """Where an event's frame begins, which is within `size`. Numbers rise, so that a few looks are enough."""
     low, high = 0, size  # it begins at `low`, where a frame does, or after that; and before `high`
-    while high - low > _WINDOW:
+    while high - low > WINDOW:
         middle = (low + high) // 2
         start = _next_start(fd, middle, high)
         if start == high or _seq(fd, start) > seq:
@@ -182,7 +182,7 @@ def _next_start(fd: int, low: int, high: int) -> int:
     """Where the first frame begins that does so at `low` or after it; `high` where none does before that."""
     at = low - len(FRAME_END)
     while at < high - len(FRAME_END):
-        part = _pread(fd, min(_WINDOW, high - at), at)
+        part = _pread(fd, min(WINDOW, high - at), at)
         found = part.find(FRAME_END)
         if found >= 0:
             return at + found + len(FRAME_END)

@@ -43,7 +43,7 @@ class FileWriter:
 
     async def commit(self) -> None:
         """See `EventWriter`. Cancelled while it waits for the disk, it goes on in the background."""
-        await self._settled()
+        await self.settled()
         if self._fenced:
             raise Fenced(self._run_id)
         if frames := self._queue.take():
@@ -67,8 +67,13 @@ class FileWriter:
 
     async def aclose(self) -> None:
         """Let go of the file. A commit fails from now on."""
-        await self._settled()
+        await self.settled()
         self._close()
+
+    async def settled(self) -> None:
+        """Come back when no commit waits for the disk. They take turns."""
+        while self._syncing is not None:
+            await asyncio.shield(self._syncing)
 
     def _write(self) -> None:
         try:
@@ -117,11 +122,6 @@ class FileWriter:
         if self._folder is not None:  # a new file's name lasts once its folder is written
             os.fsync(self._folder)
             self._folder = None
-
-    async def _settled(self) -> None:
-        """Commits that wait for the disk take turns."""
-        while self._syncing is not None:
-            await asyncio.shield(self._syncing)
 
     def _close(self) -> None:
         if self._fd >= 0:

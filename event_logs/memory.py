@@ -20,6 +20,18 @@ class _RunLog:
     ended: bool = False
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
 
+    def wake(self) -> None:
+        """There is something to see for the readers that wait."""
+        for reader in self.waiting:
+            if not reader.done():
+                reader.set_result(None)
+        self.waiting.clear()
+
+    def fence(self, run_id: str) -> None:
+        """From now on the run's writer is another."""
+        self.queue.close()
+        self.queue = FrameQueue(run_id, len(self.frames))
+
 
 class MemoryWriter:
     """Writes one run's events to the memory log."""
@@ -47,10 +59,7 @@ class MemoryWriter:
             run.frames.append(frame)
             run.size += len(frame)
         run.ended = self._queue.ended
-        for reader in run.waiting:
-            if not reader.done():
-                reader.set_result(None)
-        run.waiting.clear()
+        run.wake()
 
 
 class MemoryEventLog:
@@ -75,8 +84,7 @@ class MemoryEventLog:
         run = self._find(run_id)
         if run.ended:
             raise Fenced(run_id)
-        run.queue.close()
-        run.queue = FrameQueue(run_id, len(run.frames))
+        run.fence(run_id)
         return MemoryWriter(run_id, run)
 
     async def unarchived(self) -> Sequence[str]:
@@ -96,10 +104,13 @@ class MemoryEventLog:
 
     async def delete(self, run_id: str) -> None:
         """See `EventLog`. Raise `ValueError` for a run that is under way."""
-        if self._find(run_id).frames:
+        run = self._find(run_id)
+        if run.frames:
             self._find_ended(run_id)
         self._archived_bytes -= self._archived.pop(run_id, 0)
         del self._runs[run_id]
+        run.fence(run_id)
+        run.wake()
 
     async def position(self, run_id: str) -> LogPosition:
         """See `EventLog`."""
@@ -123,6 +134,8 @@ class MemoryEventLog:
             news = loop.create_future()
             run.waiting.append(news)
             await news
+            if not run.frames:  # then it was deleted
+                raise RunNotFound
 
     async def check(self) -> None:
         """Memory can always be written."""

@@ -722,6 +722,26 @@ async def test_a_deleted_run_has_never_been(log: EventLog, archived: bool) -> No
     assert len(frames(await everything(log, other))) == 3
 
 
+async def test_a_run_that_never_began_can_be_deleted(log: EventLog) -> None:
+    """Its writer is fenced, and who waits for its first event is told that there is no such run."""
+    run_id = new_id()
+    writer = await log.create(run_id)
+    waiting = asyncio.create_task(everything(log, run_id))
+    assert not await settled(waiting)
+    writer.put(STARTED)
+    await log.delete(run_id)
+    with pytest.raises(RunNotFound):
+        await waiting
+    with pytest.raises(RunNotFound):
+        await log.position(run_id)
+    with pytest.raises(Fenced):
+        writer.put(STARTED)
+    with pytest.raises(Fenced):
+        await writer.commit()
+    await write(log, run_id, STARTED, COMPLETE)
+    assert len(frames(await everything(log, run_id))) == 2
+
+
 async def test_a_run_past_its_retention_has_expired(backend: Backend, log: EventLog) -> None:
     """It is told from one that never was, and its id can't be used again."""
     run_id = await finished(log, 3)
@@ -888,6 +908,7 @@ class ModelledRun(RuleBasedStateMachine):
     def delete(self) -> None:
         self.finish_followers()
         self.runner.run(self.log.delete(self.run_id))
+        self.writer = None
         self.gone = RunNotFound
 
     @precondition(lambda self: self.gone is RunNotFound)

@@ -41,7 +41,7 @@ from test_event_logs import (
 from errors import LogUnavailable, RunExpired, RunNotFound
 from event_logs.base import Fenced, LogPosition
 from event_logs.file import DAY_S, DirectoryInUse, FileEventLog
-from event_logs.file_reading import RECENT_BYTES, CommittedRun, Extent
+from event_logs.file_reading import RECENT_BYTES, WINDOW, CommittedRun, Extent
 from event_logs.file_writing import FileWriter
 from event_logs.frames import PAGE_BYTES
 from events import FinalOutput, StepStarted
@@ -322,6 +322,24 @@ async def test_what_is_no_frame_is_no_event(tmp_path: Path, junk: bytes) -> None
         assert len(frames(after)) == len(frames(found)) + 1
 
 
+@pytest.mark.parametrize("distance", range(-3, 4))
+async def test_a_frame_s_end_is_seen_wherever_a_search_looks(tmp_path: Path, distance: int) -> None:
+    """Though half of it is in one window and half in the next: looking for the last frame, and for any."""
+    run_id = new_id()
+    async with aclosing(FileEventLog(tmp_path, retention_s=WEEK_S, fsync="never")) as log:
+        await write(log, run_id, STARTED)
+        whole = await available(log, run_id)
+    for torn in (b"x" * (WINDOW + distance), b"x" * (2 * WINDOW + distance)):
+        active(tmp_path, run_id).write_bytes(whole + torn)
+        assert (await recovered(tmp_path, run_id))[0] == whole
+    last = frames((await recovered(tmp_path, run_id))[1])[1]
+    long = b"id: 1\nevent: x\n"
+    for length in range(2 * WINDOW + len(last) + 4 * distance - 4, 2 * WINDOW + len(last) + 4 * distance):
+        active(tmp_path, run_id).write_bytes(long + b"x" * (length - len(long) - 2) + b"\n\n" + last)
+        async with aclosing(FileEventLog(tmp_path, retention_s=WEEK_S)) as log:
+            assert await everything(log, run_id, 1) == last
+
+
 async def test_a_reader_waits_for_the_one_who_takes_over(tmp_path: Path) -> None:
     """It follows a run that nobody writes yet, and gets what was there once and what comes once."""
     run_id = new_id()
@@ -380,7 +398,9 @@ async def test_a_full_disk_loses_nothing(
             await writer.commit()
     assert str(tmp_path) not in str(failure.value)
     assert run_id in caplog.text
+    await writer.commit()
     following = asyncio.create_task(everything(log, run_id))
+    assert not await settled(following)
     writer.put(COMPLETE)
     await writer.commit()
     whole = await following
