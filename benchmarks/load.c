@@ -19,7 +19,10 @@
  *     runs         how many runs they make together (default: one each); a client reuses its connection
  *     tokens       how many tokens the upstream says in each run
  *     interval_us  time between two tokens of a run; 0: as fast as the socket takes them, several to a write
+ *     thinking     1: every second token is one of the model's thinking, so that no two can become one event
  *     ramp_ms      the clients start spread over this time
+ *     cpu_pid      report the CPU time of this process (in µs, all its threads) as the first event arrives, and then …
+ *     mark_every   … after each so many events
  *     limit_ms     a scenario that takes longer has failed (default: 60,000)
  *
  * What fails a check is said on standard error, and after the last line the exit status is 1.
@@ -46,6 +49,7 @@ enum {
     READ_SIZE = 64 * 1024,
     EVENTS = 256,             /* taken from epoll at once */
     MESSAGES = 10,            /* failures described on standard error, per scenario */
+    MARKS = 64,               /* readings of the CPU time, per scenario */
 };
 static const uint64_t MS = 1000 * 1000, NEVER = UINT64_MAX;
 
@@ -170,7 +174,7 @@ static struct sockaddr_in loopback(long port) {
 
 /* ---- the scenario under way ---- */
 
-struct spec { long port, streams, runs, tokens, interval_us, ramp_ms, limit_ms; };
+struct spec { long port, streams, runs, tokens, interval_us, thinking, ramp_ms, cpu_pid, mark_every, limit_ms; };
 
 static struct {
     struct spec spec;
@@ -183,6 +187,9 @@ static struct {
     bool *asked;                            /* [run]: the service has asked the upstream */
     double *added, *first;                  /* latencies in ms: of each token; from a run's POST to its first token */
     long tokens_in, firsts_in;              /* how many of those there are */
+    long events_in;                         /* events with tokens */
+    struct { long events; double us; } marks[MARKS]; /* CPU time of cpu_pid after so many events */
+    long marks_in;
 } bench;
 static bool ever_failed;
 
@@ -267,8 +274,9 @@ __attribute__((format(printf, 2, 3))) static void say(struct upstream *u, const 
 static void say_token(struct upstream *u, uint64_t at) {
     char text[TOKEN_SIZE + 1];
     token_text(text, u->run, u->token);
-    say(u, CHUNK "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"%s\"},\"logprobs\":null,\"finish_reason\":null}]}",
-        u->run, text);
+    const char *key = bench.spec.thinking && u->token % 2 == 0 ? "reasoning_content" : "content";
+    say(u, CHUNK "\"choices\":[{\"index\":0,\"delta\":{\"%s\":\"%s\"},\"logprobs\":null,\"finish_reason\":null}]}",
+        u->run, key, text);
     bench.sent[u->run * bench.spec.tokens + u->token++] = at;
 }
 
@@ -405,14 +413,27 @@ static bool take_content(struct client *c, const char *text, size_t length, uint
     return true;
 }
 
+/* Reads the CPU clock of the measured process when it is time to. */
+static void mark_cpu(void) {
+    clockid_t clock;
+    struct timespec t = {0};
+    if (!bench.spec.mark_every || bench.marks_in == MARKS) return;
+    if (bench.events_in > 1 && bench.events_in % bench.spec.mark_every) return;
+    if (clock_getcpuclockid((pid_t)bench.spec.cpu_pid, &clock) || clock_gettime(clock, &t)) die("cpu_pid");
+    bench.marks[bench.marks_in].events = bench.events_in;
+    bench.marks[bench.marks_in++].us = (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
 /* Tokens hold nothing that JSON escapes, so the content ends at the next quote. `data` ends with a newline. */
-static bool take_partial_output(struct client *c, const char *data, size_t length, uint64_t at) {
+static bool take_piece(struct client *c, const char *data, size_t length, uint64_t at) {
     static const char key[] = "\"content\"";
     const char *text = memmem(data, length, key, sizeof key - 1);
     text = text ? text + sizeof key - 1 : data;
     text += strspn(text, " :");
     const char *end = *text == '"' ? memchr(text + 1, '"', (size_t)(data + length - text - 1)) : NULL;
-    if (!end) return fail("run %ld: partial_output without content: %.*s", c->run, (int)length, data), false;
+    if (!end) return fail("run %ld: a piece without content: %.*s", c->run, (int)length, data), false;
+    bench.events_in++;
+    mark_cpu();
     return take_content(c, text + 1, (size_t)(end - text - 1), at);
 }
 
@@ -427,7 +448,9 @@ static bool take_event(struct client *c, const char *frame, size_t length, uint6
     }
     if (!name) return true; /* a comment */
     if (c->complete) return fail("run %ld: event %.*s after complete", c->run, (int)name_length, name), false;
-    if (name_length == 14 && !memcmp(name, "partial_output", 14)) return take_partial_output(c, data, data_length, at);
+    bool piece = (name_length == 14 && !memcmp(name, "partial_output", 14)) ||
+                 (name_length == 8 && !memcmp(name, "thinking", 8));
+    if (piece) return take_piece(c, data, data_length, at);
     if (name_length == 5 && !memcmp(name, "error", 5))
         return fail("run %ld: error event: %.*s", c->run, (int)data_length, data), false;
     c->complete = name_length == 8 && !memcmp(name, "complete", 8);
@@ -608,11 +631,15 @@ static void print_latency(const char *name, double *values, long count) {
 
 static void report(void) {
     double seconds = (double)(bench.end - bench.start) / 1e9;
-    printf("{\"runs\": %ld, \"tokens\": %ld, \"failures\": %ld, \"seconds\": %.3f, \"tokens_per_s\": %.0f",
-           bench.finished, bench.tokens_in, bench.failures, seconds, (double)bench.tokens_in / (seconds + 1e-9));
+    printf("{\"runs\": %ld, \"tokens\": %ld, \"events\": %ld, \"failures\": %ld, \"seconds\": %.3f, "
+           "\"tokens_per_s\": %.0f", bench.finished, bench.tokens_in, bench.events_in, bench.failures, seconds,
+           (double)bench.tokens_in / (seconds + 1e-9));
     print_latency("added_ms", bench.added, bench.tokens_in);
     print_latency("first_token_ms", bench.first, bench.firsts_in);
-    printf(", \"most_open\": %ld, \"upstream_requests\": %ld, \"upstream_connections\": %ld}\n", bench.most_open,
+    printf(", \"cpu_us\": [");
+    for (long i = 0; i < bench.marks_in; i++)
+        printf("%s[%ld, %.1f]", i ? ", " : "", bench.marks[i].events, bench.marks[i].us);
+    printf("], \"most_open\": %ld, \"upstream_requests\": %ld, \"upstream_connections\": %ld}\n", bench.most_open,
            bench.requests, bench.connections);
     fflush(stdout);
 }
@@ -653,7 +680,8 @@ static struct spec parse(char *line) {
     struct spec spec = {.limit_ms = 60000};
     struct { const char *name; long *value; } keys[] = {
         {"port", &spec.port}, {"streams", &spec.streams}, {"runs", &spec.runs}, {"tokens", &spec.tokens},
-        {"interval_us", &spec.interval_us}, {"ramp_ms", &spec.ramp_ms}, {"limit_ms", &spec.limit_ms}};
+        {"interval_us", &spec.interval_us}, {"thinking", &spec.thinking}, {"ramp_ms", &spec.ramp_ms},
+        {"cpu_pid", &spec.cpu_pid}, {"mark_every", &spec.mark_every}, {"limit_ms", &spec.limit_ms}};
     enum { KEYS = sizeof keys / sizeof *keys };
     errno = 0;
     for (char *word = strtok(line, " "); word; word = strtok(NULL, " ")) {

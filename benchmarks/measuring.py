@@ -1,0 +1,176 @@
+"""How a scenario is measured: each method yields, some times over, one measurement of each service it was given."""
+
+import json
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from processes import LoadProcess, Running, Service, loading, serving
+
+SETTLE_S = 0.2  # in which a service does what it does some time after a run has ended
+REPLAYED_EVENTS = 10_000
+REPLAYS = 50
+STORED_RUNS = 50_000
+STORED_DAYS = 7
+STARTS = 5
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The figures of one service. `failures` counts the failed checks, those of the warm-up included."""
+
+    figures: Mapping[str, float]
+    failures: int
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+
+Turn = Mapping[str, Measurement]
+"""One measurement of each service, by its name, made one right after the other."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What `load` is to do; its words are explained in the head of load.c."""
+
+    streams: int
+    tokens: int
+    runs: int = 0
+    interval_us: int = 0
+    thinking: int = 0
+    ramp_ms: int = 0
+    mark_every: int = 0
+    limit_ms: int = 120_000
+
+    def of(self, load: LoadProcess, service: Running) -> dict[str, Any]:
+        """Let `load` do it to that service."""
+        words = {"port": service.port, "cpu_pid": service.process.pid} | asdict(self)
+        return load.answer(" ".join(f"{key}={value}" for key, value in words.items()) + "\n")
+
+
+@dataclass(frozen=True)
+class UnderLoad:
+    """The services run at the same time on one core, and get the load in turn, one while the others are idle.
+
+    Each turn goes through them in the other order, so that a busy second of the machine hits them alike.
+    """
+
+    warm_up: Load
+    load: Load
+    turns: int = 1
+
+    def __call__(self, services: Sequence[Service]) -> Iterator[Turn]:
+        """Fresh processes for all the turns."""
+        with tempfile.TemporaryDirectory() as folder, loading() as load, ExitStack() as stack:
+            running = [
+                stack.enter_context(serving(service, load.upstream_port, Path(folder) / service.name))
+                for service in services
+            ]
+            failed = sum(self.warm_up.of(load, service)["failures"] for service in running)
+            for _ in range(self.turns):
+                yield {service.name: self._measure(load, service, failed) for service in running}
+                running.reverse()
+
+    def _measure(self, load: LoadProcess, service: Running, failed_before: int) -> Measurement:
+        time.sleep(SETTLE_S)
+        rss_before, cpu_before = service.memory_kb("VmRSS"), service.cpu_s()
+        report = self.load.of(load, service)
+        time.sleep(SETTLE_S)
+        cpu_s, grown_kb = service.cpu_s() - cpu_before, service.memory_kb("VmHWM") - rss_before
+        return Measurement(self._figures(report, cpu_s, grown_kb), failed_before + report["failures"], report)
+
+    def _figures(self, report: dict[str, Any], cpu_s: float, grown_kb: int) -> dict[str, float]:
+        figures = {
+            "cpu_us_per_token": cpu_s * 1e6 / max(1, report["tokens"]),
+            "cpu_ms_per_run": cpu_s * 1e3 / max(1, report["runs"]),
+            "added_p50_ms": report["added_ms"]["p50"],
+            "added_p99_ms": report["added_ms"]["p99"],
+            "first_p99_ms": report["first_token_ms"]["p99"],
+            "grown_mb": grown_kb / 1e3,
+            "grown_kb_per_stream": grown_kb / max(1, report["most_open"]),
+            "streams_not_open": self.load.streams - report["most_open"],
+            "events_missing": self.load.tokens - report["events"],
+        }
+        if len(marks := report["cpu_us"]) > 2:
+            costs = [(after[1] - before[1]) / self.load.mark_every for before, after in pairwise(marks)]
+            figures |= {
+                "first_us_per_event": costs[0],
+                "last_us_per_event": costs[-1],
+                "last_to_first": costs[-1] / costs[0],
+            }
+        return figures
+
+
+def replays(services: Sequence[Service]) -> Iterator[Turn]:
+    """Each service tells a stored run many times to one reader; the figure is for REPLAYED_EVENTS events."""
+    with tempfile.TemporaryDirectory() as folder, loading() as load:
+        for service in services:
+            with serving(service, load.upstream_port, Path(folder) / service.name) as running:
+                failures = Load(1, REPLAYED_EVENTS, thinking=1).of(load, running)["failures"]
+                path = f"/api/agent/runs/{_latest_run(running)}/events?after=0"
+                once = running.get(path)
+                events = once[1].count(b"\nevent: ")
+                failures += events < REPLAYED_EVENTS or b"\nevent: complete\n" not in once[1]
+                before = running.cpu_s()
+                failures += sum(running.get(path) != once for _ in range(REPLAYS))
+                cpu_ms = (running.cpu_s() - before) * 1e3 / REPLAYS
+                figures = {"cpu_ms_per_replay": cpu_ms * REPLAYED_EVENTS / max(1, events), "events": events}
+                yield {service.name: Measurement(figures, failures)}
+
+
+def start_ups(services: Sequence[Service]) -> Iterator[Turn]:
+    """Each service starts in turn with a week's runs and with one run behind it, the files in the page cache."""
+    with tempfile.TemporaryDirectory() as folder, loading() as load:
+        for service in services:
+            one, week = Path(folder) / "one", Path(folder) / "week"
+            with serving(service, load.upstream_port, one) as running:
+                failures = Load(1, 1).of(load, running)["failures"]
+            shutil.copytree(one, week)
+            stored = _store_runs(week)
+            for _ in range(STARTS):
+                with serving(service, load.upstream_port, one) as running:
+                    one_s = running.start_s
+                with serving(service, load.upstream_port, week) as running:
+                    week_s = running.start_s
+                    failures += sum(b"\nevent: complete\n" not in _events(running, run_id) for run_id in stored)
+                figures = {"one_s": one_s, "week_s": week_s, "extra_s": week_s - one_s}
+                yield {service.name: Measurement(figures, failures)}
+
+
+def _latest_run(service: Running) -> str:
+    """The id of the run that began last."""
+    return str(json.loads(service.get("/api/agent/runs?limit=1")[1])["runs"][0]["run_id"])
+
+
+def _events(service: Running, run_id: str) -> bytes:
+    """All events of a run, as frames."""
+    return service.get(f"/api/agent/runs/{run_id}/events?after=0")[1]
+
+
+def _store_runs(data_dir: Path) -> tuple[str, ...]:
+    """Store the one run of a data directory STORED_RUNS times more, over the last days; the ids of some of them."""
+    [stored] = (data_dir / "runs").glob("????-??-??/run_*.sse")
+    frames, former = stored.read_bytes(), stored.stem
+    ids, week_ago = [], datetime.now(UTC) - timedelta(days=STORED_DAYS)
+    with sqlite3.connect(data_dir / "agent_stream.db") as database:
+        database.row_factory = sqlite3.Row
+        row = dict(database.execute("SELECT * FROM runs").fetchone())
+        insert = f"INSERT INTO runs ({', '.join(row)}) VALUES ({', '.join(':' + name for name in row)})"
+        for number in range(1, STORED_RUNS + 1):
+            at = week_ago + timedelta(days=STORED_DAYS) * number / (STORED_RUNS + 1)
+            run_id = f"run_{int(at.timestamp() * 1000):012x}7{number:03x}8{number:015x}"[:36]
+            ids.append(run_id)
+            day = data_dir / "runs" / f"{at:%Y-%m-%d}"
+            day.mkdir(exist_ok=True)
+            (day / f"{run_id}.sse").write_bytes(frames.replace(former.encode(), run_id.encode()))
+            said = at.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+            database.execute(insert, row | {"run_id": run_id, "created_at": said, "finished_at": said})
+    database.close()
+    return ids[len(ids) // 2], ids[-1]
