@@ -13,7 +13,8 @@ from tempfile import mkdtemp
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from chaos.driver import Driver, Verdict, driving  # noqa: E402 - it needs the path
+from chaos.driver import Verdict, driving  # noqa: E402 - it needs the path
+from chaos.server import Nursery, nursery  # noqa: E402
 
 KILLS_PER_SERIES = 25
 """So many kills have one data directory, all of whose runs are looked at again at the end."""
@@ -25,21 +26,14 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-async def series(name: str, kills: int, directory: Path) -> list[Verdict]:
-    """So many kills of one service. Its log is kept beside its files."""
-    async with driving(name, directory) as driver:
-        try:
-            return await _series(driver, name, kills)
-        finally:
-            driver.server.keep_log()
-
-
-async def _series(driver: Driver, name: str, kills: int) -> list[Verdict]:
+async def series(nursery: Nursery, name: str, kills: int, directory: Path) -> list[Verdict]:
+    """So many kills of one service."""
     verdicts: list[Verdict] = []
-    while (left := kills - sum(len(verdict.kills) for verdict in verdicts)) > 0:
-        verdicts.append(await driver.round(left))
-        tell(f"seed {name}, round {len(verdicts)}, killed at {', '.join(verdicts[-1].kills)}", verdicts[-1].faults)
-    faults = await driver.judge_all()
+    async with driving(nursery, name, directory) as driver:
+        while (left := kills - sum(len(verdict.kills) for verdict in verdicts)) > 0:
+            verdicts.append(await driver.round(left))
+            tell(f"seed {name}, round {len(verdicts)}, killed at {', '.join(verdicts[-1].kills)}", verdicts[-1].faults)
+        faults = await driver.judge_all()
     tell(f"seed {name}, at the end", faults)
     verdicts[-1].faults += faults
     return verdicts
@@ -59,22 +53,29 @@ def main() -> int:
     asked = parser.parse_args()
     seed = random.SystemRandom().randrange(1_000_000) if asked.seed is None else asked.seed
     say(f"{asked.kills} kills with --seed {seed}")
+    with nursery() as made:
+        verdicts = all_series(made, asked.kills, seed)
+    kinds = Counter(kill for verdict in verdicts for kill in verdict.kills)
+    say(f"killed at: {', '.join(f'{kind} {count}' for kind, count in kinds.most_common())}")
+    failed = sum(len(verdict.kills) for verdict in verdicts if verdict.faults)
+    say(f"{kinds.total() - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+def all_series(nursery: Nursery, kills: int, seed: int) -> list[Verdict]:
+    """All the kills, in series. The files of one that failed stay."""
     started = time.monotonic()
     verdicts: list[Verdict] = []
-    for number, first in enumerate(range(0, asked.kills, KILLS_PER_SERIES)):
+    for number, first in enumerate(range(0, kills, KILLS_PER_SERIES)):
         directory = Path(mkdtemp(prefix="chaos-"))
-        more = asyncio.run(series(f"{seed}-{number}", min(KILLS_PER_SERIES, asked.kills - first), directory))
+        more = asyncio.run(series(nursery, f"{seed}-{number}", min(KILLS_PER_SERIES, kills - first), directory))
         verdicts += more
         if any(verdict.faults for verdict in more):
             say(f"  the files and the log of seed {seed}-{number} are in {directory}")
         else:
             shutil.rmtree(directory)
         say(f"{summary(verdicts)}, {time.monotonic() - started:.0f} s")
-    kinds = Counter(kill for verdict in verdicts for kill in verdict.kills)
-    say(f"killed at: {', '.join(f'{kind} {count}' for kind, count in kinds.most_common())}")
-    failed = sum(len(verdict.kills) for verdict in verdicts if verdict.faults)
-    say(f"{kinds.total() - failed} passed, {failed} failed")
-    return 1 if failed else 0
+    return verdicts
 
 
 def summary(verdicts: list[Verdict]) -> str:

@@ -147,12 +147,14 @@ class Upstream:
 class Asks:
     """Draws what is asked, one after the other. Numbers never repeat."""
 
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
+    def __init__(self) -> None:
+        self._rng = random.Random()
         self._number = 0
+        self._next = 1_000_000
 
-    def round(self, count: int, sessions: Sequence[str]) -> list[Ask]:
+    def round(self, count: int, sessions: Sequence[str], rng: random.Random) -> list[Ask]:
         """So many asks, one at most of each session."""
+        self._rng = rng
         free = list(sessions)
         self._rng.shuffle(free)
         makers = self._rng.choices(
@@ -201,7 +203,9 @@ class Asks:
 
     def next_of(self, session: str) -> Ask:
         """A plain question that goes on with a session."""
-        return self._ask(STREAM, {"session_id": session}, name="hosted")
+        self._next += 1
+        label = f"hosted {self._next}"
+        return Ask(label, STREAM, {"input": f"And [{label}]", "session_id": session})
 
     def _with_metadata(self, body: Json) -> Json:
         return body | {"metadata": {"n": str(self._number + 1)}} if self._rng.random() < 0.3 else body

@@ -26,7 +26,7 @@ from chaos.oracle import (
     judge_upstream,
     outcome,
 )
-from chaos.server import OPENING, Server, crashing_server
+from chaos.server import OPENING, Nursery, Server, crashing_server
 
 SESSIONS = "/api/agent/sessions"
 SETTLE_LIMIT_S = 40
@@ -68,21 +68,25 @@ class Progress:
 class Driver:
     """Drives one service in one data directory. Call `round` as often as you like, and `judge_all` at the end."""
 
-    def __init__(self, server: Server, http: httpx.AsyncClient, upstream: Upstream, rng: random.Random) -> None:
+    def __init__(self, server: Server, http: httpx.AsyncClient, upstream: Upstream, seed: str) -> None:
         self.server = server
         self.http = http
         self.upstream = upstream
-        self.rng = rng
-        self.asks = Asks(rng)
+        self.seed = seed
+        self.rng = random.Random(seed)
+        self.asks = Asks()
         self.sessions = [f"chat-{n}" for n in range(5)]
         self.witnesses: list[Witness] = []
-        self.between: Callable[[list[Witness]], None] = lambda witnesses: None
+        self.between: Callable[[list[Witness]], None] = lambda witnesses: None  # done to the files after the first kill
+        self._rounds = 0
         self._judged: dict[str, Record] = {}  # which nothing changes any more, as `judge_all` makes sure
 
     async def round(self, most_kills: int, clients: int = 9) -> Verdict:
         """Clients ask, the service is killed once or more and started again, the clients read to the end."""
+        self._rounds += 1
+        self.rng = random.Random(f"{self.seed} {self._rounds}")  # how many numbers a round draws depends on its timing
         progress = Progress()
-        following = [self._client(ask, progress) for ask in self.asks.round(clients, self.sessions)]
+        following = [self._client(ask, progress) for ask in self.asks.round(clients, self.sessions, self.rng)]
         tasks = {asyncio.create_task(client.follow()) for client in following}
         kills = [self.rng.choice(FIRST_KILLS)]
         while len(kills) < min(most_kills, 3) and self.rng.random() < 0.4:
@@ -246,14 +250,14 @@ async def _all_done(tasks: "set[asyncio.Task[None]]") -> None:
 
 
 @asynccontextmanager
-async def driving(seed: str, directory: Path, **environment: str) -> AsyncIterator[Driver]:
+async def driving(nursery: Nursery, seed: str, directory: Path) -> AsyncIterator[Driver]:
     """A driver with a service that has been started, and its upstream."""
     async with AsyncExitStack() as stack:
         fake = stack.enter_context(FakeDedalus.in_thread())
         upstream = Upstream(seed)
         fake.choose(upstream.choose)
-        server = await stack.enter_async_context(crashing_server(directory, fake.url, **environment))
+        server = stack.enter_context(crashing_server(nursery, directory, fake.url))
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)  # none outlives a crash
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=server.url, timeout=30, limits=limits))
         await server.start()
-        yield Driver(server, http, upstream, random.Random(seed))
+        yield Driver(server, http, upstream, seed)

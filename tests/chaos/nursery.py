@@ -1,10 +1,11 @@
 """Starts the service again and again, fast: `python -m chaos.nursery` imports it once and forks it for each start.
 
-It is told what to do a line at a time: `start` answers with the new process's id, `wait` with its exit status once it
-has ended. At the end of its input it kills what it has started.
+It is told what to do a line at a time: a JSON object, which is the settings, starts it and answers with its process id;
+`wait` answers with its exit status once it has ended. At the end of its input it kills what it has started.
 """
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -30,13 +31,30 @@ class Lookup:
         return {"word": arguments["word"], "found": True}
 
 
-TOOLS: Mapping[str, Tool] = {"lookup": Lookup()}
+class Stubborn:
+    """A tool that ignores being cancelled, for so many seconds."""
+
+    schema: Mapping[str, Any] = {"name": "stubborn", "description": "Goes on.", "parameters": {"type": "object"}}
+
+    async def __call__(self, arguments: dict[str, Any]) -> Any:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + arguments["seconds"]
+        while (left := end - loop.time()) > 0:
+            try:
+                await asyncio.sleep(left)
+            except asyncio.CancelledError:
+                continue
+        return "done"
 
 
-def serve() -> NoReturn:
+TOOLS: Mapping[str, Tool] = {"lookup": Lookup(), "stubborn": Stubborn()}
+
+
+def serve(settings: Mapping[str, str]) -> NoReturn:
     """The service as `python app.py` runs it, with the tools."""
     os.dup2(os.open(os.devnull, os.O_RDWR), 0)
     os.dup2(2, 1)
+    os.environ.update(settings)
     app.create_app = partial(app.create_app, tools=TOOLS)
     try:
         app.main()
@@ -48,18 +66,19 @@ def main() -> None:
     """Do as the lines say."""
     child = 0
     for line in sys.stdin:
-        if line == "start\n":
-            if (child := os.fork()) == 0:
-                serve()
-            answer = child
-        else:
+        if line == "wait\n":
             _, answer = os.waitpid(child, 0)
             child = 0
+        elif (child := os.fork()) == 0:
+            serve(json.loads(line))
+        else:
+            answer = child
         sys.stdout.write(f"{answer}\n")
         sys.stdout.flush()
     if child:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+    os._exit(0)  # there is nothing to tidy up
 
 
 if __name__ == "__main__":

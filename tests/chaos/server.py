@@ -1,71 +1,125 @@
 """The service on a port and in a data directory of its own, which it keeps through every crash."""
 
 import asyncio
+import json
 import os
 import re
 import signal
+import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from process import ROOT, STARTED, environment_of, free_port
+from wire import Signal
 
 OPENING = re.compile("Waiting for application startup")
 OPEN = re.compile("Application startup complete")
 START_LIMIT_S = 40
 
 
+class Nursery:
+    """A process that starts the service, one at a time and again and again: see `chaos.nursery`."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.log: list[str] = []
+        self.more = Signal()
+        self._process = process
+        self._collecting = threading.Thread(target=self._collect, daemon=True)
+        self._collecting.start()
+
+    def tell(self, line: str) -> int:
+        """Its answer."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+        if answer := self._process.stdout.readline():
+            return int(answer)
+        raise AssertionError("the nursery has ended:\n" + "".join(self.log[-30:]))
+
+    def close(self) -> None:
+        """End it, and with it what it has started."""
+        self._process.communicate()
+        self._collecting.join()
+
+    def _collect(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self.log.append(line)
+            self.more.notify()
+
+
+@contextmanager
+def nursery() -> Iterator[Nursery]:
+    """A nursery, for any number of servers one after the other."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "chaos.nursery"],
+        cwd=ROOT,
+        env=environment_of({"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    made = Nursery(process)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
 class Server:
     """The service's process, one after the other."""
 
-    def __init__(self, directory: Path, port: int, nursery: asyncio.subprocess.Process) -> None:
+    def __init__(self, directory: Path, settings: Mapping[str, str], nursery: Nursery) -> None:
         self.directory = directory
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{settings['PORT']}"
         self.up = asyncio.Event()  # whether it is worth while to connect
-        self.log: list[str] = []
+        self.pid = 0
+        self._settings = json.dumps(dict(settings))
         self._nursery = nursery
-        self._pid = 0
-        self._begun = 0  # where the log of the present process begins
-        self._more = asyncio.Event()
+        self._first = len(nursery.log)  # where its log begins …
+        self._begun = self._first  # … and that of the present process
 
     async def start(self, until: re.Pattern[str] = STARTED) -> None:
         """Start it, and come back when its log says so."""
-        self._begun = len(self.log)
-        self._pid = int(await self._tell("start"))
-        async with asyncio.timeout(START_LIMIT_S):
-            while not any(until.search(line) for line in self.log[self._begun :]):
-                self._more.clear()
-                await self._more.wait()
+        self._begun = len(self._nursery.log)
+        self.pid = self._nursery.tell(self._settings)
+        await self.says(until)
         self.up.set()
 
-    async def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
-        """End its process, and come back when it is gone."""
+    async def says(self, what: re.Pattern[str], timeout: float = START_LIMIT_S) -> None:
+        """Come back when the log of the present process says that."""
+        found = lambda: any(what.search(line) for line in self._nursery.log[self._begun :])  # noqa: E731
+        await self._nursery.more.wait(found, timeout, lambda: "".join(self._nursery.log[self._begun :]))
+
+    async def kill(self) -> None:
+        """End its process at once, and come back when it is gone."""
+        self.send(signal.SIGKILL)
+        await self.gone()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to its process."""
         self.up.clear()
-        os.kill(self._pid, number)
-        await self._tell("wait")
-        self._pid = 0
+        os.kill(self.pid, number)
 
-    async def collect(self) -> None:
-        """Read its log, to the end."""
-        assert self._nursery.stderr is not None
-        async for line in self._nursery.stderr:
-            self.log.append(line.decode(errors="replace"))
-            self._more.set()
+    async def gone(self) -> int:
+        """Its process's exit status as `os.waitpid` gives it, once it has ended."""
+        status = await asyncio.to_thread(self._nursery.tell, "wait")
+        self.pid = 0
+        return status
 
-    async def _tell(self, word: str) -> bytes:
-        assert self._nursery.stdin is not None
-        assert self._nursery.stdout is not None
-        self._nursery.stdin.write(f"{word}\n".encode())
-        if answer := await self._nursery.stdout.readline():
-            return answer
-        raise AssertionError("the nursery has ended:\n" + "".join(self.log[-30:]))
+    def close(self) -> None:
+        """Kill it if it is still there, and put its log beside its files."""
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            self._nursery.tell("wait")
+        (self.directory / "service.log").write_text("".join(self._nursery.log[self._first :]))
 
     # Its files
-
-    def keep_log(self) -> None:
-        """Put what it has logged beside its files."""
-        (self.directory / "service.log").write_text("".join(self.log))
 
     @property
     def runs(self) -> Path:
@@ -91,29 +145,18 @@ class Server:
         return file
 
 
-@asynccontextmanager
-async def crashing_server(directory: Path, upstream: str, **environment: str) -> AsyncIterator[Server]:
+@contextmanager
+def crashing_server(nursery: Nursery, directory: Path, upstream: str, **settings: str) -> Iterator[Server]:
     """The service, not started yet; killed at the end if it is still there."""
-    port = free_port()
-    given = {"PORT": str(port), "DATA_DIR": str(directory), "DEDALUS_BASE_URL": upstream, "DEFAULT_MODEL": "test/model"}
-    given["DEFAULT_CONTEXT_TOKENS"] = "100000000"  # no history is cut
-    nursery = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "chaos.nursery",
-        cwd=ROOT,
-        env=environment_of(given | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"} | environment),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        limit=1024 * 1024,
-    )
-    server = Server(directory, port, nursery)
-    collecting = asyncio.create_task(server.collect())
+    given = {
+        "PORT": str(free_port()),
+        "DATA_DIR": str(directory),
+        "DEDALUS_BASE_URL": upstream,
+        "DEFAULT_MODEL": "test/model",
+        "DEFAULT_CONTEXT_TOKENS": "100000000",  # no history is cut
+    }
+    server = Server(directory, given | settings, nursery)
     try:
         yield server
     finally:
-        assert nursery.stdin is not None
-        nursery.stdin.close()
-        await nursery.wait()
-        await collecting
+        server.close()
