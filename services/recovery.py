@@ -1,5 +1,6 @@
 """At start: ends what a former process has left open, and corrects its records."""
 
+import asyncio
 import logging
 import sys
 from contextlib import aclosing
@@ -18,17 +19,25 @@ from services.run_records import RunRecords
 
 logger = logging.getLogger(__name__)
 
+AT_ONCE = 16  # runs that are looked at together: each waits for the disk
+
 
 async def recover(database: Database, log: EventLog, records: RunRecords) -> None:
     """Give every run that no process drives any more its end in the log, and every record what the log tells.
 
     Raise `LogUnavailable` or `StoreUnavailable`.
     """
-    for run_id in await log.unarchived():
-        if await _ended(log, run_id):
-            async with database.reading() as connection:
-                known = await get_run(connection, run_id)
-            await records.correct(run_id, known)
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def end(run_id: str) -> None:
+        async with places:
+            if await _ended(log, run_id):
+                async with database.reading() as connection:
+                    known = await get_run(connection, run_id)
+                await records.correct(run_id, known)
+
+    await asyncio.gather(*(end(run_id) for run_id in await log.unarchived()))
+    await records.flush()
     await _correct_rows(database, log, records)
 
 

@@ -82,7 +82,7 @@ class RunRecords:
         return run
 
     async def correct(self, run_id: str, run: Run | None) -> Run:
-        """Record what the log tells of a run. What is not in the log is taken from `run`."""
+        """Record soon what the log tells of a run. What is not in the log is taken from `run`."""
         corrected = await run_in_log(self._log, run_id, run)
         logger.info("the record of run %s is corrected: %s", run_id, corrected.status)
         if run is None and corrected.session_id is not None:
@@ -90,7 +90,6 @@ class RunRecords:
             async with self._database.writing() as connection:
                 await create_session(connection, session)
         self.save_as(corrected)
-        await self.flush()
         return corrected
 
     async def page(self, session_id: str | None, status: RunStatus | None, before: str | None, limit: int) -> RunList:

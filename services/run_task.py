@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from errors import AgentStreamError, InternalError, Interrupted, LogUnavailable, RunTimeout
 from event_logs.base import Fenced
@@ -126,6 +126,7 @@ class RunTask:
         try:
             for other in self._order.behind:
                 await other.ended.wait()
+            self._order = replace(self._order, behind=())  # what they were is not kept
             self._begun = True
             self._timeout = asyncio.get_running_loop().call_later(self._order.timeout_s, self._time_out)
             await self._order.work(self._events)
