@@ -3,15 +3,11 @@
 import json
 import os
 import re
-import select
 import signal
-import socket
-import socketserver
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -19,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from fake_dedalus import FakeDedalus
+from lossy_proxy import losing_an_answer
 from wire import Done, ErrorData, Finish, Gate, Text, Thinking, Usage, WaitFor, answer
 
 ROOT = Path(__file__).parent.parent
@@ -88,33 +85,6 @@ def serving(cwd: Path, **env: str) -> Iterator[Service]:
     with process("app.py", env=env, cwd=cwd) as served:
         said = read_until(served.stderr, "Uvicorn running on http://127.0.0.1:", "(Press")
         yield Service(said.rpartition("running on ")[2].partition(" ")[0], served)
-
-
-@contextmanager
-def losing_an_answer(url: str) -> Iterator[str]:
-    """A way to the service on which the first connection breaks when the first bytes of an answer come."""
-    there = urlsplit(url)
-    lost = threading.Event()
-
-    class Way(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            with socket.create_connection((there.hostname, there.port)) as service, suppress(ConnectionError):
-                across = {self.request: service, service: self.request}
-                while True:
-                    for end in select.select(across, (), ())[0]:
-                        data = end.recv(65536)
-                        if not data or (end is service and not lost.is_set()):
-                            lost.set()
-                            return
-                        across[end].sendall(data)
-
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Way) as proxy:
-        proxy.daemon_threads = True
-        threading.Thread(target=proxy.serve_forever, args=(0.02,)).start()
-        try:
-            yield f"http://127.0.0.1:{proxy.server_address[1]}"
-        finally:
-            proxy.shutdown()
 
 
 def read_until(stream: IO[bytes] | None, *texts: str) -> str:

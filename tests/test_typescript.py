@@ -23,6 +23,7 @@ import httpx
 import pytest
 from browser import chromium
 from fake_dedalus import FakeDedalus
+from lossy_proxy import losing_an_answer
 from process import app_process
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
@@ -76,12 +77,18 @@ def packages(node: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """Where the service is; its upstream answers every question in the same words."""
+def fake() -> Iterator[FakeDedalus]:
+    """The upstream, which answers every question in the same words."""
     with FakeDedalus.in_thread() as fake:
         fake.always(*answer("Hello world"))
-        with app_process(DEDALUS_BASE_URL=fake.url) as service:
-            yield service.url
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def url(fake: FakeDedalus) -> Iterator[str]:
+    """Where the service is."""
+    with app_process(DEDALUS_BASE_URL=fake.url) as service:
+        yield service.url
 
 
 def test_the_description_gives_types_that_hold(packages: Path, url: str) -> None:
@@ -100,9 +107,12 @@ def test_the_react_hook(packages: Path, url: str) -> None:
     assert re.search(r"^ℹ skipped 0$", shown, re.MULTILINE)
 
 
-def test_fetch_example_as_a_program(node: Path, url: str) -> None:
-    """The JavaScript example prints the answer."""
-    assert run(node, EXAMPLES / "fetch_stream.js", "Say hello", node=node, url=url) == "Hello world\n"
+def test_fetch_example_as_a_program(node: Path, url: str, fake: FakeDedalus) -> None:
+    """The JavaScript example prints the answer, also when its first answer is lost: the model is asked once."""
+    asked = len(fake.chats)
+    with losing_an_answer(url) as lossy:
+        assert run(node, EXAMPLES / "fetch_stream.js", "Say hello", node=node, url=lossy) == "Hello world\n"
+    assert len(fake.chats) == asked + 1
 
 
 @pytest.mark.parametrize("scenario", ["default", "truncated", "error"])
