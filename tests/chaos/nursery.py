@@ -78,7 +78,6 @@ def main() -> None:
     if child:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-    os._exit(0)  # there is nothing to tidy up
 
 
 if __name__ == "__main__":

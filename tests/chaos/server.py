@@ -53,12 +53,12 @@ class Nursery:
 
 
 @contextmanager
-def nursery() -> Iterator[Nursery]:
+def nursery(**environment: str) -> Iterator[Nursery]:
     """A nursery, for any number of servers one after the other."""
     process = subprocess.Popen(
         [sys.executable, "-m", "chaos.nursery"],
         cwd=ROOT,
-        env=environment_of({"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}),
+        env=environment_of({"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"} | environment),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
