@@ -785,6 +785,28 @@ async def test_a_run_that_is_not_archived_never_expires(backend: Backend, log: E
     assert [name for name, _ in told(await everything(log, run_id))] == ["run_started", "complete"]
 
 
+async def test_memory_holds_as_many_archived_runs_as_fit() -> None:
+    """Each counts once, however often it is archived, and no more once it is deleted; the oldest goes first."""
+    log = MemoryEventLog(max_bytes=200 * KIB)
+    runs = [new_id() for _ in range(5)]
+    for run_id in runs:
+        await write(log, run_id, FinalOutput(content="x" * 60 * KIB), COMPLETE)
+    for run_id in runs[:3]:
+        for _ in range(3):
+            await log.archive(run_id)
+    await log.delete(runs[1])
+    await log.archive(runs[3])
+    for run_id in (runs[0], runs[2], runs[3], runs[4]):
+        assert await log.position(run_id) == LogPosition(2, ended=True)
+    await log.archive(runs[4])
+    with pytest.raises(RunExpired):
+        await log.position(runs[0])
+    with pytest.raises(RunNotFound):
+        await log.position(runs[1])
+    for run_id in runs[2:]:
+        assert await log.position(run_id) == LogPosition(2, ended=True)
+
+
 async def test_a_log_that_works_can_be_written(log: EventLog) -> None:
     """What readiness asks."""
     await log.check()

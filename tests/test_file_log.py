@@ -533,6 +533,18 @@ async def test_a_damaged_file_is_not_passed_on(log: FileEventLog, tmp_path: Path
             await everything(log, run_id, 50)
 
 
+async def test_a_damaged_run_that_is_archived_is_over(log: FileEventLog, tmp_path: Path) -> None:
+    """Nobody waits for what somebody has cut away."""
+    run_id = new_id()
+    await write(log, run_id, STARTED, say("Hello"), COMPLETE)
+    await log.archive(run_id)
+    [archived] = files(tmp_path, "*.sse")
+    whole = (tmp_path / archived).read_bytes()
+    (tmp_path / archived).write_bytes(whole[:-10])
+    assert await log.position(run_id) == LogPosition(2, ended=True)
+    assert await everything(log, run_id) == b"".join(frames(whole)[:2])
+
+
 # What is on the disk
 
 
