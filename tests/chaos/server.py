@@ -17,6 +17,7 @@ from wire import Signal
 
 OPENING = re.compile("Waiting for application startup")
 OPEN = re.compile("Application startup complete")
+COLLECTED = re.compile("garbage collected")
 START_LIMIT_S = 40
 
 
@@ -82,7 +83,7 @@ class Server:
         self._settings = json.dumps(dict(settings))
         self._nursery = nursery
         self._first = len(nursery.log)  # where its log begins …
-        self._begun = self._first  # … and that of the present process
+        self._begun = self._first  # … and what it says next
 
     async def start(self, until: re.Pattern[str] = STARTED) -> None:
         """Start it, and come back when its log says so."""
@@ -92,9 +93,15 @@ class Server:
         self.up.set()
 
     async def says(self, what: re.Pattern[str], timeout: float = START_LIMIT_S) -> None:
-        """Come back when the log of the present process says that."""
+        """Come back when its log says that, or has done since it was last told to do something."""
         found = lambda: any(what.search(line) for line in self._nursery.log[self._begun :])  # noqa: E731
         await self._nursery.more.wait(found, timeout, lambda: "".join(self._nursery.log[self._begun :]))
+
+    async def collect_garbage(self) -> None:
+        """Have it do so now."""
+        self._begun = len(self._nursery.log)
+        os.kill(self.pid, signal.SIGUSR1)
+        await self.says(COLLECTED)
 
     async def kill(self) -> None:
         """End its process at once, and come back when it is gone."""

@@ -1,0 +1,152 @@
+"""What a reader that has stopped reading costs while much passes elsewhere, measured on the service's process.
+
+SLOW_READER_MB=500 passes 500 MB, and has the readers cut after a minute; by default it is 40 MB and 8 s.
+"""
+
+import asyncio
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from chaos.asks import RUNS, STREAM
+from chaos.server import OPEN, Nursery, Server, crashing_server, nursery
+from fake_dedalus import FakeDedalus
+from grammar import check_grammar, parse_frames
+from wire import Done, Finish, Gate, Step, Text, WaitFor
+
+pytestmark = pytest.mark.anyio
+
+MIB = 1024 * 1024
+PROMISED_BYTES = 256 * 1024
+READERS = 100
+PIECE = "x" * 60_000
+RUN_BYTES = 4 * MIB
+PASSED_BYTES = int(os.environ.get("SLOW_READER_MB", "40")) * MIB
+SEND_TIMEOUT_S = 60 if PASSED_BYTES >= 500 * MIB else 8
+
+
+@pytest.fixture(scope="module", name="nursery")
+def one_nursery() -> Iterator[Nursery]:
+    with nursery() as made:
+        yield made
+
+
+def much(gate: Gate) -> list[Step]:
+    """A long answer, whose last word waits."""
+    return [Text(*[PIECE] * (RUN_BYTES // len(PIECE))), WaitFor(gate), Text("end"), Finish(), Done()]
+
+
+def rss(server: Server) -> int:
+    """The memory that the service's process has taken, in bytes."""
+    [line] = [line for line in Path(f"/proc/{server.pid}/status").read_text().splitlines() if line.startswith("VmRSS:")]
+    return int(line.split()[1]) * 1024
+
+
+def connections(server: Server) -> int:
+    """How many sockets the service's process holds."""
+    count = 0
+    for descriptor in Path(f"/proc/{server.pid}/fd").iterdir():
+        try:
+            count += str(descriptor.readlink()).startswith("socket:")
+        except FileNotFoundError:
+            continue
+    return count
+
+
+async def passed(server: Server, size: int) -> int:
+    """Let so many bytes of events pass, through other runs that are read as fast as they come.
+
+    Gives back the memory that the service needs after that.
+    """
+    for _ in range(0, size, 2 * RUN_BYTES):
+        await asyncio.gather(other_run(server), other_run(server))
+    await server.collect_garbage()
+    return rss(server)
+
+
+async def other_run(server: Server) -> None:
+    """A run elsewhere, and its reader."""
+    host, port = server.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    body = b'{"input": "elsewhere"}'
+    head = f"POST {STREAM} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    received, last = 0, b""
+    while piece := await reader.read(MIB):
+        received, last = received + len(piece), (last + piece)[-4096:]
+    writer.close()
+    assert b"\nevent: complete\n" in last
+    assert received > RUN_BYTES
+
+
+def stopped_reader(server: Server, run_id: str) -> socket.socket:
+    """A reader of a run that takes nothing, beyond what little the kernel takes for it."""
+    host, port = server.url.removeprefix("http://").split(":")
+    reader = socket.socket()
+    reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    reader.connect((host, int(port)))
+    reader.sendall(f"GET {RUNS}/{run_id}/events HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    return reader
+
+
+@pytest.mark.timeout(60 + PASSED_BYTES // MIB + SEND_TIMEOUT_S)
+async def test_a_stopped_reader_costs_no_more_than_promised(nursery: Nursery, tmp_path: Path) -> None:
+    """256 KiB each, while megabytes pass elsewhere; each is cut in time, and another connection takes up the rest."""
+    gate, open_gate = Gate(), Gate()
+    open_gate.open()
+    settings = {"SEND_TIMEOUT_S": str(SEND_TIMEOUT_S), "MAX_OUTPUT_BYTES": str(2 * RUN_BYTES), "HEARTBEAT_S": "1"}
+    with FakeDedalus.in_thread() as fake, crashing_server(nursery, tmp_path, fake.url, **settings) as server:
+        fake.choose(lambda body: much(gate if body["messages"][-1]["content"] == "here" else open_gate))
+        await server.start(OPEN)
+        async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+            run_id = (await client.post(RUNS, json={"input": "here"})).json()["run_id"]
+            await gate.wait_reached(timeout=30)
+            await passed(server, PASSED_BYTES)  # makes room that stays
+            before, idle = await passed(server, PASSED_BYTES), connections(server)
+            started = time.monotonic()
+            readers = [stopped_reader(server, run_id) for _ in range(READERS)]
+            during, held = await passed(server, PASSED_BYTES), connections(server) - idle
+            took = time.monotonic() - started
+            assert held > 0.9 * READERS or took > 0.9 * SEND_TIMEOUT_S
+            assert (during - before) / READERS < PROMISED_BYTES
+            await cut(server, idle)
+            assert time.monotonic() - started > 0.9 * SEND_TIMEOUT_S
+            gate.open()
+            whole = frames((await client.get(f"{RUNS}/{run_id}/events")).content)
+            check_grammar(b"".join(whole))
+            for reader in readers[:: READERS // 5]:
+                seen = frames(taken(reader))
+                last = parse_frames(b"".join(seen))[-1]["seq"]
+                rest = await client.get(f"{RUNS}/{run_id}/events", headers={"Last-Event-ID": str(last)})
+                assert seen + frames(rest.content) == whole
+        for reader in readers:
+            reader.close()
+
+
+async def cut(server: Server, idle: int) -> None:
+    """Come back when the service has let go of all connections beyond those."""
+    async with asyncio.timeout(SEND_TIMEOUT_S + 30):
+        while connections(server) > idle:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.05)
+
+
+def taken(reader: socket.socket) -> bytes:
+    """What the kernel has taken for a reader that has been cut."""
+    body = b""
+    try:
+        while piece := reader.recv(65536):
+            body += piece
+    except ConnectionError:
+        pass
+    return body
+
+
+def frames(body: bytes) -> list[bytes]:
+    """The whole frames of a body that are events. A body as it is on the wire has heads of chunks between them."""
+    *whole, _ = re.sub(rb"\r\n[0-9a-f]*\r\n|\r\n", b"", body).split(b"\n\n")
+    return [frame + b"\n\n" for frame in whole if frame.startswith(b"id: ")]
