@@ -72,6 +72,11 @@ class RunTask:
         """Whether it has been read, and is no more."""
         return self._had_reader and self.readers == 0
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether it has been stopped, or has done its work."""
+        return self._stopper is not None or self._ending is not None
+
     def cancel(self) -> None:
         """End the run as cancelled. Idempotent; nothing happens to a run that has ended."""
         self._stop_with(None)

@@ -79,11 +79,12 @@ class SessionTurns:
                 stopped = ()
             case None:
                 stopped = tuple(task for task in going if task.is_abandoned)
-        if in_the_way := [task for task in going if task not in stopped]:
+        in_the_way = [task for task in going if task not in stopped and not task.is_ending]
+        if in_the_way:
             raise SessionBusy(run_id=in_the_way[-1].run_id)
         for task in stopped:
             task.cancel()
-        return stopped
+        return going
 
     async def _record(self, request: AgentRequest, run: Run, session: Session | None) -> None:
         """Record the session, the run in its place and the question, in one go."""

@@ -226,6 +226,17 @@ async def test_interrupt_ends_the_run_that_is_going() -> None:
     assert (first[-1]["data"]["status"], events[-1]["data"]["status"]) == ("cancelled", "succeeded")
 
 
+async def test_a_run_that_is_being_cancelled_is_not_in_the_way() -> None:
+    """Who cancels and asks again at once is not told that the session is busy: the new run waits for the end."""
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.turn(Text("one"), Stall())
+        fake.turn(*answer("two"))
+        async with reading(agent, session_id="chat") as reader:
+            await reader.until(b'"one"')
+            await agent.client.post(f"{RUNS}/{reader.run_id}/cancel")
+            assert text(await ask(agent, "Two?", multitask="reject")) == "two"
+
+
 async def test_enqueued_runs_take_their_turns() -> None:
     """They are `queued` until the ones before them have ended, and know what those said."""
     gate = Gate()
