@@ -59,7 +59,6 @@ class FileEventLog:
         self._retention_s = retention_s
         self._fsync: Fsync = fsync
         self._clock = clock
-        self._first_day = 0  # of those that are kept, counted from 1970; never moves back
         self._runs: dict[str, CommittedRun] = {}  # those in `active` that were asked for
         self._writers: dict[str, FileWriter] = {}
         self._closed = False
@@ -227,8 +226,8 @@ class FileEventLog:
         return _day(run_id) < self._first_kept_day()
 
     def _first_kept_day(self) -> int:
-        self._first_day = max(self._first_day, int((self._clock() - self._retention_s) // DAY_S))
-        return self._first_day
+        """The first day that is kept, counted from 1970."""
+        return int((self._clock() - self._retention_s) // DAY_S)
 
 
 def _lock(directory: Path) -> int:
