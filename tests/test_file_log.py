@@ -690,7 +690,7 @@ async def test_days_go_when_all_of_them_is_past_retention(tmp_path: Path) -> Non
 
 
 async def test_what_has_expired_stays_expired(tmp_path: Path) -> None:
-    """In the next server, too. What is not removed yet can be read, and a clock that was wrong for a while stops nothing."""
+    """In the next server, too. What is not removed yet can be read, and a clock that was wrong stops nothing."""
     clock = Clock(NOON)
     old, never = id_at(NOON), id_at(NOON, 1)
     async with aclosing(FileEventLog(tmp_path, retention_s=WEEK_S, clock=clock)) as log:
