@@ -68,7 +68,7 @@ class FileEventLog:
     async def create(self, run_id: str) -> FileWriter:
         """See `EventLog`. Raise `RunNotFound` for what is no run's id."""
         with disk_errors(run_id):
-            if self._expired(run_id) or self._archived_path(run_id).exists():
+            if self._expired(run_id) or self._exists(_archived(run_id)):
                 raise Fenced(run_id)
         run = CommittedRun(Extent(0, 0, ended=False))
         writer = self._writer(run_id, run, os.O_CREAT | os.O_EXCL)
@@ -96,7 +96,7 @@ class FileEventLog:
         if not self._run(run_id).ended:
             raise ValueError(f"{run_id} has not ended")
         with disk_errors(run_id):
-            self._move(self._active_path(run_id), self._archived_path(run_id))
+            self._move(_active(run_id), _archived(run_id))
         self._forget(run_id)
 
     async def expire(self) -> None:
@@ -113,8 +113,9 @@ class FileEventLog:
         if run.last_seq > 0 and not run.ended:
             raise ValueError(f"{run_id} has not ended")
         with disk_errors(run_id):
-            self._active_path(run_id).unlink(missing_ok=True)
-            self._archived_path(run_id).unlink(missing_ok=True)
+            for name in (_active(run_id), _archived(run_id)):
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=self._folder)
         self._forget(run_id)
         run.fail(RunNotFound)
         if writer is not None:
@@ -162,6 +163,7 @@ class FileEventLog:
         if not self._closed:
             self._closed = True
             os.close(self._folder)
+            self._folder = -1
             os.close(self._lock)
 
     def _run(self, run_id: str) -> CommittedRun:
@@ -174,7 +176,7 @@ class FileEventLog:
         """What a file holds that this server hasn't written. That of a run in `active` is remembered."""
         run = CommittedRun(file.extent())
         with disk_errors(run_id):
-            archived = not self._active_path(run_id).exists()
+            archived = not self._exists(_active(run_id))
         if archived:
             run.ended = True
         else:
@@ -182,9 +184,9 @@ class FileEventLog:
         return run
 
     def _open(self, run_id: str) -> int:
-        for path in (self._active_path(run_id), self._archived_path(run_id)):
+        for name in (_active(run_id), _archived(run_id)):
             with suppress(FileNotFoundError):
-                return os.open(path, os.O_RDONLY)
+                return os.open(name, os.O_RDONLY, dir_fd=self._folder)
         raise RunExpired if self._expired(run_id) else RunNotFound
 
     def _writer(self, run_id: str, run: CommittedRun, flags: int = 0) -> FileWriter:
@@ -193,7 +195,7 @@ class FileEventLog:
             raise LogUnavailable
         with disk_errors(run_id):
             try:
-                fd = os.open(self._active_path(run_id), os.O_WRONLY | os.O_APPEND | flags, _OWNER_ONLY)
+                fd = os.open(_active(run_id), os.O_WRONLY | os.O_APPEND | flags, _OWNER_ONLY, dir_fd=self._folder)
             except FileExistsError:
                 raise Fenced(run_id) from None
             try:
@@ -204,23 +206,25 @@ class FileEventLog:
         writer = self._writers[run_id] = FileWriter(run_id, run, fd, self._folder, self._fsync)
         return writer
 
-    def _move(self, source: Path, target: Path) -> None:
+    def _move(self, source: str, target: str) -> None:
         """Retention may remove the day's folder at any time. What has been moved before stays where it is."""
-        while source.exists():
-            target.parent.mkdir(exist_ok=True)
+        while True:
             with suppress(FileNotFoundError):
-                source.rename(target)
+                return os.rename(source, target, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+            if not self._exists(source):
+                return None
+            with suppress(FileExistsError):
+                os.mkdir(target.rpartition("/")[0], dir_fd=self._folder)
+
+    def _exists(self, name: str) -> bool:
+        with suppress(FileNotFoundError):
+            os.stat(name, dir_fd=self._folder)
+            return True
+        return False
 
     def _forget(self, run_id: str) -> None:
         self._runs.pop(run_id, None)
         self._writers.pop(run_id, None)
-
-    def _active_path(self, run_id: str) -> Path:
-        _day(run_id)
-        return self._active / f"{run_id}{_SUFFIX}"
-
-    def _archived_path(self, run_id: str) -> Path:
-        return self._directory / _name(_day(run_id)) / f"{run_id}{_SUFFIX}"
 
     def _expired(self, run_id: str) -> bool:
         return _day(run_id) < self._first_kept_day()
@@ -248,6 +252,16 @@ def _day(run_id: str) -> int:
     if match is None:
         raise RunNotFound
     return int(match[1], 16) // (DAY_S * 1000)
+
+
+def _active(run_id: str) -> str:
+    """The file of a run that is not archived; this name and the next are as seen from `active`. Raise `RunNotFound`."""
+    _day(run_id)
+    return f"{run_id}{_SUFFIX}"
+
+
+def _archived(run_id: str) -> str:
+    return f"../{_name(_day(run_id))}/{run_id}{_SUFFIX}"
 
 
 def _name(day: int) -> str:
