@@ -12,6 +12,7 @@ import xllamacpp
 
 CONTEXT_TOKENS = 8192
 SLOTS = 2
+THREADS = max(1, (os.cpu_count() or 1) // 2)  # they wait for each other at each layer, so each needs a free core
 
 
 def main() -> None:
@@ -22,6 +23,7 @@ def main() -> None:
     params.model_alias = {alias}
     params.n_ctx = CONTEXT_TOKENS
     params.n_parallel = SLOTS
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = THREADS
     params.kv_unified = True
     params.hostnames = ["127.0.0.1"]
     params.port = 0
