@@ -69,7 +69,7 @@ class EventLog(Protocol):
     def read(self, run_id: str, after: int, *, follow: bool = True) -> AsyncGenerator[bytes, None]:
         """Frames from event `after + 1` on: first what there is, in pages, then each commit as it is made.
 
-        A page holds 64 KiB at most and whole frames, but for a longer frame, which comes alone in several pages: a page
+        A page holds 32 KiB at most and whole frames, but for a longer frame, which comes alone in several pages: a page
         that ends with a blank line ends a frame. Ends after `complete`; with `follow=False`, at what is committed by
         then. Raise as `position` does, and `errors.LogUnavailable` where a commit has failed.
         """

@@ -10,7 +10,7 @@ from event_logs.base import Fenced
 from events import EVENT_TYPES, Complete, EventData, PartialOutput, Thinking, ToolUseDelta
 
 MAX_DELTA_BYTES = 64 * 1024
-PAGE_BYTES = 64 * 1024
+PAGE_BYTES = 32 * 1024
 FRAME_END = b"\n\n"  # nowhere else in a frame, whose JSON escapes its line breaks
 _LONGEST_ESCAPE = 12  # "\\ud83d\\ude00", a character beyond the basic plane
 

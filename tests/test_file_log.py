@@ -771,7 +771,7 @@ async def test_a_reader_that_keeps_up_needs_no_file(log: FileEventLog) -> None:
     writer = await log.create(run_id)
     before = open_descriptors()
     readers = [log.read(run_id, 0) for _ in range(20)]
-    for size in (10, 200, 60 * KIB, 10):
+    for size in (10, 200, PAGE_BYTES - KIB, 10):
         pages = [next_page(reader) for reader in readers]
         await settled(pages[0])
         writer.put(say("x" * size))
