@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from one_at_a_time import one_at_a_time
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
@@ -16,9 +17,10 @@ QUIET = ("--disable-background-networking", "--disable-component-update", "--dis
 
 
 def _driver() -> str:
-    if (found := shutil.which("chromedriver")) is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        subprocess.run("apt-get update -qq && " + INSTALL + " -qq", shell=True, check=False, capture_output=True)
-        found = shutil.which("chromedriver")
+    with one_at_a_time("chromium"):
+        if (found := shutil.which("chromedriver")) is None and os.geteuid() == 0 and shutil.which("apt-get"):
+            subprocess.run("apt-get update -qq && " + INSTALL + " -qq", shell=True, check=False, capture_output=True)
+            found = shutil.which("chromedriver")
     if found is None:
         said = f"this test needs Chromium: {INSTALL}"
         if os.environ.get("CI"):

@@ -24,6 +24,7 @@ import pytest
 from browser import chromium
 from fake_dedalus import FakeDedalus
 from lossy_proxy import losing_an_answer
+from one_at_a_time import one_at_a_time
 from process import app_process
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
@@ -71,8 +72,9 @@ def npm(*arguments: str, node: Path, url: str = "") -> str:
 def packages(node: Path) -> Path:
     """Node, with the packages that the lock names installed."""
     lock, installed = HERE / "package-lock.json", HERE / "node_modules" / ".package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        npm("ci", node=node)
+    with one_at_a_time("npm"):
+        if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+            npm("ci", node=node)
     return node
 
 

@@ -1,0 +1,15 @@
+"""What two test processes must not do at once, such as installing the same thing."""
+
+import fcntl
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def one_at_a_time(what: str) -> Iterator[None]:
+    """Waits until no other process is inside with the same word."""
+    with (Path(tempfile.gettempdir()) / f"agent-stream-{what}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
