@@ -210,6 +210,7 @@ def main() -> None:
         sys.exit("These settings are not valid (see .env.example):\n  " + "\n  ".join(faults))
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    os.umask(0o077)  # what callers said is in files: they are the service's alone
     app = create_app(settings)
     gc.freeze()  # what is there by now stays: the collector need not look at it
     gc.set_threshold(*GC_THRESHOLD)

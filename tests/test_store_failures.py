@@ -167,6 +167,16 @@ def test_a_killed_server_leaves_nothing_locked(tmp_path: Path) -> None:
     assert json.dumps(run["last_seq"]) == str(events[-1]["seq"])
 
 
+def test_what_callers_said_is_for_the_service_alone(tmp_path: Path) -> None:
+    """No file of the data directory can be read by another user of the machine."""
+    with app_process(DEDALUS_BASE_URL=NOWHERE, DATA_DIR=str(tmp_path)) as app, httpx.Client(base_url=app.url) as client:
+        until_ready(client)
+        client.post(SIMULATE, json={"delay_ms": 0})
+        made = [file for file in tmp_path.rglob("*") if file.is_file()]
+        assert {file.name for file in made} >= {"agent_stream.db", "lock"}
+        assert [file for file in made if file.stat().st_mode & 0o077] == []
+
+
 def test_a_directory_that_can_t_be_used_is_said_at_the_start(tmp_path: Path) -> None:
     """Such as a DATA_DIR that is a file: the line names it, and the process ends."""
     (tmp_path / "taken").write_text("")
