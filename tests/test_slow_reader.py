@@ -1,6 +1,6 @@
 """What a reader that has stopped reading costs while much passes elsewhere, measured on the service's process.
 
-SLOW_READER_MB=500 passes 500 MB, and has the readers cut after a minute; by default it is 40 MB and 8 s.
+SLOW_READER_MB=500 passes 500 MB, and has the readers cut after two minutes; by default it is 40 MB and 8 s.
 """
 
 import asyncio
@@ -23,11 +23,13 @@ pytestmark = pytest.mark.anyio
 
 MIB = 1024 * 1024
 PROMISED_BYTES = 256 * 1024
-READERS = 100
+READERS = 100  # one costs 205 to 230 KiB: with so many, what else comes and goes does not show
 PIECE = "x" * 60_000
-RUN_BYTES = 4 * MIB
+RUN_BYTES = 8 * MIB  # more than the kernel holds for a reader
+OTHER_RUN_BYTES = MIB
 PASSED_BYTES = int(os.environ.get("SLOW_READER_MB", "40")) * MIB
-SEND_TIMEOUT_S = 60 if PASSED_BYTES >= 500 * MIB else 8
+WARM_UP_BYTES = 16 * MIB
+SEND_TIMEOUT_S = 120 if PASSED_BYTES >= 500 * MIB else 8
 
 
 @pytest.fixture(scope="module", name="nursery")
@@ -36,9 +38,12 @@ def one_nursery() -> Iterator[Nursery]:
         yield made
 
 
-def much(gate: Gate) -> list[Step]:
+def here(gate: Gate) -> list[Step]:
     """A long answer, whose last word waits."""
     return [Text(*[PIECE] * (RUN_BYTES // len(PIECE))), WaitFor(gate), Text("end"), Finish(), Done()]
+
+
+ELSEWHERE: list[Step] = [Text(*[PIECE] * (OTHER_RUN_BYTES // len(PIECE))), Finish(), Done()]
 
 
 def rss(server: Server) -> int:
@@ -63,10 +68,13 @@ async def passed(server: Server, size: int) -> int:
 
     Gives back the memory that the service needs after that.
     """
-    for _ in range(0, size, 2 * RUN_BYTES):
-        await asyncio.gather(other_run(server), other_run(server))
-    await server.collect_garbage()
-    return rss(server)
+    for _ in range(0, size, 4 * OTHER_RUN_BYTES):
+        await asyncio.gather(*(other_run(server) for _ in range(4)))
+    needed = []
+    for _ in range(3):  # a run may still be about to let go of what it had
+        await server.collect_garbage()
+        needed.append(rss(server))
+    return min(needed)
 
 
 async def other_run(server: Server) -> None:
@@ -81,7 +89,7 @@ async def other_run(server: Server) -> None:
         received, last = received + len(piece), (last + piece)[-4096:]
     writer.close()
     assert b"\nevent: complete\n" in last
-    assert received > RUN_BYTES
+    assert received > 0.9 * OTHER_RUN_BYTES
 
 
 def stopped_reader(server: Server, run_id: str) -> socket.socket:
@@ -97,22 +105,22 @@ def stopped_reader(server: Server, run_id: str) -> socket.socket:
 @pytest.mark.timeout(60 + PASSED_BYTES // MIB + SEND_TIMEOUT_S)
 async def test_a_stopped_reader_costs_no_more_than_promised(nursery: Nursery, tmp_path: Path) -> None:
     """256 KiB each, while megabytes pass elsewhere; each is cut in time, and another connection takes up the rest."""
-    gate, open_gate = Gate(), Gate()
-    open_gate.open()
-    settings = {"SEND_TIMEOUT_S": str(SEND_TIMEOUT_S), "MAX_OUTPUT_BYTES": str(2 * RUN_BYTES), "HEARTBEAT_S": "1"}
+    gate = Gate()
+    settings = {"SEND_TIMEOUT_S": str(SEND_TIMEOUT_S), "MAX_OUTPUT_BYTES": str(RUN_BYTES), "HEARTBEAT_S": "1"}
     with FakeDedalus.in_thread() as fake, crashing_server(nursery, tmp_path, fake.url, **settings) as server:
-        fake.choose(lambda body: much(gate if body["messages"][-1]["content"] == "here" else open_gate))
+        fake.choose(lambda body: here(gate) if body["messages"][-1]["content"] == "here" else ELSEWHERE)
         await server.start(OPEN)
         async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
             run_id = (await client.post(RUNS, json={"input": "here"})).json()["run_id"]
             await gate.wait_reached(timeout=30)
-            await passed(server, PASSED_BYTES)  # makes room that stays
-            before, idle = await passed(server, PASSED_BYTES), connections(server)
+            await passed(server, WARM_UP_BYTES)  # makes room that stays
+            before = max(await passed(server, WARM_UP_BYTES), await passed(server, WARM_UP_BYTES))
+            idle = connections(server)
             started = time.monotonic()
             readers = [stopped_reader(server, run_id) for _ in range(READERS)]
             during, held = await passed(server, PASSED_BYTES), connections(server) - idle
             took = time.monotonic() - started
-            assert held > 0.9 * READERS or took > 0.9 * SEND_TIMEOUT_S
+            assert held > 0.9 * READERS or took > 0.9 * SEND_TIMEOUT_S  # a machine so slow shows nothing
             assert (during - before) / READERS < PROMISED_BYTES
             await cut(server, idle)
             assert time.monotonic() - started > 0.9 * SEND_TIMEOUT_S
