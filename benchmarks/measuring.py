@@ -3,7 +3,6 @@
 import json
 import shutil
 import sqlite3
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from typing import Any
 
 from processes import LoadProcess, Running, Service, loading, serving
 
+COMPLETE = b"\nevent: complete\n"
 SETTLE_S = 0.2  # in which a service does what it does some time after a run has ended
 REPLAYED_EVENTS = 10_000
 REPLAYS = 50
@@ -66,12 +66,11 @@ class UnderLoad:
     load: Load
     turns: int = 1
 
-    def __call__(self, services: Sequence[Service]) -> Iterator[Turn]:
+    def __call__(self, services: Sequence[Service], folder: Path) -> Iterator[Turn]:
         """Fresh processes for all the turns."""
-        with tempfile.TemporaryDirectory() as folder, loading() as load, ExitStack() as stack:
+        with loading() as load, ExitStack() as stack:
             running = [
-                stack.enter_context(serving(service, load.upstream_port, Path(folder) / service.name))
-                for service in services
+                stack.enter_context(serving(service, load.upstream_port, folder / service.name)) for service in services
             ]
             failed = sum(self.warm_up.of(load, service)["failures"] for service in running)
             for _ in range(self.turns):
@@ -108,16 +107,16 @@ class UnderLoad:
         return figures
 
 
-def replays(services: Sequence[Service]) -> Iterator[Turn]:
+def replays(services: Sequence[Service], folder: Path) -> Iterator[Turn]:
     """Each service tells a stored run many times to one reader; the figure is for REPLAYED_EVENTS events."""
-    with tempfile.TemporaryDirectory() as folder, loading() as load:
+    with loading() as load:
         for service in services:
-            with serving(service, load.upstream_port, Path(folder) / service.name) as running:
+            with serving(service, load.upstream_port, folder / service.name) as running:
                 failures = Load(1, REPLAYED_EVENTS, thinking=1).of(load, running)["failures"]
-                path = f"/api/agent/runs/{_latest_run(running)}/events?after=0"
+                path = _events_path(_latest_run(running))
                 once = running.get(path)
                 events = once[1].count(b"\nevent: ")
-                failures += events < REPLAYED_EVENTS or b"\nevent: complete\n" not in once[1]
+                failures += events < REPLAYED_EVENTS or once[1].count(COMPLETE) != 1
                 before = running.cpu_s()
                 failures += sum(running.get(path) != once for _ in range(REPLAYS))
                 cpu_ms = (running.cpu_s() - before) * 1e3 / REPLAYS
@@ -125,22 +124,24 @@ def replays(services: Sequence[Service]) -> Iterator[Turn]:
                 yield {service.name: Measurement(figures, failures)}
 
 
-def start_ups(services: Sequence[Service]) -> Iterator[Turn]:
+def start_ups(services: Sequence[Service], folder: Path) -> Iterator[Turn]:
     """Each service starts in turn with a week's runs and with one run behind it, the files in the page cache."""
-    with tempfile.TemporaryDirectory() as folder, loading() as load:
+    with loading() as load:
         for service in services:
-            one, week = Path(folder) / "one", Path(folder) / "week"
+            one, week = folder / service.name / "one", folder / service.name / "week"
             with serving(service, load.upstream_port, one) as running:
                 failures = Load(1, 1).of(load, running)["failures"]
             shutil.copytree(one, week)
             stored = _store_runs(week)
             for _ in range(STARTS):
-                with serving(service, load.upstream_port, one) as running:
-                    one_s = running.start_s
-                with serving(service, load.upstream_port, week) as running:
-                    week_s = running.start_s
-                    failures += sum(b"\nevent: complete\n" not in _events(running, run_id) for run_id in stored)
-                figures = {"one_s": one_s, "week_s": week_s, "extra_s": week_s - one_s}
+                figures: dict[str, float] = {}
+                for name, data_dir in (("one", one), ("week", week)):
+                    with serving(service, load.upstream_port, data_dir) as running:
+                        figures |= {f"{name}_s": running.start_s, f"{name}_cpu_s": running.cpu_s()}
+                        if data_dir == week:
+                            failures += sum(not running.get(path)[1].count(COMPLETE) for path in stored)
+                figures["extra_s"] = figures["week_s"] - figures["one_s"]
+                figures["extra_cpu_s"] = figures["week_cpu_s"] - figures["one_cpu_s"]
                 yield {service.name: Measurement(figures, failures)}
 
 
@@ -149,13 +150,13 @@ def _latest_run(service: Running) -> str:
     return str(json.loads(service.get("/api/agent/runs?limit=1")[1])["runs"][0]["run_id"])
 
 
-def _events(service: Running, run_id: str) -> bytes:
-    """All events of a run, as frames."""
-    return service.get(f"/api/agent/runs/{run_id}/events?after=0")[1]
+def _events_path(run_id: str) -> str:
+    """Where all events of a run are."""
+    return f"/api/agent/runs/{run_id}/events?after=0"
 
 
 def _store_runs(data_dir: Path) -> tuple[str, ...]:
-    """Store the one run of a data directory STORED_RUNS times more, over the last days; the ids of some of them."""
+    """Store the one run of a data directory STORED_RUNS times more, over the last days; where some of them are read."""
     [stored] = (data_dir / "runs").glob("????-??-??/run_*.sse")
     frames, former = stored.read_bytes(), stored.stem
     ids, week_ago = [], datetime.now(UTC) - timedelta(days=STORED_DAYS)
@@ -173,4 +174,4 @@ def _store_runs(data_dir: Path) -> tuple[str, ...]:
             said = at.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
             database.execute(insert, row | {"run_id": run_id, "created_at": said, "finished_at": said})
     database.close()
-    return ids[len(ids) // 2], ids[-1]
+    return tuple(_events_path(ids[number]) for number in (0, len(ids) // 2, -1))

@@ -11,6 +11,7 @@ import resource
 import shlex
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 from measuring import Turn
@@ -19,11 +20,12 @@ from report import TABLE_HEAD, as_json, judge
 from scenarios import SCENARIOS, Scenario
 
 
-def measure(scenario: Scenario, services: dict[str, Service], rounds: int) -> list[Turn]:
-    """All turns of all rounds."""
+def measure(scenario: Scenario, services: dict[str, Service], rounds: int, folder: Path) -> list[Turn]:
+    """All turns of all rounds. What they store stays in the folder: some file systems are slow after a deletion."""
     turns: list[Turn] = []
     for number in range(1, rounds + 1):
-        for turn in scenario.measure([services[name] for name in scenario.services]):
+        data = folder / f"{scenario.name}-{number}"
+        for turn in scenario.measure([services[name] for name in scenario.services], data):
             turns.append(turn)
             for name, measurement in turn.items():
                 figures = {figure: round(value, 3) for figure, value in measurement.figures.items()}
@@ -63,10 +65,11 @@ def main() -> int:
     warn_of_one_core()
     measured = services(arguments.python, arguments.service)
     results = {}
-    for scenario in SCENARIOS:
-        if not arguments.scenario or scenario.name in arguments.scenario:
-            turns = measure(scenario, measured, arguments.rounds)
-            results[judge(scenario, turns)] = turns
+    with tempfile.TemporaryDirectory() as folder:
+        for scenario in SCENARIOS:
+            if not arguments.scenario or scenario.name in arguments.scenario:
+                turns = measure(scenario, measured, arguments.rounds, Path(folder))
+                results[judge(scenario, turns)] = turns
     print(TABLE_HEAD, *(row.markdown() for row in results), sep="\n")
     if arguments.json:
         arguments.json.write_text(as_json(results))
