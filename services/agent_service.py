@@ -232,9 +232,11 @@ class AgentService:
 
     async def runs(self, session_id: str | None, status: RunStatus | None, before: str | None, limit: int) -> RunList:
         """A page of runs, the latest first. Raise `SessionNotFound` or `StoreUnavailable`."""
-        if session_id is not None:
+        page = await self._records.page(session_id, status, before, limit)
+        if session_id is not None and not page.runs:
             await self.sessions.get(session_id)
-        return await self._records.page(session_id, status, before, limit)
+        live = {run.run_id: task.snapshot() for run in page.runs if (task := self.live.get(run.run_id))}
+        return page.model_copy(update={"runs": [live.get(run.run_id, run) for run in page.runs]})
 
     async def cancel(self, run_id: str) -> Run:
         """Ask a run to end; it does so soon. A run that has ended stays as it is. Raise as `get` does."""

@@ -34,7 +34,10 @@ def json_of(frame: bytes) -> bytes:
 async def events_in(
     pages: AsyncGenerator[bytes, None], names: Container[str] | None = None
 ) -> AsyncGenerator[StreamEvent, None]:
-    """The events in order; with `names`, only those, and the others cost next to nothing."""
+    """The events in order; with `names`, only those, and the others cost next to nothing.
+
+    Raise ValueError where the log is damaged.
+    """
     async with aclosing(frames_in(pages)) as each:
         async for frames in each:
             for frame in frames:

@@ -34,7 +34,7 @@ async def recover(database: Database, log: EventLog, records: RunRecords) -> Non
             if await _ended(log, run_id):
                 async with database.reading() as connection:
                     known = await get_run(connection, run_id)
-                await records.correct(run_id, known)
+                await _correct(records, run_id, known)
 
     await asyncio.gather(*(end(run_id) for run_id in await log.unarchived()))
     await records.flush()
@@ -51,9 +51,12 @@ async def _ended(log: EventLog, run_id: str) -> bool:
         await log.delete(run_id)
         return False
     run = RunEvents(writer, sys.maxsize)
-    async with aclosing(events_in(log.read(run_id, 0, follow=False))) as events:
-        async for event in events:
-            run.take_over(event)
+    try:
+        async with aclosing(events_in(log.read(run_id, 0, follow=False))) as events:
+            async for event in events:
+                run.take_over(event)
+    except ValueError:
+        logger.exception("the log of run %s is damaged: it is ended as far as it can be read", run_id)
     request_id = f"req_{uuid4().hex}"
     logger.warning("run %s was left open by a server that is gone (request %s)", run_id, request_id)
     run.conclude("failed", Interrupted(), request_id)
@@ -74,8 +77,17 @@ async def _correct_rows(database: Database, log: EventLog, records: RunRecords) 
             else:
                 records.save_as(_lost(row))
         else:
-            await records.correct(row.run_id, row)
+            await _correct(records, row.run_id, row)
     await records.flush()
+
+
+async def _correct(records: RunRecords, run_id: str, known: Run | None) -> None:
+    try:
+        await records.correct(run_id, known)
+    except ValueError:
+        logger.exception("the log of run %s is damaged", run_id)
+        if known is not None:
+            records.save_as(_lost(known))
 
 
 async def _take_back(database: Database, row: Run) -> None:

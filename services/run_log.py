@@ -13,7 +13,7 @@ WANTED = frozenset((EventType.RUN_STARTED, EventType.ERROR, EventType.COMPLETE))
 async def run_in_log(log: EventLog, run_id: str, known: Run | None) -> Run:
     """A run that has ended, as its log tells it; what is not in the log is as it is in `known`.
 
-    Raise as `EventLog.read` does.
+    Raise as `EventLog.read` does, or ValueError where the log is damaged.
     """
     told: dict[str, object] = {}
     async with aclosing(events_in(log.read(run_id, 0, follow=False), WANTED)) as events:

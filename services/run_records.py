@@ -37,6 +37,7 @@ class RunRecords:
         self._database = database
         self._log = log
         self._unsaved: dict[str, Snapshot] = {}
+        self._in_hand: dict[str, Snapshot] = {}
         self._something = asyncio.Event()
         self._at_once = asyncio.Event()
         self._saves = 0
@@ -44,6 +45,7 @@ class RunRecords:
         self._round: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._failing = False
         self._writer = asyncio.create_task(self._write(), name="run records")
+        self._writer.add_done_callback(self._stopped)
 
     def save(self, run_id: str, snapshot: Snapshot) -> None:
         """Record soon how a run stands, as `snapshot` tells it by then."""
@@ -59,6 +61,8 @@ class RunRecords:
         """Come back when all that was to be saved by now is recorded. Raise `StoreUnavailable`."""
         wanted = self._saves
         while self._saved < wanted:
+            if self._writer.done():
+                raise StoreUnavailable
             self._at_once.set()
             await asyncio.shield(self._round)
 
@@ -77,9 +81,15 @@ class RunRecords:
             position = await self._log.position(run_id)
         except RunNotFound:
             raise (RunNotFound if run is None else RunExpired) from None
-        if run is None or not _agree(run, position):
-            run = await self.correct(run_id, run)
-        return run
+        if run is not None and _agree(run, position):
+            return run
+        try:
+            return await self.correct(run_id, run)
+        except ValueError:
+            logger.exception("the log of run %s is damaged", run_id)
+            if run is None:
+                raise RunNotFound from None
+            return run
 
     async def correct(self, run_id: str, run: Run | None) -> Run:
         """Record soon what the log tells of a run. What is not in the log is taken from `run`."""
@@ -120,7 +130,7 @@ class RunRecords:
         await asyncio.wait({self._writer})
 
     async def _row(self, run_id: str) -> Run | None:
-        if snapshot := self._unsaved.get(run_id):
+        if snapshot := self._unsaved.get(run_id) or self._in_hand.get(run_id):
             return snapshot()
         async with self._database.reading() as connection:
             return await get_run(connection, run_id)
@@ -133,16 +143,23 @@ class RunRecords:
                     await self._at_once.wait()
             self._something.clear()
             self._at_once.clear()
-            batch, self._unsaved, saves = self._unsaved, {}, self._saves
+            self._in_hand, self._unsaved, saves = self._unsaved, {}, self._saves
             try:
-                await self._record([snapshot() for snapshot in batch.values()])
-            except (StoreUnavailable, LogUnavailable) as error:
-                self._unsaved = batch | self._unsaved
+                await self._record([snapshot() for snapshot in self._in_hand.values()])
+            except (StoreUnavailable, LogUnavailable):
+                self._unsaved = self._in_hand | self._unsaved
                 self._something.set()
-                self._tell(StoreUnavailable(error.message))
+                self._tell(StoreUnavailable())
             else:
                 self._saved = saves
                 self._tell(None)
+            self._in_hand = {}
+
+    def _stopped(self, writer: asyncio.Task[None]) -> None:
+        """Nobody waits for a writer that a fault has ended, and no run starts that could not be recorded."""
+        if not writer.cancelled():
+            logger.critical("runs can't be recorded any more: restart the service", exc_info=writer.exception())
+        self._tell(StoreUnavailable())
 
     def _tell(self, error: StoreUnavailable | None) -> None:
         """End a round, and with it the waiting of those who wanted it."""
@@ -170,7 +187,8 @@ class RunRecords:
         pages = self._log.read(run.run_id, 0, follow=False)
         try:
             return answer_of(run.run_id, [event async for event in events_in(pages)])
-        except (RunNotFound, RunExpired):
+        except (RunNotFound, RunExpired, ValueError) as error:
+            logger.warning("the events of run %s can't be read any more: %s", run.run_id, type(error).__name__)
             return None
 
     async def _archive(self, run_id: str) -> None:
@@ -178,7 +196,7 @@ class RunRecords:
             await self._log.archive(run_id)
         except (RunNotFound, RunExpired):
             logger.info("the events of run %s are gone", run_id)
-        except LogUnavailable:
+        except (LogUnavailable, ValueError):
             logger.warning("run %s could not be archived; the next start tries again", run_id)
 
 

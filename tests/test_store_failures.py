@@ -184,3 +184,34 @@ def test_a_directory_that_can_t_be_used_is_said_at_the_start(tmp_path: Path) -> 
         assert app.wait(timeout=20) != 0
         [said] = [line for line in app.log if "can't start" in line]
     assert str(tmp_path / "taken") in said
+
+
+def test_a_damaged_log_holds_up_neither_the_start_nor_the_other_runs(tmp_path: Path) -> None:
+    """Its run is ended as far as that goes; what was not damaged is as it was, and new runs start and are recorded."""
+    directory = {"DEDALUS_BASE_URL": NOWHERE, "DATA_DIR": str(tmp_path)}
+    with app_process(**directory) as app:
+        whole = httpx.post(app.url + SIMULATE, json={"delay_ms": 0}).content
+        body = {"scenario": "long", "delay_ms": 20}
+        with httpx.stream("POST", app.url + SIMULATE, json=body, timeout=30) as response:
+            pieces, seen = response.iter_raw(), b""
+            while b"id: 9\n" not in seen:
+                seen += next(pieces)
+            app.process.send_signal(signal.SIGKILL)
+            app.wait(5)
+    damaged, run_id = tmp_path / "runs" / "active" / f"{response.headers['x-run-id']}.sse", response.headers["x-run-id"]
+    damaged.write_bytes(damaged.read_bytes().replace(b'"seq":5,', b'"seq":!,'))
+    with app_process(**directory) as app, httpx.Client(base_url=app.url, timeout=30) as client:
+        until_ready(client)
+        run = client.get(f"/api/agent/runs/{run_id}").json()
+        events = client.get(f"/api/agent/runs/{run_id}/events").content
+        first = parse_frames(whole)[0]["run_id"]
+        assert client.get(f"/api/agent/runs/{first}/events").content == whole
+        new = checked(client.post(SIMULATE, json={"delay_ms": 0}).content)
+        listed = client.get("/api/agent/runs").json()["runs"]
+    assert (run["status"], run["error"]["code"]) == ("failed", "interrupted")
+    assert events.count(b"event: complete\n") == 1
+    assert {listed_run["run_id"]: listed_run["status"] for listed_run in listed} == {
+        first: "succeeded",
+        run_id: "failed",
+        new[0]["run_id"]: "succeeded",
+    }
