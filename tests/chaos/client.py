@@ -47,9 +47,13 @@ class Client:
 
     async def look_again(self) -> None:
         """Read the run once more, from anywhere, and from its end."""
-        if self.witness is not None and not self.witness.refusals and self.witness.readings:
+        if self.witness is None or self.witness.refusals or not self.witness.readings:
+            return
+        try:
             await self._resume(self._rng.randrange(self._last_seq() + 1))
             await self._resume(self._last_seq())
+        except Refused as refused:
+            self.witness.refusals.append(str(refused))
 
     def _last_seq(self) -> int:
         assert self.witness is not None

@@ -100,14 +100,16 @@ class Driver:
             async with asyncio.timeout(SETTLE_LIMIT_S):
                 await asyncio.gather(*tasks)
                 await asyncio.gather(*(client.look_again() for client in following))
+            witnesses = [client.witness for client in following if client.witness is not None]
+            self.witnesses += witnesses
+            return await self._verdict(kills, witnesses)
         except TimeoutError:
             return self._hung(kills, following)
+        except (httpx.HTTPError, AssertionError) as error:  # where it has to start or to answer, and nobody kills it
+            return Verdict(kills, 0, 0, [f"the service is not there as it should be: {error!r}"])
         finally:
             for task in tasks:
                 task.cancel()
-        witnesses = [client.witness for client in following if client.witness is not None]
-        self.witnesses += witnesses
-        return await self._verdict(kills, witnesses)
 
     def _client(self, ask: Ask, progress: Progress) -> Client:
         rng = random.Random(self.rng.random())
@@ -181,12 +183,16 @@ class Driver:
 
     async def judge_all(self) -> list[str]:
         """Look at all runs and sessions once more: what came later has changed nothing of them."""
-        rows = await self.rows()
-        records = await self._records({row["run_id"] for row in rows}, rows)
-        faults = list(self._judge(records, self.witnesses))
-        for session in self.sessions:
-            faults += await self._judge_session(session, records)
-        return faults
+        try:
+            rows = await self.rows()
+            records = await self._records({row["run_id"] for row in rows}, rows)
+            faults = list(self._judge(records, self.witnesses))
+            for session in self.sessions:
+                faults += await self._judge_session(session, records)
+        except httpx.HTTPError as error:
+            return [f"the service does not answer as it should: {error!r}"]
+        else:
+            return faults
 
     async def _judge_session(self, session: str, records: Mapping[str, Record]) -> list[str]:
         """Look at it, go on with it, and look at what the model's server was told."""

@@ -36,6 +36,7 @@ SHORT_KILLS = 6
 # The harness itself
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.anyio
 async def test_no_promise_breaks_under_kill_9(nursery: Nursery, tmp_path: Path) -> None:
     """Promises 1, 2 and 5 at seeded random points: no gap, nothing doubled or changed, one complete, row as the log."""
@@ -49,6 +50,7 @@ async def test_no_promise_breaks_under_kill_9(nursery: Nursery, tmp_path: Path) 
     assert cut > 0
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.anyio
 async def test_a_planted_loss_is_found(nursery: Nursery, tmp_path: Path) -> None:
     """The last event that clients have seen, cut from their run's file while the service is down, is reported."""
