@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 
 import uvicorn
@@ -22,7 +22,8 @@ from database.engine import Database
 from database.migrate import NewerDatabase
 from errors import CapacityError
 from event_logs.base import EventLog
-from event_logs.file import DirectoryInUse, FileEventLog
+from event_logs.directory_lock import DirectoryInUse, locked
+from event_logs.file import FileEventLog
 from event_logs.memory import MemoryEventLog
 from routers import agent_router, error_answers, health_router, openapi, runs_router, sessions_router
 from routers.middleware import BodyLimits, DirectSend, HostCheck, RequestContext
@@ -38,7 +39,7 @@ from services.run_records import RunRecords
 from services.simulated_agent import SimulatedAgent
 from services.tools import NO_TOOLS, Tool
 from services.upstreams import DEDALUS_URL, PROVIDERS, Provider, Upstreams
-from settings import Settings
+from settings import Settings, faults
 
 logger = logging.getLogger("agent_stream")
 
@@ -66,6 +67,7 @@ def create_app(
         description="Runs a Dedalus agent and streams what it thinks, calls and says as typed server-sent events.",
         lifespan=lambda app: opened(app, settings, tools, providers, dedalus),
         generate_unique_id_function=lambda route: route.name,
+        redirect_slashes=False,
     )
     app.state.settings = settings
     for module in (agent_router, runs_router, sessions_router, health_router):
@@ -112,6 +114,7 @@ async def opened(
 
 async def opened_stores(settings: Settings, stack: AsyncExitStack) -> tuple[EventLog, Database, RunRecords]:
     """The event log, the database and the records that bind them, after what a former process left open has ended."""
+    stack.callback(os.close, locked(settings.data_dir))
     directory = settings.event_log_directory()
     log: EventLog
     if directory is None:
@@ -204,10 +207,7 @@ def main() -> None:
     try:
         settings = Settings()
     except ValidationError as error:
-        faults = [
-            f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
-        ]
-        sys.exit("These settings are not valid (see .env.example):\n  " + "\n  ".join(faults))
+        sys.exit(faults(error))
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     os.umask(0o077)  # what callers said is in files: they are the service's alone
@@ -223,7 +223,8 @@ def main() -> None:
         server_header=False,
         timeout_graceful_shutdown=CLOSE_S,
     )
-    uvicorn.Server(config).run([listen(config, settings.send_timeout_s)])
+    with suppress(KeyboardInterrupt):  # which the server passes on once it has stopped
+        uvicorn.Server(config).run([listen(config, settings.send_timeout_s)])
 
 
 if __name__ == "__main__":

@@ -4,8 +4,10 @@
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import unquote
 
 from pydantic import (
     AnyUrl,
@@ -16,6 +18,7 @@ from pydantic import (
     SecretStr,
     TypeAdapter,
     UrlConstraints,
+    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -24,6 +27,14 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 Seconds = Annotated[float, Field(gt=0)]
+
+
+def faults(error: ValidationError) -> str:
+    """What is wrong with the settings, a line each, without the values, which may be secret."""
+    lines = [
+        f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
+    ]
+    return "These settings are not valid (see .env.example):\n  " + "\n  ".join(lines)
 
 
 class McpServer(BaseModel):
@@ -141,7 +152,7 @@ class Settings(BaseSettings):
     @classmethod
     def known_event_log(cls, value: str | None) -> str | None:
         """Only a log that this version has."""
-        if value is not None and value != "memory://" and not value.removeprefix("file://").startswith("/"):
+        if value is not None and value != "memory://" and not value.startswith("file:///"):
             raise ValueError("the event log is memory:// or file:///an/absolute/path")
         return value
 
@@ -149,7 +160,7 @@ class Settings(BaseSettings):
     @classmethod
     def known_database(cls, value: str | None) -> str | None:
         """Only a database that this version has a driver for."""
-        if value is not None and not value.startswith("sqlite+aiosqlite://"):
+        if value is not None and not re.fullmatch(r"sqlite\+aiosqlite://(/.*)?", value):
             raise ValueError("the database is sqlite+aiosqlite:////an/absolute/path.db")
         return value
 
@@ -157,7 +168,7 @@ class Settings(BaseSettings):
         """Where the event log keeps its files; None where it is in memory."""
         if self.event_log_url is None:
             return self.data_dir / "runs"
-        return None if self.event_log_url == "memory://" else Path(self.event_log_url.removeprefix("file://"))
+        return None if self.event_log_url == "memory://" else Path(unquote(self.event_log_url.removeprefix("file://")))
 
     def database_url_or_default(self) -> str:
         """The database: a file in the data directory unless it is said where."""

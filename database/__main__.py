@@ -7,10 +7,12 @@ import asyncio
 import sys
 from argparse import ArgumentParser
 
+from pydantic import ValidationError
+
 from database.engine import Database, revision
 from database.migrate import NewerDatabase, newest
 from errors import StoreUnavailable
-from settings import Settings
+from settings import Settings, faults
 
 
 async def run(action: str, url: str) -> str:
@@ -29,6 +31,9 @@ def main() -> int:
     action = parser.parse_args().action
     try:
         told = asyncio.run(run(action, Settings().database_url_or_default()))
+    except ValidationError as error:
+        sys.stderr.write(f"{faults(error)}\n")
+        return 1
     except (NewerDatabase, StoreUnavailable) as error:
         sys.stderr.write(f"{error}\n")
         return 1

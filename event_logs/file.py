@@ -7,7 +7,6 @@ active/run_….sse            a run that is not archived yet
 
 import asyncio
 import errno
-import fcntl
 import logging
 import os
 import re
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from errors import LogUnavailable, RunExpired, RunNotFound
 from event_logs.base import Fenced, LogPosition
+from event_logs.directory_lock import locked
 from event_logs.file_reading import CommittedRun, Extent, RunFile, disk_errors
 from event_logs.file_writing import FileWriter, Fsync
 
@@ -32,10 +32,6 @@ _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _SUFFIX = ".sse"
 _PROBE = b"\n" * 4096  # more than a file system keeps beside its data blocks
 _OWNER_ONLY = 0o600
-
-
-class DirectoryInUse(Exception):
-    """Another server has its event log in this directory."""
 
 
 class FileEventLog:
@@ -62,7 +58,7 @@ class FileEventLog:
         self._runs: dict[str, CommittedRun] = {}  # those in `active` that were asked for
         self._writers: dict[str, FileWriter] = {}
         self._closed = False
-        self._lock = _lock(directory)
+        self._lock = locked(directory)
         self._folder = os.open(self._active, os.O_RDONLY | os.O_DIRECTORY)
 
     async def create(self, run_id: str) -> FileWriter:
@@ -178,7 +174,8 @@ class FileEventLog:
         with disk_errors(run_id):
             archived = not self._exists(_active(run_id))
         if archived:
-            run.ended = True
+            if not run.ended:
+                run.fail()  # a power cut can do that: who follows it is told, and waits for nothing
         else:
             self._runs[run_id] = run
         return run
@@ -232,18 +229,6 @@ class FileEventLog:
     def _first_kept_day(self) -> int:
         """The first day that is kept, counted from 1970."""
         return int((self._clock() - self._retention_s) // DAY_S)
-
-
-def _lock(directory: Path) -> int:
-    fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, _OWNER_ONLY)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        raise DirectoryInUse(
-            f"{directory} is in use by another server: stop that one, or set another DATA_DIR or EVENT_LOG_URL."
-        ) from None
-    return fd
 
 
 def _day(run_id: str) -> int:

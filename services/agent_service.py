@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Protocol
 
@@ -10,7 +10,15 @@ from uuid_utils import uuid7
 
 from database.engine import Database
 from database.runs import delete_run
-from errors import CursorAhead, LocalModelUnavailable, ModelUnavailable, RunActive, RunNotFound, UpstreamFailed
+from errors import (
+    CursorAhead,
+    LocalModelUnavailable,
+    ModelUnavailable,
+    RunActive,
+    RunExpired,
+    RunNotFound,
+    UpstreamFailed,
+)
 from event_logs.base import EventLog
 from events import RunWarning
 from models import AgentRequest, AgentResponse, OnDisconnect, Run, RunList, RunStatus, SimulateRequest, now
@@ -75,6 +83,7 @@ class AgentService:
         self._agent = agent
         self._simulator = simulator
         self._catalog = catalog
+        self._beginnings: set[asyncio.Task[str]] = set()
 
     # Starting
 
@@ -89,11 +98,30 @@ class AgentService:
         Raise `ModelUnavailable` or `McpUnavailable` for what no upstream can serve, a `CapacityError` for a server
         that is full, draining or can't write, `SessionBusy` or `InvalidParent`, and `IdempotencyKeyReused`.
         """
+        return await asyncio.shield(self._beginning(request, request_id, key, alone))
+
+    def _beginning(self, request: AgentRequest, request_id: str, key: str | None, alone: bool) -> asyncio.Task[str]:
+        """Start a run in a task of its own: a caller who leaves in the middle leaves nothing half begun."""
+        beginning = asyncio.create_task(self._begin(request, request_id, key, alone), name=f"begin {request_id}")
+        self._beginnings.add(beginning)
+        beginning.add_done_callback(self._begun)
+        return beginning
+
+    def _begun(self, beginning: asyncio.Task[str]) -> None:
+        self._beginnings.discard(beginning)
+        if not beginning.cancelled():
+            beginning.exception()  # which nobody may be there to take
+
+    async def _begin(self, request: AgentRequest, request_id: str, key: str | None, alone: bool) -> str:
         run_id = _new_id()
-        start = partial(self._start, run_id, request, request_id, alone)
-        if key is not None:
-            return await self._keys.once(key, request, run_id, start)
-        await start()
+        lonely = alone and "on_disconnect" not in request.model_fields_set
+        start = partial(self._start, run_id, request, request_id, lonely)
+        if key is None:
+            await start()
+            return run_id
+        run_id = await self._keys.once(key, request, run_id, start)
+        if lonely and (task := self.live.get(run_id)):
+            task.keep_alone()
         return run_id
 
     async def start_alone(self, request: AgentRequest, request_id: str, key: str | None) -> Run:
@@ -114,16 +142,20 @@ class AgentService:
 
         When this call is cancelled, so is the run, unless it may go on alone or another caller reads it.
         """
-        run_id = await self.start(request, request_id, key)
-        task = self.live.get(run_id)
+        beginning = self._beginning(request, request_id, key, alone=False)
         try:
+            run_id = await asyncio.shield(beginning)
             async with self.live.stream(run_id, 0) as pages:
                 folded = await fold(pages)
         except asyncio.CancelledError:
-            if task is not None and request.on_disconnect == "cancel" and not task.readers:
-                task.cancel()
+            beginning.add_done_callback(self._give_up)
             raise
         return folded.response(run_id), folded
+
+    def _give_up(self, beginning: asyncio.Task[str]) -> None:
+        """Who has begun a run has left, and has no way to come back to it."""
+        if not beginning.cancelled() and beginning.exception() is None and (task := self.live.get(beginning.result())):
+            task.give_up()
 
     async def simulate_streaming_execution(self, request: SimulateRequest, request_id: str) -> RunStream:
         """Start a scripted run and follow it from its first event. Raise a `CapacityError` as `start` does."""
@@ -132,11 +164,10 @@ class AgentService:
             await self.live.launch(self._order(run, partial(self._simulator.run, request), request_id))
         return self.live.stream(run.run_id, 0)
 
-    async def _start(self, run_id: str, request: AgentRequest, request_id: str, alone: bool) -> None:
+    async def _start(self, run_id: str, request: AgentRequest, request_id: str, lonely: bool) -> None:
         with self.live.admission():
             model = request.model or await self._default_model()
             route = self._route(request, model)
-            lonely = alone and "on_disconnect" not in request.model_fields_set
             run = _new_run(run_id, model, "continue" if lonely else request.on_disconnect, request)
             async with self._recorded(request, run) as turn:
                 work = partial(self._work, request, route, turn.run)
@@ -218,8 +249,8 @@ class AgentService:
         try:
             position = await self._log.position(run_id)
         except RunNotFound:
-            await self._records.get(run_id)  # which knows whether it has expired
-            raise
+            await self._records.get(run_id)
+            raise RunExpired from None  # there has been one
         if after > position.last_seq:
             raise CursorAhead(f"The run's last event so far is {position.last_seq}.")
         return not position.ended or after < position.last_seq
@@ -256,9 +287,10 @@ class AgentService:
         if run.session_id is not None:
             await self.sessions.delete_run(run)
             return
+        with suppress(RunNotFound, RunExpired):
+            await self._log.delete(run_id)
         async with self._database.writing() as connection:
             await delete_run(connection, run_id)
-            await self._log.delete(run_id)
 
     async def ready(self) -> None:
         """Raise a `CapacityError` if a run could not start now."""

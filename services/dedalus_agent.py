@@ -51,7 +51,7 @@ class DedalusAgent:
         await self._upstreams.ready(route.upstream)
         body = self._body(request, route, history)
         max_steps = request.max_steps or self._limits.max_steps
-        call_ids: set[str] = set()
+        call_ids = {call["id"] for message in history for call in message.get("tool_calls", ())}
         for step in range(1, max_steps + 1):
             events.put(StepStarted(step=step, model=route.model))
             await events.commit()

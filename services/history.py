@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from events import PartialOutput, StepStarted, StreamEvent, ToolResult, ToolUse
+from events import EventType, PartialOutput, StepStarted, StreamEvent, ToolResult, ToolUse
 from models import Content, FunctionCall, Message, SessionMessage, TextPart
 from services.json_text import dumps
 
@@ -19,6 +19,9 @@ WireContent = str | list[dict[str, Any]]
 
 
 # Kept messages
+
+ANSWERING = frozenset((EventType.STEP_STARTED, EventType.PARTIAL_OUTPUT, EventType.TOOL_USE, EventType.TOOL_RESULT))
+"""The events that make an answer."""
 
 
 def question(run_id: str, content: Content) -> SessionMessage:
@@ -35,13 +38,19 @@ class _Said:
     results: dict[str, ToolResult] = field(default_factory=dict)
 
 
-def answer_of(run_id: str, events: Iterable[StreamEvent]) -> list[SessionMessage]:
-    """What a run that has ended added to the conversation after its question.
+class Answer:
+    """What a run that has ended added to the conversation after its question, event by event.
 
     Every call is followed by its result, whatever became of the run, since no model's server takes one without.
     """
-    said = [_Said()]
-    for event in events:
+
+    def __init__(self, run_id: str) -> None:
+        self._run_id = run_id
+        self._said = [_Said()]
+
+    def add(self, event: StreamEvent) -> None:
+        """Take in the next event, of those that `ANSWERING` names."""
+        said = self._said
         match event.data:
             case StepStarted():
                 said.append(_Said())
@@ -54,18 +63,19 @@ def answer_of(run_id: str, events: Iterable[StreamEvent]) -> list[SessionMessage
                     said.append(_Said())
                 said[-1].calls.append(use)
             case ToolResult() as result:
-                next(one for one in reversed(said) if _made(one, result)).results[result.tool_call_id] = result
+                for one in said:
+                    if any(call.tool_call_id == result.tool_call_id for call in one.calls):
+                        one.results[result.tool_call_id] = result
             case _:
                 pass
-    parts = [part for one in said for part in _messages(one)]
-    return [
-        SessionMessage(message_id=f"{run_id}:{number}", run_id=run_id, **part)
-        for number, part in enumerate(parts, start=1)
-    ]
 
-
-def _made(said: _Said, result: ToolResult) -> bool:
-    return any(call.tool_call_id == result.tool_call_id for call in said.calls)
+    def messages(self) -> list[SessionMessage]:
+        """The messages so far. Raise KeyError where a call has no result, as only a damaged log has it."""
+        parts = [part for one in self._said for part in _messages(one)]
+        return [
+            SessionMessage(message_id=f"{self._run_id}:{number}", run_id=self._run_id, **part)
+            for number, part in enumerate(parts, start=1)
+        ]
 
 
 def _messages(said: _Said) -> Iterable[dict[str, Any]]:
@@ -106,6 +116,8 @@ def kept(messages: Sequence[SessionMessage]) -> list[WireMessage]:
     """A conversation that the service keeps. Questions that got no answer join the next: many models want turns."""
     wire: list[WireMessage] = []
     for message in messages:
+        if not wire and message.role != "user":
+            continue  # its question is lost, and a conversation begins with one
         if message.role == "user" and wire and wire[-1]["role"] == "user":
             wire[-1]["content"] = joined(wire[-1]["content"], wire_content(message.content or ""))
         else:

@@ -38,11 +38,10 @@ class IdempotencyKeys:
             body = fingerprint(request)
             async with self._database.reading() as connection:
                 known = await get_key(connection, key)
-            if known is not None and _is_valid(known.created_at):
+            if known is not None and _is_valid(known.created_at) and await self._is_there(known.run_id):
                 if known.fingerprint != body:
                     raise IdempotencyKeyReused
-                if await self._is_there(known.run_id):
-                    return known.run_id
+                return known.run_id
             async with self._database.writing() as connection:
                 await put_key(connection, key, body, run_id, now())
             try:

@@ -140,7 +140,7 @@ class LiveRuns:
             self._none.set()
 
     async def drain(self) -> None:
-        """Take no new runs, let those under way end and be read, and tell the readers to leave before time is up."""
+        """Take no new runs, let those under way end and be read, and end what is left before time is up."""
         self.draining = True
         logger.info("draining: %d runs are under way", len(self._tasks))
         for task in self._tasks.values():
@@ -149,13 +149,13 @@ class LiveRuns:
             async with asyncio.timeout(self._settings.drain_s - LAST_WORDS_S):
                 await self._none.wait()
                 await self._readers.none.wait()
-        self.readers_must_leave.set()
+        await self.aclose()
 
     async def aclose(self) -> None:
-        """End the runs that are still going, as interrupted."""
+        """Tell the readers to leave, and end the runs that are still going, as interrupted."""
         self.draining = True
         self.readers_must_leave.set()
-        for task in list(self._tasks.values()):
+        for task in self.tasks:
             task.interrupt()
         with suppress(TimeoutError):
             async with asyncio.timeout(END_S):

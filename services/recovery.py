@@ -55,7 +55,7 @@ async def _ended(log: EventLog, run_id: str) -> bool:
         async with aclosing(events_in(log.read(run_id, 0, follow=False))) as events:
             async for event in events:
                 run.take_over(event)
-    except ValueError:
+    except (ValueError, LookupError):
         logger.exception("the log of run %s is damaged: it is ended as far as it can be read", run_id)
     request_id = f"req_{uuid4().hex}"
     logger.warning("run %s was left open by a server that is gone (request %s)", run_id, request_id)
@@ -68,11 +68,11 @@ async def _correct_rows(database: Database, log: EventLog, records: RunRecords) 
     """Rows of runs that are said to be under way, though none is."""
     async with database.reading() as connection:
         rows = await unfinished_runs(connection)
-    for row in rows:
+    for row in reversed(rows):  # a session's head goes back from run to run
         try:
             await log.position(row.run_id)
         except (RunNotFound, RunExpired):
-            if row.status is RunStatus.QUEUED:
+            if row.last_seq == 0:
                 await _take_back(database, row)
             else:
                 records.save_as(_lost(row))

@@ -29,7 +29,7 @@ class Retention:
         """Let go now. What belongs to a session is kept as long as the session. Raise a `CapacityError`."""
         await self._log.expire()
         async with self._database.writing() as connection:
-            runs = await expire_runs(connection, _ago(self._kept))
+            runs = await expire_runs(connection, _ago(self._kept)[:10])  # whole days, as the log
             keys = await expire_keys(connection, _ago(VALID))
         logger.info("past retention: %d runs, %d idempotency keys", runs, keys)
 

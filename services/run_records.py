@@ -7,24 +7,26 @@ need to look further than at what is not archived.
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 
 from database.engine import Database
 from database.messages import replace_answer
 from database.runs import delete_run, get_run, list_runs, save_runs
-from database.sessions import create_session
-from errors import LogUnavailable, RunExpired, RunNotFound, StoreUnavailable
+from database.sessions import create_session, get_session, set_head
+from errors import InvalidCursor, LogUnavailable, RunExpired, RunNotFound, StoreUnavailable
 from event_logs.base import EventLog, LogPosition
 from models import Run, RunList, RunStatus, Session, SessionMessage, now
 from services.event_reading import events_in
-from services.history import answer_of
+from services.history import ANSWERING, Answer
 from services.run_log import run_in_log
 
 logger = logging.getLogger(__name__)
 
 LINGER_S = 0.05  # in which what many runs have to record becomes one transaction
 RETRY_S = 1.0  # how long a refused transaction waits for the next try
+RUN_ID = re.compile(r"run_[0-9a-f]{32}")
 OVER = frozenset((RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED))
 
 Snapshot = Callable[[], Run]
@@ -74,13 +76,15 @@ class RunRecords:
     async def get(self, run_id: str) -> Run:
         """How a run stands that this process doesn't drive. A row that disagrees with the log is corrected.
 
-        Raise `RunNotFound`, `RunExpired` for a run whose events are gone, or `StoreUnavailable`.
+        Raise `RunNotFound`, `RunExpired`, `LogUnavailable` or `StoreUnavailable`.
         """
         run = await self._row(run_id)
         try:
             position = await self._log.position(run_id)
-        except RunNotFound:
-            raise (RunNotFound if run is None else RunExpired) from None
+        except (RunNotFound, RunExpired):
+            if run is None:
+                raise
+            return run  # the record outlives the events
         if run is not None and _agree(run, position):
             return run
         try:
@@ -96,14 +100,24 @@ class RunRecords:
         corrected = await run_in_log(self._log, run_id, run)
         logger.info("the record of run %s is corrected: %s", run_id, corrected.status)
         if run is None and corrected.session_id is not None:
-            session = Session(session_id=corrected.session_id, created_at=now(), updated_at=now())
-            async with self._database.writing() as connection:
-                await create_session(connection, session)
+            await self._restore_session(corrected.session_id, run_id)
         self.save_as(corrected)
         return corrected
 
+    async def _restore_session(self, session_id: str, run_id: str) -> None:
+        """The session of a run whose record is lost; of such runs, the latest is its head."""
+        session = Session(session_id=session_id, head_run_id=run_id, created_at=now(), updated_at=now())
+        async with self._database.writing() as connection:
+            known = await get_session(connection, session_id)
+            if known is None:
+                await create_session(connection, session)
+            elif known.head_run_id is None or known.head_run_id < run_id:
+                await set_head(connection, session_id, run_id)
+
     async def page(self, session_id: str | None, status: RunStatus | None, before: str | None, limit: int) -> RunList:
-        """A page of runs, the latest first. Raise `StoreUnavailable`."""
+        """A page of runs, the latest first. Raise `InvalidCursor` or `StoreUnavailable`."""
+        if before is not None and not RUN_ID.fullmatch(before):
+            raise InvalidCursor("The cursor is not a next_cursor of this list.")
         await self.flush()
         async with self._database.reading() as connection:
             runs = await list_runs(connection, session_id=session_id, status=status, before=before, limit=limit + 1)
@@ -112,8 +126,8 @@ class RunRecords:
     @asynccontextmanager
     async def recorded(self, run: Run) -> AsyncGenerator[None, None]:
         """Records a run before it is begun inside. If it can't begin, nothing of it stays. Raise `StoreUnavailable`."""
-        self.save_as(run)
-        await self.flush()
+        async with self._database.writing() as connection:
+            await save_runs(connection, [run])
         try:
             yield
         except BaseException:
@@ -184,10 +198,14 @@ class RunRecords:
 
     async def _answer(self, run: Run) -> list[SessionMessage] | None:
         """What the run said, as far as its log still has it."""
+        answer = Answer(run.run_id)
         pages = self._log.read(run.run_id, 0, follow=False)
         try:
-            return answer_of(run.run_id, [event async for event in events_in(pages)])
-        except (RunNotFound, RunExpired, ValueError) as error:
+            async with aclosing(events_in(pages, ANSWERING)) as events:
+                async for event in events:
+                    answer.add(event)
+            return answer.messages()
+        except (RunNotFound, RunExpired, ValueError, LookupError) as error:
             logger.warning("the events of run %s can't be read any more: %s", run.run_id, type(error).__name__)
             return None
 

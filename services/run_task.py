@@ -96,6 +96,11 @@ class RunTask:
         self.readers -= 1
         self._expect_reader()
 
+    def give_up(self) -> None:
+        """Who began it has gone for good: unless another reads it, or it may go on alone, it has no grace."""
+        if self.readers == 0 and not self._may_be_alone:
+            self.cancel()
+
     def keep_alone(self) -> None:
         """From now on a run without a reader goes on."""
         self._may_be_alone = True

@@ -1,12 +1,13 @@
 """Sessions: conversations that the service keeps, in which one run follows another."""
 
+import re
 from contextlib import suppress
 
 from uuid_utils import uuid7
 
 from database.engine import Database
 from database.messages import branch, tree
-from database.runs import children, delete_run, get_run
+from database.runs import children, delete_run, get_run, list_runs
 from database.sessions import (
     create_session,
     delete_session,
@@ -37,6 +38,9 @@ from models import (
 from services.live_runs import LiveRuns
 from services.run_records import RunRecords
 from services.session_turns import SessionTurns
+
+ALL = 1_000_000_000
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 class Sessions:
@@ -77,7 +81,7 @@ class Sessions:
         before = None
         if cursor is not None:
             updated_at, _, session_id = cursor.partition("_")
-            if not session_id:
+            if not (TIME.fullmatch(updated_at) and session_id):
                 raise InvalidCursor("The cursor is not a next_cursor of this list.")
             before = (updated_at, session_id)
         async with self._database.reading() as connection:
@@ -105,12 +109,15 @@ class Sessions:
             if going := self._live.of_session(session_id):
                 raise RunActive("A run of this session is still going: cancel it first.", run_id=going[0].run_id)
             await self._records.flush()
-            async with self._database.writing() as connection:
+            async with self._database.reading() as connection:
                 if await get_session(connection, session_id) is None:
                     raise SessionNotFound
-                for run_id in await delete_session(connection, session_id):
-                    with suppress(RunNotFound, RunExpired):
-                        await self._log.delete(run_id)
+                runs = await list_runs(connection, session_id=session_id, status=None, before=None, limit=ALL)
+            for run in runs:
+                with suppress(RunNotFound, RunExpired):
+                    await self._log.delete(run.run_id)
+            async with self._database.writing() as connection:
+                await delete_session(connection, session_id)
 
     async def messages(
         self, session_id: str, run_id: str | None, whole_tree: bool, cursor: str | None, limit: int
@@ -146,11 +153,14 @@ class Sessions:
         Raise `RunContinued`, `LogUnavailable` or `StoreUnavailable`.
         """
         assert run.session_id is not None
-        async with self._turns.lock(run.session_id), self._database.writing() as connection:
-            if await children(connection, run.run_id):
-                raise RunContinued
-            session = await get_session(connection, run.session_id)
-            if session is not None and session.head_run_id == run.run_id:
-                await set_head(connection, run.session_id, run.parent_run_id)
-            await delete_run(connection, run.run_id)
-            await self._log.delete(run.run_id)
+        async with self._turns.lock(run.session_id):
+            async with self._database.reading() as connection:
+                if await children(connection, run.run_id):
+                    raise RunContinued
+            with suppress(RunNotFound, RunExpired):
+                await self._log.delete(run.run_id)
+            async with self._database.writing() as connection:
+                session = await get_session(connection, run.session_id)
+                if session is not None and session.head_run_id == run.run_id:
+                    await set_head(connection, run.session_id, run.parent_run_id)
+                await delete_run(connection, run.run_id)

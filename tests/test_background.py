@@ -208,6 +208,51 @@ async def test_who_leaves_does_not_end_a_run_that_another_waits_for() -> None:
         assert (await staying).json()["output"] == "one two"
 
 
+async def test_who_leaves_execute_does_not_end_a_run_that_was_started_in_the_background_too() -> None:
+    """POST /runs with the same key was told that the run goes on without a reader."""
+    gate = Gate()
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.turn(Text("one "), WaitFor(gate), *answer("two"))
+        key = {"idempotency-key": "a"}
+        leaving = asyncio.create_task(agent.post(EXECUTE, {"input": "?"}, **key))
+        await fake.wait_for_requests(1)
+        run_id = (await agent.post(RUNS, {"input": "?"}, **key)).json()["run_id"]
+        [task] = agent.app.state.service.live.tasks
+        leaving.cancel()
+        await asyncio.wait({leaving})
+        async with asyncio.timeout(5):
+            while task.readers:
+                await agent.client.get("/health")
+        gate.open()
+        assert text(await agent.events(run_id)) == "one two"
+
+
+@pytest.mark.parametrize("more", [{"session_id": "chat", "multitask": "enqueue"}, {"metadata": {"a": "b"}}])
+async def test_who_leaves_execute_while_its_run_begins_leaves_nothing_half_begun(more: dict[str, Any]) -> None:
+    """At whatever moment: there is no run, or one that has begun and is cancelled, on disk as in the list."""
+    async with FakeDedalus() as fake, service(fake.url, event_log_fsync="commit") as agent:
+        fake.always(Text("one"), Stall())
+        for number in range(30):
+            asked = asyncio.create_task(agent.post(EXECUTE, {"input": "?"} | more))
+            for _ in range(number):
+                await asyncio.sleep(0)
+            asked.cancel()
+            await asyncio.wait({asked})
+        async with asyncio.timeout(20):
+            while agent.app.state.service._beginnings:
+                await agent.client.get("/health")
+            while agent.app.state.service.live.tasks:
+                await agent.client.get("/health")
+        for run in (await get(agent, RUNS, limit=200))["runs"]:
+            assert run["status"] == "cancelled"
+            assert check_ended(await agent.events(run["run_id"]))
+
+
+def check_ended(events: list[dict[str, Any]]) -> bool:
+    check_grammar(events)
+    return True
+
+
 async def test_a_failed_run_is_the_key_s_answer_too() -> None:
     """The key stands for the run, however that ended: a new try is a new key."""
     async with FakeDedalus() as fake, service(fake.url) as agent:

@@ -5,6 +5,7 @@ import select
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -67,6 +68,32 @@ def test_a_run_that_does_not_end_is_told_to_its_readers_and_the_process_is_gone_
         assert time.monotonic() - started < 8
     assert body.endswith(b"event: draining\nretry: 2000\n\n")
     check_grammar(parse_frames(body), prefix=True)
+
+
+def test_a_run_that_does_not_end_is_told_to_who_waits_for_its_answer() -> None:
+    """At the end of the drain /execute answers 503 with the one error body, as the run's log says."""
+    with (
+        FakeDedalus.in_thread() as fake,
+        app_process(DEDALUS_BASE_URL=fake.url, DEFAULT_MODEL="m", DRAIN_S="3") as app,
+        ThreadPoolExecutor() as threads,
+    ):
+        fake.turn(Text("one"), Stall())
+        asked = threads.submit(httpx.post, app.url + EXECUTE, json={"input": "?"}, timeout=30)
+        fake.wait_for_requests_sync(1)
+        app.process.send_signal(signal.SIGTERM)
+        answered = asked.result(timeout=20)
+        app.wait(timeout=10)
+    assert (answered.status_code, answered.json()["error"]["code"]) == (503, "interrupted")
+
+
+def test_ctrl_c_says_nothing_but_goodbye() -> None:
+    """No traceback."""
+    with app_process(DEDALUS_BASE_URL=NOWHERE) as app:
+        while httpx.get(app.url + "/ready").status_code != 200:
+            pass
+        app.process.send_signal(signal.SIGINT)
+        app.wait(timeout=10)
+        assert "Traceback" not in "".join(app.log)
 
 
 def test_an_idle_server_stops_at_once() -> None:

@@ -1,6 +1,7 @@
 """Sessions: conversations that the service keeps, their turns, branches and history."""
 
 import asyncio
+from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx
@@ -9,6 +10,9 @@ from fake_dedalus import FakeDedalus
 from service import STREAM, Event, Service, checked, names, only, service, text
 from test_runs import Reader, attached, reading
 from wire import Cut, Done, Finish, Gate, Role, Stall, Text, ToolCall, WaitFor, answer
+
+from database.runs import list_runs, save_runs
+from models import RunStatus
 
 pytestmark = pytest.mark.anyio
 
@@ -125,7 +129,7 @@ async def test_history_is_cut_by_whole_turns_to_the_model_s_context() -> None:
     ]
 
 
-async def test_a_session_survives_a_restart(tmp_path: Any) -> None:
+async def test_a_session_survives_a_restart(tmp_path: Path) -> None:
     """The conversation is on the disk."""
     async with FakeDedalus() as fake:
         fake.always(*answer("Yes."))
@@ -133,6 +137,45 @@ async def test_a_session_survives_a_restart(tmp_path: Any) -> None:
             async with service(fake.url, data_dir=tmp_path) as agent:
                 await ask(agent, question)
         assert said(fake.chats[1].body["messages"])[:2] == [("user", "One?"), ("assistant", "Yes.")]
+
+
+async def test_call_ids_are_one_of_a_kind_in_the_whole_history() -> None:
+    """An upstream that counts its calls from zero in each run: no server is told of two calls with one id."""
+    async with FakeDedalus() as fake, service(fake.url, tools={"add": Add()}) as agent:
+        for _ in range(2):
+            fake.turn(ToolCall("call_0", "add", '{"a":1,"b":2}'), Finish("tool_calls"), Done())
+            fake.turn(*answer("It is 3."))
+            await ask(agent, "1 + 2?")
+    ids = [call["id"] for m in fake.chats[-1].body["messages"] for call in m.get("tool_calls", ())]
+    assert len(ids) == len(set(ids)) == 2
+
+
+async def test_runs_that_were_lost_while_they_waited_do_not_take_the_conversation_along(tmp_path: Path) -> None:
+    """With `memory://`, several queued ones at a restart: the next request goes on with what was answered."""
+    memory: dict[str, Any] = {"event_log_url": "memory://", "data_dir": tmp_path}
+    async with FakeDedalus() as fake:
+        fake.turn(*answer("Oslo."))
+        async with service(fake.url, **memory) as agent:
+            await ask(agent, "Capital of Norway?")
+            fake.turn(Text("one"), Stall())
+            for question in ("Two?", "Three?", "Four?"):
+                body = {"input": question, "session_id": "chat", "multitask": "enqueue"}
+                assert (await agent.post(RUNS, body)).status_code == 202
+            await get(agent, RUNS)
+            async with agent.app.state.service._database.writing() as connection:
+                rows = await list_runs(connection, session_id="chat", status=None, before=None, limit=3)
+                unsaid = [row.model_copy(update={"status": RunStatus.QUEUED, "last_seq": 0}) for row in rows]
+            agent.app.state.service._records._writer.cancel()  # as if it had died before it had written any of this
+            async with agent.app.state.service._database.writing() as connection:
+                await save_runs(connection, unsaid)
+        async with service(fake.url, **memory) as agent:
+            fake.turn(*answer("Yes."))
+            await ask(agent, "Is it cold?")
+    assert said(fake.chats[-1].body["messages"]) == [
+        ("user", "Capital of Norway?"),
+        ("assistant", "Oslo."),
+        ("user", "Is it cold?"),
+    ]
 
 
 # Branches

@@ -96,11 +96,13 @@ def test_a_locked_database_refuses_what_needs_it(tmp_path: Path) -> None:
         until_ready(client)
         other.execute("BEGIN IMMEDIATE")
         assert refused_at_once(client, STREAM, {"input": "?", "session_id": "chat"}) == "store_unavailable"
+        assert refused_at_once(client, "/api/agent/runs", {"input": "?", "metadata": {"a": "b"}}) == "store_unavailable"
         assert client.get("/ready").json()["error"]["code"] == "store_unavailable"
         assert client.get("/health").status_code == 200
         other.execute("ROLLBACK")
         until_ready(client)
         assert client.get("/api/agent/sessions/chat").status_code == 404
+        assert client.get("/api/agent/runs").json() == {"runs": []}
         first = client.post(SIMULATE, json={"delay_ms": 0})
         assert client.get(f"/api/agent/runs/{first.headers['x-run-id']}").json()["status"] == "succeeded"
 
@@ -131,9 +133,10 @@ def test_a_run_goes_on_while_its_record_has_to_wait(tmp_path: Path) -> None:
     assert [message["content"] for message in kept] == ["?", "one two"]
 
 
-def test_a_second_server_on_the_same_directory_is_refused(tmp_path: Path) -> None:
-    """It says which directory, and what to do, and the first one goes on."""
-    directory = {"DEDALUS_BASE_URL": NOWHERE, "DATA_DIR": str(tmp_path)}
+@pytest.mark.parametrize("log", ["", "memory://"])
+def test_a_second_server_on_the_same_directory_is_refused(log: str, tmp_path: Path) -> None:
+    """It says which directory, and what to do, and the first one goes on; wherever the events are."""
+    directory = {"DEDALUS_BASE_URL": NOWHERE, "DATA_DIR": str(tmp_path), "EVENT_LOG_URL": log}
     with app_process(**directory) as app:
         with app_process(**directory) as second:
             assert second.wait(timeout=20) != 0
