@@ -29,7 +29,17 @@ EVENTS_ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.post("", status_code=202)
+STARTED: dict[int | str, dict[str, Any]] = {
+    202: {
+        "headers": {
+            "X-Run-ID": {"description": "The run's id.", "schema": {"type": "string"}},
+            "Location": {"description": "Where the run is.", "schema": {"type": "string"}},
+        }
+    }
+}
+
+
+@router.post("", status_code=202, responses=STARTED)
 async def start_run(
     request: Request,
     response: Response,
