@@ -30,6 +30,7 @@ from chaos.server import OPENING, Nursery, Server, crashing_server
 
 SESSIONS = "/api/agent/sessions"
 SETTLE_LIMIT_S = 40
+POINT_LIMIT_S = 20  # a point that does not come by then is here
 FIRST_KILLS = ("posting", "time", "events", "complete")
 SECOND_KILLS = ("start", "recovery", "resuming")
 
@@ -121,7 +122,7 @@ class Driver:
         """Kill it at a point of that kind, or when there is nothing left to be killed for."""
         point = asyncio.create_task(self._point(kill, progress))
         all_done = asyncio.create_task(_all_done(tasks))
-        await asyncio.wait({point, all_done}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({point, all_done}, timeout=POINT_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
         point.cancel()
         all_done.cancel()
         await self.server.kill()
