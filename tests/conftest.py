@@ -18,3 +18,12 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """No key or setting of the machine's environment reaches a test."""
     for name in {field.upper() for field in Settings.model_fields} & os.environ.keys():
         monkeypatch.delenv(name)
+
+
+SLOWEST = ("test_docs", "test_typescript", "test_process", "test_store_failures", "test_chaos", "test_test_client")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slowest files first, so that in the end no worker is left alone with one of them."""
+    items.sort(key=lambda item: item.path.stem not in SLOWEST)
