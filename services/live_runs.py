@@ -57,6 +57,7 @@ class RunStream:
         self._readers.add(-1)
         if self._task is not None:
             self._task.detach()
+            self._task = None
         await self.frames.aclose()
 
 

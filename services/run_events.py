@@ -134,6 +134,7 @@ class RunEvents:
                 time_to_first_token_ms=None if self._first_token_s is None else _milliseconds(self._first_token_s),
             )
         )
+        self._answer.clear()  # an ended stream can be in memory until the collector comes
 
 
 def _milliseconds(seconds: float) -> int:
