@@ -45,17 +45,17 @@ class CommittedRun:
     def __init__(self, extent: Extent) -> None:
         self.size, self.last_seq, self.ended = extent
         self._failure: type[AgentStreamError] | None = None
-        self._recent: deque[tuple[int, bytes]] = deque()  # the last commits, and where in the file they begin
+        self._recent: deque[bytes] = deque()  # the last commits …
+        self._recent_from = self.size  # … and where in the file they begin
         self._waiting: list[asyncio.Future[None]] = []
 
     def show(self, frames: bytes, last_seq: int, ended: bool) -> None:
         """The file holds these frames now: let the readers have them."""
-        start = self.size
         self.size += len(frames)
         self.last_seq = last_seq
         self.ended = ended
         self._failure = None
-        self._keep(start, frames)
+        self._keep(frames)
         self._wake()
 
     def fail(self, why: type[AgentStreamError] = LogUnavailable) -> None:
@@ -73,20 +73,20 @@ class CommittedRun:
 
     def recent(self, offset: int) -> bytes:
         """All from there on, which is a page at most; nothing where the file has to be read."""
-        if not self._recent or offset < self._recent[0][0]:
+        if offset < self._recent_from:
             return b""
-        start, frames = self._recent[-1]
-        if start == offset:
-            return frames
-        return b"".join(frames[max(0, offset - start) :] for start, frames in self._recent)
+        if self.size - len(self._recent[-1]) == offset:
+            return self._recent[-1]
+        return b"".join(self._recent)[offset - self._recent_from :]
 
-    def _keep(self, start: int, frames: bytes) -> None:
+    def _keep(self, frames: bytes) -> None:
         if len(frames) > PAGE_BYTES:
             self._recent.clear()
+            self._recent_from = self.size
             return
-        self._recent.append((start, frames))
-        while self.size - self._recent[0][0] > RECENT_BYTES and len(self._recent) > 1:
-            self._recent.popleft()
+        self._recent.append(frames)
+        while self.size - self._recent_from > RECENT_BYTES and len(self._recent) > 1:
+            self._recent_from += len(self._recent.popleft())
 
     def _wake(self) -> None:
         for reader in self._waiting:
