@@ -55,7 +55,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "aiohappyeyeballs": ("services.http_pool",),
     "httptools": ("services.http_connection",),
     "orjson": ("services.json_text",),
-    "uuid_utils": ("services.agent_service", "services.sessions"),
+    "uuid_utils": ("services.run_starts", "services.sessions"),
     "xllamacpp": ("services.local_model_server",),
     "sqlalchemy": ("database.*",),
     "alembic": ("database.*",),

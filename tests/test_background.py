@@ -239,7 +239,7 @@ async def test_who_leaves_execute_while_its_run_begins_leaves_nothing_half_begun
             asked.cancel()
             await asyncio.wait({asked})
         async with asyncio.timeout(20):
-            while agent.app.state.service._beginnings:
+            while agent.app.state.service.starts.under_way:
                 await agent.client.get("/health")
             while agent.app.state.service.live.tasks:
                 await agent.client.get("/health")
