@@ -15,6 +15,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 TURN_S = 5.0  # how long a connection is waited for while others use them all
 LOCK_S = 1.0  # how long SQLite waits for other processes' locks on its file
+START_LOCK_S = 15.0  # the same when a service starts: a backup, or another start, is soon over
+WAIT_S = "wait_s"  # the execution option with the seconds that a transaction may wait for its beginning, if not LOCK_S
 CONNECT_S = 2.0
 SQLITE_READERS = 4
 POSTGRESQL_CONNECTIONS = 10
@@ -103,4 +105,12 @@ def _begin(connection: Connection) -> None:
 
 def _begin_immediate(connection: Connection) -> None:
     """Wait for the lock at once: a transaction that begins to write after it has read fails when another wrote."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    wait_s = connection.get_execution_options().get(WAIT_S)
+    if wait_s is None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        return
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {wait_s * 1000:.0f}")
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {LOCK_S * 1000:.0f}")

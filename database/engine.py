@@ -14,13 +14,14 @@ from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError, Operationa
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from database.connections import Engines, engines
+from database.connections import START_LOCK_S, WAIT_S, Engines, engines
 from database.migrate import current, migrate
 from errors import StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
 CHECK_S = 2.0
+PROBE = text("UPDATE alembic_version SET version_num = version_num")  # which changes nothing
 OUTAGES = ("08", "25006", "40", "53", "55P03", "57", "58", "XX001", "XX002")
 """How those of PostgreSQL's states begin that say that it can't be used now: gone, read-only, full, locked, broken."""
 
@@ -47,9 +48,11 @@ class Database:
         """
         with _outages():
             database = cls(engines(url))
+            patient = database._connections.writing.execution_options(**{WAIT_S: START_LOCK_S})
             try:
-                await migrate(database._connections.writing)
-                await database.check()
+                await migrate(patient)
+                async with patient.begin() as connection:
+                    await connection.execute(PROBE)
             except BaseException:
                 await database.aclose()
                 raise
@@ -87,7 +90,7 @@ class Database:
         """Write something that changes nothing. Raise `StoreUnavailable`, within about 2 s."""
         with _outages():
             async with asyncio.timeout(CHECK_S), self.writing() as connection:
-                await connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
+                await connection.execute(PROBE)
 
     async def _begin(self, connection: AsyncConnection, since: float) -> None:
         """Begin a transaction that was asked for at a time `since`.

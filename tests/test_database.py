@@ -21,6 +21,7 @@ from alembic.runtime.migration import MigrationContext
 from process import ROOT
 from pydantic import AnyUrl
 
+from database import connections, engine
 from database.__main__ import main
 from database.engine import Conflict, Database, revision
 from database.idempotency import Key, delete_key, expire_keys, get_key, put_key
@@ -598,10 +599,11 @@ async def test_a_locked_database_says_so_soon(file: Path) -> None:
         await save(database, make_run(2))
 
 
-async def test_a_locked_database_is_not_opened(file: Path) -> None:
-    """Nor does it keep one waiting who starts."""
+async def test_a_locked_database_is_not_opened(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who starts waits for START_LOCK_S and no longer."""
     async with opened(file):
         pass
+    monkeypatch.setattr(engine, "START_LOCK_S", 0.05)
     began = time.perf_counter()
     with a_lock_of_another_process(file), pytest.raises(StoreUnavailable):
         await Database.open(sqlite_url(file))
@@ -753,6 +755,27 @@ async def test_several_may_start_at_once(url: str) -> None:
             await result.check()
             await result.aclose()
     assert [result for result in results if not isinstance(result, Database)] == []
+
+
+async def test_a_start_outlasts_a_lock_that_a_request_would_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backup, say, holds the file for longer than LOCK_S: the start waits for it, and requests after it do not."""
+    monkeypatch.setattr(connections, "LOCK_S", 0.01)
+    url = f"sqlite+aiosqlite:///{tmp_path}/held.db"
+    await (await Database.open(url)).aclose()
+    with closing(sqlite3.connect(tmp_path / "held.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        opening = asyncio.create_task(Database.open(url))
+        for number in range(5):  # each of which takes longer than LOCK_S
+            await (await Database.open(f"sqlite+aiosqlite:///{tmp_path}/{number}.db")).aclose()
+        assert not opening.done()
+        other.execute("ROLLBACK")
+        async with aclosing(await opening) as database:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreUnavailable):
+                await database.check()
+            other.execute("ROLLBACK")
 
 
 async def test_a_newer_database_is_refused(url: str) -> None:
