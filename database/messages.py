@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from database.tables import given, messages, runs, upsert
-from models import SessionMessage
+from session_models import SessionMessage
 
 NOT_STORED = {"message_id", "parent_id"}  # they follow from a message's place
 NOTHING = dict.fromkeys(messages.columns.keys())

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from database.tables import given, idempotency_keys, insert_new, runs, sessions
-from models import Session
+from session_models import Session
 
 NOTHING = dict.fromkeys(sessions.columns.keys())
 

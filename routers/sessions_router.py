@@ -4,9 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from models import MessageList, RunList, RunStatus, Session, SessionCreate, SessionList, SessionUpdate
+from models import RunList, RunStatus
 from routers.dependencies import Limit, PageCursor, ServiceDep
 from routers.openapi import ERRORS
+from session_models import MessageList, Session, SessionCreate, SessionList, SessionUpdate
 
 router = APIRouter(prefix="/api/agent/sessions", tags=["sessions"], responses=ERRORS)
 

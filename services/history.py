@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from events import EventType, PartialOutput, StepStarted, StreamEvent, ToolResult, ToolUse
-from models import Content, FunctionCall, Message, SessionMessage, TextPart
+from models import Content, Message, TextPart
 from services.json_text import dumps
+from session_models import FunctionCall, SessionMessage
 
 BYTES_PER_TOKEN = 3  # of UTF-8: below what models need for English (4), and about right for Chinese and Japanese
 MESSAGE_TOKENS = 8  # what a message costs beside its text

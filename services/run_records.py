@@ -17,10 +17,11 @@ from database.runs import delete_run, get_run, list_runs, save_runs
 from database.sessions import create_session, get_session, set_head
 from errors import InvalidCursor, LogUnavailable, RunExpired, RunNotFound, StoreUnavailable
 from event_logs.base import EventLog, LogPosition
-from models import Run, RunList, RunStatus, Session, SessionMessage, now
+from models import Run, RunList, RunStatus, now
 from services.event_reading import events_in
 from services.history import ANSWERING, Answer
 from services.run_log import run_in_log
+from session_models import Session, SessionMessage
 
 logger = logging.getLogger(__name__)
 

@@ -11,11 +11,12 @@ from database.messages import add_messages, branch
 from database.runs import delete_run, get_run, save_runs
 from database.sessions import create_session, delete_session, get_session, set_head, touch_session
 from errors import InvalidParent, SessionBusy
-from models import AgentRequest, Run, Session, SessionMessage, now
+from models import AgentRequest, Run, now
 from services.history import question, title_of
 from services.live_runs import LiveRuns
 from services.run_records import RunRecords
 from services.run_task import RunTask
+from session_models import Session, SessionMessage
 
 
 class Turn(NamedTuple):

@@ -26,18 +26,11 @@ from errors import (
     SessionNotFound,
 )
 from event_logs.base import EventLog
-from models import (
-    MessageList,
-    Run,
-    Session,
-    SessionCreate,
-    SessionList,
-    SessionUpdate,
-    now,
-)
+from models import Run, now
 from services.live_runs import LiveRuns
 from services.run_records import RunRecords
 from services.session_turns import SessionTurns
+from session_models import MessageList, Session, SessionCreate, SessionList, SessionUpdate
 
 ALL = 1_000_000_000
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")

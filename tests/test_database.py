@@ -40,7 +40,8 @@ from database.sessions import (
 from database.tables import metadata
 from errors import StoreUnavailable
 from events import RunError, Usage
-from models import FunctionCall, ImagePart, Run, RunStatus, Session, SessionMessage, TextPart
+from models import ImagePart, Run, RunStatus, TextPart
+from session_models import FunctionCall, Session, SessionMessage
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of where it keeps a lock, without XDG_RUNTIME_DIR
