@@ -3,13 +3,14 @@
     AgentStreamError
     ├── RequestError            the caller can mend it (4xx)
     │   ├── InvalidRequest  InvalidHost  RouteNotFound  MethodNotAllowed  BodyTooLarge
-    │   ├── ModelUnavailable  McpUnavailable  UpstreamRejected  StepLimit
+    │   ├── ModelUnavailable  McpUnavailable  McpServerNotFound  ToolUnavailable  UrlRefused
+    │   ├── UpstreamRejected  StepLimit  RunNotWaiting  ToolCallNotFound  ToolCallAnswered
     │   ├── RunNotFound  RunExpired  RunActive  RunContinued  InvalidCursor  CursorAhead
     │   └── SessionNotFound  SessionExists  SessionBusy  InvalidParent  IdempotencyKeyReused
     ├── CapacityError           this server can't take or finish the run now (503)
     │   └── ServerFull  ServerDraining  LogUnavailable  StoreUnavailable  LocalModelUnavailable  Interrupted
     ├── UpstreamError           the model's server failed us (502, 503, 504)
-    │   ├── UpstreamAuth  McpAuthorizationRequired  UpstreamQuota
+    │   ├── UpstreamAuth  McpAuthorizationRequired  McpServerFailed  UpstreamQuota
     │   └── UpstreamFailed  UpstreamDisconnected  UpstreamProtocol  UpstreamTimeout  UpstreamStalled  OutputLimit
     ├── RunTimeout
     └── InternalError
@@ -89,8 +90,24 @@ class ModelUnavailable(RequestError):
 class McpUnavailable(RequestError):
     code, status = "mcp_unavailable", 422
     default = (
-        "The upstream that serves this model does not host MCP servers: leave mcp_servers out or set DEDALUS_API_KEY."
+        "The upstream that serves this model does not host MCP servers: name one of MCP_SERVERS, send a public https "
+        "URL, or set DEDALUS_API_KEY."
     )
+
+
+class McpServerNotFound(RequestError):
+    code, status = "mcp_server_not_found", 404
+    default = "MCP_SERVERS names no such server."
+
+
+class ToolUnavailable(RequestError):
+    code, status = "tool_unavailable", 422
+    default = "The request names a tool that is not there: see GET /api/agent/tools."
+
+
+class UrlRefused(RequestError):
+    code, status = "url_refused", 422
+    default = "This service does not call that URL: it takes public https addresses, and what URL_ALLOWED names."
 
 
 class UpstreamRejected(RequestError):
@@ -101,6 +118,21 @@ class UpstreamRejected(RequestError):
 class StepLimit(RequestError):
     code, status = "max_steps", 422
     default = "The model wanted to go on after max_steps model turns: raise max_steps or ask for less."
+
+
+class RunNotWaiting(RequestError):
+    code, status = "run_not_waiting", 409
+    default = "The run does not wait for an answer."
+
+
+class ToolCallNotFound(RequestError):
+    code, status = "tool_call_not_found", 404
+    default = "The run does not wait for an answer to this tool call: see `pending` of the run."
+
+
+class ToolCallAnswered(RequestError):
+    code, status = "tool_call_answered", 409
+    default = "This tool call has been answered otherwise already."
 
 
 class RunNotFound(RequestError):
@@ -215,6 +247,11 @@ class UpstreamAuth(UpstreamError):
 class McpAuthorizationRequired(UpstreamError):
     code, retryable = "mcp_authorization_required", False
     default = "An MCP server needs to be authorised first: the operator finds the link in the server's log."
+
+
+class McpServerFailed(UpstreamError):
+    code = "mcp_server_failed"
+    default = "The MCP server could not be reached, or failed."
 
 
 class UpstreamQuota(UpstreamError):

@@ -7,7 +7,7 @@ three counts of `Usage`, which are null where the upstream reports none.
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
 
 def without_null(schema: dict[str, Any]) -> None:
@@ -21,6 +21,16 @@ def without_null(schema: dict[str, Any]) -> None:
         shape["anyOf"] = kept
         if len(kept) == 1:
             shape.update(shape.pop("anyOf")[0])
+
+
+def with_examples(*examples: dict[str, JsonValue]) -> ConfigDict:
+    """The configuration of a model whose published schema has these examples."""
+
+    def publish(schema: dict[str, Any]) -> None:
+        without_null(schema)
+        schema["examples"] = list(examples)
+
+    return ConfigDict(json_schema_extra=publish)
 
 
 class Closed(BaseModel):
@@ -64,6 +74,9 @@ class EventType(StrEnum):
     PARTIAL_OUTPUT = "partial_output"
     TOOL_USE_DELTA = "tool_use_delta"
     TOOL_USE = "tool_use"
+    APPROVAL_REQUEST = "approval_request"
+    WAITING = "waiting"
+    APPROVAL_RESPONSE = "approval_response"
     TOOL_PROGRESS = "tool_progress"
     TOOL_RESULT = "tool_result"
     STEP_FINISHED = "step_finished"
@@ -73,7 +86,8 @@ class EventType(StrEnum):
     COMPLETE = "complete"
 
 
-ToolSource = Literal["python", "mcp", "hosted"]
+ToolSource = Literal["python", "mcp", "hosted", "client"]
+PendingKind = Literal["approval", "client"]
 RunEnd = Literal["succeeded", "failed", "cancelled"]
 
 
@@ -122,6 +136,38 @@ class ToolUse(Closed):
     source: ToolSource
     server: Maybe[str] = None
     invalid_arguments: Maybe[str] = None
+
+
+class ApprovalRequest(Closed):
+    """A person is asked whether a call may be made; at `expires_at` (UTC, RFC 3339) it is refused."""
+
+    tool_call_id: str
+    name: str
+    arguments: dict[str, Any]
+    expires_at: str
+
+
+class PendingCall(Closed):
+    """A call that a person has to approve (`approval`), or whose result the caller's page has to send (`client`)."""
+
+    tool_call_id: str
+    name: str
+    kind: PendingKind
+
+
+class Waiting(Closed):
+    """Nothing goes on until each of these calls has its answer."""
+
+    pending: list[PendingCall]
+
+
+class ApprovalResponse(Closed):
+    """What was decided. `arguments` are those of the call where a person has changed them."""
+
+    tool_call_id: str
+    approved: bool
+    arguments: Maybe[dict[str, Any]] = None
+    reason: Maybe[str] = None
 
 
 class ToolProgress(Closed):
@@ -194,6 +240,9 @@ EventData = (
     | PartialOutput
     | ToolUseDelta
     | ToolUse
+    | ApprovalRequest
+    | Waiting
+    | ApprovalResponse
     | ToolProgress
     | ToolResult
     | StepFinished
@@ -210,6 +259,9 @@ EVENT_TYPES: dict[type[EventData], EventType] = {
     PartialOutput: EventType.PARTIAL_OUTPUT,
     ToolUseDelta: EventType.TOOL_USE_DELTA,
     ToolUse: EventType.TOOL_USE,
+    ApprovalRequest: EventType.APPROVAL_REQUEST,
+    Waiting: EventType.WAITING,
+    ApprovalResponse: EventType.APPROVAL_RESPONSE,
     ToolProgress: EventType.TOOL_PROGRESS,
     ToolResult: EventType.TOOL_RESULT,
     StepFinished: EventType.STEP_FINISHED,
@@ -270,6 +322,27 @@ class ToolUseEvent(Event):
     data: ToolUse
 
 
+class ApprovalRequestEvent(Event):
+    """`approval_request`"""
+
+    event: Literal["approval_request"]
+    data: ApprovalRequest
+
+
+class WaitingEvent(Event):
+    """`waiting`"""
+
+    event: Literal["waiting"]
+    data: Waiting
+
+
+class ApprovalResponseEvent(Event):
+    """`approval_response`"""
+
+    event: Literal["approval_response"]
+    data: ApprovalResponse
+
+
 class ToolProgressEvent(Event):
     """`tool_progress`"""
 
@@ -326,6 +399,9 @@ StreamEvent = Annotated[
     | PartialOutputEvent
     | ToolUseDeltaEvent
     | ToolUseEvent
+    | ApprovalRequestEvent
+    | WaitingEvent
+    | ApprovalResponseEvent
     | ToolProgressEvent
     | ToolResultEvent
     | StepFinishedEvent

@@ -5,13 +5,11 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AnyUrl, ConfigDict, Field, JsonValue, UrlConstraints, field_validator, model_validator
+from pydantic import AnyUrl, Field, JsonValue, UrlConstraints, field_validator, model_validator
 from pydantic_core import PydanticSerializationError
 
-from events import Closed, Maybe, RunEnd, RunError, ToolSource, Usage, without_null
-
-SERVER_PATTERN = r"^([\w.-]+/[\w.-]+(@[\w.-]+)?|https://\S+)$"
-"""An MCP server as Dedalus takes it: `owner/name`, `owner/name@version`, or an https URL."""
+from events import Closed, Maybe, PendingCall, RunEnd, RunError, ToolSource, Usage, with_examples
+from tool_models import ClientTool, McpServerRef, ServerName, ToolName
 
 OnDisconnect = Literal["cancel", "continue"]
 Multitask = Literal["reject", "enqueue", "interrupt"]
@@ -24,16 +22,6 @@ Metadata = Annotated[
 def now() -> str:
     """The time as everything here tells it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
-
-
-def with_examples(*examples: dict[str, JsonValue]) -> ConfigDict:
-    """The configuration of a model whose published schema has these examples."""
-
-    def publish(schema: dict[str, Any]) -> None:
-        without_null(schema)
-        schema["examples"] = list(examples)
-
-    return ConfigDict(json_schema_extra=publish)
 
 
 # What a caller sends
@@ -99,8 +87,27 @@ class AgentRequest(Closed):
 
     input: Content = Field(description="The question: text, or a list of text and image parts.")
     model: str | None = Field(None, min_length=1, max_length=200, description="`provider/model`; see GET /models.")
-    mcp_servers: list[Annotated[str, Field(pattern=SERVER_PATTERN, max_length=2000)]] | None = Field(
-        None, max_length=32, description="`owner/name`, `owner/name@version` or an https URL; see GET /mcp-servers."
+    tools: list[ToolName] | None = Field(
+        None, max_length=128, description="Tools of this service that the model may call; see GET /tools."
+    )
+    client_tools: list[ClientTool] | None = Field(
+        None, max_length=128, description="Tools that the caller's page runs."
+    )
+    mcp_servers: list[ServerName | McpServerRef] | None = Field(
+        None,
+        max_length=32,
+        description=(
+            "`owner/name`, `owner/name@version`, an https URL, or a name of MCP_SERVERS; see GET /mcp-servers. With "
+            '`"run": "local"` this service calls the server itself, also where the model\'s server could.'
+        ),
+    )
+    require_approval: list[ToolName] | None = Field(
+        None,
+        max_length=128,
+        description=(
+            "Tools of this request whose calls wait for a person, beside those that always do; see "
+            "POST /runs/{run_id}/approvals/{tool_call_id}."
+        ),
     )
     instructions: str | None = Field(None, description="The system prompt.")
     messages: list[Message] | None = Field(None, max_length=1000, description="The conversation before `input`.")
@@ -159,6 +166,14 @@ class AgentRequest(Closed):
         return self
 
     @model_validator(mode="after")
+    def tools_differ(self) -> Self:
+        """The model calls a tool by its name alone."""
+        names = [*(self.tools or ()), *(tool.name for tool in self.client_tools or ())]
+        if len(names) > len(set(names)):
+            raise ValueError("two tools have the same name: each can be named once in tools and client_tools")
+        return self
+
+    @model_validator(mode="after")
     def can_be_sent(self) -> Self:
         """Half a surrogate pair is no text, and NaN is no number: no upstream could be sent them."""
         try:
@@ -166,9 +181,9 @@ class AgentRequest(Closed):
         except PydanticSerializationError:
             raise ValueError("a text holds half of a surrogate pair: send whole characters") from None
         try:
-            json.dumps(self.response_format, allow_nan=False)
+            json.dumps([self.response_format, [tool.parameters for tool in self.client_tools or ()]], allow_nan=False)
         except ValueError:
-            raise ValueError("response_format holds NaN or an infinite number, which JSON has not") from None
+            raise ValueError("NaN and infinite numbers are not JSON: see response_format and client_tools") from None
         return self
 
     def has_images(self) -> bool:
@@ -216,7 +231,10 @@ class RunStatus(StrEnum):
 
 
 class Run(Closed):
-    """A run as GET /runs/{id} tells it. `last_seq` is the number of its last event so far."""
+    """A run as GET /runs/{id} tells it.
+
+    `last_seq` is the number of its last event so far; `pending` are the calls whose answers a waiting run waits for.
+    """
 
     run_id: str
     session_id: Maybe[str] = None
@@ -228,6 +246,7 @@ class Run(Closed):
     last_seq: int
     on_disconnect: OnDisconnect
     metadata: Maybe[dict[str, str]] = None
+    pending: Maybe[list[PendingCall]] = None
     finish_reason: Maybe[str] = None
     usage: Maybe[Usage] = None
     steps: Maybe[int] = None
@@ -249,19 +268,23 @@ class ToolCall(Closed):
     arguments: dict[str, Any]
     source: ToolSource
     server: Maybe[str] = None
-    result: str
-    is_error: bool
+    result: Maybe[str] = None
+    is_error: Maybe[bool] = None
 
 
 class AgentResponse(Closed):
-    """The same run as the stream's, folded into one answer."""
+    """The same run as the stream's, folded into one answer. One that waits for a person is answered as far as it is.
+
+    A tool call in `pending` has no result yet.
+    """
 
     run_id: str
     session_id: Maybe[str] = None
-    status: RunEnd
+    status: RunEnd | Literal["waiting"]
     output: str
     thinking: str
     tool_calls: list[ToolCall]
+    pending: Maybe[list[PendingCall]] = None
     usage: Usage
     model: str
     finish_reason: Maybe[str] = None

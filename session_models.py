@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from events import Closed, Maybe
-from models import Content, Metadata, SessionId, with_examples
+from events import Closed, Maybe, with_examples
+from models import Content, Metadata, SessionId
 
 
 class SessionCreate(Closed):

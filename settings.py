@@ -6,7 +6,7 @@
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import unquote
 
 from pydantic import (
@@ -27,6 +27,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 Seconds = Annotated[float, Field(gt=0)]
+McpServerName = Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$", max_length=100)]
 
 
 def faults(error: ValidationError) -> str:
@@ -38,12 +39,31 @@ def faults(error: ValidationError) -> str:
 
 
 class McpServer(BaseModel):
-    """An MCP server that the operator offers, listed by name in MCP_SERVERS."""
+    """An MCP server that the operator offers, listed by name in MCP_SERVERS: at a URL, or a command (stdio).
+
+    `env` is what the command's environment has beside the few names that every program needs.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    url: Annotated[AnyUrl, UrlConstraints(allowed_schemes=["https"])]
+    url: Annotated[AnyUrl, UrlConstraints(allowed_schemes=["https", "http"])] | None = None
+    transport: Literal["http", "sse"] = "http"
+    headers: dict[str, SecretStr] = {}
+    command: str | None = None
+    args: tuple[str, ...] = ()
+    env: dict[str, SecretStr] = {}
     description: str = ""
+
+    @model_validator(mode="after")
+    def one_way(self) -> Self:
+        """There is one way to a server."""
+        if (self.url is None) == (self.command is None):
+            raise ValueError('a server has a "url" or a "command"')
+        if self.url is None and (self.headers or "transport" in self.model_fields_set):
+            raise ValueError('"headers" and "transport" go with a "url"')
+        if self.command is None and (self.args or self.env):
+            raise ValueError('"args" and "env" go with a "command"')
+        return self
 
 
 class Settings(BaseSettings):
@@ -65,7 +85,16 @@ class Settings(BaseSettings):
 
     default_model: str | None = None
     default_context_tokens: int = Field(default=128_000, ge=1024)
-    mcp_servers: Annotated[dict[str, McpServer], NoDecode] = {}
+    agent_tools: CommaSeparated = ()
+    tools_by_default: Literal["none", "all"] = "none"
+    tools_reload: bool = False
+    tool_timeout_s: Seconds = 60
+    tool_threads: int = Field(default=32, ge=1, le=1000)
+    approval_timeout_s: Seconds = 86400
+    mcp_servers: Annotated[dict[McpServerName, McpServer], NoDecode] = {}
+    mcp_connect_timeout_s: Seconds = 10
+    url_allowed: CommaSeparated = ()
+    url_denied: CommaSeparated = ()
     max_steps: int = Field(default=10, ge=1, le=100)
     max_concurrent_runs: int = Field(default=1000, ge=1)
 
@@ -117,13 +146,14 @@ class Settings(BaseSettings):
         """`NAME=` leaves a setting at its default, but for MARKETPLACE_URL, which it turns off."""
         return {name: value for name, value in given.items() if value != "" or name == "marketplace_url"}
 
-    @field_validator("cors_origins", "allowed_hosts", mode="before")
+    @field_validator("cors_origins", "allowed_hosts", "agent_tools", "url_allowed", "url_denied", mode="before")
     @classmethod
-    def split_commas(cls, value: object) -> object:
-        """`a, b` in the environment is the tuple (a, b), in lower case as browsers send these names."""
+    def split_commas(cls, value: object, info: ValidationInfo) -> object:
+        """`a, b` in the environment is the tuple (a, b). Names of hosts are in lower case, as browsers send them."""
         if not isinstance(value, str):
             return value
-        return tuple(part.strip() for part in value.lower().split(",") if part.strip())
+        text = value if info.field_name == "agent_tools" else value.lower()
+        return tuple(part.strip() for part in text.split(",") if part.strip())
 
     @field_validator("mcp_servers", mode="before")
     @classmethod

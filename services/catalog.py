@@ -12,11 +12,11 @@ from pydantic import Field, ValidationError
 
 from errors import AgentStreamError
 from events import Closed, Maybe
-from models import SERVER_PATTERN
 from services.builtin_catalog import MCP_SERVERS, MODELS
 from services.local_model import MODEL_ID
 from services.upstreams import Upstream, Upstreams
 from settings import McpServer
+from tool_models import SERVER_PATTERN
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from services.dedalus_stream import Deadlines, ModelTurn, model_turn
 from services.history import WireMessage, conversation
 from services.run_events import RunEvents
 from services.tool_calls import Call, ToolCalls, as_text
-from services.tools import NO_TOOLS, Tool
+from services.tools import NO_TOOLS, Tool, ToolContext
 from services.upstreams import Route, Upstreams
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,8 @@ class DedalusAgent:
         for step in range(1, max_steps + 1):
             events.put(StepStarted(step=step, model=route.model))
             await events.commit()
-            calls = ToolCalls(self._tools, request.mcp_servers or (), self._limits.max_tool_result_bytes, call_ids)
+            hosted = [server for server in request.mcp_servers or () if isinstance(server, str)]
+            calls = ToolCalls(self._tools, hosted, self._limits.max_tool_result_bytes, call_ids)
             turn = await self._turn(route, body, calls, events)
             await self._answer(calls, events, run=step < max_steps)
             events.put(StepFinished(step=step, model=route.model, finish_reason=turn.finish_reason, usage=turn.usage))
@@ -104,7 +105,8 @@ class DedalusAgent:
         if call.invalid_arguments is not None:
             return True, f"The arguments are not a JSON object: {call.invalid_arguments}"
         try:
-            return False, as_text(await self._tools[call.name](call.arguments or {}))
+            context = ToolContext("", None, call.call_id, None, {}, lambda *_: None)
+            return False, as_text(await self._tools[call.name].call(call.arguments or {}, context))
         except (Exception, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                 raise
@@ -118,7 +120,7 @@ class DedalusAgent:
         if request.mcp_servers:
             asked["mcp_servers"] = request.mcp_servers
         if self._tools:
-            asked["tools"] = [{"type": "function", "function": dict(tool.schema)} for tool in self._tools.values()]
+            asked["tools"] = [{"type": "function", "function": _schema(tool)} for tool in self._tools.values()]
         return {
             **route.upstream.defaults,
             **asked,
@@ -127,6 +129,10 @@ class DedalusAgent:
             "stream": True,
             "stream_options": {"include_usage": True},
         }
+
+
+def _schema(tool: Tool) -> dict[str, Any]:
+    return {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
 
 
 def _tell(delta: Delta, calls: ToolCalls, events: RunEvents) -> None:

@@ -2,11 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from fake_dedalus import FakeDedalus
+from local_tools import LocalTool, added, gives, named
 from service import EXECUTE, STREAM, Event, Service, checked, names, only, service, text
 from test_runs import reading
 from wire import (
@@ -34,44 +35,6 @@ pytestmark = pytest.mark.anyio
 
 END = [Finish("tool_calls"), Done()]
 QUESTION: Json = {"role": "user", "content": "?"}
-Work = Callable[[Json], Awaitable[Any]]
-
-
-class LocalTool:
-    """A tool of this service. `heard` are the arguments of its calls."""
-
-    def __init__(self, name: str, work: Work) -> None:
-        self.name = name
-        self.heard: list[Json] = []
-        self._work = work
-
-    @property
-    def schema(self) -> Mapping[str, Any]:
-        return {"name": self.name, "description": f"{self.name}s", "parameters": {"type": "object", "properties": {}}}
-
-    async def __call__(self, arguments: Json) -> Any:
-        self.heard.append(arguments)
-        return await self._work(arguments)
-
-
-def gives(name: str, result: Any) -> LocalTool:
-    """A tool that gives this at once, or raises it."""
-
-    async def work(_: Json) -> Any:
-        if isinstance(result, BaseException):
-            raise result
-        return result
-
-    return LocalTool(name, work)
-
-
-def named(*tools: LocalTool) -> dict[str, LocalTool]:
-    return {tool.name: tool for tool in tools}
-
-
-async def added(arguments: Json) -> int:
-    total: int = arguments["a"] + arguments["b"]
-    return total
 
 
 def hosted(name: str, arguments: Json, result: Any, *, is_error: bool = False, **extra: Any) -> Json:
@@ -240,7 +203,13 @@ async def test_the_model_is_told_of_the_tools() -> None:
         fake.turn(*answer("ok"))
         await agent.stream({"input": "?"})
         [request] = fake.chats
-    assert request.body["tools"] == [{"type": "function", "function": tool.schema} for tool in tools.values()]
+    assert request.body["tools"] == [
+        {
+            "type": "function",
+            "function": {"name": name, "description": tool.description, "parameters": tool.parameters},
+        }
+        for name, tool in tools.items()
+    ]
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(*answer("ok"))
         await agent.stream({"input": "?"})

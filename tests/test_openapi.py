@@ -109,12 +109,12 @@ def test_streams_are_described_as_streams(described: Json) -> None:
 
 
 def test_all_events_are_in_the_union(described: Json) -> None:
-    """The 13 events, told apart by `event`, each with its own data, and closed."""
+    """The 16 events, told apart by `event`, each with its own data, and closed."""
     union = described["components"]["schemas"]["StreamEvent"]
     assert union["discriminator"]["propertyName"] == "event"
     mapping = union["discriminator"]["mapping"]
     assert set(mapping) == {kind.value for kind in EventType}
-    assert len(mapping) == len(union["oneOf"]) == 13
+    assert len(mapping) == len(union["oneOf"]) == 16
     assert {option["$ref"] for option in union["oneOf"]} == set(mapping.values())
     for data, kind in EVENT_TYPES.items():
         event = resolved(described, {"$ref": mapping[kind]})

@@ -2,11 +2,12 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import httpx
 import pytest
 from fake_dedalus import FakeDedalus
+from local_tools import LocalTool, added, named
 from service import STREAM, Event, Service, checked, names, only, service, text
 from test_runs import Reader, attached, reading
 from wire import Cut, Done, Finish, Gate, Role, Stall, Text, ToolCall, WaitFor, answer
@@ -67,7 +68,7 @@ async def test_a_session_goes_on_where_it_was() -> None:
 
 async def test_history_has_tool_calls_with_their_results() -> None:
     """As OpenAI's rules want them: each call of an assistant's message is followed by its result."""
-    async with FakeDedalus() as fake, service(fake.url, tools={"add": Add()}) as agent:
+    async with FakeDedalus() as fake, service(fake.url, named(LocalTool("add", added))) as agent:
         fake.turn(ToolCall("call_1", "add", '{"a":1,"b":2}'), Finish("tool_calls"), Done())
         fake.turn(*answer("It is 3."))
         fake.turn(*answer("You are welcome."))
@@ -81,15 +82,6 @@ async def test_history_has_tool_calls_with_their_results() -> None:
     assert [message["role"] for message in kept][:4] == ["user", "assistant", "tool", "assistant"]
     assert kept[1]["tool_calls"][0]["arguments"] == {"a": 1, "b": 2}
     assert [message.get("parent_id") for message in kept] == [None, *(message["message_id"] for message in kept[:-1])]
-
-
-class Add:
-    """A tool that adds."""
-
-    schema: ClassVar[dict[str, Any]] = {"name": "add", "description": "Adds.", "parameters": {"type": "object"}}
-
-    async def __call__(self, arguments: dict[str, Any]) -> Any:
-        return arguments["a"] + arguments["b"]
 
 
 async def test_a_run_that_failed_leaves_a_history_that_models_accept() -> None:
@@ -141,7 +133,7 @@ async def test_a_session_survives_a_restart(tmp_path: Path) -> None:
 
 async def test_call_ids_are_one_of_a_kind_in_the_whole_history() -> None:
     """An upstream that counts its calls from zero in each run: no server is told of two calls with one id."""
-    async with FakeDedalus() as fake, service(fake.url, tools={"add": Add()}) as agent:
+    async with FakeDedalus() as fake, service(fake.url, named(LocalTool("add", added))) as agent:
         for _ in range(2):
             fake.turn(ToolCall("call_0", "add", '{"a":1,"b":2}'), Finish("tool_calls"), Done())
             fake.turn(*answer("It is 3."))

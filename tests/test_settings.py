@@ -19,6 +19,16 @@ from settings import Settings
 EXAMPLE = ROOT / ".env.example"
 DOCS = '{"docs": {"url": "https://mcp.example.com/mcp"}}'
 
+DOCS_SERVER: dict[str, Any] = {
+    "url": "https://mcp.example.com/mcp",
+    "transport": "http",
+    "headers": {},
+    "command": None,
+    "args": [],
+    "env": {},
+    "description": "",
+}
+
 # Each setting as it can be set in the environment, and as the service then has it, as JSON.
 SET: dict[str, tuple[str, Any]] = {
     "HOST": ("0.0.0.0", "0.0.0.0"),
@@ -34,7 +44,16 @@ SET: dict[str, tuple[str, Any]] = {
     "CORS_CREDENTIALS": ("true", True),
     "ALLOWED_HOSTS": ("a.example,b.example", ["a.example", "b.example"]),
     "DEFAULT_MODEL": ("openai/gpt-5", "openai/gpt-5"),
-    "MCP_SERVERS": (DOCS, {"docs": {"url": "https://mcp.example.com/mcp", "description": ""}}),
+    "AGENT_TOOLS": ("shop.Tools, more", ["shop.Tools", "more"]),
+    "TOOLS_BY_DEFAULT": ("all", "all"),
+    "TOOLS_RELOAD": ("true", True),
+    "TOOL_TIMEOUT_S": ("2.5", 2.5),
+    "TOOL_THREADS": ("4", 4),
+    "APPROVAL_TIMEOUT_S": ("2.5", 2.5),
+    "MCP_SERVERS": (DOCS, {"docs": DOCS_SERVER}),
+    "MCP_CONNECT_TIMEOUT_S": ("2.5", 2.5),
+    "URL_ALLOWED": ("*.Example.com,10.0.0.0/8", ["*.example.com", "10.0.0.0/8"]),
+    "URL_DENIED": ("evil.example", ["evil.example"]),
     "MAX_STEPS": ("20", 20),
     "MAX_CONCURRENT_RUNS": ("5", 5),
     "DISCONNECT_GRACE_S": ("0", 0.0),
@@ -171,8 +190,11 @@ REFUSED = [
     ("CORS_CREDENTIALS", "perhaps", "boolean"),
     ("MCP_SERVERS", "{", 'JSON such as {"name": {"url": "https://…"'),
     ("MCP_SERVERS", '["https://mcp.example.com"]', "dictionary"),
-    ("MCP_SERVERS.DOCS.URL", '{"docs": {"url": "http://mcp.example.com"}}', "https"),
-    ("MCP_SERVERS.DOCS.URL", '{"docs": {}}', "required"),
+    ("MCP_SERVERS.DOCS.URL", '{"docs": {"url": "ftp://mcp.example.com"}}', "https"),
+    ("MCP_SERVERS.DOCS", '{"docs": {}}', 'a "url" or a "command"'),
+    ("MCP_SERVERS.DOCS", '{"docs": {"url": "https://a.example", "command": "b"}}', 'a "url" or a "command"'),
+    ("MCP_SERVERS.DOCS", '{"docs": {"command": "b", "headers": {"A": "b"}}}', 'go with a "url"'),
+    ("MCP_SERVERS.DOCS", '{"docs": {"url": "https://a.example", "args": ["b"]}}', 'go with a "command"'),
     ("MCP_SERVERS.DOCS.ULR", '{"docs": {"url": "https://mcp.example.com", "ulr": ""}}', "not permitted"),
     ("MAX_STEPS", "0", "1"),
     ("MAX_STEPS", "101", "100"),
@@ -270,7 +292,7 @@ def test_the_example_shows_each_default(name: str, monkeypatch: pytest.MonkeyPat
     [value] = [line.value for line in example_lines() if line.name == name]
     monkeypatch.setenv(name, value)
     assert as_json(Settings(_env_file=None)) == DEFAULTS
-    assert (value == "") is (DEFAULTS[name] is None)
+    assert (value == "") is (DEFAULTS[name] in (None, []))
 
 
 def test_the_example_changes_nothing_as_it_is() -> None:

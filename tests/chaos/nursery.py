@@ -13,43 +13,34 @@ import signal
 import sys
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, NoReturn
+from typing import NoReturn
+
+from local_tools import LocalTool, named
+from wire import Json
 
 import app
 from services.tools import Tool
 
 
-class Lookup:
-    """A tool that takes a moment."""
-
-    schema: Mapping[str, Any] = {
-        "name": "lookup",
-        "description": "Looks something up.",
-        "parameters": {"type": "object", "properties": {"word": {"type": "string"}, "ms": {"type": "integer"}}},
-    }
-
-    async def __call__(self, arguments: dict[str, Any]) -> Any:
-        await asyncio.sleep(arguments["ms"] / 1000)
-        return {"word": arguments["word"], "found": True}
+async def lookup(arguments: Json) -> Json:
+    """Takes a moment."""
+    await asyncio.sleep(arguments["ms"] / 1000)
+    return {"word": arguments["word"], "found": True}
 
 
-class Stubborn:
-    """A tool that ignores being cancelled, for so many seconds."""
-
-    schema: Mapping[str, Any] = {"name": "stubborn", "description": "Goes on.", "parameters": {"type": "object"}}
-
-    async def __call__(self, arguments: dict[str, Any]) -> Any:
-        loop = asyncio.get_running_loop()
-        end = loop.time() + arguments["seconds"]
-        while (left := end - loop.time()) > 0:
-            try:
-                await asyncio.sleep(left)
-            except asyncio.CancelledError:
-                continue
-        return "done"
+async def stubborn(arguments: Json) -> str:
+    """Ignores being cancelled, for so many seconds."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + arguments["seconds"]
+    while (left := end - loop.time()) > 0:
+        try:
+            await asyncio.sleep(left)
+        except asyncio.CancelledError:
+            continue
+    return "done"
 
 
-TOOLS: Mapping[str, Tool] = {"lookup": Lookup(), "stubborn": Stubborn()}
+TOOLS: Mapping[str, Tool] = named(LocalTool("lookup", lookup), LocalTool("stubborn", stubborn))
 
 
 def collect(number: int, _: object) -> None:

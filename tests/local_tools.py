@@ -1,0 +1,54 @@
+"""Tools of this service, for tests of what runs them."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from wire import Json
+
+from events import ToolSource
+from services.tools import ToolContext
+
+Work = Callable[[Json], Awaitable[Any]]
+
+
+class LocalTool:
+    """A tool of this service. `heard` are the arguments of its calls."""
+
+    description = "What a test needs."
+    parameters: Mapping[str, Any] = {"type": "object", "properties": {}}
+    source: ToolSource = "python"
+    server: str | None = None
+    approval = False
+    idempotent = False
+
+    def __init__(self, name: str, work: Work) -> None:
+        self.name = name
+        self.heard: list[Json] = []
+        self._work = work
+
+    def check(self, arguments: Mapping[str, Any]) -> None:
+        pass
+
+    async def call(self, arguments: Mapping[str, Any], context: ToolContext) -> Any:
+        self.heard.append(dict(arguments))
+        return await self._work(dict(arguments))
+
+
+def gives(name: str, result: Any) -> LocalTool:
+    """A tool that gives this at once, or raises it."""
+
+    async def work(_: Json) -> Any:
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    return LocalTool(name, work)
+
+
+def named(*tools: LocalTool) -> dict[str, LocalTool]:
+    return {tool.name: tool for tool in tools}
+
+
+async def added(arguments: Json) -> int:
+    total: int = arguments["a"] + arguments["b"]
+    return total
