@@ -1,0 +1,80 @@
+"""The modules that tools are in: found by their names, imported, and let go of to be imported again."""
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from services.tool_marks import ToolsInvalid, options_of, short_path
+
+SETTING = "AGENT_TOOLS"
+
+
+def tool_modules(package: str, named: Iterable[str]) -> list[ModuleType]:
+    """The package, its modules but for those that begin with `_`, and the named ones, imported.
+
+    Raise `ToolsInvalid` for one that isn't there, or can't be imported.
+    """
+    found = _imported(package, f"the folder {package}")
+    names = [m.name for m in pkgutil.iter_modules(found.__path__) if not m.name.startswith("_")]
+    inside = [_imported(f"{package}.{name}", f"the folder {package}") for name in names]
+    return [found, *inside, *(_imported(name, f"the setting {SETTING}") for name in named)]
+
+
+def functions_of(modules: Iterable[ModuleType]) -> Iterator[Callable[..., Any]]:
+    """The marked functions that the modules define or name, each once."""
+    found = {id(value): value for module in modules for value in list(vars(module).values()) if options_of(value)}
+    yield from found.values()
+
+
+def forget(package: str, named: Iterable[str]) -> dict[str, ModuleType]:
+    """Make Python import these modules, and what is below them, anew next time. Gives what it has of them now."""
+    roots = (package, *named)
+    former = {name: module for name, module in list(sys.modules.items()) if _is_below(name, roots)}
+    for name in former:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    return former
+
+
+def remember(former: dict[str, ModuleType], package: str, named: Iterable[str]) -> None:
+    """Undo `forget`, with all that was imported since."""
+    forget(package, named)
+    sys.modules.update(former)
+
+
+def folders(package: str, named: Iterable[str]) -> set[Path]:
+    """Where the imported modules' files are."""
+    roots = (package, *named)
+    files = [getattr(module, "__file__", None) for name, module in list(sys.modules.items()) if _is_below(name, roots)]
+    return {Path(file).parent for file in files if file}
+
+
+def _imported(name: str, because: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ToolsInvalid:
+        raise
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and _is_below(name, (error.name,)):
+            raise ToolsInvalid(f"there is no module {name}, which {because} names: is it on PYTHONPATH?") from error
+        raise ToolsInvalid(f"the module {name}, of {because}, can't be imported: {_what(error)}") from error
+
+
+def _what(error: BaseException) -> str:
+    """An exception in one line, with the place of what raised it."""
+    said = str(error).partition("\n")[0]
+    if isinstance(error, SyntaxError):  # it has its own
+        return f"{type(error).__name__}: {said}"
+    traceback = error.__traceback__
+    while traceback and traceback.tb_next:
+        traceback = traceback.tb_next
+    file = traceback.tb_frame.f_code.co_filename if traceback else "?"
+    return f"{type(error).__name__}: {said} ({short_path(file)}:{traceback.tb_lineno if traceback else '?'})"
+
+
+def _is_below(name: str, roots: Iterable[str]) -> bool:
+    return any(name == root or name.startswith(f"{root}.") for root in roots)

@@ -1,0 +1,195 @@
+"""A function's signature as a JSON schema for models, and their arguments as what the function is called with."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import griffe
+from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError, create_model
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import ErrorDetails, core_schema
+
+from services.json_text import dumps, mend_text
+from services.tool_marks import ToolsInvalid, place
+from services.tools import InvalidArguments, ToolContext
+
+MAX_FAULTS = 20  # told to a model at once
+MAX_HINT = 500  # characters of a schema in an error
+PREFIXES = ("Value error, ", "Assertion failed, ")
+
+
+class Signature:
+    """What a function takes. `parameters` is the JSON schema of its arguments, `description` its docstring's text.
+
+    Raise `ToolsInvalid` where the type hints give no schema.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._place = place(function)
+        self._defaults = {name: p.default for name, p in inspect.signature(function).parameters.items()}
+        hints = self._hints(function)
+        self.context_names = [name for name, hint in hints.items() if _plain(hint) is ToolContext]
+        self._taken = {name: hint for name, hint in hints.items() if name not in self.context_names}
+        self.description, documented = _documented(inspect.getdoc(function) or "")
+        try:
+            self._model = self._arguments()
+            schema = self._model.model_json_schema(schema_generator=_Schema)
+        except (PydanticUserError, NameError) as error:
+            raise ToolsInvalid(f"{self._place}: {self._culprit()} has no JSON schema: {_first_line(error)}") from error
+        for name, property_schema in schema["properties"].items():
+            if name in documented:
+                property_schema.setdefault("description", documented[name])
+        self.parameters: Mapping[str, Any] = schema
+
+    def read(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """What the function is to be called with. Raise `InvalidArguments`, with a message that a model can act on."""
+        try:
+            text = mend_text(dumps(arguments))
+        except (TypeError, ValueError, RecursionError):
+            raise InvalidArguments("The arguments are not JSON.") from None
+        try:
+            values = self._model.model_validate_json(text)
+        except ValidationError as error:
+            faults = error.errors(include_url=False, include_input=False)
+            raise InvalidArguments(self._told(faults, arguments)) from None
+        return {
+            name: getattr(values, field)
+            for field, name in self._names.items()
+            if field in values.model_fields_set or not self._has_default(name)
+        }
+
+    def _hints(self, function: Callable[..., Any]) -> dict[str, Any]:
+        """The type hint of each parameter."""
+        try:
+            hints = get_type_hints(inspect.unwrap(function), include_extras=True)
+        except Exception as error:
+            raise ToolsInvalid(
+                f"{self._place}: a type hint can't be resolved ({_first_line(error)}): "
+                "import what it names where the module sees it when it runs, not below `if TYPE_CHECKING`"
+            ) from error
+        for name in self._defaults:
+            if name not in hints:
+                raise ToolsInvalid(f"{self._place}: {name} needs a type hint, for its schema; Any takes every value")
+            if _plain(hints[name]) is not ToolContext and ToolContext in get_args(_plain(hints[name])):
+                raise ToolsInvalid(f"{self._place}: {name} is always given: its type hint is ToolContext alone")
+        return {name: hints[name] for name in self._defaults}
+
+    def _arguments(self) -> type[BaseModel]:
+        """A model of the arguments. Its own names are p0, p1 …, so that any name will do for an argument."""
+        self._names = {f"p{n}": name for n, name in enumerate(self._taken)}
+        fields: dict[str, Any] = {}
+        for field, name in self._names.items():
+            given = {"default": self._defaults[name]} if self._has_default(name) else {}
+            extra = Field(alias=name, validation_alias=name, serialization_alias=name, **given)
+            default = self._defaults[name]
+            hint = Annotated[self._taken[name], default] if isinstance(default, FieldInfo) else self._taken[name]
+            fields[field] = (hint, extra)
+        return create_model("Arguments", __config__=ConfigDict(extra="forbid"), **fields)
+
+    def _has_default(self, name: str) -> bool:
+        """Whether the function itself knows what to do without the argument."""
+        default = self._defaults[name]
+        return default is not inspect.Parameter.empty and not isinstance(default, FieldInfo)
+
+    def _culprit(self) -> str:
+        """The parameter whose type hint is at fault."""
+        for name, hint in self._taken.items():
+            try:
+                TypeAdapter(hint).json_schema()
+            except (PydanticUserError, NameError):
+                return f"the type hint of {name}"
+        return "the signature"
+
+    def _told(self, faults: list[ErrorDetails], arguments: Mapping[str, Any]) -> str:
+        """Every fault on a line: where it is, what is wrong there, and what the schema says of that argument."""
+        lines = dict.fromkeys(self._line(fault, arguments) for fault in faults)
+        more = [f"- and {len(lines) - MAX_FAULTS} more"] if len(lines) > MAX_FAULTS else []
+        return "\n".join(["The arguments are not valid:", *list(lines)[:MAX_FAULTS], *more])
+
+    def _line(self, fault: ErrorDetails, arguments: Mapping[str, Any]) -> str:
+        path = list(_path(fault, arguments))
+        said = ".".join(map(str, path)) or "arguments"
+        if fault["type"] == "extra_forbidden":
+            known = f"; the arguments are {', '.join(self._taken)}" if self._taken else "; there are none"
+            return f"- {said}: not known here{known if len(path) == 1 else ''}"
+        message = "missing" if fault["type"] == "missing" else fault["msg"]
+        for prefix in PREFIXES:
+            message = message.removeprefix(prefix)
+        return f"- {said}: {message}{self._hint(path)}"
+
+    def _hint(self, path: list[str | int]) -> str:
+        expected = self.parameters["properties"].get(path[0]) if path else None
+        if not expected:
+            return ""
+        name = str(expected.get("$ref", "")).rpartition("/")[2]
+        text = dumps(self.parameters["$defs"][name] if name else expected)
+        return f" (the schema of {path[0]}: {text})" if len(text) <= MAX_HINT else ""
+
+
+class _Schema(GenerateJsonSchema):
+    """Without the titles that pydantic makes of names: models read the names."""
+
+    ignored_warning_kinds = {"non-serializable-default", "skipped-choice"}  # noqa: RUF012 - pydantic's own type
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """None of ours."""
+        return False
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        return _untitled(super().model_schema(schema), schema["cls"])
+
+    def dataclass_schema(self, schema: core_schema.DataclassSchema) -> JsonSchemaValue:
+        return _untitled(super().dataclass_schema(schema), schema["cls"])
+
+    def typed_dict_schema(self, schema: core_schema.TypedDictSchema) -> JsonSchemaValue:
+        return _untitled(super().typed_dict_schema(schema), schema.get("cls"))
+
+    def enum_schema(self, schema: core_schema.EnumSchema) -> JsonSchemaValue:
+        return _untitled(super().enum_schema(schema), schema["cls"])
+
+
+def _untitled(schema: JsonSchemaValue, named: type | None) -> JsonSchemaValue:
+    """The schema without a title that only repeats the name of its class."""
+    if named is not None and schema.get("title") == named.__name__:
+        del schema["title"]
+    return schema
+
+
+def _plain(hint: Any) -> Any:
+    """A type hint without what `Annotated` adds."""
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+def _documented(docstring: str) -> tuple[str, dict[str, str]]:
+    """The text of a docstring before its sections, and what it says of each parameter. In three styles."""
+    styles = griffe.PerStyleOptions(
+        google=griffe.GoogleOptions(warnings=False),
+        numpy=griffe.NumpyOptions(warnings=False),
+        sphinx=griffe.SphinxOptions(warnings=False),
+    )
+    sections = griffe.Docstring(docstring).parse("auto", default="google", per_style_options=styles)
+    texts: list[str] = []
+    for section in sections:
+        if not isinstance(section, griffe.DocstringSectionText):
+            break
+        texts.append(section.value)
+    parameters = [p for s in sections if isinstance(s, griffe.DocstringSectionParameters) for p in s.value]
+    return "\n\n".join(texts).strip(), {p.name: " ".join(p.description.split()) for p in parameters if p.description}
+
+
+def _path(fault: ErrorDetails, arguments: Any) -> Iterator[str | int]:
+    """Where a fault is, without the branches of a union, which pydantic names in between."""
+    value = arguments
+    for position, part in enumerate(fault["loc"]):
+        here = isinstance(value, Mapping) and part in value
+        there = isinstance(value, list) and isinstance(part, int) and part < len(value)
+        if here or there:
+            value = value[part]
+            yield part
+        elif fault["type"] == "missing" and position == len(fault["loc"]) - 1:
+            yield part
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
