@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from events import ToolSource
+from services.guarded_http import GuardedClient
 
 
 class ToolError(Exception):
@@ -27,7 +28,8 @@ Report = Callable[[str | None, float | None, float | None], None]
 class ToolContext:
     """What a call knows of its run. A tool with a parameter of this type gets it; the model doesn't see that parameter.
 
-    `caller` is who asks, as far as the service knows callers. `metadata` is the request's.
+    `caller` is who asks, as far as the service knows callers. `metadata` is the request's. `http` is a client that
+    reaches only what the operator's URL settings allow.
     """
 
     run_id: str
@@ -37,6 +39,7 @@ class ToolContext:
     metadata: Mapping[str, str]
     report: Report = field(repr=False)
     stopped: threading.Event = field(repr=False, default_factory=threading.Event)
+    http: GuardedClient | None = field(repr=False, default=None)
 
     def progress(self, message: str | None = None, progress: float | None = None, total: float | None = None) -> None:
         """Tell how far the call is, as a `tool_progress` event. From any thread; what comes too fast is joined."""

@@ -72,6 +72,8 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "sse_starlette": ("routers.sse",),
     "dedalus_labs": ("services.dedalus_stream", "services.upstreams"),
     "httpx": ("services.upstream_client", "services.http_*", "services.dedalus_stream", "services.catalog"),
+    "httpx2": ("services.guarded_http",),
+    "httpcore2": ("services.guarded_http",),
     "aiohttp": ("services.upstream_client",),
     "multidict": ("services.upstream_client",),
     "yarl": ("services.upstream_client",),

@@ -1,0 +1,203 @@
+"""An HTTP client that reaches only what a `UrlGuard` lets it, and a bounded way to fetch with it.
+
+Each request's URL is checked, and each new connection asks the guard where its host is and goes to that address; the
+URL stays as it is, so that the Host header and the certificate are those of the name.
+"""
+
+import asyncio
+import codecs
+import logging
+import re
+import ssl
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+import httpcore2
+import httpx2
+
+from errors import UrlRefused
+from services.url_guard import UrlGuard
+
+logger = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 10.0
+SILENCE_TIMEOUT_S = 300.0  # an MCP server's stream may say nothing for long
+OTHER_TIMEOUT_S = 30.0
+MAX_CONNECTIONS = 100
+MAX_REDIRECTS = 3
+USER_AGENT = "agent-stream"
+WEB_CHARSETS = re.compile(
+    r"utf-8|utf-16(-[bl]e)?|ascii|iso8859-\d+|cp(125\d|866|874|932|949)|koi8-[ru]|mac-roman|gb\w+|big5\w*|euc_\w+"
+    r"|shift_jis|iso2022_jp"
+)
+
+
+class FetchFailed(Exception):
+    """A fetch came to nothing. The message is safe to show: it holds nothing of the other side's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An answer. `truncated` says that `body`, decoded but for its charset, is only its beginning."""
+
+    status: int
+    content_type: str
+    body: bytes
+    charset: str
+    truncated: bool
+
+    def text(self) -> str:
+        """The body as text: U+FFFD for what is none in its charset; a character that the cut halved is left out."""
+        return codecs.getincrementaldecoder(self.charset)("replace").decode(self.body, final=not self.truncated)
+
+
+class PinnedBackend(httpcore2.AsyncNetworkBackend):
+    """Makes connections to where the guard says a host is."""
+
+    def __init__(self, guard: UrlGuard) -> None:
+        self._guard = guard
+        self._tcp = httpcore2.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        """Try one address after the other, each for its part of the time."""
+        *others, last = (await self._guard.locate(host, port)).addresses
+        part = timeout and timeout / (len(others) + 1)
+        for address in others:
+            try:
+                return await self._tcp.connect_tcp(address, port, part, local_address, socket_options)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
+                continue
+        return await self._tcp.connect_tcp(last, port, part, local_address, socket_options)
+
+
+class GuardedTransport(httpx2.AsyncHTTPTransport):
+    """Asks the guard about each request and each connection."""
+
+    def __init__(self, guard: UrlGuard, verify: ssl.SSLContext) -> None:
+        super().__init__(verify=verify, trust_env=False)
+        self._guard = guard
+        self._pool = httpcore2.AsyncConnectionPool(
+            ssl_context=verify,
+            max_connections=MAX_CONNECTIONS,
+            max_keepalive_connections=MAX_CONNECTIONS // 5,
+            keepalive_expiry=5.0,
+            network_backend=PinnedBackend(guard),
+        )
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send it, unless its URL is refused. A connection that is there already was made by the guard's leave."""
+        self._guard.check(str(request.url))
+        return await super().handle_async_request(request)
+
+
+class GuardedClient(httpx2.AsyncClient):
+    """A client for URLs that aren't the operator's. Raises `UrlRefused` where it may not go.
+
+    No proxy of the environment is asked, no redirect followed, and no cookie kept unless `keep_cookies`, since callers
+    share it. There is no limit to a whole answer's time: a stream may be long. `guard=None` makes a client for the
+    operator's own URLs, which goes anywhere. `verify` can be shared by clients; making one costs some 10 ms.
+    """
+
+    def __init__(
+        self,
+        guard: UrlGuard | None,
+        headers: Mapping[str, str] | None = None,
+        timeout: httpx2.Timeout | None = None,
+        auth: httpx2.Auth | None = None,
+        *,
+        verify: ssl.SSLContext | None = None,
+        keep_cookies: bool = False,
+    ) -> None:
+        self.guard = guard
+        context = verify or httpx2.create_ssl_context()
+        super().__init__(
+            headers={"User-Agent": USER_AGENT, **(headers or {})},
+            timeout=timeout or httpx2.Timeout(OTHER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S, read=SILENCE_TIMEOUT_S),
+            auth=auth,
+            cookies=None if keep_cookies else CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            transport=GuardedTransport(guard, context) if guard else None,
+            verify=context,
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+
+async def fetch(
+    client: GuardedClient, url: str, *, max_bytes: int, timeout_s: float, headers: Mapping[str, str] | None = None
+) -> Fetched:
+    """GET the URL, all of it within `timeout_s`, and the first `max_bytes` of what it decodes to.
+
+    At most three redirects are followed, within the URL's origin. Raises `UrlRefused` and `FetchFailed`.
+    """
+    if client.guard is not None:
+        client.guard.check(url)
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await _fetch(client, url, max_bytes, headers)
+    except (TimeoutError, httpx2.TimeoutException):
+        raise FetchFailed(f"The server did not answer in full within {timeout_s:g} s.") from None
+    except (httpx2.HTTPError, httpx2.InvalidURL, zlib.error) as error:
+        logger.info("A fetch failed: %r", error)
+        raise FetchFailed("The server could not be reached, or its answer is not valid HTTP.") from None
+
+
+async def _fetch(client: GuardedClient, url: str, max_bytes: int, headers: Mapping[str, str] | None) -> Fetched:
+    request = client.build_request("GET", url, headers={"Accept-Encoding": "gzip", **(headers or {})})
+    for _ in range(MAX_REDIRECTS + 1):
+        response = await client.send(request, stream=True)
+        try:
+            following = response.next_request
+            if following is None:
+                return await _read(response, max_bytes)
+            if _origin(following.url) != _origin(request.url) or following.url.userinfo:
+                host = following.url.raw_host.decode("ascii", "replace")
+                raise UrlRefused(f"The server redirects elsewhere, to {host}: redirects are followed within an origin.")
+            request = following
+        finally:
+            await response.aclose()
+    raise FetchFailed(f"The server redirects more than {MAX_REDIRECTS} times.")
+
+
+def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
+
+
+async def _read(response: httpx2.Response, max_bytes: int) -> Fetched:
+    """What is sent is decoded here, piece by piece up to the limit: a small answer can decode to a very large one."""
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", "gzip", "x-gzip", "deflate"):
+        raise FetchFailed("The server sent an encoding that it was not asked for.")
+    inflate = None if encoding == "identity" else zlib.decompressobj(zlib.MAX_WBITS | 32)
+    body, whole = bytearray(), True
+    async for piece in response.aiter_raw():
+        body += inflate.decompress(piece, max_bytes + 1 - len(body)) if inflate else piece
+        if len(body) > max_bytes:
+            whole = False
+            break
+    if inflate is not None:
+        whole = whole and inflate.eof and not inflate.unused_data
+    return Fetched(
+        status=response.status_code,
+        content_type=response.headers.get("content-type", "").partition(";")[0].strip().lower(),
+        body=bytes(body[:max_bytes]),
+        charset=_charset(response),
+        truncated=not whole,
+    )
+
+
+def _charset(response: httpx2.Response) -> str:
+    """The charset that the answer names, if it is one of the web's. Python has codecs that no page should choose."""
+    try:
+        name = codecs.lookup(response.charset_encoding or "utf-8").name
+    except LookupError:
+        return "utf-8"
+    return name if WEB_CHARSETS.fullmatch(name) else "utf-8"

@@ -1,0 +1,324 @@
+"""Which URLs this service goes to where a request, a model or a page names them: rules and name resolution, no HTTP.
+
+A name is resolved once, each of its addresses has to be public, and the connection goes to one of these addresses, so
+that a name can't change its mind in between (DNS rebinding). What is refused is told the same way whether the name is
+unknown or leads inside, or else callers could map the inside by asking; the log has the reason.
+"""
+
+import asyncio
+import logging
+import re
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from errors import UrlRefused
+
+logger = logging.getLogger(__name__)
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+"""Gives the addresses of a name for a port. Raises `OSError` for one that it doesn't know."""
+
+RESOLVE_TIMEOUT_S = 5.0
+LOOKUP_THREADS = 8
+MAX_URL_LENGTH = 8192
+
+REFUSED = (
+    "This service does not call that URL. Check its host: it needs a name that is known and whose addresses are all "
+    "public, or a place in URL_ALLOWED, and none in URL_DENIED."
+)
+
+NOT_PUBLIC_V4 = tuple(
+    IPv4Network(network)
+    for network in (
+        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+        *("192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24"),
+        *("203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
+    )
+)
+"""Said here because Python's `is_global` lets through multicast, 192.88.99.0/24 and parts of 192.0.0.0/24."""
+
+PUBLIC_V6 = IPv6Network("2000::/3")
+NOT_PUBLIC_V6 = tuple(IPv6Network(network) for network in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"))
+"""Within 2000::/3, the only addresses that are given out: special purposes with Teredo, examples, and 6to4."""
+
+COMPATIBLE, NAT64, NAT64_LOCAL = IPv6Network("::/96"), IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48")
+
+METADATA = {
+    ip_address(address)
+    for address in (
+        *("169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254"),
+        *("100.100.100.200", "192.0.0.192", "168.63.129.16"),
+    )
+}
+"""Where a cloud gives its machines their credentials. Azure's, the last, looks public."""
+
+METADATA_NAMES = {"metadata.google.internal", "metadata.goog"}
+LOCAL_SUFFIXES = ("localhost", "local", "localdomain", "internal", "home.arpa")
+
+URL = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#]*)(?:[/?#].*)?", re.IGNORECASE)
+AUTHORITY = re.compile(r"(?:\[([0-9a-f]*:[0-9a-f:.]+)\]|([^\[\]:]+))(?::([0-9]{1,5}))?", re.IGNORECASE)
+NAME = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.(?!\Z)|\Z))+")
+NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a URL says: its host is an address, or a name in lower case, as DNS knows it, without a dot at its end."""
+
+    scheme: str
+    host: Address | str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a connection may go: to `addresses` and to nothing else, in this order."""
+
+    host: str
+    port: int
+    addresses: tuple[str, ...]
+
+
+class HostList:
+    """Entries of URL_ALLOWED or URL_DENIED: names, `*.` before a name for those below it, addresses and networks.
+
+    Raises `ValueError`, which says the entry that is none of these.
+    """
+
+    def __init__(self, entries: Iterable[str]) -> None:
+        self._names: set[str] = set()
+        self._suffixes: list[str] = []
+        self._networks: list[Network] = []
+        for entry in entries:
+            self._add(entry)
+
+    def _add(self, entry: str) -> None:
+        text = entry.strip().lower().removesuffix(".")
+        wrong = ValueError(
+            f"{entry!r} is not a host (example.com, *.example.com), an address or a network (10.1.0.0/16)"
+        )
+        if "/" in text or ":" in text or NUMBER.fullmatch(text.rpartition(".")[2]):
+            try:
+                self._networks.append(ip_network(_bare(text)))
+            except ValueError:
+                raise wrong from None
+            return
+        name = _name(text.removeprefix("*."))
+        if name is None:
+            raise wrong
+        if text.startswith("*."):
+            self._suffixes.append(f".{name}")
+        else:
+            self._names.add(name)
+
+    def names(self, host: str, *, exactly: bool = False) -> bool:
+        """Whether the name is listed; `exactly`, by an entry for it alone."""
+        return host in self._names or (not exactly and any(host.endswith(suffix) for suffix in self._suffixes))
+
+    def holds(self, address: Address, *, exactly: bool = False) -> bool:
+        """Whether the address is listed; `exactly`, by an entry for it alone."""
+        return any(address in network and (not exactly or network.num_addresses == 1) for network in self._networks)
+
+
+class UrlGuard:
+    """Says where a URL that isn't the operator's may lead. Raises `UrlRefused`, or `ValueError` for wrong entries.
+
+    A name or wildcard in `allowed` makes any address of that name good, an address or network that address, by https
+    and http; `denied` wins. The clouds' metadata is reached only by an entry for that address alone.
+    """
+
+    def __init__(
+        self,
+        allowed: Sequence[str] = (),
+        denied: Sequence[str] = (),
+        resolve: Resolve | None = None,
+        timeout_s: float = RESOLVE_TIMEOUT_S,
+    ) -> None:
+        self._allowed, self._denied = HostList(allowed), HostList(denied)
+        self._resolve = resolve or system_resolver()
+        self._timeout_s = timeout_s
+
+    def check(self, url: str) -> Target:
+        """What the URL says, if that is no reason to refuse it; a name isn't resolved yet."""
+        target = parse(url)
+        self._check_host(target.host)
+        if target.scheme == "http" and not self._lists(target.host):
+            raise UrlRefused("Send an https URL: http goes only to hosts that URL_ALLOWED names.")
+        return target
+
+    async def resolve(self, url: str) -> Destination:
+        """Where a connection for the URL may go."""
+        target = self.check(url)
+        return await self._locate(target.host, target.port)
+
+    async def locate(self, host: str, port: int) -> Destination:
+        """Where a connection to this host may go, for a client that took the URL apart itself and `check`ed it."""
+        known = _host(host)
+        self._check_host(known)
+        return await self._locate(known, port)
+
+    async def check_image(self, url: str) -> None:
+        """Raise unless the model's server may be told to fetch the URL.
+
+        It resolves the name itself, so one that this machine can't resolve passes. A data URL holds the image.
+        """
+        if url[:5].lower() == "data:":
+            return
+        target = self.check(url)
+        if isinstance(target.host, str):
+            self._check_addresses(target.host, await self._look_up(target.host, target.port))
+
+    async def _locate(self, host: Address | str, port: int) -> Destination:
+        if not isinstance(host, str):
+            return Destination(str(host), port, (str(host),))
+        addresses = await self._look_up(host, port)
+        if not addresses:
+            raise _refusal(host, "it has no address")
+        self._check_addresses(host, addresses)
+        return Destination(host, port, tuple(map(str, addresses)))
+
+    def _check_host(self, host: Address | str) -> None:
+        if not isinstance(host, str):
+            self._check_addresses(host, [host])
+        elif self._denied.names(host):
+            raise _refusal(host, "URL_DENIED has it")
+        elif not self._allowed.names(host, exactly=host in METADATA_NAMES) and _is_local(host):
+            raise _refusal(host, "it is a name of the local network")
+
+    def _check_addresses(self, host: Address | str, addresses: Iterable[Address]) -> None:
+        listed = isinstance(host, str) and self._allowed.names(host)
+        for address in addresses:
+            forms = (address, *embedded(address))
+            if any(map(self._denied.holds, forms)):
+                raise _refusal(host, f"URL_DENIED has {address}")
+            if not METADATA.isdisjoint(forms):
+                if not any(self._allowed.holds(form, exactly=True) for form in forms):
+                    raise _refusal(host, f"{address} is a cloud's metadata")
+            elif not (listed or self._lists(address) or is_public(address)):
+                raise _refusal(host, f"{address} is not public")
+
+    def _lists(self, host: Address | str) -> bool:
+        if isinstance(host, str):
+            return self._allowed.names(host)
+        return self._allowed.holds(host) or self._allowed.holds(_translated(host))
+
+    async def _look_up(self, name: str, port: int) -> list[Address]:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return [ip_address(address) for address in dict.fromkeys(await self._resolve(name, port))]
+        except (OSError, UnicodeError) as error:  # a time-out is an OSError
+            logger.info("The name %s of a URL was not resolved: %r", name, error)
+            return []
+
+
+def system_resolver() -> Resolve:
+    """The machine's resolver, in threads of its own: slow names must not take those that force files onto the disk."""
+    threads = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="url-guard")
+
+    def look_up(name: str, port: int) -> list[str]:
+        return [str(found[4][0]) for found in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)]
+
+    async def resolve(name: str, port: int) -> Sequence[str]:
+        return await asyncio.get_running_loop().run_in_executor(threads, look_up, name, port)
+
+    return resolve
+
+
+def parse(url: str) -> Target:
+    """Take a URL apart. What other readers of URLs could take for something else is refused, not mended."""
+    if len(url) > MAX_URL_LENGTH or not url.isprintable() or " " in url or "\\" in url:
+        raise UrlRefused(f"Send a URL of at most {MAX_URL_LENGTH} characters, without spaces and backslashes.")
+    split = URL.fullmatch(url)
+    if split is None or (scheme := split[1].lower()) not in ("https", "http"):
+        raise UrlRefused("Send an absolute https URL, such as https://example.com/page.")
+    if "@" in split[2]:
+        raise UrlRefused("Send the URL without a user name or password.")
+    authority = AUTHORITY.fullmatch(split[2])
+    if authority is None:
+        raise UrlRefused("The URL's host is not valid: send a name such as example.com, or an address.")
+    port = int(authority[3] or {"https": 443, "http": 80}[scheme])
+    if not 0 < port < 65536:
+        raise UrlRefused("The URL's port is not valid: send one between 1 and 65535.")
+    return Target(scheme, _host(authority[1] or authority[2]), port)
+
+
+def _host(text: str) -> Address | str:
+    host = text.lower().removesuffix(".")
+    try:
+        if ":" in host and "%" not in host:
+            return IPv6Address(host)
+        if NUMBER.fullmatch(host.rpartition(".")[2]):  # where browsers, too, take it for an address
+            return IPv4Address(host)
+    except ValueError:
+        raise UrlRefused("The URL's host is not an address: write one as 192.0.2.1 or [2001:db8::1].") from None
+    if (name := _name(host)) is None:
+        raise UrlRefused("The URL's host is not the name of a host. One with other letters can be sent as xn--….")
+    return name
+
+
+def _name(text: str) -> str | None:
+    """The name as DNS knows it. Letters that stand for others, such as full-width ones, are no name."""
+    name = text
+    if len(text) <= 253 and not text.isascii():
+        try:
+            name = text.encode("idna").decode()
+            if name.encode().decode("idna") != text:
+                return None
+        except UnicodeError:
+            return None
+    return name if NAME.fullmatch(name) else None
+
+
+def _bare(entry: str) -> str:
+    """An address as Python reads it. One of a single interface ("%") is on no list."""
+    if "%" in entry:
+        raise ValueError(entry)
+    return entry[1:-1] if entry.startswith("[") and entry.endswith("]") else entry
+
+
+def _is_local(name: str) -> bool:
+    return "." not in name or name in METADATA_NAMES or any(name.endswith(f".{suffix}") for suffix in LOCAL_SUFFIXES)
+
+
+def is_public(address: Address) -> bool:
+    """Whether anybody on the internet could be there. An IPv6 form of an IPv4 address is judged as that, or isn't."""
+    match _translated(address):
+        case IPv4Address() as v4:
+            return not any(v4 in network for network in NOT_PUBLIC_V4)
+        case v6:
+            return v6 in PUBLIC_V6 and not _is_isatap(v6) and not any(v6 in network for network in NOT_PUBLIC_V6)
+
+
+def embedded(address: Address) -> Iterator[IPv4Address]:
+    """The IPv4 addresses that a packet to an IPv6 address could be meant for, at some gateway on its way."""
+    if isinstance(address, IPv4Address):
+        return
+    number = int(address)
+    if address.ipv4_mapped or _is_isatap(address) or any(address in n for n in (COMPATIBLE, NAT64, NAT64_LOCAL)):
+        yield IPv4Address(number & 0xFFFFFFFF)
+    if address in NAT64_LOCAL:
+        yield IPv4Address((number >> 48 & 0xFFFF0000) | (number >> 40 & 0xFFFF))  # RFC 6052, around its bits 64 to 71
+    if address.sixtofour:
+        yield address.sixtofour
+    yield from address.teredo or ()
+
+
+def _translated(address: Address) -> Address:
+    """The IPv4 address that a mapped one is, or that NAT64 makes of one: a machine without IPv4 has only these."""
+    if isinstance(address, IPv6Address) and (address.ipv4_mapped or address in NAT64):
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address
+
+
+def _is_isatap(address: IPv6Address) -> bool:
+    return int(address) >> 32 & 0xFCFFFFFF == 0x00005EFE
+
+
+def _refusal(host: Address | str, reason: str) -> UrlRefused:
+    logger.info("The URL guard refuses %s: %s", host, reason)
+    return UrlRefused(REFUSED)
