@@ -1,0 +1,200 @@
+"""The MCP servers that this service is the client of: which ones a request means, and a pool of their sessions."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+from mcp import MCPError
+from mcp.shared.dispatcher import ProgressFnT
+from mcp_types import CallToolResult
+from pydantic import AnyUrl, ValidationError
+
+from errors import McpServerFailed, McpServerNotFound, McpUnavailable
+from services.mcp_session import McpSession, SessionLost
+from services.mcp_tools import McpTool, as_tools, namespaces, without_repeats
+from services.mcp_transports import transport
+from services.url_guard import UrlGuard
+from settings import McpServer
+from tool_models import McpServerRef
+
+logger = logging.getLogger(__name__)
+
+IDLE_S = 300.0  # after which the session with a server that a request brought is closed
+MAX_BROUGHT = 64  # sessions with such servers at the same time
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalServer:
+    """A server that this service calls: one of the operator's by its name, or one that a request brought by its URL."""
+
+    label: str
+    name: str | None = None
+    url: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """What no other server has."""
+        return self.name or self.url or ""
+
+
+class Resolved(NamedTuple):
+    """Who calls a request's servers: those in `hosted` the model's server, as they are, and those in `local` we."""
+
+    hosted: list[str]
+    local: list[LocalServer]
+
+
+class Offer(NamedTuple):
+    """The tools of some servers, and the labels of those that are down."""
+
+    tools: list[McpTool]
+    down: list[str]
+
+
+class McpServers:
+    """The servers and the sessions with them, shared by all runs. Make it in a running loop."""
+
+    def __init__(
+        self,
+        configured: Mapping[str, McpServer],
+        guard: UrlGuard,
+        *,
+        connect_timeout_s: float,
+        tool_timeout_s: float,
+        idle_s: float = IDLE_S,
+    ) -> None:
+        self._configured = configured
+        self._by_url = {str(server.url): name for name, server in configured.items() if server.url}
+        self._connect_timeout_s = connect_timeout_s
+        self._tool_timeout_s = tool_timeout_s
+        self._guard = guard
+        self._idle_s = idle_s
+        self._sessions: dict[LocalServer, McpSession] = {}
+        self._open: set[McpSession] = set()
+        self._closed = False
+
+    def resolve(self, entries: Sequence[str | McpServerRef], *, hosted: bool) -> Resolved:
+        """Who calls each server of a request, where `hosted` says whether the model's server can.
+
+        Raise `McpUnavailable` for one that nobody can, and `UrlRefused` for a URL that we don't go to.
+        """
+        local: dict[LocalServer, None] = {}
+        away: dict[str, None] = {}
+        for entry in entries:
+            if isinstance(entry, str) and hosted and "/" in entry:
+                away[entry] = None
+            else:
+                local[self._local(entry)] = None
+        return Resolved(list(away), list(local))
+
+    async def tools(self, local: Iterable[LocalServer]) -> Offer:
+        """The tools of these servers, asked at the same time. One that fails costs its own."""
+        servers = list(local)
+        named = namespaces({server.identity: server.label for server in servers})
+        offers = await asyncio.gather(
+            *(self._offer(server, named[server.identity]) for server in servers), return_exceptions=True
+        )
+        tools, down = [], []
+        for server, offer in zip(servers, offers, strict=True):
+            if isinstance(offer, McpServerFailed):
+                down.append(server.label)
+            elif isinstance(offer, BaseException):
+                raise offer
+            else:
+                tools += offer
+        return Offer(without_repeats(tools), down)
+
+    async def list_tools(self, name: str) -> list[McpTool]:
+        """What one of the operator's servers offers. Raise `McpServerNotFound` or `McpServerFailed`."""
+        if name not in self._configured:
+            raise McpServerNotFound
+        return await self._offer(server := LocalServer(name, name=name), namespaces({name: name})[server.identity])
+
+    async def aclose(self) -> None:
+        """Close all sessions, and end the processes that are servers."""
+        self._closed = True
+        await asyncio.gather(*(session.aclose() for session in self._open))
+
+    def _local(self, entry: str | McpServerRef) -> LocalServer:
+        said = entry if isinstance(entry, str) else entry.name or str(entry.url)
+        if "://" in said:
+            return self._at(said)
+        for name in (said, said.partition("@")[0]):
+            if name in self._configured:
+                return LocalServer(name, name=name)
+        raise McpUnavailable(
+            "MCP_SERVERS names no such server, and the upstream that serves this model does not host MCP servers: add "
+            "the server to MCP_SERVERS, send a public https URL, or set DEDALUS_API_KEY."
+        )
+
+    def _at(self, said: str) -> LocalServer:
+        try:
+            url = str(AnyUrl(said))
+        except ValidationError:
+            raise McpUnavailable("mcp_servers has something that looks like a URL and isn't one.") from None
+        if name := self._by_url.get(url):
+            return LocalServer(name, name=name)
+        return LocalServer(str(self._guard.check(url).host), url=url)
+
+    async def _offer(self, server: LocalServer, namespace: str) -> list[McpTool]:
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                listed = await self._ask(server, McpSession.tools, again=True)
+        except (SessionLost, MCPError, ValidationError, RuntimeError, TimeoutError) as error:
+            logger.warning("the MCP server %s gave no list of its tools: %r", server.label, error)
+            if session := self._sessions.get(server):
+                session.retire()  # the next run tries another
+            raise McpServerFailed from error
+        return as_tools(namespace, server.label, listed, self._tool_timeout_s, partial(self._call, server))
+
+    async def _call(
+        self, server: LocalServer, tool: str, arguments: Mapping[str, Any], progress: ProgressFnT, again: bool
+    ) -> CallToolResult:
+        return await self._ask(server, lambda session: session.call(tool, arguments, progress), again=again)
+
+    async def _ask(self, server: LocalServer, what: Callable[[McpSession], Awaitable[T]], *, again: bool) -> T:
+        """Ask a server, and once more where its session was lost, and asking twice does no harm."""
+        try:
+            return await what(self._session(server))
+        except SessionLost as lost:
+            if lost.taken and not again:
+                raise
+        return await what(self._session(server))
+
+    def _session(self, server: LocalServer) -> McpSession:
+        """The session with a server: the one that there is, or a new one where that has ended."""
+        session = self._sessions.get(server)
+        if session is not None and session.usable:
+            return session
+        if self._closed:
+            raise McpServerFailed
+        if server.url is not None:
+            self._make_room()
+        way = self._configured[server.name] if server.name else McpServer(url=AnyUrl(server.url or ""))
+        opened = transport(server.label, way, None if server.name else self._guard)
+        session = McpSession(server.label, opened, self._connect_timeout_s, None if server.name else self._idle_s)
+        self._sessions[server] = session
+        self._open.add(session)
+        session.task.add_done_callback(lambda _: self._forget(server, session))
+        return session
+
+    def _make_room(self) -> None:
+        """Close the longest unused of the sessions with servers that requests brought, if there are too many."""
+        brought = [s for server, s in self._sessions.items() if server.url is not None and s.usable]
+        if len(brought) < MAX_BROUGHT:
+            return
+        unused = [session for session in brought if not session.used]
+        if not unused:
+            logger.warning("%d MCP servers of requests are in use: there is no room for another", len(brought))
+            raise McpServerFailed
+        min(unused, key=lambda session: session.used_at).retire()
+
+    def _forget(self, server: LocalServer, session: McpSession) -> None:
+        self._open.discard(session)
+        if self._sessions.get(server) is session:
+            del self._sessions[server]

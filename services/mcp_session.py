@@ -1,0 +1,234 @@
+"""One MCP server's session: connected, its tools listed, called by many runs at the same time, closed when idle."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from mcp import Client, MCPError
+from mcp.client.session import ClientRequestContext
+from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
+from mcp.shared.dispatcher import ProgressFnT
+from mcp_types import (
+    CONNECTION_CLOSED,
+    INVALID_REQUEST,
+    CallToolResult,
+    ElicitRequestParams,
+    ElicitResult,
+    Implementation,
+    Tool,
+    ToolListChangedNotification,
+)
+
+from errors import McpServerFailed
+from services.mcp_transports import Streams, telling_its_end
+
+logger = logging.getLogger(__name__)
+
+LIST_KEPT_S = 30.0  # also where the server tells changes: asking again shows that it is still there
+MAX_PAGES = 50
+MAX_TOOLS = 1000
+CLOSE_S = 8.0  # the SDK gives a command 2 s to end by itself, and 2 s more after SIGTERM
+WE = Implementation(name="agent-stream", version="1")
+
+
+class SessionLost(Exception):
+    """The session ended before a request was answered. `taken` is false where the server surely didn't take it."""
+
+    def __init__(self, *, taken: bool) -> None:
+        super().__init__()
+        self.taken = taken
+
+
+class McpSession:
+    """A session, open as long as its owner task runs, which opens the transport and closes it.
+
+    Made in a running loop, it connects at once; requests wait for that, and come from any task. `idle_s` is how long
+    it stays open without any.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        transport: AbstractAsyncContextManager[Streams],
+        connect_timeout_s: float,
+        idle_s: float | None = None,
+    ) -> None:
+        self._label = label
+        self._idle_s = idle_s
+        self._idle: asyncio.TimerHandle | None = None
+        self._users = 0
+        self.used_at = time.monotonic()
+        self._client: Client | None = None
+        self._settled = asyncio.Event()  # connected, or not to be
+        self._retired = False
+        self._close = asyncio.Event()
+        self._list: list[Tool] | None = None
+        self._listed_at = 0.0
+        self._changes = 0
+        self._listing = asyncio.Lock()
+        owner = self._own(telling_its_end(transport, self.retire), connect_timeout_s)
+        self.task = asyncio.create_task(owner, name=f"the MCP session of {label}")
+
+    @property
+    def usable(self) -> bool:
+        """Whether requests can still begin."""
+        return not self._retired
+
+    @property
+    def used(self) -> bool:
+        """Whether a request is under way."""
+        return self._users > 0
+
+    async def tools(self) -> list[Tool]:
+        """All tools of the server. Raise `McpServerFailed`, `SessionLost` or `MCPError`."""
+        async with self._use() as client, self._listing:
+            if self._list is not None and time.monotonic() < self._listed_at + LIST_KEPT_S:
+                return self._list
+            changes = self._changes
+            tools = await _all_pages(client)
+            if changes == self._changes:
+                self._list, self._listed_at = tools, time.monotonic()
+            return tools
+
+    async def call(self, tool: str, arguments: Mapping[str, Any], progress: ProgressFnT) -> CallToolResult:
+        """Call a tool; cancelled, tell the server. Raise `McpServerFailed`, `SessionLost` or what the SDK raises."""
+        async with self._use() as client:
+            return await client.call_tool(tool, dict(arguments), progress_callback=progress)
+
+    def retire(self) -> None:
+        """Let nothing more begin, and close when what is under way has ended."""
+        self._retired = True
+        if not self._users:
+            self._close.set()
+
+    async def aclose(self) -> None:
+        """Close now, whatever is under way."""
+        self._retired = True
+        self._close.set()
+        await asyncio.wait({self.task}, timeout=CLOSE_S)
+        if not self.task.done():
+            logger.warning("the MCP session of %s doesn't close", self._label)
+            self.task.cancel()
+            await asyncio.wait({self.task}, timeout=1)
+
+    @asynccontextmanager
+    async def _use(self) -> AsyncIterator[Client]:
+        self._users += 1
+        if self._idle is not None:
+            self._idle.cancel()
+        try:
+            await self._settled.wait()
+            if self._client is None:
+                raise McpServerFailed
+            yield self._client
+        except MCPError as error:
+            if _lost(error):
+                self.retire()
+                raise SessionLost(taken=not _refused(error)) from error
+            raise
+        finally:
+            self._users -= 1
+            self._left()
+
+    def _left(self) -> None:
+        self.used_at = time.monotonic()
+        if self._users:
+            return
+        if self._retired:
+            self._close.set()
+        elif self._idle_s is not None:
+            self._idle = asyncio.get_running_loop().call_later(self._idle_s, self.retire)
+
+    async def _own(self, transport: AbstractAsyncContextManager[Streams], connect_timeout_s: float) -> None:
+        try:
+            async with AsyncExitStack() as stack:
+                async with asyncio.timeout(connect_timeout_s):
+                    self._client = await stack.enter_async_context(self._connecting(transport))
+                self._client.session.validate_tool_result = _as_it_is  # type: ignore[method-assign]
+                self._settled.set()
+                stack.push_async_callback(_cancelled, asyncio.create_task(self._hear_changes(self._client)))
+                await self._close.wait()
+        except Exception as error:  # noqa: BLE001 - whatever the SDK, a command or the network fails with
+            told = "was lost" if self._settled.is_set() else "failed"
+            logger.warning("the connection to the MCP server %s %s: %r", self._label, told, _first(error))
+        finally:
+            self._retired = True
+            self._client = None
+            self._settled.set()
+            if self._idle is not None:
+                self._idle.cancel()
+
+    def _connecting(self, transport: AbstractAsyncContextManager[Streams]) -> Client:
+        return Client(transport, cache=None, client_info=WE, message_handler=self._hear, elicitation_callback=_decline)
+
+    async def _hear(self, message: Any) -> None:
+        """Older servers tell changes among their other messages."""
+        if isinstance(message, ToolListChangedNotification):
+            self._changed()
+
+    async def _hear_changes(self, client: Client) -> None:
+        """Newer servers tell changes to who subscribes."""
+        told = client.server_capabilities.tools
+        if told is None or not told.list_changed:
+            return
+        try:
+            async with client.listen(tools_list_changed=True) as changes:
+                async for _ in changes:
+                    self._changed()
+        except ListenNotSupportedError:
+            return
+        except (MCPError, SubscriptionLost, TimeoutError) as error:
+            logger.info("the MCP server %s tells no more changes: %r", self._label, error)
+        self._changed()
+
+    def _changed(self) -> None:
+        self._changes += 1
+        self._list = None
+
+
+async def _all_pages(client: Client) -> list[Tool]:
+    if client.server_capabilities.tools is None:
+        return []
+    tools: dict[str, Tool] = {}
+    cursor: str | None = None
+    for _ in range(MAX_PAGES):
+        page = await client.list_tools(cursor=cursor)
+        tools |= {tool.name: tool for tool in page.tools}
+        cursor = page.next_cursor
+        if cursor is None or len(tools) >= MAX_TOOLS:
+            break
+    return list(tools.values())[:MAX_TOOLS]
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
+
+
+async def _decline(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+    """A server may ask the person at the other end; there is nobody whom this service could ask."""
+    return ElicitResult(action="decline")
+
+
+async def _as_it_is(name: str, result: CallToolResult) -> None:
+    """In place of the SDK's check against the server's own schema, which a hostile one can make take for ever."""
+
+
+def _lost(error: MCPError) -> bool:
+    return error.code == CONNECTION_CLOSED or _refused(error)
+
+
+def _refused(error: MCPError) -> bool:
+    """Whether the server doesn't know the session, as after its restart."""
+    said = error.message.lower()
+    return (error.code == INVALID_REQUEST and said == "session terminated") or "session id" in said
+
+
+def _first(error: BaseException) -> BaseException:
+    """Of errors in groups, the first."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

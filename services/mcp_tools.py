@@ -1,0 +1,154 @@
+"""An MCP server's tool as one of a run's, and the name by which the model calls it."""
+
+import asyncio
+import hashlib
+import logging
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import mcp_types
+from mcp import MCPError
+from mcp.shared.dispatcher import ProgressFnT
+from pydantic import ValidationError
+
+from errors import McpServerFailed
+from events import ToolSource
+from services.mcp_arguments import faults
+from services.mcp_results import text_of
+from services.mcp_session import SessionLost
+from services.tools import InvalidArguments, ToolContext, ToolError
+
+logger = logging.getLogger(__name__)
+
+MAX_NAME = 64
+MAX_NAMESPACE = 30
+MAX_DESCRIPTION = 10_000
+NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
+
+MakeCall = Callable[[str, Mapping[str, Any], ProgressFnT, bool], Awaitable[mcp_types.CallToolResult]]
+"""Calls a server's tool by its own name, again after a lost session where the last argument says that this is safe."""
+
+
+@dataclass(frozen=True, slots=True)
+class McpTool:
+    """A tool of a server. `own_name` is what the server calls it."""
+
+    name: str
+    own_name: str
+    description: str
+    parameters: Mapping[str, Any]
+    server: str
+    idempotent: bool
+    timeout_s: float
+    make_call: MakeCall = field(repr=False)
+    source: ToolSource = "mcp"
+    approval: bool = False
+
+    def check(self, arguments: Mapping[str, Any]) -> None:
+        """Raise `InvalidArguments` unless they fit the server's schema, as far as that is quick to tell."""
+        if found := faults(self.parameters, arguments):
+            raise InvalidArguments("The arguments don't fit the tool's schema.\n" + "\n".join(found))
+
+    async def call(self, arguments: Mapping[str, Any], context: ToolContext) -> str:
+        """Call it. Its progress is the context's."""
+
+        async def tell(progress: float, total: float | None, message: str | None) -> None:
+            context.progress(message, progress, total)
+
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                result = await self.make_call(self.own_name, arguments, tell, self.idempotent)
+        except TimeoutError:
+            raise ToolError(f"The tool did not answer within {self.timeout_s:g} seconds.") from None
+        except McpServerFailed:
+            raise ToolError(f"The MCP server {self.server} can't be reached; the tool was not called.") from None
+        except SessionLost:
+            raise ToolError(
+                f"The connection to the MCP server {self.server} was lost during the call. The tool may have been run; "
+                "it is not known to be safe to call twice, so it was not called again."
+                if not self.idempotent
+                else f"The connection to the MCP server {self.server} was lost during the call, twice."
+            ) from None
+        except MCPError as error:
+            logger.warning("the MCP server %s refused a call of %s: %r", self.server, self.own_name, error)
+            raise ToolError(f"The MCP server {self.server} refused the call (code {error.code}).") from None
+        except (ValidationError, RuntimeError) as error:
+            logger.warning("what the MCP server %s answered to %s: %r", self.server, self.own_name, error)
+            raise ToolError(f"The MCP server {self.server} gave an answer that can't be read.") from None
+        text = text_of(result)
+        if result.is_error:
+            raise ToolError(text or "The tool failed and did not say why.")
+        return text
+
+
+def as_tools(
+    namespace: str, server: str, listed: Iterable[mcp_types.Tool], timeout_s: float, make_call: MakeCall
+) -> list[McpTool]:
+    """A server's tools, each with a name of its own. What has no arguments that a model could give is left out."""
+    tools: dict[str, McpTool] = {}
+    for tool in listed:
+        if (parameters := _parameters(tool.input_schema)) is None:
+            logger.warning("the tool %s of the MCP server %s takes no object: it is left out", tool.name, server)
+            continue
+        name = tool_name(namespace, tool.name)
+        if name in tools:
+            name = _shortened(name, MAX_NAME, f"{namespace}\0{tool.name}", always=True)
+        hints = tool.annotations or mcp_types.ToolAnnotations()
+        tools[name] = McpTool(
+            name=name,
+            own_name=tool.name,
+            description=(tool.description or tool.title or "")[:MAX_DESCRIPTION],
+            parameters=parameters,
+            server=server,
+            idempotent=bool(hints.idempotent_hint or hints.read_only_hint),
+            timeout_s=timeout_s,
+            make_call=make_call,
+        )
+    return list(tools.values())
+
+
+def without_repeats(tools: Iterable[McpTool]) -> list[McpTool]:
+    """The tools of several servers, of which no two have one name."""
+    named: dict[str, McpTool] = {}
+    for tool in tools:
+        named.setdefault(tool.name, tool)
+    return list(named.values())
+
+
+def tool_name(namespace: str, tool: str) -> str:
+    """`server__tool`, as the models' servers take names: other characters become `_`, and what is too long is cut."""
+    return _shortened(f"{_clean(namespace)}__{_clean(tool)}", MAX_NAME, f"{namespace}\0{tool}")
+
+
+def namespaces(servers: Mapping[str, str]) -> dict[str, str]:
+    """The namespace of each server, made of its label: where two would have the same, of its identity too.
+
+    `servers` has the label of each identity. Nothing depends on which of them are up, so a tool keeps its name.
+    """
+    plain = {identity: _shortened(_clean(label), MAX_NAMESPACE, label) for identity, label in servers.items()}
+    taken = list(plain.values())
+    return {
+        identity: name if taken.count(name) == 1 else _shortened(name, MAX_NAMESPACE, identity, always=True)
+        for identity, name in plain.items()
+    }
+
+
+def _parameters(schema: Any) -> Mapping[str, Any] | None:
+    """The schema of an object: models give arguments by name."""
+    if not isinstance(schema, dict) or schema.get("type", "object") != "object":
+        return None
+    return {**schema, "type": "object", "properties": schema.get("properties") or {}}
+
+
+def _clean(text: str) -> str:
+    return NOT_IN_NAMES.sub("_", text)
+
+
+def _shortened(name: str, characters: int, identity: str, *, always: bool = False) -> str:
+    """The name, or its beginning and a mark that tells it from others."""
+    if len(name) <= characters and not always:
+        return name
+    mark = hashlib.sha256(identity.encode()).hexdigest()[:6]
+    return f"{name[: characters - 7]}_{mark}"

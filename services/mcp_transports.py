@@ -1,0 +1,132 @@
+"""The ways to an MCP server, as transports of its SDK: streamable HTTP, SSE, and the pipes of a command (stdio)."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from mcp.client.sse import sse_client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.client.streamable_http import streamable_http_client
+
+from services.mcp_http import McpHttp
+from services.url_guard import UrlGuard
+from settings import McpServer
+
+logger = logging.getLogger(__name__)
+
+LOUD_LINES = 50  # of what a command writes to its standard error; the rest is for who looks closely
+LINE_CHARACTERS = 500
+PIPE_BYTES = 64 * 1024
+
+Streams = tuple[Any, Any]
+"""Where messages are read and where they are written."""
+
+
+@asynccontextmanager
+async def transport(label: str, server: McpServer, guard: UrlGuard | None) -> AsyncIterator[Streams]:
+    """Connect to a server, under guard where the operator didn't name it. Enter and exit in one task."""
+    if server.command is not None:
+        async with _command(label, server) as streams:
+            yield streams
+        return
+    headers = {name: value.get_secret_value() for name, value in server.headers.items()}
+    client = await asyncio.to_thread(McpHttp, guard, headers)  # it reads the certificates, which takes 10 ms
+    if server.transport == "sse":
+
+        def made(headers: Any = None, timeout: Any = None, auth: Any = None) -> McpHttp:
+            return client
+
+        async with sse_client(str(server.url), httpx_client_factory=made) as streams:
+            yield streams
+        return
+    async with client, streamable_http_client(str(server.url), http_client=client) as streams:
+        yield streams
+
+
+@asynccontextmanager
+async def telling_its_end(
+    opened: AbstractAsyncContextManager[Streams], ended: Callable[[], None]
+) -> AsyncIterator[Streams]:
+    """A transport that tells when nothing more will come, which its SDK's session keeps to itself."""
+    async with opened as (messages, outbox):
+        yield _Watched(messages, ended), outbox
+
+
+class _Watched:
+    """A transport's messages, which tell their end."""
+
+    def __init__(self, messages: Any, ended: Callable[[], None]) -> None:
+        self._messages = messages
+        self._ended = ended
+
+    @property
+    def last_context(self) -> Any:
+        return getattr(self._messages, "last_context", None)
+
+    async def receive(self) -> Any:
+        return await self._messages.receive()
+
+    async def aclose(self) -> None:
+        await self._messages.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return await self._messages.__anext__()
+        except BaseException:
+            self._ended()
+            raise
+
+    async def __aenter__(self) -> Self:
+        await self._messages.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        ended: bool | None = await self._messages.__aexit__(kind, error, trace)
+        return ended
+
+
+@asynccontextmanager
+async def _command(label: str, server: McpServer) -> AsyncIterator[Streams]:
+    """A process of our own, which ends with the transport, and by itself when its standard input closes."""
+    parameters = StdioServerParameters(
+        command=server.command or "",
+        args=list(server.args),
+        env={name: value.get_secret_value() for name, value in server.env.items()},
+    )
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb", buffering=0) as said, os.fdopen(writing, "w") as errors:
+        telling = asyncio.create_task(_tell(label, said), name=f"what {label} says")
+        try:
+            async with stdio_client(parameters, errors) as streams:
+                errors.close()  # the process has its own; ours would keep the pipe open
+                yield streams
+        finally:
+            telling.cancel()
+            await asyncio.wait({telling})
+
+
+async def _tell(label: str, said: Any) -> None:
+    """Log what a command writes to its standard error, line by line, cut where they are long."""
+    lines = asyncio.StreamReader(limit=PIPE_BYTES)
+    pipe, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), said)
+    try:
+        told, rest = 0, b""
+        while data := await lines.read(PIPE_BYTES):
+            *whole, rest = (rest + data).split(b"\n")
+            for line in whole:
+                text = line[:LINE_CHARACTERS].decode("utf-8", "replace")
+                shown = "".join(c if c.isprintable() else " " for c in text).strip()
+                logger.log(logging.INFO if told < LOUD_LINES else logging.DEBUG, "%s: %s", label, shown)
+                told += 1
+            rest = rest[:LINE_CHARACTERS]
+    finally:
+        pipe.close()
