@@ -14,7 +14,7 @@ import pytest
 from process import ROOT
 
 MODULES = ("app", "errors", "events", "models", "session_models", "settings", "tool_models")
-PACKAGES = ("routers", "services", "event_logs", "database", "dialects")
+PACKAGES = ("routers", "services", "event_logs", "database", "dialects", "tools")
 MAX_LINES = 260  # of code: without blank lines, comments and docstrings
 
 MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
@@ -37,6 +37,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "database.__main__": ("database*", "errors", "settings"),
     "database*": ("database*", "events", "models", "session_models", "tool_models", "errors"),
     "dialects*": ("dialects*", "events", "models"),
+    "tools*": ("tools*", "services.tools", "services.tool_marks", "services.guarded_http", "services.url_guard"),
     "services*": (
         "services*",
         "event_logs",
@@ -78,6 +79,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "multidict": ("services.upstream_client",),
     "yarl": ("services.upstream_client",),
     "aiohappyeyeballs": ("services.http_pool",),
+    "griffe": ("services.tool_schemas",),
     "httptools": ("services.http_connection",),
     "jsonschema": ("services.mcp_arguments",),
     "mcp": ("services.mcp_*",),
@@ -89,10 +91,16 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "sqlalchemy": ("database.*",),
     "alembic": ("database.*",),
     "pydantic": ("*",),
-    "pydantic_core": ("models", "events"),
+    "pydantic_core": ("models", "events", "services.tool_results", "services.tool_schemas"),
     "pydantic_settings": ("settings",),
+    "watchfiles": ("services.tool_registry",),
 }
 """The modules that may import each library. One that is not here is new, and needs a home."""
+
+OPERATORS = ("tools", "tools.*")
+"""Modules that are written by who runs the service: they use the libraries and the environment as they like."""
+CHOSEN_BY_SETTING = ("services.tool_modules",)
+"""The modules that import others by name, because a setting names those."""
 
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
 EVERYTHING = {"Exception", "BaseException"}
@@ -179,7 +187,7 @@ def each_library_has_one_home(house: House) -> Iterator[str]:
     for module, imports in house.imports.items():
         for found in imports:
             library = found.target.partition(".")[0]
-            if not library or library in sys.stdlib_module_names or house.ours(library):
+            if not library or library in sys.stdlib_module_names or house.ours(library) or _fits(module, OPERATORS):
                 continue
             if not _fits(module, HOMES.get(library, ())):
                 yield f"{module}:{found.line} imports {library}"
@@ -187,7 +195,7 @@ def each_library_has_one_home(house: House) -> Iterator[str]:
 
 def the_environment_is_read_by_the_settings(house: House) -> Iterator[str]:
     for module, tree in house.trees.items():
-        for node in ast.walk(tree):
+        for node in ast.walk(tree) if not _fits(module, OPERATORS) else ():
             match node:
                 case ast.Attribute(value=ast.Name(id="os"), attr=name) if name in ENVIRONMENT and module != "settings":
                     yield f"{module}:{node.lineno} reads os.{name}"
@@ -198,7 +206,9 @@ def the_environment_is_read_by_the_settings(house: House) -> Iterator[str]:
 
 def imports_are_at_the_top(house: House) -> Iterator[str]:
     for module, imports in house.imports.items():
-        yield from (f"{module}:{found.line} imports in a function" for found in imports if found.in_function)
+        by_name = _fits(module, CHOSEN_BY_SETTING)
+        late = [found for found in imports if found.in_function and (found.target or not by_name)]
+        yield from (f"{module}:{found.line} imports in a function" for found in late)
 
 
 def modules_are_short(house: House) -> Iterator[str]:
@@ -319,6 +329,9 @@ SOUND = {
     "routers/agent_router.py": "from fastapi import APIRouter\nfrom services.agent_service import AgentService\n",
     "services/__init__.py": "",
     "services/agent_service.py": "from event_logs.base import EventLog\nfrom services import tools\n",
+    "services/tool_modules.py": "import importlib\ndef load(name):\n    return importlib.import_module(name)\n",
+    "tools/__init__.py": "from services.tools import ToolContext\n",
+    "tools/dice.py": "import os\nimport something_new\nfrom tools import ToolContext\nprint(os.environ)\n",
     "services/tools.py": "import json\ntry:\n    json.loads('')\nexcept ValueError:\n    pass\n",
 }
 
@@ -337,6 +350,9 @@ PLANTED: tuple[tuple[Rule, str, str], ...] = (
     (imports_point_one_way, "event_logs/memory.py", "from settings import Settings"),
     (imports_point_one_way, "event_logs/memory.py", "def late():\n    import services.tools"),
     (imports_point_one_way, "dialects/ai_sdk.py", "from services.tools import Tool"),
+    (imports_point_one_way, "services/tools.py", "from tools import dice"),
+    (imports_point_one_way, "tools/dice.py", "from services.agent_service import AgentService"),
+    (imports_point_one_way, "tools/dice.py", "from database import runs"),
     (imports_have_no_circle, "services/tools.py", "from services.agent_service import AgentService"),
     (imports_have_no_circle, "services/tools.py", "from . import agent_service"),
     (each_library_has_one_home, "services/tools.py", "from fastapi import Request"),
@@ -358,6 +374,7 @@ PLANTED: tuple[tuple[Rule, str, str], ...] = (
         "class A:\n    async def late(self):\n        from json import dumps",
     ),
     (imports_are_at_the_top, "services/tools.py", "import importlib\nimportlib.import_module('json')"),
+    (imports_are_at_the_top, "services/tool_modules.py", "def late():\n    import json"),
     (modules_are_short, "services/tools.py", "a = 1\n" * (MAX_LINES + 1)),
     (no_exception_is_swallowed, "app.py", "try:\n    pass\nexcept Exception:\n    pass"),
     (no_exception_is_swallowed, "app.py", "try:\n    pass\nexcept (ValueError, BaseException):\n    ..."),
