@@ -7,8 +7,8 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import griffe
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError, create_model
 from pydantic.fields import FieldInfo
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import ErrorDetails, core_schema
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import ErrorDetails
 
 from services.json_text import dumps, mend_text
 from services.tool_marks import ToolsInvalid, place
@@ -34,7 +34,7 @@ class Signature:
         self.description, documented = _documented(inspect.getdoc(function) or "")
         try:
             self._model = self._arguments()
-            schema = self._model.model_json_schema(schema_generator=_Schema)
+            schema = _untitled(self._model.model_json_schema(schema_generator=_Schema))
         except (PydanticUserError, NameError) as error:
             raise ToolsInvalid(f"{self._place}: {self._culprit()} has no JSON schema: {_first_line(error)}") from error
         for name, property_schema in schema["properties"].items():
@@ -110,7 +110,7 @@ class Signature:
     def _line(self, fault: ErrorDetails, arguments: Mapping[str, Any]) -> str:
         path = list(_path(fault, arguments))
         said = ".".join(map(str, path)) or "arguments"
-        if fault["type"] == "extra_forbidden":
+        if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             known = f"; the arguments are {', '.join(self._taken)}" if self._taken else "; there are none"
             return f"- {said}: not known here{known if len(path) == 1 else ''}"
         message = "missing" if fault["type"] == "missing" else fault["msg"]
@@ -128,7 +128,7 @@ class Signature:
 
 
 class _Schema(GenerateJsonSchema):
-    """Without the titles that pydantic makes of names: models read the names."""
+    """Without the titles that pydantic makes of the arguments' names, which models read anyway."""
 
     ignored_warning_kinds = {"non-serializable-default", "skipped-choice"}  # noqa: RUF012 - pydantic's own type
 
@@ -136,23 +136,13 @@ class _Schema(GenerateJsonSchema):
         """None of ours."""
         return False
 
-    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
-        return _untitled(super().model_schema(schema), schema["cls"])
 
-    def dataclass_schema(self, schema: core_schema.DataclassSchema) -> JsonSchemaValue:
-        return _untitled(super().dataclass_schema(schema), schema["cls"])
-
-    def typed_dict_schema(self, schema: core_schema.TypedDictSchema) -> JsonSchemaValue:
-        return _untitled(super().typed_dict_schema(schema), schema.get("cls"))
-
-    def enum_schema(self, schema: core_schema.EnumSchema) -> JsonSchemaValue:
-        return _untitled(super().enum_schema(schema), schema["cls"])
-
-
-def _untitled(schema: JsonSchemaValue, named: type | None) -> JsonSchemaValue:
-    """The schema without a title that only repeats the name of its class."""
-    if named is not None and schema.get("title") == named.__name__:
-        del schema["title"]
+def _untitled(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema without the titles that only repeat the name of a class."""
+    del schema["title"]
+    for name, definition in schema.get("$defs", {}).items():
+        if name.endswith(definition.get("title", name)):
+            definition.pop("title", None)
     return schema
 
 
