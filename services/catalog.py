@@ -14,6 +14,7 @@ from errors import AgentStreamError
 from events import Closed, Maybe
 from services.builtin_catalog import MCP_SERVERS, MODELS
 from services.local_model import MODEL_ID
+from services.mcp_choice import requested_as
 from services.upstreams import Upstream, Upstreams
 from settings import McpServer
 from tool_models import SERVER_PATTERN
@@ -130,7 +131,9 @@ class Catalog:
         self._upstreams = upstreams
         self._marketplace_url = marketplace_url
         self._configured = [
-            McpServerInfo(server=str(server.url), name=name, description=server.description or None, configured=True)
+            McpServerInfo(
+                server=requested_as(name, server), name=name, description=server.description or None, configured=True
+            )
             for name, server in mcp_servers.items()
         ]
         self._builtin_servers = [McpServerInfo(**server, configured=False) for server in MCP_SERVERS]

@@ -9,6 +9,7 @@ from services.url_guard import UrlGuard
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 CONNECT_S, WRITE_S = 10.0, 30.0
+KEPT = ("content-type", "location", "mcp-session-id")
 
 
 class McpHttp(GuardedClient):
@@ -35,14 +36,17 @@ class McpHttp(GuardedClient):
                     raise McpServerFailed
         finally:
             await response.aclose()
-        whole = type(response)(
-            response.status_code,
-            headers=[(name, value) for name, value in response.headers.multi_items() if name in KEPT],
-            content=bytes(body),
-            request=request,
-        )
+        kept = [(name, value) for name, value in response.headers.multi_items() if name in KEPT]
+        whole = type(response)(response.status_code, headers=kept, content=bytes(body), request=request)
+        if "mcp-session-id" in request.headers and _forgot(response.status_code, body):
+            whole = type(response)(404, request=request)
         whole.next_request = response.next_request
         return whole
 
 
-KEPT = ("content-type", "location", "mcp-session-id")
+def _forgot(status: int, body: bytes | bytearray) -> bool:
+    """Whether a server says that it doesn't know the session: with 404, as it should, or with 400, as many do.
+
+    The SDK takes the first for that only where it has no body.
+    """
+    return status == 404 or (status == 400 and b"session" in body.lower())

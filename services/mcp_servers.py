@@ -1,9 +1,8 @@
-"""The MCP servers that this service is the client of: which ones a request means, and a pool of their sessions."""
+"""The MCP servers that this service calls itself: their tools, and the pool of sessions that all runs share."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -12,7 +11,8 @@ from mcp.shared.dispatcher import ProgressFnT
 from mcp_types import CallToolResult
 from pydantic import AnyUrl, ValidationError
 
-from errors import McpServerFailed, McpServerNotFound, McpUnavailable
+from errors import McpServerFailed, McpServerNotFound
+from services.mcp_choice import LocalServer, McpChoice, Resolved
 from services.mcp_session import McpSession, SessionLost
 from services.mcp_tools import McpTool, as_tools, namespaces, without_repeats
 from services.mcp_transports import transport
@@ -26,27 +26,6 @@ IDLE_S = 300.0  # after which the session with a server that a request brought i
 MAX_BROUGHT = 64  # sessions with such servers at the same time
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class LocalServer:
-    """A server that this service calls: one of the operator's by its name, or one that a request brought by its URL."""
-
-    label: str
-    name: str | None = None
-    url: str | None = None
-
-    @property
-    def identity(self) -> str:
-        """What no other server has."""
-        return self.name or self.url or ""
-
-
-class Resolved(NamedTuple):
-    """Who calls a request's servers: those in `hosted` the model's server, as they are, and those in `local` we."""
-
-    hosted: list[str]
-    local: list[LocalServer]
 
 
 class Offer(NamedTuple):
@@ -69,7 +48,7 @@ class McpServers:
         idle_s: float = IDLE_S,
     ) -> None:
         self._configured = configured
-        self._by_url = {str(server.url): name for name, server in configured.items() if server.url}
+        self._choice = McpChoice(configured, guard)
         self._connect_timeout_s = connect_timeout_s
         self._tool_timeout_s = tool_timeout_s
         self._guard = guard
@@ -79,18 +58,8 @@ class McpServers:
         self._closed = False
 
     def resolve(self, entries: Sequence[str | McpServerRef], *, hosted: bool) -> Resolved:
-        """Who calls each server of a request, where `hosted` says whether the model's server can.
-
-        Raise `McpUnavailable` for one that nobody can, and `UrlRefused` for a URL that we don't go to.
-        """
-        local: dict[LocalServer, None] = {}
-        away: dict[str, None] = {}
-        for entry in entries:
-            if isinstance(entry, str) and hosted and "/" in entry:
-                away[entry] = None
-            else:
-                local[self._local(entry)] = None
-        return Resolved(list(away), list(local))
+        """Who calls each server of a request, as `McpChoice.resolve` says."""
+        return self._choice.resolve(entries, hosted=hosted)
 
     async def tools(self, local: Iterable[LocalServer]) -> Offer:
         """The tools of these servers, asked at the same time. One that fails costs its own."""
@@ -113,33 +82,12 @@ class McpServers:
         """What one of the operator's servers offers. Raise `McpServerNotFound` or `McpServerFailed`."""
         if name not in self._configured:
             raise McpServerNotFound
-        return await self._offer(server := LocalServer(name, name=name), namespaces({name: name})[server.identity])
+        return await self._offer(LocalServer(name, name=name), namespaces({name: name})[name])
 
     async def aclose(self) -> None:
         """Close all sessions, and end the processes that are servers."""
         self._closed = True
         await asyncio.gather(*(session.aclose() for session in self._open))
-
-    def _local(self, entry: str | McpServerRef) -> LocalServer:
-        said = entry if isinstance(entry, str) else entry.name or str(entry.url)
-        if "://" in said:
-            return self._at(said)
-        for name in (said, said.partition("@")[0]):
-            if name in self._configured:
-                return LocalServer(name, name=name)
-        raise McpUnavailable(
-            "MCP_SERVERS names no such server, and the upstream that serves this model does not host MCP servers: add "
-            "the server to MCP_SERVERS, send a public https URL, or set DEDALUS_API_KEY."
-        )
-
-    def _at(self, said: str) -> LocalServer:
-        try:
-            url = str(AnyUrl(said))
-        except ValidationError:
-            raise McpUnavailable("mcp_servers has something that looks like a URL and isn't one.") from None
-        if name := self._by_url.get(url):
-            return LocalServer(name, name=name)
-        return LocalServer(str(self._guard.check(url).host), url=url)
 
     async def _offer(self, server: LocalServer, namespace: str) -> list[McpTool]:
         try:

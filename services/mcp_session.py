@@ -218,13 +218,14 @@ async def _as_it_is(name: str, result: CallToolResult) -> None:
 
 
 def _lost(error: MCPError) -> bool:
-    return error.code == CONNECTION_CLOSED or _refused(error)
+    """Whether the connection ended; servers use the SDK's code for other things, too."""
+    ended = error.message == "Connection closed" or error.message.startswith("SSE stream")
+    return (error.code == CONNECTION_CLOSED and ended) or _refused(error)
 
 
 def _refused(error: MCPError) -> bool:
     """Whether the server doesn't know the session, as after its restart."""
-    said = error.message.lower()
-    return (error.code == INVALID_REQUEST and said == "session terminated") or "session id" in said
+    return error.code == INVALID_REQUEST and error.message == "Session terminated"
 
 
 def _first(error: BaseException) -> BaseException:

