@@ -159,7 +159,7 @@ async def _fetch(client: GuardedClient, url: str, max_bytes: int, headers: Mappi
             if following is None:
                 return await _read(response, max_bytes)
             if _origin(following.url) != _origin(request.url) or following.url.userinfo:
-                host = following.url.raw_host.decode("ascii", "replace")
+                host = following.url.raw_host.decode("ascii", "replace")[:253]
                 raise UrlRefused(f"The server redirects elsewhere, to {host}: redirects are followed within an origin.")
             request = following
         finally:

@@ -9,16 +9,16 @@ import asyncio
 import logging
 import re
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from errors import UrlRefused
+from services.public_addresses import METADATA, Address, embedded, is_public, translated
 
 logger = logging.getLogger(__name__)
 
-Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Gives the addresses of a name for a port. Raises `OSError` for one that it doesn't know."""
@@ -31,31 +31,6 @@ REFUSED = (
     "This service does not call that URL. Check its host: it needs a name that is known and whose addresses are all "
     "public, or a place in URL_ALLOWED, and none in URL_DENIED."
 )
-
-NOT_PUBLIC_V4 = tuple(
-    IPv4Network(network)
-    for network in (
-        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
-        *("192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24"),
-        *("203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
-    )
-)
-"""Said here because Python's `is_global` lets through multicast, 192.88.99.0/24 and parts of 192.0.0.0/24."""
-
-PUBLIC_V6 = IPv6Network("2000::/3")
-NOT_PUBLIC_V6 = tuple(IPv6Network(network) for network in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"))
-"""Within 2000::/3, the only addresses that are given out: special purposes with Teredo, examples, and 6to4."""
-
-COMPATIBLE, NAT64, NAT64_LOCAL = IPv6Network("::/96"), IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48")
-
-METADATA = {
-    ip_address(address)
-    for address in (
-        *("169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254"),
-        *("100.100.100.200", "192.0.0.192", "168.63.129.16"),
-    )
-}
-"""Where a cloud gives its machines their credentials. Azure's, the last, looks public."""
 
 METADATA_NAMES = {"metadata.google.internal", "metadata.goog"}
 LOCAL_SUFFIXES = ("localhost", "local", "localdomain", "internal", "home.arpa")
@@ -205,7 +180,7 @@ class UrlGuard:
     def _lists(self, host: Address | str) -> bool:
         if isinstance(host, str):
             return self._allowed.names(host)
-        return self._allowed.holds(host) or self._allowed.holds(_translated(host))
+        return self._allowed.holds(host) or self._allowed.holds(translated(host))
 
     async def _look_up(self, name: str, port: int) -> list[Address]:
         try:
@@ -283,40 +258,6 @@ def _bare(entry: str) -> str:
 
 def _is_local(name: str) -> bool:
     return "." not in name or name in METADATA_NAMES or any(name.endswith(f".{suffix}") for suffix in LOCAL_SUFFIXES)
-
-
-def is_public(address: Address) -> bool:
-    """Whether anybody on the internet could be there. An IPv6 form of an IPv4 address is judged as that, or isn't."""
-    match _translated(address):
-        case IPv4Address() as v4:
-            return not any(v4 in network for network in NOT_PUBLIC_V4)
-        case v6:
-            return v6 in PUBLIC_V6 and not _is_isatap(v6) and not any(v6 in network for network in NOT_PUBLIC_V6)
-
-
-def embedded(address: Address) -> Iterator[IPv4Address]:
-    """The IPv4 addresses that a packet to an IPv6 address could be meant for, at some gateway on its way."""
-    if isinstance(address, IPv4Address):
-        return
-    number = int(address)
-    if address.ipv4_mapped or _is_isatap(address) or any(address in n for n in (COMPATIBLE, NAT64, NAT64_LOCAL)):
-        yield IPv4Address(number & 0xFFFFFFFF)
-    if address in NAT64_LOCAL:
-        yield IPv4Address((number >> 48 & 0xFFFF0000) | (number >> 40 & 0xFFFF))  # RFC 6052, around its bits 64 to 71
-    if address.sixtofour:
-        yield address.sixtofour
-    yield from address.teredo or ()
-
-
-def _translated(address: Address) -> Address:
-    """The IPv4 address that a mapped one is, or that NAT64 makes of one: a machine without IPv4 has only these."""
-    if isinstance(address, IPv6Address) and (address.ipv4_mapped or address in NAT64):
-        return IPv4Address(int(address) & 0xFFFFFFFF)
-    return address
-
-
-def _is_isatap(address: IPv6Address) -> bool:
-    return int(address) >> 32 & 0xFCFFFFFF == 0x00005EFE
 
 
 def _refusal(host: Address | str, reason: str) -> UrlRefused:

@@ -37,7 +37,14 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "database.__main__": ("database*", "errors", "settings"),
     "database*": ("database*", "events", "models", "session_models", "tool_models", "errors"),
     "dialects*": ("dialects*", "events", "models"),
-    "tools*": ("tools*", "services.tools", "services.tool_marks", "services.guarded_http", "services.url_guard"),
+    "tools*": (
+        "tools*",
+        "services.tools",
+        "services.tool_marks",
+        "services.guarded_http",
+        "services.url_guard",
+        "errors",
+    ),
     "services*": (
         "services*",
         "event_logs",

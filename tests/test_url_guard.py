@@ -10,7 +10,8 @@ from ipaddress import ip_address
 import pytest
 
 from errors import UrlRefused
-from services.url_guard import REFUSED, Destination, UrlGuard, embedded, is_public, system_resolver
+from services.public_addresses import embedded, is_public
+from services.url_guard import REFUSED, Destination, UrlGuard, system_resolver
 
 pytestmark = pytest.mark.anyio
 
@@ -116,6 +117,8 @@ TRICKS = {
     "full-width dots": "https://127．0．0．1/",
     "ideographic dot": "https://example。com/",
     "circled digits": "https://①②⑦.0.0.1/",
+    "letter that was two letters once": "https://straße.example/",
+    "ligature": "https://ﬀ.example/",
     "full-width letters": "https://ｅｘａｍｐｌｅ.com/",
     "hexadecimal": "https://0x7f.1/",
     "hexadecimal, whole": "https://0x7f000001/",
