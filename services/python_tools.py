@@ -64,6 +64,9 @@ class PythonTool:
                 raise ToolError(self._late(call))
             if task.cancelled():
                 raise ToolError(f"{self.name} was cancelled from within.")
+            error = task.exception()
+            if error is not None and not isinstance(error, Exception):  # such as GeneratorExit
+                raise RuntimeError(f"{type(error).__name__} in a tool") from error
             return task.result()
         finally:
             if not task.done():

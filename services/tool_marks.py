@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeGuard, TypeVar, overload
@@ -53,7 +54,7 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Calla
     given = ToolOptions(**options)
 
     def marked(function: F) -> F:
-        for fault in (*_faults_of_function(function), *_faults_of_options(function, given)):
+        for fault in chain(_faults_of_function(function), _faults_of_options(function, given)):
             raise ToolsInvalid(f"{place(function)}: {fault}")
         vars(function)[MARK] = given
         return function

@@ -1,12 +1,15 @@
 """What a tool gives, as the text that a model reads: text as it is, anything else as JSON, or a clear error."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import PurePath
 from typing import Any
 
 from pydantic_core import to_json
 
 from services.json_text import dumps
 from services.tools import ToolError
+
+ENDLESS = ("Circular reference", "depth exceeded")  # as pydantic says it
 
 
 def as_text(value: Any) -> str:
@@ -40,6 +43,8 @@ def _as_json(value: Any) -> str:
     def fallback(found: Any) -> Any:
         if isinstance(found, Mapping):
             return dict(found)
+        if isinstance(found, PurePath):
+            return str(found)
         strange.append(type(found).__name__)
         raise TypeError
 
@@ -48,7 +53,7 @@ def _as_json(value: Any) -> str:
     except (TypeError, ValueError, RecursionError) as error:
         if strange:
             raise ToolError(f"The tool's result is not JSON: it holds a {strange[0]}.") from None
-        if isinstance(error, RecursionError) or "Circular reference" in str(error):
+        if isinstance(error, RecursionError) or any(said in str(error) for said in ENDLESS):
             raise ToolError("The tool's result is not JSON: it holds itself, or is nested too deep.") from None
         raise ToolError("The tool's result could not be written as JSON.") from error
 
@@ -57,6 +62,6 @@ def _written(value: Any, fallback: Any) -> str:
     try:
         return to_json(value, inf_nan_mode="strings", fallback=fallback).decode()
     except ValueError as error:
-        if "invalid utf-8" not in str(error):
+        if "utf-8" not in str(error):
             raise
         return to_json(value, inf_nan_mode="strings", fallback=fallback, bytes_mode="base64").decode()

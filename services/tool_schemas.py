@@ -1,6 +1,7 @@
 """A function's signature as a JSON schema for models, and their arguments as what the function is called with."""
 
 import inspect
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -13,6 +14,8 @@ from pydantic_core import ErrorDetails
 from services.json_text import dumps, mend_text
 from services.tool_marks import ToolsInvalid, place
 from services.tools import InvalidArguments, ToolContext
+
+logger = logging.getLogger(__name__)
 
 MAX_FAULTS = 20  # told to a model at once
 MAX_HINT = 500  # characters of a schema in an error
@@ -53,6 +56,9 @@ class Signature:
         except ValidationError as error:
             faults = error.errors(include_url=False, include_input=False)
             raise InvalidArguments(self._told(faults, arguments)) from None
+        except Exception as error:  # of a validator of the tool's own
+            logger.exception("the arguments of %s could not be checked", self._place)
+            raise InvalidArguments(f"The arguments could not be checked: {type(error).__name__}.") from error
         return {
             name: getattr(values, field)
             for field, name in self._names.items()

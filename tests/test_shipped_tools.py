@@ -1,0 +1,148 @@
+"""The tools that come with the service: the time, and the calculator that never rounds."""
+
+import operator
+import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tools import ToolError
+from tools.calculator import calculate
+from tools.clock import current_time
+
+
+@pytest.mark.parametrize(("zone", "offset"), [("UTC", 0), ("Asia/Kathmandu", 5.75), ("Etc/GMT+3", -3)])
+def test_the_time_in_a_zone(zone: str, offset: float) -> None:
+    """With the day of the week, which models get wrong, and the zone's offset."""
+    found = re.fullmatch(r"(\w+day), (\S+) \(\S+\)", current_time(zone))
+    assert found is not None
+    told = datetime.fromisoformat(found[2])
+    assert told.utcoffset() == timedelta(hours=offset)
+    assert abs(told.timestamp() - time.time()) < 5
+    assert told.strftime("%A") == found[1]
+
+
+@pytest.mark.parametrize("zone", ["Nowhere", "", "../etc/passwd", "/etc/passwd", "a\0b", "Europe", "x" * 5000, "UTC\n"])
+def test_no_such_zone(zone: str) -> None:
+    """The model gets an example of one that there is."""
+    with pytest.raises(ToolError, match="Use a name such as Europe/Oslo") as raised:
+        current_time(zone)
+    assert len(str(raised.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("expression", "result"),
+    [
+        ("1 + 2", "3"),
+        ("0.1 + 0.2", "0.3"),
+        ("1/3", "1/3, about 0.333333333333333333333333333333"),
+        ("-2/3", "-2/3, about -0.666666666666666666666666666667"),
+        ("1/3 + 2/3", "1"),
+        ("10/4", "2.5"),
+        ("-0.05", "-0.05"),
+        ("2 + 3 * 4 ** 2 / 8 - 1", "7"),
+        ("(2 + 3) * 4", "20"),
+        ("10 - 4 - 3", "3"),
+        ("100 / 10 / 2", "5"),
+        ("-2 ** 2", "-4"),
+        ("(-2) ** 2", "4"),
+        ("2 ** -1", "0.5"),
+        ("2 ** 3 ** 2", "512"),
+        ("2 ** -1 * 4", "2"),
+        ("-7 // 2", "-4"),
+        ("-7 % 3", "2"),
+        ("7.5 % 2", "1.5"),
+        ("--+1", "1"),
+        ("2 * -3", "-6"),
+        ("1.5e3 + .5 + 5.", "1505.5"),
+        ("1E-3", "0.001"),
+        ("(-1) ** 1000000000000000000001", "-1"),
+        ("0 ** 0", "1"),
+        ("9007199254740993 * 3", "27021597764222979"),
+        ("2 ** 100", "1267650600228229401496703205376"),
+        ("1 / 2 ** 40", "0.0000000000009094947017729282379150390625"),
+        (" 1\n+\t1 ", "2"),
+    ],
+)
+def test_an_exact_result(expression: str, result: str) -> None:
+    """By Python's precedence; a decimal where one is exact, else a fraction and about what it is."""
+    assert calculate(expression) == result
+
+
+@pytest.mark.parametrize(
+    ("expression", "told"),
+    [
+        ("", "ends too early"),
+        ("1 +", "ends too early"),
+        ("(1", "ends too early"),
+        ("1)", "goes wrong at '\\)'"),
+        ("2 3", "goes wrong at '3'"),
+        ("* 2", "goes wrong at '\\* 2'"),
+        ("()", "goes wrong at '\\)'"),
+        ("1.5.2", "goes wrong at '.2'"),
+        ("1e", "'e' can't be calculated with"),
+        ("2 ^ 3", "write a power as \\*\\*"),
+        ("__import__('os').system('x')", "'_' can't be calculated with"),
+        ("x + 1", "'x' can't"),
+        ("1, 2", "',' can't"),
+        ("٣", "can't be calculated with"),
+        ("1 / 0", "Division by zero"),
+        ("1 // 0", "Division by zero"),
+        ("1 % 0", "Division by zero"),
+        ("0 ** -1", "Division by zero"),
+        ("2 ** 0.5", "Only a power with a whole exponent"),
+        ("2 ** 99999999999999999999", "more than 1000 digits"),
+        ("9 ** 9 ** 9 ** 9", "more than 1000 digits"),
+        ("10 ** 1001", "more than 1000 digits"),
+        ("(10 ** 600) * (10 ** 600)", "more than 1000 digits"),
+        ("1 / 10 ** 600 / 10 ** 600", "more than 1000 digits"),
+        ("1e1001", "more than 1000 digits"),
+        ("1e-99999999999999999", "more than 1000 digits"),
+        ("(" * 100 + "1" + ")" * 100, "nested deeper than 50"),
+        ("-" * 100 + "1", "nested deeper than 50"),
+        ("1" + "**1" * 100, "nested deeper than 50"),
+        ("1" * 501, "longer than 500 characters"),
+    ],
+)
+def test_what_can_t_be_calculated(expression: str, told: str) -> None:
+    """It is said what is wrong and where, soon, however large the numbers would be."""
+    with pytest.raises(ToolError, match=told):
+        calculate(expression)
+
+
+NUMBERS = st.integers(-999, 999).map(str) | st.decimals(-99, 99, places=3).map(lambda d: f"{d:f}")
+OPERATORS: dict[str, Callable[[Fraction, Fraction], Fraction | int]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "//": operator.floordiv,
+    "%": operator.mod,
+}
+
+
+def exact(result: str) -> Fraction:
+    return Fraction(result.partition(",")[0])
+
+
+@given(NUMBERS, st.sampled_from(sorted(OPERATORS)), NUMBERS)
+def test_every_operation_is_exact(one: str, sign: str, other: str) -> None:
+    """As fractions have it."""
+    if sign in ("/", "//", "%") and Fraction(other) == 0:
+        with pytest.raises(ToolError, match="Division by zero"):
+            calculate(f"{one} {sign} {other}")
+    else:
+        assert exact(calculate(f"{one} {sign} {other}")) == OPERATORS[sign](Fraction(one), Fraction(other))
+
+
+@given(st.text(alphabet="0123456789.eE+-*/%() ", max_size=40))
+def test_any_text_gives_a_result_or_a_clear_error(expression: str) -> None:
+    """Nothing else is raised, and every result is a number."""
+    with suppress(ToolError):
+        assert re.fullmatch(r"-?\d+(\.\d+|/\d+, about \S+)?", calculate(expression))

@@ -1,0 +1,159 @@
+"""What tools give, as text: every value is written, or is an error that says why not."""
+
+import collections
+import dataclasses
+import datetime
+import decimal
+import enum
+import ipaddress
+import itertools
+import json
+import math
+import pathlib
+import types
+import uuid
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, field_serializer
+
+from services.tool_results import as_text
+from services.tools import ToolError
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+
+
+class Point(BaseModel):
+    x: int
+    name: str = "ä"
+
+
+@dataclasses.dataclass(slots=True)
+class Box:
+    corner: Point
+    at: datetime.date
+
+
+Pair = collections.namedtuple("Pair", "a b")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("as it is, \ud800 too", "as it is, \ud800 too"),
+        ("", ""),
+        (None, "null"),
+        (True, "true"),
+        (2**70, "1180591620717411303424"),
+        (0.1, "0.1"),
+        ({"ä": [1, {"b": None}]}, '{"ä":[1,{"b":null}]}'),
+        (["\ud800"], '["\ud800"]'),
+        ((1, 2), "[1,2]"),
+        (Pair(1, 2), "[1,2]"),
+        ({3}, "[3]"),
+        (frozenset({"a"}), '["a"]'),
+        (collections.deque([1]), "[1]"),
+        (types.MappingProxyType({"a": {1}}), '{"a":[1]}'),
+        (datetime.datetime(2026, 1, 2, 3, 4, tzinfo=datetime.UTC), '"2026-01-02T03:04:00Z"'),
+        (datetime.timedelta(seconds=3), '"PT3S"'),
+        (decimal.Decimal("1.10"), '"1.10"'),
+        (uuid.UUID(int=1), '"00000000-0000-0000-0000-000000000001"'),
+        (Colour.RED, '"red"'),
+        ({Colour.RED: Level.LOW}, '{"red":1}'),
+        ({(1, 2): 3}, '{"1,2":3}'),
+        (pathlib.PurePosixPath("/a/b"), '"/a/b"'),
+        (ipaddress.ip_address("10.0.0.1"), '"10.0.0.1"'),
+        (Point(x=1), '{"x":1,"name":"ä"}'),
+        (Box(Point(x=1), datetime.date(2026, 1, 2)), '{"corner":{"x":1,"name":"ä"},"at":"2026-01-02"}'),
+        ([Point(x=1), {2}], '[{"x":1,"name":"ä"},[2]]'),
+        ("täxt".encode(), "täxt"),
+        (bytearray(b"text"), "text"),
+        (memoryview(b"text"), "text"),
+        (b"\xff\xfe", '{"base64":"__4="}'),
+        ({"raw": b"text"}, '{"raw":"text"}'),
+        ({"raw": b"\xff\xfe"}, '{"raw":"__4="}'),
+        (math.nan, '"NaN"'),
+        ([math.inf, -math.inf, 1.5], '["Infinity","-Infinity",1.5]'),
+    ],
+)
+def test_a_value_becomes_this_text(value: Any, text: str) -> None:
+    """Text stays as it is; the rest is compact JSON, with letters beyond ASCII as they are."""
+    assert as_text(value) == text
+
+
+def holding_itself() -> Any:
+    value: dict[str, Any] = {"a": []}
+    value["a"].append(value)
+    return value
+
+
+def deep() -> Any:
+    value: list[Any] = []
+    for _ in range(100_000):
+        value = [value]
+    return value
+
+
+class Stubborn(BaseModel):
+    secret: str = "xyzzy"
+
+    @field_serializer("secret")
+    def never(self, _: str) -> str:
+        raise ValueError("it is xyzzy")
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (object(), "it holds a object"),
+        ({"a": [Colour]}, "it holds a EnumType|it holds a EnumMeta"),
+        ([ValueError("xyzzy")], "it holds a ValueError"),
+        (range(10**15), "it holds a range"),
+        (itertools.count(), "a count, which may have no end"),
+        ((n for n in itertools.count()), "a generator, which may have no end"),
+        (holding_itself(), "it holds itself, or is nested too deep"),
+        (deep(), "it holds itself, or is nested too deep"),
+        (Stubborn(), "could not be written as JSON"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_no_json_is_an_error_that_says_so(value: Any, told: str) -> None:
+    """With the type, never with what a value looks like in memory."""
+    with pytest.raises(ToolError, match=told) as raised:
+        as_text(value)
+    assert "0x" not in str(raised.value)
+    assert "xyzzy" not in str(raised.value)
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.dates() | st.decimals()
+VALUES = st.recursive(
+    PLAIN, lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner) | st.tuples(inner, inner)
+)
+
+
+@given(VALUES)
+def test_every_value_is_text_or_valid_json(value: Any) -> None:
+    """Whatever it holds, in whatever order: no NaN, nothing cut, nothing that a strict reader refuses."""
+    text = as_text(value)
+    if not isinstance(value, str | bytes):
+        json.loads(text, parse_constant=pytest.fail)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(JSON.filter(lambda value: not isinstance(value, str)))
+def test_json_comes_back_as_it_was(value: Any) -> None:
+    """What is JSON already is only written."""
+    assert json.loads(as_text(value)) == value
