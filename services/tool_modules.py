@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,20 +31,22 @@ def functions_of(modules: Iterable[ModuleType]) -> Iterator[Callable[..., Any]]:
     yield from found.values()
 
 
-def forget(package: str, named: Iterable[str]) -> dict[str, ModuleType]:
-    """Make Python import these modules, and what is below them, anew next time. Gives what it has of them now."""
+@contextmanager
+def imported_anew(package: str, named: Iterable[str]) -> Iterator[None]:
+    """Within, these modules and what is below them are imported anew. If that raises, they are again what they were."""
     roots = (package, *named)
-    former = {name: module for name, module in list(sys.modules.items()) if _is_below(name, roots)}
-    for name in former:
-        del sys.modules[name]
+    former = _let_go(roots)
+    caches = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # to a cache, two saves within a second may look the same
     importlib.invalidate_caches()
-    return former
-
-
-def remember(former: dict[str, ModuleType], package: str, named: Iterable[str]) -> None:
-    """Undo `forget`, with all that was imported since."""
-    forget(package, named)
-    sys.modules.update(former)
+    try:
+        yield
+    except BaseException:
+        _let_go(roots)
+        sys.modules.update(former)
+        raise
+    finally:
+        sys.dont_write_bytecode = caches
 
 
 def folders(package: str, named: Iterable[str]) -> set[Path]:
@@ -51,6 +54,14 @@ def folders(package: str, named: Iterable[str]) -> set[Path]:
     roots = (package, *named)
     files = [getattr(module, "__file__", None) for name, module in list(sys.modules.items()) if _is_below(name, roots)]
     return {Path(file).parent for file in files if file}
+
+
+def _let_go(roots: Iterable[str]) -> dict[str, ModuleType]:
+    """Forget what was imported of these modules, and give it."""
+    former = {name: module for name, module in list(sys.modules.items()) if _is_below(name, roots)}
+    for name in former:
+        del sys.modules[name]
+    return former
 
 
 def _imported(name: str, because: str) -> ModuleType:

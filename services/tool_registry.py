@@ -9,7 +9,7 @@ from watchfiles import PythonFilter, awatch
 
 from services.python_tools import PythonTool
 from services.tool_marks import ToolOptions, ToolsInvalid, options_of
-from services.tool_modules import folders, forget, functions_of, remember, tool_modules
+from services.tool_modules import folders, functions_of, imported_anew, tool_modules
 from services.tool_threads import ToolThreads
 from services.tools import Tool
 
@@ -36,12 +36,8 @@ class ToolRegistry:
 
     def reload(self) -> None:
         """Import everything again, for the runs from now on. Raise `ToolsInvalid` and keep the former tools instead."""
-        former = forget(self._package, self._modules)
-        try:
+        with imported_anew(self._package, self._modules):
             self._tools = self._found()
-        except ToolsInvalid:
-            remember(former, self._package, self._modules)
-            raise
 
     async def watch(self) -> None:
         """For development: reload whenever a file beside the tools' modules changes. Until it is cancelled.
@@ -49,6 +45,7 @@ class ToolRegistry:
         A broken file is logged, and leaves the tools as they were. A folder that is new needs a restart.
         """
         places = folders(self._package, self._modules)
+        logger.info("the tools' files are watched: %s", ", ".join(sorted(map(str, places))))
         async for _ in awatch(*places, watch_filter=PythonFilter(), recursive=False):
             try:
                 self.reload()

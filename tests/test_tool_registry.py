@@ -1,0 +1,200 @@
+"""Where tools come from: the folder's modules and those of AGENT_TOOLS, and what a reload changes."""
+
+import asyncio
+import logging
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from process import ROOT
+
+from services.tool_marks import ToolsInvalid
+from services.tool_registry import ToolRegistry
+from services.tools import ToolContext
+
+pytestmark = pytest.mark.anyio
+
+DICE = """
+from tools import tool
+
+@tool
+def roll() -> str:
+    return "4"
+"""
+
+
+class Folder:
+    """A package of tools and modules beside it, on Python's path."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.write("kit/__init__.py", "")
+
+    def write(self, file: str, source: str) -> None:
+        (self.root / file).parent.mkdir(exist_ok=True)
+        (self.root / file).write_text(source)
+
+    def registry(self, *modules: str) -> ToolRegistry:
+        return ToolRegistry(modules, timeout_s=5, threads=2, package="kit")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Folder]:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a cached file is told by the second it is of
+    before = set(sys.modules)
+    yield Folder(tmp_path)
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def context() -> ToolContext:
+    return ToolContext("run_1", None, "call_1", None, {}, lambda *_: None)
+
+
+async def test_the_service_s_own_tools() -> None:
+    """Those that ship are found, with no setting."""
+    registry = ToolRegistry((), timeout_s=7, threads=1)
+    assert {"calculate", "current_time"} <= set(registry.all)
+    assert await registry.all["calculate"].call({"expression": "6 * 7"}, context()) == "42"
+    await registry.aclose()
+
+
+async def test_marked_functions_of_the_folder_and_of_named_modules(folder: Folder) -> None:
+    """Each once, wherever else it is imported; not those of modules that begin with `_` and aren't imported."""
+    folder.write("kit/dice.py", DICE)
+    folder.write("kit/again.py", "from kit.dice import roll\nfrom kit._shared import shared\n")
+    folder.write("kit/_shared.py", DICE.replace("roll", "shared"))
+    folder.write("kit/_hidden.py", DICE.replace("roll", "hidden"))
+    folder.write("kit/sub/__init__.py", DICE.replace("roll", "sub"))
+    folder.write("kit/sub/below.py", DICE.replace("roll", "below"))
+    folder.write("ours/__init__.py", "")
+    folder.write("ours/extra.py", DICE.replace("roll", "extra") + "\ndef unmarked() -> None: ...\n")
+    registry = folder.registry("ours.extra")
+    assert sorted(registry.all) == ["extra", "roll", "shared", "sub"]
+    assert await registry.all["extra"].call({}, context()) == "4"
+
+
+def test_two_tools_of_one_name(folder: Folder) -> None:
+    """Both places are told."""
+    folder.write("kit/a.py", DICE)
+    folder.write("kit/b.py", DICE.replace("@tool\n", "@tool(name='roll')\n").replace("def roll", "def other"))
+    with pytest.raises(ToolsInvalid, match=r"two tools are called roll: .*kit/a\.py:4, roll, and .*kit/b\.py:4, other"):
+        folder.registry()
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        (
+            "import nowhere_at_all\n",
+            r"kit\.bad, of the folder kit, can't be imported: ModuleNotFoundError: .*bad\.py:1",
+        ),
+        ("\n\n1 / 0\n", r"ZeroDivisionError: division by zero \(.*kit/bad\.py:3\)"),
+        ("def (\n", r"kit\.bad, .*SyntaxError: .*bad\.py, line 1"),
+        ("import sys\nsys.exit('bye')\n", r"SystemExit: bye"),
+        (DICE.replace("roll()", "roll(*any)"), r"kit/bad\.py:4, roll: a model has to know each argument"),
+        (DICE.replace("roll()", "roll(sides)"), r"kit/bad\.py:4, roll: sides needs a type hint"),
+    ],
+)
+def test_a_module_that_can_t_be_used_refuses_the_start(folder: Folder, source: str, told: str) -> None:
+    """In one line that says which file and what is wrong."""
+    folder.write("kit/bad.py", source)
+    with pytest.raises(ToolsInvalid, match=told) as raised:
+        folder.registry()
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["nowhere_at_all", "kit.nowhere", "nowhere_at_all.below"])
+def test_a_named_module_that_isn_t_there(folder: Folder, name: str) -> None:
+    """It is said which setting names it."""
+    with pytest.raises(ToolsInvalid, match=f"there is no module {name}, which the setting AGENT_TOOLS names"):
+        folder.registry(name)
+
+
+async def test_a_reload_takes_up_what_is_new_changed_and_gone(folder: Folder) -> None:
+    """Helpers included. What a run took before stays as it was, and works."""
+    folder.write("kit/dice.py", DICE.replace('"4"', "number()") + "\nfrom kit._numbers import number\n")
+    folder.write("kit/_numbers.py", "def number() -> str: return 'four'\n")
+    folder.write("kit/old.py", DICE.replace("roll", "old"))
+    registry = folder.registry()
+    before = registry.all
+    folder.write("kit/_numbers.py", "def number() -> str: return 'six'\n")
+    folder.write("kit/new.py", DICE.replace("roll", "new"))
+    (folder.root / "kit/old.py").unlink()
+    registry.reload()
+    assert sorted(registry.all) == ["new", "roll"]
+    assert await registry.all["roll"].call({}, context()) == "six"
+    assert sorted(before) == ["old", "roll"]
+    assert await before["roll"].call({}, context()) == "four"
+
+
+async def test_a_broken_file_leaves_the_tools_as_they_were(folder: Folder) -> None:
+    """And the modules too; once it is mended, it is taken up."""
+    folder.write("kit/dice.py", DICE)
+    registry = folder.registry()
+    before, module = registry.all, sys.modules["kit.dice"]
+    folder.write("kit/dice.py", "def (\n")
+    with pytest.raises(ToolsInvalid, match="SyntaxError"):
+        registry.reload()
+    assert registry.all is before
+    assert sys.modules["kit.dice"] is module
+    folder.write("kit/dice.py", DICE.replace("4", "six"))
+    registry.reload()
+    assert await registry.all["roll"].call({}, context()) == "six"
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/tools.md"])
+async def test_the_documents_tool_works_as_it_stands(folder: Folder, document: str) -> None:
+    """Copied into a file of the folder, as a newcomer does."""
+    source = re.search(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
+    assert source is not None
+    folder.write("kit/dice.py", source[1])
+    roll = folder.registry().all["roll"]
+    assert roll.description == "Roll a die with so many sides."
+    assert roll.parameters["properties"] == {"sides": {"type": "integer", "default": 6}}
+    assert 1 <= int(await roll.call({"sides": 20}, context())) <= 20
+
+
+class Told(logging.Handler):
+    """What the registry logs, to be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: asyncio.Queue[logging.LogRecord] = asyncio.Queue()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.put_nowait(record)
+
+
+async def test_watched_files_are_taken_up(folder: Folder, caplog: pytest.LogCaptureFixture) -> None:
+    """A change, then a broken file, which is one line with its traceback, then a new file."""
+    folder.write("kit/dice.py", DICE)
+    registry = folder.registry()
+    logger, told = logging.getLogger("services.tool_registry"), Told()
+    logger.addHandler(told)
+    caplog.set_level(logging.INFO)
+    task = asyncio.create_task(registry.watch())
+    try:
+        record = await told.records.get()
+        assert "watched" in record.getMessage()
+        folder.write("kit/dice.py", DICE.replace("roll", "throw"))
+        record = await told.records.get()
+        assert "the tools are loaded again: throw" in record.getMessage()
+        folder.write("kit/dice.py", "def (\n")
+        record = await told.records.get()
+        assert "the tools stay as they were: the module kit.dice" in record.getMessage()
+        assert record.exc_info
+        assert list(registry.all) == ["throw"]
+        folder.write("kit/more.py", DICE)
+        folder.write("kit/dice.py", "")
+        while list(registry.all) != ["roll"]:
+            await told.records.get()
+    finally:
+        logger.removeHandler(told)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
