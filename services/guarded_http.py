@@ -104,7 +104,7 @@ class GuardedClient(httpx2.AsyncClient):
 
     No proxy of the environment is asked, no redirect followed, and no cookie kept unless `keep_cookies`, since callers
     share it. There is no limit to a whole answer's time: a stream may be long. `guard=None` makes a client for the
-    operator's own URLs, which goes anywhere. `verify` can be shared by clients; making one reads the certificates, for tens of milliseconds.
+    operator's own URLs, which goes anywhere. `verify` can be shared by clients: making one takes tens of milliseconds.
     """
 
     def __init__(
