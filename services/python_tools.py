@@ -83,7 +83,7 @@ class PythonTool:
                 return await _without_exit(call.function())
             finally:
                 self._end()
-        call.waits_for = f"the {self._threads.limit} threads for tools were all taken"
+        call.waits_for = "the service's threads for tools were all taken"
         result = await self._threads.run(call.in_thread, self._end)
         return await result if inspect.isawaitable(result) else result
 

@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -9,7 +10,7 @@ import griffe
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticSerializationError, SchemaError
 
 from services.json_text import dumps, mend_text
 from services.tool_marks import ToolsInvalid, place
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 MAX_FAULTS = 20  # told to a model at once
 MAX_HINT = 500  # characters of a schema in an error
+NO_SCHEMA = (PydanticUserError, SchemaError, NameError, TypeError, ValueError)  # what pydantic raises for hints
 PREFIXES = ("Value error, ", "Assertion failed, ")
 
 
@@ -38,7 +40,8 @@ class Signature:
         try:
             self._model = self._arguments()
             schema = _untitled(self._model.model_json_schema(schema_generator=_Schema))
-        except (PydanticUserError, NameError) as error:
+            dumps(schema)
+        except NO_SCHEMA as error:
             raise ToolsInvalid(f"{self._place}: {self._culprit()} has no JSON schema: {_first_line(error)}") from error
         for name, property_schema in schema["properties"].items():
             if name in documented:
@@ -71,8 +74,8 @@ class Signature:
             hints = get_type_hints(inspect.unwrap(function), include_extras=True)
         except Exception as error:
             raise ToolsInvalid(
-                f"{self._place}: a type hint can't be resolved ({_first_line(error)}): "
-                "import what it names where the module sees it when it runs, not below `if TYPE_CHECKING`"
+                f"{self._place}: a type hint can't be resolved: {_first_line(error)}"
+                " (what hints name has to be there when the module runs, not only below `if TYPE_CHECKING`)"
             ) from error
         for name in self._defaults:
             if name not in hints:
@@ -91,7 +94,10 @@ class Signature:
             default = self._defaults[name]
             hint = Annotated[self._taken[name], default] if isinstance(default, FieldInfo) else self._taken[name]
             fields[field] = (hint, extra)
-        return create_model("Arguments", __config__=ConfigDict(extra="forbid"), **fields)
+        model = create_model("Arguments", __config__=ConfigDict(extra="forbid"), **fields)
+        if len(model.model_fields) < len(fields):
+            raise TypeError("ClassVar and Final are not for parameters")
+        return model
 
     def _has_default(self, name: str) -> bool:
         """Whether the function itself knows what to do without the argument."""
@@ -103,7 +109,7 @@ class Signature:
         for name, hint in self._taken.items():
             try:
                 TypeAdapter(hint).json_schema()
-            except (PydanticUserError, NameError):
+            except NO_SCHEMA:
                 return f"the type hint of {name}"
         return "the signature"
 
@@ -142,13 +148,22 @@ class _Schema(GenerateJsonSchema):
         """None of ours."""
         return False
 
+    def encode_default(self, dft: Any) -> Any:
+        """A default is left out of the schema where that could not hold it, as NaN."""
+        encoded = super().encode_default(dft)
+        try:
+            dumps(encoded)
+        except (TypeError, ValueError) as error:
+            raise PydanticSerializationError(str(error)) from error
+        return encoded
+
 
 def _untitled(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema without the titles that only repeat the name of a class."""
     del schema["title"]
     for name, definition in schema.get("$defs", {}).items():
-        if name.endswith(definition.get("title", name)):
-            definition.pop("title", None)
+        if "title" in definition and name.endswith(re.sub(r"\W", "_", definition["title"])):
+            del definition["title"]
     return schema
 
 
@@ -164,12 +179,17 @@ def _documented(docstring: str) -> tuple[str, dict[str, str]]:
         numpy=griffe.NumpyOptions(warnings=False),
         sphinx=griffe.SphinxOptions(warnings=False),
     )
-    sections = griffe.Docstring(docstring).parse("auto", default="google", per_style_options=styles)
+    below_a_line = f"\n{docstring}"  # the first line has no indentation to go by
+    sections = griffe.Docstring(below_a_line).parse("auto", default="google", per_style_options=styles)
     texts: list[str] = []
     for section in sections:
-        if not isinstance(section, griffe.DocstringSectionText):
-            break
-        texts.append(section.value)
+        match section:
+            case griffe.DocstringSectionText(value=text):
+                texts.append(text)
+            case griffe.DocstringSectionAdmonition(title=title, value=note):
+                texts.append(f"{title}:\n{note.contents}")
+            case _:
+                break
     parameters = [p for s in sections if isinstance(s, griffe.DocstringSectionParameters) for p in s.value]
     return "\n\n".join(texts).strip(), {p.name: " ".join(p.description.split()) for p in parameters if p.description}
 

@@ -12,7 +12,6 @@ class ToolThreads:
     """At most so many threads. A call that nobody waits for any more keeps its thread until it returns."""
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
         self._pool = ThreadPoolExecutor(limit, thread_name_prefix="tool")
 
     async def run(self, function: Callable[[], Any], on_end: Callable[[], object]) -> Any:

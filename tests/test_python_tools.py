@@ -382,7 +382,7 @@ async def test_waiting_for_a_thread_counts_and_is_said() -> None:
 
     first = asyncio.create_task(made(block, threads).call({"name": "first"}, context()))
     assert await asyncio.to_thread(entered.wait, 20)
-    with pytest.raises(ToolError, match=r"^block did not begin within 0\.02 s: the 1 threads for tools were all taken"):
+    with pytest.raises(ToolError, match=r"^block did not begin within 0\.02 s: the service's threads for tools were"):
         await made(block, threads, timeout_s=0.02).call({"name": "second"}, context())
     release.set()
     await first

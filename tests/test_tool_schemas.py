@@ -6,9 +6,10 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import math
 import uuid
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 import pytest
 from pydantic import BaseModel, BeforeValidator, Field
@@ -18,6 +19,8 @@ from wire import Json
 from services.tool_marks import ToolsInvalid
 from services.tool_schemas import Signature
 from services.tools import InvalidArguments, ToolContext
+
+T = TypeVar("T")
 
 
 class Unit(enum.Enum):
@@ -37,6 +40,10 @@ class Point(BaseModel):
 class Tree(BaseModel):
     name: str
     children: list[Tree] = []
+
+
+class Pair(BaseModel, Generic[T]):
+    left: T
 
 
 @dataclasses.dataclass
@@ -140,6 +147,12 @@ def odd_names(model_config: int, schema: int, json: int, _private: int, copy: in
 def unwritable_default(city: str = UNSET) -> None: ...  # type: ignore[assignment]
 
 
+def not_a_number(share: float = math.nan, raw: bytes = b"\xff") -> None: ...
+
+
+def generic(pair: Pair[int], other: Pair[str]) -> None: ...
+
+
 async def google(city: str, days: int = 1) -> None:
     """Tell the weather.
 
@@ -190,6 +203,22 @@ def sphinx(city: str, days: int = 1) -> None:
         or the town.
     :param int days: How many days.
     :returns: The weather.
+    """
+
+
+def noted(city: str) -> None:
+    """Tell the weather.
+
+    Note:
+        Only in Europe.
+
+    More words.
+
+    Args:
+        city: The city.
+
+    Example:
+        Not told.
     """
 
 
@@ -369,6 +398,16 @@ SCHEMAS: list[tuple[Callable[..., Any], Json, list[str], Json]] = [
         {},
     ),
     (unwritable_default, {"city": STRING}, [], {}),
+    (not_a_number, {"share": {"type": "number"}, "raw": {"type": "string", "format": "binary"}}, [], {}),
+    (
+        generic,
+        {"pair": {"$ref": "#/$defs/Pair_int_"}, "other": {"$ref": "#/$defs/Pair_str_"}},
+        ["pair", "other"],
+        {
+            "Pair_int_": {"type": "object", "properties": {"left": INTEGER}, "required": ["left"]},
+            "Pair_str_": {"type": "object", "properties": {"left": STRING}, "required": ["left"]},
+        },
+    ),
     (
         google,
         {
@@ -419,6 +458,7 @@ def test_a_signature_gives_this_schema(
         (numpy, "Tell the weather.\n\nFrom several stations."),
         (sphinx, "Tell the weather.\n\nFrom several stations."),
         (with_context, "Look it up."),
+        (noted, "Tell the weather.\n\nNote:\nOnly in Europe.\n\nMore words."),
         (nothing, ""),
     ],
 )
@@ -550,6 +590,15 @@ def unknown_name(city: Nowhere) -> None: ...  # type: ignore[name-defined] # noq
 def no_schema(city: str, then: Callable[[], None]) -> None: ...
 
 
+def bad_pattern(code: Annotated[str, Field(pattern="(")]) -> None: ...
+
+
+def of_a_class(count: int) -> None: ...
+
+
+of_a_class.__annotations__["count"] = ClassVar[int]
+
+
 def a_class_of_its_own(thing: Signature) -> None: ...
 
 
@@ -560,6 +609,8 @@ def a_class_of_its_own(thing: Signature) -> None: ...
         (optional_context, "its type hint is ToolContext alone"),
         (unknown_name, "name 'Nowhere' is not defined"),
         (no_schema, "the type hint of then has no JSON schema"),
+        (bad_pattern, "the type hint of code has no JSON schema"),
+        (of_a_class, "ClassVar and Final are not for parameters"),
         (a_class_of_its_own, "the type hint of thing has no JSON schema"),
     ],
 )
