@@ -338,8 +338,8 @@ async def test_a_thread_is_told_to_stop_and_not_waited_for(threads: ToolThreads)
         assert context.stopped.wait(20)
         seen.set()
 
-    with pytest.raises(ToolError, match=r"^wait did not finish within 0\.02 s\.$"):
-        await made(wait, threads, timeout_s=0.02).call({}, context())
+    with pytest.raises(ToolError, match=r"^wait did not finish within 0\.3 s\.$"):
+        await made(wait, threads, timeout_s=0.3).call({}, context())
     assert await asyncio.to_thread(seen.wait, 20)
 
 
@@ -369,6 +369,28 @@ async def test_a_cancelled_call_is_over_at_once(threads: ToolThreads) -> None:
 # Places
 
 
+class Block:
+    """A function that blocks its thread until it is released."""
+
+    def __init__(self) -> None:
+        self.entered, self.release = threading.Event(), threading.Event()
+
+        def block() -> None:
+            self.entered.set()
+            self.release.wait(20)
+
+        self.function = block
+
+
+async def cancelled(made_tool: PythonTool, block: Block) -> None:
+    """A call that is cancelled while its thread goes on."""
+    task = asyncio.create_task(made_tool.call({}, context()))
+    assert await asyncio.to_thread(block.entered.wait, 20)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 async def test_waiting_for_a_thread_counts_and_is_said() -> None:
     """A call that never got its turn isn't called late, and the message tells what it waited for."""
     threads = ToolThreads(1)
@@ -392,18 +414,14 @@ async def test_waiting_for_a_thread_counts_and_is_said() -> None:
 
 
 async def test_a_thread_keeps_its_place_until_it_returns() -> None:
-    """A call whose time is up doesn't make room for more threads than there may be."""
+    """A call that is over before its thread doesn't make room for more threads than there may be."""
     threads = ToolThreads(1)
-    release = threading.Event()
-
-    def block() -> None:
-        release.wait(20)
-
-    for told in ("did not finish", "did not begin"):
-        with pytest.raises(ToolError, match=told):
-            await made(block, threads, timeout_s=0.02).call({}, context())
-    release.set()
-    assert await made(block, threads).call({}, context()) == "null"
+    block = Block()
+    await cancelled(made(block.function, threads), block)
+    with pytest.raises(ToolError, match="did not begin"):
+        await made(block.function, threads, timeout_s=0.02).call({}, context())
+    block.release.set()
+    assert await made(block.function, threads).call({}, context()) == "null"
     threads.close()
 
 
@@ -445,19 +463,15 @@ async def test_as_many_calls_as_a_tool_allows_are_made_at_once(kind: str, thread
 
 async def test_a_place_is_given_back_by_a_thread_that_nobody_waits_for(threads: ToolThreads) -> None:
     """And only then."""
-    release = threading.Event()
-
-    @tool(concurrency=1)
-    def block() -> None:
-        release.wait(20)
-
-    made_tool = made(block, threads, timeout_s=0.02)
-    for told in ("did not finish", "did not begin"):
-        with pytest.raises(ToolError, match=told):
-            await made_tool.call({}, context())
-    release.set()
-    made_tool.timeout_s = 20
-    assert await made_tool.call({}, context()) == "null"
+    block = Block()
+    one = made(tool(concurrency=1)(block.function), threads)
+    await cancelled(one, block)
+    one.timeout_s = 0.02
+    with pytest.raises(ToolError, match="did not begin"):
+        await one.call({}, context())
+    block.release.set()
+    one.timeout_s = 20
+    assert await one.call({}, context()) == "null"
 
 
 async def test_a_result_that_is_no_json_is_the_tool_s_error(threads: ToolThreads) -> None:
@@ -473,21 +487,16 @@ async def test_a_result_that_is_no_json_is_the_tool_s_error(threads: ToolThreads
 async def test_closed_threads_take_no_more_calls(caplog: pytest.LogCaptureFixture) -> None:
     """At the service's end: what waits is dropped, what runs isn't waited for."""
     threads = ToolThreads(1)
-    entered, release = threading.Event(), threading.Event()
-
-    def block() -> None:
-        entered.set()
-        release.wait(20)
-
-    first = asyncio.create_task(made(block, threads).call({}, context()))
-    assert await asyncio.to_thread(entered.wait, 20)
-    second = asyncio.create_task(made(block, threads).call({}, context()))
+    block = Block()
+    first = asyncio.create_task(made(block.function, threads).call({}, context()))
+    assert await asyncio.to_thread(block.entered.wait, 20)
+    second = asyncio.create_task(made(block.function, threads).call({}, context()))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     threads.close()
     with pytest.raises(ToolError, match="cancelled"):
         await second
-    release.set()
+    block.release.set()
     await first
     with caplog.at_level(logging.CRITICAL), pytest.raises(RuntimeError):
-        await made(block, threads).call({}, context())
+        await made(block.function, threads).call({}, context())

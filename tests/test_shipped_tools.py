@@ -3,6 +3,7 @@
 import operator
 import re
 import time
+import zoneinfo
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -26,6 +27,16 @@ def test_the_time_in_a_zone(zone: str, offset: float) -> None:
     assert told.utcoffset() == timedelta(hours=offset)
     assert abs(told.timestamp() - time.time()) < 5
     assert told.strftime("%A") == found[1]
+
+
+def test_zones_are_there_without_the_system_s() -> None:
+    """As in a slim container: the package tzdata has them."""
+    try:
+        zoneinfo.reset_tzpath(to=())
+        zoneinfo.ZoneInfo.clear_cache()
+        assert "T" in current_time("Europe/Oslo")
+    finally:
+        zoneinfo.reset_tzpath()
 
 
 @pytest.mark.parametrize("zone", ["Nowhere", "", "../etc/passwd", "/etc/passwd", "a\0b", "Europe", "x" * 5000, "UTC\n"])
