@@ -9,9 +9,9 @@ import ipaddress
 import itertools
 import json
 import math
-import pathlib
 import types
 import uuid
+from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, field_serializer
 
-from services.tool_results import as_text
+from services.tool_results import MAX_CHARACTERS, as_text
 from services.tools import ToolError
 
 
@@ -69,7 +69,7 @@ Pair = collections.namedtuple("Pair", "a b")
         (Colour.RED, '"red"'),
         ({Colour.RED: Level.LOW}, '{"red":1}'),
         ({(1, 2): 3}, '{"1,2":3}'),
-        (pathlib.PurePosixPath("/a/b"), '"/a/b"'),
+        (PurePosixPath("/a/b"), '"/a/b"'),
         (ipaddress.ip_address("10.0.0.1"), '"10.0.0.1"'),
         (Point(x=1), '{"x":1,"name":"ä"}'),
         (Box(Point(x=1), datetime.date(2026, 1, 2)), '{"corner":{"x":1,"name":"ä"},"at":"2026-01-02"}'),
@@ -118,6 +118,7 @@ class Stubborn(BaseModel):
         ([ValueError("xyzzy")], "it holds a ValueError"),
         (range(10**15), "it holds a range"),
         (itertools.count(), "a count, which may have no end"),
+        ({"a": [1], "b": (n for n in itertools.count())}, "a generator, which may have no end"),
         ((n for n in itertools.count()), "a generator, which may have no end"),
         (holding_itself(), "it holds itself, or is nested too deep"),
         (deep(), "it holds itself, or is nested too deep"),
@@ -131,6 +132,55 @@ def test_what_is_no_json_is_an_error_that_says_so(value: Any, told: str) -> None
         as_text(value)
     assert "0x" not in str(raised.value)
     assert "xyzzy" not in str(raised.value)
+
+
+MANY = 300_000
+
+
+@pytest.mark.parametrize(
+    ("value", "beginning"),
+    [
+        ([12345] * MANY, "[12345,12345,"),
+        ({str(n): {"n": n} for n in range(MANY)}, '{"0":{"n":0},"1":{"n":1},'),
+        ([{"x": datetime.date(2026, 1, 2), "y": {3}}] * MANY, '[{"x":"2026-01-02","y":[3]},'),
+        ([[n] for n in range(MANY)], "[[0],[1],"),
+    ],
+    ids=["list", "dict", "dates and sets", "lists"],
+)
+def test_what_is_heavy_is_written_as_far_as_it_is_wanted(value: Any, beginning: str) -> None:
+    """It is cut anyway, and writing ten million values at once would hold up every stream."""
+    text = as_text(value)
+    assert text.startswith(beginning)
+    assert len(text) <= MAX_CHARACTERS + 100
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ([math.nan, *[1] * MANY], '["NaN",1,1,'),
+        ({(1, 2): [1] * MANY}, '{"1,2":[1,1,'),
+        ([b"\xff", *["a"] * MANY], '["_w==","a","a",'),
+        ([PurePosixPath("/a"), "x" * MANY], '["/a","xxx'),
+    ],
+    ids=["nan", "key", "bytes", "path"],
+)
+def test_what_is_heavy_and_odd_is_written_all_the_same(value: Any, text: str) -> None:
+    """By the rules for what is light."""
+    assert as_text(value).startswith(text)
+    json.loads(as_text(value), parse_constant=pytest.fail)
+
+
+def test_what_is_heavy_and_no_json_is_an_error() -> None:
+    """The same as for what is light."""
+    endless: list[Any] = list(range(MANY))
+    endless.append(endless)
+    for value, told in (
+        ([object()] * MANY, "it holds a object"),
+        (endless, "it holds itself"),
+        ([iter(range(3)), [1] * MANY], "has a range_iterator, which may have no end"),
+    ):
+        with pytest.raises(ToolError, match=told):
+            as_text(value)
 
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.dates() | st.decimals()
