@@ -31,14 +31,20 @@ from services.agent_service import AgentService
 from services.catalog import Catalog
 from services.dedalus_agent import AgentLimits, DedalusAgent
 from services.dedalus_stream import Deadlines
+from services.guarded_http import GuardedClient
 from services.live_runs import LiveRuns
 from services.local_model import LocalModel
+from services.mcp_servers import McpServers
 from services.recovery import recover
 from services.retention import Retention
 from services.run_records import RunRecords
+from services.run_tools import Registry, RunTools
 from services.simulated_agent import SimulatedAgent
-from services.tools import NO_TOOLS, Tool
+from services.tool_marks import ToolsInvalid
+from services.tool_registry import ToolRegistry
 from services.upstreams import DEDALUS_URL, PROVIDERS, Provider, Upstreams
+from services.url_guard import UrlGuard
+from services.waiting_runs import LeftWaiting
 from settings import Settings, faults
 
 logger = logging.getLogger("agent_stream")
@@ -52,13 +58,14 @@ LAST_RESORT_S = 4.5  # what everything may take once the service has drained; wh
 
 def create_app(
     settings: Settings | None = None,
-    tools: Mapping[str, Tool] = NO_TOOLS,
+    tools: Registry | None = None,
     providers: Mapping[str, Provider] = PROVIDERS,
     dedalus: str = DEDALUS_URL,
 ) -> FastAPI:
     """The service. Without `settings`, they are read from the environment and `.env`.
 
-    `tools` are offered to the model in every run; `providers` and `dedalus` say where their APIs are.
+    `tools` stand in for those of the folder tools and of AGENT_TOOLS; `providers` and `dedalus` say where their APIs
+    are.
     """
     settings = settings or Settings()
     app = FastAPIOffline(
@@ -82,7 +89,7 @@ def create_app(
 async def opened(
     app: FastAPI,
     settings: Settings,
-    tools: Mapping[str, Tool],
+    registry: Registry | None,
     providers: Mapping[str, Provider],
     dedalus: str,
 ) -> AsyncIterator[None]:
@@ -95,25 +102,55 @@ async def opened(
         catalog = Catalog(upstreams, settings.models_ttl_s, settings.marketplace_url, settings.mcp_servers)
         stack.push_async_callback(catalog.aclose)
         try:
-            log, database, records = await opened_stores(settings, stack)
-        except (DirectoryInUse, NewerDatabase, CapacityError, OSError) as error:
+            guard = UrlGuard(settings.url_allowed, settings.url_denied)
+            tools = opened_tools(settings, registry, guard, stack)
+            log, database, records, waiting = await opened_stores(settings, stack)
+        except (DirectoryInUse, NewerDatabase, ToolsInvalid, CapacityError, OSError, ValueError) as error:
             logger.critical("The service can't start: %s", error)
             raise
-        live = LiveRuns(settings, log, records)
+        live = LiveRuns(settings, database, log, records)
         stack.push_async_callback(live.aclose)
+        http = await stack.enter_async_context(GuardedClient(guard))
         deadlines = Deadlines(settings.first_byte_timeout_s, settings.stall_timeout_s)
         limits = AgentLimits(deadlines, settings.max_steps, settings.max_tool_result_bytes)
-        agent = DedalusAgent(upstreams, limits, tools)
+        agent = DedalusAgent(upstreams, limits, tools, guard, http)
         service = AgentService(settings, database, log, records, live, upstreams, agent, SimulatedAgent(), catalog)
         app.state.service, app.state.catalog, app.state.upstreams = service, catalog, upstreams
+        app.state.tools = tools
+        await service.waiting.restore(waiting)
         if upstreams.all[0].kind == "local" and local.installed():
             local.start()
         with draining_first(live, settings.drain_s):
             yield
 
 
-async def opened_stores(settings: Settings, stack: AsyncExitStack) -> tuple[EventLog, Database, RunRecords]:
-    """The event log, the database and the records that bind them, after what a former process left open has ended."""
+def opened_tools(settings: Settings, registry: Registry | None, guard: UrlGuard, stack: AsyncExitStack) -> RunTools:
+    """The tools of this service and of MCP servers. Raise `ToolsInvalid`."""
+    if registry is None:
+        registry = own = ToolRegistry(
+            settings.agent_tools, timeout_s=settings.tool_timeout_s, threads=settings.tool_threads
+        )
+        stack.push_async_callback(own.aclose)
+        if settings.tools_reload:
+            watching = asyncio.create_task(own.watch(), name="tools reload")
+            stack.callback(watching.cancel)
+    servers = McpServers(
+        settings.mcp_servers,
+        guard,
+        connect_timeout_s=settings.mcp_connect_timeout_s,
+        tool_timeout_s=settings.tool_timeout_s,
+    )
+    stack.push_async_callback(servers.aclose)
+    return RunTools(registry, servers, settings.tools_by_default)
+
+
+async def opened_stores(
+    settings: Settings, stack: AsyncExitStack
+) -> tuple[EventLog, Database, RunRecords, list[LeftWaiting]]:
+    """The event log, the database and the records that bind them, after what a former process left open has ended.
+
+    With them come the runs that it left waiting.
+    """
     stack.callback(os.close, locked(settings.data_dir))
     directory = settings.event_log_directory()
     log: EventLog
@@ -127,10 +164,10 @@ async def opened_stores(settings: Settings, stack: AsyncExitStack) -> tuple[Even
     stack.push_async_callback(database.aclose)
     records = RunRecords(database, log)
     stack.push_async_callback(records.aclose)
-    await recover(database, log, records)
+    waiting = await recover(database, log, records)
     retention = Retention(database, log, timedelta(days=settings.retention_days))
     stack.push_async_callback(retention.aclose)
-    return log, database, records
+    return log, database, records, waiting
 
 
 def add_middleware(app: FastAPI, settings: Settings) -> None:

@@ -186,12 +186,11 @@ class AgentRequest(Closed):
             raise ValueError("NaN and infinite numbers are not JSON: see response_format and client_tools") from None
         return self
 
-    def has_images(self) -> bool:
-        """Whether the model has to look at something."""
+    def image_urls(self) -> list[str]:
+        """What the model has to look at."""
         contents = [self.input, *(message.content for message in self.messages or ())]
-        return any(
-            isinstance(part, ImagePart) for content in contents if not isinstance(content, str) for part in content
-        )
+        parts = [part for content in contents if not isinstance(content, str) for part in content]
+        return [str(part.url) for part in parts if isinstance(part, ImagePart)]
 
 
 class Scenario(StrEnum):
@@ -203,6 +202,9 @@ class Scenario(StrEnum):
     ERROR = "error"
     SLOW = "slow"
     TRUNCATED = "truncated"
+    PROGRESS = "progress"
+    APPROVAL = "approval"
+    CLIENT_TOOL = "client_tool"
 
 
 class SimulateRequest(Closed):

@@ -96,7 +96,12 @@ class ToolInfo(Closed):
     parameters: dict[str, Any]
     approval: bool
     idempotent: bool
-    timeout_s: float
+
+
+class McpToolList(Closed):
+    """The tools of an MCP server, by the names under which a run has them."""
+
+    tools: list[ToolInfo]
 
 
 class ToolList(Closed):

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from database.tables import given, idempotency_keys, runs, sessions, upsert
+from database.waiting_runs import delete_waiting_runs
 from models import Run, RunStatus
 
 NOTHING = dict.fromkeys(runs.columns.keys())
@@ -32,7 +33,10 @@ async def save_runs(connection: AsyncConnection, saved: Sequence[Run]) -> None:
     """Write whole rows, new or known, in one statement. Runs whose session is gone are left out."""
     if saved:
         # In one order everywhere, two transactions can't wait for each other's rows.
-        rows = [NOTHING | run.model_dump(mode="json") for run in sorted(saved, key=lambda run: run.run_id)]
+        rows = [
+            NOTHING | run.model_dump(mode="json", exclude={"pending"})
+            for run in sorted(saved, key=lambda run: run.run_id)
+        ]
         await connection.execute(SAVE[connection.dialect.name], rows)
 
 
@@ -68,7 +72,8 @@ async def children(connection: AsyncConnection, run_id: str) -> list[str]:
 
 
 async def delete_run(connection: AsyncConnection, run_id: str) -> None:
-    """Let go of a run with its messages and idempotency keys, if it is there."""
+    """Let go of a run with its messages, its idempotency keys and what it waited with, if it is there."""
+    await delete_waiting_runs(connection, [run_id])
     await connection.execute(DELETE_KEYS, {"run_id": run_id})
     await connection.execute(DELETE, {"run_id": run_id})
 

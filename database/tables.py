@@ -112,6 +112,15 @@ idempotency_keys = sa.Table(
 )
 """`run_id` refers to no row: a key is there before its run."""
 
+waiting_runs = sa.Table(
+    "waiting_runs",
+    metadata,
+    sa.Column("run_id", Text, primary_key=True),
+    sa.Column("state", Json, nullable=False),
+    sa.Column("expires_at", Text, nullable=False),
+)
+"""What a run needs to go on that waits, or has waited, for a person; kept until it ends. `run_id` refers to no row."""
+
 Statements = Mapping[str, sqlite.Insert | postgresql.Insert]
 """A statement in the words of each database, by its dialect's name. Make it once: that takes longer than to run it."""
 

@@ -34,6 +34,9 @@ class EventWriter(Protocol):
         its order and with its numbers, for the next commit, and the run's readers are told that they can't go on.
         """
 
+    async def aclose(self) -> None:
+        """Let go of what the writer holds open. A commit fails from now on: to go on, the run is taken over."""
+
 
 class EventLog(Protocol):
     """The events of all runs, as the frames that go on the wire."""

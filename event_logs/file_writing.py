@@ -15,7 +15,7 @@ from event_logs.frames import FrameQueue
 logger = logging.getLogger(__name__)
 
 Fsync = Literal["end", "commit", "never"]
-"""What is on the disk itself before it is shown: a run that has ended, each commit, or nothing."""
+"""What is on the disk itself before it is shown: a run that has ended or has to wait, each commit, or nothing."""
 
 
 class FileWriter:
@@ -32,7 +32,8 @@ class FileWriter:
         self._fenced = False
         self._torn = False  # the file may hold more than what is committed, and has to be cut before it is written to
         self._unshown = b""  # numbered frames that aren't committed …
-        self._unshown_ends = False  # … and whether `complete` is one of them
+        self._unshown_ends = False  # … whether `complete` is one of them …
+        self._unshown_settles = False  # … and whether it or `waiting` is
         self._syncing: asyncio.Task[bool] | None = None
         self.put = self._queue.put
 
@@ -46,13 +47,14 @@ class FileWriter:
         await self.settled()
         if self._fenced:
             raise Fenced(self._run_id)
+        self._unshown_settles = self._unshown_settles or self._queue.settles
         if frames := self._queue.take():
             self._unshown = b"".join((self._unshown, *frames))
             self._unshown_ends = self._queue.ended
         if not self._unshown:
             return
         self._write()
-        if self._fsync == "never" or (self._fsync == "end" and not self._unshown_ends):
+        if self._fsync == "never" or (self._fsync == "end" and not self._unshown_settles):
             self._show()
             return
         self._syncing = asyncio.create_task(self._sync(), name=f"fsync {self._run_id}")
@@ -98,7 +100,7 @@ class FileWriter:
         self._run.fail()
 
     def _show(self) -> None:
-        frames, self._unshown = self._unshown, b""
+        frames, self._unshown, self._unshown_settles = self._unshown, b"", False
         self._run.show(frames, self._queue.last_seq, self._unshown_ends)
         if self._unshown_ends:
             self._close()

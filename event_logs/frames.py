@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from event_logs.base import Fenced
-from events import EVENT_TYPES, Complete, EventData, PartialOutput, Thinking, ToolUseDelta
+from events import EVENT_TYPES, Complete, EventData, PartialOutput, Thinking, ToolUseDelta, Waiting
 
 MAX_DELTA_BYTES = 64 * 1024
 PAGE_BYTES = 32 * 1024
@@ -33,6 +33,7 @@ class FrameQueue:
         self._pieces: list[str] = []  # … these, as long as the next one may join it
         self.last_seq = last_seq
         self.ended = False
+        self.settles = False  # whether what is queued ends the run, or has it wait for a person
 
     def put(self, data: EventData) -> None:
         """Queue an event, or join it to the one before. Raise `Fenced` after `complete` and after `close`."""
@@ -47,6 +48,7 @@ class FrameQueue:
                 self._close_delta()
                 self._queued.append((_HEADS[type(data)], _encode(data.model_dump())))
                 self.ended = isinstance(data, Complete)
+                self.settles = self.settles or isinstance(data, Complete | Waiting)
                 return
         if not joins:
             self._close_delta()
@@ -66,6 +68,7 @@ class FrameQueue:
                 f'id: {seq}{head}{data},"run_id":"{self._run_id}","seq":{seq},"timestamp":"{now}"}}\n\n'.encode()
             )
         self._queued.clear()
+        self.settles = False
         return frames
 
     def close(self) -> None:

@@ -61,6 +61,11 @@ class MemoryWriter:
         run.ended = self._queue.ended
         run.wake()
 
+    async def aclose(self) -> None:
+        """See `EventWriter`."""
+        if self._run.queue is self._queue and not self._run.ended:
+            self._run.fence(self._run_id)
+
 
 class MemoryEventLog:
     """All runs of this process, and as many archived ones as fit in `max_bytes` of frames."""

@@ -5,13 +5,14 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 
 from models import AgentRequest, AgentResponse, Scenario, SimulateRequest
-from routers.dependencies import CatalogDep, IdempotencyKey, RequestId, ServiceDep, frame_stream
+from routers.dependencies import CatalogDep, IdempotencyKey, RequestId, ServiceDep, ToolsDep, frame_stream, run_path
 from routers.error_answers import answer
 from routers.openapi import ERRORS, STREAM
 from routers.sse import torn
 from services.catalog import McpServerList, ModelList
 from services.folding import raised
 from services.simulated_agent import TEAR_AFTER
+from tool_models import McpToolList, ToolList
 
 router = APIRouter(prefix="/api/agent", tags=["agent"], responses=ERRORS)
 
@@ -30,19 +31,30 @@ async def stream(
 
 @router.post("/execute", response_model=AgentResponse)
 async def execute(
-    request: Request, body: AgentRequest, service: ServiceDep, request_id: RequestId, key: IdempotencyKey = None
+    request: Request,
+    response: Response,
+    body: AgentRequest,
+    service: ServiceDep,
+    request_id: RequestId,
+    key: IdempotencyKey = None,
 ) -> AgentResponse | Response:
-    """Start a run and answer when it is over, with what the stream says. A failed run is an error answer."""
+    """Start a run and answer when it is over, with what the stream says. A failed run is an error answer.
+
+    A run that waits for a person is answered with 202 and status `waiting`; it is to be followed at `Location`.
+    """
     run = asyncio.create_task(service.execute_agent(body, request_id, key))
     gone = asyncio.create_task(_left(request))
     try:
         await asyncio.wait({run, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not run.done():
             return Response(status_code=499)  # nobody is there to read it
-        response, folded = run.result()
+        answered, folded = run.result()
         if folded.error is not None:
-            return answer(raised(folded.error), request_id, response.run_id)
-        return response
+            return answer(raised(folded.error), request_id, answered.run_id)
+        if answered.status == "waiting":
+            response.status_code = 202
+            response.headers["Location"] = f"{run_path(request, answered.run_id)}/events"
+        return answered
     finally:
         run.cancel()
         gone.cancel()
@@ -63,10 +75,22 @@ async def models(catalog: CatalogDep) -> ModelList:
     return await catalog.models()
 
 
+@router.get("/tools")
+async def tools(tools: ToolsDep) -> ToolList:
+    """The tools of this service. A request names those that its model may call, and can bring its own."""
+    return tools.listed()
+
+
 @router.get("/mcp-servers")
 async def mcp_servers(catalog: CatalogDep) -> McpServerList:
     """MCP servers on offer: the operator's and the public marketplace's. A request may name others."""
     return await catalog.mcp_servers()
+
+
+@router.get("/mcp-servers/{name:path}/tools")
+async def mcp_server_tools(name: str, tools: ToolsDep) -> McpToolList:
+    """The tools of one of the operator's MCP servers, as a run gets them."""
+    return await tools.of_server(name)
 
 
 async def _left(request: Request) -> None:

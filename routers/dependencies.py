@@ -9,6 +9,7 @@ from routers.sse import FrameStream
 from services.agent_service import AgentService
 from services.catalog import Catalog
 from services.live_runs import RunStream
+from services.run_tools import RunTools
 from services.upstreams import Upstreams
 from settings import Settings
 
@@ -21,6 +22,11 @@ async def _service(request: Request) -> AgentService:
 async def _catalog(request: Request) -> Catalog:
     catalog: Catalog = request.app.state.catalog
     return catalog
+
+
+async def _tools(request: Request) -> RunTools:
+    tools: RunTools = request.app.state.tools
+    return tools
 
 
 async def _upstreams(request: Request) -> Upstreams:
@@ -53,6 +59,7 @@ async def _cursor(
 
 
 ServiceDep = Annotated[AgentService, Depends(_service)]
+ToolsDep = Annotated[RunTools, Depends(_tools)]
 CatalogDep = Annotated[Catalog, Depends(_catalog)]
 UpstreamsDep = Annotated[Upstreams, Depends(_upstreams)]
 SettingsDep = Annotated[Settings, Depends(_settings)]

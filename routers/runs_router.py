@@ -20,6 +20,7 @@ from routers.dependencies import (
 )
 from routers.openapi import ERRORS, EVENTS, STREAM
 from services.event_reading import frames_in, json_of
+from tool_models import ApprovalDecision, ClientToolResults
 
 router = APIRouter(prefix="/api/agent/runs", tags=["runs"], responses=ERRORS)
 
@@ -106,6 +107,21 @@ async def run_events(
 async def cancel_run(run_id: str, service: ServiceDep) -> Run:
     """Ask a run to end: `complete` with status `cancelled` follows on its stream. One that has ended stays so."""
     return await service.cancel(run_id)
+
+
+@router.post("/{run_id}/approvals/{tool_call_id}", status_code=202)
+async def decide_approval(run_id: str, tool_call_id: str, body: ApprovalDecision, service: ServiceDep) -> Run:
+    """Approve a tool call that waits for a person, as it is or with other arguments, or refuse it.
+
+    The run goes on when each call that it waits for has its answer. The same decision again changes nothing.
+    """
+    return await service.approve(run_id, tool_call_id, body)
+
+
+@router.post("/{run_id}/tool-results", status_code=202)
+async def send_tool_results(run_id: str, body: ClientToolResults, service: ServiceDep) -> Run:
+    """Send what `client_tools` gave. The run goes on when each call that it waits for has its answer."""
+    return await service.take_results(run_id, body)
 
 
 async def _json_lines(pages: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

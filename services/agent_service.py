@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
+from functools import partial
 
 from database.engine import Database
 from database.runs import delete_run
@@ -14,11 +15,14 @@ from services.folding import Folded, fold
 from services.idempotency import IdempotencyKeys
 from services.live_runs import LiveRuns, RunStream
 from services.run_records import RunRecords
-from services.run_starts import Agent, RunStarts, Simulator
+from services.run_starts import RunStarts
+from services.run_work import Agent, RunWork, Simulator
 from services.session_turns import SessionTurns
 from services.sessions import Sessions
 from services.upstreams import Upstreams
+from services.waiting_runs import WaitingRuns
 from settings import Settings
+from tool_models import ApprovalDecision, ClientToolResults
 
 
 class AgentService:
@@ -43,7 +47,9 @@ class AgentService:
         self._upstreams = upstreams
         turns = SessionTurns(database, records, live)
         keys = IdempotencyKeys(database, log)
-        self.starts = RunStarts(settings, records, live, turns, keys, upstreams, agent, simulator, catalog)
+        work = RunWork(settings, database, turns, upstreams, agent, simulator, catalog)
+        self.starts = RunStarts(settings, records, live, turns, keys, work)
+        self.waiting = WaitingRuns(settings, live, records, work)
         self.sessions = Sessions(database, log, records, live, turns)
 
     # Starting
@@ -75,7 +81,7 @@ class AgentService:
     async def execute_agent(
         self, request: AgentRequest, request_id: str, key: str | None
     ) -> tuple[AgentResponse, Folded]:
-        """Run to the end and fold the events.
+        """Run to the end, or until a person has to be waited for, and fold the events.
 
         When this call is cancelled, so is the run, unless it may go on alone or another caller reads it.
         """
@@ -83,11 +89,15 @@ class AgentService:
         try:
             run_id = await asyncio.shield(beginning)
             async with self.live.stream(run_id, 0) as pages:
-                folded = await fold(pages)
+                folded = await fold(pages, partial(self._waits, run_id))
         except asyncio.CancelledError:
             beginning.add_done_callback(self._give_up)
             raise
         return folded.response(run_id), folded
+
+    async def _waits(self, run_id: str) -> bool:
+        task = self.live.get(run_id)
+        return task is not None and await task.is_settled()
 
     def _give_up(self, beginning: asyncio.Task[str]) -> None:
         """Who has begun a run has left, and has no way to come back to it."""
@@ -97,6 +107,18 @@ class AgentService:
     async def simulate_streaming_execution(self, request: SimulateRequest, request_id: str) -> RunStream:
         """Start a scripted run and follow it from its first event. Raise a `CapacityError` as `start` does."""
         return self.live.stream(await self.starts.simulate(request, request_id), 0)
+
+    # Answering what a run waits for
+
+    async def approve(self, run_id: str, call_id: str, decision: ApprovalDecision) -> Run:
+        """Take a person's decision on a call. Raise as `WaitingRuns.approve` does."""
+        await self.waiting.approve(run_id, call_id, decision)
+        return await self.get(run_id)
+
+    async def take_results(self, run_id: str, results: ClientToolResults) -> Run:
+        """Take what client tools gave. Raise as `WaitingRuns.take_results` does."""
+        await self.waiting.take_results(run_id, results.results)
+        return await self.get(run_id)
 
     # Looking, following, ending
 

@@ -3,25 +3,27 @@
 Not the SDK's own runner: in 0.3.0 that loses the assistant's message before tool results, usage and hosted results.
 """
 
-import asyncio
-import logging
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from errors import AgentStreamError, StepLimit
-from events import EventData, PartialOutput, StepFinished, StepStarted, Thinking
-from models import AgentRequest
+from pydantic import BaseModel
+
+from errors import StepLimit
+from events import EventData, PartialOutput, StepFinished, StepStarted, Thinking, Usage
+from models import AgentRequest, Run
 from services.chat_chunks import CallDelta, Delta, HostedResult, TextDelta, ThinkingDelta
 from services.dedalus_stream import Deadlines, ModelTurn, model_turn
+from services.guarded_http import GuardedClient
 from services.history import WireMessage, conversation
 from services.run_events import RunEvents
-from services.tool_calls import Call, ToolCalls, as_text
-from services.tools import NO_TOOLS, Tool, ToolContext
+from services.run_tools import RunTools, ToolChoice
+from services.run_wait import Outcomes, Suspension
+from services.tool_calls import Call, ToolCalls
+from services.tool_running import LAST_STEP, ToolRunner
+from services.tools import Tool
 from services.upstreams import Route, Upstreams
-
-logger = logging.getLogger(__name__)
+from services.url_guard import UrlGuard
 
 SAME_ON_THE_WIRE = ("temperature", "top_p", "reasoning_effort", "stop", "seed", "response_format")
 
@@ -35,104 +37,190 @@ class AgentLimits:
     max_tool_result_bytes: int
 
 
-class DedalusAgent:
-    """Answers requests with a model, turn by turn, until it calls no more tools of ours."""
+class LeftOff(BaseModel):
+    """Where a run was left off that waits: in the middle of a turn's calls. It is kept as JSON.
 
-    def __init__(self, upstreams: Upstreams, limits: AgentLimits, tools: Mapping[str, Tool] = NO_TOOLS) -> None:
+    `messages` are what the turn was told, and `text` is what the model said in it beside its calls.
+    """
+
+    request: AgentRequest
+    messages: list[WireMessage]
+    step: int
+    text: str
+    calls: list[Call]
+    call_ids: list[str]
+    finish_reason: str
+    usage: Usage
+    correlation_id: str | None
+
+
+class DedalusAgent:
+    """Outcomes requests with a model, turn by turn, until it calls no more tools of ours."""
+
+    def __init__(
+        self, upstreams: Upstreams, limits: AgentLimits, tools: RunTools, guard: UrlGuard, http: GuardedClient
+    ) -> None:
         self._upstreams = upstreams
         self._limits = limits
         self._tools = tools
+        self._guard = guard
+        self._http = http
 
-    async def run(self, request: AgentRequest, route: Route, history: Sequence[WireMessage], events: RunEvents) -> None:
-        """Write the whole run but for its ends. `history` is what was said before.
+    async def check(self, request: AgentRequest, route: Route) -> None:
+        """Raise `ToolUnavailable` or `McpUnavailable` for tools that are not there, `UrlRefused` for its URLs."""
+        servers = self._tools.check(request, hosts_mcp=route.upstream.hosts_mcp)
+        for url in (*servers, *request.image_urls()):
+            await self._guard.check_image(url)
 
-        Raise what it failed with, `StepLimit` included.
+    async def run(
+        self, request: AgentRequest, route: Route, history: Sequence[WireMessage], run: Run, events: RunEvents
+    ) -> Suspension | None:
+        """Write the whole run but for its ends, or as far as it can go without others.
+
+        `history` is what was said before. Raise what it failed with, `StepLimit` included.
         """
         await self._upstreams.ready(route.upstream)
-        body = self._body(request, route, history)
-        max_steps = request.max_steps or self._limits.max_steps
+        messages = conversation(request.instructions, history, request.input)
         call_ids = {call["id"] for message in history for call in message.get("tool_calls", ())}
-        for step in range(1, max_steps + 1):
-            events.put(StepStarted(step=step, model=route.model))
-            await events.commit()
-            hosted = [server for server in request.mcp_servers or () if isinstance(server, str)]
-            calls = ToolCalls(self._tools, hosted, self._limits.max_tool_result_bytes, call_ids)
-            turn = await self._turn(route, body, calls, events)
-            await self._answer(calls, events, run=step < max_steps)
-            events.put(StepFinished(step=step, model=route.model, finish_reason=turn.finish_reason, usage=turn.usage))
-            if not calls.to_run:
-                return
-            body["messages"] += calls.messages(events.answer)
-            if turn.correlation_id:
-                body["correlation_id"] = turn.correlation_id
+        loop = await self._loop(request, route, run, events, messages, call_ids)
+        return await loop.turns(1)
+
+    async def resume(
+        self, state: Mapping[str, Any], outcomes: Outcomes, route: Route, run: Run, events: RunEvents
+    ) -> Suspension | None:
+        """Go on with a run that has waited, with the answers to its calls. Raise as `run` does."""
+        left = LeftOff.model_validate(state)
+        await self._upstreams.ready(route.upstream)
+        loop = await self._loop(left.request, route, run, events, left.messages, set(left.call_ids))
+        return await loop.go_on(left, outcomes)
+
+    async def check_arguments(
+        self, state: Mapping[str, Any], name: str, arguments: Mapping[str, Any], route: Route
+    ) -> None:
+        """Raise `InvalidArguments` for what a call of a waiting run could not be made with."""
+        request = LeftOff.model_validate(state).request
+        choice = await self._tools.of(request, hosts_mcp=route.upstream.hosts_mcp)
+        if tool := choice.tools.get(name):
+            tool.check(arguments)
+
+    async def _loop(
+        self,
+        request: AgentRequest,
+        route: Route,
+        run: Run,
+        events: RunEvents,
+        messages: list[WireMessage],
+        call_ids: set[str],
+    ) -> "_Loop":
+        choice = await self._tools.of(request, hosts_mcp=route.upstream.hosts_mcp)
+        runner = ToolRunner(run, choice.tools, frozenset(request.require_approval or ()), events, self._http)
+        return _Loop(request, route, self._limits, choice, runner, events, messages, call_ids)
+
+
+@dataclass(slots=True)
+class _Loop:
+    """One run's turns."""
+
+    request: AgentRequest
+    route: Route
+    limits: AgentLimits
+    choice: ToolChoice
+    runner: ToolRunner
+    events: RunEvents
+    messages: list[WireMessage]
+    call_ids: set[str]
+    correlation_id: str | None = field(default=None)
+
+    @property
+    def max_steps(self) -> int:
+        return self.request.max_steps or self.limits.max_steps
+
+    async def turns(self, first: int) -> Suspension | None:
+        """From a step on. Raise `StepLimit`."""
+        _put_all(self.choice.warnings, self.events)
+        for step in range(first, self.max_steps + 1):
+            self.events.put(StepStarted(step=step, model=self.route.model))
+            await self.events.commit()
+            calls = self._calls()
+            turn = await self._turn(calls)
+            _put_all(calls.unreported(), self.events)
+            await self.events.commit()
+            if step == self.max_steps:
+                _put_all((calls.answer(call, LAST_STEP, is_error=True) for call in calls.ours), self.events)
+            elif pending := await self.runner.first(calls):
+                return Suspension(pending, self._left_off(step, calls, turn).model_dump(mode="json"))
+            if not self._finish(step, calls, self.events.answer, turn.finish_reason, turn.usage, turn.correlation_id):
+                return None
         raise StepLimit
 
-    async def _turn(self, route: Route, body: dict[str, Any], calls: ToolCalls, events: RunEvents) -> ModelTurn:
+    async def go_on(self, left: LeftOff, outcomes: Outcomes) -> Suspension | None:
+        """From where it was left off."""
+        calls = self._calls(left.calls)
+        await self.runner.then(calls, outcomes)
+        self._finish(left.step, calls, left.text, left.finish_reason, left.usage, left.correlation_id)
+        return await self.turns(left.step + 1)
+
+    def _finish(
+        self, step: int, calls: ToolCalls, text: str, reason: str, usage: Usage, correlation_id: str | None
+    ) -> bool:
+        """The turn and its tools are over; whether there is another."""
+        self.events.put(StepFinished(step=step, model=self.route.model, finish_reason=reason, usage=usage))
+        if not calls.ours:
+            return False
+        self.messages += calls.messages(text)
+        self.correlation_id = correlation_id or self.correlation_id
+        return True
+
+    def _left_off(self, step: int, calls: ToolCalls, turn: ModelTurn) -> LeftOff:
+        return LeftOff(
+            request=self.request,
+            messages=self.messages,
+            step=step,
+            text=self.events.answer,
+            calls=calls.all,
+            call_ids=sorted(self.call_ids),
+            finish_reason=turn.finish_reason,
+            usage=turn.usage,
+            correlation_id=turn.correlation_id or self.correlation_id,
+        )
+
+    def _calls(self, left: Iterable[Call] = ()) -> ToolCalls:
+        return ToolCalls(self.choice.tools, self.choice.hosted, self.limits.max_tool_result_bytes, self.call_ids, left)
+
+    async def _turn(self, calls: ToolCalls) -> ModelTurn:
         """One model turn, each read's deltas committed together."""
-        async with model_turn(route, body, self._limits.deadlines) as turn:
+        async with model_turn(self.route, self._body(), self.limits.deadlines) as turn:
             async for deltas in turn:
                 for delta in deltas:
-                    _tell(delta, calls, events)
-                await events.commit()
-        _put_all(calls.complete(), events)
+                    _tell(delta, calls, self.events)
+                await self.events.commit()
+        _put_all(calls.complete(), self.events)
         return turn
 
-    async def _answer(self, calls: ToolCalls, events: RunEvents, *, run: bool) -> None:
-        """Give each call its result: our tools run at the same time, and each result is told as it comes."""
-        _put_all(calls.unreported(), events)
-        await events.commit()
-        if not run:
-            for call in calls.to_run:
-                events.put(calls.answer(call, "Not run: this was the last step allowed.", is_error=True))
-            return
-        try:
-            async with asyncio.TaskGroup() as group:
-                for call in calls.to_run:
-                    group.create_task(self._call(call, calls, events))
-        except* AgentStreamError as failures:  # a commit's: what tools raise is their result
-            raise failures.exceptions[0] from None
-
-    async def _call(self, call: Call, calls: ToolCalls, events: RunEvents) -> None:
-        started = time.monotonic()
-        failed, result = await self._result(call)
-        duration_ms = round((time.monotonic() - started) * 1000)
-        if events.end is not None:
-            return  # the run didn't wait for a tool that wouldn't stop
-        events.put(calls.answer(call, result, is_error=failed, duration_ms=duration_ms))
-        await events.commit()
-
-    async def _result(self, call: Call) -> tuple[bool, Any]:
-        if call.invalid_arguments is not None:
-            return True, f"The arguments are not a JSON object: {call.invalid_arguments}"
-        try:
-            context = ToolContext("", None, call.call_id, None, {}, lambda *_: None)
-            return False, as_text(await self._tools[call.name].call(call.arguments or {}, context))
-        except (Exception, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
-                raise
-            logger.exception("the tool %s failed", call.name)
-            return True, f"The tool failed with {type(error).__name__}."
-
-    def _body(self, request: AgentRequest, route: Route, history: Sequence[WireMessage]) -> dict[str, Any]:
+    def _body(self) -> dict[str, Any]:
+        request, route = self.request, self.route
         asked = {key: value for key in SAME_ON_THE_WIRE if (value := getattr(request, key)) is not None}
         if request.max_tokens is not None:
             asked[route.max_tokens_key] = request.max_tokens
-        if request.mcp_servers:
-            asked["mcp_servers"] = request.mcp_servers
-        if self._tools:
-            asked["tools"] = [{"type": "function", "function": _schema(tool)} for tool in self._tools.values()]
+        if self.choice.hosted:
+            asked["mcp_servers"] = list(self.choice.hosted)
+        if self.choice.tools:
+            asked["tools"] = [_schema(tool) for tool in self.choice.tools.values()]
+        if self.correlation_id is not None:
+            asked["correlation_id"] = self.correlation_id
         return {
             **route.upstream.defaults,
             **asked,
             "model": route.wire_model,
-            "messages": conversation(request.instructions, history, request.input),
+            "messages": self.messages,
             "stream": True,
             "stream_options": {"include_usage": True},
         }
 
 
 def _schema(tool: Tool) -> dict[str, Any]:
-    return {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", "function": function}
 
 
 def _tell(delta: Delta, calls: ToolCalls, events: RunEvents) -> None:
@@ -147,12 +235,6 @@ def _tell(delta: Delta, calls: ToolCalls, events: RunEvents) -> None:
             _put_all(calls.piece(delta), events)
         case HostedResult():
             _put_all(calls.hosted_result(delta), events)
-
-
-def _is_cancelled() -> bool:
-    """Whether this task is to stop, and not only something that it waits for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _put_all(told: Iterable[EventData], events: RunEvents) -> None:

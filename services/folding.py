@@ -1,20 +1,25 @@
 """A finished run's events, folded into one JSON answer."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from datetime import datetime
 
 from errors import AgentStreamError, InternalError, every_error
 from events import (
+    NO_USAGE,
     Complete,
     FinalOutput,
     PartialOutput,
+    PendingCall,
     RunError,
     RunStarted,
+    StepFinished,
     StepStarted,
     StreamEvent,
     Thinking,
     ToolResult,
     ToolUse,
+    Waiting,
 )
 from models import AgentResponse, ToolCall
 from services.event_reading import events_in
@@ -27,22 +32,33 @@ class Folded:
 
     def __init__(self) -> None:
         self._started: RunStarted | None = None
+        self._first_at = self._last_at = ""
         self._thinking: list[str] = []
         self._answer: list[str] = []
         self._uses: dict[str, ToolUse] = {}
         self._results: dict[str, ToolResult] = {}
+        self._steps = 0
+        self._usage = NO_USAGE
+        self._pending: list[PendingCall] = []
         self._complete: Complete | None = None
         self.error: RunError | None = None
 
     def add(self, event: StreamEvent) -> None:
         """Take in the next event."""
+        self._first_at = self._first_at or event.timestamp
+        self._last_at = event.timestamp
         match event.data:
             case PartialOutput(content=text):
                 self._answer.append(text)
             case Thinking(content=text):
                 self._thinking.append(text)
-            case StepStarted():
+            case StepStarted(step=step):
+                self._steps = step
                 self._answer.clear()
+            case StepFinished(usage=usage):
+                self._usage += usage
+            case Waiting(pending=pending):
+                self._pending = pending
             case ToolUse() as use:
                 self._uses[use.tool_call_id] = use
             case ToolResult() as result:
@@ -59,36 +75,46 @@ class Folded:
                 pass
 
     def response(self, run_id: str) -> AgentResponse:
-        """The answer of a run that has ended."""
+        """The answer of a run that has ended, or that waits."""
         assert self._started is not None
-        assert self._complete is not None
+        end = self._complete
         return AgentResponse(
             run_id=run_id,
             session_id=self._started.session_id,
-            status=self._complete.status,
+            status="waiting" if end is None else end.status,
             output="".join(self._answer),
             thinking="".join(self._thinking),
             tool_calls=[self._call(use) for use in self._uses.values()],
-            usage=self._complete.usage,
+            pending=self._pending if end is None else None,
+            usage=self._usage if end is None else end.usage,
             model=self._started.model,
-            finish_reason=self._complete.finish_reason,
-            steps=self._complete.steps,
-            duration_ms=self._complete.duration_ms,
+            finish_reason=None if end is None else end.finish_reason,
+            steps=self._steps if end is None else end.steps,
+            duration_ms=self._duration_ms if end is None else end.duration_ms,
         )
+
+    @property
+    def _duration_ms(self) -> int:
+        return round((_time(self._last_at) - _time(self._first_at)) * 1000)
 
     def _call(self, use: ToolUse) -> ToolCall:
-        result = self._results[use.tool_call_id]
-        return ToolCall(
-            **use.model_dump(exclude={"invalid_arguments"}), result=result.content, is_error=result.is_error
-        )
+        result = self._results.get(use.tool_call_id)
+        call = use.model_dump(exclude={"invalid_arguments"})
+        return ToolCall(**call, result=result and result.content, is_error=result and result.is_error)
 
 
-async def fold(pages: AsyncGenerator[bytes, None]) -> Folded:
-    """Read a run's frames to their end."""
+def _time(timestamp: str) -> float:
+    return datetime.fromisoformat(timestamp).timestamp()
+
+
+async def fold(pages: AsyncGenerator[bytes, None], waits: Callable[[], Awaitable[bool]]) -> Folded:
+    """Read a run's frames to their end, or to where it waits for a person, as `waits` tells."""
     folded = Folded()
     async with aclosing(events_in(pages)) as events:
         async for event in events:
             folded.add(event)
+            if isinstance(event.data, Waiting) and await waits():
+                break
     return folded
 
 

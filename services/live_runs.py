@@ -5,12 +5,16 @@ import logging
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager, suppress
 
+from database.engine import Database
+from database.runs import save_runs
+from database.waiting_runs import WaitingRun, put_waiting_run
 from errors import LogUnavailable, ServerDraining, ServerFull
-from event_logs.base import EventLog
+from event_logs.base import EventLog, EventWriter
 from events import RunStarted
 from services.run_events import RunEvents
 from services.run_records import RunRecords
 from services.run_task import RunOrder, RunTask
+from services.run_wait import RunWait, Suspension
 from settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -64,11 +68,13 @@ class RunStream:
 class LiveRuns:
     """The runs that this process drives. Make it in a running loop; `aclose` ends what is still going."""
 
-    def __init__(self, settings: Settings, log: EventLog, records: RunRecords) -> None:
+    def __init__(self, settings: Settings, database: Database, log: EventLog, records: RunRecords) -> None:
         self._settings = settings
+        self._database = database
         self._log = log
         self._records = records
         self._tasks: dict[str, RunTask] = {}
+        self._going: set[str] = set()  # those that don't wait for a person
         self._sessions: dict[str, list[RunTask]] = {}
         self._starting = 0
         self._none = asyncio.Event()
@@ -98,7 +104,7 @@ class LiveRuns:
         """Raise a `CapacityError` if this server can't take a run now."""
         if self.draining:
             raise ServerDraining(retry_after=RETRY_AFTER_S)
-        if len(self._tasks) + self._starting >= self._settings.max_concurrent_runs:
+        if len(self._going) + self._starting >= self._settings.max_concurrent_runs:
             raise ServerFull(retry_after=RETRY_AFTER_S)
         self._records.check()
 
@@ -123,27 +129,59 @@ class LiveRuns:
             with suppress(LogUnavailable):
                 await self._log.delete(run.run_id)
             raise
-        task = self._tasks[run.run_id] = RunTask(order, events, self._ended)
-        if run.session_id is not None:
-            self._sessions.setdefault(run.session_id, []).append(task)
-        self._none.clear()
-        self._records.save(run.run_id, task.snapshot)
+        task = RunTask(order, events, self)
+        self._keep(task)
         return task
 
-    def _ended(self, task: RunTask) -> None:
+    async def restore(self, order: RunOrder, events: RunEvents, wait: RunWait) -> None:
+        """Keep a run that a former process has left waiting; where the wait is over, it goes on.
+
+        Raise `LogUnavailable`.
+        """
+        if wait.is_over:
+            events.take_pen(await self._log.take_over(order.run.run_id))
+        self._keep(RunTask(order, events, self, wait))
+
+    def _keep(self, task: RunTask) -> None:
+        self._tasks[task.run_id] = task
+        if task.session_id is not None:
+            self._sessions.setdefault(task.session_id, []).append(task)
+        self.changed(task)
+
+    # As the `Keeper` of its tasks
+
+    async def store(self, task: RunTask, suspension: Suspension, expires_at: str) -> None:
+        """See `Keeper`."""
+        async with self._database.writing() as connection:
+            await save_runs(connection, [task.snapshot()])
+            await put_waiting_run(connection, WaitingRun(task.run_id, dict(suspension.state), expires_at))
+
+    async def take_over(self, run_id: str) -> EventWriter:
+        """See `Keeper`."""
+        return await self._log.take_over(run_id)
+
+    def changed(self, task: RunTask) -> None:
+        """See `Keeper`."""
+        if task.has_ended:
+            self._let_go(task)
+        if task.has_ended or task.is_waiting:
+            self._going.discard(task.run_id)
+        else:
+            self._going.add(task.run_id)
+        (self._none.clear if self._going else self._none.set)()
+        self._records.save(task.run_id, task.snapshot)
+
+    def _let_go(self, task: RunTask) -> None:
         del self._tasks[task.run_id]
         if task.session_id is not None:
             self._sessions[task.session_id].remove(task)
             if not self._sessions[task.session_id]:
                 del self._sessions[task.session_id]
-        self._records.save(task.run_id, task.snapshot)
-        if not self._tasks:
-            self._none.set()
 
     async def drain(self) -> None:
         """Take no new runs, let those under way end and be read, and end what is left before time is up."""
         self.draining = True
-        logger.info("draining: %d runs are under way", len(self._tasks))
+        logger.info("draining: %d runs are under way", len(self._going))
         for task in self._tasks.values():
             task.keep_alone()
         with suppress(TimeoutError):

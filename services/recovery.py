@@ -1,73 +1,97 @@
-"""At start: ends what a former process has left open, and corrects its records."""
+"""At start: ends what a former process has left open, but for what waits for a person, and corrects its records."""
 
 import asyncio
 import logging
-import sys
+from collections.abc import Collection
 from contextlib import aclosing
+from typing import Literal
 from uuid import uuid4
 
 from database.engine import Database
 from database.runs import delete_run, get_run, unfinished_runs
 from database.sessions import get_session, set_head
+from database.waiting_runs import WaitingRun, get_waiting_run, keep_waiting_runs
 from errors import Interrupted, RunExpired, RunNotFound
 from event_logs.base import EventLog
 from events import RunError
 from models import Run, RunStatus, now
 from services.event_reading import events_in
-from services.run_events import RunEvents
+from services.run_events import UNBOUNDED, RunEvents
 from services.run_records import RunRecords
+from services.run_wait import LoggedWait
+from services.waiting_runs import LeftWaiting
 
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 16  # runs that are looked at together: each waits for the disk
 
 
-async def recover(database: Database, log: EventLog, records: RunRecords) -> None:
+async def recover(database: Database, log: EventLog, records: RunRecords) -> list[LeftWaiting]:
     """Give every run that no process drives any more its end in the log, and every record what the log tells.
 
-    Raise `LogUnavailable` or `StoreUnavailable`.
+    Those that wait for a person, and can go on, are given back. Raise `LogUnavailable` or `StoreUnavailable`.
     """
     places = asyncio.Semaphore(AT_ONCE)
 
-    async def end(run_id: str) -> None:
+    async def look(run_id: str) -> LeftWaiting | None:
         async with places:
-            if await _ended(log, run_id):
-                async with database.reading() as connection:
-                    known = await get_run(connection, run_id)
+            async with database.reading() as connection:
+                known = await get_run(connection, run_id)
+                stored = await get_waiting_run(connection, run_id)
+            left = await _left(log, run_id, known, stored)
+            if left is None:
                 await _correct(records, run_id, known)
+            return left or None
 
-    await asyncio.gather(*(end(run_id) for run_id in await log.unarchived()))
+    waiting = [left for left in await asyncio.gather(*map(look, await log.unarchived())) if left is not None]
     await records.flush()
-    await _correct_rows(database, log, records)
+    kept = {left.run.run_id for left in waiting}
+    await _correct_rows(database, log, records, kept)
+    async with database.writing() as connection:
+        await keep_waiting_runs(connection, kept)
+    return waiting
 
 
-async def _ended(log: EventLog, run_id: str) -> bool:
-    """Whether the run has ended in the log by now. One that had not begun is let go."""
+async def _left(
+    log: EventLog, run_id: str, known: Run | None, stored: WaitingRun | None
+) -> LeftWaiting | Literal[False] | None:
+    """A run that can go on from where it waits. None if it has ended in the log by now; False if it had not begun."""
     position = await log.position(run_id)
     if position.ended:
-        return True
+        return None
     writer = await log.take_over(run_id)
     if writer.last_seq == 0:
         await log.delete(run_id)
         return False
-    run = RunEvents(writer, sys.maxsize)
+    run = RunEvents(writer, UNBOUNDED)
+    logged = LoggedWait()
     try:
         async with aclosing(events_in(log.read(run_id, 0, follow=False))) as events:
             async for event in events:
                 run.take_over(event)
+                logged.add(event)
     except (ValueError, LookupError):
         logger.exception("the log of run %s is damaged: it is ended as far as it can be read", run_id)
+    else:
+        wait = None if stored is None or known is None else logged.wait(stored.expires_at)
+        if known is not None and wait is not None:
+            await run.rest()
+            return LeftWaiting(known, run, wait, logged.outcomes())
+    await _interrupt(run, run_id)
+    return None
+
+
+async def _interrupt(run: RunEvents, run_id: str) -> None:
     request_id = f"req_{uuid4().hex}"
     logger.warning("run %s was left open by a server that is gone (request %s)", run_id, request_id)
     run.conclude("failed", Interrupted(), request_id)
     await run.commit()
-    return True
 
 
-async def _correct_rows(database: Database, log: EventLog, records: RunRecords) -> None:
-    """Rows of runs that are said to be under way, though none is."""
+async def _correct_rows(database: Database, log: EventLog, records: RunRecords, kept: Collection[str]) -> None:
+    """Rows of runs that are said to be under way, though none is but those that are `kept`."""
     async with database.reading() as connection:
-        rows = await unfinished_runs(connection)
+        rows = [run for run in await unfinished_runs(connection) if run.run_id not in kept]
     for row in reversed(rows):  # a session's head goes back from run to run
         try:
             await log.position(row.run_id)

@@ -1,5 +1,6 @@
 """Where an agent writes the events of a run, so that every run keeps the grammar and ends in one way."""
 
+import sys
 import time
 from datetime import datetime
 
@@ -24,6 +25,8 @@ from events import (
 )
 
 Delta = PartialOutput | Thinking | ToolUseDelta
+UNBOUNDED = sys.maxsize
+"""For a run that is taken over, until it goes on."""
 
 
 class RunEvents:
@@ -33,8 +36,7 @@ class RunEvents:
     """
 
     def __init__(self, writer: EventWriter, max_output_bytes: int) -> None:
-        self._writer = writer
-        self.commit = writer.commit
+        self.take_pen(writer)
         self._room = max_output_bytes
         self._started = time.monotonic()
         self._first_at = 0.0
@@ -46,6 +48,17 @@ class RunEvents:
         self.finish_reason: str | None = None
         self.end: RunEnd | None = None
         self.error: RunError | None = None
+
+    def take_pen(self, writer: EventWriter) -> None:
+        """Write with this writer from now on."""
+        self._writer = writer
+        self.commit = writer.commit
+        self.resting = False
+
+    async def rest(self) -> None:
+        """Nothing is written for long: the log need hold nothing open. What has not been committed is lost."""
+        self.resting = True
+        await self._writer.aclose()
 
     @property
     def last_seq(self) -> int:
@@ -92,6 +105,14 @@ class RunEvents:
         if self._first_token_s is None and isinstance(event.data, Delta):
             self._first_token_s = so_far_s
         self._note(event.data)
+
+    def limit(self, max_output_bytes: int) -> None:
+        """Bound the text of a run that was taken over; what there is of it counts."""
+        self._room += max_output_bytes - UNBOUNDED
+
+    def reopen(self, call_id: str, name: str) -> None:
+        """The result of a call could not be committed: it has none."""
+        self._open_calls[call_id] = name
 
     def _spend(self, text: str) -> None:
         if self._first_token_s is None:

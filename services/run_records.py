@@ -15,6 +15,7 @@ from database.engine import Database
 from database.messages import replace_answer
 from database.runs import delete_run, get_run, list_runs, save_runs
 from database.sessions import create_session, get_session, set_head
+from database.waiting_runs import delete_waiting_runs
 from errors import InvalidCursor, LogUnavailable, RunExpired, RunNotFound, StoreUnavailable
 from event_logs.base import EventLog, LogPosition
 from models import Run, RunList, RunStatus, now
@@ -191,6 +192,7 @@ class RunRecords:
         answers = [(run, run.session_id, await self._answer(run)) for run in ended if run.session_id is not None]
         async with self._database.writing() as connection:
             await save_runs(connection, runs)
+            await delete_waiting_runs(connection, [run.run_id for run in ended])
             for run, session_id, messages in answers:
                 if messages is not None:
                     await replace_answer(connection, session_id, run.run_id, messages)

@@ -1,61 +1,103 @@
-"""One run: the task that drives an agent, what can stop it, and how it ends in the log."""
+"""One run: the task that drives an agent, what can stop it, what it waits for, and how it ends in the log."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
 
-from errors import AgentStreamError, InternalError, Interrupted, LogUnavailable, RunTimeout
-from event_logs.base import Fenced
-from events import RunEnd
+from errors import (
+    AgentStreamError,
+    CapacityError,
+    InternalError,
+    Interrupted,
+    LogUnavailable,
+    RunNotWaiting,
+    RunTimeout,
+)
+from event_logs.base import EventWriter, Fenced
+from events import RunEnd, ToolResult
 from models import Run, RunStatus, now
 from services.run_events import RunEvents
+from services.run_presence import RunPresence
+from services.run_wait import Answer, Outcomes, RunWait, Suspension, asking, expiry
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 LET_GO_S = 1.0  # how long a stopped agent may take to clean up before the run ends without it
-LOG_RETRY_S = 1.0  # how long an end that the log has refused waits for the next try
+RETRY_S = 1.0  # how long what the log or the server has refused waits for the next try
 
-Work = Callable[[RunEvents], Awaitable[None]]
-"""What an agent does in a run: write its events, and return when the answer is complete."""
+Work = Callable[[RunEvents], Awaitable[Suspension | None]]
+"""What an agent does in a run: write its events, and return when the answer is complete, or when it has to wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunOrder:
     """What a run is asked to be: `run` is how it stands before it begins. Times are in seconds.
 
-    It begins when those that it is `behind` have ended.
+    It begins when those that it is `behind` have ended. `resume` gives the work that follows a wait.
     """
 
     run: Run
     work: Work
+    resume: Callable[[Outcomes], Work]
     request_id: str
     timeout_s: float
     grace_s: float
+    wait_s: float
     behind: tuple["RunTask", ...] = ()
+
+
+class Keeper(Protocol):
+    """Who keeps the runs of this process: it is told how they go."""
+
+    def admit(self) -> None:
+        """Raise a `CapacityError` where a run that has waited can't go on now."""
+
+    async def store(self, task: "RunTask", suspension: Suspension, expires_at: str) -> None:
+        """Make last what the run needs to go on, before it is told that it waits. Raise `StoreUnavailable`."""
+
+    async def take_over(self, run_id: str) -> EventWriter:
+        """See `EventLog`."""
+
+    def changed(self, task: "RunTask") -> None:
+        """The run has begun to wait, goes on, has got an answer, or has ended in the log."""
 
 
 class RunTask:
     """A run in this process. It ends by itself, by `cancel`, `interrupt` or its timeout, or when nobody reads it."""
 
-    def __init__(self, order: RunOrder, events: RunEvents, on_end: Callable[["RunTask"], None]) -> None:
-        """`on_end` is called once, when the run has ended in the log."""
-        loop = asyncio.get_running_loop()
+    def __init__(self, order: RunOrder, events: RunEvents, keeper: Keeper, wait: RunWait | None = None) -> None:
+        """With `wait`, a run that a former process left waiting; `events` has taken over what is in its log.
+
+        Where that wait is over it works, and need not have a reader.
+        """
         self._order = order
         self._events = events
-        self._on_end = on_end
-        self._begun = False
+        self._keeper = keeper
+        self._begun = wait is not None
         self._finished_at: str | None = None
-        self.readers = 0
-        self._had_reader = False
-        self._may_be_alone = order.run.on_disconnect == "continue"
-        self._grace: asyncio.TimerHandle | None = None
+        alone = order.run.on_disconnect == "continue"
+        self._presence = RunPresence(order.grace_s, self.cancel, may_be_alone=alone)
         self._timeout: asyncio.TimerHandle | None = None
+        self._expiry: asyncio.TimerHandle | None = None
         self._stopper: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
+        self._aside: set[asyncio.Task[None]] = set()
+        self._wait = None if wait is None or wait.is_over else wait
+        self._answers: dict[str, Answer] = {}  # of waits that are over
+        self._names = {} if wait is None else dict(wait.names)
+        self._answering = asyncio.Lock()
         self.ended = asyncio.Event()
-        self._task = loop.create_task(self._run(), name=self.run_id)
-        self._expect_reader()
+        self._task: asyncio.Task[None] | None = None
+        if self._wait is not None:
+            self._expire_later(self._wait)
+            return
+        self._work()
+        if wait is None:
+            self._presence.begin_grace()
 
     @property
     def run_id(self) -> str:
@@ -68,53 +110,68 @@ class RunTask:
         return self._order.run.session_id
 
     @property
+    def readers(self) -> int:
+        """How many read it now."""
+        return self._presence.readers
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for a person, and nothing goes on."""
+        return self._wait is not None and not self.is_ending
+
+    @property
     def is_abandoned(self) -> bool:
-        """Whether it has been read, and is no more."""
-        return self._had_reader and self.readers == 0
+        """Whether it has been read, and is no more. One that waits for a person has time."""
+        return self._presence.had_reader and self._presence.readers == 0 and not self.is_waiting
 
     @property
     def is_ending(self) -> bool:
         """Whether it has been stopped, or has done its work."""
         return self._stopper is not None or self._ending is not None
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether its end is in the log."""
+        return self._finished_at is not None
+
     def cancel(self) -> None:
         """End the run as cancelled. Idempotent; nothing happens to a run that has ended."""
         self._stop_with(None)
 
     def interrupt(self) -> None:
-        """End the run as failed, because the server stops."""
-        self._stop_with(Interrupted())
+        """End the run as failed, because the server stops. One that waits goes on waiting without a server."""
+        if not self.is_waiting:
+            self._stop_with(Interrupted())
 
     def attach(self) -> None:
         """A reader has come: the run is not left alone."""
-        self.readers += 1
-        self._had_reader = True
-        self._end_grace()
+        self._presence.attach()
 
     def detach(self) -> None:
         """A reader has gone. With `on_disconnect: cancel`, the last one's leaving starts the grace."""
-        self.readers -= 1
-        self._expect_reader()
+        self._presence.detach()
+        if not (self.has_ended or self.is_waiting):
+            self._presence.begin_grace()
 
     def give_up(self) -> None:
         """Who began it has gone for good: unless another reads it, or it may go on alone, it has no grace."""
-        if self.readers == 0 and not self._may_be_alone:
+        if self._presence.is_needed and not self.is_waiting:
             self.cancel()
 
     def keep_alone(self) -> None:
         """From now on a run without a reader goes on."""
-        self._may_be_alone = True
-        self._end_grace()
+        self._presence.keep_alone()
 
     def snapshot(self) -> Run:
         """How the run stands now."""
         events = self._events
-        going = RunStatus.RUNNING if self._begun else RunStatus.QUEUED
+        going = RunStatus.WAITING if self.is_waiting else RunStatus.RUNNING if self._begun else RunStatus.QUEUED
         return self._order.run.model_copy(
             update={
                 "status": RunStatus(events.end) if self._finished_at and events.end else going,
                 "finished_at": self._finished_at,
                 "last_seq": events.last_seq,
+                "pending": self._wait.pending if self._wait is not None and self.is_waiting else None,
                 "finish_reason": events.finish_reason,
                 "usage": events.usage,
                 "steps": events.steps,
@@ -122,14 +179,105 @@ class RunTask:
             }
         )
 
-    def _expect_reader(self) -> None:
-        if self.readers == 0 and not self._may_be_alone and self._finished_at is None:
-            self._grace = asyncio.get_running_loop().call_later(self._order.grace_s, self.cancel)
+    # Outcomes
 
-    def _end_grace(self) -> None:
-        if self._grace is not None:
-            self._grace.cancel()
-            self._grace = None
+    async def answer(self, answers: Sequence[Answer]) -> None:
+        """Take the answers to calls that the run waits for; with the last of them it goes on. Repeated ones are known.
+
+        Raise `RunNotWaiting`, `ToolCallNotFound`, `ToolCallAnswered`, or a `CapacityError` and take none.
+        """
+        await asyncio.shield(self._beside(self._take(answers), "answer"))
+
+    def name_of(self, call_id: str) -> str | None:
+        """The tool of a call that waits or has waited for its answer."""
+        return self._names.get(call_id)
+
+    async def is_settled(self) -> bool:
+        """Whether the run waits by now, or will when what it has begun to tell is told."""
+        async with self._answering:
+            return self.is_waiting
+
+    async def _take(self, answers: Sequence[Answer]) -> None:
+        async with self._answering:
+            wait = self._wait
+            if wait is None or self.is_ending:
+                if all(self._answers.get(answer.tool_call_id) == answer for answer in answers):
+                    return
+                raise RunNotWaiting
+            if new := wait.new(answers):
+                last = wait.over_with(new)
+                if last:
+                    self._keeper.admit()
+                await self._tell(new)
+                wait.add(new)
+                if last and not self.is_ending:
+                    self._go_on(wait)
+                else:
+                    await self._events.rest()
+                self._keeper.changed(self)
+
+    async def _tell(self, answers: Sequence[Answer]) -> None:
+        """Commit the answers, or none of them. Raise `LogUnavailable`."""
+        self._events.take_pen(await self._keeper.take_over(self.run_id))
+        for answer in answers:
+            self._events.put(answer)
+        try:
+            await self._events.commit()
+        except LogUnavailable:
+            await self._events.rest()
+            for answer in answers:
+                if isinstance(answer, ToolResult):
+                    self._events.reopen(answer.tool_call_id, answer.name)
+            raise
+
+    def _go_on(self, wait: RunWait) -> None:
+        """Without a reader, too: who has answered wants it. The grace begins when a reader leaves."""
+        self._wait = None
+        self._end_expiry()
+        self._answers |= wait.answers
+        self._order = replace(self._order, work=self._order.resume(wait.answers))
+        self._work()
+
+    # Waiting
+
+    async def _suspend(self, suspension: Suspension) -> None:
+        """Make last what the run needs to go on, tell for what it waits, and wait."""
+        async with self._answering:
+            expires_at = expiry(self._order.wait_s)
+            await self._keeper.store(self, suspension, expires_at)
+            for event in asking(suspension.pending, expires_at):
+                self._events.put(event)
+            await self._events.commit()
+            await self._events.rest()
+            self._end_timeout()
+            self._presence.end_grace()
+            self._wait = RunWait([call.told for call in suspension.pending], expires_at)
+            self._names |= self._wait.names
+            self._expire_later(self._wait)
+            self._keeper.changed(self)
+
+    def _expire_later(self, wait: RunWait) -> None:
+        self._expiry = asyncio.get_running_loop().call_later(
+            wait.left_s, lambda: self._beside(self._expire(wait), "expire")
+        )
+
+    async def _expire(self, wait: RunWait) -> None:
+        while self._wait is wait and not self.is_ending:
+            with suppress(RunNotWaiting, CapacityError):
+                await self.answer(wait.refusals())
+                return
+            await asyncio.sleep(RETRY_S)
+
+    def _beside(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=f"{name} {self.run_id}")
+        self._aside.add(task)
+        task.add_done_callback(self._aside.discard)
+        return task
+
+    # Working
+
+    def _work(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=self.run_id)
 
     async def _run(self) -> None:
         error: AgentStreamError | None = None
@@ -139,7 +287,10 @@ class RunTask:
             self._order = replace(self._order, behind=())  # what they were is not kept
             self._begun = True
             self._timeout = asyncio.get_running_loop().call_later(self._order.timeout_s, self._time_out)
-            await self._order.work(self._events)
+            suspension = await self._order.work(self._events)
+            if suspension is not None:
+                await self._suspend(suspension)
+                return
         except AgentStreamError as failure:
             error = failure
         except Fenced:
@@ -149,17 +300,28 @@ class RunTask:
             error = InternalError()
         self._end("succeeded" if error is None else "failed", error)
 
+    def _end_timeout(self) -> None:
+        if self._timeout is not None:
+            self._timeout.cancel()
+
+    def _end_expiry(self) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+
+    # Ending
+
     def _time_out(self) -> None:
         self._stop_with(RunTimeout())
 
     def _stop_with(self, error: AgentStreamError | None) -> None:
-        if self._stopper is None and self._ending is None:
+        if not self.is_ending:
             self._stopper = asyncio.create_task(self._stop(error), name=f"stop {self.run_id}")
 
     async def _stop(self, error: AgentStreamError | None) -> None:
         """End the run whether or not its agent lets go in time. One that has just ended by itself stays as it ended."""
-        self._task.cancel()
-        await asyncio.wait({self._task}, timeout=LET_GO_S)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=LET_GO_S)
         self._end("cancelled" if error is None else "failed", error)
 
     def _end(self, end: RunEnd, error: AgentStreamError | None) -> None:
@@ -171,24 +333,28 @@ class RunTask:
         if error is not None:
             logger.warning("run %s failed: %s (request %s)", self.run_id, error.code, self._order.request_id)
         try:
+            async with self._answering:
+                if self._events.resting:
+                    self._events.take_pen(await _in_the_end(lambda: self._keeper.take_over(self.run_id)))
             self._events.conclude(end, error, self._order.request_id)
-            await self._commit_in_the_end()
+            await _in_the_end(self._events.commit)
         except Fenced:
             logger.warning("run %s was taken over", self.run_id)
         self._over()
 
-    async def _commit_in_the_end(self) -> None:
-        """Commit, however long the log refuses that. Raise `Fenced`."""
-        while True:
-            try:
-                return await self._events.commit()
-            except LogUnavailable:
-                await asyncio.sleep(LOG_RETRY_S)
-
     def _over(self) -> None:
-        if self._timeout is not None:
-            self._timeout.cancel()
-        self._end_grace()
+        self._end_timeout()
+        self._presence.end_grace()
+        self._end_expiry()
         self._finished_at = now()
-        self._on_end(self)
+        self._keeper.changed(self)
         self.ended.set()
+
+
+async def _in_the_end(step: Callable[[], Awaitable[T]]) -> T:
+    """Take a step, however long the log refuses it. Raise `Fenced`."""
+    while True:
+        try:
+            return await step()
+        except LogUnavailable:
+            await asyncio.sleep(RETRY_S)

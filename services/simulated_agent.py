@@ -1,11 +1,13 @@
 """Scripted runs for building a front end: the same machinery and contract as a real run, without a model or a key."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from errors import UpstreamFailed
 from events import (
+    ApprovalResponse,
     EventData,
     PartialOutput,
     StepFinished,
@@ -13,18 +15,22 @@ from events import (
     Thinking,
     ToolProgress,
     ToolResult,
+    ToolSource,
     ToolUse,
     ToolUseDelta,
     Usage,
 )
 from models import Scenario, SimulateRequest
 from services.run_events import RunEvents
+from services.run_wait import Outcomes, Pending, Suspension
 
 MODEL = "simulated/scripted"
 SILENCE_S = 30.0
 TEAR_AFTER = 8  # events that the first reader of `truncated` gets before its body is torn
-CALL = "call_weather_1"
+CALL = "call_simulated_1"
 TOOL = "get_weather"
+DELETE = "delete_folder"
+LOCATE = "get_location"
 
 
 class Fail(NamedTuple):
@@ -37,7 +43,7 @@ class Silence(NamedTuple):
     seconds: float
 
 
-Beat = EventData | Fail | Silence
+Beat = EventData | Fail | Silence | Pending
 
 
 class SimulatedAgent:
@@ -45,18 +51,30 @@ class SimulatedAgent:
 
     model = MODEL
 
-    async def run(self, request: SimulateRequest, events: RunEvents) -> None:
-        """Write the whole run but for its ends. Raise `UpstreamFailed` where the script does."""
-        for beat in script(request):
-            match beat:
-                case Silence(seconds):
-                    await asyncio.sleep(seconds)
-                case Fail():
-                    raise UpstreamFailed
-                case _:
-                    await asyncio.sleep(request.delay_ms / 1000)
-                    events.put(beat)
-                    await events.commit()
+    async def run(self, request: SimulateRequest, events: RunEvents) -> Suspension | None:
+        """Write the run but for its ends, or to where the script waits. Raise `UpstreamFailed` where that does."""
+        return await _play(script(request), request, events)
+
+    async def resume(self, state: Mapping[str, Any], outcomes: Outcomes, events: RunEvents) -> Suspension | None:
+        """Go on with the script after its wait."""
+        request = SimulateRequest.model_validate(state)
+        return await _play(script_after(request, outcomes), request, events)
+
+
+async def _play(beats: Iterable[Beat], request: SimulateRequest, events: RunEvents) -> Suspension | None:
+    for beat in beats:
+        match beat:
+            case Silence(seconds):
+                await asyncio.sleep(seconds)
+            case Fail():
+                raise UpstreamFailed
+            case Pending():
+                return Suspension([beat], request.model_dump(mode="json"))
+            case _:
+                await asyncio.sleep(request.delay_ms / 1000)
+                events.put(beat)
+                await events.commit()
+    return None
 
 
 def script(request: SimulateRequest) -> Iterator[Beat]:
@@ -76,9 +94,58 @@ def script(request: SimulateRequest) -> Iterator[Beat]:
         case Scenario.TOOL_ERROR:
             yield from _with_tool("The weather service did not answer.", is_error=True)
             yield from _second_step("I could not look up the weather: the weather service did not answer.")
+        case Scenario.PROGRESS:
+            yield from _called("archive_mail", {"folder": "inbox"}, "python")
+            for done in range(1, 11):
+                message = f"Archived {done * 12} of 120 messages"
+                yield ToolProgress(tool_call_id=CALL, message=message, progress=done * 12, total=120)
+            yield _result("archive_mail", '{"archived":120}')
+            yield _finished(1, "tool_calls", 24)
+            yield from _second_step("Your inbox is empty: 120 messages are in the archive.")
+        case Scenario.APPROVAL:
+            yield from _called(DELETE, {"folder": "drafts"}, "python")
+            yield Pending(CALL, DELETE, "approval", {"folder": "drafts"})
+        case Scenario.CLIENT_TOOL:
+            yield from _called(LOCATE, {}, "client")
+            yield Pending(CALL, LOCATE, "client", {})
         case Scenario.DEFAULT | Scenario.TRUNCATED:
             yield from _with_tool('{"city":"Oslo","celsius":3,"sky":"light snow"}', is_error=False)
             yield from _second_step(f"You asked: {request.input} It is 3 °C in Oslo, with light snow. ❄️")
+
+
+def script_after(request: SimulateRequest, outcomes: Outcomes) -> Iterator[Beat]:
+    """The beats that follow a scenario's wait."""
+    match outcomes.get(CALL):
+        case ToolResult() as result if request.scenario is Scenario.CLIENT_TOOL:
+            answer = f"Your page says where you are: {result.content}"
+        case ApprovalResponse(approved=True, arguments=changed):
+            folder = (changed or {}).get("folder", "drafts")
+            yield _result(DELETE, f'{{"deleted":{json.dumps(folder)}}}')
+            answer = f"I deleted the folder {folder}."
+        case ApprovalResponse(reason=reason):
+            yield _result(DELETE, f"A person refused this call. {reason or ''}".strip(), is_error=True)
+            answer = "I left the folder as it is."
+        case ToolResult():  # told before the server stopped
+            answer = "I deleted the folder."
+        case _:
+            yield _result(DELETE, "The server stopped while this call was being made.", is_error=True)
+            answer = "I don't know whether the folder is deleted."
+    yield _finished(1, "tool_calls", 24)
+    yield from _second_step(answer)
+
+
+def _called(name: str, arguments: dict[str, Any], source: ToolSource) -> Iterator[EventData]:
+    yield StepStarted(step=1, model=MODEL)
+    text = json.dumps(arguments)
+    for piece in (text[: len(text) // 2], text[len(text) // 2 :]):
+        yield ToolUseDelta(tool_call_id=CALL, name=name, arguments_delta=piece, source=source)
+    yield ToolUse(tool_call_id=CALL, name=name, arguments=arguments, source=source)
+
+
+def _result(name: str, content: str, *, is_error: bool = False) -> ToolResult:
+    return ToolResult(
+        tool_call_id=CALL, name=name, content=content, is_error=is_error, duration_ms=120, truncated=False
+    )
 
 
 def _plain(pieces: Iterable[str]) -> Iterator[EventData]:
@@ -95,7 +162,7 @@ def _with_tool(result: str, *, is_error: bool) -> Iterator[EventData]:
         yield ToolUseDelta(tool_call_id=CALL, name=TOOL, arguments_delta=piece, source="python")
     yield ToolUse(tool_call_id=CALL, name=TOOL, arguments={"city": "Oslo"}, source="python")
     yield ToolProgress(tool_call_id=CALL, message="Asking the weather service", progress=1, total=2)
-    yield ToolResult(tool_call_id=CALL, name=TOOL, content=result, is_error=is_error, duration_ms=120, truncated=False)
+    yield _result(TOOL, result, is_error=is_error)
     yield _finished(1, "tool_calls", 24)
 
 

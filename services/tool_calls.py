@@ -3,7 +3,7 @@
 import json
 import logging
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from errors import UpstreamProtocol
 from events import EventData, ToolResult, ToolSource, ToolUse, ToolUseDelta
 from services.chat_chunks import CallDelta, HostedResult
 from services.json_text import dumps, loads_exactly, mend_text, too_deep
+from services.tools import Tool
 
 logger = logging.getLogger(__name__)
 
@@ -18,18 +19,21 @@ MAX_DEPTH = 64  # of arguments; what nests deeper can't be counted on to be read
 
 Place = tuple[ToolSource, str | None]
 """Where a call is made: its source, and its server where that is known."""
-OURS: Place = ("python", None)
 
 
 @dataclass(slots=True)
 class Call:
-    """One tool call. It is complete once `arguments` are set, and answered once `result` is."""
+    """One tool call. It is complete once `arguments` are set, and answered once `result` is.
+
+    `ours` says that this service, or its caller's page, runs it, and not the upstream.
+    """
 
     upstream_id: str
     call_id: str
     name: str
     source: ToolSource
     server: str | None
+    ours: bool
     pieces: list[str] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
     arguments: dict[str, Any] | None = None
@@ -38,20 +42,26 @@ class Call:
 
 
 class ToolCalls:
-    """The calls of one turn, in the model's order. Those named in `local` are this service's to run.
+    """The calls of one turn, in the model's order. Those of `tools` are not the upstream's to run.
 
-    `taken` are the ids of the run's earlier calls, to which those of this turn are added.
+    `hosted` are the MCP servers that the upstream calls. `taken` are the ids of the run's earlier calls, to which those
+    of this turn are added. `all` are the calls of a turn that was left off.
     """
 
     def __init__(
-        self, local: Iterable[str], mcp_servers: Iterable[str], max_result_bytes: int, taken: set[str]
+        self,
+        tools: Mapping[str, Tool],
+        hosted: Sequence[str],
+        max_result_bytes: int,
+        taken: set[str],
+        all: Iterable[Call] = (),  # noqa: A002 - as the attribute
     ) -> None:
-        self._local = frozenset(local)
-        self._servers = tuple(mcp_servers)
+        self._tools = tools
+        self._servers = tuple(hosted)
         self._max_result_bytes = max_result_bytes
         self._taken = taken
         self._slots: dict[int, Call] = {}
-        self.all: list[Call] = []
+        self.all: list[Call] = list(all)
 
     def piece(self, delta: CallDelta) -> Iterator[EventData]:
         """Add a piece of a call, the first of which carries the name. What comes for a told call is dropped.
@@ -61,8 +71,7 @@ class ToolCalls:
         slot = delta.slot if delta.slot is not None else max(self._slots, default=0)
         call = self._slots.get(slot)
         if call is None or (delta.name and _begins_another(delta, call)):
-            place = OURS if delta.name in self._local else self._away()
-            call = self._slots[slot] = self._new(delta.name, delta.call_id, place)
+            call = self._slots[slot] = self._new(delta.name, delta.call_id)
         if call.arguments is not None:
             logger.warning("the upstream went on with the arguments of a call after text or a result")
             return
@@ -85,34 +94,30 @@ class ToolCalls:
     def hosted_result(self, said: HostedResult) -> Iterator[EventData]:
         """The upstream ran a tool itself. Its result has no call id: it is matched by name, then by arguments."""
         yield from self.complete()
-        open_calls = [c for c in self.all if c.name == said.name and c.source != "python" and c.result is None]
+        open_calls = [c for c in self.all if c.name == said.name and not c.ours and c.result is None]
         call = next((c for c in open_calls if c.arguments == said.arguments), open_calls[0] if open_calls else None)
         if call is None:
-            call = self._new(said.name, "", self._away(said.server))
+            call = self._placed(said.name, "", self._away(said.server), ours=False)
             call.pieces.append(json.dumps(said.arguments))
             yield self._complete(call)
         yield self.answer(call, said.result, is_error=said.is_error, duration_ms=said.duration_ms)
 
     def answer(self, call: Call, result: Any, *, is_error: bool = False, duration_ms: int | None = None) -> ToolResult:
         """A call's one result: text as it is, another JSON value as JSON, cut where it is too large."""
-        call.result, truncated = _cut(mend_text(as_text(result)), self._max_result_bytes)
-        return ToolResult(
-            tool_call_id=call.call_id,
-            name=call.name,
-            content=call.result,
-            is_error=is_error,
-            duration_ms=duration_ms,
-            truncated=truncated,
+        told = result_of(
+            call.call_id, call.name, result, self._max_result_bytes, is_error=is_error, duration_ms=duration_ms
         )
+        call.result = told.content
+        return told
 
     def unreported(self) -> Iterator[EventData]:
         """Empty results for the calls that the upstream ran without telling what they gave."""
-        return (self.answer(c, "") for c in self.all if c.source != "python" and c.result is None)
+        return (self.answer(c, "") for c in self.all if not c.ours and c.result is None)
 
     @property
-    def to_run(self) -> list[Call]:
-        """The calls that this service has to run, in the model's order."""
-        return [call for call in self.all if call.source == "python"]
+    def ours(self) -> list[Call]:
+        """The calls that are not the upstream's to run, in the model's order."""
+        return [call for call in self.all if call.ours]
 
     def messages(self, text: str) -> list[dict[str, Any]]:
         """What the next turn has to hear of this one: the assistant's message, and each result in the model's order."""
@@ -133,14 +138,19 @@ class ToolCalls:
         one = self._servers[0] if len(self._servers) == 1 else None
         return ("mcp" if self._servers or server else "hosted"), server or one
 
-    def _new(self, name: str, upstream_id: str, place: Place) -> Call:
+    def _new(self, name: str, upstream_id: str) -> Call:
+        if tool := self._tools.get(name):
+            return self._placed(name, upstream_id, (tool.source, tool.server), ours=True)
+        return self._placed(name, upstream_id, self._away(), ours=False)
+
+    def _placed(self, name: str, upstream_id: str, place: Place, *, ours: bool) -> Call:
         if not name:
             logger.warning("the upstream sent a tool call without a name")
             raise UpstreamProtocol
         taken = not upstream_id or upstream_id in self._taken
         call_id = f"call_{uuid.uuid4().hex}" if taken else upstream_id
         self._taken.add(call_id)
-        call = Call(upstream_id, call_id, name, *place)
+        call = Call(upstream_id, call_id, name, *place, ours)
         self.all.append(call)
         return call
 
@@ -179,6 +189,21 @@ def _arguments(text: str) -> tuple[dict[str, Any], str | None]:
     if too_deep(text.encode("utf-8", "replace"), MAX_DEPTH):
         return {}, text
     return (value, None) if isinstance(value, dict) else ({}, text)
+
+
+def result_of(
+    call_id: str, name: str, result: Any, max_bytes: int, *, is_error: bool = False, duration_ms: int | None = None
+) -> ToolResult:
+    """A call's result as it is told: text as it is, another JSON value as JSON, cut to so many bytes of UTF-8."""
+    content, truncated = _cut(mend_text(as_text(result)), max_bytes)
+    return ToolResult(
+        tool_call_id=call_id,
+        name=name,
+        content=content,
+        is_error=is_error,
+        duration_ms=duration_ms,
+        truncated=truncated,
+    )
 
 
 def as_text(value: Any) -> str:

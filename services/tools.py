@@ -96,6 +96,3 @@ class Tool(Protocol):
 
         Bounded in time by the tool itself, with a `ToolError`.
         """
-
-
-NO_TOOLS: Mapping[str, Tool] = {}

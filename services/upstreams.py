@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from dedalus_labs import APIError, AsyncDedalus, Omit
 from pydantic import SecretStr
 
-from errors import McpUnavailable, ModelUnavailable, UpstreamFailed
+from errors import ModelUnavailable, UpstreamFailed
 from services.local_model import MODEL_ID, LocalModel
 from services.upstream_client import UpstreamClient
 from settings import Settings
@@ -125,13 +125,11 @@ class Upstreams:
             self.all = (self._embedded(),)
         self.default_model = settings.default_model or self.all[0].default_model or None
 
-    def route(self, model: str, mcp_servers: bool) -> Route:
-        """The way to a model. Raise `ModelUnavailable` or `McpUnavailable`, with what to set."""
+    def route(self, model: str) -> Route:
+        """The way to a model. Raise `ModelUnavailable`, with what to set."""
         upstream = next((u for u in self.all if model.startswith(u.prefix) and model != u.prefix), None)
         if upstream is None or (upstream.kind == "local" and model != MODEL_ID):
             raise ModelUnavailable(self._what_to_set(model))
-        if mcp_servers and not upstream.hosts_mcp:
-            raise McpUnavailable
         headers = dict(upstream.headers)
         provider = model.partition("/")[0]
         if upstream.kind == "dedalus" and (key := self._keys.get(provider)):

@@ -16,6 +16,7 @@ Event = dict[str, Any]
 # Which event may follow which. The places: before the run; between steps; inside a step; inside a call's arguments,
 # where only more of them or their tool_use may come. From there a run that fails or is cancelled goes on: torn
 # (arguments were left without their tool_use: open calls get their results), broken (nothing but warnings and the end).
+# Asking: approvals are requested. Waiting: nothing but answers, the last of which leads back into the step, or the end.
 NEXT = {
     "start": {"run_started": "between"},
     "between": {
@@ -32,8 +33,17 @@ NEXT = {
         "tool_use": "step",
         "tool_progress": "step",
         "tool_result": "step",
+        "approval_request": "asking",
+        "waiting": "waiting",
         "step_finished": "between",
         "warning": "broken",
+        "error": "failed",
+        "complete": "over",
+    },
+    "asking": {"approval_request": "asking", "waiting": "waiting"},
+    "waiting": {
+        "approval_response": "waiting",
+        "tool_result": "waiting",
         "error": "failed",
         "complete": "over",
     },
@@ -91,7 +101,21 @@ def mapping(value: Any) -> bool:
 
 
 def source(value: Any) -> bool:
-    return value in ("python", "mcp", "hosted")
+    return value in ("python", "mcp", "hosted", "client")
+
+
+def calls(value: Any) -> bool:
+    """What `waiting` waits for."""
+    kinds = ("approval", "client")
+    return (
+        isinstance(value, list)
+        and value != []
+        and all(set(call) == {"tool_call_id", "name", "kind"} and call["kind"] in kinds for call in value)
+    )
+
+
+def time(value: Any) -> bool:
+    return is_timestamp(value)
 
 
 def status(value: Any) -> bool:
@@ -117,6 +141,9 @@ DATA: dict[str, dict[str, Callable[[Any], bool]]] = {
     "partial_output": {"content": text},
     "tool_use_delta": {**CALL, "arguments_delta": text, "source": source, "server?": name},
     "tool_use": {**CALL, "arguments": mapping, "source": source, "server?": name, "invalid_arguments?": text},
+    "approval_request": {**CALL, "arguments": mapping, "expires_at": time},
+    "waiting": {"pending": calls},
+    "approval_response": {"tool_call_id": name, "approved": flag, "arguments?": mapping, "reason?": text},
     "tool_progress": {"tool_call_id": name, "message?": text, "progress?": number, "total?": number},
     "tool_result": {**CALL, "content": text, "is_error": flag, "duration_ms?": count, "truncated": flag},
     "step_finished": {"step": count, "model": name, "finish_reason": name, "usage": token_usage},
@@ -170,6 +197,9 @@ class _Call:
     used: bool = False
     invalid: bool = False
     answered: bool = False
+    arguments: dict[str, Any] = field(default_factory=dict)
+    asked: bool = False
+    refused: bool = False
 
 
 class _Run:
@@ -184,6 +214,7 @@ class _Run:
         self.model = ""
         self.output: list[str] = []
         self.calls: dict[str, _Call] = {}
+        self.pending: dict[str, str] = {}  # what each call waits for
         self.usage: dict[str, int | None] = dict.fromkeys(COUNTS)
 
     def take(self, event: Event) -> None:
@@ -203,10 +234,18 @@ class _Run:
                 self._add_delta(data)
             case "tool_use":
                 self._use_tool(data)
+            case "approval_request":
+                self._ask(data)
+            case "waiting":
+                self._wait(data)
+            case "approval_response":
+                self._decide(data)
             case "tool_progress":
                 self._running(data)
             case "tool_result":
                 self._answer_call(data)
+                if before == "waiting":
+                    self._answer_waiting(data)
             case "step_finished":
                 self._finish_step(data)
             case "final_output":
@@ -242,7 +281,7 @@ class _Run:
     def _use_tool(self, data: Event) -> None:
         call = self._called(data)
         need(not call.used, "second tool_use with this tool_call_id")
-        call.used, call.invalid = True, "invalid_arguments" in data
+        call.used, call.invalid, call.arguments = True, "invalid_arguments" in data, data["arguments"]
         check_arguments(data, "".join(call.deltas) if call.deltas else None)
 
     def _called(self, data: Event) -> _Call:
@@ -260,8 +299,45 @@ class _Run:
         need(not call.answered, "the call has its tool_result already")
         return call
 
+    def _ask(self, data: Event) -> None:
+        call = self._running(data)
+        need(call.label[:2] in ((data["name"], "python"), (data["name"], "mcp")), "this call is none of the service's")
+        need(not call.asked, "second approval_request for this call")
+        need(not call.invalid and call.arguments == data["arguments"], "the arguments aren't those of the tool_use")
+        call.asked = True
+
+    def _wait(self, data: Event) -> None:
+        self.pending = {call["tool_call_id"]: call["kind"] for call in data["pending"]}
+        unanswered = {call_id for call_id, call in self.calls.items() if call.used and not call.answered}
+        need(set(self.pending) == unanswered, f"the calls without a result are {sorted(unanswered)}")
+        for call in data["pending"]:
+            known = self.calls[call["tool_call_id"]]
+            need(known.label[0] == call["name"], f"the tool_use's name is {known.label[0]}")
+            need(known.asked is (call["kind"] == "approval"), "approval_request and the kind disagree")
+            need((known.label[1] == "client") is (call["kind"] == "client"), "the source and the kind disagree")
+
+    def _decide(self, data: Event) -> None:
+        call = self._running(data)
+        need(self.pending.pop(data["tool_call_id"], "") == "approval", "no approval of this call is waited for")
+        need(data["approved"] or "arguments" not in data, "a refusal with arguments")
+        call.refused = not data["approved"]
+        self._gone_on()
+
+    def _gone_on(self) -> None:
+        if not self.pending:
+            self.place = "step"
+
+    def _answer_waiting(self, data: Event) -> None:
+        """A client's result; or the run ends, and gives each open call its own."""
+        if self.pending.pop(data["tool_call_id"], "") == "client":
+            self._gone_on()
+        else:
+            need(data["is_error"], "a result of a call that nobody has approved")
+            self.place = "torn"
+
     def _answer_call(self, data: Event) -> None:
         call = self._running(data)
+        need(data["is_error"] or not call.refused, "a refused call has an error as its result")
         need(call.label[0] == data["name"], f"the tool_use's name is {call.label[0]}")
         need(data["is_error"] or not call.invalid, "a call with invalid_arguments has an error as its result")
         call.answered = True

@@ -1,14 +1,22 @@
 """Tools of this service, for tests of what runs them."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from wire import Json
 
 from events import ToolSource
-from services.tools import ToolContext
+from services.tools import Tool, ToolContext
 
 Work = Callable[[Json], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class FixedTools:
+    """These tools, and no others."""
+
+    all: Mapping[str, Tool]
 
 
 class LocalTool:

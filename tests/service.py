@@ -12,9 +12,10 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 from grammar import check_grammar, parse_frames
+from local_tools import FixedTools
 
 from app import create_app, listen
-from services.tools import NO_TOOLS, Tool
+from services.tools import Tool
 from services.upstreams import DEDALUS_URL, PROVIDERS, Provider
 from settings import Settings
 
@@ -96,16 +97,20 @@ def settings(**given: Any) -> Settings:
 @asynccontextmanager
 async def service(
     base_url: str | None = None,
-    tools: Mapping[str, Tool] = NO_TOOLS,
+    tools: Mapping[str, Tool] = {},
     providers: Mapping[str, Provider] = PROVIDERS,
     dedalus: str = DEDALUS_URL,
     **given: Any,
 ) -> AsyncIterator[Service]:
-    """The service, with `base_url` as its upstream and `test/model` as its default model where one is given."""
+    """The service, with `base_url` as its upstream and `test/model` as its default model where one is given.
+
+    `tools` are all that it has, and every run gets them unless its request or `given` says otherwise.
+    """
     if base_url is not None:
         given = {"dedalus_base_url": base_url, "default_model": "test/model"} | given
     with TemporaryDirectory(dir=FAST_DISK) as directory:
-        async with _served(settings(**({"data_dir": directory} | given)), tools, providers, dedalus) as served:
+        wanted = settings(**({"data_dir": directory, "tools_by_default": "all"} | given))
+        async with _served(wanted, tools, providers, dedalus) as served:
             yield served
 
 
@@ -113,7 +118,7 @@ async def service(
 async def _served(
     wanted: Settings, tools: Mapping[str, Tool], providers: Mapping[str, Provider], dedalus: str
 ) -> AsyncIterator[Service]:
-    app = create_app(wanted, tools, providers, dedalus)
+    app = create_app(wanted, FixedTools(tools), providers, dedalus)
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="on")
     server = Server(config)
     listening_socket = listen(config, wanted.send_timeout_s)

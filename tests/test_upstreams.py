@@ -8,17 +8,22 @@ from urllib.parse import urlsplit
 
 import pytest
 from fake_dedalus import FakeDedalus, Request
+from local_tools import FixedTools
 from service import STREAM, Service, names, only, service, settings, text
 from wire import answer
 
-from errors import McpUnavailable, ModelUnavailable
+from errors import ModelUnavailable
 from event_logs.memory import MemoryEventLog
-from models import AgentRequest
+from models import AgentRequest, Run, RunStatus
 from services.dedalus_agent import AgentLimits, DedalusAgent
 from services.dedalus_stream import Deadlines
+from services.guarded_http import GuardedClient
 from services.local_model import MODEL_ID, LocalModel
+from services.mcp_servers import McpServers
 from services.run_events import RunEvents
+from services.run_tools import RunTools
 from services.upstreams import DEDALUS_URL, PROVIDERS, Provider, Upstreams
+from services.url_guard import UrlGuard
 from settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -355,17 +360,27 @@ class NearModel(LocalModel):
         return self._url
 
 
+def a_run() -> Run:
+    return Run(
+        run_id="run_1", status=RunStatus.QUEUED, model=MODEL_ID, created_at="", last_seq=0, on_disconnect="cancel"
+    )
+
+
 async def test_the_embedded_model_is_asked_with_its_random_key_at_a_low_temperature(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With nothing configured: loopback, a key that nobody knows, and what a small model needs to stay sensible."""
     monkeypatch.setenv("DEDALUS_PROVIDER_KEY", "leaked")
-    async with answering() as fake, upstreams(local := NearModel(fake.url)) as made:
-        agent = DedalusAgent(made, AgentLimits(Deadlines(5, 5), max_steps=1, max_tool_result_bytes=1024))
+    async with answering() as fake, upstreams(local := NearModel(fake.url)) as made, GuardedClient(None) as http:
+        guard = UrlGuard()
+        tools = RunTools(FixedTools({}), McpServers({}, guard, connect_timeout_s=1, tool_timeout_s=1), "all")
+        limits = AgentLimits(Deadlines(5, 5), max_steps=1, max_tool_result_bytes=1024)
+        agent = DedalusAgent(made, limits, tools, guard, http)
         for asked in ({}, {"temperature": 1.0, "max_tokens": 5}):
             events = RunEvents(await MemoryEventLog(1024).create("run_1"), 1024)
+            run = a_run()
             request = AgentRequest.model_validate({"input": "?", **asked})
-            await agent.run(request, made.route(MODEL_ID, False), (), events)
+            await agent.run(request, made.route(MODEL_ID), (), run, events)
     first, second = fake.requests
     assert (first.path, first.body["model"]) == ("/v1/chat/completions", MODEL_ID)
     assert credentials(first) == {"authorization": f"Bearer {local.key}"}
@@ -411,7 +426,7 @@ async def test_a_model_that_nobody_serves_says_what_to_set(
     """The refusal names the settings that would help, and what is served now."""
     async with upstreams(**given) as made:
         with pytest.raises(ModelUnavailable) as refused:
-            made.route(model, False)
+            made.route(model)
     assert [word for word in told if word not in refused.value.message] == []
 
 
@@ -443,9 +458,9 @@ async def test_mcp_servers_are_refused_where_they_are_not_hosted() -> None:
 
 async def test_the_embedded_model_hosts_no_mcp_servers() -> None:
     """The same for the embedded model."""
-    async with upstreams() as made:
-        with pytest.raises(McpUnavailable):
-            made.route(MODEL_ID, True)
+    async with service() as agent:
+        response = await agent.post(STREAM, {"input": "?", **MCP})
+    assert (response.status_code, response.json()["error"]["code"]) == (422, "mcp_unavailable")
 
 
 async def test_mcp_servers_go_to_dedalus_as_they_are() -> None:
@@ -501,7 +516,7 @@ async def test_each_route_has_its_default_model(given: dict[str, Any], model: st
     """DEFAULT_MODEL where it is set, else what each route is best known for; a server of one's own has to be asked."""
     async with upstreams(**given) as made:
         assert made.default_model == model
-        assert model is None or made.route(model, False).model == model
+        assert model is None or made.route(model).model == model
 
 
 async def test_a_request_without_a_model_gets_the_default_one() -> None:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import NoReturn
 
-from local_tools import LocalTool, named
+from local_tools import FixedTools, LocalTool, named
 from wire import Json
 
 import app
@@ -56,8 +56,8 @@ def serve(settings: Mapping[str, str]) -> NoReturn:
     signal.signal(signal.SIGUSR1, collect)
     os.dup2(os.open(os.devnull, os.O_RDWR), 0)
     os.dup2(2, 1)
-    os.environ.update(settings)
-    app.create_app = partial(app.create_app, tools=TOOLS)
+    os.environ.update({"TOOLS_BY_DEFAULT": "all", **settings})
+    app.create_app = partial(app.create_app, tools=FixedTools(TOOLS))
     try:
         app.main()
     finally:

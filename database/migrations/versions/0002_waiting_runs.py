@@ -1,0 +1,27 @@
+"""What a run that waits for a person needs to go on."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
+
+def upgrade() -> None:
+    """Beside what is there."""
+    op.create_table(
+        "waiting_runs",
+        sa.Column("run_id", TEXT, nullable=False),
+        sa.Column("state", sa.JSON, nullable=False),
+        sa.Column("expires_at", TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("run_id", name="pk_waiting_runs"),
+    )
+
+
+def downgrade() -> None:
+    """Runs that wait can't go on."""
+    op.drop_table("waiting_runs")

@@ -1,0 +1,45 @@
+"""Queries about runs that wait for a person."""
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from database.tables import given, upsert, waiting_runs
+
+THIS_RUN = waiting_runs.c.run_id == given(waiting_runs.c.run_id)
+GET = sa.select(waiting_runs).where(THIS_RUN)
+PUT = upsert(waiting_runs)
+DELETE = sa.delete(waiting_runs).where(THIS_RUN)
+
+
+class WaitingRun(NamedTuple):
+    """What a run needs to go on, as JSON, and until when it waits."""
+
+    run_id: str
+    state: dict[str, Any]
+    expires_at: str
+
+
+async def get_waiting_run(connection: AsyncConnection, run_id: str) -> WaitingRun | None:
+    """One run."""
+    row = (await connection.execute(GET, {"run_id": run_id})).one_or_none()
+    return None if row is None else WaitingRun(*row)
+
+
+async def put_waiting_run(connection: AsyncConnection, run: WaitingRun) -> None:
+    """Write it, in place of what it needed before."""
+    await connection.execute(PUT[connection.dialect.name], run._asdict())
+
+
+async def delete_waiting_runs(connection: AsyncConnection, run_ids: Collection[str]) -> None:
+    """Let go of runs that have ended, where they are there."""
+    if run_ids:
+        await connection.execute(DELETE, [{"run_id": run_id} for run_id in run_ids])
+
+
+async def keep_waiting_runs(connection: AsyncConnection, run_ids: Collection[str]) -> None:
+    """Let go of all others."""
+    known = await connection.scalars(sa.select(waiting_runs.c.run_id))
+    await delete_waiting_runs(connection, set(known) - set(run_ids))

@@ -1,0 +1,118 @@
+"""The tools of a run: those of this service that its request names, its MCP servers', and its caller's page's."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
+
+from errors import InternalError, ToolUnavailable
+from events import RunWarning, ToolSource
+from models import AgentRequest
+from services.mcp_servers import McpServers
+from services.tools import Tool, ToolContext
+from tool_models import ClientTool, McpToolList, ToolInfo, ToolList
+
+
+class Registry(Protocol):
+    """The tools of this service, by their names."""
+
+    @property
+    def all(self) -> Mapping[str, Tool]:
+        """As they are now; a run keeps what it began with."""
+
+
+class ToolChoice(NamedTuple):
+    """A run's tools by their names, the MCP servers left to the upstream, and what has to be told of the others."""
+
+    tools: Mapping[str, Tool]
+    hosted: Sequence[str]
+    warnings: Sequence[RunWarning]
+
+
+@dataclass(frozen=True, slots=True)
+class PageTool:
+    """A tool that the caller's page runs."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    source: ToolSource = "client"
+    server: str | None = None
+    approval: bool = False
+    idempotent: bool = False
+
+    @classmethod
+    def of(cls, tool: ClientTool) -> "PageTool":
+        """As a request brings it."""
+        return cls(tool.name, tool.description, tool.parameters)
+
+    def check(self, arguments: Mapping[str, Any]) -> None:
+        """The page checks them itself."""
+
+    async def call(self, arguments: Mapping[str, Any], context: ToolContext) -> Any:
+        """The run waits for the page instead."""
+        raise InternalError
+
+
+class RunTools:
+    """Chooses each run's tools. `default` says which a request gets that names none."""
+
+    def __init__(self, registry: Registry, servers: McpServers, default: Literal["none", "all"]) -> None:
+        self._registry = registry
+        self._servers = servers
+        self._default = default
+
+    @property
+    def default(self) -> Sequence[str]:
+        """The tools of a request that names none."""
+        return tuple(self._registry.all) if self._default == "all" else ()
+
+    def check(self, request: AgentRequest, *, hosts_mcp: bool) -> list[str]:
+        """The URLs of MCP servers that the request brings for this service to call.
+
+        Raise `ToolUnavailable`, `McpUnavailable` or `UrlRefused` for what can't be had.
+        """
+        known = self._registry.all
+        chosen = self.default if request.tools is None else request.tools
+        if missing := [name for name in chosen if name not in known]:
+            raise ToolUnavailable(f"There is no tool {', '.join(missing)} here: see GET /api/agent/tools.")
+        pages = [tool.name for tool in request.client_tools or ()]
+        if twice := set(pages) & set(chosen):
+            raise ToolUnavailable(f"client_tools has {', '.join(sorted(twice))}, which is a tool of this service, too.")
+        if asks := set(request.require_approval or ()) & set(pages):
+            raise ToolUnavailable(f"require_approval has {', '.join(sorted(asks))}: the page itself can ask there.")
+        if not request.mcp_servers and (unknown := set(request.require_approval or ()) - set(chosen)):
+            raise ToolUnavailable(
+                f"require_approval has {', '.join(sorted(unknown))}, which the request doesn't choose."
+            )
+        resolved = self._servers.resolve(request.mcp_servers or (), hosted=hosts_mcp)
+        return [server.url for server in resolved.local if server.url]
+
+    async def of(self, request: AgentRequest, *, hosts_mcp: bool) -> ToolChoice:
+        """The tools of a request, of which one that was there may be gone. Raise `McpUnavailable`."""
+        known = self._registry.all
+        chosen = self.default if request.tools is None else request.tools
+        tools: dict[str, Tool] = {name: known[name] for name in chosen if name in known}
+        tools |= {tool.name: PageTool.of(tool) for tool in request.client_tools or ()}
+        resolved = self._servers.resolve(request.mcp_servers or (), hosted=hosts_mcp)
+        offer = await self._servers.tools(resolved.local)
+        tools |= {tool.name: tool for tool in offer.tools if tool.name not in tools}
+        warnings = [RunWarning(code="mcp_server_unavailable", message=message) for message in offer.down]
+        return ToolChoice(tools, resolved.hosted, warnings)
+
+    def listed(self) -> ToolList:
+        """The tools of this service."""
+        return ToolList(tools=[_info(tool) for tool in self._registry.all.values()], default=list(self.default))
+
+    async def of_server(self, name: str) -> McpToolList:
+        """The tools of one of the operator's MCP servers. Raise `McpServerNotFound` or `McpServerFailed`."""
+        return McpToolList(tools=[_info(tool) for tool in await self._servers.list_tools(name)])
+
+
+def _info(tool: Tool) -> ToolInfo:
+    return ToolInfo(
+        name=tool.name,
+        description=tool.description,
+        parameters=dict(tool.parameters),
+        approval=tool.approval,
+        idempotent=tool.idempotent,
+    )

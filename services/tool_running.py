@@ -1,0 +1,203 @@
+"""Running the calls of a turn: what can be run runs at once, what a person or the caller's page decides waits."""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from errors import AgentStreamError, LogUnavailable
+from event_logs.base import Fenced
+from events import ApprovalResponse, ToolProgress, ToolResult
+from models import Run
+from services.guarded_http import GuardedClient
+from services.json_text import dumps
+from services.run_events import RunEvents
+from services.run_wait import InDoubt, Outcomes, Pending
+from services.tool_calls import Call, ToolCalls, as_text
+from services.tools import InvalidArguments, Tool, ToolContext, ToolError
+
+logger = logging.getLogger(__name__)
+
+PROGRESS_S = 0.05  # between two reports of one call
+LAST_STEP = "Not run: this was the last step allowed."
+GONE = "This tool is not there any more."
+REFUSED = "A person refused this call."
+IN_DOUBT = "The server stopped while this call was being made: whether it was is not known."
+
+
+class Progress:
+    """What a running call reports, as events. What comes faster than that is joined: the latest counts."""
+
+    def __init__(self, call_id: str, events: RunEvents) -> None:
+        self._call_id = call_id
+        self._events = events
+        self._loop = asyncio.get_running_loop()
+        self._latest: ToolProgress | None = None
+        self._telling: asyncio.Task[None] | None = None
+        self._over = False
+
+    def report(self, message: str | None, progress: float | None, total: float | None) -> None:
+        """From any thread. Raise `ValidationError` for what is no text or no number."""
+        self._latest = ToolProgress(
+            tool_call_id=self._call_id, message=message, progress=_finite(progress), total=_finite(total)
+        )
+        self._loop.call_soon_threadsafe(self._wake)
+
+    def end(self) -> None:
+        """The call is over: tell the latest report with its result, and nothing after it."""
+        self._over = True
+        if self._telling is not None:
+            self._telling.cancel()
+        self._put()
+
+    def _wake(self) -> None:
+        if self._telling is None and not self._over:
+            self._telling = asyncio.create_task(self._tell(), name=f"progress {self._call_id}")
+
+    async def _tell(self) -> None:
+        try:
+            while self._put():
+                await self._events.commit()
+                await asyncio.sleep(PROGRESS_S)
+        except (LogUnavailable, Fenced):
+            logger.info("a call's progress could not be told")  # its result will say so
+        finally:
+            self._telling = None
+
+    def _put(self) -> bool:
+        latest, self._latest = self._latest, None
+        if latest is None or self._events.end is not None:
+            return False
+        self._events.put(latest)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRunner:
+    """Runs the calls of one run. `approve` are the tools whose calls wait for a person, beside those that always do."""
+
+    run: Run
+    tools: Mapping[str, Tool]
+    approve: frozenset[str]
+    events: RunEvents
+    http: GuardedClient
+
+    async def first(self, calls: ToolCalls) -> Sequence[Pending]:
+        """Answer each call that can be answered now, all at the same time; those that have to wait are given back."""
+        waiting: list[Pending] = []
+        ready: list[Call] = []
+        for call in calls.ours:
+            if (fault := self._fault(call)) is not None:
+                self.events.put(calls.answer(call, fault, is_error=True))
+            elif (kind := self._waits(call)) is not None:
+                waiting.append(Pending(call.call_id, call.name, kind, call.arguments or {}))
+            else:
+                ready.append(call)
+        await self.events.commit()
+        await self._together([self._run(call, calls, call.arguments or {}) for call in ready])
+        return waiting
+
+    async def then(self, calls: ToolCalls, outcomes: Outcomes) -> None:
+        """Answer the calls that had to wait."""
+        approved = []
+        for call in calls.ours:
+            match outcomes.get(call.call_id):
+                case ToolResult(content=content):
+                    call.result = content
+                case ApprovalResponse(approved=False, reason=reason) | InDoubt(
+                    ApprovalResponse(approved=False, reason=reason)
+                ):
+                    self.events.put(calls.answer(call, f"{REFUSED} {reason or ''}".strip(), is_error=True))
+                case InDoubt() if not self._may_be_repeated(call):
+                    self.events.put(calls.answer(call, IN_DOUBT, is_error=True))
+                case ApprovalResponse(arguments=changed) | InDoubt(ApprovalResponse(arguments=changed)):
+                    approved.append(self._run(call, calls, call.arguments or {}, changed=changed))
+                case None:
+                    pass
+        await self.events.commit()
+        await self._together(approved)
+
+    def _may_be_repeated(self, call: Call) -> bool:
+        tool = self.tools.get(call.name)
+        return tool is not None and tool.idempotent
+
+    def _fault(self, call: Call) -> str | None:
+        """What is wrong with a call before it is made."""
+        if call.invalid_arguments is not None:
+            return f"The arguments are not a JSON object: {call.invalid_arguments}"
+        try:
+            self.tools[call.name].check(call.arguments or {})
+        except InvalidArguments as fault:
+            return str(fault)
+        return None
+
+    def _waits(self, call: Call) -> Any:
+        if call.source == "client":
+            return "client"
+        return "approval" if self.tools[call.name].approval or call.name in self.approve else None
+
+    async def _together(self, runs: Sequence[Any]) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for run in runs:
+                    group.create_task(run)
+        except* AgentStreamError as failures:  # a commit's: what tools raise is their result
+            raise failures.exceptions[0] from None
+
+    async def _run(
+        self, call: Call, calls: ToolCalls, arguments: Mapping[str, Any], *, changed: Mapping[str, Any] | None = None
+    ) -> None:
+        started = time.monotonic()
+        progress = Progress(call.call_id, self.events)
+        context = self._context(call, progress)
+        try:
+            failed, result = await self._result(call, arguments if changed is None else changed, context)
+        finally:
+            context.stopped.set()
+        duration_ms = round((time.monotonic() - started) * 1000)
+        if self.events.end is not None:
+            return  # the run didn't wait for a tool that wouldn't stop
+        progress.end()
+        if changed is not None:
+            result = f"A person changed the arguments to {dumps(changed)}.\n{result}"
+        self.events.put(calls.answer(call, result, is_error=failed, duration_ms=duration_ms))
+        await self.events.commit()
+
+    async def _result(self, call: Call, arguments: Mapping[str, Any], context: ToolContext) -> tuple[bool, str]:
+        tool = self.tools.get(call.name)
+        if tool is None:
+            return True, GONE
+        try:
+            return False, as_text(await tool.call(arguments, context))
+        except ToolError as failure:
+            return True, str(failure)
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                raise
+            logger.exception("the tool %s failed", call.name)
+            return True, f"The tool failed with {type(error).__name__}."
+
+    def _context(self, call: Call, progress: Progress) -> ToolContext:
+        run = self.run
+        return ToolContext(
+            run_id=run.run_id,
+            session_id=run.session_id,
+            tool_call_id=call.call_id,
+            caller=None,
+            metadata=run.metadata or {},
+            http=self.http,
+            report=progress.report,
+        )
+
+
+def _finite(number: float | None) -> float | None:
+    return number if number is None or math.isfinite(number) else None
+
+
+def _is_cancelled() -> bool:
+    """Whether this task is to stop, and not only something that it has waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
