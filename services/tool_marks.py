@@ -85,8 +85,10 @@ def short_path(file: str) -> str:
 
 def _faults_of_function(function: object) -> Iterator[str]:
     if not isinstance(function, FunctionType) or function.__name__ == "<lambda>":
-        yield "a tool is a function written with def or async def: put @tool above one"
+        yield "a tool is a function written with def or async def: put @tool above one, options by name"
         return
+    if function.__qualname__.rpartition(".")[0].rpartition(".")[2] not in ("", "<locals>"):
+        yield "a tool is a function of a module, not of a class"
     inner = inspect.unwrap(function)
     if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
         yield "a tool gives one result: return it in place of yield, and report progress with ToolContext.progress"

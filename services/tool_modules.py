@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,24 +68,24 @@ def _let_go(roots: Iterable[str]) -> dict[str, ModuleType]:
 def _imported(name: str, because: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except ToolsInvalid:
-        raise
+    except ToolsInvalid as error:
+        raise ToolsInvalid(f"the module {name}, of {because}: {error}") from error
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and error.name and _is_below(name, (error.name,)):
             raise ToolsInvalid(f"there is no module {name}, which {because} names: is it on PYTHONPATH?") from error
-        raise ToolsInvalid(f"the module {name}, of {because}, can't be imported: {_what(error)}") from error
+        raise ToolsInvalid(f"the module {name}, of {because}, can't be imported: {_what(error, name)}") from error
 
 
-def _what(error: BaseException) -> str:
-    """An exception in one line, with the place of what raised it."""
+def _what(error: BaseException, name: str) -> str:
+    """An exception in one line, with the place of what raised it, or called that, in the module or its neighbours."""
     said = str(error).partition("\n")[0]
     if isinstance(error, SyntaxError):  # it has its own
         return f"{type(error).__name__}: {said}"
-    traceback = error.__traceback__
-    while traceback and traceback.tb_next:
-        traceback = traceback.tb_next
-    file = traceback.tb_frame.f_code.co_filename if traceback else "?"
-    return f"{type(error).__name__}: {said} ({short_path(file)}:{traceback.tb_lineno if traceback else '?'})"
+    frames = list(traceback.walk_tb(error.__traceback__))
+    root = name.partition(".")[0]
+    inside = [(f, line) for f, line in frames if _is_below(f.f_globals.get("__name__", ""), (root,))]
+    frame, line = (inside or frames)[-1]
+    return f"{type(error).__name__}: {said} ({short_path(frame.f_code.co_filename)}:{line})"
 
 
 def _is_below(name: str, roots: Iterable[str]) -> bool:

@@ -11,10 +11,13 @@ from pydantic_core import to_json, to_jsonable_python
 from services.json_text import dumps
 from services.tools import ToolError
 
-HEAVY = 256 * 1024  # values and characters; writing more at once would hold up other threads
+HEAVY = 128 * 1024  # values and characters; writing more at once would hold up other threads
 MAX_CHARACTERS = 4 * 1024 * 1024  # of JSON that is written for a model, which gets less of it
 ENDLESS = ("Circular reference", "depth exceeded", "recursion depth")  # as the writers of JSON say it
 SEVERAL = (list, tuple, set, frozenset, deque)
+TEXTS = (str, bytes)
+SIZED = (*TEXTS, dict, *SEVERAL)
+SCALARS = {int, float, bool, type(None)}
 BYTES = (bytes, bytearray, memoryview)
 
 
@@ -62,15 +65,12 @@ def _is_heavy(value: Any) -> bool:
     left, found = HEAVY, [value]
     while found and left > 0:
         part = found.pop()
-        left -= 1
-        if isinstance(part, str | bytes):
-            left -= len(part)
-        elif isinstance(part, dict):
-            left -= len(part)
-            found += part.values() if left > 0 else ()
-        elif isinstance(part, SEVERAL):
-            left -= len(part)
-            found += part if left > 0 else ()
+        if type(part) in SCALARS:
+            continue
+        if isinstance(part, SIZED):
+            left -= len(part) + 1
+            if left > 0 and not isinstance(part, TEXTS):
+                found += part.values() if isinstance(part, dict) else part
         elif isinstance(part, Iterator):
             raise _endless(part)
     return left <= 0

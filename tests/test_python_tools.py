@@ -108,6 +108,8 @@ def größe() -> None: ...
 class Weather:
     """Not a function."""
 
+    def tell(self) -> None: ...
+
 
 @pytest.mark.parametrize(
     ("function", "told"),
@@ -119,13 +121,15 @@ class Weather:
         (several_later, "return it in place of yield"),
         (größe, "give another with name="),
         (lambda: 0, "a tool is a function written with def"),
+        (Weather.tell, "a tool is a function of a module, not of a class"),
+        ("roll", "options by name"),
         (Weather, "a tool is a function written with def"),
         (functools.partial(anything, "Oslo"), "a tool is a function written with def"),
         (len, "a tool is a function written with def"),
         (staticmethod(by_position), "a tool is a function written with def"),
     ],
 )
-def test_what_a_model_could_not_call_is_refused(function: Callable[..., Any], told: str) -> None:
+def test_what_a_model_could_not_call_is_refused(function: Any, told: str) -> None:
     """Arguments without names, results that come in pieces, and what is no function."""
     with pytest.raises(ToolsInvalid) as raised:
         tool(function)
