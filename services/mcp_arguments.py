@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 from jsonschema import Draft202012Validator, ValidationError  # type: ignore[import-untyped]
+from jsonschema.exceptions import UnknownType  # type: ignore[import-untyped]
 from jsonschema.validators import extend  # type: ignore[import-untyped]
 from referencing import Registry
 from referencing.exceptions import Unresolvable
@@ -30,6 +31,7 @@ class _TooLong(Exception):
 UNREADABLE = (
     _TooLong,
     RecursionError,
+    UnknownType,
     Unresolvable,
     ArithmeticError,
     AttributeError,

@@ -1,5 +1,6 @@
 """The HTTP client of one MCP session: patient with streams, and bounded where the SDK reads an answer whole."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from services.url_guard import UrlGuard
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 CONNECT_S, WRITE_S = 10.0, 30.0
+NOTICE_S = 5.0  # for what has no result, and for which the SDK waits without a limit
 KEPT = ("content-type", "location", "mcp-session-id")
 
 
@@ -24,7 +26,8 @@ class McpHttp(GuardedClient):
 
     async def send(self, request: Any, **options: Any) -> Any:
         """Send it. Raise `McpServerFailed` where an answer that is no stream of events is too large."""
-        response = await super().send(request, **options)
+        async with asyncio.timeout(NOTICE_S if _is_notice(request) else None):
+            response = await super().send(request, **options)
         kind = response.headers.get("content-type", "").lower()
         if not options.get("stream") or kind.startswith("text/event-stream"):
             return response
@@ -42,6 +45,11 @@ class McpHttp(GuardedClient):
             whole = type(response)(404, request=request)
         whole.next_request = response.next_request
         return whole
+
+
+def _is_notice(request: Any) -> bool:
+    """Whether a request is the end of a session, or a message that asks nothing."""
+    return request.method == "DELETE" or (request.method == "POST" and b'"id":' not in request.content)
 
 
 def _forgot(status: int, body: bytes | bytearray) -> bool:

@@ -46,7 +46,7 @@ class McpSession:
     """A session, open as long as its owner task runs, which opens the transport and closes it.
 
     Made in a running loop, it connects at once; requests wait for that, and come from any task. `idle_s` is how long
-    it stays open without any.
+    it stays open without any. `hears_changes` is set once the server tells when its list of tools changes, if it can.
     """
 
     def __init__(
@@ -68,8 +68,10 @@ class McpSession:
         self._list: list[Tool] | None = None
         self._listed_at = 0.0
         self._changes = 0
+        self.hears_changes = asyncio.Event()
         self._listing = asyncio.Lock()
-        owner = self._own(telling_its_end(transport, self.retire), connect_timeout_s)
+        self._connecting = asyncio.timeout(connect_timeout_s)
+        owner = self._own(telling_its_end(transport, self.retire, self._closing))
         self.task = asyncio.create_task(owner, name=f"the MCP session of {label}")
 
     @property
@@ -142,11 +144,16 @@ class McpSession:
         elif self._idle_s is not None:
             self._idle = asyncio.get_running_loop().call_later(self._idle_s, self.retire)
 
-    async def _own(self, transport: AbstractAsyncContextManager[Streams], connect_timeout_s: float) -> None:
+    def _closing(self) -> None:
+        """A transport that is being closed must not be cancelled: a process would be left."""
+        if not self._settled.is_set() and not self._connecting.expired():
+            self._connecting.reschedule(None)
+
+    async def _own(self, transport: AbstractAsyncContextManager[Streams]) -> None:
         try:
             async with AsyncExitStack() as stack:
-                async with asyncio.timeout(connect_timeout_s):
-                    self._client = await stack.enter_async_context(self._connecting(transport))
+                async with self._connecting:
+                    self._client = await stack.enter_async_context(self._made(transport))
                 self._client.session.validate_tool_result = _as_it_is  # type: ignore[method-assign]
                 self._settled.set()
                 stack.push_async_callback(_cancelled, asyncio.create_task(self._hear_changes(self._client)))
@@ -161,7 +168,7 @@ class McpSession:
             if self._idle is not None:
                 self._idle.cancel()
 
-    def _connecting(self, transport: AbstractAsyncContextManager[Streams]) -> Client:
+    def _made(self, transport: AbstractAsyncContextManager[Streams]) -> Client:
         return Client(transport, cache=None, client_info=WE, message_handler=self._hear, elicitation_callback=_decline)
 
     async def _hear(self, message: Any) -> None:
@@ -176,6 +183,7 @@ class McpSession:
             return
         try:
             async with client.listen(tools_list_changed=True) as changes:
+                self.hears_changes.set()
                 async for _ in changes:
                     self._changed()
         except ListenNotSupportedError:

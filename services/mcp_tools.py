@@ -5,7 +5,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import mcp_types
@@ -113,7 +113,9 @@ def without_repeats(tools: Iterable[McpTool]) -> list[McpTool]:
     """The tools of several servers, of which no two have one name."""
     named: dict[str, McpTool] = {}
     for tool in tools:
-        named.setdefault(tool.name, tool)
+        mark = f"{tool.server}\0{tool.own_name}"
+        name = tool.name if tool.name not in named else _shortened(tool.name, MAX_NAME, mark, always=True)
+        named[name] = replace(tool, name=name)
     return list(named.values())
 
 

@@ -49,11 +49,14 @@ async def transport(label: str, server: McpServer, guard: UrlGuard | None) -> As
 
 @asynccontextmanager
 async def telling_its_end(
-    opened: AbstractAsyncContextManager[Streams], ended: Callable[[], None]
+    opened: AbstractAsyncContextManager[Streams], ended: Callable[[], None], closing: Callable[[], None]
 ) -> AsyncIterator[Streams]:
-    """A transport that tells when nothing more will come, which its SDK's session keeps to itself."""
+    """A transport that tells when nothing more will come, which the SDK keeps to itself, and when it is closed."""
     async with opened as (messages, outbox):
-        yield _Watched(messages, ended), outbox
+        try:
+            yield _Watched(messages, ended), outbox
+        finally:
+            closing()
 
 
 class _Watched:

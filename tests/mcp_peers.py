@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,9 +14,17 @@ from typing import Any, Literal
 
 import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
 from one_at_a_time import one_at_a_time
 from process import free_port
+
+from services.mcp_servers import McpServers
+from services.mcp_tools import McpTool
+from services.tools import ToolContext
+from services.url_guard import UrlGuard
+from settings import McpServer
+from tool_models import McpServerRef
 
 HERE = Path(__file__).parent / "mcp_server"
 EVERYTHING = HERE / "node_modules/@modelcontextprotocol/server-everything/dist/index.js"
@@ -112,7 +120,7 @@ class _Uvicorn(uvicorn.Server):
 async def serving(app: Any, port: int = 0) -> AsyncIterator[str]:
     """An ASGI application at a URL, until the end, which doesn't wait for its answers."""
     server = _Uvicorn(
-        uvicorn.Config(app, port=port, log_level="error", lifespan="on", timeout_graceful_shutdown=0, ws="none")
+        uvicorn.Config(app, port=port, log_level="critical", lifespan="on", timeout_graceful_shutdown=0, ws="none")
     )
     serving = asyncio.create_task(server.serve())
     try:
@@ -156,7 +164,7 @@ class Peer:
 
     async def fail(self) -> str:
         """Fail."""
-        raise ValueError("the oven is cold")
+        raise ToolError("the oven is cold")
 
     async def shout(self, times: int, context: Context) -> str:
         """Tell progress."""
@@ -173,3 +181,56 @@ class Peer:
             self.cancelled.set()
             raise
         return f"{name} done"
+
+
+# The pool under test
+
+Progress = tuple[str | None, float | None, float | None]
+
+
+@asynccontextmanager
+async def pool_of(
+    tool_timeout_s: float = 10, connect_timeout_s: float = 10, idle_s: float = 300, **configured: Mapping[str, Any]
+) -> AsyncIterator[McpServers]:
+    """A pool of these servers, which may also call URLs of this machine."""
+    pool = McpServers(
+        {name: McpServer(**given) for name, given in configured.items()},
+        UrlGuard(allowed=("127.0.0.1",)),
+        connect_timeout_s=connect_timeout_s,
+        tool_timeout_s=tool_timeout_s,
+        idle_s=idle_s,
+    )
+    try:
+        yield pool
+    finally:
+        await pool.aclose()
+
+
+async def offered(pool: McpServers, *asked: str | McpServerRef) -> dict[str, McpTool]:
+    """The tools of servers, all of which are up."""
+    offer = await pool.tools(pool.resolve(asked, hosted=False).local)
+    assert offer.down == []
+    return {tool.name: tool for tool in offer.tools}
+
+
+async def down(pool: McpServers, *asked: str | McpServerRef) -> list[str]:
+    return (await pool.tools(pool.resolve(asked, hosted=False).local)).down
+
+
+def at(url: str) -> McpServerRef:
+    return McpServerRef.model_validate({"url": url, "run": "local"})
+
+
+def context(told: list[Progress] | None = None) -> ToolContext:
+    heard = [] if told is None else told
+    return ToolContext("run_1", None, "call_1", None, {}, lambda *progress: heard.append(progress))
+
+
+async def call(tool: McpTool, told: list[Progress] | None = None, /, **arguments: Any) -> str:
+    tool.check(arguments)
+    return await tool.call(arguments, context(told))
+
+
+def children() -> set[int]:
+    """The processes that this one has started and that live."""
+    return {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}

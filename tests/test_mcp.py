@@ -3,67 +3,15 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from mcp_peers import TIME, Everything, everything, everything_at
+from mcp_peers import TIME, Everything, Progress, call, children, everything, everything_at, offered, pool_of
 
-from services.mcp_servers import McpServers
-from services.mcp_tools import McpTool
 from services.tools import InvalidArguments, ToolContext, ToolError
-from services.url_guard import UrlGuard
-from settings import McpServer
-from tool_models import McpServerRef
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]  # the first run on a machine installs the packages
-
-Progress = tuple[str | None, float | None, float | None]
-
-
-@asynccontextmanager
-async def servers(
-    tool_timeout_s: float = 10, connect_timeout_s: float = 10, idle_s: float = 300, **configured: Mapping[str, Any]
-) -> AsyncIterator[McpServers]:
-    """A pool of these servers, which may also call URLs of this machine."""
-    pool = McpServers(
-        {name: McpServer(**given) for name, given in configured.items()},
-        UrlGuard(allowed=("127.0.0.1",)),
-        connect_timeout_s=connect_timeout_s,
-        tool_timeout_s=tool_timeout_s,
-        idle_s=idle_s,
-    )
-    try:
-        yield pool
-    finally:
-        await pool.aclose()
-
-
-async def offered(pool: McpServers, *asked: str | McpServerRef) -> dict[str, McpTool]:
-    """The tools of servers, all of which are up."""
-    offer = await pool.tools(pool.resolve(asked, hosted=False).local)
-    assert offer.down == []
-    return {tool.name: tool for tool in offer.tools}
-
-
-async def down(pool: McpServers, *asked: str | McpServerRef) -> list[str]:
-    return (await pool.tools(pool.resolve(asked, hosted=False).local)).down
-
-
-def at(url: str) -> McpServerRef:
-    return McpServerRef.model_validate({"url": url, "run": "local"})
-
-
-def context(told: list[Progress] | None = None) -> ToolContext:
-    heard = [] if told is None else told
-    return ToolContext("run_1", None, "call_1", None, {}, lambda *progress: heard.append(progress))
-
-
-async def call(tool: McpTool, told: list[Progress] | None = None, /, **arguments: Any) -> str:
-    tool.check(arguments)
-    return await tool.call(arguments, context(told))
 
 
 # Real servers
@@ -95,7 +43,7 @@ def way(request: pytest.FixtureRequest) -> Mapping[str, Any]:
 
 async def test_server_time_over_stdio() -> None:
     """The server of the registry lists its tools, with schemas, answers, and says what is wrong with arguments."""
-    async with servers(time=TIME) as pool:
+    async with pool_of(time=TIME) as pool:
         tools = await offered(pool, "time")
         now = tools["time__get_current_time"]
         assert sorted(tools) == ["time__convert_time", "time__get_current_time"]
@@ -110,7 +58,7 @@ async def test_server_time_over_stdio() -> None:
 
 async def test_server_everything_by_each_transport(way: Mapping[str, Any]) -> None:
     """Listed, called at the same time, with progress, images, structured content, and a person asked in vain."""
-    async with servers(every=way) as pool:
+    async with pool_of(every=way) as pool:
         tools = await offered(pool, "every")
         told: list[Progress] = []
         echoes = [call(tools["every__echo"], message=f"hi {i}") for i in range(20)]
@@ -131,7 +79,7 @@ async def test_server_everything_by_each_transport(way: Mapping[str, Any]) -> No
 
 async def test_a_call_that_is_cancelled_by_each_transport(way: Mapping[str, Any]) -> None:
     """It ends at once, and the session goes on."""
-    async with servers(every=way) as pool:
+    async with pool_of(every=way) as pool:
         tools = await offered(pool, "every")
         begun = asyncio.Event()
         progress = ToolContext("run_1", None, "call_1", None, {}, lambda *_: begun.set())
@@ -146,7 +94,7 @@ async def test_a_call_that_is_cancelled_by_each_transport(way: Mapping[str, Any]
 
 async def test_one_session_serves_all_runs(over_http: Everything) -> None:
     """Lists and calls of many runs share a session, and with it one process."""
-    async with servers(every={"url": over_http.url}, time=TIME) as pool:
+    async with pool_of(every={"url": over_http.url}, time=TIME) as pool:
         both = await asyncio.gather(*(offered(pool, "every", "time") for _ in range(10)))
         assert len({tuple(tools) for tools in both}) == 1
         assert len(pool._open) == 2
@@ -155,7 +103,7 @@ async def test_one_session_serves_all_runs(over_http: Everything) -> None:
 async def test_a_server_that_is_killed_and_comes_back() -> None:
     """It costs its tools, and nothing else, while it is down; the next run after that has them again."""
     with everything_at("streamableHttp") as first:
-        async with servers(every={"url": first.url}, time=TIME) as pool:
+        async with pool_of(every={"url": first.url}, time=TIME) as pool:
             tools = await offered(pool, "every", "time")
             assert await call(tools["every__echo"], message="one") == "Echo: one"
             first.kill()
@@ -172,7 +120,7 @@ async def test_a_server_that_is_killed_and_comes_back() -> None:
 async def test_a_server_that_restarts_unnoticed() -> None:
     """It doesn't know the session any more, so it did nothing with the call, which is made again."""
     with everything_at("streamableHttp") as first:
-        async with servers(every={"url": first.url}) as pool:
+        async with pool_of(every={"url": first.url}) as pool:
             toggle = (await offered(pool, "every"))["every__toggle-simulated-logging"]
             assert not toggle.idempotent
             first.kill()
@@ -183,7 +131,7 @@ async def test_a_server_that_restarts_unnoticed() -> None:
 async def test_a_command_that_is_killed_is_started_again() -> None:
     """Its end is noticed at once; the next use starts another."""
     before = children()
-    async with servers(time=TIME) as pool:
+    async with pool_of(time=TIME) as pool:
         tools = await offered(pool, "time")
         [session] = pool._open
         for pid in children() - before:
@@ -196,12 +144,7 @@ async def test_a_command_that_is_killed_is_started_again() -> None:
 async def test_a_service_that_ends_takes_its_commands_along() -> None:
     """Closing the pool ends each process."""
     before = children()
-    async with servers(time=TIME, every=everything()) as pool:
+    async with pool_of(time=TIME, every=everything()) as pool:
         await offered(pool, "time", "every")
         assert len(children() - before) == 2
     assert children() == before
-
-
-def children() -> set[int]:
-    """The processes that this one has started and that live."""
-    return {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}

@@ -1,0 +1,468 @@
+"""MCP servers that fail, lie, hang, change and come back: each costs what is its own, and the run goes on."""
+
+import asyncio
+import json
+import logging
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from mcp_peers import Peer, at, call, children, down, everything, offered, pool_of, serving
+
+from errors import McpServerFailed, McpServerNotFound, UrlRefused
+from services import mcp_servers
+from services.mcp_servers import McpServers
+from services.tools import ToolError
+from services.url_guard import UrlGuard
+
+pytestmark = pytest.mark.anyio
+
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+@pytest.fixture
+async def peer() -> Peer:
+    return Peer()
+
+
+# Calls
+
+
+async def test_progress_comes_in_order_with_its_messages(peer: Peer) -> None:
+    """As the server tells it."""
+    async with serving(peer.app()) as url, pool_of(peer={"url": f"{url}/mcp"}) as pool:
+        told: list[Any] = []
+        assert await call((await offered(pool, "peer"))["peer__shout"], told, times=3) == "hoarse"
+    assert told == [("shout 1", 1, 3), ("shout 2", 2, 3), ("shout 3", 3, 3)]
+
+
+@pytest.mark.parametrize("way", ["http", "sse"])
+async def test_the_server_is_told_that_a_call_is_cancelled(peer: Peer, way: str) -> None:
+    """So that it stops, too."""
+    app, path = (peer.app(), "mcp") if way == "http" else (peer.server.sse_app(), "sse")
+    async with serving(app) as url, pool_of(peer={"url": f"{url}/{path}", "transport": way}) as pool:
+        tools = await offered(pool, "peer")
+        calling = asyncio.create_task(call(tools["peer__wait"]))
+        await peer.called.wait()
+        calling.cancel()
+        await asyncio.wait({calling})
+        assert calling.cancelled()
+        await peer.cancelled.wait()
+
+
+async def test_a_call_that_takes_too_long(peer: Peer) -> None:
+    """Its time is up, and the server is told."""
+    async with serving(peer.app()) as url, pool_of(0.2, peer={"url": f"{url}/mcp"}) as pool:
+        tools = await offered(pool, "peer")
+        with pytest.raises(ToolError, match=r"^The tool did not answer within 0\.2 seconds\.$"):
+            await call(tools["peer__wait"])
+        await peer.cancelled.wait()
+
+
+async def test_what_a_tool_fails_with_is_its_result(peer: Peer) -> None:
+    """What the tool tells is for the model."""
+    async with serving(peer.app()) as url, pool_of(peer={"url": f"{url}/mcp"}) as pool:
+        tools = await offered(pool, "peer")
+        with pytest.raises(ToolError, match="the oven is cold"):
+            await call(tools["peer__fail"])
+        peer.server.remove_tool("shout")
+        with pytest.raises(ToolError, match="Unknown tool"):
+            await call(tools["peer__shout"], times=1)
+
+
+# Connections that break
+
+
+class Tearing:
+    """An application whose next answers to calls break off before they say anything."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.torn = 0
+        self.asked: list[tuple[bytes, dict[bytes, bytes]]] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            self.asked.append((scope["query_string"], dict(scope["headers"])))
+        if scope["type"] != "http" or not self.torn:
+            await self.app(scope, receive, send)
+            return
+        message = await receive()
+        if b'"tools/call"' in message.get("body", b""):
+            self.torn -= 1
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", EVENTS)]})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        unread = [message]
+
+        async def again() -> Any:
+            return unread.pop() if unread else await receive()
+
+        await self.app(scope, again, send)
+
+
+EVENTS = b"text/event-stream"
+
+
+async def test_a_call_on_a_session_that_is_lost(peer: Peer) -> None:
+    """It is made again, once, where that does no harm."""
+    app = Tearing(peer.app())
+    peer.gate.set()
+    async with serving(app) as url, pool_of(peer={"url": f"{url}/mcp"}) as pool:
+        tools = await offered(pool, "peer")
+        assert tools["peer__wait"].idempotent
+        assert not tools["peer__write"].idempotent
+        app.torn = 1
+        assert await call(tools["peer__wait"]) == "wait done"
+        app.torn = 1
+        with pytest.raises(ToolError, match="may have been run; it is not known to be safe to call twice"):
+            await call(tools["peer__write"])
+        app.torn = 2
+        with pytest.raises(ToolError, match="was lost during the call, twice"):
+            await call(tools["peer__wait"])
+        assert await call(tools["peer__write"]) == "write done"
+        assert peer.calls == ["wait", "write"]
+
+
+async def test_a_session_that_is_lost_lets_its_other_calls_end(peer: Peer) -> None:
+    """One answer that breaks off is no reason to break off others."""
+    app = Tearing(peer.app())
+    async with serving(app) as url, pool_of(peer={"url": f"{url}/mcp"}) as pool:
+        tools = await offered(pool, "peer")
+        writing = asyncio.create_task(call(tools["peer__write"]))
+        await peer.called.wait()
+        app.torn = 1
+        with pytest.raises(ToolError):
+            await call(tools["peer__write"])
+        peer.gate.set()
+        assert await writing == "write done"
+
+
+# Lists
+
+
+@pytest.mark.parametrize("way", ["http", "sse"])
+async def test_a_list_that_changes(peer: Peer, way: str) -> None:
+    """Newer servers tell it to who subscribes, older ones among their other messages; the next run has the new list."""
+    app, path = (peer.app(), "mcp") if way == "http" else (peer.server.sse_app(), "sse")
+    async with serving(app) as url, pool_of(peer={"url": f"{url}/{path}", "transport": way}) as pool:
+        tools = await offered(pool, "peer")
+        if way == "http":
+            [session] = pool._open
+            await session.hears_changes.wait()
+        assert await call(tools["peer__grow"], name="another") == "grown"
+        while "peer__another" not in await offered(pool, "peer"):  # noqa: ASYNC110 - each asks again
+            await asyncio.sleep(0)
+
+
+async def test_a_list_is_kept(peer: Peer) -> None:
+    """A run asks for it only where it may have changed."""
+    async with serving(app := Tearing(peer.app())) as url, pool_of(peer={"url": f"{url}/mcp"}) as pool:
+        await offered(pool, "peer")
+        [session] = pool._open
+        await session.hears_changes.wait()
+        asked = len(app.asked)
+        await asyncio.gather(*(offered(pool, "peer") for _ in range(10)))
+        assert len(app.asked) == asked
+
+
+# Servers that are down, or none
+
+
+def answering(status: int, body: bytes, kind: bytes = b"application/json", **headers: str) -> App:
+    """A web server that says this to everything."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return await silent(scope, receive, send)
+        more = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind), *more]})
+        await send({"type": "http.response.body", "body": body})
+        return None
+
+    return app
+
+
+async def silent(scope: Any, receive: Any, send: Any) -> None:
+    """One that never answers."""
+    if scope["type"] == "lifespan":
+        while (event := (await receive())["type"]) != "lifespan.shutdown":
+            await send({"type": f"{event}.complete"})
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+@pytest.mark.parametrize(
+    "app",
+    [
+        answering(500, b"{}"),
+        answering(404, b"not here", b"text/plain"),
+        answering(200, b"<html>", b"text/html"),
+        answering(200, b"{"),
+        answering(200, b'{"jsonrpc":"2.0","id":1,"result":{}}'),
+        answering(200, b'{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"1999-01-01","capabilities":{}}}'),
+        answering(200, b"data: {\n\n", EVENTS),
+        answering(200, b"", EVENTS),
+        answering(202, b""),
+        answering(307, b"", location="http://127.0.0.1:9/mcp"),
+        answering(200, b" " * 20_000_000),
+        silent,
+    ],
+    ids=[
+        "500",
+        "404",
+        "html",
+        "no json",
+        "no result",
+        "old",
+        "bad event",
+        "no event",
+        "202",
+        "away",
+        "large",
+        "silent",
+    ],
+)
+async def test_what_is_no_mcp_server_costs_its_own_tools(
+    app: App, peer: Peer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Within the time for connecting. The log says what it was."""
+    async with (
+        serving(app) as url,
+        serving(peer.app()) as sound,
+        pool_of(connect_timeout_s=1, odd={"url": f"{url}/mcp"}, sound={"url": f"{sound}/mcp"}) as pool,
+    ):
+        began = time.monotonic()
+        offer = await pool.tools(pool.resolve(["odd", "sound"], hosted=False).local)
+        assert time.monotonic() < began + 3
+        assert offer.down == ["odd"]
+        assert {tool.server for tool in offer.tools} == {"sound"}
+    assert "odd" in caplog.text
+
+
+def program(text: str) -> dict[str, Any]:
+    return {"command": sys.executable, "args": ["-c", text]}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        {"command": "/nonexistent/server"},
+        {"command": sys.executable, "args": ["-m", "no_such_module"]},
+        program("print('hello')"),
+        program("import sys\nfor line in sys.stdin: print('{}', flush=True)"),
+        program("import sys; sys.stdin.read()"),
+        program("import os, sys; os.close(0); os.close(1); sys.stderr.close(); import signal; signal.pause()"),
+    ],
+    ids=["none", "fails", "ends", "chatters", "silent", "deaf"],
+)
+async def test_a_command_that_is_no_mcp_server_leaves_no_process(command: dict[str, Any]) -> None:
+    """Nor tools."""
+    before = children()
+    async with pool_of(connect_timeout_s=0.5, odd=command) as pool:
+        assert await down(pool, "odd") == ["odd"]
+    assert children() == before
+
+
+async def test_a_server_that_nobody_runs() -> None:
+    """At an address where nothing listens."""
+    async with pool_of(gone={"url": "http://127.0.0.1:9/mcp"}) as pool:
+        assert await down(pool, "gone") == ["gone"]
+        with pytest.raises(McpServerFailed):
+            await pool.list_tools("gone")
+        with pytest.raises(McpServerNotFound):
+            await pool.list_tools("never")
+
+
+# A server by hand, of the older protocol, that does what the SDK's wouldn't
+
+
+HAND = """
+import json, sys
+
+answers = json.loads(sys.argv[1])
+for line in sys.stdin:
+    asked = json.loads(line)
+    print(asked["method"], file=sys.stderr, flush=True)
+    if "id" not in asked or asked["method"] == "tools/call" and "tools/call" not in answers:
+        continue
+    said = answers.get(asked["method"], {"error": {"code": -32601, "message": "secret"}})
+    print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], **said}), flush=True)
+"""
+HELLO = {
+    "protocolVersion": "2025-06-18",
+    "capabilities": {"tools": {}},
+    "serverInfo": {"name": "by hand", "version": "1"},
+}
+
+
+def by_hand(tools: dict[str, Any], call: dict[str, Any] | None = None) -> dict[str, Any]:
+    said = {"initialize": {"result": HELLO}, "tools/list": {"result": tools}} | ({"tools/call": call} if call else {})
+    return program(HAND) | {"args": ["-c", HAND, json.dumps(said)]}
+
+
+def tool(name: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "inputSchema": {"type": "object"}, **more}
+
+
+async def test_a_result_is_not_held_against_the_server_s_own_schema() -> None:
+    """Which can take for ever, with the event loop waiting: the SDK's check is off."""
+    hostile = {"type": "object", "properties": {"a": {"pattern": "^(a+)+$"}}}
+    result = {"result": {"content": [], "structuredContent": {"a": "a" * 60 + "!"}}}
+    async with pool_of(hand=by_hand({"tools": [tool("t", outputSchema=hostile)]}, call=result)) as pool:
+        assert json.loads(await call((await offered(pool, "hand"))["hand__t"])) == {"a": "a" * 60 + "!"}
+
+
+async def test_a_list_without_an_end_is_cut() -> None:
+    """A server that always has another page, and one that has very many tools."""
+    endless = {"tools": [tool("t")], "nextCursor": "again"}
+    many = {"tools": [tool(f"t{i}") for i in range(1500)]}
+    async with pool_of(endless=by_hand(endless), many=by_hand(many)) as pool:
+        assert list(await offered(pool, "endless")) == ["endless__t"]
+        assert len(await offered(pool, "many")) == 1000
+
+
+async def test_a_refusal_of_the_protocol_is_told_without_its_text(caplog: pytest.LogCaptureFixture) -> None:
+    """That is for the log: it may say anything."""
+    refusal = {"error": {"code": -32602, "message": "secret"}}
+    async with pool_of(hand=by_hand({"tools": [tool("t")]}, call=refusal)) as pool:
+        with pytest.raises(ToolError, match=r"^The MCP server hand refused the call \(code -32602\)\.$"):
+            await call((await offered(pool, "hand"))["hand__t"])
+    assert "secret" in caplog.text
+
+
+async def test_an_older_server_is_told_that_a_call_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
+    """With the notification that its protocol has."""
+    caplog.set_level(logging.INFO)
+    async with pool_of(0.2, hand=by_hand({"tools": [tool("t")]})) as pool:
+        with pytest.raises(ToolError, match="did not answer"):
+            await call((await offered(pool, "hand"))["hand__t"])
+        while "hand: notifications/cancelled" not in caplog.messages:  # noqa: ASYNC110 - the log has no event
+            await asyncio.sleep(0)
+
+
+async def test_a_server_without_tools_has_none() -> None:
+    """It isn't even asked."""
+    command = by_hand({})
+    command["args"][2] = json.dumps({"initialize": {"result": HELLO | {"capabilities": {}}}})
+    async with pool_of(hand=command) as pool:
+        assert await offered(pool, "hand") == {}
+
+
+# Commands
+
+
+async def test_what_a_command_complains_of_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Line by line, cut, without control characters, and the first ones only."""
+    noisy = "import sys\nfor i in range(200): print(f'line {i}\\x1b[31m' + 'x' * 2000, file=sys.stderr)"
+    caplog.set_level(logging.INFO)
+    async with pool_of(noisy=program(noisy)) as pool:
+        assert await down(pool, "noisy") == ["noisy"]
+    said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("noisy: ")]
+    assert len(said) == 50
+    assert said[0].startswith("noisy: line 0 [31mxxx")
+    assert max(map(len, said)) < 520
+
+
+async def test_a_command_has_an_environment_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What every program needs, and what the operator gave it; none of our keys."""
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    async with pool_of(every=everything() | {"env": {"GREETING": "hello"}}) as pool:
+        environment = json.loads(await call((await offered(pool, "every"))["every__get-env"]))
+    assert environment["GREETING"] == "hello"
+    assert set(environment) <= {"HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "GREETING"}
+
+
+# Servers that requests bring
+
+
+async def test_a_url_of_a_request_is_a_server_of_its_host(peer: Peer) -> None:
+    """Its tools are named after the host; where two servers have one host, each has a mark of its own."""
+    async with serving(peer.app()) as url, pool_of() as pool:
+        [*one] = await offered(pool, at(f"{url}/mcp"))
+        both = await offered(pool, at(f"{url}/mcp"), at(f"{url}/mcp?other"))
+    assert "127_0_0_1__wait" in one
+    assert len(both) == 2 * len(one)
+    assert {tool.server for tool in both.values()} == {"127.0.0.1"}
+
+
+async def test_headers_go_to_the_operator_s_url_and_to_no_other(peer: Peer) -> None:
+    """A request that gives the operator's URL means the operator's server."""
+    app = Tearing(peer.app())
+    async with serving(app) as url:
+        ours = {"url": f"{url}/mcp", "headers": {"Authorization": "Bearer secret"}}
+        async with pool_of(ours=ours) as pool:
+            assert "ours__wait" in await offered(pool, at(f"{url}/mcp"))
+            await offered(pool, at(f"{url}/mcp?other"))
+    assert {(query, sent.get(b"authorization")) for query, sent in app.asked} == {
+        (b"", b"Bearer secret"),
+        (b"other", None),
+    }
+
+
+async def test_a_url_that_leads_inside_is_refused(peer: Peer) -> None:
+    """One that says so at once; one whose name says it only when it is looked up has no tools."""
+
+    async def inside(host: str, port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    app = Tearing(peer.app())
+    async with serving(app) as url:
+        pool = McpServers({}, UrlGuard(resolve=inside), connect_timeout_s=5, tool_timeout_s=5)
+        for refused in (f"{url}/mcp", "https://169.254.169.254/", "https://localhost/mcp"):
+            with pytest.raises(UrlRefused):
+                pool.resolve([at(refused)], hosted=False)
+        port = url.rpartition(":")[2]
+        assert await down(pool, f"https://mcp.example.com:{port}/mcp") == ["mcp.example.com"]
+        assert not app.asked
+        await pool.aclose()
+
+
+async def test_a_session_with_a_server_of_a_request_is_closed_when_idle(peer: Peer) -> None:
+    """Those of the operator stay."""
+    async with serving(peer.app()) as url, pool_of(idle_s=0.05, ours={"url": f"{url}/mcp?ours"}) as pool:
+        await offered(pool, "ours")
+        [ours] = pool._open
+        tools = await offered(pool, at(f"{url}/mcp"))
+        [brought] = pool._open - {ours}
+        await asyncio.wait({brought.task})
+        assert pool._open == {ours}
+        peer.gate.set()
+        assert await call(tools["127_0_0_1__wait"]) == "wait done"
+
+
+async def test_sessions_with_servers_of_requests_are_bounded(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The longest unused one makes room; where all are in use, there is none."""
+    monkeypatch.setattr(mcp_servers, "MAX_BROUGHT", 2)
+    async with serving(peer.app()) as url, pool_of() as pool:
+        urls = [at(f"{url}/mcp?{i}") for i in range(4)]
+        first = await offered(pool, urls[0])
+        await offered(pool, urls[1])
+        waiting = asyncio.create_task(call(first["127_0_0_1__wait"]))
+        await peer.called.wait()
+        peer.called.clear()
+        third = await offered(pool, urls[2])
+        another = asyncio.create_task(call(third["127_0_0_1__wait"]))
+        await peer.called.wait()
+        assert await down(pool, urls[3]) == ["127.0.0.1"]
+        peer.gate.set()
+        assert await waiting == await another == "wait done"
+        await offered(pool, urls[3])
+
+
+async def test_a_pool_that_is_closed_opens_nothing(peer: Peer) -> None:
+    """A run that still goes on gets results, not new processes."""
+    async with serving(peer.app()) as url, pool_of(peer={"url": f"{url}/mcp"}) as pool:
+        tools = await offered(pool, "peer")
+        writing = asyncio.create_task(call(tools["peer__write"]))
+        await peer.called.wait()
+        await pool.aclose()
+        with pytest.raises(ToolError, match="was lost during the call"):
+            await writing
+        with pytest.raises(ToolError, match="can't be reached"):
+            await call(tools["peer__wait"])
+        assert await down(pool, "peer") == ["peer"]

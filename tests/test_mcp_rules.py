@@ -1,0 +1,408 @@
+"""The rules of MCP servers without any: who calls which, what tools are called, what is checked, what a result says."""
+
+import json
+import os
+import re
+import select
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+from mcp import MCPError
+from mcp_peers import TIME, call
+from mcp_types import CallToolResult, Tool
+from process import ROOT
+
+from errors import McpServerFailed, McpUnavailable, UrlRefused
+from models import AgentRequest
+from services.catalog import Catalog
+from services.local_model import LocalModel
+from services.mcp_arguments import CHECK_S, faults
+from services.mcp_choice import LocalServer, McpChoice, Resolved
+from services.mcp_results import text_of
+from services.mcp_session import SessionLost
+from services.mcp_tools import McpTool, as_tools, namespaces, tool_name, without_repeats
+from services.tools import ToolError
+from services.upstreams import Upstreams
+from services.url_guard import UrlGuard
+from settings import McpServer, Settings
+from tool_models import TOOL_NAME, McpServerRef
+
+OURS: dict[str, dict[str, Any]] = {
+    "docs": {"url": "https://docs.example.com/mcp"},
+    "private": {"url": "https://private.example.com/mcp", "headers": {"Authorization": "Bearer secret"}},
+    "old": {"url": "https://old.example.com/sse", "transport": "sse"},
+    "plain": {"url": "http://plain.example.com/mcp"},
+    "time": {"command": "time-server", "args": ["secret"], "env": {"KEY": "secret"}},
+    "acme/hosted": {"url": "https://acme.example.com/mcp"},
+    "acme/ours": {"command": "acme-server"},
+}
+CONFIGURED = {name: McpServer(**server) for name, server in OURS.items()}
+
+
+def resolve(*entries: Any, hosted: bool) -> Resolved:
+    asked = [entry if isinstance(entry, str) else McpServerRef.model_validate(entry) for entry in entries]
+    return McpChoice(CONFIGURED, UrlGuard()).resolve(asked, hosted=hosted)
+
+
+def ours(name: str) -> LocalServer:
+    return LocalServer(name, name=name)
+
+
+# Who calls which server
+
+
+@pytest.mark.parametrize(
+    "entry", ["tsion/exa", "tsion/exa@2", "https://mcp.example.com/mcp", "https://docs.example.com/mcp", "acme/hosted"]
+)
+def test_what_the_model_s_server_can_call_is_left_to_it(entry: str) -> None:
+    """As it is; what is asked for twice goes once."""
+    assert resolve(entry, entry, hosted=True) == ([entry], [])
+
+
+@pytest.mark.parametrize(
+    ("entry", "server"),
+    [
+        ("docs", ours("docs")),
+        ("time", ours("time")),
+        ("acme/ours", ours("acme/ours")),
+        ({"name": "docs", "run": "local"}, ours("docs")),
+        ({"name": "acme/hosted", "run": "local"}, ours("acme/hosted")),
+        ({"url": "https://docs.example.com/mcp", "run": "local"}, ours("docs")),
+        ({"url": "https://DOCS.example.com:443/mcp", "run": "local"}, ours("docs")),
+        (
+            {"url": "https://mcp.example.com/mcp", "run": "local"},
+            LocalServer("mcp.example.com", url="https://mcp.example.com/mcp"),
+        ),
+    ],
+)
+@pytest.mark.parametrize("hosted", [True, False])
+def test_what_only_we_can_call_or_are_told_to(entry: Any, server: LocalServer, hosted: bool) -> None:
+    """Names of MCP_SERVERS, and what says `"run": "local"`; the URL of one of them means that one."""
+    assert resolve(entry, entry, hosted=hosted) == ([], [server])
+
+
+@pytest.mark.parametrize(
+    ("entry", "server"),
+    [
+        ("acme/hosted", ours("acme/hosted")),
+        ("acme/hosted@1.2", ours("acme/hosted")),
+        ("https://private.example.com/mcp", ours("private")),
+        ("https://mcp.example.com", LocalServer("mcp.example.com", url="https://mcp.example.com/")),
+    ],
+)
+def test_without_a_server_that_hosts_we_call_all(entry: str, server: LocalServer) -> None:
+    """A slug has to be a name of MCP_SERVERS."""
+    assert resolve(entry, hosted=False) == ([], [server])
+
+
+@pytest.mark.parametrize("hosted", [True, False])
+@pytest.mark.parametrize("entry", ["nothing", {"name": "nothing", "run": "local"}, {"name": "a/b", "run": "local"}])
+def test_a_name_that_nobody_knows(entry: Any, hosted: bool) -> None:
+    """The message says what to do, and doesn't say the name again."""
+    with pytest.raises(McpUnavailable, match=r"^MCP_SERVERS names no such server: add it there") as raised:
+        resolve("docs", entry, hosted=hosted)
+    assert ("DEDALUS_API_KEY" in raised.value.message) is not hosted
+    assert "nothing" not in raised.value.message
+
+
+def test_a_slug_that_nobody_hosts() -> None:
+    """It needs somebody who knows it."""
+    with pytest.raises(McpUnavailable, match="set DEDALUS_API_KEY"):
+        resolve("tsion/exa", hosted=False)
+
+
+@pytest.mark.parametrize("url", ["http://mcp.example.com/", "https://10.0.0.1/", "https://localhost:8000/mcp"])
+def test_a_url_that_we_do_not_go_to(url: str) -> None:
+    """It is refused before the run starts."""
+    with pytest.raises(UrlRefused):
+        resolve({"url": url, "run": "local"}, hosted=True)
+
+
+def test_a_url_that_is_none() -> None:
+    """The pattern of requests lets it through."""
+    with pytest.raises(McpUnavailable):
+        resolve("https://[", hosted=False)
+
+
+@pytest.mark.anyio
+async def test_the_catalogue_tells_what_a_request_says() -> None:
+    """Names for what only we can reach, URLs for what anyone can; and nothing secret."""
+    upstreams = Upstreams(Settings(_env_file=None), LocalModel())
+    catalog = Catalog(upstreams, 60, "", CONFIGURED)
+    listed = [server for server in (await catalog.mcp_servers()).servers if server.configured]
+    assert {server.name: server.server for server in listed} == {
+        "docs": "https://docs.example.com/mcp",
+        "private": "private",
+        "old": "old",
+        "plain": "plain",
+        "time": "time",
+        "acme/hosted": "https://acme.example.com/mcp",
+        "acme/ours": "acme/ours",
+    }
+    assert "secret" not in str(listed)
+    for hosted in (True, False):
+        for server in listed:
+            away, [*local] = resolve(server.server, hosted=hosted)
+            assert (
+                away == [server.server]
+                if hosted and server.server.startswith("https")
+                else local == [ours(server.name)]
+            )
+    await catalog.aclose()
+    await upstreams.aclose()
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("namespace", "tool", "name"),
+    [
+        ("time", "now", "time__now"),
+        ("mcp.example.com", "get/item v2", "mcp_example_com__get_item_v2"),
+        ("time", "größe", "time__gr__e"),
+        ("time", "", "time__"),
+        ("a" * 30, "b" * 40, "a" * 30 + "__" + "b" * 25 + "_" + "{mark}"),
+    ],
+)
+def test_a_tool_s_name(namespace: str, tool: str, name: str) -> None:
+    """Its server's, and its own, in the characters and the length that models' servers take; always the same."""
+    found = tool_name(namespace, tool)
+    assert re.fullmatch(re.escape(name).replace(r"\{mark\}", "[0-9a-f]{6}"), found)
+    assert re.fullmatch(TOOL_NAME, found)
+    assert tool_name(namespace, tool) == found
+
+
+def test_long_names_that_begin_alike_differ() -> None:
+    """By their marks."""
+    assert len({tool_name("server", "x" * 100 + str(i)) for i in range(100)}) == 100
+
+
+def test_servers_that_have_one_label_differ() -> None:
+    """Two URLs of one host, and two names that are the same once they are cleaned."""
+    named = namespaces({"https://a.b/1": "a.b", "https://a.b/2": "a.b", "a_b": "a_b", "other": "other"})
+    assert len(set(named.values())) == 4
+    assert named["other"] == "other"
+    assert all(re.fullmatch("a_b_[0-9a-f]{6}", name) for name in named.values() if name != "other")
+    assert len(namespaces({"x": "long" * 50})["x"]) == 30
+
+
+async def nothing(*_: Any) -> CallToolResult:
+    return CallToolResult(content=[])
+
+
+def offered(namespace: str, *names: str, schema: Any = None) -> list[McpTool]:
+    listed = [Tool(name=name, input_schema={} if schema is None else schema) for name in names]
+    return as_tools(namespace, namespace, listed, 5, nothing)
+
+
+def test_tools_of_one_name_differ() -> None:
+    """Within a server, and between servers."""
+    one = offered("s", "a b", "a.b", "c")
+    assert len({tool.name for tool in one}) == 3
+    assert [tool.own_name for tool in one] == ["a b", "a.b", "c"]
+    two = without_repeats([*offered("s", "a__b"), *offered("s__a", "b")])
+    assert len({tool.name for tool in two}) == 2
+
+
+@pytest.mark.parametrize("schema", [{}, {"type": "object"}, {"type": "object", "properties": None}])
+def test_parameters_are_an_object(schema: dict[str, Any]) -> None:
+    """Also where the server says nothing of it."""
+    [tool] = offered("s", "t", schema=schema)
+    assert tool.parameters == {"type": "object", "properties": {}}
+
+
+def test_a_tool_that_takes_no_object_is_left_out() -> None:
+    """No model could call it."""
+    assert offered("s", "t", schema={"type": "array"}) == []
+
+
+# Arguments
+
+ORDER = {
+    "$schema": "http://json-schema.org/draft-07/schema#",
+    "type": "object",
+    "properties": {
+        "item": {"enum": ["tea", "cake"]},
+        "count": {"type": "integer", "minimum": 1},
+        "to": {"$ref": "#/$defs/place"},
+    },
+    "required": ["item"],
+    "additionalProperties": False,
+    "$defs": {"place": {"type": "object", "properties": {"table": {"type": "integer"}}, "required": ["table"]}},
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ({"item": "tea", "count": 2, "to": {"table": 3}}, []),
+        ({}, ["'item' is a required property"]),
+        ({"item": "ale"}, ["item: 'ale' is not one of ['tea', 'cake']"]),
+        ({"item": "tea", "count": "2"}, ["count: '2' is not of type 'integer'"]),
+        ({"item": "tea", "to": {"table": "x"}}, ["to.table: 'x' is not of type 'integer'"]),
+        (
+            {"item": "tea", "milk": True},
+            ["Additional properties are not allowed ('milk' was unexpected)"],
+        ),
+    ],
+)
+def test_faults_of_arguments(arguments: dict[str, Any], found: list[str]) -> None:
+    """Each with its place, so that a model can mend it."""
+    assert faults(ORDER, arguments) == found
+
+
+def test_many_and_long_faults_are_cut() -> None:
+    """The model needs the first ones, and their beginnings."""
+    schema = {"type": "object", "additionalProperties": {"type": "integer"}}
+    found = faults(schema, {f"n{i}": "x" * 10_000 for i in range(100)})
+    assert len(found) == 5
+    assert max(map(len, found)) < 320
+
+
+def bomb(depth: int) -> dict[str, Any]:
+    """A schema that grows with 2 to the power of its depth when it is followed."""
+    doubled = {f"d{i}": {"allOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(depth)}
+    return {"$ref": "#/$defs/d0", "$defs": doubled | {f"d{depth}": {"type": "object"}}}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        bomb(40),
+        {"$ref": "#"},
+        {"properties": {"a": {"pattern": "^(a+)+$"}}},
+        {"properties": {"a": {"$schema": "http://json-schema.org/draft-07/schema#", "pattern": "^(a+)+$"}}},
+        {"patternProperties": {"^(a+)+$": {}}, "additionalProperties": False},
+        {"unevaluatedProperties": False, "allOf": [bomb(40)]},
+        {"$ref": "http://127.0.0.1:9/schema"},
+        {"$ref": "#/nowhere"},
+        {"properties": 5},
+        {"properties": {"a": {"type": "no such type"}}},
+        {"properties": {"a": {"minLength": "x"}}},
+        {"required": 5},
+        {"allOf": {"a": 5}},
+    ],
+    ids=lambda schema: str(schema)[:50],
+)
+def test_a_hostile_schema_takes_no_time_and_finds_nothing(schema: dict[str, Any]) -> None:
+    """The server checks for itself; here it must not hold the event loop, nor make this service fetch anything."""
+    value = "a" * 60 + "!"
+    began = time.process_time()
+    assert faults(schema, {"a": value, value: value}) == []
+    assert time.process_time() - began < 10 * CHECK_S
+
+
+# Results
+
+
+def result(*content: dict[str, Any], **more: Any) -> CallToolResult:
+    return CallToolResult.model_validate({"content": list(content), **more})
+
+
+TEXT, IMAGE = {"type": "text", "text": "hello"}, {"type": "image", "data": "AAAA", "mimeType": "image/png"}
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (result(), ""),
+        (result(TEXT, TEXT), "hello\nhello"),
+        (result(TEXT, structuredContent={"a": 1}), "hello"),
+        (result(structuredContent={"a": "é"}), '{"a":"é"}'),
+        (result(IMAGE), '{"type":"image","mime_type":"image/png","base64_bytes":4}'),
+        (
+            result(IMAGE, structuredContent={"a": 1}),
+            '{"a":1}\n{"type":"image","mime_type":"image/png","base64_bytes":4}',
+        ),
+        (
+            result({"type": "audio", "data": "AA==", "mimeType": "audio/wav"}),
+            '{"type":"audio","mime_type":"audio/wav","base64_bytes":4}',
+        ),
+        (result({"type": "resource", "resource": {"uri": "a://b", "text": "inside"}}), "inside"),
+        (
+            result({"type": "resource", "resource": {"uri": "a://b", "blob": "AAAA", "mimeType": "x/y"}}),
+            '{"type":"resource","uri":"a://b","mime_type":"x/y","base64_bytes":4}',
+        ),
+        (
+            result({"type": "resource_link", "uri": "a://b", "name": "b"}),
+            '{"type":"resource_link","uri":"a://b","name":"b"}',
+        ),
+    ],
+)
+def test_what_a_result_says(given: CallToolResult, text: str) -> None:
+    """Text as it is, and what no model can read described."""
+    assert text_of(given) == text
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("gives", "message"),
+    [
+        (result(TEXT, isError=True), "hello"),
+        (result(isError=True), "The tool failed and did not say why."),
+        (MCPError(-32603, "secret"), r"^The MCP server s refused the call \(code -32603\)\.$"),
+        (RuntimeError("secret"), r"^The MCP server s gave an answer that can't be read\.$"),
+        (McpServerFailed(), r"^The MCP server s can't be reached; the tool was not called\.$"),
+        (SessionLost(taken=True), "may have been run"),
+    ],
+)
+async def test_what_a_call_fails_with(gives: Any, message: str) -> None:
+    """The model hears of it; what the server says outside of a result stays in the log."""
+
+    async def make_call(*_: Any) -> CallToolResult:
+        if isinstance(gives, Exception):
+            raise gives
+        assert isinstance(gives, CallToolResult)
+        return gives
+
+    [tool] = as_tools("s", "s", [Tool(name="t", input_schema={})], 5, make_call)
+    with pytest.raises(ToolError, match=message) as raised:
+        await call(tool)
+    assert "secret" not in str(raised.value)
+
+
+# The end of the service
+
+HOST = """
+import asyncio, json, sys
+sys.path[:0] = ["tests", "."]
+from pathlib import Path
+from mcp_peers import children, everything, offered, pool_of
+
+async def main():
+    async with pool_of(time=json.loads(sys.argv[1]), every=everything()) as pool:
+        await offered(pool, "time", "every")
+        print(*children(), flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.timeout(300)
+def test_a_command_ends_when_the_service_is_killed() -> None:
+    """Its standard input closes, which is how the protocol tells it to end."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOST, json.dumps(TIME)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as service:
+        assert service.stdout is not None
+        ends = [os.pidfd_open(int(pid)) for pid in service.stdout.readline().split()]
+        service.kill()
+        assert len(ends) == 2
+        for end in ends:
+            assert select.select([end], [], [], 10)[0]
+            os.close(end)
+
+
+def test_what_the_document_shows_is_valid() -> None:
+    """Its settings and its request."""
+    blocks = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "mcp.md").read_text(), re.DOTALL)
+    request, configured = blocks
+    asked = AgentRequest.model_validate_json(request)
+    servers = Settings(_env_file=None, mcp_servers=configured).mcp_servers
+    local = McpChoice(servers, UrlGuard()).resolve(asked.mcp_servers or (), hosted=True).local
+    assert [server.label for server in local] == ["time", "search.example.com"]
