@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class Offer(NamedTuple):
-    """The tools of some servers, and the labels of those that are down."""
+    """The tools of some servers, and of each that is down a message that is safe to show."""
 
     tools: list[McpTool]
     down: list[str]
@@ -71,7 +71,7 @@ class McpServers:
         tools, down = [], []
         for server, offer in zip(servers, offers, strict=True):
             if isinstance(offer, McpServerFailed):
-                down.append(server.label)
+                down.append(f"The MCP server {server.label} could not be reached, or failed: its tools are missing.")
             elif isinstance(offer, BaseException):
                 raise offer
             else:

@@ -19,7 +19,7 @@ from mcp_types import ToolAnnotations
 from one_at_a_time import one_at_a_time
 from process import free_port
 
-from services.mcp_servers import McpServers
+from services.mcp_servers import McpServers, Offer
 from services.mcp_tools import McpTool
 from services.tools import ToolContext
 from services.url_guard import UrlGuard
@@ -29,6 +29,7 @@ from tool_models import McpServerRef
 HERE = Path(__file__).parent / "mcp_server"
 EVERYTHING = HERE / "node_modules/@modelcontextprotocol/server-everything/dist/index.js"
 LISTENS = re.compile(r"on port (\d+)")
+MISSING = re.compile(r"The MCP server (\S+) could not be reached, or failed: its tools are missing\.")
 STARTS_S = 20
 
 TIME = {"command": sys.executable, "args": ["-m", "mcp_server_time", "--local-timezone", "UTC"]}
@@ -214,7 +215,14 @@ async def offered(pool: McpServers, *asked: str | McpServerRef) -> dict[str, Mcp
 
 
 async def down(pool: McpServers, *asked: str | McpServerRef) -> list[str]:
-    return (await pool.tools(pool.resolve(asked, hosted=False).local)).down
+    """The servers of which a run is told that they are down."""
+    return missing(await pool.tools(pool.resolve(asked, hosted=False).local))
+
+
+def missing(offer: Offer) -> list[str]:
+    found = [MISSING.fullmatch(message) for message in offer.down]
+    assert all(found), offer.down
+    return [each[1] for each in found if each]
 
 
 def at(url: str) -> McpServerRef:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from mcp_peers import TIME, Everything, Progress, call, children, everything, everything_at, offered, pool_of
+from mcp_peers import TIME, Everything, Progress, call, children, everything, everything_at, missing, offered, pool_of
 
 from services.tools import InvalidArguments, ToolContext, ToolError
 
@@ -110,7 +110,7 @@ async def test_a_server_that_is_killed_and_comes_back() -> None:
             with pytest.raises(ToolError, match="every"):
                 await call(tools["every__echo"], message="two")
             offer = await pool.tools(pool.resolve(["every", "time"], hosted=False).local)
-            assert offer.down == ["every"]
+            assert missing(offer) == ["every"]
             assert {tool.server for tool in offer.tools} == {"time"}
             with everything_at("streamableHttp", first.port):
                 assert await call(tools["every__echo"], message="three") == "Echo: three"
