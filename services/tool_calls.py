@@ -195,7 +195,7 @@ def result_of(
     call_id: str, name: str, result: Any, max_bytes: int, *, is_error: bool = False, duration_ms: int | None = None
 ) -> ToolResult:
     """A call's result as it is told: text as it is, another JSON value as JSON, cut to so many bytes of UTF-8."""
-    content, truncated = _cut(mend_text(as_text(result)), max_bytes)
+    content, truncated = _cut(mend_text(result if isinstance(result, str) else dumps(result)), max_bytes)
     return ToolResult(
         tool_call_id=call_id,
         name=name,
@@ -204,11 +204,6 @@ def result_of(
         duration_ms=duration_ms,
         truncated=truncated,
     )
-
-
-def as_text(value: Any) -> str:
-    """Text as it is, another JSON value as JSON. Raise TypeError or ValueError for what is neither."""
-    return value if isinstance(value, str) else dumps(value)
 
 
 def _cut(text: str, max_bytes: int) -> tuple[str, bool]:

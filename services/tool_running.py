@@ -16,7 +16,8 @@ from services.guarded_http import GuardedClient
 from services.json_text import dumps
 from services.run_events import RunEvents
 from services.run_wait import InDoubt, Outcomes, Pending
-from services.tool_calls import Call, ToolCalls, as_text
+from services.tool_calls import Call, ToolCalls
+from services.tool_results import as_text
 from services.tools import InvalidArguments, Tool, ToolContext, ToolError
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,195 @@
+"""Runs that wait outlive their process, however that ends: `kill -9`, SIGTERM, in the middle of an approved call."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fake_dedalus import FakeDedalus
+from process import Process, app_process
+from service import checked, only, text
+from wire import Done, Finish, ToolCall, answer
+
+RUNS = "/api/agent/runs"
+CALLS = [ToolCall("call_1", "delete", '{"folder":"drafts"}', thought_signature="sig"), Finish("tool_calls"), Done()]
+
+# Each call leaves its mark; the first one to `stuck` stays in it.
+TOOLS = '''
+import threading
+from pathlib import Path
+from tools import tool
+
+MARKS = Path(__file__).with_name("marks")
+
+
+def marked(folder: str) -> int:
+    with MARKS.open("a") as marks:
+        marks.write(folder + "\\n")
+    return len(MARKS.read_text().splitlines())
+
+
+@tool(approval=True)
+def delete(folder: str) -> str:
+    """Delete a folder."""
+    marked(folder)
+    return "deleted"
+
+
+@tool(approval=True)
+def stuck(folder: str) -> str:
+    """Delete a folder slowly."""
+    if marked(folder) == 1:
+        threading.Event().wait()
+    return "deleted"
+
+
+@tool(approval=True, idempotent=True)
+def stuck_but_idempotent(folder: str) -> str:
+    """Delete a folder slowly; twice is as good as once."""
+    return stuck(folder)
+'''
+
+
+class Place:
+    """Where the service keeps its files between starts, and what its tools leave."""
+
+    def __init__(self, directory: Path, fake: FakeDedalus) -> None:
+        (directory / "waiting_tools.py").write_text(TOOLS)
+        self._marks = directory / "marks"
+        self._environment = {
+            "DATA_DIR": str(directory / "data"),
+            "PYTHONPATH": str(directory),
+            "AGENT_TOOLS": "waiting_tools",
+            "TOOLS_BY_DEFAULT": "all",
+            "DEDALUS_BASE_URL": fake.url,
+            "DEFAULT_MODEL": "test/model",
+            "DRAIN_S": "3",
+        }
+
+    @property
+    def marks(self) -> list[str]:
+        return self._marks.read_text().splitlines() if self._marks.exists() else []
+
+    @contextmanager
+    def served(self) -> Iterator[tuple[Process, httpx.Client]]:
+        with app_process(**self._environment) as process, httpx.Client(base_url=process.url, timeout=30) as client:
+            yield process, client
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeDedalus]:
+    with FakeDedalus.in_thread() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def place(tmp_path: Path, fake: FakeDedalus) -> Place:
+    return Place(tmp_path, fake)
+
+
+def begin(client: httpx.Client) -> tuple[str, bytes]:
+    """Start a run and read it until it waits; its id, and what was read."""
+    seen = b""
+    with client.stream("POST", "/api/agent/stream", json={"input": "?"}) as response:
+        for piece in response.iter_raw():
+            seen += piece
+            if b"event: waiting" in seen and seen.endswith(b"\n\n"):
+                break
+        return response.headers["x-run-id"], seen
+
+
+def decide(client: httpx.Client, run_id: str, **decision: Any) -> httpx.Response:
+    return client.post(f"{RUNS}/{run_id}/approvals/call_1", json={"approved": True} | decision)
+
+
+def rest(client: httpx.Client, run_id: str) -> bytes:
+    return client.get(f"{RUNS}/{run_id}/events").content
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=lambda how: how.name)
+def test_a_waiting_run_is_approved_after_a_restart(how: signal.Signals, place: Place, fake: FakeDedalus) -> None:
+    """What was seen is there, byte for byte; the run completes with its signatures kept; the tool has run once."""
+    fake.turn(*CALLS)
+    fake.turn(*answer("Done."))
+    with place.served() as (process, client):
+        run_id, seen = begin(client)
+        os.kill(process.process.pid, how)
+        process.wait(10)
+    with place.served() as (_, client):
+        run = client.get(f"{RUNS}/{run_id}").json()
+        listed = client.get(RUNS, params={"status": "waiting"}).json()["runs"]
+        assert decide(client, run_id).status_code == 202
+        body = rest(client, run_id)
+        again = decide(client, run_id)
+    events = checked(body)
+    assert (run["status"], [call["tool_call_id"] for call in run["pending"]]) == ("waiting", ["call_1"])
+    assert [listed_run["run_id"] for listed_run in listed] == [run_id]
+    assert body.removeprefix(b": ping\n\n").startswith(seen.removeprefix(b": ping\n\n"))
+    assert only(events, "complete")[0]["status"] == "succeeded"
+    assert text(events, "final_output") == "Done."
+    assert again.json()["error"]["code"] == "run_not_waiting"
+    assert place.marks == ["drafts"]
+    told = fake.chats[1].body["messages"]
+    assert told[1]["tool_calls"][0]["thought_signature"] == "sig"
+    assert told[2] == {"role": "tool", "tool_call_id": "call_1", "content": "deleted"}
+
+
+def test_a_run_waits_through_several_restarts_and_some_of_its_answers(place: Place, fake: FakeDedalus) -> None:
+    """An answer that came before the restart counts after it; the run goes on with the last."""
+    second = ToolCall("call_2", "delete", '{"folder":"spam"}', index=1)
+    fake.turn(CALLS[0], second, *CALLS[1:])
+    fake.turn(*answer("Done."))
+    with place.served() as (process, client):
+        run_id, _ = begin(client)
+        process.process.kill()
+    with place.served() as (process, client):
+        assert decide(client, run_id, approved=False).json()["status"] == "waiting"
+        process.process.kill()
+    with place.served() as (_, client):
+        run = client.get(f"{RUNS}/{run_id}").json()
+        assert [call["tool_call_id"] for call in run["pending"]] == ["call_2"]
+        client.post(f"{RUNS}/{run_id}/approvals/call_2", json={"approved": True})
+        events = checked(rest(client, run_id))
+    assert [response["approved"] for response in only(events, "approval_response")] == [False, True]
+    assert place.marks == ["spam"]
+
+
+def test_a_time_that_ran_out_meanwhile_is_a_refusal(place: Place, fake: FakeDedalus) -> None:
+    """The run's `expires_at` counts also while no process is there."""
+    fake.turn(*CALLS)
+    fake.turn(*answer("Then not."))
+    place._environment["APPROVAL_TIMEOUT_S"] = "0.5"
+    with place.served() as (process, client):
+        run_id, _ = begin(client)
+        process.process.kill()
+    with place.served() as (_, client):
+        events = checked(rest(client, run_id))
+    assert only(events, "approval_response")[0]["approved"] is False
+    assert place.marks == []
+
+
+@pytest.mark.parametrize(
+    ("name", "times", "said"),
+    [("stuck", 1, "The server stopped while this call was being made"), ("stuck_but_idempotent", 2, "deleted")],
+)
+def test_an_approved_call_that_a_crash_cuts_off(
+    name: str, times: int, said: str, place: Place, fake: FakeDedalus
+) -> None:
+    """The run goes on at the next start; only an idempotent tool is called twice, else the model is told."""
+    fake.turn(ToolCall("call_1", name, '{"folder":"drafts"}'), *CALLS[1:])
+    fake.turn(*answer("Done."))
+    with place.served() as (process, client):
+        run_id, _ = begin(client)
+        decide(client, run_id)
+        while not place.marks:
+            client.get("/health")
+        process.process.kill()
+    with place.served() as (_, client):
+        events = checked(rest(client, run_id))
+    assert len(place.marks) == times
+    assert only(events, "tool_result")[0]["content"].startswith(said)
+    assert only(events, "complete")[0]["status"] == "succeeded"
