@@ -1,0 +1,240 @@
+"""Python tools through the whole service: what a model calls, what the stream tells, whatever a function does."""
+
+import asyncio
+import json
+import re
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from fake_dedalus import FakeDedalus
+from process import ROOT
+from pydantic import BaseModel
+from service import Service, names, only, service
+from wire import Done, Finish, Json, ToolCall, answer
+
+from services.python_tools import PythonTool
+from services.tool_marks import ToolOptions, options_of
+from services.tool_registry import ToolRegistry
+from services.tool_threads import ToolThreads
+from services.tools import Tool, ToolContext, ToolError
+from tools import tool
+
+pytestmark = pytest.mark.anyio
+END = [Finish("tool_calls"), Done()]
+
+
+@asynccontextmanager
+async def serving(*functions: Callable[..., Any], threads: int = 4) -> AsyncIterator[tuple[FakeDedalus, Service]]:
+    """A service with these functions as its tools, and its upstream."""
+    pool = ToolThreads(threads)
+    tools: Mapping[str, Tool] = {
+        function.__name__: PythonTool(function, options_of(function) or ToolOptions(), timeout_s=20, threads=pool)
+        for function in functions
+    }
+    async with FakeDedalus() as fake, service(fake.url, tools) as agent:
+        yield fake, agent
+    pool.close()
+
+
+def called(fake: FakeDedalus, name: str, **arguments: Any) -> None:
+    """The model calls the tool in its first turn, and answers in its second."""
+    fake.turn(ToolCall("c1", name, json.dumps(arguments)), *END)
+    fake.turn(*answer("Done."))
+
+
+def heard(fake: FakeDedalus) -> list[str]:
+    """The results that the model's second turn was told."""
+    return [m["content"] for m in fake.chats[1].body["messages"] if m["role"] == "tool"]
+
+
+async def test_a_newcomer_s_tool_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The README's five lines in a file are enough: offered with its schema, called, its result told to the model."""
+    source = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert source is not None
+    (tmp_path / "newcomer_dice.py").write_text(source[1])
+    monkeypatch.syspath_prepend(tmp_path)
+    registry = ToolRegistry(["newcomer_dice"], timeout_s=5, threads=1)
+    async with FakeDedalus() as fake, service(fake.url, registry.all, tools_by_default="none") as agent:
+        called(fake, "roll", sides=1)
+        events = await agent.stream({"input": "Roll a die.", "tools": ["roll"]})
+    await registry.aclose()
+    del sys.modules["newcomer_dice"]
+    [offered] = fake.chats[0].body["tools"]
+    assert offered["function"]["description"] == "Roll a die with so many sides."
+    assert offered["function"]["parameters"]["properties"] == {"sides": {"type": "integer", "default": 6}}
+    life = [name for name in names(events) if "tool" in name]
+    assert life == ["tool_use_delta", "tool_use", "tool_result"]
+    assert only(events, "tool_use")[0]["arguments"] == {"sides": 1}
+    assert heard(fake) == [only(events, "tool_result")[0]["content"]] == ["1"]
+    assert only(events, "final_output") == [{"content": "Done."}]
+
+
+async def test_a_model_can_mend_its_arguments() -> None:
+    """What doesn't fit isn't called: the model is told each fault, and calls again."""
+
+    def double(value: int, unit: Literal["m", "km"]) -> str:
+        return f"{2 * value} {unit}"
+
+    async with serving(double) as (fake, agent):
+        fake.turn(ToolCall("c1", "double", '{"value": "two", "units": "m"}'), *END)
+        fake.turn(ToolCall("c2", "double", '{"value": 2, "unit": "m"}'), *END)
+        fake.turn(*answer("4 m"))
+        events = await agent.stream({"input": "?"})
+    wrong, right = only(events, "tool_result")
+    assert (wrong["is_error"], right["is_error"], right["content"]) == (True, False, "4 m")
+    for fault in ("- value: Input should be a valid integer", "- unit: missing", "- units: not known here"):
+        assert fault in wrong["content"]
+    assert heard(fake) == [wrong["content"]]
+
+
+async def test_a_thread_tells_how_far_it_is() -> None:
+    """Its progress is on the stream before its result, and it knows whose run it is."""
+
+    def index(context: ToolContext) -> str:
+        context.progress("half", 1, 2)
+        return context.run_id
+
+    async with serving(index) as (fake, agent):
+        called(fake, "index")
+        events = await agent.stream({"input": "?"})
+    [progress] = only(events, "tool_progress")
+    assert (progress["message"], progress["progress"], progress["total"]) == ("half", 1, 2)
+    assert heard(fake) == [events[0]["run_id"]]
+
+
+class Row(BaseModel):
+    name: str
+
+
+def model() -> Row:
+    return Row(name="ä")
+
+
+def nothing() -> None: ...
+
+
+def huge() -> list[int]:
+    return [1] * 500_000
+
+
+def binary() -> bytes:
+    return b"\xff"
+
+
+def cyclic() -> list[Any]:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+def strange() -> object:
+    return object()
+
+
+def endless() -> Iterator[int]:
+    return iter(int, 1)
+
+
+def leaves() -> None:
+    sys.exit(1)
+
+
+def raises() -> None:
+    raise ValueError("secret")
+
+
+def says() -> None:
+    raise ToolError("There is no such city.")
+
+
+@tool(timeout=0.05)
+async def late() -> None:
+    await asyncio.Event().wait()
+
+
+@tool(timeout=0.3)
+def late_thread(context: ToolContext) -> None:
+    context.stopped.wait(20)
+
+
+@pytest.mark.parametrize(
+    ("function", "is_error", "content"),
+    [
+        (model, False, '{"name":"ä"}'),
+        (nothing, False, "null"),
+        (huge, False, "[1,1,1,"),
+        (binary, False, '{"base64":"_w=="}'),
+        (cyclic, True, "The tool's result is not JSON: it holds itself"),
+        (strange, True, "The tool's result is not JSON: it holds a object."),
+        (endless, True, "The tool's result has a callable_iterator, which may have no end"),
+        (leaves, True, "The tool failed with RuntimeError."),
+        (raises, True, "The tool failed with ValueError."),
+        (says, True, "There is no such city."),
+        (late, True, "late did not finish within 0.05 s."),
+        (late_thread, True, "late_thread did not finish within 0.3 s."),
+    ],
+)
+async def test_whatever_a_function_does_its_call_has_one_result(
+    function: Callable[..., Any], is_error: bool, content: str
+) -> None:
+    """Well-formed, bounded, the same for the stream and the model; and the run goes on."""
+    async with serving(function) as (fake, agent):
+        called(fake, function.__name__)
+        events = await agent.stream({"input": "?"})
+    [result] = only(events, "tool_result")
+    assert result["is_error"] is is_error
+    assert result["content"].startswith(content)
+    assert len(result["content"].encode()) <= 256 * 1024
+    assert result["truncated"] is (function is huge)
+    assert heard(fake) == [result["content"]]
+    assert only(events, "complete")[0]["status"] == "succeeded"
+
+
+async def test_threads_run_at_the_same_time_and_results_keep_the_model_s_order() -> None:
+    """Four calls of 0.3 s take little more than one."""
+
+    def nap(name: str) -> str:
+        time.sleep(0.3)
+        return name
+
+    async with serving(nap) as (fake, agent):
+        calls = [ToolCall(f"c{n}", "nap", json.dumps({"name": n * "x"}), index=n) for n in range(4)]
+        fake.turn(*calls, *END)
+        fake.turn(*answer("Done."))
+        started = time.monotonic()
+        events = await agent.stream({"input": "?"})
+        took = time.monotonic() - started
+    assert heard(fake) == ["", "x", "xx", "xxx"]
+    assert len(only(events, "tool_result")) == 4
+    assert took < 1.1  # one after the other they take 1.2
+
+
+async def test_tools_that_block_every_thread_hold_up_no_other_run() -> None:
+    """A run without tools starts, streams, ends and is on the disk while the pool is full and a call waits for it."""
+    full, release = threading.Barrier(3), threading.Event()
+
+    def block(wait: bool) -> bool:
+        if wait:
+            full.wait(20)
+        return release.wait(20)
+
+    async with serving(block, threads=2) as (fake, agent):
+        arguments: list[Json] = [{"wait": True}, {"wait": True}, {"wait": False}]
+        calls = [ToolCall(f"c{n}", "block", json.dumps(a), index=n) for n, a in enumerate(arguments)]
+        fake.turn(*calls, *END)
+        fake.turn(*answer("Hello"))
+        blocked = asyncio.create_task(agent.stream({"input": "?"}))
+        await asyncio.to_thread(full.wait, 20)
+        other = await agent.stream({"input": "?"})
+        assert only(other, "final_output") == [{"content": "Hello"}]
+        assert not blocked.done()
+        fake.turn(*answer("Done."))
+        release.set()
+        events = await blocked
+    assert [data["content"] for data in only(events, "tool_result")] == ["true"] * 3
