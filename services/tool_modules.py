@@ -79,8 +79,8 @@ def _imported(name: str, because: str) -> ModuleType:
 def _what(error: BaseException, name: str) -> str:
     """An exception in one line, with the place of what raised it, or called that, in the module or its neighbours."""
     said = str(error).partition("\n")[0]
-    if isinstance(error, SyntaxError):  # it has its own
-        return f"{type(error).__name__}: {said}"
+    if isinstance(error, SyntaxError) and error.filename:  # it is in no frame
+        return f"{type(error).__name__}: {error.msg} ({short_path(error.filename)}:{error.lineno})"
     frames = list(traceback.walk_tb(error.__traceback__))
     root = name.partition(".")[0]
     inside = [(f, line) for f, line in frames if _is_below(f.f_globals.get("__name__", ""), (root,))]

@@ -94,7 +94,7 @@ def test_two_tools_of_one_name(folder: Folder) -> None:
             r"kit\.bad, of the folder kit, can't be imported: ModuleNotFoundError: .*bad\.py:1",
         ),
         ("\n\n1 / 0\n", r"ZeroDivisionError: division by zero \(.*kit/bad\.py:3\)"),
-        ("def (\n", r"kit\.bad, .*SyntaxError: .*bad\.py, line 1"),
+        ("def (\n", r"kit\.bad, .*SyntaxError: .* \(.*kit/bad\.py:1\)"),
         ("import sys\nsys.exit('bye')\n", r"SystemExit: bye"),
         (
             "from tools import tool\n\n@tool(nam='x')\ndef roll(): ...\n",
