@@ -1,0 +1,116 @@
+"""Runs with the tools of MCP servers: what the model gets, what the caller sees, and what goes to the upstream."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from fake_dedalus import FakeDedalus
+from mcp_peers import TIME, Peer, everything, serving
+from service import STREAM, only, service, text
+from wire import Done, Finish, ToolCall, answer
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]  # the first run on a machine installs the packages
+
+GONE = {"url": "http://127.0.0.1:9/mcp"}
+HERE: dict[str, Any] = {"dedalus_base_url_hosts_mcp": False}
+
+
+def calls(*named: tuple[str, dict[str, Any]]) -> list[Any]:
+    made = [ToolCall(f"call_{i}", name, json.dumps(given), index=i) for i, (name, given) in enumerate(named)]
+    return [*made, Finish("tool_calls"), Done()]
+
+
+async def test_a_run_calls_tools_of_mcp_servers() -> None:
+    """Of several at the same time, with progress, one of them down; the model gets their results in its order."""
+    servers = {"time": TIME, "every": everything(), "gone": GONE}
+    slow = "every__trigger-long-running-operation"
+    async with FakeDedalus() as fake, service(fake.url, mcp_servers=servers, **HERE) as agent:
+        fake.turn(*calls((slow, {"duration": 0.4, "steps": 2}), ("time__get_current_time", {"timezone": "UTC"})))
+        fake.turn(*answer("Noon."))
+        events = await agent.stream({"input": "?", "mcp_servers": ["time", "every", "gone"]})
+        first, second = (request.body for request in fake.chats)
+    assert text(events) == "Noon."
+    assert only(events, "warning") == [
+        {
+            "code": "mcp_server_unavailable",
+            "message": "The MCP server gone could not be reached, or failed: its tools are missing.",
+        }
+    ]
+    assert [(use["name"], use["source"], use["server"]) for use in only(events, "tool_use")] == [
+        (slow, "mcp", "every"),
+        ("time__get_current_time", "mcp", "time"),
+    ]
+    assert only(events, "tool_progress")[-1] == {"tool_call_id": "call_0", "progress": 2, "total": 2}
+    assert not any(result["is_error"] for result in only(events, "tool_result"))
+    assert "mcp_servers" not in first
+    [now] = [t["function"] for t in first["tools"] if t["function"]["name"] == "time__get_current_time"]
+    assert now["parameters"]["required"] == ["timezone"]
+    done, time = (m["content"] for m in second["messages"] if m["role"] == "tool")
+    assert done.startswith("Long running operation completed")
+    assert json.loads(time)["timezone"] == "UTC"
+
+
+async def test_arguments_that_do_not_fit_are_told_to_the_model() -> None:
+    """And a failure of the tool as well; the run goes on."""
+    async with FakeDedalus() as fake, service(fake.url, mcp_servers={"time": TIME}, **HERE) as agent:
+        fake.turn(*calls(("time__get_current_time", {}), ("time__get_current_time", {"timezone": "Moon"})))
+        fake.turn(*answer("Sorry."))
+        events = await agent.stream({"input": "?", "mcp_servers": ["time"]})
+    missing, unknown = sorted(only(events, "tool_result"), key=lambda result: result["tool_call_id"])
+    assert missing["is_error"]
+    assert "'timezone' is a required property" in missing["content"]
+    assert unknown["is_error"]
+    assert "Moon" in unknown["content"]
+    assert text(events) == "Sorry."
+
+
+async def test_where_the_upstream_hosts_both_ways_go_together() -> None:
+    """Slugs go to the upstream as ever; the operator's servers are called here."""
+    async with FakeDedalus() as fake, service(fake.url, mcp_servers={"time": TIME}) as agent:
+        fake.turn(*calls(("time__convert_time", {"source_timezone": "UTC", "time": "12:00", "target_timezone": "UTC"})))
+        fake.turn(*answer("Noon."))
+        events = await agent.stream({"input": "?", "mcp_servers": ["tsion/exa", {"name": "time", "run": "local"}]})
+        assert [request.body["mcp_servers"] for request in fake.chats] == [["tsion/exa"]] * 2
+    assert text(events) == "Noon."
+
+
+async def test_the_server_is_told_when_a_run_is_cancelled() -> None:
+    """Its work stops with the run."""
+    peer = Peer()
+    async with (
+        serving(peer.app()) as url,
+        FakeDedalus() as fake,
+        service(fake.url, mcp_servers={"peer": {"url": f"{url}/mcp"}}, **HERE) as agent,
+    ):
+        fake.turn(*calls(("peer__wait", {})))
+        streaming = asyncio.create_task(agent.post(STREAM, {"input": "?", "mcp_servers": ["peer"]}))
+        await peer.called.wait()
+        [run] = (await agent.client.get("/api/agent/runs")).json()["runs"]
+        await agent.post(f"/api/agent/runs/{run['run_id']}/cancel", {})
+        await peer.cancelled.wait()
+        await streaming
+
+
+async def test_a_server_that_nobody_can_call_is_refused() -> None:
+    """Before the run starts."""
+    async with FakeDedalus() as fake, service(fake.url, mcp_servers={"time": TIME}, **HERE) as agent:
+        for asked, code in (
+            ("tsion/exa", "mcp_unavailable"),
+            ("unknown", "mcp_unavailable"),
+            ("https://127.0.0.1/mcp", "url_refused"),
+        ):
+            response = await agent.post(STREAM, {"input": "?", "mcp_servers": [asked]})
+            assert (response.status_code, response.json()["error"]["code"]) == (422, code)
+        assert not fake.chats
+
+
+async def test_what_a_server_offers_can_be_looked_at() -> None:
+    """By its name; another one is not found, and one that is down has failed."""
+    async with service("http://127.0.0.1:9", mcp_servers={"acme/time": TIME, "gone": GONE}) as agent:
+        offered = (await agent.client.get("/api/agent/mcp-servers/acme/time/tools")).json()["tools"]
+        assert [tool["name"] for tool in offered] == ["acme_time__get_current_time", "acme_time__convert_time"]
+        assert offered[0]["parameters"]["required"] == ["timezone"]
+        for name, status, code in (("gone", 502, "mcp_server_failed"), ("other", 404, "mcp_server_not_found")):
+            response = await agent.client.get(f"/api/agent/mcp-servers/{name}/tools")
+            assert (response.status_code, response.json()["error"]["code"]) == (status, code)
