@@ -103,6 +103,16 @@ def local(rng: random.Random) -> list[Step]:
     return [*steps, Finish("tool_calls", USAGE), Done()]
 
 
+def waiting(rng: random.Random) -> list[Step]:
+    """Calls that a person has to approve, and one beside them that nobody has to."""
+    steps: list[Step] = [Role(), Text("May I? ")]
+    for n in range(rng.randrange(1, 3)):
+        arguments = f'{{"word":"w{rng.getrandbits(60)}","ms":{rng.randrange(80)}}}'
+        steps.append(ToolCall(f"call_{n}", "mark", arguments, index=n))
+    look = ToolCall("call_9", "lookup", '{"word":"w","ms":5}', index=9)
+    return [*steps, look, Finish("tool_calls", USAGE), Done()]
+
+
 def broken(rng: random.Random) -> list[Step]:
     """An answer that breaks off."""
     return [Role(), Text("I was ", "about "), Pause(rng.uniform(0, 0.1)), Cut()]
@@ -117,7 +127,7 @@ def endless(rng: random.Random) -> list[Step]:
 
 
 ANSWERS: Mapping[str, Callable[[random.Random], list[Step]]] = {
-    answer.__name__: answer for answer in (paced, fast, thoughtful, hosted, local, broken, endless)
+    answer.__name__: answer for answer in (paced, fast, thoughtful, hosted, local, broken, waiting, endless)
 }
 
 
@@ -213,7 +223,8 @@ class Asks:
     def _ask(self, path: str, body: Json, *, name: str | None = None, keyed: bool = False) -> Ask:
         self._number += 1
         if name is None:
-            [name] = self._rng.choices(list(ANSWERS)[:-1], (30, 15, 15, 15, 20, 5))
+            weights = (30, 15, 15, 15, 20, 5, 0 if path == EXECUTE else 20)
+            [name] = self._rng.choices(list(ANSWERS)[:-1], weights)
         key = f"key-{self._number}" if keyed else None
         outcomes = frozenset({DISCONNECTED if name == "broken" else SUCCEEDED})
         label = f"{name} {self._number}"

@@ -1,5 +1,7 @@
 """A client that follows one run through all crashes, as a browser would, and keeps what it was shown."""
 
+import asyncio
+import json
 import random
 from collections.abc import Callable
 from typing import Any
@@ -28,6 +30,8 @@ class Client:
         self._server = server
         self._rng = rng
         self._saw = saw
+        self._again = False  # whether it reads what it has read
+        self._undecided: list[str] = []  # calls that wait for an approval, as far as the client knows
 
     async def follow(self) -> None:
         """Do all of it. A client without a key whose request was not answered gives up: it was promised nothing."""
@@ -37,6 +41,7 @@ class Client:
                 if self.witness is None or (self.ask.key is not None and self._rng.random() < 0.5):
                     await self._post()
                 else:
+                    await self._decide()
                     await self._resume(self._last_seq())
             except httpx.TransportError:
                 if self.witness is None and self.ask.key is None:
@@ -45,10 +50,21 @@ class Client:
                 self._known("").refusals.append(str(refused))
                 return
 
+    async def _decide(self) -> None:
+        """Approve what waits for it. It may have been approved already, by an answer that a crash has swallowed."""
+        assert self.witness is not None
+        for call in list(self._undecided):
+            path = f"{RUNS}/{self.witness.run_id}/approvals/{call}"
+            answer = await self._http.post(path, json={"approved": True})
+            if answer.status_code not in (202, 404, 409):
+                raise Refused(f"{path}: {answer.status_code} {answer.text}")
+            self._undecided.remove(call)
+
     async def look_again(self) -> None:
         """Read the run once more, from anywhere, and from its end."""
         if self.witness is None or self.witness.refusals or not self.witness.readings:
             return
+        self._again = True
         try:
             await self._resume(self._rng.randrange(self._last_seq() + 1))
             await self._resume(self._last_seq())
@@ -130,7 +146,13 @@ class Client:
         seq = int(number.removeprefix(b"id: "))
         reading.frames.append((seq, digest(data)))
         reading.completed = reading.completed or event == b"complete"
+        reading.waits += event == b"waiting"
         self._saw(reading)
+        if event == b"waiting" and not self._again:
+            pending = json.loads(data)["data"]["pending"]
+            self._undecided = [call["tool_call_id"] for call in pending if call["kind"] == "approval"]
+            await asyncio.sleep(self._rng.choice((0, 0.01, 0.1)))
+            await self._decide()
         if seq == self.ask.cancel_after:
             assert self.witness is not None
             answer = await self._http.post(f"{RUNS}/{self.witness.run_id}/cancel")

@@ -21,6 +21,7 @@ from chaos.oracle import (
     Witness,
     judge_conversation,
     judge_files,
+    judge_marks,
     judge_promise,
     judge_run,
     judge_upstream,
@@ -31,7 +32,7 @@ from chaos.server import OPENING, Nursery, Server, crashing_server
 SESSIONS = "/api/agent/sessions"
 SETTLE_LIMIT_S = 40
 POINT_LIMIT_S = 20  # a point that does not come by then is here
-FIRST_KILLS = ("posting", "time", "events", "complete")
+FIRST_KILLS = ("posting", "time", "events", "waiting", "complete")
 SECOND_KILLS = ("start", "recovery", "resuming")
 
 
@@ -51,12 +52,14 @@ class Progress:
 
     seen: int = 0
     completes: int = 0
+    waits: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def note(self, reading: Reading) -> None:
         """A client was shown an event."""
         self.seen += 1
         self.completes += reading.completed
+        self.waits = max(self.waits, reading.waits)
         self.changed.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -101,6 +104,7 @@ class Driver:
             async with asyncio.timeout(SETTLE_LIMIT_S):
                 await asyncio.gather(*tasks)
                 await asyncio.gather(*(client.look_again() for client in following))
+                await self._end_forgotten()
             witnesses = [client.witness for client in following if client.witness is not None]
             self.witnesses += witnesses
             return await self._verdict(kills, witnesses)
@@ -137,6 +141,9 @@ class Driver:
             case "events":
                 wanted = rng.randrange(1, rng.choice((30, 300, 800)))
                 await progress.until(lambda: progress.seen >= wanted)
+            case "waiting":
+                await progress.until(lambda: progress.waits > 0)
+                await asyncio.sleep(rng.choice((0, rng.uniform(0, 0.15))))
             case "complete":
                 wanted, delay = rng.randrange(1, 4), rng.choice((0, rng.uniform(0, 0.1)))
                 await progress.until(lambda: progress.completes >= wanted)
@@ -162,6 +169,12 @@ class Driver:
         waiting = [client.ask.label for client in clients if client.witness is None or not client.witness.completed]
         return Verdict(kills, 0, 0, [f"after {SETTLE_LIMIT_S} s, still not at the end: {waiting}"])
 
+    async def _end_forgotten(self) -> None:
+        """Runs that wait, and whose clients never heard of them, would wait for a day."""
+        for row in await self._pages(RUNS, "runs", status="waiting"):
+            (await self.http.post(f"{RUNS}/{row['run_id']}/cancel")).raise_for_status()
+            await self.http.get(f"{RUNS}/{row['run_id']}/events")
+
     async def _verdict(self, kills: list[str], witnesses: Sequence[Witness]) -> Verdict:
         rows = await self.rows()
         listed = {row["run_id"] for row in rows}
@@ -170,6 +183,7 @@ class Driver:
         faults = list(self._judge(records, witnesses))
         faults += judge_files(self.server.active(), self.server.archived(), [row["run_id"] for row in rows])
         faults += judge_upstream(self.upstream.calls)
+        faults += judge_marks(self.server.marks())
         self._judged |= records
         for session in sorted({row["session_id"] for row in rows if row["run_id"] in new and "session_id" in row}):
             faults += await self._judge_session(session, self._judged)

@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import NoReturn
 
 from local_tools import FixedTools, LocalTool, named
@@ -40,7 +41,17 @@ async def stubborn(arguments: Json) -> str:
     return "done"
 
 
-TOOLS: Mapping[str, Tool] = named(LocalTool("lookup", lookup), LocalTool("stubborn", stubborn))
+async def mark(arguments: Json) -> str:
+    """Takes a moment, and leaves a mark when it begins."""
+    with (Path(os.environ["DATA_DIR"]) / "marks").open("a") as marks:
+        marks.write(f"{arguments['word']}\n")
+    await asyncio.sleep(arguments["ms"] / 1000)
+    return "marked"
+
+
+MARK = LocalTool("mark", mark)
+MARK.approval = True
+TOOLS: Mapping[str, Tool] = named(LocalTool("lookup", lookup), LocalTool("stubborn", stubborn), MARK)
 
 
 def collect(number: int, _: object) -> None:

@@ -34,6 +34,7 @@ class Reading:
     frames: list[tuple[int, str]] = field(default_factory=list)
     end: str = "torn"
     completed: bool = False
+    waits: int = 0
 
     @property
     def last_seq(self) -> int:
@@ -247,6 +248,13 @@ def judge_upstream(calls: Mapping[str, int]) -> Iterator[str]:
     for question, count in calls.items():
         if count > 1:
             yield f"the model's server was asked {count} times for {question}"
+
+
+def judge_marks(words: Sequence[str]) -> Iterator[str]:
+    """Each call that was approved was made once at most."""
+    for word, count in Counter(words).items():
+        if count > 1:
+            yield f"the call with {word} was made {count} times"
 
 
 def judge_files(active: Sequence[str], archived: Sequence[str], runs: Sequence[str]) -> Iterator[str]:

@@ -142,6 +142,11 @@ class Server:
         """The runs that are not archived."""
         return [file.stem for file in self.runs.glob("active/*.sse")]
 
+    def marks(self) -> list[str]:
+        """What the calls that were approved have left."""
+        file = self.directory / "marks"
+        return file.read_text().splitlines() if file.exists() else []
+
     def archived(self) -> list[str]:
         """The runs that are."""
         return [file.stem for file in self.runs.glob("????-??-??/*.sse")]

@@ -22,6 +22,7 @@ from chaos.oracle import (
     Witness,
     judge_conversation,
     judge_files,
+    judge_marks,
     judge_promise,
     judge_run,
     judge_upstream,
@@ -263,11 +264,13 @@ def test_the_oracle_catches_in_a_session(changes: Json, told: str) -> None:
 
 
 def test_the_oracle_catches_files_and_calls() -> None:
-    """A run that is left in active/, one that is in no list or in no folder, and a question that was asked twice."""
+    """A run that is left in active/, one that is in no list or in no folder, and what was asked or called twice."""
     assert list(judge_files([], ["a"], ["a"])) == list(judge_upstream({"q": 1})) == []
     for active, archived, listed in ((["a"], [], ["a"]), ([], ["a"], []), ([], [], ["a"]), ([], ["a"], ["a", "a"])):
         assert list(judge_files(active, archived, listed))
     assert list(judge_upstream({"q": 2}))
+    assert list(judge_marks(["a", "b"])) == []
+    assert list(judge_marks(["a", "b", "a"]))
 
 
 # Between the log and the row
