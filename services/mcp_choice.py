@@ -56,8 +56,8 @@ class McpChoice:
         return Resolved(list(away), list(local))
 
     def _can_be_hosted(self, entry: str) -> bool:
-        """A slug or an https URL can, but for a name like a slug that the operator gave to a server only we reach."""
-        ours = self._configured.get(entry)
+        """A slug or an https URL can, but for those of servers of the operator's that only we can reach."""
+        ours = self._configured.get(entry) or self._configured.get(self._by_url.get(_normal(entry) or "", ""))
         return "/" in entry and (ours is None or reached_by_anyone(ours))
 
     def _local(self, entry: str | McpServerRef, *, hosted: bool) -> LocalServer:
@@ -71,13 +71,20 @@ class McpChoice:
         raise McpUnavailable(f"MCP_SERVERS names no such server: add it there, send a public https URL, or {also}.")
 
     def _at(self, said: str) -> LocalServer:
-        try:
-            url = str(AnyUrl(said))
-        except ValidationError:
-            raise McpUnavailable("mcp_servers has something that looks like a URL and isn't one.") from None
+        url = _normal(said)
+        if url is None:
+            raise McpUnavailable("mcp_servers has something that looks like a URL and isn't one.")
         if name := self._by_url.get(url):
             return LocalServer(name, name=name)
         return LocalServer(str(self._guard.check(url).host), url=url)
+
+
+def _normal(url: str) -> str | None:
+    """The URL as the settings have it, or None for what is none."""
+    try:
+        return str(AnyUrl(url))
+    except ValidationError:
+        return None
 
 
 def reached_by_anyone(server: McpServer) -> bool:

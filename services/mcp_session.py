@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 LIST_KEPT_S = 30.0  # also where the server tells changes: asking again shows that it is still there
 MAX_PAGES = 50
 MAX_TOOLS = 1000
+MAX_LIST_BYTES = 4 * 1024 * 1024
 CLOSE_S = 8.0  # the SDK gives a command 2 s to end by itself, and 2 s more after SIGTERM
 WE = Implementation(name="agent-stream", version="1")
 
@@ -201,9 +202,12 @@ async def _all_pages(client: Client) -> list[Tool]:
     if client.server_capabilities.tools is None:
         return []
     tools: dict[str, Tool] = {}
-    cursor: str | None = None
+    size, cursor = 0, None
     for _ in range(MAX_PAGES):
         page = await client.list_tools(cursor=cursor)
+        size += len(page.model_dump_json())
+        if size > MAX_LIST_BYTES:
+            raise RuntimeError("the list of tools is too large")
         tools |= {tool.name: tool for tool in page.tools}
         cursor = page.next_cursor
         if cursor is None or len(tools) >= MAX_TOOLS:

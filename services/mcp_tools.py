@@ -11,10 +11,10 @@ from typing import Any
 import mcp_types
 from mcp import MCPError
 from mcp.shared.dispatcher import ProgressFnT
-from pydantic import ValidationError
 
 from errors import McpServerFailed
 from events import ToolSource
+from services.json_text import dumps, too_deep
 from services.mcp_arguments import faults
 from services.mcp_results import text_of
 from services.mcp_session import SessionLost
@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 MAX_NAME = 64
 MAX_NAMESPACE = 30
 MAX_DESCRIPTION = 10_000
+MAX_DEPTH = 64  # of a schema; deeper ones can't be counted on to be read by others
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 
 MakeCall = Callable[[str, Mapping[str, Any], ProgressFnT, bool], Awaitable[mcp_types.CallToolResult]]
@@ -60,6 +61,7 @@ class McpTool:
         try:
             async with asyncio.timeout(self.timeout_s):
                 result = await self.make_call(self.own_name, arguments, tell, self.idempotent)
+            text = text_of(result)
         except TimeoutError:
             raise ToolError(f"The tool did not answer within {self.timeout_s:g} seconds.") from None
         except McpServerFailed:
@@ -74,10 +76,9 @@ class McpTool:
         except MCPError as error:
             logger.warning("the MCP server %s refused a call of %s: %r", self.server, self.own_name, error)
             raise ToolError(f"The MCP server {self.server} refused the call (code {error.code}).") from None
-        except (ValidationError, RuntimeError) as error:
+        except (ValueError, RuntimeError) as error:
             logger.warning("what the MCP server %s answered to %s: %r", self.server, self.own_name, error)
             raise ToolError(f"The MCP server {self.server} gave an answer that can't be read.") from None
-        text = text_of(result)
         if result.is_error:
             raise ToolError(text or "The tool failed and did not say why.")
         return text
@@ -137,9 +138,12 @@ def namespaces(servers: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _parameters(schema: Any) -> Mapping[str, Any] | None:
-    """The schema of an object: models give arguments by name."""
-    if not isinstance(schema, dict) or schema.get("type", "object") != "object":
+def _parameters(schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The schema of an object, since models give arguments by name; None for another one, and for what is no JSON."""
+    try:
+        if schema.get("type", "object") != "object" or too_deep(dumps(schema).encode("utf-8", "replace"), MAX_DEPTH):
+            return None
+    except ValueError:
         return None
     return {**schema, "type": "object", "properties": schema.get("properties") or {}}
 

@@ -321,7 +321,9 @@ async def test_a_list_without_an_end_is_cut() -> None:
     """A server that always has another page, and one that has very many tools."""
     endless = {"tools": [tool("t")], "nextCursor": "again"}
     many = {"tools": [tool(f"t{i}") for i in range(1500)]}
-    async with pool_of(endless=by_hand(endless), many=by_hand(many)) as pool:
+    large = {"tools": [tool("t", description="x" * 90_000)], "nextCursor": "again"}
+    async with pool_of(endless=by_hand(endless), many=by_hand(many), large=by_hand(large)) as pool:
+        assert await down(pool, "large") == ["large"]
         assert list(await offered(pool, "endless")) == ["endless__t"]
         assert len(await offered(pool, "many")) == 1000
 

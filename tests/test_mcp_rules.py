@@ -68,6 +68,8 @@ def test_what_the_model_s_server_can_call_is_left_to_it(entry: str) -> None:
         ("docs", ours("docs")),
         ("time", ours("time")),
         ("acme/ours", ours("acme/ours")),
+        ("https://private.example.com/mcp", ours("private")),
+        ("https://old.example.com/sse", ours("old")),
         ({"name": "docs", "run": "local"}, ours("docs")),
         ({"name": "acme/hosted", "run": "local"}, ours("acme/hosted")),
         ({"url": "https://docs.example.com/mcp", "run": "local"}, ours("docs")),
@@ -89,7 +91,7 @@ def test_what_only_we_can_call_or_are_told_to(entry: Any, server: LocalServer, h
     [
         ("acme/hosted", ours("acme/hosted")),
         ("acme/hosted@1.2", ours("acme/hosted")),
-        ("https://private.example.com/mcp", ours("private")),
+        ("https://docs.example.com/mcp", ours("docs")),
         ("https://mcp.example.com", LocalServer("mcp.example.com", url="https://mcp.example.com/")),
     ],
 )
@@ -215,9 +217,16 @@ def test_parameters_are_an_object(schema: dict[str, Any]) -> None:
     assert tool.parameters == {"type": "object", "properties": {}}
 
 
-def test_a_tool_that_takes_no_object_is_left_out() -> None:
-    """No model could call it."""
-    assert offered("s", "t", schema={"type": "array"}) == []
+def nested(depth: int) -> dict[str, Any]:
+    return {"properties": {"a": nested(depth - 1)}} if depth else {}
+
+
+@pytest.mark.parametrize(
+    "schema", [{"type": "array"}, nested(40), {"maximum": float("nan")}], ids=lambda s: str(s)[:20]
+)
+def test_a_tool_that_no_model_could_call_is_left_out(schema: dict[str, Any]) -> None:
+    """It takes no object, or its schema can't be sent to every model's server."""
+    assert offered("s", "t", schema=schema) == []
 
 
 # Arguments
@@ -345,6 +354,7 @@ def test_what_a_result_says(given: CallToolResult, text: str) -> None:
         (result(TEXT, isError=True), "hello"),
         (result(isError=True), "The tool failed and did not say why."),
         (MCPError(-32603, "secret"), r"^The MCP server s refused the call \(code -32603\)\.$"),
+        (result(structuredContent={"a": float("nan")}), r"^The MCP server s gave an answer that can't be read\.$"),
         (RuntimeError("secret"), r"^The MCP server s gave an answer that can't be read\.$"),
         (McpServerFailed(), r"^The MCP server s can't be reached; the tool was not called\.$"),
         (SessionLost(taken=True), "may have been run"),
