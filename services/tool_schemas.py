@@ -3,25 +3,23 @@
 import inspect
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import griffe
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
-from pydantic_core import ErrorDetails, PydanticSerializationError, SchemaError
+from pydantic_core import PydanticSerializationError, SchemaError
 
+from services.argument_faults import told_faults
 from services.json_text import dumps, mend_text
 from services.tool_marks import ToolsInvalid, place
 from services.tools import InvalidArguments, ToolContext
 
 logger = logging.getLogger(__name__)
 
-MAX_FAULTS = 20  # told to a model at once
-MAX_HINT = 500  # characters of a schema in an error
 NO_SCHEMA = (PydanticUserError, SchemaError, NameError, TypeError, ValueError)  # what pydantic raises for hints
-PREFIXES = ("Value error, ", "Assertion failed, ")
 
 
 class Signature:
@@ -57,8 +55,7 @@ class Signature:
         try:
             values = self._model.model_validate_json(text)
         except ValidationError as error:
-            faults = error.errors(include_url=False, include_input=False)
-            raise InvalidArguments(self._told(faults, arguments)) from None
+            raise InvalidArguments(told_faults(error, arguments, self.parameters)) from None
         except Exception as error:  # of a validator of the tool's own
             logger.exception("the arguments of %s could not be checked", self._place)
             raise InvalidArguments(f"The arguments could not be checked: {type(error).__name__}.") from error
@@ -112,31 +109,6 @@ class Signature:
             except NO_SCHEMA:
                 return f"the type hint of {name}"
         return "the signature"
-
-    def _told(self, faults: list[ErrorDetails], arguments: Mapping[str, Any]) -> str:
-        """Every fault on a line: where it is, what is wrong there, and what the schema says of that argument."""
-        lines = dict.fromkeys(self._line(fault, arguments) for fault in faults)
-        more = [f"- and {len(lines) - MAX_FAULTS} more"] if len(lines) > MAX_FAULTS else []
-        return "\n".join(["The arguments are not valid:", *list(lines)[:MAX_FAULTS], *more])
-
-    def _line(self, fault: ErrorDetails, arguments: Mapping[str, Any]) -> str:
-        path = list(_path(fault, arguments))
-        said = ".".join(map(str, path)) or "arguments"
-        if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            known = f"; the arguments are {', '.join(self._taken)}" if self._taken else "; there are none"
-            return f"- {said}: not known here{known if len(path) == 1 else ''}"
-        message = "missing" if fault["type"] == "missing" else fault["msg"]
-        for prefix in PREFIXES:
-            message = message.removeprefix(prefix)
-        return f"- {said}: {message}{self._hint(path)}"
-
-    def _hint(self, path: list[str | int]) -> str:
-        expected = self.parameters["properties"].get(path[0]) if path else None
-        if not expected:
-            return ""
-        name = str(expected.get("$ref", "")).rpartition("/")[2]
-        text = dumps(self.parameters["$defs"][name] if name else expected)
-        return f" (the schema of {path[0]}: {text})" if len(text) <= MAX_HINT else ""
 
 
 class _Schema(GenerateJsonSchema):
@@ -192,19 +164,6 @@ def _documented(docstring: str) -> tuple[str, dict[str, str]]:
                 break
     parameters = [p for s in sections if isinstance(s, griffe.DocstringSectionParameters) for p in s.value]
     return "\n\n".join(texts).strip(), {p.name: " ".join(p.description.split()) for p in parameters if p.description}
-
-
-def _path(fault: ErrorDetails, arguments: Any) -> Iterator[str | int]:
-    """Where a fault is, without the branches of a union, which pydantic names in between."""
-    value = arguments
-    for position, part in enumerate(fault["loc"]):
-        here = isinstance(value, Mapping) and part in value
-        there = isinstance(value, list) and isinstance(part, int) and part < len(value)
-        if here or there:
-            value = value[part]
-            yield part
-        elif fault["type"] == "missing" and position == len(fault["loc"]) - 1:
-            yield part
 
 
 def _first_line(error: Exception) -> str:
