@@ -3,6 +3,7 @@
 Not the SDK's own runner: in 0.3.0 that loses the assistant's message before tool results, usage and hosted results.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,8 +70,7 @@ class DedalusAgent:
     async def check(self, request: AgentRequest, route: Route) -> None:
         """Raise `ToolUnavailable` or `McpUnavailable` for tools that are not there, `UrlRefused` for its URLs."""
         servers = self._tools.check(request, hosts_mcp=route.upstream.hosts_mcp)
-        for url in (*servers, *request.image_urls()):
-            await self._guard.check_image(url)
+        await asyncio.gather(*map(self._guard.check_image, {*servers, *request.image_urls()}))
 
     async def run(
         self, request: AgentRequest, route: Route, history: Sequence[WireMessage], run: Run, events: RunEvents
@@ -83,6 +83,7 @@ class DedalusAgent:
         messages = conversation(request.instructions, history, request.input)
         call_ids = {call["id"] for message in history for call in message.get("tool_calls", ())}
         loop = await self._loop(request, route, run, events, messages, call_ids)
+        self._tools.check_approvals(request, loop.choice)
         return await loop.turns(1)
 
     async def resume(

@@ -99,6 +99,18 @@ class RunTools:
         warnings = [RunWarning(code="mcp_server_unavailable", message=message) for message in offer.down]
         return ToolChoice(tools, resolved.hosted, warnings)
 
+    def check_approvals(self, request: AgentRequest, choice: ToolChoice) -> None:
+        """Raise `ToolUnavailable` where a call that shall be approved could go unnoticed, since its name is another.
+
+        A tool that is missing because its server is down can't be called.
+        """
+        unknown = set(request.require_approval or ()) - set(choice.tools)
+        if unknown and not choice.warnings:
+            raise ToolUnavailable(
+                f"require_approval has {', '.join(sorted(unknown))}, which is no tool that this service runs: an MCP "
+                'server\'s tool is named server__tool, and its server needs `"run": "local"`.'
+            )
+
     def listed(self) -> ToolList:
         """The tools of this service."""
         return ToolList(tools=[_info(tool) for tool in self._registry.all.values()], default=list(self.default))

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from fake_dedalus import FakeDedalus
 from local_tools import LocalTool, gives, named
+from mcp_peers import TIME
 from service import EXECUTE, SIMULATE, STREAM, Event, Service, checked, names, only, service, text
 from test_runs import reading
 from wire import Done, Finish, Step, Text, ToolCall, answer
@@ -391,6 +392,33 @@ async def test_tools_that_aren_t_there_can_t_be_asked_about() -> None:
         twice = await agent.post(STREAM, {"input": "?", "client_tools": [PAGE_TOOL, PAGE_TOOL]})
         assert refusal(twice) == (422, "invalid_request")
         assert fake.requests == []
+
+
+async def test_a_tool_of_an_mcp_server_can_be_asked_about() -> None:
+    """By the name that the model calls it by; the call goes to the server once it is approved."""
+    name = "time__get_current_time"
+    given: dict[str, Any] = {"mcp_servers": {"time": TIME}, "dedalus_base_url_hosts_mcp": False}
+    async with FakeDedalus() as fake, service(fake.url, **given) as agent:
+        fake.turn(*calling(("call_1", name, '{"timezone":"UTC"}')))
+        fake.turn(*answer("ok"))
+        async with reading(agent, mcp_servers=["time"], require_approval=[name]) as reader:
+            await reader.until(b"event: waiting")
+            refused = await decide(agent, reader.run_id, arguments={"timezone": 5})
+            await decide(agent, reader.run_id, arguments={"timezone": "Europe/Oslo"})
+            await reader.rest()
+        events = await whole(agent, reader.run_id)
+    assert refusal(refused) == (422, "invalid_request")
+    assert only(events, "approval_request")[0]["name"] == name
+    assert "Europe/Oslo" in only(events, "tool_result")[0]["content"]
+
+
+async def test_a_name_that_could_let_a_call_pass_unasked_fails_the_run() -> None:
+    """A misspelt tool of an MCP server, and one that the upstream runs itself: the model is not asked at all."""
+    async with FakeDedalus() as fake, service(fake.url, mcp_servers={"time": TIME}) as agent:
+        for servers in (["tsion/exa"], [{"name": "time", "run": "local"}]):
+            events = await agent.stream({"input": "?", "mcp_servers": servers, "require_approval": ["get_time"]})
+            assert only(events, "error")[0]["code"] == "tool_unavailable"
+        assert fake.chats == []
 
 
 # The page's tools
