@@ -22,7 +22,7 @@ class McpHttp(GuardedClient):
 
     def __init__(self, guard: UrlGuard | None, headers: Mapping[str, str]) -> None:
         super().__init__(guard, headers={**headers, "Accept-Encoding": "identity"}, keep_cookies=True)
-        self.timeout = (CONNECT_S, None, WRITE_S, WRITE_S)
+        self.timeout = (CONNECT_S, None, WRITE_S, None)  # connect, read, write, wait for a connection
 
     async def send(self, request: Any, **options: Any) -> Any:
         """Send it. Raise `McpServerFailed` where an answer that is no stream of events is too large."""

@@ -52,6 +52,14 @@ async def test_the_server_is_told_that_a_call_is_cancelled(peer: Peer, way: str)
         await peer.cancelled.wait()
 
 
+async def test_more_calls_than_connections(peer: Peer) -> None:
+    """They wait for each other, within their own time."""
+    peer.gate.set()
+    async with serving(peer.app()) as url, pool_of(peer={"url": f"{url}/mcp"}) as pool:
+        wait = (await offered(pool, "peer"))["peer__wait"]
+        assert await asyncio.gather(*(call(wait) for _ in range(150))) == ["wait done"] * 150
+
+
 async def test_a_call_that_takes_too_long(peer: Peer) -> None:
     """Its time is up, and the server is told."""
     async with serving(peer.app()) as url, pool_of(0.2, peer={"url": f"{url}/mcp"}) as pool:
@@ -370,6 +378,7 @@ async def test_what_a_command_complains_of_is_in_the_log(caplog: pytest.LogCaptu
     assert max(map(len, said)) < 520
 
 
+@pytest.mark.timeout(300)  # the first run on a machine installs the packages
 async def test_a_command_has_an_environment_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """What every program needs, and what the operator gave it; none of our keys."""
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
