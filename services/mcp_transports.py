@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
@@ -21,6 +22,19 @@ logger = logging.getLogger(__name__)
 LOUD_LINES = 50  # of what a command writes to its standard error; the rest is for who looks closely
 LINE_CHARACTERS = 500
 PIPE_BYTES = 64 * 1024
+BOUND_TO_US = """
+import ctypes, os, sys
+parent, added, *command = sys.argv[1:]
+os.environ.pop(added, None)
+ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
+if os.getppid() == int(parent):
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        sys.exit(f"{command[0]}: {error.strerror}")
+"""
+"""What becomes a command that ends with its parent, also where that is killed."""
+ADDED = "LC_CTYPE"  # by Python, to its own environment, where there is no locale
 
 Streams = tuple[Any, Any]
 """Where messages are read and where they are written."""
@@ -99,10 +113,14 @@ class _Watched:
 
 @asynccontextmanager
 async def _command(label: str, server: McpServer) -> AsyncIterator[Streams]:
-    """A process of our own, which ends with the transport, and by itself when its standard input closes."""
+    """A process of our own, which ends with the transport; where we can't end it, its standard input closes."""
+    words = [server.command or "", *server.args]
+    if sys.platform == "linux":
+        added = "" if ADDED in server.env else ADDED
+        words = [sys.executable, "-I", "-S", "-c", BOUND_TO_US, str(os.getpid()), added, *words]
     parameters = StdioServerParameters(
-        command=server.command or "",
-        args=list(server.args),
+        command=words[0],
+        args=words[1:],
         env={name: value.get_secret_value() for name, value in server.env.items()},
     )
     reading, writing = os.pipe()

@@ -380,14 +380,15 @@ async def test_what_a_call_fails_with(gives: Any, message: str) -> None:
 HOST = """
 import asyncio, json, sys
 sys.path[:0] = ["tests", "."]
-from pathlib import Path
-from mcp_peers import children, everything, offered, pool_of
+from mcp_peers import down, everything, children, offered, pool_of
 
 async def main():
-    async with pool_of(time=json.loads(sys.argv[1]), every=everything()) as pool:
+    deaf = {"command": sys.executable, "args": ["-c", "import signal; signal.pause()"]}
+    async with pool_of(connect_timeout_s=9, time=json.loads(sys.argv[1]), every=everything(), deaf=deaf) as pool:
+        asking = asyncio.create_task(down(pool, "deaf"))
         await offered(pool, "time", "every")
         print(*children(), flush=True)
-        await asyncio.Event().wait()
+        await asking
 
 asyncio.run(main())
 """
@@ -395,14 +396,14 @@ asyncio.run(main())
 
 @pytest.mark.timeout(300)
 def test_a_command_ends_when_the_service_is_killed() -> None:
-    """Its standard input closes, which is how the protocol tells it to end."""
+    """Also one that doesn't care that its standard input has closed, which is how the protocol tells it to end."""
     with subprocess.Popen(
         [sys.executable, "-c", HOST, json.dumps(TIME)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as service:
         assert service.stdout is not None
         ends = [os.pidfd_open(int(pid)) for pid in service.stdout.readline().split()]
         service.kill()
-        assert len(ends) == 2
+        assert len(ends) == 3
         for end in ends:
             assert select.select([end], [], [], 10)[0]
             os.close(end)
