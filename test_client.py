@@ -10,12 +10,15 @@ import json
 import math
 import os
 import random
+import shlex
 import sys
+import termios
 import uuid
 from collections.abc import Iterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -27,10 +30,12 @@ from rich.segment import Segment, Segments
 SILENCE_S = 60  # the service sends a ping every 15 seconds, so a connection that is silent for so long is dead
 LONGEST_WAIT_S = 8.0
 SHOWN_RESULT = 300  # characters of a tool's result on the screen
-NOT_SENT = {"execute", "resume", "background", "list", "after", "retries", "json", "url"}
+BAR = 20  # characters of a progress bar
+NOT_SENT = {"execute", "resume", "background", "list", "after", "retries", "json", "url", "approve", "refuse"}
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 LISTS = {
     "models": "the models on offer",
+    "tools": "the Python tools on offer",
     "runs": "runs, the latest first, of --session where it is given",
     "messages": "what was said in --session",
 }
@@ -44,11 +49,17 @@ exit codes:
   2  the command line is not valid
   3  cancelled: Ctrl-C cancels the run and shows how it ends, a second Ctrl-C leaves at once
   4  the service can't be reached, or the stream stayed incomplete
+  5  with --execute: the run waits for a person or for a client tool's result, and --resume goes on with it
+
+a call that waits for a person is asked about here, as is the result of a client tool; --approve and --refuse answer
+without asking. Where there is no terminal, how to answer with curl is printed, and the run is followed on.
 
 examples:
   python test_client.py "Why is the sky blue?" --temperature 0.2
   python test_client.py --simulate tool_error
   python test_client.py "And at night?" --session chat-1
+  python test_client.py "Tidy up" --tool delete_folder --require-approval delete_folder
+  python test_client.py --simulate approval --refuse "Not on a Friday."
   python test_client.py "Name three rivers" --json | jq -r 'select(.event == "final_output").data.content'
 """
 
@@ -63,6 +74,7 @@ class Exit(IntEnum):
     FAILED = 1
     CANCELLED = 3
     INCOMPLETE = 4
+    WAITING = 5
 
 
 class Broken(Exception):
@@ -103,10 +115,13 @@ class Screen:
         self._block = ""  # what the open line is a piece of: thinking, the answer, or a call by its id
         self._at_line_start = True
         self._typed: set[str] = set()  # the calls whose arguments were seen as the model wrote them
+        self._names: dict[str, str] = {}  # of the tools that were called, by the call's id
 
     def show(self, event: Event, /) -> None:
         """Print one event. A name that is not here has nothing to show, or is of a later version."""
         data = event["data"]
+        if "name" in data:
+            self._names[data["tool_call_id"]] = data["name"]
         match event["event"]:
             case "run_started":
                 self.line(f"{data['model']} · {event['run_id']}", "dim")
@@ -118,11 +133,15 @@ class Screen:
                 self._typed.add(data["tool_call_id"])
                 self._flow(data["tool_call_id"], data["arguments_delta"], "cyan", opening=f"→ {data['name']} ")
             case "tool_use" if data["tool_call_id"] not in self._typed:
-                arguments = json.dumps(data["arguments"], ensure_ascii=False)
-                self._flow(data["tool_call_id"], arguments, "cyan", opening=f"→ {data['name']} ")
+                self._flow(data["tool_call_id"], as_json(data["arguments"]), "cyan", opening=f"→ {data['name']} ")
+            case "approval_request":
+                self.line(f"? {data['name']} waits for a person, until {data['expires_at']}", "yellow")
+            case "waiting":
+                self.line(waiting(data["pending"]), "yellow")
+            case "approval_response":
+                self.line(*decision(self._names.get(data["tool_call_id"], data["tool_call_id"]), data))
             case "tool_progress":
-                counts = "/".join(f"{data[name]:g}" for name in ("progress", "total") if name in data)
-                self.line(f"  … {data.get('message', '')} {counts}", "dim")
+                self.line(f"  … {progress(data)}", "dim")
             case "tool_result":
                 self.line(*tool_result(data))
             case "warning":
@@ -143,6 +162,9 @@ class Screen:
             self.line(*message_line(item))
         elif "run_id" in item:
             self.line(f"{item['run_id']}  {item['status']:9}  {item['created_at']}  {item['model']}")
+        elif "parameters" in item:
+            asks = " (a person is asked)" if item["approval"] else ""
+            self.line(f"{item['name']}{asks}: {item['description'].partition(chr(10))[0]}")
         else:
             self.line(item["id"])
 
@@ -156,6 +178,16 @@ class Screen:
         if self._out.is_terminal:  # where both are seen together; in a file, the run's own text stays as it is
             self._end_line()
         self._err.print(text.translate(CONTROLS), style=style)
+
+    async def ask(self, question: str) -> str | None:
+        """What a person types; None where nobody does any more. Can be cancelled, when the answer isn't needed."""
+        self._end_line()
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)  # what was typed before can't have been meant as the answer
+        self._err.print(question.translate(CONTROLS), end="", style="bold")
+        self._at_line_start = not self._out.is_terminal
+        line = await typed_line()
+        self._at_line_start = bool(line) or self._at_line_start  # the terminal has shown it with its end
+        return line.decode(errors="replace").strip() if line else None
 
     def complain(self, text: str, *details: str) -> None:
         """Say what went wrong."""
@@ -191,6 +223,48 @@ class JsonLines(Screen):
         self.line(json.dumps(event))
 
     started = item = show
+
+
+async def typed_line() -> bytes:
+    """A line from the terminal, with its end; nothing at the end of input. The event loop goes on meanwhile."""
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(sys.stdin, ready.set)
+    try:
+        await ready.wait()
+        return os.read(sys.stdin.fileno(), 1 << 16)
+    except OSError:  # the terminal is gone
+        return b""
+    finally:
+        loop.remove_reader(sys.stdin)
+
+
+def waiting(pending: list[dict[str, Any]]) -> str:
+    """What a run waits for as a line."""
+    whose = {"approval": "a person's decision on {}", "client": "the result of {}"}
+    return "… waiting for " + ", ".join(whose[item["kind"]].format(item["name"]) for item in pending)
+
+
+def decision(name: str, data: dict[str, Any]) -> tuple[str, str]:
+    """What a person has decided on a call as a line, with its style."""
+    mark, style = MARKS["succeeded" if data["approved"] else "failed"]
+    changed = f" with {as_json(data['arguments'])}" if "arguments" in data else ""
+    reason = f": {data['reason']}" if data.get("reason") else ""
+    return f"  {mark} {name} {'approved' if data['approved'] else 'refused'}{changed}{reason}", style
+
+
+def progress(data: dict[str, Any]) -> str:
+    """How far a tool is: its message, with a bar where the whole is known."""
+    done, total, message = data.get("progress"), data.get("total"), data.get("message", "")
+    if done is None or not total:
+        return f"{message} {'' if done is None else f'{done:g}'}".strip()
+    part = min(1.0, max(0.0, done / total))
+    full = round(part * BAR)
+    return f"{message} {'━' * full}{'─' * (BAR - full)} {part:.0%}".strip()
+
+
+def as_json(value: object) -> str:
+    """JSON as a person reads it."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def tool_result(data: dict[str, Any]) -> tuple[str, str]:
@@ -234,6 +308,154 @@ def summary(end: dict[str, Any]) -> tuple[str, str]:
 
 
 @dataclass
+class Answers:
+    """Answers the calls that a run waits for: as the command line says, or as a person at the terminal does.
+
+    Where there is neither it says how to answer from elsewhere. What is answered elsewhere meanwhile isn't asked for.
+    """
+
+    http: httpx.AsyncClient
+    screen: Screen
+    decision: dict[str, Any] | None
+    is_asking: bool
+    retries: int
+    _pending: dict[str, dict[str, Any]] = field(default_factory=dict)  # by the call's id
+    _arguments: dict[str, Any] = field(default_factory=dict)
+    _asked: str = ""  # the call of the question that is on the screen
+    _task: asyncio.Task[None] | None = None
+
+    def hear(self, event: Event) -> None:
+        """Take in an event of the run."""
+        data = event["data"]
+        match event["event"]:
+            case "tool_use":
+                self._arguments[data["tool_call_id"]] = data["arguments"]
+            case "waiting":
+                self._pending = {item["tool_call_id"]: item for item in data["pending"]}
+            case "approval_response" | "tool_result":
+                self._pending.pop(data["tool_call_id"], None)
+                if data["tool_call_id"] == self._asked:
+                    self.stop()
+            case "complete":
+                self.stop()
+
+    def begin(self, run_id: str) -> None:
+        """Answer what there is, beside the reading of the run's events."""
+        if self._pending and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._answer_all(f"/api/agent/runs/{run_id}"))
+
+    def stop(self) -> None:
+        """Take a question off the screen."""
+        self._asked = ""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def _answer_all(self, run: str) -> None:
+        while self._pending:
+            item = next(iter(self._pending.values()))
+            call_id = item["tool_call_id"]
+            arguments = self._arguments.get(call_id, {})
+            answer = await self._answer_to(item, arguments)
+            if answer is None:
+                self._explain(run, item, arguments)
+            elif not await self._is_taken(*request_for(run, item, answer)):
+                continue
+            self._pending.pop(call_id, None)
+
+    async def _answer_to(self, item: dict[str, Any], arguments: Any) -> dict[str, Any] | None:
+        """The answer as its route takes it; None where there is nobody to ask."""
+        is_approval = item["kind"] == "approval"
+        if is_approval and self.decision is not None:
+            return self.decision
+        if not self.is_asking:
+            return None
+        self._asked = item["tool_call_id"]
+        call = f"{item['name']} {as_json(arguments)}"
+        answer = await (self._ask_approval(call) if is_approval else self._ask_result(call))
+        self._asked = ""
+        return answer
+
+    async def _ask_approval(self, call: str) -> dict[str, Any] | None:
+        question = f"Allow {call}? y, n [reason] or e (edit): "
+        while (typed := await self.screen.ask(question)) is not None:
+            word, _, rest = typed.partition(" ")
+            match word.lower():
+                case "y" | "yes":
+                    return {"approved": True}
+                case "n" | "no":
+                    return {"approved": False, "reason": rest} if rest else {"approved": False}
+                case "e" | "edit":
+                    edited = rest or await self.screen.ask("The arguments as JSON: ") or ""
+                    if (arguments := json_object(edited)) is not None:
+                        return {"approved": True, "arguments": arguments}
+                    self.screen.note("That is no JSON object.")
+        return None
+
+    async def _ask_result(self, call: str) -> dict[str, Any] | None:
+        text = await self.screen.ask(f"What does {call} give? ")
+        return None if text is None else {"content": text}
+
+    async def _is_taken(self, path: str, body: dict[str, Any]) -> bool:
+        """Send an answer, until the service has said something to it. False where it wants another one."""
+        fault = await self._send(path, body)
+        if isinstance(fault, Refused) and fault.status == httpx.codes.CONFLICT:
+            self.screen.note(f"Answered already: {fault}")
+        elif fault is not None:
+            details = fault.details if isinstance(fault, Refused) else []
+            self.screen.complain(f"The answer was not taken: {str(fault) or type(fault).__name__}", *details)
+            return not (isinstance(fault, Refused) and fault.status == 422 and self.is_asking)
+        return True
+
+    async def _send(self, path: str, body: dict[str, Any]) -> Refused | httpx.TransportError | None:
+        """Post an answer, again and again where that may help: the same one twice is one. Return what stays wrong."""
+        failed = 0
+        while True:
+            try:
+                await call(self.http, "POST", path, json=body)
+            except (Refused, httpx.TransportError) as fault:
+                hint = fault.retry_after if isinstance(fault, Refused) else None
+                final = isinstance(fault, Refused) and fault.status < 500 and hint is None
+                if final or failed >= self.retries:
+                    return fault
+                wait = max(hint or 0.0, backoff(failed))
+                self.screen.note(f"Sending the answer again in {wait:.1f} s: {str(fault) or type(fault).__name__}")
+            else:
+                return None
+            failed += 1
+            await asyncio.sleep(wait)
+
+    def _explain(self, run: str, item: dict[str, Any], arguments: Any) -> None:
+        example = {"approved": True} if item["kind"] == "approval" else {"content": "…"}
+        path, body = request_for(run, item, example)
+        self.screen.note(f"{item['name']} {as_json(arguments)} waits for its answer, such as:")
+        url = shlex.quote(str(self.http.base_url.join(path)))
+        self.screen.note(f"  curl {url} -H 'Content-Type: application/json' -d {shlex.quote(as_json(body))}")
+
+
+def request_for(run: str, item: dict[str, Any], answer: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Where an answer to a call that waits is posted, and the body."""
+    call_id = item["tool_call_id"]
+    if item["kind"] == "approval":
+        return f"{run}/approvals/{quote(call_id, safe='')}", answer
+    return f"{run}/tool-results", {"results": [{"tool_call_id": call_id, **answer}]}
+
+
+def json_object(text: str) -> dict[str, Any] | None:
+    """What a person has typed as JSON; None where it is no object."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def backoff(failed: int) -> float:
+    """The seconds before another try after so many: exponential, with jitter."""
+    return min(LONGEST_WAIT_S, 0.25 * 2.0**failed) * random.uniform(0.5, 1)  # noqa: S311 - jitter
+
+
+@dataclass
 class Follower:
     """Follows a run to its `complete`, over as many connections as that takes, and shows each event once.
 
@@ -243,12 +465,14 @@ class Follower:
 
     http: httpx.AsyncClient
     screen: Screen
+    answers: Answers
     start: dict[str, Any]
     retries: int
     run_id: str = ""
     seen: int = 0
     _sent: bool = False  # whether the service may know of the run
     _attached: bool = False
+    _past: int = 0  # the last event that was there when the connection was made
     _cancelling: bool = False
     _failed: int = 0
     _wait: float = 0.0
@@ -273,6 +497,8 @@ class Follower:
 
     async def _connect(self) -> Exit:
         events = f"/api/agent/runs/{self.run_id}/events"
+        if self.run_id:
+            await self._look()
         resume = {"method": "GET", "url": events, "headers": {"Last-Event-ID": str(self.seen)}}
         async with aconnect_sse(self.http, **(resume if self.run_id else self.start)) as source:
             response = source.response
@@ -291,6 +517,18 @@ class Follower:
                 return Exit.SUCCEEDED
             return await self._read(source)
 
+    async def _look(self) -> None:
+        """See how far the run is: what its events up to there ask for, later ones of them may have answered."""
+        path = f"/api/agent/runs/{self.run_id}"
+        self._past = (await call(self.http, "GET", path))["last_seq"]
+        if self.seen and not self._attached:  # what came before may ask for something, too
+            told = await ask(self.http, "GET", f"{path}/events", params={"wait": "false"})
+            for event in map(json.loads, told.text.splitlines()):
+                if event["seq"] <= self.seen:
+                    self.answers.hear(event)
+        if self.seen >= self._past:
+            self.answers.begin(self.run_id)
+
     async def _read(self, source: EventSource) -> Exit:
         async with aclosing(source.aiter_sse()) as frames:
             async for frame in frames:
@@ -301,6 +539,9 @@ class Follower:
                 event = frame.json()
                 self.seen, self._failed = event["seq"], 0
                 self.screen.show(event)
+                self.answers.hear(event)
+                if self.seen >= self._past:
+                    self.answers.begin(self.run_id)
                 if event["event"] == "complete":
                     return Exit[event["data"]["status"].upper()]
         raise Broken("the stream ended without `complete`")
@@ -328,20 +569,24 @@ class Follower:
             if not self._attached:
                 raise fault
             raise Broken(f"The stream is incomplete: {reason}. Later: --resume {self.run_id} --after {self.seen}")
-        backoff = min(LONGEST_WAIT_S, 0.25 * 2.0**self._failed) * random.uniform(0.5, 1)  # noqa: S311 - jitter
+        wait = max(hint or 0.0, backoff(self._failed))
         self._failed += 1
-        wait = max(hint or 0.0, backoff)
         again = f"Re-attaching after event {self.seen}" if self._attached else "Trying again"
         self.screen.note(f"{again} in {wait:.1f} s: {reason}")
         return wait
 
 
-async def call(http: httpx.AsyncClient, method: str, path: str, **request: Any) -> dict[str, Any]:
-    """A JSON answer. Raise `Refused` for an error."""
+async def ask(http: httpx.AsyncClient, method: str, path: str, **request: Any) -> httpx.Response:
+    """An answer. Raise `Refused` for an error."""
     response = await http.request(method, path, **request)
     if response.is_error:
         raise Refused(response)
-    answer: dict[str, Any] = response.json()
+    return response
+
+
+async def call(http: httpx.AsyncClient, method: str, path: str, **request: Any) -> dict[str, Any]:
+    """A JSON answer. Raise `Refused` for an error."""
+    answer: dict[str, Any] = (await ask(http, method, path, **request)).json()
     return answer
 
 
@@ -349,8 +594,11 @@ def events_of(answer: dict[str, Any]) -> Iterator[Event]:
     """A JSON answer told as the events that it has folded."""
     told = [("run_started", answer), ("thinking", {"content": answer["thinking"]})]
     for tool_call in answer["tool_calls"]:
-        told += [("tool_use", tool_call), ("tool_result", {**tool_call, "content": tool_call["result"]})]
-    told += [("partial_output", {"content": answer["output"]}), ("complete", answer)]
+        told.append(("tool_use", tool_call))
+        if "result" in tool_call:
+            told.append(("tool_result", {**tool_call, "content": tool_call["result"]}))
+    end = "waiting" if answer["status"] == "waiting" else "complete"
+    told += [("partial_output", {"content": answer["output"]}), (end, answer)]
     return ({"event": name, "data": data, "run_id": answer["run_id"]} for name, data in told)
 
 
@@ -365,16 +613,34 @@ async def run(options: argparse.Namespace, screen: Screen) -> Exit:
             answer = await call(http, "POST", "/api/agent/execute", json=body, timeout=None)
             for event in [answer] if options.json else events_of(answer):
                 screen.show(event)
+            if answer["status"] == "waiting":
+                screen.note(f"To answer, and to see how it ends: --resume {answer['run_id']}")
             return Exit[answer["status"].upper()]
         path = "runs" if options.background else "stream/simulate" if options.scenario else "stream"
         headers = {"Idempotency-Key": uuid.uuid4().hex}
         start = {"method": "POST", "url": f"/api/agent/{path}", "json": body, "headers": headers}
-        return await Follower(http, screen, start, options.retries, options.resume or "", options.after).follow()
+        answers = Answers(http, screen, decision_of(options), is_interactive(options), options.retries)
+        follower = Follower(http, screen, answers, start, options.retries, options.resume or "", options.after)
+        return await follower.follow()
+
+
+def decision_of(options: argparse.Namespace) -> dict[str, Any] | None:
+    """What the command line says to every call that waits for a person."""
+    if options.approve:
+        return {"approved": True}
+    if options.refuse is None:
+        return None
+    return {"approved": False, "reason": options.refuse} if options.refuse else {"approved": False}
+
+
+def is_interactive(options: argparse.Namespace) -> bool:
+    """Whether there is a person who sees a question and can answer it."""
+    return sys.stdin.isatty() and sys.stderr.isatty() and not options.json
 
 
 async def show_list(http: httpx.AsyncClient, screen: Screen, name: str, session_id: str | None) -> None:
     """Print one of `LISTS`, page by page."""
-    session = f"/sessions/{quote(session_id, safe='')}" if session_id and name != "models" else ""
+    session = f"/sessions/{quote(session_id, safe='')}" if session_id and name in {"runs", "messages"} else ""
     query: dict[str, Any] = {"limit": 200}
     while query:
         page = await call(http, "GET", f"/api/agent{session}/{name}", params=query)
@@ -399,6 +665,17 @@ def number(text: str) -> float:
     return value
 
 
+def client_tool(text: str) -> dict[str, Any]:
+    """A client tool as JSON, or the file that holds it. Raise argparse's error where it is neither."""
+    try:
+        tool = json_object(text if text.lstrip().startswith("{") else Path(text).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:
+        raise argparse.ArgumentTypeError(f"{text!r} can't be read: {fault}") from None
+    if tool is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON object")
+    return tool
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line. What goes to the service has its names, and is checked there."""
     cli = argparse.ArgumentParser(
@@ -409,7 +686,7 @@ def parser() -> argparse.ArgumentParser:
     add = cli.add_argument
     add("input", nargs="?", metavar="QUESTION", help="what to ask")
     how = cli.add_mutually_exclusive_group().add_argument
-    scenarios = "a scripted run: default, long, tool_error, error, slow or truncated"
+    scenarios = "a scripted run: default, long, tool_error, error, slow, truncated, progress, approval or client_tool"
     how("--simulate", dest="scenario", nargs="?", const="default", metavar="SCENARIO", help=scenarios)
     how("--execute", action="store_true", help="wait for the one JSON answer in place of the stream")
     how("--resume", metavar="RUN_ID", help="follow a run that is there already")
@@ -420,6 +697,13 @@ def parser() -> argparse.ArgumentParser:
     add("--multitask", metavar="HOW", help="while a run of the session is going: reject, enqueue or interrupt")
     add("--model", metavar="PROVIDER/MODEL", help="who answers; see --models")
     add("--instructions", metavar="TEXT", help="the system prompt")
+    add("--tool", dest="tools", action="append", metavar="NAME", help="a tool it may call; see --tools; repeatable")
+    add("--require-approval", action="append", metavar="NAME", help="a tool whose calls wait for a person; repeatable")
+    described = "a tool that you are: JSON with name, description and parameters, or a file with it; repeatable"
+    add("--client-tool", dest="client_tools", type=client_tool, action="append", metavar="JSON_OR_FILE", help=described)
+    decide = cli.add_mutually_exclusive_group().add_argument
+    decide("--approve", action="store_true", help="approve every call that waits for a person")
+    decide("--refuse", nargs="?", const="", metavar="REASON", help="refuse every call that waits for a person")
     add("--mcp-server", dest="mcp_servers", action="append", metavar="SERVER", help="owner/name or URL; repeatable")
     add("--temperature", type=number, metavar="T", help="0 to 2")
     add("--max-steps", type=int, metavar="N", help="model turns at most")

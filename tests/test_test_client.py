@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import httpx
 import pytest
 from fake_dedalus import FakeDedalus
 from lossy_proxy import losing_an_answer
-from wire import Done, ErrorData, Finish, Gate, Text, Thinking, Usage, WaitFor, answer
+from wire import Done, ErrorData, Finish, Gate, Step, Text, Thinking, ToolCall, Usage, WaitFor, answer
 
 ROOT = Path(__file__).parent.parent
 CLIENT = "test_client.py"
@@ -25,6 +26,9 @@ THOUGHT = "The user asks about the weather, so I need to look it up."
 ANSWER = "You asked: Well? It is 3 °C in Oslo, with light snow. ❄️"
 LONG = ("--simulate", "long", "--delay-ms", "20")
 SLOW = ("--simulate", "slow", "--delay-ms", "1")
+APPROVAL = ("--simulate", "approval", "--delay-ms", "1")
+LOCATE = ("--simulate", "client_tool", "--delay-ms", "1")
+ASKED = 'Allow delete_folder {"folder": "drafts"}? y, n [reason] or e (edit): '
 LAST_WAIT_S = 30
 
 Process = subprocess.Popen[bytes]
@@ -60,15 +64,15 @@ class Service(NamedTuple):
 
 
 @contextmanager
-def process(*command: str, env: Mapping[str, str], cwd: Path = ROOT) -> Iterator[Process]:
+def process(*command: str, env: Mapping[str, str], cwd: Path = ROOT, terminal: int | None = None) -> Iterator[Process]:
     """A Python program of this project, with an environment of its own, killed if it is still there in the end."""
     # What pytest may have inherited as ignored, a child would inherit too; a caught signal is reset in the child.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     clean = {"PATH": os.environ["PATH"], "PYTHONUTF8": "1", "TERM": "xterm-256color", **env}
     script, *arguments = command
-    pipe = subprocess.PIPE
+    out, stdin = (subprocess.PIPE, subprocess.DEVNULL) if terminal is None else (terminal, terminal)
     started = subprocess.Popen(
-        [sys.executable, ROOT / script, *arguments], cwd=cwd, env=clean, stdout=pipe, stderr=pipe, bufsize=0
+        [sys.executable, ROOT / script, *arguments], cwd=cwd, env=clean, stdin=stdin, stdout=out, stderr=out, bufsize=0
     )
     signal.signal(signal.SIGINT, before)
     with started:
@@ -116,6 +120,42 @@ def client(service: Service, *arguments: str) -> AbstractContextManager[Process]
     return process(CLIENT, *arguments, env={"AGENT_STREAM_URL": service.url})
 
 
+class Terminal(NamedTuple):
+    """The client at a terminal."""
+
+    process: Process
+    screen: IO[bytes]
+
+    def until(self, *texts: str) -> str:
+        """What is shown, up to the last of these texts or a little more."""
+        return read_until(self.screen, *texts).replace("\r\n", "\n")
+
+    def type(self, line: str) -> None:
+        """A line of the person's."""
+        self.screen.write(line.encode() + b"\n")
+
+    def ended(self) -> Ended:
+        """What is shown from here to the program's end."""
+        shown = b""
+        try:
+            while piece := self.screen.read(4096):
+                shown += piece
+        except OSError:  # how Linux says that nobody has the terminal open any more
+            pass
+        return Ended(self.process.wait(LAST_WAIT_S), shown.decode(errors="replace").replace("\r\n", "\n"), "")
+
+
+@contextmanager
+def at_terminal(service: Service, *arguments: str) -> Iterator[Terminal]:
+    """The client where a person sees it and can type."""
+    ours, its = pty.openpty()
+    with open(ours, "r+b", buffering=0) as screen:  # noqa: PTH123 - a descriptor
+        env = {"AGENT_STREAM_URL": service.url, "NO_COLOR": "1", "TERM": "dumb"}
+        with process(CLIENT, *arguments, env=env, terminal=its) as running:
+            os.close(its)
+            yield Terminal(running, screen)
+
+
 def events(out: str) -> list[dict[str, Any]]:
     """The events of `--json`."""
     return [json.loads(line) for line in out.splitlines()]
@@ -152,7 +192,7 @@ def test_shows_a_run(service: Service) -> None:
     assert head.startswith("simulated/scripted · run_")
     assert thought == THOUGHT
     assert call == '→ get_weather {"city":"Oslo"}'
-    assert progress == "  … Asking the weather service 1/2"
+    assert progress == f"  … Asking the weather service {'━' * 10}{'─' * 10} 50%"
     assert result == '  ✓ get_weather: {"city":"Oslo","celsius":3,"sky":"light snow"} · 120 ms'
     assert text == ANSWER
     assert summary.startswith("✓ succeeded · 2 steps · 80 + 42 tokens · ")
@@ -286,6 +326,223 @@ def test_background(service: Service, fake: FakeDedalus) -> None:
     assert "\nHello there\n" in run(CLIENT, *again[0].split(), url=service.url).out
 
 
+# Calls that wait for a person, and tools that the client's user is
+
+
+@pytest.mark.parametrize(
+    ("typed", "decided", "said"),
+    [
+        ("y", "  ✓ delete_folder approved\n", "I deleted the folder drafts."),
+        ("N Not on a Friday.", "  ✗ delete_folder refused: Not on a Friday.\n", "I left the folder as it is."),
+        (
+            'e {"folder": "spam"}',
+            '  ✓ delete_folder approved with {"folder": "spam"}\n',
+            "I deleted the folder spam.",
+        ),
+    ],
+    ids=["yes", "no", "edited"],
+)
+def test_asks_at_the_terminal(service: Service, typed: str, decided: str, said: str) -> None:
+    """A call that waits for a person is asked about, and the run goes on with the answer."""
+    with at_terminal(service, *APPROVAL) as terminal:
+        shown = terminal.until(ASKED)
+        terminal.type(typed)
+        rest = terminal.ended()
+    assert "\n? delete_folder waits for a person, until 20" in shown
+    assert "\n… waiting for a person's decision on delete_folder\n" in shown
+    assert rest.code == 0
+    assert decided in rest.out
+    assert f"\n{said}\n" in rest.out
+
+
+def test_asks_until_the_answer_is_one(service: Service) -> None:
+    """What is no answer, or no JSON, is asked for again; the arguments may be typed in a line of their own."""
+    with at_terminal(service, *APPROVAL) as terminal:
+        terminal.until(ASKED)
+        terminal.type("perhaps")
+        terminal.until(ASKED)
+        terminal.type("e folder=spam")
+        terminal.until("That is no JSON object.", ASKED)
+        terminal.type("e")
+        terminal.until("The arguments as JSON: ")
+        terminal.type('{"folder": "spam"}')
+        rest = terminal.ended()
+    assert rest.code == 0
+    assert "\nI deleted the folder spam.\n" in rest.out
+
+
+def calling(name: str, arguments: str) -> list[Step]:
+    """A model's turn that calls a tool."""
+    return [ToolCall("call_1", name, arguments), Finish("tool_calls"), Done()]
+
+
+def test_edited_arguments_that_the_tool_does_not_take(service: Service, fake: FakeDedalus) -> None:
+    """It is shown what is wrong with them, and the call is asked about again."""
+    fake.turn(*calling("calculate", '{"expression": "1 + 1"}'))
+    fake.turn(*answer("It is 4."))
+    with at_terminal(service, "?", "--tool", "calculate", "--require-approval", "calculate") as terminal:
+        terminal.until("Allow calculate")
+        terminal.type('e {"sum": "2 + 2"}')
+        refused = terminal.until("Allow calculate", "edit): ")
+        terminal.type('e {"expression": "2 + 2"}')
+        rest = terminal.ended()
+    assert "✗ The answer was not taken: invalid_request: " in refused
+    assert "\n  arguments: " in refused
+    assert rest.code == 0
+    assert "  ✓ calculate: A person changed the arguments to" in rest.out
+    assert "\nIt is 4.\n" in rest.out
+
+
+def test_answered_elsewhere(service: Service) -> None:
+    """A question that somebody else answers is taken off, and the run goes on."""
+    with at_terminal(service, *APPROVAL) as terminal:
+        shown = terminal.until(ASKED)
+        path = f"/api/agent/runs/{run_id(shown)}/approvals/call_simulated_1"
+        httpx.post(service.url + path, json={"approved": False, "reason": "Mine."}, trust_env=False).raise_for_status()
+        rest = terminal.ended()
+    assert rest.code == 0
+    assert rest.out.startswith("\n  ✗ delete_folder refused: Mine.\n")
+
+
+def test_end_of_input(service: Service) -> None:
+    """Ctrl-D answers nothing: it says how to answer from elsewhere, and follows on. Ctrl-C cancels as ever."""
+    with at_terminal(service, *APPROVAL) as terminal:
+        terminal.until(ASKED)
+        terminal.screen.write(b"\x04")
+        terminal.until("waits for its answer, such as:", "'{\"approved\": true}'")
+        terminal.process.send_signal(signal.SIGINT)
+        rest = terminal.ended()
+    assert rest.code == 3
+    assert "■ cancelled" in rest.out
+
+
+def test_ctrl_c_at_a_question(service: Service) -> None:
+    """It cancels the run."""
+    with at_terminal(service, *APPROVAL) as terminal:
+        terminal.until(ASKED)
+        terminal.process.send_signal(signal.SIGINT)
+        rest = terminal.ended()
+    assert rest.code == 3
+    assert "■ cancelled" in rest.out
+
+
+def test_a_question_outlives_the_service(tmp_path: Path) -> None:
+    """The service is killed while it asks, and is back when the answer comes: the run goes on."""
+    with serving(tmp_path) as before, at_terminal(before, *APPROVAL) as terminal:
+        terminal.until(ASKED)
+        before.process.kill()
+        terminal.until("Re-attaching")
+        terminal.type("y")
+        terminal.until("Sending the answer again")
+        with serving(tmp_path, PORT=before.port):
+            rest = terminal.ended()
+    assert rest.code == 0
+    assert "Allow" not in rest.out
+    assert "\nI deleted the folder drafts.\n" in rest.out
+
+
+def test_a_client_tool_s_result_is_typed(service: Service, fake: FakeDedalus, tmp_path: Path) -> None:
+    """The model is offered the tools, as JSON or in a file, and gets what was typed."""
+    fake.turn(*calling("locate", '{"exact": true}'))
+    fake.turn(*answer("You are in Oslo."))
+    (tmp_path / "tool.json").write_text('{"name": "look", "description": "What the user sees."}')
+    tools = ("--client-tool", '{"name": "locate"}', "--client-tool", str(tmp_path / "tool.json"))
+    with at_terminal(service, "Where am I?", *tools) as terminal:
+        terminal.until('What does locate {"exact": true} give? ')
+        terminal.type("Oslo")
+        rest = terminal.ended()
+    assert rest.code == 0
+    assert "\nYou are in Oslo.\n" in rest.out
+    offered, told = fake.chats[-2].body["tools"], fake.chats[-1].body["messages"][-1]
+    assert [tool["function"]["name"] for tool in offered] == ["locate", "look"]
+    assert told["content"] == "Oslo"
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (("--approve",), "I deleted the folder drafts."),
+        (("--refuse",), "I left the folder as it is."),
+        (("--refuse", "Not on a Friday."), "I left the folder as it is."),
+    ],
+    ids=" ".join,
+)
+def test_answers_as_the_options_say(service: Service, option: tuple[str, ...], said: str) -> None:
+    """--approve and --refuse answer without a question, also with --json, and at a terminal."""
+    shown = run(CLIENT, *APPROVAL, *option, "--json", url=service.url)
+    assert (shown.code, shown.err) == (0, "")
+    told = events(shown.out)
+    [response] = [event["data"] for event in told if event["event"] == "approval_response"]
+    assert response.get("reason") == (option[1] if len(option) > 1 else None)
+    assert told[-2]["data"] == {"content": said}
+    with at_terminal(service, *APPROVAL, *option) as terminal:
+        rest = terminal.ended()
+    assert rest.code == 0
+    assert "Allow" not in rest.out
+
+
+@pytest.mark.parametrize("scenario", [APPROVAL, LOCATE], ids=["approval", "client tool"])
+def test_without_a_terminal(service: Service, scenario: tuple[str, ...]) -> None:
+    """It says how to answer with curl, and follows on; that command answers."""
+    with client(service, *scenario) as running:
+        said = read_until(running.stderr, "  curl ", "\n")
+        [command] = re.findall(r"curl .*", said)
+        subprocess.run(["sh", "-c", f"curl -sS --fail {command[5:]}"], check=True, capture_output=True)
+        rest = ended(running)
+    assert rest.code == 0
+    assert "✓ succeeded" in rest.out
+
+
+def test_resumed_while_it_waits(service: Service) -> None:
+    """Whoever resumes a run that waits is asked, wherever they go on reading; once it is answered nobody is."""
+    with client(service, *APPROVAL, "--json") as running:
+        read_until(running.stderr, "  curl ", "\n")
+        running.kill()
+        told = events(ended(running).out)
+    resume = ("--resume", told[0]["run_id"])
+    with at_terminal(service, *resume, "--after", str(told[-1]["seq"])) as again:
+        again.until(ASKED)
+        with at_terminal(service, *resume) as whole:
+            whole.until(ASKED)
+            whole.type("y")
+            ends = [whole.ended(), again.ended()]
+    assert [(end.code, "\nI deleted the folder drafts.\n" in end.out) for end in ends] == [(0, True)] * 2
+    with at_terminal(service, *resume) as after:
+        end = after.ended()
+    assert end.code == 0
+    assert "Allow" not in end.out
+
+
+def test_execute_that_waits(service: Service, fake: FakeDedalus) -> None:
+    """--execute ends with 5 and says how to go on, which can be done."""
+    fake.turn(*calling("calculate", '{"expression": "1 + 1"}'))
+    fake.turn(*answer("It is 2."))
+    asking = ("--tool", "calculate", "--require-approval", "calculate")
+    shown = run(CLIENT, "?", "--execute", *asking, url=service.url)
+    assert shown.code == 5
+    assert '\n→ calculate {"expression": "1 + 1"}\n' in shown.out
+    assert "\n… waiting for a person's decision on calculate\n" in shown.out
+    again = re.search(r"--resume \w+", shown.err)
+    assert again
+    rest = run(CLIENT, *again[0].split(), "--approve", url=service.url)
+    assert rest.code == 0
+    assert "\nIt is 2.\n" in rest.out
+
+
+def test_progress(service: Service) -> None:
+    """A tool's progress is a line with its message, a bar and how far it is."""
+    shown = run(CLIENT, "--simulate", "progress", "--delay-ms", "1", url=service.url)
+    assert shown.code == 0
+    assert f"\n  … Archived 36 of 120 messages {'━' * 6}{'─' * 14} 30%\n" in shown.out
+
+
+def test_tools(service: Service) -> None:
+    """--tools lists the Python tools with what they are for."""
+    shown = run(CLIENT, "--tools", url=service.url)
+    assert shown.code == 0
+    assert "\ncurrent_time: The current date and time" in shown.out
+
+
 # What goes wrong
 
 
@@ -361,8 +618,14 @@ def test_refused_request(service: Service) -> None:
         ("Hi", "--url", "localhost:8000"),
         ("\udcff",),
         ("--messages",),
+        ("Hi", "--approve", "--refuse"),
+        ("Hi", "--client-tool", "[]"),
+        ("Hi", "--client-tool", "{nonsense}"),
     ],
-    ids=["no question", "no number", "two ways", "no address", "no UTF-8", "no session"],
+    ids=[
+        *("no question", "no number", "two ways", "no address", "no UTF-8", "no session"),
+        *("two decisions", "no file", "no JSON"),
+    ],
 )
 def test_usage(arguments: tuple[str, ...]) -> None:
     """A command line that makes no sense ends the program with 2, before anything is sent."""
