@@ -51,6 +51,7 @@ logger = logging.getLogger("agent_stream")
 
 EXPOSED = ("X-Run-ID", "X-Request-ID", "Location", "Retry-After")
 GC_THRESHOLD = (50_000, 20, 20)  # by default a tenth of a stream's CPU is spent looking for cycles
+LOUD = ("httpx", "httpx2", "mcp", "watchfiles")  # the first three log URLs, which may hold keys
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 CLOSE_S = 3  # what connections may take to close once the service has drained
 LAST_RESORT_S = 4.5  # what everything may take once the service has drained; what is left then is killed
@@ -133,6 +134,7 @@ def opened_tools(settings: Settings, registry: Registry | None, guard: UrlGuard,
         stack.push_async_callback(own.aclose)
         if settings.tools_reload:
             watching = asyncio.create_task(own.watch(), name="tools reload")
+            watching.add_done_callback(_tell_a_fault)
             stack.callback(watching.cancel)
     servers = McpServers(
         settings.mcp_servers,
@@ -142,6 +144,11 @@ def opened_tools(settings: Settings, registry: Registry | None, guard: UrlGuard,
     )
     stack.push_async_callback(servers.aclose)
     return RunTools(registry, servers, settings.tools_by_default)
+
+
+def _tell_a_fault(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (fault := task.exception()):
+        logger.error("the tools are not watched any more: restart to take up changes", exc_info=fault)
 
 
 async def opened_stores(
@@ -246,7 +253,8 @@ def main() -> None:
     except ValidationError as error:
         sys.exit(faults(error))
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for library in LOUD:
+        logging.getLogger(library).setLevel(logging.WARNING)
     os.umask(0o077)  # what callers said is in files: they are the service's alone
     app = create_app(settings)
     gc.freeze()  # what is there by now stays: the collector need not look at it

@@ -92,7 +92,7 @@ class Settings(BaseSettings):
     tool_threads: int = Field(default=32, ge=1, le=1000)
     approval_timeout_s: Seconds = 86400
     mcp_servers: Annotated[dict[McpServerName, McpServer], NoDecode] = {}
-    mcp_connect_timeout_s: Seconds = 10
+    mcp_connect_timeout_s: Seconds = 15
     url_allowed: CommaSeparated = ()
     url_denied: CommaSeparated = ()
     max_steps: int = Field(default=10, ge=1, le=100)
@@ -108,7 +108,7 @@ class Settings(BaseSettings):
 
     max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
     max_json_depth: int = Field(default=64, ge=8, le=500)
-    max_tool_result_bytes: int = Field(default=256 * 1024, ge=1024)
+    max_tool_result_bytes: int = Field(default=256 * 1024, ge=1024, le=4 * 1024 * 1024)
     max_output_bytes: int = Field(default=1024 * 1024, ge=1024)
     memory_log_bytes: int = Field(default=256 * 1024 * 1024, ge=1024 * 1024)
 

@@ -11,6 +11,7 @@ from database.waiting_runs import WaitingRun, put_waiting_run
 from errors import LogUnavailable, ServerDraining, ServerFull
 from event_logs.base import EventLog, EventWriter
 from events import RunStarted
+from models import Run
 from services.run_events import RunEvents
 from services.run_records import RunRecords
 from services.run_task import RunOrder, RunTask
@@ -150,14 +151,14 @@ class LiveRuns:
 
     # As the `Keeper` of its tasks
 
-    async def store(self, task: RunTask, suspension: Suspension, expires_at: str) -> None:
-        """See `Keeper`."""
+    async def store(self, run: Run, suspension: Suspension, expires_at: str) -> None:
+        """See `WaitKeeper`."""
         async with self._database.writing() as connection:
-            await save_runs(connection, [task.snapshot()])
-            await put_waiting_run(connection, WaitingRun(task.run_id, dict(suspension.state), expires_at))
+            await save_runs(connection, [run])
+            await put_waiting_run(connection, WaitingRun(run.run_id, dict(suspension.state), expires_at))
 
     async def take_over(self, run_id: str) -> EventWriter:
-        """See `Keeper`."""
+        """See `WaitKeeper`."""
         return await self._log.take_over(run_id)
 
     def changed(self, task: RunTask) -> None:

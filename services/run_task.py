@@ -2,32 +2,22 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
-from errors import (
-    AgentStreamError,
-    CapacityError,
-    InternalError,
-    Interrupted,
-    LogUnavailable,
-    RunNotWaiting,
-    RunTimeout,
-)
-from event_logs.base import EventWriter, Fenced
-from events import RunEnd, ToolResult
+from errors import AgentStreamError, InternalError, Interrupted, LogUnavailable, RunTimeout
+from event_logs.base import Fenced
+from events import RunEnd
 from models import Run, RunStatus, now
 from services.run_events import RunEvents
 from services.run_presence import RunPresence
-from services.run_wait import Answer, Outcomes, RunWait, Suspension, asking, expiry
+from services.run_wait import Answer, Outcomes, RunWait, Suspension
+from services.run_waiting import RETRY_S, RunWaiting, WaitKeeper
 
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 LET_GO_S = 1.0  # how long a stopped agent may take to clean up before the run ends without it
-RETRY_S = 1.0  # how long what the log or the server has refused waits for the next try
 
 Work = Callable[[RunEvents], Awaitable[Suspension | None]]
 """What an agent does in a run: write its events, and return when the answer is complete, or when it has to wait."""
@@ -50,17 +40,8 @@ class RunOrder:
     behind: tuple["RunTask", ...] = ()
 
 
-class Keeper(Protocol):
-    """Who keeps the runs of this process: it is told how they go."""
-
-    def admit(self) -> None:
-        """Raise a `CapacityError` where a run that has waited can't go on now."""
-
-    async def store(self, task: "RunTask", suspension: Suspension, expires_at: str) -> None:
-        """Make last what the run needs to go on, before it is told that it waits. Raise `StoreUnavailable`."""
-
-    async def take_over(self, run_id: str) -> EventWriter:
-        """See `EventLog`."""
+class Keeper(WaitKeeper, Protocol):
+    """Who keeps the runs of this process, and is told how they go."""
 
     def changed(self, task: "RunTask") -> None:
         """The run has begun to wait, goes on, has got an answer, or has ended in the log."""
@@ -82,18 +63,13 @@ class RunTask:
         alone = order.run.on_disconnect == "continue"
         self._presence = RunPresence(order.grace_s, self.cancel, may_be_alone=alone)
         self._timeout: asyncio.TimerHandle | None = None
-        self._expiry: asyncio.TimerHandle | None = None
         self._stopper: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
-        self._aside: set[asyncio.Task[None]] = set()
-        self._wait = None if wait is None or wait.is_over else wait
-        self._answers: dict[str, Answer] = {}  # of waits that are over
-        self._names = {} if wait is None else dict(wait.names)
-        self._answering = asyncio.Lock()
-        self.ended = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        if self._wait is not None:
-            self._expire_later(self._wait)
+        self.ended = asyncio.Event()
+        self._waiting = RunWaiting(self.run_id, events, keeper, self._go_on, lambda: keeper.changed(self))
+        if wait is not None and not wait.is_over:
+            self._waiting.take_up(wait)
             return
         self._work()
         if wait is None:
@@ -117,7 +93,7 @@ class RunTask:
     @property
     def is_waiting(self) -> bool:
         """Whether it waits for a person, and nothing goes on."""
-        return self._wait is not None and not self.is_ending
+        return self._waiting.is_on and not self.is_ending
 
     @property
     def is_abandoned(self) -> bool:
@@ -171,7 +147,7 @@ class RunTask:
                 "status": RunStatus(events.end) if self._finished_at and events.end else going,
                 "finished_at": self._finished_at,
                 "last_seq": events.last_seq,
-                "pending": self._wait.pending if self._wait is not None and self.is_waiting else None,
+                "pending": self._waiting.pending if self.is_waiting else None,
                 "finish_reason": events.finish_reason,
                 "usage": events.usage,
                 "steps": events.steps,
@@ -179,100 +155,30 @@ class RunTask:
             }
         )
 
-    # Outcomes
+    # Waiting
 
     async def answer(self, answers: Sequence[Answer]) -> None:
-        """Take the answers to calls that the run waits for; with the last of them it goes on. Repeated ones are known.
-
-        Raise `RunNotWaiting`, `ToolCallNotFound`, `ToolCallAnswered`, or a `CapacityError` and take none.
-        """
-        await asyncio.shield(self._beside(self._take(answers), "answer"))
+        """Take the answers to calls that the run waits for. See `RunWaiting.answer`."""
+        await self._waiting.answer(answers)
 
     def name_of(self, call_id: str) -> str | None:
         """The tool of a call that waits or has waited for its answer."""
-        return self._names.get(call_id)
+        return self._waiting.name_of(call_id)
 
     async def is_settled(self) -> bool:
         """Whether the run waits by now, or will when what it has begun to tell is told."""
-        async with self._answering:
-            return self.is_waiting
-
-    async def _take(self, answers: Sequence[Answer]) -> None:
-        async with self._answering:
-            wait = self._wait
-            if wait is None or self.is_ending:
-                if all(self._answers.get(answer.tool_call_id) == answer for answer in answers):
-                    return
-                raise RunNotWaiting
-            if new := wait.new(answers):
-                last = wait.over_with(new)
-                if last:
-                    self._keeper.admit()
-                await self._tell(new)
-                wait.add(new)
-                if last and not self.is_ending:
-                    self._go_on(wait)
-                else:
-                    await self._events.rest()
-                self._keeper.changed(self)
-
-    async def _tell(self, answers: Sequence[Answer]) -> None:
-        """Commit the answers, or none of them. Raise `LogUnavailable`."""
-        self._events.take_pen(await self._keeper.take_over(self.run_id))
-        for answer in answers:
-            self._events.put(answer)
-        try:
-            await self._events.commit()
-        except LogUnavailable:
-            await self._events.rest()
-            for answer in answers:
-                if isinstance(answer, ToolResult):
-                    self._events.reopen(answer.tool_call_id, answer.name)
-            raise
-
-    def _go_on(self, wait: RunWait) -> None:
-        """Without a reader, too: who has answered wants it. The grace begins when a reader leaves."""
-        self._wait = None
-        self._end_expiry()
-        self._answers |= wait.answers
-        self._order = replace(self._order, work=self._order.resume(wait.answers))
-        self._work()
-
-    # Waiting
+        return await self._waiting.is_settled()
 
     async def _suspend(self, suspension: Suspension) -> None:
-        """Make last what the run needs to go on, tell for what it waits, and wait."""
-        async with self._answering:
-            expires_at = expiry(self._order.wait_s)
-            await self._keeper.store(self, suspension, expires_at)
-            for event in asking(suspension.pending, expires_at):
-                self._events.put(event)
-            await self._events.commit()
-            await self._events.rest()
-            self._end_timeout()
-            self._presence.end_grace()
-            self._wait = RunWait([call.told for call in suspension.pending], expires_at)
-            self._names |= self._wait.names
-            self._expire_later(self._wait)
-            self._keeper.changed(self)
+        await self._waiting.begin(self.snapshot(), suspension, self._order.wait_s)
+        self._end_timeout()
+        self._presence.end_grace()
 
-    def _expire_later(self, wait: RunWait) -> None:
-        self._expiry = asyncio.get_running_loop().call_later(
-            wait.left_s, lambda: self._beside(self._expire(wait), "expire")
-        )
-
-    async def _expire(self, wait: RunWait) -> None:
-        while self._wait is wait and not self.is_ending:
-            with suppress(RunNotWaiting, CapacityError):
-                await self.answer(wait.refusals())
-                return
-            await asyncio.sleep(RETRY_S)
-
-    def _beside(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=f"{name} {self.run_id}")
-        self._aside.add(task)
-        task.add_done_callback(self._aside.discard)
-        return task
+    def _go_on(self, outcomes: Outcomes) -> None:
+        """Without a reader, too: who has answered wants it. The grace begins when a reader leaves."""
+        if not self.is_ending:
+            self._order = replace(self._order, work=self._order.resume(outcomes))
+            self._work()
 
     # Working
 
@@ -304,10 +210,6 @@ class RunTask:
         if self._timeout is not None:
             self._timeout.cancel()
 
-    def _end_expiry(self) -> None:
-        if self._expiry is not None:
-            self._expiry.cancel()
-
     # Ending
 
     def _time_out(self) -> None:
@@ -333,28 +235,24 @@ class RunTask:
         if error is not None:
             logger.warning("run %s failed: %s (request %s)", self.run_id, error.code, self._order.request_id)
         try:
-            async with self._answering:
-                if self._events.resting:
-                    self._events.take_pen(await _in_the_end(lambda: self._keeper.take_over(self.run_id)))
+            await self._waiting.close()
             self._events.conclude(end, error, self._order.request_id)
-            await _in_the_end(self._events.commit)
+            await self._commit_in_the_end()
         except Fenced:
             logger.warning("run %s was taken over", self.run_id)
         self._over()
 
+    async def _commit_in_the_end(self) -> None:
+        """Commit, however long the log refuses that. Raise `Fenced`."""
+        while True:
+            try:
+                return await self._events.commit()
+            except LogUnavailable:
+                await asyncio.sleep(RETRY_S)
+
     def _over(self) -> None:
         self._end_timeout()
         self._presence.end_grace()
-        self._end_expiry()
         self._finished_at = now()
         self._keeper.changed(self)
         self.ended.set()
-
-
-async def _in_the_end(step: Callable[[], Awaitable[T]]) -> T:
-    """Take a step, however long the log refuses it. Raise `Fenced`."""
-    while True:
-        try:
-            return await step()
-        except LogUnavailable:
-            await asyncio.sleep(RETRY_S)

@@ -210,5 +210,7 @@ def _cut(text: str, max_bytes: int) -> tuple[str, bool]:
     """The text within so many bytes of UTF-8, and whether it had to be cut."""
     if len(text) * 4 <= max_bytes:
         return text, False
+    if len(text) > max_bytes:
+        return _cut(text[:max_bytes], max_bytes)[0], True
     data = text.encode("utf-8", "replace")
     return (text, False) if len(data) <= max_bytes else (data[:max_bytes].decode("utf-8", "ignore"), True)

@@ -25,6 +25,8 @@ from events import (
     EVENT_TYPES,
     NO_USAGE,
     STREAM_EVENT,
+    ApprovalRequest,
+    ApprovalResponse,
     Complete,
     EventData,
     PartialOutput,
@@ -520,7 +522,7 @@ def test_two_other_readers_find_the_same_events(by_node: Node, body: bytes, cut:
 # Our frames
 
 counts = st.none() | st.integers(min_value=0)
-sources = st.sampled_from(["python", "mcp", "hosted"])
+sources = st.sampled_from(["python", "mcp", "hosted", "client"])
 json_objects = st.dictionaries(
     clean_texts,
     st.recursive(
@@ -534,8 +536,12 @@ any_event = st.one_of(
     *(
         st.builds(kind, **{name: clean_texts for name, field in kind.model_fields.items() if field.annotation is str})
         for kind in EVENT_TYPES
-        if not issubclass(kind, ToolUse | Complete)
+        if not issubclass(kind, ToolUse | ApprovalRequest | ApprovalResponse | Complete)
     ),
+    st.builds(
+        ApprovalRequest, tool_call_id=clean_texts, name=clean_texts, arguments=json_objects, expires_at=clean_texts
+    ),
+    st.builds(ApprovalResponse, tool_call_id=clean_texts, approved=st.booleans(), arguments=st.none() | json_objects),
     st.builds(ToolUse, tool_call_id=clean_texts, name=clean_texts, arguments=json_objects, source=sources),
 )
 END = Complete(status="succeeded", usage=NO_USAGE, steps=1, duration_ms=1)
