@@ -37,9 +37,9 @@ class ToolContext:
     tool_call_id: str
     caller: str | None
     metadata: Mapping[str, str]
+    http: GuardedClient = field(repr=False)
     report: Report = field(repr=False)
     stopped: threading.Event = field(repr=False, default_factory=threading.Event)
-    http: GuardedClient | None = field(repr=False, default=None)
 
     def progress(self, message: str | None = None, progress: float | None = None, total: float | None = None) -> None:
         """Tell how far the call is, as a `tool_progress` event. From any thread; what comes too fast is joined."""

@@ -7,9 +7,21 @@ from typing import Any
 from wire import Json
 
 from events import ToolSource
-from services.tools import Tool, ToolContext
+from services.guarded_http import GuardedClient
+from services.tools import Report, Tool, ToolContext
+from services.url_guard import UrlGuard
 
 Work = Callable[[Json], Awaitable[Any]]
+
+
+NO_URLS = GuardedClient(UrlGuard())
+
+
+def a_context(
+    report: Report = lambda *_: None, http: GuardedClient = NO_URLS, session_id: str | None = None
+) -> ToolContext:
+    """What a call outside of a run is given."""
+    return ToolContext("run_1", session_id, "call_1", "Ann", {"team": "red"}, http, report)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import uvicorn
+from local_tools import a_context
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
@@ -231,7 +232,7 @@ def at(url: str) -> McpServerRef:
 
 def context(told: list[Progress] | None = None) -> ToolContext:
     heard = [] if told is None else told
-    return ToolContext("run_1", None, "call_1", None, {}, lambda *progress: heard.append(progress))
+    return a_context(lambda *progress: heard.append(progress))
 
 
 async def call(tool: McpTool, told: list[Progress] | None = None, /, **arguments: Any) -> str:

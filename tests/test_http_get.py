@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from local_tools import a_context
 from test_guarded_http import LOOPBACK, OPEN, Connection, Server, always, at, client, once, serving
 
-from services.guarded_http import GuardedClient
 from services.tool_marks import options_of
 from services.tools import ToolContext, ToolError
 from tools import http_get as module
@@ -15,16 +15,12 @@ from tools.http_get import MAX_BYTES, http_get
 pytestmark = pytest.mark.anyio
 
 
-def context(http: GuardedClient | None) -> ToolContext:
-    return ToolContext("run_1", None, "call_1", None, {}, lambda *_: None, http=http)
-
-
 @asynccontextmanager
 async def answering(kind: str, body: bytes, status: str = "200 OK") -> AsyncIterator[tuple[ToolContext, str, Server]]:
     """A server with one answer, its URL, and a context whose client may go there."""
     head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n" + (f"Content-Type: {kind}\r\n" if kind else "")
     async with serving(always(head.encode() + b"\r\n" + body)) as server, client(allowed=LOOPBACK) as made:
-        yield context(made), at(server, "/page"), server
+        yield a_context(http=made), at(server, "/page"), server
 
 
 async def test_a_page_is_given_as_it_is() -> None:
@@ -90,11 +86,11 @@ async def test_what_may_not_be_reached_is_told_so() -> None:
     async with client() as made:
         for url, told in (("http://example.com", "https URL"), ("https://10.0.0.1", "URL_ALLOWED"), ("x", "absolute")):
             with pytest.raises(ToolError, match=told):
-                await http_get(url, context(made))
+                await http_get(url, a_context(http=made))
         for answer, told in ((elsewhere, r"redirects elsewhere, to 10\.0\.0\.1"), (OPEN, "could not be reached")):
             async with serving(once(answer)) as server:
                 with pytest.raises(ToolError, match=told):
-                    await http_get(at(server), context(made))
+                    await http_get(at(server), a_context(http=made))
 
 
 async def test_a_slow_page_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,13 +103,7 @@ async def test_a_slow_page_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async with serving(silent) as server, client() as made:
         with pytest.raises(ToolError, match=r"within 0\.05 s"):
-            await http_get(at(server), context(made))
-
-
-async def test_without_a_client_there_is_nothing() -> None:
-    """A service that gives its tools none says so."""
-    with pytest.raises(ToolError, match="no HTTP client"):
-        await http_get("https://example.com/", context(None))
+            await http_get(at(server), a_context(http=made))
 
 
 def test_the_tool_may_be_called_twice() -> None:

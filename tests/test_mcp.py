@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+from local_tools import a_context
 from mcp_peers import TIME, Everything, Progress, call, children, everything, everything_at, missing, offered, pool_of
 
-from services.tools import InvalidArguments, ToolContext, ToolError
+from services.tools import InvalidArguments, ToolError
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]  # the first run on a machine installs the packages
 
@@ -82,7 +83,7 @@ async def test_a_call_that_is_cancelled_by_each_transport(way: Mapping[str, Any]
     async with pool_of(every=way) as pool:
         tools = await offered(pool, "every")
         begun = asyncio.Event()
-        progress = ToolContext("run_1", None, "call_1", None, {}, lambda *_: begun.set())
+        progress = a_context(lambda *_: begun.set())
         slow = tools["every__trigger-long-running-operation"]
         calling = asyncio.create_task(slow.call({"duration": 60, "steps": 6000}, progress))
         await begun.wait()

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, assert_type
 
 import pytest
+from local_tools import a_context
 
 from services.python_tools import PythonTool
 from services.tool_marks import ToolOptions, ToolsInvalid, options_of
@@ -25,10 +26,6 @@ def threads() -> Iterator[ToolThreads]:
     pool = ToolThreads(4)
     yield pool
     pool.close()
-
-
-def context() -> ToolContext:
-    return ToolContext("run_1", "session_1", "call_1", "Ann", {"team": "red"}, lambda *_: None)
 
 
 def made(function: Callable[..., Any], threads: ToolThreads, timeout_s: float = 5) -> PythonTool:
@@ -156,7 +153,7 @@ async def test_a_tool_is_what_its_function_and_options_say(threads: ToolThreads)
         False,
     )
     assert made(weather, threads).timeout_s == 7
-    assert await made_tool.call({"city": "Oslo"}, context()) == "Oslo"
+    assert await made_tool.call({"city": "Oslo"}, a_context(session_id="session_1")) == "Oslo"
 
 
 async def test_a_function_gets_its_context(threads: ToolThreads) -> None:
@@ -168,10 +165,10 @@ async def test_a_function_gets_its_context(threads: ToolThreads) -> None:
     async def later(*, about: ToolContext) -> str:
         return about.metadata["team"]
 
-    assert await made(sync, threads).call({"first": 1}, context()) == '[1,"run_1","Ann",2]'
-    assert await made(later, threads).call({}, context()) == "red"
+    assert await made(sync, threads).call({"first": 1}, a_context(session_id="session_1")) == '[1,"run_1","Ann",2]'
+    assert await made(later, threads).call({}, a_context(session_id="session_1")) == "red"
     with pytest.raises(InvalidArguments, match="context: not known here"):
-        await made(sync, threads).call({"first": 1, "context": {}}, context())
+        await made(sync, threads).call({"first": 1, "context": {}}, a_context(session_id="session_1"))
 
 
 async def test_arguments_are_checked_before_anything_is_called(threads: ToolThreads) -> None:
@@ -182,7 +179,7 @@ async def test_arguments_are_checked_before_anything_is_called(threads: ToolThre
     with pytest.raises(InvalidArguments, match="value: Input should be a valid integer"):
         count.check({"value": "many"})
     with pytest.raises(InvalidArguments, match="value: missing"):
-        await count.call({}, context())
+        await count.call({}, a_context(session_id="session_1"))
     assert calls == []
 
 
@@ -202,7 +199,7 @@ async def test_context_variables_are_carried_into_the_thread(threads: ToolThread
         return before
 
     WHO.set("Ann")
-    assert await made(who, threads).call({}, context()) == "Ann"
+    assert await made(who, threads).call({}, a_context(session_id="session_1")) == "Ann"
     assert WHO.get() == "Ann"
 
 
@@ -214,7 +211,7 @@ async def test_a_tool_that_blocks_holds_up_nothing_else(threads: ToolThreads) ->
         entered.set()
         return release.wait(20)
 
-    calls = [asyncio.create_task(made(block, threads).call({}, context())) for _ in range(4)]
+    calls = [asyncio.create_task(made(block, threads).call({}, a_context(session_id="session_1"))) for _ in range(4)]
     assert await asyncio.to_thread(entered.wait, 20)
     release.set()
     assert await asyncio.gather(*calls) == ["true"] * 4
@@ -232,7 +229,7 @@ async def test_what_a_function_raises_is_raised(error: Exception, threads: ToolT
 
     for function in (sync, later):
         with pytest.raises(type(error), match="no"):
-            await made(function, threads).call({}, context())
+            await made(function, threads).call({}, a_context(session_id="session_1"))
 
 
 @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), StopIteration(), GeneratorExit()])
@@ -247,7 +244,7 @@ async def test_a_function_can_t_end_more_than_its_call(error: BaseException, thr
 
     for function in (sync, later):
         with pytest.raises(RuntimeError):
-            await made(function, threads).call({}, context())
+            await made(function, threads).call({}, a_context(session_id="session_1"))
 
 
 async def test_a_coroutine_that_cancels_itself_has_only_failed(threads: ToolThreads) -> None:
@@ -257,7 +254,7 @@ async def test_a_coroutine_that_cancels_itself_has_only_failed(threads: ToolThre
         raise asyncio.CancelledError
 
     with pytest.raises(ToolError, match="give_up was cancelled from within"):
-        await made(give_up, threads).call({}, context())
+        await made(give_up, threads).call({}, a_context(session_id="session_1"))
 
 
 async def test_a_wrapped_coroutine_is_awaited(threads: ToolThreads) -> None:
@@ -275,7 +272,7 @@ async def test_a_wrapped_coroutine_is_awaited(threads: ToolThreads) -> None:
     async def add(a: int, b: int) -> int:
         return a + b
 
-    assert await made(add, threads).call({"a": 1, "b": 2}, context()) == 3
+    assert await made(add, threads).call({"a": 1, "b": 2}, a_context(session_id="session_1")) == 3
 
 
 # Time
@@ -292,7 +289,7 @@ async def test_a_coroutine_has_its_time(threads: ToolThreads) -> None:
         finally:
             cleaned.set()
 
-    call = context()
+    call = a_context(session_id="session_1")
     with pytest.raises(ToolError, match=r"^wait did not finish within 0\.02 s\.$"):
         await made(wait, threads).call({}, call)
     assert cleaned.is_set()
@@ -314,7 +311,7 @@ async def test_a_coroutine_that_ignores_its_cancellation_is_left_behind(
         left.set()
 
     with pytest.raises(ToolError, match="did not finish within"):
-        await made(cling, threads, timeout_s=0.02).call({}, context())
+        await made(cling, threads, timeout_s=0.02).call({}, a_context(session_id="session_1"))
     assert "the tool cling ignores its cancellation" in caplog.text
     release.set()
     await asyncio.wait_for(left.wait(), 5)
@@ -330,7 +327,7 @@ async def test_what_fails_while_it_is_stopped_is_logged(threads: ToolThreads, ca
             raise ValueError("in the cleaning up")
 
     with pytest.raises(ToolError, match="did not finish"):
-        await made(stumble, threads, timeout_s=0.02).call({}, context())
+        await made(stumble, threads, timeout_s=0.02).call({}, a_context(session_id="session_1"))
     assert "the tool stumble failed while it was stopped" in caplog.text
 
 
@@ -343,7 +340,7 @@ async def test_a_thread_is_told_to_stop_and_not_waited_for(threads: ToolThreads)
         seen.set()
 
     with pytest.raises(ToolError, match=r"^wait did not finish within 0\.3 s\.$"):
-        await made(wait, threads, timeout_s=0.3).call({}, context())
+        await made(wait, threads, timeout_s=0.3).call({}, a_context(session_id="session_1"))
     assert await asyncio.to_thread(seen.wait, 20)
 
 
@@ -361,7 +358,7 @@ async def test_a_cancelled_call_is_over_at_once(threads: ToolThreads) -> None:
 
     for function in (in_thread, in_loop):
         begun.clear()
-        about = context()
+        about = a_context(session_id="session_1")
         task = asyncio.create_task(made(function, threads).call({}, about))
         assert await asyncio.to_thread(begun.wait, 20)
         task.cancel()
@@ -388,7 +385,7 @@ class Block:
 
 async def cancelled(made_tool: PythonTool, block: Block) -> None:
     """A call that is cancelled while its thread goes on."""
-    task = asyncio.create_task(made_tool.call({}, context()))
+    task = asyncio.create_task(made_tool.call({}, a_context(session_id="session_1")))
     assert await asyncio.to_thread(block.entered.wait, 20)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -406,13 +403,13 @@ async def test_waiting_for_a_thread_counts_and_is_said() -> None:
         entered.set()
         release.wait(20)
 
-    first = asyncio.create_task(made(block, threads).call({"name": "first"}, context()))
+    first = asyncio.create_task(made(block, threads).call({"name": "first"}, a_context(session_id="session_1")))
     assert await asyncio.to_thread(entered.wait, 20)
     with pytest.raises(ToolError, match=r"^block did not begin within 0\.02 s: the service's threads for tools were"):
-        await made(block, threads, timeout_s=0.02).call({"name": "second"}, context())
+        await made(block, threads, timeout_s=0.02).call({"name": "second"}, a_context(session_id="session_1"))
     release.set()
     await first
-    await made(block, threads).call({"name": "third"}, context())
+    await made(block, threads).call({"name": "third"}, a_context(session_id="session_1"))
     assert calls == ["first", "third"]
     threads.close()
 
@@ -423,9 +420,9 @@ async def test_a_thread_keeps_its_place_until_it_returns() -> None:
     block = Block()
     await cancelled(made(block.function, threads), block)
     with pytest.raises(ToolError, match="did not begin"):
-        await made(block.function, threads, timeout_s=0.02).call({}, context())
+        await made(block.function, threads, timeout_s=0.02).call({}, a_context(session_id="session_1"))
     block.release.set()
-    assert await made(block.function, threads).call({}, context()) == "null"
+    assert await made(block.function, threads).call({}, a_context(session_id="session_1")) == "null"
     threads.close()
 
 
@@ -455,11 +452,11 @@ async def test_as_many_calls_as_a_tool_allows_are_made_at_once(kind: str, thread
         going.pop()
 
     made_tool = made(in_loop if kind == "coroutine" else in_thread, threads, timeout_s=5)
-    calls = [asyncio.create_task(made_tool.call({}, context())) for _ in range(6)]
+    calls = [asyncio.create_task(made_tool.call({}, a_context(session_id="session_1"))) for _ in range(6)]
     assert await asyncio.to_thread(full.wait, 20)
     made_tool.timeout_s = 0.02
     with pytest.raises(ToolError, match=r"did not begin within 0\.02 s: as many calls of it"):
-        await made_tool.call({}, context())
+        await made_tool.call({}, a_context(session_id="session_1"))
     release.set()
     await asyncio.gather(*calls)
     assert (len(most), max(most)) == (6, 2)
@@ -472,10 +469,10 @@ async def test_a_place_is_given_back_by_a_thread_that_nobody_waits_for(threads: 
     await cancelled(one, block)
     one.timeout_s = 0.02
     with pytest.raises(ToolError, match="did not begin"):
-        await one.call({}, context())
+        await one.call({}, a_context(session_id="session_1"))
     block.release.set()
     one.timeout_s = 20
-    assert await one.call({}, context()) == "null"
+    assert await one.call({}, a_context(session_id="session_1")) == "null"
 
 
 async def test_a_result_that_is_no_json_is_the_tool_s_error(threads: ToolThreads) -> None:
@@ -485,16 +482,16 @@ async def test_a_result_that_is_no_json_is_the_tool_s_error(threads: ToolThreads
         return object()
 
     with pytest.raises(ToolError, match="it holds a object"):
-        await made(strange, threads).call({}, context())
+        await made(strange, threads).call({}, a_context(session_id="session_1"))
 
 
 async def test_closed_threads_take_no_more_calls(caplog: pytest.LogCaptureFixture) -> None:
     """At the service's end: what waits is dropped, what runs isn't waited for."""
     threads = ToolThreads(1)
     block = Block()
-    first = asyncio.create_task(made(block.function, threads).call({}, context()))
+    first = asyncio.create_task(made(block.function, threads).call({}, a_context(session_id="session_1")))
     assert await asyncio.to_thread(block.entered.wait, 20)
-    second = asyncio.create_task(made(block.function, threads).call({}, context()))
+    second = asyncio.create_task(made(block.function, threads).call({}, a_context(session_id="session_1")))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     threads.close()
@@ -503,4 +500,4 @@ async def test_closed_threads_take_no_more_calls(caplog: pytest.LogCaptureFixtur
     block.release.set()
     await first
     with caplog.at_level(logging.CRITICAL), pytest.raises(RuntimeError):
-        await made(block.function, threads).call({}, context())
+        await made(block.function, threads).call({}, a_context(session_id="session_1"))

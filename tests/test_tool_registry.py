@@ -9,11 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from local_tools import a_context
 from process import ROOT
 
 from services.tool_marks import ToolsInvalid
 from services.tool_registry import ToolRegistry
-from services.tools import ToolContext
 
 pytestmark = pytest.mark.anyio
 
@@ -51,15 +51,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Folder]:
         del sys.modules[name]
 
 
-def context() -> ToolContext:
-    return ToolContext("run_1", None, "call_1", None, {}, lambda *_: None)
-
-
 async def test_the_service_s_own_tools() -> None:
     """Those that ship are found, with no setting."""
     registry = ToolRegistry((), timeout_s=7, threads=1)
     assert {"calculate", "current_time"} <= set(registry.all)
-    assert await registry.all["calculate"].call({"expression": "6 * 7"}, context()) == "42"
+    assert await registry.all["calculate"].call({"expression": "6 * 7"}, a_context()) == "42"
     await registry.aclose()
 
 
@@ -75,7 +71,7 @@ async def test_marked_functions_of_the_folder_and_of_named_modules(folder: Folde
     folder.write("ours/extra.py", DICE.replace("roll", "extra") + "\ndef unmarked() -> None: ...\n")
     registry = folder.registry("ours.extra")
     assert sorted(registry.all) == ["extra", "roll", "shared", "sub"]
-    assert await registry.all["extra"].call({}, context()) == "4"
+    assert await registry.all["extra"].call({}, a_context()) == "4"
 
 
 def test_two_tools_of_one_name(folder: Folder) -> None:
@@ -132,9 +128,9 @@ async def test_a_reload_takes_up_what_is_new_changed_and_gone(folder: Folder) ->
     (folder.root / "kit/old.py").unlink()
     registry.reload()
     assert sorted(registry.all) == ["new", "roll"]
-    assert await registry.all["roll"].call({}, context()) == "six"
+    assert await registry.all["roll"].call({}, a_context()) == "six"
     assert sorted(before) == ["old", "roll"]
-    assert await before["roll"].call({}, context()) == "four"
+    assert await before["roll"].call({}, a_context()) == "four"
 
 
 async def test_a_broken_file_leaves_the_tools_as_they_were(folder: Folder) -> None:
@@ -149,7 +145,7 @@ async def test_a_broken_file_leaves_the_tools_as_they_were(folder: Folder) -> No
     assert sys.modules["kit.dice"] is module
     folder.write("kit/dice.py", DICE.replace("4", "six"))
     registry.reload()
-    assert await registry.all["roll"].call({}, context()) == "six"
+    assert await registry.all["roll"].call({}, a_context()) == "six"
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/tools.md"])
@@ -161,7 +157,7 @@ async def test_the_documents_tool_works_as_it_stands(folder: Folder, document: s
     roll = folder.registry().all["roll"]
     assert roll.description == "Roll a die with so many sides."
     assert roll.parameters["properties"] == {"sides": {"type": "integer", "default": 6}}
-    assert 1 <= int(await roll.call({"sides": 20}, context())) <= 20
+    assert 1 <= int(await roll.call({"sides": 20}, a_context())) <= 20
 
 
 class Told(logging.Handler):
