@@ -35,7 +35,7 @@ class EventWriter(Protocol):
         """
 
     async def aclose(self) -> None:
-        """Let go of what the writer holds open. A commit fails from now on: to go on, the run is taken over."""
+        """Let go of what the writer holds open. Commit nothing after that: to go on, the run is taken over."""
 
 
 class EventLog(Protocol):

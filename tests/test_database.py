@@ -38,6 +38,13 @@ from database.sessions import (
     update_session,
 )
 from database.tables import metadata
+from database.waiting_runs import (
+    WaitingRun,
+    delete_waiting_runs,
+    get_waiting_run,
+    keep_waiting_runs,
+    put_waiting_run,
+)
 from errors import StoreUnavailable
 from events import RunError, Usage
 from models import ImagePart, Run, RunStatus, TextPart
@@ -471,6 +478,27 @@ async def test_keys(database: Database) -> None:
         await delete_key(connection, "k")
         await delete_key(connection, "k")
         assert await get_key(connection, "k") is None
+
+
+# Runs that wait
+
+
+async def test_waiting_runs(database: Database) -> None:
+    """What a run goes on with is what it was last left off with; it goes with the run, and with all that don't wait."""
+    state = {"messages": [{"content": ODD, "n": 2**70, "x": 1.5}]}
+    async with database.writing() as connection:
+        await put_waiting_run(connection, WaitingRun("run_1", {"old": True}, NOON))
+        await put_waiting_run(connection, WaitingRun("run_1", state, NOON))
+        for name in ("run_2", "run_3", "run_4"):
+            await put_waiting_run(connection, WaitingRun(name, {}, NOON))
+        assert await get_waiting_run(connection, "run_1") == WaitingRun("run_1", state, NOON)
+        await delete_run(connection, "run_2")
+        assert await get_waiting_run(connection, "run_2") is None
+        await delete_waiting_runs(connection, ["run_3", "run_9"])
+        await delete_waiting_runs(connection, [])
+        await keep_waiting_runs(connection, {"run_1", "run_9"})
+        left = [name for name in ("run_1", "run_3", "run_4") if await get_waiting_run(connection, name)]
+    assert left == ["run_1"]
 
 
 # Transactions

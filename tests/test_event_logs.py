@@ -429,6 +429,23 @@ async def test_a_writer_is_taken_over_from(log: EventLog) -> None:
     assert await following == whole
 
 
+async def test_a_writer_that_rests_is_taken_over_from(log: EventLog) -> None:
+    """A run that waits has no writer; its readers go on waiting, and get what the next writer commits."""
+    run_id = new_id()
+    former = await write(log, run_id, STARTED)
+    following = asyncio.create_task(everything(log, run_id))
+    former.put(say("lost"))
+    for _ in range(2):
+        await former.aclose()
+    assert await log.position(run_id) == LogPosition(1, ended=False)
+    assert run_id in await log.unarchived()
+    writer = await log.take_over(run_id)
+    writer.put(COMPLETE)
+    await writer.commit()
+    await writer.aclose()
+    assert [name for name, _ in told(await following)] == ["run_started", "complete"]
+
+
 async def test_a_run_is_taken_over_as_often_as_need_be(log: EventLog) -> None:
     """Also at the same time, and before its first event: the last one who does so is the writer."""
     run_id = new_id()

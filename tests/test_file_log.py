@@ -45,7 +45,7 @@ from event_logs.file import DAY_S, FileEventLog
 from event_logs.file_reading import RECENT_BYTES, WINDOW, CommittedRun, Extent
 from event_logs.file_writing import FileWriter
 from event_logs.frames import PAGE_BYTES
-from events import FinalOutput, StepStarted
+from events import FinalOutput, PendingCall, StepStarted, Waiting
 
 pytestmark = pytest.mark.anyio
 
@@ -612,6 +612,26 @@ async def test_a_run_is_taken_over_while_its_writer_waits_for_the_disk(tmp_path:
                 writer.put(COMPLETE)
                 await writer.commit()
             assert [event["event"] for event in parse_frames(await everything(log, run_id))] == kept
+
+
+async def test_what_a_person_is_asked_is_on_the_disk_first(tmp_path: Path) -> None:
+    """With EVENT_LOG_FSYNC=end, `waiting` is as lasting as `complete` before it is shown."""
+    file, no_folder = tmp_path / "run.sse", os.pipe()  # which can't be fsynced
+    run = CommittedRun(Extent(0, 0, ended=False))
+    writer = FileWriter(new_id(), run, os.open(file, os.O_CREAT | os.O_WRONLY | os.O_APPEND), no_folder[0], "end")
+    writer.put(STARTED)
+    await writer.commit()
+    writer.put(Waiting(pending=[PendingCall(tool_call_id="call_1", name="delete", kind="approval")]))
+    with pytest.raises(LogUnavailable):
+        await writer.commit()
+    assert run.last_seq == 1
+    folder = os.open(tmp_path, os.O_RDONLY)
+    os.dup2(folder, no_folder[0])
+    await writer.commit()
+    assert run.last_seq == 2
+    await writer.aclose()
+    for descriptor in (folder, *no_folder):
+        os.close(descriptor)
 
 
 async def test_what_does_not_reach_the_disk_is_not_shown(tmp_path: Path) -> None:
