@@ -10,13 +10,16 @@
 
    A lost connection is taken up again where it broke, and a question that got no answer is sent again with the same
    key, which is the same run. A run that can't be read to its end has failed, never succeeded. With `sessionId` the
-   service keeps the conversation: `messages` shows it, and `regenerate()` asks its last question again. */
+   service keeps the conversation: `messages` shows it, and `regenerate()` asks its last question again.
+
+   A run may wait, for hours and over reloads: `pending` are the calls that a person has to decide on, by `approve()` or
+   `refuse()`. Tools that run in the page are `clientTools`; the hook offers them to the model and makes their calls. */
 
 import { useEffect, useState } from "react";
 
 // The contract: what the service sends and takes. An optional key is left out where there is nothing to say, never null.
 
-export type ToolSource = "python" | "mcp" | "hosted";
+export type ToolSource = "python" | "mcp" | "hosted" | "client";
 
 /** Tokens counted by the model's server; null where it reports none. */
 export interface Usage {
@@ -42,6 +45,9 @@ export interface EventData {
     server?: string;
     invalid_arguments?: string;
   };
+  approval_request: { tool_call_id: string; name: string; arguments: Record<string, unknown>; expires_at: string };
+  waiting: { pending: { tool_call_id: string; name: string; kind: "approval" | "client" }[] };
+  approval_response: { tool_call_id: string; approved: boolean; arguments?: Record<string, unknown>; reason?: string };
   tool_progress: { tool_call_id: string; message?: string; progress?: number; total?: number };
   tool_result: {
     tool_call_id: string;
@@ -70,6 +76,7 @@ export type StreamEvent = {
   [Name in keyof EventData]: { event: Name; data: EventData[Name]; run_id: string; seq: number; timestamp: string };
 }[keyof EventData];
 
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 export type Complete = EventData["complete"];
 export type Content = string | ({ type: "text"; text: string } | { type: "image"; url: string })[];
 
@@ -77,7 +84,10 @@ export type Content = string | ({ type: "text"; text: string } | { type: "image"
 export interface AgentRequest {
   input: Content;
   model?: string;
-  mcp_servers?: string[];
+  tools?: string[];
+  client_tools?: { name: string; description?: string; parameters?: Record<string, unknown> }[];
+  mcp_servers?: (string | { name?: string; url?: string; run: "local" })[];
+  require_approval?: string[];
   instructions?: string;
   messages?: { role: "system" | "user" | "assistant"; content: Content }[];
   max_steps?: number;
@@ -225,6 +235,11 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
+/** How long to wait after so many tries. All clients have lost it at once, and must not return so. */
+function retryDelay(tries: number): number {
+  return Math.min(FIRST_DELAY_MS * 2 ** tries, LONGEST_DELAY_MS) * (0.5 + Math.random() / 2);
+}
+
 interface Source {
   /** Asks for the events after that one; 0 is the start, which also begins a run that has not begun. */
   open: (after: number) => Promise<Response>;
@@ -270,14 +285,13 @@ async function* runEvents({ open, maxRetries, signal, onConnection }: Source): A
     }
     if (tries === maxRetries) throw last > 0 ? incomplete() : failure;
     onConnection("reconnecting");
-    const delay = Math.min(FIRST_DELAY_MS * 2 ** tries++, LONGEST_DELAY_MS);
-    await pause(wait + delay * (0.5 + Math.random() / 2), signal); // all clients lost it at once, and must not return so
+    await pause(wait + retryDelay(tries++), signal);
   }
 }
 
 // The state: events in, what a page shows out.
 
-export type AgentStatus = "idle" | "connecting" | "streaming" | "reconnecting" | Complete["status"];
+export type AgentStatus = "idle" | "connecting" | "streaming" | "waiting" | "reconnecting" | Complete["status"];
 
 /** A tool call as far as it has come. `arguments` is there once it is complete, `result` once it is over. */
 export interface ToolCall {
@@ -287,8 +301,21 @@ export interface ToolCall {
   server?: string;
   arguments_text: string;
   arguments?: Record<string, unknown>;
+  /** A person is asked about it, until `expires_at`. */
+  approval_request?: EventData["approval_request"];
+  approval_response?: EventData["approval_response"];
   progress?: EventData["tool_progress"];
   result?: EventData["tool_result"];
+}
+
+/** A call that the run waits for: `approval` by `approve` or `refuse`, `client` by `sendToolResult` or `clientTools`. */
+export interface PendingCall {
+  tool_call_id: string;
+  name: string;
+  kind: "approval" | "client";
+  arguments: Record<string, unknown>;
+  /** When the service refuses it by itself; of an approval. UTC, RFC 3339. */
+  expires_at?: string;
 }
 
 /** `output` is the text of the model's last turn so far, which in the end is the whole answer. */
@@ -300,6 +327,7 @@ export interface RunState {
   thinking: string;
   output: string;
   toolCalls: ToolCall[];
+  pending: PendingCall[];
   error: AgentError | null;
 }
 
@@ -310,6 +338,7 @@ const IDLE: RunState = {
   thinking: "",
   output: "",
   toolCalls: [],
+  pending: [],
   error: null,
 };
 
@@ -325,19 +354,39 @@ function fold(state: RunState, event: StreamEvent): RunState {
       return { ...state, output: event.data.content };
     case "tool_use_delta":
     case "tool_use":
+    case "approval_request":
     case "tool_progress":
-    case "tool_result":
       return { ...state, toolCalls: foldCalls(state.toolCalls, event) };
+    case "waiting":
+      return { ...state, status: "waiting", pending: event.data.pending.map((call) => pendingCall(state, call)) };
+    case "approval_response":
+    case "tool_result":
+      return answered({ ...state, toolCalls: foldCalls(state.toolCalls, event) }, event.data.tool_call_id);
     case "error":
       return { ...state, error: event.data };
     case "complete":
-      return { ...state, status: event.data.status };
+      return { ...state, status: event.data.status, pending: [] };
     default:
       return state;
   }
 }
 
-type ToolEvent = Extract<StreamEvent, { event: `tool_${string}` }>;
+function pendingCall({ toolCalls }: RunState, call: EventData["waiting"]["pending"][number]): PendingCall {
+  const told = toolCalls.find(({ tool_call_id }) => tool_call_id === call.tool_call_id);
+  return {
+    ...call,
+    arguments: told?.arguments ?? {},
+    ...(told?.approval_request && { expires_at: told.approval_request.expires_at }),
+  };
+}
+
+function answered(state: RunState, id: string): RunState {
+  const pending = state.pending.filter(({ tool_call_id }) => tool_call_id !== id);
+  const goesOn = state.status === "waiting" && pending.length === 0;
+  return { ...state, pending, status: goesOn ? "streaming" : state.status };
+}
+
+type ToolEvent = Extract<StreamEvent, { event: `tool_${string}` | `approval_${string}` }>;
 
 function foldCalls(calls: ToolCall[], event: ToolEvent): ToolCall[] {
   const id = event.data.tool_call_id;
@@ -356,6 +405,10 @@ function foldCall(call: ToolCall, event: ToolEvent): ToolCall {
       const { invalid_arguments, ...about } = event.data;
       return { ...call, ...about, arguments_text: invalid_arguments ?? JSON.stringify(about.arguments) };
     }
+    case "approval_request":
+      return { ...call, approval_request: event.data };
+    case "approval_response":
+      return { ...call, approval_response: event.data };
     case "tool_progress":
       return { ...call, progress: event.data };
     case "tool_result":
@@ -364,6 +417,14 @@ function foldCall(call: ToolCall, event: ToolEvent): ToolCall {
 }
 
 // The hook.
+
+/** A tool that runs in the page. `parameters` is the JSON schema of its arguments, an object's. */
+export interface ClientTool {
+  description?: string;
+  parameters?: Record<string, unknown>;
+  /** Gives text or what JSON can hold. What it throws, the model is told as the call's error. */
+  run: (args: Record<string, unknown>) => unknown;
+}
 
 export interface AgentStreamOptions {
   /** Where the service is, without a slash at the end; "" is the page's own origin. */
@@ -382,6 +443,11 @@ export interface AgentStreamOptions {
    * (DISCONNECT_GRACE_S).
    */
   storageKey?: string;
+  /**
+   * Tools that the page runs, by name. They go with each question that has no `client_tools` of its own, and their calls
+   * are made as the run comes to them: each once, also when the page is reloaded meanwhile (with `storageKey`).
+   */
+  clientTools?: Record<string, ClientTool>;
 }
 
 export type OnEvent = (event: StreamEvent) => void;
@@ -394,6 +460,34 @@ interface Run {
   abort: AbortController;
   /** The answer to the latest request for events; once there has been one `id` is known. */
   opening: Promise<unknown>;
+  /** The arguments of its calls, by their id. */
+  calls: Map<string, Record<string, unknown>>;
+}
+
+/** How a run stands, as far as it is looked at here. */
+interface RunNow {
+  last_seq: number;
+  pending?: EventData["waiting"]["pending"];
+}
+
+/** What a tool of the page has given. */
+interface Outcome {
+  content: Json;
+  is_error: boolean;
+}
+
+/** The calls that this page has made, by run and call, whichever component has asked for them. */
+const made = new Map<string, Promise<Outcome>>();
+
+const failed = (content: string): Outcome => ({ content, is_error: true });
+
+async function outcomeOf(tool: ClientTool, args: Record<string, unknown>): Promise<Outcome> {
+  try {
+    const content = JSON.stringify((await tool.run(args)) ?? null); // also to see that it is JSON
+    return { content: JSON.parse(content) as Json, is_error: false };
+  } catch (cause) {
+    return failed(cause instanceof Error ? cause.message : String(cause));
+  }
 }
 
 /** A word that nobody else makes. (crypto.randomUUID is there only on HTTPS and localhost.) */
@@ -437,6 +531,7 @@ class Runner {
     void this.stop();
     const run = this.begin("connecting", null, {
       ...this.inSession(wasGoing),
+      ...this.withTools(),
       ...(typeof input === "string" ? { input } : input),
     });
     if (this.options.sessionId !== undefined && run.asked) this.expect(run, run.asked);
@@ -455,13 +550,95 @@ class Runner {
   stop = async (): Promise<void> => {
     const run = this.current;
     if (!run) return;
-    this.end(run, (state) => ({ ...state, status: "cancelled" }));
+    this.end(run, (state) => ({ ...state, status: "cancelled", pending: [] }));
     if (!run.id) await run.opening.catch(() => null); // before the answer there is no id by which to cancel
     run.abort.abort();
     if (!run.id) return;
     const cancel = this.request(`/api/agent/runs/${run.id}/cancel`, { method: "POST", keepalive: true });
     await cancel.catch(() => null); // out of reach: without a reader the service cancels the run by itself
   };
+
+  approve = (callId: string, { arguments: changed }: Changes = {}): Promise<AgentError | null> =>
+    this.decide(callId, { approved: true, ...(changed && { arguments: changed }) });
+
+  refuse = (callId: string, reason?: string): Promise<AgentError | null> =>
+    this.decide(callId, { approved: false, ...(reason && { reason }) });
+
+  sendToolResult = (callId: string, content: Json, { isError = false } = {}): Promise<AgentError | null> =>
+    this.send(this.current, callId, { content, is_error: isError });
+
+  private decide(callId: string, decision: object): Promise<AgentError | null> {
+    return this.answer(this.current, `approvals/${encodeURIComponent(callId)}`, decision);
+  }
+
+  private send(run: Run | null, tool_call_id: string, outcome: Outcome): Promise<AgentError | null> {
+    return this.answer(run, "tool-results", { results: [{ tool_call_id, ...outcome }] });
+  }
+
+  /** Sends an answer that the run waits for, again where it may not have arrived: the same one twice is one. */
+  private async answer(run: Run | null, path: string, body: object): Promise<AgentError | null> {
+    if (!run?.id) return { code: "run_not_waiting", message: "There is no run that waits.", retryable: false };
+    const init = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+    for (let tries = 0; ; tries++) {
+      const response = await this.request(`/api/agent/runs/${run.id}/${path}`, init).catch(outOfReach);
+      if (response instanceof Response && response.ok) return null;
+      const { error } = response instanceof Response ? await refusal(response) : response;
+      const mayPass = !(response instanceof Response) || response.status === 429 || response.status >= 500;
+      if (!mayPass || tries >= (this.options.maxRetries ?? 5) || run.abort.signal.aborted) return error;
+      await pause((error.retry_after ?? 0) * 1000 + retryDelay(tries), run.abort.signal);
+    }
+  }
+
+  private withTools(): Pick<AgentRequest, "client_tools"> {
+    const tools = Object.entries(this.options.clientTools ?? {});
+    if (tools.length === 0) return {};
+    return { client_tools: tools.map(([name, { run: _, ...about }]) => ({ name, ...about })) };
+  }
+
+  /** Makes the calls of the page's tools that a run waits for, unless they have been answered since. */
+  private async makeCalls(run: Run, { run_id, seq, data }: Extract<StreamEvent, { event: "waiting" }>): Promise<void> {
+    const tools = this.options.clientTools ?? {};
+    const mine = data.pending.filter(({ kind, name }) => kind === "client" && Object.hasOwn(tools, name));
+    if (mine.length === 0) return;
+    const isOpen = await this.whatWaits(run_id, seq);
+    for (const { tool_call_id, name } of mine) {
+      const tool = tools[name];
+      if (tool && isOpen(tool_call_id)) void this.makeCall(run, run_id, tool_call_id, tool);
+    }
+  }
+
+  private async makeCall(run: Run, runId: string, callId: string, tool: ClientTool): Promise<void> {
+    const key = `${runId}/${callId}`;
+    const outcome = made.get(key) ?? this.makeOnce(callId, tool, run.calls.get(callId) ?? {});
+    made.set(key, outcome);
+    const error = await this.send(run, callId, await outcome);
+    if (error && !error.retryable) await this.send(run, callId, failed(`The result can't be sent: ${error.message}`));
+  }
+
+  /** Makes a call, unless the page has done so before it was reloaded. */
+  private async makeOnce(callId: string, tool: ClientTool, args: Record<string, unknown>): Promise<Outcome> {
+    const item = (key: string) => `${key}:${callId}`;
+    const before = this.storage((storage, key) => storage.getItem(item(key)));
+    if (before) return JSON.parse(before) as Outcome;
+    const note = (storage: Storage, key: string, told: Outcome) => {
+      try {
+        storage.setItem(item(key), JSON.stringify(told));
+      } catch {} // it is full: what was noted before stays
+    };
+    const unknown = failed("The page was reloaded while this call was being made: it isn't known what it has done.");
+    this.storage((storage, key) => note(storage, key, unknown));
+    const outcome = await outcomeOf(tool, args);
+    this.storage((storage, key) => storage.getItem(item(key)) && note(storage, key, outcome)); // else the run has ended
+    return outcome;
+  }
+
+  /** Whether a call still waits, of those that the event with that number has told of: a replay tells old ones, too. */
+  private async whatWaits(runId: string, seq: number): Promise<(callId: string) => boolean> {
+    const response = this.request(`/api/agent/runs/${runId}`, {});
+    const run = (await response.then((told) => (told.ok ? told.json() : null)).catch(() => null)) as RunNow | null;
+    if (!run || run.last_seq <= seq) return () => true;
+    return (callId) => !!run.pending?.some(({ tool_call_id }) => tool_call_id === callId);
+  }
 
   private inSession(wasGoing: boolean): Partial<AgentRequest> {
     const { sessionId } = this.options;
@@ -470,7 +647,8 @@ class Runner {
   }
 
   private begin(status: AgentStatus, id: string | null, asked: AgentRequest | null): Run {
-    const run: Run = { id, asked, key: newKey(), abort: new AbortController(), opening: Promise.resolve() };
+    const abort = new AbortController();
+    const run: Run = { id, asked, key: newKey(), abort, opening: Promise.resolve(), calls: new Map() };
     this.current = this.latest = run;
     this.setState(({ messages }) => ({ ...IDLE, messages, status, runId: id }));
     return run;
@@ -483,7 +661,11 @@ class Runner {
         open: (after) => (run.opening = run.id ? this.attach(run, run.id, after) : this.start(run)),
         maxRetries: this.options.maxRetries ?? 5,
         signal,
-        onConnection: (status) => this.update(run, (state) => ({ ...state, status })),
+        onConnection: (status) =>
+          this.update(run, (state) => {
+            const waits = status === "streaming" && state.pending.length > 0;
+            return { ...state, status: waits ? "waiting" : status };
+          }),
       };
       for await (const events of runEvents(source)) {
         this.learn(run, events[0]?.run_id ?? null);
@@ -491,6 +673,8 @@ class Runner {
         for (const event of events) {
           if (this.current !== run) return null;
           onEvent?.(event);
+          if (event.event === "tool_use") run.calls.set(event.data.tool_call_id, event.data.arguments);
+          if (event.event === "waiting") void this.makeCalls(run, event);
           if (event.event === "complete") return event.data;
         }
       }
@@ -590,6 +774,10 @@ class Runner {
     this.update(run, change);
     this.current = null;
     this.storage((storage, key) => storage.removeItem(key));
+    for (const callId of run.calls.keys()) {
+      made.delete(`${run.id}/${callId}`);
+      this.storage((storage, key) => storage.removeItem(`${key}:${callId}`));
+    }
   }
 
   private storage<T>(access: (storage: Storage, key: string) => T): T | null {
@@ -599,8 +787,13 @@ class Runner {
   }
 }
 
+/** What a person changes of a call: with `arguments` the tool is called with these instead. */
+export interface Changes {
+  arguments?: Record<string, unknown>;
+}
+
 export interface AgentStream extends RunState {
-  /** Whether a run is under way. */
+  /** Whether a run is under way, or waits. */
   isStreaming: boolean;
   /**
    * Asks the agent; `onEvent` gets each event once and in order. A run that is going is stopped first.
@@ -617,6 +810,16 @@ export interface AgentStream extends RunState {
   regenerate: (onEvent?: OnEvent) => Promise<Complete | null>;
   /** Cancels the run at the service and stops reading. Resolves when the service knows. */
   stop: () => Promise<void>;
+  /**
+   * Lets a call of `pending` be made; the run goes on once each has its answer. Resolves with null when the service has
+   * taken the answer, and else with what is wrong, such as arguments that the tool doesn't take (`details`) or that
+   * somebody has answered already (`tool_call_answered`). So do the next two; none of them rejects.
+   */
+  approve: (callId: string, changes?: Changes) => Promise<AgentError | null>;
+  /** Refuses a call of `pending`; the model is told, with the reason. */
+  refuse: (callId: string, reason?: string) => Promise<AgentError | null>;
+  /** Sends what a call of kind `client` gave, where that isn't done by `clientTools`. */
+  sendToolResult: (callId: string, content: Json, how?: { isError?: boolean }) => Promise<AgentError | null>;
 }
 
 /** Runs an agent and follows it. When the component goes, reading ends, and the service cancels the run after a grace. */
@@ -625,8 +828,9 @@ export function useAgentStream(options: AgentStreamOptions = {}): AgentStream {
   const [runner] = useState(() => new Runner(setState));
   useEffect(() => runner.configure(options));
   useEffect(() => runner.mount(), [runner, options.storageKey, options.sessionId]);
-  const isStreaming = ["connecting", "streaming", "reconnecting"].includes(state.status);
-  return { ...state, isStreaming, stream: runner.stream, regenerate: runner.regenerate, stop: runner.stop };
+  const isStreaming = ["connecting", "streaming", "waiting", "reconnecting"].includes(state.status);
+  const { stream, regenerate, stop, approve, refuse, sendToolResult } = runner;
+  return { ...state, isStreaming, stream, regenerate, stop, approve, refuse, sendToolResult };
 }
 
 // A page that uses it.
@@ -634,9 +838,72 @@ export function useAgentStream(options: AgentStreamOptions = {}): AgentStream {
 const textOf = (content: Content) =>
   typeof content === "string" ? content : content.map((part) => (part.type === "text" ? part.text : part.url)).join("\n");
 
+interface ApprovalCardProps extends Pick<AgentStream, "approve" | "refuse"> {
+  call: PendingCall;
+}
+
+/** Asks a person about a call. The arguments can be changed before it is made. */
+function ApprovalCard({ call, approve, refuse }: ApprovalCardProps) {
+  const written = JSON.stringify(call.arguments, null, 2);
+  const [text, setText] = useState(written);
+  const [isSending, setSending] = useState(false);
+  const [mistake, setMistake] = useState("");
+
+  const send = async (answer: () => Promise<AgentError | null>) => {
+    setSending(true);
+    setMistake("");
+    try {
+      const error = await answer();
+      if (error) setMistake([error.message, ...(error.details ?? []).map(({ message }) => message)].join(" "));
+    } catch (cause) {
+      setMistake(String(cause)); // the text is no JSON
+    }
+    setSending(false);
+  };
+  const changes = (): Changes => (text === written ? {} : { arguments: JSON.parse(text) as Record<string, unknown> });
+
+  return (
+    <section aria-label={`Approval of ${call.name}`} style={{ border: "1px solid", borderRadius: 8, padding: "0 1em 1em" }}>
+      <h2 style={{ fontSize: "1em" }}>
+        May the agent call <code>{call.name}</code>?
+      </h2>
+      <textarea
+        aria-label="Arguments"
+        rows={written.split("\n").length}
+        style={{ display: "block", width: "100%", boxSizing: "border-box", marginBottom: "1em" }}
+        value={text}
+        onChange={(change) => setText(change.target.value)}
+      />
+      <button type="button" disabled={isSending} onClick={() => void send(async () => approve(call.tool_call_id, changes()))}>
+        Approve
+      </button>{" "}
+      <button type="button" disabled={isSending} onClick={() => void send(() => refuse(call.tool_call_id))}>
+        Refuse
+      </button>{" "}
+      {call.expires_at && <small>Refused by itself at {new Date(call.expires_at).toLocaleString()}.</small>}
+      {mistake && <div role="alert">{mistake}</div>}
+    </section>
+  );
+}
+
+/** What has become of a call so far. */
+function CallOutcome({ approval_response: decided, progress, result }: ToolCall) {
+  if (result) return <>{(result.is_error ? "failed: " : "gave ") + result.content}</>;
+  if (progress) {
+    const { message, progress: value, total: max } = progress;
+    return (
+      <>
+        {message} {max !== undefined && <progress value={value} max={max} />}
+      </>
+    );
+  }
+  return <>{decided && (decided.approved ? "approved" : "refused")}</>;
+}
+
 export default function AgentChat(options: AgentStreamOptions) {
   const agent = useAgentStream({ storageKey: "agent-stream-run", ...options });
-  const { stream, regenerate, stop, isStreaming, messages, runId, thinking, output, toolCalls, error, status } = agent;
+  const { stream, regenerate, stop, approve, refuse, isStreaming, status } = agent;
+  const { messages, runId, thinking, output, toolCalls, pending, error } = agent;
   const [question, setQuestion] = useState("");
   const isKept = messages.some(({ run_id, role }) => run_id === runId && role === "assistant");
 
@@ -663,10 +930,15 @@ export default function AgentChat(options: AgentStreamOptions) {
             <code>
               {call.name} {call.arguments_text}
             </code>{" "}
-            {call.result ? (call.result.is_error ? "failed: " : "gave ") + call.result.content : call.progress?.message}
+            <CallOutcome {...call} />
           </li>
         ))}
       </ul>
+      {pending
+        .filter(({ kind }) => kind === "approval")
+        .map((call) => (
+          <ApprovalCard key={call.tool_call_id} call={call} approve={approve} refuse={refuse} />
+        ))}
       <p style={{ whiteSpace: "pre-wrap" }} aria-live="polite" aria-busy={isStreaming}>
         {!isKept && output}
       </p>

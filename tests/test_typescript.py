@@ -29,7 +29,7 @@ from process import app_process
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
-from wire import Done, Finish, Gate, Pause, Step, Text, WaitFor, answer
+from wire import Done, Finish, Gate, Pause, Step, Text, ToolCall, WaitFor, answer
 
 ROOT = Path(__file__).parent.parent
 HERE = Path(__file__).parent / "typescript"
@@ -199,9 +199,9 @@ def pages(packages: Path) -> Iterator[str]:
 class Chat:
     """The example's component in the browser, with a session of its own."""
 
-    def __init__(self, browser: Chrome, pages: str, service: str) -> None:
+    def __init__(self, browser: Chrome, pages: str, service: str, **options: str) -> None:
         self._browser = browser
-        query = {"baseUrl": service, "sessionId": f"chat-{urlsplit(service).port}"}
+        query = {"baseUrl": service, "sessionId": f"chat-{urlsplit(service).port}", **options}
         browser.get(f"{pages}/page.html?{urlencode(query)}")
 
     def ask(self, question: str) -> None:
@@ -210,6 +210,20 @@ class Chat:
 
     def press(self, name: str) -> None:
         self._browser.find_element(By.XPATH, f"//button[text()='{name}']").click()
+
+    def card(self) -> str:
+        """What it asks the person, once it does."""
+        return str(self._wait.until(lambda browser: browser.find_elements(By.TAG_NAME, "section"))[0].text)
+
+    def until_alert(self, wanted: str) -> None:
+        """Until it says that something is wrong."""
+        self._wait.until(lambda b: any(wanted in e.text for e in b.find_elements(By.CSS_SELECTOR, "[role=alert]")))
+
+    def type_arguments(self, text: str) -> None:
+        """Change the arguments of the call that it asks about."""
+        field = self._browser.find_element(By.TAG_NAME, "textarea")
+        field.clear()
+        field.send_keys(text)
 
     def reload(self) -> None:
         self._browser.refresh()
@@ -226,7 +240,11 @@ class Chat:
             shown = self.shown()
             return shown if wanted in shown and browser.find_element(By.TAG_NAME, "small").text == status else None
 
-        return WebDriverWait(self._browser, 30, 0.05).until(is_there) or ""
+        return self._wait.until(is_there) or ""
+
+    @property
+    def _wait(self) -> WebDriverWait[Chrome]:
+        return WebDriverWait(self._browser, 30, 0.05)
 
 
 def test_a_page_that_is_reloaded_goes_on(pages: str, browser: Chrome) -> None:
@@ -269,3 +287,78 @@ def test_a_page_outlives_its_server(pages: str, browser: Chrome, tmp_path: Path)
             browser.save_screenshot(screenshot)
         chat.press("Ask again")
         assert chat.until("Here I am again.", status="succeeded") == "Are you there?\nHere I am again."
+
+
+def calling(name: str, arguments: str) -> list[Step]:
+    """A model's turn that calls a tool."""
+    return [ToolCall("call_1", name, arguments), Finish("tool_calls"), Done()]
+
+
+@pytest.fixture
+def asking(tmp_path: Path) -> Path:
+    """A folder with a tool that always waits for a person."""
+    (tmp_path / "page_tools.py").write_text(
+        "from tools import tool\n\n\n@tool(approval=True)\ndef delete_folder(folder: str) -> str:\n"
+        '    """Delete a folder."""\n    return f"deleted {folder}"\n'
+    )
+    return tmp_path
+
+
+def test_a_person_approves_in_the_page(pages: str, browser: Chrome, asking: Path) -> None:
+    """The card is there again after a reload; the arguments are changed in it, refused by the tool, and approved."""
+    settings = {"AGENT_TOOLS": "page_tools", "PYTHONPATH": str(asking), "TOOLS_BY_DEFAULT": "all"}
+    with (
+        FakeDedalus.in_thread() as fake,
+        app_process(DEDALUS_BASE_URL=fake.url, CORS_ORIGINS=pages, **settings) as service,
+    ):
+        fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
+        fake.turn(*answer("Deleted."))
+        chat = Chat(browser, pages, service.url)
+        chat.ask("Tidy up.")
+        assert "May the agent call delete_folder?" in chat.card()
+        chat.reload()
+        assert "May the agent call delete_folder?" in chat.card()
+        if screenshot := os.environ.get("SCREENSHOT_CARD"):
+            browser.save_screenshot(screenshot)
+        chat.type_arguments('{"file": "x"}')
+        chat.press("Approve")
+        chat.until_alert("folder")
+        chat.type_arguments('{"folder": "spam"}')
+        chat.press("Approve")
+        assert chat.until("Deleted.", status="succeeded") == "Tidy up.\nDeleted."
+        assert len(fake.chats) == 2
+        assert fake.chats[1].body["messages"][-1]["content"].endswith("\ndeleted spam")
+
+
+def test_a_person_refuses_in_the_page(pages: str, browser: Chrome, asking: Path) -> None:
+    """The model hears of it, and the card is gone."""
+    settings = {"AGENT_TOOLS": "page_tools", "PYTHONPATH": str(asking), "TOOLS_BY_DEFAULT": "all"}
+    with (
+        FakeDedalus.in_thread() as fake,
+        app_process(DEDALUS_BASE_URL=fake.url, CORS_ORIGINS=pages, **settings) as service,
+    ):
+        fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
+        fake.turn(*answer("Then not."))
+        chat = Chat(browser, pages, service.url)
+        chat.ask("Tidy up.")
+        chat.card()
+        chat.press("Refuse")
+        assert chat.until("Then not.", status="succeeded") == "Tidy up.\nThen not."
+        assert not browser.find_elements(By.TAG_NAME, "section")
+        assert fake.chats[1].body["messages"][-1]["content"].startswith("A person refused this call.")
+
+
+def test_a_page_s_tool_is_not_called_again_after_a_reload(pages: str, browser: Chrome) -> None:
+    """A call that the reload has cut off is an error to the model; it is made once."""
+    with FakeDedalus.in_thread() as fake, app_process(DEDALUS_BASE_URL=fake.url, CORS_ORIGINS=pages) as service:
+        fake.turn(*calling("locate", "{}"))
+        fake.turn(*answer("I don't know."))
+        chat = Chat(browser, pages, service.url, tool="locate")
+        browser.execute_script("localStorage.clear()")
+        chat.ask("Where am I?")
+        WebDriverWait(browser, 30, 0.05).until(lambda _: browser.execute_script("return localStorage.calls"))
+        chat.reload()
+        chat.until("I don't know.", status="succeeded")
+        assert browser.execute_script("return localStorage.calls") == "1"
+        assert [tool["function"]["name"] for tool in fake.chats[0].body["tools"]] == ["locate"]
+        assert "The page was reloaded" in fake.chats[1].body["messages"][-1]["content"]

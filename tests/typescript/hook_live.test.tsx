@@ -130,6 +130,31 @@ async function serve(t: TestContext, ...answers: Answer[]) {
   return { url: `http://127.0.0.1:${port}`, requests, close };
 }
 
+/** What a service answers whose run waits for a call: `answers` are its answers to what is sent to it meanwhile. */
+function waits(kind: "approval" | "client", name: string, ...answers: Answer[]): Answer {
+  const call = { tool_call_id: "call/1", name, arguments: { city: "Oslo" } };
+  const events = [
+    started,
+    frame(2, "tool_use", { ...call, source: kind === "client" ? "client" : "python" }),
+    frame(3, "waiting", { pending: [{ tool_call_id: "call/1", name, kind }] }),
+  ];
+  let rest = (_response: ServerResponse) => {};
+  return (response, request) => {
+    if (request.url === "/api/agent/runs/run_1") {
+      response.setHeader("Content-Type", "application/json").end('{"last_seq":3}');
+    } else if (request.url === "/api/agent/stream") {
+      response.writeHead(200, { "Content-Type": "text/event-stream", "X-Run-ID": "run_1" });
+      response.write(events.join(""));
+      rest = () => response.end(completed(4));
+    } else {
+      answers.shift()!(response, request);
+      if (answers.length === 0) rest(response);
+    }
+  };
+}
+
+const taken: Answer = (response) => response.writeHead(202).end("{}");
+
 async function endOf(runId: string): Promise<string> {
   return (await fetch(`${baseUrl}/api/agent/runs/${runId}/events`)).text();
 }
@@ -236,6 +261,166 @@ test("a session's messages are shown after each run, asked again, and after a re
   assert.deepEqual((await page.until(({ messages }) => messages.length > 0)).messages, again.messages);
 });
 
+// Runs that wait
+
+const waiting = ({ status }: AgentStream) => status === "waiting";
+const locating = { ...scenario("client_tool"), client_tools: undefined } as object as AgentRequest; // a script takes none
+
+type Decide = (agent: AgentStream, callId: string) => Promise<unknown>;
+const decisions: [string, Decide, RegExp, { approved: boolean; [key: string]: unknown }][] = [
+  ["approved", (agent, id) => agent.approve(id), /I deleted the folder drafts/, { approved: true }],
+  [
+    "approved with other arguments",
+    (agent, id) => agent.approve(id, { arguments: { folder: "spam" } }),
+    /I deleted the folder spam/,
+    { approved: true, arguments: { folder: "spam" } },
+  ],
+  ["refused", (agent, id) => agent.refuse(id), /I left the folder/, { approved: false }],
+  [
+    "refused with a reason",
+    (agent, id) => agent.refuse(id, "Not on a Friday."),
+    /I left the folder/,
+    { approved: false, reason: "Not on a Friday." },
+  ],
+];
+
+for (const [how, decide, said, response] of decisions) {
+  test(`a call that waits for a person is ${how}, and the run goes on`, async (t) => {
+    const page = await mountHook(t, simulate);
+    const answer = page.now().stream(scenario("approval"));
+    const { pending, toolCalls, isStreaming } = await page.until(waiting);
+    const tool_call_id = toolCalls[0]!.tool_call_id;
+    const { expires_at } = toolCalls[0]!.approval_request!;
+    const call = { tool_call_id, name: "delete_folder", kind: "approval", arguments: { folder: "drafts" }, expires_at };
+    assert.deepEqual([pending, isStreaming], [[call], true]);
+    assert.equal(await decide(page.now(), tool_call_id), null);
+    assert.equal((await answer)?.status, "succeeded");
+    const agent = await page.until(ended);
+    assert.match(agent.output, said);
+    assert.deepEqual(agent.pending, []);
+    assert.deepEqual(agent.toolCalls[0]?.approval_response, { tool_call_id, ...response });
+  });
+}
+
+test("an answer that can't count resolves with what is wrong", async (t) => {
+  const page = await mountHook(t, simulate);
+  assert.equal((await page.now().approve("call_1"))?.code, "run_not_waiting");
+  const answer = page.now().stream(scenario("approval"));
+  const { pending } = await page.until(waiting);
+  assert.equal((await page.now().sendToolResult(pending[0]!.tool_call_id, "x"))?.code, "tool_call_not_found");
+  const both = { approved: false, arguments: {} };
+  const refused = await fetch(`${baseUrl}/api/agent/runs/${page.now().runId}/approvals/${pending[0]!.tool_call_id}`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(both),
+  });
+  assert.equal(refused.status, 422);
+  assert.equal(page.now().status, "waiting");
+  await page.now().stop();
+  assert.equal(await answer, null);
+  const { status, pending: left } = await page.until(ended);
+  assert.deepEqual([status, left], ["cancelled", []]);
+});
+
+test("a page that comes back while its run waits shows the call again, unless it is answered", async (t) => {
+  const page = await mountHook(t, { ...simulate, storageKey: "run" });
+  void page.now().stream(scenario("approval"));
+  const before = await page.until(waiting);
+  await page.leave();
+  await page.comeBack();
+  const again = await page.until(waiting);
+  assert.deepEqual([again.runId, again.pending], [before.runId, before.pending]);
+  await page.leave();
+  const [call] = before.pending;
+  await fetch(`${baseUrl}/api/agent/runs/${before.runId}/approvals/${call!.tool_call_id}`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: '{"approved": true}',
+  });
+  await page.comeBack();
+  const agent = await page.until(({ status }) => status === "succeeded");
+  assert.match(agent.output, /I deleted the folder drafts/);
+  assert.deepEqual(agent.pending, []);
+});
+
+test("a tool of the page runs once, and its result goes to the run", async (t) => {
+  const calls: unknown[] = [];
+  const run = (args: Record<string, unknown>) => {
+    calls.push(args);
+    return "Bergen";
+  };
+  const page = await mountHook(t, { ...simulate, clientTools: { get_location: { run } } });
+  assert.equal((await page.now().stream(locating))?.status, "succeeded");
+  const agent = await page.until(ended);
+  assert.equal(agent.output, "Your page says where you are: Bergen");
+  assert.deepEqual(calls, [{}]);
+  assert.deepEqual([agent.toolCalls[0]?.source, agent.toolCalls[0]?.result?.is_error], ["client", false]);
+});
+
+test("what a tool of the page throws is its call's error, as is what is no JSON", async (t) => {
+  const clientTools = {
+    get_location: {
+      run: async () => {
+        throw new Error("The user said no.");
+      },
+    },
+  };
+  const page = await mountHook(t, { ...simulate, clientTools });
+  await page.now().stream(locating);
+  const { toolCalls } = await page.until(ended);
+  assert.deepEqual([toolCalls[0]?.result?.content, toolCalls[0]?.result?.is_error], ["The user said no.", true]);
+  const other = await mountHook(t, { ...simulate, clientTools: { get_location: { run: () => BigInt(10) } } });
+  await other.now().stream(locating);
+  assert.equal((await other.until(ended)).toolCalls[0]?.result?.is_error, true);
+});
+
+test("a tool of the page that runs while its component goes and comes back runs once", async (t) => {
+  const { promise: called, resolve: call } = Promise.withResolvers<void>();
+  const { promise: result, resolve: give } = Promise.withResolvers<string>();
+  let calls = 0;
+  const run = () => {
+    calls += 1;
+    call();
+    return result;
+  };
+  const page = await mountHook(t, { ...simulate, storageKey: "run", clientTools: { get_location: { run } } });
+  void page.now().stream(locating);
+  await called;
+  const { runId } = page.now();
+  await page.leave();
+  await page.comeBack();
+  await page.until(waiting);
+  give("Bergen");
+  const agent = await page.until(({ status }) => status === "succeeded");
+  assert.equal(agent.runId, runId);
+  assert.equal(agent.output, "Your page says where you are: Bergen");
+  assert.equal(calls, 1);
+  assert.equal(sessionStorage.length, 0);
+});
+
+test("a tool of the page doesn't run for a call that has been answered since", async (t) => {
+  const before = await mountHook(t, { ...simulate, storageKey: "run" });
+  void before.now().stream(locating);
+  const { runId, pending } = await before.until(waiting); // nobody runs it
+  assert.equal(await before.now().sendToolResult(pending[0]!.tool_call_id, { lat: 60.4 }), null);
+  await before.until(ended);
+  sessionStorage.setItem("run", runId!);
+  const run = () => assert.fail("it was called");
+  const after = await mountHook(t, { ...simulate, storageKey: "run", clientTools: { get_location: { run } } });
+  const agent = await after.until(({ status }) => status === "succeeded");
+  assert.equal(agent.output, 'Your page says where you are: {"lat":60.4}');
+});
+
+test("a tool's progress is shown with its call", async (t) => {
+  const page = await mountHook(t, simulate);
+  const answer = page.now().stream(scenario("progress", 5));
+  const { toolCalls } = await page.until((agent) => agent.toolCalls[0]?.progress !== undefined);
+  const { message, progress, total } = toolCalls[0]!.progress!;
+  assert.equal(message, `Archived ${progress} of ${total} messages`);
+  await answer;
+  assert.equal((await page.until(ended)).toolCalls[0]?.progress?.progress, 120);
+});
+
 test("the service's refusal is the error", async (t) => {
   const page = await mountHook(t, { baseUrl });
   assert.equal(await page.now().stream({ input: "Hello", max_steps: 0 }), null);
@@ -314,6 +499,37 @@ test("stop() while a question waits to be sent again leaves it unsent", async (t
   assert.equal(await answer, null);
   assert.equal((await page.until(ended)).status, "cancelled");
   assert.equal(requests.length, 1);
+});
+
+test("an answer whose connection broke, or that a full server didn't take, is sent again", async (t) => {
+  const { url, requests } = await serve(
+    t,
+    waits("approval", "delete", drop, refuse(503, "server_full", { "Retry-After": "1" }), taken),
+  );
+  const page = await mountHook(t, { baseUrl: url });
+  const answer = page.now().stream("Hello");
+  await page.until(waiting);
+  assert.equal(await page.now().approve("call/1"), null);
+  assert.equal((await answer)?.status, "succeeded");
+  const [first, second, third, ...others] = requests.slice(1);
+  assert.deepEqual(others, []);
+  assert.ok([first, second, third].every((sent) => sent?.line === "POST /api/agent/runs/run_1/approvals/call%2F1"));
+  assert.ok([first, second, third].every((sent) => JSON.stringify(sent?.body) === '{"approved":true}'));
+  assert.ok(third!.at - second!.at >= 1000);
+});
+
+test("a tool of the page goes with the question and gets its arguments; a result that isn't taken is an error", async (t) => {
+  const refused = refuse(413, "body_too_large");
+  const { url, requests } = await serve(t, waits("client", "weather", refused, taken));
+  const about = { description: "The weather.", parameters: { type: "object" } };
+  const run = (args: Record<string, unknown>) => `It snows in ${args["city"]}.`;
+  const page = await mountHook(t, { baseUrl: url, clientTools: { weather: { ...about, run } } });
+  assert.equal((await page.now().stream("Hello"))?.status, "succeeded");
+  const [asked, , sent, again] = requests.map(({ body }) => body as unknown);
+  const result = (content: string, is_error: boolean) => ({ results: [{ tool_call_id: "call/1", content, is_error }] });
+  assert.deepEqual(asked, { input: "Hello", client_tools: [{ name: "weather", ...about }] });
+  assert.deepEqual(sent, result("It snows in Oslo.", false));
+  assert.deepEqual(again, result("The result can't be sent: No.", true));
 });
 
 test("in a session, a question that replaces one under way interrupts it", async (t) => {
