@@ -70,7 +70,8 @@ class DedalusAgent:
     async def check(self, request: AgentRequest, route: Route) -> None:
         """Raise `ToolUnavailable` or `McpUnavailable` for tools that are not there, `UrlRefused` for its URLs."""
         servers = self._tools.check(request, hosts_mcp=route.upstream.hosts_mcp)
-        await asyncio.gather(*map(self._guard.check_image, {*servers, *request.image_urls()}))
+        if urls := {*servers, *request.image_urls()}:
+            await asyncio.gather(*map(self._guard.check_image, urls))
 
     async def run(
         self, request: AgentRequest, route: Route, history: Sequence[WireMessage], run: Run, events: RunEvents

@@ -93,7 +93,9 @@ class RunTools:
         chosen = self.default if request.tools is None else request.tools
         tools: dict[str, Tool] = {name: known[name] for name in chosen if name in known}
         tools |= {tool.name: PageTool.of(tool) for tool in request.client_tools or ()}
-        resolved = self._servers.resolve(request.mcp_servers or (), hosted=hosts_mcp)
+        if not request.mcp_servers:
+            return ToolChoice(tools, (), ())
+        resolved = self._servers.resolve(request.mcp_servers, hosted=hosts_mcp)
         offer = await self._servers.tools(resolved.local)
         tools |= {tool.name: tool for tool in offer.tools if tool.name not in tools}
         warnings = [RunWarning(code="mcp_server_unavailable", message=message) for message in offer.down]
