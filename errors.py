@@ -102,7 +102,7 @@ class McpServerNotFound(RequestError):
 
 class ToolUnavailable(RequestError):
     code, status = "tool_unavailable", 422
-    default = "The request names a tool that is not there: see GET /api/agent/tools."
+    default = "The request names tools that can't be had as named: see details, and GET /api/agent/tools."
 
 
 class UrlRefused(RequestError):

@@ -1,10 +1,10 @@
 """The tools of a run: those of this service that its request names, its MCP servers', and its caller's page's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
-from errors import InternalError, ToolUnavailable
+from errors import ErrorDetail, InternalError, ToolUnavailable
 from events import RunWarning, ToolSource
 from models import AgentRequest
 from services.mcp_servers import McpServers
@@ -73,17 +73,8 @@ class RunTools:
         """
         known = self._registry.all
         chosen = self.default if request.tools is None else request.tools
-        if missing := [name for name in chosen if name not in known]:
-            raise ToolUnavailable(f"There is no tool {', '.join(missing)} here: see GET /api/agent/tools.")
-        pages = [tool.name for tool in request.client_tools or ()]
-        if twice := set(pages) & set(chosen):
-            raise ToolUnavailable(f"client_tools has {', '.join(sorted(twice))}, which is a tool of this service, too.")
-        if asks := set(request.require_approval or ()) & set(pages):
-            raise ToolUnavailable(f"require_approval has {', '.join(sorted(asks))}: the page itself can ask there.")
-        if not request.mcp_servers and (unknown := set(request.require_approval or ()) - set(chosen)):
-            raise ToolUnavailable(
-                f"require_approval has {', '.join(sorted(unknown))}, which the request doesn't choose."
-            )
+        if faults := list(_faults(request, chosen, known)):
+            raise ToolUnavailable(details=faults)
         resolved = self._servers.resolve(request.mcp_servers or (), hosted=hosts_mcp)
         return [server.url for server in resolved.local if server.url]
 
@@ -109,8 +100,8 @@ class RunTools:
         unknown = set(request.require_approval or ()) - set(choice.tools)
         if unknown and not choice.warnings:
             raise ToolUnavailable(
-                f"require_approval has {', '.join(sorted(unknown))}, which is no tool that this service runs: an MCP "
-                'server\'s tool is named server__tool, and its server needs `"run": "local"`.'
+                "require_approval names a tool that this service does not run. One of an MCP server is called "
+                'server__tool, and its server needs `"run": "local"`.'
             )
 
     def listed(self) -> ToolList:
@@ -120,6 +111,22 @@ class RunTools:
     async def of_server(self, name: str) -> McpToolList:
         """The tools of one of the operator's MCP servers. Raise `McpServerNotFound` or `McpServerFailed`."""
         return McpToolList(tools=[_info(tool) for tool in await self._servers.list_tools(name)])
+
+
+def _faults(request: AgentRequest, chosen: Sequence[str], known: Container[str]) -> Iterator[ErrorDetail]:
+    """Where the request names tools that are not there, or that can't be together."""
+    pages = [tool.name for tool in request.client_tools or ()]
+    for place, name in enumerate(request.tools or ()):
+        if name not in known:
+            yield ErrorDetail(f"tools.{place}", "There is no such tool here: see GET /api/agent/tools.")
+    for place, name in enumerate(pages):
+        if name in chosen:
+            yield ErrorDetail(f"client_tools.{place}.name", "A tool of this service has this name, too.")
+    for place, name in enumerate(request.require_approval or ()):
+        if name in pages:
+            yield ErrorDetail(f"require_approval.{place}", "The page runs this tool: it can ask there itself.")
+        elif name not in chosen and not request.mcp_servers:
+            yield ErrorDetail(f"require_approval.{place}", "The request does not choose this tool: name it in tools.")
 
 
 def _info(tool: Tool) -> ToolInfo:

@@ -382,13 +382,16 @@ async def test_a_session_whose_run_waits_is_busy() -> None:
 async def test_tools_that_aren_t_there_can_t_be_asked_about() -> None:
     """422 before there is a run: a tool that isn't chosen, and one that the page runs itself."""
     async with FakeDedalus() as fake, service(fake.url, named(deletes())) as agent:
-        for extra in (
-            {"require_approval": ["format"]},
-            {"require_approval": ["locate"], "client_tools": [PAGE_TOOL]},
-            {"tools": ["format"]},
-            {"client_tools": [PAGE_TOOL | {"name": "delete"}]},
+        for extra, place in (
+            ({"require_approval": ["delete", "format"]}, "require_approval.1"),
+            ({"require_approval": ["locate"], "client_tools": [PAGE_TOOL]}, "require_approval.0"),
+            ({"tools": ["delete", "format"]}, "tools.1"),
+            ({"client_tools": [PAGE_TOOL | {"name": "delete"}]}, "client_tools.0.name"),
         ):
-            assert refusal(await agent.post(STREAM, {"input": "?"} | extra)) == (422, "tool_unavailable")
+            response = await agent.post(STREAM, {"input": "?"} | extra)
+            assert refusal(response) == (422, "tool_unavailable")
+            assert [fault["loc"] for fault in response.json()["error"]["details"]] == [place]
+            assert "format" not in response.text
         twice = await agent.post(STREAM, {"input": "?", "client_tools": [PAGE_TOOL, PAGE_TOOL]})
         assert refusal(twice) == (422, "invalid_request")
         assert fake.requests == []
