@@ -109,9 +109,9 @@ async def opened(
         except (DirectoryInUse, NewerDatabase, ToolsInvalid, CapacityError, OSError, ValueError) as error:
             logger.critical("The service can't start: %s", error)
             raise
+        http = await stack.enter_async_context(GuardedClient(guard))
         live = LiveRuns(settings, database, log, records)
         stack.push_async_callback(live.aclose)
-        http = await stack.enter_async_context(GuardedClient(guard))
         deadlines = Deadlines(settings.first_byte_timeout_s, settings.stall_timeout_s)
         limits = AgentLimits(deadlines, settings.max_steps, settings.max_tool_result_bytes)
         agent = DedalusAgent(upstreams, limits, tools, guard, http)
