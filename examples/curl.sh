@@ -62,6 +62,16 @@ for question in "Say hello in one sentence." "What did I ask you?"; do
 done
 curl -sS --fail-with-body "$API/sessions/$session/messages"
 
+say "Approval: a run waits for a person, who has all day, and another process answers"
+run=$(curl -isN "$API/stream/simulate" -H "$JSON" -d '{"scenario": "approval", "delay_ms": 5}' |
+  sed '/^event: waiting/q' | tee "$scratch/asked" | run_id)
+grep -A 1 '^event: approval_request' "$scratch/asked"
+call=$(sed -n 's/.*"event":"approval_request","data":{"tool_call_id":"\([^"]*\)".*/\1/p' "$scratch/asked")
+curl -sS --fail-with-body "$API/runs/$run/approvals/$call" -H "$JSON" \
+  -d '{"approved": true, "arguments": {"folder": "spam"}}'
+echo
+curl -sSN --fail-with-body "$API/runs/$run/events" | tail -n 4
+
 say "Idempotency-Key: a request that is sent twice is one run"
 key="$(date +%s)-$$"
 for _ in first second; do

@@ -36,6 +36,20 @@ async function streamAgent(request, onEvent, { url = "http://127.0.0.1:8000", pa
   throw new Error(`The connection was lost after event ${last}, and the rest of the answer could not be had.`);
 }
 
+/**
+ * Answers an `approval_request`, an event that `streamAgent` has given: `decision` is { approved, arguments?, reason? }.
+ *
+ * Rejects when the service doesn't take it, such as when somebody else has decided otherwise. It can be sent again.
+ */
+async function decide({ run_id, data }, decision, { url = "http://127.0.0.1:8000" } = {}) {
+  const response = await fetch(`${url}/api/agent/runs/${run_id}/approvals/${encodeURIComponent(data.tool_call_id)}`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(decision),
+  });
+  if (!response.ok) throw new Error(`HTTP ${response.status} ${await response.text()}`);
+}
+
 async function* eventsOf(response) {
   const reader = response.body.getReader();
   const decoder = new TextDecoder();
@@ -51,9 +65,10 @@ async function* eventsOf(response) {
 
 async function main() {
   const input = process.argv.slice(2).join(" ") || "Why is the sky blue?";
-  const show = ({ event, data }) => {
+  const show = ({ event, data, run_id }) => {
     if (event === "partial_output") process.stdout.write(data.content);
     if (event === "tool_use") console.error(`[${data.name} ${JSON.stringify(data.arguments)}]`);
+    if (event === "approval_request") console.error(`[waits for POST /api/agent/runs/${run_id}/approvals/${data.tool_call_id}]`);
     if (event === "error") console.error(`${data.code}: ${data.message}`);
   };
   const { status } = await streamAgent({ input }, show, { url: process.env.AGENT_STREAM_URL });
@@ -62,7 +77,7 @@ async function main() {
 }
 
 if (typeof module !== "undefined") {
-  module.exports = { streamAgent };
+  module.exports = { streamAgent, decide };
   if (require.main === module) {
     main().catch((error) => {
       console.error(error.message);

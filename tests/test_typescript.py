@@ -12,7 +12,7 @@ import sys
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
@@ -41,6 +41,19 @@ const events = [];
 const where = { url: process.env.AGENT_STREAM_URL, path: "/api/agent/stream/simulate" };
 streamAgent(JSON.parse(process.argv[2]), (event) => events.push(event), where)
     .then((complete) => console.log(JSON.stringify({ complete, events })));
+"""
+
+APPROVE = """
+const { streamAgent, decide } = require(process.argv[1]);
+const url = process.env.AGENT_STREAM_URL;
+const answers = [];
+const onEvent = (event) => {
+    const decision = { approved: true, arguments: { folder: "spam" } };
+    if (event.event === "approval_request") answers.push(decide(event, decision, { url }));
+    if (event.event === "final_output") console.log(event.data.content);
+};
+streamAgent({ scenario: "approval", delay_ms: 0 }, onEvent, { url, path: "/api/agent/stream/simulate" })
+    .then(() => Promise.all(answers));
 """
 
 pytestmark = pytest.mark.timeout(300)  # the first run on a machine installs the packages
@@ -127,11 +140,17 @@ def test_fetch_example_gets_every_event_once(node: Path, url: str, scenario: str
     assert shown["complete"]["status"] == ("failed" if scenario == "error" else "succeeded")
 
 
+def test_fetch_example_answers_an_approval(node: Path, url: str) -> None:
+    """`decide` takes the event and lets the run go on."""
+    assert run(node, "-e", APPROVE, EXAMPLES / "fetch_stream.js", node=node, url=url) == "I deleted the folder spam.\n"
+
+
 def test_curl_examples(node: Path, url: str) -> None:
     """The script runs from top to bottom, and shows what it says it shows."""
     shown = run("sh", EXAMPLES / "curl.sh", node=node, url=url)
     parts = dict(part.split("\n", 1) for part in shown.split("\n== ")[1:])
-    ready, stream, execute, simulate, torn, resumed, cancelled, begun, polled, session, twice, mistake = parts.values()
+    ready, stream, execute, simulate, torn, resumed, cancelled, begun, polled, session, *others = parts.values()
+    approval, twice, mistake = others
     assert json.loads(ready)["status"] == "ready"
     assert '"event":"final_output","data":{"content":"Hello world"}' in stream
     assert json.loads(execute)["output"] == "Hello world"
@@ -146,6 +165,8 @@ def test_curl_examples(node: Path, url: str) -> None:
     assert (events[0]["run_id"], events[-1]["event"]) == (begun.strip(), "complete")
     *_, messages = session.strip().splitlines()
     assert [message["role"] for message in json.loads(messages)["messages"]] == ["user", "assistant"] * 2
+    assert '"arguments":{"folder":"drafts"}' in approval
+    assert '"data":{"status":"succeeded"' in approval
     first, second = twice.split()
     assert first == second
     assert json.loads(mistake)["error"]["code"] == "invalid_request"
@@ -180,6 +201,15 @@ class Files(SimpleHTTPRequestHandler):
         pass
 
 
+@contextmanager
+def files(folder: Path) -> Iterator[str]:
+    """Where the files of a folder are served."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Files, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,)).start()
+        yield f"http://localhost:{server.server_port}"
+        server.shutdown()
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Chrome]:
     with chromium() as browser:
@@ -190,10 +220,8 @@ def browser() -> Iterator[Chrome]:
 def pages(packages: Path) -> Iterator[str]:
     """Where the example's page is, bundled."""
     npm("run", "--silent", "build:page", node=packages)
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Files, directory=str(HERE))) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,)).start()
-        yield f"http://localhost:{server.server_port}"
-        server.shutdown()
+    with files(HERE) as url:
+        yield url
 
 
 class Chat:
@@ -362,3 +390,25 @@ def test_a_page_s_tool_is_not_called_again_after_a_reload(pages: str, browser: C
         assert browser.execute_script("return localStorage.calls") == "1"
         assert [tool["function"]["name"] for tool in fake.chats[0].body["tools"]] == ["locate"]
         assert "The page was reloaded" in fake.chats[1].body["messages"][-1]["content"]
+
+
+@pytest.mark.parametrize(("button", "told"), [("Approve", "deleted drafts"), ("Refuse", "A person refused this call.")])
+def test_the_plain_page_asks_a_person(browser: Chrome, asking: Path, button: str, told: str) -> None:
+    """examples/page.html shows the call with two buttons; what is pressed goes to the model."""
+    settings = {"AGENT_TOOLS": "page_tools", "PYTHONPATH": str(asking), "TOOLS_BY_DEFAULT": "all"}
+    with (
+        files(EXAMPLES) as pages,
+        FakeDedalus.in_thread() as fake,
+        app_process(DEDALUS_BASE_URL=fake.url, CORS_ORIGINS=pages, **settings) as service,
+    ):
+        fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
+        fake.turn(*answer("Well then."))
+        browser.get(f"{pages}/page.html?service={service.url}")
+        browser.find_element(By.TAG_NAME, "button").click()
+        wait = WebDriverWait(browser, 30, 0.05)
+        press = f"//p[@id='approvals']//button[text()='{button}']"
+        wait.until(lambda b: b.find_elements(By.XPATH, press))[0].click()
+        wait.until(lambda b: "succeeded" in b.find_element(By.ID, "status").text)
+        assert browser.find_element(By.ID, "output").text == "Well then."
+        assert browser.find_element(By.ID, "approvals").text == ""
+        assert fake.chats[1].body["messages"][-1]["content"] == told
