@@ -1,6 +1,7 @@
 """The documents say what is true: every command in them is run, and every event, route and code is in them."""
 
 import os
+import pty
 import re
 import shlex
 import subprocess
@@ -82,6 +83,22 @@ def run(command: str, *, cwd: Path = ROOT, **environment: str) -> str:
     return done.stdout
 
 
+def run_at_terminal(command: str, typed: bytes, **environment: str) -> str:
+    """What a command prints that asks who sits there, and hears this."""
+    ours, its = pty.openpty()
+    os.write(ours, typed)
+    try:
+        done = subprocess.run(
+            shlex.split(command), cwd=ROOT, env=os.environ | environment, stdin=its, stderr=its, stdout=subprocess.PIPE,
+            text=True, timeout=60,
+        )  # fmt: skip
+    finally:
+        os.close(ours)
+        os.close(its)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
 @pytest.mark.parametrize("command", commands(), ids=str)
 def test_every_command_works(command: Command, url: str, tmp_path: Path) -> None:
     """Each command of README and QUICKSTART, as written but for the port, does what the text says."""
@@ -100,6 +117,8 @@ def test_every_command_works(command: Command, url: str, tmp_path: Path) -> None
         case _ if "http.server" in text:
             with served(text.replace(" 3000 ", " 0 ")) as there:
                 assert httpx.get(there + "/page.html").status_code == 200
+        case _ if "--simulate approval" in text and "--approve" not in text:
+            assert "succeeded" in run_at_terminal(text, b"y\n", AGENT_STREAM_URL=url)
         case _ if "test_client.py" in text:
             assert "succeeded" in run(text, AGENT_STREAM_URL=url)
         case _ if "-m database" in text:
@@ -174,6 +193,7 @@ def test_the_architecture_s_map_has_every_module() -> None:
 
 def test_links_lead_somewhere() -> None:
     """Every relative link of the documents is a file of the project."""
-    for document in ("README.md", "QUICKSTART.md", "docs/architecture.md", "docs/errors.md"):
+    documents = ("README.md", "QUICKSTART.md", *(f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md")))
+    for document in documents:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / document).read_text()):
             assert ((ROOT / document).parent / target).exists(), f"{document}: {target}"
