@@ -10,9 +10,9 @@ import json
 import math
 import os
 import random
+import select
 import shlex
 import sys
-import termios
 import uuid
 from collections.abc import Iterator
 from contextlib import aclosing
@@ -182,7 +182,8 @@ class Screen:
     async def ask(self, question: str) -> str | None:
         """What a person types; None where nobody does any more. Can be cancelled, when the answer isn't needed."""
         self._end_line()
-        termios.tcflush(sys.stdin, termios.TCIFLUSH)  # what was typed before can't have been meant as the answer
+        while select.select((sys.stdin,), (), (), 0)[0] and os.read(sys.stdin.fileno(), 1 << 16):
+            pass  # what was typed before can't have been meant as the answer
         self._err.print(question.translate(CONTROLS), end="", style="bold")
         self._at_line_start = not self._out.is_terminal
         line = await typed_line()
@@ -634,8 +635,8 @@ def decision_of(options: argparse.Namespace) -> dict[str, Any] | None:
 
 
 def is_interactive(options: argparse.Namespace) -> bool:
-    """Whether there is a person who sees a question and can answer it."""
-    return sys.stdin.isatty() and sys.stderr.isatty() and not options.json
+    """Whether there is a person who sees a question and can answer it. (On Windows no event loop reads a terminal.)"""
+    return sys.stdin.isatty() and sys.stderr.isatty() and not options.json and sys.platform != "win32"
 
 
 async def show_list(http: httpx.AsyncClient, screen: Screen, name: str, session_id: str | None) -> None:

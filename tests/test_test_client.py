@@ -7,8 +7,10 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -402,6 +404,86 @@ def test_answered_elsewhere(service: Service) -> None:
         rest = terminal.ended()
     assert rest.code == 0
     assert rest.out.startswith("\n  ✗ delete_folder refused: Mine.\n")
+
+
+def test_what_was_typed_before_is_no_answer(service: Service) -> None:
+    """A line that was on its way when the question came doesn't approve anything."""
+    with at_terminal(service, *APPROVAL) as terminal:
+        terminal.type("y")
+        terminal.until(ASKED)
+        terminal.type("n")
+        rest = terminal.ended()
+    assert "\nI left the folder as it is.\n" in rest.out
+
+
+def frame(seq: int, kind: str, /, **data: Any) -> bytes:
+    """An event as it comes over the wire."""
+    event = {"event": kind, "data": data, "run_id": f"run_{'0' * 32}", "seq": seq, "timestamp": ""}
+    return f"id: {seq}\nevent: {kind}\ndata: {json.dumps(event)}\n\n".encode()
+
+
+@contextmanager
+def answering(*statuses: int) -> Iterator[tuple[str, threading.Event]]:
+    """Where a service is whose run waits for a decision, answers it so, and goes on with 200 or when it is told to."""
+    left, decided = list(statuses), threading.Event()
+    call = {"tool_call_id": "call_1", "name": "delete_folder"}
+    usage = {"input_tokens": None, "output_tokens": None, "total_tokens": None}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            if "/approvals/" not in self.path:
+                self.stream()
+                return
+            error = {"code": "not_taken", "message": "No.", "retryable": False, "request_id": "req_1"}
+            status = left.pop(0)
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps({"error": error}).encode())
+            if status == httpx.codes.OK:
+                decided.set()
+
+        def stream(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("X-Run-ID", f"run_{'0' * 32}")
+            self.end_headers()
+            self.wfile.write(frame(1, "tool_use", **call, arguments={"folder": "drafts"}, source="python"))
+            self.wfile.write(frame(2, "waiting", pending=[{**call, "kind": "approval"}]))
+            decided.wait(LAST_WAIT_S)
+            self.wfile.write(frame(3, "complete", status="succeeded", usage=usage, steps=1, duration_ms=1))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,)).start()
+        yield f"http://127.0.0.1:{server.server_port}", decided
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(409, "Answered already: not_taken"), (404, "✗ The answer was not taken"), (422, "✗ The answer was not taken")],
+    ids=str,
+)
+def test_an_answer_that_does_not_count(status: int, said: str) -> None:
+    """It is told, and the run is followed on."""
+    with (
+        answering(status) as (url, decided),
+        process(CLIENT, "Hi", "--approve", env={"AGENT_STREAM_URL": url}) as asked,
+    ):
+        read_until(asked.stderr, said)
+        decided.set()
+        assert ended(asked).code == 0
+
+
+def test_an_answer_that_is_not_taken_at_once() -> None:
+    """It is sent again."""
+    with answering(503, 502, 200) as (url, _):
+        shown = run(CLIENT, "Hi", "--approve", url=url)
+    assert shown.code == 0
+    assert shown.err.count("Sending the answer again in 0.") == 2
 
 
 def test_end_of_input(service: Service) -> None:
