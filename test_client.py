@@ -405,7 +405,8 @@ class Answers:
         elif fault is not None:
             details = fault.details if isinstance(fault, Refused) else []
             self.screen.complain(f"The answer was not taken: {str(fault) or type(fault).__name__}", *details)
-            return not (isinstance(fault, Refused) and fault.status == 422 and self.is_asking)
+            was_typed = body is not self.decision
+            return not (was_typed and isinstance(fault, Refused) and fault.status == httpx.codes.UNPROCESSABLE_ENTITY)
         return True
 
     async def _send(self, path: str, body: dict[str, Any]) -> Refused | httpx.TransportError | None:
@@ -443,10 +444,11 @@ def request_for(run: str, item: dict[str, Any], answer: dict[str, Any]) -> tuple
 
 
 def json_object(text: str) -> dict[str, Any] | None:
-    """What a person has typed as JSON; None where it is no object."""
+    """What a person has typed as JSON; None where it is no object, or none that can be sent."""
     try:
         value = json.loads(text)
-    except ValueError:
+        sendable(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
@@ -666,6 +668,12 @@ def number(text: str) -> float:
     return value
 
 
+def sendable(text: str) -> str:
+    """A text that UTF-8 has. Raise `ValueError` for anything else."""
+    text.encode()
+    return text
+
+
 def client_tool(text: str) -> dict[str, Any]:
     """A client tool as JSON, or the file that holds it. Raise argparse's error where it is neither."""
     try:
@@ -704,7 +712,8 @@ def parser() -> argparse.ArgumentParser:
     add("--client-tool", dest="client_tools", type=client_tool, action="append", metavar="JSON_OR_FILE", help=described)
     decide = cli.add_mutually_exclusive_group().add_argument
     decide("--approve", action="store_true", help="approve every call that waits for a person")
-    decide("--refuse", nargs="?", const="", metavar="REASON", help="refuse every call that waits for a person")
+    refusal = "refuse every call that waits for a person"
+    decide("--refuse", type=sendable, nargs="?", const="", metavar="REASON", help=refusal)
     add("--mcp-server", dest="mcp_servers", action="append", metavar="SERVER", help="owner/name or URL; repeatable")
     add("--temperature", type=number, metavar="T", help="0 to 2")
     add("--max-steps", type=int, metavar="N", help="model turns at most")

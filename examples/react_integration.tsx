@@ -609,15 +609,15 @@ class Runner {
 
   private async makeCall(run: Run, runId: string, callId: string, tool: ClientTool): Promise<void> {
     const key = `${runId}/${callId}`;
-    const outcome = made.get(key) ?? this.makeOnce(callId, tool, run.calls.get(callId) ?? {});
+    const outcome = made.get(key) ?? this.makeOnce(key, tool, run.calls.get(callId) ?? {});
     made.set(key, outcome);
     const error = await this.send(run, callId, await outcome);
     if (error && !error.retryable) await this.send(run, callId, failed(`The result can't be sent: ${error.message}`));
   }
 
   /** Makes a call, unless the page has done so before it was reloaded. */
-  private async makeOnce(callId: string, tool: ClientTool, args: Record<string, unknown>): Promise<Outcome> {
-    const item = (key: string) => `${key}:${callId}`;
+  private async makeOnce(call: string, tool: ClientTool, args: Record<string, unknown>): Promise<Outcome> {
+    const item = (key: string) => `${key}:${call}`;
     const before = this.storage((storage, key) => storage.getItem(item(key)));
     if (before) return JSON.parse(before) as Outcome;
     const note = (storage: Storage, key: string, told: Outcome) => {
@@ -775,8 +775,9 @@ class Runner {
     this.current = null;
     this.storage((storage, key) => storage.removeItem(key));
     for (const callId of run.calls.keys()) {
-      made.delete(`${run.id}/${callId}`);
-      this.storage((storage, key) => storage.removeItem(`${key}:${callId}`));
+      const call = `${run.id}/${callId}`;
+      made.delete(call);
+      this.storage((storage, key) => storage.removeItem(`${key}:${call}`));
     }
   }
 

@@ -363,8 +363,9 @@ def test_asks_until_the_answer_is_one(service: Service) -> None:
         terminal.until(ASKED)
         terminal.type("perhaps")
         terminal.until(ASKED)
-        terminal.type("e folder=spam")
-        terminal.until("That is no JSON object.", ASKED)
+        for nonsense in ("folder=spam", '["spam"]', '{"folder": NaN}', '{"folder": "\\ud83d"}', "[" * 2000):
+            terminal.type(f"e {nonsense}")
+            terminal.until("That is no JSON object.", ASKED)
         terminal.type("e")
         terminal.until("The arguments as JSON: ")
         terminal.type('{"folder": "spam"}')
@@ -476,6 +477,16 @@ def test_an_answer_that_does_not_count(status: int, said: str) -> None:
         read_until(asked.stderr, said)
         decided.set()
         assert ended(asked).code == 0
+
+
+def test_a_reason_that_is_too_long(service: Service) -> None:
+    """At a terminal, too, what the command line says is sent once; then it is said what is wrong."""
+    with at_terminal(service, *APPROVAL, "--refuse", "x" * 2001) as terminal:
+        terminal.until("✗ The answer was not taken: invalid_request: ", "  body.reason: ")
+        terminal.process.send_signal(signal.SIGINT)
+        rest = terminal.ended()
+    assert rest.code == 3
+    assert "The answer was not taken" not in rest.out
 
 
 def test_an_answer_that_is_not_taken_at_once() -> None:
@@ -701,12 +712,13 @@ def test_refused_request(service: Service) -> None:
         ("\udcff",),
         ("--messages",),
         ("Hi", "--approve", "--refuse"),
+        ("Hi", "--refuse", "\udcff"),
         ("Hi", "--client-tool", "[]"),
         ("Hi", "--client-tool", "{nonsense}"),
     ],
     ids=[
         *("no question", "no number", "two ways", "no address", "no UTF-8", "no session"),
-        *("two decisions", "no file", "no JSON"),
+        *("two decisions", "no reason in UTF-8", "no file", "no JSON"),
     ],
 )
 def test_usage(arguments: tuple[str, ...]) -> None:
