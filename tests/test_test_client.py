@@ -407,6 +407,28 @@ def test_answered_elsewhere(service: Service) -> None:
     assert rest.out.startswith("\n  ✗ delete_folder refused: Mine.\n")
 
 
+def test_several_calls_are_asked_about_one_after_the_other(service: Service, fake: FakeDedalus) -> None:
+    """Of three calls the first and the last are answered elsewhere: only the second is left to the person here."""
+    sums = [ToolCall(f"call_{i}", "calculate", f'{{"expression": "{i} + {i}"}}', index=i) for i in range(3)]
+    fake.turn(*sums, Finish("tool_calls"), Done())
+    fake.turn(*answer("I see."))
+    with at_terminal(service, "?", "--tool", "calculate", "--require-approval", "calculate") as terminal:
+        shown = terminal.until('Allow calculate {"expression": "0 + 0"}? ')
+        calls = f"{service.url}/api/agent/runs/{run_id(shown)}/approvals"
+        for call in ("call_2", "call_0"):
+            httpx.post(f"{calls}/{call}", json={"approved": True}, trust_env=False).raise_for_status()
+        terminal.until('Allow calculate {"expression": "1 + 1"}? ')
+        terminal.type("n")
+        rest = terminal.ended()
+    assert rest.code == 0
+    assert "Allow" not in rest.out
+    assert [message["content"] for message in fake.chats[-1].body["messages"][-3:]] == [
+        "0",
+        "A person refused this call.",
+        "4",
+    ]
+
+
 def test_what_was_typed_before_is_no_answer(service: Service) -> None:
     """A line that was on its way when the question came doesn't approve anything."""
     with at_terminal(service, *APPROVAL) as terminal:
