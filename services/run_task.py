@@ -171,6 +171,7 @@ class RunTask:
 
     async def _suspend(self, suspension: Suspension) -> None:
         await self._waiting.begin(self.snapshot(), suspension, self._order.wait_s)
+        self._order = replace(self._order, work=self._order.resume({}))  # the request, which may be long, is not kept
         self._end_timeout()
         self._presence.end_grace()
 
