@@ -72,5 +72,7 @@ def _message(kind: str, message: str) -> str:
             return "This field is not known: take it out, or see /docs for the names."
         case "json_invalid":
             return "The body is not JSON."
+        case "union_tag_invalid":
+            return "This type is not known: see /docs for those that are."
         case _:
             return message.removeprefix("Value error, ")

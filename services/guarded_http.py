@@ -12,6 +12,7 @@ import ssl
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpcore2
@@ -51,6 +52,12 @@ class Fetched:
     def text(self) -> str:
         """The body as text: U+FFFD for what is none in its charset; a character that the cut halved is left out."""
         return codecs.getincrementaldecoder(self.charset)("replace").decode(self.body, final=not self.truncated)
+
+
+@cache
+def trusted() -> ssl.SSLContext:
+    """The certificates that clients trust. Reading them takes tens of milliseconds."""
+    return httpx2.create_ssl_context()
 
 
 class PinnedBackend(httpcore2.AsyncNetworkBackend):
@@ -104,7 +111,7 @@ class GuardedClient(httpx2.AsyncClient):
 
     No proxy of the environment is asked, no redirect followed, and no cookie kept unless `keep_cookies`, since callers
     share it. There is no limit to a whole answer's time: a stream may be long. `guard=None` makes a client for the
-    operator's own URLs, which goes anywhere. `verify` can be shared by clients: making one takes tens of milliseconds.
+    operator's own URLs, which goes anywhere.
     """
 
     def __init__(
@@ -118,7 +125,7 @@ class GuardedClient(httpx2.AsyncClient):
         keep_cookies: bool = False,
     ) -> None:
         self.guard = guard
-        context = verify or httpx2.create_ssl_context()
+        context = verify or trusted()
         super().__init__(
             headers={"User-Agent": USER_AGENT, **(headers or {})},
             timeout=timeout or httpx2.Timeout(OTHER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S, read=SILENCE_TIMEOUT_S),

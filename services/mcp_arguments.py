@@ -12,9 +12,12 @@ from jsonschema.validators import extend  # type: ignore[import-untyped]
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from services.json_text import dumps
+
 CHECK_S = 0.05
 MAX_FAULTS = 5
-MAX_CHARACTERS = 300  # of one fault, which quotes the value
+MAX_CHARACTERS = 300  # of one fault
+NAMES_ONLY = ("required", "additionalProperties", "dependentRequired")  # whose messages have no values
 
 UNCHECKED = ("pattern", "patternProperties", "uniqueItems", "unevaluatedProperties", "unevaluatedItems")
 """What can take for ever: patterns, and what looks at everything again."""
@@ -102,6 +105,9 @@ Checker = extend(
 
 
 def _told(error: ValidationError) -> str:
+    """Where, and what the schema wants there; not the value, which may be long, or secret."""
     place = ".".join(map(str, error.absolute_path))
-    message = error.message if len(error.message) <= MAX_CHARACTERS else f"{error.message[:MAX_CHARACTERS]}…"
+    wanted = f"it has to fit {dumps({error.validator: error.validator_value})}"
+    message = error.message if error.validator in NAMES_ONLY else wanted
+    message = message if len(message) <= MAX_CHARACTERS else f"{message[:MAX_CHARACTERS]}…"
     return f"{place}: {message}" if place else message

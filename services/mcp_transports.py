@@ -48,7 +48,7 @@ async def transport(label: str, server: McpServer, guard: UrlGuard | None) -> As
             yield streams
         return
     headers = {name: value.get_secret_value() for name, value in server.headers.items()}
-    client = await asyncio.to_thread(McpHttp, guard, headers)  # it reads the certificates, which takes 10 ms
+    client = McpHttp(guard, headers)
     if server.transport == "sse":
 
         def made(headers: Any = None, timeout: Any = None, auth: Any = None) -> McpHttp:
