@@ -5,6 +5,8 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from types import NoneType
 from typing import Any
 
 from events import ToolSource
@@ -16,6 +18,8 @@ from services.tools import ToolContext, ToolError
 
 logger = logging.getLogger(__name__)
 
+SIMPLE = (str, int, float, bool, NoneType)
+WRITERS = ThreadPoolExecutor(2, thread_name_prefix="tool-results")  # of what could hold up the loop
 LETTING_GO_S = 0.5  # for a stopped coroutine to clean up
 
 
@@ -67,7 +71,10 @@ class PythonTool:
             error = task.exception()
             if error is not None and not isinstance(error, Exception):  # such as GeneratorExit
                 raise RuntimeError(f"{type(error).__name__} in a tool") from error
-            return task.result()
+            result = task.result()
+            if isinstance(result, SIMPLE):
+                return result
+            return await asyncio.get_running_loop().run_in_executor(WRITERS, as_text, result)
         finally:
             if not task.done():
                 context.stopped.set()

@@ -19,6 +19,7 @@ from services.tools import InvalidArguments, ToolContext
 
 logger = logging.getLogger(__name__)
 
+SECTION = re.compile(r"(\n)((?:Args|Arguments|Params|Parameters|Returns|Raises|Yields|Keyword Args):\n[ \t])")
 NO_SCHEMA = (PydanticUserError, SchemaError, NameError, TypeError, ValueError)  # what pydantic raises for hints
 
 
@@ -151,7 +152,8 @@ def _documented(docstring: str) -> tuple[str, dict[str, str]]:
         numpy=griffe.NumpyOptions(warnings=False),
         sphinx=griffe.SphinxOptions(warnings=False),
     )
-    below_a_line = f"\n{docstring}"  # the first line has no indentation to go by
+    apart = SECTION.sub(r"\1\n\2", docstring)  # a section's head counts below a blank line only
+    below_a_line = f"\n\n{apart}"  # the first line has no indentation to go by
     sections = griffe.Docstring(below_a_line).parse("auto", default="google", per_style_options=styles)
     texts: list[str] = []
     for section in sections:
