@@ -52,6 +52,7 @@ logger = logging.getLogger("agent_stream")
 EXPOSED = ("X-Run-ID", "X-Request-ID", "Location", "Retry-After")
 GC_THRESHOLD = (50_000, 20, 20)  # by default a tenth of a stream's CPU is spent looking for cycles
 LOUD = ("httpx", "httpx2", "mcp", "watchfiles")  # the first three log URLs, which may hold keys
+SWITCH_S = 0.001  # a tool that computes in a thread holds up the streams by so much, each time
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 CLOSE_S = 3  # what connections may take to close once the service has drained
 LAST_RESORT_S = 4.5  # what everything may take once the service has drained; what is left then is killed
@@ -110,7 +111,7 @@ async def opened(
             logger.critical("The service can't start: %s", error)
             raise
         http = await stack.enter_async_context(GuardedClient(guard))
-        live = LiveRuns(settings, database, log, records)
+        live = LiveRuns(settings, log, records)
         stack.push_async_callback(live.aclose)
         deadlines = Deadlines(settings.first_byte_timeout_s, settings.stall_timeout_s)
         limits = AgentLimits(deadlines, settings.max_steps, settings.max_tool_result_bytes)
@@ -259,6 +260,7 @@ def main() -> None:
     app = create_app(settings)
     gc.freeze()  # what is there by now stays: the collector need not look at it
     gc.set_threshold(*GC_THRESHOLD)
+    sys.setswitchinterval(SWITCH_S)
     config = uvicorn.Config(
         app,
         host=settings.host,

@@ -206,17 +206,17 @@ class ServerFull(CapacityError):
 
 class ServerDraining(CapacityError):
     code = "server_draining"
-    default = "The server is shutting down and takes no new runs."
+    default = "The server is shutting down: try again shortly."
 
 
 class LogUnavailable(CapacityError):
     code = "log_unavailable"
-    default = "The event log can't be written, so no run can start."
+    default = "The event log can't be written: try again when it is back."
 
 
 class StoreUnavailable(CapacityError):
     code = "store_unavailable"
-    default = "The database can't be used, so no run can start."
+    default = "The database can't be used: try again when it is back."
 
 
 class LocalModelUnavailable(CapacityError):

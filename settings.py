@@ -90,13 +90,14 @@ class Settings(BaseSettings):
     tools_reload: bool = False
     tool_timeout_s: Seconds = 60
     tool_threads: int = Field(default=32, ge=1, le=1000)
-    approval_timeout_s: Seconds = 86400
+    approval_timeout_s: float = Field(default=86400, gt=0, le=10 * 365 * 86400)
     mcp_servers: Annotated[dict[McpServerName, McpServer], NoDecode] = {}
     mcp_connect_timeout_s: Seconds = 15
     url_allowed: CommaSeparated = ()
     url_denied: CommaSeparated = ()
     max_steps: int = Field(default=10, ge=1, le=100)
     max_concurrent_runs: int = Field(default=1000, ge=1)
+    max_waiting_runs: int = Field(default=10_000, ge=1)
 
     disconnect_grace_s: float = Field(default=30, ge=0)
     heartbeat_s: Seconds = 15

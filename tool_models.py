@@ -1,8 +1,10 @@
 """Tools, as callers name, bring, list and answer them."""
 
+import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AnyUrl, Field, JsonValue, UrlConstraints, field_validator, model_validator
+from pydantic import AnyUrl, Field, JsonValue, StrictBool, UrlConstraints, field_validator, model_validator
+from pydantic_core import PydanticSerializationError
 
 from events import Closed, with_examples
 
@@ -53,12 +55,26 @@ class ClientTool(Closed):
         return value
 
 
-class ApprovalDecision(Closed):
+class Clean(Closed):
+    """What a person or a page sends: it has to fit into JSON that everybody can read."""
+
+    @model_validator(mode="after")
+    def can_be_told(self) -> Self:
+        """Half a surrogate pair is no text, and NaN is no number."""
+        try:
+            self.model_dump_json()
+            json.dumps(self.model_dump(), allow_nan=False)
+        except (PydanticSerializationError, ValueError):
+            raise ValueError("it holds half of a surrogate pair, NaN or an infinite number: send JSON") from None
+        return self
+
+
+class ApprovalDecision(Clean):
     """A person's answer to an `approval_request`."""
 
     model_config = with_examples({"approved": True}, {"approved": False, "reason": "Not on a Friday."})
 
-    approved: bool
+    approved: StrictBool
     arguments: dict[str, JsonValue] | None = Field(
         None, description="With approval: what to call the tool with instead."
     )
@@ -72,7 +88,7 @@ class ApprovalDecision(Closed):
         return self
 
 
-class ClientToolResult(Closed):
+class ClientToolResult(Clean):
     """What a call of a client tool gave: text as it is, any other value as JSON."""
 
     tool_call_id: str
@@ -86,6 +102,14 @@ class ClientToolResults(Closed):
     model_config = with_examples({"results": [{"tool_call_id": "call_1", "content": {"lat": 59.9, "lon": 10.7}}]})
 
     results: list[ClientToolResult] = Field(min_length=1, max_length=128)
+
+    @field_validator("results")
+    @classmethod
+    def one_each(cls, value: list[ClientToolResult]) -> list[ClientToolResult]:
+        """A call has one result."""
+        if len({result.tool_call_id for result in value}) < len(value):
+            raise ValueError("a tool call has two results: send one for each")
+        return value
 
 
 class ToolInfo(Closed):

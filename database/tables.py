@@ -116,6 +116,8 @@ waiting_runs = sa.Table(
     "waiting_runs",
     metadata,
     sa.Column("run_id", Text, primary_key=True),
+    sa.Column("pending", Json, nullable=False),
+    sa.Column("request", Json, nullable=False),
     sa.Column("state", Json, nullable=False),
     sa.Column("expires_at", Text, nullable=False),
 )

@@ -1,6 +1,6 @@
 """Queries about runs that wait for a person."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -10,14 +10,17 @@ from database.tables import given, upsert, waiting_runs
 
 THIS_RUN = waiting_runs.c.run_id == given(waiting_runs.c.run_id)
 GET = sa.select(waiting_runs).where(THIS_RUN)
+GET_REQUEST = sa.select(waiting_runs.c.request).where(THIS_RUN)
 PUT = upsert(waiting_runs)
 DELETE = sa.delete(waiting_runs).where(THIS_RUN)
 
 
 class WaitingRun(NamedTuple):
-    """What a run needs to go on, as JSON, and until when it waits."""
+    """What a run needs to go on, as JSON: what it is asked for, and where it is. `pending` are the ids of its calls."""
 
     run_id: str
+    pending: Sequence[str]
+    request: dict[str, Any]
     state: dict[str, Any]
     expires_at: str
 
@@ -26,6 +29,12 @@ async def get_waiting_run(connection: AsyncConnection, run_id: str) -> WaitingRu
     """One run."""
     row = (await connection.execute(GET, {"run_id": run_id})).one_or_none()
     return None if row is None else WaitingRun(*row)
+
+
+async def get_waiting_request(connection: AsyncConnection, run_id: str) -> dict[str, Any] | None:
+    """What a run is asked for, without its state, which can be large."""
+    request: dict[str, Any] | None = await connection.scalar(GET_REQUEST, {"run_id": run_id})
+    return request
 
 
 async def put_waiting_run(connection: AsyncConnection, run: WaitingRun) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import logging
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Literal
 
@@ -14,8 +15,9 @@ from event_logs.frames import FrameQueue
 
 logger = logging.getLogger(__name__)
 
+THREADS = ThreadPoolExecutor(8, thread_name_prefix="fsync")  # which nobody else can take
 Fsync = Literal["end", "commit", "never"]
-"""What is on the disk itself before it is shown: a run that has ended or has to wait, each commit, or nothing."""
+"""What is on the disk itself before it is shown: a run's end, its waits and what is decided; each commit; nothing."""
 
 
 class FileWriter:
@@ -33,7 +35,7 @@ class FileWriter:
         self._torn = False  # the file may hold more than what is committed, and has to be cut before it is written to
         self._unshown = b""  # numbered frames that aren't committed …
         self._unshown_ends = False  # … whether `complete` is one of them …
-        self._unshown_settles = False  # … and whether it or `waiting` is
+        self._unshown_settles = False  # … and whether one has to last
         self._syncing: asyncio.Task[bool] | None = None
         self.put = self._queue.put
 
@@ -108,7 +110,7 @@ class FileWriter:
     async def _sync(self) -> bool:
         """Show what is written once it is on the disk; tell whether it is."""
         try:
-            await asyncio.to_thread(self._reach_the_disk)
+            await asyncio.get_running_loop().run_in_executor(THREADS, self._reach_the_disk)
         except OSError as error:
             self._torn = True
             self._fail(error)

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from event_logs.base import Fenced
-from events import EVENT_TYPES, Complete, EventData, PartialOutput, Thinking, ToolUseDelta, Waiting
+from events import EVENT_TYPES, ApprovalResponse, Complete, EventData, PartialOutput, Thinking, ToolUseDelta, Waiting
 
 MAX_DELTA_BYTES = 64 * 1024
 PAGE_BYTES = 32 * 1024
 FRAME_END = b"\n\n"  # nowhere else in a frame, whose JSON escapes its line breaks
+SETTLING = (Complete, Waiting, ApprovalResponse)  # what is done after them must not be undone by a power cut
 _LONGEST_ESCAPE = 12  # "\\ud83d\\ude00", a character beyond the basic plane
 
 _encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
@@ -33,7 +34,7 @@ class FrameQueue:
         self._pieces: list[str] = []  # … these, as long as the next one may join it
         self.last_seq = last_seq
         self.ended = False
-        self.settles = False  # whether what is queued ends the run, or has it wait for a person
+        self.settles = False  # whether what is queued has to last before anything is done about it
 
     def put(self, data: EventData) -> None:
         """Queue an event, or join it to the one before. Raise `Fenced` after `complete` and after `close`."""
@@ -48,7 +49,7 @@ class FrameQueue:
                 self._close_delta()
                 self._queued.append((_HEADS[type(data)], _encode(data.model_dump())))
                 self.ended = isinstance(data, Complete)
-                self.settles = self.settles or isinstance(data, Complete | Waiting)
+                self.settles = self.settles or isinstance(data, SETTLING)
                 return
         if not joins:
             self._close_delta()

@@ -1,6 +1,7 @@
 """/api/agent: ask the agent, as a stream or as one JSON answer; the scripted runs; what is on offer."""
 
 import asyncio
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
@@ -14,6 +15,9 @@ from services.folding import raised
 from services.simulated_agent import TEAR_AFTER
 from tool_models import McpToolList, ToolList
 
+WAITING: dict[int | str, dict[str, Any]] = {
+    202: {"model": AgentResponse, "description": "The run waits for a person, or for results of the page's tools."}
+}
 router = APIRouter(prefix="/api/agent", tags=["agent"], responses=ERRORS)
 
 
@@ -29,7 +33,7 @@ async def stream(
     return frame_stream(request, await service.execute_agent_streaming(body, request_id, key))
 
 
-@router.post("/execute", response_model=AgentResponse)
+@router.post("/execute", response_model=AgentResponse, responses=WAITING)
 async def execute(
     request: Request,
     response: Response,

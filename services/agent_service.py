@@ -9,11 +9,13 @@ from database.engine import Database
 from database.runs import delete_run
 from errors import CursorAhead, RunActive, RunExpired, RunNotFound
 from event_logs.base import EventLog
+from events import PendingCall
 from models import AgentRequest, AgentResponse, Run, RunList, RunStatus, SimulateRequest
 from services.catalog import Catalog
 from services.folding import Folded, fold
 from services.idempotency import IdempotencyKeys
 from services.live_runs import LiveRuns, RunStream
+from services.routes import Routes
 from services.run_records import RunRecords
 from services.run_starts import RunStarts
 from services.run_work import Agent, RunWork, Simulator
@@ -47,9 +49,9 @@ class AgentService:
         self._upstreams = upstreams
         turns = SessionTurns(database, records, live)
         keys = IdempotencyKeys(database, log)
-        work = RunWork(settings, database, turns, upstreams, agent, simulator, catalog)
+        work = RunWork(settings, turns, Routes(upstreams, catalog), agent, simulator, catalog)
         self.starts = RunStarts(settings, records, live, turns, keys, work)
-        self.waiting = WaitingRuns(settings, live, records, work)
+        self.waiting = WaitingRuns(settings, log, live, records, work)
         self.sessions = Sessions(database, log, records, live, turns)
 
     # Starting
@@ -89,15 +91,15 @@ class AgentService:
         try:
             run_id = await asyncio.shield(beginning)
             async with self.live.stream(run_id, 0) as pages:
-                folded = await fold(pages, partial(self._waits, run_id))
+                folded = await fold(pages, partial(self._pending, run_id))
         except asyncio.CancelledError:
             beginning.add_done_callback(self._give_up)
             raise
         return folded.response(run_id), folded
 
-    async def _waits(self, run_id: str) -> bool:
+    async def _pending(self, run_id: str, seq: int) -> list[PendingCall] | None:
         task = self.live.get(run_id)
-        return task is not None and await task.is_settled()
+        return None if task is None else await task.waiting.pending_since(seq)
 
     def _give_up(self, beginning: asyncio.Task[str]) -> None:
         """Who has begun a run has left, and has no way to come back to it."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from errors import StepLimit
+from errors import McpServerFailed, StepLimit, ToolUnavailable
 from events import EventData, PartialOutput, StepFinished, StepStarted, Thinking, Usage
 from models import AgentRequest, Run
 from services.chat_chunks import CallDelta, Delta, HostedResult, TextDelta, ThinkingDelta
@@ -21,7 +21,7 @@ from services.run_events import RunEvents
 from services.run_tools import RunTools, ToolChoice
 from services.run_wait import Outcomes, Suspension
 from services.tool_calls import Call, ToolCalls
-from services.tool_running import LAST_STEP, ToolRunner
+from services.tool_running import GONE, LAST_STEP, ToolRunner
 from services.tools import Tool
 from services.upstreams import Route, Upstreams
 from services.url_guard import UrlGuard
@@ -44,7 +44,6 @@ class LeftOff(BaseModel):
     `messages` are what the turn was told, and `text` is what the model said in it beside its calls.
     """
 
-    request: AgentRequest
     messages: list[WireMessage]
     step: int
     text: str
@@ -56,7 +55,7 @@ class LeftOff(BaseModel):
 
 
 class DedalusAgent:
-    """Outcomes requests with a model, turn by turn, until it calls no more tools of ours."""
+    """Answers requests with a model, turn by turn, until it calls no more tools of ours."""
 
     def __init__(
         self, upstreams: Upstreams, limits: AgentLimits, tools: RunTools, guard: UrlGuard, http: GuardedClient
@@ -84,26 +83,35 @@ class DedalusAgent:
         messages = conversation(request.instructions, history, request.input)
         call_ids = {call["id"] for message in history for call in message.get("tool_calls", ())}
         loop = await self._loop(request, route, run, events, messages, call_ids)
-        self._tools.check_approvals(request, loop.choice)
         return await loop.turns(1)
 
     async def resume(
-        self, state: Mapping[str, Any], outcomes: Outcomes, route: Route, run: Run, events: RunEvents
+        self,
+        request: AgentRequest,
+        state: Mapping[str, Any],
+        outcomes: Outcomes,
+        route: Route,
+        run: Run,
+        events: RunEvents,
     ) -> Suspension | None:
-        """Go on with a run that has waited, with the answers to its calls. Raise as `run` does."""
+        """Go on with a run that has waited, with what its calls got. Raise as `run` does."""
         left = LeftOff.model_validate(state)
         await self._upstreams.ready(route.upstream)
-        loop = await self._loop(left.request, route, run, events, left.messages, set(left.call_ids))
+        loop = await self._loop(request, route, run, events, left.messages, set(left.call_ids))
         return await loop.go_on(left, outcomes)
 
     async def check_arguments(
-        self, state: Mapping[str, Any], name: str, arguments: Mapping[str, Any], route: Route
+        self, request: AgentRequest, name: str, arguments: Mapping[str, Any], route: Route
     ) -> None:
-        """Raise `InvalidArguments` for what a call of a waiting run could not be made with."""
-        request = LeftOff.model_validate(state).request
+        """Raise `InvalidArguments` for what a call of a waiting run could not be made with.
+
+        Raise `McpServerFailed` or `ToolUnavailable` where that can't be told, since the tool isn't there now.
+        """
         choice = await self._tools.of(request, hosts_mcp=route.upstream.hosts_mcp)
         if tool := choice.tools.get(name):
             tool.check(arguments)
+        else:
+            raise McpServerFailed if choice.warnings else ToolUnavailable(GONE)
 
     async def _loop(
         self,
@@ -115,7 +123,8 @@ class DedalusAgent:
         call_ids: set[str],
     ) -> "_Loop":
         choice = await self._tools.of(request, hosts_mcp=route.upstream.hosts_mcp)
-        runner = ToolRunner(run, choice.tools, frozenset(request.require_approval or ()), events, self._http)
+        self._tools.check_approvals(request, choice)
+        runner = ToolRunner(run, choice, frozenset(request.require_approval or ()), events, self._http)
         return _Loop(request, route, self._limits, choice, runner, events, messages, call_ids)
 
 
@@ -148,9 +157,9 @@ class _Loop:
             _put_all(calls.unreported(), self.events)
             await self.events.commit()
             if step == self.max_steps:
-                _put_all((calls.answer(call, LAST_STEP, is_error=True) for call in calls.ours), self.events)
+                _put_all((calls.answer(call, LAST_STEP, is_error=True) for call in calls.to_run), self.events)
             elif pending := await self.runner.first(calls):
-                return Suspension(pending, self._left_off(step, calls, turn).model_dump(mode="json"))
+                return Suspension(pending, self._asked(), self._left_off(step, calls, turn).model_dump(mode="json"))
             if not self._finish(step, calls, self.events.answer, turn.finish_reason, turn.usage, turn.correlation_id):
                 return None
         raise StepLimit
@@ -173,9 +182,12 @@ class _Loop:
         self.correlation_id = correlation_id or self.correlation_id
         return True
 
+    def _asked(self) -> dict[str, Any]:
+        """The request, but for what was said, which the messages have."""
+        return self.request.model_dump(mode="json", exclude={"input", "messages"}) | {"input": "…"}
+
     def _left_off(self, step: int, calls: ToolCalls, turn: ModelTurn) -> LeftOff:
         return LeftOff(
-            request=self.request,
             messages=self.messages,
             step=step,
             text=self.events.answer,

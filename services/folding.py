@@ -1,4 +1,4 @@
-"""A finished run's events, folded into one JSON answer."""
+"""A run's events, to its end or to where it waits, folded into one JSON answer."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
@@ -39,7 +39,7 @@ class Folded:
         self._results: dict[str, ToolResult] = {}
         self._steps = 0
         self._usage = NO_USAGE
-        self._pending: list[PendingCall] = []
+        self.pending: list[PendingCall] | None = None
         self._complete: Complete | None = None
         self.error: RunError | None = None
 
@@ -57,8 +57,6 @@ class Folded:
                 self._answer.clear()
             case StepFinished(usage=usage):
                 self._usage += usage
-            case Waiting(pending=pending):
-                self._pending = pending
             case ToolUse() as use:
                 self._uses[use.tool_call_id] = use
             case ToolResult() as result:
@@ -85,7 +83,7 @@ class Folded:
             output="".join(self._answer),
             thinking="".join(self._thinking),
             tool_calls=[self._call(use) for use in self._uses.values()],
-            pending=self._pending if end is None else None,
+            pending=self.pending,
             usage=self._usage if end is None else end.usage,
             model=self._started.model,
             finish_reason=None if end is None else end.finish_reason,
@@ -107,14 +105,21 @@ def _time(timestamp: str) -> float:
     return datetime.fromisoformat(timestamp).timestamp()
 
 
-async def fold(pages: AsyncGenerator[bytes, None], waits: Callable[[], Awaitable[bool]]) -> Folded:
-    """Read a run's frames to their end, or to where it waits for a person, as `waits` tells."""
+async def fold(
+    pages: AsyncGenerator[bytes, None], pending: Callable[[int], Awaitable[list[PendingCall] | None]]
+) -> Folded:
+    """Read a run's frames to their end, or to where it waits.
+
+    `pending` tells for which calls it waits, if it still does, since the event of a number.
+    """
     folded = Folded()
     async with aclosing(events_in(pages)) as events:
         async for event in events:
             folded.add(event)
-            if isinstance(event.data, Waiting) and await waits():
-                break
+            if isinstance(event.data, Waiting):
+                folded.pending = await pending(event.seq)
+                if folded.pending is not None:
+                    break
     return folded
 
 

@@ -2,12 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from database.engine import Database
-from database.runs import save_runs
-from database.waiting_runs import WaitingRun, put_waiting_run
+from database.waiting_runs import WaitingRun
 from errors import LogUnavailable, ServerDraining, ServerFull
 from event_logs.base import EventLog, EventWriter
 from events import RunStarted
@@ -15,7 +13,7 @@ from models import Run
 from services.run_events import RunEvents
 from services.run_records import RunRecords
 from services.run_task import RunOrder, RunTask
-from services.run_wait import RunWait, Suspension
+from services.run_wait import RunWait
 from settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -26,17 +24,22 @@ END_S = 2.0  # how long ending the last runs may take
 
 
 class Readers:
-    """How many streams are being read; `none` is set while there are none."""
+    """How many streams are being read."""
 
     def __init__(self) -> None:
         self._count = 0
-        self.none = asyncio.Event()
-        self.none.set()
+        self._changed = asyncio.Event()
 
     def add(self, change: int) -> None:
         """One more, or one less."""
         self._count += change
-        (self.none.clear if self._count else self.none.set)()
+        self._changed.set()
+
+    async def down_to(self, fewest: Callable[[], int]) -> None:
+        """Come back when there are no more than so many."""
+        while self._count > fewest():
+            self._changed.clear()
+            await self._changed.wait()
 
 
 class RunStream:
@@ -69,13 +72,13 @@ class RunStream:
 class LiveRuns:
     """The runs that this process drives. Make it in a running loop; `aclose` ends what is still going."""
 
-    def __init__(self, settings: Settings, database: Database, log: EventLog, records: RunRecords) -> None:
+    def __init__(self, settings: Settings, log: EventLog, records: RunRecords) -> None:
         self._settings = settings
-        self._database = database
         self._log = log
         self._records = records
         self._tasks: dict[str, RunTask] = {}
-        self._going: set[str] = set()  # those that don't wait for a person
+        self._going: set[str] = set()  # those that neither wait for a person nor for their turn
+        self._queued: set[str] = set()
         self._sessions: dict[str, list[RunTask]] = {}
         self._starting = 0
         self._none = asyncio.Event()
@@ -102,7 +105,19 @@ class LiveRuns:
         return RunStream(run_id, self._log.read(run_id, after), self._tasks.get(run_id), self._readers)
 
     def admit(self) -> None:
-        """Raise a `CapacityError` if this server can't take a run now."""
+        """Raise a `CapacityError` if this server can't take a new run now."""
+        self._check_place()
+        if len(self._tasks) - len(self._going) >= self._settings.max_waiting_runs:
+            raise ServerFull("Too many runs wait for a person, or for their turn.", retry_after=RETRY_AFTER_S)
+
+    @contextmanager
+    def admission(self) -> Iterator[None]:
+        """Holds a place for the new run that is started inside. Raise as `admit` does."""
+        self.admit()
+        with self._place():
+            yield
+
+    def _check_place(self) -> None:
         if self.draining:
             raise ServerDraining(retry_after=RETRY_AFTER_S)
         if len(self._going) + self._starting >= self._settings.max_concurrent_runs:
@@ -110,9 +125,7 @@ class LiveRuns:
         self._records.check()
 
     @contextmanager
-    def admission(self) -> Iterator[None]:
-        """Holds a place for the run that is started inside. Raise as `admit` does."""
-        self.admit()
+    def _place(self) -> Iterator[None]:
         self._starting += 1
         try:
             yield
@@ -151,11 +164,20 @@ class LiveRuns:
 
     # As the `Keeper` of its tasks
 
-    async def store(self, run: Run, suspension: Suspension, expires_at: str) -> None:
+    @contextmanager
+    def readmission(self) -> Iterator[None]:
         """See `WaitKeeper`."""
-        async with self._database.writing() as connection:
-            await save_runs(connection, [run])
-            await put_waiting_run(connection, WaitingRun(run.run_id, dict(suspension.state), expires_at))
+        self._check_place()
+        with self._place():
+            yield
+
+    async def store(self, run: Run, left_off: WaitingRun) -> None:
+        """See `WaitKeeper`."""
+        await self._records.suspend(run, left_off)
+
+    async def left_off(self, run_id: str) -> WaitingRun:
+        """See `WaitKeeper`."""
+        return await self._records.left_off(run_id)
 
     async def take_over(self, run_id: str) -> EventWriter:
         """See `WaitKeeper`."""
@@ -165,11 +187,11 @@ class LiveRuns:
         """See `Keeper`."""
         if task.has_ended:
             self._let_go(task)
-        if task.has_ended or task.is_waiting:
-            self._going.discard(task.run_id)
-        else:
-            self._going.add(task.run_id)
-        (self._none.clear if self._going else self._none.set)()
+        over = task.has_ended or task.is_waiting
+        (self._queued.add if task.is_queued and not over else self._queued.discard)(task.run_id)
+        (self._going.discard if over or task.is_queued else self._going.add)(task.run_id)
+        held = all(self._tasks[queued].is_held for queued in self._queued)
+        (self._none.set if held and not self._going else self._none.clear)()
         self._records.save(task.run_id, task.snapshot)
 
     def _let_go(self, task: RunTask) -> None:
@@ -180,7 +202,10 @@ class LiveRuns:
                 del self._sessions[task.session_id]
 
     async def drain(self) -> None:
-        """Take no new runs, let those under way end and be read, and end what is left before time is up."""
+        """Take no new runs, let those under way end and be read, and end what is left before time is up.
+
+        Who reads a run that waits for a person isn't waited for.
+        """
         self.draining = True
         logger.info("draining: %d runs are under way", len(self._going))
         for task in self._tasks.values():
@@ -188,7 +213,7 @@ class LiveRuns:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_s - LAST_WORDS_S):
                 await self._none.wait()
-                await self._readers.none.wait()
+                await self._readers.down_to(lambda: sum(task.readers for task in self.tasks))
         await self.aclose()
 
     async def aclose(self) -> None:

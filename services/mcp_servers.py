@@ -14,7 +14,7 @@ from pydantic import AnyUrl, ValidationError
 from errors import McpServerFailed, McpServerNotFound
 from services.mcp_choice import LocalServer, McpChoice, Resolved
 from services.mcp_session import McpSession, SessionLost
-from services.mcp_tools import McpTool, as_tools, namespaces, without_repeats
+from services.mcp_tools import BETWEEN, McpTool, as_tools, namespaces, without_repeats
 from services.mcp_transports import transport
 from services.url_guard import UrlGuard
 from settings import McpServer
@@ -29,10 +29,14 @@ T = TypeVar("T")
 
 
 class Offer(NamedTuple):
-    """The tools of some servers, and of each that is down a message that is safe to show."""
+    """The tools of some servers, and of each that is down a message that is safe to show.
+
+    `missing` are the beginnings of the names that the tools of those that are down would have.
+    """
 
     tools: list[McpTool]
     down: list[str]
+    missing: list[str]
 
 
 class McpServers:
@@ -68,15 +72,16 @@ class McpServers:
         offers = await asyncio.gather(
             *(self._offer(server, named[server.identity]) for server in servers), return_exceptions=True
         )
-        tools, down = [], []
+        tools, down, missing = [], [], []
         for server, offer in zip(servers, offers, strict=True):
             if isinstance(offer, McpServerFailed):
                 down.append(f"The MCP server {server.label} could not be reached, or failed: its tools are missing.")
+                missing.append(named[server.identity] + BETWEEN)
             elif isinstance(offer, BaseException):
                 raise offer
             else:
                 tools += offer
-        return Offer(without_repeats(tools), down)
+        return Offer(without_repeats(tools), down, missing)
 
     async def list_tools(self, name: str) -> list[McpTool]:
         """What one of the operator's servers offers. Raise `McpServerNotFound` or `McpServerFailed`."""

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 MAX_NAME = 64
 MAX_NAMESPACE = 30
+BETWEEN = "__"
 MAX_DESCRIPTION = 10_000
 MAX_DEPTH = 64  # of a schema; deeper ones can't be counted on to be read by others
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
@@ -122,7 +123,7 @@ def without_repeats(tools: Iterable[McpTool]) -> list[McpTool]:
 
 def tool_name(namespace: str, tool: str) -> str:
     """`server__tool`, as the models' servers take names: other characters become `_`, and what is too long is cut."""
-    return _shortened(f"{_clean(namespace)}__{_clean(tool)}", MAX_NAME, f"{namespace}\0{tool}")
+    return _shortened(f"{_clean(namespace)}{BETWEEN}{_clean(tool)}", MAX_NAME, f"{namespace}\0{tool}")
 
 
 def namespaces(servers: Mapping[str, str]) -> dict[str, str]:

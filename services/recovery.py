@@ -73,10 +73,10 @@ async def _left(
     except (ValueError, LookupError):
         logger.exception("the log of run %s is damaged: it is ended as far as it can be read", run_id)
     else:
-        wait = None if stored is None or known is None else logged.wait(stored.expires_at)
-        if known is not None and wait is not None:
+        wait = logged.wait(stored)
+        if known is not None and stored is not None and wait is not None:
             await run.rest()
-            return LeftWaiting(known, run, wait, logged.outcomes())
+            return LeftWaiting(known, run, wait, stored if wait.is_over else None, logged.outcomes())
     await _interrupt(run, run_id)
     return None
 

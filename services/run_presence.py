@@ -30,6 +30,10 @@ class RunPresence:
         """A reader has gone."""
         self.readers -= 1
 
+    def expect_nobody(self) -> None:
+        """Who isn't there now has not left it: the run goes on, until a reader that comes leaves."""
+        self.had_reader = self.readers > 0
+
     def keep_alone(self) -> None:
         """From now on a run without a reader goes on."""
         self._may_be_alone = True

@@ -8,15 +8,22 @@ need to look further than at what is not archived.
 import asyncio
 import logging
 import re
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Any
 
 from database.engine import Database
 from database.messages import replace_answer
 from database.runs import delete_run, get_run, list_runs, save_runs
 from database.sessions import create_session, get_session, set_head
-from database.waiting_runs import delete_waiting_runs
-from errors import InvalidCursor, LogUnavailable, RunExpired, RunNotFound, StoreUnavailable
+from database.waiting_runs import (
+    WaitingRun,
+    delete_waiting_runs,
+    get_waiting_request,
+    get_waiting_run,
+    put_waiting_run,
+)
+from errors import InvalidCursor, LogUnavailable, RunExpired, RunNotFound, RunNotWaiting, StoreUnavailable
 from event_logs.base import EventLog, LogPosition
 from models import Run, RunList, RunStatus, now
 from services.event_reading import events_in
@@ -124,6 +131,28 @@ class RunRecords:
         async with self._database.reading() as connection:
             runs = await list_runs(connection, session_id=session_id, status=status, before=before, limit=limit + 1)
         return RunList(runs=runs[:limit], next_cursor=runs[limit - 1].run_id if len(runs) > limit else None)
+
+    async def suspend(self, run: Run, left_off: WaitingRun) -> None:
+        """Record how a run stands that is about to wait, and with what it goes on. Raise `StoreUnavailable`."""
+        async with self._database.writing() as connection:
+            await save_runs(connection, [run])
+            await put_waiting_run(connection, left_off)
+
+    async def left_off(self, run_id: str) -> WaitingRun:
+        """With what a run goes on that has waited. Raise `RunNotWaiting` or `StoreUnavailable`."""
+        async with self._database.reading() as connection:
+            stored = await get_waiting_run(connection, run_id)
+        if stored is None:
+            raise RunNotWaiting
+        return stored
+
+    async def asked(self, run_id: str) -> Mapping[str, Any]:
+        """What a run that waits is asked for. Raise as `left_off` does."""
+        async with self._database.reading() as connection:
+            request = await get_waiting_request(connection, run_id)
+        if request is None:
+            raise RunNotWaiting
+        return request
 
     @asynccontextmanager
     async def recorded(self, run: Run) -> AsyncGenerator[None, None]:

@@ -12,7 +12,7 @@ from services.idempotency import IdempotencyKeys
 from services.live_runs import LiveRuns
 from services.run_records import RunRecords
 from services.run_task import RunOrder, RunTask, Work
-from services.run_work import RunWork, order
+from services.run_work import RunWork
 from services.session_turns import SessionTurns, Turn
 from settings import Settings
 
@@ -73,7 +73,7 @@ class RunStarts:
 
     async def _start(self, run_id: str, request: AgentRequest, request_id: str, lonely: bool) -> None:
         with self._live.admission():
-            route = await self._work.route(request)
+            route = await self._work.checked_route(request)
             run = _new_run(run_id, route.model, "continue" if lonely else request.on_disconnect, request)
             async with self._recorded(request, run) as turn:
                 work = self._work.asked(request, route, turn.run)
@@ -92,7 +92,7 @@ class RunStarts:
             yield Turn(run, ())
 
     def _order(self, run: Run, work: Work, request_id: str, behind: tuple[RunTask, ...] = ()) -> RunOrder:
-        return order(self._settings, run, work, self._work.resuming(run), request_id, behind)
+        return RunOrder.within(self._settings, run, work, partial(self._work.resumed, run), request_id, behind)
 
 
 def _new_id() -> str:

@@ -2,18 +2,28 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from errors import AgentStreamError, InternalError, Interrupted, LogUnavailable, RunTimeout
+from database.waiting_runs import WaitingRun
+from errors import (
+    AgentStreamError,
+    InternalError,
+    Interrupted,
+    LogUnavailable,
+    RunExpired,
+    RunNotFound,
+    RunTimeout,
+)
 from event_logs.base import Fenced
 from events import RunEnd
 from models import Run, RunStatus, now
 from services.run_events import RunEvents
 from services.run_presence import RunPresence
-from services.run_wait import Answer, Outcomes, RunWait, Suspension
+from services.run_wait import Outcomes, RunWait, Suspension
 from services.run_waiting import RETRY_S, RunWaiting, WaitKeeper
+from settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -27,17 +37,32 @@ Work = Callable[[RunEvents], Awaitable[Suspension | None]]
 class RunOrder:
     """What a run is asked to be: `run` is how it stands before it begins. Times are in seconds.
 
-    It begins when those that it is `behind` have ended. `resume` gives the work that follows a wait.
+    It begins when those that it is `behind` have ended. `resume` gives the work that follows a wait; a run that waits
+    has no work.
     """
 
     run: Run
-    work: Work
-    resume: Callable[[Outcomes], Work]
+    work: Work | None
+    resume: Callable[[WaitingRun, Outcomes], Work]
     request_id: str
     timeout_s: float
     grace_s: float
     wait_s: float
     behind: tuple["RunTask", ...] = ()
+
+    @classmethod
+    def within(
+        cls,
+        settings: Settings,
+        run: Run,
+        work: Work | None,
+        resume: Callable[[WaitingRun, Outcomes], Work],
+        request_id: str,
+        behind: tuple["RunTask", ...] = (),
+    ) -> "RunOrder":
+        """With the operator's bounds."""
+        bounds = settings.run_timeout_s, settings.disconnect_grace_s, settings.approval_timeout_s
+        return cls(run, work, resume, request_id, *bounds, behind)
 
 
 class Keeper(WaitKeeper, Protocol):
@@ -67,9 +92,9 @@ class RunTask:
         self._ending: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self.ended = asyncio.Event()
-        self._waiting = RunWaiting(self.run_id, events, keeper, self._go_on, lambda: keeper.changed(self))
+        self.waiting = RunWaiting(self.run_id, events, keeper, self._go_on, lambda: keeper.changed(self))
         if wait is not None and not wait.is_over:
-            self._waiting.take_up(wait)
+            self.waiting.take_up(wait)
             return
         self._work()
         if wait is None:
@@ -93,7 +118,17 @@ class RunTask:
     @property
     def is_waiting(self) -> bool:
         """Whether it waits for a person, and nothing goes on."""
-        return self._waiting.is_on and not self.is_ending
+        return self.waiting.is_on and not self.is_ending
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nothing goes on before a person has decided: it waits for one, or is behind one that does."""
+        return self.is_waiting or any(other.is_held for other in self._order.behind)
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether it waits for its turn."""
+        return bool(self._order.behind)
 
     @property
     def is_abandoned(self) -> bool:
@@ -147,7 +182,7 @@ class RunTask:
                 "status": RunStatus(events.end) if self._finished_at and events.end else going,
                 "finished_at": self._finished_at,
                 "last_seq": events.last_seq,
-                "pending": self._waiting.pending if self.is_waiting else None,
+                "pending": self.waiting.pending if self.is_waiting else None,
                 "finish_reason": events.finish_reason,
                 "usage": events.usage,
                 "steps": events.steps,
@@ -157,28 +192,17 @@ class RunTask:
 
     # Waiting
 
-    async def answer(self, answers: Sequence[Answer]) -> None:
-        """Take the answers to calls that the run waits for. See `RunWaiting.answer`."""
-        await self._waiting.answer(answers)
-
-    def name_of(self, call_id: str) -> str | None:
-        """The tool of a call that waits or has waited for its answer."""
-        return self._waiting.name_of(call_id)
-
-    async def is_settled(self) -> bool:
-        """Whether the run waits by now, or will when what it has begun to tell is told."""
-        return await self._waiting.is_settled()
-
     async def _suspend(self, suspension: Suspension) -> None:
-        await self._waiting.begin(self.snapshot(), suspension, self._order.wait_s)
-        self._order = replace(self._order, work=self._order.resume({}))  # the request, which may be long, is not kept
+        await self.waiting.begin(self.snapshot(), suspension, self._order.wait_s)
+        self._order = replace(self._order, work=None)  # and with it the request, which may be long
         self._end_timeout()
         self._presence.end_grace()
 
-    def _go_on(self, outcomes: Outcomes) -> None:
-        """Without a reader, too: who has answered wants it. The grace begins when a reader leaves."""
+    def _go_on(self, left_off: WaitingRun, outcomes: Outcomes) -> None:
+        """Without a reader, too: who has answered wants it."""
         if not self.is_ending:
-            self._order = replace(self._order, work=self._order.resume(outcomes))
+            self._presence.expect_nobody()
+            self._order = replace(self._order, work=self._order.resume(left_off, outcomes))
             self._work()
 
     # Working
@@ -189,11 +213,11 @@ class RunTask:
     async def _run(self) -> None:
         error: AgentStreamError | None = None
         try:
-            for other in self._order.behind:
-                await other.ended.wait()
-            self._order = replace(self._order, behind=())  # what they were is not kept
+            if self._order.behind:
+                await self._turn()
             self._begun = True
             self._timeout = asyncio.get_running_loop().call_later(self._order.timeout_s, self._time_out)
+            assert self._order.work is not None
             suspension = await self._order.work(self._events)
             if suspension is not None:
                 await self._suspend(suspension)
@@ -206,6 +230,13 @@ class RunTask:
             logger.exception("run %s (request %s) failed", self.run_id, self._order.request_id)
             error = InternalError()
         self._end("succeeded" if error is None else "failed", error)
+
+    async def _turn(self) -> None:
+        for other in self._order.behind:
+            await other.ended.wait()
+        self._order = replace(self._order, behind=())  # what they were is not kept
+        self._begun = True
+        self._keeper.changed(self)
 
     def _end_timeout(self) -> None:
         if self._timeout is not None:
@@ -236,11 +267,11 @@ class RunTask:
         if error is not None:
             logger.warning("run %s failed: %s (request %s)", self.run_id, error.code, self._order.request_id)
         try:
-            await self._waiting.close()
+            await self.waiting.close()
             self._events.conclude(end, error, self._order.request_id)
             await self._commit_in_the_end()
-        except Fenced:
-            logger.warning("run %s was taken over", self.run_id)
+        except (Fenced, RunNotFound, RunExpired):
+            logger.warning("the log of run %s is another's, or gone", self.run_id)
         self._over()
 
     async def _commit_in_the_end(self) -> None:

@@ -21,11 +21,15 @@ class Registry(Protocol):
 
 
 class ToolChoice(NamedTuple):
-    """A run's tools by their names, the MCP servers left to the upstream, and what has to be told of the others."""
+    """A run's tools by their names, the MCP servers left to the upstream, and what has to be told of the others.
+
+    `missing` are the beginnings of the names that the tools of servers would have that are down.
+    """
 
     tools: Mapping[str, Tool]
-    hosted: Sequence[str]
-    warnings: Sequence[RunWarning]
+    hosted: Sequence[str] = ()
+    warnings: Sequence[RunWarning] = ()
+    missing: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class RunTools:
         return tuple(self._registry.all) if self._default == "all" else ()
 
     def check(self, request: AgentRequest, *, hosts_mcp: bool) -> list[str]:
-        """The URLs of MCP servers that the request brings for this service to call.
+        """The URLs of MCP servers that the request brings, whoever calls them.
 
         Raise `ToolUnavailable`, `McpUnavailable` or `UrlRefused` for what can't be had.
         """
@@ -76,7 +80,8 @@ class RunTools:
         if faults := list(_faults(request, chosen, known)):
             raise ToolUnavailable(details=faults)
         resolved = self._servers.resolve(request.mcp_servers or (), hosted=hosts_mcp)
-        return [server.url for server in resolved.local if server.url]
+        hosted = [server for server in resolved.hosted if "://" in server]
+        return [*hosted, *(server.url for server in resolved.local if server.url)]
 
     async def of(self, request: AgentRequest, *, hosts_mcp: bool) -> ToolChoice:
         """The tools of a request, of which one that was there may be gone. Raise `McpUnavailable`."""
@@ -85,20 +90,20 @@ class RunTools:
         tools: dict[str, Tool] = {name: known[name] for name in chosen if name in known}
         tools |= {tool.name: PageTool.of(tool) for tool in request.client_tools or ()}
         if not request.mcp_servers:
-            return ToolChoice(tools, (), ())
+            return ToolChoice(tools)
         resolved = self._servers.resolve(request.mcp_servers, hosted=hosts_mcp)
         offer = await self._servers.tools(resolved.local)
         tools |= {tool.name: tool for tool in offer.tools if tool.name not in tools}
         warnings = [RunWarning(code="mcp_server_unavailable", message=message) for message in offer.down]
-        return ToolChoice(tools, resolved.hosted, warnings)
+        return ToolChoice(tools, resolved.hosted, warnings, offer.missing)
 
     def check_approvals(self, request: AgentRequest, choice: ToolChoice) -> None:
         """Raise `ToolUnavailable` where a call that shall be approved could go unnoticed, since its name is another.
 
-        A tool that is missing because its server is down can't be called.
+        One of a server that is down can't be called, unless the upstream calls servers, too.
         """
-        unknown = set(request.require_approval or ()) - set(choice.tools)
-        if unknown and not choice.warnings:
+        down = () if choice.hosted else tuple(choice.missing)
+        if any(name not in choice.tools and not name.startswith(down) for name in request.require_approval or ()):
             raise ToolUnavailable(
                 "require_approval names a tool that this service does not run. One of an MCP server is called "
                 'server__tool, and its server needs `"run": "local"`.'

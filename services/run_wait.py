@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from database.waiting_runs import WaitingRun
 from errors import ToolCallAnswered, ToolCallNotFound
 from events import (
     ApprovalRequest,
@@ -50,17 +51,25 @@ class Pending:
 
 
 class Suspension(NamedTuple):
-    """How an agent comes back whose run can't go on without others: for which calls, and with what it then goes on."""
+    """How an agent comes back whose run can't go on without others: for which calls, and with what it then goes on.
+
+    `request` says what it is asked for, and `state` where it is; both are JSON.
+    """
 
     pending: Sequence[Pending]
+    request: Mapping[str, Any]
     state: Mapping[str, Any]
 
 
 class RunWait:
-    """The calls that a run waits for, and the answers that have come. `expires_at` is UTC, RFC 3339."""
+    """The calls that a run waits for, and the answers that have come. `expires_at` is UTC, RFC 3339.
 
-    def __init__(self, pending: Iterable[PendingCall], expires_at: str) -> None:
+    `seq` is the number of the event that told of it.
+    """
+
+    def __init__(self, pending: Iterable[PendingCall], expires_at: str, seq: int) -> None:
         self.expires_at = expires_at
+        self.seq = seq
         self._pending = {call.tool_call_id: call for call in pending}
         self.answers: dict[str, Answer] = {}
 
@@ -137,6 +146,7 @@ class LoggedWait:
     """What a run's events tell of its latest wait."""
 
     def __init__(self) -> None:
+        self._seq = 0
         self._pending: list[PendingCall] = []
         self._responses: dict[str, ApprovalResponse] = {}
         self._results: dict[str, ToolResult] = {}
@@ -146,6 +156,7 @@ class LoggedWait:
         """Take in the next event."""
         match event.data:
             case Waiting(pending=pending):
+                self._seq = event.seq
                 self._pending, self._responses, self._results, self._gone_on = pending, {}, {}, False
             case ApprovalResponse() as response:
                 self._responses[response.tool_call_id] = response
@@ -156,11 +167,14 @@ class LoggedWait:
             case _:
                 self._gone_on = True
 
-    def wait(self, expires_at: str) -> RunWait | None:
-        """The wait, as far as it is answered; None where the run has gone on to other things."""
-        if self._gone_on:
+    def wait(self, left_off: WaitingRun | None) -> RunWait | None:
+        """The wait, as far as it is answered; None where the run can't go on from where it was left off.
+
+        It has gone on to other things since, or what is stored is of another wait: a power cut can do that.
+        """
+        if self._gone_on or left_off is None or list(left_off.pending) != [c.tool_call_id for c in self._pending]:
             return None
-        wait = RunWait(self._pending, expires_at)
+        wait = RunWait(self._pending, left_off.expires_at, self._seq)
         wait.add(self._responses.values())
         wait.add(self._results[call.tool_call_id] for call in self._pending if self._is_client(call))
         return wait

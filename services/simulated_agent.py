@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from errors import UpstreamFailed
@@ -22,7 +22,7 @@ from events import (
 )
 from models import Scenario, SimulateRequest
 from services.run_events import RunEvents
-from services.run_wait import Outcomes, Pending, Suspension
+from services.run_wait import InDoubt, Outcomes, Pending, Suspension
 
 MODEL = "simulated/scripted"
 SILENCE_S = 30.0
@@ -55,9 +55,8 @@ class SimulatedAgent:
         """Write the run but for its ends, or to where the script waits. Raise `UpstreamFailed` where that does."""
         return await _play(script(request), request, events)
 
-    async def resume(self, state: Mapping[str, Any], outcomes: Outcomes, events: RunEvents) -> Suspension | None:
+    async def resume(self, request: SimulateRequest, outcomes: Outcomes, events: RunEvents) -> Suspension | None:
         """Go on with the script after its wait."""
-        request = SimulateRequest.model_validate(state)
         return await _play(script_after(request, outcomes), request, events)
 
 
@@ -69,7 +68,7 @@ async def _play(beats: Iterable[Beat], request: SimulateRequest, events: RunEven
             case Fail():
                 raise UpstreamFailed
             case Pending():
-                return Suspension([beat], request.model_dump(mode="json"))
+                return Suspension([beat], request.model_dump(mode="json"), {})
             case _:
                 await asyncio.sleep(request.delay_ms / 1000)
                 events.put(beat)
@@ -122,11 +121,11 @@ def script_after(request: SimulateRequest, outcomes: Outcomes) -> Iterator[Beat]
             folder = (changed or {}).get("folder", "drafts")
             yield _result(DELETE, f'{{"deleted":{json.dumps(folder)}}}')
             answer = f"I deleted the folder {folder}."
-        case ApprovalResponse(reason=reason):
+        case ApprovalResponse(reason=reason) | InDoubt(ApprovalResponse(approved=False, reason=reason)):
             yield _result(DELETE, f"A person refused this call. {reason or ''}".strip(), is_error=True)
             answer = "I left the folder as it is."
-        case ToolResult():  # told before the server stopped
-            answer = "I deleted the folder."
+        case ToolResult(is_error=refused):  # told before the server stopped
+            answer = "I left the folder as it is." if refused else "I deleted the folder."
         case _:
             yield _result(DELETE, "The server stopped while this call was being made.", is_error=True)
             answer = "I don't know whether the folder is deleted."

@@ -15,6 +15,8 @@ from services.tools import Tool
 
 logger = logging.getLogger(__name__)
 
+UNKNOWN = "There is no tool of this name."
+NO_IDS = (".", "..")  # which no path can hold, as little as a slash
 MAX_DEPTH = 64  # of arguments; what nests deeper can't be counted on to be read again
 
 Place = tuple[ToolSource, str | None]
@@ -111,13 +113,23 @@ class ToolCalls:
         return told
 
     def unreported(self) -> Iterator[EventData]:
-        """Empty results for the calls that the upstream ran without telling what they gave."""
-        return (self.answer(c, "") for c in self.all if not c.ours and c.result is None)
+        """Empty results for the calls that the upstream ran without telling what they gave.
+
+        Where it runs none, but we do, the model has made up a name: it is told so, in another turn.
+        """
+        for call in [call for call in self.all if not call.ours and call.result is None]:
+            call.ours = bool(self._tools) and not self._servers
+            yield self.answer(call, UNKNOWN if call.ours else "", is_error=call.ours)
 
     @property
     def ours(self) -> list[Call]:
         """The calls that are not the upstream's to run, in the model's order."""
         return [call for call in self.all if call.ours]
+
+    @property
+    def to_run(self) -> list[Call]:
+        """Those of them that have no result yet."""
+        return [call for call in self.ours if call.result is None]
 
     def messages(self, text: str) -> list[dict[str, Any]]:
         """What the next turn has to hear of this one: the assistant's message, and each result in the model's order."""
@@ -147,7 +159,7 @@ class ToolCalls:
         if not name:
             logger.warning("the upstream sent a tool call without a name")
             raise UpstreamProtocol
-        taken = not upstream_id or upstream_id in self._taken
+        taken = not upstream_id or upstream_id in self._taken or "/" in upstream_id or upstream_id in NO_IDS
         call_id = f"call_{uuid.uuid4().hex}" if taken else upstream_id
         self._taken.add(call_id)
         call = Call(upstream_id, call_id, name, *place, ours)

@@ -4,27 +4,30 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from errors import AgentStreamError, LogUnavailable
 from event_logs.base import Fenced
-from events import ApprovalResponse, ToolProgress, ToolResult
+from events import ApprovalResponse, PendingKind, ToolProgress, ToolResult
 from models import Run
 from services.guarded_http import GuardedClient
-from services.json_text import dumps
+from services.json_text import dumps, mend_text
 from services.run_events import RunEvents
+from services.run_tools import ToolChoice
 from services.run_wait import InDoubt, Outcomes, Pending
 from services.tool_calls import Call, ToolCalls
 from services.tool_results import as_text
-from services.tools import InvalidArguments, Tool, ToolContext, ToolError
+from services.tools import InvalidArguments, ToolContext, ToolError
 
 logger = logging.getLogger(__name__)
 
 PROGRESS_S = 0.05  # between two reports of one call
+MAX_MESSAGE = 1000  # characters of a report's message
 LAST_STEP = "Not run: this was the last step allowed."
 GONE = "This tool is not there any more."
+UNREACHABLE = "Not called: the server of this tool can't be reached now."
 REFUSED = "A person refused this call."
 IN_DOUBT = "The server stopped while this call was being made: whether it was is not known."
 
@@ -42,6 +45,7 @@ class Progress:
 
     def report(self, message: str | None, progress: float | None, total: float | None) -> None:
         """From any thread. Raise `ValidationError` for what is no text or no number."""
+        message = message and mend_text(message[:MAX_MESSAGE])
         self._latest = ToolProgress(
             tool_call_id=self._call_id, message=message, progress=_finite(progress), total=_finite(total)
         )
@@ -81,7 +85,7 @@ class ToolRunner:
     """Runs the calls of one run. `approve` are the tools whose calls wait for a person, beside those that always do."""
 
     run: Run
-    tools: Mapping[str, Tool]
+    choice: ToolChoice
     approve: frozenset[str]
     events: RunEvents
     http: GuardedClient
@@ -90,7 +94,7 @@ class ToolRunner:
         """Answer each call that can be answered now, all at the same time; those that have to wait are given back."""
         waiting: list[Pending] = []
         ready: list[Call] = []
-        for call in calls.ours:
+        for call in calls.to_run:
             if (fault := self._fault(call)) is not None:
                 self.events.put(calls.answer(call, fault, is_error=True))
             elif (kind := self._waits(call)) is not None:
@@ -104,7 +108,7 @@ class ToolRunner:
     async def then(self, calls: ToolCalls, outcomes: Outcomes) -> None:
         """Answer the calls that had to wait."""
         approved = []
-        for call in calls.ours:
+        for call in calls.to_run:
             match outcomes.get(call.call_id):
                 case ToolResult(content=content):
                     call.result = content
@@ -122,7 +126,7 @@ class ToolRunner:
         await self._together(approved)
 
     def _may_be_repeated(self, call: Call) -> bool:
-        tool = self.tools.get(call.name)
+        tool = self.choice.tools.get(call.name)
         return tool is not None and tool.idempotent
 
     def _fault(self, call: Call) -> str | None:
@@ -130,17 +134,19 @@ class ToolRunner:
         if call.invalid_arguments is not None:
             return f"The arguments are not a JSON object: {call.invalid_arguments}"
         try:
-            self.tools[call.name].check(call.arguments or {})
+            self.choice.tools[call.name].check(call.arguments or {})
         except InvalidArguments as fault:
             return str(fault)
+        except Exception as error:  # noqa: BLE001 - whatever a tool's author lets it raise
+            return _failed(call.name, error)
         return None
 
-    def _waits(self, call: Call) -> Any:
+    def _waits(self, call: Call) -> PendingKind | None:
         if call.source == "client":
             return "client"
-        return "approval" if self.tools[call.name].approval or call.name in self.approve else None
+        return "approval" if self.choice.tools[call.name].approval or call.name in self.approve else None
 
-    async def _together(self, runs: Sequence[Any]) -> None:
+    async def _together(self, runs: Sequence[Coroutine[Any, Any, None]]) -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 for run in runs:
@@ -168,9 +174,9 @@ class ToolRunner:
         await self.events.commit()
 
     async def _result(self, call: Call, arguments: Mapping[str, Any], context: ToolContext) -> tuple[bool, str]:
-        tool = self.tools.get(call.name)
-        if tool is None:
-            return True, GONE
+        tool = self.choice.tools.get(call.name)
+        if tool is None or (tool.source, tool.server) != (call.source, call.server):
+            return True, UNREACHABLE if self.choice.warnings else GONE
         try:
             return False, as_text(await tool.call(arguments, context))
         except ToolError as failure:
@@ -178,8 +184,7 @@ class ToolRunner:
         except (Exception, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                 raise
-            logger.exception("the tool %s failed", call.name)
-            return True, f"The tool failed with {type(error).__name__}."
+            return True, _failed(call.name, error)
 
     def _context(self, call: Call, progress: Progress) -> ToolContext:
         run = self.run
@@ -192,6 +197,12 @@ class ToolRunner:
             http=self.http,
             report=progress.report,
         )
+
+
+def _failed(name: str, error: BaseException) -> str:
+    """What the model is told of an exception that isn't meant for it; its message is for the operator."""
+    logger.error("the tool %s failed", name, exc_info=error)
+    return f"The tool failed with {type(error).__name__}."
 
 
 def _finite(number: float | None) -> float | None:

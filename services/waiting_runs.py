@@ -1,40 +1,50 @@
 """Runs that wait for a person: those that a former process has left, and the answers that callers send."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import aclosing
+from functools import partial
 from typing import NamedTuple
 from uuid import uuid4
 
-from errors import RunNotWaiting, ToolCallNotFound
-from events import ApprovalResponse
+from database.waiting_runs import WaitingRun
+from errors import RunExpired, RunNotFound, RunNotWaiting, ToolCallNotFound
+from event_logs.base import EventLog
+from events import ApprovalResponse, EventType
 from models import Run
+from services.event_reading import events_in
 from services.live_runs import LiveRuns
 from services.run_events import RunEvents
 from services.run_records import RunRecords
-from services.run_task import RunTask
+from services.run_task import RunOrder, RunTask
 from services.run_wait import Answer, Outcomes, RunWait
-from services.run_work import RunWork, order
+from services.run_work import RunWork
 from services.tool_calls import result_of
 from settings import Settings
 from tool_models import ApprovalDecision, ClientToolResult
+
+ANSWERS = frozenset((EventType.APPROVAL_RESPONSE, EventType.TOOL_RESULT))
 
 
 class LeftWaiting(NamedTuple):
     """A run that waits, and whose process is gone.
 
-    Where the wait is over, the process went while it made the calls, and `outcomes` are what they have come to.
+    Where the wait is over, the process went while it made the calls: `outcomes` are what they have come to, and
+    `left_off` is where the run goes on.
     """
 
     run: Run
     events: RunEvents
     wait: RunWait
+    left_off: WaitingRun | None
     outcomes: Outcomes
 
 
 class WaitingRuns:
     """Takes what runs wait for."""
 
-    def __init__(self, settings: Settings, live: LiveRuns, records: RunRecords, work: RunWork) -> None:
+    def __init__(self, settings: Settings, log: EventLog, live: LiveRuns, records: RunRecords, work: RunWork) -> None:
         self._settings = settings
+        self._log = log
         self._live = live
         self._records = records
         self._work = work
@@ -44,45 +54,79 @@ class WaitingRuns:
 
         Raise `LogUnavailable`.
         """
-        for run, events, wait, outcomes in left:
+        for run, events, wait, left_off, outcomes in left:
             events.limit(self._settings.max_output_bytes)
-            resume = self._work.resuming(run)
-            placed = order(self._settings, run, resume(outcomes), resume, f"req_{uuid4().hex}")
-            await self._live.restore(placed, events, wait)
+            work = None if left_off is None else self._work.resumed(run, left_off, outcomes)
+            resume = partial(self._work.resumed, run)
+            order = RunOrder.within(self._settings, run, work, resume, f"req_{uuid4().hex}")
+            await self._live.restore(order, events, wait)
 
     async def approve(self, run_id: str, call_id: str, decision: ApprovalDecision) -> None:
         """Take a person's decision; the same one again changes nothing.
 
         Raise `RunNotWaiting`, `ToolCallNotFound`, `ToolCallAnswered`, `InvalidRequest` for arguments that the tool
-        doesn't take, a `CapacityError`, or as `RunRecords.get` does.
+        doesn't take, `McpServerFailed` or `ToolUnavailable` where that can't be told, a `CapacityError`, or as
+        `RunRecords.get` does.
         """
-        task = await self._task(run_id)
-        if decision.arguments is not None and task.is_waiting:
-            await self._work.check_arguments(task.snapshot(), _name(task, call_id), decision.arguments)
         answer = ApprovalResponse(
             tool_call_id=call_id, approved=decision.approved, arguments=decision.arguments, reason=decision.reason
         )
-        await task.answer([answer])
+        task = await self._task(run_id, [answer])
+        if task is None:
+            return
+        if decision.arguments is not None and task.is_waiting:
+            asked = await self._records.asked(run_id)
+            await self._work.check_arguments(task.snapshot(), asked, _name(task, call_id), decision.arguments)
+        await self._answer(task, [answer])
 
-    async def take_results(self, run_id: str, results: Iterable[ClientToolResult]) -> None:
+    async def take_results(self, run_id: str, results: Sequence[ClientToolResult]) -> None:
         """Take what client tools gave, all or none. Raise as `approve` does."""
-        task = await self._task(run_id)
+        names = {result.tool_call_id: "" for result in results}
+        if task := self._live.get(run_id):
+            names = {call_id: _name(task, call_id) for call_id in names}
         most = self._settings.max_tool_result_bytes
         answers: list[Answer] = [
-            result_of(r.tool_call_id, _name(task, r.tool_call_id), r.content, most, is_error=r.is_error)
-            for r in results
+            result_of(r.tool_call_id, names[r.tool_call_id], r.content, most, is_error=r.is_error) for r in results
         ]
-        await task.answer(answers)
+        if task := await self._task(run_id, answers):
+            await self._answer(task, answers)
 
-    async def _task(self, run_id: str) -> RunTask:
-        task = self._live.get(run_id)
-        if task is None:
-            await self._records.get(run_id)  # there may be no such run
+    async def _task(self, run_id: str, answers: Sequence[Answer]) -> RunTask | None:
+        """The run; None where it has ended, and got these answers before. Raise `RunNotWaiting` where it did not."""
+        if task := self._live.get(run_id):
+            return task
+        await self._records.get(run_id)  # there may be no such run
+        await self._known(run_id, answers)
+        return None
+
+    async def _answer(self, task: RunTask, answers: Sequence[Answer]) -> None:
+        try:
+            await task.waiting.answer(answers)
+        except RunNotWaiting:
+            await self._known(task.run_id, answers)
+
+    async def _known(self, run_id: str, answers: Sequence[Answer]) -> None:
+        """Raise `RunNotWaiting` unless the run has got all of these answers before."""
+        wanted = {answer.tool_call_id: _said(answer) for answer in answers}
+        try:
+            async with aclosing(events_in(self._log.read(run_id, 0, follow=False), ANSWERS)) as events:
+                async for event in events:
+                    if isinstance(event.data, Answer) and wanted.get(event.data.tool_call_id) == _said(event.data):
+                        del wanted[event.data.tool_call_id]
+        except (RunNotFound, RunExpired):
+            raise RunNotWaiting from None
+        if wanted:
             raise RunNotWaiting
-        return task
+
+
+def _said(answer: Answer) -> tuple[object, ...]:
+    """What tells an answer from another one to the same call."""
+    if isinstance(answer, ApprovalResponse):
+        return answer.approved, answer.arguments, answer.reason
+    return answer.content, answer.is_error
 
 
 def _name(task: RunTask, call_id: str) -> str:
-    if name := task.name_of(call_id):
+    if name := task.waiting.name_of(call_id):
         return name
     raise ToolCallNotFound if task.is_waiting else RunNotWaiting

@@ -98,7 +98,14 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "sqlalchemy": ("database.*",),
     "alembic": ("database.*",),
     "pydantic": ("*",),
-    "pydantic_core": ("models", "events", "services.tool_results", "services.tool_schemas", "services.argument_faults"),
+    "pydantic_core": (
+        "models",
+        "tool_models",
+        "events",
+        "services.tool_results",
+        "services.tool_schemas",
+        "services.argument_faults",
+    ),
     "pydantic_settings": ("settings",),
     "watchfiles": ("services.tool_registry",),
 }

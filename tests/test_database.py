@@ -41,6 +41,7 @@ from database.tables import metadata
 from database.waiting_runs import (
     WaitingRun,
     delete_waiting_runs,
+    get_waiting_request,
     get_waiting_run,
     keep_waiting_runs,
     put_waiting_run,
@@ -486,12 +487,15 @@ async def test_keys(database: Database) -> None:
 async def test_waiting_runs(database: Database) -> None:
     """What a run goes on with is what it was last left off with; it goes with the run, and with all that don't wait."""
     state = {"messages": [{"content": ODD, "n": 2**70, "x": 1.5}]}
+    waiting = WaitingRun("run_1", ["a", ODD], {"agent": {"input": ODD}}, state, NOON)
     async with database.writing() as connection:
-        await put_waiting_run(connection, WaitingRun("run_1", {"old": True}, NOON))
-        await put_waiting_run(connection, WaitingRun("run_1", state, NOON))
+        await put_waiting_run(connection, WaitingRun("run_1", [], {}, {"old": True}, NOON))
+        await put_waiting_run(connection, waiting)
         for name in ("run_2", "run_3", "run_4"):
-            await put_waiting_run(connection, WaitingRun(name, {}, NOON))
-        assert await get_waiting_run(connection, "run_1") == WaitingRun("run_1", state, NOON)
+            await put_waiting_run(connection, WaitingRun(name, [], {}, {}, NOON))
+        assert await get_waiting_run(connection, "run_1") == waiting
+        assert await get_waiting_request(connection, "run_1") == waiting.request
+        assert await get_waiting_request(connection, "run_9") is None
         await delete_run(connection, "run_2")
         assert await get_waiting_run(connection, "run_2") is None
         await delete_waiting_runs(connection, ["run_3", "run_9"])

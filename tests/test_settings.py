@@ -56,6 +56,7 @@ SET: dict[str, tuple[str, Any]] = {
     "URL_DENIED": ("evil.example", ["evil.example"]),
     "MAX_STEPS": ("20", 20),
     "MAX_CONCURRENT_RUNS": ("5", 5),
+    "MAX_WAITING_RUNS": ("5", 5),
     "DISCONNECT_GRACE_S": ("0", 0.0),
     "HEARTBEAT_S": ("2.5", 2.5),
     "SEND_TIMEOUT_S": ("2.5", 2.5),

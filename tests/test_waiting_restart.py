@@ -124,14 +124,15 @@ def test_a_waiting_run_is_approved_after_a_restart(how: signal.Signals, place: P
         listed = client.get(RUNS, params={"status": "waiting"}).json()["runs"]
         assert decide(client, run_id).status_code == 202
         body = rest(client, run_id)
-        again = decide(client, run_id)
+        again, otherwise = decide(client, run_id), decide(client, run_id, approved=False)
     events = checked(body)
     assert (run["status"], [call["tool_call_id"] for call in run["pending"]]) == ("waiting", ["call_1"])
     assert [listed_run["run_id"] for listed_run in listed] == [run_id]
     assert body.removeprefix(b": ping\n\n").startswith(seen.removeprefix(b": ping\n\n"))
     assert only(events, "complete")[0]["status"] == "succeeded"
     assert text(events, "final_output") == "Done."
-    assert again.json()["error"]["code"] == "run_not_waiting"
+    assert again.status_code == 202
+    assert otherwise.json()["error"]["code"] == "run_not_waiting"
     assert place.marks == ["drafts"]
     told = fake.chats[1].body["messages"]
     assert told[1]["tool_calls"][0]["thought_signature"] == "sig"

@@ -16,6 +16,8 @@ def upgrade() -> None:
     op.create_table(
         "waiting_runs",
         sa.Column("run_id", TEXT, nullable=False),
+        sa.Column("pending", sa.JSON, nullable=False),
+        sa.Column("request", sa.JSON, nullable=False),
         sa.Column("state", sa.JSON, nullable=False),
         sa.Column("expires_at", TEXT, nullable=False),
         sa.PrimaryKeyConstraint("run_id", name="pk_waiting_runs"),

@@ -1,0 +1,44 @@
+"""Which way a request goes: its model, and the upstream that serves it."""
+
+from errors import LocalModelUnavailable, ModelUnavailable, UpstreamFailed
+from models import AgentRequest
+from services.catalog import Catalog
+from services.local_model import LocalModel
+from services.upstreams import Route, Upstreams
+
+
+class Routes:
+    """Finds the way of each request."""
+
+    def __init__(self, upstreams: Upstreams, catalog: Catalog) -> None:
+        self._upstreams = upstreams
+        self._catalog = catalog
+
+    async def of(self, request: AgentRequest) -> Route:
+        """The way to the request's model, or to the default one.
+
+        Raise `ModelUnavailable`, `LocalModelUnavailable`, or `UpstreamFailed` where the default has to be asked for.
+        """
+        return self.to(request.model or await self._default_model(), request)
+
+    def to(self, model: str, request: AgentRequest) -> Route:
+        """The way to a model. Raise `ModelUnavailable` or `LocalModelUnavailable`."""
+        route = self._upstreams.route(model)
+        if route.upstream.kind == "local" and not LocalModel.installed():
+            raise LocalModelUnavailable
+        if route.upstream.kind == "local" and request.image_urls():
+            raise ModelUnavailable(
+                "The embedded model reads text only: for images, set DEDALUS_API_KEY or a provider's."
+            )
+        return route
+
+    async def _default_model(self) -> str:
+        """The configured model, or the first that the upstream lists."""
+        if self._upstreams.default_model:
+            return self._upstreams.default_model
+        listed = await self._catalog.models()
+        if listed.source == "builtin":
+            raise UpstreamFailed
+        if not listed.models:
+            raise ModelUnavailable("Name a model in the request, or set DEFAULT_MODEL: the upstream lists none.")
+        return listed.models[0].id
