@@ -24,7 +24,7 @@ from services.url_guard import UrlGuard
 logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 10.0
-SILENCE_TIMEOUT_S = 300.0  # an MCP server's stream may say nothing for long
+SILENCE_TIMEOUT_S = 300.0  # between two pieces of an answer; who fetches has a shorter one for the whole
 OTHER_TIMEOUT_S = 30.0
 MAX_CONNECTIONS = 100
 MAX_REDIRECTS = 3
