@@ -83,20 +83,26 @@ def run(command: str, *, cwd: Path = ROOT, **environment: str) -> str:
     return done.stdout
 
 
-def run_at_terminal(command: str, typed: bytes, **environment: str) -> str:
+def run_at_terminal(command: str, question: bytes, reply: bytes, **environment: str) -> str:
     """What a command prints that asks who sits there, and hears this."""
     ours, its = pty.openpty()
-    os.write(ours, typed)
+    process = subprocess.Popen(
+        shlex.split(command), cwd=ROOT, env=os.environ | environment, stdin=its, stderr=its, stdout=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
     try:
-        done = subprocess.run(
-            shlex.split(command), cwd=ROOT, env=os.environ | environment, stdin=its, stderr=its, stdout=subprocess.PIPE,
-            text=True, timeout=60,
-        )  # fmt: skip
+        asked = b""
+        while question not in asked:
+            asked += os.read(ours, 1024)
+        os.write(ours, reply)
+        printed, _ = process.communicate(timeout=60)
     finally:
+        process.kill()
+        process.wait()
         os.close(ours)
         os.close(its)
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    assert process.returncode == 0, printed
+    return printed
 
 
 @pytest.mark.parametrize("command", commands(), ids=str)
@@ -118,7 +124,7 @@ def test_every_command_works(command: Command, url: str, tmp_path: Path) -> None
             with served(text.replace(" 3000 ", " 0 ")) as there:
                 assert httpx.get(there + "/page.html").status_code == 200
         case _ if "--simulate approval" in text and "--approve" not in text:
-            assert "succeeded" in run_at_terminal(text, b"y\n", AGENT_STREAM_URL=url)
+            assert "succeeded" in run_at_terminal(text, b"(edit): ", b"y\n", AGENT_STREAM_URL=url)
         case _ if "test_client.py" in text:
             assert "succeeded" in run(text, AGENT_STREAM_URL=url)
         case _ if "-m database" in text:
