@@ -34,7 +34,7 @@ from services.dedalus_stream import Deadlines
 from services.guarded_http import GuardedClient
 from services.live_runs import LiveRuns
 from services.local_model import LocalModel
-from services.mcp_servers import McpServers
+from services.mcp_client import McpClient
 from services.recovery import recover
 from services.retention import Retention
 from services.run_records import RunRecords
@@ -137,7 +137,7 @@ def opened_tools(settings: Settings, registry: Registry | None, guard: UrlGuard,
             watching = asyncio.create_task(own.watch(), name="tools reload")
             watching.add_done_callback(_tell_a_fault)
             stack.callback(watching.cancel)
-    servers = McpServers(
+    servers = McpClient(
         settings.mcp_servers,
         guard,
         connect_timeout_s=settings.mcp_connect_timeout_s,

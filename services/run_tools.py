@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from errors import ErrorDetail, InternalError, ToolUnavailable
 from events import RunWarning, ToolSource
 from models import AgentRequest
-from services.mcp_servers import McpServers
+from services.mcp_client import McpClient
 from services.tools import Tool, ToolContext
 from tool_models import ClientTool, McpToolList, ToolInfo, ToolList
 
@@ -60,7 +60,7 @@ class PageTool:
 class RunTools:
     """Chooses each run's tools. `default` says which a request gets that names none."""
 
-    def __init__(self, registry: Registry, servers: McpServers, default: Literal["none", "all"]) -> None:
+    def __init__(self, registry: Registry, servers: McpClient, default: Literal["none", "all"]) -> None:
         self._registry = registry
         self._servers = servers
         self._default = default
@@ -92,7 +92,9 @@ class RunTools:
         if not request.mcp_servers:
             return ToolChoice(tools)
         resolved = self._servers.resolve(request.mcp_servers, hosted=hosts_mcp)
-        offer = await self._servers.tools(resolved.local)
+        if not resolved.local:
+            return ToolChoice(tools, resolved.hosted)
+        offer = await self._servers.offer(resolved.local)
         tools |= {tool.name: tool for tool in offer.tools if tool.name not in tools}
         warnings = [RunWarning(code="mcp_server_unavailable", message=message) for message in offer.down]
         return ToolChoice(tools, resolved.hosted, warnings, offer.missing)

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from settings import Settings
 
 ROOT = Path(__file__).parent.parent
+FAST_DISK = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 LISTENING = re.compile(r"Uvicorn running on (http://\S+)")
 STARTED = re.compile("Started server process")
 
@@ -59,7 +60,7 @@ def app_process(*, program: Sequence[str] = ("app.py",), **environment: str) -> 
     Its files are in a directory of its own unless DATA_DIR says where. `program` is another one that serves likewise.
     """
     with (
-        TemporaryDirectory(ignore_cleanup_errors=True) as directory,
+        TemporaryDirectory(dir=FAST_DISK, ignore_cleanup_errors=True) as directory,
         _running(program, {"DATA_DIR": directory} | environment) as running,
     ):
         yield running
@@ -119,6 +120,9 @@ def _running(program: Sequence[str], environment: Mapping[str, str]) -> Iterator
     try:
         running = Process(process)
         yield running
+    except BaseException:
+        sys.stderr.writelines([] if running is None else running.log)  # which tells why
+        raise
     finally:
         process.kill()
         if running is not None:

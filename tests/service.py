@@ -1,7 +1,6 @@
 """The real service under a real server, for tests: on a free port, in the test's own event loop."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 from grammar import check_grammar, parse_frames
 from local_tools import FixedTools
+from process import FAST_DISK
 
 from app import create_app, listen
 from services.tools import Tool
@@ -20,7 +20,6 @@ from services.upstreams import DEDALUS_URL, PROVIDERS, Provider
 from settings import Settings
 
 Event = dict[str, Any]
-FAST_DISK = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 NOWHERE = "http://127.0.0.1:9"  # an upstream for tests that call none: nothing listens there
 STREAM = "/api/agent/stream"
 EXECUTE = "/api/agent/execute"
@@ -90,7 +89,7 @@ def text(events: list[Event], name: str = "partial_output") -> str:
 
 def settings(**given: Any) -> Settings:
     """Settings that owe nothing to the machine's environment files, and reach nothing outside of it."""
-    values: dict[str, Any] = {"_env_file": None, "marketplace_url": "", "disconnect_grace_s": 0.2} | given
+    values: dict[str, Any] = {"_env_file": None, "marketplace_url": "", "disconnect_grace_s": 1} | given
     return Settings(**values)
 
 

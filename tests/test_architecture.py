@@ -113,8 +113,8 @@ HOMES: Mapping[str, tuple[str, ...]] = {
 
 OPERATORS = ("tools", "tools.*")
 """Modules that are written by who runs the service: they use the libraries and the environment as they like."""
-CHOSEN_BY_SETTING = ("services.tool_modules",)
-"""The modules that import others by name, because a setting names those."""
+LATE = ("services.tool_modules", "services.mcp_client")
+"""The modules that import others by name, because a setting names those, or because they are large and seldom used."""
 
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
 EVERYTHING = {"Exception", "BaseException"}
@@ -220,7 +220,7 @@ def the_environment_is_read_by_the_settings(house: House) -> Iterator[str]:
 
 def imports_are_at_the_top(house: House) -> Iterator[str]:
     for module, imports in house.imports.items():
-        by_name = _fits(module, CHOSEN_BY_SETTING)
+        by_name = _fits(module, LATE)
         late = [found for found in imports if found.in_function and (found.target or not by_name)]
         yield from (f"{module}:{found.line} imports in a function" for found in late)
 

@@ -19,7 +19,7 @@ from services.dedalus_agent import AgentLimits, DedalusAgent
 from services.dedalus_stream import Deadlines
 from services.guarded_http import GuardedClient
 from services.local_model import MODEL_ID, LocalModel
-from services.mcp_servers import McpServers
+from services.mcp_client import McpClient
 from services.run_events import RunEvents
 from services.run_tools import RunTools
 from services.upstreams import DEDALUS_URL, PROVIDERS, Provider, Upstreams
@@ -373,7 +373,7 @@ async def test_the_embedded_model_is_asked_with_its_random_key_at_a_low_temperat
     monkeypatch.setenv("DEDALUS_PROVIDER_KEY", "leaked")
     async with answering() as fake, upstreams(local := NearModel(fake.url)) as made, GuardedClient(None) as http:
         guard = UrlGuard()
-        tools = RunTools(FixedTools({}), McpServers({}, guard, connect_timeout_s=1, tool_timeout_s=1), "all")
+        tools = RunTools(FixedTools({}), McpClient({}, guard, connect_timeout_s=1, tool_timeout_s=1), "all")
         limits = AgentLimits(Deadlines(5, 5), max_steps=1, max_tool_result_bytes=1024)
         agent = DedalusAgent(made, limits, tools, guard, http)
         for asked in ({}, {"temperature": 1.0, "max_tokens": 5}):

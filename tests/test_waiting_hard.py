@@ -359,7 +359,7 @@ async def test_a_server_that_goes_during_a_wait(tmp_path: Path) -> None:
         fake.turn(*answer("ok"))
         run_id = await begun(agent, mcp_servers=["time"], require_approval=[name])
         flag.unlink()
-        for session in list(agent.app.state.tools._servers._open):
+        for session in list((await agent.app.state.tools._servers._loaded())._open):
             await session.aclose()
         assert refusal(await decide(agent, run_id, arguments={"timezone": 5})) == (502, "mcp_server_failed")
         await decide(agent, run_id)

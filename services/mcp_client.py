@@ -1,0 +1,64 @@
+"""The MCP servers that this service calls, of which nothing is loaded before the first of them is used.
+
+The protocol's SDK takes two thirds of a second and 25 MB to import, which most services need not spend.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from services.mcp_choice import LocalServer, McpChoice, Resolved
+from services.tools import Tool
+from services.url_guard import UrlGuard
+from settings import McpServer
+from tool_models import McpServerRef
+
+if TYPE_CHECKING:
+    from services.mcp_servers import McpServers, Offer
+
+
+class McpClient:
+    """The client of the operator's servers and of those that requests bring. Make it in a running loop."""
+
+    def __init__(
+        self,
+        configured: Mapping[str, McpServer],
+        guard: UrlGuard,
+        *,
+        connect_timeout_s: float,
+        tool_timeout_s: float,
+    ) -> None:
+        self._choice = McpChoice(configured, guard)
+        self._configured = configured
+        self._guard = guard
+        self._times = {"connect_timeout_s": connect_timeout_s, "tool_timeout_s": tool_timeout_s}
+        self._servers: asyncio.Task[McpServers] | None = None
+
+    def resolve(self, entries: Sequence[str | McpServerRef], *, hosted: bool) -> Resolved:
+        """Who calls each server of a request, as `McpChoice.resolve` says."""
+        return self._choice.resolve(entries, hosted=hosted)
+
+    async def offer(self, local: Sequence[LocalServer]) -> "Offer":
+        """The tools of these servers, as `McpServers.tools` gives them."""
+        return await (await self._loaded()).tools(local)
+
+    async def list_tools(self, name: str) -> Sequence[Tool]:
+        """What one of the operator's servers offers. Raise `McpServerNotFound` or `McpServerFailed`."""
+        return await (await self._loaded()).list_tools(name)
+
+    async def aclose(self) -> None:
+        """Close all sessions, and end the processes that are servers."""
+        if self._servers is not None:
+            await (await self._servers).aclose()
+
+    async def _loaded(self) -> "McpServers":
+        """In a thread, so that streams go on meanwhile."""
+        if self._servers is None:
+            self._servers = asyncio.create_task(self._load(), name="load MCP")
+        return await asyncio.shield(self._servers)
+
+    async def _load(self) -> "McpServers":
+        module = await asyncio.to_thread(import_module, "services.mcp_servers")
+        servers: McpServers = module.McpServers(self._configured, self._guard, **self._times)
+        return servers
