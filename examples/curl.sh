@@ -63,7 +63,7 @@ done
 curl -sS --fail-with-body "$API/sessions/$session/messages"
 
 say "Approval: a run waits for a person, who has all day, and another process answers"
-run=$(curl -isN "$API/stream/simulate" -H "$JSON" -d '{"scenario": "approval", "delay_ms": 5}' |
+run=$(curl -isN --max-time 2 "$API/stream/simulate" -H "$JSON" -d '{"scenario": "approval", "delay_ms": 5}' |
   sed '/^event: waiting/q' | tee "$scratch/asked" | run_id)
 grep -A 1 '^event: approval_request' "$scratch/asked"
 call=$(sed -n 's/.*"event":"approval_request","data":{"tool_call_id":"\([^"]*\)".*/\1/p' "$scratch/asked")
