@@ -79,6 +79,7 @@ test)
     install runtime
     install model --no-deps
     install dev
+    export PYTHONDONTWRITEBYTECODE=  # where it is set, each of the processes that tests start compiles everything again
     exec .venv/bin/python -m pytest "$@"
     ;;
 *)
