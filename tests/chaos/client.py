@@ -96,6 +96,7 @@ class Client:
             if self.ask.path != RUNS:
                 await self._read(response, self._reading(witness, 0))
                 return
+        await self._decide()  # on what an earlier connection has shown
         await self._resume(self._last_seq())
 
     def _answered(self, response: httpx.Response, body: bytes) -> None:
