@@ -216,9 +216,8 @@ class Driver:
         rows = await self._pages(RUNS, "runs", session_id=session)
         messages = await self._pages(f"{SESSIONS}/{session}/messages", "messages")
         of_session = {row["run_id"]: records[row["run_id"]] for row in rows if row["run_id"] in records}
-        faults = list(judge_conversation(Conversation(session, messages, of_session)))
-        if found.json().get("head_run_id") not in {row["run_id"] for row in rows}:
-            faults.append(f"{session}: its head is {found.json().get('head_run_id')}, which is no run of it")
+        head = found.json().get("head_run_id")
+        faults = list(judge_conversation(Conversation(session, head, messages, of_session)))
         return faults + await self._go_on(session, messages)
 
     async def _go_on(self, session: str, messages: Sequence[Any]) -> list[str]:

@@ -80,9 +80,10 @@ class Record:
 
 @dataclass
 class Conversation:
-    """A session's messages, and the runs that are on its branch by their records."""
+    """A session's head, the messages of its branch, and the records of all its runs."""
 
     session_id: str
+    head: str | None
     messages: Sequence[Json]
     records: Mapping[str, Record]
 
@@ -208,6 +209,8 @@ def judge_promise(witness: Witness, known: Mapping[str, Record]) -> Iterator[str
 def judge_conversation(conversation: Conversation) -> Iterator[str]:
     """A session's messages are in order, follow the rules for tool calls, and say what its runs' logs say."""
     name, messages = conversation.session_id, conversation.messages
+    if conversation.head not in (conversation.records or {None}):  # its first run may not have begun when it was killed
+        yield f"{name}: its head is {conversation.head}, which is no run of it"
     unanswered: list[str] = []
     for number, message in enumerate(messages):
         if message["role"] == "tool":

@@ -243,7 +243,7 @@ def conversation(**changes: Any) -> Conversation:
         message |= {"run_id": RUN, "message_id": f"{RUN}:{place}"} | changes.get(f"m{place}", {})
         if place:
             message.setdefault("parent_id", f"{RUN}:{place - 1}")
-    return Conversation("chat", [message for message in messages if not message.get("left_out")], {RUN: record()})
+    return Conversation("chat", RUN, [message for message in messages if not message.get("left_out")], {RUN: record()})
 
 
 @pytest.mark.parametrize(
@@ -261,6 +261,20 @@ def test_the_oracle_catches_in_a_session(changes: Json, told: str) -> None:
     """Tool messages that no model would accept, and an answer that is not the log's."""
     assert list(judge_conversation(conversation())) == []
     assert any(told in fault for fault in judge_conversation(conversation(**changes)))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        replace(conversation(), head="run_b"),
+        replace(conversation(), head=None),
+        Conversation("chat", RUN, [], {}),
+    ],
+)
+def test_the_oracle_catches_a_wrong_head(wrong: Conversation) -> None:
+    """A session's head is one of its runs; a session without runs has none."""
+    assert list(judge_conversation(Conversation("chat", None, [], {}))) == []
+    assert any("which is no run of it" in fault for fault in judge_conversation(wrong))
 
 
 def test_the_oracle_catches_files_and_calls() -> None:
@@ -352,6 +366,23 @@ async def test_kills_right_after_complete(nursery: Nursery, tmp_path: Path) -> N
             ended.append((response.headers["x-run-id"], ("succeeded", "failed")[number % 2]))
         assert [(row["run_id"], row["status"]) for row in await listed(client)] == ended[::-1]
         assert (server.active(), sorted(server.archived())) == ([], sorted(run_id for run_id, _ in ended))
+
+
+@pytest.mark.anyio
+async def test_a_first_run_that_had_not_begun_leaves_its_session_usable(nursery: Nursery, tmp_path: Path) -> None:
+    """Killed between the record of a session's first question and the run's first event, of which nobody was told."""
+    async with service(nursery, tmp_path) as (server, client):
+        run_id = (await finished(client, session_id="chat"))["run_id"]
+        await server.kill()
+        edit(server, "UPDATE runs SET status = 'queued', last_seq = 0, finished_at = NULL WHERE run_id = ?", run_id)
+        server.file(run_id).unlink()
+        (server.runs / "active" / f"{run_id}.sse").touch()
+        await server.start()
+        session = (await client.get("/api/agent/sessions/chat")).json()
+        assert "head_run_id" not in session
+        assert await listed(client) == (await client.get("/api/agent/sessions/chat/messages")).json()["messages"] == []
+        later = await finished(client, session_id="chat")
+        assert (await client.get("/api/agent/sessions/chat")).json()["head_run_id"] == later["run_id"]
 
 
 WRONG = (
