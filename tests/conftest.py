@@ -1,8 +1,10 @@
 """What all tests share."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
+from process import Nursery, opened_nursery
 
 from settings import Settings
 
@@ -11,6 +13,13 @@ from settings import Settings
 def anyio_backend() -> str:
     """Tests marked `anyio` run on asyncio."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Starts services fast; it is started itself when the first test wants it."""
+    with opened_nursery() as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)

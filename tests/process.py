@@ -1,17 +1,23 @@
 """The service as a process of its own: `python app.py`, on a free port, ended by its process id."""
 
+import json
 import os
 import random
 import re
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import IO, Any
+
+from wire import Signal
 
 from settings import Settings
 
@@ -22,19 +28,38 @@ STARTED = re.compile("Started server process")
 
 
 class Process:
-    """A running service: its URL, its process, and what it has logged so far."""
+    """A running service: its URL, its process id, and what it has logged so far."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self.process = process
+    def __init__(self, pid: int, stderr: IO[str], ended: Callable[[float], int]) -> None:
+        self.pid = pid
         self.log: list[str] = []
+        self._stderr = stderr
+        self._ended = ended
+        self._status: int | None = None
         self.url = self._listening()
         self._rest = threading.Thread(target=self._collect, daemon=True)
         self._rest.start()
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal, if it has not ended."""
+        if self._status is None:
+            os.kill(self.pid, number)
+
+    def wait(self, timeout: float) -> int:
+        """The exit status, once the process has ended and its log is whole. Raise `subprocess.TimeoutExpired`."""
+        if self._status is None:
+            self._status = self._ended(timeout)
+            self._rest.join(timeout)
+        return self._status
+
+    def kill(self) -> None:
+        """Kill it if it is still there, and come back when it is gone."""
+        self.send_signal(signal.SIGKILL)
+        self.wait(timeout=5)
+
     def _listening(self) -> str:
-        assert self.process.stderr is not None
         url = ""
-        for line in self.process.stderr:
+        for line in self._stderr:
             self.log.append(line)
             if found := LISTENING.search(line):
                 url = found[1]
@@ -43,27 +68,107 @@ class Process:
         raise AssertionError("the service did not start:\n" + "".join(self.log))
 
     def _collect(self) -> None:
-        assert self.process.stderr is not None
-        self.log.extend(self.process.stderr)
+        self.log.extend(self._stderr)
 
-    def wait(self, timeout: float) -> int:
-        """The exit status, once the process has ended and its log is whole."""
-        status = self.process.wait(timeout)
-        self._rest.join(timeout)
-        return status
+
+class Nursery:
+    """A process that starts the service, fast: see `tests/nursery.py`."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.log: list[str] = []
+        self.more = Signal()
+        self._process = process
+        self._collecting = threading.Thread(target=self._collect, daemon=True)
+        self._collecting.start()
+
+    def start(self, program: str, environment: Mapping[str, str], **more: str) -> int:
+        """Start a program that is a function, as `module:function`; its process id."""
+        return self._tell({"start": program, "environment": dict(environment), **more})
+
+    def wait(self, pid: int, timeout: float | None = None) -> int:
+        """The exit status of what it has started, once that has ended. Raise `subprocess.TimeoutExpired`."""
+        if timeout is not None:
+            ended = os.pidfd_open(pid)
+            try:
+                if not select.select([ended], [], [], timeout)[0]:
+                    raise subprocess.TimeoutExpired(f"process {pid}", timeout)
+            finally:
+                os.close(ended)
+        return self._tell({"wait": pid})
+
+    def close(self) -> None:
+        """End it, and with it what it has started."""
+        self._process.communicate()
+        self._collecting.join()
+
+    def _tell(self, order: Mapping[str, Any]) -> int:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        if answer := self._process.stdout.readline():
+            return int(answer)
+        raise AssertionError("the nursery has ended:\n" + "".join(self.log[-30:]))
+
+    def _collect(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self.log.append(line)
+            self.more.notify()
 
 
 @contextmanager
-def app_process(*, program: Sequence[str] = ("app.py",), **environment: str) -> Iterator[Process]:
+def opened_nursery(**environment: str) -> Iterator[Nursery]:
+    """A nursery, for any number of services."""
+    with _interrupt_not_ignored():
+        process = subprocess.Popen(
+            [sys.executable, "tests/nursery.py"],
+            cwd=ROOT,
+            env=environment_of({"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"} | environment),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    made = Nursery(process)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@contextmanager
+def forked_app(nursery: Nursery, **environment: str) -> Iterator[Process]:
+    """As `app_process`, in a fraction of the time: the interpreter has been started and the code imported before."""
+    with TemporaryDirectory(dir=FAST_DISK, ignore_cleanup_errors=True) as directory:
+        stderr = f"{directory}/stderr"
+        os.mkfifo(stderr)
+        settings = {"DATA_DIR": f"{directory}/data"} | environment
+        pid = nursery.start("app:main", settings, stderr=stderr)
+        with open(stderr) as log, _running(pid, log, partial(nursery.wait, pid)) as running:  # noqa: PTH123
+            yield running
+
+
+@contextmanager
+def app_process(**environment: str) -> Iterator[Process]:
     """`python app.py` with these settings and none from outside; killed at the end if it is still there.
 
-    Its files are in a directory of its own unless DATA_DIR says where. `program` is another one that serves likewise.
+    Its files are in a directory of its own unless DATA_DIR says where.
     """
-    with (
-        TemporaryDirectory(dir=FAST_DISK, ignore_cleanup_errors=True) as directory,
-        _running(program, {"DATA_DIR": directory} | environment) as running,
-    ):
-        yield running
+    with TemporaryDirectory(dir=FAST_DISK, ignore_cleanup_errors=True) as directory:
+        with _interrupt_not_ignored():
+            process = subprocess.Popen(
+                [sys.executable, "app.py"],
+                cwd=ROOT,
+                env=environment_of({"DATA_DIR": directory} | environment),
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        with process:
+            assert process.stderr is not None
+            log = process.stderr
+            with _running(process.pid, log, process.wait) as running:
+                yield running
 
 
 def environment_of(given: Mapping[str, str]) -> dict[str, str]:
@@ -107,25 +212,18 @@ def _interrupt_not_ignored() -> Iterator[None]:
 
 
 @contextmanager
-def _running(program: Sequence[str], environment: Mapping[str, str]) -> Iterator[Process]:
-    with _interrupt_not_ignored():
-        process = subprocess.Popen(
-            [sys.executable, *program],
-            cwd=ROOT,
-            env=environment_of(environment),
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+def _running(pid: int, stderr: IO[str], ended: Callable[[float], int]) -> Iterator[Process]:
+    """What has been started, until the end; its log tells why, if that is an error."""
     running: Process | None = None
     try:
-        running = Process(process)
+        running = Process(pid, stderr, ended)
         yield running
     except BaseException:
-        sys.stderr.writelines([] if running is None else running.log)  # which tells why
+        sys.stderr.writelines([] if running is None else running.log)
         raise
     finally:
-        process.kill()
-        if running is not None:
-            running.wait(timeout=5)
-        assert process.stderr is not None
-        process.stderr.close()
+        if running is None:
+            os.kill(pid, signal.SIGKILL)
+            ended(5)
+        else:
+            running.kill()

@@ -15,9 +15,10 @@ from typing import Any
 import httpx
 import pytest
 from chaos.asks import RUNS, STREAM
-from chaos.server import OPEN, Nursery, Server, crashing_server, nursery
+from chaos.server import OPEN, Server, crashing_server
 from fake_dedalus import FakeDedalus
 from grammar import check_grammar, parse_frames
+from process import Nursery, opened_nursery
 from wire import Done, Finish, Gate, Stall, Text, WaitFor, answer
 
 pytestmark = pytest.mark.anyio
@@ -59,7 +60,7 @@ def nursery_with_that_clock(clock: Clock) -> Iterator[Nursery]:
         "FAKETIME_FORCE_MONOTONIC_FIX": "0",  # else waits on that clock are off by the hour
         "NO_FAKE_STAT": "1",
     }
-    with nursery(**faked) as made:
+    with opened_nursery(**faked) as made:
         yield made
 
 

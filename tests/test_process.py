@@ -34,7 +34,7 @@ def test_sigterm_lets_a_run_end_and_its_reader_have_all_of_it() -> None:
             body = b""
             while b'"one "' not in body:
                 body += next(pieces)
-            app.process.send_signal(signal.SIGTERM)
+            app.send_signal(signal.SIGTERM)
             with httpx.Client(base_url=app.url) as other:
                 while (ready := other.get("/ready")).status_code == 200:
                     pass
@@ -62,7 +62,7 @@ def test_a_run_that_does_not_end_is_told_to_its_readers_and_the_process_is_gone_
             while b'"one"' not in body:
                 body += next(pieces)
             started = time.monotonic()
-            app.process.send_signal(signal.SIGTERM)
+            app.send_signal(signal.SIGTERM)
             body += b"".join(pieces)
         app.wait(timeout=10)
         assert time.monotonic() - started < 8
@@ -80,7 +80,7 @@ def test_a_run_that_does_not_end_is_told_to_who_waits_for_its_answer() -> None:
         fake.turn(Text("one"), Stall())
         asked = threads.submit(httpx.post, app.url + EXECUTE, json={"input": "?"}, timeout=30)
         fake.wait_for_requests_sync(1)
-        app.process.send_signal(signal.SIGTERM)
+        app.send_signal(signal.SIGTERM)
         answered = asked.result(timeout=20)
         app.wait(timeout=10)
     assert (answered.status_code, answered.json()["error"]["code"]) == (503, "interrupted")
@@ -91,7 +91,7 @@ def test_ctrl_c_says_nothing_but_goodbye() -> None:
     with app_process(DEDALUS_BASE_URL=NOWHERE) as app:
         while httpx.get(app.url + "/ready").status_code != 200:
             pass
-        app.process.send_signal(signal.SIGINT)
+        app.send_signal(signal.SIGINT)
         app.wait(timeout=10)
         assert "Traceback" not in "".join(app.log)
 
@@ -100,7 +100,7 @@ def test_an_idle_server_stops_at_once() -> None:
     """With nothing under way there is nothing to wait for, for SIGTERM as for Ctrl-C."""
     for number in (signal.SIGTERM, signal.SIGINT):
         with app_process(DEDALUS_BASE_URL=NOWHERE) as app:
-            app.process.send_signal(number)
+            app.send_signal(number)
             app.wait(timeout=5)
 
 
@@ -113,10 +113,10 @@ def test_a_second_signal_does_not_wait() -> None:
             client.stream("POST", STREAM, json={"input": "?"}) as response,
         ):
             next(response.iter_raw())
-            app.process.send_signal(signal.SIGINT)
+            app.send_signal(signal.SIGINT)
             while client.get("/ready").status_code == 200:
                 pass
-            app.process.send_signal(signal.SIGINT)
+            app.send_signal(signal.SIGINT)
             app.wait(timeout=8)
 
 
@@ -171,9 +171,9 @@ def test_the_model_does_not_outlive_a_service_that_is_killed() -> None:
     with app_process() as app, httpx.Client(base_url=app.url, timeout=30) as client:
         while client.get("/ready").status_code == 503:
             pass
-        [child] = Path(f"/proc/{app.process.pid}/task/{app.process.pid}/children").read_text().split()
+        [child] = Path(f"/proc/{app.pid}/task/{app.pid}/children").read_text().split()
         model = os.pidfd_open(int(child))
-        app.process.kill()
+        app.kill()
         ended, _, _ = select.select([model], [], [], 10)
         os.close(model)
     assert ended

@@ -8,15 +8,15 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from chaos.asks import RUNS, STREAM
-from chaos.server import OPEN, Nursery, Server, crashing_server, nursery
+from chaos.server import OPEN, Server, crashing_server
 from fake_dedalus import FakeDedalus
 from grammar import check_grammar, parse_frames
+from process import Nursery
 from wire import Done, Finish, Gate, Step, Text, WaitFor
 
 pytestmark = pytest.mark.anyio
@@ -30,12 +30,6 @@ PASSED_BYTES = int(os.environ.get("SLOW_READER_MB", "40")) * MIB
 WARM_UP_BYTES = 16 * MIB
 # One reader costs about 210 KiB. There are so many that what else comes and goes, some megabytes, does not show.
 READERS, SEND_TIMEOUT_S = (300, 120) if PASSED_BYTES >= 500 * MIB else (200, 8)
-
-
-@pytest.fixture(scope="module", name="nursery")
-def one_nursery() -> Iterator[Nursery]:
-    with nursery() as made:
-        yield made
 
 
 def here(gate: Gate) -> list[Step]:

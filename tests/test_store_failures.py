@@ -2,7 +2,6 @@
 
 import json
 import resource
-import signal
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import httpx
 import pytest
 from fake_dedalus import FakeDedalus
 from grammar import check_grammar, parse_frames
-from process import Process, app_process
+from process import Nursery, Process, forked_app
 from service import NOWHERE, SIMULATE, STREAM, checked, names, only, text
 from wire import Done, Finish, Gate, Text, WaitFor, answer
 
@@ -26,11 +25,11 @@ UNLIMITED = resource.RLIM_INFINITY
 @contextmanager
 def full_disk(app: Process) -> Iterator[None]:
     """No file of the process can grow any more, as on a full disk."""
-    resource.prlimit(app.process.pid, resource.RLIMIT_FSIZE, (0, UNLIMITED))
+    resource.prlimit(app.pid, resource.RLIMIT_FSIZE, (0, UNLIMITED))
     try:
         yield
     finally:
-        resource.prlimit(app.process.pid, resource.RLIMIT_FSIZE, (UNLIMITED, UNLIMITED))
+        resource.prlimit(app.pid, resource.RLIMIT_FSIZE, (UNLIMITED, UNLIMITED))
 
 
 def refused_at_once(client: httpx.Client, path: str, body: dict[str, Any]) -> str:
@@ -49,12 +48,12 @@ def until_ready(client: httpx.Client) -> None:
         assert time.monotonic() < deadline, ready.text
 
 
-def test_a_full_disk_tears_the_streams_and_ends_the_runs_when_it_is_over() -> None:
+def test_a_full_disk_tears_the_streams_and_ends_the_runs_when_it_is_over(nursery: Nursery) -> None:
     """No clean end, new runs 503 within 2 s, alive but not ready; then it goes on without a restart, and no gap."""
     gate = Gate()
     with (
         FakeDedalus.in_thread() as fake,
-        app_process(DEDALUS_BASE_URL=fake.url, DEFAULT_MODEL="m") as app,
+        forked_app(nursery, DEDALUS_BASE_URL=fake.url, DEFAULT_MODEL="m") as app,
         httpx.Client(base_url=app.url, timeout=30) as client,
     ):
         fake.turn(Text("one "), WaitFor(gate), Text("two"), Finish("stop"), Done())
@@ -86,10 +85,10 @@ def test_a_full_disk_tears_the_streams_and_ends_the_runs_when_it_is_over() -> No
     assert fake.chats[-1].body["messages"][0]["content"] == "?"
 
 
-def test_a_locked_database_refuses_what_needs_it(tmp_path: Path) -> None:
+def test_a_locked_database_refuses_what_needs_it(nursery: Nursery, tmp_path: Path) -> None:
     """Another process that holds the database: 503 within two seconds; afterwards all is as it was."""
     with (
-        app_process(DEDALUS_BASE_URL=NOWHERE, DEFAULT_MODEL="m", DATA_DIR=str(tmp_path)) as app,
+        forked_app(nursery, DEDALUS_BASE_URL=NOWHERE, DEFAULT_MODEL="m", DATA_DIR=str(tmp_path)) as app,
         httpx.Client(base_url=app.url, timeout=30) as client,
         closing(sqlite3.connect(tmp_path / "agent_stream.db", isolation_level=None)) as other,
     ):
@@ -107,12 +106,12 @@ def test_a_locked_database_refuses_what_needs_it(tmp_path: Path) -> None:
         assert client.get(f"/api/agent/runs/{first.headers['x-run-id']}").json()["status"] == "succeeded"
 
 
-def test_a_run_goes_on_while_its_record_has_to_wait(tmp_path: Path) -> None:
+def test_a_run_goes_on_while_its_record_has_to_wait(nursery: Nursery, tmp_path: Path) -> None:
     """The log is the truth: a run that is under way ends as it would, and its record follows."""
     gate = Gate()
     with (
         FakeDedalus.in_thread() as fake,
-        app_process(DEDALUS_BASE_URL=fake.url, DEFAULT_MODEL="m", DATA_DIR=str(tmp_path)) as app,
+        forked_app(nursery, DEDALUS_BASE_URL=fake.url, DEFAULT_MODEL="m", DATA_DIR=str(tmp_path)) as app,
         httpx.Client(base_url=app.url, timeout=30) as client,
         closing(sqlite3.connect(tmp_path / "agent_stream.db", isolation_level=None)) as other,
     ):
@@ -134,29 +133,32 @@ def test_a_run_goes_on_while_its_record_has_to_wait(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("log", ["", "memory://"])
-def test_a_second_server_on_the_same_directory_is_refused(log: str, tmp_path: Path) -> None:
+def test_a_second_server_on_the_same_directory_is_refused(nursery: Nursery, log: str, tmp_path: Path) -> None:
     """It says which directory, and what to do, and the first one goes on; wherever the events are."""
     directory = {"DEDALUS_BASE_URL": NOWHERE, "DATA_DIR": str(tmp_path), "EVENT_LOG_URL": log}
-    with app_process(**directory) as app:
-        with app_process(**directory) as second:
+    with forked_app(nursery, **directory) as app:
+        with forked_app(nursery, **directory) as second:
             assert second.wait(timeout=20) != 0
             [said] = [line for line in second.log if "can't start" in line]
             assert "in use by another server: stop that one, or set another DATA_DIR" in said
         assert httpx.get(app.url + "/ready").status_code == 200
 
 
-def test_a_killed_server_leaves_nothing_locked(tmp_path: Path) -> None:
+def test_a_killed_server_leaves_nothing_locked(nursery: Nursery, tmp_path: Path) -> None:
     """The lock goes with the process; the run that it left open is ended at the next start, with its open call."""
-    with app_process(DEDALUS_BASE_URL=NOWHERE, DATA_DIR=str(tmp_path)) as app:
+    with forked_app(nursery, DEDALUS_BASE_URL=NOWHERE, DATA_DIR=str(tmp_path)) as app:
         body = {"scenario": "default", "delay_ms": 150}
         with httpx.stream("POST", app.url + SIMULATE, json=body, timeout=30) as response:
             pieces, seen = response.iter_raw(), b""
             while b"event: tool_use\n" not in seen:
                 seen += next(pieces)
-            app.process.send_signal(signal.SIGKILL)
+            app.kill()
             app.wait(5)
     run_id = response.headers["x-run-id"]
-    with app_process(DEDALUS_BASE_URL=NOWHERE, DATA_DIR=str(tmp_path)) as app, httpx.Client(base_url=app.url) as client:
+    with (
+        forked_app(nursery, DEDALUS_BASE_URL=NOWHERE, DATA_DIR=str(tmp_path)) as app,
+        httpx.Client(base_url=app.url) as client,
+    ):
         whole = client.get(f"/api/agent/runs/{run_id}/events").content
         events = checked(whole)
         run = client.get(f"/api/agent/runs/{run_id}").json()
@@ -170,9 +172,12 @@ def test_a_killed_server_leaves_nothing_locked(tmp_path: Path) -> None:
     assert json.dumps(run["last_seq"]) == str(events[-1]["seq"])
 
 
-def test_what_callers_said_is_for_the_service_alone(tmp_path: Path) -> None:
+def test_what_callers_said_is_for_the_service_alone(nursery: Nursery, tmp_path: Path) -> None:
     """No file of the data directory can be read by another user of the machine."""
-    with app_process(DEDALUS_BASE_URL=NOWHERE, DATA_DIR=str(tmp_path)) as app, httpx.Client(base_url=app.url) as client:
+    with (
+        forked_app(nursery, DEDALUS_BASE_URL=NOWHERE, DATA_DIR=str(tmp_path)) as app,
+        httpx.Client(base_url=app.url) as client,
+    ):
         until_ready(client)
         client.post(SIMULATE, json={"delay_ms": 0})
         made = [file for file in tmp_path.rglob("*") if file.is_file()]
@@ -180,30 +185,30 @@ def test_what_callers_said_is_for_the_service_alone(tmp_path: Path) -> None:
         assert [file for file in made if file.stat().st_mode & 0o077] == []
 
 
-def test_a_directory_that_can_t_be_used_is_said_at_the_start(tmp_path: Path) -> None:
+def test_a_directory_that_can_t_be_used_is_said_at_the_start(nursery: Nursery, tmp_path: Path) -> None:
     """Such as a DATA_DIR that is a file: the line names it, and the process ends."""
     (tmp_path / "taken").write_text("")
-    with app_process(DEDALUS_BASE_URL=NOWHERE, DATA_DIR=str(tmp_path / "taken")) as app:
+    with forked_app(nursery, DEDALUS_BASE_URL=NOWHERE, DATA_DIR=str(tmp_path / "taken")) as app:
         assert app.wait(timeout=20) != 0
         [said] = [line for line in app.log if "can't start" in line]
     assert str(tmp_path / "taken") in said
 
 
-def test_a_damaged_log_holds_up_neither_the_start_nor_the_other_runs(tmp_path: Path) -> None:
+def test_a_damaged_log_holds_up_neither_the_start_nor_the_other_runs(nursery: Nursery, tmp_path: Path) -> None:
     """Its run is ended as far as that goes; what was not damaged is as it was, and new runs start and are recorded."""
     directory = {"DEDALUS_BASE_URL": NOWHERE, "DATA_DIR": str(tmp_path)}
-    with app_process(**directory) as app:
+    with forked_app(nursery, **directory) as app:
         whole = httpx.post(app.url + SIMULATE, json={"delay_ms": 0}).content
         body = {"scenario": "long", "delay_ms": 20}
         with httpx.stream("POST", app.url + SIMULATE, json=body, timeout=30) as response:
             pieces, seen = response.iter_raw(), b""
             while b"id: 9\n" not in seen:
                 seen += next(pieces)
-            app.process.send_signal(signal.SIGKILL)
+            app.kill()
             app.wait(5)
     damaged, run_id = tmp_path / "runs" / "active" / f"{response.headers['x-run-id']}.sse", response.headers["x-run-id"]
     damaged.write_bytes(damaged.read_bytes().replace(b'"seq":5,', b'"seq":!,'))
-    with app_process(**directory) as app, httpx.Client(base_url=app.url, timeout=30) as client:
+    with forked_app(nursery, **directory) as app, httpx.Client(base_url=app.url, timeout=30) as client:
         until_ready(client)
         run = client.get(f"/api/agent/runs/{run_id}").json()
         events = client.get(f"/api/agent/runs/{run_id}/events").content

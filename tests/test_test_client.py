@@ -19,11 +19,11 @@ import httpx
 import pytest
 from fake_dedalus import FakeDedalus
 from lossy_proxy import losing_an_answer
+from process import ROOT, Nursery, Process, forked_app
+from service import NOWHERE
 from wire import Done, ErrorData, Finish, Gate, Step, Text, Thinking, ToolCall, Usage, WaitFor, answer
 
-ROOT = Path(__file__).parent.parent
 CLIENT = "test_client.py"
-NOBODY = "http://127.0.0.1:9"
 THOUGHT = "The user asks about the weather, so I need to look it up."
 ANSWER = "You asked: Well? It is 3 °C in Oslo, with light snow. ❄️"
 LONG = ("--simulate", "long", "--delay-ms", "20")
@@ -33,7 +33,7 @@ LOCATE = ("--simulate", "client_tool", "--delay-ms", "1")
 ASKED = 'Allow delete_folder {"folder": "drafts"}? y, n [reason] or e (edit): '
 LAST_WAIT_S = 30
 
-Process = subprocess.Popen[bytes]
+Program = subprocess.Popen[bytes]
 
 
 class Ended(NamedTuple):
@@ -47,8 +47,12 @@ class Ended(NamedTuple):
 class Service(NamedTuple):
     """A served app."""
 
-    url: str
     process: Process
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self.process.url
 
     @property
     def port(self) -> str:
@@ -66,7 +70,7 @@ class Service(NamedTuple):
 
 
 @contextmanager
-def process(*command: str, env: Mapping[str, str], cwd: Path = ROOT, terminal: int | None = None) -> Iterator[Process]:
+def process(*command: str, env: Mapping[str, str], cwd: Path = ROOT, terminal: int | None = None) -> Iterator[Program]:
     """A Python program of this project, with an environment of its own, killed if it is still there in the end."""
     # What pytest may have inherited as ignored, a child would inherit too; a caught signal is reset in the child.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -85,12 +89,11 @@ def process(*command: str, env: Mapping[str, str], cwd: Path = ROOT, terminal: i
 
 
 @contextmanager
-def serving(cwd: Path, **env: str) -> Iterator[Service]:
-    """The service on a free port, without a model unless `env` says where one is."""
-    env = {"PORT": "0", "DEDALUS_BASE_URL": NOBODY, "DEFAULT_MODEL": "test/model", "DRAIN_S": "3", **env}
-    with process("app.py", env=env, cwd=cwd) as served:
-        said = read_until(served.stderr, "Uvicorn running on http://127.0.0.1:", "(Press")
-        yield Service(said.rpartition("running on ")[2].partition(" ")[0], served)
+def serving(nursery: Nursery, directory: Path, **settings: str) -> Iterator[Service]:
+    """The service, without a model unless `settings` say where one is."""
+    given = {"DATA_DIR": str(directory), "DEDALUS_BASE_URL": NOWHERE, "DEFAULT_MODEL": "test/model", "DRAIN_S": "3"}
+    with forked_app(nursery, **given | settings) as process:
+        yield Service(process)
 
 
 def read_until(stream: IO[bytes] | None, *texts: str) -> str:
@@ -105,7 +108,7 @@ def read_until(stream: IO[bytes] | None, *texts: str) -> str:
     return seen.decode(errors="replace")
 
 
-def ended(running: Process) -> Ended:
+def ended(running: Program) -> Ended:
     """What a program says from here to its end."""
     out, err = running.communicate(timeout=LAST_WAIT_S)
     return Ended(running.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
@@ -117,7 +120,7 @@ def run(*command: str, url: str, **env: str) -> Ended:
         return ended(running)
 
 
-def client(service: Service, *arguments: str) -> AbstractContextManager[Process]:
+def client(service: Service, *arguments: str) -> AbstractContextManager[Program]:
     """The client, while it runs."""
     return process(CLIENT, *arguments, env={"AGENT_STREAM_URL": service.url})
 
@@ -125,7 +128,7 @@ def client(service: Service, *arguments: str) -> AbstractContextManager[Process]
 class Terminal(NamedTuple):
     """The client at a terminal."""
 
-    process: Process
+    process: Program
     screen: IO[bytes]
 
     def until(self, *texts: str) -> str:
@@ -177,8 +180,8 @@ def fake() -> Iterator[FakeDedalus]:
 
 
 @pytest.fixture(scope="module")
-def service(fake: FakeDedalus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with serving(tmp_path_factory.mktemp("service"), DEDALUS_BASE_URL=fake.url) as service:
+def service(nursery: Nursery, fake: FakeDedalus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with serving(nursery, tmp_path_factory.mktemp("service"), DEDALUS_BASE_URL=fake.url) as service:
         yield service
 
 
@@ -541,15 +544,15 @@ def test_ctrl_c_at_a_question(service: Service) -> None:
     assert "■ cancelled" in rest.out
 
 
-def test_a_question_outlives_the_service(tmp_path: Path) -> None:
+def test_a_question_outlives_the_service(nursery: Nursery, tmp_path: Path) -> None:
     """The service is killed while it asks, and is back when the answer comes: the run goes on."""
-    with serving(tmp_path) as before, at_terminal(before, *APPROVAL) as terminal:
+    with serving(nursery, tmp_path) as before, at_terminal(before, *APPROVAL) as terminal:
         terminal.until(ASKED)
         before.process.kill()
         terminal.until("Re-attaching")
         terminal.type("y")
         terminal.until("Sending the answer again")
-        with serving(tmp_path, PORT=before.port):
+        with serving(nursery, tmp_path, PORT=before.port):
             rest = terminal.ended()
     assert rest.code == 0
     assert "Allow" not in rest.out
@@ -675,18 +678,18 @@ def test_lost_answer(service: Service, fake: FakeDedalus) -> None:
     assert len(fake.chats) == asked + 1
 
 
-def test_restarted_service(tmp_path: Path) -> None:
+def test_restarted_service(nursery: Nursery, tmp_path: Path) -> None:
     """A client outlives its service's kill -9 and restart: it shows each event once, and how the run ended.
 
     The events of a run that had ended before are the same ones after it.
     """
-    with serving(tmp_path) as before:
+    with serving(nursery, tmp_path) as before:
         whole = run(CLIENT, "--simulate", "--delay-ms", "0", "--json", url=before.url)
         with client(before, *LONG, "--json") as running:
             shown = read_until(running.stdout, '"seq": 30,')
             before.process.kill()
             read_until(running.stderr, "Re-attaching", "Re-attaching")  # once more, since nobody answered
-            with serving(tmp_path, PORT=before.port) as after:
+            with serving(nursery, tmp_path, PORT=before.port) as after:
                 rest = ended(running)
                 told = events(shown + rest.out)
                 assert told == after.events(told[0]["run_id"])
@@ -745,22 +748,22 @@ def test_refused_request(service: Service) -> None:
 )
 def test_usage(arguments: tuple[str, ...]) -> None:
     """A command line that makes no sense ends the program with 2, before anything is sent."""
-    shown = run(CLIENT, *arguments, url=NOBODY)
+    shown = run(CLIENT, *arguments, url=NOWHERE)
     assert shown.code == 2
     assert shown.err.startswith("usage: ")
 
 
 def test_unreachable() -> None:
     """Without a service the program ends with 4 and says how to start one."""
-    shown = run(CLIENT, "Hi", url=NOBODY)
+    shown = run(CLIENT, "Hi", url=NOWHERE)
     assert (shown.code, shown.out) == (4, "")
-    assert f"Can't reach {NOBODY}" in shown.err
+    assert f"Can't reach {NOWHERE}" in shown.err
     assert "./run.sh" in shown.err
 
 
-def test_service_killed(tmp_path: Path) -> None:
+def test_service_killed(nursery: Nursery, tmp_path: Path) -> None:
     """A service that is gone for good leaves the stream incomplete: 4, after so many tries, and how to go on."""
-    with serving(tmp_path) as service, client(service, *LONG, "--retries", "2") as running:
+    with serving(nursery, tmp_path) as service, client(service, *LONG, "--retries", "2") as running:
         shown = read_until(running.stdout, "Part 1. ")
         service.process.kill()
         rest = ended(running)
@@ -769,20 +772,20 @@ def test_service_killed(tmp_path: Path) -> None:
     assert f"--resume {run_id(shown)} --after " in rest.err
 
 
-def test_draining_service(tmp_path: Path) -> None:
+def test_draining_service(nursery: Nursery, tmp_path: Path) -> None:
     """A service that shuts down tells the client when to come back, and is believed."""
-    with serving(tmp_path) as service, client(service, *SLOW, "--retries", "1") as running:
+    with serving(nursery, tmp_path) as service, client(service, *SLOW, "--retries", "1") as running:
         read_until(running.stdout, "run_")
-        service.process.terminate()
+        service.process.send_signal(signal.SIGTERM)
         rest = ended(running)
     assert rest.code == 4
     assert "Re-attaching after event 2 in 2.0 s: the service is shutting down\n" in rest.err
 
 
-def test_full_service(tmp_path: Path) -> None:
+def test_full_service(nursery: Nursery, tmp_path: Path) -> None:
     """A service that is full is asked again when it says so; Ctrl-C ends the wait."""
     with (
-        serving(tmp_path, MAX_CONCURRENT_RUNS="1") as service,
+        serving(nursery, tmp_path, MAX_CONCURRENT_RUNS="1") as service,
         client(service, *SLOW) as first,
     ):
         read_until(first.stdout, "run_")
@@ -807,9 +810,9 @@ def test_ctrl_c_cancels_the_run(service: Service) -> None:
     assert service.run(run_id(shown))["status"] == "cancelled"
 
 
-def test_ctrl_c_twice_leaves_at_once(tmp_path: Path) -> None:
+def test_ctrl_c_twice_leaves_at_once(nursery: Nursery, tmp_path: Path) -> None:
     """A second Ctrl-C does not wait for a service that doesn't answer."""
-    with serving(tmp_path) as service, client(service, *SLOW) as running:
+    with serving(nursery, tmp_path) as service, client(service, *SLOW) as running:
         read_until(running.stdout, "run_")
         service.process.send_signal(signal.SIGSTOP)
         running.send_signal(signal.SIGINT)

@@ -25,7 +25,7 @@ from browser import chromium
 from fake_dedalus import FakeDedalus
 from lossy_proxy import losing_an_answer
 from one_at_a_time import one_at_a_time
-from process import app_process
+from process import Nursery, forked_app
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
@@ -100,9 +100,9 @@ def fake() -> Iterator[FakeDedalus]:
 
 
 @pytest.fixture(scope="module")
-def url(fake: FakeDedalus) -> Iterator[str]:
+def url(nursery: Nursery, fake: FakeDedalus) -> Iterator[str]:
     """Where the service is."""
-    with app_process(DEDALUS_BASE_URL=fake.url) as service:
+    with forked_app(nursery, DEDALUS_BASE_URL=fake.url) as service:
         yield service.url
 
 
@@ -275,10 +275,10 @@ class Chat:
         return WebDriverWait(self._browser, 30, 0.05)
 
 
-def test_a_page_that_is_reloaded_goes_on(pages: str, browser: Chrome) -> None:
+def test_a_page_that_is_reloaded_goes_on(nursery: Nursery, pages: str, browser: Chrome) -> None:
     """The example's page, reloaded while the answer streams: it goes on, and shows all of it exactly once."""
     gate = Gate()
-    with FakeDedalus.in_thread() as fake, app_process(DEDALUS_BASE_URL=fake.url, CORS_ORIGINS=pages) as service:
+    with FakeDedalus.in_thread() as fake, forked_app(nursery, DEDALUS_BASE_URL=fake.url, CORS_ORIGINS=pages) as service:
         fake.turn(*slowly(gate))
         chat = Chat(browser, pages, service.url)
         chat.ask("Say something long.")
@@ -291,19 +291,19 @@ def test_a_page_that_is_reloaded_goes_on(pages: str, browser: Chrome) -> None:
         assert len(fake.chats) == 1
 
 
-def test_a_page_outlives_its_server(pages: str, browser: Chrome, tmp_path: Path) -> None:
+def test_a_page_outlives_its_server(nursery: Nursery, pages: str, browser: Chrome, tmp_path: Path) -> None:
     """The server is killed and comes back: the page shows what was said once, and why it ended, and can ask again."""
     with ExitStack() as stack:
         fake = stack.enter_context(FakeDedalus.in_thread())
         fake.turn(*slowly(Gate()))
         fake.turn(*answer("Here I am again."))
         settings = {"DEDALUS_BASE_URL": fake.url, "CORS_ORIGINS": pages, "DATA_DIR": str(tmp_path)}
-        before = stack.enter_context(app_process(**settings))
+        before = stack.enter_context(forked_app(nursery, **settings))
         chat = Chat(browser, pages, before.url)
         chat.ask("Are you there?")
         chat.until(WORDS[50], status="streaming")
-        before.process.kill()
-        after = stack.enter_context(app_process(**settings, PORT=str(urlsplit(before.url).port)))
+        before.kill()
+        after = stack.enter_context(forked_app(nursery, **settings, PORT=str(urlsplit(before.url).port)))
         question, said, why = chat.until("(interrupted)", status="failed").splitlines()
         run_id = httpx.get(f"{after.url}/api/agent/runs").json()["runs"][0]["run_id"]
         log = httpx.get(f"{after.url}/api/agent/runs/{run_id}/events?wait=false").text
@@ -332,12 +332,12 @@ def asking(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_person_approves_in_the_page(pages: str, browser: Chrome, asking: Path) -> None:
+def test_a_person_approves_in_the_page(nursery: Nursery, pages: str, browser: Chrome, asking: Path) -> None:
     """The card is there again after a reload; the arguments are changed in it, refused by the tool, and approved."""
     settings = {"AGENT_TOOLS": "page_tools", "PYTHONPATH": str(asking), "TOOLS_BY_DEFAULT": "all"}
     with (
         FakeDedalus.in_thread() as fake,
-        app_process(DEDALUS_BASE_URL=fake.url, CORS_ORIGINS=pages, **settings) as service,
+        forked_app(nursery, DEDALUS_BASE_URL=fake.url, CORS_ORIGINS=pages, **settings) as service,
     ):
         fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
         fake.turn(*answer("Deleted."))
@@ -358,12 +358,12 @@ def test_a_person_approves_in_the_page(pages: str, browser: Chrome, asking: Path
         assert fake.chats[1].body["messages"][-1]["content"].endswith("\ndeleted spam")
 
 
-def test_a_person_refuses_in_the_page(pages: str, browser: Chrome, asking: Path) -> None:
+def test_a_person_refuses_in_the_page(nursery: Nursery, pages: str, browser: Chrome, asking: Path) -> None:
     """The model hears of it, and the card is gone."""
     settings = {"AGENT_TOOLS": "page_tools", "PYTHONPATH": str(asking), "TOOLS_BY_DEFAULT": "all"}
     with (
         FakeDedalus.in_thread() as fake,
-        app_process(DEDALUS_BASE_URL=fake.url, CORS_ORIGINS=pages, **settings) as service,
+        forked_app(nursery, DEDALUS_BASE_URL=fake.url, CORS_ORIGINS=pages, **settings) as service,
     ):
         fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
         fake.turn(*answer("Then not."))
@@ -376,9 +376,9 @@ def test_a_person_refuses_in_the_page(pages: str, browser: Chrome, asking: Path)
         assert fake.chats[1].body["messages"][-1]["content"].startswith("A person refused this call.")
 
 
-def test_a_page_s_tool_is_not_called_again_after_a_reload(pages: str, browser: Chrome) -> None:
+def test_a_page_s_tool_is_not_called_again_after_a_reload(nursery: Nursery, pages: str, browser: Chrome) -> None:
     """A call that the reload has cut off is an error to the model; it is made once."""
-    with FakeDedalus.in_thread() as fake, app_process(DEDALUS_BASE_URL=fake.url, CORS_ORIGINS=pages) as service:
+    with FakeDedalus.in_thread() as fake, forked_app(nursery, DEDALUS_BASE_URL=fake.url, CORS_ORIGINS=pages) as service:
         fake.turn(*calling("locate", "{}"))
         fake.turn(*answer("I don't know."))
         chat = Chat(browser, pages, service.url, tool="locate")
@@ -393,13 +393,13 @@ def test_a_page_s_tool_is_not_called_again_after_a_reload(pages: str, browser: C
 
 
 @pytest.mark.parametrize(("button", "told"), [("Approve", "deleted drafts"), ("Refuse", "A person refused this call.")])
-def test_the_plain_page_asks_a_person(browser: Chrome, asking: Path, button: str, told: str) -> None:
+def test_the_plain_page_asks_a_person(nursery: Nursery, browser: Chrome, asking: Path, button: str, told: str) -> None:
     """examples/page.html shows the call with two buttons; what is pressed goes to the model."""
     settings = {"AGENT_TOOLS": "page_tools", "PYTHONPATH": str(asking), "TOOLS_BY_DEFAULT": "all"}
     with (
         files(EXAMPLES) as pages,
         FakeDedalus.in_thread() as fake,
-        app_process(DEDALUS_BASE_URL=fake.url, CORS_ORIGINS=pages, **settings) as service,
+        forked_app(nursery, DEDALUS_BASE_URL=fake.url, CORS_ORIGINS=pages, **settings) as service,
     ):
         fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
         fake.turn(*answer("Well then."))

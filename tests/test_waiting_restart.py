@@ -1,6 +1,5 @@
 """Runs that wait outlive their process, however that ends: `kill -9`, SIGTERM, in the middle of an approved call."""
 
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from fake_dedalus import FakeDedalus
-from process import Process, app_process
+from process import Nursery, Process, forked_app
 from service import checked, only, text
 from wire import Done, Finish, ToolCall, answer
 
@@ -57,7 +56,8 @@ def stuck_but_idempotent(folder: str) -> str:
 class Place:
     """Where the service keeps its files between starts, and what its tools leave."""
 
-    def __init__(self, directory: Path, fake: FakeDedalus) -> None:
+    def __init__(self, directory: Path, fake: FakeDedalus, nursery: Nursery) -> None:
+        self._nursery = nursery
         (directory / "waiting_tools.py").write_text(TOOLS)
         self._marks = directory / "marks"
         self._environment = {
@@ -76,7 +76,10 @@ class Place:
 
     @contextmanager
     def served(self) -> Iterator[tuple[Process, httpx.Client]]:
-        with app_process(**self._environment) as process, httpx.Client(base_url=process.url, timeout=30) as client:
+        with (
+            forked_app(self._nursery, **self._environment) as process,
+            httpx.Client(base_url=process.url, timeout=30) as client,
+        ):
             yield process, client
 
 
@@ -87,8 +90,8 @@ def fake() -> Iterator[FakeDedalus]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, fake: FakeDedalus) -> Place:
-    return Place(tmp_path, fake)
+def place(tmp_path: Path, fake: FakeDedalus, nursery: Nursery) -> Place:
+    return Place(tmp_path, fake, nursery)
 
 
 def begin(client: httpx.Client) -> tuple[str, bytes]:
@@ -117,7 +120,7 @@ def test_a_waiting_run_is_approved_after_a_restart(how: signal.Signals, place: P
     fake.turn(*answer("Done."))
     with place.served() as (process, client):
         run_id, seen = begin(client)
-        os.kill(process.process.pid, how)
+        process.send_signal(how)
         process.wait(10)
     with place.served() as (_, client):
         run = client.get(f"{RUNS}/{run_id}").json()
@@ -146,10 +149,10 @@ def test_a_run_waits_through_several_restarts_and_some_of_its_answers(place: Pla
     fake.turn(*answer("Done."))
     with place.served() as (process, client):
         run_id, _ = begin(client)
-        process.process.kill()
+        process.kill()
     with place.served() as (process, client):
         assert decide(client, run_id, approved=False).json()["status"] == "waiting"
-        process.process.kill()
+        process.kill()
     with place.served() as (_, client):
         run = client.get(f"{RUNS}/{run_id}").json()
         assert [call["tool_call_id"] for call in run["pending"]] == ["call_2"]
@@ -166,7 +169,7 @@ def test_a_time_that_ran_out_meanwhile_is_a_refusal(place: Place, fake: FakeDeda
     place._environment["APPROVAL_TIMEOUT_S"] = "0.5"
     with place.served() as (process, client):
         run_id, _ = begin(client)
-        process.process.kill()
+        process.kill()
     with place.served() as (_, client):
         events = checked(rest(client, run_id))
     assert only(events, "approval_response")[0]["approved"] is False
@@ -188,7 +191,7 @@ def test_an_approved_call_that_a_crash_cuts_off(
         decide(client, run_id)
         while not place.marks:
             client.get("/health")
-        process.process.kill()
+        process.kill()
     with place.served() as (_, client):
         events = checked(rest(client, run_id))
     assert len(place.marks) == times

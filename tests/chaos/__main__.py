@@ -13,8 +13,9 @@ from tempfile import mkdtemp
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from process import Nursery, opened_nursery  # noqa: E402
+
 from chaos.driver import Verdict, driving  # noqa: E402 - it needs the path
-from chaos.server import Nursery, nursery  # noqa: E402
 
 KILLS_PER_SERIES = 25
 """So many kills have one data directory, all of whose runs are looked at again at the end."""
@@ -53,7 +54,7 @@ def main() -> int:
     asked = parser.parse_args()
     seed = random.SystemRandom().randrange(1_000_000) if asked.seed is None else asked.seed
     say(f"{asked.kills} kills with --seed {seed}")
-    with nursery() as made:
+    with opened_nursery() as made:
         verdicts = all_series(made, asked.kills, seed)
     kinds = Counter(kill for verdict in verdicts for kill in verdict.kills)
     say(f"killed at: {', '.join(f'{kind} {count}' for kind, count in kinds.most_common())}")

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 from fake_dedalus import FakeDedalus
-from process import LISTENING
+from process import LISTENING, Nursery
 
 from chaos.asks import RUNS, Ask, Asks, Upstream
 from chaos.client import Client
@@ -27,7 +27,7 @@ from chaos.oracle import (
     judge_upstream,
     outcome,
 )
-from chaos.server import OPENING, Nursery, Server, crashing_server
+from chaos.server import OPENING, Server, crashing_server
 
 SESSIONS = "/api/agent/sessions"
 SETTLE_LIMIT_S = 40

@@ -1,75 +1,19 @@
 """The service on a port and in a data directory of its own, which it keeps through every crash."""
 
 import asyncio
-import json
 import os
 import re
 import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from process import ROOT, STARTED, environment_of, free_port
-from wire import Signal
+from process import STARTED, Nursery, free_port
 
 OPENING = re.compile("Waiting for application startup")
 OPEN = re.compile("Application startup complete")
 COLLECTED = re.compile("garbage collected")
 START_LIMIT_S = 40
-
-
-class Nursery:
-    """A process that starts the service, one at a time and again and again: see `chaos.nursery`."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self.log: list[str] = []
-        self.more = Signal()
-        self._process = process
-        self._collecting = threading.Thread(target=self._collect, daemon=True)
-        self._collecting.start()
-
-    def tell(self, line: str) -> int:
-        """Its answer."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-        if answer := self._process.stdout.readline():
-            return int(answer)
-        raise AssertionError("the nursery has ended:\n" + "".join(self.log[-30:]))
-
-    def close(self) -> None:
-        """End it, and with it what it has started."""
-        self._process.communicate()
-        self._collecting.join()
-
-    def _collect(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
-            self.log.append(line)
-            self.more.notify()
-
-
-@contextmanager
-def nursery(**environment: str) -> Iterator[Nursery]:
-    """A nursery, for any number of servers one after the other."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "chaos.nursery"],
-        cwd=ROOT,
-        env=environment_of({"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"} | environment),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    made = Nursery(process)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 class Server:
@@ -80,7 +24,7 @@ class Server:
         self.url = f"http://127.0.0.1:{settings['PORT']}"
         self.up = asyncio.Event()  # whether it is worth while to connect
         self.pid = 0
-        self._settings = json.dumps(dict(settings))
+        self._settings = settings
         self._nursery = nursery
         self._first = len(nursery.log)  # where its log begins …
         self._begun = self._first  # … and what it says next
@@ -88,7 +32,7 @@ class Server:
     async def start(self, until: re.Pattern[str] = STARTED) -> None:
         """Start it, and come back when its log says so."""
         self._begun = len(self._nursery.log)
-        self.pid = self._nursery.tell(self._settings)
+        self.pid = self._nursery.start("chaos.service:main", self._settings)
         await self.says(until)
         self.up.set()
 
@@ -114,8 +58,8 @@ class Server:
         os.kill(self.pid, number)
 
     async def gone(self) -> int:
-        """Its process's exit status as `os.waitpid` gives it, once it has ended."""
-        status = await asyncio.to_thread(self._nursery.tell, "wait")
+        """Its process's exit status, once it has ended."""
+        status = await asyncio.to_thread(self._nursery.wait, self.pid)
         self.pid = 0
         return status
 
@@ -123,7 +67,7 @@ class Server:
         """Kill it if it is still there, and put its log beside its files."""
         if self.pid:
             os.kill(self.pid, signal.SIGKILL)
-            self._nursery.tell("wait")
+            self._nursery.wait(self.pid)
         (self.directory / "service.log").write_text("".join(self._nursery.log[self._first :]))
 
     # Its files

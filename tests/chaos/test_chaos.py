@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from fake_dedalus import FakeDedalus
+from process import Nursery
 from wire import answer
 
 from chaos.asks import RUNS, SIMULATE, STREAM, SUCCEEDED
@@ -28,7 +29,7 @@ from chaos.oracle import (
     judge_upstream,
     shown_by,
 )
-from chaos.server import OPEN, Nursery, Server, crashing_server
+from chaos.server import OPEN, Server, crashing_server
 
 Json = dict[str, Any]
 SHORT_KILLS = 6
