@@ -78,11 +78,10 @@ class LiveRuns:
         self._records = records
         self._tasks: dict[str, RunTask] = {}
         self._going: set[str] = set()  # those that neither wait for a person nor for their turn
-        self._queued: set[str] = set()
+        self._queued: set[str] = set()  # those that wait for their turn
         self._sessions: dict[str, list[RunTask]] = {}
         self._starting = 0
-        self._none = asyncio.Event()
-        self._none.set()
+        self._changed = asyncio.Event()
         self._readers = Readers()
         self.draining = False
         self.readers_must_leave = asyncio.Event()
@@ -109,6 +108,11 @@ class LiveRuns:
         self._check_place()
         if len(self._tasks) - len(self._going) >= self._settings.max_waiting_runs:
             raise ServerFull("Too many runs wait for a person, or for their turn.", retry_after=RETRY_AFTER_S)
+
+    def check_queue(self) -> None:
+        """Raise `ServerFull` where as many runs wait for their turn, each with its request, as may go on at once."""
+        if len(self._queued) >= self._settings.max_concurrent_runs:
+            raise ServerFull("Too many runs wait for their turn.", retry_after=RETRY_AFTER_S)
 
     @contextmanager
     def admission(self) -> Iterator[None]:
@@ -190,8 +194,7 @@ class LiveRuns:
         over = task.has_ended or task.is_waiting
         (self._queued.add if task.is_queued and not over else self._queued.discard)(task.run_id)
         (self._going.discard if over or task.is_queued else self._going.add)(task.run_id)
-        held = all(self._tasks[queued].is_held for queued in self._queued)
-        (self._none.set if held and not self._going else self._none.clear)()
+        self._changed.set()
         self._records.save(task.run_id, task.snapshot)
 
     def _let_go(self, task: RunTask) -> None:
@@ -212,7 +215,7 @@ class LiveRuns:
             task.keep_alone()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_s - LAST_WORDS_S):
-                await self._none.wait()
+                await self._nothing_goes_on()
                 await self._readers.down_to(lambda: sum(task.readers for task in self.tasks))
         await self.aclose()
 
@@ -224,4 +227,9 @@ class LiveRuns:
             task.interrupt()
         with suppress(TimeoutError):
             async with asyncio.timeout(END_S):
-                await self._none.wait()
+                await self._nothing_goes_on()
+
+    async def _nothing_goes_on(self) -> None:
+        while not all(task.is_held for task in self.tasks):
+            self._changed.clear()
+            await self._changed.wait()

@@ -37,8 +37,8 @@ Work = Callable[[RunEvents], Awaitable[Suspension | None]]
 class RunOrder:
     """What a run is asked to be: `run` is how it stands before it begins. Times are in seconds.
 
-    It begins when those that it is `behind` have ended. `resume` gives the work that follows a wait; a run that waits
-    has no work.
+    It begins when those that it is `behind` have ended: all that were going in its session. `resume` gives the work
+    that follows a wait; a run that waits has no work.
     """
 
     run: Run
@@ -92,7 +92,9 @@ class RunTask:
         self._ending: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self.ended = asyncio.Event()
-        self.waiting = RunWaiting(self.run_id, events, keeper, self._go_on, lambda: keeper.changed(self))
+        self.waiting = RunWaiting(
+            self.run_id, events, keeper, self._go_on, changed=lambda: keeper.changed(self), lost=self._lose
+        )
         if wait is not None and not wait.is_over:
             self.waiting.take_up(wait)
             return
@@ -123,7 +125,9 @@ class RunTask:
     @property
     def is_held(self) -> bool:
         """Whether nothing goes on before a person has decided: it waits for one, or is behind one that does."""
-        return self.is_waiting or any(other.is_held for other in self._order.behind)
+        if self.is_ending:
+            return False
+        return self.is_waiting or any(other.is_waiting for other in self._order.behind)
 
     @property
     def is_queued(self) -> bool:
@@ -246,6 +250,9 @@ class RunTask:
 
     def _time_out(self) -> None:
         self._stop_with(RunTimeout())
+
+    def _lose(self) -> None:
+        self._stop_with(InternalError())
 
     def _stop_with(self, error: AgentStreamError | None) -> None:
         if not self.is_ending:

@@ -1,8 +1,9 @@
 """How a run waits: what it needs to go on is stored, the wait is told, the answers are taken, and it goes on."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from database.waiting_runs import WaitingRun
@@ -12,6 +13,8 @@ from events import PendingCall, ToolResult
 from models import Run
 from services.run_events import RunEvents
 from services.run_wait import Answer, Outcomes, RunWait, Suspension, asking, expiry
+
+logger = logging.getLogger(__name__)
 
 RETRY_S = 1.0  # how long what the log or the server has refused waits for the next try
 
@@ -35,7 +38,8 @@ class WaitKeeper(Protocol):
 class RunWaiting:
     """The waits of one run, one after the other. While it waits, the run holds little more than this.
 
-    `go_on` is called when a wait is over, and `changed` when one begins, is over, or has got an answer.
+    `go_on` is called when a wait is over, `changed` when one begins, is over, or has got an answer, and `lost` when it
+    can never be over.
     """
 
     def __init__(
@@ -45,15 +49,16 @@ class RunWaiting:
         keeper: WaitKeeper,
         go_on: Callable[[WaitingRun, Outcomes], None],
         changed: Callable[[], None],
+        lost: Callable[[], None],
     ) -> None:
         self._run_id = run_id
         self._events = events
         self._keeper = keeper
         self._go_on = go_on
         self._changed = changed
+        self._lost = lost
         self._wait: RunWait | None = None
         self._closed = False
-        self._names: dict[str, str] = {}
         self._lock = asyncio.Lock()
         self._expiry: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -69,8 +74,8 @@ class RunWaiting:
         return self._wait.pending if self._wait is not None and not self._closed else None
 
     def name_of(self, call_id: str) -> str | None:
-        """The tool of a call that waits or has waited for its answer."""
-        return self._names.get(call_id)
+        """The tool of a call that the run waits for."""
+        return None if self._wait is None else self._wait.names.get(call_id)
 
     async def pending_since(self, seq: int) -> list[PendingCall] | None:
         """The calls that it waits for, if it does, or will at once, since it told so by the event of this number."""
@@ -94,7 +99,6 @@ class RunWaiting:
     def take_up(self, wait: RunWait) -> None:
         """Wait, as the log says already."""
         self._wait = wait
-        self._names |= wait.names
         self._expiry = asyncio.get_running_loop().call_later(wait.left_s, self._expired, wait)
 
     async def answer(self, answers: Sequence[Answer]) -> None:
@@ -173,12 +177,17 @@ class RunWaiting:
     async def _refuse(self, wait: RunWait) -> None:
         """The time is up: refuse what is left, as soon as the log and the server take it."""
         while True:
-            with suppress(CapacityError):
+            try:
                 async with self._lock:
                     if self._wait is wait and not self._closed:
                         await self._take(wait, wait.refusals())
                     return
-            await asyncio.sleep(RETRY_S)
+            except CapacityError:
+                await asyncio.sleep(RETRY_S)
+            except Exception:
+                logger.exception("run %s has waited too long, and can't go on", self._run_id)
+                self._lost()
+                return
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=f"waiting {self._run_id}")

@@ -43,7 +43,7 @@ class SessionTurns:
     async def turn(self, request: AgentRequest, run: Run) -> AsyncGenerator[Turn, None]:
         """Holds the session while a run of it is begun inside: the run and its question are recorded before.
 
-        Raise `SessionBusy`, `InvalidParent`, or `StoreUnavailable`. If the run can't begin, nothing of it stays.
+        Raise `SessionBusy`, `InvalidParent`, or a `CapacityError`. If the run can't begin, nothing of it stays.
         """
         session_id = run.session_id
         assert session_id is not None
@@ -73,6 +73,8 @@ class SessionTurns:
         going = self._live.of_session(session_id)
         match request.multitask:
             case "enqueue":
+                if going:
+                    self._live.check_queue()
                 return going
             case "interrupt":
                 stopped = going

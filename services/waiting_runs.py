@@ -7,7 +7,7 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from database.waiting_runs import WaitingRun
-from errors import RunExpired, RunNotFound, RunNotWaiting, ToolCallNotFound
+from errors import RequestError, RunExpired, RunNotFound, RunNotWaiting, ToolCallAnswered, ToolCallNotFound
 from event_logs.base import EventLog
 from events import ApprovalResponse, EventType
 from models import Run
@@ -74,49 +74,60 @@ class WaitingRuns:
         task = await self._task(run_id, [answer])
         if task is None:
             return
-        if decision.arguments is not None and task.is_waiting:
+        if decision.arguments is not None and task.is_waiting and (name := task.waiting.name_of(call_id)):
             asked = await self._records.asked(run_id)
-            await self._work.check_arguments(task.snapshot(), asked, _name(task, call_id), decision.arguments)
+            await self._work.check_arguments(task.snapshot(), asked, name, decision.arguments)
         await self._answer(task, [answer])
 
     async def take_results(self, run_id: str, results: Sequence[ClientToolResult]) -> None:
         """Take what client tools gave, all or none. Raise as `approve` does."""
-        names = {result.tool_call_id: "" for result in results}
-        if task := self._live.get(run_id):
-            names = {call_id: _name(task, call_id) for call_id in names}
+        going = self._live.get(run_id)
         most = self._settings.max_tool_result_bytes
         answers: list[Answer] = [
-            result_of(r.tool_call_id, names[r.tool_call_id], r.content, most, is_error=r.is_error) for r in results
+            result_of(
+                result.tool_call_id,
+                (going and going.waiting.name_of(result.tool_call_id)) or "",  # nobody waits for a call without one
+                result.content,
+                most,
+                is_error=result.is_error,
+            )
+            for result in results
         ]
         if task := await self._task(run_id, answers):
             await self._answer(task, answers)
 
     async def _task(self, run_id: str, answers: Sequence[Answer]) -> RunTask | None:
-        """The run; None where it has ended, and got these answers before. Raise `RunNotWaiting` where it did not."""
+        """The run; None where it has ended, and got these answers before. Raise as `approve` does where it did not."""
         if task := self._live.get(run_id):
             return task
         await self._records.get(run_id)  # there may be no such run
-        await self._known(run_id, answers)
+        await self._check_repeated(run_id, answers, RunNotWaiting())
         return None
 
     async def _answer(self, task: RunTask, answers: Sequence[Answer]) -> None:
         try:
             await task.waiting.answer(answers)
-        except RunNotWaiting:
-            await self._known(task.run_id, answers)
+        except (RunNotWaiting, ToolCallNotFound) as refusal:
+            await self._check_repeated(task.run_id, answers, refusal)
 
-    async def _known(self, run_id: str, answers: Sequence[Answer]) -> None:
-        """Raise `RunNotWaiting` unless the run has got all of these answers before."""
-        wanted = {answer.tool_call_id: _said(answer) for answer in answers}
+    async def _check_repeated(self, run_id: str, answers: Sequence[Answer], refusal: RequestError) -> None:
+        """Raise the refusal unless the run has got all of these answers before.
+
+        Raise `ToolCallAnswered` instead where a person has decided otherwise.
+        """
+        wanted = {answer.tool_call_id: answer for answer in answers}
         try:
             async with aclosing(events_in(self._log.read(run_id, 0, follow=False), ANSWERS)) as events:
                 async for event in events:
-                    if isinstance(event.data, Answer) and wanted.get(event.data.tool_call_id) == _said(event.data):
-                        del wanted[event.data.tool_call_id]
+                    if isinstance(event.data, Answer) and (answer := wanted.get(event.data.tool_call_id)):
+                        if _said(answer) == _said(event.data):
+                            del wanted[answer.tool_call_id]
+                        elif isinstance(answer, ApprovalResponse) and isinstance(event.data, ApprovalResponse):
+                            raise ToolCallAnswered
         except (RunNotFound, RunExpired):
-            raise RunNotWaiting from None
+            raise refusal from None
         if wanted:
-            raise RunNotWaiting
+            raise refusal
 
 
 def _said(answer: Answer) -> tuple[object, ...]:
@@ -124,9 +135,3 @@ def _said(answer: Answer) -> tuple[object, ...]:
     if isinstance(answer, ApprovalResponse):
         return answer.approved, answer.arguments, answer.reason
     return answer.content, answer.is_error
-
-
-def _name(task: RunTask, call_id: str) -> str:
-    if name := task.waiting.name_of(call_id):
-        return name
-    raise ToolCallNotFound if task.is_waiting else RunNotWaiting

@@ -234,6 +234,8 @@ async def test_a_run_can_wait_again_and_again() -> None:
             await reader.until(b"event: waiting")
             await decide(agent, reader.run_id)
             await reader.until(b"event: waiting", times=2)
+            assert (await decide(agent, reader.run_id)).status_code == 202  # again
+            assert refusal(await decide(agent, reader.run_id, approved=False)) == (409, "tool_call_answered")
             await decide(agent, reader.run_id, "call_2")
             await reader.rest()
         checked(b"".join(reader.seen.partition(b"id: 1\n")[1:]))
@@ -261,7 +263,7 @@ async def test_decisions_that_can_t_count_say_so() -> None:
             await reader.rest()
         events = await whole(agent, run_id)
         assert (await decide(agent, run_id)).status_code == 202
-        assert refusal(await decide(agent, run_id, approved=False)) == (409, "run_not_waiting")
+        assert refusal(await decide(agent, run_id, approved=False)) == (409, "tool_call_answered")
     assert len(only(events, "approval_response")) == 2
 
 

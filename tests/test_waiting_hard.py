@@ -17,8 +17,9 @@ from mcp_peers import TIME
 from service import EXECUTE, STREAM, Service, names, only, service, text
 from test_approvals import ASK, DELETE, PAGE_TOOL, RUNS, calling, decide, deletes, get, refusal, send, waits, whole
 from test_runs import attached, reading
-from wire import Text, answer
+from wire import Stall, Text, answer
 
+from database.waiting_runs import delete_waiting_runs
 from errors import StoreUnavailable
 from events import ApprovalResponse, ToolResult
 from models import SimulateRequest
@@ -97,18 +98,50 @@ def held() -> tuple[LocalTool, asyncio.Event]:
 
 
 async def test_runs_behind_one_that_waits_take_no_place() -> None:
-    """However many are queued, the decision is taken, others run, and those then have their turns."""
-    async with FakeDedalus() as fake, service(fake.url, named(deletes()), max_concurrent_runs=2) as agent:
+    """As many may queue as may run: the decision is taken, others run, and the queued ones then have their turns."""
+    async with FakeDedalus() as fake, service(fake.url, named(deletes()), max_concurrent_runs=3) as agent:
         fake.turn(*DELETE)
         fake.always(*answer("ok"))
         first = await begun(agent, session_id="s")
         queued = {"input": "?", "session_id": "s", "multitask": "enqueue"}
         others = [(await agent.post(RUNS, queued)).json()["run_id"] for _ in range(3)]
+        assert refusal(await agent.post(RUNS, queued)) == (503, "server_full")
         assert [(await get(agent, run_id))["status"] for run_id in others] == ["queued"] * 3
         assert text(await agent.stream({"input": "?"})) == "ok"
         assert (await decide(agent, first)).status_code == 202
         ended = [only(await whole(agent, run_id), "complete")[0]["status"] for run_id in (first, *others)]
     assert ended == ["succeeded"] * 4
+
+
+async def test_a_long_queue_holds_up_nobody() -> None:
+    """Forty runs behind one that goes on, each behind all before it; then they go with their session's first."""
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.always(Text("one"), Stall())
+        queued = {"input": "?", "session_id": "s", "multitask": "enqueue"}
+        ids = [(await agent.post(RUNS, queued)).json()["run_id"] for _ in range(41)]
+        assert [(await get(agent, run_id))["status"] for run_id in ids] == ["running", *["queued"] * 40]
+        assert not any(task_of(agent, run_id).is_held for run_id in ids)
+        for run_id in reversed(ids):
+            await agent.post(f"{RUNS}/{run_id}/cancel", {})
+        ended = [only(await whole(agent, run_id), "complete")[0]["status"] for run_id in ids]
+    assert ended == ["cancelled"] * 41
+
+
+async def test_the_end_of_a_run_that_waited_is_waited_for(disk: Disk) -> None:
+    """A service that stops has told in the log how runs end that were being cancelled, though nothing else goes on."""
+    async with FakeDedalus() as fake, service(fake.url, named(deletes())) as agent:
+        fake.turn(*DELETE)
+        first = await begun(agent, session_id="s")
+        second = (await agent.post(RUNS, {"input": "?", "session_id": "s", "multitask": "enqueue"})).json()["run_id"]
+        tasks = [task_of(agent, run_id) for run_id in (first, second)]
+        async with disk.busy():
+            for task in tasks:
+                task.cancel()
+            closing = asyncio.create_task(agent.app.state.service.live.aclose())
+            await agent.client.get("/health")
+            assert not closing.done()
+        await closing
+        assert [task.has_ended for task in tasks] == [True, True]
 
 
 async def test_there_are_not_too_many_that_wait() -> None:
@@ -194,6 +227,17 @@ async def test_a_decision_is_not_taken_while_the_database_is_down(monkeypatch: p
         assert (await decide(agent, run_id)).status_code == 202
         await whole(agent, run_id)
     assert len(tool.heard) == 1
+
+
+async def test_a_run_that_can_t_go_on_does_not_wait_for_ever() -> None:
+    """Its time runs out, and what it would go on with is not there any more: it fails, and says so."""
+    async with FakeDedalus() as fake, service(fake.url, named(deletes()), approval_timeout_s=0.3) as agent:
+        fake.turn(*DELETE)
+        run_id = await begun(agent)
+        async with agent.app.state.service._database.writing() as connection:
+            await delete_waiting_runs(connection, [run_id])
+        events = await whole(agent, run_id)
+    assert only(events, "error")[0]["code"] == "internal_error"
 
 
 async def test_an_id_of_the_upstream_s_can_have_any_characters() -> None:

@@ -135,7 +135,7 @@ def test_a_waiting_run_is_approved_after_a_restart(how: signal.Signals, place: P
     assert only(events, "complete")[0]["status"] == "succeeded"
     assert text(events, "final_output") == "Done."
     assert again.status_code == 202
-    assert otherwise.json()["error"]["code"] == "run_not_waiting"
+    assert otherwise.json()["error"]["code"] == "tool_call_answered"
     assert place.marks == ["drafts"]
     told = fake.chats[1].body["messages"]
     assert told[1]["tool_calls"][0]["thought_signature"] == "sig"
