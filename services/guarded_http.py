@@ -28,6 +28,7 @@ SILENCE_TIMEOUT_S = 300.0  # between two pieces of an answer; who fetches has a 
 OTHER_TIMEOUT_S = 30.0
 MAX_CONNECTIONS = 100
 MAX_REDIRECTS = 3
+MAX_OVERHEAD = 64 * 1024  # of what is sent compressed: a stream of empty blocks would never decode to too much
 USER_AGENT = "agent-stream"
 WEB_CHARSETS = re.compile(
     r"utf-8|utf-16(-[bl]e)?|ascii|iso8859-\d+|cp(125\d|866|874|932|949)|koi8-[ru]|mac-roman|gb\w+|big5\w*|euc_\w+"
@@ -179,15 +180,20 @@ def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
 
 
 async def _read(response: httpx2.Response, max_bytes: int) -> Fetched:
-    """What is sent is decoded here, piece by piece up to the limit: a small answer can decode to a very large one."""
+    """What is sent is decoded here, piece by piece up to the limit: a small answer can decode to a very large one.
+
+    What follows the end of a compressed answer isn't read.
+    """
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", "x-gzip", "deflate"):
         raise FetchFailed("The server sent an encoding that it was not asked for.")
     inflate = None if encoding == "identity" else zlib.decompressobj(zlib.MAX_WBITS | 32)
     body, whole = bytearray(), True
     async for piece in response.aiter_raw():
-        body += inflate.decompress(piece, max_bytes + 1 - len(body)) if inflate else piece
-        if len(body) > max_bytes:
+        ended = inflate is not None and inflate.eof  # what comes now is kept by zlib, and copied for each piece
+        if not ended:
+            body += inflate.decompress(piece, max_bytes + 1 - len(body)) if inflate else piece
+        if ended or len(body) > max_bytes or response.num_bytes_downloaded > 2 * max_bytes + MAX_OVERHEAD:
             whole = False
             break
     if inflate is not None:

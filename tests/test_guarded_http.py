@@ -374,6 +374,26 @@ async def test_a_bomb_is_cut_before_it_goes_off(name: str, window: int) -> None:
         assert "\r\nAccept-Encoding: gzip\r\n" in server.heads[0]
 
 
+@pytest.mark.parametrize(
+    ("head", "rest", "text"),
+    [(gzip.compress(b"hello"), b"x", "hello"), (gzip.compress(b"")[:10], b"\0\0\0\xff\xff", "")],
+    ids=["after the end", "empty blocks"],
+)
+async def test_a_compressed_body_without_end_is_cut(head: bytes, rest: bytes, text: str) -> None:
+    """Also where nothing of it decodes to anything, so that the limit isn't reached by what it decodes to."""
+
+    async def talk(connection: Connection) -> None:
+        await connection.request()
+        await connection.say(OPEN + b"Content-Encoding: gzip\r\n\r\n" + head)
+        while True:
+            await connection.say(rest * 10_000)
+
+    async with serving(talk) as server, client() as made:
+        answer = await get(made, at(server))
+        assert (answer.text(), answer.truncated) == (text, True)
+        await server.connections[0].gone.wait()
+
+
 async def test_compressed_answers_that_are_none_fail() -> None:
     """An encoding that wasn't asked for, and bytes that aren't what they are said to be; a cut one is marked."""
     for head, body in ((b"br", b"hello"), (b"gzip, gzip", b"hello"), (b"gzip", b"hello, hello")):
