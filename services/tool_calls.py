@@ -207,7 +207,7 @@ def result_of(
     call_id: str, name: str, result: Any, max_bytes: int, *, is_error: bool = False, duration_ms: int | None = None
 ) -> ToolResult:
     """A call's result as it is told: text as it is, another JSON value as JSON, cut to so many bytes of UTF-8."""
-    content, truncated = _cut(mend_text(result if isinstance(result, str) else dumps(result)), max_bytes)
+    content, truncated = _cut(result if isinstance(result, str) else dumps(result), max_bytes)
     return ToolResult(
         tool_call_id=call_id,
         name=name,
@@ -219,10 +219,10 @@ def result_of(
 
 
 def _cut(text: str, max_bytes: int) -> tuple[str, bool]:
-    """The text within so many bytes of UTF-8, and whether it had to be cut."""
-    if len(text) * 4 <= max_bytes:
-        return text, False
-    if len(text) > max_bytes:
-        return _cut(text[:max_bytes], max_bytes)[0], True
-    data = text.encode("utf-8", "replace")
+    """The text, mended, within so many bytes of UTF-8, and whether it had to be cut.
+
+    A character is a byte or more, so no more of them are looked at than would fit, and one.
+    """
+    text = mend_text(text[: max_bytes + 1])
+    data = text.encode()
     return (text, False) if len(data) <= max_bytes else (data[:max_bytes].decode("utf-8", "ignore"), True)

@@ -6,6 +6,7 @@ import re
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,12 +14,16 @@ from typing import Any, Literal
 
 import pytest
 from fake_dedalus import FakeDedalus
+from hypothesis import given
+from hypothesis import strategies as st
 from process import ROOT
 from pydantic import BaseModel
 from service import Service, names, only, service
 from wire import Done, Finish, Json, ToolCall, answer
 
+from services.json_text import mend_text
 from services.python_tools import PythonTool
+from services.tool_calls import result_of
 from services.tool_marks import ToolOptions, options_of
 from services.tool_registry import ToolRegistry
 from services.tool_threads import ToolThreads
@@ -106,6 +111,27 @@ async def test_a_thread_tells_how_far_it_is() -> None:
     [progress] = only(events, "tool_progress")
     assert (progress["message"], progress["progress"], progress["total"]) == ("half", 1, 2)
     assert heard(fake) == [events[0]["run_id"]]
+
+
+@pytest.mark.parametrize("text", ["é" * 10**7, "\ud83d\ude00" * 10**7], ids=["letters", "halved pairs"])
+def test_of_a_huge_text_only_what_is_told_is_looked_at(text: str) -> None:
+    """All of it would take memory, and the loop's time."""
+    tracemalloc.start()
+    told = result_of("c1", "read", text, max_bytes=100_001)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert told.truncated
+    assert told.content == mend_text(text[:2]) * (100_000 // len(mend_text(text[:2]).encode()))
+    assert peak < 5_000_000
+
+
+@given(st.text(st.characters(exclude_categories=[])), st.integers(0, 30))
+def test_a_result_is_cut_where_the_mended_text_would_be(text: str, max_bytes: int) -> None:
+    """Whatever characters the cut falls between, and only where it is too long."""
+    whole = mend_text(text).encode()
+    told = result_of("c1", "read", text, max_bytes)
+    assert told.content == whole[:max_bytes].decode(errors="ignore")
+    assert told.truncated is (len(whole) > max_bytes)
 
 
 class Row(BaseModel):
