@@ -40,6 +40,7 @@ class Progress:
         self._events = events
         self._loop = asyncio.get_running_loop()
         self._latest: ToolProgress | None = None
+        self._due = False  # whether the loop has been woken for the latest report
         self._telling: asyncio.Task[None] | None = None
         self._over = False
 
@@ -49,7 +50,9 @@ class Progress:
         self._latest = ToolProgress(
             tool_call_id=self._call_id, message=message, progress=_finite(progress), total=_finite(total)
         )
-        self._loop.call_soon_threadsafe(self._wake)
+        if not self._due:
+            self._due = True
+            self._loop.call_soon_threadsafe(self._wake)
 
     def end(self) -> None:
         """The call is over: tell the latest report with its result, and nothing after it."""
@@ -59,7 +62,7 @@ class Progress:
         self._put()
 
     def _wake(self) -> None:
-        if self._telling is None and not self._over:
+        if self._telling is None and not self._over and self._events.end is None:
             self._telling = asyncio.create_task(self._tell(), name=f"progress {self._call_id}")
 
     async def _tell(self) -> None:
@@ -73,6 +76,7 @@ class Progress:
             self._telling = None
 
     def _put(self) -> bool:
+        self._due = False  # before the look: what is reported after it wakes the loop again
         latest, self._latest = self._latest, None
         if latest is None or self._events.end is not None:
             return False

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from process import ROOT
 from pydantic import BaseModel
-from service import Service, names, only, service
+from service import STREAM, Service, names, only, service
 from wire import Done, Finish, Json, ToolCall, answer
 
 from services.json_text import mend_text
@@ -26,6 +26,7 @@ from services.python_tools import PythonTool
 from services.tool_calls import result_of
 from services.tool_marks import ToolOptions, options_of
 from services.tool_registry import ToolRegistry
+from services.tool_running import Progress
 from services.tool_threads import ToolThreads
 from services.tools import Tool, ToolContext, ToolError
 from tools import tool
@@ -111,6 +112,46 @@ async def test_a_thread_tells_how_far_it_is() -> None:
     [progress] = only(events, "tool_progress")
     assert (progress["message"], progress["progress"], progress["total"]) == ("half", 1, 2)
     assert heard(fake) == [events[0]["run_id"]]
+
+
+async def test_each_report_is_told_when_there_is_time() -> None:
+    """Also one that comes when the telling of the one before it is long over."""
+    seen = asyncio.Queue[str]()
+
+    async def index(context: ToolContext) -> None:
+        for count in range(3):
+            context.progress(None, count)
+            assert f'"progress":{count}.0' in await seen.get()
+
+    async with serving(index) as (fake, agent):
+        called(fake, "index")
+        async with agent.client.stream("POST", STREAM, json={"input": "?"}) as response:
+            async for line in response.aiter_lines():
+                if line.startswith("data:") and "tool_progress" in line:
+                    seen.put_nowait(line)
+    assert heard(fake) == ["null"]
+
+
+async def test_many_reports_wake_the_loop_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the latest is told, and what a tool reports in between costs the other runs nothing."""
+    wakings: list[Progress] = []
+    wake = Progress._wake
+
+    def counted(progress: Progress) -> None:
+        wakings.append(progress)
+        wake(progress)
+
+    monkeypatch.setattr(Progress, "_wake", counted)
+
+    async def index(context: ToolContext) -> None:
+        for count in range(1000):
+            context.progress("file", count, 1000)
+
+    async with serving(index) as (fake, agent):
+        called(fake, "index")
+        events = await agent.stream({"input": "?"})
+    assert only(events, "tool_progress")[-1]["progress"] == 999
+    assert len(wakings) == 1
 
 
 @pytest.mark.parametrize("text", ["é" * 10**7, "\ud83d\ude00" * 10**7], ids=["letters", "halved pairs"])
