@@ -2,7 +2,7 @@
 
 In this order: DEDALUS_BASE_URL; Dedalus with DEDALUS_API_KEY, where a provider's own key rides along for its models;
 the OpenAI-compatible endpoint of each provider whose key is set; else the embedded model. A provider's key goes to
-Dedalus or to that provider, never to a base URL that somebody set.
+Dedalus or to that provider, never to a base URL that somebody set. The script that calls tools is always there.
 """
 
 import re
@@ -17,6 +17,8 @@ from pydantic import SecretStr
 
 from errors import ModelUnavailable, UpstreamFailed
 from services.local_model import MODEL_ID, LocalModel
+from services.scripted_model import MODEL_ID as SCRIPTED_MODEL
+from services.scripted_model import scripted_client
 from services.upstream_client import UpstreamClient
 from settings import Settings
 
@@ -77,7 +79,7 @@ class Upstream:
     """
 
     name: str
-    kind: Literal["custom", "dedalus", "provider", "local"]
+    kind: Literal["custom", "dedalus", "provider", "local", "scripted"]
     client: AsyncDedalus
     headers: Headers = field(default_factory=dict)
     default_model: str = ""
@@ -123,10 +125,15 @@ class Upstreams:
             self.all = tuple(self._provider(name, providers[name], key) for name, key in self._keys.items())
         else:
             self.all = (self._embedded(),)
+        self._script = scripted_client()
+        script = AsyncDedalus(api_key="", base_url="http://script", http_client=self._script)
+        self._scripted = Upstream("simulated", "scripted", script, NO_DEDALUS_HEADERS)
         self.default_model = settings.default_model or self.all[0].default_model or None
 
     def route(self, model: str) -> Route:
         """The way to a model. Raise `ModelUnavailable`, with what to set."""
+        if model == SCRIPTED_MODEL:
+            return Route(self._scripted, model, model, self._scripted.headers)
         upstream = next((u for u in self.all if model.startswith(u.prefix) and model != u.prefix), None)
         if upstream is None or (upstream.kind == "local" and model != MODEL_ID):
             raise ModelUnavailable(self._what_to_set(model))
@@ -155,6 +162,7 @@ class Upstreams:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+        await self._script.aclose()
 
     def _what_to_set(self, model: str) -> str:
         provider, slash, _ = model.partition("/")

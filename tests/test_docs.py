@@ -46,9 +46,14 @@ def commands() -> list[Command]:
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """A service as the documents start it, with its embedded model loaded."""
-    with app_process() as app, httpx.Client(base_url=app.url) as client:
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service as the documents start it, with its embedded model loaded, and the tool that the README has written."""
+    tools = tmp_path_factory.mktemp("tools")
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert code is not None
+    (tools / "dice.py").write_text(code[1])
+    own = {"PYTHONPATH": str(tools), "AGENT_TOOLS": "dice"}
+    with app_process(**own) as app, httpx.Client(base_url=app.url) as client:
         while client.get("/ready").status_code != 200:
             pass
         yield app.url

@@ -1,0 +1,94 @@
+"""The script in a model's place: it makes the calls that it is told to, through everything that a model's calls go."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_dedalus import FakeDedalus
+from local_tools import gives, named
+from process import ROOT
+from service import EXECUTE, names, only, service, text
+from test_approvals import decide, deletes, send, waits, whole
+from test_runs import reading
+
+from services.tool_registry import ToolRegistry
+
+pytestmark = pytest.mark.anyio
+
+SCRIPT = {"model": "simulated/tools"}
+README_TOOL = re.compile(r"```python\n(.*?)```", re.DOTALL)
+README_REQUEST = re.compile(r'\{"model": "simulated/tools".*?\}(?=\')')
+
+
+async def test_a_newcomer_sees_the_tool_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The README's five lines in a file, and its request: nothing else, no key, no other server."""
+    readme = (ROOT / "README.md").read_text()
+    code, request = README_TOOL.search(readme), README_REQUEST.search(readme)
+    assert code is not None
+    assert request is not None
+    (tmp_path / "newcomer_tools.py").write_text(code[1])
+    monkeypatch.syspath_prepend(tmp_path)
+    registry = ToolRegistry(["newcomer_tools"], timeout_s=5, threads=1)
+    async with service(tools=registry.all, tools_by_default="none") as agent:
+        events = await agent.stream(json.loads(request[0]))
+    await registry.aclose()
+    del sys.modules["newcomer_tools"]
+    assert names(events) == [
+        *("run_started", "step_started", "tool_use_delta", "tool_use", "tool_result", "step_finished"),
+        *("step_started", "partial_output", "step_finished", "final_output", "complete"),
+    ]
+    assert only(events, "tool_use")[0]["arguments"] == {"sides": 20}
+    rolled = int(only(events, "tool_result")[0]["content"])
+    assert 1 <= rolled <= 20
+    assert text(events, "final_output") == f"The tool gave: {rolled}"
+
+
+async def test_several_calls_and_wrong_ones() -> None:
+    """A line each, arguments as they are written; what follows tells what each gave."""
+    async with service(tools=named(gives("one", 1), gives("two", 2))) as agent:
+        events = await agent.stream({**SCRIPT, "input": "one\nand\ntwo {}\ntwo {oops", "tools": ["one", "two"]})
+    assert [call["name"] for call in only(events, "tool_use")] == ["one", "two", "two"]
+    assert only(events, "tool_use")[2]["invalid_arguments"] == "{oops"
+    first, second, third = text(events, "final_output").splitlines()
+    assert (first, second) == ("The tool gave: 1", "The tool gave: 2")
+    assert third.startswith("The tool gave: The arguments are not a JSON object")
+
+
+@pytest.mark.parametrize(
+    ("tools", "told"), [(["one"], "The tools are: one."), ([], "Name the tools in `tools`: there are none.")]
+)
+async def test_it_says_how_it_is_used(tools: list[str], told: str) -> None:
+    """A question that is no call."""
+    async with service(tools=named(gives("one", 1))) as agent:
+        answer = (await agent.post(EXECUTE, {**SCRIPT, "input": "Hello?", "tools": tools})).json()
+    assert answer["output"] == f'Say which tool to call, such as roll {{"sides": 20}}, a line for each. {told}'
+
+
+async def test_a_person_and_the_page_are_asked() -> None:
+    """Approvals and client tools as with a model; in a session, the next question is a new one."""
+    tool = deletes()
+    page = {"name": "locate", "description": "Where the user is.", "parameters": {"type": "object"}}
+    asked: dict[str, Any] = {**SCRIPT, "input": 'delete {"folder": "drafts"}\nlocate', "client_tools": [page], "session_id": "chat"}
+    async with service(tools=named(tool)) as agent:
+        async with reading(agent, **asked, require_approval=["delete"]) as reader:
+            await reader.until(b"event: waiting")
+            approval, page_s = (await waits(agent, reader.run_id))["pending"]
+            await decide(agent, reader.run_id, approval["tool_call_id"])
+            await send(agent, reader.run_id, {"tool_call_id": page_s["tool_call_id"], "content": "Oslo"})
+            await reader.rest()
+        events = await whole(agent, reader.run_id)
+        again = await agent.stream({**SCRIPT, "input": "Thanks.", "session_id": "chat"})
+    assert [heard["folder"] for heard in tool.heard] == ["drafts"]
+    assert text(events, "final_output").splitlines()[1] == "The tool gave: Oslo"
+    assert text(again, "final_output").startswith("Say which tool")
+
+
+async def test_it_is_there_beside_any_upstream() -> None:
+    """Which is not asked."""
+    async with FakeDedalus() as fake, service(fake.url, tools=named(gives("one", 1))) as agent:
+        events = await agent.stream({**SCRIPT, "input": "one"})
+    assert text(events, "final_output") == "The tool gave: 1"
+    assert fake.chats == []
