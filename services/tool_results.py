@@ -1,24 +1,29 @@
 """What a tool gives, as the text that a model reads: text as it is, anything else as JSON, or a clear error."""
 
-import json
+import dataclasses
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal
 
-from pydantic_core import to_json, to_jsonable_python
+from pydantic import BaseModel
+from pydantic_core import to_json
 
 from services.json_text import dumps
 from services.tools import ToolError
 
-HEAVY = 128 * 1024  # values and characters; writing more at once would hold up other threads
+LIGHT = 16 * 1024  # values; writing more at once would hold up other threads
+HEAVY = 128 * 1024  # values; what can only be written at once, and has more of them, isn't written
+CHARACTERS = 64  # that take as long to write as a value
+BATCH = 100  # values of a container that are written at once, if they are light
+MAX_DEPTH = 64  # of what isn't light: it is weighed at each level
 MAX_CHARACTERS = 4 * 1024 * 1024  # of JSON that is written for a model, which gets less of it
 ENDLESS = ("Circular reference", "depth exceeded", "recursion depth")  # as the writers of JSON say it
 SEVERAL = (list, tuple, set, frozenset, deque)
-TEXTS = (str, bytes)
-SIZED = (*TEXTS, dict, *SEVERAL)
 SCALARS = {int, float, bool, type(None)}
 BYTES = (bytes, bytearray, memoryview)
+TEXTS = (str, *BYTES)
 
 
 def as_text(value: Any) -> str:
@@ -26,28 +31,18 @@ def as_text(value: Any) -> str:
 
     Models, dataclasses, dates, decimals, enums, sets, paths and the like are written as pydantic writes them. Bytes are
     their text if they are UTF-8, else `{"base64": …}`. JSON of more than `MAX_CHARACTERS` isn't written to its end.
-    Raise `ToolError` for what is no JSON, or has no end.
+    Raise `ToolError` for what is no JSON, has no end, or can only be written at once and is too large for that.
     """
     if isinstance(value, str):
         return value
     if isinstance(value, BYTES):
         return _text_of_bytes(bytes(value))
-    strange: list[str] = []
-
-    def fallback(found: Any) -> Any:
-        """What isn't JSON, nor anything that pydantic knows."""
-        if isinstance(found, Mapping):
-            return dict(found)
-        if isinstance(found, PurePath):
-            return str(found)
-        strange.append(type(found).__name__)
-        raise TypeError
-
+    writer = _Writer()
     try:
-        return _beginning(value, fallback) if _is_heavy(value) else _whole(value, fallback)
+        return writer.write(value)
     except (TypeError, ValueError, RecursionError) as error:
-        if strange:
-            raise ToolError(f"The tool's result is not JSON: it holds a {strange[0]}.") from None
+        if writer.strange:
+            raise ToolError(f"The tool's result is not JSON: it holds a {writer.strange}.") from None
         if any(said in str(error) for said in ENDLESS):
             raise ToolError("The tool's result is not JSON: it holds itself, or is nested too deep.") from None
         raise ToolError("The tool's result could not be written as JSON.") from error
@@ -60,58 +55,154 @@ def _text_of_bytes(value: bytes) -> str:
         return to_json({"base64": value}, bytes_mode="base64").decode()
 
 
-def _is_heavy(value: Any) -> bool:
-    """Whether there is much to write, as far as plain containers tell. Raise `ToolError` for what may have no end."""
-    left, found = HEAVY, [value]
+class _Writer:
+    """Writes one value piece by piece, so that the size of the whole, and the time of a piece, are bounded.
+
+    `strange` is the type that it has found to be no JSON, nor anything that pydantic knows.
+    """
+
+    def __init__(self) -> None:
+        self.strange: str | None = None
+        self._bytes_mode: Literal["utf8", "base64"] = "utf8"
+        self._inside: set[int] = set()  # the containers that are being written
+
+    def write(self, value: Any) -> str:
+        """As much of the JSON as may be wanted. Bytes are base64, all of them, where some are no text."""
+        try:
+            return self._beginning(value)
+        except ValueError as error:
+            if "utf-8" not in str(error):
+                raise
+        self._bytes_mode = "base64"
+        self._inside.clear()
+        return self._beginning(value)
+
+    def _beginning(self, value: Any) -> str:
+        written, left = [], MAX_CHARACTERS
+        for piece in self._pieces(value):
+            written.append(piece)
+            left -= len(piece)
+            if left < 0:
+                break
+        return "".join(written)[: MAX_CHARACTERS + 1]
+
+    def _pieces(self, value: Any) -> Iterator[str]:
+        if isinstance(value, str):
+            yield self._whole(value[:MAX_CHARACTERS])
+        elif not _weighs_more(value, LIGHT):
+            yield self._whole(value)
+        elif (parts := _opened(value)) is None:
+            if _weighs_more(value, HEAVY):
+                raise _too_large(value)
+            yield self._whole(value)
+        elif id(value) in self._inside or len(self._inside) >= MAX_DEPTH:
+            raise ValueError(ENDLESS[0])
+        else:
+            self._inside.add(id(value))
+            yield from self._mapping(parts) if isinstance(parts, Mapping) else self._several(parts)
+            self._inside.remove(id(value))
+
+    def _mapping(self, parts: Mapping[Any, Any]) -> Iterator[str]:
+        yield "{"
+        before = ""
+        for items in _batches(parts.items()):
+            if not _weighs_more(batch := dict(items), LIGHT):
+                yield before + self._whole(batch)[1:-1]
+                before = ","
+                continue
+            for key, value in items:
+                if _weighs_more(key, LIGHT):
+                    raise _too_large(key)
+                yield before + self._whole({key: None})[1 : -len("null}")]
+                yield from self._pieces(value)
+                before = ","
+        yield "}"
+
+    def _several(self, parts: Collection[Any]) -> Iterator[str]:
+        yield "["
+        before = ""
+        for batch in _batches(parts):
+            if not _weighs_more(batch, LIGHT):
+                yield before + self._whole(batch)[1:-1]
+                before = ","
+                continue
+            for value in batch:
+                yield before
+                yield from self._pieces(value)
+                before = ","
+        yield "]"
+
+    def _whole(self, value: Any) -> str:
+        try:
+            return dumps(value)  # plain values, with the surrogates that others mend
+        except (TypeError, ValueError, RecursionError):
+            pass
+        return to_json(value, inf_nan_mode="strings", fallback=self._fallback, bytes_mode=self._bytes_mode).decode()
+
+    def _fallback(self, found: Any) -> Any:
+        """What isn't JSON, nor anything that pydantic knows."""
+        if isinstance(found, Mapping):
+            return dict(found)
+        if isinstance(found, PurePath):
+            return str(found)
+        self.strange = type(found).__name__
+        raise TypeError
+
+
+def _batches(parts: Collection[Any]) -> Iterator[list[Any]]:
+    left = iter(parts)
+    while batch := list(islice(left, BATCH)):
+        yield batch
+
+
+def _weighs_more(value: Any, limit: int) -> bool:
+    """Whether it holds more than so many values. Raise `ToolError` for what may have no end."""
+    left, found = limit, [value]
     while found and left > 0:
         part = found.pop()
         if type(part) in SCALARS:
             continue
-        if isinstance(part, SIZED):
-            left -= len(part) + 1
-            if left > 0 and not isinstance(part, TEXTS):
-                found += part.values() if isinstance(part, dict) else part
-        elif isinstance(part, Iterator):
-            raise _endless(part)
+        if isinstance(part, TEXTS):
+            left -= len(part) // CHARACTERS
+            continue
+        for parts in _parts(part):
+            left -= len(parts) + 1
+            if left > 0:
+                found += parts
     return left <= 0
 
 
-def _endless(part: Iterator[Any]) -> ToolError:
-    return ToolError(f"The tool's result has a {type(part).__name__}, which may have no end: return a list.")
+def _parts(value: Any) -> tuple[Collection[Any], ...]:
+    """What is written of a value beside itself."""
+    if isinstance(value, SEVERAL):
+        return (value,)
+    if isinstance(value, (dict, Mapping)):
+        return value.keys(), value.values()
+    if isinstance(value, Iterator):
+        raise ToolError(f"The tool's result has a {type(value).__name__}, which may have no end: return a list.")
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields
+        kept = [inner for name, inner in vars(value).items() if name not in fields or not fields[name].exclude]
+        return kept, (value.model_extra or {}).values()
+    return (_fields(value).values(),) if _is_dataclass(value) else ()
 
 
-def _whole(value: Any, fallback: Any) -> str:
-    try:
-        return dumps(value)  # plain values, with the surrogates that others mend
-    except (TypeError, ValueError, RecursionError):
-        pass
-    try:
-        return to_json(value, inf_nan_mode="strings", fallback=fallback).decode()
-    except ValueError as error:
-        if "utf-8" not in str(error):
-            raise
-        return to_json(value, inf_nan_mode="strings", fallback=fallback, bytes_mode="base64").decode()
+def _opened(value: Any) -> Mapping[Any, Any] | Collection[Any] | None:
+    """The value as a container, if it can be written part by part: only pydantic knows how a model wants to be."""
+    if isinstance(value, (dict, Mapping, *SEVERAL)):
+        return value
+    return _fields(value) if _is_dataclass(value) and not hasattr(value, "__pydantic_serializer__") else None
 
 
-def _beginning(value: Any, fallback: Any) -> str:
-    """As much of the JSON as may be wanted, written piece by piece; the whole where that way doesn't know a value."""
-    try:
-        return "".join(_pieces(value, fallback))
-    except (TypeError, ValueError, RecursionError):
-        return _whole(value, fallback)
+def _is_dataclass(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
 
 
-def _pieces(value: Any, fallback: Any) -> Iterator[str]:
+def _fields(value: Any) -> dict[str, Any]:
+    names = [field.name for field in dataclasses.fields(value)]
+    return {name: getattr(value, name) for name in names if hasattr(value, name)}
 
-    def plain(found: Any) -> Any:
-        if isinstance(found, Iterator):
-            raise _endless(found)
-        return to_jsonable_python(found, inf_nan_mode="strings", fallback=fallback)
 
-    left = MAX_CHARACTERS
-    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=plain)
-    for piece in encoder.iterencode(value):
-        yield piece
-        left -= len(piece)
-        if left < 0:
-            return
+def _too_large(value: Any) -> ToolError:
+    kind = type(value).__name__
+    return ToolError(f"The tool's result has a {kind} that is too large to be written, or holds itself: return less.")

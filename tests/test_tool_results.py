@@ -11,14 +11,18 @@ import json
 import math
 import types
 import uuid
+from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 
+import pydantic.dataclasses
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, field_serializer
+from pydantic import BaseModel, Field, computed_field, field_serializer
+from pydantic_core import to_json
 
+from services import tool_results
 from services.tool_results import MAX_CHARACTERS, as_text
 from services.tools import ToolError
 
@@ -42,6 +46,49 @@ class Box:
     at: datetime.date
 
 
+class Shown(BaseModel):
+    """Written in each way that a model can choose."""
+
+    x: int = Field(default=1, serialization_alias="X")
+    secret: str = "xyzzy"
+    cache: Any = Field(default=None, exclude=True)
+
+    @field_serializer("secret")
+    def masked(self, _: str) -> str:
+        return "***"
+
+    @computed_field
+    def twice(self) -> int:
+        return 2 * self.x
+
+
+class Holder(BaseModel):
+    value: Any
+
+
+class Open(BaseModel, extra="allow"): ...
+
+
+@dataclasses.dataclass
+class Held:
+    value: Any
+
+
+@dataclasses.dataclass(slots=True)
+class Slots:
+    value: Any
+
+
+@pydantic.dataclasses.dataclass
+class Known:
+    value: Any
+
+
+class Node(BaseModel):
+    next: "Node | None" = None
+
+
+HOLDERS: tuple[Callable[..., Any], ...] = (Holder, Held, Slots, Known)
 Pair = collections.namedtuple("Pair", "a b")
 
 
@@ -74,6 +121,9 @@ Pair = collections.namedtuple("Pair", "a b")
         (Point(x=1), '{"x":1,"name":"ä"}'),
         (Box(Point(x=1), datetime.date(2026, 1, 2)), '{"corner":{"x":1,"name":"ä"},"at":"2026-01-02"}'),
         ([Point(x=1), {2}], '[{"x":1,"name":"ä"},[2]]'),
+        (Shown(), '{"X":1,"secret":"***","twice":2}'),
+        (Shown(cache=itertools.count()), '{"X":1,"secret":"***","twice":2}'),
+        (Open.model_validate({"a": [1]}), '{"a":[1]}'),
         ("täxt".encode(), "täxt"),
         (bytearray(b"text"), "text"),
         (memoryview(b"text"), "text"),
@@ -120,6 +170,9 @@ class Stubborn(BaseModel):
         (itertools.count(), "a count, which may have no end"),
         ({"a": [1], "b": (n for n in itertools.count())}, "a generator, which may have no end"),
         ((n for n in itertools.count()), "a generator, which may have no end"),
+        *((made(value=iter([1])), "a list_iterator, which may have no end") for made in HOLDERS),
+        (Open.model_validate({"a": iter([1])}), "a list_iterator, which may have no end"),
+        ([{"a": Holder(value=iter([1]))}], "a list_iterator, which may have no end"),
         (holding_itself(), "it holds itself, or is nested too deep"),
         (deep(), "it holds itself, or is nested too deep"),
         (Stubborn(), "could not be written as JSON"),
@@ -144,8 +197,13 @@ MANY = 300_000
         ({str(n): {"n": n} for n in range(MANY)}, '{"0":{"n":0},"1":{"n":1},'),
         ([{"x": datetime.date(2026, 1, 2), "y": {3}}] * MANY, '[{"x":"2026-01-02","y":[3]},'),
         ([[n] for n in range(MANY)], "[[0],[1],"),
+        ([Shown()] * MANY, '[{"X":1,"secret":"***","twice":2},{"X":1,'),
+        (Held([Point(x=1)] * MANY), '{"value":[{"x":1,"name":"ä"},'),
+        ({"a": [{1: Slots([1])}] * MANY}, '{"a":[{"1":{"value":[1]}},'),
+        (["é" * MANY * 100], '["éé'),
+        (Holder(value="é" * MANY * 20), '{"value":"éé'),
     ],
-    ids=["list", "dict", "dates and sets", "lists"],
+    ids=["list", "dict", "dates and sets", "lists", "models", "dataclass", "dataclasses", "text", "model"],
 )
 def test_what_is_heavy_is_written_as_far_as_it_is_wanted(value: Any, beginning: str) -> None:
     """It is cut anyway, and writing ten million values at once would hold up every stream."""
@@ -170,11 +228,39 @@ def test_what_is_heavy_and_odd_is_written_all_the_same(value: Any, text: str) ->
     json.loads(as_text(value), parse_constant=pytest.fail)
 
 
+def test_no_more_is_written_at_once_than_others_can_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writers of JSON let no other thread run meanwhile, so large values reach them in pieces."""
+    sizes: list[int] = []
+
+    def counted(*args: Any, **options: Any) -> bytes:
+        sizes.append(len(to_json(*args, **options)))
+        return to_json(*args, **options)
+
+    monkeypatch.setattr(tool_results, "to_json", counted)
+    rows = [Shown() for _ in range(100_000)]
+    for value in (rows, Held(rows), {"rows": rows}, [Held(rows[:50_000])]):
+        sizes.clear()
+        assert len(as_text(value)) > 1_500_000
+        assert max(sizes) < 10_000
+
+
+def test_all_bytes_of_a_heavy_value_are_written_alike() -> None:
+    """Base64 also where they are text, if others are none: who reads it can't tell them apart."""
+    assert as_text([b"text", *["a"] * MANY, b"\xff"]).startswith('["dGV4dA==","a",')
+
+
 def test_what_is_heavy_and_no_json_is_an_error() -> None:
     """The same as for what is light."""
     endless: list[Any] = list(range(MANY))
     endless.append(endless)
+    node = Node()
+    node.next = node
     for value, told in (
+        (Holder(value=[Point(x=1)] * MANY), "has a Holder that is too large to be written, or holds itself: return"),
+        ([Known([1] * MANY)], "has a Known that is too large"),
+        ({("x",) * MANY: 1}, "has a tuple that is too large"),
+        (node, "has a Node that is too large to be written, or holds itself"),
+        (Held([1, Held(endless)]), "it holds itself"),
         ([object()] * MANY, "it holds a object"),
         (endless, "it holds itself"),
         ([iter(range(3)), [1] * MANY], "has a range_iterator, which may have no end"),
@@ -195,6 +281,16 @@ def test_every_value_is_text_or_valid_json(value: Any) -> None:
     text = as_text(value)
     if not isinstance(value, str | bytes):
         json.loads(text, parse_constant=pytest.fail)
+
+
+@given(VALUES.filter(lambda value: not isinstance(value, str | bytes)))
+def test_what_is_written_in_pieces_is_the_same(value: Any) -> None:
+    """As what is written at once."""
+    whole = as_text(value)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tool_results, "LIGHT", 8)
+        patched.setattr(tool_results, "BATCH", 2)
+        assert json.loads(as_text(value)) == json.loads(whole)
 
 
 JSON = st.recursive(
