@@ -90,8 +90,8 @@ class ModelUnavailable(RequestError):
 class McpUnavailable(RequestError):
     code, status = "mcp_unavailable", 422
     default = (
-        "The upstream that serves this model does not host MCP servers: name one of MCP_SERVERS, send a public https "
-        "URL, or set DEDALUS_API_KEY."
+        "The upstream that serves this model does not host MCP servers: name one of MCP_SERVERS, or send a public "
+        "https URL. With DEDALUS_API_KEY, and no DEDALUS_BASE_URL, Dedalus hosts them."
     )
 
 

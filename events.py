@@ -223,7 +223,7 @@ class RunError(Closed):
 
 
 class Complete(Closed):
-    """Last, exactly one, on every path. Times are in milliseconds from the start of the run."""
+    """Last, exactly one, on every path. Times are in milliseconds from the start of the run, its waits included."""
 
     status: RunEnd
     finish_reason: Maybe[str] = None

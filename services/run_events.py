@@ -40,6 +40,7 @@ class RunEvents:
         self._room = max_output_bytes
         self._started = time.monotonic()
         self._first_at = 0.0
+        self._last_at = 0.0
         self._first_token_s: float | None = None
         self._answer: list[str] = []
         self._open_calls: dict[str, str] = {}
@@ -100,15 +101,17 @@ class RunEvents:
         at = datetime.fromisoformat(event.timestamp).timestamp()
         if event.seq == 1:
             self._first_at = at
+        self._last_at = at
         so_far_s = max(0.0, at - self._first_at)
         self._started = time.monotonic() - so_far_s
         if self._first_token_s is None and isinstance(event.data, Delta):
             self._first_token_s = so_far_s
         self._note(event.data)
 
-    def limit(self, max_output_bytes: int) -> None:
-        """Bound the text of a run that was taken over; what there is of it counts."""
+    def go_on(self, max_output_bytes: int) -> None:
+        """A run that was taken over is not at its end: what there is of its text counts, and the time since then."""
         self._room += max_output_bytes - UNBOUNDED
+        self._started -= max(0.0, time.time() - self._last_at)
 
     def reopen(self, call_id: str, name: str) -> None:
         """The result of a call could not be committed: it has none."""
@@ -135,11 +138,8 @@ class RunEvents:
                 retry_after=error.retry_after,
             )
         for call, name in list(self._open_calls.items()):
-            self.put(
-                ToolResult(
-                    tool_call_id=call, name=name, content=f"The run {end} first.", is_error=True, truncated=False
-                )
-            )
+            content = f"The run ended first ({end})."
+            self.put(ToolResult(tool_call_id=call, name=name, content=content, is_error=True, truncated=False))
         if end == "succeeded":
             self.put(FinalOutput(content=self.answer))
         elif self.error is not None:

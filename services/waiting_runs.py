@@ -55,7 +55,7 @@ class WaitingRuns:
         Raise `LogUnavailable`.
         """
         for run, events, wait, left_off, outcomes in left:
-            events.limit(self._settings.max_output_bytes)
+            events.go_on(self._settings.max_output_bytes)
             work = None if left_off is None else self._work.resumed(run, left_off, outcomes)
             resume = partial(self._work.resumed, run)
             order = RunOrder.within(self._settings, run, work, resume, f"req_{uuid4().hex}")

@@ -71,7 +71,12 @@ async def test_a_person_and_the_page_are_asked() -> None:
     """Approvals and client tools as with a model; in a session, the next question is a new one."""
     tool = deletes()
     page = {"name": "locate", "description": "Where the user is.", "parameters": {"type": "object"}}
-    asked: dict[str, Any] = {**SCRIPT, "input": 'delete {"folder": "drafts"}\nlocate', "client_tools": [page], "session_id": "chat"}
+    asked: dict[str, Any] = {
+        **SCRIPT,
+        "input": 'delete {"folder": "drafts"}\nlocate',
+        "client_tools": [page],
+        "session_id": "chat",
+    }
     async with service(tools=named(tool)) as agent:
         async with reading(agent, **asked, require_approval=["delete"]) as reader:
             await reader.until(b"event: waiting")

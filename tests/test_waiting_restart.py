@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,9 @@ def test_a_waiting_run_is_approved_after_a_restart(how: signal.Signals, place: P
     assert [listed_run["run_id"] for listed_run in listed] == [run_id]
     assert body.removeprefix(b": ping\n\n").startswith(seen.removeprefix(b": ping\n\n"))
     assert only(events, "complete")[0]["status"] == "succeeded"
+    began, ended = (datetime.fromisoformat(events[place]["timestamp"]) for place in (0, -1))
+    took_ms = (ended - began) / timedelta(milliseconds=1)
+    assert only(events, "complete")[0]["duration_ms"] == pytest.approx(took_ms, abs=100)
     assert text(events, "final_output") == "Done."
     assert again.status_code == 202
     assert otherwise.json()["error"]["code"] == "tool_call_answered"
