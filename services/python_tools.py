@@ -5,28 +5,26 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from types import NoneType
 from typing import Any
 
 from events import ToolSource
 from services.tool_marks import ToolOptions, place
-from services.tool_results import as_text
+from services.tool_results import as_text, is_plain
 from services.tool_schemas import Signature
 from services.tool_threads import ToolThreads
 from services.tools import ToolContext, ToolError
 
 logger = logging.getLogger(__name__)
 
-SIMPLE = (str, int, float, bool, NoneType)
-WRITERS = ThreadPoolExecutor(2, thread_name_prefix="tool-results")  # of what could hold up the loop
 LETTING_GO_S = 0.5  # for a stopped coroutine to clean up
 
 
 class PythonTool:
-    """A function that models can call. `timeout_s` is how long a call may take, waiting for its turn included.
+    """A function that models can call.
 
-    A function without `async` runs in one of `threads`. Raise `ToolsInvalid` for a signature that has no schema.
+    `timeout_s` is how long a call may take, waiting for its turn and the writing of its result included. A function
+    without `async` runs in one of `threads`, where results are written, too, unless they are plain. Raise
+    `ToolsInvalid` for a signature that has no schema.
     """
 
     source: ToolSource = "python"
@@ -54,7 +52,7 @@ class PythonTool:
         self._signature.read(arguments)
 
     async def call(self, arguments: Mapping[str, Any], context: ToolContext) -> Any:
-        """Make a call, and give what the function returns; of a thread, its text. Raise what it raises.
+        """Make a call, and give what the function returns, as text unless it is plain. Raise what it raises.
 
         Raise `InvalidArguments`, and `ToolError` when the time is up. The function is told to stop when the time is up
         or this is cancelled, and left behind if it doesn't.
@@ -71,10 +69,7 @@ class PythonTool:
             error = task.exception()
             if error is not None and not isinstance(error, Exception):  # such as GeneratorExit
                 raise RuntimeError(f"{type(error).__name__} in a tool") from error
-            result = task.result()
-            if isinstance(result, SIMPLE):
-                return result
-            return await asyncio.get_running_loop().run_in_executor(WRITERS, as_text, result)
+            return task.result()
         finally:
             if not task.done():
                 context.stopped.set()
@@ -86,13 +81,22 @@ class PythonTool:
             await self._places.acquire()
         if self._is_async:
             call.waits_for = None
-            try:
-                return await _without_exit(call.function())
-            finally:
-                self._end()
+            return await self._written(call.function(), self._end)
         call.waits_for = "the service's threads for tools were all taken"
         result = await self._threads.run(call.in_thread, self._end)
-        return await result if inspect.isawaitable(result) else result
+        return await self._written(result, lambda: None) if inspect.isawaitable(result) else result
+
+    async def _written(self, coroutine: Any, on_end: Callable[[], object]) -> Any:
+        """What it gives, as text if the writing may take time. `on_end` is called when all of it is done."""
+        try:
+            result = await _without_exit(coroutine)
+        except BaseException:
+            on_end()
+            raise
+        if is_plain(result):
+            on_end()
+            return result
+        return await self._threads.run(functools.partial(as_text, result), on_end)
 
     def _end(self) -> None:
         if self._places:

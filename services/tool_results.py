@@ -13,6 +13,7 @@ from pydantic_core import to_json
 from services.json_text import dumps
 from services.tools import ToolError
 
+PLAIN = 8 * 1024  # values; writing so many takes no time to speak of
 LIGHT = 16 * 1024  # values; writing more at once would hold up other threads
 HEAVY = 128 * 1024  # values; what can only be written at once, and has more of them, isn't written
 CHARACTERS = 64  # that take as long to write as a value
@@ -46,6 +47,24 @@ def as_text(value: Any) -> str:
         if any(said in str(error) for said in ENDLESS):
             raise ToolError("The tool's result is not JSON: it holds itself, or is nested too deep.") from None
         raise ToolError("The tool's result could not be written as JSON.") from error
+
+
+def is_plain(value: Any) -> bool:
+    """Whether it is small and JSON as it is: `as_text` takes no time then, and runs no code but ours."""
+    left, found = PLAIN, [value]
+    while found and left > 0:
+        part = found.pop()
+        if type(part) is dict:
+            left -= 2 * len(part)
+            found += [*part, *part.values()] if left > 0 else ()
+        elif type(part) in (list, tuple):
+            left -= len(part)
+            found += part if left > 0 else ()
+        elif type(part) is str:
+            left -= len(part) // CHARACTERS
+        elif type(part) not in SCALARS:
+            return False
+    return left > 0 or type(value) is str
 
 
 def _text_of_bytes(value: bytes) -> str:

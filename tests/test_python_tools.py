@@ -10,6 +10,7 @@ from typing import Any, assert_type
 
 import pytest
 from local_tools import a_context
+from pydantic import BaseModel, computed_field
 
 from services.python_tools import PythonTool
 from services.tool_marks import ToolOptions, ToolsInvalid, options_of
@@ -483,6 +484,86 @@ async def test_a_result_that_is_no_json_is_the_tool_s_error(threads: ToolThreads
 
     with pytest.raises(ToolError, match="it holds a object"):
         await made(strange, threads).call({}, a_context(session_id="session_1"))
+
+
+class Slow(BaseModel):
+    """What takes its time to be written: until it is let go."""
+
+    @computed_field
+    def late(self) -> bool:
+        entered.set()
+        return release.wait(20)
+
+
+entered, release = threading.Event(), threading.Event()
+
+
+async def later() -> Slow:
+    return Slow()
+
+
+def in_thread() -> Slow:
+    return Slow()
+
+
+def wrapped() -> Any:
+    return later()
+
+
+@pytest.mark.parametrize("function", [later, in_thread, wrapped])
+async def test_the_writing_of_a_result_is_within_the_call_s_time(function: Callable[..., Any]) -> None:
+    """One that is stuck holds up no other call, and keeps its thread until it is over."""
+    threads = ToolThreads(3)
+    entered.clear()
+    release.clear()
+
+    async def quick() -> Any:
+        return {1, 2}
+
+    slow = made(function, threads, timeout_s=0.3)
+    for _ in range(2):
+        with pytest.raises(ToolError, match=rf"^{function.__name__} did not finish within 0\.3 s\.$"):
+            await slow.call({}, a_context())
+    assert await asyncio.to_thread(entered.wait, 20)
+    assert await made(quick, threads).call({}, a_context()) == "[1,2]"
+    release.set()
+    assert await made(function, threads).call({}, a_context()) == '{"late":true}'
+    threads.close()
+
+
+async def test_a_place_is_kept_while_a_result_is_written(threads: ToolThreads) -> None:
+    """A tool that allows one call at once doesn't take more than one thread with its results."""
+    entered.clear()
+    release.clear()
+
+    @tool(concurrency=1)
+    async def alone() -> Slow:
+        return Slow()
+
+    one = made(alone, threads, timeout_s=0.3)
+    with pytest.raises(ToolError, match="did not finish"):
+        await one.call({}, a_context())
+    with pytest.raises(ToolError, match="did not begin"):
+        await one.call({}, a_context())
+    release.set()
+    one.timeout_s = 20
+    assert await one.call({}, a_context()) == '{"late":true}'
+
+
+async def test_a_coroutine_s_plain_result_needs_no_thread() -> None:
+    """Threads that are all taken hold up no tool that has never needed one."""
+    pool = ToolThreads(1)
+    block = Block()
+    blocked = asyncio.create_task(made(block.function, pool).call({}, a_context()))
+    assert await asyncio.to_thread(block.entered.wait, 20)
+
+    async def page() -> Any:
+        return {"status": 200, "text": "x" * 100_000}
+
+    assert (await made(page, pool).call({}, a_context()))["status"] == 200
+    block.release.set()
+    await blocked
+    pool.close()
 
 
 async def test_closed_threads_take_no_more_calls(caplog: pytest.LogCaptureFixture) -> None:

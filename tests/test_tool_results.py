@@ -23,7 +23,7 @@ from pydantic import BaseModel, Field, computed_field, field_serializer
 from pydantic_core import to_json
 
 from services import tool_results
-from services.tool_results import MAX_CHARACTERS, as_text
+from services.tool_results import MAX_CHARACTERS, as_text, is_plain
 from services.tools import ToolError
 
 
@@ -267,6 +267,22 @@ def test_what_is_heavy_and_no_json_is_an_error() -> None:
     ):
         with pytest.raises(ToolError, match=told):
             as_text(value)
+
+
+class Text(str): ...
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        *((value, True) for value in (None, 1, 0.5, True, "", "x" * 10**6, {"a": [1, ("b", None)]}, ["x" * 100_000])),
+        *((value, False) for value in ([1] * 10_000, ["x" * 10**6], {"x" * 10**6: 1}, {i: i for i in range(5000)})),
+        *((value, False) for value in (Point(x=1), [Point(x=1)], {1}, b"x", Text(), [Text()], holding_itself())),
+    ],
+)
+def test_what_is_plain_can_be_written_anywhere(value: Any, plain: bool) -> None:
+    """It is small, and runs no code of a tool's. Text is not written at all."""
+    assert is_plain(value) is plain
 
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.dates() | st.decimals()
