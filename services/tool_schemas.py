@@ -38,8 +38,10 @@ class Signature:
         self.description, documented = _documented(inspect.getdoc(function) or "")
         try:
             self._model = self._arguments()
-            schema = _untitled(self._model.model_json_schema(schema_generator=_Schema))
-            dumps(schema)
+            schema = self._model.model_json_schema(schema_generator=_Schema)
+            if "properties" not in schema:  # the model of the arguments is within itself
+                raise TypeError("Self is of a class, not for parameters")
+            dumps(_untitled(schema))
         except NO_SCHEMA as error:
             raise ToolsInvalid(f"{self._place}: {self._culprit()} has no JSON schema: {_first_line(error)}") from error
         for name, property_schema in schema["properties"].items():

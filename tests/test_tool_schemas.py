@@ -9,7 +9,7 @@ import enum
 import math
 import uuid
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeAlias, TypeVar
 
 import pytest
 from pydantic import BaseModel, BeforeValidator, Field
@@ -599,6 +599,12 @@ def of_a_class(count: int) -> None: ...
 of_a_class.__annotations__["count"] = ClassVar[int]
 
 
+def within_itself(count: int, others: list[int]) -> None: ...
+
+
+within_itself.__annotations__["others"] = list[Self]
+
+
 def a_class_of_its_own(thing: Signature) -> None: ...
 
 
@@ -611,6 +617,7 @@ def a_class_of_its_own(thing: Signature) -> None: ...
         (no_schema, "the type hint of then has no JSON schema"),
         (bad_pattern, "the type hint of code has no JSON schema"),
         (of_a_class, "ClassVar and Final are not for parameters"),
+        (within_itself, "the type hint of others has no JSON schema: Self is of a class, not for parameters"),
         (a_class_of_its_own, "the type hint of thing has no JSON schema"),
     ],
 )
