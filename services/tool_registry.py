@@ -42,7 +42,8 @@ class ToolRegistry:
     async def watch(self) -> None:
         """For development: reload whenever a file beside the tools' modules changes. Until it is cancelled.
 
-        A broken file is logged, and leaves the tools as they were. A folder that is new needs a restart.
+        A broken file is logged, and leaves the tools as they were, whatever it raises. A folder that is new needs a
+        restart.
         """
         places = folders(self._package, self._modules)
         logger.info("the tools' files are watched: %s", ", ".join(sorted(map(str, places))))
@@ -51,6 +52,8 @@ class ToolRegistry:
                 self.reload()
             except ToolsInvalid as error:
                 logger.error("the tools stay as they were: %s", error, exc_info=error.__cause__)  # noqa: TRY400
+            except Exception:  # a type's own code can raise anything
+                logger.exception("the tools stay as they were: loading them failed")
             else:
                 logger.info("the tools are loaded again: %s", ", ".join(self._tools))
 

@@ -25,6 +25,13 @@ def roll() -> str:
     return "4"
 """
 
+FAULTY = """
+class Faulty:
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source, handler):
+        return {}["missing"]
+"""
+
 
 class Folder:
     """A package of tools and modules beside it, on Python's path."""
@@ -172,7 +179,7 @@ class Told(logging.Handler):
 
 
 async def test_watched_files_are_taken_up(folder: Folder, caplog: pytest.LogCaptureFixture) -> None:
-    """A change, then a broken file, which is one line with its traceback, then a new file."""
+    """A change, then broken files, which are one line each with a traceback, then a new file."""
     folder.write("kit/dice.py", DICE)
     registry = folder.registry()
     logger, told = logging.getLogger("services.tool_registry"), Told()
@@ -188,6 +195,11 @@ async def test_watched_files_are_taken_up(folder: Folder, caplog: pytest.LogCapt
         folder.write("kit/dice.py", "def (\n")
         record = await told.records.get()
         assert "the tools stay as they were: the module kit.dice" in record.getMessage()
+        assert record.exc_info
+        assert list(registry.all) == ["throw"]
+        folder.write("kit/dice.py", FAULTY + DICE.replace("roll()", "roll(side: Faulty)"))
+        record = await told.records.get()
+        assert record.getMessage() == "the tools stay as they were: loading them failed"
         assert record.exc_info
         assert list(registry.all) == ["throw"]
         folder.write("kit/more.py", DICE)
