@@ -19,6 +19,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
 from one_at_a_time import one_at_a_time
 from process import free_port
+from service import Server
 
 from services.mcp_servers import McpServers, Offer
 from services.mcp_tools import McpTool
@@ -101,27 +102,10 @@ def everything_at(transport: Literal["sse", "streamableHttp"], port: int | None 
         server.kill()
 
 
-class _Uvicorn(uvicorn.Server):
-    """Says when it listens, and stops when it is told to rather than at its next tick."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = asyncio.Event()
-        self.told_to_stop = asyncio.Event()
-
-    async def main_loop(self) -> None:
-        await self.on_tick(0)
-        await self.told_to_stop.wait()
-
-    async def startup(self, sockets: Any = None) -> None:
-        await super().startup(sockets)
-        self.listening.set()
-
-
 @asynccontextmanager
 async def serving(app: Any, port: int = 0) -> AsyncIterator[str]:
     """An ASGI application at a URL, until the end, which doesn't wait for its answers."""
-    server = _Uvicorn(
+    server = Server(
         uvicorn.Config(app, port=port, log_level="critical", lifespan="on", timeout_graceful_shutdown=0, ws="none")
     )
     serving = asyncio.create_task(server.serve())
