@@ -198,7 +198,7 @@ async def test_watched_files_are_taken_up(folder: Folder, caplog: pytest.LogCapt
         assert record.exc_info
         assert list(registry.all) == ["throw"]
         folder.write("kit/dice.py", FAULTY + DICE.replace("roll()", "roll(side: Faulty)"))
-        record = await told.records.get()
+        record = await asyncio.wait_for(told.records.get(), 20)  # none comes where the watch has ended
         assert record.getMessage() == "the tools stay as they were: loading them failed"
         assert record.exc_info
         assert list(registry.all) == ["throw"]
