@@ -6,6 +6,7 @@ The protocol's SDK takes two thirds of a second and 25 MB to import, which most 
 import asyncio
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from operator import methodcaller
 from typing import TYPE_CHECKING
 
 from services.mcp_choice import LocalServer, McpChoice, Resolved
@@ -30,10 +31,11 @@ class McpClient:
         tool_timeout_s: float,
     ) -> None:
         self._choice = McpChoice(configured, guard)
-        self._configured = configured
-        self._guard = guard
-        self._times = {"connect_timeout_s": connect_timeout_s, "tool_timeout_s": tool_timeout_s}
-        self._servers: asyncio.Task[McpServers] | None = None
+        self._make = methodcaller(  # of the module, once that is loaded
+            "McpServers", configured, guard, connect_timeout_s=connect_timeout_s, tool_timeout_s=tool_timeout_s
+        )
+        self._servers: McpServers | None = None
+        self._loading = asyncio.Lock()
 
     def resolve(self, entries: Sequence[str | McpServerRef], *, hosted: bool) -> Resolved:
         """Who calls each server of a request, as `McpChoice.resolve` says."""
@@ -49,16 +51,13 @@ class McpClient:
 
     async def aclose(self) -> None:
         """Close all sessions, and end the processes that are servers."""
-        if self._servers is not None:
-            await (await self._servers).aclose()
+        async with self._loading:
+            if self._servers is not None:
+                await self._servers.aclose()
 
     async def _loaded(self) -> "McpServers":
-        """In a thread, so that streams go on meanwhile."""
-        if self._servers is None:
-            self._servers = asyncio.create_task(self._load(), name="load MCP")
-        return await asyncio.shield(self._servers)
-
-    async def _load(self) -> "McpServers":
-        module = await asyncio.to_thread(import_module, "services.mcp_servers")
-        servers: McpServers = module.McpServers(self._configured, self._guard, **self._times)
-        return servers
+        """In a thread, so that streams go on meanwhile; where that fails, the next use tries again."""
+        async with self._loading:
+            if self._servers is None:
+                self._servers = self._make(await asyncio.to_thread(import_module, "services.mcp_servers"))
+            return self._servers

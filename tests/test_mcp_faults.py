@@ -13,6 +13,7 @@ from mcp_peers import Peer, at, call, children, down, everything, missing, offer
 
 from errors import McpServerFailed, McpServerNotFound, UrlRefused
 from services import mcp_servers
+from services.mcp_client import McpClient
 from services.mcp_servers import McpServers
 from services.tools import ToolError
 from services.url_guard import UrlGuard
@@ -25,6 +26,21 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 @pytest.fixture
 async def peer() -> Peer:
     return Peer()
+
+
+# Loading
+
+
+async def test_what_could_not_be_loaded_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the next use. There is nothing to close meanwhile."""
+    client = McpClient({}, UrlGuard(), connect_timeout_s=1, tool_timeout_s=1)
+    with monkeypatch.context() as broken:
+        broken.setitem(sys.modules, "services.mcp_servers", None)
+        with pytest.raises(ImportError):
+            await client.offer([])
+        await client.aclose()
+    assert await client.offer([]) == ([], [], [])
+    await client.aclose()
 
 
 # Calls
