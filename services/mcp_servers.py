@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -12,13 +12,12 @@ from mcp_types import CallToolResult
 from pydantic import AnyUrl, ValidationError
 
 from errors import McpServerFailed, McpServerNotFound
-from services.mcp_choice import LocalServer, McpChoice, Resolved
+from services.mcp_choice import LocalServer
 from services.mcp_session import McpSession, SessionLost
 from services.mcp_tools import BETWEEN, McpTool, as_tools, namespaces, without_repeats
 from services.mcp_transports import transport
 from services.url_guard import UrlGuard
 from settings import McpServer
-from tool_models import McpServerRef
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +51,6 @@ class McpServers:
         idle_s: float = IDLE_S,
     ) -> None:
         self._configured = configured
-        self._choice = McpChoice(configured, guard)
         self._connect_timeout_s = connect_timeout_s
         self._tool_timeout_s = tool_timeout_s
         self._guard = guard
@@ -60,10 +58,6 @@ class McpServers:
         self._sessions: dict[LocalServer, McpSession] = {}
         self._open: set[McpSession] = set()
         self._closed = False
-
-    def resolve(self, entries: Sequence[str | McpServerRef], *, hosted: bool) -> Resolved:
-        """Who calls each server of a request, as `McpChoice.resolve` says."""
-        return self._choice.resolve(entries, hosted=hosted)
 
     async def tools(self, local: Iterable[LocalServer]) -> Offer:
         """The tools of these servers, asked at the same time. One that fails costs its own."""

@@ -21,6 +21,7 @@ from one_at_a_time import one_at_a_time
 from process import free_port
 from service import Server
 
+from services.mcp_choice import LocalServer, McpChoice
 from services.mcp_servers import McpServers, Offer
 from services.mcp_tools import McpTool
 from services.tools import ToolContext
@@ -192,16 +193,21 @@ async def pool_of(
         await pool.aclose()
 
 
+def local(pool: McpServers, *asked: str | McpServerRef) -> list[LocalServer]:
+    """Which servers a request means."""
+    return McpChoice(pool._configured, pool._guard).resolve(asked, hosted=False).local
+
+
 async def offered(pool: McpServers, *asked: str | McpServerRef) -> dict[str, McpTool]:
     """The tools of servers, all of which are up."""
-    offer = await pool.tools(pool.resolve(asked, hosted=False).local)
+    offer = await pool.tools(local(pool, *asked))
     assert offer.down == []
     return {tool.name: tool for tool in offer.tools}
 
 
 async def down(pool: McpServers, *asked: str | McpServerRef) -> list[str]:
     """The servers of which a run is told that they are down."""
-    return missing(await pool.tools(pool.resolve(asked, hosted=False).local))
+    return missing(await pool.tools(local(pool, *asked)))
 
 
 def missing(offer: Offer) -> list[str]:

@@ -8,7 +8,19 @@ from typing import Any
 
 import pytest
 from local_tools import a_context
-from mcp_peers import TIME, Everything, Progress, call, children, everything, everything_at, missing, offered, pool_of
+from mcp_peers import (
+    TIME,
+    Everything,
+    Progress,
+    call,
+    children,
+    everything,
+    everything_at,
+    local,
+    missing,
+    offered,
+    pool_of,
+)
 
 from services.tools import InvalidArguments, ToolError
 
@@ -110,7 +122,7 @@ async def test_a_server_that_is_killed_and_comes_back() -> None:
             first.kill()
             with pytest.raises(ToolError, match="every"):
                 await call(tools["every__echo"], message="two")
-            offer = await pool.tools(pool.resolve(["every", "time"], hosted=False).local)
+            offer = await pool.tools(local(pool, "every", "time"))
             assert missing(offer) == ["every"]
             assert {tool.server for tool in offer.tools} == {"time"}
             with everything_at("streamableHttp", first.port):

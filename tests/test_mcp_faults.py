@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from mcp_peers import Peer, at, call, children, down, everything, missing, offered, pool_of, serving
+from mcp_peers import Peer, at, call, children, down, everything, local, missing, offered, pool_of, serving
 
 from errors import McpServerFailed, McpServerNotFound, UrlRefused
 from services import mcp_servers
@@ -261,7 +261,7 @@ async def test_what_is_no_mcp_server_costs_its_own_tools(
         pool_of(connect_timeout_s=1, odd={"url": f"{url}/mcp"}, sound={"url": f"{sound}/mcp"}) as pool,
     ):
         began = time.monotonic()
-        offer = await pool.tools(pool.resolve(["odd", "sound"], hosted=False).local)
+        offer = await pool.tools(local(pool, "odd", "sound"))
         assert time.monotonic() < began + 3
         assert missing(offer) == ["odd"]
         assert {tool.server for tool in offer.tools} == {"sound"}
@@ -442,7 +442,7 @@ async def test_a_url_that_leads_inside_is_refused(peer: Peer) -> None:
         pool = McpServers({}, UrlGuard(resolve=inside), connect_timeout_s=5, tool_timeout_s=5)
         for refused in (f"{url}/mcp", "https://169.254.169.254/", "https://localhost/mcp"):
             with pytest.raises(UrlRefused):
-                pool.resolve([at(refused)], hosted=False)
+                local(pool, at(refused))
         port = url.rpartition(":")[2]
         assert await down(pool, f"https://mcp.example.com:{port}/mcp") == ["mcp.example.com"]
         assert not app.asked
