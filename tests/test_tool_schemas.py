@@ -602,7 +602,7 @@ of_a_class.__annotations__["count"] = ClassVar[int]
 def within_itself(count: int, others: list[int]) -> None: ...
 
 
-within_itself.__annotations__["others"] = list[Self]
+within_itself.__annotations__["others"] = list[Self]  # type: ignore[misc]
 
 
 def a_class_of_its_own(thing: Signature) -> None: ...
