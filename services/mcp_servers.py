@@ -15,7 +15,7 @@ from errors import McpServerFailed, McpServerNotFound
 from services.mcp_choice import LocalServer
 from services.mcp_session import McpSession, SessionLost
 from services.mcp_tools import BETWEEN, McpTool, as_tools, namespaces, without_repeats
-from services.mcp_transports import transport
+from services.mcp_transports import told, transport
 from services.url_guard import UrlGuard
 from settings import McpServer
 
@@ -93,7 +93,7 @@ class McpServers:
             async with asyncio.timeout(self._connect_timeout_s):
                 listed = await self._ask(server, McpSession.tools, again=True)
         except (SessionLost, MCPError, ValidationError, RuntimeError, TimeoutError) as error:
-            logger.warning("the MCP server %s gave no list of its tools: %r", server.label, error)
+            logger.warning("the MCP server %s gave no list of its tools: %s", server.label, told(error))
             if session := self._sessions.get(server):
                 session.retire()  # the next run tries another
             raise McpServerFailed from error

@@ -23,7 +23,7 @@ from mcp_types import (
 )
 
 from errors import McpServerFailed
-from services.mcp_transports import Streams, telling_its_end
+from services.mcp_transports import Streams, telling_its_end, told
 
 logger = logging.getLogger(__name__)
 
@@ -160,8 +160,8 @@ class McpSession:
                 stack.push_async_callback(_cancelled, asyncio.create_task(self._hear_changes(self._client)))
                 await self._close.wait()
         except Exception as error:  # noqa: BLE001 - whatever the SDK, a command or the network fails with
-            told = "was lost" if self._settled.is_set() else "failed"
-            logger.warning("the connection to the MCP server %s %s: %r", self._label, told, _first(error))
+            how = "was lost" if self._settled.is_set() else "failed"
+            logger.warning("the connection to the MCP server %s %s: %s", self._label, how, told(error))
         finally:
             self._retired = True
             self._client = None
@@ -179,8 +179,8 @@ class McpSession:
 
     async def _hear_changes(self, client: Client) -> None:
         """Newer servers tell changes to who subscribes."""
-        told = client.server_capabilities.tools
-        if told is None or not told.list_changed:
+        tools = client.server_capabilities.tools
+        if tools is None or not tools.list_changed:
             return
         try:
             async with client.listen(tools_list_changed=True) as changes:
@@ -190,7 +190,7 @@ class McpSession:
         except ListenNotSupportedError:
             return
         except (MCPError, SubscriptionLost, TimeoutError) as error:
-            logger.info("the MCP server %s tells no more changes: %r", self._label, error)
+            logger.info("the MCP server %s tells no more changes: %s", self._label, told(error))
         self._changed()
 
     def _changed(self) -> None:
@@ -238,10 +238,3 @@ def _lost(error: MCPError) -> bool:
 def _refused(error: MCPError) -> bool:
     """Whether the server doesn't know the session, as after its restart."""
     return error.code == INVALID_REQUEST and error.message == "Session terminated"
-
-
-def _first(error: BaseException) -> BaseException:
-    """Of errors in groups, the first."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -18,6 +18,7 @@ from services.json_text import dumps, too_deep
 from services.mcp_arguments import faults
 from services.mcp_results import text_of
 from services.mcp_session import SessionLost
+from services.mcp_transports import told
 from services.tools import InvalidArguments, ToolContext, ToolError
 
 logger = logging.getLogger(__name__)
@@ -75,10 +76,10 @@ class McpTool:
                 else f"The connection to the MCP server {self.server} was lost during the call, twice."
             ) from None
         except MCPError as error:
-            logger.warning("the MCP server %s refused a call of %s: %r", self.server, self.own_name, error)
+            logger.warning("the MCP server %s refused a call of %s: %s", self.server, self.own_name, told(error))
             raise ToolError(f"The MCP server {self.server} refused the call (code {error.code}).") from None
         except (ValueError, RuntimeError) as error:
-            logger.warning("what the MCP server %s answered to %s: %r", self.server, self.own_name, error)
+            logger.warning("what the MCP server %s answered to %s: %s", self.server, self.own_name, told(error))
             raise ToolError(f"The MCP server {self.server} gave an answer that can't be read.") from None
         if result.is_error:
             raise ToolError(text or "The tool failed and did not say why.")

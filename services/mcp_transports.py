@@ -9,10 +9,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 
+from mcp import MCPError
 from mcp.client.sse import sse_client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
+from pydantic import ValidationError
 
+from errors import AgentStreamError
 from services.mcp_http import McpHttp
 from services.url_guard import UrlGuard
 from settings import McpServer
@@ -38,6 +41,32 @@ ADDED = "LC_CTYPE"  # by Python, to its own environment, where there is no local
 
 Streams = tuple[Any, Any]
 """Where messages are read and where they are written."""
+
+
+def told(error: BaseException) -> str:
+    """An error for the log: what began it, in words only where they hold no URL, whose query or user may be secret."""
+    match error:
+        case BaseExceptionGroup(exceptions=[first, *_]):
+            return told(first)
+        case MCPError() | AgentStreamError() | OSError() | RuntimeError() | ValidationError():
+            return repr(error)
+        case _ if hasattr(error, "response"):
+            return f"HTTP status {error.response.status_code}"
+        case Exception(__cause__=BaseException() as cause) | Exception(args=[BaseException() as cause]):
+            return told(cause)
+        case _:
+            return type(error).__name__
+
+
+def _without_urls(record: logging.LogRecord) -> bool:
+    """A record of the SDK's without what it says after a colon, which may be a URL, and with its exception as told."""
+    record.msg, record.args = record.getMessage().partition(": ")[0], ()
+    if record.exc_info and record.exc_info[1]:
+        record.msg, record.exc_info = f"{record.msg}: {told(record.exc_info[1])}", None
+    return True
+
+
+logging.getLogger("mcp.client.sse").addFilter(_without_urls)
 
 
 @asynccontextmanager

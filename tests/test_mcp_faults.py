@@ -292,6 +292,66 @@ async def test_a_command_that_is_no_mcp_server_leaves_no_process(command: dict[s
     assert children() == before
 
 
+def beginning(endpoint: str) -> App:
+    """A server of the SSE transport that takes no message at the endpoint that it tells."""
+    refusing = answering(403, b"")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or scope["method"] != "GET":
+            return await refusing(scope, receive, send)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", EVENTS)]})
+        event = f"event: endpoint\ndata: {endpoint}\n\n".encode()
+        await send({"type": "http.response.body", "body": event, "more_body": True})
+        return await silent(scope, receive, send)
+
+    return app
+
+
+@pytest.mark.parametrize("way", ["http", "sse"])
+@pytest.mark.parametrize(
+    ("app", "told"),
+    [
+        (answering(401, b""), {"http": "Server returned an error response", "sse": "HTTP status 401"}),
+        (
+            answering(307, b"", location="http://127.0.0.1:9/?key=SECRET"),
+            {"http": "Redirect to http://127.0.0.1:9/ not followed", "sse": "HTTP status 307"},
+        ),
+        (beginning("/messages?key=SECRET"), {"http": "error response", "sse": "Error in post_writer: HTTP status 403"}),
+        (
+            beginning("http://u:SECRET@127.0.0.1:9/?key=SECRET"),
+            {"http": "error response", "sse": "Endpoint origin does not match connection origin"},
+        ),
+    ],
+    ids=["401", "away", "no messages", "elsewhere"],
+)
+async def test_the_log_has_no_secret_of_a_url(
+    app: App, told: dict[str, str], way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Keys are in queries, passwords before the host. The log says what the server did."""
+    async with serving(app) as url:
+        secret = url.replace("//", "//u:SECRET@") + "/mcp?key=SECRET"
+        async with pool_of(connect_timeout_s=1, odd={"url": secret, "transport": way}) as pool:
+            assert await down(pool, "odd") == ["odd"]
+    assert told[way] in caplog.text
+    assert "SECRET" not in caplog.text
+
+
+async def test_the_log_says_why_a_server_can_t_be_reached(caplog: pytest.LogCaptureFixture) -> None:
+    """In the words of the system."""
+    async with pool_of(gone={"url": "http://127.0.0.1:9/sse", "transport": "sse"}) as pool:
+        assert await down(pool, "gone") == ["gone"]
+    assert "gone failed: OSError('All connection attempts failed')" in caplog.text
+
+
+async def test_the_log_has_no_secret_of_a_header(caplog: pytest.LogCaptureFixture) -> None:
+    """One that no header can hold is refused before anything is sent."""
+    bad = {"url": "http://127.0.0.1:9/sse", "transport": "sse", "headers": {"Authorization": "SECRET\n"}}
+    async with serving(silent) as url, pool_of(odd=bad | {"url": f"{url}/sse"}) as pool:
+        assert await down(pool, "odd") == ["odd"]
+    assert "odd failed: LocalProtocolError" in caplog.text
+    assert "SECRET" not in caplog.text
+
+
 async def test_a_server_that_nobody_runs() -> None:
     """At an address where nothing listens."""
     async with pool_of(gone={"url": "http://127.0.0.1:9/mcp"}) as pool:
