@@ -88,8 +88,11 @@ def _normal(url: str) -> str | None:
 
 
 def reached_by_anyone(server: McpServer) -> bool:
-    """Whether a server's URL is all that it takes to call it, for the model's server as for us."""
-    return server.url is not None and server.url.scheme == "https" and server.transport == "http" and not server.headers
+    """Whether a server's URL is all that it takes to call it, for the model's server as for us, and holds no secret."""
+    url = server.url
+    if url is None or url.scheme != "https" or server.transport != "http":
+        return False
+    return not (server.headers or url.query or url.username or url.password)
 
 
 def requested_as(name: str, server: McpServer) -> str:

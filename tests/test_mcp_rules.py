@@ -33,6 +33,8 @@ from tool_models import TOOL_NAME, McpServerRef
 OURS: dict[str, dict[str, Any]] = {
     "docs": {"url": "https://docs.example.com/mcp"},
     "private": {"url": "https://private.example.com/mcp", "headers": {"Authorization": "Bearer secret"}},
+    "keyed": {"url": "https://keyed.example.com/mcp?key=secret"},
+    "named": {"url": "https://user:secret@named.example.com/mcp"},
     "old": {"url": "https://old.example.com/sse", "transport": "sse"},
     "plain": {"url": "http://plain.example.com/mcp"},
     "time": {"command": "time-server", "args": ["secret"], "env": {"KEY": "secret"}},
@@ -69,6 +71,7 @@ def test_what_the_model_s_server_can_call_is_left_to_it(entry: str) -> None:
         ("time", ours("time")),
         ("acme/ours", ours("acme/ours")),
         ("https://private.example.com/mcp", ours("private")),
+        ("https://keyed.example.com/mcp?key=secret", ours("keyed")),
         ("https://old.example.com/sse", ours("old")),
         ({"name": "docs", "run": "local"}, ours("docs")),
         ({"name": "acme/hosted", "run": "local"}, ours("acme/hosted")),
@@ -138,6 +141,8 @@ async def test_the_catalogue_tells_what_a_request_says() -> None:
     assert {server.name: server.server for server in listed} == {
         "docs": "https://docs.example.com/mcp",
         "private": "private",
+        "keyed": "keyed",
+        "named": "named",
         "old": "old",
         "plain": "plain",
         "time": "time",
