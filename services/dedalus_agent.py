@@ -199,7 +199,8 @@ class _Loop:
         )
 
     def _calls(self, left: Iterable[Call] = ()) -> ToolCalls:
-        return ToolCalls(self.choice.tools, self.choice.hosted, self.limits.max_tool_result_bytes, self.call_ids, left)
+        choice, most = self.choice, self.limits.max_tool_result_bytes
+        return ToolCalls(choice.tools, choice.hosted, self.route.upstream.hosts_mcp, most, self.call_ids, left)
 
     async def _turn(self, calls: ToolCalls) -> ModelTurn:
         """One model turn, each read's deltas committed together."""

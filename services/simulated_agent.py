@@ -22,7 +22,7 @@ from events import (
 )
 from models import Scenario, SimulateRequest
 from services.run_events import RunEvents
-from services.run_wait import InDoubt, Outcomes, Pending, Suspension
+from services.run_wait import InDoubt, Outcomes, Pending, Suspension, refusal_told
 
 MODEL = "simulated/scripted"
 SILENCE_S = 30.0
@@ -122,7 +122,7 @@ def script_after(request: SimulateRequest, outcomes: Outcomes) -> Iterator[Beat]
             yield _result(DELETE, f'{{"deleted":{json.dumps(folder)}}}')
             answer = f"I deleted the folder {folder}."
         case ApprovalResponse(reason=reason) | InDoubt(ApprovalResponse(approved=False, reason=reason)):
-            yield _result(DELETE, f"A person refused this call. {reason or ''}".strip(), is_error=True)
+            yield _result(DELETE, refusal_told(reason), is_error=True)
             answer = "I left the folder as it is."
         case ToolResult(is_error=refused):  # told before the server stopped
             answer = "I left the folder as it is." if refused else "I deleted the folder."

@@ -46,20 +46,23 @@ class Call:
 class ToolCalls:
     """The calls of one turn, in the model's order. Those of `tools` are not the upstream's to run.
 
-    `hosted` are the MCP servers that the upstream calls. `taken` are the ids of the run's earlier calls, to which those
-    of this turn are added. `all` are the calls of a turn that was left off.
+    `hosted` are the MCP servers that the upstream calls; `hosts_mcp` says whether it could call any. `taken` are the
+    ids of the run's earlier calls, to which those of this turn are added. `all` are the calls of a turn that was left
+    off.
     """
 
     def __init__(
         self,
         tools: Mapping[str, Tool],
         hosted: Sequence[str],
+        hosts_mcp: bool,
         max_result_bytes: int,
         taken: set[str],
         all: Iterable[Call] = (),  # noqa: A002 - as the attribute
     ) -> None:
         self._tools = tools
         self._servers = tuple(hosted)
+        self._nobody_else_s = not hosted and (bool(tools) or not hosts_mcp)
         self._max_result_bytes = max_result_bytes
         self._taken = taken
         self._slots: dict[int, Call] = {}
@@ -115,10 +118,10 @@ class ToolCalls:
     def unreported(self) -> Iterator[EventData]:
         """Empty results for the calls that the upstream ran without telling what they gave.
 
-        Where it runs none, but we do, the model has made up a name: it is told so, in another turn.
+        Where it runs none, the model has made up a name: it is told so, in another turn.
         """
         for call in [call for call in self.all if not call.ours and call.result is None]:
-            call.ours = bool(self._tools) and not self._servers
+            call.ours = self._nobody_else_s
             yield self.answer(call, UNKNOWN if call.ours else "", is_error=call.ours)
 
     @property

@@ -16,7 +16,7 @@ from services.guarded_http import GuardedClient
 from services.json_text import dumps, mend_text
 from services.run_events import RunEvents
 from services.run_tools import ToolChoice
-from services.run_wait import InDoubt, Outcomes, Pending
+from services.run_wait import InDoubt, Outcomes, Pending, refusal_told
 from services.tool_calls import Call, ToolCalls
 from services.tool_results import as_text
 from services.tools import InvalidArguments, ToolContext, ToolError
@@ -25,10 +25,10 @@ logger = logging.getLogger(__name__)
 
 PROGRESS_S = 0.05  # between two reports of one call
 MAX_MESSAGE = 1000  # characters of a report's message
+MAX_CHANGED = 1000  # characters of the changed arguments that stand before a result, which has to have room
 LAST_STEP = "Not run: this was the last step allowed."
 GONE = "This tool is not there any more."
 UNREACHABLE = "Not called: the server of this tool can't be reached now."
-REFUSED = "A person refused this call."
 IN_DOUBT = "The server stopped while this call was being made: whether it was is not known."
 
 
@@ -119,7 +119,7 @@ class ToolRunner:
                 case ApprovalResponse(approved=False, reason=reason) | InDoubt(
                     ApprovalResponse(approved=False, reason=reason)
                 ):
-                    self.events.put(calls.answer(call, f"{REFUSED} {reason or ''}".strip(), is_error=True))
+                    self.events.put(calls.answer(call, refusal_told(reason), is_error=True))
                 case InDoubt() if not self._may_be_repeated(call):
                     self.events.put(calls.answer(call, IN_DOUBT, is_error=True))
                 case ApprovalResponse(arguments=changed) | InDoubt(ApprovalResponse(arguments=changed)):
@@ -173,7 +173,7 @@ class ToolRunner:
             return  # the run didn't wait for a tool that wouldn't stop
         progress.end()
         if changed is not None:
-            result = f"A person changed the arguments to {dumps(changed)}.\n{result}"
+            result = f"A person changed the arguments to {_shortened(dumps(changed))}.\n{result}"
         self.events.put(calls.answer(call, result, is_error=failed, duration_ms=duration_ms))
         await self.events.commit()
 
@@ -207,6 +207,10 @@ def _failed(name: str, error: BaseException) -> str:
     """What the model is told of an exception that isn't meant for it; its message is for the operator."""
     logger.error("the tool %s failed", name, exc_info=error)
     return f"The tool failed with {type(error).__name__}."
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MAX_CHANGED else f"{text[:MAX_CHANGED]}…"
 
 
 def _finite(number: float | None) -> float | None:

@@ -153,6 +153,22 @@ async def test_a_person_can_change_the_arguments() -> None:
     assert told == 'A person changed the arguments to {"folder":"spam"}.\n{"deleted":"spam"}'
 
 
+async def test_long_changed_arguments_leave_room_for_the_result() -> None:
+    """Of them, the model is told the beginning."""
+    tool, folder = deletes(), "x" * 300_000
+    async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
+        fake.turn(*DELETE)
+        fake.turn(*answer("ok"))
+        async with reading(agent, **ASK) as reader:
+            await reader.until(b"event: waiting")
+            await decide(agent, reader.run_id, arguments={"folder": folder, "permanently": True})
+            await reader.rest()
+        events = await whole(agent, reader.run_id)
+    note, result = only(events, "tool_result")[0]["content"].splitlines()
+    assert note == f'A person changed the arguments to {{"folder":"{"x" * 989}….'
+    assert result.startswith('{"deleted":"xxx')
+
+
 class Strict(LocalTool):
     """Takes a folder, and nothing else."""
 
@@ -290,6 +306,7 @@ async def test_nobody_s_answer_in_time_is_a_refusal() -> None:
         fake.turn(*answer("ok"))
         events = await agent.stream(ASK)
     assert only(events, "approval_response")[0]["reason"] == "Nobody answered in time."
+    assert only(events, "tool_result")[0]["content"] == "This call was not approved. Nobody answered in time."
     assert tool.heard == []
     assert only(events, "complete")[0]["status"] == "succeeded"
 

@@ -439,6 +439,18 @@ async def test_a_name_that_the_model_has_made_up_is_told_to_it() -> None:
     ]
 
 
+async def test_a_made_up_call_is_no_success_where_nobody_runs_any() -> None:
+    """Neither tools of ours nor an upstream that hosts MCP servers: the model is told, and answers."""
+    async with FakeDedalus() as fake, service(fake.url, dedalus_base_url_hosts_mcp=False) as agent:
+        fake.turn(*calling(("a", "glance", "{}")))
+        fake.turn(*answer("ok"))
+        events = await agent.stream({"input": "?"})
+    assert [(r["content"], r["is_error"]) for r in only(events, "tool_result")] == [
+        ("There is no tool of this name.", True),
+    ]
+    assert only(events, "final_output") == [{"content": "ok"}]
+
+
 async def test_a_tool_can_t_flood_the_stream_or_break_the_run() -> None:
     """A report's message is cut, what is no number left out; a check that fails is the call's error."""
     tool = Odd("delete", deletes()._work)
