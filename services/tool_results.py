@@ -185,7 +185,7 @@ def _weighs_more(value: Any, limit: int) -> bool:
             left -= len(part) // CHARACTERS
             continue
         for parts in _parts(part):
-            left -= len(parts) + 1
+            left -= len(parts)
             if left > 0:
                 found += parts
     return left <= 0
