@@ -45,6 +45,8 @@ class Connection:
         return self.heads[-1]
 
     async def say(self, data: bytes) -> None:
+        if self.writer.transport.is_closing():  # where uvloop's transport raises RuntimeError
+            raise ConnectionResetError
         self.writer.write(data)
         await self.writer.drain()
 
