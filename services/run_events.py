@@ -40,7 +40,6 @@ class RunEvents:
         self._room = max_output_bytes
         self._started = time.monotonic()
         self._first_at = 0.0
-        self._last_at = 0.0
         self._first_token_s: float | None = None
         self._answer: list[str] = []
         self._open_calls: dict[str, str] = {}
@@ -101,7 +100,6 @@ class RunEvents:
         at = datetime.fromisoformat(event.timestamp).timestamp()
         if event.seq == 1:
             self._first_at = at
-        self._last_at = at
         so_far_s = max(0.0, at - self._first_at)
         self._started = time.monotonic() - so_far_s
         if self._first_token_s is None and isinstance(event.data, Delta):
@@ -109,9 +107,9 @@ class RunEvents:
         self._note(event.data)
 
     def go_on(self, max_output_bytes: int) -> None:
-        """A run that was taken over is not at its end: what there is of its text counts, and the time since then."""
+        """A run that was taken over is not at its end: what there is of its text counts, and all the time until now."""
         self._room += max_output_bytes - UNBOUNDED
-        self._started -= max(0.0, time.time() - self._last_at)
+        self._started = time.monotonic() - max(0.0, time.time() - self._first_at)
 
     def reopen(self, call_id: str, name: str) -> None:
         """The result of a call could not be committed: it has none."""

@@ -137,6 +137,7 @@ def test_a_second_server_on_the_same_directory_is_refused(nursery: Nursery, log:
     """It says which directory, and what to do, and the first one goes on; wherever the events are."""
     directory = {"DEDALUS_BASE_URL": NOWHERE, "DATA_DIR": str(tmp_path), "EVENT_LOG_URL": log}
     with forked_app(nursery, **directory) as app:
+        httpx.get(app.url + "/health")  # it has the directory, now that it answers
         with forked_app(nursery, **directory) as second:
             assert second.wait(timeout=20) != 0
             [said] = [line for line in second.log if "can't start" in line]
