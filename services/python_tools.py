@@ -23,8 +23,8 @@ class PythonTool:
     """A function that models can call.
 
     `timeout_s` is how long a call may take, waiting for its turn and the writing of its result included. A function
-    without `async` runs in one of `threads`, where results are written, too, unless they are plain. Raise
-    `ToolsInvalid` for a signature that has no schema.
+    without `async` runs in one of `threads`, which also write what isn't plain. Raise `ToolsInvalid` for a signature
+    that has no schema.
     """
 
     source: ToolSource = "python"
@@ -96,7 +96,7 @@ class PythonTool:
         if is_plain(result):
             on_end()
             return result
-        return await self._threads.run(functools.partial(as_text, result), on_end)
+        return await self._threads.write(functools.partial(as_text, result), on_end)
 
     def _end(self) -> None:
         if self._places:

@@ -50,10 +50,12 @@ def _chunks(asked: Mapping[str, Any]) -> Iterator[Json]:
 
 
 def _calls(question: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    for line in question.splitlines():
-        name, _, arguments = line.strip().partition(" ")
-        if name in names:
-            yield name, arguments.strip() or "{}"
+    for line in question.split("\n"):
+        match line.split(None, 1):
+            case [name] if name in names:
+                yield name, "{}"
+            case [name, arguments] if name in names:
+                yield name, arguments.strip()
 
 
 def _said(text: str) -> Iterator[Json]:

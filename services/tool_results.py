@@ -1,5 +1,6 @@
 """What a tool gives, as the text that a model reads: text as it is, anything else as JSON, or a clear error."""
 
+import codecs
 import dataclasses
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
@@ -18,6 +19,7 @@ LIGHT = 16 * 1024  # values; writing more at once would hold up other threads
 HEAVY = 128 * 1024  # values; what can only be written at once, and has more of them, isn't written
 CHARACTERS = 64  # that take as long to write as a value
 BATCH = 100  # values of a container that are written at once, if they are light
+MAX_BITS = 14_000  # of an integer, some 4200 digits; writing a longer one lets no other thread run
 MAX_DEPTH = 64  # of what isn't light: it is weighed at each level
 MAX_CHARACTERS = 4 * 1024 * 1024  # of JSON that is written for a model, which gets less of it
 ENDLESS = ("Circular reference", "depth exceeded", "recursion depth")  # as the writers of JSON say it
@@ -25,6 +27,7 @@ SEVERAL = (list, tuple, set, frozenset, deque)
 SCALARS = {int, float, bool, type(None)}
 BYTES = (bytes, bytearray, memoryview)
 TEXTS = (str, *BYTES)
+UTF8 = codecs.getincrementaldecoder("utf-8")
 
 
 def as_text(value: Any) -> str:
@@ -62,7 +65,7 @@ def is_plain(value: Any) -> bool:
             found += part if left > 0 else ()
         elif type(part) is str:
             left -= len(part) // CHARACTERS
-        elif type(part) not in SCALARS:
+        elif type(part) not in SCALARS or _is_long(part):
             return False
     return left > 0 or type(value) is str
 
@@ -110,6 +113,8 @@ class _Writer:
             yield self._whole(value[:MAX_CHARACTERS])
         elif not _weighs_more(value, LIGHT):
             yield self._whole(value)
+        elif isinstance(value, BYTES):
+            yield self._whole(self._cut(bytes(value)[:MAX_CHARACTERS]))
         elif (parts := _opened(value)) is None:
             if _weighs_more(value, HEAVY):
                 raise _too_large(value)
@@ -158,6 +163,10 @@ class _Writer:
             pass
         return to_json(value, inf_nan_mode="strings", fallback=self._fallback, bytes_mode=self._bytes_mode).decode()
 
+    def _cut(self, value: bytes) -> str | bytes:
+        """The beginning of a text may end within a character. Raise `ValueError` for what is no text."""
+        return UTF8().decode(value) if self._bytes_mode == "utf8" else value
+
     def _fallback(self, found: Any) -> Any:
         """What isn't JSON, nor anything that pydantic knows."""
         if isinstance(found, Mapping):
@@ -180,6 +189,8 @@ def _weighs_more(value: Any, limit: int) -> bool:
     while found and left > 0:
         part = found.pop()
         if type(part) in SCALARS:
+            if _is_long(part):
+                raise ToolError("The tool's result has an integer that is too long: return it as text, or less of it.")
             continue
         if isinstance(part, TEXTS):
             left -= len(part) // CHARACTERS
@@ -200,10 +211,23 @@ def _parts(value: Any) -> tuple[Collection[Any], ...]:
     if isinstance(value, Iterator):
         raise ToolError(f"The tool's result has a {type(value).__name__}, which may have no end: return a list.")
     if isinstance(value, BaseModel):
-        fields = type(value).model_fields
-        kept = [inner for name, inner in vars(value).items() if name not in fields or not fields[name].exclude]
-        return kept, (value.model_extra or {}).values()
+        return _written_of(value), (value.model_extra or {}).values()
     return (_fields(value).values(),) if _is_dataclass(value) else ()
+
+
+def _written_of(model: BaseModel) -> list[Any]:
+    """The values of a model that are written as they are."""
+    kind = type(model)
+    serializers = kind.__pydantic_decorators__.field_serializers.values()
+    fields = {
+        name for name, field in kind.model_fields.items() if not field.exclude
+    } | kind.model_computed_fields.keys()
+    fields -= {name for serializer in serializers for name in serializer.info.fields}
+    return [inner for name, inner in vars(model).items() if name in fields]
+
+
+def _is_long(number: Any) -> bool:
+    return type(number) is int and number.bit_length() > MAX_BITS
 
 
 def _opened(value: Any) -> Mapping[Any, Any] | Collection[Any] | None:

@@ -73,7 +73,7 @@ class Progress:
         except (LogUnavailable, Fenced):
             logger.info("a call's progress could not be told")  # its result will say so
         finally:
-            self._telling = None
+            self._telling, self._due = None, False
 
     def _put(self) -> bool:
         self._due = False  # before the look: what is reported after it wakes the loop again

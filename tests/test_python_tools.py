@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import datetime
 import functools
 import logging
 import threading
@@ -14,6 +15,7 @@ from pydantic import BaseModel, computed_field
 
 from services.python_tools import PythonTool
 from services.tool_marks import ToolOptions, ToolsInvalid, options_of
+from services.tool_results import as_text
 from services.tool_threads import ToolThreads
 from services.tools import InvalidArguments, Tool, ToolContext, ToolError
 from tools import tool
@@ -550,7 +552,8 @@ async def test_a_place_is_kept_while_a_result_is_written(threads: ToolThreads) -
     assert await one.call({}, a_context()) == '{"late":true}'
 
 
-async def test_a_coroutine_s_plain_result_needs_no_thread() -> None:
+@pytest.mark.parametrize("result", [{"status": 200, "text": "x" * 100_000}, datetime.date(2026, 1, 2), 10**4000])
+async def test_a_coroutine_s_result_needs_no_thread_of_the_calls(result: Any) -> None:
     """Threads that are all taken hold up no tool that has never needed one."""
     pool = ToolThreads(1)
     block = Block()
@@ -558,9 +561,9 @@ async def test_a_coroutine_s_plain_result_needs_no_thread() -> None:
     assert await asyncio.to_thread(block.entered.wait, 20)
 
     async def page() -> Any:
-        return {"status": 200, "text": "x" * 100_000}
+        return result
 
-    assert (await made(page, pool).call({}, a_context()))["status"] == 200
+    assert as_text(await made(page, pool).call({}, a_context())) == as_text(result)
     block.release.set()
     await blocked
     pool.close()

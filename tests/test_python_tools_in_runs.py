@@ -21,8 +21,12 @@ from pydantic import BaseModel
 from service import STREAM, Service, names, only, service
 from wire import Done, Finish, Json, ToolCall, answer
 
+from errors import LogUnavailable
+from event_logs.base import EventWriter
+from event_logs.memory import MemoryEventLog
 from services.json_text import mend_text
 from services.python_tools import PythonTool
+from services.run_events import RunEvents
 from services.tool_calls import result_of
 from services.tool_marks import ToolOptions, options_of
 from services.tool_registry import ToolRegistry
@@ -152,6 +156,40 @@ async def test_many_reports_wake_the_loop_once(monkeypatch: pytest.MonkeyPatch) 
         events = await agent.stream({"input": "?"})
     assert only(events, "tool_progress")[-1]["progress"] == 999
     assert len(wakings) == 1
+
+
+class Refusing(RunEvents):
+    """Events whose first commit takes until it is let go, and is refused then."""
+
+    def __init__(self, writer: EventWriter) -> None:
+        super().__init__(writer, 1000)
+        self.asked, self.let_go = asyncio.Event(), asyncio.Event()
+        self.commit = self._refused
+        self._commit = writer.commit
+
+    async def _refused(self) -> None:
+        self.commit = self._commit
+        self.asked.set()
+        await self.let_go.wait()
+        raise LogUnavailable
+
+
+async def test_progress_goes_on_after_the_log_was_not_there() -> None:
+    """What a call reports while its commit is refused doesn't silence what it reports later."""
+    writer = await MemoryEventLog(1000).create("run_1")
+    events = Refusing(writer)
+    progress = Progress("call_1", events)
+    progress.report("first", 1, 3)
+    await events.asked.wait()
+    progress.report("second", 2, 3)
+    events.let_go.set()
+    while progress._telling is not None:  # noqa: ASYNC110 - nothing tells it
+        await asyncio.sleep(0)
+    progress.report("third", 3, 3)
+    async with asyncio.timeout(10):
+        while writer.last_seq < 2:  # noqa: ASYNC110 - nor this
+            await asyncio.sleep(0)
+    progress.end()
 
 
 @pytest.mark.parametrize("text", ["é" * 10**7, "\ud83d\ude00" * 10**7], ids=["letters", "halved pairs"])

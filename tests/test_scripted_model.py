@@ -57,6 +57,14 @@ async def test_several_calls_and_wrong_ones() -> None:
     assert third.startswith("The tool gave: The arguments are not a JSON object")
 
 
+async def test_arguments_are_the_rest_of_the_line() -> None:
+    """Whatever is between the name and them, and whatever else may end a line."""
+    question = 'one\t{"t": "a\u2028b"}\n  one   {"t": "\x85"}'
+    async with service(tools=named(gives("one", 1))) as agent:
+        events = await agent.stream({**SCRIPT, "input": question})
+    assert [call["arguments"] for call in only(events, "tool_use")] == [{"t": "a\u2028b"}, {"t": "\x85"}]
+
+
 @pytest.mark.parametrize(
     ("tools", "told"), [(["one"], "The tools are: one."), ([], "Name the tools in `tools`: there are none.")]
 )

@@ -5,6 +5,7 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import functools
 import ipaddress
 import itertools
 import json
@@ -152,6 +153,26 @@ def deep() -> Any:
     return value
 
 
+class Lazy(BaseModel):
+    """What it keeps beside its fields, and what a serializer makes of a field, is not what is written."""
+
+    rows: Any = Field(default_factory=itertools.count)
+
+    @field_serializer("rows")
+    def counted(self, _: Any) -> str:
+        return "rows"
+
+    @functools.cached_property
+    def index(self) -> Any:
+        return itertools.count()
+
+
+def lazy() -> Lazy:
+    value = Lazy()
+    assert value.index
+    return value
+
+
 class Stubborn(BaseModel):
     secret: str = "xyzzy"
 
@@ -164,6 +185,8 @@ class Stubborn(BaseModel):
     ("value", "told"),
     [
         (object(), "it holds a object"),
+        (10**5000, "an integer that is too long"),
+        ({"a": [10**5000]}, "an integer that is too long"),
         ({"a": [Colour]}, "it holds a EnumType|it holds a EnumMeta"),
         ([ValueError("xyzzy")], "it holds a ValueError"),
         (range(10**15), "it holds a range"),
@@ -185,6 +208,21 @@ def test_what_is_no_json_is_an_error_that_says_so(value: Any, told: str) -> None
         as_text(value)
     assert "0x" not in str(raised.value)
     assert "xyzzy" not in str(raised.value)
+
+
+def test_only_what_is_written_of_a_model_counts() -> None:
+    """Nothing else that it holds can make it too large, or endless."""
+    assert as_text([lazy()]) == '[{"rows":"rows"}]'
+
+
+@pytest.mark.parametrize(
+    ("value", "beginning"), [("é".encode() * 5_000_000, '{"b":"éé'), (b"\xff" * 9_000_000, '{"b":"____')]
+)
+def test_long_bytes_in_a_value_are_cut(value: bytes, beginning: str) -> None:
+    """As text is, whether they are text or not."""
+    text = as_text({"b": value})
+    assert text.startswith(beginning)
+    assert MAX_CHARACTERS / 2 < len(text) <= MAX_CHARACTERS + 1
 
 
 MANY = 300_000
