@@ -29,11 +29,6 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores, since every test waits now and then: for a process, a disk, a clock."""
-    return len(os.sched_getaffinity(0)) + 1
-
-
 SLOWEST = ("test_docs", "test_typescript", "test_process", "test_store_failures", "test_chaos", "test_test_client")
 
 

@@ -157,13 +157,14 @@ def test_the_embedded_model_is_shown(embedded: str) -> None:
 def test_loading_the_model_never_holds_up_the_health_check() -> None:
     """From the moment it listens, and all through the loading, /health answers at once and /ready says why not."""
     with app_process() as app, httpx.Client(base_url=app.url, timeout=30) as client:
-        slowest = 0.0
+        began, slowest = time.monotonic(), 0.0
         while (ready := client.get("/ready")).status_code == 503:
             assert ready.json()["error"]["code"] == "local_model_unavailable"
             started = time.monotonic()
             assert client.get("/health").status_code == 200
             slowest = max(slowest, time.monotonic() - started)
-    assert slowest < 0.5
+        took = time.monotonic() - began
+    assert slowest < took / 2  # loaded in the service's own process, it would hold up one for nearly all of the time
 
 
 def test_the_model_does_not_outlive_a_service_that_is_killed() -> None:
