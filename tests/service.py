@@ -89,7 +89,7 @@ def text(events: list[Event], name: str = "partial_output") -> str:
 
 def settings(**given: Any) -> Settings:
     """Settings that owe nothing to the machine's environment files, and reach nothing outside of it."""
-    values: dict[str, Any] = {"_env_file": None, "marketplace_url": "", "disconnect_grace_s": 1} | given
+    values: dict[str, Any] = {"_env_file": None, "marketplace_url": "", "disconnect_grace_s": 10} | given
     return Settings(**values)
 
 
