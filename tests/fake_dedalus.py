@@ -304,7 +304,7 @@ async def read_request(reader: asyncio.StreamReader, connection: Connection) -> 
         pairs = (line.split(":", 1) for line in lines)
         headers = {name.strip().lower(): value.strip() for name, value in pairs}
         if "transfer-encoding" in headers:
-            raise NotImplementedError("the fake reads only bodies with a Content-Length")
+            raise ValueError("the fake reads only bodies with a Content-Length")
         raw = await reader.readexactly(int(headers.get("content-length", 0)))
     except asyncio.IncompleteReadError:
         return None
