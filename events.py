@@ -199,10 +199,17 @@ class StepFinished(Closed):
     usage: Usage
 
 
+class WarningCode(StrEnum):
+    """Every code of a `warning` event; docs/errors.md has the table."""
+
+    HISTORY_CUT = "history_cut"
+    MCP_SERVER_UNAVAILABLE = "mcp_server_unavailable"
+
+
 class RunWarning(Closed):
     """Something was left out or lost that doesn't stop the run."""
 
-    code: str
+    code: WarningCode
     message: str
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 from errors import ErrorDetail, InternalError, ToolUnavailable
-from events import RunWarning, ToolSource
+from events import RunWarning, ToolSource, WarningCode
 from models import AgentRequest
 from services.mcp_client import McpClient
 from services.tools import Tool, ToolContext
@@ -96,7 +96,7 @@ class RunTools:
             return ToolChoice(tools, resolved.hosted)
         offer = await self._servers.offer(resolved.local)
         tools |= {tool.name: tool for tool in offer.tools if tool.name not in tools}
-        warnings = [RunWarning(code="mcp_server_unavailable", message=message) for message in offer.down]
+        warnings = [RunWarning(code=WarningCode.MCP_SERVER_UNAVAILABLE, message=message) for message in offer.down]
         return ToolChoice(tools, resolved.hosted, warnings, offer.missing)
 
     def check_approvals(self, request: AgentRequest, choice: ToolChoice) -> None:

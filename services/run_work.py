@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from database.waiting_runs import WaitingRun
 from errors import ErrorDetail, InvalidRequest
-from events import RunWarning
+from events import RunWarning, WarningCode
 from models import AgentRequest, Run, SimulateRequest
 from services.catalog import Catalog
 from services.history import WireMessage, conversation, cut, given, kept, tokens
@@ -141,7 +141,7 @@ class RunWork:
         history, left_out, turns = cut(history, room)
         if left_out:
             message = f"The oldest {left_out} of the session's {turns} turns are left out: the model's context is full."
-            events.put(RunWarning(code="history_cut", message=message))
+            events.put(RunWarning(code=WarningCode.HISTORY_CUT, message=message))
             await events.commit()
         return history
 

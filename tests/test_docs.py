@@ -21,7 +21,7 @@ from service import checked, settings
 
 from app import create_app
 from errors import every_error
-from events import EVENT_TYPES
+from events import EVENT_TYPES, WarningCode
 from settings import Settings
 
 DOCS = ("README.md", "QUICKSTART.md")
@@ -189,6 +189,12 @@ def test_every_error_code_is_documented() -> None:
     )
     table = {(e.code, str(e.status), "yes" if e.retryable else "no", e.default) for e in every_error()}
     assert rows == table
+
+
+def test_every_warning_code_is_documented() -> None:
+    """The table of warnings in docs/errors.md has each code, and no other."""
+    warnings = (ROOT / "docs/errors.md").read_text().partition("## Warnings")[2]
+    assert set(re.findall(r"^\| `(\w+)` \|", warnings, re.MULTILINE)) == {*WarningCode}
 
 
 def test_the_architecture_s_map_has_every_module() -> None:
