@@ -1,10 +1,8 @@
 """What one caller can cost: bodies, nesting, runs at once, readers that don't read, and who may ask at all."""
 
 import asyncio
-import gc
 import json
 import socket
-import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -28,7 +26,6 @@ pytestmark = pytest.mark.anyio
 
 ORIGIN = "http://localhost:3000"
 KIB = 1024
-READER_COST = 256 * KIB
 
 
 @asynccontextmanager
@@ -279,7 +276,7 @@ async def test_a_reader_that_does_not_read_slows_nobody() -> None:
     ):
         events = checked((await agent.client.get(events_of(response))).content)
         await stuck(agent, readers=1)
-        assert max(held(agent)) < READER_COST
+        assert max(held(agent)) < 192_000
         run = (await agent.client.get(f"/api/agent/runs/{response.headers['x-run-id']}")).json()
     assert text(events) == "x" * LARGE * 100
     assert run["status"] == "succeeded"
@@ -306,29 +303,6 @@ async def test_a_reader_that_never_reads_again_keeps_nothing_on_the_server() -> 
         async with asyncio.timeout(10):
             while any(held(agent)):
                 await agent.client.get("/health")
-
-
-@pytest.mark.parametrize(("pieces", "size"), [(100, LARGE), (4000, 1000)])
-async def test_a_reader_that_does_not_read_costs_little_memory(pieces: int, size: int) -> None:
-    """256 KiB each, of a run of many megabytes: measured over some readers that stop reading a finished run."""
-    readers = 8
-    async with writing(pieces, size, send_timeout_s=3600) as agent, not_reading(agent) as client:
-        run = await agent.client.post(STREAM, json={"input": "?"})
-        assert len(run.content) > 4 * KIB * KIB
-        await agent.client.get("/api/agent/runs")  # by which the run is recorded, and what that needs once is there
-        gc.collect()
-        tracemalloc.start()
-        try:
-            before, _ = tracemalloc.get_traced_memory()
-            for _ in range(readers):
-                request = client.build_request("GET", events_of(run))
-                await client.send(request, stream=True)
-            await stuck(agent, readers)
-            gc.collect()
-            after, _ = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-    assert (after - before) / readers < READER_COST
 
 
 # Who may ask

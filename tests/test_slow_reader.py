@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -21,8 +22,12 @@ from wire import Done, Finish, Gate, Step, Text, WaitFor
 
 pytestmark = pytest.mark.anyio
 
-MIB = 1024 * 1024
-PROMISED_BYTES = 256 * 1024
+KIB = 1024
+MIB = 1024 * KIB
+PROMISED_BYTES = 256 * KIB
+HELD_BYTES = 192_000
+MORE_READERS = 8
+PATIENT = {"SEND_TIMEOUT_S": "3600", "MAX_OUTPUT_BYTES": str(64 * MIB)}
 PIECE = "x" * 60_000
 RUN_BYTES = 8 * MIB  # more than the kernel holds for a reader
 OTHER_RUN_BYTES = MIB
@@ -128,6 +133,39 @@ async def test_a_stopped_reader_costs_no_more_than_promised(nursery: Nursery, tm
                 assert seen + frames(rest.content) == whole
         for reader in readers:
             reader.close()
+
+
+@pytest.mark.parametrize(("pieces", "size"), [(100, 60_000), (4000, 1000)])
+async def test_the_service_holds_little_for_a_stopped_reader(
+    nursery: Nursery, tmp_path: Path, pieces: int, size: int
+) -> None:
+    """192 kB each of the service's own memory, whatever the events' size: traced in its process, as it really runs."""
+    with FakeDedalus.in_thread() as fake, crashing_server(nursery, tmp_path, fake.url, **PATIENT) as server:
+        fake.always(Text(*["x" * size] * pieces), Finish(), Done())
+        await server.start(OPEN)
+        async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+            run = await client.post(STREAM, json={"input": "?"})
+            assert len(run.content) > 4 * MIB
+            one = await stopped_readers(server, run.headers["x-run-id"], 1)
+            more = await stopped_readers(server, run.headers["x-run-id"], 1 + MORE_READERS)
+    assert 16 * KIB < (more - one) / MORE_READERS < HELD_BYTES
+
+
+async def stopped_readers(server: Server, run_id: str, count: int) -> int:
+    """The service's traced memory while so many further readers, each answered, have stopped."""
+    with ExitStack() as stack:
+        readers = [stack.enter_context(stopped_reader(server, run_id)) for _ in range(count)]
+        for reader in readers:
+            await asyncio.to_thread(reader.recv, 1, socket.MSG_PEEK)
+        return await settled(server)
+
+
+async def settled(server: Server) -> int:
+    """The service's traced memory, once it stays the same."""
+    traced, before = await server.traced(), -1
+    while abs(traced - before) > 16 * KIB:
+        traced, before = await server.traced(), traced
+    return traced
 
 
 async def cut(server: Server, idle: int) -> None:

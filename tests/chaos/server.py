@@ -13,6 +13,7 @@ from process import STARTED, Nursery, free_port
 OPENING = re.compile("Waiting for application startup")
 OPEN = re.compile("Application startup complete")
 COLLECTED = re.compile("garbage collected")
+TRACED = re.compile(r"traced (\d+) bytes")
 START_LIMIT_S = 40
 
 
@@ -46,6 +47,14 @@ class Server:
         self._begun = len(self._nursery.log)
         os.kill(self.pid, signal.SIGUSR1)
         await self.says(COLLECTED)
+
+    async def traced(self) -> int:
+        """The bytes that its Python objects have taken since the first call."""
+        self._begun = len(self._nursery.log)
+        os.kill(self.pid, signal.SIGUSR2)
+        await self.says(TRACED)
+        [found] = [found for line in self._nursery.log[self._begun :] if (found := TRACED.search(line))]
+        return int(found[1])
 
     async def kill(self) -> None:
         """End its process at once, and come back when it is gone."""

@@ -1,4 +1,4 @@
-"""The service that is crashed: with tools of the tests, and a signal that makes it collect its garbage."""
+"""The service that is crashed: with tools of the tests, and signals that make it report on its memory."""
 
 import asyncio
 import ctypes
@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import sys
+import tracemalloc
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -56,9 +57,18 @@ def collect(number: int, _: object) -> None:
     sys.stderr.write("garbage collected\n")
 
 
+def trace(number: int, _: object) -> None:
+    """Report how many bytes Python's objects have taken since the first such signal. Kernel buffers don't count."""
+    gc.collect()
+    if not tracemalloc.is_tracing():
+        tracemalloc.start()
+    sys.stderr.write(f"traced {tracemalloc.get_traced_memory()[0]} bytes\n")
+
+
 def main() -> None:
-    """As `python app.py`, with the tools. SIGUSR1 makes it collect its garbage."""
+    """As `python app.py`, with the tools. SIGUSR1 makes it collect its garbage, SIGUSR2 trace its memory."""
     signal.signal(signal.SIGUSR1, collect)
+    signal.signal(signal.SIGUSR2, trace)
     os.environ.setdefault("TOOLS_BY_DEFAULT", "all")
     app.create_app = partial(app.create_app, tools=FixedTools(TOOLS))
     app.main()
