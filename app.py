@@ -49,6 +49,8 @@ from settings import Settings, faults
 
 logger = logging.getLogger("agent_stream")
 
+SUBSTITUTING = "No model server is configured: the embedded model answers, whatever model a request names"
+NOT_SUBSTITUTING = "No model server is configured: the embedded model answers requests that name it or no model"
 EXPOSED = ("X-Run-ID", "X-Request-ID", "Location", "Retry-After")
 GC_THRESHOLD = (50_000, 20, 20)  # by default a tenth of a stream's CPU is spent looking for cycles
 LOUD = ("httpx", "httpx2", "mcp", "watchfiles")  # the first three log URLs, which may hold keys
@@ -66,10 +68,12 @@ def create_app(
 ) -> FastAPI:
     """The service. Without `settings`, they are read from the environment and `.env`.
 
+    Then the server that calls this may listen elsewhere than HOST says, so MODEL_SUBSTITUTION is off.
+
     `tools` stand in for those of the folder tools and of AGENT_TOOLS; `providers` and `dedalus` say where their APIs
     are.
     """
-    settings = settings or Settings()
+    settings = settings or Settings().model_copy(update={"model_substitution": False})
     app = FastAPIOffline(
         title="Agent Stream",
         version=openapi.VERSION,
@@ -121,6 +125,7 @@ async def opened(
         app.state.tools = tools
         await service.waiting.restore(waiting)
         if upstreams.all[0].kind == "local" and local.installed():
+            logger.info(SUBSTITUTING if upstreams.substitutes else NOT_SUBSTITUTING)
             local.start()
         with draining_first(live, settings.drain_s):
             yield

@@ -204,6 +204,7 @@ class WarningCode(StrEnum):
 
     HISTORY_CUT = "history_cut"
     MCP_SERVER_UNAVAILABLE = "mcp_server_unavailable"
+    MODEL_SUBSTITUTED = "model_substituted"
 
 
 class RunWarning(Closed):

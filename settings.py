@@ -3,6 +3,7 @@
 `.env.example` lists them all with their defaults. Times are in seconds, sizes in bytes.
 """
 
+import ipaddress
 import json
 import re
 from pathlib import Path
@@ -84,6 +85,7 @@ class Settings(BaseSettings):
     allowed_hosts: CommaSeparated = ("localhost", "127.0.0.1", "[::1]")
 
     default_model: str | None = None
+    model_substitution: bool = True
     default_context_tokens: int = Field(default=128_000, ge=1024)
     agent_tools: CommaSeparated = ()
     tools_by_default: Literal["none", "all"] = "none"
@@ -194,6 +196,13 @@ class Settings(BaseSettings):
         if value is not None and not re.fullmatch(r"sqlite\+aiosqlite://(/.*)?", value):
             raise ValueError("the database is sqlite+aiosqlite:////an/absolute/path.db")
         return value
+
+    def on_loopback(self) -> bool:
+        """Whether HOST is reached from this machine alone."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host.lower() == "localhost"
 
     def event_log_directory(self) -> Path | None:
         """Where the event log keeps its files; None where it is in memory."""

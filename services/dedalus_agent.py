@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from errors import McpServerFailed, StepLimit, ToolUnavailable
-from events import EventData, PartialOutput, StepFinished, StepStarted, Thinking, Usage
+from events import EventData, PartialOutput, RunWarning, StepFinished, StepStarted, Thinking, Usage, WarningCode
 from models import AgentRequest, Run
 from services.chat_chunks import CallDelta, Delta, HostedResult, TextDelta, ThinkingDelta
 from services.dedalus_stream import Deadlines, ModelTurn, model_turn
@@ -26,6 +26,10 @@ from services.tools import Tool
 from services.upstreams import Route, Upstreams
 from services.url_guard import UrlGuard
 
+SUBSTITUTED = (
+    "No model server is configured, so the embedded model answers in place of the one that was named. Set "
+    "DEDALUS_API_KEY, a provider's key or DEDALUS_BASE_URL; MODEL_SUBSTITUTION=off refuses such requests."
+)
 SAME_ON_THE_WIRE = ("temperature", "top_p", "reasoning_effort", "stop", "seed", "response_format")
 
 
@@ -65,6 +69,13 @@ class DedalusAgent:
         self._tools = tools
         self._guard = guard
         self._http = http
+
+    def fitted(self, request: AgentRequest, route: Route) -> tuple[AgentRequest, Sequence[RunWarning]]:
+        """The request as the route serves it. A substitute leaves out the MCP servers that it can't be given."""
+        if not route.substituted:
+            return request, ()
+        request, warnings = self._tools.without_hosted(request)
+        return request, (RunWarning(code=WarningCode.MODEL_SUBSTITUTED, message=SUBSTITUTED), *warnings)
 
     async def check(self, request: AgentRequest, route: Route) -> None:
         """Raise `ToolUnavailable` or `McpUnavailable` for tools that are not there, `UrlRefused` for its URLs."""

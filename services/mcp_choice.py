@@ -55,6 +55,11 @@ class McpChoice:
                 local[self._local(entry, hosted=hosted)] = None
         return Resolved(list(away), list(local))
 
+    def only_hosted(self, entries: Sequence[str | McpServerRef]) -> list[str]:
+        """The entries that only a model's server can call: `owner/name` that is none of the operator's."""
+        slugs = [entry for entry in entries if isinstance(entry, str) and "/" in entry and "://" not in entry]
+        return [slug for slug in slugs if not {slug, slug.partition("@")[0]} & self._configured.keys()]
+
     def _can_be_hosted(self, entry: str) -> bool:
         """A slug or an https URL can, but for those of servers of the operator's that only we can reach."""
         ours = self._configured.get(entry) or self._configured.get(self._by_url.get(_normal(entry) or "", ""))

@@ -41,6 +41,10 @@ class McpClient:
         """Who calls each server of a request, as `McpChoice.resolve` says."""
         return self._choice.resolve(entries, hosted=hosted)
 
+    def only_hosted(self, entries: Sequence[str | McpServerRef]) -> list[str]:
+        """The entries that only a model's server can call, as `McpChoice.only_hosted` says."""
+        return self._choice.only_hosted(entries)
+
     async def offer(self, local: Sequence[LocalServer]) -> "Offer":
         """The tools of these servers, as `McpServers.tools` gives them."""
         return await (await self._loaded()).tools(local)

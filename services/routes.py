@@ -3,7 +3,6 @@
 from errors import LocalModelUnavailable, ModelUnavailable, UpstreamFailed
 from models import AgentRequest
 from services.catalog import Catalog
-from services.local_model import LocalModel
 from services.upstreams import Route, Upstreams
 
 
@@ -24,7 +23,7 @@ class Routes:
     def to(self, model: str, request: AgentRequest) -> Route:
         """The way to a model. Raise `ModelUnavailable` or `LocalModelUnavailable`."""
         route = self._upstreams.route(model)
-        if route.upstream.kind == "local" and not LocalModel.installed():
+        if route.upstream.kind == "local" and not self._upstreams.local.installed():
             raise LocalModelUnavailable
         if route.upstream.kind == "local" and request.image_urls():
             raise ModelUnavailable(

@@ -73,10 +73,10 @@ class RunStarts:
 
     async def _start(self, run_id: str, request: AgentRequest, request_id: str, lonely: bool) -> None:
         with self._live.admission():
-            route = await self._work.checked_route(request)
-            run = _new_run(run_id, route.model, "continue" if lonely else request.on_disconnect, request)
+            plan = await self._work.plan(request)
+            run = _new_run(run_id, plan.route.model, "continue" if lonely else request.on_disconnect, request)
             async with self._recorded(request, run) as turn:
-                work = self._work.asked(request, route, turn.run)
+                work = self._work.asked(plan, turn.run)
                 await self._live.launch(self._order(turn.run, work, request_id, turn.behind))
 
     @asynccontextmanager

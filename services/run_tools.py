@@ -70,6 +70,16 @@ class RunTools:
         """The tools of a request that names none."""
         return tuple(self._registry.all) if self._default == "all" else ()
 
+    def without_hosted(self, request: AgentRequest) -> tuple[AgentRequest, list[RunWarning]]:
+        """The request without the MCP servers that only a model's server can call, and a warning about them."""
+        entries = request.mcp_servers or []
+        if not (hosted := self._servers.only_hosted(entries)):
+            return request, []
+        kept = [entry for entry in entries if entry not in hosted]
+        message = f"Left out: {len(hosted)} MCP servers of the request, which only Dedalus hosts: set DEDALUS_API_KEY."
+        warning = RunWarning(code=WarningCode.MCP_SERVER_UNAVAILABLE, message=message)
+        return request.model_copy(update={"mcp_servers": kept}), [warning]
+
     def check(self, request: AgentRequest, *, hosts_mcp: bool) -> list[str]:
         """The URLs of MCP servers that the request brings, whoever calls them.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from database.waiting_runs import WaitingRun
 from errors import ErrorDetail, InvalidRequest
@@ -26,8 +26,19 @@ AGENT, SIMULATION = "agent", "simulation"  # whose a stored request is
 Json = Mapping[str, Any]
 
 
+class Plan(NamedTuple):
+    """How a request is carried out: over which route, without what that can't serve, and with which warnings."""
+
+    request: AgentRequest
+    route: Route
+    warnings: Sequence[RunWarning]
+
+
 class Agent(Protocol):
     """Answers requests over a route, as `DedalusAgent` does."""
+
+    def fitted(self, request: AgentRequest, route: Route) -> tuple[AgentRequest, Sequence[RunWarning]]:
+        """The request without what the route can't serve and need not, and a warning about each such thing."""
 
     async def check(self, request: AgentRequest, route: Route) -> None:
         """Raise a `RequestError` for what can't be had."""
@@ -81,15 +92,16 @@ class RunWork:
         self._catalog = catalog
         self.simulated_model = simulator.model
 
-    async def checked_route(self, request: AgentRequest) -> Route:
-        """The way to the request's model. Raise a `RequestError` for what can't be had, or as `Routes.of` does."""
+    async def plan(self, request: AgentRequest) -> Plan:
+        """How the request is carried out. Raise a `RequestError` for what can't be had, or as `Routes.of` does."""
         route = await self._routes.of(request)
+        request, warnings = self._agent.fitted(request, route)
         await self._agent.check(request, route)
-        return route
+        return Plan(request, route, warnings)
 
-    def asked(self, request: AgentRequest, route: Route, run: Run) -> Work:
+    def asked(self, plan: Plan, run: Run) -> Work:
         """The work of a run that begins."""
-        return partial(self._begin, request, route, run)
+        return partial(self._begin, plan, run)
 
     def simulated(self, request: SimulateRequest) -> Work:
         """The work of a scripted run that begins."""
@@ -112,7 +124,10 @@ class RunWork:
         except InvalidArguments as fault:
             raise InvalidRequest(details=[ErrorDetail("arguments", str(fault))]) from None
 
-    async def _begin(self, request: AgentRequest, route: Route, run: Run, events: RunEvents) -> Suspension | None:
+    async def _begin(self, plan: Plan, run: Run, events: RunEvents) -> Suspension | None:
+        request, route, warnings = plan
+        for warning in warnings:
+            events.put(warning)
         if run.session_id is None:
             history = given(request.messages or ())
         else:

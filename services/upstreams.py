@@ -7,7 +7,7 @@ Dedalus or to that provider, never to a base URL that somebody set. The script t
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -90,12 +90,16 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One request's way: the upstream, the model's name here and on the wire, and the request's headers."""
+    """One request's way: the upstream, the model's name here and on the wire, and the request's headers.
+
+    `substituted` says that the embedded model answers in place of the model that was named.
+    """
 
     upstream: Upstream
     model: str
     wire_model: str
     headers: Headers
+    substituted: bool = False
 
     @property
     def max_tokens_key(self) -> str:
@@ -129,11 +133,14 @@ class Upstreams:
         script = AsyncDedalus(api_key="", base_url="http://script", http_client=self._script)
         self._scripted = Upstream("simulated", "scripted", script, NO_DEDALUS_HEADERS)
         self.default_model = settings.default_model or self.all[0].default_model or None
+        self.substitutes = settings.model_substitution and settings.on_loopback() and self.all[0].kind == "local"
 
     def route(self, model: str) -> Route:
-        """The way to a model. Raise `ModelUnavailable`, with what to set."""
+        """The way to a model, or to the embedded one where that answers for all. Raise `ModelUnavailable`."""
         if model == SCRIPTED_MODEL:
             return Route(self._scripted, model, model, self._scripted.headers)
+        if self.substitutes and model != MODEL_ID:
+            return replace(self.route(MODEL_ID), substituted=True)
         upstream = next((u for u in self.all if model.startswith(u.prefix) and model != u.prefix), None)
         if upstream is None or (upstream.kind == "local" and model != MODEL_ID):
             raise ModelUnavailable(self._what_to_set(model))

@@ -143,15 +143,22 @@ def test_with_nothing_configured_a_real_model_answers(embedded: str) -> None:
 
 
 def test_the_embedded_model_is_shown(embedded: str) -> None:
-    """/ready and /models name it once it is loaded; other models are refused with what to set."""
+    """/ready and /models name it once it is loaded."""
     httpx.post(embedded + EXECUTE, json={"input": "Hi", "max_tokens": 1}, timeout=60)
     ready = httpx.get(embedded + "/ready").json()
     models = httpx.get(embedded + "/api/agent/models").json()
-    other = httpx.post(embedded + EXECUTE, json={"input": "Hi", "model": "openai/gpt-4.1"})
     assert (ready["upstreams"], ready["default_model"]) == (["local"], MODEL_ID)
     assert [model["id"] for model in models["models"]] == [MODEL_ID]
-    assert other.status_code == 422
-    assert "OPENAI_API_KEY" in other.json()["error"]["message"]
+
+
+def test_the_embedded_model_answers_for_another_model(embedded: str) -> None:
+    """`python app.py` with nothing configured: the named model is substituted, in the stream and in the JSON answer."""
+    body = {"input": "Hi", "model": "openai/gpt-4.1", "max_tokens": 2}
+    events = checked(httpx.post(embedded + STREAM, json=body, timeout=60).content)
+    answered = httpx.post(embedded + EXECUTE, json=body, timeout=60).json()
+    assert only(events, "run_started") == [{"model": MODEL_ID}]
+    assert [warning["code"] for warning in only(events, "warning")] == ["model_substituted"]
+    assert (answered["status"], answered["model"]) == ("succeeded", MODEL_ID)
 
 
 def test_loading_the_model_never_holds_up_the_health_check() -> None:

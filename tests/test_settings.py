@@ -44,6 +44,7 @@ SET: dict[str, tuple[str, Any]] = {
     "CORS_CREDENTIALS": ("true", True),
     "ALLOWED_HOSTS": ("a.example,b.example", ["a.example", "b.example"]),
     "DEFAULT_MODEL": ("openai/gpt-5", "openai/gpt-5"),
+    "MODEL_SUBSTITUTION": ("off", False),
     "AGENT_TOOLS": ("shop.Tools, more", ["shop.Tools", "more"]),
     "TOOLS_BY_DEFAULT": ("all", "all"),
     "TOOLS_RELOAD": ("true", True),

