@@ -207,15 +207,22 @@ class Scenario(StrEnum):
     CLIENT_TOOL = "client_tool"
 
 
-class SimulateRequest(Closed):
-    """A scripted run: the same events for the same request, without a model or a key."""
+class SimulateRequest(AgentRequest):
+    """A scripted run: the same events for the same request, without a model or a key.
 
-    model_config = with_examples({"input": "What is the weather in Oslo?"}, {"scenario": "error", "delay_ms": 0})
+    It takes every field of POST /stream and checks it in the same way, so that a front end can switch between the two.
+    The script uses `input`, `scenario`, `delay_ms` and `on_disconnect`, and ignores the others.
+    """
 
-    input: str = Field("What is the weather in Oslo?", max_length=2000, description="Echoed in the scripted answer.")
-    scenario: Scenario = Scenario.DEFAULT
+    model_config = with_examples(
+        {"input": "What is the weather in Oslo?", "scenario": "default"},
+        {"input": "Test", "model": "openai/gpt-4.1", "scenario": "tool_error"},
+        {"scenario": "error", "delay_ms": 0},
+    )
+
+    input: Content = Field("What is the weather in Oslo?", description="Echoed in the scripted answer.")
+    scenario: Scenario = Field(Scenario.DEFAULT, description="Which script to play.")
     delay_ms: int = Field(30, ge=0, le=5000, description="Pause before each piece, in milliseconds.")
-    on_disconnect: OnDisconnect = "cancel"
 
 
 # The run and its answer

@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     max_waiting_runs: int = Field(default=10_000, ge=1)
 
     disconnect_grace_s: float = Field(default=30, ge=0)
-    heartbeat_s: Seconds = 15
+    heartbeat_s: Seconds = 4
     send_timeout_s: Seconds = 30
     first_byte_timeout_s: Seconds = 120
     stall_timeout_s: Seconds = 300

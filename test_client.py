@@ -27,7 +27,9 @@ from httpx_sse import EventSource, aconnect_sse
 from rich.console import Console
 from rich.segment import Segment, Segments
 
-SILENCE_S = 60  # the service sends a ping every 15 seconds, so a connection that is silent for so long is dead
+SILENCE_S = (
+    60  # the service sends a ping every 4 seconds by default, so a connection that is silent for so long is dead
+)
 LONGEST_WAIT_S = 8.0
 SHOWN_RESULT = 300  # characters of a tool's result on the screen
 BAR = 20  # characters of a progress bar

@@ -134,7 +134,7 @@ export interface AgentError {
 
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 10_000;
-const SILENCE_MS = 60_000; // the service says something every 15 s, so a connection this quiet is dead
+const SILENCE_MS = 60_000; // the service says something every 4 s, so a connection this quiet is dead
 
 interface Frame {
   data: string;

@@ -20,12 +20,14 @@ from events import (
     ToolUseDelta,
     Usage,
 )
-from models import Scenario, SimulateRequest
+from models import Scenario, SimulateRequest, TextPart
 from services.run_events import RunEvents
 from services.run_wait import InDoubt, Outcomes, Pending, Suspension, refusal_told
 
 MODEL = "simulated/scripted"
 SILENCE_S = 30.0
+USED = {"input", "scenario", "delay_ms"}  # what of the request the script needs after a wait
+ECHOED = 2000  # characters of the question in the answer
 TEAR_AFTER = 8  # events that the first reader of `truncated` gets before its body is torn
 CALL = "call_simulated_1"
 TOOL = "get_weather"
@@ -68,7 +70,7 @@ async def _play(beats: Iterable[Beat], request: SimulateRequest, events: RunEven
             case Fail():
                 raise UpstreamFailed
             case Pending():
-                return Suspension([beat], request.model_dump(mode="json"), {})
+                return Suspension([beat], request.model_dump(mode="json", include=USED), {})
             case _:
                 await asyncio.sleep(request.delay_ms / 1000)
                 events.put(beat)
@@ -80,11 +82,11 @@ def script(request: SimulateRequest) -> Iterator[Beat]:
     """The beats of a scenario; the same for the same request."""
     match request.scenario:
         case Scenario.LONG:
-            yield from _plain(_pieces(_essay(request.input), 3))
+            yield from _plain(_pieces(_essay(_question(request)), 3))
         case Scenario.SLOW:
             yield StepStarted(step=1, model=MODEL)
             yield Silence(SILENCE_S)
-            yield from _said(_pieces(f"Sorry for the wait. You asked: {request.input}"))
+            yield from _said(_pieces(f"Sorry for the wait. You asked: {_question(request)}"))
             yield _finished(1, "stop", 12)
         case Scenario.ERROR:
             yield StepStarted(step=1, model=MODEL)
@@ -109,7 +111,7 @@ def script(request: SimulateRequest) -> Iterator[Beat]:
             yield Pending(CALL, LOCATE, "client", {})
         case Scenario.DEFAULT | Scenario.TRUNCATED:
             yield from _with_tool('{"city":"Oslo","celsius":3,"sky":"light snow"}', is_error=False)
-            yield from _second_step(f"You asked: {request.input} It is 3 °C in Oslo, with light snow. ❄️")
+            yield from _second_step(f"You asked: {_question(request)} It is 3 °C in Oslo, with light snow. ❄️")
 
 
 def script_after(request: SimulateRequest, outcomes: Outcomes) -> Iterator[Beat]:
@@ -178,6 +180,14 @@ def _said(pieces: Iterable[str]) -> Iterator[PartialOutput]:
 def _finished(step: int, reason: str, tokens: int) -> StepFinished:
     usage = Usage(input_tokens=40, output_tokens=tokens, total_tokens=40 + tokens)
     return StepFinished(step=step, model=MODEL, finish_reason=reason, usage=usage)
+
+
+def _question(request: SimulateRequest) -> str:
+    """The text of the question, cut to what the answer repeats."""
+    given = request.input
+    parts = [given] if isinstance(given, str) else [part.text for part in given if isinstance(part, TextPart)]
+    text = " ".join(parts)
+    return text if len(text) <= ECHOED else f"{text[:ECHOED]}…"
 
 
 def _pieces(text: str, words: int = 1) -> list[str]:

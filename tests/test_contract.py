@@ -3,9 +3,10 @@
 import json
 import re
 
+import httpx
 import pytest
 from fake_dedalus import FakeDedalus
-from service import EXECUTE, NOWHERE, SIMULATE, STREAM, checked, names, only, service, text
+from service import EXECUTE, NOWHERE, SIMULATE, STREAM, checked, names, only, service, settings, text
 from wire import Done, Finish, Gate, Text, Thinking, Usage, WaitFor, answer
 
 pytestmark = pytest.mark.anyio
@@ -179,6 +180,14 @@ async def test_a_heartbeat_fills_the_silence() -> None:
                 if body.count(b": ping\n\n") == 4:
                     gate.open()
     assert text(checked(body)) == "ok"
+
+
+async def test_the_default_heartbeat_is_within_common_read_timeouts() -> None:
+    """A plain httpx client gives up after 5 s without a byte: pings come with a second to spare."""
+    async with httpx.AsyncClient() as plain:
+        read_timeout_s = plain.timeout.read
+    assert read_timeout_s == 5
+    assert settings().heartbeat_s <= 4
 
 
 async def test_a_run_is_told_by_its_url() -> None:
