@@ -32,6 +32,7 @@ from services.catalog import Catalog
 from services.dedalus_agent import AgentLimits, DedalusAgent
 from services.dedalus_stream import Deadlines
 from services.guarded_http import GuardedClient
+from services.json_scan import JsonLimits
 from services.live_runs import LiveRuns
 from services.local_model import LocalModel
 from services.mcp_client import McpClient
@@ -185,7 +186,8 @@ async def opened_stores(
 
 def add_middleware(app: FastAPI, settings: Settings) -> None:
     """What stands around every request, from the inside out."""
-    app.add_middleware(BodyLimits, max_bytes=settings.max_body_bytes, max_depth=settings.max_json_depth)
+    json = JsonLimits(settings.max_json_values, settings.max_json_depth)
+    app.add_middleware(BodyLimits, max_bytes=settings.max_body_bytes, json=json)
     own_name = f"[{settings.host}]" if ":" in settings.host else settings.host
     app.add_middleware(HostCheck, allowed=(own_name, *settings.allowed_hosts))
     app.add_middleware(RequestContext)

@@ -1,8 +1,10 @@
 """Around every request, as pure ASGI: its id, the Host check, the limits of its body, and the last catch."""
 
+import asyncio
 import logging
 import re
 import uuid
+from codecs import IncrementalDecoder, getincrementaldecoder
 from collections.abc import Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -10,12 +12,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from errors import BodyTooLarge, InternalError, InvalidHost, InvalidRequest, RequestError
 from routers.error_answers import answer
-from services.json_text import too_deep
+from services.json_scan import JsonLimits, JsonScan, JsonTooLarge, slices
 
 logger = logging.getLogger(__name__)
 
 OWN_ASSETS = "default-src 'self' 'unsafe-inline' data: blob:"
 """For the documentation's pages: what their scripts would load from elsewhere, such as a logo, they go without."""
+NOT_UTF8 = "The body is not JSON in UTF-8: send it in that encoding."
 REQUEST_ID = re.compile(r"[\w.-]{1,64}")
 
 
@@ -84,12 +87,15 @@ class HostCheck:
 
 
 class BodyLimits:
-    """Reads a request's body whole, and refuses one that is too large (bytes) or nested too deep."""
+    """Reads a request's body whole, and refuses one that is no JSON in UTF-8, or too large for a parser.
 
-    def __init__(self, app: ASGIApp, max_bytes: int, max_depth: int) -> None:
+    The body is scanned as it comes, and other requests get a turn after each slice of it.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, json: JsonLimits) -> None:
         self._app = app
         self._max_bytes = max_bytes
-        self._max_depth = max_depth
+        self._json = json
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -97,28 +103,46 @@ class BodyLimits:
             await self._app(scope, receive, send)
             return
         try:
-            replay = iter(await self._messages(scope, receive))
+            whole: Message | None = await self._whole(scope, receive)
         except RequestError as error:
             await answer(error, scope["state"]["request_id"])(scope, receive, send)
             return
 
         async def receive_again() -> Message:
-            return next(replay, None) or await receive()
+            nonlocal whole
+            message, whole = whole, None
+            return message or await receive()
 
         await self._app(scope, receive_again, send)
 
-    async def _messages(self, scope: Scope, receive: Receive) -> list[Message]:
-        """The whole body. Raise `BodyTooLarge` as soon as that is known, `InvalidRequest` for what is no JSON."""
-        size = int(Headers(scope=scope).get("content-length", 0))
-        messages: list[Message] = []
-        while size <= self._max_bytes and (not messages or messages[-1].get("more_body")):
-            messages.append(await receive())
-            size = sum(len(message.get("body", b"")) for message in messages)
-        if size > self._max_bytes:
+    async def _whole(self, scope: Scope, receive: Receive) -> Message:
+        """The whole body as one message. Raise `BodyTooLarge` or `InvalidRequest` as soon as that is known."""
+        if int(Headers(scope=scope).get("content-length", 0)) > self._max_bytes:
             raise BodyTooLarge
-        body = b"".join(message.get("body", b"") for message in messages)
-        if b"\0" in body:  # as in UTF-16 and UTF-32, never in JSON in UTF-8
-            raise InvalidRequest("The body is not JSON in UTF-8.")
-        if too_deep(body, self._max_depth):
-            raise InvalidRequest("The JSON is nested deeper than MAX_JSON_DEPTH.")
-        return messages
+        pieces: list[bytes] = []
+        size, scan, decoder = 0, JsonScan(self._json), getincrementaldecoder("utf-8")()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return message
+            pieces.append(piece := message.get("body", b""))
+            if (size := size + len(piece)) > self._max_bytes:
+                raise BodyTooLarge
+            await _check(piece, scan, decoder)
+            if not message.get("more_body"):
+                return {"type": "http.request", "body": b"".join(pieces), "more_body": False}
+
+
+async def _check(piece: bytes, scan: JsonScan, decoder: IncrementalDecoder) -> None:
+    """Check the next piece of a body. Raise `InvalidRequest`."""
+    for part in slices(piece):
+        try:
+            text = decoder.decode(part)
+            scan.feed(part)
+        except UnicodeDecodeError:
+            raise InvalidRequest(NOT_UTF8) from None
+        except JsonTooLarge as error:
+            raise InvalidRequest(str(error)) from None
+        if "\0" in text:  # as in UTF-16 and UTF-32, never in JSON
+            raise InvalidRequest(NOT_UTF8)
+        await asyncio.sleep(0)

@@ -2,13 +2,14 @@
 
 import json
 import math
-import re
+import sys
 from typing import Any
 
 import orjson
 
+from services.json_scan import JsonLimits, JsonTooLarge, scan
+
 HIGH = "\ud800", "\udbff"
-STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 
 
 def loads(text: str | bytes) -> tuple[Any, bool]:
@@ -86,11 +87,8 @@ class Mender:
 
 def too_deep(text: bytes, max_depth: int) -> bool:
     """Whether brackets outside of strings nest deeper than that."""
-    if text.count(b"{") + text.count(b"[") <= max_depth:
-        return False
-    depth = 0
-    for bracket in re.findall(rb"[\[{\]}]", STRINGS.sub(b"", text)):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > max_depth:
-            return True
+    try:
+        scan(text, JsonLimits(sys.maxsize, max_depth, sys.maxsize))
+    except JsonTooLarge:
+        return True
     return False

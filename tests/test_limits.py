@@ -11,8 +11,6 @@ import httpx
 import pytest
 from fake_dedalus import FakeDedalus
 from grammar import parse_frames
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 from service import EXECUTE, SIMULATE, STREAM, Service, checked, service, settings, text
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
@@ -20,7 +18,6 @@ from wire import Done, Finish, Stall, Text, answer
 
 from errors import ServerFull
 from models import AgentRequest
-from services.json_text import too_deep
 
 pytestmark = pytest.mark.anyio
 
@@ -140,24 +137,29 @@ async def test_another_encoding_is_no_way_around_the_depth(encoding: str) -> Non
     refused(response, 422, "invalid_request")
 
 
-JSON = st.recursive(
-    st.none() | st.integers() | st.text('[]{}"\\/ué\n', max_size=12),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text('[{"\\', max_size=4), inner, max_size=4),
-    max_leaves=20,
+# Values
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        b'"input":[' + b",".join([b"{}"] * 300_000),
+        b'"input":"?","messages":[' + b",".join([b"{}"] * 300_000),
+        b'"input":"?","response_format":{"x":[' + (b"[" * 60 + b"]" * 60 + b",") * 8_000,
+        b'"input":"?",' + b",".join(b'"k%d":1' % n for n in range(100_000)),
+        b'"input":"?","metadata":{' + b",".join([b'"k":1'] * 100_000),
+        b'"input":"?","seed":' + b"7" * 5000,
+        b'"input":"?","temperature":0.' + b"0" * 1_000_000,
+    ],
+    ids=["parts", "messages", "response_format", "unknown fields", "metadata", "integer", "float"],
 )
-
-
-def depth_of(value: Any) -> int:
-    if isinstance(value, dict):
-        return 1 + max(map(depth_of, value.values()), default=0)
-    return 1 + max(map(depth_of, value), default=0) if isinstance(value, list) else 0
-
-
-@given(JSON, st.integers(0, 6), st.booleans())
-def test_the_depth_of_any_json_is_counted_right(value: Any, limit: int, ascii_only: bool) -> None:
-    """Against the depth of the parsed value, for texts full of brackets, quotes and escapes."""
-    body = json.dumps(value, ensure_ascii=ascii_only).encode()
-    assert too_deep(body, limit) is (depth_of(value) > limit)
+async def test_json_that_would_keep_a_parser_busy_is_refused_before_it(field: bytes) -> None:
+    """Many values in few bytes, or a number whose digits cost their square: by a scan, whatever stands around them."""
+    headers = {"content-type": "application/json", "origin": ORIGIN}
+    async with answering() as agent:
+        response = await agent.client.post(STREAM, content=b"{" + field, headers=headers)
+    error = refused(response, 422, "invalid_request")
+    assert "MAX_JSON_VALUES" in error["message"] or "number" in error["message"]
 
 
 # Runs at once
