@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from events import Closed, Maybe, with_examples
-from models import Content, Metadata, SessionId
+from events import Closed, Maybe, RunError, ToolSource, Usage, with_examples
+from models import Content, Metadata, RunStatus, SessionId
 
 
 class SessionCreate(Closed):
@@ -27,8 +27,8 @@ class SessionUpdate(Closed):
     metadata: Metadata | None = None
 
 
-class Session(Closed):
-    """A conversation. `head_run_id` is its latest run, after which the next one begins."""
+class StoredSession(Closed):
+    """What the database keeps of a session."""
 
     session_id: str
     title: Maybe[str] = None
@@ -36,6 +36,16 @@ class Session(Closed):
     head_run_id: Maybe[str] = None
     created_at: str
     updated_at: str
+
+
+class Session(StoredSession):
+    """A conversation. `head_run_id` is its latest run, after which the next one begins.
+
+    `status` is the latest run's, and absent before the first run. `usage` is the sum over the runs of all branches.
+    """
+
+    status: Maybe[RunStatus] = None
+    usage: Usage
 
 
 class SessionList(Closed):
@@ -46,24 +56,41 @@ class SessionList(Closed):
 
 
 class FunctionCall(Closed):
-    """A tool call as the model made it."""
+    """A tool call of the model. Calls that an earlier version recorded have no `source` and no `server`."""
 
     tool_call_id: str
     name: str
     arguments: dict[str, Any]
+    source: Maybe[ToolSource] = None
+    server: Maybe[str] = None
+    result: Maybe[str] = None
+    is_error: Maybe[bool] = None
 
 
-class SessionMessage(Closed):
-    """One message of a session. Those of a run follow its input; `parent_id` is the message before it on its branch."""
+class StoredMessage(Closed):
+    """What the database keeps of a message."""
 
-    message_id: str
-    parent_id: Maybe[str] = None
     run_id: str
     role: Literal["user", "assistant", "tool"]
     content: Content | None
+    thinking: Maybe[str] = None
     tool_calls: Maybe[list[FunctionCall]] = None
     tool_call_id: Maybe[str] = None
     is_error: Maybe[bool] = None
+
+
+class SessionMessage(StoredMessage):
+    """One message of a session. The messages of a run follow its input, and are there once the run has ended.
+
+    `parent_id` is the message before it on its branch. `status` and `error` are those of its run: a run that is
+    `queued`, `running` or `waiting` can be followed by its id. An assistant's message is `thinking`, then `content`,
+    then `tool_calls`, whose results are also in the messages with the role `tool`.
+    """
+
+    message_id: str
+    parent_id: Maybe[str] = None
+    status: RunStatus
+    error: Maybe[RunError] = None
 
 
 class MessageList(Closed):

@@ -1,38 +1,51 @@
 """Queries about sessions."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from database.tables import given, idempotency_keys, insert_new, runs, sessions
-from session_models import Session
+from events import NO_USAGE, Usage
+from session_models import Session, StoredSession
 
 NOTHING = dict.fromkeys(sessions.columns.keys())
 
 CREATE = insert_new(sessions)
+LATEST = sa.and_(runs.c.run_id == sessions.c.head_run_id, runs.c.session_id == sessions.c.session_id)
+DESCRIBE = sa.select(sessions, runs.c.status).outerjoin(runs, LATEST)
+SUMS = [sa.func.sum(runs.c.usage[name].as_float()).label(name) for name in Usage.model_fields]
+USED = sa.select(runs.c.session_id, *SUMS).group_by(runs.c.session_id)
+"""As `Usage` adds up: a count that no run reports stays null. Floats are exact up to 2^53, and don't overflow."""
 GET = sa.select(sessions).where(sessions.c.session_id == given(sessions.c.session_id))
 
 
-async def create_session(connection: AsyncConnection, session: Session) -> bool:
+async def create_session(connection: AsyncConnection, session: StoredSession) -> bool:
     """Write a new session; False where there is one with this id, which stays as it is."""
     row = NOTHING | session.model_dump(mode="json")
     return (await connection.execute(CREATE[connection.dialect.name], row)).rowcount == 1
 
 
-async def get_session(connection: AsyncConnection, session_id: str) -> Session | None:
+async def get_session(connection: AsyncConnection, session_id: str) -> StoredSession | None:
     """One session."""
     row = (await connection.execute(GET, {"session_id": session_id})).one_or_none()
-    return None if row is None else _session(row)
+    return None if row is None else StoredSession.model_validate(dict(row._mapping))
+
+
+async def describe_session(connection: AsyncConnection, session_id: str) -> Session | None:
+    """One session, with its status and usage."""
+    described = await _described(connection, DESCRIBE.where(sessions.c.session_id == session_id))
+    return described[0] if described else None
 
 
 async def list_sessions(connection: AsyncConnection, *, before: tuple[str, str] | None, limit: int) -> list[Session]:
     """The last used sessions first; `before` is the `updated_at` and the id that the last page ended with."""
     place = sa.tuple_(sessions.c.updated_at, sessions.c.session_id)
-    query = sa.select(sessions).order_by(sessions.c.updated_at.desc(), sessions.c.session_id.desc()).limit(limit)
+    query = DESCRIBE.order_by(sessions.c.updated_at.desc(), sessions.c.session_id.desc()).limit(limit)
     if before is not None:
         query = query.where(place < before)
-    return [_session(row) for row in await connection.execute(query)]
+    return await _described(connection, query)
 
 
 async def update_session(connection: AsyncConnection, session_id: str, values: Mapping[str, object]) -> None:
@@ -62,5 +75,13 @@ async def delete_session(connection: AsyncConnection, session_id: str) -> list[s
     return run_ids
 
 
-def _session(row: sa.Row[tuple[object, ...]]) -> Session:
-    return Session.model_validate(dict(row._mapping))
+async def _described(connection: AsyncConnection, query: sa.Select[Any]) -> list[Session]:
+    """The sessions of a query, with the usage of their runs."""
+    rows = (await connection.execute(query)).all()
+    of_these = runs.c.session_id.in_([row.session_id for row in rows])
+    used = {row.session_id: row for row in await connection.execute(USED.where(of_these))}
+    return [Session(**row._mapping, usage=_usage(used.get(row.session_id))) for row in rows]
+
+
+def _usage(sums: sa.Row[Any] | None) -> Usage:
+    return NO_USAGE if sums is None else Usage(**{name: sums._mapping[name] for name in Usage.model_fields})

@@ -94,6 +94,7 @@ messages = sa.Table(
     sa.Column("session_id", Text, nullable=False),
     sa.Column("role", Text, nullable=False),
     sa.Column("content", Json),
+    sa.Column("thinking", Text),
     sa.Column("tool_calls", Json),
     sa.Column("tool_call_id", Text),
     sa.Column("is_error", sa.Boolean),

@@ -113,10 +113,23 @@ export interface SessionMessage {
   run_id: string;
   role: "user" | "assistant" | "tool";
   content: Content | null;
-  tool_calls?: { tool_call_id: string; name: string; arguments: Record<string, unknown> }[];
+  thinking?: string;
+  tool_calls?: {
+    tool_call_id: string;
+    name: string;
+    arguments: Record<string, unknown>;
+    source?: ToolSource;
+    server?: string;
+    result?: string;
+    is_error?: boolean;
+  }[];
   tool_call_id?: string;
   is_error?: boolean;
+  status: RunStatus;
+  error?: EventData["error"];
 }
+
+export type RunStatus = "queued" | "running" | "waiting" | "succeeded" | "failed" | "cancelled";
 
 /** What went wrong: told by the service, or found here (`network`, `incomplete`, `http_…`, `callback`). */
 export interface AgentError {
@@ -741,7 +754,7 @@ class Runner {
     const runs = arrived.map(({ run_id }) => run_id);
     const place = parent_state === "before" ? runs.indexOf(parent) : runs.lastIndexOf(parent) + 1;
     const before = runs.includes(parent) ? arrived.slice(0, place) : arrived;
-    this.show([...before, { message_id: run.key, run_id: "", role: "user", content }]);
+    this.show([...before, { message_id: run.key, run_id: "", role: "user", content, status: "queued" }]);
   }
 
   private show(messages: SessionMessage[]): void {

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from events import EventType, PartialOutput, StepStarted, StreamEvent, ToolResult, ToolUse
+from events import EventType, PartialOutput, StepStarted, StreamEvent, Thinking, ToolResult, ToolUse
 from models import Content, Message, TextPart
 from services.json_text import dumps
-from session_models import FunctionCall, SessionMessage
+from session_models import FunctionCall, StoredMessage
 
 BYTES_PER_TOKEN = 3  # of UTF-8: below what models need for English (4), and about right for Chinese and Japanese
 MESSAGE_TOKENS = 8  # what a message costs beside its text
@@ -21,19 +21,28 @@ WireContent = str | list[dict[str, Any]]
 
 # Kept messages
 
-ANSWERING = frozenset((EventType.STEP_STARTED, EventType.PARTIAL_OUTPUT, EventType.TOOL_USE, EventType.TOOL_RESULT))
+ANSWERING = frozenset(
+    (
+        EventType.STEP_STARTED,
+        EventType.THINKING,
+        EventType.PARTIAL_OUTPUT,
+        EventType.TOOL_USE,
+        EventType.TOOL_RESULT,
+    )
+)
 """The events that make an answer."""
 
 
-def question(run_id: str, content: Content) -> SessionMessage:
+def question(run_id: str, content: Content) -> StoredMessage:
     """The first message of a run: what was asked."""
-    return SessionMessage(message_id=f"{run_id}:0", run_id=run_id, role="user", content=content)
+    return StoredMessage(run_id=run_id, role="user", content=content)
 
 
 @dataclass(slots=True)
 class _Said:
-    """What the model said in one breath: text, and the calls that it made after it."""
+    """One message of the model: what it thought, the text that followed, and the calls that followed the text."""
 
+    thinking: list[str] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
     calls: list[ToolUse] = field(default_factory=list)
     results: dict[str, ToolResult] = field(default_factory=dict)
@@ -55,6 +64,10 @@ class Answer:
         match event.data:
             case StepStarted():
                 said.append(_Said())
+            case Thinking(content=text):
+                if said[-1].text or said[-1].results:
+                    said.append(_Said())
+                said[-1].thinking.append(text)
             case PartialOutput(content=text):
                 if said[-1].results:  # the model went on after calls that its own server ran
                     said.append(_Said())
@@ -70,22 +83,21 @@ class Answer:
             case _:
                 pass
 
-    def messages(self) -> list[SessionMessage]:
+    def messages(self) -> list[StoredMessage]:
         """The messages so far. Raise KeyError where a call has no result, as only a damaged log has it."""
-        parts = [part for one in self._said for part in _messages(one)]
-        return [
-            SessionMessage(message_id=f"{self._run_id}:{number}", run_id=self._run_id, **part)
-            for number, part in enumerate(parts, start=1)
-        ]
+        return [StoredMessage(run_id=self._run_id, **part) for one in self._said for part in _messages(one)]
 
 
 def _messages(said: _Said) -> Iterable[dict[str, Any]]:
-    text = "".join(said.text)
-    calls = [
-        FunctionCall(tool_call_id=call.tool_call_id, name=call.name, arguments=call.arguments) for call in said.calls
-    ]
-    if text or calls:
-        yield {"role": "assistant", "content": text or None, "tool_calls": calls or None}
+    text, thinking = "".join(said.text), "".join(said.thinking)
+    calls = [FunctionCall(**call.model_dump(exclude={"invalid_arguments"})) for call in said.calls]
+    if text or thinking or calls:
+        yield {
+            "role": "assistant",
+            "content": text or None,
+            "thinking": thinking or None,
+            "tool_calls": calls or None,
+        }
     for call in said.calls:
         result = said.results[call.tool_call_id]
         yield {
@@ -113,20 +125,28 @@ def given(messages: Sequence[Message]) -> list[WireMessage]:
     return [{"role": message.role, "content": wire_content(message.content)} for message in messages]
 
 
-def kept(messages: Sequence[SessionMessage]) -> list[WireMessage]:
-    """A conversation that the service keeps. Questions that got no answer join the next: many models want turns."""
+def kept(messages: Sequence[StoredMessage]) -> list[WireMessage]:
+    """A conversation that the service keeps. Many models want turns: messages of one role that follow each other join.
+
+    These are questions that got no answer, and a text that the model interrupted to think.
+    """
     wire: list[WireMessage] = []
     for message in messages:
         if not wire and message.role != "user":
             continue  # its question is lost, and a conversation begins with one
-        if message.role == "user" and wire and wire[-1]["role"] == "user":
-            wire[-1]["content"] = joined(wire[-1]["content"], wire_content(message.content or ""))
+        if message.content is None and not message.tool_calls:
+            continue  # the model has only thought
+        last = wire[-1] if wire else {}
+        if message.role == "user" and last.get("role") == "user":
+            last["content"] = joined(last["content"], wire_content(message.content or ""))
+        elif message.role == "assistant" and last.get("role") == "assistant":
+            last |= _wire(message) | {"content": f"{last['content'] or ''}{message.content or ''}"}
         else:
             wire.append(_wire(message))
     return wire
 
 
-def _wire(message: SessionMessage) -> WireMessage:
+def _wire(message: StoredMessage) -> WireMessage:
     wire: WireMessage = {"role": message.role, "content": None}
     if message.content is not None:
         wire["content"] = wire_content(message.content)

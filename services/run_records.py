@@ -29,7 +29,7 @@ from models import Run, RunList, RunStatus, now
 from services.event_reading import events_in
 from services.history import ANSWERING, Answer
 from services.run_log import run_in_log
-from session_models import Session, SessionMessage
+from session_models import StoredMessage, StoredSession
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class RunRecords:
 
     async def _restore_session(self, session_id: str, run_id: str) -> None:
         """The session of a run whose record is lost; of such runs, the latest is its head."""
-        session = Session(session_id=session_id, head_run_id=run_id, created_at=now(), updated_at=now())
+        session = StoredSession(session_id=session_id, head_run_id=run_id, created_at=now(), updated_at=now())
         async with self._database.writing() as connection:
             known = await get_session(connection, session_id)
             if known is None:
@@ -228,7 +228,7 @@ class RunRecords:
         for run in ended:
             await self._archive(run.run_id)
 
-    async def _answer(self, run: Run) -> list[SessionMessage] | None:
+    async def _answer(self, run: Run) -> list[StoredMessage] | None:
         """What the run said, as far as its log still has it."""
         answer = Answer(run.run_id)
         pages = self._log.read(run.run_id, 0, follow=False)

@@ -83,7 +83,6 @@ class RunTask:
         self._order = order
         self._events = events
         self._keeper = keeper
-        self._begun = wait is not None
         self._finished_at: str | None = None
         alone = order.run.on_disconnect == "continue"
         self._presence = RunPresence(order.grace_s, self.cancel, may_be_alone=alone)
@@ -180,7 +179,7 @@ class RunTask:
     def snapshot(self) -> Run:
         """How the run stands now."""
         events = self._events
-        going = RunStatus.WAITING if self.is_waiting else RunStatus.RUNNING if self._begun else RunStatus.QUEUED
+        going = RunStatus.WAITING if self.is_waiting else RunStatus.QUEUED if self.is_queued else RunStatus.RUNNING
         return self._order.run.model_copy(
             update={
                 "status": RunStatus(events.end) if self._finished_at and events.end else going,
@@ -219,7 +218,6 @@ class RunTask:
         try:
             if self._order.behind:
                 await self._turn()
-            self._begun = True
             self._timeout = asyncio.get_running_loop().call_later(self._order.timeout_s, self._time_out)
             assert self._order.work is not None
             suspension = await self._order.work(self._events)
@@ -239,7 +237,6 @@ class RunTask:
         for other in self._order.behind:
             await other.ended.wait()
         self._order = replace(self._order, behind=())  # what they were is not kept
-        self._begun = True
         self._keeper.changed(self)
 
     def _end_timeout(self) -> None:

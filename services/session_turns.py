@@ -16,7 +16,7 @@ from services.history import question, title_of
 from services.live_runs import LiveRuns
 from services.run_records import RunRecords
 from services.run_task import RunTask
-from session_models import Session, SessionMessage
+from session_models import SessionMessage, StoredSession
 
 
 class Turn(NamedTuple):
@@ -89,19 +89,20 @@ class SessionTurns:
             task.cancel()
         return going
 
-    async def _record(self, request: AgentRequest, run: Run, session: Session | None) -> None:
+    async def _record(self, request: AgentRequest, run: Run, session: StoredSession | None) -> None:
         """Record the session, the run in its place and the question, in one go."""
         assert run.session_id is not None
         async with self._database.writing() as connection:
             if session is None:
-                await create_session(connection, Session(session_id=run.session_id, created_at=now(), updated_at=now()))
+                new = StoredSession(session_id=run.session_id, created_at=now(), updated_at=now())
+                await create_session(connection, new)
             await save_runs(connection, [run])
             await add_messages(connection, run.session_id, [question(run.run_id, request.input)])
             await touch_session(
                 connection, run.session_id, head_run_id=run.run_id, now=now(), title=title_of(request.input)
             )
 
-    async def _take_back(self, run: Run, before: Session | None) -> None:
+    async def _take_back(self, run: Run, before: StoredSession | None) -> None:
         assert run.session_id is not None
         async with self._database.writing() as connection:
             await delete_run(connection, run.run_id)
@@ -111,7 +112,7 @@ class SessionTurns:
                 await set_head(connection, run.session_id, before.head_run_id)
 
 
-async def _parent(connection: Connection, request: AgentRequest, session: Session | None) -> str | None:
+async def _parent(connection: Connection, request: AgentRequest, session: StoredSession | None) -> str | None:
     """The run after which a new one begins. Raise `InvalidParent`."""
     if request.parent_run_id is None:
         return None if session is None else session.head_run_id

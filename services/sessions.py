@@ -11,6 +11,7 @@ from database.runs import children, delete_run, get_run, list_runs
 from database.sessions import (
     create_session,
     delete_session,
+    describe_session,
     get_session,
     list_sessions,
     set_head,
@@ -26,11 +27,12 @@ from errors import (
     SessionNotFound,
 )
 from event_logs.base import EventLog
+from events import NO_USAGE
 from models import Run, now
 from services.live_runs import LiveRuns
 from services.run_records import RunRecords
 from services.session_turns import SessionTurns
-from session_models import MessageList, Session, SessionCreate, SessionList, SessionUpdate
+from session_models import MessageList, Session, SessionCreate, SessionList, SessionUpdate, StoredSession
 
 ALL = 1_000_000_000
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -50,7 +52,7 @@ class Sessions:
 
     async def create(self, asked: SessionCreate) -> Session:
         """A new session. Raise `SessionExists` or `StoreUnavailable`."""
-        session = Session(
+        session = StoredSession(
             session_id=asked.session_id or f"session_{uuid7().hex}",
             title=asked.title,
             metadata=asked.metadata,
@@ -60,12 +62,13 @@ class Sessions:
         async with self._database.writing() as connection:
             if not await create_session(connection, session):
                 raise SessionExists
-        return session
+        return Session(**session.model_dump(), usage=NO_USAGE)
 
     async def get(self, session_id: str) -> Session:
         """A session. Raise `SessionNotFound` or `StoreUnavailable`."""
+        await self._records.flush()
         async with self._database.reading() as connection:
-            if (session := await get_session(connection, session_id)) is None:
+            if (session := await describe_session(connection, session_id)) is None:
                 raise SessionNotFound
         return session
 
@@ -77,6 +80,7 @@ class Sessions:
             if not (TIME.fullmatch(updated_at) and session_id):
                 raise InvalidCursor("The cursor is not a next_cursor of this list.")
             before = (updated_at, session_id)
+        await self._records.flush()
         async with self._database.reading() as connection:
             sessions = await list_sessions(connection, before=before, limit=limit + 1)
         last = sessions[limit - 1] if len(sessions) > limit else None
@@ -120,7 +124,6 @@ class Sessions:
         Raise `SessionNotFound`, `RunNotFound`, `InvalidCursor` or `StoreUnavailable`.
         """
         session = await self.get(session_id)
-        await self._records.flush()
         leaf = run_id or session.head_run_id
         async with self._database.reading() as connection:
             if run_id is not None:

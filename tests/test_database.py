@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from process import ROOT
@@ -23,14 +24,16 @@ from pydantic import AnyUrl
 
 from database import connections, engine
 from database.__main__ import main
+from database.connections import engines
 from database.engine import Conflict, Database, revision
 from database.idempotency import Key, delete_key, expire_keys, get_key, put_key
 from database.messages import add_messages, branch, replace_answer, tree
-from database.migrate import NewerDatabase, newest
+from database.migrate import NewerDatabase, configuration, newest
 from database.runs import children, delete_run, expire_runs, get_run, list_runs, save_runs, unfinished_runs
 from database.sessions import (
     create_session,
     delete_session,
+    describe_session,
     get_session,
     list_sessions,
     set_head,
@@ -49,7 +52,7 @@ from database.waiting_runs import (
 from errors import StoreUnavailable
 from events import RunError, Usage
 from models import ImagePart, Run, RunStatus, TextPart
-from session_models import FunctionCall, Session, SessionMessage
+from session_models import FunctionCall, Session, SessionMessage, StoredMessage, StoredSession
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of where it keeps a lock, without XDG_RUNTIME_DIR
@@ -135,14 +138,14 @@ def make_run(number: int, session_id: str | None = None, parent: int | None = No
     ).model_copy(update=changes)
 
 
-def make_session(session_id: str, updated_at: str = NOON, **changes: object) -> Session:
-    return Session(session_id=session_id, created_at=NOON, updated_at=updated_at).model_copy(update=changes)
+def make_session(session_id: str, updated_at: str = NOON, **changes: object) -> StoredSession:
+    return StoredSession(session_id=session_id, created_at=NOON, updated_at=updated_at).model_copy(update=changes)
 
 
-def said(number: int, *texts: str) -> list[SessionMessage]:
-    """Messages as they are given to be kept: their ids don't matter."""
+def said(number: int, *texts: str) -> list[StoredMessage]:
+    """Messages as they are given to be kept."""
     return [
-        SessionMessage(message_id="", run_id=run_id(number), role="user" if n == 0 else "assistant", content=text)
+        StoredMessage(run_id=run_id(number), role="user" if n == 0 else "assistant", content=text)
         for n, text in enumerate(texts)
     ]
 
@@ -229,11 +232,11 @@ async def test_a_run_of_a_lost_session_is_left_out(database: Database) -> None:
 async def test_any_text_comes_back(database: Database) -> None:
     """NUL, which PostgreSQL's text can't hold, backslashes, quotes and what stands for parameters elsewhere."""
     call = FunctionCall(tool_call_id=ODD, name=ODD, arguments={ODD: [ODD, None, 1.5, 10**30]})
-    base = {"message_id": a_message(1, 0), "run_id": run_id(1)}
+    told_by = run_id(1)
     messages = [
-        SessionMessage(role="user", content=[TextPart(type="text", text=ODD)], **base),
-        SessionMessage(role="assistant", content=None, tool_calls=[call], **base),
-        SessionMessage(role="tool", content=ODD, tool_call_id=ODD, is_error=False, **base),
+        StoredMessage(run_id=told_by, role="user", content=[TextPart(type="text", text=ODD)]),
+        StoredMessage(run_id=told_by, role="assistant", content=None, thinking=ODD, tool_calls=[call]),
+        StoredMessage(run_id=told_by, role="tool", content=ODD, tool_call_id=ODD, is_error=False),
     ]
     session = make_session("s", title=ODD, metadata={ODD: ODD})
     run = make_run(1, "s", model=ODD, finish_reason=ODD, metadata={ODD: ODD})
@@ -247,8 +250,10 @@ async def test_any_text_comes_back(database: Database) -> None:
         kept = await tree(connection, "s")
         assert await get_run(connection, ODD) is None
         assert await list_runs(connection, session_id=ODD, status=None, before=ODD, limit=1) == []
-    place = {"message_id", "parent_id"}
-    assert [m.model_dump(exclude=place) for m in kept] == [m.model_dump(exclude=place) for m in messages]
+    messages[1] = messages[1].model_copy(
+        update={"tool_calls": [call.model_copy(update={"result": ODD, "is_error": False})]}
+    )
+    assert [StoredMessage(**m.model_dump(include=set(StoredMessage.model_fields))) for m in kept] == messages
 
 
 async def test_runs_are_listed_by_session_and_status(database: Database) -> None:
@@ -372,7 +377,34 @@ async def test_paging_through_sessions_is_complete_while_new_ones_come(database:
         if not page:
             break
         seen += page
-    assert seen == sorted(made, key=lambda session: (session.updated_at, session.session_id), reverse=True)
+    latest_first = sorted(made, key=lambda session: (session.updated_at, session.session_id), reverse=True)
+    assert [session.session_id for session in seen] == [session.session_id for session in latest_first]
+
+
+async def test_a_session_has_its_latest_run_s_status_and_the_sum_of_its_usage(database: Database) -> None:
+    """Counts that are null or absent add nothing; another session's runs, and runs of none, don't count."""
+    some = Usage(input_tokens=1, output_tokens=None, total_tokens=2**40, cached_input_tokens=4)
+    more = Usage(input_tokens=10, output_tokens=None, total_tokens=30, reasoning_tokens=5)
+    async with database.writing() as connection:
+        for session_id in ("s", "other", "new"):
+            await create_session(connection, make_session(session_id))
+        await save_runs(connection, [make_run(1, "s", usage=more), make_run(3, "s"), make_run(5, usage=more)])
+        failed = [make_run(2, "s", usage=some), make_run(4, "other", usage=some)]
+        await save_runs(connection, [run.model_copy(update={"status": RunStatus.FAILED}) for run in failed])
+        await set_head(connection, "s", run_id(2))
+        await set_head(connection, "other", run_id(1))
+        described = await describe_session(connection, "s")
+        listed = await list_sessions(connection, before=None, limit=9)
+        assert await describe_session(connection, "unknown") is None
+    assert described is not None
+    assert described.status == RunStatus.FAILED
+    assert described.usage == some + more
+    assert described in listed
+    assert {one.session_id: (one.status, one.usage.total_tokens) for one in listed} == {
+        "s": (RunStatus.FAILED, 2**40 + 30),
+        "other": (None, 2**40),
+        "new": (None, None),
+    }
 
 
 async def test_a_deleted_session_goes_with_all_that_is_of_it(database: Database) -> None:
@@ -405,7 +437,7 @@ async def test_an_answer_is_replaced_as_often_as_it_is_written(database: Databas
 async def test_parts_are_kept_as_parts(database: Database) -> None:
     """Text and images, not a text of them."""
     parts = [TextPart(type="text", text="see"), ImagePart(type="image", url=AnyUrl("https://example.com/a?b=%20c"))]
-    message = SessionMessage(message_id="", run_id=run_id(1), role="user", content=parts)
+    message = StoredMessage(run_id=run_id(1), role="user", content=parts)
     await converse(database, "s", (1, None, []))
     async with database.writing() as connection:
         await add_messages(connection, "s", [message])
@@ -765,6 +797,40 @@ async def test_the_migrations_make_the_tables(database: Database) -> None:
 
     async with database.reading() as connection:
         assert await connection.run_sync(differences) == []
+
+
+@pytest.mark.parametrize("former", ["0001", "0002"])
+async def test_a_former_version_s_database_is_brought_up_to_date(former: str, url: str) -> None:
+    """Its sessions and messages are there, and what it didn't record is absent."""
+
+    def make(connection: sa.Connection) -> None:
+        config = configuration()
+        config.attributes["connection"] = connection
+        command.upgrade(config, former)
+
+    call = {"tool_call_id": "c", "name": "f", "arguments": {}}
+    connections = engines(url)
+    async with connections.writing.begin() as connection:
+        await connection.run_sync(make)
+        for table, row in (
+            ("sessions", {"session_id": "s", "head_run_id": run_id(1), "created_at": NOON, "updated_at": NOON}),
+            ("runs", make_run(1, "s").model_dump(mode="json", exclude={"pending"})),
+            ("messages", {"run_id": run_id(1), "position": 0, "session_id": "s", "role": "user", "content": "?"}),
+            (
+                "messages",
+                {"run_id": run_id(1), "position": 1, "session_id": "s", "role": "assistant", "tool_calls": [call]},
+            ),
+        ):
+            await connection.execute(sa.insert(metadata.tables[table]).values(row))
+    await connections.aclose()
+    async with aclosing(await Database.open(url)) as database, database.reading() as connection:
+        described = await describe_session(connection, "s")
+        messages = await branch(connection, run_id(1))
+    assert await revision(url) == newest()
+    assert described is not None
+    assert described.status == RunStatus.RUNNING
+    assert [message.thinking for message in messages] == [None, None]
+    assert messages[1].tool_calls == [FunctionCall.model_validate(call)]
 
 
 async def test_opening_again_changes_nothing(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,21 @@
+"""What the model thought, in the messages of sessions."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
+
+def upgrade() -> None:
+    """Earlier messages have none."""
+    op.add_column("messages", sa.Column("thinking", TEXT))
+
+
+def downgrade() -> None:
+    """The rest of each message stays."""
+    op.drop_column("messages", "thinking")
