@@ -299,30 +299,3 @@ class AgentResponse(Closed):
     finish_reason: Maybe[str] = None
     steps: int
     duration_ms: int
-
-
-# Errors
-
-
-class FieldError(Closed):
-    """One thing wrong with a request: where, and what to do about it."""
-
-    loc: str
-    message: str
-
-
-class ErrorInfo(Closed):
-    """What went wrong. `request_id` is also in the X-Request-ID header and in the server's log."""
-
-    code: str
-    message: str
-    retryable: bool
-    request_id: str
-    run_id: Maybe[str] = None
-    details: Maybe[list[FieldError]] = None
-
-
-class ErrorBody(Closed):
-    """Each error answer of the service."""
-
-    error: ErrorInfo

@@ -95,7 +95,7 @@ class Refused(Broken):
         self.details: list[str] = []
         self.is_ours = True
         try:
-            error = response.json()["error"]
+            error = error_of(response)
             message = f"{error['code']}: {error['message']} (HTTP {self.status}, {error['request_id']})"
             self.details = [f"{detail['loc']}: {detail['message']}" for detail in error.get("details", ())]
             if error["code"] == "session_busy":
@@ -106,6 +106,19 @@ class Refused(Broken):
             message = f"HTTP {self.status} {response.reason_phrase}"
         seconds = response.headers.get("Retry-After", "")
         super().__init__(message, float(seconds) if seconds.isdecimal() else None)
+
+
+def error_of(response: httpx.Response) -> dict[str, Any]:
+    """The error of a refusal: of its JSON body, or of the first frame where a stream was asked for.
+
+    Raise `ValueError`, `LookupError` or `TypeError` for what is neither.
+    """
+    if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
+        error: dict[str, Any] = response.json()["error"]
+        return error
+    frame = next(line for line in [*response.text.splitlines(), "data: {}"] if line.startswith("data: "))
+    refusal: dict[str, Any] = json.loads(frame.removeprefix("data: "))["data"]
+    return refusal
 
 
 class Screen:

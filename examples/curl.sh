@@ -79,6 +79,9 @@ for _ in first second; do
     -d '{"input": "Say hello in one sentence.", "max_tokens": 50}' | run_id
 done
 
-say "A mistake: every error has one form"
-curl -sS "$API/stream" -H "$JSON" -d '{"input": "", "modle": "openai/gpt-4.1"}'
+say "A mistake: a refused stream has the events of one that failed"
+curl -sSN "$API/stream" -H "$JSON" -d '{"input": "", "modle": "openai/gpt-4.1"}'
+
+say "The same as JSON, which all other routes answer"
+curl -sS "$API/stream" -H "$JSON" -H "Accept: application/json" -d '{"input": "", "modle": "openai/gpt-4.1"}'
 echo

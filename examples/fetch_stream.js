@@ -11,7 +11,8 @@ const MAX_TRIES = 5;
  */
 async function streamAgent(request, onEvent, { url = "http://127.0.0.1:8000", path = "/api/agent/stream" } = {}) {
   const key = crypto.getRandomValues(new Uint32Array(4)).join("-");
-  const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
+  // Accept is about refusals only: JSON in place of an `error` event.
+  const headers = { "Content-Type": "application/json", Accept: "application/json", "Idempotency-Key": key };
   const start = { method: "POST", headers, body: JSON.stringify(request) };
   let events = null;
   let last = 0;

@@ -10,8 +10,6 @@ URL = os.environ.get("AGENT_STREAM_URL", "http://127.0.0.1:8000")
 question = " ".join(sys.argv[1:]) or "Why is the sky blue?"
 
 with httpx.stream("POST", f"{URL}/api/agent/stream", json={"input": question}, timeout=60) as response:
-    if response.is_error:
-        sys.exit(response.read().decode())
     for line in response.iter_lines():
         if line.startswith("data: "):
             event = json.loads(line.removeprefix("data: "))

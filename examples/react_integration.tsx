@@ -707,7 +707,7 @@ class Runner {
   private async start(run: Run): Promise<Response> {
     const response = await this.request(this.options.path ?? "/api/agent/stream", {
       method: "POST",
-      headers: { "Content-Type": "application/json", "Idempotency-Key": run.key },
+      headers: { "Content-Type": "application/json", Accept: "application/json", "Idempotency-Key": run.key }, // JSON if refused
       body: JSON.stringify(run.asked),
       signal: run.abort.signal,
     });

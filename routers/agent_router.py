@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from models import AgentRequest, AgentResponse, Scenario, SimulateRequest
 from routers.dependencies import CatalogDep, IdempotencyKey, RequestId, ServiceDep, ToolsDep, frame_stream, run_path
 from routers.error_answers import answer
-from routers.openapi import ERRORS, STREAM
+from routers.openapi import ERRORS, STREAM_STARTS
 from routers.sse import torn
 from services.catalog import McpServerList, ModelList
 from services.folding import raised
@@ -21,7 +21,7 @@ WAITING: dict[int | str, dict[str, Any]] = {
 router = APIRouter(prefix="/api/agent", tags=["agent"], responses=ERRORS)
 
 
-@router.post("/stream", response_class=Response, responses=STREAM)
+@router.post("/stream", response_class=Response, responses=STREAM_STARTS)
 async def stream(
     request: Request, body: AgentRequest, service: ServiceDep, request_id: RequestId, key: IdempotencyKey = None
 ) -> Response:
@@ -54,7 +54,7 @@ async def execute(
             return Response(status_code=499)  # nobody is there to read it
         answered, folded = run.result()
         if folded.error is not None:
-            return answer(raised(folded.error), request_id, answered.run_id)
+            return answer(raised(folded.error), request.scope, answered.run_id)
         if answered.status == "waiting":
             response.status_code = 202
             response.headers["Location"] = f"{run_path(request, answered.run_id)}/events"
@@ -64,7 +64,7 @@ async def execute(
         gone.cancel()
 
 
-@router.post("/stream/simulate", response_class=Response, responses=STREAM)
+@router.post("/stream/simulate", response_class=Response, responses=STREAM_STARTS)
 async def simulate(request: Request, body: SimulateRequest, service: ServiceDep, request_id: RequestId) -> Response:
     """A scripted run with the events of a real one, for building a front end without a key or a model."""
     run = await service.simulate_streaming_execution(body, request_id)

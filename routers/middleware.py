@@ -66,7 +66,7 @@ class RequestContext:
             logger.exception("request %s failed", request_id)
             if started:
                 raise
-            await answer(InternalError(), request_id)(scope, receive, send_with_id)
+            await answer(InternalError(), scope)(scope, receive, send_with_id)
 
 
 class HostCheck:
@@ -81,7 +81,7 @@ class HostCheck:
         if scope["type"] == "http" and "*" not in self._allowed:
             host = re.sub(r":\d+$", "", Headers(scope=scope).get("host", "")).lower()
             if host not in self._allowed:
-                await answer(InvalidHost(), scope["state"]["request_id"])(scope, receive, send)
+                await answer(InvalidHost(), scope)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -105,7 +105,7 @@ class BodyLimits:
         try:
             whole: Message | None = await self._whole(scope, receive)
         except RequestError as error:
-            await answer(error, scope["state"]["request_id"])(scope, receive, send)
+            await answer(error, scope)(scope, receive, send)
             return
 
         async def receive_again() -> Message:

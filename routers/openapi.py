@@ -5,18 +5,49 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from error_models import REFUSAL_EVENT, ErrorBody
 from events import STREAM_EVENT
-from models import ErrorBody
 
 REF = "#/components/schemas/{model}"
 VERSION = "1.0.0"
 
 EVENTS = {"$ref": REF.format(model="StreamEvent")}
 
+INVALID = {
+    "error": {
+        "code": "invalid_request",
+        "message": "The request is not valid: see details.",
+        "retryable": False,
+        "request_id": "req_5f2b8c1d",
+        "details": [{"loc": "body.temperature", "message": "Input should be less than or equal to 2"}],
+    }
+}
+FULL = {
+    "error": {
+        "code": "server_full",
+        "message": "The server runs as many runs as it may: try again shortly.",
+        "retryable": True,
+        "request_id": "req_5f2b8c1d",
+        "retry_after": 1,
+    }
+}
+
+
+def _as_json(name: str, example: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"examples": {name: {"value": example}}}}
+
 
 ERRORS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": ErrorBody, "description": "What the caller can mend."},
-    "5XX": {"model": ErrorBody, "description": "What the caller can't: the upstream's failure, or this server's."},
+    "4XX": {
+        "model": ErrorBody,
+        "description": "The request can't be served as it is: `code` and `details` say what to change.",
+        "content": _as_json("invalid_request", INVALID),
+    },
+    "5XX": {
+        "model": ErrorBody,
+        "description": "The model's server or this one failed. `retryable` says whether to try again.",
+        "content": _as_json("server_full", FULL),
+    },
 }
 
 EXAMPLE = (
@@ -25,24 +56,74 @@ EXAMPLE = (
     'id: 2\nevent: partial_output\ndata: {"event":"partial_output","data":{"content":"Hel"},'
     '"run_id":"run_019aab","seq":2,"timestamp":"2026-11-22T10:00:00.456Z"}\n\n'
 )
+REFUSED = (
+    'event: error\ndata: {"event":"error","data":{"code":"model_unavailable",'
+    '"message":"No configured upstream serves this model.","retryable":false,"request_id":"req_5f2b8c1d"}}\n\n'
+    'event: complete\ndata: {"event":"complete","data":{"status":"failed","usage":{"input_tokens":null,'
+    '"output_tokens":null,"total_tokens":null},"steps":0,"duration_ms":0}}\n\n'
+)
+
+
+def _frame_schema(event: str, id_note: str) -> dict[str, Any]:
+    """One server-sent event: its lines by name, and what the JSON of its `data` is."""
+    return {
+        "type": "object",
+        "description": f"One server-sent event, as a parser of the HTML standard gives it. {id_note}",
+        "properties": {
+            "id": {"type": "string"},
+            "event": {"type": "string", "description": "The same as `event` in the data."},
+            "data": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "contentSchema": {"$ref": REF.format(model=event)},
+            },
+        },
+        "required": ["event", "data"],
+    }
+
+
+FRAMES = {
+    "StreamFrame": _frame_schema("StreamEvent", "`id` is the event's `seq`, for Last-Event-ID."),
+    "RefusalFrame": _frame_schema("RefusalEvent", "It has no `id`, since there is no run to resume."),
+}
+
+
+def _as_frames(data: str, frame: str, summary: str, example: str) -> dict[str, Any]:
+    """A body of server-sent events.
+
+    OpenAPI 3.1 has a schema for a whole body only. As most descriptions of streams do, `schema` gives that of each
+    event's data, from which generators make types; `x-itemSchema` gives the frame's, as `itemSchema` does in 3.2.
+    """
+    return {
+        "text/event-stream": {
+            "schema": {"$ref": REF.format(model=data)},
+            "x-itemSchema": {"$ref": REF.format(model=frame)},
+            "examples": {"frames": {"summary": summary, "value": example}},
+        }
+    }
+
 
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": (
-            "Server-sent events. The data of each is a StreamEvent in one line of JSON; its number is the frame's id. "
-            "`complete` is the last. A body that ends without it was cut: resume it."
+            "Server-sent events: a StreamFrame each, whose data is a StreamEvent in one line of JSON. `complete` is "
+            "the last. A body that ends without it was cut: resume it. Lines that begin with `:` are heartbeats."
         ),
         "headers": {
             "X-Run-ID": {"description": "The run's id.", "schema": {"type": "string"}},
             "Location": {"description": "Where the run's events can be resumed.", "schema": {"type": "string"}},
         },
-        "content": {
-            "text/event-stream": {
-                "schema": EVENTS,
-                "examples": {"start": {"summary": "The first two frames", "value": EXAMPLE}},
-            }
-        },
+        "content": _as_frames("StreamEvent", "StreamFrame", "The first two frames", EXAMPLE),
     }
+}
+STREAM_STARTS = STREAM | {
+    status: said
+    | {
+        "description": f"{said['description']} JSON where Accept names application/json and not text/event-stream, "
+        "else two frames, `error` and `complete`.",
+        "content": said["content"] | _as_frames("RefusalEvent", "RefusalFrame", "The two frames", REFUSED),
+    }
+    for status, said in ERRORS.items()
 }
 
 
@@ -58,10 +139,12 @@ def install(app: FastAPI) -> None:
                 routes=app.routes,
                 tags=app.openapi_tags,
             )
-            union = STREAM_EVENT.json_schema(ref_template=REF, mode="serialization")
             schemas = schema["components"]["schemas"]
-            schemas |= union.pop("$defs")
-            schemas["StreamEvent"] = union
+            for name, union in (("StreamEvent", STREAM_EVENT), ("RefusalEvent", REFUSAL_EVENT)):
+                described = union.json_schema(ref_template=REF, mode="serialization")
+                schemas |= described.pop("$defs")
+                schemas[name] = described
+            schemas |= FRAMES
             app.openapi_schema = schema
         return app.openapi_schema
 

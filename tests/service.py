@@ -127,7 +127,10 @@ async def _served(
     await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
     assert not serving.done(), "the service did not start"
     try:
-        async with httpx.AsyncClient(base_url=url, timeout=30, verify=False) as client:  # it meets no TLS
+        accept = {"Accept": "application/json"}  # tests read refusals as JSON; streams come as streams all the same
+        async with httpx.AsyncClient(
+            base_url=url, headers=accept, timeout=30, verify=False
+        ) as client:  # it meets no TLS
             yield Service(app, url, client, server)
     finally:
         server.told_to_stop.set()

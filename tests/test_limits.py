@@ -48,7 +48,8 @@ def refused(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
 async def said(agent: Service, head: str, *body: bytes) -> httpx.Response:
     """The answer to a request that is written by hand, and left unfinished where its head promises more."""
     reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(agent.url).port)
-    lines = f"POST {STREAM} HTTP/1.1\nHost: localhost\nOrigin: {ORIGIN}\nContent-Type: application/json\n{head}\n\n"
+    json_both_ways = "Content-Type: application/json\nAccept: application/json"
+    lines = f"POST {STREAM} HTTP/1.1\nHost: localhost\nOrigin: {ORIGIN}\n{json_both_ways}\n{head}\n\n"
     writer.write(lines.replace("\n", "\r\n").encode() + b"".join(body))
     status, *fields = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
     headers = httpx.Headers(dict(field.split(": ", 1) for field in fields))

@@ -86,11 +86,12 @@ def test_every_served_route_is_described(described: Json) -> None:
 
 
 def test_every_route_documents_its_error_answers(described: Json) -> None:
-    """4XX and 5XX with the one body, on each route, and nothing of FastAPI's own form."""
+    """4XX and 5XX with the one body, on each route, and nothing of FastAPI's own form; two refuse in frames, too."""
     for method, path, operation in operations(described):
         for status in ("4XX", "5XX"):
-            answers = operation["responses"][status]["content"]
-            assert answers == {"application/json": {"schema": ref("ErrorBody")}}, f"{method} {path} {status}"
+            answers = {kind: said["schema"] for kind, said in operation["responses"][status]["content"].items()}
+            frames = {"text/event-stream": ref("RefusalEvent")} if path in (STREAM, SIMULATE) else {}
+            assert answers == {"application/json": ref("ErrorBody")} | frames, f"{method} {path} {status}"
     assert "HTTPValidationError" not in described["components"]["schemas"]
 
 
@@ -109,6 +110,23 @@ def test_streams_are_described_as_streams(described: Json) -> None:
             for kind in ("text/event-stream", *(["application/x-ndjson"] if said is events else []))
         }
         assert set(said["headers"]) == {"X-Run-ID", "Location"}
+
+
+async def test_a_frame_is_described_beside_its_data(described: Json) -> None:
+    """`x-itemSchema` is what a parser of server-sent events gives: of a run's frames, and of a refusal's."""
+    async with service(NOWHERE) as agent:
+        run = await agent.post(SIMULATE, {"delay_ms": 0})
+        refused = await agent.post(SIMULATE, {"delay_ms": -1}, accept="text/event-stream")
+    operation = described["paths"][SIMULATE]["post"]["responses"]
+    for response, status in ((run, "200"), (refused, "4XX")):
+        said = operation[status]["content"]["text/event-stream"]
+        blocks = [block for block in response.text.split("\n\n") if block and not block.startswith(":")]
+        frames = [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks]
+        assert [fault for frame in frames for fault in faults(described, said["x-itemSchema"], frame)] == []
+        data = resolved(described, said["x-itemSchema"])["properties"]["data"]["contentSchema"]
+        assert data == said["schema"]
+        assert [fault for frame in frames for fault in faults(described, data, json.loads(frame["data"]))] == []
+        assert len(frames) >= 2
 
 
 def test_all_events_are_in_the_union(described: Json) -> None:
@@ -221,11 +239,11 @@ def test_every_example_is_valid(described: Json) -> None:
         values = [example]
         if "text/event-stream" in path:
             values = [json.loads(data) for data in re.findall(r"^data: (.*)$", example, re.MULTILINE)]
-            assert [value["seq"] for value in values] == [1, 2]
+            assert [value.get("seq") for value in values] in ([1, 2], [None, None])
         assert [fault for value in values for fault in faults(described, schema, value)] == [], path
         checked_at.add(path)
     assert {"/components/schemas/AgentRequest", "/components/schemas/SimulateRequest"} <= checked_at
-    assert sum("text/event-stream" in path for path in checked_at) == 3
+    assert sum("text/event-stream" in path for path in checked_at) == 3 + 2 * 2, "streams, and refusals of two of them"
 
 
 def request_examples(document: Json, path: str) -> list[Json]:

@@ -150,7 +150,7 @@ def test_curl_examples(node: Path, url: str) -> None:
     shown = run("sh", EXAMPLES / "curl.sh", node=node, url=url)
     parts = dict(part.split("\n", 1) for part in shown.split("\n== ")[1:])
     ready, stream, execute, simulate, torn, resumed, cancelled, begun, polled, session, *others = parts.values()
-    approval, twice, mistake = others
+    approval, twice, refused, mistake = others
     assert json.loads(ready)["status"] == "ready"
     assert '"event":"final_output","data":{"content":"Hello world"}' in stream
     assert json.loads(execute)["output"] == "Hello world"
@@ -169,6 +169,7 @@ def test_curl_examples(node: Path, url: str) -> None:
     assert '"data":{"status":"succeeded"' in approval
     first, second = twice.split()
     assert first == second
+    assert re.findall(r"^event: (\w+)$", refused, re.MULTILINE) == ["error", "complete"]
     assert json.loads(mistake)["error"]["code"] == "invalid_request"
 
 

@@ -15,7 +15,7 @@ type BodyOf<Route extends { requestBody: { content: { "application/json": unknow
 const base = process.env["AGENT_STREAM_URL"];
 
 async function post(path: keyof paths, body: BodyOf<Stream> | BodyOf<Simulate>): Promise<Response> {
-  const headers = { "Content-Type": "application/json" };
+  const headers = { "Content-Type": "application/json", Accept: "application/json" };
   const response = await fetch(base + path, { method: "POST", headers, body: JSON.stringify(body) });
   if (response.ok) return response;
   const { error } = (await response.json()) as Schemas["ErrorBody"];
@@ -64,12 +64,15 @@ async function main(): Promise<void> {
 type Same<A, B> = [A, B, keyof A, keyof B] extends [B, A, keyof B, keyof A] ? true : false;
 type Body<Route extends { responses: { 200: { content: unknown } } }> = Route["responses"][200]["content"];
 
+type Refused = { "application/json": Schemas["ErrorBody"]; "text/event-stream": Schemas["RefusalEvent"] };
+
 export const promises: true[] = [
   true satisfies Same<BodyOf<Stream>, Schemas["AgentRequest"]>,
   true satisfies Same<Body<Stream>, { "text/event-stream": StreamEvent }>,
   true satisfies Same<Body<Execute>, { "application/json": Schemas["AgentResponse"] }>,
-  true satisfies Same<Stream["responses"]["4XX"]["content"], { "application/json": Schemas["ErrorBody"] }>,
-  true satisfies Same<Stream["responses"]["5XX"]["content"], { "application/json": Schemas["ErrorBody"] }>,
+  true satisfies Same<Stream["responses"]["4XX"]["content"], Refused>,
+  true satisfies Same<Stream["responses"]["5XX"]["content"], Refused>,
+  true satisfies Same<Execute["responses"]["4XX"]["content"], { "application/json": Schemas["ErrorBody"] }>,
   // The React example declares the contract by hand: it is the same.
   true satisfies Same<example.StreamEvent, StreamEvent>,
   true satisfies Same<example.AgentRequest, Schemas["AgentRequest"]>,
