@@ -7,7 +7,7 @@ three counts of `Usage`, which are null where the upstream reports none.
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, WithJsonSchema
 
 
 def without_null(schema: dict[str, Any]) -> None:
@@ -208,9 +208,9 @@ class WarningCode(StrEnum):
 
 
 class RunWarning(Closed):
-    """Something was left out or lost that doesn't stop the run."""
+    """Something was left out or lost that doesn't stop the run. Clients take any code: more will come."""
 
-    code: WarningCode
+    code: Annotated[WarningCode, WithJsonSchema({"type": "string"})]
     message: str
 
 

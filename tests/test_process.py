@@ -38,7 +38,7 @@ def test_sigterm_lets_a_run_end_and_its_reader_have_all_of_it() -> None:
             with httpx.Client(base_url=app.url) as other:
                 while (ready := other.get("/ready")).status_code == 200:
                     pass
-                refused = other.post(STREAM, json={"input": "?"})
+                refused = other.post(STREAM, json={"input": "?"}, headers={"Accept": "application/json"})
                 alive = other.get("/health")
             gate.open()
             body += b"".join(pieces)

@@ -35,7 +35,7 @@ def full_disk(app: Process) -> Iterator[None]:
 def refused_at_once(client: httpx.Client, path: str, body: dict[str, Any]) -> str:
     """The code of a 503 with Retry-After or none, which came within two seconds."""
     started = time.monotonic()
-    response = client.post(path, json=body)
+    response = client.post(path, json=body, headers={"Accept": "application/json"})
     assert time.monotonic() - started < SOON_S + 0.5
     assert response.status_code == 503, response.text
     code: str = response.json()["error"]["code"]
