@@ -3,7 +3,9 @@
 #
 #   ./run.sh [--no-model]              serve on http://127.0.0.1:8000 (HOST and PORT, or .env, say otherwise)
 #   ./run.sh [--no-model] install      only install what serving needs
-#   ./run.sh test [pytest arguments]   install what the tests need, and run them
+#   ./run.sh test [pytest arguments]   install what the fast tests need, and run them
+#   ./run.sh test-world [pytest arguments]
+#                                      install browsers and servers that other people wrote, and run the tests against them
 set -eu
 cd "$(dirname "$0")"
 
@@ -59,6 +61,14 @@ install() {
     cp "$file" "$stamp"
 }
 
+install_for_tests() {
+    make_venv
+    install runtime
+    install model --no-deps
+    install dev
+    export PYTHONDONTWRITEBYTECODE=  # where it is set, each of the processes that tests start compiles everything again
+}
+
 model=yes
 if [ "${1:-}" = --no-model ]; then
     model=no
@@ -75,12 +85,15 @@ serve | install)
     [ "$command" = install ] || exec .venv/bin/python app.py
     ;;
 test)
-    make_venv
-    install runtime
-    install model --no-deps
-    install dev
-    export PYTHONDONTWRITEBYTECODE=  # where it is set, each of the processes that tests start compiles everything again
-    exec .venv/bin/python -m pytest "$@"
+    install_for_tests
+    exec .venv/bin/python -m pytest --ignore tests/world/live "$@"
+    ;;
+test-world)
+    install_for_tests
+    .venv/bin/python tests/world/live/environments.py || fail "installing the foreign servers failed: are PyPI and npm reachable?"
+    command -v chromedriver >/dev/null 2>&1 || apt_install chromium chromium-driver ||
+        fail "Chromium is needed. On Debian: apt-get install chromium chromium-driver"
+    exec .venv/bin/python -m pytest tests/world/live "$@"
     ;;
 *)
     fail "unknown command '$command'; see the first lines of this file"

