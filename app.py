@@ -36,6 +36,7 @@ from services.json_scan import JsonLimits
 from services.live_runs import LiveRuns
 from services.local_model import LocalModel
 from services.mcp_client import McpClient
+from services.providers import PROVIDERS, Provider
 from services.recovery import recover
 from services.retention import Retention
 from services.run_records import RunRecords
@@ -43,7 +44,7 @@ from services.run_tools import Registry, RunTools
 from services.simulated_agent import SimulatedAgent
 from services.tool_marks import ToolsInvalid
 from services.tool_registry import ToolRegistry
-from services.upstreams import DEDALUS_URL, PROVIDERS, Provider, Upstreams
+from services.upstreams import DEDALUS_URL, Upstreams
 from services.url_guard import UrlGuard
 from services.waiting_runs import LeftWaiting
 from settings import Settings, faults
@@ -104,11 +105,11 @@ async def opened(
     async with AsyncExitStack() as stack:
         local = LocalModel()
         stack.push_async_callback(local.aclose)
-        upstreams = Upstreams(settings, local, providers, dedalus)
-        stack.push_async_callback(upstreams.aclose)
-        catalog = Catalog(upstreams, settings.models_ttl_s, settings.marketplace_url, settings.mcp_servers)
-        stack.push_async_callback(catalog.aclose)
         try:
+            upstreams = Upstreams(settings, local, providers, dedalus)
+            stack.push_async_callback(upstreams.aclose)
+            catalog = Catalog(upstreams, settings.models_ttl_s, settings.marketplace_url, settings.mcp_servers)
+            stack.push_async_callback(catalog.aclose)
             guard = UrlGuard(settings.url_allowed, settings.url_denied)
             tools = opened_tools(settings, registry, guard, stack)
             log, database, records, waiting = await opened_stores(settings, stack)

@@ -205,6 +205,7 @@ class WarningCode(StrEnum):
     HISTORY_CUT = "history_cut"
     MCP_SERVER_UNAVAILABLE = "mcp_server_unavailable"
     MODEL_SUBSTITUTED = "model_substituted"
+    PARAMETER_LEFT_OUT = "parameter_left_out"
 
 
 class RunWarning(Closed):

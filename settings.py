@@ -28,6 +28,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 Seconds = Annotated[float, Field(gt=0)]
+JSON_SETTINGS = {
+    "mcp_servers": '{"name": {"url": "https://…", "description": "…"}}',
+    "upstream_rules": '{"custom": {"stream_options": false}}',
+}
+"""The settings that are JSON, each with an example."""
 McpServerName = Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$", max_length=100)]
 
 
@@ -65,6 +70,24 @@ class McpServer(BaseModel):
         if self.command is None and (self.args or self.env):
             raise ValueError('"args" and "env" go with a "command"')
         return self
+
+
+class WireRules(BaseModel):
+    """What a model's server takes otherwise than OpenAI's reference has it; UPSTREAM_RULES sets these by hand.
+
+    `max_tokens` and `seed` are the names of these parameters. `empty_content` is what stands beside tool calls where
+    there is no text. `call_ids`: as they came, cut to 40 characters, or nine letters and digits. `left_out` are
+    parameters that aren't sent; `name=value` leaves out that value alone.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_tokens: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    stream_options: bool = True
+    empty_content: Literal["null", "text"] = "null"
+    call_ids: Literal["any", "short", "nine"] = "short"
+    seed: Literal["seed", "random_seed"] = "seed"
+    left_out: tuple[str, ...] = ()
 
 
 class Settings(BaseSettings):
@@ -128,6 +151,7 @@ class Settings(BaseSettings):
     dedalus_provider_key: SecretStr | None = None
     dedalus_provider_model: str | None = None
     dedalus_base_url_hosts_mcp: bool = True
+    upstream_rules: Annotated[dict[str, WireRules], NoDecode] = {}
 
     openai_api_key: SecretStr | None = None
     anthropic_api_key: SecretStr | None = None
@@ -159,14 +183,14 @@ class Settings(BaseSettings):
         text = value if info.field_name == "agent_tools" else value.lower()
         return tuple(part.strip() for part in text.split(",") if part.strip())
 
-    @field_validator("mcp_servers", mode="before")
+    @field_validator(*JSON_SETTINGS, mode="before")
     @classmethod
-    def read_json(cls, value: object) -> object:
+    def read_json(cls, value: object, info: ValidationInfo) -> object:
         """In the environment it is JSON."""
         try:
             return json.loads(value) if isinstance(value, str) else value
         except ValueError:
-            raise ValueError('not JSON such as {"name": {"url": "https://…", "description": "…"}}') from None
+            raise ValueError(f"not JSON such as {JSON_SETTINGS[info.field_name or '']}") from None
 
     @field_validator("marketplace_url")
     @classmethod

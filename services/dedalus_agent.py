@@ -25,12 +25,13 @@ from services.tool_running import GONE, LAST_STEP, ToolRunner
 from services.tools import Tool
 from services.upstreams import Route, Upstreams
 from services.url_guard import UrlGuard
+from services.wire_rules import left_out
 
 SUBSTITUTED = (
     "No model server is configured, so the embedded model answers in place of the one that was named. Set "
     "DEDALUS_API_KEY, a provider's key or DEDALUS_BASE_URL; MODEL_SUBSTITUTION=off refuses such requests."
 )
-SAME_ON_THE_WIRE = ("temperature", "top_p", "reasoning_effort", "stop", "seed", "response_format")
+SAME_ON_THE_WIRE = ("temperature", "top_p", "max_tokens", "reasoning_effort", "stop", "seed", "response_format")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,7 @@ class _Loop:
     messages: list[WireMessage]
     call_ids: set[str]
     correlation_id: str | None = field(default=None)
+    left_out: set[str] = field(default_factory=set)
 
     @property
     def max_steps(self) -> int:
@@ -187,11 +189,21 @@ class _Loop:
     ) -> bool:
         """The turn and its tools are over; whether there is another."""
         self.events.put(StepFinished(step=step, model=self.route.model, finish_reason=reason, usage=usage))
+        self._report_left_out()
         if not calls.ours:
             return False
         self.messages += calls.messages(text)
         self.correlation_id = correlation_id or self.correlation_id
         return True
+
+    def _report_left_out(self) -> None:
+        """Warn once of each parameter of the request that the model's server doesn't take."""
+        asked, rules = self.request.model_dump(include={*SAME_ON_THE_WIRE}, exclude_none=True), self.route.rules
+        for name in sorted(name for name, value in asked.items() if left_out(name, value, rules)):
+            if name not in self.left_out:
+                message = f"The model's server does not take {name} as it was set: the answer was made without it."
+                self.events.put(RunWarning(code=WarningCode.PARAMETER_LEFT_OUT, message=message))
+                self.left_out.add(name)
 
     def _asked(self) -> dict[str, Any]:
         """The request, but for what was said, which the messages have."""
@@ -226,8 +238,6 @@ class _Loop:
     def _body(self) -> dict[str, Any]:
         request, route = self.request, self.route
         asked = {key: value for key in SAME_ON_THE_WIRE if (value := getattr(request, key)) is not None}
-        if request.max_tokens is not None:
-            asked[route.max_tokens_key] = request.max_tokens
         if self.choice.hosted:
             asked["mcp_servers"] = list(self.choice.hosted)
         if self.choice.tools:

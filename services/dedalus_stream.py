@@ -31,6 +31,7 @@ from services.chat_chunks import ChatChunks, Delta
 from services.moving_deadline import MovingDeadline
 from services.upstream_client import Read, reader
 from services.upstreams import Route
+from services.wire_rules import MOST_TRIES, corrected, fitted
 
 logger = logging.getLogger(__name__)
 
@@ -161,6 +162,24 @@ async def model_turn(route: Route, body: Mapping[str, Any], deadlines: Deadlines
 
 
 async def _ask(route: Route, body: Mapping[str, Any], deadline: float) -> httpx.Response:
+    """Ask in the form that the server takes; again where its refusal teaches another form, which is remembered."""
+    rules, tried = route.rules, []
+    while True:
+        sent = fitted(body, rules)
+        tried.append(rules)
+        try:
+            return await _post(route, sent, deadline)
+        except APIStatusError as error:
+            better = corrected(rules, sent, error.status_code, error.body)
+            if better is None or better in tried or len(tried) == MOST_TRIES:
+                raise _status_error(error) from error
+            logger.info("the upstream refuses a parameter, and is asked otherwise: %.500s", error.body)
+            rules = better
+            route.learn(rules)
+
+
+async def _post(route: Route, body: Mapping[str, Any], deadline: float) -> httpx.Response:
+    """One exchange, to the head of the answer. Raise `APIStatusError` for a refusal."""
     try:
         async with asyncio.timeout_at(deadline):
             client = route.upstream.client
@@ -176,8 +195,6 @@ async def _ask(route: Route, body: Mapping[str, Any], deadline: float) -> httpx.
             return cast("httpx.Response", response)  # which is what the SDK gives for this `cast_to`
     except TimeoutError:
         raise UpstreamTimeout from None
-    except APIStatusError as error:
-        raise _status_error(error) from error
     except APIConnectionError as error:
         logger.warning("the upstream can't be reached: %s", error.__cause__)
         raise UpstreamFailed from error

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from dedalus_labs import APIError, AsyncDedalus, Omit
@@ -17,13 +17,15 @@ from pydantic import SecretStr
 
 from errors import ModelUnavailable, UpstreamFailed
 from services.local_model import MODEL_ID, LocalModel
+from services.providers import PLAIN, PROVIDERS, Provider, provider_at, rules_of, with_model
 from services.scripted_model import MODEL_ID as SCRIPTED_MODEL
 from services.scripted_model import scripted_client
 from services.upstream_client import UpstreamClient
-from settings import Settings
+from settings import Settings, WireRules
 
 DEDALUS_URL = "https://api.dedaluslabs.ai/v1"
 DEDALUS_MODEL = "openai/gpt-4.1"
+MOST_LEARNED = 1000  # models of one upstream whose rules are remembered
 SPARE_CONNECTIONS = 10  # beside those of the runs, for the lists of models
 VERSIONED = re.compile(r"/v\d\w*(/|$)")  # a path that is an API's already, such as /v1 or /v1beta/openai
 LOCAL_DEFAULTS = {"temperature": 0.2, "max_tokens": 256}  # a small model rambles at a high temperature
@@ -35,47 +37,12 @@ NO_DEDALUS_HEADERS: Headers = MappingProxyType(
 """Keeps what the SDK finds in its own environment variables from going anywhere."""
 
 
-class Provider(NamedTuple):
-    """A provider's OpenAI-compatible endpoint. `url` is what stands before `/chat/completions` and `/models`."""
-
-    url: str
-    keys: tuple[str, ...]
-    default_model: str
-
-
-PROVIDERS: Mapping[str, Provider] = {
-    "openai": Provider("https://api.openai.com/v1", ("openai_api_key",), "gpt-4.1-mini"),
-    "anthropic": Provider("https://api.anthropic.com/v1", ("anthropic_api_key",), "claude-sonnet-4-5-20250929"),
-    "google": Provider(
-        "https://generativelanguage.googleapis.com/v1beta/openai",
-        ("google_api_key", "gemini_api_key"),
-        "gemini-2.5-flash",
-    ),
-    "xai": Provider("https://api.x.ai/v1", ("xai_api_key",), "grok-4-fast-non-reasoning"),
-    "mistral": Provider("https://api.mistral.ai/v1", ("mistral_api_key",), "mistral-small-latest"),
-    "deepseek": Provider("https://api.deepseek.com/v1", ("deepseek_api_key",), "deepseek-chat"),
-    "groq": Provider("https://api.groq.com/openai/v1", ("groq_api_key",), "llama-3.3-70b-versatile"),
-    "cohere": Provider("https://api.cohere.ai/compatibility/v1", ("cohere_api_key",), "command-a-03-2025"),
-    "perplexity": Provider("https://api.perplexity.ai", ("perplexity_api_key",), "sonar"),
-    "cerebras": Provider("https://api.cerebras.ai/v1", ("cerebras_api_key",), "llama-3.3-70b"),
-    "together_ai": Provider(
-        "https://api.together.xyz/v1", ("together_api_key",), "meta-llama/Llama-3.3-70B-Instruct-Turbo"
-    ),
-    "fireworks_ai": Provider(
-        "https://api.fireworks.ai/inference/v1",
-        ("fireworks_api_key",),
-        "accounts/fireworks/models/llama-v3p3-70b-instruct",
-    ),
-    "moonshot": Provider("https://api.moonshot.ai/v1", ("moonshot_api_key",), "kimi-k2-0905-preview"),
-}
-"""Where each provider documents its OpenAI-compatible API, and the names of the settings that hold its key."""
-
-
 @dataclass(frozen=True, slots=True)
 class Upstream:
     """A server of chat completions. `prefix` stands before its models' names here, and not on its wire.
 
-    `default_model` is named as it is here, and empty where the server has to be asked.
+    `default_model` is named as it is here, and empty where the server has to be asked. `rules` say what it takes, and
+    `by_hand` what of that the operator has set; `learned` are the rules by which it takes a model of its own.
     """
 
     name: str
@@ -86,6 +53,9 @@ class Upstream:
     prefix: str = ""
     hosts_mcp: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    rules: WireRules = PLAIN
+    by_hand: WireRules = PLAIN
+    learned: dict[str, WireRules] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +72,22 @@ class Route:
     substituted: bool = False
 
     @property
-    def max_tokens_key(self) -> str:
-        """OpenAI's newer models refuse `max_tokens`; other servers may not know `max_completion_tokens`."""
-        return "max_completion_tokens" if self.model.startswith("openai/") else "max_tokens"
+    def rules(self) -> WireRules:
+        """What the server takes for this model, as far as that is known."""
+        upstream = self.upstream
+        if learned := upstream.learned.get(self.wire_model):
+            return learned
+        rules = upstream.rules if upstream.kind == "provider" else with_model(upstream.rules, self.model)
+        return rules.model_copy(
+            update={name: getattr(upstream.by_hand, name) for name in upstream.by_hand.model_fields_set}
+        )
+
+    def learn(self, rules: WireRules) -> None:
+        """Keep what a refusal has taught, for the next requests for this model."""
+        learned = self.upstream.learned
+        if len(learned) >= MOST_LEARNED:
+            learned.pop(next(iter(learned)))
+        learned[self.wire_model] = rules
 
 
 class Upstreams:
@@ -117,6 +100,8 @@ class Upstreams:
         providers: Mapping[str, Provider] = PROVIDERS,
         dedalus: str = DEDALUS_URL,
     ) -> None:
+        if unknown := settings.upstream_rules.keys() - {"custom", "dedalus", "local", *providers}:
+            raise ValueError(f"UPSTREAM_RULES is for custom, dedalus, local or a provider, not for {min(unknown)}")
         self.local = local
         self._keys = {name: key for name, known in providers.items() if (key := _first_key(settings, known))}
         self._http = UpstreamClient(settings.max_concurrent_runs + SPARE_CONNECTIONS)
@@ -129,6 +114,7 @@ class Upstreams:
             self.all = tuple(self._provider(name, providers[name], key) for name, key in self._keys.items())
         else:
             self.all = (self._embedded(),)
+        self.all = tuple(replace(u, by_hand=settings.upstream_rules.get(u.name, PLAIN)) for u in self.all)
         self._script = scripted_client()
         script = AsyncDedalus(api_key="", base_url="http://script", http_client=self._script)
         self._scripted = Upstream("simulated", "scripted", script, NO_DEDALUS_HEADERS)
@@ -183,7 +169,14 @@ class Upstreams:
         base = url.rstrip("/")
         versioned = base if VERSIONED.search(urlsplit(base).path) else f"{base}/v1"
         client = self._client(versioned, _text(settings.dedalus_api_key) or "")
-        return Upstream("custom", "custom", client, _own_keys(settings), hosts_mcp=settings.dedalus_base_url_hosts_mcp)
+        return Upstream(
+            "custom",
+            "custom",
+            client,
+            _own_keys(settings),
+            hosts_mcp=settings.dedalus_base_url_hosts_mcp,
+            rules=rules_of(provider_at(urlsplit(url).hostname or "")),
+        )
 
     def _dedalus(self, settings: Settings, url: str) -> Upstream:
         client = AsyncDedalus(
@@ -203,7 +196,8 @@ class Upstreams:
 
     def _provider(self, name: str, provider: Provider, key: str) -> Upstream:
         client, prefix = self._client(provider.url, key), f"{name}/"
-        return Upstream(name, "provider", client, NO_DEDALUS_HEADERS, prefix + provider.default_model, prefix)
+        default = prefix + provider.default_model
+        return Upstream(name, "provider", client, NO_DEDALUS_HEADERS, default, prefix, rules=rules_of(name))
 
     def _embedded(self) -> Upstream:
         client = self._client("http://127.0.0.1", self.local.key)

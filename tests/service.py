@@ -15,8 +15,9 @@ from local_tools import FixedTools
 from process import FAST_DISK
 
 from app import create_app, listen
+from services.providers import PROVIDERS, Provider
 from services.tools import Tool
-from services.upstreams import DEDALUS_URL, PROVIDERS, Provider
+from services.upstreams import DEDALUS_URL
 from settings import Settings
 
 Event = dict[str, Any]

@@ -16,7 +16,8 @@ from services import catalog
 from services.builtin_catalog import MCP_SERVERS, MODELS
 from services.catalog import Cached, Catalog
 from services.local_model import MODEL_ID, LocalModel
-from services.upstreams import Provider, Upstreams
+from services.providers import Provider
+from services.upstreams import Upstreams
 
 pytestmark = pytest.mark.anyio
 

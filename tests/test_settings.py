@@ -14,7 +14,7 @@ import pytest
 from process import ROOT
 from pydantic import SecretStr, ValidationError
 
-from settings import Settings
+from settings import Settings, WireRules
 
 EXAMPLE = ROOT / ".env.example"
 DOCS = '{"docs": {"url": "https://mcp.example.com/mcp"}}'
@@ -79,6 +79,10 @@ SET: dict[str, tuple[str, Any]] = {
     "DEDALUS_PROVIDER": ("openai", "openai"),
     "DEDALUS_PROVIDER_MODEL": ("gpt-4.1", "gpt-4.1"),
     "DEDALUS_BASE_URL_HOSTS_MCP": ("false", False),
+    "UPSTREAM_RULES": (
+        '{"custom": {"stream_options": false}}',
+        {"custom": WireRules(stream_options=False).model_dump(mode="json")},
+    ),
 }
 SECRETS = tuple(
     name.upper() for name, field in Settings.model_fields.items() if SecretStr in get_args(field.annotation)
@@ -199,6 +203,9 @@ REFUSED = [
     ("MCP_SERVERS.DOCS", '{"docs": {"command": "b", "headers": {"A": "b"}}}', 'go with a "url"'),
     ("MCP_SERVERS.DOCS", '{"docs": {"url": "https://a.example", "args": ["b"]}}', 'go with a "command"'),
     ("MCP_SERVERS.DOCS.ULR", '{"docs": {"url": "https://mcp.example.com", "ulr": ""}}', "not permitted"),
+    ("UPSTREAM_RULES", "{", 'JSON such as {"custom"'),
+    ("UPSTREAM_RULES.CUSTOM.STREAM", '{"custom": {"stream": false}}', "not permitted"),
+    ("UPSTREAM_RULES.CUSTOM.CALL_IDS", '{"custom": {"call_ids": 9}}', "'any', 'short' or 'nine'"),
     ("MAX_STEPS", "0", "1"),
     ("MAX_STEPS", "101", "100"),
     ("MAX_CONCURRENT_RUNS", "0", "1"),

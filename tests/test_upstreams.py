@@ -22,11 +22,12 @@ from services.dedalus_stream import Deadlines
 from services.guarded_http import GuardedClient
 from services.local_model import MODEL_ID, LocalModel
 from services.mcp_client import McpClient
+from services.providers import PROVIDERS, Provider
 from services.routes import Routes
 from services.run_events import RunEvents
 from services.run_tools import RunTools
 from services.scripted_model import MODEL_ID as SCRIPTED_MODEL
-from services.upstreams import DEDALUS_URL, PROVIDERS, Provider, Upstreams
+from services.upstreams import DEDALUS_URL, Upstreams
 from services.url_guard import UrlGuard
 from settings import Settings
 

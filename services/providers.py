@@ -1,0 +1,108 @@
+"""The model servers that are known by name: where their API is, which key it takes, and how what they take differs."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from settings import WireRules
+
+PLAIN = WireRules()
+OPENAI = WireRules(max_tokens="max_completion_tokens")
+MISTRAL = WireRules(stream_options=False, seed="random_seed", call_ids="nine")
+
+
+class Provider(NamedTuple):
+    """A provider's OpenAI-compatible endpoint. `url` is what stands before `/chat/completions` and `/models`.
+
+    `hosts` are the domains of its API beside the URL's own host.
+    """
+
+    url: str
+    keys: tuple[str, ...]
+    default_model: str
+    rules: WireRules = PLAIN
+    hosts: tuple[str, ...] = ()
+
+
+PROVIDERS: Mapping[str, Provider] = {
+    # https://platform.openai.com/docs/api-reference/chat/create: max_tokens is refused by the o-series and gpt-5.
+    "openai": Provider("https://api.openai.com/v1", ("openai_api_key",), "gpt-4.1-mini", OPENAI),
+    # https://platform.claude.com/docs/en/api/openai-sdk: ignores seed, response_format and reasoning_effort.
+    "anthropic": Provider("https://api.anthropic.com/v1", ("anthropic_api_key",), "claude-sonnet-4-5-20250929"),
+    # https://ai.google.dev/gemini-api/docs/openai
+    "google": Provider(
+        "https://generativelanguage.googleapis.com/v1beta/openai",
+        ("google_api_key", "gemini_api_key"),
+        "gemini-2.5-flash",
+    ),
+    # https://docs.x.ai/docs/api-reference
+    "xai": Provider("https://api.x.ai/v1", ("xai_api_key",), "grok-4-fast-non-reasoning"),
+    # https://docs.mistral.ai/api: unknown parameters are refused, and usage comes without being asked for.
+    # Ids: "must be a-z, A-Z, 0-9, with a length of 9" (anomalyco/opencode#1680).
+    "mistral": Provider("https://api.mistral.ai/v1", ("mistral_api_key",), "mistral-small-latest", MISTRAL),
+    # https://api-docs.deepseek.com/api/create-chat-completion
+    "deepseek": Provider("https://api.deepseek.com/v1", ("deepseek_api_key",), "deepseek-chat"),
+    # https://console.groq.com/docs/openai
+    "groq": Provider("https://api.groq.com/openai/v1", ("groq_api_key",), "llama-3.3-70b-versatile"),
+    # https://docs.cohere.com/docs/compatibility-api; stream_options is refused (strandsagents.com, Cohere's page).
+    "cohere": Provider(
+        "https://api.cohere.ai/compatibility/v1",
+        ("cohere_api_key",),
+        "command-a-03-2025",
+        WireRules(stream_options=False),
+    ),
+    # https://docs.perplexity.ai/guides/chat-completions-guide
+    "perplexity": Provider("https://api.perplexity.ai", ("perplexity_api_key",), "sonar"),
+    # https://inference-docs.cerebras.ai/resources/openai
+    "cerebras": Provider("https://api.cerebras.ai/v1", ("cerebras_api_key",), "llama-3.3-70b"),
+    # https://docs.together.ai/docs/openai-api-compatibility
+    "together_ai": Provider(
+        "https://api.together.xyz/v1", ("together_api_key",), "meta-llama/Llama-3.3-70B-Instruct-Turbo"
+    ),
+    # https://docs.fireworks.ai/tools-sdks/openai-compatibility
+    "fireworks_ai": Provider(
+        "https://api.fireworks.ai/inference/v1",
+        ("fireworks_api_key",),
+        "accounts/fireworks/models/llama-v3p3-70b-instruct",
+    ),
+    # https://platform.moonshot.ai/docs/api/chat
+    "moonshot": Provider("https://api.moonshot.ai/v1", ("moonshot_api_key",), "kimi-k2-0905-preview"),
+}
+"""The providers whose key is enough: each is asked at its own address, with the settings that hold its key."""
+
+BY_BASE_URL: Mapping[str, Provider] = {
+    # https://learn.microsoft.com/azure/ai-foundry/openai/reference: the key goes into the header api-key.
+    "azure": Provider(
+        "https://openai.azure.com/openai/v1", (), "", OPENAI, ("services.ai.azure.com", "cognitiveservices.azure.com")
+    ),
+    # https://openrouter.ai/docs/api-reference/overview
+    "openrouter": Provider("https://openrouter.ai/api/v1", (), ""),
+}
+"""Servers that DEDALUS_BASE_URL names, known by their host."""
+
+KNOWN: Mapping[str, Provider] = {**PROVIDERS, **BY_BASE_URL}
+MAKERS = {"mistralai": "mistral", "x-ai": "xai", "azure": "openai"}
+"""How gateways call providers in a model's name, where that isn't the name here."""
+
+
+def provider_at(host: str) -> str | None:
+    """The name of the provider that a host belongs to."""
+    for name, provider in KNOWN.items():
+        own = (urlsplit(provider.url).hostname or "", *provider.hosts)
+        if any(host == domain or host.endswith(f".{domain}") for domain in own):
+            return name
+    return None
+
+
+def rules_of(name: str | None) -> WireRules:
+    """What a provider's server takes."""
+    return PLAIN if name is None or name not in KNOWN else KNOWN[name].rules
+
+
+def with_model(rules: WireRules, model: str) -> WireRules:
+    """A gateway's rules, with what the provider behind it wants of its model, which the name `provider/model` tells."""
+    maker = model.partition("/")[0]
+    provider = PROVIDERS.get(MAKERS.get(maker, maker))
+    if provider is None:
+        return rules
+    return rules.model_copy(update={"max_tokens": provider.rules.max_tokens, "call_ids": provider.rules.call_ids})

@@ -1,0 +1,157 @@
+"""A chat completion request in the form that one server takes, and what a refusal teaches of that form.
+
+Servers refuse parameters that others ask for: see `services/providers.py` for what is known of each beforehand. What is
+not known shows in a refusal that names the parameter. Then the rules are corrected, and the request is sent again.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from settings import WireRules
+
+OPTIONAL = ("temperature", "top_p", "seed", "reasoning_effort")
+"""Parameters that a run can do without; leaving one out is reported. Without another one the answer would be wrong."""
+
+REFUSED_STATUS = frozenset((400, 404, 422, 500, 501))
+MOST_TRIES = 4  # of one request: a server names one parameter at a time
+MOST_LEFT_OUT = 16  # values of parameters that are remembered for one model
+MOST_SAID = 10_000  # characters of a refusal that are looked at, and how deep
+DEEPEST_SAID = 10
+ECHO = frozenset(("input", "ctx", "url", "body", "request", "messages"))  # where a refusal repeats the request
+
+SHORT, NINE = 40, 9
+NINE_LETTERS = re.compile(r"[A-Za-z0-9]{9}")
+SIGNED = "__thought__"  # LiteLLM keeps Gemini's thought signature in the id: such an id goes back as it came
+
+REFUSING = re.compile(
+    r"unsupported|not supported|n't support|not support|unknown|unrecogni[sz]ed|unexpected|not permitted|not allowed"
+    r"|forbidden|extra |additional propert|invalid (param|argument|field|propert)|not accept|deprecated|instead"
+    r"|only the default|only \S+ (is|are) allowed",
+    re.IGNORECASE,
+)
+OF_A_VALUE = re.compile(r"unsupported.value|does not support \S+ with|supported values|only ", re.IGNORECASE)
+NO_EMPTY_CONTENT = (
+    re.compile(r"content", re.IGNORECASE),
+    re.compile(
+        r"null|nil\b|none|empty|blank|missing|required|must be a string|valid string|expected a string", re.IGNORECASE
+    ),
+)
+ID_OF_NINE = re.compile(r"(\b|_)id\b.*(length of 9|9 characters)", re.IGNORECASE | re.DOTALL)
+ID_TOO_LONG = re.compile(r"(\b|_)id\b.*(too long|maximum length|above_max_length)", re.IGNORECASE | re.DOTALL)
+
+Json = Mapping[str, Any]
+
+
+# The request
+
+
+def fitted(body: Json, rules: WireRules) -> dict[str, Any]:
+    """The request as the rules have it. `max_tokens`, `seed` and each message's content stand in it as OpenAI's do."""
+    sent = {key: value for key, value in body.items() if not left_out(key, value, rules)}
+    if not rules.stream_options:
+        sent.pop("stream_options", None)
+    for key, name in (("max_tokens", rules.max_tokens), ("seed", rules.seed)):
+        if key in sent:
+            sent[name] = sent.pop(key)
+    sent["messages"] = [_fitted_message(message, rules) for message in body["messages"]]
+    return sent
+
+
+def left_out(key: str, value: Any, rules: WireRules) -> bool:
+    """Whether a parameter is left out with this value."""
+    return key in rules.left_out or (key in OPTIONAL and _valued(key, value) in rules.left_out)
+
+
+def _valued(key: str, value: Any) -> str:
+    return f"{key}={json.dumps(value)}"
+
+
+def _fitted_message(message: Json, rules: WireRules) -> Json:
+    changed: dict[str, Any] = {}
+    if message.get("tool_call_id"):
+        changed["tool_call_id"] = call_id(message["tool_call_id"], rules)
+    if message.get("tool_calls"):
+        changed["tool_calls"] = [{**call, "id": call_id(call["id"], rules)} for call in message["tool_calls"]]
+        if not message.get("content"):
+            changed["content"] = "" if rules.empty_content == "text" else None
+    return {**message, **changed} if changed else message
+
+
+def call_id(given: str, rules: WireRules) -> str:
+    """A tool call's id in the form that the server takes: the same for the same id, in the call and in its result."""
+    if rules.call_ids == "nine" and not NINE_LETTERS.fullmatch(given):
+        return _digest(given)[:NINE]
+    if rules.call_ids == "short" and len(given) > SHORT and SIGNED not in given:
+        return f"call_{_digest(given)}"
+    return given
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2s(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+# The refusal
+
+
+def corrected(rules: WireRules, sent: Json, status: int, refusal: object) -> WireRules | None:
+    """The rules as a refusal of what was sent by them corrects them, or None where it names nothing to change."""
+    if status not in REFUSED_STATUS:
+        return None
+    said = "\n".join(_texts(refusal))[:MOST_SAID]
+    changes = {**_renamed(rules, sent, said), **_messages(rules, sent, said)}
+    if names := [name for name in OPTIONAL if _refused(name, sent, said)]:
+        only_value = OF_A_VALUE.search(said) is not None
+        more = [_valued(name, sent[name]) if only_value else name for name in names]
+        changes["left_out"] = (*rules.left_out, *more)[-MOST_LEFT_OUT:]
+    better = rules.model_copy(update=changes)
+    return None if better == rules else better
+
+
+def _renamed(rules: WireRules, sent: Json, said: str) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    if _refused("stream_options", sent, said):
+        changes["stream_options"] = False
+    if _refused(rules.max_tokens, sent, said):
+        other = {"max_tokens", "max_completion_tokens"} - {rules.max_tokens}
+        changes["max_tokens"] = other.pop()
+    if rules.seed == "seed" and "random_seed" in said and "seed" in sent:
+        changes["seed"] = "random_seed"
+    return changes
+
+
+def _messages(rules: WireRules, sent: Json, said: str) -> dict[str, Any]:
+    messages: Sequence[Json] = sent["messages"]
+    if not any(message.get("tool_calls") for message in messages):
+        return {}
+    if ID_OF_NINE.search(said):
+        return {"call_ids": "nine"}
+    if ID_TOO_LONG.search(said):
+        return {"call_ids": "short"}
+    empty = any(message.get("tool_calls") and not message.get("content") for message in messages)
+    if empty and all(pattern.search(said) for pattern in NO_EMPTY_CONTENT):
+        return {"empty_content": "text" if rules.empty_content == "null" else "null"}
+    return {}
+
+
+def _refused(name: str, sent: Json, said: str) -> bool:
+    """Whether the refusal names a parameter that was sent, in snake case, camel case or words."""
+    spelt = name.replace("_", "[_ ]?")
+    named = re.search(rf"(?<!\w){spelt}(?!\w)", said, re.IGNORECASE)
+    return name in sent and named is not None and REFUSING.search(said) is not None
+
+
+def _texts(refusal: object, depth: int = 0) -> Iterator[str]:
+    """What a refusal says, in whatever form, without the request that it may repeat."""
+    match refusal:
+        case str():
+            yield refusal
+        case dict() if depth < DEEPEST_SAID:
+            for key, value in refusal.items():
+                if key not in ECHO:
+                    yield from _texts(value, depth + 1)
+        case [*parts] if depth < DEEPEST_SAID:
+            for part in parts:
+                yield from _texts(part, depth + 1)

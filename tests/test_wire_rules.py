@@ -1,0 +1,382 @@
+"""What is sent to each model's server: by the table, by the operator's rules, and as a refusal teaches."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+from fake_dedalus import FakeDedalus
+from local_tools import gives, named
+from service import Service, only, service, text
+from wire import Done, Finish, Json, Status, Step, ToolCall, answer, refusal
+
+from services.providers import Provider, provider_at, rules_of, with_model
+from services.wire_rules import MOST_LEFT_OUT, call_id, corrected, fitted
+from settings import WireRules
+
+pytestmark = pytest.mark.anyio
+
+PLAIN = WireRules()
+LONG_ID = "fc_0f0e50a1476a6c35006912c58dc9f8819192c25864eb16f07f"
+CALLED: Json = {
+    "role": "assistant",
+    "content": None,
+    "tool_calls": [{"id": LONG_ID, "type": "function", "function": {"name": "echo", "arguments": "{}"}}],
+}
+RESULT: Json = {"role": "tool", "tool_call_id": LONG_ID, "content": "nothing"}
+ASKED: Json = {
+    "model": "m",
+    "messages": [{"role": "user", "content": "?"}, CALLED, RESULT],
+    "stream": True,
+    "stream_options": {"include_usage": True},
+    "max_tokens": 7,
+    "temperature": 0.2,
+    "seed": 5,
+    "reasoning_effort": "high",
+    "stop": ["END"],
+}
+
+
+def openai(message: str, param: str | None = None, code: str | None = None) -> Json:
+    return {"error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}}
+
+
+def pydantic(name: str) -> Json:
+    """What a server made with pydantic answers: with the request itself in it."""
+    return {"detail": [{"type": "extra_forbidden", "loc": ["body", name], "msg": "Extra inputs are not permitted"}]}
+
+
+# Each as it was reported: what the server said, and what has to change.
+REFUSALS: list[tuple[object, dict[str, Any]]] = [
+    # stream_options
+    (openai("Unknown parameter: 'stream_options'.", "stream_options", "unknown_parameter"), {"stream_options": False}),
+    (openai("Unrecognized request argument supplied: stream_options"), {"stream_options": False}),
+    (pydantic("stream_options"), {"stream_options": False}),
+    ({"object": "error", "message": pydantic("stream_options"), "code": None}, {"stream_options": False}),  # Mistral
+    (
+        {"detail": "Extra parameters ['stream_options'] are not allowed when extra-parameters is not set"},  # Azure AI
+        {"stream_options": False},
+    ),
+    ('json: unknown field "stream_options"', {"stream_options": False}),
+    ({"message": "stream_options: Extra inputs are not permitted"}, {"stream_options": False}),
+    (
+        [{"error": {"code": 400, "message": 'Unknown name "stream_options": Cannot find field.'}}],
+        {"stream_options": False},
+    ),
+    (openai("property 'stream_options' is unsupported, did you mean 'stream'?"), {"stream_options": False}),  # Groq
+    # max_tokens
+    (
+        openai(
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' "
+            "instead.",
+            "max_tokens",
+            "unsupported_parameter",
+        ),
+        {"max_tokens": "max_completion_tokens"},
+    ),
+    (
+        {"error": {"message": "Provider returned error", "metadata": {"raw": "Unsupported parameter: 'max_tokens'"}}},
+        {"max_tokens": "max_completion_tokens"},  # OpenRouter
+    ),
+    # what can be left out
+    (
+        openai(
+            "Unsupported value: 'temperature' does not support 0.2 with this model. Only the default (1) value is "
+            "supported.",
+            "temperature",
+            "unsupported_value",
+        ),
+        {"left_out": ("temperature=0.2",)},
+    ),
+    (openai("invalid temperature: only 1 is allowed for this model"), {"left_out": ("temperature=0.2",)}),  # Moonshot
+    (openai("Unsupported parameter: 'temperature' is not supported with this model."), {"left_out": ("temperature",)}),
+    (openai("Model grok-4 does not support parameter reasoningEffort."), {"left_out": ("reasoning_effort",)}),
+    ([{"error": {"message": 'Unknown name "seed": Cannot find field.'}}], {"left_out": ("seed",)}),
+    (openai("seed is not supported, use random_seed instead"), {"seed": "random_seed", "left_out": ("seed",)}),
+    (
+        {
+            "error": {
+                "message": "litellm.UnsupportedParamsError: x does not support parameters: ['seed', 'temperature']"
+            }
+        },
+        {"left_out": ("temperature", "seed")},
+    ),
+    # messages
+    (openai("Invalid 'content': 'content' field must be a string or an array of objects."), {"empty_content": "text"}),
+    (openai("invalid message content type: <nil>"), {"empty_content": "text"}),  # Ollama
+    (openai("messages.1.content: Input should be a valid string"), {"empty_content": "text"}),
+    (
+        {"object": "error", "message": "Tool call id was fc_0 but must be a-z, A-Z, 0-9, with a length of 9."},
+        {"call_ids": "nine"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("said", "changes"), REFUSALS, ids=lambda value: str(value)[:60])
+def test_a_refusal_that_names_what_was_sent_corrects_the_rules(said: object, changes: dict[str, Any]) -> None:
+    """In the words of real servers, whatever the shape of their error."""
+    assert corrected(PLAIN, fitted(ASKED, PLAIN), 400, said) == PLAIN.model_copy(update=changes)
+
+
+UNMENDABLE: list[object] = [
+    openai("Unknown parameter: 'stop'.", "stop"),
+    openai("'response_format' is not supported"),
+    openai("This model's maximum context length is 10 tokens."),
+    openai("max_tokens is too large: 100000. This model supports at most 16384 completion tokens"),
+    openai("temperature must be between 0 and 1"),
+    openai("The model `m` does not exist", None, "model_not_found"),
+    openai("Unknown parameter: 'top_p'."),  # which wasn't sent
+    {"detail": [{"type": "missing", "loc": ["body", "prompt"], "msg": "not permitted", "input": ASKED}]},
+    "<html>404 Not Found</html>",
+    None,
+    5,
+]
+
+
+@pytest.mark.parametrize("said", UNMENDABLE, ids=lambda value: str(value)[:60])
+def test_any_other_refusal_changes_nothing(said: object) -> None:
+    """Neither what the answer depends on, nor what only stands in the request that a refusal repeats."""
+    assert corrected(PLAIN, fitted(ASKED, PLAIN), 400, said) is None
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 408, 413, 429, 502, 503])
+def test_a_status_of_another_meaning_teaches_nothing(status: int) -> None:
+    """A key, a quota or an outage isn't about a parameter, whatever the text."""
+    assert corrected(PLAIN, fitted(ASKED, PLAIN), status, "Unknown parameter: 'stream_options'") is None
+
+
+def test_a_refusal_is_read_in_bounded_depth_and_what_is_left_out_is_bounded() -> None:
+    """A hostile server costs no recursion, and no memory."""
+    deep: Any = "Unknown parameter: 'stream_options'"
+    for _ in range(5000):
+        deep = [deep]
+    assert corrected(PLAIN, ASKED, 400, deep) is None
+    full = WireRules(left_out=tuple(f"temperature={n}" for n in range(MOST_LEFT_OUT)))
+    better = corrected(full, ASKED, 400, "temperature is not supported")
+    assert better is not None
+    assert better.left_out == (*full.left_out[1:], "temperature")
+
+
+# The request's form
+
+
+def test_the_rules_of_openai_s_reference_change_only_a_long_id() -> None:
+    """What is conventional goes out as it is; an id above 40 characters is the same shorter one in call and result."""
+    sent = fitted(ASKED, PLAIN)
+    assert {**sent, "messages": None} == {**ASKED, "messages": None}
+    _, called, result = sent["messages"]
+    assert called["tool_calls"][0]["id"] == result["tool_call_id"]
+    assert len(result["tool_call_id"]) <= 40
+    assert (called["content"], called["tool_calls"][0]["function"]) == (None, CALLED["tool_calls"][0]["function"])
+
+
+def test_each_rule_changes_what_it_names() -> None:
+    """Names, absences, the content beside calls, ids of nine."""
+    rules = WireRules(
+        max_tokens="max_completion_tokens",
+        stream_options=False,
+        empty_content="text",
+        call_ids="nine",
+        seed="random_seed",
+        left_out=("temperature", 'reasoning_effort="high"'),
+    )
+    sent = fitted(ASKED, rules)
+    assert sent.keys() == {"model", "messages", "stream", "max_completion_tokens", "random_seed", "stop"}
+    assert (sent["max_completion_tokens"], sent["random_seed"]) == (7, 5)
+    question, called, result = sent["messages"]
+    assert question is ASKED["messages"][0]
+    assert called["content"] == ""
+    assert re.fullmatch(r"[A-Za-z0-9]{9}", result["tool_call_id"])
+    assert called["tool_calls"][0]["id"] == result["tool_call_id"]
+    assert "reasoning_effort" in fitted({**ASKED, "reasoning_effort": "low"}, rules)
+
+
+@pytest.mark.parametrize(
+    ("given", "form", "kept"),
+    [
+        ("D681PevKs", "nine", True),
+        ("call_1", "nine", False),
+        ("call_0123456789", "short", True),
+        ("x" * 40, "short", True),
+        ("x" * 41, "short", False),
+        (f"call_1__thought__{'s' * 300}", "short", True),  # LiteLLM keeps Gemini's signature in the id
+        (LONG_ID, "any", True),
+    ],
+)
+def test_an_id_of_the_right_form_goes_back_as_it_came(given: str, form: Any, kept: bool) -> None:
+    """Another is replaced by one that depends on it alone, so that a prefix cache finds the same bytes."""
+    rules = WireRules(call_ids=form)
+    assert (call_id(given, rules) == given) is kept
+    assert call_id(given, rules) == call_id(given, rules)
+    assert call_id(given, rules) != call_id(f"{given}2", rules)
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("api.mistral.ai", "mistral"),
+        ("api.openai.com", "openai"),
+        ("my-team.openai.azure.com", "azure"),
+        ("x.services.ai.azure.com", "azure"),
+        ("openrouter.ai", "openrouter"),
+        ("evilopenrouter.ai", None),
+        ("api.mistral.ai.example.com", None),
+        ("localhost", None),
+        ("", None),
+    ],
+)
+def test_a_provider_is_known_by_its_host(host: str, name: str | None) -> None:
+    """A base URL that somebody sets gets the rules of its provider."""
+    assert provider_at(host) == name
+    assert name is not None or rules_of(name) == PLAIN
+
+
+@pytest.mark.parametrize(
+    ("model", "max_tokens", "call_ids"),
+    [
+        ("openai/gpt-5", "max_completion_tokens", "short"),
+        ("mistralai/mistral-small-3.2-24b-instruct", "max_tokens", "nine"),
+        ("mistral/mistral-large-latest", "max_tokens", "nine"),
+        ("qwen3:0.6b", "max_tokens", "short"),
+    ],
+)
+def test_behind_a_gateway_the_model_s_provider_counts(model: str, max_tokens: str, call_ids: str) -> None:
+    """OpenRouter, LiteLLM and Dedalus pass ids and limits on; how they stream is their own."""
+    rules = with_model(PLAIN, model)
+    assert (rules.max_tokens, rules.call_ids, rules.stream_options) == (max_tokens, call_ids, True)
+
+
+# Through the service
+
+Script = Callable[[Json], Sequence[Step] | None]
+
+
+def refusing(*rules: tuple[Callable[[Json], bool], Status]) -> Script:
+    """A server that refuses a request for the first fault that it finds in it."""
+
+    def script(body: Json) -> Sequence[Step] | None:
+        return next(([said] for found, said in rules if found(body)), answer("ok"))
+
+    return script
+
+
+def has(name: str) -> Callable[[Json], bool]:
+    return lambda body: name in body
+
+
+STRICT = refusing(
+    (has("stream_options"), refusal(400, "Unknown parameter: 'stream_options'.", "invalid_request_error")),
+    (has("max_tokens"), refusal(400, "Unsupported parameter: 'max_tokens'.", "invalid_request_error")),
+    (has("temperature"), Status(422, pydantic("temperature"))),
+)
+
+
+async def test_a_refused_parameter_costs_one_more_try_once() -> None:
+    """The second request for the same model goes out as the first was taken; another model is asked for itself."""
+    body = {"input": "?", "max_tokens": 5, "temperature": 0.5}
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.choose(STRICT)
+        first, second = [await agent.stream(body) for _ in range(2)]
+        tries = len(fake.chats)
+        await agent.stream({**body, "model": "other"})
+    assert (text(first), text(second), tries, len(fake.chats)) == ("ok", "ok", 5, 9)
+    sent = fake.chats[4].body
+    assert sent.keys() == {"model", "messages", "stream", "max_completion_tokens"}
+    for events in (first, second):
+        [warning] = only(events, "warning")
+        assert warning["code"] == "parameter_left_out"
+        assert "temperature" in warning["message"]
+
+
+async def test_a_refusal_that_can_t_be_mended_is_an_error_after_one_try() -> None:
+    """Leaving out `stop` would change the answer."""
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.choose(refusing((has("stop"), refusal(400, "Unknown parameter: 'stop'.", "invalid_request_error"))))
+        events = await agent.stream({"input": "?", "stop": "END"})
+    assert only(events, "error")[0]["code"] == "upstream_rejected"
+    assert len(fake.chats) == 1
+
+
+async def test_a_server_that_refuses_both_names_of_a_parameter_is_asked_twice() -> None:
+    """No try is made that was refused before."""
+    both = refusing(
+        (has("max_tokens"), refusal(400, "Unknown parameter: 'max_tokens'", "x")),
+        (has("max_completion_tokens"), refusal(400, "Unknown parameter: 'max_completion_tokens'", "x")),
+    )
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.choose(both)
+        events = await agent.stream({"input": "?", "max_tokens": 5})
+    assert only(events, "error")[0]["code"] == "upstream_rejected"
+    assert len(fake.chats) == 2
+
+
+def calling(call: str, then: Script) -> Script:
+    """A model that calls `echo` first."""
+
+    def script(body: Json) -> Sequence[Step] | None:
+        if body["messages"][-1]["role"] == "tool":
+            return then(body)
+        return [ToolCall(call, "echo", '{"text": "a"}'), Finish("tool_calls"), Done()]
+
+    return script
+
+
+def calls_of(body: Json) -> Json:
+    found: Json = next(message for message in body["messages"] if message.get("tool_calls"))
+    return found
+
+
+OF_NINE = refusing(
+    (
+        lambda body: not re.fullmatch("[A-Za-z0-9]{9}", calls_of(body)["tool_calls"][0]["id"]),
+        refusal(400, "Tool call id was x but must be a-z, A-Z, 0-9, with a length of 9.", "invalid_request_error"),
+    )
+)
+WITH_TEXT = refusing(
+    (
+        lambda body: calls_of(body)["content"] is None,
+        refusal(400, "invalid message content type: <nil>", "invalid_request_error"),
+    )
+)
+
+
+@pytest.mark.parametrize("server", [OF_NINE, WITH_TEXT], ids=["ids of nine", "content beside calls"])
+async def test_messages_take_the_form_that_a_refusal_asks_for(server: Script) -> None:
+    """The run goes on with its call; events and sessions keep the id that the model gave."""
+    async with FakeDedalus() as fake, service(fake.url, tools=named(gives("echo", "nothing"))) as agent:
+        fake.choose(calling("call_1", server))
+        events = await agent.stream({"input": "?"})
+    assert text(events) == "ok"
+    assert [use["tool_call_id"] for use in only(events, "tool_use")] == ["call_1"]
+    assert len(fake.chats) == 3
+
+
+async def asked(agent: Service, fake: FakeDedalus, **body: Any) -> Mapping[str, Any]:
+    fake.always(*answer("ok"))
+    assert text(await agent.stream({"input": "?", "max_tokens": 5, "seed": 1, **body})) == "ok"
+    sent: Mapping[str, Any] = fake.chats[-1].body
+    return sent
+
+
+async def test_a_known_provider_is_asked_in_its_own_form_at_once() -> None:
+    """Mistral gets no stream_options, its own name for the seed and ids of nine, and nothing is refused first."""
+    async with FakeDedalus() as fake:
+        table = {"mistral": Provider(fake.url, ("mistral_api_key",), "m")}
+        async with service(providers=table, tools=named(gives("echo", "nothing")), mistral_api_key="k") as agent:
+            sent = await asked(agent, fake)
+            fake.choose(calling("call_1", lambda _: answer("ok")))
+            await agent.stream({"input": "?"})
+    assert (sent["random_seed"], sent["max_tokens"]) == (1, 5)
+    assert not sent.keys() & {"stream_options", "seed"}
+    last = fake.chats[-1].body["messages"]
+    assert [len(message["tool_call_id"]) for message in last if message["role"] == "tool"] == [9]
+    assert len(fake.chats) == 3
+
+
+async def test_the_operator_s_rules_win_over_the_table() -> None:
+    """UPSTREAM_RULES, for the base URL, also over what a model's name says."""
+    by_hand = {"custom": {"stream_options": False, "max_tokens": "max_tokens", "left_out": ["seed"]}}
+    async with FakeDedalus() as fake, service(fake.url, upstream_rules=by_hand) as agent:
+        sent = await asked(agent, fake, model="openai/gpt-5")
+    assert sent["max_tokens"] == 5
+    assert not sent.keys() & {"stream_options", "seed", "max_completion_tokens"}
