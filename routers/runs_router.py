@@ -1,7 +1,8 @@
 """/api/agent/runs: start a run in the background, look at runs, follow their events from anywhere, end them."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -19,6 +20,7 @@ from routers.dependencies import (
     run_path,
 )
 from routers.openapi import ERRORS, EVENTS, STREAM
+from services.agent_service import AgentService
 from services.event_reading import frames_in, json_of
 from tool_models import ApprovalDecision, ClientToolResults
 
@@ -29,6 +31,11 @@ EVENTS_ANSWERS: dict[int | str, dict[str, Any]] = {
     204: {"description": "The run has ended and nothing is left after the cursor."},
 }
 
+ANSWERED: dict[int | str, dict[str, Any]] = {
+    200: STREAM[200]
+    | {"description": "With `Accept: text/event-stream`: the run's events after the cursor, and live."},
+    204: {"description": "With `Accept: text/event-stream`: the run has ended and nothing is left after the cursor."},
+}
 
 STARTED: dict[int | str, dict[str, Any]] = {
     202: {
@@ -109,19 +116,41 @@ async def cancel_run(run_id: str, service: ServiceDep) -> Run:
     return await service.cancel(run_id)
 
 
-@router.post("/{run_id}/approvals/{tool_call_id}", status_code=202)
-async def decide_approval(run_id: str, tool_call_id: str, body: ApprovalDecision, service: ServiceDep) -> Run:
+@router.post("/{run_id}/approvals/{tool_call_id}", status_code=202, response_model=Run, responses=ANSWERED)
+async def decide_approval(
+    request: Request, run_id: str, tool_call_id: str, body: ApprovalDecision, after: Cursor, service: ServiceDep
+) -> Run | Response:
     """Approve a tool call that waits for a person, as it is or with other arguments, or refuse it.
 
-    The run goes on when each call that it waits for has its answer. The same decision again changes nothing.
+    The run goes on when each call that it waits for has its answer. The same decision again changes nothing. With
+    `Accept: text/event-stream` the response is the run's event stream, as of `GET /runs/{run_id}/events`.
     """
-    return await service.approve(run_id, tool_call_id, body)
+    return await _answered(request, service, run_id, after, partial(service.approve, run_id, tool_call_id, body))
 
 
-@router.post("/{run_id}/tool-results", status_code=202)
-async def send_tool_results(run_id: str, body: ClientToolResults, service: ServiceDep) -> Run:
-    """Send what `client_tools` gave. The run goes on when each call that it waits for has its answer."""
-    return await service.take_results(run_id, body)
+@router.post("/{run_id}/tool-results", status_code=202, response_model=Run, responses=ANSWERED)
+async def send_tool_results(
+    request: Request, run_id: str, body: ClientToolResults, after: Cursor, service: ServiceDep
+) -> Run | Response:
+    """Send what `client_tools` gave. The run goes on when each call that it waits for has its answer.
+
+    With `Accept: text/event-stream` the response is the run's event stream, as of `GET /runs/{run_id}/events`.
+    """
+    return await _answered(request, service, run_id, after, partial(service.take_results, run_id, body))
+
+
+async def _answered(
+    request: Request, service: AgentService, run_id: str, after: int, answer: Callable[[], Awaitable[Run]]
+) -> Run | Response:
+    """Take an answer to a waiting run, and respond with the run or, where that is accepted, with its event stream.
+
+    A page that left the stream when the run began to wait so needs one connection to answer and to read on.
+    """
+    if "text/event-stream" not in request.headers.get("accept", ""):
+        return await answer()
+    stream = await service.follow(run_id, after)  # where the cursor is refused, the answer isn't taken
+    await answer()
+    return Response(status_code=204) if stream is None else frame_stream(request, stream)
 
 
 async def _json_lines(pages: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

@@ -96,13 +96,15 @@ def test_every_route_documents_its_error_answers(described: Json) -> None:
 
 
 def test_streams_are_described_as_streams(described: Json) -> None:
-    """Each of the three answers text/event-stream of StreamEvents, with the headers that lead back to the run."""
+    """Each of them answers text/event-stream of StreamEvents, with the headers that lead back to the run."""
     streams = {
         path: operation["responses"]["200"]
         for _, path, operation in operations(described)
         if "text/event-stream" in operation["responses"].get("200", {}).get("content", {})
     }
-    assert set(streams) == {STREAM, SIMULATE, "/api/agent/runs/{run_id}/events"}
+    run = "/api/agent/runs/{run_id}"
+    answers = {f"{run}/approvals/{{tool_call_id}}", f"{run}/tool-results"}
+    assert set(streams) == {STREAM, SIMULATE, f"{run}/events"} | answers
     events = streams["/api/agent/runs/{run_id}/events"]
     for said in streams.values():
         assert {kind: content["schema"] for kind, content in said["content"].items()} == {
