@@ -245,7 +245,7 @@ def test_every_example_is_valid(described: Json) -> None:
         assert [fault for value in values for fault in faults(described, schema, value)] == [], path
         checked_at.add(path)
     assert {"/components/schemas/AgentRequest", "/components/schemas/SimulateRequest"} <= checked_at
-    assert sum("text/event-stream" in path for path in checked_at) == 3 + 2 * 2, "streams, and refusals of two of them"
+    assert sum("text/event-stream" in path for path in checked_at) == 5 + 2 * 2, "streams, and refusals of two of them"
 
 
 def request_examples(document: Json, path: str) -> list[Json]:
