@@ -2,7 +2,7 @@
 
     AgentStreamError
     ├── RequestError            the caller can mend it (4xx)
-    │   ├── InvalidRequest  InvalidHost  RouteNotFound  MethodNotAllowed  BodyTooLarge
+    │   ├── InvalidRequest  InvalidHost  RouteNotFound  MethodNotAllowed  BodyTooLarge  NotJson
     │   ├── ModelUnavailable  McpUnavailable  McpServerNotFound  ToolUnavailable  UrlRefused
     │   ├── UpstreamRejected  StepLimit  RunNotWaiting  ToolCallNotFound  ToolCallAnswered
     │   ├── RunNotFound  RunExpired  RunActive  RunContinued  InvalidCursor  CursorAhead
@@ -80,6 +80,11 @@ class MethodNotAllowed(RequestError):
 class BodyTooLarge(RequestError):
     code, status = "body_too_large", 413
     default = "The request body is larger than MAX_BODY_BYTES."
+
+
+class NotJson(RequestError):
+    code, status = "not_json", 415
+    default = "The body has to be JSON: send it with the header Content-Type: application/json."
 
 
 class ModelUnavailable(RequestError):

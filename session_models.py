@@ -6,9 +6,10 @@ from pydantic import Field
 
 from events import Closed, Maybe, RunError, ToolSource, Usage, with_examples
 from models import Content, Metadata, RunStatus, SessionId
+from tool_models import Asked
 
 
-class SessionCreate(Closed):
+class SessionCreate(Asked):
     """A session to be made; without an id it gets one."""
 
     model_config = with_examples({"session_id": "chat-1", "title": "The weather in Oslo"}, {})
@@ -18,7 +19,7 @@ class SessionCreate(Closed):
     metadata: Metadata | None = None
 
 
-class SessionUpdate(Closed):
+class SessionUpdate(Asked):
     """What is to be changed of a session. What is left out stays; null takes it away."""
 
     model_config = with_examples({"title": "Winter in Norway"})

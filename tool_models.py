@@ -1,10 +1,8 @@
 """Tools, as callers name, bring, list and answer them."""
 
-import json
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AnyUrl, Field, JsonValue, StrictBool, UrlConstraints, field_validator, model_validator
-from pydantic_core import PydanticSerializationError
 
 from events import Closed, with_examples
 
@@ -12,9 +10,25 @@ SERVER_PATTERN = r"^([\w.-]+(/[\w.-]+(@[\w.-]+)?)?|https://\S+)$"
 """An MCP server as Dedalus takes it, `owner/name`, `owner/name@version`, or an https URL; or a name of MCP_SERVERS."""
 TOOL_NAME = r"^[A-Za-z0-9_-]{1,64}$"
 """What the models' servers take as a tool's name."""
+MAX_UNKNOWN = 20
 
 
-class McpServerRef(Closed):
+class Asked(Closed):
+    """What a caller sends.
+
+    Each fault costs time, so the lists stop at their first one, and many unknown fields are one.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def mostly_known(cls, value: Any) -> Any:
+        """An object of many other fields is something else."""
+        if isinstance(value, dict) and len(value) > len(cls.model_fields) + MAX_UNKNOWN:
+            raise ValueError(f"more than {MAX_UNKNOWN} of its fields are not known: see /docs for the names")
+        return value
+
+
+class McpServerRef(Asked):
     """An MCP server that this service itself is the client of: one of MCP_SERVERS by its name, or a URL."""
 
     model_config = with_examples(
@@ -37,7 +51,7 @@ ServerName = Annotated[str, Field(pattern=SERVER_PATTERN, max_length=2000)]
 ToolName = Annotated[str, Field(pattern=TOOL_NAME)]
 
 
-class ClientTool(Closed):
+class ClientTool(Asked):
     """A tool that the caller's page runs: the run waits for its result at POST /runs/{id}/tool-results."""
 
     name: ToolName
@@ -55,21 +69,7 @@ class ClientTool(Closed):
         return value
 
 
-class Clean(Closed):
-    """What a person or a page sends: it has to fit into JSON that everybody can read."""
-
-    @model_validator(mode="after")
-    def can_be_told(self) -> Self:
-        """Half a surrogate pair is no text, and NaN is no number."""
-        try:
-            self.model_dump_json()
-            json.dumps(self.model_dump(), allow_nan=False)
-        except (PydanticSerializationError, ValueError):
-            raise ValueError("it holds half of a surrogate pair, NaN or an infinite number: send JSON") from None
-        return self
-
-
-class ApprovalDecision(Clean):
+class ApprovalDecision(Asked):
     """A person's answer to an `approval_request`."""
 
     model_config = with_examples({"approved": True}, {"approved": False, "reason": "Not on a Friday."})
@@ -88,7 +88,7 @@ class ApprovalDecision(Clean):
         return self
 
 
-class ClientToolResult(Clean):
+class ClientToolResult(Asked):
     """What a call of a client tool gave: text as it is, any other value as JSON."""
 
     tool_call_id: str
@@ -96,12 +96,12 @@ class ClientToolResult(Clean):
     is_error: bool = False
 
 
-class ClientToolResults(Closed):
+class ClientToolResults(Asked):
     """The results of client tools; all of them are taken, or none."""
 
     model_config = with_examples({"results": [{"tool_call_id": "call_1", "content": {"lat": 59.9, "lon": 10.7}}]})
 
-    results: list[ClientToolResult] = Field(min_length=1, max_length=128)
+    results: list[ClientToolResult] = Field(min_length=1, max_length=128, fail_fast=True)
 
     @field_validator("results")
     @classmethod

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from models import AgentRequest, AgentResponse, Scenario, SimulateRequest
 from routers.dependencies import CatalogDep, IdempotencyKey, RequestId, ServiceDep, ToolsDep, frame_stream, run_path
 from routers.error_answers import answer
+from routers.json_route import JsonRoute
 from routers.openapi import ERRORS, STREAM_STARTS
 from routers.sse import torn
 from services.catalog import McpServerList, ModelList
@@ -18,7 +19,7 @@ from tool_models import McpToolList, ToolList
 WAITING: dict[int | str, dict[str, Any]] = {
     202: {"model": AgentResponse, "description": "The run waits for a person, or for results of the page's tools."}
 }
-router = APIRouter(prefix="/api/agent", tags=["agent"], responses=ERRORS)
+router = APIRouter(prefix="/api/agent", tags=["agent"], responses=ERRORS, route_class=JsonRoute)
 
 
 @router.post("/stream", response_class=Response, responses=STREAM_STARTS)

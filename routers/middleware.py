@@ -128,21 +128,22 @@ class BodyLimits:
             pieces.append(piece := message.get("body", b""))
             if (size := size + len(piece)) > self._max_bytes:
                 raise BodyTooLarge
-            await _check(piece, scan, decoder)
-            if not message.get("more_body"):
+            last = not message.get("more_body")
+            await _check(piece, scan, decoder, last)
+            if last:
                 return {"type": "http.request", "body": b"".join(pieces), "more_body": False}
 
 
-async def _check(piece: bytes, scan: JsonScan, decoder: IncrementalDecoder) -> None:
+async def _check(piece: bytes, scan: JsonScan, decoder: IncrementalDecoder, last: bool) -> None:
     """Check the next piece of a body. Raise `InvalidRequest`."""
-    for part in slices(piece):
-        try:
-            text = decoder.decode(part)
+    try:
+        for part in slices(piece):
+            if "\0" in decoder.decode(part):  # as in UTF-16 and UTF-32, never in JSON
+                raise InvalidRequest(NOT_UTF8)
             scan.feed(part)
-        except UnicodeDecodeError:
-            raise InvalidRequest(NOT_UTF8) from None
-        except JsonTooLarge as error:
-            raise InvalidRequest(str(error)) from None
-        if "\0" in text:  # as in UTF-16 and UTF-32, never in JSON
-            raise InvalidRequest(NOT_UTF8)
-        await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        decoder.decode(b"", last)
+    except UnicodeDecodeError:
+        raise InvalidRequest(NOT_UTF8) from None
+    except JsonTooLarge as error:
+        raise InvalidRequest(str(error)) from None

@@ -19,12 +19,13 @@ from routers.dependencies import (
     frame_stream,
     run_path,
 )
+from routers.json_route import JsonRoute
 from routers.openapi import ERRORS, EVENTS, STREAM
 from services.agent_service import AgentService
 from services.event_reading import frames_in, json_of
 from tool_models import ApprovalDecision, ClientToolResults
 
-router = APIRouter(prefix="/api/agent/runs", tags=["runs"], responses=ERRORS)
+router = APIRouter(prefix="/api/agent/runs", tags=["runs"], responses=ERRORS, route_class=JsonRoute)
 
 EVENTS_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: STREAM[200] | {"content": STREAM[200]["content"] | {"application/x-ndjson": {"schema": EVENTS}}},

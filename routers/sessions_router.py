@@ -6,10 +6,11 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from models import RunList, RunStatus
 from routers.dependencies import Limit, PageCursor, ServiceDep
+from routers.json_route import JsonRoute
 from routers.openapi import ERRORS
 from session_models import MessageList, Session, SessionCreate, SessionList, SessionUpdate
 
-router = APIRouter(prefix="/api/agent/sessions", tags=["sessions"], responses=ERRORS)
+router = APIRouter(prefix="/api/agent/sessions", tags=["sessions"], responses=ERRORS, route_class=JsonRoute)
 
 SessionPath = Annotated[str, Path(max_length=128)]
 

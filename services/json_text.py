@@ -20,7 +20,7 @@ def loads(text: str | bytes) -> tuple[Any, bool]:
     try:
         return orjson.loads(text), False
     except ValueError:
-        return _loads(text), True
+        return loads_strictly(text), True
 
 
 def loads_exactly(text: str) -> Any:
@@ -28,10 +28,14 @@ def loads_exactly(text: str) -> Any:
 
     Raise ValueError for what is no JSON, RecursionError for what is nested too deep.
     """
-    return mend(_loads(text))
+    return mend(loads_strictly(text))
 
 
-def _loads(text: str | bytes) -> Any:
+def loads_strictly(text: str | bytes) -> Any:
+    """The value, whose strings may hold lone surrogates.
+
+    Raise ValueError for what is no JSON, NaN and numbers beyond a float included.
+    """
     return json.loads(text, parse_constant=_refuse, parse_float=_finite)
 
 

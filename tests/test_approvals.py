@@ -498,7 +498,8 @@ async def test_a_page_s_result_is_cut_like_any_other() -> None:
         async with reading(agent, client_tools=[PAGE_TOOL]) as reader:
             await reader.until(b"event: waiting")
             half = '{"results":[{"tool_call_id":"a","content":"\\ud83d"}]}'
-            refused = await agent.client.post(f"{RUNS}/{reader.run_id}/tool-results", content=half)
+            path, headers = f"{RUNS}/{reader.run_id}/tool-results", {"content-type": "application/json"}
+            refused = await agent.client.post(path, content=half, headers=headers)
             await send(
                 agent,
                 reader.run_id,

@@ -20,7 +20,6 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from process import ROOT
-from pydantic import AnyUrl
 
 from database import connections, engine
 from database.__main__ import main
@@ -436,7 +435,7 @@ async def test_an_answer_is_replaced_as_often_as_it_is_written(database: Databas
 
 async def test_parts_are_kept_as_parts(database: Database) -> None:
     """Text and images, not a text of them."""
-    parts = [TextPart(type="text", text="see"), ImagePart(type="image", url=AnyUrl("https://example.com/a?b=%20c"))]
+    parts = [TextPart(type="text", text="see"), ImagePart(type="image", url="https://example.com/a?b=%20c")]
     message = StoredMessage(run_id=run_id(1), role="user", content=parts)
     await converse(database, "s", (1, None, []))
     async with database.writing() as connection:

@@ -366,7 +366,8 @@ async def test_a_decision_is_clear(body: str) -> None:
     async with FakeDedalus() as fake, service(fake.url, named(deletes())) as agent:
         fake.turn(*DELETE)
         run_id = await begun(agent)
-        response = await agent.client.post(f"{RUNS}/{run_id}/approvals/call_1", content=body)
+        headers = {"content-type": "application/json"}
+        response = await agent.client.post(f"{RUNS}/{run_id}/approvals/call_1", content=body, headers=headers)
         assert refusal(response) == (422, "invalid_request")
         assert (await get(agent, run_id))["status"] == "waiting"
         await agent.client.post(f"{RUNS}/{run_id}/cancel")

@@ -1,0 +1,165 @@
+"""What a request's body has to be: JSON by its header, in UTF-8, and how much is told of what is wrong with it."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from fake_dedalus import FakeDedalus
+from service import EXECUTE, NOWHERE, SIMULATE, STREAM, service
+from wire import answer
+
+pytestmark = pytest.mark.anyio
+
+SESSIONS = "/api/agent/sessions"
+JSON = {"content-type": "application/json"}
+
+
+def error_of(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    error: dict[str, Any] = response.json()["error"]
+    assert (response.status_code, error["code"]) == (status, code)
+    return error
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        None,
+        "application/x-www-form-urlencoded",  # what curl -d sends
+        "text/plain",
+        "text/plain;charset=UTF-8",  # what fetch sends with a text
+        "multipart/form-data; boundary=x",
+        "text/plain; application/json",
+        "application/jsonp",
+        "application/json5",
+        "json",
+    ],
+)
+@pytest.mark.parametrize("path", [STREAM, EXECUTE, SIMULATE, SESSIONS])
+async def test_another_content_type_is_refused_by_the_header_s_name(path: str, content_type: str | None) -> None:
+    """A page elsewhere may send these without asking (CORS), so none of them is taken for JSON."""
+    headers = {"content-type": content_type} if content_type else {}
+    async with service(NOWHERE) as agent:
+        response = await agent.client.post(path, content=b'{"input": "hi"}', headers=headers)
+    assert "Content-Type: application/json" in error_of(response, 415, "not_json")["message"]
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json", "Application/JSON; charset=utf-8", "application/json;charset=UTF-8", "application/ld+json"],
+)
+async def test_json_has_many_spellings(content_type: str) -> None:
+    """In any case, with a charset, or as a kind of its own."""
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.turn(*answer("ok"))
+        response = await agent.client.post(EXECUTE, content=b'{"input": "hi"}', headers={"content-type": content_type})
+    assert response.json()["output"] == "ok"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"input": "caf\u00e9"}'.encode("latin-1"),
+        '{"input": "\u201chi\u201d"}'.encode("cp1252"),
+        '{"input": "\u65e5\u672c"}'.encode("shift-jis"),
+        '{"input": "hi"}'.encode("utf-16"),
+        '{"input": "hi"}'.encode("utf-32-le"),
+        b'{"input": "\xed\xa0\xbd"}',
+        b'{"input": "' + b"x" * 300_000 + b'\xe9"}',
+        b'{"input": "cut \xc3',
+    ],
+    ids=["latin-1", "cp1252", "shift-jis", "utf-16", "utf-32", "surrogate", "in a late piece", "cut"],
+)
+async def test_another_encoding_is_refused_by_the_name_of_the_right_one(body: bytes) -> None:
+    """A terminal of another encoding is what a newcomer has; also where a character is cut in two."""
+    async with service(NOWHERE) as agent:
+        response = await agent.client.post(STREAM, content=body, headers=JSON)
+    assert "UTF-8" in error_of(response, 422, "invalid_request")["message"]
+
+
+async def test_a_body_is_the_same_in_whatever_pieces_it_comes() -> None:
+    """Characters, escapes and strings that fall between two pieces, as a slow client sends them."""
+    question = 'caf\u00e9 \U0001f600 "\\" [{' * 3
+    body = json.dumps({"input": question}, ensure_ascii=False).encode()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for byte in body:
+            yield bytes([byte])
+
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.turn(*answer("ok"))
+        response = await agent.client.post(EXECUTE, content=pieces(), headers=JSON)
+        [request] = fake.chats
+    assert response.status_code == 200
+    assert request.body["messages"] == [{"role": "user", "content": question}]
+
+
+MANY = 5_000
+UNKNOWN = {f"k{number}": 1 for number in range(MANY)}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"input": [{}] * MANY},
+        {"input": [1] * MANY},
+        {"input": [{"type": "image", "url": "ftp://x"}] * MANY},
+        {"input": [{"type": "text", "text": "?", **UNKNOWN}]},
+        {"input": "?", "messages": [{}] * 1000},
+        {"input": "?", "messages": [{"role": "user", "content": [{}] * MANY}]},
+        {"input": "?", "messages": [{"role": "user", "content": "?", **UNKNOWN}]},
+        {"input": "?", **UNKNOWN},
+        {"input": "?", "metadata": UNKNOWN},
+        {"input": "?", "client_tools": [{}] * 128},
+        {"input": "?", "mcp_servers": [{}] * 32},
+        {"input": "?", "tools": [1] * 128},
+        {"input": "?", "stop": [1] * MANY},
+        {"input": "?", "temperature": UNKNOWN},
+    ],
+    ids=lambda body: json.dumps(body)[:60],
+)
+async def test_few_faults_are_collected_however_many_there_are(body: dict[str, Any]) -> None:
+    """Each costs as much as a field; a list stops at its first fault, and many unknown fields are one."""
+    async with service(NOWHERE) as agent:
+        response = await agent.client.post(STREAM, json=body)
+    assert 1 <= len(error_of(response, 422, "invalid_request")["details"]) <= 3
+
+
+@pytest.mark.parametrize("count", [1000, 1001])
+async def test_a_content_has_a_thousand_parts_at_most(count: int) -> None:
+    """As many as `messages` may have; each is checked."""
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.turn(*answer("ok"))
+        body = {"input": [{"type": "text", "text": "?"}] * count}
+        response = await agent.client.post(EXECUTE, json=body)
+    assert response.status_code == (200 if count == 1000 else 422)
+
+
+@pytest.mark.parametrize(
+    ("url", "sent"),
+    [
+        ("data:image/png;base64,AAAA", "data:image/png;base64,AAAA"),
+        ("data:image/png;base64,AA\r\nAA\n", "data:image/png;base64,AAAA"),
+        ("DATA:image/png;base64,AAAA", "DATA:image/png;base64,AAAA"),
+    ],
+)
+async def test_an_inline_image_is_sent_as_it_came(url: str, sent: str) -> None:
+    """Unparsed but for line breaks, which base64 is often folded with."""
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.turn(*answer("ok"))
+        response = await agent.client.post(EXECUTE, json={"input": [{"type": "image", "url": url}]})
+        [request] = fake.chats
+    assert response.status_code == 200
+    assert request.body["messages"][0]["content"] == [{"type": "image_url", "image_url": {"url": sent}}]
+
+
+@pytest.mark.parametrize("url", ["data:image/png;base64,\u00e9", "ftp://example.com/a.png", "http://x.example/a", ""])
+async def test_an_image_is_https_or_inline(url: str) -> None:
+    """The fault says so, without the URL."""
+    async with service(NOWHERE) as agent:
+        response = await agent.client.post(STREAM, json={"input": [{"type": "image", "url": url}]})
+    details = error_of(response, 422, "invalid_request")["details"]
+    assert any("url" in detail["loc"] for detail in details)
+    assert "Traceback" not in response.text
+    assert url == "" or url not in response.text
