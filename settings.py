@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 Seconds = Annotated[float, Field(gt=0)]
+SECRET_QUERY = re.compile(r"key|token|secret|password|signature|^sig$", re.IGNORECASE)
 JSON_SETTINGS = {
     "mcp_servers": '{"name": {"url": "https://…", "description": "…"}}',
     "upstream_rules": '{"custom": {"stream_options": false}}',
@@ -239,12 +240,32 @@ class Settings(BaseSettings):
         """The database: a file in the data directory unless it is said where."""
         return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.absolute() / 'agent_stream.db'}"
 
+    @field_validator("dedalus_base_url", mode="before")
+    @classmethod
+    def with_scheme(cls, value: object) -> object:
+        """`localhost:11434` would be a URL of the scheme localhost."""
+        if isinstance(value, str) and not re.match(r"https?://", value, re.IGNORECASE):
+            raise ValueError("the URL begins with 'http' or 'https', such as http://localhost:11434")
+        return value
+
     @field_validator("dedalus_base_url", "dedalus_as_url")
     @classmethod
     def plain_address(cls, value: HttpUrl | None) -> HttpUrl | None:
         """A path is put behind it, and credentials in it would go nowhere."""
-        if value is not None and (value.username or value.password or value.query or value.fragment):
-            raise ValueError("an address without user, ? and #: a key goes into DEDALUS_API_KEY")
+        if value is None:
+            return None
+        secret = any(SECRET_QUERY.search(name) for name, _ in value.query_params())
+        if value.username or value.password or value.fragment or secret:
+            raise ValueError("an address without user, # and keys: a key goes into DEDALUS_API_KEY")
+        return value
+
+    @field_validator("dedalus_base_url")
+    @classmethod
+    def whole_azure_address(cls, value: HttpUrl | None) -> HttpUrl | None:
+        """With a dated api-version, Azure serves the deployment that the path names."""
+        dated = value is not None and re.search(r"api-version=\d", value.query or "")
+        if value is not None and dated and re.fullmatch(r"/?(openai/?)?", value.path or ""):
+            raise ValueError("with ?api-version= its path ends in /openai/deployments/ and the deployment's name")
         return value
 
     @field_validator("cors_credentials")

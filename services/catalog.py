@@ -8,14 +8,15 @@ from functools import partial
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import httpx
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from errors import AgentStreamError
+from errors import AgentStreamError, ModelUnavailable, UpstreamFailed
 from events import Closed, Maybe
 from services.builtin_catalog import MCP_SERVERS, MODELS
 from services.local_model import MODEL_ID
 from services.mcp_choice import requested_as
-from services.upstreams import Upstream, Upstreams
+from services.model_lists import Listed, ModelInfo, entries, listed, text
+from services.upstreams import NO_LIST, Upstream, Upstreams
 from settings import McpServer
 from tool_models import SERVER_PATTERN
 
@@ -28,27 +29,6 @@ ListSource = Literal["upstream", "stale", "builtin"]
 WORST_LAST: tuple[ListSource, ...] = ("upstream", "stale", "builtin")
 ODD = (ValueError, TypeError, LookupError, AttributeError)  # what reading something of an unknown shape can raise
 T = TypeVar("T")
-
-
-class Pricing(Closed):
-    """US dollars per million tokens."""
-
-    input_per_million: Maybe[float] = None
-    output_per_million: Maybe[float] = None
-    cached_input_per_million: Maybe[float] = None
-
-
-class ModelInfo(Closed):
-    """A model that a request can name. Sizes are in tokens; what the upstream doesn't tell is left out."""
-
-    id: str
-    provider: str
-    name: Maybe[str] = None
-    description: Maybe[str] = None
-    capabilities: Maybe[dict[str, bool]] = None
-    context_tokens: Maybe[int] = None
-    max_output_tokens: Maybe[int] = None
-    pricing: Maybe[Pricing] = None
 
 
 class ModelList(Closed):
@@ -88,6 +68,7 @@ class Cached(Generic[T]):
         self._list = builtin
         self._source: ListSource = "builtin"
         self._ttl_s = ttl_s
+        self.fault: Exception | None = None
         self._due = 0.0
         self._tried = False
         self._refreshing: asyncio.Task[None] | None = None
@@ -107,7 +88,8 @@ class Cached(Generic[T]):
                 self._list = await self._fetch()
             self._source = "upstream"
         except (AgentStreamError, httpx.HTTPError, httpx.InvalidURL, TimeoutError, *ODD) as error:
-            logger.warning("a list could not be fetched: %r", error.__cause__ or error)
+            logger.warning("a list could not be fetched: %s (%r)", error, error.__cause__ or error)
+            self.fault = error
             self._source = "builtin" if self._source == "builtin" else "stale"
             wait = min(wait, RETRY_S)
         finally:
@@ -149,8 +131,21 @@ class Catalog:
         return ModelList(
             source=max((source for _, source in answers), key=WORST_LAST.index),
             default_model=self._upstreams.default_model,
-            models=[model for models, _ in answers for model in models],
+            models=[model.info for models, _ in answers for model in models],
         )
+
+    async def first_model(self) -> str:
+        """The first model of the list that chats: what a request gets that names none.
+
+        Raise what the upstream failed with when it was asked, or `ModelUnavailable` where it lists none.
+        """
+        for cached in self._models:
+            models, source = await cached.get()
+            if source == "builtin" and not models:
+                raise cached.fault if isinstance(cached.fault, AgentStreamError) else UpstreamFailed
+            if chatting := next((model for model in models if model.chats), None):
+                return chatting.info.id
+        raise ModelUnavailable("Name a model in the request, or set DEFAULT_MODEL: the upstream lists none that chats.")
 
     async def context_tokens(self, model: str) -> int | None:
         """How much a model reads, in tokens; None where its server doesn't tell."""
@@ -170,9 +165,13 @@ class Catalog:
         for models in self._models:
             await models.aclose()
 
-    async def _fetch_models(self, upstream: Upstream) -> list[ModelInfo]:
+    async def _fetch_models(self, upstream: Upstream) -> list[Listed]:
         answer = await self._upstreams.models(upstream)
-        return _readable(answer["data"], partial(_model, upstream))
+        provider = upstream.name if upstream.kind in {"provider", "local"} else None
+        try:
+            return _readable(entries(answer), partial(listed, prefix=upstream.prefix, provider=provider))
+        except ODD as error:
+            raise UpstreamFailed(NO_LIST) from error
 
     async def _fetch_servers(self) -> list[McpServerInfo]:
         async with httpx.AsyncClient(follow_redirects=True, max_redirects=3, timeout=FETCH_TIMEOUT_S) as client:
@@ -198,50 +197,16 @@ def _readable(entries: list[Any], read: Callable[[Any], T | None]) -> list[T]:
     return [entry for entry in readable if entry is not None]
 
 
-def _provider(model: str) -> str:
-    return model.partition("/")[0]
-
-
-def _builtin_models(upstream: Upstream) -> list[ModelInfo]:
+def _builtin_models(upstream: Upstream) -> list[Listed]:
     """What an upstream is known to serve, at least its default model."""
     match upstream.kind:
         case "local":
-            return [ModelInfo(id=MODEL_ID, provider="local", name="SmolLM2 135M Instruct", context_tokens=8192)]
+            return [Listed(ModelInfo(id=MODEL_ID, provider="local", name="SmolLM2 135M Instruct", context_tokens=8192))]
         case "custom":
-            return []
+            known = [upstream.default_model] if upstream.default_model else []
         case _:
             known = [model for model in MODELS if model.startswith(upstream.prefix)] or [upstream.default_model]
-            return [ModelInfo(id=model, provider=_provider(model)) for model in known]
-
-
-def _model(upstream: Upstream, said: Mapping[str, Any]) -> ModelInfo:
-    """A model as Dedalus describes it, or as far as an OpenAI-compatible server does."""
-    if not (isinstance(said["id"], str) and said["id"]):
-        raise TypeError("a model's id is a text")
-    model = upstream.prefix + said["id"].removeprefix("models/")
-    ours = upstream.name if upstream.kind in {"provider", "local"} else None
-    named = (said.get("provider"), ours, said.get("owned_by"))
-    provider = next((name for name in named if name and isinstance(name, str)), _provider(model))
-    try:
-        return ModelInfo(id=model, provider=provider, **_described(said))
-    except ValidationError:
-        return ModelInfo(id=model, provider=provider)
-
-
-def _described(said: Mapping[str, Any]) -> dict[str, Any]:
-    limits, meta, defaults, capabilities, pricing = (
-        part if isinstance(part := said.get(key), dict) else {}
-        for key in ("token_limits", "meta", "defaults", "capabilities", "pricing")
-    )
-    prices = {name: price for name in Pricing.model_fields if (price := pricing.get(name)) is not None}
-    return {
-        "name": said.get("display_name"),
-        "description": said.get("description"),
-        "capabilities": {name: can for name, can in capabilities.items() if isinstance(can, bool)} or None,
-        "context_tokens": limits.get("input") or meta.get("n_ctx") or said.get("context_window"),
-        "max_output_tokens": limits.get("output") or defaults.get("max_output_tokens"),
-        "pricing": prices or None,
-    }
+    return [Listed(ModelInfo(id=model, provider=model.partition("/")[0])) for model in known]
 
 
 def _server(said: Mapping[str, Any]) -> McpServerInfo | None:
@@ -252,8 +217,8 @@ def _server(said: Mapping[str, Any]) -> McpServerInfo | None:
     return McpServerInfo(
         configured=False,
         server=said["slug"],
-        name=said.get("title") or said["slug"],
-        description=said.get("description"),
+        name=text(said.get("title") or said["slug"]),
+        description=text(said.get("description")),
         tool_count=said.get("tool_count"),
         needs_authorization=not auth["none"] if isinstance(auth.get("none"), bool) else None,
     )

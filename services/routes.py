@@ -1,6 +1,6 @@
 """Which way a request goes: its model, and the upstream that serves it."""
 
-from errors import LocalModelUnavailable, ModelUnavailable, UpstreamFailed
+from errors import LocalModelUnavailable, ModelUnavailable
 from models import AgentRequest
 from services.catalog import Catalog
 from services.upstreams import Route, Upstreams
@@ -16,7 +16,7 @@ class Routes:
     async def of(self, request: AgentRequest) -> Route:
         """The way to the request's model, or to the default one.
 
-        Raise `ModelUnavailable`, `LocalModelUnavailable`, or `UpstreamFailed` where the default has to be asked for.
+        Raise `ModelUnavailable`, `LocalModelUnavailable`, or as `Catalog.first_model` where the default is asked for.
         """
         return self.to(request.model or await self._default_model(), request)
 
@@ -35,9 +35,4 @@ class Routes:
         """The configured model, or the first that the upstream lists."""
         if self._upstreams.default_model:
             return self._upstreams.default_model
-        listed = await self._catalog.models()
-        if listed.source == "builtin":
-            raise UpstreamFailed
-        if not listed.models:
-            raise ModelUnavailable("Name a model in the request, or set DEFAULT_MODEL: the upstream lists none.")
-        return listed.models[0].id
+        return await self._catalog.first_model()

@@ -5,19 +5,25 @@ the OpenAI-compatible endpoint of each provider whose key is set; else the embed
 Dedalus or to that provider, never to a base URL that somebody set. The script that calls tools is always there.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
-from dedalus_labs import APIError, AsyncDedalus, Omit
+from dedalus_labs import (
+    APIConnectionError,
+    APIError,
+    AsyncDedalus,
+    AuthenticationError,
+    Omit,
+    PermissionDeniedError,
+)
 from pydantic import SecretStr
 
-from errors import ModelUnavailable, UpstreamFailed
+from errors import ModelUnavailable, UpstreamAuth, UpstreamFailed
+from services.base_urls import address
 from services.local_model import MODEL_ID, LocalModel
-from services.providers import PLAIN, PROVIDERS, Provider, provider_at, rules_of, with_model
+from services.providers import PLAIN, PROVIDERS, Provider, rules_of, with_model
 from services.scripted_model import MODEL_ID as SCRIPTED_MODEL
 from services.scripted_model import scripted_client
 from services.upstream_client import UpstreamClient
@@ -27,8 +33,10 @@ DEDALUS_URL = "https://api.dedaluslabs.ai/v1"
 DEDALUS_MODEL = "openai/gpt-4.1"
 MOST_LEARNED = 1000  # models of one upstream whose rules are remembered
 SPARE_CONNECTIONS = 10  # beside those of the runs, for the lists of models
-VERSIONED = re.compile(r"/v\d\w*(/|$)")  # a path that is an API's already, such as /v1 or /v1beta/openai
 LOCAL_DEFAULTS = {"temperature": 0.2, "max_tokens": 256}  # a small model rambles at a high temperature
+
+UNREACHED = "The model's server could not be reached: check DEDALUS_BASE_URL."
+NO_LIST = "The model's server gave no list of models: check DEDALUS_BASE_URL, or set DEFAULT_MODEL."
 
 Headers = Mapping[str, str | Omit]
 NO_DEDALUS_HEADERS: Headers = MappingProxyType(
@@ -42,7 +50,8 @@ class Upstream:
     """A server of chat completions. `prefix` stands before its models' names here, and not on its wire.
 
     `default_model` is named as it is here, and empty where the server has to be asked. `rules` say what it takes, and
-    `by_hand` what of that the operator has set; `learned` are the rules by which it takes a model of its own.
+    `by_hand` what of that the operator has set; `learned` are the rules by which it takes a model of its own. `key`
+    is the setting that holds its key.
     """
 
     name: str
@@ -56,6 +65,7 @@ class Upstream:
     rules: WireRules = PLAIN
     by_hand: WireRules = PLAIN
     learned: dict[str, WireRules] = field(default_factory=dict)
+    key: str = "DEDALUS_API_KEY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +154,18 @@ class Upstreams:
     async def models(self, upstream: Upstream) -> Any:
         """What the upstream answers when asked for its models, as it is.
 
-        Raise `UpstreamFailed`, `LocalModelUnavailable` or an `httpx.HTTPError`.
+        Raise `UpstreamAuth` or `UpstreamFailed`, each with the setting to look at, `LocalModelUnavailable`, or an
+        `httpx.HTTPError`.
         """
         await self.ready(upstream)
         try:
             return await upstream.client.get("/models", cast_to=object, options={"headers": upstream.headers})
+        except (AuthenticationError, PermissionDeniedError) as error:
+            raise UpstreamAuth(f"The model's server refused this service's key: check {upstream.key}.") from error
+        except APIConnectionError as error:
+            raise UpstreamFailed(UNREACHED) from error
         except APIError as error:
-            raise UpstreamFailed from error
+            raise UpstreamFailed(NO_LIST) from error
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -166,16 +181,19 @@ class Upstreams:
         return f"No configured upstream serves {name}: it serves {served}. Or set DEDALUS_API_KEY or DEDALUS_BASE_URL."
 
     def _custom(self, settings: Settings, url: str) -> Upstream:
-        base = url.rstrip("/")
-        versioned = base if VERSIONED.search(urlsplit(base).path) else f"{base}/v1"
-        client = self._client(versioned, _text(settings.dedalus_api_key) or "")
+        at, key = address(url), _text(settings.dedalus_api_key)
+        client = self._client(at.url, key or "", at.query)
+        headers = _own_keys(settings)
+        if at.azure and key:
+            headers |= {"api-key": key, "Authorization": Omit()}
         return Upstream(
             "custom",
             "custom",
             client,
-            _own_keys(settings),
+            headers,
+            default_model=at.deployment or "",
             hosts_mcp=settings.dedalus_base_url_hosts_mcp,
-            rules=rules_of(provider_at(urlsplit(url).hostname or "")),
+            rules=rules_of("azure" if at.azure else at.provider),
         )
 
     def _dedalus(self, settings: Settings, url: str) -> Upstream:
@@ -197,14 +215,23 @@ class Upstreams:
     def _provider(self, name: str, provider: Provider, key: str) -> Upstream:
         client, prefix = self._client(provider.url, key), f"{name}/"
         default = prefix + provider.default_model
-        return Upstream(name, "provider", client, NO_DEDALUS_HEADERS, default, prefix, rules=rules_of(name))
+        return Upstream(
+            name,
+            "provider",
+            client,
+            NO_DEDALUS_HEADERS,
+            default,
+            prefix,
+            rules=rules_of(name),
+            key=provider.keys[0].upper(),
+        )
 
     def _embedded(self) -> Upstream:
         client = self._client("http://127.0.0.1", self.local.key)
         return Upstream("local", "local", client, NO_DEDALUS_HEADERS, MODEL_ID, defaults=LOCAL_DEFAULTS)
 
-    def _client(self, url: str, key: str) -> AsyncDedalus:
-        return AsyncDedalus(api_key=key, base_url=url, http_client=self._http)
+    def _client(self, url: str, key: str, query: Mapping[str, str] | None = None) -> AsyncDedalus:
+        return AsyncDedalus(api_key=key, base_url=url, default_query=query, http_client=self._http)
 
 
 def _own_keys(settings: Settings) -> dict[str, str | Omit]:

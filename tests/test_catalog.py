@@ -1,6 +1,7 @@
 """What is on offer: lists from upstreams and the marketplace, kept when these fail, and never a whitelist."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from fake_dedalus import FakeDedalus
-from service import Service, only, service, settings, text
+from service import EXECUTE, NOWHERE, Service, only, service, settings, text
 from wire import Status, answer, model, repository
 
 from errors import LocalModelUnavailable, UpstreamFailed
@@ -16,6 +17,7 @@ from services import catalog
 from services.builtin_catalog import MCP_SERVERS, MODELS
 from services.catalog import Cached, Catalog
 from services.local_model import MODEL_ID, LocalModel
+from services.model_lists import listed as listed_model
 from services.providers import Provider
 from services.upstreams import Upstreams
 
@@ -412,6 +414,135 @@ async def test_the_embedded_model_is_listed_also_where_it_is_not_installed() -> 
             answered = await lists.models()
             assert (answered.source, [entry.id for entry in answered.models]) == ("builtin", [MODEL_ID])
         await lists.aclose()
+
+
+# Lists of other shapes, and the default model
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [{"id": "a"}, {"id": "b"}],
+        ["a", "b"],
+        {"models": [{"id": "a"}, {"id": "b"}]},
+        {"models": [{"name": "a", "model": "a", "size": 1}, {"name": "b", "model": "b"}]},
+        {"models": [{"name": "models/a", "displayName": "A"}, {"name": "models/b"}]},
+        {"models": ["a", "b"]},
+        {"object": "list", "data": [{"id": "a"}, {"id": "b"}], "models": [{"name": "other"}]},
+    ],
+    ids=str,
+)
+async def test_a_list_is_read_in_any_of_its_forms(body: Any) -> None:
+    """OpenAI's, Ollama's, Gemini's, llama.cpp's two in one, or no more than the list itself."""
+    async with FakeDedalus() as fake, service(fake.url, default_model=None) as agent:
+        fake.models_failure = Status(200, json.dumps(body), {"content-type": "application/json"})
+        fake.always(*answer("ok"))
+        assert await ids(agent) == ["a", "b"]
+        [started] = only(await agent.stream({"input": "?"}), "run_started")
+    assert started == {"model": "a"}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        '{"id": "caf\\ud83d"}',
+        '{"id": "caf\\ud83d", "display_name": "\\udc00", "description": "\\ud83d"}',
+        '{"id": "caf\\ud83d", "owned_by": "\\ud83d"}',
+        '{"id": "caf\\ud83d", "capabilities": {"\\ud83d": true}}',
+    ],
+)
+async def test_half_a_surrogate_pair_in_a_list_is_mended(entry: str) -> None:
+    """No upstream can make the list a 500."""
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.models_failure = Status(200, f'{{"data": [{entry}, {{"id": "b"}}]}}', {"content-type": "application/json"})
+        assert await ids(agent) == ["caf\ufffd", "b"]
+
+
+async def test_half_a_surrogate_pair_in_the_marketplace_is_mended() -> None:
+    """The same for the list of MCP servers."""
+    async with marketplace() as (fake, agent):
+        said = '{"repositories": [{"slug": "a/b", "title": "caf\\ud83d", "description": "\\ud83d"}]}'
+        fake.marketplace_failure = Status(200, said, {"content-type": "application/json"})
+        [server] = (await listed(agent, SERVERS_PATH))["servers"]
+    assert (server["name"], server["description"]) == ("caf\ufffd", "\ufffd")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"id": "text-embedding-3-small"},
+        {"id": "text-embedding-nomic-embed-text-v1.5"},
+        {"id": "nomic-embed-text:latest"},
+        {"id": "BAAI/bge-m3"},
+        {"id": "whisper-1"},
+        {"id": "tts-1-hd"},
+        {"id": "dall-e-3"},
+        {"id": "gpt-image-1"},
+        {"id": "omni-moderation-latest"},
+        {"id": "jina-reranker-v2"},
+        {"id": "e5-large", "type": "embeddings"},
+        {"id": "some/model", "type": "rerank"},
+        {"id": "mistral-x", "capabilities": {"completion_chat": False}},
+        {"id": "some/painter", "architecture": {"output_modalities": ["image"]}},
+    ],
+    ids=str,
+)
+async def test_what_does_not_chat_is_no_default_model(other: Any) -> None:
+    """The first model of the list that chats is, by what the list says of it or by its name."""
+    async with FakeDedalus() as fake, service(fake.url, default_model=None) as agent:
+        fake.models = [other, {"id": "qwen3:0.6b"}]
+        fake.always(*answer("ok"))
+        [started] = only(await agent.stream({"input": "?"}), "run_started")
+    assert started == {"model": "qwen3:0.6b"}
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["gpt-4o", "claude-sonnet-4-5", "gemma3:4b", "deepseek-chat", "o3", "llama-3.3-70b-versatile", "clippy-7b"],
+)
+async def test_a_model_that_chats_is_not_taken_for_another_kind(model: str) -> None:
+    """No part of a usual name looks like an embedding, a voice or a picture."""
+    assert listed_model({"id": model}, "", None).chats
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "named"),
+    [
+        (Status(401, {"error": {"message": "bad key"}}), "upstream_auth", ["DEDALUS_API_KEY"]),
+        (Status(403, "forbidden"), "upstream_auth", ["DEDALUS_API_KEY"]),
+        (Status(404, {"detail": "Not Found"}), "upstream_failed", ["DEDALUS_BASE_URL", "DEFAULT_MODEL"]),
+        (
+            Status(200, "<html>", {"content-type": "text/html"}),
+            "upstream_failed",
+            ["DEDALUS_BASE_URL", "DEFAULT_MODEL"],
+        ),
+        (Status(200, {"ok": True}), "upstream_failed", ["DEDALUS_BASE_URL", "DEFAULT_MODEL"]),
+        (Status(200, {"data": [{"name": "?"}]}), "upstream_failed", ["DEDALUS_BASE_URL", "DEFAULT_MODEL"]),
+        (Status(200, {"data": [{"id": "whisper-1"}]}), "model_unavailable", ["DEFAULT_MODEL"]),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+async def test_without_a_default_model_the_error_names_the_setting(
+    failure: Status, code: str, named: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """And so does the log; a request that names its model is served all the same."""
+    async with FakeDedalus() as fake, service(fake.url, default_model=None) as agent:
+        fake.models_failure = failure
+        fake.always(*answer("ok"))
+        refused = await agent.post(EXECUTE, {"input": "?"})
+        assert text(await agent.stream({"input": "?", "model": "m"})) == "ok"
+    error = refused.json()["error"]
+    assert error["code"] == code
+    assert [name for name in named if name not in error["message"]] == []
+    assert code == "model_unavailable" or [name for name in named if name not in caplog.text] == []
+
+
+async def test_a_server_that_can_t_be_reached_names_the_setting() -> None:
+    """Nothing listens at DEDALUS_BASE_URL."""
+    async with service(NOWHERE, default_model=None) as agent:
+        refused = await agent.post(EXECUTE, {"input": "?"})
+    assert refused.json()["error"]["code"] == "upstream_failed"
+    assert "DEDALUS_BASE_URL" in refused.json()["error"]["message"]
 
 
 # The MCP servers

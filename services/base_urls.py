@@ -1,0 +1,55 @@
+"""DEDALUS_BASE_URL as people write it, read as the address of an API: what stands before `/chat/completions`."""
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+from services.providers import KNOWN, provider_at
+
+ENDPOINT = re.compile(r"/(chat/completions|completions|responses|embeddings|models|(?<=/v\d/)chat)$")
+VERSIONED = re.compile(r"/v\d\w*(/|$)")  # a path that is an API's already, such as /v1 or /v1beta/openai
+DOUBLED = re.compile(r"(/v\d\w*)\1(?=/|$)")
+DEPLOYMENT = re.compile(r"/openai/deployments/([^/]+)$")
+
+
+class Address(NamedTuple):
+    """Where an API is: `url` is without a slash at its end, `query` goes with each request.
+
+    `provider` is the name of the one whose host it is. `deployment` is the model of a classic Azure URL, which serves
+    no other. Azure takes its key in a header of its own.
+    """
+
+    url: str
+    query: Mapping[str, str]
+    provider: str | None
+    deployment: str | None
+    azure: bool
+
+
+def address(given: str) -> Address:
+    """The address that a base URL means: with or without its version, with an endpoint's path, or doubled slashes."""
+    parts = urlsplit(given)
+    provider, query = provider_at(parts.hostname or ""), dict(parse_qsl(parts.query))
+    path = DOUBLED.sub(r"\1", re.sub("/{2,}", "/", parts.path)).rstrip("/")
+    azure_models = provider == "azure" and path == "/models"  # https://….services.ai.azure.com/models, an API's base
+    endpoint = None if azure_models else ENDPOINT.search(path)
+    if endpoint is not None:
+        path = path[: endpoint.start()]
+    deployment = DEPLOYMENT.search(path)
+    if not (endpoint or deployment or azure_models):
+        path = _versioned(path, provider)
+    return Address(
+        f"{parts.scheme}://{parts.netloc}{path}",
+        query,
+        provider,
+        deployment[1] if deployment else None,
+        azure=provider == "azure" or deployment is not None or "api-version" in query,
+    )
+
+
+def _versioned(path: str, provider: str | None) -> str:
+    """The path to the API's version: a known provider's own where it begins so, else with /v1."""
+    if provider and (own := urlsplit(KNOWN[provider].url).path).startswith(path):
+        return own
+    return path if VERSIONED.search(path) else f"{path}/v1"

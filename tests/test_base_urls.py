@@ -1,0 +1,105 @@
+"""DEDALUS_BASE_URL in the forms that people paste: each is the API that they mean."""
+
+from typing import Any
+
+import pytest
+from fake_dedalus import FakeDedalus
+from service import service, text
+from wire import answer
+
+from services.base_urls import address
+
+AZURE = "https://x.openai.azure.com"
+GEMINI = "https://generativelanguage.googleapis.com"
+CLASSIC = "/openai/deployments/gpt-4o"
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("http://localhost:11434", "http://localhost:11434/v1"),
+        ("http://localhost:11434/", "http://localhost:11434/v1"),
+        ("http://h/v1/", "http://h/v1"),
+        ("http://h/v1/v1", "http://h/v1"),
+        ("http://h//v1//", "http://h/v1"),
+        ("http://h/v1/v10", "http://h/v1/v10"),
+        ("http://h/gateway", "http://h/gateway/v1"),
+        ("http://h:1234/api/v1", "http://h:1234/api/v1"),
+        # an endpoint in place of its API, which then needs no version
+        ("http://h/v1/chat/completions", "http://h/v1"),
+        ("http://h/v1/chat/completions/", "http://h/v1"),
+        ("http://h/v1/models", "http://h/v1"),
+        ("http://h/v1/completions", "http://h/v1"),
+        ("http://h/v1/responses", "http://h/v1"),
+        ("http://h/v1/chat", "http://h/v1"),
+        ("http://h/api/chat/completions", "http://h/api"),
+        ("https://models.github.ai/inference/chat/completions", "https://models.github.ai/inference"),
+        ("http://h/chat", "http://h/chat/v1"),
+        # providers, whose paths are known
+        ("https://api.groq.com", "https://api.groq.com/openai/v1"),
+        ("https://api.groq.com/openai/v1/", "https://api.groq.com/openai/v1"),
+        ("https://openrouter.ai", "https://openrouter.ai/api/v1"),
+        ("https://openrouter.ai/api/", "https://openrouter.ai/api/v1"),
+        ("https://api.perplexity.ai", "https://api.perplexity.ai"),
+        (GEMINI, f"{GEMINI}/v1beta/openai"),
+        (f"{GEMINI}/v1beta", f"{GEMINI}/v1beta/openai"),
+        (f"{GEMINI}/v1beta/openai/", f"{GEMINI}/v1beta/openai"),
+        # Azure
+        (AZURE, f"{AZURE}/openai/v1"),
+        (f"{AZURE}/openai/", f"{AZURE}/openai/v1"),
+        (f"{AZURE}/openai/v1/?api-version=preview", f"{AZURE}/openai/v1"),
+        (f"{AZURE}{CLASSIC}?api-version=2024-10-21", f"{AZURE}{CLASSIC}"),
+        (f"{AZURE}{CLASSIC}/chat/completions?api-version=2024-10-21", f"{AZURE}{CLASSIC}"),
+        (
+            "https://x.services.ai.azure.com/models?api-version=2024-05-01-preview",
+            "https://x.services.ai.azure.com/models",
+        ),
+    ],
+)
+def test_a_base_url_means_the_api_that_it_is_part_of(given: str, meant: str) -> None:
+    """With or without a version, an endpoint, or slashes."""
+    assert address(given).url == meant
+
+
+@pytest.mark.parametrize(
+    ("given", "query", "deployment", "azure"),
+    [
+        ("http://h/v1", {}, None, False),
+        ("http://h/v1?tenant=a%20b&x=1", {"tenant": "a b", "x": "1"}, None, False),
+        (f"{AZURE}/openai/v1", {}, None, True),
+        (f"{AZURE}{CLASSIC}?api-version=2024-10-21", {"api-version": "2024-10-21"}, "gpt-4o", True),
+        (f"https://apim.example.com/team{CLASSIC}?api-version=1", {"api-version": "1"}, "gpt-4o", True),
+        (f"http://h{CLASSIC}", {}, "gpt-4o", True),
+    ],
+)
+def test_a_query_and_a_deployment_are_found(given: str, query: Any, deployment: str | None, azure: bool) -> None:
+    """Azure's classic URLs are known by their host, their path or their query, behind a gateway too."""
+    found = address(given)
+    assert (dict(found.query), found.deployment, found.azure) == (query, deployment, azure)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("end", ["", "/chat/completions"])
+async def test_a_classic_azure_url_is_all_that_it_takes(end: str) -> None:
+    """Its query goes with each request, the key in api-key alone, and its deployment is the default model."""
+    async with FakeDedalus() as fake:
+        fake.always(*answer("ok"))
+        base = f"{fake.url}{CLASSIC}{end}?api-version=2024-10-21"
+        async with service(base, default_model=None, dedalus_api_key="k") as agent:
+            assert text(await agent.stream({"input": "?"})) == "ok"
+            listed = (await agent.client.get("/api/agent/models")).json()
+    [chat] = [request for request in fake.requests if request.method == "POST"]
+    assert chat.path == f"{CLASSIC}/chat/completions?api-version=2024-10-21"
+    assert (chat.headers["api-key"], chat.headers.get("authorization")) == ("k", None)
+    assert chat.body["model"] == listed["default_model"] == "gpt-4o"
+
+
+@pytest.mark.anyio
+async def test_a_query_of_one_s_own_goes_with_each_request() -> None:
+    """A gateway's tenant, say; the key stays in its usual header."""
+    async with FakeDedalus() as fake, service(f"{fake.url}/v1?tenant=a", dedalus_api_key="k") as agent:
+        fake.always(*answer("ok"))
+        await agent.stream({"input": "?"})
+        await agent.client.get("/api/agent/models")
+    assert [request.path for request in fake.requests] == ["/v1/chat/completions?tenant=a", "/v1/models?tenant=a"]
+    assert [request.headers["authorization"] for request in fake.requests] == ["Bearer k"] * 2
