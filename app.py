@@ -120,7 +120,7 @@ async def opened(
         live = LiveRuns(settings, log, records)
         stack.push_async_callback(live.aclose)
         deadlines = Deadlines(settings.first_byte_timeout_s, settings.stall_timeout_s)
-        limits = AgentLimits(deadlines, settings.max_steps, settings.max_tool_result_bytes)
+        limits = AgentLimits(deadlines, settings.max_steps, settings.max_tool_result_bytes, settings.max_calls_per_turn)
         agent = DedalusAgent(upstreams, limits, tools, guard, http)
         service = AgentService(settings, database, log, records, live, upstreams, agent, SimulatedAgent(), catalog)
         app.state.service, app.state.catalog, app.state.upstreams = service, catalog, upstreams

@@ -11,7 +11,8 @@
     │   └── ServerFull  ServerDraining  LogUnavailable  StoreUnavailable  LocalModelUnavailable  Interrupted
     ├── UpstreamError           the model's server failed us (502, 503, 504)
     │   ├── UpstreamAuth  McpAuthorizationRequired  McpServerFailed  UpstreamQuota
-    │   └── UpstreamFailed  UpstreamDisconnected  UpstreamProtocol  UpstreamTimeout  UpstreamStalled  OutputLimit
+    │   ├── UpstreamFailed  UpstreamDisconnected  UpstreamProtocol  UpstreamTimeout  UpstreamStalled
+    │   └── OutputLimit  TooManyCalls
     ├── RunTimeout
     └── InternalError
 
@@ -292,6 +293,11 @@ class UpstreamStalled(UpstreamError):
 class OutputLimit(UpstreamError):
     code, retryable = "output_limit", False
     default = "The model wrote more than MAX_OUTPUT_BYTES in one run."
+
+
+class TooManyCalls(UpstreamError):
+    code, retryable = "too_many_calls", False
+    default = "The model called more tools in one turn than MAX_CALLS_PER_TURN allows."
 
 
 class RunTimeout(AgentStreamError):

@@ -128,7 +128,11 @@ class ToolUseDelta(Closed):
 
 
 class ToolUse(Closed):
-    """A tool call, complete; once per call. Arguments that are no JSON object are in `invalid_arguments` as text."""
+    """A tool call, complete; once per call, at the end of the turn or with the result of a hosted tool.
+
+    `arguments` are what counts, since some servers send them twice in the deltas. What is no JSON object is in
+    `invalid_arguments` as text.
+    """
 
     tool_call_id: str
     name: str

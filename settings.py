@@ -122,6 +122,7 @@ class Settings(BaseSettings):
     url_allowed: CommaSeparated = ()
     url_denied: CommaSeparated = ()
     max_steps: int = Field(default=10, ge=1, le=100)
+    max_calls_per_turn: int = Field(default=128, ge=1, le=1000)
     max_concurrent_runs: int = Field(default=1000, ge=1)
     max_waiting_runs: int = Field(default=10_000, ge=1)
 

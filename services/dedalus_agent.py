@@ -15,6 +15,7 @@ from events import EventData, PartialOutput, RunWarning, StepFinished, StepStart
 from models import AgentRequest, Run
 from services.chat_chunks import CallDelta, Delta, HostedResult, TextDelta, ThinkingDelta
 from services.dedalus_stream import Deadlines, ModelTurn, model_turn
+from services.finish_reasons import means_cut
 from services.guarded_http import GuardedClient
 from services.history import WireMessage, conversation
 from services.run_events import RunEvents
@@ -41,6 +42,7 @@ class AgentLimits:
     deadlines: Deadlines
     max_steps: int
     max_tool_result_bytes: int
+    max_calls_per_turn: int
 
 
 class LeftOff(BaseModel):
@@ -168,6 +170,8 @@ class _Loop:
             calls = self._calls()
             turn = await self._turn(calls)
             _put_all(calls.unreported(), self.events)
+            if reason := self._cut(turn):
+                _put_all(calls.cut(reason), self.events)
             await self.events.commit()
             if step == self.max_steps:
                 _put_all((calls.answer(call, LAST_STEP, is_error=True) for call in calls.to_run), self.events)
@@ -222,8 +226,16 @@ class _Loop:
         )
 
     def _calls(self, left: Iterable[Call] = ()) -> ToolCalls:
-        choice, most = self.choice, self.limits.max_tool_result_bytes
-        return ToolCalls(choice.tools, choice.hosted, self.route.upstream.hosts_mcp, most, self.call_ids, left)
+        choice, limits = self.choice, self.limits
+        return ToolCalls(
+            choice.tools,
+            choice.hosted,
+            self.route.upstream.hosts_mcp,
+            limits.max_tool_result_bytes,
+            limits.max_calls_per_turn,
+            self.call_ids,
+            left,
+        )
 
     async def _turn(self, calls: ToolCalls) -> ModelTurn:
         """One model turn, each read's deltas committed together."""
@@ -234,6 +246,13 @@ class _Loop:
                 await self.events.commit()
         _put_all(calls.complete(), self.events)
         return turn
+
+    def _cut(self, turn: ModelTurn) -> str | None:
+        """Why the answer was cut, if it was. vLLM says `tool_calls` of one that used up its tokens (vllm#58228)."""
+        if means_cut(turn.finish_reason):
+            return turn.finish_reason
+        most = self.request.max_tokens or self.route.upstream.defaults.get("max_tokens")
+        return "length" if most and (turn.usage.output_tokens or 0) >= most else None
 
     def _body(self) -> dict[str, Any]:
         request, route = self.request, self.route
@@ -260,8 +279,6 @@ def _schema(tool: Tool) -> dict[str, Any]:
 
 
 def _tell(delta: Delta, calls: ToolCalls, events: RunEvents) -> None:
-    if calls.all and not isinstance(delta, CallDelta):
-        _put_all(calls.complete(), events)
     match delta:
         case TextDelta(text):
             events.put(PartialOutput(content=text))

@@ -2,7 +2,9 @@
 
 import json
 import math
+import re
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -10,6 +12,8 @@ import orjson
 from services.json_scan import JsonLimits, JsonTooLarge, scan
 
 HIGH = "\ud800", "\udbff"
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")  # escaped or not, and perhaps half of a pair only
+SPACE = re.compile(r"[ \t\n\r]*")
 
 
 def loads(text: str | bytes) -> tuple[Any, bool]:
@@ -28,7 +32,37 @@ def loads_exactly(text: str) -> Any:
 
     Raise ValueError for what is no JSON, RecursionError for what is nested too deep.
     """
-    return mend(loads_strictly(text))
+    value = loads_strictly(text)
+    return mend(value) if SURROGATE.search(text) else value
+
+
+def values_in(text: str, most: int) -> Iterator[tuple[Any, str]]:
+    """Each of the JSON values that a text holds one after another, read exactly, and the part that it is written in.
+
+    The part is written anew where the value had to be mended. Raise ValueError for what is no JSON, and for more values
+    than `most`; RecursionError for what is nested too deep.
+    """
+    decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+    at = _past_space(text, 0)
+    while at < len(text):
+        if not most:
+            raise ValueError("too many values")
+        most -= 1
+        value, end = decoder.raw_decode(text, at)
+        yield _exactly(value, text[at:end])
+        at = _past_space(text, end)
+
+
+def _exactly(value: Any, written: str) -> tuple[Any, str]:
+    if not SURROGATE.search(written):
+        return value, written
+    mended = mend(value)
+    return mended, written if mended == value else dumps(mended)
+
+
+def _past_space(text: str, at: int) -> int:
+    space = SPACE.match(text, at)
+    return space.end() if space else at
 
 
 def loads_strictly(text: str | bytes) -> Any:

@@ -4,15 +4,17 @@ A line of the question such as `roll {"sides": 20}`, whose first word is a tool 
 arguments, sent as they are; the next turn tells what the calls gave.
 """
 
+import asyncio
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
 import httpx
 
 MODEL_ID = "simulated/tools"
+LINES_AT_ONCE = 1000  # of a question, which are looked through in less than a millisecond
 
 Json = dict[str, Any]
 
@@ -26,31 +28,54 @@ class _Transport(httpx.AsyncBaseTransport):
     """Answers chat completions in this process, as a model's server would over the network."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """The whole answer to one request."""
-        chunks = [*_chunks(json.loads(await request.aread()))]
-        lines = [f"data: {json.dumps({'choices': [{'index': 0, **chunk}]})}\n\n" for chunk in chunks]
-        body = "".join([*lines, "data: [DONE]\n\n"]).encode()
-        return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=httpx.ByteStream(body))
+        """The answer to one request, chunk by chunk."""
+        stream = _Stream(json.loads(await request.aread()))
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=stream)
 
 
-def _chunks(asked: Mapping[str, Any]) -> Iterator[Json]:
+class _Stream(httpx.AsyncByteStream):
+    """The body of an answer, of which no more is made than is read."""
+
+    def __init__(self, asked: Mapping[str, Any]) -> None:
+        self._events = _events(asked)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Its server-sent events."""
+        return self._events
+
+    async def aclose(self) -> None:
+        """Make no more of it."""
+        await self._events.aclose()
+
+
+async def _events(asked: Mapping[str, Any]) -> AsyncGenerator[bytes, None]:
+    async for chunk in _chunks(asked):
+        yield f"data: {json.dumps({'choices': [{'index': 0, **chunk}]})}\n\n".encode()
+    yield b"data: [DONE]\n\n"
+
+
+async def _chunks(asked: Mapping[str, Any]) -> AsyncGenerator[Json, None]:
     messages: Sequence[Json] = asked["messages"]
     names = [tool["function"]["name"] for tool in asked.get("tools", ())]
-    results = [*takewhile(lambda message: message["role"] == "tool", reversed(messages))]
-    if results:
-        yield from _said("\n".join(f"The tool gave: {result['content']}" for result in reversed(results)))
-    elif calls := [*_calls(_text(messages[-1]["content"]), names)]:
-        for index, (name, arguments) in enumerate(calls):
-            call = {"index": index, "id": f"call_{secrets.token_hex(8)}", "type": "function"}
-            yield _delta(tool_calls=[call | {"function": {"name": name, "arguments": arguments}}])
-        yield {"delta": {}, "finish_reason": "tool_calls"}
-    else:
+    if results := [*takewhile(lambda message: message["role"] == "tool", reversed(messages))]:
+        yield _delta(content="\n".join(f"The tool gave: {result['content']}" for result in reversed(results)))
+        yield _finish("stop")
+        return
+    index = -1
+    async for name, arguments in _calls(_text(messages[-1]["content"]), names):
+        index += 1
+        call = {"index": index, "id": f"call_{secrets.token_hex(8)}", "type": "function"}
+        yield _delta(tool_calls=[call | {"function": {"name": name, "arguments": arguments}}])
+    if index < 0:
         there = f"The tools are: {', '.join(names)}." if names else "Name the tools in `tools`: there are none."
-        yield from _said(f'Say which tool to call, such as roll {{"sides": 20}}, a line for each. {there}')
+        yield _delta(content=f'Say which tool to call, such as roll {{"sides": 20}}, a line for each. {there}')
+    yield _finish("stop" if index < 0 else "tool_calls")
 
 
-def _calls(question: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    for line in question.split("\n"):
+async def _calls(question: str, names: Sequence[str]) -> AsyncGenerator[tuple[str, str], None]:
+    for number, line in enumerate(question.split("\n")):
+        if number % LINES_AT_ONCE == 0:
+            await asyncio.sleep(0)
         match line.split(None, 1):
             case [name] if name in names:
                 yield name, "{}"
@@ -58,9 +83,8 @@ def _calls(question: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
                 yield name, arguments.strip()
 
 
-def _said(text: str) -> Iterator[Json]:
-    yield _delta(content=text)
-    yield {"delta": {}, "finish_reason": "stop"}
+def _finish(reason: str) -> Json:
+    return {"delta": {}, "finish_reason": reason}
 
 
 def _delta(**delta: Any) -> Json:

@@ -1,4 +1,4 @@
-"""The tool calls of one model turn: pieced together from deltas, told as events, each answered once."""
+"""The tool calls of one model turn: gathered from deltas, told as events, each answered once."""
 
 import json
 import logging
@@ -7,17 +7,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from errors import UpstreamProtocol
 from events import EventData, ToolResult, ToolSource, ToolUse, ToolUseDelta
+from services.call_gathering import CallGatherer, GatheredCall
 from services.chat_chunks import CallDelta, HostedResult
-from services.json_text import dumps, loads_exactly, mend_text, too_deep
+from services.json_text import dumps, mend_text
 from services.tools import Tool
 
 logger = logging.getLogger(__name__)
 
 UNKNOWN = "There is no tool of this name."
+NAMELESS = "unnamed"
+NO_NAME = "Not run: this call named no tool."
+CUT = (
+    "Not run: the answer was cut off ({reason}), so this call may be incomplete. Make it again, shorter if it was long."
+)
+MAX_ID = 200  # characters; a longer one doesn't fit into a path
 NO_IDS = (".", "..")  # which no path can hold, as little as a slash
-MAX_DEPTH = 64  # of arguments; what nests deeper can't be counted on to be read again
 
 Place = tuple[ToolSource, str | None]
 """Where a call is made: its source, and its server where that is known."""
@@ -27,7 +32,8 @@ Place = tuple[ToolSource, str | None]
 class Call:
     """One tool call. It is complete once `arguments` are set, and answered once `result` is.
 
-    `ours` says that this service, or its caller's page, runs it, and not the upstream.
+    `ours` says that this service, or its caller's page, runs it, and not the upstream. `written` is the text of the
+    arguments that goes back to the upstream.
     """
 
     upstream_id: str
@@ -36,15 +42,15 @@ class Call:
     source: ToolSource
     server: str | None
     ours: bool
-    pieces: list[str] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
     arguments: dict[str, Any] | None = None
+    written: str | None = None
     invalid_arguments: str | None = None
     result: str | None = None
 
 
 class ToolCalls:
-    """The calls of one turn, in the model's order. Those of `tools` are not the upstream's to run.
+    """The calls of one turn, in the order in which they became known. Those of `tools` are not the upstream's to run.
 
     `hosted` are the MCP servers that the upstream calls; `hosts_mcp` says whether it could call any. `taken` are the
     ids of the run's earlier calls, to which those of this turn are added. `all` are the calls of a turn that was left
@@ -57,6 +63,7 @@ class ToolCalls:
         hosted: Sequence[str],
         hosts_mcp: bool,
         max_result_bytes: int,
+        max_calls: int,
         taken: set[str],
         all: Iterable[Call] = (),  # noqa: A002 - as the attribute
     ) -> None:
@@ -65,46 +72,54 @@ class ToolCalls:
         self._nobody_else_s = not hosted and (bool(tools) or not hosts_mcp)
         self._max_result_bytes = max_result_bytes
         self._taken = taken
-        self._slots: dict[int, Call] = {}
+        self._gatherer = CallGatherer(tools, max_calls)
+        self._told: dict[GatheredCall, Call] = {}
         self.all: list[Call] = list(all)
 
     def piece(self, delta: CallDelta) -> Iterator[EventData]:
-        """Add a piece of a call, the first of which carries the name. What comes for a told call is dropped.
+        """Add a piece of a call. It is told once the call has its name and arguments, before which the name can change.
 
-        Raise `UpstreamProtocol` for a call without a name.
+        What comes for a call that has its result is dropped. Raise as `CallGatherer.add` does.
         """
-        slot = delta.slot if delta.slot is not None else max(self._slots, default=0)
-        call = self._slots.get(slot)
-        if call is None or (delta.name and _begins_another(delta, call)):
-            call = self._slots[slot] = self._new(delta.name, delta.call_id)
-        if call.arguments is not None:
-            logger.warning("the upstream went on with the arguments of a call after text or a result")
+        gathered = self._gatherer.add(delta)
+        text = delta.arguments
+        call = self._told.get(gathered)
+        if call is None and gathered.name and gathered.pieces:
+            call, text = self._tell(gathered), "".join(gathered.pieces)
+        if call is None or not text:
             return
-        call.extra |= delta.extra
-        call.pieces.append(delta.arguments)
+        if call.arguments is not None:
+            logger.warning("the upstream went on with the arguments of a call that has its result")
+            return
         yield ToolUseDelta(
             tool_call_id=call.call_id,
             name=call.name,
-            arguments_delta=delta.arguments,
+            arguments_delta=text,
             source=call.source,
             server=call.server,
         )
 
     def complete(self) -> Iterator[EventData]:
-        """The model has written all of its calls so far: tell each, once."""
-        for call in self.all:
+        """The turn is over: tell each call, once. One without a name and arguments is none.
+
+        The model is told of arguments without a name, in another turn.
+        """
+        for gathered in self._gatherer.all:
+            if not (gathered.name or gathered.pieces):
+                logger.warning("the upstream sent a tool call without a name and arguments")
+                continue
+            call = self._told.get(gathered) or self._tell(gathered)
             if call.arguments is None:
-                yield self._complete(call)
+                yield self._complete(call, gathered)
+            if not gathered.name:
+                call.ours = True
+                yield self.answer(call, NO_NAME, is_error=True)
 
     def hosted_result(self, said: HostedResult) -> Iterator[EventData]:
         """The upstream ran a tool itself. Its result has no call id: it is matched by name, then by arguments."""
-        yield from self.complete()
-        open_calls = [c for c in self.all if c.name == said.name and not c.ours and c.result is None]
-        call = next((c for c in open_calls if c.arguments == said.arguments), open_calls[0] if open_calls else None)
-        if call is None:
-            call = self._placed(said.name, "", self._away(said.server), ours=False)
-            call.pieces.append(json.dumps(said.arguments))
-            yield self._complete(call)
+        gathered = self._waiting_for(said) or self._made_for(said)
+        call = self._told[gathered]
+        yield self._complete(call, gathered)
         yield self.answer(call, said.result, is_error=said.is_error, duration_ms=said.duration_ms)
 
     def answer(self, call: Call, result: Any, *, is_error: bool = False, duration_ms: int | None = None) -> ToolResult:
@@ -124,6 +139,16 @@ class ToolCalls:
             call.ours = self._nobody_else_s
             yield self.answer(call, UNKNOWN if call.ours else "", is_error=call.ours)
 
+    def cut(self, reason: str) -> Iterator[EventData]:
+        """The answer was cut, for this reason: none of its calls is run, and the model is told so, in another turn.
+
+        That goes for calls with whole arguments, too. The last one can look whole where the server mended its JSON, and
+        the others are parts of a batch that the model hasn't finished. OpenRouter's agent (typescript-agent#125) and
+        pi run none of them either.
+        """
+        for call in self.to_run:
+            yield self.answer(call, CUT.format(reason=reason), is_error=True)
+
     @property
     def ours(self) -> list[Call]:
         """The calls that are not the upstream's to run, in the model's order."""
@@ -140,7 +165,7 @@ class ToolCalls:
             {
                 "id": call.call_id,
                 "type": "function",
-                "function": {"name": call.name, "arguments": dumps(call.arguments)},
+                "function": {"name": call.name, "arguments": call.written or dumps(call.arguments)},
                 **call.extra,
             }
             for call in self.all
@@ -153,25 +178,46 @@ class ToolCalls:
         one = self._servers[0] if len(self._servers) == 1 else None
         return ("mcp" if self._servers or server else "hosted"), server or one
 
-    def _new(self, name: str, upstream_id: str) -> Call:
-        if tool := self._tools.get(name):
-            return self._placed(name, upstream_id, (tool.source, tool.server), ours=True)
-        return self._placed(name, upstream_id, self._away(), ours=False)
+    def _tell(self, gathered: GatheredCall) -> Call:
+        """The call under which the events tell of a gathered one, from now on."""
+        tool = self._tools.get(gathered.name)
+        place = (tool.source, tool.server) if tool else self._away()
+        return self._placed(gathered, place, ours=tool is not None)
 
-    def _placed(self, name: str, upstream_id: str, place: Place, *, ours: bool) -> Call:
-        if not name:
-            logger.warning("the upstream sent a tool call without a name")
-            raise UpstreamProtocol
-        taken = not upstream_id or upstream_id in self._taken or "/" in upstream_id or upstream_id in NO_IDS
-        call_id = f"call_{uuid.uuid4().hex}" if taken else upstream_id
-        self._taken.add(call_id)
-        call = Call(upstream_id, call_id, name, *place, ours)
+    def _waiting_for(self, said: HostedResult) -> GatheredCall | None:
+        """The call of which this is the result."""
+        named = [gathered for gathered in self._gatherer.all if gathered.name == said.name]
+        calls = [(gathered, self._told.get(gathered) or self._tell(gathered)) for gathered in named]
+        waiting = [gathered for gathered, call in calls if not call.ours and call.result is None]
+        same = (gathered for gathered in waiting if gathered.arguments.value == said.arguments)
+        return next(same, waiting[0] if waiting else None)
+
+    def _made_for(self, said: HostedResult) -> GatheredCall:
+        """A call for a result that has none."""
+        gathered = self._gatherer.begin()
+        gathered.name = said.name
+        gathered.pieces.append(json.dumps(said.arguments))
+        self._placed(gathered, self._away(said.server), ours=False)
+        return gathered
+
+    def _placed(self, gathered: GatheredCall, place: Place, *, ours: bool) -> Call:
+        upstream_id = gathered.call_id
+        call = Call(
+            upstream_id, self._free_id(upstream_id), gathered.name or NAMELESS, *place, ours, extra=gathered.extra
+        )
+        self._told[gathered] = call
         self.all.append(call)
         return call
 
-    def _complete(self, call: Call) -> ToolUse:
-        text = "".join(call.pieces)
-        call.arguments, call.invalid_arguments = _arguments(text)
+    def _free_id(self, upstream_id: str) -> str:
+        """The upstream's id where no other call of the run has it, and a path can hold it."""
+        fits = 0 < len(upstream_id) <= MAX_ID and "/" not in upstream_id and upstream_id not in NO_IDS
+        call_id = upstream_id if fits and upstream_id not in self._taken else f"call_{uuid.uuid4().hex}"
+        self._taken.add(call_id)
+        return call_id
+
+    def _complete(self, call: Call, gathered: GatheredCall) -> ToolUse:
+        call.arguments, call.written, call.invalid_arguments = gathered.arguments
         return ToolUse(
             tool_call_id=call.call_id,
             name=call.name,
@@ -180,30 +226,6 @@ class ToolCalls:
             server=call.server,
             invalid_arguments=call.invalid_arguments,
         )
-
-
-def _begins_another(delta: CallDelta, call: Call) -> bool:
-    """Whether a piece with a name is of another call than the one in its slot: some servers repeat the id or the name.
-
-    Without an id, it is when that one has its whole arguments already.
-    """
-    if delta.call_id:
-        return delta.call_id != call.upstream_id
-    if delta.name != call.name:
-        return True
-    written = "".join(call.pieces) if delta.arguments.startswith("{") else ""
-    return bool(written) and _arguments(written)[1] is None
-
-
-def _arguments(text: str) -> tuple[dict[str, Any], str | None]:
-    """The arguments, and the text itself where it is no JSON object, or nests too deep. No text means no arguments."""
-    try:
-        value = loads_exactly(text or "{}")
-    except (ValueError, RecursionError):
-        return {}, text
-    if too_deep(text.encode("utf-8", "replace"), MAX_DEPTH):
-        return {}, text
-    return (value, None) if isinstance(value, dict) else ({}, text)
 
 
 def result_of(

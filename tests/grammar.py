@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 
 Event = dict[str, Any]
 
-# Which event may follow which. The places: before the run; between steps; inside a step; inside a call's arguments,
-# where only more of them or their tool_use may come. From there a run that fails or is cancelled goes on: torn
-# (arguments were left without their tool_use: open calls get their results), broken (nothing but warnings and the end).
+# Which event may follow which. The places: before the run; between steps; inside a step, where a call's deltas may come
+# among anything else until its tool_use. A run that fails or is cancelled can leave calls without their tool_use. Its
+# step is broken then: nothing but warnings and the end. Torn: the open calls of a run that ends get their results.
 # Asking: approvals are requested. Waiting: nothing but answers, the last of which leads back into the step, or the end.
 NEXT = {
     "start": {"run_started": "between"},
@@ -29,7 +29,7 @@ NEXT = {
     "step": {
         "thinking": "step",
         "partial_output": "step",
-        "tool_use_delta": "arguments",
+        "tool_use_delta": "step",
         "tool_use": "step",
         "tool_progress": "step",
         "tool_result": "step",
@@ -44,15 +44,6 @@ NEXT = {
     "waiting": {
         "approval_response": "waiting",
         "tool_result": "waiting",
-        "error": "failed",
-        "complete": "over",
-    },
-    "arguments": {
-        "tool_use_delta": "arguments",
-        "tool_use": "step",
-        "tool_result": "torn",
-        "step_finished": "broken",
-        "warning": "broken",
         "error": "failed",
         "complete": "over",
     },
@@ -284,6 +275,11 @@ class _Run:
         call.used, call.invalid, call.arguments = True, "invalid_arguments" in data, data["arguments"]
         check_arguments(data, "".join(call.deltas) if call.deltas else None)
 
+    @property
+    def torn(self) -> list[str]:
+        """The calls whose deltas have come, but not their tool_use."""
+        return [call_id for call_id, call in self.calls.items() if not call.used]
+
     def _called(self, data: Event) -> _Call:
         """The call of a delta or a tool_use, which all must have the same label."""
         label = (data["name"], data["source"], data.get("server"))
@@ -303,6 +299,7 @@ class _Run:
         call = self._running(data)
         need(call.label[:2] in ((data["name"], "python"), (data["name"], "mcp")), "this call is none of the service's")
         need(not call.asked, "second approval_request for this call")
+        need(not self.torn, f"tool_use_delta without tool_use: {self.torn}")
         need(not call.invalid and call.arguments == data["arguments"], "the arguments aren't those of the tool_use")
         call.asked = True
 
@@ -310,6 +307,7 @@ class _Run:
         self.pending = {call["tool_call_id"]: call["kind"] for call in data["pending"]}
         unanswered = {call_id for call_id, call in self.calls.items() if call.used and not call.answered}
         need(set(self.pending) == unanswered, f"the calls without a result are {sorted(unanswered)}")
+        need(not self.torn, f"tool_use_delta without tool_use: {self.torn}")
         for call in data["pending"]:
             known = self.calls[call["tool_call_id"]]
             need(known.label[0] == call["name"], f"the tool_use's name is {known.label[0]}")
@@ -346,6 +344,7 @@ class _Run:
         need(self.step_open and data["step"] == self.steps, f"this isn't the step that is open, {self.steps}")
         need(data["model"] == self.model, f"the step was started with the model {self.model}")
         self._check_answered()
+        self.place = "broken" if self.torn else self.place
         self.step_open = False
         for key, tokens in data["usage"].items():
             if tokens is not None:
@@ -364,8 +363,6 @@ class _Run:
         need(data["status"] == status, f"what precedes complete makes the run {status}")
         need(data["steps"] == self.steps, f"{self.steps} steps were started")
         self._check_answered()
-        torn = [call_id for call_id, call in self.calls.items() if not call.used]
-        need(status != "succeeded" or not torn, f"tool_use_delta without tool_use: {torn}")
         for key, tokens in self.usage.items():
             told = data["usage"].get(key)
             # The usage of a step that was broken off is in no step_finished, but may be in the sum.
@@ -404,11 +401,30 @@ def check_arguments(data: Event, written: str | None) -> None:
         need(deep or object_in(invalid) is None, "invalid_arguments hold a JSON object")
         need(written in (None, invalid), f"invalid_arguments aren't the text of the deltas, {written!r}")
     elif written is not None:
-        meant = object_in(written) if written.strip() else {}  # a call without arguments may come as no text at all
-        equal = json.dumps(meant, sort_keys=True) == json.dumps(
-            data["arguments"], sort_keys=True
-        )  # 1, 1.0, true differ
-        need(equal, f"arguments aren't what the deltas say, {written!r}")
+        told = json.dumps(data["arguments"], sort_keys=True)  # 1, 1.0, true differ
+        meant = [json.dumps(value, sort_keys=True) for value in objects_in(written)]
+        need(told in meant, f"arguments aren't what the deltas say, {written!r}")
+
+
+def objects_in(written: str) -> list[dict[str, Any]]:
+    """The objects that may be meant where a text is no single one: servers repeat the arguments, or quote them."""
+    if (whole := object_in(written)) is not None:
+        return [whole]
+    if written.strip() in ("", "null", '""'):
+        return [{}]
+    try:
+        quoted = json.loads(written)
+    except ValueError:
+        return [value for start in re.finditer("{", written) if (value := object_in(_first(written[start.start() :])))]
+    return objects_in(quoted) if isinstance(quoted, str) else []
+
+
+def _first(written: str) -> str:
+    """The JSON value that a text begins with; the text itself where there is none."""
+    try:
+        return written[: json.JSONDecoder().raw_decode(written)[1]]
+    except ValueError:
+        return written
 
 
 def object_in(written: str) -> dict[str, Any] | None:

@@ -172,7 +172,7 @@ async def test_the_second_request_is_what_openai_wants() -> None:
             {
                 "id": "c1",
                 "type": "function",
-                "function": {"name": "one", "arguments": '{"x":"ö"}'},
+                "function": {"name": "one", "arguments": '{"x": "ö"}'},
                 "thought_signature": "c2ln",
             },
             {"id": "c2", "type": "function", "function": {"name": "two", "arguments": "{}"}, **extra},
@@ -304,7 +304,7 @@ async def test_half_a_surrogate_pair_in_a_result_is_mended(result: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ['{"a":', "[1]", '"x"', "null", "1", "no JSON", '{"a":NaN}', '{"a":1e400}', '{"a":1}{"b":2}', "[" * 2000]
+    "written", ['{"a":', "[1]", '"x"', "1", "no JSON", '{"a":NaN}', '{"a":1e400}', '{"a":1}{"b":2}', "[" * 2000]
 )
 async def test_arguments_that_are_no_object_are_an_error_that_the_model_sees(written: str) -> None:
     """They are told as text beside empty arguments; the tool is not run, and the model hears of its mistake."""
@@ -468,8 +468,6 @@ async def test_interleaved_calls_are_kept_apart() -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        {"index": 0, "id": "c1", "function": {"arguments": "{}"}},
-        {"index": 0, "id": "c1", "function": {"name": "", "arguments": "{}"}},
         {"index": 0, "id": "c1", "function": {"name": 5, "arguments": "{}"}},
         {"index": 0, "id": "c1", "function": {"name": ["add"], "arguments": "{}"}},
         {"index": 0, "id": 7, "function": {"name": "add", "arguments": "{}"}},
@@ -478,7 +476,7 @@ async def test_interleaved_calls_are_kept_apart() -> None:
     ],
 )
 async def test_calls_that_make_no_sense_are_the_upstream_s_fault(call: Json) -> None:
-    """A call without a name, or with an id, name or index of another kind, is a broken upstream, not a bug here."""
+    """A call with an id, name or index of another kind is a broken upstream, not a bug here."""
     async with FakeDedalus() as fake, service(fake.url, named(LocalTool("add", added))) as agent:
         fake.turn(Text("Hi"), RawChunk({"choices": [{"delta": {"tool_calls": [call]}}]}), *END)
         events = await agent.stream({"input": "?"})
@@ -493,6 +491,124 @@ async def test_arguments_as_an_object() -> None:
         fake.turn(RawChunk({"choices": [{"delta": {"tool_calls": [call]}}]}), *END)
         fake.turn(*answer("ok"))
         assert told(await agent.stream({"input": "?"})) == {"c1": "3"}
+
+
+async def test_text_between_two_pieces_of_a_call() -> None:
+    """A call goes on after text and reasoning, and is told, whole, at the turn's end."""
+    async with FakeDedalus() as fake, service(fake.url, named(LocalTool("add", added))) as agent:
+        fake.turn(
+            ToolCall("c1", "add", '{"a":1,'),
+            Text("Adding. "),
+            Thinking("Hm."),
+            ToolCall(None, None, '"b":2}'),
+            Text("Wait."),
+            *END,
+        )
+        fake.turn(*answer("3"))
+        events = await agent.stream({"input": "?"})
+        [_, called, _] = fake.chats[1].body["messages"]
+    assert told(events) == {"c1": "3"}
+    assert names(events)[:8] == [
+        *("run_started", "step_started", "tool_use_delta", "partial_output", "thinking", "tool_use_delta"),
+        *("partial_output", "tool_use"),
+    ]
+    assert called["content"] == "Adding. Wait."
+
+
+async def test_calls_that_name_no_tool() -> None:
+    """One without a name and arguments is dropped; arguments without a name are an error that the model sees."""
+    add = LocalTool("add", added)
+    async with FakeDedalus() as fake, service(fake.url, named(add)) as agent:
+        fake.turn(ToolCall("c1", None), ToolCall("c2", None, '{"a":1}', index=1), *END)
+        fake.turn(*answer("Sorry"))
+        events = await agent.stream({"input": "?"})
+        [(call_id, heard)] = results_of(fake.chats[1])
+    assert (call_id, heard) == ("c2", "Not run: this call named no tool.")
+    assert [use["arguments"] for use in only(events, "tool_use")] == [{"a": 1}]
+    assert [result["is_error"] for result in only(events, "tool_result")] == [True]
+    assert add.heard == []
+    assert complete(events)["status"] == "succeeded"
+
+
+async def test_a_turn_of_nothing_but_a_nameless_piece() -> None:
+    """What is no call at all asks for no other turn."""
+    async with FakeDedalus() as fake, service(fake.url, named(gives("one", 1))) as agent:
+        fake.turn(ToolCall("c1", None), *answer("Hi"))
+        events = await agent.stream({"input": "?"})
+    assert (text(events), only(events, "tool_use")) == ("Hi", [])
+
+
+async def test_a_hosted_result_between_the_pieces_of_another_call() -> None:
+    """It belongs to its own call, which is told then; the other one goes on."""
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.turn(
+            ToolCall("c1", "search", '{"q":"a"}'),
+            ToolCall("c2", "search", '{"q":', index=1),
+            McpResults([hosted("search", {"q": "a"}, "A")]),
+            ToolCall(None, None, '"b"}', index=1),
+            McpResults([hosted("search", {"q": "b"}, "B")]),
+            Text("ok"),
+            Finish(),
+            Done(),
+        )
+        events = await agent.stream(MCP)
+    assert told(events) == {"c1": "A", "c2": "B"}
+    assert [use["arguments"] for use in only(events, "tool_use")] == [{"q": "a"}, {"q": "b"}]
+
+
+# Calls of an answer that was cut
+
+
+@pytest.mark.parametrize("reason", ["length", "MAX_TOKENS", "content_filter"])
+async def test_no_call_of_a_cut_answer_is_run(reason: str) -> None:
+    """Whatever its arguments look like; the model is told so, and can make the call again."""
+    delete = gives("delete", "deleted")
+    arguments = ["", '{"path":', '{"path":"."}']
+    async with FakeDedalus() as fake, service(fake.url, named(delete)) as agent:
+        for written in arguments:
+            fake.turn(ToolCall(None, "delete", written), Finish(reason), Done())
+        fake.turn(*answer("Sorry"))
+        events = await agent.stream({"input": "?"})
+        results = results_of(fake.chats[3])
+    assert delete.heard == []
+    assert all(heard.startswith(f"Not run: the answer was cut off ({reason})") for _, heard in results)
+    assert [result["is_error"] for result in only(events, "tool_result")] == [True] * 3
+    assert [step["finish_reason"] for step in only(events, "step_finished")] == [*[reason] * 3, "stop"]
+
+
+async def test_the_first_call_of_a_cut_answer_is_not_run_either() -> None:
+    """The calls of one answer belong together, and the model hasn't finished them."""
+    add = LocalTool("add", added)
+    async with FakeDedalus() as fake, service(fake.url, named(add)) as agent:
+        fake.turn(
+            ToolCall("c1", "add", '{"a":1,"b":1}'), ToolCall("c2", "add", '{"a":', index=1), Finish("length"), Done()
+        )
+        fake.turn(*answer("Sorry"))
+        events = await agent.stream({"input": "?"})
+    assert add.heard == []
+    assert [result["is_error"] for result in only(events, "tool_result")] == [True, True]
+
+
+@pytest.mark.parametrize("tokens", [49, 50])
+async def test_an_answer_that_used_up_its_tokens_was_cut(tokens: int) -> None:
+    """vLLM says `tool_calls` of it: the count tells what the reason doesn't."""
+    one = gives("one", 1)
+    async with FakeDedalus() as fake, service(fake.url, named(one)) as agent:
+        fake.turn(ToolCall("c1", "one", "{}"), Finish("tool_calls", Usage(10, tokens, 60)), Done())
+        fake.turn(*answer("ok"))
+        await agent.stream({"input": "?", "max_tokens": 50})
+    assert one.heard == ([{}] if tokens == 49 else [])
+
+
+async def test_a_call_of_a_cut_answer_asks_nobody() -> None:
+    """A tool that waits for a person or for the page isn't asked for, since it wouldn't be run."""
+    page = {"name": "confirm", "description": "Ask.", "parameters": {"type": "object", "properties": {}}}
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.turn(ToolCall("c1", "confirm", "{}"), Finish("length"), Done())
+        fake.turn(*answer("Sorry"))
+        events = await agent.stream({"input": "?", "client_tools": [page]})
+    assert "waiting" not in names(events)
+    assert complete(events)["status"] == "succeeded"
 
 
 # Tools that the upstream runs itself
@@ -813,6 +929,28 @@ async def test_the_output_of_all_steps_counts() -> None:
     assert (response.status_code, response.json()["error"]["code"]) == (502, "output_limit")
 
 
+@pytest.mark.parametrize("labelled", [True, False])
+async def test_a_model_that_calls_tools_without_end_is_stopped(labelled: bool) -> None:
+    """Beyond MAX_CALLS_PER_TURN the run fails, none of the calls is run, and the upstream is let go at once."""
+    one = gives("one", 1)
+    async with FakeDedalus() as fake, service(fake.url, named(one), max_calls_per_turn=3) as agent:
+        calls = [ToolCall(f"c{n}" if labelled else None, "one", "{}", index=n if labelled else None) for n in range(4)]
+        fake.turn(*calls, Stall())
+        events = await agent.stream({"input": "?"})
+        await fake.wait_closed(0, timeout=1)
+    [error] = only(events, "error")
+    assert (error["code"], error["retryable"]) == ("too_many_calls", False)
+    assert one.heard == only(events, "tool_use") == []
+
+
+async def test_hosted_results_without_end_are_stopped() -> None:
+    """Results count, too, where they come without their calls."""
+    async with FakeDedalus() as fake, service(fake.url, max_calls_per_turn=3) as agent:
+        fake.turn(McpResults([hosted("search", {}, "hit")] * 4), *answer("ok"))
+        events = await agent.stream({"input": "?"})
+    assert [error["code"] for error in only(events, "error")] == ["too_many_calls"]
+
+
 # A run that ends while tools are under way
 
 
@@ -902,12 +1040,13 @@ async def test_a_tool_that_fails_when_it_is_cancelled() -> None:
 
 @pytest.mark.parametrize("failure", [ErrorData({"error": {"message": "no"}}), EndBody()])
 async def test_a_run_that_fails_in_the_middle_of_a_call(failure: Step) -> None:
-    """A call that was told has an error as its result; one whose arguments broke off stays untold."""
-    async with FakeDedalus() as fake, service(fake.url, named(gives("one", 1))) as agent:
+    """No call of an answer that failed is told or run, also not one that looks whole."""
+    one = gives("one", 1)
+    async with FakeDedalus() as fake, service(fake.url, named(one)) as agent:
         fake.turn(ToolCall("c1", "one", "{}"), Text("Hm."), ToolCall("c2", "one", '{"a"', index=1), failure)
         events = await agent.stream({"input": "?"})
-    assert [use["tool_call_id"] for use in only(events, "tool_use")] == ["c1"]
-    assert [(data["tool_call_id"], data["is_error"]) for data in only(events, "tool_result")] == [("c1", True)]
+    assert {delta["tool_call_id"] for delta in only(events, "tool_use_delta")} == {"c1", "c2"}
+    assert only(events, "tool_use") == only(events, "tool_result") == one.heard == []
     assert complete(events)["status"] == "failed"
 
 

@@ -105,3 +105,11 @@ async def test_it_is_there_beside_any_upstream() -> None:
         events = await agent.stream({**SCRIPT, "input": "one"})
     assert text(events, "final_output") == "The tool gave: 1"
     assert fake.chats == []
+
+
+async def test_a_question_of_very_many_calls() -> None:
+    """100,000 lines are 100,000 calls: the run fails at the limit, and what goes beyond it is never made."""
+    async with service(tools=named(gives("one", 1)), max_calls_per_turn=128) as agent:
+        events = await agent.stream({**SCRIPT, "input": "one {}\n" * 100_000, "tools": ["one"]})
+    assert [error["code"] for error in only(events, "error")] == ["too_many_calls"]
+    assert len(only(events, "tool_use_delta")) == 128

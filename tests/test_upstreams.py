@@ -387,7 +387,7 @@ async def test_the_embedded_model_is_asked_with_its_random_key_at_a_low_temperat
     async with answering() as fake, upstreams(local := NearModel(fake.url)) as made, GuardedClient(None) as http:
         guard = UrlGuard()
         tools = RunTools(FixedTools({}), McpClient({}, guard, connect_timeout_s=1, tool_timeout_s=1), "all")
-        limits = AgentLimits(Deadlines(5, 5), max_steps=1, max_tool_result_bytes=1024)
+        limits = AgentLimits(Deadlines(5, 5), max_steps=1, max_tool_result_bytes=1024, max_calls_per_turn=8)
         agent = DedalusAgent(made, limits, tools, guard, http)
         for asked in ({}, {"temperature": 1.0, "max_tokens": 5}):
             events = RunEvents(await MemoryEventLog(1024).create("run_1"), 1024)
