@@ -1,21 +1,25 @@
 "use client";
 
-/* Agent Stream in React. Copy this file into your app: it needs React 18 or newer, and nothing else.
+/* Agent Stream in React. Copy this file into your app. It needs React 18 or newer and no other package.
 
-     const { stream, stop, output, status } = useAgentStream({ baseUrl: "http://127.0.0.1:8000" });
+     const { stream, isStreaming, thinking } = useAgentStream({ baseUrl: "http://127.0.0.1:8000" });
 
      await stream("Research AI", (event) => {
        if (event.event === "final_output") console.log(event.data.content);
      });
 
-   A lost connection is taken up again where it broke, and a question that got no answer is sent again with the same
-   key, which is the same run. A run that can't be read to its end has failed, never succeeded. With `sessionId` the
-   service keeps the conversation: `messages` shows it, and `regenerate()` asks its last question again.
+   `messages` is the conversation. Each answer has its `parts` (thinking, tool calls, text) in the order in which they
+   came, and the status of its run. With `sessionId` the service keeps the conversation.
 
-   A run may wait, for hours and over reloads: `pending` are the calls that a person has to decide on, by `approve()` or
-   `refuse()`. Tools that run in the page are `clientTools`; the hook offers them to the model and makes their calls. */
+   A lost connection is resumed after the last event that was read, for as long as the service keeps the run. A question
+   whose response was lost is sent again with the same key, which is the same run. A run that could not be read to its
+   end has failed, never succeeded.
 
-import { useEffect, useState } from "react";
+   A run can wait for hours and through reloads. It holds no connection meanwhile. `pending` lists the calls that a person
+   decides with `approve()` or `refuse()`. `clientTools` are tools that run in the page: the hook offers them to the model
+   and makes their calls. */
+
+import { memo, useEffect, useState, useSyncExternalStore, type CSSProperties } from "react";
 
 // The contract: what the service sends and takes. An optional key is left out where there is nothing to say, never null.
 
@@ -131,7 +135,7 @@ export interface SessionMessage {
 
 export type RunStatus = "queued" | "running" | "waiting" | "succeeded" | "failed" | "cancelled";
 
-/** What went wrong: told by the service, or found here (`network`, `incomplete`, `http_…`, `callback`). */
+/** What went wrong: a code of the service, or one of the hook (`network`, `incomplete`, `http_…`, `callback`). */
 export interface AgentError {
   code: string;
   message: string;
@@ -145,16 +149,12 @@ export interface AgentError {
 
 // The wire: bytes in, events out.
 
-const FIRST_DELAY_MS = 500;
-const LONGEST_DELAY_MS = 10_000;
-const SILENCE_MS = 60_000; // the service says something every 4 s, so a connection this quiet is dead
-
 interface Frame {
   data: string;
   retry: number;
 }
 
-/** Makes frames of bytes, however they are cut. Comments and what a torn body leaves unfinished make none. */
+/** Returns a function that makes frames of bytes, however they are cut. Comments and an unfinished frame make none. */
 export function frameParser(): (bytes: Uint8Array) => Frame[] {
   const decoder = new TextDecoder();
   let rest = "";
@@ -177,136 +177,195 @@ export function frameParser(): (bytes: Uint8Array) => Frame[] {
   };
 }
 
-/** The frames of a body, as many at a time as one read brings. A connection that has fallen silent ends, too. */
-async function* readFrames(body: ReadableStream<Uint8Array>): AsyncGenerator<Frame[]> {
-  const reader = body.getReader();
-  const parse = frameParser();
-  try {
-    for (;;) {
-      const silence = setTimeout(() => void reader.cancel(), SILENCE_MS);
-      const { done, value } = await reader.read().finally(() => clearTimeout(silence));
-      if (done) return;
-      yield parse(value);
+/** What one read brought: the events after the last one known, and how long the service asks to stay away. */
+interface Batch {
+  events: StreamEvent[];
+  retryMs: number;
+}
+
+/** Reads a body's events after `lastSeq`. A connection that is silent for `silenceMs` counts as lost. */
+class EventReader {
+  private readonly reader: ReadableStreamDefaultReader<Uint8Array>;
+  private lastSeq: number;
+  private readonly silenceMs: number;
+
+  constructor(body: ReadableStream<Uint8Array>, lastSeq: number, silenceMs: number) {
+    this.reader = body.getReader();
+    this.lastSeq = lastSeq;
+    this.silenceMs = silenceMs;
+  }
+
+  close = (): void => void this.reader.cancel().catch(() => {}); // a torn body can't be cancelled
+
+  /** A batch for each read, until the body ends, breaks or is closed. */
+  async *batches(): AsyncGenerator<Batch> {
+    const parse = frameParser();
+    let heard = Date.now();
+    let silence = setTimeout(this.close, this.silenceMs);
+    // While the computer slept no timer ran. After four fifths of the silence at least one heartbeat is missing.
+    const forget = onWake(() => Date.now() - heard > this.silenceMs * 0.8 && this.close());
+    try {
+      for (let read = await this.reader.read(); !read.done; read = await this.reader.read()) {
+        clearTimeout(silence);
+        heard = Date.now();
+        yield this.batch(parse(read.value));
+        silence = setTimeout(this.close, this.silenceMs);
+      }
+    } catch {
+      // The connection broke, or something on the way wrote into the stream: the rest is read by another connection.
+    } finally {
+      clearTimeout(silence);
+      forget();
+      this.close();
     }
-  } finally {
-    reader.cancel().catch(() => {}); // a torn body can't be cancelled any more
+  }
+
+  private batch(frames: Frame[]): Batch {
+    const events: StreamEvent[] = [];
+    for (const { data } of frames) {
+      if (data === "") continue;
+      const event = JSON.parse(data) as StreamEvent;
+      if (event.seq <= this.lastSeq) continue;
+      this.lastSeq = event.seq;
+      events.push(event);
+    }
+    return { events, retryMs: frames.findLast(({ retry }) => retry > 0)?.retry ?? 0 };
   }
 }
 
-/** The events among the frames that come after one that was seen already. */
-function eventsAfter(last: number, frames: Frame[]): StreamEvent[] {
-  const events: StreamEvent[] = [];
-  for (const { data } of frames) {
-    if (data === "") continue;
-    const event = JSON.parse(data) as StreamEvent;
-    if (event.seq > (events.at(-1)?.seq ?? last)) events.push(event);
-  }
-  return events;
+type EventStream = Response & { body: ReadableStream<Uint8Array> };
+
+function isStream(response: Response): response is EventStream {
+  return response.ok && isEvents(response) && response.body !== null;
 }
+
+function isEvents(response: Response): boolean {
+  return !!response.headers.get("Content-Type")?.startsWith("text/event-stream");
+}
+
+// Failures
 
 class RunFailure extends Error {
   readonly error: AgentError;
+  /** Whether another try can't help. */
+  readonly isFinal: boolean;
+  /** Whether the service has no such run any more. */
+  readonly isGone: boolean;
 
-  constructor(error: AgentError) {
+  constructor(error: AgentError, { isFinal = false, isGone = false } = {}) {
     super(error.message);
     this.error = error;
+    this.isFinal = isFinal;
+    this.isGone = isGone;
   }
 }
 
 const incomplete = () =>
   new RunFailure({ code: "incomplete", message: "The rest of the answer could not be read.", retryable: true });
 
-const outOfReach = (cause: unknown) =>
-  new RunFailure({ code: "network", message: `The service is out of reach: ${cause}`, retryable: true });
+function unreachable(url: string): RunFailure {
+  const message =
+    `No response from ${url || window.location.origin}. Usual causes: the service does not run there or does not allow ` +
+    "this page's origin (CORS_ORIGINS), or other tabs use all six connections that a browser opens to one address.";
+  return new RunFailure({ code: "network", message, retryable: true });
+}
 
+/** The failure that a response reports: in JSON, or in the first frame of a refused stream. */
 async function refusal(response: Response): Promise<RunFailure> {
-  const body = (await response.json().catch(() => null)) as { error?: AgentError } | null;
-  const error =
-    typeof body?.error?.code === "string"
-      ? body.error
-      : {
-          code: `http_${response.status}`,
-          message: `The answer (HTTP ${response.status}) is not a stream of events.`,
-          retryable: response.status >= 500,
-        };
+  const bytes = await response.arrayBuffer().catch(() => new ArrayBuffer(0));
+  const { status } = response;
   const seconds = retryAfter(response) / 1000;
-  return new RunFailure(seconds > 0 ? { ...error, retry_after: seconds } : error);
+  const error = errorIn(isEvents(response), new Uint8Array(bytes)) ?? {
+    code: `http_${status}`,
+    message: `The response (HTTP ${status}) is not a stream of events.`,
+    retryable: status >= 500,
+  };
+  const mayPass = status === 429 || status >= 500;
+  const about = { isFinal: !mayPass, isGone: status === 404 || status === 410 };
+  return new RunFailure(seconds > 0 ? { ...error, retry_after: seconds } : error, about);
+}
+
+function errorIn(isEvents: boolean, bytes: Uint8Array): AgentError | null {
+  try {
+    const text = isEvents ? (frameParser()(bytes)[0]?.data ?? "") : new TextDecoder().decode(bytes);
+    const { error, data } = JSON.parse(text) as { error?: AgentError; data?: AgentError };
+    const told = error ?? data;
+    return typeof told?.code === "string" ? told : null;
+  } catch {
+    return null;
+  }
 }
 
 function retryAfter(response: Response): number {
   return Number(response.headers.get("Retry-After")) * 1000 || 0;
 }
 
-function isStream(response: Response): response is Response & { body: ReadableStream<Uint8Array> } {
-  return response.ok && !!response.headers.get("Content-Type")?.startsWith("text/event-stream") && !!response.body;
+// Time
+
+/** The service writes at least this often (HEARTBEAT_S). After two and a half such times a connection counts as lost. */
+const HEARTBEAT_S = 4;
+const FIRST_DELAY_MS = 500;
+const LONGEST_DELAY_MS = 10_000;
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+/** After this time without a response, the state has an error, and hidden tabs are asked for a connection. */
+const PATIENCE_MS = 2_000;
+/** How long a hidden tab does without a connection that it has given up for another tab. */
+const YIELD_MS = 5_000;
+/** A state is shown at most this often: rendering costs more than reading. */
+const RENDER_MS = 50;
+const QUESTION_RETRIES = 5;
+
+/** The delay after so many failures: exponential, capped, and random, since all clients lost the service at once. */
+function retryDelay(failures: number): number {
+  return Math.min(FIRST_DELAY_MS * 2 ** failures, LONGEST_DELAY_MS) * (0.5 + Math.random() / 2);
 }
 
+/** Calls `listener` when the page is online, visible or restored again. Returns what ends that. */
+function onWake(listener: () => void): () => void {
+  const becameVisible = () => document.visibilityState === "visible" && listener();
+  const restored = ({ persisted }: PageTransitionEvent) => persisted && listener();
+  window.addEventListener("online", listener);
+  window.addEventListener("pageshow", restored);
+  document.addEventListener("visibilitychange", becameVisible);
+  return () => {
+    window.removeEventListener("online", listener);
+    window.removeEventListener("pageshow", restored);
+    document.removeEventListener("visibilitychange", becameVisible);
+  };
+}
+
+/** Resolves after that time, or when the signal aborts. */
 function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => resolve());
+    const end = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener("abort", end);
+    if (signal.aborted) end();
   });
 }
 
-/** How long to wait after so many tries. All clients have lost it at once, and must not return so. */
-function retryDelay(tries: number): number {
-  return Math.min(FIRST_DELAY_MS * 2 ** tries, LONGEST_DELAY_MS) * (0.5 + Math.random() / 2);
-}
-
-interface Source {
-  /** Asks for the events after that one; 0 is the start, which also begins a run that has not begun. */
-  open: (after: number) => Promise<Response>;
-  maxRetries: number;
-  signal: AbortSignal;
-  onConnection: (status: "streaming" | "reconnecting") => void;
-}
-
-/**
- * A run's events in order, each once, as many at a time as one read brings. Returns after `complete`.
- *
- * Throws a RunFailure when the run is refused or gone, or when `maxRetries` in a row bring nothing new.
- */
-async function* runEvents({ open, maxRetries, signal, onConnection }: Source): AsyncGenerator<StreamEvent[]> {
-  let last = 0;
-  for (let tries = 0; ; ) {
-    let wait = 0;
-    let failure = incomplete();
-    try {
-      const response = await open(last);
-      if (isStream(response)) {
-        onConnection("streaming");
-        for await (const frames of readFrames(response.body)) {
-          wait = frames.findLast((frame) => frame.retry > 0)?.retry ?? wait;
-          const events = eventsAfter(last, frames);
-          const newest = events.at(-1);
-          if (!newest) continue;
-          last = newest.seq;
-          tries = 0;
-          yield events;
-          if (newest.event === "complete") return;
-        }
-      } else {
-        failure = response.status === 204 ? incomplete() : await refusal(response);
-        wait = retryAfter(response);
-        const mayPass = response.status === 429 || response.status >= 500;
-        // What the service itself says to a question is the answer to it, unless it says when to come back.
-        if (!mayPass || (last === 0 && wait === 0 && !failure.error.code.startsWith("http_"))) throw failure;
-      }
-    } catch (cause) {
-      if (signal.aborted || cause instanceof RunFailure) throw cause;
-      failure = outOfReach(cause); // a torn body and a server out of reach are mended like a body that ended too early
-    }
-    if (tries === maxRetries) throw last > 0 ? incomplete() : failure;
-    onConnection("reconnecting");
-    await pause(wait + retryDelay(tries++), signal);
-  }
+/** Like `pause`, but also over when the page wakes up or what is given to `expose` is called: then returns true. */
+async function rest(ms: number, signal: AbortSignal, expose?: (wake: () => void) => void): Promise<boolean> {
+  const woken = new AbortController();
+  const wake = () => woken.abort();
+  const forget = onWake(wake);
+  signal.addEventListener("abort", wake);
+  expose?.(wake);
+  if (!signal.aborted) await pause(ms, woken.signal);
+  signal.removeEventListener("abort", wake);
+  forget();
+  return woken.signal.aborted;
 }
 
 // The state: events in, what a page shows out.
 
 export type AgentStatus = "idle" | "connecting" | "streaming" | "waiting" | "reconnecting" | Complete["status"];
 
-/** A tool call as far as it has come. `arguments` is there once it is complete, `result` once it is over. */
+/** A tool call as far as it has come. `arguments` is there once it is complete, `result` once it has ended. */
 export interface ToolCall {
   tool_call_id: string;
   name: string;
@@ -327,85 +386,138 @@ export interface PendingCall {
   name: string;
   kind: "approval" | "client";
   arguments: Record<string, unknown>;
-  /** When the service refuses it by itself; of an approval. UTC, RFC 3339. */
+  /** When the service refuses an approval by itself: UTC, RFC 3339. */
   expires_at?: string;
 }
 
-/** `output` is the text of the model's last turn so far, which in the end is the whole answer. */
+/** A piece of an answer. */
+export type Part =
+  { type: "thinking"; text: string } | { type: "text"; text: string } | { type: "tool_call"; call: ToolCall };
+
+/** A question, or the whole answer of a run, which may still be under way. */
+export interface Message {
+  message_id: string;
+  /** Empty for a question until the service has taken it. */
+  run_id: string;
+  role: "user" | "assistant";
+  /** A question as it was asked; of an answer the text of the model's last turn so far. */
+  content: Content | null;
+  /** What an answer consists of, in order. A question has none. */
+  parts: Part[];
+  status: RunStatus;
+  error?: AgentError;
+}
+
 export interface RunState {
-  /** What was said in the session, the question of a run under way included; its answer comes when the run is over. */
-  messages: SessionMessage[];
+  /** The session's conversation, or without a session the latest question and its answer. */
+  messages: Message[];
   status: AgentStatus;
   runId: string | null;
-  thinking: string;
-  output: string;
-  toolCalls: ToolCall[];
   pending: PendingCall[];
+  /** Why the run failed; while `status` is `connecting` or `reconnecting`, why the service can't be reached. */
   error: AgentError | null;
 }
 
-const IDLE: RunState = {
-  messages: [],
-  status: "idle",
-  runId: null,
-  thinking: "",
-  output: "",
-  toolCalls: [],
-  pending: [],
-  error: null,
-};
+const IDLE: RunState = { messages: [], status: "idle", runId: null, pending: [], error: null };
 
-function fold(state: RunState, event: StreamEvent): RunState {
+const answerId = (runId: string) => `${runId}/answer`;
+
+function emptyAnswer(runId: string): Message {
+  return { message_id: answerId(runId), run_id: runId, role: "assistant", content: null, parts: [], status: "running" };
+}
+
+/** The answer of a run, as far as there is one. */
+function answerOf({ messages }: RunState, runId: string | null): Message | undefined {
+  return runId === null ? undefined : messages.findLast(({ message_id }) => message_id === answerId(runId));
+}
+
+/** The state with this version of a run's answer, after the run's other messages, which get its status. */
+function withAnswer(state: RunState, answer: Message): RunState {
+  const { run_id, status } = answer;
+  const messages = state.messages
+    .filter(({ message_id }) => message_id !== answer.message_id)
+    .map((message) => (message.run_id === run_id && message.status !== status ? { ...message, status } : message));
+  const place = messages.findLastIndex((message) => message.run_id === run_id) + 1;
+  messages.splice(place || messages.length, 0, answer);
+  return { ...state, messages };
+}
+
+/** The state after events of a run, which are folded together: to copy the messages for each would cost too much. */
+function fold(state: RunState, runId: string, events: StreamEvent[]): RunState {
+  const { status, pending, error } = state;
+  const before = { answer: answerOf(state, runId) ?? emptyAnswer(runId), status, pending, error };
+  const { answer, ...after } = events.reduce(foldEvent, before);
+  return withAnswer({ ...state, ...after }, answer);
+}
+
+type Progress = Pick<RunState, "status" | "pending" | "error"> & { answer: Message };
+
+function foldEvent(progress: Progress, event: StreamEvent): Progress {
+  const { answer, pending } = progress;
   switch (event.event) {
     case "step_started":
-      return { ...state, output: "" };
+      return { ...progress, answer: { ...answer, content: "" } };
     case "thinking":
-      return { ...state, thinking: state.thinking + event.data.content };
+      return { ...progress, answer: { ...answer, parts: withThinking(answer.parts, event.data.content) } };
     case "partial_output":
-      return { ...state, output: state.output + event.data.content };
+      return { ...progress, answer: withText(answer, (answer.content ?? "") + event.data.content) };
     case "final_output":
-      return { ...state, output: event.data.content };
+      return { ...progress, answer: withText(answer, event.data.content) };
     case "tool_use_delta":
     case "tool_use":
     case "approval_request":
     case "tool_progress":
-      return { ...state, toolCalls: foldCalls(state.toolCalls, event) };
+      return { ...progress, answer: withCall(answer, event) };
     case "waiting":
-      return { ...state, status: "waiting", pending: event.data.pending.map((call) => pendingCall(state, call)) };
+      return {
+        ...progress,
+        answer: { ...answer, status: "waiting" },
+        status: "waiting",
+        pending: event.data.pending.map((call) => pendingCall(answer, call)),
+      };
     case "approval_response":
-    case "tool_result":
-      return answered({ ...state, toolCalls: foldCalls(state.toolCalls, event) }, event.data.tool_call_id);
+    case "tool_result": {
+      const left = pending.filter(({ tool_call_id }) => tool_call_id !== event.data.tool_call_id);
+      const goesOn = progress.status === "waiting" && left.length === 0;
+      const resumed = goesOn ? ({ ...answer, status: "running" } as const) : answer;
+      const status = goesOn ? "streaming" : progress.status;
+      return { ...progress, answer: withCall(resumed, event), pending: left, status };
+    }
     case "error":
-      return { ...state, error: event.data };
+      return { ...progress, answer: { ...answer, error: event.data }, error: event.data };
     case "complete":
-      return { ...state, status: event.data.status, pending: [] };
+      return { ...progress, answer: { ...answer, status: event.data.status }, status: event.data.status, pending: [] };
     default:
-      return state;
+      return progress;
   }
 }
 
-function pendingCall({ toolCalls }: RunState, call: EventData["waiting"]["pending"][number]): PendingCall {
-  const told = toolCalls.find(({ tool_call_id }) => tool_call_id === call.tool_call_id);
-  return {
-    ...call,
-    arguments: told?.arguments ?? {},
-    ...(told?.approval_request && { expires_at: told.approval_request.expires_at }),
-  };
+function withThinking(parts: Part[], content: string): Part[] {
+  const last = parts.at(-1);
+  if (last?.type !== "thinking") return [...parts, { type: "thinking", text: content }];
+  return [...parts.slice(0, -1), { type: "thinking", text: last.text + content }];
 }
 
-function answered(state: RunState, id: string): RunState {
-  const pending = state.pending.filter(({ tool_call_id }) => tool_call_id !== id);
-  const goesOn = state.status === "waiting" && pending.length === 0;
-  return { ...state, pending, status: goesOn ? "streaming" : state.status };
+/** The answer with this as the text of the present step. */
+function withText(answer: Message, text: string): Message {
+  const place = answer.content ? answer.parts.findLastIndex(({ type }) => type === "text") : -1;
+  const part: Part = { type: "text", text };
+  const { parts } = answer;
+  if (place >= 0) return { ...answer, content: text, parts: parts.with(place, part) };
+  return { ...answer, content: text, parts: text === "" ? parts : [...parts, part] };
 }
 
 type ToolEvent = Extract<StreamEvent, { event: `tool_${string}` | `approval_${string}` }>;
 
-function foldCalls(calls: ToolCall[], event: ToolEvent): ToolCall[] {
+function withCall(answer: Message, event: ToolEvent): Message {
   const id = event.data.tool_call_id;
-  const known = calls.find((call) => call.tool_call_id === id);
-  const call = foldCall(known ?? { tool_call_id: id, name: "", source: "python", arguments_text: "" }, event);
-  return known ? calls.map((other) => (other === known ? call : other)) : [...calls, call];
+  const { parts } = answer;
+  const place = parts.findLastIndex((part) => part.type === "tool_call" && part.call.tool_call_id === id);
+  const known = parts[place];
+  const before: ToolCall =
+    known?.type === "tool_call" ? known.call : { tool_call_id: id, name: "", source: "python", arguments_text: "" };
+  const part: Part = { type: "tool_call", call: foldCall(before, event) };
+  return { ...answer, parts: known ? parts.with(place, part) : [...parts, part] };
 }
 
 function foldCall(call: ToolCall, event: ToolEvent): ToolCall {
@@ -429,61 +541,442 @@ function foldCall(call: ToolCall, event: ToolEvent): ToolCall {
   }
 }
 
+const callsIn = (parts: Part[]): ToolCall[] => parts.flatMap((part) => (part.type === "tool_call" ? [part.call] : []));
+
+function pendingCall({ parts }: Message, call: EventData["waiting"]["pending"][number]): PendingCall {
+  const told = callsIn(parts).find(({ tool_call_id }) => tool_call_id === call.tool_call_id);
+  return {
+    ...call,
+    arguments: told?.arguments ?? {},
+    ...(told?.approval_request && { expires_at: told.approval_request.expires_at }),
+  };
+}
+
+// A session's messages, as the service keeps them, as questions and whole answers
+
+const isUnfinished = ({ status }: { status: RunStatus }) => ["queued", "running", "waiting"].includes(status);
+
+/** The conversation. An answer that was read here stays as it came: the service doesn't keep all of it. */
+function conversation(stored: SessionMessage[], read: ReadonlyMap<string, Message>): Message[] {
+  const runs = new Map<string, SessionMessage[]>();
+  for (const message of stored) runs.set(message.run_id, [...(runs.get(message.run_id) ?? []), message]);
+  return [...runs].flatMap(([runId, ofRun]) => {
+    const questions = ofRun.filter(({ role }) => role === "user");
+    const shown = questions.map(({ message_id, content, status }): Message => {
+      return { message_id, run_id: runId, role: "user", content, parts: [], status };
+    });
+    const last = ofRun.at(-1);
+    return last && !isUnfinished(last) ? [...shown, read.get(runId) ?? storedAnswer(ofRun, last)] : shown;
+  });
+}
+
+/** The answer of a run that has ended, from its messages. One that failed early has no other message than its question. */
+function storedAnswer(ofRun: SessionMessage[], { run_id, status, error }: SessionMessage): Message {
+  const said = ofRun.filter(({ role }) => role === "assistant");
+  return {
+    ...emptyAnswer(run_id),
+    content: said.at(-1)?.content ?? null,
+    parts: said.flatMap(storedParts),
+    status,
+    ...(error && { error }),
+  };
+}
+
+function storedParts({ thinking, content, tool_calls = [] }: SessionMessage): Part[] {
+  const text = content === null ? "" : textOf(content);
+  return [
+    ...(thinking ? [{ type: "thinking", text: thinking } as const] : []),
+    ...(text ? [{ type: "text", text } as const] : []),
+    ...tool_calls.map((call) => ({ type: "tool_call", call: storedCall(call) }) as const),
+  ];
+}
+
+function storedCall(stored: NonNullable<SessionMessage["tool_calls"]>[number]): ToolCall {
+  const { result, is_error = false, source = "python", ...call } = stored;
+  const { tool_call_id, name } = call;
+  return {
+    ...call,
+    source,
+    arguments_text: JSON.stringify(call.arguments),
+    ...(result !== undefined && { result: { tool_call_id, name, content: result, is_error, truncated: false } }),
+  };
+}
+
+/** A message's content as text, with the URLs of its images. */
+export function textOf(content: Content): string {
+  if (typeof content === "string") return content;
+  return content.map((part) => (part.type === "text" ? part.text : part.url)).join("\n");
+}
+
 // The hook.
 
 /** A tool that runs in the page. `parameters` is the JSON schema of its arguments, an object's. */
 export interface ClientTool {
   description?: string;
   parameters?: Record<string, unknown>;
-  /** Gives text or what JSON can hold. What it throws, the model is told as the call's error. */
+  /** Returns text, or what JSON can hold. What it throws is reported to the model as the call's error. */
   run: (args: Record<string, unknown>) => unknown;
 }
 
 export interface AgentStreamOptions {
   /** Where the service is, without a slash at the end; "" is the page's own origin. */
-  baseUrl?: string;
+  baseUrl?: string | undefined;
   /** The route that starts a run. One of your own passes the Idempotency-Key on, so that a repeated question is one run. */
-  path?: string;
-  /** The conversation to go on with; an id that is new begins one. */
-  sessionId?: string;
+  path?: string | undefined;
+  /**
+   * The conversation; an id that is new begins one. A run of it that is under way is followed when the component
+   * appears and when the page becomes visible, whichever page has started it.
+   */
+  sessionId?: string | undefined;
   /** Sent with each request, such as an Authorization. */
-  headers?: Record<string, string>;
-  /** How often in a row to take up a lost connection without getting anything new. */
-  maxRetries?: number;
+  headers?: Record<string, string> | undefined;
+  /**
+   * How often in a row to try again without getting anything new. By default a question is sent five times more, and a
+   * run that has begun is followed for as long as the service keeps it.
+   */
+  maxRetries?: number | undefined;
+  /** The service's HEARTBEAT_S, by default 4: after two and a half of them without a byte the connection is replaced. */
+  heartbeatS?: number | undefined;
   /**
    * Where in sessionStorage the id of a run under way is kept, for each session its own. With it, a page that is
-   * reloaded attaches to its run again and replays it from the start; the service gives it 30 s to come back
-   * (DISCONNECT_GRACE_S).
+   * reloaded follows its run again and replays it from the start.
    */
-  storageKey?: string;
+  storageKey?: string | undefined;
   /**
-   * Tools that the page runs, by name. They go with each question that has no `client_tools` of its own, and their calls
-   * are made as the run comes to them: each once, also when the page is reloaded meanwhile (with `storageKey`).
+   * Tools that the page runs, by name. They go with each question that has no `client_tools` of its own. Their calls are
+   * made by the page that asked, as the run comes to them: each once, also when the page is reloaded meanwhile (with
+   * `storageKey`). Another page that follows the run shows them in `pending`.
    */
-  clientTools?: Record<string, ClientTool>;
+  clientTools?: Record<string, ClientTool> | undefined;
 }
 
 export type OnEvent = (event: StreamEvent) => void;
 
-interface Run {
+/** A run that is followed here. */
+class Run {
   id: string | null;
-  /** What starts the run; null for one that was there already. */
-  asked: AgentRequest | null;
-  key: string;
-  abort: AbortController;
-  /** The answer to the latest request for events; once there has been one `id` is known. */
-  opening: Promise<unknown>;
+  readonly key = newKey();
+  /** The request that starts the run; null for one that was there already. */
+  readonly asked: AgentRequest | null;
+  /** Whether this page makes the calls of its tools. */
+  readonly isOurs: boolean;
+  readonly onEvent: OnEvent | undefined;
   /** The arguments of its calls, by their id. */
-  calls: Map<string, Record<string, unknown>>;
+  readonly calls = new Map<string, Record<string, unknown>>();
+  lastSeq = 0;
+  /** Whether there has been a connection to its events. */
+  wasConnected = false;
+  /** Whether `complete` was read, the run was stopped, or the service has it no more. */
+  isOver = false;
+  /** What reads it at present, or did last. */
+  reader: RunReader | null = null;
+
+  constructor(about: { id?: string; asked?: AgentRequest; isOurs: boolean; onEvent?: OnEvent | undefined }) {
+    this.id = about.id ?? null;
+    this.asked = about.asked ?? null;
+    this.isOurs = about.isOurs;
+    this.onEvent = about.onEvent;
+  }
 }
 
-/** How a run stands, as far as it is looked at here. */
-interface RunNow {
-  last_seq: number;
-  pending?: EventData["waiting"]["pending"];
+/** A random key. (crypto.randomUUID exists only on HTTPS and localhost.) */
+function newKey(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** What a tool of the page has given. */
+/** The state and what shows it: a change of status at once, and others at most every RENDER_MS. */
+class View {
+  state = IDLE;
+  private shown = IDLE;
+  private shownAt = 0;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private readonly listeners = new Set<() => void>();
+
+  get = (): RunState => this.shown;
+
+  subscribe = (listener: () => void): (() => void) => {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  };
+
+  change(change: (state: RunState) => RunState): void {
+    this.state = change(this.state);
+    const early = this.shownAt + RENDER_MS - Date.now();
+    if (early <= 0 || this.state.status !== this.shown.status) this.show();
+    else this.timer ??= setTimeout(this.show, early);
+  }
+
+  private show = (): void => {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    this.shownAt = Date.now();
+    this.shown = this.state;
+    for (const listener of this.listeners) listener();
+  };
+}
+
+interface Call extends RequestInit {
+  signal?: AbortSignal;
+  /** Called while there is no response, now and again. */
+  onSlow?: () => void;
+}
+
+/** Sends requests to the service. A visible tab that gets no response asks the hidden ones for a connection. */
+class Service {
+  options: AgentStreamOptions;
+  private tabs: BroadcastChannel | null = null;
+
+  constructor(options: AgentStreamOptions) {
+    this.options = options;
+  }
+
+  get url(): string {
+    return this.options.baseUrl ?? "http://127.0.0.1:8000";
+  }
+
+  get silenceMs(): number {
+    return (this.options.heartbeatS ?? HEARTBEAT_S) * 2500;
+  }
+
+  /** The response, once its head is there. Rejects when that takes longer than `silenceMs`, and when the signal aborts. */
+  async request(path: string, { signal, onSlow, ...init }: Call = {}): Promise<Response> {
+    const leaving = new AbortController();
+    const leave = () => leaving.abort();
+    const late = setTimeout(leave, this.silenceMs);
+    const slow = setInterval(() => {
+      onSlow?.();
+      if (document.visibilityState === "visible") this.tabs?.postMessage(this.url);
+    }, PATIENCE_MS);
+    signal?.addEventListener("abort", leave);
+    if (signal?.aborted) leave();
+    try {
+      const headers = { ...this.options.headers, ...(init.headers as Record<string, string>) };
+      return await fetch(this.url + path, { ...init, headers, cache: "no-store", signal: leaving.signal });
+    } finally {
+      clearTimeout(late);
+      clearInterval(slow);
+    }
+  }
+
+  post(path: string, body: object, { headers, ...call }: Call = {}): Promise<Response> {
+    const json = { "Content-Type": "application/json", ...(headers as Record<string, string>) };
+    return this.request(path, { ...call, method: "POST", headers: json, body: JSON.stringify(body) });
+  }
+
+  /** Calls `giveWay` when a visible tab needs one of this hidden tab's connections. Returns what ends that. */
+  share(giveWay: () => void): () => void {
+    if (!("BroadcastChannel" in window)) return () => {};
+    const tabs = new BroadcastChannel("agent-stream");
+    tabs.onmessage = ({ data }) => {
+      if (data === this.url && document.visibilityState === "hidden") giveWay();
+    };
+    this.tabs = tabs;
+    return () => tabs.close();
+  }
+}
+
+/** What a RunReader needs of the page that shows the run. */
+interface RunPage {
+  /** Whether the run is the one that the page shows. */
+  isCurrent: () => boolean;
+  /** Whether the run waits for answers. */
+  isWaiting: () => boolean;
+  change: (change: (state: RunState) => RunState) => void;
+  /** Takes the run's id as soon as it is known. */
+  learn: (runId: string) => void;
+  /** Takes events. Returns the data of `complete`. */
+  take: (events: StreamEvent[]) => Complete | null;
+  /** Makes the calls of the page's tools that the run waits for. */
+  makeCalls: () => void;
+}
+
+/** Reads a run to its end, over as many connections as that takes, and without one while the run waits. */
+class RunReader {
+  /** The latest request for a stream. Once the first one is answered, the run's id is known. */
+  opening: Promise<unknown> = Promise.resolve();
+  private readonly service: Service;
+  private readonly run: Run;
+  private readonly page: RunPage;
+  private readonly leaving = new AbortController();
+  /** Connections in a row that brought nothing new. */
+  private failures = 0;
+  /** How long the service has asked to stay away. */
+  private awayMs = 0;
+  private events: EventReader | null = null;
+  private gaveWay = false;
+  private isResting = false;
+  private resumed: EventStream | null = null;
+  private isWoken = false;
+  private endRest = (): void => {};
+
+  constructor(service: Service, run: Run, page: RunPage) {
+    this.service = service;
+    this.run = run;
+    this.page = page;
+  }
+
+  get signal(): AbortSignal {
+    return this.leaving.signal;
+  }
+
+  /** Stops reading. The run itself goes on. */
+  leave(): void {
+    this.leaving.abort();
+  }
+
+  /** Ends the present pause, or else the next one: something has happened. */
+  wake(): void {
+    this.isWoken = true;
+    this.endRest();
+  }
+
+  /** Closes the connection for a while, since another tab needs one. */
+  giveWay(): void {
+    this.gaveWay = this.events !== null;
+    this.events?.close();
+  }
+
+  /** Takes the stream that came as the response to an answer. One is enough. */
+  resume(stream: EventStream): void {
+    if (!this.isResting || this.resumed) void stream.body.cancel();
+    else this.resumed = stream;
+    this.wake();
+  }
+
+  /** Resolves with the data of `complete`, or with null when the page has left the run. Throws a RunFailure. */
+  async read(): Promise<Complete | null> {
+    let complete: Complete | null = null;
+    while (!complete && this.page.isCurrent() && !this.signal.aborted) {
+      const resumed = this.page.isWaiting() ? await this.untilResumed() : null;
+      const stream = resumed ?? (await this.connect());
+      if (stream) complete = await this.readStream(stream);
+    }
+    return complete;
+  }
+
+  /** Opens a stream of the events after the last one that was read. Tries until there is one, or that is hopeless. */
+  private async connect(): Promise<EventStream | null> {
+    while (!this.signal.aborted) {
+      if (this.awayMs > 0) await pause(this.awayMs, this.signal);
+      if (this.failures > 0) await this.rest(retryDelay(this.failures - 1));
+      if (this.signal.aborted) break;
+      try {
+        return await this.open();
+      } catch (cause) {
+        if (this.signal.aborted) break;
+        if (!(cause instanceof RunFailure) || cause.isFinal) throw cause;
+        this.countFailure(cause);
+        this.page.change((state) => ({ ...state, error: cause.error }));
+      }
+    }
+    return null;
+  }
+
+  private async open(): Promise<EventStream> {
+    const failure = unreachable(this.service.url);
+    const onSlow = () => this.page.change((state) => ({ ...state, error: failure.error }));
+    const call = { signal: this.signal, onSlow };
+    const opening = this.run.id ? this.attach(this.run.id, call) : this.start(call);
+    this.opening = opening;
+    const response = await opening.catch(() => Promise.reject(failure));
+    if (isStream(response)) return response;
+    this.awayMs = retryAfter(response);
+    if (response.status === 204) throw new RunFailure(incomplete().error, { isFinal: true });
+    const refused = await refusal(response);
+    // What the service itself says to a question is its answer, unless it says when to come back.
+    const isAnswer = !this.run.id && this.awayMs === 0 && !refused.error.code.startsWith("http_");
+    throw isAnswer ? new RunFailure(refused.error, { isFinal: true }) : refused;
+  }
+
+  private async start(call: Call): Promise<Response> {
+    const headers = { Accept: "application/json", "Idempotency-Key": this.run.key }; // refusals in JSON have details
+    const path = this.service.options.path ?? "/api/agent/stream";
+    const response = await this.service.post(path, this.run.asked ?? {}, { ...call, headers });
+    const id = response.headers.get("X-Run-ID");
+    if (isStream(response) && id) this.page.learn(id);
+    return response;
+  }
+
+  private attach(id: string, call: Call): Promise<Response> {
+    const headers = { Accept: "text/event-stream", "Last-Event-ID": String(this.run.lastSeq) };
+    return this.service.request(`/api/agent/runs/${id}/events`, { ...call, headers });
+  }
+
+  private countFailure(failure: RunFailure): void {
+    const { maxRetries = this.run.id ? Infinity : QUESTION_RETRIES } = this.service.options;
+    if (this.failures >= maxRetries) throw failure;
+    this.failures += 1;
+    const status = this.run.wasConnected ? "reconnecting" : "connecting";
+    this.page.change((state) => ({ ...state, status }));
+  }
+
+  /** Reads one connection. Returns `complete`, or null when another connection is needed or the run waits. */
+  private async readStream({ body }: EventStream): Promise<Complete | null> {
+    this.run.wasConnected = true;
+    this.awayMs = 0;
+    this.page.change(connected);
+    const events = (this.events = new EventReader(body, this.run.lastSeq, this.service.silenceMs));
+    for await (const batch of events.batches()) {
+      this.awayMs = batch.retryMs || this.awayMs;
+      if (batch.events.length > 0) this.failures = 0;
+      const complete = this.page.take(batch.events);
+      if (complete || this.page.isWaiting() || !this.page.isCurrent()) return complete;
+    }
+    this.events = null;
+    if (!this.page.isCurrent() || this.signal.aborted) return null;
+    if (this.gaveWay) await this.rest(YIELD_MS);
+    else this.countFailure(incomplete());
+    this.gaveWay = false;
+    return null;
+  }
+
+  /**
+   * Waits without a connection until the run has gone on: a browser has six of them for all tabs. Resolves with the
+   * stream that came with an answer from here, or with null when the answer came from elsewhere.
+   */
+  private async untilResumed(): Promise<EventStream | null> {
+    this.isResting = true;
+    if (!(await this.hasGoneOn())) {
+      this.page.makeCalls();
+      await this.untilLooked();
+    }
+    this.isResting = false;
+    const stream = this.resumed;
+    this.resumed = null;
+    return stream;
+  }
+
+  /** Looks now and then, while the page is visible, whether somebody has answered. */
+  private async untilLooked(): Promise<void> {
+    for (let looks = 0; ; looks += 1) {
+      const isHidden = document.visibilityState === "hidden";
+      if (await this.rest(isHidden ? LONGEST_TIMER_MS : retryDelay(looks))) looks = -1;
+      if (this.resumed || this.signal.aborted || (await this.hasGoneOn())) return;
+    }
+  }
+
+  private async hasGoneOn(): Promise<boolean> {
+    const look = this.service.request(`/api/agent/runs/${this.run.id}`, { signal: this.signal });
+    const response = await look.catch(() => null);
+    if (response?.ok) return ((await response.json()) as { last_seq: number }).last_seq > this.run.lastSeq;
+    const failure = response && (await refusal(response));
+    if (failure?.isGone) throw failure;
+    return false; // it is looked at again
+  }
+
+  private async rest(ms: number): Promise<boolean> {
+    const wasWoken = this.isWoken || (await rest(ms, this.signal, (end) => (this.endRest = end)));
+    this.isWoken = false;
+    return wasWoken;
+  }
+}
+
+function connected(state: RunState): RunState {
+  const error = state.error?.code === "network" ? null : state.error;
+  return { ...state, status: state.pending.length > 0 ? "waiting" : "streaming", error };
+}
+
+/** What a tool of the page has returned. */
 interface Outcome {
   content: Json;
   is_error: boolean;
@@ -503,72 +996,165 @@ async function outcomeOf(tool: ClientTool, args: Record<string, unknown>): Promi
   }
 }
 
-/** A word that nobody else makes. (crypto.randomUUID is there only on HTTPS and localhost.) */
-function newKey(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+/** Makes the calls of the page's tools: each once, also when the page is reloaded meanwhile. */
+class ClientCalls {
+  private readonly service: Service;
+  private readonly send: (run: Run, callId: string, outcome: Outcome) => Promise<AgentError | null>;
+
+  constructor(service: Service, send: ClientCalls["send"]) {
+    this.service = service;
+    this.send = send;
+  }
+
+  make(run: Run, pending: PendingCall[]): void {
+    const tools = this.service.options.clientTools ?? {};
+    for (const { kind, name, tool_call_id } of pending) {
+      const tool = Object.hasOwn(tools, name) ? tools[name] : undefined;
+      if (tool && kind === "client" && run.isOurs) void this.makeCall(run, tool_call_id, tool);
+    }
+  }
+
+  forget(run: Run): void {
+    for (const callId of run.calls.keys()) {
+      const call = `${run.id}/${callId}`;
+      made.delete(call);
+      storage(this.service.options, (kept, key) => kept.removeItem(`${key}:${call}`));
+    }
+  }
+
+  private async makeCall(run: Run, callId: string, tool: ClientTool): Promise<void> {
+    const key = `${run.id}/${callId}`;
+    const outcome = made.get(key) ?? this.makeOnce(key, tool, run.calls.get(callId) ?? {});
+    made.set(key, outcome);
+    const error = await this.send(run, callId, await outcome);
+    if (error && !error.retryable) await this.send(run, callId, failed(`The result can't be sent: ${error.message}`));
+  }
+
+  /** Makes a call, unless the page has done so before it was reloaded. */
+  private async makeOnce(call: string, tool: ClientTool, args: Record<string, unknown>): Promise<Outcome> {
+    const { options } = this.service;
+    const before = storage(options, (kept, key) => kept.getItem(`${key}:${call}`));
+    if (before) return JSON.parse(before) as Outcome;
+    const unknown = failed("The page was reloaded while this call was being made: its effect is unknown.");
+    storage(options, (kept, key) => note(kept, `${key}:${call}`, unknown));
+    const outcome = await outcomeOf(tool, args);
+    // Without the first note the run has ended meanwhile.
+    storage(options, (kept, key) => kept.getItem(`${key}:${call}`) && note(kept, `${key}:${call}`, outcome));
+    return outcome;
+  }
 }
 
-/** Starts, follows and stops one run at a time, and shows how it stands. */
+function note(kept: Storage, key: string, outcome: Outcome): void {
+  try {
+    kept.setItem(key, JSON.stringify(outcome));
+  } catch {} // the storage is full: what was noted before stays
+}
+
+/** Uses sessionStorage, with the key for this conversation, where there is a `storageKey`. */
+function storage<T>(
+  { storageKey, sessionId }: AgentStreamOptions,
+  access: (kept: Storage, key: string) => T,
+): T | null {
+  if (storageKey === undefined) return null;
+  return access(sessionStorage, sessionId === undefined ? storageKey : `${storageKey}:${sessionId}`);
+}
+
+/** Starts, follows and stops one run at a time, and shows it with its conversation. */
 class Runner {
-  private readonly setState: (change: (state: RunState) => RunState) => void;
-  private options: AgentStreamOptions = {};
+  readonly view = new View();
+  private readonly service: Service;
+  private readonly clientCalls: ClientCalls;
   private current: Run | null = null;
   private latest: Run | null = null;
-  private messages: SessionMessage[] = [];
+  /** The answers that were read here to their end, by run. */
+  private readonly read = new Map<string, Message>();
+  private place: string | null = null;
   private loading = new AbortController();
 
-  constructor(setState: (change: (state: RunState) => RunState) => void) {
-    this.setState = setState;
+  constructor(options: AgentStreamOptions) {
+    this.service = new Service(options);
+    this.clientCalls = new ClientCalls(this.service, (run, callId, outcome) =>
+      this.send(run, callId, outcome, Infinity),
+    );
+  }
+
+  private get options(): AgentStreamOptions {
+    return this.service.options;
   }
 
   configure = (options: AgentStreamOptions): void => {
-    this.options = options;
+    this.service.options = options;
   };
 
-  /** Takes up the run that this tab was reading when it was reloaded. Returns what leaves the run alone. */
+  /**
+   * Follows the run that was under way when this component or its page was left. Its state stays when React only runs
+   * effects again, as it does for <Activity> and in StrictMode. Returns what leaves the run alone.
+   */
   mount = (): (() => void) => {
-    this.messages = [];
-    this.setState(() => IDLE);
-    const id = this.storage((storage, key) => storage.getItem(key));
-    if (id) void this.follow(this.begin("reconnecting", id, null));
+    const { baseUrl, storageKey, sessionId } = this.options;
+    const place = JSON.stringify([baseUrl, storageKey, sessionId]);
+    if (this.place !== place) this.forgetAll();
+    this.place = place;
+    const id = storage(this.options, (kept, key) => kept.getItem(key));
+    if (this.current) void this.follow(this.current);
+    else if (id) void this.follow(this.begin(new Run({ id, isOurs: true })));
     void this.load();
+    const stopSharing = this.service.share(() => this.current?.reader?.giveWay());
+    const stopLooking = onWake(() => !this.current && void this.load());
     return () => {
+      stopLooking();
+      stopSharing();
       this.loading.abort();
-      this.current?.abort.abort();
-      this.current = null;
+      this.current?.reader?.leave();
     };
   };
 
   stream = (input: string | AgentRequest, onEvent?: OnEvent): Promise<Complete | null> => {
     const wasGoing = this.current !== null;
     void this.stop();
-    const run = this.begin("connecting", null, {
-      ...this.inSession(wasGoing),
-      ...this.withTools(),
-      ...(typeof input === "string" ? { input } : input),
-    });
-    if (this.options.sessionId !== undefined && run.asked) this.expect(run, run.asked);
-    return this.follow(run, onEvent);
+    const request = typeof input === "string" ? { input } : input;
+    const asked = { ...this.inSession(wasGoing), ...this.withTools(), ...request };
+    const run = new Run({ asked, isOurs: true, onEvent });
+    return this.follow(this.begin(run, { messages: this.withQuestion(run.key, asked) }));
+  };
+
+  attach = (runId: string, onEvent?: OnEvent): Promise<Complete | null> => {
+    this.leave();
+    return this.follow(this.begin(new Run({ id: runId, isOurs: true, onEvent })));
+  };
+
+  reconnect = async (): Promise<Complete | null> => {
+    this.current?.reader?.wake();
+    if (this.current || !this.latest || this.latest.isOver) return null;
+    const run = (this.current = this.latest);
+    this.update(run, (state) => ({ ...state, status: run.wasConnected ? "reconnecting" : "connecting", error: null }));
+    return this.follow(run);
   };
 
   regenerate = async (onEvent?: OnEvent): Promise<Complete | null> => {
-    const question = this.messages.findLast(({ role }) => role === "user");
+    const question = this.view.state.messages.findLast(({ role }) => role === "user");
     if (!question?.content) return null;
     const { run_id, content: input } = question;
     const asked = this.latest?.id === (run_id || null) ? this.latest.asked : null;
-    const place = run_id ? ({ parent_run_id: run_id, parent_state: "before" } as const) : {}; // else it never arrived
+    const inPlace = this.options.sessionId !== undefined && run_id !== ""; // else the question never arrived
+    const place = inPlace ? ({ parent_run_id: run_id, parent_state: "before" } as const) : {};
     return this.stream({ ...asked, input, ...place }, onEvent);
   };
 
   stop = async (): Promise<void> => {
     const run = this.current;
     if (!run) return;
-    this.end(run, (state) => ({ ...state, status: "cancelled", pending: [] }));
-    if (!run.id) await run.opening.catch(() => null); // before the answer there is no id by which to cancel
-    run.abort.abort();
+    this.update(run, (state) => {
+      const answer = answerOf(state, run.id);
+      const cancelled: RunState = { ...state, status: "cancelled", pending: [], error: null };
+      return answer ? withAnswer(cancelled, { ...answer, status: "cancelled" }) : cancelled;
+    });
+    this.finish(run);
+    if (!run.id) await run.reader?.opening.catch(() => null); // before the response there is no id by which to cancel
+    run.reader?.leave();
     if (!run.id) return;
-    const cancel = this.request(`/api/agent/runs/${run.id}/cancel`, { method: "POST", keepalive: true });
-    await cancel.catch(() => null); // out of reach: without a reader the service cancels the run by itself
+    const cancel = this.service.request(`/api/agent/runs/${run.id}/cancel`, { method: "POST", keepalive: true });
+    await cancel.catch(() => null); // unreachable: the run goes on, or ends when nobody reads it
   };
 
   approve = (callId: string, { arguments: changed }: Changes = {}): Promise<AgentError | null> =>
@@ -584,220 +1170,224 @@ class Runner {
     return this.answer(this.current, `approvals/${encodeURIComponent(callId)}`, decision);
   }
 
-  private send(run: Run | null, tool_call_id: string, outcome: Outcome): Promise<AgentError | null> {
-    return this.answer(run, "tool-results", { results: [{ tool_call_id, ...outcome }] });
+  private send(
+    run: Run | null,
+    tool_call_id: string,
+    outcome: Outcome,
+    retries = QUESTION_RETRIES,
+  ): Promise<AgentError | null> {
+    return this.answer(run, "tool-results", { results: [{ tool_call_id, ...outcome }] }, retries);
   }
 
-  /** Sends an answer that the run waits for, again where it may not have arrived: the same one twice is one. */
-  private async answer(run: Run | null, path: string, body: object): Promise<AgentError | null> {
-    if (!run?.id) return { code: "run_not_waiting", message: "There is no run that waits.", retryable: false };
-    const init = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-    for (let tries = 0; ; tries++) {
-      const response = await this.request(`/api/agent/runs/${run.id}/${path}`, init).catch(outOfReach);
-      if (response instanceof Response && response.ok) return null;
-      const { error } = response instanceof Response ? await refusal(response) : response;
-      const mayPass = !(response instanceof Response) || response.status === 429 || response.status >= 500;
-      if (!mayPass || tries >= (this.options.maxRetries ?? 5) || run.abort.signal.aborted) return error;
-      await pause((error.retry_after ?? 0) * 1000 + retryDelay(tries), run.abort.signal);
+  /** Sends an answer that the run waits for, again where it may not have arrived: the same answer twice is one. */
+  private async answer(
+    run: Run | null,
+    path: string,
+    body: object,
+    retries = QUESTION_RETRIES,
+  ): Promise<AgentError | null> {
+    if (!run?.id || !run.reader) return { code: "run_not_waiting", message: "No run waits.", retryable: false };
+    const { reader } = run;
+    const call = {
+      headers: { Accept: "text/event-stream, application/json", "Last-Event-ID": String(run.lastSeq) },
+      signal: reader.signal,
+    };
+    for (let failures = 0; ; failures += 1) {
+      const sent = this.service.post(`/api/agent/runs/${run.id}/${path}`, body, call);
+      const response = await sent.catch(() => null);
+      if (response && isStream(response)) reader.resume(response);
+      else reader.wake(); // also where it was refused: somebody else may have answered
+      if (response?.ok) return null;
+      const { error, isFinal } = response ? await refusal(response) : unreachable(this.service.url);
+      const isHopeless = isFinal || failures >= (this.options.maxRetries ?? retries);
+      if (isHopeless || reader.signal.aborted) return error;
+      await pause((error.retry_after ?? 0) * 1000, reader.signal);
+      await rest(retryDelay(failures), reader.signal);
     }
   }
 
   private withTools(): Pick<AgentRequest, "client_tools"> {
     const tools = Object.entries(this.options.clientTools ?? {});
     if (tools.length === 0) return {};
-    return { client_tools: tools.map(([name, { run: _, ...about }]) => ({ name, ...about })) };
+    const about = ([name, { description, parameters }]: (typeof tools)[number]) => ({
+      name,
+      ...(description !== undefined && { description }),
+      ...(parameters && { parameters }),
+    });
+    return { client_tools: tools.map(about) };
   }
 
-  /** Makes the calls of the page's tools that a run waits for, unless they have been answered since. */
-  private async makeCalls(run: Run, { run_id, seq, data }: Extract<StreamEvent, { event: "waiting" }>): Promise<void> {
-    const tools = this.options.clientTools ?? {};
-    const mine = data.pending.filter(({ kind, name }) => kind === "client" && Object.hasOwn(tools, name));
-    if (mine.length === 0) return;
-    const isOpen = await this.whatWaits(run_id, seq);
-    for (const { tool_call_id, name } of mine) {
-      const tool = tools[name];
-      if (tool && isOpen(tool_call_id)) void this.makeCall(run, run_id, tool_call_id, tool);
-    }
-  }
-
-  private async makeCall(run: Run, runId: string, callId: string, tool: ClientTool): Promise<void> {
-    const key = `${runId}/${callId}`;
-    const outcome = made.get(key) ?? this.makeOnce(key, tool, run.calls.get(callId) ?? {});
-    made.set(key, outcome);
-    const error = await this.send(run, callId, await outcome);
-    if (error && !error.retryable) await this.send(run, callId, failed(`The result can't be sent: ${error.message}`));
-  }
-
-  /** Makes a call, unless the page has done so before it was reloaded. */
-  private async makeOnce(call: string, tool: ClientTool, args: Record<string, unknown>): Promise<Outcome> {
-    const item = (key: string) => `${key}:${call}`;
-    const before = this.storage((storage, key) => storage.getItem(item(key)));
-    if (before) return JSON.parse(before) as Outcome;
-    const note = (storage: Storage, key: string, told: Outcome) => {
-      try {
-        storage.setItem(item(key), JSON.stringify(told));
-      } catch {} // it is full: what was noted before stays
-    };
-    const unknown = failed("The page was reloaded while this call was being made: it isn't known what it has done.");
-    this.storage((storage, key) => note(storage, key, unknown));
-    const outcome = await outcomeOf(tool, args);
-    this.storage((storage, key) => storage.getItem(item(key)) && note(storage, key, outcome)); // else the run has ended
-    return outcome;
-  }
-
-  /** Whether a call still waits, of those that the event with that number has told of: a replay tells old ones, too. */
-  private async whatWaits(runId: string, seq: number): Promise<(callId: string) => boolean> {
-    const response = this.request(`/api/agent/runs/${runId}`, {});
-    const run = (await response.then((told) => (told.ok ? told.json() : null)).catch(() => null)) as RunNow | null;
-    if (!run || run.last_seq <= seq) return () => true;
-    return (callId) => !!run.pending?.some(({ tool_call_id }) => tool_call_id === callId);
-  }
-
+  /** What a question of this page says about its conversation. An answer that can be found again is worth finishing. */
   private inSession(wasGoing: boolean): Partial<AgentRequest> {
-    const { sessionId } = this.options;
-    if (sessionId === undefined) return {};
-    return { session_id: sessionId, ...(wasGoing && { multitask: "interrupt" }) }; // one just stopped takes its time to end
+    const { sessionId, storageKey } = this.options;
+    return {
+      ...((sessionId ?? storageKey) !== undefined && { on_disconnect: "continue" }),
+      ...(sessionId !== undefined && { session_id: sessionId }),
+      ...(sessionId !== undefined && wasGoing && { multitask: "interrupt" }), // one just stopped takes its time to end
+    };
   }
 
-  private begin(status: AgentStatus, id: string | null, asked: AgentRequest | null): Run {
-    const abort = new AbortController();
-    const run: Run = { id, asked, key: newKey(), abort, opening: Promise.resolve(), calls: new Map() };
+  /** Makes it the run that is shown, with `messages` before its answer. */
+  private begin(run: Run, { messages, error = null }: Partial<RunState> = {}): Run {
+    this.loading.abort();
     this.current = this.latest = run;
-    this.setState(({ messages }) => ({ ...IDLE, messages, status, runId: id }));
+    if (run.id) this.remember(run.id);
+    const before = this.options.sessionId === undefined ? [] : this.view.state.messages;
+    this.view.change(() => ({ ...IDLE, messages: messages ?? before, status: "connecting", runId: run.id, error }));
     return run;
   }
 
-  private async follow(run: Run, onEvent?: OnEvent): Promise<Complete | null> {
-    const { signal } = run.abort;
+  /** Reads a run to its end. Resolves with null when that is not reached, as `stream` does. */
+  private async follow(run: Run): Promise<Complete | null> {
+    run.reader?.leave();
+    const reader: RunReader = new RunReader(this.service, run, {
+      isCurrent: () => this.current === run && run.reader === reader,
+      isWaiting: () => this.current === run && this.view.state.pending.length > 0,
+      change: (change) => this.update(run, change),
+      learn: (id) => this.learn(run, id),
+      take: (events) => this.take(run, events, reader.signal),
+      makeCalls: () => this.clientCalls.make(run, this.view.state.pending),
+    });
+    run.reader = reader;
     try {
-      const source: Source = {
-        open: (after) => (run.opening = run.id ? this.attach(run, run.id, after) : this.start(run)),
-        maxRetries: this.options.maxRetries ?? 5,
-        signal,
-        onConnection: (status) =>
-          this.update(run, (state) => {
-            const waits = status === "streaming" && state.pending.length > 0;
-            return { ...state, status: waits ? "waiting" : status };
-          }),
-      };
-      for await (const events of runEvents(source)) {
-        this.learn(run, events[0]?.run_id ?? null);
-        this.update(run, (state) => events.reduce(fold, state)); // once for all of them: rendering costs more than reading
-        for (const event of events) {
-          if (this.current !== run) return null;
-          onEvent?.(event);
-          if (event.event === "tool_use") run.calls.set(event.data.tool_call_id, event.data.arguments);
-          if (event.event === "waiting") void this.makeCalls(run, event);
-          if (event.event === "complete") return event.data;
-        }
-      }
+      return await reader.read();
     } catch (cause) {
-      if (signal.aborted) return null;
-      const mine = cause instanceof RunFailure;
-      const error = mine ? cause.error : { code: "callback", message: String(cause), retryable: false };
-      this.update(run, (state) => ({ ...state, status: "failed", error }));
-      if (!mine) throw cause;
-    } finally {
-      if (this.current === run) void this.load();
-      this.end(run);
+      if (reader.signal.aborted || this.current !== run) return null;
+      this.fail(run, cause);
+      if (cause instanceof RunFailure) return null;
+      throw cause;
+    }
+  }
+
+  /** Shows events and gives them to `onEvent`. Returns the data of `complete`. */
+  private take(run: Run, events: StreamEvent[], signal: AbortSignal): Complete | null {
+    const [first] = events;
+    if (!first) return null;
+    this.learn(run, first.run_id);
+    this.update(run, (state) => fold(state, first.run_id, events));
+    for (const event of events) {
+      if (signal.aborted || this.current !== run) return null;
+      run.lastSeq = event.seq;
+      run.onEvent?.(event);
+      if (event.event === "tool_use") run.calls.set(event.data.tool_call_id, event.data.arguments);
+      if (event.event !== "complete") continue;
+      this.finish(run);
+      void this.load();
+      return event.data;
     }
     return null;
   }
 
-  private async start(run: Run): Promise<Response> {
-    const response = await this.request(this.options.path ?? "/api/agent/stream", {
-      method: "POST",
-      headers: { "Content-Type": "application/json", Accept: "application/json", "Idempotency-Key": run.key }, // JSON if refused
-      body: JSON.stringify(run.asked),
-      signal: run.abort.signal,
+  private fail(run: Run, cause: unknown): void {
+    const isOurs = cause instanceof RunFailure;
+    const error = isOurs ? cause.error : { code: "callback", message: String(cause), retryable: false };
+    this.update(run, (state) => {
+      const answer = answerOf(state, run.id);
+      const failed: RunState = { ...state, status: "failed", pending: [], error };
+      return answer ? withAnswer(failed, { ...answer, status: "failed", error }) : failed;
     });
-    if (isStream(response)) this.learn(run, response.headers.get("X-Run-ID"));
-    return response;
+    if (isOurs && cause.isGone) this.finish(run);
+    this.current = null;
+    void this.load();
   }
 
-  private attach(run: Run, id: string, after: number): Promise<Response> {
-    return this.request(`/api/agent/runs/${id}/events`, {
-      headers: { "Last-Event-ID": String(after) },
-      signal: run.abort.signal,
-    });
-  }
-
-  /** Shows what the session holds by now. If that can't be had, what was shown stays, until the next run. */
+  /**
+   * Shows what the service holds of the session, and follows a run of it that is under way. If the service can't be
+   * reached, what was shown stays.
+   */
   private async load(): Promise<void> {
     const { sessionId } = this.options;
     if (sessionId === undefined) return;
     this.loading.abort();
     const { signal } = (this.loading = new AbortController());
+    const stored = await this.storedMessages(sessionId, signal).catch(() => null);
+    if (!stored || signal.aborted) return;
+    this.view.change((state) => {
+      const answer = answerOf(state, state.runId);
+      const loaded = { ...state, messages: conversation(stored, this.read) };
+      const isShown =
+        !answer || answerOf(loaded, state.runId) || !loaded.messages.some((m) => m.run_id === state.runId);
+      return isShown ? loaded : withAnswer(loaded, answer);
+    });
+    if (this.current) return;
+    const unfinished = stored.find((message) => isUnfinished(message) && !this.isKnownOver(message.run_id));
+    if (!unfinished) return;
+    const run = new Run({ id: unfinished.run_id, isOurs: false });
+    void this.follow(this.begin(run, { error: this.view.state.error }));
+  }
+
+  private isKnownOver(runId: string): boolean {
+    return this.latest?.id === runId && this.latest.isOver;
+  }
+
+  private async storedMessages(sessionId: string, signal: AbortSignal): Promise<SessionMessage[] | null> {
     const messages: SessionMessage[] = [];
     const query = new URLSearchParams({ limit: "200" });
-    try {
-      for (let more = true; more; ) {
-        const path = `/api/agent/sessions/${encodeURIComponent(sessionId)}/messages?${query}`;
-        const response = await this.request(path, { signal });
-        if (response.status === 404) break; // nobody has asked anything here
-        if (!response.ok) return;
-        const page = (await response.json()) as { messages: SessionMessage[]; next_cursor?: string };
-        messages.push(...page.messages);
-        query.set("cursor", page.next_cursor ?? "");
-        more = page.next_cursor !== undefined;
-      }
-    } catch {
-      return;
+    for (;;) {
+      const path = `/api/agent/sessions/${encodeURIComponent(sessionId)}/messages?${query}`;
+      const response = await this.service.request(path, { signal });
+      if (response.status === 404) return []; // nobody has asked anything here
+      if (!response.ok) return null;
+      const page = (await response.json()) as { messages: SessionMessage[]; next_cursor?: string };
+      messages.push(...page.messages);
+      if (page.next_cursor === undefined) return messages;
+      query.set("cursor", page.next_cursor);
     }
-    if (!signal.aborted) this.show(messages);
   }
 
-  /** Shows a question at once, in its place. Until it is known by a run, `run_id` is empty. */
-  private expect(run: Run, { input: content, parent_run_id: parent = "", parent_state }: AgentRequest): void {
-    this.loading.abort();
-    const arrived = this.messages.filter(({ run_id }) => run_id !== "");
+  /** The conversation with a question in its place. Until its run is known, `run_id` is empty. */
+  private withQuestion(key: string, { input, parent_run_id: parent = "", parent_state }: AgentRequest): Message[] {
+    const question: Message = { message_id: key, run_id: "", role: "user", content: input, parts: [], status: "queued" };
+    if (this.options.sessionId === undefined) return [question];
+    const arrived = this.view.state.messages.filter(({ run_id }) => run_id !== "");
     const runs = arrived.map(({ run_id }) => run_id);
     const place = parent_state === "before" ? runs.indexOf(parent) : runs.lastIndexOf(parent) + 1;
-    const before = runs.includes(parent) ? arrived.slice(0, place) : arrived;
-    this.show([...before, { message_id: run.key, run_id: "", role: "user", content, status: "queued" }]);
-  }
-
-  private show(messages: SessionMessage[]): void {
-    this.messages = messages;
-    this.setState((state) => ({ ...state, messages }));
-  }
-
-  private request(path: string, init: RequestInit): Promise<Response> {
-    const { baseUrl = "http://127.0.0.1:8000", headers } = this.options;
-    return fetch(baseUrl + path, { ...init, cache: "no-store", headers: { ...headers, ...init.headers } });
+    return [...(runs.includes(parent) ? arrived.slice(0, place) : arrived), question];
   }
 
   private learn(run: Run, id: string | null): void {
     if (run.id || !id) return;
     run.id = id;
-    this.update(run, (state) => ({ ...state, runId: id }));
     if (this.current !== run) return;
-    this.storage((storage, key) => storage.setItem(key, id));
-    this.show(this.messages.map((message) => (message.message_id === run.key ? { ...message, run_id: id } : message)));
-    void this.load();
+    this.remember(id);
+    this.view.change((state) => ({
+      ...state,
+      runId: id,
+      messages: state.messages.map((message) =>
+        message.message_id === run.key ? { ...message, run_id: id } : message,
+      ),
+    }));
+  }
+
+  private remember(id: string): void {
+    storage(this.options, (kept, key) => kept.setItem(key, id));
   }
 
   /** Shows a change, unless another run has taken this one's place. */
   private update(run: Run, change: (state: RunState) => RunState): void {
-    if (this.current === run) this.setState(change);
+    if (this.current === run) this.view.change(change);
   }
 
-  private end(run: Run, change: (state: RunState) => RunState = (state) => state): void {
-    if (this.current !== run) return;
-    this.update(run, change);
+  /** The run is over: nothing of it has to be kept for a reload. */
+  private finish(run: Run): void {
+    const answer = answerOf(this.view.state, run.id);
+    if (answer) this.read.set(answer.run_id, answer);
+    run.isOver = true;
     this.current = null;
-    this.storage((storage, key) => storage.removeItem(key));
-    for (const callId of run.calls.keys()) {
-      const call = `${run.id}/${callId}`;
-      made.delete(call);
-      this.storage((storage, key) => storage.removeItem(`${key}:${call}`));
-    }
+    storage(this.options, (kept, key) => kept.removeItem(key));
+    this.clientCalls.forget(run);
   }
 
-  private storage<T>(access: (storage: Storage, key: string) => T): T | null {
-    const { storageKey, sessionId } = this.options;
-    if (storageKey === undefined) return null;
-    return access(sessionStorage, sessionId === undefined ? storageKey : `${storageKey}:${sessionId}`);
+  private leave(): void {
+    this.current?.reader?.leave();
+    this.current = null;
+  }
+
+  private forgetAll(): void {
+    this.leave();
+    this.latest = null;
+    this.read.clear();
+    this.view.change(() => IDLE);
   }
 }
 
@@ -809,17 +1399,27 @@ export interface Changes {
 export interface AgentStream extends RunState {
   /** Whether a run is under way, or waits. */
   isStreaming: boolean;
+  /** The reasoning in the answer of `runId`. */
+  thinking: string;
+  /** The text of the model's last turn so far, which in the end is the whole answer. */
+  output: string;
+  /** The tool calls in the answer of `runId`. */
+  toolCalls: ToolCall[];
   /**
    * Asks the agent; `onEvent` gets each event once and in order. A run that is going is stopped first.
    *
    * Resolves with the data of `complete`, whatever its status; with null when the run was not read to its end, because
-   * it was stopped, the component went or it failed here, which `status` and `error` tell. Rejects only with what
-   * `onEvent` throws.
+   * it was stopped, the component went or it failed here; `status` and `error` say which. Rejects only with what `onEvent`
+   * throws. In a session, or with `storageKey`, the service finishes a run that nobody reads (`on_disconnect`).
    */
   stream: (input: string | AgentRequest, onEvent?: OnEvent) => Promise<Complete | null>;
+  /** Follows a run from its first event, whoever has started it. A run that was followed until now goes on alone. */
+  attach: (runId: string, onEvent?: OnEvent) => Promise<Complete | null>;
+  /** Tries again at once, also after `failed`, to read the rest of the run. Null if there is nothing to read. */
+  reconnect: () => Promise<Complete | null>;
   /**
-   * Asks the session's last question again, in place of its answer; as it was asked, if that was here. Like `stream`, and
-   * null without a question.
+   * Asks the last question again; in a session, in place of its answer. The request is as it was, if it was made here.
+   * Like `stream`, and null without a question.
    */
   regenerate: (onEvent?: OnEvent) => Promise<Complete | null>;
   /** Cancels the run at the service and stops reading. Resolves when the service knows. */
@@ -830,27 +1430,49 @@ export interface AgentStream extends RunState {
    * somebody has answered already (`tool_call_answered`). So do the next two; none of them rejects.
    */
   approve: (callId: string, changes?: Changes) => Promise<AgentError | null>;
-  /** Refuses a call of `pending`; the model is told, with the reason. */
+  /** Refuses a call of `pending`; the model gets the reason. */
   refuse: (callId: string, reason?: string) => Promise<AgentError | null>;
-  /** Sends what a call of kind `client` gave, where that isn't done by `clientTools`. */
+  /** Sends the result of a call of kind `client`, where that isn't done by `clientTools`. */
   sendToolResult: (callId: string, content: Json, how?: { isError?: boolean }) => Promise<AgentError | null>;
 }
 
-/** Runs an agent and follows it. When the component goes, reading ends, and the service cancels the run after a grace. */
+/** Runs an agent and follows it. When the component goes, reading ends. */
 export function useAgentStream(options: AgentStreamOptions = {}): AgentStream {
-  const [state, setState] = useState(IDLE);
-  const [runner] = useState(() => new Runner(setState));
+  const [runner] = useState(() => new Runner(options));
+  const state = useSyncExternalStore(runner.view.subscribe, runner.view.get, idle);
   useEffect(() => runner.configure(options));
-  useEffect(() => runner.mount(), [runner, options.storageKey, options.sessionId]);
-  const isStreaming = ["connecting", "streaming", "waiting", "reconnecting"].includes(state.status);
-  const { stream, regenerate, stop, approve, refuse, sendToolResult } = runner;
-  return { ...state, isStreaming, stream, regenerate, stop, approve, refuse, sendToolResult };
+  useEffect(() => runner.mount(), [runner, options.baseUrl, options.storageKey, options.sessionId]);
+  const { parts = [], content } = answerOf(state, state.runId) ?? {};
+  const { stream, attach, reconnect, regenerate, stop, approve, refuse, sendToolResult } = runner;
+  return {
+    ...state,
+    isStreaming: ["connecting", "streaming", "waiting", "reconnecting"].includes(state.status),
+    thinking: parts.map((part) => (part.type === "thinking" ? part.text : "")).join(""),
+    output: textOf(content ?? ""),
+    toolCalls: callsIn(parts),
+    stream,
+    attach,
+    reconnect,
+    regenerate,
+    stop,
+    approve,
+    refuse,
+    sendToolResult,
+  };
 }
+
+const idle = () => IDLE;
 
 // A page that uses it.
 
-const textOf = (content: Content) =>
-  typeof content === "string" ? content : content.map((part) => (part.type === "text" ? part.text : part.url)).join("\n");
+/** What an end user reads about an error. */
+export function explain({ code, message, details = [] }: AgentError): string {
+  if (code === "session_busy") return "This conversation is still being answered. Ask again when that answer is there.";
+  return details.length > 0 ? details.map((detail) => `${detail.message} (${detail.loc})`).join(" ") : message;
+}
+
+const PREFORMATTED: CSSProperties = { whiteSpace: "pre-wrap", overflowWrap: "anywhere" };
+const BOX: CSSProperties = { border: "1px solid #8888", borderRadius: 8, padding: "0.4em 0.8em" };
 
 interface ApprovalCardProps extends Pick<AgentStream, "approve" | "refuse"> {
   call: PendingCall;
@@ -868,123 +1490,176 @@ function ApprovalCard({ call, approve, refuse }: ApprovalCardProps) {
     setMistake("");
     try {
       const error = await answer();
-      if (error) setMistake([error.message, ...(error.details ?? []).map(({ message }) => message)].join(" "));
-    } catch (cause) {
-      setMistake(String(cause)); // the text is no JSON
+      if (error) setMistake(explain(error));
+    } catch {
+      setMistake("The arguments are not valid JSON.");
     }
     setSending(false);
   };
   const changes = (): Changes => (text === written ? {} : { arguments: JSON.parse(text) as Record<string, unknown> });
 
   return (
-    <section aria-label={`Approval of ${call.name}`} style={{ border: "1px solid", borderRadius: 8, padding: "0 1em 1em" }}>
-      <h2 style={{ fontSize: "1em" }}>
+    <section aria-label={`Approval of ${call.name}`} style={{ ...BOX, margin: "1em 0" }}>
+      <h2 style={{ fontSize: "1em", margin: "0.4em 0" }}>
         May the agent call <code>{call.name}</code>?
       </h2>
       <textarea
         aria-label="Arguments"
         rows={written.split("\n").length}
-        style={{ display: "block", width: "100%", boxSizing: "border-box", marginBottom: "1em" }}
+        style={{ ...BOX, display: "block", width: "100%", boxSizing: "border-box", marginBottom: "0.8em" }}
         value={text}
         onChange={(change) => setText(change.target.value)}
       />
-      <button type="button" disabled={isSending} onClick={() => void send(async () => approve(call.tool_call_id, changes()))}>
+      <button
+        type="button"
+        style={BOX}
+        disabled={isSending}
+        onClick={() => void send(async () => approve(call.tool_call_id, changes()))}
+      >
         Approve
       </button>{" "}
-      <button type="button" disabled={isSending} onClick={() => void send(() => refuse(call.tool_call_id))}>
+      <button type="button" style={BOX} disabled={isSending} onClick={() => void send(() => refuse(call.tool_call_id))}>
         Refuse
       </button>{" "}
-      {call.expires_at && <small>Refused by itself at {new Date(call.expires_at).toLocaleString()}.</small>}
+      {call.expires_at && <small>Refused automatically at {new Date(call.expires_at).toLocaleString()}.</small>}
       {mistake && <div role="alert">{mistake}</div>}
     </section>
   );
 }
 
-/** What has become of a call so far. */
-function CallOutcome({ approval_response: decided, progress, result }: ToolCall) {
-  if (result) return <>{(result.is_error ? "failed: " : "gave ") + result.content}</>;
-  if (progress) {
-    const { message, progress: value, total: max } = progress;
-    return (
-      <>
-        {message} {max !== undefined && <progress value={value} max={max} />}
-      </>
-    );
-  }
-  return <>{decided && (decided.approved ? "approved" : "refused")}</>;
+/** A call with what has become of it so far. */
+function CallCard({ name, arguments_text, approval_response: decided, progress, result }: ToolCall) {
+  const outcome = result
+    ? result.is_error
+      ? "failed"
+      : "done"
+    : decided && (decided.approved ? "approved" : "refused");
+  return (
+    <details style={{ ...BOX, margin: "0.5em 0" }}>
+      <summary>
+        <code>{name}</code> {outcome ?? progress?.message ?? "…"}{" "}
+        {!result && progress?.total !== undefined && <progress value={progress.progress} max={progress.total} />}
+      </summary>
+      <pre style={PREFORMATTED}>{arguments_text}</pre>
+      {result && <pre style={PREFORMATTED}>{result.content}</pre>}
+    </details>
+  );
 }
+
+function PartView({ part }: { part: Part }) {
+  switch (part.type) {
+    case "thinking":
+      return (
+        <details style={{ margin: "0.5em 0" }}>
+          <summary>Thinking</summary>
+          <div style={PREFORMATTED}>{part.text}</div>
+        </details>
+      );
+    case "text":
+      return <p style={PREFORMATTED}>{part.text}</p>;
+    case "tool_call":
+      return <CallCard {...part.call} />;
+  }
+}
+
+/** A question or an answer. A message that stays the same is not rendered again while another one streams. */
+const MessageView = memo(function MessageView({ message }: { message: Message }) {
+  const { role, content, parts, status, error } = message;
+  if (role === "user") {
+    return <p style={{ ...PREFORMATTED, fontWeight: "bold" }}>{content !== null && textOf(content)}</p>;
+  }
+  return (
+    <div aria-live="polite" aria-busy={isUnfinished(message)}>
+      {parts.map((part, place) => (
+        <PartView key={place} part={part} />
+      ))}
+      {status === "cancelled" && <p role="note">Stopped.</p>}
+      {status === "failed" && error && (
+        <p role="alert">
+          {explain(error)} <small>({error.code})</small>
+        </p>
+      )}
+    </div>
+  );
+});
+
+const STATUS_TEXT: Record<AgentStatus, string> = {
+  idle: "",
+  connecting: "Connecting…",
+  streaming: "Answering…",
+  waiting: "Waiting for you",
+  reconnecting: "Connection lost. Reconnecting…",
+  succeeded: "",
+  failed: "",
+  cancelled: "",
+};
 
 export default function AgentChat(options: AgentStreamOptions) {
   const agent = useAgentStream({ storageKey: "agent-stream-run", ...options });
-  const { stream, regenerate, stop, approve, refuse, isStreaming, status } = agent;
-  const { messages, runId, thinking, output, toolCalls, pending, error } = agent;
+  const { stream, reconnect, regenerate, stop, approve, refuse, isStreaming, status } = agent;
+  const { messages, runId, pending, error } = agent;
   const [question, setQuestion] = useState("");
-  const isKept = messages.some(({ run_id, role }) => run_id === runId && role === "assistant");
+  const isInMessage = messages.some((message) => message.run_id === runId && message.error !== undefined);
+  const isCutOff = status === "failed" && (error?.code === "network" || error?.code === "incomplete");
+
+  const ask = () => {
+    if (isStreaming) return; // Enter twice
+    const taken = (asked: string) => (asked === question ? "" : asked);
+    void stream(question, (event) => event.event === "run_started" && setQuestion(taken));
+  };
 
   return (
     <main>
-      {messages.map(
-        ({ message_id, role, content }) =>
-          content !== null &&
-          role !== "tool" && (
-            <p key={message_id} style={{ whiteSpace: "pre-wrap", fontWeight: role === "user" ? "bold" : "normal" }}>
-              {textOf(content)}
-            </p>
-          ),
-      )}
-      {thinking && (
-        <details>
-          <summary>Thinking</summary>
-          <p style={{ whiteSpace: "pre-wrap" }}>{thinking}</p>
-        </details>
-      )}
-      <ul>
-        {toolCalls.map((call) => (
-          <li key={call.tool_call_id}>
-            <code>
-              {call.name} {call.arguments_text}
-            </code>{" "}
-            <CallOutcome {...call} />
-          </li>
-        ))}
-      </ul>
+      {messages.map((message) => (
+        <MessageView key={message.message_id} message={message} />
+      ))}
       {pending
         .filter(({ kind }) => kind === "approval")
         .map((call) => (
           <ApprovalCard key={call.tool_call_id} call={call} approve={approve} refuse={refuse} />
         ))}
-      <p style={{ whiteSpace: "pre-wrap" }} aria-live="polite" aria-busy={isStreaming}>
-        {!isKept && output}
-      </p>
-      {error && (
+      {error && !isInMessage && (
         <p role="alert">
-          {error.message} ({error.code})
+          {explain(error)} <small>({error.code})</small>
         </p>
       )}
       <form
+        style={{ display: "flex", gap: "0.5em", alignItems: "center", flexWrap: "wrap" }}
         onSubmit={(submit) => {
           submit.preventDefault();
-          void stream(question);
-          if (options.sessionId !== undefined) setQuestion("");
+          ask();
         }}
       >
         <input
           aria-label="Question"
           placeholder="Ask the agent"
           required
+          style={{ ...BOX, flex: "1 1 16em" }}
           value={question}
           onChange={(change) => setQuestion(change.target.value)}
         />
-        <button type="submit">Ask</button>
-        <button type="button" disabled={!isStreaming} onClick={() => void stop()}>
-          Stop
-        </button>
-        {messages.length > 0 && (
-          <button type="button" disabled={isStreaming} onClick={() => void regenerate()}>
+        {isStreaming ? (
+          <button type="button" style={BOX} onClick={() => void stop()}>
+            Stop
+          </button>
+        ) : (
+          <button type="submit" style={BOX}>
+            Ask
+          </button>
+        )}
+        {isCutOff && (
+          <button type="button" style={BOX} onClick={() => void reconnect()}>
+            Try again
+          </button>
+        )}
+        {messages.length > 0 && !isStreaming && !isCutOff && (
+          <button type="button" style={BOX} onClick={() => void regenerate()}>
             Ask again
           </button>
         )}
-        <small role="status">{status}</small>
+        <small role="status" data-status={status}>
+          {STATUS_TEXT[status]}
+        </small>
       </form>
     </main>
   );

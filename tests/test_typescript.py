@@ -267,7 +267,8 @@ class Chat:
 
         def is_there(browser: Chrome) -> str | None:
             shown = self.shown()
-            return shown if wanted in shown and browser.find_element(By.TAG_NAME, "small").text == status else None
+            state = browser.find_element(By.CSS_SELECTOR, "[role=status]").get_attribute("data-status")
+            return shown if wanted in shown and state == status else None
 
         return self._wait.until(is_there) or ""
 

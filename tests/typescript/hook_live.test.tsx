@@ -14,6 +14,7 @@ import AgentChat, {
   type AgentStreamOptions,
   type EventData,
   frameParser,
+  type Message,
   type StreamEvent,
   useAgentStream,
 } from "../../examples/react_integration";
@@ -138,20 +139,27 @@ function waits(kind: "approval" | "client", name: string, ...answers: Answer[]):
     frame(2, "tool_use", { ...call, source: kind === "client" ? "client" : "python" }),
     frame(3, "waiting", { pending: [{ tool_call_id: "call/1", name, kind }] }),
   ];
-  let rest = (_response: ServerResponse) => {};
   return (response, request) => {
     if (request.url === "/api/agent/runs/run_1") {
-      response.setHeader("Content-Type", "application/json").end('{"last_seq":3}');
+      const last_seq = answers.length > 0 ? 3 : 4;
+      response.setHeader("Content-Type", "application/json").end(JSON.stringify({ last_seq }));
     } else if (request.url === "/api/agent/stream") {
       response.writeHead(200, { "Content-Type": "text/event-stream", "X-Run-ID": "run_1" });
-      response.write(events.join(""));
-      rest = () => response.end(completed(4));
+      response.write(events.join("")); // it stays open
+    } else if (request.url === "/api/agent/runs/run_1/events") {
+      stream(completed(4))(response, request);
     } else {
       answers.shift()!(response, request);
-      if (answers.length === 0) rest(response);
     }
   };
 }
+
+/** The requests that are answers to a run that waits. */
+const answersAmong = <R extends { line: string }>(requests: R[]) =>
+  requests.filter(({ line }) => line.startsWith("POST /api/agent/runs/"));
+
+/** What a question says in a session. */
+const kept = { on_disconnect: "continue", session_id: "chat-1" } as const;
 
 const taken: Answer = (response) => response.writeHead(202).end("{}");
 
@@ -254,11 +262,13 @@ test("a session's messages are shown after each run, asked again, and after a re
   await page.now().regenerate();
   const again = await page.until(({ messages, runId }) => messages[3]?.run_id === runId);
   assert.deepEqual(said(again), said(before));
-  assert.deepEqual(again.messages.slice(0, 2), before.messages.slice(0, 2));
+  const kept = ({ run_id, role, content, parts, status }: Message) => ({ run_id, role, content, parts, status });
+  assert.deepEqual(again.messages.slice(0, 2).map(kept), before.messages.slice(0, 2).map(kept));
   assert.notEqual(again.runId, before.runId);
   await page.leave();
   await page.comeBack();
-  assert.deepEqual((await page.until(({ messages }) => messages.length > 0)).messages, again.messages);
+  const after = await page.until(({ messages }) => messages.length > 0);
+  assert.deepEqual(after.messages.map(kept), again.messages.map(kept));
 });
 
 // Runs that wait
@@ -447,13 +457,18 @@ test("the example's component asks and shows the answer", async (t) => {
   Object.getOwnPropertyDescriptor(Object.getPrototypeOf(input), "value")!.set!.call(input, "Is it cold?");
   await acting(() => input.dispatchEvent(new window.Event("input", { bubbles: true })));
   const done = new Promise<void>((resolve) => {
-    const succeeded = () => page.querySelector("[role=status]")?.textContent === "succeeded" && resolve();
-    new window.MutationObserver(succeeded).observe(page, { subtree: true, characterData: true, childList: true });
+    const status = page.querySelector<HTMLElement>("[role=status]")!;
+    const succeeded = () => status.dataset["status"] === "succeeded" && resolve();
+    new window.MutationObserver(succeeded).observe(status, { attributes: true });
   });
   await acting(() => page.querySelector<HTMLElement>("[type=submit]")!.click());
   await done;
-  assert.match(page.querySelector("[aria-live]")!.textContent, /^You asked: Is it cold\?/);
-  assert.match(page.querySelector("li")!.textContent, /get_weather \{"city":"Oslo"\} gave .*snow/);
+  const [asked, answer, ...others] = page.querySelectorAll("p");
+  assert.deepEqual([asked?.textContent, others], ["Is it cold?", []]);
+  assert.match(answer!.textContent, /^You asked: Is it cold\?/);
+  const [thinking, call] = page.querySelectorAll("details");
+  assert.match(thinking!.textContent, /^Thinking.*weather/);
+  assert.match(call!.textContent, /^get_weather done.*\{"city":"Oslo"\}.*snow/);
 });
 
 // Against servers that misbehave
@@ -494,7 +509,7 @@ test("stop() while a question waits to be sent again leaves it unsent", async (t
   const { url, requests } = await serve(t, drop);
   const page = await mountHook(t, { baseUrl: url });
   const answer = page.now().stream("Hello");
-  await page.until(({ status }) => status === "reconnecting");
+  await page.until(({ status, error }) => status === "connecting" && error !== null);
   await page.now().stop();
   assert.equal(await answer, null);
   assert.equal((await page.until(ended)).status, "cancelled");
@@ -511,7 +526,7 @@ test("an answer whose connection broke, or that a full server didn't take, is se
   await page.until(waiting);
   assert.equal(await page.now().approve("call/1"), null);
   assert.equal((await answer)?.status, "succeeded");
-  const [first, second, third, ...others] = requests.slice(1);
+  const [first, second, third, ...others] = answersAmong(requests);
   assert.deepEqual(others, []);
   assert.ok([first, second, third].every((sent) => sent?.line === "POST /api/agent/runs/run_1/approvals/call%2F1"));
   assert.ok([first, second, third].every((sent) => JSON.stringify(sent?.body) === '{"approved":true}'));
@@ -525,7 +540,8 @@ test("a tool of the page goes with the question and gets its arguments; a result
   const run = (args: Record<string, unknown>) => `It snows in ${args["city"]}.`;
   const page = await mountHook(t, { baseUrl: url, clientTools: { weather: { ...about, run } } });
   assert.equal((await page.now().stream("Hello"))?.status, "succeeded");
-  const [asked, , sent, again] = requests.map(({ body }) => body as unknown);
+  const asked = requests[0]?.body as unknown;
+  const [sent, again] = answersAmong(requests).map(({ body }) => body as unknown);
   const result = (content: string, is_error: boolean) => ({ results: [{ tool_call_id: "call/1", content, is_error }] });
   assert.deepEqual(asked, { input: "Hello", client_tools: [{ name: "weather", ...about }] });
   assert.deepEqual(sent, result("It snows in Oslo.", false));
@@ -549,8 +565,8 @@ test("in a session, a question that replaces one under way interrupts it", async
   assert.equal(await first, null);
   const asked = requests.flatMap(({ line, body }) => (line === "POST /api/agent/stream" ? [body] : []));
   assert.deepEqual(asked, [
-    { session_id: "chat-1", input: "One?" },
-    { session_id: "chat-1", multitask: "interrupt", input: "Two?", model: "a/b" },
+    { ...kept, input: "One?" },
+    { ...kept, multitask: "interrupt", input: "Two?", model: "a/b" },
   ]);
 });
 
@@ -566,7 +582,7 @@ test("a question that did not arrive stays, and can be asked again as it was", a
     ["One?"],
   );
   const asked = requests.flatMap(({ body }) => body ?? []);
-  assert.deepEqual(asked, Array(2).fill({ session_id: "chat-1", input: "One?", model: "a/b" }));
+  assert.deepEqual(asked, Array(2).fill({ ...kept, input: "One?", model: "a/b" }));
 });
 
 test("a question to a new session that is refused is taken back", async (t) => {
@@ -578,7 +594,10 @@ test("a question to a new session that is refused is taken back", async (t) => {
 });
 
 test("a conversation of several pages is read to its end, and its last question is asked again as it was", async (t) => {
-  const message = (run_id: string, role: string, content: string) => ({ message_id: content, run_id, role, content });
+  const message = (run_id: string, role: string, content: string) => {
+    const status = run_id === "run_0" ? "succeeded" : "failed";
+    return { message_id: content, run_id, role, content, status };
+  };
   const pages: Record<string, object> = {
     "": { messages: [message("run_0", "user", "One?")], next_cursor: "One?" },
     "One?": { messages: [message("run_0", "assistant", "1"), message("run_1", "user", "Two?")] },
@@ -591,17 +610,22 @@ test("a conversation of several pages is read to its end, and its last question 
   const page = await mountHook(t, { baseUrl: url, sessionId: "chat-1" });
   const { messages } = await page.until((agent) => agent.messages.length > 0);
   assert.deepEqual(
-    messages.map(({ content }) => content),
-    ["One?", "1", "Two?"],
+    messages.map(({ content, status }) => [content, status]),
+    [
+      ["One?", "succeeded"],
+      ["1", "succeeded"],
+      ["Two?", "failed"],
+      [null, "failed"], // its answer
+    ],
   );
   const answer = page.now().regenerate();
-  await page.until((agent) => agent.messages.length === 3 && agent.messages[2]?.run_id !== "run_1");
+  await page.until((agent) => agent.messages.length === 3 && agent.messages[2]?.run_id === "");
   await answer;
   await page.now().stream({ input: "Two?", model: "a/b" });
   await page.now().regenerate();
-  const again = { session_id: "chat-1", input: "Two?", parent_run_id: "run_1", parent_state: "before" };
+  const again = { ...kept, input: "Two?", parent_run_id: "run_1", parent_state: "before" };
   const asked = requests.flatMap(({ body }) => body ?? []);
-  assert.deepEqual(asked, [again, { session_id: "chat-1", input: "Two?", model: "a/b" }, { ...again, model: "a/b" }]);
+  assert.deepEqual(asked, [again, { ...kept, input: "Two?", model: "a/b" }, { ...again, model: "a/b" }]);
 });
 
 test("a body that ends without `complete` is no success when its run is gone", async (t) => {
@@ -666,10 +690,15 @@ test("a connection that has fallen silent is taken up again", async (t) => {
   };
   const { url, requests } = await serve(t, silent, stream(text(3, "lo"), completed(4)));
   const page = await mountHook(t, { baseUrl: url });
+  let heard = () => {};
+  const first = new Promise<void>((resolve) => (heard = resolve));
   t.mock.timers.enable({ apis: ["setTimeout"] });
-  const complete = page.now().stream("Hello");
-  await page.until(({ output }) => output !== "");
-  t.mock.timers.tick(60_000);
+  const complete = page.now().stream("Hello", ({ seq }) => seq === 2 && heard());
+  await first;
+  await new Promise(setImmediate); // the read that follows has its timer
+  t.mock.timers.tick(9_999);
+  assert.equal(page.now().status, "streaming");
+  t.mock.timers.tick(1);
   await page.until(({ status }) => status === "reconnecting");
   t.mock.timers.tick(1_000);
   assert.equal((await complete)?.status, "succeeded");
