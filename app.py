@@ -1,18 +1,13 @@
-"""Builds the service, and serves it: `python app.py`, or any ASGI server with `--factory app:create_app`."""
+"""Builds the service: `python app.py`, or any ASGI server with `--factory app:create_app`."""
 
 import asyncio
-import gc
 import logging
 import os
-import signal
-import socket
 import sys
-import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
-import uvicorn
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from pydantic import ValidationError
@@ -47,6 +42,7 @@ from services.tool_registry import ToolRegistry
 from services.upstreams import DEDALUS_URL, Upstreams
 from services.url_guard import UrlGuard
 from services.waiting_runs import LeftWaiting
+from serving import draining_first, serve
 from settings import Settings, faults
 
 logger = logging.getLogger("agent_stream")
@@ -54,12 +50,7 @@ logger = logging.getLogger("agent_stream")
 SUBSTITUTING = "No model server is configured: the embedded model answers, whatever model a request names"
 NOT_SUBSTITUTING = "No model server is configured: the embedded model answers requests that name it or no model"
 EXPOSED = ("X-Run-ID", "X-Request-ID", "Location", "Retry-After")
-GC_THRESHOLD = (50_000, 20, 20)  # by default a tenth of a stream's CPU is spent looking for cycles
 LOUD = ("httpx", "httpx2", "mcp", "watchfiles")  # the first three log URLs, which may hold keys
-SWITCH_S = 0.001  # a tool that computes in a thread holds up the streams by so much, each time
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
-CLOSE_S = 3  # what connections may take to close once the service has drained
-LAST_RESORT_S = 4.5  # what everything may take once the service has drained; what is left then is killed
 
 
 def create_app(
@@ -203,58 +194,6 @@ def add_middleware(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(DirectSend)
 
 
-@contextmanager
-def draining_first(live: LiveRuns, drain_s: float) -> Iterator[None]:
-    """The first signal to stop drains the service and then goes on to the server; a second one goes there at once.
-
-    Whatever does not let go, the process is gone some seconds after the drain.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the main thread's, so a server in another thread has its own way to stop
-        return
-    loop = asyncio.get_running_loop()
-    servers = {number: signal.getsignal(number) for number in SIGNALS}
-    drains: list[asyncio.Task[None]] = []
-
-    def pass_on(number: int) -> None:
-        handler = servers[signal.Signals(number)]
-        if callable(handler):
-            handler(number, None)
-
-    def stop(number: int) -> None:
-        if drains:
-            pass_on(number)
-            return
-        last_resort = threading.Timer(drain_s + LAST_RESORT_S, os._exit, [1])
-        last_resort.daemon = True
-        last_resort.start()
-        drains.append(asyncio.create_task(live.drain(), name="drain"))
-        drains[0].add_done_callback(lambda _: pass_on(number))
-
-    for number in SIGNALS:
-        loop.add_signal_handler(number, stop, number)
-    try:
-        yield
-    finally:
-        for number, handler in servers.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)
-
-
-def listen(config: uvicorn.Config, send_timeout_s: float) -> socket.socket:
-    """The server's socket, listening.
-
-    The kernel drops a peer that has taken nothing for `send_timeout_s`: to close its connection alone would wait, with
-    all that it has not read, for as long as it likes.
-    """
-    listening = config.bind_socket()
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(send_timeout_s * 1000))
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio's own loop leaves it off for this socket
-    listening.listen(config.backlog)
-    return listening
-
-
 def main() -> None:
     """Serve until a signal says to stop."""
     try:
@@ -266,20 +205,7 @@ def main() -> None:
         logging.getLogger(library).setLevel(logging.WARNING)
     os.umask(0o077)  # what callers said is in files: they are the service's alone
     app = create_app(settings)
-    gc.freeze()  # what is there by now stays: the collector need not look at it
-    gc.set_threshold(*GC_THRESHOLD)
-    sys.setswitchinterval(SWITCH_S)
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_level=settings.log_level,
-        access_log=settings.log_level in {"debug", "info"},
-        server_header=False,
-        timeout_graceful_shutdown=CLOSE_S,
-    )
-    with suppress(KeyboardInterrupt):  # which the server passes on once it has stopped
-        uvicorn.Server(config).run([listen(config, settings.send_timeout_s)])
+    serve(app, settings)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,12 @@ MODEL_ID = "local/smollm2-135m"
 MODEL_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 START_S = 60.0
 STOP_S = 2.0
+ALONE = """
+import os, runpy
+os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+runpy.run_module("services.local_model_server", run_name="__main__")
+"""
+"""The model's program without what it would inherit beside its pipes: uvloop closes nothing."""
 
 
 class LocalModel:
@@ -56,7 +62,7 @@ class LocalModel:
         if path is None or not self.installed():
             raise LocalModelUnavailable
         self._process = process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "services.local_model_server", str(path), MODEL_ID),
+            *(sys.executable, "-c", ALONE, str(path), MODEL_ID),
             cwd=Path(__file__).parent.parent,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

@@ -29,6 +29,7 @@ BOUND_TO_US = """
 import ctypes, os, sys
 parent, added, *command = sys.argv[1:]
 os.environ.pop(added, None)
+os.closerange(3, os.sysconf("SC_OPEN_MAX"))
 ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
 if os.getppid() == int(parent):
     try:
@@ -36,7 +37,7 @@ if os.getppid() == int(parent):
     except OSError as error:
         sys.exit(f"{command[0]}: {error.strerror}")
 """
-"""What becomes a command that ends with its parent, also where that is killed."""
+"""What becomes a command that ends with its parent, also where that is killed, and inherits its pipes alone."""
 ADDED = "LC_CTYPE"  # by Python, to its own environment, where there is no locale
 
 Streams = tuple[Any, Any]

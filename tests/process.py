@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -150,10 +150,10 @@ def forked_app(nursery: Nursery, **environment: str) -> Iterator[Process]:
 
 
 @contextmanager
-def app_process(**environment: str) -> Iterator[Process]:
+def app_process(inherited: Sequence[int] = (), /, **environment: str) -> Iterator[Process]:
     """`python app.py` with these settings and none from outside; killed at the end if it is still there.
 
-    Its files are in a directory of its own unless DATA_DIR says where.
+    Its files are in a directory of its own unless DATA_DIR says where. It has the descriptors in `inherited`, too.
     """
     with TemporaryDirectory(dir=FAST_DISK, ignore_cleanup_errors=True) as directory:
         with _interrupt_not_ignored():
@@ -163,6 +163,7 @@ def app_process(**environment: str) -> Iterator[Process]:
                 env=environment_of({"DATA_DIR": directory} | environment),
                 stderr=subprocess.PIPE,
                 text=True,
+                pass_fds=inherited,
             )
         with process:
             assert process.stderr is not None

@@ -14,10 +14,11 @@ from grammar import check_grammar, parse_frames
 from local_tools import FixedTools
 from process import FAST_DISK
 
-from app import create_app, listen
+from app import create_app
 from services.providers import PROVIDERS, Provider
 from services.tools import Tool
 from services.upstreams import DEDALUS_URL
+from serving import listen
 from settings import Settings
 
 Event = dict[str, Any]

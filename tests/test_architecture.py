@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from process import ROOT
 
-MODULES = ("app", "error_models", "errors", "events", "models", "session_models", "settings", "tool_models")
+MODULES = ("app", "error_models", "errors", "events", "models", "serving", "session_models", "settings", "tool_models")
 PACKAGES = ("routers", "services", "event_logs", "database", "dialects", "tools")
 MAX_LINES = 260  # of code: without blank lines, comments and docstrings
 
@@ -70,15 +70,16 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         "errors",
         "settings",
     ),
+    "serving": ("routers*", "services*", "settings"),
     "app": ("*",),
 }
 """What each part of the house may import of the house: only what is further in."""
 
 HOMES: Mapping[str, tuple[str, ...]] = {
-    "fastapi": ("app", "routers.*"),
+    "fastapi": ("app", "serving", "routers.*"),
     "starlette": ("app", "routers.*"),
     "fastapi_offline": ("app",),
-    "uvicorn": ("app",),
+    "uvicorn": ("serving",),
     "sse_starlette": ("routers.sse",),
     "dedalus_labs": ("services.dedalus_stream", "services.upstreams"),
     "httpx": (

@@ -1,0 +1,95 @@
+"""Serves the app: its process, its listening socket, and what a signal to stop does."""
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import uvicorn
+from fastapi import FastAPI
+
+from services.live_runs import LiveRuns
+from settings import Settings
+
+GC_THRESHOLD = (50_000, 20, 20)  # by default a tenth of a stream's CPU is spent looking for cycles
+SWITCH_S = 0.001  # a tool that computes in a thread holds up the streams by so much, each time
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+CLOSE_S = 3  # what connections may take to close once the service has drained
+LAST_RESORT_S = 4.5  # what everything may take once the service has drained; what is left then is killed
+
+
+def serve(app: FastAPI, settings: Settings) -> None:
+    """Serve until a signal says to stop."""
+    gc.freeze()  # what is there by now stays: the collector need not look at it
+    gc.set_threshold(*GC_THRESHOLD)
+    sys.setswitchinterval(SWITCH_S)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_level=settings.log_level,
+        access_log=settings.log_level in {"debug", "info"},
+        server_header=False,
+        timeout_graceful_shutdown=CLOSE_S,
+    )
+    with suppress(KeyboardInterrupt):  # which the server passes on once it has stopped
+        uvicorn.Server(config).run([listen(config, settings.send_timeout_s)])
+
+
+def listen(config: uvicorn.Config, send_timeout_s: float) -> socket.socket:
+    """The server's socket, listening.
+
+    The kernel drops a peer that has taken nothing for `send_timeout_s`: to close its connection alone would wait, with
+    all that it has not read, for as long as it likes. A child process doesn't inherit it: one that outlived the service
+    would hold the port, and could answer in its place.
+    """
+    listening = config.bind_socket()
+    listening.set_inheritable(False)  # uvicorn's own workers would need it
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(send_timeout_s * 1000))
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio's own loop leaves it off for this socket
+    listening.listen(config.backlog)
+    return listening
+
+
+@contextmanager
+def draining_first(live: LiveRuns, drain_s: float) -> Iterator[None]:
+    """The first signal to stop drains the service and then goes on to the server; a second one goes there at once.
+
+    Whatever does not let go, the process is gone some seconds after the drain.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's, so a server in another thread has its own way to stop
+        return
+    loop = asyncio.get_running_loop()
+    servers = {number: signal.getsignal(number) for number in SIGNALS}
+    drains: list[asyncio.Task[None]] = []
+
+    def pass_on(number: int) -> None:
+        handler = servers[signal.Signals(number)]
+        if callable(handler):
+            handler(number, None)
+
+    def stop(number: int) -> None:
+        if drains:
+            pass_on(number)
+            return
+        last_resort = threading.Timer(drain_s + LAST_RESORT_S, os._exit, [1])
+        last_resort.daemon = True
+        last_resort.start()
+        drains.append(asyncio.create_task(live.drain(), name="drain"))
+        drains[0].add_done_callback(lambda _: pass_on(number))
+
+    for number in SIGNALS:
+        loop.add_signal_handler(number, stop, number)
+    try:
+        yield
+    finally:
+        for number, handler in servers.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)

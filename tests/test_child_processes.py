@@ -1,0 +1,96 @@
+"""What the processes that the service starts get of it: their pipes, and nothing that would outlive it."""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from process import Process, app_process, free_port
+from service import EXECUTE, NOWHERE
+
+from services.local_model import MODEL_ID
+
+TOOLS = "/api/agent/mcp-servers/clock/tools"
+LISTING = """
+import os, pathlib, sys
+numbers = {int(name) for name in os.listdir("/proc/self/fd")}
+left = sorted(number for number in numbers if os.path.lexists(f"/proc/self/fd/{number}"))
+pathlib.Path(sys.argv[1]).write_text(" ".join(map(str, left)))
+os.execv(sys.executable, [sys.executable, "-m", "mcp_server_time", "--local-timezone", "UTC"])
+"""
+"""An MCP server that first writes down which descriptors it has."""
+
+
+def command(*words: str) -> str:
+    """MCP_SERVERS with the clock, started so."""
+    return json.dumps({"clock": {"command": words[0], "args": words[1:]}})
+
+
+def tools_of_clock(app: Process) -> list[str]:
+    """Start the command, by asking for its tools."""
+    answer = httpx.get(app.url + TOOLS, timeout=30)
+    assert answer.status_code == 200, answer.text
+    return [tool["name"] for tool in answer.json()["tools"]]
+
+
+def test_a_command_has_its_three_pipes_and_nothing_else(tmp_path: Path) -> None:
+    """Not the listening socket, with which it could answer for the service, nor what the service inherited itself."""
+    seen = tmp_path / "seen"
+    inherited, ours = os.pipe()
+    try:
+        servers = command(sys.executable, "-c", LISTING, str(seen))
+        with app_process([inherited], MCP_SERVERS=servers, DEDALUS_BASE_URL=NOWHERE) as app:
+            assert len(tools_of_clock(app)) == 2
+    finally:
+        os.close(inherited)
+        os.close(ours)
+    assert seen.read_text() == "0 1 2"
+
+
+def test_the_embedded_model_has_its_pipes_and_what_it_opens_itself() -> None:
+    """Neither the listening socket nor the connection of the request that started it."""
+    with app_process() as app:
+        httpx.post(app.url + EXECUTE, json={"input": "Hi", "max_tokens": 1}, timeout=60)
+        [model] = [child for child in children(app.pid) if MODEL_ID in Path(f"/proc/{child}/cmdline").read_text()]
+        assert shared(app.pid, model) == {os.devnull}
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def shared(one: int, other: int) -> set[str]:
+    """What both processes have open."""
+    return set.intersection(*({str(p.readlink()) for p in Path(f"/proc/{pid}/fd").iterdir()} for pid in (one, other)))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_helper_that_stays_keeps_neither_the_port_nor_the_data(tmp_path: Path, number: signal.Signals) -> None:
+    """A command that leaves a process behind: the next service starts at once, on the same port and directory."""
+    helper = tmp_path / "helper"
+    script = f'sleep 300 & echo $! > {helper}; exec "$0" -m mcp_server_time --local-timezone UTC'
+    given = {
+        "MCP_SERVERS": command("setsid", "sh", "-c", script, sys.executable),
+        "DEDALUS_BASE_URL": NOWHERE,
+        "PORT": str(free_port()),
+        "DATA_DIR": str(tmp_path / "data"),
+        "DRAIN_S": "3",
+    }
+    with app_process(**given) as app:
+        assert len(tools_of_clock(app)) == 2
+        started = time.monotonic()
+        app.send_signal(number)
+        app.wait(timeout=15)
+        took = time.monotonic() - started
+    pid = int(helper.read_text())
+    try:
+        assert Path(f"/proc/{pid}/cmdline").read_text().startswith("sleep")
+        with app_process(**given) as again:
+            assert httpx.get(f"{again.url}/health").status_code == 200
+    finally:
+        os.kill(pid, signal.SIGKILL)
+    assert took < 8
