@@ -340,7 +340,7 @@ def test_what_stands_outside_of_the_house_uses_nothing_of_it() -> None:
 
 
 SOUND = {
-    "app.py": "import uvicorn\nfrom event_logs.memory import MemoryEventLog\nfrom routers import agent_router\n",
+    "app.py": "import fastapi\nfrom event_logs.memory import MemoryEventLog\nfrom routers import agent_router\n",
     "errors.py": "class AgentStreamError(Exception): ...\n",
     "events.py": "from pydantic import BaseModel\n",
     "models.py": "from events import Usage\n",
