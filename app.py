@@ -94,7 +94,7 @@ async def opened(
 ) -> AsyncIterator[None]:
     """The app's lifespan: what all requests share is in its state, and is closed in reverse order."""
     async with AsyncExitStack() as stack:
-        local = LocalModel()
+        local = LocalModel(settings.embedded_model, settings.embedded_context_tokens, settings.embedded_threads)
         stack.push_async_callback(local.aclose)
         try:
             upstreams = Upstreams(settings, local, providers, dedalus)

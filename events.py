@@ -210,6 +210,7 @@ class WarningCode(StrEnum):
     MCP_SERVER_UNAVAILABLE = "mcp_server_unavailable"
     MODEL_SUBSTITUTED = "model_substituted"
     PARAMETER_LEFT_OUT = "parameter_left_out"
+    TOOLS_LEFT_OUT = "tools_left_out"
 
 
 class RunWarning(Closed):

@@ -29,6 +29,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 Seconds = Annotated[float, Field(gt=0)]
 SECRET_QUERY = re.compile(r"key|token|secret|password|signature|^sig$", re.IGNORECASE)
+OFF = Path("off")  # EMBEDDED_MODEL=off
 JSON_SETTINGS = {
     "mcp_servers": '{"name": {"url": "https://…", "description": "…"}}',
     "upstream_rules": '{"custom": {"stream_options": false}}',
@@ -110,6 +111,9 @@ class Settings(BaseSettings):
 
     default_model: str | None = None
     model_substitution: bool = True
+    embedded_model: Path | None = None
+    embedded_context_tokens: int = Field(default=8192, ge=512)
+    embedded_threads: int | None = Field(default=None, ge=1)
     default_context_tokens: int = Field(default=128_000, ge=1024)
     agent_tools: CommaSeparated = ()
     tools_by_default: Literal["none", "all"] = "none"
@@ -240,6 +244,21 @@ class Settings(BaseSettings):
     def database_url_or_default(self) -> str:
         """The database: a file in the data directory unless it is said where."""
         return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.absolute() / 'agent_stream.db'}"
+
+    @field_validator("embedded_model")
+    @classmethod
+    def is_a_model(cls, value: Path | None) -> Path | None:
+        """`off`, or a file whose first bytes are those of its format."""
+        if value is None or value == OFF:
+            return value
+        try:
+            with value.open("rb") as file:
+                magic = file.read(4)
+        except OSError as error:
+            raise ValueError(f"the file can't be read ({error.strerror}): write a GGUF file's path, or off") from None
+        if magic != b"GGUF":
+            raise ValueError("the file is no model in the GGUF format")
+        return value
 
     @field_validator("dedalus_base_url", mode="before")
     @classmethod

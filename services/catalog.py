@@ -13,7 +13,7 @@ from pydantic import Field
 from errors import AgentStreamError, ModelUnavailable, UpstreamFailed
 from events import Closed, Maybe
 from services.builtin_catalog import MCP_SERVERS, MODELS
-from services.local_model import MODEL_ID
+from services.local_model import LocalModel
 from services.mcp_choice import requested_as
 from services.model_lists import Listed, ModelInfo, entries, listed, text
 from services.upstreams import NO_LIST, Upstream, Upstreams
@@ -121,7 +121,7 @@ class Catalog:
         self._builtin_servers = [McpServerInfo(**server, configured=False) for server in MCP_SERVERS]
         self._servers = Cached(self._fetch_servers, self._builtin_servers, ttl_s)
         self._models = [
-            Cached(partial(self._fetch_models, upstream), _builtin_models(upstream), ttl_s)
+            Cached(partial(self._fetch_models, upstream), _builtin_models(upstream, upstreams.local), ttl_s)
             for upstream in upstreams.all
         ]
 
@@ -197,16 +197,20 @@ def _readable(entries: list[Any], read: Callable[[Any], T | None]) -> list[T]:
     return [entry for entry in readable if entry is not None]
 
 
-def _builtin_models(upstream: Upstream) -> list[Listed]:
+def _builtin_models(upstream: Upstream, local: LocalModel) -> list[Listed]:
     """What an upstream is known to serve, at least its default model."""
     match upstream.kind:
         case "local":
-            return [Listed(ModelInfo(id=MODEL_ID, provider="local", name="SmolLM2 135M Instruct", context_tokens=8192))]
+            return [_embedded(local)] if not local.off else []
         case "custom":
             known = [upstream.default_model] if upstream.default_model else []
         case _:
             known = [model for model in MODELS if model.startswith(upstream.prefix)] or [upstream.default_model]
     return [Listed(ModelInfo(id=model, provider=model.partition("/")[0])) for model in known]
+
+
+def _embedded(local: LocalModel) -> Listed:
+    return Listed(ModelInfo(id=local.model_id, provider="local", name=local.name, context_tokens=local.context_tokens))
 
 
 def _server(said: Mapping[str, Any]) -> McpServerInfo | None:

@@ -32,6 +32,10 @@ SUBSTITUTED = (
     "No model server is configured, so the embedded model answers in place of the one that was named. Set "
     "DEDALUS_API_KEY, a provider's key or DEDALUS_BASE_URL; MODEL_SUBSTITUTION=off refuses such requests."
 )
+NO_TOOLS = RunWarning(
+    code=WarningCode.TOOLS_LEFT_OUT,
+    message="The embedded model's chat template has no place for tools: it answers without those of the request.",
+)
 SAME_ON_THE_WIRE = ("temperature", "top_p", "max_tokens", "reasoning_effort", "stop", "seed", "response_format")
 
 
@@ -138,6 +142,8 @@ class DedalusAgent:
     ) -> "_Loop":
         choice = await self._tools.of(request, hosts_mcp=route.upstream.hosts_mcp)
         self._tools.check_approvals(request, choice)
+        if choice.tools and not self._upstreams.takes_tools(route.upstream):
+            choice = ToolChoice({}, warnings=[*choice.warnings, NO_TOOLS])
         runner = ToolRunner(run, choice, frozenset(request.require_approval or ()), events, self._http)
         return _Loop(request, route, self._limits, choice, runner, events, messages, call_ids)
 

