@@ -28,6 +28,7 @@ from services.dedalus_agent import AgentLimits, DedalusAgent
 from services.dedalus_stream import Deadlines
 from services.guarded_http import GuardedClient
 from services.json_scan import JsonLimits
+from services.left_runs import LeftRun
 from services.live_runs import LiveRuns
 from services.local_model import LocalModel
 from services.mcp_client import McpClient
@@ -41,7 +42,6 @@ from services.tool_marks import ToolsInvalid
 from services.tool_registry import ToolRegistry
 from services.upstreams import DEDALUS_URL, Upstreams
 from services.url_guard import UrlGuard
-from services.waiting_runs import LeftWaiting
 from serving import draining_first, serve
 from settings import Settings, faults
 
@@ -103,7 +103,7 @@ async def opened(
             stack.push_async_callback(catalog.aclose)
             guard = UrlGuard(settings.url_allowed, settings.url_denied)
             tools = opened_tools(settings, registry, guard, stack)
-            log, database, records, waiting = await opened_stores(settings, stack)
+            log, database, records, left = await opened_stores(settings, stack)
         except (DirectoryInUse, NewerDatabase, ToolsInvalid, CapacityError, OSError, ValueError) as error:
             logger.critical("The service can't start: %s", error)
             raise
@@ -116,7 +116,7 @@ async def opened(
         service = AgentService(settings, database, log, records, live, upstreams, agent, SimulatedAgent(), catalog)
         app.state.service, app.state.catalog, app.state.upstreams = service, catalog, upstreams
         app.state.tools = tools
-        await service.waiting.restore(waiting)
+        await service.left.restore(left)
         if upstreams.all[0].kind == "local" and local.installed():
             logger.info(SUBSTITUTING if upstreams.substitutes else NOT_SUBSTITUTING)
             local.start()
@@ -152,10 +152,10 @@ def _tell_a_fault(task: asyncio.Task[None]) -> None:
 
 async def opened_stores(
     settings: Settings, stack: AsyncExitStack
-) -> tuple[EventLog, Database, RunRecords, list[LeftWaiting]]:
+) -> tuple[EventLog, Database, RunRecords, list[LeftRun]]:
     """The event log, the database and the records that bind them, after what a former process left open has ended.
 
-    With them come the runs that it left waiting.
+    With them come the runs that it left waiting, for a person or for their turn.
     """
     stack.callback(os.close, locked(settings.data_dir))
     directory = settings.event_log_directory()
@@ -170,10 +170,10 @@ async def opened_stores(
     stack.push_async_callback(database.aclose)
     records = RunRecords(database, log)
     stack.push_async_callback(records.aclose)
-    waiting = await recover(database, log, records)
+    left = await recover(database, log, records)
     retention = Retention(database, log, timedelta(days=settings.retention_days))
     stack.push_async_callback(retention.aclose)
-    return log, database, records, waiting
+    return log, database, records, left
 
 
 def add_middleware(app: FastAPI, settings: Settings) -> None:

@@ -119,10 +119,15 @@ waiting_runs = sa.Table(
     sa.Column("run_id", Text, primary_key=True),
     sa.Column("pending", Json, nullable=False),
     sa.Column("request", Json, nullable=False),
-    sa.Column("state", Json, nullable=False),
-    sa.Column("expires_at", Text, nullable=False),
+    sa.Column("state", Json),
+    sa.Column("expires_at", Text),
+    sa.Column("position", sa.Integer),
 )
-"""What a run needs to go on that waits, or has waited, for a person; kept until it ends. `run_id` refers to no row."""
+"""What a run needs to go on that waits, or has waited, for a person or for its turn; kept until the run ends.
+
+A run that waits for its turn has a `position`: the turns are taken in this order. One that waits for a person has a
+`state` and `expires_at`. `run_id` refers to no row.
+"""
 
 Statements = Mapping[str, sqlite.Insert | postgresql.Insert]
 """A statement in the words of each database, by its dialect's name. Make it once: that takes longer than to run it."""

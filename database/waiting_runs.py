@@ -1,4 +1,4 @@
-"""Queries about runs that wait for a person."""
+"""Queries about runs that wait, for a person or for their turn."""
 
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
@@ -10,6 +10,8 @@ from database.tables import given, upsert, waiting_runs
 
 THIS_RUN = waiting_runs.c.run_id == given(waiting_runs.c.run_id)
 GET = sa.select(waiting_runs).where(THIS_RUN)
+NEXT = sa.select(sa.func.coalesce(sa.func.max(waiting_runs.c.position), 0) + 1)
+NOTHING = dict.fromkeys(waiting_runs.columns.keys())
 GET_REQUEST = sa.select(waiting_runs.c.request).where(THIS_RUN)
 PUT = upsert(waiting_runs)
 DELETE = sa.delete(waiting_runs).where(THIS_RUN)
@@ -25,10 +27,22 @@ class WaitingRun(NamedTuple):
     expires_at: str
 
 
-async def get_waiting_run(connection: AsyncConnection, run_id: str) -> WaitingRun | None:
+class QueuedRun(NamedTuple):
+    """What a run needs to begin: what it is asked for, as JSON. Turns are taken in the order of `position`."""
+
+    run_id: str
+    request: dict[str, Any]
+    position: int
+
+
+async def get_waiting_run(connection: AsyncConnection, run_id: str) -> WaitingRun | QueuedRun | None:
     """One run."""
     row = (await connection.execute(GET, {"run_id": run_id})).one_or_none()
-    return None if row is None else WaitingRun(*row)
+    if row is None:
+        return None
+    if row.state is None:
+        return QueuedRun(row.run_id, row.request, row.position)
+    return WaitingRun(row.run_id, row.pending, row.request, row.state, row.expires_at)
 
 
 async def get_waiting_request(connection: AsyncConnection, run_id: str) -> dict[str, Any] | None:
@@ -39,7 +53,14 @@ async def get_waiting_request(connection: AsyncConnection, run_id: str) -> dict[
 
 async def put_waiting_run(connection: AsyncConnection, run: WaitingRun) -> None:
     """Write it, in place of what it needed before."""
-    await connection.execute(PUT[connection.dialect.name], run._asdict())
+    await connection.execute(PUT[connection.dialect.name], NOTHING | run._asdict())
+
+
+async def put_queued_run(connection: AsyncConnection, run_id: str, request: dict[str, Any]) -> None:
+    """Write a run that waits for its turn, behind those that are there."""
+    position = await connection.scalar(NEXT)
+    row: dict[str, Any] = {"run_id": run_id, "pending": [], "request": request, "position": position}
+    await connection.execute(PUT[connection.dialect.name], NOTHING | row)
 
 
 async def delete_waiting_runs(connection: AsyncConnection, run_ids: Collection[str]) -> None:

@@ -14,6 +14,7 @@ from models import AgentRequest, AgentResponse, Run, RunList, RunStatus, Simulat
 from services.catalog import Catalog
 from services.folding import Folded, fold
 from services.idempotency import IdempotencyKeys
+from services.left_runs import LeftRuns
 from services.live_runs import LiveRuns, RunStream
 from services.routes import Routes
 from services.run_records import RunRecords
@@ -51,6 +52,7 @@ class AgentService:
         keys = IdempotencyKeys(database, log)
         work = RunWork(settings, turns, Routes(upstreams, catalog), agent, simulator, catalog)
         self.starts = RunStarts(settings, records, live, turns, keys, work)
+        self.left = LeftRuns(settings, live, work)
         self.waiting = WaitingRuns(settings, log, live, records, work)
         self.sessions = Sessions(database, log, records, live, turns)
 

@@ -151,16 +151,18 @@ class LiveRuns:
         self._keep(task)
         return task
 
-    async def restore(self, order: RunOrder, events: RunEvents, wait: RunWait) -> None:
+    async def restore(self, order: RunOrder, events: RunEvents, wait: RunWait | None = None) -> None:
         """Keep a run that a former process has left waiting; where the wait is over, it goes on.
 
-        Raise `LogUnavailable`.
+        Without `wait`, the run was queued. Raise `LogUnavailable`.
         """
-        if wait.is_over:
+        if wait is None or wait.is_over:
             events.take_pen(await self._log.take_over(order.run.run_id))
         self._keep(RunTask(order, events, self, wait))
 
     def _keep(self, task: RunTask) -> None:
+        if self.draining:
+            task.stay_queued()
         self._tasks[task.run_id] = task
         if task.session_id is not None:
             self._sessions.setdefault(task.session_id, []).append(task)
@@ -207,12 +209,13 @@ class LiveRuns:
     async def drain(self) -> None:
         """Take no new runs, let those under way end and be read, and end what is left before time is up.
 
-        Who reads a run that waits for a person isn't waited for.
+        Queued runs stay queued for the next process. Who reads a run that waits isn't waited for.
         """
         self.draining = True
         logger.info("draining: %d runs are under way", len(self._going))
         for task in self._tasks.values():
             task.keep_alone()
+            task.stay_queued()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_s - LAST_WORDS_S):
                 await self._nothing_goes_on()

@@ -1,4 +1,4 @@
-"""At start: ends what a former process has left open, but for what waits for a person, and corrects its records."""
+"""At start: ends what a former process has left open, but for what waits and can go on, and corrects its records."""
 
 import asyncio
 import logging
@@ -10,30 +10,31 @@ from uuid import uuid4
 from database.engine import Database
 from database.runs import delete_run, get_run, unfinished_runs
 from database.sessions import get_session, set_head
-from database.waiting_runs import WaitingRun, get_waiting_run, keep_waiting_runs
+from database.waiting_runs import QueuedRun, WaitingRun, get_waiting_run, keep_waiting_runs
 from errors import Interrupted, RunExpired, RunNotFound
 from event_logs.base import EventLog
 from events import RunError
 from models import Run, RunStatus, now
 from services.event_reading import events_in
+from services.left_runs import LeftQueued, LeftRun, LeftWaiting
 from services.run_events import UNBOUNDED, RunEvents
 from services.run_records import RunRecords
 from services.run_wait import LoggedWait
-from services.waiting_runs import LeftWaiting
 
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 16  # runs that are looked at together: each waits for the disk
 
 
-async def recover(database: Database, log: EventLog, records: RunRecords) -> list[LeftWaiting]:
+async def recover(database: Database, log: EventLog, records: RunRecords) -> list[LeftRun]:
     """Give every run that no process drives any more its end in the log, and every record what the log tells.
 
-    Those that wait for a person, and can go on, are given back. Raise `LogUnavailable` or `StoreUnavailable`.
+    Those that wait for a person or for their turn, and can go on, are given back. Raise `LogUnavailable` or
+    `StoreUnavailable`.
     """
     places = asyncio.Semaphore(AT_ONCE)
 
-    async def look(run_id: str) -> LeftWaiting | None:
+    async def look(run_id: str) -> LeftRun | None:
         async with places:
             async with database.reading() as connection:
                 known = await get_run(connection, run_id)
@@ -53,9 +54,9 @@ async def recover(database: Database, log: EventLog, records: RunRecords) -> lis
 
 
 async def _left(
-    log: EventLog, run_id: str, known: Run | None, stored: WaitingRun | None
-) -> LeftWaiting | Literal[False] | None:
-    """A run that can go on from where it waits. None if it has ended in the log by now; False if it had not begun."""
+    log: EventLog, run_id: str, known: Run | None, stored: WaitingRun | QueuedRun | None
+) -> LeftRun | Literal[False] | None:
+    """A run that can go on. None if it has ended in the log by now; False if it was nobody's yet."""
     position = await log.position(run_id)
     if position.ended:
         return None
@@ -73,12 +74,29 @@ async def _left(
     except (ValueError, LookupError):
         logger.exception("the log of run %s is damaged: it is ended as far as it can be read", run_id)
     else:
-        wait = logged.wait(stored)
-        if known is not None and stored is not None and wait is not None:
-            await run.rest()
-            return LeftWaiting(known, run, wait, stored if wait.is_over else None, logged.outcomes())
+        if left := await _as_left(known, stored, run, logged):
+            return left
     await _interrupt(run, run_id)
     return None
+
+
+async def _as_left(
+    known: Run | None, stored: WaitingRun | QueuedRun | None, run: RunEvents, logged: LoggedWait
+) -> LeftRun | None:
+    """The run, unless it was working. A run whose turn has not come has `run_started` alone in its log."""
+    if known is None or stored is None:
+        return None
+    left: LeftRun
+    if isinstance(stored, QueuedRun):
+        if known.status != RunStatus.QUEUED or run.last_seq > 1:
+            return None
+        left = LeftQueued(known, run, stored)
+    else:
+        if (wait := logged.wait(stored)) is None:
+            return None
+        left = LeftWaiting(known, run, wait, stored if wait.is_over else None, logged.outcomes())
+    await run.rest()
+    return left
 
 
 async def _interrupt(run: RunEvents, run_id: str) -> None:

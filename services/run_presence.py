@@ -41,8 +41,12 @@ class RunPresence:
 
     def begin_grace(self) -> None:
         """Unless a reader comes in time, the run is left."""
-        if self.is_needed:
-            self._grace = asyncio.get_running_loop().call_later(self._grace_s, self._left)
+        if self.is_needed and self._grace is None:
+            self._grace = asyncio.get_running_loop().call_later(self._grace_s, self._end)
+
+    def _end(self) -> None:
+        self._grace = None
+        self._left()
 
     def end_grace(self) -> None:
         """Nobody has to come."""

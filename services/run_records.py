@@ -142,7 +142,7 @@ class RunRecords:
         """With what a run goes on that has waited. Raise `RunNotWaiting` or `StoreUnavailable`."""
         async with self._database.reading() as connection:
             stored = await get_waiting_run(connection, run_id)
-        if stored is None:
+        if not isinstance(stored, WaitingRun):
             raise RunNotWaiting
         return stored
 

@@ -76,16 +76,17 @@ class RunTask:
     """A run in this process. It ends by itself, by `cancel`, `interrupt` or its timeout, or when nobody reads it."""
 
     def __init__(self, order: RunOrder, events: RunEvents, keeper: Keeper, wait: RunWait | None = None) -> None:
-        """With `wait`, a run that a former process left waiting; `events` has taken over what is in its log.
+        """Of a run that a former process left open, `events` has taken over what is in its log.
 
-        Where that wait is over it works, and need not have a reader.
+        With `wait`, that process left it waiting; where that wait is over it works, and need not have a reader.
         """
         self._order = order
         self._events = events
         self._keeper = keeper
         self._finished_at: str | None = None
         alone = order.run.on_disconnect == "continue"
-        self._presence = RunPresence(order.grace_s, self.cancel, may_be_alone=alone)
+        self._presence = RunPresence(order.grace_s, self._abandon, may_be_alone=alone)
+        self._stays_queued = False
         self._timeout: asyncio.TimerHandle | None = None
         self._stopper: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -123,10 +124,10 @@ class RunTask:
 
     @property
     def is_held(self) -> bool:
-        """Whether nothing goes on before a person has decided: it waits for one, or is behind one that does."""
+        """Whether nothing goes on here for now: it waits for a person, is behind one that does, or stays queued."""
         if self.is_ending:
             return False
-        return self.is_waiting or any(other.is_waiting for other in self._order.behind)
+        return self.is_waiting or self._stays_queued or any(other.is_waiting for other in self._order.behind)
 
     @property
     def is_queued(self) -> bool:
@@ -153,9 +154,17 @@ class RunTask:
         self._stop_with(None)
 
     def interrupt(self) -> None:
-        """End the run as failed, because the server stops. One that waits goes on waiting without a server."""
-        if not self.is_waiting:
+        """End the run as failed, because the server stops. One that waits, or is queued, stays so without a server."""
+        if self.is_queued:
+            self.stay_queued()
+        elif not self.is_waiting:
             self._stop_with(Interrupted())
+
+    def stay_queued(self) -> None:
+        """Leave the turn of a queued run to the next process, which begins it; any other run goes on."""
+        if self.is_queued and not self.is_ending and self._task is not None:
+            self._stays_queued = True
+            self._task.cancel()
 
     def attach(self) -> None:
         """A reader has come: the run is not left alone."""
@@ -166,6 +175,11 @@ class RunTask:
         self._presence.detach()
         if not (self.has_ended or self.is_waiting):
             self._presence.begin_grace()
+
+    def _abandon(self) -> None:
+        """The grace is over. A run that is held costs nothing: its grace begins with its turn."""
+        if not self.is_held:
+            self.cancel()
 
     def give_up(self) -> None:
         """Who began it has gone for good: unless another reads it, or it may go on alone, it has no grace."""
@@ -237,6 +251,7 @@ class RunTask:
         for other in self._order.behind:
             await other.ended.wait()
         self._order = replace(self._order, behind=())  # what they were is not kept
+        self._presence.begin_grace()
         self._keeper.changed(self)
 
     def _end_timeout(self) -> None:

@@ -103,6 +103,10 @@ class RunWork:
         """The work of a run that begins."""
         return partial(self._begin, plan, run)
 
+    def queued(self, run: Run, asked: Json) -> Work:
+        """The work of a run that a former process left waiting for its turn, with its request."""
+        return partial(self._begin_queued, run, asked)
+
     def simulated(self, request: SimulateRequest) -> Work:
         """The work of a scripted run that begins."""
         return partial(self._simulate, request)
@@ -133,6 +137,11 @@ class RunWork:
         else:
             history = await self._history(request, run, events)
         return _of(AGENT, await self._agent.run(request, route, history, run, events))
+
+    async def _begin_queued(self, run: Run, asked: Json, events: RunEvents) -> Suspension | None:
+        request = AgentRequest.model_validate(asked)
+        model = request.model or run.model  # the default model may be another one by now
+        return await self._begin(await self.plan(request.model_copy(update={"model": model})), run, events)
 
     async def _simulate(self, request: SimulateRequest, events: RunEvents) -> Suspension | None:
         return _of(SIMULATION, await self._simulator.run(request, events))

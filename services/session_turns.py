@@ -10,6 +10,7 @@ from database.engine import Connection, Database
 from database.messages import add_messages, branch
 from database.runs import delete_run, get_run, save_runs
 from database.sessions import create_session, delete_session, get_session, set_head, touch_session
+from database.waiting_runs import put_queued_run
 from errors import InvalidParent, SessionBusy
 from models import AgentRequest, Run, now
 from services.history import question, title_of
@@ -53,7 +54,7 @@ class SessionTurns:
                 parent = await _parent(connection, request, session)
             run = run.model_copy(update={"parent_run_id": parent})
             behind = self._make_way(request, session_id)
-            await self._record(request, run, session)
+            await self._record(request, run, session, queued=bool(behind))
             try:
                 yield Turn(run, behind)
             except BaseException:
@@ -89,8 +90,8 @@ class SessionTurns:
             task.cancel()
         return going
 
-    async def _record(self, request: AgentRequest, run: Run, session: StoredSession | None) -> None:
-        """Record the session, the run in its place and the question, in one go."""
+    async def _record(self, request: AgentRequest, run: Run, session: StoredSession | None, *, queued: bool) -> None:
+        """Record the session, the run in its place and the question, in one go; of a queued run, the request too."""
         assert run.session_id is not None
         async with self._database.writing() as connection:
             if session is None:
@@ -98,6 +99,8 @@ class SessionTurns:
                 await create_session(connection, new)
             await save_runs(connection, [run])
             await add_messages(connection, run.session_id, [question(run.run_id, request.input)])
+            if queued:
+                await put_queued_run(connection, run.run_id, request.model_dump(mode="json"))
             await touch_session(
                 connection, run.session_id, head_run_id=run.run_id, now=now(), title=title_of(request.input)
             )

@@ -1,42 +1,22 @@
-"""Runs that wait for a person: those that a former process has left, and the answers that callers send."""
+"""The answers that callers send to runs that wait."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
-from functools import partial
-from typing import NamedTuple
-from uuid import uuid4
 
-from database.waiting_runs import WaitingRun
 from errors import RequestError, RunExpired, RunNotFound, RunNotWaiting, ToolCallAnswered, ToolCallNotFound
 from event_logs.base import EventLog
 from events import ApprovalResponse, EventType
-from models import Run
 from services.event_reading import events_in
 from services.live_runs import LiveRuns
-from services.run_events import RunEvents
 from services.run_records import RunRecords
-from services.run_task import RunOrder, RunTask
-from services.run_wait import Answer, Outcomes, RunWait
+from services.run_task import RunTask
+from services.run_wait import Answer
 from services.run_work import RunWork
 from services.tool_calls import result_of
 from settings import Settings
 from tool_models import ApprovalDecision, ClientToolResult
 
 ANSWERS = frozenset((EventType.APPROVAL_RESPONSE, EventType.TOOL_RESULT))
-
-
-class LeftWaiting(NamedTuple):
-    """A run that waits, and whose process is gone.
-
-    Where the wait is over, the process went while it made the calls: `outcomes` are what they have come to, and
-    `left_off` is where the run goes on.
-    """
-
-    run: Run
-    events: RunEvents
-    wait: RunWait
-    left_off: WaitingRun | None
-    outcomes: Outcomes
 
 
 class WaitingRuns:
@@ -48,18 +28,6 @@ class WaitingRuns:
         self._live = live
         self._records = records
         self._work = work
-
-    async def restore(self, left: Iterable[LeftWaiting]) -> None:
-        """Keep runs that a former process has left waiting, and go on with those that it was going on with.
-
-        Raise `LogUnavailable`.
-        """
-        for run, events, wait, left_off, outcomes in left:
-            events.go_on(self._settings.max_output_bytes)
-            work = None if left_off is None else self._work.resumed(run, left_off, outcomes)
-            resume = partial(self._work.resumed, run)
-            order = RunOrder.within(self._settings, run, work, resume, f"req_{uuid4().hex}")
-            await self._live.restore(order, events, wait)
 
     async def approve(self, run_id: str, call_id: str, decision: ApprovalDecision) -> None:
         """Take a person's decision; the same one again changes nothing.

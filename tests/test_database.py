@@ -41,11 +41,13 @@ from database.sessions import (
 )
 from database.tables import metadata
 from database.waiting_runs import (
+    QueuedRun,
     WaitingRun,
     delete_waiting_runs,
     get_waiting_request,
     get_waiting_run,
     keep_waiting_runs,
+    put_queued_run,
     put_waiting_run,
 )
 from errors import StoreUnavailable
@@ -534,6 +536,29 @@ async def test_waiting_runs(database: Database) -> None:
         await keep_waiting_runs(connection, {"run_1", "run_9"})
         left = [name for name in ("run_1", "run_3", "run_4") if await get_waiting_run(connection, name)]
     assert left == ["run_1"]
+
+
+async def test_queued_runs(database: Database) -> None:
+    """A queued run has its request and its place in the order of turns; its wait for a person replaces both."""
+    request = {"input": ODD, "seed": 2**70}
+    async with database.writing() as connection:
+        for name in ("run_3", "run_1", "run_2"):
+            await put_queued_run(connection, name, request)
+        await delete_waiting_runs(connection, ["run_3"])
+        await put_queued_run(connection, "run_0", request)
+        queued = [await get_waiting_run(connection, f"run_{number}") for number in range(3)]
+        assert queued == [
+            QueuedRun("run_0", request, 4),
+            QueuedRun("run_1", request, 2),
+            QueuedRun("run_2", request, 3),
+        ]
+        waiting = WaitingRun("run_2", ["a"], {}, {}, NOON)
+        await put_waiting_run(connection, waiting)
+        assert await get_waiting_run(connection, "run_2") == waiting
+        await put_queued_run(connection, "run_9", request)
+        last = await get_waiting_run(connection, "run_9")
+    assert isinstance(last, QueuedRun)
+    assert last.position == 5
 
 
 # Transactions
