@@ -4,7 +4,7 @@
     ├── RequestError            the caller can mend it (4xx)
     │   ├── InvalidRequest  InvalidHost  RouteNotFound  MethodNotAllowed  BodyTooLarge  NotJson
     │   ├── ModelUnavailable  McpUnavailable  McpServerNotFound  ToolUnavailable  UrlRefused
-    │   ├── UpstreamRejected  StepLimit  RunNotWaiting  ToolCallNotFound  ToolCallAnswered
+    │   ├── UpstreamRejected  ContextTooLong  StepLimit  RunNotWaiting  ToolCallNotFound  ToolCallAnswered
     │   ├── RunNotFound  RunExpired  RunActive  RunContinued  InvalidCursor  CursorAhead
     │   └── SessionNotFound  SessionExists  SessionBusy  InvalidParent  IdempotencyKeyReused
     ├── CapacityError           this server can't take or finish the run now (503)
@@ -119,6 +119,11 @@ class UrlRefused(RequestError):
 class UpstreamRejected(RequestError):
     code, status = "upstream_rejected", 422
     default = "The model's server refused this request: check the model's name and the parameters it takes."
+
+
+class ContextTooLong(RequestError):
+    code, status = "context_too_long", 422
+    default = "The request is longer than this model's context: send less, or name a model with a longer one."
 
 
 class StepLimit(RequestError):

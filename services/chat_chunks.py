@@ -1,86 +1,62 @@
-"""The wire of a model turn: bytes of a chat completion stream in, deltas out. Pure; tolerant of what it doesn't know.
+"""The wire of a model turn: the bytes of a chat completion stream in, deltas out. Pure.
 
-The shapes are those of `chat.completion.chunk`, with the extras that Dedalus and other servers are known to send:
-reasoning under three names, `mcp_tool_results`, usage on the last or on a chunk of its own.
+What each thing that comes means is the table in docs/upstreams.md.
 """
 
-import codecs
-import json
 import logging
-from collections import defaultdict
-from typing import Any, NamedTuple
+from typing import Any
 
 from events import NO_USAGE, Usage
-from services.json_text import Mender, loads, mend
+from services.answer_pieces import AnswerPieces
+from services.chat_deltas import CallDelta, Delta, HostedResult, TextDelta, ThinkingDelta, first_choice, hosted_result
+from services.chat_usage import usage_of
+from services.finish_reasons import means_error
+from services.json_text import loads
+from services.sse_events import SseEvents
+from services.think_tags import ThinkTags
+from services.upstream_errors import is_error, says_error
+
+__all__ = ["CallDelta", "ChatChunks", "Delta", "HostedResult", "TextDelta", "ThinkingDelta"]
 
 logger = logging.getLogger(__name__)
 
-CR, LF = b"\r\n"  # as numbers, since `in` for bytes in bytes raises and catches an error on its way
-MAX_EVENT_BYTES = 16 * 1024 * 1024
-KNOWN_KEYS = frozenset(
+ODD = (AttributeError, LookupError, TypeError, ValueError, RecursionError)  # what a chunk of another shape raises
+OBJECT = ord("{")
+PLAIN_KEYS = frozenset(
     ("id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier", "provider")
 )
-EXTRA_KEYS = frozenset(("mcp_tool_results", "correlation_id", "timings", "obfuscation", "x_groq"))
-CALL_KEYS = frozenset(("index", "id", "type", "function"))
-REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
+KNOWN_KEYS = PLAIN_KEYS | {"mcp_tool_results", "correlation_id", "timings", "obfuscation", "x_groq"}
+KEEPALIVES = frozenset((b"", b"null", b"ping", b"pong", b"keepalive", b"keep-alive", b"keep_alive", b"heartbeat"))
+UNTOLD_REASONS = frozenset(("", "null", "none"))  # the first where it is text (Alibaba's own API)
+CALL_REASONS = frozenset(("tool_calls", "function_call"))
+PIECES = (b'"delta"', b'"message"')  # what a chunk that holds a piece of the answer has
 MAX_SHAPES = 1000
-_seen_shapes: set[tuple[str, ...]] = set()
-
-
-class TextDelta(NamedTuple):
-    """The next piece of the answer."""
-
-    text: str
-
-
-class ThinkingDelta(NamedTuple):
-    """The next piece of the reasoning."""
-
-    text: str
-
-
-class CallDelta(NamedTuple):
-    """A piece of the tool call in a slot. `extra`, a provider's signature perhaps, has to go back with the call."""
-
-    slot: int | None
-    call_id: str
-    name: str
-    arguments: str
-    extra: dict[str, Any]
-
-
-class HostedResult(NamedTuple):
-    """What a tool gave that the upstream ran itself. It carries no call id."""
-
-    name: str
-    server: str | None
-    arguments: dict[str, Any]
-    result: Any
-    is_error: bool
-    duration_ms: int | None
-
-
-Delta = TextDelta | ThinkingDelta | CallDelta | HostedResult
+_shapes: dict[tuple[str, ...], bool] = {}
 
 
 class ChatChunks:
-    """Parses one turn.
+    """Parses one turn: feed it each read, then `last` at the end of the body, then `flush`.
 
-    `finish_reason` and `usage` are known once the stream has said them. It is over when `done` ([DONE] has come),
-    `fault` (an error that came as data) or `malformed` (something that is no chunk) is set.
+    `finish_reason` and `usage` are known once the stream has said them. It is over when `done` (nothing that follows
+    counts), `fault` (an error that came as data) or `malformed` (something that is no chunk) is set. `tags` tell
+    thinking in the text apart.
     """
 
-    def __init__(self) -> None:
-        self._rest = b""
-        self._more: list[bytes] = []  # of an event longer than a read, what follows the rest
-        self._after_cr = False
-        self._menders: defaultdict[object, Mender] = defaultdict(Mender)
+    def __init__(self, tags: ThinkTags | None = None) -> None:
+        self._events = SseEvents()
+        self._pieces = AnswerPieces(tags)
+        self._settled = False  # a finish reason came after all pieces
         self.finish_reason: str | None = None
         self.usage: Usage = NO_USAGE
         self.correlation_id: str | None = None
         self.done = False
-        self.fault: dict[str, Any] | None = None
+        self.fault: object = None
         self.malformed = False
+
+    @property
+    def reasoning(self) -> dict[str, Any]:
+        """The reasoning as its provider wrote it, by field; empty where there was none."""
+        return self._pieces.reasoning.as_json()
 
     @property
     def over(self) -> bool:
@@ -90,163 +66,172 @@ class ChatChunks:
     def feed(self, data: bytes) -> list[Delta]:
         """The deltas that these bytes complete, up to where the stream is over."""
         deltas: list[Delta] = []
-        for name, payload in self._events(data):
-            if payload == b"[DONE]":
-                self.done = True
+        for name, payload in self._events.feed(data):
+            self._event(name, payload, deltas)
+            if self.done or self.malformed or self.fault is not None:
                 break
-            try:
-                chunk, torn = loads(payload)
-                if name == b"error" or _is_fault(chunk):
-                    self.fault = chunk if isinstance(chunk, dict) else {"error": chunk}
-                    break
-                self._chunk(chunk, torn, deltas)
-            except (AttributeError, LookupError, TypeError, ValueError, RecursionError):
-                logger.warning("the upstream sent what is no chunk: %.200r", payload, exc_info=True)
-                self.malformed = True
-                break
+        if self._events.unreadable and not self.over:
+            self._odd(data)
+        return deltas
+
+    def last(self) -> list[Delta]:
+        """The deltas of what the body ended in: its last event without a blank line, or all of it where it is JSON.
+
+        What can't be read there was cut.
+        """
+        deltas: list[Delta] = []
+        if self._events.plain:
+            self._document(self._events.rest(), deltas)
+        for name, payload in self._events.last():
+            if not self.over and (_is_json(payload) or payload.strip() == b"[DONE]"):
+                self._event(name, payload, deltas)
         return deltas
 
     def flush(self) -> list[Delta]:
         """What was held back of the text for a next piece that did not come."""
-        return [kind(text) for kind in (ThinkingDelta, TextDelta) if (text := self._menders[kind].flush())]
+        return self._pieces.flush()
 
-    def _events(self, data: bytes) -> list[tuple[bytes, bytes]]:
-        """Each complete server-sent event with data, as (name, data)."""
-        if self._after_cr:
-            data = data.removeprefix(b"\n")  # the second half of a CRLF
-        self._after_cr = data.endswith(b"\r")
-        if CR in data:
-            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        self._more.append(data)
-        if LF not in data:
-            self.malformed = len(self._rest) + sum(map(len, self._more)) > MAX_EVENT_BYTES
-            return []
-        blocks = b"".join((self._rest, *self._more)).split(b"\n\n")
-        self._more.clear()
-        self._rest = blocks.pop()
-        self.malformed = len(self._rest) > MAX_EVENT_BYTES
-        events = []
-        for block in blocks:
-            if block.startswith(b"data: ") and LF not in block and len(block) > 6:
-                events.append((b"", block[6:]))
-            elif event := _fields(block):
-                events.append(event)
-        return events
+    def _event(self, name: bytes, payload: bytes, deltas: list[Delta]) -> None:
+        if (name or payload[0] != OBJECT) and self._aside(name, payload, deltas):
+            return
+        try:
+            chunk, torn = loads(payload)
+            if name == b"error":
+                self._fail({"error": chunk})
+            else:
+                self._value(chunk, torn, deltas)
+        except ODD:
+            self._odd(payload)
+
+    def _aside(self, name: bytes, payload: bytes, deltas: list[Delta]) -> bool:
+        """Take in an event that is no chunk: an end, a keepalive, text. Whether it was one."""
+        text = payload.strip(b' \t\n"')
+        if text.upper() == b"[DONE]":
+            self.done = True
+        elif name == b"error":
+            if _is_json(payload):
+                return False
+            self._fail({"error": text.decode(errors="replace")})
+        elif text.lower() in KEEPALIVES or (name and name.lower() in KEEPALIVES):
+            pass
+        elif text.startswith(b"data:"):  # twice, by proxies that add it to lines that have it
+            self._event(name, text[5:].strip() or b"null", deltas)
+        elif text.startswith((b"{", b"[")):
+            return False
+        else:  # which a named event may be, and the default one not
+            return name not in (b"", b"message")
+        return True
+
+    def _document(self, data: bytes, deltas: list[Delta]) -> None:
+        """A body that is JSON: a whole completion, an error, a list of either, or chunks line by line."""
+        try:
+            value, torn = loads(data)
+        except ValueError:
+            lines = [line for line in data.splitlines() if line.strip()]
+            for line in lines if len(lines) > 1 else []:
+                if not self.over and _is_json(line):
+                    self._event(b"", line, deltas)
+            return
+        try:
+            self._value(value, torn, deltas)
+        except ODD:
+            self._odd(data)
+        if deltas or self.finish_reason is not None:
+            self.done = True
+        elif self.fault is None:
+            self._odd(data)
+
+    def _value(self, value: object, torn: bool, deltas: list[Delta]) -> None:
+        """A chunk, or a list of chunks or of errors. Raise one of `ODD` for anything else."""
+        if isinstance(value, dict):
+            self._chunk(value, torn, deltas)
+        elif is_error(value):
+            self._fail(value)
+        elif isinstance(value, list):
+            for chunk in value:
+                self._chunk(chunk, torn, deltas)
+        else:
+            raise TypeError("a value that is no chunk")
+
+    def _fail(self, fault: object) -> None:
+        """The upstream has reported an error. It can't take back an answer that it has ended before."""
+        if self._settled:
+            logger.warning("the upstream reported an error after the end of its answer: %.500s", fault)
+            self.done = True
+        else:
+            self.fault = fault
+
+    def _odd(self, data: bytes) -> None:
+        """What came is no chunk. After a finish reason it ends the stream, unless it may be a piece of the answer."""
+        if self._settled or (self.finish_reason is not None and not any(part in data for part in PIECES)):
+            logger.info("the upstream sent what is no chunk after its answer: %.200r", data)
+            self.done = True
+        else:
+            logger.warning("the upstream sent what is no chunk: %.200r", data, exc_info=True)
+            self.malformed = True
 
     def _chunk(self, chunk: dict[str, Any], torn: bool, deltas: list[Delta]) -> None:
+        shape = tuple(chunk)
+        if (plain := _shapes.get(shape)) is None:
+            plain = _note(shape)
+        if not plain and is_error(chunk):
+            self._fail(chunk)
+            return
         if choices := chunk.get("choices"):
-            choice = choices[0]
-            if delta := choice.get("delta"):
-                self._delta(delta, torn, deltas)
-            if reason := choice.get("finish_reason"):
-                self.finish_reason = str(reason)
-        if (shape := tuple(chunk)) not in _seen_shapes:
-            _note(shape)
+            self._choice(choices, torn, deltas)
         if usage := chunk.get("usage"):
-            self.usage = _usage(usage)
+            self.usage = usage_of(usage, self.usage)
+        if not plain:
+            self._extras(chunk, torn, deltas)
+
+    def _extras(self, chunk: dict[str, Any], torn: bool, deltas: list[Delta]) -> None:
         if results := chunk.get("mcp_tool_results"):
-            deltas += [_hosted_result(mend(result) if torn else result) for result in results]
+            deltas += [hosted_result(result, torn) for result in results]
         if correlation := chunk.get("correlation_id"):
             self.correlation_id = str(correlation)
+        if isinstance(groq := chunk.get("x_groq"), dict):
+            self.usage = usage_of(groq.get("usage"), self.usage)
 
-    def _delta(self, delta: dict[str, Any], torn: bool, deltas: list[Delta]) -> None:
-        for key in REASONING_KEYS:
-            if (said := delta.get(key)) and (text := self._mended(ThinkingDelta, _thought(said), torn)):
-                deltas.append(ThinkingDelta(text))
-                break
-        if content := delta.get("content") or delta.get("refusal"):
-            if isinstance(content, str):
-                if text := self._mended(TextDelta, content, torn):
-                    deltas.append(TextDelta(text))
-            else:
-                for part in content:
-                    kind = ThinkingDelta if part.get("type") == "thinking" else TextDelta
-                    if text := self._mended(kind, _thought(part), torn):
-                        deltas.append(kind(text))
-        if calls := delta.get("tool_calls"):
-            deltas += [self._call(call, torn) for call in calls]
+    def _choice(self, choices: Any, torn: bool, deltas: list[Delta]) -> None:
+        """The one choice that is the answer, which can be missing from a chunk."""
+        choice = choices[0]
+        if (len(choices) != 1 or choice.get("index")) and (choice := first_choice(choices)) is None:
+            return
+        before = len(deltas)
+        self._pieces.read(choice, torn, deltas)
+        ended = len(deltas) == before
+        if not ended:
+            self._settled = False
+        if usage := choice.get("usage"):  # Moonshot's place for it
+            self.usage = usage_of(usage, self.usage)
+        if reason := choice.get("finish_reason"):
+            self._finish(str(reason), choice, ended)
+        if "error" in choice and says_error(choice["error"]):
+            self._fail(choice)
 
-    def _call(self, call: dict[str, Any], torn: bool) -> CallDelta:
-        index = call.get("index")
-        function = call.get("function") or {}
-        arguments = function.get("arguments") or ""
-        if not isinstance(arguments, str):  # some servers send the object itself
-            arguments = json.dumps(arguments)
-        arguments = self._mended(index, arguments, torn)
-        rest = {key: value for key, value in call.items() if key not in CALL_KEYS}
-        call_id, name = call.get("id") or "", function.get("name") or ""
-        if not (isinstance(call_id, str) and isinstance(name, str) and isinstance(index, int | None)):
-            raise TypeError("the id, name or index of a tool call")
-        if torn:
-            call_id, name, rest = mend([call_id, name, rest])
-        return CallDelta(index, call_id, name, arguments, rest)
-
-    def _mended(self, kind: object, text: str, torn: bool) -> str:
-        if not torn and not self._menders:
-            return text
-        return self._menders[kind].feed(text)
+    def _finish(self, reason: str, choice: dict[str, Any], ended: bool) -> None:
+        """A finish reason has come. The last one counts, and one on a chunk without a piece of the answer ends it."""
+        if reason.strip().lower() in UNTOLD_REASONS:
+            return
+        self.finish_reason = reason
+        self._settled = ended and self._pieces.begun and reason not in CALL_REASONS
+        if means_error(reason):
+            self._settled, self.fault = False, choice
 
 
-def _is_fault(chunk: dict[str, Any]) -> bool:
-    """An error, in one of the two shapes that servers use; some send choices beside it."""
-    return bool(chunk.get("error")) or ("detail" in chunk and not chunk.get("choices"))
+def _is_json(payload: bytes) -> bool:
+    try:
+        loads(payload)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
-def _fields(block: bytes) -> tuple[bytes, bytes] | None:
-    """The name and the data of an event in its general form; None for one without data, such as a comment."""
-    name, data = b"", []
-    for line in block.removeprefix(codecs.BOM_UTF8).split(b"\n"):
-        field, _, value = line.partition(b":")
-        if field == b"data":
-            data.append(value.removeprefix(b" "))
-        elif field == b"event":
-            name = value.removeprefix(b" ")
-    payload = b"\n".join(data)
-    return (name, payload) if payload else None
-
-
-def _note(shape: tuple[str, ...]) -> None:
-    """Say once which top-level keys a chunk has that this service doesn't know."""
-    if len(_seen_shapes) < MAX_SHAPES:
-        _seen_shapes.add(shape)
-        if unknown := set(shape) - KNOWN_KEYS - EXTRA_KEYS:
+def _note(shape: tuple[str, ...]) -> bool:
+    """Whether a chunk with these keys holds nothing beside choices and usage. Say once which keys are not known."""
+    plain = "choices" in shape and PLAIN_KEYS.issuperset(shape)
+    if len(_shapes) < MAX_SHAPES:
+        _shapes[shape] = plain
+        if unknown := set(shape) - KNOWN_KEYS:
             logger.info("the upstream's chunks have keys that are not used here: %s", sorted(unknown))
-
-
-def _thought(said: object) -> str:
-    """Text of a reasoning field or content part: a string, `{"text" | "thinking": …}`, or a list of these."""
-    match said:
-        case str():
-            return said
-        case list():
-            return "".join(map(_thought, said))
-        case {"thinking": inner} | {"text": inner}:
-            return _thought(inner)
-        case _:
-            return ""
-
-
-def _usage(said: dict[str, Any]) -> Usage:
-    """Usage as OpenAI counts it, or as far as the server does."""
-    prompt = said.get("prompt_tokens_details") or {}
-    completion = said.get("completion_tokens_details") or {}
-    return Usage(
-        input_tokens=said.get("prompt_tokens"),
-        output_tokens=said.get("completion_tokens"),
-        total_tokens=said.get("total_tokens"),
-        reasoning_tokens=completion.get("reasoning_tokens"),
-        cached_input_tokens=prompt.get("cached_tokens"),
-    )
-
-
-def _hosted_result(said: dict[str, Any]) -> HostedResult:
-    arguments = said.get("arguments")
-    duration = said.get("duration_ms")
-    return HostedResult(
-        name=str(said["tool_name"]),
-        server=str(server) if (server := said.get("server_name")) else None,
-        arguments=arguments if isinstance(arguments, dict) else {},
-        result=said.get("result"),
-        is_error=bool(said.get("is_error")),
-        duration_ms=None if duration is None else round(duration),
-    )
+    return plain

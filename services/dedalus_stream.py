@@ -6,7 +6,7 @@ twenty times cheaper than through its typed chunks. What an upstream says of an 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
@@ -16,20 +16,20 @@ from dedalus_labs import APIConnectionError, APIStatusError, AsyncStream
 
 from errors import (
     AgentStreamError,
-    McpAuthorizationRequired,
-    UpstreamAuth,
     UpstreamDisconnected,
     UpstreamFailed,
     UpstreamProtocol,
-    UpstreamQuota,
-    UpstreamRejected,
     UpstreamStalled,
     UpstreamTimeout,
 )
 from events import Usage
-from services.chat_chunks import ChatChunks, Delta
+from services.body_decoding import Read, decoded
+from services.chat_chunks import CallDelta, ChatChunks, Delta, TextDelta
+from services.finish_reasons import means_cut
 from services.moving_deadline import MovingDeadline
-from services.upstream_client import Read, reader
+from services.think_tags import ThinkTagModels
+from services.upstream_client import reader
+from services.upstream_errors import error_of
 from services.upstreams import Route
 from services.wire_rules import MOST_TRIES, corrected, fitted
 
@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 LAST_WORDS_S = 5.0  # how long what may still follow a finish reason is waited for
 DRAIN_S = 0.1  # what may still follow [DONE]: the end of the body, after which the connection is reused
+NO_TAGS = ThinkTagModels()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +49,27 @@ class Deadlines:
 
 
 class ModelTurn:
-    """An answer as it arrives: iterate for the deltas of each read. Comments don't count as an answer."""
+    """An answer as it arrives: iterate for the deltas of each read. Comments don't count as an answer.
 
-    def __init__(self, read: Read, deadline: MovingDeadline, first_wait_s: float, stall_s: float) -> None:
-        self._read = read
-        self._chunks = ChatChunks()
+    What each thing that comes means is the table in docs/upstreams.md. `hosted` says which tools the upstream may run.
+    """
+
+    def __init__(
+        self, read: Read, encoding: str, chunks: ChatChunks, deadline: MovingDeadline, wait_s: float, stall_s: float
+    ) -> None:
+        self._body = read
+        self._read: Read = self._first_read
+        self._encoding = encoding
+        self._chunks = chunks
         self._deadline = deadline
-        self._wait_s = first_wait_s
+        self._wait_s = wait_s
         self._stall_s = stall_s
         self._last_words_at: float | None = None
+        self._broken: httpx.HTTPError | None = None
+        self._ended = False
         self._flushed = False
         self.silent = True
+        self.hosted = HostedWork()
 
     @property
     def finish_reason(self) -> str:
@@ -66,9 +77,23 @@ class ModelTurn:
         return self._chunks.finish_reason or "unknown"
 
     @property
+    def cut(self) -> bool:
+        """Whether the answer ends before its end, so that its last tool call may be incomplete."""
+        return means_cut(self.finish_reason)
+
+    @property
     def usage(self) -> Usage:
         """Tokens of this turn; known after the iteration."""
         return self._chunks.usage
+
+    @property
+    def reasoning(self) -> dict[str, Any]:
+        """The turn's reasoning as its provider wrote it, by field, to be sent back; empty where there was none.
+
+        `reasoning_content`, `reasoning` and `thinking` are text, or the one object that came in its place;
+        `reasoning_details` and `thinking_blocks` are lists of entries, whose pieces are joined.
+        """
+        return self._chunks.reasoning
 
     @property
     def correlation_id(self) -> str | None:
@@ -84,42 +109,61 @@ class ModelTurn:
         chunks = self._chunks
         self._deadline.within(self._wait_s)
         try:
-            while not chunks.over:
+            while not (chunks.over or self._ended):
                 read = self._read if chunks.finish_reason is None else self._last_words
-                if not (data := await read()):
-                    break
-                if deltas := chunks.feed(data):
+                data = await read()
+                deltas = chunks.feed(data) if data else self._last()
+                if deltas:
                     self.silent = False
                     self._wait_s = self._stall_s
+                    self._last_words_at = None
+                    self.hosted.note(deltas)
                     return deltas
         except httpx.HTTPError as error:
-            logger.warning("the upstream's stream broke: %s", type(error).__name__)
-            if chunks.finish_reason is None:
-                raise UpstreamDisconnected from error
+            logger.warning("the upstream's stream broke: %r", error)
+            self._broken = error
+            if deltas := self._last():
+                return deltas
         finally:
             self._deadline.lift()
         return self._end()
 
-    async def _last_words(self) -> bytes:
-        """What one read brings after the finish reason; empty at the end of the body, or when nothing comes for long.
+    def _last(self) -> list[Delta]:
+        self._ended = True
+        return self._chunks.last()
 
-        Only usage, hosted results and [DONE] may follow; not to send them is no fault.
+    async def _first_read(self) -> bytes:
+        data, self._read = await decoded(self._body, self._encoding)
+        return data
+
+    async def _last_words(self) -> bytes:
+        """What one read brings after a finish reason; empty at the end of the body, or when nothing comes for long.
+
+        Not to send anything is no fault, unless the upstream runs tools whose results are still to be answered.
         """
         self._deadline.lift()
-        self._last_words_at = self._last_words_at or asyncio.get_running_loop().time() + LAST_WORDS_S
+        owed = self.hosted.owed
+        if self._last_words_at is None:
+            patience_s = self._stall_s if owed else LAST_WORDS_S
+            self._last_words_at = asyncio.get_running_loop().time() + patience_s
         try:
             async with asyncio.timeout_at(self._last_words_at):
                 return await self._read()
         except TimeoutError:
+            if owed:
+                raise UpstreamStalled from None
             return b""
 
     def _end(self) -> list[Delta]:
+        """The stream is over. Raise what it means, by the first line of the table that is true."""
         if self._chunks.fault is not None:
-            raise _data_error(self._chunks.fault)
+            logger.warning("the upstream's stream ended with an error: %.500s", self._chunks.fault)
+            raise error_of(self._chunks.fault)
         if self._chunks.malformed:
             raise UpstreamProtocol
         if self._chunks.finish_reason is None and not self._chunks.done:
-            raise UpstreamDisconnected
+            unreadable = isinstance(self._broken, httpx.DecodingError)
+            raise (UpstreamProtocol if unreadable else UpstreamDisconnected) from self._broken
         if self._flushed:
             raise StopAsyncIteration
         self._flushed = True
@@ -129,15 +173,40 @@ class ModelTurn:
         """Read what is left of an ended body, briefly, so that its connection can be used again."""
         with suppress(TimeoutError, httpx.HTTPError):
             async with asyncio.timeout(DRAIN_S):
-                while await self._read():
+                while await self._body():
                     pass
 
 
+class HostedWork:
+    """Knows whether the upstream owes more after a finish reason: it runs a tool, and hasn't said anything since.
+
+    `own` are the tools that it does not run; None where it runs none at all.
+    """
+
+    def __init__(self) -> None:
+        self.own: frozenset[str] | None = None
+        self.owed = False
+
+    def note(self, deltas: Sequence[Delta]) -> None:
+        """Take in what has come."""
+        if type(deltas[-1]) is TextDelta:
+            self.owed = False
+        elif self.own is not None:
+            for delta in deltas:
+                match delta:
+                    case TextDelta():
+                        self.owed = False
+                    case CallDelta(name=name) if name and not any(tool.startswith(name) for tool in self.own):
+                        self.owed = True
+
+
 @asynccontextmanager
-async def model_turn(route: Route, body: Mapping[str, Any], deadlines: Deadlines) -> AsyncIterator[ModelTurn]:
+async def model_turn(
+    route: Route, body: Mapping[str, Any], deadlines: Deadlines, tags: ThinkTagModels = NO_TAGS
+) -> AsyncIterator[ModelTurn]:
     """Ask the route's upstream for one streamed turn. The connection is released on leaving, reusable if it can be.
 
-    Raise an `UpstreamError` or `UpstreamRejected` for each way in which that can fail.
+    Raise an `UpstreamError`, `UpstreamRejected` or `ContextTooLong` for each way in which that can fail.
     """
     loop = asyncio.get_running_loop()
     first_deadline = loop.time() + deadlines.first_byte_s
@@ -145,13 +214,12 @@ async def model_turn(route: Route, body: Mapping[str, Any], deadlines: Deadlines
     stream = cast("httpx.AsyncByteStream", response.stream)
     turn: ModelTurn | None = None
     try:
-        kind, encoding = (response.headers.get(f"content-{name}", "") for name in ("type", "encoding"))
-        if not kind.lower().startswith("text/event-stream") or encoding not in {"", "identity"}:
-            logger.warning("the upstream answered %s, encoded %s", kind, encoding or "plainly")
-            raise UpstreamProtocol
         first_wait_s = first_deadline - loop.time()
         async with MovingDeadline() as deadline:
-            turn = ModelTurn(reader(response), deadline, first_wait_s, deadlines.stall_s)
+            encoding = response.headers.get("content-encoding", "").strip().lower()
+            chunks = ChatChunks(tags.tags(route.model))
+            turn = ModelTurn(reader(response), encoding, chunks, deadline, first_wait_s, deadlines.stall_s)
+            turn.hosted.own = _own_tools(route, body)
             del response  # and with it the request, whose body may be long
             yield turn
             await turn.drain()
@@ -203,54 +271,12 @@ async def _post(route: Route, body: Mapping[str, Any], deadline: float) -> httpx
 def _status_error(error: APIStatusError) -> AgentStreamError:
     logger.warning("the upstream answered %d: %.500s", error.status_code, error.body)
     retry_after = error.response.headers.get("retry-after", "")
-    return _error_for(error.status_code, error.body, int(retry_after) if retry_after.isdecimal() else None)
+    return error_of(error.body, error.status_code, int(retry_after) if retry_after.isdecimal() else None)
 
 
-def _error_for(status: int, body: object, retry_after: int | None = None) -> AgentStreamError:
-    match status:
-        case 401 | 403 if _connect_url(body):
-            return McpAuthorizationRequired()
-        case 401 | 403:
-            return UpstreamAuth()
-        case 402 | 429:
-            return UpstreamQuota(retry_after=retry_after)
-        case 408 | 504:
-            return UpstreamTimeout()
-        case status if 400 <= status < 500:
-            return UpstreamRejected()
-        case _:
-            return UpstreamFailed(retry_after=retry_after)
-
-
-def _connect_url(body: object) -> bool:
-    match body:
-        case {"connect_url": str()} | {"detail": {"connect_url": str()}} | {"error": {"connect_url": str()}}:
-            return True
-        case _:
-            return False
-
-
-TYPE_STATUS = {
-    "authentication_error": 401,
-    "invalid_api_key": 401,
-    "permission_error": 403,
-    "insufficient_quota": 402,
-    "rate_limit_error": 429,
-    "rate_limit_exceeded": 429,
-    "invalid_request_error": 400,
-    "context_length_exceeded": 400,
-}
-
-
-def _data_error(body: Mapping[str, Any]) -> AgentStreamError:
-    """The error that came as data in a stream: by its numeric code, its type or its name, else a plain failure."""
-    logger.warning("the upstream's stream ended with an error: %.500s", body)
-    said = body.get("error", body)
-    if isinstance(said, dict):
-        for key in ("code", "status", "type"):
-            match said.get(key):
-                case int() as status if 400 <= status < 600:
-                    return _error_for(status, body)
-                case str() as name if name in TYPE_STATUS:
-                    return _error_for(TYPE_STATUS[name], body)
-    return UpstreamFailed()
+def _own_tools(route: Route, body: Mapping[str, Any]) -> frozenset[str] | None:
+    """The tools that the upstream does not run. None where it runs none: with tools of ours and without servers."""
+    tools = body.get("tools", ())
+    if not body.get("mcp_servers") and (tools or not route.upstream.hosts_mcp):
+        return None
+    return frozenset(tool["function"]["name"] for tool in tools)

@@ -470,7 +470,7 @@ async def test_interleaved_calls_are_kept_apart() -> None:
     [
         {"index": 0, "id": "c1", "function": {"name": 5, "arguments": "{}"}},
         {"index": 0, "id": "c1", "function": {"name": ["add"], "arguments": "{}"}},
-        {"index": 0, "id": 7, "function": {"name": "add", "arguments": "{}"}},
+        {"index": 0, "id": [7], "function": {"name": "add", "arguments": "{}"}},
         {"index": [0], "id": "c1", "function": {"name": "add", "arguments": "{}"}},
         {"index": "0", "id": "c1", "function": "add"},
     ],

@@ -86,6 +86,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
         "services.upstream_client",
         "services.http_*",
         "services.dedalus_stream",
+        "services.body_decoding",
         "services.catalog",
         "services.scripted_model",
     ),

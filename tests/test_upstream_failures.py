@@ -1,6 +1,5 @@
 """Every way in which an upstream can fail: each has its stable code, and nothing of what the upstream said gets out."""
 
-import gzip
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -34,7 +33,6 @@ from wire import (
     Thinking,
     answer,
     refusal,
-    sse,
 )
 
 pytestmark = pytest.mark.anyio
@@ -130,7 +128,7 @@ ERRORS = [
     ("event: error of its own form", "upstream_failed", ErrorEvent({"message": SAID})),
     ("event: error with text", "upstream_failed", RawBytes(f'event: error\ndata: "{SAID}"\n\n'.encode())),
     ("event: error with a list", "upstream_failed", RawBytes(f'event: error\ndata: ["{SAID}"]\n\n'.encode())),
-    ("event: error that isn't JSON", "upstream_protocol", RawBytes(f"event: error\ndata: {SAID}\n\n".encode())),
+    ("event: error that isn't JSON", "upstream_failed", RawBytes(f"event: error\ndata: {SAID}\n\n".encode())),
 ]
 IN_THE_STREAM = [
     failure
@@ -149,19 +147,15 @@ NO_CHUNKS = {
     "list": '["SAID"]',
     "text": '"SAID"',
     "number": "5",
-    "null": "null",
     "choices number": '{"x":"SAID","choices":5}',
     "choices object": '{"choices":{"x":"SAID"}}',
     "choices text": '{"choices":"SAID"}',
     "choice null": '{"x":"SAID","choices":[null]}',
     "delta text": '{"choices":[{"delta":"SAID"}]}',
     "content number": '{"x":"SAID","choices":[{"delta":{"content":5}}]}',
-    "content parts": '{"choices":[{"delta":{"content":["SAID"]}}]}',
     "calls number": '{"x":"SAID","choices":[{"delta":{"tool_calls":5}}]}',
     "call text": '{"choices":[{"delta":{"tool_calls":["SAID"]}}]}',
     "function text": '{"choices":[{"delta":{"tool_calls":[{"function":"SAID"}]}}]}',
-    "usage text": '{"choices":[],"usage":"SAID"}',
-    "counts text": '{"choices":[],"usage":{"prompt_tokens":"SAID"}}',
     "results object": '{"choices":[],"mcp_tool_results":{"x":"SAID"}}',
     "result without name": '{"choices":[],"mcp_tool_results":[{"result":"SAID"}]}',
     "time beyond numbers": '{"x":"SAID","mcp_tool_results":[{"tool_name":"x","duration_ms":1e999}]}',
@@ -178,13 +172,11 @@ MALFORMED = [
 ]
 
 ENDLESS: list[Step] = [*SPOKEN, RawBytes(b"data: " + bytes(17 * 1024 * 1024)), Stall()]
-ZIPPED: list[Step] = [Head({"content-encoding": "gzip"}), RawBytes(gzip.compress(sse({"x": SAID}) * 2)), EndBody()]
-LINES: list[Step] = [Head({"content-type": "application/x-ndjson"}), *answer(SAID)]
+ZIPPED: list[Step] = [Head({"content-encoding": "br"}), RawBytes(b"\x8b\x01\x80" + SAID.encode()), EndBody()]
 SILENT = [
     Failure("page with 200", "upstream_protocol", [Html(PAGE)]),
-    Failure("JSON with 200", "upstream_protocol", status(200, {"error": {"message": SAID}})),
-    Failure("another type", "upstream_protocol", LINES),
-    Failure("gzip", "upstream_protocol", ZIPPED),
+    Failure("JSON with 200", "upstream_protocol", status(200, {"x": SAID})),
+    Failure("brotli", "upstream_protocol", ZIPPED),
     Failure("event without end", "upstream_protocol", ENDLESS, shown="Hello"),
     Failure("event: error with null", "upstream_failed", [RawBytes(b"event: error\ndata: null\n\n")]),
     Failure("closed without an answer", "upstream_failed", [Cut()], tries=None),  # a kept connection is replaced first
@@ -409,7 +401,7 @@ async def test_done_without_a_finish_reason_is_an_end(fake: FakeDedalus, agent: 
 
 async def test_a_failed_upstream_leaves_the_next_run_alone(fake: FakeDedalus, agent: Service) -> None:
     """After each kind of failure the same service answers the next question, on a connection that works."""
-    for name in ("500", "page with 200", "cut", "reset", "event without end", "gzip", "error text after text"):
+    for name in ("500", "page with 200", "cut", "reset", "event without end", "brotli", "error text after text"):
         await agent.post(EXECUTE, {"input": "?", "model": name})
         fake.turn(*answer("Hello"))
         assert (await agent.post(EXECUTE, {"input": "?"})).json()["output"] == "Hello"

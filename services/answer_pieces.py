@@ -1,0 +1,136 @@
+"""The pieces of one answer: the choices of its chunks into deltas, wherever in them the answer is. Pure."""
+
+from collections import defaultdict
+from typing import Any
+
+from services.chat_deltas import (
+    CallDelta,
+    Delta,
+    TextDelta,
+    ThinkingDelta,
+    call_deltas,
+    content_parts,
+    function_call_delta,
+    plain_text,
+)
+from services.json_text import Mender
+from services.reasoning_record import FIELDS, ReasoningRecord
+from services.think_tags import ThinkTags
+
+REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
+REASONING_LISTS = ("reasoning_details", "thinking_blocks")
+
+
+class AnswerPieces:
+    """Reads the choice that is the answer, chunk by chunk. `tags` tell thinking in the text apart.
+
+    `reasoning` is what has to go back to the provider. Methods raise AttributeError, LookupError, TypeError or
+    ValueError for a choice of a shape that isn't known.
+    """
+
+    def __init__(self, tags: ThinkTags | None = None) -> None:
+        self._tags = tags
+        self._menders: defaultdict[object, Mender] = defaultdict(Mender)
+        self._spoken = False  # whether text has come in deltas …
+        self._said: set[object] = set()  # … and what else: kinds of delta, and reasoning as plain text
+        self._whole: defaultdict[str, str] = defaultdict(str)  # texts of `message` so far, by field
+        self.reasoning = ReasoningRecord()
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything of the answer has come."""
+        return self._spoken or bool(self._said) or bool(self._whole)
+
+    def read(self, choice: dict[str, Any], torn: bool, deltas: list[Delta]) -> None:
+        """Add the deltas of the next choice. `torn` says that its strings may hold lone surrogates."""
+        before = len(deltas)
+        if delta := choice.get("delta"):
+            content = delta.get("content")
+            if len(delta) == 1 and type(content) is str:  # as nearly every chunk is
+                if content:
+                    self._spoken = True
+                    self._put(TextDelta, content, deltas, torn)
+            else:
+                self._delta(delta, torn, deltas)
+                self._said.update(map(type, deltas[before:]))
+        if len(deltas) == before:
+            self._elsewhere(choice, torn, deltas)
+
+    def flush(self) -> list[Delta]:
+        """What was held back of the text for a next piece that did not come."""
+        deltas: list[Delta] = []
+        for kind in (ThinkingDelta, TextDelta):
+            if text := self._menders[kind].flush():
+                self._put(kind, text, deltas, torn=False)
+        if self._tags is not None:
+            deltas += [(ThinkingDelta if thinking else TextDelta)(text) for thinking, text in self._tags.flush()]
+        return deltas
+
+    def _elsewhere(self, choice: dict[str, Any], torn: bool, deltas: list[Delta]) -> None:
+        """A chunk whose delta brings nothing may hold a whole `message`, or `text`."""
+        if isinstance(message := choice.get("message"), dict):
+            self._delta(self._untold(message), torn, deltas, whole=True)
+        elif isinstance(text := choice.get("text"), str) and text:
+            self._spoken = True
+            self._put(TextDelta, text, deltas, torn)
+
+    def _untold(self, message: dict[str, Any]) -> dict[str, Any]:
+        """What a whole `message` adds to what has come: MiniMax repeats the answer in one, Perplexity grows one."""
+        told: set[str] = set()
+        if self._spoken or TextDelta in self._said:
+            told |= {"content", "refusal"}
+        if ThinkingDelta in self._said:
+            told |= FIELDS
+        if CallDelta in self._said:
+            told |= {"tool_calls", "function_call"}
+        new = {key: value for key, value in message.items() if key not in told}
+        for key in ("content", *REASONING_KEYS):
+            if isinstance(text := new.get(key), str):
+                before = self._whole[key]
+                grown = text.startswith(before)
+                self._whole[key] = text if grown else before + text
+                new[key] = text.removeprefix(before) if grown else text
+        if new.get("tool_calls") or new.get("function_call"):
+            self._said.add(CallDelta)
+        return new
+
+    def _delta(self, delta: dict[str, Any], torn: bool, deltas: list[Delta], *, whole: bool = False) -> None:
+        if not FIELDS.isdisjoint(delta):
+            self._reasoning(delta, torn, deltas)
+        if content := delta.get("content") or delta.get("refusal"):
+            for kind, text in [(TextDelta, content)] if isinstance(content, str) else content_parts(content):
+                self._put(kind, text, deltas, torn)
+        if calls := delta.get("tool_calls"):
+            deltas += [self._call(call, torn) for call in call_deltas(calls, torn, whole=whole)]
+        elif (call := delta.get("function_call")) and CallDelta not in self._said - {"function_call"}:
+            self._said.add("function_call")
+            deltas.append(self._call(function_call_delta(call, torn), torn))
+
+    def _reasoning(self, delta: dict[str, Any], torn: bool, deltas: list[Delta]) -> None:
+        """Reasoning under the first of its names that has text; entries only where there is no plain text of it."""
+        for field in FIELDS.intersection(delta):
+            self.reasoning.add(field, delta[field])
+        names = REASONING_KEYS if "reasoning" in self._said else (*REASONING_KEYS, *REASONING_LISTS)
+        for name in names:
+            if text := plain_text(delta.get(name)):
+                if name in REASONING_KEYS:
+                    self._said.add("reasoning")
+                self._put(ThinkingDelta, text, deltas, torn)
+                break
+        if self._tags is not None:
+            self._tags.not_opened()
+
+    def _call(self, call: CallDelta, torn: bool) -> CallDelta:
+        if torn or self._menders:
+            return call._replace(arguments=self._menders[call.slot].feed(call.arguments))
+        return call
+
+    def _put(self, kind: type[TextDelta] | type[ThinkingDelta], text: str, deltas: list[Delta], torn: bool) -> None:
+        if torn or self._menders:
+            text = self._menders[kind].feed(text)
+        if self._tags is not None and kind is TextDelta:
+            deltas += [(ThinkingDelta if thinking else TextDelta)(piece) for thinking, piece in self._tags.feed(text)]
+            if self._tags.over:
+                self._tags = None
+        elif text:
+            deltas.append(kind(text))

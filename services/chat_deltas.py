@@ -1,0 +1,187 @@
+"""What a chunk of an answer says, as deltas, in the shapes in which servers are known to say it. Pure.
+
+Beside those of `chat.completion.chunk`: a whole `message`, `text`, `function_call`, content in parts, flat calls, ids
+and indices of other types, `mcp_tool_results` of Dedalus.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from services.json_text import mend
+
+CALL_KEYS = frozenset(("index", "id", "type", "function"))
+FLAT_CALL_KEYS = CALL_KEYS | {"name", "arguments"}
+THOUGHT_PARTS = frozenset(("thinking", "reasoning", "reasoning.text", "reasoning.summary", "thought"))
+TEXT_KEYS = ("text", "thinking", "summary", "content", "refusal", "value", "parts")
+MAX_DEPTH = 8  # of parts in parts
+
+
+class TextDelta(NamedTuple):
+    """The next piece of the answer."""
+
+    text: str
+
+
+class ThinkingDelta(NamedTuple):
+    """The next piece of the reasoning."""
+
+    text: str
+
+
+class CallDelta(NamedTuple):
+    """A piece of the tool call in a slot. `extra`, a provider's signature perhaps, has to go back with the call."""
+
+    slot: int | None
+    call_id: str
+    name: str
+    arguments: str
+    extra: dict[str, Any]
+
+
+class HostedResult(NamedTuple):
+    """What a tool gave that the upstream ran itself. It carries no call id."""
+
+    name: str
+    server: str | None
+    arguments: dict[str, Any]
+    result: Any
+    is_error: bool
+    duration_ms: int | None
+
+
+Delta = TextDelta | ThinkingDelta | CallDelta | HostedResult
+
+
+def first_choice(choices: object) -> dict[str, Any] | None:
+    """The choice with index 0, which is the answer; one without an index is the first.
+
+    Raise TypeError for what is no list of choices.
+    """
+    if not isinstance(choices, list):
+        raise TypeError("choices that are no list")
+    for choice in choices:
+        if not isinstance(choice, dict):
+            raise TypeError("a choice that is no object")
+    return next((choice for choice in choices if whole_number(choice.get("index")) in (0, None)), None)
+
+
+def whole_number(said: object) -> int | None:
+    """An index, also as text or as a float. Raise TypeError or ValueError for what is none."""
+    match said:
+        case None | "":
+            return None
+        case bool():
+            raise TypeError("a truth value as an index")
+        case int() | str():
+            return int(said)
+        case float() if said.is_integer():
+            return int(said)
+        case _:
+            raise TypeError("what is no index")
+
+
+def call_deltas(calls: Any, torn: bool, *, whole: bool = False) -> Iterator[CallDelta]:
+    """The pieces of calls in `tool_calls`. In a `whole` message each is a call of its own, with or without an index.
+
+    Raise TypeError or ValueError for what is no call.
+    """
+    for place, call in enumerate([calls] if isinstance(calls, dict) else calls):
+        if call is not None:
+            delta = _call(call)
+            if whole and delta.slot is None:
+                delta = delta._replace(slot=place)
+            yield _mended(delta) if torn else delta
+
+
+def function_call_delta(said: dict[str, Any], torn: bool) -> CallDelta:
+    """A piece of the one call of OpenAI's older form, `function_call`."""
+    delta = _call({"index": 0, "function": said})
+    return _mended(delta) if torn else delta
+
+
+def _call(call: dict[str, Any]) -> CallDelta:
+    function = call.get("function")
+    flat = function is None and ("name" in call or "arguments" in call)
+    if flat:
+        function = call
+    elif function is None:
+        function = {}
+    name, call_id = function.get("name") or "", call.get("id")
+    if not isinstance(name, str):
+        raise TypeError("the name of a tool call")
+    rest = {key: value for key, value in call.items() if key not in (FLAT_CALL_KEYS if flat else CALL_KEYS)}
+    return CallDelta(
+        whole_number(call.get("index")), _identifier(call_id), name, _arguments(function.get("arguments")), rest
+    )
+
+
+def _identifier(said: object) -> str:
+    match said:
+        case None | "":
+            return ""
+        case bool():
+            raise TypeError("the id of a tool call")
+        case str() | int() | float():
+            return str(said)
+        case _:
+            raise TypeError("the id of a tool call")
+
+
+def _arguments(said: object) -> str:
+    """JSON text; some servers send the object itself."""
+    if isinstance(said, str):
+        return said
+    return "" if said is None else json.dumps(said)
+
+
+def _mended(delta: CallDelta) -> CallDelta:
+    """The delta without lone surrogates, but for its arguments, whose next piece may have the other half."""
+    call_id, name, extra = mend([delta.call_id, delta.name, delta.extra])
+    return delta._replace(call_id=call_id, name=name, extra=extra)
+
+
+Part = tuple[type[TextDelta] | type[ThinkingDelta], str]
+
+
+def content_parts(content: object) -> Iterator[Part]:
+    """The text and the thinking in a `content` that is no string: a part, or a list of parts and strings.
+
+    Parts that hold neither, such as images, are passed over. Raise TypeError for what can't be content.
+    """
+    if not isinstance(content, dict | list):
+        raise TypeError("content that is neither text nor parts")
+    for part in content if isinstance(content, list) else [content]:
+        if text := plain_text(part):
+            thought = isinstance(part, dict) and part.get("type") in THOUGHT_PARTS
+            yield (ThinkingDelta if thought else TextDelta), text
+
+
+def plain_text(said: object, depth: int = 0) -> str:
+    """The text of a reasoning field or of a content part: a string, an object around one, or a list of these."""
+    match said:
+        case str():
+            return said
+        case list() if depth < MAX_DEPTH:
+            return "".join(plain_text(part, depth + 1) for part in said)
+        case dict() if depth < MAX_DEPTH:
+            inner = next((said[key] for key in TEXT_KEYS if said.get(key)), None)
+            return plain_text(inner, depth + 1)
+        case _:
+            return ""
+
+
+def hosted_result(said: Mapping[str, Any], torn: bool) -> HostedResult:
+    """An entry of Dedalus' `mcp_tool_results`. Raise LookupError, TypeError or ValueError for what is none."""
+    if torn:
+        said = mend(said)
+    arguments = said.get("arguments")
+    duration = said.get("duration_ms")
+    return HostedResult(
+        name=str(said["tool_name"]),
+        server=str(server) if (server := said.get("server_name")) else None,
+        arguments=arguments if isinstance(arguments, dict) else {},
+        result=said.get("result"),
+        is_error=bool(said.get("is_error")),
+        duration_ms=None if duration is None else round(duration),
+    )

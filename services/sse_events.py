@@ -1,0 +1,99 @@
+"""A body's bytes into server-sent events, or into the lines of JSON that some servers send in their place. Pure."""
+
+import codecs
+
+CR, LF = b"\r\n"  # as numbers, since `in` for bytes in bytes raises and catches an error on its way
+BLANK = b" \t\r\n"
+MAX_BLANK_BYTES = 1024  # in one line, before anything else
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+
+Event = tuple[bytes, bytes]
+"""An event's name and its data. The name is empty where there is none."""
+
+
+class SseEvents:
+    """Splits one body. Feed it what each read brings; at the end of the body ask for `rest`.
+
+    `plain` says that the body began with `{` or `[`: it is JSON whatever its headers say, and comes whole, from `rest`.
+    `unreadable` is set for a body that is a page (`<`), and for an event longer than MAX_EVENT_BYTES.
+    """
+
+    def __init__(self) -> None:
+        self.plain = False
+        self.unreadable = False
+        self._rest = b""
+        self._more: list[bytes] = []  # of an event longer than a read, what follows the rest
+        self._held = 0  # bytes in both
+        self._after_cr = False
+        self.feed = self._first
+
+    def _first(self, data: bytes) -> list[Event]:
+        """Look at the first byte that says what the body is."""
+        self._rest += data
+        begun = self._rest.removeprefix(codecs.BOM_UTF8)
+        first = begun.lstrip(BLANK)[:1]
+        if not first or codecs.BOM_UTF8.startswith(begun):  # nothing yet, such as empty lines, or a part of the mark
+            self._rest = self._rest[self._rest.rfind(LF) + 1 :]
+            self.unreadable = len(self._rest) > MAX_BLANK_BYTES
+            return []
+        self._rest = b""
+        self.plain = first in (b"{", b"[")
+        self.unreadable = first == b"<"
+        self.feed = self._hold if self.plain else self._split
+        return self.feed(begun)
+
+    def _hold(self, data: bytes) -> list[Event]:
+        """Keep a part of an event, or of a body that is read at its end."""
+        self._more.append(data)
+        self._held += len(data)
+        self.unreadable |= self._held > MAX_EVENT_BYTES
+        return []
+
+    def _split(self, data: bytes) -> list[Event]:
+        """Each event with data that these bytes complete."""
+        if self._after_cr:
+            data = data.removeprefix(b"\n")  # the second half of a CRLF
+        self._after_cr = data.endswith(b"\r")
+        if CR in data:
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if LF not in data:
+            return self._hold(data)
+        blocks = b"".join((self._rest, *self._more, data)).split(b"\n\n")
+        self._more.clear()
+        self._rest = blocks.pop()
+        self._held = len(self._rest)
+        self.unreadable |= self._held > MAX_EVENT_BYTES
+        events = []
+        for block in blocks:
+            if block.startswith(b"data: ") and LF not in block and len(block) > 6:
+                events.append((b"", block[6:]))
+            elif block:
+                events += _events(block)
+        return events
+
+    def rest(self) -> bytes:
+        """What is left at the end of a body that is plain JSON."""
+        return b"".join(self._more)
+
+    def last(self) -> list[Event]:
+        """The event that the body ended in, without a blank line after it. It may have been cut."""
+        return _events(b"".join((self._rest, *self._more)))
+
+
+def _events(block: bytes) -> list[Event]:
+    """The event that a block of lines is, in its general form; none without data, such as a comment.
+
+    A line that begins with `{` is an event of its own: servers that fail in the middle of a stream write their error
+    as it is, without `data:` (aiohttp, Flask and gateways behind them).
+    """
+    name, data, bare = b"", [], []
+    for line in block.removeprefix(codecs.BOM_UTF8).split(b"\n"):
+        field, _, value = line.partition(b":")
+        if field == b"data":
+            data.append(value.removeprefix(b" "))
+        elif field == b"event":
+            name = value.removeprefix(b" ")
+        elif line.startswith(b"{"):
+            bare.append((b"", line))
+    payload = b"\n".join(data)
+    return [(name, payload), *bare] if payload else bare
