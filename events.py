@@ -207,7 +207,9 @@ class WarningCode(StrEnum):
     """Every code of a `warning` event; docs/errors.md has the table."""
 
     HISTORY_CUT = "history_cut"
+    MCP_AUTHORIZATION_REQUIRED = "mcp_authorization_required"
     MCP_SERVER_UNAVAILABLE = "mcp_server_unavailable"
+    MCP_TOOL_LEFT_OUT = "mcp_tool_left_out"
     MODEL_SUBSTITUTED = "model_substituted"
     PARAMETER_LEFT_OUT = "parameter_left_out"
     TOOLS_LEFT_OUT = "tools_left_out"

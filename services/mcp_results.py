@@ -1,41 +1,93 @@
-"""What an MCP tool gave, as the text that a model reads."""
+"""What an MCP tool gave, as the text that a model reads: everything in it that can be read."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mcp_types import (
-    AudioContent,
-    CallToolResult,
-    EmbeddedResource,
-    ImageContent,
-    ResourceLink,
-    TextContent,
-    TextResourceContents,
-)
+from mcp_types import CallToolResult, TextContent
 
-from services.json_text import dumps
+from services.json_text import loads
+from services.tool_results import as_text
+from services.tools import ToolError
+
+MAX_COMPARED = 512 * 1024  # characters of a text; a longer one isn't parsed to see what it repeats
+ABOUT = ("type", "uri", "name", "title", "description", "mimeType")
+OF_THE_PROTOCOL = frozenset({"content", "structuredContent", "isError", "_meta", "resultType"})
 
 
 def text_of(result: CallToolResult) -> str:
-    """Text as it is; what else there is as JSON that describes it; structured content where there is no text."""
-    parts = [_part(block) for block in result.content]
-    texts = any(isinstance(block, TextContent) for block in result.content)
-    if result.structured_content is not None and not texts:
-        parts.insert(0, dumps(result.structured_content))
-    return "\n".join(parts)
+    """The text of a result that `sound_result` has made."""
+    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
+
+
+def sound_result(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The result of a call with all that it says in one text, which the SDK takes whatever it was.
+
+    An `input_required` result, by which a server asks something, stays as it is.
+    """
+    if result.get("resultType") == "input_required":
+        return dict(result)
+    text = "\n".join(_parts(result))
+    return {
+        "content": [{"type": "text", "text": text}],
+        "isError": result.get("isError") in (True, "true"),
+        "resultType": "complete",
+    }
+
+
+def _parts(result: Mapping[str, Any]) -> Iterator[str]:
+    """Each block's text; then the structured content, unless a text says the same; else whatever there is."""
+    content, structured = result.get("content"), result.get("structuredContent")
+    blocks = content if isinstance(content, list) else [] if content is None else [content]
+    texts = [_part(block) for block in blocks]
+    yield from texts
+    if structured is not None and not _says(texts, structured):
+        yield _written(structured)
+    rest = {key: value for key, value in result.items() if key not in OF_THE_PROTOCOL}
+    if rest and content is None and structured is None:  # such as `toolResult`, of the protocol's first version
+        yield _written(rest.popitem()[1] if len(rest) == 1 else rest)
 
 
 def _part(block: Any) -> str:
+    """Text as it is, an embedded text likewise, a description of what is binary, and anything else as JSON."""
     match block:
-        case TextContent(text=text) | EmbeddedResource(resource=TextResourceContents(text=text)):
+        case {"text": str(text)} | {"resource": {"text": str(text)}} | str(text):
             return text
-        case ImageContent() | AudioContent():
-            return dumps({"type": block.type, "mime_type": block.mime_type, "base64_bytes": len(block.data)})
-        case EmbeddedResource(resource=blob):
-            size = len(getattr(blob, "blob", ""))
-            return dumps({"type": "resource", "uri": str(blob.uri), "mime_type": blob.mime_type, "base64_bytes": size})
-        case ResourceLink():
-            told = {"name": block.name, "description": block.description, "mime_type": block.mime_type}
-            known = {name: value for name, value in told.items() if value is not None}
-            return dumps({"type": "resource_link", "uri": str(block.uri), **known})
+        case {"data": str(data)}:
+            return _written(_about(block, data))
+        case {"resource": {"blob": str(data)} as resource}:
+            return _written(_about({"type": "resource", **resource}, data))
+        case {"type": "resource_link"}:
+            return _written(_about(block))
         case _:
-            return dumps({"type": str(getattr(block, "type", "unknown"))})
+            return _written(block)
+
+
+def _about(block: Mapping[str, Any], data: str | None = None) -> dict[str, Any]:
+    """What is known of a block, and how large its data are, which no model could read."""
+    known = {"mime_type" if key == "mimeType" else key: block[key] for key in ABOUT if block.get(key) is not None}
+    return known if data is None else {**known, "base64_bytes": len(data)}
+
+
+def _written(value: Any) -> str:
+    try:
+        return as_text(value)
+    except ToolError as error:
+        return str(error)
+
+
+def _says(texts: Sequence[str], structured: Any) -> bool:
+    """Whether the texts are the structured content in JSON, as servers repeat it for older clients.
+
+    FastMCP wraps what isn't an object as `{"result": …}`, and repeats it without, a list item by item.
+    """
+    wrapped = structured["result"] if isinstance(structured, dict) and list(structured) == ["result"] else structured
+    said = [_parsed(text) for text in texts]
+    return bool(said) and (structured in said or wrapped in said or wrapped in (said, list(texts)))
+
+
+def _parsed(text: str) -> Any:
+    """The JSON value of a text, or the text."""
+    try:
+        return loads(text)[0] if len(text) <= MAX_COMPARED else text
+    except (ValueError, RecursionError):
+        return text

@@ -11,31 +11,41 @@ from mcp.shared.dispatcher import ProgressFnT
 from mcp_types import CallToolResult
 from pydantic import AnyUrl, ValidationError
 
-from errors import McpServerFailed, McpServerNotFound
+from errors import McpAuthorizationRequired, McpServerFailed, McpServerNotFound
+from events import RunWarning, WarningCode
 from services.mcp_choice import LocalServer
+from services.mcp_failures import told
 from services.mcp_session import McpSession, SessionLost
 from services.mcp_tools import BETWEEN, McpTool, as_tools, namespaces, without_repeats
-from services.mcp_transports import told, transport
+from services.mcp_transports import transport
 from services.url_guard import UrlGuard
 from settings import McpServer
 
 logger = logging.getLogger(__name__)
 
 IDLE_S = 300.0  # after which the session with a server that a request brought is closed
+MAX_NAMED = 10  # tools that a warning names
 MAX_BROUGHT = 64  # sessions with such servers at the same time
 
 T = TypeVar("T")
 
 
 class Offer(NamedTuple):
-    """The tools of some servers, and of each that is down a message that is safe to show.
+    """The tools of some servers, and a warning of each server that is down, and of tools that are left out.
 
     `missing` are the beginnings of the names that the tools of those that are down would have.
     """
 
     tools: list[McpTool]
-    down: list[str]
+    warnings: list[RunWarning]
     missing: list[str]
+
+
+class _Offered(NamedTuple):
+    """What one server offers, and the names of its tools that can't be offered."""
+
+    tools: list[McpTool]
+    left_out: list[str]
 
 
 class McpServers:
@@ -66,29 +76,34 @@ class McpServers:
         offers = await asyncio.gather(
             *(self._offer(server, named[server.identity]) for server in servers), return_exceptions=True
         )
-        tools, down, missing = [], [], []
+        tools: list[McpTool] = []
+        warnings, missing = [], []
         for server, offer in zip(servers, offers, strict=True):
-            if isinstance(offer, McpServerFailed):
-                down.append(f"The MCP server {server.label} could not be reached, or failed: its tools are missing.")
+            if isinstance(offer, McpServerFailed | McpAuthorizationRequired):
+                warnings.append(_warning_of_failure(server, offer))
                 missing.append(named[server.identity] + BETWEEN)
             elif isinstance(offer, BaseException):
                 raise offer
             else:
-                tools += offer
-        return Offer(without_repeats(tools), down, missing)
+                tools += offer.tools
+                warnings += [_warning_of_left_out(server, offer.left_out)] if offer.left_out else []
+        return Offer(without_repeats(tools), warnings, missing)
 
     async def list_tools(self, name: str) -> list[McpTool]:
-        """What one of the operator's servers offers. Raise `McpServerNotFound` or `McpServerFailed`."""
+        """What one of the operator's servers offers.
+
+        Raise `McpServerNotFound`, `McpServerFailed` or `McpAuthorizationRequired`.
+        """
         if name not in self._configured:
             raise McpServerNotFound
-        return await self._offer(LocalServer(name, name=name), namespaces({name: name})[name])
+        return (await self._offer(LocalServer(name, name=name), namespaces({name: name})[name])).tools
 
     async def aclose(self) -> None:
         """Close all sessions, and end the processes that are servers."""
         self._closed = True
         await asyncio.gather(*(session.aclose() for session in self._open))
 
-    async def _offer(self, server: LocalServer, namespace: str) -> list[McpTool]:
+    async def _offer(self, server: LocalServer, namespace: str) -> "_Offered":
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 listed = await self._ask(server, McpSession.tools, again=True)
@@ -97,7 +112,8 @@ class McpServers:
             if session := self._sessions.get(server):
                 session.retire()  # the next run tries another
             raise McpServerFailed from error
-        return as_tools(namespace, server.label, listed, self._tool_timeout_s, partial(self._call, server))
+        tools = as_tools(namespace, server.label, listed.tools, self._tool_timeout_s, partial(self._call, server))
+        return _Offered(tools, listed.left_out)
 
     async def _call(
         self, server: LocalServer, tool: str, arguments: Mapping[str, Any], progress: ProgressFnT, again: bool
@@ -145,3 +161,17 @@ class McpServers:
         self._open.discard(session)
         if self._sessions.get(server) is session:
             del self._sessions[server]
+
+
+def _warning_of_failure(server: LocalServer, failure: McpServerFailed | McpAuthorizationRequired) -> RunWarning:
+    if isinstance(failure, McpAuthorizationRequired):
+        return RunWarning(code=WarningCode.MCP_AUTHORIZATION_REQUIRED, message=failure.message)
+    message = f"The MCP server {server.label} could not be reached, or failed: its tools are missing."
+    return RunWarning(code=WarningCode.MCP_SERVER_UNAVAILABLE, message=message)
+
+
+def _warning_of_left_out(server: LocalServer, names: list[str]) -> RunWarning:
+    shown = ", ".join(names[:MAX_NAMED]) + (f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else "")
+    logger.warning("tools of the MCP server %s can't be offered to a model: %s", server.label, shown)
+    message = f"The MCP server {server.label} has tools that can't be offered to a model, and are left out: {shown}."
+    return RunWarning(code=WarningCode.MCP_TOOL_LEFT_OUT, message=message)

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from mcp import Client, MCPError
 from mcp.client.session import ClientRequestContext
@@ -22,8 +22,10 @@ from mcp_types import (
     ToolListChangedNotification,
 )
 
-from errors import McpServerFailed
-from services.mcp_transports import Streams, telling_its_end, told
+from errors import AgentStreamError, McpAuthorizationRequired, McpServerFailed
+from services.mcp_failures import LOST, NOT_TAKEN, UNAUTHORIZED, is_unauthorized, told
+from services.mcp_lists import LEFT_OUT
+from services.mcp_messages import Streams, watched
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +43,13 @@ class SessionLost(Exception):
     def __init__(self, *, taken: bool) -> None:
         super().__init__()
         self.taken = taken
+
+
+class Listing(NamedTuple):
+    """A server's tools, and the names of those that can't be offered to a model."""
+
+    tools: list[Tool]
+    left_out: list[str]
 
 
 class McpSession:
@@ -66,13 +75,14 @@ class McpSession:
         self._settled = asyncio.Event()  # connected, or not to be
         self._retired = False
         self._close = asyncio.Event()
-        self._list: list[Tool] | None = None
+        self._list: Listing | None = None
         self._listed_at = 0.0
         self._changes = 0
         self.hears_changes = asyncio.Event()
         self._listing = asyncio.Lock()
         self._connecting = asyncio.timeout(connect_timeout_s)
-        owner = self._own(telling_its_end(transport, self.retire, self._closing))
+        self._failure: AgentStreamError = McpServerFailed()
+        owner = self._own(watched(transport, self.retire, self._closing))
         self.task = asyncio.create_task(owner, name=f"the MCP session of {label}")
 
     @property
@@ -85,19 +95,22 @@ class McpSession:
         """Whether a request is under way."""
         return self._users > 0
 
-    async def tools(self) -> list[Tool]:
-        """All tools of the server. Raise `McpServerFailed`, `SessionLost` or `MCPError`."""
+    async def tools(self) -> Listing:
+        """All tools of the server. Raise as `call` does."""
         async with self._use() as client, self._listing:
             if self._list is not None and time.monotonic() < self._listed_at + LIST_KEPT_S:
                 return self._list
             changes = self._changes
-            tools = await _all_pages(client)
+            listing = await self._listed(client)
             if changes == self._changes:
-                self._list, self._listed_at = tools, time.monotonic()
-            return tools
+                self._list, self._listed_at = listing, time.monotonic()
+            return listing
 
     async def call(self, tool: str, arguments: Mapping[str, Any], progress: ProgressFnT) -> CallToolResult:
-        """Call a tool; cancelled, tell the server. Raise `McpServerFailed`, `SessionLost` or what the SDK raises."""
+        """Call a tool; cancelled, tell the server.
+
+        Raise `McpServerFailed`, `McpAuthorizationRequired`, `SessionLost` or what the SDK raises.
+        """
         async with self._use() as client:
             return await client.call_tool(tool, dict(arguments), progress_callback=progress)
 
@@ -125,9 +138,12 @@ class McpSession:
         try:
             await self._settled.wait()
             if self._client is None:
-                raise McpServerFailed
+                raise self._failure
             yield self._client
         except MCPError as error:
+            if error.code == UNAUTHORIZED:
+                self.retire()
+                raise self._unauthorized() from error
             if _lost(error):
                 self.retire()
                 raise SessionLost(taken=not _refused(error)) from error
@@ -135,6 +151,20 @@ class McpSession:
         finally:
             self._users -= 1
             self._left()
+
+    async def _listed(self, client: Client) -> Listing:
+        try:
+            return await _all_pages(client)
+        except MCPError:
+            if client.server_capabilities.tools is None:  # it said that it has none
+                return Listing([], [])
+            raise
+
+    def _unauthorized(self) -> McpAuthorizationRequired:
+        return McpAuthorizationRequired(
+            f"The MCP server {self._label} asks for an authorization that this service does not have, or refuses the "
+            "one it has: the operator gives it in the server's `headers` in MCP_SERVERS."
+        )
 
     def _left(self) -> None:
         self.used_at = time.monotonic()
@@ -162,6 +192,8 @@ class McpSession:
         except Exception as error:  # noqa: BLE001 - whatever the SDK, a command or the network fails with
             how = "was lost" if self._settled.is_set() else "failed"
             logger.warning("the connection to the MCP server %s %s: %s", self._label, how, told(error))
+            if is_unauthorized(error):
+                self._failure = self._unauthorized()
         finally:
             self._retired = True
             self._client = None
@@ -198,10 +230,10 @@ class McpSession:
         self._list = None
 
 
-async def _all_pages(client: Client) -> list[Tool]:
-    if client.server_capabilities.tools is None:
-        return []
+async def _all_pages(client: Client) -> Listing:
+    """All pages of the list. A server that doesn't say that it has tools is asked all the same: some have."""
     tools: dict[str, Tool] = {}
+    left_out: list[str] = []
     size, cursor = 0, None
     for _ in range(MAX_PAGES):
         page = await client.list_tools(cursor=cursor)
@@ -209,10 +241,11 @@ async def _all_pages(client: Client) -> list[Tool]:
         if size > MAX_LIST_BYTES:
             raise RuntimeError("the list of tools is too large")
         tools |= {tool.name: tool for tool in page.tools}
+        left_out += (page.meta or {}).get(LEFT_OUT, ())
         cursor = page.next_cursor
         if cursor is None or len(tools) >= MAX_TOOLS:
             break
-    return list(tools.values())[:MAX_TOOLS]
+    return Listing(list(tools.values())[:MAX_TOOLS], left_out)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
@@ -232,9 +265,9 @@ async def _as_it_is(name: str, result: CallToolResult) -> None:
 def _lost(error: MCPError) -> bool:
     """Whether the connection ended; servers use the SDK's code for other things, too."""
     ended = error.message == "Connection closed" or error.message.startswith("SSE stream")
-    return (error.code == CONNECTION_CLOSED and ended) or _refused(error)
+    return error.code == LOST or (error.code == CONNECTION_CLOSED and ended) or _refused(error)
 
 
 def _refused(error: MCPError) -> bool:
-    """Whether the server doesn't know the session, as after its restart."""
-    return error.code == INVALID_REQUEST and error.message == "Session terminated"
+    """Whether the server didn't get the request, or doesn't know the session, as after its restart."""
+    return error.code == NOT_TAKEN or (error.code == INVALID_REQUEST and error.message == "Session terminated")

@@ -12,13 +12,13 @@ import mcp_types
 from mcp import MCPError
 from mcp.shared.dispatcher import ProgressFnT
 
-from errors import McpServerFailed
+from errors import McpAuthorizationRequired, McpServerFailed
 from events import ToolSource
-from services.json_text import dumps, too_deep
 from services.mcp_arguments import faults
+from services.mcp_failures import UNREADABLE, told
 from services.mcp_results import text_of
 from services.mcp_session import SessionLost
-from services.mcp_transports import told
+from services.tool_results import as_text
 from services.tools import InvalidArguments, ToolContext, ToolError
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ MAX_NAME = 64
 MAX_NAMESPACE = 30
 BETWEEN = "__"
 MAX_DESCRIPTION = 10_000
-MAX_DEPTH = 64  # of a schema; deeper ones can't be counted on to be read by others
+MAX_DETAILS = 2000  # characters of an error's message, and of what else it says
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 
 MakeCall = Callable[[str, Mapping[str, Any], ProgressFnT, bool], Awaitable[mcp_types.CallToolResult]]
@@ -68,33 +68,48 @@ class McpTool:
             raise ToolError(f"The tool did not answer within {self.timeout_s:g} seconds.") from None
         except McpServerFailed:
             raise ToolError(f"The MCP server {self.server} can't be reached; the tool was not called.") from None
-        except SessionLost:
-            raise ToolError(
-                f"The connection to the MCP server {self.server} was lost during the call. The tool may have been run; "
-                "it is not known to be safe to call twice, so it was not called again."
-                if not self.idempotent
-                else f"The connection to the MCP server {self.server} was lost during the call, twice."
-            ) from None
+        except McpAuthorizationRequired as refused:
+            raise ToolError(f"{refused.message} The tool was not called.") from None
+        except SessionLost as lost:
+            raise ToolError(self._lost(lost)) from None
         except MCPError as error:
             logger.warning("the MCP server %s refused a call of %s: %s", self.server, self.own_name, told(error))
-            raise ToolError(f"The MCP server {self.server} refused the call (code {error.code}).") from None
+            raise ToolError(self._refused(error)) from None
         except (ValueError, RuntimeError) as error:
             logger.warning("what the MCP server %s answered to %s: %s", self.server, self.own_name, told(error))
-            raise ToolError(f"The MCP server {self.server} gave an answer that can't be read.") from None
+            raise ToolError(self._unreadable("it is no result of a call")) from None
         if result.is_error:
             raise ToolError(text or "The tool failed and did not say why.")
         return text
+
+    def _lost(self, lost: SessionLost) -> str:
+        what = f"The connection to the MCP server {self.server} was lost during the call"
+        if not lost.taken:
+            return f"{what}. The tool was not run."
+        if self.idempotent:
+            return f"{what}, twice."
+        return (
+            f"{what}. The tool may have been run; it is not known to be safe to call twice, so it was not called again."
+        )
+
+    def _refused(self, error: MCPError) -> str:
+        """An error of the protocol, in the server's own words, which are for the model as a result's are."""
+        if error.code == UNREADABLE:
+            return self._unreadable(error.message)
+        details = "" if error.data is None else f" {as_text(error.data)[:MAX_DETAILS]}"
+        said = f"{error.message[:MAX_DETAILS]}{details}"
+        return f"The MCP server {self.server} refused the call (code {error.code}): {said}"
+
+    def _unreadable(self, why: str) -> str:
+        return f"The tool may have been run, but the answer of the MCP server {self.server} can't be read: {why}."
 
 
 def as_tools(
     namespace: str, server: str, listed: Iterable[mcp_types.Tool], timeout_s: float, make_call: MakeCall
 ) -> list[McpTool]:
-    """A server's tools, each with a name of its own. What has no arguments that a model could give is left out."""
+    """A server's tools, each with a name of its own."""
     tools: dict[str, McpTool] = {}
     for tool in listed:
-        if (parameters := _parameters(tool.input_schema)) is None:
-            logger.warning("the tool %s of the MCP server %s takes no object: it is left out", tool.name, server)
-            continue
         name = tool_name(namespace, tool.name)
         if name in tools:
             name = _shortened(name, MAX_NAME, f"{namespace}\0{tool.name}", always=True)
@@ -103,7 +118,7 @@ def as_tools(
             name=name,
             own_name=tool.name,
             description=(tool.description or tool.title or "")[:MAX_DESCRIPTION],
-            parameters=parameters,
+            parameters=tool.input_schema,
             server=server,
             idempotent=bool(hints.idempotent_hint or hints.read_only_hint),
             timeout_s=timeout_s,
@@ -138,16 +153,6 @@ def namespaces(servers: Mapping[str, str]) -> dict[str, str]:
         identity: name if taken.count(name) == 1 else _shortened(name, MAX_NAMESPACE, identity, always=True)
         for identity, name in plain.items()
     }
-
-
-def _parameters(schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The schema of an object, since models give arguments by name; None for another one, and for what is no JSON."""
-    try:
-        if schema.get("type", "object") != "object" or too_deep(dumps(schema).encode("utf-8", "replace"), MAX_DEPTH):
-            return None
-    except ValueError:
-        return None
-    return {**schema, "type": "object", "properties": schema.get("properties") or {}}
 
 
 def _clean(text: str) -> str:

@@ -106,8 +106,7 @@ class RunTools:
             return ToolChoice(tools, resolved.hosted)
         offer = await self._servers.offer(resolved.local)
         tools |= {tool.name: tool for tool in offer.tools if tool.name not in tools}
-        warnings = [RunWarning(code=WarningCode.MCP_SERVER_UNAVAILABLE, message=message) for message in offer.down]
-        return ToolChoice(tools, resolved.hosted, warnings, offer.missing)
+        return ToolChoice(tools, resolved.hosted, offer.warnings, offer.missing)
 
     def check_approvals(self, request: AgentRequest, choice: ToolChoice) -> None:
         """Raise `ToolUnavailable` where a call that shall be approved could go unnoticed, since its name is another.

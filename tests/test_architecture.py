@@ -90,7 +90,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
         "services.catalog",
         "services.scripted_model",
     ),
-    "httpx2": ("services.guarded_http",),
+    "httpx2": ("services.guarded_http", "services.mcp_http"),
     "httpcore2": ("services.guarded_http",),
     "aiohttp": ("services.upstream_client",),
     "multidict": ("services.upstream_client",),

@@ -5,10 +5,10 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from mcp_hands import EVENTS, HELLO, App, answering, lives, program, tool
 from mcp_peers import Peer, at, call, children, down, everything, local, missing, offered, pool_of, serving
 
 from errors import McpServerFailed, McpServerNotFound, UrlRefused
@@ -19,8 +19,6 @@ from services.tools import ToolError
 from services.url_guard import UrlGuard
 
 pytestmark = pytest.mark.anyio
-
-App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 @pytest.fixture
@@ -127,9 +125,6 @@ class Tearing:
         await self.app(scope, again, send)
 
 
-EVENTS = b"text/event-stream"
-
-
 async def test_a_call_on_a_session_that_is_lost(peer: Peer) -> None:
     """It is made again, once, where that does no harm."""
     app = Tearing(peer.app())
@@ -195,29 +190,13 @@ async def test_a_list_is_kept(peer: Peer) -> None:
 # Servers that are down, or none
 
 
-def answering(status: int, body: bytes, kind: bytes = b"application/json", **headers: str) -> App:
-    """A web server that says this to everything."""
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            return await silent(scope, receive, send)
-        more = [(name.encode(), value.encode()) for name, value in headers.items()]
-        await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind), *more]})
-        await send({"type": "http.response.body", "body": body})
-        return None
-
-    return app
-
-
 async def silent(scope: Any, receive: Any, send: Any) -> None:
     """One that never answers."""
     if scope["type"] == "lifespan":
-        while (event := (await receive())["type"]) != "lifespan.shutdown":
-            await send({"type": f"{event}.complete"})
-        await send({"type": "lifespan.shutdown.complete"})
-        return
+        return await lives(receive, send)
     while (await receive())["type"] != "http.disconnect":
         pass
+    return None
 
 
 @pytest.mark.parametrize(
@@ -268,10 +247,6 @@ async def test_what_is_no_mcp_server_costs_its_own_tools(
     assert "odd" in caplog.text
 
 
-def program(text: str) -> dict[str, Any]:
-    return {"command": sys.executable, "args": ["-c", text]}
-
-
 @pytest.mark.parametrize(
     "command",
     [
@@ -311,15 +286,15 @@ def beginning(endpoint: str) -> App:
 @pytest.mark.parametrize(
     ("app", "told"),
     [
-        (answering(401, b""), {"http": "Server returned an error response", "sse": "HTTP status 401"}),
+        (answering(401, b""), {"http": "HTTP status 401", "sse": "HTTP status 401"}),
         (
             answering(307, b"", location="http://127.0.0.1:9/?key=SECRET"),
             {"http": "Redirect to http://127.0.0.1:9/ not followed", "sse": "HTTP status 307"},
         ),
-        (beginning("/messages?key=SECRET"), {"http": "error response", "sse": "Error in post_writer: HTTP status 403"}),
+        (beginning("/messages?key=SECRET"), {"http": "HTTP status 403", "sse": "HTTP status 403"}),
         (
             beginning("http://u:SECRET@127.0.0.1:9/?key=SECRET"),
-            {"http": "error response", "sse": "Endpoint origin does not match connection origin"},
+            {"http": "HTTP status 403", "sse": "Endpoint origin does not match connection origin"},
         ),
     ],
     ids=["401", "away", "no messages", "elsewhere"],
@@ -377,20 +352,11 @@ for line in sys.stdin:
     said = answers.get(asked["method"], {"error": {"code": -32601, "message": "secret"}})
     print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], **said}), flush=True)
 """
-HELLO = {
-    "protocolVersion": "2025-06-18",
-    "capabilities": {"tools": {}},
-    "serverInfo": {"name": "by hand", "version": "1"},
-}
 
 
 def by_hand(tools: dict[str, Any], call: dict[str, Any] | None = None) -> dict[str, Any]:
     said = {"initialize": {"result": HELLO}, "tools/list": {"result": tools}} | ({"tools/call": call} if call else {})
     return program(HAND) | {"args": ["-c", HAND, json.dumps(said)]}
-
-
-def tool(name: str, **more: Any) -> dict[str, Any]:
-    return {"name": name, "inputSchema": {"type": "object"}, **more}
 
 
 async def test_a_result_is_not_held_against_the_server_s_own_schema() -> None:
@@ -412,13 +378,15 @@ async def test_a_list_without_an_end_is_cut() -> None:
         assert len(await offered(pool, "many")) == 1000
 
 
-async def test_a_refusal_of_the_protocol_is_told_without_its_text(caplog: pytest.LogCaptureFixture) -> None:
-    """That is for the log: it may say anything."""
-    refusal = {"error": {"code": -32602, "message": "secret"}}
+async def test_a_refusal_of_the_protocol_is_told_in_the_server_s_words() -> None:
+    """The model can mend what is wrong only if it hears it; details are told, too."""
+    refusal = {"error": {"code": -32602, "message": "No book titled X", "data": {"titles": ["Y"]}}}
     async with pool_of(hand=by_hand({"tools": [tool("t")]}, call=refusal)) as pool:
-        with pytest.raises(ToolError, match=r"^The MCP server hand refused the call \(code -32602\)\.$"):
-            await call((await offered(pool, "hand"))["hand__t"])
-    assert "secret" in caplog.text
+        tools = await offered(pool, "hand")
+        with pytest.raises(ToolError) as raised:
+            await call(tools["hand__t"])
+    said = 'The MCP server hand refused the call (code -32602): No book titled X {"titles":["Y"]}'
+    assert str(raised.value) == said
 
 
 async def test_an_older_server_is_told_that_a_call_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
@@ -431,12 +399,14 @@ async def test_an_older_server_is_told_that_a_call_is_cancelled(caplog: pytest.L
             await asyncio.sleep(0)
 
 
-async def test_a_server_without_tools_has_none() -> None:
-    """It isn't even asked."""
-    command = by_hand({})
-    command["args"][2] = json.dumps({"initialize": {"result": HELLO | {"capabilities": {}}}})
-    async with pool_of(hand=command) as pool:
-        assert await offered(pool, "hand") == {}
+async def test_a_server_that_does_not_say_that_it_has_tools_is_asked() -> None:
+    """Some have them all the same; of another, its refusal means none."""
+    silent = HELLO | {"capabilities": {}}
+    has, has_none = by_hand({}), by_hand({})
+    has["args"][2] = json.dumps({"initialize": {"result": silent}, "tools/list": {"result": {"tools": [tool("t")]}}})
+    has_none["args"][2] = json.dumps({"initialize": {"result": silent}})
+    async with pool_of(has=has, none=has_none) as pool:
+        assert list(await offered(pool, "has", "none")) == ["has__t"]
 
 
 # Commands

@@ -15,13 +15,14 @@ from mcp_peers import TIME, call
 from mcp_types import CallToolResult, Tool
 from process import ROOT
 
-from errors import McpServerFailed, McpUnavailable, UrlRefused
+from errors import McpAuthorizationRequired, McpServerFailed, McpUnavailable, UrlRefused
 from models import AgentRequest
 from services.catalog import Catalog
 from services.local_model import LocalModel
 from services.mcp_arguments import CHECK_S, faults
 from services.mcp_choice import LocalServer, McpChoice, Resolved
-from services.mcp_results import text_of
+from services.mcp_failures import UNREADABLE
+from services.mcp_results import sound_result, text_of
 from services.mcp_session import SessionLost
 from services.mcp_tools import McpTool, as_tools, namespaces, tool_name, without_repeats
 from services.tools import ToolError
@@ -201,8 +202,8 @@ async def nothing(*_: Any) -> CallToolResult:
     return CallToolResult(content=[])
 
 
-def offered(namespace: str, *names: str, schema: Any = None) -> list[McpTool]:
-    listed = [Tool(name=name, input_schema={} if schema is None else schema) for name in names]
+def offered(namespace: str, *names: str) -> list[McpTool]:
+    listed = [Tool(name=name, input_schema={"type": "object"}) for name in names]
     return as_tools(namespace, namespace, listed, 5, nothing)
 
 
@@ -213,25 +214,6 @@ def test_tools_of_one_name_differ() -> None:
     assert [tool.own_name for tool in one] == ["a b", "a.b", "c"]
     two = without_repeats([*offered("s", "a__b"), *offered("s__a", "b")])
     assert len({tool.name for tool in two}) == 2
-
-
-@pytest.mark.parametrize("schema", [{}, {"type": "object"}, {"type": "object", "properties": None}])
-def test_parameters_are_an_object(schema: dict[str, Any]) -> None:
-    """Also where the server says nothing of it."""
-    [tool] = offered("s", "t", schema=schema)
-    assert tool.parameters == {"type": "object", "properties": {}}
-
-
-def nested(depth: int) -> dict[str, Any]:
-    return {"properties": {"a": nested(depth - 1)}} if depth else {}
-
-
-@pytest.mark.parametrize(
-    "schema", [{"type": "array"}, nested(40), {"maximum": float("nan")}], ids=lambda s: str(s)[:20]
-)
-def test_a_tool_that_no_model_could_call_is_left_out(schema: dict[str, Any]) -> None:
-    """It takes no object, or its schema can't be sent to every model's server."""
-    assert offered("s", "t", schema=schema) == []
 
 
 # Arguments
@@ -313,11 +295,13 @@ def test_a_hostile_schema_takes_no_time_and_finds_nothing(schema: dict[str, Any]
 # Results
 
 
-def result(*content: dict[str, Any], **more: Any) -> CallToolResult:
-    return CallToolResult.model_validate({"content": list(content), **more})
+def result(*content: Any, **more: Any) -> dict[str, Any]:
+    return {"content": list(content), **more}
 
 
 TEXT, IMAGE = {"type": "text", "text": "hello"}, {"type": "image", "data": "AAAA", "mimeType": "image/png"}
+SHOWN = '{"type":"image","mime_type":"image/png","base64_bytes":4}'
+MIXED = result(TEXT, None, {"type": "text", "text": 5}, "bare", {"text": "untyped"})
 
 
 @pytest.mark.parametrize(
@@ -325,17 +309,13 @@ TEXT, IMAGE = {"type": "text", "text": "hello"}, {"type": "image", "data": "AAAA
     [
         (result(), ""),
         (result(TEXT, TEXT), "hello\nhello"),
-        (result(TEXT, structuredContent={"a": 1}), "hello"),
-        (result(structuredContent={"a": "é"}), '{"a":"é"}'),
-        (result(IMAGE), '{"type":"image","mime_type":"image/png","base64_bytes":4}'),
-        (
-            result(IMAGE, structuredContent={"a": 1}),
-            '{"a":1}\n{"type":"image","mime_type":"image/png","base64_bytes":4}',
-        ),
+        (result(IMAGE), SHOWN),
         (
             result({"type": "audio", "data": "AA==", "mimeType": "audio/wav"}),
             '{"type":"audio","mime_type":"audio/wav","base64_bytes":4}',
         ),
+        (result({"type": "image", "data": "AAAA"}), '{"type":"image","base64_bytes":4}'),
+        (result({"type": "image", "url": "https://a.b/c.png"}), '{"type":"image","url":"https://a.b/c.png"}'),
         (result({"type": "resource", "resource": {"uri": "a://b", "text": "inside"}}), "inside"),
         (
             result({"type": "resource", "resource": {"uri": "a://b", "blob": "AAAA", "mimeType": "x/y"}}),
@@ -345,11 +325,62 @@ TEXT, IMAGE = {"type": "text", "text": "hello"}, {"type": "image", "data": "AAAA
             result({"type": "resource_link", "uri": "a://b", "name": "b"}),
             '{"type":"resource_link","uri":"a://b","name":"b"}',
         ),
+        (result({"type": "video", "seconds": 3}), '{"type":"video","seconds":3}'),
+        (MIXED, 'hello\nnull\n{"type":"text","text":5}\nbare\nuntyped'),
+        ({}, ""),
+        ({"content": None}, ""),
+        ({"content": "hello"}, "hello"),
+        ({"content": TEXT}, "hello"),
+        ({"toolResult": {"a": 1}}, '{"a":1}'),
+        ({"rows": [1], "next": 2, "_meta": {"secret": 1}}, '{"rows":[1],"next":2}'),
     ],
 )
-def test_what_a_result_says(given: CallToolResult, text: str) -> None:
-    """Text as it is, and what no model can read described."""
-    assert text_of(given) == text
+def test_what_a_result_says(given: dict[str, Any], text: str) -> None:
+    """Text as it is, what no model can read described, and anything else as JSON: one odd block loses no other."""
+    assert read(given) == text
+
+
+def read(given: dict[str, Any]) -> str:
+    return text_of(CallToolResult.model_validate(sound_result(given)))
+
+
+@pytest.mark.parametrize(
+    ("texts", "structured", "text"),
+    [
+        ((), {"a": "é"}, '{"a":"é"}'),
+        ((), [], "[]"),
+        ((), {"result": []}, '{"result":[]}'),
+        ((), 0, "0"),
+        (("4 items",), {"items": [1, 2]}, '4 items\n{"items":[1,2]}'),
+        (("4 items",), [1, 2], "4 items\n[1,2]"),
+        (('{"b": 2,\n "a": 1}',), {"a": 1, "b": 2}, '{"b": 2,\n "a": 1}'),
+        (("Done.", '{"a":1}'), {"a": 1}, 'Done.\n{"a":1}'),
+        (("[1, 2]",), [1, 2], "[1, 2]"),
+        (("5",), {"result": 5}, "5"),
+        (("hello",), {"result": "hello"}, "hello"),
+        (("one", "2"), {"result": ["one", 2]}, "one\n2"),
+        (("one", "2"), {"result": ["one", "2"]}, "one\n2"),
+        (("5",), {"count": 5}, '5\n{"count":5}'),
+        (('{"a": 1',), {"a": 1}, '{"a": 1\n{"a":1}'),
+        (("hello",), None, "hello"),
+    ],
+)
+def test_structured_content_is_told_unless_a_text_is_the_same(texts: Any, structured: Any, text: str) -> None:
+    """A summary isn't the data; the data as JSON, as older clients need them, are."""
+    blocks = [{"type": "text", "text": each} for each in texts]
+    assert read({"content": blocks, "structuredContent": structured}) == text
+
+
+@pytest.mark.parametrize(("said", "failed"), [(True, True), ("true", True), (False, False), (None, False), (0, False)])
+def test_whether_a_call_failed(said: Any, failed: bool) -> None:
+    """In the types in which servers say it."""
+    assert sound_result(result(TEXT, isError=said))["isError"] is failed
+
+
+def test_a_question_of_the_server_is_left_as_it_is() -> None:
+    """The SDK answers it."""
+    asks = {"resultType": "input_required", "inputRequests": {"a": {"method": "elicitation/create"}}}
+    assert sound_result(asks) == asks
 
 
 @pytest.mark.anyio
@@ -358,23 +389,30 @@ def test_what_a_result_says(given: CallToolResult, text: str) -> None:
     [
         (result(TEXT, isError=True), "hello"),
         (result(isError=True), "The tool failed and did not say why."),
-        (MCPError(-32603, "secret"), r"^The MCP server s refused the call \(code -32603\)\.$"),
-        (result(structuredContent={"a": float("nan")}), r"^The MCP server s gave an answer that can't be read\.$"),
-        (RuntimeError("secret"), r"^The MCP server s gave an answer that can't be read\.$"),
+        (MCPError(-32603, "No book."), r"^The MCP server s refused the call \(code -32603\): No book\.$"),
+        (
+            MCPError(UNREADABLE, "it is odd"),
+            "may have been run, but .* can't be read: it is odd",
+        ),
+        (
+            RuntimeError("secret"),
+            "may have been run, but .* can't be read: it is no result",
+        ),
         (McpServerFailed(), r"^The MCP server s can't be reached; the tool was not called\.$"),
+        (McpAuthorizationRequired("It asks."), r"^It asks\. The tool was not called\.$"),
         (SessionLost(taken=True), "may have been run"),
+        (SessionLost(taken=False), r"lost during the call\. The tool was not run\.$"),
     ],
 )
 async def test_what_a_call_fails_with(gives: Any, message: str) -> None:
-    """The model hears of it; what the server says outside of a result stays in the log."""
+    """The model hears of it in the server's words; what an exception of ours says stays in the log."""
 
     async def make_call(*_: Any) -> CallToolResult:
         if isinstance(gives, Exception):
             raise gives
-        assert isinstance(gives, CallToolResult)
-        return gives
+        return CallToolResult.model_validate(sound_result(gives))
 
-    [tool] = as_tools("s", "s", [Tool(name="t", input_schema={})], 5, make_call)
+    [tool] = as_tools("s", "s", [Tool(name="t", input_schema={"type": "object"})], 5, make_call)
     with pytest.raises(ToolError, match=message) as raised:
         await call(tool)
     assert "secret" not in str(raised.value)

@@ -1,0 +1,177 @@
+"""One message from an MCP server: its bytes made into JSON-RPC that the SDK's parser takes, in bounded time and memory.
+
+The SDK refuses what other clients read: half a surrogate pair, bytes that aren't UTF-8, `NaN`, an answer without its
+`jsonrpc`. Over stdio it drops such a line, and the call waits for its whole time. So each message passes here before
+the SDK sees it, and what can't be read becomes an error in answer to the same request.
+"""
+
+import json
+import re
+from typing import Any
+
+from services.json_scan import JsonLimits, JsonScan, JsonTooLarge, slices
+from services.json_text import dumps, loads
+from services.mcp_failures import UNREADABLE
+
+MAX_BYTES = 8 * 1024 * 1024  # twice as much as a model can be shown; the SDK's parser takes 30 ms at most
+MAX_MENDED = 2 * 1024 * 1024  # bytes of a message that has to be written anew, which takes some 50 ms
+LIMITS = JsonLimits(values=100_000, depth=128)  # the SDK's parser takes 20 ms
+EDGE = 1024  # bytes of the beginning and the end of a message that is too large, where its id is looked for
+
+ID = rb'"id"\s*:\s*(-?\d{1,18}|"[^"\\]{0,200}")\s*'
+ID_AT_THE_BEGINNING = re.compile(rb"\s*\{[^{}\[\]]*?" + ID + rb",")
+ID_AT_THE_END = re.compile(rb"[}\]\d\"le]\s*,[^{}\[\]]*?" + ID + rb"(?:,[^{}\[\]]*)?\}\s*$")
+
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+RequestId = int | str
+
+
+class Incoming:
+    """A message that comes in piece by piece. Of one that passes a limit, only its edges are kept."""
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._scan = JsonScan(LIMITS)
+        self._fault: str | None = None
+        self._edges: tuple[bytes, bytes] | None = None
+
+    def __len__(self) -> int:
+        """The bytes so far."""
+        return self._size
+
+    def add(self, data: bytes) -> None:
+        """Add the next bytes."""
+        for piece in slices(data):
+            self._size += len(piece)
+            if self._edges is not None:
+                self._edges = self._edges[0], (self._edges[1] + piece)[-EDGE:]
+                continue
+            self._pieces.append(piece)
+            self._check(piece)
+
+    @property
+    def too_large(self) -> bool:
+        """Whether it has passed a limit."""
+        return self._fault is not None
+
+    def read(self, request: RequestId | None = None) -> bytes | None:
+        """The message; None where it can't be read, or is none.
+
+        `request` is the id of the request that it surely answers. Without it, a message has to say that it is
+        JSON-RPC, as log lines in JSON don't.
+        """
+        return _sound(b"".join(self._pieces), request) if self._fault is None else None
+
+    def refusal(self, request: RequestId, fault: str = "it is not JSON-RPC") -> bytes:
+        """An error in its place, with the limit that it passed, or this fault."""
+        return error(request, UNREADABLE, self._fault or fault)
+
+    @property
+    def answered(self) -> RequestId | None:
+        """The id of the request that it answers, where that can be made out although it can't be read."""
+        return _id(*(self._edges or _edges_of(b"".join(self._pieces))))
+
+    def mentions(self, word: bytes) -> bool:
+        """Whether a word is in its beginning, in any case."""
+        return word in b"".join(self._pieces)[:EDGE].lower()
+
+    def _check(self, piece: bytes) -> None:
+        try:
+            self._scan.feed(piece)
+        except JsonTooLarge:
+            self._drop(f"it holds more than {LIMITS.values} values, or nests deeper than {LIMITS.depth}")
+        if self._size > self._max_bytes and self._fault is None:
+            self._drop(f"it is larger than {self._max_bytes // 1024} KiB")
+
+    def _drop(self, fault: str) -> None:
+        self._fault, self._edges = fault, _edges_of(b"".join(self._pieces))
+        self._pieces.clear()
+
+
+def error(request: RequestId, code: int, message: str) -> bytes:
+    """A JSON-RPC error in answer to a request."""
+    said = {"jsonrpc": "2.0", "id": request, "error": {"code": code, "message": message}}
+    return json.dumps(said).encode()
+
+
+def _edges_of(data: bytes) -> tuple[bytes, bytes]:
+    return data[:EDGE], data[-EDGE:]
+
+
+def _id(beginning: bytes, end: bytes) -> RequestId | None:
+    """The id of a message of which only the edges are known, where it stands before or after what is large."""
+    for find, edge in ((ID_AT_THE_BEGINNING.match, beginning), (ID_AT_THE_END.search, end)):
+        if b'"jsonrpc"' in edge and (found := find(edge)):
+            said: RequestId = json.loads(found[1])
+            return said
+    return None
+
+
+def _sound(data: bytes, request: RequestId | None) -> bytes | None:
+    """The message as the SDK's parser takes it; None for what is none."""
+    message, plain = _parsed(data)
+    if isinstance(message, list) and request is not None:  # a batch, as the protocol had them for a while
+        message = next((each for each in message if isinstance(each, dict) and "method" not in each), None)
+    sound = _fields(message, request) if isinstance(message, dict) else {}
+    if plain and sound and sound == message:
+        return data
+    return LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", dumps(sound)).encode() if sound else None
+
+
+def _parsed(data: bytes) -> tuple[Any, bool]:
+    """The JSON value, and whether the SDK's parser reads it likewise. None for what is no JSON.
+
+    Where it doesn't, bytes that aren't UTF-8 become U+FFFD, `NaN` and the like become text, and control characters in
+    strings are taken as they are. Half a surrogate pair stays.
+    """
+    try:
+        value, odd = loads(data)
+        if not odd:
+            return value, True
+    except ValueError:
+        pass
+    if len(data) > MAX_MENDED:
+        return None, False
+    try:
+        return json.loads(data.decode("utf-8-sig", "replace"), parse_constant=str, strict=False), False
+    except (ValueError, RecursionError):
+        return None, False
+
+
+def _fields(message: dict[str, Any], request: RequestId | None) -> dict[str, Any]:
+    """The fields of a JSON-RPC message, each of the type that it has to be of; none of something else."""
+    if request is None and message.get("jsonrpc") != "2.0":
+        return {}
+    if isinstance(message.get("method"), str):
+        kept = {key: value for key, value in message.items() if key != "params" or isinstance(value, dict)}
+        return {**kept, "jsonrpc": "2.0"}
+    answered = request if request is not None else _request_id(message.get("id"))
+    if answered is None:
+        return {}
+    answer = {"jsonrpc": "2.0", "id": answered}
+    if (failed := message.get("error")) is not None:
+        return {**answer, "error": _failure(failed)}
+    if "result" not in message:
+        return {}
+    result = message["result"]
+    return {**answer, "result": result if isinstance(result, dict) else {"content": result}}
+
+
+def _request_id(said: Any) -> RequestId | None:
+    if isinstance(said, float) and said.is_integer():
+        return int(said)
+    return said if isinstance(said, int | str) and not isinstance(said, bool) else None
+
+
+def _failure(said: Any) -> dict[str, Any]:
+    """An error object, of whatever the server has in its place."""
+    fields = said if isinstance(said, dict) else {"message": said}
+    code, message = fields.get("code"), fields.get("message")
+    known = {
+        "code": code if isinstance(code, int) and not isinstance(code, bool) else -32603,
+        "message": message if isinstance(message, str) else dumps(message),
+    }
+    return known | ({"data": fields["data"]} if "data" in fields else {})

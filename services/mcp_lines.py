@@ -1,0 +1,116 @@
+"""What a command that is an MCP server writes to its standard output: its messages, and nothing else.
+
+The SDK's stdio client takes the name of an encoding, and so of a decoder: ours is `ENCODING`. It gives the SDK whole
+lines that are messages (`services.mcp_incoming`), and drops others, such as banners and log lines, which many servers
+print (azure-devops-mcp#147, ews-mcp#133). A command that prints little else, as `yes` does, is given up.
+"""
+
+import codecs
+import logging
+import time
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any
+
+from services.mcp_incoming import MAX_BYTES, Incoming
+
+logger = logging.getLogger(__name__)
+
+ENCODING = "mcp_lines"
+END = "agent-stream/end"
+"""The method of the notification that stands for the end of the messages of a command that is given up."""
+END_LINE = f'{{"jsonrpc":"2.0","method":"{END}"}}\n'
+
+NOISE_BYTES = 4 * 1024 * 1024  # of other lines within a second, after which a command is given up
+LINE_WEIGHT = 2 * 1024  # bytes that a line counts for at least
+MAX_LINE = 32 * MAX_BYTES  # of a message, of which too much is dropped: one that never ends is noise
+BEFORE = b"\xef\xbb\xbf \t\r"  # what may stand before a message: white space, or a mark of UTF-8
+SHOWN = 5  # of a command's other lines, in the log
+SHOWN_CHARACTERS = 200
+
+command: ContextVar[str] = ContextVar("command")
+"""The name of the server whose lines are decoded, for the log: the SDK makes the decoder, and tells it nothing."""
+
+
+class Lines(codecs.IncrementalDecoder):
+    """Decodes one command's standard output."""
+
+    def __init__(self, errors: str = "strict") -> None:
+        super().__init__(errors)
+        self._label = command.get("a command")
+        self._line: Incoming | None = None  # that has begun, if it may be a message
+        self._inside = False  # whether a line has begun
+        self._shown = 0
+        self._noise = 0
+        self._since = time.monotonic()
+        self._given_up = False
+
+    def decode(self, input: Any, final: bool = False) -> str:  # noqa: A002 - as the base has it
+        """The messages that these bytes complete, each a line. Nothing after the end."""
+        return "" if self._given_up else "".join(self._messages(bytes(input)))
+
+    def _messages(self, data: bytes) -> Iterator[str]:
+        *ended, rest = data.split(b"\n")
+        for part in ended:
+            self._take(part)
+            if (message := self._end(part)) is not None:
+                yield message.decode() + "\n"
+            if self._given_up:
+                break
+        else:
+            if rest:
+                self._take(rest)
+        if self._given_up:
+            yield END_LINE
+
+    def _take(self, part: bytes) -> None:
+        """Take in a part of a line. What isn't the beginning of a message isn't kept, nor what goes on and on."""
+        if not self._inside:
+            self._line = Incoming() if part.lstrip(BEFORE).startswith(b"{") else None
+        self._inside = True
+        if self._line is None or len(self._line) > MAX_LINE:
+            self._hear(part)
+        else:
+            self._line.add(part)
+
+    def _end(self, part: bytes) -> bytes | None:
+        """The message that the line is, or None."""
+        line, self._line, self._inside = self._line, None, False
+        if line is None:
+            return None
+        if message := line.read():
+            return message
+        if (asked := line.answered) is not None:
+            return line.refusal(asked)
+        self._hear(part)
+        return None
+
+    def _hear(self, part: bytes) -> None:
+        """Count what is no message, and log the first lines of it."""
+        if part.strip() and self._shown < SHOWN:
+            self._shown += 1
+            shown = part[:SHOWN_CHARACTERS].decode("utf-8", "replace")
+            logger.info("%s printed something that is no message: %s", self._label, _printable(shown))
+        now = time.monotonic()
+        if now > self._since + 1:
+            self._noise, self._since = 0, now
+        self._noise += max(len(part), LINE_WEIGHT)
+        if self._noise > NOISE_BYTES:
+            self._given_up = True
+            logger.warning("%s prints too much that is no message: its session is closed", self._label)
+
+
+def register() -> None:
+    """Make the encoding known to Python. Again is nothing."""
+    codecs.register(_found)
+
+
+def _found(name: str) -> codecs.CodecInfo | None:
+    if name != ENCODING:
+        return None
+    plain = codecs.lookup("utf-8")
+    return codecs.CodecInfo(plain.encode, plain.decode, incrementaldecoder=Lines, name=ENCODING)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text).strip()

@@ -1,0 +1,53 @@
+"""A server's list of tools as the SDK takes it: one bad tool costs itself, and not the list.
+
+The SDK checks a page of `tools/list` as a whole, and refuses all of it for one tool (hermes-agent#101804).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from services.json_text import dumps
+from services.mcp_schemas import as_object
+
+LEFT_OUT = "agent-stream/left-out"  # in a page's `_meta`: the names of what was left out of it
+MAX_NAME = 128  # characters; the protocol's own limit
+HINTS = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
+
+
+def sound_page(page: Mapping[str, Any]) -> dict[str, Any]:
+    """The page with the tools that can be offered to a model, and the names of the others in its `_meta`.
+
+    Of a tool what this service uses is kept: its name, title, description, input schema and hints. An empty cursor
+    is no cursor.
+    """
+    listed, cursor = page.get("tools"), page.get("nextCursor")
+    tools, left_out = [], []
+    for place, tool in enumerate(listed if isinstance(listed, list) else []):
+        if (sound := _sound_tool(tool)) is not None:
+            tools.append(sound)
+        else:
+            left_out.append(_name(tool, place))
+    rest = {key: value for key, value in page.items() if key not in ("tools", "nextCursor", "_meta")}
+    more = {"nextCursor": cursor} if cursor and isinstance(cursor, str) else {}
+    return {**rest, **more, "tools": tools, "_meta": {LEFT_OUT: left_out}}
+
+
+def _sound_tool(tool: Any) -> dict[str, Any] | None:
+    """The tool; None for one that no model could call, or that couldn't be called by its name."""
+    if not isinstance(tool, dict):
+        return None
+    name, schema = tool.get("name"), as_object(tool.get("inputSchema"))
+    if not isinstance(name, str) or not name or schema is None:
+        return None
+    texts = {key: tool[key] for key in ("title", "description") if isinstance(tool.get(key), str)}
+    given = tool.get("annotations")
+    hints = {key: given.get(key) for key in HINTS} if isinstance(given, dict) else {}
+    annotations = {key: hint for key, hint in hints.items() if isinstance(hint, bool)}
+    return {"name": name, **texts, "inputSchema": schema, "annotations": annotations}
+
+
+def _name(tool: Any, place: int) -> str:
+    """The name of a tool for people: its own if it has one."""
+    name = tool.get("name") if isinstance(tool, dict) else None
+    text = name if isinstance(name, str) else dumps(name)
+    return text[:MAX_NAME] if name not in (None, "") else f"tool {place + 1} of the list"

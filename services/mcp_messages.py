@@ -1,0 +1,139 @@
+"""The messages between this service and an MCP server, between the SDK's transport and its session.
+
+The SDK checks a result as a whole, so one bad tool costs a list, and one odd block a result. Here each result becomes
+what it takes: of a list what can be offered, of a call the text that a model reads. The end of a transport's messages,
+which the SDK keeps to itself, is reported.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from mcp.shared.message import SessionMessage
+from mcp_types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
+
+from services.mcp_lines import END
+from services.mcp_lists import sound_page
+from services.mcp_results import sound_result
+
+Streams = tuple[Any, Any]
+"""Where messages are read and where they are written."""
+
+
+def _sound_greeting(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to `initialize` with what the SDK asks for: who the server is, and capabilities that are objects."""
+    said, server = result.get("capabilities"), result.get("serverInfo")
+    capabilities = said if isinstance(said, dict) else {}
+    info = server if isinstance(server, dict) else {}
+    texts = {key: info[key] if isinstance(info.get(key), str) else "" for key in ("name", "version")}
+    return {
+        **{key: value for key, value in result.items() if key != "instructions"},
+        "capabilities": {name: each for name, each in capabilities.items() if isinstance(each, dict)},
+        "serverInfo": texts,
+    }
+
+
+SOUND: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    "initialize": _sound_greeting,
+    "tools/list": sound_page,
+    "tools/call": sound_result,
+}
+"""What makes a result of each method one that the SDK takes."""
+
+
+HEARD = frozenset(
+    f"notifications/{name}" for name in ("cancelled", "progress", "subscriptions/acknowledged", "tools/list_changed")
+)
+"""What servers tell that means something here. Others, such as their logs, aren't even checked."""
+
+
+@asynccontextmanager
+async def watched(
+    opened: AbstractAsyncContextManager[Streams], ended: Callable[[], None], closing: Callable[[], None]
+) -> AsyncIterator[Streams]:
+    """A transport with sound results. It reports when nothing more will come, and when it is about to be closed."""
+    async with opened as (messages, outbox):
+        asked: dict[int | str, str] = {}
+        try:
+            yield _Inbox(messages, asked, ended), _Outbox(outbox, asked)
+        finally:
+            closing()
+
+
+class _Stream:
+    """One of a transport's streams. `asked` has the method of each request that has no answer yet."""
+
+    def __init__(self, stream: Any, asked: dict[int | str, str]) -> None:
+        self._stream = stream
+        self._asked = asked
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self._stream.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        ended: bool | None = await self._stream.__aexit__(kind, error, trace)
+        return ended
+
+
+class _Outbox(_Stream):
+    """Where messages are written."""
+
+    async def send(self, item: SessionMessage) -> None:
+        match item.message:
+            case JSONRPCRequest(id=request, method=method) if method in SOUND:
+                self._asked[request] = method
+            case JSONRPCNotification(method="notifications/cancelled", params={"requestId": request}):
+                self._asked.pop(request, None)
+        await self._stream.send(item)
+
+
+class _Inbox(_Stream):
+    """Where messages are read."""
+
+    def __init__(self, stream: Any, asked: dict[int | str, str], ended: Callable[[], None]) -> None:
+        super().__init__(stream, asked)
+        self._ended = ended
+
+    @property
+    def last_context(self) -> Any:
+        return getattr(self._stream, "last_context", None)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            while True:
+                item = await self._stream.__anext__()
+                if not isinstance(item, SessionMessage) or self._is_wanted(item.message):
+                    return item
+        except BaseException:
+            self._ended()
+            raise
+
+    def _is_wanted(self, message: Any) -> bool:
+        """Whether the session is to get a message; a result is made sound."""
+        match message:
+            case JSONRPCResponse(id=request):
+                method = self._asked.pop(_key(request), "")
+                if make_sound := SOUND.get(method):
+                    message.result = make_sound(message.result)
+            case JSONRPCError(id=request) if request is not None:
+                self._asked.pop(_key(request), None)
+            case JSONRPCNotification(method=method) if method == END:
+                raise StopAsyncIteration
+            case JSONRPCNotification(method=method):
+                return method in HEARD
+        return True
+
+
+def _key(request: int | str) -> int | str:
+    """An id as it was sent: some servers make text of it, as the SDK knows."""
+    return int(request) if isinstance(request, str) and request.isdecimal() else request

@@ -1,0 +1,206 @@
+"""Lists of tools that are odd: a bad tool costs itself, and what can be helped is helped."""
+
+import json
+from typing import Any
+
+import pytest
+from fake_dedalus import FakeDedalus
+from mcp_hands import HELLO, answering, command, hand, result, tool
+from mcp_peers import local, offered, pool_of, serving
+from service import only, service, text
+from wire import answer
+
+from services.mcp_lists import LEFT_OUT, sound_page
+from services.mcp_schemas import as_object
+
+EMPTY = {"type": "object", "properties": {}}
+A, B = {"type": "string"}, {"type": "integer"}
+
+
+def thing(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties}
+
+
+@pytest.mark.parametrize(
+    ("schema", "made"),
+    [
+        (None, EMPTY),
+        ({}, EMPTY),
+        ([], EMPTY),
+        (True, EMPTY),
+        ({"type": None}, EMPTY),
+        ({"type": "object"}, EMPTY),
+        ({"type": "OBJECT", "properties": None, "required": None}, EMPTY),
+        ({"type": ["object", "null"], "properties": []}, EMPTY),
+        ({"properties": {"a": A}, "required": ["a", 5]}, thing(a=A) | {"required": ["a"]}),
+        (thing(a=True, b=False, c="odd", d=A), thing(a={}, c={}, d=A)),
+        (thing(a=A) | {"$schema": 7, "required": "a"}, thing(a=A)),
+        (thing(a=A) | {"additionalProperties": False}, thing(a=A) | {"additionalProperties": False}),
+        ({"anyOf": [thing(a=A), thing(b=B)]}, thing(a=A, b=B)),
+        ({"oneOf": [thing(a=A), {"type": "null"}]}, thing(a=A)),
+        (
+            {"anyOf": [thing(a=A) | {"required": ["a"]}, thing(a=B, b=B) | {"required": ["b", "a"]}]},
+            thing(a={"anyOf": [A, B]}, b=B) | {"required": ["a"]},
+        ),
+        (
+            thing(a=A, b=B) | {"anyOf": [{"required": ["a"]}, {"required": ["b"]}], "required": ["b"]},
+            thing(a=A, b=B) | {"required": ["b"]},
+        ),
+        (
+            {"allOf": [thing(a=A) | {"required": ["a"]}, thing(a=B, b=B) | {"required": ["b"]}]},
+            thing(a={"allOf": [A, B]}, b=B) | {"required": ["a", "b"]},
+        ),
+        ({"$ref": "#/$defs/x", "$defs": {"x": thing(a=A)}}, thing(a=A) | {"$defs": {"x": thing(a=A)}}),
+        (
+            {"$ref": "#/definitions/a~1b%20c", "definitions": {"a/b c": thing(a=A)}},
+            thing(a=A) | {"definitions": {"a/b c": thing(a=A)}},
+        ),
+        (
+            {"anyOf": [{"$ref": "#/$defs/x"}, thing(b=B)], "$defs": {"x": thing(a=A)}},
+            thing(a=A, b=B) | {"$defs": {"x": thing(a=A)}},
+        ),
+        (thing(a=A) | {"not": {"required": ["a"]}, "enum": [1], "const": 2}, thing(a=A)),
+    ],
+)
+def test_a_root_that_can_be_an_object_becomes_one(schema: Any, made: dict[str, Any]) -> None:
+    """Without unions and references, which models' servers refuse there."""
+    assert as_object(schema) == made
+
+
+def nested(depth: int) -> dict[str, Any]:
+    return {"properties": {"a": nested(depth - 1)}} if depth else {}
+
+
+def bomb(depth: int) -> dict[str, Any]:
+    """A schema that grows with 2 to the power of its depth when it is followed."""
+    doubled = {f"d{i}": {"allOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(depth)}
+    return {"$ref": "#/$defs/d0", "$defs": doubled | {f"d{depth}": {"type": "object"}}}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        False,
+        0,
+        "",
+        "object",
+        ["object"],
+        {"type": "string"},
+        {"type": ["array", "null"]},
+        {"type": 7},
+        {"anyOf": [A, B]},
+        {"$ref": "#/nowhere"},
+        {"$ref": "https://example.com/schema"},
+        {"$ref": "#"},
+        {"$ref": 5},
+        {"$ref": "#/$defs/x", "$defs": {"x": {"$ref": "#/$defs/x"}}},
+        {"allOf": [thing(a=A), {"type": "array"}]},
+        nested(40),
+        {"maximum": float("nan")},
+        bomb(40),
+    ],
+    ids=lambda schema: str(schema)[:40],
+)
+def test_a_root_that_can_not_be_an_object_is_none(schema: Any) -> None:
+    """It takes no object, or it can't be known what it takes, or can't be sent to every model's server."""
+    assert as_object(schema) is None
+
+
+GOOD = tool("good", description="Good.")
+LEFT: list[Any] = [
+    {"name": "stringly", "inputSchema": {"type": "string"}},
+    {"name": 7, "inputSchema": {}},
+    {"name": None, "inputSchema": {}},
+    {"name": "", "inputSchema": {}},
+    {"inputSchema": {}},
+    "a tool",
+    None,
+]
+ODD: list[dict[str, Any]] = [
+    {"name": "none"},
+    {"name": "null", "inputSchema": None},
+    {"name": "empty", "inputSchema": {}},
+    {"name": "union", "inputSchema": {"anyOf": [{"type": "object"}]}},
+    tool("true", inputSchema=thing(a=True)),
+    tool("odd words", title=5, description=None, icons="x", execution=[], _meta="no"),
+    tool("odd hints", annotations={"readOnlyHint": "yes", "idempotentHint": True, "title": 3}),
+    tool("no hints", annotations="none"),
+    tool("odd output", outputSchema={"type": "array", "$schema": 3}),
+    tool("x" * 200),
+    tool("dots.and/spaces here"),
+]
+NAMED = (
+    "stringly, 7, tool 3 of the list, tool 4 of the list, tool 5 of the list, tool 6 of the list, tool 7 of the list"
+)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("way", ["stdio", "json", "events"])
+async def test_a_bad_tool_costs_itself(way: Any) -> None:
+    """The others are offered, and a warning names those that are not."""
+    page = result({"tools": [*LEFT, GOOD, *ODD], "nextCursor": ""})
+    async with hand(way, {"tools/list": page}) as pool:
+        offer = await pool.tools(local(pool, "hand"))
+        again = await pool.tools(local(pool, "hand"))
+    assert [tool.own_name for tool in offer.tools] == ["good", *(each["name"] for each in ODD)]
+    assert all(tool.parameters["type"] == "object" for tool in offer.tools)
+    assert {tool.own_name for tool in offer.tools if tool.idempotent} == {"odd hints"}
+    [warning] = offer.warnings
+    assert warning.code == "mcp_tool_left_out"
+    assert warning.message.endswith(f"and are left out: {NAMED}.")
+    assert again.warnings == offer.warnings
+
+
+@pytest.mark.parametrize("page", [{}, {"tools": None}, {"tools": {}}, {"tools": "none"}])
+def test_a_page_without_a_list_has_no_tools(page: dict[str, Any]) -> None:
+    """Nor is it an error."""
+    assert sound_page(page) == {"tools": [], "_meta": {LEFT_OUT: []}}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "hello",
+    [
+        HELLO | {"capabilities": None},
+        HELLO | {"capabilities": {"tools": True, "logging": None, "resources": []}},
+        {"protocolVersion": "2025-06-18"},
+        HELLO | {"serverInfo": {"name": 5}, "instructions": ["a"]},
+    ],
+    ids=["null", "odd capabilities", "bare", "odd names"],
+)
+async def test_an_odd_greeting_is_a_greeting(hello: dict[str, Any]) -> None:
+    """Who the server is doesn't matter, and it is asked for its tools anyway."""
+    async with hand("stdio", {"initialize": result(hello), "tools/list": result({"tools": [GOOD]})}) as pool:
+        assert list(await offered(pool, "hand")) == ["hand__good"]
+
+
+@pytest.mark.anyio
+async def test_a_run_is_warned_of_what_it_does_not_get() -> None:
+    """Of tools that are left out, and of a server that asks for an authorization; an error in the catalogue."""
+    left = command({"tools/list": result({"tools": [GOOD, LEFT[0]]})})
+    async with serving(answering(401, b"", www_authenticate="Bearer")) as url, FakeDedalus() as fake:
+        servers = {"left": left, "locked": {"url": f"{url}/mcp"}, "old": {"url": f"{url}/sse", "transport": "sse"}}
+        async with service(fake.url, mcp_servers=servers, dedalus_base_url_hosts_mcp=False) as agent:
+            fake.turn(*answer("Fine."))
+            events = await agent.stream({"input": "?", "mcp_servers": list(servers)})
+            refused = [await agent.client.get(f"/api/agent/mcp-servers/{name}/tools") for name in ("locked", "old")]
+        [request] = [request.body for request in fake.chats]
+    assert text(events) == "Fine."
+    assert [tool["function"]["name"] for tool in request["tools"]] == ["left__good"]
+    warnings = only(events, "warning")
+    assert [warning["code"] for warning in warnings] == [
+        "mcp_tool_left_out",
+        "mcp_authorization_required",
+        "mcp_authorization_required",
+    ]
+    assert json.dumps(warnings).count("asks for an authorization") == 2
+    for response in refused:
+        error = response.json()["error"]
+        assert (response.status_code, error["code"], error["retryable"]) == (502, "mcp_authorization_required", False)
+
+
+@pytest.mark.anyio
+async def test_a_list_is_asked_for_page_by_page() -> None:
+    """A cursor that is no text is none."""
+    async with pool_of(hand=command({"tools/list": result({"tools": [GOOD], "nextCursor": 5})})) as pool:
+        assert list(await offered(pool, "hand")) == ["hand__good"]

@@ -1,0 +1,244 @@
+"""Messages of MCP servers that are odd, broken, too large or endless: each costs what is its own, or nothing."""
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+import pytest
+from mcp_hands import EVENTS, WAYS, Hand, Way, answering, command, hand, program, result
+from mcp_peers import call, children, down, offered, pool_of, serving
+
+from services.tools import ToolError
+
+pytestmark = pytest.mark.anyio
+
+FINE = result({"content": [{"type": "text", "text": "fine"}]})
+QUICK = 5  # seconds, within a call's time
+
+
+def text(said: str) -> bytes:
+    """The result with a text, whose JSON is given."""
+    return b'{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","text":%s}]}}' % said.encode("latin-1")
+
+
+# Bytes
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        (text(r'"caf\ud83d"'), "caf\ufffd"),
+        (text(r'"\ude00\ud83d\ude00\ud83d!"'), "\ufffd😀\ufffd!"),
+        (text(r'"\\ud83d"'), r"\ud83d"),
+        (text('"caf\xe9 \xff\xfe"'), "caf\ufffd \ufffd\ufffd"),
+        (text('"\xed\xa0\xbd"'), "\ufffd\ufffd\ufffd"),
+        (text('"a\tb\x01"'), "a\tb\x01"),
+        (b"\xef\xbb\xbf" + text('"marked"'), "marked"),
+        (text('"spaced"') + b" \t\r", "spaced"),
+        (b'{"jsonrpc":"2.0","id":ID,"error":null,"result":{"content":[{"text":"no type"}]}}', "no type"),
+        (b'{"jsonrpc":"2.0","id":"ID","result":{"content":"a text"}}', "a text"),
+        (b'{"jsonrpc":"2.0","id":ID.0,"result":"a text alone"}', "a text alone"),
+        (b'{"jsonrpc":"2.0","id":ID,"result":["one","two"]}', "one\ntwo"),
+        (
+            b'{"jsonrpc":"2.0","id":ID,"result":{"structuredContent":{"a":NaN,"b":-Infinity}}}',
+            '{"a":"NaN","b":"-Infinity"}',
+        ),
+        (
+            b'{"jsonrpc":"2.0","id":ID,"result":{"structuredContent":12345678901234567890123}}',
+            "12345678901234567890123",
+        ),
+        (b'{"jsonrpc":"2.0","id":ID,"result":null}', ""),
+    ],
+)
+async def test_what_the_sdk_refuses_is_read(way: Way, said: bytes, read: str) -> None:
+    """What isn't UTF-8 becomes U+FFFD, and so does half a surrogate pair. Nothing waits for its whole time."""
+    async with asyncio.timeout(QUICK), hand(way, {"odd": said, "fine": FINE}) as pool:
+        tools = await offered(pool, "hand")
+        assert await call(tools["hand__odd"]) == read
+        assert await call(tools["hand__fine"]) == "fine"
+        assert len(pool._open) == 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "said",
+    [
+        text("[" * 200 + "]" * 200),
+        text("[" * 100_000 + "]" * 100_000),
+        text('{"a":' * 300 + "1" + "}" * 300),
+        text("[" + "{}," * 200_000 + "1]").replace(b'"jsonrpc":"2.0","id":ID,', b"")[:-1]
+        + b',"jsonrpc":"2.0","id":ID}',
+        text("1" * 5000),
+    ],
+    ids=["deep", "very deep", "deep objects", "many values", "long number"],
+)
+async def test_what_can_not_be_read_is_an_error_at_once(way: Way, said: bytes) -> None:
+    """Of the call that it answers, whether its id stands at the beginning or at the end."""
+    async with hand(way, {"odd": said, "fine": FINE}) as pool:
+        tools = await offered(pool, "hand")
+        began = time.monotonic()
+        with pytest.raises(ToolError, match="may have been run, but the answer of the MCP server hand can't be read"):
+            await call(tools["hand__odd"])
+        assert time.monotonic() < began + QUICK
+        assert await call(tools["hand__fine"]) == "fine"
+        assert len(pool._open) == 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_an_answer_that_is_too_large_costs_its_own_call(way: Way) -> None:
+    """Over stdio, where all answers come the same way, it is found by its id."""
+    large = text('"' + "x" * 17_000_000 + '"')
+    async with hand(way, {"large": large, "fine": FINE}) as pool:
+        tools = await offered(pool, "hand")
+        calling = asyncio.create_task(call(tools["hand__large"]))
+        assert await asyncio.gather(*(call(tools["hand__fine"]) for _ in range(5))) == ["fine"] * 5
+        with pytest.raises(ToolError, match=r"may have been run.*it is larger than 8192 KiB"):
+            await calling
+        assert len(pool._open) == 1
+
+
+class Failing(Hand):
+    """Its tool `odd` fails in a way of HTTP."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__({"odd": FINE, "wait": FINE})
+        self.how = how
+
+    async def answer(self, key: str, said: bytes, asked: int, scope: Any, receive: Any, send: Any) -> None:
+        """Send one answer, or not all of it."""
+        if key != "odd":
+            return await super().answer(key, said, asked, scope, receive, send)
+        match self.how:
+            case "cut" | "cut event":
+                cut = [(b"content-type", b"application/json"), (b"content-length", b"1000")]
+                headers = cut if self.how == "cut" else [(b"content-type", EVENTS)]
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                await send({"type": "http.response.body", "body": said[:20], "more_body": True})
+                raise OSError("cut")
+            case "closed":
+                raise OSError("closed before anything was said")
+            case status:
+                await answering(int(status), b"<p>secret</p>", b"text/html")(scope, receive, send)
+        return None
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("cut", r"lost during the call\. The tool may have been run"),
+        ("cut event", r"lost during the call\. The tool may have been run"),
+        ("closed", r"HTTP status 500|lost during the call\. The tool may have been run"),
+        ("404", r"refused the call \(code -32600\): HTTP status 404"),
+        ("429", r"refused the call \(code -32600\): HTTP status 429"),
+        ("500", r"may have been run, but .* can't be read: HTTP status 500"),
+        ("502", r"may have been run, but .* can't be read: HTTP status 502"),
+        ("200", r"may have been run, but .* can't be read: it is text/html, and not JSON-RPC"),
+        ("401", r"asks for an authorization .* The tool was not called\."),
+        ("403", r"asks for an authorization .* The tool was not called\."),
+        ("202", r"refused the call .*202 Accepted"),
+    ],
+)
+async def test_one_answer_that_fails_loses_no_other(how: str, told: str) -> None:
+    """The other runs' calls get theirs, and what is said of the failed one is true."""
+    app = Failing(how)
+    async with serving(app) as url, pool_of(hand={"url": f"{url}/mcp"}) as pool:
+        tools = await offered(pool, "hand")
+        waiting = [asyncio.create_task(call(tools["hand__wait"])) for _ in range(3)]
+        await app.waits.wait()
+        for _ in range(2):
+            with pytest.raises(ToolError, match=told) as raised:
+                await call(tools["hand__odd"])
+            assert "secret" not in str(raised.value)
+        app.gate.set()
+        assert await asyncio.gather(*waiting) == ["fine"] * 3
+        assert app.asked.count("odd") == 2
+
+
+async def test_a_session_that_the_server_forgot_loses_no_call() -> None:
+    """A call that the server didn't take goes to a new session; those of the old one end there."""
+
+    class Forgetting(Hand):
+        forgets = False
+
+        async def answer(self, key: str, said: bytes, asked: int, scope: Any, receive: Any, send: Any) -> None:
+            if key == "odd" and (b"mcp-session-id", b"old") in scope["headers"]:
+                return await answering(404, b"gone")(scope, receive, send)
+            session: dict[str, Any] = (
+                {"mcp_session_id": "new" if "odd" in self.asked else "old"} if key == "initialize" else {}
+            )
+            said = said.replace(b"ID", str(asked).encode())
+            return await answering(200, said, **session)(scope, receive, send)
+
+    app = Forgetting({"odd": FINE, "wait": FINE})
+    async with serving(app) as url, pool_of(hand={"url": f"{url}/mcp"}) as pool:
+        tools = await offered(pool, "hand")
+        waiting = [asyncio.create_task(call(tools["hand__wait"])) for _ in range(3)]
+        await app.waits.wait()
+        assert await call(tools["hand__odd"]) == "fine"
+        app.gate.set()
+        assert await asyncio.gather(*waiting) == ["fine"] * 3
+
+
+# Commands that print other things
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        b"Server v1.2 is starting \x1b[32m...\n",
+        b"\xff\n",
+        b"\n\n\r\n",
+        b'{"level":"info","id":3,"error":"a log line"}\n',
+        b'{"level":30,"msg":"half a li\n',
+        b'[]\n1\nnull\n"text"\n{}\n',
+        b'{"jsonrpc":"2.0"}\n{"jsonrpc":"2.0","id":true,"result":{}}\n',
+        b"x" * 200_000 + b"\n",
+        b'{"jsonrpc":"2.0","id":77,"result":{}}\n',
+        b'{"jsonrpc":"2.0","method":"notifications/message","params":["a list"]}\n',
+    ],
+)
+async def test_what_is_no_message_is_skipped(noise: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """Before the first message, and between others. The log has a line of it, and no traceback."""
+    said = {"fine": noise + FINE, "initialize": noise + result({"protocolVersion": "2025-06-18", "capabilities": {}})}
+    async with asyncio.timeout(QUICK), pool_of(hand=command(said, before=noise)) as pool:
+        tools = await offered(pool, "hand")
+        assert [await call(tools["hand__fine"]) for _ in range(3)] == ["fine"] * 3
+        assert len(pool._open) == 1
+    assert "Traceback" not in caplog.text
+    assert "\x1b" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "while True: print('y')",
+        "import sys\nwhile True: sys.stdout.write('y' * 65536)",
+        "while True: print('{}')",
+        "import sys\nprint('{')\nwhile True: sys.stdout.write('[' * 65536)",
+    ],
+    ids=["lines", "no line", "objects", "brackets"],
+)
+async def test_a_command_that_prints_without_end_is_closed(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    """With few lines of log, before the time for connecting is over; the process ends."""
+    before = children()
+    caplog.set_level(logging.INFO)
+    async with pool_of(connect_timeout_s=30, loud=program(text)) as pool:
+        began = time.monotonic()
+        assert await down(pool, "loud") == ["loud"]
+        assert time.monotonic() < began + 15
+    assert children() == before
+    assert "loud prints too much that is no message" in caplog.text
+    assert len(caplog.records) < 15
+    assert len(caplog.text) < 10_000
+
+
+async def test_a_call_under_way_ends_when_the_command_becomes_loud() -> None:
+    """It isn't left to its whole time, and the next call has a new session."""
+    async with pool_of(hand=command({"loud": FINE + b"\n" + b"y\n" * 200_000, "fine": FINE})) as pool:
+        tools = await offered(pool, "hand")
+        assert await call(tools["hand__loud"]) == "fine"
+        [session] = pool._open
+        await asyncio.wait({session.task})
+        assert await call(tools["hand__fine"]) == "fine"
