@@ -15,13 +15,14 @@ from starlette.middleware.cors import CORSMiddleware
 
 from database.engine import Database
 from database.migrate import NewerDatabase
+from descriptors import within_descriptors
 from errors import CapacityError
 from event_logs.base import EventLog
 from event_logs.directory_lock import DirectoryInUse, locked
 from event_logs.file import FileEventLog
 from event_logs.memory import MemoryEventLog
 from routers import agent_router, error_answers, health_router, openapi, runs_router, sessions_router
-from routers.middleware import BodyLimits, DirectSend, HostCheck, RequestContext
+from routers.middleware import BodyLimits, DirectSend, HostCheck, RequestContext, RoomCheck
 from services.agent_service import AgentService
 from services.catalog import Catalog
 from services.dedalus_agent import AgentLimits, DedalusAgent
@@ -66,7 +67,7 @@ def create_app(
     `tools` stand in for those of the folder tools and of AGENT_TOOLS; `providers` and `dedalus` say where their APIs
     are.
     """
-    settings = settings or Settings().model_copy(update={"model_substitution": False})
+    settings = within_descriptors(settings or Settings().model_copy(update={"model_substitution": False}))
     app = FastAPIOffline(
         title="Agent Stream",
         version=openapi.VERSION,
@@ -179,7 +180,14 @@ async def opened_stores(
 def add_middleware(app: FastAPI, settings: Settings) -> None:
     """What stands around every request, from the inside out."""
     json = JsonLimits(settings.max_json_values, settings.max_json_depth)
-    app.add_middleware(BodyLimits, max_bytes=settings.max_body_bytes, json=json)
+    app.add_middleware(
+        BodyLimits,
+        max_bytes=settings.max_body_bytes,
+        json=json,
+        timeout_s=settings.body_timeout_s,
+        together=settings.max_bodies_bytes,
+    )
+    app.add_middleware(RoomCheck)
     own_name = f"[{settings.host}]" if ":" in settings.host else settings.host
     app.add_middleware(HostCheck, allowed=(own_name, *settings.allowed_hosts))
     app.add_middleware(RequestContext)
@@ -205,7 +213,7 @@ def main() -> None:
         logging.getLogger(library).setLevel(logging.WARNING)
     os.umask(0o077)  # what callers said is in files: they are the service's alone
     app = create_app(settings)
-    serve(app, settings)
+    serve(app)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
     AgentStreamError
     ├── RequestError            the caller can mend it (4xx)
     │   ├── InvalidRequest  InvalidHost  RouteNotFound  MethodNotAllowed  BodyTooLarge  NotJson
+    │   ├── MalformedRequest  HeadTooLarge  RequestTimeout
     │   ├── ModelUnavailable  McpUnavailable  McpServerNotFound  ToolUnavailable  UrlRefused
     │   ├── UpstreamRejected  ContextTooLong  StepLimit  RunNotWaiting  ToolCallNotFound  ToolCallAnswered
     │   ├── RunNotFound  RunExpired  RunActive  RunContinued  InvalidCursor  CursorAhead
@@ -81,6 +82,21 @@ class MethodNotAllowed(RequestError):
 class BodyTooLarge(RequestError):
     code, status = "body_too_large", 413
     default = "The request body is larger than MAX_BODY_BYTES."
+
+
+class MalformedRequest(RequestError):
+    code, status = "malformed_request", 400
+    default = "This is not an HTTP/1.1 request."
+
+
+class HeadTooLarge(RequestError):
+    code, status = "head_too_large", 431
+    default = "The request's URL and headers are larger than 64 KiB, or more than 200."
+
+
+class RequestTimeout(RequestError):
+    code, status, retryable = "request_timeout", 408, True
+    default = "The request did not arrive in time: see HEAD_TIMEOUT_S and BODY_TIMEOUT_S."
 
 
 class NotJson(RequestError):

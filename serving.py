@@ -9,10 +9,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 
+from routers.http_protocol import Connections, LimitedProtocol
 from services.live_runs import LiveRuns
 from settings import Settings
 
@@ -23,22 +25,34 @@ CLOSE_S = 3  # what connections may take to close once the service has drained
 LAST_RESORT_S = 4.5  # what everything may take once the service has drained; what is left then is killed
 
 
-def serve(app: FastAPI, settings: Settings) -> None:
+def serve(app: FastAPI) -> None:
     """Serve until a signal says to stop."""
+    settings: Settings = app.state.settings
     gc.freeze()  # what is there by now stays: the collector need not look at it
     gc.set_threshold(*GC_THRESHOLD)
     sys.setswitchinterval(SWITCH_S)
-    config = uvicorn.Config(
+    config = configured(
         app,
         host=settings.host,
         port=settings.port,
         log_level=settings.log_level,
         access_log=settings.log_level in {"debug", "info"},
-        server_header=False,
         timeout_graceful_shutdown=CLOSE_S,
     )
     with suppress(KeyboardInterrupt):  # which the server passes on once it has stopped
         uvicorn.Server(config).run([listen(config, settings.send_timeout_s)])
+
+
+def configured(app: FastAPI, **more: Any) -> uvicorn.Config:
+    """The server for the app, with its limits of connections and heads."""
+    settings: Settings = app.state.settings
+    limits = Connections(settings.max_connections, settings.head_timeout_s)
+
+    class Protocol(LimitedProtocol):
+        def __init__(self, **given: Any) -> None:
+            super().__init__(limits, **given)
+
+    return uvicorn.Config(app, http=Protocol, server_header=False, **more)
 
 
 def listen(config: uvicorn.Config, send_timeout_s: float) -> socket.socket:

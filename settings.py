@@ -138,6 +138,10 @@ class Settings(BaseSettings):
     run_timeout_s: Seconds = 1800
     drain_s: float = Field(default=25, ge=3, le=3600)
 
+    max_connections: int = Field(default=10_000, ge=1)
+    head_timeout_s: Seconds = 30
+    body_timeout_s: Seconds = 120
+    max_bodies_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
     max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
     max_json_values: int = Field(default=50_000, ge=1000)
     max_json_depth: int = Field(default=64, ge=8, le=500)

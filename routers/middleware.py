@@ -10,8 +10,17 @@ from collections.abc import Iterable
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from errors import BodyTooLarge, InternalError, InvalidHost, InvalidRequest, RequestError
+from errors import (
+    AgentStreamError,
+    BodyTooLarge,
+    InternalError,
+    InvalidHost,
+    InvalidRequest,
+    RequestTimeout,
+    ServerFull,
+)
 from routers.error_answers import answer
+from routers.http_protocol import CROWDED
 from services.json_scan import JsonLimits, JsonScan, JsonTooLarge, slices
 
 logger = logging.getLogger(__name__)
@@ -19,6 +28,8 @@ logger = logging.getLogger(__name__)
 OWN_ASSETS = "default-src 'self' 'unsafe-inline' data: blob:"
 """For the documentation's pages: what their scripts would load from elsewhere, such as a logo, they go without."""
 NOT_UTF8 = "The body is not JSON in UTF-8: send it in that encoding."
+SMALL = 64 * 1024  # bytes of a body; what the server may hold of each
+BUSY_S = 5
 REQUEST_ID = re.compile(r"[\w.-]{1,64}")
 
 
@@ -86,16 +97,36 @@ class HostCheck:
         await self._app(scope, receive, send)
 
 
-class BodyLimits:
-    """Reads a request's body whole, and refuses one that is no JSON in UTF-8, or too large for a parser.
+class RoomCheck:
+    """Refuses requests but for health checks while there are more connections than there may be."""
 
-    The body is scanned as it comes, and other requests get a turn after each slice of it.
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http" and scope["state"].get(CROWDED) and scope["path"] != "/health":
+            response = answer(ServerFull("The server has as many connections as it may.", retry_after=BUSY_S), scope)
+            response.headers["Connection"] = "close"
+            await response(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+class BodyLimits:
+    """Reads a request's body whole, and refuses one that is no JSON in UTF-8, too large for a parser, or too slow.
+
+    The body is scanned as it comes, and other requests get a turn after each slice of it. `timeout_s` is what it may
+    take to come; `together` is what all bodies may have that are still coming, but for the first 64 KiB of each.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, json: JsonLimits) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, json: JsonLimits, timeout_s: float, together: int) -> None:
         self._app = app
         self._max_bytes = max_bytes
         self._json = json
+        self._timeout_s = timeout_s
+        self._together = together
+        self._coming = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -104,8 +135,11 @@ class BodyLimits:
             return
         try:
             whole: Message | None = await self._whole(scope, receive)
-        except RequestError as error:
-            await answer(error, scope)(scope, receive, send)
+        except AgentStreamError as error:
+            response = answer(error, scope)
+            if isinstance(error, RequestTimeout):
+                response.headers["Connection"] = "close"  # what is missing may never come
+            await response(scope, receive, send)
             return
 
         async def receive_again() -> Message:
@@ -116,22 +150,34 @@ class BodyLimits:
         await self._app(scope, receive_again, send)
 
     async def _whole(self, scope: Scope, receive: Receive) -> Message:
-        """The whole body as one message. Raise `BodyTooLarge` or `InvalidRequest` as soon as that is known."""
+        """The whole body as one message. Raise what is wrong with it as soon as that is known."""
         if int(Headers(scope=scope).get("content-length", 0)) > self._max_bytes:
             raise BodyTooLarge
         pieces: list[bytes] = []
         size, scan, decoder = 0, JsonScan(self._json), getincrementaldecoder("utf-8")()
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                while (message := await receive())["type"] != "http.disconnect":
+                    pieces.append(piece := message.get("body", b""))
+                    size += len(piece)
+                    self._count(size, len(piece))
+                    last = not message.get("more_body")
+                    await _check(piece, scan, decoder, last)
+                    if last:
+                        return {"type": "http.request", "body": b"".join(pieces), "more_body": False}
                 return message
-            pieces.append(piece := message.get("body", b""))
-            if (size := size + len(piece)) > self._max_bytes:
-                raise BodyTooLarge
-            last = not message.get("more_body")
-            await _check(piece, scan, decoder, last)
-            if last:
-                return {"type": "http.request", "body": b"".join(pieces), "more_body": False}
+        except TimeoutError:
+            raise RequestTimeout from None
+        finally:
+            self._coming -= max(0, size - SMALL)
+
+    def _count(self, size: int, added: int) -> None:
+        """Count what has been added to a body. Raise `BodyTooLarge`, or `ServerFull` where too much is coming."""
+        self._coming += min(added, max(0, size - SMALL))
+        if size > self._max_bytes:
+            raise BodyTooLarge
+        if size > SMALL and self._coming > self._together:
+            raise ServerFull("The server is receiving as many large requests as it may.", retry_after=BUSY_S)
 
 
 async def _check(piece: bytes, scan: JsonScan, decoder: IncrementalDecoder, last: bool) -> None:

@@ -47,6 +47,7 @@ class FrameStream(EventSourceResponse):
             send_timeout=send_timeout_s,
             sep="\n",
         )
+        del self.headers["connection"]  # which is the server's to say
         self._stream = stream
         self._leave = leave
         self._server_send = server_send

@@ -18,7 +18,7 @@ from app import create_app
 from services.providers import PROVIDERS, Provider
 from services.tools import Tool
 from services.upstreams import DEDALUS_URL
-from serving import listen
+from serving import configured, listen
 from settings import Settings
 
 Event = dict[str, Any]
@@ -120,7 +120,7 @@ async def _served(
     wanted: Settings, tools: Mapping[str, Tool], providers: Mapping[str, Provider], dedalus: str
 ) -> AsyncIterator[Service]:
     app = create_app(wanted, FixedTools(tools), providers, dedalus)
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="on")
+    config = configured(app, host="127.0.0.1", port=0, log_level="error", lifespan="on")
     server = Server(config)
     listening_socket = listen(config, wanted.send_timeout_s)
     url = f"http://127.0.0.1:{listening_socket.getsockname()[1]}"

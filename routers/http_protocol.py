@@ -1,0 +1,214 @@
+"""The server's side of a connection: uvicorn's protocol, with bounds on what a client can hold and keep busy.
+
+uvicorn has a limit for none of these: the size of a request's head, which costs the square of its size, the time that a
+head takes, and the connections that have sent none. It also sends chunks to HTTP/1.0, which doesn't know them.
+"""
+
+import asyncio
+import sys
+import uuid
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from error_models import ErrorBody, ErrorInfo
+from errors import AgentStreamError, HeadTooLarge, MalformedRequest, RequestTimeout
+
+MAX_HEAD_BYTES = 64 * 1024
+MAX_FIELDS = 200  # of a head; browsers and proxies send some 30
+SPARE = 32  # connections beyond the most, so that there is one to answer a health check on
+LINGER_S = 2.0  # how long a client that is still sending has to read why it is refused
+CROWDED = "crowded"
+"""The key of a request's state that says whether there are more connections than there may be."""
+
+
+class Connections:
+    """How many connections there may be, and those without a request under way, the longest silent first."""
+
+    def __init__(self, most: int, head_timeout_s: float) -> None:
+        self.most = most
+        self.head_timeout_s = head_timeout_s
+        self.idle: dict[LimitedProtocol, None] = {}
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """One connection. Each head has to be complete within a time, and below a size; silent connections make room."""
+
+    def __init__(self, limits: Connections, config: Config, server_state: ServerState, **more: Any) -> None:
+        super().__init__(config, server_state, **more)
+        self._limits = limits
+        self._late: asyncio.TimerHandle | None = None
+        self._in_head = False
+        self._fed = 0  # bytes since the read in which the head began
+        self._head_bytes = self._fields = 0
+        self._unanswered = 0  # requests; more than one where a client doesn't wait for the answers
+        self._refused = False
+
+    # The connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Await a head, and make room for this connection where there is none."""
+        super().connection_made(transport)
+        self._await_head()
+        excess = len(self.connections) - self._limits.most
+        longest_silent = next(iter(self._limits.idle))
+        if excess > 0 and longest_silent is not self:
+            longest_silent.give_way()
+        elif excess > SPARE:
+            self.give_way()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def give_way(self) -> None:
+        """Close a connection on which nothing is under way."""
+        self._stop_waiting()
+        self.connections.discard(self)
+        self.transport.abort()
+
+    def _await_head(self) -> None:
+        self._limits.idle[self] = None
+        self._late = self.loop.call_later(self._limits.head_timeout_s, self._head_is_late)
+
+    def _stop_waiting(self) -> None:
+        self._limits.idle.pop(self, None)
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _head_is_late(self) -> None:
+        if self._in_head:
+            self._refuse(RequestTimeout())
+        else:
+            self.transport.close()
+
+    # A request's head, as it is parsed
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has come, unless the connection is refused: then it is thrown away."""
+        if self._refused:
+            return
+        began_before = self._in_head
+        super().data_received(data)
+        if began_before and self._in_head:
+            self._fed += len(data)
+            if self._fed > MAX_HEAD_BYTES:
+                self._refuse(HeadTooLarge())
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        super().on_message_begin()
+        self._in_head = True
+        self._fed = self._head_bytes = self._fields = 0
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the URL."""
+        self._head_bytes += len(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the head; those that trail the body are dropped, since the head has been acted upon."""
+        self._head_bytes += len(name) + len(value) + len(b": \r\n")
+        self._fields += 1
+        if self._in_head and not self._head_is_too_large:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: begin with the request."""
+        self._in_head = False
+        self._stop_waiting()
+        if self._refused or self._head_is_too_large:
+            self._refuse(HeadTooLarge())
+            return
+        self._unanswered += 1
+        super().on_headers_complete()
+
+    @property
+    def _head_is_too_large(self) -> bool:
+        return self._head_bytes > MAX_HEAD_BYTES or self._fields > MAX_FIELDS
+
+    # The request
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        if self._head_is_too_large:  # by its trailing fields, where it wasn't before
+            self.transport.abort()
+        elif not self._refused:
+            super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        state: dict[str, Any] = cycle.scope["state"]
+        state[CROWDED] = len(self.connections) > self._limits.most
+        if cycle.scope["http_version"] == "1.0":
+            app = Unchunked(app, cycle)
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        """Await the next head. What is left of a refused body has to come in the same time."""
+        self._unanswered -= 1
+        super().on_response_complete()
+        if not self._unanswered and not self.transport.is_closing():
+            self._await_head()
+
+    # Refusals
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, in the form of all refusals."""
+        self._refuse(MalformedRequest())
+
+    def _refuse(self, error: AgentStreamError) -> None:
+        """Answer with the error, unless another answer is under way, and close once the client can have read it."""
+        self._stop_waiting()
+        if self._refused or self.transport.is_closing():
+            return
+        self._refused = True
+        if self._unanswered:
+            self.transport.abort()
+            return
+        self.transport.write(_answer(error))
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_S, self.transport.abort)
+
+
+def _answer(error: AgentStreamError) -> bytes:
+    request_id = f"req_{uuid.uuid4().hex}"
+    info = ErrorInfo(code=error.code, message=error.message, retryable=error.retryable, request_id=request_id)
+    body = ErrorBody(error=info).model_dump_json().encode()
+    head = (
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\nx-request-id: {request_id}\r\n"
+        "connection: close\r\n\r\n"
+    )
+    return STATUS_LINE[error.status] + head.encode() + body
+
+
+class Unchunked:
+    """An app as HTTP/1.0 gets its answers: a body without a length has no chunks, and ends with the connection."""
+
+    def __init__(self, app: ASGIApp, cycle: RequestResponseCycle) -> None:
+        self._app = app
+        self._cycle = cycle
+        self._endless = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+
+        async def send_unchunked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._endless = all(name.lower() != b"content-length" for name, _ in message["headers"])
+                if self._endless:
+                    self._cycle.chunked_encoding, self._cycle.expected_content_length = False, sys.maxsize
+            elif self._endless and not message.get("more_body"):
+                self._cycle.expected_content_length = len(message.get("body", b""))
+            await send(message)
+
+        await self._app(scope, receive, send_unchunked)

@@ -1,0 +1,313 @@
+"""What a connection may cost: the size and time of its heads, its silence, and how many of them there are."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+from fake_dedalus import FakeDedalus
+from grammar import parse_frames
+from service import NOWHERE, STREAM, Service, checked, service, text
+from wire import Stall, answer
+
+from routers.http_protocol import MAX_FIELDS, MAX_HEAD_BYTES, SPARE
+
+pytestmark = pytest.mark.anyio
+
+GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
+JSON_BODY = b'{"input": "?"}'
+HEAD_S = 0.3
+
+
+class Peer:
+    """A client that writes what it likes."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def write(self, data: bytes) -> None:
+        """As far as the server takes it."""
+        with suppress(ConnectionError):
+            self._writer.write(data)
+            await self._writer.drain()
+
+    async def answer(self) -> tuple[int, dict[str, str], bytes]:
+        """The next answer that has a length."""
+        head = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        fields = [field.partition(": ") for field in head[1:-2]]
+        assert len({name.lower() for name, _, _ in fields}) == len(fields), fields
+        headers = {name.lower(): value for name, _, value in fields}
+        return int(head[0].split()[1]), headers, await self._reader.readexactly(int(headers["content-length"]))
+
+    async def rest(self) -> bytes:
+        """What comes until the connection ends."""
+        try:
+            return await self._reader.read()
+        except ConnectionError:
+            return b""
+
+    async def close(self) -> None:
+        self._writer.close()
+        with suppress(ConnectionError):
+            await self._writer.wait_closed()
+
+
+@asynccontextmanager
+async def connected(agent: Service) -> AsyncIterator[Peer]:
+    port = int(agent.url.rpartition(":")[2])
+    peer = Peer(*await asyncio.open_connection("127.0.0.1", port))
+    try:
+        yield peer
+    finally:
+        await peer.close()
+
+
+async def refusal(peer: Peer) -> tuple[int, str]:
+    """Status and code of the refusal, after which the connection ends."""
+    status, headers, body = await peer.answer()
+    error = json.loads(body)["error"]
+    assert headers["connection"] == "close"
+    assert error["request_id"] == headers["x-request-id"]
+    assert await peer.rest() == b""
+    return status, error["code"]
+
+
+async def health(agent: Service) -> int:
+    """The status of a health check on a new connection."""
+    async with connected(agent) as peer:
+        await peer.write(GET + b"Connection: close\r\n\r\n")
+        return (await peer.answer())[0]
+
+
+# Heads
+
+LONG = b"x" * MAX_HEAD_BYTES
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        GET + b"a: " + LONG + b"\r\n\r\n",
+        GET + b"a: " + LONG * 100,
+        GET + LONG * 4 + b": a\r\n\r\n",
+        b"GET /" + LONG + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /health?" + LONG * 20,
+        GET + b"a: b\r\n" * (MAX_FIELDS + 1) + b"\r\n",
+        GET + b"a: b\r\n" * 100_000,
+        b"POST /api/agent/stream HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\na: " + LONG + b"\r\n\r\n{}{}{}{}",
+    ],
+    ids=["a field", "no end", "a name", "the URL", "a query", "fields", "fields without end", "before a body"],
+)
+@pytest.mark.parametrize("piece", [1000, 10_000_000])
+async def test_a_head_has_a_size(head: bytes, piece: int) -> None:
+    """64 KiB in 200 fields, in one piece or many: 431 beyond, and the server reads no more of it."""
+    async with service(NOWHERE) as agent:
+        async with connected(agent) as peer:
+            for start in range(0, min(len(head), 2_000_000), piece):
+                await peer.write(head[start : start + piece])
+            assert await refusal(peer) == (431, "head_too_large")
+        assert await health(agent) == 200
+
+
+async def test_a_head_of_almost_that_size_is_served() -> None:
+    """And the next one on the same connection, whose size is counted anew."""
+    async with service(NOWHERE) as agent, connected(agent) as peer:
+        for _ in range(3):
+            await peer.write(GET + b"a: " + LONG[:-200] + b"\r\n\r\n")
+            assert (await peer.answer())[0] == 200
+            await peer.write(GET + b"a: b\r\n" * (MAX_FIELDS - 2) + b"\r\n")
+            assert (await peer.answer())[0] == 200
+
+
+async def test_fields_that_trail_a_body_are_dropped_and_have_a_size() -> None:
+    """They can't add to a head that has been acted upon; megabytes of them end the connection."""
+    head = b"POST /api/agent/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    body = head + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
+    async with service(NOWHERE) as agent, connected(agent) as peer:
+        await peer.write(body + b"X-Request-ID: forged\r\n\r\n")
+        status, headers, _ = await peer.answer()
+        assert (status, headers["x-request-id"] != "forged") == (201, True)
+        await peer.write(body + (b"a: " + LONG[:1000] + b"\r\n") * 2000 + b"\r\n")
+        assert await peer.rest() == b""
+
+
+@pytest.mark.parametrize("nonsense", [b"\x16\x03\x01\x02\x00\x01", b"hello\r\n\r\n", GET + b"a b: c\r\n\r\n"])
+async def test_what_is_no_http_is_refused_in_the_one_form(nonsense: bytes) -> None:
+    """Such as TLS, sent to the port of the plain service."""
+    async with service(NOWHERE) as agent, connected(agent) as peer:
+        await peer.write(nonsense)
+        assert await refusal(peer) == (400, "malformed_request")
+
+
+# Time
+
+
+@pytest.mark.parametrize("begun", [b"GET /", b"GET /hea", GET, GET + b"a: b"])
+async def test_a_head_that_does_not_end_in_time_is_refused(begun: bytes) -> None:
+    """However it drips: the time is the whole head's."""
+    async with service(NOWHERE, head_timeout_s=HEAD_S) as agent, connected(agent) as peer:
+        await peer.write(begun)
+        dripping = asyncio.create_task(drip(peer))
+        assert await refusal(peer) == (408, "request_timeout")
+        dripping.cancel()
+
+
+async def drip(peer: Peer) -> None:
+    while True:
+        await peer.write(b"x")
+        await asyncio.sleep(HEAD_S / 20)
+
+
+async def test_a_connection_that_sends_nothing_is_closed() -> None:
+    """Without an answer, which it has not asked for."""
+    async with service(NOWHERE, head_timeout_s=HEAD_S) as agent, connected(agent) as peer:
+        assert await peer.rest() == b""
+
+
+async def test_a_second_head_has_its_time_too() -> None:
+    """A connection that is kept alive and then drips."""
+    async with service(NOWHERE, head_timeout_s=HEAD_S) as agent, connected(agent) as peer:
+        await peer.write(GET + b"\r\n")
+        assert (await peer.answer())[0] == 200
+        await peer.write(b"GET")
+        assert await refusal(peer) == (408, "request_timeout")
+
+
+async def test_a_stream_may_be_longer_than_a_head() -> None:
+    """Neither the time of a head nor that of a body counts while a request is answered."""
+    async with (
+        FakeDedalus() as fake,
+        service(fake.url, head_timeout_s=0.05, body_timeout_s=0.05, heartbeat_s=0.1) as agent,
+    ):
+        fake.turn(Stall())
+        async with agent.client.stream("POST", STREAM, json={"input": "?"}) as response:
+            body = b""
+            async for piece in response.aiter_raw():
+                body += piece
+                if body.count(b": ping") > 3:
+                    break
+
+
+@pytest.mark.parametrize("sent", [b"", b'{"input":', b'{"input": "' + b"x" * 200_000])
+async def test_a_body_that_does_not_end_in_time_is_refused(sent: bytes) -> None:
+    """However much of it has come."""
+    head = b"POST /api/agent/execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    async with service(NOWHERE, body_timeout_s=HEAD_S) as agent, connected(agent) as peer:
+        await peer.write(head + b"Content-Length: 500000\r\n\r\n" + sent)
+        status, headers, body = await peer.answer()
+        assert (status, json.loads(body)["error"]["code"]) == (408, "request_timeout")
+        assert headers["connection"] == "close"
+        assert await peer.rest() == b""
+
+
+async def test_the_rest_of_a_refused_body_has_a_time() -> None:
+    """What is refused by its length alone may be sent for as long as a head, so that its client can read the answer."""
+    head = b"POST /api/agent/execute HTTP/1.1\r\nHost: localhost\r\n"
+    async with service(NOWHERE, max_body_bytes=1024, head_timeout_s=HEAD_S) as agent, connected(agent) as peer:
+        await peer.write(head + b"Content-Length: 500000\r\n\r\n")
+        assert (await peer.answer())[0] == 413
+        dripping = asyncio.create_task(drip(peer))
+        assert await peer.rest() == b""
+        dripping.cancel()
+
+
+# How many
+
+
+def sending(size: int) -> bytes:
+    head = (
+        f"POST {STREAM} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAccept: application/json\r\n"
+    )
+    return f"{head}Content-Length: {size}\r\n\r\n".encode() + b'{"input": "' + b"x" * (size - 100)
+
+
+async def test_large_bodies_that_are_still_coming_have_a_size_together() -> None:
+    """Those beyond it are refused, small bodies never; what is given up makes room."""
+    async with FakeDedalus() as fake, service(fake.url, max_bodies_bytes=1024 * 1024) as agent:
+        fake.always(*answer("ok"))
+        async with connected(agent) as first, connected(agent) as second:
+            await first.write(sending(900_000))
+            await second.write(sending(900_000))
+            refused = await asyncio.wait(
+                {asyncio.create_task(peer.answer()) for peer in (first, second)}, return_when=asyncio.FIRST_COMPLETED
+            )
+            [status, headers, body] = refused[0].pop().result()
+            assert (status, json.loads(body)["error"]["code"]) == (503, "server_full")
+            assert int(headers["retry-after"]) > 0
+            assert text(await agent.stream({"input": "x" * 60_000})) == "ok"
+            for waiting in refused[1]:
+                waiting.cancel()
+        assert text(await agent.stream({"input": "x" * 900_000})) == "ok"
+
+
+async def test_silent_connections_make_room_the_longest_silent_first() -> None:
+    """A thousand of them hold up nobody."""
+    async with service(NOWHERE, max_connections=20) as agent:
+        silent = [await asyncio.open_connection("127.0.0.1", int(agent.url.rpartition(":")[2])) for _ in range(100)]
+        assert await health(agent) == 200
+        assert len(agent.server.server_state.connections) <= 20 + SPARE
+        ended = [reader.at_eof() or reader.exception() is not None for reader, _ in silent]
+        assert ended[:70] == [True] * 70
+        for _, writer in silent:
+            writer.close()
+        assert (await agent.client.get("/api/agent/runs")).status_code == 200
+
+
+async def test_where_no_connection_is_silent_only_health_is_answered() -> None:
+    """Others get 503 with Retry-After, on a connection that is closed after it; what is under way goes on."""
+    async with FakeDedalus() as fake, service(fake.url, max_connections=3) as agent:
+        fake.always(Stall())
+        started = [agent.client.stream("POST", STREAM, json={"input": "?"}) for _ in range(3)]
+        for stream in started:
+            await stream.__aenter__()
+        async with connected(agent) as peer:
+            await peer.write(b"GET /api/agent/runs HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert await refusal(peer) == (503, "server_full")
+        for _ in range(5):
+            assert await health(agent) == 200
+        for stream in started:
+            await stream.__aexit__(None, None, None)
+
+
+# HTTP/1.0
+
+
+async def test_http_1_0_gets_a_stream_without_chunks() -> None:
+    """Its body ends with the connection, and there is one Connection header."""
+    fields = f"Content-Type: application/json\r\nContent-Length: {len(JSON_BODY)}\r\nConnection: keep-alive\r\n"
+    head = f"POST {STREAM} HTTP/1.0\r\nHost: localhost\r\n{fields}\r\n"
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.always(*answer("ok"))
+        async with connected(agent) as peer:
+            await peer.write(head.encode() + JSON_BODY)
+            head_back, _, body = (await peer.rest()).partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head_back.lower()
+    assert re.findall(rb"(?i)\r\nconnection: (.*)", head_back) == [b"close"]
+    assert text(checked(body)) == "ok"
+
+
+@pytest.mark.parametrize("path", ["/health", "/nothing", "/openapi.json"])
+async def test_http_1_0_gets_answers_with_their_length(path: str) -> None:
+    """As any client."""
+    async with service(NOWHERE) as agent, connected(agent) as peer:
+        await peer.write(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+        _, headers, body = await peer.answer()
+        assert json.loads(body)
+        assert headers["connection"] == "close"
+        assert await peer.rest() == b""
+
+
+async def test_a_stream_names_one_connection_header_at_most() -> None:
+    """With HTTP/1.1: none, or close where the client closes."""
+    seen: list[Any] = []
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.always(*answer("ok"))
+        for asked in ("keep-alive", "close"):
+            response = await agent.post(STREAM, {"input": "?"}, connection=asked)
+            seen.append(response.headers.get_list("connection"))
+            assert parse_frames(response.content)
+    assert seen == [[], ["close"]]
