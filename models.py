@@ -90,11 +90,19 @@ Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
 Content = str | Annotated[list[Part], Field(min_length=1, max_length=1000, fail_fast=True)]
 
 
+def not_blank(content: Content) -> Content:
+    """Refuse a text of white space, which several model servers do: Anthropic's, Bedrock's, vLLM's."""
+    texts = [content] if isinstance(content, str) else [part.text for part in content if isinstance(part, TextPart)]
+    if not all(text.strip() for text in texts):
+        raise ValueError("a text is empty: send one, or leave out its part or its message")
+    return content
+
+
 class Message(Asked):
     """One message of a conversation that the caller keeps itself."""
 
     role: Literal["system", "user", "assistant"]
-    content: Content
+    content: Annotated[Content, AfterValidator(not_blank)]
 
 
 class AgentRequest(Asked):
@@ -165,7 +173,7 @@ class AgentRequest(Asked):
     top_p: float | None = Field(None, ge=0, le=1)
     max_tokens: int | None = Field(None, ge=1, description="Tokens of each model turn at most.")
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
-    stop: str | Annotated[list[str], Field(max_length=16, fail_fast=True)] | None = None
+    stop: str | Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=16, fail_fast=True)] | None = None
     seed: int | None = None
     response_format: dict[str, JsonValue] | None = Field(
         None, description='As the model\'s server takes it, such as `{"type": "json_object"}`.'
@@ -203,7 +211,19 @@ class AgentRequest(Asked):
         """An empty question is a mistake of the caller's form."""
         if isinstance(value, str) and not value.strip():
             raise ValueError("the input is empty: send the question")
-        return value
+        return not_blank(value)
+
+    @field_validator("instructions")
+    @classmethod
+    def blank_is_unset(cls, value: str | None) -> str | None:
+        """A form sends "" for what nobody has filled in."""
+        return value if value and value.strip() else None
+
+    @field_validator("stop")
+    @classmethod
+    def empty_is_unset(cls, value: str | list[str] | None) -> str | list[str] | None:
+        """The same, but that a stop sequence may be white space, such as a line break."""
+        return value or None
 
     @model_validator(mode="after")
     def one_history(self) -> Self:

@@ -7,6 +7,7 @@ from typing import Any
 from events import EventType, PartialOutput, StepStarted, StreamEvent, Thinking, ToolResult, ToolUse
 from models import Content, Message, TextPart
 from services.json_text import dumps
+from services.wire_rules import blank
 from session_models import FunctionCall, StoredMessage
 
 BYTES_PER_TOKEN = 3  # of UTF-8: below what models need for English (4), and about right for Chinese and Japanese
@@ -134,8 +135,8 @@ def kept(messages: Sequence[StoredMessage]) -> list[WireMessage]:
     for message in messages:
         if not wire and message.role != "user":
             continue  # its question is lost, and a conversation begins with one
-        if message.content is None and not message.tool_calls:
-            continue  # the model has only thought
+        if message.role == "assistant" and not message.tool_calls and blank(message.content):
+            continue  # the model has only thought, and many servers take no empty message
         last = wire[-1] if wire else {}
         if message.role == "user" and last.get("role") == "user":
             last["content"] = joined(last["content"], wire_content(message.content or ""))

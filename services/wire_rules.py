@@ -23,6 +23,7 @@ DEEPEST_SAID = 10
 ECHO = frozenset(("input", "ctx", "url", "body", "request", "messages"))  # where a refusal repeats the request
 
 SHORT, NINE = 40, 9
+EMPTY_RESULT = "(The tool gave no output.)"
 NINE_LETTERS = re.compile(r"[A-Za-z0-9]{9}")
 SIGNED = "__thought__"  # LiteLLM keeps Gemini's thought signature in the id: such an id goes back as it came
 
@@ -73,11 +74,18 @@ def _fitted_message(message: Json, rules: WireRules) -> Json:
     changed: dict[str, Any] = {}
     if message.get("tool_call_id"):
         changed["tool_call_id"] = call_id(message["tool_call_id"], rules)
+        if blank(message.get("content")):
+            changed["content"] = EMPTY_RESULT
     if message.get("tool_calls"):
         changed["tool_calls"] = [{**call, "id": call_id(call["id"], rules)} for call in message["tool_calls"]]
-        if not message.get("content"):
+        if blank(message.get("content")):
             changed["content"] = "" if rules.empty_content == "text" else None
     return {**message, **changed} if changed else message
+
+
+def blank(content: object) -> bool:
+    """Whether a message's content says nothing: Anthropic refuses empty text, and white space."""
+    return not content or (isinstance(content, str) and not content.strip())
 
 
 def call_id(given: str, rules: WireRules) -> str:
