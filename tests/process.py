@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import resource
 import select
 import signal
 import socket
@@ -150,10 +151,11 @@ def forked_app(nursery: Nursery, **environment: str) -> Iterator[Process]:
 
 
 @contextmanager
-def app_process(inherited: Sequence[int] = (), /, **environment: str) -> Iterator[Process]:
+def app_process(inherited: Sequence[int] = (), files: int | None = None, /, **environment: str) -> Iterator[Process]:
     """`python app.py` with these settings and none from outside; killed at the end if it is still there.
 
-    Its files are in a directory of its own unless DATA_DIR says where. It has the descriptors in `inherited`, too.
+    Its files are in a directory of its own unless DATA_DIR says where. It has the descriptors in `inherited`, too, and
+    may open so many `files`.
     """
     with TemporaryDirectory(dir=FAST_DISK, ignore_cleanup_errors=True) as directory:
         with _interrupt_not_ignored():
@@ -164,12 +166,18 @@ def app_process(inherited: Sequence[int] = (), /, **environment: str) -> Iterato
                 stderr=subprocess.PIPE,
                 text=True,
                 pass_fds=inherited,
+                preexec_fn=None if files is None else partial(_limit_files, files),
             )
         with process:
             assert process.stderr is not None
             log = process.stderr
             with _running(process.pid, log, process.wait) as running:
                 yield running
+
+
+def _limit_files(most: int) -> None:
+    """As `ulimit -n`, whose soft limit is 1024 by default."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 1024), most))
 
 
 def environment_of(given: Mapping[str, str]) -> dict[str, str]:

@@ -1,0 +1,69 @@
+"""As many runs and connections as the process may open files for, and health checks whatever happens."""
+
+import re
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+from fake_dedalus import FakeDedalus
+from process import Process, app_process
+from service import NOWHERE, STREAM, checked, text
+from wire import Finish, Gate, Text, WaitFor
+
+from descriptors import OTHERS, READERS, RUN
+
+RUNS = "/api/agent/runs"
+FILES = 256
+HELD = (FILES - OTHERS - READERS) // (RUN + 1)
+
+
+def files_open(app: Process) -> int:
+    return len(list(Path(f"/proc/{app.pid}/fd").iterdir()))
+
+
+def healthy(app: Process) -> bool:
+    """Whether a health check on a new connection is answered."""
+    return httpx.get(f"{app.url}/health", timeout=5).status_code == 200
+
+
+def test_what_the_files_are_too_few_for_is_refused_and_what_runs_goes_on() -> None:
+    """Each run that is taken ends well; the next one is a 503; a line of the log says how many there can be."""
+    gate = Gate()
+    with FakeDedalus.in_thread() as fake, app_process((), FILES, DEDALUS_BASE_URL=fake.url, DEFAULT_MODEL="m") as app:
+        fake.always(Text("one "), WaitFor(gate), Text("two"), Finish())
+        with httpx.Client(base_url=app.url, timeout=30, limits=httpx.Limits(max_connections=None)) as client:
+            requests = [client.build_request("POST", STREAM, json={"input": "?"}) for _ in range(HELD)]
+            streams = [client.send(request, stream=True) for request in requests]
+            assert {stream.status_code for stream in streams} == {200}
+            refused = client.post(STREAM, json={"input": "?"})
+            assert (refused.status_code, healthy(app)) == (503, True)
+            assert client.get(RUNS).status_code == 200
+            assert files_open(app) < FILES
+            gate.open()
+            assert {text(checked(stream.read())) for stream in streams} == {"one two"}
+    [line] = [line for line in app.log if "ulimit -n" in line]
+    assert f"MAX_CONCURRENT_RUNS is {HELD} here, not 1000" in line
+
+
+def test_silent_connections_do_not_use_up_the_files() -> None:
+    """More of them than the process may open files: health and everything else is answered, while they stay."""
+    with app_process((), FILES, DEDALUS_BASE_URL=NOWHERE) as app:
+        host, port = re.findall(r"//(.*):(.*)", app.url)[0]
+        silent = [socket.create_connection((host, int(port))) for _ in range(FILES + 50)]
+        for _ in range(5):
+            assert healthy(app)
+        assert httpx.get(f"{app.url}/api/agent/models").status_code == 200
+        assert files_open(app) < FILES - 20
+        for connection in silent:
+            connection.close()
+    assert not [line for line in app.log if "Too many open files" in line]
+
+
+def test_enough_files_change_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Where the limit can be raised to what is wanted, it is, without a word."""
+    with app_process((), 20_000, DEDALUS_BASE_URL=NOWHERE) as app:
+        limit = Path(f"/proc/{app.pid}/limits").read_text()
+        assert healthy(app)
+    assert int(re.findall(r"Max open files\s+(\d+)", limit)[0]) > 2000
+    assert not [line for line in app.log if "ulimit" in line]
