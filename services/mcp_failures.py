@@ -17,22 +17,23 @@ UNAUTHORIZED = -31004
 """… the server wants an authorization."""
 
 
+def first_of(error: BaseException) -> BaseException:
+    """The exception, or the first that a group of them began with."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 def is_unauthorized(error: BaseException) -> bool:
     """Whether a connection failed because the server wants an authorization."""
-    match error:
-        case BaseExceptionGroup(exceptions=[first, *_]):
-            return is_unauthorized(first)
-        case MCPError():
-            return error.code == UNAUTHORIZED
-        case _:
-            return getattr(getattr(error, "response", None), "status_code", None) in (401, 403)
+    first = first_of(error)
+    status = getattr(getattr(first, "response", None), "status_code", None)
+    return status in (401, 403) or (isinstance(first, MCPError) and first.code == UNAUTHORIZED)
 
 
 def told(error: BaseException) -> str:
     """An error for the log: what began it, in words only where they hold no URL, whose query or user may be secret."""
-    match error:
-        case BaseExceptionGroup(exceptions=[first, *_]):
-            return told(first)
+    match error := first_of(error):
         case MCPError() | AgentStreamError() | OSError() | RuntimeError() | ValidationError():
             return repr(error)
         case _ if hasattr(error, "response"):

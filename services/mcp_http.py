@@ -25,7 +25,7 @@ CONNECT_S, WRITE_S = 10.0, 30.0
 NOTICE_S = 5.0  # for what has no result, and for which the SDK waits without a limit
 MAX_SSE_EVENT = 1024 * 1024 - 1024  # bytes; the SDK's older transport takes no more, with the rest of an event
 EVENTS = "text/event-stream"
-TURN_TO_GET = (301, 302)  # redirects after which a POST would be a GET, without its message
+SEE_OTHER = 303  # the redirect after which a POST has to be a GET
 KEPT = ("location", "mcp-session-id")
 
 
@@ -178,9 +178,9 @@ async def _read(response: Any) -> Incoming:
 
 
 def _redirect(response: Any) -> Any:
-    """A redirect, or what isn't answered. The SDK follows one within its origin that leaves the method as it is."""
+    """A redirect, or what isn't answered. The SDK follows one within its origin if the method stays: a POST does."""
     request, following = response.request, response.next_request
-    if following is not None and request.method == "POST" and response.status_code in TURN_TO_GET:
+    if following is not None and request.method == "POST" and response.status_code != SEE_OTHER:
         following = httpx2.Request("POST", following.url, headers=request.headers, content=request.content)
         following.extensions = request.extensions
     made = httpx2.Response(response.status_code, headers=_kept(response), request=request)

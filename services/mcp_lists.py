@@ -4,14 +4,45 @@ The SDK checks a page of `tools/list` as a whole, and refuses all of it for one 
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
+
+from mcp import Client
+from mcp_types import Tool
 
 from services.json_text import dumps
 from services.mcp_schemas import as_object
 
 LEFT_OUT = "agent-stream/left-out"  # in a page's `_meta`: the names of what was left out of it
 MAX_NAME = 128  # characters; the protocol's own limit
+MAX_PAGES = 50
+MAX_TOOLS = 1000
+MAX_LIST_BYTES = 4 * 1024 * 1024
 HINTS = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
+
+
+class Listing(NamedTuple):
+    """A server's tools, and the names of those that can't be offered to a model."""
+
+    tools: list[Tool]
+    left_out: list[str]
+
+
+async def all_tools(client: Client) -> Listing:
+    """All pages of a server's list. Raise `RuntimeError` where they are too large together, or what the SDK raises."""
+    tools: dict[str, Tool] = {}
+    left_out: list[str] = []
+    size, cursor = 0, None
+    for _ in range(MAX_PAGES):
+        page = await client.list_tools(cursor=cursor)
+        size += len(page.model_dump_json())
+        if size > MAX_LIST_BYTES:
+            raise RuntimeError("the list of tools is too large")
+        tools |= {tool.name: tool for tool in page.tools}
+        left_out += (page.meta or {}).get(LEFT_OUT, ())
+        cursor = page.next_cursor
+        if cursor is None or len(tools) >= MAX_TOOLS:
+            break
+    return Listing(list(tools.values())[:MAX_TOOLS], left_out)
 
 
 def sound_page(page: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,9 +50,12 @@ HEARD = frozenset(
 
 @asynccontextmanager
 async def watched(
-    opened: AbstractAsyncContextManager[Streams], ended: Callable[[], None], closing: Callable[[], None]
+    opened: AbstractAsyncContextManager[Streams], ended: Callable[[bool], None], closing: Callable[[], None]
 ) -> AsyncIterator[Streams]:
-    """A transport with sound results. It reports when nothing more will come, and when it is about to be closed."""
+    """A transport with sound results. It reports when it is about to be closed, and when nothing more will come.
+
+    `ended` is called with whether that is because the server was given up.
+    """
     async with opened as (messages, outbox):
         asked: dict[int | str, str] = {}
         try:
@@ -97,9 +100,10 @@ class _Outbox(_Stream):
 class _Inbox(_Stream):
     """Where messages are read."""
 
-    def __init__(self, stream: Any, asked: dict[int | str, str], ended: Callable[[], None]) -> None:
+    def __init__(self, stream: Any, asked: dict[int | str, str], ended: Callable[[bool], None]) -> None:
         super().__init__(stream, asked)
         self._ended = ended
+        self._given_up = False
 
     @property
     def last_context(self) -> Any:
@@ -115,7 +119,7 @@ class _Inbox(_Stream):
                 if not isinstance(item, SessionMessage) or self._is_wanted(item.message):
                     return item
         except BaseException:
-            self._ended()
+            self._ended(self._given_up)
             raise
 
     def _is_wanted(self, message: Any) -> bool:
@@ -128,6 +132,7 @@ class _Inbox(_Stream):
             case JSONRPCError(id=request) if request is not None:
                 self._asked.pop(_key(request), None)
             case JSONRPCNotification(method=method) if method == END:
+                self._given_up = True
                 raise StopAsyncIteration
             case JSONRPCNotification(method=method):
                 return method in HEARD

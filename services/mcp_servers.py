@@ -139,7 +139,7 @@ class McpServers:
         if server.url is not None:
             self._make_room()
         way = self._configured[server.name] if server.name else McpServer(url=AnyUrl(server.url or ""))
-        opened = transport(server.label, way, None if server.name else self._guard)
+        opened = partial(transport, server.label, way, None if server.name else self._guard)
         session = McpSession(server.label, opened, self._connect_timeout_s, None if server.name else self._idle_s)
         self._sessions[server] = session
         self._open.add(session)

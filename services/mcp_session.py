@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 from mcp import Client, MCPError
 from mcp.client.session import ClientRequestContext
@@ -18,21 +18,17 @@ from mcp_types import (
     ElicitRequestParams,
     ElicitResult,
     Implementation,
-    Tool,
     ToolListChangedNotification,
 )
 
 from errors import AgentStreamError, McpAuthorizationRequired, McpServerFailed
-from services.mcp_failures import LOST, NOT_TAKEN, UNAUTHORIZED, is_unauthorized, told
-from services.mcp_lists import LEFT_OUT
+from services.mcp_failures import LOST, NOT_TAKEN, UNAUTHORIZED, first_of, is_unauthorized, told
+from services.mcp_lists import Listing, all_tools
 from services.mcp_messages import Streams, watched
 
 logger = logging.getLogger(__name__)
 
 LIST_KEPT_S = 30.0  # also where the server tells changes: asking again shows that it is still there
-MAX_PAGES = 50
-MAX_TOOLS = 1000
-MAX_LIST_BYTES = 4 * 1024 * 1024
 CLOSE_S = 8.0  # the SDK gives a command 2 s to end by itself, and 2 s more after SIGTERM
 WE = Implementation(name="agent-stream", version="1")
 
@@ -45,13 +41,6 @@ class SessionLost(Exception):
         self.taken = taken
 
 
-class Listing(NamedTuple):
-    """A server's tools, and the names of those that can't be offered to a model."""
-
-    tools: list[Tool]
-    left_out: list[str]
-
-
 class McpSession:
     """A session, open as long as its owner task runs, which opens the transport and closes it.
 
@@ -62,7 +51,7 @@ class McpSession:
     def __init__(
         self,
         label: str,
-        transport: AbstractAsyncContextManager[Streams],
+        open_transport: Callable[[], AbstractAsyncContextManager[Streams]],
         connect_timeout_s: float,
         idle_s: float | None = None,
     ) -> None:
@@ -82,8 +71,8 @@ class McpSession:
         self._listing = asyncio.Lock()
         self._connecting = asyncio.timeout(connect_timeout_s)
         self._failure: AgentStreamError = McpServerFailed()
-        owner = self._own(watched(transport, self.retire, self._closing))
-        self.task = asyncio.create_task(owner, name=f"the MCP session of {label}")
+        self._open_transport = open_transport
+        self.task = asyncio.create_task(self._own(), name=f"the MCP session of {label}")
 
     @property
     def usable(self) -> bool:
@@ -154,7 +143,7 @@ class McpSession:
 
     async def _listed(self, client: Client) -> Listing:
         try:
-            return await _all_pages(client)
+            return await all_tools(client)
         except MCPError:
             if client.server_capabilities.tools is None:  # it said that it has none
                 return Listing([], [])
@@ -175,16 +164,21 @@ class McpSession:
         elif self._idle_s is not None:
             self._idle = asyncio.get_running_loop().call_later(self._idle_s, self.retire)
 
+    def _ended(self, given_up: bool) -> None:
+        """Nothing more comes. While connecting, that may be the server's way to refuse the newer protocol."""
+        if self._settled.is_set() or given_up:
+            self.retire()
+
     def _closing(self) -> None:
         """A transport that is being closed must not be cancelled: a process would be left."""
         if not self._settled.is_set() and not self._connecting.expired():
             self._connecting.reschedule(None)
 
-    async def _own(self, transport: AbstractAsyncContextManager[Streams]) -> None:
+    async def _own(self) -> None:
         try:
             async with AsyncExitStack() as stack:
                 async with self._connecting:
-                    self._client = await stack.enter_async_context(self._made(transport))
+                    self._client = await self._connected(stack)
                 self._client.session.validate_tool_result = _as_it_is  # type: ignore[method-assign]
                 self._settled.set()
                 stack.push_async_callback(_cancelled, asyncio.create_task(self._hear_changes(self._client)))
@@ -201,8 +195,29 @@ class McpSession:
             if self._idle is not None:
                 self._idle.cancel()
 
-    def _made(self, transport: AbstractAsyncContextManager[Streams]) -> Client:
-        return Client(transport, cache=None, client_info=WE, message_handler=self._hear, elicitation_callback=_decline)
+    async def _connected(self, stack: AsyncExitStack) -> Client:
+        """Connect: in the newer way, and in the older one with a server that ended the connection over the newer.
+
+        Servers made with older versions of the Rust SDK exit at a first message that is not `initialize` (go-sdk#1177).
+        """
+        until = self._connecting.when()
+        try:
+            return await stack.enter_async_context(self._made("auto"))
+        except (MCPError, ExceptionGroup) as error:
+            if self._retired or not _lost(first_of(error)) or _refused(first_of(error)):
+                raise
+        self._connecting.reschedule(until)
+        return await stack.enter_async_context(self._made("legacy"))
+
+    def _made(self, mode: Literal["auto", "legacy"]) -> Client:
+        return Client(
+            watched(self._open_transport(), self._ended, self._closing),
+            mode=mode,
+            cache=None,
+            client_info=WE,
+            message_handler=self._hear,
+            elicitation_callback=_decline,
+        )
 
     async def _hear(self, message: Any) -> None:
         """Older servers tell changes among their other messages."""
@@ -230,24 +245,6 @@ class McpSession:
         self._list = None
 
 
-async def _all_pages(client: Client) -> Listing:
-    """All pages of the list. A server that doesn't say that it has tools is asked all the same: some have."""
-    tools: dict[str, Tool] = {}
-    left_out: list[str] = []
-    size, cursor = 0, None
-    for _ in range(MAX_PAGES):
-        page = await client.list_tools(cursor=cursor)
-        size += len(page.model_dump_json())
-        if size > MAX_LIST_BYTES:
-            raise RuntimeError("the list of tools is too large")
-        tools |= {tool.name: tool for tool in page.tools}
-        left_out += (page.meta or {}).get(LEFT_OUT, ())
-        cursor = page.next_cursor
-        if cursor is None or len(tools) >= MAX_TOOLS:
-            break
-    return Listing(list(tools.values())[:MAX_TOOLS], left_out)
-
-
 async def _cancelled(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait({task})
@@ -262,12 +259,16 @@ async def _as_it_is(name: str, result: CallToolResult) -> None:
     """In place of the SDK's check against the server's own schema, which a hostile one can make take for ever."""
 
 
-def _lost(error: MCPError) -> bool:
+def _lost(error: BaseException) -> bool:
     """Whether the connection ended; servers use the SDK's code for other things, too."""
+    if not isinstance(error, MCPError):
+        return False
     ended = error.message == "Connection closed" or error.message.startswith("SSE stream")
     return error.code == LOST or (error.code == CONNECTION_CLOSED and ended) or _refused(error)
 
 
-def _refused(error: MCPError) -> bool:
+def _refused(error: BaseException) -> bool:
     """Whether the server didn't get the request, or doesn't know the session, as after its restart."""
+    if not isinstance(error, MCPError):
+        return False
     return error.code == NOT_TAKEN or (error.code == INVALID_REQUEST and error.message == "Session terminated")

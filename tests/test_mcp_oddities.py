@@ -1,13 +1,15 @@
 """Messages of MCP servers that are odd, broken, too large or endless: each costs what is its own, or nothing."""
 
 import asyncio
+import json
 import logging
+import re
 import time
 from typing import Any
 
 import pytest
 from mcp_hands import EVENTS, WAYS, Hand, Way, answering, command, hand, program, result
-from mcp_peers import call, children, down, offered, pool_of, serving
+from mcp_peers import Peer, call, children, down, offered, pool_of, serving
 
 from services.tools import ToolError
 
@@ -242,3 +244,91 @@ async def test_a_call_under_way_ends_when_the_command_becomes_loud() -> None:
         [session] = pool._open
         await asyncio.wait({session.task})
         assert await call(tools["hand__fine"]) == "fine"
+
+
+# Servers that end the connection over the protocol's newest version
+
+
+class Closing(asyncio.Protocol):
+    """An HTTP server that closes the connection at a method that it doesn't know, and knows the older ones."""
+
+    def __init__(self, app: Hand) -> None:
+        self.said = app.said
+        self.heard = b""
+
+    def connection_made(self, transport: Any) -> None:
+        """Keep the way back."""
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Answer a request once it is whole."""
+        self.heard += data
+        head, _, body = self.heard.partition(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", head.lower())
+        if length is None or len(body) < int(length[1]):
+            return
+        self.heard = b""
+        message = json.loads(body)
+        said = self.said.get(message["method"] if message["method"] != "tools/call" else message["params"]["name"])
+        if said is None and "id" in message:
+            self.transport.close()
+            return
+        answer = (said or b"").replace(b"ID", str(message.get("id")).encode())
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(answer)
+        self.transport.write(head + answer)
+
+
+async def test_an_http_server_that_closes_at_a_method_that_it_does_not_know() -> None:
+    """It is greeted in the older way."""
+    server = await asyncio.get_running_loop().create_server(lambda: Closing(Hand({"fine": FINE})), "127.0.0.1", 0)
+    async with server, asyncio.timeout(QUICK):
+        port = server.sockets[0].getsockname()[1]
+        async with pool_of(hand={"url": f"http://127.0.0.1:{port}/mcp"}) as pool:
+            assert await call((await offered(pool, "hand"))["hand__fine"]) == "fine"
+
+
+async def test_a_command_that_ends_at_a_method_that_it_does_not_know() -> None:
+    """It is started again, and greeted in the older way."""
+    ends = command({"fine": FINE})
+    ends["args"][1] = ends["args"][1].replace('answers.get(key, answers[""])', "answers[key]")
+    before = children()
+    async with asyncio.timeout(QUICK), pool_of(hand=ends) as pool:
+        assert await call((await offered(pool, "hand"))["hand__fine"]) == "fine"
+        assert len(children() - before) == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_redirect_within_the_server_is_followed(status: int) -> None:
+    """Such as to the same path with a slash at its end: a POST stays a POST."""
+    there = Hand({"fine": FINE})
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and not scope["path"].endswith("/"):
+            return await answering(status, b"", location=scope["path"] + "/")(scope, receive, send)
+        return await there(scope, receive, send)
+
+    async with serving(app) as url, pool_of(hand={"url": f"{url}/mcp"}) as pool:
+        assert await call((await offered(pool, "hand"))["hand__fine"]) == "fine"
+
+
+async def test_over_sse_a_refused_call_costs_itself() -> None:
+    """The answer to its POST says so, and the others come among the events."""
+    peer = Peer()
+    inner = peer.server.sse_app()
+    refuses: list[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST" and refuses:
+            return await answering(refuses.pop(), b"no")(scope, receive, send)
+        return await inner(scope, receive, send)
+
+    async with serving(app) as url, pool_of(peer={"url": f"{url}/sse", "transport": "sse"}) as pool:
+        tools = await offered(pool, "peer")
+        waiting = asyncio.create_task(call(tools["peer__wait"]))
+        await peer.called.wait()
+        refuses.append(503)
+        with pytest.raises(ToolError, match="HTTP status 503"):
+            await call(tools["peer__shout"], times=1)
+        peer.gate.set()
+        assert await waiting == "wait done"
+        assert len(pool._open) == 1
