@@ -206,6 +206,7 @@ class StepFinished(Closed):
 class WarningCode(StrEnum):
     """Every code of a `warning` event; docs/errors.md has the table."""
 
+    EMPTY_ANSWER = "empty_answer"
     HISTORY_CUT = "history_cut"
     MCP_AUTHORIZATION_REQUIRED = "mcp_authorization_required"
     MCP_SERVER_UNAVAILABLE = "mcp_server_unavailable"

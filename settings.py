@@ -46,6 +46,24 @@ def faults(error: ValidationError) -> str:
     return "These settings are not valid (see .env.example):\n  " + "\n  ".join(lines)
 
 
+THINK_TAGS = (
+    *(
+        "*deepseek-r1*",
+        "*deepseek-v3.[12]*",
+        "*r1-distill*",
+        "*r1-1776*",
+        "*qwq*",
+        "*qwen3*",
+        "*magistral*",
+        "*gemini*",
+    ),
+    *("*glm-4.[5-9]*", "*glm-z1*", "*minimax-m*", "*kimi-k2-thinking*", "*kimi-vl*", "*sonar-reasoning*", "*cogito*"),
+    *("*nemotron*", "*phi-4*reasoning*", "*exaone*", "*smollm3*", "*deephermes*", "*hunyuan*", "*seed-oss*", "*ernie*"),
+    *("*marco-o1*", "*openthinker*", "*skywork-or1*", "*thinking*"),
+)
+"""The models that are known to write their thinking into the text where their server doesn't tell it apart."""
+
+
 class McpServer(BaseModel):
     """An MCP server that the operator offers, listed by name in MCP_SERVERS: at a URL, or a command (stdio).
 
@@ -114,6 +132,8 @@ class Settings(BaseSettings):
     embedded_model: Path | None = None
     embedded_context_tokens: int = Field(default=8192, ge=512)
     embedded_threads: int | None = Field(default=None, ge=1)
+    think_tags: CommaSeparated = THINK_TAGS
+    think_tags_opened: CommaSeparated = ()
     default_context_tokens: int = Field(default=128_000, ge=1024)
     agent_tools: CommaSeparated = ()
     tools_by_default: Literal["none", "all"] = "none"
@@ -184,7 +204,11 @@ class Settings(BaseSettings):
         """`NAME=` leaves a setting at its default, but for MARKETPLACE_URL, which it turns off."""
         return {name: value for name, value in given.items() if value != "" or name == "marketplace_url"}
 
-    @field_validator("cors_origins", "allowed_hosts", "agent_tools", "url_allowed", "url_denied", mode="before")
+    @field_validator(
+        *("cors_origins", "allowed_hosts", "agent_tools", "url_allowed", "url_denied"),
+        *("think_tags", "think_tags_opened"),
+        mode="before",
+    )
     @classmethod
     def split_commas(cls, value: object, info: ValidationInfo) -> object:
         """`a, b` in the environment is the tuple (a, b). Names of hosts are in lower case, as browsers send them."""

@@ -10,7 +10,7 @@ from events import NO_USAGE, Usage
 from services.answer_pieces import AnswerPieces
 from services.chat_deltas import CallDelta, Delta, HostedResult, TextDelta, ThinkingDelta, first_choice, hosted_result
 from services.chat_usage import usage_of
-from services.finish_reasons import means_error
+from services.finish_reasons import CALL_REASONS, means_error
 from services.json_text import loads
 from services.sse_events import SseEvents
 from services.think_tags import ThinkTags
@@ -28,7 +28,6 @@ PLAIN_KEYS = frozenset(
 KNOWN_KEYS = PLAIN_KEYS | {"mcp_tool_results", "correlation_id", "timings", "obfuscation", "x_groq"}
 KEEPALIVES = frozenset((b"", b"null", b"ping", b"pong", b"keepalive", b"keep-alive", b"keep_alive", b"heartbeat"))
 UNTOLD_REASONS = frozenset(("", "null", "none"))  # the first where it is text (Alibaba's own API)
-CALL_REASONS = frozenset(("tool_calls", "function_call"))
 PIECES = (b'"delta"', b'"message"')  # what a chunk that holds a piece of the answer has
 MAX_SHAPES = 1000
 _shapes: dict[tuple[str, ...], bool] = {}

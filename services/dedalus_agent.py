@@ -15,7 +15,7 @@ from events import EventData, PartialOutput, RunWarning, StepFinished, StepStart
 from models import AgentRequest, Run
 from services.chat_chunks import CallDelta, Delta, HostedResult, TextDelta, ThinkingDelta
 from services.dedalus_stream import Deadlines, ModelTurn, model_turn
-from services.finish_reasons import means_cut
+from services.finish_reasons import CALL_REASONS, means_cut
 from services.guarded_http import GuardedClient
 from services.history import WireMessage, conversation
 from services.run_events import RunEvents
@@ -200,6 +200,8 @@ class _Loop:
         """The turn and its tools are over; whether there is another."""
         self.events.put(StepFinished(step=step, model=self.route.model, finish_reason=reason, usage=usage))
         self._report_left_out()
+        if message := "" if calls.all else _missing(text, reason):
+            self.events.put(RunWarning(code=WarningCode.EMPTY_ANSWER, message=message))
         if not calls.ours:
             return False
         self.messages += calls.messages(text)
@@ -294,6 +296,13 @@ def _tell(delta: Delta, calls: ToolCalls, events: RunEvents) -> None:
             _put_all(calls.piece(delta), events)
         case HostedResult():
             _put_all(calls.hosted_result(delta), events)
+
+
+def _missing(text: str, reason: str) -> str:
+    """What a turn without calls lacks though it ended well; empty where it lacks nothing."""
+    if reason in CALL_REASONS:
+        return "The model's server announced tool calls and sent none."
+    return "" if text.strip() else "The model ended its turn without an answer."
 
 
 def _put_all(told: Iterable[EventData], events: RunEvents) -> None:

@@ -25,9 +25,7 @@ from errors import (
 from events import Usage
 from services.body_decoding import Read, decoded
 from services.chat_chunks import CallDelta, ChatChunks, Delta, TextDelta
-from services.finish_reasons import means_cut
 from services.moving_deadline import MovingDeadline
-from services.think_tags import ThinkTagModels
 from services.upstream_client import reader
 from services.upstream_errors import error_of
 from services.upstreams import Route
@@ -37,7 +35,6 @@ logger = logging.getLogger(__name__)
 
 LAST_WORDS_S = 5.0  # how long what may still follow a finish reason is waited for
 DRAIN_S = 0.1  # what may still follow [DONE]: the end of the body, after which the connection is reused
-NO_TAGS = ThinkTagModels()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +48,7 @@ class Deadlines:
 class ModelTurn:
     """An answer as it arrives: iterate for the deltas of each read. Comments don't count as an answer.
 
-    What each thing that comes means is the table in docs/upstreams.md. `hosted` says which tools the upstream may run.
+    What each thing that comes means is the table in docs/upstreams.md.
     """
 
     def __init__(
@@ -75,11 +72,6 @@ class ModelTurn:
     def finish_reason(self) -> str:
         """Why the model stopped; known after the iteration."""
         return self._chunks.finish_reason or "unknown"
-
-    @property
-    def cut(self) -> bool:
-        """Whether the answer ends before its end, so that its last tool call may be incomplete."""
-        return means_cut(self.finish_reason)
 
     @property
     def usage(self) -> Usage:
@@ -201,9 +193,7 @@ class HostedWork:
 
 
 @asynccontextmanager
-async def model_turn(
-    route: Route, body: Mapping[str, Any], deadlines: Deadlines, tags: ThinkTagModels = NO_TAGS
-) -> AsyncIterator[ModelTurn]:
+async def model_turn(route: Route, body: Mapping[str, Any], deadlines: Deadlines) -> AsyncIterator[ModelTurn]:
     """Ask the route's upstream for one streamed turn. The connection is released on leaving, reusable if it can be.
 
     Raise an `UpstreamError`, `UpstreamRejected` or `ContextTooLong` for each way in which that can fail.
@@ -217,7 +207,7 @@ async def model_turn(
         first_wait_s = first_deadline - loop.time()
         async with MovingDeadline() as deadline:
             encoding = response.headers.get("content-encoding", "").strip().lower()
-            chunks = ChatChunks(tags.tags(route.model))
+            chunks = ChatChunks(route.think_tags.tags(route.model))
             turn = ModelTurn(reader(response), encoding, chunks, deadline, first_wait_s, deadlines.stall_s)
             turn.hosted.own = _own_tools(route, body)
             del response  # and with it the request, whose body may be long

@@ -62,6 +62,7 @@ CUTS = frozenset(
         "refusal",  # Anthropic
     )
 )
+CALL_REASONS = frozenset(("tool_calls", "function_call"))
 
 
 def means_error(reason: str) -> bool:

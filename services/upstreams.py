@@ -26,6 +26,7 @@ from services.local_model import LocalModel
 from services.providers import PLAIN, PROVIDERS, Provider, rules_of, with_model
 from services.scripted_model import MODEL_ID as SCRIPTED_MODEL
 from services.scripted_model import scripted_client
+from services.think_tags import ThinkTagModels
 from services.upstream_client import UpstreamClient
 from settings import Settings, WireRules
 
@@ -71,7 +72,8 @@ class Upstream:
 class Route:
     """One request's way: the upstream, the model's name here and on the wire, and the request's headers.
 
-    `substituted` says that the embedded model answers in place of the model that was named.
+    `substituted` says that the embedded model answers in place of the model that was named. `think_tags` are the models
+    that write their thinking into the text.
     """
 
     upstream: Upstream
@@ -79,6 +81,7 @@ class Route:
     wire_model: str
     headers: Headers
     substituted: bool = False
+    think_tags: ThinkTagModels = field(default_factory=ThinkTagModels)
 
     @property
     def rules(self) -> WireRules:
@@ -112,6 +115,7 @@ class Upstreams:
         if unknown := settings.upstream_rules.keys() - {"custom", "dedalus", "local", *providers}:
             raise ValueError(f"UPSTREAM_RULES is for custom, dedalus, local or a provider, not for {min(unknown)}")
         self.local = local
+        self._think_tags = ThinkTagModels(settings.think_tags, settings.think_tags_opened)
         self._keys = {name: key for name, known in providers.items() if (key := _first_key(settings, known))}
         self._http = UpstreamClient(settings.max_concurrent_runs + SPARE_CONNECTIONS)
         self.all: tuple[Upstream, ...]
@@ -145,7 +149,7 @@ class Upstreams:
         provider = model.partition("/")[0]
         if upstream.kind == "dedalus" and (key := self._keys.get(provider)):
             headers |= {"X-Provider": provider, "X-Provider-Key": key, "X-Provider-Model": Omit()}
-        return Route(upstream, model, model.removeprefix(upstream.prefix), headers)
+        return Route(upstream, model, model.removeprefix(upstream.prefix), headers, think_tags=self._think_tags)
 
     async def ready(self, upstream: Upstream) -> None:
         """Wait until the upstream can be called. Raise `LocalModelUnavailable`."""

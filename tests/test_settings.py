@@ -45,6 +45,8 @@ SET: dict[str, tuple[str, Any]] = {
     "ALLOWED_HOSTS": ("a.example,b.example", ["a.example", "b.example"]),
     "DEFAULT_MODEL": ("openai/gpt-5", "openai/gpt-5"),
     "MODEL_SUBSTITUTION": ("off", False),
+    "THINK_TAGS": ("*R1*, my-model", ["*r1*", "my-model"]),
+    "THINK_TAGS_OPENED": ("my-model", ["my-model"]),
     "EMBEDDED_MODEL": ("off", "off"),
     "EMBEDDED_CONTEXT_TOKENS": ("4096", 4096),
     "EMBEDDED_THREADS": ("2", 2),
