@@ -96,8 +96,9 @@ class WireRules(BaseModel):
     """What a model's server takes otherwise than OpenAI's reference has it; UPSTREAM_RULES sets these by hand.
 
     `max_tokens` and `seed` are the names of these parameters. `empty_content` is what stands beside tool calls where
-    there is no text. `call_ids`: as they came, cut to 40 characters, or nine letters and digits. `left_out` are
-    parameters that aren't sent; `name=value` leaves out that value alone.
+    there is no text. `call_ids`: `any` goes back as it came, `short` has 40 characters at most, `nine` nine letters and
+    digits; `auto` is `short` but for ids that carry a signature. `left_out` are parameters that aren't sent;
+    `name=value` leaves out that value alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -105,7 +106,7 @@ class WireRules(BaseModel):
     max_tokens: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     stream_options: bool = True
     empty_content: Literal["null", "text"] = "null"
-    call_ids: Literal["any", "short", "nine"] = "short"
+    call_ids: Literal["auto", "any", "short", "nine"] = "auto"
     seed: Literal["seed", "random_seed"] = "seed"
     left_out: tuple[str, ...] = ()
 

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 from settings import WireRules
 
 PLAIN = WireRules()
-OPENAI = WireRules(max_tokens="max_completion_tokens")
+OPENAI = WireRules(max_tokens="max_completion_tokens", call_ids="short")
+GOOGLE = WireRules(call_ids="any")
 MISTRAL = WireRules(stream_options=False, seed="random_seed", call_ids="nine")
 
 
@@ -34,6 +35,7 @@ PROVIDERS: Mapping[str, Provider] = {
         "https://generativelanguage.googleapis.com/v1beta/openai",
         ("google_api_key", "gemini_api_key"),
         "gemini-2.5-flash",
+        GOOGLE,
     ),
     # https://docs.x.ai/docs/api-reference
     "xai": Provider("https://api.x.ai/v1", ("xai_api_key",), "grok-4-fast-non-reasoning"),
@@ -81,7 +83,14 @@ BY_BASE_URL: Mapping[str, Provider] = {
 """Servers that DEDALUS_BASE_URL names, known by their host."""
 
 KNOWN: Mapping[str, Provider] = {**PROVIDERS, **BY_BASE_URL}
-MAKERS = {"mistralai": "mistral", "x-ai": "xai", "azure": "openai"}
+MAKERS = {
+    "mistralai": "mistral",
+    "x-ai": "xai",
+    "azure": "openai",
+    "gemini": "google",
+    "vertex_ai": "google",
+    "moonshotai": "moonshot",
+}
 """How gateways call providers in a model's name, where that isn't the name here."""
 
 

@@ -25,7 +25,7 @@ ECHO = frozenset(("input", "ctx", "url", "body", "request", "messages"))  # wher
 SHORT, NINE = 40, 9
 EMPTY_RESULT = "(The tool gave no output.)"
 NINE_LETTERS = re.compile(r"[A-Za-z0-9]{9}")
-SIGNED = "__thought__"  # LiteLLM keeps Gemini's thought signature in the id: such an id goes back as it came
+SIGNED = re.compile("__thought__|__gts_")  # gateways keep Gemini's thought signature in the id (BerriAI/litellm#18374)
 
 REFUSING = re.compile(
     r"unsupported|not supported|n't support|not support|unknown|unrecogni[sz]ed|unexpected|not permitted|not allowed"
@@ -92,7 +92,8 @@ def call_id(given: str, rules: WireRules) -> str:
     """A tool call's id in the form that the server takes: the same for the same id, in the call and in its result."""
     if rules.call_ids == "nine" and not NINE_LETTERS.fullmatch(given):
         return _digest(given)[:NINE]
-    if rules.call_ids == "short" and len(given) > SHORT and SIGNED not in given:
+    signed = rules.call_ids == "auto" and SIGNED.search(given)
+    if rules.call_ids in {"auto", "short"} and len(given) > SHORT and not signed:
         return f"call_{_digest(given)}"
     return given
 

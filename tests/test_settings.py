@@ -215,7 +215,7 @@ REFUSED = [
     ("MCP_SERVERS.DOCS.ULR", '{"docs": {"url": "https://mcp.example.com", "ulr": ""}}', "not permitted"),
     ("UPSTREAM_RULES", "{", 'JSON such as {"custom"'),
     ("UPSTREAM_RULES.CUSTOM.STREAM", '{"custom": {"stream": false}}', "not permitted"),
-    ("UPSTREAM_RULES.CUSTOM.CALL_IDS", '{"custom": {"call_ids": 9}}', "'any', 'short' or 'nine'"),
+    ("UPSTREAM_RULES.CUSTOM.CALL_IDS", '{"custom": {"call_ids": 9}}', "'short' or 'nine'"),
     ("EMBEDDED_MODEL", "/nowhere/x.gguf", "No such file"),
     ("EMBEDDED_MODEL", "/", "or off"),
     ("EMBEDDED_MODEL", "/etc/passwd", "GGUF format"),

@@ -109,6 +109,10 @@ REFUSALS: list[tuple[object, dict[str, Any]]] = [
         {"object": "error", "message": "Tool call id was fc_0 but must be a-z, A-Z, 0-9, with a length of 9."},
         {"call_ids": "nine"},
     ),
+    (
+        openai("Invalid 'messages[1].tool_calls[0].id': string too long. Expected a string with maximum length 40."),
+        {"call_ids": "short"},
+    ),
 ]
 
 
@@ -196,10 +200,12 @@ def test_each_rule_changes_what_it_names() -> None:
     [
         ("D681PevKs", "nine", True),
         ("call_1", "nine", False),
-        ("call_0123456789", "short", True),
-        ("x" * 40, "short", True),
+        ("call_0123456789", "auto", True),
+        ("x" * 40, "auto", True),
+        ("x" * 41, "auto", False),
         ("x" * 41, "short", False),
-        (f"call_1__thought__{'s' * 300}", "short", True),  # LiteLLM keeps Gemini's signature in the id
+        (f"call_1__thought__{'s' * 300}", "auto", True),  # LiteLLM keeps Gemini's signature in the id
+        (f"call_1__thought__{'s' * 300}", "short", False),  # which OpenAI takes no interest in
         (LONG_ID, "any", True),
     ],
 )
@@ -235,9 +241,10 @@ def test_a_provider_is_known_by_its_host(host: str, name: str | None) -> None:
     ("model", "max_tokens", "call_ids"),
     [
         ("openai/gpt-5", "max_completion_tokens", "short"),
+        ("gemini/gemini-3-pro", "max_tokens", "any"),
         ("mistralai/mistral-small-3.2-24b-instruct", "max_tokens", "nine"),
         ("mistral/mistral-large-latest", "max_tokens", "nine"),
-        ("qwen3:0.6b", "max_tokens", "short"),
+        ("qwen3:0.6b", "max_tokens", "auto"),
     ],
 )
 def test_behind_a_gateway_the_model_s_provider_counts(model: str, max_tokens: str, call_ids: str) -> None:
