@@ -26,6 +26,7 @@ from events import Usage
 from services.body_decoding import Read, decoded
 from services.chat_chunks import CallDelta, ChatChunks, Delta, TextDelta
 from services.moving_deadline import MovingDeadline
+from services.refusals import refusal
 from services.upstream_client import reader
 from services.upstream_errors import error_of
 from services.upstreams import Route
@@ -221,19 +222,21 @@ async def model_turn(route: Route, body: Mapping[str, Any], deadlines: Deadlines
 
 async def _ask(route: Route, body: Mapping[str, Any], deadline: float) -> httpx.Response:
     """Ask in the form that the server takes; again where its refusal teaches another form, which is remembered."""
-    rules, tried = route.rules, []
+    tried = [route.rules]
     while True:
-        sent = fitted(body, rules)
-        tried.append(rules)
+        sent = fitted(body, tried[-1])
         try:
-            return await _post(route, sent, deadline)
+            response = await _post(route, sent, deadline)
         except APIStatusError as error:
-            better = corrected(rules, sent, error.status_code, error.body)
+            better = corrected(tried[-1], sent, error.status_code, error.body)
             if better is None or better in tried or len(tried) == MOST_TRIES:
-                raise _status_error(error) from error
+                raise _status_error(route, sent, error) from error
             logger.info("the upstream refuses a parameter, and is asked otherwise: %.500s", error.body)
-            rules = better
-            route.learn(rules)
+            tried.append(better)
+        else:
+            if len(tried) > 1:
+                route.learn(tried[-1])
+            return response
 
 
 async def _post(route: Route, body: Mapping[str, Any], deadline: float) -> httpx.Response:
@@ -258,10 +261,11 @@ async def _post(route: Route, body: Mapping[str, Any], deadline: float) -> httpx
         raise UpstreamFailed from error
 
 
-def _status_error(error: APIStatusError) -> AgentStreamError:
-    logger.warning("the upstream answered %d: %.500s", error.status_code, error.body)
-    retry_after = error.response.headers.get("retry-after", "")
-    return error_of(error.body, error.status_code, int(retry_after) if retry_after.isdecimal() else None)
+def _status_error(route: Route, sent: Mapping[str, Any], error: APIStatusError) -> AgentStreamError:
+    said = error.response.headers.get("retry-after", "")
+    refused = refusal(route.upstream, sent, error.status_code, error.body, int(said) if said.isdecimal() else None)
+    logger.warning("the upstream answered %d: %.500s (%s)", error.status_code, error.body, refused.message)
+    return refused
 
 
 def _own_tools(route: Route, body: Mapping[str, Any]) -> frozenset[str] | None:

@@ -1,150 +1,84 @@
-"""A refused stream: two frames, or JSON where `Accept` asks for it, with the same status and headers."""
+"""A refusal names what to look at: the setting of a key or of an address, or the parameter."""
 
-import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
 import pytest
 from fake_dedalus import FakeDedalus
-from service import EXECUTE, SIMULATE, STREAM, Service, service
-from wire import Stall, answer
+from service import only, service
+from wire import Status, Step, refusal
 
-from error_models import REFUSAL_EVENT
+from services.providers import Provider
 
 pytestmark = pytest.mark.anyio
 
-BROWSER = "text/html, application/xhtml+xml, application/json;q=0.9, */*;q=0.8"
-ACCEPTS_FRAMES = ("*/*", "", "text/event-stream", "text/event-stream, application/json", "text/plain", "application/*")
-ACCEPTS_JSON = ("application/json", "application/json, text/plain, */*", "Application/JSON; charset=utf-8", BROWSER)
-NO_COUNTS = {"input_tokens": None, "output_tokens": None, "total_tokens": None}
 
-
-@asynccontextmanager
-async def answering(**given: Any) -> AsyncIterator[Service]:
-    """The service with an upstream that answers everything."""
-    async with FakeDedalus() as fake, service(fake.url, **given) as agent:
-        fake.always(*answer("ok"))
-        yield agent
-
-
-def frames_of(response: httpx.Response) -> list[dict[str, Any]]:
-    """The frames as a parser of lines takes them: the name, the data, and nothing else."""
-    *blocks, rest = response.text.split("\n\n")
-    assert rest == ""
-    parsed = [[line.split(": ", 1) for line in block.split("\n")] for block in blocks]
-    assert [[name for name, _ in lines] for lines in parsed] == [["event", "data"]] * len(blocks)
-    events: list[dict[str, Any]] = [json.loads(lines[1][1]) for lines in parsed]
-    assert [event["event"] for event in events] == [lines[0][1] for lines in parsed]
-    return events
-
-
-def refused_in_frames(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """The data of `error`, from a refusal that is right as a stream."""
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
-    assert response.content.isascii()
-    error, complete = frames_of(response)
-    assert set(error) == set(complete) == {"event", "data"}
-    assert (error["event"], error["data"]["code"]) == ("error", code)
-    assert error["data"]["request_id"] == response.headers["x-request-id"]
-    assert complete["event"] == "complete"
-    assert complete["data"] == {"status": "failed", "usage": NO_COUNTS, "steps": 0, "duration_ms": 0}
-    for event in (error, complete):
-        REFUSAL_EVENT.validate_python(event)
-    data: dict[str, Any] = error["data"]
-    return data
-
-
-@pytest.mark.parametrize("path", [STREAM, SIMULATE])
-@pytest.mark.parametrize("accept", [*ACCEPTS_FRAMES, *ACCEPTS_JSON])
-async def test_accept_decides_the_form(path: str, accept: str) -> None:
-    """JSON where application/json is named and text/event-stream is not, however it is written; else frames."""
-    async with answering() as agent:
-        response = await agent.post(path, {"input": "?", "modle": "a/b"}, accept=accept)
-    if accept in ACCEPTS_JSON:
-        assert response.headers["content-type"] == "application/json"
-        assert response.json()["error"]["details"][0]["loc"] == "body.modle"
-    else:
-        assert refused_in_frames(response, 422, "invalid_request")["details"][0]["loc"] == "body.modle"
-
-
-REFUSALS: dict[str, tuple[int, str, dict[str, Any]]] = {
-    "not JSON": (422, "invalid_request", {"content": b'{"input":'}),
-    "not UTF-8": (422, "invalid_request", {"content": b'{"input": "caf\xe9"}'}),
-    "nested too deep": (422, "invalid_request", {"content": b'{"input":' + b"[" * 100 + b"]" * 100 + b"}"}),
-    "too large": (413, "body_too_large", {"content": b" " * 20_000}),
-    "no such field": (422, "invalid_request", {"json": {"input": "?", "inputs": "?"}}),
-    "no such host": (400, "invalid_host", {"json": {"input": "?"}, "headers": {"host": "evil.example"}}),
-    "no body": (422, "invalid_request", {}),
-}
-
-
-@pytest.mark.parametrize("path", [STREAM, SIMULATE])
-@pytest.mark.parametrize("name", REFUSALS)
-async def test_each_layer_refuses_in_both_forms(path: str, name: str) -> None:
-    """What middlewares, the parser, the validation and the service refuse: one status, one error, the same headers."""
-    status, code, request = REFUSALS[name]
-    headers = {"content-type": "application/json", "origin": "http://localhost:3000", "x-request-id": "same"}
-    async with answering(max_body_bytes=10_000) as agent:
-        both = [
-            await agent.client.post(path, **request | {"headers": headers | request.get("headers", {}) | accept})
-            for accept in ({"accept": "*/*"}, {"accept": "application/json"})
-        ]
-    framed, plain = both
-    error = refused_in_frames(framed, status, code)
-    assert (plain.status_code, plain.json()) == (status, {"error": error})
-    told = [{n: v for n, v in r.headers.items() if n not in {"content-type", "content-length", "date"}} for r in both]
-    assert told[0] == told[1]
-    assert told[0]["access-control-allow-origin"] == "http://localhost:3000"
-
-
-async def test_what_the_service_refuses_is_told_with_when_to_come_back() -> None:
-    """A full server: 503, Retry-After in the header and in the data."""
-    async with FakeDedalus() as fake, service(fake.url, max_concurrent_runs=1) as agent:
-        fake.turn(Stall())
-        async with agent.client.stream("POST", STREAM, json={"input": "?"}):
-            refused = await agent.post(STREAM, {"input": "?"}, accept="*/*")
-    error = refused_in_frames(refused, 503, "server_full")
-    assert error["retry_after"] == int(refused.headers["retry-after"])
-    assert error["retryable"] is True
-
-
-async def test_a_run_in_the_way_is_named() -> None:
-    """A busy session: the error's data has the run's id, as the JSON body has."""
+async def failed(answer: Step, **body: Any) -> dict[str, Any]:
     async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(Stall())
-        asked = {"input": "?", "session_id": "chat"}
-        async with agent.client.stream("POST", STREAM, json=asked) as running:
-            refused = await agent.post(STREAM, asked, accept="*/*")
-    assert refused_in_frames(refused, 409, "session_busy")["run_id"] == running.headers["x-run-id"]
+        fake.always(answer)
+        [error] = only(await agent.stream({"input": "?", **body}), "error")
+    return error
 
 
-async def test_a_model_that_nothing_serves() -> None:
-    """The seed's snippet against a service whose upstream doesn't have the model: a line with `data: ` says so."""
-    async with service(openai_api_key="sk-test") as agent:
-        response = await agent.post(STREAM, {"input": "Research AI", "model": "mistral/large"}, accept="*/*")
-    refused_in_frames(response, 422, "model_unavailable")
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_refused_key_names_its_setting(status: int) -> None:
+    """DEDALUS_API_KEY for a base URL, the provider's own for a provider."""
+    said = refusal(status, "Incorrect API key provided", "invalid_request_error", error_code="invalid_api_key")
+    error = await failed(said)
+    async with FakeDedalus() as fake:
+        fake.always(said)
+        table = {"xai": Provider(fake.url, ("xai_api_key",), "grok")}
+        async with service(providers=table, xai_api_key="k") as agent:
+            [of_provider] = only(await agent.stream({"input": "?"}), "error")
+    assert (error["code"], of_provider["code"]) == ("upstream_auth", "upstream_auth")
+    assert "DEDALUS_API_KEY" in error["message"]
+    assert "XAI_API_KEY" in of_provider["message"]
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"),
+    "said",
     [
-        ("POST", EXECUTE, 422),
-        ("POST", "/api/agent/runs", 422),
-        ("GET", STREAM, 405),
-        ("PUT", SIMULATE, 405),
-        ("POST", STREAM + "/", 404),
-        ("GET", "/api/agent/runs/run_1/events", 404),
-        ("POST", "/nothing", 404),
+        Status(404, {"detail": "Not Found"}),
+        Status(404, "404 page not found"),
+        Status(404, "<html><body>nginx</body></html>", {"content-type": "text/html"}),
+        Status(405, {"detail": "Method Not Allowed"}),
+        Status(404, {"error": "Unexpected endpoint or method. (POST /chat/completions)"}),  # LM Studio
+        refusal(404, "Invalid URL (POST /v1/v2/chat/completions)", "invalid_request_error"),
     ],
+    ids=lambda status: str(status.body)[:40],
 )
-async def test_every_other_refusal_is_json(method: str, path: str, status: int) -> None:
-    """Other routes and methods answer the one error body, whatever they are asked for."""
-    async with answering() as agent:
-        for accept in ("text/event-stream", "*/*"):
-            response = await agent.client.request(method, path, json={"inputs": "?"}, headers={"accept": accept})
-            assert response.status_code == status
-            assert response.headers["content-type"] == "application/json"
-            assert response.json()["error"]["code"]
+async def test_a_wrong_address_names_the_base_url(said: Status) -> None:
+    """A path that isn't there is no fault of the model's name."""
+    error = await failed(said)
+    assert error["code"] == "upstream_rejected"
+    assert "DEDALUS_BASE_URL" in error["message"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        refusal(404, "The model `m` does not exist", "invalid_request_error", error_code="model_not_found"),
+        Status(404, {"error": {"message": "model 'm' not found, try pulling it first"}}),
+        Status(404, {"error": {"code": "DeploymentNotFound", "message": "There is no deployment for this model"}}),
+    ],
+    ids=lambda status: str(status.body)[:40],
+)
+async def test_a_model_that_is_not_there_is_told_as_that(said: Status) -> None:
+    """The address is right where a server knows what a model is."""
+    error = await failed(said)
+    assert error["code"] == "upstream_rejected"
+    assert "model's name" in error["message"]
+
+
+@pytest.mark.parametrize(("param", "named"), [("stop", "stop"), ("messages[0].content", "messages")])
+async def test_a_refused_parameter_is_named(param: str, named: str) -> None:
+    """Where it is one of those that were sent; the upstream's own words stay in the log."""
+    error = await failed(refusal(400, "That is not how it goes", "invalid_request_error", param=param), stop="END")
+    assert error["code"] == "upstream_rejected"
+    assert f"does not take {named} " in error["message"]
+    assert "how it goes" not in error["message"]
+
+
+async def test_a_parameter_that_was_not_sent_is_not_repeated() -> None:
+    """An upstream can't put words into our errors."""
+    error = await failed(refusal(400, "No", "invalid_request_error", param="your key sk-1"))
+    assert "sk-1" not in error["message"]
