@@ -1,0 +1,177 @@
+"""Published fakes of OpenAI's server as upstreams: what their authors take that server to send."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from foreign import aimock, mockai, openai_mock_api
+from local_tools import LocalTool, named
+from service import only, service, text
+from wire import Json
+
+pytestmark = pytest.mark.anyio
+
+KEY = "sk-test"
+GREETING = "Hello! Half of an emoji is no emoji: 👩‍🚀, and ünïcödé stays whole."
+
+
+async def weather(arguments: Json) -> str:
+    return f"rain in {arguments.get('city')}"
+
+
+def tools() -> dict[str, LocalTool]:
+    return named(LocalTool("get_weather", weather))
+
+
+def calls(events: list[dict[str, Any]]) -> list[tuple[str, Json]]:
+    return [(use["name"], use["arguments"]) for use in only(events, "tool_use")]
+
+
+# ai-mock, from PyPI: no finish reason, no index, and the pieces of two calls alternate
+
+
+@pytest.fixture(scope="module")
+def mockai_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Answers by the last message."""
+    two = [{"name": "get_weather", "arguments": {"city": city}} for city in ("Oslo", "Bergen")]
+    responses = [
+        {"type": "text", "input": "hello", "output": GREETING},
+        {"type": "function", "input": "weather", "output": two},
+        {"type": "text", "input": "rain in Bergen", "output": "Rain in both."},
+    ]
+    file = tmp_path_factory.mktemp("mockai") / "responses.json"
+    file.write_text(json.dumps({"responses": responses}))
+    with mockai(file) as url:
+        yield url
+
+
+async def test_mockai_s_text_arrives_whole(mockai_url: str) -> None:
+    """An answer that ends with [DONE] alone is complete."""
+    async with service(mockai_url) as agent:
+        events = await agent.stream({"input": "hello"})
+    assert text(events) == GREETING
+    assert only(events, "complete")[0]["status"] == "succeeded"
+
+
+async def test_mockai_s_two_calls_are_told_apart(mockai_url: str) -> None:
+    """Pieces without an index are gathered by their ids."""
+    async with service(mockai_url, tools()) as agent:
+        events = await agent.stream({"input": "weather"})
+    assert calls(events) == [("get_weather", {"city": "Oslo"}), ("get_weather", {"city": "Bergen"})]
+    assert text(events) == "Rain in both."
+
+
+# aimock, from npm, with its chaos
+
+
+FIXTURES = [
+    {"match": {"userMessage": "hello"}, "response": {"content": GREETING}},
+    {"match": {"toolCallId": "call_w"}, "response": {"content": "Take an umbrella."}},
+    {
+        "match": {"userMessage": "weather"},
+        "response": {"toolCalls": [{"id": "call_w", "name": "get_weather", "arguments": {"city": "Oslo"}}]},
+    },
+    {"match": {"userMessage": "think"}, "response": {"content": "42", "reasoning": "Let me see."}},
+]
+
+
+@pytest.fixture(scope="module")
+def fixtures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What aimock answers."""
+    file = tmp_path_factory.mktemp("aimock") / "fixtures.json"
+    file.write_text(json.dumps({"fixtures": FIXTURES}))
+    return file
+
+
+@pytest.fixture(scope="module")
+def aimock_url(fixtures: Path) -> Iterator[str]:
+    """Without chaos, in pieces of three characters."""
+    with aimock(fixtures, "--chunk-size", "3") as url:
+        yield url
+
+
+async def test_aimock_s_text_arrives_whole(aimock_url: str) -> None:
+    """In small pieces, some of which cut a character in two halves of a surrogate pair."""
+    async with service(aimock_url) as agent:
+        events = await agent.stream({"input": "hello"})
+    assert text(events) == GREETING
+    assert only(events, "complete")[0]["finish_reason"] == "stop"
+
+
+async def test_aimock_s_call_is_run_and_answered(aimock_url: str) -> None:
+    """A whole round: call, result, answer; the call keeps its id."""
+    async with service(aimock_url, tools()) as agent:
+        events = await agent.stream({"input": "weather"})
+    assert calls(events) == [("get_weather", {"city": "Oslo"})]
+    assert text(events) == "Take an umbrella."
+
+
+async def test_aimock_s_reasoning_is_thinking(aimock_url: str) -> None:
+    """It stands apart from the answer."""
+    async with service(aimock_url) as agent:
+        events = await agent.stream({"input": "think"})
+    assert (text(events, "thinking"), text(events)) == ("Let me see.", "42")
+
+
+@pytest.mark.parametrize("chaos", ["drop", "malformed", "disconnect", "ratelimit"])
+async def test_aimock_s_chaos_is_never_a_success(fixtures: Path, chaos: str) -> None:
+    """Each way of failing fails the run, with a code that says so."""
+    with aimock(fixtures, f"--chaos-{chaos}", "1") as url:
+        async with service(url) as agent:
+            events = await agent.stream({"input": "hello"})
+    assert only(events, "error")[0]["code"].startswith("upstream_")
+    assert only(events, "complete")[0]["status"] == "failed"
+
+
+# openai-mock-api, from npm
+
+CONFIG = f"""
+apiKey: {KEY}
+port: 3000
+responses:
+  - id: greeting
+    messages:
+      - {{role: user, content: hello}}
+      - {{role: assistant, content: "{GREETING}"}}
+  - id: weather
+    messages:
+      - {{role: user, content: weather}}
+      - role: assistant
+        tool_calls:
+          - {{id: call_1, type: function, function: {{name: get_weather, arguments: '{{"city": "Oslo"}}'}}}}
+      - {{role: tool, matcher: any, tool_call_id: call_1}}
+      - {{role: assistant, content: Take an umbrella.}}
+"""
+
+
+@pytest.fixture(scope="module")
+def mock_api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """It asks for a key."""
+    file = tmp_path_factory.mktemp("openai-mock-api") / "config.yaml"
+    file.write_text(CONFIG)
+    with openai_mock_api(file) as url:
+        yield url
+
+
+async def test_openai_mock_api_s_text_arrives_whole(mock_api_url: str) -> None:
+    """Word by word."""
+    async with service(mock_api_url, dedalus_api_key=KEY) as agent:
+        events = await agent.stream({"input": "hello"})
+    assert text(events) == GREETING
+
+
+async def test_openai_mock_api_s_call_is_run_and_answered(mock_api_url: str) -> None:
+    """A whole round."""
+    async with service(mock_api_url, tools(), dedalus_api_key=KEY) as agent:
+        events = await agent.stream({"input": "weather"})
+    assert calls(events) == [("get_weather", {"city": "Oslo"})]
+    assert text(events) == "Take an umbrella."
+
+
+async def test_a_wrong_key_is_an_error_of_its_own(mock_api_url: str) -> None:
+    """Not a failed model."""
+    async with service(mock_api_url, dedalus_api_key="wrong") as agent:
+        events = await agent.stream({"input": "hello"})
+    assert only(events, "error")[0]["code"] == "upstream_auth"
