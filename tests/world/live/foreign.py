@@ -25,7 +25,7 @@ class Foreign:
         self.printed: list[str] = []
         self.process = subprocess.Popen(
             [*map(str, arguments)],
-            env=os.environ | {"PYTHONUNBUFFERED": "1"} | environment,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -109,8 +109,8 @@ def mockai(responses: Path) -> Iterator[str]:
 def aimock(fixtures: Path, *options: str) -> Iterator[str]:
     """CopilotKit's aimock; its base URL."""
     port = free_port()
-    serve = (node(), script(".bin/llmock"), "--port", str(port), "--fixtures", fixtures, *options)
-    with foreign(*serve, ready=re.compile(r"listening|running|http://", re.IGNORECASE)):
+    serve = (node(), script(".bin/llmock"), "--port", str(port), "--fixtures", fixtures)
+    with foreign(*serve, *options, ready=re.compile(r"listening|running|http://", re.IGNORECASE)):
         yield f"http://127.0.0.1:{port}"
 
 

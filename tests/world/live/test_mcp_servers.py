@@ -65,7 +65,7 @@ class Shop:
 async def shop(**server: Json) -> AsyncIterator[Shop]:
     """With the one server that is named."""
     [name] = server
-    given = {"mcp_servers": server, "dedalus_base_url_hosts_mcp": False, "mcp_connect_timeout_s": 40}
+    given: dict[str, Any] = {"mcp_servers": server, "dedalus_base_url_hosts_mcp": False, "mcp_connect_timeout_s": 40}
     async with FakeDedalus() as fake, service(fake.url, **given) as agent:
         yield Shop(agent, fake, name)
 
