@@ -13,6 +13,7 @@ from fastapi_offline import FastAPIOffline
 from pydantic import ValidationError
 from starlette.middleware.cors import CORSMiddleware
 
+import log_lines
 from database.engine import Database
 from database.migrate import NewerDatabase
 from descriptors import within_descriptors
@@ -67,6 +68,7 @@ def create_app(
     `tools` stand in for those of the folder tools and of AGENT_TOOLS; `providers` and `dedalus` say where their APIs
     are.
     """
+    log_lines.install()
     settings = within_descriptors(settings or Settings().model_copy(update={"model_substitution": False}))
     app = FastAPIOffline(
         title="Agent Stream",
@@ -208,6 +210,7 @@ def main() -> None:
         settings = Settings()
     except ValidationError as error:
         sys.exit(faults(error))
+    log_lines.install()
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     for library in LOUD:
         logging.getLogger(library).setLevel(logging.WARNING)

@@ -19,6 +19,7 @@ MODULES = (
     "error_models",
     "errors",
     "events",
+    "log_lines",
     "models",
     "serving",
     "session_models",
@@ -82,6 +83,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         "settings",
     ),
     "descriptors": ("settings",),
+    "log_lines": (),
     "serving": ("routers*", "services*", "settings"),
     "app": ("*",),
 }

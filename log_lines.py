@@ -1,0 +1,54 @@
+"""Log lines that nobody can forge: what comes from outside stays in its line, and controls no terminal.
+
+The one place where this is seen to. Names of tools, errors of servers, URLs and what callers send are logged as they
+are; a record escapes what isn't printable in all of them, whoever logs it and whatever handler writes it.
+"""
+
+import logging
+from typing import Any
+
+LONGEST = 8000  # characters of a message
+INDENT = "    "
+
+
+def install() -> None:
+    """Make each log record of the process one that keeps to its line."""
+    logging.setLogRecordFactory(CleanRecord)
+
+
+class CleanRecord(logging.LogRecord):
+    """A record whose message is one printable line, and whose traceback is indented and so looks like no record."""
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
+        if isinstance(self.args, tuple):  # uvicorn writes an access log's by themselves
+            self.args = tuple(cleaned(value) if isinstance(value, str) else value for value in self.args)
+
+    def getMessage(self) -> str:  # noqa: N802 - the library's name
+        """The message with its arguments."""
+        return cleaned(super().getMessage())
+
+    @property
+    def exc_text(self) -> str | None:
+        """The traceback, which the first formatter writes and leaves here for others."""
+        return self._exc_text
+
+    @exc_text.setter
+    def exc_text(self, text: str | None) -> None:
+        lines = (text or "").split("\n")
+        self._exc_text = text and "\n".join(INDENT + _printable(line) for line in lines)
+
+
+def cleaned(text: str) -> str:
+    """The text as one printable line, cut where it is long. Line breaks and other controls are shown by their codes."""
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]}…"
+    return _printable(text)
+
+
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )

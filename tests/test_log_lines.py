@@ -1,0 +1,130 @@
+"""A log's lines are the service's own: nothing that is logged begins another one, or controls a terminal."""
+
+import copy
+import io
+import logging
+import pickle
+import re
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from process import app_process
+from service import NOWHERE
+from uvicorn.logging import AccessFormatter, DefaultFormatter
+
+from log_lines import LONGEST, CleanRecord
+
+FORGED = "\nINFO agent_stream: forged"
+LEFT, RIGHT = "x", "y"
+CONTROLS = {
+    "line feed": "\n",
+    "carriage return": "\r",
+    "vertical tab": "\v",
+    "form feed": "\f",
+    "next line": "\x85",
+    "line separator": "\u2028",
+    "paragraph separator": "\u2029",
+    "escape": "\x1b[2J\x1b]0;title\x07",
+    "one-byte escape": "\x9b31m",
+    "backspace": "\b" * 3,
+    "delete": "\x7f",
+    "NUL": "\0",
+    "right to left": "\u202e",
+    "isolate": "\u2066",
+    "zero width": "\u200b\ufeff",
+    "tag": "\U000e0041",
+    "surrogate": "\ud83d",
+}
+
+
+@pytest.fixture
+def lines() -> Iterator[tuple[logging.Logger, io.StringIO]]:
+    """A logger whose records are clean, and what its handler writes."""
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logger = logging.Logger("agent_stream")
+    logger.addHandler(handler)
+    former = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(CleanRecord)
+    yield logger, written
+    logging.setLogRecordFactory(former)
+
+
+@pytest.mark.parametrize("control", CONTROLS.values(), ids=CONTROLS)
+def test_a_record_is_one_printable_line(lines: tuple[logging.Logger, io.StringIO], control: str) -> None:
+    """In an argument, in an object's text, in the format, and in a mapping."""
+    logger, written = lines
+    text = f"{LEFT}{control}{RIGHT}"
+    logger.info("the tool %s is gone", text)
+    logger.info("it failed: %s", ValueError(text))
+    logger.info(text)
+    logger.info("the tool %(name)s is gone", {"name": text})
+    *whole, last = written.getvalue().split("\n")
+    assert (len(whole), last) == (4, "")
+    for line in whole:
+        assert line.isprintable()
+        assert re.search(rf"{LEFT}\\[nrxuUvf0]\S*{RIGHT}", line)
+
+
+def test_what_is_printable_stays_as_it_is(lines: tuple[logging.Logger, io.StringIO]) -> None:
+    """Backslashes, other scripts and emoji are no danger."""
+    logger, written = lines
+    logger.warning("C:\\new %s %d%%", "süß 日本 😀 שלום", 5)
+    assert written.getvalue() == "WARNING agent_stream: C:\\new süß 日本 😀 שלום 5%\n"
+
+
+def test_a_message_has_a_length(lines: tuple[logging.Logger, io.StringIO]) -> None:
+    """What is cut off is marked."""
+    logger, written = lines
+    logger.info("%s", "x" * (LONGEST + 1000))
+    assert len(written.getvalue()) < LONGEST + 100
+    assert written.getvalue().endswith("x…\n")
+
+
+def test_a_traceback_is_readable_and_can_t_be_taken_for_records(lines: tuple[logging.Logger, io.StringIO]) -> None:
+    """Line by line, indented, whatever the exceptions say."""
+    logger, written = lines
+    try:
+        try:
+            int(f"first{FORGED}\x1b[31m")
+        except ValueError as error:
+            raise RuntimeError(FORGED) from error
+    except RuntimeError:
+        logger.exception("failed")
+    first, *trace = written.getvalue().rstrip("\n").split("\n")
+    assert first == "ERROR agent_stream: failed"
+    assert trace[0] == "    Traceback (most recent call last):"
+    assert all(line.startswith("    ") and line.isprintable() for line in trace if line)
+    assert any('int(f"first' in line for line in trace)
+
+
+def test_uvicorn_s_own_lines_are_clean_too(lines: tuple[logging.Logger, io.StringIO]) -> None:
+    """Its access log writes the arguments itself, such as the address that a proxy's header gives."""
+    logger, written = lines
+    handler = logger.handlers[0]
+    handler.setFormatter(AccessFormatter('%(levelprefix)s %(client_addr)s - "%(request_line)s" %(status_code)s'))
+    logger.info('%s - "%s %s HTTP/%s" %d', f"1.2.3.4{FORGED}", "GET", f"/{FORGED}", "1.1", 200)
+    handler.setFormatter(DefaultFormatter("%(levelprefix)s %(message)s"))
+    logger.info("Invalid %s", FORGED)
+    assert written.getvalue().count("\n") == 2
+
+
+def test_a_record_can_be_copied_and_sent_elsewhere() -> None:
+    """As queues and sockets for logs do."""
+    record = CleanRecord("n", logging.INFO, "p", 1, "a %s", ("b\n",), None)
+    record.exc_text = "Traceback\n  x"
+    for other in (copy.copy(record), pickle.loads(pickle.dumps(record))):
+        assert (other.getMessage(), other.exc_text) == ("a b\\n", record.exc_text)
+
+
+def test_the_service_writes_clean_lines() -> None:
+    """From its start on: what a command is called, or prints, stays in its line."""
+    with app_process(
+        DEDALUS_BASE_URL=NOWHERE, MCP_SERVERS='{"a": {"command": "no-such\\u001b[31m\\nINFO forged"}}'
+    ) as app:
+        answer = httpx.get(f"{app.url}/api/agent/mcp-servers/a/tools", timeout=30)
+        assert answer.status_code == 502
+    assert any("no-such" in line for line in app.log)
+    assert all(line.rstrip("\n").isprintable() and not line.startswith("INFO forged") for line in app.log)
