@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import socket
@@ -18,6 +19,12 @@ from routers.http_protocol import Connections, LimitedProtocol
 from services.live_runs import LiveRuns
 from settings import Settings
 
+logger = logging.getLogger("agent_stream")
+
+NO_AUTHENTICATION = (
+    "HOST=%s is not loopback, and the service has no authentication: all that reach it can use its keys and read its "
+    "runs. Put a proxy that authenticates in front of it."
+)
 GC_THRESHOLD = (50_000, 20, 20)  # by default a tenth of a stream's CPU is spent looking for cycles
 SWITCH_S = 0.001  # a tool that computes in a thread holds up the streams by so much, each time
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -39,6 +46,8 @@ def serve(app: FastAPI) -> None:
         access_log=settings.log_level in {"debug", "info"},
         timeout_graceful_shutdown=CLOSE_S,
     )
+    if not settings.on_loopback():
+        logger.warning(NO_AUTHENTICATION, settings.host)
     with suppress(KeyboardInterrupt):  # which the server passes on once it has stopped
         uvicorn.Server(config).run([listen(config, settings.send_timeout_s)])
 

@@ -63,8 +63,14 @@ def _sqlite(url: URL) -> Engines:
         return Engines(_sqlite_engine(url, writes=False), _sqlite_engine(url, writes=True), keeper)
     assert url.database is not None
     if not url.database.startswith("file:"):
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        _make_file(Path(url.database))
     return Engines(_sqlite_engine(url, writes=False), _sqlite_engine(url, writes=True))
+
+
+def _make_file(path: Path) -> None:
+    """Make the database's file and directory, the owner's alone; SQLite gives its other files the mode of this one."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600, exist_ok=True)
 
 
 def _sqlite_engine(url: URL, *, writes: bool) -> AsyncEngine:

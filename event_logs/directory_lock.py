@@ -10,8 +10,11 @@ class DirectoryInUse(Exception):
 
 
 def locked(directory: Path) -> int:
-    """Make the directory and lock it, until the descriptor is closed. Raise `DirectoryInUse` or `OSError`."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """Make the directory, its owner's alone, and lock it until the descriptor is closed.
+
+    Raise `DirectoryInUse` or `OSError`.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

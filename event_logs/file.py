@@ -51,7 +51,8 @@ class FileEventLog:
         """Raise `DirectoryInUse`, or `OSError` where there can be no such directory."""
         self._directory = directory
         self._active = directory / "active"
-        self._active.mkdir(parents=True, exist_ok=True)
+        for folder in (directory, self._active):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._retention_s = retention_s
         self._fsync: Fsync = fsync
         self._clock = clock
@@ -211,7 +212,7 @@ class FileEventLog:
             if not self._exists(source):
                 return None
             with suppress(FileExistsError):
-                os.mkdir(target.rpartition("/")[0], dir_fd=self._folder)
+                os.mkdir(target.rpartition("/")[0], mode=0o700, dir_fd=self._folder)
 
     def _exists(self, name: str) -> bool:
         with suppress(FileNotFoundError):

@@ -1,8 +1,11 @@
 """The service as a process: signals, draining, and the embedded model for real."""
 
 import os
+import re
 import select
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +15,8 @@ import httpx
 import pytest
 from fake_dedalus import FakeDedalus
 from grammar import check_grammar, parse_frames
-from process import app_process
-from service import EXECUTE, NOWHERE, STREAM, checked, names, only, text
+from process import ROOT, app_process, environment_of
+from service import EXECUTE, NOWHERE, SIMULATE, STREAM, checked, names, only, text
 from wire import Done, Finish, Gate, Stall, Text, WaitFor
 
 from services.local_model import MODEL_ID
@@ -185,3 +188,38 @@ def test_the_model_does_not_outlive_a_service_that_is_killed() -> None:
         ended, _, _ = select.select([model], [], [], 10)
         os.close(model)
     assert ended
+
+
+def modes(directory: Path) -> dict[str, int]:
+    """What others may do with each file and folder below a directory."""
+    return {
+        str(path.relative_to(directory)): path.stat().st_mode & 0o077 for path in [directory, *directory.rglob("*")]
+    }
+
+
+def test_what_is_stored_is_the_owner_s_alone_under_any_server(tmp_path: Path) -> None:
+    """By the modes with which files and folders are made: `uvicorn --factory app:create_app` sets no umask."""
+    data = tmp_path / "new" / "data"
+    given = environment_of({"DATA_DIR": str(data), "DEDALUS_BASE_URL": NOWHERE})
+    words = [sys.executable, "-m", "uvicorn", "--factory", "app:create_app", "--port", "0"]
+    with subprocess.Popen(words, cwd=ROOT, env=given, stderr=subprocess.PIPE, text=True, umask=0o022) as server:
+        assert server.stderr is not None
+        url = next(found[1] for line in server.stderr if (found := re.search(r"running on (http://\S+)", line)))
+        run = httpx.post(url + SIMULATE, json={"delay_ms": 0, "session_id": "s"}, timeout=30)
+        assert run.status_code == 200
+        stored = modes(data)
+        server.terminate()
+        server.communicate()
+    assert {"agent_stream.db", "agent_stream.db-wal", "lock", "runs/active"} <= stored.keys()
+    assert any(name.endswith(".sse") for name in stored)
+    assert set(stored.values()) == {0}
+
+
+def test_an_address_that_others_can_reach_is_warned_about() -> None:
+    """One clear line at start; none on loopback."""
+    with app_process(HOST="0.0.0.0", DEDALUS_BASE_URL=NOWHERE) as app:
+        [warning] = [line for line in app.log if "authentication" in line]
+    assert warning.startswith("WARNING")
+    assert "HOST=0.0.0.0" in warning
+    with app_process(HOST="::1", DEDALUS_BASE_URL=NOWHERE) as app:
+        assert not [line for line in app.log if "authentication" in line]
