@@ -120,6 +120,7 @@ async def opened(
         app.state.service, app.state.catalog, app.state.upstreams = service, catalog, upstreams
         app.state.tools = tools
         await service.left.restore(left)
+        stack.push_async_callback(opened_retention(settings, database, log, service).aclose)
         if upstreams.all[0].kind == "local" and local.installed():
             logger.info(SUBSTITUTING if upstreams.substitutes else NOT_SUBSTITUTING)
             local.start()
@@ -174,9 +175,14 @@ async def opened_stores(
     records = RunRecords(database, log)
     stack.push_async_callback(records.aclose)
     left = await recover(database, log, records)
-    retention = Retention(database, log, timedelta(days=settings.retention_days))
-    stack.push_async_callback(retention.aclose)
     return log, database, records, left
+
+
+def opened_retention(settings: Settings, database: Database, log: EventLog, service: AgentService) -> Retention:
+    """What deletes old runs and sessions. It begins once the runs that a former process left are kept."""
+    unused = settings.session_retention_days
+    sessions_kept = None if unused is None else timedelta(days=unused)
+    return Retention(database, log, service.sessions, timedelta(days=settings.retention_days), sessions_kept)
 
 
 def add_middleware(app: FastAPI, settings: Settings) -> None:

@@ -123,6 +123,7 @@ class Settings(BaseSettings):
     event_log_url: str | None = None
     event_log_fsync: Literal["end", "commit", "never"] = "end"
     retention_days: float = Field(default=7, ge=1)
+    session_retention_days: float | None = Field(default=None, ge=1)
     database_url: str | None = None
     cors_origins: CommaSeparated = ("http://localhost:3000", "http://localhost:3001")
     cors_credentials: bool = False

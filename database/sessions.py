@@ -48,6 +48,19 @@ async def list_sessions(connection: AsyncConnection, *, before: tuple[str, str] 
     return await _described(connection, query)
 
 
+async def unused_sessions(
+    connection: AsyncConnection, before: str, *, after: tuple[str, str], limit: int
+) -> list[tuple[str, str]]:
+    """The `updated_at` and ids of sessions that were last used before a time, the least recently used first.
+
+    `after` is the pair that the last page ended with, or two empty texts.
+    """
+    place = (sessions.c.updated_at, sessions.c.session_id)
+    wanted = sa.and_(sessions.c.updated_at < before, sa.tuple_(*place) > after)
+    rows = await connection.execute(sa.select(*place).where(wanted).order_by(*place).limit(limit))
+    return [(row.updated_at, row.session_id) for row in rows]
+
+
 async def update_session(connection: AsyncConnection, session_id: str, values: Mapping[str, object]) -> None:
     """Set columns, at least one, of a session, if it is there."""
     await connection.execute(sa.update(sessions).where(sessions.c.session_id == session_id).values(values))

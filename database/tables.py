@@ -129,6 +129,9 @@ A run that waits for its turn has a `position`: the turns are taken in this orde
 `state` and `expires_at`. `run_id` refers to no row.
 """
 
+deleted_runs = sa.Table("deleted_runs", metadata, sa.Column("run_id", Text, primary_key=True))
+"""Runs whose events have to be deleted from the log. Their rows are deleted already."""
+
 Statements = Mapping[str, sqlite.Insert | postgresql.Insert]
 """A statement in the words of each database, by its dialect's name. Make it once: that takes longer than to run it."""
 

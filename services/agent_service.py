@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import suppress
 from functools import partial
 
+from database.deletions import mark_deleted
 from database.engine import Database
 from database.runs import delete_run
 from errors import CursorAhead, RunActive, RunExpired, RunNotFound
@@ -12,6 +12,7 @@ from event_logs.base import EventLog
 from events import PendingCall
 from models import AgentRequest, AgentResponse, Run, RunList, RunStatus, SimulateRequest
 from services.catalog import Catalog
+from services.deletions import delete_events
 from services.folding import Folded, fold
 from services.idempotency import IdempotencyKeys
 from services.left_runs import LeftRuns
@@ -168,9 +169,9 @@ class AgentService:
         return await self.get(run_id)
 
     async def delete(self, run_id: str) -> None:
-        """Let go of a run that has ended, with its events and messages.
+        """Delete a run that has ended, with its events and messages.
 
-        Raise `RunActive`, `RunContinued`, `LogUnavailable`, or as `get` does.
+        Raise `RunActive`, `RunContinued`, or as `get` does.
         """
         if self.live.get(run_id):
             raise RunActive(run_id=run_id)
@@ -178,11 +179,11 @@ class AgentService:
         await self._records.flush()
         if run.session_id is not None:
             await self.sessions.delete_run(run)
-            return
-        with suppress(RunNotFound, RunExpired):
-            await self._log.delete(run_id)
-        async with self._database.writing() as connection:
-            await delete_run(connection, run_id)
+        else:
+            async with self._database.writing() as connection:
+                await delete_run(connection, run_id)
+                await mark_deleted(connection, [run_id])
+        await delete_events(self._database, self._log)
 
     async def ready(self) -> None:
         """Raise a `CapacityError` if a run could not start now."""

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import Literal
 from uuid import uuid4
 
+from database.deletions import marked_runs
 from database.engine import Database
 from database.runs import delete_run, get_run, unfinished_runs
 from database.sessions import get_session, set_head
@@ -15,6 +16,7 @@ from errors import Interrupted, RunExpired, RunNotFound
 from event_logs.base import EventLog
 from events import RunError
 from models import Run, RunStatus, now
+from services.deletions import delete_events
 from services.event_reading import events_in
 from services.left_runs import LeftQueued, LeftRun, LeftWaiting
 from services.run_events import UNBOUNDED, RunEvents
@@ -44,7 +46,11 @@ async def recover(database: Database, log: EventLog, records: RunRecords) -> lis
                 await _correct(records, run_id, known)
             return left or None
 
-    waiting = [left for left in await asyncio.gather(*map(look, await log.unarchived())) if left is not None]
+    await delete_events(database, log)
+    async with database.reading() as connection:
+        deleted = set(await marked_runs(connection))  # whose events can't be deleted
+    unarchived = [run_id for run_id in await log.unarchived() if run_id not in deleted]
+    waiting = [left for left in await asyncio.gather(*map(look, unarchived)) if left is not None]
     await records.flush()
     kept = {left.run.run_id for left in waiting}
     await _correct_rows(database, log, records, kept)

@@ -1,4 +1,4 @@
-"""Lets go of what is past its retention: runs with their events and records, and idempotency keys."""
+"""Deletes what is past its retention: events and runs, idempotency keys, and sessions that aren't used."""
 
 import asyncio
 import logging
@@ -9,7 +9,9 @@ from database.idempotency import expire_keys
 from database.runs import expire_runs
 from errors import LogUnavailable, StoreUnavailable
 from event_logs.base import EventLog
+from services.deletions import delete_events
 from services.idempotency import VALID
+from services.sessions import Sessions
 
 logger = logging.getLogger(__name__)
 
@@ -17,21 +19,33 @@ PAUSE_S = 3600.0
 
 
 class Retention:
-    """Looks once at start, in the background, and then every hour. Make it in a running loop."""
+    """Looks once at start, in the background, and then every hour. Make it in a running loop.
 
-    def __init__(self, database: Database, log: EventLog, kept: timedelta) -> None:
+    Events, and runs of no session, are kept for `kept`. A session is kept for `sessions_kept` after its last use, and
+    for ever without it.
+    """
+
+    def __init__(
+        self, database: Database, log: EventLog, sessions: Sessions, kept: timedelta, sessions_kept: timedelta | None
+    ) -> None:
         self._database = database
         self._log = log
+        self._sessions = sessions
         self._kept = kept
+        self._sessions_kept = sessions_kept
         self._task = asyncio.create_task(self._repeat(), name="retention")
 
     async def sweep(self) -> None:
-        """Let go now. What belongs to a session is kept as long as the session. Raise a `CapacityError`."""
+        """Delete now. The runs and messages of a session are kept as long as the session. Raise a `CapacityError`."""
         await self._log.expire()
         async with self._database.writing() as connection:
             runs = await expire_runs(connection, _ago(self._kept)[:10])  # whole days, as the log
             keys = await expire_keys(connection, _ago(VALID))
-        logger.info("past retention: %d runs, %d idempotency keys", runs, keys)
+        sessions = 0
+        if self._sessions_kept is not None:
+            sessions = await self._sessions.expire(_ago(self._sessions_kept))
+        await delete_events(self._database, self._log)
+        logger.info("past retention: %d runs, %d sessions, %d idempotency keys", runs, sessions, keys)
 
     async def aclose(self) -> None:
         """Stop looking."""

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
+from database.deletions import is_deleted
 from database.engine import Database
 from database.messages import replace_answer
 from database.runs import delete_run, get_run, list_runs, save_runs
@@ -88,6 +89,8 @@ class RunRecords:
         Raise `RunNotFound`, `RunExpired`, `LogUnavailable` or `StoreUnavailable`.
         """
         run = await self._row(run_id)
+        if run is None and await self._is_deleted(run_id):
+            raise RunNotFound
         try:
             position = await self._log.position(run_id)
         except (RunNotFound, RunExpired):
@@ -179,6 +182,11 @@ class RunRecords:
             return snapshot()
         async with self._database.reading() as connection:
             return await get_run(connection, run_id)
+
+    async def _is_deleted(self, run_id: str) -> bool:
+        """Whether the run's events are about to be deleted, as its row is."""
+        async with self._database.reading() as connection:
+            return await is_deleted(connection, run_id)
 
     async def _write(self) -> None:
         while True:

@@ -5,9 +5,10 @@ from contextlib import suppress
 
 from uuid_utils import uuid7
 
+from database.deletions import mark_deleted
 from database.engine import Database
 from database.messages import branch, tree
-from database.runs import children, delete_run, get_run, list_runs
+from database.runs import children, delete_run, get_run
 from database.sessions import (
     create_session,
     delete_session,
@@ -15,13 +16,13 @@ from database.sessions import (
     get_session,
     list_sessions,
     set_head,
+    unused_sessions,
     update_session,
 )
 from errors import (
     InvalidCursor,
     RunActive,
     RunContinued,
-    RunExpired,
     RunNotFound,
     SessionExists,
     SessionNotFound,
@@ -29,12 +30,13 @@ from errors import (
 from event_logs.base import EventLog
 from events import NO_USAGE
 from models import Run, now
+from services.deletions import delete_events
 from services.live_runs import LiveRuns
 from services.run_records import RunRecords
 from services.session_turns import SessionTurns
 from session_models import MessageList, Session, SessionCreate, SessionList, SessionUpdate, StoredSession
 
-ALL = 1_000_000_000
+EXPIRED_AT_ONCE = 200
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
@@ -98,23 +100,45 @@ class Sessions:
         return await self.get(session_id)
 
     async def delete(self, session_id: str) -> None:
-        """Let go of a session with its runs, their events and messages.
+        """Delete a session with its runs, their events and messages.
 
-        Raise `SessionNotFound`, `RunActive`, `LogUnavailable` or `StoreUnavailable`.
+        Raise `SessionNotFound`, `RunActive` or `StoreUnavailable`.
+        """
+        await self._delete(session_id)
+        await delete_events(self._database, self._log)
+
+    async def expire(self, unused_since: str) -> int:
+        """Delete the records of sessions that were last used before a time and have no run under way.
+
+        Return their number. The events of their runs are marked to be deleted. Raise `StoreUnavailable`.
+        """
+        expired, place = 0, ("", "")
+        while True:
+            async with self._database.reading() as connection:
+                page = await unused_sessions(connection, unused_since, after=place, limit=EXPIRED_AT_ONCE)
+            if not page:
+                break
+            place = page[-1]
+            for _, session_id in page:
+                with suppress(RunActive, SessionNotFound):
+                    await self._delete(session_id, unused_since)
+                    expired += 1
+        return expired
+
+    async def _delete(self, session_id: str, unused_since: str | None = None) -> None:
+        """Delete a session's records, and mark its runs' events to be deleted.
+
+        Where it has been used since a time, it counts as not found.
         """
         async with self._turns.lock(session_id):
             if going := self._live.of_session(session_id):
                 raise RunActive("A run of this session is still going: cancel it first.", run_id=going[0].run_id)
             await self._records.flush()
-            async with self._database.reading() as connection:
-                if await get_session(connection, session_id) is None:
-                    raise SessionNotFound
-                runs = await list_runs(connection, session_id=session_id, status=None, before=None, limit=ALL)
-            for run in runs:
-                with suppress(RunNotFound, RunExpired):
-                    await self._log.delete(run.run_id)
             async with self._database.writing() as connection:
-                await delete_session(connection, session_id)
+                session = await get_session(connection, session_id)
+                if session is None or (unused_since is not None and session.updated_at >= unused_since):
+                    raise SessionNotFound
+                await mark_deleted(connection, await delete_session(connection, session_id))
 
     async def messages(
         self, session_id: str, run_id: str | None, whole_tree: bool, cursor: str | None, limit: int
@@ -144,19 +168,16 @@ class Sessions:
         return MessageList(messages=page, next_cursor=page[-1].message_id if more else None)
 
     async def delete_run(self, run: Run) -> None:
-        """Let go of the last run of a branch, with its events and messages.
+        """Delete the records of the last run of a branch, and mark its events to be deleted.
 
-        Raise `RunContinued`, `LogUnavailable` or `StoreUnavailable`.
+        Raise `RunContinued` or `StoreUnavailable`.
         """
         assert run.session_id is not None
-        async with self._turns.lock(run.session_id):
-            async with self._database.reading() as connection:
-                if await children(connection, run.run_id):
-                    raise RunContinued
-            with suppress(RunNotFound, RunExpired):
-                await self._log.delete(run.run_id)
-            async with self._database.writing() as connection:
-                session = await get_session(connection, run.session_id)
-                if session is not None and session.head_run_id == run.run_id:
-                    await set_head(connection, run.session_id, run.parent_run_id)
-                await delete_run(connection, run.run_id)
+        async with self._turns.lock(run.session_id), self._database.writing() as connection:
+            if await children(connection, run.run_id):
+                raise RunContinued
+            session = await get_session(connection, run.session_id)
+            if session is not None and session.head_run_id == run.run_id:
+                await set_head(connection, run.session_id, run.parent_run_id)
+            await delete_run(connection, run.run_id)
+            await mark_deleted(connection, [run.run_id])

@@ -38,6 +38,7 @@ SET: dict[str, tuple[str, Any]] = {
     "EVENT_LOG_URL": ("memory://", "memory://"),
     "EVENT_LOG_FSYNC": ("never", "never"),
     "RETENTION_DAYS": ("30", 30.0),
+    "SESSION_RETENTION_DAYS": ("30", 30.0),
     "DATABASE_URL": ("sqlite+aiosqlite:////var/lib/agent.db", "sqlite+aiosqlite:////var/lib/agent.db"),
     "DEFAULT_CONTEXT_TOKENS": ("8192", 8192),
     "CORS_ORIGINS": ("https://a.example, https://b.example", ["https://a.example", "https://b.example"]),
