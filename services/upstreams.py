@@ -201,7 +201,7 @@ class Upstreams:
             client,
             headers,
             default_model=at.deployment or "",
-            hosts_mcp=settings.dedalus_base_url_hosts_mcp,
+            hosts_mcp=settings.dedalus_base_url_hosts_mcp and not (at.provider or at.azure),
             rules=rules_of("azure" if at.azure else at.provider),
         )
 

@@ -1,13 +1,16 @@
 """DEDALUS_BASE_URL in the forms that people paste: each is the API that they mean."""
 
+from contextlib import aclosing
 from typing import Any
 
 import pytest
 from fake_dedalus import FakeDedalus
-from service import service, text
+from service import service, settings, text
 from wire import answer
 
 from services.base_urls import address
+from services.local_model import LocalModel
+from services.upstreams import Upstreams
 
 AZURE = "https://x.openai.azure.com"
 GEMINI = "https://generativelanguage.googleapis.com"
@@ -103,3 +106,19 @@ async def test_a_query_of_one_s_own_goes_with_each_request() -> None:
         await agent.client.get("/api/agent/models")
     assert [request.path for request in fake.requests] == ["/v1/chat/completions?tenant=a", "/v1/models?tenant=a"]
     assert [request.headers["authorization"] for request in fake.requests] == ["Bearer k"] * 2
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("base", "hosts"),
+    [
+        ("https://openrouter.ai/api/v1", False),
+        ("https://api.mistral.ai", False),
+        ("http://127.0.0.1:9/openai/deployments/gpt-4o?api-version=1", False),
+        ("http://127.0.0.1:9", True),
+    ],
+)
+async def test_a_provider_s_own_address_hosts_no_mcp_servers(base: str, hosts: bool) -> None:
+    """DEDALUS_BASE_URL_HOSTS_MCP is about gateways to Dedalus: elsewhere this service calls the servers itself."""
+    async with aclosing(Upstreams(settings(dedalus_base_url=base), LocalModel())) as made:
+        assert made.all[0].hosts_mcp is hosts

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -22,7 +23,8 @@ from service import checked, settings
 from app import create_app
 from errors import every_error
 from events import EVENT_TYPES, WarningCode
-from settings import Settings
+from services.providers import BY_BASE_URL, PROVIDERS
+from settings import Settings, WireRules
 
 DOCS = ("README.md", "QUICKSTART.md")
 PYTHON = ".venv/bin/python"
@@ -206,6 +208,17 @@ def test_the_architecture_s_map_has_every_module() -> None:
     mentioned = set(re.findall(r"\b(\w+\.py)\b", text))
     assert names <= mentioned
     assert mentioned - names <= {"test_architecture.py", "test_clock.py", "env.py", "__main__.py"}
+
+
+def test_every_provider_and_every_rule_is_documented() -> None:
+    """docs/upstreams.md has a row for each provider's key, for each server that is known by its host, and each rule."""
+    text = (ROOT / "docs/upstreams.md").read_text()
+    keys = {name.upper() for provider in PROVIDERS.values() for name in provider.keys}
+    assert {key for key in keys if f"`{key}=" not in text} == set()
+    hosts = {urlsplit(provider.url).hostname or "" for provider in BY_BASE_URL.values()}
+    assert {host for host in hosts if f"{host}/" not in text} == set()
+    rules = {*re.findall(r"^\| `(\w+)` \|", text.partition("### Rules")[2].partition("###")[0], re.MULTILINE)}
+    assert rules == set(WireRules.model_fields)
 
 
 def test_links_lead_somewhere() -> None:
