@@ -5,9 +5,8 @@ from typing import Any
 
 from mcp_types import CallToolResult, TextContent
 
-from services.json_text import loads
-from services.tool_results import as_text
-from services.tools import ToolError
+from services.json_text import dumps, loads
+from services.tool_results import MAX_CHARACTERS
 
 MAX_COMPARED = 512 * 1024  # characters of a text; a longer one isn't parsed to see what it repeats
 ABOUT = ("type", "uri", "name", "title", "description", "mimeType")
@@ -26,7 +25,7 @@ def sound_result(result: Mapping[str, Any]) -> dict[str, Any]:
     """
     if result.get("resultType") == "input_required":
         return dict(result)
-    text = "\n".join(_parts(result))
+    text = "\n".join(_parts(result))[: MAX_CHARACTERS + 1]  # a model gets less of it
     return {
         "content": [{"type": "text", "text": text}],
         "isError": result.get("isError") in (True, "true"),
@@ -41,10 +40,10 @@ def _parts(result: Mapping[str, Any]) -> Iterator[str]:
     texts = [_part(block) for block in blocks]
     yield from texts
     if structured is not None and not _says(texts, structured):
-        yield _written(structured)
+        yield dumps(structured)
     rest = {key: value for key, value in result.items() if key not in OF_THE_PROTOCOL}
     if rest and content is None and structured is None:  # such as `toolResult`, of the protocol's first version
-        yield _written(rest.popitem()[1] if len(rest) == 1 else rest)
+        yield dumps(rest.popitem()[1] if len(rest) == 1 else rest)
 
 
 def _part(block: Any) -> str:
@@ -53,26 +52,19 @@ def _part(block: Any) -> str:
         case {"text": str(text)} | {"resource": {"text": str(text)}} | str(text):
             return text
         case {"data": str(data)}:
-            return _written(_about(block, data))
+            return dumps(_about(block, data))
         case {"resource": {"blob": str(data)} as resource}:
-            return _written(_about({"type": "resource", **resource}, data))
+            return dumps(_about({"type": "resource", **resource}, data))
         case {"type": "resource_link"}:
-            return _written(_about(block))
+            return dumps(_about(block))
         case _:
-            return _written(block)
+            return dumps(block)
 
 
 def _about(block: Mapping[str, Any], data: str | None = None) -> dict[str, Any]:
     """What is known of a block, and how large its data are, which no model could read."""
     known = {"mime_type" if key == "mimeType" else key: block[key] for key in ABOUT if block.get(key) is not None}
     return known if data is None else {**known, "base64_bytes": len(data)}
-
-
-def _written(value: Any) -> str:
-    try:
-        return as_text(value)
-    except ToolError as error:
-        return str(error)
 
 
 def _says(texts: Sequence[str], structured: Any) -> bool:

@@ -14,11 +14,11 @@ from mcp.shared.dispatcher import ProgressFnT
 
 from errors import McpAuthorizationRequired, McpServerFailed
 from events import ToolSource
+from services.json_text import dumps
 from services.mcp_arguments import faults
 from services.mcp_failures import UNREADABLE, told
 from services.mcp_results import text_of
 from services.mcp_session import SessionLost
-from services.tool_results import as_text
 from services.tools import InvalidArguments, ToolContext, ToolError
 
 logger = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class McpTool:
         """An error of the protocol, in the server's own words, which are for the model as a result's are."""
         if error.code == UNREADABLE:
             return self._unreadable(error.message)
-        details = "" if error.data is None else f" {as_text(error.data)[:MAX_DETAILS]}"
+        details = "" if error.data is None else f" {dumps(error.data)[:MAX_DETAILS]}"
         said = f"{error.message[:MAX_DETAILS]}{details}"
         return f"The MCP server {self.server} refused the call (code {error.code}): {said}"
 
