@@ -6,6 +6,7 @@ the SDK sees it, and what can't be read becomes an error in answer to the same r
 """
 
 import json
+import math
 import re
 from typing import Any
 
@@ -124,8 +125,8 @@ def _sound(data: bytes, request: RequestId | None) -> bytes | None:
 def _parsed(data: bytes) -> tuple[Any, bool]:
     """The JSON value, and whether the SDK's parser reads it likewise. None for what is no JSON.
 
-    Where it doesn't, bytes that aren't UTF-8 become U+FFFD, `NaN` and the like become text, and control characters in
-    strings are taken as they are. Half a surrogate pair stays.
+    Where it doesn't, bytes that aren't UTF-8 become U+FFFD, `NaN` and numbers beyond all limits become text, and
+    control characters in strings are taken as they are. Half a surrogate pair stays.
     """
     try:
         value, odd = loads(data)
@@ -136,9 +137,16 @@ def _parsed(data: bytes) -> tuple[Any, bool]:
     if len(data) > MAX_MENDED:
         return None, False
     try:
-        return json.loads(data.decode("utf-8-sig", "replace"), parse_constant=str, strict=False), False
+        text = data.decode("utf-8-sig", "replace")
+        return json.loads(text, parse_constant=str, parse_float=_number, strict=False), False
     except (ValueError, RecursionError):
         return None, False
+
+
+def _number(digits: str) -> float | str:
+    """The number, or its digits where it is too large for one."""
+    value = float(digits)
+    return value if math.isfinite(value) else digits
 
 
 def _fields(message: dict[str, Any], request: RequestId | None) -> dict[str, Any]:

@@ -44,8 +44,8 @@ def text(said: str) -> bytes:
         (b'{"jsonrpc":"2.0","id":ID.0,"result":"a text alone"}', "a text alone"),
         (b'{"jsonrpc":"2.0","id":ID,"result":["one","two"]}', "one\ntwo"),
         (
-            b'{"jsonrpc":"2.0","id":ID,"result":{"structuredContent":{"a":NaN,"b":-Infinity}}}',
-            '{"a":"NaN","b":"-Infinity"}',
+            b'{"jsonrpc":"2.0","id":ID,"result":{"structuredContent":{"a":NaN,"b":-Infinity,"c":1e999}}}',
+            '{"a":"NaN","b":"-Infinity","c":"1e999"}',
         ),
         (
             b'{"jsonrpc":"2.0","id":ID,"result":{"structuredContent":12345678901234567890123}}',
