@@ -307,9 +307,9 @@ const HEARTBEAT_S = 4;
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 10_000;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
-/** After this time without a response, the state has an error, and hidden tabs are asked for a connection. */
+/** After this time without a response, the state has an error, and other tabs are asked for a connection. */
 const PATIENCE_MS = 2_000;
-/** How long a hidden tab does without a connection that it has given up for another tab. */
+/** How long a tab does without a connection that it has given up for another one. */
 const YIELD_MS = 5_000;
 /** A state is shown at most this often: rendering costs more than reading. */
 const RENDER_MS = 50;
@@ -721,7 +721,7 @@ interface Call extends RequestInit {
   onSlow?: () => void;
 }
 
-/** Sends requests to the service. A visible tab that gets no response asks the hidden ones for a connection. */
+/** Sends requests to the service. A visible tab that gets no response asks the other ones for a connection. */
 class Service {
   options: AgentStreamOptions;
   private tabs: BroadcastChannel | null = null;
@@ -763,12 +763,16 @@ class Service {
     return this.request(path, { ...call, method: "POST", headers: json, body: JSON.stringify(body) });
   }
 
-  /** Calls `giveWay` when a visible tab needs one of this hidden tab's connections. Returns what ends that. */
+  /**
+   * Calls `giveWay` when another tab needs a connection: in each hidden tab, and in about one of six visible ones.
+   * Returns what ends that.
+   */
   share(giveWay: () => void): () => void {
     if (!("BroadcastChannel" in window)) return () => {};
     const tabs = new BroadcastChannel("agent-stream");
     tabs.onmessage = ({ data }) => {
-      if (data === this.url && document.visibilityState === "hidden") giveWay();
+      const isChosen = document.visibilityState === "hidden" || Math.random() < 1 / 6;
+      if (data === this.url && isChosen) giveWay();
     };
     this.tabs = tabs;
     return () => tabs.close();

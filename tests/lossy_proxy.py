@@ -1,4 +1,4 @@
-"""A proxy that loses an answer, between a client and the service."""
+"""Proxies between a client and the service: one loses an answer, another is cut and restored as a test says."""
 
 import select
 import socket
@@ -27,10 +27,67 @@ def losing_an_answer(url: str) -> Iterator[str]:
                             return
                         across[end].sendall(data)
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Way) as proxy:
+    with _proxy(Way) as here:
+        yield here
+
+
+@contextmanager
+def _proxy(way: type[socketserver.BaseRequestHandler]) -> Iterator[str]:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), way) as proxy:
         proxy.daemon_threads = True
         threading.Thread(target=proxy.serve_forever, args=(0.02,)).start()
         try:
             yield f"http://127.0.0.1:{proxy.server_address[1]}"
         finally:
             proxy.shutdown()
+
+
+class Line:
+    """A way to the service. `cut` closes its connections and each new one; `silence` holds back every byte."""
+
+    def __init__(self, url: str) -> None:
+        self.url = ""
+        self.connections = 0
+        there = urlsplit(url)
+        self._service = (there.hostname, there.port)
+        self._open = threading.Event()
+        self._loud = threading.Event()
+        self.restore()
+
+    def cut(self) -> None:
+        self._open.clear()
+
+    def silence(self) -> None:
+        self._loud.clear()
+
+    def restore(self) -> None:
+        self._open.set()
+        self._loud.set()
+
+    def carry(self, client: socket.socket) -> None:
+        """Pass bytes on, in both directions, until one end closes or the line is cut."""
+        if not self._open.is_set():
+            return
+        self.connections += 1
+        with socket.create_connection(self._service) as service, suppress(ConnectionError):
+            across = {client: service, service: client}
+            while self._open.is_set():
+                for end in select.select(across, (), (), 0.05)[0] if self._loud.wait(0.05) else ():
+                    data = end.recv(65536)
+                    if not data:
+                        return
+                    across[end].sendall(data)
+
+
+@contextmanager
+def line_to(url: str) -> Iterator[Line]:
+    """A line to the service, whose own address is in `url`."""
+    line = Line(url)
+
+    class Way(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            line.carry(self.request)
+
+    with _proxy(Way) as line.url:
+        yield line
+        line.cut()

@@ -1,0 +1,22 @@
+"use client";
+
+import { Suspense } from "react";
+import AgentChat from "@/agent-stream";
+import { Away, useOptions } from "../address";
+
+function Chat() {
+  return (
+    <>
+      <Away />
+      <AgentChat {...useOptions()} />
+    </>
+  );
+}
+
+export default function Page() {
+  return (
+    <Suspense>
+      <Chat />
+    </Suspense>
+  );
+}

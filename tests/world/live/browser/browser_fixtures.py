@@ -1,0 +1,44 @@
+"""What the tests in a browser share: a plugin of pytest, which each of their modules names."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import next_app
+import pytest
+from browser import chromium
+from selenium.webdriver import Chrome
+
+
+@pytest.fixture(scope="session")
+def origin() -> Iterator[str]:
+    """Where the app is, in its production build."""
+    next_app.build()
+    with next_app.served("start") as origin:
+        yield origin
+
+
+@pytest.fixture(scope="module")
+def chrome() -> Iterator[Chrome]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(chrome: Chrome) -> Iterator[Chrome]:
+    """A browser that shows its first, empty tab. The test's own tabs are closed after it."""
+    yield chrome
+    first, *others = chrome.window_handles
+    for handle in others:
+        chrome.switch_to.window(handle)
+        chrome.close()
+    chrome.switch_to.window(first)
+
+
+@pytest.fixture
+def asking(tmp_path: Path) -> dict[str, str]:
+    """Settings with a tool that always waits for a person: `delete_folder`."""
+    (tmp_path / "page_tools.py").write_text(
+        "from tools import tool\n\n\n@tool(approval=True)\ndef delete_folder(folder: str) -> str:\n"
+        '    """Delete a folder."""\n    return f"deleted {folder}"\n'
+    )
+    return {"AGENT_TOOLS": "page_tools", "PYTHONPATH": str(tmp_path), "TOOLS_BY_DEFAULT": "all"}

@@ -1,0 +1,108 @@
+"""The hook in a Next.js app, as create-next-app makes it: installed, built and served."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from environments import install_npm, node
+from one_at_a_time import one_at_a_time
+
+SOURCES = Path(__file__).parent / "app"
+APP = Path(sys.prefix) / "world" / "next-app"
+# The hook under test, and where the app imports it from: `@/agent-stream`.
+HOOK = Path(__file__).parents[4] / "examples" / "react_integration.tsx"
+HOOK_IN_APP = Path("src/agent-stream.tsx")
+READY = re.compile(r"Local:\s+(http://\S+)")
+NEXT = "node_modules/next/dist/bin/next"
+ESLINT = "node_modules/eslint/bin/eslint.js"
+START_S = 60
+BUILD_S = 280
+
+
+def build() -> None:
+    """Install and build the app, unless this version of it and of the hook is there."""
+    with one_at_a_time("next-app"):
+        _copy_sources()
+        install_npm(APP)
+        digest, stamp = _digest(), APP / ".next" / "built-from.txt"
+        if stamp.exists() and stamp.read_text() == digest:
+            return
+        said = run(NEXT, "build")
+        assert "Compiled successfully" in said, said
+        stamp.write_text(digest)
+
+
+def run(script: str, *arguments: str) -> str:
+    """What a program of the app's packages prints. Fail with all of it when the program fails."""
+    done = subprocess.run(
+        [node(), script, *arguments], cwd=APP, env=_environment(), capture_output=True, text=True, timeout=BUILD_S
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@contextmanager
+def served(mode: str) -> Iterator[str]:
+    """The app's origin, served by `next start`, or in development by `next dev`."""
+    server = subprocess.Popen(
+        [node(), NEXT, mode, "--port", "0"],
+        cwd=APP,
+        env=_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield _origin(server)
+    finally:
+        os.killpg(server.pid, 15)
+        server.communicate(timeout=20)
+
+
+def _origin(server: "subprocess.Popen[str]") -> str:
+    assert server.stdout is not None
+    said = []
+    for line in server.stdout:
+        said.append(line)
+        if found := READY.search(line):
+            return found[1]
+    raise AssertionError("Next.js did not start:\n" + "".join(said))
+
+
+def _copy_sources() -> None:
+    for file in _files(SOURCES):
+        _copy(SOURCES / file, APP / file)
+    _copy(HOOK, APP / HOOK_IN_APP)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file that differs: Next.js in development builds again what is written."""
+    if target.exists() and target.read_bytes() == source.read_bytes():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def _digest() -> str:
+    content = hashlib.sha256()
+    for file in [*_files(SOURCES), HOOK_IN_APP]:
+        content.update(str(file).encode() + (APP / file).read_bytes())
+    return content.hexdigest()
+
+
+def _files(folder: Path) -> list[Path]:
+    skipped = {"node_modules", ".next", "next-env.d.ts"}
+    names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in names if not skipped.intersection(name.parts))
+
+
+def _environment() -> dict[str, str]:
+    path = f"{node().parent}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "NEXT_TELEMETRY_DISABLED": "1"}

@@ -1,0 +1,165 @@
+"""Connections that are lost, in Chromium: for seconds or longer, in silence, in sleep, and with the server itself."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from fake_dedalus import FakeDedalus
+from lossy_proxy import Line, line_to
+from process import Nursery
+from selenium.webdriver import Chrome
+from tabs import Tab, service
+from wire import Done, Finish, Gate, Text, WaitFor, answer
+
+pytest_plugins = "browser_fixtures"
+pytestmark = pytest.mark.timeout(300)  # the first run on a machine builds the app
+
+OUTAGES_S = (3, 15, 40)  # the longest is longer than DISCONNECT_GRACE_S
+
+
+@contextmanager
+def streaming(nursery: Nursery, browser: Chrome, origin: str) -> Iterator[tuple[Tab, Line, Gate]]:
+    """A tab with half an answer, the line that it comes by, and the gate before the other half."""
+    gate = Gate()
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app, line_to(app.url) as line:
+        fake.turn(Text("one "), WaitFor(gate), Text("two"), Finish("stop"), Done())
+        tab = Tab(browser, origin, baseUrl=line.url, sessionId="chat-1")
+        tab.call("stream", "Count.")
+        tab.until_state(lambda state: state["output"] == "one ")
+        yield tab, line, gate
+        assert len(fake.chats) == 1
+
+
+def test_outages(nursery: Nursery, browser: Chrome, origin: str) -> None:
+    """A connection that is out for 3, 15 and 40 seconds loses nothing: the answer ends meanwhile, and is read."""
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app, ExitStack() as stack:
+        gate = Gate()
+        fake.always(Text("one "), WaitFor(gate), Text("two"), Finish("stop"), Done())
+        lines = [stack.enter_context(line_to(app.url)) for _ in OUTAGES_S]
+        tabs = [Tab(browser, origin, baseUrl=line.url, sessionId=f"chat{line.url[-5:]}") for line in lines]
+        for tab in tabs:
+            tab.call("stream", "Count.")
+            tab.until_state(lambda state: state["output"] == "one ")
+        began = time.monotonic()
+        for line in lines:
+            line.cut()
+        for tab in tabs:
+            assert tab.until_status("reconnecting")["output"] == "one "
+        gate.open()
+        for tab, line, outage in zip(tabs, lines, OUTAGES_S, strict=True):
+            time.sleep(max(0, began + outage - time.monotonic()))
+            line.restore()
+            tab.script("window.dispatchEvent(new Event('online'))")
+            state = tab.until_status("succeeded", timeout=5)
+            assert (state["output"], state["error"]) == ("one two", None)
+        assert len(fake.chats) == len(OUTAGES_S)
+
+
+def test_an_outage_ends_without_a_sign(nursery: Nursery, browser: Chrome, origin: str) -> None:
+    """No event of the browser says that the service is back: the hook finds out by trying."""
+    with streaming(nursery, browser, origin) as (tab, line, gate):
+        line.cut()
+        state = tab.until_state(lambda state: state["error"])
+        assert (state["status"], state["error"]["code"]) == ("reconnecting", "network")
+        gate.open()
+        line.restore()
+        assert tab.until_status("succeeded")["output"] == "one two"
+
+
+def test_reconnect(nursery: Nursery, browser: Chrome, origin: str) -> None:
+    """`reconnect()` tries at once, and reads the rest of a run that was given up."""
+    with streaming(nursery, browser, origin) as (tab, line, gate):
+        run_id = tab.state()["runId"]
+        tab.close()
+        tab = Tab(browser, origin, baseUrl=line.url, maxRetries="1")
+        tab.call("attach", run_id)
+        tab.until_state(lambda state: state["output"] == "one ")
+        line.cut()
+        assert tab.until_status("failed")["error"]["retryable"]
+        gate.open()
+        line.restore()
+        tab.call("reconnect")
+        state = tab.until_status("succeeded")
+        assert (state["output"], state["error"]) == ("one two", None)
+
+
+def test_silence(nursery: Nursery, browser: Chrome, origin: str) -> None:
+    """A connection on which nothing arrives is replaced after two and a half heartbeats, though nothing closes it."""
+    with streaming(nursery, browser, origin) as (tab, line, gate):
+        before = line.connections
+        line.silence()
+        began = time.monotonic()
+        tab.until_status("reconnecting", timeout=13)
+        assert time.monotonic() - began > 5
+        line.restore()
+        gate.open()
+        assert tab.until_status("succeeded")["output"] == "one two"
+        assert line.connections > before
+
+
+def test_sleep(nursery: Nursery, browser: Chrome, origin: str) -> None:
+    """A frozen page that lost its connection meanwhile reads the rest when it wakes up."""
+    with streaming(nursery, browser, origin) as (tab, line, gate):
+        tab.command("Page.setWebLifecycleState", state="frozen")
+        line.cut()
+        gate.open()
+        time.sleep(3)
+        line.restore()
+        tab.command("Page.setWebLifecycleState", state="active")
+        assert tab.until_status("succeeded", timeout=10)["output"] == "one two"
+
+
+def test_offline(nursery: Nursery, browser: Chrome, origin: str) -> None:
+    """When the browser is online again the hook doesn't wait for its next try."""
+    with streaming(nursery, browser, origin) as (tab, line, gate):
+        network = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        tab.command("Network.enable")
+        tab.command("Network.emulateNetworkConditions", offline=True, **network)
+        line.cut()
+        tab.until_status("reconnecting")
+        gate.open()
+        line.restore()
+        tab.command("Network.emulateNetworkConditions", offline=False, **network)
+        assert tab.until_status("succeeded", timeout=5)["output"] == "one two"
+
+
+def test_the_service_is_not_there(browser: Chrome, origin: str) -> None:
+    """A question to a service that doesn't run: the page says which address, and what the usual causes are."""
+    nowhere = "http://127.0.0.1:9"
+    tab = Tab(browser, origin, baseUrl=nowhere)
+    tab.call("stream", "Hello?")
+    trying = tab.until_state(lambda state: state["error"])
+    assert trying["status"] == "connecting"
+    assert nowhere in trying["error"]["message"]
+    assert "CORS_ORIGINS" in trying["error"]["message"]
+    tab.call("stop")
+    assert tab.until_status("cancelled")["error"] is None
+
+
+def test_a_server_that_is_killed(nursery: Nursery, browser: Chrome, origin: str, tmp_path: Path) -> None:
+    """The page shows what was said once, and why it ended; and asks again."""
+    with ExitStack() as stack:
+        fake = stack.enter_context(FakeDedalus.in_thread())
+        fake.turn(Text("one "), WaitFor(Gate()))
+        fake.turn(*answer("Here I am again."))
+        before = stack.enter_context(service(nursery, origin, fake, DATA_DIR=str(tmp_path)))
+        tab = Tab(browser, origin, "chat", baseUrl=before.url, sessionId="chat-1")
+        tab.ask("Are you there?")
+        tab.until_shown("one", status="streaming")
+        before.kill()
+        port = str(urlsplit(before.url).port)
+        stack.enter_context(service(nursery, origin, fake, DATA_DIR=str(tmp_path), PORT=port))
+        question, said, why = tab.until_shown("(interrupted)", status="failed").splitlines()
+        assert (question, said) == ("Are you there?", "one")
+        run_id = httpx.get(f"{before.url}/api/agent/runs").json()["runs"][0]["run_id"]
+        told = httpx.get(f"{before.url}/api/agent/runs/{run_id}").json()["error"]["message"]
+        assert why.startswith(told)
+        if screenshot := os.environ.get("SCREENSHOT"):
+            browser.save_screenshot(screenshot)
+        tab.press("Ask again")
+        assert tab.until_shown("Here I am again.", status="succeeded") == "Are you there?\nHere I am again."

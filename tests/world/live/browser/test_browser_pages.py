@@ -1,0 +1,312 @@
+"""Pages in Chromium: reloaded, left, opened again and elsewhere, and what their users see."""
+
+import os
+from collections.abc import Iterator
+
+import httpx
+import next_app
+import pytest
+from browser import chromium
+from fake_dedalus import FakeDedalus
+from process import Nursery
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from tabs import Tab, calling, service
+from wire import Cut, Done, Finish, Gate, Pause, Step, Text, Thinking, WaitFor, answer
+
+pytest_plugins = "browser_fixtures"
+pytestmark = pytest.mark.timeout(300)  # the first run on a machine builds the app
+
+WORDS = [f"word{number:03} " for number in range(300)]
+
+
+def slowly(gate: Gate) -> list[Step]:
+    """An answer of many words, one after the other. The last one waits for the gate."""
+    words = [step for word in WORDS[:-1] for step in (Text(word), Pause(0.005))]
+    return [*words, WaitFor(gate), Text(WORDS[-1]), Finish("stop"), Done()]
+
+
+def halved(gate: Gate) -> list[Step]:
+    return [Text("one "), WaitFor(gate), Text("two"), Finish("stop"), Done()]
+
+
+def said(state: dict[str, object]) -> list[tuple[str, object, str]]:
+    """The conversation: role, content and status of each message."""
+    messages = state["messages"]
+    assert isinstance(messages, list)
+    return [(message["role"], message["content"], message["status"]) for message in messages]
+
+
+@pytest.fixture(scope="module")
+def second_device() -> Iterator[Chrome]:
+    """A browser with another profile."""
+    with chromium() as browser:
+        yield browser
+
+
+def test_a_page_that_is_reloaded(nursery: Nursery, origin: str, browser: Chrome) -> None:
+    """Reloaded while the answer streams, it goes on, and shows all of it exactly once."""
+    gate = Gate()
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
+        fake.turn(*slowly(gate))
+        tab = Tab(browser, origin, "chat", baseUrl=app.url, sessionId="chat-1")
+        tab.ask("Say something long.")
+        tab.until_shown(WORDS[50].strip(), status="streaming")
+        tab.reload()
+        tab.until_shown(WORDS[150].strip(), status="streaming")
+        gate.open()
+        shown = tab.until_shown(WORDS[-1].strip(), status="succeeded")
+        assert shown == "\n".join(["Say something long.", "".join(WORDS).strip()])
+        assert len(fake.chats) == 1
+
+
+def test_in_development(nursery: Nursery, browser: Chrome) -> None:
+    """In development, where StrictMode runs effects twice, a question is one run, also after a reload."""
+    next_app.build()
+    gate = Gate()
+    with (
+        next_app.served("dev") as origin,
+        FakeDedalus.in_thread() as fake,
+        service(nursery, origin, fake) as app,
+    ):
+        fake.turn(*halved(gate))
+        tab = Tab(browser, origin, baseUrl=app.url, sessionId="chat-1")
+        tab.call("stream", "Count.")
+        run_id = tab.until_state(lambda state: state["output"] == "one ")["runId"]
+        tab.reload()
+        tab.until_state(lambda state: state["output"] == "one ")
+        gate.open()
+        after = tab.until_status("succeeded")
+        assert (after["runId"], after["output"], len(fake.chats)) == (run_id, "one two", 1)
+
+
+@pytest.mark.parametrize("way", ["link", "back"])
+def test_away_and_back(nursery: Nursery, origin: str, browser: Chrome, way: str) -> None:
+    """A page that Next.js keeps while another one is shown has its finished answer when it is back."""
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
+        fake.turn(*answer("Hello."))
+        tab = Tab(browser, origin, "chat", baseUrl=app.url)
+        tab.ask("Hello?")
+        tab.until_shown("Hello.", status="succeeded")
+        tab.follow_link("Elsewhere")
+        tab.until(lambda: tab.heading() == "Elsewhere")
+        if way == "link":
+            tab.follow_link("Return")
+        else:
+            tab.back()
+        assert tab.until_shown("Hello.", status="succeeded") == "Hello?\nHello."
+
+
+def test_away_and_back_in_mid_stream(nursery: Nursery, origin: str, browser: Chrome) -> None:
+    """What was said while the page was away is there when it is back, and the rest comes as before."""
+    gate, other = Gate(), Gate()
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
+        fake.turn(Text("one "), WaitFor(gate), Text("two "), WaitFor(other), Text("three"), Finish("stop"), Done())
+        tab = Tab(browser, origin, "chat", baseUrl=app.url)
+        tab.ask("Count.")
+        tab.until_shown("one", status="streaming")
+        tab.follow_link("Elsewhere")
+        tab.until(lambda: tab.heading() == "Elsewhere")
+        gate.open()
+        tab.back()
+        tab.until_shown("one two", status="streaming")
+        other.open()
+        assert tab.until_shown("one two three", status="succeeded") == "Count.\none two three"
+        assert len(fake.chats) == 1
+
+
+def test_a_second_device(nursery: Nursery, origin: str, browser: Chrome, second_device: Chrome) -> None:
+    """A session opened elsewhere shows the answer that is on its way, and to its end."""
+    gate = Gate()
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
+        fake.turn(*halved(gate))
+        first = Tab(browser, origin, baseUrl=app.url, sessionId="chat-1")
+        first.call("stream", "Count.")
+        run_id = first.until_state(lambda state: state["output"] == "one ")["runId"]
+        second = Tab(second_device, origin, baseUrl=app.url, sessionId="chat-1")
+        state = second.until_state(lambda state: state["output"] == "one ")
+        assert (state["status"], state["runId"]) == ("streaming", run_id)
+        gate.open()
+        whole = [("user", "Count.", "succeeded"), ("assistant", "one two", "succeeded")]
+        assert said(second.until_status("succeeded")) == said(first.until_status("succeeded")) == whole
+
+
+def test_a_tab_that_is_closed(nursery: Nursery, origin: str, browser: Chrome) -> None:
+    """The run goes on, and the session opened again shows its answer."""
+    gate = Gate()
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake, DISCONNECT_GRACE_S="0.2") as app:
+        fake.turn(*halved(gate))
+        tab = Tab(browser, origin, baseUrl=app.url, sessionId="chat-1")
+        tab.call("stream", "Count.")
+        tab.until_state(lambda state: state["output"] == "one ")
+        tab.close()
+        again = Tab(browser, origin, baseUrl=app.url, sessionId="chat-1")
+        again.until_state(lambda state: state["output"] == "one ")
+        gate.open()
+        assert again.until_status("succeeded")["output"] == "one two"
+
+
+def test_a_session_that_waits(nursery: Nursery, origin: str, browser: Chrome, asking: dict[str, str]) -> None:
+    """Opened again, it asks the person; the answer is for both pages."""
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake, **asking) as app:
+        fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
+        fake.turn(*answer("Deleted."))
+        first = Tab(browser, origin, baseUrl=app.url, sessionId="chat-1")
+        first.call("stream", "Tidy up.")
+        pending = first.until_status("waiting")["pending"]
+        second = Tab(browser, origin, baseUrl=app.url, sessionId="chat-1")
+        assert second.until_status("waiting")["pending"] == pending
+        second.call("approve", pending[0]["tool_call_id"])
+        assert second.until_status("succeeded")["output"] == "Deleted."
+        assert first.until_status("succeeded", timeout=15)["output"] == "Deleted."
+
+
+def test_two_questions_at_once(nursery: Nursery, origin: str, browser: Chrome) -> None:
+    """Asked in two tabs of one session, one is answered; the other page says so in plain words, and shows it."""
+    gate = Gate()
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
+        fake.turn(*halved(gate))
+        tabs = [Tab(browser, origin, "chat", baseUrl=app.url, sessionId="chat-1") for _ in range(2)]
+        for tab in tabs:
+            tab.type("Count.")
+        for tab in tabs:
+            tab.press("Ask")
+        for tab in tabs:
+            tab.until_shown("one", status="streaming")
+        alerts = [tab.script("return document.querySelector('[role=alert]')?.innerText") for tab in tabs]
+        (alert,) = filter(None, alerts)
+        assert "still being answered" in alert
+        assert "multitask" not in alert
+        gate.open()
+        for tab in tabs:
+            tab.until_shown("one two", status="succeeded")
+        assert len(fake.chats) == 1
+
+
+def test_enter_twice(nursery: Nursery, origin: str, browser: Chrome) -> None:
+    """The question is asked once, and its answer isn't cut off."""
+    gate = Gate()
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
+        fake.turn(*halved(gate))
+        tab = Tab(browser, origin, "chat", baseUrl=app.url, sessionId="chat-1")
+        tab.type("Count." + Keys.ENTER + Keys.ENTER)
+        tab.until_shown("one", status="streaming")
+        gate.open()
+        assert tab.until_shown("one two", status="succeeded") == "Count.\none two"
+        assert len(fake.chats) == 1
+
+
+def test_parts_stay_with_their_message(nursery: Nursery, origin: str, browser: Chrome, asking: dict[str, str]) -> None:
+    """Thinking, calls and text are in order, and the same after the next question and after a reload."""
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake, **asking) as app:
+        fake.turn(Thinking("Hm. "), Text("Let me see."), *calling("current_time"))
+        fake.turn(*answer("It is noon."))
+        fake.turn(*answer("You are welcome."))
+        tab = Tab(browser, origin, baseUrl=app.url, sessionId="chat-1")
+
+        def kinds(state: dict[str, object]) -> list[list[str]]:
+            messages = state["messages"]
+            assert isinstance(messages, list)
+            return [[part.get("text", part["type"]) for part in message["parts"]] for message in messages]
+
+        first = ["Hm. ", "Let me see.", "tool_call", "It is noon."]
+        tab.call("stream", "What time is it?")
+        assert kinds(tab.until_status("succeeded")) == [[], first]
+        tab.call("stream", "Thank you.")
+        both = [[], first, [], ["You are welcome."]]
+        assert kinds(tab.until_state(lambda state: state["output"] == "You are welcome.")) == both
+        tab.reload()
+        state = tab.until_state(lambda state: len(state["messages"]) == 4)
+        assert kinds(state) == both
+        assert state["messages"][1]["parts"][2]["call"]["result"]["is_error"] is False
+
+
+def test_turns_that_did_not_end_well(nursery: Nursery, origin: str, browser: Chrome) -> None:
+    """An answer that was stopped and one that failed look so, also after a reload."""
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
+        fake.turn(*halved(Gate()))
+        fake.turn(Text("Well "), Cut())
+        tab = Tab(browser, origin, "chat", baseUrl=app.url, sessionId="chat-1")
+        tab.ask("Count.")
+        tab.until_shown("one", status="streaming")
+        tab.press("Stop")
+        assert tab.until_shown("Stopped.", status="cancelled") == "Count.\none\nStopped."
+        tab.until(lambda: httpx.get(f"{app.url}/api/agent/runs").json()["runs"][0]["status"] == "cancelled")
+        tab.ask("And now?")
+        shown = tab.until_shown("(upstream_disconnected)", status="failed").splitlines()
+        assert shown[:5] == ["Count.", "one", "Stopped.", "And now?", "Well"]
+        tab.reload()
+        assert tab.until_shown("(upstream_disconnected)", status="idle").splitlines() == shown
+
+
+def test_a_person_approves_in_the_page(nursery: Nursery, origin: str, browser: Chrome, asking: dict[str, str]) -> None:
+    """The card is there again after a reload; the arguments are changed in it, refused by the tool, and approved."""
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake, **asking) as app:
+        fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
+        fake.turn(*answer("Deleted."))
+        tab = Tab(browser, origin, "chat", baseUrl=app.url, sessionId="chat-1")
+        tab.ask("Tidy up.")
+        assert "May the agent call delete_folder?" in tab.card()
+        tab.reload()
+        assert "May the agent call delete_folder?" in tab.card()
+        if screenshot := os.environ.get("SCREENSHOT_CARD"):
+            browser.save_screenshot(screenshot)
+        tab.type_arguments('{"file": "x"}')
+        tab.press("Approve")
+        tab.until_alert("folder")
+        tab.type_arguments('{"folder": "spam"}')
+        tab.press("Approve")
+        assert tab.until_shown("Deleted.", status="succeeded") == "Tidy up.\nDeleted."
+        assert fake.chats[1].body["messages"][-1]["content"].endswith("\ndeleted spam")
+
+
+def test_a_person_refuses_in_the_page(nursery: Nursery, origin: str, browser: Chrome, asking: dict[str, str]) -> None:
+    """The model hears of it, and the card is gone."""
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake, **asking) as app:
+        fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
+        fake.turn(*answer("Then not."))
+        tab = Tab(browser, origin, "chat", baseUrl=app.url)
+        tab.ask("Tidy up.")
+        tab.card()
+        tab.press("Refuse")
+        assert tab.until_shown("Then not.", status="succeeded") == "Tidy up.\nThen not."
+        assert not browser.find_elements(By.TAG_NAME, "section")
+        assert fake.chats[1].body["messages"][-1]["content"].startswith("A person refused this call.")
+
+
+def test_a_page_s_tool_is_not_called_again_after_a_reload(nursery: Nursery, origin: str, browser: Chrome) -> None:
+    """A call that the reload has cut off is an error to the model; it is made once."""
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
+        fake.turn(*calling("locate"))
+        fake.turn(*answer("I don't know."))
+        tab = Tab(browser, origin, "chat", baseUrl=app.url, sessionId="chat-1", tool="locate")
+        tab.script("localStorage.clear()")
+        tab.ask("Where am I?")
+        tab.until(lambda: tab.script("return localStorage.length"))
+        tab.reload()
+        tab.until_shown("I don't know.", status="succeeded")
+        assert tab.script("return localStorage.length") == 1
+        assert [tool["function"]["name"] for tool in fake.chats[0].body["tools"]] == ["locate"]
+        assert "The page was reloaded" in fake.chats[1].body["messages"][-1]["content"]
+
+
+def test_ten_thousand_tokens(nursery: Nursery, origin: str, browser: Chrome) -> None:
+    """A long answer that comes at a thousand tokens a second blocks the page for no longer than a frame or two."""
+    bursts = [step for _ in range(1000) for step in (Text(*["tokens "] * 10), Pause(0.01))]
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
+        fake.turn(*bursts, Finish("stop"), Done())
+        tab = Tab(browser, origin, "chat", baseUrl=app.url)
+        tab.script(
+            "window.tasks = []; new PerformanceObserver((list) => window.tasks.push("
+            "...list.getEntries().map(({ duration }) => duration))).observe({ entryTypes: ['longtask'] })"
+        )
+        tab.ask("Go on.")
+        tab.until_shown("tokens", status="succeeded")
+        assert tab.shown().count("tokens") == 10_000
+        assert tab.script("return window.tasks") == []
+
+
+def test_the_app_has_no_lint(origin: str) -> None:
+    """The hook has no warning of Next.js' own ESLint rules; the build has checked its types, which are strict."""
+    next_app.run(next_app.ESLINT, "--max-warnings", "0")

@@ -1,0 +1,58 @@
+"""examples/page.html, which needs no build, in Chromium."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from fake_dedalus import FakeDedalus
+from process import Nursery
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
+from tabs import TIMEOUT_S, calling, service
+from wire import answer
+
+pytest_plugins = "browser_fixtures"
+
+EXAMPLES = Path(__file__).parents[4] / "examples"
+
+
+class Files(SimpleHTTPRequestHandler):
+    """Files, served in silence."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def files(folder: Path) -> Iterator[str]:
+    """Where the files of a folder are served."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Files, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,)).start()
+        yield f"http://localhost:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(("button", "told"), [("Approve", "deleted drafts"), ("Refuse", "A person refused this call.")])
+def test_it_asks_a_person(nursery: Nursery, browser: Chrome, asking: dict[str, str], button: str, told: str) -> None:
+    """It shows the call with two buttons; what is pressed goes to the model."""
+    with (
+        files(EXAMPLES) as pages,
+        FakeDedalus.in_thread() as fake,
+        service(nursery, pages, fake, **asking) as app,
+    ):
+        fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
+        fake.turn(*answer("Well then."))
+        browser.get(f"{pages}/page.html?service={app.url}")
+        browser.find_element(By.TAG_NAME, "button").click()
+        wait = WebDriverWait(browser, TIMEOUT_S, 0.05)
+        press = f"//p[@id='approvals']//button[text()='{button}']"
+        wait.until(lambda b: b.find_elements(By.XPATH, press))[0].click()
+        wait.until(lambda b: "succeeded" in b.find_element(By.ID, "status").text)
+        assert browser.find_element(By.ID, "output").text == "Well then."
+        assert browser.find_element(By.ID, "approvals").text == ""
+        assert fake.chats[1].body["messages"][-1]["content"] == told

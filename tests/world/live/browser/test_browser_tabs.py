@@ -1,0 +1,106 @@
+"""Tabs of one browser: it opens six connections to an address for all of them (HTTP/1.1)."""
+
+import httpx
+import pytest
+from fake_dedalus import FakeDedalus
+from process import Nursery
+from selenium.webdriver import Chrome
+from tabs import Tab, calling, service
+from wire import Done, Finish, Gate, Text, WaitFor, answer
+
+pytest_plugins = "browser_fixtures"
+pytestmark = pytest.mark.timeout(300)  # the first run on a machine builds the app
+
+TABS = 7
+
+
+def test_seven_tabs_stream(nursery: Nursery, browser: Chrome, origin: str) -> None:
+    """The others give the seventh tab a connection, and each answer arrives whole."""
+    gate = Gate()
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
+        for _ in range(TABS):
+            fake.turn(Text("one "), WaitFor(gate), Text("two"), Finish("stop"), Done())
+        tabs = []
+        for number in range(TABS):
+            tab = Tab(browser, origin, baseUrl=app.url, sessionId=f"chat-{number}").front()
+            tab.call("stream", "Count.")
+            tab.until_state(lambda state: state["output"] == "one ")
+            tabs.append(tab)
+        gate.open()
+        for tab in tabs:
+            assert tab.front().until_status("succeeded")["output"] == "one two"
+        assert len(fake.chats) == TABS
+
+
+def test_no_connection_is_left(nursery: Nursery, browser: Chrome, origin: str) -> None:
+    """Where another page uses all connections, the hook says which address it can't reach, and why that may be."""
+    gate = Gate()
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
+        fake.always(Text("one "), WaitFor(gate), Text("two"), Finish("stop"), Done())
+        other = Tab(browser, origin)
+        request = 'method: "POST", headers: {"Content-Type": "application/json"}, body: \'{"input": "Hello"}\''
+        other.script(f"for (let i = 0; i < 6; i++) fetch('{app.url}/api/agent/stream', {{{request}}})")
+        tab = Tab(browser, origin, baseUrl=app.url)
+        tab.call("stream", "Count.")
+        waiting = tab.until_state(lambda state: state["error"])
+        assert waiting["status"] == "connecting"
+        assert app.url in waiting["error"]["message"]
+        assert "six connections" in waiting["error"]["message"]
+        other.close()
+        state = tab.until_state(lambda state: state["output"] == "one ")
+        assert (state["status"], state["error"]) == ("streaming", None)
+        gate.open()
+        assert tab.until_status("succeeded")["output"] == "one two"
+
+
+def test_runs_wait_in_seven_tabs(nursery: Nursery, browser: Chrome, origin: str, asking: dict[str, str]) -> None:
+    """A run that waits for a person holds no connection, so that each tab can answer its own."""
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake, **asking) as app:
+        for _ in range(TABS):
+            fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
+        tabs = []
+        for number in range(TABS):
+            tab = Tab(browser, origin, baseUrl=app.url, sessionId=f"chat-{number}").front()
+            tab.call("stream", "Tidy up.")
+            tab.until_status("waiting")
+            tabs.append(tab)
+        for tab in tabs:
+            fake.turn(*answer("Deleted."))
+            call = tab.front().state()["pending"][0]["tool_call_id"]
+            tab.call("approve", call)
+            assert tab.until_status("succeeded", timeout=10)["output"] == "Deleted."
+
+
+def test_tools_of_seven_pages(nursery: Nursery, browser: Chrome, origin: str) -> None:
+    """Calls that the pages make themselves: each is made once, and its result arrives."""
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
+        fake.always(*calling("locate"))
+        tabs = [
+            Tab(browser, origin, baseUrl=app.url, sessionId=f"chat-{number}", tool="locate") for number in range(TABS)
+        ]
+        browser.execute_script("localStorage.clear()")
+        for tab in tabs:
+            tab.call("stream", "Where am I?")
+        for tab in tabs:
+            tab.front().until_status("waiting")
+        tabs[0].until(lambda: tabs[0].script("return localStorage.length") == TABS)
+        assert tabs[0].script("return localStorage.length") == TABS
+        fake.always(*answer("Bergen."))
+        for tab in tabs:
+            call = tab.front().state()["pending"][0]["tool_call_id"]
+            tab.call("sendToolResult", call, "Bergen")
+            assert tab.until_status("succeeded", timeout=10)["output"] == "Bergen."
+
+
+def test_somebody_else_answers(nursery: Nursery, browser: Chrome, origin: str, asking: dict[str, str]) -> None:
+    """A page whose run waits sees within seconds that it was answered elsewhere, and goes on."""
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake, **asking) as app:
+        fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
+        fake.turn(*answer("Deleted."))
+        tab = Tab(browser, origin, baseUrl=app.url)
+        tab.call("stream", "Tidy up.")
+        state = tab.until_status("waiting")
+        approval = f"{app.url}/api/agent/runs/{state['runId']}/approvals/{state['pending'][0]['tool_call_id']}"
+        httpx.post(approval, json={"approved": True}).raise_for_status()
+        after = tab.until_status("succeeded", timeout=15)
+        assert (after["output"], after["pending"]) == ("Deleted.", [])
