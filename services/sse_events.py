@@ -83,8 +83,8 @@ class SseEvents:
 def _events(block: bytes) -> list[Event]:
     """The event that a block of lines is, in its general form; none without data, such as a comment.
 
-    A line that begins with `{` is an event of its own: servers that fail in the middle of a stream write their error
-    as it is, without `data:` (aiohttp, Flask and gateways behind them).
+    A line that begins with `{` is an event of its own, and so is a field `error`: servers that fail in the middle of a
+    stream write their error as it is (Ollama, gateways), or under that name (llama.cpp before October 2025).
     """
     name, data, bare = b"", [], []
     for line in block.removeprefix(codecs.BOM_UTF8).split(b"\n"):
@@ -93,6 +93,8 @@ def _events(block: bytes) -> list[Event]:
             data.append(value.removeprefix(b" "))
         elif field == b"event":
             name = value.removeprefix(b" ")
+        elif field == b"error" and value:
+            bare.append((field, value.strip()))
         elif line.startswith(b"{"):
             bare.append((b"", line))
     payload = b"\n".join(data)

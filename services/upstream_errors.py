@@ -24,7 +24,18 @@ from services.json_text import loads
 NO_ERROR = frozenset(("", "0", "200", "ok", "success", "succeeded", "completed", "none", "null", "no error", "false"))
 FAILED_STATES = frozenset(("error", "failed", "failure", "fail", "err"))
 ERROR_KEYS = ("error", "errors", "Error", "fault", "exception", "detail")
-CODE_KEYS = ("code", "error_code", "errorCode", "errcode", "status_code", "statusCode", "http_code", "err_code", "ret")
+CODE_KEYS = (
+    "code",
+    "error_code",
+    "errorCode",
+    "errorcode",
+    "errcode",
+    "status_code",
+    "statusCode",
+    "http_code",
+    "err_code",
+    "ret",
+)
 STATUS_KEYS = (*CODE_KEYS, "status")
 NAME_KEYS = (*CODE_KEYS, "type", "status", "name", "reason", "__type", "error", "error_type", "errorType", "Code")
 MESSAGE_KEYS = (
@@ -32,7 +43,17 @@ MESSAGE_KEYS = (
     *("detail", "error_description", "faultstring", "title"),
 )
 TEXT_KEYS = (*MESSAGE_KEYS, "error", "errors", "description", "reason", "raw")
-INNER_KEYS = (*ERROR_KEYS, "base_resp", "metadata", "details", "innererror", "inner_error", "header", "choices")
+INNER_KEYS = (
+    *ERROR_KEYS,
+    "message",
+    "base_resp",
+    "metadata",
+    "details",
+    "innererror",
+    "inner_error",
+    "header",
+    "choices",
+)
 SELF_KEYS = ("type", "object", "status", "state", "event")
 MAX_DEPTH = 6
 MAX_PARTS = 50
@@ -81,17 +102,21 @@ STATUSES: Mapping[int, Kind] = {
 
 CONTEXT_TEXTS = (
     "maximum context length",  # OpenAI, DeepSeek, vLLM, SGLang, Mistral
-    "context length",  # Ollama, Together
-    "context window",  # LiteLLM, OpenAI
+    "context length",  # Ollama, Together, LM Studio
+    "contextwindow",  # LiteLLM: "ContextWindowExceededError"
+    "context window",  # OpenAI, MiniMax
+    "context_length",
     "context size",  # llama.cpp: "exceeds the available context size"
     "context limit",  # Anthropic: "input length and `max_tokens` exceed context limit"
     "prompt is too long",  # Anthropic
     "prompt too long",  # Ollama
     "input is too long",  # Bedrock
+    "prompt token count",  # GitHub
     "input token count",  # Gemini: "exceeds the maximum number of tokens allowed"
     "maximum prompt length",  # xAI
     "reduce the length of the messages",  # OpenAI, Groq
     "exceeded model token limit",  # Moonshot
+    "token limit exceeded",
     "range of input length",  # Alibaba
     "when context the overflows",  # LM Studio
     "too many tokens",  # Cohere
@@ -102,18 +127,25 @@ CONTEXT_TEXTS = (
 TEXTS: Table = {
     UpstreamQuota: (
         *("rate limit", "rate-limit", "ratelimit", "rate_limit", "too many requests", "quota", "throttl"),
-        *("requests per min", "tokens per min", "resource has been exhausted", "resource exhausted"),
+        *(
+            "requests per min",
+            "tokens per min",
+            "request limit",
+            "usage limit",
+            "resource has been exhausted",
+            "resource exhausted",
+        ),
         *("insufficient balance", "insufficient credit", "insufficient fund", "credit balance", "out of credits"),
         *("billing", "payment required", "余额不足", "速率限制", "并发"),  # Zhipu, MiniMax
     ),
     UpstreamAuth: (
         *("api key not valid", "invalid api key", "incorrect api key", "invalid api_key", "invalid x-api-key"),
-        *("no api key", "missing api key", "api key is invalid", "unauthorized", "authentication", "access denied"),
-        *("permission denied", "login fail"),
+        *("no api key", "missing api key", "api key is invalid", "invalid apikey", "unauthorized", "access denied"),
+        *("not authenticated", "unauthenticated", "authentication", "permission denied", "login fail"),
     ),
     UpstreamTimeout: (
         *("timed out", "request timeout", "gateway timeout", "upstream timeout", "timeout error", "timeout exceeded"),
-        *("deadline exceeded",),
+        *("deadline exceeded", "litellm.timeout"),
     ),
 }
 """What is part of the messages of servers that send no name, in lower case."""
