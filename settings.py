@@ -98,7 +98,7 @@ class WireRules(BaseModel):
     `max_tokens` and `seed` are the names of these parameters. `empty_content` is what stands beside tool calls where
     there is no text. `call_ids`: `any` goes back as it came, `short` has 40 characters at most, `nine` nine letters and
     digits; `auto` is `short` but for ids that carry a signature. `left_out` are parameters that aren't sent;
-    `name=value` leaves out that value alone.
+    `name=value` leaves out that value alone. Without a `system_role`, instructions begin the first question.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -108,6 +108,7 @@ class WireRules(BaseModel):
     empty_content: Literal["null", "text"] = "null"
     call_ids: Literal["auto", "any", "short", "nine"] = "auto"
     seed: Literal["seed", "random_seed"] = "seed"
+    system_role: bool = True
     left_out: tuple[str, ...] = ()
 
 
@@ -294,7 +295,7 @@ class Settings(BaseSettings):
     @classmethod
     def with_scheme(cls, value: object) -> object:
         """`localhost:11434` would be a URL of the scheme localhost."""
-        if isinstance(value, str) and not re.match(r"https?://", value, re.IGNORECASE):
+        if isinstance(value, str) and not re.match(r"\s*https?://", value, re.IGNORECASE):
             raise ValueError("the URL begins with 'http' or 'https', such as http://localhost:11434")
         return value
 

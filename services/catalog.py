@@ -27,7 +27,13 @@ RETRY_S = 30.0  # how long a failed refresh is not tried again
 
 ListSource = Literal["upstream", "stale", "builtin"]
 WORST_LAST: tuple[ListSource, ...] = ("upstream", "stale", "builtin")
-ODD = (ValueError, TypeError, LookupError, AttributeError)  # what reading something of an unknown shape can raise
+ODD = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    RecursionError,
+)  # what reading something of an unknown shape can raise
 T = TypeVar("T")
 
 
@@ -142,7 +148,7 @@ class Catalog:
         for cached in self._models:
             models, source = await cached.get()
             if source == "builtin" and not models:
-                raise cached.fault if isinstance(cached.fault, AgentStreamError) else UpstreamFailed
+                raise cached.fault if isinstance(cached.fault, AgentStreamError) else UpstreamFailed(NO_LIST)
             if chatting := next((model for model in models if model.chats), None):
                 return chatting.info.id
         raise ModelUnavailable("Name a model in the request, or set DEFAULT_MODEL: the upstream lists none that chats.")

@@ -24,6 +24,9 @@ ECHO = frozenset(("input", "ctx", "url", "body", "request", "messages"))  # wher
 
 SHORT, NINE = 40, 9
 EMPTY_RESULT = "(The tool gave no output.)"
+NO_SYSTEM = re.compile(
+    r"system (role|message)s? (is|are)? ?not support|role.{0,20}not support 'system'", re.IGNORECASE
+)  # Gemma's chat template under vLLM and llama.cpp; OpenAI's o1-mini
 NINE_LETTERS = re.compile(r"[A-Za-z0-9]{9}")
 SIGNED = re.compile("__thought__|__gts_")  # gateways keep Gemini's thought signature in the id (BerriAI/litellm#18374)
 
@@ -36,11 +39,11 @@ REFUSING = re.compile(
 OF_A_VALUE = re.compile(r"unsupported.value|does not support \S+ with|supported values|only ", re.IGNORECASE)
 NO_EMPTY_CONTENT = (
     re.compile(r"content", re.IGNORECASE),
-    re.compile(
-        r"null|nil\b|none|empty|blank|missing|required|must be a string|valid string|expected a string", re.IGNORECASE
-    ),
+    re.compile(r"null|nil\b|none|empty|blank|missing|required|string", re.IGNORECASE),
 )
-ID_OF_NINE = re.compile(r"(\b|_)id\b.*(length of 9|9 characters)", re.IGNORECASE | re.DOTALL)
+ID_OF_LETTERS = re.compile(
+    r"(\b|_)id\b.*(length of 9|9 characters|pattern|a-zA-Z0-9|alphanumeric)", re.IGNORECASE | re.DOTALL
+)
 ID_TOO_LONG = re.compile(r"(\b|_)id\b.*(too long|maximum length|above_max_length)", re.IGNORECASE | re.DOTALL)
 
 Json = Mapping[str, Any]
@@ -57,8 +60,29 @@ def fitted(body: Json, rules: WireRules) -> dict[str, Any]:
     for key, name in (("max_tokens", rules.max_tokens), ("seed", rules.seed)):
         if key in sent:
             sent[name] = sent.pop(key)
-    sent["messages"] = [_fitted_message(message, rules) for message in body["messages"]]
+    messages = body["messages"] if rules.system_role else _without_system(body["messages"])
+    sent["messages"] = [_fitted_message(message, rules) for message in messages]
     return sent
+
+
+def _without_system(messages: Sequence[Json]) -> list[Json]:
+    """The messages with what the system says at the beginning of what the user says."""
+    system = [message["content"] for message in messages if message["role"] == "system"]
+    others = [message for message in messages if message["role"] != "system"]
+    first = next((place for place, message in enumerate(others) if message["role"] == "user"), None)
+    if first is None or not system:
+        return list(messages)
+    content = others[first]["content"]
+    if all(isinstance(text, str) for text in (*system, content)):
+        content = "\n\n".join((*system, content))
+    else:
+        content = [part for said in (*system, content) for part in _parts(said)]
+    others[first] = {**others[first], "content": content}
+    return others
+
+
+def _parts(content: str | Sequence[Json]) -> Sequence[Json]:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
 def left_out(key: str, value: Any, rules: WireRules) -> bool:
@@ -133,9 +157,11 @@ def _renamed(rules: WireRules, sent: Json, said: str) -> dict[str, Any]:
 
 def _messages(rules: WireRules, sent: Json, said: str) -> dict[str, Any]:
     messages: Sequence[Json] = sent["messages"]
+    if NO_SYSTEM.search(said):
+        return {"system_role": False}
     if not any(message.get("tool_calls") for message in messages):
         return {}
-    if ID_OF_NINE.search(said):
+    if ID_OF_LETTERS.search(said):
         return {"call_ids": "nine"}
     if ID_TOO_LONG.search(said):
         return {"call_ids": "short"}

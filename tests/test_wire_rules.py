@@ -110,6 +110,15 @@ REFUSALS: list[tuple[object, dict[str, Any]]] = [
         {"call_ids": "nine"},
     ),
     (
+        openai("messages.1.content.0.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'"),  # Anthropic
+        {"call_ids": "nine"},
+    ),
+    ({"object": "error", "message": "System role not supported", "code": 400}, {"system_role": False}),  # vLLM, Gemma
+    (
+        openai("Unsupported value: 'messages[0].role' does not support 'system' with this model.", "messages[0].role"),
+        {"system_role": False},
+    ),
+    (
         openai("Invalid 'messages[1].tool_calls[0].id': string too long. Expected a string with maximum length 40."),
         {"call_ids": "short"},
     ),
@@ -193,6 +202,22 @@ def test_each_rule_changes_what_it_names() -> None:
     assert re.fullmatch(r"[A-Za-z0-9]{9}", result["tool_call_id"])
     assert called["tool_calls"][0]["id"] == result["tool_call_id"]
     assert "reasoning_effort" in fitted({**ASKED, "reasoning_effort": "low"}, rules)
+
+
+@pytest.mark.parametrize(
+    ("question", "joined"),
+    [
+        ("Why?", "Be brief.\n\nWhy?"),
+        ([{"type": "text", "text": "Why?"}], [{"type": "text", "text": "Be brief."}, {"type": "text", "text": "Why?"}]),
+    ],
+)
+def test_without_a_system_role_instructions_begin_the_first_question(question: Any, joined: Any) -> None:
+    """Nothing that was said is lost."""
+    system, later = {"role": "system", "content": "Be brief."}, {"role": "assistant", "content": "So."}
+    messages = [system, {"role": "user", "content": question}, later]
+    sent = fitted({"messages": messages}, WireRules(system_role=False))["messages"]
+    assert sent == [{"role": "user", "content": joined}, later]
+    assert fitted({"messages": [later]}, WireRules(system_role=False))["messages"] == [later]
 
 
 @pytest.mark.parametrize(
