@@ -172,9 +172,9 @@ class Catalog:
             await models.aclose()
 
     async def _fetch_models(self, upstream: Upstream) -> list[Listed]:
-        answer = await self._upstreams.models(upstream)
         provider = upstream.name if upstream.kind in {"provider", "local"} else None
         try:
+            answer = await self._upstreams.models(upstream)
             return _readable(entries(answer), partial(listed, prefix=upstream.prefix, provider=provider))
         except ODD as error:
             raise UpstreamFailed(NO_LIST) from error

@@ -210,7 +210,10 @@ class _Loop:
 
     def _report_left_out(self) -> None:
         """Warn once of each parameter of the request that the model's server doesn't take."""
-        asked, rules = self.request.model_dump(include={*SAME_ON_THE_WIRE}, exclude_none=True), self.route.rules
+        rules = self.route.rules
+        if not rules.left_out:
+            return
+        asked = self.request.model_dump(include={*SAME_ON_THE_WIRE}, exclude_none=True)
         for name in sorted(name for name, value in asked.items() if left_out(name, value, rules)):
             if name not in self.left_out:
                 message = f"The model's server does not take {name} as it was set: the answer was made without it."

@@ -32,7 +32,7 @@ from settings import Settings, WireRules
 
 DEDALUS_URL = "https://api.dedaluslabs.ai/v1"
 DEDALUS_MODEL = "openai/gpt-4.1"
-MOST_LEARNED = 1000  # models of one upstream whose rules are remembered
+MOST_KNOWN = 1000  # models of one upstream whose rules are remembered
 SPARE_CONNECTIONS = 10  # beside those of the runs, for the lists of models
 
 UNREACHED = "The model's server could not be reached: check DEDALUS_BASE_URL."
@@ -50,7 +50,7 @@ class Upstream:
     """A server of chat completions. `prefix` stands before its models' names here, and not on its wire.
 
     `default_model` is named as it is here, and empty where the server has to be asked. `rules` say what it takes, and
-    `by_hand` what of that the operator has set; `learned` are the rules by which it takes a model of its own. `key`
+    `by_hand` what of that the operator has set; `known` are the rules of single models. `key`
     is the setting that holds its key.
     """
 
@@ -64,7 +64,7 @@ class Upstream:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     rules: WireRules = PLAIN
     by_hand: WireRules = PLAIN
-    learned: dict[str, WireRules] = field(default_factory=dict)
+    known: dict[str, WireRules] = field(default_factory=dict)
     key: str = "DEDALUS_API_KEY"
 
 
@@ -87,19 +87,18 @@ class Route:
     def rules(self) -> WireRules:
         """What the server takes for this model, as far as that is known."""
         upstream = self.upstream
-        if learned := upstream.learned.get(self.wire_model):
-            return learned
-        rules = upstream.rules if upstream.kind == "provider" else with_model(upstream.rules, self.model)
-        return rules.model_copy(
-            update={name: getattr(upstream.by_hand, name) for name in upstream.by_hand.model_fields_set}
-        )
+        if (known := upstream.known.get(self.wire_model)) is None:
+            rules = upstream.rules if upstream.kind == "provider" else with_model(upstream.rules, self.model)
+            by_hand = upstream.by_hand.model_dump(exclude_unset=True)
+            self.learn(known := rules.model_copy(update=by_hand))
+        return known
 
     def learn(self, rules: WireRules) -> None:
-        """Keep what a refusal has taught, for the next requests for this model."""
-        learned = self.upstream.learned
-        if len(learned) >= MOST_LEARNED:
-            learned.pop(next(iter(learned)))
-        learned[self.wire_model] = rules
+        """Keep what the server takes for this model, such as what a refusal has taught."""
+        known = self.upstream.known
+        if len(known) >= MOST_KNOWN:
+            known.pop(next(iter(known)))
+        known[self.wire_model] = rules
 
 
 class Upstreams:

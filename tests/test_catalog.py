@@ -27,6 +27,7 @@ MODELS_PATH = "/api/agent/models"
 SERVERS_PATH = "/api/agent/mcp-servers"
 AT_ONCE = 1e-9  # a TTL that is over by the next call
 LONG = 1000.0
+JSON = {"content-type": "application/json"}
 
 
 class Source:
@@ -517,6 +518,7 @@ async def test_a_model_that_chats_is_not_taken_for_another_kind(model: str) -> N
             ["DEDALUS_BASE_URL", "DEFAULT_MODEL"],
         ),
         (Status(200, {"ok": True}), "upstream_failed", ["DEDALUS_BASE_URL", "DEFAULT_MODEL"]),
+        (Status(200, "[" * 100_000, JSON), "upstream_failed", ["DEDALUS_BASE_URL", "DEFAULT_MODEL"]),
         (Status(200, {"data": [{"name": "?"}]}), "upstream_failed", ["DEDALUS_BASE_URL", "DEFAULT_MODEL"]),
         (Status(200, {"data": [{"id": "whisper-1"}]}), "model_unavailable", ["DEFAULT_MODEL"]),
     ],
