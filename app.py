@@ -24,9 +24,10 @@ from event_logs.file import FileEventLog
 from event_logs.memory import MemoryEventLog
 from routers import agent_router, error_answers, health_router, openapi, runs_router, sessions_router
 from routers.middleware import BodyLimits, DirectSend, HostCheck, RequestContext, RoomCheck
+from services.agent_loop import AgentLimits
 from services.agent_service import AgentService
 from services.catalog import Catalog
-from services.dedalus_agent import AgentLimits, DedalusAgent
+from services.dedalus_agent import DedalusAgent
 from services.dedalus_stream import Deadlines
 from services.guarded_http import GuardedClient
 from services.json_scan import JsonLimits
@@ -34,6 +35,7 @@ from services.left_runs import LeftRun
 from services.live_runs import LiveRuns
 from services.local_model import LocalModel
 from services.mcp_client import McpClient
+from services.provider_states import ProviderStates
 from services.providers import PROVIDERS, Provider
 from services.recovery import recover
 from services.retention import Retention
@@ -115,7 +117,7 @@ async def opened(
         stack.push_async_callback(live.aclose)
         deadlines = Deadlines(settings.first_byte_timeout_s, settings.stall_timeout_s)
         limits = AgentLimits(deadlines, settings.max_steps, settings.max_tool_result_bytes, settings.max_calls_per_turn)
-        agent = DedalusAgent(upstreams, limits, tools, guard, http)
+        agent = DedalusAgent(upstreams, limits, tools, guard, http, ProviderStates(database))
         service = AgentService(settings, database, log, records, live, upstreams, agent, SimulatedAgent(), catalog)
         app.state.service, app.state.catalog, app.state.upstreams = service, catalog, upstreams
         app.state.tools = tools

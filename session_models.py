@@ -80,6 +80,26 @@ class StoredMessage(Closed):
     is_error: Maybe[bool] = None
 
 
+class ProviderState(Closed):
+    """What goes back to a model's provider with the answer of one step, and only to that: it means nothing to others.
+
+    `family` names the provider (see `Route.family`). `message` holds keys of the assistant's message as they came, such
+    as `reasoning_content`. `calls` holds, by the call's id, the keys of each tool call as they came, such as a
+    thought signature, and its `arguments` where they were written otherwise than compactly.
+    """
+
+    run_id: str
+    step: int
+    family: str
+    message: dict[str, Any]
+    calls: dict[str, dict[str, Any]]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing goes back."""
+        return not self.message and not any(self.calls.values())
+
+
 class SessionMessage(StoredMessage):
     """One message of a session. The messages of a run follow its input, and are there once the run has ended.
 

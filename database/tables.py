@@ -102,6 +102,17 @@ messages = sa.Table(
 )
 """What a run adds to its session: at position 0 what was asked, and from 1 on the answer."""
 
+provider_states = sa.Table(
+    "provider_states",
+    metadata,
+    sa.Column("run_id", Text, sa.ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("step", sa.Integer, primary_key=True),
+    sa.Column("family", Text, nullable=False),
+    sa.Column("message", Json, nullable=False),
+    sa.Column("calls", Json, nullable=False),
+)
+"""What goes back with the answers of a run's steps, which its messages don't hold."""
+
 idempotency_keys = sa.Table(
     "idempotency_keys",
     metadata,

@@ -9,8 +9,8 @@ from services.json_text import loads_exactly, values_in
 LIMITS = JsonLimits(values=20_000, depth=64)
 """What takes longer to read than a stream can stand still, or nests deeper than others can be counted on to read."""
 MAX_REPEATED = 16  # JSON values in one text: a server that repeats the arguments does so once or twice
-NOTHING: tuple[object, ...] = (None, "", {})
-"""What servers send where the arguments are still to come, or where the tool takes none."""
+NOTHING = (None, "")
+"""What servers send in place of `{}`, where the arguments are still to come, or where the tool takes none."""
 
 
 class Arguments(NamedTuple):
@@ -62,10 +62,10 @@ def _content(value: Any, written: str) -> Arguments:
     """What one JSON value means. Raise ValueError for what means no arguments."""
     if isinstance(value, str) and value:
         value, written = loads_exactly(value), value
-    if value in NOTHING:
-        return Arguments({})
     if isinstance(value, dict):
         return Arguments(value, written)
+    if value in NOTHING:
+        return Arguments({})
     raise ValueError("no JSON object")
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from events import EventType, PartialOutput, StepStarted, StreamEvent, Thinking, ToolResult, ToolUse
 from models import Content, Message, TextPart
 from services.json_text import dumps
-from services.wire_rules import blank
-from session_models import FunctionCall, StoredMessage
+from services.wire_rules import MESSAGE_KEYS, blank
+from session_models import FunctionCall, ProviderState, StoredMessage
 
 BYTES_PER_TOKEN = 3  # of UTF-8: below what models need for English (4), and about right for Chinese and Japanese
 MESSAGE_TOKENS = 8  # what a message costs beside its text
@@ -126,13 +126,15 @@ def given(messages: Sequence[Message]) -> list[WireMessage]:
     return [{"role": message.role, "content": wire_content(message.content)} for message in messages]
 
 
-def kept(messages: Sequence[StoredMessage]) -> list[WireMessage]:
-    """A conversation that the service keeps. Many models want turns: messages of one role that follow each other join.
+def kept(messages: Sequence[StoredMessage], states: Sequence[ProviderState] = ()) -> list[WireMessage]:
+    """A conversation that the service keeps, with the states that the model's provider wants back.
 
-    These are questions that got no answer, and a text that the model interrupted to think.
+    Many models want turns: messages of one role that follow each other join. These are questions that got no answer,
+    and a text that the model interrupted to think.
     """
     wire: list[WireMessage] = []
-    for message in messages:
+    state_of = _state_by_message(messages, states)
+    for place, message in enumerate(messages):
         if not wire and message.role != "user":
             continue  # its question is lost, and a conversation begins with one
         if message.role == "assistant" and not message.tool_calls and blank(message.content):
@@ -140,11 +142,36 @@ def kept(messages: Sequence[StoredMessage]) -> list[WireMessage]:
         last = wire[-1] if wire else {}
         if message.role == "user" and last.get("role") == "user":
             last["content"] = joined(last["content"], wire_content(message.content or ""))
-        elif message.role == "assistant" and last.get("role") == "assistant":
-            last |= _wire(message) | {"content": f"{last['content'] or ''}{message.content or ''}"}
+            continue
+        told = _wire(message)
+        if state := state_of.get(place):
+            told = _with_state(told, state)
+        if message.role == "assistant" and last.get("role") == "assistant":
+            last |= told | {"content": f"{last['content'] or ''}{message.content or ''}"}
         else:
-            wire.append(_wire(message))
+            wire.append(told)
     return wire
+
+
+def _state_by_message(messages: Sequence[StoredMessage], states: Sequence[ProviderState]) -> dict[int, ProviderState]:
+    """The state of each message that has one, by its place: the one of its calls, or of its run's last answer."""
+    by_call = {call_id: state for state in states for call_id in state.calls}
+    last_answers = {message.run_id: place for place, message in enumerate(messages) if message.role == "assistant"}
+    found = {last_answers[state.run_id]: state for state in states if not state.calls and state.run_id in last_answers}
+    for place, message in enumerate(messages):
+        if message.tool_calls and (state := by_call.get(message.tool_calls[0].tool_call_id)):
+            found[place] = state
+    return found
+
+
+def _with_state(message: WireMessage, state: ProviderState) -> WireMessage:
+    calls = [_as_it_came(call, dict(state.calls.get(call["id"], {}))) for call in message.get("tool_calls", ())]
+    return {**message, **({"tool_calls": calls} if calls else {}), **state.message}
+
+
+def _as_it_came(call: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+    arguments = state.pop("arguments", call["function"]["arguments"])
+    return {**call, "function": {**call["function"], "arguments": arguments}, **state}
 
 
 def _wire(message: StoredMessage) -> WireMessage:
@@ -202,7 +229,15 @@ def _parts(content: WireContent) -> list[dict[str, Any]]:
 
 def tokens(messages: Iterable[WireMessage]) -> int:
     """About how many tokens these take; rather too many than too few."""
-    return sum(MESSAGE_TOKENS + _tokens(message.get("content")) + _tokens_of_calls(message) for message in messages)
+    return sum(
+        MESSAGE_TOKENS + _tokens(message.get("content")) + _tokens_of_calls(message) + _tokens_of_state(message)
+        for message in messages
+    )
+
+
+def _tokens_of_state(message: WireMessage) -> int:
+    state = {key: value for key, value in message.items() if key not in MESSAGE_KEYS}
+    return _tokens(dumps(state)) if state else 0
 
 
 def _tokens(content: WireContent | None) -> int:

@@ -7,9 +7,10 @@ from urllib.parse import urlsplit
 from settings import WireRules
 
 PLAIN = WireRules()
-OPENAI = WireRules(max_tokens="max_completion_tokens", call_ids="short")
+OPENAI = WireRules(max_tokens="max_completion_tokens", call_ids="short", reasoning="never")
 GOOGLE = WireRules(call_ids="any")
-MISTRAL = WireRules(stream_options=False, seed="random_seed", call_ids="nine")
+MISTRAL = WireRules(stream_options=False, seed="random_seed", call_ids="nine", reasoning="never")
+STRICT = WireRules(reasoning="never")
 
 
 class Provider(NamedTuple):
@@ -29,23 +30,26 @@ PROVIDERS: Mapping[str, Provider] = {
     # https://platform.openai.com/docs/api-reference/chat/create: max_tokens is refused by the o-series and gpt-5.
     "openai": Provider("https://api.openai.com/v1", ("openai_api_key",), "gpt-4.1-mini", OPENAI),
     # https://platform.claude.com/docs/en/api/openai-sdk: ignores seed, response_format and reasoning_effort.
-    "anthropic": Provider("https://api.anthropic.com/v1", ("anthropic_api_key",), "claude-sonnet-4-5-20250929"),
-    # https://ai.google.dev/gemini-api/docs/openai
+    "anthropic": Provider("https://api.anthropic.com/v1", ("anthropic_api_key",), "claude-sonnet-4-5-20250929", STRICT),
+    # https://ai.google.dev/gemini-api/docs/openai; thought signatures in extra_content have to come back:
+    # https://ai.google.dev/gemini-api/docs/thought-signatures.
     "google": Provider(
         "https://generativelanguage.googleapis.com/v1beta/openai",
         ("google_api_key", "gemini_api_key"),
         "gemini-2.5-flash",
         GOOGLE,
     ),
-    # https://docs.x.ai/docs/api-reference
-    "xai": Provider("https://api.x.ai/v1", ("xai_api_key",), "grok-4-fast-non-reasoning"),
+    # https://docs.x.ai/docs/api-reference; chat completions have no field for reasoning that comes back:
+    # https://docs.x.ai/developers/model-capabilities/text/best-practices.
+    "xai": Provider("https://api.x.ai/v1", ("xai_api_key",), "grok-4-fast-non-reasoning", STRICT),
     # https://docs.mistral.ai/api: unknown parameters are refused, and usage comes without being asked for.
-    # Ids: "must be a-z, A-Z, 0-9, with a length of 9" (anomalyco/opencode#1680).
+    # Ids: "must be a-z, A-Z, 0-9, with a length of 9" (anomalyco/opencode#1680). reasoning_content: crush#1590.
     "mistral": Provider("https://api.mistral.ai/v1", ("mistral_api_key",), "mistral-small-latest", MISTRAL),
-    # https://api-docs.deepseek.com/api/create-chat-completion
+    # https://api-docs.deepseek.com/api/create-chat-completion; reasoning_content has to come back with its calls:
+    # https://api-docs.deepseek.com/guides/thinking_mode.
     "deepseek": Provider("https://api.deepseek.com/v1", ("deepseek_api_key",), "deepseek-chat"),
-    # https://console.groq.com/docs/openai
-    "groq": Provider("https://api.groq.com/openai/v1", ("groq_api_key",), "llama-3.3-70b-versatile"),
+    # https://console.groq.com/docs/openai; "property 'reasoning_content' is unsupported" (janhq/jan#8136).
+    "groq": Provider("https://api.groq.com/openai/v1", ("groq_api_key",), "llama-3.3-70b-versatile", STRICT),
     # https://docs.cohere.com/docs/compatibility-api; stream_options is refused (strandsagents.com, Cohere's page).
     "cohere": Provider(
         "https://api.cohere.ai/compatibility/v1",
@@ -55,19 +59,20 @@ PROVIDERS: Mapping[str, Provider] = {
     ),
     # https://docs.perplexity.ai/guides/chat-completions-guide
     "perplexity": Provider("https://api.perplexity.ai", ("perplexity_api_key",), "sonar"),
-    # https://inference-docs.cerebras.ai/resources/openai
-    "cerebras": Provider("https://api.cerebras.ai/v1", ("cerebras_api_key",), "llama-3.3-70b"),
+    # https://inference-docs.cerebras.ai/resources/openai; reasoning_content is refused (hermes-agent#28238).
+    "cerebras": Provider("https://api.cerebras.ai/v1", ("cerebras_api_key",), "llama-3.3-70b", STRICT),
     # https://docs.together.ai/docs/openai-api-compatibility
     "together_ai": Provider(
         "https://api.together.xyz/v1", ("together_api_key",), "meta-llama/Llama-3.3-70B-Instruct-Turbo"
     ),
-    # https://docs.fireworks.ai/tools-sdks/openai-compatibility
+    # https://docs.fireworks.ai/tools-sdks/openai-compatibility; reasoning: https://docs.fireworks.ai/guides/reasoning.
     "fireworks_ai": Provider(
         "https://api.fireworks.ai/inference/v1",
         ("fireworks_api_key",),
         "accounts/fireworks/models/llama-v3p3-70b-instruct",
     ),
-    # https://platform.moonshot.ai/docs/api/chat
+    # https://platform.moonshot.ai/docs/api/chat; reasoning_content has to come back:
+    # https://platform.moonshot.ai/docs/guide/use-kimi-k2-thinking-model.
     "moonshot": Provider("https://api.moonshot.ai/v1", ("moonshot_api_key",), "kimi-k2-0905-preview"),
 }
 """The providers whose key is enough: each is asked at its own address, with the settings that hold its key."""
@@ -77,7 +82,8 @@ BY_BASE_URL: Mapping[str, Provider] = {
     "azure": Provider(
         "https://openai.azure.com/openai/v1", (), "", OPENAI, ("services.ai.azure.com", "cognitiveservices.azure.com")
     ),
-    # https://openrouter.ai/docs/api-reference/overview
+    # https://openrouter.ai/docs/api-reference/overview; reasoning_details come back unchanged:
+    # https://openrouter.ai/docs/use-cases/reasoning-tokens.
     "openrouter": Provider("https://openrouter.ai/api/v1", (), ""),
 }
 """Servers that DEDALUS_BASE_URL names, known by their host."""

@@ -9,7 +9,7 @@ from errors import ErrorDetail, InvalidRequest
 from events import RunWarning, WarningCode
 from models import AgentRequest, Run, SimulateRequest
 from services.catalog import Catalog
-from services.history import WireMessage, conversation, cut, given, kept, tokens
+from services.history import WireMessage, conversation, cut, given, tokens
 from services.routes import Routes
 from services.run_events import RunEvents
 from services.run_task import Work
@@ -135,7 +135,7 @@ class RunWork:
         if run.session_id is None:
             history = given(request.messages or ())
         else:
-            history = await self._history(request, run, events)
+            history = await self._history(request, route, run, events)
         return _of(AGENT, await self._agent.run(request, route, history, run, events))
 
     async def _begin_queued(self, run: Run, asked: Json, events: RunEvents) -> Suspension | None:
@@ -154,9 +154,9 @@ class RunWork:
         route = self._routes.to(run.model, request)
         return _of(AGENT, await self._agent.resume(request, left_off.state, outcomes, route, run, events))
 
-    async def _history(self, request: AgentRequest, run: Run, events: RunEvents) -> list[WireMessage]:
+    async def _history(self, request: AgentRequest, route: Route, run: Run, events: RunEvents) -> list[WireMessage]:
         """The session's history as far as the model's context has room for it; a warning tells what has to stay out."""
-        history = kept(await self._turns.history(run))
+        history = await self._turns.history(run, route.family)
         if tokens(history) <= SMALL_HISTORY_TOKENS:
             return history
         context = await self._catalog.context_tokens(run.model) or self._settings.default_context_tokens

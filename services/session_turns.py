@@ -8,16 +8,17 @@ from weakref import WeakValueDictionary
 
 from database.engine import Connection, Database
 from database.messages import add_messages, branch
+from database.provider_states import session_states
 from database.runs import delete_run, get_run, save_runs
 from database.sessions import create_session, delete_session, get_session, set_head, touch_session
 from database.waiting_runs import put_queued_run
 from errors import InvalidParent, SessionBusy
 from models import AgentRequest, Run, now
-from services.history import question, title_of
+from services.history import WireMessage, kept, question, title_of
 from services.live_runs import LiveRuns
 from services.run_records import RunRecords
 from services.run_task import RunTask
-from session_models import SessionMessage, StoredSession
+from session_models import StoredSession
 
 
 class Turn(NamedTuple):
@@ -61,13 +62,15 @@ class SessionTurns:
                 await self._take_back(run, session)
                 raise
 
-    async def history(self, run: Run) -> list[SessionMessage]:
-        """What was said before a run, on its branch. Raise `StoreUnavailable`."""
-        if run.parent_run_id is None:
+    async def history(self, run: Run, family: str) -> list[WireMessage]:
+        """What was said before a run, on its branch, for a model of a family. Raise `StoreUnavailable`."""
+        if run.parent_run_id is None or run.session_id is None:
             return []
         await self._records.flush()
         async with self._database.reading() as connection:
-            return await branch(connection, run.parent_run_id)
+            messages = await branch(connection, run.parent_run_id)
+            states = await session_states(connection, run.session_id, family)
+        return kept(messages, states)
 
     def _make_way(self, request: AgentRequest, session_id: str) -> tuple[RunTask, ...]:
         """Decide what becomes of the runs under way; the new one waits for those that are given back."""

@@ -159,8 +159,11 @@ class ToolCalls:
         """Those of them that have no result yet."""
         return [call for call in self.ours if call.result is None]
 
-    def messages(self, text: str) -> list[dict[str, Any]]:
-        """What the next turn has to hear of this one: the assistant's message, and each result in the model's order."""
+    def messages(self, text: str, reasoning: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What the next turn has to hear of this one: the assistant's message, and each result in the model's order.
+
+        `reasoning` are keys of the message that go back as they came.
+        """
         calls = [
             {
                 "id": call.call_id,
@@ -171,7 +174,11 @@ class ToolCalls:
             for call in self.all
         ]
         results = [{"role": "tool", "tool_call_id": call.call_id, "content": call.result or ""} for call in self.all]
-        return [{"role": "assistant", "content": text or None, "tool_calls": calls}, *results]
+        return [{"role": "assistant", "content": text or None, "tool_calls": calls, **reasoning}, *results]
+
+    def as_they_came(self) -> dict[str, dict[str, Any]]:
+        """What goes back with each call to its provider, by the call's id."""
+        return {call.call_id: _as_it_came(call) for call in self.all}
 
     def _away(self, server: str | None = None) -> Place:
         """Where a call is made that isn't ours to run."""
@@ -226,6 +233,12 @@ class ToolCalls:
             server=call.server,
             invalid_arguments=call.invalid_arguments,
         )
+
+
+def _as_it_came(call: Call) -> dict[str, Any]:
+    if call.written in (None, dumps(call.arguments)):
+        return call.extra
+    return call.extra | {"arguments": call.written}
 
 
 def result_of(

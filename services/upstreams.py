@@ -93,6 +93,16 @@ class Route:
             self.learn(known := rules.model_copy(update=by_hand))
         return known
 
+    @property
+    def family(self) -> str:
+        """Whose reasoning and signatures this model can take back: those of the same server and provider.
+
+        The provider is what the model's name begins with, where that names one.
+        """
+        host = self.upstream.client.base_url.host if self.upstream.kind == "custom" else ""
+        provider, slash, _ = self.wire_model.partition("/")
+        return "/".join((self.upstream.name, host, provider if slash else ""))
+
     def learn(self, rules: WireRules) -> None:
         """Keep what the server takes for this model, such as what a refusal has taught."""
         known = self.upstream.known

@@ -22,11 +22,16 @@ MOST_SAID = 10_000  # characters of a refusal that are looked at, and how deep
 DEEPEST_SAID = 10
 ECHO = frozenset(("input", "ctx", "url", "body", "request", "messages"))  # where a refusal repeats the request
 
+MESSAGE_KEYS = frozenset(("role", "content", "tool_calls", "tool_call_id"))
+CALL_KEYS = frozenset(("id", "type", "function"))
+"""The keys that every server knows. What else a message has came from a provider, and goes back to that alone."""
+
 SHORT, NINE = 40, 9
 EMPTY_RESULT = "(The tool gave no output.)"
 NO_SYSTEM = re.compile(
     r"system (role|message)s? (is|are)? ?not support|role.{0,20}not support 'system'", re.IGNORECASE
 )  # Gemma's chat template under vLLM and llama.cpp; OpenAI's o1-mini
+NO_THOUGHT = " "  # DeepSeek V4 Pro refuses an empty text (hermes-agent#17341)
 NINE_LETTERS = re.compile(r"[A-Za-z0-9]{9}")
 SIGNED = re.compile("__thought__|__gts_")  # gateways keep Gemini's thought signature in the id (BerriAI/litellm#18374)
 
@@ -43,6 +48,11 @@ NO_EMPTY_CONTENT = (
 )
 ID_OF_LETTERS = re.compile(
     r"(\b|_)id\b.*(length of 9|9 characters|pattern|a-zA-Z0-9|alphanumeric)", re.IGNORECASE | re.DOTALL
+)
+NO_REASONING = re.compile(
+    r"reasoning_content.*(passed back|missing|required|must include)|"
+    r"(missing|require|must include)\w*\W+reasoning_content",
+    re.IGNORECASE | re.DOTALL,
 )
 ID_TOO_LONG = re.compile(r"(\b|_)id\b.*(too long|maximum length|above_max_length)", re.IGNORECASE | re.DOTALL)
 
@@ -96,6 +106,11 @@ def _valued(key: str, value: Any) -> str:
 
 def _fitted_message(message: Json, rules: WireRules) -> Json:
     changed: dict[str, Any] = {}
+    if message["role"] == "assistant":
+        if rules.reasoning == "never":
+            message = plain(message)
+        elif rules.reasoning == "always" and not message.get("reasoning_content"):
+            changed["reasoning_content"] = NO_THOUGHT
     if message.get("tool_call_id"):
         changed["tool_call_id"] = call_id(message["tool_call_id"], rules)
         if blank(message.get("content")):
@@ -110,6 +125,14 @@ def _fitted_message(message: Json, rules: WireRules) -> Json:
 def blank(content: object) -> bool:
     """Whether a message's content says nothing: Anthropic refuses empty text, and white space."""
     return not content or (isinstance(content, str) and not content.strip())
+
+
+def plain(message: Json) -> dict[str, Any]:
+    """A message without what came from a provider and means nothing to others."""
+    plainer = {key: value for key, value in message.items() if key in MESSAGE_KEYS}
+    if calls := message.get("tool_calls"):
+        plainer["tool_calls"] = [{key: value for key, value in call.items() if key in CALL_KEYS} for call in calls]
+    return plainer
 
 
 def call_id(given: str, rules: WireRules) -> str:
@@ -159,6 +182,8 @@ def _messages(rules: WireRules, sent: Json, said: str) -> dict[str, Any]:
     messages: Sequence[Json] = sent["messages"]
     if NO_SYSTEM.search(said):
         return {"system_role": False}
+    if reasoning := _reasoning(messages, said):
+        return {"reasoning": reasoning}
     if not any(message.get("tool_calls") for message in messages):
         return {}
     if ID_OF_LETTERS.search(said):
@@ -169,6 +194,19 @@ def _messages(rules: WireRules, sent: Json, said: str) -> dict[str, Any]:
     if empty and all(pattern.search(said) for pattern in NO_EMPTY_CONTENT):
         return {"empty_content": "text" if rules.empty_content == "null" else "null"}
     return {}
+
+
+def _reasoning(messages: Sequence[Json], said: str) -> str | None:
+    """What a refusal wants of the reasoning in messages: all of it, or none.
+
+    DeepSeek and Kimi refuse a message without `reasoning_content`, Groq and Mistral one with it.
+    """
+    if NO_REASONING.search(said):
+        return "always"
+    added = {key for message in messages for key in message} - MESSAGE_KEYS
+    if REFUSING.search(said) and any(re.search(rf"(?<!\w){key}(?!\w)", said) for key in added):
+        return "never"
+    return None
 
 
 def _refused(name: str, sent: Json, said: str) -> bool:

@@ -208,6 +208,7 @@ NOTHING = ("", " \n", "null", "{}", '""', "{}{}", "null null", '"null"', '"{}"')
 def test_no_arguments(written: str) -> None:
     """Each way in which servers write that there are none."""
     assert read_arguments([written]) == Arguments({})
+    assert read_arguments(["{ }"]) == Arguments({}, "{ }")
 
 
 @pytest.mark.parametrize(
@@ -215,6 +216,7 @@ def test_no_arguments(written: str) -> None:
     [
         ([HI], HI),
         (['{"text"', ' : "hi"}'], '{"text" : "hi"}'),
+        (["{ }", HI], HI),
         (["{}", HI], HI),
         ([HI, "{}"], HI),
         (["null", HI[:4], HI[4:]], HI),

@@ -13,15 +13,18 @@ from service import STREAM, Service, names, only, service, settings, text
 from wire import answer
 
 from app import create_app
+from database.engine import Database
 from errors import LocalModelUnavailable, ModelUnavailable
 from event_logs.memory import MemoryEventLog
 from models import AgentRequest, Run, RunStatus
+from services.agent_loop import AgentLimits
 from services.catalog import Catalog
-from services.dedalus_agent import AgentLimits, DedalusAgent
+from services.dedalus_agent import DedalusAgent
 from services.dedalus_stream import Deadlines
 from services.guarded_http import GuardedClient
 from services.local_model import MODEL_ID, LocalModel
 from services.mcp_client import McpClient
+from services.provider_states import ProviderStates
 from services.providers import PROVIDERS, Provider
 from services.routes import Routes
 from services.run_events import RunEvents
@@ -379,7 +382,7 @@ def a_run() -> Run:
 
 
 async def test_the_embedded_model_is_asked_with_its_random_key_at_a_low_temperature(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """With nothing configured: loopback, a key that nobody knows, and what a small model needs to stay sensible."""
     monkeypatch.setenv("DEDALUS_PROVIDER_KEY", "leaked")
@@ -387,12 +390,14 @@ async def test_the_embedded_model_is_asked_with_its_random_key_at_a_low_temperat
         guard = UrlGuard()
         tools = RunTools(FixedTools({}), McpClient({}, guard, connect_timeout_s=1, tool_timeout_s=1), "all")
         limits = AgentLimits(Deadlines(5, 5), max_steps=1, max_tool_result_bytes=1024, max_calls_per_turn=8)
-        agent = DedalusAgent(made, limits, tools, guard, http)
+        database = await Database.open(f"sqlite+aiosqlite:///{tmp_path / 'test.db'}")
+        agent = DedalusAgent(made, limits, tools, guard, http, ProviderStates(database))
         for asked in ({}, {"temperature": 1.0, "max_tokens": 5}):
             events = RunEvents(await MemoryEventLog(1024).create("run_1"), 1024)
             run = a_run()
             request = AgentRequest.model_validate({"input": "?", **asked})
             await agent.run(request, made.route(MODEL_ID), (), run, events)
+        await database.aclose()
     first, second = fake.requests
     assert (first.path, first.body["model"]) == ("/v1/chat/completions", MODEL_ID)
     assert credentials(first) == {"authorization": f"Bearer {local.key}"}

@@ -12,10 +12,11 @@ import pytest
 from fake_dedalus import FakeDedalus
 from process import Nursery, Process, forked_app
 from service import checked, only, text
-from wire import Done, Finish, ToolCall, answer
+from wire import Done, Finish, Thinking, ToolCall, answer
 
 RUNS = "/api/agent/runs"
 CALLS = [ToolCall("call_1", "delete", '{"folder":"drafts"}', thought_signature="sig"), Finish("tool_calls"), Done()]
+THOUGHT = Thinking("Delete them.")
 
 # Each call leaves its mark; the first one to `stuck` stays in it.
 TOOLS = '''
@@ -45,6 +46,14 @@ def stuck(folder: str) -> str:
     if marked(folder) == 1:
         threading.Event().wait()
     return "deleted"
+
+
+@tool
+def hang(folder: str) -> str:
+    """Never end."""
+    marked(folder)
+    threading.Event().wait()
+    return "ended"
 
 
 @tool(approval=True, idempotent=True)
@@ -116,8 +125,8 @@ def rest(client: httpx.Client, run_id: str) -> bytes:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=lambda how: how.name)
 def test_a_waiting_run_is_approved_after_a_restart(how: signal.Signals, place: Place, fake: FakeDedalus) -> None:
-    """What was seen is there, byte for byte; the run completes with its signatures kept; the tool has run once."""
-    fake.turn(*CALLS)
+    """What was seen is there, byte for byte; the run completes with its reasoning kept; the tool has run once."""
+    fake.turn(THOUGHT, *CALLS)
     fake.turn(*answer("Done."))
     with place.served() as (process, client):
         run_id, seen = begin(client)
@@ -143,6 +152,7 @@ def test_a_waiting_run_is_approved_after_a_restart(how: signal.Signals, place: P
     assert place.marks == ["drafts"]
     told = fake.chats[1].body["messages"]
     assert told[1]["tool_calls"][0]["thought_signature"] == "sig"
+    assert told[1]["reasoning_content"] == "Delete them."
     assert told[2] == {"role": "tool", "tool_call_id": "call_1", "content": "deleted"}
 
 
@@ -201,3 +211,19 @@ def test_an_approved_call_that_a_crash_cuts_off(
     assert len(place.marks) == times
     assert only(events, "tool_result")[0]["content"].startswith(said)
     assert only(events, "complete")[0]["status"] == "succeeded"
+
+
+def test_the_next_run_of_a_session_after_a_crash_in_a_tool(place: Place, fake: FakeDedalus) -> None:
+    """What the provider wants back is on the disk before the tool runs, so `kill -9` in the tool doesn't lose it."""
+    fake.turn(THOUGHT, ToolCall("call_1", "hang", '{"folder": "drafts"}'), *CALLS[1:])
+    fake.turn(*answer("Sorry."))
+    asked = {"input": "?", "session_id": "chat"}
+    with place.served() as (process, client), client.stream("POST", "/api/agent/stream", json=asked):
+        while not place.marks:
+            httpx.get(f"{process.url}/health")
+        process.kill()
+    with place.served() as (_, client):
+        checked(client.post("/api/agent/stream", json=asked).content)
+    called = fake.chats[1].body["messages"][1]
+    assert called["reasoning_content"] == "Delete them."
+    assert called["tool_calls"][0]["function"]["arguments"] == '{"folder": "drafts"}'
