@@ -14,7 +14,7 @@ import select
 import shlex
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -33,7 +33,8 @@ SILENCE_S = (
 LONGEST_WAIT_S = 8.0
 SHOWN_RESULT = 300  # characters of a tool's result on the screen
 BAR = 20  # characters of a progress bar
-NOT_SENT = {"execute", "resume", "background", "list", "after", "retries", "json", "url", "approve", "refuse"}
+NOT_SENT = {"execute", "resume", "background", "list", "after", "retries", "json", "quiet", "url", "approve", "refuse"}
+TOUR = "What is the capital of France?"  # what the model is asked where the command line asks nothing
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 LISTS = {
     "models": "the models on offer",
@@ -56,8 +57,13 @@ exit codes:
 a call that waits for a person is asked about here, as is the result of a client tool; --approve and --refuse answer
 without asking. Where there is no terminal, how to answer with curl is printed, and the run is followed on.
 
+without a QUESTION it is read from standard input. Where that has none either, a tour shows a scripted run and what the
+model answers to a question; at a terminal you can then ask your own.
+
 examples:
+  python test_client.py
   python test_client.py "Why is the sky blue?" --temperature 0.2
+  echo "Name three rivers" | python test_client.py --quiet | head -n 1
   python test_client.py --simulate tool_error
   python test_client.py "And at night?" --session chat-1
   python test_client.py "Tidy up" --tool delete_folder --require-approval delete_folder
@@ -77,6 +83,10 @@ class Exit(IntEnum):
     CANCELLED = 3
     INCOMPLETE = 4
     WAITING = 5
+
+
+Work = Callable[[argparse.Namespace, "Screen"], Coroutine[Any, Any, Exit | None]]
+"""What a command line asks for: it raises `Broken` or httpx's errors."""
 
 
 class Broken(Exception):
@@ -121,12 +131,23 @@ def error_of(response: httpx.Response) -> dict[str, Any]:
     return refusal
 
 
+class Output(Console):
+    """Standard output or error. It ends the program where nobody reads on, as with `| head`: that is no failure."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave, in success."""
+        try:
+            super().on_broken_pipe()
+        except SystemExit:
+            raise SystemExit(Exit.SUCCEEDED) from None
+
+
 class Screen:
     """Prints a run as it happens, each piece where the last one ended. What is not part of the run goes to stderr."""
 
     def __init__(self) -> None:
-        self._out = Console(soft_wrap=True)
-        self._err = Console(soft_wrap=True, stderr=True, highlight=False, markup=False, emoji=False)
+        self._out = Output(soft_wrap=True)
+        self._err = Output(soft_wrap=True, stderr=True, highlight=False, markup=False, emoji=False)
         self._block = ""  # what the open line is a piece of: thinking, the answer, or a call by its id
         self._at_line_start = True
         self._typed: set[str] = set()  # the calls whose arguments were seen as the model wrote them
@@ -239,6 +260,23 @@ class JsonLines(Screen):
         self.line(json.dumps(event))
 
     started = item = show
+
+
+class AnswerOnly(Screen):
+    """Prints the answer alone, for pipes. What went wrong still goes to stderr."""
+
+    def show(self, event: Event, /) -> None:
+        """Print the whole answer, or an error."""
+        match event["event"]:
+            case "final_output":
+                self.line(event["data"]["content"])
+                self._end_line()
+            case "error":
+                super().show(event)
+
+    def started(self, run: dict[str, Any], /) -> None:
+        """Print the id of a run that is not followed."""
+        self.line(run["run_id"])
 
 
 async def typed_line() -> bytes:
@@ -615,14 +653,60 @@ def events_of(answer: dict[str, Any]) -> Iterator[Event]:
         told.append(("tool_use", tool_call))
         if "result" in tool_call:
             told.append(("tool_result", {**tool_call, "content": tool_call["result"]}))
-    end = "waiting" if answer["status"] == "waiting" else "complete"
-    told += [("partial_output", {"content": answer["output"]}), (end, answer)]
+    told.append(("partial_output", {"content": answer["output"]}))
+    if answer["status"] == "waiting":
+        told.append(("waiting", answer))
+    else:
+        told += [("final_output", {"content": answer["output"]}), ("complete", answer)]
     return ({"event": name, "data": data, "run_id": answer["run_id"]} for name, data in told)
+
+
+def request_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The body of the request that the command line describes."""
+    return {name: value for name, value in vars(options).items() if name not in NOT_SENT and value is not None}
+
+
+async def tour(options: argparse.Namespace, screen: Screen) -> Exit:
+    """A scripted run, the model's answer to a question, and then the questions that are typed at a terminal.
+
+    Raise as `run` does.
+    """
+    screen.note("A scripted run, as --simulate plays it:\n")
+    await run(asking(options, "Is it cold in Oslo?", scenario="default"), screen)
+    screen.note(f"\nAnd a question to the model that the service has: {TOUR}\n")
+    answered = await run(asking(options, TOUR), screen)
+    if is_interactive(options):
+        return await conversation(options, screen) or answered
+    screen.note('\nYour own question: python test_client.py "…"; what else there is: --help')
+    return answered
+
+
+async def conversation(options: argparse.Namespace, screen: Screen) -> Exit | None:
+    """Ask what is typed, until an empty line, the end of input or Ctrl-C. Return how the last run ended, if any did.
+
+    Raise `Broken` or httpx's errors.
+    """
+    last: Exit | None = None
+    try:
+        while question := await screen.ask("\nYour question (Enter to leave): "):
+            try:
+                last = await run(asking(options, question), screen)
+            except Refused as fault:
+                screen.complain(str(fault), *fault.details)
+                last = Exit.FAILED
+    except asyncio.CancelledError:  # Ctrl-C at the prompt
+        screen.note("")
+    return last
+
+
+def asking(options: argparse.Namespace, question: str, **more: Any) -> argparse.Namespace:
+    """The command line with this question."""
+    return argparse.Namespace(**vars(options) | {"input": question} | more)
 
 
 async def run(options: argparse.Namespace, screen: Screen) -> Exit:
     """Do what the command line says. Raise `Broken` or httpx's errors."""
-    body = {name: value for name, value in vars(options).items() if name not in NOT_SENT and value is not None}
+    body = request_of(options)
     async with httpx.AsyncClient(base_url=options.url, timeout=httpx.Timeout(10, read=SILENCE_S)) as http:
         if options.list:
             await show_list(http, screen, options.list, options.session_id)
@@ -667,12 +751,18 @@ async def show_list(http: httpx.AsyncClient, screen: Screen, name: str, session_
         query = {**query, "cursor": page["next_cursor"]} if "next_cursor" in page else {}
 
 
+def piped_question() -> str:
+    """What standard input holds, unless it is a terminal."""
+    return "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read().strip()
+
+
 def service_url(text: str) -> str:
-    """An http address. Raise `ValueError` or argparse's error for anything else."""
-    parts = urlsplit(text)
+    """An http address, which `localhost:8000` is, too. Raise `ValueError` or argparse's error for anything else."""
+    url = text if "://" in text else f"http://{text}"
+    parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no address such as http://127.0.0.1:8000")
-    return text
+    return url
 
 
 def number(text: str) -> float:
@@ -708,7 +798,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = cli.add_argument
-    add("input", nargs="?", metavar="QUESTION", help="what to ask")
+    add("input", nargs="?", metavar="QUESTION", help="what to ask; without it, what standard input holds")
     how = cli.add_mutually_exclusive_group().add_argument
     scenarios = "a scripted run: default, long, tool_error, error, slow, truncated, progress, approval or client_tool"
     how("--simulate", dest="scenario", nargs="?", const="default", metavar="SCENARIO", help=scenarios)
@@ -735,33 +825,52 @@ def parser() -> argparse.ArgumentParser:
     add("--delay-ms", type=int, metavar="N", help="with --simulate: the pause before each event")
     add("--after", type=int, default=0, metavar="N", help="with --resume: the last event seen")
     add("--retries", type=int, default=7, metavar="N", help="connections in a row that may fail (%(default)s)")
-    add("--json", action="store_true", help="print each event as a line of JSON")
+    shown = cli.add_mutually_exclusive_group().add_argument
+    shown("--json", action="store_true", help="print each event as a line of JSON")
+    shown("--quiet", action="store_true", help="print the answer alone")
     url = os.environ.get("AGENT_STREAM_URL") or "http://127.0.0.1:8000"
     add("--url", type=service_url, default=url, help="the service; AGENT_STREAM_URL or %(default)s")
     return cli
+
+
+def work(cli: argparse.ArgumentParser, options: argparse.Namespace) -> Work:
+    """What to do with a command line. Exit with 2 where there is nothing to do, or it makes no sense."""
+    if options.list == "messages" and not options.session_id:
+        cli.error("--messages needs --session")
+    if options.input or options.scenario or options.resume or options.list:
+        return run
+    options.input = piped_question() or None
+    if options.input:
+        return run
+    if not (request_of(options) or options.execute or options.background or options.json or options.quiet):
+        return tour
+    if options.background or not is_interactive(options):
+        cli.error("there is no QUESTION")
+    return conversation
+
+
+def screen_of(options: argparse.Namespace) -> Screen:
+    """How to print."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # for terminals without Unicode
+    return JsonLines() if options.json else AnswerOnly() if options.quiet else Screen()
 
 
 def main() -> int:
     """Run the command line."""
     cli = parser()
     options = cli.parse_args()
-    if not (options.input or options.scenario or options.resume or options.list):
-        cli.error("there is no QUESTION")
-    if options.list == "messages" and not options.session_id:
-        cli.error("--messages needs --session")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # for terminals without Unicode
-    screen = JsonLines() if options.json else Screen()
+    screen = screen_of(options)
     try:
-        return asyncio.run(run(options, screen))
+        return asyncio.run(work(cli, options)(options, screen)) or Exit.SUCCEEDED
     except KeyboardInterrupt:
         screen.note("\nLeft. The service ends a run that nobody reads.")
         return Exit.CANCELLED
     except Refused as fault:
         screen.complain(str(fault), *fault.details)
         return Exit.FAILED
-    except UnicodeEncodeError:
+    except UnicodeError:
         cli.error("text that is not UTF-8 can't be sent")
     except Broken as fault:
         screen.complain(str(fault))

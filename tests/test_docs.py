@@ -84,7 +84,13 @@ def served(command: str, **environment: str) -> Iterator[str]:
 
 def run(command: str, *, cwd: Path = ROOT, **environment: str) -> str:
     done = subprocess.run(
-        ["sh", "-c", command], cwd=cwd, env=os.environ | environment, capture_output=True, text=True, timeout=60
+        ["sh", "-c", command],
+        cwd=cwd,
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout
@@ -132,6 +138,8 @@ def test_every_command_works(command: Command, url: str, tmp_path: Path) -> None
                 assert httpx.get(there + "/page.html").status_code == 200
         case _ if "--simulate approval" in text and "--approve" not in text:
             assert "succeeded" in run_at_terminal(text, b"(edit): ", b"y\n", AGENT_STREAM_URL=url)
+        case _ if "--quiet" in text:
+            assert run(text, AGENT_STREAM_URL=url).strip()
         case _ if "test_client.py" in text:
             assert "succeeded" in run(text, AGENT_STREAM_URL=url)
         case _ if "-m database" in text:

@@ -70,13 +70,19 @@ class Service(NamedTuple):
 
 
 @contextmanager
-def process(*command: str, env: Mapping[str, str], cwd: Path = ROOT, terminal: int | None = None) -> Iterator[Program]:
+def process(
+    *command: str,
+    env: Mapping[str, str],
+    cwd: Path = ROOT,
+    terminal: int | None = None,
+    stdin: int = subprocess.DEVNULL,
+) -> Iterator[Program]:
     """A Python program of this project, with an environment of its own, killed if it is still there in the end."""
     # What pytest may have inherited as ignored, a child would inherit too; a caught signal is reset in the child.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     clean = {"PATH": os.environ["PATH"], "PYTHONUTF8": "1", "TERM": "xterm-256color", **env}
     script, *arguments = command
-    out, stdin = (subprocess.PIPE, subprocess.DEVNULL) if terminal is None else (terminal, terminal)
+    out, stdin = (subprocess.PIPE, stdin) if terminal is None else (terminal, terminal)
     started = subprocess.Popen(
         [sys.executable, ROOT / script, *arguments], cwd=cwd, env=clean, stdin=stdin, stdout=out, stderr=out, bufsize=0
     )
@@ -118,6 +124,13 @@ def run(*command: str, url: str, **env: str) -> Ended:
     """A program's whole run."""
     with process(*command, env={"AGENT_STREAM_URL": url, **env}) as running:
         return ended(running)
+
+
+def piped(text: bytes, *arguments: str, url: str) -> Ended:
+    """The client's whole run, with this on its standard input."""
+    with process(CLIENT, *arguments, env={"AGENT_STREAM_URL": url}, stdin=subprocess.PIPE) as running:
+        out, err = running.communicate(text, LAST_WAIT_S)
+        return Ended(running.returncode, out.decode(), err.decode())
 
 
 def client(service: Service, *arguments: str) -> AbstractContextManager[Program]:
@@ -730,10 +743,16 @@ def test_refused_request(service: Service) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        (),
+        ("--execute",),
+        ("--json",),
+        ("--quiet",),
+        ("--background", "--session", "chat-1"),
+        ("Hi", "--json", "--quiet"),
         ("Hi", "--temperature", "nan"),
         ("Hi", "--execute", "--simulate"),
-        ("Hi", "--url", "localhost:8000"),
+        ("Hi", "--url", "ftp://localhost:8000"),
+        ("Hi", "--url", "localhost:eighty"),
+        ("Hi", "--url", ":8000"),
         ("\udcff",),
         ("--messages",),
         ("Hi", "--approve", "--refuse"),
@@ -742,7 +761,8 @@ def test_refused_request(service: Service) -> None:
         ("Hi", "--client-tool", "{nonsense}"),
     ],
     ids=[
-        *("no question", "no number", "two ways", "no address", "no UTF-8", "no session"),
+        *("nothing to execute", "nothing to print as JSON", "nothing to print", "nothing to begin", "two forms"),
+        *("no number", "two ways", "no web address", "no port", "no host", "no UTF-8", "no session"),
         *("two decisions", "no reason in UTF-8", "no file", "no JSON"),
     ],
 )
@@ -751,6 +771,138 @@ def test_usage(arguments: tuple[str, ...]) -> None:
     shown = run(CLIENT, *arguments, url=NOWHERE)
     assert shown.code == 2
     assert shown.err.startswith("usage: ")
+
+
+# Without a question
+
+
+def test_tour(service: Service, fake: FakeDedalus) -> None:
+    """The bare command: a scripted run, the answer of the model to a question, and what else there is."""
+    fake.turn(Text("Paris."), Finish("stop"), Done())
+    shown = run(CLIENT, url=service.url)
+    assert shown.code == 0
+    scripted, real = shown.out.split("test/model · run_")
+    assert scripted.startswith("simulated/scripted · run_")
+    assert "→ get_weather" in scripted
+    assert "Paris." in real
+    assert shown.out.count("✓ succeeded") == 2
+    assert "--help" in shown.err
+
+
+def test_tour_of_a_model_that_fails(service: Service, fake: FakeDedalus) -> None:
+    """The tour's end is that of its real question."""
+    fake.turn(ErrorData({"error": {"message": "secret", "code": 500}}))
+    shown = run(CLIENT, url=service.url)
+    assert shown.code == 1
+    assert "✓ succeeded" in shown.out
+    assert "✗ failed" in shown.out
+
+
+def test_tour_at_a_terminal(service: Service, fake: FakeDedalus) -> None:
+    """After the tour it asks for questions until an empty line, and ends as the last one has."""
+    for said in ("Paris.", "Because."):
+        fake.turn(Text(said), Finish("stop"), Done())
+    with at_terminal(service) as terminal:
+        assert "Paris." in terminal.until("Your question (Enter to leave): ")
+        terminal.type("Why is the sky blue?")
+        assert "Because." in terminal.until("Your question (Enter to leave): ")
+        terminal.type("")
+        assert terminal.ended().code == 0
+    assert [chat.body["messages"][-1]["content"] for chat in fake.chats[-2:]] == [
+        "What is the capital of France?",
+        "Why is the sky blue?",
+    ]
+
+
+@pytest.mark.parametrize("is_interrupt", [True, False], ids=["Ctrl-C", "Ctrl-D"])
+def test_prompt(service: Service, fake: FakeDedalus, is_interrupt: bool) -> None:
+    """With options there is no tour: a terminal is asked for the question, which has them."""
+    fake.turn(Text("Because."), Finish("stop"), Done())
+    with at_terminal(service, "--model", "a/b") as terminal:
+        terminal.until("Your question (Enter to leave): ")
+        terminal.type("Why?")
+        terminal.until("Because.", "Your question (Enter to leave): ")
+        if is_interrupt:
+            terminal.process.send_signal(signal.SIGINT)
+        else:
+            terminal.screen.write(b"\x04")
+        assert terminal.ended().code == 0
+    sent = fake.chats[-1].body
+    assert (sent["model"], sent["messages"][-1]["content"]) == ("a/b", "Why?")
+
+
+def test_prompt_after_a_refusal(service: Service) -> None:
+    """A question that the service refuses is told, and the next one may be asked."""
+    with at_terminal(service, "--max-steps", "1000") as terminal:
+        terminal.until("Your question (Enter to leave): ")
+        terminal.type("Why?")
+        assert "body.max_steps" in terminal.until("invalid_request", "Your question (Enter to leave): ")
+        terminal.type("")
+        assert terminal.ended().code == 1
+
+
+@pytest.mark.parametrize("text", [b"Why?", b"Why?\n", b"  Why?\n\n", "¿Por qué?\nIn one line.\n".encode()])
+def test_question_from_a_pipe(service: Service, fake: FakeDedalus, text: bytes) -> None:
+    """`echo "…" | test_client.py`: what standard input holds, without the blank around it, is the question."""
+    fake.turn(Text("Because."), Finish("stop"), Done())
+    shown = piped(text, url=service.url)
+    assert (shown.code, shown.err) == (0, "")
+    assert "Because." in shown.out
+    assert fake.chats[-1].body["messages"][-1]["content"] == text.decode().strip()
+
+
+def test_pipe_that_is_not_utf_8(service: Service) -> None:
+    """Bytes that are no text end the program with 2."""
+    shown = piped(b"caf\xe9", url=service.url)
+    assert shown.code == 2
+    assert "UTF-8" in shown.err
+
+
+def test_argument_and_pipe(service: Service, fake: FakeDedalus) -> None:
+    """A QUESTION on the command line is the question, whatever standard input holds."""
+    fake.turn(Text("Because."), Finish("stop"), Done())
+    shown = piped(b"Not this.", "Why?", url=service.url)
+    assert shown.code == 0
+    assert fake.chats[-1].body["messages"][-1]["content"] == "Why?"
+
+
+# In pipes
+
+
+@pytest.mark.parametrize("more", [(), ("--execute",)], ids=["stream", "execute"])
+def test_quiet(service: Service, fake: FakeDedalus, more: tuple[str, ...]) -> None:
+    """`--quiet` prints the answer alone: no thinking, no calls, nothing of earlier steps."""
+    called = ToolCall("call_1", "calculate", '{"expression": "1 + 1"}')
+    fake.turn(Text("Let me see."), called, Finish("tool_calls"), Done())
+    fake.turn(Thinking("Hm."), Text("one\n", "two"), Finish("stop"), Done())
+    shown = run(CLIENT, "Why?", "--quiet", "--tool", "calculate", *more, url=service.url)
+    assert shown == (0, "one\ntwo\n", "")
+
+
+def test_quiet_failure(service: Service) -> None:
+    """A run that failed has no answer: nothing on standard output, the error beside it."""
+    shown = run(CLIENT, "--simulate", "error", "--delay-ms", "1", "--quiet", url=service.url)
+    assert (shown.code, shown.out) == (1, "")
+    assert shown.err.startswith("✗ upstream_failed: ")
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)], ids=["text", "JSON"])
+def test_reader_that_leaves(service: Service, more: tuple[str, ...]) -> None:
+    """`| head -n 1`: who has read enough ends the program, quietly and in success."""
+    with client(service, *LONG, *more) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline()
+        running.stdout.close()
+        assert running.stderr is not None
+        assert running.stderr.read() == b""
+        assert running.wait(LAST_WAIT_S) == 0
+
+
+@pytest.mark.parametrize("form", ["localhost:{}", "127.0.0.1:{}", "http://localhost:{}", "localhost:{}/"])
+def test_url(service: Service, form: str) -> None:
+    """An address without a scheme is read as http."""
+    shown = run(CLIENT, "--models", "--url", form.format(service.port), url=NOWHERE)
+    assert (shown.code, shown.err) == (0, "")
 
 
 def test_unreachable() -> None:
