@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from events import Closed, Maybe, PendingCall, RunEnd, RunError, ToolSource, Usage, with_examples
+from events import Closed, Maybe, PendingCall, RunEnd, RunError, RunWarning, ToolSource, Usage, with_examples
 from tool_models import Asked, ClientTool, McpServerRef, ServerName, ToolName
 
 OnDisconnect = Literal["cancel", "continue"]
@@ -340,7 +340,7 @@ class ToolCall(Closed):
 class AgentResponse(Closed):
     """The same run as the stream's, folded into one answer. One that waits for a person is answered as far as it is.
 
-    A tool call in `pending` has no result yet.
+    A tool call in `pending` has no result yet. `warnings` say what was left out or lost.
     """
 
     run_id: str
@@ -350,6 +350,7 @@ class AgentResponse(Closed):
     thinking: str
     tool_calls: list[ToolCall]
     pending: Maybe[list[PendingCall]] = None
+    warnings: Maybe[list[RunWarning]] = None
     usage: Usage
     model: str
     finish_reason: Maybe[str] = None

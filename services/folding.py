@@ -13,6 +13,7 @@ from events import (
     PendingCall,
     RunError,
     RunStarted,
+    RunWarning,
     StepFinished,
     StepStarted,
     StreamEvent,
@@ -37,6 +38,7 @@ class Folded:
         self._answer: list[str] = []
         self._uses: dict[str, ToolUse] = {}
         self._results: dict[str, ToolResult] = {}
+        self._warnings: list[RunWarning] = []
         self._steps = 0
         self._usage = NO_USAGE
         self.pending: list[PendingCall] | None = None
@@ -63,6 +65,8 @@ class Folded:
                 self._results[result.tool_call_id] = result
             case FinalOutput(content=text):
                 self._answer = [text]
+            case RunWarning() as warning:
+                self._warnings.append(warning)
             case RunStarted() as started:
                 self._started = started
             case RunError() as error:
@@ -84,6 +88,7 @@ class Folded:
             thinking="".join(self._thinking),
             tool_calls=[self._call(use) for use in self._uses.values()],
             pending=self.pending,
+            warnings=self._warnings or None,
             usage=self._usage if end is None else end.usage,
             model=self._started.model,
             finish_reason=None if end is None else end.finish_reason,

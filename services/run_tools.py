@@ -76,7 +76,7 @@ class RunTools:
         if not (hosted := self._servers.only_hosted(entries)):
             return request, []
         kept = [entry for entry in entries if entry not in hosted]
-        message = f"Left out: {len(hosted)} MCP servers of the request, which only Dedalus hosts: set DEDALUS_API_KEY."
+        message = f"MCP servers left out: {len(hosted)}, which only Dedalus hosts. Set DEDALUS_API_KEY."
         warning = RunWarning(code=WarningCode.MCP_SERVER_UNAVAILABLE, message=message)
         return request.model_copy(update={"mcp_servers": kept}), [warning]
 

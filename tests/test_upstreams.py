@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from fake_dedalus import FakeDedalus, Request
 from local_tools import FixedTools
-from service import STREAM, Service, names, only, service, settings, text
+from service import EXECUTE, STREAM, Service, names, only, service, settings, text
 from wire import answer
 
 from app import create_app
@@ -469,13 +469,15 @@ async def test_a_substituted_model_is_reported_and_hosted_mcp_servers_are_left_o
     body = {"input": "Hi", "model": "openai/gpt-4.1", "max_tokens": 2, "mcp_servers": ["tsion/exa", "a/b@v2"]}
     async with service() as agent:
         events = await agent.stream(body)
+        executed = (await agent.post(EXECUTE, body)).json()
         unknown = await agent.post(STREAM, {**body, "mcp_servers": ["typo"]})
         image = [{"type": "text", "text": "?"}, {"type": "image", "url": "https://example.com/a.png"}]
         shown = await agent.post(STREAM, {**body, "input": image})
     assert only(events, "run_started") == [{"model": MODEL_ID}]
     warnings = only(events, "warning")
     assert [warning["code"] for warning in warnings] == ["model_substituted", "mcp_server_unavailable"]
-    assert "2 MCP servers" in warnings[1]["message"]
+    assert "left out: 2" in warnings[1]["message"]
+    assert executed["warnings"] == warnings
     assert only(events, "complete")[0]["status"] == "succeeded"
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (422, "mcp_unavailable")
     assert (shown.status_code, shown.json()["error"]["code"]) == (422, "model_unavailable")
