@@ -32,7 +32,7 @@ class AnswerPieces:
         self._tags = tags
         self._menders: defaultdict[object, Mender] = defaultdict(Mender)
         self._spoken = False  # whether text has come in deltas …
-        self._said: set[object] = set()  # … and what else: kinds of delta, and reasoning as plain text
+        self._said: set[object] = set()  # … and what else: kinds of delta, and fields
         self._whole: defaultdict[str, str] = defaultdict(str)  # texts of `message` so far, by field
         self.reasoning = ReasoningRecord()
 
@@ -101,9 +101,9 @@ class AnswerPieces:
             for kind, text in [(TextDelta, content)] if isinstance(content, str) else content_parts(content):
                 self._put(kind, text, deltas, torn)
         if calls := delta.get("tool_calls"):
+            self._said.add("tool_calls")
             deltas += [self._call(call, torn) for call in call_deltas(calls, torn, whole=whole)]
-        elif (call := delta.get("function_call")) and CallDelta not in self._said - {"function_call"}:
-            self._said.add("function_call")
+        elif (call := delta.get("function_call")) and "tool_calls" not in self._said:
             deltas.append(self._call(function_call_delta(call, torn), torn))
 
     def _reasoning(self, delta: dict[str, Any], torn: bool, deltas: list[Delta]) -> None:
@@ -115,10 +115,10 @@ class AnswerPieces:
             if text := plain_text(delta.get(name)):
                 if name in REASONING_KEYS:
                     self._said.add("reasoning")
+                if self._tags is not None:
+                    self._tags.not_opened()
                 self._put(ThinkingDelta, text, deltas, torn)
                 break
-        if self._tags is not None:
-            self._tags.not_opened()
 
     def _call(self, call: CallDelta, torn: bool) -> CallDelta:
         if torn or self._menders:

@@ -19,6 +19,7 @@ GZIP = b"\x1f\x8b"
 ZSTD = b"\x28\xb5\x2f\xfd"
 BEGINNINGS = (b"data", b"event", b"id", b"retry", b":", b"{", b"[", b"<", b"\xef\xbb")
 """What a body begins with that is not compressed: a field of an event, a comment, JSON, a page, a byte order mark."""
+ENOUGH = 5  # bytes that tell one from another
 SLICE = 64 * 1024  # bytes that are unpacked at once: a kilobyte can become a megabyte
 
 
@@ -28,7 +29,7 @@ async def decoded(read: Read, encoding: str) -> tuple[bytes, Read]:
     Raise `httpx.HTTPError`: `httpx.DecodingError` for an encoding that is not read here.
     """
     data = await read()
-    while len(data) == 1 and (more := await read()):
+    while len(data) < ENOUGH and (more := await read()):
         data += more
     if (window := _window(data, encoding)) is None:
         return data, read
@@ -42,7 +43,7 @@ def _window(data: bytes, encoding: str) -> int | None:
         return 16 + zlib.MAX_WBITS
     if data[:1] == b"\x78" and int.from_bytes(data[:2]) % 31 == 0:
         return zlib.MAX_WBITS
-    if not data or data.lstrip().startswith(BEGINNINGS):
+    if not data.strip() or data.lstrip().startswith(BEGINNINGS):
         return None
     if encoding == "deflate":
         return -zlib.MAX_WBITS  # without zlib's header, as some servers understand it

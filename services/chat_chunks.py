@@ -44,7 +44,8 @@ class ChatChunks:
     def __init__(self, tags: ThinkTags | None = None) -> None:
         self._events = SseEvents()
         self._pieces = AnswerPieces(tags)
-        self._settled = False  # a finish reason came after all pieces
+        self._settled = False  # a finish reason came by itself, after all pieces …
+        self._early = False  # … or one came before some of them
         self.finish_reason: str | None = None
         self.usage: Usage = NO_USAGE
         self.correlation_id: str | None = None
@@ -56,6 +57,11 @@ class ChatChunks:
     def reasoning(self) -> dict[str, Any]:
         """The reasoning as its provider wrote it, by field; empty where there was none."""
         return self._pieces.reasoning.as_json()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the answer is known to be at its end, though the connection broke."""
+        return self.done or (self.finish_reason is not None and (self._settled or not self._early))
 
     @property
     def over(self) -> bool:
@@ -81,6 +87,7 @@ class ChatChunks:
         deltas: list[Delta] = []
         if self._events.plain:
             self._document(self._events.rest(), deltas)
+            return deltas
         for name, payload in self._events.last():
             if not self.over and (_is_json(payload) or payload.strip() == b"[DONE]"):
                 self._event(name, payload, deltas)
@@ -201,6 +208,7 @@ class ChatChunks:
         ended = len(deltas) == before
         if not ended:
             self._settled = False
+            self._early |= self.finish_reason is not None
         if usage := choice.get("usage"):  # Moonshot's place for it
             self.usage = usage_of(usage, self.usage)
         if reason := choice.get("finish_reason"):

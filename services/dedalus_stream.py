@@ -154,9 +154,12 @@ class ModelTurn:
             raise error_of(self._chunks.fault)
         if self._chunks.malformed:
             raise UpstreamProtocol
+        if isinstance(self._broken, httpx.DecodingError) and not self._chunks.ended:
+            raise UpstreamProtocol from self._broken
+        if self._broken is not None and not self._chunks.ended:
+            raise UpstreamDisconnected from self._broken
         if self._chunks.finish_reason is None and not self._chunks.done:
-            unreadable = isinstance(self._broken, httpx.DecodingError)
-            raise (UpstreamProtocol if unreadable else UpstreamDisconnected) from self._broken
+            raise UpstreamDisconnected
         if self._flushed:
             raise StopAsyncIteration
         self._flushed = True

@@ -1,0 +1,427 @@
+"""The table "what came, what it means" of docs/upstreams.md, line by line, and the forms that are read."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from services import sse_events
+from services.chat_chunks import CallDelta, ChatChunks, TextDelta, ThinkingDelta
+from services.think_tags import ThinkTagModels, ThinkTags
+from services.upstream_errors import error_of
+
+Json = dict[str, Any]
+DONE = "data: [DONE]\n\n"
+TORN = "data: {torn\n\n"
+
+
+@dataclass
+class Outcome:
+    """What a body gives. `end` is "complete", "cut off", "malformed" or an error's code."""
+
+    text: str = ""
+    thinking: str = ""
+    calls: list[tuple[int | None, str, str, str]] = field(default_factory=list)
+    reason: str | None = None
+    end: str = ""
+    usage: tuple[int | None, int | None, int | None] = (None, None, None)
+
+
+def read(body: str | bytes, tags: ThinkTags | None = None, size: int = 1 << 20) -> Outcome:
+    """What comes of a body that arrives in pieces of this size and then ends."""
+    data = body.encode() if isinstance(body, str) else body
+    chunks, deltas = ChatChunks(tags), []
+    for start in range(0, len(data), size):
+        if not chunks.over:
+            deltas += chunks.feed(data[start : start + size])
+    deltas += [] if chunks.over else chunks.last()
+    deltas += chunks.flush()
+    usage = chunks.usage
+    return Outcome(
+        "".join(delta.text for delta in deltas if isinstance(delta, TextDelta)),
+        "".join(delta.text for delta in deltas if isinstance(delta, ThinkingDelta)),
+        [tuple(delta[:4]) for delta in deltas if isinstance(delta, CallDelta)],  # type: ignore[misc]
+        chunks.finish_reason,
+        ending(chunks),
+        (usage.input_tokens, usage.output_tokens, usage.total_tokens),
+    )
+
+
+def ending(chunks: ChatChunks) -> str:
+    if chunks.fault is not None:
+        return error_of(chunks.fault).code
+    if chunks.malformed:
+        return "malformed"
+    return "complete" if chunks.done or chunks.finish_reason is not None else "cut off"
+
+
+def event(data: Any) -> str:
+    return f"data: {data if isinstance(data, str) else json.dumps(data)}\n\n"
+
+
+def chunk(delta: Any, reason: str | None = None, **of_choice: Any) -> str:
+    return event({"choices": [{"index": 0, "delta": delta, "finish_reason": reason, **of_choice}]})
+
+
+def said(text: str, reason: str | None = None) -> str:
+    return chunk({"content": text}, reason)
+
+
+def choice(**parts: Any) -> str:
+    return event({"choices": [{"index": 0, **parts}]})
+
+
+END = chunk({}, "stop")
+OPEN_CALL = {"index": 0, "id": "c1", "function": {"name": "echo", "arguments": "{}"}}
+HELLO = said("Hello") + END + DONE
+
+# Complete, and nothing can lose it
+
+COMPLETE = {
+    "plain": HELLO,
+    "no [DONE]": said("Hello") + END,
+    "no finish reason": said("Hello") + DONE,
+    "a reason on each chunk": said("Hel", "stop") + said("lo", "stop") + DONE,
+    "a reason on the first chunk alone": said("Hel", "stop") + said("lo") + DONE,
+    "a reason on the role's chunk": chunk({"role": "assistant", "content": ""}, "stop") + said("Hello") + DONE,
+    "reasons that are none": said("Hel", "") + said("lo", "null") + END + DONE,
+    "null after the reason": said("Hello", "stop") + chunk({}) + DONE,
+    "a usage chunk that repeats the reason": said("Hello") + END + chunk({}, "stop", usage={}) + DONE,
+    "a second choice in the same chunk": event(
+        {"choices": [{"index": 0, "delta": {"content": "Hello"}}, {"index": 1, "delta": {"content": "Bye"}}]}
+    )
+    + END
+    + DONE,
+    "the second choice first": event(
+        {"choices": [{"index": 1, "delta": {"content": "Bye"}}, {"index": 0, "delta": {"content": "Hello"}}]}
+    )
+    + END
+    + DONE,
+    "second choices in chunks of their own": choice(delta={"content": "Bye"}, finish_reason="length").replace(
+        '"index": 0', '"index": 1'
+    )
+    + HELLO,
+    "an error after the end": said("Hello") + END + event({"error": {"message": "accounting failed"}}) + DONE,
+    "an error after the end, without [DONE]": said("Hello") + END + event({"error": "x"}),
+    "torn JSON after the end": said("Hello") + END + TORN,
+    "no JSON after a reason": said("Hello", "stop") + event("bye") + DONE,
+    "NaN in the accounts after a reason": said("Hello", "stop") + event('{"usage":{"prompt_tokens":NaN}}') + DONE,
+    "odd hosted results after the end": said("Hello") + END + event({"choices": [], "mcp_tool_results": 5}),
+    "[DONE] after two spaces": said("Hello") + END + "data:  [DONE]\n\n",
+    "[DONE] before a space": said("Hello") + END + "data: [DONE] \n\n",
+    "[DONE] without a space": said("Hello") + END + "data:[DONE]\n\n",
+    "[DONE] in quotes": said("Hello") + 'data: "[DONE]"\n\n',
+    "[DONE] with a tab, and no reason": said("Hello") + "data: \t[DONE]\t\n\n",
+    "no blank line at the end": (said("Hello") + END).rstrip("\n"),
+    "one line end at the end": (said("Hello") + END).rstrip("\n") + "\n",
+    "[DONE] without a blank line": said("Hello") + "data: [DONE]",
+    "CR at the end": (said("Hello") + END).rstrip("\n") + "\r",
+    "no text in the end's event": said("Hello", "stop").rstrip("\n"),
+    "ping with its name": "event: ping\ndata: ping\n\n" + said("Hello") + "event: ping\ndata: {}\n\n" + END + DONE,
+    "ping without a name": event("ping") + said("Hello") + event("PING") + END + DONE,
+    "null": event("null") + said("Hel") + event("null") + said("lo") + event("null") + END + DONE,
+    "heartbeats": "event: heartbeat\ndata: 1727\n\n" + said("Hello") + 'data: ""\n\n' + event({}) + END + DONE,
+    "an empty list": said("Hello") + event([]) + END + DONE,
+    "keepalives after the reason": said("Hel", "stop") + event("ping") + said("lo") + event("null") + DONE,
+    "a named event of text": "event: status\ndata: warming up\n\n" + HELLO,
+    "data twice": "data: data: " + said("Hello")[6:] + END + "data: data: [DONE]\n\n",
+    "a mark and line ends of CR": "\ufeff" + HELLO.replace("\n", "\r"),
+    "ids, comments and times": "retry: 3\n: hi\nid: 7\n" + HELLO,
+    "empty lines first": "\n\n\n" + HELLO,
+    "chunks in a list": event([json.loads(said("Hel")[6:]), json.loads(said("lo")[6:])]) + END + DONE,
+    "chunks as lines": "".join(part[6:-1] for part in (said("Hel"), said("lo"), END)),
+    "error null beside choices": event({"error": None, "choices": [{"delta": {"content": "Hello"}}]}) + END + DONE,
+    "code 0 beside choices": event({"code": 0, "message": "Success", "choices": [{"delta": {"content": "Hello"}}]})
+    + END
+    + DONE,
+    "base_resp of MiniMax": event(
+        {"base_resp": {"status_code": 0, "status_msg": ""}, "choices": [{"delta": {"content": "Hello"}}]}
+    )
+    + END
+    + DONE,
+    "a place in a queue": event({"status": "queued", "message": "2 before you"}) + HELLO,
+    "a state": event({"status": "completed"}) + HELLO,
+    "a type": event({"type": "ping", "message": "still here"}) + HELLO,
+    "an empty error": event({"error": {"code": None, "message": ""}}) + event({"error": {}}) + HELLO,
+    "an empty detail": event({"detail": None}) + event({"errors": []}) + HELLO,
+    "content as an object": chunk({"content": {"type": "text", "text": "Hello"}}) + END + DONE,
+    "content as a list of texts": chunk({"content": ["Hel", "lo"]}) + END + DONE,
+    "content as parts": chunk({"content": [{"type": "text", "text": "Hel"}, "lo", {"type": "image_url"}]}) + END + DONE,
+    "content as output_text": chunk({"content": [{"type": "output_text", "text": {"value": "Hello"}}]}) + END + DONE,
+    "a whole message": choice(message={"role": "assistant", "content": "Hello"}, finish_reason="stop") + DONE,
+    "a message that repeats the deltas": said("Hel") + said("lo") + choice(message={"content": "Hello"}) + END + DONE,
+    "a message that grows": choice(message={"content": "Hel"})
+    + choice(message={"content": "Hello"})
+    + choice(message={"content": "Hello"}, finish_reason="stop")
+    + DONE,
+    "a growing message beside deltas": choice(message={"content": "Hel"}, delta={"content": "Hel"})
+    + choice(message={"content": "Hello"}, delta={"content": "lo"})
+    + END,
+    "text of the older API": choice(text="Hel") + choice(text="lo", finish_reason="stop") + DONE,
+    "text beside an empty delta": choice(text="Hello", delta={}) + END,
+    "a whole completion": json.dumps(
+        {"object": "chat.completion", "choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]}
+    ),
+    "a whole completion, indented, after empty lines": "\n\n"
+    + json.dumps({"choices": [{"message": {"content": "Hello"}}]}, indent=2),
+}
+
+
+@pytest.mark.parametrize("name", COMPLETE)
+@pytest.mark.parametrize("size", [1, 1 << 20])
+def test_a_complete_answer(name: str, size: int) -> None:
+    """What the server said is the whole answer, however oddly it came and whatever came after it."""
+    outcome = read(COMPLETE[name], size=size)
+    assert (outcome.text, outcome.end) == ("Hello", "complete")
+
+
+# What is not complete
+
+NOT_COMPLETE = {
+    "an end without a reason": (said("Hello"), "cut off"),
+    "a torn last event": (
+        said("Hello") + 'data: {"choices":[{"delta":{"content":" you"},"finish_reason":"sto',
+        "cut off",
+    ),
+    "a torn [DONE]": (said("Hello") + "data: [DON", "cut off"),
+    "no JSON": (said("Hello") + event("oops") + END + DONE, "malformed"),
+    "a torn chunk": (said("Hello") + TORN + END + DONE, "malformed"),
+    "a torn piece after an early reason": (
+        said("Hello", "stop") + event('{"choices":[{"delta":{"content":"torn') + DONE,
+        "malformed",
+    ),
+    "a number": (said("Hello") + event("5") + END + DONE, "malformed"),
+    "an error after an early reason": (
+        said("Hello", "stop") + event({"error": {"message": "boom"}}) + DONE,
+        "upstream_failed",
+    ),
+    "an error after announced calls": (
+        said("Hello") + chunk({}, "tool_calls") + event({"error": {"message": "boom"}}),
+        "upstream_failed",
+    ),
+    "a reason that means an error": (said("Hello") + chunk({}, "error") + DONE, "upstream_failed"),
+    "such a reason after another": (said("Hello") + END + chunk({}, "error") + DONE, "upstream_failed"),
+    "an error as a bare line": (said("Hello") + '{"error": {"code": 429}}\n\n' + DONE, "upstream_quota"),
+    "an error under its own field": (said("Hello") + 'error: {"code":500,"message":"x"}\n\n', "upstream_failed"),
+    "event: error with text": (said("Hello") + "event: error\ndata: rate limit reached\n\n", "upstream_quota"),
+    "an error in a choice": (
+        said("Hello") + choice(delta={"content": ""}, finish_reason=None, error={"message": "x", "code": "504"}),
+        "upstream_timeout",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NOT_COMPLETE)
+@pytest.mark.parametrize("size", [1, 1 << 20])
+def test_what_is_no_complete_answer(name: str, size: int) -> None:
+    """It is reported as what it is, with what had come before."""
+    body, end = NOT_COMPLETE[name]
+    outcome = read(body, size=size)
+    assert (outcome.text, outcome.end) == ("Hello", end)
+
+
+@pytest.mark.parametrize(
+    ("body", "end"),
+    [
+        ("<!doctype html><p>hi", "malformed"),
+        ("  \n<html>", "malformed"),
+        ('{"x": 1}', "malformed"),
+        ("[]", "malformed"),
+        ('{"choices": [{"message": {"content": "Hel', "cut off"),
+        ('{"error": {"code": 401}}', "upstream_auth"),
+        ('[{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}]', "upstream_quota"),
+        ("Internal Server Error", "cut off"),
+        ("", "cut off"),
+    ],
+)
+def test_bodies_that_are_no_stream(body: str, end: str) -> None:
+    """A page, JSON that is no completion, an error, text: none of them is an answer."""
+    assert read(body) == Outcome(end=end)
+
+
+def test_a_body_that_never_says_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither blanks in one line nor an event without an end are read for ever; empty lines may come for long."""
+    monkeypatch.setattr(sse_events, "MAX_EVENT_BYTES", 1000)
+    assert read(" " * 2000).end == "malformed"
+    assert read("data: " + "x" * 2000, size=100).end == "malformed"
+    assert read('{"x": "' + "x" * 2000, size=100).end == "malformed"
+    assert read("\n" * 5000 + HELLO, size=100).text == "Hello"
+
+
+# Calls in other places
+
+CALLS = {
+    "an id that is a number": (chunk({"tool_calls": [{**OPEN_CALL, "id": 123}]}), (0, "123", "echo", "{}")),
+    "an index that is text": (chunk({"tool_calls": [{**OPEN_CALL, "index": "1"}]}), (1, "c1", "echo", "{}")),
+    "an index that is a float": (chunk({"tool_calls": [{**OPEN_CALL, "index": 1.0}]}), (1, "c1", "echo", "{}")),
+    "no index": (chunk({"tool_calls": [{**OPEN_CALL, "index": None}]}), (None, "c1", "echo", "{}")),
+    "a name that is null": (
+        chunk({"tool_calls": [{"index": 0, "id": None, "function": {"name": None, "arguments": "{"}}]}),
+        (0, "", "", "{"),
+    ),
+    "no function around it": (
+        chunk({"tool_calls": [{"index": 0, "id": "c1", "name": "echo", "arguments": {"a": 1}}]}),
+        (0, "c1", "echo", '{"a": 1}'),
+    ),
+    "no list around it": (chunk({"tool_calls": OPEN_CALL}), (0, "c1", "echo", "{}")),
+    "function_call": (chunk({"function_call": {"name": "echo", "arguments": "{}"}}), (0, "", "echo", "{}")),
+    "function_call beside tool_calls": (
+        chunk({"tool_calls": [OPEN_CALL], "function_call": {"name": "echo", "arguments": "{}"}}),
+        (0, "c1", "echo", "{}"),
+    ),
+    "a whole message": (
+        choice(
+            message={"content": None, "tool_calls": [{"id": "c1", "function": {"name": "echo", "arguments": "{}"}}]}
+        ),
+        (0, "c1", "echo", "{}"),
+    ),
+    "a message that repeats it": (
+        chunk({"tool_calls": [OPEN_CALL]}) + choice(message={"tool_calls": [OPEN_CALL]}),
+        (0, "c1", "echo", "{}"),
+    ),
+    "the same message twice": (choice(message={"tool_calls": [OPEN_CALL]}) * 2, (0, "c1", "echo", "{}")),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_calls_in_other_forms(name: str) -> None:
+    """A call is one call wherever it stands and whatever the types of its labels."""
+    body, expected = CALLS[name]
+    assert read(body + chunk({}, "tool_calls") + DONE).calls == [expected]
+
+
+def test_a_function_call_in_pieces() -> None:
+    """Each piece goes to the one call."""
+    pieces = [{"name": "echo", "arguments": ""}, {"arguments": '{"a"'}, {"arguments": ":1}"}]
+    outcome = read("".join(chunk({"function_call": piece}) for piece in pieces) + chunk({}, "function_call"))
+    assert outcome.calls == [(0, "", "echo", ""), (0, "", "", '{"a"'), (0, "", "", ":1}")]
+    assert outcome.reason == "function_call"
+
+
+def test_calls_of_a_whole_message_are_apart() -> None:
+    """Two without an index are two."""
+    calls = [{"id": name, "function": {"name": name, "arguments": "{}"}} for name in ("a", "b")]
+    assert [call[0] for call in read(choice(message={"tool_calls": calls})).calls] == [0, 1]
+
+
+# Thinking
+
+THINKING: dict[str, tuple[str, str]] = {
+    "both names": (chunk({"reasoning": "Hm", "reasoning_content": "Hm"}), "Hm"),
+    "details alone": (chunk({"reasoning_details": [{"type": "reasoning.text", "text": "Hm"}]}), "Hm"),
+    "a summary": (chunk({"reasoning_details": [{"type": "reasoning.summary", "summary": "Hm"}]}), "Hm"),
+    "encrypted details": (chunk({"reasoning_details": [{"type": "reasoning.encrypted", "data": "xyz"}]}), ""),
+    "details beside text": (
+        chunk({"reasoning": "Hm", "reasoning_details": [{"type": "reasoning.text", "text": "Hm"}]}),
+        "Hm",
+    ),
+    "details after text": (
+        chunk({"reasoning": "Hm"}) + chunk({"reasoning_details": [{"type": "reasoning.text", "text": "Hm"}]}),
+        "Hm",
+    ),
+    "an object": (chunk({"thinking": {"thinking": "Hm", "signature": "s"}}), "Hm"),
+    "blocks": (chunk({"thinking_blocks": [{"type": "thinking", "thinking": "Hm"}]}), "Hm"),
+    "parts of the content": (chunk({"content": [{"type": "thinking", "thinking": [{"text": "Hm"}]}]}), "Hm"),
+    "a message that repeats it": (
+        chunk({"reasoning_content": "Hm"}) + choice(message={"reasoning_content": "Hm"}),
+        "Hm",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", THINKING)
+def test_thinking_in_other_forms(name: str) -> None:
+    """It is told once, apart from the answer."""
+    body, thinking = THINKING[name]
+    outcome = read(body + said("Hello") + END + DONE)
+    assert (outcome.thinking, outcome.text) == (thinking, "Hello")
+
+
+R1 = ThinkTagModels(("*r1*",), ("*inside*",))
+TAGGED = [
+    ("<think>Hm.</think>Hello", "Hm.", "Hello"),
+    ("\n <think>\nHm.\n</think>\n\nHello\n", "Hm.", "Hello\n"),
+    ("<think>\n\n</think>\n\nHello", "", "Hello"),
+    ("<think>Hm < b </thin </think>Hello", "Hm < b </thin", "Hello"),
+    ("<think>never closed", "never closed", ""),
+    ("<think>never closed </thi", "never closed </thi", ""),
+    ("<thought>Hm.</thought>Hello", "Hm.", "Hello"),
+    ("[THINK]Hm.[/THINK]Hello", "Hm.", "Hello"),
+    ("◁think▷Hm.◁/think▷Hello", "Hm.", "Hello"),
+    ("Hello <think>no</think>", "", "Hello <think>no</think>"),
+    ("<think>Hm.</think>Hello <think>no</think>", "Hm.", "Hello <think>no</think>"),
+    ("<thin", "", "<thin"),
+    ("<b>Hello", "", "<b>Hello"),
+    ("  Hello", "", "  Hello"),
+    ("  ", "", "  "),
+]
+INSIDE = [
+    ("Hm.</think>Hello", "Hm.", "Hello"),
+    ("\nHm.\n</think>\n\nHello", "Hm.", "Hello"),
+    ("<think>Hm.</think>Hello", "Hm.", "Hello"),
+    ("never closed", "never closed", ""),
+]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+@pytest.mark.parametrize(
+    ("model", "written", "thinking", "text"),
+    [*(("Deep/R1", *case) for case in TAGGED), *(("inside", *case) for case in INSIDE)],
+)
+def test_thinking_between_tags(model: str, written: str, thinking: str, text: str, size: int) -> None:
+    """At the start of an answer alone, wherever the tags are cut; nothing of the text is lost."""
+    pieces = [written[start : start + size] for start in range(0, len(written), size)]
+    outcome = read("".join(map(said, pieces)) + END + DONE, R1.tags(model))
+    assert (outcome.thinking, outcome.text) == (thinking, text)
+
+
+def test_tags_of_other_models_are_text() -> None:
+    """A model that isn't named is read as it is; one whose server tells the thinking apart is not inside it."""
+    assert R1.tags("gpt-4.1") is None
+    assert read(said("<think>Hm</think>Hello") + END).text == "<think>Hm</think>Hello"
+    outcome = read(chunk({"reasoning_content": "Hm"}) + said("Hello") + END, R1.tags("inside"))
+    assert (outcome.thinking, outcome.text) == ("Hm", "Hello")
+    nothing = chunk({"reasoning_content": None, "content": "Hm.</think>"})
+    assert read(nothing + said("Hello") + END, R1.tags("inside")).thinking == "Hm."
+
+
+# Counts
+
+COUNTS: Sequence[tuple[Any, tuple[int | None, int | None, int | None]]] = [
+    ({"prompt_tokens": 3.5, "completion_tokens": 2.25, "total_tokens": 5.75}, (4, 2, 6)),
+    ({"prompt_tokens": "3", "completion_tokens": "2.0", "total_tokens": "x"}, (3, 2, 5)),
+    ({"prompt_tokens": -1, "completion_tokens": True, "total_tokens": [5]}, (None, None, None)),
+    ({"prompt_tokens": 1e300, "completion_tokens": 10**30}, (None, None, None)),
+    ({"prompt_tokens": 3, "prompt_tokens_details": 5, "completion_tokens_details": [1]}, (3, None, None)),
+    ({"input_tokens": 3, "output_tokens": 2}, (3, 2, 5)),
+    (
+        {"input_tokens": 3, "output_tokens": 2, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 1},
+        (8, 2, 10),
+    ),
+    ({"promptTokenCount": 3, "candidatesTokenCount": 2, "totalTokenCount": 7}, (3, 2, 7)),
+    ("odd", (None, None, None)),
+    ([1], (None, None, None)),
+    (5, (None, None, None)),
+]
+
+
+@pytest.mark.parametrize(("usage", "counts"), COUNTS)
+def test_odd_counts_lose_no_answer(usage: Any, counts: tuple[int | None, ...]) -> None:
+    """What is a count is counted, in each of the known places; the rest is left out, and the answer stands."""
+    places = [
+        event({"choices": [], "usage": usage}),
+        choice(delta={}, finish_reason="stop", usage=usage),
+        event({"choices": [], "x_groq": {"usage": usage}}),
+    ]
+    for place in places:
+        outcome = read(said("Hello") + END + place + DONE)
+        assert (outcome.text, outcome.end, outcome.usage) == ("Hello", "complete", counts)
+
+
+@pytest.mark.parametrize("later", [{}, None, {"prompt_tokens": None}, {"completion_tokens": 0}, {"total_tokens": 5}, 7])
+def test_a_later_partial_report_erases_nothing(later: Any) -> None:
+    """Counts only grow."""
+    first = event({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}})
+    assert read(said("Hello") + END + first + event({"choices": [], "usage": later}) + DONE).usage == (3, 2, 5)
