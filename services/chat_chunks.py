@@ -4,13 +4,24 @@ What each thing that comes means is the table in docs/upstreams.md.
 """
 
 import logging
+import sys
 from typing import Any
 
 from events import NO_USAGE, Usage
 from services.answer_pieces import AnswerPieces
-from services.chat_deltas import CallDelta, Delta, HostedResult, TextDelta, ThinkingDelta, first_choice, hosted_result
+from services.chat_deltas import (
+    MOST_CALLS,
+    CallDelta,
+    Delta,
+    HostedResult,
+    TextDelta,
+    ThinkingDelta,
+    first_choice,
+    hosted_result,
+)
 from services.chat_usage import usage_of
 from services.finish_reasons import CALL_REASONS, means_error
+from services.json_scan import JsonLimits, scan
 from services.json_text import loads
 from services.sse_events import SseEvents
 from services.think_tags import ThinkTags
@@ -21,6 +32,9 @@ __all__ = ["CallDelta", "ChatChunks", "Delta", "HostedResult", "TextDelta", "Thi
 logger = logging.getLogger(__name__)
 
 ODD = (AttributeError, LookupError, TypeError, ValueError, RecursionError)  # what a chunk of another shape raises
+LARGE_BYTES = 64 * 1024  # of an event that is scanned before it is parsed
+LIMITS = JsonLimits(values=100_000, depth=sys.maxsize, number=sys.maxsize)
+"""Of one event: 100,000 values are parsed in some 20 ms, in which no other stream goes on."""
 OBJECT = ord("{")
 PLAIN_KEYS = frozenset(
     ("id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier", "provider")
@@ -101,7 +115,7 @@ class ChatChunks:
         if (name or payload[0] != OBJECT) and self._aside(name, payload, deltas):
             return
         try:
-            chunk, torn = loads(payload)
+            chunk, torn = _parsed(payload)
             if name == b"error":
                 self._fail({"error": chunk})
             else:
@@ -131,7 +145,7 @@ class ChatChunks:
     def _document(self, data: bytes, deltas: list[Delta]) -> None:
         """A body that is JSON: a whole completion, an error, a list of either, or chunks line by line."""
         try:
-            value, torn = loads(data)
+            value, torn = _parsed(data)
         except ValueError:
             lines = [line for line in data.splitlines() if line.strip()]
             for line in lines if len(lines) > 1 else []:
@@ -192,7 +206,7 @@ class ChatChunks:
 
     def _extras(self, chunk: dict[str, Any], torn: bool, deltas: list[Delta]) -> None:
         if results := chunk.get("mcp_tool_results"):
-            deltas += [hosted_result(result, torn) for result in results]
+            deltas += [hosted_result(result, torn) for result in results[:MOST_CALLS]]
         if correlation := chunk.get("correlation_id"):
             self.correlation_id = str(correlation)
         if isinstance(groq := chunk.get("x_groq"), dict):
@@ -224,6 +238,13 @@ class ChatChunks:
         self._settled = ended and self._pieces.begun and reason not in CALL_REASONS
         if means_error(reason):
             self._settled, self.fault = False, choice
+
+
+def _parsed(payload: bytes) -> tuple[Any, bool]:
+    """The value of an event, as `loads` returns it. Raise ValueError for what is no JSON, or too much for a parser."""
+    if len(payload) > LARGE_BYTES:
+        scan(payload, LIMITS)
+    return loads(payload)
 
 
 def _is_json(payload: bytes) -> bool:

@@ -14,6 +14,7 @@ CALL_KEYS = frozenset(("index", "id", "type", "function"))
 FLAT_CALL_KEYS = CALL_KEYS | {"name", "arguments"}
 THOUGHT_PARTS = frozenset(("thinking", "reasoning", "reasoning.text", "reasoning.summary", "thought"))
 TEXT_KEYS = ("text", "thinking", "summary", "content", "refusal", "value", "parts")
+MOST_CALLS = 1001  # that are looked at in one chunk: a turn that may have 1000 fails with them
 MAX_DEPTH = 8  # of parts in parts
 
 
@@ -84,9 +85,9 @@ def whole_number(said: object) -> int | None:
 def call_deltas(calls: Any, torn: bool, *, whole: bool = False) -> Iterator[CallDelta]:
     """The pieces of calls in `tool_calls`. In a `whole` message each is a call of its own, with or without an index.
 
-    Raise TypeError or ValueError for what is no call.
+    Raise LookupError, TypeError or ValueError for what is no call.
     """
-    for place, call in enumerate([calls] if isinstance(calls, dict) else calls):
+    for place, call in enumerate([calls] if isinstance(calls, dict) else calls[:MOST_CALLS]):
         if call is not None:
             delta = _call(call)
             if whole and delta.slot is None:

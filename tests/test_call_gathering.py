@@ -9,7 +9,9 @@ import pytest
 from errors import TooManyCalls, UpstreamProtocol
 from services.call_arguments import Arguments, read_arguments
 from services.call_gathering import MAX_NAMELESS, CallGatherer, GatheredCall
-from services.chat_chunks import CallDelta
+from services.chat_chunks import CallDelta, ChatChunks
+from services.chat_deltas import MOST_CALLS
+from settings import Settings
 
 KNOWN = ("echo", "ping", "add", "add_all")
 HI = '{"text":"hi"}'
@@ -199,6 +201,23 @@ def test_a_name_that_does_not_end_or_come(endless: CallDelta) -> None:
     """What is kept until a call has its name is bounded."""
     with pytest.raises(UpstreamProtocol):
         gathered(endless)
+
+
+def test_a_chunk_of_very_many_calls_or_results() -> None:
+    """Of those in one chunk no more are looked at than it takes to fail the turn."""
+    calls = [{"index": n, "function": {"name": "one", "arguments": "{}"}} for n in range(5000)]
+    results = [{"tool_name": "one", "result": n} for n in range(5000)]
+    for chunk in ({"choices": [{"delta": {"tool_calls": calls}}]}, {"choices": [], "mcp_tool_results": results}):
+        deltas = ChatChunks().feed(f"data: {json.dumps(chunk)}\n\n".encode())
+        assert len(deltas) == MOST_CALLS > Settings.model_fields["max_calls_per_turn"].metadata[1].le
+
+
+def test_an_event_of_very_many_values() -> None:
+    """It would keep every stream waiting while it is parsed; much text is no matter."""
+    for content, fits in (([{}] * 100_000, False), ("x" * 1_000_000, True)):
+        chunks = ChatChunks()
+        chunks.feed(f"data: {json.dumps({'choices': [{'delta': {'content': content}}]})}\n\n".encode())
+        assert chunks.malformed is not fits
 
 
 NOTHING = ("", " \n", "null", "{}", '""', "{}{}", "null null", '"null"', '"{}"')
