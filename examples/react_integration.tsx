@@ -188,18 +188,22 @@ class EventReader {
   private readonly reader: ReadableStreamDefaultReader<Uint8Array>;
   private lastSeq: number;
   private readonly silenceMs: number;
+  private readonly signal: AbortSignal;
 
-  constructor(body: ReadableStream<Uint8Array>, lastSeq: number, silenceMs: number) {
+  constructor(body: ReadableStream<Uint8Array>, lastSeq: number, silenceMs: number, signal: AbortSignal) {
     this.reader = body.getReader();
     this.lastSeq = lastSeq;
     this.silenceMs = silenceMs;
+    this.signal = signal;
   }
 
   close = (): void => void this.reader.cancel().catch(() => {}); // a torn body can't be cancelled
 
-  /** A batch for each read, until the body ends, breaks or is closed. */
+  /** A batch for each read, until the body ends, breaks or is closed, or the signal aborts. */
   async *batches(): AsyncGenerator<Batch> {
     const parse = frameParser();
+    this.signal.addEventListener("abort", this.close);
+    if (this.signal.aborted) this.close();
     let heard = Date.now();
     let silence = setTimeout(this.close, this.silenceMs);
     // While the computer slept no timer ran. After four fifths of the silence at least one heartbeat is missing.
@@ -216,6 +220,7 @@ class EventReader {
     } finally {
       clearTimeout(silence);
       forget();
+      this.signal.removeEventListener("abort", this.close);
       this.close();
     }
   }
@@ -738,7 +743,7 @@ class Service {
     return (this.options.heartbeatS ?? HEARTBEAT_S) * 2500;
   }
 
-  /** The response, once its head is there. Rejects when that takes longer than `silenceMs`, and when the signal aborts. */
+  /** The response, once its head is there. Rejects when the signal aborts before, or after `silenceMs`. */
   async request(path: string, { signal, onSlow, ...init }: Call = {}): Promise<Response> {
     const leaving = new AbortController();
     const leave = () => leaving.abort();
@@ -753,6 +758,7 @@ class Service {
       const headers = { ...this.options.headers, ...(init.headers as Record<string, string>) };
       return await fetch(this.url + path, { ...init, headers, cache: "no-store", signal: leaving.signal });
     } finally {
+      signal?.removeEventListener("abort", leave);
       clearTimeout(late);
       clearInterval(slow);
     }
@@ -775,7 +781,10 @@ class Service {
       if (data === this.url && isChosen) giveWay();
     };
     this.tabs = tabs;
-    return () => tabs.close();
+    return () => {
+      this.tabs = null;
+      tabs.close();
+    };
   }
 }
 
@@ -798,6 +807,8 @@ interface RunPage {
 class RunReader {
   /** The latest request for a stream. Once the first one is answered, the run's id is known. */
   opening: Promise<unknown> = Promise.resolve();
+  /** Closes the connection for a while, since another tab needs one. */
+  giveWay = (): void => {};
   private readonly service: Service;
   private readonly run: Run;
   private readonly page: RunPage;
@@ -806,8 +817,6 @@ class RunReader {
   private failures = 0;
   /** How long the service has asked to stay away. */
   private awayMs = 0;
-  private events: EventReader | null = null;
-  private gaveWay = false;
   private isResting = false;
   private resumed: EventStream | null = null;
   private isWoken = false;
@@ -834,12 +843,6 @@ class RunReader {
     this.endRest();
   }
 
-  /** Closes the connection for a while, since another tab needs one. */
-  giveWay(): void {
-    this.gaveWay = this.events !== null;
-    this.events?.close();
-  }
-
   /** Takes the stream that came as the response to an answer. One is enough. */
   resume(stream: EventStream): void {
     if (!this.isResting || this.resumed) void stream.body.cancel();
@@ -853,7 +856,8 @@ class RunReader {
     while (!complete && this.page.isCurrent() && !this.signal.aborted) {
       const resumed = this.page.isWaiting() ? await this.untilResumed() : null;
       const stream = resumed ?? (await this.connect());
-      if (stream) complete = await this.readStream(stream);
+      if (this.signal.aborted) void stream?.body.cancel();
+      else if (stream) complete = await this.readStream(stream);
     }
     return complete;
   }
@@ -919,18 +923,20 @@ class RunReader {
     this.run.wasConnected = true;
     this.awayMs = 0;
     this.page.change(connected);
-    const events = (this.events = new EventReader(body, this.run.lastSeq, this.service.silenceMs));
-    for await (const batch of events.batches()) {
-      this.awayMs = batch.retryMs || this.awayMs;
-      if (batch.events.length > 0) this.failures = 0;
-      const complete = this.page.take(batch.events);
+    const reader = new EventReader(body, this.run.lastSeq, this.service.silenceMs, this.signal);
+    let gaveWay = false;
+    this.giveWay = () => {
+      gaveWay = true;
+      reader.close();
+    };
+    for await (const { events, retryMs } of reader.batches()) {
+      this.awayMs = retryMs || this.awayMs;
+      if (events.length > 0) this.failures = 0;
+      const complete = this.page.take(events);
       if (complete || this.page.isWaiting() || !this.page.isCurrent()) return complete;
     }
-    this.events = null;
-    if (!this.page.isCurrent() || this.signal.aborted) return null;
-    if (this.gaveWay) await this.rest(YIELD_MS);
-    else this.countFailure(incomplete());
-    this.gaveWay = false;
+    if (gaveWay) await this.rest(YIELD_MS);
+    else if (this.page.isCurrent() && !this.signal.aborted) this.countFailure(incomplete());
     return null;
   }
 
@@ -959,13 +965,17 @@ class RunReader {
     }
   }
 
+  /** Asks the service for the run. If that fails, it is asked again later. */
   private async hasGoneOn(): Promise<boolean> {
     const look = this.service.request(`/api/agent/runs/${this.run.id}`, { signal: this.signal });
     const response = await look.catch(() => null);
-    if (response?.ok) return ((await response.json()) as { last_seq: number }).last_seq > this.run.lastSeq;
+    if (response?.ok) {
+      const run = (await response.json().catch(() => null)) as { last_seq: number } | null;
+      return run !== null && run.last_seq > this.run.lastSeq;
+    }
     const failure = response && (await refusal(response));
     if (failure?.isGone) throw failure;
-    return false; // it is looked at again
+    return false;
   }
 
   private async rest(ms: number): Promise<boolean> {
@@ -1037,30 +1047,32 @@ class ClientCalls {
   /** Makes a call, unless the page has done so before it was reloaded. */
   private async makeOnce(call: string, tool: ClientTool, args: Record<string, unknown>): Promise<Outcome> {
     const { options } = this.service;
-    const before = storage(options, (kept, key) => kept.getItem(`${key}:${call}`));
+    const noted = () => storage(options, (kept, key) => kept.getItem(`${key}:${call}`));
+    const note = (outcome: Outcome) =>
+      storage(options, (kept, key) => kept.setItem(`${key}:${call}`, JSON.stringify(outcome)));
+    const before = noted();
     if (before) return JSON.parse(before) as Outcome;
-    const unknown = failed("The page was reloaded while this call was being made: its effect is unknown.");
-    storage(options, (kept, key) => note(kept, `${key}:${call}`, unknown));
+    note(failed("The page was reloaded while this call was being made: its effect is unknown."));
     const outcome = await outcomeOf(tool, args);
-    // Without the first note the run has ended meanwhile.
-    storage(options, (kept, key) => kept.getItem(`${key}:${call}`) && note(kept, `${key}:${call}`, outcome));
+    if (noted()) note(outcome); // else the run has ended meanwhile
     return outcome;
   }
 }
 
-function note(kept: Storage, key: string, outcome: Outcome): void {
-  try {
-    kept.setItem(key, JSON.stringify(outcome));
-  } catch {} // the storage is full: what was noted before stays
-}
-
-/** Uses sessionStorage, with the key for this conversation, where there is a `storageKey`. */
+/**
+ * Uses sessionStorage, with the key for this conversation, where there is a `storageKey`. Null where there is none, and
+ * where the browser denies access or has no room.
+ */
 function storage<T>(
   { storageKey, sessionId }: AgentStreamOptions,
   access: (kept: Storage, key: string) => T,
 ): T | null {
   if (storageKey === undefined) return null;
-  return access(sessionStorage, sessionId === undefined ? storageKey : `${storageKey}:${sessionId}`);
+  try {
+    return access(sessionStorage, sessionId === undefined ? storageKey : `${storageKey}:${sessionId}`);
+  } catch {
+    return null;
+  }
 }
 
 /** Starts, follows and stops one run at a time, and shows it with its conversation. */
@@ -1290,7 +1302,8 @@ class Runner {
       const failed: RunState = { ...state, status: "failed", pending: [], error };
       return answer ? withAnswer(failed, { ...answer, status: "failed", error }) : failed;
     });
-    if (isOurs && cause.isGone) this.finish(run);
+    const isRefused = isOurs && cause.isFinal && !run.id;
+    if (isOurs && (cause.isGone || isRefused)) this.finish(run);
     this.current = null;
     void this.load();
   }
@@ -1306,18 +1319,22 @@ class Runner {
     const { signal } = (this.loading = new AbortController());
     const stored = await this.storedMessages(sessionId, signal).catch(() => null);
     if (!stored || signal.aborted) return;
-    this.view.change((state) => {
-      const answer = answerOf(state, state.runId);
-      const loaded = { ...state, messages: conversation(stored, this.read) };
-      const isShown =
-        !answer || answerOf(loaded, state.runId) || !loaded.messages.some((m) => m.run_id === state.runId);
-      return isShown ? loaded : withAnswer(loaded, answer);
-    });
+    this.view.change((state) => this.withStored(state, stored));
     if (this.current) return;
     const unfinished = stored.find((message) => isUnfinished(message) && !this.isKnownOver(message.run_id));
     if (!unfinished) return;
     const run = new Run({ id: unfinished.run_id, isOurs: false });
     void this.follow(this.begin(run, { error: this.view.state.error }));
+  }
+
+  /** The conversation as the service holds it, with a question that didn't reach it and an answer under way. */
+  private withStored(state: RunState, stored: SessionMessage[]): RunState {
+    const messages = conversation(stored, this.read);
+    const unsent = state.messages.filter((message) => message.run_id === "" && !this.latest?.isOver);
+    const loaded = { ...state, messages: [...messages, ...unsent] };
+    const answer = answerOf(state, state.runId);
+    const hasQuestion = messages.some(({ run_id }) => run_id === state.runId);
+    return answer && hasQuestion && !answerOf(loaded, state.runId) ? withAnswer(loaded, answer) : loaded;
   }
 
   private isKnownOver(runId: string): boolean {
@@ -1341,7 +1358,14 @@ class Runner {
 
   /** The conversation with a question in its place. Until its run is known, `run_id` is empty. */
   private withQuestion(key: string, { input, parent_run_id: parent = "", parent_state }: AgentRequest): Message[] {
-    const question: Message = { message_id: key, run_id: "", role: "user", content: input, parts: [], status: "queued" };
+    const question: Message = {
+      message_id: key,
+      run_id: "",
+      role: "user",
+      content: input,
+      parts: [],
+      status: "queued",
+    };
     if (this.options.sessionId === undefined) return [question];
     const arrived = this.view.state.messages.filter(({ run_id }) => run_id !== "");
     const runs = arrived.map(({ run_id }) => run_id);
@@ -1475,8 +1499,14 @@ export function explain({ code, message, details = [] }: AgentError): string {
   return details.length > 0 ? details.map((detail) => `${detail.message} (${detail.loc})`).join(" ") : message;
 }
 
-const PREFORMATTED: CSSProperties = { whiteSpace: "pre-wrap", overflowWrap: "anywhere" };
+const PAGE: CSSProperties = { maxWidth: "48em", margin: "0 auto", padding: "1em" };
+const TEXT: CSSProperties = { whiteSpace: "pre-wrap", overflowWrap: "anywhere", margin: "0.6em 0" };
 const BOX: CSSProperties = { border: "1px solid #8888", borderRadius: 8, padding: "0.4em 0.8em" };
+const ALERT: CSSProperties = { ...BOX, borderColor: "#d33", margin: "0.6em 0" };
+const COMPOSER: CSSProperties = {
+  ...{ position: "sticky", bottom: 0, backdropFilter: "blur(12px)", padding: "0.8em 0" },
+  ...{ display: "flex", flexWrap: "wrap", gap: "0.5em", alignItems: "center" },
+};
 
 interface ApprovalCardProps extends Pick<AgentStream, "approve" | "refuse"> {
   call: PendingCall;
@@ -1526,26 +1556,33 @@ function ApprovalCard({ call, approve, refuse }: ApprovalCardProps) {
         Refuse
       </button>{" "}
       {call.expires_at && <small>Refused automatically at {new Date(call.expires_at).toLocaleString()}.</small>}
-      {mistake && <div role="alert">{mistake}</div>}
+      {mistake && (
+        <div role="alert" style={ALERT}>
+          {mistake}
+        </div>
+      )}
     </section>
   );
 }
 
-/** A call with what has become of it so far. */
-function CallCard({ name, arguments_text, approval_response: decided, progress, result }: ToolCall) {
-  const outcome = result
-    ? result.is_error
-      ? "failed"
-      : "done"
-    : decided && (decided.approved ? "approved" : "refused");
+/** The state of a call in a word or two. */
+function stateOf({ approval_request: asked, approval_response: decided, progress, result }: ToolCall): string {
+  if (result) return result.is_error ? "failed" : "done";
+  if (progress) return progress.message ?? "running";
+  if (decided) return decided.approved ? "approved" : "refused";
+  return asked ? "waits for approval" : "…";
+}
+
+function CallCard(call: ToolCall) {
+  const { name, arguments_text, progress, result } = call;
   return (
-    <details style={{ ...BOX, margin: "0.5em 0" }}>
+    <details style={{ ...BOX, margin: "0.6em 0" }}>
       <summary>
-        <code>{name}</code> {outcome ?? progress?.message ?? "…"}{" "}
+        <code>{name}</code> {stateOf(call)}{" "}
         {!result && progress?.total !== undefined && <progress value={progress.progress} max={progress.total} />}
       </summary>
-      <pre style={PREFORMATTED}>{arguments_text}</pre>
-      {result && <pre style={PREFORMATTED}>{result.content}</pre>}
+      <pre style={TEXT}>{arguments_text}</pre>
+      {result && <pre style={TEXT}>{result.content}</pre>}
     </details>
   );
 }
@@ -1556,11 +1593,11 @@ function PartView({ part }: { part: Part }) {
       return (
         <details style={{ margin: "0.5em 0" }}>
           <summary>Thinking</summary>
-          <div style={PREFORMATTED}>{part.text}</div>
+          <div style={TEXT}>{part.text}</div>
         </details>
       );
     case "text":
-      return <p style={PREFORMATTED}>{part.text}</p>;
+      return <p style={TEXT}>{part.text}</p>;
     case "tool_call":
       return <CallCard {...part.call} />;
   }
@@ -1570,16 +1607,16 @@ function PartView({ part }: { part: Part }) {
 const MessageView = memo(function MessageView({ message }: { message: Message }) {
   const { role, content, parts, status, error } = message;
   if (role === "user") {
-    return <p style={{ ...PREFORMATTED, fontWeight: "bold" }}>{content !== null && textOf(content)}</p>;
+    return <p style={{ ...TEXT, fontWeight: "bold" }}>{content !== null && textOf(content)}</p>;
   }
   return (
     <div aria-live="polite" aria-busy={isUnfinished(message)}>
       {parts.map((part, place) => (
         <PartView key={place} part={part} />
       ))}
-      {status === "cancelled" && <p role="note">Stopped.</p>}
+      {status === "cancelled" && <p style={TEXT}>Stopped.</p>}
       {status === "failed" && error && (
-        <p role="alert">
+        <p role="alert" style={ALERT}>
           {explain(error)} <small>({error.code})</small>
         </p>
       )}
@@ -1591,7 +1628,7 @@ const STATUS_TEXT: Record<AgentStatus, string> = {
   idle: "",
   connecting: "Connecting…",
   streaming: "Answering…",
-  waiting: "Waiting for you",
+  waiting: "Waiting for an answer",
   reconnecting: "Connection lost. Reconnecting…",
   succeeded: "",
   failed: "",
@@ -1613,7 +1650,7 @@ export default function AgentChat(options: AgentStreamOptions) {
   };
 
   return (
-    <main>
+    <main style={PAGE}>
       {messages.map((message) => (
         <MessageView key={message.message_id} message={message} />
       ))}
@@ -1623,12 +1660,12 @@ export default function AgentChat(options: AgentStreamOptions) {
           <ApprovalCard key={call.tool_call_id} call={call} approve={approve} refuse={refuse} />
         ))}
       {error && !isInMessage && (
-        <p role="alert">
+        <p role="alert" style={ALERT}>
           {explain(error)} <small>({error.code})</small>
         </p>
       )}
       <form
-        style={{ display: "flex", gap: "0.5em", alignItems: "center", flexWrap: "wrap" }}
+        style={COMPOSER}
         onSubmit={(submit) => {
           submit.preventDefault();
           ask();

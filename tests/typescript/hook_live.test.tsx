@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 import { text as bodyOf } from "node:stream/consumers";
 import { test, type TestContext } from "node:test";
 import { createParser } from "eventsource-parser";
-import { act, StrictMode, useEffect, type ReactElement } from "react";
+import { act, Activity, StrictMode, useEffect, type ReactElement } from "react";
 import { createRoot } from "react-dom/client";
 import AgentChat, {
   type AgentRequest,
@@ -704,6 +704,175 @@ test("a connection that has fallen silent is taken up again", async (t) => {
   assert.equal((await complete)?.status, "succeeded");
   assert.equal((await page.until(ended)).output, "Hello");
   assert.equal(requests[1]?.after, "2");
+});
+
+test("a run is followed through any number of failures, at once when the page is online again", async (t) => {
+  const gateway: Answer = (response) => response.writeHead(502, { "Content-Type": "text/html" }).end("<h1>Bad</h1>");
+  const outage = Array<Answer>(9).fill(gateway);
+  const { url, requests } = await serve(
+    t,
+    stream(started, text(2, "Hel")),
+    ...outage,
+    stream(text(3, "lo"), completed(4)),
+  );
+  const page = await mountHook(t, { baseUrl: url, storageKey: "run" });
+  const began = performance.now();
+  const online = setInterval(() => window.dispatchEvent(new window.Event("online")), 10);
+  t.after(() => clearInterval(online));
+  assert.equal((await page.now().stream("Hello"))?.status, "succeeded");
+  assert.equal((await page.until(ended)).output, "Hello");
+  assert.ok(performance.now() - began < 5000);
+  assert.equal(requests.length, 11);
+});
+
+test("a run that can't be read for now is kept, and read by reconnect()", async (t) => {
+  const expired = refuse(401, "unauthenticated");
+  const { url, requests } = await serve(
+    t,
+    stream(started, text(2, "Hel")),
+    expired,
+    stream(text(3, "lo"), completed(4)),
+  );
+  const page = await mountHook(t, { baseUrl: url, storageKey: "run" });
+  const given: number[] = [];
+  assert.equal(await page.now().stream("Hello", ({ seq }) => given.push(seq)), null);
+  const failed = await page.until(ended);
+  assert.deepEqual([failed.status, failed.error?.code], ["failed", "unauthenticated"]);
+  assert.equal(sessionStorage.getItem("run"), "run_1");
+  assert.equal((await page.now().reconnect())?.status, "succeeded");
+  assert.deepEqual(given, [1, 2, 3, 4]);
+  assert.equal(requests.at(-1)?.after, "2");
+  const { output, error, messages } = await page.until(({ status }) => status === "succeeded");
+  assert.deepEqual([output, error, messages.at(-1)?.status], ["Hello", null, "succeeded"]);
+  assert.equal(sessionStorage.getItem("run"), null);
+  assert.equal(await page.now().reconnect(), null);
+});
+
+test("a run that the service no longer has is forgotten", async (t) => {
+  sessionStorage.setItem("run", "run_1");
+  const { url } = await serve(t, refuse(404, "run_not_found"));
+  const page = await mountHook(t, { baseUrl: url, storageKey: "run" });
+  assert.equal((await page.until(ended)).error?.code, "run_not_found");
+  assert.equal(sessionStorage.getItem("run"), null);
+  assert.equal(await page.now().reconnect(), null);
+});
+
+test("a question whose response never came is sent by reconnect() with the same key", async (t) => {
+  const { url, requests } = await serve(t, drop, stream(started, completed(2)));
+  const page = await mountHook(t, { baseUrl: url, maxRetries: 0 });
+  assert.equal(await page.now().stream("Hello"), null);
+  const { error } = await page.until(ended);
+  assert.equal(error?.code, "network");
+  assert.ok(error.message.includes(url) && error.message.includes("CORS_ORIGINS"), error.message);
+  assert.equal((await page.now().reconnect())?.status, "succeeded");
+  assert.equal(requests[0]?.key, requests[1]?.key);
+});
+
+test("attach() reads a run from its first event, and leaves the one before alone", async (t) => {
+  const page = await mountHook(t, simulate);
+  void page.now().stream(scenario("long", 20));
+  const { runId } = await page.until(({ output }) => output !== "");
+  const other = await mountHook(t, { baseUrl });
+  const given: number[] = [];
+  const whole = other.now().attach(runId!, ({ seq }) => given.push(seq));
+  await other.until(({ output }) => output !== "");
+  assert.equal(given[0], 1);
+  await page.now().attach("run_1");
+  assert.equal((await page.until(ended)).error?.code, "run_not_found");
+  assert.equal(other.now().status, "streaming");
+  await other.now().stop();
+  assert.equal(await whole, null);
+});
+
+test("a refusal in the form of a stream is the error, too", async (t) => {
+  const error = { code: "invalid_request", message: "No.", retryable: false, request_id: "req_1" };
+  const { url } = await serve(t, (response) => {
+    response.writeHead(422, { "Content-Type": "text/event-stream; charset=utf-8" });
+    response.end(`event: error\ndata: ${JSON.stringify({ event: "error", data: error })}\n\n`);
+  });
+  const page = await mountHook(t, { baseUrl: url });
+  assert.equal(await page.now().stream("Hello"), null);
+  assert.deepEqual((await page.until(ended)).error, error);
+});
+
+test("a run that waits holds no connection, and an answer's response is read on", async (t) => {
+  let closed = Promise.resolve();
+  const respond = waits("approval", "delete", (response, request) => {
+    assert.match(request.headers.accept!, /text\/event-stream/);
+    assert.equal(request.headers["last-event-id"], "3");
+    stream(frame(4, "approval_response", { tool_call_id: "call/1", approved: true }), completed(5))(response, request);
+  });
+  const { url, requests } = await serve(t, (response, request) => {
+    if (request.url === "/api/agent/stream") closed = new Promise((resolve) => response.on("close", resolve));
+    respond(response, request);
+  });
+  const page = await mountHook(t, { baseUrl: url });
+  const answer = page.now().stream("Hello");
+  await page.until(waiting);
+  await closed;
+  assert.equal(await page.now().approve("call/1"), null);
+  assert.equal((await answer)?.status, "succeeded");
+  assert.equal((await page.until(ended)).toolCalls[0]?.approval_response?.approved, true);
+  assert.ok(!requests.some(({ line }) => line.endsWith("/events")));
+});
+
+test("a page that didn't ask shows the calls of the page's tools, and doesn't make them", async (t) => {
+  const asked = { message_id: "m", run_id: "run_1", role: "user", content: "Where?", status: "waiting" };
+  const call = { tool_call_id: "call_1", name: "locate", arguments: {} };
+  const { url, requests } = await serve(t, (response, request) => {
+    const json = (body: object) => response.setHeader("Content-Type", "application/json").end(JSON.stringify(body));
+    if (request.url?.startsWith("/api/agent/sessions/")) json({ messages: [asked] });
+    else if (request.url === "/api/agent/runs/run_1") json({ last_seq: 3 });
+    else {
+      const pending = [{ tool_call_id: "call_1", name: "locate", kind: "client" as const }];
+      const events = [started, frame(2, "tool_use", { ...call, source: "client" }), frame(3, "waiting", { pending })];
+      stream(...events)(response, request);
+    }
+  });
+  const clientTools = { locate: { run: () => assert.fail("it was called") } };
+  const page = await mountHook(t, { baseUrl: url, sessionId: "chat-1", clientTools });
+  const { pending } = await page.until(waiting);
+  assert.deepEqual(pending, [{ tool_call_id: "call_1", name: "locate", kind: "client", arguments: {} }]);
+  const looks = () => requests.filter(({ line }) => line === "GET /api/agent/runs/run_1").length;
+  while (looks() < 2) await new Promise((resolve) => setTimeout(resolve, 20));
+});
+
+test("a page that is away keeps its state, and reads on from there when it is back", async (t) => {
+  const firsts: Answer = (response) => {
+    response.writeHead(200, { "Content-Type": "text/event-stream", "X-Run-ID": "run_1" });
+    response.write(started + text(2, "Hel"));
+  };
+  const { url, requests } = await serve(t, firsts, stream(text(3, "lo"), completed(4)));
+  const given: number[] = [];
+  const agents: AgentStream[] = [];
+  function Probe() {
+    const agent = useAgentStream({ baseUrl: url });
+    useEffect(() => void agents.push(agent));
+    return <p>{agent.output}</p>;
+  }
+  const root = createRoot(document.createElement("div"));
+  const show = (mode: "visible" | "hidden") =>
+    acting(() =>
+      root.render(
+        <Activity mode={mode}>
+          <Probe />
+        </Activity>,
+      ),
+    );
+  await show("visible");
+  t.after(() => acting(() => root.unmount()));
+  const answer = agents[0]!.stream("Hello", ({ seq }) => given.push(seq));
+  while (given.length < 2) await new Promise(setImmediate);
+  await show("hidden");
+  assert.equal(await answer, null);
+  await show("visible");
+  while (agents.at(-1)?.status !== "succeeded") await new Promise(setImmediate);
+  assert.equal(agents.at(-1)?.output, "Hello");
+  assert.deepEqual(given, [1, 2, 3, 4]);
+  assert.equal(requests[1]?.after, "2");
+  await show("hidden");
+  await show("visible");
+  assert.deepEqual([agents.at(-1)?.output, agents.at(-1)?.status, requests.length], ["Hello", "succeeded", 2]);
 });
 
 test("an answer that is no stream is an error, whatever its status", async (t) => {

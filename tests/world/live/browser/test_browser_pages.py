@@ -291,20 +291,40 @@ def test_a_page_s_tool_is_not_called_again_after_a_reload(nursery: Nursery, orig
         assert "The page was reloaded" in fake.chats[1].body["messages"][-1]["content"]
 
 
+OBSERVE = """
+window.longTasks = 0;
+window.renders = 0;
+new PerformanceObserver((list) => (window.longTasks += list.getEntries().length)).observe({ entryTypes: ["longtask"] });
+const everything = { subtree: true, characterData: true, childList: true };
+new MutationObserver(() => (window.renders += 1)).observe(document.querySelector("main"), everything);
+"""
+
+
+def main_thread_s(tab: Tab) -> float:
+    """How long the page's main thread has worked, in seconds of its CPU."""
+    metrics = tab.command("Performance.getMetrics")["metrics"]
+    return next(float(metric["value"]) for metric in metrics if metric["name"] == "TaskDuration")
+
+
 def test_ten_thousand_tokens(nursery: Nursery, origin: str, browser: Chrome) -> None:
-    """A long answer that comes at a thousand tokens a second blocks the page for no longer than a frame or two."""
+    """A long answer that comes at a thousand tokens a second keeps the page free: no task of 50 ms.
+
+    Where other processes want the machine's cores, a task lasts longer than it works. So the work is bounded, and few
+    tasks may last that long.
+    """
     bursts = [step for _ in range(1000) for step in (Text(*["tokens "] * 10), Pause(0.01))]
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
         fake.turn(*bursts, Finish("stop"), Done())
         tab = Tab(browser, origin, "chat", baseUrl=app.url)
-        tab.script(
-            "window.tasks = []; new PerformanceObserver((list) => window.tasks.push("
-            "...list.getEntries().map(({ duration }) => duration))).observe({ entryTypes: ['longtask'] })"
-        )
+        tab.command("Performance.enable", timeDomain="threadTicks")
+        tab.script(OBSERVE)
+        before = main_thread_s(tab)
         tab.ask("Go on.")
         tab.until_shown("tokens", status="succeeded")
+        long_tasks, renders = tab.script("return [window.longTasks, window.renders]")
         assert tab.shown().count("tokens") == 10_000
-        assert tab.script("return window.tasks") == []
+        assert (main_thread_s(tab) - before) / renders < 0.025
+        assert long_tasks < renders / 10
 
 
 def test_the_app_has_no_lint(origin: str) -> None:
