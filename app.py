@@ -11,7 +11,6 @@ from datetime import timedelta
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from pydantic import ValidationError
-from starlette.middleware.cors import CORSMiddleware
 
 import log_lines
 from database.engine import Database
@@ -23,6 +22,7 @@ from event_logs.directory_lock import DirectoryInUse, locked
 from event_logs.file import FileEventLog
 from event_logs.memory import MemoryEventLog
 from routers import agent_router, error_answers, health_router, openapi, runs_router, sessions_router
+from routers.cors import Cors
 from routers.middleware import BodyLimits, DirectSend, HostCheck, RequestContext, RoomCheck
 from services.agent_loop import AgentLimits
 from services.agent_service import AgentService
@@ -53,7 +53,6 @@ logger = logging.getLogger("agent_stream")
 
 SUBSTITUTING = "No model server is configured: the embedded model answers, whatever model a request names"
 NOT_SUBSTITUTING = "No model server is configured: the embedded model answers requests that name it or no model"
-EXPOSED = ("X-Run-ID", "X-Request-ID", "Location", "Retry-After")
 LOUD = ("httpx", "httpx2", "mcp", "watchfiles")  # the first three log URLs, which may hold keys
 
 
@@ -201,14 +200,7 @@ def add_middleware(app: FastAPI, settings: Settings) -> None:
     own_name = f"[{settings.host}]" if ":" in settings.host else settings.host
     app.add_middleware(HostCheck, allowed=(own_name, *settings.allowed_hosts))
     app.add_middleware(RequestContext)
-    app.add_middleware(
-        CORSMiddleware,
-        allow_origins=settings.cors_origins,
-        allow_credentials=settings.cors_credentials,
-        allow_methods=("GET", "POST", "PATCH", "DELETE"),
-        allow_headers=("*",),
-        expose_headers=EXPOSED,
-    )
+    app.add_middleware(Cors, settings=settings)
     app.add_middleware(DirectSend)
 
 

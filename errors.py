@@ -2,7 +2,7 @@
 
     AgentStreamError
     ├── RequestError            the caller can mend it (4xx)
-    │   ├── InvalidRequest  InvalidHost  RouteNotFound  MethodNotAllowed  BodyTooLarge  NotJson
+    │   ├── InvalidRequest  InvalidHost  OriginRefused  RouteNotFound  MethodNotAllowed  BodyTooLarge  NotJson
     │   ├── MalformedRequest  HeadTooLarge  RequestTimeout
     │   ├── ModelUnavailable  McpUnavailable  McpServerNotFound  ToolUnavailable  UrlRefused
     │   ├── UpstreamRejected  ContextTooLong  StepLimit  RunNotWaiting  ToolCallNotFound  ToolCallAnswered
@@ -67,6 +67,11 @@ class InvalidRequest(RequestError):
 class InvalidHost(RequestError):
     code, status = "invalid_host", 400
     default = "This Host header is not served here: add the name to ALLOWED_HOSTS."
+
+
+class OriginRefused(RequestError):
+    code, status = "origin_refused", 400
+    default = "Pages of this origin may not use this service: add the origin to CORS_ORIGINS."
 
 
 class RouteNotFound(RequestError):

@@ -269,6 +269,10 @@ class Settings(BaseSettings):
         except ValueError:
             return self.host.lower() == "localhost"
 
+    def local_pages_allowed(self) -> bool:
+        """Whether pages of this machine may use the service on any port: on loopback, unless CORS_ORIGINS is set."""
+        return self.on_loopback() and "cors_origins" not in self.model_fields_set
+
     def event_log_directory(self) -> Path | None:
         """Where the event log keeps its files; None where it is in memory."""
         if self.event_log_url is None:

@@ -33,6 +33,15 @@ BUSY_S = 5
 REQUEST_ID = re.compile(r"[\w.-]{1,64}")
 
 
+def request_id_of(scope: Scope) -> str:
+    """The request's id, in its state from now on: a caller's X-Request-ID if it is a plain word, else a new one."""
+    state: dict[str, str] = scope.setdefault("state", {})
+    if "request_id" not in state:
+        asked = Headers(scope=scope).get("x-request-id", "")
+        state["request_id"] = asked if REQUEST_ID.fullmatch(asked) else f"req_{uuid.uuid4().hex}"
+    return state["request_id"]
+
+
 class DirectSend:
     """Leaves the outermost `send` in the request's state, for what the other layers have nothing to add to."""
 
@@ -46,7 +55,7 @@ class DirectSend:
 
 
 class RequestContext:
-    """Gives each request an id (a caller's X-Request-ID if it is a plain word), and answers what nobody caught."""
+    """Gives each request an id, and answers what nobody caught."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -56,9 +65,7 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        asked = Headers(scope=scope).get("x-request-id", "")
-        request_id = asked if REQUEST_ID.fullmatch(asked) else f"req_{uuid.uuid4().hex}"
-        scope.setdefault("state", {})["request_id"] = request_id
+        request_id = request_id_of(scope)
         started = False
 
         async def send_with_id(message: Message) -> None:

@@ -1,0 +1,84 @@
+"""CORS: which web pages may use the service. A page that may not is reported in the log, once for each origin."""
+
+import logging
+
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from errors import AgentStreamError, MethodNotAllowed, OriginRefused
+from routers.error_answers import answer
+from routers.middleware import request_id_of
+from settings import Settings
+
+logger = logging.getLogger(__name__)
+
+EXPOSED = ("X-Run-ID", "X-Request-ID", "Location", "Retry-After")
+METHODS = ("GET", "POST", "PATCH", "DELETE")
+LOCAL_PAGES = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?"
+MOST_REPORTED = 100  # origins: a client can send any number of them
+LONGEST_ORIGIN = 200  # characters in the log
+
+
+class Cors(CORSMiddleware):
+    """Answers preflights and marks answers for the pages of the origins that the settings allow.
+
+    While the service listens on loopback alone and CORS_ORIGINS is not set, pages of this machine are allowed on any
+    port: a development server takes whichever is free.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        super().__init__(
+            app,
+            allow_origins=settings.cors_origins,
+            allow_origin_regex=LOCAL_PAGES if settings.local_pages_allowed() else None,
+            allow_credentials=settings.cors_credentials,
+            allow_methods=METHODS,
+            allow_headers=("*",),
+            expose_headers=EXPOSED,
+        )
+        self._reported: set[str] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
+        origin = headers.get("origin")
+        if origin is None:
+            await super().__call__(scope, receive, send)
+            return
+        is_allowed = self.is_allowed_origin(origin)
+        if not is_allowed and origin.partition("://")[2] != headers.get("host"):  # the service's own pages need no CORS
+            self._report(origin)
+        if scope["method"] != "OPTIONS" or "access-control-request-method" not in headers:
+            await super().__call__(scope, receive, send)
+            return
+        granted = self.preflight_response(headers)
+        refused = granted.status_code >= 400
+        error = MethodNotAllowed() if is_allowed and headers["access-control-request-method"] not in METHODS else None
+        response = _refusal(error or OriginRefused(), granted, scope) if refused else granted
+        await response(scope, receive, send)
+
+    def _report(self, origin: str) -> None:
+        if origin in self._reported or len(self._reported) >= MOST_REPORTED:
+            return
+        self._reported.add(origin)
+        shown = origin[:LONGEST_ORIGIN]
+        if origin == "null":
+            logger.warning("a page without an origin, such as a file, may not use this service: serve it over http")
+            return
+        logger.warning(
+            "a page of %s may not use this service; to allow it: CORS_ORIGINS=%s",
+            shown,
+            ",".join([*self.allow_origins, shown]),
+        )
+
+
+def _refusal(error: AgentStreamError, preflight: Response, scope: Scope) -> Response:
+    """The error body under a preflight's headers."""
+    request_id = request_id_of(scope)
+    response = answer(error, scope)
+    mine = {"content-length", "content-type"}
+    response.headers.update({name: value for name, value in preflight.headers.items() if name not in mine})
+    response.headers["X-Request-ID"] = request_id
+    return response
