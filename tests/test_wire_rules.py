@@ -2,15 +2,18 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import pytest
 from fake_dedalus import FakeDedalus
 from local_tools import gives, named
-from service import Service, only, service, text
+from service import NOWHERE, Service, only, service, settings, text
 from wire import Done, Finish, Json, Status, Step, ToolCall, answer, refusal
 
+from services.local_model import LocalModel
 from services.providers import Provider, provider_at, rules_of, with_model
+from services.upstreams import MOST_KNOWN, Upstreams
 from services.wire_rules import MOST_LEFT_OUT, call_id, corrected, fitted
 from settings import WireRules
 
@@ -412,3 +415,19 @@ async def test_the_operator_s_rules_win_over_the_table() -> None:
         sent = await asked(agent, fake, model="openai/gpt-5")
     assert sent["max_tokens"] == 5
     assert not sent.keys() & {"stream_options", "seed", "max_completion_tokens"}
+
+
+async def test_rules_for_an_upstream_that_is_not_known_stop_the_start() -> None:
+    """A typo in UPSTREAM_RULES isn't silently without effect."""
+    with pytest.raises(ValueError, match=r"UPSTREAM_RULES.*not for mistrall"):
+        Upstreams(settings(upstream_rules={"mistrall": {"seed": "random_seed"}}), LocalModel())
+
+
+async def test_what_is_remembered_of_models_is_bounded() -> None:
+    """A caller who names ever new models costs no memory."""
+    async with aclosing(Upstreams(settings(dedalus_base_url=NOWHERE), LocalModel())) as made:
+        for number in range(MOST_KNOWN + 5):
+            made.route(f"model-{number}").learn(WireRules(stream_options=False))
+        assert len(made.all[0].known) == MOST_KNOWN
+        assert not made.route(f"model-{MOST_KNOWN + 4}").rules.stream_options
+        assert made.route("model-0").rules == PLAIN
