@@ -28,20 +28,28 @@ class GatheredCall:
     extra: dict[str, Any] = field(default_factory=dict)
     _read: Arguments | None = None
 
-    def add(self, piece: CallDelta, name: str) -> None:
-        """Add a piece, with which the call's name becomes `name`."""
-        self.name = name
-        self.call_id = self.call_id or piece.call_id
+    def add(self, piece: CallDelta) -> None:
+        """Add a piece, but for its name."""
+        if piece.call_id and not self.call_id:
+            self.call_id = piece.call_id
         if self.slot is None:
             self.slot = piece.slot
-        self.extra |= piece.extra
-        if piece.arguments:
-            self.pieces.append(piece.arguments)
-            self.size += len(piece.arguments)
+        if piece.extra:
+            self.extra |= piece.extra
+        if text := piece.arguments:
+            self.pieces.append(text)
+            self.size += len(text)
             self._read = None
-        if len(name) > MAX_NAME or (self.size > MAX_NAMELESS and not name):
-            logger.warning("the upstream sent a tool call whose name doesn't end, or doesn't come")
+        if not self.name and self.size > MAX_NAMELESS:
+            logger.warning("the upstream sent a tool call whose name doesn't come")
             raise UpstreamProtocol
+
+    def rename(self, name: str) -> None:
+        """Take this name from now on."""
+        if len(name) > MAX_NAME:
+            logger.warning("the upstream sent a tool call whose name doesn't end")
+            raise UpstreamProtocol
+        self.name = name
 
     @property
     def arguments(self) -> Arguments:
@@ -108,14 +116,13 @@ class CallGatherer:
         Raise `TooManyCalls`, or `UpstreamProtocol` for a call whose name doesn't end, or doesn't come.
         """
         call = self._at(piece)
-        if call is None or self._begins_another(piece, call):
+        if call is None or (piece.name and call.name and self._begins_another(piece, call)):
             call = self.begin()
-        call.add(piece, self._name(call, piece))
-        if piece.slot is not None:
-            self._by_slot[piece.slot] = call
-        if call.call_id:
-            self._by_id[call.call_id] = call
-        self._latest = call
+        if piece.name and not (call.name and call.pieces):
+            call.rename(self._joined(call.name, piece) or call.name)
+        call.add(piece)
+        if call is not self._latest or piece.call_id or piece.slot not in self._by_slot:
+            self._register(call, piece)
         return call
 
     def begin(self) -> GatheredCall:
@@ -139,9 +146,16 @@ class CallGatherer:
         goes_on = piece.slot is None and piece.arguments and not piece.name and not latest.is_whole
         return latest if goes_on else None
 
+    def _register(self, call: GatheredCall, piece: CallDelta) -> None:
+        """The call is the latest, and the one at the piece's index and with its own id."""
+        self._latest = call
+        if piece.slot is not None:
+            self._by_slot[piece.slot] = call
+        if call.call_id:
+            self._by_id[call.call_id] = call
+
     def _begins_another(self, piece: CallDelta, call: GatheredCall) -> bool:
-        if not piece.name or not call.name:
-            return False
+        """Whether a piece with a name is of another call than the one that it would belong to, which has a name."""
         begins_whole = piece.arguments.lstrip().startswith(WHOLE_BEGINNING)
         by_order = piece.slot is None and not piece.call_id
         if call.contradicts(piece):
@@ -156,12 +170,6 @@ class CallGatherer:
             return piece.name != call.name
         again = call.same_labels(piece) or call.arguments.value in ({}, read_arguments([piece.arguments]).value)
         return by_order or not again
-
-    def _name(self, call: GatheredCall, piece: CallDelta) -> str:
-        """The call's name with the piece, which belongs to it."""
-        if call.name and call.pieces:
-            return call.name
-        return self._joined(call.name, piece) or call.name
 
     def _joined(self, first: str, piece: CallDelta) -> str | None:
         """The name so far with the piece's, None where they are two names."""

@@ -125,6 +125,13 @@ TWO_CALLS = {
     ),
     "one index, no ids": (piece("add", A, index=0), piece("add", B, index=0)),
     "one id, no index": (piece("add", A, id="call_add"), piece("add", B, id="call_add")),
+    "ids that come late, then alone": (
+        piece("add", index=0),
+        piece("", A[:3], id="c1", index=0),
+        piece("add", B[:3], id="c2", index=1),
+        piece("", A[3:], id="c1"),
+        piece("", B[3:], id="c2"),
+    ),
     "ids, no index": (piece("add", A, id="c1"), piece("add", B[:4], id="c2"), piece("", B[4:])),
     "by order": (piece("add", A), piece("add", B)),
     "by order, in pieces": (piece("add"), piece("", A[:4]), piece("", A[4:]), piece("add", B[:5]), piece("", B[5:])),
