@@ -11,6 +11,7 @@ from events import ToolSource
 from services.tool_marks import ToolOptions, place
 from services.tool_results import as_text, is_plain
 from services.tool_schemas import Signature
+from services.tool_tasks import guard, inside, without_exit
 from services.tool_threads import ToolThreads
 from services.tools import ToolContext, ToolError
 
@@ -58,7 +59,7 @@ class PythonTool:
         or this is cancelled, and left behind if it doesn't.
         """
         values = self._signature.read(arguments) | dict.fromkeys(self._signature.context_names, context)
-        call = _Call(functools.partial(self._function, **values))
+        call = _Call(functools.partial(self._function, **values), context.stopped.is_set)
         task = asyncio.create_task(self._make(call), name=f"tool {self.name}")
         try:
             await asyncio.wait({task}, timeout=self.timeout_s)
@@ -76,27 +77,29 @@ class PythonTool:
                 await self._let_go(task)
 
     async def _make(self, call: "_Call") -> Any:
+        inside.set(self.name)
+        guard(asyncio.get_running_loop())
         call.waits_for = "as many calls of it as it allows at once were going on"
         if self._places:
             await self._places.acquire()
         if self._is_async:
             call.waits_for = None
-            return await self._written(call.function(), self._end)
+            return await self._written(call, call.function(), self._end)
         call.waits_for = "the service's threads for tools were all taken"
         result = await self._threads.run(call.in_thread, self._end)
-        return await self._written(result, lambda: None) if inspect.isawaitable(result) else result
+        return await self._written(call, result, lambda: None) if inspect.isawaitable(result) else result
 
-    async def _written(self, coroutine: Any, on_end: Callable[[], object]) -> Any:
+    async def _written(self, call: "_Call", coroutine: Any, on_end: Callable[[], object]) -> Any:
         """What it gives, as text if the writing may take time. `on_end` is called when all of it is done."""
         try:
-            result = await _without_exit(coroutine)
+            result = await without_exit(coroutine)
         except BaseException:
             on_end()
             raise
         if is_plain(result):
             on_end()
             return result
-        return await self._threads.write(functools.partial(as_text, result), on_end)
+        return await self._threads.write(functools.partial(as_text, result, call.stopped), on_end)
 
     def _end(self) -> None:
         if self._places:
@@ -123,22 +126,15 @@ class PythonTool:
 
 
 class _Call:
-    """One call. `waits_for` is why it hasn't begun."""
+    """One call. `waits_for` is why it hasn't begun; `stopped` says whether nobody waits for it any more."""
 
-    def __init__(self, function: Callable[[], Any]) -> None:
+    def __init__(self, function: Callable[[], Any], stopped: Callable[[], bool]) -> None:
         self.function = function
+        self.stopped = stopped
         self.waits_for: str | None = None
 
     def in_thread(self) -> Any:
         """Call it, and write what it gives as text there, too, where the loop isn't held up by it."""
         self.waits_for = None
         result = self.function()
-        return result if inspect.isawaitable(result) else as_text(result)
-
-
-async def _without_exit(coroutine: Any) -> Any:
-    """Await it. SystemExit would end the loop."""
-    try:
-        return await coroutine
-    except (SystemExit, KeyboardInterrupt) as error:
-        raise RuntimeError(f"{type(error).__name__} in a tool") from error
+        return result if inspect.isawaitable(result) else as_text(result, self.stopped)

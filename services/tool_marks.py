@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeGuard, TypeVar, overload
 
+from services.tool_wrappers import parameters_of
 from tool_models import TOOL_NAME
 
 MARK = "tool_options"  # the function's attribute
@@ -63,12 +64,22 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Calla
 
 
 def options_of(value: object) -> ToolOptions | None:
-    """The options of a marked function; None of anything else."""
-    options = vars(value).get(MARK) if isinstance(value, FunctionType) else None
-    return options if isinstance(options, ToolOptions) else None
+    """The options of a marked function; None of anything else.
+
+    Raise `ToolsInvalid` for what has taken the place of a marked function, and can't be called as one.
+    """
+    try:
+        options = vars(value).get(MARK)
+    except TypeError:  # it has no attributes of its own
+        return None
+    if not isinstance(options, ToolOptions):
+        return None
+    if not isinstance(value, FunctionType):
+        raise ToolsInvalid(f"{place(value)}: {type(value).__name__} above @tool is no function: put @tool above all")
+    return options
 
 
-def place(function: Callable[..., Any]) -> str:
+def place(function: Any) -> str:
     """Where a function is written, for people: `tools/dice.py:7, roll`."""
     name = getattr(function, "__qualname__", None) or repr(type(function).__name__)
     code = getattr(inspect.unwrap(function), "__code__", None)
@@ -92,7 +103,7 @@ def _faults_of_function(function: object) -> Iterator[str]:
     inner = inspect.unwrap(function)
     if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
         yield "a tool gives one result: return it in place of yield, and report progress with ToolContext.progress"
-    for parameter in inspect.signature(function).parameters.values():
+    for parameter in parameters_of(function).values():
         match parameter.kind:
             case inspect.Parameter.VAR_POSITIONAL | inspect.Parameter.VAR_KEYWORD:
                 yield f"a model has to know each argument: name them in place of {parameter}"

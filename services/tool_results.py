@@ -3,7 +3,7 @@
 import codecs
 import dataclasses
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set, ValuesView
 from itertools import islice
 from pathlib import PurePath
 from typing import Any, Literal
@@ -23,25 +23,26 @@ MAX_BITS = 14_000  # of an integer, some 4200 digits; writing a longer one lets 
 MAX_DEPTH = 64  # of what isn't light: it is weighed at each level
 MAX_CHARACTERS = 4 * 1024 * 1024  # of JSON that is written for a model, which gets less of it
 ENDLESS = ("Circular reference", "depth exceeded", "recursion depth")  # as the writers of JSON say it
-SEVERAL = (list, tuple, set, frozenset, deque)
+SEVERAL = (list, tuple, set, frozenset, deque, Sequence, Set, ValuesView)  # such as a range, or a mapping's keys
 SCALARS = {int, float, bool, type(None)}
 BYTES = (bytes, bytearray, memoryview)
 TEXTS = (str, *BYTES)
 UTF8 = codecs.getincrementaldecoder("utf-8")
 
 
-def as_text(value: Any) -> str:
+def as_text(value: Any, stopped: Callable[[], bool] = lambda: False) -> str:
     """Text as it is, another value as compact JSON; None is `null`, and NaN, which JSON doesn't have, `"NaN"`.
 
     Models, dataclasses, dates, decimals, enums, sets, paths and the like are written as pydantic writes them. Bytes are
     their text if they are UTF-8, else `{"base64": …}`. JSON of more than `MAX_CHARACTERS` isn't written to its end.
-    Raise `ToolError` for what is no JSON, has no end, or can only be written at once and is too large for that.
+    Raise `ToolError` for what is no JSON, has no end, or can only be written at once and is too large for that, and
+    once `stopped` says that nobody waits for the text any more.
     """
     if isinstance(value, str):
         return value
     if isinstance(value, BYTES):
         return _text_of_bytes(bytes(value))
-    writer = _Writer()
+    writer = _Writer(stopped)
     try:
         return writer.write(value)
     except (TypeError, ValueError, RecursionError) as error:
@@ -83,8 +84,9 @@ class _Writer:
     `strange` is the type that it has found to be no JSON, nor anything that pydantic knows.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stopped: Callable[[], bool]) -> None:
         self.strange: str | None = None
+        self._stopped = stopped
         self._bytes_mode: Literal["utf8", "base64"] = "utf8"
         self._inside: set[int] = set()  # the containers that are being written
 
@@ -111,12 +113,12 @@ class _Writer:
     def _pieces(self, value: Any) -> Iterator[str]:
         if isinstance(value, str):
             yield self._whole(value[:MAX_CHARACTERS])
-        elif not _weighs_more(value, LIGHT):
+        elif not self._weighs_more(value, LIGHT):
             yield self._whole(value)
         elif isinstance(value, BYTES):
             yield self._whole(self._cut(bytes(value)[:MAX_CHARACTERS]))
         elif (parts := _opened(value)) is None:
-            if _weighs_more(value, HEAVY):
+            if self._weighs_more(value, HEAVY):
                 raise _too_large(value)
             yield self._whole(value)
         elif id(value) in self._inside or len(self._inside) >= MAX_DEPTH:
@@ -129,13 +131,13 @@ class _Writer:
     def _mapping(self, parts: Mapping[Any, Any]) -> Iterator[str]:
         yield "{"
         before = ""
-        for items in _batches(parts.items()):
-            if not _weighs_more(batch := dict(items), LIGHT):
+        for items in self._batches(parts.items()):
+            if not self._weighs_more(batch := dict(items), LIGHT):
                 yield before + self._whole(batch)[1:-1]
                 before = ","
                 continue
             for key, value in items:
-                if _weighs_more(key, LIGHT):
+                if self._weighs_more(key, LIGHT):
                     raise _too_large(key)
                 yield before + self._whole({key: None})[1 : -len("null}")]
                 yield from self._pieces(value)
@@ -145,8 +147,8 @@ class _Writer:
     def _several(self, parts: Collection[Any]) -> Iterator[str]:
         yield "["
         before = ""
-        for batch in _batches(parts):
-            if not _weighs_more(batch, LIGHT):
+        for batch in self._batches(parts):
+            if not self._weighs_more(batch, LIGHT):
                 yield before + self._whole(batch)[1:-1]
                 before = ","
                 continue
@@ -155,6 +157,36 @@ class _Writer:
                 yield from self._pieces(value)
                 before = ","
         yield "]"
+
+    def _batches(self, parts: Iterable[Any]) -> Iterator[list[Any]]:
+        """The parts, some at a time, as long as somebody waits for them: a type of the tool's own may give no end."""
+        left = iter(parts)
+        while batch := list(islice(left, BATCH)):
+            yield batch
+            if self._stopped():
+                raise ToolError("The tool's result was not written in time.")
+
+    def _weighs_more(self, value: Any, limit: int) -> bool:
+        """Whether it holds more than so many values. Raise `ToolError` for what may have no end."""
+        left, found = limit, [value]
+        while found and left > 0:
+            part = found.pop()
+            if type(part) in SCALARS:
+                if _is_long(part):
+                    raise ToolError(
+                        "The tool's result has an integer that is too long: return it as text, or less of it."
+                    )
+                continue
+            if isinstance(part, TEXTS):
+                left -= len(part) // CHARACTERS
+                continue
+            for parts in _parts(part):
+                left -= len(parts)
+                for batch in self._batches(parts) if left > 0 else ():
+                    found += batch
+                    if len(found) > limit:
+                        return True
+        return left <= 0
 
     def _whole(self, value: Any) -> str:
         try:
@@ -173,33 +205,10 @@ class _Writer:
             return dict(found)
         if isinstance(found, PurePath):
             return str(found)
+        if isinstance(found, SEVERAL):
+            return list(found)
         self.strange = type(found).__name__
         raise TypeError
-
-
-def _batches(parts: Collection[Any]) -> Iterator[list[Any]]:
-    left = iter(parts)
-    while batch := list(islice(left, BATCH)):
-        yield batch
-
-
-def _weighs_more(value: Any, limit: int) -> bool:
-    """Whether it holds more than so many values. Raise `ToolError` for what may have no end."""
-    left, found = limit, [value]
-    while found and left > 0:
-        part = found.pop()
-        if type(part) in SCALARS:
-            if _is_long(part):
-                raise ToolError("The tool's result has an integer that is too long: return it as text, or less of it.")
-            continue
-        if isinstance(part, TEXTS):
-            left -= len(part) // CHARACTERS
-            continue
-        for parts in _parts(part):
-            left -= len(parts)
-            if left > 0:
-                found += parts
-    return left <= 0
 
 
 def _parts(value: Any) -> tuple[Collection[Any], ...]:

@@ -29,6 +29,7 @@ MAX_CHANGED = 1000  # characters of the changed arguments that stand before a re
 LAST_STEP = "Not run: this was the last step allowed."
 GONE = "This tool is not there any more."
 UNREACHABLE = "Not called: the server of this tool can't be reached now."
+NO_REASON = "The tool failed and did not say why."
 IN_DOUBT = "The server stopped while this call was being made: whether it was is not known."
 
 
@@ -140,7 +141,7 @@ class ToolRunner:
         try:
             self.choice.tools[call.name].check(call.arguments or {})
         except InvalidArguments as fault:
-            return str(fault)
+            return _told(call.name, fault)
         except Exception as error:  # noqa: BLE001 - whatever a tool's author lets it raise
             return _failed(call.name, error)
         return None
@@ -184,7 +185,7 @@ class ToolRunner:
         try:
             return False, as_text(await tool.call(arguments, context))
         except ToolError as failure:
-            return True, str(failure)
+            return True, _told(call.name, failure)
         except (Exception, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                 raise
@@ -201,6 +202,14 @@ class ToolRunner:
             http=self.http,
             report=progress.report,
         )
+
+
+def _told(name: str, error: ToolError) -> str:
+    """An error's message, which is the tool's own code: it can be empty, and can fail itself."""
+    try:
+        return str(error).strip() or NO_REASON
+    except (Exception, SystemExit, KeyboardInterrupt) as failure:  # noqa: BLE001 - whatever its author lets it raise
+        return _failed(name, failure)
 
 
 def _failed(name: str, error: BaseException) -> str:

@@ -15,12 +15,14 @@ from pydantic_core import PydanticSerializationError, SchemaError
 from services.argument_faults import told_faults
 from services.json_text import dumps, mend_text
 from services.tool_marks import ToolsInvalid, place
+from services.tool_wrappers import parameters_of
 from services.tools import InvalidArguments, ToolContext
 
 logger = logging.getLogger(__name__)
 
 SECTION = re.compile(r"(\n)((?:Args|Arguments|Params|Parameters|Returns|Raises|Yields|Keyword Args):\n[ \t])")
-NO_SCHEMA = (PydanticUserError, SchemaError, NameError, TypeError, ValueError)  # what pydantic raises for hints
+NO_SCHEMA = (PydanticUserError, SchemaError, NameError, TypeError, ValueError, ImportError)
+"""What pydantic raises for hints; the last one where a hint needs another package, as `EmailStr` does."""
 
 
 class Signature:
@@ -31,7 +33,7 @@ class Signature:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._place = place(function)
-        self._defaults = {name: p.default for name, p in inspect.signature(function).parameters.items()}
+        self._defaults = {name: parameter.default for name, parameter in parameters_of(function).items()}
         hints = self._hints(function)
         self.context_names = [name for name, hint in hints.items() if _plain(hint) is ToolContext]
         self._taken = {name: hint for name, hint in hints.items() if name not in self.context_names}

@@ -250,6 +250,38 @@ async def test_a_function_can_t_end_more_than_its_call(error: BaseException, thr
             await made(function, threads).call({}, a_context(session_id="session_1"))
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+async def test_a_task_that_a_tool_leaves_behind_can_t_end_the_service(
+    error: BaseException, threads: ToolThreads, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor can one that this one leaves, nor one of a thread's: the log says whose it was, and the loop goes on."""
+    left: list[asyncio.Task[None]] = []
+    loop = asyncio.get_running_loop()
+
+    async def bad() -> None:
+        await asyncio.sleep(0)
+        raise error
+
+    async def worse() -> None:
+        left.append(asyncio.create_task(bad()))
+
+    async def leave() -> str:
+        left.append(asyncio.create_task(worse()))
+        return "left"
+
+    def leave_from_a_thread() -> str:
+        asyncio.run_coroutine_threadsafe(worse(), loop).result(5)
+        return "left"
+
+    for function in (leave, leave_from_a_thread):
+        assert await made(function, threads).call({}, a_context()) == "left"
+        while left:
+            done = left.pop(0)
+            await asyncio.wait({done})
+        assert isinstance(done.exception(), RuntimeError)
+        assert f"a task of the tool {function.__name__} wanted to end the service, which goes on" in caplog.text
+
+
 async def test_a_coroutine_that_cancels_itself_has_only_failed(threads: ToolThreads) -> None:
     """It is no cancel of the run."""
 

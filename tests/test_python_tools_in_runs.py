@@ -33,6 +33,7 @@ from services.tool_registry import ToolRegistry
 from services.tool_running import Progress
 from services.tool_threads import ToolThreads
 from services.tools import Tool, ToolContext, ToolError
+from services.wire_rules import EMPTY_RESULT
 from tools import tool
 
 pytestmark = pytest.mark.anyio
@@ -315,7 +316,7 @@ async def test_threads_run_at_the_same_time_and_results_keep_the_model_s_order()
         started = time.monotonic()
         events = await agent.stream({"input": "?"})
         took = time.monotonic() - started
-    assert heard(fake) == ["", "x", "xx", "xxx"]
+    assert heard(fake) == [EMPTY_RESULT, "x", "xx", "xxx"]
     assert len(only(events, "tool_result")) == 4
     assert took < 1.1  # one after the other they take 1.2
 
@@ -343,3 +344,52 @@ async def test_tools_that_block_every_thread_hold_up_no_other_run() -> None:
         release.set()
         events = await blocked
     assert [data["content"] for data in only(events, "tool_result")] == ["true"] * 3
+
+
+class Unspeakable(ToolError):
+    """Its message fails, in each way that it can."""
+
+    def __init__(self, failure: BaseException) -> None:
+        self.failure = failure
+
+    def __str__(self) -> str:
+        raise self.failure
+
+
+async def test_an_error_without_a_message_fails_its_call_only() -> None:
+    """The model is told something useful, and the run goes on."""
+
+    @tool
+    def empty() -> None:
+        raise ToolError("")
+
+    @tool
+    async def blank() -> None:
+        raise ToolError(" \n")
+
+    @tool
+    def unspeakable() -> None:
+        raise Unspeakable(ValueError("secret"))
+
+    @tool
+    async def unspeakable_exit() -> None:
+        raise Unspeakable(SystemExit("secret"))
+
+    @tool
+    def other() -> None:
+        raise ToolError(5, "and more")
+
+    tools = (empty, blank, unspeakable, unspeakable_exit, other)
+    async with serving(*tools) as (fake, agent):
+        fake.turn(*(ToolCall(f"c{i}", t.__name__, "{}", index=i) for i, t in enumerate(tools)), *END)
+        fake.turn(*answer("Done."))
+        events = await agent.stream({"input": "?", "tools": [t.__name__ for t in tools]})
+        told = heard(fake)
+    assert names(events)[-2:] == ["final_output", "complete"]
+    assert told == [
+        "The tool failed and did not say why.",
+        "The tool failed and did not say why.",
+        "The tool failed with ValueError.",
+        "The tool failed with SystemExit.",
+        "(5, 'and more')",
+    ]

@@ -104,12 +104,23 @@ def test_two_tools_of_one_name(folder: Folder) -> None:
             r"unexpected keyword argument 'nam'.* \(.*bad\.py:3\)",
         ),
         ("from tools import tool\ntool('roll')\n", r"the module kit\.bad, of the folder kit: .*options by name"),
+        (
+            DICE.replace("@tool", "import functools\n\n@functools.lru_cache\n@tool"),
+            r"kit/bad\.py:6, roll: _lru_cache_wrapper above @tool is no function: put @tool above all",
+        ),
+        (
+            DICE.replace("roll()", "roll(to: EmailStr)").replace("@tool", "from pydantic import EmailStr\n\n@tool"),
+            r"kit/bad\.py:6, roll: the type hint of to has no JSON schema: email-validator is not installed",
+        ),
         (DICE.replace("roll()", "roll(*any)"), r"kit/bad\.py:4, roll: a model has to know each argument"),
         (DICE.replace("roll()", "roll(sides)"), r"kit/bad\.py:4, roll: sides needs a type hint"),
     ],
 )
-def test_a_module_that_can_t_be_used_refuses_the_start(folder: Folder, source: str, told: str) -> None:
+def test_a_module_that_can_t_be_used_refuses_the_start(
+    folder: Folder, source: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In one line that says which file and what is wrong."""
+    monkeypatch.setitem(sys.modules, "email_validator", None)  # as if it weren't installed
     folder.write("kit/bad.py", source)
     with pytest.raises(ToolsInvalid, match=told) as raised:
         folder.registry()

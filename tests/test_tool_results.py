@@ -1,5 +1,6 @@
 """What tools give, as text: every value is written, or is an error that says why not."""
 
+import array
 import collections
 import dataclasses
 import datetime
@@ -12,7 +13,7 @@ import json
 import math
 import types
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -173,6 +174,14 @@ def lazy() -> Lazy:
     return value
 
 
+class EndlessKeys(dict[Any, Any]):
+    def keys(self) -> Any:
+        return itertools.repeat(7)
+
+    def items(self) -> Any:
+        return itertools.repeat((7, 7))
+
+
 class Stubborn(BaseModel):
     secret: str = "xyzzy"
 
@@ -189,7 +198,7 @@ class Stubborn(BaseModel):
         ({"a": [10**5000]}, "an integer that is too long"),
         ({"a": [Colour]}, "it holds a EnumType|it holds a EnumMeta"),
         ([ValueError("xyzzy")], "it holds a ValueError"),
-        (range(10**15), "it holds a range"),
+        (collections.UserString("xyzzy"), "it holds itself, or is nested too deep"),
         (itertools.count(), "a count, which may have no end"),
         ({"a": [1], "b": (n for n in itertools.count())}, "a generator, which may have no end"),
         ((n for n in itertools.count()), "a generator, which may have no end"),
@@ -199,6 +208,7 @@ class Stubborn(BaseModel):
         (holding_itself(), "it holds itself, or is nested too deep"),
         (deep(), "it holds itself, or is nested too deep"),
         (Stubborn(), "could not be written as JSON"),
+        (EndlessKeys({"a": 1}), "could not be written as JSON"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -228,6 +238,38 @@ def test_long_bytes_in_a_value_are_cut(value: bytes, beginning: str) -> None:
 MANY = 300_000
 
 
+class Endless(list[int]):
+    """Says that it has one item, and never comes to an end."""
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.repeat(7)
+
+
+class EndlessTuple(tuple[int, ...]):
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.repeat(7)
+
+
+class EndlessSet(set[int]):
+    def __iter__(self) -> Iterator[int]:
+        return itertools.repeat(7)
+
+
+class Slow(list[int]):
+    """Takes its time for each item."""
+
+    def __init__(self) -> None:
+        super().__init__([1])
+        self.given = 0
+
+    def __iter__(self) -> Iterator[int]:
+        while True:
+            self.given += 1
+            yield self.given
+
+
 @pytest.mark.parametrize(
     ("value", "beginning"),
     [
@@ -235,13 +277,31 @@ MANY = 300_000
         ({str(n): {"n": n} for n in range(MANY)}, '{"0":{"n":0},"1":{"n":1},'),
         ([{"x": datetime.date(2026, 1, 2), "y": {3}}] * MANY, '[{"x":"2026-01-02","y":[3]},'),
         ([[n] for n in range(MANY)], "[[0],[1],"),
+        (range(10**15), "[0,1,2,"),
+        ([{"a": Endless([1])}], '[{"a":[7,7,'),
+        (EndlessTuple([1]), "[7,7,"),
+        (EndlessSet([1]), "[7,7,"),
         ([Shown()] * MANY, '[{"X":1,"secret":"***","twice":2},{"X":1,'),
         (Held([Point(x=1)] * MANY), '{"value":[{"x":1,"name":"ä"},'),
         ({"a": [{1: Slots([1])}] * MANY}, '{"a":[{"1":{"value":[1]}},'),
         (["é" * MANY * 100], '["éé'),
         (Holder(value="é" * MANY * 20), '{"value":"éé'),
     ],
-    ids=["list", "dict", "dates and sets", "lists", "models", "dataclass", "dataclasses", "text", "model"],
+    ids=[
+        "list",
+        "dict",
+        "dates and sets",
+        "lists",
+        "range",
+        "endless",
+        "endless tuple",
+        "endless set",
+        "models",
+        "dataclass",
+        "dataclasses",
+        "text",
+        "model",
+    ],
 )
 def test_what_is_heavy_is_written_as_far_as_it_is_wanted(value: Any, beginning: str) -> None:
     """It is cut anyway, and writing ten million values at once would hold up every stream."""
@@ -357,3 +417,30 @@ JSON = st.recursive(
 def test_json_comes_back_as_it_was(value: Any) -> None:
     """What is JSON already is only written."""
     assert json.loads(as_text(value)) == value
+
+
+def test_a_value_is_not_written_when_nobody_waits_for_it() -> None:
+    """One that never ends stops soon after its time is up."""
+    slow = Slow()
+    with pytest.raises(ToolError, match="was not written in time"):
+        as_text(slow, lambda: slow.given > 5000)
+    assert slow.given < 6000
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (range(3), "[0,1,2]"),
+        ({"a": range(2)}, '{"a":[0,1]}'),
+        ({"a": 1, "b": 2}.keys(), '["a","b"]'),
+        ({"a": 1, "b": 2}.values(), "[1,2]"),
+        ({"a": 1}.items(), '[["a",1]]'),
+        (collections.UserList([1, [2]]), "[1,[2]]"),
+        (array.array("i", [1, 2]), "[1,2]"),
+        ([range(2), {1: range(1)}], '[[0,1],{"1":[0]}]'),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_can_be_gone_through_is_a_list(value: Any, text: str) -> None:
+    """As people mean it who return one."""
+    assert as_text(value) == text

@@ -1,0 +1,73 @@
+"""What a function takes from its caller, through the decorators above it.
+
+`functools.wraps` lets a decorated function show the parameters of the one below, but a decorator may give some of them
+itself, such as a connection to a database. A model that was asked for those could never make a call that succeeds.
+"""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from inspect import Parameter
+from types import FunctionType
+from typing import Any
+
+
+def parameters_of(function: Callable[..., Any]) -> Mapping[str, Parameter]:
+    """The parameters that a caller can give, by name.
+
+    A wrapper with a signature of its own has that one, and with `__signature__` the one that it shows. One that takes
+    `**kwargs` hands on the parameters of the function below, but for those that it gives itself where it calls that.
+    """
+    below = getattr(function, "__wrapped__", None)
+    if below is None or hasattr(function, "__signature__"):
+        return inspect.signature(function, follow_wrapped=False).parameters
+    own = inspect.signature(function, follow_wrapped=False).parameters
+    if not any(each.kind is Parameter.VAR_KEYWORD for each in own.values()):
+        return own
+    named = {
+        name: each for name, each in own.items() if each.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    }
+    handed_on = parameters_of(below)
+    given = set(_given(function, below, list(handed_on))) - named.keys()
+    return {**{name: each for name, each in handed_on.items() if name not in given}, **named}
+
+
+def _given(wrapper: Callable[..., Any], below: Callable[..., Any], names: list[str]) -> Iterator[str]:
+    """The parameters that a wrapper gives itself: beside its own `*args` and `**kwargs`, or by putting them there."""
+    written = _written(wrapper)
+    if written is None:
+        return
+    rest = written.args.vararg.arg if written.args.vararg else None
+    keywords = written.args.kwarg.arg if written.args.kwarg else None
+    called = _names_of(wrapper, below)
+    for node in ast.walk(written):
+        match node:
+            case ast.Call(func=ast.Name(id=name)) if name in called:
+                places = [place for place, each in enumerate(node.args) if _is_starred(each, rest)]
+                yield from names[: places[0] if places else len(node.args)]
+                yield from (each.arg for each in node.keywords if each.arg)
+            case ast.Assign(targets=[ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(key)))]):
+                if name == keywords:
+                    yield key
+
+
+def _written(wrapper: Callable[..., Any]) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
+    """The wrapper as it is written, if its source is at hand."""
+    if not isinstance(wrapper, FunctionType):
+        return None
+    try:
+        [node, *_] = ast.parse(textwrap.dedent(inspect.getsource(wrapper.__code__))).body
+    except (OSError, SyntaxError, ValueError):
+        return None
+    return node if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else None
+
+
+def _names_of(wrapper: Callable[..., Any], below: Callable[..., Any]) -> set[str]:
+    """The names by which a wrapper knows the function below."""
+    code, cells = wrapper.__code__, wrapper.__closure__ or ()
+    return {name for name, cell in zip(code.co_freevars, cells, strict=True) if cell.cell_contents is below}
+
+
+def _is_starred(node: ast.expr, name: str | None) -> bool:
+    return isinstance(node, ast.Starred) and isinstance(node.value, ast.Name) and node.value.id == name
