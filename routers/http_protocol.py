@@ -19,6 +19,7 @@ from errors import AgentStreamError, HeadTooLarge, MalformedRequest, RequestTime
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_FIELDS = 200  # of a head; browsers and proxies send some 30
+MAX_PIPELINED = 16  # requests of a client that doesn't wait for the answers; no client in use sends several
 SPARE = 32  # connections beyond the most, so that there is one to answer a health check on
 LINGER_S = 2.0  # how long a client that is still sending has to read why it is refused
 CROWDED = "crowded"
@@ -124,6 +125,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._stop_waiting()
         if self._refused or self._head_is_too_large:
             self._refuse(HeadTooLarge())
+            return
+        if self._unanswered >= MAX_PIPELINED:
+            self._refuse(MalformedRequest())
             return
         self._unanswered += 1
         super().on_headers_complete()

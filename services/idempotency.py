@@ -11,13 +11,17 @@ from database.idempotency import delete_key, get_key, put_key
 from errors import IdempotencyKeyReused, RunExpired, RunNotFound
 from event_logs.base import EventLog
 from models import AgentRequest, now
+from services.json_writing import pieces
 
 VALID = timedelta(hours=24)
 
 
-def fingerprint(request: AgentRequest) -> str:
+async def fingerprint(request: AgentRequest) -> str:
     """What tells one request's body from another's."""
-    return hashlib.sha256(request.model_dump_json().encode()).hexdigest()
+    digest = hashlib.sha256()
+    async for piece in pieces(request.model_dump(mode="json")):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 class IdempotencyKeys:
@@ -35,7 +39,7 @@ class IdempotencyKeys:
         then the key is free again.
         """
         async with self._locks.setdefault(key, asyncio.Lock()):
-            body = fingerprint(request)
+            body = await fingerprint(request)
             async with self._database.reading() as connection:
                 known = await get_key(connection, key)
             if known is not None and _is_valid(known.created_at) and await self._is_there(known.run_id):

@@ -28,7 +28,7 @@ class JsonLimits(NamedTuple):
 
     values: int
     depth: int
-    number: int = 400
+    number: int = 128
 
 
 class JsonTooLarge(ValueError):

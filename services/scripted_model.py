@@ -13,6 +13,8 @@ from typing import Any
 
 import httpx
 
+from services.json_parsing import parse
+
 MODEL_ID = "simulated/tools"
 LINES_AT_ONCE = 1000  # of a question, which are looked through in less than a millisecond
 
@@ -29,7 +31,7 @@ class _Transport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """The answer to one request, chunk by chunk."""
-        stream = _Stream(json.loads(await request.aread()))
+        stream = _Stream(await parse(await request.aread()))
         return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=stream)
 
 

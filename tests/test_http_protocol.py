@@ -143,6 +143,18 @@ async def test_what_is_no_http_is_refused_in_the_one_form(nonsense: bytes) -> No
         assert await refusal(peer) == (400, "malformed_request")
 
 
+async def test_requests_that_wait_for_no_answer_are_answered_in_their_order_if_they_are_few() -> None:
+    """Thousands in one packet would hold up everybody: such a connection is cut."""
+    async with service(NOWHERE) as agent:
+        async with connected(agent) as peer:
+            await peer.write(b"".join(GET + b"X-Request-ID: r%d\r\n\r\n" % number for number in range(10)))
+            assert [(await peer.answer())[1]["x-request-id"] for _ in range(10)] == [f"r{n}" for n in range(10)]
+        async with connected(agent) as peer:
+            await peer.write((GET + b"\r\n") * 5000)
+            assert (await peer.rest()).count(b"HTTP/1.1 200") < 100
+        assert await health(agent) == 200
+
+
 # Time
 
 
