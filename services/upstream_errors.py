@@ -54,7 +54,7 @@ INNER_KEYS = (
     "header",
     "choices",
 )
-SELF_KEYS = ("type", "object", "status", "state", "event")
+SELF_KEYS = ("type", "object", "status", "state", "event", "success", "ok")
 MAX_DEPTH = 6
 MAX_PARTS = 50
 MAX_TEXT = 4000  # of a message, beyond which nothing is looked for
@@ -224,8 +224,8 @@ def _complains(value: Mapping[str, Any]) -> bool:
         return False
     if coded := [value[key] for key in CODE_KEYS if value.get(key) is not None]:
         return any(map(says_error, coded))
-    told = [value[key] for key in SELF_KEYS if isinstance(value.get(key), str)]
-    return not told or any(_kind_of(_plain(name), NAMES) for name in told)
+    told = [value[key] for key in SELF_KEYS if value.get(key) is not None]
+    return not told or any(_kind_of(_plain(name), NAMES) for name in told if isinstance(name, str))
 
 
 def _word(value: object) -> str:

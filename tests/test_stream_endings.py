@@ -37,7 +37,7 @@ pytestmark = pytest.mark.anyio
 
 HOSTED = {"input": "?", "mcp_servers": ["tsion/exa"]}
 RESULT = {"tool_name": "search", "server_name": "exa", "arguments": {}, "result": "found", "is_error": False}
-STALL_S = 1.0
+STALL_S = 2.0
 
 
 async def ping(_: Any) -> str:
@@ -57,6 +57,12 @@ async def agent(fake: FakeDedalus) -> AsyncIterator[Service]:
 
 
 @pytest.fixture
+def last_words_1_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long enough for a busy machine, and shorter than the answers of these tests."""
+    monkeypatch.setattr("services.dedalus_stream.LAST_WORDS_S", 1.0)
+
+
+@pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Last words are waited for briefly."""
     monkeypatch.setattr("services.dedalus_stream.LAST_WORDS_S", 0.3)
@@ -73,7 +79,7 @@ def piece(arguments: str) -> Json:
 @pytest.mark.parametrize(
     "reasons", [("stop",) * 5, ("stop", None, None, None, None), ("length", "stop", None, "", "stop")]
 )
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("last_words_1_s")
 async def test_an_early_finish_reason_ends_nothing(
     reasons: tuple[str | None, ...], fake: FakeDedalus, agent: Service
 ) -> None:
@@ -81,7 +87,7 @@ async def test_an_early_finish_reason_ends_nothing(
     steps = [
         step
         for number, reason in enumerate(reasons)
-        for step in (early({"content": f"w{number} "}, reason), Pause(0.15))
+        for step in (early({"content": f"w{number} "}, reason), Pause(0.3))
     ]
     fake.turn(*steps, Done())
     events = await agent.stream({"input": "?", "tools": []})
@@ -89,12 +95,12 @@ async def test_an_early_finish_reason_ends_nothing(
     assert events[-1]["data"]["finish_reason"] == "stop"
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("last_words_1_s")
 async def test_early_reasons_on_thinking_and_on_pieces_of_calls(fake: FakeDedalus, agent: Service) -> None:
     """They hold for every kind of piece: the thinking is whole, and so is the call."""
     fake.turn(
-        *(early({"reasoning_content": "Hm "}), Pause(0.2), early({"reasoning_content": "hm."}), Pause(0.2)),
-        *(early(piece('{"a"')), Pause(0.2), early({"tool_calls": [{"index": 0, "function": {"arguments": ":1}"}}]})),
+        *(early({"reasoning_content": "Hm "}), Pause(0.4), early({"reasoning_content": "hm."}), Pause(0.4)),
+        *(early(piece('{"a"')), Pause(0.4), early({"tool_calls": [{"index": 0, "function": {"arguments": ":1}"}}]})),
         Done(),
     )
     fake.turn(*answer("ok"))

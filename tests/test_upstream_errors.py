@@ -1,0 +1,223 @@
+"""Errors in the shapes of many servers, in a stream and as refusals, become ours; good chunks never do."""
+
+from typing import Any
+
+import pytest
+
+from errors import McpAuthorizationRequired, UpstreamQuota
+from services.upstream_errors import error_of, is_error
+
+Json = dict[str, Any]
+
+TOO_LONG = "This model's maximum context length is 10 tokens."
+ERRORS: list[tuple[Any, str]] = [
+    # older vLLM, Dashscope, a gateway: the shapes that started this
+    (
+        {"object": "error", "message": TOO_LONG, "type": "BadRequestError", "param": None, "code": 400},
+        "context_too_long",
+    ),
+    ({"code": "Throttling.RateQuota", "message": "Requests rate limit exceeded", "request_id": "r"}, "upstream_quota"),
+    ({"status": "error", "message": "no capacity"}, "upstream_failed"),
+    # `error` of each type
+    ({"error": "boom"}, "upstream_failed"),
+    ({"error": "rate limit exceeded"}, "upstream_quota"),
+    ({"error": True, "message": "Incorrect API key provided", "code": "401"}, "upstream_auth"),
+    ({"error": 500}, "upstream_failed"),
+    ({"error": ["a", "b"]}, "upstream_failed"),
+    ({"error": {"message": "m", "code": 429}}, "upstream_quota"),
+    ({"error": {"message": "m", "code": "429"}}, "upstream_quota"),
+    ({"error": {"message": "m", "status": 408}}, "upstream_timeout"),
+    ({"error": {"message": "m", "type": "permission_error"}}, "upstream_auth"),
+    ({"error": {"code": "insufficient_quota"}}, "upstream_quota"),
+    ({"error": {"message": "m", "type": "invalid_request_error", "code": "invalid_api_key"}}, "upstream_auth"),
+    (
+        {"error": {"message": "m", "type": "invalid_request_error", "code": "context_length_exceeded"}},
+        "context_too_long",
+    ),
+    ({"error": {"message": "m", "type": "invalid_request_error"}}, "upstream_rejected"),
+    ({"error": {"message": "m", "code": "model_not_found"}}, "upstream_rejected"),
+    ({"errors": [{"message": "Too many requests", "code": 1015}]}, "upstream_quota"),  # Cloudflare
+    ({"choices": [], "error": {"message": "m"}}, "upstream_failed"),
+    ({"choices": [{"delta": {"content": "x"}}], "error": {"message": "m", "code": 504}}, "upstream_timeout"),
+    # Anthropic, Bedrock
+    ({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, "upstream_failed"),
+    ({"type": "error", "error": {"type": "rate_limit_error", "message": "m"}}, "upstream_quota"),
+    ({"type": "error", "error": {"type": "authentication_error", "message": "invalid x-api-key"}}, "upstream_auth"),
+    ({"__type": "ThrottlingException", "message": "slow down"}, "upstream_quota"),
+    ({"message": "Input is too long for requested model."}, "context_too_long"),
+    (
+        {"message": "The security token included in the request is expired", "__type": "ExpiredTokenException"},
+        "upstream_failed",
+    ),
+    # Gemini
+    ([{"error": {"code": 429, "message": "m", "status": "RESOURCE_EXHAUSTED"}}], "upstream_quota"),
+    ({"error": {"code": 403, "message": "m", "status": "PERMISSION_DENIED"}}, "upstream_auth"),
+    ({"error": {"code": 504, "message": "m", "status": "DEADLINE_EXCEEDED"}}, "upstream_timeout"),
+    ({"error": {"code": 400, "message": "m", "status": "FAILED_PRECONDITION"}}, "upstream_rejected"),
+    (
+        {
+            "error": {
+                "code": 400,
+                "message": "The input token count (12) exceeds the maximum number of tokens allowed (10).",
+            }
+        },
+        "context_too_long",
+    ),
+    # Azure, MiniMax, Apigee, FastAPI, RFC 9457, Spring, Baidu, Volcano, Zhipu
+    ({"statusCode": 401, "message": "Access denied due to invalid subscription key"}, "upstream_auth"),
+    ({"error": {"code": "content_filter", "message": "filtered", "innererror": {"code": "x"}}}, "upstream_rejected"),
+    ({"base_resp": {"status_code": 1002, "status_msg": "rate limit"}, "choices": None}, "upstream_quota"),
+    ({"base_resp": {"status_code": 1004, "status_msg": "login fail: check your key"}}, "upstream_auth"),
+    ({"fault": {"faultstring": "Invalid ApiKey", "detail": {"errorcode": "oauth.v2.InvalidApiKey"}}}, "upstream_auth"),
+    ({"detail": "Not authenticated"}, "upstream_auth"),
+    ({"detail": [{"loc": ["body", "model"], "msg": "Field required", "type": "missing"}]}, "upstream_failed"),
+    ({"title": "Too Many Requests", "status": 429, "detail": "slow"}, "upstream_quota"),
+    ({"timestamp": "2026-01-01", "status": 500, "error": "Internal Server Error", "path": "/v1"}, "upstream_failed"),
+    ({"error_code": 17, "error_msg": "Open api daily request limit reached"}, "upstream_quota"),
+    ({"code": 1113, "msg": "余额不足"}, "upstream_quota"),
+    ({"error": {"code": "1302", "message": "您的账户已达到速率限制"}}, "upstream_quota"),
+    ({"success": False, "message": "Model is busy"}, "upstream_failed"),
+    ({"ok": False}, "upstream_failed"),
+    ({"message": "Internal server error"}, "upstream_failed"),
+    ({"status": "failed"}, "upstream_failed"),
+    ({"type": "rate_limit_error", "message": "m"}, "upstream_quota"),
+    # what others hand on: LiteLLM, OpenRouter
+    ({"error": {"message": "litellm.AuthenticationError: no", "type": None, "code": None}}, "upstream_auth"),
+    ({"error": {"message": "litellm.Timeout: no", "type": None, "code": None}}, "upstream_timeout"),
+    (
+        {"error": {"message": "Provider returned error", "code": 502, "metadata": {"raw": '{"error":{"code":429}}'}}},
+        "upstream_quota",
+    ),
+    ({"error": {"message": '{"type":"error","error":{"type":"rate_limit_error"}}', "code": 500}}, "upstream_quota"),
+]
+
+
+@pytest.mark.parametrize(("body", "code"), ERRORS)
+def test_an_error_in_a_stream(body: Any, code: str) -> None:
+    """Each shape is recognised, and says what it is by its names, its numbers or its message."""
+    assert is_error(body)
+    assert error_of(body).code == code
+
+
+NO_ERRORS: list[Any] = [
+    {},
+    [],
+    None,
+    5,
+    "error",
+    {"error": None},
+    {"error": ""},
+    {"error": {}},
+    {"error": False},
+    {"error": {"code": None, "message": None, "type": ""}},
+    {"error": {"code": 0, "message": "success"}},
+    {"errors": []},
+    {"detail": None},
+    {"code": 0},
+    {"code": "200", "message": "OK"},
+    {"code": 0, "msg": "anything"},
+    {"status": "completed", "message": "done"},
+    {"status": 200, "message": "fine"},
+    {"status": "queued", "message": "2 before you"},
+    {"type": "ping", "message": "hi"},
+    {"object": "chat.completion.chunk", "message": "hi"},
+    {"success": True, "message": "hi"},
+    {"choices": [], "usage": {"prompt_tokens": 5}},
+    {"choices": [], "prompt_filter_results": [{"content_filter_results": {"error": {"code": "x"}}}]},
+    {"choices": [{"delta": {"content": "error"}}], "code": 1, "message": "m", "status": "error", "detail": "d"},
+    {"choices": [{"delta": {}}], "error": None, "base_resp": {"status_code": 0, "status_msg": "success"}},
+    {"message": {"role": "assistant", "content": "hi"}},
+    {"id": "c1", "model": "m"},
+]
+
+
+@pytest.mark.parametrize("chunk", NO_ERRORS)
+def test_what_is_no_error(chunk: Any) -> None:
+    """Empty errors, words for success, states of a queue, and whatever stands beside choices."""
+    assert not is_error(chunk)
+
+
+REFUSALS: list[tuple[int, Any, str]] = [
+    (400, {"error": {"message": TOO_LONG}}, "context_too_long"),
+    (400, {"message": "rate limit reached"}, "upstream_quota"),
+    (400, {"error": {"message": "Invalid 'timeout': expected a number"}}, "upstream_rejected"),
+    (400, "Bad Request", "upstream_rejected"),
+    (401, None, "upstream_auth"),
+    (402, None, "upstream_quota"),
+    (403, {"error": {"message": "Quota exceeded for this key"}}, "upstream_quota"),
+    (403, "Forbidden", "upstream_auth"),
+    (404, {"detail": "Not Found"}, "upstream_rejected"),
+    (413, {"error": {"message": "Request too large"}}, "upstream_rejected"),
+    (
+        413,
+        {"error": {"message": "Request too large: tokens per minute", "code": "rate_limit_exceeded"}},
+        "upstream_quota",
+    ),
+    (
+        422,
+        {"detail": [{"loc": ["body"], "msg": "max_tokens is too large", "type": "value_error"}]},
+        "upstream_rejected",
+    ),
+    (429, {}, "upstream_quota"),
+    (
+        500,
+        {"error": {"message": "request (9 tokens) exceeds the available context size (4 tokens)"}},
+        "context_too_long",
+    ),
+    (500, {"error": {"code": 429}}, "upstream_quota"),
+    (500, {"error": {"message": "boom", "type": "server_error"}}, "upstream_failed"),
+    (503, "overloaded", "upstream_failed"),
+    (504, None, "upstream_timeout"),
+    (524, "a timeout occurred", "upstream_timeout"),
+    (302, "", "upstream_failed"),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "code"), REFUSALS)
+def test_a_refusal(status: int, body: Any, code: str) -> None:
+    """The HTTP status counts, and is refined by what the body says."""
+    assert error_of(body, status).code == code
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "prompt is too long: 210000 tokens > 200000 maximum",
+        "input length and `max_tokens` exceed context limit: 188240 + 21333 > 200000",
+        "Your input exceeds the context window of this model.",
+        "Prompt contains 40000 tokens, too large for model with 32768 maximum context length",
+        "Requested token count exceeds the model's maximum context length of 4096 tokens.",
+        "This model's maximum prompt length is 131072 but the request contains 200000 tokens.",
+        "Please reduce the length of the messages or completion.",
+        "Invalid request: Your request exceeded model token limit: 8192",
+        "Range of input length should be [1, 30720]",
+        "prompt too long; exceeded max context length by 4 tokens",
+        "prompt token count of 150000 exceeds the limit of 128000",
+        "invalid params, context window exceeds limit",
+        "too many tokens: total number of tokens in the prompt cannot exceed 4081",
+    ],
+)
+def test_a_context_that_is_too_long(message: str) -> None:
+    """As a dozen servers say it, in a stream and as a refusal with any status."""
+    body = {"error": {"message": message, "type": "invalid_request_error"}}
+    assert [error_of(body).code, error_of(body, 400).code, error_of(body, 500).code] == ["context_too_long"] * 3
+
+
+def test_a_link_and_a_wait_are_kept() -> None:
+    """An MCP server that is to be authorised first has its own error; how long to wait is handed on."""
+    link = {"connect_url": "https://example.com"}
+    assert isinstance(error_of({"detail": link}, 401), McpAuthorizationRequired)
+    assert isinstance(error_of({"error": {"code": 401, **link}}), McpAuthorizationRequired)
+    error = error_of({}, 429, retry_after=7)
+    assert isinstance(error, UpstreamQuota)
+    assert error.retry_after == 7
+
+
+def test_nothing_is_too_deep_or_too_long() -> None:
+    """What is looked at of an error is bounded, and whatever it holds is an error."""
+    nested: Json = {"error": {"message": "m"}}
+    for _ in range(200):
+        nested = {"error": nested}
+    assert error_of(nested).code == "upstream_failed"
+    assert error_of({"errors": [{"message": "x" * 100_000}] * 10_000}).code == "upstream_failed"
+    assert is_error({"error": [[[]], {"a": [{"b": "no"}]}]})
