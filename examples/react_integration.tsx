@@ -693,7 +693,7 @@ function newKey(): string {
 class View {
   state = IDLE;
   private shown = IDLE;
-  private shownAt = 0;
+  private shownAt = -RENDER_MS;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private readonly listeners = new Set<() => void>();
 
@@ -706,7 +706,7 @@ class View {
 
   change(change: (state: RunState) => RunState): void {
     this.state = change(this.state);
-    const early = this.shownAt + RENDER_MS - Date.now();
+    const early = this.shownAt + RENDER_MS - performance.now();
     if (early <= 0 || this.state.status !== this.shown.status) this.show();
     else this.timer ??= setTimeout(this.show, early);
   }
@@ -714,7 +714,7 @@ class View {
   private show = (): void => {
     clearTimeout(this.timer);
     this.timer = undefined;
-    this.shownAt = Date.now();
+    this.shownAt = performance.now();
     this.shown = this.state;
     for (const listener of this.listeners) listener();
   };
@@ -1129,7 +1129,7 @@ class Runner {
     const wasGoing = this.current !== null;
     void this.stop();
     const request = typeof input === "string" ? { input } : input;
-    const asked = { ...this.inSession(wasGoing), ...this.withTools(), ...request };
+    const asked = { ...this.requestDefaults(wasGoing), ...this.withTools(), ...request };
     const run = new Run({ asked, isOurs: true, onEvent });
     return this.follow(this.begin(run, { messages: this.withQuestion(run.key, asked) }));
   };
@@ -1234,7 +1234,7 @@ class Runner {
   }
 
   /** What a question of this page says about its conversation. An answer that can be found again is worth finishing. */
-  private inSession(wasGoing: boolean): Partial<AgentRequest> {
+  private requestDefaults(wasGoing: boolean): Partial<AgentRequest> {
     const { sessionId, storageKey } = this.options;
     return {
       ...((sessionId ?? storageKey) !== undefined && { on_disconnect: "continue" }),
@@ -1303,7 +1303,7 @@ class Runner {
       return answer ? withAnswer(failed, { ...answer, status: "failed", error }) : failed;
     });
     const isRefused = isOurs && cause.isFinal && !run.id;
-    if (isOurs && (cause.isGone || isRefused)) this.finish(run);
+    if (!isOurs || cause.isGone || isRefused) this.finish(run);
     this.current = null;
     void this.load();
   }
@@ -1323,8 +1323,11 @@ class Runner {
     if (this.current) return;
     const unfinished = stored.find((message) => isUnfinished(message) && !this.isKnownOver(message.run_id));
     if (!unfinished) return;
-    const run = new Run({ id: unfinished.run_id, isOurs: false });
-    void this.follow(this.begin(run, { error: this.view.state.error }));
+    const { error } = this.view.state;
+    const isInTheWay = error?.code === "session_busy"; // which stays on the page
+    void this.follow(
+      this.begin(new Run({ id: unfinished.run_id, isOurs: false }), { error: isInTheWay ? error : null }),
+    );
   }
 
   /** The conversation as the service holds it, with a question that didn't reach it and an answer under way. */
