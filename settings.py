@@ -283,12 +283,24 @@ class Settings(BaseSettings):
         """The database: a file in the data directory unless it is said where."""
         return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.absolute() / 'agent_stream.db'}"
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def plain_key(cls, value: object, info: ValidationInfo) -> object:
+        """A key goes into a header: the line break at a secret's end doesn't, nor do a page's quotation marks."""
+        if not (info.field_name or "").endswith("_key") or not isinstance(value, str):
+            return value
+        value = value.strip()
+        if not (value.isascii() and value.isprintable()):
+            raise ValueError("a key is of plain letters, digits and signs: copy it again")
+        return value
+
     @field_validator("embedded_model")
     @classmethod
     def is_a_model(cls, value: Path | None) -> Path | None:
         """`off`, or a file whose first bytes are those of its format."""
         if value is None or value == OFF:
             return value
+        value = value.expanduser().absolute()
         try:
             with value.open("rb") as file:
                 magic = file.read(4)

@@ -197,6 +197,21 @@ def test_keys_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "sk-secret" not in str(refused.value)
 
 
+def test_the_white_space_around_a_key_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Secrets in files end with a line break, which no header can hold."""
+    monkeypatch.setenv("DEDALUS_API_KEY", " sk-secret\n")
+    key = Settings().dedalus_api_key
+    assert key is not None
+    assert key.get_secret_value() == "sk-secret"
+
+
+def test_the_embedded_model_s_file_is_found_from_where_the_service_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process has another working directory."""
+    Path("x.gguf").write_bytes(b"GGUF")
+    monkeypatch.setenv("EMBEDDED_MODEL", "x.gguf")
+    assert Settings().embedded_model == Path.cwd() / "x.gguf"
+
+
 # Refusing
 
 REFUSED = [
@@ -217,6 +232,8 @@ REFUSED = [
     ("UPSTREAM_RULES", "{", 'JSON such as {"custom"'),
     ("UPSTREAM_RULES.CUSTOM.STREAM", '{"custom": {"stream": false}}', "not permitted"),
     ("UPSTREAM_RULES.CUSTOM.CALL_IDS", '{"custom": {"call_ids": 9}}', "'short' or 'nine'"),
+    ("OPENAI_API_KEY", "\u201csk-secret\u201d", "copy it again"),
+    ("DEDALUS_API_KEY", "sk-a\nsk-b", "copy it again"),
     ("EMBEDDED_MODEL", "/nowhere/x.gguf", "No such file"),
     ("EMBEDDED_MODEL", "/", "or off"),
     ("EMBEDDED_MODEL", "/etc/passwd", "GGUF format"),
