@@ -34,6 +34,9 @@ SUCCEEDED: Outcome = ("succeeded", None)
 CANCELLED: Outcome = ("cancelled", None)
 FAILED: Outcome = ("failed", "upstream_failed")
 DISCONNECTED: Outcome = ("failed", "upstream_disconnected")
+QUEUES = ("queue-0", "queue-1")
+"""Sessions of which several asks of a round may be."""
+
 QUESTION = re.compile(r"\[(\w+) (\d+)\]")
 
 
@@ -168,8 +171,17 @@ class Asks:
         free = list(sessions)
         self._rng.shuffle(free)
         makers = self._rng.choices(
-            (self.plain, self.simulated, self.of_session, self.keyed, self.alone, self.cancelled, self.executed),
-            (30, 15, 25, 15, 10, 8, 5),
+            (
+                self.plain,
+                self.simulated,
+                self.of_session,
+                self.queued,
+                self.keyed,
+                self.alone,
+                self.cancelled,
+                self.executed,
+            ),
+            (30, 15, 25, 25, 15, 10, 8, 5),
             k=count,
         )
         return [maker(free) for maker in makers]
@@ -192,6 +204,12 @@ class Asks:
             return self.plain(free)
         body = self._with_metadata({"session_id": free.pop()})
         return self._ask(STREAM, body, keyed=self._rng.random() < 0.3)
+
+    def queued(self, free: list[str]) -> Ask:
+        """A question that waits for its turn in one of the sessions where each does."""
+        body = {"session_id": self._rng.choice(QUEUES), "multitask": "enqueue"}
+        path = self._rng.choice((STREAM, RUNS))
+        return self._ask(path, self._with_metadata(body), keyed=self._rng.random() < 0.5)
 
     def keyed(self, free: list[str]) -> Ask:
         """A stream, or a run in the background, that is asked for again after a crash."""

@@ -12,7 +12,7 @@ import httpx
 from fake_dedalus import FakeDedalus
 from process import LISTENING, Nursery
 
-from chaos.asks import RUNS, Ask, Asks, Upstream
+from chaos.asks import QUEUES, RUNS, Ask, Asks, Upstream
 from chaos.client import Client
 from chaos.oracle import (
     Conversation,
@@ -79,7 +79,7 @@ class Driver:
         self.seed = seed
         self.rng = random.Random(seed)
         self.asks = Asks()
-        self.sessions = [f"chat-{n}" for n in range(5)]
+        self.sessions = [f"chat-{n}" for n in range(5)]  # of which a round has one ask at most
         self.witnesses: list[Witness] = []
         self.between: Callable[[list[Witness]], None] = lambda witnesses: None  # done to the files after the first kill
         self._rounds = 0
@@ -170,10 +170,11 @@ class Driver:
         return Verdict(kills, 0, 0, [f"after {SETTLE_LIMIT_S} s, still not at the end: {waiting}"])
 
     async def _end_forgotten(self) -> None:
-        """Runs that wait, and whose clients never heard of them, would wait for a day."""
-        for row in await self._pages(RUNS, "runs", status="waiting"):
-            (await self.http.post(f"{RUNS}/{row['run_id']}/cancel")).raise_for_status()
-            await self.http.get(f"{RUNS}/{row['run_id']}/events")
+        """Runs that outlive a crash, and whose clients never heard of them, would wait for a day, or go on."""
+        for status in ("queued", "waiting", "running"):
+            for row in await self._pages(RUNS, "runs", status=status):
+                (await self.http.post(f"{RUNS}/{row['run_id']}/cancel")).raise_for_status()
+                await self.http.get(f"{RUNS}/{row['run_id']}/events")
 
     async def _verdict(self, kills: list[str], witnesses: Sequence[Witness]) -> Verdict:
         rows = await self.rows()
@@ -202,7 +203,7 @@ class Driver:
             rows = await self.rows()
             records = await self._records({row["run_id"] for row in rows}, rows)
             faults = list(self._judge(records, self.witnesses))
-            for session in self.sessions:
+            for session in (*self.sessions, *QUEUES):
                 faults += await self._judge_session(session, records)
         except httpx.HTTPError as error:
             return [f"the service does not answer as it should: {error!r}"]

@@ -241,9 +241,31 @@ def _judge_turns(conversation: Conversation) -> Iterator[str]:
         kept = "".join(message["content"] or "" for message in turn if message["role"] == "assistant")
         if kept != told:
             yield f"{conversation.session_id}: the answer of {run_id} is kept as {kept!r}, the log has {told!r}"
+        yield from _judge_parts(f"{conversation.session_id}: {run_id}", turn, events, record.row)
         calls = Counter(event["data"]["tool_call_id"] for event in events if event["event"] == "tool_result")
         if calls != Counter(message["tool_call_id"] for message in turn if message["role"] == "tool"):
             yield f"{conversation.session_id}: the results of {run_id} are not those of the log"
+
+
+def _judge_parts(name: str, turn: Sequence[Json], events: Sequence[Json], row: Json) -> Iterator[str]:
+    """The messages of a run have its thinking, its calls' results, its status and its error."""
+    told = "".join(event["data"]["content"] for event in events if event["event"] == "thinking")
+    thinking = "".join(message.get("thinking", "") for message in turn)
+    if thinking != told:
+        yield f"{name}: the thinking is kept as {thinking!r}, the log has {told!r}"
+    results = {
+        event["data"]["tool_call_id"]: (event["data"]["content"], event["data"]["is_error"])
+        for event in events
+        if event["event"] == "tool_result"
+    }
+    calls = [call for message in turn for call in message.get("tool_calls") or ()]
+    for call in calls:
+        kept = (call.get("result"), call.get("is_error"))
+        if kept != results.get(call["tool_call_id"]):
+            yield f"{name}: the result of {call['tool_call_id']} is kept as {kept}"
+    for message in turn:
+        if (message["status"], message.get("error")) != (row["status"], row.get("error")):
+            yield f"{name}: {message['message_id']} tells another end than the row: {message['status']}"
 
 
 def judge_upstream(calls: Mapping[str, int]) -> Iterator[str]:

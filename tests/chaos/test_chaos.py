@@ -235,7 +235,7 @@ def test_the_oracle_catches(plant: str) -> None:
 
 def conversation(**changes: Any) -> Conversation:
     """A sound session, but for what is changed of its messages, by their place."""
-    call = {"tool_call_id": "call_1", "name": "search", "arguments": {}}
+    call = {"tool_call_id": "call_1", "name": "search", "arguments": {}, "result": "3", "is_error": False}
     messages: list[Json] = [
         {"role": "user", "content": "?"},
         {"role": "assistant", "content": "Hel", "tool_calls": [call]},
@@ -243,7 +243,7 @@ def conversation(**changes: Any) -> Conversation:
         {"role": "assistant", "content": "lo"},
     ]
     for place, message in enumerate(messages):
-        message |= {"run_id": RUN, "message_id": f"{RUN}:{place}"} | changes.get(f"m{place}", {})
+        message |= {"run_id": RUN, "message_id": f"{RUN}:{place}", "status": "succeeded"} | changes.get(f"m{place}", {})
         if place:
             message.setdefault("parent_id", f"{RUN}:{place - 1}")
     return Conversation("chat", RUN, [message for message in messages if not message.get("left_out")], {RUN: record()})
@@ -256,6 +256,10 @@ def conversation(**changes: Any) -> Conversation:
         ({"m1": {"left_out": True}}, "is no result of a call before it"),
         ({"m3": {"content": "la"}}, "is kept as 'Hella'"),
         ({"m3": {"parent_id": "another"}}, "does not follow"),
+        ({"m3": {"thinking": "hm"}}, "the thinking is kept as 'hm'"),
+        ({"m1": {"tool_calls": [CALL]}}, "the result of call_1 is kept as (None, None)"),
+        ({"m0": {"status": "failed"}}, "tells another end than the row: failed"),
+        ({"m3": {"error": {"code": "interrupted"}}}, "tells another end than the row"),
         ({"m0": {"left_out": True}}, "does not begin with its one question"),
         ({"m3": {"run_id": "run_b", "role": "user"}}, "but not among its runs"),
     ],
