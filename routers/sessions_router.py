@@ -59,7 +59,10 @@ async def session_messages(
     cursor: PageCursor = None,
     limit: Limit = 50,
 ) -> MessageList:
-    """The conversation's messages in order: what the model is told of it."""
+    """The conversation's messages in order, with the thinking, and with the status of each run.
+
+    A page is shorter than `limit` where the messages are long.
+    """
     return await service.sessions.messages(session_id, run_id, tree, cursor, limit)
 
 

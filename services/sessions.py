@@ -1,13 +1,14 @@
 """Sessions: conversations that the service keeps, in which one run follows another."""
 
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 
 from uuid_utils import uuid7
 
 from database.deletions import mark_deleted
-from database.engine import Database
-from database.messages import branch, tree
+from database.engine import Connection, Database
+from database.message_pages import Place, UnknownMessage, branch_outline, page_of, read_page, tree_outline
 from database.runs import children, delete_run, get_run
 from database.sessions import (
     create_session,
@@ -154,18 +155,14 @@ class Sessions:
                 run = await get_run(connection, run_id)
                 if run is None or run.session_id != session_id:
                     raise RunNotFound
-            if whole_tree:
-                messages = await tree(connection, session_id)
-            else:
-                messages = [] if leaf is None else await branch(connection, leaf)
-        start = 0
-        if cursor is not None:
-            start = next((n for n, message in enumerate(messages, start=1) if message.message_id == cursor), 0)
-            if start == 0:
-                raise InvalidCursor("The cursor is not a next_cursor of this list.")
-        page = messages[start : start + limit]
-        more = len(messages) > start + limit
-        return MessageList(messages=page, next_cursor=page[-1].message_id if more else None)
+            outline = await _outline(connection, session_id, leaf, whole_tree=whole_tree)
+            try:
+                page = page_of(outline, cursor, limit)
+            except UnknownMessage:
+                raise InvalidCursor("The cursor is not a next_cursor of this list.") from None
+            messages = await read_page(connection, page) if page else []
+        more = bool(messages) and messages[-1].message_id != outline[-1].message_id
+        return MessageList(messages=messages, next_cursor=messages[-1].message_id if more else None)
 
     async def delete_run(self, run: Run) -> None:
         """Delete the records of the last run of a branch, and mark its events to be deleted.
@@ -181,3 +178,10 @@ class Sessions:
                 await set_head(connection, run.session_id, run.parent_run_id)
             await delete_run(connection, run.run_id)
             await mark_deleted(connection, [run.run_id])
+
+
+async def _outline(connection: Connection, session_id: str, leaf: str | None, *, whole_tree: bool) -> Sequence[Place]:
+    """Where the messages of a session are, or those of the branch that ends with a run."""
+    if whole_tree:
+        return await tree_outline(connection, session_id)
+    return [] if leaf is None else await branch_outline(connection, leaf)

@@ -24,9 +24,10 @@ from process import ROOT
 from database import connections, engine
 from database.__main__ import main
 from database.connections import engines
-from database.engine import Conflict, Database, revision
+from database.engine import Conflict, Connection, Database, revision
 from database.idempotency import Key, delete_key, expire_keys, get_key, put_key
-from database.messages import add_messages, branch, replace_answer, tree
+from database.message_pages import Place, UnknownMessage, branch_outline, page_of, read_page, tree_outline
+from database.messages import add_messages, branch, replace_answer
 from database.migrate import NewerDatabase, configuration, newest
 from database.runs import children, delete_run, expire_runs, get_run, list_runs, save_runs, unfinished_runs
 from database.sessions import (
@@ -155,6 +156,22 @@ def links(messages: Sequence[SessionMessage]) -> list[tuple[str, str | None]]:
     return [(message.message_id, message.parent_id) for message in messages]
 
 
+async def whole_branch(connection: Connection, run_id: str) -> list[SessionMessage]:
+    return await whole(connection, await branch_outline(connection, run_id))
+
+
+async def whole_tree(connection: Connection, session_id: str) -> list[SessionMessage]:
+    return await whole(connection, await tree_outline(connection, session_id))
+
+
+async def whole(connection: Connection, outline: Sequence[Place]) -> list[SessionMessage]:
+    """All messages of an outline, page by page."""
+    found: list[SessionMessage] = []
+    while page := page_of(outline, found[-1].message_id if found else None, 200):
+        found += await read_page(connection, page)
+    return found
+
+
 def a_message(number: int, position: int) -> str:
     return f"{run_id(number)}:{position}"
 
@@ -226,7 +243,7 @@ async def test_a_run_of_a_lost_session_is_left_out(database: Database) -> None:
         await create_session(connection, make_session("s"))
         await save_runs(connection, [make_run(1, "s"), make_run(2, "gone"), make_run(3)])
         await replace_answer(connection, "gone", run_id(2), said(2, "lost"))
-        assert await tree(connection, "gone") == []
+        assert await whole_tree(connection, "gone") == []
     assert [await load(database, n) is not None for n in (1, 2, 3)] == [True, False, True]
 
 
@@ -248,7 +265,7 @@ async def test_any_text_comes_back(database: Database) -> None:
     async with database.reading() as connection:
         assert await get_session(connection, "s") == session
         assert await get_run(connection, run_id(1)) == run
-        kept = await tree(connection, "s")
+        kept = await whole_tree(connection, "s")
         assert await get_run(connection, ODD) is None
         assert await list_runs(connection, session_id=ODD, status=None, before=ODD, limit=1) == []
     messages[1] = messages[1].model_copy(
@@ -299,7 +316,7 @@ async def test_a_deleted_run_goes_with_what_is_of_it(database: Database) -> None
         await delete_run(connection, run_id(2))
         assert await children(connection, run_id(1)) == []
         assert await get_run(connection, run_id(2)) is None
-        assert links(await tree(connection, "s")) == [(a_message(1, 0), None), (a_message(1, 1), a_message(1, 0))]
+        assert links(await whole_tree(connection, "s")) == [(a_message(1, 0), None), (a_message(1, 1), a_message(1, 0))]
         assert await get_key(connection, "key 2") is None
         assert await get_key(connection, "key 1") is not None
 
@@ -430,7 +447,7 @@ async def test_an_answer_is_replaced_as_often_as_it_is_written(database: Databas
     for answer in (["a", "b", "c"], ["a", "b", "c"], ["d"], [], ["e", "f"]):
         async with database.writing() as connection:
             await replace_answer(connection, "s", run_id(1), said(1, *answer))
-            kept = await branch(connection, run_id(1))
+            kept = await whole_branch(connection, run_id(1))
         assert [message.content for message in kept] == ["why?", *answer]
         assert [message.message_id for message in kept] == [a_message(1, n) for n in range(len(kept))]
 
@@ -442,7 +459,7 @@ async def test_parts_are_kept_as_parts(database: Database) -> None:
     await converse(database, "s", (1, None, []))
     async with database.writing() as connection:
         await add_messages(connection, "s", [message])
-        assert [kept.content for kept in await branch(connection, run_id(1))] == [parts]
+        assert [kept.content for kept in await whole_branch(connection, run_id(1))] == [parts]
 
 
 async def test_a_branch_and_the_tree_of_a_session(database: Database) -> None:
@@ -460,9 +477,9 @@ async def test_a_branch_and_the_tree_of_a_session(database: Database) -> None:
     )
     await converse(database, "other", (9, 7, ["elsewhere"]))
     async with database.reading() as connection:
-        ways = {n: [m.content for m in await branch(connection, run_id(n))] for n in (1, 2, 4, 6, 7, 9, 10)}
-        last = await branch(connection, run_id(6))
-        whole = await tree(connection, "s")
+        ways = {n: [m.content for m in await whole_branch(connection, run_id(n))] for n in (1, 2, 4, 6, 7, 9, 10)}
+        last = await whole_branch(connection, run_id(6))
+        everything = await whole_tree(connection, "s")
     assert ways == {
         1: ["q1", "a1"],
         2: ["q1", "a1", "q2", "a2"],
@@ -474,12 +491,12 @@ async def test_a_branch_and_the_tree_of_a_session(database: Database) -> None:
     }
     ids = [a_message(*place) for place in ((1, 0), (1, 1), (3, 0), (4, 0), (4, 1), (6, 0))]
     assert links(last) == list(zip(ids, [None, *ids[:-1]], strict=True))
-    assert [message.content for message in whole] == ["q1", "a1", "q2", "a2", "q3", "q4", "a4", "q6", "q7"]
-    parents = dict(links(whole))
+    assert [message.content for message in everything] == ["q1", "a1", "q2", "a2", "q3", "q4", "a4", "q6", "q7"]
+    parents = dict(links(everything))
     assert parents[a_message(2, 0)] == parents[a_message(3, 0)] == a_message(1, 1)
     assert parents[a_message(6, 0)] == a_message(4, 1)
     assert parents[a_message(7, 0)] is None
-    assert set(links(last)) < set(links(whole))
+    assert set(links(last)) < set(links(everything))
 
 
 async def test_a_long_conversation_is_read_quickly(database: Database) -> None:
@@ -492,6 +509,31 @@ async def test_a_long_conversation_is_read_quickly(database: Database) -> None:
     took = time.perf_counter() - began
     assert [message.content for message in messages] == [text for n in range(500) for text in (f"q{n}", f"a{n}")]
     assert took < 5  # what a query for each run, or a scan for each, could not do
+
+
+async def test_a_page_of_long_messages_is_short(database: Database) -> None:
+    """It holds a megabyte of them, or one that is longer; every message comes once, and a result with its call."""
+    lengths = [10, 600_000, 600_000, 3_000_000, 10, 10]
+    await converse(database, "s", (1, None, ["x" * length for length in lengths]))
+    call = FunctionCall(tool_call_id="c", name="f", arguments={"a": "y" * 1_100_000})
+    answer = [
+        StoredMessage(run_id=run_id(1), role="assistant", content=None, tool_calls=[call]),
+        StoredMessage(run_id=run_id(1), role="tool", content="3", tool_call_id="c", is_error=True),
+    ]
+    pages = []
+    async with database.writing() as connection:
+        await add_messages(connection, "s", answer, first=len(lengths))
+        outline = await branch_outline(connection, run_id(1))
+        after = None
+        while page := page_of(outline, after, 5):
+            pages.append(await read_page(connection, page))
+            after = pages[-1][-1].message_id
+        with pytest.raises(UnknownMessage):
+            page_of(outline, "run_1:0", 5)
+    assert [len(page) for page in pages] == [2, 1, 1, 2, 1, 1]
+    assert [len(str(m.content)) for page in pages for m in page][: len(lengths)] == lengths
+    calls = [(call.result, call.is_error) for call in pages[4][0].tool_calls or ()]
+    assert calls == [("3", True)]
 
 
 # Keys
@@ -849,7 +891,7 @@ async def test_a_former_version_s_database_is_brought_up_to_date(former: str, ur
     await connections.aclose()
     async with aclosing(await Database.open(url)) as database, database.reading() as connection:
         described = await describe_session(connection, "s")
-        messages = await branch(connection, run_id(1))
+        messages = await whole_branch(connection, run_id(1))
     assert await revision(url) == newest()
     assert described is not None
     assert described.status == RunStatus.RUNNING

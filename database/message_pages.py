@@ -1,0 +1,154 @@
+"""Queries about pages of a session's messages, as callers read them: with each run's status, and each call's result.
+
+An outline holds where every message is, and no message; then a page's messages are read alone. Both are read in slices,
+between which the event loop goes on.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, groupby
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from database.messages import SLICE, path_to_run
+from database.tables import given, messages, runs
+from session_models import FunctionCall, SessionMessage
+
+OUTLINE_SLICE = 200
+PAGE_CHARACTERS = 1024 * 1024  # of JSON, which an event loop parses and writes in some 10 ms
+
+PLACE = sa.tuple_(messages.c.run_id, messages.c.position)
+CONTENTS = (messages.c.content, messages.c.thinking, messages.c.tool_calls)
+SIZES = [sa.func.coalesce(sa.func.length(sa.cast(column, sa.Text)), 0) for column in CONTENTS]
+PATH = path_to_run()
+
+BRANCH = (
+    sa.select(messages.c.run_id, messages.c.position)
+    .join(PATH, messages.c.run_id == PATH.c.run_id)
+    .order_by(PATH.c.steps.desc(), messages.c.position)
+)
+TREE = (
+    sa.select(messages.c.run_id, messages.c.position)
+    .where(messages.c.session_id == given(messages.c.session_id))
+    .order_by(messages.c.run_id, messages.c.position)
+)
+PARENTS = sa.select(runs.c.run_id, runs.c.parent_run_id).where(runs.c.session_id == given(runs.c.session_id))
+SIZED = sa.select(messages.c.run_id, messages.c.position, (SIZES[0] + SIZES[1] + SIZES[2]).label("size"))
+READ = sa.select(messages, runs.c.status, runs.c.error).join(runs, runs.c.run_id == messages.c.run_id)
+RESULTS = sa.select(messages.c.tool_call_id, messages.c.content, messages.c.is_error).where(messages.c.role == "tool")
+
+
+class UnknownMessage(Exception):
+    """The message after which a page should begin is not there."""
+
+
+class Place(NamedTuple):
+    """Where a message is: its run, its number there, and the id of the message before it on its branch."""
+
+    run_id: str
+    position: int
+    parent_id: str | None
+
+    @property
+    def message_id(self) -> str:
+        """The message's id."""
+        return f"{self.run_id}:{self.position}"
+
+
+async def branch_outline(connection: AsyncConnection, run_id: str) -> list[Place]:
+    """The messages of the conversation that ends with a run, from its beginning."""
+    return _following(None, await _places(connection, BRANCH, run_id=run_id))
+
+
+async def tree_outline(connection: AsyncConnection, session_id: str) -> list[Place]:
+    """All messages of a session: those of a run together, the oldest run first."""
+    parents = {run.run_id: run.parent_run_id for run in await _places(connection, PARENTS, session_id=session_id)}
+    rows = await _places(connection, TREE, session_id=session_id)
+    said = {run_id: list(of_run) for run_id, of_run in groupby(rows, key=lambda row: row.run_id)}
+
+    def before(run_id: str) -> str | None:
+        """What was said last before a run."""
+        parent = parents[run_id]
+        while parent in parents and parent not in said:
+            parent = parents[parent]
+        return f"{parent}:{said[parent][-1].position}" if parent in said else None
+
+    return [place for run_id, of_run in said.items() for place in _following(before(run_id), of_run)]
+
+
+def page_of(outline: Sequence[Place], after: str | None, limit: int) -> Sequence[Place]:
+    """So many places, from the one behind the message `after` on. Raise `UnknownMessage`."""
+    if after is None:
+        return outline[:limit]
+    for number, place in enumerate(outline, start=1):
+        if place.message_id == after:
+            return outline[number : number + limit]
+    raise UnknownMessage
+
+
+async def read_page(connection: AsyncConnection, page: Sequence[Place]) -> list[SessionMessage]:
+    """The messages at these places; where they are long, the first of them, and one at least."""
+    sizes = {_key(row): row.size for row in await _rows(connection, SIZED.where(_are_at(page)))}
+    page = page[: _fitting([sizes[_key(place)] for place in page])]
+    rows = {_key(row): row for row in await _rows(connection, READ.where(_are_at(page)))}
+    results = await _results(connection, list(rows.values()))
+    return [_message(place, rows[_key(place)], results) for place in page]
+
+
+def _fitting(sizes: Sequence[int]) -> int:
+    """How many of these go onto one page."""
+    whole = [end for end, size in enumerate(accumulate(sizes), start=1) if size <= PAGE_CHARACTERS]
+    return max(whole, default=1)
+
+
+async def _results(connection: AsyncConnection, rows: Sequence[sa.Row[Any]]) -> Mapping[str, sa.Row[Any]]:
+    """The results of the calls in these messages, by the call's id."""
+    calls = [call["tool_call_id"] for row in rows for call in row.tool_calls or ()]
+    if not calls:
+        return {}
+    of_calls = sa.and_(messages.c.run_id.in_({row.run_id for row in rows}), messages.c.tool_call_id.in_(calls))
+    return {row.tool_call_id: row for row in await _rows(connection, RESULTS.where(of_calls))}
+
+
+def _message(place: Place, row: sa.Row[Any], results: Mapping[str, sa.Row[Any]]) -> SessionMessage:
+    stored = {name: value for name, value in row._mapping.items() if name in SessionMessage.model_fields}
+    stored["tool_calls"] = row.tool_calls and [_with_result(call, results) for call in row.tool_calls]
+    return SessionMessage(message_id=place.message_id, parent_id=place.parent_id, **stored)
+
+
+def _with_result(call: Mapping[str, Any], results: Mapping[str, sa.Row[Any]]) -> FunctionCall:
+    if result := results.get(call["tool_call_id"]):
+        return FunctionCall(**call, result=result.content, is_error=result.is_error)
+    return FunctionCall(**call)
+
+
+def _following(parent_id: str | None, rows: Sequence[sa.Row[Any]]) -> list[Place]:
+    """Places each of which follows the one before."""
+    following = []
+    for row in rows:
+        place = Place(row.run_id, row.position, parent_id)
+        parent_id = place.message_id
+        following.append(place)
+    return following
+
+
+def _key(of: Place | sa.Row[Any]) -> tuple[str, int]:
+    return of.run_id, of.position
+
+
+def _are_at(page: Sequence[Place]) -> sa.ColumnElement[bool]:
+    return PLACE.in_([_key(place) for place in page])
+
+
+async def _places(connection: AsyncConnection, query: sa.Select[Any], **given: str) -> list[sa.Row[Any]]:
+    """All rows of a query that reads no contents."""
+    return await _rows(connection, query, OUTLINE_SLICE, **given)
+
+
+async def _rows(
+    connection: AsyncConnection, query: sa.Select[Any], at_once: int = SLICE, **given: str
+) -> list[sa.Row[Any]]:
+    """All rows of a query, read in slices."""
+    result = await connection.stream(query, given)
+    return [row async for rows in result.partitions(at_once) for row in rows]
