@@ -19,6 +19,8 @@ from pydantic import (
 )
 
 from events import Closed, Maybe, PendingCall, RunEnd, RunError, RunWarning, ToolSource, Usage, with_examples
+from events import EventType as EventType  # so that callers find the whole contract here, too
+from events import StreamEvent as StreamEvent
 from tool_models import Asked, ClientTool, McpServerRef, ServerName, ToolName
 
 OnDisconnect = Literal["cancel", "continue"]
@@ -271,8 +273,7 @@ class SimulateRequest(AgentRequest):
     """
 
     model_config = with_examples(
-        {"input": "What is the weather in Oslo?", "scenario": "default"},
-        {"input": "Test", "model": "openai/gpt-4.1", "scenario": "tool_error"},
+        {"input": "Test", "model": "openai/gpt-4.1", "scenario": "default"},
         {"scenario": "error", "delay_ms": 0},
     )
 

@@ -674,7 +674,7 @@ async def tour(options: argparse.Namespace, screen: Screen) -> Exit:
     screen.note("A scripted run, as --simulate plays it:\n")
     await run(asking(options, "Is it cold in Oslo?", scenario="default"), screen)
     screen.note(f"\nAnd a question to the model that the service has: {TOUR}\n")
-    answered = await run(asking(options, TOUR), screen)
+    answered = await run(asking(options, TOUR, instructions="Answer in one short sentence."), screen)
     if is_interactive(options):
         return await conversation(options, screen) or answered
     screen.note('\nYour own question: python test_client.py "…"; what else there is: --help')
