@@ -19,7 +19,6 @@ from dedalus_labs.lib.mcp import serialize_mcp_servers
 from errors import (
     AgentStreamError,
     UpstreamDisconnected,
-    UpstreamFailed,
     UpstreamProtocol,
     UpstreamStalled,
     UpstreamTimeout,
@@ -29,7 +28,7 @@ from services.body_decoding import Read, decoded
 from services.chat_chunks import CallDelta, ChatChunks, Delta, TextDelta
 from services.json_writing import written
 from services.moving_deadline import MovingDeadline
-from services.refusals import refusal
+from services.refusals import NO_CHAT_STREAM, refusal, unreached
 from services.upstream_client import reader
 from services.upstream_errors import error_of
 from services.upstreams import Route
@@ -222,6 +221,11 @@ async def model_turn(route: Route, body: Mapping[str, Any], deadlines: Deadlines
             await turn.drain()
     except TimeoutError:
         raise (UpstreamTimeout if turn is None or turn.silent else UpstreamStalled) from None
+    except UpstreamProtocol:
+        if route.upstream.kind == "custom" and (turn is None or turn.silent):
+            logger.warning(NO_CHAT_STREAM)
+            raise UpstreamProtocol(NO_CHAT_STREAM) from None
+        raise
     finally:
         await stream.aclose()
 
@@ -265,8 +269,9 @@ async def _post(route: Route, body: Mapping[str, Any], deadline: float) -> httpx
     except TimeoutError:
         raise UpstreamTimeout from None
     except APIConnectionError as error:
-        logger.warning("the upstream can't be reached: %s", error.__cause__)
-        raise UpstreamFailed from error
+        failed = unreached(route.upstream)
+        logger.warning("the upstream can't be reached: %s (%s)", error.__cause__, failed.message)
+        raise failed from error
 
 
 def _as_the_sdk(body: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -4,11 +4,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from errors import AgentStreamError, UpstreamAuth, UpstreamRejected
+from errors import AgentStreamError, UpstreamAuth, UpstreamError, UpstreamFailed, UpstreamProtocol, UpstreamRejected
 from services.upstream_errors import error_of
-from services.upstreams import Upstream
+from services.upstreams import UNREACHED, Upstream
 
 NOT_THERE = frozenset((404, 405))
+ELSEWHERE = range(300, 400)  # such as http to https, which isn't followed: the key would go along
+NO_API = "The model's server has no chat completions at this address: the operator has to check DEDALUS_BASE_URL."
+NO_CHAT_STREAM = f"{UpstreamProtocol.default} The operator has to check DEDALUS_BASE_URL."
 
 
 def refusal(
@@ -18,15 +21,16 @@ def refusal(
     error = error_of(body, status, retry_after)
     if isinstance(error, UpstreamAuth):
         return UpstreamAuth(f"The model's server refused this service's key: the operator has to check {upstream.key}.")
-    if type(error) is not UpstreamRejected:
-        return error
-    if upstream.kind == "custom" and status in NOT_THERE and not _about_a_model(body):
-        return UpstreamRejected(
-            "The model's server has no chat completions at this address: the operator has to check DEDALUS_BASE_URL."
-        )
-    if (name := _parameter(body)) in sent:
+    if upstream.kind == "custom" and (status in NOT_THERE or status in ELSEWHERE) and not _about_a_model(body):
+        return type(error)(NO_API)
+    if type(error) is UpstreamRejected and (name := _parameter(body)) in sent:
         return UpstreamRejected(f"The model's server refused this request: it does not take {name} as it was sent.")
     return error
+
+
+def unreached(upstream: Upstream) -> UpstreamError:
+    """The error of a server that no connection leads to."""
+    return UpstreamFailed(UNREACHED if upstream.kind == "custom" else "")
 
 
 def _about_a_model(body: object) -> bool:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from fake_dedalus import FakeDedalus
-from service import only, service
+from service import NOWHERE, only, service
 from wire import Status, Step, refusal
 
 from services.providers import Provider
@@ -41,6 +41,8 @@ async def test_a_refused_key_names_its_setting(status: int) -> None:
         Status(404, "404 page not found"),
         Status(404, "<html><body>nginx</body></html>", {"content-type": "text/html"}),
         Status(405, {"detail": "Method Not Allowed"}),
+        Status(301, "", {"location": "https://example.com/v1/chat/completions"}),
+        Status(308, "<html>308</html>", {"location": "https://example.com/", "content-type": "text/html"}),
         Status(404, {"error": "Unexpected endpoint or method. (POST /chat/completions)"}),  # LM Studio
         refusal(404, "Invalid URL (POST /v1/v2/chat/completions)", "invalid_request_error"),
     ],
@@ -49,7 +51,7 @@ async def test_a_refused_key_names_its_setting(status: int) -> None:
 async def test_a_wrong_address_names_the_base_url(said: Status) -> None:
     """A path that isn't there is no fault of the model's name."""
     error = await failed(said)
-    assert error["code"] == "upstream_rejected"
+    assert error["code"] == ("upstream_failed" if said.code < 400 else "upstream_rejected")
     assert "DEDALUS_BASE_URL" in error["message"]
 
 
@@ -82,3 +84,19 @@ async def test_a_parameter_that_was_not_sent_is_not_repeated() -> None:
     """An upstream can't put words into our errors."""
     error = await failed(refusal(400, "No", "invalid_request_error", param="your key sk-1"))
     assert "sk-1" not in error["message"]
+
+
+async def test_a_web_page_in_place_of_an_answer_names_the_base_url() -> None:
+    """The address of a server's pages, say, and not of its API."""
+    error = await failed(Status(200, "<html><body>Welcome</body></html>", {"content-type": "text/html"}))
+    assert error["code"] == "upstream_protocol"
+    assert "DEDALUS_BASE_URL" in error["message"]
+
+
+async def test_a_server_that_is_not_there_names_the_base_url(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing listens at its port; the log says so, too."""
+    async with service(NOWHERE) as agent:
+        [error] = only(await agent.stream({"input": "?"}), "error")
+    assert error["code"] == "upstream_failed"
+    assert "DEDALUS_BASE_URL" in error["message"]
+    assert "DEDALUS_BASE_URL" in caplog.text
