@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from errors import TooManyCalls, UpstreamProtocol
 from services.call_arguments import Arguments, read_arguments
@@ -287,3 +289,63 @@ def test_surrogates_in_arguments() -> None:
     """Pairs go back as they came; a half one is replaced in what goes back, too."""
     assert read_arguments(['{"a":"\\ud83d\\ude00"}']) == Arguments({"a": "😀"}, '{"a":"\\ud83d\\ude00"}')
     assert read_arguments(['{"a":"\\ud83d"}']) == Arguments({"a": "\ufffd"}, '{"a":"\ufffd"}')
+
+
+# Any server's labels with any of its oddities
+
+LABELS = ("index and id first", "index and id", "id", "order", "shared index", "an id a piece")
+INTERLEAVED = ("index and id first", "index and id", "id", "an id a piece")
+VALUES = st.dictionaries(st.sampled_from("abc"), st.integers(0, 9) | st.text('{}[]\\"ü ', max_size=5), max_size=2)
+
+
+def labels(way: str, call: int, place: int) -> dict[str, Any]:
+    """The index and id of a call's piece, as one kind of server gives them."""
+    match way:
+        case "index and id first":
+            return {"index": call} | ({} if place else {"id": f"c{call}"})
+        case "index and id":
+            return {"index": call, "id": f"c{call}"}
+        case "id":
+            return {"id": f"c{call}"}
+        case "shared index":
+            return {"index": 0} | ({} if place else {"id": f"c{call}"})
+        case "an id a piece":
+            return {"index": call, "id": f"c{call}-{place}"}
+        case _:
+            return {}
+
+
+@st.composite
+def streamed(draw: st.DrawFn) -> tuple[list[CallDelta], list[tuple[str, Any]]]:
+    """Pieces of some calls, and these calls."""
+    way = draw(st.sampled_from(LABELS))
+    calls = draw(st.lists(st.tuples(st.sampled_from((*KNOWN, "search")), VALUES), min_size=1, max_size=3))
+    streams: list[list[CallDelta]] = []
+    for number, (name, value) in enumerate(calls):
+        text = json.dumps(value, ensure_ascii=draw(st.booleans()), indent=draw(st.sampled_from((None, 1))))
+        cuts = sorted(draw(st.sets(st.integers(1, len(text) - 1), max_size=3)))
+        parts = [text[start:end] for start, end in zip((0, *cuts), (*cuts, len(text)), strict=True)]
+        repeats = draw(st.booleans())
+        names = [name, *[name if repeats and way != "an id a piece" else "" for _ in parts]]
+        if way != "order":
+            parts = [draw(st.sampled_from(("", "{}", "null"))), *parts]
+            if draw(st.booleans()) and value and way != "an id a piece":
+                parts, names = [*parts, text], [*names, name]
+        pieces = [
+            piece(n, part, **labels(way, number, place))
+            for place, (n, part) in enumerate(zip(names, parts, strict=False))
+        ]
+        streams.append(pieces)
+    if way in INTERLEAVED:
+        order = draw(st.permutations([n for n, pieces in enumerate(streams) for _ in pieces]))
+        taken = [iter(pieces) for pieces in streams]
+        first = list(dict.fromkeys(order))
+        return [next(taken[n]) for n in order], [calls[n] for n in first]
+    return [one for pieces in streams for one in pieces], calls
+
+
+@given(streamed())
+def test_calls_survive_any_labels(said: tuple[list[CallDelta], list[tuple[str, Any]]]) -> None:
+    """Each call with its own arguments, in the order in which they began; none is lost, split or joined."""
+    pieces, calls = said
+    assert read(*pieces) == calls
