@@ -65,5 +65,6 @@ class McpClient:
         async with self._loading:
             if self._servers is None:
                 self._servers = self._make(await asyncio.to_thread(import_module, "services.mcp_servers"))
-                gc.freeze()  # the SDK's 100,000 objects: the collector would look through them for 60 ms
+                if gc.get_freeze_count():  # as in a service that has started
+                    gc.freeze()  # the SDK's 100,000 objects: the collector would look through them for 60 ms
             return self._servers

@@ -90,7 +90,7 @@ class Lines(codecs.IncrementalDecoder):
         if part.strip() and self._shown < SHOWN:
             self._shown += 1
             shown = part[:SHOWN_CHARACTERS].decode("utf-8", "replace")
-            logger.info("%s printed something that is no message: %s", self._label, _printable(shown))
+            logger.info("%s printed something that is no message: %s", self._label, shown.strip())
         now = time.monotonic()
         if now > self._since + 1:
             self._noise, self._since = 0, now
@@ -110,7 +110,3 @@ def _found(name: str) -> codecs.CodecInfo | None:
         return None
     plain = codecs.lookup("utf-8")
     return codecs.CodecInfo(plain.encode, plain.decode, incrementaldecoder=Lines, name=ENCODING)
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text).strip()

@@ -5,17 +5,31 @@ what it takes: of a list what can be offered, of a call the text that a model re
 which the SDK keeps to itself, is reported.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 
 from mcp.shared.message import SessionMessage
-from mcp_types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
+from mcp_types import (
+    METHOD_NOT_FOUND,
+    ErrorData,
+    JSONRPCError,
+    JSONRPCNotification,
+    JSONRPCRequest,
+    JSONRPCResponse,
+)
 
 from services.mcp_lines import END
 from services.mcp_lists import sound_page
 from services.mcp_results import sound_result
+
+PROBE, PROBE_S = "server/discover", 3.0
+"""The first request, which asks for the newest version of the protocol, and how long it waits for its answer.
+
+Some older servers never answer it (snow-app#56). The SDK gives it ten seconds, of the fifteen that there are.
+"""
 
 Streams = tuple[Any, Any]
 """Where messages are read and where they are written."""
@@ -90,7 +104,7 @@ class _Outbox(_Stream):
 
     async def send(self, item: SessionMessage) -> None:
         match item.message:
-            case JSONRPCRequest(id=request, method=method) if method in SOUND:
+            case JSONRPCRequest(id=request, method=method):
                 self._asked[request] = method
             case JSONRPCNotification(method="notifications/cancelled", params={"requestId": request}):
                 self._asked.pop(request, None)
@@ -104,6 +118,7 @@ class _Inbox(_Stream):
         super().__init__(stream, asked)
         self._ended = ended
         self._given_up = False
+        self._probe_ends: float | None = asyncio.get_running_loop().time() + PROBE_S
 
     @property
     def last_context(self) -> Any:
@@ -115,12 +130,27 @@ class _Inbox(_Stream):
     async def __anext__(self) -> Any:
         try:
             while True:
-                item = await self._stream.__anext__()
+                item = await self._next()
                 if not isinstance(item, SessionMessage) or self._is_wanted(item.message):
                     return item
         except BaseException:
             self._ended(self._given_up)
             raise
+
+    async def _next(self) -> Any:
+        """The next message, or an error in the place of an answer to the probe that doesn't come."""
+        if self._probe_ends is None:
+            return await self._stream.__anext__()
+        try:
+            async with asyncio.timeout_at(self._probe_ends):
+                return await self._stream.__anext__()
+        except TimeoutError:
+            self._probe_ends = None
+        for request, method in self._asked.items():
+            if method == PROBE:
+                error = ErrorData(code=METHOD_NOT_FOUND, message="no answer in time")
+                return SessionMessage(JSONRPCError(jsonrpc="2.0", id=request, error=error))
+        return await self._stream.__anext__()
 
     def _is_wanted(self, message: Any) -> bool:
         """Whether the session is to get a message; a result is made sound."""

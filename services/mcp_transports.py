@@ -97,9 +97,8 @@ async def _tell(label: str, said: Any) -> None:
         while data := await lines.read(PIPE_BYTES):
             *whole, rest = (rest + data).split(b"\n")
             for line in whole:
-                text = line[:LINE_CHARACTERS].decode("utf-8", "replace")
-                shown = "".join(c if c.isprintable() else " " for c in text).strip()
-                logger.log(logging.INFO if told < LOUD_LINES else logging.DEBUG, "%s: %s", label, shown)
+                text = line[:LINE_CHARACTERS].decode("utf-8", "replace").strip()
+                logger.log(logging.INFO if told < LOUD_LINES else logging.DEBUG, "%s: %s", label, text)
                 told += 1
             rest = rest[:LINE_CHARACTERS]
     finally:

@@ -90,6 +90,8 @@ class Hand:
         if "id" not in message:
             return await answering(202, b"")(scope, receive, send)
         self.asked.append(key)
+        if self.said.get(key) == b"":
+            return await silent(scope, receive, send)
         if key == "wait":
             self.waits.set()
             await self.gate.wait()
@@ -103,6 +105,15 @@ class Hand:
             await answering(200, b"event: message\r\ndata: " + said + b"\r\n\r\n", EVENTS)(scope, receive, send)
         else:
             await answering(200, said)(scope, receive, send)
+
+
+async def silent(scope: Any, receive: Any, send: Any) -> None:
+    """An application that never answers."""
+    if scope["type"] == "lifespan":
+        return await lives(receive, send)
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    return None
 
 
 async def body(receive: Any) -> bytes:

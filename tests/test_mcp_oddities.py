@@ -11,6 +11,7 @@ import pytest
 from mcp_hands import EVENTS, WAYS, Hand, Way, answering, command, hand, program, result
 from mcp_peers import Peer, call, children, down, offered, pool_of, serving
 
+from services import mcp_messages
 from services.tools import ToolError
 
 pytestmark = pytest.mark.anyio
@@ -209,7 +210,6 @@ async def test_what_is_no_message_is_skipped(noise: bytes, caplog: pytest.LogCap
         assert [await call(tools["hand__fine"]) for _ in range(3)] == ["fine"] * 3
         assert len(pool._open) == 1
     assert "Traceback" not in caplog.text
-    assert "\x1b" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -295,6 +295,16 @@ async def test_a_command_that_ends_at_a_method_that_it_does_not_know() -> None:
     async with asyncio.timeout(QUICK), pool_of(hand=ends) as pool:
         assert await call((await offered(pool, "hand"))["hand__fine"]) == "fine"
         assert len(children() - before) == 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_server_that_never_answers_what_it_does_not_know(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is greeted in the older way before the time for connecting is over."""
+    monkeypatch.setattr(mcp_messages, "PROBE_S", 0.2)
+    silent: dict[str, bytes] = {"fine": FINE, "server/discover": b""}
+    async with asyncio.timeout(QUICK), hand(way, silent) as pool:
+        assert await call((await offered(pool, "hand"))["hand__fine"]) == "fine"
+        assert len(pool._open) == 1
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
