@@ -14,6 +14,7 @@ from test_sessions import ask
 from wire import Done, Finish, Json, RawChunk, Status, Step, Text, Thinking, ToolCall, answer
 
 from services.history import kept, question, tokens
+from services.left_off import LeftOff
 from services.providers import PROVIDERS
 from services.wire_rules import corrected, fitted
 from session_models import FunctionCall, ProviderState, StoredMessage
@@ -236,3 +237,43 @@ async def test_an_answer_without_anything_to_send_back_is_not_kept_twice(tmp_pat
         await ask(agent, "Sure?")
     called, _ = assistants(fake.chats[2])
     assert set(called) == {"role", "content", "tool_calls"}
+
+
+# A run that waits
+
+CALL: Json = {
+    "upstream_id": "c1",
+    "call_id": "c1",
+    "name": "add",
+    "source": "python",
+    "server": None,
+    "ours": True,
+    "extra": {"sig": "s"},
+    "arguments": {"a": 1},
+}
+LEFT: Json = {
+    "messages": [{"role": "assistant", "content": "Hm.", "reasoning": "A"}],
+    "step": 2,
+    "text": "",
+    "calls": [CALL],
+    "call_ids": ["c1"],
+    "finish_reason": "tool_calls",
+    "usage": {"input_tokens": None, "output_tokens": None, "total_tokens": None},
+    "correlation_id": None,
+}
+
+
+def test_a_run_that_an_earlier_version_left_off() -> None:
+    """Its state can still be read, and whose it is isn't known: nothing of it is left out."""
+    earlier = LeftOff.model_validate({**LEFT, "calls": [{**CALL, "pieces": ['{"a":', "1}"]}]})
+    assert earlier.to("deepseek//") == earlier
+    assert earlier.calls[0].extra == {"sig": "s"}
+
+
+def test_a_run_that_goes_on_with_another_provider() -> None:
+    """The base URL can be another after a restart: what belongs to the former provider's server is left out."""
+    left = LeftOff.model_validate({**LEFT, "reasoning": {"reasoning": "B"}, "family": "custom/one.example/"})
+    assert left.to("custom/one.example/") == left
+    other = left.to("custom/two.example/")
+    assert (other.messages, other.reasoning) == ([{"role": "assistant", "content": "Hm."}], {})
+    assert (other.calls[0].extra, other.calls[0].arguments) == ({}, {"a": 1})
