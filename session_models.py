@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from events import Closed, Maybe, RunError, ToolSource, Usage, with_examples
 from models import Content, Metadata, RunStatus, SessionId
@@ -22,7 +22,7 @@ class SessionCreate(Asked):
 class SessionUpdate(Asked):
     """What is to be changed of a session. What is left out stays; null takes it away."""
 
-    model_config = with_examples({"title": "Winter in Norway"})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"title": "Winter in Norway"}, {"title": None}]})
 
     title: str | None = Field(None, max_length=200)
     metadata: Metadata | None = None

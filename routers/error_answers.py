@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import Scope
 
 from error_models import ErrorBody, ErrorInfo, FieldError, RefusalComplete, RefusalError, RefusalEvent
@@ -14,6 +15,7 @@ from errors import AgentStreamError, ErrorDetail, InternalError, InvalidRequest,
 from events import NO_USAGE, Complete
 
 MAX_DETAILS = 20
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 STREAMING = {"/api/agent/stream", "/api/agent/stream/simulate"}  # POST to these answers a stream
 BY_STATUS: dict[int, type[AgentStreamError]] = {404: RouteNotFound, 405: MethodNotAllowed}
 
@@ -75,7 +77,16 @@ def install(app: FastAPI) -> None:
         known = BY_STATUS.get(error.status_code, InvalidRequest if error.status_code < 500 else InternalError)
         response = answer(known(), request.scope)
         response.headers.update(error.headers or {})
+        if error.status_code == 405:
+            response.headers["Allow"] = ", ".join(_methods_of(request))
         return response
+
+
+def _methods_of(request: Request) -> list[str]:
+    """The methods that the request's path takes: the framework names those of one of its routes."""
+    routes = request.app.routes
+    asked = {method: {**request.scope, "method": method} for method in METHODS}
+    return [method for method in METHODS if any(route.matches(asked[method])[0] is Match.FULL for route in routes)]
 
 
 def _details(error: RequestValidationError) -> list[ErrorDetail]:

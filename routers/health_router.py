@@ -35,6 +35,7 @@ class Ready(Closed):
     event_log: str
 
 
+@router.head("/", include_in_schema=False)
 @router.get("/")
 async def about() -> About:
     """What this is and where the documentation is."""
@@ -43,12 +44,14 @@ async def about() -> About:
     )
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health")
 async def health() -> Health:
     """Whether the process is alive: always, if it answers at all."""
     return Health(status="ok")
 
 
+@router.head("/ready", include_in_schema=False)
 @router.get("/ready")
 async def ready(service: ServiceDep, upstreams: UpstreamsDep, settings: SettingsDep) -> Ready:
     """Whether a run could start now; 503 with the reason where it couldn't."""

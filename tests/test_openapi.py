@@ -77,7 +77,7 @@ def test_every_served_route_is_described(described: Json) -> None:
         (method.lower(), route.path_format)
         for module in modules
         for route in module.router.routes
-        for method in route.methods
+        for method in route.methods - {"HEAD"}
     }
     assert {(method, path) for method, path, _ in operations(described)} == served
     said = [operation for _, _, operation in operations(described)]
@@ -214,6 +214,46 @@ async def test_the_error_answers_are_what_is_described(described: Json) -> None:
             responses.append(await agent.client.get(running.headers["location"], params={"after": 99}))
     assert [response.status_code for response in responses] == [404, 405, 422, 502, 409]
     assert [fault for response in responses for fault in faults(described, ref("ErrorBody"), response.json())] == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/api/agent/sessions", "GET, POST"),
+        ("PUT", "/api/agent/sessions/chat", "GET, PATCH, DELETE"),
+        ("PATCH", "/api/agent/runs/run_1", "GET, DELETE"),
+        ("DELETE", "/api/agent/runs", "GET, POST"),
+        ("GET", STREAM, "POST"),
+        ("POST", "/health", "GET, HEAD"),
+        ("DELETE", "/", "GET, HEAD"),
+        ("POST", "/openapi.json", "GET, HEAD"),
+    ],
+)
+async def test_a_405_names_every_method_of_its_path(method: str, path: str, allowed: str) -> None:
+    """`Allow` lists the methods of all routes at the path, not of the first."""
+    async with service(NOWHERE) as agent:
+        response = await agent.client.request(method, path)
+    assert (response.status_code, response.headers["allow"]) == (405, allowed)
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/ready"])
+async def test_a_head_is_answered_where_monitors_send_it(path: str) -> None:
+    """The headers of the GET, and no body."""
+    async with service(NOWHERE) as agent:
+        head, get = [await agent.client.request(method, path) for method in ("HEAD", "GET")]
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == get.headers["content-length"]
+
+
+async def test_null_takes_away_what_a_patch_names(described: Json) -> None:
+    """The schema of PATCH has the null that the route takes, unlike those of requests that take none."""
+    for change in ({"title": None}, {"metadata": None}, {"title": "A", "metadata": {"a": "b"}}):
+        assert faults(described, ref("SessionUpdate"), change) == []
+        async with service(NOWHERE) as agent:
+            await agent.post("/api/agent/sessions", {"session_id": "chat", "title": "T", "metadata": {"c": "d"}})
+            session = (await agent.client.patch("/api/agent/sessions/chat", json=change)).json()
+        assert {name: session.get(name) for name in change} == change
+    assert faults(described, ref("AgentRequest"), {"input": "?", "stop": None})
 
 
 # Examples
