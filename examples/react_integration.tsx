@@ -110,6 +110,9 @@ export interface AgentRequest {
   multitask?: "reject" | "enqueue" | "interrupt";
 }
 
+/** What the hook takes as a question. A key that is undefined counts as left out. */
+export type Question = { [Key in keyof AgentRequest]: AgentRequest[Key] | undefined } & Pick<AgentRequest, "input">;
+
 /** A message of a session. Those of a run follow its question; `parent_id` is the message before it on its branch. */
 export interface SessionMessage {
   message_id: string;
@@ -617,8 +620,8 @@ export function textOf(content: Content): string {
 
 /** A tool that runs in the page. `parameters` is the JSON schema of its arguments, an object's. */
 export interface ClientTool {
-  description?: string;
-  parameters?: Record<string, unknown>;
+  description?: string | undefined;
+  parameters?: Record<string, unknown> | undefined;
   /** Returns text, or what JSON can hold. What it throws is reported to the model as the call's error. */
   run: (args: Record<string, unknown>) => unknown;
 }
@@ -1082,6 +1085,8 @@ class Runner {
   private readonly clientCalls: ClientCalls;
   private current: Run | null = null;
   private latest: Run | null = null;
+  /** A run that was stopped, until the service knows. */
+  private stopping: Run | null = null;
   /** The answers that were read here to their end, by run. */
   private readonly read = new Map<string, Message>();
   private place: string | null = null;
@@ -1125,11 +1130,11 @@ class Runner {
     };
   };
 
-  stream = (input: string | AgentRequest, onEvent?: OnEvent): Promise<Complete | null> => {
-    const wasGoing = this.current !== null;
+  stream = (input: string | Question, onEvent?: OnEvent): Promise<Complete | null> => {
     void this.stop();
-    const request = typeof input === "string" ? { input } : input;
-    const asked = { ...this.requestDefaults(wasGoing), ...this.withTools(), ...request };
+    const question = Object.entries(typeof input === "string" ? { input } : input);
+    const given = Object.fromEntries(question.filter(([, value]) => value !== undefined)) as unknown as AgentRequest;
+    const asked = { ...this.requestDefaults(), ...this.withTools(), ...given };
     const run = new Run({ asked, isOurs: true, onEvent });
     return this.follow(this.begin(run, { messages: this.withQuestion(run.key, asked) }));
   };
@@ -1161,16 +1166,18 @@ class Runner {
     const run = this.current;
     if (!run) return;
     this.update(run, (state) => {
-      const answer = answerOf(state, run.id);
       const cancelled: RunState = { ...state, status: "cancelled", pending: [], error: null };
-      return answer ? withAnswer(cancelled, { ...answer, status: "cancelled" }) : cancelled;
+      if (run.id === null) return cancelled;
+      return withAnswer(cancelled, { ...(answerOf(state, run.id) ?? emptyAnswer(run.id)), status: "cancelled" });
     });
     this.finish(run);
+    this.stopping = run;
     if (!run.id) await run.reader?.opening.catch(() => null); // before the response there is no id by which to cancel
     run.reader?.leave();
-    if (!run.id) return;
-    const cancel = this.service.request(`/api/agent/runs/${run.id}/cancel`, { method: "POST", keepalive: true });
-    await cancel.catch(() => null); // unreachable: the run goes on, or ends when nobody reads it
+    const cancel = { method: "POST", keepalive: true };
+    // Where the service is unreachable the run goes on, or ends when nobody reads it.
+    if (run.id) await this.service.request(`/api/agent/runs/${run.id}/cancel`, cancel).catch(() => null);
+    if (this.stopping === run) this.stopping = null;
   };
 
   approve = (callId: string, { arguments: changed }: Changes = {}): Promise<AgentError | null> =>
@@ -1233,13 +1240,16 @@ class Runner {
     return { client_tools: tools.map(about) };
   }
 
-  /** What a question of this page says about its conversation. An answer that can be found again is worth finishing. */
-  private requestDefaults(wasGoing: boolean): Partial<AgentRequest> {
+  /**
+   * What a question of this page says about its conversation. An answer that can be found again is worth finishing; a
+   * run of another page, even if nobody reads it for the moment, is not to be interrupted.
+   */
+  private requestDefaults(): Partial<AgentRequest> {
     const { sessionId, storageKey } = this.options;
+    const multitask = this.stopping ? "interrupt" : "reject"; // a run just stopped takes its time to end
     return {
       ...((sessionId ?? storageKey) !== undefined && { on_disconnect: "continue" }),
-      ...(sessionId !== undefined && { session_id: sessionId }),
-      ...(sessionId !== undefined && wasGoing && { multitask: "interrupt" }), // one just stopped takes its time to end
+      ...(sessionId !== undefined && { session_id: sessionId, multitask }),
     };
   }
 
@@ -1424,7 +1434,7 @@ class Runner {
 
 /** What a person changes of a call: with `arguments` the tool is called with these instead. */
 export interface Changes {
-  arguments?: Record<string, unknown>;
+  arguments?: Record<string, unknown> | undefined;
 }
 
 export interface AgentStream extends RunState {
@@ -1443,7 +1453,7 @@ export interface AgentStream extends RunState {
    * it was stopped, the component went or it failed here; `status` and `error` say which. Rejects only with what `onEvent`
    * throws. In a session, or with `storageKey`, the service finishes a run that nobody reads (`on_disconnect`).
    */
-  stream: (input: string | AgentRequest, onEvent?: OnEvent) => Promise<Complete | null>;
+  stream: (input: string | Question, onEvent?: OnEvent) => Promise<Complete | null>;
   /** Follows a run from its first event, whoever has started it. A run that was followed until now goes on alone. */
   attach: (runId: string, onEvent?: OnEvent) => Promise<Complete | null>;
   /** Tries again at once, also after `failed`, to read the rest of the run. Null if there is nothing to read. */
@@ -1464,7 +1474,11 @@ export interface AgentStream extends RunState {
   /** Refuses a call of `pending`; the model gets the reason. */
   refuse: (callId: string, reason?: string) => Promise<AgentError | null>;
   /** Sends the result of a call of kind `client`, where that isn't done by `clientTools`. */
-  sendToolResult: (callId: string, content: Json, how?: { isError?: boolean }) => Promise<AgentError | null>;
+  sendToolResult: (
+    callId: string,
+    content: Json,
+    how?: { isError?: boolean | undefined },
+  ) => Promise<AgentError | null>;
 }
 
 /** Runs an agent and follows it. When the component goes, reading ends. */

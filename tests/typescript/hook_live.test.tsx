@@ -159,7 +159,7 @@ const answersAmong = <R extends { line: string }>(requests: R[]) =>
   requests.filter(({ line }) => line.startsWith("POST /api/agent/runs/"));
 
 /** What a question says in a session. */
-const kept = { on_disconnect: "continue", session_id: "chat-1" } as const;
+const kept = { on_disconnect: "continue", session_id: "chat-1", multitask: "reject" } as const;
 
 const taken: Answer = (response) => response.writeHead(202).end("{}");
 
@@ -546,6 +546,13 @@ test("a tool of the page goes with the question and gets its arguments; a result
   assert.deepEqual(asked, { input: "Hello", client_tools: [{ name: "weather", ...about }] });
   assert.deepEqual(sent, result("It snows in Oslo.", false));
   assert.deepEqual(again, result("The result can't be sent: No.", true));
+});
+
+test("a key of a question that is undefined counts as left out", async (t) => {
+  const { url, requests } = await serve(t, stream(started, completed(2)));
+  const page = await mountHook(t, { baseUrl: url, sessionId: undefined, storageKey: "run" });
+  await page.now().stream({ input: "Hello", model: undefined, on_disconnect: undefined });
+  assert.deepEqual(requests[0]?.body, { on_disconnect: "continue", input: "Hello" });
 });
 
 test("in a session, a question that replaces one under way interrupts it", async (t) => {

@@ -152,8 +152,8 @@ class Tab:
         self._until_ready()
 
     def _until_ready(self) -> None:
-        if self._has_hook:
-            self.until(lambda: self.script("return window.agent !== undefined"))
+        ready = "window.agent !== undefined" if self._has_hook else "document.querySelector('[role=status]') !== null"
+        self.until(lambda: self.script(f"return {ready}"))
 
     def _select(self) -> None:
         if self.browser.current_window_handle != self._handle:

@@ -13,7 +13,7 @@ from fake_dedalus import FakeDedalus
 from lossy_proxy import Line, line_to
 from process import Nursery
 from selenium.webdriver import Chrome
-from tabs import Tab, service
+from tabs import Tab, calling, service
 from wire import Done, Finish, Gate, Text, WaitFor, answer
 
 pytest_plugins = "browser_fixtures"
@@ -126,6 +126,23 @@ def test_offline(nursery: Nursery, browser: Chrome, origin: str) -> None:
         line.restore()
         tab.command("Network.emulateNetworkConditions", offline=False, **network)
         assert tab.until_status("succeeded", timeout=5)["output"] == "one two"
+
+
+def test_an_answer_in_an_outage(nursery: Nursery, browser: Chrome, origin: str, asking: dict[str, str]) -> None:
+    """An approval that is sent while the service is out of reach arrives when it is back, once."""
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake, **asking) as app, line_to(app.url) as line:
+        fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
+        fake.turn(*answer("Deleted."))
+        tab = Tab(browser, origin, baseUrl=line.url)
+        tab.call("stream", "Tidy up.")
+        pending = tab.until_status("waiting")["pending"]
+        line.cut()
+        tab.call("approve", pending[0]["tool_call_id"])
+        tab.script("return new Promise((resolve) => setTimeout(resolve, 1000))")
+        assert tab.state()["status"] == "waiting"
+        line.restore()
+        assert tab.until_status("succeeded")["output"] == "Deleted."
+        assert len(fake.chats) == 2
 
 
 def test_the_service_is_not_there(browser: Chrome, origin: str) -> None:

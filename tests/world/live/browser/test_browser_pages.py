@@ -162,6 +162,25 @@ def test_a_session_that_waits(nursery: Nursery, origin: str, browser: Chrome, as
         assert first.until_status("succeeded", timeout=15)["output"] == "Deleted."
 
 
+def test_a_session_with_a_queue(nursery: Nursery, origin: str, browser: Chrome) -> None:
+    """Opened while one question is answered and the next one waits for its turn, it shows both answers."""
+    gate, other = Gate(), Gate()
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
+        fake.turn(*halved(gate))
+        fake.turn(Text("three "), WaitFor(other), Text("four"), Finish("stop"), Done())
+        for question in ("Count.", "Go on."):
+            body = {"input": question, "session_id": "chat-1", "multitask": "enqueue"}
+            httpx.post(f"{app.url}/api/agent/runs", json=body).raise_for_status()
+        tab = Tab(browser, origin, baseUrl=app.url, sessionId="chat-1")
+        tab.until_state(lambda state: state["output"] == "one ")
+        gate.open()
+        tab.until_state(lambda state: state["output"] == "three ")
+        other.open()
+        state = tab.until_state(lambda state: state["output"] == "three four" and state["status"] == "succeeded")
+        contents = [message["content"] for message in state["messages"]]
+        assert contents == ["Count.", "one two", "Go on.", "three four"]
+
+
 def test_two_questions_at_once(nursery: Nursery, origin: str, browser: Chrome) -> None:
     """Asked in two tabs of one session, one is answered; the other page says so in plain words, and shows it."""
     gate = Gate()

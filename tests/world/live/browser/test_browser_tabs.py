@@ -1,12 +1,14 @@
 """Tabs of one browser: it opens six connections to an address for all of them (HTTP/1.1)."""
 
+import json
+
 import httpx
 import pytest
 from fake_dedalus import FakeDedalus
 from process import Nursery
 from selenium.webdriver import Chrome
 from tabs import Tab, calling, service
-from wire import Done, Finish, Gate, Text, WaitFor, answer
+from wire import Done, Finish, Gate, Text, ToolCall, WaitFor, answer
 
 pytest_plugins = "browser_fixtures"
 pytestmark = pytest.mark.timeout(300)  # the first run on a machine builds the app
@@ -104,3 +106,18 @@ def test_somebody_else_answers(nursery: Nursery, browser: Chrome, origin: str, a
         httpx.post(approval, json={"approved": True}).raise_for_status()
         after = tab.until_status("succeeded", timeout=15)
         assert (after["output"], after["pending"]) == ("Deleted.", [])
+
+
+def test_two_calls_are_answered_at_once(nursery: Nursery, browser: Chrome, origin: str, asking: dict[str, str]) -> None:
+    """A run that waits for two answers goes on after both, in whatever order they arrive."""
+    calls = [ToolCall(f"call_{n}", "delete_folder", json.dumps({"folder": f"folder {n}"}), index=n) for n in range(2)]
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake, **asking) as app:
+        fake.turn(*calls, Finish("tool_calls"), Done())
+        fake.turn(*answer("Deleted."))
+        tab = Tab(browser, origin, baseUrl=app.url)
+        tab.call("stream", "Tidy up.")
+        first, second = (call["tool_call_id"] for call in tab.until_status("waiting")["pending"])
+        tab.script(f"void window.agent.approve('{second}'); void window.agent.refuse('{first}')")
+        state = tab.until_status("succeeded", timeout=10)
+        results = {call["tool_call_id"]: call["result"]["is_error"] for call in state["toolCalls"]}
+        assert (state["output"], results) == ("Deleted.", {first: True, second: False})

@@ -3,13 +3,13 @@
 import { useState } from "react";
 import { useAgentStream } from "@/agent-stream";
 
-/** The README's first lines, word for word but for the address. */
-export default function Home() {
+/** The README's first lines, with options that may be undefined, which strict types tell from those that are left out. */
+export default function Home({ model }: { model?: string }) {
   const { stream, isStreaming, thinking } = useAgentStream({ baseUrl: process.env.NEXT_PUBLIC_API_URL });
   const [content, setContent] = useState("");
 
   const ask = async () => {
-    await stream("Research AI", (event) => {
+    await stream({ input: "Research AI", model }, (event) => {
       if (event.event === "final_output") setContent(event.data.content);
     });
   };
