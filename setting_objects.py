@@ -36,17 +36,18 @@ class McpServer(BaseModel):
 class WireRules(BaseModel):
     """What a model's server takes otherwise than OpenAI's reference has it; UPSTREAM_RULES sets these by hand.
 
-    `max_tokens` and `seed` are the names of these parameters. `empty_content` is what stands beside tool calls where
-    there is no text. `reasoning` goes back with its message as it came, or never, or always: every message of the
-    model then has `reasoning_content`, which is a space where none came. `call_ids`: `any` goes back as it came,
-    `short` has 40 characters at most, `nine` nine letters and digits; `auto` is `short` but for ids that carry a
-    signature. `left_out` are parameters that aren't sent; `name=value` leaves out that value alone. Without a
-    `system_role`, instructions begin the first question.
+    `max_tokens` and `seed` are the names of these parameters. Without `stream` the answer comes whole. `empty_content`
+    is what stands beside tool calls where there is no text. `reasoning` goes back with its message as it came, or
+    never, or always: every message of the model then has `reasoning_content`, which is a space where none came.
+    `call_ids`: `any` goes back as it came, `short` has 40 characters at most, `nine` nine letters and digits; `auto` is
+    `short` but for ids that carry a signature. `left_out` are parameters that aren't sent; `name=value` leaves out that
+    value alone. Without a `system_role`, instructions begin the first question.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_tokens: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    stream: bool = True
     stream_options: bool = True
     empty_content: Literal["null", "text"] = "null"
     reasoning: Literal["back", "never", "always"] = "back"

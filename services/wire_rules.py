@@ -28,6 +28,10 @@ CALL_KEYS = frozenset(("id", "type", "function"))
 
 SHORT, NINE = 40, 9
 EMPTY_RESULT = "(The tool gave no output.)"
+NO_STREAM = re.compile(
+    r"verified to stream|'stream' does not support|stream(ing)? (is )?not support|not support stream(ing)?\b",
+    re.IGNORECASE,
+)  # OpenAI's o3 and gpt-5 for an organisation that isn't verified; models of gateways that answer whole
 NO_SYSTEM = re.compile(
     r"system (role|message)s? (is|are)? ?not support|role.{0,20}not support 'system'", re.IGNORECASE
 )  # Gemma's chat template under vLLM and llama.cpp; OpenAI's o1-mini
@@ -65,7 +69,9 @@ Json = Mapping[str, Any]
 def fitted(body: Json, rules: WireRules) -> dict[str, Any]:
     """The request as the rules have it. `max_tokens`, `seed` and each message's content stand in it as OpenAI's do."""
     sent = {key: value for key, value in body.items() if not left_out(key, value, rules)}
-    if not rules.stream_options:
+    if not rules.stream:
+        sent["stream"] = False
+    if not (rules.stream and rules.stream_options):
         sent.pop("stream_options", None)
     for key, name in (("max_tokens", rules.max_tokens), ("seed", rules.seed)):
         if key in sent:
@@ -170,6 +176,8 @@ def _renamed(rules: WireRules, sent: Json, said: str) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     if _refused("stream_options", sent, said):
         changes["stream_options"] = False
+    elif NO_STREAM.search(said):
+        changes["stream"] = False
     if _refused(rules.max_tokens, sent, said):
         other = {"max_tokens", "max_completion_tokens"} - {rules.max_tokens}
         changes["max_tokens"] = other.pop()

@@ -230,7 +230,7 @@ REFUSED = [
     ("MCP_SERVERS.DOCS", '{"docs": {"url": "https://a.example", "args": ["b"]}}', 'go with a "command"'),
     ("MCP_SERVERS.DOCS.ULR", '{"docs": {"url": "https://mcp.example.com", "ulr": ""}}', "not permitted"),
     ("UPSTREAM_RULES", "{", 'JSON such as {"custom"'),
-    ("UPSTREAM_RULES.CUSTOM.STREAM", '{"custom": {"stream": false}}', "not permitted"),
+    ("UPSTREAM_RULES.CUSTOM.STREEM", '{"custom": {"streem": false}}', "not permitted"),
     ("UPSTREAM_RULES.CUSTOM.CALL_IDS", '{"custom": {"call_ids": 9}}', "'short' or 'nine'"),
     ("OPENAI_API_KEY", "\u201csk-secret\u201d", "copy it again"),
     ("DEDALUS_API_KEY", "sk-a\nsk-b", "copy it again"),

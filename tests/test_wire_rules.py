@@ -67,6 +67,13 @@ REFUSALS: list[tuple[object, dict[str, Any]]] = [
         {"stream_options": False},
     ),
     (openai("property 'stream_options' is unsupported, did you mean 'stream'?"), {"stream_options": False}),  # Groq
+    # stream
+    (
+        openai("Your organization must be verified to stream this model.", "stream", "unsupported_value"),
+        {"stream": False},
+    ),
+    (openai("Unsupported value: 'stream' does not support true with this model."), {"stream": False}),
+    ({"message": "The model does not support streaming"}, {"stream": False}),
     # max_tokens
     (
         openai(
@@ -190,7 +197,7 @@ def test_each_rule_changes_what_it_names() -> None:
     """Names, absences, the content beside calls, ids of nine."""
     rules = WireRules(
         max_tokens="max_completion_tokens",
-        stream_options=False,
+        stream=False,
         empty_content="text",
         call_ids="nine",
         seed="random_seed",
@@ -321,6 +328,24 @@ async def test_a_refused_parameter_costs_one_more_try_once() -> None:
         [warning] = only(events, "warning")
         assert warning["code"] == "parameter_left_out"
         assert "temperature" in warning["message"]
+
+
+async def test_a_model_that_does_not_stream_answers_whole() -> None:
+    """OpenAI refuses to stream some models for an organisation that isn't verified: the answer comes all the same."""
+    told = "Your organization must be verified to stream this model."
+    choice = {"index": 0, "message": {"role": "assistant", "content": "Hello."}, "finish_reason": "stop"}
+    whole = {"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}}
+
+    def script(body: Json) -> Sequence[Step]:
+        return [refusal(400, told, "x", param="stream") if body["stream"] else Status(200, whole)]
+
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.choose(script)
+        events = await agent.stream({"input": "?"})
+    assert text(events) == "Hello."
+    [end] = only(events, "complete")
+    assert (end["status"], end["usage"]["total_tokens"]) == ("succeeded", 3)
+    assert fake.chats[1].body.keys() == {"model", "messages", "stream"}
 
 
 async def test_a_refusal_that_can_t_be_mended_is_an_error_after_one_try() -> None:
