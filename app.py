@@ -21,7 +21,7 @@ from event_logs.base import EventLog
 from event_logs.directory_lock import DirectoryInUse, locked
 from event_logs.file import FileEventLog
 from event_logs.memory import MemoryEventLog
-from routers import agent_router, error_answers, health_router, openapi, runs_router, sessions_router
+from routers import agent_router, docs_pages, error_answers, health_router, openapi, runs_router, sessions_router
 from routers.cors import Cors
 from routers.middleware import BodyLimits, DirectSend, HostCheck, RequestContext, RoomCheck
 from services.agent_loop import AgentLimits
@@ -78,9 +78,11 @@ def create_app(
         lifespan=lambda app: opened(app, settings, tools, providers, dedalus),
         generate_unique_id_function=lambda route: route.name,
         redirect_slashes=False,
+        redoc_url=None,  # routers/docs_pages.py has it
+        openapi_tags=openapi.TAGS,
     )
     app.state.settings = settings
-    for module in (agent_router, runs_router, sessions_router, health_router):
+    for module in (agent_router, runs_router, sessions_router, health_router, docs_pages):
         app.include_router(module.router)
     error_answers.install(app)
     openapi.install(app)

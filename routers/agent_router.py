@@ -6,7 +6,16 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from models import AgentRequest, AgentResponse, Scenario, SimulateRequest
-from routers.dependencies import CatalogDep, IdempotencyKey, RequestId, ServiceDep, ToolsDep, frame_stream, run_path
+from routers.dependencies import (
+    CatalogDep,
+    IdempotencyKey,
+    RequestId,
+    ServiceDep,
+    ToolsDep,
+    Until,
+    frame_stream,
+    run_path,
+)
 from routers.error_answers import answer
 from routers.json_route import JsonRoute
 from routers.openapi import ERRORS, STREAM_STARTS
@@ -24,14 +33,19 @@ router = APIRouter(prefix="/api/agent", tags=["agent"], responses=ERRORS, route_
 
 @router.post("/stream", response_class=Response, responses=STREAM_STARTS)
 async def stream(
-    request: Request, body: AgentRequest, service: ServiceDep, request_id: RequestId, key: IdempotencyKey = None
+    request: Request,
+    body: AgentRequest,
+    service: ServiceDep,
+    request_id: RequestId,
+    key: IdempotencyKey = None,
+    until: Until = "complete",
 ) -> Response:
     """Start a run and follow it as server-sent events, from `run_started` to `complete`.
 
     A lost connection does not end the run: take up where you were at the `Location` of the answer, with the last
     event's id as `Last-Event-ID`.
     """
-    return frame_stream(request, await service.execute_agent_streaming(body, request_id, key))
+    return frame_stream(request, await service.execute_agent_streaming(body, request_id, key), until)
 
 
 @router.post("/execute", response_model=AgentResponse, responses=WAITING)
@@ -66,12 +80,18 @@ async def execute(
 
 
 @router.post("/stream/simulate", response_class=Response, responses=STREAM_STARTS)
-async def simulate(request: Request, body: SimulateRequest, service: ServiceDep, request_id: RequestId) -> Response:
+async def simulate(
+    request: Request,
+    body: SimulateRequest,
+    service: ServiceDep,
+    request_id: RequestId,
+    until: Until = "complete",
+) -> Response:
     """A scripted run with the events of a real one, for building a front end without a key or a model."""
     run = await service.simulate_streaming_execution(body, request_id)
     if body.scenario is Scenario.TRUNCATED:
         run.frames = torn(run.frames, after=TEAR_AFTER)
-    return frame_stream(request, run)
+    return frame_stream(request, run, until)
 
 
 @router.get("/models")

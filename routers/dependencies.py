@@ -1,11 +1,11 @@
 """What the routes ask for by type."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Depends, Header, Query, Request
 
 from errors import InvalidCursor
-from routers.sse import FrameStream
+from routers.sse import FrameStream, to_the_wait
 from services.agent_service import AgentService
 from services.catalog import Catalog
 from services.live_runs import RunStream
@@ -79,13 +79,30 @@ PageCursor = Annotated[str | None, Query(max_length=256, description="The `next_
 Limit = Annotated[int, Query(ge=1, le=200, description="How much a page has at most.")]
 
 
+Until = Annotated[
+    Literal["complete", "waiting"],
+    Query(
+        description=(
+            "Where the body ends: `waiting` ends it as well where the run begins to wait for a person or for the page. "
+            "The rest is at `Location`, after the last event's id."
+        ),
+        openapi_examples={
+            "waiting": {"summary": "End where the run waits, which can be for a day", "value": "waiting"},
+            "complete": {"summary": "End with the run", "value": "complete"},
+        },
+    ),
+]
+
+
 def run_path(request: Request, run_id: str) -> str:
     """Where a run is, for the Location header."""
     return f"{request.scope.get('root_path', '')}/api/agent/runs/{run_id}"
 
 
-def frame_stream(request: Request, stream: RunStream) -> FrameStream:
-    """The response that carries a run's frames."""
+def frame_stream(request: Request, stream: RunStream, until: str = "complete") -> FrameStream:
+    """The response that carries a run's frames, to its end or to where it waits."""
+    if until == "waiting":
+        stream.frames = to_the_wait(stream.frames)
     settings: Settings = request.app.state.settings
     return FrameStream(
         stream,

@@ -11,6 +11,12 @@ from events import STREAM_EVENT
 REF = "#/components/schemas/{model}"
 VERSION = "1.0.0"
 
+TAGS = [
+    {"name": "agent", "description": "Ask the agent, as a stream or as one JSON answer, and list what is on offer."},
+    {"name": "runs", "description": "Start runs in the background; follow, resume, answer, cancel and delete runs."},
+    {"name": "sessions", "description": "Conversations whose history the service keeps and sends to the model."},
+    {"name": "health", "description": "Whether the process is alive, and whether it can take a run."},
+]
 EVENTS = {"$ref": REF.format(model="StreamEvent")}
 
 INVALID = {
@@ -107,7 +113,8 @@ STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": (
             "Server-sent events: a StreamFrame each, whose data is a StreamEvent in one line of JSON. `complete` is "
-            "the last. A body that ends without it was cut: resume it. Lines that begin with `:` are heartbeats."
+            "the last. A body that ends without it was cut, or ends at `waiting` as asked: resume it at `Location`. "
+            "Lines that begin with `:` are heartbeats."
         ),
         "headers": {
             "X-Run-ID": {"description": "The run's id.", "schema": {"type": "string"}},

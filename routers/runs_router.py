@@ -16,6 +16,7 @@ from routers.dependencies import (
     PageCursor,
     RequestId,
     ServiceDep,
+    Until,
     frame_stream,
     run_path,
 )
@@ -98,11 +99,12 @@ async def run_events(
     wait: Annotated[
         bool, Query(description="`false` answers what there is, as JSON lines, for those who poll.")
     ] = True,
+    until: Until = "complete",
 ) -> Response:
     """The run's events after a cursor, byte for byte as they were first sent, and then live until `complete`."""
     if wait:
         stream = await service.follow(run_id, after)
-        return Response(status_code=204) if stream is None else frame_stream(request, stream)
+        return Response(status_code=204) if stream is None else frame_stream(request, stream, until)
     pages = await service.read(run_id, after)
     if pages is None:
         return Response(status_code=204)

@@ -10,7 +10,7 @@ from sse_starlette.sse import AppStatus, SendTimeoutError
 from starlette.types import Message, Receive, Scope, Send
 
 from errors import AgentStreamError
-from services.event_reading import frames_in
+from services.event_reading import frames_in, name_of
 from services.live_runs import RunStream
 from services.moving_deadline import MovingDeadline
 
@@ -25,8 +25,8 @@ AppStatus.enable_automatic_graceful_drain = False  # the service drains by itsel
 class FrameStream(EventSourceResponse):
     """A run's frames as a response body.
 
-    It ends cleanly only after the run's last event or a `draining` frame; in every other case the body is torn, so
-    that no reader takes a cut for the end. Times are in seconds.
+    It ends cleanly only after the run's last event or a `draining` frame, or at `waiting` where that was asked for; in
+    every other case the body is torn, so that no reader takes a cut for the end. Times are in seconds.
     """
 
     def __init__(
@@ -130,3 +130,13 @@ async def torn(pages: AsyncGenerator[bytes, None], after: int) -> AsyncGenerator
                 yield frame + b"\n\n"
                 if frame.startswith(b"id: %d\n" % after):
                     raise TornBody
+
+
+async def to_the_wait(pages: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """The frames up to the first `waiting`, and then the end of the body."""
+    async with aclosing(frames_in(pages)) as each:
+        async for frames in each:
+            for frame in frames:
+                yield frame + b"\n\n"
+                if name_of(frame) == "waiting":
+                    return

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from fake_dedalus import FakeDedalus
+from grammar import parse_frames
 from openapi_schema_validator import OAS31Validator, oas31_format_checker
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from service import EXECUTE, NOWHERE, SIMULATE, STREAM, Service, checked, names, only, service, settings
@@ -19,6 +20,7 @@ from wire import Cut, Stall, Text, answer
 
 import routers
 from app import create_app
+from errors import every_error
 from events import EVENT_TYPES, EventType
 from models import Scenario
 
@@ -355,6 +357,61 @@ async def test_the_documentation_s_pages_load_everything_from_the_service(path: 
         assert re.match(r"/(?!/)", url), f"{url} is elsewhere"
         assert asset.status_code == 200, url
         assert asset.content
+
+
+async def test_redoc_s_script_names_no_logo() -> None:
+    """It is the library's, but for its maker's logo on another host, which the browser would complain about."""
+    async with service(NOWHERE) as agent:
+        served = (await agent.client.get("/redoc/redoc.js")).content
+        original = (await agent.client.get("/static-offline-docs/redoc.standalone.js")).content
+    assert b"cdn.redoc.ly" in original
+    assert b"cdn.redoc.ly" not in served
+    assert abs(len(served) - len(original)) < 100
+
+
+def test_tags_and_errors_say_something(described: Json) -> None:
+    """Each tag has a sentence; each error answer an example with a code of the table; simulate's name a scenario."""
+    tags = {tag["name"]: tag["description"] for tag in described["tags"]}
+    assert {tag for _, _, operation in operations(described) for tag in operation["tags"]} == set(tags)
+    assert all(sentence.endswith(".") for sentence in tags.values())
+    codes = {error.code for error in every_error()}
+    for _, _, operation in operations(described):
+        for status in ("4XX", "5XX"):
+            [example] = operation["responses"][status]["content"]["application/json"]["examples"].values()
+            assert example["value"]["error"]["code"] in codes
+    assert all("scenario" in example for example in request_examples(described, SIMULATE))
+
+
+@pytest.mark.parametrize("path", [STREAM, SIMULATE, "/api/agent/runs/{run_id}/events"])
+def test_try_it_out_ends_where_a_run_waits(described: Json, path: str) -> None:
+    """The first example of `until` is what Swagger sends."""
+    method = "get" if path.endswith("events") else "post"
+    [until] = [known for known in described["paths"][path][method]["parameters"] if known["name"] == "until"]
+    assert next(iter(until["examples"].values()))["value"] == "waiting"
+
+
+@pytest.mark.parametrize("scenario", ["approval", "client_tool"])
+async def test_a_stream_may_end_where_its_run_waits(scenario: str) -> None:
+    """`?until=waiting` ends the body cleanly at `waiting`; its headers lead to the rest, which is the same run's."""
+    async with service(NOWHERE) as agent:
+        body = {"scenario": scenario, "delay_ms": 0}
+        first = await agent.client.post(SIMULATE, params={"until": "waiting"}, json=body)
+        seen = parse_frames(first.content, prefix=True)
+        assert seen[-1]["event"] == "waiting"
+        again = await agent.client.get(first.headers["location"], params={"until": "waiting"})
+        assert again.content == first.content
+        await agent.client.post(f"/api/agent/runs/{first.headers['x-run-id']}/cancel")
+        rest = await agent.client.get(first.headers["location"], params={"after": seen[-1]["seq"]})
+    assert names(checked(first.content + rest.content.removeprefix(b": ping\n\n")))[-1] == "complete"
+
+
+async def test_a_run_that_does_not_wait_ends_as_ever() -> None:
+    """`?until=waiting` changes nothing for it; another value is refused."""
+    async with service(NOWHERE) as agent:
+        whole = await agent.client.post(SIMULATE, params={"until": "waiting"}, json={"delay_ms": 0})
+        refused = await agent.client.post(SIMULATE, params={"until": "never"}, json={"delay_ms": 0})
+    assert names(checked(whole.content))[-1] == "complete"
+    assert refused.status_code == 422
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc"])
