@@ -147,6 +147,29 @@ def test_a_tab_that_is_closed(nursery: Nursery, origin: str, browser: Chrome) ->
         assert again.until_status("succeeded")["output"] == "one two"
 
 
+def test_another_session_and_back(nursery: Nursery, origin: str, browser: Chrome) -> None:
+    """A page that shows another session for a while has the whole answer when it is back, and each in its place."""
+    gate = Gate()
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
+        fake.turn(*halved(gate))
+        fake.turn(*answer("Hello."))
+        tab = Tab(browser, origin, baseUrl=app.url, sessionId="chat-1")
+        tab.call("stream", "Count.")
+        tab.until_state(lambda state: state["output"] == "one ")
+        tab.script("window.openSession('chat-2')")
+        tab.until_state(lambda state: state["messages"] == [])
+        tab.call("stream", "Hello?")
+        tab.until_state(lambda state: state["output"] == "Hello.")
+        tab.script("window.openSession('chat-1')")
+        state = tab.until_state(lambda state: state["output"] == "one ")
+        assert [content for _, content, _ in said(state)] == ["Count.", "one "]
+        gate.open()
+        assert said(tab.until_status("succeeded"))[1] == ("assistant", "one two", "succeeded")
+        tab.script("window.openSession('chat-2')")
+        state = tab.until_state(lambda state: len(state["messages"]) == 2 and state["runId"] is None)
+        assert [content for _, content, _ in said(state)] == ["Hello?", "Hello."]
+
+
 def test_a_session_that_waits(nursery: Nursery, origin: str, browser: Chrome, asking: dict[str, str]) -> None:
     """Opened again, it asks the person; the answer is for both pages."""
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake, **asking) as app:

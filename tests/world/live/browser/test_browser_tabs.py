@@ -108,16 +108,20 @@ def test_somebody_else_answers(nursery: Nursery, browser: Chrome, origin: str, a
         assert (after["output"], after["pending"]) == ("Deleted.", [])
 
 
-def test_two_calls_are_answered_at_once(nursery: Nursery, browser: Chrome, origin: str, asking: dict[str, str]) -> None:
-    """A run that waits for two answers goes on after both, in whatever order they arrive."""
+def test_a_run_that_waits_twice(nursery: Nursery, browser: Chrome, origin: str, asking: dict[str, str]) -> None:
+    """It goes on after both answers to its two calls, in whatever order they arrive, and waits for the next call."""
     calls = [ToolCall(f"call_{n}", "delete_folder", json.dumps({"folder": f"folder {n}"}), index=n) for n in range(2)]
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake, **asking) as app:
         fake.turn(*calls, Finish("tool_calls"), Done())
+        fake.turn(ToolCall("call_2", "delete_folder", '{"folder": "spam"}'), Finish("tool_calls"), Done())
         fake.turn(*answer("Deleted."))
         tab = Tab(browser, origin, baseUrl=app.url)
         tab.call("stream", "Tidy up.")
         first, second = (call["tool_call_id"] for call in tab.until_status("waiting")["pending"])
         tab.script(f"void window.agent.approve('{second}'); void window.agent.refuse('{first}')")
+        third = tab.until_state(lambda state: len(state["pending"]) == 1 and len(state["toolCalls"]) == 3)["pending"][0]
+        tab.call("approve", third["tool_call_id"])
         state = tab.until_status("succeeded", timeout=10)
-        results = {call["tool_call_id"]: call["result"]["is_error"] for call in state["toolCalls"]}
-        assert (state["output"], results) == ("Deleted.", {first: True, second: False})
+        results = [(call["tool_call_id"], call["result"]["is_error"]) for call in state["toolCalls"]]
+        assert results == [(first, True), (second, False), (third["tool_call_id"], False)]
+        assert (state["output"], len(state["messages"])) == ("Deleted.", 2)

@@ -1,20 +1,23 @@
 "use client";
 
-import { Suspense, useEffect } from "react";
+import { Suspense, useEffect, useState } from "react";
 import { useAgentStream, type AgentStream } from "@/agent-stream";
 import { useOptions } from "../address";
 
 declare global {
   interface Window {
     agent?: AgentStream;
+    openSession?: (sessionId: string) => void;
   }
 }
 
-/** Gives the hook's latest return value to the test, and shows the output. */
+/** Gives the hook's latest return value to the test, with a way to another session, and shows the output. */
 function Probe() {
-  const agent = useAgentStream(useOptions());
+  const options = useOptions();
+  const [sessionId, openSession] = useState(options.sessionId);
+  const agent = useAgentStream({ ...options, sessionId });
   useEffect(() => {
-    window.agent = agent;
+    Object.assign(window, { agent, openSession });
   }, [agent]);
   return (
     <main>
