@@ -156,7 +156,11 @@ def kept(messages: Sequence[StoredMessage], states: Sequence[ProviderState] = ()
 def _state_by_message(messages: Sequence[StoredMessage], states: Sequence[ProviderState]) -> dict[int, ProviderState]:
     """The state of each message that has one, by its place: the one of its calls, or of its run's last answer."""
     by_call = {call_id: state for state in states for call_id in state.calls}
-    last_answers = {message.run_id: place for place, message in enumerate(messages) if message.role == "assistant"}
+    last_answers = {
+        message.run_id: place
+        for place, message in enumerate(messages)
+        if message.role == "assistant" and not blank(message.content)
+    }
     found = {last_answers[state.run_id]: state for state in states if not state.calls and state.run_id in last_answers}
     for place, message in enumerate(messages):
         if message.tool_calls and (state := by_call.get(message.tool_calls[0].tool_call_id)):

@@ -216,6 +216,7 @@ def test_states_find_their_messages() -> None:
         StoredMessage(run_id="run_1", role="assistant", content="Found."),
         question("run_2", "And?"),
         StoredMessage(run_id="run_2", role="assistant", content="Yes."),
+        StoredMessage(run_id="run_2", role="assistant", content=None, thinking="Done, I think."),
     ]
     states = [
         ProviderState(run_id="run_1", step=1, family="f", message={"reasoning": "A"}, calls={"c1": {"sig": "s"}}),
