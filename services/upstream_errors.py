@@ -63,6 +63,7 @@ Kind = type[AgentStreamError]
 Table = Mapping[Kind, tuple[str, ...]]
 
 NAMES: Table = {
+    UpstreamRejected: ("extraforbidden",),  # pydantic: a parameter that isn't known, and nothing of a key
     ContextTooLong: (
         *("contextlength", "contextwindow", "contextsize"),  # OpenAI; LiteLLM, xAI; llama.cpp
         *("contextoverflow", "prompttoolong", "inputtoolong"),

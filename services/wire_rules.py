@@ -15,8 +15,9 @@ from settings import WireRules
 OPTIONAL = ("temperature", "top_p", "seed", "reasoning_effort")
 """Parameters that a run can do without; leaving one out is reported. Without another one the answer would be wrong."""
 
+WORDS = frozenset(("model", "messages", "stream"))
 REFUSED_STATUS = frozenset((400, 404, 422, 500, 501))
-MOST_TRIES = 4  # of one request: a server names one parameter at a time
+MOST_TRIES = 6  # of one request: a server names one parameter at a time
 MOST_LEFT_OUT = 16  # values of parameters that are remembered for one model
 MOST_SAID = 10_000  # characters of a refusal that are looked at, and how deep
 DEEPEST_SAID = 10
@@ -162,7 +163,7 @@ def corrected(rules: WireRules, sent: Json, status: int, refusal: object) -> Wir
     """The rules as a refusal of what was sent by them corrects them, or None where it names nothing to change."""
     if status not in REFUSED_STATUS:
         return None
-    said = "\n".join(_texts(refusal))[:MOST_SAID]
+    said = said_in(refusal)
     changes = {**_renamed(rules, sent, said), **_messages(rules, sent, said)}
     if names := [name for name in OPTIONAL if _refused(name, sent, said)]:
         only_value = OF_A_VALUE.search(said) is not None
@@ -222,6 +223,17 @@ def _refused(name: str, sent: Json, said: str) -> bool:
     spelt = name.replace("_", "[_ ]?")
     named = re.search(rf"(?<!\w){spelt}(?!\w)", said, re.IGNORECASE)
     return name in sent and named is not None and REFUSING.search(said) is not None
+
+
+def refused_parameter(sent: Json, refusal: object) -> str | None:
+    """The first parameter that a refusal names among those that were sent, but for words that any error may have."""
+    said = said_in(refusal)
+    return next((name for name in sent if name not in WORDS and _refused(name, sent, said)), None)
+
+
+def said_in(refusal: object) -> str:
+    """The text of a refusal in whatever form, cut to what is looked at."""
+    return "\n".join(_texts(refusal))[:MOST_SAID]
 
 
 def _texts(refusal: object, depth: int = 0) -> Iterator[str]:

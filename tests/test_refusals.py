@@ -80,6 +80,28 @@ async def test_a_refused_parameter_is_named(param: str, named: str) -> None:
     assert "how it goes" not in error["message"]
 
 
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        (Status(400, {"error": "Unknown parameter: 'stop'."}), "stop"),
+        (Status(422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "response_format"]}]}), "response_format"),
+        (Status(400, {"message": "tool calls are unsupported: unknown field tools"}), None),
+        (Status(400, {"message": "The model does not support images"}), None),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+async def test_a_parameter_is_named_where_the_error_is_in_words(said: Status, named: str | None) -> None:
+    """One that was sent, and no word that any error has."""
+    error = await failed(said, stop="END", response_format={"type": "json_object"})
+    assert (f"does not take {named} " in error["message"]) is (named is not None)
+
+
+async def test_refused_mcp_servers_name_the_setting() -> None:
+    """A base URL counts as a gateway to Dedalus unless it is said otherwise."""
+    error = await failed(refusal(400, "Unknown parameter: 'mcp_servers'.", "x"), mcp_servers=["tsion/exa"])
+    assert "DEDALUS_BASE_URL_HOSTS_MCP=false" in error["message"]
+
+
 async def test_a_parameter_that_was_not_sent_is_not_repeated() -> None:
     """An upstream can't put words into our errors."""
     error = await failed(refusal(400, "No", "invalid_request_error", param="your key sk-1"))
