@@ -15,13 +15,13 @@
    whose response was lost is sent again with the same key, which is the same run. A run that could not be read to its
    end has failed, never succeeded.
 
-   A run can wait for hours and through reloads. It holds no connection meanwhile. `pending` lists the calls that a person
-   decides with `approve()` or `refuse()`. `clientTools` are tools that run in the page: the hook offers them to the model
-   and makes their calls. */
+   A run can wait for hours and through reloads. It holds no connection meanwhile. `pending` lists the calls that a
+   person decides with `approve()` or `refuse()`. `clientTools` are tools that run in the page: the hook offers them to
+   the model and makes their calls. */
 
 import { memo, useEffect, useState, useSyncExternalStore, type CSSProperties } from "react";
 
-// The contract: what the service sends and takes. An optional key is left out where there is nothing to say, never null.
+// The contract: what the service sends and takes. An optional key without a value is left out, never null.
 
 export type ToolSource = "python" | "mcp" | "hosted" | "client";
 
@@ -273,8 +273,8 @@ const incomplete = () =>
 
 function unreachable(url: string): RunFailure {
   const message =
-    `No response from ${url || window.location.origin}. Usual causes: the service does not run there or does not allow ` +
-    "this page's origin (CORS_ORIGINS), or other tabs use all six connections that a browser opens to one address.";
+    `No response from ${url || window.location.origin}. Usual causes: the service does not run there or does not ` +
+    "allow this page's origin (CORS_ORIGINS), or other tabs use all six connections that a browser opens to one address.";
   return new RunFailure({ code: "network", message, retryable: true });
 }
 
@@ -310,7 +310,7 @@ function retryAfter(response: Response): number {
 
 // Time
 
-/** The service writes at least this often (HEARTBEAT_S). After two and a half such times a connection counts as lost. */
+/** The service writes at least this often (HEARTBEAT_S). After 2.5 such times without a byte, a connection is lost. */
 const HEARTBEAT_S = 4;
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 10_000;
@@ -388,7 +388,7 @@ export interface ToolCall {
   result?: EventData["tool_result"];
 }
 
-/** A call that the run waits for: `approval` by `approve` or `refuse`, `client` by `sendToolResult` or `clientTools`. */
+/** A call that the run waits for: answered by `approve` or `refuse`, or by `sendToolResult` or `clientTools`. */
 export interface PendingCall {
   tool_call_id: string;
   name: string;
@@ -578,7 +578,7 @@ function conversation(stored: SessionMessage[], read: ReadonlyMap<string, Messag
   });
 }
 
-/** The answer of a run that has ended, from its messages. One that failed early has no other message than its question. */
+/** The answer of a run that has ended, from its messages. A run that failed early has only its question. */
 function storedAnswer(ofRun: SessionMessage[], { run_id, status, error }: SessionMessage): Message {
   const said = ofRun.filter(({ role }) => role === "assistant");
   return {
@@ -629,7 +629,7 @@ export interface ClientTool {
 export interface AgentStreamOptions {
   /** Where the service is, without a slash at the end; "" is the page's own origin. */
   baseUrl?: string | undefined;
-  /** The route that starts a run. One of your own passes the Idempotency-Key on, so that a repeated question is one run. */
+  /** The route that starts a run. A route of yours has to pass the Idempotency-Key on. */
   path?: string | undefined;
   /**
    * The conversation; an id that is new begins one. A run of it that is under way is followed when the component
@@ -643,7 +643,7 @@ export interface AgentStreamOptions {
    * run that has begun is followed for as long as the service keeps it.
    */
   maxRetries?: number | undefined;
-  /** The service's HEARTBEAT_S, by default 4: after two and a half of them without a byte the connection is replaced. */
+  /** The service's HEARTBEAT_S, by default 4. A connection without a byte for 2.5 of them is replaced. */
   heartbeatS?: number | undefined;
   /**
    * Where in sessionStorage the id of a run under way is kept, for each session its own. With it, a page that is
@@ -651,9 +651,9 @@ export interface AgentStreamOptions {
    */
   storageKey?: string | undefined;
   /**
-   * Tools that the page runs, by name. They go with each question that has no `client_tools` of its own. Their calls are
-   * made by the page that asked, as the run comes to them: each once, also when the page is reloaded meanwhile (with
-   * `storageKey`). Another page that follows the run shows them in `pending`.
+   * Tools that the page runs, by name. They go with each question that has no `client_tools` of its own. The page that
+   * asked makes their calls: each once, also when the page is reloaded meanwhile (with `storageKey`). Another page that
+   * follows the run shows them in `pending`.
    */
   clientTools?: Record<string, ClientTool> | undefined;
 }
@@ -1450,8 +1450,8 @@ export interface AgentStream extends RunState {
    * Asks the agent; `onEvent` gets each event once and in order. A run that is going is stopped first.
    *
    * Resolves with the data of `complete`, whatever its status; with null when the run was not read to its end, because
-   * it was stopped, the component went or it failed here; `status` and `error` say which. Rejects only with what `onEvent`
-   * throws. In a session, or with `storageKey`, the service finishes a run that nobody reads (`on_disconnect`).
+   * it was stopped, the component went or it failed here; `status` and `error` say which. Rejects only with what
+   * `onEvent` throws. In a session, or with `storageKey`, the service finishes a run that nobody reads (`on_disconnect`).
    */
   stream: (input: string | Question, onEvent?: OnEvent) => Promise<Complete | null>;
   /** Follows a run from its first event, whoever has started it. A run that was followed until now goes on alone. */
