@@ -1,7 +1,8 @@
-"""A script in a model's place, for trying tools without a model or a key: it makes the calls that it is told to.
+"""Scripts in a model's place, for trying tools and sessions without a model or a key.
 
-A line of the question such as `roll {"sides": 20}`, whose first word is a tool of the request, is a call with these
-arguments, sent as they are; the next turn tells what the calls gave.
+`simulated/tools` makes the calls that the question spells out. A line such as `roll {"sides": 20}`, whose first word is
+a tool of the request, is a call with these arguments, sent as they are; the next turn tells what the calls gave.
+`simulated/context` answers with the messages that it was sent: the instructions, the history and the question.
 """
 
 import asyncio
@@ -16,6 +17,9 @@ import httpx
 from services.json_parsing import parse
 
 MODEL_ID = "simulated/tools"
+CONTEXT_MODEL_ID = "simulated/context"
+MODEL_IDS = {MODEL_ID, CONTEXT_MODEL_ID}
+SHOWN = 200  # characters of each message that simulated/context repeats
 LINES_AT_ONCE = 1000  # of a question, which are looked through in less than a millisecond
 
 Json = dict[str, Any]
@@ -51,7 +55,8 @@ class _Stream(httpx.AsyncByteStream):
 
 
 async def _events(asked: Mapping[str, Any]) -> AsyncGenerator[bytes, None]:
-    async for chunk in _chunks(asked):
+    chunks = _context(asked["messages"]) if asked["model"] == CONTEXT_MODEL_ID else _chunks(asked)
+    async for chunk in chunks:
         yield f"data: {json.dumps({'choices': [{'index': 0, **chunk}]})}\n\n".encode()
     yield b"data: [DONE]\n\n"
 
@@ -72,6 +77,15 @@ async def _chunks(asked: Mapping[str, Any]) -> AsyncGenerator[Json, None]:
         there = f"The tools are: {', '.join(names)}." if names else "Name the tools in `tools`: there are none."
         yield _delta(content=f'Say which tool to call, such as roll {{"sides": 20}}, a line for each. {there}')
     yield _finish("stop" if index < 0 else "tool_calls")
+
+
+async def _context(messages: Sequence[Json]) -> AsyncGenerator[Json, None]:
+    yield _delta(content="I was sent these messages:")
+    for number, message in enumerate(messages, 1):
+        text = " ".join(_text(message["content"] or "")[: SHOWN + 1].split())
+        shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+        yield _delta(content=f"\n{number}. {message['role']}: {shown}")
+    yield _finish("stop")
 
 
 async def _calls(question: str, names: Sequence[str]) -> AsyncGenerator[tuple[str, str], None]:

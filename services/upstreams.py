@@ -24,7 +24,7 @@ from errors import ModelUnavailable, UpstreamAuth, UpstreamFailed
 from services.base_urls import address
 from services.local_model import LocalModel
 from services.providers import PLAIN, PROVIDERS, Provider, rules_of, with_model
-from services.scripted_model import MODEL_ID as SCRIPTED_MODEL
+from services.scripted_model import MODEL_IDS as SCRIPTED_MODELS
 from services.scripted_model import scripted_client
 from services.think_tags import ThinkTagModels
 from services.upstream_client import UpstreamClient
@@ -147,7 +147,7 @@ class Upstreams:
 
     def route(self, model: str) -> Route:
         """The way to a model, or to the embedded one where that answers for all. Raise `ModelUnavailable`."""
-        if model == SCRIPTED_MODEL:
+        if model in SCRIPTED_MODELS:
             return Route(self._scripted, model, model, self._scripted.headers)
         if self.substitutes and model != self.local.model_id:
             return replace(self.route(self.local.model_id), substituted=True)

@@ -113,3 +113,34 @@ async def test_a_question_of_very_many_calls() -> None:
         events = await agent.stream({**SCRIPT, "input": "one {}\n" * 100_000, "tools": ["one"]})
     assert [error["code"] for error in only(events, "error")] == ["too_many_calls"]
     assert len(only(events, "tool_use_delta")) == 128
+
+
+async def test_the_context_of_a_session_is_shown() -> None:
+    """`simulated/context` answers with what a model would be sent: a second question has the first before it."""
+    context = {"model": "simulated/context", "session_id": "chat"}
+    async with service() as agent:
+        first = await agent.stream({**context, "input": "My name is\nAda.", "instructions": "Be brief."})
+        second = await agent.stream({**context, "input": "What is my name?"})
+    assert text(first, "final_output").splitlines() == [
+        "I was sent these messages:",
+        "1. system: Be brief.",
+        "2. user: My name is Ada.",
+    ]
+    *_, asked, said, asks = text(second, "final_output").splitlines()
+    assert asked == "1. user: My name is Ada."
+    assert said.startswith("2. assistant: I was sent these messages: 1. system: Be brief.")
+    assert asks == "3. user: What is my name?"
+
+
+async def test_the_context_is_shown_in_short() -> None:
+    """A long message is cut, and a picture has no text."""
+    picture = {"type": "image", "url": "data:image/png;base64,aGk="}
+    async with service() as agent:
+        events = await agent.stream(
+            {
+                "model": "simulated/context",
+                "messages": [{"role": "assistant", "content": "x" * 5000}],
+                "input": [{"type": "text", "text": "What is it?"}, picture],
+            }
+        )
+    assert text(events, "final_output").splitlines()[1:] == [f"1. assistant: {'x' * 200}…", "2. user: What is it?"]
