@@ -73,4 +73,4 @@ class Events:
         asked = self._request if data.too_large and self._request is not None else data.answered
         if message is None and asked is not None:
             message = data.refusal(asked)
-        return DATA + message + b"\n" if message else b""
+        return DATA + message.translate(None, b"\r\n") + b"\n" if message else b""

@@ -143,7 +143,7 @@ class EventStream(httpx2.AsyncByteStream):
         try:
             async for piece in self._events.of(self._response.aiter_bytes()):
                 await self._made.put(piece)
-        except httpx2.HTTPError as failure:
+        except Exception as failure:  # noqa: BLE001 - raised where the events are read
             end = failure
         await self._made.put(end)
 

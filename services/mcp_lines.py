@@ -66,8 +66,9 @@ class Lines(codecs.IncrementalDecoder):
     def _take(self, part: bytes) -> None:
         """Take in a part of a line. What isn't the beginning of a message isn't kept, nor what goes on and on."""
         if not self._inside:
-            self._line = Incoming() if part.lstrip(BEFORE).startswith(b"{") else None
-        self._inside = True
+            part = part.lstrip(BEFORE)
+            self._inside = bool(part)
+            self._line = Incoming() if part.startswith(b"{") else None
         if self._line is None or len(self._line) > MAX_LINE:
             self._hear(part)
         else:

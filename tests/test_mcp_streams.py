@@ -1,0 +1,173 @@
+"""What MCP servers send as streams, cut at every place: a command's lines, and a body's events."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from services import mcp_lines
+from services.mcp_events import Events
+from services.mcp_incoming import LIMITS, MAX_BYTES, Incoming
+from services.mcp_lines import END_LINE, Lines
+
+pytestmark = pytest.mark.anyio
+
+MESSAGE = b'{"jsonrpc":"2.0","id":1,"result":{"a":"\xc3\xa9"}}'
+NOTICE = b'{"jsonrpc":"2.0","method":"notifications/progress"}'
+SIZES = (1, 2, 3, 7, 100_000)
+
+
+def pieces(data: bytes, size: int) -> list[bytes]:
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+# Lines
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_lines_come_out_whole_wherever_they_are_cut(size: int) -> None:
+    """Messages, each with its line break, and nothing of what stands between them."""
+    said = b"Hello.\n" + MESSAGE + b"\n\n{no\n  " + NOTICE + b"\r\n\xef\xbb\xbf" + MESSAGE + b"\n" + MESSAGE
+    lines = Lines()
+    heard = "".join(lines.decode(piece) for piece in pieces(said, size))
+    assert [json.loads(line) for line in heard.splitlines()] == [json.loads(m) for m in (MESSAGE, NOTICE, MESSAGE)]
+    assert heard.endswith("\n")
+
+
+@pytest.mark.parametrize("size", [1000, 65_536])
+@pytest.mark.parametrize("noise", [b"y\n", b"y" * 10_000 + b"\n", b"\n", b"{}\n", b"y" * 1000])
+def test_what_is_noise_without_end_is_given_up_once(noise: bytes, size: int) -> None:
+    """After it nothing is heard, and nothing is kept."""
+    lines = Lines()
+    flood = noise * (2 * mcp_lines.NOISE_BYTES // len(noise) + 1)
+    heard = [lines.decode(piece) for piece in pieces(flood[: 6 * mcp_lines.NOISE_BYTES // 4], size)]
+    assert "".join(heard) == END_LINE
+    assert lines.decode(b"\n" + MESSAGE + b"\n") == ""
+
+
+def test_noise_now_and_then_is_borne(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What counts is how much there is of it in a second."""
+    now = [0.0]
+    monkeypatch.setattr("services.mcp_lines.time.monotonic", lambda: now[0])
+    lines = Lines()
+    for _ in range(10):
+        now[0] += 2
+        assert lines.decode(b"y\n" * 1500) == ""
+    assert lines.decode(MESSAGE + b"\n") == MESSAGE.decode() + "\n"
+
+
+# Events
+
+
+async def made(said: bytes, size: int, *, request: int | None = None, max_bytes: int = MAX_BYTES) -> bytes:
+    async def body() -> AsyncIterator[bytes]:
+        for piece in pieces(said, size):
+            yield piece
+
+    return b"".join([piece async for piece in Events(request, max_bytes).of(body())])
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+async def test_events_come_out_whole_wherever_they_are_cut(size: int, end: bytes) -> None:
+    """Data become one line; other fields stay; what is no message has no data."""
+    said = [
+        *(b"event: endpoint", b"data: /messages?id=1", b""),
+        *(b": a comment", b"id: 7", b"retry: 5", b"data: " + MESSAGE[:16], b"data:" + MESSAGE[16:], b""),
+        *(b"data: ping", b""),
+        *(b"event: message", b"data:" + NOTICE, b""),
+        *(b"data", b""),
+        b"data: " + MESSAGE,
+    ]
+    one = MESSAGE.decode()
+    heard = (await made(end.join(said), size)).decode()
+    assert heard.replace("data: {", "data:{") == (
+        "event: endpoint\ndata: /messages?id=1\n\n"
+        f": a comment\nid: 7\nretry: 5\ndata:{one}\n\n"
+        "\n"
+        f"event: message\ndata:{NOTICE.decode()}\n\n"
+        "data\n\n"
+        f"data:{one}\n\n"
+    )
+
+
+@pytest.mark.parametrize("size", [1000, 100_000])
+@pytest.mark.parametrize(
+    ("said", "asked", "answered"),
+    [
+        (b'{"jsonrpc":"2.0","id":3,"result":"' + b"x" * 200_000 + b'"}', None, 3),
+        (b'{"result":"' + b"x" * 200_000 + b'","jsonrpc":"2.0","id":"a"}', None, "a"),
+        (b'{"result":"' + b"x" * 200_000 + b'"', 9, 9),
+        (b'{"result":"' + b"x" * 200_000 + b'"', None, None),
+    ],
+    ids=["beginning", "end", "known", "unknown"],
+)
+async def test_an_event_that_is_too_large_is_an_error(said: bytes, size: int, asked: Any, answered: Any) -> None:
+    """Of the request that it answers, if that is known."""
+    heard = await made(b"data: " + said + b"\n\n", size, request=asked, max_bytes=100_000)
+    if answered is None:
+        assert heard == b"\n"
+        return
+    error = json.loads(heard.removeprefix(b"data:"))
+    assert error["id"] == answered
+    assert error["error"]["message"] == "it is larger than 97 KiB"
+
+
+async def test_a_line_that_is_no_data_is_cut() -> None:
+    """It is kept in memory until its event ends."""
+    assert len(await made(b": " + b"x" * 1_000_000 + b"\n\n", 1000)) < 70_000
+
+
+# Messages
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_message_that_is_good_stays_byte_for_byte(size: int) -> None:
+    """Only what has to be is written anew."""
+    incoming = Incoming()
+    for piece in pieces(b' {"id": 1, "jsonrpc": "2.0", "result": {"n": 123456789012345678901}} ', size):
+        incoming.add(piece)
+    assert incoming.read() == b' {"id": 1, "jsonrpc": "2.0", "result": {"n": 123456789012345678901}} '
+
+
+@pytest.mark.parametrize(
+    ("said", "asked", "read"),
+    [
+        ({"result": {}}, 5, {"id": 5, "result": {}}),
+        ({"id": None, "error": {"code": -1, "message": "no"}}, 5, {"id": 5, "error": {"code": -1, "message": "no"}}),
+        ({"id": 8, "result": {}}, 5, {"id": 5, "result": {}}),
+        ({"error": "no"}, 5, {"id": 5, "error": {"code": -32603, "message": "no"}}),
+        ({"error": {"code": "x", "data": 1}}, 5, {"id": 5, "error": {"code": -32603, "message": "null", "data": 1}}),
+        ([{"method": "a"}, {"id": 1, "result": {}}], 5, {"id": 5, "result": {}}),
+        ({"method": "a", "params": [1]}, 5, {"method": "a"}),
+        ({"jsonrpc": "2.0", "id": 2.0, "result": {}}, None, {"id": 2, "result": {}}),
+        ({"id": 2, "result": {}}, None, None),
+        ({"jsonrpc": "2.0", "result": {}}, None, None),
+        ({"jsonrpc": "2.0", "id": True, "result": {}}, None, None),
+        ({"jsonrpc": "2.0", "id": 1}, None, None),
+        ([{"jsonrpc": "2.0", "id": 1, "result": {}}], None, None),
+        ("text", 5, None),
+        ({}, 5, None),
+    ],
+)  # fmt: skip
+def test_what_a_message_is(said: Any, asked: int | None, read: Any) -> None:
+    """In answer to a request that is known it may leave out what says so; elsewhere it may not."""
+    incoming = Incoming()
+    incoming.add(json.dumps(said).encode())
+    heard = incoming.read(asked)
+    assert (heard and json.loads(heard)) == (read and {"jsonrpc": "2.0", **read})
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"[" * 200 + b"]" * 200, b'{"a":' * 129 + b"1" + b"}" * 129, b"[" + b"1," * LIMITS.values + b"1]", b"1" * 500],
+    ids=["deep", "objects", "many", "long"],
+)
+def test_what_would_take_a_parser_long_is_not_read(said: bytes) -> None:
+    """It is dropped as soon as a limit is passed."""
+    incoming = Incoming()
+    incoming.add(b'{"jsonrpc":"2.0","id":4,"result":' + said + b"}")
+    assert incoming.too_large
+    assert incoming.read(4) is None
+    assert incoming.answered == 4
