@@ -31,15 +31,17 @@ class AnswerPieces:
     def __init__(self, tags: ThinkTags | None = None) -> None:
         self._tags = tags
         self._menders: defaultdict[object, Mender] = defaultdict(Mender)
-        self._spoken = False  # whether text has come in deltas …
-        self._said: set[object] = set()  # … and what else: kinds of delta, and fields
+        self._spoken = False  # what has come in deltas: text …
+        self._thought = False  # … thinking …
+        self._called: set[str] = set()  # … and calls, by their fields, which may have come in messages, too
+        self._reasoned = False  # whether thinking has come as plain text
         self._whole: defaultdict[str, str] = defaultdict(str)  # texts of `message` so far, by field
         self.reasoning = ReasoningRecord()
 
     @property
     def begun(self) -> bool:
         """Whether anything of the answer has come."""
-        return self._spoken or bool(self._said) or bool(self._whole)
+        return self._spoken or self._thought or bool(self._called) or bool(self._whole)
 
     def read(self, choice: dict[str, Any], torn: bool, deltas: list[Delta]) -> None:
         """Add the deltas of the next choice. `torn` says that its strings may hold lone surrogates."""
@@ -49,10 +51,12 @@ class AnswerPieces:
             if len(delta) == 1 and type(content) is str:  # as nearly every chunk is
                 if content:
                     self._spoken = True
-                    self._put(TextDelta, content, deltas, torn)
+                    if torn or self._menders or self._tags is not None:
+                        self._put(TextDelta, content, deltas, torn)
+                    else:
+                        deltas.append(TextDelta(content))
             else:
                 self._delta(delta, torn, deltas)
-                self._said.update(map(type, deltas[before:]))
         if len(deltas) == before:
             self._elsewhere(choice, torn, deltas)
 
@@ -77,11 +81,11 @@ class AnswerPieces:
     def _untold(self, message: dict[str, Any]) -> dict[str, Any]:
         """What a whole `message` adds to what has come: MiniMax repeats the answer in one, Perplexity grows one."""
         told: set[str] = set()
-        if self._spoken or TextDelta in self._said:
+        if self._spoken:
             told |= {"content", "refusal"}
-        if ThinkingDelta in self._said:
+        if self._thought:
             told |= FIELDS
-        if CallDelta in self._said:
+        if self._called:
             told |= {"tool_calls", "function_call"}
         new = {key: value for key, value in message.items() if key not in told}
         for key in ("content", *REASONING_KEYS):
@@ -90,35 +94,42 @@ class AnswerPieces:
                 grown = text.startswith(before)
                 self._whole[key] = text if grown else before + text
                 new[key] = text.removeprefix(before) if grown else text
-        if new.get("tool_calls") or new.get("function_call"):
-            self._said.add(CallDelta)
         return new
 
     def _delta(self, delta: dict[str, Any], torn: bool, deltas: list[Delta], *, whole: bool = False) -> None:
         if not FIELDS.isdisjoint(delta):
-            self._reasoning(delta, torn, deltas)
+            self._reasoning(delta, torn, deltas, whole)
         if content := delta.get("content") or delta.get("refusal"):
-            for kind, text in [(TextDelta, content)] if isinstance(content, str) else content_parts(content):
-                self._put(kind, text, deltas, torn)
+            self._spoken |= not whole
+            if isinstance(content, str):
+                self._put(TextDelta, content, deltas, torn)
+            else:
+                for kind, text in content_parts(content):
+                    self._put(kind, text, deltas, torn)
         if calls := delta.get("tool_calls"):
-            self._said.add("tool_calls")
+            self._called.add("tool_calls")
             deltas += [self._call(call, torn) for call in call_deltas(calls, torn, whole=whole)]
-        elif (call := delta.get("function_call")) and "tool_calls" not in self._said:
+        elif (call := delta.get("function_call")) and "tool_calls" not in self._called:
+            self._called.add("function_call")
             deltas.append(self._call(function_call_delta(call, torn), torn))
 
-    def _reasoning(self, delta: dict[str, Any], torn: bool, deltas: list[Delta]) -> None:
+    def _reasoning(self, delta: dict[str, Any], torn: bool, deltas: list[Delta], whole: bool) -> None:
         """Reasoning under the first of its names that has text; entries only where there is no plain text of it."""
-        for field in FIELDS.intersection(delta):
-            self.reasoning.add(field, delta[field])
-        names = REASONING_KEYS if "reasoning" in self._said else (*REASONING_KEYS, *REASONING_LISTS)
-        for name in names:
-            if text := plain_text(delta.get(name)):
-                if name in REASONING_KEYS:
-                    self._said.add("reasoning")
-                if self._tags is not None:
-                    self._tags.not_opened()
-                self._put(ThinkingDelta, text, deltas, torn)
-                break
+        told = ""
+        for field, said in delta.items():
+            if said and field in FIELDS:
+                self.reasoning.add(field, said)
+        for name in REASONING_KEYS:
+            if said := delta.get(name):
+                told = told or (said if type(said) is str else plain_text(said))
+        self._reasoned |= told != ""
+        for name in () if self._reasoned else REASONING_LISTS:
+            told = told or plain_text(delta.get(name))
+        if told:
+            self._thought |= not whole
+            if self._tags is not None:
+                self._tags.not_opened()
+            self._put(ThinkingDelta, told, deltas, torn)
 
     def _call(self, call: CallDelta, torn: bool) -> CallDelta:
         if torn or self._menders:

@@ -220,9 +220,8 @@ class ChatChunks:
         before = len(deltas)
         self._pieces.read(choice, torn, deltas)
         ended = len(deltas) == before
-        if not ended:
-            self._settled = False
-            self._early |= self.finish_reason is not None
+        if not ended and self.finish_reason is not None:
+            self._settled, self._early = False, True
         if usage := choice.get("usage"):  # Moonshot's place for it
             self.usage = usage_of(usage, self.usage)
         if reason := choice.get("finish_reason"):

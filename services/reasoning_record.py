@@ -33,7 +33,7 @@ class ReasoningRecord:
         if isinstance(said, str) and field in TEXT_FIELDS:
             self._size += len(said)
             self._texts[field].append(said)
-        elif said is not None:
+        else:
             self._size += len(dumps(said))
             self._other(field, said)
         if self._size > MAX_BYTES:

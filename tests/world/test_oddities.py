@@ -292,7 +292,7 @@ def noise_after_the_end(draw: Draw, answer: Answer, wire: Wire) -> None:
         wire.events.append(draw(st.sampled_from(kinds)))
 
 
-EVENT_ODDITIES: list[Oddity] = [odd_fields, noise_after_the_end, odd_end, keepalives]
+EVENT_ODDITIES: list[Oddity] = [odd_fields, noise_after_the_end, keepalives, odd_end]
 
 
 def line_ends(draw: Draw, body: str) -> bytes:
