@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
+from functools import lru_cache
 
 TAGS = {
     "<think>": "</think>",  # DeepSeek R1, Qwen 3, QwQ, GLM, MiniMax, Perplexity's sonar-reasoning
@@ -29,11 +30,13 @@ class ThinkTagModels:
 
     def tags(self, model: str) -> "ThinkTags | None":
         """What splits an answer of this model; None for one that is read as it is."""
-        name = model.lower()
-        opened = any(fnmatch(name, pattern) for pattern in self.opened)
-        if opened or any(fnmatch(name, pattern) for pattern in self.tagged):
-            return ThinkTags(opened)
-        return None
+        opened = _named(model, self.opened)
+        return ThinkTags(opened) if opened or _named(model, self.tagged) else None
+
+
+@lru_cache(maxsize=1024)
+def _named(model: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(model.lower(), pattern) for pattern in patterns)
 
 
 class ThinkTags:
