@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from database.messages import SLICE, path_to_run
+from database.messages import path_to_run
+from database.slices import slices
 from database.tables import given, messages, runs
 from session_models import FunctionCall, SessionMessage
 
@@ -143,12 +144,8 @@ def _are_at(page: Sequence[Place]) -> sa.ColumnElement[bool]:
 
 async def _places(connection: AsyncConnection, query: sa.Select[Any], **given: str) -> list[sa.Row[Any]]:
     """All rows of a query that reads no contents."""
-    return await _rows(connection, query, OUTLINE_SLICE, **given)
+    return [row async for rows in slices(connection, query, given, at_once=OUTLINE_SLICE) for row in rows]
 
 
-async def _rows(
-    connection: AsyncConnection, query: sa.Select[Any], at_once: int = SLICE, **given: str
-) -> list[sa.Row[Any]]:
-    """All rows of a query, read in slices."""
-    result = await connection.stream(query, given)
-    return [row async for rows in result.partitions(at_once) for row in rows]
+async def _rows(connection: AsyncConnection, query: sa.Select[Any]) -> list[sa.Row[Any]]:
+    return [row async for rows in slices(connection, query, {}) for row in rows]

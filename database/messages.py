@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from database.slices import slices
 from database.tables import given, messages, runs, upsert
 from session_models import StoredMessage
 
-SLICE = 25  # messages that are read at once: the event loop goes on between slices
 NOTHING = dict.fromkeys(messages.columns.keys())
 STORED = set(StoredMessage.model_fields)
 
@@ -57,5 +57,6 @@ async def replace_answer(
 
 async def branch(connection: AsyncConnection, run_id: str) -> list[StoredMessage]:
     """The conversation that ends with a run, from its beginning, without the thinking. It is read in slices."""
-    result = await connection.stream(BRANCH, {"run_id": run_id})
-    return [StoredMessage(**row._mapping) async for rows in result.partitions(SLICE) for row in rows]
+    return [
+        StoredMessage(**row._mapping) async for rows in slices(connection, BRANCH, {"run_id": run_id}) for row in rows
+    ]

@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from database.slices import slices
 from database.tables import given, provider_states, runs, upsert
 from session_models import ProviderState
 
@@ -21,5 +22,5 @@ async def put_provider_state(connection: AsyncConnection, state: ProviderState) 
 
 async def session_states(connection: AsyncConnection, session_id: str, family: str) -> list[ProviderState]:
     """The states of a session's runs that models of one family left."""
-    rows = await connection.execute(OF_SESSION, {"session_id": session_id, "family": family})
-    return [ProviderState.model_validate(dict(row._mapping)) for row in rows]
+    read = slices(connection, OF_SESSION, {"session_id": session_id, "family": family})
+    return [ProviderState.model_validate(dict(row._mapping)) async for rows in read for row in rows]

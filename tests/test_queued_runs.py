@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from fake_dedalus import FakeDedalus
 from local_tools import named
 from process import Nursery
@@ -19,6 +20,8 @@ from test_sessions import SESSIONS, messages
 from test_waiting_hard import task_of, when
 from test_waiting_restart import CALLS, Place
 from wire import Done, Finish, Gate, Stall, Text, WaitFor, answer
+
+from database.tables import waiting_runs
 
 pytestmark = pytest.mark.anyio
 
@@ -40,6 +43,13 @@ async def enqueue(agent: Service, *questions: str, **headers: str) -> list[str]:
 
 async def statuses(agent: Service, run_ids: Sequence[str]) -> list[str]:
     return [(await get(agent, run_id))["status"] for run_id in run_ids]
+
+
+async def stored(agent: Service) -> int:
+    """How many requests of runs that wait are stored."""
+    await agent.app.state.service._records.flush()
+    async with agent.app.state.service._database.reading() as connection:
+        return int(await connection.scalar(sa.select(sa.func.count()).select_from(waiting_runs)) or 0)
 
 
 def asked(fake: FakeDedalus) -> list[str]:
@@ -237,6 +247,7 @@ async def test_a_queued_run_is_cancelled_and_deleted_after_a_restart(tmp_path: P
             assert text(await whole(agent, second)) == "two"
             assert [message["content"] for message in await messages(agent)][-2:] == ["Two?", "two"]
             assert (await agent.client.get(f"{RUNS}/{third}")).status_code == 404
+            assert await stored(agent) == 0
 
 
 async def test_new_turns_queue_behind_those_of_a_former_process(tmp_path: Path) -> None:
