@@ -38,7 +38,7 @@ async def stream(
     service: ServiceDep,
     request_id: RequestId,
     key: IdempotencyKey = None,
-    until: Until = "complete",
+    until: Until = None,
 ) -> Response:
     """Start a run and follow it as server-sent events, from `run_started` to `complete`.
 
@@ -85,7 +85,7 @@ async def simulate(
     body: SimulateRequest,
     service: ServiceDep,
     request_id: RequestId,
-    until: Until = "complete",
+    until: Until = None,
 ) -> Response:
     """A scripted run with the events of a real one, for building a front end without a key or a model."""
     run = await service.simulate_streaming_execution(body, request_id)

@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from fastapi import Depends, Header, Query, Request
+from pydantic import WithJsonSchema
 
 from errors import InvalidCursor
 from routers.sse import FrameStream, to_the_wait
@@ -80,11 +81,12 @@ Limit = Annotated[int, Query(ge=1, le=200, description="How much a page has at m
 
 
 Until = Annotated[
-    Literal["complete", "waiting"],
+    Literal["complete", "waiting"] | None,
+    WithJsonSchema({"type": "string", "enum": ["complete", "waiting"]}),  # without a default Swagger sends the example
     Query(
         description=(
-            "Where the body ends: `waiting` ends it as well where the run begins to wait for a person or for the page. "
-            "The rest is at `Location`, after the last event's id."
+            "Where the body ends: by default with the run, `complete`. `waiting` ends it as well while the run waits "
+            "for a person or for the page. The rest is at `Location`, after the last event's id."
         ),
         openapi_examples={
             "waiting": {"summary": "End where the run waits, which can be for a day", "value": "waiting"},
@@ -99,16 +101,21 @@ def run_path(request: Request, run_id: str) -> str:
     return f"{request.scope.get('root_path', '')}/api/agent/runs/{run_id}"
 
 
-def frame_stream(request: Request, stream: RunStream, until: str = "complete") -> FrameStream:
+def frame_stream(request: Request, stream: RunStream, until: str | None = None) -> FrameStream:
     """The response that carries a run's frames, to its end or to where it waits."""
+    service: AgentService = request.app.state.service
     if until == "waiting":
-        stream.frames = to_the_wait(stream.frames)
+
+        async def last_seq() -> int:
+            return (await service.get(stream.run_id)).last_seq
+
+        stream.frames = to_the_wait(stream.frames, last_seq)
     settings: Settings = request.app.state.settings
     return FrameStream(
         stream,
         location=f"{run_path(request, stream.run_id)}/events",
         server_send=request.state.server_send,
-        leave=request.app.state.service.live.readers_must_leave,
+        leave=service.live.readers_must_leave,
         heartbeat_s=settings.heartbeat_s,
         send_timeout_s=settings.send_timeout_s,
     )

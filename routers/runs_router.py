@@ -99,7 +99,7 @@ async def run_events(
     wait: Annotated[
         bool, Query(description="`false` answers what there is, as JSON lines, for those who poll.")
     ] = True,
-    until: Until = "complete",
+    until: Until = None,
 ) -> Response:
     """The run's events after a cursor, byte for byte as they were first sent, and then live until `complete`."""
     if wait:

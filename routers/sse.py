@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -132,11 +132,16 @@ async def torn(pages: AsyncGenerator[bytes, None], after: int) -> AsyncGenerator
                     raise TornBody
 
 
-async def to_the_wait(pages: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """The frames up to the first `waiting`, and then the end of the body."""
+async def to_the_wait(
+    pages: AsyncGenerator[bytes, None], last_seq: Callable[[], Awaitable[int]]
+) -> AsyncGenerator[bytes, None]:
+    """The frames up to a `waiting` that nothing follows yet, and then the end of the body.
+
+    `last_seq` gives the number of the run's last event so far: a wait that was answered is an event like others.
+    """
     async with aclosing(frames_in(pages)) as each:
         async for frames in each:
             for frame in frames:
                 yield frame + b"\n\n"
-                if name_of(frame) == "waiting":
+                if name_of(frame) == "waiting" and frame.startswith(b"id: %d\n" % await last_seq()):
                     return

@@ -402,7 +402,9 @@ async def test_a_stream_may_end_where_its_run_waits(scenario: str) -> None:
         assert again.content == first.content
         await agent.client.post(f"/api/agent/runs/{first.headers['x-run-id']}/cancel")
         rest = await agent.client.get(first.headers["location"], params={"after": seen[-1]["seq"]})
-    assert names(checked(first.content + rest.content.removeprefix(b": ping\n\n")))[-1] == "complete"
+        whole = await agent.client.get(first.headers["location"], params={"until": "waiting"})
+    assert names(checked(whole.content))[-1] == "complete", "a wait that is over ends no body"
+    assert whole.content == first.content + rest.content.removeprefix(b": ping\n\n")
 
 
 async def test_a_run_that_does_not_wait_ends_as_ever() -> None:
