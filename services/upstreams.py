@@ -50,8 +50,8 @@ class Upstream:
     """A server of chat completions. `prefix` stands before its models' names here, and not on its wire.
 
     `default_model` is named as it is here, and empty where the server has to be asked. `rules` say what it takes, and
-    `by_hand` what of that the operator has set; `known` are the rules of single models. `key`
-    is the setting that holds its key.
+    `by_hand` what of that the operator has set; `known` are the rules of single models. `key` is the setting that holds
+    its key.
     """
 
     name: str

@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from settings import WireRules
@@ -19,8 +20,11 @@ WORDS = frozenset(("model", "messages", "stream"))
 REFUSED_STATUS = frozenset((400, 404, 422, 500, 501))
 MOST_TRIES = 6  # of one request: a server names one parameter at a time
 MOST_LEFT_OUT = 16  # values of parameters that are remembered for one model
-MOST_SAID = 10_000  # characters of a refusal that are looked at, and how deep
-DEEPEST_SAID = 10
+MOST_SAID, MOST_TEXTS, DEEPEST_SAID = (
+    10_000,
+    200,
+    10,
+)  # characters and texts of a refusal that are looked at, and how deep
 ECHO = frozenset(("input", "ctx", "url", "body", "request", "messages"))  # where a refusal repeats the request
 
 MESSAGE_KEYS = frozenset(("role", "content", "tool_calls", "tool_call_id"))
@@ -40,6 +44,16 @@ NO_THOUGHT = " "  # DeepSeek V4 Pro refuses an empty text (hermes-agent#17341)
 NINE_LETTERS = re.compile(r"[A-Za-z0-9]{9}")
 SIGNED = re.compile("__thought__|__gts_")  # gateways keep Gemini's thought signature in the id (BerriAI/litellm#18374)
 
+ID = r"(\b|_)id\b"
+
+Patterns = tuple[re.Pattern[str], ...]
+
+
+def _both(*patterns: str) -> Patterns:
+    """Patterns that have to be found each by itself: together in one, they would take quadratic time."""
+    return tuple(re.compile(pattern, re.IGNORECASE) for pattern in patterns)
+
+
 REFUSING = re.compile(
     r"unsupported|not supported|n't support|not support|unknown|unrecogni[sz]ed|unexpected|not permitted|not allowed"
     r"|forbidden|extra |additional propert|invalid (param|argument|field|propert)|not accept|deprecated|instead"
@@ -47,19 +61,10 @@ REFUSING = re.compile(
     re.IGNORECASE,
 )
 OF_A_VALUE = re.compile(r"unsupported.value|does not support \S+ with|supported values|only ", re.IGNORECASE)
-NO_EMPTY_CONTENT = (
-    re.compile(r"content", re.IGNORECASE),
-    re.compile(r"null|nil\b|none|empty|blank|missing|required|string", re.IGNORECASE),
-)
-ID_OF_LETTERS = re.compile(
-    r"(\b|_)id\b.*(length of 9|9 characters|pattern|a-zA-Z0-9|alphanumeric)", re.IGNORECASE | re.DOTALL
-)
-NO_REASONING = re.compile(
-    r"reasoning_content.*(passed back|missing|required|must include)|"
-    r"(missing|require|must include)\w*\W+reasoning_content",
-    re.IGNORECASE | re.DOTALL,
-)
-ID_TOO_LONG = re.compile(r"(\b|_)id\b.*(too long|maximum length|above_max_length)", re.IGNORECASE | re.DOTALL)
+NO_EMPTY_CONTENT = _both("content", r"null|nil\b|none|empty|blank|missing|required|string")
+ID_OF_LETTERS = _both(ID, "length of 9|9 characters|pattern|a-zA-Z0-9|alphanumeric")
+ID_TOO_LONG = _both(ID, "too long|maximum length|above_max_length")
+NO_REASONING = _both("reasoning_content", "passed back|missing|require|must include")
 
 Json = Mapping[str, Any]
 
@@ -165,7 +170,7 @@ def corrected(rules: WireRules, sent: Json, status: int, refusal: object) -> Wir
         return None
     said = said_in(refusal)
     changes = {**_renamed(rules, sent, said), **_messages(rules, sent, said)}
-    if names := [name for name in OPTIONAL if _refused(name, sent, said)]:
+    if names := [name for name in OPTIONAL if name not in changes and _refused(name, sent, said)]:
         only_value = OF_A_VALUE.search(said) is not None
         more = [_valued(name, sent[name]) if only_value else name for name in names]
         changes["left_out"] = (*rules.left_out, *more)[-MOST_LEFT_OUT:]
@@ -195,12 +200,12 @@ def _messages(rules: WireRules, sent: Json, said: str) -> dict[str, Any]:
         return {"reasoning": reasoning}
     if not any(message.get("tool_calls") for message in messages):
         return {}
-    if ID_OF_LETTERS.search(said):
+    if _says(ID_OF_LETTERS, said):
         return {"call_ids": "nine"}
-    if ID_TOO_LONG.search(said):
+    if _says(ID_TOO_LONG, said):
         return {"call_ids": "short"}
     empty = any(message.get("tool_calls") and not message.get("content") for message in messages)
-    if empty and all(pattern.search(said) for pattern in NO_EMPTY_CONTENT):
+    if empty and _says(NO_EMPTY_CONTENT, said):
         return {"empty_content": "text" if rules.empty_content == "null" else "null"}
     return {}
 
@@ -210,12 +215,16 @@ def _reasoning(messages: Sequence[Json], said: str) -> str | None:
 
     DeepSeek and Kimi refuse a message without `reasoning_content`, Groq and Mistral one with it.
     """
-    if NO_REASONING.search(said):
+    if _says(NO_REASONING, said):
         return "always"
     added = {key for message in messages for key in message} - MESSAGE_KEYS
     if REFUSING.search(said) and any(re.search(rf"(?<!\w){key}(?!\w)", said) for key in added):
         return "never"
     return None
+
+
+def _says(patterns: Patterns, said: str) -> bool:
+    return all(pattern.search(said) for pattern in patterns)
 
 
 def _refused(name: str, sent: Json, said: str) -> bool:
@@ -233,7 +242,7 @@ def refused_parameter(sent: Json, refusal: object) -> str | None:
 
 def said_in(refusal: object) -> str:
     """The text of a refusal in whatever form, cut to what is looked at."""
-    return "\n".join(_texts(refusal))[:MOST_SAID]
+    return "\n".join(islice(_texts(refusal), MOST_TEXTS))[:MOST_SAID]
 
 
 def _texts(refusal: object, depth: int = 0) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """What is sent to each model's server: by the table, by the operator's rules, and as a refusal teaches."""
 
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -102,7 +103,7 @@ REFUSALS: list[tuple[object, dict[str, Any]]] = [
     (openai("Unsupported parameter: 'temperature' is not supported with this model."), {"left_out": ("temperature",)}),
     (openai("Model grok-4 does not support parameter reasoningEffort."), {"left_out": ("reasoning_effort",)}),
     ([{"error": {"message": 'Unknown name "seed": Cannot find field.'}}], {"left_out": ("seed",)}),
-    (openai("seed is not supported, use random_seed instead"), {"seed": "random_seed", "left_out": ("seed",)}),
+    (openai("seed is not supported, use random_seed instead"), {"seed": "random_seed"}),
     (
         {
             "error": {
@@ -166,6 +167,15 @@ def test_any_other_refusal_changes_nothing(said: object) -> None:
 def test_a_status_of_another_meaning_teaches_nothing(status: int) -> None:
     """A key, a quota or an outage isn't about a parameter, whatever the text."""
     assert corrected(PLAIN, fitted(ASKED, PLAIN), status, "Unknown parameter: 'stream_options'") is None
+
+
+@pytest.mark.parametrize("word", ["id ", "reasoning_content ", "'content' null ", "max_tokens "])
+def test_a_hostile_refusal_is_read_in_little_time(word: str) -> None:
+    """No text makes a pattern look at it again and again: the loop's other streams wait meanwhile."""
+    said = {"error": {"message": word * 1_000_000, "more": [word] * 100_000}}
+    started = time.process_time()
+    corrected(PLAIN, fitted(ASKED, PLAIN), 400, said)
+    assert time.process_time() - started < 0.05
 
 
 def test_a_refusal_is_read_in_bounded_depth_and_what_is_left_out_is_bounded() -> None:
