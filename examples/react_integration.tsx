@@ -1572,7 +1572,7 @@ function ApprovalCard({ call, approve, refuse }: ApprovalCardProps) {
       <button type="button" style={BOX} disabled={isSending} onClick={() => void send(() => refuse(call.tool_call_id))}>
         Refuse
       </button>{" "}
-      {call.expires_at && <small>Refused automatically at {new Date(call.expires_at).toLocaleString()}.</small>}
+      {call.expires_at && <>Refused automatically at {new Date(call.expires_at).toLocaleString()}.</>}
       {mistake && (
         <div role="alert" style={ALERT}>
           {mistake}
@@ -1634,23 +1634,12 @@ const MessageView = memo(function MessageView({ message }: { message: Message })
       {status === "cancelled" && <p style={TEXT}>Stopped.</p>}
       {status === "failed" && error && (
         <p role="alert" style={ALERT}>
-          {explain(error)} <small>({error.code})</small>
+          {explain(error)} ({error.code})
         </p>
       )}
     </div>
   );
 });
-
-const STATUS_TEXT: Record<AgentStatus, string> = {
-  idle: "",
-  connecting: "Connecting…",
-  streaming: "Answering…",
-  waiting: "Waiting for an answer",
-  reconnecting: "Connection lost. Reconnecting…",
-  succeeded: "",
-  failed: "",
-  cancelled: "",
-};
 
 export default function AgentChat(options: AgentStreamOptions) {
   const agent = useAgentStream({ storageKey: "agent-stream-run", ...options });
@@ -1678,7 +1667,7 @@ export default function AgentChat(options: AgentStreamOptions) {
         ))}
       {error && !isInMessage && (
         <p role="alert" style={ALERT}>
-          {explain(error)} <small>({error.code})</small>
+          {explain(error)} ({error.code})
         </p>
       )}
       <form
@@ -1715,9 +1704,7 @@ export default function AgentChat(options: AgentStreamOptions) {
             Ask again
           </button>
         )}
-        <small role="status" data-status={status}>
-          {STATUS_TEXT[status]}
-        </small>
+        <small role="status">{status}</small>
       </form>
     </main>
   );

@@ -458,8 +458,8 @@ test("the example's component asks and shows the answer", async (t) => {
   await acting(() => input.dispatchEvent(new window.Event("input", { bubbles: true })));
   const done = new Promise<void>((resolve) => {
     const status = page.querySelector<HTMLElement>("[role=status]")!;
-    const succeeded = () => status.dataset["status"] === "succeeded" && resolve();
-    new window.MutationObserver(succeeded).observe(status, { attributes: true });
+    const succeeded = () => status.textContent === "succeeded" && resolve();
+    new window.MutationObserver(succeeded).observe(status, { subtree: true, characterData: true });
   });
   await acting(() => page.querySelector<HTMLElement>("[type=submit]")!.click());
   await done;

@@ -116,7 +116,7 @@ class Tab:
 
     def until_shown(self, wanted: str, *, status: str) -> str:
         """What it shows, once that holds the text and the run has the status."""
-        state = "return document.querySelector('[role=status]')?.dataset.status"
+        state = "return document.querySelector('[role=status]')?.innerText"
         self.until(lambda: wanted in self.shown() and self.script(state) == status, said=f"{wanted} {status}")
         return self.shown()
 
