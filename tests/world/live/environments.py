@@ -13,7 +13,9 @@ from shutil import copyfile
 
 HERE = Path(__file__).parent
 NPM_FOLDER = HERE / "npm"
+NEXT_SOURCES = HERE / "browser" / "app"
 ROOT = Path(sys.prefix) / "world"
+NEXT_APP = ROOT / "next-app"
 
 
 def python_environments() -> list[str]:
@@ -66,11 +68,20 @@ def install_npm(folder: Path) -> None:
     copyfile(lock, stamp)
 
 
+def install_next_app() -> None:
+    """Install the packages of the Next.js app, whose sources are copied when it is built."""
+    NEXT_APP.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "package-lock.json", ".npmrc"):
+        copyfile(NEXT_SOURCES / name, NEXT_APP / name)
+    install_npm(NEXT_APP)
+
+
 def main() -> None:
     """Install every environment, two at a time."""
     with ThreadPoolExecutor(2) as pool:
         installations = [
             pool.submit(install_npm, NPM_FOLDER),
+            pool.submit(install_next_app),
             *(pool.submit(install_python, name) for name in python_environments()),
         ]
     for installation in installations:

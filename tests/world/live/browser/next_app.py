@@ -5,16 +5,13 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from environments import install_npm, node
+from environments import NEXT_APP, NEXT_SOURCES, install_next_app, node
 from one_at_a_time import one_at_a_time
 
-SOURCES = Path(__file__).parent / "app"
-APP = Path(sys.prefix) / "world" / "next-app"
 # The hook under test, and where the app imports it from: `@/agent-stream`.
 HOOK = Path(__file__).parents[4] / "examples" / "react_integration.tsx"
 HOOK_IN_APP = Path("src/agent-stream.tsx")
@@ -28,9 +25,9 @@ BUILD_S = 280
 def build() -> None:
     """Install and build the app, unless this version of it and of the hook is there."""
     with one_at_a_time("next-app"):
+        install_next_app()
         _copy_sources()
-        install_npm(APP)
-        digest, stamp = _digest(), APP / ".next" / "built-from.txt"
+        digest, stamp = _digest(), NEXT_APP / ".next" / "built-from.txt"
         if stamp.exists() and stamp.read_text() == digest:
             return
         said = run(NEXT, "build")
@@ -41,7 +38,7 @@ def build() -> None:
 def run(script: str, *arguments: str) -> str:
     """What a program of the app's packages prints. Fail with all of it when the program fails."""
     done = subprocess.run(
-        [node(), script, *arguments], cwd=APP, env=_environment(), capture_output=True, text=True, timeout=BUILD_S
+        [node(), script, *arguments], cwd=NEXT_APP, env=_environment(), capture_output=True, text=True, timeout=BUILD_S
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -52,7 +49,7 @@ def served(mode: str) -> Iterator[str]:
     """The app's origin, served by `next start`, or in development by `next dev`."""
     server = subprocess.Popen(
         [node(), NEXT, mode, "--port", "0"],
-        cwd=APP,
+        cwd=NEXT_APP,
         env=_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -77,9 +74,9 @@ def _origin(server: "subprocess.Popen[str]") -> str:
 
 
 def _copy_sources() -> None:
-    for file in _files(SOURCES):
-        _copy(SOURCES / file, APP / file)
-    _copy(HOOK, APP / HOOK_IN_APP)
+    for file in _files(NEXT_SOURCES):
+        _copy(NEXT_SOURCES / file, NEXT_APP / file)
+    _copy(HOOK, NEXT_APP / HOOK_IN_APP)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -92,8 +89,8 @@ def _copy(source: Path, target: Path) -> None:
 
 def _digest() -> str:
     content = hashlib.sha256()
-    for file in [*_files(SOURCES), HOOK_IN_APP]:
-        content.update(str(file).encode() + (APP / file).read_bytes())
+    for file in [*_files(NEXT_SOURCES), HOOK_IN_APP]:
+        content.update(str(file).encode() + (NEXT_APP / file).read_bytes())
     return content.hexdigest()
 
 
