@@ -17,6 +17,8 @@ MAX_NAME = 128  # characters; the protocol's own limit
 MAX_PAGES = 50
 MAX_TOOLS = 1000
 MAX_LIST_BYTES = 4 * 1024 * 1024
+NOT_KEPT = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+"""What the newest version of the protocol has in a page as well; this service keeps a list as it sees fit."""
 HINTS = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
 
 
@@ -58,9 +60,8 @@ def sound_page(page: Mapping[str, Any]) -> dict[str, Any]:
             tools.append(sound)
         else:
             left_out.append(_name(tool, place))
-    rest = {key: value for key, value in page.items() if key not in ("tools", "nextCursor", "_meta")}
     more = {"nextCursor": cursor} if cursor and isinstance(cursor, str) else {}
-    return {**rest, **more, "tools": tools, "_meta": {LEFT_OUT: left_out}}
+    return {**more, "tools": tools, "_meta": {LEFT_OUT: left_out}, **NOT_KEPT}
 
 
 def _sound_tool(tool: Any) -> dict[str, Any] | None:

@@ -36,15 +36,14 @@ Streams = tuple[Any, Any]
 
 
 def _sound_greeting(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer to `initialize` with what the SDK asks for: who the server is, and capabilities that are objects."""
-    said, server = result.get("capabilities"), result.get("serverInfo")
-    capabilities = said if isinstance(said, dict) else {}
-    info = server if isinstance(server, dict) else {}
-    texts = {key: info[key] if isinstance(info.get(key), str) else "" for key in ("name", "version")}
+    """The answer to `initialize` with what this service asks of it: the version, and whether tools change."""
+    said = result.get("capabilities")
+    tools = said.get("tools") if isinstance(said, dict) else None
+    changes = isinstance(tools, dict) and tools.get("listChanged") is True
     return {
-        **{key: value for key, value in result.items() if key != "instructions"},
-        "capabilities": {name: each for name, each in capabilities.items() if isinstance(each, dict)},
-        "serverInfo": texts,
+        "protocolVersion": result.get("protocolVersion"),
+        "capabilities": {} if tools is None else {"tools": {"listChanged": changes}},
+        "serverInfo": {"name": "", "version": ""},
     }
 
 

@@ -1,16 +1,22 @@
 """Lists of tools that are odd: a bad tool costs itself, and what can be helped is helped."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from fake_dedalus import FakeDedalus
+from hypothesis import given
+from hypothesis import strategies as st
 from mcp_hands import HELLO, answering, command, hand, result, tool
 from mcp_peers import local, offered, pool_of, serving
+from mcp_types.methods import parse_server_result
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 from service import only, service, text
 from wire import answer
 
-from services.mcp_lists import LEFT_OUT, sound_page
+from services.mcp_lists import LEFT_OUT, NOT_KEPT, sound_page
+from services.mcp_messages import SOUND
 from services.mcp_schemas import as_object
 
 EMPTY = {"type": "object", "properties": {}}
@@ -154,7 +160,7 @@ async def test_a_bad_tool_costs_itself(way: Any) -> None:
 @pytest.mark.parametrize("page", [{}, {"tools": None}, {"tools": {}}, {"tools": "none"}])
 def test_a_page_without_a_list_has_no_tools(page: dict[str, Any]) -> None:
     """Nor is it an error."""
-    assert sound_page(page) == {"tools": [], "_meta": {LEFT_OUT: []}}
+    assert sound_page(page) == {"tools": [], "_meta": {LEFT_OUT: []}} | NOT_KEPT
 
 
 @pytest.mark.anyio
@@ -204,3 +210,41 @@ async def test_a_list_is_asked_for_page_by_page() -> None:
     """A cursor that is no text is none."""
     async with pool_of(hand=command({"tools/list": result({"tools": [GOOD], "nextCursor": 5})})) as pool:
         assert list(await offered(pool, "hand")) == ["hand__good"]
+
+
+# Whatever comes
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = st.sampled_from(["name", "title", "description", "inputSchema", "annotations", "outputSchema", "_meta", "icons"])
+SCHEMA_KEYS = st.sampled_from(["type", "properties", "required", "$ref", "$defs", "anyOf", "allOf", "$schema", "items"])
+SCHEMA = st.dictionaries(SCHEMA_KEYS, JSON | st.just("object") | st.just("#/$defs/a"), max_size=4)
+TOOL = JSON | st.dictionaries(KEYS, JSON | SCHEMA, max_size=6)
+PAGE_KEYS = st.sampled_from(["nextCursor", "_meta", "resultType", "ttlMs", "cacheScope", "other"])
+PAGE = st.tuples(st.dictionaries(PAGE_KEYS, JSON), JSON | st.lists(TOOL, max_size=3)).map(
+    lambda drawn: {**drawn[0], "tools": drawn[1]}
+)
+BLOCK_KEYS = st.sampled_from(["type", "text", "data", "mimeType", "resource", "uri", "name", "blob"])
+BLOCK = JSON | st.dictionaries(BLOCK_KEYS, JSON | st.sampled_from(["text", "image", "resource"]), max_size=4)
+RESULT_KEYS = st.sampled_from(["isError", "structuredContent", "_meta", "resultType", "toolResult", "ttlMs"])
+RESULT = st.tuples(st.dictionaries(RESULT_KEYS, JSON), JSON | st.lists(BLOCK, max_size=3)).map(
+    lambda drawn: {**drawn[0], "content": drawn[1]}
+)
+GREETING_KEYS = st.sampled_from(["capabilities", "serverInfo", "instructions", "_meta", "ttlMs"])
+GREETING = st.dictionaries(GREETING_KEYS, JSON | st.fixed_dictionaries({"tools": JSON, "name": JSON}))
+
+
+@pytest.mark.parametrize(
+    ("method", "results"), [("tools/list", PAGE), ("tools/call", RESULT), ("initialize", GREETING)]
+)
+@given(data=st.data())
+def test_the_sdk_takes_whatever_comes(method: str, results: Any, data: Any) -> None:
+    """In each version of the protocol that has the method, once it is made sound."""
+    sound = SOUND[method](data.draw(results))
+    for version in HANDSHAKE_PROTOCOL_VERSIONS + MODERN_PROTOCOL_VERSIONS:
+        greeting = {"protocolVersion": version} if method == "initialize" else {}
+        with suppress(KeyError):
+            parse_server_result(method, version, sound | greeting)
