@@ -13,6 +13,7 @@ import AgentChat, {
   type AgentStream,
   type AgentStreamOptions,
   type EventData,
+  explain,
   frameParser,
   type Message,
   type StreamEvent,
@@ -438,6 +439,16 @@ test("the service's refusal is the error", async (t) => {
   assert.equal(status, "failed");
   assert.equal(error?.code, "invalid_request");
   assert.equal(error?.details?.[0]?.loc, "body.max_steps");
+});
+
+test("end users read what is wrong with a request, and nothing that is meant for developers", () => {
+  const about = { retryable: false, request_id: "req_1" };
+  const details = [{ loc: "body.max_steps", message: "must be at least 1" }];
+  const invalid = { ...about, code: "invalid_request", message: "The request is not valid: see details.", details };
+  assert.equal(explain(invalid), "must be at least 1 (body.max_steps)");
+  const busy = { ...about, code: "session_busy", message: "Say with `multitask` what is to be done.", run_id: "run_1" };
+  assert.match(explain(busy), /^This conversation is still being answered/);
+  assert.equal(explain({ ...about, code: "upstream_failed", message: "The model failed." }), "The model failed.");
 });
 
 test("a question as plain text goes to the agent", async (t) => {
