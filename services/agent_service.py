@@ -7,7 +7,7 @@ from functools import partial
 from database.deletions import mark_deleted
 from database.engine import Database
 from database.runs import delete_run
-from errors import CursorAhead, RunActive, RunExpired, RunNotFound
+from errors import CursorAhead, RunActive, RunExpired, RunNotFound, ServerDraining
 from event_logs.base import EventLog
 from events import PendingCall
 from models import AgentRequest, AgentResponse, Run, RunList, RunStatus, SimulateRequest
@@ -16,7 +16,7 @@ from services.deletions import delete_events
 from services.folding import Folded, fold
 from services.idempotency import IdempotencyKeys
 from services.left_runs import LeftRuns
-from services.live_runs import LiveRuns, RunStream
+from services.live_runs import RETRY_AFTER_S, LiveRuns, RunStream
 from services.routes import Routes
 from services.run_records import RunRecords
 from services.run_starts import RunStarts
@@ -88,17 +88,28 @@ class AgentService:
     ) -> tuple[AgentResponse, Folded]:
         """Run to the end, or until a person has to be waited for, and fold the events.
 
-        When this call is cancelled, so is the run, unless it may go on alone or another caller reads it.
+        When this call is cancelled, so is the run, unless it may go on alone or another caller reads it. Raise as
+        `start` does, or `ServerDraining` where a queued run is left to the next process; without a key it is cancelled.
         """
         beginning = self.starts.begin(request, request_id, key, alone=False)
         try:
             run_id = await asyncio.shield(beginning)
             async with self.live.stream(run_id, 0) as pages:
+                await self._has_turn(run_id, cancelled=key is None and request.on_disconnect == "cancel")
                 folded = await fold(pages, partial(self._pending, run_id))
         except asyncio.CancelledError:
             beginning.add_done_callback(self._give_up)
             raise
         return folded.response(run_id), folded
+
+    async def _has_turn(self, run_id: str, *, cancelled: bool) -> None:
+        """Wait for a queued run's turn. Raise `ServerDraining` where it does not come in this process."""
+        task = self.live.get(run_id)
+        if task is None or await task.has_turn():
+            return
+        if cancelled:
+            task.cancel()
+        raise ServerDraining(retry_after=RETRY_AFTER_S, run_id=run_id)
 
     async def _pending(self, run_id: str, seq: int) -> list[PendingCall] | None:
         task = self.live.get(run_id)

@@ -87,6 +87,7 @@ class RunTask:
         alone = order.run.on_disconnect == "continue"
         self._presence = RunPresence(order.grace_s, self._abandon, may_be_alone=alone)
         self._stays_queued = False
+        self._turn_decided = asyncio.Event()
         self._timeout: asyncio.TimerHandle | None = None
         self._stopper: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -164,7 +165,14 @@ class RunTask:
         """Leave the turn of a queued run to the next process, which begins it; any other run goes on."""
         if self.is_queued and not self.is_ending and self._task is not None:
             self._stays_queued = True
+            self._turn_decided.set()
             self._task.cancel()
+
+    async def has_turn(self) -> bool:
+        """Wait until it is known whether a queued run's turn comes in this process; False where it does not."""
+        if self.is_queued:
+            await self._turn_decided.wait()
+        return not self._stays_queued
 
     def attach(self) -> None:
         """A reader has come: the run is not left alone."""
@@ -251,6 +259,7 @@ class RunTask:
         for other in self._order.behind:
             await other.ended.wait()
         self._order = replace(self._order, behind=())  # what they were is not kept
+        self._turn_decided.set()
         self._presence.begin_grace()
         self._keeper.changed(self)
 
@@ -302,6 +311,7 @@ class RunTask:
                 await asyncio.sleep(RETRY_S)
 
     def _over(self) -> None:
+        self._turn_decided.set()
         self._end_timeout()
         self._presence.end_grace()
         self._finished_at = now()

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from fake_dedalus import FakeDedalus
 from local_tools import named
 from process import Nursery
-from service import STREAM, Service, checked, names, only, service, text
+from service import EXECUTE, STREAM, Service, checked, names, only, service, text
 from test_approvals import ASK, DELETE, RUNS, decide, deletes, get, refusal, waits, whole
 from test_runs import attached, events_url, reading
 from test_sessions import SESSIONS, messages
@@ -215,6 +215,49 @@ async def test_a_queued_run_can_be_cancelled_while_the_server_drains(tmp_path: P
             await draining
         async with started(fake, tmp_path) as agent:
             assert names(await whole(agent, queued)) == ["run_started", "complete"]
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+async def test_who_waits_for_the_json_answer_of_a_queued_run_may_ask_again(key: str | None, tmp_path: Path) -> None:
+    """The drain answers 503 at once. With a key the next process has the run; without one it is cancelled."""
+    headers = {} if key is None else {"Idempotency-Key": key}
+    async with FakeDedalus() as fake:
+        fake.turn(*DELETE)
+        async with started(fake, tmp_path, drain_s=600) as agent:
+            first = (await agent.post(RUNS, ASK | {"session_id": "chat"})).json()["run_id"]
+            await waits(agent, first)
+            asking = asyncio.create_task(agent.post(EXECUTE, QUEUED | {"input": "Two?"}, **headers))
+            await when(lambda: any(task.readers and task.is_queued for task in agent.app.state.service.live.tasks))
+            await agent.app.state.service.live.drain()
+            refused = await asking
+        assert refusal(refused) == (503, "server_draining")
+        assert refused.headers["retry-after"]
+        second = refused.json()["error"]["run_id"]
+        fake.turn(*answer("Done."))
+        fake.turn(*answer("two"))
+        async with started(fake, tmp_path) as agent:
+            assert await statuses(agent, [second]) == ["cancelled" if key is None else "queued"]
+            await decide(agent, first)
+            again = await agent.post(EXECUTE, QUEUED | {"input": "Two?"}, **headers)
+    assert again.json()["output"] == "two"
+    assert (again.json()["run_id"] == second) is (key is not None)
+
+
+async def test_the_json_answer_of_a_queued_run(tmp_path: Path) -> None:
+    """It comes when its turn has come and gone, and says so where the run is cancelled before its turn."""
+    gate = Gate()
+    async with FakeDedalus() as fake, started(fake, tmp_path) as agent:
+        fake.turn(Text("one"), WaitFor(gate), Finish("stop"), Done())
+        fake.turn(*answer("three"))
+        async with reading(agent, session_id="chat") as first:
+            await first.until(b'"one"')
+            asking = [asyncio.create_task(agent.post(EXECUTE, QUEUED | {"input": q})) for q in ("Two?", "Three?")]
+            await when(lambda: sum(task.is_queued for task in agent.app.state.service.live.tasks) == 2)
+            second = agent.app.state.service.live.of_session("chat")[1].run_id
+            await agent.client.post(f"{RUNS}/{second}/cancel")
+            gate.open()
+            answers = [(await one).json() for one in asking]
+    assert {one["status"]: one["output"] for one in answers} == {"cancelled": "", "succeeded": "three"}
 
 
 # After a restart
