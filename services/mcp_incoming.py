@@ -8,6 +8,7 @@ the SDK sees it, and what can't be read becomes an error in answer to the same r
 import json
 import math
 import re
+import time
 from typing import Any
 
 from services.json_scan import JsonLimits, JsonScan, JsonTooLarge, slices
@@ -90,6 +91,23 @@ class Incoming:
     def _drop(self, fault: str) -> None:
         self._fault, self._edges = fault, _edges_of(b"".join(self._pieces))
         self._pieces.clear()
+
+
+class PerSecond:
+    """An amount that may come within a second."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._amount = 0
+        self._since = time.monotonic()
+
+    def passed_by(self, more: int) -> bool:
+        """Count more of it, and say whether the limit is passed."""
+        now = time.monotonic()
+        if now > self._since + 1:
+            self._amount, self._since = 0, now
+        self._amount += more
+        return self._amount > self._limit
 
 
 def error(request: RequestId, code: int, message: str) -> bytes:

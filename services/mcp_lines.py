@@ -7,12 +7,11 @@ print (azure-devops-mcp#147, ews-mcp#133). A command that prints little else, as
 
 import codecs
 import logging
-import time
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 
-from services.mcp_incoming import MAX_BYTES, Incoming
+from services.mcp_incoming import MAX_BYTES, Incoming, PerSecond
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +40,7 @@ class Lines(codecs.IncrementalDecoder):
         self._line: Incoming | None = None  # that has begun, if it may be a message
         self._inside = False  # whether a line has begun
         self._shown = 0
-        self._noise = 0
-        self._since = time.monotonic()
+        self._noise = PerSecond(NOISE_BYTES)
         self._given_up = False
 
     def decode(self, input: Any, final: bool = False) -> str:  # noqa: A002 - as the base has it
@@ -92,11 +90,7 @@ class Lines(codecs.IncrementalDecoder):
             self._shown += 1
             shown = part[:SHOWN_CHARACTERS].decode("utf-8", "replace")
             logger.info("%s printed something that is no message: %s", self._label, shown.strip())
-        now = time.monotonic()
-        if now > self._since + 1:
-            self._noise, self._since = 0, now
-        self._noise += max(len(part), LINE_WEIGHT)
-        if self._noise > NOISE_BYTES:
+        if self._noise.passed_by(max(len(part), LINE_WEIGHT)):
             self._given_up = True
             logger.warning("%s prints too much that is no message: its session is closed", self._label)
 

@@ -21,6 +21,7 @@ from mcp_types import (
     JSONRPCResponse,
 )
 
+from services.mcp_incoming import PerSecond
 from services.mcp_lines import END
 from services.mcp_lists import sound_page
 from services.mcp_results import sound_result
@@ -59,6 +60,7 @@ HEARD = frozenset(
     f"notifications/{name}" for name in ("cancelled", "progress", "subscriptions/acknowledged", "tools/list_changed")
 )
 """What servers tell that means something here. Others, such as their logs, aren't even checked."""
+MAX_UNHEARD = 5000  # of those others within a second, after which a server is given up
 
 
 @asynccontextmanager
@@ -117,6 +119,7 @@ class _Inbox(_Stream):
         super().__init__(stream, asked)
         self._ended = ended
         self._given_up = False
+        self._unheard = PerSecond(MAX_UNHEARD)
         self._probe_ends: float | None = asyncio.get_running_loop().time() + PROBE_S
 
     @property
@@ -160,11 +163,11 @@ class _Inbox(_Stream):
                     message.result = make_sound(message.result)
             case JSONRPCError(id=request) if request is not None:
                 self._asked.pop(_key(request), None)
-            case JSONRPCNotification(method=method) if method == END:
-                self._given_up = True
-                raise StopAsyncIteration
-            case JSONRPCNotification(method=method):
-                return method in HEARD
+            case JSONRPCNotification(method=method) if method not in HEARD:
+                self._given_up = method == END or self._unheard.passed_by(1)
+                if self._given_up:
+                    raise StopAsyncIteration
+                return False
         return True
 
 

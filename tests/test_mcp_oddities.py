@@ -236,6 +236,19 @@ async def test_a_command_that_prints_without_end_is_closed(text: str, caplog: py
     assert len(caplog.text) < 10_000
 
 
+async def test_a_command_that_tells_without_end_is_closed() -> None:
+    """With notifications that nobody here hears, after it has greeted; its process ends."""
+    tells = b'{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"y"}}\n' * 30_000
+    before = children()
+    async with pool_of(hand=command({"fine": FINE + b"\n" + tells, "slow": b""})) as pool:
+        tools = await offered(pool, "hand")
+        [session] = pool._open
+        assert await call(tools["hand__fine"]) == "fine"
+        await asyncio.wait({session.task})
+        assert await call(tools["hand__fine"]) == "fine"
+    assert children() == before
+
+
 async def test_a_call_under_way_ends_when_the_command_becomes_loud() -> None:
     """It isn't left to its whole time, and the next call has a new session."""
     async with pool_of(hand=command({"loud": FINE + b"\n" + b"y\n" * 200_000, "fine": FINE})) as pool:

@@ -49,7 +49,7 @@ def test_what_is_noise_without_end_is_given_up_once(noise: bytes, size: int) -> 
 def test_noise_now_and_then_is_borne(monkeypatch: pytest.MonkeyPatch) -> None:
     """What counts is how much there is of it in a second."""
     now = [0.0]
-    monkeypatch.setattr("services.mcp_lines.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("services.mcp_incoming.time.monotonic", lambda: now[0])
     lines = Lines()
     for _ in range(10):
         now[0] += 2
