@@ -8,6 +8,7 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from inspect import Parameter
 from types import FunctionType
 from typing import Any
@@ -66,7 +67,11 @@ def _written(wrapper: Callable[..., Any]) -> ast.FunctionDef | ast.AsyncFunction
 def _names_of(wrapper: Callable[..., Any], below: Callable[..., Any]) -> set[str]:
     """The names by which a wrapper knows the function below."""
     code, cells = wrapper.__code__, wrapper.__closure__ or ()
-    return {name for name, cell in zip(code.co_freevars, cells, strict=True) if cell.cell_contents is below}
+    known = {name: wrapper.__globals__.get(name) for name in code.co_names}
+    for name, cell in zip(code.co_freevars, cells, strict=True):
+        with suppress(ValueError):  # it holds nothing yet
+            known[name] = cell.cell_contents
+    return {name for name, value in known.items() if value is below}
 
 
 def _is_starred(node: ast.expr, name: str | None) -> bool:

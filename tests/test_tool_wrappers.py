@@ -43,6 +43,16 @@ def gives_the_first(function: Function) -> Function:
     return wrapper
 
 
+def knows_what_comes_later(function: Function) -> Function:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function("Ann", *args, **kwargs) if wrapper is not later else later
+
+    tool(wrapper)
+    later = object()
+    return wrapper
+
+
 def gives_later(function: Callable[..., Awaitable[Any]]) -> Function:
     @functools.wraps(function)
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -101,6 +111,13 @@ def greet(user: str, greeting: str, times: int = 1) -> str:
     return f"{greeting * times} {user}"
 
 
+def by_hand(*args: Any, **kwargs: Any) -> str:
+    return greet("Ann", *args, **kwargs)
+
+
+functools.update_wrapper(by_hand, greet)
+
+
 async def greet_later(user: str, greeting: str, times: int = 1) -> str:
     return greet(user, greeting, times)
 
@@ -114,11 +131,13 @@ async def greet_later(user: str, greeting: str, times: int = 1) -> str:
         names_the_others(greet),
         shows_the_others(greet),
         gives_later(greet_later),
+        by_hand,
+        knows_what_comes_later(greet),
         hands_on(gives_the_first(greet)),
         gives_the_first(hands_on(greet)),
         hands_on(names_the_others(hands_on(greet))),
     ],
-    ids=["first", "by name", "put in", "named", "shown", "later", "below", "above", "between"],
+    ids=["first", "by name", "put in", "named", "shown", "later", "by hand", "not yet", "below", "above", "between"],
 )
 async def test_the_model_is_not_asked_for_what_a_decorator_gives(made: Function, threads: ToolThreads) -> None:
     """And a call with the others succeeds."""
