@@ -74,7 +74,7 @@ class AnswerPieces:
         """A chunk whose delta brings nothing may hold a whole `message`, or `text`."""
         if isinstance(message := choice.get("message"), dict):
             self._delta(self._untold(message), torn, deltas, whole=True)
-        elif isinstance(text := choice.get("text"), str) and text:
+        elif isinstance(text := choice.get("text") or choice.get("content"), str) and text:
             self._spoken = True
             self._put(TextDelta, text, deltas, torn)
 
@@ -99,7 +99,7 @@ class AnswerPieces:
     def _delta(self, delta: dict[str, Any], torn: bool, deltas: list[Delta], *, whole: bool = False) -> None:
         if not FIELDS.isdisjoint(delta):
             self._reasoning(delta, torn, deltas, whole)
-        if content := delta.get("content") or delta.get("refusal"):
+        if content := delta.get("content") or delta.get("refusal") or delta.get("text"):
             self._spoken |= not whole
             if isinstance(content, str):
                 self._put(TextDelta, content, deltas, torn)

@@ -18,6 +18,7 @@ from services.chat_deltas import (
     ThinkingDelta,
     first_choice,
     hosted_result,
+    wrapped_choices,
 )
 from services.chat_usage import usage_of
 from services.finish_reasons import CALL_REASONS, means_error
@@ -103,7 +104,8 @@ class ChatChunks:
             self._document(self._events.rest(), deltas)
             return deltas
         for name, payload in self._events.last():
-            if not self.over and (_is_json(payload) or payload.strip() == b"[DONE]"):
+            whole = payload.strip().removeprefix(b"data:").strip()
+            if not self.over and (_is_json(whole) or whole == b"[DONE]"):
                 self._event(name, payload, deltas)
         return deltas
 
@@ -132,7 +134,7 @@ class ChatChunks:
             if _is_json(payload):
                 return False
             self._fail({"error": text.decode(errors="replace")})
-        elif text.lower() in KEEPALIVES or (name and name.lower() in KEEPALIVES):
+        elif text.strip(b"[].'").lower() in KEEPALIVES or (name and name.lower() in KEEPALIVES):
             pass
         elif text.startswith(b"data:"):  # twice, by proxies that add it to lines that have it
             self._event(name, text[5:].strip() or b"null", deltas)
@@ -197,7 +199,7 @@ class ChatChunks:
         if not plain and is_error(chunk):
             self._fail(chunk)
             return
-        if choices := chunk.get("choices"):
+        if choices := chunk.get("choices") or (not plain and wrapped_choices(chunk)):
             self._choice(choices, torn, deltas)
         if usage := chunk.get("usage"):
             self.usage = usage_of(usage, self.usage)

@@ -15,6 +15,7 @@ FLAT_CALL_KEYS = CALL_KEYS | {"name", "arguments"}
 THOUGHT_PARTS = frozenset(("thinking", "reasoning", "reasoning.text", "reasoning.summary", "thought"))
 TEXT_KEYS = ("text", "thinking", "summary", "content", "refusal", "value", "parts")
 MOST_CALLS = 1001  # that are looked at in one chunk: a turn that may have 1000 fails with them
+WRAPPERS = ("output", "data", "result", "response")
 MAX_DEPTH = 8  # of parts in parts
 
 
@@ -52,6 +53,12 @@ class HostedResult(NamedTuple):
 
 
 Delta = TextDelta | ThinkingDelta | CallDelta | HostedResult
+
+
+def wrapped_choices(chunk: Mapping[str, Any]) -> Any:
+    """The choices of a chunk that a gateway, or Alibaba's own API, wraps in another object, if there are any."""
+    inner = (chunk.get(name) for name in WRAPPERS)
+    return next((part["choices"] for part in inner if isinstance(part, dict) and part.get("choices")), None)
 
 
 def first_choice(choices: object) -> dict[str, Any] | None:

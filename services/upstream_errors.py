@@ -196,8 +196,15 @@ def says_error(value: object) -> bool:
 
 
 def _has_choices(value: Mapping[str, Any]) -> bool:
+    """Whether a choice says something: a finish reason, or more than a role."""
     choices = value.get("choices")
-    return isinstance(choices, list) and any(choices)
+    return isinstance(choices, list) and any(isinstance(choice, dict) and _says(choice) for choice in choices)
+
+
+def _says(choice: Mapping[str, Any]) -> bool:
+    inner = [choice[key] for key in ("delta", "message") if isinstance(choice.get(key), dict)]
+    said = (value for part in inner for key, value in part.items() if key != "role")
+    return bool(choice.get("finish_reason") or choice.get("text")) or any(said)
 
 
 def _admits(value: Mapping[str, Any]) -> bool:

@@ -161,6 +161,11 @@ COMPLETE = {
     + END,
     "text of the older API": choice(text="Hel") + choice(text="lo", finish_reason="stop") + DONE,
     "text beside an empty delta": choice(text="Hello", delta={}) + END,
+    "text in the delta": chunk({"text": "Hel"}) + chunk({"text": "lo"}) + END + DONE,
+    "content in the choice": choice(content="Hello") + END + DONE,
+    "choices in another object": event({"output": {"choices": [{"message": {"content": "Hel"}}]}, "usage": {}})
+    + event({"code": 0, "data": {"choices": [{"delta": {"content": "lo"}, "finish_reason": "stop"}]}}),
+    "keepalives in brackets": event("[PING]") + said("Hello") + event("...") + END + DONE,
     "a whole completion": json.dumps(
         {"object": "chat.completion", "choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]}
     ),

@@ -79,6 +79,8 @@ ERRORS: list[tuple[Any, str]] = [
     ({"success": False, "message": "Model is busy"}, "upstream_failed"),
     ({"ok": False}, "upstream_failed"),
     ({"message": "Internal server error"}, "upstream_failed"),
+    ({"choices": [{"delta": {"role": "assistant", "content": ""}}], "code": 500, "message": "x"}, "upstream_failed"),
+    ({"choices": [{}], "code": "DataInspectionFailed", "message": "x"}, "upstream_rejected"),
     ({"status": "failed"}, "upstream_failed"),
     ({"type": "rate_limit_error", "message": "m"}, "upstream_quota"),
     # what others hand on: LiteLLM, OpenRouter

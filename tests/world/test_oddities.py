@@ -281,7 +281,8 @@ def odd_end(draw: Draw, answer: Answer, wire: Wire) -> None:
 
 def noise_after_the_end(draw: Draw, answer: Answer, wire: Wire) -> None:
     """Only where the reason came by itself, after something was said: then the answer is known to be at its end."""
-    plain = answer.reason == "stop" and of(wire.finish)["delta"] == {} and (answer.text or answer.thinking)
+    alone = of(wire.finish)["delta"] == {} and not of(wire.finish).get("text")
+    plain = answer.reason == "stop" and alone and (answer.text or answer.thinking)
     if plain and wire.chunks[-1] is not wire.finish:
         kinds = [
             'data: {"error": {"message": "x"}}\n\n',
