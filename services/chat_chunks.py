@@ -250,7 +250,7 @@ def _parsed(payload: bytes) -> tuple[Any, bool]:
 
 def _is_json(payload: bytes) -> bool:
     try:
-        loads(payload)
+        _parsed(payload)
     except (ValueError, RecursionError):
         return False
     return True

@@ -17,8 +17,8 @@ from errors import (
     UpstreamFailed,
     UpstreamQuota,
     UpstreamRejected,
-    UpstreamTimeout,
 )
+from services.error_tables import CONTEXT_TEXTS, NAMES, STATUSES, TEXTS, WEAK_NAMES, Kind, Table
 from services.json_text import loads
 
 NO_ERROR = frozenset(("", "0", "200", "ok", "success", "succeeded", "completed", "none", "null", "no error", "false"))
@@ -58,98 +58,6 @@ SELF_KEYS = ("type", "object", "status", "state", "event", "success", "ok")
 MAX_DEPTH = 6
 MAX_PARTS = 50
 MAX_TEXT = 4000  # of a message, beyond which nothing is looked for
-
-Kind = type[AgentStreamError]
-Table = Mapping[Kind, tuple[str, ...]]
-
-NAMES: Table = {
-    UpstreamRejected: ("extraforbidden",),  # pydantic: a parameter that isn't known, and nothing of a key
-    ContextTooLong: (
-        *("contextlength", "contextwindow", "contextsize"),  # OpenAI; LiteLLM, xAI; llama.cpp
-        *("contextoverflow", "prompttoolong", "inputtoolong"),
-    ),
-    UpstreamQuota: (
-        *("ratelimit", "toomanyrequests", "quota"),  # OpenAI, Anthropic, Groq, Azure
-        *("resourceexhausted",),  # Gemini
-        *("throttl", "arrearage"),  # Bedrock, Alibaba
-        *("insufficientbalance", "insufficientcredit", "insufficientfunds", "billing", "paymentrequired"),
-        *("usagelimit", "requestlimit", "concurrencylimit", "limitexceeded"),
-    ),
-    UpstreamAuth: (
-        *("authentication", "invalidapikey", "apikeyinvalid", "incorrectapikey", "permission", "forbidden"),
-        *("unauthenticated", "unauthorized", "accessdenied", "autherror", "invalidtoken", "invalidauth"),
-    ),
-    UpstreamTimeout: ("timeout", "timedout", "deadlineexceeded"),
-}
-"""What is part of the machine-readable names of errors, in lower case and without punctuation."""
-
-WEAK_NAMES: Table = {
-    UpstreamFailed: ("servererror", "internalerror", "overloaded", "unavailable"),
-    UpstreamRejected: (
-        *("invalid", "badrequest", "notfound", "unsupported", "notsupported", "unprocessable", "validation"),
-        *("failedprecondition", "unknownparameter", "contentfilter", "contentpolicy", "datainspection", "moderation"),
-    ),
-}
-"""The same of names that say less than a status or a message may."""
-
-STATUSES: Mapping[int, Kind] = {
-    401: UpstreamAuth,
-    402: UpstreamQuota,
-    408: UpstreamTimeout,
-    429: UpstreamQuota,
-    504: UpstreamTimeout,
-    524: UpstreamTimeout,  # Cloudflare
-}
-
-CONTEXT_TEXTS = (
-    "maximum context length",  # OpenAI, DeepSeek, vLLM, SGLang, Mistral
-    "context length",  # Ollama, Together, LM Studio
-    "contextwindow",  # LiteLLM: "ContextWindowExceededError"
-    "context window",  # OpenAI, MiniMax
-    "context_length",
-    "context size",  # llama.cpp: "exceeds the available context size"
-    "context limit",  # Anthropic: "input length and `max_tokens` exceed context limit"
-    "prompt is too long",  # Anthropic
-    "prompt too long",  # Ollama
-    "input is too long",  # Bedrock
-    "prompt token count",  # GitHub
-    "input token count",  # Gemini: "exceeds the maximum number of tokens allowed"
-    "maximum prompt length",  # xAI
-    "reduce the length of the messages",  # OpenAI, Groq
-    "exceeded model token limit",  # Moonshot
-    "token limit exceeded",
-    "range of input length",  # Alibaba
-    "when context the overflows",  # LM Studio
-    "too many tokens",  # Cohere
-    "maximum allowed input length",  # SGLang: "exceeds the maximum allowed length"
-    "longer than the model's",  # SGLang: "The input (n tokens) is longer than the model's context length"
-    "too large for model",  # Mistral
-)
-TEXTS: Table = {
-    UpstreamQuota: (
-        *("rate limit", "rate-limit", "ratelimit", "rate_limit", "too many requests", "quota", "throttl"),
-        *(
-            "requests per min",
-            "tokens per min",
-            "request limit",
-            "usage limit",
-            "resource has been exhausted",
-            "resource exhausted",
-        ),
-        *("insufficient balance", "insufficient credit", "insufficient fund", "credit balance", "out of credits"),
-        *("billing", "payment required", "余额不足", "速率限制", "并发"),  # Zhipu, MiniMax
-    ),
-    UpstreamAuth: (
-        *("api key not valid", "invalid api key", "incorrect api key", "invalid api_key", "invalid x-api-key"),
-        *("no api key", "missing api key", "api key is invalid", "invalid apikey", "unauthorized", "access denied"),
-        *("not authenticated", "unauthenticated", "authentication", "permission denied", "login fail"),
-    ),
-    UpstreamTimeout: (
-        *("timed out", "request timeout", "gateway timeout", "upstream timeout", "timeout error", "timeout exceeded"),
-        *("deadline exceeded", "litellm.timeout"),
-    ),
-}
-"""What is part of the messages of servers that send no name, in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
