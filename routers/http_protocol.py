@@ -11,6 +11,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -19,6 +20,7 @@ from errors import AgentStreamError, HeadTooLarge, MalformedRequest, RequestTime
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_FIELDS = 200  # of a head; browsers and proxies send some 30
+PARSED_AT_ONCE = 32 * 1024  # bytes
 MAX_PIPELINED = 16  # requests of a client that doesn't wait for the answers; no client in use sends several
 SPARE = 32  # connections beyond the most, so that there is one to answer a health check on
 LINGER_S = 2.0  # how long a client that is still sending has to read why it is refused
@@ -35,6 +37,34 @@ class Connections:
         self.idle: dict[LimitedProtocol, None] = {}
 
 
+class Reading(FlowControl):
+    """A connection's flow control, which reads nothing while it is held, whatever else wants."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__(transport)
+        self.held = False
+
+    def resume_reading(self) -> None:
+        """Read on, once it isn't held any more."""
+        if self.held:
+            self.read_paused = False
+        else:
+            super().resume_reading()
+
+    def hold(self) -> None:
+        """Read nothing until it is released."""
+        if not self.held:
+            self.held = True
+            self._transport.pause_reading()
+
+    def release(self) -> None:
+        """Read on, unless something else has paused it."""
+        if self.held:
+            self.held = False
+            if not self.read_paused and not self._transport.is_closing():
+                self._transport.resume_reading()
+
+
 class LimitedProtocol(HttpToolsProtocol):
     """One connection. Each head has to be complete within a time, and below a size; silent connections make room."""
 
@@ -47,12 +77,14 @@ class LimitedProtocol(HttpToolsProtocol):
         self._head_bytes = self._fields = 0
         self._unanswered = 0  # requests; more than one where a client doesn't wait for the answers
         self._refused = False
+        self._unparsed = bytearray()
 
     # The connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Await a head, and make room for this connection where there is none."""
         super().connection_made(transport)
+        self.flow = self._reading = Reading(transport)
         self._await_head()
         excess = len(self.connections) - self._limits.most
         longest_silent = next(iter(self._limits.idle))
@@ -91,8 +123,25 @@ class LimitedProtocol(HttpToolsProtocol):
     # A request's head, as it is parsed
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has come, unless the connection is refused: then it is thrown away."""
-        if self._refused:
+        """Parse what has come, a little at a time: 256 kB of chunks of one byte take 50 ms."""
+        self._unparsed += data
+        if not self._reading.held:
+            self._parse_some()
+
+    def _parse_some(self) -> None:
+        data = bytes(self._unparsed[:PARSED_AT_ONCE])
+        del self._unparsed[:PARSED_AT_ONCE]
+        self._parse(data)
+        if self._refused or self.transport.is_closing():
+            self._unparsed.clear()  # it is thrown away
+        if self._unparsed:
+            self._reading.hold()
+            self.loop.call_soon(self._parse_some)
+        else:
+            self._reading.release()
+
+    def _parse(self, data: bytes) -> None:
+        if self._refused or self.transport.is_closing():
             return
         began_before = self._in_head
         super().data_received(data)

@@ -41,6 +41,7 @@ class JsonScan:
     def __init__(self, limits: JsonLimits) -> None:
         self._limits = limits
         self._values = 1
+        self._quotes = 0
         self._depth = 0
         self._in_string = False
         self._escape = b""  # a backslash at the end of the slice before
@@ -53,7 +54,7 @@ class JsonScan:
         brackets = structure.translate(None, BETWEEN)
         openings = brackets.count(b"[") + brackets.count(b"{")
         self._values += len(structure) - len(brackets) + openings
-        if self._values > self._limits.values:
+        if max(self._values, self._quotes // 2) > self._limits.values:  # each string is one, wherever it stands
             raise JsonTooLarge("The JSON holds more values and keys than MAX_JSON_VALUES.")
         if self._depth + openings > self._limits.depth:
             self._follow(brackets)
@@ -71,6 +72,7 @@ class JsonScan:
         if b"\\" in data:  # pairs go first, so that a quote after a backslash that is left is an escaped one
             data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
         parts = data.split(b'"')
+        self._quotes += len(parts) - 1
         outside = b'"'.join(parts[self._in_string :: 2])
         self._in_string ^= len(parts) % 2 == 0
         return outside

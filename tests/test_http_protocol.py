@@ -155,6 +155,22 @@ async def test_requests_that_wait_for_no_answer_are_answered_in_their_order_if_t
         assert await health(agent) == 200
 
 
+@pytest.mark.parametrize("size", [1, 3, 1000])
+async def test_a_body_in_many_chunks_is_the_same_body(size: int) -> None:
+    """Hundreds of thousands of bytes, parsed a little at a time, while others are served in between."""
+    question = "x" * 50_000 * min(size, 10)
+    body = json.dumps({"input": question}).encode()
+    chunks = [b"%x\r\n%b\r\n" % (len(body[at : at + size]), body[at : at + size]) for at in range(0, len(body), size)]
+    head = b"POST /api/agent/execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    request = head + b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(chunks) + b"0\r\n\r\n"
+    async with FakeDedalus() as fake, service(fake.url) as agent, connected(agent) as peer:
+        fake.always(*answer("ok"))
+        for _ in range(2):
+            await peer.write(request)
+            assert (await peer.answer())[0] == 200
+        assert {chat.body["messages"][0]["content"] for chat in fake.chats} == {question}
+
+
 # Time
 
 

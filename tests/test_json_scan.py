@@ -95,8 +95,9 @@ def test_a_string_is_one_value_whatever_is_in_it(text: str) -> None:
         "{" + ",".join(['"a":1'] * 1000) + "}",
         json.dumps([[[[[[]]]]]] * 200),
         '{"a":"\\\\","b":[' + "{}," * 1000,
+        '"' * 2000,
     ],
-    ids=["objects", "brackets", "numbers", "keys", "the same key", "nested", "after an escape"],
+    ids=["objects", "brackets", "numbers", "keys", "the same key", "nested", "after an escape", "quotes"],
 )
 def test_many_small_values_are_refused(text: str) -> None:
     """A few bytes each cost a parser, and what validates them, a thousand times their size."""

@@ -1,0 +1,239 @@
+"""What a caller can send that is large, slow or hostile, each as a function that sends it: see stalls.py."""
+
+import asyncio
+import json
+import os
+import re
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+MEGABYTE = 1_000_000
+STREAM, EXECUTE = "/api/agent/stream", "/api/agent/execute"
+TEXTS = {
+    "ascii": "a",
+    "line breaks": "\n",
+    "quotes": '"',
+    "chinese": "中",
+    "emoji": "😀",
+    "mixed": 'He said "hi" to the\nworld, é 中 😀.\t',
+}
+
+
+@dataclass
+class Attacked:
+    """The service, and a client for it."""
+
+    port: int
+    pid: int
+    client: httpx.AsyncClient
+
+    async def post(self, path: str, content: bytes, **headers: str) -> httpx.Response:
+        """The answer to JSON."""
+        fields = {"content-type": "application/json", "accept": "application/json", **headers}
+        return await self.client.post(path, content=content, headers=fields)
+
+    async def ask(self, **body: Any) -> httpx.Response:
+        """A run to its end."""
+        response = await self.post(EXECUTE, _json(max_steps=2, **body))
+        if response.status_code not in {200, 202, 422}:
+            print(response.status_code, response.text[:200], file=sys.stderr)
+        return response
+
+    async def said(self, *pieces: bytes) -> bytes:
+        """What a connection gets that is written by hand, until it ends or a second has passed."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        with suppress(ConnectionError, TimeoutError):
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+            async with asyncio.timeout(1):
+                return await reader.read(65536)
+        writer.close()
+        return b""
+
+    def memory_mb(self) -> int:
+        """The peak of its memory since that was last forgotten."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) // 1000
+
+    def forget_memory(self) -> None:
+        """Begin a new peak."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+
+Attack = Callable[[Attacked], Awaitable[Any]]
+ATTACKS: dict[str, Attack] = {}
+
+
+def attack(name: str) -> Callable[[Attack], Attack]:
+    """Names an attack."""
+
+    def named(function: Attack) -> Attack:
+        ATTACKS[name] = function
+        return function
+
+    return named
+
+
+# Bodies
+
+
+@attack("nothing")
+async def nothing(service: Attacked) -> None:
+    """The machine alone."""
+    await asyncio.sleep(3)
+
+
+async def _send(body: Callable[[], bytes], service: Attacked) -> None:
+    """A body, a few times."""
+    content = body()
+    for _ in range(3):
+        await service.post(EXECUTE, content)
+
+
+def _json(**body: Any) -> bytes:
+    return json.dumps({"input": "?"} | body, ensure_ascii=False).encode()
+
+
+def _text(piece: str) -> bytes:
+    size = len(json.dumps(piece, ensure_ascii=False).encode()) - 2
+    return _json(input="?" + piece * (9_800_000 // size))
+
+
+def _values(*values: Any) -> bytes:
+    return _json(response_format={"x": values})
+
+
+UNFINISHED = b'{"input":"?","response_format":{"x":['
+BODIES: dict[str, Callable[[], bytes]] = {
+    "3,000,000 {} in input": lambda: b'{"input":[' + b",".join([b"{}"] * 3_000_000) + b"]}",
+    "80,000 x 60 nested []": lambda: UNFINISHED + (b"[" * 60 + b"]" * 60 + b",") * 80_000,
+    "10 MB of quotes": lambda: b'{"input":' + b'"' * 10 * MEGABYTE,
+    "10 MB of digits": lambda: b'{"input":"?","seed":' + b"7" * 10 * MEGABYTE,
+    "49,000 numbers of 128 digits": lambda: UNFINISHED + (b"7" * 128 + b",") * 49_000 + b"1]}}",
+    "10 MB of spaces": lambda: b'{"input":' + b" " * 10 * MEGABYTE + b'"?"}',
+    "24,000 {} in input": lambda: _json(input=[{}] * 24_000),
+    "24,000 unknown fields": lambda: _json(**{f"k{n}": 1 for n in range(24_000)}),
+    "49,000 numbers": lambda: _values(*[1.5] * 49_000),
+    "24,000 keys": lambda: _values({f"k{n}": 1 for n in range(24_000)}),
+    "49,000 strings of 200 bytes": lambda: _values(*["é\n" * 50] * 49_000),
+    "1,000 messages of 10 kB": lambda: _json(messages=[{"role": "user", "content": "x" * 9_900}] * 1000),
+    "an image of 10 MB": lambda: _json(input=[{"type": "image", "url": "data:image/png;base64," + "A" * 9_900_000}]),
+}
+BODIES |= {f"10 MB of text, {kind}": partial(_text, piece) for kind, piece in TEXTS.items()}
+ATTACKS |= {name: partial(_send, body) for name, body in BODIES.items()}
+
+
+@attack("10 MB of text with an idempotency key")
+async def with_key(service: Attacked) -> None:
+    """Its fingerprint is taken, too."""
+    await service.post(EXECUTE, _text(TEXTS["mixed"]), **{"idempotency-key": os.urandom(8).hex()})
+
+
+@attack("a history of 3 x 10 MB")
+async def history(service: Attacked) -> None:
+    """Stored, read again, cut, and shown."""
+    session = os.urandom(8).hex()
+    for _ in range(3):
+        await service.ask(input=TEXTS["mixed"] * 200_000, session_id=session)
+    await service.ask(input="?", session_id=session)
+    await service.client.get(f"/api/agent/sessions/{session}/messages")
+
+
+@attack("a history of 2,000 turns")
+async def turns(service: Attacked) -> None:
+    """Sent by the caller, near the limits."""
+    messages = [{"role": role, "content": "word " * 50} for _ in range(500) for role in ("user", "assistant")]
+    for _ in range(5):
+        await service.ask(input="?", messages=messages)
+
+
+# Tools
+
+
+@attack("tool results: 4 MB of text, a list, a deep list")
+async def results(service: Attacked) -> None:
+    """Of Python tools."""
+    for kind in ("text", "list", "deep"):
+        await service.ask(input=f'large {{"kind": "{kind}"}}', model="simulated/tools", tools=["large"])
+
+
+@attack("10 MB as a client tool's result")
+async def client_result(service: Attacked) -> None:
+    """As text, and as many values."""
+    tool = {"name": "locate", "parameters": {"type": "object"}}
+    for content in ("é\n" * 2_400_000, [1.5] * 48_000):
+        run = (await service.ask(input="locate {}", model="simulated/tools", client_tools=[tool])).json()
+        call = run["pending"][0]["tool_call_id"]
+        path = f"/api/agent/runs/{run['run_id']}/tool-results"
+        results = {"results": [{"tool_call_id": call, "content": content}]}
+        response = await service.post(path, json.dumps(results, ensure_ascii=False).encode())
+        if response.status_code != 202:
+            print(response.text, file=sys.stderr)
+        await service.client.get(f"/api/agent/runs/{run['run_id']}/events")
+
+
+@attack("15 MB from an MCP server")
+async def mcp_answer(service: Attacked) -> None:
+    """As one text, and as many parts."""
+    for kind in ("text", "parts"):
+        await service.ask(input=f'large__large {{"kind": "{kind}"}}', model="simulated/tools", mcp_servers=["large"])
+
+
+@attack("10,000 calls in one turn")
+async def calls(service: Attacked) -> None:
+    """Of the model."""
+    await service.ask(input="current_time {}\n" * 10_000, model="simulated/tools", tools=["current_time"])
+
+
+# Connections
+
+
+@attack("a head of 64 MB")
+async def head(service: Attacked) -> None:
+    """One field of it."""
+    await service.said(b"GET /health HTTP/1.1\r\nHost: localhost\r\na: ", *[b"x" * 65536] * 1000)
+
+
+@attack("1 MB in pieces of one byte")
+async def dripped(service: Attacked) -> None:
+    """Chunked."""
+    head = b"POST /api/agent/execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    await service.said(head + b"Transfer-Encoding: chunked\r\n\r\n", *[b"1\r\nx\r\n" * 1000] * 1000)
+
+
+@attack("1,010 silent connections")
+async def silent(service: Attacked) -> None:
+    """For a second."""
+    opened = [await asyncio.open_connection("127.0.0.1", service.port) for _ in range(1010)]
+    await asyncio.sleep(1)
+    for _, writer in opened:
+        writer.close()
+
+
+@attack("60 unfinished bodies of 9 MB")
+async def unfinished(service: Attacked) -> None:
+    """At once."""
+    head = b"POST /api/agent/execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    body = b'{"input":"' + b"x" * 9 * MEGABYTE
+    await asyncio.gather(*(service.said(head + b"Content-Length: 9500000\r\n\r\n", body) for _ in range(60)))
+
+
+@attack("200 streams")
+async def streams(service: Attacked) -> None:
+    """Of a model that says a word every 20 ms."""
+
+    async def stream(number: int) -> None:
+        await asyncio.sleep(number / 200)  # within a second
+        async with service.client.stream("POST", STREAM, json={"input": "slowly"}) as response:
+            async for _ in response.aiter_raw():
+                pass
+
+    await asyncio.gather(*(stream(number) for number in range(200)))

@@ -1,0 +1,181 @@
+"""How long the service's event loop stands still, at worst, under each attack and each large thing that is legal.
+
+`/health` is asked every 5 ms from a process of its own, so that what the attack costs this process doesn't show. What
+counts is how much the service worked while a check waited, in CPU time, which other work on the machine doesn't change.
+See README.md.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import resource
+import select
+import socket
+import sys
+import tempfile
+import time
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import httpx
+from attacks import ATTACKS, MEGABYTE, Attacked
+
+HERE = Path(__file__).resolve().parent
+BOUND_MS = 50.0
+INTERVAL_S = 0.005
+SETTLE_S = 0.3  # what a run leaves to do after its answer
+HEAD = """\
+| attack | worked while a check waited, ms | longest wait, ms | asked late by, ms | more memory at the peak, MB |
+|---|--:|--:|--:|--:|"""
+CHECK = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+SLOW_WORDS = 200
+
+
+def probe(port: int, pid: int) -> None:
+    """Ask `/health` every 5 ms; for each line of standard input, print the worst since the line before."""
+    clock = ~pid << 3 | 2  # the CPU time of all the service's threads, as clock_getcpuclockid(3) gives it
+    connection = socket.create_connection(("127.0.0.1", port))
+    waits, work, lateness = [0.0], [0.0], [0.0]
+    due = time.perf_counter()
+    while True:
+        due = max(due + INTERVAL_S, time.perf_counter())
+        time.sleep(max(0.0, due - time.perf_counter()))
+        started, worked = time.perf_counter(), time.clock_gettime(clock)
+        lateness.append(started - due)
+        connection.sendall(CHECK)
+        answer = b""
+        while not answer.endswith(b"}"):
+            answer += connection.recv(65536)
+        waits.append(time.perf_counter() - started)
+        work.append(time.clock_gettime(clock) - worked)
+        if select.select([sys.stdin], [], [], 0)[0]:
+            if not sys.stdin.readline():
+                return
+            print(json.dumps([max(work), max(waits), max(lateness)]), flush=True)
+            waits, work, lateness = [0.0], [0.0], [0.0]
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A model's server: one word at once, or many slowly."""
+    with suppress(ConnectionError, asyncio.IncompleteReadError):
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            body = await reader.readexactly(int(re.findall(rb"(?i)content-length: (\d+)", head)[0]))
+            slowly = b'"slowly"' in body[:1000]
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+            for _ in range(SLOW_WORDS if slowly else 1):
+                writer.write(chunk(b'{"choices":[{"index":0,"delta":{"content":"word "}}]}'))
+                await asyncio.sleep(0.02 * slowly)
+            writer.write(chunk(b'{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}') + chunk(b"[DONE]"))
+            writer.write(b"0\r\n\r\n")
+            await writer.drain()
+
+
+def chunk(data: bytes) -> bytes:
+    """One event as a chunk of a body."""
+    event = b"data: " + data + b"\n\n"
+    return b"%x\r\n%b\r\n" % (len(event), event)
+
+
+@asynccontextmanager
+async def serving(folder: str) -> AsyncIterator[Attacked]:
+    """The service with an upstream, and with a tool and an MCP server that give much."""
+    upstream = await asyncio.start_server(answer, "127.0.0.1", 0, limit=64 * MEGABYTE)
+    settings = {
+        "PORT": "0",
+        "DATA_DIR": folder,
+        "DEDALUS_BASE_URL": f"http://127.0.0.1:{upstream.sockets[0].getsockname()[1]}",
+        "DEFAULT_MODEL": "m",
+        "MARKETPLACE_URL": "",
+        "AGENT_TOOLS": "benchmarks.large_results",
+        "MCP_SERVERS": json.dumps({"large": {"command": sys.executable, "args": [str(HERE / "large_results.py")]}}),
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "app.py",
+        cwd=HERE.parent,
+        env=os.environ | settings,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    try:
+        port = await listening(process.stderr)
+        ignoring = asyncio.create_task(ignored(process.stderr))
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=120, limits=limits) as client:
+            yield Attacked(port, process.pid, client)
+        ignoring.cancel()
+    finally:
+        process.kill()
+        await process.wait()
+        upstream.close()
+
+
+async def listening(log: asyncio.StreamReader) -> int:
+    """The port, once the service says it."""
+    while line := await log.readline():
+        if found := re.search(rb"running on http://\S+:(\d+)", line):
+            return int(found[1])
+    raise RuntimeError("the service did not start")
+
+
+async def ignored(log: asyncio.StreamReader) -> None:
+    """Read what the service logs, so that it can go on."""
+    while await log.read(65536):
+        pass
+
+
+async def measure(names: list[str]) -> bool:
+    """Print a line for each attack; whether all are within the bound."""
+    within = True
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        async with serving(folder) as service:
+            words = (__file__, "--probe", str(service.port), str(service.pid))
+            pipe = asyncio.subprocess.PIPE
+            prober = await asyncio.create_subprocess_exec(sys.executable, *words, stdin=pipe, stdout=pipe)
+            for name in names:
+                await worst(prober)
+                service.forget_memory()
+                before = service.memory_mb()
+                await ATTACKS[name](service)
+                await asyncio.sleep(SETTLE_S)
+                work, wait, late = await worst(prober)
+                within = within and work <= BOUND_MS
+                more = service.memory_mb() - before
+                print(f"| {name} | {work:.1f} | {wait:.1f} | {late:.1f} | {more} |", flush=True)
+            await prober.communicate()
+    return within
+
+
+async def worst(prober: Process) -> tuple[float, float, float]:
+    """What the prober has seen since it was last asked: work, wait and lateness in milliseconds."""
+    assert prober.stdin is not None
+    assert prober.stdout is not None
+    prober.stdin.write(b"\n")
+    work, wait, late = json.loads(await prober.stdout.readline())
+    return work * 1000, wait * 1000, late * 1000
+
+
+def main() -> int:
+    """Measure, print the table, and return the exit status: 1 if one is above the bound."""
+    parser = argparse.ArgumentParser(description="Measure how long the service stands still; see README.md.")
+    parser.add_argument("--attack", action="append", help="only those whose names hold this (may be repeated)")
+    parser.add_argument("--probe", type=int, nargs=2, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.probe:
+        probe(*given.probe)
+        return 0
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    print(HEAD)
+    names = [name for name in ATTACKS if not given.attack or any(part in name for part in given.attack)]
+    return 0 if asyncio.run(measure(names)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
