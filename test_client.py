@@ -737,7 +737,8 @@ def decision_of(options: argparse.Namespace) -> dict[str, Any] | None:
 
 def is_interactive(options: argparse.Namespace) -> bool:
     """Whether there is a person who sees a question and can answer it. (On Windows no event loop reads a terminal.)"""
-    return sys.stdin.isatty() and sys.stderr.isatty() and not options.json and sys.platform != "win32"
+    sees = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+    return sees and not options.json and sys.platform != "win32"
 
 
 async def show_list(http: httpx.AsyncClient, screen: Screen, name: str, session_id: str | None) -> None:

@@ -858,6 +858,14 @@ def test_pipe_that_is_not_utf_8(service: Service) -> None:
     assert "UTF-8" in shown.err
 
 
+def test_without_standard_input(service: Service) -> None:
+    """`<&-`, as some services start programs: there is no question, and nobody to ask."""
+    command = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, CLIENT, "--simulate", "--delay-ms", "1"]
+    env = {"PATH": os.environ["PATH"], "AGENT_STREAM_URL": service.url, "PYTHONUTF8": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, timeout=LAST_WAIT_S)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_argument_and_pipe(service: Service, fake: FakeDedalus) -> None:
     """A QUESTION on the command line is the question, whatever standard input holds."""
     fake.turn(Text("Because."), Finish("stop"), Done())
