@@ -211,7 +211,11 @@ async def test_a_packed_stream_comes_as_it_is_written(fake: FakeDedalus, agent: 
     assert text(events) == "Hello"
 
 
-@pytest.mark.parametrize("body", [gzip.compress(BODY)[:10] + b"\xff" * 40, b"\x28\xb5\x2f\xfd" + b"\x00" * 40])
+@pytest.mark.parametrize(
+    "body",
+    [b"\x1f\x8b\x08" + b"\x00" * 7 + b"\xff" * 40, b"\x28\xb5\x2f\xfd" + b"\x00" * 40],
+    ids=["broken gzip", "Zstandard"],
+)
 async def test_what_cannot_be_unpacked(body: bytes, fake: FakeDedalus, agent: Service) -> None:
     """Broken gzip, and an encoding that isn't read, are the upstream's fault."""
     fake.turn(Head({"content-encoding": "gzip"}), RawBytes(body), EndBody())
