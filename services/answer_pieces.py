@@ -117,7 +117,7 @@ class AnswerPieces:
         """Reasoning under the first of its names that has text; entries only where there is no plain text of it."""
         told = ""
         for field, said in delta.items():
-            if said and field in FIELDS:
+            if said is not None and field in FIELDS:
                 self.reasoning.add(field, said)
         for name in REASONING_KEYS:
             if said := delta.get(name):

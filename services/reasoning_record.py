@@ -57,7 +57,7 @@ class ReasoningRecord:
 
     def as_json(self) -> dict[str, Any]:
         """The fields as they came, their pieces joined; empty where there was none, or too much."""
-        if not self._size:
+        if not (self._size or self._texts):
             return {}
         if self._size > MAX_BYTES:
             logger.warning("the reasoning of a turn is longer than %d bytes and is not sent back", MAX_BYTES)
