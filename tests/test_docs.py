@@ -14,10 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from browser import chromium
 from process import LISTENING, ROOT, app_process
-from selenium.webdriver.common.by import By
-from selenium.webdriver.support.wait import WebDriverWait
 from service import checked, settings
 
 from app import create_app
@@ -149,28 +146,6 @@ def test_every_command_works(command: Command, url: str, tmp_path: Path) -> None
             assert Settings(_env_file=tmp_path / ".env").openai_api_key is not None
         case _:
             pytest.fail(f"no test runs this command of {command.document}")
-
-
-def test_the_page_streams_in_a_browser(url: str) -> None:
-    """The quickstart's page, in Chromium: a question asked, an answer of the embedded model shown as it comes."""
-    with served(f"{sys.executable} -m http.server 0 --bind 127.0.0.1 --directory examples") as pages, \
-         app_process(CORS_ORIGINS=pages.replace("127.0.0.1", "localhost")) as app, chromium() as browser:  # fmt: skip
-        browser.get(f"{pages.replace('127.0.0.1', 'localhost')}/page.html?service={app.url}")
-        browser.find_element(By.TAG_NAME, "button").click()
-        status = browser.find_element(By.ID, "status")
-        WebDriverWait(browser, 60).until(lambda _: status.text)
-        if screenshot := os.environ.get("SCREENSHOT"):
-            browser.save_screenshot(screenshot)
-        assert status.text.startswith("succeeded")
-        assert len(browser.find_element(By.ID, "output").text) > 20
-
-
-def test_swagger_and_redoc_render_without_the_internet(url: str) -> None:
-    """Both pages draw the routes from assets of this service alone."""
-    with chromium() as browser:
-        for page in ("/docs", "/redoc"):
-            browser.get(url + page)
-            WebDriverWait(browser, 30).until(lambda b: "/api/agent/stream" in b.find_element(By.TAG_NAME, "body").text)
 
 
 def test_the_readme_has_every_event() -> None:

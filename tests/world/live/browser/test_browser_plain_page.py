@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from fake_dedalus import FakeDedalus
-from process import Nursery
+from process import Nursery, forked_app
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
@@ -35,6 +35,16 @@ def files(folder: Path) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, args=(0.02,)).start()
         yield f"http://localhost:{server.server_port}"
         server.shutdown()
+
+
+def test_it_streams_an_answer_without_a_key(nursery: Nursery, browser: Chrome) -> None:
+    """The embedded model's answer is on the page when the run has ended."""
+    with files(EXAMPLES) as pages, forked_app(nursery) as app:
+        browser.get(f"{pages}/page.html?service={app.url}")
+        browser.find_element(By.TAG_NAME, "button").click()
+        wait = WebDriverWait(browser, TIMEOUT_S, 0.05)
+        wait.until(lambda b: "succeeded" in b.find_element(By.ID, "status").text)
+        assert len(browser.find_element(By.ID, "output").text) > 20
 
 
 @pytest.mark.parametrize(("button", "told"), [("Approve", "deleted drafts"), ("Refuse", "A person refused this call.")])
