@@ -15,7 +15,7 @@ from services.json_scan import JsonLimits, JsonScan, JsonTooLarge, slices
 from services.json_text import dumps, loads
 from services.mcp_failures import UNREADABLE
 
-MAX_BYTES = 8 * 1024 * 1024  # twice as much as a model can be shown; the SDK's parser takes 30 ms at most
+MAX_BYTES = 6 * 1024 * 1024  # more than a model can be shown; parsers take 40 ms at most, of escapes alone
 MAX_MENDED = 1024 * 1024  # bytes of a message that has to be written anew, which takes some 20 ms
 LIMITS = JsonLimits(values=60_000, depth=128)  # the SDK's parser takes 20 ms
 EDGE = 1024  # bytes of the beginning and the end of a message that is too large, where its id is looked for

@@ -96,7 +96,7 @@ async def test_an_answer_that_is_too_large_costs_its_own_call(way: Way) -> None:
         tools = await offered(pool, "hand")
         calling = asyncio.create_task(call(tools["hand__large"]))
         assert await asyncio.gather(*(call(tools["hand__fine"]) for _ in range(5))) == ["fine"] * 5
-        with pytest.raises(ToolError, match=r"may have been run.*it is larger than 8192 KiB"):
+        with pytest.raises(ToolError, match=r"may have been run.*it is larger than 6144 KiB"):
             await calling
         assert len(pool._open) == 1
 
