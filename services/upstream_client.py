@@ -1,14 +1,17 @@
 """The HTTP client under the SDK: one pool of connections for all upstreams, nothing kept between requests."""
 
+import logging
 import ssl
-from collections.abc import Awaitable, Callable
 from functools import cache, partial
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
+from services.body_decoding import Read, decoded
 from services.http_pool import CONNECT_TIMEOUT_S, KEEPALIVE_S, READ, PooledTransport
+
+logger = logging.getLogger(__name__)
 
 LOOPBACK = frozenset(("127.0.0.1", "localhost", "::1"))
 
@@ -16,7 +19,8 @@ TIMEOUT = httpx.Timeout(None, connect=CONNECT_TIMEOUT_S)
 
 LONGEST_WAIT_S = 5  # for another try within one request; a longer one is the caller's to decide, who is told of it
 
-Read = Callable[[], Awaitable[bytes]]
+MAX_WHOLE_BYTES = 16 * 1024 * 1024  # of an answer that is read in one: a refusal, or a list of models
+ENCODING = frozenset(("content-encoding", "content-length", "transfer-encoding"))
 
 
 class UpstreamClient(httpx.AsyncClient):
@@ -43,18 +47,34 @@ class UpstreamClient(httpx.AsyncClient):
         response.request = request
         if response.is_error and _wait_s(response) > LONGEST_WAIT_S:
             response.headers["x-should-retry"] = "false"  # which the SDK obeys
-        if not stream:
-            try:
-                await response.aread()
-            finally:
-                await response.aclose()
-        return response
+        return response if stream and response.is_success else await _whole(response)
 
 
 def _wait_s(response: httpx.Response) -> float:
     """The seconds that the upstream asks to wait; 0 where it doesn't say."""
     said = response.headers.get("retry-after", "")
     return float(said) if said.isdecimal() else 0
+
+
+async def _whole(response: httpx.Response) -> httpx.Response:
+    """The response with its body, unpacked by what its bytes are: proxies write encodings that aren't the body's.
+
+    A refusal counts by its status, also where its body can't be read. Raise `httpx.HTTPError` for another body.
+    """
+    body = bytearray()
+    try:
+        data, read = await decoded(reader(response), response.headers.get("content-encoding", "").strip().lower())
+        while data and len(body) < MAX_WHOLE_BYTES:
+            body += data
+            data = await read()
+    except httpx.HTTPError as error:
+        if response.is_success:
+            raise
+        logger.warning("the body of the upstream's refusal can't be read: %r", error)
+    finally:
+        await response.aclose()
+    headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in ENCODING]
+    return httpx.Response(response.status_code, headers=headers, content=bytes(body), request=response.request)
 
 
 def reader(response: httpx.Response) -> Read:

@@ -1,9 +1,11 @@
 """The client's own HTTP: framing, reuse, limits, backpressure, cancellation and errors, against raw servers."""
 
 import asyncio
+import gzip
 import socket
 import ssl
 import struct
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -200,6 +202,45 @@ async def test_bytes_split_anywhere_make_the_same_answer() -> None:
 
     async with talking(talk) as (served, asking):
         assert (await asking.get(served.url)).content == b"hello"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    ("encoding", "sent", "read"),
+    [
+        (b"gzip", gzip.compress(b'{"error":1}', mtime=0), b'{"error":1}'),
+        (b"gzip", b'{"error":1}', b'{"error":1}'),
+        (b"deflate", b'{"error":1}', b'{"error":1}'),
+        (b"deflate", zlib.compress(b'{"error":1}'), b'{"error":1}'),
+        (b"br", b'{"error":1}', b'{"error":1}'),
+        (b"none", gzip.compress(b'{"error":1}', mtime=0), b'{"error":1}'),
+        (b"br", b"\x0b\x05\x80error\x03", b""),
+        (b"gzip", gzip.compress(b"error", mtime=0)[:10] + b"\xff" * 20, b""),
+    ],
+)
+async def test_a_refusal_counts_whatever_its_encoding(encoding: bytes, sent: bytes, read: bytes, stream: bool) -> None:
+    """The bytes say how a body is packed; one that can't be read leaves the status."""
+
+    async def talk(peer: Peer) -> None:
+        head = b"HTTP/1.1 422 No\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (encoding, len(sent))
+        await peer.answer(head + sent)
+
+    async with talking(talk) as (served, asking):
+        response = await asking.send(asking.build_request("GET", served.url), stream=stream)
+        assert response.status_code == 422
+        assert await response.aread() == read
+
+
+async def test_a_refusal_that_breaks_off_counts() -> None:
+    """Its status came, and what came of its body."""
+
+    async def talk(peer: Peer) -> None:
+        await peer.answer(b"HTTP/1.1 400 No\r\nContent-Length: 50\r\n\r\nunknown")
+        peer.writer.close()
+
+    async with talking(talk) as (served, asking):
+        response = await asking.send(asking.build_request("POST", served.url), stream=True)
+        assert (response.status_code, response.text) == (400, "unknown")
 
 
 async def test_a_streamed_answer_is_read_as_it_arrives() -> None:
