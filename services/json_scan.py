@@ -28,7 +28,7 @@ class JsonLimits(NamedTuple):
 
     values: int
     depth: int
-    number: int = 128
+    number: int = 64
 
 
 class JsonTooLarge(ValueError):
