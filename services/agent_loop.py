@@ -11,7 +11,7 @@ from errors import StepLimit
 from events import EventData, PartialOutput, RunWarning, StepFinished, StepStarted, Thinking, WarningCode
 from models import AgentRequest
 from services.chat_chunks import CallDelta, Delta, HostedResult, TextDelta, ThinkingDelta
-from services.dedalus_stream import Deadlines, ModelTurn, model_turn
+from services.dedalus_stream import UNKNOWN_REASON, Deadlines, ModelTurn, model_turn
 from services.finish_reasons import CALL_REASONS, means_cut
 from services.history import WireMessage
 from services.left_off import LeftOff, Said
@@ -69,7 +69,7 @@ class AgentLoop:
             calls = self._calls()
             turn = await self._turn(calls)
             _put_all(calls.unreported(), self.events)
-            if reason := self._cut(turn):
+            if reason := self._cut(turn, calls):
                 _put_all(calls.cut(reason), self.events)
             await self.events.commit()
             said = self._said(step, turn)
@@ -171,10 +171,15 @@ class AgentLoop:
         _put_all(calls.complete(), self.events)
         return turn
 
-    def _cut(self, turn: ModelTurn) -> str | None:
-        """Why the answer was cut, if it was. vLLM says `tool_calls` of one that used up its tokens (vllm#58228)."""
+    def _cut(self, turn: ModelTurn, calls: ToolCalls) -> str | None:
+        """Why the answer was cut, if it was. vLLM says `tool_calls` of one that used up its tokens (vllm#58228).
+
+        Without a finish reason, a call whose arguments haven't begun may be where it was cut.
+        """
         if means_cut(turn.finish_reason):
             return turn.finish_reason
+        if turn.finish_reason == UNKNOWN_REASON and calls.unbegun:
+            return "no finish reason"
         most = self.request.max_tokens or self.route.upstream.defaults.get("max_tokens")
         return "length" if most and (turn.usage.output_tokens or 0) >= most else None
 

@@ -43,6 +43,11 @@ class AnswerPieces:
         """Whether anything of the answer has come."""
         return self._spoken or self._thought or bool(self._called) or bool(self._whole)
 
+    @property
+    def calls(self) -> bool:
+        """Whether a piece of a call has come."""
+        return bool(self._called)
+
     def read(self, choice: dict[str, Any], torn: bool, deltas: list[Delta]) -> None:
         """Add the deltas of the next choice. `torn` says that its strings may hold lone surrogates."""
         before = len(deltas)

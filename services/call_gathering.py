@@ -8,6 +8,7 @@ from typing import Any
 from errors import TooManyCalls, UpstreamProtocol
 from services.call_arguments import Arguments, read_arguments
 from services.chat_chunks import CallDelta
+from services.chat_deltas import Label
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ class GatheredCall:
 
     call_id: str = ""
     name: str = ""
-    slot: int | None = None
+    slot: Label | None = None
     pieces: list[str] = field(default_factory=list)
     size: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
@@ -105,7 +106,7 @@ class CallGatherer:
     def __init__(self, known: Iterable[str], max_calls: int) -> None:
         self._known = frozenset(known)
         self._max_calls = max_calls
-        self._by_slot: dict[int, GatheredCall] = {}
+        self._by_slot: dict[Label, GatheredCall] = {}
         self._by_id: dict[str, GatheredCall] = {}
         self._latest: GatheredCall | None = None
         self.all: list[GatheredCall] = []

@@ -21,12 +21,12 @@ from services.chat_deltas import (
     wrapped_choices,
 )
 from services.chat_usage import usage_of
-from services.finish_reasons import CALL_REASONS, means_error
+from services.error_shapes import is_error, is_failed_choice, is_kind_of_error
+from services.finish_reasons import CALL_REASONS, means_error, reason_of
 from services.json_scan import JsonLimits, scan
-from services.json_text import loads
+from services.json_text import loads_leniently
 from services.sse_events import SseEvents
 from services.think_tags import ThinkTags
-from services.upstream_errors import is_error, says_error
 
 __all__ = ["CallDelta", "ChatChunks", "Delta", "HostedResult", "TextDelta", "ThinkingDelta"]
 
@@ -42,7 +42,6 @@ PLAIN_KEYS = frozenset(
 )
 KNOWN_KEYS = PLAIN_KEYS | {"mcp_tool_results", "correlation_id", "timings", "obfuscation", "x_groq"}
 KEEPALIVES = frozenset((b"", b"null", b"ping", b"pong", b"keepalive", b"keep-alive", b"keep_alive", b"heartbeat"))
-UNTOLD_REASONS = frozenset(("", "null", "none"))  # the first where it is text (Alibaba's own API)
 PIECES = (b'"delta"', b'"message"')  # what a chunk that holds a piece of the answer has
 MAX_SHAPES = 1000
 _shapes: dict[tuple[str, ...], bool] = {}
@@ -59,8 +58,8 @@ class ChatChunks:
     def __init__(self, tags: ThinkTags | None = None) -> None:
         self._events = SseEvents()
         self._pieces = AnswerPieces(tags)
-        self._settled = False  # a finish reason came by itself, after all pieces …
-        self._early = False  # … or one came before some of them
+        self._alone = False  # whether the last finish reason came by itself, after all pieces …
+        self._early = False  # … and whether one came before some of them
         self.finish_reason: str | None = None
         self.usage: Usage = NO_USAGE
         self.correlation_id: str | None = None
@@ -74,9 +73,20 @@ class ChatChunks:
         return self._pieces.reasoning.as_json()
 
     @property
+    def may_end(self) -> bool:
+        """Whether silence after the finish reason ends the answer: not before its first piece, nor among its calls."""
+        return self._pieces.begun and (self._alone or not self._pieces.calls)
+
+    @property
     def ended(self) -> bool:
         """Whether the answer is known to be at its end, though the connection broke."""
-        return self.done or (self.finish_reason is not None and (self._settled or not self._early))
+        told = self.finish_reason is not None and (self._alone or not self._early)
+        return self.done or (told and self.may_end)
+
+    @property
+    def _settled(self) -> bool:
+        """Whether nothing can change the answer. After announced calls a server that runs them goes on with it."""
+        return self._alone and self._pieces.begun and self.finish_reason not in CALL_REASONS
 
     @property
     def over(self) -> bool:
@@ -118,8 +128,8 @@ class ChatChunks:
             return
         try:
             chunk, torn = _parsed(payload)
-            if name == b"error":
-                self._fail({"error": chunk})
+            if _is_error_name(name):
+                self._fail({"error": chunk or name.decode(errors="replace")})
             else:
                 self._value(chunk, torn, deltas)
         except ODD:
@@ -128,12 +138,12 @@ class ChatChunks:
     def _aside(self, name: bytes, payload: bytes, deltas: list[Delta]) -> bool:
         """Take in an event that is no chunk: an end, a keepalive, text. Whether it was one."""
         text = payload.strip(b' \t\n"')
-        if text.upper() == b"[DONE]":
-            self.done = True
-        elif name == b"error":
+        if _is_error_name(name):
             if _is_json(payload):
                 return False
-            self._fail({"error": text.decode(errors="replace")})
+            self._fail({"error": (text or name).decode(errors="replace")})
+        elif text.upper() == b"[DONE]":
+            self.done = True
         elif text.strip(b"[].'").lower() in KEEPALIVES or (name and name.lower() in KEEPALIVES):
             pass
         elif text.startswith(b"data:"):  # twice, by proxies that add it to lines that have it
@@ -223,29 +233,36 @@ class ChatChunks:
         self._pieces.read(choice, torn, deltas)
         ended = len(deltas) == before
         if not ended and self.finish_reason is not None:
-            self._settled, self._early = False, True
+            self._alone, self._early = False, True
         if usage := choice.get("usage"):  # Moonshot's place for it
             self.usage = usage_of(usage, self.usage)
-        if reason := choice.get("finish_reason"):
-            self._finish(str(reason), choice, ended)
-        if "error" in choice and says_error(choice["error"]):
+        if ended or choice.get("finish_reason"):
+            self._finish(reason_of(choice), choice, ended)
+        if (ended or "error" in choice) and is_failed_choice(choice):
             self._fail(choice)
 
-    def _finish(self, reason: str, choice: dict[str, Any], ended: bool) -> None:
+    def _finish(self, reason: str | None, choice: dict[str, Any], ended: bool) -> None:
         """A finish reason has come. The last one counts, and one on a chunk without a piece of the answer ends it."""
-        if reason.strip().lower() in UNTOLD_REASONS:
+        if reason is None:
             return
         self.finish_reason = reason
-        self._settled = ended and self._pieces.begun and reason not in CALL_REASONS
+        self._alone = ended
         if means_error(reason):
-            self._settled, self.fault = False, choice
+            self.fault = choice
 
 
 def _parsed(payload: bytes) -> tuple[Any, bool]:
-    """The value of an event, as `loads` returns it. Raise ValueError for what is no JSON, or too much for a parser."""
+    """The value of an event, as `loads_leniently` returns it.
+
+    Raise ValueError for what is no JSON, or too much for a parser.
+    """
     if len(payload) > LARGE_BYTES:
         scan(payload, LIMITS)
-    return loads(payload)
+    return loads_leniently(payload)
+
+
+def _is_error_name(name: bytes) -> bool:
+    return bool(name) and is_kind_of_error(name.decode(errors="replace"))
 
 
 def _is_json(payload: bytes) -> bool:

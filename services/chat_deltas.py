@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from services.chat_usage import count_of
+from services.error_shapes import says_error
 from services.json_text import mend
 
 CALL_KEYS = frozenset(("index", "id", "type", "function"))
@@ -31,10 +33,14 @@ class ThinkingDelta(NamedTuple):
     text: str
 
 
+Label = int | str
+"""What marks the pieces of one call: its index, or what stands in the index's place."""
+
+
 class CallDelta(NamedTuple):
     """A piece of the tool call in a slot. `extra`, a provider's signature perhaps, has to go back with the call."""
 
-    slot: int | None
+    slot: Label | None
     call_id: str
     name: str
     arguments: str
@@ -119,21 +125,22 @@ def _call(call: dict[str, Any]) -> CallDelta:
     if not isinstance(name, str):
         raise TypeError("the name of a tool call")
     rest = {key: value for key, value in call.items() if key not in (FLAT_CALL_KEYS if flat else CALL_KEYS)}
-    return CallDelta(
-        whole_number(call.get("index")), _identifier(call_id), name, _arguments(function.get("arguments")), rest
-    )
+    return CallDelta(_label(call.get("index")), _identifier(call_id), name, _arguments(function.get("arguments")), rest)
+
+
+def _label(said: object) -> Label | None:
+    """An index: a whole number however it is written, else its text, which marks a call as well. None for none."""
+    try:
+        return whole_number(said)
+    except (TypeError, ValueError):
+        return said if isinstance(said, str) else json.dumps(said)
 
 
 def _identifier(said: object) -> str:
-    match said:
-        case None | "":
-            return ""
-        case bool():
-            raise TypeError("the id of a tool call")
-        case str() | int() | float():
-            return str(said)
-        case _:
-            raise TypeError("the id of a tool call")
+    """An id as text, whatever its type; empty where there is none."""
+    if isinstance(said, str):
+        return said
+    return "" if said is None else json.dumps(said)
 
 
 def _arguments(said: object) -> str:
@@ -184,12 +191,11 @@ def hosted_result(said: Mapping[str, Any], torn: bool) -> HostedResult:
     if torn:
         said = mend(said)
     arguments = said.get("arguments")
-    duration = said.get("duration_ms")
     return HostedResult(
         name=str(said["tool_name"]),
         server=str(server) if (server := said.get("server_name")) else None,
         arguments=arguments if isinstance(arguments, dict) else {},
         result=said.get("result"),
-        is_error=bool(said.get("is_error")),
-        duration_ms=None if duration is None else round(duration),
+        is_error=says_error(said.get("is_error")),
+        duration_ms=count_of(said.get("duration_ms")),
     )

@@ -41,7 +41,7 @@ def usage_of(said: object, before: Usage) -> Usage:
         return before
     counts = {count: _first(said, names) for count, names in NAMES.items()}
     if "prompt_tokens" not in said and counts["input_tokens"] is not None:
-        counts["input_tokens"] += sum(_count(said.get(name)) or 0 for name in CACHED_APART)
+        counts["input_tokens"] += sum(count_of(said.get(name)) or 0 for name in CACHED_APART)
     if counts["total_tokens"] is None and counts["input_tokens"] is not None and counts["output_tokens"] is not None:
         counts["total_tokens"] = counts["input_tokens"] + counts["output_tokens"]
     return Usage(**{count: _larger(getattr(before, count), value) for count, value in counts.items()})
@@ -52,7 +52,7 @@ def _larger(before: int | None, now: int | None) -> int | None:
 
 
 def _first(said: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
-    found = (_count(_at(said, name)) for name in names)
+    found = (count_of(_at(said, name)) for name in names)
     return next((count for count in found if count is not None), None)
 
 
@@ -62,7 +62,7 @@ def _at(said: object, path: str) -> object:
     return said
 
 
-def _count(value: object) -> int | None:
+def count_of(value: object) -> int | None:
     """A whole number that is not negative, however it is written; None for anything else."""
     if isinstance(value, str):
         try:

@@ -37,6 +37,7 @@ from services.wire_rules import MOST_TRIES, corrected, fitted
 logger = logging.getLogger(__name__)
 
 LAST_WORDS_S = 5.0  # how long what may still follow a finish reason is waited for
+UNKNOWN_REASON = "unknown"  # of an answer that ended with [DONE] and without a finish reason
 DRAIN_S = 0.1  # what may still follow [DONE]: the end of the body, after which the connection is reused
 
 
@@ -74,7 +75,7 @@ class ModelTurn:
     @property
     def finish_reason(self) -> str:
         """Why the model stopped; known after the iteration."""
-        return self._chunks.finish_reason or "unknown"
+        return self._chunks.finish_reason or UNKNOWN_REASON
 
     @property
     def usage(self) -> Usage:
@@ -134,10 +135,11 @@ class ModelTurn:
     async def _last_words(self) -> bytes:
         """What one read brings after a finish reason; empty at the end of the body, or when nothing comes for long.
 
-        Not to send anything is no fault, unless the upstream runs tools whose results are still to be answered.
+        Not to send anything is no fault, unless the upstream runs tools whose results are still to be answered, or the
+        reason came too early to be the end.
         """
         self._deadline.lift()
-        owed = self.hosted.owed
+        owed = self.hosted.owed or not self._chunks.may_end
         if self._last_words_at is None:
             patience_s = self._stall_s if owed else LAST_WORDS_S
             self._last_words_at = asyncio.get_running_loop().time() + patience_s

@@ -5,7 +5,9 @@ Every other reason means that the answer is complete. Reasons are compared witho
 """
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 ERRORS = frozenset(
     (
@@ -65,14 +67,45 @@ CUTS = frozenset(
 CALL_REASONS = frozenset(("tool_calls", "function_call"))
 
 
+UNTOLD = frozenset(("", "null", "none"))  # the first where it is text (Alibaba's own API)
+OTHER_KEYS = ("finishReason", "stop_reason", "finish_details", "native_finish_reason")
+"""Where a reason stands if not in `finish_reason`: Gemini, Anthropic, OpenAI's vision preview, OpenRouter."""
+ERROR = re.compile("error|exception|fail")
+CUT = re.compile("length|limit|max_.*tokens|truncat|incomplete|filter|context_window")
+
+
+def reason_of(choice: Mapping[str, Any]) -> str | None:
+    """The reason that a choice tells, None where it tells none.
+
+    OpenRouter tells its provider's own one beside it, which counts where that alone means an error or a cut.
+    """
+    told = _text(choice.get("finish_reason"))
+    if told is None:
+        return next((reason for key in OTHER_KEYS if (reason := _text(choice.get(key))) is not None), None)
+    native = _text(choice.get("native_finish_reason"))
+    worse = native is not None and (means_error(native) or (means_cut(native) and not means_error(told)))
+    return native if worse else told
+
+
+def _text(said: object) -> str | None:
+    """A reason's text. One that is an object has it as its type (`finish_details`)."""
+    if isinstance(said, dict):
+        said = said.get("type") or said.get("reason")
+    if said is None or str(said).strip().lower() in UNTOLD:
+        return None
+    return str(said)
+
+
 def means_error(reason: str) -> bool:
     """Whether a finish reason says that the model's server failed."""
-    return not ERRORS.isdisjoint(_parts(reason))
+    parts = _parts(reason)
+    return not ERRORS.isdisjoint(parts) or any(map(ERROR.search, parts))
 
 
 def means_cut(reason: str) -> bool:
     """Whether it says that the answer ends before its end, so that the last of its tool calls may be incomplete."""
-    return not CUTS.isdisjoint(_parts(reason))
+    parts = _parts(reason)
+    return not CUTS.isdisjoint(parts) or any(map(CUT.search, parts))
 
 
 @lru_cache(maxsize=256)

@@ -73,6 +73,19 @@ def loads_strictly(text: str | bytes) -> Any:
     return json.loads(text, parse_constant=_refuse, parse_float=_finite)
 
 
+def loads_leniently(text: str | bytes) -> tuple[Any, bool]:
+    """As `loads`, with null for what JSON can't say: NaN and numbers beyond a float, which some servers write."""
+    try:
+        return orjson.loads(text), False
+    except ValueError:
+        return json.loads(text, parse_constant=lambda _: None, parse_float=_finite_or_null), True
+
+
+def _finite_or_null(digits: str) -> float | None:
+    value = float(digits)
+    return None if math.isinf(value) else value
+
+
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 

@@ -8,7 +8,7 @@ MAX_BLANK_BYTES = 1024  # in one line, before anything else
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 
 Event = tuple[bytes, bytes]
-"""An event's name and its data. The name is empty where there is none."""
+"""An event's name and its data, one of which may be empty."""
 
 
 class SseEvents:
@@ -83,8 +83,9 @@ class SseEvents:
 def _events(block: bytes) -> list[Event]:
     """The event that a block of lines is, in its general form; none without data, such as a comment.
 
-    A line that begins with `{` is an event of its own, and so is a field `error`: servers that fail in the middle of a
-    stream write their error as it is (Ollama, gateways), or under that name (llama.cpp before October 2025).
+    A line that can be no field is an event of its own, and so is a field `error`: servers that fail in the middle of a
+    stream write their error as it is (Ollama, gateways), or under that name (llama.cpp before October 2025). An event
+    with a name and without data is kept, since its name may say that it is an error.
     """
     name, data, bare = b"", [], []
     for line in block.removeprefix(codecs.BOM_UTF8).split(b"\n"):
@@ -95,7 +96,7 @@ def _events(block: bytes) -> list[Event]:
             name = value.removeprefix(b" ")
         elif field == b"error" and value:
             bare.append((field, value.strip()))
-        elif line.startswith(b"{"):
+        elif b" " in field.strip() or field.startswith((b"{", b"<")):
             bare.append((b"", line))
     payload = b"\n".join(data)
-    return [(name, payload), *bare] if payload else bare
+    return [(name, payload), *bare] if payload or name else bare

@@ -159,6 +159,11 @@ class ToolCalls:
         """Those of them that have no result yet."""
         return [call for call in self.ours if call.result is None]
 
+    @property
+    def unbegun(self) -> bool:
+        """Whether of some named call of this turn no arguments have come."""
+        return any(gathered.name and not gathered.pieces for gathered in self._gatherer.all)
+
     def messages(self, text: str, reasoning: Mapping[str, Any]) -> list[dict[str, Any]]:
         """What the next turn has to hear of this one: the assistant's message, and each result in the model's order.
 

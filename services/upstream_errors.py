@@ -4,8 +4,7 @@ Machine-readable names count first, then status numbers, then well-known fragmen
 says little (a bad request, a failure) is refined by a message that says more.
 """
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,43 +17,15 @@ from errors import (
     UpstreamQuota,
     UpstreamRejected,
 )
+from services.error_shapes import ENVELOPES, MESSAGE_KEYS, STATUS_KEYS, http_status, names_error, plain
 from services.error_tables import CONTEXT_TEXTS, NAMES, STATUSES, TEXTS, WEAK_NAMES, Kind, Table
 from services.json_text import loads
 
-NO_ERROR = frozenset(("", "0", "200", "ok", "success", "succeeded", "completed", "none", "null", "no error", "false"))
-FAILED_STATES = frozenset(("error", "failed", "failure", "fail", "err"))
-ERROR_KEYS = ("error", "errors", "Error", "fault", "exception", "detail")
-CODE_KEYS = (
-    "code",
-    "error_code",
-    "errorCode",
-    "errorcode",
-    "errcode",
-    "status_code",
-    "statusCode",
-    "http_code",
-    "err_code",
-    "ret",
-)
-STATUS_KEYS = (*CODE_KEYS, "status")
-NAME_KEYS = (*CODE_KEYS, "type", "status", "name", "reason", "__type", "error", "error_type", "errorType", "Code")
-MESSAGE_KEYS = (
-    *("message", "msg", "Message", "error_message", "error_msg", "errorMessage", "errmsg", "err_msg", "status_msg"),
-    *("detail", "error_description", "faultstring", "title"),
-)
-TEXT_KEYS = (*MESSAGE_KEYS, "error", "errors", "description", "reason", "raw")
-INNER_KEYS = (
-    *ERROR_KEYS,
-    "message",
-    "base_resp",
-    "metadata",
-    "details",
-    "innererror",
-    "inner_error",
-    "header",
-    "choices",
-)
-SELF_KEYS = ("type", "object", "status", "state", "event", "success", "ok")
+NAME_KEYS = STATUS_KEYS | {"type", "name", "reason", "error", "errortype", "event", "object", "state"}
+TEXT_KEYS = MESSAGE_KEYS | {"description", "reason", "raw", "text"}
+INNER_KEYS = ENVELOPES | {"detail", "details", "metadata", "innererror", "baseresp", "choices", "delta"}
+"""Keys without case and punctuation, beside those that name an error."""
+
 MAX_DEPTH = 6
 MAX_PARTS = 50
 MAX_TEXT = 4000  # of a message, beyond which nothing is looked for
@@ -69,95 +40,6 @@ class Complaint:
     texts: tuple[str, ...]
 
 
-# Whether something is an error
-
-
-def is_error(value: object) -> bool:
-    """Whether a JSON value that came in an answer's place, or in a chunk's, reports an error.
-
-    An object that has choices is an answer, unless it holds an `error` or calls itself one.
-    """
-    match value:
-        case list():
-            return any(map(is_error, value))
-        case dict():
-            return _admits(value) or (not _has_choices(value) and _complains(value))
-        case _:
-            return False
-
-
-def says_error(value: object) -> bool:
-    """Whether the value of a field such as `error` names an error: neither empty nor another word for none."""
-    match value:
-        case str():
-            return value.strip().lower() not in NO_ERROR
-        case Mapping():
-            return any(map(says_error, value.values()))
-        case list():
-            return any(map(says_error, value))
-        case bool() | None:
-            return value is True
-        case int() | float():
-            return value not in (0, 200)
-        case _:
-            return False
-
-
-def _has_choices(value: Mapping[str, Any]) -> bool:
-    """Whether a choice says something: a finish reason, or more than a role."""
-    choices = value.get("choices")
-    return isinstance(choices, list) and any(isinstance(choice, dict) and _says(choice) for choice in choices)
-
-
-def _says(choice: Mapping[str, Any]) -> bool:
-    inner = [choice[key] for key in ("delta", "message") if isinstance(choice.get(key), dict)]
-    said = (value for part in inner for key, value in part.items() if key != "role")
-    return bool(choice.get("finish_reason") or choice.get("text")) or any(said)
-
-
-def _admits(value: Mapping[str, Any]) -> bool:
-    """Whether an object says that it is an error, whatever else it holds."""
-    base = value.get("base_resp")  # MiniMax
-    return (
-        any(says_error(value.get(key)) for key in ("error", "errors", "fault"))
-        or "error" in (value.get("object"), value.get("type"))
-        or (isinstance(base, Mapping) and says_error(base.get("status_code")))
-    )
-
-
-def _complains(value: Mapping[str, Any]) -> bool:
-    """Whether an object without choices reports an error: by a state, by a code beside a message, or by either alone.
-
-    A message alone is one unless the object says what else it is, such as `{"type": "ping"}` or a place in a queue.
-    """
-    if says_error(value.get("detail")) or says_error(value.get("Error")) or False in map(value.get, ("success", "ok")):
-        return True
-    if any(state in FAILED_STATES for state in map(_word, (value.get("status"), value.get("state")))):
-        return True
-    if any(400 <= number < 600 for number in map(_number, map(value.get, STATUS_KEYS))):
-        return True
-    if not any(isinstance(value.get(key), str) and says_error(value[key]) for key in MESSAGE_KEYS):
-        return False
-    if coded := [value[key] for key in CODE_KEYS if value.get(key) is not None]:
-        return any(map(says_error, coded))
-    told = [value[key] for key in SELF_KEYS if value.get(key) is not None]
-    return not told or any(_kind_of(_plain(name), NAMES) for name in told if isinstance(name, str))
-
-
-def _word(value: object) -> str:
-    return value.strip().lower() if isinstance(value, str) else ""
-
-
-def _number(value: object) -> int:
-    """An HTTP status, as a number or as its digits; 0 for anything else."""
-    if isinstance(value, str) and value.strip().isdecimal():
-        value = int(value[:9])
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
-
-
-# What it is
-
-
 def complaint(body: object) -> Complaint:
     """What an error says, found in any of the known places of a body or of a chunk."""
     names: list[str] = []
@@ -167,9 +49,15 @@ def complaint(body: object) -> Complaint:
         if isinstance(part, str):
             texts.append(part[:MAX_TEXT].lower())
             continue
-        names += [_plain(part[key]) for key in NAME_KEYS if isinstance(part.get(key), str)]
-        statuses += [number for number in map(_number, map(part.get, STATUS_KEYS)) if 400 <= number < 600]
-        texts += [part[key][:MAX_TEXT].lower() for key in TEXT_KEYS if isinstance(part.get(key), str)]
+        for key, value in part.items():
+            name, error = plain(key), names_error(key)
+            if error:
+                names.append(name)
+            if name in STATUS_KEYS and 400 <= http_status(value) < 600:
+                statuses.append(http_status(value))
+            if isinstance(value, str):
+                names += [plain(value)] if error or name in NAME_KEYS else []
+                texts += [value[:MAX_TEXT].lower()] if error or name in TEXT_KEYS else []
     return Complaint(tuple(names), tuple(statuses), tuple(texts))
 
 
@@ -203,11 +91,6 @@ def _kind_of(text: str, table: Table) -> Kind | None:
     return next((kind for kind, fragments in table.items() if any(part in text for part in fragments)), None)
 
 
-def _plain(name: str) -> str:
-    """A machine-readable name without case and punctuation; nothing for a sentence."""
-    return "" if len(name) > 100 or " " in name.strip() else re.sub(r"[^a-z]", "", name.lower())
-
-
 def _parts(body: object) -> Iterator[dict[str, Any] | str]:
     """The objects and bare texts of an error, outermost first, as far as any known server nests them."""
     level, count = [body], 0
@@ -225,9 +108,15 @@ def _parts(body: object) -> Iterator[dict[str, Any] | str]:
                     inner += part[:MAX_PARTS]
                 case dict():
                     yield part
-                    inner += [part[key] for key in INNER_KEYS if isinstance(part.get(key), dict | list)]
-                    inner += [text for key in TEXT_KEYS if isinstance(text := part.get(key), str) and "{" in text[:1]]
+                    inner += [value for key, value in part.items() if _leads_on(key, value)]
         level = inner
+
+
+def _leads_on(key: str, value: object) -> bool:
+    """Whether the value of a key may hold more of the error."""
+    if isinstance(value, str):
+        return value.startswith("{") and (names_error(key) or plain(key) in TEXT_KEYS)
+    return isinstance(value, dict | list) and (names_error(key) or plain(key) in INNER_KEYS)
 
 
 def _json(text: str) -> object:

@@ -463,11 +463,11 @@ def interpreted(read_events: Sequence[tuple[str, str]]) -> Said:
     for name, data in read_events:
         if said.over or not data.strip():
             continue
-        if data.strip() == "[DONE]":
-            said.over = "done"
-            continue
         if name == "error":
             said.over = "fault"
+            continue
+        if data.strip() == "[DONE]":
+            said.over = "done"
             continue
         try:
             chunk = json.loads(data)
@@ -486,7 +486,16 @@ soup = st.lists(
             'data: {"choices":[{"delta":',
             'data:{"content":"f"}}]}',
             *("data", "data:", "data: ", "data: [DONE]", "data:  [DONE]", " data: x", "Data: x", "data : x"),
-            *("event: error", "event: message", "event:error", "event", "id: 1", "id", "retry: 5", "retry"),
+            *(
+                "event: error\ndata: x",
+                "event: message",
+                "event:error\ndata: x",
+                "event",
+                "id: 1",
+                "id",
+                "retry: 5",
+                "retry",
+            ),
             *('data: {"choices":[{"delta":{"content":"g', 'data: h"}}]}'),
             *(": comment", ":", "::", "data:: x", ":data: x", "x"),
             *("", "", "", ""),

@@ -11,6 +11,7 @@ from fake_dedalus import FakeDedalus
 from local_tools import LocalTool
 from service import Service, names, only, service, text
 from wire import (
+    Cut,
     Done,
     EndBody,
     Finish,
@@ -108,6 +109,48 @@ async def test_early_reasons_on_thinking_and_on_pieces_of_calls(fake: FakeDedalu
     assert text(events, "thinking") == "Hm hm."
     assert [use["arguments"] for use in only(events, "tool_use")] == [{"a": 1}]
     assert text(events) == "ok"
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_reason_before_the_answer_ends_nothing(fake: FakeDedalus, agent: Service) -> None:
+    """A server that says `stop` beside the role has the ordinary time until its first piece."""
+    fake.turn(early({"role": "assistant", "content": ""}), Pause(0.6), early({"content": "Hello"}, None), Done())
+    assert text(await agent.stream({"input": "?"})) == "Hello"
+    fake.turn(early({"role": "assistant", "content": ""}), Stall())
+    events = await agent.stream({"input": "?"})
+    assert [error["code"] for error in only(events, "error")] == ["upstream_stalled"]
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_reason_beside_a_piece_of_a_call_ends_nothing(fake: FakeDedalus, agent: Service) -> None:
+    """The call's arguments may still come: it is not run in silence, nor where the connection breaks."""
+    fake.turn(early(piece("")), Pause(0.6), early(piece('{"a":1}')), Done())
+    fake.turn(*answer("ok"))
+    assert [use["arguments"] for use in only(await agent.stream({"input": "?"}), "tool_use")] == [{"a": 1}]
+    for end, code in ((Stall(), "upstream_stalled"), (Cut(reset=True), "upstream_disconnected")):
+        fake.turn(early(piece("")), end)
+        events = await agent.stream({"input": "?"})
+        assert [error["code"] for error in only(events, "error")] == [code]
+
+
+async def test_an_answer_without_a_reason_runs_no_call_without_arguments(fake: FakeDedalus, agent: Service) -> None:
+    """Where not even a reason came, the arguments may be what is missing; a call that has them is run."""
+    for arguments, failed in (("", True), ("{}", False)):
+        fake.turn(early(piece(arguments), None), Done())
+        fake.turn(*answer("ok"))
+        [result] = only(await agent.stream({"input": "?"}), "tool_result")
+        assert result["is_error"] is failed
+
+
+@pytest.mark.parametrize(
+    "odd", [{"duration_ms": "12"}, {"duration_ms": -5}, {"duration_ms": [1]}, {"is_error": "false"}]
+)
+async def test_odd_accounts_of_a_hosted_tool_lose_nothing(odd: Json, fake: FakeDedalus, agent: Service) -> None:
+    """How long it took is a count or nothing, and only what says so is an error."""
+    fake.turn(McpResults([RESULT | odd]), Text("Found."), Finish(), Done())
+    events = await agent.stream({"input": "?", "tools": []})
+    [result] = only(events, "tool_result")
+    assert (text(events), result["is_error"]) == ("Found.", False)
 
 
 @pytest.mark.parametrize("reason", ["tool_calls", "stop"])

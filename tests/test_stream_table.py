@@ -9,6 +9,7 @@ import pytest
 
 from services import sse_events
 from services.chat_chunks import CallDelta, ChatChunks, TextDelta, ThinkingDelta
+from services.finish_reasons import means_cut, means_error
 from services.think_tags import ThinkTagModels, ThinkTags
 from services.upstream_errors import error_of
 
@@ -23,7 +24,7 @@ class Outcome:
 
     text: str = ""
     thinking: str = ""
-    calls: list[tuple[int | None, str, str, str]] = field(default_factory=list)
+    calls: list[tuple[int | str | None, str, str, str]] = field(default_factory=list)
     reason: str | None = None
     end: str = ""
     usage: tuple[int | None, int | None, int | None] = (None, None, None)
@@ -146,6 +147,15 @@ COMPLETE = {
     "a type": event({"type": "ping", "message": "still here"}) + HELLO,
     "an empty error": event({"error": {"code": None, "message": ""}}) + event({"error": {}}) + HELLO,
     "an empty detail": event({"detail": None}) + event({"errors": []}) + HELLO,
+    "NaN and Infinity beside a piece": event(
+        '{"choices":[{"delta":{"content":"Hello"},"logprobs":[-Infinity]}],"usage":{"prompt_tokens":NaN,"x":1e999}}'
+    )
+    + END,
+    "an error of the content filter, which is not the answer's": choice(
+        delta={}, content_filter_result={"error": {"code": "content_filter_error", "message": "not filtered"}}
+    )
+    + HELLO,
+    "names without data": "event: ping\n\nevent: status\n\n" + HELLO,
     "content as an object": chunk({"content": {"type": "text", "text": "Hello"}}) + END + DONE,
     "content as a list of texts": chunk({"content": ["Hel", "lo"]}) + END + DONE,
     "content as parts": chunk({"content": [{"type": "text", "text": "Hel"}, "lo", {"type": "image_url"}]}) + END + DONE,
@@ -211,6 +221,27 @@ NOT_COMPLETE = {
     "an error as a bare line": (said("Hello") + '{"error": {"code": 429}}\n\n' + DONE, "upstream_quota"),
     "an error under its own field": (said("Hello") + 'error: {"code":500,"message":"x"}\n\n', "upstream_failed"),
     "event: error with text": (said("Hello") + "event: error\ndata: rate limit reached\n\n", "upstream_quota"),
+    **{
+        f"a reason with an error in it: {reason}": (said("Hello") + chunk({}, reason) + DONE, "upstream_failed")
+        for reason in ("internal_server_error", "ERROR_TOXIC", "upstream_error", "exception", "generation_failed")
+    },
+    "the provider's own reason is an error": (
+        said("Hello") + choice(delta={}, finish_reason="stop", native_finish_reason="MALFORMED_FUNCTION_CALL") + DONE,
+        "upstream_failed",
+    ),
+    **{
+        f"event: {name}": (said("Hello") + f"event: {name}\ndata: gave up\n\n" + DONE, "upstream_failed")
+        for name in ("Error", "exception", "upstream_error", "response.failed")
+    },
+    "event: error with an object": (said("Hello") + 'event: stream_error\ndata: {"text":"x"}\n\n', "upstream_failed"),
+    "event: error without data": (said("Hello") + "event: error\n\n" + DONE, "upstream_failed"),
+    "event: error with empty data": (said("Hello") + "event: error\ndata:\n\n" + DONE, "upstream_failed"),
+    "event: error with [DONE]": (said("Hello") + "event: error\ndata: [DONE]\n\n", "upstream_failed"),
+    "a page in the stream": (said("Hello") + "<html>502 Bad Gateway</html>\n\n" + DONE, "malformed"),
+    "text in the stream": (said("Hello") + "upstream connect error or disconnect\n\n" + DONE, "malformed"),
+    "an error in a delta": (said("Hello") + chunk({"error": {"message": "x", "code": 504}}) + DONE, "upstream_timeout"),
+    "an error in a message": (said("Hello") + choice(message={"error": {"code": 429}}) + DONE, "upstream_quota"),
+    "errors in a choice": (said("Hello") + choice(delta={}, errors=[{"code": 429}]) + DONE, "upstream_quota"),
     "an error in a choice": (
         said("Hello") + choice(delta={"content": ""}, finish_reason=None, error={"message": "x", "code": "504"}),
         "upstream_timeout",
@@ -255,12 +286,70 @@ def test_a_body_that_never_says_anything(monkeypatch: pytest.MonkeyPatch) -> Non
     assert read("\n" * 5000 + HELLO, size=100).text == "Hello"
 
 
+# Reasons
+
+CUTS = {
+    "an object": {"finish_reason": {"type": "length"}},
+    "Gemini's name": {"finishReason": "MAX_TOKENS"},
+    "Anthropic's name": {"finish_reason": None, "stop_reason": "max_tokens"},
+    "details": {"finish_reason": None, "finish_details": {"type": "max_tokens"}},
+    "the provider's own": {"finish_reason": "stop", "native_finish_reason": "length"},
+    "a new word": {"finish_reason": "token_limit_reached"},
+}
+
+
+@pytest.mark.parametrize("said_so", CUTS.values(), ids=CUTS)
+def test_a_cut_under_other_names(said_so: Json) -> None:
+    """A reason that says that the answer was cut is found wherever it stands."""
+    outcome = read(said("Hello") + choice(delta={}, **said_so) + DONE)
+    assert outcome.end == "complete"
+    assert means_cut(outcome.reason or "")
+
+
+@pytest.mark.parametrize("reason", ["stop", "end_turn", "tool_calls", "function_call", "eos_token", "stop_sequence"])
+def test_a_reason_of_a_whole_answer(reason: str) -> None:
+    """It is neither a cut nor an error."""
+    assert not means_cut(reason)
+    assert not means_error(reason)
+
+
+def may_end(body: str) -> tuple[bool, bool]:
+    """Whether a body after which nothing comes is an answer: in silence, and where the connection breaks."""
+    chunks = ChatChunks()
+    chunks.feed(body.encode())
+    return chunks.finish_reason is not None and chunks.may_end, chunks.ended
+
+
+@pytest.mark.parametrize(
+    ("body", "silence", "broken"),
+    [
+        (said("Hello") + END, True, True),
+        (said("Hello", "stop"), True, True),
+        (said("Hel", "stop") + said("lo", "stop"), True, False),
+        (chunk({"role": "assistant", "content": ""}, "stop"), False, False),
+        (chunk({}, "tool_calls"), False, False),
+        (chunk({"tool_calls": [OPEN_CALL]}, "stop"), False, False),
+        (chunk({"tool_calls": [OPEN_CALL]}, "stop") + said("Hello", "stop"), False, False),
+        (chunk({"tool_calls": [OPEN_CALL]}) + chunk({}, "tool_calls"), True, True),
+    ],
+)
+def test_what_proves_the_end(body: str, silence: bool, broken: bool) -> None:
+    """A reason before the first piece proves nothing, nor one beside a piece where there are calls."""
+    assert may_end(body) == (silence, broken)
+
+
 # Calls in other places
 
 CALLS = {
     "an id that is a number": (chunk({"tool_calls": [{**OPEN_CALL, "id": 123}]}), (0, "123", "echo", "{}")),
     "an index that is text": (chunk({"tool_calls": [{**OPEN_CALL, "index": "1"}]}), (1, "c1", "echo", "{}")),
     "an index that is a float": (chunk({"tool_calls": [{**OPEN_CALL, "index": 1.0}]}), (1, "c1", "echo", "{}")),
+    "an index that is a word": (chunk({"tool_calls": [{**OPEN_CALL, "index": "a"}]}), ("a", "c1", "echo", "{}")),
+    "an index that is a list": (chunk({"tool_calls": [{**OPEN_CALL, "index": [0]}]}), ("[0]", "c1", "echo", "{}")),
+    "an id that is an object": (
+        chunk({"tool_calls": [{**OPEN_CALL, "id": {"a": 1}}]}),
+        (0, '{"a": 1}', "echo", "{}"),
+    ),
     "no index": (chunk({"tool_calls": [{**OPEN_CALL, "index": None}]}), (None, "c1", "echo", "{}")),
     "a name that is null": (
         chunk({"tool_calls": [{"index": 0, "id": None, "function": {"name": None, "arguments": "{"}}]}),

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from errors import McpAuthorizationRequired, UpstreamQuota
-from services.upstream_errors import error_of, is_error
+from services.error_shapes import is_error
+from services.upstream_errors import error_of
 
 Json = dict[str, Any]
 
@@ -83,6 +84,38 @@ ERRORS: list[tuple[Any, str]] = [
     ({"choices": [{}], "code": "DataInspectionFailed", "message": "x"}, "upstream_rejected"),
     ({"status": "failed"}, "upstream_failed"),
     ({"type": "rate_limit_error", "message": "m"}, "upstream_quota"),
+    # an object that is one by its type, its event or its reason
+    ({"event": "error", "message": "m"}, "upstream_failed"),
+    ({"type": "server_error", "message": "m"}, "upstream_failed"),
+    ({"type": "overloaded_error", "message": "Overloaded"}, "upstream_failed"),
+    ({"type": "invalid_request_error", "message": "m"}, "upstream_rejected"),
+    ({"type": "rate_limit_exceeded"}, "upstream_quota"),
+    ({"object": "exception", "message": "m"}, "upstream_failed"),
+    ({"event_type": "stream-end", "finish_reason": "ERROR"}, "upstream_failed"),  # Cohere
+    ({"type": "response.failed", "response": {"error": {"code": "rate_limit_exceeded"}}}, "upstream_quota"),
+    # by a key that names an error, however it is written: FastChat, Bedrock, Tencent, Volcano, gateways
+    ({"text": "**NETWORK ERROR**", "error_code": 50001}, "upstream_failed"),
+    ({"throttlingException": {"message": "m"}}, "upstream_quota"),
+    ({"accessDeniedException": {"message": "m"}}, "upstream_auth"),
+    ({"modelStreamErrorException": {"message": "m", "originalStatusCode": 500}}, "upstream_failed"),
+    ({"Response": {"Error": {"Code": "LimitExceeded", "Message": "m"}, "RequestId": "r"}}, "upstream_quota"),
+    ({"ErrorMsg": {"Msg": "m", "Code": 4001}}, "upstream_failed"),
+    ({"ResponseMetadata": {"Error": {"Code": "AccessDenied", "Message": "m"}}}, "upstream_auth"),
+    ({"errorMessage": "Task timed out after 30 seconds"}, "upstream_timeout"),
+    ({"is_error": True, "content": "m"}, "upstream_failed"),
+    ({"err": "m"}, "upstream_failed"),
+    ({"exception": "m"}, "upstream_failed"),
+    # in an envelope: Spark, gateways
+    ({"header": {"code": 10013, "message": "m", "sid": "s"}}, "upstream_failed"),
+    ({"result": {"error": {"code": 429}}}, "upstream_quota"),
+    ({"data": {"status": "failed"}}, "upstream_failed"),
+    ({"message": {"error": "m"}}, "upstream_failed"),
+    # beside choices that hold nothing
+    ({"choices": [{"index": 0, "delta": {}}], "code": "429", "message": "m"}, "upstream_quota"),
+    ({"choices": [{"delta": {"role": "assistant", "content": ""}}], "status": "error"}, "upstream_failed"),
+    ({"choices": [{}], "status": "error", "message": "no capacity"}, "upstream_failed"),
+    ({"code": "InternalError"}, "upstream_failed"),
+    ({"success": "false", "msg": "m"}, "upstream_failed"),
     # what others hand on: LiteLLM, OpenRouter
     ({"error": {"message": "litellm.AuthenticationError: no", "type": None, "code": None}}, "upstream_auth"),
     ({"error": {"message": "litellm.Timeout: no", "type": None, "code": None}}, "upstream_timeout"),
@@ -129,6 +162,14 @@ NO_ERRORS: list[Any] = [
     {"choices": [{"delta": {"content": "error"}}], "code": 1, "message": "m", "status": "error", "detail": "d"},
     {"choices": [{"delta": {}}], "error": None, "base_resp": {"status_code": 0, "status_msg": "success"}},
     {"message": {"role": "assistant", "content": "hi"}},
+    {"type": "message_start", "message": {"id": "m", "role": "assistant"}},
+    {"type": "response.created", "response": {"status": "in_progress", "error": None}},
+    {"type": "status", "message": "Searching"},
+    {"header": {"code": 0, "message": "Success"}},
+    {"error_code": 0, "error_msg": ""},
+    {"errors": [], "is_error": False},
+    {"choices": [{"delta": {"role": "assistant"}}], "status": "running", "message": "hi"},
+    {"choices": [{"delta": {}, "content_filter_result": {"error": {"code": "content_filter_error"}}}]},
     {"id": "c1", "model": "m"},
 ]
 
