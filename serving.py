@@ -76,7 +76,10 @@ def listen(config: uvicorn.Config, send_timeout_s: float) -> socket.socket:
     all that it has not read, for as long as it likes. A child process doesn't inherit it: one that outlived the service
     would hold the port, and could answer in its place.
     """
-    listening = config.bind_socket()
+    try:
+        listening = config.bind_socket()
+    except SystemExit:  # uvicorn has logged why
+        sys.exit(f"Can't listen on {config.host} port {config.port}: set PORT to a free one, or stop what is there")
     listening.set_inheritable(False)  # uvicorn's own workers would need it
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(send_timeout_s * 1000))

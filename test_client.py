@@ -22,10 +22,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import httpx
-from httpx_sse import EventSource, aconnect_sse
-from rich.console import Console
-from rich.segment import Segment, Segments
+try:
+    import httpx
+    from httpx_sse import EventSource, aconnect_sse
+    from rich.console import Console
+    from rich.segment import Segment, Segments
+except ModuleNotFoundError as missing:
+    sys.exit(f"{missing.name} is not installed: run .venv/bin/python test_client.py, after ./run.sh install")
 
 SILENCE_S = (
     60  # the service sends a ping every 4 seconds by default, so a connection that is silent for so long is dead

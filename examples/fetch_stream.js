@@ -34,6 +34,9 @@ async function streamAgent(request, onEvent, { url = "http://127.0.0.1:8000", pa
     const wait = Number(response?.headers.get("Retry-After")) * 1000 + 500 * 2 ** tries * Math.random();
     await new Promise((resolve) => setTimeout(resolve, wait));
   }
+  if (!events) {
+    throw new Error(`Can't reach ${url}: is the service running there, and does its CORS_ORIGINS allow this page?`);
+  }
   throw new Error(`The connection was lost after event ${last}, and the rest of the answer could not be had.`);
 }
 

@@ -113,7 +113,7 @@ def _fields(loc: tuple[int | str, ...]) -> list[str]:
 def _message(kind: str, message: str) -> str:
     match kind:
         case "extra_forbidden":
-            return "This field is not known: take it out, or see /docs for the names."
+            return "This field is not known: check its spelling against /docs, or leave it out."
         case "json_invalid":
             return "The body is not JSON."
         case "union_tag_invalid":

@@ -212,7 +212,8 @@ class LiveRuns:
         Queued runs stay queued for the next process. Who reads a run that waits isn't waited for.
         """
         self.draining = True
-        logger.info("draining: %d runs are under way", len(self._going))
+        limit_s = self._settings.drain_s
+        logger.info("draining: %d runs may end within %g s; a second signal stops at once", len(self._going), limit_s)
         for task in self._tasks.values():
             task.keep_alone()
             task.stay_queued()

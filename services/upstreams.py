@@ -39,6 +39,7 @@ UNREACHED = "The model's server could not be reached: check DEDALUS_BASE_URL."
 NO_LIST = "The model's server gave no list of models: check DEDALUS_BASE_URL, or set DEFAULT_MODEL."
 
 Headers = Mapping[str, str | Omit]
+SCRIPTS = "simulated/"  # begins the names of this service's scripts: no key makes another one exist
 NO_DEDALUS_HEADERS: Headers = MappingProxyType(
     dict.fromkeys(("x-api-key", "X-Provider", "X-Provider-Key", "X-Provider-Model"), Omit())
 )
@@ -149,7 +150,7 @@ class Upstreams:
         """The way to a model, or to the embedded one where that answers for all. Raise `ModelUnavailable`."""
         if model in SCRIPTED_MODELS:
             return Route(self._scripted, model, model, self._scripted.headers)
-        if self.substitutes and model != self.local.model_id:
+        if self.substitutes and model != self.local.model_id and not model.startswith(SCRIPTS):
             return replace(self.route(self.local.model_id), substituted=True)
         upstream = next((u for u in self.all if model.startswith(u.prefix) and model != u.prefix), None)
         if upstream is None or (upstream.kind == "local" and model != self.local.model_id):

@@ -4,6 +4,7 @@ import os
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -213,6 +214,15 @@ def test_what_is_stored_is_the_owner_s_alone_under_any_server(tmp_path: Path) ->
     assert {"agent_stream.db", "agent_stream.db-wal", "lock", "runs/active"} <= stored.keys()
     assert any(name.endswith(".sse") for name in stored)
     assert set(stored.values()) == {0}
+
+
+def test_a_port_that_is_taken_is_named_with_what_to_set() -> None:
+    """The last line on standard error says so, and the exit status is 1."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        given = environment_of({"PORT": str(taken.getsockname()[1]), "DEDALUS_BASE_URL": NOWHERE})
+        done = subprocess.run([sys.executable, "app.py"], cwd=ROOT, env=given, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"port {given['PORT']}: set PORT" in done.stderr.splitlines()[-1]
 
 
 def test_an_address_that_others_can_reach_is_warned_about() -> None:

@@ -456,6 +456,14 @@ async def test_no_model_is_substituted_where_that_could_hide_a_fault(given: dict
                 made.route("xai/grok-4")
 
 
+async def test_a_script_s_misspelt_name_is_not_substituted() -> None:
+    """No model server will ever have it."""
+    async with upstreams() as made:
+        assert made.substitutes
+        with pytest.raises(ModelUnavailable):
+            made.route("simulated/tolls")
+
+
 async def test_a_server_that_may_listen_anywhere_substitutes_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """`uvicorn --factory app:create_app` has an address of its own: HOST doesn't show where it listens."""
     monkeypatch.chdir("/")
