@@ -4,6 +4,7 @@ What each thing that comes means is the table in docs/upstreams.md.
 """
 
 import logging
+import re
 import sys
 from typing import Any
 
@@ -41,7 +42,10 @@ PLAIN_KEYS = frozenset(
     ("id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier", "provider")
 )
 KNOWN_KEYS = PLAIN_KEYS | {"mcp_tool_results", "correlation_id", "timings", "obfuscation", "x_groq"}
-KEEPALIVES = frozenset((b"", b"null", b"ping", b"pong", b"keepalive", b"keep-alive", b"keep_alive", b"heartbeat"))
+KEEPALIVE = re.compile(
+    rb"|\.+|:.*|\W*(null|undefined|none|ping|pong|keep[ _-]?alive|heart[ _-]?beat)\b[\W\dTZ]*", re.IGNORECASE
+)
+"""Nothing, a comment that a proxy has made into data, or one of the known words, in brackets or before a time."""
 PIECES = (b'"delta"', b'"message"')  # what a chunk that holds a piece of the answer has
 MAX_SHAPES = 1000
 _shapes: dict[tuple[str, ...], bool] = {}
@@ -114,9 +118,9 @@ class ChatChunks:
             self._document(self._events.rest(), deltas)
             return deltas
         for name, payload in self._events.last():
-            whole = payload.strip().removeprefix(b"data:").strip()
-            if not self.over and (_is_json(whole) or whole == b"[DONE]"):
-                self._event(name, payload, deltas)
+            for line in [payload] if _is_whole(payload) else payload.split(b"\n"):
+                if not self.over and _is_whole(line):
+                    self._event(name, line, deltas)
         return deltas
 
     def flush(self) -> list[Delta]:
@@ -133,7 +137,16 @@ class ChatChunks:
             else:
                 self._value(chunk, torn, deltas)
         except ODD:
+            self._lines(name, payload, deltas)
+
+    def _lines(self, name: bytes, payload: bytes, deltas: list[Delta]) -> None:
+        """An event that is no chunk may be several, where a server ends each with one line end and no empty line."""
+        lines = [line for line in payload.split(b"\n") if line.strip()]
+        if len(lines) == 1:
             self._odd(payload)
+        for line in lines if len(lines) > 1 else ():
+            if not self.over:
+                self._event(name, line, deltas)
 
     def _aside(self, name: bytes, payload: bytes, deltas: list[Delta]) -> bool:
         """Take in an event that is no chunk: an end, a keepalive, text. Whether it was one."""
@@ -144,7 +157,7 @@ class ChatChunks:
             self._fail({"error": (text or name).decode(errors="replace")})
         elif text.upper() == b"[DONE]":
             self.done = True
-        elif text.strip(b"[].'").lower() in KEEPALIVES or (name and name.lower() in KEEPALIVES):
+        elif KEEPALIVE.fullmatch(text) or (name and KEEPALIVE.fullmatch(name)):
             pass
         elif text.startswith(b"data:"):  # twice, by proxies that add it to lines that have it
             self._event(name, text[5:].strip() or b"null", deltas)
@@ -263,6 +276,12 @@ def _parsed(payload: bytes) -> tuple[Any, bool]:
 
 def _is_error_name(name: bytes) -> bool:
     return bool(name) and is_kind_of_error(name.decode(errors="replace"))
+
+
+def _is_whole(payload: bytes) -> bool:
+    """Whether an event at the end of a body was not cut."""
+    said = payload.strip().removeprefix(b"data:").strip()
+    return said == b"[DONE]" or _is_json(said)
 
 
 def _is_json(payload: bytes) -> bool:

@@ -457,10 +457,19 @@ def by_node(request: pytest.FixtureRequest) -> Iterator[Node]:
         stdin.close()
 
 
+def by_line(name: str, data: str) -> list[tuple[str, str]]:
+    """An event, or those that its lines are, where it is no JSON as a whole."""
+    try:
+        json.loads(data)
+    except ValueError:
+        return [(name, data)] if name == "error" else [(name, line) for line in data.split("\n")]
+    return [(name, data)]
+
+
 def interpreted(read_events: Sequence[tuple[str, str]]) -> Said:
     """What a stream says, from the names and data of its events as somebody else has read them."""
     said = Said()
-    for name, data in read_events:
+    for name, data in (each for event in read_events for each in by_line(*event)):
         if said.over or not data.strip():
             continue
         if name == "error":
@@ -468,6 +477,8 @@ def interpreted(read_events: Sequence[tuple[str, str]]) -> Said:
             continue
         if data.strip() == "[DONE]":
             said.over = "done"
+            continue
+        if data.strip().startswith(":"):
             continue
         try:
             chunk = json.loads(data)

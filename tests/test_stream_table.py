@@ -110,6 +110,15 @@ COMPLETE = {
     "no JSON after a reason": said("Hello", "stop") + event("bye") + DONE,
     "NaN in the accounts after a reason": said("Hello", "stop") + event('{"usage":{"prompt_tokens":NaN}}') + DONE,
     "odd hosted results after the end": said("Hello") + END + event({"choices": [], "mcp_tool_results": 5}),
+    "an event a line": (said("Hel") + said("lo") + END + DONE).replace("\n\n", "\n"),
+    "an event a line, without [DONE]": (said("Hel") + said("lo") + END).replace("\n\n", "\n").rstrip(),
+    "the end and [DONE] in one event": said("Hello") + END.rstrip() + "\n" + DONE,
+    "NaN and infinity beside the text": event('{"choices":[{"delta":{"content":"Hello"},"logprobs":[NaN,-Infinity]}]}')
+    + END
+    + DONE,
+    "comments as data": event(": OPENROUTER PROCESSING") + said("Hello") + event(":") + END + DONE,
+    "words of no answer": event("[PING]") + event("undefined") + said("Hello") + event("<keep alive>") + END + DONE,
+    "heartbeats with the time": event("heartbeat 2026-11-27T20:00:00Z") + said("Hello") + event("ping: 7") + END + DONE,
     "[DONE] after two spaces": said("Hello") + END + "data:  [DONE]\n\n",
     "[DONE] before a space": said("Hello") + END + "data: [DONE] \n\n",
     "[DONE] without a space": said("Hello") + END + "data:[DONE]\n\n",
@@ -207,6 +216,8 @@ NOT_COMPLETE = {
         said("Hello", "stop") + event('{"choices":[{"delta":{"content":"torn') + DONE,
         "malformed",
     ),
+    "a torn chunk among lines": ((said("Hello") + TORN + DONE).replace("\n\n", "\n") + "\n", "malformed"),
+    "an error among lines": ((said("Hello") + event({"error": {"code": 429}})).replace("\n\n", "\n"), "upstream_quota"),
     "a number": (said("Hello") + event("5") + END + DONE, "malformed"),
     "an error after an early reason": (
         said("Hello", "stop") + event({"error": {"message": "boom"}}) + DONE,
