@@ -76,7 +76,19 @@ CONTEXT_TEXTS = (
     "token limit exceeded",
     "range of input length",  # Alibaba
     "when context the overflows",  # LM Studio
-    "too many tokens",  # Cohere
+    "too many tokens:",  # Cohere; Bedrock's "Too many tokens, please wait" is about a rate
+    "too many input tokens",  # Bedrock
+    "input tokens exceed",  # OpenAI: "Input tokens exceed the configured limit of 272000 tokens"
+    "tokens) is too long",  # vLLM: "Input prompt (n tokens) is too long and exceeds limit of m"
+    "maximum model length",  # vLLM: "The decoder prompt (length n) is longer than the maximum model length"
+    "tokens + `max_new_tokens`",  # Text Generation Inference
+    "`inputs` must have less than",  # the same
+    "maximum input length",  # TensorRT-LLM: "exceeds maximum input length"
+    "max_seq_len",  # TabbyAPI
+    "prompt tokens too long",  # Baidu
+    "max message tokens",  # Volcengine: "Total tokens of image and text exceed max message tokens"
+    "prompt exceeds max length",  # Zhipu
+    "超长",  # Zhipu: "Prompt 超长"
     "maximum allowed input length",  # SGLang: "exceeds the maximum allowed length"
     "longer than the model's",  # SGLang: "The input (n tokens) is longer than the model's context length"
     "too large for model",  # Mistral

@@ -50,14 +50,12 @@ class Listed(NamedTuple):
 
 
 def entries(answer: Any) -> list[Any]:
-    """The entries of a list: OpenAI's `data`, Ollama's and Gemini's `models`, or the list alone.
+    """The entries of a list: OpenAI's `data`, Ollama's and Gemini's `models`, Cloudflare's `result`, or the list alone.
 
     Raise TypeError for an answer without a list.
     """
     match answer:
-        case {"data": [*listed]}:
-            return listed
-        case ([_, *_] as listed) | {"models": [*listed]}:
+        case {"data": [*listed]} | ([_, *_] as listed) | {"models": [*listed]} | {"result": [*listed]}:
             return [_named(entry) for entry in listed]
     raise TypeError("no list of models")
 

@@ -8,7 +8,11 @@ from functools import lru_cache
 TAGS = {
     "<think>": "</think>",  # DeepSeek R1, Qwen 3, QwQ, GLM, MiniMax, Perplexity's sonar-reasoning
     "<thinking>": "</thinking>",
-    "<thought>": "</thought>",  # Gemini's OpenAI endpoint with `include_thoughts`
+    "<thought>": "</thought>",  # Gemini's OpenAI endpoint with `include_thoughts`; EXAONE Deep
+    "<Thought>": "</Thought>",  # Marco-o1 (n4ze3m/page-assist#257)
+    "<|begin_of_thought|>": "<|end_of_thought|>",  # OpenThinker (Infinitix-LLC/gpt_markdown#42)
+    "<reasoning>": "</reasoning>",
+    "<reason>": "</reason>",
     "<seed:think>": "</seed:think>",  # Seed-OSS
     "[THINK]": "[/THINK]",  # Magistral
     "◁think▷": "◁/think▷",  # Kimi-VL

@@ -37,6 +37,8 @@ NO_STREAM = re.compile(
     r"verified to stream|'stream' does not support|stream(ing)? (is )?not support|not support stream(ing)?\b",
     re.IGNORECASE,
 )  # OpenAI's o3 and gpt-5 for an organisation that isn't verified; models of gateways that answer whole
+STREAM_OPTIONS = re.compile("stream[_ ]?options|include[_ ]?usage", re.IGNORECASE)
+"""Nothing is lost without them, so that any refusal which names them is reason enough."""
 NO_SYSTEM = re.compile(
     r"system (role|message)s? (is|are)? ?not support|role.{0,20}not support 'system'", re.IGNORECASE
 )  # Gemma's chat template under vLLM and llama.cpp; OpenAI's o1-mini
@@ -57,6 +59,7 @@ def _both(*patterns: str) -> Patterns:
 REFUSING = re.compile(
     r"unsupported|not supported|n't support|not support|unknown|unrecogni[sz]ed|unexpected|not permitted|not allowed"
     r"|forbidden|extra |additional propert|invalid (param|argument|field|propert)|not accept|deprecated|instead"
+    r"|not valid|not recogni[sz]ed|not a (valid|recogni[sz]ed)|不支持"
     r"|only the default|only \S+ (is|are) allowed",
     re.IGNORECASE,
 )
@@ -180,7 +183,7 @@ def corrected(rules: WireRules, sent: Json, status: int, refusal: object) -> Wir
 
 def _renamed(rules: WireRules, sent: Json, said: str) -> dict[str, Any]:
     changes: dict[str, Any] = {}
-    if _refused("stream_options", sent, said):
+    if "stream_options" in sent and STREAM_OPTIONS.search(said):
         changes["stream_options"] = False
     elif NO_STREAM.search(said):
         changes["stream"] = False

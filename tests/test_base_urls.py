@@ -34,6 +34,7 @@ CLASSIC = "/openai/deployments/gpt-4o"
         ("http://h/v1/models", "http://h/v1"),
         ("http://h/v1/completions", "http://h/v1"),
         ("http://h/v1/responses", "http://h/v1"),
+        ("http://h/v1/messages", "http://h/v1"),
         ("http://h/v1/chat", "http://h/v1"),
         ("http://h/api/chat/completions", "http://h/api"),
         ("https://models.github.ai/inference/chat/completions", "https://models.github.ai/inference"),

@@ -230,6 +230,16 @@ def test_a_refusal(status: int, body: Any, code: str) -> None:
         "Your input exceeds the context window of this model.",
         "Prompt contains 40000 tokens, too large for model with 32768 maximum context length",
         "Requested token count exceeds the model's maximum context length of 4096 tokens.",
+        "Input tokens exceed the configured limit of 272000 tokens. Your messages resulted in 300000 tokens.",
+        "Input prompt (5000 tokens) is too long and exceeds limit of 4096",
+        "The decoder prompt (length 5000) is longer than the maximum model length of 4096.",
+        "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000 and 20",
+        "Input validation error: `inputs` must have less than 1024 tokens. Given: 2000",
+        "Prompt length (5000) exceeds maximum input length (4096)",
+        "Prompt length 5000 is greater than max_seq_len 4096",
+        "Total tokens of image and text exceed max message tokens",
+        "Prompt exceeds max length",
+        "Prompt 超长",
         "This model's maximum prompt length is 131072 but the request contains 200000 tokens.",
         "Please reduce the length of the messages or completion.",
         "Invalid request: Your request exceeded model token limit: 8192",
@@ -264,3 +274,10 @@ def test_nothing_is_too_deep_or_too_long() -> None:
     assert error_of(nested).code == "upstream_failed"
     assert error_of({"errors": [{"message": "x" * 100_000}] * 10_000}).code == "upstream_failed"
     assert is_error({"error": [[[]], {"a": [{"b": "no"}]}]})
+
+
+@pytest.mark.parametrize("status", [429, 400])
+def test_too_many_tokens_in_a_time_are_no_long_context(status: int) -> None:
+    """Bedrock's words for a rate: the same request can succeed later."""
+    said = {"message": "Too many tokens, please wait before trying again."}
+    assert error_of(said, status).code == ("upstream_quota" if status == 429 else "upstream_rejected")

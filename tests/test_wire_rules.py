@@ -68,6 +68,11 @@ REFUSALS: list[tuple[object, dict[str, Any]]] = [
         {"stream_options": False},
     ),
     (openai("property 'stream_options' is unsupported, did you mean 'stream'?"), {"stream_options": False}),  # Groq
+    ({"code": "InvalidParameter", "message": "stream_options"}, {"stream_options": False}),
+    (openai("The parameter `stream_options` specified in the request are not valid"), {"stream_options": False}),
+    (openai("Invalid value for 'stream_options': unexpected key"), {"stream_options": False}),
+    (openai("include_usage is not recognized"), {"stream_options": False}),
+    (openai("参数 stream_options 不支持"), {"stream_options": False}),
     # stream
     (
         openai("Your organization must be verified to stream this model.", "stream", "unsupported_value"),
@@ -103,6 +108,8 @@ REFUSALS: list[tuple[object, dict[str, Any]]] = [
     (openai("Unsupported parameter: 'temperature' is not supported with this model."), {"left_out": ("temperature",)}),
     (openai("Model grok-4 does not support parameter reasoningEffort."), {"left_out": ("reasoning_effort",)}),
     ([{"error": {"message": 'Unknown name "seed": Cannot find field.'}}], {"left_out": ("seed",)}),
+    (openai("seed is not a recognized parameter"), {"left_out": ("seed",)}),
+    (openai("The parameter `reasoning_effort` is not valid for this model"), {"left_out": ("reasoning_effort",)}),
     (openai("seed is not supported, use random_seed instead"), {"seed": "random_seed"}),
     (
         {
