@@ -17,7 +17,7 @@ from services.json_text import Mender
 from services.reasoning_record import FIELDS, ReasoningRecord
 from services.think_tags import ThinkTags
 
-REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
+REASONING_KEYS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
 REASONING_LISTS = ("reasoning_details", "thinking_blocks")
 
 

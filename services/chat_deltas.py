@@ -13,6 +13,7 @@ from services.error_shapes import says_error
 from services.json_text import mend
 
 CALL_KEYS = frozenset(("index", "id", "type", "function"))
+FUNCTION_KEYS = frozenset(("name", "arguments"))
 FLAT_CALL_KEYS = CALL_KEYS | {"name", "arguments"}
 THOUGHT_PARTS = frozenset(("thinking", "reasoning", "reasoning.text", "reasoning.summary", "thought"))
 TEXT_KEYS = ("text", "thinking", "summary", "content", "refusal", "value", "parts")
@@ -125,6 +126,8 @@ def _call(call: dict[str, Any]) -> CallDelta:
     if not isinstance(name, str):
         raise TypeError("the name of a tool call")
     rest = {key: value for key, value in call.items() if key not in (FLAT_CALL_KEYS if flat else CALL_KEYS)}
+    if not flat and (inner := {key: value for key, value in function.items() if key not in FUNCTION_KEYS}):
+        rest["function"] = inner  # LiteLLM puts Gemini's signature there
     return CallDelta(_label(call.get("index")), _identifier(call_id), name, _arguments(function.get("arguments")), rest)
 
 

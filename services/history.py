@@ -7,7 +7,7 @@ from typing import Any
 from events import EventType, PartialOutput, StepStarted, StreamEvent, Thinking, ToolResult, ToolUse
 from models import Content, Message, TextPart
 from services.json_text import dumps
-from services.wire_rules import MESSAGE_KEYS, blank
+from services.wire_rules import MESSAGE_KEYS, blank, signed
 from session_models import FunctionCall, ProviderState, StoredMessage
 
 BYTES_PER_TOKEN = 3  # of UTF-8: below what models need for English (4), and about right for Chinese and Japanese
@@ -177,7 +177,7 @@ def _with_state(message: WireMessage, state: ProviderState) -> WireMessage:
 
 def _as_it_came(call: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
     arguments = state.pop("arguments", call["function"]["arguments"])
-    return {**call, "function": {**call["function"], "arguments": arguments}, **state}
+    return signed({**call, "function": {**call["function"], "arguments": arguments}}, state)
 
 
 def _wire(message: StoredMessage) -> WireMessage:

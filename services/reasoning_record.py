@@ -10,9 +10,13 @@ from services.json_text import dumps, mend
 logger = logging.getLogger(__name__)
 
 MAX_BYTES = 1024 * 1024  # of one turn's record, as JSON
-TEXT_FIELDS = ("reasoning_content", "reasoning", "thinking")
+TEXT_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
 LIST_FIELDS = ("reasoning_details", "thinking_blocks")
-OTHER_FIELDS = ("reasoning_signature", "signature", "extra_content")
+OTHER_FIELDS = (
+    *("reasoning_signature", "signature", "thought_signature", "extra_content"),
+    "reasoning_opaque",  # GitHub Copilot, with reasoning_text
+    "provider_specific_fields",  # LiteLLM: thought signatures of a text
+)
 FIELDS = frozenset((*TEXT_FIELDS, *LIST_FIELDS, *OTHER_FIELDS))
 JOINED_KEYS = ("text", "summary", "thinking", "data")  # of which `data` comes whole
 """The keys of an entry whose values are pieces of one text (OpenRouter's `reasoning_details`, LiteLLM's

@@ -12,6 +12,7 @@ from services.call_gathering import CallGatherer, GatheredCall
 from services.chat_chunks import CallDelta, HostedResult
 from services.json_text import dumps, mend_text
 from services.tools import Tool
+from services.wire_rules import signed
 
 logger = logging.getLogger(__name__)
 
@@ -169,15 +170,7 @@ class ToolCalls:
 
         `reasoning` are keys of the message that go back as they came.
         """
-        calls = [
-            {
-                "id": call.call_id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.written or dumps(call.arguments)},
-                **call.extra,
-            }
-            for call in self.all
-        ]
+        calls = [signed(_on_the_wire(call), call.extra) for call in self.all]
         results = [{"role": "tool", "tool_call_id": call.call_id, "content": call.result or ""} for call in self.all]
         return [{"role": "assistant", "content": text or None, "tool_calls": calls, **reasoning}, *results]
 
@@ -238,6 +231,11 @@ class ToolCalls:
             server=call.server,
             invalid_arguments=call.invalid_arguments,
         )
+
+
+def _on_the_wire(call: Call) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": call.written or dumps(call.arguments)}
+    return {"id": call.call_id, "type": "function", "function": function}
 
 
 def _as_it_came(call: Call) -> dict[str, Any]:

@@ -29,6 +29,7 @@ ECHO = frozenset(("input", "ctx", "url", "body", "request", "messages"))  # wher
 
 MESSAGE_KEYS = frozenset(("role", "content", "tool_calls", "tool_call_id"))
 CALL_KEYS = frozenset(("id", "type", "function"))
+FUNCTION_KEYS = ("name", "arguments")
 """The keys that every server knows. What else a message has came from a provider, and goes back to that alone."""
 
 SHORT, NINE = 40, 9
@@ -146,8 +147,18 @@ def plain(message: Json) -> dict[str, Any]:
     """A message without what came from a provider and means nothing to others."""
     plainer = {key: value for key, value in message.items() if key in MESSAGE_KEYS}
     if calls := message.get("tool_calls"):
-        plainer["tool_calls"] = [{key: value for key, value in call.items() if key in CALL_KEYS} for call in calls]
+        plainer["tool_calls"] = [_plain_call(call) for call in calls]
     return plainer
+
+
+def _plain_call(call: Json) -> dict[str, Any]:
+    plainer = {key: value for key, value in call.items() if key in CALL_KEYS}
+    return {**plainer, "function": {key: call["function"][key] for key in FUNCTION_KEYS}}
+
+
+def signed(call: Json, extra: Json) -> dict[str, Any]:
+    """A call with what its provider sent beside it; what is under `function` belongs into its function."""
+    return {**call, **extra, "function": {**extra.get("function", {}), **call["function"]}}
 
 
 def call_id(given: str, rules: WireRules) -> str:

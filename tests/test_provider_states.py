@@ -47,8 +47,16 @@ def assistants(request: Any) -> list[Json]:
             {"reasoning": "Add", "reasoning_details": [ENTRY]},
         ),
         ([delta(content="", **SIGNED)], SIGNED),
+        (
+            [delta(reasoning_text="Add"), delta(reasoning_opaque="b3BhcXVl")],
+            {"reasoning_text": "Add", "reasoning_opaque": "b3BhcXVl"},
+        ),
+        (
+            [delta(provider_specific_fields={"thought_signatures": ["c2ln"]})],
+            {"provider_specific_fields": {"thought_signatures": ["c2ln"]}},
+        ),
     ],
-    ids=["reasoning_content", "empty", "details", "signature"],
+    ids=["reasoning_content", "empty", "details", "signature", "opaque", "of LiteLLM"],
 )
 async def test_reasoning_goes_back_with_its_calls(steps: list[Step], back: Json) -> None:
     """In the next request of the run, and in that of the session's next run, with the arguments byte for byte."""
@@ -68,7 +76,12 @@ async def test_reasoning_goes_back_with_its_calls(steps: list[Step], back: Json)
 async def test_signatures_of_calls_and_the_reasoning_of_an_answer() -> None:
     """Each call keeps its own signature in later runs; an answer without calls keeps its reasoning."""
     calls = [
-        {"index": n, "id": f"c{n}", "function": {"name": "one", "arguments": "{}"}, "extra_content": {"n": n}}
+        {
+            "index": n,
+            "id": f"c{n}",
+            "function": {"name": "one", "arguments": "{}", "provider_specific_fields": {"n": n}},
+            "extra_content": {"n": n},
+        }
         for n in range(2)
     ]
     async with FakeDedalus() as fake, service(fake.url, named(gives("one", 1))) as agent:
@@ -78,14 +91,19 @@ async def test_signatures_of_calls_and_the_reasoning_of_an_answer() -> None:
         await ask(agent, "?")
         await ask(agent, "Thanks!")
     called, done = assistants(fake.chats[2])
-    assert [call["extra_content"] for call in called["tool_calls"]] == [{"n": 0}, {"n": 1}]
+    for same in (called, assistants(fake.chats[1])[0]):
+        assert [call["extra_content"] for call in same["tool_calls"]] == [{"n": 0}, {"n": 1}]
+        assert [call["function"]["provider_specific_fields"] for call in same["tool_calls"]] == [{"n": 0}, {"n": 1}]
+        assert [call["function"]["arguments"] for call in same["tool_calls"]] == ["{}", "{}"]
     assert done == {"role": "assistant", "content": "Done.", "reasoning_content": "Easy."}
 
 
 async def test_another_provider_gets_none_of_it() -> None:
     """A model of another provider behind the same server gets the conversation alone; the first one all of it again."""
     async with FakeDedalus() as fake, service(fake.url, named(LocalTool("add", added))) as agent:
-        fake.turn(Thinking("Add."), ToolCall("c1", "add", '{"a": 1, "b": 2}', thought_signature="sig"), *END)
+        function = {"name": "add", "arguments": '{"a": 1, "b": 2}', "provider_specific_fields": {"sig": 1}}
+        call = {"index": 0, "id": "c1", "function": function, "thought_signature": "sig"}
+        fake.turn(Thinking("Add."), delta(tool_calls=[call]), *END)
         fake.always(*answer("Yes."))
         await ask(agent, "1 + 2?", model="deepseek/deepseek-chat")
         await ask(agent, "Sure?", model="openai/gpt-4.1")
@@ -93,6 +111,7 @@ async def test_another_provider_gets_none_of_it() -> None:
     other, same = (assistants(request)[0] for request in fake.chats[2:])
     assert set(other) == {"role", "content", "tool_calls"}
     assert set(other["tool_calls"][0]) == {"id", "type", "function"}
+    assert set(other["tool_calls"][0]["function"]) == {"name", "arguments"}
     assert same["reasoning_content"] == "Add."
     assert same["tool_calls"][0]["thought_signature"] == "sig"
 
