@@ -278,18 +278,23 @@ function unreachable(url: string): RunFailure {
   return new RunFailure({ code: "network", message, retryable: true });
 }
 
-/** The failure that a response reports: in JSON, or in the first frame of a refused stream. */
-async function refusal(response: Response): Promise<RunFailure> {
+/**
+ * The failure that a response reports: in JSON, or in the first frame of a refused stream. Only the service itself can
+ * say that a run is gone. What a proxy says in its place is an outage, except to a question.
+ */
+async function refusal(response: Response, isQuestion = false): Promise<RunFailure> {
   const bytes = await response.arrayBuffer().catch(() => new ArrayBuffer(0));
   const { status } = response;
   const seconds = retryAfter(response) / 1000;
-  const error = errorIn(isEvents(response), new Uint8Array(bytes)) ?? {
+  const told = errorIn(isEvents(response), new Uint8Array(bytes));
+  const error = told ?? {
     code: `http_${status}`,
     message: `The response (HTTP ${status}) is not a stream of events.`,
     retryable: status >= 500,
   };
   const mayPass = status === 429 || status >= 500;
-  const about = { isFinal: !mayPass, isGone: status === 404 || status === 410 };
+  const isGone = told !== null && (status === 404 || status === 410);
+  const about = { isFinal: !mayPass && (told !== null || isQuestion), isGone };
   return new RunFailure(seconds > 0 ? { ...error, retry_after: seconds } : error, about);
 }
 
@@ -317,10 +322,14 @@ const LONGEST_DELAY_MS = 10_000;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /** After this time without a response, the state has an error, and other tabs are asked for a connection. */
 const PATIENCE_MS = 2_000;
+/** Characters of a request that are sent in a millisecond on a slow line: pictures in it take their time. */
+const SLOWEST_UPLOAD = 16;
 /** How long a tab does without a connection that it has given up for another one. */
 const YIELD_MS = 5_000;
 /** A state is shown at most this often: rendering costs more than reading. */
 const RENDER_MS = 50;
+/** How often a visible page without a run looks whether another one has asked something in its session. */
+const LOOK_MS = 10_000;
 const QUESTION_RETRIES = 5;
 
 /** The delay after so many failures: exponential, capped, and random, since all clients lost the service at once. */
@@ -421,12 +430,14 @@ export interface RunState {
   messages: Message[];
   status: AgentStatus;
   runId: string | null;
+  /** Whether this page makes the calls of its tools: it asked, or has attached itself to the run. */
+  isOurs: boolean;
   pending: PendingCall[];
   /** Why the run failed; while `status` is `connecting` or `reconnecting`, why the service can't be reached. */
   error: AgentError | null;
 }
 
-const IDLE: RunState = { messages: [], status: "idle", runId: null, pending: [], error: null };
+const IDLE: RunState = { messages: [], status: "idle", runId: null, isOurs: false, pending: [], error: null };
 
 const answerId = (runId: string) => `${runId}/answer`;
 
@@ -450,6 +461,14 @@ function withAnswer(state: RunState, answer: Message): RunState {
   return { ...state, messages };
 }
 
+/** The state with this status of a question that has no answer yet. */
+function withoutAnswer(state: RunState, questionId: string, status: RunStatus): RunState {
+  const messages = state.messages.map((message) =>
+    message.message_id === questionId ? { ...message, status } : message,
+  );
+  return { ...state, messages };
+}
+
 /** The state after events of a run, which are folded together: to copy the messages for each would cost too much. */
 function fold(state: RunState, runId: string, events: StreamEvent[]): RunState {
   const { status, pending, error } = state;
@@ -468,7 +487,7 @@ function foldEvent(progress: Progress, event: StreamEvent): Progress {
     case "thinking":
       return { ...progress, answer: { ...answer, parts: withThinking(answer.parts, event.data.content) } };
     case "partial_output":
-      return { ...progress, answer: withText(answer, (answer.content ?? "") + event.data.content) };
+      return { ...progress, answer: withMoreText(answer, event.data.content) };
     case "final_output":
       return { ...progress, answer: withText(answer, event.data.content) };
     case "tool_use_delta":
@@ -493,8 +512,13 @@ function foldEvent(progress: Progress, event: StreamEvent): Progress {
     }
     case "error":
       return { ...progress, answer: { ...answer, error: event.data }, error: event.data };
-    case "complete":
-      return { ...progress, answer: { ...answer, status: event.data.status }, status: event.data.status, pending: [] };
+    case "complete": {
+      const { status } = event.data;
+      const { run_id, content, parts, error } = answer; // an error of a connection is past
+      const isFailed = status === "failed" && error !== undefined;
+      const ended = { ...emptyAnswer(run_id), content, parts, status, ...(isFailed && { error }) };
+      return { answer: ended, status, pending: [], error: isFailed ? error : null };
+    }
     default:
       return progress;
   }
@@ -506,8 +530,18 @@ function withThinking(parts: Part[], content: string): Part[] {
   return [...parts.slice(0, -1), { type: "thinking", text: last.text + content }];
 }
 
+/** The answer with more text of the present step. What came since its last piece of text stays before it. */
+function withMoreText(answer: Message, more: string): Message {
+  const { content, parts } = answer;
+  const last = parts.at(-1);
+  const isSame = content && last?.type === "text"; // else it is the first of its step, or follows something else
+  const part: Part = { type: "text", text: isSame ? last.text + more : more };
+  return { ...answer, content: (content ?? "") + more, parts: [...(isSame ? parts.slice(0, -1) : parts), part] };
+}
+
 /** The answer with this as the text of the present step. */
 function withText(answer: Message, text: string): Message {
+  if (text === answer.content) return answer;
   const place = answer.content ? answer.parts.findLastIndex(({ type }) => type === "text") : -1;
   const part: Part = { type: "text", text };
   const { parts } = answer;
@@ -676,6 +710,8 @@ class Run {
   wasConnected = false;
   /** Whether `complete` was read, the run was stopped, or the service has it no more. */
   isOver = false;
+  /** Whether the service has lost it, or has removed it. */
+  isGone = false;
   /** What reads it at present, or did last. */
   reader: RunReader | null = null;
 
@@ -684,6 +720,10 @@ class Run {
     this.asked = about.asked ?? null;
     this.isOurs = about.isOurs;
     this.onEvent = about.onEvent;
+  }
+
+  get path(): string {
+    return `/api/agent/runs/${encodeURIComponent(this.id ?? "")}`;
   }
 }
 
@@ -746,11 +786,15 @@ class Service {
     return (this.options.heartbeatS ?? HEARTBEAT_S) * 2500;
   }
 
-  /** The response, once its head is there. Rejects when the signal aborts before, or after `silenceMs`. */
+  /**
+   * The response, once its head is there. Rejects when the signal aborts before, or after `silenceMs` and the time that
+   * a slow line takes for the body.
+   */
   async request(path: string, { signal, onSlow, ...init }: Call = {}): Promise<Response> {
     const leaving = new AbortController();
     const leave = () => leaving.abort();
-    const late = setTimeout(leave, this.silenceMs);
+    const uploadMs = typeof init.body === "string" ? init.body.length / SLOWEST_UPLOAD : 0;
+    const late = setTimeout(leave, this.silenceMs + uploadMs);
     const slow = setInterval(() => {
       onSlow?.();
       if (document.visibilityState === "visible") this.tabs?.postMessage(this.url);
@@ -887,15 +931,16 @@ class RunReader {
     const failure = unreachable(this.service.url);
     const onSlow = () => this.page.change((state) => ({ ...state, error: failure.error }));
     const call = { signal: this.signal, onSlow };
-    const opening = this.run.id ? this.attach(this.run.id, call) : this.start(call);
+    const opening = this.run.id === null ? this.start(call) : this.attach(call);
     this.opening = opening;
     const response = await opening.catch(() => Promise.reject(failure));
     if (isStream(response)) return response;
     this.awayMs = retryAfter(response);
     if (response.status === 204) throw new RunFailure(incomplete().error, { isFinal: true });
-    const refused = await refusal(response);
+    const isQuestion = this.run.id === null;
+    const refused = await refusal(response, isQuestion);
     // What the service itself says to a question is its answer, unless it says when to come back.
-    const isAnswer = !this.run.id && this.awayMs === 0 && !refused.error.code.startsWith("http_");
+    const isAnswer = isQuestion && this.awayMs === 0 && !refused.error.code.startsWith("http_");
     throw isAnswer ? new RunFailure(refused.error, { isFinal: true }) : refused;
   }
 
@@ -908,9 +953,9 @@ class RunReader {
     return response;
   }
 
-  private attach(id: string, call: Call): Promise<Response> {
+  private attach(call: Call): Promise<Response> {
     const headers = { Accept: "text/event-stream", "Last-Event-ID": String(this.run.lastSeq) };
-    return this.service.request(`/api/agent/runs/${id}/events`, { ...call, headers });
+    return this.service.request(`${this.run.path}/events`, { ...call, headers });
   }
 
   private countFailure(failure: RunFailure): void {
@@ -970,7 +1015,7 @@ class RunReader {
 
   /** Asks the service for the run. If that fails, it is asked again later. */
   private async hasGoneOn(): Promise<boolean> {
-    const look = this.service.request(`/api/agent/runs/${this.run.id}`, { signal: this.signal });
+    const look = this.service.request(this.run.path, { signal: this.signal });
     const response = await look.catch(() => null);
     if (response?.ok) {
       const run = (await response.json().catch(() => null)) as { last_seq: number } | null;
@@ -1116,14 +1161,15 @@ class Runner {
     const place = JSON.stringify([baseUrl, storageKey, sessionId]);
     if (this.place !== place) this.forgetAll();
     this.place = place;
-    const id = storage(this.options, (kept, key) => kept.getItem(key));
     if (this.current) void this.follow(this.current);
-    else if (id) void this.follow(this.begin(new Run({ id, isOurs: true })));
+    else this.followRemembered();
     void this.load();
     const stopSharing = this.service.share(() => this.current?.reader?.giveWay());
-    const stopLooking = onWake(() => !this.current && void this.load());
+    const stopWaking = onWake(() => !this.current && void this.load());
+    const looking = setInterval(() => void this.look(), LOOK_MS);
     return () => {
-      stopLooking();
+      clearInterval(looking);
+      stopWaking();
       stopSharing();
       this.loading.abort();
       this.current?.reader?.leave();
@@ -1136,12 +1182,12 @@ class Runner {
     const given = Object.fromEntries(question.filter(([, value]) => value !== undefined)) as unknown as AgentRequest;
     const asked = { ...this.requestDefaults(), ...this.withTools(), ...given };
     const run = new Run({ asked, isOurs: true, onEvent });
-    return this.follow(this.begin(run, { messages: this.withQuestion(run.key, asked) }));
+    return this.follow(this.begin(run, { messages: this.withQuestion(run, asked) }));
   };
 
   attach = (runId: string, onEvent?: OnEvent): Promise<Complete | null> => {
     this.leave();
-    return this.follow(this.begin(new Run({ id: runId, isOurs: true, onEvent })));
+    return this.follow(this.begin(new Run({ id: runId.trim(), isOurs: true, onEvent })));
   };
 
   reconnect = async (): Promise<Complete | null> => {
@@ -1157,7 +1203,7 @@ class Runner {
     if (!question?.content) return null;
     const { run_id, content: input } = question;
     const asked = this.latest?.id === (run_id || null) ? this.latest.asked : null;
-    const inPlace = this.options.sessionId !== undefined && run_id !== ""; // else the question never arrived
+    const inPlace = this.options.sessionId !== undefined && !this.isMissing(run_id); // else it has no place
     const place = inPlace ? ({ parent_run_id: run_id, parent_state: "before" } as const) : {};
     return this.stream({ ...asked, input, ...place }, onEvent);
   };
@@ -1167,7 +1213,7 @@ class Runner {
     if (!run) return;
     this.update(run, (state) => {
       const cancelled: RunState = { ...state, status: "cancelled", pending: [], error: null };
-      if (run.id === null) return cancelled;
+      if (run.id === null) return withoutAnswer(cancelled, run.key, "cancelled");
       return withAnswer(cancelled, { ...(answerOf(state, run.id) ?? emptyAnswer(run.id)), status: "cancelled" });
     });
     this.finish(run);
@@ -1176,7 +1222,7 @@ class Runner {
     run.reader?.leave();
     const cancel = { method: "POST", keepalive: true };
     // Where the service is unreachable the run goes on, or ends when nobody reads it.
-    if (run.id) await this.service.request(`/api/agent/runs/${run.id}/cancel`, cancel).catch(() => null);
+    if (run.id) await this.service.request(`${run.path}/cancel`, cancel).catch(() => null);
     if (this.stopping === run) this.stopping = null;
   };
 
@@ -1216,7 +1262,7 @@ class Runner {
       signal: reader.signal,
     };
     for (let failures = 0; ; failures += 1) {
-      const sent = this.service.post(`/api/agent/runs/${run.id}/${path}`, body, call);
+      const sent = this.service.post(`${run.path}/${path}`, body, call);
       const response = await sent.catch(() => null);
       if (response && isStream(response)) reader.resume(response);
       else reader.wake(); // also where it was refused: somebody else may have answered
@@ -1257,9 +1303,10 @@ class Runner {
   private begin(run: Run, { messages, error = null }: Partial<RunState> = {}): Run {
     this.loading.abort();
     this.current = this.latest = run;
-    if (run.id) this.remember(run.id);
+    if (run.id) this.remember(run);
+    const { id: runId, isOurs } = run;
     const before = this.options.sessionId === undefined ? [] : this.view.state.messages;
-    this.view.change(() => ({ ...IDLE, messages: messages ?? before, status: "connecting", runId: run.id, error }));
+    this.view.change(() => ({ ...IDLE, messages: messages ?? before, status: "connecting", runId, isOurs, error }));
     return run;
   }
 
@@ -1307,15 +1354,30 @@ class Runner {
   private fail(run: Run, cause: unknown): void {
     const isOurs = cause instanceof RunFailure;
     const error = isOurs ? cause.error : { code: "callback", message: String(cause), retryable: false };
+    run.isGone = isOurs && cause.isGone;
     this.update(run, (state) => {
       const answer = answerOf(state, run.id);
       const failed: RunState = { ...state, status: "failed", pending: [], error };
-      return answer ? withAnswer(failed, { ...answer, status: "failed", error }) : failed;
+      if (!answer) return withoutAnswer(failed, run.key, "failed");
+      return withAnswer(failed, { ...answer, status: "failed", error });
     });
     const isRefused = isOurs && cause.isFinal && !run.id;
-    if (!isOurs || cause.isGone || isRefused) this.finish(run);
+    if (!isOurs || run.isGone || isRefused) this.finish(run);
     this.current = null;
     void this.load();
+  }
+
+  /** Asks whether another page has asked something in the session. */
+  private async look(): Promise<void> {
+    const { sessionId } = this.options;
+    if (sessionId === undefined || this.current || document.visibilityState === "hidden") return;
+    const path = `/api/agent/runs?${new URLSearchParams({ session_id: sessionId, limit: "1" })}`;
+    const { signal } = this.loading;
+    const response = await this.service.request(path, { signal }).catch(() => null);
+    if (!response?.ok) return;
+    const { runs } = (await response.json().catch(() => ({ runs: [] }))) as { runs: { run_id: string }[] };
+    const isShown = (id: string) => this.view.state.messages.some(({ run_id }) => run_id === id);
+    if (!this.current && !signal.aborted && runs.some(({ run_id }) => !isShown(run_id))) void this.load();
   }
 
   /**
@@ -1340,14 +1402,23 @@ class Runner {
     );
   }
 
-  /** The conversation as the service holds it, with a question that didn't reach it and an answer under way. */
+  /** The conversation as the service holds it, with a question that it doesn't have and an answer under way. */
   private withStored(state: RunState, stored: SessionMessage[]): RunState {
     const messages = conversation(stored, this.read);
-    const unsent = state.messages.filter((message) => message.run_id === "" && !this.latest?.isOver);
-    const loaded = { ...state, messages: [...messages, ...unsent] };
+    const known = new Set(messages.map(({ run_id }) => run_id));
+    const missing = state.messages.filter(({ run_id }) => !known.has(run_id) && this.isMissing(run_id));
+    const loaded = { ...state, messages: [...messages, ...missing] };
     const answer = answerOf(state, state.runId);
-    const hasQuestion = messages.some(({ run_id }) => run_id === state.runId);
-    return answer && hasQuestion && !answerOf(loaded, state.runId) ? withAnswer(loaded, answer) : loaded;
+    return answer && known.has(answer.run_id) && !answerOf(loaded, state.runId) ? withAnswer(loaded, answer) : loaded;
+  }
+
+  /** Whether a question did not reach the service, or the service has lost its run. */
+  private isMissing(runId: string): boolean {
+    return runId === "" ? !this.latest?.isOver : this.isGone(runId);
+  }
+
+  private isGone(runId: string): boolean {
+    return this.latest?.id === runId && this.latest.isGone;
   }
 
   private isKnownOver(runId: string): boolean {
@@ -1370,10 +1441,10 @@ class Runner {
   }
 
   /** The conversation with a question in its place. Until its run is known, `run_id` is empty. */
-  private withQuestion(key: string, { input, parent_run_id: parent = "", parent_state }: AgentRequest): Message[] {
+  private withQuestion(run: Run, { input, parent_run_id: parent = "", parent_state }: AgentRequest): Message[] {
     const question: Message = {
-      message_id: key,
-      run_id: "",
+      message_id: run.key,
+      run_id: run.id ?? "",
       role: "user",
       content: input,
       parts: [],
@@ -1390,7 +1461,7 @@ class Runner {
     if (run.id || !id) return;
     run.id = id;
     if (this.current !== run) return;
-    this.remember(id);
+    this.remember(run);
     this.view.change((state) => ({
       ...state,
       runId: id,
@@ -1400,8 +1471,19 @@ class Runner {
     }));
   }
 
-  private remember(id: string): void {
-    storage(this.options, (kept, key) => kept.setItem(key, id));
+  /** Keeps what a reloaded page needs of a run. A question without room, such as one with pictures, is left out. */
+  private remember({ id, asked }: Run): void {
+    storage(this.options, (kept, key) => kept.setItem(key, id ?? ""));
+    storage(this.options, (kept, key) => kept.setItem(`${key}:asked`, JSON.stringify(asked)));
+  }
+
+  private followRemembered(): void {
+    const id = storage(this.options, (kept, key) => kept.getItem(key));
+    if (!id) return;
+    const text = storage(this.options, (kept, key) => kept.getItem(`${key}:asked`)) ?? "null";
+    const asked = JSON.parse(text) as AgentRequest | null;
+    const run = new Run({ id, isOurs: true, ...(asked && { asked }) });
+    void this.follow(this.begin(run, asked ? { messages: this.withQuestion(run, asked) } : {}));
   }
 
   /** Shows a change, unless another run has taken this one's place. */
@@ -1415,7 +1497,10 @@ class Runner {
     if (answer) this.read.set(answer.run_id, answer);
     run.isOver = true;
     this.current = null;
-    storage(this.options, (kept, key) => kept.removeItem(key));
+    storage(this.options, (kept, key) => {
+      kept.removeItem(key);
+      kept.removeItem(`${key}:asked`);
+    });
     this.clientCalls.forget(run);
   }
 
@@ -1454,7 +1539,10 @@ export interface AgentStream extends RunState {
    * `onEvent` throws. In a session, or with `storageKey`, the service finishes a run that nobody reads (`on_disconnect`).
    */
   stream: (input: string | Question, onEvent?: OnEvent) => Promise<Complete | null>;
-  /** Follows a run from its first event, whoever has started it. A run that was followed until now goes on alone. */
+  /**
+   * Follows a run from its first event, whoever has started it, and makes its calls of `clientTools` from now on, for a
+   * page that is gone. A run that was followed until now goes on alone.
+   */
   attach: (runId: string, onEvent?: OnEvent) => Promise<Complete | null>;
   /** Tries again at once, also after `failed`, to read the rest of the run. Null if there is nothing to read. */
   reconnect: () => Promise<Complete | null>;
@@ -1643,8 +1731,8 @@ const MessageView = memo(function MessageView({ message }: { message: Message })
 
 export default function AgentChat(options: AgentStreamOptions) {
   const agent = useAgentStream({ storageKey: "agent-stream-run", ...options });
-  const { stream, reconnect, regenerate, stop, approve, refuse, isStreaming, status } = agent;
-  const { messages, runId, pending, error } = agent;
+  const { stream, attach, reconnect, regenerate, stop, approve, refuse, isStreaming, status } = agent;
+  const { messages, runId, isOurs, pending, error } = agent;
   const [question, setQuestion] = useState("");
   const isInMessage = messages.some((message) => message.run_id === runId && message.error !== undefined);
   const isCutOff = status === "failed" && (error?.code === "network" || error?.code === "incomplete");
@@ -1665,6 +1753,19 @@ export default function AgentChat(options: AgentStreamOptions) {
         .map((call) => (
           <ApprovalCard key={call.tool_call_id} call={call} approve={approve} refuse={refuse} />
         ))}
+      {!isOurs &&
+        pending
+          .filter(({ kind }) => kind === "client")
+          .map(({ tool_call_id, name }) => (
+            <section key={tool_call_id} style={{ ...BOX, margin: "1em 0" }}>
+              The page that asked has to run <code>{name}</code>.{" "}
+              {runId && Object.hasOwn(options.clientTools ?? {}, name) && (
+                <button type="button" style={BOX} onClick={() => void attach(runId)}>
+                  Run it here
+                </button>
+              )}
+            </section>
+          ))}
       {error && !isInMessage && (
         <p role="alert" style={ALERT}>
           {explain(error)} ({error.code})
@@ -1699,7 +1800,7 @@ export default function AgentChat(options: AgentStreamOptions) {
             Try again
           </button>
         )}
-        {messages.length > 0 && !isStreaming && !isCutOff && (
+        {messages.some(({ role }) => role === "user") && !isStreaming && !isCutOff && (
           <button type="button" style={BOX} onClick={() => void regenerate()}>
             Ask again
           </button>

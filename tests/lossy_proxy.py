@@ -43,7 +43,10 @@ def _proxy(way: type[socketserver.BaseRequestHandler]) -> Iterator[str]:
 
 
 class Line:
-    """A way to the service. `cut` closes its connections and each new one; `silence` holds back every byte."""
+    """A way to the service. `cut` closes its connections and each new one; `silence` holds back every byte.
+
+    `say` cuts it, too, and answers each new connection with the same bytes, as a proxy does in place of the service.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = ""
@@ -52,6 +55,7 @@ class Line:
         self._service = (there.hostname, there.port)
         self._open = threading.Event()
         self._loud = threading.Event()
+        self._instead = b""
         self.restore()
 
     def cut(self) -> None:
@@ -60,13 +64,19 @@ class Line:
     def silence(self) -> None:
         self._loud.clear()
 
+    def say(self, response: bytes) -> None:
+        self._instead = response
+        self.cut()
+
     def restore(self) -> None:
+        self._instead = b""
         self._open.set()
         self._loud.set()
 
     def carry(self, client: socket.socket) -> None:
         """Pass bytes on, in both directions, until one end closes or the line is cut."""
         if not self._open.is_set():
+            client.sendall(self._instead if client.recv(65536) else b"")
             return
         self.connections += 1
         with socket.create_connection(self._service) as service, suppress(ConnectionError):

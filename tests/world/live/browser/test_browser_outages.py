@@ -19,6 +19,7 @@ from wire import Done, Finish, Gate, Text, WaitFor, answer
 pytest_plugins = "browser_fixtures"
 pytestmark = pytest.mark.timeout(300)  # the first run on a machine builds the app
 
+NETWORK = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
 OUTAGES_S = (3, 15, 40)  # the longest is longer than DISCONNECT_GRACE_S
 
 
@@ -117,15 +118,66 @@ def test_sleep(nursery: Nursery, browser: Chrome, origin: str) -> None:
 def test_offline(nursery: Nursery, browser: Chrome, origin: str) -> None:
     """When the browser is online again the hook doesn't wait for its next try."""
     with streaming(nursery, browser, origin) as (tab, line, gate):
-        network = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
         tab.command("Network.enable")
-        tab.command("Network.emulateNetworkConditions", offline=True, **network)
+        tab.command("Network.emulateNetworkConditions", **NETWORK | {"offline": True})
         line.cut()
         tab.until_status("reconnecting")
         gate.open()
         line.restore()
-        tab.command("Network.emulateNetworkConditions", offline=False, **network)
+        tab.command("Network.emulateNetworkConditions", **NETWORK | {"offline": False})
         assert tab.until_status("succeeded", timeout=5)["output"] == "one two"
+
+
+PORTAL = b"<html><title>Sign in to the network</title></html>"
+PORTAL_SAYS = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nAccess-Control-Allow-Origin: *\r\n"
+    b"Access-Control-Allow-Headers: *\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(PORTAL)
+) + PORTAL
+
+
+def test_something_else_answers(nursery: Nursery, browser: Chrome, origin: str) -> None:
+    """A page of a proxy in place of the service doesn't end the run: its rest is read when the service is back."""
+    with streaming(nursery, browser, origin) as (tab, line, gate):
+        line.say(PORTAL_SAYS)
+        state = tab.until_state(lambda state: state["error"] and state["error"]["code"] == "http_200")
+        assert (state["status"], state["output"]) == ("reconnecting", "one ")
+        gate.open()
+        line.restore()
+        assert tab.until_status("succeeded", timeout=15)["output"] == "one two"
+
+
+def test_a_long_question_on_a_slow_line(nursery: Nursery, browser: Chrome, origin: str) -> None:
+    """A question that takes longer to send than a connection may be silent arrives, at the first try."""
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake, HEARTBEAT_S="0.2") as app:
+        fake.turn(*answer("Long."))
+        tab = Tab(browser, origin, baseUrl=app.url, heartbeatS="0.4")
+        tab.command("Network.enable")
+        tab.command("Network.emulateNetworkConditions", **NETWORK | {"offline": False, "uploadThroughput": 30_000})
+        tab.call("stream", "word " * 20_000)
+        state = tab.until_status("succeeded")
+        tab.command("Network.emulateNetworkConditions", **NETWORK | {"offline": False})
+        assert (state["output"], state["error"]) == ("Long.", None)
+        assert sum("POST" in line for line in app.log) == 1
+
+
+def test_a_server_that_has_lost_its_data(nursery: Nursery, browser: Chrome, origin: str) -> None:
+    """What was said stays on the page, which says that there is no such run any more; the question is asked again."""
+    with ExitStack() as stack:
+        fake = stack.enter_context(FakeDedalus.in_thread())
+        fake.turn(Text("one "), WaitFor(Gate()))
+        fake.turn(*answer("Here I am again."))
+        before = stack.enter_context(service(nursery, origin, fake))
+        tab = Tab(browser, origin, "chat", baseUrl=before.url, sessionId="chat-1")
+        tab.ask("Are you there?")
+        tab.until_shown("one", status="streaming")
+        before.kill()
+        stack.enter_context(service(nursery, origin, fake, PORT=str(urlsplit(before.url).port)))
+        question, said, why = tab.until_shown("(run_not_found)", status="failed").splitlines()
+        assert (question, said) == ("Are you there?", "one")
+        assert "no run" in why
+        tab.press("Ask again")
+        shown = tab.until_shown("Here I am again.", status="succeeded")
+        assert shown.endswith("Are you there?\nHere I am again.")
 
 
 def test_an_answer_in_an_outage(nursery: Nursery, browser: Chrome, origin: str, asking: dict[str, str]) -> None:

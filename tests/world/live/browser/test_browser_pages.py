@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from functools import partial
 
 import httpx
 import next_app
@@ -13,7 +14,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from tabs import Tab, calling, service
-from wire import Cut, Done, Finish, Gate, Pause, Step, Text, Thinking, WaitFor, answer
+from wire import Cut, Done, Finish, Gate, Pause, Step, Text, Thinking, ToolCall, WaitFor, answer
 
 pytest_plugins = "browser_fixtures"
 pytestmark = pytest.mark.timeout(300)  # the first run on a machine builds the app
@@ -36,6 +37,10 @@ def said(state: dict[str, object]) -> list[tuple[str, object, str]]:
     messages = state["messages"]
     assert isinstance(messages, list)
     return [(message["role"], message["content"], message["status"]) for message in messages]
+
+
+def has_failed(state: dict[str, object], run_id: str) -> bool:
+    return (state["runId"], state["status"]) == (run_id, "failed")
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +137,66 @@ def test_a_second_device(nursery: Nursery, origin: str, browser: Chrome, second_
         assert said(second.until_status("succeeded")) == said(first.until_status("succeeded")) == whole
 
 
+def test_a_question_on_another_device(nursery: Nursery, origin: str, browser: Chrome) -> None:
+    """A page that stands open sees what is asked elsewhere in its session, and follows the answer."""
+    gate = Gate()
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
+        fake.turn(*halved(gate))
+        tab = Tab(browser, origin, baseUrl=app.url, sessionId="chat-1")
+        body = {"input": "Count.", "session_id": "chat-1"}
+        httpx.post(f"{app.url}/api/agent/runs", json=body).raise_for_status()
+        tab.until_state(lambda state: state["output"] == "one ")
+        gate.open()
+        state = tab.until_status("succeeded")
+        assert said(state) == [("user", "Count.", "succeeded"), ("assistant", "one two", "succeeded")]
+
+
+def test_a_reload_without_a_session(nursery: Nursery, origin: str, browser: Chrome) -> None:
+    """With `storageKey` alone the question is there again, too, and can be asked again."""
+    gate = Gate()
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
+        fake.turn(*halved(gate))
+        fake.turn(*answer("Again."))
+        tab = Tab(browser, origin, baseUrl=app.url, storageKey="run")
+        tab.call("stream", {"input": "Count.", "temperature": 0.5})
+        tab.until_state(lambda state: state["output"] == "one ")
+        tab.reload()
+        state = tab.until_state(lambda state: state["output"] == "one ")
+        assert [content for _, content, _ in said(state)] == ["Count.", "one "]
+        gate.open()
+        tab.until_status("succeeded")
+        assert tab.script("return sessionStorage.length") == 0
+        tab.call("regenerate")
+        tab.until_state(lambda state: state["output"] == "Again.")
+        assert [chat.body["temperature"] for chat in fake.chats] == [0.5, 0.5]
+
+
+def test_the_id_of_a_run(nursery: Nursery, origin: str, browser: Chrome) -> None:
+    """An id that was pasted is attached to; what is no run's id is an error, and asks nothing."""
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
+        fake.turn(*answer("Hello."))
+        run_id = httpx.post(f"{app.url}/api/agent/runs", json={"input": "Hello?"}).json()["run_id"]
+        tab = Tab(browser, origin, baseUrl=app.url)
+        tab.call("attach", f" {run_id}\n")
+        state = tab.until_status("succeeded")
+        assert (state["runId"], state["output"]) == (run_id, "Hello.")
+        for no_id in ("", "no such run", "../../../health?x=1", f"{run_id}/events#"):
+            tab.call("attach", no_id)
+            state = tab.until_state(partial(has_failed, run_id=no_id))
+            assert state["error"]["code"] in {"run_not_found", "not_found"}
+        assert len(httpx.get(f"{app.url}/api/agent/runs").json()["runs"]) == len(fake.chats) == 1
+
+
+def test_a_question_that_is_refused(nursery: Nursery, origin: str, browser: Chrome) -> None:
+    """It has failed, and `stream` resolves: the error says which part of the request is wrong."""
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
+        tab = Tab(browser, origin, baseUrl=app.url)
+        assert tab.script("return window.agent.stream({input: 'Hello?', temperature: 99})") is None
+        state = tab.until_status("failed")
+        assert [detail["loc"] for detail in state["error"]["details"]] == ["body.temperature"]
+        assert said(state) == [("user", "Hello?", "failed")]
+
+
 def test_a_tab_that_is_closed(nursery: Nursery, origin: str, browser: Chrome) -> None:
     """The run goes on, and the session opened again shows its answer."""
     gate = Gate()
@@ -222,7 +287,7 @@ def test_two_questions_at_once(nursery: Nursery, origin: str, browser: Chrome) -
         assert "multitask" not in alert
         gate.open()
         for tab in tabs:
-            tab.until_shown("one two", status="succeeded")
+            assert tab.until_shown("one two", status="succeeded") == "Count.\none two"
         assert len(fake.chats) == 1
 
 
@@ -262,6 +327,20 @@ def test_parts_stay_with_their_message(nursery: Nursery, origin: str, browser: C
         state = tab.until_state(lambda state: len(state["messages"]) == 4)
         assert kinds(state) == both
         assert state["messages"][1]["parts"][2]["call"]["result"]["is_error"] is False
+
+
+def test_a_step_that_thinks_and_calls_in_between(nursery: Nursery, origin: str, browser: Chrome) -> None:
+    """Text that follows a thought or a call of the same step is shown after it."""
+    call = ToolCall("call_1", "current_time", "{}")
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
+        fake.turn(Text("a"), Thinking("Hm."), Text("b", "c"), call, Text("d"), Finish("tool_calls"), Done())
+        fake.turn(*answer("It is noon."))
+        tab = Tab(browser, origin, baseUrl=app.url)
+        tab.call("stream", {"input": "What time is it?", "tools": ["current_time"]})
+        state = tab.until_status("succeeded")
+        parts = [part.get("text", part["type"]) for part in state["messages"][1]["parts"]]
+        assert parts == ["a", "Hm.", "bc", "tool_call", "d", "It is noon."]
+        assert state["output"] == "It is noon."
 
 
 def test_turns_that_did_not_end_well(nursery: Nursery, origin: str, browser: Chrome) -> None:
@@ -331,6 +410,24 @@ def test_a_page_s_tool_is_not_called_again_after_a_reload(nursery: Nursery, orig
         assert tab.script("return localStorage.length") == 1
         assert [tool["function"]["name"] for tool in fake.chats[0].body["tools"]] == ["locate"]
         assert "The page was reloaded" in fake.chats[1].body["messages"][-1]["content"]
+
+
+def test_a_call_of_a_page_that_is_gone(nursery: Nursery, origin: str, browser: Chrome) -> None:
+    """Another page of the session says what the run waits for, and makes the call when a person wants it to."""
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
+        fake.turn(*calling("locate"))
+        fake.turn(*answer("In Bergen."))
+        tab = Tab(browser, origin, "chat", baseUrl=app.url, sessionId="chat-1", tool="locate")
+        tab.script("localStorage.clear()")
+        tab.ask("Where am I?")
+        tab.until(lambda: tab.script("return localStorage.length"))
+        assert not browser.find_elements(By.TAG_NAME, "section")
+        tab.close()
+        other = Tab(browser, origin, "chat", baseUrl=app.url, sessionId="chat-1", tool="locate", result="Bergen")
+        assert "The page that asked has to run locate." in other.card()
+        other.press("Run it here")
+        assert other.until_shown("In Bergen.", status="succeeded") == "Where am I?\nIn Bergen."
+        assert fake.chats[1].body["messages"][-1]["content"] == "Bergen"
 
 
 OBSERVE = """
