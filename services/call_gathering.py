@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 MAX_NAME = 256  # characters; servers take names of 64 or 128
 WHOLE_BEGINNING, WHOLE_END = ("{", "null"), ("}", "null")  # of arguments; to look at them is cheaper than to read all
+MAX_LOOKED_AT = 512 * 1024  # characters that are read in a turn to see whether arguments are whole: some 100 ms
 MAX_NAMELESS = 64 * 1024  # characters of arguments that are kept while their call has no name
 
 
@@ -60,9 +61,9 @@ class GatheredCall:
         return self._read
 
     @property
-    def is_whole(self) -> bool:
-        """Whether the arguments end as an object or `null` does, and are one."""
-        return bool(self.pieces) and self.pieces[-1].rstrip().endswith(WHOLE_END) and self.arguments.invalid is None
+    def ends_whole(self) -> bool:
+        """Whether the arguments end as an object or `null` does."""
+        return bool(self.pieces) and self.pieces[-1].rstrip().endswith(WHOLE_END)
 
     def contradicts(self, piece: CallDelta) -> bool:
         """Whether the piece has another index or id than the call."""
@@ -109,6 +110,7 @@ class CallGatherer:
         self._by_slot: dict[Label, GatheredCall] = {}
         self._by_id: dict[str, GatheredCall] = {}
         self._latest: GatheredCall | None = None
+        self._looked_at = 0
         self.all: list[GatheredCall] = []
 
     def add(self, piece: CallDelta) -> GatheredCall:
@@ -144,7 +146,7 @@ class CallGatherer:
             return latest
         if not latest.contradicts(piece):
             return None if latest.name and piece.name else latest
-        goes_on = piece.slot is None and piece.arguments and not piece.name and not latest.is_whole
+        goes_on = piece.slot is None and piece.arguments and not piece.name and not self._is_whole(latest)
         return latest if goes_on else None
 
     def _register(self, call: GatheredCall, piece: CallDelta) -> None:
@@ -161,16 +163,25 @@ class CallGatherer:
         by_order = piece.slot is None and not piece.call_id
         if call.contradicts(piece):
             restarts = begins_whole and bool(call.pieces)
-            return piece.name != call.name or not piece.arguments or restarts or call.is_whole
+            return piece.name != call.name or not piece.arguments or restarts or self._is_whole(call)
         if not call.pieces:
             name = self._joined(call.name, piece)
             return name is None or (name == call.name and by_order and not piece.arguments)
-        if not call.is_whole:
+        if not self._is_whole(call):
             return piece.name != call.name and (not piece.call_id or piece.call_id != call.call_id)
         if piece.name != call.name or not begins_whole:
             return piece.name != call.name
         again = call.same_labels(piece) or call.arguments.value in ({}, read_arguments([piece.arguments]).value)
         return by_order or not again
+
+    def _is_whole(self, call: GatheredCall) -> bool:
+        """Whether a call's arguments are an object as they are; no, once a turn has had too much text read for this.
+
+        Each look reads all that has come, which would be without bound where a server repeats the name on every piece.
+        """
+        if call.ends_whole:
+            self._looked_at += call.size
+        return call.ends_whole and self._looked_at <= MAX_LOOKED_AT and call.arguments.invalid is None
 
     def _joined(self, first: str, piece: CallDelta) -> str | None:
         """The name so far with the piece's, None where they are two names."""

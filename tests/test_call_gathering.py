@@ -1,6 +1,7 @@
 """Gathering tool calls from the pieces in which servers stream them, and reading their arguments."""
 
 import json
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -349,3 +350,13 @@ def test_calls_survive_any_labels(said: tuple[list[CallDelta], list[tuple[str, A
     """Each call with its own arguments, in the order in which they began; none is lost, split or joined."""
     pieces, calls = said
     assert read(*pieces) == calls
+
+
+@pytest.mark.parametrize("arguments", ["}", '"}', '{"a":1}'])
+def test_a_name_on_every_piece_costs_no_quadratic_time(arguments: str) -> None:
+    """Whether the arguments are whole is looked at in bounded text; beyond it the pieces are those of one call."""
+    started = time.process_time()
+    calls = gathered(*[piece("echo", arguments, id="c1", index=0)] * 10_000)
+    assert time.process_time() - started < 2
+    assert len(calls) == 1
+    assert calls[0].arguments.invalid is not None or calls[0].arguments.value == {"a": 1}
