@@ -661,7 +661,7 @@ export interface ClientTool {
 }
 
 export interface AgentStreamOptions {
-  /** Where the service is, without a slash at the end; "" is the page's own origin. */
+  /** Where the service is; "" is the page's own origin. */
   baseUrl?: string | undefined;
   /** The route that starts a run. A route of yours has to pass the Idempotency-Key on. */
   path?: string | undefined;
@@ -779,7 +779,7 @@ class Service {
   }
 
   get url(): string {
-    return this.options.baseUrl ?? "http://127.0.0.1:8000";
+    return (this.options.baseUrl ?? "http://127.0.0.1:8000").replace(/\/+$/, "");
   }
 
   get silenceMs(): number {

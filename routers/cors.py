@@ -68,7 +68,7 @@ class Cors(CORSMiddleware):
             logger.warning("a page without an origin, such as a file, may not use this service: serve it over http")
             return
         logger.warning(
-            "a page of %s may not use this service; to allow it: CORS_ORIGINS=%s",
+            "a page of %s may not use this service; to allow it, and no other page than these: CORS_ORIGINS=%s",
             shown,
             ",".join([*self.allow_origins, shown]),
         )
