@@ -86,7 +86,7 @@ class Settings(BaseSettings):
     model_substitution: bool = True
     embedded_model: Path | None = None
     embedded_context_tokens: int = Field(default=8192, ge=512)
-    embedded_threads: int | None = Field(default=None, ge=1)
+    embedded_threads: int | None = Field(default=None, ge=1, le=512)  # llama.cpp's limit
     think_tags: CommaSeparated = THINK_TAGS
     think_tags_opened: CommaSeparated = ()
     default_context_tokens: int = Field(default=128_000, ge=1024)
@@ -247,8 +247,8 @@ class Settings(BaseSettings):
     @classmethod
     def is_a_model(cls, value: Path | None) -> Path | None:
         """`off`, or a file whose first bytes are those of its format."""
-        if value is None or value == OFF:
-            return value
+        if value is None or str(value).lower() == str(OFF):
+            return value and OFF
         value = value.expanduser().absolute()
         try:
             with value.open("rb") as file:

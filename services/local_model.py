@@ -142,7 +142,9 @@ class LocalModel:
 
     def _not_loaded(self) -> str:
         what = "The embedded model could not be loaded; the next request tries again."
-        return what if self._file is None else f"{what} The operator has to check EMBEDDED_MODEL."
+        if self._file is None and self.context_tokens <= CONTEXT_TOKENS and self._threads == THREADS:
+            return what
+        return f"{what} The operator has to check EMBEDDED_MODEL, EMBEDDED_CONTEXT_TOKENS and EMBEDDED_THREADS."
 
 
 def _shipped_file() -> Path | None:

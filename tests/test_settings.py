@@ -14,7 +14,7 @@ import pytest
 from process import ROOT
 from pydantic import SecretStr, ValidationError
 
-from settings import Settings, WireRules
+from settings import OFF, Settings, WireRules
 
 EXAMPLE = ROOT / ".env.example"
 DOCS = '{"docs": {"url": "https://mcp.example.com/mcp"}}'
@@ -205,6 +205,12 @@ def test_the_white_space_around_a_key_is_no_part_of_it(monkeypatch: pytest.Monke
     assert key.get_secret_value() == "sk-secret"
 
 
+@pytest.mark.parametrize("off", ["off", "OFF", "Off"])
+def test_the_embedded_model_is_turned_off_in_any_case(off: str) -> None:
+    """As other settings are."""
+    assert Settings.model_validate({"embedded_model": off}).embedded_model == OFF
+
+
 def test_the_embedded_model_s_file_is_found_from_where_the_service_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its process has another working directory."""
     Path("x.gguf").write_bytes(b"GGUF")
@@ -218,6 +224,7 @@ REFUSED = [
     ("PORT", "http", "integer"),
     ("PORT", "65536", "65535"),
     ("PORT", "-1", "0"),
+    ("EMBEDDED_THREADS", "513", "512"),
     ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
     ("EVENT_LOG_URL", "redis://localhost", "memory://"),
     ("CORS_CREDENTIALS", "perhaps", "boolean"),
