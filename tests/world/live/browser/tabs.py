@@ -40,7 +40,7 @@ class Tab:
         self._until_ready()
 
     def front(self) -> "Tab":
-        """Put it in front of the browser's other tabs, which makes it visible and hides them."""
+        """Put it in front of the browser's other tabs."""
         self._select()
         self.command("Page.bringToFront")
         return self

@@ -1,6 +1,7 @@
 """Tabs of one browser: it opens six connections to an address for all of them (HTTP/1.1)."""
 
 import json
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -14,6 +15,11 @@ pytest_plugins = "browser_fixtures"
 pytestmark = pytest.mark.timeout(300)  # the first run on a machine builds the app
 
 TABS = 7
+# In headless Chromium every tab is visible, whichever is in front.
+BECOME = """
+Object.defineProperty(document, "visibilityState", {{ value: "{}", configurable: true }});
+document.dispatchEvent(new Event("visibilitychange"));
+"""
 
 
 def test_seven_tabs_stream(nursery: Nursery, browser: Chrome, origin: str) -> None:
@@ -106,6 +112,25 @@ def test_somebody_else_answers(nursery: Nursery, browser: Chrome, origin: str, a
         httpx.post(approval, json={"approved": True}).raise_for_status()
         after = tab.until_status("succeeded", timeout=15)
         assert (after["output"], after["pending"]) == ("Deleted.", [])
+
+
+def test_a_hidden_tab(nursery: Nursery, browser: Chrome, origin: str, asking: dict[str, str]) -> None:
+    """A hidden page whose run waits asks nothing; when it is visible again it sees that somebody has answered."""
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake, **asking) as app:
+        fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
+        fake.turn(*answer("Deleted."))
+        tab = Tab(browser, origin, baseUrl=app.url)
+        tab.script(BECOME.format("hidden"))
+        tab.call("stream", "Tidy up.")
+        state = tab.until_status("waiting")
+        run = f"{app.url}/api/agent/runs/{state['runId']}"
+        tab.until(lambda: any(f"GET {urlsplit(run).path} HTTP" in line for line in app.log))  # it looks once
+        call = state["pending"][0]["tool_call_id"]
+        httpx.post(f"{run}/approvals/{call}", json={"approved": True}).raise_for_status()
+        tab.until(lambda: httpx.get(run).json()["status"] == "succeeded")
+        assert tab.state()["status"] == "waiting"
+        tab.script(BECOME.format("visible"))
+        assert tab.until_status("succeeded", timeout=5)["output"] == "Deleted."
 
 
 def test_a_run_that_waits_twice(nursery: Nursery, browser: Chrome, origin: str, asking: dict[str, str]) -> None:
