@@ -66,7 +66,7 @@ def configured(app: FastAPI, **more: Any) -> uvicorn.Config:
         def __init__(self, **given: Any) -> None:
             super().__init__(limits, **given)
 
-    return uvicorn.Config(app, http=Protocol, server_header=False, **more)
+    return uvicorn.Config(app, http=Protocol, ws="none", server_header=False, **more)
 
 
 def listen(config: uvicorn.Config, send_timeout_s: float) -> socket.socket:

@@ -1,7 +1,8 @@
 """The server's side of a connection: uvicorn's protocol, with bounds on what a client can hold and keep busy.
 
 uvicorn has a limit for none of these: the size of a request's head, which costs the square of its size, the time that a
-head takes, and the connections that have sent none. It also sends chunks to HTTP/1.0, which doesn't know them.
+head takes, and the connections that have sent none. It also sends chunks to HTTP/1.0, which doesn't know them, and it
+loses the body of a request that offers another protocol.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import sys
 import uuid
 from typing import Any
 
+import httptools
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -72,7 +74,7 @@ class LimitedProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, **more)
         self._limits = limits
         self._late: asyncio.TimerHandle | None = None
-        self._in_head = False
+        self._in_head = self._offers = False  # whether the request offers another protocol
         self._fed = 0  # bytes since the read in which the head began
         self._head_bytes = self._fields = 0
         self._unanswered = 0  # requests; more than one where a client doesn't wait for the answers
@@ -144,16 +146,37 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._refused or self.transport.is_closing():
             return
         began_before = self._in_head
-        super().data_received(data)
+        self._feed(data)
         if began_before and self._in_head:
             self._fed += len(data)
             if self._fed > MAX_HEAD_BYTES:
                 self._refuse(HeadTooLarge())
 
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._refuse(MalformedRequest())
+        except httptools.HttpParserUpgrade as offer:
+            self._decline(data[offer.args[0] :])
+
+    def _decline(self, rest: bytes) -> None:
+        """Parse the request once more, without its offer of another protocol: the parser has left its body unread.
+
+        A server may ignore an offer (RFC 9110, section 7.8). Java's HttpClient makes one in its first request.
+        """
+        if self._refused or self.transport.is_closing():
+            return
+        line = (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        fields = b"".join(b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade")
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's first parser
+        self._feed(b"%b %b HTTP/%b\r\n" % line + fields + b"\r\n" + rest)
+
     def on_message_begin(self) -> None:
         """A head begins."""
         super().on_message_begin()
-        self._in_head = True
+        self._in_head, self._offers = True, False
         self._fed = self._head_bytes = self._fields = 0
 
     def on_url(self, url: bytes) -> None:
@@ -170,12 +193,15 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is whole: begin with the request."""
+        self._offers = self.parser.should_upgrade()
+        if self._offers and self.parser.get_method() != b"CONNECT":
+            return
         self._in_head = False
         self._stop_waiting()
         if self._refused or self._head_is_too_large:
             self._refuse(HeadTooLarge())
             return
-        if self._unanswered >= MAX_PIPELINED:
+        if self._unanswered >= MAX_PIPELINED or self._offers:  # a tunnel, by CONNECT
             self._refuse(MalformedRequest())
             return
         self._unanswered += 1
@@ -196,7 +222,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """The request is whole."""
         if self._head_is_too_large:  # by its trailing fields, where it wasn't before
             self.transport.abort()
-        elif not self._refused:
+        elif not (self._refused or self._offers):
             super().on_message_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:

@@ -141,13 +141,16 @@ class BodyLimits:
             await self._app(scope, receive, send)
             return
         try:
-            whole: Message | None = await self._whole(scope, receive)
+            request = await self._whole(scope, receive)
         except AgentStreamError as error:
             response = answer(error, scope)
             if isinstance(error, RequestTimeout):
                 response.headers["Connection"] = "close"  # what is missing may never come
             await response(scope, receive, send)
             return
+        if request["type"] == "http.disconnect":
+            return  # the caller has left before its request was whole
+        whole: Message | None = request
 
         async def receive_again() -> Message:
             nonlocal whole

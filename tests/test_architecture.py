@@ -113,7 +113,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "yarl": ("services.upstream_client",),
     "aiohappyeyeballs": ("services.http_pool",),
     "griffe": ("services.tool_schemas",),
-    "httptools": ("services.http_connection",),
+    "httptools": ("routers.http_protocol", "services.http_connection"),
     "jsonschema": ("services.mcp_arguments",),
     "mcp": ("services.mcp_*",),
     "mcp_types": ("services.mcp_*",),

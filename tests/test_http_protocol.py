@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fake_dedalus import FakeDedalus
 from grammar import parse_frames
-from service import NOWHERE, STREAM, Service, checked, service, text
+from service import EXECUTE, NOWHERE, STREAM, Service, checked, service, text
 from wire import Stall, answer
 
 from routers.http_protocol import MAX_FIELDS, MAX_HEAD_BYTES, SPARE
@@ -153,6 +153,62 @@ async def test_requests_that_wait_for_no_answer_are_answered_in_their_order_if_t
             await peer.write((GET + b"\r\n") * 5000)
             assert (await peer.rest()).count(b"HTTP/1.1 200") < 100
         assert await health(agent) == 200
+
+
+OFFERS = [
+    b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n",  # Java's HttpClient
+    b"Connection: keep-alive, Upgrade\r\nUpgrade: TLS/1.2, HTTP/1.1\r\n",
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: eHh4\r\n",
+    b"connection: upgrade\r\nupgrade:\r\n",
+]
+
+
+@pytest.mark.parametrize("offer", OFFERS)
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("piece", [1, 100_000])
+async def test_an_offer_of_another_protocol_is_ignored(offer: bytes, chunked: bool, piece: int) -> None:
+    """The request has its body, and the connection goes on."""
+    head = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" % EXECUTE.encode() + offer
+    length = b"Transfer-Encoding: chunked\r\n" if chunked else b"Content-Length: %d\r\n" % len(JSON_BODY)
+    body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(JSON_BODY), JSON_BODY) if chunked else JSON_BODY
+    sent = head + length + b"\r\n" + body + GET + offer + b"\r\n" + GET + b"\r\n"
+    async with FakeDedalus() as fake, service(fake.url) as agent, connected(agent) as peer:
+        fake.always(*answer("ok"))
+        for start in range(0, len(sent), piece):
+            await peer.write(sent[start : start + piece])
+        assert json.loads((await peer.answer())[2])["output"] == "ok"
+        assert [(await peer.answer())[0] for _ in range(2)] == [200, 200]
+
+
+async def test_many_offers_are_as_few_as_other_requests() -> None:
+    """Of a client that doesn't wait for the answers."""
+    async with service(NOWHERE) as agent:
+        async with connected(agent) as peer:
+            await peer.write((GET + OFFERS[0] + b"\r\n") * 5000)
+            assert (await peer.rest()).count(b"HTTP/1.1 200") < 100
+        assert await health(agent) == 200
+
+
+@pytest.mark.parametrize("target", [b"localhost:443", b"/health"])
+async def test_a_tunnel_is_refused(target: bytes) -> None:
+    """This is no proxy."""
+    async with service(NOWHERE) as agent, connected(agent) as peer:
+        await peer.write(b"CONNECT %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % target)
+        assert await refusal(peer) == (400, "malformed_request")
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
+async def test_a_client_that_leaves_within_its_body_leaves_no_traceback(
+    method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Anybody could fill the log."""
+    async with service(NOWHERE) as agent:
+        async with connected(agent) as peer:
+            head = f"{method} {EXECUTE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            await peer.write(head.encode() + b"Content-Length: 100\r\n\r\n{")
+            assert await health(agent) == 200
+        await asyncio.gather(*agent.server.server_state.tasks)
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
