@@ -5,7 +5,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from services.mcp_incoming import Incoming, RequestId
 
 MAX_FIELD = 64 * 1024  # bytes of a line that is no data; the rest of it is dropped
-DATA = b"data:"
+DATA, EVENT = b"data:", b"event:"
+BOM = b"\xef\xbb\xbf"  # which may stand before a stream
 
 
 class Events:
@@ -29,6 +30,8 @@ class Events:
         async for piece in body:
             if made := b"".join(self._made(piece)):
                 yield made
+            if self._request is not None and self._data is not None and self._data.too_large:
+                break  # this is the answer, however much more of it comes
         if self._data is not None:
             yield b"".join(self._made(b"\n\n"))
 
@@ -44,7 +47,7 @@ class Events:
         if self._in_data and self._data is not None:
             self._data.add(part)
             return
-        self._line = (self._line + part)[:MAX_FIELD]
+        self._line = (self._line + part).removeprefix(BOM)[:MAX_FIELD]
         if self._line.startswith(DATA) and not self._is_endpoint:
             self._data, self._in_data = self._data or Incoming(self._max_bytes), True
             self._data.add(self._line.removeprefix(DATA).lstrip(b" "))
@@ -58,19 +61,22 @@ class Events:
             return
         line, self._line = self._line.rstrip(b"\r"), b""
         if line:
-            self._is_endpoint = self._is_endpoint or line.removeprefix(b"event:").strip() == b"endpoint"
-            self._fields = (self._fields + line + b"\n")[:MAX_FIELD]
+            self._is_endpoint = self._is_endpoint or line.removeprefix(EVENT).strip() == b"endpoint"
+            if self._is_endpoint or not line.startswith(EVENT):  # the SDK takes a message by no other name
+                self._fields = (self._fields + line + b"\n")[:MAX_FIELD]
             return
-        yield self._fields + self._message() + b"\n"
+        messages = self._messages() or [b""]
+        yield self._fields + b"\n".join(messages) + b"\n"
         self._fields, self._data, self._is_endpoint = b"", None, False
 
-    def _message(self) -> bytes:
-        """The line of data; nothing where there is no message."""
+    def _messages(self) -> list[bytes]:
+        """The line of data of each message, of which a batch has several; none where there is no message."""
         data = self._data
         if data is None:
-            return b""
-        message = data.read()
-        asked = self._request if data.too_large and self._request is not None else data.answered
-        if message is None and asked is not None:
-            message = data.refusal(asked)
-        return DATA + message.translate(None, b"\r\n") + b"\n" if message else b""
+            return []
+        if message := data.read():
+            messages = [message]
+        elif not (messages := data.read_all(self._request)):
+            asked = self._request if data.too_large and self._request is not None else data.answered
+            messages = [] if asked is None else [data.refusal(asked)]
+        return [DATA + message.translate(None, b"\r\n") + b"\n" for message in messages]

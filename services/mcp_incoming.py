@@ -9,6 +9,7 @@ import json
 import math
 import re
 import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from services.json_scan import JsonLimits, JsonScan, JsonTooLarge, slices
@@ -24,6 +25,8 @@ ID = rb'"id"\s*:\s*(-?\d{1,18}|"[^"\\]{0,200}")\s*'
 ID_AT_THE_BEGINNING = re.compile(rb"\s*\{[^{}\[\]]*?" + ID + rb",")
 ID_AT_THE_END = re.compile(rb"[}\]\d\"le]\s*,[^{}\[\]]*?" + ID + rb"(?:,[^{}\[\]]*)?\}\s*$")
 
+OPENING = re.compile(r"\s*([{\[])")
+OF_AN_ANSWER = frozenset({"jsonrpc", "id", "result", "error"})
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 RequestId = int | str
@@ -63,13 +66,28 @@ class Incoming:
         """The message; None where it can't be read, or is none.
 
         `request` is the id of the request that it surely answers. Without it, a message has to say that it is
-        JSON-RPC, as log lines in JSON don't.
+        JSON-RPC, or has to have the fields of an answer and no others, as log lines in JSON don't.
         """
         return _sound(b"".join(self._pieces), request) if self._fault is None else None
+
+    def read_all(self, unnamed: RequestId | None = None) -> list[bytes]:
+        """The messages of a batch, or of several JSON values without a line break between them, each on one line.
+
+        `unnamed` is the id of the request that an error without an id answers, if that is known.
+        """
+        if self._fault is not None:
+            return []
+        value, _ = _parsed(b"".join(self._pieces))
+        return [_written(fields) for each in _several(value) if (fields := _fields(each, None, unnamed))]
 
     def refusal(self, request: RequestId, fault: str = "it is not JSON-RPC") -> bytes:
         """An error in its place, with the limit that it passed, or this fault."""
         return error(request, UNREADABLE, self._fault or fault)
+
+    @property
+    def is_brace(self) -> bool:
+        """Whether it is one brace so far, as the first line of an object that is written over several."""
+        return self._size <= len(b"{\r") and b"".join(self._pieces).strip() == b"{"
 
     @property
     def answered(self) -> RequestId | None:
@@ -131,20 +149,31 @@ def _id(beginning: bytes, end: bytes) -> RequestId | None:
 
 def _sound(data: bytes, request: RequestId | None) -> bytes | None:
     """The message as the SDK's parser takes it; None for what is none."""
-    message, plain = _parsed(data)
-    if isinstance(message, list) and request is not None:  # a batch, as the protocol had them for a while
-        message = next((each for each in message if isinstance(each, dict) and "method" not in each), None)
-    sound = _fields(message, request) if isinstance(message, dict) else {}
-    if plain and sound and sound == message:
+    value, plain = _parsed(data)
+    if isinstance(value, list) and request is not None:  # a batch, as the protocol had them for a while
+        value = next((each for each in _several(value) if "method" not in each), None)
+    sound = _fields(value, request) if isinstance(value, dict) else {}
+    if "id" in sound and sound["id"] is None:
+        return None  # an error of which `read_all` may know whose it is
+    if plain and sound and sound == value:
         return data
-    return LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", dumps(sound)).encode() if sound else None
+    return _written(sound) if sound else None
+
+
+def _several(value: Any) -> list[dict[str, Any]]:
+    return [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict)]
+
+
+def _written(message: Mapping[str, Any]) -> bytes:
+    return LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", dumps(message)).encode()
 
 
 def _parsed(data: bytes) -> tuple[Any, bool]:
     """The JSON value, and whether the SDK's parser reads it likewise. None for what is no JSON.
 
     Where it doesn't, bytes that aren't UTF-8 become U+FFFD, `NaN` and numbers beyond all limits become text, and
-    control characters in strings are taken as they are. Half a surrogate pair stays.
+    control characters in strings are taken as they are. Half a surrogate pair stays. Several values without a line
+    break between them, as two threads write them, are read as a list; other text after a value is dropped.
     """
     try:
         value, odd = loads(data)
@@ -154,11 +183,19 @@ def _parsed(data: bytes) -> tuple[Any, bool]:
         pass
     if len(data) > MAX_MENDED:
         return None, False
-    try:
-        text = data.decode("utf-8-sig", "replace")
-        return json.loads(text, parse_constant=str, parse_float=_number, strict=False), False
-    except (ValueError, RecursionError):
-        return None, False
+    values = list(_values(data.decode("utf-8-sig", "replace")))
+    return values[0] if len(values) == 1 else values or None, False
+
+
+def _values(text: str) -> Iterator[Any]:
+    """The objects and arrays that follow each other in a text; nothing else, and nothing after what is no JSON."""
+    place = 0
+    while opening := OPENING.match(text, place):
+        try:
+            value, place = TOLERANT.raw_decode(text, opening.start(1))
+        except (ValueError, RecursionError):
+            return
+        yield value
 
 
 def _number(digits: str) -> float | str:
@@ -167,23 +204,38 @@ def _number(digits: str) -> float | str:
     return value if math.isfinite(value) else digits
 
 
-def _fields(message: dict[str, Any], request: RequestId | None) -> dict[str, Any]:
-    """The fields of a JSON-RPC message, each of the type that it has to be of; none of something else."""
-    if request is None and message.get("jsonrpc") != "2.0":
+TOLERANT = json.JSONDecoder(parse_constant=str, parse_float=_number, strict=False)
+
+
+def _fields(message: dict[str, Any], request: RequestId | None, unnamed: RequestId | None = None) -> dict[str, Any]:
+    """The fields of a JSON-RPC message, each of the type that it has to be of; none of something else.
+
+    An error may be without an id, as that of a server that couldn't read the request.
+    """
+    said = message.get("jsonrpc") == "2.0"
+    if request is None and not said and not _is_answer(message):
         return {}
     if isinstance(message.get("method"), str):
         kept = {key: value for key, value in message.items() if key != "params" or isinstance(value, dict)}
         return {**kept, "jsonrpc": "2.0"}
     answered = request if request is not None else _request_id(message.get("id"))
+    failed = message.get("error")
+    if said and answered is None and failed is not None and message.get("id") is None:
+        return {"jsonrpc": "2.0", "id": unnamed, "error": _failure(failed)}
     if answered is None:
         return {}
     answer = {"jsonrpc": "2.0", "id": answered}
-    if (failed := message.get("error")) is not None:
+    if failed is not None:
         return {**answer, "error": _failure(failed)}
     if "result" not in message:
         return {}
     result = message["result"]
     return {**answer, "result": result if isinstance(result, dict) else {"content": result}}
+
+
+def _is_answer(message: dict[str, Any]) -> bool:
+    """Whether it is one although it doesn't say that it is JSON-RPC 2.0."""
+    return message.keys() <= OF_AN_ANSWER and isinstance(message.get("result", message.get("error")), dict)
 
 
 def _request_id(said: Any) -> RequestId | None:

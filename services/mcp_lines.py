@@ -7,6 +7,7 @@ print (azure-devops-mcp#147, ews-mcp#133). A command that prints little else, as
 
 import codecs
 import logging
+import re
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -23,7 +24,7 @@ END_LINE = f'{{"jsonrpc":"2.0","method":"{END}"}}\n'
 NOISE_BYTES = 4 * 1024 * 1024  # of other lines within a second, after which a command is given up
 LINE_WEIGHT = 2 * 1024  # bytes that a line counts for at least
 MAX_LINE = 32 * MAX_BYTES  # of a message, of which too much is dropped: one that never ends is noise
-BEFORE = b"\xef\xbb\xbf \t\r"  # what may stand before a message: white space, or a mark of UTF-8
+MESSAGE = re.compile(rb"(?:\[\s*)?\{")  # the beginning of a message, or of a batch of them
 SHOWN = 5  # of a command's other lines, in the log
 SHOWN_CHARACTERS = 200
 
@@ -37,8 +38,9 @@ class Lines(codecs.IncrementalDecoder):
     def __init__(self, errors: str = "strict") -> None:
         super().__init__(errors)
         self._label = command.get("a command")
-        self._line: Incoming | None = None  # that has begun, if it may be a message
+        self._line: Incoming | None = None  # what has begun, if it may be a message
         self._inside = False  # whether a line has begun
+        self._is_open = False  # whether it is the beginning of an object that is written over several lines
         self._shown = 0
         self._noise = PerSecond(NOISE_BYTES)
         self._given_up = False
@@ -51,8 +53,8 @@ class Lines(codecs.IncrementalDecoder):
         *ended, rest = data.split(b"\n")
         for part in ended:
             self._take(part)
-            if (message := self._end(part)) is not None:
-                yield message.decode() + "\n"
+            for message in self._end(part):
+                yield message.translate(None, b"\r\n").decode() + "\n"
             if self._given_up:
                 break
         else:
@@ -62,27 +64,37 @@ class Lines(codecs.IncrementalDecoder):
             yield END_LINE
 
     def _take(self, part: bytes) -> None:
-        """Take in a part of a line. What isn't the beginning of a message isn't kept, nor what goes on and on."""
+        """Take in a part of a line, without what stands before a message, such as a prompt or a colour's code."""
         if not self._inside:
-            part = part.lstrip(BEFORE)
-            self._inside = bool(part)
-            self._line = Incoming() if part.startswith(b"{") else None
+            if part.startswith(b"{"):
+                self._line, self._is_open = None, False  # what began before has no end
+            self._is_open = self._is_open and not part.startswith(b"}")
+        self._inside = self._inside or bool(part)
+        if self._line is None and (begins := MESSAGE.search(part)):
+            self._line, part = Incoming(), part[begins.start() :]
         if self._line is None or len(self._line) > MAX_LINE:
             self._hear(part)
         else:
             self._line.add(part)
 
-    def _end(self, part: bytes) -> bytes | None:
-        """The message that the line is, or None."""
-        line, self._line, self._inside = self._line, None, False
+    def _end(self, part: bytes) -> list[bytes]:
+        """The messages of the line. Of an object that is written over several lines the first is one brace."""
+        line, self._inside = self._line, False
         if line is None:
-            return None
+            return []
+        self._is_open = self._is_open or line.is_brace
+        if self._is_open:
+            line.add(b"\n")
+            return []
+        self._line = None
         if message := line.read():
-            return message
+            return [message]
+        if messages := line.read_all():
+            return messages
         if (asked := line.answered) is not None:
-            return line.refusal(asked)
+            return [line.refusal(asked)]
         self._hear(part)
-        return None
+        return []
 
     def _hear(self, part: bytes) -> None:
         """Count what is no message, and log the first lines of it."""

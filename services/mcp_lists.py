@@ -68,7 +68,7 @@ def _sound_tool(tool: Any) -> dict[str, Any] | None:
     """The tool; None for one that no model could call, or that couldn't be called by its name."""
     if not isinstance(tool, dict):
         return None
-    name, schema = tool.get("name"), as_object(tool.get("inputSchema"))
+    name, schema = tool.get("name"), as_object(tool.get("inputSchema", tool.get("input_schema")))
     if not isinstance(name, str) or not name or schema is None:
         return None
     texts = {key: tool[key] for key in ("title", "description") if isinstance(tool.get(key), str)}

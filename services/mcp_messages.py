@@ -60,6 +60,8 @@ HEARD = frozenset(
     f"notifications/{name}" for name in ("cancelled", "progress", "subscriptions/acknowledged", "tools/list_changed")
 )
 """What servers tell that means something here. Others, such as their logs, aren't even checked."""
+OFTEN = frozenset({"notifications/progress", "notifications/tools/list_changed"})
+MAX_OFTEN = 500  # of these within a second; more are dropped, since the SDK takes a millisecond for each
 MAX_UNHEARD = 5000  # of those others within a second, after which a server is given up
 
 
@@ -120,6 +122,7 @@ class _Inbox(_Stream):
         self._ended = ended
         self._given_up = False
         self._unheard = PerSecond(MAX_UNHEARD)
+        self._often = PerSecond(MAX_OFTEN)
         self._probe_ends: float | None = asyncio.get_running_loop().time() + PROBE_S
 
     @property
@@ -161,8 +164,12 @@ class _Inbox(_Stream):
                 method = self._asked.pop(_key(request), "")
                 if make_sound := SOUND.get(method):
                     message.result = make_sound(message.result)
+            case JSONRPCError(id=None) if len(self._asked) == 1:  # it can't answer another
+                message.id = self._asked.popitem()[0]
             case JSONRPCError(id=request) if request is not None:
                 self._asked.pop(_key(request), None)
+            case JSONRPCNotification(method=method) if method in OFTEN:
+                return not self._often.passed_by(1)
             case JSONRPCNotification(method=method) if method not in HEARD:
                 self._given_up = method == END or self._unheard.passed_by(1)
                 if self._given_up:

@@ -10,7 +10,9 @@ from services.tool_results import MAX_CHARACTERS
 
 MAX_COMPARED = 512 * 1024  # characters of a text; a longer one isn't parsed to see what it repeats
 ABOUT = ("type", "uri", "name", "title", "description", "mimeType")
-OF_THE_PROTOCOL = frozenset({"content", "structuredContent", "isError", "_meta", "resultType"})
+OF_THE_PROTOCOL = frozenset(
+    {"content", "structuredContent", "structured_content", "isError", "is_error", "_meta", "resultType"}
+)
 
 
 def text_of(result: CallToolResult) -> str:
@@ -28,22 +30,26 @@ def sound_result(result: Mapping[str, Any]) -> dict[str, Any]:
     text = "\n".join(_parts(result))[: MAX_CHARACTERS + 1]  # a model gets less of it
     return {
         "content": [{"type": "text", "text": text}],
-        "isError": result.get("isError") in (True, "true"),
+        "isError": result.get("isError", result.get("is_error")) in (True, "true"),
         "resultType": "complete",
     }
 
 
 def _parts(result: Mapping[str, Any]) -> Iterator[str]:
-    """Each block's text; then the structured content, unless a text says the same; else whatever there is."""
-    content, structured = result.get("content"), result.get("structuredContent")
+    """Each block's text; then the structured content, unless a text says the same; else whatever there is.
+
+    Servers that write Python's names on the wire send `structured_content` and `is_error`.
+    """
+    content = result.get("content")
+    structured = result.get("structuredContent", result.get("structured_content"))
     blocks = content if isinstance(content, list) else [] if content is None else [content]
     texts = [_part(block) for block in blocks]
     yield from texts
     if structured is not None and not _says(texts, structured):
         yield dumps(structured)
     rest = {key: value for key, value in result.items() if key not in OF_THE_PROTOCOL}
-    if rest and content is None and structured is None:  # such as `toolResult`, of the protocol's first version
-        yield dumps(rest.popitem()[1] if len(rest) == 1 else rest)
+    if rest and structured is None and not any(texts):  # such as `toolResult`, of the protocol's first version
+        yield _part(rest.popitem()[1] if len(rest) == 1 else rest)
 
 
 def _part(block: Any) -> str:

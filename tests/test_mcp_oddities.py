@@ -353,3 +353,13 @@ async def test_over_sse_a_refused_call_costs_itself() -> None:
         peer.gate.set()
         assert await waiting == "wait done"
         assert len(pool._open) == 1
+
+
+async def test_an_error_without_an_id_ends_the_only_call_over_stdio() -> None:
+    """A server that couldn't read a request can't name it; the next call works."""
+    said = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"no such book"}}'
+    async with asyncio.timeout(QUICK), pool_of(hand=command({"odd": said, "fine": FINE})) as pool:
+        tools = await offered(pool, "hand")
+        with pytest.raises(ToolError, match="no such book"):
+            await call(tools["hand__odd"])
+        assert await call(tools["hand__fine"]) == "fine"

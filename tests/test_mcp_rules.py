@@ -332,6 +332,8 @@ MIXED = result(TEXT, None, {"type": "text", "text": 5}, "bare", {"text": "untype
         ({"content": "hello"}, "hello"),
         ({"content": TEXT}, "hello"),
         ({"toolResult": {"a": 1}}, '{"a":1}'),
+        ({"content": [], "error": "no egg"}, "no egg"),
+        ({"content": [{"type": "text", "text": "sum"}], "structured_content": {"a": 1}}, 'sum\n{"a":1}'),
         ({"rows": [1], "next": 2, "_meta": {"secret": 1}}, '{"rows":[1],"next":2}'),
     ],
 )

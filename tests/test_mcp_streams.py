@@ -35,6 +35,39 @@ def test_lines_come_out_whole_wherever_they_are_cut(size: int) -> None:
     assert heard.endswith("\n")
 
 
+ANSWER = b'{"jsonrpc":"2.0","id":1,"result":{}}'
+NULL = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"no"}}'
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("said", "count"),
+    [
+        (b"Loading... " + ANSWER, 1),
+        (b"\x1b[2K\x1b[1G" + ANSWER, 1),
+        (b"\0" + ANSWER + b" done!", 1),
+        (NOTICE + ANSWER, 2),
+        (b"{no\n" + json.dumps(json.loads(ANSWER), indent=2).encode(), 1),
+        (b"{\r\n" + ANSWER, 1),
+        (NULL, 1),
+    ],
+)
+def test_an_answer_is_found_among_other_text(said: bytes, count: int, size: int) -> None:
+    """After a prompt or a log line without its line break, beside another message, or over several lines."""
+    lines = Lines()
+    heard = "".join(lines.decode(piece) for piece in pieces(said + b"\n" + MESSAGE + b"\n", size)).splitlines()
+    assert [json.loads(line) for line in heard][count - 1 :] == [
+        json.loads(NULL if said == NULL else ANSWER),
+        json.loads(MESSAGE),
+    ]
+
+
+def test_a_batch_is_its_messages() -> None:
+    """As servers of the protocol's version 2025-03-26 may write them."""
+    heard = Lines().decode(b"[" + NOTICE + b", " + ANSWER + b"]\n").splitlines()
+    assert [json.loads(line) for line in heard] == [json.loads(NOTICE), json.loads(ANSWER)]
+
+
 @pytest.mark.parametrize("size", [1000, 65_536])
 @pytest.mark.parametrize("noise", [b"y\n", b"y" * 10_000 + b"\n", b"\n", b"{}\n", b"y" * 1000])
 def test_what_is_noise_without_end_is_given_up_once(noise: bytes, size: int) -> None:
@@ -86,7 +119,7 @@ async def test_events_come_out_whole_wherever_they_are_cut(size: int, end: bytes
         "event: endpoint\ndata: /messages?id=1\n\n"
         f": a comment\nid: 7\nretry: 5\ndata:{one}\n\n"
         "\n"
-        f"event: message\ndata:{NOTICE.decode()}\n\n"
+        f"data:{NOTICE.decode()}\n\n"
         "data\n\n"
         f"data:{one}\n\n"
     )
@@ -119,6 +152,33 @@ async def test_a_line_that_is_no_data_is_cut() -> None:
     assert len(await made(b": " + b"x" * 1_000_000 + b"\n\n", 1000)) < 70_000
 
 
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (b"event: result\ndata: " + ANSWER, ANSWER),
+        (b"\xef\xbb\xbfdata: " + ANSWER, ANSWER),
+        (b"data: [" + ANSWER + b"]", ANSWER),
+        (b"data: " + NULL, NULL.replace(b"null", b"1")),
+    ],
+)
+async def test_odd_events_hold_the_answer(said: bytes, message: bytes, size: int) -> None:
+    """An event of another name, after a mark of UTF-8, as a batch, and an error without an id."""
+    assert (await made(said + b"\n\n", size, request=1)).replace(b"data: ", b"data:") == b"data:" + message + b"\n\n"
+
+
+async def test_an_event_that_is_too_large_is_answered_before_its_end() -> None:
+    """The server may go on with it for ever."""
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"data: "
+        while True:
+            yield b"x" * 1000
+
+    heard = b"".join([piece async for piece in Events(1, 100_000).of(endless())])
+    assert b"it is larger than 97 KiB" in heard
+
+
 # Messages
 
 
@@ -142,7 +202,12 @@ def test_a_message_that_is_good_stays_byte_for_byte(size: int) -> None:
         ([{"method": "a"}, {"id": 1, "result": {}}], 5, {"id": 5, "result": {}}),
         ({"method": "a", "params": [1]}, 5, {"method": "a"}),
         ({"jsonrpc": "2.0", "id": 2.0, "result": {}}, None, {"id": 2, "result": {}}),
-        ({"id": 2, "result": {}}, None, None),
+        ({"id": 2, "result": {}}, None, {"id": 2, "result": {}}),
+        ({"jsonrpc": "1.0", "id": 2, "result": {}}, None, {"id": 2, "result": {}}),
+        ({"id": 2, "result": {}, "level": "info"}, None, None),
+        ({"id": 2, "error": "a log line"}, None, None),
+        ({"error": {"message": "a log line"}}, None, None),
+        ({"jsonrpc": "2.0", "id": None, "error": "no"}, None, None),
         ({"jsonrpc": "2.0", "result": {}}, None, None),
         ({"jsonrpc": "2.0", "id": True, "result": {}}, None, None),
         ({"jsonrpc": "2.0", "id": 1}, None, None),
@@ -152,7 +217,7 @@ def test_a_message_that_is_good_stays_byte_for_byte(size: int) -> None:
     ],
 )  # fmt: skip
 def test_what_a_message_is(said: Any, asked: int | None, read: Any) -> None:
-    """In answer to a request that is known it may leave out what says so; elsewhere it may not."""
+    """In answer to a request that is known it may leave out what says so; elsewhere an answer with no other fields."""
     incoming = Incoming()
     incoming.add(json.dumps(said).encode())
     heard = incoming.read(asked)
