@@ -7,7 +7,7 @@ itself, such as a connection to a database. A model that was asked for those cou
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from inspect import Parameter
 from types import FunctionType
@@ -48,9 +48,38 @@ def _given(wrapper: Callable[..., Any], below: Callable[..., Any], names: list[s
                 places = [place for place, each in enumerate(node.args) if _is_starred(each, rest)]
                 yield from names[: places[0] if places else len(node.args)]
                 yield from (each.arg for each in node.keywords if each.arg)
+                yield from (key for each in node.keywords if not each.arg for key in _keys(each.value))
             case ast.Assign(targets=[ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(key)))]):
                 if name == keywords:
                     yield key
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="setdefault"), args=[ast.Constant(), *_]):
+                if name == keywords:
+                    yield from _constants(node.args[:1])
+            case (
+                ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="update"))
+                | ast.AugAssign(target=ast.Name(id=name))
+                | ast.Assign(targets=[ast.Name(id=name)])
+            ):
+                if name == keywords:
+                    yield from _keys(node)
+
+
+def _keys(node: ast.AST) -> Iterator[str]:
+    """The keys that are written out in the dictionaries of an expression, such as `kwargs | {"db": db}`."""
+    match node:
+        case ast.Dict():
+            yield from _constants(node.keys)
+        case ast.BinOp(op=ast.BitOr()):
+            yield from (key for side in (node.left, node.right) for key in _keys(side))
+        case ast.AugAssign() | ast.Assign():
+            yield from _keys(node.value)
+        case ast.Call(func=ast.Name(id="dict") | ast.Attribute(attr="update")):
+            yield from (each.arg for each in node.keywords if each.arg)
+            yield from (key for each in node.args for key in _keys(each))
+
+
+def _constants(nodes: Iterable[ast.expr | None]) -> Iterator[str]:
+    yield from (node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
 def _written(wrapper: Callable[..., Any]) -> ast.FunctionDef | ast.AsyncFunctionDef | None:

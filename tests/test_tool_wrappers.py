@@ -204,3 +204,44 @@ def test_what_stands_above_the_mark_and_is_no_function_is_refused(above: Functio
     assert str(raised.value).endswith(f"roll: {kind} above @tool is no function: put @tool above all")
     with pytest.raises(ToolsInvalid, match="a tool is a function written with def or async def"):
         tool(above(greet))
+
+
+def test_what_a_wrapper_puts_among_its_keywords_is_not_asked_for() -> None:
+    """However it puts it there: by `update`, `setdefault` or `|=`, or in a dictionary that it makes for the call."""
+
+    def below(db: int, city: str) -> str:
+        """Tell the weather."""
+        return f"{city} {db}"
+
+    @functools.wraps(below)
+    def updated(*args: Any, **kwargs: Any) -> str:
+        kwargs.update(db=1)
+        return below(*args, **kwargs)
+
+    @functools.wraps(below)
+    def defaulted(*args: Any, **kwargs: Any) -> str:
+        kwargs.setdefault("db", 1)
+        return below(*args, **kwargs)
+
+    @functools.wraps(below)
+    def joined(*args: Any, **kwargs: Any) -> str:
+        kwargs |= {"db": 1}
+        return below(*args, **kwargs)
+
+    @functools.wraps(below)
+    def replaced(*args: Any, **kwargs: Any) -> str:
+        kwargs = dict(kwargs, db=1)
+        return below(*args, **kwargs)
+
+    @functools.wraps(below)
+    def merged(*args: Any, **kwargs: Any) -> str:
+        return below(*args, **{**kwargs, "db": 1})
+
+    @functools.wraps(below)
+    def either(*args: Any, **kwargs: Any) -> str:
+        return below(*args, **(kwargs | {"db": 1}))
+
+    for wrapper in (updated, defaulted, joined, replaced, merged, either):
+        signature = Signature(wrapper)
+        assert list(signature.parameters["properties"]) == ["city"]
+        assert wrapper(**signature.read({"city": "Rome"})) == "Rome 1"
