@@ -323,7 +323,7 @@ async def test_a_list_goes_from_upstream_to_stale_when_the_upstream_fails() -> N
         Status(200, {"object": "list"}),
         Status(200, {"data": None}),
         Status(200, {"data": "openai/gpt-4.1"}),
-        Status(200, {"data": [None, 5, "openai/gpt-4.1"]}),
+        Status(200, {"data": [None, 5, {"title": "no id"}]}),
     ],
     ids=lambda status: f"{status.code} {str(status.body)[:24]}",
 )
@@ -354,13 +354,13 @@ async def test_the_built_in_list_of_a_provider_is_its_own_models() -> None:
     [
         None,
         5,
-        "openai/gpt-4.1",
+        ["openai/gpt-4.1"],
         [],
         {},
         {"id": None},
         {"id": 5},
         {"id": ""},
-        {"name": "no id"},
+        {"title": "no id"},
     ],
     ids=repr,
 )
