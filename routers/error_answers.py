@@ -15,6 +15,7 @@ from errors import AgentStreamError, ErrorDetail, InternalError, InvalidRequest,
 from events import NO_USAGE, Complete
 
 MAX_DETAILS = 20
+MAX_NAME = 100  # characters of a field's name that a fault shows: a caller may have named it with megabytes
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 STREAMING = {"/api/agent/stream", "/api/agent/stream/simulate"}  # POST to these answers a stream
 BY_STATUS: dict[int, type[AgentStreamError]] = {404: RouteNotFound, 405: MethodNotAllowed}
@@ -101,13 +102,18 @@ def _location(kind: str, loc: tuple[int | str, ...]) -> str:
         case "json_invalid":
             return "body"  # what follows is where the JSON is broken, as a character's number
         case "extra_forbidden":
-            return ".".join([*_fields(loc[:-1]), str(loc[-1])])
+            return ".".join([*_fields(loc[:-1]), str(_shown(loc[-1]))])
         case _:
             return ".".join(_fields(loc))
 
 
 def _fields(loc: tuple[int | str, ...]) -> list[str]:
-    return [str(part) for part in loc if isinstance(part, int) or (part.isidentifier() and part != "str")]
+    parts = map(_shown, loc)
+    return [str(part) for part in parts if isinstance(part, int) or (part.isidentifier() and part != "str")]
+
+
+def _shown(part: int | str) -> int | str:
+    return part if isinstance(part, int) else part[:MAX_NAME]
 
 
 def _message(kind: str, message: str) -> str:

@@ -151,6 +151,7 @@ class BodyLimits:
         if request["type"] == "http.disconnect":
             return  # the caller has left before its request was whole
         whole: Message | None = request
+        del request  # a stream is open for long, and the body can be large
 
         async def receive_again() -> Message:
             nonlocal whole

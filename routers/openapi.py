@@ -1,9 +1,12 @@
 """What the generated description can't know by itself: error answers, and the schema of each event of a stream."""
 
+import asyncio
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from error_models import REFUSAL_EVENT, ErrorBody
 from events import STREAM_EVENT
@@ -156,3 +159,22 @@ def install(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = describe  # type: ignore[method-assign]
+    for route in app.routes:
+        if isinstance(route, Route) and route.path == app.openapi_url:
+            route.app = DescribedFirst(app, route.app)
+
+
+class DescribedFirst:
+    """Serves the description, which a thread makes for the first request: it takes 0.3 s, and streams go on."""
+
+    def __init__(self, app: FastAPI, route: ASGIApp) -> None:
+        self._app = app
+        self._route = route
+        self._making = asyncio.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        async with self._making:
+            if self._app.openapi_schema is None:
+                await asyncio.to_thread(self._app.openapi)
+        await self._route(scope, receive, send)

@@ -19,6 +19,7 @@ MODULES = (
     "error_models",
     "errors",
     "events",
+    "image_urls",
     "log_lines",
     "models",
     "serving",
@@ -37,7 +38,8 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "settings": ("setting_objects",),
     "error_models": ("events",),
     "tool_models": ("events",),
-    "models": ("events", "tool_models"),
+    "image_urls": (),
+    "models": ("events", "image_urls", "tool_models"),
     "session_models": ("events", "models", "tool_models"),
     "event_logs.file*": (
         "event_logs",

@@ -126,6 +126,43 @@ async def test_few_faults_are_collected_however_many_there_are(body: dict[str, A
     assert 1 <= len(error_of(response, 422, "invalid_request")["details"]) <= 3
 
 
+LONG = "k" * 1_000_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"input": "?", LONG: 1},
+        {"input": "?", "metadata": {LONG: "v"}},
+        {"input": "?", "metadata": {f"{LONG}-": 1}},
+        {"input": "?", "client_tools": [{"name": "t", LONG: 1}]},
+        {"input": [{"type": "text", "text": "?", "é" * 1_000_000: 1}]},
+    ],
+    ids=["unknown", "key", "no identifier", "in a tool", "not ASCII"],
+)
+@pytest.mark.parametrize("path", [STREAM, EXECUTE, SIMULATE])
+async def test_a_fault_shows_the_beginning_of_a_long_name(path: str, body: dict[str, Any]) -> None:
+    """The answer isn't as large as the request."""
+    async with service(NOWHERE) as agent:
+        response = await agent.client.post(path, json=body)
+    assert error_of(response, 422, "invalid_request")["details"]
+    assert len(response.content) < 2000
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://x.example/" + piece * 2000 for piece in ("../", "%C3", "aa/", "\u00e9")]
+    + ["https://" + "\u00e9." * 600, "https://" + "@" * 5000],
+    ids=["dots", "escapes", "path", "not ASCII", "names", "ats"],
+)
+async def test_a_long_url_is_refused_before_it_is_parsed(url: str) -> None:
+    """To parse 9 MB takes 160 ms, in which every stream stands still."""
+    async with service(NOWHERE) as agent:
+        response = await agent.client.post(EXECUTE, json={"input": [{"type": "image", "url": url}]})
+    details = error_of(response, 422, "invalid_request")["details"]
+    assert any("characters" in detail["message"] for detail in details)
+
+
 @pytest.mark.parametrize("count", [1000, 1001])
 async def test_a_content_has_a_thousand_parts_at_most(count: int) -> None:
     """As many as `messages` may have; each is checked."""
