@@ -12,10 +12,11 @@ import os
 import random
 import select
 import shlex
+import signal
 import sys
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -547,7 +548,7 @@ class Follower:
                 if self._cancelling:
                     await call(self.http, "POST", f"/api/agent/runs/{self.run_id}/cancel")
                 return await self._connect()
-            except asyncio.CancelledError:  # the first Ctrl-C, by asyncio's runner; the second is a KeyboardInterrupt
+            except asyncio.CancelledError:  # a Ctrl-C
                 if self._cancelling or not self.run_id:
                     raise
                 self._cancel()
@@ -609,6 +610,9 @@ class Follower:
         task = asyncio.current_task()
         assert task is not None
         task.uncancel()
+        # asyncio's runner would raise KeyboardInterrupt for the second one, which is lost in a destructor.
+        with suppress(NotImplementedError):  # Windows
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
         self._cancelling, self._wait = True, 0.0
         self.screen.note("\nCancelling the run; Ctrl-C again leaves at once.")
 

@@ -32,6 +32,11 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 SLOWEST = ("test_docs", "test_typescript", "test_process", "test_store_failures", "test_chaos", "test_test_client")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Two for each core: most tests wait for other processes half of their time."""
+    return 2 * (os.cpu_count() or 1)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The slowest files first, so that in the end no worker is left alone with one of them."""
