@@ -2,7 +2,7 @@
 
 import codecs
 import dataclasses
-from collections import deque
+from collections import UserString, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set, ValuesView
 from itertools import islice
 from pathlib import PurePath
@@ -38,8 +38,8 @@ def as_text(value: Any, stopped: Callable[[], bool] = lambda: False) -> str:
     Raise `ToolError` for what is no JSON, has no end, or can only be written at once and is too large for that, and
     once `stopped` says that nobody waits for the text any more.
     """
-    if isinstance(value, str):
-        return value
+    if isinstance(value, str | UserString):
+        return str(value)
     if isinstance(value, BYTES):
         return _text_of_bytes(bytes(value))
     writer = _Writer(stopped)

@@ -1,10 +1,12 @@
 """A right answer, and the oddities of real servers in any combination: it comes out right, or the run fails.
 
 What a server may do to an answer without changing it is `HARMLESS`; what breaks it is `HARMFUL`. After the first the
-answer is whole; after the second it is whole or an error, and never a success with other data.
+answer is whole; after the second it is whole or an error, and never a success with other data. ODDITIES=5000 tries so
+many examples of each property.
 """
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from services.call_gathering import CallGatherer
 from services.chat_chunks import CallDelta, ChatChunks, TextDelta, ThinkingDelta
 
+EXAMPLES = int(os.environ.get("ODDITIES", "150"))
 Json = dict[str, Any]
 Draw = Callable[..., Any]
 
@@ -355,7 +358,7 @@ sizes = st.sampled_from([1, 7, 50, 1 << 20])
 
 
 @given(odd_streams(), sizes)
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=EXAMPLES)
 def test_oddities_change_nothing(stream: tuple[Answer, list[bytes]], size: int) -> None:
     """However oddly a right answer is written, it comes out whole and right, with its reason and its counts."""
     answer, [body] = stream
@@ -380,7 +383,7 @@ ERRORS = [
 
 
 @given(answers(), st.data(), sizes)
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=EXAMPLES)
 def test_an_error_is_never_a_success(stream: tuple[Answer, Wire], data: st.DataObject, size: int) -> None:
     """An error, or what is no chunk, anywhere before the finish reason fails the run, whatever follows."""
     _, wire = stream
@@ -395,7 +398,7 @@ def test_an_error_is_never_a_success(stream: tuple[Answer, Wire], data: st.DataO
 
 
 @given(answers(), st.data(), sizes)
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=EXAMPLES)
 def test_an_error_after_early_reasons_is_never_a_success(
     stream: tuple[Answer, Wire], data: st.DataObject, size: int
 ) -> None:
@@ -411,7 +414,7 @@ def test_an_error_after_early_reasons_is_never_a_success(
 
 
 @given(answers(), st.floats(0, 1, exclude_max=True), st.booleans(), sizes)
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=EXAMPLES)
 @example((Answer("a"), Wire([chunk({"content": "a"}, "stop")], chunk({}, "stop"), [])), 0.99, True, 50)
 def test_a_cut_stream_is_whole_or_no_success(
     stream: tuple[Answer, Wire], place: float, broken: bool, size: int
@@ -426,7 +429,7 @@ def test_a_cut_stream_is_whole_or_no_success(
 
 
 @given(answers(), st.data(), sizes)
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=EXAMPLES)
 def test_a_stream_that_breaks_off_after_early_reasons_is_no_success(
     stream: tuple[Answer, Wire], data: st.DataObject, size: int
 ) -> None:
