@@ -33,8 +33,8 @@ SLOWEST = ("test_docs", "test_typescript", "test_process", "test_store_failures"
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than cores: many tests wait for other processes half of their time."""
-    return 1 + (os.cpu_count() or 1)
+    """Two for each core: many tests wait for other processes half of their time."""
+    return 2 * (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(trylast=True)
