@@ -1,4 +1,4 @@
-"""What a caller can send that is large, slow or hostile, each as a function that sends it: see stalls.py."""
+"""Large, slow and hostile requests, each as a function that sends it: see stalls.py."""
 
 import asyncio
 import json
@@ -47,7 +47,7 @@ class Attacked:
         return response
 
     async def said(self, *pieces: bytes) -> bytes:
-        """What a connection gets that is written by hand, until it ends or a second has passed."""
+        """Return the response to raw bytes, up to the end of the connection or for a second."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         with suppress(ConnectionError, TimeoutError):
             for piece in pieces:

@@ -153,7 +153,7 @@ async def measure(names: list[str]) -> bool:
 
 
 async def worst(prober: Process) -> tuple[float, float, float]:
-    """What the prober has seen since it was last asked: work, wait and lateness in milliseconds."""
+    """Return the worst work, wait and lateness since the last call, in milliseconds."""
     assert prober.stdin is not None
     assert prober.stdout is not None
     prober.stdin.write(b"\n")

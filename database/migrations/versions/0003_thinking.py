@@ -1,4 +1,4 @@
-"""What the model thought, in the messages of sessions."""
+"""Store the model's thinking with the messages of sessions."""
 
 import sqlalchemy as sa
 from alembic import op

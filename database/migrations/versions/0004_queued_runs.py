@@ -1,4 +1,4 @@
-"""What a run needs to begin that waits for its turn."""
+"""Store the requests of queued runs."""
 
 import sqlalchemy as sa
 from alembic import op
