@@ -131,6 +131,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._parse_some()
 
     def _parse_some(self) -> None:
+        self._unset_keepalive_if_required()  # as `data_received` of uvicorn does: the connection is not silent
         data = bytes(self._unparsed[:PARSED_AT_ONCE])
         del self._unparsed[:PARSED_AT_ONCE]
         self._parse(data)

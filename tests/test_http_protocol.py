@@ -276,6 +276,21 @@ async def test_a_stream_may_be_longer_than_a_head() -> None:
                     break
 
 
+async def test_a_stream_outlives_the_silence_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time that a silent connection is kept ends with the next request on it."""
+    async with FakeDedalus() as fake, service(fake.url, heartbeat_s=0.1) as agent:
+        monkeypatch.setattr(agent.server.config, "timeout_keep_alive", 0.3)
+        fake.turn(Stall())
+        await agent.client.get("/health")
+        async with agent.client.stream("POST", STREAM, json={"input": "?"}) as response:
+            assert len(agent.server.server_state.connections) == 1
+            body = b""
+            async for piece in response.aiter_raw():
+                body += piece
+                if body.count(b": ping") > 5:
+                    break
+
+
 @pytest.mark.parametrize("sent", [b"", b'{"input":', b'{"input": "' + b"x" * 200_000])
 async def test_a_body_that_does_not_end_in_time_is_refused(sent: bytes) -> None:
     """However much of it has come."""
