@@ -90,8 +90,9 @@ def listen(config: uvicorn.Config, send_timeout_s: float) -> socket.socket:
 
 @contextmanager
 def draining_first(live: LiveRuns, drain_s: float) -> Iterator[None]:
-    """The first signal to stop drains the service and then goes on to the server; a second one goes there at once.
+    """The first signal to stop drains the service and then goes on to the server.
 
+    A second one cuts the drain short; streams still end in order. A third one goes to the server at once.
     Whatever does not let go, the process is gone some seconds after the drain.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -108,7 +109,8 @@ def draining_first(live: LiveRuns, drain_s: float) -> Iterator[None]:
 
     def stop(number: int) -> None:
         if drains:
-            pass_on(number)
+            if not live.cut_drain_short():
+                pass_on(number)
             return
         last_resort = threading.Timer(drain_s + LAST_RESORT_S, os._exit, [1])
         last_resort.daemon = True

@@ -31,7 +31,9 @@ WAITING: dict[int | str, dict[str, Any]] = {
 router = APIRouter(prefix="/api/agent", tags=["agent"], responses=ERRORS, route_class=JsonRoute)
 
 
-@router.post("/stream", response_class=Response, responses=STREAM_STARTS)
+@router.post(
+    "/stream", summary="Ask the agent, and stream its answer", response_class=Response, responses=STREAM_STARTS
+)
 async def stream(
     request: Request,
     body: AgentRequest,
@@ -40,15 +42,17 @@ async def stream(
     key: IdempotencyKey = None,
     until: Until = None,
 ) -> Response:
-    """Start a run and follow it as server-sent events, from `run_started` to `complete`.
+    """Start a run and stream its events as they happen, from `run_started` to `complete`.
 
-    A lost connection does not end the run: take up where you were at the `Location` of the answer, with the last
+    A lost connection does not end the run. To resume the stream, send a GET to the response's `Location`, with the last
     event's id as `Last-Event-ID`.
     """
     return frame_stream(request, await service.execute_agent_streaming(body, request_id, key), until)
 
 
-@router.post("/execute", response_model=AgentResponse, responses=WAITING)
+@router.post(
+    "/execute", summary="Ask the agent, and get one JSON answer", response_model=AgentResponse, responses=WAITING
+)
 async def execute(
     request: Request,
     response: Response,
@@ -57,9 +61,10 @@ async def execute(
     request_id: RequestId,
     key: IdempotencyKey = None,
 ) -> AgentResponse | Response:
-    """Start a run and answer when it is over, with what the stream says. A failed run is an error answer.
+    """Start a run and respond when it has ended, with what its stream says. A failed run gives an error response.
 
-    A run that waits for a person is answered with 202 and status `waiting`; it is to be followed at `Location`.
+    Where the run waits for a person or for the page's tools, the response is 202 with status `waiting`: follow the run
+    at `Location`.
     """
     run = asyncio.create_task(service.execute_agent(body, request_id, key))
     gone = asyncio.create_task(_left(request))
@@ -79,7 +84,12 @@ async def execute(
         gone.cancel()
 
 
-@router.post("/stream/simulate", response_class=Response, responses=STREAM_STARTS)
+@router.post(
+    "/stream/simulate",
+    summary="Stream a scripted run, without a model",
+    response_class=Response,
+    responses=STREAM_STARTS,
+)
 async def simulate(
     request: Request,
     body: SimulateRequest,
@@ -87,34 +97,37 @@ async def simulate(
     request_id: RequestId,
     until: Until = None,
 ) -> Response:
-    """A scripted run with the events of a real one, for building a front end without a key or a model."""
+    """Play a script that has the events of a real run, for building a front end without a key or a model.
+
+    It takes what `/stream` takes, and ignores what a script can't use; `scenario` chooses the script.
+    """
     run = await service.simulate_streaming_execution(body, request_id)
     if body.scenario is Scenario.TRUNCATED:
         run.frames = torn(run.frames, after=TEAR_AFTER)
     return frame_stream(request, run, until)
 
 
-@router.get("/models")
+@router.get("/models", summary="List the models on offer")
 async def models(catalog: CatalogDep) -> ModelList:
-    """The models on offer. A request may name others."""
+    """Return the models that the configured servers list. A request may name others."""
     return await catalog.models()
 
 
-@router.get("/tools")
+@router.get("/tools", summary="List this service's tools")
 async def tools(tools: ToolsDep) -> ToolList:
-    """The tools of this service. A request names those that its model may call, and can bring its own."""
+    """Return the Python tools. A request names in `tools` those that its model may call."""
     return tools.listed()
 
 
-@router.get("/mcp-servers")
+@router.get("/mcp-servers", summary="List MCP servers on offer")
 async def mcp_servers(catalog: CatalogDep) -> McpServerList:
-    """MCP servers on offer: the operator's and the public marketplace's. A request may name others."""
+    """Return the operator's MCP servers, and those of the public marketplace. A request may name others."""
     return await catalog.mcp_servers()
 
 
-@router.get("/mcp-servers/{name:path}/tools")
+@router.get("/mcp-servers/{name:path}/tools", summary="List the tools of an MCP server")
 async def mcp_server_tools(name: str, tools: ToolsDep) -> McpToolList:
-    """The tools of one of the operator's MCP servers, as a run gets them."""
+    """Return the tools of one of the operator's MCP servers, under the names that a model sees."""
     return await tools.of_server(name)
 
 

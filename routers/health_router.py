@@ -36,23 +36,23 @@ class Ready(Closed):
 
 
 @router.head("/", include_in_schema=False)
-@router.get("/")
+@router.get("/", summary="Show what this service is")
 async def about() -> About:
-    """What this is and where the documentation is."""
+    """Return the name and version of this service, and where its documentation is."""
     return About(
         name="Agent Stream", version=VERSION, docs="/docs", openapi="/openapi.json", health="/health", ready="/ready"
     )
 
 
 @router.head("/health", include_in_schema=False)
-@router.get("/health")
+@router.get("/health", summary="Check that the process is alive")
 async def health() -> Health:
-    """Whether the process is alive: always, if it answers at all."""
+    """Return `ok`, whatever else is wrong: an answer proves that the process is alive."""
     return Health(status="ok")
 
 
 @router.head("/ready", include_in_schema=False)
-@router.get("/ready")
+@router.get("/ready", summary="Check that a run can start")
 async def ready(service: ServiceDep, upstreams: UpstreamsDep, settings: SettingsDep) -> Ready:
     """Whether a run could start now; 503 with the reason where it couldn't."""
     await service.ready()

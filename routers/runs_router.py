@@ -49,7 +49,7 @@ STARTED: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.post("", status_code=202, responses=STARTED)
+@router.post("", summary="Start a run in the background", status_code=202, responses=STARTED)
 async def start_run(
     request: Request,
     response: Response,
@@ -58,14 +58,14 @@ async def start_run(
     request_id: RequestId,
     key: IdempotencyKey = None,
 ) -> Run:
-    """Start a run in the background. It goes on without a reader, unless `on_disconnect` is `cancel`."""
+    """Start a run and return at once. The run continues without a reader, unless `on_disconnect` is `cancel`."""
     run = await service.start_alone(body, request_id, key)
     response.headers["Location"] = run_path(request, run.run_id)
     response.headers["X-Run-ID"] = run.run_id
     return run
 
 
-@router.get("")
+@router.get("", summary="List runs")
 async def list_runs(
     service: ServiceDep,
     session_id: str | None = None,
@@ -73,24 +73,26 @@ async def list_runs(
     cursor: PageCursor = None,
     limit: Limit = 50,
 ) -> RunList:
-    """Runs, the latest first."""
+    """Return runs, the latest first, of one session or with one status where that is given."""
     return await service.runs(session_id, status, cursor, limit)
 
 
-@router.get("/{run_id}")
+@router.get("/{run_id}", summary="Get a run")
 async def get_run(run_id: str, service: ServiceDep) -> Run:
-    """How a run stands."""
+    """Return the run's status; once it has ended, its usage and, where it failed, its error."""
     return await service.get(run_id)
 
 
-@router.delete("/{run_id}", status_code=204)
+@router.delete("/{run_id}", summary="Delete a run", status_code=204)
 async def delete_run(run_id: str, service: ServiceDep) -> Response:
-    """Delete a run that has ended, with its events and messages."""
+    """Delete a run that has ended, its events and its messages. A run that has not ended is a 409."""
     await service.delete(run_id)
     return Response(status_code=204)
 
 
-@router.get("/{run_id}/events", response_class=Response, responses=EVENTS_ANSWERS)
+@router.get(
+    "/{run_id}/events", summary="Read or follow a run's events", response_class=Response, responses=EVENTS_ANSWERS
+)
 async def run_events(
     request: Request,
     run_id: str,
@@ -101,7 +103,7 @@ async def run_events(
     ] = True,
     until: Until = None,
 ) -> Response:
-    """The run's events after a cursor, byte for byte as they were first sent, and then live until `complete`."""
+    """Stream the run's events after a cursor, exactly as they were first sent, and then live until `complete`."""
     if wait:
         stream = await service.follow(run_id, after)
         return Response(status_code=204) if stream is None else frame_stream(request, stream, until)
@@ -113,29 +115,41 @@ async def run_events(
     )
 
 
-@router.post("/{run_id}/cancel", status_code=202)
+@router.post("/{run_id}/cancel", summary="Cancel a run", status_code=202)
 async def cancel_run(run_id: str, service: ServiceDep) -> Run:
-    """Ask a run to end: `complete` with status `cancelled` follows on its stream. One that has ended stays so."""
+    """Cancel a run: its stream ends with `complete`, status `cancelled`. A run that has ended stays as it is."""
     return await service.cancel(run_id)
 
 
-@router.post("/{run_id}/approvals/{tool_call_id}", status_code=202, response_model=Run, responses=ANSWERED)
+@router.post(
+    "/{run_id}/approvals/{tool_call_id}",
+    summary="Approve or refuse a tool call",
+    status_code=202,
+    response_model=Run,
+    responses=ANSWERED,
+)
 async def decide_approval(
     request: Request, run_id: str, tool_call_id: str, body: ApprovalDecision, after: Cursor, service: ServiceDep
 ) -> Run | Response:
     """Approve a tool call that waits for a person, as it is or with other arguments, or refuse it.
 
-    The run goes on when each call that it waits for has its answer. The same decision again changes nothing. With
+    The run resumes when each call that it waits for has its answer. Sending the same decision again has no effect. With
     `Accept: text/event-stream` the response is the run's event stream, as of `GET /runs/{run_id}/events`.
     """
     return await _answered(request, service, run_id, after, partial(service.approve, run_id, tool_call_id, body))
 
 
-@router.post("/{run_id}/tool-results", status_code=202, response_model=Run, responses=ANSWERED)
+@router.post(
+    "/{run_id}/tool-results",
+    summary="Send the results of the page's tools",
+    status_code=202,
+    response_model=Run,
+    responses=ANSWERED,
+)
 async def send_tool_results(
     request: Request, run_id: str, body: ClientToolResults, after: Cursor, service: ServiceDep
 ) -> Run | Response:
-    """Send what `client_tools` gave. The run goes on when each call that it waits for has its answer.
+    """Send the results of `client_tools`. The run resumes when each call that it waits for has its answer.
 
     With `Accept: text/event-stream` the response is the run's event stream, as of `GET /runs/{run_id}/events`.
     """

@@ -15,40 +15,40 @@ router = APIRouter(prefix="/api/agent/sessions", tags=["sessions"], responses=ER
 SessionPath = Annotated[str, Path(max_length=128)]
 
 
-@router.post("", status_code=201)
+@router.post("", summary="Create a session", status_code=201)
 async def create_session(request: Request, response: Response, body: SessionCreate, service: ServiceDep) -> Session:
-    """Make a session. Not needed: a request with a `session_id` that is new makes it, too."""
+    """Create a session. This is optional: a request with a new `session_id` creates it, too."""
     session = await service.sessions.create(body)
     response.headers["Location"] = f"{request.scope.get('root_path', '')}{router.prefix}/{session.session_id}"
     return session
 
 
-@router.get("")
+@router.get("", summary="List sessions")
 async def list_sessions(service: ServiceDep, cursor: PageCursor = None, limit: Limit = 50) -> SessionList:
-    """The sessions, the last used first."""
+    """Return sessions, the last used first."""
     return await service.sessions.page(cursor, limit)
 
 
-@router.get("/{session_id}")
+@router.get("/{session_id}", summary="Get a session")
 async def get_session(session_id: SessionPath, service: ServiceDep) -> Session:
-    """A session."""
+    """Return a session: its title, its metadata, the status of its latest run, and its usage."""
     return await service.sessions.get(session_id)
 
 
-@router.patch("/{session_id}")
+@router.patch("/{session_id}", summary="Change a session's title or metadata")
 async def update_session(session_id: SessionPath, body: SessionUpdate, service: ServiceDep) -> Session:
-    """Change its title or metadata."""
+    """Change the title, the metadata or both. What the body leaves out stays as it is."""
     return await service.sessions.update(session_id, body)
 
 
-@router.delete("/{session_id}", status_code=204)
+@router.delete("/{session_id}", summary="Delete a session", status_code=204)
 async def delete_session(session_id: SessionPath, service: ServiceDep) -> Response:
-    """Delete a session with its runs, their events and messages. While one of its runs is going, that is a 409."""
+    """Delete a session, its runs, and their events and messages. While one of its runs has not ended, that is a 409."""
     await service.sessions.delete(session_id)
     return Response(status_code=204)
 
 
-@router.get("/{session_id}/messages")
+@router.get("/{session_id}/messages", summary="Read a session's messages")
 async def session_messages(
     session_id: SessionPath,
     service: ServiceDep,
@@ -59,14 +59,14 @@ async def session_messages(
     cursor: PageCursor = None,
     limit: Limit = 50,
 ) -> MessageList:
-    """The conversation's messages in order, with the thinking, and with the status of each run.
+    """Return the conversation's messages in order, each with its thinking, its tool calls and its run's status.
 
     A page is shorter than `limit` where the messages are long.
     """
     return await service.sessions.messages(session_id, run_id, tree, cursor, limit)
 
 
-@router.get("/{session_id}/runs")
+@router.get("/{session_id}/runs", summary="List a session's runs")
 async def session_runs(
     session_id: SessionPath,
     service: ServiceDep,
@@ -74,5 +74,5 @@ async def session_runs(
     cursor: PageCursor = None,
     limit: Limit = 50,
 ) -> RunList:
-    """The session's runs, the latest first."""
+    """Return the session's runs, the latest first."""
     return await service.runs(session_id, status, cursor, limit)

@@ -85,6 +85,7 @@ class LiveRuns:
         self._readers = Readers()
         self.draining = False
         self.readers_must_leave = asyncio.Event()
+        self._patience: asyncio.Timeout | None = None  # while a drain waits for runs to end
 
     @property
     def tasks(self) -> tuple[RunTask, ...]:
@@ -218,10 +219,19 @@ class LiveRuns:
             task.keep_alone()
             task.stay_queued()
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.drain_s - LAST_WORDS_S):
+            async with asyncio.timeout(self._settings.drain_s - LAST_WORDS_S) as self._patience:
                 await self._nothing_goes_on()
                 await self._readers.down_to(lambda: sum(task.readers for task in self.tasks))
+        self._patience = None
         await self.aclose()
+
+    def cut_drain_short(self) -> bool:
+        """End a drain's wait for the runs under way, as if its time were up. False where it doesn't wait any more."""
+        patience, self._patience = self._patience, None
+        if patience is None or patience.expired():
+            return False
+        patience.reschedule(asyncio.get_running_loop().time())
+        return True
 
     async def aclose(self) -> None:
         """Tell the readers to leave, and end the runs that are still going, as interrupted."""

@@ -28,6 +28,7 @@ MODEL = "simulated/scripted"
 SILENCE_S = 30.0
 USED = {"input", "scenario", "delay_ms"}  # what of the request the script needs after a wait
 ECHOED = 2000  # characters of the question in the answer
+ENDS = (*".!?…。！？",)  # of a sentence
 TEAR_AFTER = 8  # events that the first reader of `truncated` gets before its body is torn
 CALL = "call_simulated_1"
 TOOL = "get_weather"
@@ -86,7 +87,7 @@ def script(request: SimulateRequest) -> Iterator[Beat]:
         case Scenario.SLOW:
             yield StepStarted(step=1, model=MODEL)
             yield Silence(SILENCE_S)
-            yield from _said(_pieces(f"Sorry for the wait. You asked: {_question(request)}"))
+            yield from _said(_pieces(f"Sorry for the wait. {_asked(request)}"))
             yield _finished(1, "stop", 12)
         case Scenario.ERROR:
             yield StepStarted(step=1, model=MODEL)
@@ -111,7 +112,7 @@ def script(request: SimulateRequest) -> Iterator[Beat]:
             yield Pending(CALL, LOCATE, "client", {})
         case Scenario.DEFAULT | Scenario.TRUNCATED:
             yield from _with_tool('{"city":"Oslo","celsius":3,"sky":"light snow"}', is_error=False)
-            yield from _second_step(f"You asked: {_question(request)} It is 3 °C in Oslo, with light snow. ❄️")
+            yield from _second_step(f"{_asked(request)} It is 3 °C in Oslo, with light snow. ❄️")
 
 
 def script_after(request: SimulateRequest, outcomes: Outcomes) -> Iterator[Beat]:
@@ -188,6 +189,13 @@ def _question(request: SimulateRequest) -> str:
     parts = [given] if isinstance(given, str) else [part.text for part in given if isinstance(part, TextPart)]
     text = " ".join(parts)
     return text if len(text) <= ECHOED else f"{text[:ECHOED]}…"
+
+
+def _asked(request: SimulateRequest) -> str:
+    """A sentence that repeats the question, whose own last sign ends it where it has one."""
+    question = _question(request).rstrip() or "an image"
+    end = "" if question.endswith(ENDS) else "."
+    return f"You asked: {question}{end}"
 
 
 def _pieces(text: str, words: int = 1) -> list[str]:

@@ -192,7 +192,7 @@ async def test_curl_of_a_simulation_with_a_key() -> None:
     """The scripted run takes the request of a real one, and asks no model."""
     async with with_a_key() as (url, fake):
         events = checked((await printed("bash", "-c", CURL_SIMULATE.replace(SERVICE, url))).encode())
-    assert "You asked: Test " in text(events)
+    assert "You asked: Test. It" in text(events)
     assert not fake.chats
 
 

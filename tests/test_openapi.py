@@ -74,7 +74,7 @@ async def test_the_description_is_valid_openapi_3_1() -> None:
 
 
 def test_every_served_route_is_described(described: Json) -> None:
-    """No route of a router is hidden, and each has a name of its own, a summary, a description and a tag."""
+    """No route of a router is hidden, and each has a name, a summary of several words, a description and a tag."""
     modules = [import_module(f"routers.{file.stem}") for file in Path(routers.__path__[0]).glob("*_router.py")]
     served = {
         (method.lower(), route.path_format)
@@ -84,7 +84,9 @@ def test_every_served_route_is_described(described: Json) -> None:
     }
     assert {(method, path) for method, path, _ in operations(described)} == served
     said = [operation for _, _, operation in operations(described)]
-    assert all(operation["summary"] and operation["description"] and operation["tags"] for operation in said)
+    assert all(operation["description"] and operation["tags"] for operation in said)
+    assert [operation["summary"] for operation in said if len(operation["summary"].split()) < 2] == []
+    assert len({operation["summary"] for operation in said}) == len(said)
     assert len({operation["operationId"] for operation in said}) == len(said)
 
 

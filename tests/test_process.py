@@ -109,19 +109,30 @@ def test_an_idle_server_stops_at_once() -> None:
 
 
 def test_a_second_signal_does_not_wait() -> None:
-    """Whoever presses Ctrl-C twice means it."""
-    with FakeDedalus.in_thread() as fake, app_process(DEDALUS_BASE_URL=fake.url, DEFAULT_MODEL="m") as app:
-        fake.turn(Text("one"), Stall())
+    """The drain is cut short: the stream ends with `draining`, the JSON answer is a 503, and there is no traceback."""
+    with (
+        FakeDedalus.in_thread() as fake,
+        app_process(DEDALUS_BASE_URL=fake.url, DEFAULT_MODEL="m") as app,
+        ThreadPoolExecutor() as threads,
+    ):
+        fake.always(Text("one"), Stall())
         with (
             httpx.Client(base_url=app.url, timeout=30) as client,
             client.stream("POST", STREAM, json={"input": "?"}) as response,
         ):
-            next(response.iter_raw())
+            pieces = response.iter_raw()
+            next(pieces)
+            asked = threads.submit(httpx.post, app.url + EXECUTE, json={"input": "?"}, timeout=30)
+            fake.wait_for_requests_sync(2)
             app.send_signal(signal.SIGINT)
             while client.get("/ready").status_code == 200:
                 pass
             app.send_signal(signal.SIGINT)
-            app.wait(timeout=8)
+            body = b"".join(pieces)
+        app.wait(timeout=8)
+    assert body.endswith(b"event: draining\nretry: 2000\n\n")
+    assert (asked.result().status_code, asked.result().json()["error"]["code"]) == (503, "interrupted")
+    assert "Traceback" not in "".join(app.log)
 
 
 @pytest.fixture(scope="module")

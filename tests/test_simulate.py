@@ -40,7 +40,7 @@ async def test_the_first_curl_plays_the_default_script() -> None:
     """`{"input": "Test", "model": "openai/gpt-4.1"}`, which names a model that nothing serves."""
     async with service(NOWHERE) as agent:
         events = await agent.stream(FIRST | {"delay_ms": 0}, SIMULATE)
-    assert text(events).endswith("You asked: Test It is 3 °C in Oslo, with light snow. ❄️")
+    assert text(events).endswith("You asked: Test. It is 3 °C in Oslo, with light snow. ❄️")
     assert only(events, "run_started") == [{"model": "simulated/scripted"}]
 
 
@@ -92,6 +92,22 @@ async def test_what_stream_refuses_simulate_refuses(wrong: dict[str, Any]) -> No
     assert [refused.status_code for refused in refusals] == [422, 422]
     real, simulated = [refused.json()["error"]["details"] for refused in refusals]
     assert real == simulated
+
+
+@pytest.mark.parametrize(
+    ("question", "repeated"),
+    [
+        ("Test", "Test."),
+        ("Is it cold? ", "Is it cold?"),
+        ("寒いですか。", "寒いですか。"),
+        ([{"type": "image", "url": "https://example.com/a.png"}], "an image."),
+    ],
+)
+async def test_the_repeated_question_is_a_sentence(question: Any, repeated: str) -> None:
+    """It ends with a full stop unless it has a sign of its own."""
+    async with service(NOWHERE) as agent:
+        events = await agent.stream({"input": question, "delay_ms": 0}, SIMULATE)
+    assert f"You asked: {repeated} It is" in text(events)
 
 
 async def test_a_long_question_is_cut_in_the_answer() -> None:
