@@ -47,7 +47,7 @@ from services.tool_registry import ToolRegistry
 from services.upstreams import DEDALUS_URL, Upstreams
 from services.url_guard import UrlGuard
 from serving import draining_first, serve
-from settings import Settings, faults
+from settings import ENV_FILE, Settings, doubts, faults
 
 logger = logging.getLogger("agent_stream")
 
@@ -208,14 +208,19 @@ def add_middleware(app: FastAPI, settings: Settings) -> None:
 
 def main() -> None:
     """Serve until a signal says to stop."""
+    logging.getLogger("dotenv").setLevel(logging.ERROR)  # it names a line without its file: doubts() names both
     try:
         settings = Settings()
     except ValidationError as error:
         sys.exit(faults(error))
+    except UnicodeError:
+        sys.exit(f"{ENV_FILE} is not UTF-8: save it in that encoding")
     log_lines.install()
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     for library in LOUD:
         logging.getLogger(library).setLevel(logging.WARNING)
+    for doubt in doubts():
+        logger.warning("%s", doubt)
     os.umask(0o077)  # what callers said is in files: they are the service's alone
     app = create_app(settings)
     serve(app)

@@ -5,6 +5,7 @@
 
 import ipaddress
 import json
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,14 +23,16 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from setting_names import doubts_of_environment, doubts_of_file
 from setting_objects import McpServer, WireRules
 
-__all__ = ("OFF", "McpServer", "Settings", "WireRules", "faults")
+__all__ = ("ENV_FILE", "OFF", "McpServer", "Settings", "WireRules", "doubts", "faults")
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 Seconds = Annotated[float, Field(gt=0)]
 SECRET_QUERY = re.compile(r"key|token|secret|password|signature|^sig$", re.IGNORECASE)
 OFF = Path("off")  # EMBEDDED_MODEL=off
+ENV_FILE = Path(".env")
 JSON_SETTINGS = {
     "mcp_servers": '{"name": {"url": "https://…", "description": "…"}}',
     "upstream_rules": '{"custom": {"stream_options": false}}',
@@ -67,7 +70,7 @@ THINK_TAGS = (
 class Settings(BaseSettings):
     """What the operator decides. A combination that would be unsafe is refused here, before anything starts."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_file=ENV_FILE, extra="ignore", frozen=True)
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
@@ -294,3 +297,9 @@ class Settings(BaseSettings):
         if value and "*" in info.data.get("cors_origins", ()):
             raise ValueError("CORS_ORIGINS=* can't go with CORS_CREDENTIALS=true: name the origins")
         return value
+
+
+def doubts() -> list[str]:
+    """What in `.env` and the environment looks like a setting and has no effect, a sentence each."""
+    of_file = doubts_of_file(ENV_FILE, Settings.model_fields) if ENV_FILE.is_file() else ()
+    return [*of_file, *doubts_of_environment(os.environ, Settings.model_fields)]

@@ -24,6 +24,7 @@ MODULES = (
     "models",
     "serving",
     "session_models",
+    "setting_names",
     "setting_objects",
     "settings",
     "tool_models",
@@ -35,7 +36,8 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "errors": (),
     "events": (),
     "setting_objects": (),
-    "settings": ("setting_objects",),
+    "setting_names": (),
+    "settings": ("setting_objects", "setting_names"),
     "error_models": ("events",),
     "tool_models": ("events",),
     "image_urls": (),
@@ -136,6 +138,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     ),
     "pydantic_settings": ("settings",),
     "watchfiles": ("services.tool_registry",),
+    "dotenv": ("setting_names",),
 }
 """The modules that may import each library. One that is not here is new, and needs a home."""
 

@@ -14,6 +14,7 @@ import pytest
 from process import ROOT
 from pydantic import SecretStr, ValidationError
 
+from setting_names import doubts_of_environment, doubts_of_file
 from settings import OFF, Settings, WireRules
 
 EXAMPLE = ROOT / ".env.example"
@@ -294,9 +295,9 @@ def test_a_value_that_can_t_be_is_refused_with_what_can(
     assert told in fault["msg"]
 
 
-def started_with(*lines: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def started_with(*lines: str, encoding: str = "utf-8", **environment: str) -> subprocess.CompletedProcess[str]:
     """`python app.py`, with these lines in the `.env` of its working directory, and its end."""
-    Path(".env").write_text("\n".join(lines))
+    Path(".env").write_text("\n".join(lines), encoding=encoding)
     outside = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
     return subprocess.run(
         [sys.executable, ROOT / "app.py"],
@@ -319,6 +320,67 @@ def test_the_service_refuses_to_start_and_names_every_fault() -> None:
     assert [fault.partition(":")[0].strip() for fault in faults] == ["PORT", "CORS_CREDENTIALS", "MCP_SERVERS"]
     assert "name the origins" in ended.stderr
     assert "sk-secret" not in ended.stderr
+
+
+# Names that have no effect
+
+
+@pytest.mark.parametrize(
+    ("line", "doubt"),
+    [
+        ("OPENAI_APIKEY=sk-secret", "OPENAI_APIKEY is no setting of this service: did you mean OPENAI_API_KEY?"),
+        ("export cors_origin=*", "cors_origin is no setting of this service: did you mean CORS_ORIGINS?"),
+        ("XQZ=1", "XQZ is no setting of this service"),
+        ("sk-secret==", "a name is no setting of this service"),
+        ("gsk_secret", "a line has the form NAME=value, so this one is ignored"),
+        ("PORT", "a line has the form NAME=value, so this one is ignored"),
+        ("LOG_LEVEL: sk-secret", "a line has the form NAME=value, so this one is ignored"),
+        ("port=8001", None),
+        ("PORT=  # none", None),
+        ("", None),
+    ],
+)
+def test_a_line_of_the_file_that_has_no_effect_is_reported(line: str, doubt: str | None) -> None:
+    """With its number, the setting that is most like its name, and nothing that may be a key."""
+    Path(".env").write_text(f"# Mine\nHOST=127.0.0.1\n{line}\nDRAIN_S=3\n")
+    expected = [] if doubt is None else [f".env, line 3: {doubt}"]
+    assert list(doubts_of_file(Path(".env"), Settings.model_fields)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("OPENAI_APIKEY", "OPENAI_API_KEY"),
+        ("EMBEDED_MODEL", "EMBEDDED_MODEL"),
+        ("mcp_server", "MCP_SERVERS"),
+        ("PORT", None),
+        ("OPENAI_API_BASE", None),
+        ("ZAI_API_KEY", None),
+        ("HOSTNAME", None),
+        ("XQZ", None),
+    ],
+)
+def test_a_misspelt_name_of_the_environment_is_reported(name: str, setting: str | None) -> None:
+    """Only where it is nearly a setting's: the environment holds other programs' names."""
+    expected = f"the environment's {name} is no setting of this service: did you mean {setting}?"
+    assert list(doubts_of_environment([name], Settings.model_fields)) == ([] if setting is None else [expected])
+
+
+def test_the_start_reports_names_that_have_no_effect() -> None:
+    """`python app.py` logs each as a warning, and says nothing else of the file."""
+    ended = started_with("DEDALUS_BASE_URI=http://127.0.0.1:9", "what?", 'UPSTREAM_RULES={"nobody": {}}')
+    assert [line for line in ended.stderr.splitlines() if ".env" in line] == [
+        "WARNING agent_stream: .env, line 1: DEDALUS_BASE_URI is no setting of this service: "
+        "did you mean DEDALUS_BASE_URL?",
+        "WARNING agent_stream: .env, line 2: a line has the form NAME=value, so this one is ignored",
+    ]
+    assert "dotenv" not in ended.stderr
+
+
+def test_a_file_in_another_encoding_is_refused() -> None:
+    """As PowerShell writes it: one line that names the file, and no traceback."""
+    ended = started_with("PORT=8001", encoding="utf-16")
+    assert (ended.returncode, ended.stderr) == (1, ".env is not UTF-8: save it in that encoding\n")
 
 
 # .env.example
