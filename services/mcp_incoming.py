@@ -25,8 +25,10 @@ ID = rb'"id"\s*:\s*(-?\d{1,18}|"[^"\\]{0,200}")\s*'
 ID_AT_THE_BEGINNING = re.compile(rb"\s*\{[^{}\[\]]*?" + ID + rb",")
 ID_AT_THE_END = re.compile(rb"[}\]\d\"le]\s*,[^{}\[\]]*?" + ID + rb"(?:,[^{}\[\]]*)?\}\s*$")
 
-OPENING = re.compile(r"\s*([{\[])")
+OPENING = re.compile(r"[\s,]*([{\[])")
+OBJECT = re.compile(r'(?:\[\s*)?\{\s*"')  # the beginning of a message within other text
 OF_AN_ANSWER = frozenset({"jsonrpc", "id", "result", "error"})
+WHOLE = re.compile(r"-?\d{1,9}")
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 RequestId = int | str
@@ -151,13 +153,18 @@ def _sound(data: bytes, request: RequestId | None) -> bytes | None:
     """The message as the SDK's parser takes it; None for what is none."""
     value, plain = _parsed(data)
     if isinstance(value, list) and request is not None:  # a batch, as the protocol had them for a while
-        value = next((each for each in _several(value) if "method" not in each), None)
+        value, plain = next(filter(_answers, _several(value)), None), False
     sound = _fields(value, request) if isinstance(value, dict) else {}
     if "id" in sound and sound["id"] is None:
         return None  # an error of which `read_all` may know whose it is
-    if plain and sound and sound == value:
+    if plain and sound and sound == value and type(value.get("id")) is not float:
         return data
     return _written(sound) if sound else None
+
+
+def _answers(message: dict[str, Any]) -> bool:
+    """Whether a message is an answer, whatever else it says."""
+    return message.get("result") is not None or message.get("error") is not None
 
 
 def _several(value: Any) -> list[dict[str, Any]]:
@@ -173,7 +180,8 @@ def _parsed(data: bytes) -> tuple[Any, bool]:
 
     Where it doesn't, bytes that aren't UTF-8 become U+FFFD, `NaN` and numbers beyond all limits become text, and
     control characters in strings are taken as they are. Half a surrogate pair stays. Several values without a line
-    break between them, as two threads write them, are read as a list; other text after a value is dropped.
+    break between them, as two threads write them, are read as a list. Other text is dropped: what stands after a value,
+    and what stands before the first object, such as a warning that PHP prints into a body.
     """
     try:
         value, odd = loads(data)
@@ -183,13 +191,17 @@ def _parsed(data: bytes) -> tuple[Any, bool]:
         pass
     if len(data) > MAX_MENDED:
         return None, False
-    values = list(_values(data.decode("utf-8-sig", "replace")))
+    text = data.decode("utf-8-sig", "replace")
+    begins = OBJECT.search(text)
+    values = list(_values(text, begins.start() if begins else 0))
     return values[0] if len(values) == 1 else values or None, False
 
 
-def _values(text: str) -> Iterator[Any]:
-    """The objects and arrays that follow each other in a text; nothing else, and nothing after what is no JSON."""
-    place = 0
+def _values(text: str, place: int) -> Iterator[Any]:
+    """The objects and arrays that follow each other in a text from a place on, until something is no JSON.
+
+    Commas may stand between them, as in a batch whose bracket came before.
+    """
     while opening := OPENING.match(text, place):
         try:
             value, place = TOLERANT.raw_decode(text, opening.start(1))
@@ -215,7 +227,9 @@ def _fields(message: dict[str, Any], request: RequestId | None, unnamed: Request
     said = message.get("jsonrpc") == "2.0"
     if request is None and not said and not _is_answer(message):
         return {}
-    if isinstance(message.get("method"), str):
+    if isinstance(message.get("method"), str) and not _answers(message):
+        if request is not None:
+            return {}  # the server asks or notifies, in the place of an answer
         kept = {key: value for key, value in message.items() if key != "params" or isinstance(value, dict)}
         return {**kept, "jsonrpc": "2.0"}
     answered = request if request is not None else _request_id(message.get("id"))
@@ -247,9 +261,20 @@ def _request_id(said: Any) -> RequestId | None:
 def _failure(said: Any) -> dict[str, Any]:
     """An error object, of whatever the server has in its place."""
     fields = said if isinstance(said, dict) else {"message": said}
-    code, message = fields.get("code"), fields.get("message")
+    code, message = _whole(fields.get("code")), fields.get("message")
+    if message is None:  # it may be under another name
+        message = {name: value for name, value in fields.items() if name not in ("code", "data")} or "no reason given"
     known = {
-        "code": code if isinstance(code, int) and not isinstance(code, bool) else -32603,
+        "code": -32603 if code is None else code,
         "message": message if isinstance(message, str) else dumps(message),
     }
     return known | ({"data": fields["data"]} if "data" in fields else {})
+
+
+def _whole(number: Any) -> int | None:
+    """A whole number, also where it is written as text or with a fraction of zero."""
+    if isinstance(number, str) and WHOLE.fullmatch(number):
+        return int(number)
+    if isinstance(number, float) and number.is_integer():
+        return int(number)
+    return number if isinstance(number, int) and not isinstance(number, bool) else None

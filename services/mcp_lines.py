@@ -24,7 +24,7 @@ END_LINE = f'{{"jsonrpc":"2.0","method":"{END}"}}\n'
 NOISE_BYTES = 4 * 1024 * 1024  # of other lines within a second, after which a command is given up
 LINE_WEIGHT = 2 * 1024  # bytes that a line counts for at least
 MAX_LINE = 32 * MAX_BYTES  # of a message, of which too much is dropped: one that never ends is noise
-MESSAGE = re.compile(rb"(?:\[\s*)?\{")  # the beginning of a message, or of a batch of them
+MESSAGE = re.compile(rb'(?:\[\s*)?\{(?=\s*(?:"|$))')  # the beginning of a message, or of a batch of them
 SHOWN = 5  # of a command's other lines, in the log
 SHOWN_CHARACTERS = 200
 

@@ -53,15 +53,23 @@ def sound_page(page: Mapping[str, Any]) -> dict[str, Any]:
     Of a tool what this service uses is kept: its name, title, description, input schema and hints. An empty cursor
     is no cursor.
     """
-    listed, cursor = page.get("tools"), page.get("nextCursor")
+    cursor = page.get("nextCursor")
     tools, left_out = [], []
-    for place, tool in enumerate(listed if isinstance(listed, list) else []):
+    for place, tool in enumerate(_listed(page)):
         if (sound := _sound_tool(tool)) is not None:
             tools.append(sound)
         else:
             left_out.append(_name(tool, place))
     more = {"nextCursor": cursor} if cursor and isinstance(cursor, str) else {}
     return {**more, "tools": tools, "_meta": {LEFT_OUT: left_out}, **NOT_KEPT}
+
+
+def _listed(page: Mapping[str, Any]) -> list[Any]:
+    """What a page lists; also where the result is the list itself, and where tools are keyed by their names."""
+    listed = page.get("tools", page.get("content"))
+    if isinstance(listed, dict):
+        return [{"name": name, **tool} for name, tool in listed.items() if isinstance(tool, dict)]
+    return listed if isinstance(listed, list) else []
 
 
 def _sound_tool(tool: Any) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ which the SDK keeps to itself, is reported.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
@@ -13,6 +14,7 @@ from typing import Any, Self
 
 from mcp.shared.message import SessionMessage
 from mcp_types import (
+    INTERNAL_ERROR,
     METHOD_NOT_FOUND,
     ErrorData,
     JSONRPCError,
@@ -21,7 +23,7 @@ from mcp_types import (
     JSONRPCResponse,
 )
 
-from services.mcp_incoming import PerSecond
+from services.mcp_incoming import PerSecond, RequestId
 from services.mcp_lines import END
 from services.mcp_lists import sound_page
 from services.mcp_results import sound_result
@@ -63,6 +65,8 @@ HEARD = frozenset(
 OFTEN = frozenset({"notifications/progress", "notifications/tools/list_changed"})
 MAX_OFTEN = 500  # of these within a second; more are dropped, since the SDK takes a millisecond for each
 MAX_UNHEARD = 5000  # of those others within a second, after which a server is given up
+MAX_ASKED = 500  # requests of a server within a second, after which it is given up: answers would fill its input
+LASTING = "subscriptions/listen"  # a request that stays open as long as its session
 
 
 @asynccontextmanager
@@ -74,7 +78,7 @@ async def watched(
     `ended` is called with whether that is because the server was given up.
     """
     async with opened as (messages, outbox):
-        asked: dict[int | str, str] = {}
+        asked: dict[RequestId, str] = {}
         try:
             yield _Inbox(messages, asked, ended), _Outbox(outbox, asked)
         finally:
@@ -84,7 +88,7 @@ async def watched(
 class _Stream:
     """One of a transport's streams. `asked` has the method of each request that has no answer yet."""
 
-    def __init__(self, stream: Any, asked: dict[int | str, str]) -> None:
+    def __init__(self, stream: Any, asked: dict[RequestId, str]) -> None:
         self._stream = stream
         self._asked = asked
 
@@ -117,12 +121,15 @@ class _Outbox(_Stream):
 class _Inbox(_Stream):
     """Where messages are read."""
 
-    def __init__(self, stream: Any, asked: dict[int | str, str], ended: Callable[[bool], None]) -> None:
+    def __init__(self, stream: Any, asked: dict[RequestId, str], ended: Callable[[bool], None]) -> None:
         super().__init__(stream, asked)
         self._ended = ended
         self._given_up = False
         self._unheard = PerSecond(MAX_UNHEARD)
         self._often = PerSecond(MAX_OFTEN)
+        self._asking = PerSecond(MAX_ASKED)
+        self._theirs: deque[RequestId] = deque(maxlen=MAX_ASKED)  # the ids of the server's own requests
+        self._unclaimed: list[tuple[ErrorData, set[RequestId]]] = []
         self._probe_ends: float | None = asyncio.get_running_loop().time() + PROBE_S
 
     @property
@@ -135,6 +142,8 @@ class _Inbox(_Stream):
     async def __anext__(self) -> Any:
         try:
             while True:
+                if claimed := self._claimed():
+                    return claimed
                 item = await self._next()
                 if not isinstance(item, SessionMessage) or self._is_wanted(item.message):
                     return item
@@ -164,20 +173,52 @@ class _Inbox(_Stream):
                 method = self._asked.pop(_key(request), "")
                 if make_sound := SOUND.get(method):
                     message.result = make_sound(message.result)
-            case JSONRPCError(id=None) if len(self._asked) == 1:  # it can't answer another
-                message.id = self._asked.popitem()[0]
-            case JSONRPCError(id=request) if request is not None:
+            case JSONRPCError(id=None, error=error):
+                self._keep(error, {request for request, method in self._asked.items() if method != LASTING})
+                return False
+            case JSONRPCError(id=int() | str() as request):
                 self._asked.pop(_key(request), None)
+            case JSONRPCRequest(id=request):
+                self._theirs.append(request)
+                self._give_up_if(self._asking.passed_by(1))
+            case JSONRPCNotification(
+                method="notifications/cancelled", params={"requestId": int() | str() as request, **more}
+            ) if request not in self._theirs:
+                said = f"the server has cancelled the call: {more.get('reason')}"
+                self._keep(ErrorData(code=INTERNAL_ERROR, message=said), {_key(request)})
+                return False
             case JSONRPCNotification(method=method) if method in OFTEN:
                 return not self._often.passed_by(1)
             case JSONRPCNotification(method=method) if method not in HEARD:
-                self._given_up = method == END or self._unheard.passed_by(1)
-                if self._given_up:
-                    raise StopAsyncIteration
+                self._give_up_if(method == END or self._unheard.passed_by(1))
                 return False
         return True
 
+    def _give_up_if(self, passed: bool) -> None:
+        self._given_up = passed
+        if passed:
+            raise StopAsyncIteration
 
-def _key(request: int | str) -> int | str:
+    def _keep(self, error: ErrorData, requests: set[RequestId]) -> None:
+        """Keep an error that answers one of these requests. There can't be more of them than requests."""
+        if len(self._unclaimed) < len(self._asked):
+            self._unclaimed.append((error, requests))
+
+    def _claimed(self) -> SessionMessage | None:
+        """A kept error, with the id of the one request that it could answer and that has no answer yet."""
+        for place, (error, requests) in enumerate(self._unclaimed):
+            requests &= self._asked.keys()
+            if len(requests) > 1:
+                continue
+            del self._unclaimed[place]
+            if not requests:
+                return self._claimed()
+            request = requests.pop()
+            del self._asked[request]
+            return SessionMessage(JSONRPCError(jsonrpc="2.0", id=request, error=error))
+        return None
+
+
+def _key(request: RequestId) -> RequestId:
     """An id as it was sent: some servers make text of it, as the SDK knows."""
     return int(request) if isinstance(request, str) and request.isdecimal() else request

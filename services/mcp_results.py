@@ -10,6 +10,7 @@ from services.tool_results import MAX_CHARACTERS
 
 MAX_COMPARED = 512 * 1024  # characters of a text; a longer one isn't parsed to see what it repeats
 ABOUT = ("type", "uri", "name", "title", "description", "mimeType")
+GIVES = ("content", "structuredContent", "structured_content")
 OF_THE_PROTOCOL = frozenset(
     {"content", "structuredContent", "structured_content", "isError", "is_error", "_meta", "resultType"}
 )
@@ -30,9 +31,16 @@ def sound_result(result: Mapping[str, Any]) -> dict[str, Any]:
     text = "\n".join(_parts(result))[: MAX_CHARACTERS + 1]  # a model gets less of it
     return {
         "content": [{"type": "text", "text": text}],
-        "isError": result.get("isError", result.get("is_error")) in (True, "true"),
+        "isError": _is_failure(result),
         "resultType": "complete",
     }
+
+
+def _is_failure(result: Mapping[str, Any]) -> bool:
+    """Whether a result says that the call failed, or says nothing but an error."""
+    if any(str(result.get(name)).lower() in ("true", "1") for name in ("isError", "is_error")):
+        return True
+    return bool(result.get("error")) and not any(result.get(name) for name in GIVES)
 
 
 def _parts(result: Mapping[str, Any]) -> Iterator[str]:

@@ -205,6 +205,14 @@ async def test_a_run_is_warned_of_what_it_does_not_get() -> None:
         assert (response.status_code, error["code"], error["retryable"]) == (502, "mcp_authorization_required", False)
 
 
+@pytest.mark.parametrize(
+    "page", [{"content": [GOOD]}, {"tools": {GOOD["name"]: {key: GOOD[key] for key in GOOD if key != "name"}}}]
+)
+def test_a_list_in_another_form_is_read(page: dict[str, Any]) -> None:
+    """A result that is the list itself, and tools by their names."""
+    assert [tool["name"] for tool in sound_page(page)["tools"]] == [GOOD["name"]]
+
+
 @pytest.mark.anyio
 async def test_a_list_is_asked_for_page_by_page() -> None:
     """A cursor that is no text is none."""

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from mcp_hands import EVENTS, WAYS, Hand, Way, answering, command, hand, program, result
+from mcp_hands import EVENTS, HELLO, WAYS, Hand, Way, answering, command, hand, program, result
 from mcp_peers import Peer, call, children, down, offered, pool_of, serving
 
 from services import mcp_messages
@@ -362,4 +362,47 @@ async def test_an_error_without_an_id_ends_the_only_call_over_stdio() -> None:
         tools = await offered(pool, "hand")
         with pytest.raises(ToolError, match="no such book"):
             await call(tools["hand__odd"])
+        assert await call(tools["hand__fine"]) == "fine"
+
+
+SPOKEN = """
+import json, sys
+
+open_calls = []
+for line in sys.stdin:
+    asked = json.loads(line)
+    if "id" not in asked or "method" not in asked:
+        continue
+    said = {"server/discover": {"error": {"code": -32601, "message": "no"}}, "initialize": {"result": HELLO}}
+    said["tools/list"] = {"result": {"tools": [{"name": name} for name in ("null", "cancelled", "asks", "fine")]}}
+    answers = [{"id": asked["id"], **said[asked["method"]]}] if asked["method"] in said else []
+    name = asked.get("params", {}).get("name")
+    fine = {"id": asked["id"], "result": {"content": "fine"}}
+    if name == "null":
+        open_calls.append(fine)
+        if len(open_calls) == 3:
+            answers = [{"id": None, "error": {"code": -32700, "message": "unreadable"}}, *open_calls[:2]]
+    elif name == "cancelled":
+        cancelled = {"requestId": asked["id"], "reason": "too busy"}
+        answers = [{"method": "notifications/cancelled", "params": cancelled}]
+    elif name == "asks":
+        answers = [{"id": f"p{i}", "method": "ping"} for i in range(20_000)]
+    elif name == "fine":
+        answers = [fine]
+    print("\\n".join(json.dumps({"jsonrpc": "2.0", **answer}) for answer in answers), flush=True)
+"""
+
+
+async def test_over_stdio_no_call_waits_for_an_answer_that_will_not_come() -> None:
+    """An error without an id is the last open call's; a cancelled call has no answer; a flood of requests ends all."""
+    spoken = program(SPOKEN.replace("HELLO", repr(HELLO)))
+    async with asyncio.timeout(2 * QUICK), pool_of(hand=spoken) as pool:
+        tools = await offered(pool, "hand")
+        three = await asyncio.gather(*(call(tools["hand__null"]) for _ in range(3)), return_exceptions=True)
+        assert three[:2] == ["fine", "fine"]
+        assert "unreadable" in str(three[2])
+        with pytest.raises(ToolError, match="the server has cancelled the call: too busy"):
+            await call(tools["hand__cancelled"])
+        with pytest.raises(ToolError, match="may have been run"):
+            await call(tools["hand__asks"])
         assert await call(tools["hand__fine"]) == "fine"

@@ -373,10 +373,38 @@ def test_structured_content_is_told_unless_a_text_is_the_same(texts: Any, struct
     assert read({"content": blocks, "structuredContent": structured}) == text
 
 
-@pytest.mark.parametrize(("said", "failed"), [(True, True), ("true", True), (False, False), (None, False), (0, False)])
+@pytest.mark.parametrize(
+    ("said", "failed"),
+    [
+        (True, True),
+        ("true", True),
+        ("True", True),
+        (1, True),
+        (False, False),
+        ("false", False),
+        (None, False),
+        (0, False),
+    ],
+)
 def test_whether_a_call_failed(said: Any, failed: bool) -> None:
-    """In the types in which servers say it."""
+    """In the types in which servers say it, by either name."""
     assert sound_result(result(TEXT, isError=said))["isError"] is failed
+    assert sound_result(result(TEXT, isError=False, is_error=said))["isError"] is failed
+
+
+@pytest.mark.parametrize(
+    ("given", "failed"),
+    [
+        ({"error": "no egg"}, True),
+        ({"content": [], "error": {"code": 5, "message": "no egg"}}, True),
+        ({"content": [], "error": None}, False),
+        (result(TEXT, error="of a former call"), False),
+        ({"structuredContent": {"a": 1}, "error": "a warning"}, False),
+    ],
+)
+def test_a_result_of_an_error_alone_is_a_failure(given: dict[str, Any], failed: bool) -> None:
+    """No success without content."""
+    assert sound_result(given)["isError"] is failed
 
 
 def test_a_question_of_the_server_is_left_as_it_is() -> None:

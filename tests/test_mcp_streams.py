@@ -44,6 +44,8 @@ NULL = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"no"}}'
     ("said", "count"),
     [
         (b"Loading... " + ANSWER, 1),
+        (b"Loading {model}... " + ANSWER, 1),
+        (NOTICE + b", " + ANSWER + b"]", 2),
         (b"\x1b[2K\x1b[1G" + ANSWER, 1),
         (b"\0" + ANSWER + b" done!", 1),
         (NOTICE + ANSWER, 2),
@@ -198,9 +200,17 @@ def test_a_message_that_is_good_stays_byte_for_byte(size: int) -> None:
         ({"id": None, "error": {"code": -1, "message": "no"}}, 5, {"id": 5, "error": {"code": -1, "message": "no"}}),
         ({"id": 8, "result": {}}, 5, {"id": 5, "result": {}}),
         ({"error": "no"}, 5, {"id": 5, "error": {"code": -32603, "message": "no"}}),
-        ({"error": {"code": "x", "data": 1}}, 5, {"id": 5, "error": {"code": -32603, "message": "null", "data": 1}}),
+        ({"error": {"data": 1}}, 5, {"id": 5, "error": {"code": -32603, "message": "no reason given", "data": 1}}),
+        ({"error": {"code": "x", "why": 1}}, 5, {"id": 5, "error": {"code": -32603, "message": '{"why":1}'}}),
+        ({"error": {"code": "-32602", "message": "no"}}, 5, {"id": 5, "error": {"code": -32602, "message": "no"}}),
+        ({"error": {"code": -32602.0, "message": "no"}}, 5, {"id": 5, "error": {"code": -32602, "message": "no"}}),
+        ([{"level": "info"}, {"jsonrpc": "2.0", "id": 5, "result": {}}], 5, {"id": 5, "result": {}}),
+        ([{"jsonrpc": "2.0", "id": 5, "result": {}}], 5, {"id": 5, "result": {}}),
+        ({"jsonrpc": "2.0", "id": 5, "method": "tools/call", "result": {}}, None, {"id": 5, "result": {}}),
+        ({"jsonrpc": "2.0", "method": "notifications/message"}, 5, None),
         ([{"method": "a"}, {"id": 1, "result": {}}], 5, {"id": 5, "result": {}}),
-        ({"method": "a", "params": [1]}, 5, {"method": "a"}),
+        ({"method": "a", "params": [1]}, 5, None),
+        ({"jsonrpc": "2.0", "method": "a", "params": [1]}, None, {"method": "a"}),
         ({"jsonrpc": "2.0", "id": 2.0, "result": {}}, None, {"id": 2, "result": {}}),
         ({"id": 2, "result": {}}, None, {"id": 2, "result": {}}),
         ({"jsonrpc": "1.0", "id": 2, "result": {}}, None, {"id": 2, "result": {}}),
@@ -222,6 +232,17 @@ def test_what_a_message_is(said: Any, asked: int | None, read: Any) -> None:
     incoming.add(json.dumps(said).encode())
     heard = incoming.read(asked)
     assert (heard and json.loads(heard)) == (read and {"jsonrpc": "2.0", **read})
+    assert heard is None or b".0," not in heard  # equal in Python, and no id for the SDK
+
+
+@pytest.mark.parametrize("before", [b"<br>Warning: {x} ", b'{"level":"info"}\n', b"INFO called\r\n", b"[log] "])
+def test_an_answer_is_found_behind_other_text_of_a_body(before: bytes) -> None:
+    """Such as a warning of PHP's, or lines of a log."""
+    incoming = Incoming()
+    incoming.add(before + ANSWER)
+    heard = incoming.read(1)
+    assert heard is not None
+    assert json.loads(heard) == json.loads(ANSWER)
 
 
 @pytest.mark.parametrize(
