@@ -10,6 +10,7 @@ import json
 import math
 import os
 import random
+import re
 import select
 import shlex
 import signal
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 try:
     import httpx
@@ -39,6 +40,12 @@ SHOWN_RESULT = 300  # characters of a tool's result on the screen
 BAR = 20  # characters of a progress bar
 NOT_SENT = {"execute", "resume", "background", "list", "after", "retries", "json", "quiet", "url", "approve", "refuse"}
 TOUR = "What is the capital of France?"  # what the model is asked where the command line asks nothing
+ADDRESS = re.compile(
+    r"https?://([^\s/?#@]+@)?(?P<host>\[[\da-f:.]+\]|[^\s/?#@:\[\]]+)(:(?P<port>\d{1,5}))?(/[^\s/?#]+)*/?",
+    re.IGNORECASE,
+)
+LISTENS = re.compile(r"^\s*(?:export\s+)?(HOST|PORT)\s*=\s*['\"]?([^\s'\"#]+)", re.IGNORECASE | re.MULTILINE)
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where a service that listens everywhere is found
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 LISTS = {
     "models": "the models on offer",
@@ -56,7 +63,8 @@ exit codes:
   2  the command line is not valid
   3  cancelled: Ctrl-C cancels the run and shows how it ends, a second Ctrl-C leaves at once
   4  the service can't be reached, or the stream stayed incomplete
-  5  with --execute: the run waits for a person or for a client tool's result, and --resume goes on with it
+  5  the run waits for a person or for a client tool's result, after --execute or Ctrl-D at the question; --resume
+     goes on with it
 
 a call that waits for a person is asked about here, as is the result of a client tool; --approve and --refuse answer
 without asking. Where there is no terminal, how to answer with curl is printed, and the run is followed on.
@@ -115,8 +123,11 @@ class Refused(Broken):
             if error["code"] == "session_busy":
                 self.details.append(f"--resume {error['run_id']} follows that run.")
                 self.details.append("--multitask enqueue waits for it, --multitask interrupt ends it.")
+            elif error["code"] == "not_found":
+                self.details.append("--url is the service's address alone, such as http://127.0.0.1:8000.")
         except (ValueError, LookupError, TypeError):  # these are not the service's words
             self.is_ours = False
+            self.details = ["This is not the service's own answer: check --url."]
             message = f"HTTP {self.status} {response.reason_phrase}"
         seconds = response.headers.get("Retry-After", "")
         super().__init__(message, float(seconds) if seconds.isdecimal() else None)
@@ -370,6 +381,7 @@ class Answers:
     """Answers the calls that a run waits for: as the command line says, or as a person at the terminal does.
 
     Where there is neither it says how to answer from elsewhere. What is answered elsewhere meanwhile isn't asked for.
+    A person who ends the input (Ctrl-D) leaves: the follower's task is cancelled, and `is_left` says why.
     """
 
     http: httpx.AsyncClient
@@ -377,6 +389,7 @@ class Answers:
     decision: dict[str, Any] | None
     is_asking: bool
     retries: int
+    is_left: bool = False
     _pending: dict[str, dict[str, Any]] = field(default_factory=dict)  # by the call's id
     _arguments: dict[str, Any] = field(default_factory=dict)
     _asked: str = ""  # the call of the question that is on the screen
@@ -400,7 +413,9 @@ class Answers:
     def begin(self, run_id: str) -> None:
         """Answer what there is, beside the reading of the run's events."""
         if self._pending and (self._task is None or self._task.done()):
-            self._task = asyncio.create_task(self._answer_all(f"/api/agent/runs/{run_id}"))
+            follower = asyncio.current_task()
+            assert follower is not None
+            self._task = asyncio.create_task(self._answer_all(f"/api/agent/runs/{run_id}", follower))
 
     def stop(self) -> None:
         """Take a question off the screen."""
@@ -409,7 +424,7 @@ class Answers:
             self._task.cancel()
             self._task = None
 
-    async def _answer_all(self, run: str) -> None:
+    async def _answer_all(self, run: str, follower: "asyncio.Task[Any]") -> None:
         while self._pending:
             item = next(iter(self._pending.values()))
             call_id = item["tool_call_id"]
@@ -417,6 +432,10 @@ class Answers:
             answer = await self._answer_to(item, arguments)
             if answer is None:
                 self._explain(run, item, arguments)
+                if self.is_asking:
+                    self.is_left = True
+                    follower.cancel()
+                    return
             elif not await self._is_taken(*request_for(run, item, answer)):
                 continue
             self._pending.pop(call_id, None)
@@ -548,8 +567,10 @@ class Follower:
                 if self._cancelling:
                     await call(self.http, "POST", f"/api/agent/runs/{self.run_id}/cancel")
                 return await self._connect()
-            except asyncio.CancelledError:  # a Ctrl-C
-                if self._cancelling or not self.run_id:
+            except asyncio.CancelledError:
+                if self.answers.is_left:
+                    return self._leave()
+                if self._cancelling or not self.run_id:  # a Ctrl-C
                     raise
                 self._cancel()
             except (httpx.TransportError, Broken) as fault:
@@ -605,6 +626,14 @@ class Follower:
                 if event["event"] == "complete":
                     return Exit[event["data"]["status"].upper()]
         raise Broken("the stream ended without `complete`")
+
+    def _leave(self) -> Exit:
+        task = asyncio.current_task()
+        assert task is not None
+        task.uncancel()
+        command = f"python {Path(__file__).name} --resume {self.run_id} --url {self.http.base_url}"
+        self.screen.note(f"The run waits for its answer. To be asked again: {command}")
+        return Exit.WAITING
 
     def _cancel(self) -> None:
         task = asyncio.current_task()
@@ -765,12 +794,38 @@ def piped_question() -> str:
 
 
 def service_url(text: str) -> str:
-    """An http address, which `localhost:8000` is, too. Raise `ValueError` or argparse's error for anything else."""
+    """An http address, which `localhost:8000` is, too. Raise argparse's error for anything else."""
     url = text if "://" in text else f"http://{text}"
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+    parts = ADDRESS.fullmatch(url)
+    # A host of digits alone would be an IPv4 address.
+    if parts is None or parts["host"].isdecimal() or not 0 < int(parts["port"] or 80) < 65536 or not is_url(url):
         raise argparse.ArgumentTypeError(f"{text!r} is no address such as http://127.0.0.1:8000")
     return url
+
+
+def is_url(text: str) -> bool:
+    """Whether httpx can send to this URL."""
+    try:
+        httpx.URL(text)
+    except httpx.InvalidURL:
+        return False
+    return True
+
+
+def default_url() -> str:
+    """Where the service is: AGENT_STREAM_URL, or the HOST and PORT that it would take itself.
+
+    These are in the environment, or in the `.env` beside this program.
+    """
+    if url := os.environ.get("AGENT_STREAM_URL"):
+        return url
+    file = Path(__file__).with_name(".env")
+    lines = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    given = {name.upper(): value for name, value in [*LISTENS.findall(lines), *os.environ.items()] if value}
+    host, port = given.get("HOST", "127.0.0.1"), given.get("PORT", "")
+    host = ANY_ADDRESS.get(host, host)
+    is_port = port.isdecimal() and int(port) > 0  # 0 is any free one
+    return f"http://{f'[{host}]' if ':' in host else host}:{port if is_port else 8000}"
 
 
 def number(text: str) -> float:
@@ -836,8 +891,8 @@ def parser() -> argparse.ArgumentParser:
     shown = cli.add_mutually_exclusive_group().add_argument
     shown("--json", action="store_true", help="print each event as a line of JSON")
     shown("--quiet", action="store_true", help="print the answer alone")
-    url = os.environ.get("AGENT_STREAM_URL") or "http://127.0.0.1:8000"
-    add("--url", type=service_url, default=url, help="the service; AGENT_STREAM_URL or %(default)s")
+    where = "the service; by default AGENT_STREAM_URL, or HOST and PORT as in the service's .env: %(default)s"
+    add("--url", type=service_url, default=default_url(), help=where)
     return cli
 
 

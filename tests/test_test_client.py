@@ -535,16 +535,24 @@ def test_an_answer_that_is_not_taken_at_once() -> None:
     assert shown.err.count("Sending the answer again in 0.") == 2
 
 
-def test_end_of_input(service: Service) -> None:
-    """Ctrl-D answers nothing: it says how to answer from elsewhere, and follows on. Ctrl-C cancels as ever."""
-    with at_terminal(service, *APPROVAL) as terminal:
-        terminal.until(ASKED)
+@pytest.mark.parametrize(
+    ("scenario", "question"), [(APPROVAL, ASKED), (LOCATE, " give? ")], ids=["approval", "client tool"]
+)
+def test_end_of_input(service: Service, scenario: tuple[str, ...], question: str) -> None:
+    """Ctrl-D answers nothing: the program ends with 5 and the command that asks again, and the run waits on."""
+    with at_terminal(service, *scenario) as terminal:
+        shown = terminal.until(question)
         terminal.screen.write(b"\x04")
-        terminal.until("waits for its answer, such as:", "'{\"approved\": true}'")
-        terminal.process.send_signal(signal.SIGINT)
         rest = terminal.ended()
-    assert rest.code == 3
-    assert "■ cancelled" in rest.out
+    assert rest.code == 5
+    assert "waits for its answer, such as:\n  curl " in rest.out
+    assert service.run(run_id(shown))["status"] == "waiting"
+    again = re.search(r"python test_client\.py (--resume \w+ --url \S+)\n", rest.out)
+    assert again
+    with at_terminal(service, *again[1].split()) as resumed:
+        resumed.until(question)
+        resumed.type("y")
+        assert resumed.ended().code == 0
 
 
 def test_ctrl_c_at_a_question(service: Service) -> None:
@@ -753,6 +761,12 @@ def test_refused_request(service: Service) -> None:
         ("Hi", "--url", "ftp://localhost:8000"),
         ("Hi", "--url", "localhost:eighty"),
         ("Hi", "--url", ":8000"),
+        ("Hi", "--url", "8000"),
+        ("Hi", "--url", "localhost:99999"),
+        ("Hi", "--url", "http:/localhost:8000"),
+        ("Hi", "--url", "http//localhost:8000"),
+        ("Hi", "--url", "http://[::1"),
+        ("Hi", "--url", "http://local host"),
         ("\udcff",),
         ("--messages",),
         ("Hi", "--approve", "--refuse"),
@@ -762,7 +776,17 @@ def test_refused_request(service: Service) -> None:
     ],
     ids=[
         *("nothing to execute", "nothing to print as JSON", "nothing to print", "nothing to begin", "two forms"),
-        *("no number", "two ways", "no web address", "no port", "no host", "no UTF-8", "no session"),
+        *("no number", "two ways", "no web address", "no port", "no host"),
+        *(
+            "port alone",
+            "port too high",
+            "one slash",
+            "no colon",
+            "half a bracket",
+            "two words",
+            "no UTF-8",
+            "no session",
+        ),
         *("two decisions", "no reason in UTF-8", "no file", "no JSON"),
     ],
 )
@@ -910,6 +934,33 @@ def test_reader_that_leaves(service: Service, more: tuple[str, ...]) -> None:
 def test_url(service: Service, form: str) -> None:
     """An address without a scheme is read as http."""
     shown = run(CLIENT, "--models", "--url", form.format(service.port), url=NOWHERE)
+    assert (shown.code, shown.err) == (0, "")
+
+
+def test_url_with_a_path(service: Service) -> None:
+    """The address of one of the service's pages is not the service's: the error says so."""
+    shown = run(CLIENT, "Hi", "--url", f"{service.url}/docs", url=NOWHERE)
+    assert shown.code == 1
+    assert "--url is the service's address alone" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("line", "environment"),
+    [
+        ("PORT={}", {}),
+        ("export port='{}'  # mine", {"HOST": "0.0.0.0"}),
+        ("PORT=1", {"PORT": "{}"}),
+    ],
+    ids=["file", "file and every address", "environment"],
+)
+def test_default_url(service: Service, tmp_path: Path, line: str, environment: dict[str, str]) -> None:
+    """Without an address it asks where the service listens: HOST and PORT of the environment, or of `.env`."""
+    copy = tmp_path / CLIENT
+    copy.write_text((ROOT / CLIENT).read_text())
+    (tmp_path / ".env").write_text(f"#PORT=2\nHOST=127.0.0.1\n{line.format(service.port)}\n")
+    env = {name: value.format(service.port) for name, value in environment.items()}
+    with process(str(copy), "--tools", env=env) as running:
+        shown = ended(running)
     assert (shown.code, shown.err) == (0, "")
 
 
