@@ -66,12 +66,14 @@ def _migrate(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":  # SQLite's transactions wait for each other anyway
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ONE_AT_A_TIME})
     config = configuration()
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    scripts = ScriptDirectory.from_config(config)
+    known = {script.revision for script in scripts.walk_revisions()}
+    newest_known = scripts.get_current_head()
     before = _current(connection)
     if before is not None and before not in known:
         raise NewerDatabase(before)
-    if before == newest():
+    if before == newest_known:
         return
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
-    logger.info("the database is migrated from revision %s to %s", before, newest())
+    logger.info("the database is migrated from revision %s to %s", before, newest_known)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -15,6 +16,7 @@ from local_tools import FixedTools
 from process import FAST_DISK
 
 from app import create_app
+from database.engine import Database
 from services.providers import PROVIDERS, Provider
 from services.tools import Tool
 from services.upstreams import DEDALUS_URL
@@ -26,6 +28,8 @@ NOWHERE = "http://127.0.0.1:9"  # an upstream for tests that call none: nothing 
 STREAM = "/api/agent/stream"
 EXECUTE = "/api/agent/execute"
 SIMULATE = "/api/agent/stream/simulate"
+DATABASE = "agent_stream.db"
+_MIGRATED: list[bytes] = []  # filled by `_empty_database`
 
 
 class Server(uvicorn.Server):
@@ -123,9 +127,20 @@ async def service(
     if base_url is not None:
         given = {"dedalus_base_url": base_url, "default_model": "test/model"} | given
     with TemporaryDirectory(dir=FAST_DISK) as directory:
+        (Path(directory) / DATABASE).write_bytes(await _empty_database())
         wanted = settings(**({"data_dir": directory, "tools_by_default": "all"} | given))
         async with _served(wanted, tools, providers, dedalus) as served:
             yield served
+
+
+async def _empty_database() -> bytes:
+    """The file of a migrated database, made once in a process: migrating costs 40 ms of the 85 ms of a start."""
+    if not _MIGRATED:
+        with TemporaryDirectory(dir=FAST_DISK) as directory:
+            file = Path(directory) / DATABASE
+            await (await Database.open(f"sqlite+aiosqlite:///{file}")).aclose()
+            _MIGRATED.append(file.read_bytes())
+    return _MIGRATED[0]
 
 
 @asynccontextmanager
