@@ -1,6 +1,7 @@
 """Brings a database's tables to what the code expects, through the migrations in `database/migrations`."""
 
 import logging
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -36,9 +37,15 @@ def configuration() -> Config:
     return config
 
 
+@cache
+def scripts() -> ScriptDirectory:
+    """The migrations, read once in a process: they are files, and each is a module."""
+    return ScriptDirectory.from_config(configuration())
+
+
 def newest() -> str:
     """The revision that the code expects."""
-    head = ScriptDirectory.from_config(configuration()).get_current_head()
+    head = scripts().get_current_head()
     assert head is not None
     return head
 
@@ -65,15 +72,12 @@ def _current(connection: Connection) -> str | None:
 def _migrate(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":  # SQLite's transactions wait for each other anyway
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ONE_AT_A_TIME})
-    config = configuration()
-    scripts = ScriptDirectory.from_config(config)
-    known = {script.revision for script in scripts.walk_revisions()}
-    newest_known = scripts.get_current_head()
     before = _current(connection)
-    if before is not None and before not in known:
+    if before is not None and before not in {script.revision for script in scripts().walk_revisions()}:
         raise NewerDatabase(before)
-    if before == newest_known:
+    if before == newest():
         return
+    config = configuration()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
-    logger.info("the database is migrated from revision %s to %s", before, newest_known)
+    logger.info("the database is migrated from revision %s to %s", before, newest())
