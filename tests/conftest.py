@@ -1,10 +1,11 @@
 """What all tests share."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from process import Nursery, opened_nursery
+from service import NOWHERE, Service, service
 
 from settings import Settings
 
@@ -20,6 +21,13 @@ def nursery() -> Iterator[Nursery]:
     """Starts services fast; it is started itself when the first test wants it."""
     with opened_nursery() as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+async def agent() -> AsyncIterator[Service]:
+    """A service without an upstream, which a module's tests share where they leave nothing behind in it."""
+    async with service(NOWHERE) as agent:
+        yield agent
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from fake_dedalus import FakeDedalus
-from service import EXECUTE, NOWHERE, SIMULATE, STREAM, service
+from service import EXECUTE, SIMULATE, STREAM, Service, service
 from wire import answer
 
 pytestmark = pytest.mark.anyio
@@ -37,11 +37,12 @@ def error_of(response: httpx.Response, status: int, code: str) -> dict[str, Any]
     ],
 )
 @pytest.mark.parametrize("path", [STREAM, EXECUTE, SIMULATE, SESSIONS])
-async def test_another_content_type_is_refused_by_the_header_s_name(path: str, content_type: str | None) -> None:
+async def test_another_content_type_is_refused_by_the_header_s_name(
+    path: str, content_type: str | None, agent: Service
+) -> None:
     """A page elsewhere may send these without asking (CORS), so none of them is taken for JSON."""
     headers = {"content-type": content_type} if content_type else {}
-    async with service(NOWHERE) as agent:
-        response = await agent.client.post(path, content=b'{"input": "hi"}', headers=headers)
+    response = await agent.client.post(path, content=b'{"input": "hi"}', headers=headers)
     assert "Content-Type: application/json" in error_of(response, 415, "not_json")["message"]
 
 
@@ -71,10 +72,9 @@ async def test_json_has_many_spellings(content_type: str) -> None:
     ],
     ids=["latin-1", "cp1252", "shift-jis", "utf-16", "utf-32", "surrogate", "in a late piece", "cut"],
 )
-async def test_another_encoding_is_refused_by_the_name_of_the_right_one(body: bytes) -> None:
+async def test_another_encoding_is_refused_by_the_name_of_the_right_one(body: bytes, agent: Service) -> None:
     """A terminal of another encoding is what a newcomer has; also where a character is cut in two."""
-    async with service(NOWHERE) as agent:
-        response = await agent.client.post(STREAM, content=body, headers=JSON)
+    response = await agent.client.post(STREAM, content=body, headers=JSON)
     assert "UTF-8" in error_of(response, 422, "invalid_request")["message"]
 
 
@@ -119,10 +119,9 @@ UNKNOWN = {f"k{number}": 1 for number in range(MANY)}
     ],
     ids=lambda body: json.dumps(body)[:60],
 )
-async def test_few_faults_are_collected_however_many_there_are(body: dict[str, Any]) -> None:
+async def test_few_faults_are_collected_however_many_there_are(body: dict[str, Any], agent: Service) -> None:
     """Each costs as much as a field; a list stops at its first fault, and many unknown fields are one."""
-    async with service(NOWHERE) as agent:
-        response = await agent.client.post(STREAM, json=body)
+    response = await agent.client.post(STREAM, json=body)
     assert 1 <= len(error_of(response, 422, "invalid_request")["details"]) <= 3
 
 
@@ -141,10 +140,9 @@ LONG = "k" * 1_000_000
     ids=["unknown", "key", "no identifier", "in a tool", "not ASCII"],
 )
 @pytest.mark.parametrize("path", [STREAM, EXECUTE, SIMULATE])
-async def test_a_fault_shows_the_beginning_of_a_long_name(path: str, body: dict[str, Any]) -> None:
+async def test_a_fault_shows_the_beginning_of_a_long_name(path: str, body: dict[str, Any], agent: Service) -> None:
     """The answer isn't as large as the request."""
-    async with service(NOWHERE) as agent:
-        response = await agent.client.post(path, json=body)
+    response = await agent.client.post(path, json=body)
     assert error_of(response, 422, "invalid_request")["details"]
     assert len(response.content) < 2000
 
@@ -155,10 +153,9 @@ async def test_a_fault_shows_the_beginning_of_a_long_name(path: str, body: dict[
     + ["https://" + "\u00e9." * 600, "https://" + "@" * 5000],
     ids=["dots", "escapes", "path", "not ASCII", "names", "ats"],
 )
-async def test_a_long_url_is_refused_before_it_is_parsed(url: str) -> None:
+async def test_a_long_url_is_refused_before_it_is_parsed(url: str, agent: Service) -> None:
     """To parse 9 MB takes 160 ms, in which every stream stands still."""
-    async with service(NOWHERE) as agent:
-        response = await agent.client.post(EXECUTE, json={"input": [{"type": "image", "url": url}]})
+    response = await agent.client.post(EXECUTE, json={"input": [{"type": "image", "url": url}]})
     details = error_of(response, 422, "invalid_request")["details"]
     assert any("characters" in detail["message"] for detail in details)
 
@@ -192,10 +189,9 @@ async def test_an_inline_image_is_sent_as_it_came(url: str, sent: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["data:image/png;base64,\u00e9", "ftp://example.com/a.png", "http://x.example/a", ""])
-async def test_an_image_is_https_or_inline(url: str) -> None:
+async def test_an_image_is_https_or_inline(url: str, agent: Service) -> None:
     """The fault says so, without the URL."""
-    async with service(NOWHERE) as agent:
-        response = await agent.client.post(STREAM, json={"input": [{"type": "image", "url": url}]})
+    response = await agent.client.post(STREAM, json={"input": [{"type": "image", "url": url}]})
     details = error_of(response, 422, "invalid_request")["details"]
     assert any("url" in detail["loc"] for detail in details)
     assert "Traceback" not in response.text

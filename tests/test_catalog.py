@@ -349,55 +349,40 @@ async def test_the_built_in_list_of_a_provider_is_its_own_models() -> None:
     assert answered["default_model"] in [entry["id"] for entry in answered["models"]]
 
 
-@pytest.mark.parametrize(
-    "odd",
-    [
-        None,
-        5,
-        ["openai/gpt-4.1"],
-        [],
-        {},
-        {"id": None},
-        {"id": 5},
-        {"id": ""},
-        {"title": "no id"},
-    ],
-    ids=repr,
-)
-async def test_an_entry_that_is_no_model_is_left_out(odd: Any) -> None:
-    """One broken entry does not lose the list."""
+async def test_entries_that_are_no_models_are_left_out() -> None:
+    """Broken entries do not lose the list."""
+    odd: list[Any] = [None, 5, ["openai/gpt-4.1"], [], {}, {"id": None}, {"id": 5}, {"id": ""}, {"title": "no id"}]
     async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.models = [{"id": "first"}, odd, {"id": "last"}]
+        fake.models = [{"id": "first"}, *odd, {"id": "last"}]
         answered = await listed(agent)
     assert answered["source"] == "upstream"
     assert [entry["id"] for entry in answered["models"]] == ["first", "last"]
 
 
-@pytest.mark.parametrize(
-    "odd",
-    [
-        {"display_name": ["GPT"]},
-        {"description": {"en": "…"}},
-        {"provider": {"name": "openai"}, "owned_by": 5},
-        {"capabilities": ["text", "vision"]},
-        {"capabilities": {"text": "yes", "vision": {"max": 3}}},
-        {"context_window": "128k"},
-        {"token_limits": [128000, 16384]},
-        {"token_limits": {"input": "many"}},
-        {"defaults": "none"},
-        {"meta": 5},
-        {"pricing": "free"},
-        {"pricing": {"input_per_million": "cheap"}},
-        {"pricing": {"prompt": "0.000002"}},
-    ],
-    ids=repr,
-)
-async def test_a_model_with_odd_particulars_is_still_a_model(odd: dict[str, Any]) -> None:
+ODD_PARTICULARS: list[dict[str, Any]] = [
+    {"display_name": ["GPT"]},
+    {"description": {"en": "…"}},
+    {"provider": {"name": "openai"}, "owned_by": 5},
+    {"capabilities": ["text", "vision"]},
+    {"capabilities": {"text": "yes", "vision": {"max": 3}}},
+    {"context_window": "128k"},
+    {"token_limits": [128000, 16384]},
+    {"token_limits": {"input": "many"}},
+    {"defaults": "none"},
+    {"meta": 5},
+    {"pricing": "free"},
+    {"pricing": {"input_per_million": "cheap"}},
+    {"pricing": {"prompt": "0.000002"}},
+]
+
+
+async def test_a_model_with_odd_particulars_is_still_a_model() -> None:
     """What can't be understood of a model is left out; its name is what matters."""
+    names = [f"openai/gpt-{number}" for number in range(len(ODD_PARTICULARS))]
     async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.models = [{"id": "openai/gpt-4.1", **odd}]
-        [entry] = (await listed(agent))["models"]
-    assert entry == {"id": "openai/gpt-4.1", "provider": "openai"}
+        fake.models = [{"id": name, **odd} for name, odd in zip(names, ODD_PARTICULARS, strict=True)]
+        entries = (await listed(agent))["models"]
+    assert entries == [{"id": name, "provider": "openai"} for name in names]
 
 
 class NoModel(LocalModel):
@@ -471,30 +456,28 @@ async def test_half_a_surrogate_pair_in_the_marketplace_is_mended() -> None:
     assert (server["name"], server["description"]) == ("caf\ufffd", "\ufffd")
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"id": "text-embedding-3-small"},
-        {"id": "text-embedding-nomic-embed-text-v1.5"},
-        {"id": "nomic-embed-text:latest"},
-        {"id": "BAAI/bge-m3"},
-        {"id": "whisper-1"},
-        {"id": "tts-1-hd"},
-        {"id": "dall-e-3"},
-        {"id": "gpt-image-1"},
-        {"id": "omni-moderation-latest"},
-        {"id": "jina-reranker-v2"},
-        {"id": "e5-large", "type": "embeddings"},
-        {"id": "some/model", "type": "rerank"},
-        {"id": "mistral-x", "capabilities": {"completion_chat": False}},
-        {"id": "some/painter", "architecture": {"output_modalities": ["image"]}},
-    ],
-    ids=str,
-)
-async def test_what_does_not_chat_is_no_default_model(other: Any) -> None:
+NOT_CHATTING: list[dict[str, Any]] = [
+    {"id": "text-embedding-3-small"},
+    {"id": "text-embedding-nomic-embed-text-v1.5"},
+    {"id": "nomic-embed-text:latest"},
+    {"id": "BAAI/bge-m3"},
+    {"id": "whisper-1"},
+    {"id": "tts-1-hd"},
+    {"id": "dall-e-3"},
+    {"id": "gpt-image-1"},
+    {"id": "omni-moderation-latest"},
+    {"id": "jina-reranker-v2"},
+    {"id": "e5-large", "type": "embeddings"},
+    {"id": "some/model", "type": "rerank"},
+    {"id": "mistral-x", "capabilities": {"completion_chat": False}},
+    {"id": "some/painter", "architecture": {"output_modalities": ["image"]}},
+]
+
+
+async def test_what_does_not_chat_is_no_default_model() -> None:
     """The first model of the list that chats is, by what the list says of it or by its name."""
     async with FakeDedalus() as fake, service(fake.url, default_model=None) as agent:
-        fake.models = [other, {"id": "qwen3:0.6b"}]
+        fake.models = [*NOT_CHATTING, {"id": "qwen3:0.6b"}]
         fake.always(*answer("ok"))
         [started] = only(await agent.stream({"input": "?"}), "run_started")
     assert started == {"model": "qwen3:0.6b"}
@@ -660,25 +643,23 @@ async def test_a_marketplace_that_answers_something_else_has_failed(failure: Sta
     assert answered["source"] == "builtin"
 
 
-@pytest.mark.parametrize(
-    "odd",
-    [
-        None,
-        "tsion/exa",
-        {},
-        {"slug": None},
-        {"slug": "two words"},
-        {"slug": "acme/odd", "tool_count": "some"},
-        {"slug": "acme/odd", "tags": ["featured"]},
-        {"slug": "acme/odd", "tags": {"auth": "none"}},
-        {"slug": "acme/odd", "title": {"en": "Odd"}},
-    ],
-    ids=repr,
-)
-async def test_an_odd_entry_of_the_marketplace_loses_only_itself(odd: Any) -> None:
-    """One broken entry does not lose the list."""
+ODD_REPOSITORIES: list[Any] = [
+    None,
+    "tsion/exa",
+    {},
+    {"slug": None},
+    {"slug": "two words"},
+    {"slug": "acme/odd", "tool_count": "some"},
+    {"slug": "acme/odd", "tags": ["featured"]},
+    {"slug": "acme/odd", "tags": {"auth": "none"}},
+    {"slug": "acme/odd", "title": {"en": "Odd"}},
+]
+
+
+async def test_an_odd_entry_of_the_marketplace_loses_only_itself() -> None:
+    """Broken entries do not lose the list."""
     async with marketplace() as (fake, agent):
-        fake.marketplace = [repository("tsion/exa", 3), odd, repository("joerup/open-meteo-mcp", 2)]
+        fake.marketplace = [repository("tsion/exa", 3), *ODD_REPOSITORIES, repository("joerup/open-meteo-mcp", 2)]
         answered = await listed(agent, SERVERS_PATH)
     assert answered["source"] == "upstream"
     assert [entry["server"] for entry in answered["servers"]] == ["tsion/exa", "joerup/open-meteo-mcp"]

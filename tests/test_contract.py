@@ -6,7 +6,7 @@ import re
 import httpx
 import pytest
 from fake_dedalus import FakeDedalus
-from service import EXECUTE, NOWHERE, SIMULATE, STREAM, checked, names, only, service, settings, text
+from service import EXECUTE, NOWHERE, SIMULATE, STREAM, Service, checked, names, only, service, settings, text
 from wire import Done, Finish, Gate, Text, Thinking, Usage, WaitFor, answer
 
 pytestmark = pytest.mark.anyio
@@ -27,10 +27,9 @@ async def test_a_plain_run_has_the_contract_s_events_in_order() -> None:
     assert complete["duration_ms"] >= complete["time_to_first_token_ms"] >= 0
 
 
-async def test_the_response_s_headers() -> None:
+async def test_the_response_s_headers(agent: Service) -> None:
     """Nothing on the way may buffer, transform or cache; the run's id and its place are told; CORS exposes them."""
-    async with service(NOWHERE) as agent:
-        response = await agent.post(SIMULATE, {"delay_ms": 0}, origin="http://localhost:3000")
+    response = await agent.post(SIMULATE, {"delay_ms": 0}, origin="http://localhost:3000")
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert response.headers["cache-control"] == "no-cache, no-transform"
     assert response.headers["x-accel-buffering"] == "no"
@@ -42,20 +41,18 @@ async def test_the_response_s_headers() -> None:
     assert response.headers["access-control-allow-origin"] == "http://localhost:3000"
 
 
-async def test_the_body_begins_with_a_comment_and_every_frame_is_bytes_as_promised() -> None:
+async def test_the_body_begins_with_a_comment_and_every_frame_is_bytes_as_promised(agent: Service) -> None:
     """First a ping, at once; then LF-only ASCII frames whose id is the event's seq."""
-    async with service(NOWHERE) as agent:
-        response = await agent.post(SIMULATE, {"delay_ms": 0, "input": "Zoë 🎉\u2028?"})
+    response = await agent.post(SIMULATE, {"delay_ms": 0, "input": "Zoë 🎉\u2028?"})
     assert response.content.startswith(b": ping\n\nid: 1\nevent: run_started\n")
     assert b"\r" not in response.content
     assert response.content.isascii()
     assert "Zoë 🎉\u2028?" in text(checked(response.content))
 
 
-async def test_the_quick_use_shape_works() -> None:
+async def test_the_quick_use_shape_works(agent: Service) -> None:
     """A client that takes lines with `data: ` and reads event.event and event.data.content gets the answer."""
-    async with service(NOWHERE) as agent:
-        response = await agent.post(SIMULATE, {"delay_ms": 0})
+    response = await agent.post(SIMULATE, {"delay_ms": 0})
     events = [json.loads(line[6:]) for line in response.text.split("\n") if line.startswith("data: ")]
     final = next(event for event in events if event["event"] == "final_output")
     assert "3 °C in Oslo" in final["data"]["content"]
@@ -221,12 +218,13 @@ async def test_a_run_is_told_by_its_url() -> None:
         ("POST", STREAM, '{"input": "?", "mcp_servers": ["http://example.com/mcp"]}', 422, "invalid_request"),
     ],
 )
-async def test_every_error_has_one_body(method: str, path: str, body: str | None, status: int, code: str) -> None:
+async def test_every_error_has_one_body(
+    method: str, path: str, body: str | None, status: int, code: str, agent: Service
+) -> None:
     """Whoever refuses, the answer has a code, a message, a request id, and nothing of the request."""
-    async with service(NOWHERE) as agent:
-        response = await agent.client.request(
-            method, path, content=body, headers={"content-type": "application/json", "x-request-id": "mine-1"}
-        )
+    response = await agent.client.request(
+        method, path, content=body, headers={"content-type": "application/json", "x-request-id": "mine-1"}
+    )
     error = response.json()["error"]
     assert (response.status_code, error["code"]) == (status, code)
     assert error["request_id"] == response.headers["x-request-id"] == "mine-1"
@@ -234,12 +232,9 @@ async def test_every_error_has_one_body(method: str, path: str, body: str | None
     assert error["retryable"] is False
 
 
-async def test_an_invalid_request_names_its_fields_and_echoes_nothing() -> None:
+async def test_an_invalid_request_names_its_fields_and_echoes_nothing(agent: Service) -> None:
     """Each fault has its path and what to do; the value that was sent is nowhere."""
-    async with service(NOWHERE) as agent:
-        response = await agent.post(
-            STREAM, {"input": ["secret"], "max-tokens": "secret", "str": 1, "max_steps": "secret"}
-        )
+    response = await agent.post(STREAM, {"input": ["secret"], "max-tokens": "secret", "str": 1, "max_steps": "secret"})
     details = {detail["loc"]: detail["message"] for detail in response.json()["error"]["details"]}
     assert {"body.max-tokens", "body.str", "body.max_steps"} < set(details)
     assert "not known" in details["body.max-tokens"]
@@ -258,10 +253,9 @@ async def test_unexpected_failures_are_safe_to_show(caplog: pytest.LogCaptureFix
     assert "AttributeError" in caplog.text
 
 
-async def test_another_origin_is_not_let_in_and_another_host_is_refused() -> None:
+async def test_another_origin_is_not_let_in_and_another_host_is_refused(agent: Service) -> None:
     """CORS names the two development origins; a foreign Host header is DNS rebinding."""
-    async with service(NOWHERE) as agent:
-        stranger = await agent.client.get("/health", headers={"origin": "https://evil.example"})
-        rebound = await agent.client.get("/health", headers={"host": "evil.example"})
+    stranger = await agent.client.get("/health", headers={"origin": "https://evil.example"})
+    rebound = await agent.client.get("/health", headers={"host": "evil.example"})
     assert "access-control-allow-origin" not in stranger.headers
     assert (rebound.status_code, rebound.json()["error"]["code"]) == (400, "invalid_host")

@@ -37,22 +37,20 @@ async def preflight(agent: Service, origin: str, method: str = "POST", **more: s
 
 
 @pytest.mark.parametrize("origin", LOCAL)
-async def test_pages_of_this_machine_may_on_any_port(origin: str) -> None:
+async def test_pages_of_this_machine_may_on_any_port(origin: str, agent: Service) -> None:
     """On loopback, whatever port a development server has taken."""
-    async with service(NOWHERE) as agent:
-        granted = await preflight(agent, origin)
-        answered = await agent.post(SIMULATE, {"delay_ms": 0}, origin=origin)
+    granted = await preflight(agent, origin)
+    answered = await agent.post(SIMULATE, {"delay_ms": 0}, origin=origin)
     assert (granted.status_code, answered.status_code) == (200, 200)
     for response in (granted, answered):
         assert response.headers["access-control-allow-origin"] == origin
 
 
 @pytest.mark.parametrize("origin", FOREIGN)
-async def test_other_pages_may_not(origin: str) -> None:
+async def test_other_pages_may_not(origin: str, agent: Service) -> None:
     """Pages of the network, and those whose origin only looks local: the refused preflight has the error body."""
-    async with service(NOWHERE) as agent:
-        refused = await preflight(agent, origin, **{"x-request-id": "mine"})
-        answered = await agent.post(SIMULATE, {"delay_ms": 0}, origin=origin)
+    refused = await preflight(agent, origin, **{"x-request-id": "mine"})
+    answered = await agent.post(SIMULATE, {"delay_ms": 0}, origin=origin)
     assert refused.status_code == 400
     assert refused.json()["error"]["code"] == "origin_refused"
     assert refused.json()["error"]["request_id"] == refused.headers["x-request-id"] == "mine"
@@ -102,9 +100,8 @@ async def test_the_log_stays_small(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.parametrize("method", ["PUT", "TRACE", "NONSENSE"])
-async def test_a_preflight_for_another_method_is_refused_in_the_same_form(method: str) -> None:
+async def test_a_preflight_for_another_method_is_refused_in_the_same_form(method: str, agent: Service) -> None:
     """The page may, but not with this method."""
-    async with service(NOWHERE) as agent:
-        refused = await preflight(agent, "http://localhost:3000", method)
+    refused = await preflight(agent, "http://localhost:3000", method)
     assert (refused.status_code, refused.json()["error"]["code"]) == (405, "method_not_allowed")
     assert refused.headers["access-control-allow-origin"] == "http://localhost:3000"

@@ -315,10 +315,9 @@ async def test_a_reader_that_never_reads_again_keeps_nothing_on_the_server() -> 
     "host",
     ["localhost", "localhost:8000", "LocalHost:1", "127.0.0.1", "127.0.0.1:65535", "[::1]", "[::1]:8000"],
 )
-async def test_this_machine_s_own_names_are_served_on_any_port(host: str) -> None:
+async def test_this_machine_s_own_names_are_served_on_any_port(host: str, agent: Service) -> None:
     """The port is not part of the check: it may be forwarded. IPv6 literals stand in brackets."""
-    async with service("http://127.0.0.1:9") as agent:
-        assert (await agent.client.get("/health", headers={"host": host})).status_code == 200
+    assert (await agent.client.get("/health", headers={"host": host})).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -339,10 +338,9 @@ async def test_this_machine_s_own_names_are_served_on_any_port(host: str) -> Non
     ],
 )
 @pytest.mark.parametrize(("method", "path"), [("GET", "/health"), ("POST", SIMULATE), ("GET", "/openapi.json")])
-async def test_a_foreign_host_is_refused_on_every_route(host: str, method: str, path: str) -> None:
+async def test_a_foreign_host_is_refused_on_every_route(host: str, method: str, path: str, agent: Service) -> None:
     """DNS rebinding: a page whose own name points here must not be answered, whatever it asks."""
-    async with service("http://127.0.0.1:9") as agent:
-        response = await agent.client.request(method, path, headers={"host": host, "origin": ORIGIN})
+    response = await agent.client.request(method, path, headers={"host": host, "origin": ORIGIN})
     assert "ALLOWED_HOSTS" in refused(response, 400, "invalid_host")["message"]
 
 
@@ -390,17 +388,16 @@ async def test_pages_of_named_origins_may_ask(given: dict[str, Any], allowed: di
     assert {name: response.headers[name] for name in names if name in response.headers} == allowed
 
 
-async def test_a_page_may_send_what_resuming_and_tracing_need() -> None:
+async def test_a_page_may_send_what_resuming_and_tracing_need(agent: Service) -> None:
     """The preflight of a POST with JSON and of a GET with Last-Event-ID and X-Request-ID is granted."""
-    async with service("http://127.0.0.1:9") as agent:
-        for method, names in (("POST", "content-type,x-request-id"), ("GET", "last-event-id")):
-            headers = {
-                "origin": ORIGIN,
-                "access-control-request-method": method,
-                "access-control-request-headers": names,
-            }
-            response = await agent.client.options(STREAM, headers=headers)
-            assert response.status_code == 200
-            granted = response.headers["access-control-allow-headers"].replace(" ", "").split(",")
-            assert set(names.split(",")) <= set(granted)
-            assert method in response.headers["access-control-allow-methods"]
+    for method, names in (("POST", "content-type,x-request-id"), ("GET", "last-event-id")):
+        headers = {
+            "origin": ORIGIN,
+            "access-control-request-method": method,
+            "access-control-request-headers": names,
+        }
+        response = await agent.client.options(STREAM, headers=headers)
+        assert response.status_code == 200
+        granted = response.headers["access-control-allow-headers"].replace(" ", "").split(",")
+        assert set(names.split(",")) <= set(granted)
+        assert method in response.headers["access-control-allow-methods"]

@@ -252,18 +252,16 @@ async def test_the_description_is_made_once_and_beside_what_else_is_served() -> 
         ("POST", "/openapi.json", "GET, HEAD"),
     ],
 )
-async def test_a_405_names_every_method_of_its_path(method: str, path: str, allowed: str) -> None:
+async def test_a_405_names_every_method_of_its_path(method: str, path: str, allowed: str, agent: Service) -> None:
     """`Allow` lists the methods of all routes at the path, not of the first."""
-    async with service(NOWHERE) as agent:
-        response = await agent.client.request(method, path)
+    response = await agent.client.request(method, path)
     assert (response.status_code, response.headers["allow"]) == (405, allowed)
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/ready"])
-async def test_a_head_is_answered_where_monitors_send_it(path: str) -> None:
+async def test_a_head_is_answered_where_monitors_send_it(path: str, agent: Service) -> None:
     """The headers of the GET, and no body."""
-    async with service(NOWHERE) as agent:
-        head, get = [await agent.client.request(method, path) for method in ("HEAD", "GET")]
+    head, get = [await agent.client.request(method, path) for method in ("HEAD", "GET")]
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == get.headers["content-length"]
 
@@ -367,11 +365,10 @@ async def page(agent: Service, path: str) -> Assets:
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc"])
-async def test_the_documentation_s_pages_load_everything_from_the_service(path: str) -> None:
+async def test_the_documentation_s_pages_load_everything_from_the_service(path: str, agent: Service) -> None:
     """No CDN: each script, style, icon and the description itself are this service's, and are there."""
-    async with service("http://127.0.0.1:9") as agent:
-        found = await page(agent, path)
-        answers = await asyncio.gather(*(agent.client.get(url) for url in found.urls))
+    found = await page(agent, path)
+    answers = await asyncio.gather(*(agent.client.get(url) for url in found.urls))
     assert "/openapi.json" in found.urls
     assert len(found.urls) >= 3
     for url, asset in zip(found.urls, answers, strict=True):

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -21,10 +20,10 @@ ACCEPTS_JSON = ("application/json", "application/json, text/plain, */*", "Applic
 NO_COUNTS = {"input_tokens": None, "output_tokens": None, "total_tokens": None}
 
 
-@asynccontextmanager
-async def answering(**given: Any) -> AsyncIterator[Service]:
-    """The service with an upstream that answers everything."""
-    async with FakeDedalus() as fake, service(fake.url, **given) as agent:
+@pytest.fixture(scope="module")
+async def agent() -> AsyncIterator[Service]:
+    """The service with an upstream that answers everything, and bodies of 10 kB at most."""
+    async with FakeDedalus() as fake, service(fake.url, max_body_bytes=10_000) as agent:
         fake.always(*answer("ok"))
         yield agent
 
@@ -59,10 +58,9 @@ def refused_in_frames(response: httpx.Response, status: int, code: str) -> dict[
 
 @pytest.mark.parametrize("path", [STREAM, SIMULATE])
 @pytest.mark.parametrize("accept", [*ACCEPTS_FRAMES, *ACCEPTS_JSON])
-async def test_accept_decides_the_form(path: str, accept: str) -> None:
+async def test_accept_decides_the_form(path: str, accept: str, agent: Service) -> None:
     """JSON where application/json is named and text/event-stream is not, however it is written; else frames."""
-    async with answering() as agent:
-        response = await agent.post(path, {"input": "?", "modle": "a/b"}, accept=accept)
+    response = await agent.post(path, {"input": "?", "modle": "a/b"}, accept=accept)
     if accept in ACCEPTS_JSON:
         assert response.headers["content-type"] == "application/json"
         assert response.json()["error"]["details"][0]["loc"] == "body.modle"
@@ -89,15 +87,14 @@ REFUSALS: dict[str, tuple[int, str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("path", [STREAM, SIMULATE])
 @pytest.mark.parametrize("name", REFUSALS)
-async def test_each_layer_refuses_in_both_forms(path: str, name: str) -> None:
+async def test_each_layer_refuses_in_both_forms(path: str, name: str, agent: Service) -> None:
     """What middlewares, the parser, the validation and the service refuse: one status, one error, the same headers."""
     status, code, request = REFUSALS[name]
     headers = {"content-type": "application/json", "origin": "http://localhost:3000", "x-request-id": "same"}
-    async with answering(max_body_bytes=10_000) as agent:
-        both = [
-            await agent.client.post(path, **request | {"headers": headers | request.get("headers", {}) | accept})
-            for accept in ({"accept": "*/*"}, {"accept": "application/json"})
-        ]
+    both = [
+        await agent.client.post(path, **request | {"headers": headers | request.get("headers", {}) | accept})
+        for accept in ({"accept": "*/*"}, {"accept": "application/json"})
+    ]
     framed, plain = both
     error = refused_in_frames(framed, status, code)
     assert (plain.status_code, plain.json()) == (status, {"error": error})
@@ -146,11 +143,10 @@ async def test_a_model_that_nothing_serves() -> None:
         ("POST", "/nothing", 404),
     ],
 )
-async def test_every_other_refusal_is_json(method: str, path: str, status: int) -> None:
+async def test_every_other_refusal_is_json(method: str, path: str, status: int, agent: Service) -> None:
     """Other routes and methods answer the one error body, whatever they are asked for."""
-    async with answering() as agent:
-        for accept in ("text/event-stream", "*/*"):
-            response = await agent.client.request(method, path, json={"inputs": "?"}, headers={"accept": accept})
-            assert response.status_code == status
-            assert response.headers["content-type"] == "application/json"
-            assert response.json()["error"]["code"]
+    for accept in ("text/event-stream", "*/*"):
+        response = await agent.client.request(method, path, json={"inputs": "?"}, headers={"accept": accept})
+        assert response.status_code == status
+        assert response.headers["content-type"] == "application/json"
+        assert response.json()["error"]["code"]

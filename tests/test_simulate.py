@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from service import NOWHERE, SIMULATE, STREAM, names, only, service, text
+from service import NOWHERE, SIMULATE, STREAM, Service, names, only, service, text
 
 from models import AgentRequest, SimulateRequest
 
@@ -85,10 +85,9 @@ def test_the_script_s_own_fields_are_two() -> None:
         {"on_disconnect": "never"},
     ],
 )
-async def test_what_stream_refuses_simulate_refuses(wrong: dict[str, Any]) -> None:
+async def test_what_stream_refuses_simulate_refuses(wrong: dict[str, Any], agent: Service) -> None:
     """A field that is not valid has the same details on both routes: a mistake shows before there is a key."""
-    async with service(NOWHERE) as agent:
-        refusals = [await agent.post(path, {"input": "Test"} | wrong) for path in (STREAM, SIMULATE)]
+    refusals = [await agent.post(path, {"input": "Test"} | wrong) for path in (STREAM, SIMULATE)]
     assert [refused.status_code for refused in refusals] == [422, 422]
     real, simulated = [refused.json()["error"]["details"] for refused in refusals]
     assert real == simulated
@@ -103,10 +102,9 @@ async def test_what_stream_refuses_simulate_refuses(wrong: dict[str, Any]) -> No
         ([{"type": "image", "url": "https://example.com/a.png"}], "an image."),
     ],
 )
-async def test_the_repeated_question_is_a_sentence(question: Any, repeated: str) -> None:
+async def test_the_repeated_question_is_a_sentence(question: Any, repeated: str, agent: Service) -> None:
     """It ends with a full stop unless it has a sign of its own."""
-    async with service(NOWHERE) as agent:
-        events = await agent.stream({"input": question, "delay_ms": 0}, SIMULATE)
+    events = await agent.stream({"input": question, "delay_ms": 0}, SIMULATE)
     assert f"You asked: {repeated} It is" in text(events)
 
 

@@ -195,6 +195,7 @@ SILENT = [
 ]
 
 FAILURES = [*REFUSALS, *IN_THE_STREAM, *MALFORMED, *(replace(failure, silent=True) for failure in SILENT)]
+OF_EACH_CODE = {(failure.code, failure.retry_after): failure for failure in reversed(FAILURES)}.values()
 SCRIPTS = {failure.name: failure.steps for failure in FAILURES}
 
 Start = Callable[[str, Mapping[str, Any]], Awaitable[Service]]
@@ -278,7 +279,7 @@ async def test_a_stream_tells_how_its_upstream_failed(
     is_logged(failure, caplog.text)
 
 
-@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.name)
+@pytest.mark.parametrize("failure", OF_EACH_CODE, ids=lambda failure: failure.name)
 async def test_execute_answers_with_the_error_s_status(
     failure: Failure, fake: FakeDedalus, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
