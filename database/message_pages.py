@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from database.messages import path_to_run
+from database.long_json import of_json
+from database.messages import path_to_run, stored
 from database.slices import slices
 from database.tables import given, messages, runs
 from session_models import FunctionCall, SessionMessage
@@ -38,6 +39,9 @@ PARENTS = sa.select(runs.c.run_id, runs.c.parent_run_id).where(runs.c.session_id
 SIZED = sa.select(messages.c.run_id, messages.c.position, (SIZES[0] + SIZES[1] + SIZES[2]).label("size"))
 READ = sa.select(messages, runs.c.status, runs.c.error).join(runs, runs.c.run_id == messages.c.run_id)
 RESULTS = sa.select(messages.c.tool_call_id, messages.c.content, messages.c.is_error).where(messages.c.role == "tool")
+
+
+Row = Mapping[str, Any]
 
 
 class UnknownMessage(Exception):
@@ -92,7 +96,7 @@ async def read_page(connection: AsyncConnection, page: Sequence[Place]) -> list[
     """The messages at these places; where they are long, the first of them, and one at least."""
     sizes = {_key(row): row.size for row in await _rows(connection, SIZED.where(_are_at(page)))}
     page = page[: _fitting([sizes[_key(place)] for place in page])]
-    rows = {_key(row): row for row in await _rows(connection, READ.where(_are_at(page)))}
+    rows = {_key(row): await stored(row._asdict()) for row in await _rows(connection, READ.where(_are_at(page)))}
     results = await _results(connection, list(rows.values()))
     return [_message(place, rows[_key(place)], results) for place in page]
 
@@ -103,25 +107,23 @@ def _fitting(sizes: Sequence[int]) -> int:
     return max(whole, default=1)
 
 
-async def _results(connection: AsyncConnection, rows: Sequence[sa.Row[Any]]) -> Mapping[str, sa.Row[Any]]:
+async def _results(connection: AsyncConnection, rows: Sequence[Row]) -> Mapping[str, Row]:
     """The results of the calls in these messages, by the call's id."""
-    calls = [call["tool_call_id"] for row in rows for call in row.tool_calls or ()]
+    calls = [call["tool_call_id"] for row in rows for call in row["tool_calls"] or ()]
     if not calls:
         return {}
-    of_calls = sa.and_(messages.c.run_id.in_({row.run_id for row in rows}), messages.c.tool_call_id.in_(calls))
-    return {row.tool_call_id: row for row in await _rows(connection, RESULTS.where(of_calls))}
+    of_calls = sa.and_(messages.c.run_id.in_({row["run_id"] for row in rows}), messages.c.tool_call_id.in_(calls))
+    return {
+        row.tool_call_id: {"result": await of_json(row.content), "is_error": row.is_error}
+        for row in await _rows(connection, RESULTS.where(of_calls))
+    }
 
 
-def _message(place: Place, row: sa.Row[Any], results: Mapping[str, sa.Row[Any]]) -> SessionMessage:
-    stored = {name: value for name, value in row._mapping.items() if name in SessionMessage.model_fields}
-    stored["tool_calls"] = row.tool_calls and [_with_result(call, results) for call in row.tool_calls]
-    return SessionMessage(message_id=place.message_id, parent_id=place.parent_id, **stored)
-
-
-def _with_result(call: Mapping[str, Any], results: Mapping[str, sa.Row[Any]]) -> FunctionCall:
-    if result := results.get(call["tool_call_id"]):
-        return FunctionCall(**call, result=result.content, is_error=result.is_error)
-    return FunctionCall(**call)
+def _message(place: Place, row: Row, results: Mapping[str, Row]) -> SessionMessage:
+    told = {name: value for name, value in row.items() if name in SessionMessage.model_fields}
+    calls = [FunctionCall(**call, **results.get(call["tool_call_id"], {})) for call in row["tool_calls"] or ()]
+    told["tool_calls"] = calls or None
+    return SessionMessage(message_id=place.message_id, parent_id=place.parent_id, **told)
 
 
 def _following(parent_id: str | None, rows: Sequence[sa.Row[Any]]) -> list[Place]:

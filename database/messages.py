@@ -1,10 +1,12 @@
 """Queries about the messages of sessions, which form a tree as their runs do."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from database.long_json import of_json, to_json
 from database.slices import slices
 from database.tables import given, messages, runs, upsert
 from session_models import StoredMessage
@@ -39,11 +41,19 @@ async def add_messages(
     Their ids are made of the numbers. Where the run is gone they are left out.
     """
     if added:
-        rows = [
-            NOTHING | message.model_dump(mode="json", include=STORED) | {"session_id": session_id, "position": position}
-            for position, message in enumerate(added, start=first)
-        ]
+        rows = [await _row(message, session_id, position) for position, message in enumerate(added, start=first)]
         await connection.execute(ADD[connection.dialect.name], rows)
+
+
+async def _row(message: StoredMessage, session_id: str, position: int) -> dict[str, Any]:
+    row = NOTHING | message.model_dump(mode="json", include=STORED)
+    row |= {"content": await to_json(row["content"]), "tool_calls": await to_json(row["tool_calls"])}
+    return row | {"session_id": session_id, "position": position}
+
+
+async def stored(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A message's row with its JSON parsed."""
+    return dict(row) | {"content": await of_json(row["content"]), "tool_calls": await of_json(row["tool_calls"])}
 
 
 async def replace_answer(
@@ -58,5 +68,7 @@ async def replace_answer(
 async def branch(connection: AsyncConnection, run_id: str) -> list[StoredMessage]:
     """The conversation that ends with a run, from its beginning, without the thinking. It is read in slices."""
     return [
-        StoredMessage(**row._mapping) async for rows in slices(connection, BRANCH, {"run_id": run_id}) for row in rows
+        StoredMessage(**await stored(row._asdict()))
+        async for rows in slices(connection, BRANCH, {"run_id": run_id})
+        for row in rows
     ]

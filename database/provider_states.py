@@ -1,8 +1,11 @@
 """Queries about what goes back to a model's provider with its answers."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from database.long_json import of_json, to_json
 from database.slices import slices
 from database.tables import given, provider_states, runs, upsert
 from session_models import ProviderState
@@ -17,10 +20,17 @@ OF_SESSION = (
 
 async def put_provider_state(connection: AsyncConnection, state: ProviderState) -> None:
     """Write the state of one step, if its run is there."""
-    await connection.execute(PUT[connection.dialect.name], state.model_dump(mode="json"))
+    row = state.model_dump(mode="json")
+    row |= {"message": await to_json(row["message"]), "calls": await to_json(row["calls"])}
+    await connection.execute(PUT[connection.dialect.name], row)
 
 
 async def session_states(connection: AsyncConnection, session_id: str, family: str) -> list[ProviderState]:
     """The states of a session's runs that models of one family left."""
     read = slices(connection, OF_SESSION, {"session_id": session_id, "family": family})
-    return [ProviderState.model_validate(dict(row._mapping)) async for rows in read for row in rows]
+    return [await _state(row) async for rows in read for row in rows]
+
+
+async def _state(row: sa.Row[Any]) -> ProviderState:
+    values = dict(row._mapping) | {"message": await of_json(row.message), "calls": await of_json(row.calls)}
+    return ProviderState.model_validate(values)

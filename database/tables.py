@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from database.long_json import LongJson
+
 NAMES = {
     "pk": "pk_%(table_name)s",
     "fk": "fk_%(table_name)s_%(column_0_N_name)s",
@@ -93,9 +95,9 @@ messages = sa.Table(
     sa.Column("position", sa.Integer, primary_key=True),
     sa.Column("session_id", Text, nullable=False),
     sa.Column("role", Text, nullable=False),
-    sa.Column("content", Json),
+    sa.Column("content", LongJson),
     sa.Column("thinking", Text),
-    sa.Column("tool_calls", Json),
+    sa.Column("tool_calls", LongJson),
     sa.Column("tool_call_id", Text),
     sa.Column("is_error", sa.Boolean),
     sa.Index(None, "session_id", "run_id", "position"),
@@ -108,8 +110,8 @@ provider_states = sa.Table(
     sa.Column("run_id", Text, sa.ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True),
     sa.Column("step", sa.Integer, primary_key=True),
     sa.Column("family", Text, nullable=False),
-    sa.Column("message", Json, nullable=False),
-    sa.Column("calls", Json, nullable=False),
+    sa.Column("message", LongJson, nullable=False),
+    sa.Column("calls", LongJson, nullable=False),
 )
 """What goes back with the answers of a run's steps, which its messages don't hold."""
 
@@ -129,8 +131,8 @@ waiting_runs = sa.Table(
     metadata,
     sa.Column("run_id", Text, primary_key=True),
     sa.Column("pending", Json, nullable=False),
-    sa.Column("request", Json, nullable=False),
-    sa.Column("state", Json),
+    sa.Column("request", LongJson, nullable=False),
+    sa.Column("state", LongJson),
     sa.Column("expires_at", Text),
     sa.Column("position", sa.Integer),
 )

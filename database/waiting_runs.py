@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from database.long_json import of_json, to_json
 from database.tables import given, upsert, waiting_runs
 
 THIS_RUN = waiting_runs.c.run_id == given(waiting_runs.c.run_id)
@@ -40,26 +41,28 @@ async def get_waiting_run(connection: AsyncConnection, run_id: str) -> WaitingRu
     row = (await connection.execute(GET, {"run_id": run_id})).one_or_none()
     if row is None:
         return None
+    request = await of_json(row.request)
     if row.state is None:
-        return QueuedRun(row.run_id, row.request, row.position)
-    return WaitingRun(row.run_id, row.pending, row.request, row.state, row.expires_at)
+        return QueuedRun(row.run_id, request, row.position)
+    return WaitingRun(row.run_id, row.pending, request, await of_json(row.state), row.expires_at)
 
 
 async def get_waiting_request(connection: AsyncConnection, run_id: str) -> dict[str, Any] | None:
     """What a run is asked for, without its state, which can be large."""
-    request: dict[str, Any] | None = await connection.scalar(GET_REQUEST, {"run_id": run_id})
+    request: dict[str, Any] | None = await of_json(await connection.scalar(GET_REQUEST, {"run_id": run_id}))
     return request
 
 
 async def put_waiting_run(connection: AsyncConnection, run: WaitingRun) -> None:
     """Write it, in place of what it needed before."""
-    await connection.execute(PUT[connection.dialect.name], NOTHING | run._asdict())
+    row = run._asdict() | {"request": await to_json(run.request), "state": await to_json(run.state)}
+    await connection.execute(PUT[connection.dialect.name], NOTHING | row)
 
 
 async def put_queued_run(connection: AsyncConnection, run_id: str, request: dict[str, Any]) -> None:
     """Write a run that waits for its turn, behind those that are there."""
     position = await connection.scalar(NEXT)
-    row: dict[str, Any] = {"run_id": run_id, "pending": [], "request": request, "position": position}
+    row: dict[str, Any] = {"run_id": run_id, "pending": [], "request": await to_json(request), "position": position}
     await connection.execute(PUT[connection.dialect.name], NOTHING | row)
 
 

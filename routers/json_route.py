@@ -8,9 +8,11 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
 from errors import InvalidRequest, NotJson
 from services.json_parsing import parse
+from services.json_writing import written
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -28,6 +30,11 @@ class JsonRoute(APIRoute):
         """The handler, given the parsed body."""
         handle = super().get_route_handler()
         return handle if self.body_field is None else _parsed_first(handle)
+
+
+async def json_answer(model: BaseModel) -> Response:
+    """A model as a response. FastAPI would write one of 10 MB in one go, which takes 50 ms."""
+    return Response(await written(model.model_dump(mode="json")), media_type="application/json")
 
 
 def _parsed_first(handle: Handler) -> Handler:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from models import RunList, RunStatus
 from routers.dependencies import Limit, PageCursor, ServiceDep
-from routers.json_route import JsonRoute
+from routers.json_route import JsonRoute, json_answer
 from routers.openapi import ERRORS
 from session_models import MessageList, Session, SessionCreate, SessionList, SessionUpdate
 
@@ -48,7 +48,7 @@ async def delete_session(session_id: SessionPath, service: ServiceDep) -> Respon
     return Response(status_code=204)
 
 
-@router.get("/{session_id}/messages", summary="Read a session's messages")
+@router.get("/{session_id}/messages", summary="Read a session's messages", response_model=MessageList)
 async def session_messages(
     session_id: SessionPath,
     service: ServiceDep,
@@ -58,12 +58,12 @@ async def session_messages(
     ] = False,
     cursor: PageCursor = None,
     limit: Limit = 50,
-) -> MessageList:
+) -> Response:
     """Return the conversation's messages in order, each with its thinking, its tool calls and its run's status.
 
     A page is shorter than `limit` where the messages are long.
     """
-    return await service.sessions.messages(session_id, run_id, tree, cursor, limit)
+    return await json_answer(await service.sessions.messages(session_id, run_id, tree, cursor, limit))
 
 
 @router.get("/{session_id}/runs", summary="List a session's runs")

@@ -54,6 +54,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     ),
     "event_logs*": ("event_logs", "event_logs.base", "event_logs.frames", "events", "models", "errors"),
     "database.__main__": ("database*", "errors", "settings"),
+    "database.long_json": ("services.json_parsing", "services.json_writing"),
     "database*": ("database*", "events", "models", "session_models", "tool_models", "errors"),
     "dialects*": ("dialects*", "events", "models"),
     "tools*": (

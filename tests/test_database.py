@@ -1,6 +1,7 @@
 """What the database promises: on SQLite, which the service uses, and on PostgreSQL, which it could use."""
 
 import asyncio
+import json
 import logging
 import resource
 import sqlite3
@@ -875,16 +876,17 @@ async def test_a_former_version_s_database_is_brought_up_to_date(former: str, ur
         command.upgrade(config, former)
 
     call = {"tool_call_id": "c", "name": "f", "arguments": {}}
+    calls = json.dumps([call]).encode()
     connections = engines(url)
     async with connections.writing.begin() as connection:
         await connection.run_sync(make)
         for table, row in (
             ("sessions", {"session_id": "s", "head_run_id": run_id(1), "created_at": NOON, "updated_at": NOON}),
             ("runs", make_run(1, "s").model_dump(mode="json", exclude={"pending"})),
-            ("messages", {"run_id": run_id(1), "position": 0, "session_id": "s", "role": "user", "content": "?"}),
+            ("messages", {"run_id": run_id(1), "position": 0, "session_id": "s", "role": "user", "content": b'"?"'}),
             (
                 "messages",
-                {"run_id": run_id(1), "position": 1, "session_id": "s", "role": "assistant", "tool_calls": [call]},
+                {"run_id": run_id(1), "position": 1, "session_id": "s", "role": "assistant", "tool_calls": calls},
             ),
         ):
             await connection.execute(sa.insert(metadata.tables[table]).values(row))
