@@ -18,6 +18,8 @@ from services.reasoning_record import FIELDS, ReasoningRecord
 from services.think_tags import ThinkTags
 
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
+PIECES = frozenset(("text", "content", "refusal", "tool_calls", "function_call", *REASONING_KEYS))
+"""The keys under which a delta holds a piece of the answer."""
 REASONING_LISTS = ("reasoning_details", "thinking_blocks")
 
 
@@ -76,12 +78,11 @@ class AnswerPieces:
         return deltas
 
     def _elsewhere(self, choice: dict[str, Any], torn: bool, deltas: list[Delta]) -> None:
-        """A chunk whose delta brings nothing may hold a whole `message`, or `text`."""
+        """A chunk whose delta brings nothing may hold a whole `message`, or stand in the delta's place itself."""
         if isinstance(message := choice.get("message"), dict):
             self._delta(self._untold(message), torn, deltas, whole=True)
-        elif isinstance(text := choice.get("text") or choice.get("content"), str) and text:
-            self._spoken = True
-            self._put(TextDelta, text, deltas, torn)
+        elif not PIECES.isdisjoint(choice):
+            self._delta({key: said for key, said in choice.items() if key in PIECES}, torn, deltas)
 
     def _untold(self, message: dict[str, Any]) -> dict[str, Any]:
         """What a whole `message` adds to what has come: MiniMax repeats the answer in one, Perplexity grows one."""

@@ -11,19 +11,18 @@ from typing import Any
 from events import NO_USAGE, Usage
 from services.answer_pieces import AnswerPieces
 from services.chat_deltas import (
-    MOST_CALLS,
     CallDelta,
     Delta,
     HostedResult,
     TextDelta,
     ThinkingDelta,
     first_choice,
-    hosted_result,
+    hosted_results,
     wrapped_choices,
 )
 from services.chat_usage import usage_of
 from services.error_shapes import is_error, is_failed_choice, is_kind_of_error
-from services.finish_reasons import CALL_REASONS, means_error, reason_of
+from services.finish_reasons import CALL_REASONS, means_cut, means_error, reason_of
 from services.json_scan import JsonLimits, scan
 from services.json_text import loads_leniently
 from services.sse_events import SseEvents
@@ -46,6 +45,7 @@ KEEPALIVE = re.compile(
     rb"|\.+|:.*|\W*(null|undefined|none|ping|pong|keep[ _-]?alive|heart[ _-]?beat)\b[\W\dTZ]*", re.IGNORECASE
 )
 """Nothing, a comment that a proxy has made into data, or one of the known words, in brackets or before a time."""
+ANSWER_KEYS = frozenset(("choices", "usage", "mcp_tool_results"))
 PIECES = (b'"delta"', b'"message"')  # what a chunk that holds a piece of the answer has
 MAX_SHAPES = 1000
 _shapes: dict[tuple[str, ...], bool] = {}
@@ -64,6 +64,7 @@ class ChatChunks:
         self._pieces = AnswerPieces(tags)
         self._alone = False  # whether the last finish reason came by itself, after all pieces …
         self._early = False  # … and whether one came before some of them
+        self._foreign = False  # whether an object came that is no chunk of this protocol
         self.finish_reason: str | None = None
         self.usage: Usage = NO_USAGE
         self.correlation_id: str | None = None
@@ -156,7 +157,7 @@ class ChatChunks:
                 return False
             self._fail({"error": (text or name).decode(errors="replace")})
         elif text.upper() == b"[DONE]":
-            self.done = True
+            self._done(payload)
         elif KEEPALIVE.fullmatch(text) or (name and KEEPALIVE.fullmatch(name)):
             pass
         elif text.startswith(b"data:"):  # twice, by proxies that add it to lines that have it
@@ -198,6 +199,13 @@ class ChatChunks:
         else:
             raise TypeError("a value that is no chunk")
 
+    def _done(self, payload: bytes) -> None:
+        """The end of the stream. It ends no answer where all that came are objects of another protocol."""
+        if self._foreign and not self._pieces.begun and self.finish_reason is None:
+            self._odd(payload)
+        else:
+            self.done = True
+
     def _fail(self, fault: object) -> None:
         """The upstream has reported an error. It can't take back an answer that it has ended before."""
         if self._settled:
@@ -231,16 +239,21 @@ class ChatChunks:
 
     def _extras(self, chunk: dict[str, Any], torn: bool, deltas: list[Delta]) -> None:
         if results := chunk.get("mcp_tool_results"):
-            deltas += [hosted_result(result, torn) for result in results[:MOST_CALLS]]
+            deltas += hosted_results(results, torn)
         if correlation := chunk.get("correlation_id"):
             self.correlation_id = str(correlation)
+        if reason := reason_of(chunk):
+            self._finish(reason, chunk, ended=not chunk.get("choices"))
+        self._foreign |= ANSWER_KEYS.isdisjoint(chunk) and wrapped_choices(chunk) is None
         if isinstance(groq := chunk.get("x_groq"), dict):
             self.usage = usage_of(groq.get("usage"), self.usage)
 
     def _choice(self, choices: Any, torn: bool, deltas: list[Delta]) -> None:
         """The one choice that is the answer, which can be missing from a chunk."""
         choice = choices[0]
-        if (len(choices) != 1 or choice.get("index")) and (choice := first_choice(choices)) is None:
+        if choice is None or len(choices) != 1 or choice.get("index"):
+            choice = first_choice(choices)
+        if choice is None:
             return
         before = len(deltas)
         self._pieces.read(choice, torn, deltas)
@@ -250,15 +263,19 @@ class ChatChunks:
         if usage := choice.get("usage"):  # Moonshot's place for it
             self.usage = usage_of(usage, self.usage)
         if ended or choice.get("finish_reason"):
-            self._finish(reason_of(choice), choice, ended)
+            self._finish(reason_of(choice) or reason_of(choice.get("delta")), choice, ended)
         if (ended or "error" in choice) and is_failed_choice(choice):
             self._fail(choice)
 
     def _finish(self, reason: str | None, choice: dict[str, Any], ended: bool) -> None:
-        """A finish reason has come. The last one counts, and one on a chunk without a piece of the answer ends it."""
+        """A finish reason has come. The last one counts, and one on a chunk without a piece of the answer ends it.
+
+        An answer that was so ended as cut stays cut, whatever reason is told after it.
+        """
         if reason is None:
             return
-        self.finish_reason = reason
+        cut = ended and self._alone and means_cut(self.finish_reason or "")
+        self.finish_reason = self.finish_reason if cut else reason
         self._alone = ended
         if means_error(reason):
             self.fault = choice

@@ -8,16 +8,18 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from services.call_arguments import read_arguments
 from services.chat_usage import count_of
 from services.error_shapes import says_error
 from services.json_text import mend
 
-CALL_KEYS = frozenset(("index", "id", "type", "function"))
-FUNCTION_KEYS = frozenset(("name", "arguments"))
-FLAT_CALL_KEYS = CALL_KEYS | {"name", "arguments"}
+ARGUMENT_KEYS = ("arguments", "parameters", "input", "args")  # of OpenAI, Llama, Anthropic, Gemini
+FUNCTION_KEYS = frozenset(("name", *ARGUMENT_KEYS))
+CALL_KEYS = FUNCTION_KEYS | {"index", "id", "type", "function"}
 THOUGHT_PARTS = frozenset(("thinking", "reasoning", "reasoning.text", "reasoning.summary", "thought"))
 TEXT_KEYS = ("text", "thinking", "summary", "content", "refusal", "value", "parts")
 MOST_CALLS = 1001  # that are looked at in one chunk: a turn that may have 1000 fails with them
+TOOL_KEYS = ("tool_name", "name", "tool")
 WRAPPERS = ("output", "data", "result", "response")
 MAX_DEPTH = 8  # of parts in parts
 
@@ -49,7 +51,7 @@ class CallDelta(NamedTuple):
 
 
 class HostedResult(NamedTuple):
-    """What a tool gave that the upstream ran itself. It carries no call id."""
+    """What a tool gave that the upstream ran itself. It carries no call id. Its name is empty where it wasn't told."""
 
     name: str
     server: str | None
@@ -69,16 +71,16 @@ def wrapped_choices(chunk: Mapping[str, Any]) -> Any:
 
 
 def first_choice(choices: object) -> dict[str, Any] | None:
-    """The choice with index 0, which is the answer; one without an index is the first.
+    """The choice with index 0, which is the answer; one without an index is the first, and `null` is none.
 
     Raise TypeError for what is no list of choices.
     """
     if not isinstance(choices, list):
         raise TypeError("choices that are no list")
-    for choice in choices:
-        if not isinstance(choice, dict):
-            raise TypeError("a choice that is no object")
-    return next((choice for choice in choices if whole_number(choice.get("index")) in (0, None)), None)
+    said = [choice for choice in choices if choice is not None]
+    if not all(isinstance(choice, dict) for choice in said):
+        raise TypeError("a choice that is no object")
+    return next((choice for choice in said if whole_number(choice.get("index")) in (0, None)), None)
 
 
 def whole_number(said: object) -> int | None:
@@ -116,19 +118,15 @@ def function_call_delta(said: dict[str, Any], torn: bool) -> CallDelta:
 
 
 def _call(call: dict[str, Any]) -> CallDelta:
-    function = call.get("function")
-    flat = function is None and ("name" in call or "arguments" in call)
-    if flat:
-        function = call
-    elif function is None:
-        function = {}
-    name, call_id = function.get("name") or "", call.get("id")
+    function = call.get("function") or {}
+    name = function.get("name") or call.get("name") or ""
     if not isinstance(name, str):
         raise TypeError("the name of a tool call")
-    rest = {key: value for key, value in call.items() if key not in (FLAT_CALL_KEYS if flat else CALL_KEYS)}
-    if not flat and (inner := {key: value for key, value in function.items() if key not in FUNCTION_KEYS}):
+    said = next((part[key] for part in (function, call) for key in ARGUMENT_KEYS if part.get(key) is not None), None)
+    rest = {key: value for key, value in call.items() if key not in CALL_KEYS}
+    if inner := {key: value for key, value in function.items() if key not in FUNCTION_KEYS}:
         rest["function"] = inner  # LiteLLM puts Gemini's signature there
-    return CallDelta(_label(call.get("index")), _identifier(call_id), name, _arguments(function.get("arguments")), rest)
+    return CallDelta(_label(call.get("index")), _identifier(call.get("id")), name, _arguments(said), rest)
 
 
 def _label(said: object) -> Label | None:
@@ -189,15 +187,19 @@ def plain_text(said: object, depth: int = 0) -> str:
             return ""
 
 
-def hosted_result(said: Mapping[str, Any], torn: bool) -> HostedResult:
-    """An entry of Dedalus' `mcp_tool_results`. Raise LookupError, TypeError or ValueError for what is none."""
-    if torn:
-        said = mend(said)
-    arguments = said.get("arguments")
+def hosted_results(said: object, torn: bool) -> Iterator[HostedResult]:
+    """The entries of Dedalus' `mcp_tool_results`. What is none is passed over: it is not the answer."""
+    for entry in said[:MOST_CALLS] if isinstance(said, list) else [said]:
+        if isinstance(entry, dict):
+            yield _hosted_result(mend(entry) if torn else entry)
+
+
+def _hosted_result(said: Mapping[str, Any]) -> HostedResult:
+    name = next((said[key] for key in TOOL_KEYS if said.get(key)), "")
     return HostedResult(
-        name=str(said["tool_name"]),
+        name=str(name),
         server=str(server) if (server := said.get("server_name")) else None,
-        arguments=arguments if isinstance(arguments, dict) else {},
+        arguments=read_arguments([_arguments(said.get("arguments"))]).value,
         result=said.get("result"),
         is_error=says_error(said.get("is_error")),
         duration_ms=count_of(said.get("duration_ms")),

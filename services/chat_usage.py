@@ -8,9 +8,9 @@ from events import Usage
 MOST = 2**53  # beyond which a count is no count, nor a number that every reader of JSON reads
 
 NAMES: Mapping[str, tuple[str, ...]] = {
-    "input_tokens": ("prompt_tokens", "input_tokens", "promptTokenCount"),
-    "output_tokens": ("completion_tokens", "output_tokens", "candidatesTokenCount"),
-    "total_tokens": ("total_tokens", "totalTokenCount"),
+    "input_tokens": ("prompt_tokens", "input_tokens", "promptTokenCount", "inputTokens", "prompt_eval_count"),
+    "output_tokens": ("completion_tokens", "output_tokens", "candidatesTokenCount", "outputTokens", "eval_count"),
+    "total_tokens": ("total_tokens", "totalTokenCount", "totalTokens"),
     "reasoning_tokens": (
         "completion_tokens_details.reasoning_tokens",
         "output_tokens_details.reasoning_tokens",
@@ -26,7 +26,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         "cachedContentTokenCount",  # Gemini
     ),
 }
-"""Each count under the names that it has at OpenAI, Anthropic, Gemini and others; the first that is a count counts."""
+"""Each count under the names that it has at OpenAI, Anthropic, Gemini, Bedrock and Ollama. The first that is a count
+counts."""
 
 CACHED_APART = ("cache_read_input_tokens", "cache_creation_input_tokens")
 """What Anthropic leaves out of `input_tokens`."""

@@ -30,9 +30,10 @@ from services.json_writing import written
 from services.moving_deadline import MovingDeadline
 from services.refusals import NO_CHAT_STREAM, refusal, unreached
 from services.upstream_client import reader
-from services.upstream_errors import error_of
+from services.upstream_errors import error_of, status_of
 from services.upstreams import Route
 from services.wire_rules import MOST_TRIES, corrected, fitted
+from settings import WireRules
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ class ModelTurn:
         self._broken: httpx.HTTPError | None = None
         self._ended = False
         self._flushed = False
+        self._ahead: list[Delta] | None = None
         self.silent = True
         self.hosted = HostedWork()
 
@@ -96,12 +98,24 @@ class ModelTurn:
         """What the next turn has to echo, where the upstream gave it."""
         return self._chunks.correlation_id
 
+    async def begin(self) -> object:
+        """Read up to the first deltas. Return the error that the upstream reports in their place, None for none.
+
+        Whatever the stream ends with is raised by the iteration, which begins with these deltas.
+        """
+        with suppress(AgentStreamError):
+            self._ahead = await self.__anext__()
+        return self._chunks.fault if self.silent else None
+
     def __aiter__(self) -> "ModelTurn":
         """Itself."""
         return self
 
     async def __anext__(self) -> list[Delta]:
         """The deltas of one read. Raise what the stream ended with, unless it ended well."""
+        if (ahead := self._ahead) is not None:
+            self._ahead = None
+            return ahead
         chunks = self._chunks
         self._deadline.within(self._wait_s)
         try:
@@ -204,19 +218,36 @@ class HostedWork:
 async def model_turn(route: Route, body: Mapping[str, Any], deadlines: Deadlines) -> AsyncIterator[ModelTurn]:
     """Ask the route's upstream for one streamed turn. The connection is released on leaving, reusable if it can be.
 
+    It is asked in the form that it takes, and again where its refusal teaches another form, which is remembered. Some
+    servers, and gateways before them, refuse in the stream, with status 200.
     Raise an `UpstreamError`, `UpstreamRejected` or `ContextTooLong` for each way in which that can fail.
     """
-    loop = asyncio.get_running_loop()
-    first_deadline = loop.time() + deadlines.first_byte_s
-    response = await _ask(route, body, first_deadline)
+    until = asyncio.get_running_loop().time() + deadlines.first_byte_s
+    tried = [route.rules]
+    while True:
+        async with _attempt(route, body, until, deadlines.stall_s, tried) as turn:
+            fault = await turn.begin()
+            if fault is None or not _learned(tried, fitted(body, tried[-1]), status_of(fault), fault):
+                if fault is None and len(tried) > 1:
+                    route.learn(tried[-1])
+                yield turn
+                return
+
+
+@asynccontextmanager
+async def _attempt(
+    route: Route, body: Mapping[str, Any], until: float, stall_s: float, tried: list[WireRules]
+) -> AsyncIterator[ModelTurn]:
+    """One answer, whose first byte has to come until this time."""
+    response = await _ask(route, body, until, tried)
     stream = cast("httpx.AsyncByteStream", response.stream)
     turn: ModelTurn | None = None
     try:
-        first_wait_s = first_deadline - loop.time()
+        first_wait_s = until - asyncio.get_running_loop().time()
         async with MovingDeadline() as deadline:
             encoding = response.headers.get("content-encoding", "").strip().lower()
             chunks = ChatChunks(route.think_tags.tags(route.model))
-            turn = ModelTurn(reader(response), encoding, chunks, deadline, first_wait_s, deadlines.stall_s)
+            turn = ModelTurn(reader(response), encoding, chunks, deadline, first_wait_s, stall_s)
             turn.hosted.own = _own_tools(route, body)
             del response  # and with it the request, whose body may be long
             yield turn
@@ -232,23 +263,25 @@ async def model_turn(route: Route, body: Mapping[str, Any], deadlines: Deadlines
         await stream.aclose()
 
 
-async def _ask(route: Route, body: Mapping[str, Any], deadline: float) -> httpx.Response:
-    """Ask in the form that the server takes; again where its refusal teaches another form, which is remembered."""
-    tried = [route.rules]
+async def _ask(route: Route, body: Mapping[str, Any], until: float, tried: list[WireRules]) -> httpx.Response:
+    """Ask by the last rules that were tried, and by better ones where a refusal teaches them."""
     while True:
         sent = fitted(body, tried[-1])
         try:
-            response = await _post(route, sent, deadline)
+            return await _post(route, sent, until)
         except APIStatusError as error:
-            better = corrected(tried[-1], sent, error.status_code, error.body)
-            if better is None or better in tried or len(tried) == MOST_TRIES:
+            if not _learned(tried, sent, error.status_code, error.body):
                 raise _status_error(route, sent, error) from error
-            logger.info("the upstream refuses a parameter, and is asked otherwise: %.500s", error.body)
-            tried.append(better)
-        else:
-            if len(tried) > 1:
-                route.learn(tried[-1])
-            return response
+
+
+def _learned(tried: list[WireRules], sent: Mapping[str, Any], status: int, refusal: object) -> bool:
+    """Add the rules that a refusal teaches to those that were tried. Whether there are any that are worth a try."""
+    better = corrected(tried[-1], sent, status, refusal)
+    if better is None or better in tried or len(tried) == MOST_TRIES:
+        return False
+    logger.info("the upstream refuses a parameter, and is asked otherwise: %.500s", refusal)
+    tried.append(better)
+    return True
 
 
 async def _post(route: Route, body: Mapping[str, Any], deadline: float) -> httpx.Response:

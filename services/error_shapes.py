@@ -15,7 +15,8 @@ SELF_KEYS = KIND_KEYS | {"success", "ok"}
 ENVELOPES = frozenset(("response", "result", "data", "header", "message", "body", "output", "responsemetadata"))
 """Keys without case and punctuation, so that `error_code`, `errorCode` and `ErrorCode` are one."""
 
-ERROR_KEY = re.compile("error|exception|^err(no|code|msg|message|s)?$|^fault$")
+ERROR_KEY = re.compile("^(?!contentfilter).*(error|exception)|^err(no|code|msg|message|s)?$|^fault$")
+"""Azure reports under `content_filter_error` that its filter failed, which the answer didn't."""
 ERROR_KIND = re.compile(
     "^error|(error|exception|failed|failure)$|ratelimit|throttl|quota|overloaded|unavailable|timeout|timedout"
 )

@@ -105,7 +105,8 @@ TEXTS: Table = {
             "resource exhausted",
         ),
         *("insufficient balance", "insufficient credit", "insufficient fund", "credit balance", "out of credits"),
-        *("billing", "payment required", "余额不足", "速率限制", "并发"),  # Zhipu, MiniMax
+        *("available credits", "any credits", "spending limit", "included credits"),  # xAI, Hugging Face
+        *("billing", "payment required", "余额不足", "欠费", "速率限制", "并发"),  # Zhipu, MiniMax
     ),
     UpstreamAuth: (
         *("api key not valid", "invalid api key", "incorrect api key", "invalid api_key", "invalid x-api-key"),

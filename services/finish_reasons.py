@@ -7,7 +7,6 @@ Every other reason means that the answer is complete. Reasons are compared witho
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
 
 ERRORS = frozenset(
     (
@@ -70,15 +69,22 @@ CALL_REASONS = frozenset(("tool_calls", "function_call"))
 UNTOLD = frozenset(("", "null", "none"))  # the first where it is text (Alibaba's own API)
 OTHER_KEYS = ("finishReason", "stop_reason", "finish_details", "native_finish_reason")
 """Where a reason stands if not in `finish_reason`: Gemini, Anthropic, OpenAI's vision preview, OpenRouter."""
-ERROR = re.compile("error|exception|fail")
-CUT = re.compile("length|limit|max_.*tokens|truncat|incomplete|filter|context_window")
+ERROR = re.compile(
+    "error|exception|fail|abort|cancel|interrupt|timeout|timed_out|overload|unavailable|crash|disconnect"
+)
+CUT = re.compile(
+    "length|limit|max_.*tokens|budget|truncat|incomplete|exceed|cut_?off|context_window"
+    "|filter|block|safety|prohibit|sensitiv|moderat|guardrail|policy|violat|refus|pause"
+)
 
 
-def reason_of(choice: Mapping[str, Any]) -> str | None:
-    """The reason that a choice tells, None where it tells none.
+def reason_of(choice: object) -> str | None:
+    """The reason that a choice tells, or what is in its place; None where it tells none.
 
     OpenRouter tells its provider's own one beside it, which counts where that alone means an error or a cut.
     """
+    if not isinstance(choice, Mapping):
+        return None
     told = _text(choice.get("finish_reason"))
     if told is None:
         return next((reason for key in OTHER_KEYS if (reason := _text(choice.get(key))) is not None), None)

@@ -74,11 +74,22 @@ def loads_strictly(text: str | bytes) -> Any:
 
 
 def loads_leniently(text: str | bytes) -> tuple[Any, bool]:
-    """As `loads`, with null for what JSON can't say: NaN and numbers beyond a float, which some servers write."""
+    """As `loads`, for what some servers write: null for NaN and numbers beyond a float, control characters in strings
+    as they are, and U+FFFD for what is no UTF-8.
+    """
     try:
         return orjson.loads(text), False
     except ValueError:
-        return json.loads(text, parse_constant=lambda _: None, parse_float=_finite_or_null), True
+        text = text if isinstance(text, str) else _decoded(text)
+        return json.loads(text, strict=False, parse_constant=lambda _: None, parse_float=_finite_or_null), True
+
+
+def _decoded(data: bytes) -> str:
+    """The text of UTF-8, in which surrogates may be written as characters."""
+    try:
+        return data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "replace")
 
 
 def _finite_or_null(digits: str) -> float | None:

@@ -4,6 +4,7 @@ import codecs
 
 CR, LF = b"\r\n"  # as numbers, since `in` for bytes in bytes raises and catches an error on its way
 BLANK = b" \t\r\n"
+NO_FIELD = (b"{", b"[", b"<")
 MAX_BLANK_BYTES = 1024  # in one line, before anything else
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 
@@ -83,20 +84,31 @@ class SseEvents:
 def _events(block: bytes) -> list[Event]:
     """The event that a block of lines is, in its general form; none without data, such as a comment.
 
-    A line that can be no field is an event of its own, and so is a field `error`: servers that fail in the middle of a
-    stream write their error as it is (Ollama, gateways), or under that name (llama.cpp before October 2025). An event
-    with a name and without data is kept, since its name may say that it is an error.
+    A field's name counts without case and white space around it. A line that can be no field is an event of its own,
+    in its place, and so is a field `error`: servers that fail in the middle of a stream write their error as it is
+    (Ollama, gateways), or under that name (llama.cpp before October 2025). An event with a name and without data is
+    kept, since its name may say that it is an error.
     """
-    name, data, bare = b"", [], []
+    name, data, events = b"", [], []
     for line in block.removeprefix(codecs.BOM_UTF8).split(b"\n"):
         field, _, value = line.partition(b":")
+        field = field.strip().lower()
         if field == b"data":
             data.append(value.removeprefix(b" "))
         elif field == b"event":
             name = value.removeprefix(b" ")
-        elif field == b"error" and value:
-            bare.append((field, value.strip()))
-        elif b" " in field.strip() or field.startswith((b"{", b"<")):
-            bare.append((b"", line))
-    payload = b"\n".join(data)
-    return [(name, payload), *bare] if payload or name else bare
+        elif bare := _bare(field, value, line):
+            if name or data:
+                events.append((name, b"\n".join(data)))
+            events.append(bare)
+            name, data = b"", []
+    if name or any(data):
+        events.append((name, b"\n".join(data)))
+    return events
+
+
+def _bare(field: bytes, value: bytes, line: bytes) -> Event | None:
+    """The event that a line is by itself; None for the line of another field, or a comment."""
+    if field == b"error" and value:
+        return field, value.strip()
+    return (b"", line) if b" " in field or field.startswith(NO_FIELD) else None

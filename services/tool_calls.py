@@ -117,7 +117,7 @@ class ToolCalls:
                 yield self.answer(call, NO_NAME, is_error=True)
 
     def hosted_result(self, said: HostedResult) -> Iterator[EventData]:
-        """The upstream ran a tool itself. Its result has no call id: it is matched by name, then by arguments."""
+        """The upstream ran a tool itself. Its result has no call id: matched by name, if any, then by arguments."""
         gathered = self._waiting_for(said) or self._made_for(said)
         call = self._told[gathered]
         yield self._complete(call, gathered)
@@ -191,7 +191,7 @@ class ToolCalls:
 
     def _waiting_for(self, said: HostedResult) -> GatheredCall | None:
         """The call of which this is the result."""
-        named = [gathered for gathered in self._gatherer.all if gathered.name == said.name]
+        named = [gathered for gathered in self._gatherer.all if said.name in ("", gathered.name)]
         calls = [(gathered, self._told.get(gathered) or self._tell(gathered)) for gathered in named]
         waiting = [gathered for gathered, call in calls if not call.ours and call.result is None]
         same = (gathered for gathered in waiting if gathered.arguments.value == said.arguments)
@@ -200,7 +200,7 @@ class ToolCalls:
     def _made_for(self, said: HostedResult) -> GatheredCall:
         """A call for a result that has none."""
         gathered = self._gatherer.begin()
-        gathered.name = said.name
+        gathered.name = said.name or NAMELESS
         gathered.pieces.append(json.dumps(said.arguments))
         self._placed(gathered, self._away(said.server), ours=False)
         return gathered

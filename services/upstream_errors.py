@@ -61,6 +61,11 @@ def complaint(body: object) -> Complaint:
     return Complaint(tuple(names), tuple(statuses), tuple(texts))
 
 
+def status_of(fault: object) -> int:
+    """The status that an error would have had as a refusal, 400 where it names none."""
+    return next(iter(complaint(fault).statuses), 400)
+
+
 def error_of(body: object, status: int | None = None, retry_after: int | None = None) -> AgentStreamError:
     """Our error for one that the upstream reports: in a stream, or as a refusal with this HTTP status."""
     said = complaint(body)

@@ -61,9 +61,11 @@ REFUSING = re.compile(
     r"unsupported|not supported|n't support|not support|unknown|unrecogni[sz]ed|unexpected|not permitted|not allowed"
     r"|forbidden|extra |additional propert|invalid (param|argument|field|propert)|not accept|deprecated|instead"
     r"|not valid|not recogni[sz]ed|not a (valid|recogni[sz]ed)|不支持"
-    r"|only the default|only \S+ (is|are) allowed",
+    r"|only the default|only \S+ (is|are) allowed|cannot both|mutually exclusive|only one of",
     re.IGNORECASE,
 )
+EXCLUSIVE = re.compile(r"\bboth\b|mutually exclusive|only one", re.IGNORECASE)
+"""Anthropic: "`temperature` and `top_p` cannot both be specified for this model"."""
 OF_A_VALUE = re.compile(r"unsupported.value|does not support \S+ with|supported values|only ", re.IGNORECASE)
 NO_EMPTY_CONTENT = _both("content", r"null|nil\b|none|empty|blank|missing|required|string")
 ID_OF_LETTERS = _both(ID, "length of 9|9 characters|pattern|a-zA-Z0-9|alphanumeric")
@@ -186,6 +188,8 @@ def corrected(rules: WireRules, sent: Json, status: int, refusal: object) -> Wir
     changes = {**_renamed(rules, sent, said), **_messages(rules, sent, said)}
     if names := [name for name in OPTIONAL if name not in changes and _refused(name, sent, said)]:
         only_value = OF_A_VALUE.search(said) is not None
+        if len(names) > 1 and EXCLUSIVE.search(said):
+            names = names[1:]
         more = [_valued(name, sent[name]) if only_value else name for name in names]
         changes["left_out"] = (*rules.left_out, *more)[-MOST_LEFT_OUT:]
     better = rules.model_copy(update=changes)

@@ -415,7 +415,11 @@ def objects_in(written: str) -> list[dict[str, Any]]:
     try:
         quoted = json.loads(written)
     except ValueError:
-        return [value for start in re.finditer("{", written) if (value := object_in(_first(written[start.start() :])))]
+        return [
+            value
+            for start in re.finditer("{", written)
+            if (value := object_in(_first(written[start.start() :]))) is not None
+        ]
     return objects_in(quoted) if isinstance(quoted, str) else []
 
 

@@ -638,6 +638,22 @@ async def test_a_hosted_call_and_its_result(choices_empty: bool) -> None:
     assert only(events, "final_output") == [{"content": "Found."}]
 
 
+async def test_a_hosted_result_of_an_odd_form_loses_no_answer() -> None:
+    """A result without a tool's name is that of the waiting call, or of an unnamed one; what is no result is none."""
+    results = [{"arguments": '{"q":"x"}', "result": "X"}, None, "odd", {"tool_name": None, "result": "Y"}]
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.turn(
+            *(ToolCall("c1", "search", '{"q":"x"}'), RawChunk({"choices": [], "mcp_tool_results": results})),
+            *(Text("Found."), Finish(), Done()),
+        )
+        events = await agent.stream(MCP)
+    assert [(given["name"], given["content"]) for given in only(events, "tool_result")] == [
+        ("search", "X"),
+        ("unnamed", "Y"),
+    ]
+    assert only(events, "final_output") == [{"content": "Found."}]
+
+
 async def test_results_of_one_name_are_matched_by_their_arguments() -> None:
     """Two calls of one tool get each their own result, in whatever order the results come."""
     results = [hosted("search", {"q": "b"}, "B"), hosted("search", {"q": "a"}, "A")]

@@ -119,6 +119,16 @@ COMPLETE = {
     "comments as data": event(": OPENROUTER PROCESSING") + said("Hello") + event(":") + END + DONE,
     "words of no answer": event("[PING]") + event("undefined") + said("Hello") + event("<keep alive>") + END + DONE,
     "heartbeats with the time": event("heartbeat 2026-11-27T20:00:00Z") + said("Hello") + event("ping: 7") + END + DONE,
+    "[DONE] without data": said("Hello") + "[DONE]\n\n",
+    "fields in capitals, indented, before a space": said("H").replace("data", "Data")
+    + "  "
+    + said("el").replace("data:", "data :")
+    + " "
+    + said("lo")
+    + END
+    + DONE,
+    "choices that are null, or hold null": event({"choices": None}) + event({"choices": [None]}) + HELLO,
+    "thinking of an unknown name": chunk({"thoughts": "hm"}) + HELLO,
     "[DONE] after two spaces": said("Hello") + END + "data:  [DONE]\n\n",
     "[DONE] before a space": said("Hello") + END + "data: [DONE] \n\n",
     "[DONE] without a space": said("Hello") + END + "data:[DONE]\n\n",
@@ -229,12 +239,19 @@ NOT_COMPLETE = {
     ),
     "a reason that means an error": (said("Hello") + chunk({}, "error") + DONE, "upstream_failed"),
     "such a reason after another": (said("Hello") + END + chunk({}, "error") + DONE, "upstream_failed"),
+    "an error as a bare line before [DONE] in one event": (
+        said("Hello") + '{"error": {"code": 429}}\n' + DONE,
+        "upstream_quota",
+    ),
     "an error as a bare line": (said("Hello") + '{"error": {"code": 429}}\n\n' + DONE, "upstream_quota"),
     "an error under its own field": (said("Hello") + 'error: {"code":500,"message":"x"}\n\n', "upstream_failed"),
     "event: error with text": (said("Hello") + "event: error\ndata: rate limit reached\n\n", "upstream_quota"),
     **{
         f"a reason with an error in it: {reason}": (said("Hello") + chunk({}, reason) + DONE, "upstream_failed")
-        for reason in ("internal_server_error", "ERROR_TOXIC", "upstream_error", "exception", "generation_failed")
+        for reason in (
+            *("internal_server_error", "ERROR_TOXIC", "upstream_error", "exception", "generation_failed"),
+            *("engine_overloaded", "interrupted", "request_timeout"),
+        )
     },
     "the provider's own reason is an error": (
         said("Hello") + choice(delta={}, finish_reason="stop", native_finish_reason="MALFORMED_FUNCTION_CALL") + DONE,
@@ -276,6 +293,8 @@ def test_what_is_no_complete_answer(name: str, size: int) -> None:
         ("  \n<html>", "malformed"),
         ('{"x": 1}', "malformed"),
         ("[]", "malformed"),
+        (event({"response": "Hi"}) + DONE, "malformed"),  # Cloudflare's own protocol, and others
+        (event({"type": "response.output_text.delta", "delta": "Hi"}) + DONE, "malformed"),
         ('{"choices": [{"message": {"content": "Hel', "cut off"),
         ('{"error": {"code": 401}}', "upstream_auth"),
         ('[{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}]', "upstream_quota"),
@@ -306,15 +325,31 @@ CUTS = {
     "details": {"finish_reason": None, "finish_details": {"type": "max_tokens"}},
     "the provider's own": {"finish_reason": "stop", "native_finish_reason": "length"},
     "a new word": {"finish_reason": "token_limit_reached"},
+    "another new word": {"finish_reason": "blocked_by_policy"},
+    "in the delta": {"delta": {"finish_reason": "length"}},
 }
 
 
 @pytest.mark.parametrize("said_so", CUTS.values(), ids=CUTS)
 def test_a_cut_under_other_names(said_so: Json) -> None:
     """A reason that says that the answer was cut is found wherever it stands."""
-    outcome = read(said("Hello") + choice(delta={}, **said_so) + DONE)
+    outcome = read(said("Hello") + choice(**{"delta": {}, **said_so}) + DONE)
     assert outcome.end == "complete"
     assert means_cut(outcome.reason or "")
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+def test_a_cut_stays_one(reason: str) -> None:
+    """Whatever a gateway tells after it; it is also read outside of the choices. A piece that follows disproves it."""
+    assert read(said("Hello") + chunk({}, reason) + END + DONE).reason == reason
+    assert read(said("Hello") + event({"choices": [], "finish_reason": reason}) + DONE).reason == reason
+    assert read(said("Hello", reason) + END + DONE).reason == "stop"
+    assert read(said("Hel") + chunk({}, reason) + said("lo") + END + DONE).reason == "stop"
+
+
+def test_what_is_no_utf_8_or_a_control_character_loses_nothing() -> None:
+    """Half a character becomes U+FFFD, and a tab in a string is a tab."""
+    assert read(said("a@b").encode().replace(b"@", b"\xff\t") + END.encode()).text == "a\ufffd\tb"
 
 
 @pytest.mark.parametrize("reason", ["stop", "end_turn", "tool_calls", "function_call", "eos_token", "stop_sequence"])
@@ -370,6 +405,19 @@ CALLS = {
         chunk({"tool_calls": [{"index": 0, "id": "c1", "name": "echo", "arguments": {"a": 1}}]}),
         (0, "c1", "echo", '{"a": 1}'),
     ),
+    "arguments under Anthropic's name": (
+        chunk({"tool_calls": [{"index": 0, "id": "c1", "type": "tool_use", "name": "echo", "input": {"a": 1}}]}),
+        (0, "c1", "echo", '{"a": 1}'),
+    ),
+    "arguments under Llama's name": (
+        chunk({"tool_calls": [{"index": 0, "id": "c1", "function": {"name": "echo", "parameters": {"a": 1}}}]}),
+        (0, "c1", "echo", '{"a": 1}'),
+    ),
+    "its name beside the function": (
+        chunk({"tool_calls": [{"index": 0, "id": "c1", "name": "echo", "function": {"arguments": "{}"}}]}),
+        (0, "c1", "echo", "{}"),
+    ),
+    "in the choice": (choice(delta={}, tool_calls=[OPEN_CALL]), (0, "c1", "echo", "{}")),
     "no list around it": (chunk({"tool_calls": OPEN_CALL}), (0, "c1", "echo", "{}")),
     "function_call": (chunk({"function_call": {"name": "echo", "arguments": "{}"}}), (0, "", "echo", "{}")),
     "function_call beside tool_calls": (
@@ -509,6 +557,7 @@ COUNTS: Sequence[tuple[Any, tuple[int | None, int | None, int | None]]] = [
         {"input_tokens": 3, "output_tokens": 2, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 1},
         (8, 2, 10),
     ),
+    ({"inputTokens": 3, "outputTokens": 2, "totalTokens": 5}, (3, 2, 5)),
     ({"promptTokenCount": 3, "candidatesTokenCount": 2, "totalTokenCount": 7}, (3, 2, 7)),
     ("odd", (None, None, None)),
     ([1], (None, None, None)),

@@ -1,5 +1,6 @@
 """What is sent to each model's server: by the table, by the operator's rules, and as a refusal teaches."""
 
+import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,19 @@ import pytest
 from fake_dedalus import FakeDedalus
 from local_tools import gives, named
 from service import NOWHERE, Service, only, service, settings, text
-from wire import Done, Finish, Json, Status, Step, ToolCall, answer, refusal
+from wire import (
+    Done,
+    Finish,
+    Head,
+    Json,
+    RawBytes,
+    Status,
+    Step,
+    Text,
+    ToolCall,
+    answer,
+    refusal,
+)
 
 from services.local_model import LocalModel
 from services.providers import Provider, provider_at, rules_of, with_model
@@ -52,6 +65,11 @@ def pydantic(name: str) -> Json:
 
 # Each as it was reported: what the server said, and what has to change.
 REFUSALS: list[tuple[object, dict[str, Any]]] = [
+    # Anthropic's rule for two parameters, of which one is left
+    (
+        openai("`temperature` and `reasoning_effort` cannot both be specified for this model. Use only one."),
+        {"left_out": ('reasoning_effort="high"',)},
+    ),
     # stream_options
     (openai("Unknown parameter: 'stream_options'.", "stream_options", "unknown_parameter"), {"stream_options": False}),
     (openai("Unrecognized request argument supplied: stream_options"), {"stream_options": False}),
@@ -345,6 +363,32 @@ async def test_a_refused_parameter_costs_one_more_try_once() -> None:
         [warning] = only(events, "warning")
         assert warning["code"] == "parameter_left_out"
         assert "temperature" in warning["message"]
+
+
+def told(status: Status, form: str) -> Sequence[Step]:
+    """A refusal with status 200: as the first event of a stream, or as the whole body."""
+    said = json.dumps(status.body)
+    return [Head(), RawBytes((f"data: {said}\n\n" if form == "event" else said).encode())]
+
+
+@pytest.mark.parametrize("form", ["event", "body"])
+async def test_a_refusal_in_a_stream_costs_one_more_try_once(form: str) -> None:
+    """Gateways answer 200 before they know what the model's server says."""
+    said = refusal(400, "Unknown parameter: 'stream_options'.", "invalid_request_error")
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.choose(lambda body: told(said, form) if "stream_options" in body else answer("ok"))
+        assert [text(await agent.stream({"input": "?"})) for _ in range(2)] == ["ok", "ok"]
+        assert len(fake.chats) == 3
+
+
+async def test_a_refusal_in_a_stream_after_text_is_an_error() -> None:
+    """Nothing is asked again once the answer has begun."""
+    said = refusal(400, "Unknown parameter: 'stream_options'.", "invalid_request_error")
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.turn(Text("Hel"), RawBytes(f"data: {json.dumps(said.body)}\n\n".encode()))
+        events = await agent.stream({"input": "?"})
+        assert (text(events), len(fake.chats)) == ("Hel", 1)
+        assert only(events, "error")[0]["code"] == "upstream_rejected"
 
 
 async def test_a_model_that_does_not_stream_answers_whole() -> None:
