@@ -8,6 +8,7 @@ loses the body of a request that offers another protocol.
 import asyncio
 import sys
 import uuid
+from itertools import islice
 from typing import Any
 
 import httptools
@@ -27,7 +28,7 @@ MAX_PIPELINED = 16  # requests of a client that doesn't wait for the answers; no
 SPARE = 32  # connections beyond the most, so that there is one to answer a health check on
 LINGER_S = 2.0  # how long a client that is still sending has to read why it is refused
 CROWDED = "crowded"
-"""The key of a request's state that says whether there are more connections than there may be."""
+"""The key of a request's state that says whether more connections are in use than there may be."""
 
 
 class Connections:
@@ -84,16 +85,18 @@ class LimitedProtocol(HttpToolsProtocol):
     # The connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Await a head, and make room for this connection where there is none."""
+        """Await a head, and make room for this connection where there is none.
+
+        It counts as silent once the event loop has had a turn to read from it, so that a flood doesn't close its own
+        connections before each has been answered.
+        """
         super().connection_made(transport)
         self.flow = self._reading = Reading(transport)
-        self._await_head()
-        excess = len(self.connections) - self._limits.most
-        longest_silent = next(iter(self._limits.idle))
-        if excess > 0 and longest_silent is not self:
-            longest_silent.give_way()
-        elif excess > SPARE:
-            self.give_way()
+        self._late = self.loop.call_later(self._limits.head_timeout_s, self._head_is_late)
+        self.loop.call_soon(self.loop.call_soon, self._fall_silent)
+        if (excess := len(self.connections) - self._limits.most - SPARE) > 0:
+            for giving_way in [*islice(self._limits.idle, excess)] or [self]:
+                giving_way.give_way()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
@@ -105,6 +108,10 @@ class LimitedProtocol(HttpToolsProtocol):
         self._stop_waiting()
         self.connections.discard(self)
         self.transport.abort()
+
+    def _fall_silent(self) -> None:
+        if self._late is not None and not self.transport.is_closing():
+            self._limits.idle[self] = None
 
     def _await_head(self) -> None:
         self._limits.idle[self] = None
@@ -228,7 +235,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         state: dict[str, Any] = cycle.scope["state"]
-        state[CROWDED] = len(self.connections) > self._limits.most
+        state[CROWDED] = len(self.connections) - len(self._limits.idle) > self._limits.most
         if cycle.scope["http_version"] == "1.0":
             app = Unchunked(app, cycle)
         super()._start_asgi_task(cycle, app)

@@ -1,7 +1,9 @@
 """As many runs and connections as the process may open files for, and health checks whatever happens."""
 
 import re
+import signal
 import socket
+from itertools import cycle
 from pathlib import Path
 
 import httpx
@@ -25,6 +27,12 @@ def files_open(app: Process) -> int:
 def healthy(app: Process) -> bool:
     """Whether a health check on a new connection is answered."""
     return httpx.get(f"{app.url}/health", timeout=5).status_code == 200
+
+
+def status(connection: socket.socket) -> int:
+    """The status of the answer, once the connection has ended."""
+    with connection, connection.makefile("rb") as answer:
+        return int(answer.read().split(b" ", 2)[1])
 
 
 def test_what_the_files_are_too_few_for_is_refused_and_what_runs_goes_on() -> None:
@@ -58,6 +66,20 @@ def test_silent_connections_do_not_use_up_the_files() -> None:
         for connection in silent:
             connection.close()
     assert not [line for line in app.log if "Too many open files" in line]
+
+
+def test_a_flood_of_requests_is_answered_one_and_all() -> None:
+    """More requests at the same moment than there may be connections: none of them is closed before its answer."""
+    with app_process((), FILES, DEDALUS_BASE_URL=NOWHERE) as app:
+        host, port = re.findall(r"//(.*):(.*)", app.url)[0]
+        app.send_signal(signal.SIGSTOP)
+        flood = [socket.create_connection((host, int(port))) for _ in range(2 * FILES)]
+        for connection, path in zip(flood, cycle(["/health", RUNS]), strict=False):
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        app.send_signal(signal.SIGCONT)
+        answered = [status(connection) for connection in flood]
+    assert set(answered[::2]) == {200}
+    assert set(answered[1::2]) <= {200, 503}
 
 
 def test_enough_files_change_nothing(caplog: pytest.LogCaptureFixture) -> None:
