@@ -5,6 +5,7 @@ or a reference (basemind#50), and `"required": null` (claude-code#44364). Anthro
 such tool. Dropping a constraint does no harm: the MCP server checks the arguments itself.
 """
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -55,7 +56,10 @@ class _Root:
         if not isinstance(own.get("$schema", ""), str):
             del own["$schema"]
         own |= {"type": "object", "properties": _properties(schema), "required": _required(schema)}
-        together = [*([self._target(schema["$ref"])] if "$ref" in schema else []), *_listed(schema.get("allOf"))]
+        together = [
+            *([target_of(self._document, schema["$ref"])] if "$ref" in schema else []),
+            *_listed(schema.get("allOf")),
+        ]
         unions = [alternatives for key in ALTERNATIVES if (alternatives := _listed(schema.get(key)))]
         parts = [own, *map(self.flat, together), *map(self._either, unions)]
         return _all_of([part for part in parts if part is not None]) if None not in parts else None
@@ -68,15 +72,16 @@ class _Root:
         required = [name for name in objects[0].get("required", ()) if _by_all(name, objects)]
         return {"type": "object", "properties": _joined(objects, "anyOf"), "required": required}
 
-    def _target(self, reference: Any) -> Any:
-        """What a reference within the document names; None where it names nothing there."""
-        if not isinstance(reference, str) or not reference.startswith("#"):
-            return None
-        found: Any = self._document
-        for step in unquote(reference[1:]).strip("/").split("/"):
-            name = step.replace("~1", "/").replace("~0", "~")
-            found = found.get(name) if isinstance(found, dict) and step else None
-        return found
+
+def target_of(document: Mapping[str, Any], reference: Any) -> Any:
+    """What a reference within the document names; None where it names nothing there."""
+    if not isinstance(reference, str) or not reference.startswith("#"):
+        return None
+    found: Any = document
+    for step in unquote(reference[1:]).strip("/").split("/"):
+        name = step.replace("~1", "/").replace("~0", "~")
+        found = found.get(name) if isinstance(found, dict) and step else None
+    return found
 
 
 def _takes_objects(schema: Schema) -> bool:

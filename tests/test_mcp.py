@@ -63,7 +63,7 @@ async def test_server_time_over_stdio() -> None:
         assert (now.source, now.server, now.approval, now.idempotent) == ("mcp", "time", False, True)
         assert now.parameters["required"] == ["timezone"]
         assert json.loads(await call(now, timezone="Asia/Tokyo"))["timezone"] == "Asia/Tokyo"
-        with pytest.raises(InvalidArguments, match="'timezone' is a required property"):
+        with pytest.raises(InvalidArguments, match="timezone: is required"):
             now.check({})
         with pytest.raises(ToolError, match="Invalid timezone"):
             await call(now, timezone="Europe/Atlantis")
