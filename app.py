@@ -122,6 +122,7 @@ async def opened(
         service = AgentService(settings, database, log, records, live, upstreams, agent, SimulatedAgent(), catalog)
         app.state.service, app.state.catalog, app.state.upstreams = service, catalog, upstreams
         app.state.tools = tools
+        catalog.default_model()  # asks the model's server where that decides, and so reports one that isn't there
         await service.left.restore(left)
         stack.push_async_callback(opened_retention(settings, database, log, service).aclose)
         if upstreams.all[0].kind == "local" and local.installed():

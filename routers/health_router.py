@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from events import Closed
-from routers.dependencies import ServiceDep, SettingsDep, UpstreamsDep
+from routers.dependencies import CatalogDep, ServiceDep, SettingsDep, UpstreamsDep
 from routers.openapi import ERRORS, VERSION
 
 router = APIRouter(tags=["health"], responses=ERRORS)
@@ -27,7 +27,10 @@ class Health(Closed):
 
 
 class Ready(Closed):
-    """A run can start. `upstreams` names what would serve it, `event_log` where its events are kept."""
+    """A run can start. `upstreams` names what would serve it, `event_log` where its events are kept.
+
+    `default_model` is null while the list of models that decides it has not come from the model's server.
+    """
 
     status: str
     upstreams: list[str]
@@ -53,12 +56,16 @@ async def health() -> Health:
 
 @router.head("/ready", include_in_schema=False)
 @router.get("/ready", summary="Check that a run can start")
-async def ready(service: ServiceDep, upstreams: UpstreamsDep, settings: SettingsDep) -> Ready:
-    """Whether a run could start now; 503 with the reason where it couldn't."""
+async def ready(service: ServiceDep, catalog: CatalogDep, upstreams: UpstreamsDep, settings: SettingsDep) -> Ready:
+    """Return 200 if this service can start a run now, else 503 with the reason.
+
+    The model's server is not asked, so that its outage doesn't take this service out of a load balancer.
+    `GET /api/agent/models` asks it, and reports a `problem`.
+    """
     await service.ready()
     return Ready(
         status="ready",
         upstreams=[upstream.name for upstream in upstreams.all],
-        default_model=upstreams.default_model,
+        default_model=catalog.default_model(),
         event_log="memory" if settings.event_log_directory() is None else "file",
     )

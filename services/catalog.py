@@ -40,11 +40,13 @@ T = TypeVar("T")
 class ModelList(Closed):
     """The models. `source` says whether the list is the upstream's, an older one of its, or built in.
 
-    Of several upstreams' lists, it is the worst of them.
+    Of several upstreams' lists, it is the worst of them. `problem` says why a list could not be fetched, and which
+    setting to check.
     """
 
     source: ListSource
     default_model: Maybe[str] = None
+    problem: Maybe[str] = None
     models: list[ModelInfo]
 
 
@@ -81,20 +83,25 @@ class Cached(Generic[T]):
 
     async def get(self) -> tuple[list[T], ListSource]:
         """The newest list there is. Waits for a fetch only the first time, and where there is nothing to answer."""
-        if self._refreshing is None and time.monotonic() >= self._due:
-            self._refreshing = asyncio.create_task(self._refresh(), name="catalogue")
+        self.begin()
         if self._refreshing is not None and not (self._tried and self._list):
             await asyncio.shield(self._refreshing)
         return self._list, self._source
+
+    def begin(self) -> list[T]:
+        """Start a fetch in the background if one is due. Return the list as it is now."""
+        if self._refreshing is None and time.monotonic() >= self._due:
+            self._refreshing = asyncio.create_task(self._refresh(), name="catalogue")
+        return self._list
 
     async def _refresh(self) -> None:
         wait = self._ttl_s
         try:
             async with asyncio.timeout(FETCH_TIMEOUT_S):
                 self._list = await self._fetch()
-            self._source = "upstream"
+            self._source, self.fault = "upstream", None
         except (AgentStreamError, httpx.HTTPError, httpx.InvalidURL, TimeoutError, *ODD) as error:
-            logger.warning("a list could not be fetched: %s (%r)", error, error.__cause__ or error)
+            logger.warning("a list could not be fetched: %s (%.200r)", error, error.__cause__ or error)
             self.fault = error
             self._source = "builtin" if self._source == "builtin" else "stale"
             wait = min(wait, RETRY_S)
@@ -136,9 +143,17 @@ class Catalog:
         answers = await asyncio.gather(*(models.get() for models in self._models))
         return ModelList(
             source=max((source for _, source in answers), key=WORST_LAST.index),
-            default_model=self._upstreams.default_model,
+            default_model=self.default_model(),
+            problem=next((_problem(cached.fault) for cached in self._models if cached.fault), None),
             models=[model.info for models, _ in answers for model in models],
         )
+
+    def default_model(self) -> str | None:
+        """What a request gets that names no model; None while the upstream's list is not known that decides it."""
+        if self._upstreams.default_model:
+            return self._upstreams.default_model
+        lists = [cached.begin() for cached in self._models]
+        return next((model.info.id for models in lists for model in models if model.chats), None)
 
     async def first_model(self) -> str:
         """The first model of the list that chats: what a request gets that names none.
@@ -213,6 +228,10 @@ def _builtin_models(upstream: Upstream, local: LocalModel) -> list[Listed]:
         case _:
             known = [model for model in MODELS if model.startswith(upstream.prefix)] or [upstream.default_model]
     return [Listed(ModelInfo(id=model, provider=model.partition("/")[0])) for model in known]
+
+
+def _problem(fault: Exception) -> str:
+    return fault.message if isinstance(fault, AgentStreamError) else UpstreamFailed.default
 
 
 def _embedded(local: LocalModel) -> Listed:

@@ -220,7 +220,7 @@ class ChatChunks:
             logger.info("the upstream sent what is no chunk after its answer: %.200r", data)
             self.done = True
         else:
-            logger.warning("the upstream sent what is no chunk: %.200r", data, exc_info=True)
+            logger.warning("the upstream sent what is no chunk: %.200r", data)
             self.malformed = True
 
     def _chunk(self, chunk: dict[str, Any], torn: bool, deltas: list[Delta]) -> None:

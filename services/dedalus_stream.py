@@ -28,7 +28,7 @@ from services.body_decoding import Read, decoded
 from services.chat_chunks import CallDelta, ChatChunks, Delta, TextDelta
 from services.json_writing import written
 from services.moving_deadline import MovingDeadline
-from services.refusals import NO_CHAT_STREAM, refusal, unreached
+from services.refusals import NO_CHAT_STREAM, refusal, shown, unreached
 from services.upstream_client import reader
 from services.upstream_errors import error_of, status_of
 from services.upstreams import Route
@@ -319,7 +319,7 @@ def _as_the_sdk(body: Mapping[str, Any]) -> Mapping[str, Any]:
 def _status_error(route: Route, sent: Mapping[str, Any], error: APIStatusError) -> AgentStreamError:
     said = error.response.headers.get("retry-after", "")
     refused = refusal(route.upstream, sent, error.status_code, error.body, int(said) if said.isdecimal() else None)
-    logger.warning("the upstream answered %d: %.500s (%s)", error.status_code, error.body, refused.message)
+    logger.warning("the upstream answered %d: %.500s (%s)", error.status_code, shown(error.body), refused.message)
     return refused
 
 

@@ -9,7 +9,7 @@ from services.upstream_errors import error_of
 from services.upstreams import UNREACHED, Upstream
 from services.wire_rules import refused_parameter
 
-NOT_THERE = frozenset((404, 405))
+NOT_THERE = frozenset((404, 405, 501))
 ELSEWHERE = range(300, 400)  # such as http to https, which isn't followed: the key would go along
 NO_API = "The model's server has no chat completions at this address: the operator has to check DEDALUS_BASE_URL."
 NO_MCP = (
@@ -24,10 +24,10 @@ def refusal(
 ) -> AgentStreamError:
     """The error of a request that got this status and this body in place of an answer."""
     error = error_of(body, status, retry_after)
+    if upstream.kind == "custom" and _no_api(status, body):
+        return type(error)(NO_API)
     if isinstance(error, UpstreamAuth):
         return UpstreamAuth(f"The model's server refused this service's key: the operator has to check {upstream.key}.")
-    if upstream.kind == "custom" and (status in NOT_THERE or status in ELSEWHERE) and not _about_a_model(body):
-        return type(error)(NO_API)
     if type(error) is not UpstreamRejected:
         return error
     name = _parameter(body) or refused_parameter(sent, body)
@@ -43,9 +43,23 @@ def unreached(upstream: Upstream) -> UpstreamError:
     return UpstreamFailed(UNREACHED if upstream.kind == "custom" else "")
 
 
-def _about_a_model(body: object) -> bool:
-    """Whether a 404 is about the model's name; one about the path is a page, or says no more than that."""
-    return isinstance(body, Mapping) and "model" in str(body).lower()
+def shown(body: object) -> object:
+    """A refusal's body for the log: that it is a web page says more than the page."""
+    return "a web page" if _is_page(body) else body
+
+
+def _no_api(status: int, body: object) -> bool:
+    """Whether what answers at the base URL is no API of models: a path that is not there, or a web page.
+
+    A 404 that speaks of a model is about the model's name. A page under 429 or 5xx is of a proxy before the API.
+    """
+    if status in NOT_THERE or status in ELSEWHERE:
+        return not (isinstance(body, Mapping) and "model" in str(body).lower())
+    return _is_page(body) and status < 500 and status != 429
+
+
+def _is_page(body: object) -> bool:
+    return isinstance(body, str) and body.lstrip().startswith("<")
 
 
 def _parameter(body: object) -> str | None:

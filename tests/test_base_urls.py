@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from fake_dedalus import FakeDedalus
 from service import service, settings, text
-from wire import answer
+from wire import Status, answer
 
 from services.base_urls import address
 from services.local_model import LocalModel
@@ -123,3 +123,32 @@ async def test_a_provider_s_own_address_hosts_no_mcp_servers(base: str, hosts: b
     """DEDALUS_BASE_URL_HOSTS_MCP is about gateways to Dedalus: elsewhere this service calls the servers itself."""
     async with aclosing(Upstreams(settings(dedalus_base_url=base), LocalModel())) as made:
         assert made.all[0].hosts_mcp is hosts
+
+
+PAGE = "<!doctype html>\n<html><title>My app</title></html>"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "is_named"),
+    [
+        (200, PAGE, True),
+        (302, PAGE, True),
+        (403, PAGE, True),
+        (404, PAGE, True),
+        (501, PAGE, True),
+        (501, "Unsupported method", True),
+        (404, {"error": {"message": "The model m does not exist"}}, False),
+        (429, PAGE, False),
+        (502, PAGE, False),
+    ],
+)
+@pytest.mark.anyio
+async def test_a_web_page_at_the_base_url(
+    status: int, body: Any, is_named: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The error names DEDALUS_BASE_URL where the address is no API of models, and no refusal's page is logged."""
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.always(Status(status, body, {"Retry-After": "1000"}))
+        failed = await agent.post("/api/agent/execute", {"input": "Hi"})
+    assert ("DEDALUS_BASE_URL" in failed.json()["error"]["message"]) is is_named
+    assert status == 200 or "<html>" not in caplog.text

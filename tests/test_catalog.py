@@ -251,11 +251,34 @@ async def test_the_models_of_a_server_of_one_s_own_are_told_by_the_names_it_take
         answered = await listed(agent)
     assert answered == {
         "source": "upstream",
+        "default_model": "qwen3:0.6b",
         "models": [
             {"id": "qwen3:0.6b", "provider": "library"},
             {"id": "smollm2", "provider": "llamacpp", "context_tokens": 8192},
         ],
     }
+
+
+async def test_a_server_that_is_not_there_is_reported() -> None:
+    """/models says why there is no list, with the setting to check; /ready is about this service alone."""
+    async with service(NOWHERE, default_model=None) as agent:
+        answered = await listed(agent)
+        ready = await agent.client.get("/ready")
+    assert answered == {
+        "source": "builtin",
+        "problem": "The model's server could not be reached: check DEDALUS_BASE_URL.",
+        "models": [],
+    }
+    assert (ready.status_code, ready.json()["default_model"]) == (200, None)
+
+
+async def test_ready_names_the_default_model_that_the_list_decides() -> None:
+    """The list is asked for when the service starts; until it has come, the default model is null."""
+    async with FakeDedalus() as fake, service(fake.url, default_model=None) as agent:
+        await fake.wait_for_requests(1, "/models")
+        while (ready := (await agent.client.get("/ready")).json())["default_model"] is None:
+            pass
+    assert ready["default_model"] == "openai/gpt-4.1"
 
 
 @asynccontextmanager
