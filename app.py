@@ -24,28 +24,37 @@ from event_logs.memory import MemoryEventLog
 from routers import agent_router, docs_pages, error_answers, health_router, openapi, runs_router, sessions_router
 from routers.cors import Cors
 from routers.middleware import BodyLimits, DirectSend, HostCheck, RequestContext, RoomCheck
+from services.admission import Admission
 from services.agent_loop import AgentLimits
 from services.agent_service import AgentService
 from services.catalog import Catalog
 from services.dedalus_agent import DedalusAgent
 from services.dedalus_stream import Deadlines
 from services.guarded_http import GuardedClient
+from services.idempotency import IdempotencyKeys
 from services.json_scan import JsonLimits
-from services.left_runs import LeftRun
+from services.left_runs import RunRestorer
 from services.live_runs import LiveRuns
 from services.local_model import LocalModel
 from services.mcp_client import McpClient
 from services.provider_states import ProviderStates
 from services.providers import PROVIDERS, Provider
-from services.recovery import recover
+from services.readiness import Readiness
+from services.recovery import LeftRun, recover
 from services.retention import Retention
+from services.routes import Routes
 from services.run_records import RunRecords
+from services.run_starts import RunStarts
 from services.run_tools import Registry, RunTools
+from services.run_work import RunWork
+from services.session_turns import SessionTurns
+from services.sessions import Sessions
 from services.simulated_agent import SimulatedAgent
 from services.tool_marks import ToolsInvalid
 from services.tool_registry import ToolRegistry
 from services.upstreams import DEDALUS_URL, Upstreams
 from services.url_guard import UrlGuard
+from services.waiting_runs import WaitingRuns
 from serving import draining_first, serve
 from settings import ENV_FILE, Settings, doubts, faults
 
@@ -114,17 +123,25 @@ async def opened(
             logger.critical("The service can't start: %s", error)
             raise
         http = await stack.enter_async_context(GuardedClient(guard))
-        live = LiveRuns(settings, log, records)
+        admission = Admission(records, max_running=settings.max_concurrent_runs, max_waiting=settings.max_waiting_runs)
+        live = LiveRuns(settings, log, records, admission)
         stack.push_async_callback(live.aclose)
         deadlines = Deadlines(settings.first_byte_timeout_s, settings.stall_timeout_s)
         limits = AgentLimits(deadlines, settings.max_steps, settings.max_tool_result_bytes, settings.max_calls_per_turn)
         agent = DedalusAgent(upstreams, limits, tools, guard, http, ProviderStates(database))
-        service = AgentService(settings, database, log, records, live, upstreams, agent, SimulatedAgent(), catalog)
-        app.state.service, app.state.catalog, app.state.upstreams = service, catalog, upstreams
-        app.state.tools = tools
+        turns = SessionTurns(database, records, live, admission)
+        work = RunWork(settings, turns, Routes(upstreams, catalog), agent, SimulatedAgent(), catalog)
+        starts = RunStarts(settings, live, admission, turns, IdempotencyKeys(database, log), work)
+        answers = WaitingRuns(settings, log, live, records, work)
+        sessions = Sessions(database, log, records, live, turns)
+        app.state.service = AgentService(log, records, live, starts, answers, sessions)
+        app.state.readiness = Readiness(admission, log, database, upstreams)
+        app.state.log, app.state.database, app.state.records = log, database, records
+        app.state.live, app.state.starts, app.state.sessions = live, starts, sessions
+        app.state.upstreams, app.state.catalog, app.state.tools = upstreams, catalog, tools
         catalog.default_model()  # asks the model's server where that decides, and so reports one that isn't there
-        await service.left.restore(left)
-        stack.push_async_callback(opened_retention(settings, database, log, service).aclose)
+        await RunRestorer(settings, live, work).restore(left)
+        stack.push_async_callback(opened_retention(settings, database, log, sessions).aclose)
         if upstreams.all[0].kind == "local" and local.installed():
             logger.info(SUBSTITUTING if upstreams.substitutes else NOT_SUBSTITUTING)
             local.start()
@@ -182,11 +199,11 @@ async def opened_stores(
     return log, database, records, left
 
 
-def opened_retention(settings: Settings, database: Database, log: EventLog, service: AgentService) -> Retention:
+def opened_retention(settings: Settings, database: Database, log: EventLog, sessions: Sessions) -> Retention:
     """What deletes old runs and sessions. It begins once the runs that a former process left are kept."""
     unused = settings.session_retention_days
     sessions_kept = None if unused is None else timedelta(days=unused)
-    return Retention(database, log, service.sessions, timedelta(days=settings.retention_days), sessions_kept)
+    return Retention(database, log, sessions, timedelta(days=settings.retention_days), sessions_kept)
 
 
 def add_middleware(app: FastAPI, settings: Settings) -> None:

@@ -9,8 +9,11 @@ from errors import InvalidCursor
 from routers.sse import FrameStream, to_the_wait
 from services.agent_service import AgentService
 from services.catalog import Catalog
-from services.live_runs import RunStream
+from services.live_runs import LiveRuns
+from services.readiness import Readiness
+from services.run_readers import RunStream
 from services.run_tools import RunTools
+from services.sessions import Sessions
 from services.upstreams import Upstreams
 from settings import Settings
 
@@ -18,6 +21,16 @@ from settings import Settings
 async def _service(request: Request) -> AgentService:
     service: AgentService = request.app.state.service
     return service
+
+
+async def _sessions(request: Request) -> Sessions:
+    sessions: Sessions = request.app.state.sessions
+    return sessions
+
+
+async def _readiness(request: Request) -> Readiness:
+    readiness: Readiness = request.app.state.readiness
+    return readiness
 
 
 async def _catalog(request: Request) -> Catalog:
@@ -60,6 +73,8 @@ async def _cursor(
 
 
 ServiceDep = Annotated[AgentService, Depends(_service)]
+SessionsDep = Annotated[Sessions, Depends(_sessions)]
+ReadinessDep = Annotated[Readiness, Depends(_readiness)]
 ToolsDep = Annotated[RunTools, Depends(_tools)]
 CatalogDep = Annotated[Catalog, Depends(_catalog)]
 UpstreamsDep = Annotated[Upstreams, Depends(_upstreams)]
@@ -110,12 +125,13 @@ def frame_stream(request: Request, stream: RunStream, until: str | None = None) 
             return (await service.get(stream.run_id)).last_seq
 
         stream.frames = to_the_wait(stream.frames, last_seq)
+    live: LiveRuns = request.app.state.live
     settings: Settings = request.app.state.settings
     return FrameStream(
         stream,
         location=f"{run_path(request, stream.run_id)}/events",
         server_send=request.state.server_send,
-        leave=service.live.readers_must_leave,
+        leave=live.readers_must_leave,
         heartbeat_s=settings.heartbeat_s,
         send_timeout_s=settings.send_timeout_s,
     )

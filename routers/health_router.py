@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from events import Closed
-from routers.dependencies import CatalogDep, ServiceDep, SettingsDep, UpstreamsDep
+from routers.dependencies import CatalogDep, ReadinessDep, SettingsDep, UpstreamsDep
 from routers.openapi import ERRORS, VERSION
 
 router = APIRouter(tags=["health"], responses=ERRORS)
@@ -56,13 +56,13 @@ async def health() -> Health:
 
 @router.head("/ready", include_in_schema=False)
 @router.get("/ready", summary="Check that a run can start")
-async def ready(service: ServiceDep, catalog: CatalogDep, upstreams: UpstreamsDep, settings: SettingsDep) -> Ready:
+async def ready(readiness: ReadinessDep, catalog: CatalogDep, upstreams: UpstreamsDep, settings: SettingsDep) -> Ready:
     """Return 200 if this service can start a run now, else 503 with the reason.
 
     The model's server is not asked, so that its outage doesn't take this service out of a load balancer.
     `GET /api/agent/models` asks it, and reports a `problem`.
     """
-    await service.ready()
+    await readiness.check()
     return Ready(
         status="ready",
         upstreams=[upstream.name for upstream in upstreams.all],

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from models import RunList, RunStatus
-from routers.dependencies import Limit, PageCursor, ServiceDep
+from routers.dependencies import Limit, PageCursor, ServiceDep, SessionsDep
 from routers.json_route import JsonRoute, json_answer
 from routers.openapi import ERRORS
 from session_models import MessageList, Session, SessionCreate, SessionList, SessionUpdate
@@ -16,42 +16,42 @@ SessionPath = Annotated[str, Path(max_length=128)]
 
 
 @router.post("", summary="Create a session", status_code=201)
-async def create_session(request: Request, response: Response, body: SessionCreate, service: ServiceDep) -> Session:
+async def create_session(request: Request, response: Response, body: SessionCreate, sessions: SessionsDep) -> Session:
     """Create a session. This is optional: a request with a new `session_id` creates it, too."""
-    session = await service.sessions.create(body)
+    session = await sessions.create(body)
     response.headers["Location"] = f"{request.scope.get('root_path', '')}{router.prefix}/{session.session_id}"
     return session
 
 
 @router.get("", summary="List sessions")
-async def list_sessions(service: ServiceDep, cursor: PageCursor = None, limit: Limit = 50) -> SessionList:
+async def list_sessions(sessions: SessionsDep, cursor: PageCursor = None, limit: Limit = 50) -> SessionList:
     """Return sessions, the last used first."""
-    return await service.sessions.page(cursor, limit)
+    return await sessions.page(cursor, limit)
 
 
 @router.get("/{session_id}", summary="Get a session")
-async def get_session(session_id: SessionPath, service: ServiceDep) -> Session:
+async def get_session(session_id: SessionPath, sessions: SessionsDep) -> Session:
     """Return a session: its title, its metadata, the status of its latest run, and its usage."""
-    return await service.sessions.get(session_id)
+    return await sessions.get(session_id)
 
 
 @router.patch("/{session_id}", summary="Change a session's title or metadata")
-async def update_session(session_id: SessionPath, body: SessionUpdate, service: ServiceDep) -> Session:
+async def update_session(session_id: SessionPath, body: SessionUpdate, sessions: SessionsDep) -> Session:
     """Change the title, the metadata or both. What the body leaves out stays as it is."""
-    return await service.sessions.update(session_id, body)
+    return await sessions.update(session_id, body)
 
 
 @router.delete("/{session_id}", summary="Delete a session", status_code=204)
-async def delete_session(session_id: SessionPath, service: ServiceDep) -> Response:
+async def delete_session(session_id: SessionPath, sessions: SessionsDep) -> Response:
     """Delete a session, its runs, and their events and messages. While one of its runs has not ended, that is a 409."""
-    await service.sessions.delete(session_id)
+    await sessions.delete(session_id)
     return Response(status_code=204)
 
 
 @router.get("/{session_id}/messages", summary="Read a session's messages", response_model=MessageList)
 async def session_messages(
     session_id: SessionPath,
-    service: ServiceDep,
+    sessions: SessionsDep,
     run_id: Annotated[str | None, Query(description="The run that ends the branch; by default the latest.")] = None,
     tree: Annotated[
         bool, Query(description="All messages of all branches; `parent_id` tells how they hang together.")
@@ -63,7 +63,7 @@ async def session_messages(
 
     A page is shorter than `limit` where the messages are long.
     """
-    return await json_answer(await service.sessions.messages(session_id, run_id, tree, cursor, limit))
+    return await json_answer(await sessions.messages(session_id, run_id, tree, cursor, limit))
 
 
 @router.get("/{session_id}/runs", summary="List a session's runs")

@@ -11,8 +11,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from errors import AgentStreamError
 from services.event_reading import frames_in, name_of
-from services.live_runs import RunStream
 from services.moving_deadline import MovingDeadline
+from services.run_readers import RunStream
 
 logger = logging.getLogger(__name__)
 

@@ -4,58 +4,39 @@ import asyncio
 from collections.abc import AsyncGenerator
 from functools import partial
 
-from database.deletions import mark_deleted
-from database.engine import Database
-from database.runs import delete_run
 from errors import CursorAhead, RunActive, RunExpired, RunNotFound, ServerDraining
 from event_logs.base import EventLog
 from events import PendingCall
 from models import AgentRequest, AgentResponse, Run, RunList, RunStatus, SimulateRequest
-from services.catalog import Catalog
-from services.deletions import delete_events
+from services.admission import RETRY_AFTER_S
 from services.folding import Folded, fold
-from services.idempotency import IdempotencyKeys
-from services.left_runs import LeftRuns
-from services.live_runs import RETRY_AFTER_S, LiveRuns, RunStream
-from services.routes import Routes
+from services.live_runs import LiveRuns
+from services.run_readers import RunStream
 from services.run_records import RunRecords
 from services.run_starts import RunStarts
-from services.run_work import Agent, RunWork, Simulator
-from services.session_turns import SessionTurns
 from services.sessions import Sessions
-from services.upstreams import Upstreams
 from services.waiting_runs import WaitingRuns
-from settings import Settings
 from tool_models import ApprovalDecision, ClientToolResults
 
 
 class AgentService:
-    """What callers can do with runs. It owns nothing: what it is made of is opened and closed by the app."""
+    """What callers can do with runs. It owns nothing: its parts are opened and closed by the app."""
 
     def __init__(
         self,
-        settings: Settings,
-        database: Database,
         log: EventLog,
         records: RunRecords,
         live: LiveRuns,
-        upstreams: Upstreams,
-        agent: Agent,
-        simulator: Simulator,
-        catalog: Catalog,
+        starts: RunStarts,
+        answers: WaitingRuns,
+        sessions: Sessions,
     ) -> None:
-        self._database = database
         self._log = log
         self._records = records
-        self.live = live
-        self._upstreams = upstreams
-        turns = SessionTurns(database, records, live)
-        keys = IdempotencyKeys(database, log)
-        work = RunWork(settings, turns, Routes(upstreams, catalog), agent, simulator, catalog)
-        self.starts = RunStarts(settings, records, live, turns, keys, work)
-        self.left = LeftRuns(settings, live, work)
-        self.waiting = WaitingRuns(settings, log, live, records, work)
-        self.sessions = Sessions(database, log, records, live, turns)
+        self._live = live
+        self._starts = starts
+        self._answers = answers
+        self._sessions = sessions
 
     # Starting
 
@@ -70,7 +51,7 @@ class AgentService:
         Raise `ModelUnavailable` or `McpUnavailable` for what no upstream can serve, a `CapacityError` for a server
         that is full, draining or can't write, `SessionBusy` or `InvalidParent`, and `IdempotencyKeyReused`.
         """
-        return await asyncio.shield(self.starts.begin(request, request_id, key, alone=alone))
+        return await asyncio.shield(self._starts.begin(request, request_id, key, alone=alone))
 
     async def start_alone(self, request: AgentRequest, request_id: str, key: str | None) -> Run:
         """Start a run that nobody reads yet. Raise as `start` does."""
@@ -81,7 +62,7 @@ class AgentService:
         run_id = await self.start(request, request_id, key)
         if key is not None:
             await self._log.position(run_id)  # the run may be an old one
-        return self.live.stream(run_id, 0)
+        return self._live.stream(run_id, 0)
 
     async def execute_agent(
         self, request: AgentRequest, request_id: str, key: str | None
@@ -91,10 +72,10 @@ class AgentService:
         When this call is cancelled, so is the run, unless it may go on alone or another caller reads it. Raise as
         `start` does, or `ServerDraining` where a queued run is left to the next process; without a key it is cancelled.
         """
-        beginning = self.starts.begin(request, request_id, key, alone=False)
+        beginning = self._starts.begin(request, request_id, key, alone=False)
         try:
             run_id = await asyncio.shield(beginning)
-            async with self.live.stream(run_id, 0) as pages:
+            async with self._live.stream(run_id, 0) as pages:
                 await self._has_turn(run_id, cancelled=key is None and request.on_disconnect == "cancel")
                 folded = await fold(pages, partial(self._pending, run_id))
         except asyncio.CancelledError:
@@ -104,7 +85,7 @@ class AgentService:
 
     async def _has_turn(self, run_id: str, *, cancelled: bool) -> None:
         """Wait for a queued run's turn. Raise `ServerDraining` where it does not come in this process."""
-        task = self.live.get(run_id)
+        task = self._live.get(run_id)
         if task is None or await task.has_turn():
             return
         if cancelled:
@@ -112,28 +93,28 @@ class AgentService:
         raise ServerDraining(retry_after=RETRY_AFTER_S, run_id=run_id)
 
     async def _pending(self, run_id: str, seq: int) -> list[PendingCall] | None:
-        task = self.live.get(run_id)
-        return None if task is None else await task.waiting.pending_since(seq)
+        task = self._live.get(run_id)
+        return None if task is None else await task.inbox.pending_since(seq)
 
     def _give_up(self, beginning: asyncio.Task[str]) -> None:
         """Who has begun a run has left, and has no way to come back to it."""
-        if not beginning.cancelled() and beginning.exception() is None and (task := self.live.get(beginning.result())):
+        if not beginning.cancelled() and beginning.exception() is None and (task := self._live.get(beginning.result())):
             task.give_up()
 
     async def simulate_streaming_execution(self, request: SimulateRequest, request_id: str) -> RunStream:
         """Start a scripted run and follow it from its first event. Raise a `CapacityError` as `start` does."""
-        return self.live.stream(await self.starts.simulate(request, request_id), 0)
+        return self._live.stream(await self._starts.simulate(request, request_id), 0)
 
     # Answering what a run waits for
 
     async def approve(self, run_id: str, call_id: str, decision: ApprovalDecision) -> Run:
         """Take a person's decision on a call. Raise as `WaitingRuns.approve` does."""
-        await self.waiting.approve(run_id, call_id, decision)
+        await self._answers.approve(run_id, call_id, decision)
         return await self.get(run_id)
 
     async def take_results(self, run_id: str, results: ClientToolResults) -> Run:
         """Take what client tools gave. Raise as `WaitingRuns.take_results` does."""
-        await self.waiting.take_results(run_id, results.results)
+        await self._answers.take_results(run_id, results.results)
         return await self.get(run_id)
 
     # Looking, following, ending
@@ -143,7 +124,7 @@ class AgentService:
 
         Raise `RunNotFound`, `RunExpired`, or `CursorAhead` for an event that does not exist yet.
         """
-        return self.live.stream(run_id, after) if await self._is_more(run_id, after) else None
+        return self._live.stream(run_id, after) if await self._is_more(run_id, after) else None
 
     async def read(self, run_id: str, after: int) -> AsyncGenerator[bytes, None] | None:
         """The same without waiting for what does not exist yet. Raise as `follow` does."""
@@ -161,7 +142,7 @@ class AgentService:
 
     async def get(self, run_id: str) -> Run:
         """How a run stands. Raise `RunNotFound`, `RunExpired` or `StoreUnavailable`."""
-        if task := self.live.get(run_id):
+        if task := self._live.get(run_id):
             return task.snapshot()
         return await self._records.get(run_id)
 
@@ -169,13 +150,13 @@ class AgentService:
         """A page of runs, the latest first. Raise `SessionNotFound` or `StoreUnavailable`."""
         page = await self._records.page(session_id, status, before, limit)
         if session_id is not None and not page.runs:
-            await self.sessions.get(session_id)
-        live = {run.run_id: task.snapshot() for run in page.runs if (task := self.live.get(run.run_id))}
+            await self._sessions.get(session_id)
+        live = {run.run_id: task.snapshot() for run in page.runs if (task := self._live.get(run.run_id))}
         return page.model_copy(update={"runs": [live.get(run.run_id, run) for run in page.runs]})
 
     async def cancel(self, run_id: str) -> Run:
         """Ask a run to end; it does so soon. A run that has ended stays as it is. Raise as `get` does."""
-        if task := self.live.get(run_id):
+        if task := self._live.get(run_id):
             task.cancel()
         return await self.get(run_id)
 
@@ -184,22 +165,8 @@ class AgentService:
 
         Raise `RunActive`, `RunContinued`, or as `get` does.
         """
-        if self.live.get(run_id):
+        if self._live.get(run_id):
             raise RunActive(run_id=run_id)
         run = await self._records.get(run_id)
         await self._records.flush()
-        if run.session_id is not None:
-            await self.sessions.delete_run(run)
-        else:
-            async with self._database.writing() as connection:
-                await delete_run(connection, run_id)
-                await mark_deleted(connection, [run_id])
-        await delete_events(self._database, self._log)
-
-    async def ready(self) -> None:
-        """Raise a `CapacityError` if a run could not start now."""
-        self.live.admit()
-        await self._log.check()
-        await self._database.check()
-        if self._upstreams.all[0].kind == "local":
-            self._upstreams.local.check()
+        await self._sessions.delete_run(run)

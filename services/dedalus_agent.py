@@ -7,6 +7,7 @@ from typing import Any
 from errors import McpServerFailed, ToolUnavailable
 from events import RunWarning, WarningCode
 from models import AgentRequest, Run
+from services.agent_base import Plan
 from services.agent_loop import AgentLimits, AgentLoop
 from services.guarded_http import GuardedClient
 from services.history import WireMessage, conversation
@@ -48,30 +49,33 @@ class DedalusAgent:
         self._guard = guard
         self._http = http
 
-    def fitted(self, request: AgentRequest, route: Route) -> tuple[AgentRequest, Sequence[RunWarning]]:
-        """The request as the route serves it. A substitute leaves out the MCP servers that it can't be given."""
-        if not route.substituted:
-            return request, ()
-        request, warnings = self._tools.without_hosted(request)
-        return request, (RunWarning(code=WarningCode.MODEL_SUBSTITUTED, message=SUBSTITUTED), *warnings)
+    async def plan(self, request: AgentRequest, route: Route) -> Plan:
+        """Choose what the request runs with.
 
-    async def check(self, request: AgentRequest, route: Route) -> None:
-        """Raise `ToolUnavailable` or `McpUnavailable` for tools that are not there, `UrlRefused` for its URLs."""
-        servers = self._tools.check(request, hosts_mcp=route.upstream.hosts_mcp)
-        if urls := {*servers, *request.image_urls()}:
-            await asyncio.gather(*map(self._guard.check_image, urls))
-
-    async def run(
-        self, request: AgentRequest, route: Route, history: Sequence[WireMessage], run: Run, events: RunEvents
-    ) -> Suspension | None:
-        """Write the whole run but for its ends, or as far as it can go without others.
-
-        `history` is what was said before. Raise what it failed with, `StepLimit` included.
+        A substitute for the named model leaves out the MCP servers that it can't be given. Raise `ToolUnavailable` or
+        `McpUnavailable` for tools that are unavailable, and `UrlRefused` for URLs that are not public.
         """
+        warnings: list[RunWarning] = []
+        if route.substituted:
+            request, warnings = self._tools.without_hosted(request)
+            warnings.insert(0, RunWarning(code=WarningCode.MODEL_SUBSTITUTED, message=SUBSTITUTED))
+        tools = self._tools.select(request, hosts_mcp=route.upstream.hosts_mcp)
+        if urls := {*tools.urls, *request.image_urls()}:
+            await asyncio.gather(*map(self._guard.check_image, urls))
+        return Plan(request, route, tools, warnings)
+
+    async def run(self, plan: Plan, history: Sequence[WireMessage], run: Run, events: RunEvents) -> Suspension | None:
+        """Write every event of the run except `run_started` and the final ones.
+
+        `history` are the messages before the request's. Return a `Suspension` if the run has to wait. Raise the error
+        that it fails with, such as `StepLimit`.
+        """
+        request, route = plan.request, plan.route
         await self._upstreams.ready(route.upstream)
         messages = conversation(request.instructions, history, request.input)
         call_ids = {call["id"] for message in history for call in message.get("tool_calls", ())}
-        loop = await self._loop(request, route, run, events, messages, call_ids)
+        tools = await self._tools.complete(plan.tools)
+        loop = self._loop(request, route, tools, run, events, messages, call_ids)
         return await loop.turns(1)
 
     async def resume(
@@ -83,10 +87,11 @@ class DedalusAgent:
         run: Run,
         events: RunEvents,
     ) -> Suspension | None:
-        """Go on with a run that has waited, with what its calls got. Raise as `run` does."""
+        """Continue a run that has waited, with the outcomes of its calls. Return and raise as `run` does."""
         left = LeftOff.model_validate(state).to(route.family)
         await self._upstreams.ready(route.upstream)
-        loop = await self._loop(request, route, run, events, left.messages, set(left.call_ids))
+        tools = await self._tools_again(request, route)
+        loop = self._loop(request, route, tools, run, events, left.messages, set(left.call_ids))
         return await loop.go_on(left, outcomes)
 
     async def check_arguments(
@@ -96,22 +101,26 @@ class DedalusAgent:
 
         Raise `McpServerFailed` or `ToolUnavailable` where that can't be told, since the tool isn't there now.
         """
-        choice = await self._tools.of(request, hosts_mcp=route.upstream.hosts_mcp)
+        choice = await self._tools_again(request, route)
         if tool := choice.tools.get(name):
             tool.check(arguments)
         else:
             raise McpServerFailed if choice.warnings else ToolUnavailable(GONE)
 
-    async def _loop(
+    async def _tools_again(self, request: AgentRequest, route: Route) -> ToolChoice:
+        """Return the tools of a run that has waited, perhaps for longer than this process has been there."""
+        return await self._tools.complete(self._tools.reselect(request, hosts_mcp=route.upstream.hosts_mcp))
+
+    def _loop(
         self,
         request: AgentRequest,
         route: Route,
+        choice: ToolChoice,
         run: Run,
         events: RunEvents,
         messages: list[WireMessage],
         call_ids: set[str],
     ) -> AgentLoop:
-        choice = await self._tools.of(request, hosts_mcp=route.upstream.hosts_mcp)
         self._tools.check_approvals(request, choice)
         if choice.tools and not self._upstreams.takes_tools(route.upstream):
             choice = ToolChoice({}, warnings=[*choice.warnings, NO_TOOLS])

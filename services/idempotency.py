@@ -2,7 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from weakref import WeakValueDictionary
 
@@ -32,11 +33,12 @@ class IdempotencyKeys:
         self._log = log
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def once(self, key: str, request: AgentRequest, run_id: str, start: Callable[[], Awaitable[None]]) -> str:
-        """The run of this key: the one that it has started before, or `run_id`, which `start` starts now.
+    @asynccontextmanager
+    async def claim(self, key: str, request: AgentRequest, run_id: str) -> AsyncGenerator[str, None]:
+        """Yield the id of the key's run: one that it started before, or `run_id`, which the caller starts inside.
 
-        Raise `IdempotencyKeyReused` where the key came with another body, `StoreUnavailable`, or what `start` raises:
-        then the key is free again.
+        If that raises, the key is free again. Raise `IdempotencyKeyReused` if the key came with another body, or
+        `StoreUnavailable`.
         """
         async with self._locks.setdefault(key, asyncio.Lock()):
             body = await fingerprint(request)
@@ -45,16 +47,16 @@ class IdempotencyKeys:
             if known is not None and _is_valid(known.created_at) and await self._is_there(known.run_id):
                 if known.fingerprint != body:
                     raise IdempotencyKeyReused
-                return known.run_id
+                yield known.run_id
+                return
             async with self._database.writing() as connection:
                 await put_key(connection, key, body, run_id, now())
             try:
-                await start()
+                yield run_id
             except BaseException:
                 async with self._database.writing() as connection:
                     await delete_key(connection, key)
                 raise
-            return run_id
 
     async def _is_there(self, run_id: str) -> bool:
         """Whether the run has begun: the key is recorded before, and a crash may have come in between."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Collection
 from contextlib import aclosing
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import uuid4
 
 from database.deletions import marked_runs
@@ -18,12 +18,35 @@ from events import RunError
 from models import Run, RunStatus, now
 from services.deletions import delete_events
 from services.event_reading import events_in
-from services.left_runs import LeftQueued, LeftRun, LeftWaiting
 from services.run_events import UNBOUNDED, RunEvents
 from services.run_records import RunRecords
-from services.run_wait import LoggedWait
+from services.run_wait import LoggedWait, Resumption, RunWait
 
 logger = logging.getLogger(__name__)
+
+
+class LeftWaiting(NamedTuple):
+    """A run that waits for a person, and whose process is gone.
+
+    With `resumption`, every call has its answer: the process went while it ran the approved ones. Otherwise the run
+    goes on in its `wait`.
+    """
+
+    run: Run
+    events: RunEvents
+    wait: RunWait | None
+    resumption: Resumption | None
+
+
+class LeftQueued(NamedTuple):
+    """A run that waits for its turn, and whose process is gone."""
+
+    run: Run
+    events: RunEvents
+    stored: QueuedRun
+
+
+LeftRun = LeftWaiting | LeftQueued
 
 AT_ONCE = 16  # runs that are looked at together: each waits for the disk
 
@@ -100,7 +123,10 @@ async def _as_left(
     else:
         if (wait := logged.wait(stored)) is None:
             return None
-        left = LeftWaiting(known, run, wait, stored if wait.is_over else None, logged.outcomes())
+        if wait.is_over:
+            left = LeftWaiting(known, run, None, Resumption(stored, logged.outcomes()))
+        else:
+            left = LeftWaiting(known, run, wait, None)
     await run.rest()
     return left
 

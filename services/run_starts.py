@@ -1,19 +1,16 @@
 """How a run starts: its place in its session, what of it is recorded before, and who is told of its id."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from functools import partial
 
 from uuid_utils import uuid7
 
 from models import AgentRequest, OnDisconnect, Run, RunStatus, SimulateRequest, now
+from services.admission import Admission
 from services.idempotency import IdempotencyKeys
 from services.live_runs import LiveRuns
-from services.run_records import RunRecords
-from services.run_task import RunOrder, RunTask, Work
+from services.run_task import RunOrder
 from services.run_work import RunWork
-from services.session_turns import SessionTurns, Turn
+from services.session_turns import SessionTurns
 from settings import Settings
 
 
@@ -23,15 +20,15 @@ class RunStarts:
     def __init__(
         self,
         settings: Settings,
-        records: RunRecords,
         live: LiveRuns,
+        admission: Admission,
         turns: SessionTurns,
         keys: IdempotencyKeys,
         work: RunWork,
     ) -> None:
         self._settings = settings
-        self._records = records
         self._live = live
+        self._admission = admission
         self._turns = turns
         self._keys = keys
         self._work = work
@@ -54,45 +51,32 @@ class RunStarts:
 
     async def _begin(self, request: AgentRequest, request_id: str, key: str | None, alone: bool) -> str:
         run_id = _new_id()
-        lonely = alone and "on_disconnect" not in request.model_fields_set
-        start = partial(self._start, run_id, request, request_id, lonely)
+        unattended = alone and "on_disconnect" not in request.model_fields_set
         if key is None:
-            await start()
+            await self._start(run_id, request, request_id, unattended)
             return run_id
-        run_id = await self._keys.once(key, request, run_id, start)
-        if lonely and (task := self._live.get(run_id)):
-            task.keep_alone()
-        return run_id
+        async with self._keys.claim(key, request, run_id) as claimed:
+            if claimed == run_id:
+                await self._start(run_id, request, request_id, unattended)
+        if unattended and (task := self._live.get(claimed)):
+            task.readers.keep_alone()
+        return claimed
 
     async def simulate(self, request: SimulateRequest, request_id: str) -> str:
         """Start a scripted run; its id. Raise a `CapacityError`."""
-        with self._live.admission():
+        with self._admission.place():
             run = _new_run(_new_id(), self._work.simulated_model, request.on_disconnect)
-            await self._live.launch(self._order(run, self._work.simulated(request), request_id))
+            work = self._work.simulated(run, request)
+            await self._live.launch(RunOrder.within(self._settings, run, work, request_id))
         return run.run_id
 
-    async def _start(self, run_id: str, request: AgentRequest, request_id: str, lonely: bool) -> None:
-        with self._live.admission():
+    async def _start(self, run_id: str, request: AgentRequest, request_id: str, unattended: bool) -> None:
+        with self._admission.place():
             plan = await self._work.plan(request)
-            run = _new_run(run_id, plan.route.model, "continue" if lonely else request.on_disconnect, request)
-            async with self._recorded(request, run) as turn:
-                work = self._work.asked(plan, turn.run)
-                await self._live.launch(self._order(turn.run, work, request_id, turn.behind))
-
-    @asynccontextmanager
-    async def _recorded(self, request: AgentRequest, run: Run) -> AsyncGenerator[Turn, None]:
-        """What the log does not hold of a run is recorded before it begins."""
-        if run.session_id is not None:
+            run = _new_run(run_id, plan.route.model, "continue" if unattended else request.on_disconnect, request)
             async with self._turns.turn(request, run) as turn:
-                yield turn
-        elif run.metadata is not None:
-            async with self._records.recorded(run):
-                yield Turn(run, ())
-        else:
-            yield Turn(run, ())
-
-    def _order(self, run: Run, work: Work, request_id: str, behind: tuple[RunTask, ...] = ()) -> RunOrder:
-        return RunOrder.within(self._settings, run, work, partial(self._work.resumed, run), request_id, behind)
+                work = self._work.planned(turn.run, plan)
+                await self._live.launch(RunOrder.within(self._settings, turn.run, work, request_id, turn.behind))
 
 
 def _new_id() -> str:

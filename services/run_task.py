@@ -2,11 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from database.waiting_runs import WaitingRun
 from errors import (
     AgentStreamError,
     InternalError,
@@ -19,31 +18,38 @@ from errors import (
 from event_logs.base import Fenced
 from events import RunEnd
 from models import Run, RunStatus, now
+from services.admission import Admission
 from services.run_events import RunEvents
-from services.run_presence import RunPresence
-from services.run_wait import Outcomes, RunWait, Suspension
-from services.run_waiting import RETRY_S, RunWaiting, WaitKeeper
+from services.run_readers import RunReaders
+from services.run_records import RunRecords
+from services.run_wait import Answer, Resumption, Suspension
+from services.run_waiting import RETRY_S, AnswerInbox
 from settings import Settings
 
 logger = logging.getLogger(__name__)
 
 LET_GO_S = 1.0  # how long a stopped agent may take to clean up before the run ends without it
 
-Work = Callable[[RunEvents], Awaitable[Suspension | None]]
-"""What an agent does in a run: write its events, and return when the answer is complete, or when it has to wait."""
+
+class Work(Protocol):
+    """What an agent does in one run: write its events, up to the end of the answer or to a wait."""
+
+    async def begin(self, events: RunEvents) -> Suspension | None:
+        """Write the run's events. Return a `Suspension` if it has to wait, and raise the error that it fails with."""
+
+    async def resume(self, resumption: Resumption, events: RunEvents) -> Suspension | None:
+        """Continue after a wait. Return and raise as `begin` does."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunOrder:
-    """What a run is asked to be: `run` is how it stands before it begins. Times are in seconds.
+    """What a run is asked to be: `run` is its state before it begins. Times are in seconds.
 
-    It begins when those that it is `behind` have ended: all that were going in its session. `resume` gives the work
-    that follows a wait; a run that waits has no work.
+    It begins when the runs that it is `behind` have ended: all that were under way in its session.
     """
 
     run: Run
-    work: Work | None
-    resume: Callable[[WaitingRun, Outcomes], Work]
+    work: Work
     request_id: str
     timeout_s: float
     grace_s: float
@@ -52,56 +58,51 @@ class RunOrder:
 
     @classmethod
     def within(
-        cls,
-        settings: Settings,
-        run: Run,
-        work: Work | None,
-        resume: Callable[[WaitingRun, Outcomes], Work],
-        request_id: str,
-        behind: tuple["RunTask", ...] = (),
+        cls, settings: Settings, run: Run, work: Work, request_id: str, behind: tuple["RunTask", ...] = ()
     ) -> "RunOrder":
-        """With the operator's bounds."""
-        bounds = settings.run_timeout_s, settings.disconnect_grace_s, settings.approval_timeout_s
-        return cls(run, work, resume, request_id, *bounds, behind)
-
-
-class Keeper(WaitKeeper, Protocol):
-    """Who keeps the runs of this process, and is told how they go."""
-
-    def changed(self, task: "RunTask") -> None:
-        """The run has begun to wait, goes on, has got an answer, or has ended in the log."""
+        """Return an order with the operator's limits."""
+        limits = settings.run_timeout_s, settings.disconnect_grace_s, settings.approval_timeout_s
+        return cls(run, work, request_id, *limits, behind)
 
 
 class RunTask:
-    """A run in this process. It ends by itself, by `cancel`, `interrupt` or its timeout, or when nobody reads it."""
+    """A run in this process. It ends by itself, by `cancel`, `interrupt` or its timeout, or when nobody reads it.
 
-    def __init__(self, order: RunOrder, events: RunEvents, keeper: Keeper, wait: RunWait | None = None) -> None:
-        """Of a run that a former process left open, `events` has taken over what is in its log.
+    Of a run that a former process left open, `events` has replayed its log. If that process left it waiting, `inbox`
+    has the wait, or `resumption` what to resume with.
+    """
 
-        With `wait`, that process left it waiting; where that wait is over it works, and need not have a reader.
-        """
+    def __init__(
+        self,
+        order: RunOrder,
+        events: RunEvents,
+        inbox: AnswerInbox,
+        admission: Admission,
+        records: RunRecords,
+        resumption: Resumption | None = None,
+    ) -> None:
         self._order = order
         self._events = events
-        self._keeper = keeper
+        self._admission = admission
+        self._records = records
+        self._resumption = resumption
         self._finished_at: str | None = None
         alone = order.run.on_disconnect == "continue"
-        self._presence = RunPresence(order.grace_s, self._abandon, may_be_alone=alone)
+        self.readers = RunReaders(order.grace_s, self._abandon, may_be_alone=alone)
+        self.inbox = inbox
         self._stays_queued = False
         self._turn_decided = asyncio.Event()
         self._timeout: asyncio.TimerHandle | None = None
         self._stopper: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
-        self._task: asyncio.Task[None] | None = None
-        self.ended = asyncio.Event()
-        self.waiting = RunWaiting(
-            self.run_id, events, keeper, self._go_on, changed=lambda: keeper.changed(self), lost=self._lose
-        )
-        if wait is not None and not wait.is_over:
-            self.waiting.take_up(wait)
-            return
-        self._work()
-        if wait is None:
-            self._presence.begin_grace()
+        self._answering: set[asyncio.Task[None]] = set()
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if inbox.is_waiting:
+            self.readers.pause()
+        elif resumption is None:
+            self.readers.begin_grace()
+        self._task = asyncio.create_task(self._run(), name=self.run_id)
+        self._changed()
 
     @property
     def run_id(self) -> str:
@@ -114,18 +115,22 @@ class RunTask:
         return self._order.run.session_id
 
     @property
-    def readers(self) -> int:
-        """How many read it now."""
-        return self._presence.readers
+    def status(self) -> RunStatus:
+        """The run's present status."""
+        if self._finished_at and self._events.end:
+            return RunStatus(self._events.end)
+        if self.is_waiting:
+            return RunStatus.WAITING
+        return RunStatus.QUEUED if self.is_queued else RunStatus.RUNNING
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it waits for a person, and nothing goes on."""
-        return self.waiting.is_on and not self.is_ending
+        """Whether it waits for a person or the caller's page."""
+        return self.inbox.is_waiting and not self.is_ending
 
     @property
     def is_held(self) -> bool:
-        """Whether nothing goes on here for now: it waits for a person, is behind one that does, or stays queued."""
+        """Whether nothing happens here for now: it waits for a person, is behind one that does, or stays queued."""
         if self.is_ending:
             return False
         return self.is_waiting or self._stays_queued or any(other.is_waiting for other in self._order.behind)
@@ -134,11 +139,6 @@ class RunTask:
     def is_queued(self) -> bool:
         """Whether it waits for its turn."""
         return bool(self._order.behind)
-
-    @property
-    def is_abandoned(self) -> bool:
-        """Whether it has been read, and is no more. One that waits for a person has time."""
-        return self._presence.had_reader and self._presence.readers == 0 and not self.is_waiting
 
     @property
     def is_ending(self) -> bool:
@@ -151,63 +151,50 @@ class RunTask:
         return self._finished_at is not None
 
     def cancel(self) -> None:
-        """End the run as cancelled. Idempotent; nothing happens to a run that has ended."""
+        """End the run as cancelled. Idempotent; a run that has ended stays as it is."""
         self._stop_with(None)
 
     def interrupt(self) -> None:
-        """End the run as failed, because the server stops. One that waits, or is queued, stays so without a server."""
+        """End the run as failed, because the server stops. One that waits or is queued is left to the next process."""
         if self.is_queued:
             self.stay_queued()
-        elif not self.is_waiting:
+        elif self.is_waiting:
+            self._task.cancel()
+        else:
             self._stop_with(Interrupted())
 
     def stay_queued(self) -> None:
         """Leave the turn of a queued run to the next process, which begins it; any other run goes on."""
-        if self.is_queued and not self.is_ending and self._task is not None:
+        if self.is_queued and not self.is_ending:
             self._stays_queued = True
             self._turn_decided.set()
             self._task.cancel()
 
     async def has_turn(self) -> bool:
-        """Wait until it is known whether a queued run's turn comes in this process; False where it does not."""
+        """Wait until it is known whether a queued run's turn comes in this process; False if it does not."""
         if self.is_queued:
             await self._turn_decided.wait()
         return not self._stays_queued
 
-    def attach(self) -> None:
-        """A reader has come: the run is not left alone."""
-        self._presence.attach()
-
-    def detach(self) -> None:
-        """A reader has gone. With `on_disconnect: cancel`, the last one's leaving starts the grace."""
-        self._presence.detach()
-        if not (self.has_ended or self.is_waiting):
-            self._presence.begin_grace()
-
     def _abandon(self) -> None:
-        """The grace is over. A run that is held costs nothing: its grace begins with its turn."""
+        """End a run that has been without a reader for the grace. The grace of a held run begins with its turn."""
         if not self.is_held:
             self.cancel()
 
     def give_up(self) -> None:
-        """Who began it has gone for good: unless another reads it, or it may go on alone, it has no grace."""
-        if self._presence.is_needed and not self.is_waiting:
+        """End the run without a grace, since its caller left for good, unless it has a reader or needs none."""
+        if self.readers.are_missing:
             self.cancel()
 
-    def keep_alone(self) -> None:
-        """From now on a run without a reader goes on."""
-        self._presence.keep_alone()
-
     def snapshot(self) -> Run:
-        """How the run stands now."""
+        """Return the run's present state."""
         events = self._events
-        going = RunStatus.WAITING if self.is_waiting else RunStatus.QUEUED if self.is_queued else RunStatus.RUNNING
         return self._order.run.model_copy(
             update={
-                "status": RunStatus(events.end) if self._finished_at and events.end else going,
+                "status": self.status,
                 "finished_at": self._finished_at,
                 "last_seq": events.last_seq,
-                "pending": self.waiting.pending if self.is_waiting else None,
+                "pending": self.inbox.pending if self.is_waiting else None,
                 "finish_reason": events.finish_reason,
                 "usage": events.usage,
                 "steps": events.steps,
@@ -215,37 +202,23 @@ class RunTask:
             }
         )
 
-    # Waiting
+    async def answer(self, answers: Sequence[Answer]) -> None:
+        """Take answers to the calls that the run waits for, also if the caller leaves. Raise as `AnswerInbox.take`."""
+        taking = asyncio.create_task(self._take(answers), name=f"answer {self.run_id}")
+        self._answering.add(taking)
+        taking.add_done_callback(self._answering.discard)
+        await asyncio.shield(taking)
 
-    async def _suspend(self, suspension: Suspension) -> None:
-        await self.waiting.begin(self.snapshot(), suspension, self._order.wait_s)
-        self._order = replace(self._order, work=None)  # and with it the request, which may be long
-        self._end_timeout()
-        self._presence.end_grace()
-
-    def _go_on(self, left_off: WaitingRun, outcomes: Outcomes) -> None:
-        """Without a reader, too: who has answered wants it."""
-        if not self.is_ending:
-            self._presence.expect_nobody()
-            self._order = replace(self._order, work=self._order.resume(left_off, outcomes))
-            self._work()
+    async def _take(self, answers: Sequence[Answer]) -> None:
+        await self.inbox.take(answers)
+        self._changed()
 
     # Working
-
-    def _work(self) -> None:
-        self._task = asyncio.create_task(self._run(), name=self.run_id)
 
     async def _run(self) -> None:
         error: AgentStreamError | None = None
         try:
-            if self._order.behind:
-                await self._turn()
-            self._timeout = asyncio.get_running_loop().call_later(self._order.timeout_s, self._time_out)
-            assert self._order.work is not None
-            suspension = await self._order.work(self._events)
-            if suspension is not None:
-                await self._suspend(suspension)
-                return
+            await self._work()
         except AgentStreamError as failure:
             error = failure
         except Fenced:
@@ -255,39 +228,68 @@ class RunTask:
             error = InternalError()
         self._end("succeeded" if error is None else "failed", error)
 
-    async def _turn(self) -> None:
-        for other in self._order.behind:
-            await other.ended.wait()
-        self._order = replace(self._order, behind=())  # what they were is not kept
-        self._turn_decided.set()
-        self._presence.begin_grace()
-        self._keeper.changed(self)
+    async def _work(self) -> None:
+        """Work until the answer is complete, through all waits."""
+        resumption, self._resumption = self._resumption, None
+        if self._order.behind:
+            await self._turn()
+        if self.inbox.is_waiting:
+            resumption = await self._answered()
+        while (suspension := await self._leg(resumption)) is not None:
+            await self.inbox.begin(self.snapshot(), suspension, self._order.wait_s)
+            self.readers.pause()
+            self._changed()
+            del suspension, resumption  # they hold the conversation, which a waiting run does not keep in memory
+            resumption = await self._answered()
 
-    def _end_timeout(self) -> None:
-        if self._timeout is not None:
-            self._timeout.cancel()
+    async def _leg(self, resumption: Resumption | None) -> Suspension | None:
+        """Work from the beginning or from a wait, up to the next wait or the end, within the run's timeout."""
+        self._timeout = asyncio.get_running_loop().call_later(self._order.timeout_s, self._time_out)
+        if resumption is None:
+            suspension = await self._order.work.begin(self._events)
+        else:
+            suspension = await self._order.work.resume(resumption, self._events)
+        self._timeout.cancel()
+        return suspension
+
+    async def _answered(self) -> Resumption:
+        resumption = await self.inbox.resumption()
+        self.readers.resume()
+        self._changed()
+        return resumption
+
+    async def _turn(self) -> None:
+        await asyncio.wait([other.ended for other in self._order.behind])
+        self._order = replace(self._order, behind=())  # the other runs are not kept in memory
+        self._turn_decided.set()
+        self.readers.begin_grace()
+        self._changed()
+
+    def _changed(self) -> None:
+        """Count the run by its status, and record it."""
+        if self.has_ended:
+            self._admission.forget(self.run_id)
+        else:
+            self._admission.note(self.run_id, self.status)
+        self._records.save(self.run_id, self.snapshot)
 
     # Ending
 
     def _time_out(self) -> None:
         self._stop_with(RunTimeout())
 
-    def _lose(self) -> None:
-        self._stop_with(InternalError())
-
     def _stop_with(self, error: AgentStreamError | None) -> None:
         if not self.is_ending:
             self._stopper = asyncio.create_task(self._stop(error), name=f"stop {self.run_id}")
 
     async def _stop(self, error: AgentStreamError | None) -> None:
-        """End the run whether or not its agent lets go in time. One that has just ended by itself stays as it ended."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task}, timeout=LET_GO_S)
+        """End the run whether or not its agent stops in time. A run that has just ended by itself stays as it ended."""
+        self._task.cancel()
+        await asyncio.wait({self._task}, timeout=LET_GO_S)
         self._end("cancelled" if error is None else "failed", error)
 
     def _end(self, end: RunEnd, error: AgentStreamError | None) -> None:
-        """Begin to end the run in the log, in a task that nothing stops. The first who says how it ends decides."""
+        """Begin to end the run in the log, in a task that nothing stops. The first call decides how it ends."""
         if self._ending is None:
             self._ending = asyncio.create_task(self._write_end(end, error), name=f"end {self.run_id}")
 
@@ -295,7 +297,7 @@ class RunTask:
         if error is not None:
             logger.warning("run %s failed: %s (request %s)", self.run_id, error.code, self._order.request_id)
         try:
-            await self.waiting.close()
+            await self.inbox.close()
             self._events.conclude(end, error, self._order.request_id)
             await self._commit_in_the_end()
         except (Fenced, RunNotFound, RunExpired):
@@ -312,8 +314,9 @@ class RunTask:
 
     def _over(self) -> None:
         self._turn_decided.set()
-        self._end_timeout()
-        self._presence.end_grace()
+        if self._timeout is not None:
+            self._timeout.cancel()
+        self.readers.pause()
         self._finished_at = now()
-        self._keeper.changed(self)
-        self.ended.set()
+        self._changed()
+        self.ended.set_result(None)

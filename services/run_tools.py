@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from errors import ErrorDetail, InternalError, ToolUnavailable
 from events import RunWarning, ToolSource, WarningCode
 from models import AgentRequest
+from services.mcp_choice import LocalServer
 from services.mcp_client import McpClient
 from services.tools import Tool, ToolContext
 from tool_models import ClientTool, McpToolList, ToolInfo, ToolList
@@ -18,6 +19,23 @@ class Registry(Protocol):
     @property
     def all(self) -> Mapping[str, Tool]:
         """As they are now; a run keeps what it began with."""
+
+
+class ToolSelection(NamedTuple):
+    """A request's tools before its MCP servers are asked for theirs. `tools` are those of this service and the page's.
+
+    The model's server calls the MCP servers in `hosted`, and this service those in `local`.
+    """
+
+    tools: Mapping[str, Tool]
+    hosted: Sequence[str] = ()
+    local: Sequence[LocalServer] = ()
+
+    @property
+    def urls(self) -> set[str]:
+        """The URLs of MCP servers that the request brings."""
+        hosted = {server for server in self.hosted if "://" in server}
+        return hosted | {server.url for server in self.local if server.url}
 
 
 class ToolChoice(NamedTuple):
@@ -80,33 +98,31 @@ class RunTools:
         warning = RunWarning(code=WarningCode.MCP_SERVER_UNAVAILABLE, message=message)
         return request.model_copy(update={"mcp_servers": kept}), [warning]
 
-    def check(self, request: AgentRequest, *, hosts_mcp: bool) -> list[str]:
-        """The URLs of MCP servers that the request brings, whoever calls them.
-
-        Raise `ToolUnavailable`, `McpUnavailable` or `UrlRefused` for what can't be had.
-        """
-        known = self._registry.all
-        chosen = self.default if request.tools is None else request.tools
-        if faults := list(_faults(request, chosen, known)):
+    def select(self, request: AgentRequest, *, hosts_mcp: bool) -> ToolSelection:
+        """Select a request's tools. Raise `ToolUnavailable`, `McpUnavailable` or `UrlRefused` for unavailable ones."""
+        if faults := list(_faults(request, self._chosen(request), self._registry.all)):
             raise ToolUnavailable(details=faults)
-        resolved = self._servers.resolve(request.mcp_servers or (), hosted=hosts_mcp)
-        hosted = [server for server in resolved.hosted if "://" in server]
-        return [*hosted, *(server.url for server in resolved.local if server.url)]
+        return self.reselect(request, hosts_mcp=hosts_mcp)
 
-    async def of(self, request: AgentRequest, *, hosts_mcp: bool) -> ToolChoice:
-        """The tools of a request, of which one that was there may be gone. Raise `McpUnavailable`."""
+    def reselect(self, request: AgentRequest, *, hosts_mcp: bool) -> ToolSelection:
+        """Select the tools of a request again, after a wait: without those removed since. Raise `McpUnavailable`."""
         known = self._registry.all
-        chosen = self.default if request.tools is None else request.tools
-        tools: dict[str, Tool] = {name: known[name] for name in chosen if name in known}
+        tools: dict[str, Tool] = {name: known[name] for name in self._chosen(request) if name in known}
         tools |= {tool.name: PageTool.of(tool) for tool in request.client_tools or ()}
-        if not request.mcp_servers:
-            return ToolChoice(tools)
-        resolved = self._servers.resolve(request.mcp_servers, hosted=hosts_mcp)
-        if not resolved.local:
-            return ToolChoice(tools, resolved.hosted)
-        offer = await self._servers.offer(resolved.local)
-        tools |= {tool.name: tool for tool in offer.tools if tool.name not in tools}
-        return ToolChoice(tools, resolved.hosted, offer.warnings, offer.missing)
+        resolved = self._servers.resolve(request.mcp_servers or (), hosted=hosts_mcp)
+        return ToolSelection(tools, resolved.hosted, resolved.local)
+
+    async def complete(self, selection: ToolSelection) -> ToolChoice:
+        """Add the tools of the MCP servers that this service calls; warn of those that are down."""
+        tools, hosted, local = selection
+        if not local:
+            return ToolChoice(tools, hosted)
+        offer = await self._servers.offer(local)
+        added = {tool.name: tool for tool in offer.tools if tool.name not in tools}
+        return ToolChoice({**tools, **added}, hosted, offer.warnings, offer.missing)
+
+    def _chosen(self, request: AgentRequest) -> Sequence[str]:
+        return self.default if request.tools is None else request.tools
 
     def check_approvals(self, request: AgentRequest, choice: ToolChoice) -> None:
         """Raise `ToolUnavailable` where a call that shall be approved could go unnoticed, since its name is another.

@@ -61,6 +61,13 @@ class Suspension(NamedTuple):
     state: Mapping[str, Any]
 
 
+class Resumption(NamedTuple):
+    """What a run resumes with after a wait: what was stored when it began, and the outcome of each call."""
+
+    stored: WaitingRun
+    outcomes: Outcomes
+
+
 class RunWait:
     """The calls that a run waits for, and the answers that have come. `expires_at` is UTC, RFC 3339.
 

@@ -1,19 +1,18 @@
-"""What is done in a run: by the agent or by the simulator, from the beginning or from where it was left off."""
+"""Makes the work of runs: by the agent or by the simulator, from the beginning or after a wait."""
 
-from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from database.waiting_runs import WaitingRun
-from errors import ErrorDetail, InvalidRequest
+from errors import ErrorDetail, InternalError, InvalidRequest
 from events import RunWarning, WarningCode
 from models import AgentRequest, Run, SimulateRequest
+from services.agent_base import Agent, Plan, Simulator
 from services.catalog import Catalog
 from services.history import WireMessage, conversation, cut, given, tokens
 from services.routes import Routes
 from services.run_events import RunEvents
 from services.run_task import Work
-from services.run_wait import Outcomes, Suspension
+from services.run_wait import Resumption, Suspension
 from services.session_turns import SessionTurns
 from services.tools import InvalidArguments
 from services.upstreams import Route
@@ -26,54 +25,40 @@ AGENT, SIMULATION = "agent", "simulation"  # whose a stored request is
 Json = Mapping[str, Any]
 
 
-class Plan(NamedTuple):
-    """How a request is carried out: over which route, without what that can't serve, and with which warnings."""
+class StoredRequest(NamedTuple):
+    """The request of a run that a former process left queued, as JSON."""
 
-    request: AgentRequest
-    route: Route
-    warnings: Sequence[RunWarning]
+    json: Json
 
 
-class Agent(Protocol):
-    """Answers requests over a route, as `DedalusAgent` does."""
+class RequestedWork:
+    """The work of one run. It holds what it begins with until it begins, and nothing of that while it waits."""
 
-    def fitted(self, request: AgentRequest, route: Route) -> tuple[AgentRequest, Sequence[RunWarning]]:
-        """The request without what the route can't serve and need not, and a warning about each such thing."""
+    def __init__(self, factory: "RunWork", run: Run, asked: Plan | SimulateRequest | StoredRequest | None) -> None:
+        self._factory = factory
+        self._run = run
+        self._asked = asked
 
-    async def check(self, request: AgentRequest, route: Route) -> None:
-        """Raise a `RequestError` for what can't be had."""
+    async def begin(self, events: RunEvents) -> Suspension | None:
+        """See `Work`."""
+        asked, self._asked = self._asked, None
+        match asked:
+            case Plan() as plan:
+                return await self._factory.begin(plan, self._run, events)
+            case SimulateRequest() as script:
+                return await self._factory.simulate(script, events)
+            case StoredRequest(json):
+                return await self._factory.begin_stored(json, self._run, events)
+            case None:
+                raise InternalError
 
-    async def run(
-        self, request: AgentRequest, route: Route, history: Sequence[WireMessage], run: Run, events: RunEvents
-    ) -> Suspension | None:
-        """Write the whole run but for its ends, or as far as it can go without others. Raise what it failed with."""
-
-    async def resume(
-        self, request: AgentRequest, state: Json, outcomes: Outcomes, route: Route, run: Run, events: RunEvents
-    ) -> Suspension | None:
-        """Go on from where it came back before. Raise as `run` does."""
-
-    async def check_arguments(self, request: AgentRequest, name: str, arguments: Json, route: Route) -> None:
-        """Raise `InvalidArguments` for what a call of a waiting run could not be made with.
-
-        Raise `McpServerFailed` or `ToolUnavailable` where that can't be told.
-        """
-
-
-class Simulator(Protocol):
-    """Plays scripted runs, as `SimulatedAgent` does."""
-
-    model: str
-
-    async def run(self, request: SimulateRequest, events: RunEvents) -> Suspension | None:
-        """Write the whole run but for its ends, or as far as it can go without others. Raise what it failed with."""
-
-    async def resume(self, request: SimulateRequest, outcomes: Outcomes, events: RunEvents) -> Suspension | None:
-        """Go on from where it came back before. Raise as `run` does."""
+    async def resume(self, resumption: Resumption, events: RunEvents) -> Suspension | None:
+        """See `Work`."""
+        return await self._factory.resume(resumption, self._run, events)
 
 
 class RunWork:
-    """Gives runs their work."""
+    """Makes the work of runs."""
 
     def __init__(
         self,
@@ -93,32 +78,30 @@ class RunWork:
         self.simulated_model = simulator.model
 
     async def plan(self, request: AgentRequest) -> Plan:
-        """How the request is carried out. Raise a `RequestError` for what can't be had, or as `Routes.of` does."""
-        route = await self._routes.of(request)
-        request, warnings = self._agent.fitted(request, route)
-        await self._agent.check(request, route)
-        return Plan(request, route, warnings)
+        """Plan how a request is carried out. Raise a `RequestError` for what is unavailable, or as `Routes.of`."""
+        return await self._agent.plan(request, await self._routes.of(request))
 
-    def asked(self, plan: Plan, run: Run) -> Work:
-        """The work of a run that begins."""
-        return partial(self._begin, plan, run)
+    def planned(self, run: Run, plan: Plan) -> Work:
+        """Return the work of a run of the agent."""
+        return RequestedWork(self, run, plan)
+
+    def simulated(self, run: Run, request: SimulateRequest) -> Work:
+        """Return the work of a scripted run."""
+        return RequestedWork(self, run, request)
 
     def queued(self, run: Run, asked: Json) -> Work:
-        """The work of a run that a former process left waiting for its turn, with its request."""
-        return partial(self._begin_queued, run, asked)
+        """Return the work of a run that a former process left queued, with its request."""
+        return RequestedWork(self, run, StoredRequest(asked))
 
-    def simulated(self, request: SimulateRequest) -> Work:
-        """The work of a scripted run that begins."""
-        return partial(self._simulate, request)
-
-    def resumed(self, run: Run, left_off: WaitingRun, outcomes: Outcomes) -> Work:
-        """The work of a run that has waited, from where it was left off, with what it got."""
-        return partial(self._resume, run, left_off, outcomes)
+    def suspended(self, run: Run) -> Work:
+        """Return the work of a run that a former process left waiting: it can only be resumed."""
+        return RequestedWork(self, run, None)
 
     async def check_arguments(self, run: Run, asked: Json, name: str, arguments: Json) -> None:
-        """Raise `InvalidRequest` for what a call of a waiting run could not be made with.
+        """Check the arguments with which a person wants to approve a call of a waiting run.
 
-        Raise `McpServerFailed` or `ToolUnavailable` where that can't be told.
+        Raise `InvalidRequest` if the tool doesn't take them, and `McpServerFailed` or `ToolUnavailable` if the tool is
+        unavailable now.
         """
         if AGENT not in asked:
             return
@@ -128,31 +111,35 @@ class RunWork:
         except InvalidArguments as fault:
             raise InvalidRequest(details=[ErrorDetail("arguments", str(fault))]) from None
 
-    async def _begin(self, plan: Plan, run: Run, events: RunEvents) -> Suspension | None:
-        request, route, warnings = plan
-        for warning in warnings:
+    async def begin(self, plan: Plan, run: Run, events: RunEvents) -> Suspension | None:
+        """Begin a run of the agent. See `Work`."""
+        for warning in plan.warnings:
             events.put(warning)
         if run.session_id is None:
-            history = given(request.messages or ())
+            history = given(plan.request.messages or ())
         else:
-            history = await self._history(request, route, run, events)
-        return _of(AGENT, await self._agent.run(request, route, history, run, events))
+            history = await self._history(plan.request, plan.route, run, events)
+        return _of(AGENT, await self._agent.run(plan, history, run, events))
 
-    async def _begin_queued(self, run: Run, asked: Json, events: RunEvents) -> Suspension | None:
+    async def begin_stored(self, asked: Json, run: Run, events: RunEvents) -> Suspension | None:
+        """Plan the stored request of a run of the agent, and begin it. See `Work`."""
         request = AgentRequest.model_validate(asked)
         model = request.model or run.model  # the default model may be another one by now
-        return await self._begin(await self.plan(request.model_copy(update={"model": model})), run, events)
+        return await self.begin(await self.plan(request.model_copy(update={"model": model})), run, events)
 
-    async def _simulate(self, request: SimulateRequest, events: RunEvents) -> Suspension | None:
+    async def simulate(self, request: SimulateRequest, events: RunEvents) -> Suspension | None:
+        """Begin a scripted run. See `Work`."""
         return _of(SIMULATION, await self._simulator.run(request, events))
 
-    async def _resume(self, run: Run, left_off: WaitingRun, outcomes: Outcomes, events: RunEvents) -> Suspension | None:
-        if (simulated := left_off.request.get(SIMULATION)) is not None:
+    async def resume(self, resumption: Resumption, run: Run, events: RunEvents) -> Suspension | None:
+        """Resume a run, whoever answers it. See `Work`."""
+        stored, outcomes = resumption
+        if (simulated := stored.request.get(SIMULATION)) is not None:
             script = SimulateRequest.model_validate(simulated)
             return _of(SIMULATION, await self._simulator.resume(script, outcomes, events))
-        request = AgentRequest.model_validate(left_off.request[AGENT])
+        request = AgentRequest.model_validate(stored.request[AGENT])
         route = self._routes.to(run.model, request)
-        return _of(AGENT, await self._agent.resume(request, left_off.state, outcomes, route, run, events))
+        return _of(AGENT, await self._agent.resume(request, stored.state, outcomes, route, run, events))
 
     async def _history(self, request: AgentRequest, route: Route, run: Run, events: RunEvents) -> list[WireMessage]:
         """The session's history as far as the model's context has room for it; a warning tells what has to stay out."""

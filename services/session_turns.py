@@ -14,6 +14,7 @@ from database.sessions import create_session, delete_session, get_session, set_h
 from database.waiting_runs import put_queued_run
 from errors import InvalidParent, SessionBusy
 from models import AgentRequest, Run, now
+from services.admission import Admission
 from services.history import WireMessage, kept, question, title_of
 from services.live_runs import LiveRuns
 from services.run_records import RunRecords
@@ -31,8 +32,9 @@ class Turn(NamedTuple):
 class SessionTurns:
     """Gives runs their turns. A session that is not there is made on first use."""
 
-    def __init__(self, database: Database, records: RunRecords, live: LiveRuns) -> None:
+    def __init__(self, database: Database, records: RunRecords, live: LiveRuns, admission: Admission) -> None:
         self._database = database
+        self._admission = admission
         self._records = records
         self._live = live
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -43,24 +45,31 @@ class SessionTurns:
 
     @asynccontextmanager
     async def turn(self, request: AgentRequest, run: Run) -> AsyncGenerator[Turn, None]:
-        """Holds the session while a run of it is begun inside: the run and its question are recorded before.
+        """Record a run, which the caller begins inside; if that raises, nothing of the run stays recorded.
 
-        Raise `SessionBusy`, `InvalidParent`, or a `CapacityError`. If the run can't begin, nothing of it stays.
+        A run of a session gets its place there, its question is recorded with it, and the session is held until the
+        run has begun. Raise `SessionBusy`, `InvalidParent`, or a `CapacityError`.
         """
-        session_id = run.session_id
-        assert session_id is not None
-        async with self.lock(session_id):
-            async with self._database.reading() as connection:
-                session = await get_session(connection, session_id)
-                parent = await _parent(connection, request, session)
-            run = run.model_copy(update={"parent_run_id": parent})
-            behind = self._make_way(request, session_id)
-            await self._record(request, run, session, queued=bool(behind))
-            try:
-                yield Turn(run, behind)
-            except BaseException:
-                await self._take_back(run, session)
-                raise
+        if run.session_id is None:
+            async with self._records.recorded(run):
+                yield Turn(run, ())
+            return
+        async with self.lock(run.session_id), self._placed(request, run, run.session_id) as turn:
+            yield turn
+
+    @asynccontextmanager
+    async def _placed(self, request: AgentRequest, run: Run, session_id: str) -> AsyncGenerator[Turn, None]:
+        async with self._database.reading() as connection:
+            session = await get_session(connection, session_id)
+            parent = await _parent(connection, request, session)
+        run = run.model_copy(update={"parent_run_id": parent})
+        behind = self._make_way(request, session_id)
+        await self._record(request, run, session, queued=bool(behind))
+        try:
+            yield Turn(run, behind)
+        except BaseException:
+            await self._take_back(run, session)
+            raise
 
     async def history(self, run: Run, family: str) -> list[WireMessage]:
         """What was said before a run, on its branch, for a model of a family. Raise `StoreUnavailable`."""
@@ -78,14 +87,14 @@ class SessionTurns:
         match request.multitask:
             case "enqueue":
                 if going:
-                    self._live.check_queue()
+                    self._admission.check_queue()
                 return going
             case "interrupt":
                 stopped = going
             case "reject":
                 stopped = ()
             case None:
-                stopped = tuple(task for task in going if task.is_abandoned)
+                stopped = tuple(task for task in going if task.readers.have_left)
         in_the_way = [task for task in going if task not in stopped and not task.is_ending]
         if in_the_way:
             raise SessionBusy(run_id=in_the_way[-1].run_id)

@@ -165,19 +165,31 @@ class Sessions:
         return MessageList(messages=messages, next_cursor=messages[-1].message_id if more else None)
 
     async def delete_run(self, run: Run) -> None:
-        """Delete the records of the last run of a branch, and mark its events to be deleted.
+        """Delete a run that has ended, with its events and messages; in a session, the last one of a branch.
 
         Raise `RunContinued` or `StoreUnavailable`.
         """
-        assert run.session_id is not None
-        async with self._turns.lock(run.session_id), self._database.writing() as connection:
-            if await children(connection, run.run_id):
-                raise RunContinued
-            session = await get_session(connection, run.session_id)
-            if session is not None and session.head_run_id == run.run_id:
-                await set_head(connection, run.session_id, run.parent_run_id)
-            await delete_run(connection, run.run_id)
-            await mark_deleted(connection, [run.run_id])
+        if run.session_id is None:
+            async with self._database.writing() as connection:
+                await _delete_run(connection, run)
+        else:
+            async with self._turns.lock(run.session_id), self._database.writing() as connection:
+                await _leave_session(connection, run, run.session_id)
+                await _delete_run(connection, run)
+        await delete_events(self._database, self._log)
+
+
+async def _leave_session(connection: Connection, run: Run, session_id: str) -> None:
+    if await children(connection, run.run_id):
+        raise RunContinued
+    session = await get_session(connection, session_id)
+    if session is not None and session.head_run_id == run.run_id:
+        await set_head(connection, session_id, run.parent_run_id)
+
+
+async def _delete_run(connection: Connection, run: Run) -> None:
+    await delete_run(connection, run.run_id)
+    await mark_deleted(connection, [run.run_id])
 
 
 async def _outline(connection: Connection, session_id: str, leaf: str | None, *, whole_tree: bool) -> Sequence[Place]:

@@ -42,7 +42,7 @@ class WaitingRuns:
         task = await self._task(run_id, [answer])
         if task is None:
             return
-        if decision.arguments is not None and task.is_waiting and (name := task.waiting.name_of(call_id)):
+        if decision.arguments is not None and task.is_waiting and (name := task.inbox.name_of(call_id)):
             asked = await self._records.asked(run_id)
             await self._work.check_arguments(task.snapshot(), asked, name, decision.arguments)
         await self._answer(task, [answer])
@@ -54,7 +54,7 @@ class WaitingRuns:
         answers: list[Answer] = [
             result_of(
                 result.tool_call_id,
-                (going and going.waiting.name_of(result.tool_call_id)) or "",  # nobody waits for a call without one
+                (going and going.inbox.name_of(result.tool_call_id)) or "",  # nobody waits for a call without one
                 result.content,
                 most,
                 is_error=result.is_error,
@@ -74,7 +74,7 @@ class WaitingRuns:
 
     async def _answer(self, task: RunTask, answers: Sequence[Answer]) -> None:
         try:
-            await task.waiting.answer(answers)
+            await task.answer(answers)
         except (RunNotWaiting, ToolCallNotFound) as refusal:
             await self._check_repeated(task.run_id, answers, refusal)
 

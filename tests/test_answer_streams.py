@@ -39,7 +39,7 @@ async def left_waiting(agent: Service, **body: Any) -> str:
     """A run whose only reader has left it when it began to wait."""
     async with reading(agent, **body) as reader:
         await reader.until(b"event: waiting")
-    await when(lambda: task_of(agent, reader.run_id).readers == 0)
+    await when(lambda: task_of(agent, reader.run_id).readers.count == 0)
     await waits(agent, reader.run_id)
     return reader.run_id
 
@@ -74,7 +74,7 @@ async def test_a_run_left_at_waiting_has_not_lost_its_reader() -> None:
         run_id = await left_waiting(agent, **ASK)
         assert (await decide(agent, run_id)).status_code == 202
         await fake.wait_for_requests(2)
-        assert task_of(agent, run_id)._presence._grace is None
+        assert task_of(agent, run_id).readers._grace is None
         gate.open()
         events = await whole(agent, run_id)
     assert only(events, "complete")[0]["status"] == "succeeded"
@@ -88,7 +88,7 @@ async def test_a_stream_that_an_answer_began_counts_as_a_reader() -> None:
         run_id = await left_waiting(agent, **ASK)
         async with answering(agent, approval(run_id), {"approved": True}, 0) as reader:
             await reader.until(b"event: tool_result")
-        await when(lambda: agent.app.state.service.live.get(run_id) is None)
+        await when(lambda: agent.app.state.live.get(run_id) is None)
         assert (await get(agent, run_id))["status"] == "cancelled"
 
 
@@ -101,7 +101,7 @@ async def test_a_run_that_still_waits_can_be_left_again() -> None:
         run_id = await left_waiting(agent, **ASK)
         async with answering(agent, approval(run_id), {"approved": True}, 0) as reader:
             await reader.until(b"event: approval_response")
-        await when(lambda: task_of(agent, run_id).readers == 0)
+        await when(lambda: task_of(agent, run_id).readers.count == 0)
         assert [call["tool_call_id"] for call in (await waits(agent, run_id))["pending"]] == ["call_2"]
         async with answering(agent, approval(run_id, "call_2"), {"approved": False}, 0) as reader:
             events = checked(await reader.rest())

@@ -323,9 +323,9 @@ async def test_a_waiting_run_takes_no_place_and_no_time() -> None:
             await reader.until(b"event: waiting")
         await waits(agent, reader.run_id)
         assert text(await agent.stream({"input": "?"})) == "another"
-        task = agent.app.state.service.live.get(reader.run_id)
+        task = agent.app.state.live.get(reader.run_id)
         assert task._timeout.cancelled()
-        assert task._presence._grace is None
+        assert task.readers._grace is None
         await decide(agent, reader.run_id)
         events = await whole(agent, reader.run_id)
     assert only(events, "complete")[0]["status"] == "succeeded"

@@ -196,13 +196,13 @@ async def test_who_leaves_does_not_end_a_run_that_another_waits_for() -> None:
         key = {"idempotency-key": "a"}
         leaving, staying = [asyncio.create_task(agent.post(EXECUTE, {"input": "?"}, **key)) for _ in range(2)]
         await fake.wait_for_requests(1)
-        [task] = agent.app.state.service.live.tasks
+        [task] = agent.app.state.live.tasks
         async with asyncio.timeout(5):
-            while task.readers < 2:
+            while task.readers.count < 2:
                 await agent.client.get("/health")
             leaving.cancel()
             await asyncio.wait({leaving})
-            while task.readers > 1:
+            while task.readers.count > 1:
                 await agent.client.get("/health")
         gate.open()
         assert (await staying).json()["output"] == "one two"
@@ -217,11 +217,11 @@ async def test_who_leaves_execute_does_not_end_a_run_that_was_started_in_the_bac
         leaving = asyncio.create_task(agent.post(EXECUTE, {"input": "?"}, **key))
         await fake.wait_for_requests(1)
         run_id = (await agent.post(RUNS, {"input": "?"}, **key)).json()["run_id"]
-        [task] = agent.app.state.service.live.tasks
+        [task] = agent.app.state.live.tasks
         leaving.cancel()
         await asyncio.wait({leaving})
         async with asyncio.timeout(5):
-            while task.readers:
+            while task.readers.count:
                 await agent.client.get("/health")
         gate.open()
         assert text(await agent.events(run_id)) == "one two"
@@ -239,9 +239,9 @@ async def test_who_leaves_execute_while_its_run_begins_leaves_nothing_half_begun
             asked.cancel()
             await asyncio.wait({asked})
         async with asyncio.timeout(20):
-            while agent.app.state.service.starts.under_way:
+            while agent.app.state.starts.under_way:
                 await agent.client.get("/health")
-            while agent.app.state.service.live.tasks:
+            while agent.app.state.live.tasks:
                 await agent.client.get("/health")
         for run in (await get(agent, RUNS, limit=200))["runs"]:
             assert run["status"] == "cancelled"

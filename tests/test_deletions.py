@@ -40,7 +40,7 @@ class Crashes:
         self._live = live
         self._copies = copies
         self.taken: list[Path] = []
-        database, log = agent.app.state.service._database, agent.app.state.service._log
+        database, log = agent.app.state.database, agent.app.state.log
         database.writing = self._around(database.writing)
         delete = log.delete
 
@@ -118,7 +118,7 @@ async def _after_a_crash(fake: FakeDedalus, directory: Path, what: str, run_ids:
 
 
 async def _marked(agent: Service) -> list[str]:
-    database: Database = agent.app.state.service._database
+    database: Database = agent.app.state.database
     async with database.reading() as connection:
         return await marked_runs(connection)
 
@@ -149,7 +149,7 @@ async def test_events_that_can_t_be_deleted_now_are_deleted_later(tmp_path: Path
             undo()
             for path in (f"{SESSIONS}/chat", *(f"{RUNS}/{run_id}" for run_id in (first, second, third))):
                 assert (await agent.client.get(path)).status_code == 404
-            await delete_events(agent.app.state.service._database, agent.app.state.service._log)
+            await delete_events(agent.app.state.database, agent.app.state.log)
             assert await _marked(agent) == []
             assert files(tmp_path) == set()
 
@@ -160,16 +160,16 @@ async def test_events_that_can_t_be_deleted_now_are_deleted_later(tmp_path: Path
 @asynccontextmanager
 async def retention(agent: Service, days: float | None) -> AsyncIterator[Retention]:
     """A retention of sessions beside the service's own, which has none."""
-    parts = agent.app.state.service
+    parts = agent.app.state
     unused = None if days is None else timedelta(days=days)
-    made = Retention(parts._database, parts._log, parts.sessions, timedelta(days=7), unused)
+    made = Retention(parts.database, parts.log, parts.sessions, timedelta(days=7), unused)
     async with aclosing(made):
         yield made
 
 
 async def unused(agent: Service, *sessions: str) -> None:
     """Sessions whose last use was long ago."""
-    async with agent.app.state.service._database.writing() as connection:
+    async with agent.app.state.database.writing() as connection:
         for session in sessions:
             await update_session(connection, session, {"updated_at": LONG_AGO})
 
@@ -231,7 +231,7 @@ async def test_a_session_that_is_used_again_is_not_deleted(tmp_path: Path) -> No
     async with FakeDedalus() as fake, service(fake.url, data_dir=tmp_path) as agent:
         await conversation(agent, fake)
         await unused(agent, "chat")
-        sessions = agent.app.state.service.sessions
+        sessions = agent.app.state.sessions
         lock = sessions._turns.lock("chat")
         async with lock, retention(agent, 1):
             await when(lambda: bool(lock._waiters))  # it has found the session

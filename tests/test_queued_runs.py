@@ -47,8 +47,8 @@ async def statuses(agent: Service, run_ids: Sequence[str]) -> list[str]:
 
 async def stored(agent: Service) -> int:
     """How many requests of runs that wait are stored."""
-    await agent.app.state.service._records.flush()
-    async with agent.app.state.service._database.reading() as connection:
+    await agent.app.state.records.flush()
+    async with agent.app.state.database.reading() as connection:
         return int(await connection.scalar(sa.select(sa.func.count()).select_from(waiting_runs)) or 0)
 
 
@@ -183,8 +183,8 @@ async def test_a_drain_begins_no_queued_run(tmp_path: Path) -> None:
                 await first.until(b'"one"')
                 async with reading(agent, **QUEUED) as second:
                     await second.until(b"run_started")
-                    draining = asyncio.create_task(agent.app.state.service.live.drain())
-                    await when(lambda: agent.app.state.service.live.draining)
+                    draining = asyncio.create_task(agent.app.state.live.drain())
+                    await when(lambda: agent.app.state.live._admission.draining)
                     gate.open()
                     assert only(checked(await first.rest()), "complete")[0]["status"] == "succeeded"
                     await draining
@@ -206,10 +206,10 @@ async def test_a_queued_run_can_be_cancelled_while_the_server_drains(tmp_path: P
             async with reading(agent, session_id="chat") as first:
                 await first.until(b'"one"')
                 [queued] = await enqueue(agent, "Two?")
-                draining = asyncio.create_task(agent.app.state.service.live.drain())
+                draining = asyncio.create_task(agent.app.state.live.drain())
                 await when(lambda: task_of(agent, queued).is_held)
                 await agent.client.post(f"{RUNS}/{queued}/cancel")
-                await when(lambda: agent.app.state.service.live.get(queued) is None)
+                await when(lambda: agent.app.state.live.get(queued) is None)
                 await agent.client.post(f"{RUNS}/{first.run_id}/cancel")
                 await first.rest()
             await draining
@@ -227,8 +227,8 @@ async def test_who_waits_for_the_json_answer_of_a_queued_run_may_ask_again(key: 
             first = (await agent.post(RUNS, ASK | {"session_id": "chat"})).json()["run_id"]
             await waits(agent, first)
             asking = asyncio.create_task(agent.post(EXECUTE, QUEUED | {"input": "Two?"}, **headers))
-            await when(lambda: any(task.readers and task.is_queued for task in agent.app.state.service.live.tasks))
-            await agent.app.state.service.live.drain()
+            await when(lambda: any(task.readers.count and task.is_queued for task in agent.app.state.live.tasks))
+            await agent.app.state.live.drain()
             refused = await asking
         assert refusal(refused) == (503, "server_draining")
         assert refused.headers["retry-after"]
@@ -252,8 +252,8 @@ async def test_the_json_answer_of_a_queued_run(tmp_path: Path) -> None:
         async with reading(agent, session_id="chat") as first:
             await first.until(b'"one"')
             asking = [asyncio.create_task(agent.post(EXECUTE, QUEUED | {"input": q})) for q in ("Two?", "Three?")]
-            await when(lambda: sum(task.is_queued for task in agent.app.state.service.live.tasks) == 2)
-            second = agent.app.state.service.live.of_session("chat")[1].run_id
+            await when(lambda: sum(task.is_queued for task in agent.app.state.live.tasks) == 2)
+            second = agent.app.state.live.of_session("chat")[1].run_id
             await agent.client.post(f"{RUNS}/{second}/cancel")
             gate.open()
             answers = [(await one).json() for one in asking]
@@ -301,7 +301,7 @@ async def test_new_turns_queue_behind_those_of_a_former_process(tmp_path: Path) 
             run_ids += await enqueue(agent, "Three?")
         async with started(fake, tmp_path) as agent:
             assert await statuses(agent, run_ids) == ["waiting", "queued", "queued"]
-            assert [task.run_id for task in agent.app.state.service.live.of_session("chat")] == run_ids
+            assert [task.run_id for task in agent.app.state.live.of_session("chat")] == run_ids
             fake.turn(*answer("Now."))
             body = {"input": "Four?", "session_id": "chat", "multitask": "interrupt"}
             assert text(await agent.stream(body)) == "Now."
@@ -356,7 +356,7 @@ async def test_a_run_behind_one_that_waits_is_left_alone(tmp_path: Path) -> None
             await waits(agent, first)
             async with reading(agent, **QUEUED) as second:
                 await second.until(b"run_started")
-            await when(lambda: task_of(agent, second.run_id).readers == 0)
+            await when(lambda: task_of(agent, second.run_id).readers.count == 0)
             await _grace_is_over(agent, second.run_id)
             assert await statuses(agent, [second.run_id]) == ["queued"]
         fake.turn(*answer("Done."))
@@ -365,7 +365,7 @@ async def test_a_run_behind_one_that_waits_is_left_alone(tmp_path: Path) -> None
             await _grace_is_over(agent, second.run_id)
             assert await statuses(agent, [second.run_id]) == ["queued"]
             await decide(agent, first)
-            await when(lambda: agent.app.state.service.live.get(second.run_id) is None)
+            await when(lambda: agent.app.state.live.get(second.run_id) is None)
             assert await statuses(agent, [second.run_id]) == ["cancelled"]
 
 
@@ -379,11 +379,11 @@ async def test_a_run_behind_one_that_works_has_its_grace_at_once(tmp_path: Path)
                 await left.until(b"run_started")
                 await kept.until(b"run_started")
             async with attached(agent, kept.run_id):
-                await when(lambda: agent.app.state.service.live.get(left.run_id) is None)
+                await when(lambda: agent.app.state.live.get(left.run_id) is None)
                 assert await statuses(agent, [left.run_id, kept.run_id]) == ["cancelled", "queued"]
 
 
 async def _grace_is_over(agent: Service, run_id: str) -> None:
     """Come back when nobody is waited for any more."""
-    presence = task_of(agent, run_id)._presence
-    await when(lambda: presence._grace is None)
+    readers = task_of(agent, run_id).readers
+    await when(lambda: readers._grace is None)

@@ -294,7 +294,7 @@ async def test_a_server_that_stops_ends_its_runs() -> None:
         fake.turn(Text("one"), Stall())
         async with reading(agent) as reader:
             await reader.until(b'"one"')
-            await agent.app.state.service.live.aclose()
+            await agent.app.state.live.aclose()
             await reader.rest()
         run = await agent.client.get(f"/api/agent/runs/{reader.run_id}")
         refused = await agent.post(STREAM, {"input": "?"})
@@ -321,7 +321,7 @@ async def test_nothing_is_written_into_the_middle_of_a_frame() -> None:
             await reader.until(b"event: final_output")
             async with agent.client.stream("POST", SIMULATE, json={"delay_ms": 50}) as clock:
                 await Reader(clock).until(b": ping", times=6)
-            draining = asyncio.create_task(agent.app.state.service.live.drain())
+            draining = asyncio.create_task(agent.app.state.live.drain())
             await reader.rest()
             await draining
     assert names(checked(reader.seen))[-1] == "complete"
@@ -334,7 +334,7 @@ async def test_a_drain_waits_for_readers_of_runs_that_have_ended() -> None:
         run_id = (await agent.post(SIMULATE, {"delay_ms": 0})).headers["x-run-id"]
         stream = await agent.app.state.service.follow(run_id, 0)
         async with stream as frames:
-            draining = asyncio.create_task(agent.app.state.service.live.drain())
+            draining = asyncio.create_task(agent.app.state.live.drain())
             body = b"".join([page async for page in frames])
             assert not draining.done()
         await draining

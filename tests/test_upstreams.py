@@ -396,7 +396,8 @@ async def test_the_embedded_model_is_asked_with_its_random_key_at_a_low_temperat
             events = RunEvents(await MemoryEventLog(1024).create("run_1"), 1024)
             run = a_run()
             request = AgentRequest.model_validate({"input": "?", **asked})
-            await agent.run(request, made.route(MODEL_ID), (), run, events)
+            plan = await agent.plan(request, made.route(MODEL_ID))
+            await agent.run(plan, (), run, events)
         await database.aclose()
     first, second = fake.requests
     assert (first.path, first.body["model"]) == ("/v1/chat/completions", MODEL_ID)

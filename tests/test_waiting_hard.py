@@ -63,7 +63,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
 
 
 def task_of(agent: Service, run_id: str) -> RunTask:
-    task: RunTask | None = agent.app.state.service.live.get(run_id)
+    task: RunTask | None = agent.app.state.live.get(run_id)
     assert task is not None
     return task
 
@@ -137,7 +137,7 @@ async def test_the_end_of_a_run_that_waited_is_waited_for(disk: Disk) -> None:
         async with disk.busy():
             for task in tasks:
                 task.cancel()
-            closing = asyncio.create_task(agent.app.state.service.live.aclose())
+            closing = asyncio.create_task(agent.app.state.live.aclose())
             await agent.client.get("/health")
             assert not closing.done()
         await closing
@@ -203,7 +203,7 @@ async def test_a_time_that_runs_out_during_an_answer(disk: Disk) -> None:
         run_id = await begun(agent)
         async with disk.busy():
             deciding = asyncio.create_task(decide(agent, run_id))
-            await when(lambda: len(task_of(agent, run_id).waiting._tasks) == 2)
+            await when(lambda: bool(task_of(agent, run_id).inbox._tasks))
         assert (await deciding).status_code == 202
         events = await whole(agent, run_id)
     assert [response["approved"] for response in only(events, "approval_response")] == [True, False]
@@ -234,7 +234,7 @@ async def test_a_run_that_can_t_go_on_does_not_wait_for_ever() -> None:
     async with FakeDedalus() as fake, service(fake.url, named(deletes()), approval_timeout_s=0.3) as agent:
         fake.turn(*DELETE)
         run_id = await begun(agent)
-        async with agent.app.state.service._database.writing() as connection:
+        async with agent.app.state.database.writing() as connection:
             await delete_waiting_runs(connection, [run_id])
         events = await whole(agent, run_id)
     assert only(events, "error")[0]["code"] == "internal_error"
@@ -293,7 +293,7 @@ async def test_a_run_that_goes_on_without_a_reader_is_not_abandoned() -> None:
         fake.turn(*answer("ok"))
         async with reading(agent, **ASK, session_id="chat") as reader:
             await reader.until(b"event: waiting")
-        await when(lambda: task_of(agent, reader.run_id).readers == 0)
+        await when(lambda: task_of(agent, reader.run_id).readers.count == 0)
         await decide(agent, reader.run_id)
         await when(lambda: bool(tool.heard))
         assert refusal(await agent.post(RUNS, {"input": "?", "session_id": "chat"})) == (409, "session_busy")
@@ -310,7 +310,7 @@ async def test_who_reads_a_run_that_waits_does_not_hold_up_the_end() -> None:
             await waits(agent, reader.run_id)
             behind = {"input": "?", "session_id": "s", "multitask": "enqueue"}
             queued = (await agent.post(RUNS, behind)).json()["run_id"]
-            await agent.app.state.service.live.drain()
+            await agent.app.state.live.drain()
             assert b"event: draining" in await reader.rest()
             assert refusal(await decide(agent, reader.run_id)) == (503, "server_draining")
         assert (await get(agent, reader.run_id))["status"] == "waiting"

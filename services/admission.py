@@ -1,0 +1,97 @@
+"""Decides whether this process may take a run, by what the runs that it drives are doing."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from errors import ServerDraining, ServerFull
+from models import RunStatus
+from services.run_records import RunRecords
+
+RETRY_AFTER_S = 5
+
+
+class Admission:
+    """Counts the runs of this process and refuses those beyond its limits. Make it in a running loop.
+
+    `max_running` runs may work at once, and `max_waiting` may wait for a person or for their turn.
+    """
+
+    def __init__(self, records: RunRecords, *, max_running: int, max_waiting: int) -> None:
+        self._records = records
+        self._max_running = max_running
+        self._max_waiting = max_waiting
+        self._statuses: dict[str, RunStatus] = {}
+        self._running = 0
+        self._queued = 0
+        self._starting = 0
+        self._changed = asyncio.Event()
+        self.draining = False
+
+    @property
+    def running(self) -> int:
+        """The number of runs that neither wait for a person nor for their turn."""
+        return self._running
+
+    def admit(self) -> None:
+        """Raise a `CapacityError` if this server can't take a new run now."""
+        self._check_place()
+        if len(self._statuses) - self._running >= self._max_waiting:
+            raise ServerFull("Too many runs wait for a person, or for their turn.", retry_after=RETRY_AFTER_S)
+
+    def check_queue(self) -> None:
+        """Raise `ServerFull` if as many runs are queued as may work at once; each of them holds its request."""
+        if self._queued >= self._max_running:
+            raise ServerFull("Too many runs wait for their turn.", retry_after=RETRY_AFTER_S)
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold a place for a new run, which is noted inside. Raise as `admit` does."""
+        self.admit()
+        with self._held():
+            yield
+
+    @contextmanager
+    def place_again(self) -> Iterator[None]:
+        """Hold a place for a run that has waited, which is noted inside. Raise a `CapacityError` if there is none."""
+        self._check_place()
+        with self._held():
+            yield
+
+    def note(self, run_id: str, status: RunStatus) -> None:
+        """Count a run by its present status."""
+        self._count(self._statuses.get(run_id), -1)
+        self._statuses[run_id] = status
+        self._count(status, 1)
+        self._changed.set()
+
+    def forget(self, run_id: str) -> None:
+        """Count a run no longer: it has ended."""
+        self._count(self._statuses.pop(run_id, None), -1)
+        self._changed.set()
+
+    async def change(self) -> None:
+        """Wait until a run's status changes."""
+        self._changed.clear()
+        await self._changed.wait()
+
+    def _count(self, status: RunStatus | None, change: int) -> None:
+        if status == RunStatus.RUNNING:
+            self._running += change
+        elif status == RunStatus.QUEUED:
+            self._queued += change
+
+    def _check_place(self) -> None:
+        if self.draining:
+            raise ServerDraining(retry_after=RETRY_AFTER_S)
+        if self._running + self._starting >= self._max_running:
+            raise ServerFull(retry_after=RETRY_AFTER_S)
+        self._records.check()
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        self._starting += 1
+        try:
+            yield
+        finally:
+            self._starting -= 1

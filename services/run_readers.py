@@ -1,0 +1,119 @@
+"""The readers of runs: how many there are, and when a run that none of them reads is given up."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+
+
+class RunReaders:
+    """Counts the readers of one run, and calls `abandon` once it has had none for `grace_s` seconds.
+
+    With `may_be_alone`, a run needs no reader.
+    """
+
+    def __init__(self, grace_s: float, abandon: Callable[[], None], *, may_be_alone: bool) -> None:
+        self._grace_s = grace_s
+        self._abandon = abandon
+        self._may_be_alone = may_be_alone
+        self._grace: asyncio.TimerHandle | None = None
+        self._paused = False
+        self._had_one = False
+        self.count = 0
+
+    @property
+    def are_missing(self) -> bool:
+        """Whether the run has no reader and needs one."""
+        return self.count == 0 and not (self._may_be_alone or self._paused)
+
+    @property
+    def have_left(self) -> bool:
+        """Whether the run had readers and has none now. While it is suspended, they may come back."""
+        return self._had_one and self.count == 0 and not self._paused
+
+    def attach(self) -> None:
+        """Count a reader that has come."""
+        self.count += 1
+        self._had_one = True
+        self._end_grace()
+
+    def detach(self) -> None:
+        """Count a reader that has gone. The last one's leaving starts the grace."""
+        self.count -= 1
+        self.begin_grace()
+
+    def begin_grace(self) -> None:
+        """Give up the run unless a reader comes in time."""
+        if self.are_missing and self._grace is None:
+            self._grace = asyncio.get_running_loop().call_later(self._grace_s, self._give_up)
+
+    def pause(self) -> None:
+        """Stop the grace: the run is suspended or has ended."""
+        self._paused = True
+        self._end_grace()
+
+    def resume(self) -> None:
+        """Count leaving readers again, after a suspension.
+
+        The caller that answered wants the run to go on, so it needs no reader until one attaches and leaves again.
+        """
+        self._paused = False
+        self._had_one = self.count > 0
+
+    def keep_alone(self) -> None:
+        """From now on, let the run go on without a reader."""
+        self._may_be_alone = True
+        self._end_grace()
+
+    def _give_up(self) -> None:
+        self._grace = None
+        self._abandon()
+
+    def _end_grace(self) -> None:
+        if self._grace is not None:
+            self._grace.cancel()
+            self._grace = None
+
+
+class OpenStreams:
+    """Counts the streams that are being read in this process."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._changed = asyncio.Event()
+
+    def add(self, change: int) -> None:
+        """Count one stream more (1) or less (-1)."""
+        self._count += change
+        self._changed.set()
+
+    async def down_to(self, fewest: Callable[[], int]) -> None:
+        """Wait until there are no more streams than `fewest` returns."""
+        while self._count > fewest():
+            self._changed.clear()
+            await self._changed.wait()
+
+
+class RunStream:
+    """A run's frames from some event on. Enter it to read them: until it is left, the run has this reader."""
+
+    def __init__(
+        self, run_id: str, frames: AsyncGenerator[bytes, None], readers: RunReaders | None, streams: OpenStreams
+    ) -> None:
+        self.run_id = run_id
+        self.frames = frames
+        self._readers = readers
+        self._streams = streams
+
+    async def __aenter__(self) -> AsyncGenerator[bytes, None]:
+        """Return the frames, in pages."""
+        self._streams.add(1)
+        if self._readers is not None:
+            self._readers.attach()
+        return self.frames
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the frames and count the reader as gone."""
+        self._streams.add(-1)
+        if self._readers is not None:
+            self._readers.detach()
+            self._readers = None
+        await self.frames.aclose()
