@@ -7,8 +7,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 from services.providers import KNOWN, provider_at
 
-ENDPOINT = re.compile(r"/(chat/completions|completions|responses|messages|embeddings|models|(?<=/v\d/)chat)$")
+ENDPOINT = re.compile(
+    r"/(chat/completions|completions|responses|messages|embeddings|models|(?<=/v\d/)chat)$", re.IGNORECASE
+)
 VERSIONED = re.compile(r"/v\d\w*(/|$)")  # a path that is an API's already, such as /v1 or /v1beta/openai
+CAPITAL = re.compile(r"/V(?=\d\w*(/|$))")
 DOUBLED = re.compile(r"(/v\d\w*)\1(?=/|$)")
 DEPLOYMENT = re.compile(r"/openai/deployments/([^/]+)$")
 
@@ -28,10 +31,11 @@ class Address(NamedTuple):
 
 
 def address(given: str) -> Address:
-    """The address that a base URL means: with or without its version, with an endpoint's path, or doubled slashes."""
+    """The address that a base URL means: with or without its version, with an endpoint's path, //, or /V1."""
     parts = urlsplit(given)
     provider, query = provider_at(parts.hostname or ""), dict(parse_qsl(parts.query, keep_blank_values=True))
-    path = DOUBLED.sub(r"\1", re.sub("/{2,}", "/", parts.path)).rstrip("/")
+    path = CAPITAL.sub("/v", re.sub("/{2,}", "/", parts.path))
+    path = DOUBLED.sub(r"\1", path).rstrip("/")
     azure_models = provider == "azure" and path == "/models"  # https://….services.ai.azure.com/models, an API's base
     endpoint = None if azure_models else ENDPOINT.search(path)
     if endpoint is not None:

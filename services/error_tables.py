@@ -78,6 +78,8 @@ CONTEXT_TEXTS = (
     "when context the overflows",  # LM Studio
     "too many tokens:",  # Cohere; Bedrock's "Too many tokens, please wait" is about a rate
     "too many input tokens",  # Bedrock
+    "number of input tokens",  # watsonx: "the number of input tokens 5000 cannot exceed the total tokens limit"
+    "input too long",
     "input tokens exceed",  # OpenAI: "Input tokens exceed the configured limit of 272000 tokens"
     "tokens) is too long",  # vLLM: "Input prompt (n tokens) is too long and exceeds limit of m"
     "maximum model length",  # vLLM: "The decoder prompt (length n) is longer than the maximum model length"

@@ -14,8 +14,10 @@ Json = Mapping[str, Any]
 OTHER_KINDS = re.compile(r"embed|rerank|image|audio|speech|video|moderat|transcri|tts|stt", re.IGNORECASE)
 """What a list says in `type` of a model that doesn't chat (Together, LM Studio)."""
 OTHER_NAMES = re.compile(
-    r"embed|rerank|moderation|diffusion|transcribe|(^|[-_/:.])(bge|e5|gte|minilm|whisper|tts|stt|asr|dall-e|clip|sdxl"
-    r"|flux|image|imagen|sora|veo|guard|audio|realtime|babbage|davinci)([-_/:.0-9]|$)",
+    r"embed|rerank|moderation|diffusion|transcribe|tts|speech|voice|musicgen|shieldgemma|wav2vec|cogvideo|seamless"
+    r"|(^|[-_/:.])(bge|e5|gte|minilm|whisper|stt|asr|dall-e|clip|siglip|colpali|sdxl|sd3|flux|image|imagen|recraft"
+    r"|ideogram|sora|veo|lyria|ltx|wan|t2v|i2v|guard|audio|realtime|kokoro|orpheus|chatterbox|bark|piper|csm|dia|zonos"
+    r"|parakeet|canary|voyage|aqa|babbage|davinci)([-_/:.0-9]|$)",
     re.IGNORECASE,
 )
 """Names by which models that don't chat are known, where a list tells nothing else."""

@@ -41,8 +41,10 @@ NO_STREAM = re.compile(
 STREAM_OPTIONS = re.compile("stream[_ ]?options|include[_ ]?usage", re.IGNORECASE)
 """Nothing is lost without them, so that any refusal which names them is reason enough."""
 NO_SYSTEM = re.compile(
-    r"system (role|message)s? (is|are)? ?not support|role.{0,20}not support 'system'", re.IGNORECASE
-)  # Gemma's chat template under vLLM and llama.cpp; OpenAI's o1-mini
+    r"system (role|message)s? (is|are)? ?not support|role.{0,20}not support 'system'"
+    r"|developer instruction is not enabled",
+    re.IGNORECASE,
+)  # Gemma's chat template under vLLM and llama.cpp; OpenAI's o1-mini; Gemma at Google
 NO_THOUGHT = " "  # DeepSeek V4 Pro refuses an empty text (hermes-agent#17341)
 NINE_LETTERS = re.compile(r"[A-Za-z0-9]{9}")
 SIGNED = re.compile("__thought__|__gts_")  # gateways keep Gemini's thought signature in the id (BerriAI/litellm#18374)
@@ -61,10 +63,10 @@ REFUSING = re.compile(
     r"unsupported|not supported|n't support|not support|unknown|unrecogni[sz]ed|unexpected|not permitted|not allowed"
     r"|forbidden|extra |additional propert|invalid (param|argument|field|propert)|not accept|deprecated|instead"
     r"|not valid|not recogni[sz]ed|not a (valid|recogni[sz]ed)|不支持"
-    r"|only the default|only \S+ (is|are) allowed|cannot both|mutually exclusive|only one of",
+    r"|only the default|only \S+ (is|are) allowed|cannot both|mutually exclusive|only one of|\beither\b",
     re.IGNORECASE,
 )
-EXCLUSIVE = re.compile(r"\bboth\b|mutually exclusive|only one", re.IGNORECASE)
+EXCLUSIVE = re.compile(r"\bboth\b|mutually exclusive|only one|\beither\b", re.IGNORECASE)
 """Anthropic: "`temperature` and `top_p` cannot both be specified for this model"."""
 OF_A_VALUE = re.compile(r"unsupported.value|does not support \S+ with|supported values|only ", re.IGNORECASE)
 NO_EMPTY_CONTENT = _both("content", r"null|nil\b|none|empty|blank|missing|required|string")

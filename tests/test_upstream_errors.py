@@ -247,6 +247,7 @@ def test_a_refusal(status: int, body: Any, code: str) -> None:
         "prompt too long; exceeded max context length by 4 tokens",
         "prompt token count of 150000 exceeds the limit of 128000",
         "invalid params, context window exceeds limit",
+        "the number of input tokens 5000 cannot exceed the total tokens limit 4096 for this model",
         "too many tokens: total number of tokens in the prompt cannot exceed 4081",
     ],
 )

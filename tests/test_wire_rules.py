@@ -70,6 +70,10 @@ REFUSALS: list[tuple[object, dict[str, Any]]] = [
         openai("`temperature` and `reasoning_effort` cannot both be specified for this model. Use only one."),
         {"left_out": ('reasoning_effort="high"',)},
     ),
+    (
+        openai("You may only set either temperature or reasoning_effort."),
+        {"left_out": ('reasoning_effort="high"',)},
+    ),
     # stream_options
     (openai("Unknown parameter: 'stream_options'.", "stream_options", "unknown_parameter"), {"stream_options": False}),
     (openai("Unrecognized request argument supplied: stream_options"), {"stream_options": False}),
@@ -150,6 +154,7 @@ REFUSALS: list[tuple[object, dict[str, Any]]] = [
         {"call_ids": "nine"},
     ),
     ({"object": "error", "message": "System role not supported", "code": 400}, {"system_role": False}),  # vLLM, Gemma
+    (openai("Developer instruction is not enabled for models/gemma-3-27b-it"), {"system_role": False}),  # Google
     (
         openai("Unsupported value: 'messages[0].role' does not support 'system' with this model.", "messages[0].role"),
         {"system_role": False},
