@@ -79,6 +79,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._fed = 0  # bytes since the read in which the head began
         self._head_bytes = self._fields = 0
         self._unanswered = 0  # requests; more than one where a client doesn't wait for the answers
+        self._answering: RequestResponseCycle | None = None  # the first of them
         self._refused = False
         self._unparsed = bytearray()
 
@@ -101,6 +102,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
         self._stop_waiting()
+        self._give_up_request()
         super().connection_lost(exc)
 
     def give_way(self) -> None:
@@ -234,6 +236,7 @@ class LimitedProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
         state: dict[str, Any] = cycle.scope["state"]
         state[CROWDED] = len(self.connections) - len(self._limits.idle) > self._limits.most
         if cycle.scope["http_version"] == "1.0":
@@ -247,6 +250,12 @@ class LimitedProtocol(HttpToolsProtocol):
         if not self._unanswered and not self.transport.is_closing():
             self._await_head()
 
+    def _give_up_request(self) -> None:
+        """Tell the app that the client of the request under way has left: uvicorn tells the latest request's alone."""
+        if (cycle := self._answering) is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+
     # Refusals
 
     def send_400_response(self, msg: str) -> None:
@@ -254,17 +263,22 @@ class LimitedProtocol(HttpToolsProtocol):
         self._refuse(MalformedRequest())
 
     def _refuse(self, error: AgentStreamError) -> None:
-        """Answer with the error, unless another answer is under way, and close once the client can have read it."""
+        """Answer with the error, unless another answer comes first, and close once the client can have read it."""
         self._stop_waiting()
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
-        if self._unanswered:
+        self._give_up_request()
+        if self._unanswered > 1 or (self._unanswered and self._answer_has_begun):
             self.transport.abort()
             return
         self.transport.write(_answer(error))
         self.transport.write_eof()
         self.loop.call_later(LINGER_S, self.transport.abort)
+
+    @property
+    def _answer_has_begun(self) -> bool:
+        return self._answering is not None and self._answering.response_started
 
 
 def _answer(error: AgentStreamError) -> bytes:

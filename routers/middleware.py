@@ -29,6 +29,7 @@ OWN_ASSETS = "default-src 'self' 'unsafe-inline' data: blob:"
 """For the documentation's pages: what their scripts would load from elsewhere, such as a logo, they go without."""
 NOT_UTF8 = "The body is not JSON in UTF-8: send it in that encoding."
 SMALL = 64 * 1024  # bytes of a body; what the server may hold of each
+MAX_DIGITS = 20  # of a body's length; Python reads no number of thousands
 BUSY_S = 5
 REQUEST_ID = re.compile(r"[\w.-]{1,64}")
 
@@ -88,7 +89,10 @@ class RequestContext:
 
 
 class HostCheck:
-    """Refuses a Host that isn't served here, against DNS rebinding. `*` allows every one."""
+    """Refuses a Host that isn't served here, against DNS rebinding. `*` allows every one.
+
+    Two Host fields are refused (RFC 9112, section 3.2): a proxy before this service may have looked at the other one.
+    """
 
     def __init__(self, app: ASGIApp, allowed: Iterable[str]) -> None:
         self._app = app
@@ -97,8 +101,8 @@ class HostCheck:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] == "http" and "*" not in self._allowed:
-            host = re.sub(r":\d+$", "", Headers(scope=scope).get("host", "")).lower()
-            if host not in self._allowed:
+            hosts = [re.sub(r":\d+$", "", host).lower() for host in Headers(scope=scope).getlist("host")]
+            if len(hosts) != 1 or hosts[0] not in self._allowed:
                 await answer(InvalidHost(), scope)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
@@ -162,7 +166,8 @@ class BodyLimits:
 
     async def _whole(self, scope: Scope, receive: Receive) -> Message:
         """The whole body as one message. Raise what is wrong with it as soon as that is known."""
-        if int(Headers(scope=scope).get("content-length", 0)) > self._max_bytes:
+        length = Headers(scope=scope).get("content-length", "").lstrip("0")
+        if len(length) > MAX_DIGITS or int(length or 0) > self._max_bytes:
             raise BodyTooLarge
         pieces: list[bytes] = []
         size, scan, decoder = 0, JsonScan(self._json), getincrementaldecoder("utf-8")()

@@ -154,6 +154,41 @@ async def test_requests_that_wait_for_no_answer_are_answered_in_their_order_if_t
         assert await health(agent) == 200
 
 
+async def test_a_client_that_leaves_with_requests_in_a_row_has_left_all_of_them(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The first is under way, the second waits for its answer: neither goes on for nobody."""
+    first = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" % EXECUTE.encode()
+    first += b"Content-Length: %d\r\n\r\n" % len(JSON_BODY) + JSON_BODY
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.always(Stall())
+        async with connected(agent) as peer:
+            await peer.write(first + GET + b"\r\n")
+            await fake.wait_for_requests(1)
+        async with asyncio.timeout(5):
+            await asyncio.gather(*agent.server.server_state.tasks)
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+BAD_BODIES = [
+    b"Transfer-Encoding: chunked\r\n\r\nno size\r\n",
+    b"Transfer-Encoding: chunked\r\n\r\n0xe\r\n" + JSON_BODY,
+    b"Transfer-Encoding: chunked\r\n\r\n-1\r\n",
+    b"Transfer-Encoding: chunked\r\n\r\n" + b"F" * 40 + b"\r\n",
+    b"Transfer-Encoding: gzip\r\n\r\n",
+    b"\r\n" + JSON_BODY,  # without a length, the body is the next request
+]
+
+
+@pytest.mark.parametrize("rest", BAD_BODIES)
+async def test_a_body_that_is_no_http_is_refused_in_the_one_form(rest: bytes) -> None:
+    """Rather than by closing the connection without an answer."""
+    head = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" % STREAM.encode()
+    async with service(NOWHERE) as agent, connected(agent) as peer:
+        await peer.write(head + rest)
+        assert await refusal(peer) == (400, "malformed_request")
+
+
 OFFERS = [
     b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n",  # Java's HttpClient
     b"Connection: keep-alive, Upgrade\r\nUpgrade: TLS/1.2, HTTP/1.1\r\n",

@@ -59,10 +59,11 @@ async def said(agent: Service, head: str, *body: bytes) -> httpx.Response:
     return httpx.Response(int(status.split()[1]), headers=headers, content=content)
 
 
-async def test_a_body_that_says_it_is_too_large_is_refused_unread() -> None:
+@pytest.mark.parametrize("length", [str(KIB + 1), "9" * 19, "0" * 5000 + str(KIB + 1)])
+async def test_a_body_that_says_it_is_too_large_is_refused_unread(length: str) -> None:
     """Promise 8: by its Content-Length, before a byte of it has come."""
     async with answering(max_body_bytes=KIB) as agent:
-        response = await said(agent, f"Content-Length: {KIB + 1}")
+        response = await said(agent, f"Content-Length: {length}")
     error = refused(response, 413, "body_too_large")
     assert "MAX_BODY_BYTES" in error["message"]
     assert error["retryable"] is False
@@ -342,6 +343,18 @@ async def test_a_foreign_host_is_refused_on_every_route(host: str, method: str, 
     """DNS rebinding: a page whose own name points here must not be answered, whatever it asks."""
     response = await agent.client.request(method, path, headers={"host": host, "origin": ORIGIN})
     assert "ALLOWED_HOSTS" in refused(response, 400, "invalid_host")["message"]
+
+
+@pytest.mark.parametrize("hosts", [("localhost", "evil.example"), ("localhost", "localhost"), ()])
+async def test_a_request_has_one_host(hosts: tuple[str, ...], agent: Service) -> None:
+    """A proxy may have looked at another one than this service does."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(agent.url.rpartition(":")[2]))
+    fields = "".join(f"Host: {host}\r\n" for host in hosts)
+    writer.write(f"GET /health HTTP/1.1\r\n{fields}Connection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b'"invalid_host"' in answer
 
 
 async def test_the_operator_s_names_are_served() -> None:
