@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any, TypeGuard, TypeVar, overload
+from weakref import WeakSet
 
 from services.tool_wrappers import parameters_of
 from tool_models import TOOL_NAME
 
 MARK = "tool_options"  # the function's attribute
+MARKED: WeakSet[Callable[..., Any]] = WeakSet()  # all marked functions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,6 +60,7 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Calla
         for fault in chain(_faults_of_function(function), _faults_of_options(function, given)):
             raise ToolsInvalid(f"{place(function)}: {fault}")
         vars(function)[MARK] = given
+        MARKED.add(function)
         return function
 
     return marked if function is None else marked(function)
@@ -79,6 +82,15 @@ def options_of(value: object) -> ToolOptions | None:
     return options
 
 
+def hidden_in(module: ModuleType) -> Iterator[Callable[..., Any]]:
+    """The marked functions of a module whose names mean something else now, which isn't marked."""
+    for function in list(MARKED):
+        named = vars(module).get(function.__name__, function)
+        is_there = function.__globals__ is vars(module) and function.__qualname__ == function.__name__
+        if is_there and options_of(named) is None:
+            yield function
+
+
 def place(function: Any) -> str:
     """Where a function is written, for people: `tools/dice.py:7, roll`."""
     name = getattr(function, "__qualname__", None) or repr(type(function).__name__)
@@ -96,7 +108,11 @@ def short_path(file: str) -> str:
 
 def _faults_of_function(function: object) -> Iterator[str]:
     if not isinstance(function, FunctionType) or function.__name__ == "<lambda>":
-        yield "a tool is a function written with def or async def: put @tool above one, options by name"
+        told = "a tool is a function written with def or async def"
+        if hasattr(function, "__wrapped__"):
+            yield f"the decorator below @tool makes a {type(function).__name__} of it: {told}"
+        else:
+            yield f"{told}: put @tool above one, options by name"
         return
     if function.__qualname__.rpartition(".")[0].rpartition(".")[2] not in ("", "<locals>"):
         yield "a tool is a function of a module, not of a class"

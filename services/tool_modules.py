@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from services.tool_marks import ToolsInvalid, options_of, short_path
+from services.tool_marks import ToolsInvalid, hidden_in, options_of, place, short_path
 
 SETTING = "AGENT_TOOLS"
 
@@ -27,8 +27,12 @@ def tool_modules(package: str, named: Iterable[str]) -> list[ModuleType]:
 
 
 def functions_of(modules: Iterable[ModuleType]) -> Iterator[Callable[..., Any]]:
-    """The marked functions that the modules define or name, each once."""
-    found = {id(value): value for module in modules for value in list(vars(module).values()) if options_of(value)}
+    """The marked functions that the modules define or name, each once. Raise `ToolsInvalid` for one that is hidden."""
+    found: dict[int, Callable[..., Any]] = {}
+    for module in modules:
+        found |= {id(value): value for value in list(vars(module).values()) if options_of(value)}
+        for function in hidden_in(module):
+            raise ToolsInvalid(f"{place(function)}: what stands above @tool has taken its place: put @tool above all")
     yield from found.values()
 
 

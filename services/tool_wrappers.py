@@ -9,6 +9,7 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from inspect import Parameter
 from types import FunctionType
 from typing import Any
@@ -41,14 +42,16 @@ def _given(wrapper: Callable[..., Any], below: Callable[..., Any], names: list[s
         return
     rest = written.args.vararg.arg if written.args.vararg else None
     keywords = written.args.kwarg.arg if written.args.kwarg else None
-    called = _names_of(wrapper, below)
+    known = _known(wrapper)
+    yield from _given_by_partials(known, below, names)
     for node in ast.walk(written):
         match node:
-            case ast.Call(func=ast.Name(id=name)) if name in called:
-                places = [place for place, each in enumerate(node.args) if _is_starred(each, rest)]
-                yield from names[: places[0] if places else len(node.args)]
-                yield from (each.arg for each in node.keywords if each.arg)
-                yield from (key for each in node.keywords if not each.arg for key in _keys(each.value))
+            case ast.Call(func=called, args=[*arguments]) if _is(called, below, known):
+                yield from _given_by_call(node, arguments, rest, names)
+            case ast.Call(func=ast.Name("partial") | ast.Attribute(attr="partial"), args=[called, *arguments]) if _is(
+                called, below, known
+            ):
+                yield from _given_by_call(node, arguments, rest, names)
             case ast.Assign(targets=[ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(key)))]):
                 if name == keywords:
                     yield key
@@ -93,14 +96,40 @@ def _written(wrapper: Callable[..., Any]) -> ast.FunctionDef | ast.AsyncFunction
     return node if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else None
 
 
-def _names_of(wrapper: Callable[..., Any], below: Callable[..., Any]) -> set[str]:
-    """The names by which a wrapper knows the function below."""
+def _given_by_call(node: ast.Call, arguments: list[ast.expr], rest: str | None, names: list[str]) -> Iterator[str]:
+    places = [place for place, each in enumerate(arguments) if _is_starred(each, rest)]
+    yield from names[: places[0] if places else len(arguments)]
+    yield from (each.arg for each in node.keywords if each.arg)
+    yield from (key for each in node.keywords if not each.arg for key in _keys(each.value))
+
+
+def _given_by_partials(known: Mapping[str, Any], below: Callable[..., Any], names: list[str]) -> Iterator[str]:
+    """The parameters that are bound in a `functools.partial` of the function below, which a wrapper knows by a name."""
+    for value in known.values():
+        if isinstance(value, partial) and value.func is below:
+            yield from names[: len(value.args)]
+            yield from value.keywords
+
+
+def _known(wrapper: Callable[..., Any]) -> dict[str, Any]:
+    """What a wrapper knows by the names in it."""
     code, cells = wrapper.__code__, wrapper.__closure__ or ()
     known = {name: wrapper.__globals__.get(name) for name in code.co_names}
     for name, cell in zip(code.co_freevars, cells, strict=True):
         with suppress(ValueError):  # it holds nothing yet
             known[name] = cell.cell_contents
-    return {name for name, value in known.items() if value is below}
+    return known
+
+
+def _is(node: ast.expr, function: Callable[..., Any], known: Mapping[str, Any]) -> bool:
+    """Whether an expression names the function, or an attribute of an instance that holds it."""
+    match node:
+        case ast.Name(id=name):
+            return known.get(name) is function
+        case ast.Attribute(value=ast.Name(id=name), attr=attribute):
+            return getattr(known.get(name), "__dict__", {}).get(attribute) is function
+        case _:
+            return False
 
 
 def _is_starred(node: ast.expr, name: str | None) -> bool:

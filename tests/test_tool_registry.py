@@ -109,6 +109,14 @@ def test_two_tools_of_one_name(folder: Folder) -> None:
             r"kit/bad\.py:6, roll: _lru_cache_wrapper above @tool is no function: put @tool above all",
         ),
         (
+            DICE.replace("@tool", "def plain(function):\n    return lambda *args: function(*args)\n\n@plain\n@tool"),
+            r"kit/bad\.py:7, roll: what stands above @tool has taken its place: put @tool above all",
+        ),
+        (
+            DICE.replace("@tool", "import functools\n\n@tool\n@functools.lru_cache"),
+            r"kit/bad\.py:6, roll: the decorator below @tool makes a _lru_cache_wrapper of it",
+        ),
+        (
             DICE.replace("roll()", "roll(to: EmailStr)").replace("@tool", "from pydantic import EmailStr\n\n@tool"),
             r"kit/bad\.py:6, roll: the type hint of to has no JSON schema: email-validator is not installed",
         ),

@@ -99,6 +99,41 @@ def shows_the_others(function: Function) -> Function:
     return wrapper
 
 
+def binds_the_first(function: Function) -> Function:
+    bound = functools.partial(function, "Ann")
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return bound(*args, **kwargs)
+
+    return wrapper
+
+
+def binds_by_name(function: Function) -> Function:
+    @functools.wraps(function)
+    def wrapper(**kwargs: Any) -> Any:
+        return functools.partial(function, user="Ann")(**kwargs)
+
+    return wrapper
+
+
+class Holds:
+    """A decorator that keeps the function in itself."""
+
+    def __init__(self, user: str) -> None:
+        self.user = user
+
+    def __call__(self, function: Function) -> Function:
+        """Decorate it."""
+        self.function = function
+
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return self.function(self.user, *args, **kwargs)
+
+        return wrapper
+
+
 def changes_one(function: Function) -> Function:
     @functools.wraps(function)
     def wrapper(greeting: str, **kwargs: Any) -> Any:
@@ -133,11 +168,31 @@ async def greet_later(user: str, greeting: str, times: int = 1) -> str:
         gives_later(greet_later),
         by_hand,
         knows_what_comes_later(greet),
+        binds_the_first(greet),
+        binds_by_name(greet),
+        Holds("Ann")(greet),
         hands_on(gives_the_first(greet)),
         gives_the_first(hands_on(greet)),
         hands_on(names_the_others(hands_on(greet))),
     ],
-    ids=["first", "by name", "put in", "named", "shown", "later", "by hand", "not yet", "below", "above", "between"],
+    ids=(
+        [
+            "first",
+            "by_name",
+            "put_in",
+            "named",
+            "shown",
+            "later",
+            "by_hand",
+            "not_yet",
+            "bound",
+            "bound_by_name",
+            "held",
+            "below",
+            "above",
+            "between",
+        ]
+    ),
 )
 async def test_the_model_is_not_asked_for_what_a_decorator_gives(made: Function, threads: ToolThreads) -> None:
     """And a call with the others succeeds."""
@@ -202,7 +257,7 @@ def test_what_stands_above_the_mark_and_is_no_function_is_refused(above: Functio
     place = f"tests/test_tool_wrappers.py:{line}, "
     assert str(raised.value).startswith(place)
     assert str(raised.value).endswith(f"roll: {kind} above @tool is no function: put @tool above all")
-    with pytest.raises(ToolsInvalid, match="a tool is a function written with def or async def"):
+    with pytest.raises(ToolsInvalid, match=f"the decorator below @tool makes a {kind} of it"):
         tool(above(greet))
 
 
