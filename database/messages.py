@@ -1,7 +1,8 @@
 """Queries about the messages of sessions, which form a tree as their runs do."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,20 +18,46 @@ STORED = set(StoredMessage.model_fields)
 ADD = upsert(messages, where=sa.exists().where(runs.c.run_id == given(messages.c.run_id)))
 
 
-def path_to_run() -> sa.CTE:
-    """A run and those before it, with how many steps each is back."""
+def path_to_run(most: int | None = None) -> sa.CTE:
+    """A run and those before it, with how many steps each is back; with `most`, no more than so many runs."""
     run = (runs.c.run_id, runs.c.session_id, runs.c.parent_run_id)
     begin = sa.select(*run, sa.literal(0).label("steps")).where(runs.c.run_id == given(runs.c.run_id))
     back = begin.cte("back", recursive=True)
     is_parent = sa.and_(runs.c.run_id == back.c.parent_run_id, runs.c.session_id == back.c.session_id)
+    if most is not None:
+        is_parent = sa.and_(is_parent, back.c.steps < most - 1)
     return back.union_all(sa.select(*run, back.c.steps + 1).where(is_parent))
 
 
+RUNS_AT_ONCE = 50
+CHARACTERS_AT_ONCE = 1024 * 1024  # of the JSON of several runs; one alone may be longer
+
 PATH = path_to_run()
+LATEST = path_to_run(RUNS_AT_ONCE)
 TOLD = [messages.c[name] for name in StoredMessage.model_fields if name != "thinking"]
-BRANCH = (
-    sa.select(*TOLD).join(PATH, messages.c.run_id == PATH.c.run_id).order_by(PATH.c.steps.desc(), messages.c.position)
+SIZE = sum(
+    (sa.func.coalesce(sa.func.length(sa.cast(messages.c[name], sa.Text)), 0) for name in ("content", "tool_calls")),
+    sa.literal(0),
 )
+SIZES = (
+    sa.select(LATEST.c.run_id, LATEST.c.parent_run_id, sa.func.coalesce(sa.func.sum(SIZE), 0).label("size"))
+    .outerjoin(messages, messages.c.run_id == LATEST.c.run_id)
+    .group_by(LATEST.c.run_id, LATEST.c.parent_run_id, LATEST.c.steps)
+    .order_by(LATEST.c.steps)
+)
+QUESTIONS = (
+    sa.select(sa.func.count())
+    .select_from(messages)
+    .join(PATH, messages.c.run_id == PATH.c.run_id)
+    .where(messages.c.position == 0)
+)
+
+
+class LatestTurns(NamedTuple):
+    """What some runs said, the latest run first, without the thinking, and the run before them."""
+
+    turns: dict[str, list[StoredMessage]]
+    before: str | None
 
 
 async def add_messages(
@@ -65,10 +92,19 @@ async def replace_answer(
     await add_messages(connection, session_id, answer, first=1)
 
 
-async def branch(connection: AsyncConnection, run_id: str) -> list[StoredMessage]:
-    """The conversation that ends with a run, from its beginning, without the thinking. It is read in slices."""
-    return [
-        StoredMessage(**await stored(row._asdict()))
-        async for rows in slices(connection, BRANCH, {"run_id": run_id})
-        for row in rows
-    ]
+async def latest_turns(connection: AsyncConnection, run_id: str) -> LatestTurns:
+    """What a run and some of those before it said. No turns where there is no such run."""
+    sizes = (await connection.execute(SIZES, {"run_id": run_id})).all()
+    whole = [end for end, size in enumerate(accumulate(row.size for row in sizes), 1) if size <= CHARACTERS_AT_ONCE]
+    taken = sizes[: max(whole, default=1)]
+    turns: dict[str, list[StoredMessage]] = {row.run_id: [] for row in taken}
+    query = sa.select(*TOLD).where(messages.c.run_id.in_(turns)).order_by(messages.c.run_id, messages.c.position)
+    async for rows in slices(connection, query, {}):
+        for row in rows:
+            turns[row.run_id].append(StoredMessage(**await stored(row._asdict())))
+    return LatestTurns(turns, taken[-1].parent_run_id if taken else None)
+
+
+async def count_questions(connection: AsyncConnection, run_id: str) -> int:
+    """How many questions the conversation has that ends with a run."""
+    return await connection.scalar(QUESTIONS, {"run_id": run_id}) or 0

@@ -1,5 +1,6 @@
 """Queries about what goes back to a model's provider with its answers."""
 
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,11 +12,6 @@ from database.tables import given, provider_states, runs, upsert
 from session_models import ProviderState
 
 PUT = upsert(provider_states, where=sa.exists().where(runs.c.run_id == given(provider_states.c.run_id)))
-OF_SESSION = (
-    sa.select(provider_states)
-    .join(runs, runs.c.run_id == provider_states.c.run_id)
-    .where(runs.c.session_id == given(runs.c.session_id), provider_states.c.family == given(provider_states.c.family))
-)
 
 
 async def put_provider_state(connection: AsyncConnection, state: ProviderState) -> None:
@@ -25,9 +21,10 @@ async def put_provider_state(connection: AsyncConnection, state: ProviderState) 
     await connection.execute(PUT[connection.dialect.name], row)
 
 
-async def session_states(connection: AsyncConnection, session_id: str, family: str) -> list[ProviderState]:
-    """The states of a session's runs that models of one family left."""
-    read = slices(connection, OF_SESSION, {"session_id": session_id, "family": family})
+async def states_of(connection: AsyncConnection, run_ids: Collection[str], family: str) -> list[ProviderState]:
+    """The states that models of one family left in these runs."""
+    wanted = sa.and_(provider_states.c.run_id.in_(run_ids), provider_states.c.family == family)
+    read = slices(connection, sa.select(provider_states).where(wanted), {})
     return [await _state(row) async for rows in read for row in rows]
 
 

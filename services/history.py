@@ -1,5 +1,6 @@
-"""A conversation's history: kept messages of a run's events, a model's messages of kept ones, cut to its context."""
+"""A conversation's history: kept messages of a run's events, a model's messages of kept ones, and their size."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,8 @@ from session_models import FunctionCall, ProviderState, StoredMessage
 BYTES_PER_TOKEN = 3  # of UTF-8: below what models need for English (4), and about right for Chinese and Japanese
 MESSAGE_TOKENS = 8  # what a message costs beside its text
 IMAGE_TOKENS = 1500
+COUNTED_AT_ONCE = 1024 * 1024  # characters, which take some 2 ms
+MOST_PARTS = 200  # messages of one answer, beyond which thinking begins no other
 TITLE_LENGTH = 80
 TITLE_SEARCHED = 10_000  # characters of each text
 
@@ -59,6 +62,7 @@ class Answer:
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
         self._said = [_Said()]
+        self._said_with: dict[str, _Said] = {}
 
     def add(self, event: StreamEvent) -> None:
         """Take in the next event, of those that `ANSWERING` names."""
@@ -67,7 +71,7 @@ class Answer:
             case StepStarted():
                 said.append(_Said())
             case Thinking(content=text):
-                if said[-1].text or said[-1].results:
+                if said[-1].results or (said[-1].text and len(said) < MOST_PARTS):
                     said.append(_Said())
                 said[-1].thinking.append(text)
             case PartialOutput(content=text):
@@ -78,10 +82,9 @@ class Answer:
                 if said[-1].results:
                     said.append(_Said())
                 said[-1].calls.append(use)
-            case ToolResult() as result:
-                for one in said:
-                    if any(call.tool_call_id == result.tool_call_id for call in one.calls):
-                        one.results[result.tool_call_id] = result
+                self._said_with[use.tool_call_id] = said[-1]
+            case ToolResult(tool_call_id=call) as result if call in self._said_with:
+                self._said_with[call].results[call] = result
             case _:
                 pass
 
@@ -129,22 +132,18 @@ def given(messages: Sequence[Message]) -> list[WireMessage]:
 
 
 def kept(messages: Sequence[StoredMessage], states: Sequence[ProviderState] = ()) -> list[WireMessage]:
-    """A conversation that the service keeps, with the states that the model's provider wants back.
+    """What one run said, with the states that the model's provider wants back; nothing where its question is lost.
 
-    Many models want turns: messages of one role that follow each other join. These are questions that got no answer,
-    and a text that the model interrupted to think.
+    Many models want turns: texts that the model interrupted to think join.
     """
     wire: list[WireMessage] = []
     state_of = _state_by_message(messages, states)
     for place, message in enumerate(messages):
         if not wire and message.role != "user":
-            continue  # its question is lost, and a conversation begins with one
+            continue  # its question is lost, and a turn begins with one
         if message.role == "assistant" and not message.tool_calls and blank(message.content):
             continue  # the model has only thought, and many servers take no empty message
         last = wire[-1] if wire else {}
-        if message.role == "user" and last.get("role") == "user":
-            last["content"] = joined(last["content"], wire_content(message.content or ""))
-            continue
         told = _wire(message)
         if state := state_of.get(place):
             told = _with_state(told, state)
@@ -198,12 +197,26 @@ def _wire(message: StoredMessage) -> WireMessage:
     return wire
 
 
+def following(turns: Iterable[Sequence[WireMessage]]) -> list[WireMessage]:
+    """Turns as one conversation. Questions that got no answer join the next one, since many models want turns."""
+    wire: list[WireMessage] = []
+    unanswered: list[WireContent] = []
+    for asked, *answer in turns:
+        unanswered.append(asked["content"])
+        if answer:
+            wire += {"role": "user", "content": joined(unanswered)}, *answer
+            unanswered = []
+    if unanswered:
+        wire.append({"role": "user", "content": joined(unanswered)})
+    return wire
+
+
 def conversation(instructions: str | None, history: Sequence[WireMessage], asked: Content) -> list[WireMessage]:
     """All that the model is told: what it is, what was said, what is asked."""
     system: list[WireMessage] = [{"role": "system", "content": instructions}] if instructions else []
     content = wire_content(asked)
     if history and history[-1]["role"] == "user":
-        history, content = history[:-1], joined(history[-1]["content"], content)
+        history, content = history[:-1], joined([history[-1]["content"], content])
     return [*system, *history, {"role": "user", "content": content}]
 
 
@@ -219,59 +232,47 @@ def wire_content(content: Content) -> WireContent:
     ]
 
 
-def joined(one: WireContent, other: WireContent) -> WireContent:
-    """Two contents as one."""
-    if isinstance(one, str) and isinstance(other, str):
-        return f"{one}\n\n{other}"
-    return [*_parts(one), *_parts(other)]
+def joined(contents: Sequence[WireContent]) -> WireContent:
+    """Contents as one."""
+    texts = [content for content in contents if isinstance(content, str)]
+    if len(texts) == len(contents):
+        return "\n\n".join(texts)
+    return [part for content in contents for part in _parts(content)]
 
 
 def _parts(content: WireContent) -> list[dict[str, Any]]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
-# The cut
+# The size
 
 
-def tokens(messages: Iterable[WireMessage]) -> int:
-    """About how many tokens these take; rather too many than too few."""
-    return sum(
-        MESSAGE_TOKENS + _tokens(message.get("content")) + _tokens_of_calls(message) + _tokens_of_state(message)
-        for message in messages
-    )
+async def tokens(messages: Iterable[WireMessage]) -> int:
+    """About how many tokens these take; rather too many than too few. Others get their turns while they are counted."""
+    return sum([await _tokens_of_message(message) for message in messages])
 
 
-def _tokens_of_state(message: WireMessage) -> int:
+async def _tokens_of_message(message: WireMessage) -> int:
     state = {key: value for key, value in message.items() if key not in MESSAGE_KEYS}
-    return _tokens(dumps(state)) if state else 0
+    of_state = await _tokens(dumps(state)) if state else 0
+    functions = [call["function"] for call in message.get("tool_calls", ())]
+    of_calls = [MESSAGE_TOKENS + await _tokens(function["name"] + function["arguments"]) for function in functions]
+    return MESSAGE_TOKENS + await _tokens(message.get("content")) + sum(of_calls) + of_state
 
 
-def _tokens(content: WireContent | None) -> int:
+async def _tokens(content: WireContent | None) -> int:
     if content is None or isinstance(content, str):
-        return _bytes(content or "") // BYTES_PER_TOKEN
-    return sum(_tokens(part["text"]) if part["type"] == "text" else IMAGE_TOKENS for part in content)
+        return await _bytes(content or "") // BYTES_PER_TOKEN
+    return sum([await _tokens(part["text"]) if part["type"] == "text" else IMAGE_TOKENS for part in content])
 
 
-def _bytes(text: str) -> int:
-    """The length in UTF-8, which takes 25 ms to work out for 10 MB that aren't ASCII."""
-    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
-
-
-def _tokens_of_calls(message: WireMessage) -> int:
-    return sum(
-        MESSAGE_TOKENS + _tokens(call["function"]["name"] + call["function"]["arguments"])
-        for call in message.get("tool_calls", ())
-    )
-
-
-def cut(messages: Sequence[WireMessage], room: int) -> tuple[list[WireMessage], int, int]:
-    """The latest whole turns that fit into so many tokens, how many older ones are left out, and of how many.
-
-    A turn is a question with all that follows it.
-    """
-    starts = [number for number, message in enumerate(messages) if message["role"] == "user"]
-    turns = [list(messages[start:end]) for start, end in zip(starts, [*starts[1:], len(messages)], strict=True)]
-    first = len(turns)
-    while first and (room := room - tokens(turns[first - 1])) >= 0:
-        first -= 1
-    return [message for turn in turns[first:] for message in turn], first, len(turns)
+async def _bytes(text: str) -> int:
+    """The length in UTF-8, which takes 25 ms to work out for 10 MB in one go."""
+    if text.isascii():
+        return len(text)
+    size = 0
+    for start in range(0, len(text), COUNTED_AT_ONCE):
+        size += len(text[start : start + COUNTED_AT_ONCE].encode("utf-8", "replace"))
+        if start:
+            await asyncio.sleep(0)
+    return size

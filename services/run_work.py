@@ -1,6 +1,9 @@
 """Makes the work of runs: by the agent or by the simulator, from the beginning or after a wait."""
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from errors import ErrorDetail, InternalError, InvalidRequest
@@ -8,7 +11,7 @@ from events import RunWarning, WarningCode
 from models import AgentRequest, Run, SimulateRequest
 from services.agent_base import Agent, Plan, Simulator
 from services.catalog import Catalog
-from services.history import WireMessage, conversation, cut, given, tokens
+from services.history import WireMessage, conversation, following, given, tokens
 from services.routes import Routes
 from services.run_events import RunEvents
 from services.run_task import Work
@@ -20,6 +23,7 @@ from settings import Settings
 
 SMALL_HISTORY_TOKENS = 2048  # what every model's context has room for
 MOST_RESERVED_TOKENS = 4096  # kept free for the answer where the request doesn't say how long it may be
+MOST_MESSAGES = 4000  # of a history, however short they are: each costs a few microseconds in one go
 AGENT, SIMULATION = "agent", "simulation"  # whose a stored request is
 
 Json = Mapping[str, Any]
@@ -29,6 +33,27 @@ class StoredRequest(NamedTuple):
     """The request of a run that a former process left queued, as JSON."""
 
     json: Json
+
+
+@dataclass(slots=True)
+class Room:
+    """What the turns of a history have taken so far, and of how many tokens; None where that isn't known yet."""
+
+    tokens: int | None = None
+    taken: int = 0
+    messages: int = 0
+
+    async def take(self, turn: Sequence[WireMessage]) -> None:
+        """Count one more turn."""
+        self.taken += await tokens(turn)
+        self.messages += len(turn)
+
+    @property
+    def exceeded(self) -> str | None:
+        """Why the last turn has no place, if it has none."""
+        if self.tokens is not None and self.taken > self.tokens:
+            return "the model's context is full"
+        return f"at most {MOST_MESSAGES} messages are sent" if self.messages > MOST_MESSAGES else None
 
 
 class RequestedWork:
@@ -142,19 +167,31 @@ class RunWork:
         return _of(AGENT, await self._agent.resume(request, stored.state, outcomes, route, run, events))
 
     async def _history(self, request: AgentRequest, route: Route, run: Run, events: RunEvents) -> list[WireMessage]:
-        """The session's history as far as the model's context has room for it; a warning tells what has to stay out."""
-        history = await self._turns.history(run, route.family)
-        if tokens(history) <= SMALL_HISTORY_TOKENS:
-            return history
+        """The session's latest turns that the model's context has room for; a warning reports those that stay out."""
+        turns: deque[list[WireMessage]] = deque()
+        room = Room()
+        async with aclosing(self._turns.said_before(run, route.family)) as said:
+            async for turn in said:
+                await room.take(turn)
+                if room.tokens is None and room.taken > SMALL_HISTORY_TOKENS:
+                    room.tokens = await self._room(request, run)
+                if reason := room.exceeded:
+                    await self._report_cut(run, len(turns), reason, events)
+                    break
+                turns.appendleft(turn)
+        return following(turns)
+
+    async def _room(self, request: AgentRequest, run: Run) -> int:
+        """How many tokens of its context the model has for what was said before."""
         context = await self._catalog.context_tokens(run.model) or self._settings.default_context_tokens
         reserved = request.max_tokens or min(context // 4, MOST_RESERVED_TOKENS)
-        room = context - reserved - tokens(conversation(request.instructions, (), request.input))
-        history, left_out, turns = cut(history, room)
-        if left_out:
-            message = f"The oldest {left_out} of the session's {turns} turns are left out: the model's context is full."
-            events.put(RunWarning(code=WarningCode.HISTORY_CUT, message=message))
-            await events.commit()
-        return history
+        return context - reserved - await tokens(conversation(request.instructions, (), request.input))
+
+    async def _report_cut(self, run: Run, told: int, reason: str, events: RunEvents) -> None:
+        turns = await self._turns.count(run)
+        message = f"The oldest {turns - told} of the session's {turns} turns are left out: {reason}."
+        events.put(RunWarning(code=WarningCode.HISTORY_CUT, message=message))
+        await events.commit()
 
 
 def _of(whose: str, suspension: Suspension | None) -> Suspension | None:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from database.engine import Connection, Database
-from database.messages import add_messages, branch
-from database.provider_states import session_states
+from database.messages import add_messages, count_questions, latest_turns
+from database.provider_states import states_of
 from database.runs import delete_run, get_run, save_runs
 from database.sessions import create_session, delete_session, get_session, set_head, touch_session
 from database.waiting_runs import put_queued_run
@@ -71,15 +71,29 @@ class SessionTurns:
             await self._take_back(run, session)
             raise
 
-    async def history(self, run: Run, family: str) -> list[WireMessage]:
-        """What was said before a run, on its branch, for a model of a family. Raise `StoreUnavailable`."""
-        if run.parent_run_id is None or run.session_id is None:
-            return []
+    async def said_before(self, run: Run, family: str) -> AsyncGenerator[list[WireMessage], None]:
+        """The turns before a run, on its branch, from the latest back, for a model of a family.
+
+        They are read as they are asked for, some at once. Raise `StoreUnavailable`.
+        """
         await self._records.flush()
+        before = run.parent_run_id
+        while before is not None:
+            async with self._database.reading() as connection:
+                read = await latest_turns(connection, before)
+                states = await states_of(connection, read.turns.keys(), family)
+            for run_id, messages in read.turns.items():
+                if turn := kept(messages, [state for state in states if state.run_id == run_id]):
+                    yield turn
+                await asyncio.sleep(0)
+            before = read.before
+
+    async def count(self, run: Run) -> int:
+        """How many turns there are before a run, on its branch. Raise `StoreUnavailable`."""
+        if run.parent_run_id is None:
+            return 0
         async with self._database.reading() as connection:
-            messages = await branch(connection, run.parent_run_id)
-            states = await session_states(connection, run.session_id, family)
-        return kept(messages, states)
+            return await count_questions(connection, run.parent_run_id)
 
     def _make_way(self, request: AgentRequest, session_id: str) -> tuple[RunTask, ...]:
         """Decide what becomes of the runs under way; the new one waits for those that are given back."""

@@ -28,7 +28,7 @@ from database.connections import engines
 from database.engine import Conflict, Connection, Database, revision
 from database.idempotency import Key, delete_key, expire_keys, get_key, put_key
 from database.message_pages import Place, UnknownMessage, branch_outline, page_of, read_page, tree_outline
-from database.messages import add_messages, branch, replace_answer
+from database.messages import add_messages, count_questions, latest_turns, replace_answer
 from database.migrate import NewerDatabase, configuration, newest
 from database.runs import children, delete_run, expire_runs, get_run, list_runs, save_runs, unfinished_runs
 from database.sessions import (
@@ -500,16 +500,46 @@ async def test_a_branch_and_the_tree_of_a_session(database: Database) -> None:
     assert set(links(last)) < set(links(everything))
 
 
+async def whole_conversation(connection: Connection, last: int) -> list[str]:
+    """What a model gets of a conversation that ends with a run, all turns of it."""
+    said: list[str] = []
+    before: str | None = run_id(last)
+    while before is not None:
+        read = await latest_turns(connection, before)
+        said = [str(m.content) for turn in reversed(read.turns.values()) for m in turn] + said
+        before = read.before
+    return said
+
+
 async def test_a_long_conversation_is_read_quickly(database: Database) -> None:
     """A branch of 500 runs with others beside it: in order, and in a time that one can wait for."""
     turns = [(n, n - 1 if n else None, [f"q{n}", f"a{n}"]) for n in range(500)]
     await converse(database, "s", *turns, *((1000 + n, n, ["aside"]) for n in range(0, 500, 5)))
     began = time.perf_counter()
     async with database.reading() as connection:
-        messages = await branch(connection, run_id(499))
+        messages = await whole_conversation(connection, 499)
+        questions = await count_questions(connection, run_id(499))
     took = time.perf_counter() - began
-    assert [message.content for message in messages] == [text for n in range(500) for text in (f"q{n}", f"a{n}")]
+    assert messages == [text for n in range(500) for text in (f"q{n}", f"a{n}")]
+    assert questions == 500
     assert took < 5  # what a query for each run, or a scan for each, could not do
+
+
+async def test_the_latest_turns_are_read_a_megabyte_at_a_time(database: Database) -> None:
+    """One that is longer comes alone, a run that said nothing is there, and an unknown run has no turns."""
+    lengths = [10, 600_000, 3_000_000, 600_000]
+    turns = [(n, n - 1 if n else None, ["x" * length]) for n, length in enumerate(lengths)]
+    await converse(database, "s", *turns, (len(lengths), len(lengths) - 1, []))
+    pages = []
+    before: str | None = run_id(len(lengths))
+    async with database.reading() as connection:
+        while before is not None:
+            read = await latest_turns(connection, before)
+            pages.append([sum(len(str(m.content)) for m in turn) for turn in read.turns.values()])
+            before = read.before
+        nothing = await latest_turns(connection, run_id(99))
+    assert pages == [[0, 600_000], [3_000_000], [600_000, 10]]
+    assert nothing == ({}, None)
 
 
 async def test_a_page_of_long_messages_is_short(database: Database) -> None:

@@ -225,7 +225,7 @@ async def test_a_session_that_goes_on_with_a_thinking_model() -> None:
 # The history
 
 
-def test_states_find_their_messages() -> None:
+async def test_states_find_their_messages() -> None:
     """By the ids of calls, and by the run for its last answer; a step of several messages has its state once."""
     call = FunctionCall(tool_call_id="c1", name="search", arguments={"q": "x"})
     said = [
@@ -244,7 +244,7 @@ def test_states_find_their_messages() -> None:
     wire = kept(said, states)
     assert [message.get("reasoning") for message in wire] == [None, "A", None, None, None, "B"]
     assert wire[1]["tool_calls"][0]["sig"] == "s"
-    assert tokens(wire) > tokens(kept(said))
+    assert await tokens(wire) > await tokens(kept(said))
     assert [message.get("reasoning") for message in kept(said)] == [None] * 6
 
 

@@ -13,7 +13,8 @@ from wire import Cut, Done, Finish, Gate, Stall, Text, Thinking, ToolCall, Usage
 
 from events import EVENT_TYPES, PartialOutput, StepStarted, StreamEvent, ToolResult, ToolUse
 from events import Thinking as Thought
-from services.history import Answer, kept, question
+from services.history import MOST_PARTS, Answer, following, kept, question, tokens
+from services.run_work import MOST_MESSAGES, Room
 
 pytestmark = pytest.mark.anyio
 
@@ -182,3 +183,61 @@ def test_the_order_of_an_answer(events: list[Any], shown: list[Any], sent: list[
     assert [(m.thinking, m.content, len(m.tool_calls or ())) for m in said] == shown
     wire = [message for message in kept([question("run_1", "?"), *stored]) if message["role"] == "assistant"]
     assert [(message["content"], len(message.get("tool_calls", ()))) for message in wire] == sent
+
+
+def test_thinking_and_text_by_turns_are_a_bounded_number_of_messages() -> None:
+    """A model that thinks between any two words: nothing of it is lost, and no more messages begin at some point."""
+    answered = Answer("run_1")
+    for seq in range(4 * MOST_PARTS):
+        data: PartialOutput | Thought = say("y") if seq % 2 else Thought(content="x")
+        event = {"event": EVENT_TYPES[type(data)], "run_id": "run_1", "seq": seq + 1, "timestamp": NOON, "data": data}
+        answered.add(EVENT.validate_python(event))
+    stored = answered.messages()
+    assert len(stored) == MOST_PARTS
+    assert "".join(m.thinking or "" for m in stored) == "x" * 2 * MOST_PARTS
+    assert "".join(str(m.content) for m in stored) == "y" * 2 * MOST_PARTS
+
+
+def asked(content: Any) -> dict[str, Any]:
+    return {"role": "user", "content": content}
+
+
+REPLY = {"role": "assistant", "content": "Yes."}
+IMAGE = {"type": "image_url", "image_url": {"url": "https://x.test/a.png"}}
+
+
+@pytest.mark.parametrize(
+    ("turns", "conversation"),
+    [
+        ([], []),
+        ([[asked("a"), REPLY], [asked("b"), REPLY]], [asked("a"), REPLY, asked("b"), REPLY]),
+        ([[asked("a")], [asked("b")], [asked("c"), REPLY]], [asked("a\n\nb\n\nc"), REPLY]),
+        ([[asked("a"), REPLY], [asked("b")], [asked("c")]], [asked("a"), REPLY, asked("b\n\nc")]),
+        ([[asked([IMAGE])], [asked("b")]], [asked([IMAGE, {"type": "text", "text": "b"}])]),
+    ],
+)
+def test_unanswered_questions_join_the_next_one(turns: list[Any], conversation: list[Any]) -> None:
+    """However many they are, texts or parts, at the end, too."""
+    assert following(turns) == conversation
+
+
+@pytest.mark.parametrize(
+    ("room", "messages", "reason"),
+    [
+        (None, MOST_MESSAGES, None),
+        (None, MOST_MESSAGES + 1, f"at most {MOST_MESSAGES} messages are sent"),
+        (9, 1, None),
+        (8, 1, "the model's context is full"),
+    ],
+)
+async def test_a_history_ends_with_its_room(room: int | None, messages: int, reason: str | None) -> None:
+    """By tokens where they are known, and by the number of messages."""
+    kept_so_far = Room(room)
+    await kept_so_far.take([asked("four")] * messages)
+    assert kept_so_far.exceeded == reason
+
+
+@pytest.mark.parametrize(("text", "size"), [("a", 1), ("é", 2), ("中", 3), ("😀", 4)])
+async def test_long_texts_have_the_tokens_of_short_ones(text: str, size: int) -> None:
+    """Counted a piece at a time, in UTF-8."""
+    assert await tokens([asked(text * 2_100_000)]) == 8 + 2_100_000 * size // 3
