@@ -2,12 +2,16 @@
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 from process import Nursery, opened_nursery
-from service import NOWHERE, Service, service
 
 from settings import Settings
+
+if TYPE_CHECKING:
+    from service import Service
 
 
 @pytest.fixture(scope="session")
@@ -24,8 +28,10 @@ def nursery() -> Iterator[Nursery]:
 
 
 @pytest.fixture(scope="module")
-async def agent() -> AsyncIterator[Service]:
+async def agent() -> AsyncIterator["Service"]:
     """A service without an upstream, which a module's tests share where they leave nothing behind in it."""
+    from service import NOWHERE, service  # here, since the process that starts the workers needs none of it
+
     async with service(NOWHERE) as agent:
         yield agent
 
@@ -37,7 +43,32 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-SLOWEST = ("test_docs", "test_typescript", "test_process", "test_store_failures", "test_chaos", "test_test_client")
+# By wall time on two cores.
+SLOWEST = (
+    "test_test_client",
+    "test_typescript",
+    "test_process",
+    "test_docs",
+    "test_child_processes",
+    "test_first_commands",
+    "test_chaos",
+    "test_tool_results",
+    "test_slow_reader",
+    "test_chat_chunks",
+    "test_clock",
+    "test_event_logs",
+    "test_drain",
+    "test_agent_loop",
+    "test_guarded_http",
+    "test_store_failures",
+    "test_waiting_restart",
+    "test_deletions",
+)
+
+# `--hypothesis-profile=long` tries each property more often than there is time for in the fast tests.
+hypothesis.settings.register_profile("fast", max_examples=40, deadline=None)
+hypothesis.settings.register_profile("long", max_examples=3000, deadline=None)
+hypothesis.settings.load_profile("fast")
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -48,4 +79,5 @@ def pytest_xdist_auto_num_workers() -> int:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The slowest files first, so that in the end no worker is left alone with one of them."""
-    items.sort(key=lambda item: item.path.stem not in SLOWEST)
+    places = {name: place for place, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))

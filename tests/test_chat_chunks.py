@@ -47,8 +47,7 @@ Frame = tuple[str, str, str]
 Cut = Callable[[bytes], Sequence[bytes]]
 kinds: st.SearchStrategy[Kind] = st.sampled_from(get_args(Kind))
 
-quick = settings(deadline=None, max_examples=100)
-over_node = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+over_node = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 # Texts
@@ -95,14 +94,12 @@ clean_texts = texts_of(st.characters(exclude_categories=["Cs"]), CLEAN)
 @given(texts)
 @example("\ud83d\ud83d\ude00")
 @example("\ufeff\ufeffö\ud83d")
-@quick
 def test_a_text_is_mended(text: str) -> None:
     """Pairs are joined, halves become U+FFFD, and all else stays as it is."""
     assert mend_text(text) == whole(text)
 
 
 @given(st.lists(texts, max_size=6))
-@quick
 def test_a_text_that_comes_in_pieces_is_mended(pieces: list[str]) -> None:
     """However a text is cut, also between the halves of a pair, its pieces make the same text; each can be encoded."""
     mender = Mender()
@@ -133,7 +130,6 @@ def mended(value: Any) -> Any:
 
 
 @given(json_values, st.booleans())
-@quick
 def test_json_from_elsewhere(value: Any, ascii_only: bool) -> None:
     """A JSON value is read with every digit, and mended, whether its halves were escaped or not."""
     written = json.dumps(value, ensure_ascii=ascii_only)
@@ -142,7 +138,6 @@ def test_json_from_elsewhere(value: Any, ascii_only: bool) -> None:
 
 
 @given(json_values)
-@quick
 def test_the_fast_parser_is_taken_only_where_nothing_is_torn(value: Any) -> None:
     """What may hold half a pair is marked as torn; what isn't marked can be encoded."""
     read, torn = loads(json.dumps(value))
@@ -292,7 +287,6 @@ def same(ours: Said, theirs: Said) -> None:
 
 
 @given(bodies(), cuts())
-@settings(quick, max_examples=200)
 def test_a_stream_says_the_same_however_it_is_written_and_cut(body: tuple[bytes, Said], cut: Cut) -> None:
     """Line ends, comments, lines of data, escapes, halves of pairs and reads: none of it changes what is said."""
     written, said = body
@@ -300,7 +294,6 @@ def test_a_stream_says_the_same_however_it_is_written_and_cut(body: tuple[bytes,
 
 
 @given(texts, kinds, cuts())
-@quick
 def test_pairs_cut_between_deltas_are_joined(text: str, kind: Kind, cut: Cut) -> None:
     """With each half of each pair in a delta of its own, and another kind of delta after each, the text is the same."""
     other: Kind = "thinking" if kind == "text" else "text"
@@ -397,7 +390,6 @@ def well_formed(delta: Delta) -> bool:
 
 
 @given(st.binary() | torn_bodies() | misshapen(), cuts())
-@settings(quick, max_examples=300)
 @example(b'data: {"mcp_tool_results":[{"tool_name":"x","duration_ms":1e999}]}\n\n', in_bytes)
 @example(b'data: {"mcp_tool_results":[{"tool_name":[],"server_name":{},"arguments":5,"is_error":"x"}]}\n\n', in_bytes)
 @example(b'data: {"choices":[{"delta":{"tool_calls":[{"index":[],"id":{},"function":{"name":5}}]}}]}\n\n', in_bytes)
@@ -417,7 +409,6 @@ def test_no_bytes_are_too_odd(body: bytes, cut: Cut) -> None:
 
 
 @given(st.lists(st.sampled_from([b'{"a":', b"[", b'"\\ud83d"', b"1", b"}", b"]", b","]), max_size=400).map(b"".join))
-@quick
 def test_deep_nesting_is_malformed_at_worst(data: bytes) -> None:
     """What nests deeper than a parser goes is no chunk."""
     chunks = ChatChunks()
@@ -525,7 +516,7 @@ def soups(draw: st.DrawFn) -> bytes:
 
 
 @given(soups(), cuts())
-@settings(over_node, max_examples=400)
+@over_node
 @example(b'data: {"choices":[{"delta":{"content":"a"}}]}\r\r', in_bytes)
 @example(b"data\ndata: [DONE]\n\n", in_bytes)
 @example(b"data: \n\n", in_bytes)
@@ -580,7 +571,7 @@ def written(frames: Sequence[Frame]) -> bytes:
 
 
 @given(st.lists(any_event, max_size=5), cuts())
-@settings(over_node, max_examples=200)
+@over_node
 def test_every_reader_reads_our_frames_byte_for_byte(by_node: Node, data: list[EventData], cut: Cut) -> None:
     """Whatever texts, names and values events hold, each reader gets the very bytes that were written, however cut."""
     body = b": ping\n\n" + b": ping\n\n".join(frames_of([*data, END]))
@@ -598,7 +589,6 @@ def test_every_reader_reads_our_frames_byte_for_byte(by_node: Node, data: list[E
 
 
 @given(any_event)
-@quick
 def test_an_event_comes_back_as_it_was_put(data: EventData) -> None:
     """The frame's JSON is the event: read with its own model it equals what was written."""
     [event] = parse_frames(b"".join(frames_of([data])))
@@ -663,7 +653,6 @@ def joined(data: Sequence[Any]) -> list[tuple[Any, str]]:
 
 
 @given(puts)
-@quick
 def test_commits_cut_a_text_and_lose_nothing(puts: list[tuple[EventData, int]]) -> None:
     """Whenever commits come, the events say the same in the same order, and are numbered without a gap."""
     queue = FrameQueue("run_1")
@@ -680,7 +669,6 @@ def test_commits_cut_a_text_and_lose_nothing(puts: list[tuple[EventData, int]]) 
 
 
 @given(st.lists(deltas | others, max_size=12))
-@quick
 def test_between_two_commits_neighbours_are_one_event(data: list[EventData]) -> None:
     """Deltas of one kind, and of one call, become one event; those of another call or step don't."""
     assert len(frames_of(data)) == len(joined(data))
@@ -695,7 +683,6 @@ def test_between_two_commits_neighbours_are_one_event(data: list[EventData]) -> 
 @example("a", MAX_DELTA_BYTES - 2, "text", 1)
 @example("a", MAX_DELTA_BYTES - 1, "text", 1)
 @example("😀", MAX_DELTA_BYTES // 12, "call", 1)
-@quick
 def test_large_texts_are_split(character: str, length: int, kind: str, puts: int) -> None:
     """From however many puts: no piece is longer than 64 KiB as JSON, and together they are the text."""
     text = ("<" + character * length + ">") * puts

@@ -1051,7 +1051,5 @@ def test_any_order_of_writing_and_reading_keeps_the_promises(kind: type[Backend]
     Modelled.kind = kind
     run_state_machine_as_test(
         Modelled,
-        settings=hypothesis_settings(
-            max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-        ),
+        settings=hypothesis_settings(stateful_step_count=30, suppress_health_check=[HealthCheck.too_slow]),
     )

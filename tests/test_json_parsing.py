@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.json_parsing import LONG, PIECE, parse
@@ -23,7 +23,6 @@ def parsed(text: str) -> Any:
 
 
 @given(JSON, st.booleans())
-@settings(deadline=None)
 def test_a_long_text_has_the_values_of_a_short_one(value: Any, ascii_only: bool) -> None:
     """Strings, keys, escapes and numbers, at any depth."""
     text = json.dumps(value, ensure_ascii=ascii_only)

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.json_text import dumps
@@ -20,7 +20,6 @@ JSON = st.recursive(
 
 
 @given(JSON)
-@settings(deadline=None)
 def test_it_is_the_same_text(value: Any) -> None:
     """Short strings and long ones, keys, escapes, numbers, at any depth."""
     assert asyncio.run(written(value)) == dumps(value).encode()

@@ -1,12 +1,10 @@
 """A right answer, and the oddities of real servers in any combination: it comes out right, or the run fails.
 
 What a server may do to an answer without changing it is `HARMLESS`; what breaks it is `HARMFUL`. After the first the
-answer is whole; after the second it is whole or an error, and never a success with other data. ODDITIES=5000 tries so
-many examples of each property.
+answer is whole; after the second it is whole or an error, and never a success with other data.
 """
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +15,7 @@ from hypothesis import strategies as st
 from services.call_gathering import CallGatherer
 from services.chat_chunks import CallDelta, ChatChunks, TextDelta, ThinkingDelta
 
-EXAMPLES = int(os.environ.get("ODDITIES", "150"))
+many = settings(max_examples=3 * settings().max_examples)
 Json = dict[str, Any]
 Draw = Callable[..., Any]
 
@@ -358,7 +356,7 @@ sizes = st.sampled_from([1, 7, 50, 1 << 20])
 
 
 @given(odd_streams(), sizes)
-@settings(deadline=None, max_examples=EXAMPLES)
+@many
 def test_oddities_change_nothing(stream: tuple[Answer, list[bytes]], size: int) -> None:
     """However oddly a right answer is written, it comes out whole and right, with its reason and its counts."""
     answer, [body] = stream
@@ -383,7 +381,7 @@ ERRORS = [
 
 
 @given(answers(), st.data(), sizes)
-@settings(deadline=None, max_examples=EXAMPLES)
+@many
 def test_an_error_is_never_a_success(stream: tuple[Answer, Wire], data: st.DataObject, size: int) -> None:
     """An error, or what is no chunk, anywhere before the finish reason fails the run, whatever follows."""
     _, wire = stream
@@ -398,7 +396,7 @@ def test_an_error_is_never_a_success(stream: tuple[Answer, Wire], data: st.DataO
 
 
 @given(answers(), st.data(), sizes)
-@settings(deadline=None, max_examples=EXAMPLES)
+@many
 def test_an_error_after_early_reasons_is_never_a_success(
     stream: tuple[Answer, Wire], data: st.DataObject, size: int
 ) -> None:
@@ -414,7 +412,7 @@ def test_an_error_after_early_reasons_is_never_a_success(
 
 
 @given(answers(), st.floats(0, 1, exclude_max=True), st.booleans(), sizes)
-@settings(deadline=None, max_examples=EXAMPLES)
+@many
 @example((Answer("a"), Wire([chunk({"content": "a"}, "stop")], chunk({}, "stop"), [])), 0.99, True, 50)
 def test_a_cut_stream_is_whole_or_no_success(
     stream: tuple[Answer, Wire], place: float, broken: bool, size: int
@@ -429,7 +427,7 @@ def test_a_cut_stream_is_whole_or_no_success(
 
 
 @given(answers(), st.data(), sizes)
-@settings(deadline=None, max_examples=EXAMPLES)
+@many
 def test_a_stream_that_breaks_off_after_early_reasons_is_no_success(
     stream: tuple[Answer, Wire], data: st.DataObject, size: int
 ) -> None:
