@@ -26,6 +26,8 @@ ROOT = Path(__file__).parent.parent
 FAST_DISK = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 LISTENING = re.compile(r"Uvicorn running on (http://\S+)")
 STARTED = re.compile("Started server process")
+MODEL_LOADED = "is loaded"  # in the line about the embedded model
+DRAINING = "draining:"
 
 
 class Process:
@@ -34,6 +36,7 @@ class Process:
     def __init__(self, pid: int, stderr: IO[str], ended: Callable[[float], int]) -> None:
         self.pid = pid
         self.log: list[str] = []
+        self._more = Signal()
         self._stderr = stderr
         self._ended = ended
         self._status: int | None = None
@@ -45,6 +48,10 @@ class Process:
         """Send it a signal, if it has not ended."""
         if self._status is None:
             os.kill(self.pid, number)
+
+    def says(self, words: str, timeout: float = 60) -> None:
+        """Return once its log has a line with these words. AssertionError after `timeout` seconds."""
+        self._more.wait_sync(lambda: any(words in line for line in self.log), timeout, lambda: "".join(self.log))
 
     def wait(self, timeout: float) -> int:
         """The exit status, once the process has ended and its log is whole. Raise `subprocess.TimeoutExpired`."""
@@ -69,7 +76,9 @@ class Process:
         raise AssertionError("the service did not start:\n" + "".join(self.log))
 
     def _collect(self) -> None:
-        self.log.extend(self._stderr)
+        for line in self._stderr:
+            self.log.append(line)
+            self._more.notify()
 
 
 class Nursery:

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from process import Process, app_process, free_port
+from process import Nursery, Process, app_process, forked_app, free_port
+from scripted_gguf import PLAIN_TEMPLATE, write_model
 from service import EXECUTE, NOWHERE
-
-from services.local_model import MODEL_ID
 
 TOOLS = "/api/agent/mcp-servers/clock/tools"
 LISTING = """
@@ -51,11 +50,13 @@ def test_a_command_has_its_three_pipes_and_nothing_else(tmp_path: Path) -> None:
     assert seen.read_text() == "0 1 2"
 
 
-def test_the_embedded_model_has_its_pipes_and_what_it_opens_itself() -> None:
+def test_the_embedded_model_has_its_pipes_and_what_it_opens_itself(nursery: Nursery, tmp_path: Path) -> None:
     """Neither the listening socket nor the connection of the request that started it."""
-    with app_process() as app:
+    file = tmp_path / "small.gguf"
+    write_model(file, PLAIN_TEMPLATE)
+    with forked_app(nursery, EMBEDDED_MODEL=str(file)) as app:
         httpx.post(app.url + EXECUTE, json={"input": "Hi", "max_tokens": 1}, timeout=60)
-        [model] = [child for child in children(app.pid) if MODEL_ID in Path(f"/proc/{child}/cmdline").read_text()]
+        [model] = [child for child in children(app.pid) if str(file) in Path(f"/proc/{child}/cmdline").read_text()]
         assert shared(app.pid, model) == {os.devnull}
 
 
@@ -69,7 +70,9 @@ def shared(one: int, other: int) -> set[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_helper_that_stays_keeps_neither_the_port_nor_the_data(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_helper_that_stays_keeps_neither_the_port_nor_the_data(
+    nursery: Nursery, tmp_path: Path, number: signal.Signals
+) -> None:
     """A command that leaves a process behind: the next service starts at once, on the same port and directory."""
     helper = tmp_path / "helper"
     script = f'sleep 300 & echo $! > {helper}; exec "$0" -m mcp_server_time --local-timezone UTC'
@@ -80,7 +83,7 @@ def test_a_helper_that_stays_keeps_neither_the_port_nor_the_data(tmp_path: Path,
         "DATA_DIR": str(tmp_path / "data"),
         "DRAIN_S": "3",
     }
-    with app_process(**given) as app:
+    with forked_app(nursery, **given) as app:
         assert len(tools_of_clock(app)) == 2
         started = time.monotonic()
         app.send_signal(number)
@@ -89,7 +92,7 @@ def test_a_helper_that_stays_keeps_neither_the_port_nor_the_data(tmp_path: Path,
     pid = int(helper.read_text())
     try:
         assert Path(f"/proc/{pid}/cmdline").read_text().startswith("sleep")
-        with app_process(**given) as again:
+        with forked_app(nursery, **given) as again:
             assert httpx.get(f"{again.url}/health").status_code == 200
     finally:
         os.kill(pid, signal.SIGKILL)

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from process import LISTENING, ROOT, app_process
+from process import LISTENING, MODEL_LOADED, ROOT, Nursery, forked_app
+from scripted_gguf import TOOL_TEMPLATE, write_model
 from service import checked, settings
 
 from app import create_app
@@ -36,25 +37,26 @@ class Command(NamedTuple):
 
 
 def commands() -> list[Command]:
+    """Each command once, also where both documents have it."""
     found = []
     for document in DOCS:
         for block in re.findall(r"```sh\n(.*?)```", (ROOT / document).read_text(), re.DOTALL):
             lines = block.replace("\\\n", " ").splitlines()
             found += [Command(document, re.sub(r"\s+# .*", "", line).strip()) for line in lines if line.strip()]
-    return found
+    return list({command.text: command for command in reversed(found)}.values())
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A service as the documents start it, with its embedded model loaded, and the tool that the README has written."""
+def url(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[str]:
+    """A service as the documents start it, with the tool that the README has written. Its embedded model is small."""
     tools = tmp_path_factory.mktemp("tools")
     code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert code is not None
     (tools / "dice.py").write_text(code[1])
-    own = {"PYTHONPATH": str(tools), "AGENT_TOOLS": "dice"}
-    with app_process(**own) as app, httpx.Client(base_url=app.url) as client:
-        while client.get("/ready").status_code != 200:
-            pass
+    write_model(tools / "model.gguf", TOOL_TEMPLATE)
+    own = {"PYTHONPATH": str(tools), "AGENT_TOOLS": "dice", "EMBEDDED_MODEL": str(tools / "model.gguf")}
+    with forked_app(nursery, **own) as app:
+        app.says(MODEL_LOADED)
         yield app.url
 
 
@@ -121,7 +123,7 @@ def test_every_command_works(command: Command, url: str, tmp_path: Path) -> None
     text = command.text.replace(SERVICE, url).replace(PYTHON, sys.executable)
     match command.text.split()[0]:
         case "./run.sh" if text == "./run.sh test":
-            assert "test_docs" in run(text + " --collect-only -q tests/test_docs.py")
+            assert "test_docs" in run(text + " --collect-only -q -n 0 tests/test_docs.py")
         case "./run.sh":
             with served(text, DATA_DIR=str(tmp_path)) as there:
                 assert httpx.get(there + "/health").json() == {"status": "ok"}

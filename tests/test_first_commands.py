@@ -20,7 +20,7 @@ import httpx
 import pytest
 from fake_dedalus import FakeDedalus
 from grammar import check_grammar
-from process import LISTENING, ROOT, app_process, environment_of
+from process import LISTENING, MODEL_LOADED, ROOT, Nursery, environment_of, forked_app
 from service import EXECUTE, checked, names, only, service, text
 from wire import Pause, answer
 
@@ -93,11 +93,10 @@ asyncio.run(eval(code, {"json": json}))
 
 
 @pytest.fixture(scope="module")
-def without_a_key() -> Iterator[str]:
+def without_a_key(nursery: Nursery) -> Iterator[str]:
     """A service with nothing configured, its embedded model loaded."""
-    with app_process() as app, httpx.Client(base_url=app.url) as client:
-        while client.get("/ready").status_code != 200:
-            pass
+    with forked_app(nursery) as app:
+        app.says(MODEL_LOADED)
         yield app.url
 
 

@@ -16,7 +16,8 @@ import httpx
 import pytest
 from fake_dedalus import FakeDedalus
 from grammar import check_grammar, parse_frames
-from process import ROOT, app_process, environment_of
+from process import DRAINING, MODEL_LOADED, ROOT, Nursery, app_process, environment_of, forked_app
+from scripted_gguf import PLAIN_TEMPLATE, write_model
 from service import EXECUTE, NOWHERE, SIMULATE, STREAM, checked, names, only, text
 from wire import Done, Finish, Gate, Stall, Text, WaitFor
 
@@ -25,10 +26,10 @@ from services.local_model import MODEL_ID
 STATUS_AFTER_SIGTERM = -signal.SIGTERM
 
 
-def test_sigterm_lets_a_run_end_and_its_reader_have_all_of_it() -> None:
+def test_sigterm_lets_a_run_end_and_its_reader_have_all_of_it(nursery: Nursery) -> None:
     """Promise 1: while it drains the server listens, refuses new runs with Retry-After, and loses no event."""
     gate = Gate()
-    with FakeDedalus.in_thread() as fake, app_process(DEDALUS_BASE_URL=fake.url, DEFAULT_MODEL="m") as app:
+    with FakeDedalus.in_thread() as fake, forked_app(nursery, DEDALUS_BASE_URL=fake.url, DEFAULT_MODEL="m") as app:
         fake.turn(Text("one "), WaitFor(gate), Text("two"), Finish("stop"), Done())
         with (
             httpx.Client(base_url=app.url, timeout=30) as client,
@@ -39,9 +40,9 @@ def test_sigterm_lets_a_run_end_and_its_reader_have_all_of_it() -> None:
             while b'"one "' not in body:
                 body += next(pieces)
             app.send_signal(signal.SIGTERM)
+            app.says(DRAINING)
             with httpx.Client(base_url=app.url) as other:
-                while (ready := other.get("/ready")).status_code == 200:
-                    pass
+                ready = other.get("/ready")
                 refused = other.post(STREAM, json={"input": "?"}, headers={"Accept": "application/json"})
                 alive = other.get("/health")
             gate.open()
@@ -53,9 +54,12 @@ def test_sigterm_lets_a_run_end_and_its_reader_have_all_of_it() -> None:
     assert text(checked(body)) == "one two"
 
 
-def test_a_run_that_does_not_end_is_told_to_its_readers_and_the_process_is_gone_in_time() -> None:
+def test_a_run_that_does_not_end_is_told_to_its_readers_and_the_process_is_gone_in_time(nursery: Nursery) -> None:
     """The drain's last two seconds: readers get `draining` and a clean end; the process is gone in time."""
-    with FakeDedalus.in_thread() as fake, app_process(DEDALUS_BASE_URL=fake.url, DEFAULT_MODEL="m", DRAIN_S="3") as app:
+    with (
+        FakeDedalus.in_thread() as fake,
+        forked_app(nursery, DEDALUS_BASE_URL=fake.url, DEFAULT_MODEL="m", DRAIN_S="3") as app,
+    ):
         fake.turn(Text("one"), Stall())
         with (
             httpx.Client(base_url=app.url, timeout=30) as client,
@@ -74,11 +78,11 @@ def test_a_run_that_does_not_end_is_told_to_its_readers_and_the_process_is_gone_
     check_grammar(parse_frames(body), prefix=True)
 
 
-def test_a_run_that_does_not_end_is_told_to_who_waits_for_its_answer() -> None:
+def test_a_run_that_does_not_end_is_told_to_who_waits_for_its_answer(nursery: Nursery) -> None:
     """At the end of the drain /execute answers 503 with the one error body, as the run's log says."""
     with (
         FakeDedalus.in_thread() as fake,
-        app_process(DEDALUS_BASE_URL=fake.url, DEFAULT_MODEL="m", DRAIN_S="3") as app,
+        forked_app(nursery, DEDALUS_BASE_URL=fake.url, DEFAULT_MODEL="m", DRAIN_S="3") as app,
         ThreadPoolExecutor() as threads,
     ):
         fake.turn(Text("one"), Stall())
@@ -100,19 +104,19 @@ def test_ctrl_c_says_nothing_but_goodbye() -> None:
         assert "Traceback" not in "".join(app.log)
 
 
-def test_an_idle_server_stops_at_once() -> None:
+def test_an_idle_server_stops_at_once(nursery: Nursery) -> None:
     """With nothing under way there is nothing to wait for, for SIGTERM as for Ctrl-C."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        with app_process(DEDALUS_BASE_URL=NOWHERE) as app:
+        with forked_app(nursery, DEDALUS_BASE_URL=NOWHERE) as app:
             app.send_signal(number)
             app.wait(timeout=5)
 
 
-def test_a_second_signal_does_not_wait() -> None:
+def test_a_second_signal_does_not_wait(nursery: Nursery) -> None:
     """The drain is cut short: the stream ends with `draining`, the JSON answer is a 503, and there is no traceback."""
     with (
         FakeDedalus.in_thread() as fake,
-        app_process(DEDALUS_BASE_URL=fake.url, DEFAULT_MODEL="m") as app,
+        forked_app(nursery, DEDALUS_BASE_URL=fake.url, DEFAULT_MODEL="m") as app,
         ThreadPoolExecutor() as threads,
     ):
         fake.always(Text("one"), Stall())
@@ -125,8 +129,7 @@ def test_a_second_signal_does_not_wait() -> None:
             asked = threads.submit(httpx.post, app.url + EXECUTE, json={"input": "?"}, timeout=30)
             fake.wait_for_requests_sync(2)
             app.send_signal(signal.SIGINT)
-            while client.get("/ready").status_code == 200:
-                pass
+            app.says(DRAINING)
             app.send_signal(signal.SIGINT)
             body = b"".join(pieces)
         app.wait(timeout=8)
@@ -176,9 +179,9 @@ def test_the_embedded_model_answers_for_another_model(embedded: str) -> None:
     assert (answered["status"], answered["model"]) == ("succeeded", MODEL_ID)
 
 
-def test_loading_the_model_never_holds_up_the_health_check() -> None:
+def test_loading_the_model_never_holds_up_the_health_check(nursery: Nursery) -> None:
     """From the moment it listens, and all through the loading, /health answers at once and /ready says why not."""
-    with app_process() as app, httpx.Client(base_url=app.url, timeout=30) as client:
+    with forked_app(nursery) as app, httpx.Client(base_url=app.url, timeout=30) as client:
         began, slowest = time.monotonic(), 0.0
         while (ready := client.get("/ready")).status_code == 503:
             assert ready.json()["error"]["code"] == "local_model_unavailable"
@@ -189,11 +192,11 @@ def test_loading_the_model_never_holds_up_the_health_check() -> None:
     assert slowest < took / 2  # loaded in the service's own process, it would hold up one for nearly all of the time
 
 
-def test_the_model_does_not_outlive_a_service_that_is_killed() -> None:
+def test_the_model_does_not_outlive_a_service_that_is_killed(nursery: Nursery, tmp_path: Path) -> None:
     """`kill -9` leaves no process behind: the model's ends when its standard input closes."""
-    with app_process() as app, httpx.Client(base_url=app.url, timeout=30) as client:
-        while client.get("/ready").status_code == 503:
-            pass
+    write_model(tmp_path / "small.gguf", PLAIN_TEMPLATE)
+    with forked_app(nursery, EMBEDDED_MODEL=str(tmp_path / "small.gguf")) as app:
+        app.says(MODEL_LOADED)
         [child] = Path(f"/proc/{app.pid}/task/{app.pid}/children").read_text().split()
         model = os.pidfd_open(int(child))
         app.kill()
@@ -236,11 +239,11 @@ def test_a_port_that_is_taken_is_named_with_what_to_set() -> None:
     assert f"port {given['PORT']}: set PORT" in done.stderr.splitlines()[-1]
 
 
-def test_an_address_that_others_can_reach_is_warned_about() -> None:
+def test_an_address_that_others_can_reach_is_warned_about(nursery: Nursery) -> None:
     """One clear line at start; none on loopback."""
-    with app_process(HOST="0.0.0.0", DEDALUS_BASE_URL=NOWHERE) as app:
+    with forked_app(nursery, HOST="0.0.0.0", DEDALUS_BASE_URL=NOWHERE) as app:
         [warning] = [line for line in app.log if "authentication" in line]
     assert warning.startswith("WARNING")
     assert "HOST=0.0.0.0" in warning
-    with app_process(HOST="::1", DEDALUS_BASE_URL=NOWHERE) as app:
+    with forked_app(nursery, HOST="::1", DEDALUS_BASE_URL=NOWHERE) as app:
         assert not [line for line in app.log if "authentication" in line]
