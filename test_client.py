@@ -124,7 +124,7 @@ class Refused(Broken):
                 self.details.append(f"--resume {error['run_id']} follows that run.")
                 self.details.append("--multitask enqueue waits for it, --multitask interrupt ends it.")
             elif error["code"] == "not_found":
-                self.details.append("--url is the service's address alone, such as http://127.0.0.1:8000.")
+                self.details.append("Is --url the service's address alone, such as http://127.0.0.1:8000?")
         except (ValueError, LookupError, TypeError):  # these are not the service's words
             self.is_ours = False
             self.details = ["This is not the service's own answer: check --url."]
@@ -828,6 +828,13 @@ def default_url() -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port if is_port else 8000}"
 
 
+def run_id(text: str) -> str:
+    """A run's id, which is part of a path. Raise argparse's error for what can't be one."""
+    if not re.fullmatch(r"[\w-]+", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is no run's id")
+    return text
+
+
 def number(text: str) -> float:
     """A number that JSON has. Raise `ValueError` for anything else."""
     value = float(text)
@@ -866,7 +873,7 @@ def parser() -> argparse.ArgumentParser:
     scenarios = "a scripted run: default, long, tool_error, error, slow, truncated, progress, approval or client_tool"
     how("--simulate", dest="scenario", nargs="?", const="default", metavar="SCENARIO", help=scenarios)
     how("--execute", action="store_true", help="wait for the one JSON answer in place of the stream")
-    how("--resume", metavar="RUN_ID", help="follow a run that is there already")
+    how("--resume", type=run_id, metavar="RUN_ID", help="follow a run that is there already")
     how("--background", action="store_true", help="start a run, and print its id for --resume")
     for name, what in LISTS.items():
         how(f"--{name}", dest="list", action="store_const", const=name, help=f"list {what}")

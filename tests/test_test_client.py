@@ -741,6 +741,14 @@ def test_resume(service: Service) -> None:
     assert "This run has ended (succeeded)" in nothing.err
 
 
+@pytest.mark.parametrize("run_id", ["nope", "../models", "a?b", "."])
+def test_resume_of_no_run(service: Service, run_id: str) -> None:
+    """Whatever is no run's id, the service refuses it: it leads to no other route."""
+    shown = run(CLIENT, "--resume", run_id, url=service.url)
+    assert (shown.code, shown.out) == (1, "")
+    assert "(HTTP 404, req_" in shown.err
+
+
 def test_refused_request(service: Service) -> None:
     """A request that the service refuses ends the program with 1, and says what is wrong with which field."""
     shown = run(CLIENT, "Hi", "--temperature", "9", url=service.url)
@@ -941,7 +949,7 @@ def test_url_with_a_path(service: Service) -> None:
     """The address of one of the service's pages is not the service's: the error says so."""
     shown = run(CLIENT, "Hi", "--url", f"{service.url}/docs", url=NOWHERE)
     assert shown.code == 1
-    assert "--url is the service's address alone" in shown.err
+    assert "Is --url the service's address alone" in shown.err
 
 
 @pytest.mark.parametrize(
