@@ -6,8 +6,8 @@ from typing import Any
 from mcp_types import CallToolResult, TextContent
 
 from services.json_text import dumps, loads
-from services.tool_results import MAX_CHARACTERS
 
+MAX_CHARACTERS = 4 * 1024 * 1024  # of a result; a model gets less of it
 MAX_COMPARED = 512 * 1024  # characters of a text; a longer one isn't parsed to see what it repeats
 ABOUT = ("type", "uri", "name", "title", "description", "mimeType")
 GIVES = ("content", "structuredContent", "structured_content")
@@ -28,7 +28,7 @@ def sound_result(result: Mapping[str, Any]) -> dict[str, Any]:
     """
     if result.get("resultType") == "input_required":
         return dict(result)
-    text = "\n".join(_parts(result))[: MAX_CHARACTERS + 1]  # a model gets less of it
+    text = "\n".join(_parts(result))[: MAX_CHARACTERS + 1]
     return {
         "content": [{"type": "text", "text": text}],
         "isError": _is_failure(result),
