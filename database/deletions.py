@@ -8,12 +8,13 @@ from collections.abc import Collection
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from database.tables import deleted_runs, given, insert_new
+from database.tables import deleted_runs, given, insert_from, insert_new, runs
 
 THIS_RUN = deleted_runs.c.run_id == given(deleted_runs.c.run_id)
 MARK = insert_new(deleted_runs)
 IS_MARKED = sa.select(deleted_runs.c.run_id).where(THIS_RUN)
 ALL = sa.select(deleted_runs.c.run_id).order_by(deleted_runs.c.run_id)
+OF_SESSION = insert_from(deleted_runs, sa.select(runs.c.run_id).where(runs.c.session_id == given(runs.c.session_id)))
 UNMARK = sa.delete(deleted_runs).where(THIS_RUN)
 
 
@@ -23,14 +24,19 @@ async def mark_deleted(connection: AsyncConnection, run_ids: Collection[str]) ->
         await connection.execute(MARK[connection.dialect.name], [{"run_id": run_id} for run_id in run_ids])
 
 
+async def mark_session_deleted(connection: AsyncConnection, session_id: str) -> None:
+    """Mark all runs of a session, however many they are."""
+    await connection.execute(OF_SESSION[connection.dialect.name], {"session_id": session_id})
+
+
 async def is_deleted(connection: AsyncConnection, run_id: str) -> bool:
     """Whether a run is marked."""
     return await connection.scalar(IS_MARKED, {"run_id": run_id}) is not None
 
 
-async def marked_runs(connection: AsyncConnection) -> list[str]:
-    """All marked runs, the oldest first."""
-    return list(await connection.scalars(ALL))
+async def marked_runs(connection: AsyncConnection, *, after: str = "", limit: int | None = None) -> list[str]:
+    """Marked runs, the oldest first: those after a run, and no more than `limit`."""
+    return list(await connection.scalars(ALL.where(deleted_runs.c.run_id > after).limit(limit)))
 
 
 async def unmark(connection: AsyncConnection, run_ids: Collection[str]) -> None:

@@ -4,6 +4,7 @@ An outline holds where every message is, and no message; then a page's messages 
 between which the event loop goes on.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, groupby
 from typing import Any, NamedTuple
@@ -63,7 +64,7 @@ class Place(NamedTuple):
 
 async def branch_outline(connection: AsyncConnection, run_id: str) -> list[Place]:
     """The messages of the conversation that ends with a run, from its beginning."""
-    return _following(None, await _places(connection, BRANCH, run_id=run_id))
+    return await _following(None, await _places(connection, BRANCH, run_id=run_id))
 
 
 async def tree_outline(connection: AsyncConnection, session_id: str) -> list[Place]:
@@ -79,15 +80,21 @@ async def tree_outline(connection: AsyncConnection, session_id: str) -> list[Pla
             parent = parents[parent]
         return f"{parent}:{said[parent][-1].position}" if parent in said else None
 
-    return [place for run_id, of_run in said.items() for place in _following(before(run_id), of_run)]
+    outline: list[Place] = []
+    for run_id, of_run in said.items():
+        outline += await _following(before(run_id), of_run)
+        if len(outline) // OUTLINE_SLICE > (len(outline) - len(of_run)) // OUTLINE_SLICE:
+            await asyncio.sleep(0)
+    return outline
 
 
 def page_of(outline: Sequence[Place], after: str | None, limit: int) -> Sequence[Place]:
     """So many places, from the one behind the message `after` on. Raise `UnknownMessage`."""
     if after is None:
         return outline[:limit]
+    run_id, _, position = after.rpartition(":")
     for number, place in enumerate(outline, start=1):
-        if place.message_id == after:
+        if place.run_id == run_id and str(place.position) == position:
             return outline[number : number + limit]
     raise UnknownMessage
 
@@ -126,10 +133,12 @@ def _message(place: Place, row: Row, results: Mapping[str, Row]) -> SessionMessa
     return SessionMessage(message_id=place.message_id, parent_id=place.parent_id, **told)
 
 
-def _following(parent_id: str | None, rows: Sequence[sa.Row[Any]]) -> list[Place]:
+async def _following(parent_id: str | None, rows: Sequence[sa.Row[Any]]) -> list[Place]:
     """Places each of which follows the one before."""
     following = []
-    for row in rows:
+    for number, row in enumerate(rows, start=1):
+        if number % OUTLINE_SLICE == 0:
+            await asyncio.sleep(0)
         place = Place(row.run_id, row.position, parent_id)
         parent_id = place.message_id
         following.append(place)

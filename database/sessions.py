@@ -79,13 +79,11 @@ async def set_head(connection: AsyncConnection, session_id: str, run_id: str | N
     await update_session(connection, session_id, {"head_run_id": run_id})
 
 
-async def delete_session(connection: AsyncConnection, session_id: str) -> list[str]:
-    """Let go of a session with its runs, their messages and keys. Its run ids, the oldest first."""
+async def delete_session(connection: AsyncConnection, session_id: str) -> None:
+    """Delete a session with its runs, their messages and keys."""
     query = sa.select(runs.c.run_id).where(runs.c.session_id == session_id)
-    run_ids = list(await connection.scalars(query.order_by(runs.c.run_id)))
     await connection.execute(sa.delete(idempotency_keys).where(idempotency_keys.c.run_id.in_(query)))
     await connection.execute(sa.delete(sessions).where(sessions.c.session_id == session_id))
-    return run_ids
 
 
 async def _described(connection: AsyncConnection, query: sa.Select[Any]) -> list[Session]:

@@ -157,6 +157,15 @@ def insert_new(table: sa.Table) -> Statements:
     }
 
 
+def insert_from(table: sa.Table, query: sa.Select[Any]) -> Statements:
+    """Insert the rows of a query likewise. SQLite can read it only if it has a condition."""
+    columns = table.columns.keys()
+    return {
+        "sqlite": sqlite.insert(table).from_select(columns, query).on_conflict_do_nothing(),
+        "postgresql": postgresql.insert(table).from_select(columns, query).on_conflict_do_nothing(),
+    }
+
+
 def upsert(table: sa.Table, *, where: sa.ColumnElement[bool] | None = None) -> Statements:
     """Insert whole rows likewise, but in place of those with their keys; only those of which `where` is true."""
     values = sa.select(*map(given, table.columns)).where(sa.true() if where is None else where)

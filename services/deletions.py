@@ -10,6 +10,8 @@ from event_logs.base import EventLog
 
 logger = logging.getLogger(__name__)
 
+AT_ONCE = 200  # runs whose marks are read and removed together: some milliseconds
+
 
 async def delete_events(database: Database, log: EventLog) -> None:
     """Delete the events of all runs that are marked as deleted, and remove the marks.
@@ -17,15 +19,20 @@ async def delete_events(database: Database, log: EventLog) -> None:
     What can't be deleted now stays marked for the next call: after another deletion, within the hour, or at the next
     start.
     """
+    last = ""
     try:
-        async with database.reading() as connection:
-            marked = await marked_runs(connection)
-        gone = [run_id for run_id in marked if await _is_deleted(log, run_id)]
-        if gone:
+        while marked := await _marked(database, last):
+            last = marked[-1]
+            gone = [run_id for run_id in marked if await _is_deleted(log, run_id)]
             async with database.writing() as connection:
                 await unmark(connection, gone)
     except StoreUnavailable:
         logger.warning("the events of deleted runs are left to be deleted: the database can't be used")
+
+
+async def _marked(database: Database, after: str) -> list[str]:
+    async with database.reading() as connection:
+        return await marked_runs(connection, after=after, limit=AT_ONCE)
 
 
 async def _is_deleted(log: EventLog, run_id: str) -> bool:

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from uuid_utils import uuid7
 
-from database.deletions import mark_deleted
+from database.deletions import mark_deleted, mark_session_deleted
 from database.engine import Connection, Database
 from database.message_pages import Place, UnknownMessage, branch_outline, page_of, read_page, tree_outline
 from database.runs import children, delete_run, get_run
@@ -139,7 +139,8 @@ class Sessions:
                 session = await get_session(connection, session_id)
                 if session is None or (unused_since is not None and session.updated_at >= unused_since):
                     raise SessionNotFound
-                await mark_deleted(connection, await delete_session(connection, session_id))
+                await mark_session_deleted(connection, session_id)
+                await delete_session(connection, session_id)
 
     async def messages(
         self, session_id: str, run_id: str | None, whole_tree: bool, cursor: str | None, limit: int

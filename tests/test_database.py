@@ -25,6 +25,7 @@ from process import ROOT
 from database import connections, engine
 from database.__main__ import main
 from database.connections import engines
+from database.deletions import mark_session_deleted, marked_runs
 from database.engine import Conflict, Connection, Database, revision
 from database.idempotency import Key, delete_key, expire_keys, get_key, put_key
 from database.message_pages import Place, UnknownMessage, branch_outline, page_of, read_page, tree_outline
@@ -427,14 +428,17 @@ async def test_a_session_has_its_latest_run_s_status_and_the_sum_of_its_usage(da
 
 
 async def test_a_deleted_session_goes_with_all_that_is_of_it(database: Database) -> None:
-    """Its runs, their messages and keys; it tells which runs they were, and another session stays whole."""
+    """Its runs, their messages and keys. Its runs are marked, and another session stays whole."""
     await converse(database, "s", (2, None, ["a", "b"]), (1, 2, ["c"]))
     await converse(database, "other", (3, None, ["d"]))
     async with database.writing() as connection:
         for number in (1, 2, 3):
             await put_key(connection, f"key {number}", "f", run_id(number), NOON)
-        assert await delete_session(connection, "s") == [run_id(1), run_id(2)]
-        assert await delete_session(connection, "s") == []
+        await mark_session_deleted(connection, "s")
+        await delete_session(connection, "s")
+        await mark_session_deleted(connection, "s")
+        assert await marked_runs(connection) == [run_id(1), run_id(2)]
+        assert await marked_runs(connection, after=run_id(1), limit=1) == [run_id(2)]
     tables = ("sessions", "runs", "messages", "idempotency_keys")
     assert [await count(database, table) for table in tables] == [1, 1, 1, 1]
 
