@@ -1,11 +1,15 @@
 """A body's bytes into server-sent events, or into the lines of JSON that some servers send in their place. Pure."""
 
 import codecs
+import re
 
 CR, LF = b"\r\n"  # as numbers, since `in` for bytes in bytes raises and catches an error on its way
 BLANK = b" \t\r\n"
 NO_FIELD = (b"{", b"[", b"<")
 MAX_BLANK_BYTES = 1024  # in one line, before anything else
+LINED = re.compile(rb"(?:^|\n)data: ?\{[^\n]*\}\n(?:(?:event|id):[^\n]*\n)*data: ?[{\[]")
+"""Two events with one line end between them: an object in one line, and the beginning of another, or of [DONE]."""
+MAX_LOOKED_AT = 64 * 1024  # bytes of an event in which that is looked for
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 
 Event = tuple[bytes, bytes]
@@ -26,6 +30,7 @@ class SseEvents:
         self._more: list[bytes] = []  # of an event longer than a read, what follows the rest
         self._held = 0  # bytes in both
         self._after_cr = False
+        self._lined = False  # whether each line is an event, up to the next blank line
         self.feed = self._first
 
     def _first(self, data: bytes) -> list[Event]:
@@ -59,9 +64,13 @@ class SseEvents:
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         if LF not in data:
             return self._hold(data)
-        blocks = b"".join((self._rest, *self._more, data)).split(b"\n\n")
+        begun = b"".join((self._rest, *self._more, data))
+        blocks = begun.split(b"\n\n")
         self._more.clear()
-        self._rest = blocks.pop()
+        if self._lined or (len(blocks) == 1 and LINED.search(begun, 0, MAX_LOOKED_AT)):
+            self._lined = len(blocks) == 1
+            blocks[:1] = blocks[0].split(b"\n")
+        self._rest = b"\n" + blocks.pop() if self._lined else blocks.pop()  # a blank line may begin with this line end
         self._held = len(self._rest)
         self.unreadable |= self._held > MAX_EVENT_BYTES
         events = []

@@ -307,6 +307,24 @@ def test_bodies_that_are_no_stream(body: str, end: str) -> None:
     assert read(body) == Outcome(end=end)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_events_that_end_in_one_line_end_come_when_they_are_there(end: str) -> None:
+    """A server without blank lines is read as it writes, from its second event on, and not at the end of the body."""
+    chunks = ChatChunks()
+    lines = [said(word).replace("\n\n", end).encode() for word in ("a", "b", "c")]
+    assert [chunks.feed(line) for line in lines] == [
+        [],
+        [TextDelta("a"), TextDelta("b")],
+        [TextDelta("c")],
+    ]
+
+
+def test_an_object_in_several_lines_is_one_event() -> None:
+    """As the standard has it, whatever its lines look like."""
+    lines = json.dumps({"choices": [{"delta": {"content": "Hello"}, "x": {}}]}, indent=1).split("\n")
+    assert read("".join(f"data: {line}\n" for line in lines) + "\n" + END, size=1).text == "Hello"
+
+
 def test_a_body_that_never_says_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither blanks in one line nor an event without an end are read for ever; empty lines may come for long."""
     monkeypatch.setattr(sse_events, "MAX_EVENT_BYTES", 1000)
