@@ -78,8 +78,9 @@ def create_app(
     `tools` stand in for those of the folder tools and of AGENT_TOOLS; `providers` and `dedalus` say where their APIs
     are.
     """
-    log_lines.install()
-    settings = within_descriptors(settings or Settings().model_copy(update={"model_substitution": False}))
+    settings = settings or Settings().model_copy(update={"model_substitution": False})
+    log_lines.install(settings.secrets())
+    settings = within_descriptors(settings)
     app = FastAPIOffline(
         title="Agent Stream",
         version=openapi.VERSION,

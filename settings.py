@@ -214,6 +214,13 @@ class Settings(BaseSettings):
             raise ValueError("the database is sqlite+aiosqlite:////an/absolute/path.db")
         return value
 
+    def secrets(self) -> frozenset[str]:
+        """What must not be shown: the keys, and the headers and environments of MCP servers."""
+        keys = [value for _, value in self if isinstance(value, SecretStr)]
+        servers = self.mcp_servers.values()
+        given = [value for server in servers for value in (*server.headers.values(), *server.env.values())]
+        return frozenset(secret.get_secret_value() for secret in (*keys, *given))
+
     def on_loopback(self) -> bool:
         """Whether HOST is reached from this machine alone."""
         try:

@@ -6,14 +6,18 @@ import logging
 import pickle
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
+from fake_dedalus import FakeDedalus
 from process import app_process
 from service import NOWHERE
 from uvicorn.logging import AccessFormatter, DefaultFormatter
+from wire import Status
 
-from log_lines import LONGEST, CleanRecord
+from log_lines import HIDDEN, LONGEST, CleanRecord, install
+from settings import Settings
 
 FORGED = "\nINFO agent_stream: forged"
 LEFT, RIGHT = "x", "y"
@@ -109,6 +113,40 @@ def test_uvicorn_s_own_lines_are_clean_too(lines: tuple[logging.Logger, io.Strin
     handler.setFormatter(DefaultFormatter("%(levelprefix)s %(message)s"))
     logger.info("Invalid %s", FORGED)
     assert written.getvalue().count("\n") == 2
+
+
+KEY = "sk-0123456789"
+
+
+def test_secrets_are_hidden_wherever_a_record_holds_them(lines: tuple[logging.Logger, io.StringIO]) -> None:
+    """In the format, an argument, an object, a traceback, and where a long message is cut."""
+    logger, written = lines
+    install([f"Bearer {KEY}", "UTC"])
+    logger.info("the server said Bearer %s in UTC", KEY)
+    logger.info("refused: %s", {"error": ValueError(f"Bearer {KEY}")})
+    logger.info(f"%s{KEY}", "x" * (LONGEST - 5))  # noqa: G004 - as libraries do
+    logger.error("failed", exc_info=ValueError(f"Bearer {KEY}"))
+    install()
+    assert "in UTC" in written.getvalue()
+    assert written.getvalue().count(HIDDEN) == 3
+    assert KEY[:5] not in written.getvalue()
+
+
+def test_the_settings_know_what_is_secret() -> None:
+    """Every key, and what MCP servers are given."""
+    servers = {"a": {"url": "https://a.example/mcp", "headers": {"X": "h"}}, "b": {"command": "b", "env": {"Y": "e"}}}
+    given: dict[str, Any] = {"openai_api_key": "o", "dedalus_provider_key": "p", "mcp_servers": servers}
+    assert Settings(_env_file=None, **given).secrets() >= {"o", "p", "h", "e"}
+
+
+def test_a_key_that_a_server_repeats_is_not_logged() -> None:
+    """In its error's message, as gateways do."""
+    with FakeDedalus.in_thread() as fake, app_process(DEDALUS_BASE_URL=fake.url, DEDALUS_API_KEY=KEY) as app:
+        fake.always(Status(400, {"error": {"message": f"the key {KEY} may not do this"}}))
+        answer = httpx.post(f"{app.url}/api/agent/execute", json={"input": "?", "model": "m"}, timeout=30)
+        assert answer.status_code == 422
+    assert any("may not do this" in line for line in app.log)
+    assert not any(KEY in line for line in app.log)
 
 
 def test_a_record_can_be_copied_and_sent_elsewhere() -> None:
