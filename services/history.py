@@ -1,129 +1,22 @@
-"""A conversation's history: kept messages of a run's events, a model's messages of kept ones, and their size."""
+"""Makes the messages for a model from a conversation, and counts their tokens."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from events import EventType, PartialOutput, StepStarted, StreamEvent, Thinking, ToolResult, ToolUse
 from models import Content, Message, TextPart
 from services.json_text import dumps
 from services.wire_rules import MESSAGE_KEYS, blank, signed
-from session_models import FunctionCall, ProviderState, StoredMessage
+from session_models import ProviderState, StoredMessage
 
 BYTES_PER_TOKEN = 3  # of UTF-8: below what models need for English (4), and about right for Chinese and Japanese
 MESSAGE_TOKENS = 8  # what a message costs beside its text
 IMAGE_TOKENS = 1500
 COUNTED_AT_ONCE = 1024 * 1024  # characters, which take some 2 ms
-MOST_PARTS = 200  # messages of one answer, beyond which thinking begins no other
-TITLE_LENGTH = 80
-TITLE_SEARCHED = 10_000  # characters of each text
 
 WireMessage = dict[str, Any]
 """A message as a chat completion request has it."""
 WireContent = str | list[dict[str, Any]]
-
-
-# Kept messages
-
-ANSWERING = frozenset(
-    (
-        EventType.STEP_STARTED,
-        EventType.THINKING,
-        EventType.PARTIAL_OUTPUT,
-        EventType.TOOL_USE,
-        EventType.TOOL_RESULT,
-    )
-)
-"""The events that make an answer."""
-
-
-def question(run_id: str, content: Content) -> StoredMessage:
-    """The first message of a run: what was asked."""
-    return StoredMessage(run_id=run_id, role="user", content=content)
-
-
-@dataclass(slots=True)
-class _Said:
-    """One message of the model: what it thought, the text that followed, and the calls that followed the text."""
-
-    thinking: list[str] = field(default_factory=list)
-    text: list[str] = field(default_factory=list)
-    calls: list[ToolUse] = field(default_factory=list)
-    results: dict[str, ToolResult] = field(default_factory=dict)
-
-
-class Answer:
-    """What a run that has ended added to the conversation after its question, event by event.
-
-    Every call is followed by its result, whatever became of the run, since no model's server takes one without.
-    """
-
-    def __init__(self, run_id: str) -> None:
-        self._run_id = run_id
-        self._said = [_Said()]
-        self._said_with: dict[str, _Said] = {}
-
-    def add(self, event: StreamEvent) -> None:
-        """Take in the next event, of those that `ANSWERING` names."""
-        said = self._said
-        match event.data:
-            case StepStarted():
-                said.append(_Said())
-            case Thinking(content=text):
-                if said[-1].results or (said[-1].text and len(said) < MOST_PARTS):
-                    said.append(_Said())
-                said[-1].thinking.append(text)
-            case PartialOutput(content=text):
-                if said[-1].results:  # the model went on after calls that its own server ran
-                    said.append(_Said())
-                said[-1].text.append(text)
-            case ToolUse() as use:
-                if said[-1].results:
-                    said.append(_Said())
-                said[-1].calls.append(use)
-                self._said_with[use.tool_call_id] = said[-1]
-            case ToolResult(tool_call_id=call) as result if call in self._said_with:
-                self._said_with[call].results[call] = result
-            case _:
-                pass
-
-    def messages(self) -> list[StoredMessage]:
-        """The messages so far. Raise KeyError where a call has no result, as only a damaged log has it."""
-        return [StoredMessage(run_id=self._run_id, **part) for one in self._said for part in _messages(one)]
-
-
-def _messages(said: _Said) -> Iterable[dict[str, Any]]:
-    text, thinking = "".join(said.text), "".join(said.thinking)
-    calls = [FunctionCall(**call.model_dump(exclude={"invalid_arguments"})) for call in said.calls]
-    if text or thinking or calls:
-        yield {
-            "role": "assistant",
-            "content": text or None,
-            "thinking": thinking or None,
-            "tool_calls": calls or None,
-        }
-    for call in said.calls:
-        result = said.results[call.tool_call_id]
-        yield {
-            "role": "tool",
-            "content": result.content,
-            "tool_call_id": call.tool_call_id,
-            "is_error": result.is_error,
-        }
-
-
-def title_of(content: Content) -> str | None:
-    """A conversation's title: the first line of its first input, cut at a word."""
-    texts = [content] if isinstance(content, str) else [part.text for part in content if isinstance(part, TextPart)]
-    texts = [text[:TITLE_SEARCHED] for text in texts]
-    line = next((line.strip() for text in texts for line in text.splitlines() if line.strip()), "")
-    if len(line) > TITLE_LENGTH:
-        line = line[:TITLE_LENGTH].rsplit(" ", 1)[0].rstrip() + "…"
-    return line or None
-
-
-# A model's messages
 
 
 def given(messages: Sequence[Message]) -> list[WireMessage]:

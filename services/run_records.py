@@ -28,8 +28,7 @@ from errors import InvalidCursor, LogUnavailable, RunExpired, RunNotFound, RunNo
 from event_logs.base import EventLog, LogPosition
 from models import Run, RunList, RunStatus, now
 from services.event_reading import events_in
-from services.history import ANSWERING, Answer
-from services.run_log import run_in_log
+from services.run_log import ANSWERING, Transcript, run_in_log
 from session_models import StoredMessage, StoredSession
 
 logger = logging.getLogger(__name__)
@@ -238,13 +237,13 @@ class RunRecords:
 
     async def _answer(self, run: Run) -> list[StoredMessage] | None:
         """What the run said, as far as its log still has it."""
-        answer = Answer(run.run_id)
+        transcript = Transcript(run.run_id)
         pages = self._log.read(run.run_id, 0, follow=False)
         try:
             async with aclosing(events_in(pages, ANSWERING)) as events:
                 async for event in events:
-                    answer.add(event)
-            return answer.messages()
+                    transcript.add(event)
+            return transcript.messages()
         except (RunNotFound, RunExpired, ValueError, LookupError) as error:
             logger.warning("the events of run %s can't be read any more: %s", run.run_id, type(error).__name__)
             return None

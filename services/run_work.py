@@ -11,7 +11,7 @@ from events import RunWarning, WarningCode
 from models import AgentRequest, Run, SimulateRequest
 from services.agent_base import Agent, Plan, Simulator
 from services.catalog import Catalog
-from services.history import WireMessage, conversation, following, given, tokens
+from services.history import WireMessage, conversation, following, given, kept, tokens
 from services.routes import Routes
 from services.run_events import RunEvents
 from services.run_task import Work
@@ -170,8 +170,10 @@ class RunWork:
         """The session's latest turns that the model's context has room for; a warning reports those that stay out."""
         turns: deque[list[WireMessage]] = deque()
         room = Room()
-        async with aclosing(self._turns.said_before(run, route.family)) as said:
-            async for turn in said:
+        async with aclosing(self._turns.turns_before(run, route.family)) as stored_turns:
+            async for stored in stored_turns:
+                if not (turn := kept(*stored)):
+                    continue
                 await room.take(turn)
                 if room.tokens is None and room.taken > SMALL_HISTORY_TOKENS:
                     room.tokens = await self._room(request, run)

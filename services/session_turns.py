@@ -1,7 +1,7 @@
 """Turns: how a run finds its place in a session, what becomes of one that is going, and what was said before."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 from weakref import WeakValueDictionary
@@ -13,13 +13,16 @@ from database.runs import delete_run, get_run, save_runs
 from database.sessions import create_session, delete_session, get_session, set_head, touch_session
 from database.waiting_runs import put_queued_run
 from errors import InvalidParent, SessionBusy
-from models import AgentRequest, Run, now
+from models import AgentRequest, Content, Run, TextPart, now
 from services.admission import Admission
-from services.history import WireMessage, kept, question, title_of
 from services.live_runs import LiveRuns
+from services.run_log import question
 from services.run_records import RunRecords
 from services.run_task import RunTask
-from session_models import StoredSession
+from session_models import ProviderState, StoredMessage, StoredSession
+
+TITLE_LENGTH = 80
+TITLE_SEARCHED = 10_000  # characters of each text
 
 
 class Turn(NamedTuple):
@@ -27,6 +30,13 @@ class Turn(NamedTuple):
 
     run: Run
     behind: tuple[RunTask, ...]
+
+
+class StoredTurn(NamedTuple):
+    """A question with all that follows it, and what the model's provider wants back of its answer."""
+
+    messages: Sequence[StoredMessage]
+    states: Sequence[ProviderState]
 
 
 class SessionTurns:
@@ -71,10 +81,10 @@ class SessionTurns:
             await self._take_back(run, session)
             raise
 
-    async def said_before(self, run: Run, family: str) -> AsyncGenerator[list[WireMessage], None]:
-        """The turns before a run, on its branch, from the latest back, for a model of a family.
+    async def turns_before(self, run: Run, family: str) -> AsyncGenerator[StoredTurn, None]:
+        """Yield the turns before a run, on its branch, from the latest back, with the states of a model's family.
 
-        They are read as they are asked for, some at once. Raise `StoreUnavailable`.
+        They are read a few at a time, as the caller takes them. Raise `StoreUnavailable`.
         """
         await self._records.flush()
         before = run.parent_run_id
@@ -83,8 +93,7 @@ class SessionTurns:
                 read = await latest_turns(connection, before)
                 states = await states_of(connection, read.turns.keys(), family)
             for run_id, messages in read.turns.items():
-                if turn := kept(messages, [state for state in states if state.run_id == run_id]):
-                    yield turn
+                yield StoredTurn(messages, [state for state in states if state.run_id == run_id])
                 await asyncio.sleep(0)
             before = read.before
 
@@ -149,3 +158,13 @@ async def _parent(connection: Connection, request: AgentRequest, session: Stored
     if parent is None or parent.session_id != request.session_id:
         raise InvalidParent
     return parent.run_id if request.parent_state == "after" else parent.parent_run_id
+
+
+def title_of(content: Content) -> str | None:
+    """A conversation's title: the first line of its first input, cut at a word."""
+    texts = [content] if isinstance(content, str) else [part.text for part in content if isinstance(part, TextPart)]
+    texts = [text[:TITLE_SEARCHED] for text in texts]
+    line = next((line.strip() for text in texts for line in text.splitlines() if line.strip()), "")
+    if len(line) > TITLE_LENGTH:
+        line = line[:TITLE_LENGTH].rsplit(" ", 1)[0].rstrip() + "…"
+    return line or None

@@ -13,9 +13,10 @@ from test_runs import reading
 from test_sessions import ask
 from wire import Done, Finish, Json, RawChunk, Status, Step, Text, Thinking, ToolCall, answer
 
-from services.history import kept, question, tokens
+from services.history import kept, tokens
 from services.left_off import LeftOff
 from services.providers import PROVIDERS
+from services.run_log import question
 from services.wire_rules import corrected, fitted
 from session_models import FunctionCall, ProviderState, StoredMessage
 from settings import WireRules

@@ -13,7 +13,8 @@ from wire import Cut, Done, Finish, Gate, Stall, Text, Thinking, ToolCall, Usage
 
 from events import EVENT_TYPES, PartialOutput, StepStarted, StreamEvent, ToolResult, ToolUse
 from events import Thinking as Thought
-from services.history import MOST_PARTS, Answer, following, kept, question, tokens
+from services.history import following, kept, tokens
+from services.run_log import MOST_PARTS, Transcript, question
 from services.run_work import MOST_MESSAGES, Room
 
 pytestmark = pytest.mark.anyio
@@ -174,7 +175,7 @@ MADE = [called("a"), result("a")]
 )
 def test_the_order_of_an_answer(events: list[Any], shown: list[Any], sent: list[Any]) -> None:
     """Thinking that follows text or results begins a message. What the model gets has one message where it may have."""
-    answered = Answer("run_1")
+    answered = Transcript("run_1")
     for seq, data in enumerate(events, start=1):
         event = {"event": EVENT_TYPES[type(data)], "run_id": "run_1", "seq": seq, "timestamp": NOON, "data": data}
         answered.add(EVENT.validate_python(event))
@@ -187,7 +188,7 @@ def test_the_order_of_an_answer(events: list[Any], shown: list[Any], sent: list[
 
 def test_thinking_and_text_by_turns_are_a_bounded_number_of_messages() -> None:
     """A model that thinks between any two words: nothing of it is lost, and no more messages begin at some point."""
-    answered = Answer("run_1")
+    answered = Transcript("run_1")
     for seq in range(4 * MOST_PARTS):
         data: PartialOutput | Thought = say("y") if seq % 2 else Thought(content="x")
         event = {"event": EVENT_TYPES[type(data)], "run_id": "run_1", "seq": seq + 1, "timestamp": NOON, "data": data}
