@@ -741,14 +741,6 @@ def test_resume(service: Service) -> None:
     assert "This run has ended (succeeded)" in nothing.err
 
 
-@pytest.mark.parametrize("run_id", ["nope", "../models", "a?b", "."])
-def test_resume_of_no_run(service: Service, run_id: str) -> None:
-    """Whatever is no run's id, the service refuses it: it leads to no other route."""
-    shown = run(CLIENT, "--resume", run_id, url=service.url)
-    assert (shown.code, shown.out) == (1, "")
-    assert "(HTTP 404, req_" in shown.err
-
-
 def test_refused_request(service: Service) -> None:
     """A request that the service refuses ends the program with 1, and says what is wrong with which field."""
     shown = run(CLIENT, "Hi", "--temperature", "9", url=service.url)
@@ -777,6 +769,7 @@ def test_refused_request(service: Service) -> None:
         ("Hi", "--url", "http://local host"),
         ("\udcff",),
         ("--messages",),
+        ("--resume", "../models"),
         ("Hi", "--approve", "--refuse"),
         ("Hi", "--refuse", "\udcff"),
         ("Hi", "--client-tool", "[]"),
@@ -794,6 +787,7 @@ def test_refused_request(service: Service) -> None:
             "two words",
             "no UTF-8",
             "no session",
+            "no run",
         ),
         *("two decisions", "no reason in UTF-8", "no file", "no JSON"),
     ],
