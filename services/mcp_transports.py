@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from mcp.client.sse import sse_client
@@ -23,11 +24,13 @@ logger = logging.getLogger(__name__)
 LOUD_LINES = 50  # of what a command writes to its standard error; the rest is for who looks closely
 LINE_CHARACTERS = 500
 PIPE_BYTES = 64 * 1024
+LEFT_S = 0.5  # for what a command such as `setsid` has started to leave its process group
 BOUND_TO_US = """
 import ctypes, os, sys
 parent, added, *command = sys.argv[1:]
 os.environ.pop(added, None)
 os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+os.write(2, b"%d\\n" % os.getpid())
 ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
 if os.getppid() == int(parent):
     try:
@@ -35,7 +38,10 @@ if os.getppid() == int(parent):
     except OSError as error:
         sys.exit(f"{command[0]}: {error.strerror}")
 """
-"""What becomes a command that ends with its parent, also where that is killed, and inherits its pipes alone."""
+"""What becomes a command that ends with its parent, also where that is killed, and inherits its pipes alone.
+
+The first line of its standard error is its process id.
+"""
 ADDED = "LC_CTYPE"  # by Python, to its own environment, where there is no locale
 
 
@@ -65,7 +71,8 @@ async def transport(label: str, server: McpServer, guard: UrlGuard | None) -> As
 async def _command(label: str, server: McpServer) -> AsyncIterator[Streams]:
     """A process of our own, which ends with the transport; where we can't end it, its standard input closes."""
     words = [server.command or "", *server.args]
-    if sys.platform == "linux":
+    is_bound = sys.platform == "linux"
+    if is_bound:
         added = "" if ADDED in server.env else ADDED
         words = [sys.executable, "-I", "-S", "-c", BOUND_TO_US, str(os.getpid()), added, *words]
     parameters = StdioServerParameters(
@@ -78,7 +85,7 @@ async def _command(label: str, server: McpServer) -> AsyncIterator[Streams]:
     mcp_lines.command.set(label)
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb", buffering=0) as said, os.fdopen(writing, "w") as errors:
-        telling = asyncio.create_task(_tell(label, said), name=f"what {label} says")
+        telling = asyncio.create_task(_tell(label, said, is_bound=is_bound), name=f"what {label} says")
         try:
             async with stdio_client(parameters, errors) as streams:
                 errors.close()  # the process has its own; ours would keep the pipe open
@@ -88,18 +95,43 @@ async def _command(label: str, server: McpServer) -> AsyncIterator[Streams]:
             await asyncio.wait({telling})
 
 
-async def _tell(label: str, said: Any) -> None:
+async def _tell(label: str, said: Any, *, is_bound: bool) -> None:
     """Log what a command writes to its standard error, line by line, cut where they are long."""
     lines = asyncio.StreamReader(limit=PIPE_BYTES)
     pipe, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), said)
     try:
-        told, rest = 0, b""
-        while data := await lines.read(PIPE_BYTES):
-            *whole, rest = (rest + data).split(b"\n")
-            for line in whole:
-                text = line[:LINE_CHARACTERS].decode("utf-8", "replace").strip()
-                logger.log(logging.INFO if told < LOUD_LINES else logging.DEBUG, "%s: %s", label, text)
-                told += 1
-            rest = rest[:LINE_CHARACTERS]
+        async with asyncio.TaskGroup() as tasks:
+            if is_bound and (process := await lines.readline()).strip().isdigit():
+                tasks.create_task(_end_with(int(process)))
+            tasks.create_task(_log(label, lines))
     finally:
         pipe.close()
+
+
+async def _log(label: str, lines: asyncio.StreamReader) -> None:
+    told, rest = 0, b""
+    while data := await lines.read(PIPE_BYTES):
+        *whole, rest = (rest + data).split(b"\n")
+        for line in whole:
+            text = line[:LINE_CHARACTERS].decode("utf-8", "replace").strip()
+            logger.log(logging.INFO if told < LOUD_LINES else logging.DEBUG, "%s: %s", label, text)
+            told += 1
+        rest = rest[:LINE_CHARACTERS]
+
+
+async def _end_with(process: int) -> None:
+    """Kill what a command leaves behind in its process group when it ends.
+
+    A process that has inherited its standard output keeps that open, so that nobody would see that the command ended.
+    """
+    with suppress(ProcessLookupError):  # it has ended
+        ended, watched = asyncio.Event(), os.pidfd_open(process)
+        asyncio.get_running_loop().add_reader(watched, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            asyncio.get_running_loop().remove_reader(watched)
+            os.close(watched)
+    await asyncio.sleep(LEFT_S)
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process, signal.SIGKILL)

@@ -247,6 +247,24 @@ async def test_a_command_that_tells_without_end_is_closed() -> None:
     assert children() == before
 
 
+async def test_a_call_under_way_ends_when_the_command_ends_but_not_its_helper() -> None:
+    """A helper that has inherited the standard output ends, too, and the next call starts the command again."""
+    ends = command({"odd": b"", "fine": FINE})
+    ends["args"][1] = ends["args"][1].replace(
+        "    said = ",
+        "    if key == 'odd':\n"
+        "        import os, subprocess\n"
+        "        subprocess.Popen(['sleep', '60'], stdin=subprocess.DEVNULL)\n"
+        "        os._exit(3)\n"
+        "    said = ",
+    )
+    async with asyncio.timeout(QUICK), pool_of(hand=ends) as pool:
+        tools = await offered(pool, "hand")
+        with pytest.raises(ToolError, match="lost during the call"):
+            await call(tools["hand__odd"])
+        assert await call(tools["hand__fine"]) == "fine"
+
+
 async def test_a_call_under_way_ends_when_the_command_becomes_loud() -> None:
     """It isn't left to its whole time, and the next call has a new session."""
     async with pool_of(hand=command({"loud": FINE + b"\n" + b"y\n" * 200_000, "fine": FINE})) as pool:
