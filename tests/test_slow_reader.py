@@ -1,6 +1,6 @@
 """What a reader that has stopped reading costs while much passes elsewhere, measured on the service's process.
 
-SLOW_READER_MB=500 passes 500 MB, and has the readers cut after two minutes; by default it is 40 MB and 8 s.
+SLOW_READER_MB=500 passes 500 MB, and has the readers cut after two minutes; by default it is 16 MB and 4 s.
 """
 
 import asyncio
@@ -31,10 +31,10 @@ PATIENT = {"SEND_TIMEOUT_S": "3600", "MAX_OUTPUT_BYTES": str(64 * MIB)}
 PIECE = "x" * 60_000
 RUN_BYTES = 8 * MIB  # more than the kernel holds for a reader
 OTHER_RUN_BYTES = MIB
-PASSED_BYTES = int(os.environ.get("SLOW_READER_MB", "40")) * MIB
+PASSED_BYTES = int(os.environ.get("SLOW_READER_MB", "16")) * MIB
 WARM_UP_BYTES = 16 * MIB
 # One reader costs about 210 KiB. There are so many that what else comes and goes, some megabytes, does not show.
-READERS, SEND_TIMEOUT_S = (300, 120) if PASSED_BYTES >= 500 * MIB else (200, 8)
+READERS, SEND_TIMEOUT_S = (300, 120) if PASSED_BYTES >= 500 * MIB else (200, 4)
 
 
 def here(gate: Gate) -> list[Step]:

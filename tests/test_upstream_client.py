@@ -386,7 +386,8 @@ async def test_the_limit_holds_and_who_waits_longest_is_next() -> None:
     async with talking(always, max_connections=2) as (served, asking):
         held = [await asking.send(asking.build_request("GET", served.url), stream=True) for _ in range(2)]
         waiting = [asyncio.create_task(ask(asking, served.url, name)) for name in "abc"]
-        await asyncio.sleep(0.05)
+        for _ in range(20):  # turns, in which a third connection would have answered
+            await asyncio.sleep(0)
         assert not order
         await held[0].aread()
         await asyncio.gather(*waiting)
@@ -437,13 +438,16 @@ async def test_a_body_that_nobody_reads_is_left_in_the_socket() -> None:
 async def test_cancelling_closes_the_connection_and_frees_its_place(said: bytes) -> None:
     """While the answer is waited for and while it is read."""
 
+    begun = asyncio.Event()
+
     async def talk(peer: Peer) -> None:
         await peer.answer(said if peer.number == 1 else HELLO)
+        begun.set()
 
     async with talking(talk, max_connections=1) as (served, asking):
         asked = asyncio.create_task(asking.get(served.url))
-        await served.met.wait()
-        await asyncio.sleep(0.02)
+        await begun.wait()
+        await asyncio.sleep(0)  # it reads what has come
         asked.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asked
