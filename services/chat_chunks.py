@@ -274,7 +274,7 @@ class ChatChunks:
         """
         if reason is None:
             return
-        cut = ended and self._alone and means_cut(self.finish_reason or "")
+        cut = ended and self._alone and self._pieces.begun and means_cut(self.finish_reason or "")
         self.finish_reason = self.finish_reason if cut else reason
         self._alone = ended
         if means_error(reason):

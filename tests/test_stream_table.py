@@ -362,6 +362,7 @@ def test_a_cut_stays_one(reason: str) -> None:
     assert read(said("Hello") + chunk({}, reason) + END + DONE).reason == reason
     assert read(said("Hello") + event({"choices": [], "finish_reason": reason}) + DONE).reason == reason
     assert read(said("Hello", reason) + END + DONE).reason == "stop"
+    assert read(chunk({"role": "assistant", "content": ""}, reason) + END + DONE).reason == "stop"
     assert read(said("Hel") + chunk({}, reason) + said("lo") + END + DONE).reason == "stop"
 
 
