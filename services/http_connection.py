@@ -12,6 +12,9 @@ import httptools
 import httpx
 
 MAX_UNREAD = 128 * 1024  # bytes that wait to be read, beyond which the socket is left alone
+MAX_HEAD = 64 * 1024  # bytes of an answer's headers
+MAX_HEADERS = 256
+HEAD_TOO_LARGE = "The answer's headers, or its trailers, are too large."
 FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 
 
@@ -31,8 +34,14 @@ class Answer(httpx.AsyncByteStream):
         self.status: int | None = None
         self.headers: list[tuple[bytes, bytes]] = []
         self.framed = False
+        self.head_size = 0
         self.unread = 0
         self.over = False
+
+    @property
+    def has_body(self) -> bool:
+        """Whether a piece of the body waits to be read."""
+        return bool(self._pieces)
 
     async def head(self) -> None:
         """Wait for the status and the headers. Raise `httpx.TransportError`."""
@@ -157,8 +166,16 @@ class Connection(asyncio.Protocol):
             self.close()
             return
         if answer.unread > MAX_UNREAD:
-            self._transport.pause_reading()
+            self._hold_up(answer)
         answer.wake()
+
+    def _hold_up(self, answer: Answer) -> None:
+        """Leave the rest in the socket until the body so far is read. Without a body, nothing would ever be read."""
+        if answer.has_body or answer.over:
+            self._transport.pause_reading()
+        else:
+            answer.end(httpx.RemoteProtocolError(HEAD_TOO_LARGE))
+            self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """For the event loop."""
@@ -180,8 +197,14 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Trailers, which come after the body, are left out."""
-        if self._answer.status is None:
-            self._answer.headers.append((name, value))
+        answer = self._answer
+        if answer.status is not None:
+            return
+        answer.headers.append((name, value))
+        answer.head_size += len(name) + len(value)
+        if len(answer.headers) > MAX_HEADERS or answer.head_size > MAX_HEAD:
+            answer.end(httpx.RemoteProtocolError(HEAD_TOO_LARGE))
+            raise httpx.RemoteProtocolError(HEAD_TOO_LARGE)
 
     def on_headers_complete(self) -> None:
         """What a status below 200 announces is still to come."""

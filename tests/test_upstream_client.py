@@ -547,6 +547,28 @@ async def test_what_is_no_whole_answer_is_a_protocol_error(sent: bytes) -> None:
             await peer.gone.wait()
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        HEAD + b"X: 1\r\n" * 300,
+        HEAD + b"X: %b\r\n\r\n" % (b"x" * 70_000),
+        HEAD + b"X: " + b"x" * 1_000_000,
+        b"HTTP/1.1 103 Early Hints\r\nX: 1\r\n\r\n" * 10_000,
+        CHUNKED + b"0\r\nX: " + b"x" * 1_000_000,
+    ],
+    ids=["headers", "size", "endless", "early hints", "trailers"],
+)
+async def test_an_answer_s_head_and_trailers_are_bounded(sent: bytes) -> None:
+    """They are refused with a clear error, and never waited for without end."""
+
+    async def talk(peer: Peer) -> None:
+        await peer.answer(sent)
+
+    async with talking(talk, max_connections=1) as (served, asking):
+        with pytest.raises(httpx.RemoteProtocolError, match="headers, or its trailers, are too large"):
+            await asyncio.wait_for(asking.get(served.url), 10)
+
+
 async def test_what_came_before_a_cut_is_given_first() -> None:
     """The pieces that arrived with the end of the connection are read, then the error is raised."""
 
