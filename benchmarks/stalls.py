@@ -18,7 +18,7 @@ import tempfile
 import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 
 import httpx
@@ -33,6 +33,7 @@ HEAD = """\
 |---|--:|--:|--:|--:|"""
 CHECK = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 SLOW_WORDS = 200
+LONGEST_S = 60.0  # of one attack; one that takes longer has failed
 
 
 def probe(port: int, pid: int) -> None:
@@ -49,7 +50,9 @@ def probe(port: int, pid: int) -> None:
         connection.sendall(CHECK)
         answer = b""
         while not answer.endswith(b"}"):
-            answer += connection.recv(65536)
+            if not (piece := connection.recv(65536)):
+                return  # the service has ended
+            answer += piece
         waits.append(time.perf_counter() - started)
         work.append(time.clock_gettime(clock) - worked)
         if select.select([sys.stdin], [], [], 0)[0]:
@@ -60,12 +63,11 @@ def probe(port: int, pid: int) -> None:
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A model's server: one word at once, or many slowly."""
-    with suppress(ConnectionError, asyncio.IncompleteReadError):
+    """A model's server: one word at once, or many slowly. A request that it can't read closes the connection."""
+    with closing(writer), suppress(ConnectionError, asyncio.IncompleteReadError):
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
-            body = await reader.readexactly(int(re.findall(rb"(?i)content-length: (\d+)", head)[0]))
-            slowly = b'"slowly"' in body[:1000]
+            slowly = b'"slowly"' in (await body(reader, head))[:1000]
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
             for _ in range(SLOW_WORDS if slowly else 1):
                 writer.write(chunk(b'{"choices":[{"index":0,"delta":{"content":"word "}}]}'))
@@ -73,6 +75,18 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             writer.write(chunk(b'{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}') + chunk(b"[DONE]"))
             writer.write(b"0\r\n\r\n")
             await writer.drain()
+
+
+async def body(reader: asyncio.StreamReader, head: bytes) -> bytes:
+    """Read a request's body, which has a length or comes in chunks. Raise `asyncio.IncompleteReadError`."""
+    if length := re.search(rb"(?i)content-length: (\d+)", head):
+        return await reader.readexactly(int(length[1]))
+    pieces = []
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        pieces.append(await reader.readexactly(size))
+        await reader.readexactly(len(b"\r\n"))
+    await reader.readexactly(len(b"\r\n"))
+    return b"".join(pieces)
 
 
 def chunk(data: bytes) -> bytes:
@@ -106,7 +120,7 @@ async def serving(folder: str) -> AsyncIterator[Attacked]:
     try:
         port = await listening(process.stderr)
         ignoring = asyncio.create_task(ignored(process.stderr))
-        limits = httpx.Limits(max_connections=None)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)  # the service may close idle ones
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=120, limits=limits) as client:
             yield Attacked(port, process.pid, client)
         ignoring.cancel()
@@ -142,7 +156,8 @@ async def measure(names: list[str]) -> bool:
                 await worst(prober)
                 service.forget_memory()
                 before = service.memory_mb()
-                await ATTACKS[name](service)
+                async with asyncio.timeout(LONGEST_S):
+                    await ATTACKS[name](service)
                 await asyncio.sleep(SETTLE_S)
                 work, wait, late = await worst(prober)
                 within = within and work <= BOUND_MS
