@@ -121,7 +121,7 @@ class Settings(BaseSettings):
     body_timeout_s: Seconds = 120
     max_bodies_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
     max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
-    max_json_values: int = Field(default=50_000, ge=1000)
+    max_json_values: int = Field(default=25_000, ge=1000)
     max_json_depth: int = Field(default=64, ge=8, le=500)
     max_tool_result_bytes: int = Field(default=256 * 1024, ge=1024, le=4 * 1024 * 1024)
     max_output_bytes: int = Field(default=1024 * 1024, ge=1024)

@@ -117,13 +117,13 @@ BODIES: dict[str, Callable[[], bytes]] = {
     "80,000 x 60 nested []": lambda: UNFINISHED + (b"[" * 60 + b"]" * 60 + b",") * 80_000,
     "10 MB of quotes": lambda: b'{"input":' + b'"' * 10 * MEGABYTE,
     "10 MB of digits": lambda: b'{"input":"?","seed":' + b"7" * 10 * MEGABYTE,
-    "49,000 numbers of 64 digits": lambda: UNFINISHED + (b"7" * 64 + b",") * 49_000 + b"1]}}",
+    "24,000 numbers of 64 digits": lambda: UNFINISHED + (b"7" * 64 + b",") * 24_000 + b"1]}}",
     "10 MB of spaces": lambda: b'{"input":' + b" " * 10 * MEGABYTE + b'"?"}',
-    "24,000 {} in input": lambda: _json(input=[{}] * 24_000),
-    "24,000 unknown fields": lambda: _json(**{f"k{n}": 1 for n in range(24_000)}),
-    "49,000 numbers": lambda: _values(*[1.5] * 49_000),
-    "24,000 keys": lambda: _values({f"k{n}": 1 for n in range(24_000)}),
-    "49,000 strings of 200 bytes": lambda: _values(*["é\n" * 50] * 49_000),
+    "12,000 {} in input": lambda: _json(input=[{}] * 12_000),
+    "12,000 unknown fields": lambda: _json(**{f"k{n}": 1 for n in range(12_000)}),
+    "24,000 numbers": lambda: _values(*[1.5] * 24_000),
+    "12,000 keys": lambda: _values({f"k{n}": 1 for n in range(12_000)}),
+    "24,000 strings of 200 bytes": lambda: _values(*["é\n" * 50] * 24_000),
     "1,000 messages of 10 kB": lambda: _json(messages=[{"role": "user", "content": "x" * 9_900}] * 1000),
     "an image of 10 MB": lambda: _json(input=[{"type": "image", "url": "data:image/png;base64," + "A" * 9_900_000}]),
 }
@@ -169,7 +169,7 @@ async def results(service: Attacked) -> None:
 async def client_result(service: Attacked) -> None:
     """As text, and as many values."""
     tool = {"name": "locate", "parameters": {"type": "object"}}
-    for content in ("é\n" * 2_400_000, [1.5] * 48_000):
+    for content in ("é\n" * 2_400_000, [1.5] * 24_000):
         run = (await service.ask(input="locate {}", model="simulated/tools", client_tools=[tool])).json()
         call = run["pending"][0]["tool_call_id"]
         path = f"/api/agent/runs/{run['run_id']}/tool-results"

@@ -57,7 +57,7 @@ def probe(port: int, pid: int) -> None:
         work.append(time.clock_gettime(clock) - worked)
         if select.select([sys.stdin], [], [], 0)[0]:
             if not sys.stdin.readline():
-                return
+                return  # whoever asks has ended
             print(json.dumps([max(work), max(waits), max(lateness)]), flush=True)
             waits, work, lateness = [0.0], [0.0], [0.0]
 
@@ -146,25 +146,36 @@ async def ignored(log: asyncio.StreamReader) -> None:
 
 async def measure(names: list[str]) -> bool:
     """Print a line for each attack; whether all are within the bound."""
-    within = True
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        async with serving(folder) as service:
-            words = (__file__, "--probe", str(service.port), str(service.pid))
-            pipe = asyncio.subprocess.PIPE
-            prober = await asyncio.create_subprocess_exec(sys.executable, *words, stdin=pipe, stdout=pipe)
-            for name in names:
-                await worst(prober)
-                service.forget_memory()
-                before = service.memory_mb()
-                async with asyncio.timeout(LONGEST_S):
-                    await ATTACKS[name](service)
-                await asyncio.sleep(SETTLE_S)
-                work, wait, late = await worst(prober)
-                within = within and work <= BOUND_MS
-                more = service.memory_mb() - before
-                print(f"| {name} | {work:.1f} | {wait:.1f} | {late:.1f} | {more} |", flush=True)
-            await prober.communicate()
-    return within
+        async with serving(folder) as service, probing(service) as prober:
+            return all([await measured(name, service, prober) for name in names])
+
+
+async def measured(name: str, service: Attacked, prober: Process) -> bool:
+    """Print the line of one attack; whether it is within the bound. Raise TimeoutError after LONGEST_S."""
+    await worst(prober)
+    service.forget_memory()
+    before = service.memory_mb()
+    async with asyncio.timeout(LONGEST_S):
+        await ATTACKS[name](service)
+    await asyncio.sleep(SETTLE_S)
+    work, wait, late = await worst(prober)
+    more = service.memory_mb() - before
+    print(f"| {name} | {work:.1f} | {wait:.1f} | {late:.1f} | {more} |", flush=True)
+    return work <= BOUND_MS
+
+
+@asynccontextmanager
+async def probing(service: Attacked) -> AsyncIterator[Process]:
+    """The process that asks `/health`, killed at the end."""
+    words = (__file__, "--probe", str(service.port), str(service.pid))
+    pipe = asyncio.subprocess.PIPE
+    prober = await asyncio.create_subprocess_exec(sys.executable, *words, stdin=pipe, stdout=pipe)
+    try:
+        yield prober
+    finally:
+        prober.kill()
+        await prober.wait()
 
 
 async def worst(prober: Process) -> tuple[float, float, float]:

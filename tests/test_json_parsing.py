@@ -114,3 +114,13 @@ async def turns_during(text: bytes) -> int:
 def test_others_get_a_turn_for_each_piece(text: str) -> None:
     """Four megabytes take some fifty turns or more, of whatever strings they are made."""
     assert asyncio.run(turns_during(text.encode())) > len(text) / PIECE / 2
+
+
+@pytest.mark.parametrize("space", [" ", "\n\t\r "])
+def test_white_space_is_shortened_between_values_alone(space: str) -> None:
+    """Around numbers and strings, whose own white space stays; it separates what it stood between."""
+    many = space * LONG
+    value = {"short": "a" + " " * 62, "long": " " * LONG, "numbers": [1, 2]}
+    assert parsed(json.dumps(value, separators=(f",{many}", f"{many}:"))) == value
+    with pytest.raises(json.JSONDecodeError):
+        parsed(f"[1{many}2]")
