@@ -8,8 +8,9 @@ loses the body of a request that offers another protocol.
 import asyncio
 import sys
 import uuid
+from collections.abc import Callable
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import httptools
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -237,6 +238,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
+        cycle.transport = cast(asyncio.Transport, Answered(self.transport, self._close_answered))
         state: dict[str, Any] = cycle.scope["state"]
         state[CROWDED] = len(self.connections) - len(self._limits.idle) > self._limits.most
         if cycle.scope["http_version"] == "1.0":
@@ -249,6 +251,19 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if not self._unanswered and not self.transport.is_closing():
             self._await_head()
+
+    def _close_answered(self) -> None:
+        """Close after an answer; where the request is still coming, once its client can have read that."""
+        if self._answering is not None and self._answering.response_complete and self._answering.more_body:
+            self._linger()
+        else:
+            self.transport.close()
+
+    def _linger(self) -> None:
+        """Send no more, and drop what still comes: to close at once would reset the connection, and lose the answer."""
+        self._refused = True
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_S, self.transport.abort)
 
     def _give_up_request(self) -> None:
         """Tell the app that the client of the request under way has left: uvicorn tells the latest request's alone."""
@@ -273,8 +288,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.abort()
             return
         self.transport.write(_answer(error))
-        self.transport.write_eof()
-        self.loop.call_later(LINGER_S, self.transport.abort)
+        self._linger()
 
     @property
     def _answer_has_begun(self) -> bool:
@@ -290,6 +304,15 @@ def _answer(error: AgentStreamError) -> bytes:
         "connection: close\r\n\r\n"
     )
     return STATUS_LINE[error.status] + head.encode() + body
+
+
+class Answered:
+    """A connection's transport as one request's answer is written to it: to close it is the connection's to decide."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = close
 
 
 class Unchunked:

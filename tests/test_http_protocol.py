@@ -348,6 +348,18 @@ async def test_the_rest_of_a_refused_body_has_a_time() -> None:
         dripping.cancel()
 
 
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+async def test_a_client_that_closes_can_read_why_its_body_is_refused(version: str) -> None:
+    """While it is still sending, as nginx does by default: the answer isn't lost with the connection."""
+    head = f"POST {EXECUTE} HTTP/{version}\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 5000000\r\n\r\n"
+    async with service(NOWHERE, max_body_bytes=1024) as agent, connected(agent) as peer:
+        await peer.write(head.encode() + b"x" * 1000)
+        for _ in range(49):
+            await peer.write(b"x" * 100_000)
+        assert (await peer.answer())[0] == 413
+        assert await peer.rest() == b""
+
+
 # How many
 
 
