@@ -4,9 +4,10 @@ import asyncio
 import json
 import os
 import re
+import sqlite3
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,7 @@ class Attacked:
     port: int
     pid: int
     client: httpx.AsyncClient
+    database: Path
 
     async def post(self, path: str, content: bytes, **headers: str) -> httpx.Response:
         """The answer to JSON."""
@@ -153,6 +155,50 @@ async def turns(service: Attacked) -> None:
     messages = [{"role": role, "content": "word " * 50} for _ in range(500) for role in ("user", "assistant")]
     for _ in range(5):
         await service.ask(input="?", messages=messages)
+
+
+# Histories
+
+
+async def _stored(service: Attacked, turns: int, answer: str) -> None:
+    """Turns that are in the database: the next one, pages of them, the list of sessions, and the deletion of all."""
+    session = os.urandom(8).hex()
+    _store(service.database, session, turns, answer)
+    path = f"/api/agent/sessions/{session}"
+    await service.ask(input="?", session_id=session)
+    for query in ({}, {"tree": "true"}):
+        page = (await service.client.get(f"{path}/messages", params=query)).json()
+        await service.client.get(f"{path}/messages", params=query | {"cursor": page["next_cursor"]})
+    await service.client.get("/api/agent/sessions")
+    response = await service.client.delete(path)
+    if response.status_code != 204:
+        print(response.status_code, response.text[:200], file=sys.stderr)
+
+
+def _store(database: Path, session: str, turns: int, answer: str) -> None:
+    """Write a session of so many turns, without the runs' events."""
+    noon = "2026-11-27T12:00:00.000Z"
+    ids = [f"run_{number:032x}" for number in range(turns)]
+    runs = zip(ids, [None, *ids], strict=False)
+    said = [(run, n, ("user", "assistant")[n], json.dumps(("?", answer)[n])) for run in ids for n in (0, 1)]
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("INSERT INTO sessions VALUES (?,NULL,NULL,?,?,?)", (session, ids[-1], noon, noon))
+        connection.executemany(
+            "INSERT INTO runs (run_id, session_id, parent_run_id, status, model, created_at, last_seq, on_disconnect)"
+            f" VALUES (?,'{session}',?,'succeeded','m','{noon}',9,'cancel')",
+            runs,
+        )
+        connection.executemany(
+            f"INSERT INTO messages (run_id, position, session_id, role, content) VALUES (?,?,'{session}',?,?)", said
+        )
+
+
+STORED: dict[str, tuple[int, str]] = {
+    "a stored history of 5,000 turns": (5000, "word " * 100),
+    "a stored history of 50,000 short messages": (25_000, "Yes."),
+    "a stored history of 300 answers of 100 kB": (300, "word " * 20_000),
+}
+ATTACKS |= {name: partial(_stored, turns=turns, answer=answer) for name, (turns, answer) in STORED.items()}
 
 
 # Tools

@@ -122,7 +122,7 @@ async def serving(folder: str) -> AsyncIterator[Attacked]:
         ignoring = asyncio.create_task(ignored(process.stderr))
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)  # the service may close idle ones
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=120, limits=limits) as client:
-            yield Attacked(port, process.pid, client)
+            yield Attacked(port, process.pid, client, Path(folder, "agent_stream.db"))
         ignoring.cancel()
     finally:
         process.kill()

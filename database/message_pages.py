@@ -6,7 +6,7 @@ between which the event loop goes on.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from itertools import accumulate, groupby
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -70,8 +70,10 @@ async def branch_outline(connection: AsyncConnection, run_id: str) -> list[Place
 async def tree_outline(connection: AsyncConnection, session_id: str) -> list[Place]:
     """All messages of a session: those of a run together, the oldest run first."""
     parents = {run.run_id: run.parent_run_id for run in await _places(connection, PARENTS, session_id=session_id)}
-    rows = await _places(connection, TREE, session_id=session_id)
-    said = {run_id: list(of_run) for run_id, of_run in groupby(rows, key=lambda row: row.run_id)}
+    said: dict[str, list[sa.Row[Any]]] = {}
+    async for rows in slices(connection, TREE, {"session_id": session_id}, at_once=OUTLINE_SLICE):
+        for row in rows:
+            said.setdefault(row.run_id, []).append(row)
 
     def before(run_id: str) -> str | None:
         """What was said last before a run."""
