@@ -11,6 +11,7 @@ from services.wire_rules import refused_parameter
 
 NOT_THERE = frozenset((404, 405, 501))
 ELSEWHERE = range(300, 400)  # such as http to https, which isn't followed: the key would go along
+TITLE = re.compile(r"<title[^<>]{0,100}>([^<]{1,200})", re.IGNORECASE)
 NO_API = "The model's server has no chat completions at this address: the operator has to check DEDALUS_BASE_URL."
 NO_MCP = (
     "The model's server does not host MCP servers: the operator has to set DEDALUS_BASE_URL_HOSTS_MCP=false, so that "
@@ -44,8 +45,11 @@ def unreached(upstream: Upstream) -> UpstreamError:
 
 
 def shown(body: object) -> object:
-    """A refusal's body for the log: that it is a web page says more than the page."""
-    return "a web page" if _is_page(body) else body
+    """A refusal's body for the log: of a web page, its title."""
+    if not (isinstance(body, str) and _is_page(body)):
+        return body
+    titled = TITLE.search(body)
+    return f"a web page, {titled[1].strip()!r}" if titled else "a web page"
 
 
 def _no_api(status: int, body: object) -> bool:
