@@ -16,6 +16,11 @@ MAX_PARTS = 200  # schemas that one root is made of
 ALTERNATIVES = ("anyOf", "oneOf")
 REFUSED_AT_ROOT = frozenset({"$ref", "allOf", *ALTERNATIVES, "not", "enum", "const"})
 
+NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions"})
+NESTED = frozenset({"items", "prefixItems", "additionalProperties", "not", "allOf", *ALTERNATIVES})
+KINDS = frozenset({"object", "array", "string", "number", "integer", "boolean", "null"})
+OTHER_NAMES = {"int": "integer", "float": "number", "double": "number", "bool": "boolean", "str": "string"}
+
 Schema = dict[str, Any]
 
 
@@ -30,7 +35,8 @@ def as_object(schema: Any) -> Schema | None:
         return {"type": "object", "properties": {}}
     if not isinstance(schema, dict) or not _can_be_sent(schema):
         return None
-    return _Root(schema).flat(schema)
+    sound = _with_sound_parts(schema)
+    return _Root(sound).flat(sound)
 
 
 def _can_be_sent(schema: Schema) -> bool:
@@ -38,6 +44,38 @@ def _can_be_sent(schema: Schema) -> bool:
         return not too_deep(dumps(schema).encode("utf-8", "replace"), MAX_DEPTH)
     except ValueError:
         return False
+
+
+def _with_sound_parts(schema: Schema) -> Schema:
+    """The schema with the types of its parts in JSON Schema's words; models' servers refuse a request for one other."""
+    made = dict(schema)
+    for key in schema.keys() & NAMED:
+        if isinstance(schema[key], dict):
+            made[key] = {name: _sound_part(part) for name, part in schema[key].items()}
+    for key in schema.keys() & NESTED:
+        made[key] = _sound_part(schema[key])
+    return made
+
+
+def _sound_part(part: Any) -> Any:
+    """`int` and `STRING` are known types, `any` is no type, and an array says what it holds."""
+    if isinstance(part, list):
+        return [_sound_part(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    made = _with_sound_parts(part)
+    said = made.pop("type", None)
+    kinds = [kind for each in (said if isinstance(said, list) else [said]) if (kind := _kind(each))]
+    if kinds:
+        made["type"] = kinds[0] if len(kinds) == 1 else kinds
+    if "array" in kinds:
+        made.setdefault("items", {})
+    return made
+
+
+def _kind(said: Any) -> str | None:
+    name = said.lower() if isinstance(said, str) else ""
+    return OTHER_NAMES.get(name, name if name in KINDS else None)
 
 
 class _Root:

@@ -206,6 +206,29 @@ async def test_a_run_is_warned_of_what_it_does_not_get() -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "made"),
+    [
+        ({"type": "int"}, {"type": "integer"}),
+        ({"type": "STRING"}, {"type": "string"}),
+        ({"type": "any"}, {}),
+        ({"type": ["str", "null"]}, {"type": ["string", "null"]}),
+        ({"type": "array"}, {"type": "array", "items": {}}),
+        ({"type": "array", "items": {"type": "float"}}, {"type": "array", "items": {"type": "number"}}),
+        ({"properties": {"type": {"type": "bool"}}}, {"properties": {"type": {"type": "boolean"}}}),
+        (
+            {"enum": [{"type": "int"}], "default": {"type": "int"}},
+            {"enum": [{"type": "int"}], "default": {"type": "int"}},
+        ),
+    ],
+)
+def test_the_types_of_properties_are_json_schema_s(said: Any, made: Any) -> None:
+    """Models' servers refuse a whole request for one other word; values stay as they are."""
+    root = as_object({"type": "object", "properties": {"a": said}})
+    assert root is not None
+    assert root["properties"] == {"a": made}
+
+
+@pytest.mark.parametrize(
     "page", [{"content": [GOOD]}, {"tools": {GOOD["name"]: {key: GOOD[key] for key in GOOD if key != "name"}}}]
 )
 def test_a_list_in_another_form_is_read(page: dict[str, Any]) -> None:
