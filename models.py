@@ -1,8 +1,9 @@
 """What callers send and what they get back that is not an event. Times are RFC 3339 in UTC, with milliseconds."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
+from uuid import uuid4
 
 from pydantic import (
     AfterValidator,
@@ -39,9 +40,15 @@ Metadata = Annotated[
 ]
 
 
-def now() -> str:
-    """The time as everything here tells it."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+def now(offset_s: float = 0) -> str:
+    """The time, so many seconds from now, in the one form in which it is stored and sent."""
+    time = datetime.now(UTC) + timedelta(seconds=offset_s)
+    return time.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def new_request_id() -> str:
+    """An id for a request that brought none."""
+    return f"req_{uuid4().hex}"
 
 
 # What a caller sends

@@ -7,7 +7,6 @@ loses the body of a request that offers another protocol.
 
 import asyncio
 import sys
-import uuid
 from collections.abc import Callable
 from itertools import islice
 from typing import Any, cast
@@ -21,6 +20,7 @@ from uvicorn.server import ServerState
 
 from error_models import ErrorBody, ErrorInfo
 from errors import AgentStreamError, HeadTooLarge, MalformedRequest, RequestTimeout
+from models import new_request_id
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_FIELDS = 200  # of a head; browsers and proxies send some 30
@@ -296,7 +296,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
 
 def _answer(error: AgentStreamError) -> bytes:
-    request_id = f"req_{uuid.uuid4().hex}"
+    request_id = new_request_id()
     info = ErrorInfo(code=error.code, message=error.message, retryable=error.retryable, request_id=request_id)
     body = ErrorBody(error=info).model_dump_json().encode()
     head = (

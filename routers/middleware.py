@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import re
-import uuid
 from codecs import IncrementalDecoder, getincrementaldecoder
 from collections.abc import Iterable
 
@@ -19,6 +18,7 @@ from errors import (
     RequestTimeout,
     ServerFull,
 )
+from models import new_request_id
 from routers.error_answers import answer
 from routers.http_protocol import CROWDED
 from services.json_scan import JsonLimits, JsonScan, JsonTooLarge, slices
@@ -39,7 +39,7 @@ def request_id_of(scope: Scope) -> str:
     state: dict[str, str] = scope.setdefault("state", {})
     if "request_id" not in state:
         asked = Headers(scope=scope).get("x-request-id", "")
-        state["request_id"] = asked if REQUEST_ID.fullmatch(asked) else f"req_{uuid.uuid4().hex}"
+        state["request_id"] = asked if REQUEST_ID.fullmatch(asked) else new_request_id()
     return state["request_id"]
 
 

@@ -1,9 +1,8 @@
 """Restores the runs that a former process left waiting, for a person or for their turn."""
 
 from collections.abc import Iterable
-from uuid import uuid4
 
-from models import Run
+from models import Run, new_request_id
 from services.live_runs import LiveRuns
 from services.recovery import LeftQueued, LeftRun, LeftWaiting
 from services.run_task import RunOrder, RunTask, Work
@@ -46,4 +45,4 @@ class RunRestorer:
         await self._live.restore(order, left.events)
 
     def _order(self, run: Run, work: Work, behind: tuple[RunTask, ...] = ()) -> RunOrder:
-        return RunOrder.within(self._settings, run, work, f"req_{uuid4().hex}", behind)
+        return RunOrder.within(self._settings, run, work, new_request_id(), behind)

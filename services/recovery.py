@@ -5,7 +5,6 @@ import logging
 from collections.abc import Collection
 from contextlib import aclosing
 from typing import Literal, NamedTuple
-from uuid import uuid4
 
 from database.deletions import marked_runs
 from database.engine import Database
@@ -15,7 +14,7 @@ from database.waiting_runs import QueuedRun, WaitingRun, get_waiting_run, keep_w
 from errors import Interrupted, RunExpired, RunNotFound
 from event_logs.base import EventLog
 from events import RunError
-from models import Run, RunStatus, now
+from models import Run, RunStatus, new_request_id, now
 from services.deletions import delete_events
 from services.event_reading import events_in
 from services.run_events import UNBOUNDED, RunEvents
@@ -132,7 +131,7 @@ async def _as_left(
 
 
 async def _interrupt(run: RunEvents, run_id: str) -> None:
-    request_id = f"req_{uuid4().hex}"
+    request_id = new_request_id()
     logger.warning("run %s was left open by a server that is gone (request %s)", run_id, request_id)
     run.conclude("failed", Interrupted(), request_id)
     await run.commit()
@@ -176,7 +175,7 @@ async def _take_back(database: Database, row: Run) -> None:
 
 def _lost(row: Run) -> Run:
     """A run whose events went with the server's memory."""
-    request_id = f"req_{uuid4().hex}"
+    request_id = new_request_id()
     logger.warning("the events of run %s are lost (request %s)", row.run_id, request_id)
     failure = Interrupted()
     error = RunError(code=failure.code, message=failure.message, retryable=failure.retryable, request_id=request_id)

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from database.engine import Database
 from database.idempotency import expire_keys
 from database.runs import expire_runs
 from errors import LogUnavailable, StoreUnavailable
 from event_logs.base import EventLog
+from models import now
 from services.deletions import delete_events
 from services.idempotency import VALID
 from services.sessions import Sessions
@@ -62,4 +63,4 @@ class Retention:
 
 
 def _ago(time: timedelta) -> str:
-    return (datetime.now(UTC) - time).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    return now(-time.total_seconds())

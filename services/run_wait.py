@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from database.waiting_runs import WaitingRun
@@ -125,12 +125,6 @@ class RunWait:
     def refusals(self) -> list[Answer]:
         """The answers of a wait that has taken too long."""
         return [_refusal(call) for call in self.pending]
-
-
-def expiry(wait_s: float) -> str:
-    """The time so many seconds from now, as everything here tells it."""
-    at = datetime.now(UTC) + timedelta(seconds=wait_s)
-    return at.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def asking(pending: Sequence[Pending], expires_at: str) -> Iterable[EventData]:

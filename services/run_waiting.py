@@ -10,11 +10,11 @@ from database.waiting_runs import WaitingRun
 from errors import CapacityError, InternalError, LogUnavailable, RunNotWaiting
 from event_logs.base import EventLog
 from events import PendingCall, ToolResult
-from models import Run, RunStatus
+from models import Run, RunStatus, now
 from services.admission import Admission
 from services.run_events import RunEvents
 from services.run_records import RunRecords
-from services.run_wait import Answer, Resumption, RunWait, Suspension, asking, expiry
+from services.run_wait import Answer, Resumption, RunWait, Suspension, asking
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class AnswerInbox:
     async def begin(self, run: Run, suspension: Suspension, wait_s: float) -> None:
         """Store what the run needs to resume, then commit the events of the wait. Raise a `CapacityError`."""
         async with self._lock:
-            expires_at = expiry(wait_s)
+            expires_at = now(wait_s)
             pending = [call.tool_call_id for call in suspension.pending]
             stored = WaitingRun(run.run_id, pending, dict(suspension.request), dict(suspension.state), expires_at)
             await self._records.suspend(run, stored)
