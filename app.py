@@ -21,6 +21,7 @@ from event_logs.base import EventLog
 from event_logs.directory_lock import DirectoryInUse, locked
 from event_logs.file import FileEventLog
 from event_logs.memory import MemoryEventLog
+from json_codec.scan import JsonLimits
 from routers import agent_router, docs_pages, error_answers, health_router, openapi, runs_router, sessions_router
 from routers.cors import Cors
 from routers.middleware import BodyLimits, DirectSend, HostCheck, RequestContext, RoomCheck
@@ -32,7 +33,6 @@ from services.dedalus_agent import DedalusAgent
 from services.dedalus_stream import Deadlines
 from services.guarded_http import GuardedClient
 from services.idempotency import IdempotencyKeys
-from services.json_scan import JsonLimits
 from services.left_runs import RunRestorer
 from services.live_runs import LiveRuns
 from services.local_model import LocalModel

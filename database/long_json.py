@@ -12,8 +12,8 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import UserDefinedType
 
-from services.json_parsing import parse
-from services.json_writing import written
+from json_codec.parsing import parse
+from json_codec.writing import written
 
 
 class _AsBytes(FunctionElement[bytes]):

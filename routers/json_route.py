@@ -11,8 +11,8 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from errors import InvalidRequest, NotJson
-from services.json_parsing import parse
-from services.json_writing import written
+from json_codec.parsing import parse
+from json_codec.writing import written
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 

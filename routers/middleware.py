@@ -18,10 +18,10 @@ from errors import (
     RequestTimeout,
     ServerFull,
 )
+from json_codec.scan import JsonLimits, JsonScan, JsonTooLarge, slices
 from models import new_request_id
 from routers.error_answers import answer
 from routers.http_protocol import CROWDED
-from services.json_scan import JsonLimits, JsonScan, JsonTooLarge, slices
 
 logger = logging.getLogger(__name__)
 

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from typing import Any
 
+from json_codec.text import Mender
 from services.chat_deltas import (
     CallDelta,
     Delta,
@@ -13,7 +14,6 @@ from services.chat_deltas import (
     function_call_delta,
     plain_text,
 )
-from services.json_text import Mender
 from services.reasoning_record import FIELDS, ReasoningRecord
 from services.think_tags import ThinkTags
 

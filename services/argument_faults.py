@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from services.json_text import dumps
+from json_codec.text import dumps
 
 MAX_FAULTS = 20  # told at once
 MAX_SCHEMA = 500  # characters of a schema that is told with a fault

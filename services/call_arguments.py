@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from services.json_scan import JsonLimits, JsonTooLarge, scan
-from services.json_text import loads_exactly, values_in
+from json_codec.scan import JsonLimits, JsonTooLarge, scan
+from json_codec.text import loads_exactly, values_in
 
 LIMITS = JsonLimits(values=20_000, depth=64)
 """What takes longer to read than a stream can stand still, or nests deeper than others can be counted on to read."""

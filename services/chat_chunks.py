@@ -9,6 +9,8 @@ import sys
 from typing import Any
 
 from events import NO_USAGE, Usage
+from json_codec.scan import JsonLimits, scan
+from json_codec.text import loads_leniently
 from services.answer_pieces import AnswerPieces
 from services.chat_deltas import (
     CallDelta,
@@ -23,8 +25,6 @@ from services.chat_deltas import (
 from services.chat_usage import usage_of
 from services.error_shapes import is_error, is_failed_choice, is_kind_of_error
 from services.finish_reasons import CALL_REASONS, means_cut, means_error, reason_of
-from services.json_scan import JsonLimits, scan
-from services.json_text import loads_leniently
 from services.sse_events import SseEvents
 from services.think_tags import ThinkTags
 

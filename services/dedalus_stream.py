@@ -24,9 +24,9 @@ from errors import (
     UpstreamTimeout,
 )
 from events import Usage
+from json_codec.writing import written
 from services.body_decoding import Read, decoded
 from services.chat_chunks import CallDelta, ChatChunks, Delta, TextDelta
-from services.json_writing import written
 from services.moving_deadline import MovingDeadline
 from services.refusals import NO_CHAT_STREAM, refusal, shown, unreached
 from services.upstream_client import reader

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from json_codec.text import dumps
 from models import Content, Message, TextPart
-from services.json_text import dumps
 from services.wire_rules import MESSAGE_KEYS, blank, signed
 from session_models import ProviderState, StoredMessage
 

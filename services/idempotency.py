@@ -11,8 +11,8 @@ from database.engine import Database
 from database.idempotency import delete_key, get_key, put_key
 from errors import IdempotencyKeyReused, RunExpired, RunNotFound
 from event_logs.base import EventLog
+from json_codec.writing import pieces
 from models import AgentRequest, now
-from services.json_writing import pieces
 
 VALID = timedelta(hours=24)
 

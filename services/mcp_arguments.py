@@ -12,7 +12,7 @@ from typing import Any
 
 from jsonschema_rs import RegexOptions, ValidationError, validator_for
 
-from services.json_text import dumps
+from json_codec.text import dumps
 from services.mcp_schemas import target_of
 
 MAX_WORK = 2000  # parts of a schema times values of the arguments: some 40 ms if each of them is a fault

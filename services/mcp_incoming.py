@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from services.json_scan import JsonLimits, JsonScan, JsonTooLarge, slices
-from services.json_text import dumps, loads
+from json_codec.scan import JsonLimits, JsonScan, JsonTooLarge, slices
+from json_codec.text import dumps, loads
 from services.mcp_failures import UNREADABLE
 
 MAX_BYTES = 6 * 1024 * 1024  # more than a model can be shown; parsers take 40 ms at most, of escapes alone

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from mcp import Client
 from mcp_types import Tool
 
-from services.json_text import dumps
+from json_codec.text import dumps
 from services.mcp_schemas import as_object
 
 LEFT_OUT = "agent-stream/left-out"  # in a page's `_meta`: the names of what was left out of it

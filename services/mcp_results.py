@@ -5,7 +5,7 @@ from typing import Any
 
 from mcp_types import CallToolResult, TextContent
 
-from services.json_text import dumps, loads
+from json_codec.text import dumps, loads
 
 MAX_CHARACTERS = 4 * 1024 * 1024  # of a result; a model gets less of it
 MAX_COMPARED = 512 * 1024  # characters of a text; a longer one isn't parsed to see what it repeats

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from services.json_text import dumps, too_deep
+from json_codec.text import dumps, too_deep
 
 MAX_DEPTH = 64  # of a schema; deeper ones can't be counted on to be read by others
 MAX_PARTS = 200  # schemas that one root is made of

@@ -14,7 +14,7 @@ from mcp.shared.dispatcher import ProgressFnT
 
 from errors import McpAuthorizationRequired, McpServerFailed
 from events import ToolSource
-from services.json_text import dumps
+from json_codec.text import dumps
 from services.mcp_arguments import faults
 from services.mcp_failures import UNREADABLE, told
 from services.mcp_results import text_of

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from events import Closed, Maybe
-from services.json_text import mend_text
+from json_codec.text import mend_text
 
 Json = Mapping[str, Any]
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from services.json_text import dumps, mend
+from json_codec.text import dumps, mend
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from services.json_parsing import parse
+from json_codec.parsing import parse
 
 MODEL_ID = "simulated/tools"
 CONTEXT_MODEL_ID = "simulated/context"

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from events import EventData, ToolResult, ToolSource, ToolUse, ToolUseDelta
+from json_codec.text import dumps, mend_text
 from services.call_gathering import CallGatherer, GatheredCall
 from services.chat_chunks import CallDelta, HostedResult
-from services.json_text import dumps, mend_text
 from services.tools import Tool
 from services.wire_rules import signed
 

@@ -12,8 +12,8 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticSerializationError, SchemaError
 
+from json_codec.text import dumps, mend_text
 from services.argument_faults import told_faults
-from services.json_text import dumps, mend_text
 from services.tool_marks import ToolsInvalid, place
 from services.tool_wrappers import parameters_of
 from services.tools import InvalidArguments, ToolContext

@@ -17,9 +17,9 @@ from errors import (
     UpstreamQuota,
     UpstreamRejected,
 )
+from json_codec.text import loads
 from services.error_shapes import ENVELOPES, MESSAGE_KEYS, STATUS_KEYS, http_status, names_error, plain
 from services.error_tables import CONTEXT_TEXTS, NAMES, STATUSES, TEXTS, WEAK_NAMES, Kind, Table
-from services.json_text import loads
 
 NAME_KEYS = STATUS_KEYS | {"type", "name", "reason", "error", "errortype", "event", "object", "state"}
 TEXT_KEYS = MESSAGE_KEYS | {"description", "reason", "raw", "text"}

@@ -29,7 +29,7 @@ MODULES = (
     "settings",
     "tool_models",
 )
-PACKAGES = ("routers", "services", "event_logs", "database", "dialects", "tools")
+PACKAGES = ("routers", "services", "event_logs", "database", "json_codec", "dialects", "tools")
 MAX_LINES = 260  # of code: without blank lines, comments and docstrings
 
 MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
@@ -52,10 +52,10 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         "events",
         "errors",
     ),
-    "event_logs*": ("event_logs", "event_logs.base", "event_logs.frames", "events", "models", "errors"),
+    "event_logs*": ("event_logs", "event_logs.base", "event_logs.frames", "json_codec*", "events", "models", "errors"),
     "database.__main__": ("database*", "errors", "settings"),
-    "database.long_json": ("services.json_parsing", "services.json_writing"),
-    "database*": ("database*", "events", "models", "session_models", "tool_models", "errors"),
+    "json_codec*": ("json_codec*",),
+    "database*": ("database*", "json_codec*", "events", "models", "session_models", "tool_models", "errors"),
     "dialects*": ("dialects*", "events", "models"),
     "tools*": (
         "tools*",
@@ -67,6 +67,8 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     ),
     "services*": (
         "services*",
+        "json_codec*",
+        "event_logs.reading",
         "event_logs",
         "event_logs.base",
         "database*",
@@ -81,6 +83,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         "routers*",
         "services*",
         "dialects*",
+        "json_codec*",
         "error_models",
         "events",
         "models",
@@ -122,7 +125,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "jsonschema_rs": ("services.mcp_arguments",),
     "mcp": ("services.mcp_*",),
     "mcp_types": ("services.mcp_*",),
-    "orjson": ("services.json_text",),
+    "orjson": ("json_codec.text",),
     "uuid_utils": ("services.run_starts", "services.sessions"),
     "xllamacpp": ("services.local_model_server",),
     "sqlalchemy": ("database.*",),

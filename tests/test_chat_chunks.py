@@ -37,8 +37,8 @@ from events import (
     ToolUse,
     ToolUseDelta,
 )
+from json_codec.text import Mender, loads, loads_exactly, mend, mend_text
 from services.chat_chunks import CallDelta, ChatChunks, Delta, HostedResult, TextDelta, ThinkingDelta
-from services.json_text import Mender, loads, loads_exactly, mend, mend_text
 
 pytestmark = pytest.mark.timeout(300)  # the first run on a machine installs Node's packages
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.json_parsing import LONG, PIECE, parse
+from json_codec.parsing import LONG, PIECE, parse
 
 JSON = st.recursive(
     st.none() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text('[{"\\/ué\n😀', max_size=99),

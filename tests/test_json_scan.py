@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.json_scan import JsonLimits, JsonScan, JsonTooLarge, scan
+from json_codec.scan import JsonLimits, JsonScan, JsonTooLarge, scan
 
 NO_LIMIT = JsonLimits(sys.maxsize, sys.maxsize, sys.maxsize)
 

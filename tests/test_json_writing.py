@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.json_text import dumps
-from services.json_writing import PIECE, SHORT, written
+from json_codec.text import dumps
+from json_codec.writing import PIECE, SHORT, written
 
 TEXT = st.text('"\\\n[é😀', max_size=2 * SHORT)
 JSON = st.recursive(

@@ -23,7 +23,7 @@ from wire import Done, Finish, Json, ToolCall, answer
 from errors import LogUnavailable
 from event_logs.base import EventWriter
 from event_logs.memory import MemoryEventLog
-from services.json_text import mend_text
+from json_codec.text import mend_text
 from services.python_tools import PythonTool
 from services.run_events import RunEvents
 from services.tool_calls import result_of

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from services.json_scan import JsonLimits, JsonTooLarge, scan
+from json_codec.scan import JsonLimits, JsonTooLarge, scan
 
 HIGH = "\ud800", "\udbff"
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")  # escaped or not, and perhaps half of a pair only

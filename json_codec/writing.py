@@ -5,7 +5,7 @@ import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
-from services.json_text import dumps
+from json_codec.text import dumps
 
 PIECE = 64 * 1024  # characters that are written at once
 SHORT = 64  # characters of a string that is left to the writer of the rest

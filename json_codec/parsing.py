@@ -8,7 +8,7 @@ from codecs import getincrementaldecoder
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, NamedTuple
 
-from services.json_text import loads_strictly
+from json_codec.text import loads_strictly
 
 LONG = 256 * 1024  # bytes; a parser takes 2 ms for them
 PIECE = 64 * 1024  # bytes of a long string that are parsed at once
