@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from event_logs.reading import frames_in, json_of
 from models import AgentRequest, Run, RunList, RunStatus
 from routers.dependencies import (
     Cursor,
@@ -23,7 +24,6 @@ from routers.dependencies import (
 from routers.json_route import JsonRoute
 from routers.openapi import ERRORS, EVENTS, STREAM
 from services.agent_service import AgentService
-from services.event_reading import frames_in, json_of
 from tool_models import ApprovalDecision, ClientToolResults
 
 router = APIRouter(prefix="/api/agent/runs", tags=["runs"], responses=ERRORS, route_class=JsonRoute)

@@ -10,7 +10,7 @@ from sse_starlette.sse import AppStatus, SendTimeoutError
 from starlette.types import Message, Receive, Scope, Send
 
 from errors import AgentStreamError
-from services.event_reading import frames_in, name_of
+from event_logs.reading import frames_in, name_of
 from services.moving_deadline import MovingDeadline
 from services.run_readers import RunStream
 

@@ -5,6 +5,7 @@ from contextlib import aclosing
 from datetime import datetime
 
 from errors import AgentStreamError, InternalError, every_error
+from event_logs.reading import events_in
 from events import (
     NO_USAGE,
     Complete,
@@ -23,7 +24,6 @@ from events import (
     Waiting,
 )
 from models import AgentResponse, ToolCall
-from services.event_reading import events_in
 
 BY_CODE = {error.code: error for error in every_error()}
 

@@ -13,10 +13,10 @@ from database.sessions import get_session, set_head
 from database.waiting_runs import QueuedRun, WaitingRun, get_waiting_run, keep_waiting_runs
 from errors import Interrupted, RunExpired, RunNotFound
 from event_logs.base import EventLog
+from event_logs.reading import events_in
 from events import RunError
 from models import Run, RunStatus, new_request_id, now
 from services.deletions import delete_events
-from services.event_reading import events_in
 from services.run_events import UNBOUNDED, RunEvents
 from services.run_records import RunRecords
 from services.run_wait import LoggedWait, Resumption, RunWait

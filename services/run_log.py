@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from event_logs.base import EventLog
+from event_logs.reading import events_in
 from events import (
     Complete,
     EventType,
@@ -19,7 +20,6 @@ from events import (
     ToolUse,
 )
 from models import Content, Run, RunStatus
-from services.event_reading import events_in
 from session_models import FunctionCall, StoredMessage
 
 MOST_PARTS = 200  # messages of one answer, beyond which thinking begins no other

@@ -26,8 +26,8 @@ from database.waiting_runs import (
 )
 from errors import InvalidCursor, LogUnavailable, RunExpired, RunNotFound, RunNotWaiting, StoreUnavailable
 from event_logs.base import EventLog, LogPosition
+from event_logs.reading import events_in
 from models import Run, RunList, RunStatus, now
-from services.event_reading import events_in
 from services.run_log import ANSWERING, Transcript, run_in_log
 from session_models import StoredMessage, StoredSession
 

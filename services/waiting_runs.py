@@ -5,8 +5,8 @@ from contextlib import aclosing
 
 from errors import RequestError, RunExpired, RunNotFound, RunNotWaiting, ToolCallAnswered, ToolCallNotFound
 from event_logs.base import EventLog
+from event_logs.reading import events_in
 from events import ApprovalResponse, EventType
-from services.event_reading import events_in
 from services.live_runs import LiveRuns
 from services.run_records import RunRecords
 from services.run_task import RunTask
