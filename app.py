@@ -31,12 +31,13 @@ from services.agent_service import AgentService
 from services.catalog import Catalog
 from services.dedalus_agent import DedalusAgent
 from services.dedalus_stream import Deadlines
-from services.guarded_http import GuardedClient
 from services.idempotency import IdempotencyKeys
 from services.left_runs import RunRestorer
 from services.live_runs import LiveRuns
 from services.local_model import LocalModel
 from services.mcp_client import McpClient
+from services.outbound.client import GuardedClient
+from services.outbound.url_guard import UrlGuard
 from services.provider_states import ProviderStates
 from services.providers import PROVIDERS, Provider
 from services.readiness import Readiness
@@ -53,7 +54,6 @@ from services.simulated_agent import SimulatedAgent
 from services.tool_marks import ToolsInvalid
 from services.tool_registry import ToolRegistry
 from services.upstreams import DEDALUS_URL, Upstreams
-from services.url_guard import UrlGuard
 from services.waiting_runs import WaitingRuns
 from serving import draining_first, serve
 from settings import ENV_FILE, Settings, doubts, faults

@@ -9,16 +9,16 @@ from events import RunWarning, WarningCode
 from models import AgentRequest, Run
 from services.agent_base import Plan
 from services.agent_loop import AgentLimits, AgentLoop
-from services.guarded_http import GuardedClient
 from services.history import WireMessage, conversation
 from services.left_off import LeftOff
+from services.outbound.client import GuardedClient
+from services.outbound.url_guard import UrlGuard
 from services.provider_states import ProviderStates
 from services.run_events import RunEvents
 from services.run_tools import RunTools, ToolChoice
 from services.run_wait import Outcomes, Suspension
 from services.tool_running import GONE, ToolRunner
 from services.upstreams import Route, Upstreams
-from services.url_guard import UrlGuard
 
 SUBSTITUTED = (
     "No model server is configured, so the embedded model answers in place of the one that was named. Set "

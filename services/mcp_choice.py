@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pydantic import AnyUrl, ValidationError
 
 from errors import McpUnavailable
-from services.url_guard import UrlGuard
+from services.outbound.url_guard import UrlGuard
 from settings import McpServer
 from tool_models import McpServerRef
 

@@ -11,8 +11,8 @@ from operator import methodcaller
 from typing import TYPE_CHECKING
 
 from services.mcp_choice import LocalServer, McpChoice, Resolved
+from services.outbound.url_guard import UrlGuard
 from services.tools import Tool
-from services.url_guard import UrlGuard
 from settings import McpServer
 from tool_models import McpServerRef
 

@@ -18,7 +18,7 @@ from services.mcp_failures import told
 from services.mcp_session import McpSession, SessionLost
 from services.mcp_tools import BETWEEN, McpTool, as_tools, namespaces, without_repeats
 from services.mcp_transports import transport
-from services.url_guard import UrlGuard
+from services.outbound.url_guard import UrlGuard
 from settings import McpServer
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from mcp.client.streamable_http import streamable_http_client
 from services import mcp_lines
 from services.mcp_http import McpHttp, SseHttp
 from services.mcp_messages import Streams
-from services.url_guard import UrlGuard
+from services.outbound.url_guard import UrlGuard
 from settings import McpServer
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from event_logs.base import Fenced
 from events import ApprovalResponse, PendingKind, ToolProgress, ToolResult
 from json_codec.text import dumps, mend_text
 from models import Run
-from services.guarded_http import GuardedClient
+from services.outbound.client import GuardedClient
 from services.run_events import RunEvents
 from services.run_tools import ToolChoice
 from services.run_wait import InDoubt, Outcomes, Pending, refusal_told

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from events import ToolSource
-from services.guarded_http import GuardedClient
+from services.outbound.client import GuardedClient
 
 
 class ToolError(Exception):

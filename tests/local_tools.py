@@ -7,9 +7,9 @@ from typing import Any
 from wire import Json
 
 from events import ToolSource
-from services.guarded_http import GuardedClient
+from services.outbound.client import GuardedClient
+from services.outbound.url_guard import UrlGuard
 from services.tools import Report, Tool, ToolContext
-from services.url_guard import UrlGuard
 
 Work = Callable[[Json], Awaitable[Any]]
 

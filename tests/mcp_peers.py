@@ -24,8 +24,8 @@ from service import Server
 from services.mcp_choice import LocalServer, McpChoice
 from services.mcp_servers import McpServers, Offer
 from services.mcp_tools import McpTool
+from services.outbound.url_guard import UrlGuard
 from services.tools import ToolContext
-from services.url_guard import UrlGuard
 from settings import McpServer
 from tool_models import McpServerRef
 

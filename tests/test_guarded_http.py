@@ -15,8 +15,8 @@ import trustme
 from mcp.shared._httpx_utils import McpHttpClientFactory
 
 from errors import UrlRefused
-from services.guarded_http import Fetched, FetchFailed, GuardedClient, fetch
-from services.url_guard import UrlGuard
+from services.outbound.client import Fetched, FetchFailed, GuardedClient, fetch
+from services.outbound.url_guard import UrlGuard
 
 pytestmark = pytest.mark.anyio
 

@@ -15,8 +15,8 @@ from errors import McpServerFailed, McpServerNotFound, UrlRefused
 from services import mcp_servers
 from services.mcp_client import McpClient
 from services.mcp_servers import McpServers
+from services.outbound.url_guard import UrlGuard
 from services.tools import ToolError
-from services.url_guard import UrlGuard
 
 pytestmark = pytest.mark.anyio
 

@@ -21,9 +21,10 @@ from services.agent_loop import AgentLimits
 from services.catalog import Catalog
 from services.dedalus_agent import DedalusAgent
 from services.dedalus_stream import Deadlines
-from services.guarded_http import GuardedClient
 from services.local_model import MODEL_ID, LocalModel
 from services.mcp_client import McpClient
+from services.outbound.client import GuardedClient
+from services.outbound.url_guard import UrlGuard
 from services.provider_states import ProviderStates
 from services.providers import PROVIDERS, Provider
 from services.routes import Routes
@@ -31,7 +32,6 @@ from services.run_events import RunEvents
 from services.run_tools import RunTools
 from services.scripted_model import MODEL_ID as SCRIPTED_MODEL
 from services.upstreams import DEDALUS_URL, Upstreams
-from services.url_guard import UrlGuard
 from settings import Settings
 
 pytestmark = pytest.mark.anyio

@@ -10,8 +10,8 @@ from ipaddress import ip_address
 import pytest
 
 from errors import UrlRefused
-from services.public_addresses import embedded, is_public
-from services.url_guard import REFUSED, Destination, UrlGuard, system_resolver
+from services.outbound.public_addresses import embedded, is_public
+from services.outbound.url_guard import REFUSED, Destination, UrlGuard, system_resolver
 
 pytestmark = pytest.mark.anyio
 

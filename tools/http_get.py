@@ -4,7 +4,7 @@ import re
 from typing import TypedDict
 
 from errors import UrlRefused
-from services.guarded_http import Fetched, FetchFailed, fetch
+from services.outbound.client import Fetched, FetchFailed, fetch
 from tools import ToolContext, ToolError, tool
 
 MAX_BYTES = 256 * 1024

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from errors import UrlRefused
-from services.public_addresses import METADATA, Address, embedded, is_public, translated
+from services.outbound.public_addresses import METADATA, Address, embedded, is_public, translated
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ import httpcore2
 import httpx2
 
 from errors import UrlRefused
-from services.url_guard import UrlGuard
+from services.outbound.url_guard import UrlGuard
 
 logger = logging.getLogger(__name__)
 
