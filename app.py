@@ -51,8 +51,8 @@ from services.run_work import RunWork
 from services.session_turns import SessionTurns
 from services.sessions import Sessions
 from services.simulated_agent import SimulatedAgent
-from services.tool_marks import ToolsInvalid
-from services.tool_registry import ToolRegistry
+from services.tooling.decorator import ToolsInvalid
+from services.tooling.registry import ToolRegistry
 from services.upstreams import DEDALUS_URL, Upstreams
 from services.waiting_runs import WaitingRuns
 from serving import draining_first, serve

@@ -21,7 +21,7 @@ from services.run_tools import ToolChoice
 from services.run_wait import Outcomes, Suspension
 from services.tool_calls import Call, ToolCalls
 from services.tool_running import LAST_STEP, ToolRunner
-from services.tools import Tool
+from services.tooling.base import Tool
 from services.upstreams import Route
 from services.wire_rules import left_out
 from session_models import ProviderState

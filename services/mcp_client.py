@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from services.mcp_choice import LocalServer, McpChoice, Resolved
 from services.outbound.url_guard import UrlGuard
-from services.tools import Tool
+from services.tooling.base import Tool
 from settings import McpServer
 from tool_models import McpServerRef
 

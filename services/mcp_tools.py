@@ -19,7 +19,7 @@ from services.mcp_arguments import faults
 from services.mcp_failures import UNREADABLE, told
 from services.mcp_results import text_of
 from services.mcp_session import SessionLost
-from services.tools import InvalidArguments, ToolContext, ToolError
+from services.tooling.base import InvalidArguments, ToolContext, ToolError
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from events import RunWarning, ToolSource, WarningCode
 from models import AgentRequest
 from services.mcp_choice import LocalServer
 from services.mcp_client import McpClient
-from services.tools import Tool, ToolContext
+from services.tooling.base import Tool, ToolContext
 from tool_models import ClientTool, McpToolList, ToolInfo, ToolList
 
 

@@ -17,7 +17,7 @@ from services.run_events import RunEvents
 from services.run_task import Work
 from services.run_wait import Resumption, Suspension
 from services.session_turns import SessionTurns
-from services.tools import InvalidArguments
+from services.tooling.base import InvalidArguments
 from services.upstreams import Route
 from settings import Settings
 

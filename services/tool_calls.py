@@ -11,7 +11,7 @@ from events import EventData, ToolResult, ToolSource, ToolUse, ToolUseDelta
 from json_codec.text import dumps, mend_text
 from services.call_gathering import CallGatherer, GatheredCall
 from services.chat_chunks import CallDelta, HostedResult
-from services.tools import Tool
+from services.tooling.base import Tool
 from services.wire_rules import signed
 
 logger = logging.getLogger(__name__)

@@ -18,8 +18,8 @@ from services.run_events import RunEvents
 from services.run_tools import ToolChoice
 from services.run_wait import InDoubt, Outcomes, Pending, refusal_told
 from services.tool_calls import Call, ToolCalls
-from services.tool_results import as_text
-from services.tools import InvalidArguments, ToolContext, ToolError
+from services.tooling.base import InvalidArguments, ToolContext, ToolError
+from services.tooling.results import as_text
 
 logger = logging.getLogger(__name__)
 

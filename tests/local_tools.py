@@ -9,7 +9,7 @@ from wire import Json
 from events import ToolSource
 from services.outbound.client import GuardedClient
 from services.outbound.url_guard import UrlGuard
-from services.tools import Report, Tool, ToolContext
+from services.tooling.base import Report, Tool, ToolContext
 
 Work = Callable[[Json], Awaitable[Any]]
 

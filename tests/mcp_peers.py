@@ -25,7 +25,7 @@ from services.mcp_choice import LocalServer, McpChoice
 from services.mcp_servers import McpServers, Offer
 from services.mcp_tools import McpTool
 from services.outbound.url_guard import UrlGuard
-from services.tools import ToolContext
+from services.tooling.base import ToolContext
 from settings import McpServer
 from tool_models import McpServerRef
 

@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from app import create_app
 from database.engine import Database
 from services.providers import PROVIDERS, Provider
-from services.tools import Tool
+from services.tooling.base import Tool
 from services.upstreams import DEDALUS_URL
 from serving import configured, listen
 from settings import Settings

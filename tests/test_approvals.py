@@ -13,7 +13,7 @@ from service import EXECUTE, SIMULATE, STREAM, Event, Service, checked, names, o
 from test_runs import reading
 from wire import Done, Finish, Step, Text, ToolCall, answer
 
-from services.tools import InvalidArguments
+from services.tooling.base import InvalidArguments
 
 pytestmark = pytest.mark.anyio
 

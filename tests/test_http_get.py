@@ -7,8 +7,8 @@ import pytest
 from local_tools import a_context
 from test_guarded_http import LOOPBACK, OPEN, Connection, Server, always, at, client, once, serving
 
-from services.tool_marks import options_of
-from services.tools import ToolContext, ToolError
+from services.tooling.base import ToolContext, ToolError
+from services.tooling.decorator import options_of
 from tools import http_get as module
 from tools.http_get import MAX_BYTES, http_get
 

@@ -22,7 +22,7 @@ from mcp_peers import (
     pool_of,
 )
 
-from services.tools import InvalidArguments, ToolError
+from services.tooling.base import InvalidArguments, ToolError
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]  # the first run on a machine installs the packages
 

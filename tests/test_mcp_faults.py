@@ -16,7 +16,7 @@ from services import mcp_servers
 from services.mcp_client import McpClient
 from services.mcp_servers import McpServers
 from services.outbound.url_guard import UrlGuard
-from services.tools import ToolError
+from services.tooling.base import ToolError
 
 pytestmark = pytest.mark.anyio
 

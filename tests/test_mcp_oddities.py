@@ -12,7 +12,7 @@ from mcp_hands import EVENTS, HELLO, WAYS, Hand, Way, answering, command, hand, 
 from mcp_peers import Peer, call, children, down, offered, pool_of, serving
 
 from services import mcp_messages
-from services.tools import ToolError
+from services.tooling.base import ToolError
 
 pytestmark = pytest.mark.anyio
 

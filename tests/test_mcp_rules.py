@@ -26,7 +26,7 @@ from services.mcp_results import sound_result, text_of
 from services.mcp_session import SessionLost
 from services.mcp_tools import McpTool, as_tools, namespaces, tool_name, without_repeats
 from services.outbound.url_guard import UrlGuard
-from services.tools import ToolError
+from services.tooling.base import ToolError
 from services.upstreams import Upstreams
 from settings import McpServer, Settings
 from tool_models import TOOL_NAME, McpServerRef

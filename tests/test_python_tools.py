@@ -13,11 +13,11 @@ import pytest
 from local_tools import a_context
 from pydantic import BaseModel, computed_field
 
-from services.python_tools import PythonTool
-from services.tool_marks import ToolOptions, ToolsInvalid, options_of
-from services.tool_results import as_text
-from services.tool_threads import ToolThreads
-from services.tools import InvalidArguments, Tool, ToolContext, ToolError
+from services.tooling.base import InvalidArguments, Tool, ToolContext, ToolError
+from services.tooling.decorator import ToolOptions, ToolsInvalid, options_of
+from services.tooling.python_tool import PythonTool
+from services.tooling.results import as_text
+from services.tooling.threads import ToolThreads
 from tools import tool
 
 pytestmark = pytest.mark.anyio

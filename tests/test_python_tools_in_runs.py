@@ -24,14 +24,14 @@ from errors import LogUnavailable
 from event_logs.base import EventWriter
 from event_logs.memory import MemoryEventLog
 from json_codec.text import mend_text
-from services.python_tools import PythonTool
 from services.run_events import RunEvents
 from services.tool_calls import result_of
-from services.tool_marks import ToolOptions, options_of
-from services.tool_registry import ToolRegistry
 from services.tool_running import Progress
-from services.tool_threads import ToolThreads
-from services.tools import Tool, ToolContext, ToolError
+from services.tooling.base import Tool, ToolContext, ToolError
+from services.tooling.decorator import ToolOptions, options_of
+from services.tooling.python_tool import PythonTool
+from services.tooling.registry import ToolRegistry
+from services.tooling.threads import ToolThreads
 from services.wire_rules import EMPTY_RESULT
 from tools import tool
 

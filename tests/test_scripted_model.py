@@ -14,7 +14,7 @@ from service import EXECUTE, names, only, service, text
 from test_approvals import decide, deletes, send, waits, whole
 from test_runs import reading
 
-from services.tool_registry import ToolRegistry
+from services.tooling.registry import ToolRegistry
 
 pytestmark = pytest.mark.anyio
 

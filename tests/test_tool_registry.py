@@ -12,8 +12,8 @@ import pytest
 from local_tools import a_context
 from process import ROOT
 
-from services.tool_marks import ToolsInvalid
-from services.tool_registry import ToolRegistry
+from services.tooling.decorator import ToolsInvalid
+from services.tooling.registry import ToolRegistry
 
 pytestmark = pytest.mark.anyio
 
@@ -201,7 +201,7 @@ async def test_watched_files_are_taken_up(folder: Folder, caplog: pytest.LogCapt
     """A change, then broken files, which are one line each with a traceback, then a new file."""
     folder.write("kit/dice.py", DICE)
     registry = folder.registry()
-    logger, told = logging.getLogger("services.tool_registry"), Told()
+    logger, told = logging.getLogger("services.tooling.registry"), Told()
     logger.addHandler(told)
     caplog.set_level(logging.INFO)
     task = asyncio.create_task(registry.watch())

@@ -26,9 +26,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, computed_field, field_serializer
 from pydantic_core import to_json
 
-from services import tool_results
-from services.tool_results import as_text, is_plain
-from services.tools import ToolError
+from services.tooling import results as tool_results
+from services.tooling.base import ToolError
+from services.tooling.results import as_text, is_plain
 
 
 class Colour(enum.Enum):

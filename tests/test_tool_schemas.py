@@ -16,9 +16,9 @@ from pydantic import BaseModel, BeforeValidator, Field
 from typing_extensions import TypedDict
 from wire import Json
 
-from services.tool_marks import ToolsInvalid
-from services.tool_schemas import Signature
-from services.tools import InvalidArguments, ToolContext
+from services.tooling.base import InvalidArguments, ToolContext
+from services.tooling.decorator import ToolsInvalid
+from services.tooling.signature import Signature
 
 T = TypeVar("T")
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from local_tools import a_context
 
-from services.python_tools import PythonTool
-from services.tool_marks import ToolOptions, ToolsInvalid, options_of
-from services.tool_schemas import Signature
-from services.tool_threads import ToolThreads
+from services.tooling.decorator import ToolOptions, ToolsInvalid, options_of
+from services.tooling.python_tool import PythonTool
+from services.tooling.signature import Signature
+from services.tooling.threads import ToolThreads
 from tools import tool
 
 pytestmark = pytest.mark.anyio

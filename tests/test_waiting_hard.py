@@ -27,7 +27,7 @@ from services import run_records
 from services.run_task import RunTask
 from services.run_wait import InDoubt
 from services.simulated_agent import CALL, script_after
-from services.tools import ToolContext
+from services.tooling.base import ToolContext
 
 pytestmark = pytest.mark.anyio
 

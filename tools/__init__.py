@@ -3,7 +3,7 @@
 docs/tools.md says how to write one.
 """
 
-from services.tool_marks import tool
-from services.tools import ToolContext, ToolError
+from services.tooling.base import ToolContext, ToolError
+from services.tooling.decorator import tool
 
 __all__ = ["ToolContext", "ToolError", "tool"]

@@ -15,7 +15,7 @@ from local_tools import FixedTools, LocalTool, named
 from wire import Json
 
 import app
-from services.tools import Tool
+from services.tooling.base import Tool
 
 
 async def lookup(arguments: Json) -> Json:

@@ -11,7 +11,7 @@ from types import FunctionType, ModuleType
 from typing import Any, TypeGuard, TypeVar, overload
 from weakref import WeakSet
 
-from services.tool_wrappers import parameters_of
+from services.tooling.wrappers import parameters_of
 from tool_models import TOOL_NAME
 
 MARK = "tool_options"  # the function's attribute

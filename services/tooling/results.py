@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic_core import to_json, to_jsonable_python
 
-from services.tools import ToolError
+from services.tooling.base import ToolError
 
 MAX_WEIGHT = 1_500_000  # of a value that is written: `to_json` lets no other thread run, and a unit is some 10 ns of it
 WEIGHTS = {type(None): 2, bool: 2, int: 2, float: 6, str: 2, list: 4, tuple: 4, dict: 4, set: 8, frozenset: 8}

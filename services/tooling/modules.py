@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from services.tool_marks import ToolsInvalid, hidden_in, options_of, place, short_path
+from services.tooling.decorator import ToolsInvalid, hidden_in, options_of, place, short_path
 
 SETTING = "AGENT_TOOLS"
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from watchfiles import PythonFilter, awatch
 
-from services.python_tools import PythonTool
-from services.tool_marks import ToolOptions, ToolsInvalid, options_of
-from services.tool_modules import folders, functions_of, imported_anew, tool_modules
-from services.tool_threads import ToolThreads
-from services.tools import Tool
+from services.tooling.base import Tool
+from services.tooling.decorator import ToolOptions, ToolsInvalid, options_of
+from services.tooling.modules import folders, functions_of, imported_anew, tool_modules
+from services.tooling.python_tool import PythonTool
+from services.tooling.threads import ToolThreads
 
 logger = logging.getLogger(__name__)
 

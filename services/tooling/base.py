@@ -92,7 +92,7 @@ class Tool(Protocol):
         """Raise `InvalidArguments` unless a call could be made with these."""
 
     async def call(self, arguments: Mapping[str, Any], context: ToolContext) -> Any:
-        """Make a call. What it gives becomes text by `services.tool_results.as_text`. Raise what it fails with.
+        """Make a call. What it gives becomes text by `services.tooling.results.as_text`. Raise what it fails with.
 
         Bounded in time by the tool itself, with a `ToolError`.
         """

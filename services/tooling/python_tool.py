@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from events import ToolSource
-from services.tool_marks import ToolOptions, place
-from services.tool_results import as_text, is_plain
-from services.tool_schemas import Signature
-from services.tool_tasks import guard, inside, without_exit
-from services.tool_threads import ToolThreads
-from services.tools import ToolContext, ToolError
+from services.tooling.base import ToolContext, ToolError
+from services.tooling.decorator import ToolOptions, place
+from services.tooling.results import as_text, is_plain
+from services.tooling.signature import Signature
+from services.tooling.tasks import guard, inside, without_exit
+from services.tooling.threads import ToolThreads
 
 logger = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticSerializationError, SchemaError
 
 from json_codec.text import dumps, mend_text
-from services.argument_faults import told_faults
-from services.tool_marks import ToolsInvalid, place
-from services.tool_wrappers import parameters_of
-from services.tools import InvalidArguments, ToolContext
+from services.tooling.argument_errors import told_faults
+from services.tooling.base import InvalidArguments, ToolContext
+from services.tooling.decorator import ToolsInvalid, place
+from services.tooling.wrappers import parameters_of
 
 logger = logging.getLogger(__name__)
 
