@@ -35,7 +35,7 @@ from services.idempotency import IdempotencyKeys
 from services.left_runs import RunRestorer
 from services.live_runs import LiveRuns
 from services.local_model import LocalModel
-from services.mcp_client import McpClient
+from services.mcp.client import McpClient
 from services.outbound.client import GuardedClient
 from services.outbound.url_guard import UrlGuard
 from services.provider_states import ProviderStates

@@ -14,7 +14,7 @@ from errors import AgentStreamError, ModelUnavailable, UpstreamFailed
 from events import Closed, Maybe
 from services.builtin_catalog import MCP_SERVERS, MODELS
 from services.local_model import LocalModel
-from services.mcp_choice import requested_as
+from services.mcp.resolution import requested_as
 from services.model_lists import Listed, ModelInfo, entries, listed, text
 from services.upstreams import NO_LIST, Upstream, Upstreams
 from settings import McpServer

@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 from errors import ErrorDetail, InternalError, ToolUnavailable
 from events import RunWarning, ToolSource, WarningCode
 from models import AgentRequest
-from services.mcp_choice import LocalServer
-from services.mcp_client import McpClient
+from services.mcp.client import McpClient
+from services.mcp.resolution import LocalServer
 from services.tooling.base import Tool, ToolContext
 from tool_models import ClientTool, McpToolList, ToolInfo, ToolList
 

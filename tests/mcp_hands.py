@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from mcp_peers import pool_of, serving
 
-from services.mcp_servers import McpServers
+from services.mcp.servers import McpServers
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 Way = Literal["stdio", "json", "events"]

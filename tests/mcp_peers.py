@@ -21,9 +21,9 @@ from one_at_a_time import one_at_a_time
 from process import free_port
 from service import Server
 
-from services.mcp_choice import LocalServer, McpChoice
-from services.mcp_servers import McpServers, Offer
-from services.mcp_tools import McpTool
+from services.mcp.resolution import LocalServer, McpChoice
+from services.mcp.servers import McpServers, Offer
+from services.mcp.tools import McpTool
 from services.outbound.url_guard import UrlGuard
 from services.tooling.base import ToolContext
 from settings import McpServer

@@ -114,7 +114,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
         "services.catalog",
         "services.scripted_model",
     ),
-    "httpx2": ("services.outbound.client", "services.mcp_http"),
+    "httpx2": ("services.outbound.client", "services.mcp.http"),
     "httpcore2": ("services.outbound.client",),
     "aiohttp": ("services.upstream_client",),
     "multidict": ("services.upstream_client",),
@@ -122,7 +122,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "aiohappyeyeballs": ("services.http_pool",),
     "griffe": ("services.tooling.signature",),
     "httptools": ("routers.http_protocol", "services.http_connection"),
-    "jsonschema_rs": ("services.mcp_arguments",),
+    "jsonschema_rs": ("services.mcp.arguments",),
     "mcp": ("services.mcp_*",),
     "mcp_types": ("services.mcp_*",),
     "orjson": ("json_codec.text",),
@@ -147,7 +147,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
 
 OPERATORS = ("tools", "tools.*")
 """Modules that are written by who runs the service: they use the libraries and the environment as they like."""
-LATE = ("services.tooling.modules", "services.mcp_client")
+LATE = ("services.tooling.modules", "services.mcp.client")
 """The modules that import others by name, because a setting names those, or because they are large and seldom used."""
 
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}

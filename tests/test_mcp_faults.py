@@ -12,9 +12,9 @@ from mcp_hands import EVENTS, HELLO, App, answering, program, silent, tool
 from mcp_peers import Peer, at, call, children, down, everything, local, missing, offered, pool_of, serving
 
 from errors import McpServerFailed, McpServerNotFound, UrlRefused
-from services import mcp_servers
-from services.mcp_client import McpClient
-from services.mcp_servers import McpServers
+from services.mcp import servers as mcp_servers
+from services.mcp.client import McpClient
+from services.mcp.servers import McpServers
 from services.outbound.url_guard import UrlGuard
 from services.tooling.base import ToolError
 
@@ -33,7 +33,7 @@ async def test_what_could_not_be_loaded_is_tried_again(monkeypatch: pytest.Monke
     """At the next use. There is nothing to close meanwhile."""
     client = McpClient({}, UrlGuard(), connect_timeout_s=1, tool_timeout_s=1)
     with monkeypatch.context() as broken:
-        broken.setitem(sys.modules, "services.mcp_servers", None)
+        broken.setitem(sys.modules, "services.mcp.servers", None)
         with pytest.raises(ImportError):
             await client.offer([])
         await client.aclose()

@@ -15,9 +15,9 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSI
 from service import only, service, text
 from wire import answer
 
-from services.mcp_lists import LEFT_OUT, NOT_KEPT, sound_page
-from services.mcp_messages import SOUND
-from services.mcp_schemas import as_object
+from services.mcp.lists import LEFT_OUT, NOT_KEPT, sound_page
+from services.mcp.messages import SOUND
+from services.mcp.schemas import as_object
 
 EMPTY = {"type": "object", "properties": {}}
 A, B = {"type": "string"}, {"type": "integer"}

@@ -11,7 +11,7 @@ import pytest
 from mcp_hands import EVENTS, HELLO, WAYS, Hand, Way, answering, command, hand, program, result
 from mcp_peers import Peer, call, children, down, offered, pool_of, serving
 
-from services import mcp_messages
+from services.mcp import messages as mcp_messages
 from services.tooling.base import ToolError
 
 pytestmark = pytest.mark.anyio

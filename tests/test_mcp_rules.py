@@ -19,12 +19,12 @@ from errors import McpAuthorizationRequired, McpServerFailed, McpUnavailable, Ur
 from models import AgentRequest
 from services.catalog import Catalog
 from services.local_model import LocalModel
-from services.mcp_arguments import MAX_FAULTS, faults
-from services.mcp_choice import LocalServer, McpChoice, Resolved
-from services.mcp_failures import UNREADABLE
-from services.mcp_results import sound_result, text_of
-from services.mcp_session import SessionLost
-from services.mcp_tools import McpTool, as_tools, namespaces, tool_name, without_repeats
+from services.mcp.arguments import MAX_FAULTS, faults
+from services.mcp.failures import UNREADABLE
+from services.mcp.resolution import LocalServer, McpChoice, Resolved
+from services.mcp.results import sound_result, text_of
+from services.mcp.session import SessionLost
+from services.mcp.tools import McpTool, as_tools, namespaces, tool_name, without_repeats
 from services.outbound.url_guard import UrlGuard
 from services.tooling.base import ToolError
 from services.upstreams import Upstreams

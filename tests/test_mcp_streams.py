@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from services import mcp_lines
-from services.mcp_events import Events
-from services.mcp_incoming import LIMITS, MAX_BYTES, Incoming
-from services.mcp_lines import END_LINE, Lines
+from services.mcp import lines as mcp_lines
+from services.mcp.events import Events
+from services.mcp.incoming import LIMITS, MAX_BYTES, Incoming
+from services.mcp.lines import END_LINE, Lines
 
 pytestmark = pytest.mark.anyio
 
@@ -84,7 +84,7 @@ def test_what_is_noise_without_end_is_given_up_once(noise: bytes, size: int) -> 
 def test_noise_now_and_then_is_borne(monkeypatch: pytest.MonkeyPatch) -> None:
     """What counts is how much there is of it in a second."""
     now = [0.0]
-    monkeypatch.setattr("services.mcp_incoming.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("services.mcp.incoming.time.monotonic", lambda: now[0])
     lines = Lines()
     for _ in range(10):
         now[0] += 2

@@ -22,7 +22,7 @@ from services.catalog import Catalog
 from services.dedalus_agent import DedalusAgent
 from services.dedalus_stream import Deadlines
 from services.local_model import MODEL_ID, LocalModel
-from services.mcp_client import McpClient
+from services.mcp.client import McpClient
 from services.outbound.client import GuardedClient
 from services.outbound.url_guard import UrlGuard
 from services.provider_states import ProviderStates

@@ -13,9 +13,9 @@ from typing import Any
 import httpx2
 from mcp_types import INVALID_REQUEST
 
-from services.mcp_events import Events
-from services.mcp_failures import LOST, NOT_TAKEN, UNAUTHORIZED, UNREADABLE, told
-from services.mcp_incoming import MAX_BYTES, Incoming, RequestId, error
+from services.mcp.events import Events
+from services.mcp.failures import LOST, NOT_TAKEN, UNAUTHORIZED, UNREADABLE, told
+from services.mcp.incoming import MAX_BYTES, Incoming, RequestId, error
 from services.outbound.client import GuardedClient
 from services.outbound.url_guard import UrlGuard
 

@@ -13,9 +13,9 @@ from mcp.client.sse import sse_client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
-from services import mcp_lines
-from services.mcp_http import McpHttp, SseHttp
-from services.mcp_messages import Streams
+from services.mcp import lines as mcp_lines
+from services.mcp.http import McpHttp, SseHttp
+from services.mcp.messages import Streams
 from services.outbound.url_guard import UrlGuard
 from settings import McpServer
 

@@ -22,9 +22,9 @@ from mcp_types import (
 )
 
 from errors import AgentStreamError, McpAuthorizationRequired, McpServerFailed
-from services.mcp_failures import LOST, NOT_TAKEN, UNAUTHORIZED, first_of, is_unauthorized, told
-from services.mcp_lists import Listing, all_tools
-from services.mcp_messages import Streams, watched
+from services.mcp.failures import LOST, NOT_TAKEN, UNAUTHORIZED, first_of, is_unauthorized, told
+from services.mcp.lists import Listing, all_tools
+from services.mcp.messages import Streams, watched
 
 logger = logging.getLogger(__name__)
 

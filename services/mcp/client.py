@@ -10,14 +10,14 @@ from importlib import import_module
 from operator import methodcaller
 from typing import TYPE_CHECKING
 
-from services.mcp_choice import LocalServer, McpChoice, Resolved
+from services.mcp.resolution import LocalServer, McpChoice, Resolved
 from services.outbound.url_guard import UrlGuard
 from services.tooling.base import Tool
 from settings import McpServer
 from tool_models import McpServerRef
 
 if TYPE_CHECKING:
-    from services.mcp_servers import McpServers, Offer
+    from services.mcp.servers import McpServers, Offer
 
 
 class McpClient:
@@ -64,7 +64,7 @@ class McpClient:
         """In a thread, so that streams go on meanwhile; where that fails, the next use tries again."""
         async with self._loading:
             if self._servers is None:
-                self._servers = self._make(await asyncio.to_thread(import_module, "services.mcp_servers"))
+                self._servers = self._make(await asyncio.to_thread(import_module, "services.mcp.servers"))
                 if gc.get_freeze_count():  # as in a service that has started
                     gc.freeze()  # the SDK's 100,000 objects: the collector would look through them for 60 ms
             return self._servers

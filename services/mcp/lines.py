@@ -1,7 +1,7 @@
 """What a command that is an MCP server writes to its standard output: its messages, and nothing else.
 
 The SDK's stdio client takes the name of an encoding, and so of a decoder: ours is `ENCODING`. It gives the SDK whole
-lines that are messages (`services.mcp_incoming`), and drops others, such as banners and log lines, which many servers
+lines that are messages (`services.mcp.incoming`), and drops others, such as banners and log lines, which many servers
 print (azure-devops-mcp#147, ews-mcp#133). A command that prints little else, as `yes` does, is given up.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 
-from services.mcp_incoming import MAX_BYTES, Incoming, PerSecond
+from services.mcp.incoming import MAX_BYTES, Incoming, PerSecond
 
 logger = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from mcp.shared.dispatcher import ProgressFnT
 from errors import McpAuthorizationRequired, McpServerFailed
 from events import ToolSource
 from json_codec.text import dumps
-from services.mcp_arguments import faults
-from services.mcp_failures import UNREADABLE, told
-from services.mcp_results import text_of
-from services.mcp_session import SessionLost
+from services.mcp.arguments import faults
+from services.mcp.failures import UNREADABLE, told
+from services.mcp.results import text_of
+from services.mcp.session import SessionLost
 from services.tooling.base import InvalidArguments, ToolContext, ToolError
 
 logger = logging.getLogger(__name__)

@@ -23,10 +23,10 @@ from mcp_types import (
     JSONRPCResponse,
 )
 
-from services.mcp_incoming import PerSecond, RequestId
-from services.mcp_lines import END
-from services.mcp_lists import sound_page
-from services.mcp_results import sound_result
+from services.mcp.incoming import PerSecond, RequestId
+from services.mcp.lines import END
+from services.mcp.lists import sound_page
+from services.mcp.results import sound_result
 
 PROBE, PROBE_S = "server/discover", 3.0
 """The first request, which asks for the newest version of the protocol, and how long it waits for its answer.

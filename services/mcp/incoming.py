@@ -14,7 +14,7 @@ from typing import Any
 
 from json_codec.scan import JsonLimits, JsonScan, JsonTooLarge, slices
 from json_codec.text import dumps, loads
-from services.mcp_failures import UNREADABLE
+from services.mcp.failures import UNREADABLE
 
 MAX_BYTES = 6 * 1024 * 1024  # more than a model can be shown; parsers take 40 ms at most, of escapes alone
 MAX_MENDED = 1024 * 1024  # bytes of a message that has to be written anew, which takes some 20 ms

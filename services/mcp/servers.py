@@ -13,11 +13,11 @@ from pydantic import AnyUrl, ValidationError
 
 from errors import McpAuthorizationRequired, McpServerFailed, McpServerNotFound
 from events import RunWarning, WarningCode
-from services.mcp_choice import LocalServer
-from services.mcp_failures import told
-from services.mcp_session import McpSession, SessionLost
-from services.mcp_tools import BETWEEN, McpTool, as_tools, namespaces, without_repeats
-from services.mcp_transports import transport
+from services.mcp.failures import told
+from services.mcp.resolution import LocalServer
+from services.mcp.session import McpSession, SessionLost
+from services.mcp.tools import BETWEEN, McpTool, as_tools, namespaces, without_repeats
+from services.mcp.transports import transport
 from services.outbound.url_guard import UrlGuard
 from settings import McpServer
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 
-from services.mcp_incoming import Incoming, RequestId
+from services.mcp.incoming import Incoming, RequestId
 
 MAX_FIELD = 64 * 1024  # bytes of a line that is no data; the rest of it is dropped
 DATA, EVENT = b"data:", b"event:"

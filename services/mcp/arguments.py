@@ -13,7 +13,7 @@ from typing import Any
 from jsonschema_rs import RegexOptions, ValidationError, validator_for
 
 from json_codec.text import dumps
-from services.mcp_schemas import target_of
+from services.mcp.schemas import target_of
 
 MAX_WORK = 2000  # parts of a schema times values of the arguments: some 40 ms if each of them is a fault
 MAX_PATTERNS = 20  # compiling one takes 3 ms at most

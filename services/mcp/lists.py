@@ -10,7 +10,7 @@ from mcp import Client
 from mcp_types import Tool
 
 from json_codec.text import dumps
-from services.mcp_schemas import as_object
+from services.mcp.schemas import as_object
 
 LEFT_OUT = "agent-stream/left-out"  # in a page's `_meta`: the names of what was left out of it
 MAX_NAME = 128  # characters; the protocol's own limit
