@@ -10,9 +10,9 @@ from typing import Any
 from errors import StepLimit
 from events import EventData, PartialOutput, RunWarning, StepFinished, StepStarted, Thinking, WarningCode
 from models import AgentRequest
-from services.chat_chunks import CallDelta, Delta, HostedResult, TextDelta, ThinkingDelta
+from services.completions.chunks import CallDelta, Delta, HostedResult, TextDelta, ThinkingDelta
+from services.completions.finish_reasons import CALL_REASONS, means_cut
 from services.dedalus_stream import UNKNOWN_REASON, Deadlines, ModelTurn, model_turn
-from services.finish_reasons import CALL_REASONS, means_cut
 from services.history import WireMessage
 from services.left_off import LeftOff, Said
 from services.provider_states import ProviderStates

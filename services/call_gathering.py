@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from errors import TooManyCalls, UpstreamProtocol
-from services.call_arguments import Arguments, read_arguments
-from services.chat_chunks import CallDelta
-from services.chat_deltas import Label
+from services.completions.call_arguments import Arguments, read_arguments
+from services.completions.chunks import CallDelta
+from services.completions.deltas import Label
 
 logger = logging.getLogger(__name__)
 

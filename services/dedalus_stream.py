@@ -26,11 +26,11 @@ from errors import (
 from events import Usage
 from json_codec.writing import written
 from services.body_decoding import Read, decoded
-from services.chat_chunks import CallDelta, ChatChunks, Delta, TextDelta
+from services.completions.chunks import CallDelta, ChatChunks, Delta, TextDelta
+from services.completions.errors import error_of, status_of
 from services.moving_deadline import MovingDeadline
 from services.refusals import NO_CHAT_STREAM, refusal, shown, unreached
 from services.upstream_client import reader
-from services.upstream_errors import error_of, status_of
 from services.upstreams import Route
 from services.wire_rules import MOST_TRIES, corrected, fitted
 from settings import WireRules

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from errors import AgentStreamError, UpstreamAuth, UpstreamError, UpstreamFailed, UpstreamProtocol, UpstreamRejected
-from services.upstream_errors import error_of
+from services.completions.errors import error_of
 from services.upstreams import UNREACHED, Upstream
 from services.wire_rules import refused_parameter
 

@@ -22,11 +22,11 @@ from pydantic import SecretStr
 
 from errors import ModelUnavailable, UpstreamAuth, UpstreamFailed
 from services.base_urls import address
+from services.completions.think_tags import ThinkTagModels
 from services.local_model import LocalModel
 from services.providers import PLAIN, PROVIDERS, Provider, rules_of, with_model
 from services.scripted_model import MODEL_IDS as SCRIPTED_MODELS
 from services.scripted_model import scripted_client
-from services.think_tags import ThinkTagModels
 from services.upstream_client import UpstreamClient
 from settings import Settings, WireRules
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errors import TooManyCalls, UpstreamProtocol
-from services.call_arguments import Arguments, read_arguments
 from services.call_gathering import MAX_NAMELESS, CallGatherer, GatheredCall
-from services.chat_chunks import CallDelta, ChatChunks
-from services.chat_deltas import MOST_CALLS
+from services.completions.call_arguments import Arguments, read_arguments
+from services.completions.chunks import CallDelta, ChatChunks
+from services.completions.deltas import MOST_CALLS
 from settings import Settings
 
 KNOWN = ("echo", "ping", "add", "add_all")

@@ -38,7 +38,7 @@ from events import (
     ToolUseDelta,
 )
 from json_codec.text import Mender, loads, loads_exactly, mend, mend_text
-from services.chat_chunks import CallDelta, ChatChunks, Delta, HostedResult, TextDelta, ThinkingDelta
+from services.completions.chunks import CallDelta, ChatChunks, Delta, HostedResult, TextDelta, ThinkingDelta
 
 pytestmark = pytest.mark.timeout(300)  # the first run on a machine installs Node's packages
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from services import sse_events
-from services.chat_chunks import CallDelta, ChatChunks, TextDelta, ThinkingDelta
-from services.finish_reasons import means_cut, means_error
-from services.think_tags import ThinkTagModels, ThinkTags
-from services.upstream_errors import error_of
+from services.completions import sse_events
+from services.completions.chunks import CallDelta, ChatChunks, TextDelta, ThinkingDelta
+from services.completions.errors import error_of
+from services.completions.finish_reasons import means_cut, means_error
+from services.completions.think_tags import ThinkTagModels, ThinkTags
 
 Json = dict[str, Any]
 DONE = "data: [DONE]\n\n"

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from errors import McpAuthorizationRequired, UpstreamQuota
-from services.error_shapes import is_error
-from services.upstream_errors import error_of
+from services.completions.error_shapes import is_error
+from services.completions.errors import error_of
 
 Json = dict[str, Any]
 

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.call_gathering import CallGatherer
-from services.chat_chunks import CallDelta, ChatChunks, TextDelta, ThinkingDelta
+from services.completions.chunks import CallDelta, ChatChunks, TextDelta, ThinkingDelta
 
 many = settings(max_examples=3 * settings().max_examples)
 Json = dict[str, Any]

@@ -10,7 +10,7 @@ from service import Event, Service, names, only, service, text
 from streams import CALL, STREAMS, Stream
 from wire import Json, RawBytes, Step, answer
 
-from services.chat_chunks import ChatChunks
+from services.completions.chunks import ChatChunks
 
 pytestmark = pytest.mark.anyio
 

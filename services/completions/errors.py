@@ -18,8 +18,8 @@ from errors import (
     UpstreamRejected,
 )
 from json_codec.text import loads
-from services.error_shapes import ENVELOPES, MESSAGE_KEYS, STATUS_KEYS, http_status, names_error, plain
-from services.error_tables import CONTEXT_TEXTS, NAMES, STATUSES, TEXTS, WEAK_NAMES, Kind, Table
+from services.completions.error_shapes import ENVELOPES, MESSAGE_KEYS, STATUS_KEYS, http_status, names_error, plain
+from services.completions.error_tables import CONTEXT_TEXTS, NAMES, STATUSES, TEXTS, WEAK_NAMES, Kind, Table
 
 NAME_KEYS = STATUS_KEYS | {"type", "name", "reason", "error", "errortype", "event", "object", "state"}
 TEXT_KEYS = MESSAGE_KEYS | {"description", "reason", "raw", "text"}

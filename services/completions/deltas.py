@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from json_codec.text import mend
-from services.call_arguments import read_arguments
-from services.chat_usage import count_of
-from services.error_shapes import says_error
+from services.completions.call_arguments import read_arguments
+from services.completions.error_shapes import says_error
+from services.completions.usage import count_of
 
 ARGUMENT_KEYS = ("arguments", "parameters", "input", "args")  # of OpenAI, Llama, Anthropic, Gemini
 FUNCTION_KEYS = frozenset(("name", *ARGUMENT_KEYS))

@@ -11,8 +11,8 @@ from typing import Any
 from events import NO_USAGE, Usage
 from json_codec.scan import JsonLimits, scan
 from json_codec.text import loads_leniently
-from services.answer_pieces import AnswerPieces
-from services.chat_deltas import (
+from services.completions.answer_pieces import AnswerPieces
+from services.completions.deltas import (
     CallDelta,
     Delta,
     HostedResult,
@@ -22,11 +22,11 @@ from services.chat_deltas import (
     hosted_results,
     wrapped_choices,
 )
-from services.chat_usage import usage_of
-from services.error_shapes import is_error, is_failed_choice, is_kind_of_error
-from services.finish_reasons import CALL_REASONS, means_cut, means_error, reason_of
-from services.sse_events import SseEvents
-from services.think_tags import ThinkTags
+from services.completions.error_shapes import is_error, is_failed_choice, is_kind_of_error
+from services.completions.finish_reasons import CALL_REASONS, means_cut, means_error, reason_of
+from services.completions.sse_events import SseEvents
+from services.completions.think_tags import ThinkTags
+from services.completions.usage import usage_of
 
 __all__ = ["CallDelta", "ChatChunks", "Delta", "HostedResult", "TextDelta", "ThinkingDelta"]
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from typing import Any
 
 from json_codec.text import Mender
-from services.chat_deltas import (
+from services.completions.deltas import (
     CallDelta,
     Delta,
     TextDelta,
@@ -14,8 +14,8 @@ from services.chat_deltas import (
     function_call_delta,
     plain_text,
 )
-from services.reasoning_record import FIELDS, ReasoningRecord
-from services.think_tags import ThinkTags
+from services.completions.reasoning_record import FIELDS, ReasoningRecord
+from services.completions.think_tags import ThinkTags
 
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
 PIECES = frozenset(("text", "content", "refusal", "tool_calls", "function_call", *REASONING_KEYS))
