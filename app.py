@@ -30,16 +30,13 @@ from services.agent_loop import AgentLimits
 from services.agent_service import AgentService
 from services.catalog import Catalog
 from services.dedalus_agent import DedalusAgent
-from services.dedalus_stream import Deadlines
 from services.idempotency import IdempotencyKeys
 from services.left_runs import RunRestorer
 from services.live_runs import LiveRuns
-from services.local_model import LocalModel
 from services.mcp.client import McpClient
 from services.outbound.client import GuardedClient
 from services.outbound.url_guard import UrlGuard
 from services.provider_states import ProviderStates
-from services.providers import PROVIDERS, Provider
 from services.readiness import Readiness
 from services.recovery import LeftRun, recover
 from services.retention import Retention
@@ -53,7 +50,10 @@ from services.sessions import Sessions
 from services.simulated_agent import SimulatedAgent
 from services.tooling.decorator import ToolsInvalid
 from services.tooling.registry import ToolRegistry
-from services.upstreams import DEDALUS_URL, Upstreams
+from services.upstreams.embedded_model import LocalModel
+from services.upstreams.model_turn import Deadlines
+from services.upstreams.providers import PROVIDERS, Provider
+from services.upstreams.selection import DEDALUS_URL, Upstreams
 from services.waiting_runs import WaitingRuns
 from serving import draining_first, serve
 from settings import ENV_FILE, Settings, doubts, faults

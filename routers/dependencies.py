@@ -14,7 +14,7 @@ from services.readiness import Readiness
 from services.run_readers import RunStream
 from services.run_tools import RunTools
 from services.sessions import Sessions
-from services.upstreams import Upstreams
+from services.upstreams.selection import Upstreams
 from settings import Settings
 
 

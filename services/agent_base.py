@@ -9,7 +9,7 @@ from services.history import WireMessage
 from services.run_events import RunEvents
 from services.run_tools import ToolSelection
 from services.run_wait import Outcomes, Suspension
-from services.upstreams import Route
+from services.upstreams.selection import Route
 
 
 class Plan(NamedTuple):

@@ -12,7 +12,6 @@ from events import EventData, PartialOutput, RunWarning, StepFinished, StepStart
 from models import AgentRequest
 from services.completions.chunks import CallDelta, Delta, HostedResult, TextDelta, ThinkingDelta
 from services.completions.finish_reasons import CALL_REASONS, means_cut
-from services.dedalus_stream import UNKNOWN_REASON, Deadlines, ModelTurn, model_turn
 from services.history import WireMessage
 from services.left_off import LeftOff, Said
 from services.provider_states import ProviderStates
@@ -22,8 +21,9 @@ from services.run_wait import Outcomes, Suspension
 from services.tool_calls import Call, ToolCalls
 from services.tool_running import LAST_STEP, ToolRunner
 from services.tooling.base import Tool
-from services.upstreams import Route
-from services.wire_rules import left_out
+from services.upstreams.model_turn import UNKNOWN_REASON, Deadlines, ModelTurn, model_turn
+from services.upstreams.selection import Route
+from services.upstreams.wire_rules import left_out
 from session_models import ProviderState
 
 SAME_ON_THE_WIRE = ("temperature", "top_p", "max_tokens", "reasoning_effort", "stop", "seed", "response_format")

@@ -18,7 +18,7 @@ from services.run_events import RunEvents
 from services.run_tools import RunTools, ToolChoice
 from services.run_wait import Outcomes, Suspension
 from services.tool_running import GONE, ToolRunner
-from services.upstreams import Route, Upstreams
+from services.upstreams.selection import Route, Upstreams
 
 SUBSTITUTED = (
     "No model server is configured, so the embedded model answers in place of the one that was named. Set "

@@ -6,7 +6,7 @@ from typing import Any
 
 from json_codec.text import dumps
 from models import Content, Message, TextPart
-from services.wire_rules import MESSAGE_KEYS, blank, signed
+from services.upstreams.wire_rules import MESSAGE_KEYS, blank, signed
 from session_models import ProviderState, StoredMessage
 
 BYTES_PER_TOKEN = 3  # of UTF-8: below what models need for English (4), and about right for Chinese and Japanese

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from events import Usage
 from services.history import WireMessage
 from services.tool_calls import Call
-from services.wire_rules import plain
+from services.upstreams.wire_rules import plain
 
 
 class Said(BaseModel):

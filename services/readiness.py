@@ -3,7 +3,7 @@
 from database.engine import Database
 from event_logs.base import EventLog
 from services.admission import Admission
-from services.upstreams import Upstreams
+from services.upstreams.selection import Upstreams
 
 
 class Readiness:

@@ -3,7 +3,7 @@
 from errors import ModelUnavailable
 from models import AgentRequest
 from services.catalog import Catalog
-from services.upstreams import Route, Upstreams
+from services.upstreams.selection import Route, Upstreams
 
 
 class Routes:

@@ -18,7 +18,7 @@ from services.run_task import Work
 from services.run_wait import Resumption, Suspension
 from services.session_turns import SessionTurns
 from services.tooling.base import InvalidArguments
-from services.upstreams import Route
+from services.upstreams.selection import Route
 from settings import Settings
 
 SMALL_HISTORY_TOKENS = 2048  # what every model's context has room for

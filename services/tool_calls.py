@@ -12,7 +12,7 @@ from json_codec.text import dumps, mend_text
 from services.call_gathering import CallGatherer, GatheredCall
 from services.completions.chunks import CallDelta, HostedResult
 from services.tooling.base import Tool
-from services.wire_rules import signed
+from services.upstreams.wire_rules import signed
 
 logger = logging.getLogger(__name__)
 

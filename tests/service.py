@@ -18,9 +18,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from app import create_app
 from database.engine import Database
-from services.providers import PROVIDERS, Provider
 from services.tooling.base import Tool
-from services.upstreams import DEDALUS_URL
+from services.upstreams.providers import PROVIDERS, Provider
+from services.upstreams.selection import DEDALUS_URL
 from serving import configured, listen
 from settings import Settings
 

@@ -8,9 +8,9 @@ from fake_dedalus import FakeDedalus
 from service import service, settings, text
 from wire import Status, answer
 
-from services.base_urls import address
-from services.local_model import LocalModel
-from services.upstreams import Upstreams
+from services.upstreams.base_urls import address
+from services.upstreams.embedded_model import LocalModel
+from services.upstreams.selection import Upstreams
 
 AZURE = "https://x.openai.azure.com"
 GEMINI = "https://generativelanguage.googleapis.com"

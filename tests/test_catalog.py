@@ -16,10 +16,10 @@ from errors import LocalModelUnavailable, UpstreamFailed
 from services import catalog
 from services.builtin_catalog import MCP_SERVERS, MODELS
 from services.catalog import Cached, Catalog
-from services.local_model import MODEL_ID, LocalModel
 from services.model_lists import listed as listed_model
-from services.providers import Provider
-from services.upstreams import Upstreams
+from services.upstreams.embedded_model import MODEL_ID, LocalModel
+from services.upstreams.providers import Provider
+from services.upstreams.selection import Upstreams
 
 pytestmark = pytest.mark.anyio
 

@@ -21,7 +21,7 @@ from service import checked, settings
 from app import create_app
 from errors import every_error
 from events import EVENT_TYPES, WarningCode
-from services.providers import BY_BASE_URL, PROVIDERS
+from services.upstreams.providers import BY_BASE_URL, PROVIDERS
 from settings import Settings, WireRules
 
 DOCS = ("README.md", "QUICKSTART.md")

@@ -7,7 +7,7 @@ from local_tools import gives, named
 from scripted_gguf import ANSWER, PLAIN_TEMPLATE, TOOL_TEMPLATE, write_model
 from service import EXECUTE, STREAM, only, service, text
 
-from services.local_model import LocalModel
+from services.upstreams.embedded_model import LocalModel
 
 pytestmark = [
     pytest.mark.anyio,

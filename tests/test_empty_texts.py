@@ -10,7 +10,7 @@ from service import EXECUTE, service, text
 from wire import Done, Finish, Text, ToolCall, answer
 
 from models import AgentRequest
-from services.wire_rules import EMPTY_RESULT
+from services.upstreams.wire_rules import EMPTY_RESULT
 
 pytestmark = pytest.mark.anyio
 

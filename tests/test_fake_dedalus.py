@@ -39,7 +39,7 @@ from wire import (
     answer,
 )
 
-from services.upstream_client import UpstreamClient
+from services.upstreams.http_client import UpstreamClient
 
 pytestmark = pytest.mark.anyio
 QUESTION: Any = {"role": "user", "content": "Hi"}

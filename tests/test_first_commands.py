@@ -27,7 +27,7 @@ from wire import Pause, answer
 import models
 from events import EventType
 from services.agent_service import AgentService
-from services.providers import Provider
+from services.upstreams.providers import Provider
 
 pytestmark = pytest.mark.anyio
 

@@ -18,7 +18,6 @@ from process import ROOT
 from errors import McpAuthorizationRequired, McpServerFailed, McpUnavailable, UrlRefused
 from models import AgentRequest
 from services.catalog import Catalog
-from services.local_model import LocalModel
 from services.mcp.arguments import MAX_FAULTS, faults
 from services.mcp.failures import UNREADABLE
 from services.mcp.resolution import LocalServer, McpChoice, Resolved
@@ -27,7 +26,8 @@ from services.mcp.session import SessionLost
 from services.mcp.tools import McpTool, as_tools, namespaces, tool_name, without_repeats
 from services.outbound.url_guard import UrlGuard
 from services.tooling.base import ToolError
-from services.upstreams import Upstreams
+from services.upstreams.embedded_model import LocalModel
+from services.upstreams.selection import Upstreams
 from settings import McpServer, Settings
 from tool_models import TOOL_NAME, McpServerRef
 

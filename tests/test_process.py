@@ -21,7 +21,7 @@ from scripted_gguf import PLAIN_TEMPLATE, write_model
 from service import EXECUTE, NOWHERE, SIMULATE, STREAM, checked, names, only, text
 from wire import Done, Finish, Gate, Stall, Text, WaitFor
 
-from services.local_model import MODEL_ID
+from services.upstreams.embedded_model import MODEL_ID
 
 STATUS_AFTER_SIGTERM = -signal.SIGTERM
 

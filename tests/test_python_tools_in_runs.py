@@ -32,7 +32,7 @@ from services.tooling.decorator import ToolOptions, options_of
 from services.tooling.python_tool import PythonTool
 from services.tooling.registry import ToolRegistry
 from services.tooling.threads import ToolThreads
-from services.wire_rules import EMPTY_RESULT
+from services.upstreams.wire_rules import EMPTY_RESULT
 from tools import tool
 
 pytestmark = pytest.mark.anyio

@@ -7,7 +7,7 @@ from fake_dedalus import FakeDedalus
 from service import NOWHERE, only, service
 from wire import Status, Step, refusal
 
-from services.providers import Provider
+from services.upstreams.providers import Provider
 
 pytestmark = pytest.mark.anyio
 

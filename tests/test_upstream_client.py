@@ -15,8 +15,9 @@ import httpx
 import pytest
 import trustme
 
-from services import http_connection, http_pool, upstream_client
-from services.upstream_client import UpstreamClient, reader
+from services.upstreams import http_client as upstream_client
+from services.upstreams import http_connection, http_pool
+from services.upstreams.http_client import UpstreamClient, reader
 
 pytestmark = pytest.mark.anyio
 

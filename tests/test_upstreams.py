@@ -20,18 +20,18 @@ from models import AgentRequest, Run, RunStatus
 from services.agent_loop import AgentLimits
 from services.catalog import Catalog
 from services.dedalus_agent import DedalusAgent
-from services.dedalus_stream import Deadlines
-from services.local_model import MODEL_ID, LocalModel
 from services.mcp.client import McpClient
 from services.outbound.client import GuardedClient
 from services.outbound.url_guard import UrlGuard
 from services.provider_states import ProviderStates
-from services.providers import PROVIDERS, Provider
 from services.routes import Routes
 from services.run_events import RunEvents
 from services.run_tools import RunTools
-from services.scripted_model import MODEL_ID as SCRIPTED_MODEL
-from services.upstreams import DEDALUS_URL, Upstreams
+from services.upstreams.embedded_model import MODEL_ID, LocalModel
+from services.upstreams.model_turn import Deadlines
+from services.upstreams.providers import PROVIDERS, Provider
+from services.upstreams.scripted_model import MODEL_ID as SCRIPTED_MODEL
+from services.upstreams.selection import DEDALUS_URL, Upstreams
 from settings import Settings
 
 pytestmark = pytest.mark.anyio

@@ -25,10 +25,10 @@ from wire import (
     refusal,
 )
 
-from services.local_model import LocalModel
-from services.providers import Provider, provider_at, rules_of, with_model
-from services.upstreams import MOST_KNOWN, Upstreams
-from services.wire_rules import MOST_LEFT_OUT, call_id, corrected, fitted
+from services.upstreams.embedded_model import LocalModel
+from services.upstreams.providers import Provider, provider_at, rules_of, with_model
+from services.upstreams.selection import MOST_KNOWN, Upstreams
+from services.upstreams.wire_rules import MOST_LEFT_OUT, call_id, corrected, fitted
 from settings import WireRules
 
 pytestmark = pytest.mark.anyio

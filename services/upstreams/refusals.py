@@ -6,8 +6,8 @@ from typing import Any
 
 from errors import AgentStreamError, UpstreamAuth, UpstreamError, UpstreamFailed, UpstreamProtocol, UpstreamRejected
 from services.completions.errors import error_of
-from services.upstreams import UNREACHED, Upstream
-from services.wire_rules import refused_parameter
+from services.upstreams.selection import UNREACHED, Upstream
+from services.upstreams.wire_rules import refused_parameter
 
 NOT_THERE = frozenset((404, 405, 501))
 ELSEWHERE = range(300, 400)  # such as http to https, which isn't followed: the key would go along

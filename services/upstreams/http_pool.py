@@ -9,7 +9,7 @@ from typing import NamedTuple
 import httpx
 from aiohappyeyeballs import start_connection
 
-from services.http_connection import Answer, Connection
+from services.upstreams.http_connection import Answer, Connection
 
 CONNECT_TIMEOUT_S = 10.0
 KEEPALIVE_S = 30.0  # less than what servers usually keep an idle connection for

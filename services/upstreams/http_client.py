@@ -8,8 +8,8 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from services.body_decoding import Read, decoded
-from services.http_pool import CONNECT_TIMEOUT_S, KEEPALIVE_S, READ, PooledTransport
+from services.upstreams.body_decoding import Read, decoded
+from services.upstreams.http_pool import CONNECT_TIMEOUT_S, KEEPALIVE_S, READ, PooledTransport
 
 logger = logging.getLogger(__name__)
 

@@ -21,13 +21,13 @@ from dedalus_labs import (
 from pydantic import SecretStr
 
 from errors import ModelUnavailable, UpstreamAuth, UpstreamFailed
-from services.base_urls import address
 from services.completions.think_tags import ThinkTagModels
-from services.local_model import LocalModel
-from services.providers import PLAIN, PROVIDERS, Provider, rules_of, with_model
-from services.scripted_model import MODEL_IDS as SCRIPTED_MODELS
-from services.scripted_model import scripted_client
-from services.upstream_client import UpstreamClient
+from services.upstreams.base_urls import address
+from services.upstreams.embedded_model import LocalModel
+from services.upstreams.http_client import UpstreamClient
+from services.upstreams.providers import PLAIN, PROVIDERS, Provider, rules_of, with_model
+from services.upstreams.scripted_model import MODEL_IDS as SCRIPTED_MODELS
+from services.upstreams.scripted_model import scripted_client
 from settings import Settings, WireRules
 
 DEDALUS_URL = "https://api.dedaluslabs.ai/v1"

@@ -27,7 +27,7 @@ STOP_S = 2.0
 ALONE = """
 import os, runpy
 os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-runpy.run_module("services.local_model_server", run_name="__main__")
+runpy.run_module("services.upstreams.embedded_model_server", run_name="__main__")
 """
 """The model's program without what it would inherit beside its pipes: uvloop closes nothing."""
 TURNED_OFF = (

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
-from services.providers import KNOWN, provider_at
+from services.upstreams.providers import KNOWN, provider_at
 
 ENDPOINT = re.compile(
     r"/(chat/completions|completions|responses|messages|embeddings|models|(?<=/v\d/)chat)$", re.IGNORECASE

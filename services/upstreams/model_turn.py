@@ -25,14 +25,14 @@ from errors import (
 )
 from events import Usage
 from json_codec.writing import written
-from services.body_decoding import Read, decoded
 from services.completions.chunks import CallDelta, ChatChunks, Delta, TextDelta
 from services.completions.errors import error_of, status_of
 from services.moving_deadline import MovingDeadline
-from services.refusals import NO_CHAT_STREAM, refusal, shown, unreached
-from services.upstream_client import reader
-from services.upstreams import Route
-from services.wire_rules import MOST_TRIES, corrected, fitted
+from services.upstreams.body_decoding import Read, decoded
+from services.upstreams.http_client import reader
+from services.upstreams.refusals import NO_CHAT_STREAM, refusal, shown, unreached
+from services.upstreams.selection import Route
+from services.upstreams.wire_rules import MOST_TRIES, corrected, fitted
 from settings import WireRules
 
 logger = logging.getLogger(__name__)
