@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from routers.http_protocol import Connections, LimitedProtocol
-from services.live_runs import LiveRuns
+from services.runs.live import LiveRuns
 from settings import Settings
 
 logger = logging.getLogger("agent_stream")

@@ -9,10 +9,10 @@ from errors import InvalidCursor
 from routers.sse import FrameStream, to_the_wait
 from services.agent_service import AgentService
 from services.catalog import Catalog
-from services.live_runs import LiveRuns
 from services.readiness import Readiness
-from services.run_readers import RunStream
 from services.run_tools import RunTools
+from services.runs.live import LiveRuns
+from services.runs.readers import RunStream
 from services.sessions import Sessions
 from services.upstreams.selection import Upstreams
 from settings import Settings

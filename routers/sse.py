@@ -12,7 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 from errors import AgentStreamError
 from event_logs.reading import frames_in, name_of
 from services.moving_deadline import MovingDeadline
-from services.run_readers import RunStream
+from services.runs.readers import RunStream
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple, Protocol
 from events import RunWarning
 from models import AgentRequest, Run, SimulateRequest
 from services.history import WireMessage
-from services.run_events import RunEvents
 from services.run_tools import ToolSelection
-from services.run_wait import Outcomes, Suspension
+from services.runs.suspension import Outcomes, Suspension
+from services.runs.writer import RunEvents
 from services.upstreams.selection import Route
 
 

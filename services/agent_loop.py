@@ -15,9 +15,9 @@ from services.completions.finish_reasons import CALL_REASONS, means_cut
 from services.history import WireMessage
 from services.left_off import LeftOff, Said
 from services.provider_states import ProviderStates
-from services.run_events import RunEvents
 from services.run_tools import ToolChoice
-from services.run_wait import Outcomes, Suspension
+from services.runs.suspension import Outcomes, Suspension
+from services.runs.writer import RunEvents
 from services.tool_calls import Call, ToolCalls
 from services.tool_running import LAST_STEP, ToolRunner
 from services.tooling.base import Tool

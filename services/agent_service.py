@@ -8,12 +8,12 @@ from errors import CursorAhead, RunActive, RunExpired, RunNotFound, ServerDraini
 from event_logs.base import EventLog
 from events import PendingCall
 from models import AgentRequest, AgentResponse, Run, RunList, RunStatus, SimulateRequest
-from services.admission import RETRY_AFTER_S
-from services.folding import Folded, fold
-from services.live_runs import LiveRuns
-from services.run_readers import RunStream
-from services.run_records import RunRecords
 from services.run_starts import RunStarts
+from services.runs.admission import RETRY_AFTER_S
+from services.runs.folding import Folded, fold
+from services.runs.live import LiveRuns
+from services.runs.readers import RunStream
+from services.runs.records import RunRecords
 from services.sessions import Sessions
 from services.waiting_runs import WaitingRuns
 from tool_models import ApprovalDecision, ClientToolResults

@@ -14,9 +14,9 @@ from services.left_off import LeftOff
 from services.outbound.client import GuardedClient
 from services.outbound.url_guard import UrlGuard
 from services.provider_states import ProviderStates
-from services.run_events import RunEvents
 from services.run_tools import RunTools, ToolChoice
-from services.run_wait import Outcomes, Suspension
+from services.runs.suspension import Outcomes, Suspension
+from services.runs.writer import RunEvents
 from services.tool_running import GONE, ToolRunner
 from services.upstreams.selection import Route, Upstreams
 

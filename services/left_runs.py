@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 
 from models import Run, new_request_id
-from services.live_runs import LiveRuns
-from services.recovery import LeftQueued, LeftRun, LeftWaiting
-from services.run_task import RunOrder, RunTask, Work
 from services.run_work import RunWork
+from services.runs.live import LiveRuns
+from services.runs.recovery import LeftQueued, LeftRun, LeftWaiting
+from services.runs.task import RunOrder, RunTask, Work
 from settings import Settings
 
 

@@ -2,7 +2,7 @@
 
 from database.engine import Database
 from event_logs.base import EventLog
-from services.admission import Admission
+from services.runs.admission import Admission
 from services.upstreams.selection import Upstreams
 
 

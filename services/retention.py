@@ -10,8 +10,8 @@ from database.runs import expire_runs
 from errors import LogUnavailable, StoreUnavailable
 from event_logs.base import EventLog
 from models import now
-from services.deletions import delete_events
-from services.idempotency import VALID
+from services.runs.deletions import delete_events
+from services.runs.idempotency import VALID
 from services.sessions import Sessions
 
 logger = logging.getLogger(__name__)

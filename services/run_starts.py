@@ -5,11 +5,11 @@ import asyncio
 from uuid_utils import uuid7
 
 from models import AgentRequest, OnDisconnect, Run, RunStatus, SimulateRequest, now
-from services.admission import Admission
-from services.idempotency import IdempotencyKeys
-from services.live_runs import LiveRuns
-from services.run_task import RunOrder
 from services.run_work import RunWork
+from services.runs.admission import Admission
+from services.runs.idempotency import IdempotencyKeys
+from services.runs.live import LiveRuns
+from services.runs.task import RunOrder
 from services.session_turns import SessionTurns
 from settings import Settings
 

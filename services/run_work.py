@@ -13,9 +13,9 @@ from services.agent_base import Agent, Plan, Simulator
 from services.catalog import Catalog
 from services.history import WireMessage, conversation, following, given, kept, tokens
 from services.routes import Routes
-from services.run_events import RunEvents
-from services.run_task import Work
-from services.run_wait import Resumption, Suspension
+from services.runs.suspension import Resumption, Suspension
+from services.runs.task import Work
+from services.runs.writer import RunEvents
 from services.session_turns import SessionTurns
 from services.tooling.base import InvalidArguments
 from services.upstreams.selection import Route

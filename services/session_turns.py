@@ -14,11 +14,11 @@ from database.sessions import create_session, delete_session, get_session, set_h
 from database.waiting_runs import put_queued_run
 from errors import InvalidParent, SessionBusy
 from models import AgentRequest, Content, Run, TextPart, now
-from services.admission import Admission
-from services.live_runs import LiveRuns
-from services.run_log import question
-from services.run_records import RunRecords
-from services.run_task import RunTask
+from services.runs.admission import Admission
+from services.runs.live import LiveRuns
+from services.runs.projection import question
+from services.runs.records import RunRecords
+from services.runs.task import RunTask
 from session_models import ProviderState, StoredMessage, StoredSession
 
 TITLE_LENGTH = 80

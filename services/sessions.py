@@ -31,9 +31,9 @@ from errors import (
 from event_logs.base import EventLog
 from events import NO_USAGE
 from models import Run, now
-from services.deletions import delete_events
-from services.live_runs import LiveRuns
-from services.run_records import RunRecords
+from services.runs.deletions import delete_events
+from services.runs.live import LiveRuns
+from services.runs.records import RunRecords
 from services.session_turns import SessionTurns
 from session_models import MessageList, Session, SessionCreate, SessionList, SessionUpdate, StoredSession
 

@@ -21,8 +21,8 @@ from events import (
     Usage,
 )
 from models import Scenario, SimulateRequest, TextPart
-from services.run_events import RunEvents
-from services.run_wait import InDoubt, Outcomes, Pending, Suspension, refusal_told
+from services.runs.suspension import InDoubt, Outcomes, Pending, Suspension, refusal_told
+from services.runs.writer import RunEvents
 
 MODEL = "simulated/scripted"
 SILENCE_S = 30.0

@@ -7,11 +7,11 @@ from errors import RequestError, RunExpired, RunNotFound, RunNotWaiting, ToolCal
 from event_logs.base import EventLog
 from event_logs.reading import events_in
 from events import ApprovalResponse, EventType
-from services.live_runs import LiveRuns
-from services.run_records import RunRecords
-from services.run_task import RunTask
-from services.run_wait import Answer
 from services.run_work import RunWork
+from services.runs.live import LiveRuns
+from services.runs.records import RunRecords
+from services.runs.suspension import Answer
+from services.runs.task import RunTask
 from services.tool_calls import result_of
 from settings import Settings
 from tool_models import ApprovalDecision, ClientToolResult

@@ -19,8 +19,8 @@ from wire import answer
 from database.deletions import marked_runs
 from database.engine import Database
 from database.sessions import update_session
-from services.deletions import delete_events
 from services.retention import Retention
+from services.runs.deletions import delete_events
 
 pytestmark = pytest.mark.anyio
 

@@ -15,7 +15,7 @@ from wire import Done, Finish, Json, RawChunk, Status, Step, Text, Thinking, Too
 
 from services.history import kept, tokens
 from services.left_off import LeftOff
-from services.run_log import question
+from services.runs.projection import question
 from services.upstreams.providers import PROVIDERS
 from services.upstreams.wire_rules import corrected, fitted
 from session_models import FunctionCall, ProviderState, StoredMessage

@@ -24,7 +24,7 @@ from errors import LogUnavailable
 from event_logs.base import EventWriter
 from event_logs.memory import MemoryEventLog
 from json_codec.text import mend_text
-from services.run_events import RunEvents
+from services.runs.writer import RunEvents
 from services.tool_calls import result_of
 from services.tool_running import Progress
 from services.tooling.base import Tool, ToolContext, ToolError

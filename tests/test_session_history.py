@@ -14,8 +14,8 @@ from wire import Cut, Done, Finish, Gate, Stall, Text, Thinking, ToolCall, Usage
 from events import EVENT_TYPES, PartialOutput, StepStarted, StreamEvent, ToolResult, ToolUse
 from events import Thinking as Thought
 from services.history import following, kept, tokens
-from services.run_log import MOST_PARTS, Transcript, question
 from services.run_work import MOST_MESSAGES, Room
+from services.runs.projection import MOST_PARTS, Transcript, question
 
 pytestmark = pytest.mark.anyio
 

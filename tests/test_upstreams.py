@@ -25,8 +25,8 @@ from services.outbound.client import GuardedClient
 from services.outbound.url_guard import UrlGuard
 from services.provider_states import ProviderStates
 from services.routes import Routes
-from services.run_events import RunEvents
 from services.run_tools import RunTools
+from services.runs.writer import RunEvents
 from services.upstreams.embedded_model import MODEL_ID, LocalModel
 from services.upstreams.model_turn import Deadlines
 from services.upstreams.providers import PROVIDERS, Provider

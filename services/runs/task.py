@@ -18,12 +18,12 @@ from errors import (
 from event_logs.base import Fenced
 from events import RunEnd
 from models import Run, RunStatus, now
-from services.admission import Admission
-from services.run_events import RunEvents
-from services.run_readers import RunReaders
-from services.run_records import RunRecords
-from services.run_wait import Answer, Resumption, Suspension
-from services.run_waiting import RETRY_S, AnswerInbox
+from services.runs.admission import Admission
+from services.runs.readers import RunReaders
+from services.runs.records import RunRecords
+from services.runs.suspension import Answer, Resumption, Suspension
+from services.runs.waiting import RETRY_S, AnswerInbox
+from services.runs.writer import RunEvents
 from settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -28,7 +28,7 @@ from errors import InvalidCursor, LogUnavailable, RunExpired, RunNotFound, RunNo
 from event_logs.base import EventLog, LogPosition
 from event_logs.reading import events_in
 from models import Run, RunList, RunStatus, now
-from services.run_log import ANSWERING, Transcript, run_in_log
+from services.runs.projection import ANSWERING, Transcript, run_in_log
 from session_models import StoredMessage, StoredSession
 
 logger = logging.getLogger(__name__)

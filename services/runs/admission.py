@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from errors import ServerDraining, ServerFull
 from models import RunStatus
-from services.run_records import RunRecords
+from services.runs.records import RunRecords
 
 RETRY_AFTER_S = 5
 

@@ -16,10 +16,10 @@ from event_logs.base import EventLog
 from event_logs.reading import events_in
 from events import RunError
 from models import Run, RunStatus, new_request_id, now
-from services.deletions import delete_events
-from services.run_events import UNBOUNDED, RunEvents
-from services.run_records import RunRecords
-from services.run_wait import LoggedWait, Resumption, RunWait
+from services.runs.deletions import delete_events
+from services.runs.records import RunRecords
+from services.runs.suspension import LoggedWait, Resumption, RunWait
+from services.runs.writer import UNBOUNDED, RunEvents
 
 logger = logging.getLogger(__name__)
 

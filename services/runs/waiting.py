@@ -11,10 +11,10 @@ from errors import CapacityError, InternalError, LogUnavailable, RunNotWaiting
 from event_logs.base import EventLog
 from events import PendingCall, ToolResult
 from models import Run, RunStatus, now
-from services.admission import Admission
-from services.run_events import RunEvents
-from services.run_records import RunRecords
-from services.run_wait import Answer, Resumption, RunWait, Suspension, asking
+from services.runs.admission import Admission
+from services.runs.records import RunRecords
+from services.runs.suspension import Answer, Resumption, RunWait, Suspension, asking
+from services.runs.writer import RunEvents
 
 logger = logging.getLogger(__name__)
 

@@ -8,13 +8,13 @@ from functools import partial
 from errors import LogUnavailable
 from event_logs.base import EventLog
 from events import RunStarted
-from services.admission import Admission
-from services.run_events import RunEvents
-from services.run_readers import OpenStreams, RunStream
-from services.run_records import RunRecords
-from services.run_task import RunOrder, RunTask
-from services.run_wait import Resumption, RunWait
-from services.run_waiting import AnswerInbox
+from services.runs.admission import Admission
+from services.runs.readers import OpenStreams, RunStream
+from services.runs.records import RunRecords
+from services.runs.suspension import Resumption, RunWait
+from services.runs.task import RunOrder, RunTask
+from services.runs.waiting import AnswerInbox
+from services.runs.writer import RunEvents
 from settings import Settings
 
 logger = logging.getLogger(__name__)
