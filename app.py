@@ -27,7 +27,7 @@ from routers.cors import Cors
 from routers.middleware import BodyLimits, DirectSend, HostCheck, RequestContext, RoomCheck
 from services.agent_loop import AgentLimits
 from services.agent_service import AgentService
-from services.catalog import Catalog
+from services.catalog.catalog import Catalog
 from services.dedalus_agent import DedalusAgent
 from services.left_runs import RunRestorer
 from services.mcp.client import McpClient

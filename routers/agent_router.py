@@ -20,7 +20,7 @@ from routers.error_answers import answer
 from routers.json_route import JsonRoute
 from routers.openapi import ERRORS, STREAM_STARTS
 from routers.sse import torn
-from services.catalog import McpServerList, ModelList
+from services.catalog.catalog import McpServerList, ModelList
 from services.runs.folding import raised
 from services.simulated_agent import TEAR_AFTER
 from tool_models import McpToolList, ToolList

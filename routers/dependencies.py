@@ -8,7 +8,7 @@ from pydantic import WithJsonSchema
 from errors import InvalidCursor
 from routers.sse import FrameStream, to_the_wait
 from services.agent_service import AgentService
-from services.catalog import Catalog
+from services.catalog.catalog import Catalog
 from services.readiness import Readiness
 from services.run_tools import RunTools
 from services.runs.live import LiveRuns

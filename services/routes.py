@@ -2,7 +2,7 @@
 
 from errors import ModelUnavailable
 from models import AgentRequest
-from services.catalog import Catalog
+from services.catalog.catalog import Catalog
 from services.upstreams.selection import Route, Upstreams
 
 

@@ -10,7 +10,7 @@ from errors import ErrorDetail, InternalError, InvalidRequest
 from events import RunWarning, WarningCode
 from models import AgentRequest, Run, SimulateRequest
 from services.agent_base import Agent, Plan, Simulator
-from services.catalog import Catalog
+from services.catalog.catalog import Catalog
 from services.history import WireMessage, conversation, following, given, kept, tokens
 from services.routes import Routes
 from services.runs.suspension import Resumption, Suspension

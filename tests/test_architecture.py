@@ -111,7 +111,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
         "services.http_*",
         "services.upstreams.model_turn",
         "services.upstreams.body_decoding",
-        "services.catalog",
+        "services.catalog.catalog",
         "services.upstreams.scripted_model",
     ),
     "httpx2": ("services.outbound.client", "services.mcp.http"),

@@ -13,10 +13,10 @@ from service import EXECUTE, NOWHERE, Service, only, service, settings, text
 from wire import Status, answer, model, repository
 
 from errors import LocalModelUnavailable, UpstreamFailed
-from services import catalog
-from services.builtin_catalog import MCP_SERVERS, MODELS
-from services.catalog import Cached, Catalog
-from services.model_lists import listed as listed_model
+from services.catalog import catalog
+from services.catalog.builtin import MCP_SERVERS, MODELS
+from services.catalog.catalog import Cached, Catalog
+from services.catalog.model_lists import listed as listed_model
 from services.upstreams.embedded_model import MODEL_ID, LocalModel
 from services.upstreams.providers import Provider
 from services.upstreams.selection import Upstreams

@@ -17,7 +17,7 @@ from process import ROOT
 
 from errors import McpAuthorizationRequired, McpServerFailed, McpUnavailable, UrlRefused
 from models import AgentRequest
-from services.catalog import Catalog
+from services.catalog.catalog import Catalog
 from services.mcp.arguments import MAX_FAULTS, faults
 from services.mcp.failures import UNREADABLE
 from services.mcp.resolution import LocalServer, McpChoice, Resolved

@@ -18,7 +18,7 @@ from errors import LocalModelUnavailable, ModelUnavailable
 from event_logs.memory import MemoryEventLog
 from models import AgentRequest, Run, RunStatus
 from services.agent_loop import AgentLimits
-from services.catalog import Catalog
+from services.catalog.catalog import Catalog
 from services.dedalus_agent import DedalusAgent
 from services.mcp.client import McpClient
 from services.outbound.client import GuardedClient

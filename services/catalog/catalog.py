@@ -12,9 +12,9 @@ from pydantic import Field
 
 from errors import AgentStreamError, ModelUnavailable, UpstreamFailed
 from events import Closed, Maybe
-from services.builtin_catalog import MCP_SERVERS, MODELS
+from services.catalog.builtin import MCP_SERVERS, MODELS
+from services.catalog.model_lists import Listed, ModelInfo, entries, listed, text
 from services.mcp.resolution import requested_as
-from services.model_lists import Listed, ModelInfo, entries, listed, text
 from services.upstreams.embedded_model import LocalModel
 from services.upstreams.selection import NO_LIST, Upstream, Upstreams
 from settings import McpServer

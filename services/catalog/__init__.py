@@ -1,0 +1,4 @@
+"""Lists the models and MCP servers on offer.
+
+Doors: `catalog`.
+"""
