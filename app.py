@@ -25,20 +25,21 @@ from json_codec.scan import JsonLimits
 from routers import agent_router, docs_pages, error_answers, health_router, openapi, runs_router, sessions_router
 from routers.cors import Cors
 from routers.middleware import BodyLimits, DirectSend, HostCheck, RequestContext, RoomCheck
-from services.agent_loop import AgentLimits
 from services.agent_service import AgentService
+from services.agents.dedalus import DedalusAgent
+from services.agents.loop import AgentLimits
+from services.agents.provider_states import ProviderStates
+from services.agents.simulated import SimulatedAgent
+from services.agents.toolbox import Registry, RunTools
 from services.catalog.catalog import Catalog
-from services.dedalus_agent import DedalusAgent
 from services.left_runs import RunRestorer
 from services.mcp.client import McpClient
 from services.outbound.client import GuardedClient
 from services.outbound.url_guard import UrlGuard
-from services.provider_states import ProviderStates
 from services.readiness import Readiness
 from services.retention import Retention
 from services.routes import Routes
 from services.run_starts import RunStarts
-from services.run_tools import Registry, RunTools
 from services.run_work import RunWork
 from services.runs.admission import Admission
 from services.runs.idempotency import IdempotencyKeys
@@ -47,7 +48,6 @@ from services.runs.records import RunRecords
 from services.runs.recovery import LeftRun, recover
 from services.session_turns import SessionTurns
 from services.sessions import Sessions
-from services.simulated_agent import SimulatedAgent
 from services.tooling.decorator import ToolsInvalid
 from services.tooling.registry import ToolRegistry
 from services.upstreams.embedded_model import LocalModel

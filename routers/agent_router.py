@@ -20,9 +20,9 @@ from routers.error_answers import answer
 from routers.json_route import JsonRoute
 from routers.openapi import ERRORS, STREAM_STARTS
 from routers.sse import torn
+from services.agents.simulated import TEAR_AFTER
 from services.catalog.catalog import McpServerList, ModelList
 from services.runs.folding import raised
-from services.simulated_agent import TEAR_AFTER
 from tool_models import McpToolList, ToolList
 
 WAITING: dict[int | str, dict[str, Any]] = {

@@ -8,9 +8,9 @@ from pydantic import WithJsonSchema
 from errors import InvalidCursor
 from routers.sse import FrameStream, to_the_wait
 from services.agent_service import AgentService
+from services.agents.toolbox import RunTools
 from services.catalog.catalog import Catalog
 from services.readiness import Readiness
-from services.run_tools import RunTools
 from services.runs.live import LiveRuns
 from services.runs.readers import RunStream
 from services.sessions import Sessions

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from errors import ErrorDetail, InternalError, InvalidRequest
 from events import RunWarning, WarningCode
 from models import AgentRequest, Run, SimulateRequest
-from services.agent_base import Agent, Plan, Simulator
+from services.agents.base import Agent, Plan, Simulator
+from services.agents.conversation import WireMessage, conversation, following, given, kept, tokens
 from services.catalog.catalog import Catalog
-from services.history import WireMessage, conversation, following, given, kept, tokens
 from services.routes import Routes
 from services.runs.suspension import Resumption, Suspension
 from services.runs.task import Work

@@ -7,12 +7,12 @@ from errors import RequestError, RunExpired, RunNotFound, RunNotWaiting, ToolCal
 from event_logs.base import EventLog
 from event_logs.reading import events_in
 from events import ApprovalResponse, EventType
+from services.agents.tool_calls import result_of
 from services.run_work import RunWork
 from services.runs.live import LiveRuns
 from services.runs.records import RunRecords
 from services.runs.suspension import Answer
 from services.runs.task import RunTask
-from services.tool_calls import result_of
 from settings import Settings
 from tool_models import ApprovalDecision, ClientToolResult
 

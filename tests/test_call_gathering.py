@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errors import TooManyCalls, UpstreamProtocol
-from services.call_gathering import MAX_NAMELESS, CallGatherer, GatheredCall
+from services.agents.call_gathering import MAX_NAMELESS, CallGatherer, GatheredCall
 from services.completions.call_arguments import Arguments, read_arguments
 from services.completions.chunks import CallDelta, ChatChunks
 from services.completions.deltas import MOST_CALLS

@@ -13,8 +13,8 @@ from test_runs import reading
 from test_sessions import ask
 from wire import Done, Finish, Json, RawChunk, Status, Step, Text, Thinking, ToolCall, answer
 
-from services.history import kept, tokens
-from services.left_off import LeftOff
+from services.agents.checkpoint import LeftOff
+from services.agents.conversation import kept, tokens
 from services.runs.projection import question
 from services.upstreams.providers import PROVIDERS
 from services.upstreams.wire_rules import corrected, fitted

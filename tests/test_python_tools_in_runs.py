@@ -24,9 +24,9 @@ from errors import LogUnavailable
 from event_logs.base import EventWriter
 from event_logs.memory import MemoryEventLog
 from json_codec.text import mend_text
+from services.agents.tool_calls import result_of
+from services.agents.tool_runner import Progress
 from services.runs.writer import RunEvents
-from services.tool_calls import result_of
-from services.tool_running import Progress
 from services.tooling.base import Tool, ToolContext, ToolError
 from services.tooling.decorator import ToolOptions, options_of
 from services.tooling.python_tool import PythonTool

@@ -15,7 +15,7 @@ from wire import Done, Finish, Gate, Stall, Text, WaitFor, answer
 
 from events import PartialOutput
 from models import Scenario, SimulateRequest
-from services.simulated_agent import Silence, script
+from services.agents.simulated import Silence, script
 
 pytestmark = pytest.mark.anyio
 

@@ -17,15 +17,15 @@ from database.engine import Database
 from errors import LocalModelUnavailable, ModelUnavailable
 from event_logs.memory import MemoryEventLog
 from models import AgentRequest, Run, RunStatus
-from services.agent_loop import AgentLimits
+from services.agents.dedalus import DedalusAgent
+from services.agents.loop import AgentLimits
+from services.agents.provider_states import ProviderStates
+from services.agents.toolbox import RunTools
 from services.catalog.catalog import Catalog
-from services.dedalus_agent import DedalusAgent
 from services.mcp.client import McpClient
 from services.outbound.client import GuardedClient
 from services.outbound.url_guard import UrlGuard
-from services.provider_states import ProviderStates
 from services.routes import Routes
-from services.run_tools import RunTools
 from services.runs.writer import RunEvents
 from services.upstreams.embedded_model import MODEL_ID, LocalModel
 from services.upstreams.model_turn import Deadlines

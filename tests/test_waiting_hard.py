@@ -23,10 +23,10 @@ from database.waiting_runs import delete_waiting_runs
 from errors import StoreUnavailable
 from events import ApprovalResponse, ToolResult
 from models import SimulateRequest
+from services.agents.simulated import CALL, script_after
 from services.runs import records as run_records
 from services.runs.suspension import InDoubt
 from services.runs.task import RunTask
-from services.simulated_agent import CALL, script_after
 from services.tooling.base import ToolContext
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from services.call_gathering import CallGatherer
+from services.agents.call_gathering import CallGatherer
 from services.completions.chunks import CallDelta, ChatChunks, TextDelta, ThinkingDelta
 
 many = settings(max_examples=3 * settings().max_examples)

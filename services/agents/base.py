@@ -5,8 +5,8 @@ from typing import Any, NamedTuple, Protocol
 
 from events import RunWarning
 from models import AgentRequest, Run, SimulateRequest
-from services.history import WireMessage
-from services.run_tools import ToolSelection
+from services.agents.conversation import WireMessage
+from services.agents.toolbox import ToolSelection
 from services.runs.suspension import Outcomes, Suspension
 from services.runs.writer import RunEvents
 from services.upstreams.selection import Route

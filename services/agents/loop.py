@@ -10,16 +10,16 @@ from typing import Any
 from errors import StepLimit
 from events import EventData, PartialOutput, RunWarning, StepFinished, StepStarted, Thinking, WarningCode
 from models import AgentRequest
+from services.agents.checkpoint import LeftOff, Said
+from services.agents.conversation import WireMessage
+from services.agents.provider_states import ProviderStates
+from services.agents.tool_calls import Call, ToolCalls
+from services.agents.tool_runner import LAST_STEP, ToolRunner
+from services.agents.toolbox import ToolChoice
 from services.completions.chunks import CallDelta, Delta, HostedResult, TextDelta, ThinkingDelta
 from services.completions.finish_reasons import CALL_REASONS, means_cut
-from services.history import WireMessage
-from services.left_off import LeftOff, Said
-from services.provider_states import ProviderStates
-from services.run_tools import ToolChoice
 from services.runs.suspension import Outcomes, Suspension
 from services.runs.writer import RunEvents
-from services.tool_calls import Call, ToolCalls
-from services.tool_running import LAST_STEP, ToolRunner
 from services.tooling.base import Tool
 from services.upstreams.model_turn import UNKNOWN_REASON, Deadlines, ModelTurn, model_turn
 from services.upstreams.selection import Route

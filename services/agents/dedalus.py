@@ -7,17 +7,17 @@ from typing import Any
 from errors import McpServerFailed, ToolUnavailable
 from events import RunWarning, WarningCode
 from models import AgentRequest, Run
-from services.agent_base import Plan
-from services.agent_loop import AgentLimits, AgentLoop
-from services.history import WireMessage, conversation
-from services.left_off import LeftOff
+from services.agents.base import Plan
+from services.agents.checkpoint import LeftOff
+from services.agents.conversation import WireMessage, conversation
+from services.agents.loop import AgentLimits, AgentLoop
+from services.agents.provider_states import ProviderStates
+from services.agents.tool_runner import GONE, ToolRunner
+from services.agents.toolbox import RunTools, ToolChoice
 from services.outbound.client import GuardedClient
 from services.outbound.url_guard import UrlGuard
-from services.provider_states import ProviderStates
-from services.run_tools import RunTools, ToolChoice
 from services.runs.suspension import Outcomes, Suspension
 from services.runs.writer import RunEvents
-from services.tool_running import GONE, ToolRunner
 from services.upstreams.selection import Route, Upstreams
 
 SUBSTITUTED = (

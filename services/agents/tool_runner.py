@@ -13,11 +13,11 @@ from event_logs.base import Fenced
 from events import ApprovalResponse, PendingKind, ToolProgress, ToolResult
 from json_codec.text import dumps, mend_text
 from models import Run
+from services.agents.tool_calls import Call, ToolCalls
+from services.agents.toolbox import ToolChoice
 from services.outbound.client import GuardedClient
-from services.run_tools import ToolChoice
 from services.runs.suspension import InDoubt, Outcomes, Pending, refusal_told
 from services.runs.writer import RunEvents
-from services.tool_calls import Call, ToolCalls
 from services.tooling.base import InvalidArguments, ToolContext, ToolError
 from services.tooling.results import as_text
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from events import EventData, ToolResult, ToolSource, ToolUse, ToolUseDelta
 from json_codec.text import dumps, mend_text
-from services.call_gathering import CallGatherer, GatheredCall
+from services.agents.call_gathering import CallGatherer, GatheredCall
 from services.completions.chunks import CallDelta, HostedResult
 from services.tooling.base import Tool
 from services.upstreams.wire_rules import signed

@@ -6,8 +6,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from events import Usage
-from services.history import WireMessage
-from services.tool_calls import Call
+from services.agents.conversation import WireMessage
+from services.agents.tool_calls import Call
 from services.upstreams.wire_rules import plain
 
 
