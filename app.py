@@ -37,7 +37,6 @@ from services.mcp.client import McpClient
 from services.outbound.client import GuardedClient
 from services.outbound.url_guard import UrlGuard
 from services.readiness import Readiness
-from services.retention import Retention
 from services.routes import Routes
 from services.run_starts import RunStarts
 from services.run_work import RunWork
@@ -46,8 +45,9 @@ from services.runs.idempotency import IdempotencyKeys
 from services.runs.live import LiveRuns
 from services.runs.records import RunRecords
 from services.runs.recovery import LeftRun, recover
-from services.session_turns import SessionTurns
-from services.sessions import Sessions
+from services.sessions.retention import Retention
+from services.sessions.sessions import Sessions
+from services.sessions.turns import SessionTurns
 from services.tooling.decorator import ToolsInvalid
 from services.tooling.registry import ToolRegistry
 from services.upstreams.embedded_model import LocalModel

@@ -13,7 +13,7 @@ from services.catalog.catalog import Catalog
 from services.readiness import Readiness
 from services.runs.live import LiveRuns
 from services.runs.readers import RunStream
-from services.sessions import Sessions
+from services.sessions.sessions import Sessions
 from services.upstreams.selection import Upstreams
 from settings import Settings
 

@@ -14,7 +14,7 @@ from services.runs.folding import Folded, fold
 from services.runs.live import LiveRuns
 from services.runs.readers import RunStream
 from services.runs.records import RunRecords
-from services.sessions import Sessions
+from services.sessions.sessions import Sessions
 from services.waiting_runs import WaitingRuns
 from tool_models import ApprovalDecision, ClientToolResults
 

@@ -10,7 +10,7 @@ from services.runs.admission import Admission
 from services.runs.idempotency import IdempotencyKeys
 from services.runs.live import LiveRuns
 from services.runs.task import RunOrder
-from services.session_turns import SessionTurns
+from services.sessions.turns import SessionTurns
 from settings import Settings
 
 

@@ -16,7 +16,7 @@ from services.routes import Routes
 from services.runs.suspension import Resumption, Suspension
 from services.runs.task import Work
 from services.runs.writer import RunEvents
-from services.session_turns import SessionTurns
+from services.sessions.turns import SessionTurns
 from services.tooling.base import InvalidArguments
 from services.upstreams.selection import Route
 from settings import Settings

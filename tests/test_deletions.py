@@ -19,8 +19,8 @@ from wire import answer
 from database.deletions import marked_runs
 from database.engine import Database
 from database.sessions import update_session
-from services.retention import Retention
 from services.runs.deletions import delete_events
+from services.sessions.retention import Retention
 
 pytestmark = pytest.mark.anyio
 
@@ -214,7 +214,7 @@ async def test_a_session_with_a_run_under_way_is_kept(tmp_path: Path) -> None:
 
 async def test_many_unused_sessions_are_deleted_at_a_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`SESSION_RETENTION_DAYS`, page by page; those that are used again meanwhile stay."""
-    monkeypatch.setattr("services.sessions.EXPIRED_AT_ONCE", 2)
+    monkeypatch.setattr("services.sessions.sessions.EXPIRED_AT_ONCE", 2)
     names = [f"s{number}" for number in range(7)]
     async with FakeDedalus() as fake:
         async with service(fake.url, data_dir=tmp_path) as agent:

@@ -12,7 +12,7 @@ from event_logs.base import EventLog
 from models import now
 from services.runs.deletions import delete_events
 from services.runs.idempotency import VALID
-from services.sessions import Sessions
+from services.sessions.sessions import Sessions
 
 logger = logging.getLogger(__name__)
 

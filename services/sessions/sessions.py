@@ -34,7 +34,7 @@ from models import Run, now
 from services.runs.deletions import delete_events
 from services.runs.live import LiveRuns
 from services.runs.records import RunRecords
-from services.session_turns import SessionTurns
+from services.sessions.turns import SessionTurns
 from session_models import MessageList, Session, SessionCreate, SessionList, SessionUpdate, StoredSession
 
 EXPIRED_AT_ONCE = 200
