@@ -32,14 +32,15 @@ from services.agents.provider_states import ProviderStates
 from services.agents.simulated import SimulatedAgent
 from services.agents.toolbox import Registry, RunTools
 from services.catalog.catalog import Catalog
-from services.left_runs import RunRestorer
+from services.intake.answers import WaitingRuns
+from services.intake.restoring import RunRestorer
+from services.intake.routing import Routes
+from services.intake.starting import RunStarts
+from services.intake.work import RunWork
 from services.mcp.client import McpClient
 from services.outbound.client import GuardedClient
 from services.outbound.url_guard import UrlGuard
 from services.readiness import Readiness
-from services.routes import Routes
-from services.run_starts import RunStarts
-from services.run_work import RunWork
 from services.runs.admission import Admission
 from services.runs.idempotency import IdempotencyKeys
 from services.runs.live import LiveRuns
@@ -54,7 +55,6 @@ from services.upstreams.embedded_model import LocalModel
 from services.upstreams.model_turn import Deadlines
 from services.upstreams.providers import PROVIDERS, Provider
 from services.upstreams.selection import DEDALUS_URL, Upstreams
-from services.waiting_runs import WaitingRuns
 from serving import draining_first, serve
 from settings import ENV_FILE, Settings, doubts, faults
 

@@ -8,14 +8,14 @@ from errors import CursorAhead, RunActive, RunExpired, RunNotFound, ServerDraini
 from event_logs.base import EventLog
 from events import PendingCall
 from models import AgentRequest, AgentResponse, Run, RunList, RunStatus, SimulateRequest
-from services.run_starts import RunStarts
+from services.intake.answers import WaitingRuns
+from services.intake.starting import RunStarts
 from services.runs.admission import RETRY_AFTER_S
 from services.runs.folding import Folded, fold
 from services.runs.live import LiveRuns
 from services.runs.readers import RunStream
 from services.runs.records import RunRecords
 from services.sessions.sessions import Sessions
-from services.waiting_runs import WaitingRuns
 from tool_models import ApprovalDecision, ClientToolResults
 
 

@@ -126,7 +126,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "mcp": ("services.mcp_*",),
     "mcp_types": ("services.mcp_*",),
     "orjson": ("json_codec.text",),
-    "uuid_utils": ("services.run_starts", "services.sessions.sessions"),
+    "uuid_utils": ("services.intake.starting", "services.sessions.sessions"),
     "xllamacpp": ("services.upstreams.embedded_model_server",),
     "sqlalchemy": ("database.*",),
     "alembic": ("database.*",),

@@ -14,7 +14,7 @@ from wire import Cut, Done, Finish, Gate, Stall, Text, Thinking, ToolCall, Usage
 from events import EVENT_TYPES, PartialOutput, StepStarted, StreamEvent, ToolResult, ToolUse
 from events import Thinking as Thought
 from services.agents.conversation import following, kept, tokens
-from services.run_work import MOST_MESSAGES, Room
+from services.intake.work import MOST_MESSAGES, Room
 from services.runs.projection import MOST_PARTS, Transcript, question
 
 pytestmark = pytest.mark.anyio

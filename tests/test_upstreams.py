@@ -22,10 +22,10 @@ from services.agents.loop import AgentLimits
 from services.agents.provider_states import ProviderStates
 from services.agents.toolbox import RunTools
 from services.catalog.catalog import Catalog
+from services.intake.routing import Routes
 from services.mcp.client import McpClient
 from services.outbound.client import GuardedClient
 from services.outbound.url_guard import UrlGuard
-from services.routes import Routes
 from services.runs.writer import RunEvents
 from services.upstreams.embedded_model import MODEL_ID, LocalModel
 from services.upstreams.model_turn import Deadlines

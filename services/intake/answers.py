@@ -8,7 +8,7 @@ from event_logs.base import EventLog
 from event_logs.reading import events_in
 from events import ApprovalResponse, EventType
 from services.agents.tool_calls import result_of
-from services.run_work import RunWork
+from services.intake.work import RunWork
 from services.runs.live import LiveRuns
 from services.runs.records import RunRecords
 from services.runs.suspension import Answer

@@ -12,7 +12,7 @@ from models import AgentRequest, Run, SimulateRequest
 from services.agents.base import Agent, Plan, Simulator
 from services.agents.conversation import WireMessage, conversation, following, given, kept, tokens
 from services.catalog.catalog import Catalog
-from services.routes import Routes
+from services.intake.routing import Routes
 from services.runs.suspension import Resumption, Suspension
 from services.runs.task import Work
 from services.runs.writer import RunEvents

@@ -5,7 +5,7 @@ import asyncio
 from uuid_utils import uuid7
 
 from models import AgentRequest, OnDisconnect, Run, RunStatus, SimulateRequest, now
-from services.run_work import RunWork
+from services.intake.work import RunWork
 from services.runs.admission import Admission
 from services.runs.idempotency import IdempotencyKeys
 from services.runs.live import LiveRuns

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from models import Run, new_request_id
-from services.run_work import RunWork
+from services.intake.work import RunWork
 from services.runs.live import LiveRuns
 from services.runs.recovery import LeftQueued, LeftRun, LeftWaiting
 from services.runs.task import RunOrder, RunTask, Work
