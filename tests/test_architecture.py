@@ -2,6 +2,7 @@
 
 import ast
 import io
+import re
 import sys
 import tokenize
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +32,50 @@ MODULES = (
 )
 PACKAGES = ("routers", "services", "event_logs", "database", "json_codec", "dialects", "tools")
 MAX_LINES = 260  # of code: without blank lines, comments and docstrings
+
+VOCABULARY = (
+    "json_codec*",
+    "events",
+    "models",
+    "session_models",
+    "tool_models",
+    "errors",
+    "settings",
+    "setting_objects",
+    "services.moving_deadline",
+)
+
+INNER: Mapping[str, tuple[str, ...]] = {
+    "intake": (
+        "services.sessions*",
+        "services.agents*",
+        "services.catalog*",
+        "services.runs*",
+        "services.upstreams*",
+        "services.tooling*",
+        "event_logs.base",
+        "event_logs.reading",
+    ),
+    "sessions": ("services.runs*", "database*", "event_logs.base"),
+    "agents": (
+        "services.runs*",
+        "services.upstreams*",
+        "services.completions*",
+        "services.mcp*",
+        "services.tooling*",
+        "services.outbound*",
+        "database*",
+        "event_logs.base",
+    ),
+    "catalog": ("services.upstreams*", "services.mcp.resolution", "services.outbound*"),
+    "runs": ("database*", "event_logs.base", "event_logs.reading"),
+    "mcp": ("services.tooling*", "services.outbound*"),
+    "tooling": ("services.outbound*",),
+    "upstreams": ("services.completions*",),
+    "completions": (),
+    "outbound": (),
+}
+"""What each package of the services may import beside itself and the vocabulary."""
 
 MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "errors": (),
@@ -65,25 +110,14 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         "services.outbound.url_guard",
         "errors",
     ),
-    "services*": (
-        "services*",
-        "json_codec*",
-        "event_logs.reading",
-        "event_logs",
-        "event_logs.base",
-        "database*",
-        "events",
-        "models",
-        "session_models",
-        "tool_models",
-        "errors",
-        "settings",
-    ),
+    **{f"services.{package}*": (f"services.{package}*", *inner, *VOCABULARY) for package, inner in INNER.items()},
+    "services*": ("services*", "event_logs", "event_logs.base", "database*", *VOCABULARY),
     "routers*": (
         "routers*",
         "services*",
         "dialects*",
         "json_codec*",
+        "event_logs.reading",
         "error_models",
         "events",
         "models",
@@ -108,7 +142,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "dedalus_labs": ("services.upstreams.model_turn", "services.upstreams.selection"),
     "httpx": (
         "services.upstreams.http_client",
-        "services.http_*",
+        "services.upstreams.http_*",
         "services.upstreams.model_turn",
         "services.upstreams.body_decoding",
         "services.catalog.catalog",
@@ -116,15 +150,12 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     ),
     "httpx2": ("services.outbound.client", "services.mcp.http"),
     "httpcore2": ("services.outbound.client",),
-    "aiohttp": ("services.upstreams.http_client",),
-    "multidict": ("services.upstreams.http_client",),
-    "yarl": ("services.upstreams.http_client",),
     "aiohappyeyeballs": ("services.upstreams.http_pool",),
     "griffe": ("services.tooling.signature",),
     "httptools": ("routers.http_protocol", "services.upstreams.http_connection"),
     "jsonschema_rs": ("services.mcp.arguments",),
-    "mcp": ("services.mcp_*",),
-    "mcp_types": ("services.mcp_*",),
+    "mcp": ("services.mcp.*",),
+    "mcp_types": ("services.mcp.*",),
     "orjson": ("json_codec.text",),
     "uuid_utils": ("services.intake.starting", "services.sessions.sessions"),
     "xllamacpp": ("services.upstreams.embedded_model_server",),
@@ -241,6 +272,29 @@ def each_library_has_one_home(house: House) -> Iterator[str]:
                 yield f"{module}:{found.line} imports {library}"
 
 
+def each_home_is_used(house: House) -> Iterator[str]:
+    """A library that nobody imports any more has no home."""
+    used = {found.target.partition(".")[0] for imports in house.imports.values() for found in imports}
+    yield from (f"{library} has a home and no user" for library in sorted(HOMES.keys() - used))
+
+
+def packages_are_entered_by_their_doors(house: House) -> Iterator[str]:
+    """The docstring of a package of the services names the modules that others may import."""
+    doors = {package: _doors(house, package) for package in INNER}
+    for module, imports in house.imports.items():
+        for found in imports:
+            match found.target.split("."):
+                case ["services", package, name, *_] if package in doors:
+                    within = module.startswith(f"services.{package}")
+                    if not (within or name in doors[package]):
+                        yield f"{module}:{found.line} enters services.{package} by {name}"
+
+
+def _doors(house: House, package: str) -> set[str]:
+    docstring = ast.get_docstring(house.trees.get(f"services.{package}", ast.parse(""))) or ""
+    return set(re.findall(r"`(\w+)`", docstring.partition("Doors:")[2]))
+
+
 def the_environment_is_read_by_the_settings(house: House) -> Iterator[str]:
     for module, tree in house.trees.items():
         for node in ast.walk(tree) if not _fits(module, OPERATORS) else ():
@@ -323,6 +377,7 @@ RULES: tuple[Rule, ...] = (
     imports_point_one_way,
     imports_have_no_circle,
     each_library_has_one_home,
+    packages_are_entered_by_their_doors,
     the_environment_is_read_by_the_settings,
     imports_are_at_the_top,
     modules_are_short,
@@ -348,6 +403,12 @@ def test_the_whole_house_is_looked_at(house: House) -> None:
     assert packages - {"tests"} <= set(PACKAGES)
     assert {file.stem for file in ROOT.glob("*.py")} - {"test_client"} <= set(MODULES)
     assert sum(len(imports) for imports in house.imports.values()) > 200
+
+
+def test_each_home_is_used() -> None:
+    """A library that the service no longer imports has to leave the table."""
+    assert list(each_home_is_used(House(ROOT))) == []
+    assert "griffe has a home and no user" in set(each_home_is_used(House(Path("/nowhere"))))
 
 
 def test_what_stands_outside_of_the_house_uses_nothing_of_it() -> None:
@@ -376,12 +437,31 @@ SOUND = {
     "routers/__init__.py": "",
     "routers/agent_router.py": "from fastapi import APIRouter\nfrom services.agent_service import AgentService\n",
     "services/__init__.py": "",
-    "services/agent_service.py": "from event_logs.base import EventLog\nfrom services import tools\n",
+    "services/agent_service.py": "from event_logs.base import EventLog\nfrom services.tooling import base\n",
+    "services/tooling/__init__.py": '"""Tools.\n\nDoors: `base`.\n"""\n',
+    "services/runs/__init__.py": '"""Runs.\n\nDoors: `task`.\n"""\n',
+    "services/runs/task.py": "from database.runs import save_runs\n",
     "services/tooling/modules.py": "import importlib\ndef load(name):\n    return importlib.import_module(name)\n",
     "tools/__init__.py": "from services.tooling.base import ToolContext\n",
     "tools/dice.py": "import os\nimport something_new\nfrom tools import ToolContext\nprint(os.environ)\n",
     "services/tooling/base.py": "import json\ntry:\n    json.loads('')\nexcept ValueError:\n    pass\n",
 }
+
+FORBIDDEN = (
+    ("runs", "agents"),
+    ("runs", "sessions"),
+    ("runs", "intake"),
+    ("upstreams", "mcp"),
+    ("mcp", "upstreams"),
+    ("tooling", "mcp"),
+    ("sessions", "agents"),
+    ("agents", "sessions"),
+    ("catalog", "runs"),
+    ("completions", "upstreams"),
+    ("outbound", "tooling"),
+    ("agents", "intake"),
+)
+"""Packages of the services, each with one that it must not import."""
 
 PLANTED: tuple[tuple[Rule, str, str], ...] = (
     (imports_point_one_way, "errors.py", "import models"),
@@ -401,8 +481,16 @@ PLANTED: tuple[tuple[Rule, str, str], ...] = (
     (imports_point_one_way, "services/tooling/base.py", "from tools import dice"),
     (imports_point_one_way, "tools/dice.py", "from services.agent_service import AgentService"),
     (imports_point_one_way, "tools/dice.py", "from database import runs"),
+    *(
+        (imports_point_one_way, f"services/{package}/a.py", f"from services.{other}.b import c")
+        for package, other in FORBIDDEN
+    ),
+    (imports_point_one_way, "services/upstreams/a.py", "from database.runs import save_runs"),
+    (imports_point_one_way, "json_codec/text.py", "from events import Usage"),
+    (packages_are_entered_by_their_doors, "routers/agent_router.py", "from services.tooling.modules import load"),
+    (packages_are_entered_by_their_doors, "services/agents/loop.py", "from services.runs.projection import Transcript"),
     (imports_have_no_circle, "services/tooling/base.py", "from services.agent_service import AgentService"),
-    (imports_have_no_circle, "services/tooling/base.py", "from . import agent_service"),
+    (imports_have_no_circle, "services/tooling/base.py", "from .. import agent_service"),
     (each_library_has_one_home, "services/tooling/base.py", "from fastapi import Request"),
     (each_library_has_one_home, "services/tooling/base.py", "import starlette.requests"),
     (each_library_has_one_home, "services/tooling/base.py", "import dedalus_labs"),

@@ -1,6 +1,6 @@
 """A chat completion request in the form that one server takes, and what a refusal teaches of that form.
 
-Servers refuse parameters that others ask for: see `services/upstreams/providers.py` for what is known of each beforehand. What is
+Servers refuse parameters that others ask for. `services/upstreams/providers.py` has what is known beforehand. What is
 not known shows in a refusal that names the parameter. Then the rules are corrected, and the request is sent again.
 """
 
