@@ -30,13 +30,13 @@ from services.agents.dedalus import DedalusAgent
 from services.agents.loop import AgentLimits
 from services.agents.provider_states import ProviderStates
 from services.agents.simulated import SimulatedAgent
-from services.agents.toolbox import Registry, RunTools
+from services.agents.toolbox import Registry, Toolbox
 from services.catalog.catalog import Catalog
-from services.intake.answers import WaitingRuns
+from services.intake.answers import AnswerIntake
 from services.intake.restoring import RunRestorer
-from services.intake.routing import Routes
-from services.intake.starting import RunStarts
-from services.intake.work import RunWork
+from services.intake.routing import RouteResolver
+from services.intake.starting import RunStarter
+from services.intake.work import WorkFactory
 from services.mcp.client import McpClient
 from services.outbound.client import GuardedClient
 from services.outbound.url_guard import UrlGuard
@@ -45,13 +45,13 @@ from services.runs.admission import Admission
 from services.runs.idempotency import IdempotencyKeys
 from services.runs.live import LiveRuns
 from services.runs.records import RunRecords
-from services.runs.recovery import LeftRun, recover
+from services.runs.recovery import RestorableRun, recover
 from services.sessions.retention import Retention
 from services.sessions.sessions import Sessions
 from services.sessions.turns import SessionTurns
 from services.tooling.decorator import ToolsInvalid
 from services.tooling.registry import ToolRegistry
-from services.upstreams.embedded_model import LocalModel
+from services.upstreams.embedded_model import EmbeddedModel
 from services.upstreams.model_turn import Deadlines
 from services.upstreams.providers import PROVIDERS, Provider
 from services.upstreams.selection import DEDALUS_URL, Upstreams
@@ -110,7 +110,7 @@ async def opened(
 ) -> AsyncIterator[None]:
     """The app's lifespan: what all requests share is in its state, and is closed in reverse order."""
     async with AsyncExitStack() as stack:
-        local = LocalModel(settings.embedded_model, settings.embedded_context_tokens, settings.embedded_threads)
+        local = EmbeddedModel(settings.embedded_model, settings.embedded_context_tokens, settings.embedded_threads)
         stack.push_async_callback(local.aclose)
         try:
             upstreams = Upstreams(settings, local, providers, dedalus)
@@ -131,9 +131,9 @@ async def opened(
         limits = AgentLimits(deadlines, settings.max_steps, settings.max_tool_result_bytes, settings.max_calls_per_turn)
         agent = DedalusAgent(upstreams, limits, tools, guard, http, ProviderStates(database))
         turns = SessionTurns(database, records, live, admission)
-        work = RunWork(settings, turns, Routes(upstreams, catalog), agent, SimulatedAgent(), catalog)
-        starts = RunStarts(settings, live, admission, turns, IdempotencyKeys(database, log), work)
-        answers = WaitingRuns(settings, log, live, records, work)
+        work = WorkFactory(settings, turns, RouteResolver(upstreams, catalog), agent, SimulatedAgent(), catalog)
+        starts = RunStarter(settings, live, admission, turns, IdempotencyKeys(database, log), work)
+        answers = AnswerIntake(settings, log, live, records, work)
         sessions = Sessions(database, log, records, live, turns)
         app.state.service = AgentService(log, records, live, starts, answers, sessions)
         app.state.readiness = Readiness(admission, log, database, upstreams)
@@ -150,7 +150,7 @@ async def opened(
             yield
 
 
-def opened_tools(settings: Settings, registry: Registry | None, guard: UrlGuard, stack: AsyncExitStack) -> RunTools:
+def opened_tools(settings: Settings, registry: Registry | None, guard: UrlGuard, stack: AsyncExitStack) -> Toolbox:
     """The tools of this service and of MCP servers. Raise `ToolsInvalid`."""
     if registry is None:
         registry = own = ToolRegistry(
@@ -168,7 +168,7 @@ def opened_tools(settings: Settings, registry: Registry | None, guard: UrlGuard,
         tool_timeout_s=settings.tool_timeout_s,
     )
     stack.push_async_callback(servers.aclose)
-    return RunTools(registry, servers, settings.tools_by_default)
+    return Toolbox(registry, servers, settings.tools_by_default)
 
 
 def _tell_a_fault(task: asyncio.Task[None]) -> None:
@@ -178,7 +178,7 @@ def _tell_a_fault(task: asyncio.Task[None]) -> None:
 
 async def opened_stores(
     settings: Settings, stack: AsyncExitStack
-) -> tuple[EventLog, Database, RunRecords, list[LeftRun]]:
+) -> tuple[EventLog, Database, RunRecords, list[RestorableRun]]:
     """The event log, the database and the records that bind them, after what a former process left open has ended.
 
     With them come the runs that it left waiting, for a person or for their turn.

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from database.suspended_runs import delete_waiting_runs
 from database.tables import given, idempotency_keys, runs, sessions, upsert
-from database.waiting_runs import delete_waiting_runs
 from models import Run, RunStatus
 
 NOTHING = dict.fromkeys(runs.columns.keys())

@@ -8,7 +8,7 @@ from pydantic import WithJsonSchema
 from errors import InvalidCursor
 from routers.sse import FrameStream, to_the_wait
 from services.agent_service import AgentService
-from services.agents.toolbox import RunTools
+from services.agents.toolbox import Toolbox
 from services.catalog.catalog import Catalog
 from services.readiness import Readiness
 from services.runs.live import LiveRuns
@@ -38,8 +38,8 @@ async def _catalog(request: Request) -> Catalog:
     return catalog
 
 
-async def _tools(request: Request) -> RunTools:
-    tools: RunTools = request.app.state.tools
+async def _tools(request: Request) -> Toolbox:
+    tools: Toolbox = request.app.state.tools
     return tools
 
 
@@ -75,7 +75,7 @@ async def _cursor(
 ServiceDep = Annotated[AgentService, Depends(_service)]
 SessionsDep = Annotated[Sessions, Depends(_sessions)]
 ReadinessDep = Annotated[Readiness, Depends(_readiness)]
-ToolsDep = Annotated[RunTools, Depends(_tools)]
+ToolsDep = Annotated[Toolbox, Depends(_tools)]
 CatalogDep = Annotated[Catalog, Depends(_catalog)]
 UpstreamsDep = Annotated[Upstreams, Depends(_upstreams)]
 SettingsDep = Annotated[Settings, Depends(_settings)]

@@ -8,8 +8,8 @@ from errors import CursorAhead, RunActive, RunExpired, RunNotFound, ServerDraini
 from event_logs.base import EventLog
 from events import PendingCall
 from models import AgentRequest, AgentResponse, Run, RunList, RunStatus, SimulateRequest
-from services.intake.answers import WaitingRuns
-from services.intake.starting import RunStarts
+from services.intake.answers import AnswerIntake
+from services.intake.starting import RunStarter
 from services.runs.admission import RETRY_AFTER_S
 from services.runs.folding import Folded, fold
 from services.runs.live import LiveRuns
@@ -27,8 +27,8 @@ class AgentService:
         log: EventLog,
         records: RunRecords,
         live: LiveRuns,
-        starts: RunStarts,
-        answers: WaitingRuns,
+        starts: RunStarter,
+        answers: AnswerIntake,
         sessions: Sessions,
     ) -> None:
         self._log = log
@@ -108,12 +108,12 @@ class AgentService:
     # Answering what a run waits for
 
     async def approve(self, run_id: str, call_id: str, decision: ApprovalDecision) -> Run:
-        """Take a person's decision on a call. Raise as `WaitingRuns.approve` does."""
+        """Take a person's decision on a call. Raise as `AnswerIntake.approve` does."""
         await self._answers.approve(run_id, call_id, decision)
         return await self.get(run_id)
 
     async def take_results(self, run_id: str, results: ClientToolResults) -> Run:
-        """Take what client tools gave. Raise as `WaitingRuns.take_results` does."""
+        """Take what client tools gave. Raise as `AnswerIntake.take_results` does."""
         await self._answers.take_results(run_id, results.results)
         return await self.get(run_id)
 

@@ -9,7 +9,7 @@ from service import service, settings, text
 from wire import Status, answer
 
 from services.upstreams.base_urls import address
-from services.upstreams.embedded_model import LocalModel
+from services.upstreams.embedded_model import EmbeddedModel
 from services.upstreams.selection import Upstreams
 
 AZURE = "https://x.openai.azure.com"
@@ -124,7 +124,7 @@ async def test_a_query_of_one_s_own_goes_with_each_request() -> None:
 )
 async def test_a_provider_s_own_address_hosts_no_mcp_servers(base: str, hosts: bool) -> None:
     """DEDALUS_BASE_URL_HOSTS_MCP is about gateways to Dedalus: elsewhere this service calls the servers itself."""
-    async with aclosing(Upstreams(settings(dedalus_base_url=base), LocalModel())) as made:
+    async with aclosing(Upstreams(settings(dedalus_base_url=base), EmbeddedModel())) as made:
         assert made.all[0].hosts_mcp is hosts
 
 

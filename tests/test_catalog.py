@@ -17,7 +17,7 @@ from services.catalog import catalog
 from services.catalog.builtin import MCP_SERVERS, MODELS
 from services.catalog.catalog import Cached, Catalog
 from services.catalog.model_lists import listed as listed_model
-from services.upstreams.embedded_model import MODEL_ID, LocalModel
+from services.upstreams.embedded_model import MODEL_ID, EmbeddedModel
 from services.upstreams.providers import Provider
 from services.upstreams.selection import Upstreams
 
@@ -408,7 +408,7 @@ async def test_a_model_with_odd_particulars_is_still_a_model() -> None:
     assert entries == [{"id": name, "provider": "openai"} for name in names]
 
 
-class NoModel(LocalModel):
+class NoModel(EmbeddedModel):
     """An embedded model that is not installed."""
 
     async def url(self) -> str:

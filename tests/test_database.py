@@ -42,17 +42,17 @@ from database.sessions import (
     touch_session,
     update_session,
 )
-from database.tables import metadata
-from database.waiting_runs import (
+from database.suspended_runs import (
     QueuedRun,
-    WaitingRun,
+    SuspendedRun,
     delete_waiting_runs,
-    get_waiting_request,
-    get_waiting_run,
+    get_suspended_request,
+    get_suspended_run,
     keep_waiting_runs,
     put_queued_run,
-    put_waiting_run,
+    put_suspended_run,
 )
+from database.tables import metadata
 from errors import StoreUnavailable
 from events import RunError, Usage
 from models import ImagePart, Run, RunStatus, TextPart
@@ -597,21 +597,21 @@ async def test_keys(database: Database) -> None:
 async def test_waiting_runs(database: Database) -> None:
     """What a run goes on with is what it was last left off with; it goes with the run, and with all that don't wait."""
     state = {"messages": [{"content": ODD, "n": 2**70, "x": 1.5}]}
-    waiting = WaitingRun("run_1", ["a", ODD], {"agent": {"input": ODD}}, state, NOON)
+    waiting = SuspendedRun("run_1", ["a", ODD], {"agent": {"input": ODD}}, state, NOON)
     async with database.writing() as connection:
-        await put_waiting_run(connection, WaitingRun("run_1", [], {}, {"old": True}, NOON))
-        await put_waiting_run(connection, waiting)
+        await put_suspended_run(connection, SuspendedRun("run_1", [], {}, {"old": True}, NOON))
+        await put_suspended_run(connection, waiting)
         for name in ("run_2", "run_3", "run_4"):
-            await put_waiting_run(connection, WaitingRun(name, [], {}, {}, NOON))
-        assert await get_waiting_run(connection, "run_1") == waiting
-        assert await get_waiting_request(connection, "run_1") == waiting.request
-        assert await get_waiting_request(connection, "run_9") is None
+            await put_suspended_run(connection, SuspendedRun(name, [], {}, {}, NOON))
+        assert await get_suspended_run(connection, "run_1") == waiting
+        assert await get_suspended_request(connection, "run_1") == waiting.request
+        assert await get_suspended_request(connection, "run_9") is None
         await delete_run(connection, "run_2")
-        assert await get_waiting_run(connection, "run_2") is None
+        assert await get_suspended_run(connection, "run_2") is None
         await delete_waiting_runs(connection, ["run_3", "run_9"])
         await delete_waiting_runs(connection, [])
         await keep_waiting_runs(connection, {"run_1", "run_9"})
-        left = [name for name in ("run_1", "run_3", "run_4") if await get_waiting_run(connection, name)]
+        left = [name for name in ("run_1", "run_3", "run_4") if await get_suspended_run(connection, name)]
     assert left == ["run_1"]
 
 
@@ -623,17 +623,17 @@ async def test_queued_runs(database: Database) -> None:
             await put_queued_run(connection, name, request)
         await delete_waiting_runs(connection, ["run_3"])
         await put_queued_run(connection, "run_0", request)
-        queued = [await get_waiting_run(connection, f"run_{number}") for number in range(3)]
+        queued = [await get_suspended_run(connection, f"run_{number}") for number in range(3)]
         assert queued == [
             QueuedRun("run_0", request, 4),
             QueuedRun("run_1", request, 2),
             QueuedRun("run_2", request, 3),
         ]
-        waiting = WaitingRun("run_2", ["a"], {}, {}, NOON)
-        await put_waiting_run(connection, waiting)
-        assert await get_waiting_run(connection, "run_2") == waiting
+        waiting = SuspendedRun("run_2", ["a"], {}, {}, NOON)
+        await put_suspended_run(connection, waiting)
+        assert await get_suspended_run(connection, "run_2") == waiting
         await put_queued_run(connection, "run_9", request)
-        last = await get_waiting_run(connection, "run_9")
+        last = await get_suspended_run(connection, "run_9")
     assert isinstance(last, QueuedRun)
     assert last.position == 5
 

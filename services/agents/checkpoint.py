@@ -22,7 +22,7 @@ class Said(BaseModel):
     correlation_id: str | None
 
 
-class LeftOff(Said):
+class Checkpoint(Said):
     """Where a run was left off that waits: in the middle of a step's calls. It is kept as JSON.
 
     `messages` are what the step was told. `family` is that of the model.
@@ -33,7 +33,7 @@ class LeftOff(Said):
     call_ids: list[str]
     family: str | None = None
 
-    def to(self, family: str) -> "LeftOff":
+    def to(self, family: str) -> "Checkpoint":
         """The same for a model of this family, to which another family's reasoning and signatures mean nothing."""
         if self.family in (None, family):
             return self

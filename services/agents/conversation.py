@@ -19,12 +19,12 @@ WireMessage = dict[str, Any]
 WireContent = str | list[dict[str, Any]]
 
 
-def given(messages: Sequence[Message]) -> list[WireMessage]:
+def from_request(messages: Sequence[Message]) -> list[WireMessage]:
     """A conversation that the caller keeps."""
     return [{"role": message.role, "content": wire_content(message.content)} for message in messages]
 
 
-def kept(messages: Sequence[StoredMessage], states: Sequence[ProviderState] = ()) -> list[WireMessage]:
+def from_session(messages: Sequence[StoredMessage], states: Sequence[ProviderState] = ()) -> list[WireMessage]:
     """What one run said, with the states that the model's provider wants back; nothing where its question is lost.
 
     Many models want turns: texts that the model interrupted to think join.

@@ -8,16 +8,16 @@ from errors import McpServerFailed, ToolUnavailable
 from events import RunWarning, WarningCode
 from models import AgentRequest, Run
 from services.agents.base import Plan
-from services.agents.checkpoint import LeftOff
+from services.agents.checkpoint import Checkpoint
 from services.agents.conversation import WireMessage, conversation
 from services.agents.loop import AgentLimits, AgentLoop
 from services.agents.provider_states import ProviderStates
 from services.agents.tool_runner import GONE, ToolRunner
-from services.agents.toolbox import RunTools, ToolChoice
+from services.agents.toolbox import Toolbox, Toolset
 from services.outbound.client import GuardedClient
 from services.outbound.url_guard import UrlGuard
 from services.runs.suspension import Outcomes, Suspension
-from services.runs.writer import RunEvents
+from services.runs.writer import RunWriter
 from services.upstreams.selection import Route, Upstreams
 
 SUBSTITUTED = (
@@ -37,7 +37,7 @@ class DedalusAgent:
         self,
         upstreams: Upstreams,
         limits: AgentLimits,
-        tools: RunTools,
+        tools: Toolbox,
         guard: UrlGuard,
         http: GuardedClient,
         states: ProviderStates,
@@ -64,7 +64,7 @@ class DedalusAgent:
             await asyncio.gather(*map(self._guard.check_image, urls))
         return Plan(request, route, tools, warnings)
 
-    async def run(self, plan: Plan, history: Sequence[WireMessage], run: Run, events: RunEvents) -> Suspension | None:
+    async def run(self, plan: Plan, history: Sequence[WireMessage], run: Run, events: RunWriter) -> Suspension | None:
         """Write every event of the run except `run_started` and the final ones.
 
         `history` are the messages before the request's. Return a `Suspension` if the run has to wait. Raise the error
@@ -85,14 +85,14 @@ class DedalusAgent:
         outcomes: Outcomes,
         route: Route,
         run: Run,
-        events: RunEvents,
+        events: RunWriter,
     ) -> Suspension | None:
         """Continue a run that has waited, with the outcomes of its calls. Return and raise as `run` does."""
-        left = LeftOff.model_validate(state).to(route.family)
+        left = Checkpoint.model_validate(state).to(route.family)
         await self._upstreams.ready(route.upstream)
         tools = await self._tools_again(request, route)
         loop = self._loop(request, route, tools, run, events, left.messages, set(left.call_ids))
-        return await loop.go_on(left, outcomes)
+        return await loop.resume(left, outcomes)
 
     async def check_arguments(
         self, request: AgentRequest, name: str, arguments: Mapping[str, Any], route: Route
@@ -107,7 +107,7 @@ class DedalusAgent:
         else:
             raise McpServerFailed if choice.warnings else ToolUnavailable(GONE)
 
-    async def _tools_again(self, request: AgentRequest, route: Route) -> ToolChoice:
+    async def _tools_again(self, request: AgentRequest, route: Route) -> Toolset:
         """Return the tools of a run that has waited, perhaps for longer than this process has been there."""
         return await self._tools.complete(self._tools.reselect(request, hosts_mcp=route.upstream.hosts_mcp))
 
@@ -115,14 +115,14 @@ class DedalusAgent:
         self,
         request: AgentRequest,
         route: Route,
-        choice: ToolChoice,
+        choice: Toolset,
         run: Run,
-        events: RunEvents,
+        events: RunWriter,
         messages: list[WireMessage],
         call_ids: set[str],
     ) -> AgentLoop:
         self._tools.check_approvals(request, choice)
         if choice.tools and not self._upstreams.takes_tools(route.upstream):
-            choice = ToolChoice({}, warnings=[*choice.warnings, NO_TOOLS])
+            choice = Toolset({}, warnings=[*choice.warnings, NO_TOOLS])
         runner = ToolRunner(run, choice, frozenset(request.require_approval or ()), events, self._http)
         return AgentLoop(request, route, self._limits, choice, runner, events, self._states, messages, call_ids)

@@ -10,16 +10,16 @@ from typing import Any
 from errors import StepLimit
 from events import EventData, PartialOutput, RunWarning, StepFinished, StepStarted, Thinking, WarningCode
 from models import AgentRequest
-from services.agents.checkpoint import LeftOff, Said
+from services.agents.checkpoint import Checkpoint, Said
 from services.agents.conversation import WireMessage
 from services.agents.provider_states import ProviderStates
 from services.agents.tool_calls import Call, ToolCalls
 from services.agents.tool_runner import LAST_STEP, ToolRunner
-from services.agents.toolbox import ToolChoice
+from services.agents.toolbox import Toolset
 from services.completions.chunks import CallDelta, Delta, HostedResult, TextDelta, ThinkingDelta
 from services.completions.finish_reasons import CALL_REASONS, means_cut
 from services.runs.suspension import Outcomes, Suspension
-from services.runs.writer import RunEvents
+from services.runs.writer import RunWriter
 from services.tooling.base import Tool
 from services.upstreams.model_turn import UNKNOWN_REASON, Deadlines, ModelTurn, model_turn
 from services.upstreams.selection import Route
@@ -46,9 +46,9 @@ class AgentLoop:
     request: AgentRequest
     route: Route
     limits: AgentLimits
-    choice: ToolChoice
+    choice: Toolset
     runner: ToolRunner
-    events: RunEvents
+    events: RunWriter
     states: ProviderStates
     messages: list[WireMessage]
     call_ids: set[str]
@@ -76,23 +76,23 @@ class AgentLoop:
             await self._keep(said, calls)
             if step == self.max_steps:
                 _put_all((calls.answer(call, LAST_STEP, is_error=True) for call in calls.to_run), self.events)
-            elif pending := await self.runner.first(calls):
-                return Suspension(pending, self._asked(), self._left_off(said, calls).model_dump(mode="json"))
+            elif pending := await self.runner.run_ready(calls):
+                return Suspension(pending, self._asked(), self._checkpoint(said, calls).model_dump(mode="json"))
             if not self._finish(said, calls):
                 return None
         raise StepLimit
 
-    async def go_on(self, left: LeftOff, outcomes: Outcomes) -> Suspension | None:
+    async def resume(self, left: Checkpoint, outcomes: Outcomes) -> Suspension | None:
         """Continue from where the run was left off, with the results of its calls."""
         calls = self._calls(left.calls)
-        await self.runner.then(calls, outcomes)
+        await self.runner.run_answered(calls, outcomes)
         self._finish(left, calls)
         return await self.turns(left.step + 1)
 
     def _said(self, step: int, turn: ModelTurn) -> Said:
         return Said(
             step=step,
-            text=self.events.answer,
+            text=self.events.text,
             reasoning=turn.reasoning,
             finish_reason=turn.finish_reason,
             usage=turn.usage,
@@ -140,8 +140,8 @@ class AgentLoop:
         """The request, but for what was said, which the messages have."""
         return self.request.model_dump(mode="json", exclude={"input", "messages"}) | {"input": "…"}
 
-    def _left_off(self, said: Said, calls: ToolCalls) -> LeftOff:
-        return LeftOff(
+    def _checkpoint(self, said: Said, calls: ToolCalls) -> Checkpoint:
+        return Checkpoint(
             **said.model_dump(),
             messages=self.messages,
             calls=calls.all,
@@ -207,7 +207,7 @@ def _schema(tool: Tool) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def _tell(delta: Delta, calls: ToolCalls, events: RunEvents) -> None:
+def _tell(delta: Delta, calls: ToolCalls, events: RunWriter) -> None:
     match delta:
         case TextDelta(text):
             events.put(PartialOutput(content=text))
@@ -226,6 +226,6 @@ def _missing(text: str, reason: str) -> str:
     return "" if text.strip() else "The model ended its turn without an answer."
 
 
-def _put_all(told: Iterable[EventData], events: RunEvents) -> None:
+def _put_all(told: Iterable[EventData], events: RunWriter) -> None:
     for event in told:
         events.put(event)

@@ -22,7 +22,7 @@ from events import (
 )
 from models import Scenario, SimulateRequest, TextPart
 from services.runs.suspension import InDoubt, Outcomes, Pending, Suspension, refusal_told
-from services.runs.writer import RunEvents
+from services.runs.writer import RunWriter
 
 MODEL = "simulated/scripted"
 SILENCE_S = 30.0
@@ -54,16 +54,16 @@ class SimulatedAgent:
 
     model = MODEL
 
-    async def run(self, request: SimulateRequest, events: RunEvents) -> Suspension | None:
+    async def run(self, request: SimulateRequest, events: RunWriter) -> Suspension | None:
         """Write the run but for its ends, or to where the script waits. Raise `UpstreamFailed` where that does."""
         return await _play(script(request), request, events)
 
-    async def resume(self, request: SimulateRequest, outcomes: Outcomes, events: RunEvents) -> Suspension | None:
+    async def resume(self, request: SimulateRequest, outcomes: Outcomes, events: RunWriter) -> Suspension | None:
         """Go on with the script after its wait."""
         return await _play(script_after(request, outcomes), request, events)
 
 
-async def _play(beats: Iterable[Beat], request: SimulateRequest, events: RunEvents) -> Suspension | None:
+async def _play(beats: Iterable[Beat], request: SimulateRequest, events: RunWriter) -> Suspension | None:
     for beat in beats:
         match beat:
             case Silence(seconds):

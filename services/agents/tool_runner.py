@@ -14,10 +14,10 @@ from events import ApprovalResponse, PendingKind, ToolProgress, ToolResult
 from json_codec.text import dumps, mend_text
 from models import Run
 from services.agents.tool_calls import Call, ToolCalls
-from services.agents.toolbox import ToolChoice
+from services.agents.toolbox import Toolset
 from services.outbound.client import GuardedClient
 from services.runs.suspension import InDoubt, Outcomes, Pending, refusal_told
-from services.runs.writer import RunEvents
+from services.runs.writer import RunWriter
 from services.tooling.base import InvalidArguments, ToolContext, ToolError
 from services.tooling.results import as_text
 
@@ -36,7 +36,7 @@ IN_DOUBT = "The server stopped while this call was being made: whether it was is
 class Progress:
     """What a running call reports, as events. What comes faster than that is joined: the latest counts."""
 
-    def __init__(self, call_id: str, events: RunEvents) -> None:
+    def __init__(self, call_id: str, events: RunWriter) -> None:
         self._call_id = call_id
         self._events = events
         self._loop = asyncio.get_running_loop()
@@ -90,12 +90,12 @@ class ToolRunner:
     """Runs the calls of one run. `approve` are the tools whose calls wait for a person, beside those that always do."""
 
     run: Run
-    choice: ToolChoice
+    choice: Toolset
     approve: frozenset[str]
-    events: RunEvents
+    events: RunWriter
     http: GuardedClient
 
-    async def first(self, calls: ToolCalls) -> Sequence[Pending]:
+    async def run_ready(self, calls: ToolCalls) -> Sequence[Pending]:
         """Answer each call that can be answered now, all at the same time; those that have to wait are given back."""
         waiting: list[Pending] = []
         ready: list[Call] = []
@@ -110,7 +110,7 @@ class ToolRunner:
         await self._together([self._run(call, calls, call.arguments or {}) for call in ready])
         return waiting
 
-    async def then(self, calls: ToolCalls, outcomes: Outcomes) -> None:
+    async def run_answered(self, calls: ToolCalls, outcomes: Outcomes) -> None:
         """Answer the calls that had to wait."""
         approved = []
         for call in calls.to_run:

@@ -38,7 +38,7 @@ class ToolSelection(NamedTuple):
         return hosted | {server.url for server in self.local if server.url}
 
 
-class ToolChoice(NamedTuple):
+class Toolset(NamedTuple):
     """A run's tools by their names, the MCP servers left to the upstream, and what has to be told of the others.
 
     `missing` are the beginnings of the names that the tools of servers would have that are down.
@@ -51,7 +51,7 @@ class ToolChoice(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class PageTool:
+class ClientSideTool:
     """A tool that the caller's page runs."""
 
     name: str
@@ -63,7 +63,7 @@ class PageTool:
     idempotent: bool = False
 
     @classmethod
-    def of(cls, tool: ClientTool) -> "PageTool":
+    def of(cls, tool: ClientTool) -> "ClientSideTool":
         """As a request brings it."""
         return cls(tool.name, tool.description, tool.parameters)
 
@@ -75,7 +75,7 @@ class PageTool:
         raise InternalError
 
 
-class RunTools:
+class Toolbox:
     """Chooses each run's tools. `default` says which a request gets that names none."""
 
     def __init__(self, registry: Registry, servers: McpClient, default: Literal["none", "all"]) -> None:
@@ -108,23 +108,23 @@ class RunTools:
         """Select the tools of a request again, after a wait: without those removed since. Raise `McpUnavailable`."""
         known = self._registry.all
         tools: dict[str, Tool] = {name: known[name] for name in self._chosen(request) if name in known}
-        tools |= {tool.name: PageTool.of(tool) for tool in request.client_tools or ()}
+        tools |= {tool.name: ClientSideTool.of(tool) for tool in request.client_tools or ()}
         resolved = self._servers.resolve(request.mcp_servers or (), hosted=hosts_mcp)
         return ToolSelection(tools, resolved.hosted, resolved.local)
 
-    async def complete(self, selection: ToolSelection) -> ToolChoice:
+    async def complete(self, selection: ToolSelection) -> Toolset:
         """Add the tools of the MCP servers that this service calls; warn of those that are down."""
         tools, hosted, local = selection
         if not local:
-            return ToolChoice(tools, hosted)
+            return Toolset(tools, hosted)
         offer = await self._servers.offer(local)
         added = {tool.name: tool for tool in offer.tools if tool.name not in tools}
-        return ToolChoice({**tools, **added}, hosted, offer.warnings, offer.missing)
+        return Toolset({**tools, **added}, hosted, offer.warnings, offer.missing)
 
     def _chosen(self, request: AgentRequest) -> Sequence[str]:
         return self.default if request.tools is None else request.tools
 
-    def check_approvals(self, request: AgentRequest, choice: ToolChoice) -> None:
+    def check_approvals(self, request: AgentRequest, choice: Toolset) -> None:
         """Raise `ToolUnavailable` where a call that shall be approved could go unnoticed, since its name is another.
 
         One of a server that is down can't be called, unless the upstream calls servers, too.

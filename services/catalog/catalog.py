@@ -15,7 +15,7 @@ from events import Closed, Maybe
 from services.catalog.builtin import MCP_SERVERS, MODELS
 from services.catalog.model_lists import Listed, ModelInfo, entries, listed, text
 from services.mcp.resolution import requested_as
-from services.upstreams.embedded_model import LocalModel
+from services.upstreams.embedded_model import EmbeddedModel
 from services.upstreams.selection import NO_LIST, Upstream, Upstreams
 from settings import McpServer
 from tool_models import SERVER_PATTERN
@@ -218,7 +218,7 @@ def _readable(entries: list[Any], read: Callable[[Any], T | None]) -> list[T]:
     return [entry for entry in readable if entry is not None]
 
 
-def _builtin_models(upstream: Upstream, local: LocalModel) -> list[Listed]:
+def _builtin_models(upstream: Upstream, local: EmbeddedModel) -> list[Listed]:
     """What an upstream is known to serve, at least its default model."""
     match upstream.kind:
         case "local":
@@ -234,7 +234,7 @@ def _problem(fault: Exception) -> str:
     return fault.message if isinstance(fault, AgentStreamError) else UpstreamFailed.default
 
 
-def _embedded(local: LocalModel) -> Listed:
+def _embedded(local: EmbeddedModel) -> Listed:
     return Listed(ModelInfo(id=local.model_id, provider="local", name=local.name, context_tokens=local.context_tokens))
 
 

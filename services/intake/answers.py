@@ -8,7 +8,7 @@ from event_logs.base import EventLog
 from event_logs.reading import events_in
 from events import ApprovalResponse, EventType
 from services.agents.tool_calls import result_of
-from services.intake.work import RunWork
+from services.intake.work import WorkFactory
 from services.runs.live import LiveRuns
 from services.runs.records import RunRecords
 from services.runs.suspension import Answer
@@ -19,10 +19,12 @@ from tool_models import ApprovalDecision, ClientToolResult
 ANSWERS = frozenset((EventType.APPROVAL_RESPONSE, EventType.TOOL_RESULT))
 
 
-class WaitingRuns:
+class AnswerIntake:
     """Takes what runs wait for."""
 
-    def __init__(self, settings: Settings, log: EventLog, live: LiveRuns, records: RunRecords, work: RunWork) -> None:
+    def __init__(
+        self, settings: Settings, log: EventLog, live: LiveRuns, records: RunRecords, work: WorkFactory
+    ) -> None:
         self._settings = settings
         self._log = log
         self._live = live

@@ -6,21 +6,21 @@ from services.catalog.catalog import Catalog
 from services.upstreams.selection import Route, Upstreams
 
 
-class Routes:
+class RouteResolver:
     """Finds the way of each request."""
 
     def __init__(self, upstreams: Upstreams, catalog: Catalog) -> None:
         self._upstreams = upstreams
         self._catalog = catalog
 
-    async def of(self, request: AgentRequest) -> Route:
+    async def for_request(self, request: AgentRequest) -> Route:
         """The way to the request's model, or to the default one.
 
         Raise `ModelUnavailable`, `LocalModelUnavailable`, or as `Catalog.first_model` where the default is asked for.
         """
-        return self.to(request.model or await self._default_model(), request)
+        return self.for_model(request.model or await self._default_model(), request)
 
-    def to(self, model: str, request: AgentRequest) -> Route:
+    def for_model(self, model: str, request: AgentRequest) -> Route:
         """The way to a model. Raise `ModelUnavailable` or `LocalModelUnavailable`."""
         route = self._upstreams.route(model)
         if route.upstream.kind == "local":

@@ -5,16 +5,16 @@ import asyncio
 from uuid_utils import uuid7
 
 from models import AgentRequest, OnDisconnect, Run, RunStatus, SimulateRequest, now
-from services.intake.work import RunWork
+from services.intake.work import WorkFactory
 from services.runs.admission import Admission
 from services.runs.idempotency import IdempotencyKeys
 from services.runs.live import LiveRuns
-from services.runs.task import RunOrder
+from services.runs.task import RunSpec
 from services.sessions.turns import SessionTurns
 from settings import Settings
 
 
-class RunStarts:
+class RunStarter:
     """Starts runs, each whole or not at all; `under_way` are those that are being started."""
 
     def __init__(
@@ -24,7 +24,7 @@ class RunStarts:
         admission: Admission,
         turns: SessionTurns,
         keys: IdempotencyKeys,
-        work: RunWork,
+        work: WorkFactory,
     ) -> None:
         self._settings = settings
         self._live = live
@@ -67,7 +67,7 @@ class RunStarts:
         with self._admission.place():
             run = _new_run(_new_id(), self._work.simulated_model, request.on_disconnect)
             work = self._work.simulated(run, request)
-            await self._live.launch(RunOrder.within(self._settings, run, work, request_id))
+            await self._live.launch(RunSpec.within(self._settings, run, work, request_id))
         return run.run_id
 
     async def _start(self, run_id: str, request: AgentRequest, request_id: str, unattended: bool) -> None:
@@ -76,7 +76,7 @@ class RunStarts:
             run = _new_run(run_id, plan.route.model, "continue" if unattended else request.on_disconnect, request)
             async with self._turns.turn(request, run) as turn:
                 work = self._work.planned(turn.run, plan)
-                await self._live.launch(RunOrder.within(self._settings, turn.run, work, request_id, turn.behind))
+                await self._live.launch(RunSpec.within(self._settings, turn.run, work, request_id, turn.behind))
 
 
 def _new_id() -> str:

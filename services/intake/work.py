@@ -10,12 +10,12 @@ from errors import ErrorDetail, InternalError, InvalidRequest
 from events import RunWarning, WarningCode
 from models import AgentRequest, Run, SimulateRequest
 from services.agents.base import Agent, Plan, Simulator
-from services.agents.conversation import WireMessage, conversation, following, given, kept, tokens
+from services.agents.conversation import WireMessage, conversation, following, from_request, from_session, tokens
 from services.catalog.catalog import Catalog
-from services.intake.routing import Routes
+from services.intake.routing import RouteResolver
 from services.runs.suspension import Resumption, Suspension
 from services.runs.task import Work
-from services.runs.writer import RunEvents
+from services.runs.writer import RunWriter
 from services.sessions.turns import SessionTurns
 from services.tooling.base import InvalidArguments
 from services.upstreams.selection import Route
@@ -59,12 +59,12 @@ class Room:
 class RequestedWork:
     """The work of one run. It holds what it begins with until it begins, and nothing of that while it waits."""
 
-    def __init__(self, factory: "RunWork", run: Run, asked: Plan | SimulateRequest | StoredRequest | None) -> None:
+    def __init__(self, factory: "WorkFactory", run: Run, asked: Plan | SimulateRequest | StoredRequest | None) -> None:
         self._factory = factory
         self._run = run
         self._asked = asked
 
-    async def begin(self, events: RunEvents) -> Suspension | None:
+    async def begin(self, events: RunWriter) -> Suspension | None:
         """See `Work`."""
         asked, self._asked = self._asked, None
         match asked:
@@ -77,19 +77,19 @@ class RequestedWork:
             case None:
                 raise InternalError
 
-    async def resume(self, resumption: Resumption, events: RunEvents) -> Suspension | None:
+    async def resume(self, resumption: Resumption, events: RunWriter) -> Suspension | None:
         """See `Work`."""
         return await self._factory.resume(resumption, self._run, events)
 
 
-class RunWork:
+class WorkFactory:
     """Makes the work of runs."""
 
     def __init__(
         self,
         settings: Settings,
         turns: SessionTurns,
-        routes: Routes,
+        routes: RouteResolver,
         agent: Agent,
         simulator: Simulator,
         catalog: Catalog,
@@ -103,8 +103,11 @@ class RunWork:
         self.simulated_model = simulator.model
 
     async def plan(self, request: AgentRequest) -> Plan:
-        """Plan how a request is carried out. Raise a `RequestError` for what is unavailable, or as `Routes.of`."""
-        return await self._agent.plan(request, await self._routes.of(request))
+        """Plan how a request is carried out.
+
+        Raise a `RequestError` for what is unavailable, or as `RouteResolver.for_request` does.
+        """
+        return await self._agent.plan(request, await self._routes.for_request(request))
 
     def planned(self, run: Run, plan: Plan) -> Work:
         """Return the work of a run of the agent."""
@@ -132,47 +135,47 @@ class RunWork:
             return
         request = AgentRequest.model_validate(asked[AGENT])
         try:
-            await self._agent.check_arguments(request, name, arguments, self._routes.to(run.model, request))
+            await self._agent.check_arguments(request, name, arguments, self._routes.for_model(run.model, request))
         except InvalidArguments as fault:
             raise InvalidRequest(details=[ErrorDetail("arguments", str(fault))]) from None
 
-    async def begin(self, plan: Plan, run: Run, events: RunEvents) -> Suspension | None:
+    async def begin(self, plan: Plan, run: Run, events: RunWriter) -> Suspension | None:
         """Begin a run of the agent. See `Work`."""
         for warning in plan.warnings:
             events.put(warning)
         if run.session_id is None:
-            history = given(plan.request.messages or ())
+            history = from_request(plan.request.messages or ())
         else:
             history = await self._history(plan.request, plan.route, run, events)
         return _of(AGENT, await self._agent.run(plan, history, run, events))
 
-    async def begin_stored(self, asked: Json, run: Run, events: RunEvents) -> Suspension | None:
+    async def begin_stored(self, asked: Json, run: Run, events: RunWriter) -> Suspension | None:
         """Plan the stored request of a run of the agent, and begin it. See `Work`."""
         request = AgentRequest.model_validate(asked)
         model = request.model or run.model  # the default model may be another one by now
         return await self.begin(await self.plan(request.model_copy(update={"model": model})), run, events)
 
-    async def simulate(self, request: SimulateRequest, events: RunEvents) -> Suspension | None:
+    async def simulate(self, request: SimulateRequest, events: RunWriter) -> Suspension | None:
         """Begin a scripted run. See `Work`."""
         return _of(SIMULATION, await self._simulator.run(request, events))
 
-    async def resume(self, resumption: Resumption, run: Run, events: RunEvents) -> Suspension | None:
+    async def resume(self, resumption: Resumption, run: Run, events: RunWriter) -> Suspension | None:
         """Resume a run, whoever answers it. See `Work`."""
         stored, outcomes = resumption
         if (simulated := stored.request.get(SIMULATION)) is not None:
             script = SimulateRequest.model_validate(simulated)
             return _of(SIMULATION, await self._simulator.resume(script, outcomes, events))
         request = AgentRequest.model_validate(stored.request[AGENT])
-        route = self._routes.to(run.model, request)
+        route = self._routes.for_model(run.model, request)
         return _of(AGENT, await self._agent.resume(request, stored.state, outcomes, route, run, events))
 
-    async def _history(self, request: AgentRequest, route: Route, run: Run, events: RunEvents) -> list[WireMessage]:
+    async def _history(self, request: AgentRequest, route: Route, run: Run, events: RunWriter) -> list[WireMessage]:
         """The session's latest turns that the model's context has room for; a warning reports those that stay out."""
         turns: deque[list[WireMessage]] = deque()
         room = Room()
         async with aclosing(self._turns.turns_before(run, route.family)) as stored_turns:
             async for stored in stored_turns:
-                if not (turn := kept(*stored)):
+                if not (turn := from_session(*stored)):
                     continue
                 await room.take(turn)
                 if room.tokens is None and room.taken > SMALL_HISTORY_TOKENS:
@@ -189,7 +192,7 @@ class RunWork:
         reserved = request.max_tokens or min(context // 4, MOST_RESERVED_TOKENS)
         return context - reserved - await tokens(conversation(request.instructions, (), request.input))
 
-    async def _report_cut(self, run: Run, told: int, reason: str, events: RunEvents) -> None:
+    async def _report_cut(self, run: Run, told: int, reason: str, events: RunWriter) -> None:
         turns = await self._turns.count(run)
         message = f"The oldest {turns - told} of the session's {turns} turns are left out: {reason}."
         events.put(RunWarning(code=WarningCode.HISTORY_CUT, message=message))

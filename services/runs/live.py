@@ -11,10 +11,10 @@ from events import RunStarted
 from services.runs.admission import Admission
 from services.runs.readers import OpenStreams, RunStream
 from services.runs.records import RunRecords
-from services.runs.suspension import Resumption, RunWait
-from services.runs.task import RunOrder, RunTask
+from services.runs.suspension import Resumption, Wait
+from services.runs.task import RunSpec, RunTask
 from services.runs.waiting import AnswerInbox
-from services.runs.writer import RunEvents
+from services.runs.writer import RunWriter
 from settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -56,10 +56,10 @@ class LiveRuns:
         task = self.get(run_id)
         return RunStream(run_id, self._log.read(run_id, after), None if task is None else task.readers, self._streams)
 
-    async def launch(self, order: RunOrder) -> RunTask:
+    async def launch(self, order: RunSpec) -> RunTask:
         """Begin a run: `run_started` is committed. Raise `LogUnavailable`, and leave nothing behind."""
         run = order.run
-        events = RunEvents(await self._log.create(run.run_id), self._settings.max_output_bytes)
+        events = RunWriter(await self._log.create(run.run_id), self._settings.max_output_bytes)
         events.put(RunStarted(model=run.model, session_id=run.session_id))
         try:
             await events.commit()
@@ -70,18 +70,18 @@ class LiveRuns:
         return self._keep(order, events)
 
     async def restore(
-        self, order: RunOrder, events: RunEvents, wait: RunWait | None = None, resumption: Resumption | None = None
+        self, order: RunSpec, events: RunWriter, wait: Wait | None = None, resumption: Resumption | None = None
     ) -> None:
         """Keep a run that a former process left: in a `wait`, or about to resume, or else queued.
 
         Raise `LogUnavailable`.
         """
         if wait is None:
-            events.take_pen(await self._log.take_over(order.run.run_id))
+            events.use_writer(await self._log.take_over(order.run.run_id))
         self._keep(order, events, wait, resumption)
 
     def _keep(
-        self, order: RunOrder, events: RunEvents, wait: RunWait | None = None, resumption: Resumption | None = None
+        self, order: RunSpec, events: RunWriter, wait: Wait | None = None, resumption: Resumption | None = None
     ) -> RunTask:
         inbox = AnswerInbox(order.run.run_id, events, self._log, self._records, self._admission)
         if wait is not None:

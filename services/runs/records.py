@@ -17,12 +17,12 @@ from database.engine import Database
 from database.messages import replace_answer
 from database.runs import delete_run, get_run, list_runs, save_runs
 from database.sessions import create_session, get_session, set_head
-from database.waiting_runs import (
-    WaitingRun,
+from database.suspended_runs import (
+    SuspendedRun,
     delete_waiting_runs,
-    get_waiting_request,
-    get_waiting_run,
-    put_waiting_run,
+    get_suspended_request,
+    get_suspended_run,
+    put_suspended_run,
 )
 from errors import InvalidCursor, LogUnavailable, RunExpired, RunNotFound, RunNotWaiting, StoreUnavailable
 from event_logs.base import EventLog, LogPosition
@@ -134,24 +134,24 @@ class RunRecords:
             runs = await list_runs(connection, session_id=session_id, status=status, before=before, limit=limit + 1)
         return RunList(runs=runs[:limit], next_cursor=runs[limit - 1].run_id if len(runs) > limit else None)
 
-    async def suspend(self, run: Run, left_off: WaitingRun) -> None:
+    async def suspend(self, run: Run, checkpoint: SuspendedRun) -> None:
         """Record how a run stands that is about to wait, and with what it goes on. Raise `StoreUnavailable`."""
         async with self._database.writing() as connection:
             await save_runs(connection, [run])
-            await put_waiting_run(connection, left_off)
+            await put_suspended_run(connection, checkpoint)
 
-    async def left_off(self, run_id: str) -> WaitingRun:
+    async def checkpoint(self, run_id: str) -> SuspendedRun:
         """With what a run goes on that has waited. Raise `RunNotWaiting` or `StoreUnavailable`."""
         async with self._database.reading() as connection:
-            stored = await get_waiting_run(connection, run_id)
-        if not isinstance(stored, WaitingRun):
+            stored = await get_suspended_run(connection, run_id)
+        if not isinstance(stored, SuspendedRun):
             raise RunNotWaiting
         return stored
 
     async def asked(self, run_id: str) -> Mapping[str, Any]:
-        """What a run that waits is asked for. Raise as `left_off` does."""
+        """What a run that waits is asked for. Raise as `checkpoint` does."""
         async with self._database.reading() as connection:
-            request = await get_waiting_request(connection, run_id)
+            request = await get_suspended_request(connection, run_id)
         if request is None:
             raise RunNotWaiting
         return request

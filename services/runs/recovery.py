@@ -10,7 +10,7 @@ from database.deletions import marked_runs
 from database.engine import Database
 from database.runs import delete_run, get_run, unfinished_runs
 from database.sessions import get_session, set_head
-from database.waiting_runs import QueuedRun, WaitingRun, get_waiting_run, keep_waiting_runs
+from database.suspended_runs import QueuedRun, SuspendedRun, get_suspended_run, keep_waiting_runs
 from errors import Interrupted, RunExpired, RunNotFound
 from event_logs.base import EventLog
 from event_logs.reading import events_in
@@ -18,13 +18,13 @@ from events import RunError
 from models import Run, RunStatus, new_request_id, now
 from services.runs.deletions import delete_events
 from services.runs.records import RunRecords
-from services.runs.suspension import LoggedWait, Resumption, RunWait
-from services.runs.writer import UNBOUNDED, RunEvents
+from services.runs.suspension import LoggedWait, Resumption, Wait
+from services.runs.writer import UNBOUNDED, RunWriter
 
 logger = logging.getLogger(__name__)
 
 
-class LeftWaiting(NamedTuple):
+class RestorableWait(NamedTuple):
     """A run that waits for a person, and whose process is gone.
 
     With `resumption`, every call has its answer: the process went while it ran the approved ones. Otherwise the run
@@ -32,25 +32,25 @@ class LeftWaiting(NamedTuple):
     """
 
     run: Run
-    events: RunEvents
-    wait: RunWait | None
+    events: RunWriter
+    wait: Wait | None
     resumption: Resumption | None
 
 
-class LeftQueued(NamedTuple):
+class RestorableTurn(NamedTuple):
     """A run that waits for its turn, and whose process is gone."""
 
     run: Run
-    events: RunEvents
+    events: RunWriter
     stored: QueuedRun
 
 
-LeftRun = LeftWaiting | LeftQueued
+RestorableRun = RestorableWait | RestorableTurn
 
 AT_ONCE = 16  # runs that are looked at together: each waits for the disk
 
 
-async def recover(database: Database, log: EventLog, records: RunRecords) -> list[LeftRun]:
+async def recover(database: Database, log: EventLog, records: RunRecords) -> list[RestorableRun]:
     """Give every run that no process drives any more its end in the log, and every record what the log tells.
 
     Those that wait for a person or for their turn, and can go on, are given back. Raise `LogUnavailable` or
@@ -58,11 +58,11 @@ async def recover(database: Database, log: EventLog, records: RunRecords) -> lis
     """
     places = asyncio.Semaphore(AT_ONCE)
 
-    async def look(run_id: str) -> LeftRun | None:
+    async def look(run_id: str) -> RestorableRun | None:
         async with places:
             async with database.reading() as connection:
                 known = await get_run(connection, run_id)
-                stored = await get_waiting_run(connection, run_id)
+                stored = await get_suspended_run(connection, run_id)
             left = await _left(log, run_id, known, stored)
             if left is None:
                 await _correct(records, run_id, known)
@@ -82,8 +82,8 @@ async def recover(database: Database, log: EventLog, records: RunRecords) -> lis
 
 
 async def _left(
-    log: EventLog, run_id: str, known: Run | None, stored: WaitingRun | QueuedRun | None
-) -> LeftRun | Literal[False] | None:
+    log: EventLog, run_id: str, known: Run | None, stored: SuspendedRun | QueuedRun | None
+) -> RestorableRun | Literal[False] | None:
     """A run that can go on. None if it has ended in the log by now; False if it was nobody's yet."""
     position = await log.position(run_id)
     if position.ended:
@@ -92,12 +92,12 @@ async def _left(
     if writer.last_seq == 0:
         await log.delete(run_id)
         return False
-    run = RunEvents(writer, UNBOUNDED)
+    run = RunWriter(writer, UNBOUNDED)
     logged = LoggedWait()
     try:
         async with aclosing(events_in(log.read(run_id, 0, follow=False))) as events:
             async for event in events:
-                run.take_over(event)
+                run.replay(event)
                 logged.add(event)
     except (ValueError, LookupError):
         logger.exception("the log of run %s is damaged: it is ended as far as it can be read", run_id)
@@ -109,28 +109,28 @@ async def _left(
 
 
 async def _as_left(
-    known: Run | None, stored: WaitingRun | QueuedRun | None, run: RunEvents, logged: LoggedWait
-) -> LeftRun | None:
+    known: Run | None, stored: SuspendedRun | QueuedRun | None, run: RunWriter, logged: LoggedWait
+) -> RestorableRun | None:
     """The run, unless it was working. A run whose turn has not come has `run_started` alone in its log."""
     if known is None or stored is None:
         return None
-    left: LeftRun
+    left: RestorableRun
     if isinstance(stored, QueuedRun):
         if known.status != RunStatus.QUEUED or run.last_seq > 1:
             return None
-        left = LeftQueued(known, run, stored)
+        left = RestorableTurn(known, run, stored)
     else:
         if (wait := logged.wait(stored)) is None:
             return None
         if wait.is_over:
-            left = LeftWaiting(known, run, None, Resumption(stored, logged.outcomes()))
+            left = RestorableWait(known, run, None, Resumption(stored, logged.outcomes()))
         else:
-            left = LeftWaiting(known, run, wait, None)
-    await run.rest()
+            left = RestorableWait(known, run, wait, None)
+    await run.release()
     return left
 
 
-async def _interrupt(run: RunEvents, run_id: str) -> None:
+async def _interrupt(run: RunWriter, run_id: str) -> None:
     request_id = new_request_id()
     logger.warning("run %s was left open by a server that is gone (request %s)", run_id, request_id)
     run.conclude("failed", Interrupted(), request_id)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from database.waiting_runs import WaitingRun
+from database.suspended_runs import SuspendedRun
 from errors import ToolCallAnswered, ToolCallNotFound
 from events import (
     ApprovalRequest,
@@ -64,11 +64,11 @@ class Suspension(NamedTuple):
 class Resumption(NamedTuple):
     """What a run resumes with after a wait: what was stored when it began, and the outcome of each call."""
 
-    stored: WaitingRun
+    stored: SuspendedRun
     outcomes: Outcomes
 
 
-class RunWait:
+class Wait:
     """The calls that a run waits for, and the answers that have come. `expires_at` is UTC, RFC 3339.
 
     `seq` is the number of the event that told of it.
@@ -175,14 +175,14 @@ class LoggedWait:
             case _:
                 self._gone_on = True
 
-    def wait(self, left_off: WaitingRun | None) -> RunWait | None:
+    def wait(self, checkpoint: SuspendedRun | None) -> Wait | None:
         """The wait, as far as it is answered; None where the run can't go on from where it was left off.
 
         It has gone on to other things since, or what is stored is of another wait: a power cut can do that.
         """
-        if self._gone_on or left_off is None or list(left_off.pending) != [c.tool_call_id for c in self._pending]:
+        if self._gone_on or checkpoint is None or list(checkpoint.pending) != [c.tool_call_id for c in self._pending]:
             return None
-        wait = RunWait(self._pending, left_off.expires_at, self._seq)
+        wait = Wait(self._pending, checkpoint.expires_at, self._seq)
         wait.add(self._responses.values())
         wait.add(self._results[call.tool_call_id] for call in self._pending if self._is_client(call))
         return wait

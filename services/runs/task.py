@@ -23,7 +23,7 @@ from services.runs.readers import RunReaders
 from services.runs.records import RunRecords
 from services.runs.suspension import Answer, Resumption, Suspension
 from services.runs.waiting import RETRY_S, AnswerInbox
-from services.runs.writer import RunEvents
+from services.runs.writer import RunWriter
 from settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -34,15 +34,15 @@ LET_GO_S = 1.0  # how long a stopped agent may take to clean up before the run e
 class Work(Protocol):
     """What an agent does in one run: write its events, up to the end of the answer or to a wait."""
 
-    async def begin(self, events: RunEvents) -> Suspension | None:
+    async def begin(self, events: RunWriter) -> Suspension | None:
         """Write the run's events. Return a `Suspension` if it has to wait, and raise the error that it fails with."""
 
-    async def resume(self, resumption: Resumption, events: RunEvents) -> Suspension | None:
+    async def resume(self, resumption: Resumption, events: RunWriter) -> Suspension | None:
         """Continue after a wait. Return and raise as `begin` does."""
 
 
 @dataclass(frozen=True, slots=True)
-class RunOrder:
+class RunSpec:
     """What a run is asked to be: `run` is its state before it begins. Times are in seconds.
 
     It begins when the runs that it is `behind` have ended: all that were under way in its session.
@@ -59,7 +59,7 @@ class RunOrder:
     @classmethod
     def within(
         cls, settings: Settings, run: Run, work: Work, request_id: str, behind: tuple["RunTask", ...] = ()
-    ) -> "RunOrder":
+    ) -> "RunSpec":
         """Return an order with the operator's limits."""
         limits = settings.run_timeout_s, settings.disconnect_grace_s, settings.approval_timeout_s
         return cls(run, work, request_id, *limits, behind)
@@ -74,8 +74,8 @@ class RunTask:
 
     def __init__(
         self,
-        order: RunOrder,
-        events: RunEvents,
+        order: RunSpec,
+        events: RunWriter,
         inbox: AnswerInbox,
         admission: Admission,
         records: RunRecords,

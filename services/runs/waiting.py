@@ -6,15 +6,15 @@ from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
-from database.waiting_runs import WaitingRun
+from database.suspended_runs import SuspendedRun
 from errors import CapacityError, InternalError, LogUnavailable, RunNotWaiting
 from event_logs.base import EventLog
 from events import PendingCall, ToolResult
 from models import Run, RunStatus, now
 from services.runs.admission import Admission
 from services.runs.records import RunRecords
-from services.runs.suspension import Answer, Resumption, RunWait, Suspension, asking
-from services.runs.writer import RunEvents
+from services.runs.suspension import Answer, Resumption, Suspension, Wait, asking
+from services.runs.writer import RunWriter
 
 logger = logging.getLogger(__name__)
 
@@ -29,14 +29,14 @@ class AnswerInbox:
     """
 
     def __init__(
-        self, run_id: str, events: RunEvents, log: EventLog, records: RunRecords, admission: Admission
+        self, run_id: str, events: RunWriter, log: EventLog, records: RunRecords, admission: Admission
     ) -> None:
         self._run_id = run_id
         self._events = events
         self._log = log
         self._records = records
         self._admission = admission
-        self._wait: RunWait | None = None
+        self._wait: Wait | None = None
         self._over: asyncio.Future[Resumption]
         self._closed = False
         self._lock = asyncio.Lock()
@@ -66,15 +66,15 @@ class AnswerInbox:
         async with self._lock:
             expires_at = now(wait_s)
             pending = [call.tool_call_id for call in suspension.pending]
-            stored = WaitingRun(run.run_id, pending, dict(suspension.request), dict(suspension.state), expires_at)
+            stored = SuspendedRun(run.run_id, pending, dict(suspension.request), dict(suspension.state), expires_at)
             await self._records.suspend(run, stored)
             for event in asking(suspension.pending, expires_at):
                 self._events.put(event)
             await self._events.commit()
-            await self._events.rest()
-            self.restore(RunWait([call.told for call in suspension.pending], expires_at, self._events.last_seq))
+            await self._events.release()
+            self.restore(Wait([call.told for call in suspension.pending], expires_at, self._events.last_seq))
 
-    def restore(self, wait: RunWait) -> None:
+    def restore(self, wait: Wait) -> None:
         """Begin a wait that the log already has."""
         self._wait = wait
         self._over = asyncio.get_running_loop().create_future()
@@ -106,22 +106,22 @@ class AnswerInbox:
         """
         self._closed = True
         async with self._lock:
-            while self._events.resting:
+            while self._events.released:
                 try:
-                    self._events.take_pen(await self._log.take_over(self._run_id))
+                    self._events.use_writer(await self._log.take_over(self._run_id))
                 except LogUnavailable:
                     await asyncio.sleep(RETRY_S)
 
-    async def _take(self, wait: RunWait, answers: Sequence[Answer]) -> None:
+    async def _take(self, wait: Wait, answers: Sequence[Answer]) -> None:
         new = wait.new(answers)
         if not new:
             return
         if not wait.over_with(new):
             await self._commit(new)
             wait.add(new)
-            await self._events.rest()
+            await self._events.release()
             return
-        stored = await self._records.left_off(self._run_id)
+        stored = await self._records.checkpoint(self._run_id)
         with self._admission.place_again():
             await self._commit(new)
             wait.add(new)
@@ -129,7 +129,7 @@ class AnswerInbox:
 
     async def _commit(self, answers: Sequence[Answer]) -> None:
         """Commit the answers, or none of them. Raise `LogUnavailable`."""
-        self._events.take_pen(await self._log.take_over(self._run_id))
+        self._events.use_writer(await self._log.take_over(self._run_id))
         committed = False
         try:
             for answer in answers:
@@ -138,21 +138,21 @@ class AnswerInbox:
             committed = True
         finally:
             if not committed:
-                await self._events.rest()
+                await self._events.release()
                 for answer in answers:
                     if isinstance(answer, ToolResult):
                         self._events.reopen(answer.tool_call_id, answer.name)
 
-    async def _end(self, wait: RunWait, stored: WaitingRun) -> None:
+    async def _end(self, wait: Wait, stored: SuspendedRun) -> None:
         if self._closed:
-            await self._events.rest()
+            await self._events.release()
             return
         self._wait = None
         self._admission.note(self._run_id, RunStatus.RUNNING)
         if not self._over.done():  # the run's task may have been stopped
             self._over.set_result(Resumption(stored, wait.answers))
 
-    async def _refuse(self, wait: RunWait) -> None:
+    async def _refuse(self, wait: Wait) -> None:
         """Refuse the calls without an answer, as soon as the log and the server allow it. Raise `InternalError`."""
         while True:
             try:

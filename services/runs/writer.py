@@ -29,19 +29,19 @@ UNBOUNDED = sys.maxsize
 """For a run that is taken over, until it goes on."""
 
 
-class RunEvents:
+class RunWriter:
     """Passes events on to the log's writer and remembers what the end of the run has to say.
 
     `max_output_bytes` bounds the text of all steps together, counted as UTF-8; beyond it `put` raises `OutputLimit`.
     """
 
     def __init__(self, writer: EventWriter, max_output_bytes: int) -> None:
-        self.take_pen(writer)
+        self.use_writer(writer)
         self._room = max_output_bytes
         self._started = time.monotonic()
         self._first_at = 0.0
         self._first_token_s: float | None = None
-        self._answer: list[str] = []
+        self._text: list[str] = []
         self._open_calls: dict[str, str] = {}
         self.steps = 0
         self.usage: Usage = NO_USAGE
@@ -49,15 +49,15 @@ class RunEvents:
         self.end: RunEnd | None = None
         self.error: RunError | None = None
 
-    def take_pen(self, writer: EventWriter) -> None:
+    def use_writer(self, writer: EventWriter) -> None:
         """Write with this writer from now on."""
         self._writer = writer
         self.commit = writer.commit
-        self.resting = False
+        self.released = False
 
-    async def rest(self) -> None:
+    async def release(self) -> None:
         """Nothing is written for long: the log need hold nothing open. What has not been committed is lost."""
-        self.resting = True
+        self.released = True
         await self._writer.aclose()
 
     @property
@@ -66,9 +66,9 @@ class RunEvents:
         return self._writer.last_seq
 
     @property
-    def answer(self) -> str:
+    def text(self) -> str:
         """The text of the step so far."""
-        return "".join(self._answer)
+        return "".join(self._text)
 
     def put(self, data: EventData) -> None:
         """Queue an event. Raise `OutputLimit`, or `Fenced` once the run has ended."""
@@ -79,7 +79,7 @@ class RunEvents:
         match data:
             case PartialOutput(content=text):
                 self._spend(text)
-                self._answer.append(text)
+                self._text.append(text)
             case Thinking(content=text) | ToolUseDelta(arguments_delta=text):
                 self._spend(text)
             case ToolUse(tool_call_id=call, name=name):
@@ -88,14 +88,14 @@ class RunEvents:
                 del self._open_calls[call]
             case StepStarted(step=step):
                 self.steps = step
-                self._answer.clear()
+                self._text.clear()
             case StepFinished(usage=usage, finish_reason=reason):
                 self.usage += usage
                 self.finish_reason = reason
             case _:
                 pass
 
-    def take_over(self, event: StreamEvent) -> None:
+    def replay(self, event: StreamEvent) -> None:
         """Take in an event that a former process has committed, as if it had been put here."""
         at = datetime.fromisoformat(event.timestamp).timestamp()
         if event.seq == 1:
@@ -106,7 +106,7 @@ class RunEvents:
             self._first_token_s = so_far_s
         self._note(event.data)
 
-    def go_on(self, max_output_bytes: int) -> None:
+    def continue_within(self, max_output_bytes: int) -> None:
         """A run that was taken over is not at its end: what there is of its text counts, and all the time until now."""
         self._room += max_output_bytes - UNBOUNDED
         self._started = time.monotonic() - max(0.0, time.time() - self._first_at)
@@ -139,7 +139,7 @@ class RunEvents:
             content = f"The run ended first ({end})."
             self.put(ToolResult(tool_call_id=call, name=name, content=content, is_error=True, truncated=False))
         if end == "succeeded":
-            self.put(FinalOutput(content=self.answer))
+            self.put(FinalOutput(content=self.text))
         elif self.error is not None:
             self.put(self.error)
         self.end = end
@@ -153,7 +153,7 @@ class RunEvents:
                 time_to_first_token_ms=None if self._first_token_s is None else _milliseconds(self._first_token_s),
             )
         )
-        self._answer.clear()  # an ended stream can be in memory until the collector comes
+        self._text.clear()  # an ended stream can be in memory until the collector comes
 
 
 def _milliseconds(seconds: float) -> int:

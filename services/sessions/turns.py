@@ -11,7 +11,7 @@ from database.messages import add_messages, count_questions, latest_turns
 from database.provider_states import states_of
 from database.runs import delete_run, get_run, save_runs
 from database.sessions import create_session, delete_session, get_session, set_head, touch_session
-from database.waiting_runs import put_queued_run
+from database.suspended_runs import put_queued_run
 from errors import InvalidParent, SessionBusy
 from models import AgentRequest, Content, Run, TextPart, now
 from services.runs.admission import Admission

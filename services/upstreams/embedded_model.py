@@ -35,7 +35,7 @@ TURNED_OFF = (
 )
 
 
-class LocalModel:
+class EmbeddedModel:
     """Starts the model's process on first use, and again after it has died. Its key is random and known to us alone.
 
     `file` is EMBEDDED_MODEL: a GGUF file, `OFF`, or None for the model that comes with the service. `threads` is None

@@ -18,7 +18,7 @@ HEAD_TOO_LARGE = "The answer's headers, or its trailers, are too large."
 FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 
 
-class Answer(httpx.AsyncByteStream):
+class ResponseStream(httpx.AsyncByteStream):
     """A response as it arrives. Until `aclose` it has its connection to itself.
 
     `framed` tells whether the headers say where the body ends; else the end of the connection does.
@@ -110,12 +110,12 @@ class Connection(asyncio.Protocol):
         self._on_lost = on_lost
         self._transport: asyncio.Transport
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)  # until it is lost
-        self._answer = Answer(self)
+        self._answer = ResponseStream(self)
         self._answer.over = True
         self._reusable = False
         self.silent = True
 
-    async def ask(self, message: list[bytes]) -> Answer:
+    async def ask(self, message: list[bytes]) -> ResponseStream:
         """Send a request, and return its answer when the head is there.
 
         When it raises, the connection is to be closed; `httpx.TransportError` is the upstream's fault, and if the
@@ -123,7 +123,7 @@ class Connection(asyncio.Protocol):
         """
         if self._parser is None:
             raise httpx.RemoteProtocolError("The connection was closed before a request was sent.")
-        answer = self._answer = Answer(self)
+        answer = self._answer = ResponseStream(self)
         self.silent = True
         self._transport.writelines(message)
         await answer.head()
@@ -169,7 +169,7 @@ class Connection(asyncio.Protocol):
             self._hold_up(answer)
         answer.wake()
 
-    def _hold_up(self, answer: Answer) -> None:
+    def _hold_up(self, answer: ResponseStream) -> None:
         """Leave the rest in the socket until the body so far is read. Without a body, nothing would ever be read."""
         if answer.has_body or answer.over:
             self._transport.pause_reading()

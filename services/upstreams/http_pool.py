@@ -9,7 +9,7 @@ from typing import NamedTuple
 import httpx
 from aiohappyeyeballs import start_connection
 
-from services.upstreams.http_connection import Answer, Connection
+from services.upstreams.http_connection import Connection, ResponseStream
 
 CONNECT_TIMEOUT_S = 10.0
 KEEPALIVE_S = 30.0  # less than what servers usually keep an idle connection for
@@ -30,7 +30,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
     """httpx's requests over `Connection`. No deadline but CONNECT_TIMEOUT_S. Make it in a running loop.
 
     A request holds one of `max_connections` slots from its start until its response is closed. The extension READ of a
-    response is its `Answer.read`.
+    response is its `ResponseStream.read`.
     """
 
     def __init__(self, max_connections: int, ssl_context: ssl.SSLContext) -> None:
@@ -42,7 +42,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         self._idle: defaultdict[Origin, dict[Connection, asyncio.TimerHandle]] = defaultdict(dict)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer with the response when its head is there, the body unread. Raise `httpx.TransportError`."""
+        """ResponseStream with the response when its head is there, the body unread. Raise `httpx.TransportError`."""
         url = request.url
         origin = Origin(url.scheme, url.raw_host.decode("ascii"), url.port or PORTS[url.scheme])
         message = _message(request)
@@ -64,7 +64,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
             connection.close()
         await asyncio.sleep(0)  # the loop's turn, in which the sockets are closed
 
-    async def _ask(self, origin: Origin, message: list[bytes]) -> Answer:
+    async def _ask(self, origin: Origin, message: list[bytes]) -> ResponseStream:
         """Over an idle connection; if that had died unnoticed, or there is none, over a new one."""
         if idle := self._idle[origin]:
             connection, timer = idle.popitem()
@@ -76,7 +76,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
                     raise
         return await self._ask_over(await self._connect(origin), message)
 
-    async def _ask_over(self, connection: Connection, message: list[bytes]) -> Answer:
+    async def _ask_over(self, connection: Connection, message: list[bytes]) -> ResponseStream:
         try:
             return await connection.ask(message)
         except BaseException:

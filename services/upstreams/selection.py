@@ -23,7 +23,7 @@ from pydantic import SecretStr
 from errors import ModelUnavailable, UpstreamAuth, UpstreamFailed
 from services.completions.think_tags import ThinkTagModels
 from services.upstreams.base_urls import address
-from services.upstreams.embedded_model import LocalModel
+from services.upstreams.embedded_model import EmbeddedModel
 from services.upstreams.http_client import UpstreamClient
 from services.upstreams.providers import PLAIN, PROVIDERS, Provider, rules_of, with_model
 from services.upstreams.scripted_model import MODEL_IDS as SCRIPTED_MODELS
@@ -118,7 +118,7 @@ class Upstreams:
     def __init__(
         self,
         settings: Settings,
-        local: LocalModel,
+        local: EmbeddedModel,
         providers: Mapping[str, Provider] = PROVIDERS,
         dedalus: str = DEDALUS_URL,
     ) -> None:

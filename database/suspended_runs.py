@@ -18,7 +18,7 @@ PUT = upsert(waiting_runs)
 DELETE = sa.delete(waiting_runs).where(THIS_RUN)
 
 
-class WaitingRun(NamedTuple):
+class SuspendedRun(NamedTuple):
     """What a run needs to go on, as JSON: what it is asked for, and where it is. `pending` are the ids of its calls."""
 
     run_id: str
@@ -36,7 +36,7 @@ class QueuedRun(NamedTuple):
     position: int
 
 
-async def get_waiting_run(connection: AsyncConnection, run_id: str) -> WaitingRun | QueuedRun | None:
+async def get_suspended_run(connection: AsyncConnection, run_id: str) -> SuspendedRun | QueuedRun | None:
     """One run."""
     row = (await connection.execute(GET, {"run_id": run_id})).one_or_none()
     if row is None:
@@ -44,16 +44,16 @@ async def get_waiting_run(connection: AsyncConnection, run_id: str) -> WaitingRu
     request = await of_json(row.request)
     if row.state is None:
         return QueuedRun(row.run_id, request, row.position)
-    return WaitingRun(row.run_id, row.pending, request, await of_json(row.state), row.expires_at)
+    return SuspendedRun(row.run_id, row.pending, request, await of_json(row.state), row.expires_at)
 
 
-async def get_waiting_request(connection: AsyncConnection, run_id: str) -> dict[str, Any] | None:
+async def get_suspended_request(connection: AsyncConnection, run_id: str) -> dict[str, Any] | None:
     """What a run is asked for, without its state, which can be large."""
     request: dict[str, Any] | None = await of_json(await connection.scalar(GET_REQUEST, {"run_id": run_id}))
     return request
 
 
-async def put_waiting_run(connection: AsyncConnection, run: WaitingRun) -> None:
+async def put_suspended_run(connection: AsyncConnection, run: SuspendedRun) -> None:
     """Write it, in place of what it needed before."""
     row = run._asdict() | {"request": await to_json(run.request), "state": await to_json(run.state)}
     await connection.execute(PUT[connection.dialect.name], NOTHING | row)
