@@ -105,7 +105,7 @@ class EmbeddedModel:
         self._process = process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", ALONE),
             *(str(self._path()), self.model_id, str(self.context_tokens), str(self._threads)),
-            cwd=Path(__file__).parent.parent,
+            cwd=Path(__file__).parents[2],
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
