@@ -72,10 +72,15 @@ Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
 Content = str | Annotated[list[Part], Field(min_length=1, max_length=1000, fail_fast=True)]
 
 
+def has_words(text: str) -> bool:
+    """Return whether a text is more than white space. `strip` would copy a long one, which takes 20 ms for 10 MB."""
+    return bool(text) and not text.isspace()
+
+
 def not_blank(content: Content) -> Content:
     """Refuse a text of white space, which several model servers do: Anthropic's, Bedrock's, vLLM's."""
     texts = [content] if isinstance(content, str) else [part.text for part in content if isinstance(part, TextPart)]
-    if not all(text.strip() for text in texts):
+    if not all(map(has_words, texts)):
         raise ValueError("a text is empty: send one, or leave out its part or its message")
     return content
 
@@ -191,7 +196,7 @@ class AgentRequest(Asked):
     @classmethod
     def something_asked(cls, value: Content) -> Content:
         """An empty question is a mistake of the caller's form."""
-        if isinstance(value, str) and not value.strip():
+        if isinstance(value, str) and not has_words(value):
             raise ValueError("the input is empty: send the question")
         return not_blank(value)
 
@@ -199,7 +204,7 @@ class AgentRequest(Asked):
     @classmethod
     def blank_is_unset(cls, value: str | None) -> str | None:
         """A form sends "" for what nobody has filled in."""
-        return value if value and value.strip() else None
+        return value if value and has_words(value) else None
 
     @field_validator("stop")
     @classmethod

@@ -9,6 +9,7 @@ from json_codec.text import dumps
 
 PIECE = 64 * 1024  # characters that are written at once
 SHORT = 64  # characters of a string that is left to the writer of the rest
+MANY = 1000  # strings, beyond which other tasks get a turn between the steps
 
 
 async def written(value: Any) -> bytes:
@@ -23,9 +24,12 @@ async def pieces(value: Any) -> AsyncIterator[bytes]:
     """The same, as it is written."""
     mark = secrets.token_hex(16)  # which no string can hold by chance, nor by intent
     strings: list[str] = []
-    first, *rest = dumps(_marked(value, mark, strings)).split(f'"{mark}"')
+    marked = _marked(value, mark, strings)
+    if len(strings) > MANY:
+        await asyncio.sleep(0)  # 24,000 strings take 10 ms to mark and as long to write
+    first, *rest = dumps(marked).split(f'"{mark}"')
     yield first.encode()
-    since_turn = 0
+    since_turn = PIECE if len(strings) > MANY else 0
     for string, between in zip(strings, rest, strict=True):
         yield b'"'
         for start in range(0, len(string), PIECE):

@@ -144,7 +144,7 @@ def _fitted_message(message: Json, rules: WireRules) -> Json:
 
 def blank(content: object) -> bool:
     """Whether a message's content says nothing: Anthropic refuses empty text, and white space."""
-    return not content or (isinstance(content, str) and not content.strip())
+    return not content or (isinstance(content, str) and content.isspace())
 
 
 def plain(message: Json) -> dict[str, Any]:
