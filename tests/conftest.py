@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+from node import TYPESCRIPT, executable, install
 from process import Nursery, opened_nursery
 
 from settings import Settings
@@ -25,6 +27,13 @@ def nursery() -> Iterator[Nursery]:
     """Starts services fast; it is started itself when the first test wants it."""
     with opened_nursery() as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def node() -> Path:
+    """Node, with the packages of `tests/clients/typescript` installed."""
+    install(TYPESCRIPT)
+    return executable()
 
 
 @pytest.fixture(scope="module")

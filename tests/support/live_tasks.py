@@ -1,0 +1,20 @@
+"""The tasks of runs, inside a service that runs in the test's process."""
+
+import asyncio
+from collections.abc import Callable
+
+from service import Service
+
+from services.runs.task import RunTask
+
+
+def task_of(agent: Service, run_id: str) -> RunTask:
+    task: RunTask | None = agent.app.state.live.get(run_id)
+    assert task is not None
+    return task
+
+
+async def when(condition: Callable[[], bool]) -> None:
+    """Come back when it holds."""
+    while not condition():  # noqa: ASYNC110 - nothing tells it
+        await asyncio.sleep(0)

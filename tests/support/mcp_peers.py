@@ -1,0 +1,226 @@
+"""MCP servers for tests: real ones from the registries, and one in the test's process that does what it is told."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import uvicorn
+from local_tools import a_context
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp_types import ToolAnnotations
+from node import executable, install
+from process import free_port
+from service import Server
+
+from services.mcp.resolution import LocalServer, McpChoice
+from services.mcp.servers import McpServers, Offer
+from services.mcp.tools import McpTool
+from services.outbound.url_guard import UrlGuard
+from services.tooling.base import ToolContext
+from settings import McpServer
+from tool_models import McpServerRef
+
+HERE = Path(__file__).parent / "mcp_server"
+EVERYTHING = HERE / "node_modules/@modelcontextprotocol/server-everything/dist/index.js"
+LISTENS = re.compile(r"on port (\d+)")
+MISSING = re.compile(
+    r"The MCP server (\S+) (?:could not be reached, or failed: its tools are missing\.|asks for an authorization .*)"
+)
+STARTS_S = 20
+
+TIME = {"command": sys.executable, "args": ["-m", "mcp_server_time", "--local-timezone", "UTC"]}
+
+
+def node() -> Path:
+    """Return the path of Node, with the servers' packages installed."""
+    install(HERE)
+    return executable()
+
+
+def everything() -> dict[str, Any]:
+    """server-everything as a command."""
+    return {"command": str(node()), "args": [str(EVERYTHING), "stdio"]}
+
+
+class Everything:
+    """server-everything on a port of its own, and what it prints."""
+
+    def __init__(self, transport: Literal["sse", "streamableHttp"], port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}/{'sse' if transport == 'sse' else 'mcp'}"
+        self.process = subprocess.Popen(
+            [node(), EVERYTHING, transport],
+            env=os.environ | {"PORT": str(self.port)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._listens = threading.Event()
+        self._reading = threading.Thread(target=self._read, daemon=True)
+        self._reading.start()
+        assert self._listens.wait(STARTS_S)
+        assert self.process.poll() is None
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.process.kill()
+        self.process.wait()
+        self._reading.join()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as lines:
+            for line in lines:
+                if LISTENS.search(line):
+                    self._listens.set()
+        self._listens.set()
+
+
+@contextmanager
+def everything_at(transport: Literal["sse", "streamableHttp"], port: int | None = None) -> Iterator[Everything]:
+    """server-everything over HTTP."""
+    server = Everything(transport, port)
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+@asynccontextmanager
+async def serving(app: Any, port: int = 0) -> AsyncIterator[str]:
+    """An ASGI application at a URL, until the end, which doesn't wait for its answers."""
+    server = Server(
+        uvicorn.Config(app, port=port, log_level="critical", lifespan="on", timeout_graceful_shutdown=0, ws="none")
+    )
+    serving = asyncio.create_task(server.serve())
+    try:
+        await server.listening.wait()
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.told_to_stop.set()
+        await serving
+
+
+class Peer:
+    """An MCP server in this process. It counts the calls of its tools, and holds them at its gate."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.called = asyncio.Event()
+        self.gate = asyncio.Event()
+        self.cancelled = asyncio.Event()
+        self.lists = 0
+        self.server = MCPServer("peer", log_level="ERROR")
+        for tool in (self.wait, self.write, self.grow, self.fail, self.shout):
+            self.server.add_tool(tool, annotations=ToolAnnotations(read_only_hint=tool == self.wait))
+
+    def app(self, **options: Any) -> Any:
+        """As an application for streamable HTTP."""
+        return self.server.streamable_http_app(**options)
+
+    async def wait(self) -> str:
+        """Wait at the gate, which does no harm twice."""
+        return await self._held("wait")
+
+    async def write(self) -> str:
+        """Wait at the gate; twice would be harm."""
+        return await self._held("write")
+
+    async def grow(self, name: str, context: Context) -> str:
+        """Give the server another tool."""
+        self.server.add_tool(self.fail, name=name)
+        await context.notify_tools_changed()
+        return "grown"
+
+    async def fail(self) -> str:
+        """Fail."""
+        raise ToolError("the oven is cold")
+
+    async def shout(self, times: int, context: Context) -> str:
+        """Tell progress."""
+        for i in range(times):
+            await context.report_progress(i + 1, times, f"shout {i + 1}")
+        return "hoarse"
+
+    async def _held(self, name: str) -> str:
+        self.calls.append(name)
+        self.called.set()
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return f"{name} done"
+
+
+# The pool under test
+
+Progress = tuple[str | None, float | None, float | None]
+
+
+@asynccontextmanager
+async def pool_of(
+    tool_timeout_s: float = 10, connect_timeout_s: float = 10, idle_s: float = 300, **configured: Mapping[str, Any]
+) -> AsyncIterator[McpServers]:
+    """A pool of these servers, which may also call URLs of this machine."""
+    pool = McpServers(
+        {name: McpServer(**given) for name, given in configured.items()},
+        UrlGuard(allowed=("127.0.0.1",)),
+        connect_timeout_s=connect_timeout_s,
+        tool_timeout_s=tool_timeout_s,
+        idle_s=idle_s,
+    )
+    try:
+        yield pool
+    finally:
+        await pool.aclose()
+
+
+def local(pool: McpServers, *asked: str | McpServerRef) -> list[LocalServer]:
+    """Which servers a request means."""
+    return McpChoice(pool._configured, pool._guard).resolve(asked, hosted=False).local
+
+
+async def offered(pool: McpServers, *asked: str | McpServerRef) -> dict[str, McpTool]:
+    """The tools of servers, all of which are up."""
+    offer = await pool.tools(local(pool, *asked))
+    assert offer.warnings == []
+    return {tool.name: tool for tool in offer.tools}
+
+
+async def down(pool: McpServers, *asked: str | McpServerRef) -> list[str]:
+    """The servers of which a run is told that they are down."""
+    return missing(await pool.tools(local(pool, *asked)))
+
+
+def missing(offer: Offer) -> list[str]:
+    found = [MISSING.fullmatch(warning.message) for warning in offer.warnings]
+    assert all(found), offer.warnings
+    return [each[1] for each in found if each]
+
+
+def at(url: str) -> McpServerRef:
+    return McpServerRef.model_validate({"url": url, "run": "local"})
+
+
+def context(told: list[Progress] | None = None) -> ToolContext:
+    heard = [] if told is None else told
+    return a_context(lambda *progress: heard.append(progress))
+
+
+async def call(tool: McpTool, told: list[Progress] | None = None, /, **arguments: Any) -> str:
+    tool.check(arguments)
+    return await tool.call(arguments, context(told))
+
+
+def children() -> set[int]:
+    """The processes that this one has started and that live."""
+    return {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}

@@ -1,0 +1,247 @@
+"""The service as a process of its own: `python app.py`, on a free port, ended by its process id."""
+
+import json
+import os
+import random
+import re
+import resource
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any
+
+from wire import Signal
+
+from settings import Settings
+
+ROOT = Path(__file__).parents[2]
+FAST_DISK = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+LISTENING = re.compile(r"Uvicorn running on (http://\S+)")
+STARTED = re.compile("Started server process")
+MODEL_LOADED = "is loaded"  # in the line about the embedded model
+DRAINING = "draining:"
+
+
+class Process:
+    """A running service: its URL, its process id, and what it has logged so far."""
+
+    def __init__(self, pid: int, stderr: IO[str], ended: Callable[[float], int]) -> None:
+        self.pid = pid
+        self.log: list[str] = []
+        self._more = Signal()
+        self._stderr = stderr
+        self._ended = ended
+        self._status: int | None = None
+        self.url = self._listening()
+        self._rest = threading.Thread(target=self._collect, daemon=True)
+        self._rest.start()
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal, if it has not ended."""
+        if self._status is None:
+            os.kill(self.pid, number)
+
+    def says(self, words: str, timeout: float = 60) -> None:
+        """Return once its log has a line with these words. AssertionError after `timeout` seconds."""
+        self._more.wait_sync(lambda: any(words in line for line in self.log), timeout, lambda: "".join(self.log))
+
+    def wait(self, timeout: float) -> int:
+        """The exit status, once the process has ended and its log is whole. Raise `subprocess.TimeoutExpired`."""
+        if self._status is None:
+            self._status = self._ended(timeout)
+            self._rest.join(timeout)
+        return self._status
+
+    def kill(self) -> None:
+        """Kill it if it is still there, and come back when it is gone."""
+        self.send_signal(signal.SIGKILL)
+        self.wait(timeout=5)
+
+    def _listening(self) -> str:
+        url = ""
+        for line in self._stderr:
+            self.log.append(line)
+            if found := LISTENING.search(line):
+                url = found[1]
+            if STARTED.search(line):
+                return url
+        raise AssertionError("the service did not start:\n" + "".join(self.log))
+
+    def _collect(self) -> None:
+        for line in self._stderr:
+            self.log.append(line)
+            self._more.notify()
+
+
+class Nursery:
+    """A process that starts the service, fast: see `nursery.py`."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.log: list[str] = []
+        self.more = Signal()
+        self._process = process
+        self._collecting = threading.Thread(target=self._collect, daemon=True)
+        self._collecting.start()
+
+    def start(self, program: str, environment: Mapping[str, str], **more: str) -> int:
+        """Start a program that is a function, as `module:function`; its process id."""
+        return self._tell({"start": program, "environment": dict(environment), **more})
+
+    def wait(self, pid: int, timeout: float | None = None) -> int:
+        """The exit status of what it has started, once that has ended. Raise `subprocess.TimeoutExpired`."""
+        if timeout is not None:
+            ended = os.pidfd_open(pid)
+            try:
+                if not select.select([ended], [], [], timeout)[0]:
+                    raise subprocess.TimeoutExpired(f"process {pid}", timeout)
+            finally:
+                os.close(ended)
+        return self._tell({"wait": pid})
+
+    def close(self) -> None:
+        """End it, and with it what it has started."""
+        self._process.communicate()
+        self._collecting.join()
+
+    def _tell(self, order: Mapping[str, Any]) -> int:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        if answer := self._process.stdout.readline():
+            return int(answer)
+        raise AssertionError("the nursery has ended:\n" + "".join(self.log[-30:]))
+
+    def _collect(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self.log.append(line)
+            self.more.notify()
+
+
+@contextmanager
+def opened_nursery(**environment: str) -> Iterator[Nursery]:
+    """A nursery, for any number of services."""
+    with _interrupt_not_ignored():
+        process = subprocess.Popen(
+            [sys.executable, "tests/support/nursery.py"],
+            cwd=ROOT,
+            env=environment_of({"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}:{ROOT / 'tests/support'}"} | environment),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    made = Nursery(process)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@contextmanager
+def forked_app(nursery: Nursery, **environment: str) -> Iterator[Process]:
+    """As `app_process`, in a fraction of the time: the interpreter has been started and the code imported before."""
+    with TemporaryDirectory(dir=FAST_DISK, ignore_cleanup_errors=True) as directory:
+        stderr = f"{directory}/stderr"
+        os.mkfifo(stderr)
+        settings = {"DATA_DIR": f"{directory}/data"} | environment
+        pid = nursery.start("app:main", settings, stderr=stderr)
+        with open(stderr) as log, _running(pid, log, partial(nursery.wait, pid)) as running:  # noqa: PTH123
+            yield running
+
+
+@contextmanager
+def app_process(inherited: Sequence[int] = (), files: int | None = None, /, **environment: str) -> Iterator[Process]:
+    """`python app.py` with these settings and none from outside; killed at the end if it is still there.
+
+    Its files are in a directory of its own unless DATA_DIR says where. It has the descriptors in `inherited`, too, and
+    may open so many `files`.
+    """
+    with TemporaryDirectory(dir=FAST_DISK, ignore_cleanup_errors=True) as directory:
+        with _interrupt_not_ignored():
+            process = subprocess.Popen(
+                [sys.executable, "app.py"],
+                cwd=ROOT,
+                env=environment_of({"DATA_DIR": directory} | environment),
+                stderr=subprocess.PIPE,
+                text=True,
+                pass_fds=inherited,
+                preexec_fn=None if files is None else partial(_limit_files, files),
+            )
+        with process:
+            assert process.stderr is not None
+            log = process.stderr
+            with _running(process.pid, log, process.wait) as running:
+                yield running
+
+
+def _limit_files(most: int) -> None:
+    """As `ulimit -n`, whose soft limit is 1024 by default."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 1024), most))
+
+
+def environment_of(given: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment without its settings of the service, and with those that are given."""
+    outside = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
+    return {**outside, "PORT": "0", "MARKETPLACE_URL": "", **given}
+
+
+def free_port() -> int:
+    """A port on which a service can start more than once.
+
+    It is below those that the kernel gives to clients, one of which could hold it while no service does.
+    """
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+@contextmanager
+def _interrupt_not_ignored() -> Iterator[None]:
+    """A process that is started inside can be interrupted.
+
+    A shell starts what runs in the background with SIGINT ignored, and that is handed on to all that is started there.
+    """
+    if (
+        signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+        or threading.current_thread() is not threading.main_thread()
+    ):
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _running(pid: int, stderr: IO[str], ended: Callable[[float], int]) -> Iterator[Process]:
+    """What has been started, until the end; its log tells why, if that is an error."""
+    running: Process | None = None
+    try:
+        running = Process(pid, stderr, ended)
+        yield running
+    except BaseException:
+        sys.stderr.writelines([] if running is None else running.log)
+        raise
+    finally:
+        if running is None:
+            os.kill(pid, signal.SIGKILL)
+            ended(5)
+        else:
+            running.kill()
