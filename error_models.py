@@ -1,4 +1,4 @@
-"""Error answers: the one JSON body, and the two frames in which the streaming POSTs refuse a request."""
+"""The bodies of error responses: JSON, or the two frames in which the streaming routes refuse a request."""
 
 from typing import Annotated, Literal
 
@@ -8,16 +8,16 @@ from events import Closed, Complete, Maybe, RunError
 
 
 class FieldError(Closed):
-    """One thing wrong with a request: where, and what to do about it."""
+    """One validation error: `loc` is the field's path, `message` says how to correct it."""
 
     loc: str
     message: str
 
 
 class ErrorInfo(RunError):
-    """What went wrong. `request_id` is also in the X-Request-ID header and in the server's log.
+    """What went wrong. `request_id` is also in the X-Request-ID header and in the service's log.
 
-    `run_id` is of the run that is in the way, or that failed; `retry_after` is also in the Retry-After header.
+    `run_id` is the run that failed or that conflicts with the request. `retry_after` is also in the Retry-After header.
     """
 
     run_id: Maybe[str] = None
@@ -25,20 +25,20 @@ class ErrorInfo(RunError):
 
 
 class ErrorBody(Closed):
-    """Every error answer of the service, where it is JSON."""
+    """The body of every error response that is JSON."""
 
     error: ErrorInfo
 
 
 class RefusalError(Closed):
-    """The first frame of a refusal: why there is no run."""
+    """The first frame of a refused request: why no run was started."""
 
     event: Literal["error"]
     data: ErrorInfo
 
 
 class RefusalComplete(Closed):
-    """The second and last frame of a refusal: `status` is `failed`, and nothing was counted."""
+    """The second and last frame of a refused request: `status` is `failed`, and the counts are empty."""
 
     event: Literal["complete"]
     data: Complete

@@ -1,1 +1,1 @@
-"""HTTP only: requests in, answers and frames out."""
+"""The HTTP layer: routes, middlewares and the server's protocol. Routes are thin: the work is in services/."""

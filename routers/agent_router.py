@@ -1,4 +1,4 @@
-"""/api/agent: ask the agent, as a stream or as one JSON answer; the scripted runs; what is on offer."""
+"""Routes of /api/agent: ask the agent, play a scripted run, list models, tools and MCP servers."""
 
 import asyncio
 from typing import Any
@@ -26,14 +26,15 @@ from services.runs.folding import raised
 from tool_models import McpToolList, ToolList
 
 WAITING: dict[int | str, dict[str, Any]] = {
-    202: {"model": AgentResponse, "description": "The run waits for a person, or for results of the page's tools."}
+    202: {
+        "model": AgentResponse,
+        "description": "The run is waiting for an approval, or for the results of client tools.",
+    }
 }
 router = APIRouter(prefix="/api/agent", tags=["agent"], responses=ERRORS, route_class=JsonRoute)
 
 
-@router.post(
-    "/stream", summary="Ask the agent, and stream its answer", response_class=Response, responses=STREAM_STARTS
-)
+@router.post("/stream", summary="Ask the agent and stream its answer", response_class=Response, responses=STREAM_STARTS)
 async def stream(
     request: Request,
     body: AgentRequest,
@@ -44,14 +45,14 @@ async def stream(
 ) -> Response:
     """Start a run and stream its events as they happen, from `run_started` to `complete`.
 
-    A lost connection does not end the run. To resume the stream, send a GET to the response's `Location`, with the last
-    event's id as `Last-Event-ID`.
+    A lost connection does not end the run at once. To resume the stream, send a GET request to the URL in the
+    response's `Location` header, with the id of the last event received as `Last-Event-ID`.
     """
     return frame_stream(request, await service.execute_agent_streaming(body, request_id, key), until)
 
 
 @router.post(
-    "/execute", summary="Ask the agent, and get one JSON answer", response_model=AgentResponse, responses=WAITING
+    "/execute", summary="Ask the agent and get one JSON response", response_model=AgentResponse, responses=WAITING
 )
 async def execute(
     request: Request,
@@ -61,17 +62,17 @@ async def execute(
     request_id: RequestId,
     key: IdempotencyKey = None,
 ) -> AgentResponse | Response:
-    """Start a run and respond when it has ended, with what its stream says. A failed run gives an error response.
+    """Start a run and respond when it has ended, with the content of its stream. A failed run is an error response.
 
-    Where the run waits for a person or for the page's tools, the response is 202 with status `waiting`: follow the run
-    at `Location`.
+    If the run has to wait for an approval or for client tools, the response is 202 with status `waiting`. Follow the
+    run at the URL in the `Location` header.
     """
     run = asyncio.create_task(service.execute_agent(body, request_id, key))
-    gone = asyncio.create_task(_left(request))
+    gone = asyncio.create_task(_client_gone(request))
     try:
         await asyncio.wait({run, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not run.done():
-            return Response(status_code=499)  # nobody is there to read it
+            return Response(status_code=499)  # the client has gone and will not read it
         answered, folded = run.result()
         if folded.error is not None:
             return answer(raised(folded.error), request.scope, answered.run_id)
@@ -97,9 +98,9 @@ async def simulate(
     request_id: RequestId,
     until: Until = None,
 ) -> Response:
-    """Play a script that has the events of a real run, for building a front end without a key or a model.
+    """Stream a scripted run with the events of a real one, to build a front end without a key or a model.
 
-    It takes what `/stream` takes, and ignores what a script can't use; `scenario` chooses the script.
+    The request accepts the fields of `/stream` and ignores those that a script can't use. `scenario` selects it.
     """
     run = await service.simulate_streaming_execution(body, request_id)
     if body.scenario is Scenario.TRUNCATED:
@@ -107,31 +108,31 @@ async def simulate(
     return frame_stream(request, run, until)
 
 
-@router.get("/models", summary="List the models on offer")
+@router.get("/models", summary="List models")
 async def models(catalog: CatalogDep) -> ModelList:
-    """Return the models that the configured servers list. A request may name others."""
+    """Return the models that the configured model servers list. A request can name others."""
     return await catalog.models()
 
 
-@router.get("/tools", summary="List this service's tools")
+@router.get("/tools", summary="List Python tools")
 async def tools(tools: ToolsDep) -> ToolList:
-    """Return the Python tools. A request names in `tools` those that its model may call."""
+    """Return the Python tools of this service. A request lists in `tools` those that the model may call."""
     return tools.listed()
 
 
-@router.get("/mcp-servers", summary="List MCP servers on offer")
+@router.get("/mcp-servers", summary="List MCP servers")
 async def mcp_servers(catalog: CatalogDep) -> McpServerList:
-    """Return the operator's MCP servers, and those of the public marketplace. A request may name others."""
+    """Return the MCP servers of MCP_SERVERS and of the public marketplace. A request can name others."""
     return await catalog.mcp_servers()
 
 
 @router.get("/mcp-servers/{name:path}/tools", summary="List the tools of an MCP server")
 async def mcp_server_tools(name: str, tools: ToolsDep) -> McpToolList:
-    """Return the tools of one of the operator's MCP servers, under the names that a model sees."""
+    """Return the tools of a server in MCP_SERVERS, under the names that the model sees."""
     return await tools.of_server(name)
 
 
-async def _left(request: Request) -> None:
-    """Return when the client has gone."""
+async def _client_gone(request: Request) -> None:
+    """Return when the client has disconnected."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""CORS: which web pages may use the service. A page that may not is reported in the log, once for each origin."""
+"""CORS: decides which web pages may call the service, and logs each origin that it refuses, once."""
 
 import logging
 
@@ -17,15 +17,15 @@ logger = logging.getLogger(__name__)
 EXPOSED = ("X-Run-ID", "X-Request-ID", "Location", "Retry-After")
 METHODS = ("GET", "POST", "PATCH", "DELETE")
 LOCAL_PAGES = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?"
-MOST_REPORTED = 100  # origins: a client can send any number of them
+MOST_REPORTED = 100  # origins: a client could fill the log with invented ones
 LONGEST_ORIGIN = 200  # characters in the log
 
 
 class Cors(CORSMiddleware):
-    """Answers preflights and marks answers for the pages of the origins that the settings allow.
+    """Answers preflights and adds the CORS headers for the origins that the settings allow.
 
-    While the service listens on loopback alone and CORS_ORIGINS is not set, pages of this machine are allowed on any
-    port: a development server takes whichever is free.
+    If the service listens on loopback only and CORS_ORIGINS is not set, it allows local pages on any port, because
+    development servers choose any free one.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -65,20 +65,20 @@ class Cors(CORSMiddleware):
         self._reported.add(origin)
         shown = origin[:LONGEST_ORIGIN]
         if origin == "null":
-            logger.warning("a page without an origin, such as a file, may not use this service: serve it over http")
+            logger.warning("refused a page without an origin, such as a file: serve the page over http")
             return
         logger.warning(
-            "a page of %s may not use this service; to allow it, and no other page than these: CORS_ORIGINS=%s",
+            "refused a page from %s, which is not an allowed origin. To allow it, set CORS_ORIGINS=%s",
             shown,
             ",".join([*self.allow_origins, shown]),
         )
 
 
 def _refusal(error: AgentStreamError, preflight: Response, scope: Scope) -> Response:
-    """The error body under a preflight's headers."""
+    """Return the error as a response with the headers of the refused preflight."""
     request_id = request_id_of(scope)
     response = answer(error, scope)
-    mine = {"content-length", "content-type"}
-    response.headers.update({name: value for name, value in preflight.headers.items() if name not in mine})
+    own_headers = {"content-length", "content-type"}
+    response.headers.update({name: value for name, value in preflight.headers.items() if name not in own_headers})
     response.headers["X-Request-ID"] = request_id
     return response

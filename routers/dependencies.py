@@ -1,4 +1,4 @@
-"""What the routes ask for by type."""
+"""The dependencies of routes: services, the request id, and the parameters that several routes share."""
 
 from typing import Annotated, Literal
 
@@ -60,16 +60,16 @@ async def _request_id(request: Request) -> str:
 
 async def _cursor(
     last_event_id: Annotated[
-        str | None, Header(description="The number of the last event seen. It wins over `after`.")
+        str | None, Header(description="The number of the last event received. It takes precedence over `after`.")
     ] = None,
     after: Annotated[
-        str | None, Query(description="The same, for callers that can't set the header. 0 is the start.")
+        str | None, Query(description="The same, for clients that can't set the header. 0 is the beginning.")
     ] = None,
 ) -> int:
-    given = last_event_id or after or "0"
-    if not (given.isascii() and given.isdecimal() and len(given) < 19):
+    cursor = last_event_id or after or "0"
+    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) < 19):  # so that it fits into 64 bits
         raise InvalidCursor
-    return int(given)
+    return int(cursor)
 
 
 ServiceDep = Annotated[AgentService, Depends(_service)]
@@ -88,36 +88,38 @@ IdempotencyKey = Annotated[
     Header(
         alias="Idempotency-Key",
         pattern=r"^[!-~]{1,255}$",
-        description="A word of the caller's making. The same key with the same body, within 24 hours, is the same run.",
+        description="A unique value, chosen by the client. The same key and body within 24 hours return the same run.",
     ),
 ]
-PageCursor = Annotated[str | None, Query(max_length=256, description="The `next_cursor` of the page before.")]
-Limit = Annotated[int, Query(ge=1, le=200, description="How much a page has at most.")]
+PageCursor = Annotated[str | None, Query(max_length=256, description="The `next_cursor` of the previous page.")]
+Limit = Annotated[int, Query(ge=1, le=200, description="The maximum number of items in a page.")]
 
 
 Until = Annotated[
     Literal["complete", "waiting"] | None,
-    WithJsonSchema({"type": "string", "enum": ["complete", "waiting"]}),  # without a default Swagger sends the example
+    WithJsonSchema(
+        {"type": "string", "enum": ["complete", "waiting"]}
+    ),  # Swagger UI sends an example as a default if null is allowed
     Query(
         description=(
-            "Where the body ends: by default with the run, `complete`. `waiting` ends it as well while the run waits "
-            "for a person or for the page. The rest is at `Location`, after the last event's id."
+            "Where the response ends. By default, that is the run's `complete`. With `waiting`, it also ends when the "
+            "run waits for an approval or a client tool. Resume at `Location`, after the last event's id."
         ),
         openapi_examples={
-            "waiting": {"summary": "End where the run waits, which can be for a day", "value": "waiting"},
-            "complete": {"summary": "End with the run", "value": "complete"},
+            "waiting": {"summary": "End when the run waits, which can take a day", "value": "waiting"},
+            "complete": {"summary": "End when the run ends", "value": "complete"},
         },
     ),
 ]
 
 
 def run_path(request: Request, run_id: str) -> str:
-    """Where a run is, for the Location header."""
+    """Return a run's path, for the Location header."""
     return f"{request.scope.get('root_path', '')}/api/agent/runs/{run_id}"
 
 
 def frame_stream(request: Request, stream: RunStream, until: str | None = None) -> FrameStream:
-    """The response that carries a run's frames, to its end or to where it waits."""
+    """Return the response that streams a run's frames, to its end or, with `until=waiting`, to its wait."""
     service: AgentService = request.app.state.service
     if until == "waiting":
 

@@ -1,4 +1,4 @@
-"""/redoc: the description as a page to read, which loads nothing from another host."""
+"""Serves /redoc, which loads nothing from another host."""
 
 from functools import cache
 from importlib.resources import files
@@ -17,7 +17,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/redoc")
 async def redoc(request: Request) -> HTMLResponse:
-    """The page."""
+    """Return the page."""
     root = request.scope.get("root_path", "")
     return get_redoc_html(
         openapi_url=f"{root}{request.app.openapi_url}",
@@ -30,7 +30,7 @@ async def redoc(request: Request) -> HTMLResponse:
 
 @router.get(SCRIPT)
 def script() -> Response:
-    """ReDoc's script, with an empty image in place of its maker's logo, which is on another host."""
+    """Return ReDoc's script. An empty image replaces its logo, which is on another host."""
     return Response(_script(), media_type="text/javascript")
 
 

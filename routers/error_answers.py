@@ -1,4 +1,4 @@
-"""Error answers: one JSON body on every route, and two frames where a stream was asked for."""
+"""Error responses: one JSON body on every route, or two frames where the client asked for a stream."""
 
 import json
 
@@ -15,17 +15,17 @@ from errors import AgentStreamError, ErrorDetail, InternalError, InvalidRequest,
 from events import NO_USAGE, Complete
 
 MAX_DETAILS = 20
-MAX_NAME = 100  # characters of a field's name that a fault shows: a caller may have named it with megabytes
+MAX_NAME = 100  # characters of a field's name in an error: a client can send a name of megabytes
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-STREAMING = {"/api/agent/stream", "/api/agent/stream/simulate"}  # POST to these answers a stream
+STREAMING = {"/api/agent/stream", "/api/agent/stream/simulate"}  # POST to these returns a stream
 BY_STATUS: dict[int, type[AgentStreamError]] = {404: RouteNotFound, 405: MethodNotAllowed}
 
 
 def answer(error: AgentStreamError, scope: Scope, run_id: str | None = None) -> Response:
-    """The error as an answer to the request of `scope`, with its status and, where it has one, Retry-After.
+    """Return the error as a response to the request of `scope`, with its status and, if it has one, Retry-After.
 
-    A POST that asks for a stream gets two frames, `error` and `complete`, unless its Accept header asks for JSON:
-    clients that read only `data: ` lines would see nothing of a JSON body.
+    A POST for a stream gets two frames, `error` and `complete`, unless its Accept header prefers JSON: a client that
+    reads only `data: ` lines would not see a JSON body.
     """
     info = ErrorInfo(
         code=error.code,
@@ -53,7 +53,7 @@ def _wants_frames(scope: Scope) -> bool:
 
 
 def _frames(info: ErrorInfo) -> str:
-    """A refusal as the frames of a stream. They have no id, since there is no run to resume."""
+    """Return a refusal as the frames of a stream. They have no id, because there is no run to resume."""
     failed = Complete(status="failed", usage=NO_USAGE, steps=0, duration_ms=0)
     return _frame(RefusalError(event="error", data=info)) + _frame(RefusalComplete(event="complete", data=failed))
 
@@ -84,23 +84,23 @@ def install(app: FastAPI) -> None:
 
 
 def _methods_of(request: Request) -> list[str]:
-    """The methods that the request's path takes: the framework names those of one of its routes."""
+    """Return the methods that the request's path supports. The framework names only those of its first route."""
     routes = request.app.routes
-    asked = {method: {**request.scope, "method": method} for method in METHODS}
-    return [method for method in METHODS if any(route.matches(asked[method])[0] is Match.FULL for route in routes)]
+    scopes = {method: {**request.scope, "method": method} for method in METHODS}
+    return [method for method in METHODS if any(route.matches(scopes[method])[0] is Match.FULL for route in routes)]
 
 
 def _details(error: RequestValidationError) -> list[ErrorDetail]:
-    """Where and what, without the value that was sent."""
-    faults = [ErrorDetail(_location(e["type"], e["loc"]), _message(e["type"], e["msg"])) for e in error.errors()]
-    return list(dict.fromkeys(faults))[:MAX_DETAILS]
+    """Return the location and message of each validation error, without the value that was sent."""
+    details = [ErrorDetail(_location(e["type"], e["loc"]), _message(e["type"], e["msg"])) for e in error.errors()]
+    return list(dict.fromkeys(details))[:MAX_DETAILS]  # branches of a union repeat them
 
 
 def _location(kind: str, loc: tuple[int | str, ...]) -> str:
-    """The path of a field, without the names of types that pydantic adds for the branches of a union."""
+    """Return the path of a field, without the type names that pydantic adds for the branches of a union."""
     match kind:
         case "json_invalid":
-            return "body"  # what follows is where the JSON is broken, as a character's number
+            return "body"  # the rest of `loc` is the offset of the syntax error
         case "extra_forbidden":
             return ".".join([*_fields(loc[:-1]), str(_shown(loc[-1]))])
         case _:
@@ -119,10 +119,10 @@ def _shown(part: int | str) -> int | str:
 def _message(kind: str, message: str) -> str:
     match kind:
         case "extra_forbidden":
-            return "This field is not known: check its spelling against /docs, or leave it out."
+            return "Unknown field. Check its spelling (see /docs) or leave it out."
         case "json_invalid":
-            return "The body is not JSON."
+            return "The body is not valid JSON."
         case "union_tag_invalid":
-            return "This type is not known: see /docs for those that are."
+            return "Unknown type. See /docs for the types that are supported."
         case _:
             return message.removeprefix("Value error, ")

@@ -1,4 +1,4 @@
-"""What this is, whether it lives, and whether it can take a run."""
+"""Routes for operators and load balancers: what this service is, whether it is alive and ready."""
 
 from fastapi import APIRouter
 
@@ -10,7 +10,7 @@ router = APIRouter(tags=["health"], responses=ERRORS)
 
 
 class About(Closed):
-    """What this is and where to read on."""
+    """The service's name and version, and the paths of its documentation and checks."""
 
     name: str
     version: str
@@ -21,15 +21,15 @@ class About(Closed):
 
 
 class Health(Closed):
-    """The process answers."""
+    """The process is alive."""
 
     status: str
 
 
 class Ready(Closed):
-    """A run can start. `upstreams` names what would serve it, `event_log` where its events are kept.
+    """A run can start. `upstreams` names the model servers in use, and `event_log` the backend that stores events.
 
-    `default_model` is null while the list of models that decides it has not come from the model's server.
+    `default_model` is null until the model server has returned the list of models that decides it.
     """
 
     status: str
@@ -39,9 +39,9 @@ class Ready(Closed):
 
 
 @router.head("/", include_in_schema=False)
-@router.get("/", summary="Show what this service is")
+@router.get("/", summary="Get the service's name and version")
 async def about() -> About:
-    """Return the name and version of this service, and where its documentation is."""
+    """Return the name and version of this service and the paths of its documentation."""
     return About(
         name="Agent Stream", version=VERSION, docs="/docs", openapi="/openapi.json", health="/health", ready="/ready"
     )
@@ -50,7 +50,7 @@ async def about() -> About:
 @router.head("/health", include_in_schema=False)
 @router.get("/health", summary="Check that the process is alive")
 async def health() -> Health:
-    """Return `ok`, whatever else is wrong: an answer proves that the process is alive."""
+    """Return `ok` while the process is alive. Nothing else is checked."""
     return Health(status="ok")
 
 
@@ -59,8 +59,8 @@ async def health() -> Health:
 async def ready(readiness: ReadinessDep, catalog: CatalogDep, upstreams: UpstreamsDep, settings: SettingsDep) -> Ready:
     """Return 200 if this service can start a run now, else 503 with the reason.
 
-    The model's server is not asked, so that its outage doesn't take this service out of a load balancer.
-    `GET /api/agent/models` asks it, and reports a `problem`.
+    The check does not call the model server, so an outage there does not take this service out of a load balancer.
+    `GET /api/agent/models` calls it and reports a `problem`.
     """
     await readiness.check()
     return Ready(

@@ -1,4 +1,4 @@
-"""Routes whose body is JSON: refused under another content type, and parsed without holding up the event loop."""
+"""Routes whose body is JSON: other content types are refused, and parsing does not block the event loop."""
 
 import asyncio
 import json
@@ -16,24 +16,23 @@ from json_codec.writing import written
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
-UNSENDABLE = "The body is not JSON: it holds NaN, a number beyond 64-bit floats, or half of a surrogate pair."
+UNSENDABLE = "The body is not valid JSON: it contains NaN, a number beyond 64-bit floats, or an unpaired surrogate."
 
 
 class JsonRoute(APIRoute):
-    """Parses a request's body before FastAPI would, which does it in one go.
+    """Parses a request's body in slices, before FastAPI would parse it in one piece.
 
-    A page of another site can send any other content type without asking (CORS has no preflight for them), so that
-    none of them is taken for JSON.
+    Other content types are refused, because a page of another site can send some of them without a CORS preflight.
     """
 
     def get_route_handler(self) -> Handler:
-        """The handler, given the parsed body."""
+        """Return FastAPI's handler with the parsing put before it."""
         handle = super().get_route_handler()
         return handle if self.body_field is None else _parsed_first(handle)
 
 
 async def json_answer(model: BaseModel) -> Response:
-    """A model as a response. FastAPI would write one of 10 MB in one go, which takes 50 ms."""
+    """Return a model as a response, written in slices. FastAPI would block the event loop for 50 ms with 10 MB."""
     return Response(await written(model.model_dump(mode="json")), media_type="application/json")
 
 
@@ -42,10 +41,10 @@ def _parsed_first(handle: Handler) -> Handler:
         if body := await request.body():
             if not _is_json(request.headers.get("content-type", "")):
                 raise NotJson
-            request._json = await _parse(body)  # where `Request.json` keeps it
-            await asyncio.sleep(0)  # what validates it is next, in one go
+            request._json = await _parse(body)  # where `Request.json` looks for it
+            await asyncio.sleep(0)  # validation is next and can't be sliced, so let others run before
         response = await handle(request)
-        request._body, request._json = b"", None  # a stream is open for long
+        request._body, request._json = b"", None  # free the body: a stream can be open for hours
         return response
 
     return parsed_first
@@ -57,11 +56,11 @@ def _is_json(content_type: str) -> bool:
 
 
 async def _parse(body: bytes) -> Any:
-    """The body's value. Raise `RequestValidationError` where it is no JSON, as FastAPI does, or `InvalidRequest`."""
+    """Parse the body. Raise `RequestValidationError` if it is not JSON, as FastAPI does, or `InvalidRequest`."""
     try:
         return await parse(body)
     except json.JSONDecodeError as error:
-        fault = {"type": "json_invalid", "loc": ("body", error.pos), "msg": error.msg, "input": {}}
-        raise RequestValidationError([fault]) from None
+        invalid = {"type": "json_invalid", "loc": ("body", error.pos), "msg": error.msg, "input": {}}
+        raise RequestValidationError([invalid]) from None
     except ValueError:
         raise InvalidRequest(UNSENDABLE) from None

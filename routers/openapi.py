@@ -1,4 +1,4 @@
-"""What the generated description can't know by itself: error answers, and the schema of each event of a stream."""
+"""Completes the generated OpenAPI document: error responses, and the schema of each event of a stream."""
 
 import asyncio
 from typing import Any
@@ -9,23 +9,27 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from error_models import REFUSAL_EVENT, ErrorBody
+from errors import InvalidRequest, ModelUnavailable, ServerFull
 from events import STREAM_EVENT
 
 REF = "#/components/schemas/{model}"
 VERSION = "1.0.0"
 
 TAGS = [
-    {"name": "agent", "description": "Ask the agent, as a stream or as one JSON answer, and list what is on offer."},
-    {"name": "runs", "description": "Start runs in the background; follow, resume, answer, cancel and delete runs."},
-    {"name": "sessions", "description": "Conversations whose history the service keeps and sends to the model."},
-    {"name": "health", "description": "Whether the process is alive, and whether it can take a run."},
+    {
+        "name": "agent",
+        "description": "Ask the agent, as a stream or as one JSON response. List models, tools and MCP servers.",
+    },
+    {"name": "runs", "description": "Start runs in the background. Follow, resume, answer, cancel and delete runs."},
+    {"name": "sessions", "description": "Conversations whose history the service stores and sends to the model."},
+    {"name": "health", "description": "Check whether the process is alive, and whether it can start a run."},
 ]
 EVENTS = {"$ref": REF.format(model="StreamEvent")}
 
 INVALID = {
     "error": {
         "code": "invalid_request",
-        "message": "The request is not valid: see details.",
+        "message": InvalidRequest.default,
         "retryable": False,
         "request_id": "req_5f2b8c1d",
         "details": [{"loc": "body.temperature", "message": "Input should be less than or equal to 2"}],
@@ -34,7 +38,7 @@ INVALID = {
 FULL = {
     "error": {
         "code": "server_full",
-        "message": "The server runs as many runs as it may: try again shortly.",
+        "message": ServerFull.default,
         "retryable": True,
         "request_id": "req_5f2b8c1d",
         "retry_after": 1,
@@ -49,12 +53,12 @@ def _as_json(name: str, example: dict[str, Any]) -> dict[str, Any]:
 ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {
         "model": ErrorBody,
-        "description": "The request can't be served as it is: `code` and `details` say what to change.",
+        "description": "The request can't be served as it is. `code`, `message` and `details` say what to change.",
         "content": _as_json("invalid_request", INVALID),
     },
     "5XX": {
         "model": ErrorBody,
-        "description": "The model's server or this one failed. `retryable` says whether to try again.",
+        "description": "The model server or this service failed. `retryable` says whether to try again.",
         "content": _as_json("server_full", FULL),
     },
 }
@@ -67,20 +71,21 @@ EXAMPLE = (
 )
 REFUSED = (
     'event: error\ndata: {"event":"error","data":{"code":"model_unavailable",'
-    '"message":"No configured upstream serves this model.","retryable":false,"request_id":"req_5f2b8c1d"}}\n\n'
+    f'"message":"{ModelUnavailable.default}",'
+    '"retryable":false,"request_id":"req_5f2b8c1d"}}\n\n'
     'event: complete\ndata: {"event":"complete","data":{"status":"failed","usage":{"input_tokens":null,'
     '"output_tokens":null,"total_tokens":null},"steps":0,"duration_ms":0}}\n\n'
 )
 
 
 def _frame_schema(event: str, id_note: str) -> dict[str, Any]:
-    """One server-sent event: its lines by name, and what the JSON of its `data` is."""
+    """Return the schema of one server-sent event: its fields, and what the JSON of its `data` contains."""
     return {
         "type": "object",
-        "description": f"One server-sent event, as a parser of the HTML standard gives it. {id_note}",
+        "description": f"One server-sent event, as an EventSource parser returns it. {id_note}",
         "properties": {
             "id": {"type": "string"},
-            "event": {"type": "string", "description": "The same as `event` in the data."},
+            "event": {"type": "string", "description": "The event's name, the same as `event` in the data."},
             "data": {
                 "type": "string",
                 "contentMediaType": "application/json",
@@ -92,16 +97,18 @@ def _frame_schema(event: str, id_note: str) -> dict[str, Any]:
 
 
 FRAMES = {
-    "StreamFrame": _frame_schema("StreamEvent", "`id` is the event's `seq`, for Last-Event-ID."),
-    "RefusalFrame": _frame_schema("RefusalEvent", "It has no `id`, since there is no run to resume."),
+    "StreamFrame": _frame_schema(
+        "StreamEvent", "`id` is the event's `seq`. Send it as `Last-Event-ID` to resume after this event."
+    ),
+    "RefusalFrame": _frame_schema("RefusalEvent", "It has no `id`, because there is no run to resume."),
 }
 
 
 def _as_frames(data: str, frame: str, summary: str, example: str) -> dict[str, Any]:
-    """A body of server-sent events.
+    """Return the content of a response with server-sent events.
 
-    OpenAPI 3.1 has a schema for a whole body only. As most descriptions of streams do, `schema` gives that of each
-    event's data, from which generators make types; `x-itemSchema` gives the frame's, as `itemSchema` does in 3.2.
+    OpenAPI 3.1 has no schema for the items of a body. As is common for streams, `schema` is the schema of each event's
+    data, from which generators make types. `x-itemSchema` is the frame's, which OpenAPI 3.2 calls `itemSchema`.
     """
     return {
         "text/event-stream": {
@@ -115,13 +122,13 @@ def _as_frames(data: str, frame: str, summary: str, example: str) -> dict[str, A
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": (
-            "Server-sent events: a StreamFrame each, whose data is a StreamEvent in one line of JSON. `complete` is "
-            "the last. A body that ends without it was cut, or ends at `waiting` as asked: resume it at `Location`. "
-            "Lines that begin with `:` are heartbeats."
+            "Server-sent events. Each is a StreamFrame whose data is a StreamEvent as one line of JSON. `complete` is "
+            "the last event. If the body ends without it, the connection was lost, the server is shutting down, or "
+            "`until=waiting` was set: resume at `Location`. Lines that begin with `:` are heartbeats."
         ),
         "headers": {
-            "X-Run-ID": {"description": "The run's id.", "schema": {"type": "string"}},
-            "Location": {"description": "Where the run's events can be resumed.", "schema": {"type": "string"}},
+            "X-Run-ID": {"description": "The id of the run.", "schema": {"type": "string"}},
+            "Location": {"description": "The URL to resume the run's events at.", "schema": {"type": "string"}},
         },
         "content": _as_frames("StreamEvent", "StreamFrame", "The first two frames", EXAMPLE),
     }
@@ -129,8 +136,8 @@ STREAM: dict[int | str, dict[str, Any]] = {
 STREAM_STARTS = STREAM | {
     status: said
     | {
-        "description": f"{said['description']} JSON where Accept names application/json and not text/event-stream, "
-        "else two frames, `error` and `complete`.",
+        "description": f"{said['description']} The body is JSON if `Accept` names application/json and not "
+        "text/event-stream, else two frames, `error` and `complete`.",
         "content": said["content"] | _as_frames("RefusalEvent", "RefusalFrame", "The two frames", REFUSED),
     }
     for status, said in ERRORS.items()
@@ -138,7 +145,7 @@ STREAM_STARTS = STREAM | {
 
 
 def install(app: FastAPI) -> None:
-    """Describe the service once, with the events' schemas among its components."""
+    """Make `app.openapi()` add the schemas of events to the document, which is made once."""
 
     def describe() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -165,7 +172,7 @@ def install(app: FastAPI) -> None:
 
 
 class DescribedFirst:
-    """Serves the description, which a thread makes for the first request: it takes 0.3 s, and streams go on."""
+    """Serves the OpenAPI document. A thread makes it for the first request: that takes 0.3 s of CPU."""
 
     def __init__(self, app: FastAPI, route: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""/api/agent/runs: start a run in the background, look at runs, follow their events from anywhere, end them."""
+"""Routes of /api/agent/runs: start runs in the background; get, follow, answer, cancel and delete runs."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
@@ -30,20 +30,20 @@ router = APIRouter(prefix="/api/agent/runs", tags=["runs"], responses=ERRORS, ro
 
 EVENTS_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: STREAM[200] | {"content": STREAM[200]["content"] | {"application/x-ndjson": {"schema": EVENTS}}},
-    204: {"description": "The run has ended and nothing is left after the cursor."},
+    204: {"description": "The run has ended and has no events after the cursor."},
 }
 
 ANSWERED: dict[int | str, dict[str, Any]] = {
     200: STREAM[200]
-    | {"description": "With `Accept: text/event-stream`: the run's events after the cursor, and live."},
-    204: {"description": "With `Accept: text/event-stream`: the run has ended and nothing is left after the cursor."},
+    | {"description": "With `Accept: text/event-stream`: the run's events after the cursor, then new ones."},
+    204: {"description": "With `Accept: text/event-stream`: the run has ended and has no events after the cursor."},
 }
 
 STARTED: dict[int | str, dict[str, Any]] = {
     202: {
         "headers": {
-            "X-Run-ID": {"description": "The run's id.", "schema": {"type": "string"}},
-            "Location": {"description": "Where the run is.", "schema": {"type": "string"}},
+            "X-Run-ID": {"description": "The id of the run.", "schema": {"type": "string"}},
+            "Location": {"description": "The URL of the run.", "schema": {"type": "string"}},
         }
     }
 }
@@ -58,7 +58,7 @@ async def start_run(
     request_id: RequestId,
     key: IdempotencyKey = None,
 ) -> Run:
-    """Start a run and return at once. The run continues without a reader, unless `on_disconnect` is `cancel`."""
+    """Start a run and respond at once. The run continues without a reader, unless `on_disconnect` is `cancel`."""
     run = await service.start_alone(body, request_id, key)
     response.headers["Location"] = run_path(request, run.run_id)
     response.headers["X-Run-ID"] = run.run_id
@@ -73,19 +73,19 @@ async def list_runs(
     cursor: PageCursor = None,
     limit: Limit = 50,
 ) -> RunList:
-    """Return runs, the latest first, of one session or with one status where that is given."""
+    """Return runs, the latest first. Filter by session, by status or by both."""
     return await service.runs(session_id, status, cursor, limit)
 
 
 @router.get("/{run_id}", summary="Get a run")
 async def get_run(run_id: str, service: ServiceDep) -> Run:
-    """Return the run's status; once it has ended, its usage and, where it failed, its error."""
+    """Return a run's status. Once the run has ended, this includes its usage and, if it failed, its error."""
     return await service.get(run_id)
 
 
 @router.delete("/{run_id}", summary="Delete a run", status_code=204)
 async def delete_run(run_id: str, service: ServiceDep) -> Response:
-    """Delete a run that has ended, its events and its messages. A run that has not ended is a 409."""
+    """Delete a run that has ended, with its events and messages. A run that has not ended is a 409 error."""
     await service.delete(run_id)
     return Response(status_code=204)
 
@@ -99,11 +99,11 @@ async def run_events(
     after: Cursor,
     service: ServiceDep,
     wait: Annotated[
-        bool, Query(description="`false` answers what there is, as JSON lines, for those who poll.")
+        bool, Query(description="With `false`, return the events so far as JSON lines, for clients that poll.")
     ] = True,
     until: Until = None,
 ) -> Response:
-    """Stream the run's events after a cursor, exactly as they were first sent, and then live until `complete`."""
+    """Stream the run's events after the cursor, exactly as they were first sent, then new ones until `complete`."""
     if wait:
         stream = await service.follow(run_id, after)
         return Response(status_code=204) if stream is None else frame_stream(request, stream, until)
@@ -117,7 +117,7 @@ async def run_events(
 
 @router.post("/{run_id}/cancel", summary="Cancel a run", status_code=202)
 async def cancel_run(run_id: str, service: ServiceDep) -> Run:
-    """Cancel a run: its stream ends with `complete`, status `cancelled`. A run that has ended stays as it is."""
+    """Cancel a run. Its stream ends with `complete` and status `cancelled`. A run that has ended does not change."""
     return await service.cancel(run_id)
 
 
@@ -131,17 +131,17 @@ async def cancel_run(run_id: str, service: ServiceDep) -> Run:
 async def decide_approval(
     request: Request, run_id: str, tool_call_id: str, body: ApprovalDecision, after: Cursor, service: ServiceDep
 ) -> Run | Response:
-    """Approve a tool call that waits for a person, as it is or with other arguments, or refuse it.
+    """Approve a tool call that waits for a decision, unchanged or with other arguments, or refuse it.
 
-    The run resumes when each call that it waits for has its answer. Sending the same decision again has no effect. With
-    `Accept: text/event-stream` the response is the run's event stream, as of `GET /runs/{run_id}/events`.
+    The run resumes when every call that it waits for has an answer. Sending the same decision again has no effect. With
+    `Accept: text/event-stream` the response is the run's event stream, as from `GET /runs/{run_id}/events`.
     """
     return await _answered(request, service, run_id, after, partial(service.approve, run_id, tool_call_id, body))
 
 
 @router.post(
     "/{run_id}/tool-results",
-    summary="Send the results of the page's tools",
+    summary="Send the results of client tools",
     status_code=202,
     response_model=Run,
     responses=ANSWERED,
@@ -149,9 +149,9 @@ async def decide_approval(
 async def send_tool_results(
     request: Request, run_id: str, body: ClientToolResults, after: Cursor, service: ServiceDep
 ) -> Run | Response:
-    """Send the results of `client_tools`. The run resumes when each call that it waits for has its answer.
+    """Send the results of `client_tools` calls. The run resumes when every call that it waits for has an answer.
 
-    With `Accept: text/event-stream` the response is the run's event stream, as of `GET /runs/{run_id}/events`.
+    With `Accept: text/event-stream` the response is the run's event stream, as from `GET /runs/{run_id}/events`.
     """
     return await _answered(request, service, run_id, after, partial(service.take_results, run_id, body))
 
@@ -159,13 +159,13 @@ async def send_tool_results(
 async def _answered(
     request: Request, service: AgentService, run_id: str, after: int, answer: Callable[[], Awaitable[Run]]
 ) -> Run | Response:
-    """Take an answer to a waiting run, and respond with the run or, where that is accepted, with its event stream.
+    """Submit an answer to a waiting run. Respond with the run or, if the client accepts that, with its event stream.
 
-    A page that left the stream when the run began to wait so needs one connection to answer and to read on.
+    A page that left the stream when the run began to wait then needs one connection both to answer and to follow.
     """
     if "text/event-stream" not in request.headers.get("accept", ""):
         return await answer()
-    stream = await service.follow(run_id, after)  # where the cursor is refused, the answer isn't taken
+    stream = await service.follow(run_id, after)  # first, so that a refused cursor leaves the run without the answer
     await answer()
     return Response(status_code=204) if stream is None else frame_stream(request, stream)
 

@@ -1,4 +1,4 @@
-"""/api/agent/sessions: conversations that the service keeps."""
+"""Routes of /api/agent/sessions: create, list, get, change and delete sessions; read their messages."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ SessionPath = Annotated[str, Path(max_length=128)]
 
 @router.post("", summary="Create a session", status_code=201)
 async def create_session(request: Request, response: Response, body: SessionCreate, sessions: SessionsDep) -> Session:
-    """Create a session. This is optional: a request with a new `session_id` creates it, too."""
+    """Create a session. This is optional: a run with a new `session_id` also creates it."""
     session = await sessions.create(body)
     response.headers["Location"] = f"{request.scope.get('root_path', '')}{router.prefix}/{session.session_id}"
     return session
@@ -25,25 +25,25 @@ async def create_session(request: Request, response: Response, body: SessionCrea
 
 @router.get("", summary="List sessions")
 async def list_sessions(sessions: SessionsDep, cursor: PageCursor = None, limit: Limit = 50) -> SessionList:
-    """Return sessions, the last used first."""
+    """Return sessions, the most recently used first."""
     return await sessions.page(cursor, limit)
 
 
 @router.get("/{session_id}", summary="Get a session")
 async def get_session(session_id: SessionPath, sessions: SessionsDep) -> Session:
-    """Return a session: its title, its metadata, the status of its latest run, and its usage."""
+    """Return a session with its title, metadata, usage and the status of its latest run."""
     return await sessions.get(session_id)
 
 
 @router.patch("/{session_id}", summary="Change a session's title or metadata")
 async def update_session(session_id: SessionPath, body: SessionUpdate, sessions: SessionsDep) -> Session:
-    """Change the title, the metadata or both. What the body leaves out stays as it is."""
+    """Change the title, the metadata or both. A field that the body omits keeps its value."""
     return await sessions.update(session_id, body)
 
 
 @router.delete("/{session_id}", summary="Delete a session", status_code=204)
 async def delete_session(session_id: SessionPath, sessions: SessionsDep) -> Response:
-    """Delete a session, its runs, and their events and messages. While one of its runs has not ended, that is a 409."""
+    """Delete a session with its runs, events and messages. It is a 409 error while one of its runs has not ended."""
     await sessions.delete(session_id)
     return Response(status_code=204)
 
@@ -52,16 +52,19 @@ async def delete_session(session_id: SessionPath, sessions: SessionsDep) -> Resp
 async def session_messages(
     session_id: SessionPath,
     sessions: SessionsDep,
-    run_id: Annotated[str | None, Query(description="The run that ends the branch; by default the latest.")] = None,
+    run_id: Annotated[
+        str | None, Query(description="The last run of the branch to return. The default is the session's latest run.")
+    ] = None,
     tree: Annotated[
-        bool, Query(description="All messages of all branches; `parent_id` tells how they hang together.")
+        bool,
+        Query(description="Return the messages of all branches. `parent_id` links each message to the one before it."),
     ] = False,
     cursor: PageCursor = None,
     limit: Limit = 50,
 ) -> Response:
-    """Return the conversation's messages in order, each with its thinking, its tool calls and its run's status.
+    """Return the messages of one branch in order, each with its thinking, tool calls and the status of its run.
 
-    A page is shorter than `limit` where the messages are long.
+    A page has fewer than `limit` messages if they are long.
     """
     return await json_answer(await sessions.messages(session_id, run_id, tree, cursor, limit))
 

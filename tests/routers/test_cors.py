@@ -86,7 +86,7 @@ async def test_each_refused_origin_is_logged_once_with_what_to_set(caplog: pytes
     told = [record.getMessage() for record in caplog.records if record.name == "routers.cors"]
     assert len(told) == 2
     assert told[0].endswith("CORS_ORIGINS=http://localhost:3000,https://app.example")
-    assert "serve it over http" in told[1]
+    assert "serve the page over http" in told[1]
 
 
 async def test_the_log_stays_small(caplog: pytest.LogCaptureFixture) -> None:

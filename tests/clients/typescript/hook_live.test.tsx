@@ -444,7 +444,7 @@ test("the service's refusal is the error", async (t) => {
 test("end users read what is wrong with a request, and nothing that is meant for developers", () => {
   const about = { retryable: false, request_id: "req_1" };
   const details = [{ loc: "body.max_steps", message: "must be at least 1" }];
-  const invalid = { ...about, code: "invalid_request", message: "The request is not valid: see details.", details };
+  const invalid = { ...about, code: "invalid_request", message: "The request is not valid. See details.", details };
   assert.equal(explain(invalid), "must be at least 1 (body.max_steps)");
   const busy = { ...about, code: "session_busy", message: "Say with `multitask` what is to be done.", run_id: "run_1" };
   assert.match(explain(busy), /^This conversation is still being answered/);
