@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from typing import NamedTuple
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -46,6 +47,7 @@ from services.runs.idempotency import IdempotencyKeys
 from services.runs.live import LiveRuns
 from services.runs.records import RunRecords
 from services.runs.recovery import RestorableRun, recover
+from services.runs.write_behind import WriteBehind
 from services.sessions.retention import Retention
 from services.sessions.sessions import Sessions
 from services.sessions.turns import SessionTurns
@@ -119,29 +121,32 @@ async def opened(
             stack.push_async_callback(catalog.aclose)
             guard = UrlGuard(settings.url_allowed, settings.url_denied)
             tools = opened_tools(settings, registry, guard, stack)
-            log, database, records, left = await opened_stores(settings, stack)
+            stores = await opened_stores(settings, stack)
         except (DirectoryInUse, NewerDatabase, ToolsInvalid, CapacityError, OSError, ValueError) as error:
             logger.critical("The service can't start: %s", error)
             raise
+        log, database, write_behind, records, restorable = stores
         http = await stack.enter_async_context(GuardedClient(guard))
-        admission = Admission(records, max_running=settings.max_concurrent_runs, max_waiting=settings.max_waiting_runs)
-        live = LiveRuns(settings, log, records, admission)
+        admission = Admission(
+            write_behind, max_running=settings.max_concurrent_runs, max_waiting=settings.max_waiting_runs
+        )
+        live = LiveRuns(settings, log, records, write_behind, admission)
         stack.push_async_callback(live.aclose)
         deadlines = Deadlines(settings.first_byte_timeout_s, settings.stall_timeout_s)
         limits = AgentLimits(deadlines, settings.max_steps, settings.max_tool_result_bytes, settings.max_calls_per_turn)
         agent = DedalusAgent(upstreams, limits, tools, guard, http, ProviderStates(database))
-        turns = SessionTurns(database, records, live, admission)
+        turns = SessionTurns(database, records, write_behind, live, admission)
         work = WorkFactory(settings, turns, RouteResolver(upstreams, catalog), agent, SimulatedAgent(), catalog)
         starts = RunStarter(settings, live, admission, turns, IdempotencyKeys(database, log), work)
         answers = AnswerIntake(settings, log, live, records, work)
-        sessions = Sessions(database, log, records, live, turns)
+        sessions = Sessions(database, log, write_behind, live, turns)
         app.state.service = AgentService(log, records, live, starts, answers, sessions)
         app.state.readiness = Readiness(admission, log, database, upstreams)
-        app.state.log, app.state.database, app.state.records = log, database, records
+        app.state.log, app.state.database, app.state.write_behind = log, database, write_behind
         app.state.live, app.state.starts, app.state.sessions = live, starts, sessions
         app.state.upstreams, app.state.catalog, app.state.tools = upstreams, catalog, tools
         catalog.default_model()  # asks the model's server where that decides, and so reports one that isn't there
-        await RunRestorer(settings, live, work).restore(left)
+        await RunRestorer(settings, live, work).restore(restorable)
         stack.push_async_callback(opened_retention(settings, database, log, sessions).aclose)
         if upstreams.all[0].kind == "local" and local.installed():
             logger.info(SUBSTITUTING if upstreams.substitutes else NOT_SUBSTITUTING)
@@ -176,13 +181,21 @@ def _tell_a_fault(task: asyncio.Task[None]) -> None:
         logger.error("the tools are not watched any more: restart to take up changes", exc_info=fault)
 
 
-async def opened_stores(
-    settings: Settings, stack: AsyncExitStack
-) -> tuple[EventLog, Database, RunRecords, list[RestorableRun]]:
-    """The event log, the database and the records that bind them, after what a former process left open has ended.
+class Stores(NamedTuple):
+    """The event log, the database, and what keeps the records of runs in step with the log.
 
-    With them come the runs that it left waiting, for a person or for their turn.
+    `restorable` are the runs that a former process left waiting, for a person or for their turn.
     """
+
+    log: EventLog
+    database: Database
+    write_behind: WriteBehind
+    records: RunRecords
+    restorable: list[RestorableRun]
+
+
+async def opened_stores(settings: Settings, stack: AsyncExitStack) -> Stores:
+    """Open the stores and end the runs that a former process left working."""
     stack.callback(os.close, locked(settings.data_dir))
     directory = settings.event_log_directory()
     log: EventLog
@@ -194,10 +207,11 @@ async def opened_stores(
     stack.push_async_callback(log.aclose)
     database = await Database.open(settings.database_url_or_default())
     stack.push_async_callback(database.aclose)
-    records = RunRecords(database, log)
-    stack.push_async_callback(records.aclose)
-    left = await recover(database, log, records)
-    return log, database, records, left
+    write_behind = WriteBehind(database, log)
+    stack.push_async_callback(write_behind.aclose)
+    records = RunRecords(database, log, write_behind)
+    restorable = await recover(database, log, write_behind, records)
+    return Stores(log, database, write_behind, records, restorable)
 
 
 def opened_retention(settings: Settings, database: Database, log: EventLog, sessions: Sessions) -> Retention:

@@ -167,6 +167,4 @@ class AgentService:
         """
         if self._live.get(run_id):
             raise RunActive(run_id=run_id)
-        run = await self._records.get(run_id)
-        await self._records.flush()
-        await self._sessions.delete_run(run)
+        await self._sessions.delete_run(await self._records.get(run_id))

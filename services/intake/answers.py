@@ -45,7 +45,7 @@ class AnswerIntake:
         if task is None:
             return
         if decision.arguments is not None and task.is_waiting and (name := task.inbox.name_of(call_id)):
-            asked = await self._records.asked(run_id)
+            asked = await self._records.suspended_request(run_id)
             await self._work.check_arguments(task.snapshot(), asked, name, decision.arguments)
         await self._answer(task, [answer])
 

@@ -1,4 +1,4 @@
-"""Restores the runs that a former process left waiting, for a person or for their turn."""
+"""Restores the runs that a former process left waiting, for answers or for their turn."""
 
 from collections.abc import Iterable
 
@@ -11,20 +11,20 @@ from settings import Settings
 
 
 class RunRestorer:
-    """Restores the runs that a former process left."""
+    """Makes live runs again of those that recovery found waiting."""
 
     def __init__(self, settings: Settings, live: LiveRuns, work: WorkFactory) -> None:
         self._settings = settings
         self._live = live
         self._work = work
 
-    async def restore(self, left: Iterable[RestorableRun]) -> None:
-        """Restore runs in their wait, resume those with all their answers, and queue the others behind them.
+    async def restore(self, runs: Iterable[RestorableRun]) -> None:
+        """Restore runs in their wait, resume those that have all their answers, and queue the others behind them.
 
         A session's queued runs keep their order. Raise `LogUnavailable`.
         """
         queued = []
-        for run in left:
+        for run in runs:
             if isinstance(run, RestorableTurn):
                 queued.append(run)
             else:
@@ -32,17 +32,17 @@ class RunRestorer:
         for run in sorted(queued, key=lambda run: run.stored.position):
             await self._restore_queued(run)
 
-    async def _restore_waiting(self, left: RestorableWait) -> None:
-        left.events.continue_within(self._settings.max_output_bytes)
-        order = self._order(left.run, self._work.suspended(left.run))
-        await self._live.restore(order, left.events, left.wait, left.resumption)
+    async def _restore_waiting(self, waiting: RestorableWait) -> None:
+        waiting.writer.continue_within(self._settings.max_output_bytes)
+        spec = self._spec(waiting.run, self._work.suspended(waiting.run))
+        await self._live.restore(spec, waiting.writer, waiting.wait, waiting.resumption)
 
-    async def _restore_queued(self, left: RestorableTurn) -> None:
-        assert left.run.session_id is not None
-        left.events.continue_within(self._settings.max_output_bytes)
-        work = self._work.queued(left.run, left.stored.request)
-        order = self._order(left.run, work, self._live.of_session(left.run.session_id))
-        await self._live.restore(order, left.events)
+    async def _restore_queued(self, queued: RestorableTurn) -> None:
+        assert queued.run.session_id is not None
+        queued.writer.continue_within(self._settings.max_output_bytes)
+        work = self._work.queued(queued.run, queued.stored.request)
+        spec = self._spec(queued.run, work, self._live.of_session(queued.run.session_id))
+        await self._live.restore(spec, queued.writer)
 
-    def _order(self, run: Run, work: Work, behind: tuple[RunTask, ...] = ()) -> RunSpec:
+    def _spec(self, run: Run, work: Work, behind: tuple[RunTask, ...] = ()) -> RunSpec:
         return RunSpec.within(self._settings, run, work, new_request_id(), behind)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from errors import ServerDraining, ServerFull
 from models import RunStatus
-from services.runs.records import RunRecords
+from services.runs.write_behind import WriteBehind
 
 RETRY_AFTER_S = 5
 
@@ -17,8 +17,8 @@ class Admission:
     `max_running` runs may work at once, and `max_waiting` may wait for a person or for their turn.
     """
 
-    def __init__(self, records: RunRecords, *, max_running: int, max_waiting: int) -> None:
-        self._records = records
+    def __init__(self, write_behind: WriteBehind, *, max_running: int, max_waiting: int) -> None:
+        self._write_behind = write_behind
         self._max_running = max_running
         self._max_waiting = max_waiting
         self._statuses: dict[str, RunStatus] = {}
@@ -86,7 +86,7 @@ class Admission:
             raise ServerDraining(retry_after=RETRY_AFTER_S)
         if self._running + self._starting >= self._max_running:
             raise ServerFull(retry_after=RETRY_AFTER_S)
-        self._records.check()
+        self._write_behind.check()
 
     @contextmanager
     def _held(self) -> Iterator[None]:

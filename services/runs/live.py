@@ -14,6 +14,7 @@ from services.runs.records import RunRecords
 from services.runs.suspension import Resumption, Wait
 from services.runs.task import RunSpec, RunTask
 from services.runs.waiting import AnswerInbox
+from services.runs.write_behind import WriteBehind
 from services.runs.writer import RunWriter
 from settings import Settings
 
@@ -26,10 +27,18 @@ END_S = 2.0  # how long ending the last runs may take
 class LiveRuns:
     """The runs that this process drives. Make it in a running loop; `aclose` ends those under way."""
 
-    def __init__(self, settings: Settings, log: EventLog, records: RunRecords, admission: Admission) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        log: EventLog,
+        records: RunRecords,
+        write_behind: WriteBehind,
+        admission: Admission,
+    ) -> None:
         self._settings = settings
         self._log = log
         self._records = records
+        self._write_behind = write_behind
         self._admission = admission
         self._tasks: dict[str, RunTask] = {}
         self._sessions: dict[str, list[RunTask]] = {}
@@ -86,7 +95,7 @@ class LiveRuns:
         inbox = AnswerInbox(order.run.run_id, events, self._log, self._records, self._admission)
         if wait is not None:
             inbox.restore(wait)
-        task = RunTask(order, events, inbox, self._admission, self._records, resumption)
+        task = RunTask(order, events, inbox, self._admission, self._write_behind, resumption)
         if self._admission.draining:
             task.stay_queued()
         self._tasks[task.run_id] = task

@@ -22,38 +22,12 @@ from events import (
 from models import Content, Run, RunStatus
 from session_models import FunctionCall, StoredMessage
 
-MOST_PARTS = 200  # messages of one answer, beyond which thinking begins no other
-WANTED = frozenset((EventType.RUN_STARTED, EventType.ERROR, EventType.COMPLETE))
+FINISHED = frozenset((RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED))
 
-
-async def run_in_log(log: EventLog, run_id: str, known: Run | None) -> Run:
-    """A run that has ended, as its log tells it; what is not in the log is as it is in `known`.
-
-    Raise as `EventLog.read` does, or ValueError where the log is damaged.
-    """
-    told: dict[str, object] = {}
-    async with aclosing(events_in(log.read(run_id, 0, follow=False), WANTED)) as events:
-        async for event in events:
-            match event.data:
-                case RunStarted(model=model, session_id=session_id):
-                    told |= {"model": model, "session_id": session_id, "created_at": event.timestamp}
-                case RunError() as error:
-                    told["error"] = error
-                case Complete() as complete:
-                    told |= {
-                        "status": RunStatus(complete.status),
-                        "finished_at": event.timestamp,
-                        "last_seq": event.seq,
-                        "finish_reason": complete.finish_reason,
-                        "usage": complete.usage,
-                        "steps": complete.steps,
-                    }
-    if known is not None:
-        return known.model_copy(update=told | {"created_at": known.created_at})
-    return Run.model_validate({"run_id": run_id, "on_disconnect": "cancel"} | told)
-
-
-ANSWERING = frozenset(
+MOST_PARTS = 200  # messages of one answer; thinking after so many joins the last one, so an answer stays readable
+RECORD_EVENTS = frozenset((EventType.RUN_STARTED, EventType.ERROR, EventType.COMPLETE))
+"""The events that a run's record is computed from."""
+ANSWER_EVENTS = frozenset(
     (
         EventType.STEP_STARTED,
         EventType.THINKING,
@@ -62,17 +36,51 @@ ANSWERING = frozenset(
         EventType.TOOL_RESULT,
     )
 )
-"""The events that make an answer."""
+"""The events that a run's messages are computed from."""
+
+
+async def run_in_log(log: EventLog, run_id: str, known: Run | None) -> Run:
+    """Return the record of a run that has ended. What its log doesn't hold is taken from `known`.
+
+    Raise as `EventLog.read` does, or ValueError if the log is damaged.
+    """
+    fields: dict[str, object] = {}
+    async with aclosing(events_in(log.read(run_id, 0, follow=False), RECORD_EVENTS)) as events:
+        async for event in events:
+            fields |= _record_fields(event)
+    if known is not None:
+        return known.model_copy(update=fields | {"created_at": known.created_at})
+    return Run.model_validate({"run_id": run_id, "on_disconnect": "cancel"} | fields)
+
+
+def _record_fields(event: StreamEvent) -> dict[str, object]:
+    """Return the fields of a run's record that an event sets."""
+    match event.data:
+        case RunStarted(model=model, session_id=session_id):
+            return {"model": model, "session_id": session_id, "created_at": event.timestamp}
+        case RunError() as error:
+            return {"error": error}
+        case Complete() as complete:
+            return {
+                "status": RunStatus(complete.status),
+                "finished_at": event.timestamp,
+                "last_seq": event.seq,
+                "finish_reason": complete.finish_reason,
+                "usage": complete.usage,
+                "steps": complete.steps,
+            }
+        case _:
+            return {}
 
 
 def question(run_id: str, content: Content) -> StoredMessage:
-    """The first message of a run: what was asked."""
+    """Return the first message of a run: its input."""
     return StoredMessage(run_id=run_id, role="user", content=content)
 
 
 @dataclass(slots=True)
-class _Said:
-    """One message of the model: what it thought, the text that followed, and the calls that followed the text."""
+class _Part:
+    """One message of the model: its thinking, the text after that, and the calls after the text, with their results."""
 
     thinking: list[str] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
@@ -81,48 +89,53 @@ class _Said:
 
 
 class Transcript:
-    """What a run that has ended added to the conversation after its question, event by event.
+    """The messages that a finished run added to its conversation after the question, built event by event.
 
-    Every call is followed by its result, whatever became of the run, since no model's server takes one without.
+    Every call is followed by its result, however the run ended, because no model server accepts a call without one.
     """
 
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
-        self._said = [_Said()]
-        self._said_with: dict[str, _Said] = {}
+        self._parts = [_Part()]
+        self._part_of_call: dict[str, _Part] = {}
 
     def add(self, event: StreamEvent) -> None:
-        """Take in the next event, of those that `ANSWERING` names."""
-        said = self._said
+        """Add the next of the `ANSWER_EVENTS`."""
         match event.data:
             case StepStarted():
-                said.append(_Said())
+                self._parts.append(_Part())
             case Thinking(content=text):
-                if said[-1].results or (said[-1].text and len(said) < MOST_PARTS):
-                    said.append(_Said())
-                said[-1].thinking.append(text)
+                if self._parts[-1].text and len(self._parts) < MOST_PARTS:
+                    self._parts.append(_Part())
+                self._part_before_results().thinking.append(text)
             case PartialOutput(content=text):
-                if said[-1].results:  # the model went on after calls that its own server ran
-                    said.append(_Said())
-                said[-1].text.append(text)
+                self._part_before_results().text.append(text)
             case ToolUse() as use:
-                if said[-1].results:
-                    said.append(_Said())
-                said[-1].calls.append(use)
-                self._said_with[use.tool_call_id] = said[-1]
-            case ToolResult(tool_call_id=call) as result if call in self._said_with:
-                self._said_with[call].results[call] = result
+                part = self._part_before_results()
+                part.calls.append(use)
+                self._part_of_call[use.tool_call_id] = part
+            case ToolResult(tool_call_id=call) as result if call in self._part_of_call:
+                self._part_of_call[call].results[call] = result
             case _:
                 pass
 
+    def _part_before_results(self) -> _Part:
+        """Return the part that the next piece belongs to: a new one after the results of calls.
+
+        Calls that the model's own server runs have their results in the middle of a step.
+        """
+        if self._parts[-1].results:
+            self._parts.append(_Part())
+        return self._parts[-1]
+
     def messages(self) -> list[StoredMessage]:
-        """The messages so far. Raise KeyError where a call has no result, as only a damaged log has it."""
-        return [StoredMessage(run_id=self._run_id, **part) for one in self._said for part in _messages(one)]
+        """Return the messages so far. Raise KeyError if a call has no result, which only a damaged log lacks."""
+        return [StoredMessage(run_id=self._run_id, **fields) for part in self._parts for fields in _messages(part)]
 
 
-def _messages(said: _Said) -> Iterable[dict[str, Any]]:
-    text, thinking = "".join(said.text), "".join(said.thinking)
-    calls = [FunctionCall(**call.model_dump(exclude={"invalid_arguments"})) for call in said.calls]
+def _messages(part: _Part) -> Iterable[dict[str, Any]]:
+    text, thinking = "".join(part.text), "".join(part.thinking)
+    calls = [FunctionCall(**call.model_dump(exclude={"invalid_arguments"})) for call in part.calls]
     if text or thinking or calls:
         yield {
             "role": "assistant",
@@ -130,8 +143,8 @@ def _messages(said: _Said) -> Iterable[dict[str, Any]]:
             "thinking": thinking or None,
             "tool_calls": calls or None,
         }
-    for call in said.calls:
-        result = said.results[call.tool_call_id]
+    for call in part.calls:
+        result = part.results[call.tool_call_id]
         yield {
             "role": "tool",
             "content": result.content,

@@ -1,10 +1,10 @@
-"""At start: ends what a former process has left open, but for what waits and can go on, and corrects its records."""
+"""At start, ends the runs that a former process left working, corrects records, and finds the runs to restore."""
 
 import asyncio
 import logging
 from collections.abc import Collection
 from contextlib import aclosing
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from database.deletions import marked_runs
 from database.engine import Database
@@ -19,164 +19,173 @@ from models import Run, RunStatus, new_request_id, now
 from services.runs.deletions import delete_events
 from services.runs.records import RunRecords
 from services.runs.suspension import LoggedWait, Resumption, Wait
+from services.runs.write_behind import WriteBehind
 from services.runs.writer import UNBOUNDED, RunWriter
 
 logger = logging.getLogger(__name__)
 
+AT_ONCE = 16  # runs that are read at the same time, since each one waits for the disk
+
 
 class RestorableWait(NamedTuple):
-    """A run that waits for a person, and whose process is gone.
+    """A run that a former process left waiting for answers.
 
-    With `resumption`, every call has its answer: the process went while it ran the approved ones. Otherwise the run
-    goes on in its `wait`.
+    Either it continues in its `wait`, or every call has its answer and it has a `resumption`: the former process
+    stopped while it ran the approved calls.
     """
 
     run: Run
-    events: RunWriter
+    writer: RunWriter
     wait: Wait | None
     resumption: Resumption | None
 
 
 class RestorableTurn(NamedTuple):
-    """A run that waits for its turn, and whose process is gone."""
+    """A run that a former process left waiting for its turn."""
 
     run: Run
-    events: RunWriter
+    writer: RunWriter
     stored: QueuedRun
 
 
 RestorableRun = RestorableWait | RestorableTurn
 
-AT_ONCE = 16  # runs that are looked at together: each waits for the disk
 
+async def recover(
+    database: Database, log: EventLog, write_behind: WriteBehind, records: RunRecords
+) -> list[RestorableRun]:
+    """End every run that a former process left working, correct every record that disagrees with the log.
 
-async def recover(database: Database, log: EventLog, records: RunRecords) -> list[RestorableRun]:
-    """Give every run that no process drives any more its end in the log, and every record what the log tells.
-
-    Those that wait for a person or for their turn, and can go on, are given back. Raise `LogUnavailable` or
+    Return the runs that wait, for answers or for their turn, and can be restored. Raise `LogUnavailable` or
     `StoreUnavailable`.
     """
-    places = asyncio.Semaphore(AT_ONCE)
+    return await _Recovery(database, log, write_behind, records).run()
 
-    async def look(run_id: str) -> RestorableRun | None:
-        async with places:
-            async with database.reading() as connection:
-                known = await get_run(connection, run_id)
+
+class _Recovery:
+    def __init__(self, database: Database, log: EventLog, write_behind: WriteBehind, records: RunRecords) -> None:
+        self._database = database
+        self._log = log
+        self._write_behind = write_behind
+        self._records = records
+        self._places = asyncio.Semaphore(AT_ONCE)
+
+    async def run(self) -> list[RestorableRun]:
+        """See `recover`."""
+        await delete_events(self._database, self._log)
+        restorable = await self._recover_unarchived()
+        await self._write_behind.flush()
+        run_ids = {run.run.run_id for run in restorable}
+        await self._correct_rows(run_ids)
+        async with self._database.writing() as connection:
+            await keep_waiting_runs(connection, run_ids)
+        return restorable
+
+    async def _recover_unarchived(self) -> list[RestorableRun]:
+        """Recover every run in the log that is not archived. All others are recorded completely."""
+        async with self._database.reading() as connection:
+            undeletable = set(await marked_runs(connection))  # deleted runs whose events can't be deleted yet
+        run_ids = [run_id for run_id in await self._log.unarchived() if run_id not in undeletable]
+        recovered = await asyncio.gather(*map(self._recover_run, run_ids))
+        return [run for run in recovered if run is not None]
+
+    async def _recover_run(self, run_id: str) -> RestorableRun | None:
+        """Return the run if it can be restored. Else end it in the log and correct its record."""
+        async with self._places:
+            async with self._database.reading() as connection:
+                row = await get_run(connection, run_id)
                 stored = await get_suspended_run(connection, run_id)
-            left = await _left(log, run_id, known, stored)
-            if left is None:
-                await _correct(records, run_id, known)
-            return left or None
-
-    await delete_events(database, log)
-    async with database.reading() as connection:
-        deleted = set(await marked_runs(connection))  # whose events can't be deleted
-    unarchived = [run_id for run_id in await log.unarchived() if run_id not in deleted]
-    waiting = [left for left in await asyncio.gather(*map(look, unarchived)) if left is not None]
-    await records.flush()
-    kept = {left.run.run_id for left in waiting}
-    await _correct_rows(database, log, records, kept)
-    async with database.writing() as connection:
-        await keep_waiting_runs(connection, kept)
-    return waiting
-
-
-async def _left(
-    log: EventLog, run_id: str, known: Run | None, stored: SuspendedRun | QueuedRun | None
-) -> RestorableRun | Literal[False] | None:
-    """A run that can go on. None if it has ended in the log by now; False if it was nobody's yet."""
-    position = await log.position(run_id)
-    if position.ended:
-        return None
-    writer = await log.take_over(run_id)
-    if writer.last_seq == 0:
-        await log.delete(run_id)
-        return False
-    run = RunWriter(writer, UNBOUNDED)
-    logged = LoggedWait()
-    try:
-        async with aclosing(events_in(log.read(run_id, 0, follow=False))) as events:
-            async for event in events:
-                run.replay(event)
-                logged.add(event)
-    except (ValueError, LookupError):
-        logger.exception("the log of run %s is damaged: it is ended as far as it can be read", run_id)
-    else:
-        if left := await _as_left(known, stored, run, logged):
-            return left
-    await _interrupt(run, run_id)
-    return None
-
-
-async def _as_left(
-    known: Run | None, stored: SuspendedRun | QueuedRun | None, run: RunWriter, logged: LoggedWait
-) -> RestorableRun | None:
-    """The run, unless it was working. A run whose turn has not come has `run_started` alone in its log."""
-    if known is None or stored is None:
-        return None
-    left: RestorableRun
-    if isinstance(stored, QueuedRun):
-        if known.status != RunStatus.QUEUED or run.last_seq > 1:
+            position = await self._log.position(run_id)
+            if not position.ended:
+                log_writer = await self._log.take_over(run_id)
+                if log_writer.last_seq == 0:  # no caller has its id
+                    await self._log.delete(run_id)
+                    return None
+                writer = RunWriter(log_writer, UNBOUNDED)
+                logged = await self._replay(run_id, writer)
+                if logged is not None and (restorable := _restorable(row, stored, writer, logged)):
+                    await writer.release()
+                    return restorable
+                await _interrupt(run_id, writer)
+            await self._correct(run_id, row)
             return None
-        left = RestorableTurn(known, run, stored)
-    else:
-        if (wait := logged.wait(stored)) is None:
-            return None
-        if wait.is_over:
-            left = RestorableWait(known, run, None, Resumption(stored, logged.outcomes()))
-        else:
-            left = RestorableWait(known, run, wait, None)
-    await run.release()
-    return left
 
-
-async def _interrupt(run: RunWriter, run_id: str) -> None:
-    request_id = new_request_id()
-    logger.warning("run %s was left open by a server that is gone (request %s)", run_id, request_id)
-    run.conclude("failed", Interrupted(), request_id)
-    await run.commit()
-
-
-async def _correct_rows(database: Database, log: EventLog, records: RunRecords, kept: Collection[str]) -> None:
-    """Rows of runs that are said to be under way, though none is but those that are `kept`."""
-    async with database.reading() as connection:
-        rows = [run for run in await unfinished_runs(connection) if run.run_id not in kept]
-    for row in reversed(rows):  # a session's head goes back from run to run
+    async def _replay(self, run_id: str, writer: RunWriter) -> LoggedWait | None:
+        """Replay the run's events to the writer and return its latest wait, or None if the log is damaged."""
+        logged = LoggedWait()
         try:
-            await log.position(row.run_id)
-        except (RunNotFound, RunExpired):
-            if row.last_seq == 0:
-                await _take_back(database, row)
+            async with aclosing(events_in(self._log.read(run_id, 0, follow=False))) as events:
+                async for event in events:
+                    writer.replay(event)
+                    logged.add(event)
+        except (ValueError, LookupError):
+            logger.exception("the log of run %s is damaged: the run ends after the last readable event", run_id)
+            return None
+        return logged
+
+    async def _correct_rows(self, restorable: Collection[str]) -> None:
+        """Correct the rows that say a run is under way, except those of the restorable runs."""
+        async with self._database.reading() as connection:
+            rows = [run for run in await unfinished_runs(connection) if run.run_id not in restorable]
+        for row in reversed(rows):  # the latest first, so that a session's head moves back from run to run
+            try:
+                await self._log.position(row.run_id)
+            except (RunNotFound, RunExpired):
+                if row.last_seq == 0:
+                    await self._delete_record(row)
+                else:
+                    self._write_behind.save_as(_lost(row))
             else:
-                records.save_as(_lost(row))
-        else:
-            await _correct(records, row.run_id, row)
-    await records.flush()
+                await self._correct(row.run_id, row)
+        await self._write_behind.flush()
 
+    async def _correct(self, run_id: str, row: Run | None) -> None:
+        try:
+            await self._records.correct(run_id, row)
+        except ValueError:
+            logger.exception("the log of run %s is damaged", run_id)
+            if row is not None:
+                self._write_behind.save_as(_lost(row))
 
-async def _correct(records: RunRecords, run_id: str, known: Run | None) -> None:
-    try:
-        await records.correct(run_id, known)
-    except ValueError:
-        logger.exception("the log of run %s is damaged", run_id)
-        if known is not None:
-            records.save_as(_lost(known))
-
-
-async def _take_back(database: Database, row: Run) -> None:
-    """A run that had not begun when the server went was nobody's yet."""
-    async with database.writing() as connection:
-        await delete_run(connection, row.run_id)
-        if row.session_id is not None:
+    async def _delete_record(self, row: Run) -> None:
+        """Delete the record of a run that had not begun, since no caller has its id."""
+        async with self._database.writing() as connection:
+            await delete_run(connection, row.run_id)
+            if row.session_id is None:
+                return
             session = await get_session(connection, row.session_id)
             if session is not None and session.head_run_id == row.run_id:
                 await set_head(connection, row.session_id, row.parent_run_id)
 
 
-def _lost(row: Run) -> Run:
-    """A run whose events went with the server's memory."""
+def _restorable(
+    row: Run | None, stored: SuspendedRun | QueuedRun | None, writer: RunWriter, logged: LoggedWait
+) -> RestorableRun | None:
+    """Return the run if it waited, and None if it was working."""
+    match stored:
+        case QueuedRun() if row is not None:
+            # A run whose turn has not come has `run_started` alone in its log.
+            is_queued = row.status == RunStatus.QUEUED and writer.last_seq == 1
+            return RestorableTurn(row, writer, stored) if is_queued else None
+        case SuspendedRun() if row is not None and (wait := logged.wait(stored)):
+            if wait.is_over:
+                return RestorableWait(row, writer, None, Resumption(stored, logged.outcomes()))
+            return RestorableWait(row, writer, wait, None)
+        case _:
+            return None
+
+
+async def _interrupt(run_id: str, writer: RunWriter) -> None:
     request_id = new_request_id()
-    logger.warning("the events of run %s are lost (request %s)", row.run_id, request_id)
+    logger.warning("run %s was under way when the server stopped, and ends as failed (request %s)", run_id, request_id)
+    writer.conclude("failed", Interrupted(), request_id)
+    await writer.commit()
+
+
+def _lost(row: Run) -> Run:
+    """Return the record of a run whose events are lost, for example with a former process's memory."""
+    request_id = new_request_id()
+    logger.warning("the events of run %s are lost, and it ends as failed (request %s)", row.run_id, request_id)
     failure = Interrupted()
     error = RunError(code=failure.code, message=failure.message, retryable=failure.retryable, request_id=request_id)
     return row.model_copy(update={"status": RunStatus.FAILED, "finished_at": now(), "error": error})

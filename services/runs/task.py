@@ -20,9 +20,9 @@ from events import RunEnd
 from models import Run, RunStatus, now
 from services.runs.admission import Admission
 from services.runs.readers import RunReaders
-from services.runs.records import RunRecords
 from services.runs.suspension import Answer, Resumption, Suspension
 from services.runs.waiting import RETRY_S, AnswerInbox
+from services.runs.write_behind import WriteBehind
 from services.runs.writer import RunWriter
 from settings import Settings
 
@@ -78,13 +78,13 @@ class RunTask:
         events: RunWriter,
         inbox: AnswerInbox,
         admission: Admission,
-        records: RunRecords,
+        write_behind: WriteBehind,
         resumption: Resumption | None = None,
     ) -> None:
         self._order = order
         self._events = events
         self._admission = admission
-        self._records = records
+        self._write_behind = write_behind
         self._resumption = resumption
         self._finished_at: str | None = None
         alone = order.run.on_disconnect == "continue"
@@ -271,7 +271,7 @@ class RunTask:
             self._admission.forget(self.run_id)
         else:
             self._admission.note(self.run_id, self.status)
-        self._records.save(self.run_id, self.snapshot)
+        self._write_behind.save(self.run_id, self.snapshot)
 
     # Ending
 

@@ -121,7 +121,7 @@ class AnswerInbox:
             wait.add(new)
             await self._events.release()
             return
-        stored = await self._records.checkpoint(self._run_id)
+        stored = await self._records.suspended_run(self._run_id)
         with self._admission.place_again():
             await self._commit(new)
             wait.add(new)

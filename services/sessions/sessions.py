@@ -33,7 +33,7 @@ from events import NO_USAGE
 from models import Run, now
 from services.runs.deletions import delete_events
 from services.runs.live import LiveRuns
-from services.runs.records import RunRecords
+from services.runs.write_behind import WriteBehind
 from services.sessions.turns import SessionTurns
 from session_models import MessageList, Session, SessionCreate, SessionList, SessionUpdate, StoredSession
 
@@ -45,11 +45,11 @@ class Sessions:
     """The sessions as callers see and change them."""
 
     def __init__(
-        self, database: Database, log: EventLog, records: RunRecords, live: LiveRuns, turns: SessionTurns
+        self, database: Database, log: EventLog, write_behind: WriteBehind, live: LiveRuns, turns: SessionTurns
     ) -> None:
         self._database = database
         self._log = log
-        self._records = records
+        self._write_behind = write_behind
         self._live = live
         self._turns = turns
 
@@ -69,7 +69,7 @@ class Sessions:
 
     async def get(self, session_id: str) -> Session:
         """A session. Raise `SessionNotFound` or `StoreUnavailable`."""
-        await self._records.flush()
+        await self._write_behind.flush()
         async with self._database.reading() as connection:
             if (session := await describe_session(connection, session_id)) is None:
                 raise SessionNotFound
@@ -83,7 +83,7 @@ class Sessions:
             if not (TIME.fullmatch(updated_at) and session_id):
                 raise InvalidCursor("The cursor is not a next_cursor of this list.")
             before = (updated_at, session_id)
-        await self._records.flush()
+        await self._write_behind.flush()
         async with self._database.reading() as connection:
             sessions = await list_sessions(connection, before=before, limit=limit + 1)
         last = sessions[limit - 1] if len(sessions) > limit else None
@@ -134,7 +134,7 @@ class Sessions:
         async with self._turns.lock(session_id):
             if going := self._live.of_session(session_id):
                 raise RunActive("A run of this session is still going: cancel it first.", run_id=going[0].run_id)
-            await self._records.flush()
+            await self._write_behind.flush()
             async with self._database.writing() as connection:
                 session = await get_session(connection, session_id)
                 if session is None or (unused_since is not None and session.updated_at >= unused_since):
@@ -170,6 +170,7 @@ class Sessions:
 
         Raise `RunContinued` or `StoreUnavailable`.
         """
+        await self._write_behind.flush()  # else a row that is still queued would bring the run back
         if run.session_id is None:
             async with self._database.writing() as connection:
                 await _delete_run(connection, run)

@@ -19,6 +19,7 @@ from services.runs.live import LiveRuns
 from services.runs.projection import question
 from services.runs.records import RunRecords
 from services.runs.task import RunTask
+from services.runs.write_behind import WriteBehind
 from session_models import ProviderState, StoredMessage, StoredSession
 
 TITLE_LENGTH = 80
@@ -42,10 +43,18 @@ class StoredTurn(NamedTuple):
 class SessionTurns:
     """Gives runs their turns. A session that is not there is made on first use."""
 
-    def __init__(self, database: Database, records: RunRecords, live: LiveRuns, admission: Admission) -> None:
+    def __init__(
+        self,
+        database: Database,
+        records: RunRecords,
+        write_behind: WriteBehind,
+        live: LiveRuns,
+        admission: Admission,
+    ) -> None:
         self._database = database
         self._admission = admission
         self._records = records
+        self._write_behind = write_behind
         self._live = live
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -86,7 +95,7 @@ class SessionTurns:
 
         They are read a few at a time, as the caller takes them. Raise `StoreUnavailable`.
         """
-        await self._records.flush()
+        await self._write_behind.flush()
         before = run.parent_run_id
         while before is not None:
             async with self._database.reading() as connection:

@@ -47,7 +47,7 @@ async def statuses(agent: Service, run_ids: Sequence[str]) -> list[str]:
 
 async def stored(agent: Service) -> int:
     """How many requests of runs that wait are stored."""
-    await agent.app.state.records.flush()
+    await agent.app.state.write_behind.flush()
     async with agent.app.state.database.reading() as connection:
         return int(await connection.scalar(sa.select(sa.func.count()).select_from(waiting_runs)) or 0)
 

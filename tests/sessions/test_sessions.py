@@ -132,7 +132,7 @@ async def test_runs_that_were_lost_while_they_waited_do_not_take_the_conversatio
             async with agent.app.state.database.writing() as connection:
                 rows = await list_runs(connection, session_id="chat", status=None, before=None, limit=3)
                 unsaid = [row.model_copy(update={"status": RunStatus.QUEUED, "last_seq": 0}) for row in rows]
-            agent.app.state.records._writer.cancel()  # as if it had died before it had written any of this
+            agent.app.state.write_behind._task.cancel()  # as if it had died before it had written any of this
             async with agent.app.state.database.writing() as connection:
                 await save_runs(connection, unsaid)
         async with service(fake.url, **memory) as agent:
