@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from catalog_models import McpServerList, ModelList
 from models import AgentRequest, AgentResponse, Scenario, SimulateRequest
 from routers.dependencies import (
     CatalogDep,
@@ -21,7 +22,6 @@ from routers.json_route import JsonRoute
 from routers.openapi import ERRORS, STREAM_STARTS
 from routers.sse import torn
 from services.agents.simulated import TEAR_AFTER
-from services.catalog.catalog import McpServerList, ModelList
 from services.runs.folding import raised
 from tool_models import McpToolList, ToolList
 

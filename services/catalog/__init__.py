@@ -1,4 +1,4 @@
 """Lists the models and MCP servers on offer.
 
-Doors: `catalog`.
+Doors: `catalog` (both lists).
 """

@@ -1,4 +1,4 @@
-"""The lists of last resort, from Dedalus' documentation: used until an upstream or the marketplace has answered."""
+"""The built-in lists, from Dedalus' documentation, used until an upstream or the marketplace has answered."""
 
 MODELS = (
     "openai/gpt-5.2",

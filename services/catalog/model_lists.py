@@ -1,4 +1,4 @@
-"""A server's list of models, in any of the forms that servers give it, as the models on offer."""
+"""Reads the lists of models that servers publish, in each of the forms that they use."""
 
 import re
 from collections.abc import Mapping
@@ -6,13 +6,16 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from events import Closed, Maybe
+from catalog_models import ModelInfo, Pricing
 from json_codec.text import mend_text
 
 Json = Mapping[str, Any]
 
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+"""What reading JSON of an unknown shape can raise."""
+
 OTHER_KINDS = re.compile(r"embed|rerank|image|audio|speech|video|moderat|transcri|tts|stt", re.IGNORECASE)
-"""What a list says in `type` of a model that doesn't chat (Together, LM Studio)."""
+"""Values of `type` in a list (Together, LM Studio) that mark a model that doesn't chat."""
 OTHER_NAMES = re.compile(
     r"embed|rerank|moderation|diffusion|transcribe|tts|speech|voice|musicgen|shieldgemma|wav2vec|cogvideo|seamless"
     r"|(^|[-_/:.])(bge|e5|gte|minilm|whisper|stt|asr|dall-e|clip|siglip|colpali|sdxl|sd3|flux|image|imagen|recraft"
@@ -20,103 +23,89 @@ OTHER_NAMES = re.compile(
     r"|parakeet|canary|voyage|aqa|babbage|davinci)([-_/:.0-9]|$)",
     re.IGNORECASE,
 )
-"""Names by which models that don't chat are known, where a list tells nothing else."""
+"""Names of models that don't chat, for lists that report nothing but names."""
 
 
-class Pricing(Closed):
-    """US dollars per million tokens."""
-
-    input_per_million: Maybe[float] = None
-    output_per_million: Maybe[float] = None
-    cached_input_per_million: Maybe[float] = None
-
-
-class ModelInfo(Closed):
-    """A model that a request can name. Sizes are in tokens; what the upstream doesn't tell is left out."""
-
-    id: str
-    provider: str
-    name: Maybe[str] = None
-    description: Maybe[str] = None
-    capabilities: Maybe[dict[str, bool]] = None
-    context_tokens: Maybe[int] = None
-    max_output_tokens: Maybe[int] = None
-    pricing: Maybe[Pricing] = None
-
-
-class Listed(NamedTuple):
+class ListedModel(NamedTuple):
     """A model of a list, and whether it chats: a request that names no model gets the first that does."""
 
     info: ModelInfo
     chats: bool = True
 
 
-def entries(answer: Any) -> list[Any]:
-    """The entries of a list: OpenAI's `data`, Ollama's and Gemini's `models`, Cloudflare's `result`, or the list alone.
+def list_entries(response: Any) -> list[Any]:
+    """Return the entries of a list.
 
-    Raise TypeError for an answer without a list.
+    They are in `data` (OpenAI), `models` (Ollama, Gemini) or `result` (Cloudflare), or the response is the list itself.
+    Raise TypeError for a response without a list.
     """
-    match answer:
-        case {"data": [*listed]} | ([_, *_] as listed) | {"models": [*listed]} | {"result": [*listed]}:
-            return [_named(entry) for entry in listed]
+    match response:
+        case {"data": [*entries]} | ([_, *_] as entries) | {"models": [*entries]} | {"result": [*entries]}:
+            return [_with_id(entry) for entry in entries]
     raise TypeError("no list of models")
 
 
-def _named(entry: Any) -> Any:
-    """An entry whose id is in another place."""
+def _with_id(entry: Any) -> Any:
+    """Return the entry with an `id`, which some servers call `model` or `name`, or send as the whole entry."""
     if isinstance(entry, str):
         return {"id": entry}
     return {"id": entry.get("model") or entry.get("name"), **entry} if isinstance(entry, dict) else entry
 
 
-def listed(said: Json, prefix: str, provider: str | None) -> Listed:
-    """A model as Dedalus describes it, or as far as an OpenAI-compatible server does.
+def read_model(entry: Json, prefix: str, provider: str | None) -> ListedModel:
+    """Read an entry in Dedalus' form, or in the shorter one of an OpenAI-compatible server.
 
-    `prefix` stands before its name here, and `provider` is known beforehand. Raise TypeError or LookupError for what
-    is no model.
+    `prefix` is put before the model's name. `provider` is the provider where it is known beforehand. Details of an
+    unexpected type are left out. Raise TypeError or LookupError for an entry that is no model.
     """
-    if not (isinstance(said["id"], str) and said["id"]):
-        raise TypeError("a model's id is a text")
-    model = prefix + mend_text(said["id"].removeprefix("models/"))
-    named = (said.get("provider"), provider, said.get("owned_by"), model.partition("/")[0])
-    by = mend_text(next(name for name in named if name and isinstance(name, str)))
+    if not (isinstance(entry["id"], str) and entry["id"]):
+        raise TypeError("a model's id must be a string")
+    model = prefix + mend_text(entry["id"].removeprefix("models/"))  # Gemini's list has names with this prefix
+    provider = _provider(entry, provider, model)
     try:
-        info = ModelInfo(id=model, provider=by, **_described(said))
+        info = ModelInfo(id=model, provider=provider, **_details(entry))
     except ValidationError:
-        info = ModelInfo(id=model, provider=by)
-    return Listed(info, _chats(said, model))
+        info = ModelInfo(id=model, provider=provider)
+    return ListedModel(info, _chats(entry, model))
 
 
-def _chats(said: Json, model: str) -> bool:
-    capabilities, architecture = _part(said, "capabilities"), _part(said, "architecture")
+def _provider(entry: Json, known: str | None, model: str) -> str:
+    candidates = (entry.get("provider"), known, entry.get("owned_by"), model.partition("/")[0])
+    return mend_text(next(name for name in candidates if name and isinstance(name, str)))
+
+
+def _chats(entry: Json, model: str) -> bool:
+    capabilities, architecture = _section(entry, "capabilities"), _section(entry, "architecture")
     if capabilities.get("completion_chat") is False:  # Mistral
         return False
     if "text" not in architecture.get("output_modalities", ("text",)):  # OpenRouter
         return False
-    kind = said.get("type")
+    kind = entry.get("type")
     return not (OTHER_NAMES.search(model) or (isinstance(kind, str) and OTHER_KINDS.search(kind)))
 
 
-def _described(said: Json) -> dict[str, Any]:
-    limits, meta, defaults = (_part(said, key) for key in ("token_limits", "meta", "defaults"))
-    pricing = _part(said, "pricing")
+def _details(entry: Json) -> dict[str, Any]:
+    limits, meta, defaults = (_section(entry, key) for key in ("token_limits", "meta", "defaults"))
+    pricing = _section(entry, "pricing")
     prices = {name: price for name in Pricing.model_fields if (price := pricing.get(name)) is not None}
-    can = {mend_text(name): can for name, can in _part(said, "capabilities").items() if isinstance(can, bool)}
+    capabilities = _section(entry, "capabilities")
+    flags = {mend_text(name): value for name, value in capabilities.items() if isinstance(value, bool)}
     return {
-        "name": text(said.get("display_name")),
-        "description": text(said.get("description")),
-        "capabilities": can or None,
-        "context_tokens": limits.get("input") or meta.get("n_ctx") or said.get("context_window"),
+        "name": clean_text(entry.get("display_name")),
+        "description": clean_text(entry.get("description")),
+        "capabilities": flags or None,
+        "context_tokens": limits.get("input") or meta.get("n_ctx") or entry.get("context_window"),
         "max_output_tokens": limits.get("output") or defaults.get("max_output_tokens"),
         "pricing": prices or None,
     }
 
 
-def _part(said: Json, key: str) -> dict[str, Any]:
-    part = said.get(key)
-    return part if isinstance(part, dict) else {}
+def _section(entry: Json, key: str) -> dict[str, Any]:
+    """Return the object below a key, or an empty one."""
+    section = entry.get(key)
+    return section if isinstance(section, dict) else {}
 
 
-def text(said: Any) -> Any:
-    """A text that can be sent on, where it is one."""
-    return mend_text(said) if isinstance(said, str) else said
+def clean_text(value: Any) -> Any:
+    """Replace lone surrogates in a string, which no JSON response could hold. Return other values unchanged."""
+    return mend_text(value) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""Fetches URLs that aren't the operator's, only from public addresses.
+"""Fetches URLs that callers and models name, and only from public addresses.
 
-Doors: `url_guard` (which URLs are allowed), `client` (the HTTP client that keeps to them).
+Doors: `url_guard` (decides which URLs are allowed), `client` (the HTTP client that connects to no others).
 """

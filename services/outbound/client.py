@@ -1,7 +1,7 @@
-"""An HTTP client that reaches only what a `UrlGuard` lets it, and a bounded way to fetch with it.
+"""An HTTP client that connects only where a `UrlGuard` allows, and a bounded fetch with it.
 
-Each request's URL is checked, and each new connection asks the guard where its host is and goes to that address; the
-URL stays as it is, so that the Host header and the certificate are those of the name.
+The guard checks the URL of each request. It also resolves the host of each new connection, which then goes to that
+address. The URL itself is unchanged, so the Host header and the certificate are those of the name.
 """
 
 import asyncio
@@ -24,11 +24,11 @@ from services.outbound.url_guard import UrlGuard
 logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 10.0
-SILENCE_TIMEOUT_S = 300.0  # between two pieces of an answer; who fetches has a shorter one for the whole
+SILENCE_TIMEOUT_S = 300.0  # between two pieces of a response: an MCP server may be silent while a tool works
 OTHER_TIMEOUT_S = 30.0
 MAX_CONNECTIONS = 100
 MAX_REDIRECTS = 3
-MAX_OVERHEAD = 64 * 1024  # of what is sent compressed: a stream of empty blocks would never decode to too much
+MAX_OVERHEAD = 64 * 1024  # bytes of a compressed body beyond its limit: empty blocks never decode to too much
 USER_AGENT = "agent-stream"
 WEB_CHARSETS = re.compile(
     r"utf-8|utf-16(-[bl]e)?|ascii|iso8859-\d+|cp(125\d|866|874|932|949)|koi8-[ru]|mac-roman|gb\w+|big5\w*|euc_\w+"
@@ -36,13 +36,17 @@ WEB_CHARSETS = re.compile(
 )
 
 
+HTTP_ERRORS = (httpx2.HTTPError, httpx2.InvalidURL)
+"""What a `GuardedClient` raises for a request that fails, beside `UrlRefused`."""
+
+
 class FetchFailed(Exception):
-    """A fetch came to nothing. The message is safe to show: it holds nothing of the other side's."""
+    """A fetch failed. The message is safe to show: it holds no text of the server's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """An answer. `truncated` says that `body`, decoded but for its charset, is only its beginning."""
+    """A response. `body` is decompressed bytes in `charset`, and only their beginning if `truncated`."""
 
     status: int
     content_type: str
@@ -51,18 +55,18 @@ class Fetched:
     truncated: bool
 
     def text(self) -> str:
-        """The body as text: U+FFFD for what is none in its charset; a character that the cut halved is left out."""
+        """Return the body as text. Invalid bytes become U+FFFD, and a character that was cut is left out."""
         return codecs.getincrementaldecoder(self.charset)("replace").decode(self.body, final=not self.truncated)
 
 
 @cache
 def trusted() -> ssl.SSLContext:
-    """The certificates that clients trust. Reading them takes tens of milliseconds."""
+    """Return the certificates that clients trust. They are read once, because that takes tens of milliseconds."""
     return httpx2.create_ssl_context()
 
 
 class PinnedBackend(httpcore2.AsyncNetworkBackend):
-    """Makes connections to where the guard says a host is."""
+    """Connects to the addresses that the guard returns for a host."""
 
     def __init__(self, guard: UrlGuard) -> None:
         self._guard = guard
@@ -76,7 +80,7 @@ class PinnedBackend(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        """Try one address after the other, each for its part of the time."""
+        """Try the addresses in order, each for an equal part of the timeout."""
         *others, last = (await self._guard.locate(host, port)).addresses
         part = timeout and timeout / (len(others) + 1)
         for address in others:
@@ -88,7 +92,7 @@ class PinnedBackend(httpcore2.AsyncNetworkBackend):
 
 
 class GuardedTransport(httpx2.AsyncHTTPTransport):
-    """Asks the guard about each request and each connection."""
+    """Has the guard check each request and each connection."""
 
     def __init__(self, guard: UrlGuard, verify: ssl.SSLContext) -> None:
         super().__init__(verify=verify, trust_env=False)
@@ -102,17 +106,18 @@ class GuardedTransport(httpx2.AsyncHTTPTransport):
         )
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send it, unless its URL is refused. A connection that is there already was made by the guard's leave."""
+        """Send the request unless its URL is refused. Connections kept alive were checked when they were made."""
         self._guard.check(str(request.url))
         return await super().handle_async_request(request)
 
 
 class GuardedClient(httpx2.AsyncClient):
-    """A client for URLs that aren't the operator's. Raises `UrlRefused` where it may not go.
+    """A client for URLs that callers and models name. Raises `UrlRefused` for one that is not allowed.
 
-    No proxy of the environment is asked, no redirect followed, and no cookie kept unless `keep_cookies`, since callers
-    share it. There is no limit to a whole answer's time: a stream may be long. `guard=None` makes a client for the
-    operator's own URLs, which goes anywhere.
+    It follows no redirects by itself, and keeps no cookies unless `keep_cookies` is set, because callers share it. A
+    response as a whole has no time limit, because a stream may be long. With `guard=None` it is for URLs of the
+    operator's, and goes to any. `trust_env` then makes it use the proxy that the environment names; with a guard it
+    never does, because the proxy would resolve names itself.
     """
 
     def __init__(
@@ -124,6 +129,7 @@ class GuardedClient(httpx2.AsyncClient):
         *,
         verify: ssl.SSLContext | None = None,
         keep_cookies: bool = False,
+        trust_env: bool = False,
     ) -> None:
         self.guard = guard
         context = verify or trusted()
@@ -135,16 +141,17 @@ class GuardedClient(httpx2.AsyncClient):
             transport=GuardedTransport(guard, context) if guard else None,
             verify=context,
             follow_redirects=False,
-            trust_env=False,
+            max_redirects=MAX_REDIRECTS,
+            trust_env=trust_env,
         )
 
 
 async def fetch(
     client: GuardedClient, url: str, *, max_bytes: int, timeout_s: float, headers: Mapping[str, str] | None = None
 ) -> Fetched:
-    """GET the URL, all of it within `timeout_s`, and the first `max_bytes` of what it decodes to.
+    """GET a URL within `timeout_s` seconds, and return at most `max_bytes` of its decompressed body.
 
-    At most three redirects are followed, within the URL's origin. Raises `UrlRefused` and `FetchFailed`.
+    Follow at most three redirects, only within the URL's origin. Raise `UrlRefused` or `FetchFailed`.
     """
     if client.guard is not None:
         client.guard.check(url)
@@ -153,8 +160,8 @@ async def fetch(
             return await _fetch(client, url, max_bytes, headers)
     except (TimeoutError, httpx2.TimeoutException):
         raise FetchFailed(f"The server did not answer in full within {timeout_s:g} s.") from None
-    except (httpx2.HTTPError, httpx2.InvalidURL, zlib.error) as error:
-        logger.info("A fetch failed: %r", error)
+    except (*HTTP_ERRORS, zlib.error) as error:
+        logger.info("a fetch failed: %r", error)
         raise FetchFailed("The server could not be reached, or its answer is not valid HTTP.") from None
 
 
@@ -180,9 +187,9 @@ def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
 
 
 async def _read(response: httpx2.Response, max_bytes: int) -> Fetched:
-    """What is sent is decoded here, piece by piece up to the limit: a small answer can decode to a very large one.
+    """Read and decompress a body up to its limit. Bytes after the end of a compressed body are not read.
 
-    What follows the end of a compressed answer isn't read.
+    The body is decompressed here, and not by httpx, because a small one can decode to gigabytes.
     """
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", "x-gzip", "deflate"):
@@ -190,8 +197,8 @@ async def _read(response: httpx2.Response, max_bytes: int) -> Fetched:
     inflate = None if encoding == "identity" else zlib.decompressobj(zlib.MAX_WBITS | 32)
     body, whole = bytearray(), True
     async for piece in response.aiter_raw():
-        ended = inflate is not None and inflate.eof  # what comes now is kept by zlib, and copied for each piece
-        if not ended:
+        ended = inflate is not None and inflate.eof
+        if not ended:  # zlib would keep bytes after the end, and copy all of them for each piece
             body += inflate.decompress(piece, max_bytes + 1 - len(body)) if inflate else piece
         if ended or len(body) > max_bytes or response.num_bytes_downloaded > 2 * max_bytes + MAX_OVERHEAD:
             whole = False
@@ -208,7 +215,7 @@ async def _read(response: httpx2.Response, max_bytes: int) -> Fetched:
 
 
 def _charset(response: httpx2.Response) -> str:
-    """The charset that the answer names, if it is one of the web's. Python has codecs that no page should choose."""
+    """Return the charset of the response if the web uses it: not all of Python's codecs are safe for foreign bytes."""
     try:
         name = codecs.lookup(response.charset_encoding or "utf-8").name
     except LookupError:

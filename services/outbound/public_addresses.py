@@ -1,7 +1,8 @@
-"""Which addresses anybody on the internet could be at, and which lead inside: by tables, not by Python's own.
+"""Decides which IP addresses are public, and which lead into a private network.
 
-`ipaddress.is_global` (3.11) takes for public: multicast, 192.88.99.0/24, parts of 192.0.0.0/24, site-local addresses,
-and most IPv6 forms that embed an IPv4 address.
+The tables are our own, from IANA's registries of special-purpose addresses. `ipaddress.is_global` (3.11) isn't used
+because it accepts multicast, 192.88.99.0/24, parts of 192.0.0.0/24, site-local addresses, and most IPv6 addresses
+that embed an IPv4 address.
 """
 
 from collections.abc import Iterator
@@ -17,11 +18,11 @@ NOT_PUBLIC_V4 = tuple(
         *("203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
     )
 )
-"""Of IPv4. The rest is given out."""
+"""The IPv4 networks that aren't public. All others are."""
 
 PUBLIC_V6 = IPv6Network("2000::/3")
 NOT_PUBLIC_V6 = tuple(IPv6Network(network) for network in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"))
-"""Within 2000::/3, the only addresses that are given out: special purposes with Teredo, examples, and 6to4."""
+"""The networks within `PUBLIC_V6` that aren't public: special purposes with Teredo, examples, 6to4, documentation."""
 
 COMPATIBLE, NAT64, NAT64_LOCAL = IPv6Network("::/96"), IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48")
 
@@ -32,11 +33,14 @@ METADATA = {
         *("100.100.100.200", "192.0.0.192", "168.63.129.16"),
     )
 }
-"""Where a cloud gives its machines their credentials. Azure's, the last, looks public."""
+"""Addresses at which clouds hand out credentials to their machines. The last one, Azure's, looks public."""
 
 
 def is_public(address: Address) -> bool:
-    """Whether anybody on the internet could be there. An IPv6 form of an IPv4 address is judged as that, or isn't."""
+    """Return whether an address is public.
+
+    Of the IPv6 addresses that embed an IPv4 one, only those that `translated` knows can be, if their IPv4 address is.
+    """
     match translated(address):
         case IPv4Address() as v4:
             return not any(v4 in network for network in NOT_PUBLIC_V4)
@@ -45,21 +49,21 @@ def is_public(address: Address) -> bool:
 
 
 def embedded(address: Address) -> Iterator[IPv4Address]:
-    """The IPv4 addresses that a packet to an IPv6 address could be meant for, at some gateway on its way."""
+    """Yield the IPv4 addresses to which some gateway could translate an IPv6 address."""
     if isinstance(address, IPv4Address):
         return
     number = int(address)
     if address.ipv4_mapped or _is_isatap(address) or any(address in n for n in (COMPATIBLE, NAT64, NAT64_LOCAL)):
         yield IPv4Address(number & 0xFFFFFFFF)
     if address in NAT64_LOCAL:
-        yield IPv4Address((number >> 48 & 0xFFFF0000) | (number >> 40 & 0xFFFF))  # RFC 6052, around its bits 64 to 71
+        yield IPv4Address((number >> 48 & 0xFFFF0000) | (number >> 40 & 0xFFFF))  # RFC 6052 skips bits 64 to 71
     if address.sixtofour:
         yield address.sixtofour
     yield from address.teredo or ()
 
 
 def translated(address: Address) -> Address:
-    """The IPv4 address that a mapped one is, or that NAT64 makes of one: a machine without IPv4 has only these."""
+    """Return the IPv4 address behind a mapped or NAT64 address, the only kinds that a machine without IPv4 can have."""
     if isinstance(address, IPv6Address) and (address.ipv4_mapped or address in NAT64):
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address

@@ -1,8 +1,8 @@
-"""Which URLs this service goes to where a request, a model or a page names them: rules and name resolution, no HTTP.
+"""Decides which URLs this service may call when a request, a model or a page names them. Does no HTTP.
 
-A name is resolved once, each of its addresses has to be public, and the connection goes to one of these addresses, so
-that a name can't change its mind in between (DNS rebinding). What is refused is told the same way whether the name is
-unknown or leads inside, or else callers could map the inside by asking; the log has the reason.
+A name is resolved once, each of its addresses has to be public, and the connection goes to one of these. So the name
+can't be resolved to another address in between (DNS rebinding). The refusal is the same for an unknown name and for one
+that leads into a private network. Otherwise callers could map that network by asking. The log has the reason.
 """
 
 import asyncio
@@ -21,15 +21,15 @@ logger = logging.getLogger(__name__)
 
 Network = IPv4Network | IPv6Network
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-"""Gives the addresses of a name for a port. Raises `OSError` for one that it doesn't know."""
+"""Returns the addresses of a name for a port. Raises `OSError` for a name that it doesn't know."""
 
 RESOLVE_TIMEOUT_S = 5.0
 LOOKUP_THREADS = 8
 MAX_URL_LENGTH = 8192
 
 REFUSED = (
-    "This service does not call that URL. Check its host: it needs a name that is known and whose addresses are all "
-    "public, or a place in URL_ALLOWED, and none in URL_DENIED."
+    "This service does not call that URL. Its host must be a known name with public addresses only, or be listed in "
+    "URL_ALLOWED, and it must not be listed in URL_DENIED."
 )
 
 METADATA_NAMES = {"metadata.google.internal", "metadata.goog"}
@@ -43,7 +43,7 @@ NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a URL says: its host is an address, or a name in lower case, as DNS knows it, without a dot at its end."""
+    """A parsed URL. `host` is an address, or a name in lower case, in its DNS form, without a dot at its end."""
 
     scheme: str
     host: Address | str
@@ -52,7 +52,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a connection may go: to `addresses` and to nothing else, in this order."""
+    """Where a connection may go: to one of `addresses`, tried in this order, and nowhere else."""
 
     host: str
     port: int
@@ -60,9 +60,9 @@ class Destination:
 
 
 class HostList:
-    """Entries of URL_ALLOWED or URL_DENIED: names, `*.` before a name for those below it, addresses and networks.
+    """The entries of URL_ALLOWED or URL_DENIED: names, `*.` and a name for all names below it, addresses and networks.
 
-    Raises `ValueError`, which says the entry that is none of these.
+    Raises `ValueError` with the first entry that is none of these.
     """
 
     def __init__(self, entries: Iterable[str]) -> None:
@@ -75,7 +75,7 @@ class HostList:
     def _add(self, entry: str) -> None:
         text = entry.strip().lower().removesuffix(".")
         wrong = ValueError(
-            f"{entry!r} is not a host (example.com, *.example.com), an address or a network (10.1.0.0/16)"
+            f"{entry!r} is not a host name (example.com, *.example.com), an address or a network (10.1.0.0/16)"
         )
         if "/" in text or ":" in text or NUMBER.fullmatch(text.rpartition(".")[2]):
             try:
@@ -92,19 +92,19 @@ class HostList:
             self._names.add(name)
 
     def names(self, host: str, *, exactly: bool = False) -> bool:
-        """Whether the name is listed; `exactly`, by an entry for it alone."""
+        """Return whether a name is listed. With `exactly`, wildcards don't count."""
         return host in self._names or (not exactly and any(host.endswith(suffix) for suffix in self._suffixes))
 
     def holds(self, address: Address, *, exactly: bool = False) -> bool:
-        """Whether the address is listed; `exactly`, by an entry for it alone."""
+        """Return whether an address is listed. With `exactly`, networks of several addresses don't count."""
         return any(address in network and (not exactly or network.num_addresses == 1) for network in self._networks)
 
 
 class UrlGuard:
-    """Says where a URL that isn't the operator's may lead. Raises `UrlRefused`, or `ValueError` for wrong entries.
+    """Checks URLs that callers and models name. Raises `UrlRefused`, or `ValueError` for invalid entries.
 
-    A name or wildcard in `allowed` makes any address of that name good, an address or network that address, by https
-    and http; `denied` wins. The clouds' metadata is reached only by an entry for that address alone.
+    A name or wildcard in `allowed` allows any address of that name, by https and http. An address or network allows the
+    addresses in it. `denied` wins over `allowed`. A cloud's metadata address needs an entry for that address alone.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class UrlGuard:
         self._timeout_s = timeout_s
 
     def check(self, url: str) -> Target:
-        """What the URL says, if that is no reason to refuse it; a name isn't resolved yet."""
+        """Parse the URL and check its scheme and host, without resolving a name."""
         target = parse(url)
         self._check_host(target.host)
         if target.scheme == "http" and not self._lists(target.host):
@@ -127,20 +127,21 @@ class UrlGuard:
         return target
 
     async def resolve(self, url: str) -> Destination:
-        """Where a connection for the URL may go."""
+        """Check the URL, and return where a connection for it may go."""
         target = self.check(url)
         return await self._locate(target.host, target.port)
 
     async def locate(self, host: str, port: int) -> Destination:
-        """Where a connection to this host may go, for a client that took the URL apart itself and `check`ed it."""
+        """Return where a connection to this host may go, for a client that has passed the URL to `check`."""
         known = _host(host)
         self._check_host(known)
         return await self._locate(known, port)
 
     async def check_image(self, url: str) -> None:
-        """Raise unless the model's server may be told to fetch the URL.
+        """Raise unless the URL may be passed to the model's server, which fetches the image itself.
 
-        It resolves the name itself, so one that this machine can't resolve passes. A data URL holds the image.
+        A data URL passes, because it holds the image. So does a name that this machine can't resolve, because the
+        model's server has its own resolver.
         """
         if url[:5].lower() == "data:":
             return
@@ -161,7 +162,7 @@ class UrlGuard:
         if not isinstance(host, str):
             self._check_addresses(host, [host])
         elif self._denied.names(host):
-            raise _refusal(host, "URL_DENIED has it")
+            raise _refusal(host, "it is in URL_DENIED")
         elif not self._allowed.names(host, exactly=host in METADATA_NAMES) and _is_local(host):
             raise _refusal(host, "it is a name of the local network")
 
@@ -170,10 +171,10 @@ class UrlGuard:
         for address in addresses:
             forms = (address, *embedded(address))
             if any(map(self._denied.holds, forms)):
-                raise _refusal(host, f"URL_DENIED has {address}")
+                raise _refusal(host, f"{address} is in URL_DENIED")
             if not METADATA.isdisjoint(forms):
                 if not any(self._allowed.holds(form, exactly=True) for form in forms):
-                    raise _refusal(host, f"{address} is a cloud's metadata")
+                    raise _refusal(host, f"{address} serves a cloud's metadata")
             elif not (listed or self._lists(address) or is_public(address)):
                 raise _refusal(host, f"{address} is not public")
 
@@ -186,13 +187,16 @@ class UrlGuard:
         try:
             async with asyncio.timeout(self._timeout_s):
                 return [ip_address(address) for address in dict.fromkeys(await self._resolve(name, port))]
-        except (OSError, UnicodeError) as error:  # a time-out is an OSError
-            logger.info("The name %s of a URL was not resolved: %r", name, error)
+        except (OSError, UnicodeError) as error:  # TimeoutError is an OSError
+            logger.info("the name %s of a URL was not resolved: %r", name, error)
             return []
 
 
 def system_resolver() -> Resolve:
-    """The machine's resolver, in threads of its own: slow names must not take those that force files onto the disk."""
+    """Return the machine's resolver.
+
+    It has its own threads, because slow names must not take the threads of the event loop that flush files to disk.
+    """
     threads = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="url-guard")
 
     def look_up(name: str, port: int) -> list[str]:
@@ -205,7 +209,7 @@ def system_resolver() -> Resolve:
 
 
 def parse(url: str) -> Target:
-    """Take a URL apart. What other readers of URLs could take for something else is refused, not mended."""
+    """Parse a URL strictly. Refuse one that other parsers could read differently, instead of correcting it."""
     if len(url) > MAX_URL_LENGTH or not url.isprintable() or " " in url or "\\" in url:
         raise UrlRefused(f"Send a URL of at most {MAX_URL_LENGTH} characters, without spaces and backslashes.")
     split = URL.fullmatch(url)
@@ -227,17 +231,17 @@ def _host(text: str) -> Address | str:
     try:
         if ":" in host and "%" not in host:
             return IPv6Address(host)
-        if NUMBER.fullmatch(host.rpartition(".")[2]):  # where browsers, too, take it for an address
+        if NUMBER.fullmatch(host.rpartition(".")[2]):  # browsers, too, read this as an address
             return IPv4Address(host)
     except ValueError:
-        raise UrlRefused("The URL's host is not an address: write one as 192.0.2.1 or [2001:db8::1].") from None
+        raise UrlRefused("The URL's host is not a valid address: write it as 192.0.2.1 or [2001:db8::1].") from None
     if (name := _name(host)) is None:
-        raise UrlRefused("The URL's host is not the name of a host. One with other letters can be sent as xn--….")
+        raise UrlRefused("The URL's host is not a valid host name. Send an international name in its xn--… form.")
     return name
 
 
 def _name(text: str) -> str | None:
-    """The name as DNS knows it. Letters that stand for others, such as full-width ones, are no name."""
+    """Return a name in its DNS form. Return None if letters in it stand for others, as full-width ones do."""
     name = text
     if len(text) <= 253 and not text.isascii():
         try:
@@ -250,7 +254,7 @@ def _name(text: str) -> str | None:
 
 
 def _bare(entry: str) -> str:
-    """An address as Python reads it. One of a single interface ("%") is on no list."""
+    """Return an entry without brackets. Raise ValueError for a zone ("%"), which no list can hold."""
     if "%" in entry:
         raise ValueError(entry)
     return entry[1:-1] if entry.startswith("[") and entry.endswith("]") else entry
@@ -261,5 +265,5 @@ def _is_local(name: str) -> bool:
 
 
 def _refusal(host: Address | str, reason: str) -> UrlRefused:
-    logger.info("The URL guard refuses %s: %s", host, reason)
+    logger.info("the URL guard refuses %s: %s", host, reason)
     return UrlRefused(REFUSED)

@@ -6,17 +6,17 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from fake_dedalus import FakeDedalus
 from service import EXECUTE, NOWHERE, Service, only, service, settings, text
 from wire import Status, answer, model, repository
 
 from errors import LocalModelUnavailable, UpstreamFailed
-from services.catalog import catalog
 from services.catalog.builtin import MCP_SERVERS, MODELS
-from services.catalog.catalog import Cached, Catalog
-from services.catalog.model_lists import listed as listed_model
+from services.catalog.cached import Cached
+from services.catalog.catalog import Catalog
+from services.catalog.model_lists import read_model
 from services.upstreams.embedded_model import MODEL_ID, EmbeddedModel
 from services.upstreams.providers import Provider
 from services.upstreams.selection import Upstreams
@@ -129,8 +129,8 @@ async def test_a_list_whose_refresh_fails_is_kept_as_stale_until_one_succeeds() 
     [
         UpstreamFailed(),
         LocalModelUnavailable(),
-        httpx.ConnectError("refused"),
-        httpx.InvalidURL("no URL"),
+        httpx2.ConnectError("refused"),
+        httpx2.InvalidURL("no URL"),
         TimeoutError(),
         ValueError("no JSON"),
         TypeError("no list"),
@@ -186,7 +186,7 @@ async def test_a_bug_in_a_fetch_is_no_end_of_the_list() -> None:
 
 async def test_a_fetch_that_takes_too_long_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits longer than the limit for a list."""
-    monkeypatch.setattr(catalog, "FETCH_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("services.catalog.cached.FETCH_TIMEOUT_S", 0.01)
     assert await Cached(Source().fetch, ["builtin"], LONG).get() == (["builtin"], "builtin")
 
 
@@ -515,7 +515,7 @@ async def test_what_does_not_chat_is_no_default_model() -> None:
 )
 async def test_a_model_that_chats_is_not_taken_for_another_kind(model: str) -> None:
     """No part of a usual name looks like an embedding, a voice or a picture."""
-    assert listed_model({"id": model}, "", None).chats
+    assert read_model({"id": model}, "", None).chats
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,15 @@ async def test_proxies_of_the_environment_are_not_asked(monkeypatch: pytest.Monk
         assert (len(server.heads), proxy.heads) == (2, [])
 
 
+async def test_the_operator_s_own_urls_can_go_through_the_environment_s_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The marketplace's list is reached from networks whose only way out is a proxy."""
+    async with serving(always(HELLO)) as proxy:
+        monkeypatch.setenv("http_proxy", at(proxy))
+        async with GuardedClient(None, trust_env=True) as made:
+            assert (await get(made, "http://marketplace.invalid/list")).text() == "hello"
+    assert len(proxy.heads) == 1
+
+
 async def test_cookies_are_kept_only_where_that_is_asked_for() -> None:
     """A client is shared by callers, who are not to have each other's."""
     setting = HELLO.replace(b"\r\n\r\n", b"\r\nSet-Cookie: a=b\r\n\r\n")
