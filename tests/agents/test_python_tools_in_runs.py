@@ -76,7 +76,7 @@ async def test_a_newcomer_s_tool_is_called(tmp_path: Path, monkeypatch: pytest.M
     await registry.aclose()
     del sys.modules["newcomer_dice"]
     [offered] = fake.chats[0].body["tools"]
-    assert offered["function"]["description"] == "Roll a die with so many sides."
+    assert offered["function"]["description"] == "Roll a die with this number of sides."
     assert offered["function"]["parameters"]["properties"] == {"sides": {"type": "integer", "default": 6}}
     life = [name for name in names(events) if "tool" in name]
     assert life == ["tool_use_delta", "tool_use", "tool_result"]

@@ -20,11 +20,14 @@ from service import checked, settings
 
 from app import create_app
 from errors import every_error
-from events import EVENT_TYPES, WarningCode
+from events import EVENT_TYPES, STREAM_EVENT, WarningCode
+from models import AgentRequest, SimulateRequest
 from services.upstreams.providers import BY_BASE_URL, PROVIDERS
 from settings import Settings, WireRules
 
-DOCS = ("README.md", "QUICKSTART.md")
+DOCS = ("README.md", "QUICKSTART.md", "docs/api.md", "docs/operations.md")  # whose commands are run
+TRANSCRIPTS = ("README.md", "docs/events.md")
+ENVELOPE = ',"run_id":"run_1","seq":1,"timestamp":"2026-11-27T22:13:40.206Z"}'
 PYTHON = ".venv/bin/python"
 SERVICE = "http://127.0.0.1:8000"
 
@@ -37,7 +40,7 @@ class Command(NamedTuple):
 
 
 def commands() -> list[Command]:
-    """Each command once, also where both documents have it."""
+    """Each command once, also where several documents have it."""
     found = []
     for document in DOCS:
         for block in re.findall(r"```sh\n(.*?)```", (ROOT / document).read_text(), re.DOTALL):
@@ -119,7 +122,7 @@ def run_at_terminal(command: str, question: bytes, reply: bytes, **environment: 
 
 @pytest.mark.parametrize("command", commands(), ids=str)
 def test_every_command_works(command: Command, url: str, tmp_path: Path) -> None:
-    """Each command of README and QUICKSTART, as written but for the port, does what the text says."""
+    """Each command of the documents, as written but for the port, does what the text says."""
     text = command.text.replace(SERVICE, url).replace(PYTHON, sys.executable)
     match command.text.split()[0]:
         case "./run.sh" if text == "./run.sh test":
@@ -150,9 +153,10 @@ def test_every_command_works(command: Command, url: str, tmp_path: Path) -> None
             pytest.fail(f"no test runs this command of {command.document}")
 
 
-def test_the_readme_has_every_event() -> None:
-    """The event table has each event with its keys, optional ones marked, and no other."""
-    rows = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE))
+def test_every_event_is_documented() -> None:
+    """The table of docs/events.md has each event with its keys, optional ones marked, and no other."""
+    text = (ROOT / "docs/events.md").read_text().partition("## The events")[2]
+    rows = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", text, re.MULTILINE))
     for data, name in EVENT_TYPES.items():
         fields = data.model_fields
         assert rows[name].split(", ") == [
@@ -161,12 +165,41 @@ def test_the_readme_has_every_event() -> None:
     assert set(rows) == set(EVENT_TYPES.values())
 
 
-def test_the_readme_has_every_route() -> None:
-    """Each route of the description is in the README's table, with its method."""
-    readme = (ROOT / "README.md").read_text()
+@pytest.mark.parametrize("document", TRANSCRIPTS)
+def test_transcripts_follow_the_contract(document: str) -> None:
+    """Each frame of a document's transcript is an event of the contract, also where its envelope is left out."""
+    frames = re.findall(r"^id: (\d+)\nevent: (\w+)\ndata: (.*)$", (ROOT / document).read_text(), re.MULTILINE)
+    assert frames
+    for seq, name, data in frames:
+        event = STREAM_EVENT.validate_json(data.replace(", …}", ENVELOPE))
+        assert event.event == name
+        assert data.endswith(", …}") or str(event.seq) == seq
+
+
+def test_every_route_is_documented() -> None:
+    """Each route of the description is in the table of docs/api.md, with its method."""
+    text = (ROOT / "docs/api.md").read_text()
     for path, methods in create_app(settings()).openapi()["paths"].items():
         for method in methods:
-            assert f"`{method.upper()} {path}`" in readme
+            assert f"`{method.upper()} {path}`" in text
+
+
+def test_every_field_of_a_request_is_documented() -> None:
+    """The table of docs/api.md has each field that a run can be started with, and names those of a scripted run."""
+    text = (ROOT / "docs/api.md").read_text().partition("## The request")[2].partition("\n## ")[0]
+    rows = "".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE))
+    assert sorted(re.findall(r"`(\w+)`", rows)) == sorted(AgentRequest.model_fields)
+    assert {name for name in SimulateRequest.model_fields if f"`{name}`" not in text} == set()
+
+
+def test_every_setting_is_documented() -> None:
+    """docs/settings.md has each setting once, with the default of `.env.example`."""
+    text = (ROOT / "docs/settings.md").read_text()
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) ?\| .", text, re.MULTILINE)
+    example = re.findall(r"^#([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    defaults = {name: f"`{value}`" if value else "" for name, value in example} | {"THINK_TAGS": "names of models"}
+    assert dict(rows) == defaults
+    assert len(rows) == len(defaults)
 
 
 def test_every_error_code_is_documented() -> None:
@@ -209,7 +242,20 @@ def test_every_provider_and_every_rule_is_documented() -> None:
 
 def test_links_lead_somewhere() -> None:
     """Every relative link of the documents is a file of the project."""
-    documents = ("README.md", "QUICKSTART.md", *(f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md")))
-    for document in documents:
+    for document in every_document():
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / document).read_text()):
             assert ((ROOT / document).parent / target).exists(), f"{document}: {target}"
+
+
+def test_links_to_headings_lead_somewhere() -> None:
+    """The part of a relative link behind # is a heading of the document that it names."""
+    for document in every_document():
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", (ROOT / document).read_text()):
+            text = ((ROOT / document).parent / target if target else ROOT / document).read_text()
+            headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+            anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in anchors, f"{document}: {target}#{anchor}"
+
+
+def every_document() -> list[str]:
+    return ["README.md", "QUICKSTART.md", *(f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md"))]

@@ -181,7 +181,7 @@ async def test_the_documents_tool_works_as_it_stands(folder: Folder, document: s
     assert source is not None
     folder.write("kit/dice.py", source[1])
     roll = folder.registry().all["roll"]
-    assert roll.description == "Roll a die with so many sides."
+    assert roll.description == "Roll a die with this number of sides."
     assert roll.parameters["properties"] == {"sides": {"type": "integer", "default": 6}}
     assert 1 <= int(await roll.call({"sides": 20}, a_context())) <= 20
 
