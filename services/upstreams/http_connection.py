@@ -200,7 +200,7 @@ class Connection(asyncio.Protocol):
         answer = self._answer
         if answer.status is not None:
             return
-        answer.headers.append((name, value))
+        answer.headers.append((name, value.rstrip(b" \t")))  # the parser leaves white space at the end
         answer.head_size += len(name) + len(value)
         if len(answer.headers) > MAX_HEADERS or answer.head_size > MAX_HEAD:
             answer.end(httpx.RemoteProtocolError(HEAD_TOO_LARGE))
