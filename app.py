@@ -24,8 +24,12 @@ from event_logs.file import FileEventLog
 from event_logs.memory import MemoryEventLog
 from json_codec.scan import JsonLimits
 from routers import agent_router, docs_pages, error_answers, health_router, openapi, runs_router, sessions_router
-from routers.cors import Cors
-from routers.middleware import BodyLimits, DirectSend, HostCheck, RequestContext, RoomCheck
+from routers.middleware.body_limits import BodyLimits
+from routers.middleware.cors import Cors
+from routers.middleware.direct_send import DirectSend
+from routers.middleware.host_check import HostCheck
+from routers.middleware.request_context import RequestContext
+from routers.middleware.room_check import RoomCheck
 from services.agent_service import AgentService
 from services.agents.dedalus import DedalusAgent
 from services.agents.loop import AgentLimits

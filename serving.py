@@ -15,7 +15,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from routers.http_protocol import Connections, LimitedProtocol
+from routers.http_server.protocol import Connections, LimitedProtocol
 from services.runs.live import LiveRuns
 from settings import Settings
 

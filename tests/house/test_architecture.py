@@ -141,7 +141,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "fastapi": ("app", "serving", "routers.*"),
     "starlette": ("app", "routers.*"),
     "fastapi_offline": ("app",),
-    "uvicorn": ("serving", "routers.http_protocol"),
+    "uvicorn": ("serving", "routers.http_server.*"),
     "sse_starlette": ("routers.sse",),
     "dedalus_labs": ("services.upstreams.model_turn", "services.upstreams.selection"),
     "httpx": (
@@ -155,7 +155,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "httpcore2": ("services.outbound.client",),
     "aiohappyeyeballs": ("services.upstreams.http_pool",),
     "griffe": ("services.tooling.signature",),
-    "httptools": ("routers.http_protocol", "services.upstreams.http_connection"),
+    "httptools": ("routers.http_server.protocol", "services.upstreams.http_connection"),
     "jsonschema_rs": ("services.mcp.arguments",),
     "mcp": ("services.mcp.*",),
     "mcp_types": ("services.mcp.*",),

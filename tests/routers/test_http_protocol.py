@@ -13,7 +13,7 @@ from grammar import parse_frames
 from service import EXECUTE, NOWHERE, STREAM, Service, checked, service, text
 from wire import Stall, answer
 
-from routers.http_protocol import MAX_FIELDS, MAX_HEAD_BYTES, SPARE
+from routers.http_server.protocol import MAX_FIELDS, MAX_HEAD_BYTES, SPARE
 
 pytestmark = pytest.mark.anyio
 

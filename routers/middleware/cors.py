@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from errors import AgentStreamError, MethodNotAllowed, OriginRefused
 from routers.error_answers import answer
-from routers.middleware import request_id_of
+from routers.middleware.request_context import request_id_of
 from settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,59 @@
+"""Gives every request an id, and every exception that nobody else handled a response."""
+
+import logging
+import re
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from errors import InternalError
+from models import new_request_id
+from routers.error_answers import answer
+
+logger = logging.getLogger(__name__)
+
+OWN_ASSETS = "default-src 'self' 'unsafe-inline' data: blob:"
+"""The Content-Security-Policy of the documentation pages: their scripts load nothing from other hosts."""
+REQUEST_ID = re.compile(r"[\w.-]{1,64}")
+
+
+def request_id_of(scope: Scope) -> str:
+    """Return the request's id: the caller's X-Request-ID if it is a plain word, else a new one. It stays the same."""
+    state: dict[str, str] = scope.setdefault("state", {})
+    if "request_id" not in state:
+        proposed = Headers(scope=scope).get("x-request-id", "")
+        state["request_id"] = proposed if REQUEST_ID.fullmatch(proposed) else new_request_id()
+    return state["request_id"]
+
+
+class RequestContext:
+    """Adds the request's id to its state and its response, and turns unhandled exceptions into `internal_error`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = request_id_of(scope)
+        started = False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                if headers.get("content-type", "").startswith("text/html"):
+                    headers["Content-Security-Policy"] = OWN_ASSETS
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception:
+            logger.exception("request %s failed", request_id)
+            if started:
+                raise
+            await answer(InternalError(), scope)(scope, receive, send_with_id)
