@@ -277,7 +277,7 @@ def late_thread(context: ToolContext) -> None:
         (binary, False, '{"base64":"_w=="}'),
         (cyclic, True, "The tool's result is not JSON: it holds itself"),
         (strange, True, "The tool's result is not JSON: it holds a object."),
-        (endless, True, "The tool's result has a callable_iterator, which may have no end"),
+        (endless, True, "The tool's result has an iterator, which may have no end"),
         (leaves, True, "The tool failed with RuntimeError."),
         (raises, True, "The tool failed with ValueError."),
         (says, True, "There is no such city."),

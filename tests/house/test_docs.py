@@ -126,7 +126,7 @@ def test_every_command_works(command: Command, url: str, tmp_path: Path) -> None
     text = command.text.replace(SERVICE, url).replace(PYTHON, sys.executable)
     match command.text.split()[0]:
         case "./run.sh" if text == "./run.sh test":
-            assert "test_docs" in run(text + " --collect-only -q -n 0 tests/test_docs.py")
+            assert "test_docs" in run(text + " --collect-only -q -n 0 tests/house/test_docs.py")
         case "./run.sh":
             with served(text, DATA_DIR=str(tmp_path)) as there:
                 assert httpx.get(there + "/health").json() == {"status": "ok"}

@@ -492,7 +492,7 @@ async def test_what_a_call_fails_with(gives: Any, message: str) -> None:
 
 HOST = """
 import asyncio, json, sys
-sys.path[:0] = ["tests", "."]
+sys.path[:0] = ["tests/support", "."]
 from mcp_peers import down, everything, children, offered, pool_of
 
 async def main():

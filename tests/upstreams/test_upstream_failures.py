@@ -142,21 +142,17 @@ IN_THE_STREAM = [
 NO_CHUNKS = {
     "no JSON": "SAID",
     "torn JSON": '{"choices":[{"delta":{"content":"SAID',
-    "no UTF-8": '{"x":"SAID\xff"}',
     "list": '["SAID"]',
     "text": '"SAID"',
     "number": "5",
     "choices number": '{"x":"SAID","choices":5}',
     "choices object": '{"choices":{"x":"SAID"}}',
     "choices text": '{"choices":"SAID"}',
-    "choice null": '{"x":"SAID","choices":[null]}',
     "delta text": '{"choices":[{"delta":"SAID"}]}',
     "content number": '{"x":"SAID","choices":[{"delta":{"content":5}}]}',
     "calls number": '{"x":"SAID","choices":[{"delta":{"tool_calls":5}}]}',
     "call text": '{"choices":[{"delta":{"tool_calls":["SAID"]}}]}',
     "function text": '{"choices":[{"delta":{"tool_calls":[{"function":"SAID"}]}}]}',
-    "results object": '{"choices":[],"mcp_tool_results":{"x":"SAID"}}',
-    "result without name": '{"choices":[],"mcp_tool_results":[{"result":"SAID"}]}',
 }
 MALFORMED = [
     Failure(
@@ -387,6 +383,24 @@ async def test_what_is_no_failure(
     fake.turn(*steps)
     response = await agent.post(STREAM, {"input": "?"})
     events = checked(response.content)
+    assert only(events, "final_output") == [{"content": "Hello"}]
+    assert (events[-1]["data"]["status"], events[-1]["data"]["finish_reason"]) == ("succeeded", "stop")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"x":"\xff"}',
+        b'{"choices":[null]}',
+        b'{"choices":[],"mcp_tool_results":{"x":"y"}}',
+        b'{"choices":[],"mcp_tool_results":[{"result":"y"}]}',
+    ],
+    ids=["no UTF-8", "choice null", "results object", "result without name"],
+)
+async def test_a_chunk_without_content_is_skipped(data: bytes, fake: FakeDedalus, agent: Service) -> None:
+    """A malformed part that holds nothing of the answer ends no run: see `docs/upstreams.md`."""
+    fake.turn(Text("Hel"), RawBytes(b"data: " + data + b"\n\n"), *answer("lo"))
+    events = checked((await agent.post(STREAM, {"input": "?"})).content)
     assert only(events, "final_output") == [{"content": "Hello"}]
     assert (events[-1]["data"]["status"], events[-1]["data"]["finish_reason"]) == ("succeeded", "stop")
 
