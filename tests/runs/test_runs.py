@@ -18,6 +18,7 @@ from services.agents.simulated import Silence, script
 
 pytestmark = pytest.mark.anyio
 
+SMALL = 64 * 1024  # a socket's buffer, so that most of a long frame waits in the service
 WORDS = ("one ", "two ", "three ", "four ", "five ")
 
 
@@ -265,15 +266,17 @@ async def test_a_server_that_stops_ends_its_runs() -> None:
 
 async def test_nothing_is_written_into_the_middle_of_a_frame() -> None:
     """A frame of megabytes to a reader that pauses: pings and `draining` wait until it is whole."""
-    long = "\x01" * 900_000  # each character is six on the wire
-    narrow = httpx.AsyncHTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)])
+    long = "\x01" * 60_000  # each character is six on the wire
+    narrow = httpx.AsyncHTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)])
     async with (
         FakeDedalus() as fake,
         service(fake.url, heartbeat_s=0.05) as agent,
         httpx.AsyncClient(base_url=agent.url, transport=narrow, timeout=30) as client,
     ):
-        fake.turn(*[Text(long[:60_000])] * 15, Finish("stop"), Done())
+        fake.turn(*[Text(long)] * 5, Finish("stop"), Done())
         run_id = (await agent.post(STREAM, {"input": "?"})).headers["x-run-id"]
+        for listening in agent.server.servers[0].sockets:  # connections inherit it
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
         async with client.stream("GET", events_url(run_id)) as response:
             reader = Reader(response)
             await reader.until(b"event: final_output")
