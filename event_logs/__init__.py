@@ -1,1 +1,1 @@
-"""The log of a run's events: one writer, many readers, what was shown is never lost."""
+"""Stores the events of runs: each run has one writer and many readers, and no event that was shown is ever lost."""

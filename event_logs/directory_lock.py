@@ -1,4 +1,4 @@
-"""One server per directory, by a lock that is held for life and goes with the process."""
+"""Locks a directory for one server. The operating system releases the lock when the process ends, however it ends."""
 
 import fcntl
 import os
@@ -6,11 +6,11 @@ from pathlib import Path
 
 
 class DirectoryInUse(Exception):
-    """Another server has this directory."""
+    """Raised if another server uses the directory."""
 
 
 def locked(directory: Path) -> int:
-    """Make the directory, its owner's alone, and lock it until the descriptor is closed.
+    """Create the directory, readable by its owner only, and lock it until the returned descriptor is closed.
 
     Raise `DirectoryInUse` or `OSError`.
     """

@@ -1,8 +1,8 @@
-"""The event log in files: a run's log is a file that holds the very frames that go on the wire.
+"""Stores events in files. A run's file holds its frames exactly as clients get them.
 
-lock                        held by the one server that may use the directory
+lock                        locked by the one server that uses the directory
 active/run_….sse            a run that is not archived yet
-2026-11-22/run_….sse        an archived one; the day, in UTC, is in its id
+2026-11-22/run_….sse        an archived run, by the UTC day that is encoded in its id
 """
 
 import asyncio
@@ -26,18 +26,19 @@ from event_logs.file_writing import FileWriter, Fsync
 logger = logging.getLogger(__name__)
 
 DAY_S = 24 * 60 * 60
-_RUN_ID = re.compile(r"run_([0-9a-f]{12})[0-9a-f]{20}")  # a UUIDv7, which begins with the milliseconds since 1970
+_RUN_ID = re.compile(r"run_([0-9a-f]{12})[0-9a-f]{20}")  # a UUIDv7: its first 48 bits are milliseconds since 1970
 _FILE = re.compile(r"run_[0-9a-f]{32}\.sse")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _SUFFIX = ".sse"
-_PROBE = b"\n" * 4096  # more than a file system keeps beside its data blocks
+_PROBE = b"\n" * 4096  # a whole block: a few bytes may fit into the inode, even on a full disk
 _OWNER_ONLY = 0o600
 
 
 class FileEventLog:
-    """The runs of one server. What a reader has seen outlives the process; with `fsync`, the machine.
+    """The runs of one server. What a reader has seen survives the process, and with `fsync` a power cut.
 
-    An archived run is kept until the whole day of its id is older than `retention_s` by `clock`, both in seconds.
+    An archived run is kept until the whole UTC day of its id is older than `retention_s` seconds. `clock` returns the
+    seconds since 1970.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class FileEventLog:
         fsync: Fsync = "end",
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Raise `DirectoryInUse`, or `OSError` where there can be no such directory."""
+        """Create and lock the directory. Raise `DirectoryInUse`, or `OSError` if it can't be created."""
         self._directory = directory
         self._active = directory / "active"
         for folder in (directory, self._active):
@@ -56,14 +57,15 @@ class FileEventLog:
         self._retention_s = retention_s
         self._fsync: Fsync = fsync
         self._clock = clock
-        self._runs: dict[str, CommittedRun] = {}  # those in `active` that were asked for
+        self._runs: dict[str, CommittedRun] = {}  # those in `active` that were written or read by this process
         self._writers: dict[str, FileWriter] = {}
         self._closed = False
         self._lock = locked(directory)
+        # All files are opened relative to this descriptor: the kernel looks up one name instead of a whole path.
         self._folder = os.open(self._active, os.O_RDONLY | os.O_DIRECTORY)
 
     async def create(self, run_id: str) -> FileWriter:
-        """See `EventLog`. Raise `RunNotFound` for what is no run's id."""
+        """See `EventLog`. Raise `RunNotFound` if this isn't a valid run id."""
         with disk_errors(run_id):
             if self._expired(run_id) or self._exists(_archived(run_id)):
                 raise Fenced(run_id)
@@ -75,6 +77,8 @@ class FileEventLog:
     async def take_over(self, run_id: str) -> FileWriter:
         """See `EventLog`."""
         run = self._run(run_id)
+        # The former writer may be committing, even the run's end, and another call may take over meanwhile: so look
+        # again after each wait.
         while not run.ended and (former := self._writers.get(run_id)):
             await former.fence()
             if self._writers.get(run_id) is former:
@@ -84,12 +88,12 @@ class FileEventLog:
         return self._writer(run_id, run)
 
     async def unarchived(self) -> Sequence[str]:
-        """See `EventLog`. The oldest first."""
+        """See `EventLog`. The oldest come first."""
         with disk_errors("active"):
             return sorted(file.stem for file in self._active.iterdir() if _FILE.fullmatch(file.name))
 
     async def archive(self, run_id: str) -> None:
-        """See `EventLog`. Raise `ValueError` for a run that has not ended."""
+        """See `EventLog`. Raise `ValueError` if the run has not ended."""
         if not self._run(run_id).ended:
             raise ValueError(f"{run_id} has not ended")
         with disk_errors(run_id):
@@ -97,12 +101,12 @@ class FileEventLog:
         self._forget(run_id)
 
     async def expire(self) -> None:
-        """See `EventLog`. A run in `active` stays."""
+        """See `EventLog`. Runs in `active` stay."""
         with disk_errors("retention"):
-            await asyncio.to_thread(_remove_days, self._directory, _name(self._first_kept_day()))
+            await asyncio.to_thread(_remove_days, self._directory, _folder_name(self._first_kept_day()))
 
     async def delete(self, run_id: str) -> None:
-        """See `EventLog`. Raise `ValueError` for a run that is under way."""
+        """See `EventLog`. Raise `ValueError` if the run is under way."""
         run = self._run(run_id)
         writer = self._writers.get(run_id)
         if writer is not None:
@@ -119,7 +123,7 @@ class FileEventLog:
             await writer.fence()
 
     async def position(self, run_id: str) -> LogPosition:
-        """See `EventLog`. Raise `errors.LogUnavailable` where the file can't be read."""
+        """See `EventLog`. Raise `errors.LogUnavailable` if the file can't be read."""
         run = self._run(run_id)
         return LogPosition(run.last_seq, run.ended)
 
@@ -128,8 +132,11 @@ class FileEventLog:
         with closing(RunFile(run_id, partial(self._open, run_id))) as file:
             run = self._runs.get(run_id) or self._look(run_id, file)
             while follow and run.last_seq < after and not run.ended:
-                await run.news()
+                await run.change()
             offset = file.offset(run, after)
+            # `offset` is all that a reader keeps, so a slow reader costs no memory. One that keeps up gets each commit
+            # from memory and never opens the file. Between the size's check and `change` nothing is awaited, so no
+            # commit is missed, however many come while the caller is busy with a page.
             while True:
                 while offset < run.size:
                     page = run.recent(offset) or file.page(offset, run.size)
@@ -137,7 +144,7 @@ class FileEventLog:
                     yield page
                 if run.ended or not follow:
                     return
-                await run.news()
+                await run.change()
 
     async def check(self) -> None:
         """See `EventLog`."""
@@ -152,7 +159,7 @@ class FileEventLog:
                 probe.unlink()
 
     async def aclose(self) -> None:
-        """See `EventLog`. Readers that wait are told that the log is unavailable. Idempotent."""
+        """See `EventLog`. Raise `LogUnavailable` in readers that wait. Idempotent."""
         for writer in list(self._writers.values()):
             await writer.aclose()
         for run in self._runs.values():
@@ -170,25 +177,26 @@ class FileEventLog:
             return self._look(run_id, file)
 
     def _look(self, run_id: str, file: RunFile) -> CommittedRun:
-        """What a file holds that this server hasn't written. That of a run in `active` is remembered."""
+        """Find out what a file holds that this process hasn't written, and remember it for a run in `active`."""
         run = CommittedRun(file.extent())
         with disk_errors(run_id):
             archived = not self._exists(_active(run_id))
         if archived:
             if not run.ended:
-                run.fail()  # a power cut can do that: who follows it is told, and waits for nothing
+                run.fail()  # its end was lost in a power cut and never comes, so its readers must not wait for it
         else:
             self._runs[run_id] = run
         return run
 
     def _open(self, run_id: str) -> int:
+        """Open a run's file for reading. In this order, a run that is archived meanwhile is found all the same."""
         for name in (_active(run_id), _archived(run_id)):
             with suppress(FileNotFoundError):
                 return os.open(name, os.O_RDONLY, dir_fd=self._folder)
         raise RunExpired if self._expired(run_id) else RunNotFound
 
     def _writer(self, run_id: str, run: CommittedRun, flags: int = 0) -> FileWriter:
-        """A writer that goes on where the run is committed to. Raise `Fenced` where `flags` want a new file."""
+        """Return a writer that appends to the committed frames. Raise `Fenced` if `flags` ask for a new file."""
         if self._closed:
             raise LogUnavailable
         with disk_errors(run_id):
@@ -197,7 +205,7 @@ class FileEventLog:
             except FileExistsError:
                 raise Fenced(run_id) from None
             try:
-                os.ftruncate(fd, run.size)
+                os.ftruncate(fd, run.size)  # a killed process may have left a part of a frame
             except OSError:
                 os.close(fd)
                 raise
@@ -205,8 +213,8 @@ class FileEventLog:
         return writer
 
     def _move(self, source: str, target: str) -> None:
-        """Retention may remove the day's folder at any time. What has been moved before stays where it is."""
-        while True:
+        """Rename a file, unless that was done before. Create the folder of the day if it is missing."""
+        while True:  # retention, in a thread, may remove the folder between these two steps
             with suppress(FileNotFoundError):
                 return os.rename(source, target, src_dir_fd=self._folder, dst_dir_fd=self._folder)
             if not self._exists(source):
@@ -228,12 +236,12 @@ class FileEventLog:
         return _day(run_id) < self._first_kept_day()
 
     def _first_kept_day(self) -> int:
-        """The first day that is kept, counted from 1970."""
+        """Return the first day that is kept, as a number of days since 1970."""
         return int((self._clock() - self._retention_s) // DAY_S)
 
 
 def _day(run_id: str) -> int:
-    """The UTC day of a run, counted from 1970. Raise `RunNotFound` for what is no run's id."""
+    """Return the UTC day of a run, as a number of days since 1970. Raise `RunNotFound` for an invalid id."""
     match = _RUN_ID.fullmatch(run_id)
     if match is None:
         raise RunNotFound
@@ -241,21 +249,22 @@ def _day(run_id: str) -> int:
 
 
 def _active(run_id: str) -> str:
-    """The file of a run that is not archived; this name and the next are as seen from `active`. Raise `RunNotFound`."""
-    _day(run_id)
+    """Return the path of an unarchived run's file, relative to `active`. Raise `RunNotFound` for an invalid id."""
+    _day(run_id)  # checks the id, which becomes a part of a path
     return f"{run_id}{_SUFFIX}"
 
 
 def _archived(run_id: str) -> str:
-    return f"../{_name(_day(run_id))}/{run_id}{_SUFFIX}"
+    """Return the path of an archived run's file, relative to `active`. Raise `RunNotFound` for an invalid id."""
+    return f"../{_folder_name(_day(run_id))}/{run_id}{_SUFFIX}"
 
 
-def _name(day: int) -> str:
+def _folder_name(day: int) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(day * DAY_S))
 
 
 def _remove_days(directory: Path, first_kept: str) -> None:
-    """Remove the folders of the days before that one; one that a run is archived to meanwhile, the next time."""
+    """Remove the folders of the days before `first_kept`. One that gets a run meanwhile is left to the next time."""
     for entry in list(directory.iterdir()):
         if _DAY.fullmatch(entry.name) and entry.name < first_kept:
             try:

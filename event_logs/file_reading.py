@@ -1,4 +1,4 @@
-"""A run's file as its readers see it: how far it is committed, where an event begins, and pages of whole frames."""
+"""Reads a run's file: how far it is committed, where an event begins, and pages of whole frames."""
 
 import asyncio
 import errno
@@ -15,15 +15,15 @@ from event_logs.frames import FRAME_END, PAGE_BYTES, page_length
 
 logger = logging.getLogger(__name__)
 
-RECENT_BYTES = 16 * 1024  # of commits that readers are given from memory; a page, where the last one alone is larger
-WINDOW = 16 * 1024  # bytes looked at in one step of a search
-_HEAD = re.compile(rb"id: ([1-9][0-9]*)\nevent: (\w+)\n")
-_HEAD_BYTES = 64  # no head is longer
+RECENT_BYTES = 16 * 1024  # of commits kept in memory for readers that keep up; one larger commit is kept up to a page
+WINDOW = 16 * 1024  # bytes read in one step of a search
+_HEAD = re.compile(rb"id: ([1-9][0-9]*)\nevent: (\w+)\n")  # the first lines of a frame
+_HEAD_BYTES = 64  # more than any head has
 
 
 @contextmanager
 def disk_errors(where: str) -> Iterator[None]:
-    """Raise `errors.LogUnavailable` for what the operating system refuses; its words stay in the server's log."""
+    """Raise `errors.LogUnavailable` for an OSError. Only the server's log gets the error's text."""
     try:
         yield
     except OSError as error:
@@ -32,7 +32,7 @@ def disk_errors(where: str) -> Iterator[None]:
 
 
 class Extent(NamedTuple):
-    """How far the whole frames of a file reach: in bytes, in events, and whether the last one is `complete`."""
+    """The whole frames of a file: their size in bytes, the last one's number, and whether it is `complete`."""
 
     size: int
     last_seq: int
@@ -40,47 +40,47 @@ class Extent(NamedTuple):
 
 
 class CommittedRun:
-    """What readers may see of a run, and who waits for more. Each commit adds to it."""
+    """The committed part of a run, and the readers that wait for its next commit."""
 
     def __init__(self, extent: Extent) -> None:
         self.size, self.last_seq, self.ended = extent
         self._failure: type[AgentStreamError] | None = None
         self._recent: deque[bytes] = deque()  # the last commits …
-        self._recent_from = self.size  # … and where in the file they begin
+        self._recent_from = self.size  # … and their offset in the file
         self._waiting: list[asyncio.Future[None]] = []
 
     def show(self, frames: bytes, last_seq: int, ended: bool) -> None:
-        """The file holds these frames now: let the readers have them."""
+        """Add frames that the file has, and wake the readers."""
         self.size += len(frames)
         self.last_seq = last_seq
         self.ended = ended
         self._failure = None
-        self._keep(frames)
+        self._keep_recent(frames)
         self._wake()
 
-    def fail(self, why: type[AgentStreamError] = LogUnavailable) -> None:
-        """There may be no more: whoever follows the run is told so after what there is, until a commit works again."""
-        self._failure = why
+    def fail(self, failure: type[AgentStreamError] = LogUnavailable) -> None:
+        """Raise this error in readers that have read everything so far, until a commit works again."""
+        self._failure = failure
         self._wake()
 
-    async def news(self) -> None:
-        """Come back when there may be more. Raise what the run has failed with."""
+    async def change(self) -> None:
+        """Wait for the next commit or failure. Raise the run's failure if it has one already."""
         if self._failure is not None:
             raise self._failure
-        news = asyncio.get_running_loop().create_future()
-        self._waiting.append(news)
-        await news
+        change = asyncio.get_running_loop().create_future()  # an asyncio.Condition would lock for each reader
+        self._waiting.append(change)
+        await change
 
     def recent(self, offset: int) -> bytes:
-        """All from there on, which is a page at most; nothing where the file has to be read."""
+        """Return everything from this offset on, a page at most, or nothing if the file has to be read."""
         if offset < self._recent_from:
             return b""
         if self.size - len(self._recent[-1]) == offset:
-            return self._recent[-1]
+            return self._recent[-1]  # the usual case of a reader that keeps up: no bytes are copied
         return b"".join(self._recent)[offset - self._recent_from :]
 
-    def _keep(self, frames: bytes) -> None:
-        if len(frames) > PAGE_BYTES:
+    def _keep_recent(self, frames: bytes) -> None:
+        if len(frames) > PAGE_BYTES:  # readers get it in pages, which are read from the file
             self._recent.clear()
             self._recent_from = self.size
             return
@@ -96,21 +96,21 @@ class CommittedRun:
 
 
 class RunFile:
-    """A run's file, opened when it is first needed; from then on neither a rename nor an unlink takes it away."""
+    """A run's file. It is opened when it is first needed, and then stays readable after a rename or an unlink."""
 
     def __init__(self, run_id: str, open_file: Callable[[], int]) -> None:
         self._run_id = run_id
         self._open = open_file
         self._opened: int | None = None
-        self._within = False
+        self._is_within_frame = False  # where the last page ended
 
     def extent(self) -> Extent:
-        """How far it reaches. What a dying writer left after the last whole frame does not count."""
+        """Return the extent of the whole frames. Bytes after them, left by a process that was killed, don't count."""
         with disk_errors(self._run_id):
             return _extent(self._fd)
 
     def offset(self, run: CommittedRun, after: int) -> int:
-        """Where the events after that one begin."""
+        """Return the offset of the first event after number `after`."""
         if after == 0:
             return 0
         if after >= run.last_seq:
@@ -119,16 +119,16 @@ class RunFile:
             return _offset(self._fd, run.size, after + 1)
 
     def page(self, offset: int, size: int) -> bytes:
-        """The page that begins there; `size` is how far one may read. Pages are asked for in their order."""
+        """Return the page that begins at `offset`, reading no further than `size`. Call this for pages in order."""
         with disk_errors(self._run_id):
             frames = _pread(self._fd, min(PAGE_BYTES, size - offset), offset)
-        length = page_length(frames, within=self._within, more=offset + len(frames) < size)
+        length = page_length(frames, within=self._is_within_frame, more=offset + len(frames) < size)
         page = frames[:length]
-        self._within = not page.endswith(FRAME_END)
+        self._is_within_frame = not page.endswith(FRAME_END)
         return page
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._opened is not None:
             os.close(self._opened)
             self._opened = None
@@ -141,6 +141,7 @@ class RunFile:
 
 
 def _extent(fd: int) -> Extent:
+    """Search backwards for the last frame with a sound head, so a long file isn't read whole."""
     end = _last_end(fd, os.fstat(fd).st_size)
     while end:
         start = _last_end(fd, end - 1)
@@ -151,19 +152,19 @@ def _extent(fd: int) -> Extent:
 
 
 def _last_end(fd: int, before: int) -> int:
-    """Where the last frame ends that does so there or before; 0 where none does."""
+    """Return the end of the last frame that ends at or before this offset, or 0 if there is none."""
     while before > 1:
         start = max(0, before - WINDOW)
         found = os.pread(fd, before - start, start).rfind(FRAME_END)
         if found >= 0:
             return start + found + len(FRAME_END)
-        before = start + 1  # a frame's end may lie across two windows
+        before = start + 1  # the windows overlap by a byte, since a FRAME_END may lie across two of them
     return 0
 
 
 def _offset(fd: int, size: int, seq: int) -> int:
-    """Where an event's frame begins, which is within `size`. Numbers rise, so that a few looks are enough."""
-    low, high = 0, size  # it begins at `low`, where a frame does, or after that; and before `high`
+    """Return the offset of an event's frame, by binary search, since the numbers rise along the file."""
+    low, high = 0, size  # the frame begins at `low` (where some frame begins) or after it, and before `high`
     while high - low > WINDOW:
         middle = (low + high) // 2
         start = _next_start(fd, middle, high)
@@ -171,6 +172,7 @@ def _offset(fd: int, size: int, seq: int) -> int:
             high = middle
         else:
             low = start
+    # One window is left. It is read with the whole head of a frame that begins just before its end.
     frames = FRAME_END + _pread(fd, min(high + _HEAD_BYTES, size) - low, low)
     found = frames.find(b"%bid: %d\n" % (FRAME_END, seq))
     if found < 0:
@@ -179,14 +181,14 @@ def _offset(fd: int, size: int, seq: int) -> int:
 
 
 def _next_start(fd: int, low: int, high: int) -> int:
-    """Where the first frame begins that does so at `low` or after it; `high` where none does before that."""
+    """Return the offset of the first frame that begins at `low` or after it, or `high` if there is none before."""
     at = low - len(FRAME_END)
     while at < high - len(FRAME_END):
         part = _pread(fd, min(WINDOW, high - at), at)
         found = part.find(FRAME_END)
         if found >= 0:
             return at + found + len(FRAME_END)
-        at += len(part) - 1
+        at += len(part) - 1  # overlap by a byte, as in `_last_end`
     return high
 
 

@@ -1,4 +1,4 @@
-"""The event log in this process's memory: nothing survives a restart; the oldest finished runs make room."""
+"""Stores events in the memory of this process. Nothing survives a restart, and the oldest finished runs make room."""
 
 import asyncio
 from collections import OrderedDict
@@ -9,26 +9,26 @@ from errors import RunExpired, RunNotFound
 from event_logs.base import Fenced, LogPosition
 from event_logs.frames import PAGE_BYTES, FrameQueue, page_length
 
-REMEMBERED = 100_000  # evicted runs that are still told from unknown ones
+REMEMBERED = 100_000  # ids of evicted runs, which are reported as expired instead of unknown
 
 
 @dataclass(eq=False, slots=True)
 class _RunLog:
-    queue: FrameQueue  # its writer's
+    queue: FrameQueue  # the queue of the run's present writer; another writer has another queue, and is fenced
     frames: list[bytes] = field(default_factory=list)
     size: int = 0
     ended: bool = False
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
 
     def wake(self) -> None:
-        """There is something to see for the readers that wait."""
+        """Wake the readers that wait for a change."""
         for reader in self.waiting:
             if not reader.done():
                 reader.set_result(None)
         self.waiting.clear()
 
     def fence(self, run_id: str) -> None:
-        """From now on the run's writer is another."""
+        """Fence the present writer and make a queue for the next one."""
         self.queue.close()
         self.queue = FrameQueue(run_id, len(self.frames))
 
@@ -40,7 +40,7 @@ class MemoryWriter:
         self._run_id = run_id
         self._run = run
         self._queue = run.queue
-        self.put = self._queue.put
+        self.put = self._queue.put  # the bound method itself, since each token passes here: one call less
 
     @property
     def last_seq(self) -> int:
@@ -68,7 +68,7 @@ class MemoryWriter:
 
 
 class MemoryEventLog:
-    """All runs of this process, and as many archived ones as fit in `max_bytes` of frames."""
+    """The unarchived runs of this process, and the latest archived ones up to `max_bytes` of frames."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -93,11 +93,11 @@ class MemoryEventLog:
         return MemoryWriter(run_id, run)
 
     async def unarchived(self) -> Sequence[str]:
-        """See `EventLog`. In the order of their creation."""
+        """See `EventLog`. The oldest come first."""
         return [run_id for run_id in self._runs if run_id not in self._archived]
 
     async def archive(self, run_id: str) -> None:
-        """See `EventLog`. Raise `ValueError` for a run that has not ended."""
+        """See `EventLog`. Raise `ValueError` if the run has not ended."""
         size = self._find_ended(run_id).size
         if run_id not in self._archived:
             self._archived[run_id] = size
@@ -105,10 +105,10 @@ class MemoryEventLog:
             self._make_room()
 
     async def expire(self) -> None:
-        """Retention is by size, and at once."""
+        """Do nothing: retention is by size, and `archive` applies it."""
 
     async def delete(self, run_id: str) -> None:
-        """See `EventLog`. Raise `ValueError` for a run that is under way."""
+        """See `EventLog`. Raise `ValueError` if the run is under way."""
         run = self._find(run_id)
         if run.frames:
             self._find_ended(run_id)
@@ -136,20 +136,20 @@ class MemoryEventLog:
                     yield page
             if run.ended or not follow:
                 return
-            news = loop.create_future()
-            run.waiting.append(news)
-            await news
-            if not run.frames:  # then it was deleted
+            change = loop.create_future()
+            run.waiting.append(change)
+            await change
+            if not run.frames:  # the run was deleted before its first commit
                 raise RunNotFound
 
     async def check(self) -> None:
-        """Memory can always be written."""
+        """Do nothing: memory can always be written."""
 
     async def aclose(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: nothing is held open."""
 
     def _make_room(self) -> None:
-        """Evict the oldest archived runs until they fit; the last one stays whatever its size."""
+        """Evict the oldest archived runs until the rest fits. The last one stays, whatever its size."""
         while self._archived_bytes > self._max_bytes and len(self._archived) > 1:
             oldest, size = self._archived.popitem(last=False)
             self._archived_bytes -= size
@@ -171,7 +171,7 @@ class MemoryEventLog:
 
 
 def _page_end(frames: list[bytes], start: int) -> int:
-    """Where the page ends that begins with this frame; it has one at least."""
+    """Return the index after the last frame of the page that begins with frame `start`. It has one frame at least."""
     size = 0
     for end in range(start, len(frames)):
         size += len(frames[end])
@@ -181,7 +181,7 @@ def _page_end(frames: list[bytes], start: int) -> int:
 
 
 def _pages(frame: bytes) -> Iterator[bytes]:
-    """One frame in as many pages as it needs."""
+    """Split one frame into as many pages as it needs."""
     start = 0
     while start < len(frame):
         part = frame[start : start + PAGE_BYTES]

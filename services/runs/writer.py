@@ -1,4 +1,4 @@
-"""Where an agent writes the events of a run, so that every run keeps the grammar and ends in one way."""
+"""Writes a run's events for its agent, so that every run keeps the grammar and ends in one way."""
 
 import sys
 import time
@@ -26,20 +26,20 @@ from events import (
 
 Delta = PartialOutput | Thinking | ToolUseDelta
 UNBOUNDED = sys.maxsize
-"""For a run that is taken over, until it goes on."""
+"""The output limit while former events are replayed: they were within the limit when they were written."""
 
 
 class RunWriter:
-    """Passes events on to the log's writer and remembers what the end of the run has to say.
+    """Passes events to the log's writer, and keeps what the run's final events need.
 
-    `max_output_bytes` bounds the text of all steps together, counted as UTF-8; beyond it `put` raises `OutputLimit`.
+    `max_output_bytes` limits the text of all steps together, counted as UTF-8. Above it, `put` raises `OutputLimit`.
     """
 
     def __init__(self, writer: EventWriter, max_output_bytes: int) -> None:
         self.use_writer(writer)
-        self._room = max_output_bytes
+        self._bytes_left = max_output_bytes
         self._started = time.monotonic()
-        self._first_at = 0.0
+        self._first_event_at = 0.0  # of a replayed run, in seconds since 1970
         self._first_token_s: float | None = None
         self._text: list[str] = []
         self._open_calls: dict[str, str] = {}
@@ -52,11 +52,11 @@ class RunWriter:
     def use_writer(self, writer: EventWriter) -> None:
         """Write with this writer from now on."""
         self._writer = writer
-        self.commit = writer.commit
+        self.commit = writer.commit  # the bound method itself: a method of ours would add a coroutine to every read
         self.released = False
 
     async def release(self) -> None:
-        """Nothing is written for long: the log need hold nothing open. What has not been committed is lost."""
+        """Close the log's writer while the run waits, so no file stays open. Events that aren't committed are lost."""
         self.released = True
         await self._writer.aclose()
 
@@ -67,7 +67,7 @@ class RunWriter:
 
     @property
     def text(self) -> str:
-        """The text of the step so far."""
+        """The text of the present step so far."""
         return "".join(self._text)
 
     def put(self, data: EventData) -> None:
@@ -78,10 +78,10 @@ class RunWriter:
     def _note(self, data: EventData) -> None:
         match data:
             case PartialOutput(content=text):
-                self._spend(text)
+                self._count_output(text)
                 self._text.append(text)
             case Thinking(content=text) | ToolUseDelta(arguments_delta=text):
-                self._spend(text)
+                self._count_output(text)
             case ToolUse(tool_call_id=call, name=name):
                 self._open_calls[call] = name
             case ToolResult(tool_call_id=call):
@@ -96,36 +96,37 @@ class RunWriter:
                 pass
 
     def replay(self, event: StreamEvent) -> None:
-        """Take in an event that a former process has committed, as if it had been put here."""
+        """Take account of an event that a former process committed, as if it had been put here."""
         at = datetime.fromisoformat(event.timestamp).timestamp()
         if event.seq == 1:
-            self._first_at = at
-        so_far_s = max(0.0, at - self._first_at)
-        self._started = time.monotonic() - so_far_s
+            self._first_event_at = at
+        elapsed_s = max(0.0, at - self._first_event_at)  # the clock may have been set back between two events
+        self._started = time.monotonic() - elapsed_s
         if self._first_token_s is None and isinstance(event.data, Delta):
-            self._first_token_s = so_far_s
+            self._first_token_s = elapsed_s
         self._note(event.data)
 
     def continue_within(self, max_output_bytes: int) -> None:
-        """A run that was taken over is not at its end: what there is of its text counts, and all the time until now."""
-        self._room += max_output_bytes - UNBOUNDED
-        self._started = time.monotonic() - max(0.0, time.time() - self._first_at)
+        """Limit the output of a replayed run that continues. Its text so far and all its time until now count."""
+        self._bytes_left += max_output_bytes - UNBOUNDED
+        self._started = time.monotonic() - max(0.0, time.time() - self._first_event_at)
 
     def reopen(self, call_id: str, name: str) -> None:
-        """The result of a call could not be committed: it has none."""
+        """Count a call as one without a result again, after its result could not be committed."""
         self._open_calls[call_id] = name
 
-    def _spend(self, text: str) -> None:
+    def _count_output(self, text: str) -> None:
         if self._first_token_s is None:
             self._first_token_s = time.monotonic() - self._started
-        self._room -= len(text) if text.isascii() else len(text.encode())
-        if self._room < 0:
+        # `isascii` reads a flag of the string, so plain text is counted without being encoded.
+        self._bytes_left -= len(text) if text.isascii() else len(text.encode())
+        if self._bytes_left < 0:
             raise OutputLimit
 
     def conclude(self, end: RunEnd, error: AgentStreamError | None = None, request_id: str = "") -> None:
-        """Queue the run's end: results for calls that have none, the answer or the error, and `complete`.
+        """Queue the run's final events: results for calls that have none, the answer or the error, and `complete`.
 
-        They are one commit, which is left to the caller.
+        The caller commits them, all at once.
         """
         if error is not None:
             self.error = RunError(
@@ -136,7 +137,7 @@ class RunWriter:
                 retry_after=error.retry_after,
             )
         for call, name in list(self._open_calls.items()):
-            content = f"The run ended first ({end})."
+            content = f"The run ended before this call had a result ({end})."
             self.put(ToolResult(tool_call_id=call, name=name, content=content, is_error=True, truncated=False))
         if end == "succeeded":
             self.put(FinalOutput(content=self.text))
@@ -153,7 +154,7 @@ class RunWriter:
                 time_to_first_token_ms=None if self._first_token_s is None else _milliseconds(self._first_token_s),
             )
         )
-        self._text.clear()  # an ended stream can be in memory until the collector comes
+        self._text.clear()  # a finished run can stay in memory until the garbage collector runs
 
 
 def _milliseconds(seconds: float) -> int:

@@ -646,7 +646,7 @@ async def test_what_does_not_reach_the_disk_is_not_shown(tmp_path: Path) -> None
             await writer.commit()
         assert (file.read_bytes(), run.size, writer.last_seq) == (b"", 0, 0)
         with pytest.raises(LogUnavailable):
-            await run.news()
+            await run.change()
     folder = os.open(tmp_path, os.O_RDONLY)
     os.dup2(folder, no_folder)
     writer.put(COMPLETE)
