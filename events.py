@@ -1,30 +1,30 @@
-"""Each event of the native stream (contract v1): its name, its data, and the frame's JSON around it.
+"""Defines every event of the native stream (contract v1): its name, its data, and the JSON around it.
 
-Events are closed: a name or a key that is not here is never sent. Optional keys are left out, never null, but for the
-three counts of `Usage`, which are null where the upstream reports none.
+Events are closed: no other name and no other key is ever sent. An optional key is omitted, never null. The exception is
+the three counts of `Usage`, which are null if the model server reports none.
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, WithJsonSchema
 
 
 def without_null(schema: dict[str, Any]) -> None:
-    """In the published schema, an optional key is one that may be absent, and never null."""
+    """Change a published schema so that an optional key may be absent, but not null."""
     for name, shape in schema.get("properties", {}).items():
         options = shape.get("anyOf", [])
-        kept = [option for option in options if option != {"type": "null"}]
-        if name in schema.get("required", ()) or kept == options:
+        not_null = [option for option in options if option != {"type": "null"}]
+        if name in schema.get("required", ()) or not_null == options:
             continue
         shape.pop("default", None)
-        shape["anyOf"] = kept
-        if len(kept) == 1:
+        shape["anyOf"] = not_null
+        if len(not_null) == 1:
             shape.update(shape.pop("anyOf")[0])
 
 
 def with_examples(*examples: dict[str, JsonValue]) -> ConfigDict:
-    """The configuration of a model whose published schema has these examples."""
+    """Return the configuration of a model whose published schema has these examples."""
 
     def publish(schema: dict[str, Any]) -> None:
         without_null(schema)
@@ -41,11 +41,11 @@ class Closed(BaseModel):
 
 T = TypeVar("T")
 Maybe = Annotated[T | None, Field(exclude_if=lambda value: value is None)]
-"""An optional key: left out where there is nothing to say."""
+"""An optional key. It is omitted if it is None."""
 
 
 class Usage(Closed):
-    """Tokens counted by the upstream; of a run, the sum over its steps."""
+    """Token counts as the model server reports them. For a run, they are the sums over its steps."""
 
     input_tokens: int | None
     output_tokens: int | None
@@ -54,7 +54,7 @@ class Usage(Closed):
     cached_input_tokens: Maybe[int] = None
 
     def __add__(self, other: "Usage") -> "Usage":
-        """The sum, in which a count that neither side reports stays unreported."""
+        """Add two usages. A count that neither side reports stays unreported."""
         return Usage(**{name: _sum(getattr(self, name), getattr(other, name)) for name in Usage.model_fields})
 
 
@@ -92,14 +92,14 @@ RunEnd = Literal["succeeded", "failed", "cancelled"]
 
 
 class RunStarted(Closed):
-    """First, always; there before the response headers leave."""
+    """The first event of every run. It is recorded before the response headers are sent."""
 
     model: str
     session_id: Maybe[str] = None
 
 
 class StepStarted(Closed):
-    """A model turn begins; `step` counts 1, 2, …"""
+    """A model turn begins. `step` counts 1, 2, …"""
 
     step: int
     model: str
@@ -118,7 +118,7 @@ class PartialOutput(Closed):
 
 
 class ToolUseDelta(Closed):
-    """The next piece of a tool call's arguments (JSON text) while the model writes them."""
+    """The next piece of a tool call's arguments, as JSON text, while the model writes them."""
 
     tool_call_id: str
     name: str
@@ -128,10 +128,10 @@ class ToolUseDelta(Closed):
 
 
 class ToolUse(Closed):
-    """A tool call, complete; once per call, at the end of the turn or with the result of a hosted tool.
+    """A complete tool call. Sent once for each call: at the end of the turn, or before the result of a hosted tool.
 
-    `arguments` are what counts, since some servers send them twice in the deltas. What is no JSON object is in
-    `invalid_arguments` as text.
+    Use these `arguments`, not the joined deltas, because some model servers send pieces twice. If the model's text is
+    not a JSON object, it is in `invalid_arguments`.
     """
 
     tool_call_id: str
@@ -143,7 +143,7 @@ class ToolUse(Closed):
 
 
 class ApprovalRequest(Closed):
-    """A person is asked whether a call may be made; at `expires_at` (UTC, RFC 3339) it is refused."""
+    """A call needs a person's approval. Without a decision it is refused at `expires_at` (UTC, RFC 3339)."""
 
     tool_call_id: str
     name: str
@@ -152,7 +152,7 @@ class ApprovalRequest(Closed):
 
 
 class PendingCall(Closed):
-    """A call that a person has to approve (`approval`), or whose result the caller's page has to send (`client`)."""
+    """A call that needs a person's approval (`approval`), or whose result the client has to send (`client`)."""
 
     tool_call_id: str
     name: str
@@ -160,13 +160,13 @@ class PendingCall(Closed):
 
 
 class Waiting(Closed):
-    """Nothing goes on until each of these calls has its answer."""
+    """The run is suspended until each of these calls has an answer."""
 
     pending: list[PendingCall]
 
 
 class ApprovalResponse(Closed):
-    """What was decided. `arguments` are those of the call where a person has changed them."""
+    """The decision on a call. `arguments` are present if the person changed them, and are used for the call."""
 
     tool_call_id: str
     approved: bool
@@ -175,7 +175,7 @@ class ApprovalResponse(Closed):
 
 
 class ToolProgress(Closed):
-    """A running tool reports."""
+    """A progress report of a running tool."""
 
     tool_call_id: str
     message: Maybe[str] = None
@@ -184,7 +184,7 @@ class ToolProgress(Closed):
 
 
 class ToolResult(Closed):
-    """What a tool call gave; once per `tool_use`. Content above MAX_TOOL_RESULT_BYTES is cut and marked so."""
+    """The result of a tool call, one for each `tool_use`. Above MAX_TOOL_RESULT_BYTES it is cut and `truncated`."""
 
     tool_call_id: str
     name: str
@@ -195,7 +195,7 @@ class ToolResult(Closed):
 
 
 class StepFinished(Closed):
-    """The model turn and its tools are over."""
+    """A model turn has ended, and the calls of its tools as well."""
 
     step: int
     model: str
@@ -204,7 +204,7 @@ class StepFinished(Closed):
 
 
 class WarningCode(StrEnum):
-    """Every code of a `warning` event; docs/errors.md has the table."""
+    """Every code of a `warning` event. docs/errors.md explains them."""
 
     EMPTY_ANSWER = "empty_answer"
     HISTORY_CUT = "history_cut"
@@ -217,20 +217,20 @@ class WarningCode(StrEnum):
 
 
 class RunWarning(Closed):
-    """Something was left out or lost that doesn't stop the run. Clients take any code: more will come."""
+    """Something was left out or lost that does not end the run. Accept unknown codes: later versions add some."""
 
     code: Annotated[WarningCode, WithJsonSchema({"type": "string"})]
     message: str
 
 
 class FinalOutput(Closed):
-    """The whole answer: the joined `partial_output` of the last step."""
+    """The complete answer: the joined `partial_output` of the last step."""
 
     content: str
 
 
 class RunError(Closed):
-    """Why the run failed; at most one. `retry_after` is in seconds."""
+    """Why the run failed. Sent at most once. `retry_after` is in seconds."""
 
     code: str
     message: str
@@ -240,7 +240,7 @@ class RunError(Closed):
 
 
 class Complete(Closed):
-    """Last, exactly one, on every path. Times are in milliseconds from the start of the run, its waits included."""
+    """The last event of every run, sent exactly once. Times are in milliseconds from the run's start, with waits."""
 
     status: RunEnd
     finish_reason: Maybe[str] = None
@@ -269,141 +269,124 @@ EventData = (
     | Complete
 )
 
-EVENT_TYPES: dict[type[EventData], EventType] = {
-    RunStarted: EventType.RUN_STARTED,
-    StepStarted: EventType.STEP_STARTED,
-    Thinking: EventType.THINKING,
-    PartialOutput: EventType.PARTIAL_OUTPUT,
-    ToolUseDelta: EventType.TOOL_USE_DELTA,
-    ToolUse: EventType.TOOL_USE,
-    ApprovalRequest: EventType.APPROVAL_REQUEST,
-    Waiting: EventType.WAITING,
-    ApprovalResponse: EventType.APPROVAL_RESPONSE,
-    ToolProgress: EventType.TOOL_PROGRESS,
-    ToolResult: EventType.TOOL_RESULT,
-    StepFinished: EventType.STEP_FINISHED,
-    RunWarning: EventType.WARNING,
-    FinalOutput: EventType.FINAL_OUTPUT,
-    RunError: EventType.ERROR,
-    Complete: EventType.COMPLETE,
-}
-
 
 class Event(Closed):
-    """What every frame's JSON has. `seq` counts 1, 2, 3 … in each run and is the frame's SSE id."""
+    """The keys of every event. `seq` counts 1, 2, 3 … within a run and is the SSE id of the frame."""
 
     run_id: str
     seq: int = Field(ge=1)
-    timestamp: str = Field(description="UTC, RFC 3339 with milliseconds.", examples=["2026-11-22T10:00:00.123Z"])
+    timestamp: str = Field(
+        description="The time in UTC, as RFC 3339 with milliseconds.", examples=["2026-11-22T10:00:00.123Z"]
+    )
 
 
 class RunStartedEvent(Event):
-    """`run_started`"""
+    """The event `run_started`."""
 
     event: Literal["run_started"]
     data: RunStarted
 
 
 class StepStartedEvent(Event):
-    """`step_started`"""
+    """The event `step_started`."""
 
     event: Literal["step_started"]
     data: StepStarted
 
 
 class ThinkingEvent(Event):
-    """`thinking`"""
+    """The event `thinking`."""
 
     event: Literal["thinking"]
     data: Thinking
 
 
 class PartialOutputEvent(Event):
-    """`partial_output`"""
+    """The event `partial_output`."""
 
     event: Literal["partial_output"]
     data: PartialOutput
 
 
 class ToolUseDeltaEvent(Event):
-    """`tool_use_delta`"""
+    """The event `tool_use_delta`."""
 
     event: Literal["tool_use_delta"]
     data: ToolUseDelta
 
 
 class ToolUseEvent(Event):
-    """`tool_use`"""
+    """The event `tool_use`."""
 
     event: Literal["tool_use"]
     data: ToolUse
 
 
 class ApprovalRequestEvent(Event):
-    """`approval_request`"""
+    """The event `approval_request`."""
 
     event: Literal["approval_request"]
     data: ApprovalRequest
 
 
 class WaitingEvent(Event):
-    """`waiting`"""
+    """The event `waiting`."""
 
     event: Literal["waiting"]
     data: Waiting
 
 
 class ApprovalResponseEvent(Event):
-    """`approval_response`"""
+    """The event `approval_response`."""
 
     event: Literal["approval_response"]
     data: ApprovalResponse
 
 
 class ToolProgressEvent(Event):
-    """`tool_progress`"""
+    """The event `tool_progress`."""
 
     event: Literal["tool_progress"]
     data: ToolProgress
 
 
 class ToolResultEvent(Event):
-    """`tool_result`"""
+    """The event `tool_result`."""
 
     event: Literal["tool_result"]
     data: ToolResult
 
 
 class StepFinishedEvent(Event):
-    """`step_finished`"""
+    """The event `step_finished`."""
 
     event: Literal["step_finished"]
     data: StepFinished
 
 
 class RunWarningEvent(Event):
-    """`warning`"""
+    """The event `warning`."""
 
     event: Literal["warning"]
     data: RunWarning
 
 
 class FinalOutputEvent(Event):
-    """`final_output`"""
+    """The event `final_output`."""
 
     event: Literal["final_output"]
     data: FinalOutput
 
 
 class RunErrorEvent(Event):
-    """`error`"""
+    """The event `error`."""
 
     event: Literal["error"]
     data: RunError
 
 
 class CompleteEvent(Event):
-    """`complete`"""
+    """The event `complete`."""
 
     event: Literal["complete"]
     data: Complete
@@ -430,3 +413,9 @@ StreamEvent = Annotated[
 ]
 
 STREAM_EVENT: TypeAdapter[StreamEvent] = TypeAdapter(StreamEvent)
+
+EVENT_TYPES: dict[type[EventData], EventType] = {
+    event.model_fields["data"].annotation: EventType(get_args(event.model_fields["event"].annotation)[0])
+    for event in get_args(get_args(StreamEvent)[0])
+}
+"""The name of each event by the class of its data, read from the classes of `StreamEvent`."""

@@ -1,4 +1,4 @@
-"""What callers send and what they get back that is not an event. Times are RFC 3339 in UTC, with milliseconds."""
+"""Requests, runs and JSON responses. Times are in UTC, as RFC 3339 with milliseconds."""
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from events import Closed, Maybe, PendingCall, RunEnd, RunError, RunWarning, ToolSource, Usage, with_examples
-from events import EventType as EventType  # so that callers find the whole contract here, too
+from events import EventType as EventType  # re-exported: this module shows the whole contract
 from events import StreamEvent as StreamEvent
 from image_urls import ImageUrl
 from tool_models import Asked, ClientTool, McpServerRef, ServerName, ToolName
@@ -26,8 +26,8 @@ SessionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$")
 MAX_METADATA = 16
 
 
-def _few(value: Any) -> Any:
-    """Too many are one fault, whatever they are."""
+def _check_count(value: Any) -> Any:
+    """Report too many keys as one error, before each of them is validated."""
     if isinstance(value, dict) and len(value) > MAX_METADATA:
         raise ValueError(f"send at most {MAX_METADATA} keys")
     return value
@@ -36,22 +36,22 @@ def _few(value: Any) -> Any:
 Metadata = Annotated[
     dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
     Field(max_length=MAX_METADATA),
-    BeforeValidator(_few),
+    BeforeValidator(_check_count),
 ]
 
 
 def now(offset_s: float = 0) -> str:
-    """The time, so many seconds from now, in the one form in which it is stored and sent."""
+    """Return the time, `offset_s` seconds from now, in the form in which times are stored and sent."""
     time = datetime.now(UTC) + timedelta(seconds=offset_s)
     return time.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def new_request_id() -> str:
-    """An id for a request that brought none."""
+    """Return an id for a request without an X-Request-ID."""
     return f"req_{uuid4().hex}"
 
 
-# What a caller sends
+# Requests
 
 
 class TextPart(Asked):
@@ -62,7 +62,7 @@ class TextPart(Asked):
 
 
 class ImagePart(Asked):
-    """An image that the model's server fetches (https) or finds inline (data URL)."""
+    """An image: an https URL that the model server fetches, or a data URL."""
 
     type: Literal["image"]
     url: ImageUrl
@@ -78,22 +78,22 @@ def has_words(text: str) -> bool:
 
 
 def not_blank(content: Content) -> Content:
-    """Refuse a text of white space, which several model servers do: Anthropic's, Bedrock's, vLLM's."""
+    """Refuse text that is only white space, as the servers of Anthropic, Bedrock and vLLM do."""
     texts = [content] if isinstance(content, str) else [part.text for part in content if isinstance(part, TextPart)]
     if not all(map(has_words, texts)):
-        raise ValueError("a text is empty: send one, or leave out its part or its message")
+        raise ValueError("the text is empty: write some, or leave out this part or message")
     return content
 
 
 class Message(Asked):
-    """One message of a conversation that the caller keeps itself."""
+    """A message of a conversation that the client stores itself."""
 
     role: Literal["system", "user", "assistant"]
     content: Annotated[Content, AfterValidator(not_blank)]
 
 
 class AgentRequest(Asked):
-    """One question to the agent."""
+    """A request to the agent."""
 
     model_config = with_examples(
         {"input": "Why is the sky blue?"},
@@ -123,23 +123,29 @@ class AgentRequest(Asked):
     )
 
     input: Content = Field(description="The question: text, or a list of text and image parts.")
-    model: str | None = Field(None, min_length=1, max_length=200, description="`provider/model`; see GET /models.")
+    model: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="The model, as `provider/model`. See GET /api/agent/models. The default is DEFAULT_MODEL.",
+    )
     tools: list[ToolName] | None = Field(
         None,
         max_length=128,
         fail_fast=True,
-        description="Tools of this service that the model may call; see GET /tools.",
+        description="Python tools that the model may call. See GET /api/agent/tools. The default is TOOLS_BY_DEFAULT.",
     )
     client_tools: list[ClientTool] | None = Field(
-        None, max_length=128, fail_fast=True, description="Tools that the caller's page runs."
+        None, max_length=128, fail_fast=True, description="Tools that the client runs. The run waits for their results."
     )
     mcp_servers: list[ServerName | McpServerRef] | None = Field(
         None,
         max_length=32,
         fail_fast=True,
         description=(
-            "`owner/name`, `owner/name@version`, an https URL, or a name of MCP_SERVERS; see GET /mcp-servers. With "
-            '`"run": "local"` this service calls the server itself, also where the model\'s server could.'
+            "MCP servers whose tools the model may call: `owner/name`, `owner/name@version`, an https URL, or a name "
+            'in MCP_SERVERS. See GET /api/agent/mcp-servers. With `"run": "local"` this service calls the server '
+            "itself, even if the model server could."
         ),
     )
     require_approval: list[ToolName] | None = Field(
@@ -147,90 +153,96 @@ class AgentRequest(Asked):
         max_length=128,
         fail_fast=True,
         description=(
-            "Tools of this request whose calls wait for a person, beside those that always do; see "
-            "POST /runs/{run_id}/approvals/{tool_call_id}."
+            "Tools of this request whose calls need a person's approval, in addition to those that always do. See "
+            "POST /api/agent/runs/{run_id}/approvals/{tool_call_id}."
         ),
     )
     instructions: str | None = Field(None, description="The system prompt.")
     messages: list[Message] | None = Field(
-        None, max_length=1000, fail_fast=True, description="The conversation before `input`."
+        None, max_length=1000, fail_fast=True, description="The conversation before `input`, if the client stores it."
     )
-    max_steps: int | None = Field(None, ge=1, le=100, description="Model turns at most.")
-    temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, ge=0, le=1)
-    max_tokens: int | None = Field(None, ge=1, description="Tokens of each model turn at most.")
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
-    stop: str | Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=16, fail_fast=True)] | None = None
-    seed: int | None = None
+    max_steps: int | None = Field(
+        None, ge=1, le=100, description="The maximum number of model turns. The default is MAX_STEPS."
+    )
+    temperature: float | None = Field(None, ge=0, le=2, description="The sampling temperature.")
+    top_p: float | None = Field(None, ge=0, le=1, description="Nucleus sampling: the probability mass considered.")
+    max_tokens: int | None = Field(None, ge=1, description="The maximum number of output tokens in each model turn.")
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = Field(
+        None, description="How much a reasoning model thinks."
+    )
+    stop: str | Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=16, fail_fast=True)] | None = (
+        Field(None, description="A sequence, or several, at which the model stops.")
+    )
+    seed: int | None = Field(None, description="A seed for sampling, if the model server supports one.")
     response_format: dict[str, JsonValue] | None = Field(
-        None, description='As the model\'s server takes it, such as `{"type": "json_object"}`.'
+        None, description='Passed to the model server unchanged, such as `{"type": "json_object"}`.'
     )
     metadata: Metadata | None = Field(
-        None, description="Kept with the run and returned by GET /runs/{id}; not sent to the model."
+        None, description="Stored with the run and returned by GET /api/agent/runs/{run_id}. Not sent to the model."
     )
     on_disconnect: OnDisconnect = Field(
         "cancel",
         description=(
-            "What becomes of the run once it has had no reader for DISCONNECT_GRACE_S seconds. POST /runs goes on "
-            "unless it is told otherwise."
+            "What happens to a run that has had no reader for DISCONNECT_GRACE_S seconds: `cancel` it, or `continue`. "
+            "For POST /api/agent/runs, the default is `continue`."
         ),
     )
     session_id: SessionId | None = Field(
-        None, description="The conversation to go on with; an id that is new begins one. Its history goes to the model."
+        None, description="The session to continue. A new id creates one. Its history is sent to the model."
     )
     parent_run_id: str | None = Field(
-        None, description="With `session_id`: the earlier run to branch off from, in place of the latest."
+        None, description="With `session_id`: an earlier run to branch from, instead of following the latest."
     )
     parent_state: Literal["before", "after"] = Field(
-        "after", description="Begin after the parent run, or before it: `before` with its own input asks again."
+        "after", description="Start after the parent run, or `before` it, for example to ask its question again."
     )
     multitask: Multitask | None = Field(
         None,
         description=(
-            "What to do while another run of the session is going: `reject` with 409, `enqueue` behind it, `interrupt` "
-            "it. By default one that nobody reads any more is interrupted, and any other is a 409."
+            "What to do if another run of the session has not ended: `reject` this request with 409, `enqueue` it, or "
+            "`interrupt` that run. By default, a run without a reader is interrupted, and any other is a 409."
         ),
     )
 
     @field_validator("input")
     @classmethod
     def something_asked(cls, value: Content) -> Content:
-        """An empty question is a mistake of the caller's form."""
+        """Refuse an empty question."""
         if isinstance(value, str) and not has_words(value):
-            raise ValueError("the input is empty: send the question")
+            raise ValueError("the input is empty: send a question")
         return not_blank(value)
 
     @field_validator("instructions")
     @classmethod
     def blank_is_unset(cls, value: str | None) -> str | None:
-        """A form sends "" for what nobody has filled in."""
+        """Treat blank instructions as none: forms send "" for an empty field."""
         return value if value and has_words(value) else None
 
     @field_validator("stop")
     @classmethod
     def empty_is_unset(cls, value: str | list[str] | None) -> str | list[str] | None:
-        """The same, but that a stop sequence may be white space, such as a line break."""
+        """Treat an empty value as none. White space is kept: a line break is a common stop sequence."""
         return value or None
 
     @model_validator(mode="after")
     def one_history(self) -> Self:
-        """A session keeps the history itself."""
+        """Refuse two histories, and session parameters without a session."""
         if self.session_id is not None and self.messages:
-            raise ValueError("send session_id or messages, not both: a session's history is the stored one")
+            raise ValueError("send session_id or messages, not both: a session has its own history")
         if self.session_id is None and (self.parent_run_id or self.multitask):
-            raise ValueError("parent_run_id and multitask go with session_id")
+            raise ValueError("parent_run_id and multitask need session_id")
         return self
 
     @model_validator(mode="after")
     def tools_differ(self) -> Self:
-        """The model calls a tool by its name alone."""
+        """Refuse two tools of one name: the model calls a tool by its name only."""
         names = [*(self.tools or ()), *(tool.name for tool in self.client_tools or ())]
         if len(names) > len(set(names)):
-            raise ValueError("two tools have the same name: each can be named once in tools and client_tools")
+            raise ValueError("two tools have the same name: use each name once in tools and client_tools")
         return self
 
     def image_urls(self) -> list[str]:
-        """What the model has to look at."""
+        """Return the URLs of all images in the request."""
         contents = [self.input, *(message.content for message in self.messages or ())]
         parts = [part for content in contents if not isinstance(content, str) for part in content]
         return [part.url for part in parts if isinstance(part, ImagePart)]
@@ -251,10 +263,10 @@ class Scenario(StrEnum):
 
 
 class SimulateRequest(AgentRequest):
-    """A scripted run: the same events for the same request, without a model or a key.
+    """A request for a scripted run: always the same events, without a model or a key.
 
-    It takes every field of POST /stream and checks it in the same way, so that a front end can switch between the two.
-    The script uses `input`, `scenario`, `delay_ms` and `on_disconnect`, and ignores the others.
+    It accepts and validates every field of POST /api/agent/stream, so that a front end can switch between the two. The
+    script uses `input`, `scenario`, `delay_ms` and `on_disconnect` and ignores the others.
     """
 
     model_config = with_examples(
@@ -262,16 +274,16 @@ class SimulateRequest(AgentRequest):
         {"scenario": "error", "delay_ms": 0},
     )
 
-    input: Content = Field("What is the weather in Oslo?", description="Echoed in the scripted answer.")
-    scenario: Scenario = Field(Scenario.DEFAULT, description="Which script to play.")
-    delay_ms: int = Field(30, ge=0, le=5000, description="Pause before each piece, in milliseconds.")
+    input: Content = Field("What is the weather in Oslo?", description="Repeated in the scripted answer.")
+    scenario: Scenario = Field(Scenario.DEFAULT, description="The script to play.")
+    delay_ms: int = Field(30, ge=0, le=5000, description="The pause before each event, in milliseconds.")
 
 
-# The run and its answer
+# Runs and responses
 
 
 class RunStatus(StrEnum):
-    """Where a run stands."""
+    """The status of a run."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -282,9 +294,9 @@ class RunStatus(StrEnum):
 
 
 class Run(Closed):
-    """A run as GET /runs/{id} tells it.
+    """A run.
 
-    `last_seq` is the number of its last event so far; `pending` are the calls whose answers a waiting run waits for.
+    `last_seq` is the number of its last event so far. `pending` are the calls that a waiting run needs an answer to.
     """
 
     run_id: str
@@ -305,14 +317,14 @@ class Run(Closed):
 
 
 class RunList(Closed):
-    """Runs, the latest first. `next_cursor` asks for the next page, and is absent on the last."""
+    """A page of runs, the latest first. Send `next_cursor` as `cursor` for the next page. The last page has none."""
 
     runs: list[Run]
     next_cursor: Maybe[str] = None
 
 
 class ToolCall(Closed):
-    """A tool call with its result, as the JSON answer holds it."""
+    """A tool call with its result."""
 
     tool_call_id: str
     name: str
@@ -324,9 +336,10 @@ class ToolCall(Closed):
 
 
 class AgentResponse(Closed):
-    """The same run as the stream's, folded into one answer. One that waits for a person is answered as far as it is.
+    """A run as one JSON response, with the same content as its stream.
 
-    A tool call in `pending` has no result yet. `warnings` say what was left out or lost.
+    A run with the status `waiting` has its events so far, and its tool calls in `pending` have no result yet.
+    `warnings` report what was left out or lost.
     """
 
     run_id: str

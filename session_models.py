@@ -1,4 +1,4 @@
-"""Conversations, as callers make, change and read them."""
+"""Sessions and their messages, as clients create, change and read them."""
 
 from typing import Any, Literal
 
@@ -10,17 +10,17 @@ from tool_models import Asked
 
 
 class SessionCreate(Asked):
-    """A session to be made; without an id it gets one."""
+    """A session to create. Without an id, the service chooses one."""
 
     model_config = with_examples({"session_id": "chat-1", "title": "The weather in Oslo"}, {})
 
     session_id: SessionId | None = None
-    title: str | None = Field(None, max_length=200, description="Without one, the first input gives it.")
+    title: str | None = Field(None, max_length=200, description="The default is the beginning of the first input.")
     metadata: Metadata | None = None
 
 
 class SessionUpdate(Asked):
-    """What is to be changed of a session. What is left out stays; null takes it away."""
+    """Changes to a session. An omitted field keeps its value. null removes it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"title": "Winter in Norway"}, {"title": None}]})
 
@@ -29,7 +29,7 @@ class SessionUpdate(Asked):
 
 
 class StoredSession(Closed):
-    """What the database keeps of a session."""
+    """The part of a session that the database stores."""
 
     session_id: str
     title: Maybe[str] = None
@@ -40,9 +40,10 @@ class StoredSession(Closed):
 
 
 class Session(StoredSession):
-    """A conversation. `head_run_id` is its latest run, after which the next one begins.
+    """A conversation. `head_run_id` is its latest run, which the next run follows.
 
-    `status` is the latest run's, and absent before the first run. `usage` is the sum over the runs of all branches.
+    `status` is that of the latest run, and absent before the first one. `usage` is the sum over the runs of all
+    branches.
     """
 
     status: Maybe[RunStatus] = None
@@ -50,14 +51,14 @@ class Session(StoredSession):
 
 
 class SessionList(Closed):
-    """Sessions, the last used first. `next_cursor` asks for the next page, and is absent on the last."""
+    """Sessions, the most recently used first. Send `next_cursor` as `cursor` for the next page, if there is one."""
 
     sessions: list[Session]
     next_cursor: Maybe[str] = None
 
 
 class FunctionCall(Closed):
-    """A tool call of the model. Calls that an earlier version recorded have no `source` and no `server`."""
+    """A tool call of the model. Calls recorded by an earlier version have no `source` and no `server`."""
 
     tool_call_id: str
     name: str
@@ -69,7 +70,7 @@ class FunctionCall(Closed):
 
 
 class StoredMessage(Closed):
-    """What the database keeps of a message."""
+    """The part of a message that the database stores."""
 
     run_id: str
     role: Literal["user", "assistant", "tool"]
@@ -81,11 +82,11 @@ class StoredMessage(Closed):
 
 
 class ProviderState(Closed):
-    """What goes back to a model's provider with the answer of one step, and only to that: it means nothing to others.
+    """Parts of one step's answer that its provider wants back with later requests. They mean nothing to others.
 
-    `family` names the provider (see `Route.family`). `message` holds keys of the assistant's message as they came, such
-    as `reasoning_content`. `calls` holds, by the call's id, the keys of each tool call as they came, such as a
-    thought signature, and its `arguments` where they were written otherwise than compactly.
+    `family` names the provider (see `Route.family`). `message` holds unchanged keys of the assistant's message, such as
+    `reasoning_content`. `calls` holds, by the call's id, unchanged keys of each tool call, such as a thought signature,
+    and its `arguments` if the model did not write them as compact JSON.
     """
 
     run_id: str
@@ -96,16 +97,16 @@ class ProviderState(Closed):
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing goes back."""
+        """Whether there is nothing to send back."""
         return not self.message and not any(self.calls.values())
 
 
 class SessionMessage(StoredMessage):
-    """One message of a session. The messages of a run follow its input, and are there once the run has ended.
+    """A message of a session. The input of a run is there from its start, the other messages once it has ended.
 
-    `parent_id` is the message before it on its branch. `status` and `error` are those of its run: a run that is
-    `queued`, `running` or `waiting` can be followed by its id. An assistant's message is `thinking`, then `content`,
-    then `tool_calls`, whose results are also in the messages with the role `tool`.
+    `parent_id` is the previous message of its branch. `status` and `error` are those of its run. A `queued`,
+    `running` or `waiting` run can be followed by its id. An assistant message is `thinking`, then `content`, then
+    `tool_calls`. The results of calls are also in messages with the role `tool`.
     """
 
     message_id: str
@@ -115,7 +116,7 @@ class SessionMessage(StoredMessage):
 
 
 class MessageList(Closed):
-    """Messages in the order of the conversation. `next_cursor` asks for the next page, and is absent on the last."""
+    """Messages in order. Send `next_cursor` as `cursor` for the next page, if there is one."""
 
     messages: list[SessionMessage]
     next_cursor: Maybe[str] = None

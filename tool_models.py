@@ -1,4 +1,4 @@
-"""Tools, as callers name, bring, list and answer them."""
+"""Tools and MCP servers, as clients name, define, list and answer them."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -7,29 +7,29 @@ from pydantic import AnyUrl, Field, JsonValue, StrictBool, UrlConstraints, field
 from events import Closed, with_examples
 
 SERVER_PATTERN = r"^([\w.-]+(/[\w.-]+(@[\w.-]+)?)?|https://\S+)$"
-"""An MCP server as Dedalus takes it, `owner/name`, `owner/name@version`, or an https URL; or a name of MCP_SERVERS."""
+"""An MCP server: `owner/name`, `owner/name@version` or an https URL, as Dedalus accepts, or a name in MCP_SERVERS."""
 TOOL_NAME = r"^[A-Za-z0-9_-]{1,64}$"
-"""What the models' servers take as a tool's name."""
+"""The names of tools that all model servers accept."""
 MAX_UNKNOWN = 20
 
 
 class Asked(Closed):
-    """What a caller sends.
+    """The base of what a client sends.
 
-    Each fault costs time, so the lists stop at their first one, and many unknown fields are one.
+    Collecting validation errors costs time, so lists stop at their first one, and many unknown fields are one.
     """
 
     @model_validator(mode="before")
     @classmethod
     def mostly_known(cls, value: Any) -> Any:
-        """An object of many other fields is something else."""
+        """Report many unknown fields as one error, because each one costs time."""
         if isinstance(value, dict) and len(value) > len(cls.model_fields) + MAX_UNKNOWN:
-            raise ValueError(f"more than {MAX_UNKNOWN} of its fields are not known: see /docs for the names")
+            raise ValueError(f"more than {MAX_UNKNOWN} unknown fields: see /docs for the names")
         return value
 
 
 class McpServerRef(Asked):
-    """An MCP server that this service itself is the client of: one of MCP_SERVERS by its name, or a URL."""
+    """An MCP server that this service calls itself: a name in MCP_SERVERS, or a URL."""
 
     model_config = with_examples(
         {"name": "docs", "run": "local"}, {"url": "https://mcp.example.com/mcp", "run": "local"}
@@ -41,9 +41,9 @@ class McpServerRef(Asked):
 
     @model_validator(mode="after")
     def one_of_both(self) -> Self:
-        """A server is found in one way."""
+        """Require exactly one of both."""
         if (self.name is None) == (self.url is None):
-            raise ValueError("send a name or a url")
+            raise ValueError("send either a name or a url")
         return self
 
 
@@ -52,44 +52,47 @@ ToolName = Annotated[str, Field(pattern=TOOL_NAME)]
 
 
 class ClientTool(Asked):
-    """A tool that the caller's page runs: the run waits for its result at POST /runs/{id}/tool-results."""
+    """A tool that the client runs. The run waits for its result at POST /api/agent/runs/{run_id}/tool-results."""
 
     name: ToolName
     description: str = Field("", max_length=10_000)
     parameters: dict[str, JsonValue] = Field(
-        default={"type": "object", "properties": {}}, description="The arguments, as JSON schema of an object."
+        default={"type": "object", "properties": {}},
+        description="The JSON schema of the arguments, whose type is object.",
     )
 
     @field_validator("parameters")
     @classmethod
     def of_an_object(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        """Models give arguments by name."""
+        """Require an object, because models name arguments."""
         if value.get("type") != "object":
-            raise ValueError('the schema of the arguments has "type": "object"')
+            raise ValueError('the schema of the arguments must have "type": "object"')
         return value
 
 
 class ApprovalDecision(Asked):
-    """A person's answer to an `approval_request`."""
+    """A person's decision on an `approval_request`."""
 
     model_config = with_examples({"approved": True}, {"approved": False, "reason": "Not on a Friday."})
 
     approved: StrictBool
     arguments: dict[str, JsonValue] | None = Field(
-        None, description="With approval: what to call the tool with instead."
+        None, description="With approval: arguments that replace those of the model."
     )
-    reason: str | None = Field(None, max_length=2000, description="The model is told a refusal's reason.")
+    reason: str | None = Field(
+        None, max_length=2000, description="With a refusal: the reason, which is sent to the model."
+    )
 
     @model_validator(mode="after")
     def nothing_to_change(self) -> Self:
-        """A call that isn't made has no arguments."""
+        """Refuse arguments for a call that is not made."""
         if not self.approved and self.arguments is not None:
-            raise ValueError("arguments go with approved: true")
+            raise ValueError("arguments need approved: true")
         return self
 
 
 class ClientToolResult(Asked):
-    """What a call of a client tool gave: text as it is, any other value as JSON."""
+    """The result of a client tool's call. The model gets text unchanged, and any other value as JSON."""
 
     tool_call_id: str
     content: JsonValue
@@ -97,7 +100,7 @@ class ClientToolResult(Asked):
 
 
 class ClientToolResults(Asked):
-    """The results of client tools; all of them are taken, or none."""
+    """Results of client tools. All of them are recorded, or none."""
 
     model_config = with_examples({"results": [{"tool_call_id": "call_1", "content": {"lat": 59.9, "lon": 10.7}}]})
 
@@ -106,14 +109,18 @@ class ClientToolResults(Asked):
     @field_validator("results")
     @classmethod
     def one_each(cls, value: list[ClientToolResult]) -> list[ClientToolResult]:
-        """A call has one result."""
+        """Refuse two results for one call."""
         if len({result.tool_call_id for result in value}) < len(value):
-            raise ValueError("a tool call has two results: send one for each")
+            raise ValueError("a tool call has two results: send one for each call")
         return value
 
 
 class ToolInfo(Closed):
-    """A tool that a request can name. `parameters` is the JSON schema of its arguments."""
+    """A tool that a request can name. `parameters` is the JSON schema of its arguments.
+
+    Calls of a tool with `approval` always need a person's approval. A call of an `idempotent` tool may be repeated
+    after a crash.
+    """
 
     name: str
     description: str
@@ -123,13 +130,13 @@ class ToolInfo(Closed):
 
 
 class McpToolList(Closed):
-    """The tools of an MCP server, by the names under which a run has them."""
+    """The tools of an MCP server, under the names that the model sees."""
 
     tools: list[ToolInfo]
 
 
 class ToolList(Closed):
-    """The tools on offer. `default` are those of a request that doesn't name any."""
+    """The Python tools of this service. `default` are those of a request without `tools`."""
 
     tools: list[ToolInfo]
     default: list[str]
