@@ -1,6 +1,6 @@
-"""`python -m database [upgrade | current]`: bring the database of the settings up to date, or tell where it stands.
+"""Migrates the database that the settings name (`python -m database upgrade`), or prints its revision (`current`).
 
-The service does the first at its start, too.
+The service also migrates its database at every start.
 """
 
 import asyncio
@@ -16,28 +16,30 @@ from settings import Settings, faults
 
 
 async def run(action: str, url: str) -> str:
-    """What there is to tell after the action."""
+    """Perform an action, `upgrade` or `current`, and return a line about its result."""
     if action == "current":
-        return f"{await revision(url) or 'nothing yet'} (the code expects {newest()})"
+        return f"{await revision(url) or 'no revision yet'} (the code expects {newest()})"
     database = await Database.open(url)
     await database.aclose()
     return f"up to date: {newest()}"
 
 
 def main() -> int:
-    """The exit status: 1 where the database can't be used."""
-    parser = ArgumentParser(prog="python -m database", description="The tables of Agent Stream's database.")
+    """Run the command. Returns the exit status: 1 if the settings are wrong or the database can't be used."""
+    parser = ArgumentParser(
+        prog="python -m database", description="Migrate Agent Stream's database, or print its revision."
+    )
     parser.add_argument("action", nargs="?", choices=("upgrade", "current"), default="upgrade")
     action = parser.parse_args().action
     try:
-        told = asyncio.run(run(action, Settings().database_url_or_default()))
+        result = asyncio.run(run(action, Settings().database_url_or_default()))
     except ValidationError as error:
         sys.stderr.write(f"{faults(error)}\n")
         return 1
     except (NewerDatabase, StoreUnavailable) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    sys.stdout.write(f"{told}\n")
+    sys.stdout.write(f"{result}\n")
     return 0
 
 

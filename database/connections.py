@@ -1,4 +1,4 @@
-"""How connections are made and shared, on SQLite and on PostgreSQL."""
+"""Opens and pools connections to SQLite and PostgreSQL."""
 
 import json
 import sqlite3
@@ -13,10 +13,10 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-TURN_S = 5.0  # how long a connection is waited for while others use them all
-LOCK_S = 1.0  # how long SQLite waits for other processes' locks on its file
-START_LOCK_S = 15.0  # the same when a service starts: a backup, or another start, is soon over
-WAIT_S = "wait_s"  # the execution option with the seconds that a transaction may wait for its beginning, if not LOCK_S
+TURN_S = 5.0  # the longest wait for a connection while all of the pool are in use
+LOCK_S = 1.0  # SQLite's longest wait for another process's lock on its file
+START_LOCK_S = 15.0  # the same at a service's start: a backup or another service's start is soon over
+WAIT_S = "wait_s"  # an execution option: the seconds that a transaction may wait to begin, in place of LOCK_S
 CONNECT_S = 2.0
 SQLITE_READERS = 4
 POSTGRESQL_CONNECTIONS = 10
@@ -25,14 +25,17 @@ as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Engines(NamedTuple):
-    """Connections for reading and for writing, and what holds an in-memory database while none is open."""
+    """The pools for reading and for writing.
+
+    `keeper` holds an in-memory database open: SQLite deletes it with its last connection.
+    """
 
     reading: AsyncEngine
     writing: AsyncEngine
     keeper: sqlite3.Connection | None = None
 
     async def aclose(self) -> None:
-        """Close every connection, the writing one last, which puts the write-ahead log into the file."""
+        """Close every connection. The writing one comes last, since it merges the write-ahead log into the file."""
         await self.reading.dispose()
         await self.writing.dispose()
         if self.keeper is not None:
@@ -40,24 +43,24 @@ class Engines(NamedTuple):
 
 
 def engines(address: str) -> Engines:
-    """The connections to the database at an SQLAlchemy URL; none is opened yet, but an SQLite file gets its directory.
+    """Make the pools for the database at an SQLAlchemy URL. An SQLite file and its directory are created here.
 
-    Raise `OSError`, or `ArgumentError` where it is no such URL.
+    No connection is opened yet. Raises `OSError`, or `ArgumentError` for a URL that SQLAlchemy can't read.
     """
     url = make_url(address)
     return _sqlite(url) if url.get_backend_name() == "sqlite" else _postgresql(url)
 
 
 def _postgresql(url: URL) -> Engines:
-    """One pool for both; a connection that broke meanwhile is noticed before it is used."""
+    """Make one pool for reading and writing. `pool_pre_ping` notices a broken connection before it is used."""
     engine = _engine(url, pool_size=POSTGRESQL_CONNECTIONS, pool_pre_ping=True, connect_args={"timeout": CONNECT_S})
     return Engines(engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True), engine)
 
 
 def _sqlite(url: URL) -> Engines:
-    """A few connections that read, and one that writes: SQLite has one writer at a time, so the others queue for it."""
+    """Make a pool of readers and a pool of one writer: SQLite has one writer at a time, so the others queue."""
     if url.database in (None, "", ":memory:"):
-        # A name makes it one database for all connections of the process.
+        # Without a name, each connection would have an in-memory database of its own.
         url = url.set(database=f"file:/{uuid4().hex}", query={"vfs": "memdb", "uri": "true"})
         keeper = sqlite3.connect(f"{url.database}?vfs=memdb", uri=True, check_same_thread=False)
         return Engines(_sqlite_engine(url, writes=False), _sqlite_engine(url, writes=True), keeper)
@@ -68,13 +71,13 @@ def _sqlite(url: URL) -> Engines:
 
 
 def _make_file(path: Path) -> None:
-    """Make the database's file and directory, the owner's alone; SQLite gives its other files the mode of this one."""
+    """Create the database's file and directory for the owner only. SQLite copies the mode to its other files."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600, exist_ok=True)
 
 
 def _sqlite_engine(url: URL, *, writes: bool) -> AsyncEngine:
-    # isolation_level None is the driver's own BEGIN turned off: it would come late, and be a deferred one.
+    # None turns off the driver's own BEGIN: it comes only before the first write, and is a deferred one.
     arguments = {"timeout": LOCK_S, "isolation_level": None}
     engine = _engine(url, pool_size=1 if writes else SQLITE_READERS, connect_args=arguments)
     event.listen(engine.sync_engine, "connect", _set_up_writer if writes else _set_up_reader)
@@ -89,7 +92,7 @@ def _engine(url: URL, **options: Any) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=TURN_S,
         json_serializer=as_json,
-        hide_parameters=True,  # an error that reaches the log tells nothing of what callers said
+        hide_parameters=True,  # keep callers' data out of errors that reach the log
         **options,
     )
 
@@ -100,7 +103,7 @@ def _set_up(connection: DBAPIConnection, record: ConnectionPoolEntry, *, pragmas
             cursor.execute(f"PRAGMA {pragma}")
 
 
-# With a write-ahead log and NORMAL, a commit survives the end of the process; one at a power cut may be lost.
+# With a write-ahead log and NORMAL, a commit survives a crash of the process. A power cut may lose the last commits.
 _set_up_writer = partial(_set_up, pragmas=("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"))
 _set_up_reader = partial(_set_up, pragmas=("query_only=ON",))
 
@@ -110,7 +113,10 @@ def _begin(connection: Connection) -> None:
 
 
 def _begin_immediate(connection: Connection) -> None:
-    """Wait for the lock at once: a transaction that begins to write after it has read fails when another wrote."""
+    """Begin with the write lock.
+
+    A transaction that takes the lock only after it has read fails if another one wrote in between.
+    """
     wait_s = connection.get_execution_options().get(WAIT_S)
     if wait_s is None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,4 +1,7 @@
-"""The way to the database: connections, transactions, and the one place where the driver's errors become ours."""
+"""Opens the database and runs transactions.
+
+This is the one place where the driver's errors become this service's.
+"""
 
 import asyncio
 import logging
@@ -21,20 +24,20 @@ from errors import StoreUnavailable
 logger = logging.getLogger(__name__)
 
 CHECK_S = 2.0
-PROBE = text("UPDATE alembic_version SET version_num = version_num")  # which changes nothing
+PROBE = text("UPDATE alembic_version SET version_num = version_num")  # a write that changes nothing
 OUTAGES = ("08", "25006", "40", "53", "55P03", "57", "58", "XX001", "XX002")
-"""How those of PostgreSQL's states begin that say that it can't be used now: gone, read-only, full, locked, broken."""
+"""Prefixes of the PostgreSQL error codes of an outage: no connection, read-only, full, locked, shut down, damaged."""
 
 Connection = AsyncConnection
-"""What the queries take."""
+"""The type that queries accept."""
 
 
 class Conflict(Exception):
-    """A row that another refers to is gone, or one that has to be the only one of its kind is there already."""
+    """A constraint failed: a row that another refers to is missing, or a unique row exists already."""
 
 
 class Database:
-    """A database with up-to-date tables. `aclose` it: its threads and connections are only let go there."""
+    """A database with up-to-date tables. Its threads and connections are released by `aclose` only."""
 
     def __init__(self, connections: Engines) -> None:
         self._connections = connections
@@ -42,9 +45,9 @@ class Database:
 
     @classmethod
     async def open(cls, url: str) -> Self:
-        """The database at an SQLAlchemy URL, made and migrated where needed.
+        """Open the database at an SQLAlchemy URL; create and migrate it where needed.
 
-        Raise `StoreUnavailable`, or `NewerDatabase` where the tables are of a later version of the code.
+        Raises `StoreUnavailable`, or `NewerDatabase` if a later version of the code has changed the tables.
         """
         with _outages():
             database = cls(engines(url))
@@ -64,9 +67,9 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[AsyncConnection, None]:
-        """One view of the database, which what is written meanwhile does not change. Only for queries that read.
+        """Open a read-only snapshot of the database. Later writes don't change it.
 
-        Raise `StoreUnavailable`. Leave it soon, and do nothing but queries inside.
+        Raises `StoreUnavailable`. Run only queries inside, and leave soon: connections are few.
         """
         with _outages():
             async with self._connections.reading.connect() as connection:
@@ -74,10 +77,10 @@ class Database:
 
     @asynccontextmanager
     async def writing(self) -> AsyncGenerator[AsyncConnection, None]:
-        """A transaction: committed at the end, rolled back on an error, also one of the caller's.
+        """Open a transaction. It is committed at the end, and rolled back on any error, the caller's included.
 
-        SQLite has one at a time, so the others wait, and one inside another never gets its turn. Raise
-        `StoreUnavailable`, or `Conflict`. Do nothing but queries inside.
+        SQLite runs one at a time and the others wait, so one within another would never begin. Run only queries
+        inside. Raises `StoreUnavailable` or `Conflict`.
         """
         since = monotonic()
         with _outages():
@@ -87,15 +90,16 @@ class Database:
                 await connection.commit()
 
     async def check(self) -> None:
-        """Write something that changes nothing. Raise `StoreUnavailable`, within about 2 s."""
+        """Check that the database accepts writes. Raises `StoreUnavailable` within about 2 s."""
         with _outages():
             async with asyncio.timeout(CHECK_S), self.writing() as connection:
                 await connection.execute(PROBE)
 
     async def _begin(self, connection: AsyncConnection, since: float) -> None:
-        """Begin a transaction that was asked for at a time `since`.
+        """Begin a transaction that was requested at the time `since`.
 
-        Who waited while one before was refused is refused, too: one after the other, many would wait for long.
+        If another transaction failed to begin since then, this one fails at once. Otherwise each of many waiting
+        callers would wait out LOCK_S in turn.
         """
         if since < self._refused_at:
             raise StoreUnavailable
@@ -107,7 +111,7 @@ class Database:
 
 
 async def revision(url: str) -> str | None:
-    """The migration that a database is at, None before the first. Raise `StoreUnavailable`."""
+    """Return the revision of a database, None before the first migration. Raises `StoreUnavailable`."""
     with _outages():
         connections = engines(url)
         try:
@@ -118,7 +122,7 @@ async def revision(url: str) -> str | None:
 
 @contextmanager
 def _outages() -> Generator[None, None, None]:
-    """Where the driver's errors become ours. Its errors about a statement are mistakes of the code and stay."""
+    """Translate the driver's errors. Its errors about a statement are bugs in the code, and pass unchanged."""
     try:
         yield
     except IntegrityError as error:
@@ -126,10 +130,10 @@ def _outages() -> Generator[None, None, None]:
     except DBAPIError as error:
         if not _is_outage(error):
             raise
-        logger.warning("the database can't be used: %s", error.orig)
+        logger.warning("the database is unavailable: %s", error.orig)
         raise StoreUnavailable from error
     except (NoConnectionFree, OSError) as error:
-        logger.warning("the database can't be used: %s: %s", type(error).__name__, error)
+        logger.warning("the database is unavailable: %s: %s", type(error).__name__, error)
         raise StoreUnavailable from error
 
 
@@ -138,6 +142,6 @@ def _is_outage(error: DBAPIError) -> bool:
         return True
     if state := getattr(error.orig, "sqlstate", None):
         return str(state).startswith(OUTAGES)
-    # SQLite's plain error is about the statement; with any other, it is the file's, the disk's or a lock's.
+    # SQLITE_ERROR is about the statement. Any other code is about the file, the disk or a lock.
     code = getattr(error.orig, "sqlite_errorcode", None)
     return type(error) in (OperationalError, DatabaseError) and code != sqlite3.SQLITE_ERROR

@@ -1,7 +1,7 @@
-"""Columns of JSON that is as long as a request may be: 10 MB hold up the event loop for 100 ms if parsed in one go.
+"""A column type for JSON as long as a request may be.
 
-The database gives and takes such a column as UTF-8, which costs a copy. `to_json` and `of_json` translate it a piece at
-a time.
+Parsing 10 MB in one go blocks the event loop for 100 ms. So the driver reads and writes such a column as UTF-8 bytes,
+which costs a copy, and `to_json` and `of_json` translate them a piece at a time.
 """
 
 from typing import Any
@@ -17,14 +17,14 @@ from json_codec.writing import written
 
 
 class _AsBytes(FunctionElement[bytes]):
-    """A column's JSON as UTF-8."""
+    """SQL: a column's JSON as UTF-8 bytes."""
 
     inherit_cache = True
     type = sa.LargeBinary()
 
 
 class _OfBytes(FunctionElement[bytes]):
-    """UTF-8 as the text that a column holds."""
+    """SQL: UTF-8 bytes as the type that the column holds."""
 
     inherit_cache = True
     type = sa.LargeBinary()
@@ -51,28 +51,28 @@ def _of_bytea(element: _OfBytes, compiler: SQLCompiler, **options: Any) -> str:
 
 
 class LongJson(UserDefinedType[bytes]):
-    """JSON, or NULL, as bytes of UTF-8."""
+    """JSON or NULL, read and written as UTF-8 bytes."""
 
     cache_ok = True
 
     def get_col_spec(self, **_: Any) -> str:
-        """The column's type in the database."""
+        """Return the column's type in the database."""
         return "JSON"
 
     def bind_expression(self, bindvalue: sa.BindParameter[bytes]) -> sa.ColumnElement[bytes]:
-        """What is stored of a parameter."""
+        """Wrap a parameter, so that its bytes are stored as JSON."""
         return _OfBytes(sa.type_coerce(bindvalue, sa.LargeBinary()))
 
     def column_expression(self, colexpr: sa.ColumnElement[bytes]) -> sa.ColumnElement[bytes]:
-        """What is read of a column."""
+        """Wrap a column, so that its JSON is read as bytes."""
         return _AsBytes(colexpr)
 
 
 async def to_json(value: Any) -> bytes | None:
-    """A value as such a column takes it; None is NULL. Other tasks get their turns while a long one is written."""
+    """Encode a value for such a column; None is NULL. Other tasks get turns while a long value is written."""
     return None if value is None else await written(value)
 
 
 async def of_json(stored: bytes | None) -> Any:
-    """The value of such a column. Other tasks get their turns while a long one is parsed."""
+    """Decode the value of such a column. Other tasks get turns while a long value is parsed."""
     return None if stored is None else await parse(stored)

@@ -1,4 +1,4 @@
-"""Queries about the messages of sessions, which form a tree as their runs do."""
+"""Queries on the messages of sessions. They form a tree, as their runs do."""
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -9,32 +9,35 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from database.long_json import of_json, to_json
 from database.slices import slices
-from database.tables import given, messages, runs, upsert
+from database.tables import messages, parameter, runs, upsert
 from session_models import StoredMessage
 
-NOTHING = dict.fromkeys(messages.columns.keys())
+EMPTY_ROW = dict.fromkeys(messages.columns.keys())
 STORED = set(StoredMessage.model_fields)
 
-ADD = upsert(messages, where=sa.exists().where(runs.c.run_id == given(messages.c.run_id)))
+ADD = upsert(messages, where=sa.exists().where(runs.c.run_id == parameter(messages.c.run_id)))
 
 
 def path_to_run(most: int | None = None) -> sa.CTE:
-    """A run and those before it, with how many steps each is back; with `most`, no more than so many runs."""
+    """Select a run and the runs before it, each with its distance (`steps`), and at most `most` runs.
+
+    The query's parameter is `run_id`.
+    """
     run = (runs.c.run_id, runs.c.session_id, runs.c.parent_run_id)
-    begin = sa.select(*run, sa.literal(0).label("steps")).where(runs.c.run_id == given(runs.c.run_id))
-    back = begin.cte("back", recursive=True)
-    is_parent = sa.and_(runs.c.run_id == back.c.parent_run_id, runs.c.session_id == back.c.session_id)
+    start = sa.select(*run, sa.literal(0).label("steps")).where(runs.c.run_id == parameter(runs.c.run_id))
+    path = start.cte("back", recursive=True)
+    is_parent = sa.and_(runs.c.run_id == path.c.parent_run_id, runs.c.session_id == path.c.session_id)
     if most is not None:
-        is_parent = sa.and_(is_parent, back.c.steps < most - 1)
-    return back.union_all(sa.select(*run, back.c.steps + 1).where(is_parent))
+        is_parent = sa.and_(is_parent, path.c.steps < most - 1)
+    return path.union_all(sa.select(*run, path.c.steps + 1).where(is_parent))
 
 
 RUNS_AT_ONCE = 50
-CHARACTERS_AT_ONCE = 1024 * 1024  # of the JSON of several runs; one alone may be longer
+CHARACTERS_AT_ONCE = 1024 * 1024  # of JSON in one reading; a single run may be longer
 
 PATH = path_to_run()
 LATEST = path_to_run(RUNS_AT_ONCE)
-TOLD = [messages.c[name] for name in StoredMessage.model_fields if name != "thinking"]
+WITHOUT_THINKING = [messages.c[name] for name in StoredMessage.model_fields if name != "thinking"]
 SIZE = sum(
     (sa.func.coalesce(sa.func.length(sa.cast(messages.c[name], sa.Text)), 0) for name in ("content", "tool_calls")),
     sa.literal(0),
@@ -54,7 +57,7 @@ QUESTIONS = (
 
 
 class LatestTurns(NamedTuple):
-    """What some runs said, the latest run first, without the thinking, and the run before them."""
+    """The messages of some runs without their thinking, the latest run first, and the run before them (`before`)."""
 
     turns: dict[str, list[StoredMessage]]
     before: str | None
@@ -63,9 +66,9 @@ class LatestTurns(NamedTuple):
 async def add_messages(
     connection: AsyncConnection, session_id: str, added: Sequence[StoredMessage], *, first: int = 0
 ) -> None:
-    """Write messages of one run, numbered from `first`, in place of those with their numbers.
+    """Write messages of one run, numbered from `first`. They replace those with the same numbers.
 
-    Their ids are made of the numbers. Where the run is gone they are left out.
+    Nothing is written if the run has been deleted.
     """
     if added:
         rows = [await _row(message, session_id, position) for position, message in enumerate(added, start=first)]
@@ -73,38 +76,43 @@ async def add_messages(
 
 
 async def _row(message: StoredMessage, session_id: str, position: int) -> dict[str, Any]:
-    row = NOTHING | message.model_dump(mode="json", include=STORED)
+    row = EMPTY_ROW | message.model_dump(mode="json", include=STORED)
     row |= {"content": await to_json(row["content"]), "tool_calls": await to_json(row["tool_calls"])}
     return row | {"session_id": session_id, "position": position}
 
 
 async def stored(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A message's row with its JSON parsed."""
+    """Return a message's row with its JSON parsed."""
     return dict(row) | {"content": await of_json(row["content"]), "tool_calls": await of_json(row["tool_calls"])}
 
 
 async def replace_answer(
     connection: AsyncConnection, session_id: str, run_id: str, answer: Sequence[StoredMessage]
 ) -> None:
-    """Write what a run said after its question, in place of what was there."""
+    """Write the messages that a run added after its question. They replace the earlier ones."""
     superfluous = sa.and_(messages.c.run_id == run_id, messages.c.position > len(answer))
     await connection.execute(sa.delete(messages).where(superfluous))
     await add_messages(connection, session_id, answer, first=1)
 
 
 async def latest_turns(connection: AsyncConnection, run_id: str) -> LatestTurns:
-    """What a run and some of those before it said. No turns where there is no such run."""
+    """Read the messages of a run and of some runs before it. There are no turns if the run doesn't exist."""
     sizes = (await connection.execute(SIZES, {"run_id": run_id})).all()
-    whole = [end for end, size in enumerate(accumulate(row.size for row in sizes), 1) if size <= CHARACTERS_AT_ONCE]
-    taken = sizes[: max(whole, default=1)]
-    turns: dict[str, list[StoredMessage]] = {row.run_id: [] for row in taken}
-    query = sa.select(*TOLD).where(messages.c.run_id.in_(turns)).order_by(messages.c.run_id, messages.c.position)
+    totals = enumerate(accumulate(row.size for row in sizes), 1)
+    fitting = [count for count, total in totals if total <= CHARACTERS_AT_ONCE]
+    chosen = sizes[: max(fitting, default=1)]
+    turns: dict[str, list[StoredMessage]] = {row.run_id: [] for row in chosen}
+    query = (
+        sa.select(*WITHOUT_THINKING)
+        .where(messages.c.run_id.in_(turns))
+        .order_by(messages.c.run_id, messages.c.position)
+    )
     async for rows in slices(connection, query, {}):
         for row in rows:
             turns[row.run_id].append(StoredMessage(**await stored(row._asdict())))
-    return LatestTurns(turns, taken[-1].parent_run_id if taken else None)
+    return LatestTurns(turns, chosen[-1].parent_run_id if chosen else None)
 
 
 async def count_questions(connection: AsyncConnection, run_id: str) -> int:
-    """How many questions the conversation has that ends with a run."""
+    """Count the questions in the conversation that ends with a run."""
     return await connection.scalar(QUESTIONS, {"run_id": run_id}) or 0

@@ -1,4 +1,4 @@
-"""Brings a database's tables to what the code expects, through the migrations in `database/migrations`."""
+"""Migrates a database to the newest revision in `database/migrations`, and reports which one it has."""
 
 import logging
 from functools import cache
@@ -14,14 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 logger = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-ONE_AT_A_TIME = 2026_11_24  # any number that nothing else on this database takes for a lock
-
-# What it tells of its steps is one line of ours.
-logging.getLogger("alembic").setLevel(logging.WARNING)
+ADVISORY_LOCK = 2026_11_24  # any number that no other program uses as a lock on this database
 
 
 class NewerDatabase(Exception):
-    """A later version of the code has changed the tables: this one can't know what they mean."""
+    """The database has a revision of a later version of the code, which this version can't read."""
 
     def __init__(self, revision: str) -> None:
         super().__init__(
@@ -31,7 +28,7 @@ class NewerDatabase(Exception):
 
 
 def configuration() -> Config:
-    """Where alembic finds the migrations, from any working directory."""
+    """Make alembic's configuration. It finds the migrations from any working directory."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     return config
@@ -39,39 +36,40 @@ def configuration() -> Config:
 
 @cache
 def scripts() -> ScriptDirectory:
-    """The migrations, read once in a process: they are files, and each is a module."""
+    """Load the migrations, once in a process: each is a module to import."""
     return ScriptDirectory.from_config(configuration())
 
 
 def newest() -> str:
-    """The revision that the code expects."""
+    """Return the revision that the code expects."""
     head = scripts().get_current_head()
     assert head is not None
     return head
 
 
 async def current(engine: AsyncEngine) -> str | None:
-    """The revision that the database is at; None before the first migration."""
+    """Return the database's revision, None before the first migration."""
     async with engine.connect() as connection:
         return await connection.run_sync(_current)
 
 
 async def migrate(engine: AsyncEngine) -> None:
-    """Apply what is missing, all or nothing. Raise `NewerDatabase`, or what the driver raises.
+    """Apply the missing migrations in one transaction. Raises `NewerDatabase`, or the driver's errors.
 
-    Don't migrate two databases at once in one process: alembic's context is a global.
+    Don't migrate two databases at the same time in one process: alembic's context is global.
     """
     async with engine.begin() as connection:
         await connection.run_sync(_migrate)
 
 
 def _current(connection: Connection) -> str | None:
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # in place of its line for each step, one of this module
     return MigrationContext.configure(connection).get_current_revision()
 
 
 def _migrate(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql":  # SQLite's transactions wait for each other anyway
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ONE_AT_A_TIME})
+    if connection.dialect.name == "postgresql":  # SQLite's write transactions exclude each other already
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
     before = _current(connection)
     if before is not None and before not in {script.revision for script in scripts().walk_revisions()}:
         raise NewerDatabase(before)
@@ -80,4 +78,4 @@ def _migrate(connection: Connection) -> None:
     config = configuration()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
-    logger.info("the database is migrated from revision %s to %s", before, newest())
+    logger.info("migrated the database from revision %s to %s", before, newest())

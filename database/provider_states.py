@@ -1,4 +1,4 @@
-"""Queries about what goes back to a model's provider with its answers."""
+"""Queries on provider states: the parts of a model's answers that its provider wants back with later requests."""
 
 from collections.abc import Collection
 from typing import Any
@@ -8,21 +8,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from database.long_json import of_json, to_json
 from database.slices import slices
-from database.tables import given, provider_states, runs, upsert
+from database.tables import parameter, provider_states, runs, upsert
 from session_models import ProviderState
 
-PUT = upsert(provider_states, where=sa.exists().where(runs.c.run_id == given(provider_states.c.run_id)))
+PUT = upsert(provider_states, where=sa.exists().where(runs.c.run_id == parameter(provider_states.c.run_id)))
 
 
 async def put_provider_state(connection: AsyncConnection, state: ProviderState) -> None:
-    """Write the state of one step, if its run is there."""
+    """Write the state of one step, if its run exists."""
     row = state.model_dump(mode="json")
     row |= {"message": await to_json(row["message"]), "calls": await to_json(row["calls"])}
     await connection.execute(PUT[connection.dialect.name], row)
 
 
 async def states_of(connection: AsyncConnection, run_ids: Collection[str], family: str) -> list[ProviderState]:
-    """The states that models of one family left in these runs."""
+    """Read the states that models of one family left in these runs."""
     wanted = sa.and_(provider_states.c.run_id.in_(run_ids), provider_states.c.family == family)
     read = slices(connection, sa.select(provider_states).where(wanted), {})
     return [await _state(row) async for rows in read for row in rows]

@@ -1,4 +1,4 @@
-"""Queries about sessions."""
+"""Queries on sessions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,41 +6,44 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from database.tables import given, idempotency_keys, insert_new, runs, sessions
+from database.tables import idempotency_keys, insert_new, parameter, runs, sessions
 from events import NO_USAGE, Usage
 from session_models import Session, StoredSession
 
-NOTHING = dict.fromkeys(sessions.columns.keys())
+EMPTY_ROW = dict.fromkeys(sessions.columns.keys())
 
 CREATE = insert_new(sessions)
 LATEST = sa.and_(runs.c.run_id == sessions.c.head_run_id, runs.c.session_id == sessions.c.session_id)
 DESCRIBE = sa.select(sessions, runs.c.status).outerjoin(runs, LATEST)
 SUMS = [sa.func.sum(runs.c.usage[name].as_float()).label(name) for name in Usage.model_fields]
 USED = sa.select(runs.c.session_id, *SUMS).group_by(runs.c.session_id)
-"""As `Usage` adds up: a count that no run reports stays null. Floats are exact up to 2^53, and don't overflow."""
-GET = sa.select(sessions).where(sessions.c.session_id == given(sessions.c.session_id))
+"""The sums of the runs' usage, by the rules of `Usage`: a count that no run reports stays null.
+
+Floats are exact up to 2^53 and can't overflow.
+"""
+GET = sa.select(sessions).where(sessions.c.session_id == parameter(sessions.c.session_id))
 
 
 async def create_session(connection: AsyncConnection, session: StoredSession) -> bool:
-    """Write a new session; False where there is one with this id, which stays as it is."""
-    row = NOTHING | session.model_dump(mode="json")
+    """Write a new session. Returns False, and changes nothing, if one with this id exists."""
+    row = EMPTY_ROW | session.model_dump(mode="json")
     return (await connection.execute(CREATE[connection.dialect.name], row)).rowcount == 1
 
 
 async def get_session(connection: AsyncConnection, session_id: str) -> StoredSession | None:
-    """One session."""
+    """Return a session, None if it is unknown."""
     row = (await connection.execute(GET, {"session_id": session_id})).one_or_none()
     return None if row is None else StoredSession.model_validate(dict(row._mapping))
 
 
 async def describe_session(connection: AsyncConnection, session_id: str) -> Session | None:
-    """One session, with its status and usage."""
+    """Return a session with its status and usage, None if it is unknown."""
     described = await _described(connection, DESCRIBE.where(sessions.c.session_id == session_id))
     return described[0] if described else None
 
 
 async def list_sessions(connection: AsyncConnection, *, before: tuple[str, str] | None, limit: int) -> list[Session]:
-    """The last used sessions first; `before` is the `updated_at` and the id that the last page ended with."""
+    """Return the last used sessions first. `before` is the last `updated_at` and id of the page before."""
     place = sa.tuple_(sessions.c.updated_at, sessions.c.session_id)
     query = DESCRIBE.order_by(sessions.c.updated_at.desc(), sessions.c.session_id.desc()).limit(limit)
     if before is not None:
@@ -51,9 +54,9 @@ async def list_sessions(connection: AsyncConnection, *, before: tuple[str, str] 
 async def unused_sessions(
     connection: AsyncConnection, before: str, *, after: tuple[str, str], limit: int
 ) -> list[tuple[str, str]]:
-    """The `updated_at` and ids of sessions that were last used before a time, the least recently used first.
+    """Return the `updated_at` and id of sessions last used before a time, the least recently used first.
 
-    `after` is the pair that the last page ended with, or two empty texts.
+    `after` is the last pair of the page before, or two empty texts.
     """
     place = (sessions.c.updated_at, sessions.c.session_id)
     wanted = sa.and_(sessions.c.updated_at < before, sa.tuple_(*place) > after)
@@ -62,35 +65,35 @@ async def unused_sessions(
 
 
 async def update_session(connection: AsyncConnection, session_id: str, values: Mapping[str, object]) -> None:
-    """Set columns, at least one, of a session, if it is there."""
+    """Set one or more columns of a session, if it exists."""
     await connection.execute(sa.update(sessions).where(sessions.c.session_id == session_id).values(values))
 
 
 async def touch_session(
     connection: AsyncConnection, session_id: str, *, head_run_id: str, now: str, title: str | None
 ) -> None:
-    """A run has begun in a session: it is the head, and `title` is the session's where that has none."""
+    """Record that a run has begun: it becomes the session's head, and `title` its title if it has none."""
     values = {"head_run_id": head_run_id, "updated_at": now, "title": sa.func.coalesce(sessions.c.title, title)}
     await update_session(connection, session_id, values)
 
 
 async def set_head(connection: AsyncConnection, session_id: str, run_id: str | None) -> None:
-    """The next run will follow this one, or begin the session."""
+    """Set the run that the session's next run follows, None for none."""
     await update_session(connection, session_id, {"head_run_id": run_id})
 
 
 async def delete_session(connection: AsyncConnection, session_id: str) -> None:
-    """Delete a session with its runs, their messages and keys."""
+    """Delete a session with its runs and their messages and idempotency keys."""
     query = sa.select(runs.c.run_id).where(runs.c.session_id == session_id)
     await connection.execute(sa.delete(idempotency_keys).where(idempotency_keys.c.run_id.in_(query)))
     await connection.execute(sa.delete(sessions).where(sessions.c.session_id == session_id))
 
 
 async def _described(connection: AsyncConnection, query: sa.Select[Any]) -> list[Session]:
-    """The sessions of a query, with the usage of their runs."""
+    """Return the sessions that a query selects, with the usage of their runs."""
     rows = (await connection.execute(query)).all()
-    of_these = runs.c.session_id.in_([row.session_id for row in rows])
-    used = {row.session_id: row for row in await connection.execute(USED.where(of_these))}
+    in_these = runs.c.session_id.in_([row.session_id for row in rows])
+    used = {row.session_id: row for row in await connection.execute(USED.where(in_these))}
     return [Session(**row._mapping, usage=_usage(used.get(row.session_id))) for row in rows]
 
 

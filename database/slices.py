@@ -1,4 +1,4 @@
-"""Reads many rows without holding up the event loop, which goes on between slices."""
+"""Reads many rows in slices, so that other tasks run in between."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-SLICE = 25  # rows with contents: some milliseconds of parsing
+SLICE = 25  # rows with contents, which take some milliseconds to parse
 
 
 async def slices(
     connection: AsyncConnection, query: sa.Select[Any], parameters: Mapping[str, str], *, at_once: int = SLICE
 ) -> AsyncGenerator[Sequence[sa.Row[Any]], None]:
-    """The rows of a query, so many at a time."""
+    """Yield the rows of a query, at most `at_once` at a time."""
     result = await connection.stream(query, parameters)
     async for rows in result.partitions(at_once):
         yield rows

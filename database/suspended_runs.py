@@ -1,4 +1,4 @@
-"""Queries about runs that wait, for a person or for their turn."""
+"""Queries on suspended runs, which wait for answers, and on queued runs, which wait for their turn."""
 
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
@@ -7,19 +7,22 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from database.long_json import of_json, to_json
-from database.tables import given, upsert, waiting_runs
+from database.tables import parameter, upsert, waiting_runs
 
-THIS_RUN = waiting_runs.c.run_id == given(waiting_runs.c.run_id)
+THIS_RUN = waiting_runs.c.run_id == parameter(waiting_runs.c.run_id)
 GET = sa.select(waiting_runs).where(THIS_RUN)
 NEXT = sa.select(sa.func.coalesce(sa.func.max(waiting_runs.c.position), 0) + 1)
-NOTHING = dict.fromkeys(waiting_runs.columns.keys())
+EMPTY_ROW = dict.fromkeys(waiting_runs.columns.keys())
 GET_REQUEST = sa.select(waiting_runs.c.request).where(THIS_RUN)
 PUT = upsert(waiting_runs)
 DELETE = sa.delete(waiting_runs).where(THIS_RUN)
 
 
 class SuspendedRun(NamedTuple):
-    """What a run needs to go on, as JSON: what it is asked for, and where it is. `pending` are the ids of its calls."""
+    """The data to resume a run from, as JSON: its request and its checkpoint (`state`).
+
+    `pending` are the ids of the calls that it waits for.
+    """
 
     run_id: str
     pending: Sequence[str]
@@ -29,7 +32,7 @@ class SuspendedRun(NamedTuple):
 
 
 class QueuedRun(NamedTuple):
-    """What a run needs to begin: what it is asked for, as JSON. Turns are taken in the order of `position`."""
+    """The data to begin a run with: its request as JSON. Queued runs begin in the order of `position`."""
 
     run_id: str
     request: dict[str, Any]
@@ -37,7 +40,7 @@ class QueuedRun(NamedTuple):
 
 
 async def get_suspended_run(connection: AsyncConnection, run_id: str) -> SuspendedRun | QueuedRun | None:
-    """One run."""
+    """Return what is stored of a run, None if it neither waits nor has waited."""
     row = (await connection.execute(GET, {"run_id": run_id})).one_or_none()
     if row is None:
         return None
@@ -48,31 +51,31 @@ async def get_suspended_run(connection: AsyncConnection, run_id: str) -> Suspend
 
 
 async def get_suspended_request(connection: AsyncConnection, run_id: str) -> dict[str, Any] | None:
-    """What a run is asked for, without its state, which can be large."""
+    """Return a run's request without its state, which can be large."""
     request: dict[str, Any] | None = await of_json(await connection.scalar(GET_REQUEST, {"run_id": run_id}))
     return request
 
 
 async def put_suspended_run(connection: AsyncConnection, run: SuspendedRun) -> None:
-    """Write it, in place of what it needed before."""
+    """Write a suspended run. It replaces the run's earlier suspension."""
     row = run._asdict() | {"request": await to_json(run.request), "state": await to_json(run.state)}
-    await connection.execute(PUT[connection.dialect.name], NOTHING | row)
+    await connection.execute(PUT[connection.dialect.name], EMPTY_ROW | row)
 
 
 async def put_queued_run(connection: AsyncConnection, run_id: str, request: dict[str, Any]) -> None:
-    """Write a run that waits for its turn, behind those that are there."""
+    """Write a queued run, behind those that are queued already."""
     position = await connection.scalar(NEXT)
     row: dict[str, Any] = {"run_id": run_id, "pending": [], "request": await to_json(request), "position": position}
-    await connection.execute(PUT[connection.dialect.name], NOTHING | row)
+    await connection.execute(PUT[connection.dialect.name], EMPTY_ROW | row)
 
 
 async def delete_waiting_runs(connection: AsyncConnection, run_ids: Collection[str]) -> None:
-    """Let go of runs that have ended, where they are there."""
+    """Delete what is stored of these runs, where it exists."""
     if run_ids:
         await connection.execute(DELETE, [{"run_id": run_id} for run_id in run_ids])
 
 
 async def keep_waiting_runs(connection: AsyncConnection, run_ids: Collection[str]) -> None:
-    """Let go of all others."""
+    """Delete what is stored of all other runs."""
     known = await connection.scalars(sa.select(waiting_runs.c.run_id))
     await delete_waiting_runs(connection, set(known) - set(run_ids))

@@ -1,7 +1,7 @@
-"""The tables. To change one, change it here and write a migration: a test holds the two together.
+"""Describes the tables. To change one, change it here and write a migration: a test compares the two.
 
-Times are the models' texts: RFC 3339 in UTC with milliseconds, which sort as they follow each other. Columns are named
-after the models' fields.
+Times are texts, as in the models: RFC 3339 in UTC with milliseconds, so their order as texts is their order in time.
+Columns are named after the models' fields.
 """
 
 from collections.abc import Mapping
@@ -20,33 +20,33 @@ NAMES = {
 
 
 class Text(sa.TypeDecorator[str]):
-    r"""Any text, in the order of its code points.
+    r"""Any text, sorted by its code points.
 
-    PostgreSQL's text can't hold NUL, so `\0` stands for it, and `\\` for a backslash.
+    PostgreSQL's text can't hold NUL, so NUL is stored as `\0` and a backslash as `\\`.
     """
 
     impl = sa.Text
     cache_ok = True
 
     def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
-        """PostgreSQL would sort by the rules of a language; SQLite doesn't."""
+        """Choose the collation C on PostgreSQL, which would otherwise sort by the rules of a language."""
         return postgresql.TEXT(collation="C") if dialect.name == "postgresql" else sa.Text()
 
     def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
-        """As it is stored."""
+        """Return the text in its stored form."""
         if value is None or not ("\0" in value or "\\" in value):
             return value
         return value.replace("\\", "\\\\").replace("\0", "\\0")
 
     def process_result_value(self, value: str | None, dialect: sa.Dialect) -> str | None:
-        """As it was given."""
+        """Return the text of a stored form."""
         if value is None or "\\" not in value:
             return value
         return "\\".join(part.replace("\\0", "\0") for part in value.split("\\\\"))
 
 
 class Json(sa.JSON):
-    """JSON text, in which NUL is an escape, or NULL. Not PostgreSQL's jsonb, which refuses that escape."""
+    """JSON as text, or NULL. It isn't PostgreSQL's jsonb, which refuses the escape of the character NUL."""
 
     def __init__(self) -> None:
         super().__init__(none_as_null=True)
@@ -86,7 +86,7 @@ runs = sa.Table(
     sa.Index(None, "session_id", "run_id"),
     sa.Index(None, "status", "run_id"),
 )
-"""The runs of a session are a tree by `parent_run_id`; a run whose parent is gone is a root."""
+"""The runs of a session form a tree by `parent_run_id`. A run whose parent was deleted is a root."""
 
 messages = sa.Table(
     "messages",
@@ -102,7 +102,7 @@ messages = sa.Table(
     sa.Column("is_error", sa.Boolean),
     sa.Index(None, "session_id", "run_id", "position"),
 )
-"""What a run adds to its session: at position 0 what was asked, and from 1 on the answer."""
+"""The messages that a run adds to its session: the question at position 0, the answer from 1 on."""
 
 provider_states = sa.Table(
     "provider_states",
@@ -113,7 +113,7 @@ provider_states = sa.Table(
     sa.Column("message", LongJson, nullable=False),
     sa.Column("calls", LongJson, nullable=False),
 )
-"""What goes back with the answers of a run's steps, which its messages don't hold."""
+"""The parts of an answer that its provider wants back with later requests, a row for each step of a run."""
 
 idempotency_keys = sa.Table(
     "idempotency_keys",
@@ -124,7 +124,7 @@ idempotency_keys = sa.Table(
     sa.Column("created_at", Text, nullable=False),
     sa.Index(None, "run_id"),
 )
-"""`run_id` refers to no row: a key is there before its run."""
+"""`run_id` isn't a foreign key, because a key is written before its run."""
 
 waiting_runs = sa.Table(
     "waiting_runs",
@@ -136,21 +136,21 @@ waiting_runs = sa.Table(
     sa.Column("expires_at", Text),
     sa.Column("position", sa.Integer),
 )
-"""What a run needs to go on that waits, or has waited, for a person or for its turn; kept until the run ends.
+"""The data to resume a suspended run from, or to begin a queued one with. A row is kept until its run ends.
 
-A run that waits for its turn has a `position`: the turns are taken in this order. One that waits for a person has a
-`state` and `expires_at`. `run_id` refers to no row.
+A queued run has a `position`: they begin in this order. A suspended run has a `state` (its checkpoint) and
+`expires_at`. `run_id` isn't a foreign key.
 """
 
 deleted_runs = sa.Table("deleted_runs", metadata, sa.Column("run_id", Text, primary_key=True))
-"""Runs whose events have to be deleted from the log. Their rows are deleted already."""
+"""Runs whose rows are deleted, and whose events still have to be deleted from the log."""
 
 Statements = Mapping[str, sqlite.Insert | postgresql.Insert]
-"""A statement in the words of each database, by its dialect's name. Make it once: that takes longer than to run it."""
+"""A statement for each database, by its dialect's name. Build it once: that takes longer than running it."""
 
 
 def insert_new(table: sa.Table) -> Statements:
-    """Insert a whole row, whose values are parameters with the columns' names, unless its key is there already."""
+    """Build: insert a whole row, unless its key exists. The parameters have the names of the columns."""
     return {
         "sqlite": sqlite.insert(table).on_conflict_do_nothing(),
         "postgresql": postgresql.insert(table).on_conflict_do_nothing(),
@@ -158,7 +158,7 @@ def insert_new(table: sa.Table) -> Statements:
 
 
 def insert_from(table: sa.Table, query: sa.Select[Any]) -> Statements:
-    """Insert the rows of a query likewise. SQLite can read it only if it has a condition."""
+    """Build: insert the rows of a query whose keys don't exist. SQLite can parse it only if the query has a WHERE."""
     columns = table.columns.keys()
     return {
         "sqlite": sqlite.insert(table).from_select(columns, query).on_conflict_do_nothing(),
@@ -167,8 +167,8 @@ def insert_from(table: sa.Table, query: sa.Select[Any]) -> Statements:
 
 
 def upsert(table: sa.Table, *, where: sa.ColumnElement[bool] | None = None) -> Statements:
-    """Insert whole rows likewise, but in place of those with their keys; only those of which `where` is true."""
-    values = sa.select(*map(given, table.columns)).where(sa.true() if where is None else where)
+    """Build: insert whole rows, or replace those with the same keys. Rows for which `where` is false are skipped."""
+    values = sa.select(*map(parameter, table.columns)).where(sa.true() if where is None else where)
     return {
         "sqlite": _replacing(sqlite.insert(table), table, values),
         "postgresql": _replacing(postgresql.insert(table), table, values),
@@ -184,6 +184,6 @@ def _replacing(insert: InsertT, table: sa.Table, values: sa.Select[Any]) -> Inse
     return rows.on_conflict_do_update(index_elements=table.primary_key.columns, set_=changed)
 
 
-def given(column: sa.Column[Any]) -> sa.BindParameter[Any]:
-    """The parameter with a column's name."""
+def parameter(column: sa.Column[Any]) -> sa.BindParameter[Any]:
+    """Make a parameter with the name and type of a column."""
     return sa.bindparam(column.name, type_=column.type)

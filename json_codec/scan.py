@@ -1,15 +1,16 @@
-"""A scan of JSON text before any parser sees it: bounds on its depth, its values and the length of its numbers.
+"""Checks JSON text before it is parsed: its depth, its number of values and the length of its numbers are bounded.
 
-A parser holds the interpreter's lock for as long as it works, in a thread as well: 9 MB of `{}` take 190 ms. So the
-text is scanned first, a slice at a time, by bytes' own methods, and what could take a parser long is refused. What is
-in strings costs nothing: 10 MB of an image are one value.
+A parser holds the interpreter's lock as long as it works, even in a thread: 9 MB of `{}` take 190 ms. So a text is
+scanned first, a slice at a time, and refused if a parser would take long. The scan uses methods of bytes only
+(`translate`, `split`, `count`), which take 1 ms for each MB. The content of strings isn't counted: a 10 MB image is
+one value.
 """
 
 from collections.abc import Iterator
 from itertools import accumulate
 from typing import NamedTuple
 
-SLICE = 64 * 1024  # bytes; the slowest slice, of quotes alone, takes 2 ms
+SLICE = 64 * 1024  # bytes; the slowest slice consists of quotes and takes 2 ms
 
 NUMBER = b"+-.0123456789Ee"
 OPENING, CLOSING, BETWEEN = b"[{", b"]}", b",:"
@@ -20,10 +21,10 @@ NUMBERS = bytes(byte if byte in NUMBER else ord(" ") for byte in range(256))
 
 
 class JsonLimits(NamedTuple):
-    """The most that a JSON text may hold.
+    """The limits of a JSON text.
 
-    `values`: each key is one, too, and an empty container counts as two. `depth`: of brackets. `number`: characters of
-    one number, since a parser's time grows with their square.
+    `values`: each key is a value, too, and an empty container counts as two. `depth`: how deep brackets may nest.
+    `number`: characters of one number, because a parser's time grows with their square.
     """
 
     values: int
@@ -32,11 +33,14 @@ class JsonLimits(NamedTuple):
 
 
 class JsonTooLarge(ValueError):
-    """The JSON passes a limit, which the message names."""
+    """The JSON exceeds a limit, which the message names."""
 
 
 class JsonScan:
-    """Counts what the slices of one JSON text hold. What isn't JSON passes: a parser finds it out at once."""
+    """Counts the values and brackets in the slices of one JSON text.
+
+    A text that isn't JSON may pass: a parser refuses it quickly.
+    """
 
     def __init__(self, limits: JsonLimits) -> None:
         self._limits = limits
@@ -44,47 +48,48 @@ class JsonScan:
         self._quotes = 0
         self._depth = 0
         self._in_string = False
-        self._escape = b""  # a backslash at the end of the slice before
-        self._number = b""  # the beginning of a number, likewise
+        self._escape = b""  # a backslash that ended the last slice
+        self._number = b""  # digits that ended the last slice
 
     def feed(self, data: bytes) -> None:
-        """Take in the next slice. Raise `JsonTooLarge` as soon as a limit is passed."""
+        """Scan the next slice. Raises `JsonTooLarge` as soon as a limit is exceeded."""
         outside = self._outside_of_strings(data)
         structure = outside.translate(None, NOT_STRUCTURE)
         brackets = structure.translate(None, BETWEEN)
         openings = brackets.count(b"[") + brackets.count(b"{")
         self._values += len(structure) - len(brackets) + openings
-        if max(self._values, self._quotes // 2) > self._limits.values:  # each string is one, wherever it stands
+        if max(self._values, self._quotes // 2) > self._limits.values:  # each string is a value, also without a comma
             raise JsonTooLarge("The JSON holds more values and keys than MAX_JSON_VALUES.")
-        if self._depth + openings > self._limits.depth:
+        if self._depth + openings > self._limits.depth:  # may be too deep: only then count bracket by bracket
             self._follow(brackets)
         else:
             self._depth += openings - (len(brackets) - openings)
         self._check_numbers(outside)
 
     def _outside_of_strings(self, data: bytes) -> bytes:
-        """What is not in strings, with `"` in the place of each string."""
+        """Return the text outside of strings, with `"` in the place of each string."""
         data = self._escape + data
         backslashes = len(data) - len(data.rstrip(b"\\"))
         self._escape = b"\\" * (backslashes % 2)
         if self._escape:
             data = data[:-1]
-        if b"\\" in data:  # pairs go first, so that a quote after a backslash that is left is an escaped one
+        if b"\\" in data:  # pairs of backslashes go first: a quote after a remaining backslash is an escaped one
             data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
         parts = data.split(b'"')
         self._quotes += len(parts) - 1
-        outside = b'"'.join(parts[self._in_string :: 2])
+        outside = b'"'.join(parts[self._in_string :: 2])  # every other part is the content of a string
         self._in_string ^= len(parts) % 2 == 0
         return outside
 
     def _follow(self, brackets: bytes) -> None:
-        """Follow the depth, bracket by bracket."""
+        """Count the depth bracket by bracket."""
         depths = accumulate(memoryview(brackets.translate(STEPS)).cast("b"), initial=self._depth)
         *_, self._depth = reached = list(depths)
         if max(reached) > self._limits.depth:
             raise JsonTooLarge("The JSON is nested deeper than MAX_JSON_DEPTH.")
 
     def _check_numbers(self, outside: bytes) -> None:
+        """Check the length of numbers, also of one that began in the last slice."""
         outside = self._number + outside
         numbers = outside.translate(NUMBERS).split()
         if max(map(len, numbers), default=0) > self._limits.number:
@@ -93,13 +98,13 @@ class JsonScan:
 
 
 def scan(text: bytes, limits: JsonLimits) -> None:
-    """Check a whole JSON text at once, about 10 ms for 10 MB. Raise as `JsonScan.feed` does."""
+    """Check a whole JSON text in one go, about 10 ms for 10 MB. Raises `JsonTooLarge`."""
     json = JsonScan(limits)
     for piece in slices(text):
         json.feed(piece)
 
 
 def slices(text: bytes) -> Iterator[bytes]:
-    """The text in pieces, each of which is scanned in no time to speak of."""
+    """Split a text into slices for `JsonScan.feed`."""
     view = memoryview(text)
     return (bytes(view[start : start + SLICE]) for start in range(0, len(text), SLICE))

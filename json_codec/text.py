@@ -1,4 +1,8 @@
-"""JSON from elsewhere into values that can be written again: no lone surrogate survives, whatever was sent."""
+"""Parses JSON from other programs, and writes JSON.
+
+Two parsers are used: orjson, which is fast but refuses lone surrogates, and Python's, which accepts them. Lone
+surrogates can't be encoded as UTF-8, so they are mended (replaced by U+FFFD) before a value is written again.
+"""
 
 import json
 import math
@@ -12,14 +16,14 @@ import orjson
 from json_codec.scan import JsonLimits, JsonTooLarge, scan
 
 HIGH = "\ud800", "\udbff"
-SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")  # escaped or not, and perhaps half of a pair only
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")  # escaped or not; perhaps one half of a pair
 SPACE = re.compile(r"[ \t\n\r]*")
 
 
 def loads(text: str | bytes) -> tuple[Any, bool]:
-    """The value, and whether its strings may hold lone surrogates, which only the slower parser lets through.
+    """Return the value, and whether its strings may hold lone surrogates: the slower parser accepts them.
 
-    Raise ValueError for what is no JSON.
+    Raises ValueError for a text that isn't JSON.
     """
     try:
         return orjson.loads(text), False
@@ -28,19 +32,19 @@ def loads(text: str | bytes) -> tuple[Any, bool]:
 
 
 def loads_exactly(text: str) -> Any:
-    """The value, mended; whole numbers keep every digit, which the faster parser rounds beyond 64 bits.
+    """Return the value, mended. Whole numbers keep every digit: the faster parser rounds beyond 64 bits.
 
-    Raise ValueError for what is no JSON, RecursionError for what is nested too deep.
+    Raises ValueError for a text that isn't JSON, RecursionError for one that nests too deep.
     """
     value = loads_strictly(text)
     return mend(value) if SURROGATE.search(text) else value
 
 
 def values_in(text: str, most: int) -> Iterator[tuple[Any, str]]:
-    """Each of the JSON values that a text holds one after another, read exactly, and the part that it is written in.
+    """Yield each of the JSON values that follow each other in a text, read exactly, and its part of the text.
 
-    The part is written anew where the value had to be mended. Raise ValueError for what is no JSON, and for more values
-    than `most`; RecursionError for what is nested too deep.
+    The part is written anew if the value had to be mended. Raises ValueError for a part that isn't JSON and for more
+    values than `most`, RecursionError for one that nests too deep.
     """
     decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
     at = _past_space(text, 0)
@@ -66,16 +70,18 @@ def _past_space(text: str, at: int) -> int:
 
 
 def loads_strictly(text: str | bytes) -> Any:
-    """The value, whose strings may hold lone surrogates.
+    """Return the value, whose strings may hold lone surrogates.
 
-    Raise ValueError for what is no JSON, NaN and numbers beyond a float included.
+    Raises ValueError for a text that isn't JSON, for NaN and for numbers too large for a float.
     """
     return json.loads(text, parse_constant=_refuse, parse_float=_finite)
 
 
 def loads_leniently(text: str | bytes) -> tuple[Any, bool]:
-    """As `loads`, for what some servers write: null for NaN and numbers beyond a float, control characters in strings
-    as they are, and U+FFFD for what is no UTF-8.
+    """Parse as `loads` does, and accept the errors of some servers.
+
+    NaN and numbers too large for a float become null, control characters in strings are kept, and bytes that aren't
+    UTF-8 become U+FFFD.
     """
     try:
         return orjson.loads(text), False
@@ -85,7 +91,7 @@ def loads_leniently(text: str | bytes) -> tuple[Any, bool]:
 
 
 def _decoded(data: bytes) -> str:
-    """The text of UTF-8, in which surrogates may be written as characters."""
+    """Decode UTF-8. Surrogates that were encoded as characters are kept."""
     try:
         return data.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
@@ -109,28 +115,28 @@ def _finite(digits: str) -> float:
 
 
 def dumps(value: Any) -> str:
-    """The value as compact JSON. Raise TypeError or ValueError for what is none."""
+    """Write the value as compact JSON. Raises TypeError or ValueError for one that JSON can't express."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def mend(value: Any) -> Any:
-    """The JSON value with each surrogate pair joined, and each surrogate that stays alone replaced by U+FFFD."""
+    """Join the surrogate pairs in a value's strings and keys, and replace lone surrogates by U+FFFD."""
     return json.loads(mend_text(json.dumps(value, ensure_ascii=False)))
 
 
 def mend_text(text: str) -> str:
-    """The same for one string."""
+    """Do as `mend` for one string."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 class Mender:
-    """Mends a text that comes in pieces: half a pair at the end of a piece waits for the next one."""
+    """Mends a text that arrives in pieces. Half a pair at the end of a piece is held back for the next one."""
 
     def __init__(self) -> None:
         self._held = ""
 
     def feed(self, piece: str) -> str:
-        """What of the text so far can be said now."""
+        """Add a piece. Returns the mended text that is complete now."""
         piece = self._held + piece
         self._held = ""
         if piece and HIGH[0] <= piece[-1] <= HIGH[1]:
@@ -138,17 +144,17 @@ class Mender:
         return mend_text(piece)
 
     def flush(self) -> str:
-        """What is left at the end of the text."""
+        """End the text. Returns what was held back."""
         held, self._held = self._held, ""
         return mend_text(held)
 
     def __bool__(self) -> bool:
-        """Whether something is held back."""
+        """Return whether half a pair is held back."""
         return bool(self._held)
 
 
 def too_deep(text: bytes, max_depth: int) -> bool:
-    """Whether brackets outside of strings nest deeper than that."""
+    """Return whether brackets outside of strings nest deeper than `max_depth`."""
     try:
         scan(text, JsonLimits(sys.maxsize, max_depth, sys.maxsize))
     except JsonTooLarge:

@@ -1,4 +1,7 @@
-"""Values into JSON text, their long strings a piece at a time: 10 MB of text take a writer up to 70 ms in one go."""
+"""Writes values as JSON text, their long strings a piece at a time: in one go, 10 MB take a writer up to 70 ms.
+
+A value is written with a mark in place of each long string. The strings are written separately and put between.
+"""
 
 import asyncio
 import secrets
@@ -7,29 +10,29 @@ from typing import Any
 
 from json_codec.text import dumps
 
-PIECE = 64 * 1024  # characters that are written at once
-SHORT = 64  # characters of a string that is left to the writer of the rest
-MANY = 1000  # strings, beyond which other tasks get a turn between the steps
+PIECE = 64 * 1024  # characters of a long string that are written in one go
+SHORT = 64  # characters; strings up to this length are left in the value
+TURNS_FROM = 1000  # long strings, above which other tasks get a turn between the steps
 
 
 async def written(value: Any) -> bytes:
-    """The value as compact JSON in UTF-8. Other tasks get their turns while a long one is written.
+    """Write the value as compact JSON in UTF-8. Other tasks get turns while a long one is written.
 
-    Raise TypeError or ValueError for what is no JSON.
+    Raises TypeError or ValueError for a value that JSON can't express.
     """
     return b"".join([piece async for piece in pieces(value)])
 
 
 async def pieces(value: Any) -> AsyncIterator[bytes]:
-    """The same, as it is written."""
-    mark = secrets.token_hex(16)  # which no string can hold by chance, nor by intent
+    """Yield the pieces of the text that `written` returns."""
+    mark = secrets.token_hex(16)  # random, so that no string can contain it, even on purpose
     strings: list[str] = []
     marked = _marked(value, mark, strings)
-    if len(strings) > MANY:
-        await asyncio.sleep(0)  # 24,000 strings take 10 ms to mark and as long to write
+    if len(strings) > TURNS_FROM:
+        await asyncio.sleep(0)  # 24,000 strings take 10 ms to mark and 10 ms more to write
     first, *rest = dumps(marked).split(f'"{mark}"')
     yield first.encode()
-    since_turn = PIECE if len(strings) > MANY else 0
+    since_turn = PIECE if len(strings) > TURNS_FROM else 0
     for string, between in zip(strings, rest, strict=True):
         yield b'"'
         for start in range(0, len(string), PIECE):
@@ -42,7 +45,7 @@ async def pieces(value: Any) -> AsyncIterator[bytes]:
 
 
 def _marked(value: Any, mark: str, strings: list[str]) -> Any:
-    """The value with a mark in the place of each string that isn't short, and those strings in their order."""
+    """Replace each long string by the mark, and append it to `strings`."""
     kind = type(value)
     if kind is str:
         if len(value) <= SHORT:

@@ -1,4 +1,4 @@
-"""What alembic runs around migrations: they use the connection that `database.migrate` hands over."""
+"""Runs the migrations on the connection that `database.migrate` passes. Alembic executes this file."""
 
 from alembic import context
 
@@ -7,7 +7,7 @@ from database.tables import metadata
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
-    render_as_batch=True,  # SQLite's ALTER TABLE can do little
+    render_as_batch=True,  # copies a table where SQLite's ALTER TABLE can't change it
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -792,7 +792,7 @@ async def test_what_can_not_be_opened(what: str, tmp_path: Path, caplog: pytest.
     with pytest.raises(StoreUnavailable) as caught:
         await Database.open(sqlite_url(place))
     assert "secret" not in caught.value.message
-    assert "the database can't be used" in caplog.text
+    assert "the database is unavailable" in caplog.text
     assert_ended(set(threading.enumerate()) - threads)
 
 

@@ -1,4 +1,4 @@
-"""Runs, sessions with their messages, and idempotency keys."""
+"""Create the tables of runs, sessions, messages and idempotency keys."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +12,7 @@ TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """From nothing."""
+    """Create the tables."""
     op.create_table(
         "sessions",
         sa.Column("session_id", TEXT, nullable=False),

@@ -1,4 +1,4 @@
-"""What a run that waits for a person needs to go on."""
+"""Store the data from which suspended runs resume."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +12,7 @@ TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Beside what is there."""
+    """Create a table, `waiting_runs`."""
     op.create_table(
         "waiting_runs",
         sa.Column("run_id", TEXT, nullable=False),
@@ -25,5 +25,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Runs that wait can't go on."""
+    """Drop the table: waiting runs can't be resumed."""
     op.drop_table("waiting_runs")

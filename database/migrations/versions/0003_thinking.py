@@ -12,10 +12,10 @@ TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Earlier messages have none."""
+    """Add a column. It stays empty in earlier messages."""
     op.add_column("messages", sa.Column("thinking", TEXT))
 
 
 def downgrade() -> None:
-    """The rest of each message stays."""
+    """Drop the column."""
     op.drop_column("messages", "thinking")

@@ -12,7 +12,7 @@ TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Beside what runs that wait for a person need."""
+    """Let rows of `waiting_runs` have a position in place of a state."""
     with op.batch_alter_table("waiting_runs") as table:
         table.alter_column("state", existing_type=sa.JSON(), nullable=True)
         table.alter_column("expires_at", existing_type=TEXT, nullable=True)
@@ -20,7 +20,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Runs that wait for their turn can't begin."""
+    """Delete queued runs, which can't begin any more, and restore the columns."""
     op.execute("DELETE FROM waiting_runs WHERE state IS NULL")
     with op.batch_alter_table("waiting_runs") as table:
         table.drop_column("position")

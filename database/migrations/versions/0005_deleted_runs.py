@@ -1,4 +1,4 @@
-"""Marks of deleted runs whose events may still be in the log."""
+"""Store marks of deleted runs, whose events may still be in the log."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +12,7 @@ TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Beside what is there."""
+    """Create a table, `deleted_runs`."""
     op.create_table(
         "deleted_runs",
         sa.Column("run_id", TEXT, nullable=False),
@@ -21,5 +21,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Events that are still there stay until their retention is over."""
+    """Drop the table: events that are still in the log stay until their retention is over."""
     op.drop_table("deleted_runs")

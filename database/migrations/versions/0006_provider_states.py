@@ -1,4 +1,4 @@
-"""What goes back to a model's provider with an answer: its reasoning, signatures, arguments as they were written."""
+"""Store the parts of answers that providers want back: reasoning, signatures, the text of arguments."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +12,7 @@ TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Earlier answers have none."""
+    """Create a table, `provider_states`. Earlier answers have no rows in it."""
     op.create_table(
         "provider_states",
         sa.Column("run_id", TEXT, nullable=False),
@@ -26,5 +26,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Sessions go on without it."""
+    """Drop the table: later requests don't send these parts back."""
     op.drop_table("provider_states")
