@@ -21,7 +21,7 @@ from routers.error_answers import answer
 from routers.json_route import JsonRoute
 from routers.openapi import ERRORS, STREAM_STARTS
 from routers.sse import torn
-from services.agents.simulated import TEAR_AFTER
+from services.agents.scenarios import TEAR_AFTER
 from services.runs.folding import raised
 from tool_models import McpToolList, ToolList
 

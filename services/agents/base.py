@@ -1,4 +1,4 @@
-"""The seam between runs and what answers them: the agent, and the simulator."""
+"""The protocols through which runs use the agent and the simulator."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -13,9 +13,9 @@ from services.upstreams.selection import Route
 
 
 class Plan(NamedTuple):
-    """How a request is carried out: over which route and with which tools.
+    """A request with its route and its tools.
 
-    `request` is without what these can't serve, about which `warnings` inform the caller.
+    Parts that these can't serve are removed from `request`, and `warnings` inform the caller about them.
     """
 
     request: AgentRequest
@@ -25,12 +25,12 @@ class Plan(NamedTuple):
 
 
 class Agent(Protocol):
-    """Answers requests over a route, as `DedalusAgent` does."""
+    """Answers requests with a model, as `DedalusAgent` does."""
 
     async def plan(self, request: AgentRequest, route: Route) -> Plan:
-        """Choose what the request runs with. Raise a `RequestError` for what is unavailable."""
+        """Select a request's tools for a route. Raise a `RequestError` for tools or URLs that are unavailable."""
 
-    async def run(self, plan: Plan, history: Sequence[WireMessage], run: Run, events: RunWriter) -> Suspension | None:
+    async def run(self, plan: Plan, history: Sequence[WireMessage], run: Run, writer: RunWriter) -> Suspension | None:
         """Write every event of the run except `run_started` and the final ones.
 
         Return a `Suspension` if it has to wait for an approval or a client tool. Raise the error that it fails with.
@@ -43,17 +43,17 @@ class Agent(Protocol):
         outcomes: Outcomes,
         route: Route,
         run: Run,
-        events: RunWriter,
+        writer: RunWriter,
     ) -> Suspension | None:
-        """Continue from the state of a `Suspension`, with the outcomes of its calls. Raise as `run` does."""
+        """Continue from the state of a `Suspension`, with the outcomes of its calls. Return and raise as `run` does."""
 
     async def check_arguments(
         self, request: AgentRequest, name: str, arguments: Mapping[str, Any], route: Route
     ) -> None:
-        """Check the arguments with which a person wants to approve a call of a waiting run.
+        """Check the changed arguments of an approval, for a call of a waiting run.
 
-        Raise `InvalidArguments` if the tool doesn't take them, and `McpServerFailed` or `ToolUnavailable` if the tool
-        is unavailable now.
+        Raise `InvalidArguments` if the tool doesn't accept them, and `McpServerFailed` or `ToolUnavailable` if the
+        tool is unavailable now.
         """
 
 
@@ -62,8 +62,8 @@ class Simulator(Protocol):
 
     model: str
 
-    async def run(self, request: SimulateRequest, events: RunWriter) -> Suspension | None:
-        """Write every event of the run except `run_started` and the final ones. Return and raise as `Agent.run`."""
+    async def run(self, request: SimulateRequest, writer: RunWriter) -> Suspension | None:
+        """Write every event of the run except `run_started` and the final ones. Return and raise as an agent does."""
 
-    async def resume(self, request: SimulateRequest, outcomes: Outcomes, events: RunWriter) -> Suspension | None:
+    async def resume(self, request: SimulateRequest, outcomes: Outcomes, writer: RunWriter) -> Suspension | None:
         """Continue after a wait. Return and raise as `run` does."""

@@ -1,4 +1,4 @@
-"""What the model said in a step, and where a run is left off that waits in the middle of one."""
+"""The state of a suspended run, and the part of a step that it shares with a run under way."""
 
 from dataclasses import replace
 from typing import Any
@@ -11,8 +11,8 @@ from services.agents.tool_calls import Call
 from services.upstreams.wire_rules import plain
 
 
-class Said(BaseModel):
-    """What the model said in a step beside its calls. `reasoning` are keys of its message, as they came."""
+class StepOutput(BaseModel):
+    """The model's output of a step, beside its calls. `reasoning` holds keys of its message, unchanged."""
 
     step: int
     text: str
@@ -22,10 +22,10 @@ class Said(BaseModel):
     correlation_id: str | None
 
 
-class Checkpoint(Said):
-    """Where a run was left off that waits: in the middle of a step's calls. It is kept as JSON.
+class Checkpoint(StepOutput):
+    """The state to resume a run from, in the middle of a step's calls. It is stored as JSON.
 
-    `messages` are what the step was told. `family` is that of the model.
+    `messages` are those that the step's request had. `family` is that of the model.
     """
 
     messages: list[WireMessage]
@@ -33,8 +33,8 @@ class Checkpoint(Said):
     call_ids: list[str]
     family: str | None = None
 
-    def to(self, family: str) -> "Checkpoint":
-        """The same for a model of this family, to which another family's reasoning and signatures mean nothing."""
+    def for_family(self, family: str) -> "Checkpoint":
+        """Return the checkpoint for a model of this family. Another family's reasoning and signatures are removed."""
         if self.family in (None, family):
             return self
         calls = [replace(call, extra={}) for call in self.calls]

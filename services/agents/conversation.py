@@ -1,4 +1,4 @@
-"""Makes the messages for a model from a conversation, and counts their tokens."""
+"""Makes the messages for a model from a conversation, and estimates how many tokens they take."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -9,70 +9,75 @@ from models import Content, Message, TextPart
 from services.upstreams.wire_rules import MESSAGE_KEYS, blank, signed
 from session_models import ProviderState, StoredMessage
 
-BYTES_PER_TOKEN = 3  # of UTF-8: below what models need for English (4), and about right for Chinese and Japanese
-MESSAGE_TOKENS = 8  # what a message costs beside its text
+BYTES_PER_TOKEN = 3  # of UTF-8: about right for Chinese and Japanese, and too few for English (4), which is safe
+MESSAGE_TOKENS = 8  # of a message, beside its text
 IMAGE_TOKENS = 1500
-COUNTED_AT_ONCE = 1024 * 1024  # characters, which take some 2 ms
+COUNTED_AT_ONCE = 1024 * 1024  # characters, which take about 2 ms
 
 WireMessage = dict[str, Any]
-"""A message as a chat completion request has it."""
+"""A message in the form of a chat completion request."""
 WireContent = str | list[dict[str, Any]]
 
 
 def from_request(messages: Sequence[Message]) -> list[WireMessage]:
-    """A conversation that the caller keeps."""
+    """Return the messages of a conversation that the caller sends with the request."""
     return [{"role": message.role, "content": wire_content(message.content)} for message in messages]
 
 
 def from_session(messages: Sequence[StoredMessage], states: Sequence[ProviderState] = ()) -> list[WireMessage]:
-    """What one run said, with the states that the model's provider wants back; nothing where its question is lost.
+    """Return the messages of one stored run, with the states that the model's provider wants back.
 
-    Many models want turns: texts that the model interrupted to think join.
+    Return none if the run's question is lost. Texts between which the model was only thinking are joined, because many
+    models accept no two messages of one role in a row.
     """
     wire: list[WireMessage] = []
-    state_of = _state_by_message(messages, states)
-    for place, message in enumerate(messages):
+    state_of = _state_by_index(messages, states)
+    for index, message in enumerate(messages):
         if not wire and message.role != "user":
-            continue  # its question is lost, and a turn begins with one
+            continue  # a turn has to begin with a question, and this one is lost
         if message.role == "assistant" and not message.tool_calls and blank(message.content):
-            continue  # the model has only thought, and many servers take no empty message
-        last = wire[-1] if wire else {}
-        told = _wire(message)
-        if state := state_of.get(place):
-            told = _with_state(told, state)
-        if message.role == "assistant" and last.get("role") == "assistant":
-            last |= told | {"content": f"{last['content'] or ''}{message.content or ''}"}
+            continue  # the model was only thinking, and many servers refuse an empty message
+        previous = wire[-1] if wire else {}
+        converted = _to_wire(message)
+        if state := state_of.get(index):
+            converted = _with_state(converted, state)
+        if message.role == "assistant" and previous.get("role") == "assistant":
+            previous |= converted | {"content": f"{previous['content'] or ''}{message.content or ''}"}
         else:
-            wire.append(told)
+            wire.append(converted)
     return wire
 
 
-def _state_by_message(messages: Sequence[StoredMessage], states: Sequence[ProviderState]) -> dict[int, ProviderState]:
-    """The state of each message that has one, by its place: the one of its calls, or of its run's last answer."""
+def _state_by_index(messages: Sequence[StoredMessage], states: Sequence[ProviderState]) -> dict[int, ProviderState]:
+    """Return the states by the index of their message.
+
+    A state with calls belongs to the message with these calls, another one to the last answer of its run.
+    """
     by_call = {call_id: state for state in states for call_id in state.calls}
     last_answers = {
-        message.run_id: place
-        for place, message in enumerate(messages)
+        message.run_id: index
+        for index, message in enumerate(messages)
         if message.role == "assistant" and not blank(message.content)
     }
     found = {last_answers[state.run_id]: state for state in states if not state.calls and state.run_id in last_answers}
-    for place, message in enumerate(messages):
+    for index, message in enumerate(messages):
         if message.tool_calls and (state := by_call.get(message.tool_calls[0].tool_call_id)):
-            found[place] = state
+            found[index] = state
     return found
 
 
 def _with_state(message: WireMessage, state: ProviderState) -> WireMessage:
-    calls = [_as_it_came(call, dict(state.calls.get(call["id"], {}))) for call in message.get("tool_calls", ())]
+    calls = [_call_with_state(call, dict(state.calls.get(call["id"], {}))) for call in message.get("tool_calls", ())]
     return {**message, **({"tool_calls": calls} if calls else {}), **state.message}
 
 
-def _as_it_came(call: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+def _call_with_state(call: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+    """Restore a call to the provider's own form: its text of the arguments, and its signature."""
     arguments = state.pop("arguments", call["function"]["arguments"])
     return signed({**call, "function": {**call["function"], "arguments": arguments}}, state)
 
 
-def _wire(message: StoredMessage) -> WireMessage:
+def _to_wire(message: StoredMessage) -> WireMessage:
     wire: WireMessage = {"role": message.role, "content": None}
     if message.content is not None:
         wire["content"] = wire_content(message.content)
@@ -91,11 +96,14 @@ def _wire(message: StoredMessage) -> WireMessage:
 
 
 def following(turns: Iterable[Sequence[WireMessage]]) -> list[WireMessage]:
-    """Turns as one conversation. Questions that got no answer join the next one, since many models want turns."""
+    """Join turns to one conversation.
+
+    Questions without an answer are joined to the next question, because many models accept no two in a row.
+    """
     wire: list[WireMessage] = []
     unanswered: list[WireContent] = []
-    for asked, *answer in turns:
-        unanswered.append(asked["content"])
+    for question, *answer in turns:
+        unanswered.append(question["content"])
         if answer:
             wire += {"role": "user", "content": joined(unanswered)}, *answer
             unanswered = []
@@ -104,17 +112,17 @@ def following(turns: Iterable[Sequence[WireMessage]]) -> list[WireMessage]:
     return wire
 
 
-def conversation(instructions: str | None, history: Sequence[WireMessage], asked: Content) -> list[WireMessage]:
-    """All that the model is told: what it is, what was said, what is asked."""
+def conversation(instructions: str | None, history: Sequence[WireMessage], question: Content) -> list[WireMessage]:
+    """Return all messages for the model: the instructions, the earlier messages and the question."""
     system: list[WireMessage] = [{"role": "system", "content": instructions}] if instructions else []
-    content = wire_content(asked)
+    content = wire_content(question)
     if history and history[-1]["role"] == "user":
         history, content = history[:-1], joined([history[-1]["content"], content])
     return [*system, *history, {"role": "user", "content": content}]
 
 
 def wire_content(content: Content) -> WireContent:
-    """Text as it is, parts in OpenAI's form."""
+    """Return a text unchanged, and parts in OpenAI's form."""
     if isinstance(content, str):
         return content
     return [
@@ -126,7 +134,7 @@ def wire_content(content: Content) -> WireContent:
 
 
 def joined(contents: Sequence[WireContent]) -> WireContent:
-    """Contents as one."""
+    """Join contents: texts to one text, others to a list of parts."""
     texts = [content for content in contents if isinstance(content, str)]
     if len(texts) == len(contents):
         return "\n\n".join(texts)
@@ -141,16 +149,16 @@ def _parts(content: WireContent) -> list[dict[str, Any]]:
 
 
 async def tokens(messages: Iterable[WireMessage]) -> int:
-    """About how many tokens these take; rather too many than too few. Others get their turns while they are counted."""
+    """Estimate the messages' tokens, rather too many than too few. Long texts don't block the event loop."""
     return sum([await _tokens_of_message(message) for message in messages])
 
 
 async def _tokens_of_message(message: WireMessage) -> int:
     state = {key: value for key, value in message.items() if key not in MESSAGE_KEYS}
-    of_state = await _tokens(dumps(state)) if state else 0
+    state_tokens = await _tokens(dumps(state)) if state else 0
     functions = [call["function"] for call in message.get("tool_calls", ())]
-    of_calls = [MESSAGE_TOKENS + await _tokens(function["name"] + function["arguments"]) for function in functions]
-    return MESSAGE_TOKENS + await _tokens(message.get("content")) + sum(of_calls) + of_state
+    call_tokens = [MESSAGE_TOKENS + await _tokens(function["name"] + function["arguments"]) for function in functions]
+    return MESSAGE_TOKENS + await _tokens(message.get("content")) + sum(call_tokens) + state_tokens
 
 
 async def _tokens(content: WireContent | None) -> int:
@@ -160,8 +168,8 @@ async def _tokens(content: WireContent | None) -> int:
 
 
 async def _bytes(text: str) -> int:
-    """The length in UTF-8, which takes 25 ms to work out for 10 MB in one go."""
-    if text.isascii():
+    """Return the length in UTF-8, counted in slices because 10 MB at once take 25 ms."""
+    if text.isascii():  # this is immediate, and so common that it is worth a case of its own
         return len(text)
     size = 0
     for start in range(0, len(text), COUNTED_AT_ONCE):

@@ -1,4 +1,4 @@
-"""The agent: answers requests with a model and tools, from the beginning or from where a run was left off."""
+"""The agent: answers requests with a model and tools, from the beginning or from a checkpoint."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -21,17 +21,17 @@ from services.runs.writer import RunWriter
 from services.upstreams.selection import Route, Upstreams
 
 SUBSTITUTED = (
-    "No model server is configured, so the embedded model answers in place of the one that was named. Set "
-    "DEDALUS_API_KEY, a provider's key or DEDALUS_BASE_URL; MODEL_SUBSTITUTION=off refuses such requests."
+    "No model server is configured, so the embedded model answers instead of the model that the request named. Set "
+    "DEDALUS_API_KEY, a provider's key or DEDALUS_BASE_URL. MODEL_SUBSTITUTION=off refuses such requests."
 )
 NO_TOOLS = RunWarning(
     code=WarningCode.TOOLS_LEFT_OUT,
-    message="The embedded model's chat template has no place for tools: it answers without those of the request.",
+    message="The embedded model's chat template does not support tools, so it answers without them.",
 )
 
 
 class DedalusAgent:
-    """Answers requests with a model, turn by turn, until it calls no more tools of ours."""
+    """Answers requests with a model, turn by turn, until a turn needs no tool of this service or the caller's page."""
 
     def __init__(
         self,
@@ -50,10 +50,11 @@ class DedalusAgent:
         self._http = http
 
     async def plan(self, request: AgentRequest, route: Route) -> Plan:
-        """Choose what the request runs with.
+        """Select a request's tools for a route.
 
-        A substitute for the named model leaves out the MCP servers that it can't be given. Raise `ToolUnavailable` or
-        `McpUnavailable` for tools that are unavailable, and `UrlRefused` for URLs that are not public.
+        If the embedded model stands in for the named one, MCP servers that only Dedalus hosts are left out, with a
+        warning. Raise `ToolUnavailable` or `McpUnavailable` for tools that are unavailable, and `UrlRefused` for URLs
+        that are not public.
         """
         warnings: list[RunWarning] = []
         if route.substituted:
@@ -64,18 +65,18 @@ class DedalusAgent:
             await asyncio.gather(*map(self._guard.check_image, urls))
         return Plan(request, route, tools, warnings)
 
-    async def run(self, plan: Plan, history: Sequence[WireMessage], run: Run, events: RunWriter) -> Suspension | None:
+    async def run(self, plan: Plan, history: Sequence[WireMessage], run: Run, writer: RunWriter) -> Suspension | None:
         """Write every event of the run except `run_started` and the final ones.
 
         `history` are the messages before the request's. Return a `Suspension` if the run has to wait. Raise the error
-        that it fails with, such as `StepLimit`.
+        that the run fails with, such as `StepLimit`.
         """
         request, route = plan.request, plan.route
         await self._upstreams.ready(route.upstream)
         messages = conversation(request.instructions, history, request.input)
         call_ids = {call["id"] for message in history for call in message.get("tool_calls", ())}
-        tools = await self._tools.complete(plan.tools)
-        loop = self._loop(request, route, tools, run, events, messages, call_ids)
+        toolset = await self._tools.complete(plan.tools)
+        loop = self._loop(request, route, toolset, run, writer, messages, call_ids)
         return await loop.turns(1)
 
     async def resume(
@@ -85,44 +86,44 @@ class DedalusAgent:
         outcomes: Outcomes,
         route: Route,
         run: Run,
-        events: RunWriter,
+        writer: RunWriter,
     ) -> Suspension | None:
         """Continue a run that has waited, with the outcomes of its calls. Return and raise as `run` does."""
-        left = Checkpoint.model_validate(state).to(route.family)
+        checkpoint = Checkpoint.model_validate(state).for_family(route.family)
         await self._upstreams.ready(route.upstream)
-        tools = await self._tools_again(request, route)
-        loop = self._loop(request, route, tools, run, events, left.messages, set(left.call_ids))
-        return await loop.resume(left, outcomes)
+        toolset = await self._toolset_after_wait(request, route)
+        loop = self._loop(request, route, toolset, run, writer, checkpoint.messages, set(checkpoint.call_ids))
+        return await loop.resume(checkpoint, outcomes)
 
     async def check_arguments(
         self, request: AgentRequest, name: str, arguments: Mapping[str, Any], route: Route
     ) -> None:
-        """Raise `InvalidArguments` for what a call of a waiting run could not be made with.
+        """Raise `InvalidArguments` for arguments that a tool of a waiting run doesn't accept.
 
-        Raise `McpServerFailed` or `ToolUnavailable` where that can't be told, since the tool isn't there now.
+        Raise `McpServerFailed` or `ToolUnavailable` if the tool is unavailable now.
         """
-        choice = await self._tools_again(request, route)
-        if tool := choice.tools.get(name):
+        toolset = await self._toolset_after_wait(request, route)
+        if tool := toolset.tools.get(name):
             tool.check(arguments)
         else:
-            raise McpServerFailed if choice.warnings else ToolUnavailable(GONE)
+            raise McpServerFailed if toolset.warnings else ToolUnavailable(GONE)
 
-    async def _tools_again(self, request: AgentRequest, route: Route) -> Toolset:
-        """Return the tools of a run that has waited, perhaps for longer than this process has been there."""
+    async def _toolset_after_wait(self, request: AgentRequest, route: Route) -> Toolset:
+        """Return the tools of a run that has waited. They are selected anew, because its process may have ended."""
         return await self._tools.complete(self._tools.reselect(request, hosts_mcp=route.upstream.hosts_mcp))
 
     def _loop(
         self,
         request: AgentRequest,
         route: Route,
-        choice: Toolset,
+        toolset: Toolset,
         run: Run,
-        events: RunWriter,
+        writer: RunWriter,
         messages: list[WireMessage],
         call_ids: set[str],
     ) -> AgentLoop:
-        self._tools.check_approvals(request, choice)
-        if choice.tools and not self._upstreams.takes_tools(route.upstream):
-            choice = Toolset({}, warnings=[*choice.warnings, NO_TOOLS])
-        runner = ToolRunner(run, choice, frozenset(request.require_approval or ()), events, self._http)
-        return AgentLoop(request, route, self._limits, choice, runner, events, self._states, messages, call_ids)
+        self._tools.check_approvals(request, toolset)
+        if toolset.tools and not self._upstreams.takes_tools(route.upstream):
+            toolset = Toolset({}, warnings=[*toolset.warnings, NO_TOOLS])
+        runner = ToolRunner(run, toolset, frozenset(request.require_approval or ()), writer, self._http)
+        return AgentLoop(request, route, self._limits, toolset, runner, writer, self._states, messages, call_ids)

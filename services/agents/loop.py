@@ -1,6 +1,7 @@
-"""The agent loop: model turns and tool calls in, events out.
+"""The agent loop: runs model turns and tool calls, and writes them as events.
 
-Not the SDK's own runner: in 0.3.0 that loses the assistant's message before tool results, usage and hosted results.
+The SDK's own runner isn't used: in 0.3.0 it loses the assistant's message before tool results, usage and hosted
+results.
 """
 
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ from typing import Any
 from errors import StepLimit
 from events import EventData, PartialOutput, RunWarning, StepFinished, StepStarted, Thinking, WarningCode
 from models import AgentRequest
-from services.agents.checkpoint import Checkpoint, Said
+from services.agents.checkpoint import Checkpoint, StepOutput
 from services.agents.conversation import WireMessage
 from services.agents.provider_states import ProviderStates
 from services.agents.tool_calls import Call, ToolCalls
@@ -26,12 +27,13 @@ from services.upstreams.selection import Route
 from services.upstreams.wire_rules import left_out
 from session_models import ProviderState
 
-SAME_ON_THE_WIRE = ("temperature", "top_p", "max_tokens", "reasoning_effort", "stop", "seed", "response_format")
+PASSED_ON = ("temperature", "top_p", "max_tokens", "reasoning_effort", "stop", "seed", "response_format")
+"""The parameters of a request that are sent under the same names."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentLimits:
-    """What bounds a run's turns. Times are in seconds, sizes in bytes of UTF-8."""
+    """The limits of a run's turns. Times are in seconds, sizes in bytes of UTF-8."""
 
     deadlines: Deadlines
     max_steps: int
@@ -41,14 +43,18 @@ class AgentLimits:
 
 @dataclass(slots=True)
 class AgentLoop:
-    """One run's turns."""
+    """The turns of one run.
+
+    `messages` are those of the next turn's request. `call_ids` are the ids of all calls so far. `left_out` are the
+    parameters that the caller has been warned about.
+    """
 
     request: AgentRequest
     route: Route
     limits: AgentLimits
-    choice: Toolset
+    toolset: Toolset
     runner: ToolRunner
-    events: RunWriter
+    writer: RunWriter
     states: ProviderStates
     messages: list[WireMessage]
     call_ids: set[str]
@@ -57,144 +63,170 @@ class AgentLoop:
 
     @property
     def max_steps(self) -> int:
-        """How many model turns the run may have."""
+        """The limit of model turns."""
         return self.request.max_steps or self.limits.max_steps
 
-    async def turns(self, first: int) -> Suspension | None:
-        """Run the turns from a step on. Raise `StepLimit`."""
-        _put_all(self.choice.warnings, self.events)
-        for step in range(first, self.max_steps + 1):
-            self.events.put(StepStarted(step=step, model=self.route.model))
-            await self.events.commit()
+    async def turns(self, first_step: int) -> Suspension | None:
+        """Run the turns from this step on. Raise `StepLimit` if the last one calls tools."""
+        self._put_all(self.toolset.warnings)
+        for step in range(first_step, self.max_steps + 1):
+            self.writer.put(StepStarted(step=step, model=self.route.model))
+            await self.writer.commit()
             calls = self._calls()
             turn = await self._turn(calls)
-            _put_all(calls.unreported(), self.events)
-            if reason := self._cut(turn, calls):
-                _put_all(calls.cut(reason), self.events)
-            await self.events.commit()
-            said = self._said(step, turn)
-            await self._keep(said, calls)
+            self._put_all(calls.add_missing_results())
+            if reason := self._cut_reason(turn, calls):
+                self._put_all(calls.reject_cut(reason))
+            await self.writer.commit()
+            output = self._output(step, turn)
+            await self._store_provider_state(output, calls)
             if step == self.max_steps:
-                _put_all((calls.answer(call, LAST_STEP, is_error=True) for call in calls.to_run), self.events)
+                self._put_all(calls.add_result(call, LAST_STEP, is_error=True) for call in calls.to_run)
             elif pending := await self.runner.run_ready(calls):
-                return Suspension(pending, self._asked(), self._checkpoint(said, calls).model_dump(mode="json"))
-            if not self._finish(said, calls):
+                checkpoint = self._checkpoint(output, calls)
+                return Suspension(pending, self._stored_request(), checkpoint.model_dump(mode="json"))
+            if not self._finish_step(output, calls):
                 return None
         raise StepLimit
 
-    async def resume(self, left: Checkpoint, outcomes: Outcomes) -> Suspension | None:
-        """Continue from where the run was left off, with the results of its calls."""
-        calls = self._calls(left.calls)
+    async def resume(self, checkpoint: Checkpoint, outcomes: Outcomes) -> Suspension | None:
+        """Continue from a checkpoint, with the outcomes of its calls. Return and raise as `turns` does."""
+        calls = self._calls(checkpoint.calls)
         await self.runner.run_answered(calls, outcomes)
-        self._finish(left, calls)
-        return await self.turns(left.step + 1)
+        self._finish_step(checkpoint, calls)
+        return await self.turns(checkpoint.step + 1)
 
-    def _said(self, step: int, turn: ModelTurn) -> Said:
-        return Said(
+    def _output(self, step: int, turn: ModelTurn) -> StepOutput:
+        return StepOutput(
             step=step,
-            text=self.events.text,
+            text=self.writer.text,
             reasoning=turn.reasoning,
             finish_reason=turn.finish_reason,
             usage=turn.usage,
             correlation_id=turn.correlation_id or self.correlation_id,
         )
 
-    async def _keep(self, said: Said, calls: ToolCalls) -> None:
-        """Keep what the provider wants back in a later run, before a tool is run: no crash comes between the two."""
+    async def _store_provider_state(self, output: StepOutput, calls: ToolCalls) -> None:
+        """Store what the provider wants back in a later run.
+
+        This is done before a tool runs. A crash after a tool's effect must not lose the state of the call.
+        """
         run = self.runner.run
         state = ProviderState(
             run_id=run.run_id,
-            step=said.step,
+            step=output.step,
             family=self.route.family,
-            message=said.reasoning,
-            calls=calls.as_they_came(),
+            message=output.reasoning,
+            calls=calls.provider_states(),
         )
         await self.states.keep(run, state)
 
-    def _finish(self, said: Said, calls: ToolCalls) -> bool:
-        """The turn and its tools are over; whether there is another."""
-        model, reason = self.route.model, said.finish_reason
-        self.events.put(StepFinished(step=said.step, model=model, finish_reason=reason, usage=said.usage))
+    def _finish_step(self, output: StepOutput, calls: ToolCalls) -> bool:
+        """Finish a step after its tools have run. Return whether another one follows."""
+        model, reason = self.route.model, output.finish_reason
+        self.writer.put(StepFinished(step=output.step, model=model, finish_reason=reason, usage=output.usage))
         self._report_left_out()
-        if message := "" if calls.all else _missing(said.text, reason):
-            self.events.put(RunWarning(code=WarningCode.EMPTY_ANSWER, message=message))
+        if message := "" if calls.all else _empty_answer(output.text, reason):
+            self.writer.put(RunWarning(code=WarningCode.EMPTY_ANSWER, message=message))
         if not calls.ours:
             return False
-        self.messages += calls.messages(said.text, said.reasoning)
-        self.correlation_id = said.correlation_id
+        self.messages += calls.messages(output.text, output.reasoning)
+        self.correlation_id = output.correlation_id
         return True
 
     def _report_left_out(self) -> None:
-        """Warn once of each parameter of the request that the model's server doesn't take."""
+        """Warn once about each parameter of the request that the model's server doesn't accept."""
         rules = self.route.rules
         if not rules.left_out:
             return
-        asked = self.request.model_dump(include={*SAME_ON_THE_WIRE}, exclude_none=True)
-        for name in sorted(name for name, value in asked.items() if left_out(name, value, rules)):
+        parameters = self.request.model_dump(include={*PASSED_ON}, exclude_none=True)
+        for name in sorted(name for name, value in parameters.items() if left_out(name, value, rules)):
             if name not in self.left_out:
-                message = f"The model's server does not take {name} as it was set: the answer was made without it."
-                self.events.put(RunWarning(code=WarningCode.PARAMETER_LEFT_OUT, message=message))
+                message = (
+                    f"The model's server does not accept this value of {name}. The answer was made without {name}."
+                )
+                self.writer.put(RunWarning(code=WarningCode.PARAMETER_LEFT_OUT, message=message))
                 self.left_out.add(name)
 
-    def _asked(self) -> dict[str, Any]:
-        """The request, but for what was said, which the messages have."""
+    def _stored_request(self) -> dict[str, Any]:
+        """Return the request for the suspension, without its conversation, which the checkpoint's messages hold."""
         return self.request.model_dump(mode="json", exclude={"input", "messages"}) | {"input": "…"}
 
-    def _checkpoint(self, said: Said, calls: ToolCalls) -> Checkpoint:
+    def _checkpoint(self, output: StepOutput, calls: ToolCalls) -> Checkpoint:
         return Checkpoint(
-            **said.model_dump(),
+            **output.model_dump(),
             messages=self.messages,
             calls=calls.all,
             call_ids=sorted(self.call_ids),
             family=self.route.family,
         )
 
-    def _calls(self, left: Iterable[Call] = ()) -> ToolCalls:
-        choice, limits = self.choice, self.limits
+    def _calls(self, earlier: Iterable[Call] = ()) -> ToolCalls:
+        toolset, limits = self.toolset, self.limits
         return ToolCalls(
-            choice.tools,
-            choice.hosted,
+            toolset.tools,
+            toolset.hosted,
             self.route.upstream.hosts_mcp,
             limits.max_tool_result_bytes,
             limits.max_calls_per_turn,
             self.call_ids,
-            left,
+            earlier,
         )
 
     async def _turn(self, calls: ToolCalls) -> ModelTurn:
-        """One model turn, each read's deltas committed together."""
+        """Run one model turn.
+
+        The deltas of one read are committed together. So a fast model costs fewer writes, and a slow one is shown
+        token by token.
+        """
         async with model_turn(self.route, self._body(), self.limits.deadlines) as turn:
             async for deltas in turn:
                 for delta in deltas:
-                    _tell(delta, calls, self.events)
-                await self.events.commit()
-        _put_all(calls.complete(), self.events)
+                    self._put(delta, calls)
+                await self.writer.commit()
+        self._put_all(calls.complete())
         return turn
 
-    def _cut(self, turn: ModelTurn, calls: ToolCalls) -> str | None:
-        """Why the answer was cut, if it was. vLLM says `tool_calls` of one that used up its tokens (vllm#58228).
+    def _put(self, delta: Delta, calls: ToolCalls) -> None:
+        match delta:
+            case TextDelta(text):
+                self.writer.put(PartialOutput(content=text))
+            case ThinkingDelta(text):
+                self.writer.put(Thinking(content=text))
+            case CallDelta():
+                self._put_all(calls.add_piece(delta))
+            case HostedResult():
+                self._put_all(calls.add_hosted_result(delta))
 
-        Without a finish reason, a call whose arguments haven't begun may be where it was cut.
+    def _put_all(self, events: Iterable[EventData]) -> None:
+        for event in events:
+            self.writer.put(event)
+
+    def _cut_reason(self, turn: ModelTurn, calls: ToolCalls) -> str | None:
+        """Return why the answer was cut off, if it was.
+
+        vLLM reports `tool_calls` for an answer that used up its tokens (vllm#58228), so tokens are counted, too.
+        Without a finish reason, a call without arguments is a sign of a cut.
         """
         if means_cut(turn.finish_reason):
             return turn.finish_reason
         if turn.finish_reason == UNKNOWN_REASON and calls.unbegun:
             return "no finish reason"
-        most = self.request.max_tokens or self.route.upstream.defaults.get("max_tokens")
-        return "length" if most and (turn.usage.output_tokens or 0) >= most else None
+        max_tokens = self.request.max_tokens or self.route.upstream.defaults.get("max_tokens")
+        return "length" if max_tokens and (turn.usage.output_tokens or 0) >= max_tokens else None
 
     def _body(self) -> dict[str, Any]:
         request, route = self.request, self.route
-        asked = {key: value for key in SAME_ON_THE_WIRE if (value := getattr(request, key)) is not None}
-        if self.choice.hosted:
-            asked["mcp_servers"] = list(self.choice.hosted)
-        if self.choice.tools:
-            asked["tools"] = [_schema(tool) for tool in self.choice.tools.values()]
+        parameters = {key: value for key in PASSED_ON if (value := getattr(request, key)) is not None}
+        if self.toolset.hosted:
+            parameters["mcp_servers"] = list(self.toolset.hosted)
+        if self.toolset.tools:
+            parameters["tools"] = [_schema(tool) for tool in self.toolset.tools.values()]
         if self.correlation_id is not None:
-            asked["correlation_id"] = self.correlation_id
+            parameters["correlation_id"] = self.correlation_id
         return {
             **route.upstream.defaults,
-            **asked,
+            **parameters,
             "model": route.wire_model,
             "messages": self.messages,
             "stream": True,
@@ -207,25 +239,8 @@ def _schema(tool: Tool) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def _tell(delta: Delta, calls: ToolCalls, events: RunWriter) -> None:
-    match delta:
-        case TextDelta(text):
-            events.put(PartialOutput(content=text))
-        case ThinkingDelta(text):
-            events.put(Thinking(content=text))
-        case CallDelta():
-            _put_all(calls.piece(delta), events)
-        case HostedResult():
-            _put_all(calls.hosted_result(delta), events)
-
-
-def _missing(text: str, reason: str) -> str:
-    """What a turn without calls lacks though it ended well; empty where it lacks nothing."""
+def _empty_answer(text: str, reason: str) -> str:
+    """Return what a turn without calls lacks, or an empty string if it lacks nothing."""
     if reason in CALL_REASONS:
         return "The model's server announced tool calls and sent none."
     return "" if text.strip() else "The model ended its turn without an answer."
-
-
-def _put_all(told: Iterable[EventData], events: RunWriter) -> None:
-    for event in told:
-        events.put(event)

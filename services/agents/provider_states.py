@@ -1,4 +1,4 @@
-"""What goes back to a model's provider with its answers, kept for the later runs of a session."""
+"""Stores the parts of an answer that its provider wants back, for the later runs of a session."""
 
 import logging
 
@@ -12,15 +12,15 @@ logger = logging.getLogger(__name__)
 
 
 class ProviderStates:
-    """Keeps the states of a session's steps."""
+    """Stores the states of a session's steps: reasoning, signatures, the text of arguments."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def keep(self, run: Run, state: ProviderState) -> None:
-        """Write a step's state, if there is anything to keep, and the run is a session's.
+        """Store a step's state, if the run belongs to a session and the state isn't empty.
 
-        The run goes on without the database; the session's next run then goes without this state.
+        Without the database, the run continues, and the session's next run does without this state.
         """
         if run.session_id is None or state.is_empty:
             return

@@ -1,4 +1,4 @@
-"""The tools of a run: those of this service that its request names, its MCP servers', and its caller's page's."""
+"""Selects the tools of a run: Python functions, tools of MCP servers, and tools that the caller's page runs."""
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,17 +14,18 @@ from tool_models import ClientTool, McpToolList, ToolInfo, ToolList
 
 
 class Registry(Protocol):
-    """The tools of this service, by their names."""
+    """A source of Python tools, as `ToolRegistry` is."""
 
     @property
     def all(self) -> Mapping[str, Tool]:
-        """As they are now; a run keeps what it began with."""
+        """The current tools by name. A run keeps the mapping that it began with."""
 
 
 class ToolSelection(NamedTuple):
-    """A request's tools before its MCP servers are asked for theirs. `tools` are those of this service and the page's.
+    """A request's tools, before its MCP servers are asked for theirs.
 
-    The model's server calls the MCP servers in `hosted`, and this service those in `local`.
+    `tools` are Python functions and the page's tools. The model's server calls the MCP servers in `hosted`, and this
+    service calls those in `local`.
     """
 
     tools: Mapping[str, Tool]
@@ -33,15 +34,15 @@ class ToolSelection(NamedTuple):
 
     @property
     def urls(self) -> set[str]:
-        """The URLs of MCP servers that the request brings."""
+        """The URLs of MCP servers in the request."""
         hosted = {server for server in self.hosted if "://" in server}
         return hosted | {server.url for server in self.local if server.url}
 
 
 class Toolset(NamedTuple):
-    """A run's tools by their names, the MCP servers left to the upstream, and what has to be told of the others.
+    """A run's tools by name, the MCP servers that the upstream calls, and warnings about the others.
 
-    `missing` are the beginnings of the names that the tools of servers would have that are down.
+    `missing` are the prefixes of the tools' names of servers that are down.
     """
 
     tools: Mapping[str, Tool]
@@ -64,19 +65,19 @@ class ClientSideTool:
 
     @classmethod
     def of(cls, tool: ClientTool) -> "ClientSideTool":
-        """As a request brings it."""
+        """Make the tool from its description in a request."""
         return cls(tool.name, tool.description, tool.parameters)
 
     def check(self, arguments: Mapping[str, Any]) -> None:
-        """The page checks them itself."""
+        """Accept any arguments, because the page checks them itself."""
 
     async def call(self, arguments: Mapping[str, Any], context: ToolContext) -> Any:
-        """The run waits for the page instead."""
+        """Never called: the run waits for the page instead."""
         raise InternalError
 
 
 class Toolbox:
-    """Chooses each run's tools. `default` says which a request gets that names none."""
+    """Selects each run's tools. `default` says which tools a request gets if it names none."""
 
     def __init__(self, registry: Registry, servers: McpClient, default: Literal["none", "all"]) -> None:
         self._registry = registry
@@ -85,35 +86,35 @@ class Toolbox:
 
     @property
     def default(self) -> Sequence[str]:
-        """The tools of a request that names none."""
+        """The names of the tools that a request gets if it names none."""
         return tuple(self._registry.all) if self._default == "all" else ()
 
     def without_hosted(self, request: AgentRequest) -> tuple[AgentRequest, list[RunWarning]]:
-        """The request without the MCP servers that only a model's server can call, and a warning about them."""
+        """Return the request without the MCP servers that only Dedalus can call, and a warning about them."""
         entries = request.mcp_servers or []
         if not (hosted := self._servers.only_hosted(entries)):
             return request, []
-        kept = [entry for entry in entries if entry not in hosted]
-        message = f"MCP servers left out: {len(hosted)}, which only Dedalus hosts. Set DEDALUS_API_KEY."
+        others = [entry for entry in entries if entry not in hosted]
+        message = f"{len(hosted)} MCP servers were left out, because only Dedalus hosts them. Set DEDALUS_API_KEY."
         warning = RunWarning(code=WarningCode.MCP_SERVER_UNAVAILABLE, message=message)
-        return request.model_copy(update={"mcp_servers": kept}), [warning]
+        return request.model_copy(update={"mcp_servers": others}), [warning]
 
     def select(self, request: AgentRequest, *, hosts_mcp: bool) -> ToolSelection:
         """Select a request's tools. Raise `ToolUnavailable`, `McpUnavailable` or `UrlRefused` for unavailable ones."""
-        if faults := list(_faults(request, self._chosen(request), self._registry.all)):
-            raise ToolUnavailable(details=faults)
+        if errors := list(_name_errors(request, self._selected(request), self._registry.all)):
+            raise ToolUnavailable(details=errors)
         return self.reselect(request, hosts_mcp=hosts_mcp)
 
     def reselect(self, request: AgentRequest, *, hosts_mcp: bool) -> ToolSelection:
-        """Select the tools of a request again, after a wait: without those removed since. Raise `McpUnavailable`."""
+        """Select a request's tools again after a wait, without those removed since. Raise `McpUnavailable`."""
         known = self._registry.all
-        tools: dict[str, Tool] = {name: known[name] for name in self._chosen(request) if name in known}
+        tools: dict[str, Tool] = {name: known[name] for name in self._selected(request) if name in known}
         tools |= {tool.name: ClientSideTool.of(tool) for tool in request.client_tools or ()}
         resolved = self._servers.resolve(request.mcp_servers or (), hosted=hosts_mcp)
         return ToolSelection(tools, resolved.hosted, resolved.local)
 
     async def complete(self, selection: ToolSelection) -> Toolset:
-        """Add the tools of the MCP servers that this service calls; warn of those that are down."""
+        """Add the tools of the MCP servers that this service calls, and warnings about servers that are down."""
         tools, hosted, local = selection
         if not local:
             return Toolset(tools, hosted)
@@ -121,44 +122,45 @@ class Toolbox:
         added = {tool.name: tool for tool in offer.tools if tool.name not in tools}
         return Toolset({**tools, **added}, hosted, offer.warnings, offer.missing)
 
-    def _chosen(self, request: AgentRequest) -> Sequence[str]:
+    def _selected(self, request: AgentRequest) -> Sequence[str]:
         return self.default if request.tools is None else request.tools
 
-    def check_approvals(self, request: AgentRequest, choice: Toolset) -> None:
-        """Raise `ToolUnavailable` where a call that shall be approved could go unnoticed, since its name is another.
+    def check_approvals(self, request: AgentRequest, toolset: Toolset) -> None:
+        """Raise `ToolUnavailable` if `require_approval` names a tool that isn't in the toolset.
 
-        One of a server that is down can't be called, unless the upstream calls servers, too.
+        Otherwise a misspelt name would let calls through without approval. Tools of a server that is down can't be
+        called, so their names pass, unless the upstream calls MCP servers as well.
         """
-        down = () if choice.hosted else tuple(choice.missing)
-        if any(name not in choice.tools and not name.startswith(down) for name in request.require_approval or ()):
+        down = () if toolset.hosted else tuple(toolset.missing)
+        if any(name not in toolset.tools and not name.startswith(down) for name in request.require_approval or ()):
             raise ToolUnavailable(
-                "require_approval names a tool that this service does not run. One of an MCP server is called "
-                'server__tool, and its server needs `"run": "local"`.'
+                "require_approval names a tool that this service does not run. Name a tool of an MCP server as "
+                'server__tool, and give the server `"run": "local"`.'
             )
 
     def listed(self) -> ToolList:
-        """The tools of this service."""
+        """Return the Python tools."""
         return ToolList(tools=[_info(tool) for tool in self._registry.all.values()], default=list(self.default))
 
     async def of_server(self, name: str) -> McpToolList:
-        """The tools of one of the operator's MCP servers. Raise `McpServerNotFound` or `McpServerFailed`."""
+        """Return the tools of a configured MCP server. Raise `McpServerNotFound` or `McpServerFailed`."""
         return McpToolList(tools=[_info(tool) for tool in await self._servers.list_tools(name)])
 
 
-def _faults(request: AgentRequest, chosen: Sequence[str], known: Container[str]) -> Iterator[ErrorDetail]:
-    """Where the request names tools that are not there, or that can't be together."""
-    pages = [tool.name for tool in request.client_tools or ()]
-    for place, name in enumerate(request.tools or ()):
+def _name_errors(request: AgentRequest, selected: Sequence[str], known: Container[str]) -> Iterator[ErrorDetail]:
+    """Yield an error for each name in the request that is unknown, or that conflicts with another."""
+    client_names = [tool.name for tool in request.client_tools or ()]
+    for index, name in enumerate(request.tools or ()):
         if name not in known:
-            yield ErrorDetail(f"tools.{place}", "There is no such tool here: see GET /api/agent/tools.")
-    for place, name in enumerate(pages):
-        if name in chosen:
-            yield ErrorDetail(f"client_tools.{place}.name", "A tool of this service has this name, too.")
-    for place, name in enumerate(request.require_approval or ()):
-        if name in pages:
-            yield ErrorDetail(f"require_approval.{place}", "The page runs this tool: it can ask there itself.")
-        elif name not in chosen and not request.mcp_servers:
-            yield ErrorDetail(f"require_approval.{place}", "The request does not choose this tool: name it in tools.")
+            yield ErrorDetail(f"tools.{index}", "There is no tool of this name. GET /api/agent/tools lists them.")
+    for index, name in enumerate(client_names):
+        if name in selected:
+            yield ErrorDetail(f"client_tools.{index}.name", "A tool of this service has the same name. Choose another.")
+    for index, name in enumerate(request.require_approval or ()):
+        if name in client_names:
+            yield ErrorDetail(f"require_approval.{index}", "The page runs this tool, so the page can ask for approval.")
+        elif name not in selected and not request.mcp_servers:
+            yield ErrorDetail(f"require_approval.{index}", "This tool is not part of the request. Name it in tools.")
 
 
 def _info(tool: Tool) -> ToolInfo:

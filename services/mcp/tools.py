@@ -79,7 +79,7 @@ class McpTool:
             logger.warning("what the MCP server %s answered to %s: %s", self.server, self.own_name, told(error))
             raise ToolError(self._unreadable("it is no result of a call")) from None
         if result.is_error:
-            raise ToolError(text or "The tool failed and did not say why.")
+            raise ToolError(text or "The tool failed without a message.")
         return text
 
     def _lost(self, lost: SessionLost) -> str:

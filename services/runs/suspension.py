@@ -143,7 +143,7 @@ def _refusal(call: PendingCall) -> Answer:
     return ToolResult(tool_call_id=call.tool_call_id, name=call.name, content=NO_RESULT, is_error=True, truncated=False)
 
 
-def refusal_told(reason: str | None) -> str:
+def refusal_message(reason: str | None) -> str:
     """What the model is told of a call that was not approved."""
     if reason == NOBODY:
         return f"This call was not approved. {NOBODY}"

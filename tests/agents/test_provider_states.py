@@ -287,14 +287,14 @@ LEFT: Json = {
 def test_a_run_that_an_earlier_version_left_off() -> None:
     """Its state can still be read, and whose it is isn't known: nothing of it is left out."""
     earlier = Checkpoint.model_validate({**LEFT, "calls": [{**CALL, "pieces": ['{"a":', "1}"]}]})
-    assert earlier.to("deepseek//") == earlier
+    assert earlier.for_family("deepseek//") == earlier
     assert earlier.calls[0].extra == {"sig": "s"}
 
 
 def test_a_run_that_goes_on_with_another_provider() -> None:
     """The base URL can be another after a restart: what belongs to the former provider's server is left out."""
     left = Checkpoint.model_validate({**LEFT, "reasoning": {"reasoning": "B"}, "family": "custom/one.example/"})
-    assert left.to("custom/one.example/") == left
-    other = left.to("custom/two.example/")
+    assert left.for_family("custom/one.example/") == left
+    other = left.for_family("custom/two.example/")
     assert (other.messages, other.reasoning) == ([{"role": "assistant", "content": "Hm."}], {})
     assert (other.calls[0].extra, other.calls[0].arguments) == ({}, {"a": 1})

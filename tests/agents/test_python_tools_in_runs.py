@@ -24,8 +24,8 @@ from errors import LogUnavailable
 from event_logs.base import EventWriter
 from event_logs.memory import MemoryEventLog
 from json_codec.text import mend_text
+from services.agents.progress import Progress
 from services.agents.tool_calls import result_of
-from services.agents.tool_runner import Progress
 from services.runs.writer import RunWriter
 from services.tooling.base import Tool, ToolContext, ToolError
 from services.tooling.decorator import ToolOptions, options_of
@@ -139,13 +139,13 @@ async def test_each_report_is_told_when_there_is_time() -> None:
 async def test_many_reports_wake_the_loop_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the latest is told, and what a tool reports in between costs the other runs nothing."""
     wakings: list[Progress] = []
-    wake = Progress._wake
+    wake = Progress._start_writing
 
     def counted(progress: Progress) -> None:
         wakings.append(progress)
         wake(progress)
 
-    monkeypatch.setattr(Progress, "_wake", counted)
+    monkeypatch.setattr(Progress, "_start_writing", counted)
 
     async def index(context: ToolContext) -> None:
         for count in range(1000):
@@ -183,7 +183,7 @@ async def test_progress_goes_on_after_the_log_was_not_there() -> None:
     await events.asked.wait()
     progress.report("second", 2, 3)
     events.let_go.set()
-    while progress._telling is not None:  # noqa: ASYNC110 - nothing tells it
+    while progress._writing is not None:  # noqa: ASYNC110 - no event reports it
         await asyncio.sleep(0)
     progress.report("third", 3, 3)
     async with asyncio.timeout(10):
@@ -384,8 +384,8 @@ async def test_an_error_without_a_message_fails_its_call_only() -> None:
         told = heard(fake)
     assert names(events)[-2:] == ["final_output", "complete"]
     assert told == [
-        "The tool failed and did not say why.",
-        "The tool failed and did not say why.",
+        "The tool failed without a message.",
+        "The tool failed without a message.",
         "The tool failed with ValueError.",
         "The tool failed with SystemExit.",
         "(5, 'and more')",

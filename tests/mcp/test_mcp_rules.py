@@ -458,7 +458,7 @@ def test_a_question_of_the_server_is_left_as_it_is() -> None:
     ("gives", "message"),
     [
         (result(TEXT, isError=True), "hello"),
-        (result(isError=True), "The tool failed and did not say why."),
+        (result(isError=True), "The tool failed without a message."),
         (MCPError(-32603, "No book."), r"^The MCP server s refused the call \(code -32603\): No book\.$"),
         (
             MCPError(UNREADABLE, "it is odd"),

@@ -14,7 +14,7 @@ from wire import Done, Finish, Gate, Stall, Text, WaitFor, answer
 
 from events import PartialOutput
 from models import Scenario, SimulateRequest
-from services.agents.simulated import Silence, script
+from services.agents.scenarios import Silence, script
 
 pytestmark = pytest.mark.anyio
 

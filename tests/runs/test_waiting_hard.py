@@ -24,7 +24,7 @@ from database.suspended_runs import delete_waiting_runs
 from errors import StoreUnavailable
 from events import ApprovalResponse, ToolResult
 from models import SimulateRequest
-from services.agents.simulated import CALL, script_after
+from services.agents.scenarios import CALL, script_after
 from services.runs import records as run_records
 from services.runs.suspension import InDoubt
 from services.tooling.base import ToolContext
