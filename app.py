@@ -62,7 +62,7 @@ from services.upstreams.model_turn import Deadlines
 from services.upstreams.providers import PROVIDERS, Provider
 from services.upstreams.selection import DEDALUS_URL, Upstreams
 from serving import draining_first, serve
-from settings import ENV_FILE, Settings, doubts, faults
+from settings import ENV_FILE, Settings, unused_names, validation_errors
 
 logger = logging.getLogger("agent_stream")
 
@@ -245,19 +245,19 @@ def add_middleware(app: FastAPI, settings: Settings) -> None:
 
 def main() -> None:
     """Serve until a signal says to stop."""
-    logging.getLogger("dotenv").setLevel(logging.ERROR)  # it names a line without its file: doubts() names both
+    logging.getLogger("dotenv").setLevel(logging.ERROR)  # it names a line without its file: unused_names() names both
     try:
         settings = Settings()
     except ValidationError as error:
-        sys.exit(faults(error))
+        sys.exit(validation_errors(error))
     except UnicodeError:
-        sys.exit(f"{ENV_FILE} is not UTF-8: save it in that encoding")
+        sys.exit(f"{ENV_FILE} is not UTF-8. Save it in that encoding.")
     log_lines.install()
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     for library in LOUD:
         logging.getLogger(library).setLevel(logging.WARNING)
-    for doubt in doubts():
-        logger.warning("%s", doubt)
+    for sentence in unused_names():
+        logger.warning("%s", sentence)
     os.umask(0o077)  # what callers said is in files: they are the service's alone
     app = create_app(settings)
     serve(app)

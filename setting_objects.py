@@ -1,4 +1,4 @@
-"""Settings that are objects, given as JSON: an MCP server, the rules of a model's server."""
+"""Settings that are JSON objects: an MCP server, and the wire rules of a model server."""
 
 from typing import Annotated, Literal, Self
 
@@ -6,9 +6,9 @@ from pydantic import AnyUrl, BaseModel, ConfigDict, SecretStr, UrlConstraints, m
 
 
 class McpServer(BaseModel):
-    """An MCP server that the operator offers, listed by name in MCP_SERVERS: at a URL, or a command (stdio).
+    """An MCP server in MCP_SERVERS: the URL of a remote one, or the command of a local one (stdio).
 
-    `env` is what the command's environment has beside the few names that every program needs.
+    `env` is added to the command's environment, which otherwise has only the few names that every program needs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -23,9 +23,9 @@ class McpServer(BaseModel):
 
     @model_validator(mode="after")
     def one_way(self) -> Self:
-        """There is one way to a server."""
+        """Require a URL or a command, and only the fields that go with it."""
         if (self.url is None) == (self.command is None):
-            raise ValueError('a server has a "url" or a "command"')
+            raise ValueError('a server must have either a "url" or a "command"')
         if self.url is None and (self.headers or "transport" in self.model_fields_set):
             raise ValueError('"headers" and "transport" go with a "url"')
         if self.command is None and (self.args or self.env):
@@ -34,14 +34,17 @@ class McpServer(BaseModel):
 
 
 class WireRules(BaseModel):
-    """What a model's server takes otherwise than OpenAI's reference has it; UPSTREAM_RULES sets these by hand.
+    """How the requests of a model server differ from OpenAI's reference. UPSTREAM_RULES overrides these.
 
-    `max_tokens` and `seed` are the names of these parameters. Without `stream` the answer comes whole. `empty_content`
-    is what stands beside tool calls where there is no text. `reasoning` goes back with its message as it came, or
-    never, or always: every message of the model then has `reasoning_content`, which is a space where none came.
-    `call_ids`: `any` goes back as it came, `short` has 40 characters at most, `nine` nine letters and digits; `auto` is
-    `short` but for ids that carry a signature. `left_out` are parameters that aren't sent; `name=value` leaves out that
-    value alone. Without a `system_role`, instructions begin the first question.
+    * `max_tokens` and `seed` are the names of these parameters.
+    * `stream`: if false, the whole answer is requested at once.
+    * `empty_content`: the content of a message that has tool calls and no text.
+    * `reasoning`: sent `back` unchanged with its message, `never`, or `always`. With `always`, every message of the
+      model has `reasoning_content`, a space if the model sent none.
+    * `call_ids`: `any` ids are sent back unchanged, `short` ones have at most 40 characters, `nine` means nine letters
+      and digits. `auto` is `short`, except for ids that carry a signature.
+    * `system_role`: if false, instructions are put before the first question.
+    * `left_out`: parameters that are not sent. `name=value` leaves out only that value.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,4 +1,4 @@
-"""Every setting, read once from the environment and `.env`, checked, frozen.
+"""Defines every setting. They are read once from the environment and `.env`, validated and frozen.
 
 `.env.example` lists them all with their defaults. Times are in seconds, sizes in bytes.
 """
@@ -23,52 +23,46 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from setting_names import doubts_of_environment, doubts_of_file
+from setting_names import unused_in_environment, unused_in_file
 from setting_objects import McpServer, WireRules
 
-__all__ = ("ENV_FILE", "OFF", "McpServer", "Settings", "WireRules", "doubts", "faults")
+__all__ = ("ENV_FILE", "OFF", "McpServer", "Settings", "WireRules", "unused_names", "validation_errors")
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 Seconds = Annotated[float, Field(gt=0)]
 SECRET_QUERY = re.compile(r"key|token|secret|password|signature|^sig$", re.IGNORECASE)
-OFF = Path("off")  # EMBEDDED_MODEL=off
+OFF = Path("off")  # the value of EMBEDDED_MODEL=off
 ENV_FILE = Path(".env")
 JSON_SETTINGS = {
     "mcp_servers": '{"name": {"url": "https://…", "description": "…"}}',
     "upstream_rules": '{"custom": {"stream_options": false}}',
 }
-"""The settings that are JSON, each with an example."""
+"""The settings that are JSON, each with an example for its error message."""
 McpServerName = Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$", max_length=100)]
 
 
-def faults(error: ValidationError) -> str:
-    """What is wrong with the settings, a line each, without the values, which may be secret."""
+def validation_errors(error: ValidationError) -> str:
+    """Return a line for each invalid setting, without its value, which may be secret."""
     lines = [
         f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
     ]
     return "These settings are not valid (see .env.example):\n  " + "\n  ".join(lines)
 
 
+# fmt: off
 THINK_TAGS = (
-    *(
-        "*deepseek-r1*",
-        "*deepseek-v3.[12]*",
-        "*r1-distill*",
-        "*r1-1776*",
-        "*qwq*",
-        "*qwen3*",
-        "*magistral*",
-        "*gemini*",
-    ),
-    *("*glm-4.[5-9]*", "*glm-z1*", "*minimax-m*", "*kimi-k2-thinking*", "*kimi-vl*", "*sonar-reasoning*", "*cogito*"),
-    *("*nemotron*", "*phi-4*reasoning*", "*exaone*", "*smollm3*", "*deephermes*", "*hunyuan*", "*seed-oss*", "*ernie*"),
-    *("*marco-o1*", "*openthinker*", "*skywork-or1*", "*thinking*"),
+    "*deepseek-r1*", "*deepseek-v3.[12]*", "*r1-distill*", "*r1-1776*", "*qwq*", "*qwen3*", "*magistral*",
+    "*gemini*", "*glm-4.[5-9]*", "*glm-z1*", "*minimax-m*", "*kimi-k2-thinking*", "*kimi-vl*",
+    "*sonar-reasoning*", "*cogito*", "*nemotron*", "*phi-4*reasoning*", "*exaone*", "*smollm3*",
+    "*deephermes*", "*hunyuan*", "*seed-oss*", "*ernie*", "*marco-o1*", "*openthinker*", "*skywork-or1*",
+    "*thinking*",
 )
-"""The models that are known to write their thinking into the text where their server doesn't tell it apart."""
+# fmt: on
+"""Models known to write their thinking into the text, if their server doesn't separate it."""
 
 
 class Settings(BaseSettings):
-    """What the operator decides. A combination that would be unsafe is refused here, before anything starts."""
+    """The operator's settings. Unsafe combinations are refused here, before anything starts."""
 
     model_config = SettingsConfigDict(env_file=ENV_FILE, extra="ignore", frozen=True)
 
@@ -89,7 +83,7 @@ class Settings(BaseSettings):
     model_substitution: bool = True
     embedded_model: Path | None = None
     embedded_context_tokens: int = Field(default=8192, ge=512)
-    embedded_threads: int | None = Field(default=None, ge=1, le=512)  # llama.cpp's limit
+    embedded_threads: int | None = Field(default=None, ge=1, le=512)  # 512 is llama.cpp's limit
     think_tags: CommaSeparated = THINK_TAGS
     think_tags_opened: CommaSeparated = ()
     default_context_tokens: int = Field(default=128_000, ge=1024)
@@ -98,7 +92,7 @@ class Settings(BaseSettings):
     tools_reload: bool = False
     tool_timeout_s: Seconds = 60
     tool_threads: int = Field(default=32, ge=1, le=1000)
-    approval_timeout_s: float = Field(default=86400, gt=0, le=10 * 365 * 86400)
+    approval_timeout_s: float = Field(default=86400, gt=0, le=10 * 365 * 86400)  # ten years
     mcp_servers: Annotated[dict[McpServerName, McpServer], NoDecode] = {}
     mcp_connect_timeout_s: Seconds = 15
     url_allowed: CommaSeparated = ()
@@ -158,9 +152,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def empty_is_unset(cls, given: dict[str, object]) -> dict[str, object]:
-        """`NAME=` leaves a setting at its default, but for MARKETPLACE_URL, which it turns off."""
-        return {name: value for name, value in given.items() if value != "" or name == "marketplace_url"}
+    def empty_is_unset(cls, values: dict[str, object]) -> dict[str, object]:
+        """Read `NAME=` as the default. The exception is MARKETPLACE_URL, which it turns off."""
+        return {name: value for name, value in values.items() if value != "" or name == "marketplace_url"}
 
     @field_validator(
         *("cors_origins", "allowed_hosts", "agent_tools", "url_allowed", "url_denied"),
@@ -169,7 +163,7 @@ class Settings(BaseSettings):
     )
     @classmethod
     def split_commas(cls, value: object, info: ValidationInfo) -> object:
-        """`a, b` in the environment is the tuple (a, b). Names of hosts are in lower case, as browsers send them."""
+        """Split `a, b` into (a, b). All but module names are in lower case, as browsers send host names."""
         if not isinstance(value, str):
             return value
         text = value if info.field_name == "agent_tools" else value.lower()
@@ -178,16 +172,16 @@ class Settings(BaseSettings):
     @field_validator(*JSON_SETTINGS, mode="before")
     @classmethod
     def read_json(cls, value: object, info: ValidationInfo) -> object:
-        """In the environment it is JSON."""
+        """Parse JSON. In code, the value itself is accepted."""
         try:
             return json.loads(value) if isinstance(value, str) else value
         except ValueError:
-            raise ValueError(f"not JSON such as {JSON_SETTINGS[info.field_name or '']}") from None
+            raise ValueError(f"the value is not JSON such as {JSON_SETTINGS[info.field_name or '']}") from None
 
     @field_validator("marketplace_url")
     @classmethod
     def web_address(cls, value: str) -> str:
-        """Nothing, or a URL that can be asked."""
+        """Require a URL, or nothing."""
         if value:
             TypeAdapter(HttpUrl).validate_python(value)
         return value
@@ -195,68 +189,68 @@ class Settings(BaseSettings):
     @field_validator("log_level", mode="before")
     @classmethod
     def any_case(cls, value: object) -> object:
-        """`INFO` is `info`."""
+        """Accept `INFO` for `info`."""
         return value.lower() if isinstance(value, str) else value
 
     @field_validator("event_log_url")
     @classmethod
     def known_event_log(cls, value: str | None) -> str | None:
-        """Only a log that this version has."""
+        """Require a backend that this version has."""
         if value is not None and value != "memory://" and not value.startswith("file:///"):
-            raise ValueError("the event log is memory:// or file:///an/absolute/path")
+            raise ValueError("set memory:// or file:///an/absolute/path")
         return value
 
     @field_validator("database_url")
     @classmethod
     def known_database(cls, value: str | None) -> str | None:
-        """Only a database that this version has a driver for."""
+        """Require a database that this version has a driver for."""
         if value is not None and not re.fullmatch(r"sqlite\+aiosqlite://(/.*)?", value):
-            raise ValueError("the database is sqlite+aiosqlite:////an/absolute/path.db")
+            raise ValueError("set sqlite+aiosqlite:////an/absolute/path.db")
         return value
 
     def secrets(self) -> frozenset[str]:
-        """What must not be shown: the keys, and the headers and environments of MCP servers."""
+        """Return what must not be shown: the keys, and the headers and environments of MCP servers."""
         keys = [value for _, value in self if isinstance(value, SecretStr)]
         servers = self.mcp_servers.values()
-        given = [value for server in servers for value in (*server.headers.values(), *server.env.values())]
-        return frozenset(secret.get_secret_value() for secret in (*keys, *given))
+        values = [value for server in servers for value in (*server.headers.values(), *server.env.values())]
+        return frozenset(secret.get_secret_value() for secret in (*keys, *values))
 
     def on_loopback(self) -> bool:
-        """Whether HOST is reached from this machine alone."""
+        """Whether only this machine can connect to HOST."""
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host.lower() == "localhost"
 
     def local_pages_allowed(self) -> bool:
-        """Whether pages of this machine may use the service on any port: on loopback, unless CORS_ORIGINS is set."""
+        """Whether local pages may use the service from any port: on loopback, unless CORS_ORIGINS is set."""
         return self.on_loopback() and "cors_origins" not in self.model_fields_set
 
     def event_log_directory(self) -> Path | None:
-        """Where the event log keeps its files; None where it is in memory."""
+        """Return the directory of the event log, or None if it is in memory."""
         if self.event_log_url is None:
             return self.data_dir / "runs"
         return None if self.event_log_url == "memory://" else Path(unquote(self.event_log_url.removeprefix("file://")))
 
     def database_url_or_default(self) -> str:
-        """The database: a file in the data directory unless it is said where."""
+        """Return DATABASE_URL, or a file in the data directory."""
         return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.absolute() / 'agent_stream.db'}"
 
     @field_validator("*", mode="before")
     @classmethod
     def plain_key(cls, value: object, info: ValidationInfo) -> object:
-        """A key goes into a header: the line break at a secret's end doesn't, nor do a page's quotation marks."""
+        """Strip white space. Refuse characters that no header can have, such as typographic quotation marks."""
         if not (info.field_name or "").endswith("_key") or not isinstance(value, str):
             return value
         value = value.strip()
         if not (value.isascii() and value.isprintable()):
-            raise ValueError("a key is of plain letters, digits and signs: copy it again")
+            raise ValueError("a key has only ASCII letters, digits and signs: copy it again")
         return value
 
     @field_validator("embedded_model")
     @classmethod
     def is_a_model(cls, value: Path | None) -> Path | None:
-        """`off`, or a file whose first bytes are those of its format."""
+        """Require `off` or a GGUF file, known by its first bytes."""
         if value is None or str(value).lower() == str(OFF):
             return value and OFF
         value = value.expanduser().absolute()
@@ -264,49 +258,53 @@ class Settings(BaseSettings):
             with value.open("rb") as file:
                 magic = file.read(4)
         except OSError as error:
-            raise ValueError(f"the file can't be read ({error.strerror}): write a GGUF file's path, or off") from None
+            raise ValueError(
+                f"the file can't be read ({error.strerror}): set the path of a GGUF file, or off"
+            ) from None
         if magic != b"GGUF":
-            raise ValueError("the file is no model in the GGUF format")
+            raise ValueError("the file is not a model in the GGUF format")
         return value
 
     @field_validator("dedalus_base_url", mode="before")
     @classmethod
     def with_scheme(cls, value: object) -> object:
-        """`localhost:11434` would be a URL of the scheme localhost."""
+        """Require http or https: `localhost:11434` would be a URL of the scheme localhost."""
         if isinstance(value, str) and not re.match(r"\s*https?://", value, re.IGNORECASE):
-            raise ValueError("the URL begins with 'http' or 'https', such as http://localhost:11434")
+            raise ValueError("the URL must begin with 'http' or 'https', such as http://localhost:11434")
         return value
 
     @field_validator("dedalus_base_url", "dedalus_as_url")
     @classmethod
     def plain_address(cls, value: HttpUrl | None) -> HttpUrl | None:
-        """A path is put behind it, and credentials in it would go nowhere."""
+        """Refuse what would be lost when a path is appended (a fragment), and credentials."""
         if value is None:
             return None
         secret = any(SECRET_QUERY.search(name) for name, _ in value.query_params())
         if value.username or value.password or value.fragment or secret:
-            raise ValueError("an address without user, # and keys: a key goes into DEDALUS_API_KEY")
+            raise ValueError("the URL must not contain a user, a # or keys: set the key as DEDALUS_API_KEY")
         return value
 
     @field_validator("dedalus_base_url")
     @classmethod
     def whole_azure_address(cls, value: HttpUrl | None) -> HttpUrl | None:
-        """With a dated api-version, Azure serves the deployment that the path names."""
+        """Require a deployment in Azure's URL if it has a dated api-version."""
         dated = value is not None and re.search(r"api-version=\d", value.query or "")
         if value is not None and dated and re.fullmatch(r"/?(openai/?)?", value.path or ""):
-            raise ValueError("with ?api-version= its path ends in /openai/deployments/ and the deployment's name")
+            raise ValueError(
+                "with ?api-version=, the path must end in /openai/deployments/ and the name of the deployment"
+            )
         return value
 
     @field_validator("cors_credentials")
     @classmethod
     def refuse_unsafe(cls, value: bool, info: ValidationInfo) -> bool:
-        """A wildcard origin with credentials would let any page act as the user."""
+        """Refuse credentials for every origin: any page could then act as the user."""
         if value and "*" in info.data.get("cors_origins", ()):
-            raise ValueError("CORS_ORIGINS=* can't go with CORS_CREDENTIALS=true: name the origins")
+            raise ValueError("CORS_CREDENTIALS=true can't be combined with CORS_ORIGINS=*: name the origins")
         return value
 
 
-def doubts() -> list[str]:
-    """What in `.env` and the environment looks like a setting and has no effect, a sentence each."""
-    of_file = doubts_of_file(ENV_FILE, Settings.model_fields) if ENV_FILE.is_file() else ()
-    return [*of_file, *doubts_of_environment(os.environ, Settings.model_fields)]
+def unused_names() -> list[str]:
+    """Return a sentence for everything in `.env` and the environment that looks like a setting and has no effect."""
+    in_file = unused_in_file(ENV_FILE, Settings.model_fields) if ENV_FILE.is_file() else ()
+    return [*in_file, *unused_in_environment(os.environ, Settings.model_fields)]

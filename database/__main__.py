@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from database.engine import Database, revision
 from database.migrate import NewerDatabase, newest
 from errors import StoreUnavailable
-from settings import Settings, faults
+from settings import Settings, validation_errors
 
 
 async def run(action: str, url: str) -> str:
@@ -34,7 +34,7 @@ def main() -> int:
     try:
         result = asyncio.run(run(action, Settings().database_url_or_default()))
     except ValidationError as error:
-        sys.stderr.write(f"{faults(error)}\n")
+        sys.stderr.write(f"{validation_errors(error)}\n")
         return 1
     except (NewerDatabase, StoreUnavailable) as error:
         sys.stderr.write(f"{error}\n")

@@ -14,7 +14,7 @@ import pytest
 from process import ROOT
 from pydantic import SecretStr, ValidationError
 
-from setting_names import doubts_of_environment, doubts_of_file
+from setting_names import unused_in_environment, unused_in_file
 from settings import OFF, Settings, WireRules
 
 EXAMPLE = ROOT / ".env.example"
@@ -270,10 +270,10 @@ REFUSED = [
     ("MARKETPLACE_URL", "dedaluslabs.ai", "URL"),
     ("MARKETPLACE_URL", "ftp://example.com", "'http' or 'https'"),
     ("DEDALUS_BASE_URL", "localhost:11434", "'http' or 'https'"),
-    ("DEDALUS_BASE_URL", "https://user:sk-secret@example.com", "a key goes into DEDALUS_API_KEY"),
-    ("DEDALUS_BASE_URL", "https://example.com/v1?key=sk-secret", "a key goes into DEDALUS_API_KEY"),
-    ("DEDALUS_BASE_URL", "https://example.com/#v1", "without user, # and keys"),
-    ("DEDALUS_BASE_URL", "api.example.com/v1", "begins with 'http' or 'https'"),
+    ("DEDALUS_BASE_URL", "https://user:sk-secret@example.com", "set the key as DEDALUS_API_KEY"),
+    ("DEDALUS_BASE_URL", "https://example.com/v1?key=sk-secret", "set the key as DEDALUS_API_KEY"),
+    ("DEDALUS_BASE_URL", "https://example.com/#v1", "must not contain a user, a # or keys"),
+    ("DEDALUS_BASE_URL", "api.example.com/v1", "begin with 'http' or 'https'"),
     ("DEDALUS_BASE_URL", "https://x.openai.azure.com/?api-version=2024-10-21", "/openai/deployments/"),
     ("DEDALUS_BASE_URL", "https://x.openai.azure.com/openai?api-version=2024-10-21", "/openai/deployments/"),
     ("DEDALUS_AS_URL", "as", "URL"),
@@ -328,13 +328,13 @@ def test_the_service_refuses_to_start_and_names_every_fault() -> None:
 @pytest.mark.parametrize(
     ("line", "doubt"),
     [
-        ("OPENAI_APIKEY=sk-secret", "OPENAI_APIKEY is no setting of this service: did you mean OPENAI_API_KEY?"),
-        ("export cors_origin=*", "cors_origin is no setting of this service: did you mean CORS_ORIGINS?"),
-        ("XQZ=1", "XQZ is no setting of this service"),
-        ("sk-secret==", "a name is no setting of this service"),
-        ("gsk_secret", "a line has the form NAME=value, so this one is ignored"),
-        ("PORT", "a line has the form NAME=value, so this one is ignored"),
-        ("LOG_LEVEL: sk-secret", "a line has the form NAME=value, so this one is ignored"),
+        ("OPENAI_APIKEY=sk-secret", "OPENAI_APIKEY is not a setting of this service: did you mean OPENAI_API_KEY?"),
+        ("export cors_origin=*", "cors_origin is not a setting of this service: did you mean CORS_ORIGINS?"),
+        ("XQZ=1", "XQZ is not a setting of this service"),
+        ("sk-secret==", "a name is not a setting of this service"),
+        ("gsk_secret", "ignored, because it does not have the form NAME=value"),
+        ("PORT", "ignored, because it does not have the form NAME=value"),
+        ("LOG_LEVEL: sk-secret", "ignored, because it does not have the form NAME=value"),
         ("port=8001", None),
         ("PORT=  # none", None),
         ("", None),
@@ -344,7 +344,7 @@ def test_a_line_of_the_file_that_has_no_effect_is_reported(line: str, doubt: str
     """With its number, the setting that is most like its name, and nothing that may be a key."""
     Path(".env").write_text(f"# Mine\nHOST=127.0.0.1\n{line}\nDRAIN_S=3\n")
     expected = [] if doubt is None else [f".env, line 3: {doubt}"]
-    assert list(doubts_of_file(Path(".env"), Settings.model_fields)) == expected
+    assert list(unused_in_file(Path(".env"), Settings.model_fields)) == expected
 
 
 @pytest.mark.parametrize(
@@ -362,17 +362,17 @@ def test_a_line_of_the_file_that_has_no_effect_is_reported(line: str, doubt: str
 )
 def test_a_misspelt_name_of_the_environment_is_reported(name: str, setting: str | None) -> None:
     """Only where it is nearly a setting's: the environment holds other programs' names."""
-    expected = f"the environment's {name} is no setting of this service: did you mean {setting}?"
-    assert list(doubts_of_environment([name], Settings.model_fields)) == ([] if setting is None else [expected])
+    expected = f"environment variable {name} is not a setting of this service: did you mean {setting}?"
+    assert list(unused_in_environment([name], Settings.model_fields)) == ([] if setting is None else [expected])
 
 
 def test_the_start_reports_names_that_have_no_effect() -> None:
     """`python app.py` logs each as a warning, and says nothing else of the file."""
     ended = started_with("DEDALUS_BASE_URI=http://127.0.0.1:9", "what?", 'UPSTREAM_RULES={"nobody": {}}')
     assert [line for line in ended.stderr.splitlines() if ".env" in line] == [
-        "WARNING agent_stream: .env, line 1: DEDALUS_BASE_URI is no setting of this service: "
+        "WARNING agent_stream: .env, line 1: DEDALUS_BASE_URI is not a setting of this service: "
         "did you mean DEDALUS_BASE_URL?",
-        "WARNING agent_stream: .env, line 2: a line has the form NAME=value, so this one is ignored",
+        "WARNING agent_stream: .env, line 2: ignored, because it does not have the form NAME=value",
     ]
     assert "dotenv" not in ended.stderr
 
@@ -380,7 +380,7 @@ def test_the_start_reports_names_that_have_no_effect() -> None:
 def test_a_file_in_another_encoding_is_refused() -> None:
     """As PowerShell writes it: one line that names the file, and no traceback."""
     ended = started_with("PORT=8001", encoding="utf-16")
-    assert (ended.returncode, ended.stderr) == (1, ".env is not UTF-8: save it in that encoding\n")
+    assert (ended.returncode, ended.stderr) == (1, ".env is not UTF-8. Save it in that encoding.\n")
 
 
 # .env.example
