@@ -51,7 +51,7 @@ class Server:
         self.accepted += 1
         try:
             await self._serve(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError):
             pass  # the client has left
         finally:
             del self._open[task]
