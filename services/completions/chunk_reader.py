@@ -1,0 +1,189 @@
+"""Reads the chunks of one answer: deltas, usage, the finish reason and errors, whatever their shape. Pure.
+
+The table in docs/upstreams.md says what each form of chunk means.
+"""
+
+import logging
+from typing import Any
+
+from events import NO_USAGE, Usage
+from services.completions.answer_pieces import AnswerPieces
+from services.completions.deltas import Delta, first_choice, hosted_results, wrapped_choices
+from services.completions.error_shapes import is_error, is_failed_choice
+from services.completions.finish_reasons import CALL_REASONS, means_cut, means_error, reason_of
+from services.completions.think_tags import ThinkTags
+from services.completions.usage import usage_of
+
+logger = logging.getLogger(__name__)
+
+PLAIN_KEYS = frozenset(
+    ("id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier", "provider")
+)
+KNOWN_KEYS = PLAIN_KEYS | {"mcp_tool_results", "correlation_id", "timings", "obfuscation", "x_groq"}
+ANSWER_KEYS = frozenset(("choices", "usage", "mcp_tool_results"))
+PIECE_MARKS = (b'"delta"', b'"message"')  # a chunk that holds a piece of the answer contains one of these
+MAX_SHAPES = 1000
+_plain_by_shape: dict[tuple[str, ...], bool] = {}  # the keys of a chunk → whether it is plain (see `_is_plain`)
+
+
+class ChunkReader:
+    """Reads parsed chunks, one after another.
+
+    `finish_reason` and `usage` are known once the stream has sent them. The stream is over when one of these is set:
+    `done` (the answer has ended, and what follows does not count), `fault` (an error that arrived as data) or
+    `malformed` (data that is not a chunk). `tags` separate thinking from text.
+    """
+
+    def __init__(self, tags: ThinkTags | None = None) -> None:
+        self._pieces = AnswerPieces(tags)
+        self._finished_alone = False  # the last finish reason came by itself, after all pieces
+        self._finished_early = False  # a finish reason came before some of the pieces
+        self._other_protocol = False  # an object came that is no chunk of this protocol
+        self.finish_reason: str | None = None
+        self.usage: Usage = NO_USAGE
+        self.correlation_id: str | None = None
+        self.done = False
+        self.fault: object = None
+        self.malformed = False
+
+    @property
+    def reasoning(self) -> dict[str, Any]:
+        """The reasoning as its provider wrote it, by field; empty if there was none."""
+        return self._pieces.reasoning.as_json()
+
+    @property
+    def over(self) -> bool:
+        """Whether the stream is over: what follows no longer counts."""
+        return self.done or self.malformed or self.fault is not None
+
+    @property
+    def may_end(self) -> bool:
+        """Whether silence after the finish reason ends the answer: not before its first piece, nor among its calls."""
+        return self._pieces.begun and (self._finished_alone or not self._pieces.calls)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the answer is known to be complete, even if the connection has broken."""
+        finished = self.finish_reason is not None and (self._finished_alone or not self._finished_early)
+        return self.done or (finished and self.may_end)
+
+    @property
+    def _settled(self) -> bool:
+        """Whether nothing can change the answer any more.
+
+        After a finish reason for calls, a server that runs the calls itself continues the answer.
+        """
+        return self._finished_alone and self._pieces.begun and self.finish_reason not in CALL_REASONS
+
+    def flush(self) -> list[Delta]:
+        """Return the text that was held back for a next piece, after the last chunk."""
+        return self._pieces.flush()
+
+    def _value(self, value: object, has_surrogates: bool, deltas: list[Delta]) -> None:
+        """Read a chunk, or a list of chunks or of errors.
+
+        Raises AttributeError, LookupError, TypeError or ValueError for a value of another shape.
+        """
+        if isinstance(value, dict):
+            self._chunk(value, has_surrogates, deltas)
+        elif is_error(value):
+            self._fail(value)
+        elif isinstance(value, list):
+            for chunk in value:
+                self._chunk(chunk, has_surrogates, deltas)
+        else:
+            raise TypeError("the value is not a chunk")
+
+    def _chunk(self, chunk: dict[str, Any], has_surrogates: bool, deltas: list[Delta]) -> None:
+        # Nearly all chunks of a stream have the same keys. Looking up whether these need a closer look costs about
+        # 0.1 µs; searching each chunk for errors and extras costs several times that.
+        shape = tuple(chunk)
+        if (plain := _plain_by_shape.get(shape)) is None:
+            plain = _is_plain(shape)
+        if not plain and is_error(chunk):
+            self._fail(chunk)
+            return
+        if choices := chunk.get("choices") or (not plain and wrapped_choices(chunk)):
+            self._choice(choices, has_surrogates, deltas)
+        if usage := chunk.get("usage"):
+            self.usage = usage_of(usage, self.usage)
+        if not plain:
+            self._extras(chunk, has_surrogates, deltas)
+
+    def _extras(self, chunk: dict[str, Any], has_surrogates: bool, deltas: list[Delta]) -> None:
+        """Read the keys beside choices and usage."""
+        if results := chunk.get("mcp_tool_results"):
+            deltas += hosted_results(results, has_surrogates)
+        if correlation := chunk.get("correlation_id"):
+            self.correlation_id = str(correlation)
+        if reason := reason_of(chunk):
+            self._finish(reason, chunk, alone=not chunk.get("choices"))
+        self._other_protocol |= ANSWER_KEYS.isdisjoint(chunk) and wrapped_choices(chunk) is None
+        if isinstance(groq := chunk.get("x_groq"), dict):
+            self.usage = usage_of(groq.get("usage"), self.usage)
+
+    def _choice(self, choices: Any, has_surrogates: bool, deltas: list[Delta]) -> None:
+        """Read the choice that is the answer. A chunk may have none."""
+        choice = choices[0]
+        if choice is None or len(choices) != 1 or choice.get("index"):  # a lone choice with index 0 needs no search
+            choice = first_choice(choices)
+        if choice is None:
+            return
+        before = len(deltas)
+        self._pieces.read(choice, has_surrogates, deltas)
+        alone = len(deltas) == before
+        if not alone and self.finish_reason is not None:
+            self._finished_alone, self._finished_early = False, True
+        if usage := choice.get("usage"):  # Moonshot reports it here
+            self.usage = usage_of(usage, self.usage)
+        if alone or choice.get("finish_reason"):
+            self._finish(reason_of(choice) or reason_of(choice.get("delta")), choice, alone)
+        if (alone or "error" in choice) and is_failed_choice(choice):
+            self._fail(choice)
+
+    def _finish(self, reason: str | None, choice: dict[str, Any], alone: bool) -> None:
+        """Record a finish reason. The last one counts; one that comes `alone`, without a piece, ends the answer.
+
+        If an answer has ended as cut in this way, it stays cut, whatever reason follows.
+        """
+        if reason is None:
+            return
+        stays_cut = alone and self._finished_alone and self._pieces.begun and means_cut(self.finish_reason or "")
+        self.finish_reason = self.finish_reason if stays_cut else reason
+        self._finished_alone = alone
+        if means_error(reason):
+            self.fault = choice
+
+    def _fail(self, fault: object) -> None:
+        """Record an error that the upstream reports. It doesn't undo an answer that has already ended."""
+        if self._settled:
+            logger.warning("the upstream reported an error after the end of its answer: %.500s", fault)
+            self.done = True
+        else:
+            self.fault = fault
+
+    def _end(self, payload: bytes) -> None:
+        """End the stream at its `[DONE]`, unless only objects of another protocol came before it."""
+        if self._other_protocol and not self._pieces.begun and self.finish_reason is None:
+            self._unreadable(payload)
+        else:
+            self.done = True
+
+    def _unreadable(self, data: bytes) -> None:
+        """Record data that is not a chunk. After a finish reason it ends the stream, if no piece can be in it."""
+        if self._settled or (self.finish_reason is not None and not any(mark in data for mark in PIECE_MARKS)):
+            logger.info("the upstream sent data that is not a chunk after its answer: %.200r", data)
+            self.done = True
+        else:
+            logger.warning("the upstream sent data that is not a chunk: %.200r", data)
+            self.malformed = True
+
+
+def _is_plain(shape: tuple[str, ...]) -> bool:
+    """Whether a chunk with these keys holds only choices and usage. Logs unknown keys, once for each set of keys."""
+    plain = "choices" in shape and PLAIN_KEYS.issuperset(shape)
+    if len(_plain_by_shape) < MAX_SHAPES:
+        _plain_by_shape[shape] = plain
+        if unknown := set(shape) - KNOWN_KEYS:
+            logger.info("the upstream's chunks have keys that are not used here: %s", sorted(unknown))
+    return plain
