@@ -1,4 +1,4 @@
-"""The pieces of one answer: the choices of its chunks into deltas, wherever in them the answer is. Pure."""
+"""Turns the choices of one answer's chunks into deltas, wherever in a choice the answer stands. Pure."""
 
 from collections import defaultdict
 from typing import Any
@@ -19,131 +19,140 @@ from services.completions.think_tags import ThinkTags
 
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
 PIECES = frozenset(("text", "content", "refusal", "tool_calls", "function_call", *REASONING_KEYS))
-"""The keys under which a delta holds a piece of the answer."""
+"""The keys of a delta that hold a piece of the answer."""
 REASONING_LISTS = ("reasoning_details", "thinking_blocks")
 
 
 class AnswerPieces:
-    """Reads the choice that is the answer, chunk by chunk. `tags` tell thinking in the text apart.
+    """Reads the choice that is the answer, chunk by chunk. `tags` separate thinking from text.
 
-    `reasoning` is what has to go back to the provider. Methods raise AttributeError, LookupError, TypeError or
-    ValueError for a choice of a shape that isn't known.
+    `reasoning` is the record that has to go back to the provider. Methods raise AttributeError, LookupError, TypeError
+    or ValueError for a choice of an unknown shape.
     """
 
     def __init__(self, tags: ThinkTags | None = None) -> None:
         self._tags = tags
         self._menders: defaultdict[object, Mender] = defaultdict(Mender)
-        self._spoken = False  # what has come in deltas: text …
-        self._thought = False  # … thinking …
-        self._called: set[str] = set()  # … and calls, by their fields, which may have come in messages, too
-        self._reasoned = False  # whether thinking has come as plain text
-        self._whole: defaultdict[str, str] = defaultdict(str)  # texts of `message` so far, by field
+        self._has_text = False  # in deltas, not in a whole `message`
+        self._has_thinking = False  # the same
+        self._call_fields: set[str] = set()  # the fields in which calls have come, in deltas or in a `message`
+        self._has_plain_reasoning = False  # thinking has come as plain text, so entries of it are repetitions
+        self._message_texts: defaultdict[str, str] = defaultdict(str)  # of `message` so far, by field
         self.reasoning = ReasoningRecord()
 
     @property
     def begun(self) -> bool:
-        """Whether anything of the answer has come."""
-        return self._spoken or self._thought or bool(self._called) or bool(self._whole)
+        """Whether any piece of the answer has come."""
+        return self._has_text or self._has_thinking or bool(self._call_fields) or bool(self._message_texts)
 
     @property
     def calls(self) -> bool:
         """Whether a piece of a call has come."""
-        return bool(self._called)
+        return bool(self._call_fields)
 
-    def read(self, choice: dict[str, Any], torn: bool, deltas: list[Delta]) -> None:
-        """Add the deltas of the next choice. `torn` says that its strings may hold lone surrogates."""
+    def read(self, choice: dict[str, Any], has_surrogates: bool, deltas: list[Delta]) -> None:
+        """Append the deltas of the next choice. With `has_surrogates`, its strings may hold lone surrogates."""
         before = len(deltas)
+        # Nearly every delta is a `content` alone. This path makes its delta without the checks of `_delta`, because it
+        # runs for each token; a Mender is only needed once a piece has held half of a character.
         if delta := choice.get("delta"):
             content = delta.get("content")
-            if len(delta) == 1 and type(content) is str:  # as nearly every chunk is
+            if len(delta) == 1 and type(content) is str:
                 if content:
-                    self._spoken = True
-                    if torn or self._menders or self._tags is not None:
-                        self._put(TextDelta, content, deltas, torn)
+                    self._has_text = True
+                    if has_surrogates or self._menders or self._tags is not None:
+                        self._put(TextDelta, content, deltas, has_surrogates)
                     else:
                         deltas.append(TextDelta(content))
             else:
-                self._delta(delta, torn, deltas)
+                self._delta(delta, has_surrogates, deltas)
         if len(deltas) == before:
-            self._elsewhere(choice, torn, deltas)
+            self._whole_answer(choice, has_surrogates, deltas)
 
     def flush(self) -> list[Delta]:
-        """What was held back of the text for a next piece that did not come."""
+        """Return the text that was held back for a next piece, after the last choice."""
         deltas: list[Delta] = []
         for kind in (ThinkingDelta, TextDelta):
             if text := self._menders[kind].flush():
-                self._put(kind, text, deltas, torn=False)
+                self._put(kind, text, deltas, has_surrogates=False)
         if self._tags is not None:
             deltas += [(ThinkingDelta if thinking else TextDelta)(text) for thinking, text in self._tags.flush()]
         return deltas
 
-    def _elsewhere(self, choice: dict[str, Any], torn: bool, deltas: list[Delta]) -> None:
-        """A chunk whose delta brings nothing may hold a whole `message`, or stand in the delta's place itself."""
+    def _whole_answer(self, choice: dict[str, Any], has_surrogates: bool, deltas: list[Delta]) -> None:
+        """Read a choice whose delta is empty: it may hold a whole `message`, or the fields of a delta itself."""
         if isinstance(message := choice.get("message"), dict):
-            self._delta(self._untold(message), torn, deltas, whole=True)
+            self._delta(self._new_in(message), has_surrogates, deltas, whole=True)
         elif not PIECES.isdisjoint(choice):
-            self._delta({key: said for key, said in choice.items() if key in PIECES}, torn, deltas)
+            self._delta({key: value for key, value in choice.items() if key in PIECES}, has_surrogates, deltas)
 
-    def _untold(self, message: dict[str, Any]) -> dict[str, Any]:
-        """What a whole `message` adds to what has come: MiniMax repeats the answer in one, Perplexity grows one."""
-        told: set[str] = set()
-        if self._spoken:
-            told |= {"content", "refusal"}
-        if self._thought:
-            told |= FIELDS
-        if self._called:
-            told |= {"tool_calls", "function_call"}
-        new = {key: value for key, value in message.items() if key not in told}
+    def _new_in(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Return what a whole `message` adds to what has come.
+
+        MiniMax repeats the whole answer in one at the end. Perplexity sends all text so far in each chunk.
+        """
+        known: set[str] = set()
+        if self._has_text:
+            known |= {"content", "refusal"}
+        if self._has_thinking:
+            known |= FIELDS
+        if self._call_fields:
+            known |= {"tool_calls", "function_call"}
+        new = {key: value for key, value in message.items() if key not in known}
         for key in ("content", *REASONING_KEYS):
             if isinstance(text := new.get(key), str):
-                before = self._whole[key]
-                grown = text.startswith(before)
-                self._whole[key] = text if grown else before + text
-                new[key] = text.removeprefix(before) if grown else text
+                before = self._message_texts[key]
+                if text.startswith(before):
+                    self._message_texts[key] = text
+                    new[key] = text.removeprefix(before)
+                else:
+                    self._message_texts[key] = before + text
         return new
 
-    def _delta(self, delta: dict[str, Any], torn: bool, deltas: list[Delta], *, whole: bool = False) -> None:
+    def _delta(self, delta: dict[str, Any], has_surrogates: bool, deltas: list[Delta], *, whole: bool = False) -> None:
         if not FIELDS.isdisjoint(delta):
-            self._reasoning(delta, torn, deltas, whole)
+            self._reasoning(delta, has_surrogates, deltas, whole)
         if content := delta.get("content") or delta.get("refusal") or delta.get("text"):
-            self._spoken |= not whole
+            self._has_text |= not whole
             if isinstance(content, str):
-                self._put(TextDelta, content, deltas, torn)
+                self._put(TextDelta, content, deltas, has_surrogates)
             else:
                 for kind, text in content_parts(content):
-                    self._put(kind, text, deltas, torn)
+                    self._put(kind, text, deltas, has_surrogates)
         if calls := delta.get("tool_calls"):
-            self._called.add("tool_calls")
-            deltas += [self._call(call, torn) for call in call_deltas(calls, torn, whole=whole)]
-        elif (call := delta.get("function_call")) and "tool_calls" not in self._called:
-            self._called.add("function_call")
-            deltas.append(self._call(function_call_delta(call, torn), torn))
+            self._call_fields.add("tool_calls")
+            deltas += [self._call(call, has_surrogates) for call in call_deltas(calls, has_surrogates, whole=whole)]
+        elif (call := delta.get("function_call")) and "tool_calls" not in self._call_fields:
+            self._call_fields.add("function_call")
+            deltas.append(self._call(function_call_delta(call, has_surrogates), has_surrogates))
 
-    def _reasoning(self, delta: dict[str, Any], torn: bool, deltas: list[Delta], whole: bool) -> None:
-        """Reasoning under the first of its names that has text; entries only where there is no plain text of it."""
-        told = ""
-        for field, said in delta.items():
-            if said is not None and field in FIELDS:
-                self.reasoning.add(field, said)
-        for name in REASONING_KEYS:
-            if said := delta.get(name):
-                told = told or (said if type(said) is str else plain_text(said))
-        self._reasoned |= told != ""
-        for name in () if self._reasoned else REASONING_LISTS:
-            told = told or plain_text(delta.get(name))
-        if told:
-            self._thought |= not whole
+    def _reasoning(self, delta: dict[str, Any], has_surrogates: bool, deltas: list[Delta], whole: bool) -> None:
+        """Read reasoning: the first of its keys that has text, or else its lists of entries, which repeat that text."""
+        for field, value in delta.items():
+            if value is not None and field in FIELDS:
+                self.reasoning.add(field, value)
+        text = ""
+        for key in REASONING_KEYS:
+            if value := delta.get(key):
+                text = text or (value if type(value) is str else plain_text(value))
+        self._has_plain_reasoning |= text != ""
+        for key in () if self._has_plain_reasoning else REASONING_LISTS:
+            text = text or plain_text(delta.get(key))
+        if text:
+            self._has_thinking |= not whole
             if self._tags is not None:
                 self._tags.not_opened()
-            self._put(ThinkingDelta, told, deltas, torn)
+            self._put(ThinkingDelta, text, deltas, has_surrogates)
 
-    def _call(self, call: CallDelta, torn: bool) -> CallDelta:
-        if torn or self._menders:
+    def _call(self, call: CallDelta, has_surrogates: bool) -> CallDelta:
+        if has_surrogates or self._menders:
             return call._replace(arguments=self._menders[call.slot].feed(call.arguments))
         return call
 
-    def _put(self, kind: type[TextDelta] | type[ThinkingDelta], text: str, deltas: list[Delta], torn: bool) -> None:
-        if torn or self._menders:
+    def _put(
+        self, kind: type[TextDelta] | type[ThinkingDelta], text: str, deltas: list[Delta], has_surrogates: bool
+    ) -> None:
+        if has_surrogates or self._menders:
             text = self._menders[kind].feed(text)
         if self._tags is not None and kind is TextDelta:
             deltas += [(ThinkingDelta if thinking else TextDelta)(piece) for thinking, piece in self._tags.feed(text)]

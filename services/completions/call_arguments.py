@@ -1,4 +1,4 @@
-"""What the text of a tool call's arguments means, which servers don't always send once and whole. Pure."""
+"""Reads the text of a tool call's arguments, which some servers repeat or send in parts. Pure."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,16 +7,16 @@ from json_codec.scan import JsonLimits, JsonTooLarge, scan
 from json_codec.text import loads_exactly, values_in
 
 LIMITS = JsonLimits(values=20_000, depth=64)
-"""What takes longer to read than a stream can stand still, or nests deeper than others can be counted on to read."""
+"""Beyond these, parsing blocks the other streams too long, or nests deeper than other parsers are sure to read."""
 MAX_REPEATED = 16  # JSON values in one text: a server that repeats the arguments does so once or twice
-NOTHING = (None, "")
-"""What servers send in place of `{}`, where the arguments are still to come, or where the tool takes none."""
+NO_ARGUMENTS = (None, "")
+"""Values that servers send for `{}`: before the arguments arrive, or for a tool without any."""
 
 
 class Arguments(NamedTuple):
-    """A call's arguments, and the text that goes back to the server: as it came, wherever that was a JSON object.
+    """A call's arguments, and the text to send back to the server: its own text, if that was a JSON object.
 
-    `invalid` is all that came, where no object can be read from it.
+    `invalid` is all the text that came, if no object can be read from it.
     """
 
     value: dict[str, Any]
@@ -25,16 +25,16 @@ class Arguments(NamedTuple):
 
 
 def read_arguments(pieces: Sequence[str]) -> Arguments:
-    """Read a call's arguments from the pieces in which they came.
+    """Read a call's arguments from the pieces in which they arrived.
 
     * One JSON object is the arguments. Blank text, `null` and `""` mean that there are none.
     * Of several JSON values, one after another, `{}`, `null`, `""` and repetitions are left out: Bedrock begins with
       `{}` (openai-agents-js#712), Cerebras ends with the whole arguments again (elizaOS/eliza#9766). If one object is
       left, it is the arguments.
-    * Where the text is no JSON, the last piece is the arguments if it is an object and begins with all that came
-      before, or with each piece of it: Qianfan sends all arguments so far in each piece (hermes-agent#35718).
+    * If the text is not JSON, the last piece is the arguments if it is an object and begins with all the text before
+      it, or with each earlier piece: Qianfan sends all arguments so far in each piece (hermes-agent#35718).
     * A JSON string that holds an object means that object (quarkus-langchain4j#2569).
-    * Everything else is invalid, and so is what passes `LIMITS`.
+    * Everything else is invalid, and so is a text beyond `LIMITS`.
     """
     text = "".join(pieces)
     try:
@@ -45,32 +45,35 @@ def read_arguments(pieces: Sequence[str]) -> Arguments:
 
 
 def _object_in(text: str) -> Arguments | None:
-    """The one object that a text of JSON values holds, or none of them, if each means nothing."""
-    meant = Arguments({})
+    """Return the one object in a text of JSON values, or empty arguments if each value means none.
+
+    None if the text holds something else, or different objects.
+    """
+    found = Arguments({})
     try:
         for value, written in values_in(text, MAX_REPEATED):
-            read = _content(value, written)
-            if read.value and meant.value not in ({}, read.value):
+            arguments = _meaning(value, written)
+            if arguments.value and found.value not in ({}, arguments.value):
                 return None
-            meant = meant if meant.value else read
+            found = found if found.value else arguments
     except (ValueError, RecursionError):
         return None
-    return meant
+    return found
 
 
-def _content(value: Any, written: str) -> Arguments:
-    """What one JSON value means. Raise ValueError for what means no arguments."""
+def _meaning(value: Any, written: str) -> Arguments:
+    """Return the arguments that one JSON value means. Raises ValueError if it can't be arguments."""
     if isinstance(value, str) and value:
         value, written = loads_exactly(value), value
     if isinstance(value, dict):
         return Arguments(value, written)
-    if value in NOTHING:
+    if value in NO_ARGUMENTS:
         return Arguments({})
-    raise ValueError("no JSON object")
+    raise ValueError("not a JSON object")
 
 
 def _snapshot(pieces: Sequence[str]) -> Arguments | None:
-    """The last piece as the arguments, where it repeats what came before it."""
+    """Return the last piece as the arguments, if it repeats the pieces before it."""
     *before, last = pieces
     if last.startswith("".join(before)) or all(map(last.startswith, before)):
         return _object_in(last)

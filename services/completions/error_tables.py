@@ -1,6 +1,6 @@
-"""What errors of model servers are called, and what their messages say: the tables by which they become ours.
+"""Tables that map the errors of model servers to ours: by names, by statuses and by fragments of messages.
 
-Each table is searched in its order, and the first kind with a fragment that is in the name or the message counts.
+Each table is searched in its order. The first kind with a fragment that occurs in the name or the message counts.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ Kind = type[AgentStreamError]
 Table = Mapping[Kind, tuple[str, ...]]
 
 NAMES: Table = {
-    UpstreamRejected: ("extraforbidden",),  # pydantic: a parameter that isn't known, and nothing of a key
+    UpstreamRejected: ("extraforbidden",),  # pydantic, for an unknown parameter: "forbidden" here is not about a key
     ContextTooLong: (
         *("contextlength", "contextwindow", "contextsize"),  # OpenAI; LiteLLM, xAI; llama.cpp
         *("contextoverflow", "prompttoolong", "inputtoolong"),
@@ -37,7 +37,7 @@ NAMES: Table = {
     ),
     UpstreamTimeout: ("timeout", "timedout", "deadlineexceeded"),
 }
-"""What is part of the machine-readable names of errors, in lower case and without punctuation."""
+"""Fragments of the machine-readable names of errors, in lower case and without punctuation."""
 
 WEAK_NAMES: Table = {
     UpstreamFailed: ("servererror", "internalerror", "overloaded", "unavailable"),
@@ -46,7 +46,7 @@ WEAK_NAMES: Table = {
         *("failedprecondition", "unknownparameter", "contentfilter", "contentpolicy", "datainspection", "moderation"),
     ),
 }
-"""The same of names that say less than a status or a message may."""
+"""Fragments of names that are less specific than a status or a message may be."""
 
 STATUSES: Mapping[int, Kind] = {
     401: UpstreamAuth,
@@ -120,4 +120,4 @@ TEXTS: Table = {
         *("deadline exceeded", "litellm.timeout"),
     ),
 }
-"""What is part of the messages of servers that send no name, in lower case."""
+"""Fragments of the messages of servers that send no name, in lower case."""

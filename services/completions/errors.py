@@ -1,7 +1,7 @@
-"""The error that a model's server reports, in whatever shape, and which of ours it is. Pure.
+"""Translates the errors that model servers report, in any shape, into ours. Pure.
 
-Machine-readable names count first, then status numbers, then well-known fragments of messages. A name or a status that
-says little (a bad request, a failure) is refined by a message that says more.
+Machine-readable names count first, then status numbers, then well-known fragments of messages. An unspecific name or
+status (a bad request, a failure) counts only if no message is more specific.
 """
 
 from collections.abc import Iterator
@@ -24,80 +24,82 @@ from services.completions.error_tables import CONTEXT_TEXTS, NAMES, STATUSES, TE
 NAME_KEYS = STATUS_KEYS | {"type", "name", "reason", "error", "errortype", "event", "object", "state"}
 TEXT_KEYS = MESSAGE_KEYS | {"description", "reason", "raw", "text"}
 INNER_KEYS = ENVELOPES | {"detail", "details", "metadata", "innererror", "baseresp", "choices", "delta"}
-"""Keys without case and punctuation, beside those that name an error."""
+"""Keys without case and punctuation. Keys that name an error are read as well."""
 
 MAX_DEPTH = 6
 MAX_PARTS = 50
-MAX_TEXT = 4000  # of a message, beyond which nothing is looked for
+MAX_TEXT = 4000  # characters of a message that are searched
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
-    """What an error says of itself, outermost first: names, HTTP statuses, and texts."""
+class ErrorParts:
+    """The parts of a reported error, outermost first: names, HTTP statuses and texts."""
 
     names: tuple[str, ...]
     statuses: tuple[int, ...]
     texts: tuple[str, ...]
 
 
-def complaint(body: object) -> Complaint:
-    """What an error says, found in any of the known places of a body or of a chunk."""
+def parts_of(body: object) -> ErrorParts:
+    """Collect the parts of an error from all known places of a body or a chunk."""
     names: list[str] = []
     statuses: list[int] = []
     texts: list[str] = []
-    for part in _parts(body):
+    for part in _nested(body):
         if isinstance(part, str):
             texts.append(part[:MAX_TEXT].lower())
             continue
         for key, value in part.items():
-            name, error = plain(key), names_error(key)
-            if error:
+            name, is_error_key = plain(key), names_error(key)
+            if is_error_key:
                 names.append(name)
             if name in STATUS_KEYS and 400 <= http_status(value) < 600:
                 statuses.append(http_status(value))
             if isinstance(value, str):
-                names += [plain(value)] if error or name in NAME_KEYS else []
-                texts += [value[:MAX_TEXT].lower()] if error or name in TEXT_KEYS else []
-    return Complaint(tuple(names), tuple(statuses), tuple(texts))
+                if is_error_key or name in NAME_KEYS:
+                    names.append(plain(value))
+                if is_error_key or name in TEXT_KEYS:
+                    texts.append(value[:MAX_TEXT].lower())
+    return ErrorParts(tuple(names), tuple(statuses), tuple(texts))
 
 
 def status_of(fault: object) -> int:
-    """The status that an error would have had as a refusal, 400 where it names none."""
-    return next(iter(complaint(fault).statuses), 400)
+    """Return the HTTP status that an error in a stream names, 400 if it names none."""
+    return next(iter(parts_of(fault).statuses), 400)
 
 
 def error_of(body: object, status: int | None = None, retry_after: int | None = None) -> AgentStreamError:
-    """Our error for one that the upstream reports: in a stream, or as a refusal with this HTTP status."""
-    said = complaint(body)
-    statuses = said.statuses if status is None else (status, *said.statuses)
-    if any(number in (401, 403) for number in statuses) and _connect_url(body):
+    """Return our error for one that the upstream reports: in a stream, or as a refusal with this HTTP status."""
+    parts = parts_of(body)
+    statuses = parts.statuses if status is None else (status, *parts.statuses)
+    if any(number in (401, 403) for number in statuses) and _has_connect_url(body):
         return McpAuthorizationRequired()
-    kind = _kind(said, statuses)
+    kind = _kind(parts, statuses)
     return kind(retry_after=retry_after if kind in (UpstreamQuota, UpstreamFailed) else None)
 
 
-def _kind(said: Complaint, statuses: tuple[int, ...]) -> Kind:
-    """The first of these that says something: strong names, messages about the context, strong statuses, messages."""
-    text = "\n".join(said.texts)
+def _kind(parts: ErrorParts, statuses: tuple[int, ...]) -> Kind:
+    """Decide by the most specific part: names, texts about the context, statuses, other texts, unspecific names."""
+    text = "\n".join(parts.texts)
     found = (
-        next((kind for name in said.names if (kind := _kind_of(name, NAMES))), None)
+        next((kind for name in parts.names if (kind := _kind_of(name, NAMES))), None)
         or (ContextTooLong if any(fragment in text for fragment in CONTEXT_TEXTS) else None)
         or next((STATUSES[number] for number in statuses if number in STATUSES), None)
         or _kind_of(text, TEXTS)
         or (UpstreamAuth if 403 in statuses else None)
-        or next((kind for name in said.names if (kind := _kind_of(name, WEAK_NAMES))), None)
+        or next((kind for name in parts.names if (kind := _kind_of(name, WEAK_NAMES))), None)
     )
     if found is not None:
         return found
-    return UpstreamRejected if statuses and statuses[0] < 500 and statuses[0] >= 400 else UpstreamFailed
+    return UpstreamRejected if statuses and 400 <= statuses[0] < 500 else UpstreamFailed
 
 
 def _kind_of(text: str, table: Table) -> Kind | None:
     return next((kind for kind, fragments in table.items() if any(part in text for part in fragments)), None)
 
 
-def _parts(body: object) -> Iterator[dict[str, Any] | str]:
-    """The objects and bare texts of an error, outermost first, as far as any known server nests them."""
+def _nested(body: object) -> Iterator[dict[str, Any] | str]:
+    """Yield the objects and bare texts of an error, outermost first, as deep as any known server nests them."""
     level, count = [body], 0
     for _ in range(MAX_DEPTH):
         inner: list[object] = []
@@ -105,19 +107,19 @@ def _parts(body: object) -> Iterator[dict[str, Any] | str]:
             if (count := count + 1) > MAX_PARTS:
                 return
             match part:
-                case str() if part.startswith("{") and (said := _json(part)) is not None:
-                    inner.append(said)  # LiteLLM and OpenRouter hand on what they got as text
+                case str() if part.startswith("{") and (parsed := _json(part)) is not None:
+                    inner.append(parsed)  # LiteLLM and OpenRouter forward an error as text
                 case str():
                     yield part
                 case list():
                     inner += part[:MAX_PARTS]
                 case dict():
                     yield part
-                    inner += [value for key, value in part.items() if _leads_on(key, value)]
+                    inner += [value for key, value in part.items() if _may_hold_more(key, value)]
         level = inner
 
 
-def _leads_on(key: str, value: object) -> bool:
+def _may_hold_more(key: str, value: object) -> bool:
     """Whether the value of a key may hold more of the error."""
     if isinstance(value, str):
         return value.startswith("{") and (names_error(key) or plain(key) in TEXT_KEYS)
@@ -131,7 +133,7 @@ def _json(text: str) -> object:
         return None
 
 
-def _connect_url(body: object) -> bool:
+def _has_connect_url(body: object) -> bool:
     match body:
         case {"connect_url": str()} | {"detail": {"connect_url": str()}} | {"error": {"connect_url": str()}}:
             return True

@@ -1,6 +1,6 @@
-"""Why a model stopped, as servers say it: which reasons mean an error, and which that the answer was cut.
+"""Classifies finish reasons: which mean an error, and which mean that the answer was cut.
 
-Every other reason means that the answer is complete. Reasons are compared without case, and each part of
+Every other reason means that the answer is complete. Reasons are compared without case. Each part of
 `function_call_filter: MALFORMED_FUNCTION_CALL` (Gemini's OpenAI endpoint) counts.
 """
 
@@ -20,11 +20,11 @@ ERRORS = frozenset(
         "rate_limit_exceeded",
         "timeout",
         "timed_out",
-        "abort",  # SGLang, vLLM: the engine gave the request up
+        "abort",  # SGLang, vLLM: the engine dropped the request
         "aborted",
         "cancelled",
         "canceled",
-        "malformed_function_call",  # Gemini, these four: the call that the model wrote can't be read
+        "malformed_function_call",  # Gemini, these four: the call that the model wrote is unreadable
         "malformed_response",
         "unexpected_tool_call",
         "too_many_tool_calls",
@@ -48,7 +48,7 @@ CUTS = frozenset(
         "truncated",
         "incomplete",
         "content_filter",
-        "safety",  # Gemini, and what follows
+        "safety",  # Gemini, as the next ones
         "recitation",
         "blocklist",
         "prohibited_content",
@@ -65,10 +65,9 @@ CUTS = frozenset(
 )
 CALL_REASONS = frozenset(("tool_calls", "function_call"))
 
-
-UNTOLD = frozenset(("", "null", "none"))  # the first where it is text (Alibaba's own API)
+NO_REASON = frozenset(("", "null", "none"))  # "null" is text in Alibaba's own API
 OTHER_KEYS = ("finishReason", "stop_reason", "finish_details", "native_finish_reason")
-"""Where a reason stands if not in `finish_reason`: Gemini, Anthropic, OpenAI's vision preview, OpenRouter."""
+"""Other keys that hold a reason: of Gemini, Anthropic, OpenAI's vision preview, OpenRouter."""
 ERROR = re.compile(
     "error|exception|fail|abort|cancel|interrupt|timeout|timed_out|overload|unavailable|crash|disconnect"
 )
@@ -79,37 +78,37 @@ CUT = re.compile(
 
 
 def reason_of(choice: object) -> str | None:
-    """The reason that a choice tells, or what is in its place; None where it tells none.
+    """Return the reason in a choice, or in an object that stands in its place. None if it has none.
 
-    OpenRouter tells its provider's own one beside it, which counts where that alone means an error or a cut.
+    OpenRouter adds its provider's own reason, which counts if only that one means an error or a cut.
     """
     if not isinstance(choice, Mapping):
         return None
-    told = _text(choice.get("finish_reason"))
-    if told is None:
-        return next((reason for key in OTHER_KEYS if (reason := _text(choice.get(key))) is not None), None)
+    reason = _text(choice.get("finish_reason"))
+    if reason is None:
+        return next((other for key in OTHER_KEYS if (other := _text(choice.get(key))) is not None), None)
     native = _text(choice.get("native_finish_reason"))
-    worse = native is not None and (means_error(native) or (means_cut(native) and not means_error(told)))
-    return native if worse else told
+    worse = native is not None and (means_error(native) or (means_cut(native) and not means_error(reason)))
+    return native if worse else reason
 
 
-def _text(said: object) -> str | None:
-    """A reason's text. One that is an object has it as its type (`finish_details`)."""
-    if isinstance(said, dict):
-        said = said.get("type") or said.get("reason")
-    if said is None or str(said).strip().lower() in UNTOLD:
+def _text(reason: object) -> str | None:
+    """Return a reason's text; an object (`finish_details`) has it as its type. None for no reason."""
+    if isinstance(reason, dict):
+        reason = reason.get("type") or reason.get("reason")
+    if reason is None or str(reason).strip().lower() in NO_REASON:
         return None
-    return str(said)
+    return str(reason)
 
 
 def means_error(reason: str) -> bool:
-    """Whether a finish reason says that the model's server failed."""
+    """Whether a finish reason says that the model server failed."""
     parts = _parts(reason)
     return not ERRORS.isdisjoint(parts) or any(map(ERROR.search, parts))
 
 
 def means_cut(reason: str) -> bool:
-    """Whether it says that the answer ends before its end, so that the last of its tool calls may be incomplete."""
+    """Whether a finish reason says that the answer was cut, so that the last of its tool calls may be incomplete."""
     parts = _parts(reason)
     return not CUTS.isdisjoint(parts) or any(map(CUT.search, parts))
 

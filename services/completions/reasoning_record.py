@@ -1,4 +1,4 @@
-"""What a turn's reasoning was on the wire, field by field, so that it can go back to its provider as it came."""
+"""Records a turn's reasoning as its provider wrote it, field by field, so that it can be sent back unchanged."""
 
 import logging
 from collections import defaultdict
@@ -18,13 +18,13 @@ OTHER_FIELDS = (
     "provider_specific_fields",  # LiteLLM: thought signatures of a text
 )
 FIELDS = frozenset((*TEXT_FIELDS, *LIST_FIELDS, *OTHER_FIELDS))
-JOINED_KEYS = ("text", "summary", "thinking", "data")  # of which `data` comes whole
+JOINED_KEYS = ("text", "summary", "thinking", "data")
 """The keys of an entry whose values are pieces of one text (OpenRouter's `reasoning_details`, LiteLLM's
-`thinking_blocks`)."""
+`thinking_blocks`). `data` is never in pieces: a second one begins another entry."""
 
 
 class ReasoningRecord:
-    """Gathers the reasoning fields of one turn's deltas. Beyond MAX_BYTES it holds nothing more and is empty."""
+    """Gathers the reasoning fields of one turn's deltas. Beyond MAX_BYTES it is emptied and stays empty."""
 
     def __init__(self) -> None:
         self._texts: defaultdict[str, list[str]] = defaultdict(list)
@@ -32,35 +32,35 @@ class ReasoningRecord:
         self._others: dict[str, Any] = {}
         self._size = 0
 
-    def add(self, field: str, said: object) -> None:
-        """Take in a field of a delta: one of `FIELDS`."""
-        if isinstance(said, str) and field in TEXT_FIELDS:
-            self._size += len(said)
-            self._texts[field].append(said)
+    def add(self, field: str, value: object) -> None:
+        """Add a field of a delta: one of `FIELDS`."""
+        if isinstance(value, str) and field in TEXT_FIELDS:
+            self._size += len(value)
+            self._texts[field].append(value)
         else:
-            self._size += len(dumps(said))
-            self._other(field, said)
+            self._size += len(dumps(value))
+            self._add_other(field, value)
         if self._size > MAX_BYTES:
             self._texts.clear()
             self._lists.clear()
             self._others.clear()
 
-    def _other(self, field: str, said: object) -> None:
-        """Take in a field that isn't text. An object in the place of text is a list of one."""
-        match said:
+    def _add_other(self, field: str, value: object) -> None:
+        """Add a field that isn't text. An object in the place of text is a list of one."""
+        match value:
             case list():
-                for entry in said:
+                for entry in value:
                     if isinstance(entry, dict):
                         _join(self._lists[field], entry)
             case dict() if field in TEXT_FIELDS:
-                _join(self._lists[field], said)
+                _join(self._lists[field], value)
             case dict():
-                self._others[field] = {**self._others.get(field, {}), **said}
+                self._others[field] = {**self._others.get(field, {}), **value}
             case str():
-                self._others[field] = said
+                self._others[field] = value
 
     def as_json(self) -> dict[str, Any]:
-        """The fields as they came, their pieces joined; empty where there was none, or too much."""
+        """Return the fields with their pieces joined. Empty if there was no reasoning, or too much."""
         if not (self._size or self._texts):
             return {}
         if self._size > MAX_BYTES:
@@ -74,19 +74,19 @@ class ReasoningRecord:
 
 
 def _join(entries: list[dict[str, Any]], piece: Mapping[str, Any]) -> None:
-    """Add a piece of an entry: to the last one where it continues that one, else as an entry of its own.
+    """Add a piece to the last entry if it continues that entry, else as an entry of its own.
 
-    Pieces of one entry have the same type and index, and a text each (OpenRouter, "Preserving reasoning"). A signature
-    closes an entry (Anthropic's thinking blocks). Of other keys, the last value counts.
+    Pieces of one entry have the same type and index, and each has a text (OpenRouter, "Preserving reasoning"). A
+    signature closes an entry (Anthropic's thinking blocks). For other keys, the last value counts.
     """
     last = entries[-1] if entries else {}
-    told = {key: value for key, value in piece.items() if value not in (None, "")}
-    text = next((key for key in JOINED_KEYS if key in told), None)
-    closed = last.get("signature", told.get("signature")) != told.get("signature") and text is not None
+    present = {key: value for key, value in piece.items() if value not in (None, "")}
+    text = next((key for key in JOINED_KEYS if key in present), None)
+    closed = last.get("signature", present.get("signature")) != present.get("signature") and text is not None
     other = any(last.get(key) != piece.get(key) for key in ("type", "index"))
     if not entries or other or closed or (text == "data" and "data" in last):
         entries.append(dict(piece))
         return
     if text is not None:
-        told[text] = f"{last.get(text) or ''}{told[text]}"
-    last.update(told)
+        present[text] = f"{last.get(text) or ''}{present[text]}"
+    last.update(present)

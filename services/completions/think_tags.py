@@ -1,4 +1,4 @@
-"""Thinking that a model writes into its answer, between tags, told apart from the answer. Pure."""
+"""Separates the thinking that a model writes between tags from the rest of its answer. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,22 +18,22 @@ TAGS = {
     "◁think▷": "◁/think▷",  # Kimi-VL
 }
 
-Said = tuple[bool, str]
-"""Whether a piece is thinking, and the piece."""
+Piece = tuple[bool, str]
+"""Whether a piece is thinking, and its text."""
 
 
 @dataclass(frozen=True, slots=True)
 class ThinkTagModels:
     """The models whose answers are searched for tags, by patterns in lower case such as `*deepseek-r1*`.
 
-    Answers of the models in `opened` begin inside their thinking, since the template of the prompt has the opening tag.
+    Answers of the models in `opened` begin inside their thinking, because their prompt template has the opening tag.
     """
 
     tagged: tuple[str, ...] = ()
     opened: tuple[str, ...] = ()
 
     def tags(self, model: str) -> "ThinkTags | None":
-        """What splits an answer of this model; None for one that is read as it is."""
+        """Return a splitter for an answer of this model; None if its text has no tags."""
         opened = _named(model, self.opened)
         return ThinkTags(opened) if opened or _named(model, self.tagged) else None
 
@@ -44,11 +44,11 @@ def _named(model: str, patterns: tuple[str, ...]) -> bool:
 
 
 class ThinkTags:
-    """Splits one answer, whose pieces may cut a tag anywhere.
+    """Splits one answer. Its pieces may cut a tag anywhere.
 
-    Only a tag at the start of the answer counts, after white space at most; later ones are text. White space around the
-    thinking is left out. An answer that is `opened` is thinking from its first character; without a closing tag all of
-    it is. `over` says that all that follows is text.
+    A tag counts only at the start of the answer, after white space at most. Later tags are text. White space around the
+    thinking is left out. An answer that is `opened` is thinking from its first character, up to a closing tag or its
+    end. Once `over` is set, everything that follows is text.
     """
 
     def __init__(self, opened: bool = False) -> None:
@@ -60,11 +60,11 @@ class ThinkTags:
         self.over = False
 
     def not_opened(self) -> None:
-        """The upstream tells the thinking apart itself."""
+        """Note that the upstream sends the thinking separately, so the text doesn't begin with it."""
         self._opened = False
 
-    def feed(self, text: str) -> Iterator[Said]:
-        """What can be said now of the answer so far."""
+    def feed(self, text: str) -> Iterator[Piece]:
+        """Add a piece of the answer, and yield what can be told apart now."""
         self._held += text
         if self._close is None and not self._closed:
             self._look_for_tag()
@@ -74,7 +74,7 @@ class ThinkTags:
             self._held = self._held.lstrip()
             self.over = bool(self._held)
         if self.over:
-            yield from self._rest(thinking=False)
+            yield from self._take_held(thinking=False)
 
     def _look_for_tag(self) -> None:
         begun = self._held.lstrip()
@@ -83,14 +83,14 @@ class ThinkTags:
                 self._held, self._close = begun.removeprefix(tag), close
                 return
         if any(tag.startswith(begun) for tag in TAGS):
-            return  # nothing yet, or a part of a tag
+            return  # white space only, or a part of a tag, so far
         if self._opened:
             self._close = TAGS["<think>"]
         else:
             self.over = True
 
-    def _thinking(self, close: str) -> Iterator[Said]:
-        """The thinking up to its closing tag, or up to where that may begin."""
+    def _thinking(self, close: str) -> Iterator[Piece]:
+        """Yield the thinking up to its closing tag, or up to a possible beginning of that tag."""
         if not self._begun:
             self._held = self._held.lstrip()
         thought, closed, after = self._held.partition(close)
@@ -98,23 +98,23 @@ class ThinkTags:
             self._held, self._close, self._closed = after, None, True
             thought = thought.rstrip()
         else:
-            kept = thought[: len(thought) - _overlap(thought, close)].rstrip()
-            self._held, thought = thought[len(kept) :], kept
+            certain = thought[: len(thought) - _overlap(thought, close)].rstrip()
+            self._held, thought = thought[len(certain) :], certain
         if thought:
             self._begun = True
             yield True, thought
 
-    def flush(self) -> Iterator[Said]:
-        """What was held back at the end of the answer."""
-        yield from self._rest(thinking=self._close is not None)
+    def flush(self) -> Iterator[Piece]:
+        """Yield the text that is still held back at the end of the answer."""
+        yield from self._take_held(thinking=self._close is not None)
 
-    def _rest(self, *, thinking: bool) -> Iterator[Said]:
+    def _take_held(self, *, thinking: bool) -> Iterator[Piece]:
         held, self._held = self._held, ""
         if held:
             yield thinking, held
 
 
 def _overlap(text: str, tag: str) -> int:
-    """How many characters at the end of the text may be the beginning of the tag."""
-    most = min(len(text), len(tag) - 1)
-    return next((length for length in range(most, 0, -1) if tag.startswith(text[-length:])), 0)
+    """Count the characters at the end of the text that may be the beginning of the tag."""
+    longest = min(len(text), len(tag) - 1)
+    return next((length for length in range(longest, 0, -1) if tag.startswith(text[-length:])), 0)

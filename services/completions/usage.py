@@ -1,11 +1,11 @@
-"""Token counts as servers report them, in any of the known ways. No oddity of an account loses an answer."""
+"""Reads token counts in every form in which servers report them. No form makes an answer fail. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from events import Usage
 
-MOST = 2**53  # beyond which a count is no count, nor a number that every reader of JSON reads
+MAX_COUNT = 2**53  # the largest whole number that every JSON reader reads exactly
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "input_tokens": ("prompt_tokens", "input_tokens", "promptTokenCount", "inputTokens", "prompt_eval_count"),
@@ -26,45 +26,46 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         "cachedContentTokenCount",  # Gemini
     ),
 }
-"""Each count under the names that it has at OpenAI, Anthropic, Gemini, Bedrock and Ollama. The first that is a count
-counts."""
+"""The names of each count at OpenAI, Anthropic, Gemini, Bedrock and Ollama. The first with a valid number counts."""
 
 CACHED_APART = ("cache_read_input_tokens", "cache_creation_input_tokens")
-"""What Anthropic leaves out of `input_tokens`."""
+"""Counts that Anthropic leaves out of `input_tokens`."""
 
 
-def usage_of(said: object, before: Usage) -> Usage:
-    """The counts of a report, with those that came before.
+def usage_of(report: object, before: Usage) -> Usage:
+    """Combine the counts of a report with those of the reports before it.
 
-    Counts only grow within a stream, so that a later report which is partial, or zero, erases nothing.
+    Counts only grow within a stream, so a later report that is partial or zero erases nothing.
     """
-    if not isinstance(said, Mapping):
+    if not isinstance(report, Mapping):
         return before
-    counts = {count: _first(said, names) for count, names in NAMES.items()}
-    if "prompt_tokens" not in said and counts["input_tokens"] is not None:
-        counts["input_tokens"] += sum(count_of(said.get(name)) or 0 for name in CACHED_APART)
+    counts = {count: _first_count(report, names) for count, names in NAMES.items()}
+    if "prompt_tokens" not in report and counts["input_tokens"] is not None:
+        counts["input_tokens"] += sum(count_of(report.get(name)) or 0 for name in CACHED_APART)
     if counts["total_tokens"] is None and counts["input_tokens"] is not None and counts["output_tokens"] is not None:
         counts["total_tokens"] = counts["input_tokens"] + counts["output_tokens"]
     return Usage(**{count: _larger(getattr(before, count), value) for count, value in counts.items()})
 
 
 def _larger(before: int | None, now: int | None) -> int | None:
-    return now if before is None else before if now is None else max(before, now)
+    if before is None or now is None:
+        return now if before is None else before
+    return max(before, now)
 
 
-def _first(said: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
-    found = (count_of(_at(said, name)) for name in names)
-    return next((count for count in found if count is not None), None)
+def _first_count(report: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
+    counts = (count_of(_at(report, name)) for name in names)
+    return next((count for count in counts if count is not None), None)
 
 
-def _at(said: object, path: str) -> object:
+def _at(value: object, path: str) -> object:
     for key in path.split("."):
-        said = said.get(key) if isinstance(said, Mapping) else None
-    return said
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
 
 
 def count_of(value: object) -> int | None:
-    """A whole number that is not negative, however it is written; None for anything else."""
+    """Return a whole number that is not negative, whether sent as a number or as text. None for any other value."""
     if isinstance(value, str):
         try:
             value = float(value)
@@ -72,4 +73,4 @@ def count_of(value: object) -> int | None:
             return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return round(value) if 0 <= value <= MOST else None
+    return round(value) if 0 <= value <= MAX_COUNT else None

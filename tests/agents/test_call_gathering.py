@@ -13,7 +13,7 @@ from errors import TooManyCalls, UpstreamProtocol
 from services.agents.call_gathering import MAX_NAMELESS, CallGatherer, GatheredCall
 from services.completions.call_arguments import Arguments, read_arguments
 from services.completions.chunks import CallDelta, ChatChunks
-from services.completions.deltas import MOST_CALLS
+from services.completions.deltas import MAX_CALLS
 from settings import Settings
 
 KNOWN = ("echo", "ping", "add", "add_all")
@@ -219,7 +219,7 @@ def test_a_chunk_of_very_many_calls_or_results() -> None:
     results = [{"tool_name": "one", "result": n} for n in range(5000)]
     for chunk in ({"choices": [{"delta": {"tool_calls": calls}}]}, {"choices": [], "mcp_tool_results": results}):
         deltas = ChatChunks().feed(f"data: {json.dumps(chunk)}\n\n".encode())
-        assert len(deltas) == MOST_CALLS > Settings.model_fields["max_calls_per_turn"].metadata[1].le
+        assert len(deltas) == MAX_CALLS > Settings.model_fields["max_calls_per_turn"].metadata[1].le
 
 
 def test_an_event_of_very_many_values() -> None:
