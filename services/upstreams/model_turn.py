@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import httpx
-from dedalus_labs import APIConnectionError, APIStatusError, AsyncStream
+from dedalus_labs import APIConnectionError, APIStatusError
 from dedalus_labs.lib.mcp import serialize_mcp_servers
 
 from errors import (
@@ -288,19 +288,8 @@ async def _post(route: Route, body: Mapping[str, Any], deadline: float) -> httpx
     """One exchange, to the head of the answer. Raise `APIStatusError` for a refusal."""
     try:
         async with asyncio.timeout_at(deadline):
-            client = route.upstream.client
-            url = f"{str(client.base_url).rstrip('/')}/chat/completions"  # a path costs the SDK two parses more
-            response = await client.post(
-                url,
-                cast_to=httpx.Response,
-                content=await written(_as_the_sdk(body)),
-                options={
-                    "headers": {"Accept-Encoding": "identity", "Content-Type": "application/json", **route.headers}
-                },
-                stream=True,
-                stream_cls=AsyncStream[Any],
-            )
-            return cast("httpx.Response", response)  # which is what the SDK gives for this `cast_to`
+            headers = {"Accept-Encoding": "identity", "Content-Type": "application/json", **route.headers}
+            return await route.upstream.client.chat_completion(headers, await written(_as_the_sdk(body)))
     except TimeoutError:
         raise UpstreamTimeout from None
     except APIConnectionError as error:

@@ -13,7 +13,6 @@ from typing import Any, Literal
 from dedalus_labs import (
     APIConnectionError,
     APIError,
-    AsyncDedalus,
     AuthenticationError,
     Omit,
     PermissionDeniedError,
@@ -25,6 +24,7 @@ from services.completions.think_tags import ThinkTagModels
 from services.upstreams.base_urls import address
 from services.upstreams.embedded_model import EmbeddedModel
 from services.upstreams.http_client import UpstreamClient
+from services.upstreams.prepared_client import PreparedDedalus
 from services.upstreams.providers import PLAIN, PROVIDERS, Provider, rules_of, with_model
 from services.upstreams.scripted_model import MODEL_IDS as SCRIPTED_MODELS
 from services.upstreams.scripted_model import scripted_client
@@ -57,7 +57,7 @@ class Upstream:
 
     name: str
     kind: Literal["custom", "dedalus", "provider", "local", "scripted"]
-    client: AsyncDedalus
+    client: PreparedDedalus
     headers: Headers = field(default_factory=dict)
     default_model: str = ""
     prefix: str = ""
@@ -139,7 +139,7 @@ class Upstreams:
             self.all = (self._embedded(),)
         self.all = tuple(replace(u, by_hand=settings.upstream_rules.get(u.name, PLAIN)) for u in self.all)
         self._script = scripted_client()
-        script = AsyncDedalus(api_key="", base_url="http://script", http_client=self._script)
+        script = PreparedDedalus(api_key="", base_url="http://script", http_client=self._script)
         self._scripted = Upstream("simulated", "scripted", script, NO_DEDALUS_HEADERS)
         self.default_model = settings.default_model or self.all[0].default_model or None
         self.substitutes = (
@@ -216,7 +216,7 @@ class Upstreams:
         )
 
     def _dedalus(self, settings: Settings, url: str) -> Upstream:
-        client = AsyncDedalus(
+        client = PreparedDedalus(
             api_key=_text(settings.dedalus_api_key) or "",
             as_base_url=str(settings.dedalus_as_url) if settings.dedalus_as_url else None,
             dedalus_org_id=settings.dedalus_org_id,
@@ -250,8 +250,8 @@ class Upstreams:
         model, defaults = self.local.model_id, self.local.defaults
         return Upstream("local", "local", client, NO_DEDALUS_HEADERS, model, defaults=defaults)
 
-    def _client(self, url: str, key: str, query: Mapping[str, str] | None = None) -> AsyncDedalus:
-        return AsyncDedalus(api_key=key, base_url=url, default_query=query, http_client=self._http)
+    def _client(self, url: str, key: str, query: Mapping[str, str] | None = None) -> PreparedDedalus:
+        return PreparedDedalus(api_key=key, base_url=url, default_query=query, http_client=self._http)
 
 
 def _own_keys(settings: Settings) -> dict[str, str | Omit]:

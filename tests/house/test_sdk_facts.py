@@ -1,5 +1,7 @@
 """The facts about the Dedalus SDK that the service stands on: an upgrade that changes one is noticed here first."""
 
+import json
+from collections.abc import Container, Mapping
 from typing import Any
 
 import dedalus_labs
@@ -8,6 +10,8 @@ import pytest
 from dedalus_labs import APIStatusError, AsyncDedalus, AsyncStream, AuthenticationError, Omit
 from fake_dedalus import FakeDedalus
 from wire import Finish, Gate, Status, Text, WaitFor, answer
+
+from services.upstreams.prepared_client import PreparedDedalus
 
 pytestmark = pytest.mark.anyio
 
@@ -94,3 +98,33 @@ async def test_the_base_url_can_be_set_later() -> None:
         fake.turn(*answer("ok"))
         client.base_url = f"{fake.url}/v1"
         assert (await ask(client)).status_code == 200
+
+
+async def test_a_prepared_request_is_the_one_that_the_sdk_builds() -> None:
+    """The first request and those copied from it have the headers of `client.post`, but for what is each one's own."""
+    body = json.dumps(BODY).encode()
+    headers: dict[str, Any] = {"X-Provider": "openai", "x-api-key": Omit()}
+    again = Status(503, {}, {"retry-after-ms": "1"})
+    async with FakeDedalus() as fake:
+        client = PreparedDedalus(
+            base_url=f"{fake.url}/v1", api_key="k", x_api_key="x", default_query={"api-version": "1"}
+        )
+        async with client:
+            for turn in (answer("1"), answer("2"), [again], answer("3"), answer("4")):
+                fake.turn(*turn)
+            await (await ask(client, **headers)).aread()
+            for _ in range(3):
+                await (await client.chat_completion({"Content-Type": "application/json", **headers}, body)).aread()
+        asked, first, refused, second, third = fake.chats
+    own = ("idempotency-key", "x-stainless-retry-count", "content-length")
+    for request in (first, refused, second, third):
+        assert (request.path, request.body) == (asked.path, asked.body)
+        assert without(request.headers, own) == without(asked.headers, own)
+        assert request.headers["content-length"] == str(len(body))
+    assert [request.headers["x-stainless-retry-count"] for request in fake.chats] == ["0", "0", "0", "1", "0"]
+    assert len({request.headers["idempotency-key"] for request in fake.chats}) == 4
+    assert refused.headers["idempotency-key"] == second.headers["idempotency-key"]
+
+
+def without(headers: Mapping[str, str], names: Container[str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name not in names}
