@@ -143,11 +143,16 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "fastapi_offline": ("app",),
     "uvicorn": ("serving", "routers.http_server.*"),
     "sse_starlette": ("routers.sse",),
-    "dedalus_labs": ("services.upstreams.model_turn", "services.upstreams.selection"),
+    "dedalus_labs": (
+        "services.upstreams.model_turn",
+        "services.upstreams.prepared_client",
+        "services.upstreams.selection",
+    ),
     "httpx": (
         "services.upstreams.http_client",
         "services.upstreams.http_*",
         "services.upstreams.model_turn",
+        "services.upstreams.prepared_client",
         "services.upstreams.body_decoding",
         "services.upstreams.scripted_model",
     ),
