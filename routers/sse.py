@@ -2,17 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
+from typing import Any
 
-from sse_starlette import EventSourceResponse, ServerSentEvent
-from sse_starlette.sse import AppStatus, SendTimeoutError
+from sse_starlette import EventSourceResponse
+from sse_starlette.sse import AppStatus
 from starlette.types import Message, Receive, Scope, Send
 
 from errors import AgentStreamError
 from event_logs.reading import frames_in, name_of
 from services.moving_deadline import MovingDeadline
-from services.runs.readers import RunStream
+from services.runs.readers import LeaveSignal, RunStream
 
 logger = logging.getLogger(__name__)
 
@@ -35,24 +36,25 @@ class FrameStream(EventSourceResponse):
         *,
         location: str,
         server_send: Send,
-        leave: asyncio.Event,
+        leave: LeaveSignal,
         heartbeat_s: float,
         send_timeout_s: float,
     ) -> None:
         super().__init__(
             stream.frames,
             headers={"Cache-Control": "no-cache, no-transform", "X-Run-ID": stream.run_id, "Location": location},
-            ping=heartbeat_s,
-            ping_message_factory=_ping,
-            send_timeout=send_timeout_s,
-            sep="\n",
         )
         del self.headers["connection"]  # which is the server's to say
         self._stream = stream
         self._leave = leave
+        self._heartbeat_s = heartbeat_s
         self._server_send = server_send
         self._send_timeout_s = send_timeout_s
         self._started = asyncio.get_running_loop().create_future()
+        self._body_timeout = asyncio.timeout(None)
+        self._heartbeat: asyncio.TimerHandle
+        self._beside: set[asyncio.Task[None]] = set()  # a ping, or the end that a drain asks for
+        self._is_stopped = False
 
     async def _stream_response(self, send: Send) -> None:
         """In place of the library's: the same per write, without its layers for what is already bytes."""
@@ -95,23 +97,73 @@ class FrameStream(EventSourceResponse):
                 self.active = False
                 await self._server_send({"type": "http.response.body", "body": last, "more_body": False})
 
-    async def _listen_for_exit_signal_with_grace(self) -> None:
-        """In place of the library's, which ends streams as soon as the server is told to stop."""
-        await self._leave.wait()
-        await self._started
-        async with asyncio.timeout(self._send_timeout_s):
-            await self._end(DRAINING)
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        try:
+        """Answer one request.
+
+        In place of the library's `__call__`, whose task group has a task and a cancel scope each for the body, the
+        pings, the server's end and the client's: a tenth of a run's CPU time, and 20 kB of memory for as long as the
+        stream is open. Here the body has the request's own task, and one more listens for the client.
+        """
+        if scope["method"] == "HEAD":
             await super().__call__(scope, receive, send)
-        except (SendTimeoutError, TimeoutError):
+            return
+        client = asyncio.create_task(self._listen_for_disconnect(receive))
+        client.add_done_callback(self._stop)
+        self._leave.call(self._say_goodbye)
+        self._await_heartbeat()
+        try:
+            async with self._body_timeout:
+                await self._stream_response(send)
+        except TimeoutError:
+            logger.debug("the stream of %s was stopped", self._stream.run_id)
+        finally:
+            self._is_stopped = True
+            self._heartbeat.cancel()
+            self._leave.forget(self._say_goodbye)
+            for task in (client, *self._beside):
+                task.cancel()
+
+    def _stop(self, _client: asyncio.Task[None] | None = None) -> None:
+        """End the body where it is: its client has left, or it has had its end."""
+        if not self._is_stopped:
+            self._is_stopped = True
+            self._body_timeout.reschedule(asyncio.get_running_loop().time())
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
+    def _await_heartbeat(self) -> None:
+        self._heartbeat = asyncio.get_running_loop().call_later(self._heartbeat_s, self._beat)
+
+    def _beat(self) -> None:
+        self._begin(self._ping(self._server_send))
+
+    async def _ping(self, send: Send) -> None:
+        """Send one ping between two frames."""
+        try:
+            async with self._send_lock, asyncio.timeout(self._send_timeout_s):
+                if self.active and self._started.done():
+                    await send(_body(PING))
+        except TimeoutError:
             logger.warning("a stream was cut: its reader takes nothing")
+            self._stop()
+        else:
+            self._await_heartbeat()
 
+    def _say_goodbye(self) -> None:
+        self._begin(self._drain())
 
-def _ping() -> ServerSentEvent:
-    return ServerSentEvent(comment="ping", sep="\n")
+    async def _drain(self) -> None:
+        """End the body with a `draining` frame."""
+        await self._started
+        try:
+            async with asyncio.timeout(self._send_timeout_s):
+                await self._end(DRAINING)
+        except TimeoutError:
+            logger.warning("a stream was cut: its reader takes nothing")
+        self._stop()
 
 
 def _body(data: bytes) -> Message:

@@ -9,7 +9,7 @@ from errors import LogUnavailable
 from event_logs.base import EventLog
 from events import RunStarted
 from services.runs.admission import Admission
-from services.runs.readers import OpenStreams, RunStream
+from services.runs.readers import LeaveSignal, OpenStreams, RunStream
 from services.runs.records import RunRecords
 from services.runs.suspension import Resumption, Wait
 from services.runs.task import RunSpec, RunTask
@@ -43,7 +43,7 @@ class LiveRuns:
         self._tasks: dict[str, RunTask] = {}
         self._sessions: dict[str, list[RunTask]] = {}
         self._streams = OpenStreams()
-        self.readers_must_leave = asyncio.Event()
+        self.readers_must_leave = LeaveSignal()
         self._patience: asyncio.Timeout | None = None  # while a drain waits for runs to end
 
     @property
@@ -140,7 +140,7 @@ class LiveRuns:
     async def aclose(self) -> None:
         """Ask the readers to leave, and end the runs that are under way, as interrupted."""
         self._admission.draining = True
-        self.readers_must_leave.set()
+        self.readers_must_leave.give()
         for task in self.tasks:
             task.interrupt()
         with suppress(TimeoutError):

@@ -73,6 +73,31 @@ class RunReaders:
             self._grace = None
 
 
+class LeaveSignal:
+    """Asks every reader to leave, once, by a callback: a task of each that waits would cost memory for each stream."""
+
+    def __init__(self) -> None:
+        self._callbacks: set[Callable[[], None]] = set()
+        self._is_given = False
+
+    def give(self) -> None:
+        """Call all callbacks. Idempotent."""
+        if not self._is_given:
+            self._is_given = True
+            for callback in list(self._callbacks):
+                callback()
+
+    def call(self, callback: Callable[[], None]) -> None:
+        """Call it when the signal is given, or soon if that has happened."""
+        self._callbacks.add(callback)
+        if self._is_given:
+            asyncio.get_running_loop().call_soon(callback)
+
+    def forget(self, callback: Callable[[], None]) -> None:
+        """Don't call it any more."""
+        self._callbacks.discard(callback)
+
+
 class OpenStreams:
     """Counts the streams that are being read in this process."""
 
