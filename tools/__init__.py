@@ -1,6 +1,6 @@
 """The tools that models can call: each function in a module of this folder that is marked with `@tool`.
 
-docs/tools.md says how to write one.
+docs/tools.md describes how to write one.
 """
 
 from services.tooling.base import ToolContext, ToolError

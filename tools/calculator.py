@@ -1,4 +1,4 @@
-"""Arithmetic without rounding. Nothing of an expression is ever run as code: it is parsed here, within bounds."""
+"""Calculates without rounding. Expressions are never run as code: they are parsed here, within limits."""
 
 import math
 import operator
@@ -12,15 +12,15 @@ from tools import ToolError, tool
 
 MAX_LENGTH = 500  # characters of an expression
 MAX_DEPTH = 50  # of parentheses, signs and powers within each other
-MAX_DIGITS = 1000  # of a number, on the way or in the end
+MAX_DIGITS = 1000  # of a number, also of one in between
 MAX_BITS = math.ceil(MAX_DIGITS * math.log2(10))
-MAX_PLACES = 50  # behind the point of what is shown as an exact decimal
-ABOUT = Context(prec=30)
+MAX_PLACES = 50  # after the decimal point, before a result is shown as a fraction
+APPROXIMATE = Context(prec=30)
 
 TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<sign>\*\*|//|[-+*/%()])|(?P<end>$))", re.ASCII
 )
-SIGNS = 3  # how strongly a sign binds: -2**2 is -4
+SIGN_STRENGTH = 3  # of a sign before a number, weaker than a power: -2**2 is -4
 
 
 @tool(idempotent=True)
@@ -33,7 +33,7 @@ def calculate(expression: str) -> str:
     """
     if len(expression) > MAX_LENGTH:
         raise ToolError(f"The expression is longer than {MAX_LENGTH} characters: calculate it in parts.")
-    return _written(_Parser(expression).result())
+    return _formatted(_Parser(expression).result())
 
 
 def _power(base: Fraction, exponent: Fraction) -> Fraction:
@@ -45,7 +45,7 @@ def _power(base: Fraction, exponent: Fraction) -> Fraction:
 
 
 class Binary(NamedTuple):
-    """How strongly an operator binds, and what it does."""
+    """An operator: how strongly it binds, and its function."""
 
     strength: int
     apply: Callable[[Fraction, Fraction], Fraction | int]
@@ -63,11 +63,11 @@ BINARY = {
 
 
 class _Parser:
-    """Reads an expression from left to right, and calculates on the way. An operator that binds stronger goes first."""
+    """Parses an expression by precedence climbing, and calculates each operation as soon as it is parsed."""
 
     def __init__(self, expression: str) -> None:
         self._text = expression
-        self._at = 0
+        self._position = 0
         self._depth = 0
         self._next()
 
@@ -78,26 +78,28 @@ class _Parser:
         return value
 
     def _next(self) -> None:
-        """Go to the next token, which is a number, or a sign, or the end."""
-        found = TOKEN.match(self._text, self._at)
+        """Read the next token: a number, a sign or the end."""
+        found = TOKEN.match(self._text, self._position)
         if found is None:
-            rest = self._text[self._at :].lstrip()
-            hint = ": write a power as **" if rest.startswith("^") else ""
-            raise ToolError(f"{rest[:1]!r} can't be calculated with, at {self._text[self._at :][:20]!r}{hint}.")
+            rest = self._text[self._position :]
+            sign = rest.lstrip()[:1]
+            hint = ": write a power as **" if sign == "^" else ""
+            raise ToolError(f"{sign!r} is not allowed, at {rest[:20]!r}{hint}.")
         self._number, self._sign = found["number"], found["sign"]
         self._ended = found["end"] is not None
-        self._from, self._at = self._at, found.end()
+        self._token_start, self._position = self._position, found.end()
 
     def _expression(self, least: int) -> Fraction:
-        """What follows, as far as operators bind so strongly."""
+        """Parse and calculate as far as operators bind at least this strongly."""
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise ToolError(f"The expression is nested deeper than {MAX_DEPTH}: calculate it in parts.")
         value = self._operand()
         while (binary := BINARY.get(self._sign or "")) and binary.strength >= least:
-            power = self._sign == "**"  # 2**3**2 is 2**(3**2)
+            is_power = self._sign == "**"
             self._next()
-            other = self._expression(binary.strength if power else binary.strength + 1)
+            # Powers are grouped from the right: 2**3**2 is 2**(3**2).
+            other = self._expression(binary.strength if is_power else binary.strength + 1)
             value = _bounded(binary.apply, value, other)
         self._depth -= 1
         return value
@@ -110,7 +112,7 @@ class _Parser:
         if number is not None:
             return _number(number)
         if sign != "(":
-            value = self._expression(SIGNS)
+            value = self._expression(SIGN_STRENGTH)
             return -value if sign == "-" else value
         value = self._expression(0)
         if self._sign != ")":
@@ -120,8 +122,8 @@ class _Parser:
 
     def _unexpected(self) -> ToolError:
         if self._ended:
-            return ToolError("The expression ends too early.")
-        return ToolError(f"The expression goes wrong at {self._text[self._from :].strip()[:20]!r}.")
+            return ToolError("The expression is incomplete.")
+        return ToolError(f"The expression is invalid at {self._text[self._token_start :].strip()[:20]!r}.")
 
 
 def _number(text: str) -> Fraction:
@@ -146,21 +148,21 @@ def _bits(value: Fraction) -> int:
 
 
 def _too_large() -> ToolError:
-    return ToolError(f"A number on the way has more than {MAX_DIGITS} digits.")
+    return ToolError(f"A number in the calculation has more than {MAX_DIGITS} digits.")
 
 
-def _written(value: Fraction) -> str:
-    """A whole number, or a decimal where that is exact, or a fraction and about what it is."""
+def _formatted(value: Fraction) -> str:
+    """Format a whole number, an exact decimal, or else a fraction and its approximate value."""
     if value.denominator == 1:
         return str(value.numerator)
     places = _places(value.denominator)
     if places is not None:
         digits = str(abs(value.numerator) * 10**places // value.denominator).zfill(places + 1)
         return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"
-    about = ABOUT.divide(Decimal(value.numerator), Decimal(value.denominator))
+    about = APPROXIMATE.divide(Decimal(value.numerator), Decimal(value.denominator))
     return f"{value}, about {about}"
 
 
 def _places(denominator: int) -> int | None:
-    """How many places an exact decimal has; None if it has too many, or no end."""
+    """Return how many places the exact decimal has, or None if it has more than `MAX_PLACES` or no end."""
     return next((places for places in range(1, MAX_PLACES + 1) if 10**places % denominator == 0), None)

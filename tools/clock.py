@@ -1,4 +1,4 @@
-"""What time it is, which no model knows."""
+"""Reports the current time, which no model knows."""
 
 from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError

@@ -1,5 +1,7 @@
-"""Turns Python functions into tools: found, described, checked, called in bounded time. `tools/` holds the functions.
+"""Turns Python functions into tools: finds, describes and checks them, and calls them in bounded time.
 
-Doors: `base` (the seam for tools), `decorator` (`@tool`), `registry` (the functions on offer), `results` (a result as
-text).
+`tools/` at the top level holds the functions themselves.
+
+Doors: `base` (the protocol of all tools), `decorator` (`@tool`), `registry` (the functions on offer), `results` (a
+result as text).
 """

@@ -1,4 +1,4 @@
-"""The seam for tools: what a run offers to its model, and how a call is run, wherever the tool comes from."""
+"""The protocol of all tools, wherever they come from, and the context of their calls."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -10,26 +10,26 @@ from services.outbound.client import GuardedClient
 
 
 class ToolError(Exception):
-    """Raised by a tool: a failure whose message is for the model, and is shown to the caller as the call's result.
+    """Raised by a tool, for a failure whose message becomes the call's result, for the model and the caller.
 
-    Of any other exception they are told only its type, since its message may hold what is not theirs.
+    Of any other exception, the result has only the type, because the message may hold secrets of the operator.
     """
 
 
 class InvalidArguments(ToolError):
-    """The arguments are not those of the tool; the message says what is wrong with each."""
+    """The tool doesn't accept the arguments. The message says what is wrong with each of them."""
 
 
 Report = Callable[[str | None, float | None, float | None], None]
-"""Takes a running tool's progress: its message, how far it is, and how far it has to go. From any thread."""
+"""Reports a running tool's progress, from any thread: a message, the progress and its total."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """What a call knows of its run. A tool with a parameter of this type gets it; the model doesn't see that parameter.
+    """The run of a call. It is passed to tools with a parameter of this type, which the model doesn't see.
 
-    `caller` is who asks, as far as the service knows callers. `metadata` is the request's. `http` is a client that
-    reaches only what the operator's URL settings allow.
+    `caller` is the caller of the run, or None while the service doesn't know callers. `metadata` is the request's.
+    `http` is a client that connects only where the operator's URL settings allow.
     """
 
     run_id: str
@@ -42,57 +42,54 @@ class ToolContext:
     stopped: threading.Event = field(repr=False, default_factory=threading.Event)
 
     def progress(self, message: str | None = None, progress: float | None = None, total: float | None = None) -> None:
-        """Tell how far the call is, as a `tool_progress` event. From any thread; what comes too fast is joined."""
+        """Report progress as a `tool_progress` event, from any thread. Reports in quick succession become one."""
         self.report(message, progress, total)
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody waits for the call any more: the run was cancelled, or the call's time is up.
+        """Whether the call should stop, because the run was cancelled or the call's time is up.
 
-        A coroutine is cancelled by then; a tool in a thread has to look, and to return.
+        A coroutine is cancelled at the same time. A tool in a thread has to check this, and return.
         """
         return self.stopped.is_set()
 
 
 class Tool(Protocol):
-    """A tool that the model can call. `parameters` is the JSON schema of its arguments, an object.
-
-    `approval` says that a person has to agree to each call, and `idempotent` that a call may be made twice.
-    """
+    """A tool that the model can call."""
 
     @property
     def name(self) -> str:
-        """What the model calls it by; unique in a run."""
+        """The name that the model uses, unique in a run."""
 
     @property
     def description(self) -> str:
-        """What the model is told of it."""
+        """The description for the model."""
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """The JSON schema of the arguments."""
+        """The JSON schema of the arguments, an object."""
 
     @property
     def source(self) -> ToolSource:
-        """Where it is run: `python` or `mcp` by this service, `client` by the caller's page."""
+        """Where calls are run: `python` or `mcp` by this service, `client` by the caller's page."""
 
     @property
     def server(self) -> str | None:
-        """The MCP server that it is of."""
+        """The MCP server of the tool, if it has one."""
 
     @property
     def approval(self) -> bool:
-        """Whether a person has to agree to each call."""
+        """Whether a person has to approve each call."""
 
     @property
     def idempotent(self) -> bool:
-        """Whether a call may be made twice, as when a crash leaves it open whether it was made."""
+        """Whether a call may be made twice, for example after a crash that leaves open whether it was made."""
 
     def check(self, arguments: Mapping[str, Any]) -> None:
-        """Raise `InvalidArguments` unless a call could be made with these."""
+        """Raise `InvalidArguments` for arguments that the tool doesn't accept."""
 
     async def call(self, arguments: Mapping[str, Any], context: ToolContext) -> Any:
-        """Make a call. What it gives becomes text by `services.tooling.results.as_text`. Raise what it fails with.
+        """Make a call, and return its result, which `services.tooling.results.as_text` makes text of.
 
-        Bounded in time by the tool itself, with a `ToolError`.
+        Raise the error that the call fails with. The tool itself limits the time, and raises `ToolError` beyond it.
         """

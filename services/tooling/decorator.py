@@ -1,4 +1,4 @@
-"""What makes a function a tool: `@tool` marks it, with its options, and leaves it as it is."""
+"""Marks functions as tools: `@tool` attaches options to a function and returns it unchanged."""
 
 import inspect
 import math
@@ -14,21 +14,23 @@ from weakref import WeakSet
 from services.tooling.wrappers import parameters_of
 from tool_models import TOOL_NAME
 
-MARK = "tool_options"  # the function's attribute
+MARK = "tool_options"  # the attribute of a marked function
 MARKED: WeakSet[Callable[..., Any]] = WeakSet()  # all marked functions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class ToolsInvalid(Exception):
-    """The tools can't be offered. The message says which function, module or setting it is, and what to do."""
+    """The tools can't be offered. The message names the function, module or setting, and says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolOptions:
-    """What `@tool` was given: the tool's name in place of the function's, its time in seconds, and so on.
+    """The options of `@tool`.
 
-    `concurrency` is how many calls may be made at once, over all runs. None leaves it to the service.
+    `name` replaces the function's name. `timeout` is in seconds. `approval` makes each call wait for a person.
+    `idempotent` says that a call may be made twice. `concurrency` is how many calls may run at once, over all runs.
+    None is the service's default.
     """
 
     name: str | None = None
@@ -52,14 +54,14 @@ def tool(
 def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Callable[..., Any]:
     """Mark a function as a tool that models can call, and return it unchanged.
 
-    Raise `ToolsInvalid` for options that can't be, and for a function that a model could not call by argument names.
+    Raise `ToolsInvalid` for invalid options, and for a function that a model can't call by argument names.
     """
-    given = ToolOptions(**options)
+    tool_options = ToolOptions(**options)
 
     def marked(function: F) -> F:
-        for fault in chain(_faults_of_function(function), _faults_of_options(function, given)):
-            raise ToolsInvalid(f"{place(function)}: {fault}")
-        vars(function)[MARK] = given
+        for error in chain(_function_errors(function), _option_errors(function, tool_options)):
+            raise ToolsInvalid(f"{source_location(function)}: {error}")
+        vars(function)[MARK] = tool_options
         MARKED.add(function)
         return function
 
@@ -67,32 +69,33 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Calla
 
 
 def options_of(value: object) -> ToolOptions | None:
-    """The options of a marked function; None of anything else.
+    """Return the options of a marked function, or None for any other value.
 
-    Raise `ToolsInvalid` for what has taken the place of a marked function, and can't be called as one.
+    Raise `ToolsInvalid` for an object that a decorator above `@tool` has put in place of a marked function.
     """
     try:
         options = vars(value).get(MARK)
-    except TypeError:  # it has no attributes of its own
+    except TypeError:  # the value has no attributes of its own
         return None
     if not isinstance(options, ToolOptions):
         return None
     if not isinstance(value, FunctionType):
-        raise ToolsInvalid(f"{place(value)}: {type(value).__name__} above @tool is no function: put @tool above all")
+        message = f"{type(value).__name__} above @tool is not a function: put @tool at the top"
+        raise ToolsInvalid(f"{source_location(value)}: {message}")
     return options
 
 
 def hidden_in(module: ModuleType) -> Iterator[Callable[..., Any]]:
-    """The marked functions of a module whose names mean something else now, which isn't marked."""
+    """Yield the marked functions of a module whose names now belong to an unmarked object."""
     for function in list(MARKED):
         named = vars(module).get(function.__name__, function)
-        is_there = function.__globals__ is vars(module) and function.__qualname__ == function.__name__
-        if is_there and options_of(named) is None:
+        is_top_level = function.__globals__ is vars(module) and function.__qualname__ == function.__name__
+        if is_top_level and options_of(named) is None:
             yield function
 
 
-def place(function: Any) -> str:
-    """Where a function is written, for people: `tools/dice.py:7, roll`."""
+def source_location(function: Any) -> str:
+    """Return a function's place in the source, for error messages: `tools/dice.py:7, roll`."""
     name = getattr(function, "__qualname__", None) or repr(type(function).__name__)
     code = getattr(inspect.unwrap(function), "__code__", None)
     if code is None:
@@ -101,42 +104,42 @@ def place(function: Any) -> str:
 
 
 def short_path(file: str) -> str:
-    """A path as seen from the working directory, where it is below that."""
+    """Return a path relative to the working directory if it is below that."""
     path = Path(file)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
 
 
-def _faults_of_function(function: object) -> Iterator[str]:
+def _function_errors(function: object) -> Iterator[str]:
     if not isinstance(function, FunctionType) or function.__name__ == "<lambda>":
-        told = "a tool is a function written with def or async def"
+        rule = "a tool is a function written with def or async def"
         if hasattr(function, "__wrapped__"):
-            yield f"the decorator below @tool makes a {type(function).__name__} of it: {told}"
+            yield f"the decorator below @tool makes a {type(function).__name__} of it: {rule}"
         else:
-            yield f"{told}: put @tool above one, options by name"
+            yield f"{rule}: put @tool above one, with its options by name"
         return
     if function.__qualname__.rpartition(".")[0].rpartition(".")[2] not in ("", "<locals>"):
         yield "a tool is a function of a module, not of a class"
     inner = inspect.unwrap(function)
     if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
-        yield "a tool gives one result: return it in place of yield, and report progress with ToolContext.progress"
+        yield "a tool returns one result: use return, not yield, and report progress with ToolContext.progress"
     for parameter in parameters_of(function).values():
         match parameter.kind:
             case inspect.Parameter.VAR_POSITIONAL | inspect.Parameter.VAR_KEYWORD:
-                yield f"a model has to know each argument: name them in place of {parameter}"
+                yield f"a model has to know each argument: name them instead of {parameter}"
             case inspect.Parameter.POSITIONAL_ONLY:
-                yield f"a model gives arguments by name: {parameter.name} can't stand before the / of a signature"
+                yield f"a model passes arguments by name: move {parameter.name} behind the / of the signature"
 
 
-def _faults_of_options(function: Callable[..., Any], options: ToolOptions) -> Iterator[str]:
+def _option_errors(function: Callable[..., Any], options: ToolOptions) -> Iterator[str]:
     name: object = options.name if options.name is not None else function.__name__
     if not isinstance(name, str) or not re.fullmatch(TOOL_NAME, name):
-        yield f"a tool's name is 1 to 64 of a-z, A-Z, 0-9, _ and -, which {name!r} is not: give another with name="
+        yield f"a tool's name is 1 to 64 of a-z, A-Z, 0-9, _ and -, not {name!r}: set another one with name="
     timeout: object = options.timeout
     if timeout is not None and not (_is_number(timeout) and 0 < timeout < math.inf):
-        yield f"timeout is in seconds and more than 0, not {timeout!r}"
+        yield f"timeout is a number of seconds above 0, not {timeout!r}"
     count: object = options.concurrency
     if count is not None and not (_is_number(count) and isinstance(count, int) and count >= 1):
-        yield f"concurrency is how many calls may be made at once, 1 or more, not {count!r}"
+        yield f"concurrency is the number of calls that may run at once, 1 or more, not {count!r}"
     for flag in ("approval", "idempotent"):
         if not isinstance(getattr(options, flag), bool):
             yield f"{flag} is True or False, not {getattr(options, flag)!r}"

@@ -1,4 +1,4 @@
-"""The Python tools on offer: found at start, and in development again whenever their files change."""
+"""Holds the Python tools on offer. They are loaded at start, and in development again when their files change."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -17,9 +17,10 @@ logger = logging.getLogger(__name__)
 
 
 class ToolRegistry:
-    """The tools of a package's modules and of the named ones. Raise `ToolsInvalid` where they can't be offered.
+    """The tools of a package's modules and of the named modules. Raises `ToolsInvalid` if they can't be offered.
 
-    `timeout_s` is for tools that don't say their own, `threads` how many calls without `async` may run at once.
+    `timeout_s` is the default time limit of a tool. `threads` is how many calls of functions without `async` may run at
+    once.
     """
 
     def __init__(self, modules: Sequence[str], *, timeout_s: float, threads: int, package: str = "tools") -> None:
@@ -27,46 +28,45 @@ class ToolRegistry:
         self._package = package
         self._timeout_s = timeout_s
         self._threads = ToolThreads(threads)
-        self._tools = self._found()
+        self._tools = self._load()
 
     @property
     def all(self) -> Mapping[str, Tool]:
-        """The tools by name, as they are now. A run takes them once: what it took doesn't change under it."""
+        """The current tools by name. A reload makes a new mapping, so the one that a run holds doesn't change."""
         return self._tools
 
     def reload(self) -> None:
-        """Import everything again, for the runs from now on. Raise `ToolsInvalid` and keep the former tools instead."""
+        """Import everything again, for later runs. If that fails, keep the former tools and raise `ToolsInvalid`."""
         with imported_anew(self._package, self._modules):
-            self._tools = self._found()
+            self._tools = self._load()
 
     async def watch(self) -> None:
-        """For development: reload whenever a file beside the tools' modules changes. Until it is cancelled.
+        """Reload whenever a file in a folder of tools changes, until cancelled. For development.
 
-        A broken file is logged, and leaves the tools as they were, whatever it raises. A folder that is new needs a
-        restart.
+        If loading fails, the error is logged and the tools don't change. A new folder needs a restart.
         """
-        places = folders(self._package, self._modules)
-        logger.info("the tools' files are watched: %s", ", ".join(sorted(map(str, places))))
-        async for _ in awatch(*places, watch_filter=PythonFilter(), recursive=False):
+        watched = folders(self._package, self._modules)
+        logger.info("watching the tools' files in %s", ", ".join(sorted(map(str, watched))))
+        async for _ in awatch(*watched, watch_filter=PythonFilter(), recursive=False):
             try:
                 self.reload()
             except ToolsInvalid as error:
-                logger.error("the tools stay as they were: %s", error, exc_info=error.__cause__)  # noqa: TRY400
-            except Exception:  # a type's own code can raise anything
-                logger.exception("the tools stay as they were: loading them failed")
+                logger.error("the tools are unchanged: %s", error, exc_info=error.__cause__)  # noqa: TRY400
+            except Exception:  # a tool's own code can raise anything
+                logger.exception("the tools are unchanged: loading them failed")
             else:
-                logger.info("the tools are loaded again: %s", ", ".join(self._tools))
+                logger.info("the tools were loaded again: %s", ", ".join(self._tools))
 
     async def aclose(self) -> None:
-        """Start no more calls in threads, and wait for none."""
+        """Start no more calls in threads. Calls in their threads are not waited for."""
         self._threads.close()
 
-    def _found(self) -> Mapping[str, PythonTool]:
+    def _load(self) -> Mapping[str, PythonTool]:
         tools: dict[str, PythonTool] = {}
         for function in functions_of(tool_modules(self._package, self._modules)):
             tool = self._tool(function, options_of(function) or ToolOptions())
             if other := tools.get(tool.name):
-                raise ToolsInvalid(f"two tools are called {tool.name}: {other.place}, and {tool.place}")
+                raise ToolsInvalid(f"two tools are called {tool.name}: {other.location}, and {tool.location}")
             tools[tool.name] = tool
         return MappingProxyType(tools)
 

@@ -1,4 +1,8 @@
-"""Writes what a tool returns as the text that a model reads: text as it is, anything else as JSON, or a clear error."""
+"""Writes a tool's result as the text that a model reads: a string unchanged, any other value as JSON.
+
+`pydantic_core.to_json` is fast, but lets no other thread run while it writes. So a value is weighed first, in steps
+between which other threads can run, and refused if writing it would take too long.
+"""
 
 import dataclasses
 import json
@@ -13,38 +17,39 @@ from pydantic_core import to_json, to_jsonable_python
 
 from services.tooling.base import ToolError
 
-MAX_WEIGHT = 1_500_000  # of a value that is written: `to_json` lets no other thread run, and a unit is some 10 ns of it
+MAX_WEIGHT = 1_500_000  # of a whole value: a unit takes `to_json` about 10 ns, so a pause is below 20 ms
 WEIGHTS = {type(None): 2, bool: 2, int: 2, float: 6, str: 2, list: 4, tuple: 4, dict: 4, set: 8, frozenset: 8}
-DATACLASS, OTHER = 90, 30  # the latter of a model, a date, a number of another type
-KEY = 25  # that is no text, or one part of it
-LONG = 2**63  # an integer beyond it weighs by its bits
-MAX_BITS = 14_000  # of an integer, some 4200 digits; Python writes no longer ones
+DATACLASS, OTHER = 90, 30  # weights; OTHER is for models, dates and numbers of other types
+KEY = 25  # weight of a key that isn't a string, or of one item of a tuple as a key
+LONG = 2**63  # larger integers weigh as much as they have bits
+MAX_BITS = 14_000  # of an integer: about 4200 digits, near the limit of Python's own conversion
 
-PLAIN = 8 * 1024  # values that the event loop has time to write
-CHARACTERS = 64  # that take as long to write as such a value
+MAX_PLAIN = 8 * 1024  # values that the event loop may write itself
+CHARACTERS = 64  # that take as long to write as one value
 SCALARS = {int, float, bool, type(None)}
 
-MAX_DEPTH = 200  # levels; pydantic stops at 255
-ENDLESS = ("Circular reference", "depth exceeded", "recursion depth")  # in the messages of the writers of JSON
-ITSELF = "The tool's result is not JSON: it holds itself, or is nested too deep."
-NO_END = "The tool's result has an iterator, which may have no end: return a list."
-TOO_LARGE = "The tool's result is too large to be written as JSON, or holds itself: return less."
-TOO_LONG = "The tool's result has an integer that is too long: return it as text, or less of it."
+MAX_DEPTH = 200  # levels; pydantic's limit is 255
+CIRCULAR = ("Circular reference", "depth exceeded", "recursion depth")  # in messages of pydantic and json
+NESTED = "The tool's result is not JSON: it contains itself or is nested too deeply."
+ITERATOR = "The tool's result contains an iterator, which may have no end: return a list."
+TOO_LARGE = "The tool's result is too large to be written as JSON, or contains itself: return less."
+TOO_LONG = "The tool's result contains an integer that is too long: return it as a string."
 BUILTIN = (list, tuple, set, frozenset)
 SIZED = frozenset((*BUILTIN, dict, type({}.values())))
 LEAVES = frozenset((type(None), bool, int, float, str))
-OPENED = (deque, Sequence, Set, ValuesView)  # written as lists, such as a range, or a mapping's keys
+LISTED = (deque, Sequence, Set, ValuesView)  # written as lists: a range, a mapping's keys
 BYTES = (bytes, bytearray, memoryview)
 TEXTS = (str, *BYTES)
 BYTES_MODES: tuple[Literal["utf8", "base64"], ...] = ("utf8", "base64")
 
 
 def as_text(value: Any, stopped: Callable[[], bool] = lambda: False) -> str:
-    """Text as it is, another value as compact JSON; None is `null`, and NaN, which JSON doesn't have, `"NaN"`.
+    """Return a string unchanged, and any other value as compact JSON.
 
-    Models, dataclasses, dates, decimals, enums, sets, paths and the like are written as pydantic writes them. Bytes are
-    their text if they are UTF-8, else `{"base64": …}`. Raise `ToolError` for a value that is no JSON, that has no end,
-    or that weighs more than `MAX_WEIGHT`; and when `stopped` returns True while an object's own iterator is read.
+    None is `null`, and NaN, which JSON doesn't have, is `"NaN"`. Models, dataclasses, dates, decimals, enums, sets and
+    paths are written as pydantic writes them. Bytes are their text if they are UTF-8, else `{"base64": …}`. Raise
+    `ToolError` for a value that isn't JSON, that has no end, or that weighs more than `MAX_WEIGHT`. Raise it, too, when
+    `stopped` returns True while an object's own iterator is read.
     """
     if isinstance(value, str | UserString):
         return str(value)
@@ -54,24 +59,24 @@ def as_text(value: Any, stopped: Callable[[], bool] = lambda: False) -> str:
     try:
         return writer.write(value)
     except (TypeError, ValueError, RecursionError) as error:
-        if writer.fault:
-            raise writer.fault from None
-        if any(words in str(error) for words in ENDLESS):
-            raise ToolError(ITSELF) from None
+        if writer.error:
+            raise writer.error from None
+        if any(words in str(error) for words in CIRCULAR):
+            raise ToolError(NESTED) from None
         raise ToolError("The tool's result could not be written as JSON.") from error
 
 
 def is_plain(value: Any) -> bool:
-    """Return whether a value is small, and JSON as it is: `as_text` is quick then, and runs no code but ours."""
-    left, found = PLAIN, [value]
-    while found and left > 0:
-        part = found.pop()
+    """Return whether a value is small and of JSON's own types. `as_text` is then fast and runs no code of a tool."""
+    left, parts = MAX_PLAIN, [value]
+    while parts and left > 0:
+        part = parts.pop()
         if type(part) is dict:
             left -= 2 * len(part)
-            found += [*part, *part.values()] if left > 0 else ()
+            parts += [*part, *part.values()] if left > 0 else ()
         elif type(part) in (list, tuple):
             left -= len(part)
-            found += part if left > 0 else ()
+            parts += part if left > 0 else ()
         elif type(part) is str:
             left -= len(part) // CHARACTERS
         elif type(part) not in SCALARS or _is_too_long(part):
@@ -87,35 +92,38 @@ def _text_of_bytes(value: bytes) -> str:
 
 
 class _Writer:
-    """Weighs one value, and writes it at once. `fault` is the error for something that pydantic found in it."""
+    """Weighs a value and writes it. `error` is the reason why something in it can't be written."""
 
     def __init__(self, stopped: Callable[[], bool]) -> None:
-        self.fault: ToolError | None = None
+        self.error: ToolError | None = None
         self._stopped = stopped
         self._left = MAX_WEIGHT
 
     def write(self, value: Any) -> str:
-        """The JSON. Bytes are base64, all of them, where some are not UTF-8."""
+        """Return the JSON. If some bytes in the value aren't UTF-8, all of its bytes are written as base64."""
         self._weigh(value)
         for mode in BYTES_MODES:
             try:
-                return to_json(value, inf_nan_mode="strings", fallback=self._opened, bytes_mode=mode).decode()
+                return to_json(value, inf_nan_mode="strings", fallback=self._convert, bytes_mode=mode).decode()
             except ValueError as error:
-                if self.fault or "utf-8" not in str(error):
+                if self.error or "utf-8" not in str(error):
                     raise
         return self._with_surrogates(value)
 
     def _with_surrogates(self, value: Any) -> str:
-        """The JSON of text that isn't Unicode, by Python's own writer. In this form, it lets other threads run."""
+        """Return the JSON of a value with lone surrogates, which only Python's own writer accepts.
 
-        def default(found: Any) -> Any:
-            return to_jsonable_python(found, fallback=self._opened, bytes_mode="base64")
+        `iterencode` writes in Python code, so other threads can run in between.
+        """
+
+        def default(value: Any) -> Any:
+            return to_jsonable_python(value, fallback=self._convert, bytes_mode="base64")
 
         writer = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=default)
         return "".join(writer.iterencode(value))
 
     def _weigh(self, value: Any) -> None:
-        """Subtract a value's weight from what is left, level by level. Raise `ToolError` when it is too heavy."""
+        """Subtract a value's weight from the allowance, level by level. Raise `ToolError` if that is used up."""
         level = [value]
         for _ in range(MAX_DEPTH):
             self._left -= _weight(level)
@@ -124,10 +132,10 @@ class _Writer:
             level = self._inner(level)
             if not level:
                 return
-        raise ToolError(ITSELF)
+        raise ToolError(NESTED)
 
     def _inner(self, level: Iterable[Any]) -> list[Any]:
-        """The next level: what is written of these parts beside themselves."""
+        """Return the next level: the values within these."""
         inner: list[Any] = []
         for part in level:
             kind = type(part)
@@ -140,57 +148,60 @@ class _Writer:
         return inner
 
     def _parts(self, value: Any) -> tuple[Any, ...]:
-        """Iterables of what is written of a value beside itself. Raise `ToolError` for an iterator."""
+        """Return iterables of the values within a value. Raise `ToolError` for an iterator."""
         if isinstance(value, dict):
             self._left -= sum(map(_key_weight, islice(dict.keys(value), max(self._left, 0))))
             return value, value.values()
         if isinstance(value, BUILTIN):
             return (value,)
         if isinstance(value, Iterator):
-            raise ToolError(NO_END)
+            raise ToolError(ITERATOR)
         if isinstance(value, BaseModel):
-            return list(_written_of(value).values()), list((value.model_extra or {}).values())
+            return list(_written_fields(value).values()), list((value.model_extra or {}).values())
         if dataclasses.is_dataclass(value):
             return ([getattr(value, field.name) for field in dataclasses.fields(value) if hasattr(value, field.name)],)
         return ()
 
     def _bounded(self, parts: Iterable[Any]) -> Iterator[Any]:
-        """So many parts as may be written. An object's own iterator may be slow, and have no end."""
+        """Yield as many parts as the allowance permits. An object's own iterator can be slow, or have no end."""
         for part in islice(parts, max(self._left, 0)):
             if self._stopped():
                 raise ToolError("The tool's result was not written in time.")
             yield part
 
-    def _opened(self, found: Any) -> Any:
-        """Return what is written for an object that pydantic doesn't know. Set `fault` if that is nothing."""
+    def _convert(self, value: Any) -> Any:
+        """Convert an object that pydantic doesn't know. Store the error if it can't be, as pydantic replaces it."""
         try:
-            return self._open(found)
+            return self._converted(value)
         except ToolError as error:
-            self.fault = error
+            self.error = error
             raise
 
-    def _open(self, found: Any) -> Any:
-        if isinstance(found, PurePath | UserString):
-            return str(found)
-        if not isinstance(found, (Mapping, *OPENED)):
-            raise ToolError(f"The tool's result is not JSON: it holds a {type(found).__name__}.")
-        parts = list(self._bounded(found))
-        opened = {key: found[key] for key in parts} if isinstance(found, Mapping) else parts
-        self._weigh(opened)
-        return opened
+    def _converted(self, value: Any) -> Any:
+        if isinstance(value, PurePath | UserString):
+            return str(value)
+        if not isinstance(value, (Mapping, *LISTED)):
+            raise ToolError(f"The tool's result is not JSON: it contains a value of type {type(value).__name__}.")
+        parts = list(self._bounded(value))
+        converted = {key: value[key] for key in parts} if isinstance(value, Mapping) else parts
+        self._weigh(converted)
+        return converted
 
 
-def _written_of(model: BaseModel) -> dict[str, Any]:
-    """The values of a model's fields, and those that its own code makes of others: computed ones and iterators."""
+def _written_fields(model: BaseModel) -> dict[str, Any]:
+    """Return the values that are written of a model's fields.
+
+    Computed fields and iterators are written first, because only the model's own code knows their values.
+    """
     fields = type(model).model_fields
     values = {name: value for name, value in vars(model).items() if name in fields and not fields[name].exclude}
     iterators = {name for name, value in values.items() if type(value) not in WEIGHTS and isinstance(value, Iterator)}
-    made = iterators | type(model).model_computed_fields.keys()
-    return values | model.model_dump(include=made) if made else values
+    computed = iterators | type(model).model_computed_fields.keys()
+    return values | model.model_dump(include=computed) if computed else values
 
 
 def _weight(level: list[Any]) -> int:
-    """The weight of values without their parts. Values are counted by their types, which are few."""
+    """Return the weight of values without the values in them. Counting them by type is faster than one by one."""
     counts = Counter(map(type, level))
     weight = sum(_weight_of(kind) * count for kind, count in counts.items())
     if str in counts:

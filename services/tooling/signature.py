@@ -1,4 +1,4 @@
-"""A function's signature as a JSON schema for models, and their arguments as what the function is called with."""
+"""Makes a JSON schema of a function's signature, and converts a model's arguments to the function's types."""
 
 import inspect
 import logging
@@ -13,46 +13,48 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticSerializationError, SchemaError
 
 from json_codec.text import dumps, mend_text
-from services.tooling.argument_errors import told_faults
+from services.tooling.argument_errors import describe_errors
 from services.tooling.base import InvalidArguments, ToolContext
-from services.tooling.decorator import ToolsInvalid, place
+from services.tooling.decorator import ToolsInvalid, source_location
 from services.tooling.wrappers import parameters_of
 
 logger = logging.getLogger(__name__)
 
 SECTION = re.compile(r"(\n)((?:Args|Arguments|Params|Parameters|Returns|Raises|Yields|Keyword Args):\n[ \t])")
 NO_SCHEMA = (PydanticUserError, SchemaError, NameError, TypeError, ValueError, ImportError)
-"""What pydantic raises for hints; the last one where a hint needs another package, as `EmailStr` does."""
+"""What pydantic raises for type hints. ImportError is for a hint that needs another package, as `EmailStr` does."""
 
 
 class Signature:
-    """What a function takes. `parameters` is the JSON schema of its arguments, `description` its docstring's text.
+    """A function's arguments. `parameters` is their JSON schema, `description` the text of the docstring.
 
-    Raise `ToolsInvalid` where the type hints give no schema.
+    Raises `ToolsInvalid` for type hints without a schema.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self._place = place(function)
+        self._location = source_location(function)
         self._defaults = {name: parameter.default for name, parameter in parameters_of(function).items()}
         hints = self._hints(function)
         self.context_names = [name for name, hint in hints.items() if _plain(hint) is ToolContext]
-        self._taken = {name: hint for name, hint in hints.items() if name not in self.context_names}
+        self._argument_hints = {name: hint for name, hint in hints.items() if name not in self.context_names}
         self.description, documented = _documented(inspect.getdoc(function) or "")
         try:
             self._model = self._arguments()
             schema = self._model.model_json_schema(schema_generator=_Schema)
-            if "properties" not in schema:  # the model of the arguments is within itself
-                raise TypeError("Self is of a class, not for parameters")
+            if "properties" not in schema:  # the arguments refer to their own model
+                raise TypeError("Self belongs into a class, not into parameters")
             dumps(_untitled(schema))
         except NO_SCHEMA as error:
-            raise ToolsInvalid(f"{self._place}: {self._culprit()} has no JSON schema: {_first_line(error)}") from error
+            raise ToolsInvalid(
+                f"{self._location}: {self._culprit()} has no JSON schema: {_first_line(error)}"
+            ) from error
         for name, property_schema in schema["properties"].items():
             if name in documented:
                 property_schema.setdefault("description", documented[name])
         self.parameters: Mapping[str, Any] = schema
 
     def read(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """What the function is to be called with. Raise `InvalidArguments`, with a message that a model can act on."""
+        """Convert a model's arguments to the function's types. Raise `InvalidArguments`, to be read by the model."""
         try:
             text = mend_text(dumps(arguments))
         except (TypeError, ValueError, RecursionError):
@@ -60,9 +62,9 @@ class Signature:
         try:
             values = self._model.model_validate_json(text)
         except ValidationError as error:
-            raise InvalidArguments(told_faults(error, arguments, self.parameters)) from None
-        except Exception as error:  # of a validator of the tool's own
-            logger.exception("the arguments of %s could not be checked", self._place)
+            raise InvalidArguments(describe_errors(error, arguments, self.parameters)) from None
+        except Exception as error:  # a validator of the tool's own can raise anything
+            logger.exception("the arguments of %s could not be checked", self._location)
             raise InvalidArguments(f"The arguments could not be checked: {type(error).__name__}.") from error
         return {
             name: getattr(values, field)
@@ -71,44 +73,51 @@ class Signature:
         }
 
     def _hints(self, function: Callable[..., Any]) -> dict[str, Any]:
-        """The type hint of each parameter."""
+        """Return the type hint of each parameter. Raise `ToolsInvalid` for a missing or unresolvable one."""
         try:
             hints = get_type_hints(inspect.unwrap(function), include_extras=True)
         except Exception as error:
             raise ToolsInvalid(
-                f"{self._place}: a type hint can't be resolved: {_first_line(error)}"
-                " (what hints name has to be there when the module runs, not only below `if TYPE_CHECKING`)"
+                f"{self._location}: a type hint can't be resolved: {_first_line(error)}"
+                " (import its names when the module runs, not only below `if TYPE_CHECKING`)"
             ) from error
         for name in self._defaults:
             if name not in hints:
-                raise ToolsInvalid(f"{self._place}: {name} needs a type hint, for its schema; Any takes every value")
+                raise ToolsInvalid(
+                    f"{self._location}: {name} needs a type hint, for its schema; Any accepts every value"
+                )
             if _plain(hints[name]) is not ToolContext and ToolContext in get_args(_plain(hints[name])):
-                raise ToolsInvalid(f"{self._place}: {name} is always given: its type hint is ToolContext alone")
+                raise ToolsInvalid(
+                    f"{self._location}: {name} is never missing: its type hint has to be ToolContext alone"
+                )
         return {name: hints[name] for name in self._defaults}
 
     def _arguments(self) -> type[BaseModel]:
-        """A model of the arguments. Its own names are p0, p1 …, so that any name will do for an argument."""
-        self._names = {f"p{n}": name for n, name in enumerate(self._taken)}
+        """Make a model of the arguments.
+
+        Its fields are p0, p1 …, with the arguments' names as aliases, because pydantic doesn't allow every name.
+        """
+        self._names = {f"p{n}": name for n, name in enumerate(self._argument_hints)}
         fields: dict[str, Any] = {}
         for field, name in self._names.items():
-            given = {"default": self._defaults[name]} if self._has_default(name) else {}
-            extra = Field(alias=name, validation_alias=name, serialization_alias=name, **given)
-            default = self._defaults[name]
-            hint = Annotated[self._taken[name], default] if isinstance(default, FieldInfo) else self._taken[name]
-            fields[field] = (hint, extra)
+            default, hint = self._defaults[name], self._argument_hints[name]
+            if isinstance(default, FieldInfo):
+                hint = Annotated[hint, default]
+            options = {"default": default} if self._has_default(name) else {}
+            fields[field] = (hint, Field(alias=name, validation_alias=name, serialization_alias=name, **options))
         model = create_model("Arguments", __config__=ConfigDict(extra="forbid"), **fields)
         if len(model.model_fields) < len(fields):
-            raise TypeError("ClassVar and Final are not for parameters")
+            raise TypeError("ClassVar and Final don't belong into parameters")
         return model
 
     def _has_default(self, name: str) -> bool:
-        """Whether the function itself knows what to do without the argument."""
+        """Return whether the function itself has a default. One in a pydantic `Field` is the schema's instead."""
         default = self._defaults[name]
         return default is not inspect.Parameter.empty and not isinstance(default, FieldInfo)
 
     def _culprit(self) -> str:
-        """The parameter whose type hint is at fault."""
-        for name, hint in self._taken.items():
+        """Return the parameter whose type hint has no schema."""
+        for name, hint in self._argument_hints.items():
             try:
                 TypeAdapter(hint).json_schema()
             except NO_SCHEMA:
@@ -117,16 +126,16 @@ class Signature:
 
 
 class _Schema(GenerateJsonSchema):
-    """Without the titles that pydantic makes of the arguments' names, which models read anyway."""
+    """Leaves out the titles that pydantic makes of the arguments' names, which are tokens without information."""
 
     ignored_warning_kinds = {"non-serializable-default", "skipped-choice"}  # noqa: RUF012 - pydantic's own type
 
     def field_title_should_be_set(self, schema: Any) -> bool:
-        """None of ours."""
+        """Never add a title to an argument."""
         return False
 
     def encode_default(self, dft: Any) -> Any:
-        """A default is left out of the schema where that could not hold it, as NaN."""
+        """Leave a default out of the schema if JSON can't hold it, such as NaN."""
         encoded = super().encode_default(dft)
         try:
             dumps(encoded)
@@ -136,7 +145,7 @@ class _Schema(GenerateJsonSchema):
 
 
 def _untitled(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema without the titles that only repeat the name of a class."""
+    """Remove the titles that only repeat the name of a class."""
     del schema["title"]
     for name, definition in schema.get("$defs", {}).items():
         if "title" in definition and name.endswith(re.sub(r"\W", "_", definition["title"])):
@@ -145,20 +154,23 @@ def _untitled(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(hint: Any) -> Any:
-    """A type hint without what `Annotated` adds."""
+    """Return a type hint without its `Annotated`."""
     return get_args(hint)[0] if get_origin(hint) is Annotated else hint
 
 
 def _documented(docstring: str) -> tuple[str, dict[str, str]]:
-    """The text of a docstring before its sections, and what it says of each parameter. In three styles."""
+    """Return a docstring's text before its sections, and its description of each parameter.
+
+    Understands the styles of Google, NumPy and Sphinx.
+    """
     styles = griffe.PerStyleOptions(
         google=griffe.GoogleOptions(warnings=False),
         numpy=griffe.NumpyOptions(warnings=False),
         sphinx=griffe.SphinxOptions(warnings=False),
     )
-    apart = SECTION.sub(r"\1\n\2", docstring)  # a section's head counts below a blank line only
-    below_a_line = f"\n\n{apart}"  # the first line has no indentation to go by
-    sections = griffe.Docstring(below_a_line).parse("auto", default="google", per_style_options=styles)
+    separated = SECTION.sub(r"\1\n\2", docstring)  # griffe wants a blank line above a section's head
+    indented = f"\n\n{separated}"  # and would take the indentation from the first line, which has none
+    sections = griffe.Docstring(indented).parse("auto", default="google", per_style_options=styles)
     texts: list[str] = []
     for section in sections:
         match section:

@@ -58,11 +58,11 @@ def test_a_marked_function_is_itself() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"name": "no spaces"}, "which 'no spaces' is not: give another with name="),
+        ({"name": "no spaces"}, "not 'no spaces': set another one with name="),
         ({"name": ""}, "a tool's name is"),
         ({"name": "x" * 65}, "a tool's name is"),
         ({"name": 5}, "a tool's name is"),
-        ({"timeout": 0}, "timeout is in seconds and more than 0, not 0"),
+        ({"timeout": 0}, "timeout is a number of seconds above 0, not 0"),
         ({"timeout": -1.5}, "not -1.5"),
         ({"timeout": float("inf")}, "not inf"),
         ({"timeout": float("nan")}, "not nan"),
@@ -114,12 +114,12 @@ class Weather:
 @pytest.mark.parametrize(
     ("function", "told"),
     [
-        (anything, "name them in place of **more"),
-        (any_number, "name them in place of *cities"),
-        (by_position, "city can't stand before the /"),
-        (several, "return it in place of yield"),
-        (several_later, "return it in place of yield"),
-        (größe, "give another with name="),
+        (anything, "name them instead of **more"),
+        (any_number, "name them instead of *cities"),
+        (by_position, "move city behind the /"),
+        (several, "use return, not yield"),
+        (several_later, "use return, not yield"),
+        (größe, "set another one with name="),
         (lambda: 0, "a tool is a function written with def"),
         (Weather.tell, "a tool is a function of a module, not of a class"),
         ("roll", "options by name"),
@@ -279,7 +279,7 @@ async def test_a_task_that_a_tool_leaves_behind_can_t_end_the_service(
             done = left.pop(0)
             await asyncio.wait({done})
         assert isinstance(done.exception(), RuntimeError)
-        assert f"a task of the tool {function.__name__} wanted to end the service, which goes on" in caplog.text
+        assert f"a task of the tool {function.__name__} tried to end the service, which keeps running" in caplog.text
 
 
 async def test_a_coroutine_that_cancels_itself_has_only_failed(threads: ToolThreads) -> None:
@@ -288,7 +288,7 @@ async def test_a_coroutine_that_cancels_itself_has_only_failed(threads: ToolThre
     async def give_up() -> None:
         raise asyncio.CancelledError
 
-    with pytest.raises(ToolError, match="give_up was cancelled from within"):
+    with pytest.raises(ToolError, match="give_up cancelled itself"):
         await made(give_up, threads).call({}, a_context(session_id="session_1"))
 
 
@@ -490,7 +490,7 @@ async def test_as_many_calls_as_a_tool_allows_are_made_at_once(kind: str, thread
     calls = [asyncio.create_task(made_tool.call({}, a_context(session_id="session_1"))) for _ in range(6)]
     assert await asyncio.to_thread(full.wait, 20)
     made_tool.timeout_s = 0.02
-    with pytest.raises(ToolError, match=r"did not begin within 0\.02 s: as many calls of it"):
+    with pytest.raises(ToolError, match=r"did not begin within 0\.02 s: it was running as many calls"):
         await made_tool.call({}, a_context(session_id="session_1"))
     release.set()
     await asyncio.gather(*calls)
@@ -516,7 +516,7 @@ async def test_a_result_that_is_no_json_is_the_tool_s_error(threads: ToolThreads
     def strange() -> object:
         return object()
 
-    with pytest.raises(ToolError, match="it holds a object"):
+    with pytest.raises(ToolError, match="it contains a value of type object"):
         await made(strange, threads).call({}, a_context(session_id="session_1"))
 
 

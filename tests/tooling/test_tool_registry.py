@@ -106,11 +106,11 @@ def test_two_tools_of_one_name(folder: Folder) -> None:
         ("from tools import tool\ntool('roll')\n", r"the module kit\.bad, of the folder kit: .*options by name"),
         (
             DICE.replace("@tool", "import functools\n\n@functools.lru_cache\n@tool"),
-            r"kit/bad\.py:6, roll: _lru_cache_wrapper above @tool is no function: put @tool above all",
+            r"kit/bad\.py:6, roll: _lru_cache_wrapper above @tool is not a function: put @tool at the top",
         ),
         (
             DICE.replace("@tool", "def plain(function):\n    return lambda *args: function(*args)\n\n@plain\n@tool"),
-            r"kit/bad\.py:7, roll: what stands above @tool has taken its place: put @tool above all",
+            r"kit/bad\.py:7, roll: the decorator above @tool has replaced it: put @tool at the top",
         ),
         (
             DICE.replace("@tool", "import functools\n\n@tool\n@functools.lru_cache"),
@@ -210,15 +210,15 @@ async def test_watched_files_are_taken_up(folder: Folder, caplog: pytest.LogCapt
         assert "watched" in record.getMessage()
         folder.write("kit/dice.py", DICE.replace("roll", "throw"))
         record = await told.records.get()
-        assert "the tools are loaded again: throw" in record.getMessage()
+        assert "the tools were loaded again: throw" in record.getMessage()
         folder.write("kit/dice.py", "def (\n")
         record = await told.records.get()
-        assert "the tools stay as they were: the module kit.dice" in record.getMessage()
+        assert "the tools are unchanged: the module kit.dice" in record.getMessage()
         assert record.exc_info
         assert list(registry.all) == ["throw"]
         folder.write("kit/dice.py", FAULTY + DICE.replace("roll()", "roll(side: Faulty)"))
         record = await asyncio.wait_for(told.records.get(), 20)  # none comes where the watch has ended
-        assert record.getMessage() == "the tools stay as they were: loading them failed"
+        assert record.getMessage() == "the tools are unchanged: loading them failed"
         assert record.exc_info
         assert list(registry.all) == ["throw"]
         folder.write("kit/more.py", DICE)

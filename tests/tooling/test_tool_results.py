@@ -196,19 +196,19 @@ class Stubborn(BaseModel):
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        (object(), "it holds a object"),
+        (object(), "it contains a value of type object"),
         (10**5000, "an integer that is too long"),
         ({"a": [10**5000]}, "an integer that is too long"),
-        ({"a": [Colour]}, "it holds a EnumType|it holds a EnumMeta"),
-        ([ValueError("xyzzy")], "it holds a ValueError"),
+        ({"a": [Colour]}, "a value of type EnumType|a value of type EnumMeta"),
+        ([ValueError("xyzzy")], "a value of type ValueError"),
         (itertools.count(), "an iterator, which may have no end"),
         ({"a": [1], "b": (n for n in itertools.count())}, "an iterator, which may have no end"),
         ((n for n in itertools.count()), "an iterator, which may have no end"),
         *((made(value=iter([1])), "an iterator, which may have no end") for made in HOLDERS),
         (Open.model_validate({"a": iter([1])}), "an iterator, which may have no end"),
         ([{"a": Holder(value=iter([1]))}], "an iterator, which may have no end"),
-        (holding_itself(), "it holds itself, or is nested too deep"),
-        (deep(), "it holds itself, or is nested too deep"),
+        (holding_itself(), "it contains itself or is nested too deeply"),
+        (deep(), "it contains itself or is nested too deeply"),
         (Stubborn(), "could not be written as JSON"),
     ],
     ids=lambda value: type(value).__name__,
@@ -309,7 +309,7 @@ def branching() -> Any:
 def test_a_value_that_is_too_large_is_an_error(value: Any) -> None:
     """Writing it at once would hold up every stream, and a model would get the beginning of it only."""
     with pytest.raises(
-        ToolError, match=r"^The tool's result is too large to be written as JSON, or holds itself: return"
+        ToolError, match=r"^The tool's result is too large to be written as JSON, or contains itself: return"
     ):
         as_text(value)
 
@@ -378,11 +378,11 @@ def test_what_is_within_a_model_counts() -> None:
     node = Node()
     node.next = node
     for value, told in (
-        (node, "it holds itself"),
-        (Holder(value=holding_itself()), "it holds itself"),
-        (Held([1, Held(holding_itself())]), "it holds itself"),
-        (collections.UserList([holding_itself()]), "it holds itself"),
-        ([object()] * 1000, "it holds a object"),
+        (node, "it contains itself"),
+        (Holder(value=holding_itself()), "it contains itself"),
+        (Held([1, Held(holding_itself())]), "it contains itself"),
+        (collections.UserList([holding_itself()]), "it contains itself"),
+        ([object()] * 1000, "it contains a value of type object"),
         (Computed(), "which may have no end"),
         ([iter(range(3)), [1] * 1000], "which may have no end"),
     ):

@@ -612,12 +612,12 @@ def a_class_of_its_own(thing: Signature) -> None: ...
     ("function", "told"),
     [
         (no_hint, "city needs a type hint"),
-        (optional_context, "its type hint is ToolContext alone"),
+        (optional_context, "its type hint has to be ToolContext alone"),
         (unknown_name, "name 'Nowhere' is not defined"),
         (no_schema, "the type hint of then has no JSON schema"),
         (bad_pattern, "the type hint of code has no JSON schema"),
-        (of_a_class, "ClassVar and Final are not for parameters"),
-        (within_itself, "the type hint of others has no JSON schema: Self is of a class, not for parameters"),
+        (of_a_class, "ClassVar and Final don't belong into parameters"),
+        (within_itself, "the type hint of others has no JSON schema: Self belongs into a class, not into parameters"),
         (a_class_of_its_own, "the type hint of thing has no JSON schema"),
     ],
 )

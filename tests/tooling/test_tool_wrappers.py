@@ -224,7 +224,7 @@ def test_a_decorator_that_takes_only_places_is_refused() -> None:
     def wrapper(*args: Any) -> Any:
         return greet(*args)
 
-    with pytest.raises(ToolsInvalid, match=r"a model has to know each argument: name them in place of \*args"):
+    with pytest.raises(ToolsInvalid, match=r"a model has to know each argument: name them instead of \*args"):
         tool(wrapper)
 
 
@@ -256,7 +256,7 @@ def test_what_stands_above_the_mark_and_is_no_function_is_refused(above: Functio
         options_of(roll)
     place = f"tests/tooling/test_tool_wrappers.py:{line}, "
     assert str(raised.value).startswith(place)
-    assert str(raised.value).endswith(f"roll: {kind} above @tool is no function: put @tool above all")
+    assert str(raised.value).endswith(f"roll: {kind} above @tool is not a function: put @tool at the top")
     with pytest.raises(ToolsInvalid, match=f"the decorator below @tool makes a {kind} of it"):
         tool(above(greet))
 
