@@ -1,4 +1,4 @@
-"""Large, slow and hostile requests, each as a function that sends it: see stalls.py."""
+"""Large, slow and hostile requests, each as a function that sends it. See stalls.py."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ TEXTS = {
 
 @dataclass
 class Attacked:
-    """The service, and a client for it."""
+    """The service under attack, and a client for it."""
 
     port: int
     pid: int
@@ -37,19 +37,19 @@ class Attacked:
     database: Path
 
     async def post(self, path: str, content: bytes, **headers: str) -> httpx.Response:
-        """The answer to JSON."""
+        """Post JSON and return the response."""
         fields = {"content-type": "application/json", "accept": "application/json", **headers}
         return await self.client.post(path, content=content, headers=fields)
 
     async def ask(self, **body: Any) -> httpx.Response:
-        """A run to its end."""
+        """Start a run and return the response at its end."""
         response = await self.post(EXECUTE, _json(max_steps=2, **body))
         if response.status_code not in {200, 202, 422}:
             print(response.status_code, response.text[:200], file=sys.stderr)
         return response
 
     async def said(self, *pieces: bytes) -> bytes:
-        """Return the response to raw bytes, up to the end of the connection or for a second."""
+        """Send raw bytes, and return the response that arrives within a second."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         with suppress(ConnectionError, TimeoutError):
             for piece in pieces:
@@ -61,12 +61,12 @@ class Attacked:
         return b""
 
     def memory_mb(self) -> int:
-        """The peak of its memory since that was last forgotten."""
+        """Return the peak of its memory since `forget_memory`."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) // 1000
 
     def forget_memory(self) -> None:
-        """Begin a new peak."""
+        """Reset the peak of its memory."""
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
 
@@ -75,7 +75,7 @@ ATTACKS: dict[str, Attack] = {}
 
 
 def attack(name: str) -> Callable[[Attack], Attack]:
-    """Names an attack."""
+    """Register a function as an attack under a name."""
 
     def named(function: Attack) -> Attack:
         ATTACKS[name] = function
@@ -89,12 +89,12 @@ def attack(name: str) -> Callable[[Attack], Attack]:
 
 @attack("nothing")
 async def nothing(service: Attacked) -> None:
-    """The machine alone."""
+    """Do nothing, which measures the machine."""
     await asyncio.sleep(3)
 
 
 async def _send(body: Callable[[], bytes], service: Attacked) -> None:
-    """A body, a few times."""
+    """Send a body three times."""
     content = body()
     for _ in range(3):
         await service.post(EXECUTE, content)
@@ -135,13 +135,13 @@ ATTACKS |= {name: partial(_send, body) for name, body in BODIES.items()}
 
 @attack("10 MB of text with an idempotency key")
 async def with_key(service: Attacked) -> None:
-    """Its fingerprint is taken, too."""
+    """Send a body whose fingerprint has to be computed, too."""
     await service.post(EXECUTE, _text(TEXTS["mixed"]), **{"idempotency-key": os.urandom(8).hex()})
 
 
 @attack("a history of 3 x 10 MB")
 async def history(service: Attacked) -> None:
-    """Stored, read again, cut, and shown."""
+    """Make a history that is stored, read again, cut and shown."""
     session = os.urandom(8).hex()
     for _ in range(3):
         await service.ask(input=TEXTS["mixed"] * 200_000, session_id=session)
@@ -151,7 +151,7 @@ async def history(service: Attacked) -> None:
 
 @attack("a history of 2,000 turns")
 async def turns(service: Attacked) -> None:
-    """Sent by the caller, near the limits."""
+    """Send a history with the request, near the limits."""
     messages = [{"role": role, "content": "word " * 50} for _ in range(500) for role in ("user", "assistant")]
     for _ in range(5):
         await service.ask(input="?", messages=messages)
@@ -161,7 +161,7 @@ async def turns(service: Attacked) -> None:
 
 
 async def _stored(service: Attacked, turns: int, answer: str) -> None:
-    """Turns that are in the database: the next one, pages of them, the list of sessions, and the deletion of all."""
+    """Store turns in the database. Then start a run after them, read pages of them, list sessions, and delete them."""
     session = os.urandom(8).hex()
     _store(service.database, session, turns, answer)
     path = f"/api/agent/sessions/{session}"
@@ -176,7 +176,7 @@ async def _stored(service: Attacked, turns: int, answer: str) -> None:
 
 
 def _store(database: Path, session: str, turns: int, answer: str) -> None:
-    """Write a session of so many turns, without the runs' events."""
+    """Write a session with this number of turns, without the runs' events."""
     noon = "2026-11-27T12:00:00.000Z"
     ids = [f"run_{number:032x}" for number in range(turns)]
     runs = zip(ids, [None, *ids], strict=False)
@@ -206,14 +206,14 @@ ATTACKS |= {name: partial(_stored, turns=turns, answer=answer) for name, (turns,
 
 @attack("tool results: 4 MB of text, a list, a deep list")
 async def results(service: Attacked) -> None:
-    """Of Python tools."""
+    """Call a Python tool with large results."""
     for kind in ("text", "list", "deep"):
         await service.ask(input=f'large {{"kind": "{kind}"}}', model="simulated/tools", tools=["large"])
 
 
 @attack("10 MB as a client tool's result")
 async def client_result(service: Attacked) -> None:
-    """As text, and as many values."""
+    """Send it as text, and as many values."""
     tool = {"name": "locate", "parameters": {"type": "object"}}
     for content in ("é\n" * 2_400_000, [1.5] * 24_000):
         run = (await service.ask(input="locate {}", model="simulated/tools", client_tools=[tool])).json()
@@ -228,14 +228,14 @@ async def client_result(service: Attacked) -> None:
 
 @attack("15 MB from an MCP server")
 async def mcp_answer(service: Attacked) -> None:
-    """As one text, and as many parts."""
+    """Call an MCP tool that returns one large text, and one that returns many parts."""
     for kind in ("text", "parts"):
         await service.ask(input=f'large__large {{"kind": "{kind}"}}', model="simulated/tools", mcp_servers=["large"])
 
 
 @attack("10,000 calls in one turn")
 async def calls(service: Attacked) -> None:
-    """Of the model."""
+    """Let the model make many calls."""
     await service.ask(input="current_time {}\n" * 10_000, model="simulated/tools", tools=["current_time"])
 
 
@@ -244,20 +244,20 @@ async def calls(service: Attacked) -> None:
 
 @attack("a head of 64 MB")
 async def head(service: Attacked) -> None:
-    """One field of it."""
+    """Send a head with one very long field."""
     await service.said(b"GET /health HTTP/1.1\r\nHost: localhost\r\na: ", *[b"x" * 65536] * 1000)
 
 
 @attack("1 MB in pieces of one byte")
 async def dripped(service: Attacked) -> None:
-    """Chunked."""
+    """Send a body in chunks of one byte."""
     head = b"POST /api/agent/execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     await service.said(head + b"Transfer-Encoding: chunked\r\n\r\n", *[b"1\r\nx\r\n" * 1000] * 1000)
 
 
 @attack("1,010 silent connections")
 async def silent(service: Attacked) -> None:
-    """For a second."""
+    """Open connections, and keep them silent for a second."""
     opened = [await asyncio.open_connection("127.0.0.1", service.port) for _ in range(1010)]
     await asyncio.sleep(1)
     for _, writer in opened:
@@ -266,7 +266,7 @@ async def silent(service: Attacked) -> None:
 
 @attack("60 unfinished bodies of 9 MB")
 async def unfinished(service: Attacked) -> None:
-    """At once."""
+    """Send bodies at the same time, and never end them."""
     head = b"POST /api/agent/execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     body = b'{"input":"' + b"x" * 9 * MEGABYTE
     await asyncio.gather(*(service.said(head + b"Content-Length: 9500000\r\n\r\n", body) for _ in range(60)))
@@ -274,7 +274,7 @@ async def unfinished(service: Attacked) -> None:
 
 @attack("200 streams")
 async def streams(service: Attacked) -> None:
-    """Of a model that says a word every 20 ms."""
+    """Read streams of a model that writes a word every 20 ms."""
 
     async def stream(number: int) -> None:
         await asyncio.sleep(number / 200)  # within a second

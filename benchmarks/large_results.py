@@ -1,4 +1,4 @@
-"""Tools that give much: a Python tool, and the same as an MCP server on standard input and output."""
+"""Tools with large results: a Python tool, and an MCP server on standard input and output."""
 
 from typing import Any, Literal
 
@@ -12,10 +12,10 @@ TEXT = 'He said "hi" to the\nworld, é 中 😀.\t'
 
 @tool
 def large(kind: Literal["text", "list", "deep"]) -> Any:
-    """Give 4 MB.
+    """Return 4 MB.
 
     Args:
-        kind: Of what.
+        kind: The form of the result.
     """
     deep: Any = 1
     for _ in range(60):
@@ -24,12 +24,12 @@ def large(kind: Literal["text", "list", "deep"]) -> Any:
 
 
 def main() -> None:
-    """Serve it as an MCP server that gives 15 MB."""
+    """Serve a tool that returns 15 MB as an MCP server."""
     server = MCPServer("large")
 
     @server.tool(name="large")
     def give(kind: Literal["text", "parts"]) -> list[TextContent]:
-        """Give 15 MB."""
+        """Return 15 MB."""
         count = 1 if kind == "text" else 10_000
         return [TextContent(type="text", text=TEXT * (300_000 // count))] * count
 

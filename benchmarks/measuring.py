@@ -1,4 +1,4 @@
-"""How a scenario is measured: each method yields, some times over, one measurement of each service it was given."""
+"""Measures services: each method yields turns, and a turn has one measurement of each service."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from typing import Any
 from processes import LoadProcess, Running, Service, loading, serving
 
 COMPLETE = b"\nevent: complete\n"
-SETTLE_S = 0.2  # in which a service does what it does some time after a run has ended
+SETTLE_S = 0.2  # after a load, so that work that a service does after a run's end is counted, too
 REPLAYED_EVENTS = 10_000
 REPLAYS = 50
 STORED_RUNS = 50_000
@@ -25,7 +25,7 @@ STARTS = 5
 
 @dataclass(frozen=True)
 class Measurement:
-    """The figures of one service. `failures` counts the failed checks, those of the warm-up included."""
+    """The figures of one service. `failures` counts the failed checks, including those of the warm-up."""
 
     figures: Mapping[str, float]
     failures: int
@@ -38,7 +38,7 @@ Turn = Mapping[str, Measurement]
 
 @dataclass(frozen=True)
 class Load:
-    """What `load` is to do; its words are explained in the head of load.c."""
+    """A load for `load` to produce. The head of load.c explains its words."""
 
     streams: int
     tokens: int
@@ -50,16 +50,16 @@ class Load:
     limit_ms: int = 120_000
 
     def of(self, load: LoadProcess, service: Running) -> dict[str, Any]:
-        """Let `load` do it to that service."""
+        """Put this load on a service, and return the report of `load`."""
         words = {"port": service.port, "cpu_pid": service.process.pid} | asdict(self)
         return load.answer(" ".join(f"{key}={value}" for key, value in words.items()) + "\n")
 
 
 @dataclass(frozen=True)
 class UnderLoad:
-    """The services run at the same time on one core, and get the load in turn, one while the others are idle.
+    """Measures services that run at the same time on one core. One has the load while the others are idle.
 
-    Each turn goes through them in the other order, so that a busy second of the machine hits them alike.
+    Each turn has the reverse order of the one before, so that a busy second of the machine affects all of them alike.
     """
 
     warm_up: Load
@@ -67,7 +67,7 @@ class UnderLoad:
     turns: int = 1
 
     def __call__(self, services: Sequence[Service], folder: Path) -> Iterator[Turn]:
-        """Fresh processes for all the turns."""
+        """Start the services, and yield the turns."""
         with loading() as load, ExitStack() as stack:
             running = [
                 stack.enter_context(serving(service, load.upstream_port, folder / service.name)) for service in services
@@ -108,7 +108,7 @@ class UnderLoad:
 
 
 def replays(services: Sequence[Service], folder: Path) -> Iterator[Turn]:
-    """Each service tells a stored run many times to one reader; the figure is for REPLAYED_EVENTS events."""
+    """Measure how each service replays a stored run to one reader. The figure is for REPLAYED_EVENTS events."""
     with loading() as load:
         for service in services:
             with serving(service, load.upstream_port, folder / service.name) as running:
@@ -125,7 +125,7 @@ def replays(services: Sequence[Service], folder: Path) -> Iterator[Turn]:
 
 
 def start_ups(services: Sequence[Service], folder: Path) -> Iterator[Turn]:
-    """Each service starts in turn with a week's runs and with one run behind it, the files in the page cache."""
+    """Measure how each service starts with a week's runs and with one run. The files are in the page cache."""
     with loading() as load:
         for service in services:
             one, week = folder / service.name / "one", folder / service.name / "week"
@@ -146,17 +146,17 @@ def start_ups(services: Sequence[Service], folder: Path) -> Iterator[Turn]:
 
 
 def _latest_run(service: Running) -> str:
-    """The id of the run that began last."""
+    """Return the id of the run that started last."""
     return str(json.loads(service.get("/api/agent/runs?limit=1")[1])["runs"][0]["run_id"])
 
 
 def _events_path(run_id: str) -> str:
-    """Where all events of a run are."""
+    """Return the path of all events of a run."""
     return f"/api/agent/runs/{run_id}/events?after=0"
 
 
 def _store_runs(data_dir: Path) -> tuple[str, ...]:
-    """Store the one run of a data directory STORED_RUNS times more, over the last days; where some of them are read."""
+    """Store the one run of a data directory STORED_RUNS times more, over the last days. Return the paths of three."""
     [stored] = (data_dir / "runs").glob("????-??-??/run_*.sse")
     frames, former = stored.read_bytes(), stored.stem
     ids, week_ago = [], datetime.now(UTC) - timedelta(days=STORED_DAYS)

@@ -1,8 +1,8 @@
-"""The service that `run.py` compares ours with: what one writes on the first day, the usual libraries used as usual.
+"""The naive service that `run.py` compares ours with. It uses the usual libraries in the usual way.
 
-FastAPI, sse-starlette, the SDK's typed chunks, and a pydantic model for each event. The limit on connections is lifted,
-so that the service is measured and not its pool. `DEDALUS_BASE_URL`, `DEDALUS_API_KEY` and `PORT` come from the
-environment.
+It has FastAPI, sse-starlette, the SDK's typed chunks, and a pydantic model for each event. Its limit on connections is
+raised, so that the service is measured and not its pool. It reads `DEDALUS_BASE_URL`, `DEDALUS_API_KEY` and `PORT` from
+the environment.
 """
 
 import os
@@ -37,7 +37,7 @@ class StreamEvent(BaseModel):
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Share one client, and with it its connections, between all runs."""
+    """Make one client, whose connections all runs share."""
     limits = httpx.Limits(max_connections=10_000, max_keepalive_connections=10_000)
     http_client = DefaultAsyncHttpxClient(limits=limits, timeout=httpx.Timeout(600))
     async with AsyncDedalus(http_client=http_client) as client:
@@ -51,12 +51,12 @@ app = FastAPI(lifespan=lifespan)
 @app.get("/health")
 @app.get("/ready")
 async def health() -> dict[str, str]:
-    """Answer once the service takes requests."""
+    """Respond once the service accepts requests."""
     return {"status": "ok"}
 
 
 async def run_events(request: AgentRequest) -> AsyncIterator[ServerSentEvent]:
-    """Turn each chunk of the upstream into an event, and end with how the run ended."""
+    """Yield an event for each chunk of the upstream, and a last one with the run's status."""
     run_id = f"run_{uuid4().hex}"
     status = "failed"
     chunks = await app.state.client.chat.completions.create(
@@ -75,7 +75,7 @@ async def run_events(request: AgentRequest) -> AsyncIterator[ServerSentEvent]:
 
 @app.post("/api/agent/stream")
 async def stream(request: AgentRequest) -> EventSourceResponse:
-    """Run the agent and stream what happens."""
+    """Run the agent and stream its events."""
     return EventSourceResponse(run_events(request))
 
 

@@ -1,4 +1,4 @@
-"""The processes of a measurement: `load` (the fake upstream and the clients) on one core, the services on another."""
+"""Starts and ends the processes: `load` (the fake upstream and the clients) on one core, the services on another."""
 
 import http.client
 import json
@@ -24,7 +24,7 @@ POLL_S = 0.01
 
 @dataclass(frozen=True)
 class Service:
-    """A command that serves, and the settings in which it differs from the others."""
+    """A command that serves, and its settings beyond those that all services have."""
 
     name: str
     command: tuple[str, ...]
@@ -33,7 +33,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Running:
-    """A service that takes runs; `start_s` after it was started."""
+    """A service that accepts runs. `start_s` is how long its start took."""
 
     name: str
     process: subprocess.Popen[str]
@@ -41,44 +41,44 @@ class Running:
     start_s: float
 
     def cpu_s(self) -> float:
-        """CPU time of all its threads, ended ones too, to the nanosecond: what clock_getcpuclockid(3) gives."""
+        """Return the CPU time of all its threads, including ended ones, by the clock of clock_getcpuclockid(3)."""
         return time.clock_gettime(~self.process.pid << 3 | 2)
 
     def memory_kb(self, name: str) -> int:
-        """`VmRSS`, or `VmHWM`, its peak."""
+        """Return `VmRSS`, its memory, or `VmHWM`, the peak of it."""
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
             if line.startswith(name + ":"):
                 return int(line.split()[1])
         raise RuntimeError(f"no {name} for process {self.process.pid}")
 
     def get(self, path: str) -> tuple[int, bytes]:
-        """The status and the body of an answer."""
+        """Return the status and the body of the response to a GET."""
         return get(self.port, path)
 
 
 class LoadProcess:
-    """The fake upstream and the clients, which obey lines."""
+    """The process of the fake upstream and the clients. It runs one load for each line that it reads."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
         self.upstream_port: int = self.answer()["upstream_port"]
 
     def answer(self, question: str = "") -> dict[str, Any]:
-        """Give it a line, if there is one to give, and read its answer."""
+        """Send a line, if it isn't empty, and return the process's next answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(question)
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError("load has ended early")
+            raise RuntimeError("load has ended too early")
         parsed: dict[str, Any] = json.loads(line)
         return parsed
 
 
 @contextmanager
 def loading() -> Iterator[LoadProcess]:
-    """Start `load`, and end it afterwards."""
+    """Run `load` for the length of a block."""
     process = subprocess.Popen([_compiled()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with _pinned(process, cores()[1], LOAD_STOP_LIMIT_S):
         yield LoadProcess(process)
@@ -86,7 +86,7 @@ def loading() -> Iterator[LoadProcess]:
 
 @contextmanager
 def serving(service: Service, upstream_port: int, data_dir: Path) -> Iterator[Running]:
-    """Start a service that asks that upstream, and end it afterwards. What it says goes to standard error."""
+    """Run a service with that upstream for the length of a block. Its log goes to standard error."""
     port = _free_port()
     settings = {**_environment(port, upstream_port, data_dir), **service.settings}
     started = time.monotonic()
@@ -97,13 +97,13 @@ def serving(service: Service, upstream_port: int, data_dir: Path) -> Iterator[Ru
 
 
 def cores() -> tuple[int, int]:
-    """One core for the services and one for `load`; the same one where there is no other."""
+    """Return a core for the services and one for `load`. They are the same if there is only one."""
     allowed = sorted(os.sched_getaffinity(0))
     return allowed[0], allowed[-1]
 
 
 def get(port: int, path: str) -> tuple[int, bytes]:
-    """The status and the body of an answer."""
+    """Return the status and the body of the response to a GET."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_LIMIT_S)
     try:
         connection.request("GET", path)
@@ -114,7 +114,7 @@ def get(port: int, path: str) -> tuple[int, bytes]:
 
 
 def _compiled() -> Path:
-    """Compile load.c unless that has been done since it last changed."""
+    """Compile load.c if it has changed, and return the program's path."""
     source, binary = HERE / "load.c", HERE / "build" / "load"
     if not binary.exists() or binary.stat().st_mtime < source.stat().st_mtime:
         binary.parent.mkdir(exist_ok=True)
@@ -124,7 +124,7 @@ def _compiled() -> Path:
 
 
 def _free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a port that is free."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -132,7 +132,7 @@ def _free_port() -> int:
 
 @contextmanager
 def _pinned(process: subprocess.Popen[str], core: int, stop_limit_s: float) -> Iterator[None]:
-    """Keep a process on one core, and end it, by its id, whatever happens."""
+    """Pin a process to one core for the length of a block, and end it by its id afterwards."""
     try:
         os.sched_setaffinity(process.pid, {core})
         yield
@@ -146,7 +146,7 @@ def _pinned(process: subprocess.Popen[str], core: int, stop_limit_s: float) -> I
 
 
 def _environment(port: int, upstream_port: int, data_dir: Path) -> dict[str, str]:
-    """Settings of a measured service: nothing of the caller's shell but what starts a program."""
+    """Return the settings of a measured service. Of the shell's variables they have only those that start a program."""
     kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
     return kept | {
         "HOST": "127.0.0.1",
@@ -161,7 +161,7 @@ def _environment(port: int, upstream_port: int, data_dir: Path) -> dict[str, str
 
 
 def _wait_until_ready(service: subprocess.Popen[str], port: int) -> None:
-    """Return when the service takes runs; raise if it ends or takes too long instead."""
+    """Wait until the service accepts runs. Raise `RuntimeError` if it ends or needs too long."""
     deadline = time.monotonic() + START_LIMIT_S
     while not _is_ready(port):
         if service.poll() is not None:
@@ -172,7 +172,7 @@ def _wait_until_ready(service: subprocess.Popen[str], port: int) -> None:
 
 
 def _is_ready(port: int) -> bool:
-    """Whether the service says that it takes runs."""
+    """Return whether the service reports that it accepts runs."""
     try:
         return get(port, "/ready")[0] == http.HTTPStatus.OK
     except OSError:
@@ -180,6 +180,6 @@ def _is_ready(port: int) -> bool:
 
 
 def warn_of_one_core() -> None:
-    """Say so where the service and `load` have to share."""
+    """Print a warning if the service and `load` have to share a core."""
     if len(set(cores())) == 1:
-        print("only one core: latencies include waiting for it", file=sys.stderr)
+        print("there is only one core, so latencies include the wait for it", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What came out: the scenario's medians held against its target, a line of the table for each."""
+"""Compares the medians of each scenario with its target, and makes a line of the table of it."""
 
 import json
 import os
@@ -27,13 +27,13 @@ class Row:
     met: bool
 
     def markdown(self) -> str:
-        """The line as Markdown."""
+        """Return the line as Markdown."""
         cells = (self.scenario, self.other, self.ours, self.ratio, self.target, "yes" if self.met else "**no**")
         return "| " + " | ".join(cells) + " |"
 
 
 def judge(scenario: Scenario, turns: Sequence[Turn]) -> Row:
-    """Hold the medians of the turns against the target. A failed check is a missed target, whatever the numbers."""
+    """Compare the medians of the turns with the target. A failed check is a missed target, whatever the numbers are."""
     if failed := sum(any(measurement.failures for measurement in turn.values()) for turn in turns):
         ours = f"failed checks in {failed} of {len(turns)} turns"
         return Row(scenario.name, NOTHING, ours, NOTHING, "every token once, in order", met=False)
@@ -59,7 +59,7 @@ def _compared(scenario: Scenario, turns: Sequence[Turn], ratio: str, target: str
 
 
 def as_json(results: Mapping[Row, Sequence[Turn]]) -> str:
-    """Every measurement, and the machine."""
+    """Return every measurement and a description of the machine as JSON."""
     machine = {"python": platform.python_version(), "machine": platform.platform(), "cores": os.cpu_count()}
     scenarios: list[dict[str, Any]] = [
         asdict(row) | {"turns": [{name: asdict(turn[name]) for name in turn} for turn in turns]}

@@ -1,8 +1,8 @@
 """Measures the service and fails when a target is missed.
 
-Absolute times belong to one machine on one day, so that where it can be done the service is measured beside another, in
-turn and on the same core, and the targets are ratios: beside the naive service (`naive.py`), and beside itself with its
-log in memory.
+Absolute times belong to one machine on one day. Where possible, the service is therefore measured beside another one,
+in turn and on the same core. The targets are then ratios: to the naive service (`naive.py`), and to itself with its log
+in memory.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from scenarios import SCENARIOS, Scenario
 
 
 def measure(scenario: Scenario, services: dict[str, Service], rounds: int, folder: Path) -> list[Turn]:
-    """All turns of all rounds. What they store stays in the folder: some file systems are slow after a deletion."""
+    """Return all turns of all rounds. Their data stays in the folder: some file systems are slow after deletions."""
     turns: list[Turn] = []
     for number in range(1, rounds + 1):
         data = folder / f"{scenario.name}-{number}"
@@ -34,7 +34,7 @@ def measure(scenario: Scenario, services: dict[str, Service], rounds: int, folde
 
 
 def services(python: str, ours: str | None) -> dict[str, Service]:
-    """What can be measured: ours as it is by default, the naive one, and ours with its log in memory."""
+    """Return the services to measure: ours with its defaults, the naive one, and ours with its log in memory."""
     command = tuple(shlex.split(ours)) if ours else (python, "app.py")
     each = (
         Service("ours", command),
@@ -45,14 +45,18 @@ def services(python: str, ours: str | None) -> dict[str, Service]:
 
 
 def read_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Return the arguments of the command line."""
     names = [scenario.name for scenario in SCENARIOS]
-    parser = argparse.ArgumentParser(description="Measure the service, beside others; see README.md.")
-    parser.add_argument("--scenario", action="append", choices=names, help="only this one (may be repeated)")
-    parser.add_argument("--rounds", type=int, default=3, help="how often, each with fresh processes (default: 3)")
-    parser.add_argument("--python", default=sys.executable, help="interpreter of the services (default: this one)")
+    parser = argparse.ArgumentParser(description="Measure the service beside others. See README.md.")
+    parser.add_argument(
+        "--scenario", action="append", choices=names, help="measure only this scenario (may be repeated)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="number of rounds, each with fresh processes (default: 3)"
+    )
+    parser.add_argument("--python", default=sys.executable, help="the services' interpreter (default: this one)")
     parser.add_argument("--service", metavar="CMD", help="measure this command in place of `python app.py`")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every measurement to this file, too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every measurement to this file")
     return parser.parse_args()
 
 

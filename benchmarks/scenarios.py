@@ -1,4 +1,4 @@
-"""The scenarios: how each is measured, and what is asked of the service."""
+"""The scenarios: what is measured, and the target that the service has to meet."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ class Metric:
     digits: int
 
     def of(self, measurement: Measurement) -> float:
-        """Its value."""
+        """Return its value in a measurement."""
         return measurement.figures[self.figure]
 
     def text(self, value: float) -> str:
-        """The value as the table shows it."""
+        """Return a value as the table shows it."""
         return f"{value:.{self.digits}f} {self.unit}"
 
 
@@ -42,7 +42,7 @@ EXTRA_START_CPU = Metric("extra_cpu_s", "s more CPU", 2)
 
 @dataclass(frozen=True)
 class AtLeast:
-    """`other` costs so many times what `ours` does, or more."""
+    """Met if `other` costs at least `times` as much as `ours`."""
 
     metric: Metric
     other: str
@@ -51,7 +51,7 @@ class AtLeast:
 
 @dataclass(frozen=True)
 class AtMost:
-    """`ours` costs so many times what `other` does, or less."""
+    """Met if `ours` costs at most `times` as much as `other`."""
 
     metric: Metric
     other: str
@@ -60,7 +60,7 @@ class AtMost:
 
 @dataclass(frozen=True)
 class Ceilings:
-    """Each metric of `ours` stays below its limit."""
+    """Met if each metric of `ours` is below its limit."""
 
     limits: tuple[tuple[Metric, float], ...]
 
@@ -70,7 +70,7 @@ Target = AtLeast | AtMost | Ceilings
 
 @dataclass(frozen=True)
 class Scenario:
-    """`measure` is called with the services, ours first, and a folder for their data, once a round."""
+    """A measurement and its target. `measure` is called once a round, with the services (ours first) and a folder."""
 
     name: str
     measure: Callable[[Sequence[Service], Path], Iterator[Turn]]
@@ -78,7 +78,7 @@ class Scenario:
 
     @property
     def services(self) -> tuple[str, ...]:
-        """The names of the services that it compares."""
+        """Return the names of the services that it compares."""
         return ("ours",) if isinstance(self.target, Ceilings) else ("ours", self.target.other)
 
 

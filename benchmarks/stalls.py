@@ -1,8 +1,8 @@
-"""How long the service's event loop stands still, at worst, under each attack and each large thing that is legal.
+"""Measures how long each attack, and each large valid request, blocks the service's event loop at worst.
 
-`/health` is asked every 5 ms from a process of its own, so that what the attack costs this process doesn't show. What
-counts is how much the service worked while a check waited, in CPU time, which other work on the machine doesn't change.
-See README.md.
+A process of its own asks `/health` every 5 ms, so the cost of the attack in this process doesn't affect the figures.
+The measure is the CPU time that the service used while a check waited, because other work on the machine doesn't change
+it. See README.md.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from attacks import ATTACKS, MEGABYTE, Attacked
 HERE = Path(__file__).resolve().parent
 BOUND_MS = 50.0
 INTERVAL_S = 0.005
-SETTLE_S = 0.3  # what a run leaves to do after its answer
+SETTLE_S = 0.3  # for the work that a run leaves after its answer
 HEAD = """\
 | attack | worked while a check waited, ms | longest wait, ms | asked late by, ms | more memory at the peak, MB |
 |---|--:|--:|--:|--:|"""
@@ -37,7 +37,7 @@ LONGEST_S = 60.0  # of one attack; one that takes longer has failed
 
 
 def probe(port: int, pid: int) -> None:
-    """Ask `/health` every 5 ms; for each line of standard input, print the worst since the line before."""
+    """Ask `/health` every 5 ms. For each line of standard input, print the worst figures since the line before."""
     clock = ~pid << 3 | 2  # the CPU time of all the service's threads, as clock_getcpuclockid(3) gives it
     connection = socket.create_connection(("127.0.0.1", port))
     waits, work, lateness = [0.0], [0.0], [0.0]
@@ -57,13 +57,13 @@ def probe(port: int, pid: int) -> None:
         work.append(time.clock_gettime(clock) - worked)
         if select.select([sys.stdin], [], [], 0)[0]:
             if not sys.stdin.readline():
-                return  # whoever asks has ended
+                return  # the process that started this one has ended
             print(json.dumps([max(work), max(waits), max(lateness)]), flush=True)
             waits, work, lateness = [0.0], [0.0], [0.0]
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A model's server: one word at once, or many slowly. A request that it can't read closes the connection."""
+    """Answer as a model server: with one word at once, or many slowly. Close the connection of an invalid request."""
     with closing(writer), suppress(ConnectionError, asyncio.IncompleteReadError):
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
@@ -78,7 +78,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 async def body(reader: asyncio.StreamReader, head: bytes) -> bytes:
-    """Read a request's body, which has a length or comes in chunks. Raise `asyncio.IncompleteReadError`."""
+    """Read a request's body, with a length or in chunks. Raise `asyncio.IncompleteReadError` if it is cut."""
     if length := re.search(rb"(?i)content-length: (\d+)", head):
         return await reader.readexactly(int(length[1]))
     pieces = []
@@ -90,14 +90,14 @@ async def body(reader: asyncio.StreamReader, head: bytes) -> bytes:
 
 
 def chunk(data: bytes) -> bytes:
-    """One event as a chunk of a body."""
+    """Return one event as a chunk of a body."""
     event = b"data: " + data + b"\n\n"
     return b"%x\r\n%b\r\n" % (len(event), event)
 
 
 @asynccontextmanager
 async def serving(folder: str) -> AsyncIterator[Attacked]:
-    """The service with an upstream, and with a tool and an MCP server that give much."""
+    """Run the service with an upstream, and with a tool and an MCP server that have large results."""
     upstream = await asyncio.start_server(answer, "127.0.0.1", 0, limit=64 * MEGABYTE)
     settings = {
         "PORT": "0",
@@ -131,7 +131,7 @@ async def serving(folder: str) -> AsyncIterator[Attacked]:
 
 
 async def listening(log: asyncio.StreamReader) -> int:
-    """The port, once the service says it."""
+    """Return the port that the service logs. Raise `RuntimeError` if it ends before."""
     while line := await log.readline():
         if found := re.search(rb"running on http://\S+:(\d+)", line):
             return int(found[1])
@@ -139,20 +139,20 @@ async def listening(log: asyncio.StreamReader) -> int:
 
 
 async def ignored(log: asyncio.StreamReader) -> None:
-    """Read what the service logs, so that it can go on."""
+    """Read the service's log, so that the pipe doesn't fill up and block the service."""
     while await log.read(65536):
         pass
 
 
 async def measure(names: list[str]) -> bool:
-    """Print a line for each attack; whether all are within the bound."""
+    """Print a line for each attack. Return whether all are within the bound."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         async with serving(folder) as service, probing(service) as prober:
             return all([await measured(name, service, prober) for name in names])
 
 
 async def measured(name: str, service: Attacked, prober: Process) -> bool:
-    """Print the line of one attack; whether it is within the bound. Raise TimeoutError after LONGEST_S."""
+    """Print the line of one attack. Return whether it is within the bound. Raise `TimeoutError` after LONGEST_S."""
     await worst(prober)
     service.forget_memory()
     before = service.memory_mb()
@@ -167,7 +167,7 @@ async def measured(name: str, service: Attacked, prober: Process) -> bool:
 
 @asynccontextmanager
 async def probing(service: Attacked) -> AsyncIterator[Process]:
-    """The process that asks `/health`, killed at the end."""
+    """Run the process that asks `/health` for the length of a block."""
     words = (__file__, "--probe", str(service.port), str(service.pid))
     pipe = asyncio.subprocess.PIPE
     prober = await asyncio.create_subprocess_exec(sys.executable, *words, stdin=pipe, stdout=pipe)
@@ -189,8 +189,10 @@ async def worst(prober: Process) -> tuple[float, float, float]:
 
 def main() -> int:
     """Measure, print the table, and return the exit status: 1 if one is above the bound."""
-    parser = argparse.ArgumentParser(description="Measure how long the service stands still; see README.md.")
-    parser.add_argument("--attack", action="append", help="only those whose names hold this (may be repeated)")
+    parser = argparse.ArgumentParser(description="Measure how long requests block the service. See README.md.")
+    parser.add_argument(
+        "--attack", action="append", help="run only attacks with this text in their name (may be repeated)"
+    )
     parser.add_argument("--probe", type=int, nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.probe:

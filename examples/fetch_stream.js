@@ -1,17 +1,17 @@
-// Ask the agent with nothing but fetch, in a page or with Node 20 and newer: `node fetch_stream.js "Why is the sky blue?"`.
+// Asks the agent with nothing but fetch, in a page or in Node 20 and newer: `node fetch_stream.js "Why is the sky blue?"`.
 
 const MAX_TRIES = 5;
 
 /**
- * Runs the agent and gives `onEvent` each event, once and in order. A lost connection is taken up where it broke; where
- * it broke before the answer came, the question is sent again with the same key, which is the same run.
+ * Runs the agent and calls `onEvent` with each event, once and in order. If the connection breaks, it resumes after the last
+ * event. If it breaks before the response, it sends the question again with the same key, which is the same run.
  *
- * Resolves with the data of `complete`, whatever its status. Rejects when the service refuses the request, or when the
- * rest of the run can't be had.
+ * Resolves with the data of `complete`, whatever its status. Rejects if the service refuses the request, or if the rest of
+ * the run can't be read.
  */
 async function streamAgent(request, onEvent, { url = "http://127.0.0.1:8000", path = "/api/agent/stream" } = {}) {
   const key = crypto.getRandomValues(new Uint32Array(4)).join("-");
-  // Accept is about refusals only: JSON in place of an `error` event.
+  // Accept matters for refusals only: they are JSON instead of an `error` event.
   const headers = { "Content-Type": "application/json", Accept: "application/json", "Idempotency-Key": key };
   const start = { method: "POST", headers, body: JSON.stringify(request) };
   let events = null;
@@ -37,13 +37,14 @@ async function streamAgent(request, onEvent, { url = "http://127.0.0.1:8000", pa
   if (!events) {
     throw new Error(`Can't reach ${url}: is the service running there, and does its CORS_ORIGINS allow this page?`);
   }
-  throw new Error(`The connection was lost after event ${last}, and the rest of the answer could not be had.`);
+  throw new Error(`The connection was lost after event ${last}, and the rest of the answer could not be read.`);
 }
 
 /**
- * Answers an `approval_request`, an event that `streamAgent` has given: `decision` is { approved, arguments?, reason? }.
+ * Answers an `approval_request` event of `streamAgent`. `decision` is { approved, arguments?, reason? }.
  *
- * Rejects when the service doesn't take it, such as when somebody else has decided otherwise. It can be sent again.
+ * Rejects if the service refuses the decision, for example because another person has decided differently. The same decision
+ * can be sent again.
  */
 async function decide({ run_id, data }, decision, { url = "http://127.0.0.1:8000" } = {}) {
   const response = await fetch(`${url}/api/agent/runs/${run_id}/approvals/${encodeURIComponent(data.tool_call_id)}`, {
@@ -59,7 +60,7 @@ async function* eventsOf(response) {
   const decoder = new TextDecoder();
   let rest = "";
   for (;;) {
-    const { done, value } = await reader.read().catch(() => ({ done: true })); // a torn body needs what a short one needs
+    const { done, value } = await reader.read().catch(() => ({ done: true })); // a torn body is handled like one that ends early
     if (done) return;
     const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
     rest = lines.pop();
@@ -72,7 +73,7 @@ async function main() {
   const show = ({ event, data, run_id }) => {
     if (event === "partial_output") process.stdout.write(data.content);
     if (event === "tool_use") console.error(`[${data.name} ${JSON.stringify(data.arguments)}]`);
-    if (event === "approval_request") console.error(`[waits for POST /api/agent/runs/${run_id}/approvals/${data.tool_call_id}]`);
+    if (event === "approval_request") console.error(`[waiting for POST /api/agent/runs/${run_id}/approvals/${data.tool_call_id}]`);
     if (event === "error") console.error(`${data.code}: ${data.message}`);
   };
   const { status } = await streamAgent({ input }, show, { url: process.env.AGENT_STREAM_URL });

@@ -1,6 +1,6 @@
-"""Take a broken stream up where it was: `python examples/python_resume.py "How is the weather in Oslo?"`.
+"""Resumes a broken stream at its last event: `python examples/python_resume.py "How is the weather in Oslo?"`.
 
-The run is a scripted one whose first connection breaks off. For a real one, post {"input": …} to /api/agent/stream.
+The run is a scripted one whose first connection breaks. For a real run, post {"input": …} to /api/agent/stream.
 """
 
 import os
@@ -17,7 +17,7 @@ TRIES = 5
 
 
 def events_of_run(client: httpx.Client, question: str) -> Iterator[dict[str, Any]]:
-    """Start a run; yield each event once, in order, over as many connections as that takes."""
+    """Start a run. Yield each event once and in order, over as many connections as necessary."""
     body = {"input": question, "scenario": "truncated"}
     request: dict[str, Any] = {"method": "POST", "url": f"{URL}/api/agent/stream/simulate", "json": body}
     headers: dict[str, str] = {}
@@ -28,15 +28,15 @@ def events_of_run(client: httpx.Client, question: str) -> Iterator[dict[str, Any
                     sys.exit(source.response.read().decode())
                 request = {"method": "GET", "url": source.response.url.join(source.response.headers["Location"])}
                 for frame in source.iter_sse():
-                    if frame.data:  # there is none in a ping
+                    if frame.data:  # a ping has none
                         headers["Last-Event-ID"] = frame.id
                         yield frame.json()
                         if frame.event == "complete":
                             return
         except httpx.TransportError as error:
-            print(f"\n[{error}: going on]", file=sys.stderr)
+            print(f"\n[{error}: resuming]", file=sys.stderr)
         time.sleep(2**attempt / 4)
-    sys.exit("The stream stayed incomplete.")
+    sys.exit("The stream is incomplete: no try to resume it was successful.")
 
 
 with httpx.Client(timeout=60) as http:

@@ -1,4 +1,4 @@
-"""Ask the agent, and print its answer as it is written: `python examples/python_stream.py "Why is the sky blue?"`."""
+"""Asks the agent, and prints the answer while it arrives: `python examples/python_stream.py "Why is the sky blue?"`."""
 
 import json
 import os
@@ -21,4 +21,4 @@ with httpx.stream("POST", f"{URL}/api/agent/stream", json={"input": question}, t
                 print()
                 sys.exit(event["data"]["status"] != "succeeded")
 
-sys.exit("The stream ended without `complete`: python_resume.py shows how to go on.")
+sys.exit("The stream ended without `complete`: python_resume.py shows how to resume it.")

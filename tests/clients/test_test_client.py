@@ -1057,4 +1057,4 @@ def test_example_resume(service: Service) -> None:
     """examples/python_resume.py gets over a broken connection, with nothing missing and nothing twice."""
     shown = run("examples/python_resume.py", "Well?", url=service.url)
     assert (shown.code, shown.out) == (0, f"{THOUGHT}\n{ANSWER}\n")
-    assert ": going on]" in shown.err
+    assert ": resuming]" in shown.err
