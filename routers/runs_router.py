@@ -59,7 +59,7 @@ async def start_run(
     key: IdempotencyKey = None,
 ) -> Run:
     """Start a run and respond at once. The run continues without a reader, unless `on_disconnect` is `cancel`."""
-    run = await service.start_alone(body, request_id, key)
+    run = await service.start_unattended(body, request_id, key)
     response.headers["Location"] = run_path(request, run.run_id)
     response.headers["X-Run-ID"] = run.run_id
     return run

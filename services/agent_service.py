@@ -1,4 +1,4 @@
-"""The service: starts runs, lets readers follow them, looks at them, cancels them and lets them go."""
+"""Offers what callers can do with runs: start, follow, answer, get, list, cancel and delete them."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -20,7 +20,7 @@ from tool_models import ApprovalDecision, ClientToolResults
 
 
 class AgentService:
-    """What callers can do with runs. It owns nothing: its parts are opened and closed by the app."""
+    """The operations on runs. It owns no resources: the app opens and closes its parts."""
 
     def __init__(
         self,
@@ -41,54 +41,55 @@ class AgentService:
     # Starting
 
     async def start(
-        self, request: AgentRequest, request_id: str, key: str | None = None, *, alone: bool = False
+        self, request: AgentRequest, request_id: str, key: str | None = None, *, unattended: bool = False
     ) -> str:
-        """Start a run, which goes on in the background; `run_started` is committed. Give back its id.
+        """Start a run in the background, commit `run_started`, and return its id.
 
-        With an idempotency `key` that has started a run before, it is that run. A run that is started `alone` goes on
-        without a reader unless the request says otherwise.
+        If the idempotency `key` has started a run before, return that run's id. An `unattended` run needs no reader
+        unless the request says otherwise.
 
-        Raise `ModelUnavailable` or `McpUnavailable` for what no upstream can serve, a `CapacityError` for a server
-        that is full, draining or can't write, `SessionBusy` or `InvalidParent`, and `IdempotencyKeyReused`.
+        Raise `ModelUnavailable` or `McpUnavailable` if no upstream can serve the request, a `CapacityError` if the
+        server is full, draining or can't write, `SessionBusy`, `InvalidParent` or `IdempotencyKeyReused`.
         """
-        return await asyncio.shield(self._starts.begin(request, request_id, key, alone=alone))
+        return await asyncio.shield(self._starts.begin(request, request_id, key, unattended=unattended))
 
-    async def start_alone(self, request: AgentRequest, request_id: str, key: str | None) -> Run:
-        """Start a run that nobody reads yet. Raise as `start` does."""
-        return await self.get(await self.start(request, request_id, key, alone=True))
+    async def start_unattended(self, request: AgentRequest, request_id: str, key: str | None) -> Run:
+        """Start a run that has no reader yet, and return its record. Raise as `start` does."""
+        return await self.get(await self.start(request, request_id, key, unattended=True))
 
     async def execute_agent_streaming(self, request: AgentRequest, request_id: str, key: str | None) -> RunStream:
         """Start a run and follow it from its first event. Raise as `start` does."""
         run_id = await self.start(request, request_id, key)
         if key is not None:
-            await self._log.position(run_id)  # the run may be an old one
+            await self._log.position(run_id)  # raises if the key's run is an old one without events
         return self._live.stream(run_id, 0)
 
     async def execute_agent(
         self, request: AgentRequest, request_id: str, key: str | None
     ) -> tuple[AgentResponse, Folded]:
-        """Run to the end, or until a person has to be waited for, and fold the events.
+        """Start a run, follow it to its end or its wait, and fold the events into one answer.
 
-        When this call is cancelled, so is the run, unless it may go on alone or another caller reads it. Raise as
-        `start` does, or `ServerDraining` where a queued run is left to the next process; without a key it is cancelled.
+        If this call is cancelled, the run is cancelled, too, unless it needs no reader or has another one. Raise as
+        `start` does, or `ServerDraining` if a queued run is left to the next process. Without a key it is cancelled.
         """
-        beginning = self._starts.begin(request, request_id, key, alone=False)
+        starting = self._starts.begin(request, request_id, key, unattended=False)
         try:
-            run_id = await asyncio.shield(beginning)
+            run_id = await asyncio.shield(starting)
             async with self._live.stream(run_id, 0) as pages:
-                await self._has_turn(run_id, cancelled=key is None and request.on_disconnect == "cancel")
+                # Without a key, the caller can't come back to the run.
+                await self._wait_for_turn(run_id, cancel=key is None and request.on_disconnect == "cancel")
                 folded = await fold(pages, partial(self._pending, run_id))
         except asyncio.CancelledError:
-            beginning.add_done_callback(self._give_up)
+            starting.add_done_callback(self._cancel_without_readers)
             raise
         return folded.response(run_id), folded
 
-    async def _has_turn(self, run_id: str, *, cancelled: bool) -> None:
-        """Wait for a queued run's turn. Raise `ServerDraining` where it does not come in this process."""
+    async def _wait_for_turn(self, run_id: str, *, cancel: bool) -> None:
+        """Wait for a queued run's turn. Raise `ServerDraining` if it doesn't come in this process."""
         task = self._live.get(run_id)
         if task is None or await task.has_turn():
             return
-        if cancelled:
+        if cancel:
             task.cancel()
         raise ServerDraining(retry_after=RETRY_AFTER_S, run_id=run_id)
 
@@ -96,66 +97,68 @@ class AgentService:
         task = self._live.get(run_id)
         return None if task is None else await task.inbox.pending_since(seq)
 
-    def _give_up(self, beginning: asyncio.Task[str]) -> None:
-        """Who has begun a run has left, and has no way to come back to it."""
-        if not beginning.cancelled() and beginning.exception() is None and (task := self._live.get(beginning.result())):
-            task.give_up()
+    def _cancel_without_readers(self, starting: asyncio.Task[str]) -> None:
+        """Cancel a run whose only caller disconnected, once its start is complete."""
+        if starting.cancelled() or starting.exception() is not None:
+            return
+        if task := self._live.get(starting.result()):
+            task.cancel_without_readers()
 
     async def simulate_streaming_execution(self, request: SimulateRequest, request_id: str) -> RunStream:
         """Start a scripted run and follow it from its first event. Raise a `CapacityError` as `start` does."""
         return self._live.stream(await self._starts.simulate(request, request_id), 0)
 
-    # Answering what a run waits for
+    # Answering
 
     async def approve(self, run_id: str, call_id: str, decision: ApprovalDecision) -> Run:
-        """Take a person's decision on a call. Raise as `AnswerIntake.approve` does."""
+        """Record a person's decision on a call, and return the run. Raise as `AnswerIntake.approve` does."""
         await self._answers.approve(run_id, call_id, decision)
         return await self.get(run_id)
 
     async def take_results(self, run_id: str, results: ClientToolResults) -> Run:
-        """Take what client tools gave. Raise as `AnswerIntake.take_results` does."""
+        """Record the results of client tools, and return the run. Raise as `AnswerIntake.take_results` does."""
         await self._answers.take_results(run_id, results.results)
         return await self.get(run_id)
 
-    # Looking, following, ending
+    # Reading and ending
 
     async def follow(self, run_id: str, after: int) -> RunStream | None:
-        """A run's frames from event `after + 1` on; None where it has ended and nothing is left.
+        """Return a run's frames from event `after + 1` on, or None if the run has ended and has no such events.
 
         Raise `RunNotFound`, `RunExpired`, or `CursorAhead` for an event that does not exist yet.
         """
-        return self._live.stream(run_id, after) if await self._is_more(run_id, after) else None
+        return self._live.stream(run_id, after) if await self._has_more(run_id, after) else None
 
     async def read(self, run_id: str, after: int) -> AsyncGenerator[bytes, None] | None:
-        """The same without waiting for what does not exist yet. Raise as `follow` does."""
-        return self._log.read(run_id, after, follow=False) if await self._is_more(run_id, after) else None
+        """Return the frames that exist now, without waiting for others. Otherwise like `follow`."""
+        return self._log.read(run_id, after, follow=False) if await self._has_more(run_id, after) else None
 
-    async def _is_more(self, run_id: str, after: int) -> bool:
+    async def _has_more(self, run_id: str, after: int) -> bool:
         try:
             position = await self._log.position(run_id)
         except RunNotFound:
-            await self._records.get(run_id)
-            raise RunExpired from None  # there has been one
+            await self._records.get(run_id)  # raises `RunNotFound` if there has never been such a run
+            raise RunExpired from None
         if after > position.last_seq:
             raise CursorAhead(f"The run's last event so far is {position.last_seq}.")
         return not position.ended or after < position.last_seq
 
     async def get(self, run_id: str) -> Run:
-        """How a run stands. Raise `RunNotFound`, `RunExpired` or `StoreUnavailable`."""
+        """Return a run's record. Raise `RunNotFound`, `RunExpired` or `StoreUnavailable`."""
         if task := self._live.get(run_id):
             return task.snapshot()
         return await self._records.get(run_id)
 
     async def runs(self, session_id: str | None, status: RunStatus | None, before: str | None, limit: int) -> RunList:
-        """A page of runs, the latest first. Raise `SessionNotFound` or `StoreUnavailable`."""
+        """Return a page of runs, the latest first. Raise `SessionNotFound` or `StoreUnavailable`."""
         page = await self._records.page(session_id, status, before, limit)
         if session_id is not None and not page.runs:
-            await self._sessions.get(session_id)
+            await self._sessions.get(session_id)  # raises `SessionNotFound`
         live = {run.run_id: task.snapshot() for run in page.runs if (task := self._live.get(run.run_id))}
         return page.model_copy(update={"runs": [live.get(run.run_id, run) for run in page.runs]})
 
     async def cancel(self, run_id: str) -> Run:
-        """Ask a run to end; it does so soon. A run that has ended stays as it is. Raise as `get` does."""
+        """Ask a run to end, which takes up to a second. A run that has ended stays as it is. Raise as `get` does."""
         if task := self._live.get(run_id):
             task.cancel()
         return await self.get(run_id)

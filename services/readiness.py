@@ -7,7 +7,7 @@ from services.upstreams.selection import Upstreams
 
 
 class Readiness:
-    """Checks what every run needs: a place, the event log, the database, and a model."""
+    """Checks what every run needs: a place, the event log, the database and a model."""
 
     def __init__(self, admission: Admission, log: EventLog, database: Database, upstreams: Upstreams) -> None:
         self._admission = admission

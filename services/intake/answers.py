@@ -1,4 +1,4 @@
-"""The answers that callers send to runs that wait."""
+"""Checks the answers that callers send to waiting runs, and passes them to the run."""
 
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -16,11 +16,11 @@ from services.runs.task import RunTask
 from settings import Settings
 from tool_models import ApprovalDecision, ClientToolResult
 
-ANSWERS = frozenset((EventType.APPROVAL_RESPONSE, EventType.TOOL_RESULT))
+ANSWER_EVENTS = frozenset((EventType.APPROVAL_RESPONSE, EventType.TOOL_RESULT))
 
 
 class AnswerIntake:
-    """Takes what runs wait for."""
+    """Accepts approvals and the results of client tools."""
 
     def __init__(
         self, settings: Settings, log: EventLog, live: LiveRuns, records: RunRecords, work: WorkFactory
@@ -32,10 +32,10 @@ class AnswerIntake:
         self._work = work
 
     async def approve(self, run_id: str, call_id: str, decision: ApprovalDecision) -> None:
-        """Take a person's decision; the same one again changes nothing.
+        """Record a person's decision. Repeating it changes nothing.
 
         Raise `RunNotWaiting`, `ToolCallNotFound`, `ToolCallAnswered`, `InvalidRequest` for arguments that the tool
-        doesn't take, `McpServerFailed` or `ToolUnavailable` where that can't be told, a `CapacityError`, or as
+        doesn't accept, `McpServerFailed` or `ToolUnavailable` if they can't be checked, a `CapacityError`, or as
         `RunRecords.get` does.
         """
         answer = ApprovalResponse(
@@ -45,32 +45,27 @@ class AnswerIntake:
         if task is None:
             return
         if decision.arguments is not None and task.is_waiting and (name := task.inbox.name_of(call_id)):
-            asked = await self._records.suspended_request(run_id)
-            await self._work.check_arguments(task.snapshot(), asked, name, decision.arguments)
+            request = await self._records.suspended_request(run_id)
+            await self._work.check_arguments(task.snapshot(), request, name, decision.arguments)
         await self._answer(task, [answer])
 
     async def take_results(self, run_id: str, results: Sequence[ClientToolResult]) -> None:
-        """Take what client tools gave, all or none. Raise as `approve` does."""
-        going = self._live.get(run_id)
-        most = self._settings.max_tool_result_bytes
-        answers: list[Answer] = [
-            result_of(
-                result.tool_call_id,
-                (going and going.inbox.name_of(result.tool_call_id)) or "",  # nobody waits for a call without one
-                result.content,
-                most,
-                is_error=result.is_error,
-            )
-            for result in results
-        ]
+        """Record the results of client tools, all or none. Raise as `approve` does."""
+        live = self._live.get(run_id)
+        limit = self._settings.max_tool_result_bytes
+        answers: list[Answer] = []
+        for result in results:
+            # A call that the run doesn't wait for has no name. It is refused below, unless the result is a repeated one.
+            name = None if live is None else live.inbox.name_of(result.tool_call_id)
+            answers.append(result_of(result.tool_call_id, name or "", result.content, limit, is_error=result.is_error))
         if task := await self._task(run_id, answers):
             await self._answer(task, answers)
 
     async def _task(self, run_id: str, answers: Sequence[Answer]) -> RunTask | None:
-        """The run; None where it has ended, and got these answers before. Raise as `approve` does where it did not."""
+        """Return the run, or None if it has ended and has these answers already. Raise as `approve` does otherwise."""
         if task := self._live.get(run_id):
             return task
-        await self._records.get(run_id)  # there may be no such run
+        await self._records.get(run_id)  # raises if there is no such run
         await self._check_repeated(run_id, answers, RunNotWaiting())
         return None
 
@@ -81,27 +76,27 @@ class AnswerIntake:
             await self._check_repeated(task.run_id, answers, refusal)
 
     async def _check_repeated(self, run_id: str, answers: Sequence[Answer], refusal: RequestError) -> None:
-        """Raise the refusal unless the run has got all of these answers before.
+        """Raise `refusal` unless the log has all of these answers.
 
-        Raise `ToolCallAnswered` instead where a person has decided otherwise.
+        Raise `ToolCallAnswered` instead if the log has a different decision on one of the calls.
         """
-        wanted = {answer.tool_call_id: answer for answer in answers}
+        missing = {answer.tool_call_id: answer for answer in answers}
         try:
-            async with aclosing(events_in(self._log.read(run_id, 0, follow=False), ANSWERS)) as events:
+            async with aclosing(events_in(self._log.read(run_id, 0, follow=False), ANSWER_EVENTS)) as events:
                 async for event in events:
-                    if isinstance(event.data, Answer) and (answer := wanted.get(event.data.tool_call_id)):
-                        if _said(answer) == _said(event.data):
-                            del wanted[answer.tool_call_id]
+                    if isinstance(event.data, Answer) and (answer := missing.get(event.data.tool_call_id)):
+                        if _content(answer) == _content(event.data):
+                            del missing[answer.tool_call_id]
                         elif isinstance(answer, ApprovalResponse) and isinstance(event.data, ApprovalResponse):
                             raise ToolCallAnswered
         except (RunNotFound, RunExpired):
             raise refusal from None
-        if wanted:
+        if missing:
             raise refusal
 
 
-def _said(answer: Answer) -> tuple[object, ...]:
-    """What tells an answer from another one to the same call."""
+def _content(answer: Answer) -> tuple[object, ...]:
+    """Return the fields that two equal answers to a call have in common."""
     if isinstance(answer, ApprovalResponse):
         return answer.approved, answer.arguments, answer.reason
     return answer.content, answer.is_error

@@ -1,4 +1,4 @@
-"""Which way a request goes: its model, and the upstream that serves it."""
+"""Finds the model of a request and the upstream that serves it."""
 
 from errors import ModelUnavailable
 from models import AgentRequest
@@ -7,21 +7,21 @@ from services.upstreams.selection import Route, Upstreams
 
 
 class RouteResolver:
-    """Finds the way of each request."""
+    """Resolves requests and model ids to routes."""
 
     def __init__(self, upstreams: Upstreams, catalog: Catalog) -> None:
         self._upstreams = upstreams
         self._catalog = catalog
 
     async def for_request(self, request: AgentRequest) -> Route:
-        """The way to the request's model, or to the default one.
+        """Return the route to the request's model, or to the default model.
 
-        Raise `ModelUnavailable`, `LocalModelUnavailable`, or as `Catalog.first_model` where the default is asked for.
+        Raise `ModelUnavailable`, `LocalModelUnavailable`, or as `Catalog.first_model` if the default model is needed.
         """
         return self.for_model(request.model or await self._default_model(), request)
 
     def for_model(self, model: str, request: AgentRequest) -> Route:
-        """The way to a model. Raise `ModelUnavailable` or `LocalModelUnavailable`."""
+        """Return the route to a model. Raise `ModelUnavailable` or `LocalModelUnavailable`."""
         route = self._upstreams.route(model)
         if route.upstream.kind == "local":
             self._upstreams.local.require()
@@ -32,7 +32,7 @@ class RouteResolver:
         return route
 
     async def _default_model(self) -> str:
-        """The configured model, or the first that the upstream lists."""
+        """Return the configured model, or the first one that the upstream lists."""
         if self._upstreams.default_model:
             return self._upstreams.default_model
         return await self._catalog.first_model()

@@ -1,4 +1,4 @@
-"""How a run starts: its place in its session, what of it is recorded before, and who is told of its id."""
+"""Starts runs: takes the session's turn, records the run, launches it and returns its id."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ from settings import Settings
 
 
 class RunStarter:
-    """Starts runs, each whole or not at all; `under_way` are those that are being started."""
+    """Starts runs, each one completely or not at all. `under_way` has the tasks that start one now."""
 
     def __init__(
         self,
@@ -34,36 +34,39 @@ class RunStarter:
         self._work = work
         self.under_way: set[asyncio.Task[str]] = set()
 
-    def begin(self, request: AgentRequest, request_id: str, key: str | None, *, alone: bool) -> asyncio.Task[str]:
-        """Start a run in a task of its own, which gives its id: who leaves in the middle leaves nothing half begun.
+    def begin(self, request: AgentRequest, request_id: str, key: str | None, *, unattended: bool) -> asyncio.Task[str]:
+        """Start a run in a task of its own, which returns the run's id.
 
-        See `AgentService.start` for `key`, `alone` and what the task raises.
+        A caller that disconnects in the middle cancels its own task, but not this one, so no run is left half started.
+        See `AgentService.start` for `key`, `unattended` and the errors that the task raises.
         """
-        beginning = asyncio.create_task(self._begin(request, request_id, key, alone), name=f"begin {request_id}")
-        self.under_way.add(beginning)
-        beginning.add_done_callback(self._begun)
-        return beginning
+        name = f"begin {request_id}"
+        starting = asyncio.create_task(self._begin(request, request_id, key, unattended), name=name)
+        self.under_way.add(starting)
+        starting.add_done_callback(self._begun)
+        return starting
 
-    def _begun(self, beginning: asyncio.Task[str]) -> None:
-        self.under_way.discard(beginning)
-        if not beginning.cancelled():
-            beginning.exception()  # which nobody may be there to take
+    def _begun(self, starting: asyncio.Task[str]) -> None:
+        self.under_way.discard(starting)
+        if not starting.cancelled():
+            starting.exception()  # marks it as retrieved: the caller may have disconnected, and asyncio would log it
 
-    async def _begin(self, request: AgentRequest, request_id: str, key: str | None, alone: bool) -> str:
+    async def _begin(self, request: AgentRequest, request_id: str, key: str | None, unattended: bool) -> str:
         run_id = _new_id()
-        unattended = alone and "on_disconnect" not in request.model_fields_set
+        if "on_disconnect" in request.model_fields_set:
+            unattended = False  # the request's own choice counts
         if key is None:
             await self._start(run_id, request, request_id, unattended)
             return run_id
-        async with self._keys.claim(key, request, run_id) as claimed:
-            if claimed == run_id:
+        async with self._keys.claim(key, request, run_id) as run_id_of_key:
+            if run_id_of_key == run_id:
                 await self._start(run_id, request, request_id, unattended)
-        if unattended and (task := self._live.get(claimed)):
-            task.readers.keep_alone()
-        return claimed
+        if unattended and (task := self._live.get(run_id_of_key)):
+            task.readers.allow_unattended()  # the run may have been started by a request that does read it
+        return run_id_of_key
 
     async def simulate(self, request: SimulateRequest, request_id: str) -> str:
-        """Start a scripted run; its id. Raise a `CapacityError`."""
+        """Start a scripted run and return its id. Raise a `CapacityError`."""
         with self._admission.place():
             run = _new_run(_new_id(), self._work.simulated_model, request.on_disconnect)
             work = self._work.simulated(run, request)
@@ -71,20 +74,22 @@ class RunStarter:
         return run.run_id
 
     async def _start(self, run_id: str, request: AgentRequest, request_id: str, unattended: bool) -> None:
+        on_disconnect: OnDisconnect = "continue" if unattended else request.on_disconnect
         with self._admission.place():
             plan = await self._work.plan(request)
-            run = _new_run(run_id, plan.route.model, "continue" if unattended else request.on_disconnect, request)
+            run = _new_run(run_id, plan.route.model, on_disconnect, request)
             async with self._turns.turn(request, run) as turn:
                 work = self._work.planned(turn.run, plan)
                 await self._live.launch(RunSpec.within(self._settings, turn.run, work, request_id, turn.behind))
 
 
 def _new_id() -> str:
+    """Return a new id. It begins with the time, so ids sort in the order in which runs were started."""
     return f"run_{uuid7().hex}"
 
 
 def _new_run(run_id: str, model: str, on_disconnect: OnDisconnect, request: AgentRequest | None = None) -> Run:
-    """A run that has not begun."""
+    """Return the record of a run that has not begun."""
     return Run(
         run_id=run_id,
         session_id=request and request.session_id,

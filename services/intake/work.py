@@ -1,4 +1,4 @@
-"""Makes the work of runs: by the agent or by the simulator, from the beginning or after a wait."""
+"""Makes the work of runs: the agent's or the simulator's, from the beginning or after a wait."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -21,65 +21,69 @@ from services.tooling.base import InvalidArguments
 from services.upstreams.selection import Route
 from settings import Settings
 
-SMALL_HISTORY_TOKENS = 2048  # what every model's context has room for
-MOST_RESERVED_TOKENS = 4096  # kept free for the answer where the request doesn't say how long it may be
-MOST_MESSAGES = 4000  # of a history, however short they are: each costs a few microseconds in one go
-AGENT, SIMULATION = "agent", "simulation"  # whose a stored request is
+SMALL_HISTORY_TOKENS = 2048  # fits into every model's context, so the model's context isn't looked up for it
+MOST_RESERVED_TOKENS = 4096  # kept free for the answer if the request doesn't limit its length
+MOST_MESSAGES = 4000  # of a history, however short: all of them are joined and encoded without a pause, some µs each
+AGENT, SIMULATION = "agent", "simulation"  # the key of a stored request says which of the two runs it
 
 Json = Mapping[str, Any]
 
 
 class StoredRequest(NamedTuple):
-    """The request of a run that a former process left queued, as JSON."""
+    """The request, as JSON, of a run that a former process left queued."""
 
     json: Json
 
 
 @dataclass(slots=True)
-class Room:
-    """What the turns of a history have taken so far, and of how many tokens; None where that isn't known yet."""
+class HistorySize:
+    """The size of a history as it grows, and its limit in tokens, which is None until it is known."""
 
-    tokens: int | None = None
-    taken: int = 0
+    max_tokens: int | None = None
+    tokens: int = 0
     messages: int = 0
 
-    async def take(self, turn: Sequence[WireMessage]) -> None:
+    async def add(self, turn: Sequence[WireMessage]) -> None:
         """Count one more turn."""
-        self.taken += await tokens(turn)
+        self.tokens += await tokens(turn)
         self.messages += len(turn)
 
     @property
     def exceeded(self) -> str | None:
-        """Why the last turn has no place, if it has none."""
-        if self.tokens is not None and self.taken > self.tokens:
+        """The limit that the last turn exceeded, for the warning; None if the turn fits."""
+        if self.max_tokens is not None and self.tokens > self.max_tokens:
             return "the model's context is full"
-        return f"at most {MOST_MESSAGES} messages are sent" if self.messages > MOST_MESSAGES else None
+        if self.messages > MOST_MESSAGES:
+            return f"at most {MOST_MESSAGES} messages are sent"
+        return None
 
 
 class RequestedWork:
-    """The work of one run. It holds what it begins with until it begins, and nothing of that while it waits."""
+    """The work of one run. It holds the request until it begins, and not longer, because a run can wait for days."""
 
-    def __init__(self, factory: "WorkFactory", run: Run, asked: Plan | SimulateRequest | StoredRequest | None) -> None:
+    def __init__(
+        self, factory: "WorkFactory", run: Run, request: Plan | SimulateRequest | StoredRequest | None
+    ) -> None:
         self._factory = factory
         self._run = run
-        self._asked = asked
+        self._request = request
 
-    async def begin(self, events: RunWriter) -> Suspension | None:
+    async def begin(self, writer: RunWriter) -> Suspension | None:
         """See `Work`."""
-        asked, self._asked = self._asked, None
-        match asked:
+        request, self._request = self._request, None
+        match request:
             case Plan() as plan:
-                return await self._factory.begin(plan, self._run, events)
+                return await self._factory.begin(plan, self._run, writer)
             case SimulateRequest() as script:
-                return await self._factory.simulate(script, events)
+                return await self._factory.simulate(script, writer)
             case StoredRequest(json):
-                return await self._factory.begin_stored(json, self._run, events)
+                return await self._factory.begin_stored(json, self._run, writer)
             case None:
                 raise InternalError
 
-    async def resume(self, resumption: Resumption, events: RunWriter) -> Suspension | None:
+    async def resume(self, resumption: Resumption, writer: RunWriter) -> Suspension | None:
         """See `Work`."""
-        return await self._factory.resume(resumption, self._run, events)
+        return await self._factory.resume(resumption, self._run, writer)
 
 
 class WorkFactory:
@@ -103,7 +107,7 @@ class WorkFactory:
         self.simulated_model = simulator.model
 
     async def plan(self, request: AgentRequest) -> Plan:
-        """Plan how a request is carried out.
+        """Return the plan of a request: its route and its tools.
 
         Raise a `RequestError` for what is unavailable, or as `RouteResolver.for_request` does.
         """
@@ -117,87 +121,92 @@ class WorkFactory:
         """Return the work of a scripted run."""
         return RequestedWork(self, run, request)
 
-    def queued(self, run: Run, asked: Json) -> Work:
-        """Return the work of a run that a former process left queued, with its request."""
-        return RequestedWork(self, run, StoredRequest(asked))
+    def queued(self, run: Run, request: Json) -> Work:
+        """Return the work of a run that a former process left queued, with its stored request."""
+        return RequestedWork(self, run, StoredRequest(request))
 
     def suspended(self, run: Run) -> Work:
         """Return the work of a run that a former process left waiting: it can only be resumed."""
         return RequestedWork(self, run, None)
 
-    async def check_arguments(self, run: Run, asked: Json, name: str, arguments: Json) -> None:
+    async def check_arguments(self, run: Run, stored_request: Json, name: str, arguments: Json) -> None:
         """Check the arguments with which a person wants to approve a call of a waiting run.
 
-        Raise `InvalidRequest` if the tool doesn't take them, and `McpServerFailed` or `ToolUnavailable` if the tool is
-        unavailable now.
+        Raise `InvalidRequest` if the tool doesn't accept them, and `McpServerFailed` or `ToolUnavailable` if the tool
+        is unavailable now.
         """
-        if AGENT not in asked:
-            return
-        request = AgentRequest.model_validate(asked[AGENT])
+        if AGENT not in stored_request:
+            return  # the simulator has no schema to check them against
+        request = AgentRequest.model_validate(stored_request[AGENT])
+        route = self._routes.for_model(run.model, request)
         try:
-            await self._agent.check_arguments(request, name, arguments, self._routes.for_model(run.model, request))
+            await self._agent.check_arguments(request, name, arguments, route)
         except InvalidArguments as fault:
             raise InvalidRequest(details=[ErrorDetail("arguments", str(fault))]) from None
 
-    async def begin(self, plan: Plan, run: Run, events: RunWriter) -> Suspension | None:
+    async def begin(self, plan: Plan, run: Run, writer: RunWriter) -> Suspension | None:
         """Begin a run of the agent. See `Work`."""
         for warning in plan.warnings:
-            events.put(warning)
+            writer.put(warning)
         if run.session_id is None:
             history = from_request(plan.request.messages or ())
         else:
-            history = await self._history(plan.request, plan.route, run, events)
-        return _of(AGENT, await self._agent.run(plan, history, run, events))
+            history = await self._history(plan.request, plan.route, run, writer)
+        return _labelled(AGENT, await self._agent.run(plan, history, run, writer))
 
-    async def begin_stored(self, asked: Json, run: Run, events: RunWriter) -> Suspension | None:
+    async def begin_stored(self, stored_request: Json, run: Run, writer: RunWriter) -> Suspension | None:
         """Plan the stored request of a run of the agent, and begin it. See `Work`."""
-        request = AgentRequest.model_validate(asked)
-        model = request.model or run.model  # the default model may be another one by now
-        return await self.begin(await self.plan(request.model_copy(update={"model": model})), run, events)
+        request = AgentRequest.model_validate(stored_request)
+        model = request.model or run.model  # the run names its model already, and the default may have changed
+        plan = await self.plan(request.model_copy(update={"model": model}))
+        return await self.begin(plan, run, writer)
 
-    async def simulate(self, request: SimulateRequest, events: RunWriter) -> Suspension | None:
+    async def simulate(self, request: SimulateRequest, writer: RunWriter) -> Suspension | None:
         """Begin a scripted run. See `Work`."""
-        return _of(SIMULATION, await self._simulator.run(request, events))
+        return _labelled(SIMULATION, await self._simulator.run(request, writer))
 
-    async def resume(self, resumption: Resumption, run: Run, events: RunWriter) -> Suspension | None:
-        """Resume a run, whoever answers it. See `Work`."""
+    async def resume(self, resumption: Resumption, run: Run, writer: RunWriter) -> Suspension | None:
+        """Resume a run of the agent or of the simulator. See `Work`."""
         stored, outcomes = resumption
         if (simulated := stored.request.get(SIMULATION)) is not None:
             script = SimulateRequest.model_validate(simulated)
-            return _of(SIMULATION, await self._simulator.resume(script, outcomes, events))
+            return _labelled(SIMULATION, await self._simulator.resume(script, outcomes, writer))
         request = AgentRequest.model_validate(stored.request[AGENT])
         route = self._routes.for_model(run.model, request)
-        return _of(AGENT, await self._agent.resume(request, stored.state, outcomes, route, run, events))
+        return _labelled(AGENT, await self._agent.resume(request, stored.state, outcomes, route, run, writer))
 
-    async def _history(self, request: AgentRequest, route: Route, run: Run, events: RunWriter) -> list[WireMessage]:
-        """The session's latest turns that the model's context has room for; a warning reports those that stay out."""
+    async def _history(self, request: AgentRequest, route: Route, run: Run, writer: RunWriter) -> list[WireMessage]:
+        """Return the session's latest turns that fit into the model's context, and warn about turns left out."""
         turns: deque[list[WireMessage]] = deque()
-        room = Room()
+        size = HistorySize()
         async with aclosing(self._turns.turns_before(run, route.family)) as stored_turns:
             async for stored in stored_turns:
-                if not (turn := from_session(*stored)):
+                turn = from_session(*stored)
+                if not turn:
                     continue
-                await room.take(turn)
-                if room.tokens is None and room.taken > SMALL_HISTORY_TOKENS:
-                    room.tokens = await self._room(request, run)
-                if reason := room.exceeded:
-                    await self._report_cut(run, len(turns), reason, events)
+                await size.add(turn)
+                if size.max_tokens is None and size.tokens > SMALL_HISTORY_TOKENS:
+                    size.max_tokens = await self._max_history_tokens(request, run)
+                if reason := size.exceeded:
+                    await self._report_cut(run, len(turns), reason, writer)
                     break
                 turns.appendleft(turn)
         return following(turns)
 
-    async def _room(self, request: AgentRequest, run: Run) -> int:
-        """How many tokens of its context the model has for what was said before."""
+    async def _max_history_tokens(self, request: AgentRequest, run: Run) -> int:
+        """Return the tokens that the model's context has for the history, beside the new input and the answer."""
         context = await self._catalog.context_tokens(run.model) or self._settings.default_context_tokens
-        reserved = request.max_tokens or min(context // 4, MOST_RESERVED_TOKENS)
-        return context - reserved - await tokens(conversation(request.instructions, (), request.input))
+        for_answer = request.max_tokens or min(context // 4, MOST_RESERVED_TOKENS)
+        for_input = await tokens(conversation(request.instructions, (), request.input))
+        return context - for_answer - for_input
 
-    async def _report_cut(self, run: Run, told: int, reason: str, events: RunWriter) -> None:
+    async def _report_cut(self, run: Run, sent: int, reason: str, writer: RunWriter) -> None:
         turns = await self._turns.count(run)
-        message = f"The oldest {turns - told} of the session's {turns} turns are left out: {reason}."
-        events.put(RunWarning(code=WarningCode.HISTORY_CUT, message=message))
-        await events.commit()
+        message = f"The oldest {turns - sent} of the session's {turns} turns are left out: {reason}."
+        writer.put(RunWarning(code=WarningCode.HISTORY_CUT, message=message))
+        await writer.commit()
 
 
-def _of(whose: str, suspension: Suspension | None) -> Suspension | None:
-    return suspension and suspension._replace(request={whose: dict(suspension.request)})
+def _labelled(label: str, suspension: Suspension | None) -> Suspension | None:
+    """Return the suspension with its request under a key that says what can resume it."""
+    return suspension and suspension._replace(request={label: dict(suspension.request)})

@@ -1,4 +1,4 @@
-"""Decides whether this process may take a run, by what the runs that it drives are doing."""
+"""Limits the number of runs in this process: counts them by status and refuses new ones above the limits."""
 
 import asyncio
 from collections.abc import Iterator
@@ -8,13 +8,13 @@ from errors import ServerDraining, ServerFull
 from models import RunStatus
 from services.runs.write_behind import WriteBehind
 
-RETRY_AFTER_S = 5
+RETRY_AFTER_S = 5  # what a refused client is asked to wait
 
 
 class Admission:
-    """Counts the runs of this process and refuses those beyond its limits. Make it in a running loop.
+    """Counts the runs of this process and refuses those above its limits. Make it in a running loop.
 
-    `max_running` runs may work at once, and `max_waiting` may wait for a person or for their turn.
+    `max_running` runs may work at the same time, and `max_waiting` may wait for a person or for their turn.
     """
 
     def __init__(self, write_behind: WriteBehind, *, max_running: int, max_waiting: int) -> None:
@@ -24,13 +24,13 @@ class Admission:
         self._statuses: dict[str, RunStatus] = {}
         self._running = 0
         self._queued = 0
-        self._starting = 0
+        self._starting = 0  # places held for runs that have no status yet
         self._changed = asyncio.Event()
         self.draining = False
 
     @property
     def running(self) -> int:
-        """The number of runs that neither wait for a person nor for their turn."""
+        """The number of runs that wait neither for a person nor for their turn."""
         return self._running
 
     def admit(self) -> None:
@@ -40,20 +40,23 @@ class Admission:
             raise ServerFull("Too many runs wait for a person, or for their turn.", retry_after=RETRY_AFTER_S)
 
     def check_queue(self) -> None:
-        """Raise `ServerFull` if as many runs are queued as may work at once; each of them holds its request."""
+        """Raise `ServerFull` if as many runs are queued as may work at the same time.
+
+        A queued run holds its request in memory, so it has a lower limit than a run that waits for a person.
+        """
         if self._queued >= self._max_running:
             raise ServerFull("Too many runs wait for their turn.", retry_after=RETRY_AFTER_S)
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """Hold a place for a new run, which is noted inside. Raise as `admit` does."""
+        """Hold a place for a new run, which the caller notes inside. Raise as `admit` does."""
         self.admit()
         with self._held():
             yield
 
     @contextmanager
     def place_again(self) -> Iterator[None]:
-        """Hold a place for a run that has waited, which is noted inside. Raise a `CapacityError` if there is none."""
+        """Hold a place for a run that has waited, which the caller notes inside. Raise a `CapacityError`."""
         self._check_place()
         with self._held():
             yield
@@ -66,7 +69,7 @@ class Admission:
         self._changed.set()
 
     def forget(self, run_id: str) -> None:
-        """Count a run no longer: it has ended."""
+        """Stop counting a run that has ended."""
         self._count(self._statuses.pop(run_id, None), -1)
         self._changed.set()
 

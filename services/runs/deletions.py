@@ -1,4 +1,4 @@
-"""Deletes the events of runs whose records are deleted, however often a crash or a full disk comes in between."""
+"""Deletes the events of runs whose records are deleted, and tries again after a crash or a full disk."""
 
 import logging
 from contextlib import suppress
@@ -10,14 +10,14 @@ from event_logs.base import EventLog
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 200  # runs whose marks are read and removed together: some milliseconds
+AT_ONCE = 200  # marks that are read and removed in one transaction, which takes some milliseconds
 
 
 async def delete_events(database: Database, log: EventLog) -> None:
     """Delete the events of all runs that are marked as deleted, and remove the marks.
 
-    What can't be deleted now stays marked for the next call: after another deletion, within the hour, or at the next
-    start.
+    Events that can't be deleted now stay marked. The next call, after another deletion, within the hour or at the next
+    start, tries again.
     """
     last = ""
     try:
@@ -27,7 +27,7 @@ async def delete_events(database: Database, log: EventLog) -> None:
             async with database.writing() as connection:
                 await unmark(connection, gone)
     except StoreUnavailable:
-        logger.warning("the events of deleted runs are left to be deleted: the database can't be used")
+        logger.warning("the events of deleted runs are deleted later: the database is unavailable")
 
 
 async def _marked(database: Database, after: str) -> list[str]:
@@ -36,7 +36,7 @@ async def _marked(database: Database, after: str) -> list[str]:
 
 
 async def _is_deleted(log: EventLog, run_id: str) -> bool:
-    """Delete a run's events; False where that can't be done now."""
+    """Delete a run's events and return whether that worked."""
     try:
         with suppress(RunNotFound, RunExpired):
             await log.delete(run_id)

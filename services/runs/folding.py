@@ -1,4 +1,4 @@
-"""A run's events, to its end or to where it waits, folded into one JSON answer."""
+"""Folds the events of a run, up to its end or its wait, into one JSON answer."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
@@ -25,17 +25,17 @@ from events import (
 )
 from models import AgentResponse, ToolCall
 
-BY_CODE = {error.code: error for error in every_error()}
+ERRORS_BY_CODE = {error.code: error for error in every_error()}
 
 
 class Folded:
-    """What a run said, gathered event by event. Of a run without a final output, the answer is its last step's text."""
+    """Collects a run's events. The output of a run without `final_output` is the text of its last step."""
 
     def __init__(self) -> None:
         self._started: RunStarted | None = None
         self._first_at = self._last_at = ""
         self._thinking: list[str] = []
-        self._answer: list[str] = []
+        self._text: list[str] = []
         self._uses: dict[str, ToolUse] = {}
         self._results: dict[str, ToolResult] = {}
         self._warnings: list[RunWarning] = []
@@ -46,17 +46,17 @@ class Folded:
         self.error: RunError | None = None
 
     def add(self, event: StreamEvent) -> None:
-        """Take in the next event."""
+        """Add the next event."""
         self._first_at = self._first_at or event.timestamp
         self._last_at = event.timestamp
         match event.data:
             case PartialOutput(content=text):
-                self._answer.append(text)
+                self._text.append(text)
             case Thinking(content=text):
                 self._thinking.append(text)
             case StepStarted(step=step):
                 self._steps = step
-                self._answer.clear()
+                self._text.clear()
             case StepFinished(usage=usage):
                 self._usage += usage
             case ToolUse() as use:
@@ -64,7 +64,7 @@ class Folded:
             case ToolResult() as result:
                 self._results[result.tool_call_id] = result
             case FinalOutput(content=text):
-                self._answer = [text]
+                self._text = [text]
             case RunWarning() as warning:
                 self._warnings.append(warning)
             case RunStarted() as started:
@@ -77,14 +77,14 @@ class Folded:
                 pass
 
     def response(self, run_id: str) -> AgentResponse:
-        """The answer of a run that has ended, or that waits."""
+        """Return the JSON answer of a run that has ended or waits."""
         assert self._started is not None
         end = self._complete
         return AgentResponse(
             run_id=run_id,
             session_id=self._started.session_id,
             status="waiting" if end is None else end.status,
-            output="".join(self._answer),
+            output="".join(self._text),
             thinking="".join(self._thinking),
             tool_calls=[self._call(use) for use in self._uses.values()],
             pending=self.pending,
@@ -113,9 +113,10 @@ def _time(timestamp: str) -> float:
 async def fold(
     pages: AsyncGenerator[bytes, None], pending: Callable[[int], Awaitable[list[PendingCall] | None]]
 ) -> Folded:
-    """Read a run's frames to their end, or to where it waits.
+    """Read a run's frames to their end or to its wait, and fold them.
 
-    `pending` tells for which calls it waits, if it still does, since the event of a number.
+    `pending` returns the calls that the run waits for since the `waiting` event with a number, or None if that wait is
+    over.
     """
     folded = Folded()
     async with aclosing(events_in(pages)) as events:
@@ -129,5 +130,5 @@ async def fold(
 
 
 def raised(error: RunError) -> AgentStreamError:
-    """The exception that ended a run, as its event tells it."""
-    return BY_CODE.get(error.code, InternalError)(error.message, retry_after=error.retry_after)
+    """Return the exception for the `error` event that ended a run."""
+    return ERRORS_BY_CODE.get(error.code, InternalError)(error.message, retry_after=error.retry_after)

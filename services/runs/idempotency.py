@@ -1,4 +1,4 @@
-"""Idempotency keys: the same request sent twice, however close together, is one run."""
+"""Makes one run of a request that is sent several times with the same idempotency key."""
 
 import asyncio
 import hashlib
@@ -18,7 +18,7 @@ VALID = timedelta(hours=24)
 
 
 async def fingerprint(request: AgentRequest) -> str:
-    """What tells one request's body from another's."""
+    """Return a hash of the request's body."""
     digest = hashlib.sha256()
     async for piece in pieces(request.model_dump(mode="json")):
         digest.update(piece)
@@ -26,7 +26,7 @@ async def fingerprint(request: AgentRequest) -> str:
 
 
 class IdempotencyKeys:
-    """Remembers for 24 hours which run a key has started."""
+    """Remembers for 24 hours which run each key started."""
 
     def __init__(self, database: Database, log: EventLog) -> None:
         self._database = database
@@ -35,16 +35,16 @@ class IdempotencyKeys:
 
     @asynccontextmanager
     async def claim(self, key: str, request: AgentRequest, run_id: str) -> AsyncGenerator[str, None]:
-        """Yield the id of the key's run: one that it started before, or `run_id`, which the caller starts inside.
+        """Yield the id of the key's run: the one that it started before, or `run_id`, which the caller starts inside.
 
-        If that raises, the key is free again. Raise `IdempotencyKeyReused` if the key came with another body, or
+        If that raises, the key is free again. Raise `IdempotencyKeyReused` if the key was used with another body, or
         `StoreUnavailable`.
         """
         async with self._locks.setdefault(key, asyncio.Lock()):
             body = await fingerprint(request)
             async with self._database.reading() as connection:
                 known = await get_key(connection, key)
-            if known is not None and _is_valid(known.created_at) and await self._is_there(known.run_id):
+            if known is not None and _is_valid(known.created_at) and await self._has_begun(known.run_id):
                 if known.fingerprint != body:
                     raise IdempotencyKeyReused
                 yield known.run_id
@@ -58,8 +58,8 @@ class IdempotencyKeys:
                     await delete_key(connection, key)
                 raise
 
-    async def _is_there(self, run_id: str) -> bool:
-        """Whether the run has begun: the key is recorded before, and a crash may have come in between."""
+    async def _has_begun(self, run_id: str) -> bool:
+        """Whether the run has begun. The key is recorded first, so a crash can leave a key without a run."""
         try:
             await self._log.position(run_id)
         except RunExpired:

@@ -1,4 +1,4 @@
-"""The runs of this process: launched, restored, followed, drained."""
+"""Holds the runs of this process: launches and restores them, lets readers follow them, and drains them."""
 
 import asyncio
 import logging
@@ -20,12 +20,12 @@ from settings import Settings
 
 logger = logging.getLogger(__name__)
 
-LAST_WORDS_S = 2.0  # what is left of the drain when the readers have to leave
-END_S = 2.0  # how long ending the last runs may take
+LAST_WORDS_S = 2.0  # before the drain's limit, readers have to leave: time for `draining` frames and the last ends
+END_S = 2.0  # how long the last runs may take to write their ends
 
 
 class LiveRuns:
-    """The runs that this process drives. Make it in a running loop; `aclose` ends those under way."""
+    """The runs that this process drives. Make it in a running loop. `aclose` ends those under way."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class LiveRuns:
         self._sessions: dict[str, list[RunTask]] = {}
         self._streams = OpenStreams()
         self.readers_must_leave = LeaveSignal()
-        self._patience: asyncio.Timeout | None = None  # while a drain waits for runs to end
+        self._drain_wait: asyncio.Timeout | None = None  # set while a drain waits for runs to end
 
     @property
     def tasks(self) -> tuple[RunTask, ...]:
@@ -52,50 +52,51 @@ class LiveRuns:
         return tuple(task for task in self._tasks.values() if not task.has_ended)
 
     def get(self, run_id: str) -> RunTask | None:
-        """A run that has not ended."""
+        """Return a run that has not ended."""
         task = self._tasks.get(run_id)
         return None if task is None or task.has_ended else task
 
     def of_session(self, session_id: str) -> tuple[RunTask, ...]:
-        """The session's runs that have not ended, in the order in which they began."""
+        """Return the session's runs that have not ended, in the order in which they began."""
         return tuple(task for task in self._sessions.get(session_id, ()) if not task.has_ended)
 
     def stream(self, run_id: str, after: int) -> RunStream:
-        """A run's frames from event `after + 1` on."""
+        """Return a run's frames from event `after + 1` on."""
         task = self.get(run_id)
-        return RunStream(run_id, self._log.read(run_id, after), None if task is None else task.readers, self._streams)
+        readers = None if task is None else task.readers
+        return RunStream(run_id, self._log.read(run_id, after), readers, self._streams)
 
-    async def launch(self, order: RunSpec) -> RunTask:
-        """Begin a run: `run_started` is committed. Raise `LogUnavailable`, and leave nothing behind."""
-        run = order.run
-        events = RunWriter(await self._log.create(run.run_id), self._settings.max_output_bytes)
-        events.put(RunStarted(model=run.model, session_id=run.session_id))
+    async def launch(self, spec: RunSpec) -> RunTask:
+        """Commit `run_started` and begin the run. Raise `LogUnavailable`, and leave nothing in the log."""
+        run = spec.run
+        writer = RunWriter(await self._log.create(run.run_id), self._settings.max_output_bytes)
+        writer.put(RunStarted(model=run.model, session_id=run.session_id))
         try:
-            await events.commit()
+            await writer.commit()
         except LogUnavailable:
             with suppress(LogUnavailable):
                 await self._log.delete(run.run_id)
             raise
-        return self._keep(order, events)
+        return self._add(spec, writer)
 
     async def restore(
-        self, order: RunSpec, events: RunWriter, wait: Wait | None = None, resumption: Resumption | None = None
+        self, spec: RunSpec, writer: RunWriter, wait: Wait | None = None, resumption: Resumption | None = None
     ) -> None:
-        """Keep a run that a former process left: in a `wait`, or about to resume, or else queued.
+        """Continue a run of a former process: in its `wait`, with its `resumption`, or else in the queue.
 
         Raise `LogUnavailable`.
         """
-        if wait is None:
-            events.use_writer(await self._log.take_over(order.run.run_id))
-        self._keep(order, events, wait, resumption)
+        if wait is None:  # a waiting run needs no open file until it has its answers
+            writer.use_writer(await self._log.take_over(spec.run.run_id))
+        self._add(spec, writer, wait, resumption)
 
-    def _keep(
-        self, order: RunSpec, events: RunWriter, wait: Wait | None = None, resumption: Resumption | None = None
+    def _add(
+        self, spec: RunSpec, writer: RunWriter, wait: Wait | None = None, resumption: Resumption | None = None
     ) -> RunTask:
-        inbox = AnswerInbox(order.run.run_id, events, self._log, self._records, self._admission)
+        inbox = AnswerInbox(spec.run.run_id, writer, self._log, self._records, self._admission)
         if wait is not None:
             inbox.restore(wait)
-        task = RunTask(order, events, inbox, self._admission, self._write_behind, resumption)
+        task = RunTask(spec, writer, inbox, self._admission, self._write_behind, resumption)
         if self._admission.draining:
             task.stay_queued()
         self._tasks[task.run_id] = task
@@ -112,41 +113,44 @@ class LiveRuns:
                 del self._sessions[task.session_id]
 
     async def drain(self) -> None:
-        """Take no new runs, let those under way end and be read, and end what is left before the time is over.
+        """Admit no more runs, wait until those under way have ended and were read, and end the rest in time.
 
-        Queued runs stay queued for the next process. Readers of a waiting run are not waited for.
+        Queued runs stay queued for the next process. A drain doesn't wait for the readers of waiting runs.
         """
         self._admission.draining = True
         limit_s, running = self._settings.drain_s, self._admission.running
         logger.info("draining: %d runs may end within %g s; a second signal stops at once", running, limit_s)
         for task in self.tasks:
-            task.readers.keep_alone()
+            task.readers.allow_unattended()
             task.stay_queued()
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.drain_s - LAST_WORDS_S) as self._patience:
-                await self._nothing_under_way()
-                await self._streams.down_to(lambda: sum(task.readers.count for task in self.tasks))
-        self._patience = None
+            async with asyncio.timeout(limit_s - LAST_WORDS_S) as self._drain_wait:
+                await self._until_all_are_held()
+                await self._streams.down_to(self._readers_of_held_runs)
+        self._drain_wait = None
         await self.aclose()
 
     def cut_drain_short(self) -> bool:
-        """End a drain's wait for the runs under way, as if its time were up. False where it doesn't wait any more."""
-        patience, self._patience = self._patience, None
-        if patience is None or patience.expired():
+        """End a drain's wait for runs as if its time were up. Return False if there is no such wait any more."""
+        wait, self._drain_wait = self._drain_wait, None
+        if wait is None or wait.expired():
             return False
-        patience.reschedule(asyncio.get_running_loop().time())
+        wait.reschedule(asyncio.get_running_loop().time())
         return True
 
     async def aclose(self) -> None:
-        """Ask the readers to leave, and end the runs that are under way, as interrupted."""
+        """Ask the readers to leave, and end the runs under way as interrupted."""
         self._admission.draining = True
         self.readers_must_leave.give()
         for task in self.tasks:
             task.interrupt()
         with suppress(TimeoutError):
             async with asyncio.timeout(END_S):
-                await self._nothing_under_way()
+                await self._until_all_are_held()
 
-    async def _nothing_under_way(self) -> None:
+    def _readers_of_held_runs(self) -> int:
+        return sum(task.readers.count for task in self.tasks)
+
+    async def _until_all_are_held(self) -> None:
         while not all(task.is_held for task in self.tasks):
             await self._admission.change()

@@ -1,4 +1,4 @@
-"""The readers of runs: how many there are, and when a run that none of them reads is given up."""
+"""Counts the readers of runs, and ends a run that has had none for too long."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -7,13 +7,13 @@ from collections.abc import AsyncGenerator, Callable
 class RunReaders:
     """Counts the readers of one run, and calls `abandon` once it has had none for `grace_s` seconds.
 
-    With `may_be_alone`, a run needs no reader.
+    With `may_be_unattended`, the run needs no reader.
     """
 
-    def __init__(self, grace_s: float, abandon: Callable[[], None], *, may_be_alone: bool) -> None:
+    def __init__(self, grace_s: float, abandon: Callable[[], None], *, may_be_unattended: bool) -> None:
         self._grace_s = grace_s
         self._abandon = abandon
-        self._may_be_alone = may_be_alone
+        self._may_be_unattended = may_be_unattended
         self._grace: asyncio.TimerHandle | None = None
         self._paused = False
         self._had_one = False
@@ -22,28 +22,28 @@ class RunReaders:
     @property
     def are_missing(self) -> bool:
         """Whether the run has no reader and needs one."""
-        return self.count == 0 and not (self._may_be_alone or self._paused)
+        return self.count == 0 and not (self._may_be_unattended or self._paused)
 
     @property
     def have_left(self) -> bool:
-        """Whether the run had readers and has none now. While it is suspended, they may come back."""
+        """Whether the run had readers and has none now. False while it is suspended, since they may come back."""
         return self._had_one and self.count == 0 and not self._paused
 
     def attach(self) -> None:
-        """Count a reader that has come."""
+        """Count a reader that has connected."""
         self.count += 1
         self._had_one = True
         self._end_grace()
 
     def detach(self) -> None:
-        """Count a reader that has gone. The last one's leaving starts the grace."""
+        """Count a reader that has disconnected. The grace begins with the last one."""
         self.count -= 1
         self.begin_grace()
 
     def begin_grace(self) -> None:
-        """Give up the run unless a reader comes in time."""
+        """Abandon the run after the grace, unless a reader attaches or the run needs none."""
         if self.are_missing and self._grace is None:
-            self._grace = asyncio.get_running_loop().call_later(self._grace_s, self._give_up)
+            self._grace = asyncio.get_running_loop().call_later(self._grace_s, self._grace_is_over)
 
     def pause(self) -> None:
         """Stop the grace: the run is suspended or has ended."""
@@ -51,19 +51,20 @@ class RunReaders:
         self._end_grace()
 
     def resume(self) -> None:
-        """Count leaving readers again, after a suspension.
+        """Watch the readers again, after a suspension.
 
-        The caller that answered wants the run to go on, so it needs no reader until one attaches and leaves again.
+        No grace begins here, since the caller that answered wants the run to continue. It begins when a reader attaches
+        and leaves again.
         """
         self._paused = False
         self._had_one = self.count > 0
 
-    def keep_alone(self) -> None:
-        """From now on, let the run go on without a reader."""
-        self._may_be_alone = True
+    def allow_unattended(self) -> None:
+        """Let the run continue without a reader from now on."""
+        self._may_be_unattended = True
         self._end_grace()
 
-    def _give_up(self) -> None:
+    def _grace_is_over(self) -> None:
         self._grace = None
         self._abandon()
 
@@ -99,14 +100,14 @@ class LeaveSignal:
 
 
 class OpenStreams:
-    """Counts the streams that are being read in this process."""
+    """Counts the streams that this process is sending."""
 
     def __init__(self) -> None:
         self._count = 0
         self._changed = asyncio.Event()
 
     def add(self, change: int) -> None:
-        """Count one stream more (1) or less (-1)."""
+        """Add 1 for a stream that begins, or -1 for one that ends."""
         self._count += change
         self._changed.set()
 
@@ -118,7 +119,7 @@ class OpenStreams:
 
 
 class RunStream:
-    """A run's frames from some event on. Enter it to read them: until it is left, the run has this reader."""
+    """A run's frames from some event on. Enter it to read them. The run has this reader until the block ends."""
 
     def __init__(
         self, run_id: str, frames: AsyncGenerator[bytes, None], readers: RunReaders | None, streams: OpenStreams
@@ -136,7 +137,7 @@ class RunStream:
         return self.frames
 
     async def __aexit__(self, *_: object) -> None:
-        """Close the frames and count the reader as gone."""
+        """Close the frames and detach the reader."""
         self._streams.add(-1)
         if self._readers is not None:
             self._readers.detach()

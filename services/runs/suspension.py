@@ -1,4 +1,4 @@
-"""What a run waits for: calls that a person has to approve, and calls whose results the caller's page has to send."""
+"""Describes waits: for a person to approve calls, and for the caller's page to send the results of client tools."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,25 +19,25 @@ from events import (
     Waiting,
 )
 
-NOBODY = "Nobody answered in time."
+NO_DECISION = "Nobody answered in time."
 NO_RESULT = "The page sent no result in time."
 
 Answer = ApprovalResponse | ToolResult
 
 
 class InDoubt(NamedTuple):
-    """A call that a person has decided on, and of which it isn't known whether it was made."""
+    """The decision on a call that a former process may or may not have made before it stopped."""
 
     response: ApprovalResponse
 
 
 Outcomes = Mapping[str, Answer | InDoubt]
-"""What each call that a run has waited for got, by the call's id."""
+"""The outcome of each call that a run waited for, by the call's id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A call that waits, with what a person is shown of it."""
+    """A call that waits, with the arguments that a person is shown."""
 
     tool_call_id: str
     name: str
@@ -45,15 +45,15 @@ class Pending:
     arguments: dict[str, Any]
 
     @property
-    def told(self) -> PendingCall:
-        """As `waiting` tells it."""
+    def listed(self) -> PendingCall:
+        """The call as the `waiting` event lists it."""
         return PendingCall(tool_call_id=self.tool_call_id, name=self.name, kind=self.kind)
 
 
 class Suspension(NamedTuple):
-    """How an agent comes back whose run can't go on without others: for which calls, and with what it then goes on.
+    """Returned by an agent that must wait: the calls it waits for, and what to resume from.
 
-    `request` says what it is asked for, and `state` where it is; both are JSON.
+    `request` is the request of the run and `state` the agent's checkpoint, both as JSON.
     """
 
     pending: Sequence[Pending]
@@ -62,16 +62,16 @@ class Suspension(NamedTuple):
 
 
 class Resumption(NamedTuple):
-    """What a run resumes with after a wait: what was stored when it began, and the outcome of each call."""
+    """What a run resumes with after a wait: what was stored when the wait began, and the outcome of each call."""
 
     stored: SuspendedRun
     outcomes: Outcomes
 
 
 class Wait:
-    """The calls that a run waits for, and the answers that have come. `expires_at` is UTC, RFC 3339.
+    """The calls that a run waits for, and the answers so far.
 
-    `seq` is the number of the event that told of it.
+    `expires_at` is UTC, RFC 3339. `seq` is the number of the `waiting` event.
     """
 
     def __init__(self, pending: Iterable[PendingCall], expires_at: str, seq: int) -> None:
@@ -96,15 +96,15 @@ class Wait:
         return {call_id: call.name for call_id, call in self._pending.items()}
 
     @property
-    def left_s(self) -> float:
-        """How many seconds there are until it expires; none may be left."""
+    def remaining_s(self) -> float:
+        """The seconds until the wait expires; 0 afterwards."""
         return max(0.0, (datetime.fromisoformat(self.expires_at) - datetime.now(UTC)).total_seconds())
 
     def new(self, answers: Iterable[Answer]) -> list[Answer]:
-        """Those of the answers that have not come before. Raise `ToolCallNotFound` or `ToolCallAnswered`."""
-        return [answer for answer in answers if not self._known(answer)]
+        """Return the answers that aren't repeated ones. Raise `ToolCallNotFound` or `ToolCallAnswered`."""
+        return [answer for answer in answers if not self._is_repeated(answer)]
 
-    def _known(self, answer: Answer) -> bool:
+    def _is_repeated(self, answer: Answer) -> bool:
         call = self._pending.get(answer.tool_call_id)
         kind: PendingKind = "approval" if isinstance(answer, ApprovalResponse) else "client"
         if call is None or call.kind != kind:
@@ -114,81 +114,84 @@ class Wait:
             raise ToolCallAnswered
         return before is not None
 
-    def over_with(self, answers: Sequence[Answer]) -> bool:
-        """Whether nothing is left to wait for after these."""
+    def is_over_with(self, answers: Sequence[Answer]) -> bool:
+        """Whether each call has its answer once these are added."""
         return {call.tool_call_id for call in self.pending} <= {answer.tool_call_id for answer in answers}
 
     def add(self, answers: Iterable[Answer]) -> None:
-        """These have come."""
+        """Add answers."""
         self.answers |= {answer.tool_call_id: answer for answer in answers}
 
     def refusals(self) -> list[Answer]:
-        """The answers of a wait that has taken too long."""
+        """Return the answers that the remaining calls get when the wait expires."""
         return [_refusal(call) for call in self.pending]
 
 
-def asking(pending: Sequence[Pending], expires_at: str) -> Iterable[EventData]:
-    """The events that begin a wait: each request for an approval, and `waiting`."""
+def waiting_events(pending: Sequence[Pending], expires_at: str) -> Iterable[EventData]:
+    """Yield the events that begin a wait: an `approval_request` for each call that needs one, then `waiting`."""
     for call in pending:
         if call.kind == "approval":
             yield ApprovalRequest(
                 tool_call_id=call.tool_call_id, name=call.name, arguments=call.arguments, expires_at=expires_at
             )
-    yield Waiting(pending=[call.told for call in pending])
+    yield Waiting(pending=[call.listed for call in pending])
 
 
 def _refusal(call: PendingCall) -> Answer:
     if call.kind == "approval":
-        return ApprovalResponse(tool_call_id=call.tool_call_id, approved=False, reason=NOBODY)
+        return ApprovalResponse(tool_call_id=call.tool_call_id, approved=False, reason=NO_DECISION)
     return ToolResult(tool_call_id=call.tool_call_id, name=call.name, content=NO_RESULT, is_error=True, truncated=False)
 
 
 def refusal_message(reason: str | None) -> str:
-    """What the model is told of a call that was not approved."""
-    if reason == NOBODY:
-        return f"This call was not approved. {NOBODY}"
+    """Return the result that the model gets for a call that was not approved."""
+    if reason == NO_DECISION:
+        return f"This call was not approved. {NO_DECISION}"
     return f"A person refused this call. {reason or ''}".strip()
 
 
 class LoggedWait:
-    """What a run's events tell of its latest wait."""
+    """Computes a run's latest wait from its events."""
 
     def __init__(self) -> None:
         self._seq = 0
         self._pending: list[PendingCall] = []
         self._responses: dict[str, ApprovalResponse] = {}
         self._results: dict[str, ToolResult] = {}
-        self._gone_on = True
+        self._has_resumed = True  # there is no wait yet
 
     def add(self, event: StreamEvent) -> None:
-        """Take in the next event."""
+        """Add the next event."""
         match event.data:
             case Waiting(pending=pending):
                 self._seq = event.seq
-                self._pending, self._responses, self._results, self._gone_on = pending, {}, {}, False
+                self._pending = pending
+                self._responses = {}
+                self._results = {}
+                self._has_resumed = False
             case ApprovalResponse() as response:
                 self._responses[response.tool_call_id] = response
             case ToolResult() as result:
                 self._results[result.tool_call_id] = result
-            case ToolProgress():
+            case ToolProgress():  # an approved call was under way, without a result
                 pass
             case _:
-                self._gone_on = True
+                self._has_resumed = True
 
-    def wait(self, checkpoint: SuspendedRun | None) -> Wait | None:
-        """The wait, as far as it is answered; None where the run can't go on from where it was left off.
+    def wait(self, stored: SuspendedRun) -> Wait | None:
+        """Return the wait with its answers so far, or None if the run can't be resumed from what is stored.
 
-        It has gone on to other things since, or what is stored is of another wait: a power cut can do that.
+        Either the run worked on after the wait, or `stored` belongs to another wait, as a power cut can leave it.
         """
-        if self._gone_on or checkpoint is None or list(checkpoint.pending) != [c.tool_call_id for c in self._pending]:
+        if self._has_resumed or list(stored.pending) != [call.tool_call_id for call in self._pending]:
             return None
-        wait = Wait(self._pending, checkpoint.expires_at, self._seq)
+        wait = Wait(self._pending, stored.expires_at, self._seq)
         wait.add(self._responses.values())
         wait.add(self._results[call.tool_call_id] for call in self._pending if self._is_client(call))
         return wait
 
     def outcomes(self) -> Outcomes:
-        """What each call has come to, by its id, where the process went that made those which were approved."""
+        """Return each call's outcome, by its id. Whether a former process made the approved calls is in doubt."""
         decided = {call_id: InDoubt(response) for call_id, response in self._responses.items()}
         return decided | self._results
 

@@ -1,4 +1,4 @@
-"""Takes the answers that a run waits for, and gives the run what it needs to resume."""
+"""Accepts the answers that a run waits for, commits them, and resumes the run with the last one."""
 
 import asyncio
 import logging
@@ -13,31 +13,31 @@ from events import PendingCall, ToolResult
 from models import Run, RunStatus, now
 from services.runs.admission import Admission
 from services.runs.records import RunRecords
-from services.runs.suspension import Answer, Resumption, Suspension, Wait, asking
+from services.runs.suspension import Answer, Resumption, Suspension, Wait, waiting_events
 from services.runs.writer import RunWriter
 
 logger = logging.getLogger(__name__)
 
-RETRY_S = 1.0  # how long what the log or the server has refused waits for the next try
+RETRY_S = 1.0  # how long to wait before the next try after the log or the server refused something
 
 
 class AnswerInbox:
     """The waits of one run, one after another. Make it in a running loop.
 
-    A wait begins with `begin` (or `restore`); each `take` commits answers to the log; `resumption` returns once every
+    A wait begins with `begin` (or `restore`). Each `take` commits answers to the log. `resumption` returns once every
     call has its answer.
     """
 
     def __init__(
-        self, run_id: str, events: RunWriter, log: EventLog, records: RunRecords, admission: Admission
+        self, run_id: str, writer: RunWriter, log: EventLog, records: RunRecords, admission: Admission
     ) -> None:
         self._run_id = run_id
-        self._events = events
+        self._writer = writer
         self._log = log
         self._records = records
         self._admission = admission
         self._wait: Wait | None = None
-        self._over: asyncio.Future[Resumption]
+        self._resumption: asyncio.Future[Resumption]
         self._closed = False
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -49,40 +49,44 @@ class AnswerInbox:
 
     @property
     def pending(self) -> list[PendingCall] | None:
-        """The calls without an answer, if the run waits."""
+        """The calls without an answer, or None if the run doesn't wait."""
         return self._wait.pending if self._wait is not None and not self._closed else None
 
     def name_of(self, call_id: str) -> str | None:
-        """The tool of a call that the run waits for."""
+        """Return the tool of a call that the run waits for."""
         return None if self._wait is None else self._wait.names.get(call_id)
 
     async def pending_since(self, seq: int) -> list[PendingCall] | None:
-        """The calls without an answer, if the run waits since the `waiting` event with this number."""
-        async with self._lock:
+        """Return the calls without an answer, or None if the wait that the event `seq` began is over."""
+        async with self._lock:  # held while a wait begins or ends, so the result is never of a moment in between
             return self.pending if self._wait is not None and self._wait.seq == seq else None
 
     async def begin(self, run: Run, suspension: Suspension, wait_s: float) -> None:
-        """Store what the run needs to resume, then commit the events of the wait. Raise a `CapacityError`."""
+        """Store what the run needs to resume, then commit the events of the wait. Raise a `CapacityError`.
+
+        After a crash between these two steps, the log shows no wait and the run counts as interrupted. In the other
+        order there could be a wait in the log that can't be resumed.
+        """
         async with self._lock:
             expires_at = now(wait_s)
             pending = [call.tool_call_id for call in suspension.pending]
             stored = SuspendedRun(run.run_id, pending, dict(suspension.request), dict(suspension.state), expires_at)
             await self._records.suspend(run, stored)
-            for event in asking(suspension.pending, expires_at):
-                self._events.put(event)
-            await self._events.commit()
-            await self._events.release()
-            self.restore(Wait([call.told for call in suspension.pending], expires_at, self._events.last_seq))
+            for event in waiting_events(suspension.pending, expires_at):
+                self._writer.put(event)
+            await self._writer.commit()
+            await self._writer.release()
+            self.restore(Wait([call.listed for call in suspension.pending], expires_at, self._writer.last_seq))
 
     def restore(self, wait: Wait) -> None:
-        """Begin a wait that the log already has."""
+        """Begin a wait whose events are in the log already."""
         self._wait = wait
-        self._over = asyncio.get_running_loop().create_future()
+        self._resumption = asyncio.get_running_loop().create_future()
 
     async def take(self, answers: Sequence[Answer]) -> None:
-        """Take answers to calls. Repeated ones change nothing.
+        """Commit answers to calls, all or none. Repeated ones change nothing.
 
-        Raise `RunNotWaiting`, `ToolCallNotFound`, `ToolCallAnswered`, or a `CapacityError`, and take none of them.
+        Raise `RunNotWaiting`, `ToolCallNotFound`, `ToolCallAnswered`, or a `CapacityError`.
         """
         async with self._lock:
             if self._wait is None or self._closed:
@@ -90,25 +94,25 @@ class AnswerInbox:
             await self._take(self._wait, answers)
 
     async def resumption(self) -> Resumption:
-        """Wait for the last answer, or refuse the calls without one at the expiry, and return what to resume with."""
+        """Wait for the last answer and return what to resume with. When the wait expires, refuse the open calls."""
         assert self._wait is not None
         wait = self._wait
         with suppress(TimeoutError):
-            async with asyncio.timeout(wait.left_s):
-                return await asyncio.shield(self._over)
+            async with asyncio.timeout(wait.remaining_s):
+                return await asyncio.shield(self._resumption)
         await asyncio.shield(self._beside(self._refuse(wait)))
-        return await asyncio.shield(self._over)
+        return await asyncio.shield(self._resumption)
 
     async def close(self) -> None:
-        """Take no more answers, and open a writer for the run's end if it has none.
+        """Accept no more answers, and open a writer for the run's end if it has none.
 
-        Raise `Fenced`, `RunNotFound` or `RunExpired` if no writer can be had.
+        Raise `Fenced`, `RunNotFound` or `RunExpired` if the log refuses a writer.
         """
         self._closed = True
         async with self._lock:
-            while self._events.released:
+            while self._writer.released:
                 try:
-                    self._events.use_writer(await self._log.take_over(self._run_id))
+                    self._writer.use_writer(await self._log.take_over(self._run_id))
                 except LogUnavailable:
                     await asyncio.sleep(RETRY_S)
 
@@ -116,11 +120,13 @@ class AnswerInbox:
         new = wait.new(answers)
         if not new:
             return
-        if not wait.over_with(new):
+        if not wait.is_over_with(new):
             await self._commit(new)
             wait.add(new)
-            await self._events.release()
+            await self._writer.release()
             return
+        # The last answer resumes the run. Whatever could prevent that comes before the commit, since an answer in the
+        # log can't be taken back.
         stored = await self._records.suspended_run(self._run_id)
         with self._admission.place_again():
             await self._commit(new)
@@ -129,28 +135,32 @@ class AnswerInbox:
 
     async def _commit(self, answers: Sequence[Answer]) -> None:
         """Commit the answers, or none of them. Raise `LogUnavailable`."""
-        self._events.use_writer(await self._log.take_over(self._run_id))
+        self._writer.use_writer(await self._log.take_over(self._run_id))
         committed = False
         try:
             for answer in answers:
-                self._events.put(answer)
-            await self._events.commit()
+                self._writer.put(answer)
+            await self._writer.commit()
             committed = True
         finally:
             if not committed:
-                await self._events.release()
-                for answer in answers:
-                    if isinstance(answer, ToolResult):
-                        self._events.reopen(answer.tool_call_id, answer.name)
+                await self._take_back(answers)
+
+    async def _take_back(self, answers: Sequence[Answer]) -> None:
+        """Drop answers that were put but not committed."""
+        await self._writer.release()
+        for answer in answers:
+            if isinstance(answer, ToolResult):
+                self._writer.reopen(answer.tool_call_id, answer.name)
 
     async def _end(self, wait: Wait, stored: SuspendedRun) -> None:
-        if self._closed:
-            await self._events.release()
+        if self._closed:  # while the answers were committed: `close` waits for the lock, and then opens a writer
+            await self._writer.release()
             return
         self._wait = None
         self._admission.note(self._run_id, RunStatus.RUNNING)
-        if not self._over.done():  # the run's task may have been stopped
-            self._over.set_result(Resumption(stored, wait.answers))
+        if not self._resumption.done():  # the run's task may have been stopped meanwhile
+            self._resumption.set_result(Resumption(stored, wait.answers))
 
     async def _refuse(self, wait: Wait) -> None:
         """Refuse the calls without an answer, as soon as the log and the server allow it. Raise `InternalError`."""
@@ -167,6 +177,7 @@ class AnswerInbox:
                 raise InternalError from None
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start a task that finishes even if the run's task is cancelled. The set keeps it from being collected."""
         task = asyncio.create_task(work, name=f"waiting {self._run_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

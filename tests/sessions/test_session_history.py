@@ -14,7 +14,7 @@ from wire import Cut, Done, Finish, Gate, Stall, Text, Thinking, ToolCall, Usage
 from events import EVENT_TYPES, PartialOutput, StepStarted, StreamEvent, ToolResult, ToolUse
 from events import Thinking as Thought
 from services.agents.conversation import following, from_session, tokens
-from services.intake.work import MOST_MESSAGES, Room
+from services.intake.work import MOST_MESSAGES, HistorySize
 from services.runs.projection import MOST_PARTS, Transcript, question
 
 pytestmark = pytest.mark.anyio
@@ -223,7 +223,7 @@ def test_unanswered_questions_join_the_next_one(turns: list[Any], conversation: 
 
 
 @pytest.mark.parametrize(
-    ("room", "messages", "reason"),
+    ("max_tokens", "messages", "reason"),
     [
         (None, MOST_MESSAGES, None),
         (None, MOST_MESSAGES + 1, f"at most {MOST_MESSAGES} messages are sent"),
@@ -231,11 +231,11 @@ def test_unanswered_questions_join_the_next_one(turns: list[Any], conversation: 
         (8, 1, "the model's context is full"),
     ],
 )
-async def test_a_history_ends_with_its_room(room: int | None, messages: int, reason: str | None) -> None:
-    """By tokens where they are known, and by the number of messages."""
-    kept_so_far = Room(room)
-    await kept_so_far.take([asked("four")] * messages)
-    assert kept_so_far.exceeded == reason
+async def test_a_history_is_limited(max_tokens: int | None, messages: int, reason: str | None) -> None:
+    """By tokens where the limit is known, and by the number of messages."""
+    size = HistorySize(max_tokens)
+    await size.add([asked("four")] * messages)
+    assert size.exceeded == reason
 
 
 @pytest.mark.parametrize(("text", "size"), [("a", 1), ("é", 2), ("中", 3), ("😀", 4)])
