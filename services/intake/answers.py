@@ -55,7 +55,7 @@ class AnswerIntake:
         limit = self._settings.max_tool_result_bytes
         answers: list[Answer] = []
         for result in results:
-            # A call that the run doesn't wait for has no name. It is refused below, unless the result is a repeated one.
+            # A call that the run doesn't wait for has no name here. It is refused below unless it is a repeated one.
             name = None if live is None else live.inbox.name_of(result.tool_call_id)
             answers.append(result_of(result.tool_call_id, name or "", result.content, limit, is_error=result.is_error))
         if task := await self._task(run_id, answers):
