@@ -279,51 +279,54 @@ def branching() -> Any:
     return value
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        [12345] * 2 * MANY,
-        {str(n): {"n": n} for n in range(MANY)},
-        {n: n for n in range(MANY)},
-        {(n, n): n for n in range(MANY)},
-        [{"x": datetime.date(2026, 1, 2), "y": {3}}] * MANY,
-        [[n] for n in range(MANY)],
-        range(10**15),
-        Numbers(10**12),
-        [{"a": Endless([1])}],
-        EndlessTuple([1]),
-        EndlessSet([1]),
-        [Shown()] * MANY,
-        Held([Point(x=1)] * MANY),
-        {"a": [{1: Slots([1])}] * MANY},
-        [Known([1] * 2 * MANY)],
-        Holder(value="é" * 2_000_000),
-        {"b": b"\xff" * 2_000_000},
-        {"x" * 2_000_000: 1},
-        {("x",) * MANY: 1},
-        [10**4000] * MANY,
-        branching(),
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_a_value_that_is_too_large_is_an_error(value: Any) -> None:
+TOO_LARGE: dict[str, Callable[[], Any]] = {  # made by the test that uses them: their sum takes a second
+    "integers": lambda: [12345] * 2 * MANY,
+    "dicts by text": lambda: {str(n): {"n": n} for n in range(MANY)},
+    "keys that are integers": lambda: {n: n for n in range(MANY)},
+    "keys that are tuples": lambda: {(n, n): n for n in range(MANY)},
+    "dates and sets": lambda: [{"x": datetime.date(2026, 1, 2), "y": {3}}] * MANY,
+    "lists": lambda: [[n] for n in range(MANY)],
+    "a range": lambda: range(10**15),
+    "a sequence": lambda: Numbers(10**12),
+    "a list without end": lambda: [{"a": Endless([1])}],
+    "a tuple without end": lambda: EndlessTuple([1]),
+    "a set without end": lambda: EndlessSet([1]),
+    "shown objects": lambda: [Shown()] * MANY,
+    "models": lambda: Held([Point(x=1)] * MANY),
+    "slots": lambda: {"a": [{1: Slots([1])}] * MANY},
+    "pydantic's dataclass": lambda: [Known([1] * 2 * MANY)],
+    "text in a model": lambda: Holder(value="é" * 2_000_000),
+    "bytes": lambda: {"b": b"\xff" * 2_000_000},
+    "a long key": lambda: {"x" * 2_000_000: 1},
+    "a key of many parts": lambda: {("x",) * MANY: 1},
+    "long integers": lambda: [10**4000] * MANY,
+    "branching": branching,
+}
+
+
+@pytest.mark.parametrize("kind", TOO_LARGE)
+def test_a_value_that_is_too_large_is_an_error(kind: str) -> None:
     """Writing it at once would hold up every stream, and a model would get the beginning of it only."""
+    value = TOO_LARGE[kind]()
     with pytest.raises(
         ToolError, match=r"^The tool's result is too large to be written as JSON, or contains itself: return"
     ):
         as_text(value)
 
 
-ROWS = [{"id": n, "name": f"row {n}", "price": n / 7, "ok": True} for n in range(20_000)]
+LARGE: dict[str, Callable[[], Any]] = {
+    "rows": lambda: [{"id": n, "name": f"row {n}", "price": n / 7, "ok": True} for n in range(20_000)],
+    "shown": lambda: [Shown()] * 20_000,
+    "models": lambda: [Point(x=1, name="x" * 50)] * 12_000,
+    "texts": lambda: ["x" * 1000] * 1400,
+    "bytes": lambda: [b"\xff", *["a"] * MANY],
+}
 
 
-@pytest.mark.parametrize(
-    "value",
-    [ROWS, [Shown()] * 20_000, [Point(x=1, name="x" * 50)] * 12_000, ["x" * 1000] * 1400, [b"\xff", *["a"] * MANY]],
-    ids=["rows", "shown", "models", "texts", "bytes"],
-)
-def test_a_value_several_times_as_large_as_a_result_may_be_is_written_whole(value: Any) -> None:
+@pytest.mark.parametrize("kind", LARGE)
+def test_a_value_several_times_as_large_as_a_result_may_be_is_written_whole(kind: str) -> None:
     """MAX_TOOL_RESULT_BYTES cuts it then."""
+    value = LARGE[kind]()
     text = as_text(value)
     assert len(text) > 2 * 256 * 1024
     json.loads(text, parse_constant=pytest.fail)
