@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from fake_dedalus import FakeDedalus
+from forked_command import ForkedCommand, forked_command
 from lossy_proxy import losing_an_answer
 from process import ROOT, Nursery, Process, forked_app
 from service import NOWHERE
@@ -33,7 +35,8 @@ LOCATE = ("--simulate", "client_tool", "--delay-ms", "1")
 ASKED = 'Allow delete_folder {"folder": "drafts"}? y, n [reason] or e (edit): '
 LAST_WAIT_S = 30
 
-Program = subprocess.Popen[bytes]
+Program = subprocess.Popen[bytes] | ForkedCommand
+NURSERY: ContextVar[Nursery] = ContextVar("NURSERY")
 
 
 class Ended(NamedTuple):
@@ -76,12 +79,22 @@ def process(
     cwd: Path = ROOT,
     terminal: int | None = None,
     stdin: int = subprocess.DEVNULL,
+    forked: bool = True,
 ) -> Iterator[Program]:
-    """A Python program of this project, with an environment of its own, killed if it is still there in the end."""
-    # What pytest may have inherited as ignored, a child would inherit too; a caught signal is reset in the child.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """A Python program of this project, with an environment of its own, killed if it is still there in the end.
+
+    The client is forked from a process that has imported it, unless `forked` is False.
+    """
     clean = {"PATH": os.environ["PATH"], "PYTHONUTF8": "1", "TERM": "xterm-256color", **env}
     script, *arguments = command
+    if script == CLIENT and forked:
+        with forked_command(
+            NURSERY.get(), "test_client", *arguments, env=clean, stdin=stdin, terminal=terminal
+        ) as started_fast:
+            yield started_fast
+            return
+    # What pytest may have inherited as ignored, a child would inherit too; a caught signal is reset in the child.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     out, stdin = (subprocess.PIPE, stdin) if terminal is None else (terminal, terminal)
     started = subprocess.Popen(
         [sys.executable, ROOT / script, *arguments], cwd=cwd, env=clean, stdin=stdin, stdout=out, stderr=out, bufsize=0
@@ -117,7 +130,7 @@ def read_until(stream: IO[bytes] | None, *texts: str) -> str:
 def ended(running: Program) -> Ended:
     """What a program says from here to its end."""
     out, err = running.communicate(timeout=LAST_WAIT_S)
-    return Ended(running.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+    return Ended(running.wait(LAST_WAIT_S), out.decode(errors="replace"), err.decode(errors="replace"))
 
 
 def run(*command: str, url: str, **env: str) -> Ended:
@@ -130,7 +143,7 @@ def piped(text: bytes, *arguments: str, url: str) -> Ended:
     """The client's whole run, with this on its standard input."""
     with process(CLIENT, *arguments, env={"AGENT_STREAM_URL": url}, stdin=subprocess.PIPE) as running:
         out, err = running.communicate(text, LAST_WAIT_S)
-        return Ended(running.returncode, out.decode(), err.decode())
+        return Ended(running.wait(LAST_WAIT_S), out.decode(), err.decode())
 
 
 def client(service: Service, *arguments: str) -> AbstractContextManager[Program]:
@@ -186,6 +199,13 @@ def run_id(text: str) -> str:
     return found[0]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def client_is_loaded(nursery: Nursery) -> None:
+    """The nursery has the client, and `process` has the nursery."""
+    nursery.load("test_client")
+    NURSERY.set(nursery)
+
+
 @pytest.fixture(scope="module")
 def fake() -> Iterator[FakeDedalus]:
     with FakeDedalus.in_thread() as fake:
@@ -203,7 +223,9 @@ def service(nursery: Nursery, fake: FakeDedalus, tmp_path_factory: pytest.TempPa
 
 def test_shows_a_run(service: Service) -> None:
     """Thinking, the tool call with its arguments and result, the answer and the summary are shown, each once."""
-    shown = run(CLIENT, "Well?", "--simulate", "--delay-ms", "1", url=service.url)
+    env = {"AGENT_STREAM_URL": service.url}
+    with process(CLIENT, "Well?", "--simulate", "--delay-ms", "1", env=env, forked=False) as running:
+        shown = ended(running)
     assert shown.code == 0
     assert shown.err == ""
     head, thought, call, progress, result, _, text, _, summary = shown.out.splitlines()
@@ -923,7 +945,8 @@ def test_quiet_failure(service: Service) -> None:
 @pytest.mark.parametrize("more", [(), ("--json",)], ids=["text", "JSON"])
 def test_reader_that_leaves(service: Service, more: tuple[str, ...]) -> None:
     """`| head -n 1`: who has read enough ends the program, quietly and in success."""
-    with client(service, *LONG, *more) as running:
+    env = {"AGENT_STREAM_URL": service.url}
+    with process(CLIENT, *LONG, *more, env=env, forked=False) as running:  # an interpreter flushes as it ends
         assert running.stdout is not None
         assert running.stdout.readline()
         running.stdout.close()

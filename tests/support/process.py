@@ -91,9 +91,13 @@ class Nursery:
         self._collecting = threading.Thread(target=self._collect, daemon=True)
         self._collecting.start()
 
-    def start(self, program: str, environment: Mapping[str, str], **more: str) -> int:
-        """Start a program that is a function, as `module:function`; its process id."""
+    def start(self, program: str, environment: Mapping[str, str], **more: Any) -> int:
+        """Start a program that is a function, as `module:function`, and return its process id."""
         return self._tell({"start": program, "environment": dict(environment), **more})
+
+    def load(self, module: str) -> None:
+        """Import a module, so that the processes that are started later have it."""
+        self._tell({"load": module})
 
     def wait(self, pid: int, timeout: float | None = None) -> int:
         """The exit status of what it has started, once that has ended. Raise `subprocess.TimeoutExpired`."""
