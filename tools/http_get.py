@@ -4,7 +4,7 @@ import re
 from typing import TypedDict
 
 from errors import UrlRefused
-from services.outbound.client import Fetched, FetchFailed, fetch
+from services.outbound.fetch import Fetched, FetchFailed, fetch
 from tools import ToolContext, ToolError, tool
 
 MAX_BYTES = 256 * 1024

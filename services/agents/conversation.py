@@ -67,8 +67,11 @@ def _state_by_index(messages: Sequence[StoredMessage], states: Sequence[Provider
 
 
 def _with_state(message: WireMessage, state: ProviderState) -> WireMessage:
-    calls = [_call_with_state(call, dict(state.calls.get(call["id"], {}))) for call in message.get("tool_calls", ())]
-    return {**message, **({"tool_calls": calls} if calls else {}), **state.message}
+    """Restore a message to the provider's own form."""
+    restored = {**message, **state.message}
+    if calls := message.get("tool_calls"):
+        restored["tool_calls"] = [_call_with_state(call, dict(state.calls.get(call["id"], {}))) for call in calls]
+    return restored
 
 
 def _call_with_state(call: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:

@@ -143,7 +143,7 @@ class AgentLoop:
         for name in sorted(name for name, value in parameters.items() if left_out(name, value, rules)):
             if name not in self.left_out:
                 message = (
-                    f"The model's server does not accept this value of {name}. The answer was made without {name}."
+                    f"The model's server does not accept {name} as the request sets it. The answer was made without it."
                 )
                 self.writer.put(RunWarning(code=WarningCode.PARAMETER_LEFT_OUT, message=message))
                 self.left_out.add(name)

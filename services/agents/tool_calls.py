@@ -67,11 +67,11 @@ class ToolCalls:
         max_result_bytes: int,
         max_calls: int,
         taken: set[str],
-        all: Iterable[Call] = (),  # noqa: A002 - as the attribute
+        all: Iterable[Call] = (),  # noqa: A002 - named as the attribute
     ) -> None:
         self._tools = tools
         self._servers = tuple(hosted)
-        self._none_hosted = not hosted and (bool(tools) or not hosts_mcp)
+        self._upstream_runs_none = not hosted and (bool(tools) or not hosts_mcp)
         self._max_result_bytes = max_result_bytes
         self._taken = taken
         self._gatherer = CallGatherer(tools, max_calls)
@@ -145,7 +145,7 @@ class ToolCalls:
         If the upstream runs no tools, the model has invented the name. The result then says so, and the run continues.
         """
         for call in [call for call in self.all if not call.ours and call.result is None]:
-            call.ours = self._none_hosted
+            call.ours = self._upstream_runs_none
             yield self.add_result(call, UNKNOWN_TOOL if call.ours else "", is_error=call.ours)
 
     def reject_cut(self, reason: str) -> Iterator[EventData]:

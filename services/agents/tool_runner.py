@@ -114,7 +114,7 @@ class ToolRunner:
         try:
             failed, result = await self._result(call, arguments if changed is None else changed, context)
         finally:
-            context.stopped.set()
+            context.stopped.set()  # a tool may have left a thread or a task behind that still uses the context
         duration_ms = round((time.monotonic() - started) * 1000)
         if self.writer.end is not None:
             return  # the run ended without this tool, which ignored its cancellation
@@ -135,7 +135,7 @@ class ToolRunner:
             return True, _error_message(call.name, error)
         except (Exception, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():
-                raise
+                raise  # the run was cancelled; a CancelledError of the tool's own is only a failed call
             return True, _log_failure(call.name, error)
 
     def _context(self, call: Call, progress: Progress) -> ToolContext:

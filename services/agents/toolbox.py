@@ -95,7 +95,7 @@ class Toolbox:
         if not (hosted := self._servers.only_hosted(entries)):
             return request, []
         others = [entry for entry in entries if entry not in hosted]
-        message = f"{len(hosted)} MCP servers were left out, because only Dedalus hosts them. Set DEDALUS_API_KEY."
+        message = f"MCP servers that only Dedalus hosts were left out: {len(hosted)}. Set DEDALUS_API_KEY to use them."
         warning = RunWarning(code=WarningCode.MCP_SERVER_UNAVAILABLE, message=message)
         return request.model_copy(update={"mcp_servers": others}), [warning]
 

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 Network = IPv4Network | IPv6Network
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-"""Returns the addresses of a name for a port. Raises `OSError` for a name that it doesn't know."""
+"""Returns the addresses of a name for a port. Raises `OSError` for an unknown name."""
 
 RESOLVE_TIMEOUT_S = 5.0
 LOOKUP_THREADS = 8
@@ -32,9 +32,14 @@ REFUSED = (
     "URL_ALLOWED, and it must not be listed in URL_DENIED."
 )
 
-METADATA_NAMES = {"metadata.google.internal", "metadata.goog"}
+METADATA_NAMES = {  # of Google's cloud; other clouds have addresses only
+    "metadata.google.internal",
+    "metadata.goog",
+}
+# RFC 6761, RFC 6762, RFC 8375, ICANN's private-use name, and a common default of routers.
 LOCAL_SUFFIXES = ("localhost", "local", "localdomain", "internal", "home.arpa")
 
+# Stricter than RFC 3986, so that every parser of the URL finds the same host in it.
 URL = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#]*)(?:[/?#].*)?", re.IGNORECASE)
 AUTHORITY = re.compile(r"(?:\[([0-9a-f]*:[0-9a-f:.]+)\]|([^\[\]:]+))(?::([0-9]{1,5}))?", re.IGNORECASE)
 NAME = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.(?!\Z)|\Z))+")
@@ -62,7 +67,7 @@ class Destination:
 class HostList:
     """The entries of URL_ALLOWED or URL_DENIED: names, `*.` and a name for all names below it, addresses and networks.
 
-    Raises `ValueError` with the first entry that is none of these.
+    Raises `ValueError` for an entry that is none of these.
     """
 
     def __init__(self, entries: Iterable[str]) -> None:
@@ -74,18 +79,18 @@ class HostList:
 
     def _add(self, entry: str) -> None:
         text = entry.strip().lower().removesuffix(".")
-        wrong = ValueError(
+        error = ValueError(
             f"{entry!r} is not a host name (example.com, *.example.com), an address or a network (10.1.0.0/16)"
         )
         if "/" in text or ":" in text or NUMBER.fullmatch(text.rpartition(".")[2]):
             try:
                 self._networks.append(ip_network(_bare(text)))
             except ValueError:
-                raise wrong from None
+                raise error from None
             return
         name = _name(text.removeprefix("*."))
         if name is None:
-            raise wrong
+            raise error
         if text.startswith("*."):
             self._suffixes.append(f".{name}")
         else:
@@ -122,7 +127,7 @@ class UrlGuard:
         """Parse the URL and check its scheme and host, without resolving a name."""
         target = parse(url)
         self._check_host(target.host)
-        if target.scheme == "http" and not self._lists(target.host):
+        if target.scheme == "http" and not self._is_allowed(target.host):
             raise UrlRefused("Send an https URL: http goes only to hosts that URL_ALLOWED names.")
         return target
 
@@ -133,9 +138,9 @@ class UrlGuard:
 
     async def locate(self, host: str, port: int) -> Destination:
         """Return where a connection to this host may go, for a client that has passed the URL to `check`."""
-        known = _host(host)
-        self._check_host(known)
-        return await self._locate(known, port)
+        parsed = _host(host)
+        self._check_host(parsed)
+        return await self._locate(parsed, port)
 
     async def check_image(self, url: str) -> None:
         """Raise unless the URL may be passed to the model's server, which fetches the image itself.
@@ -175,10 +180,10 @@ class UrlGuard:
             if not METADATA.isdisjoint(forms):
                 if not any(self._allowed.holds(form, exactly=True) for form in forms):
                     raise _refusal(host, f"{address} serves a cloud's metadata")
-            elif not (listed or self._lists(address) or is_public(address)):
+            elif not (listed or self._is_allowed(address) or is_public(address)):
                 raise _refusal(host, f"{address} is not public")
 
-    def _lists(self, host: Address | str) -> bool:
+    def _is_allowed(self, host: Address | str) -> bool:
         if isinstance(host, str):
             return self._allowed.names(host)
         return self._allowed.holds(host) or self._allowed.holds(translated(host))

@@ -64,6 +64,7 @@ class PythonTool:
         call = _Call(functools.partial(self._function, **values), context.stopped.is_set)
         task = asyncio.create_task(self._make(call), name=f"tool {self.name}")
         try:
+            # asyncio.wait_for would wait for a task that ignores its cancellation, however long it runs.
             await asyncio.wait({task}, timeout=self.timeout_s)
             if not task.done():
                 raise ToolError(self._timeout_message(call))

@@ -68,7 +68,7 @@ class ToolRegistry:
             if other := tools.get(tool.name):
                 raise ToolsInvalid(f"two tools are called {tool.name}: {other.location}, and {tool.location}")
             tools[tool.name] = tool
-        return MappingProxyType(tools)
+        return MappingProxyType(tools)  # runs hold it, so it must not change
 
     def _tool(self, function: Callable[..., Any], options: ToolOptions) -> PythonTool:
         return PythonTool(function, options, timeout_s=self._timeout_s, threads=self._threads)

@@ -44,6 +44,7 @@ class ToolThreads:
 async def _run(pool: ThreadPoolExecutor, function: Callable[[], Any], on_end: Callable[[], object]) -> Any:
     loop = asyncio.get_running_loop()
     future = pool.submit(contextvars.copy_context().run, _guarded, function)
+    # The callback is the pool's: it is also called when this task is cancelled and the thread ends later.
     future.add_done_callback(lambda _: _call_in(loop, on_end))
     return await asyncio.wrap_future(future)
 

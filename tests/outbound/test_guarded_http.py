@@ -24,7 +24,8 @@ from raw_servers import (
 )
 
 from errors import UrlRefused
-from services.outbound.client import Fetched, FetchFailed, GuardedClient, fetch
+from services.outbound.client import GuardedClient
+from services.outbound.fetch import Fetched, FetchFailed, fetch
 from services.outbound.url_guard import UrlGuard
 
 pytestmark = pytest.mark.anyio
