@@ -8,24 +8,24 @@
        if (event.event === "final_output") console.log(event.data.content);
      });
 
-   `messages` is the conversation. Each answer has its `parts` (thinking, tool calls, text) in the order in which they
-   came, and the status of its run. With `sessionId` the service keeps the conversation.
+   `messages` is the conversation. Each answer has its `parts` (thinking, tool calls, text) in their order, and the
+   status of its run. With `sessionId` the service keeps the conversation.
 
    A lost connection is resumed after the last event that was read, for as long as the service keeps the run. A question
    whose response was lost is sent again with the same key, which is the same run. A run that could not be read to its
    end has failed, never succeeded.
 
-   A run can wait for hours and through reloads. It holds no connection meanwhile. `pending` lists the calls that a
-   person decides with `approve()` or `refuse()`. `clientTools` are tools that run in the page: the hook offers them to
+   A run can wait for hours and through reloads, without a connection. `pending` lists the calls that a person decides
+   with `approve()` or `refuse()`. `clientTools` are tools that run in the page: the hook offers them to
    the model and makes their calls. */
 
 import { memo, useEffect, useState, useSyncExternalStore, type CSSProperties } from "react";
 
-// The contract: what the service sends and takes. An optional key without a value is left out, never null.
+// The contract: what the service sends and accepts. An optional key without a value is left out, never null.
 
 export type ToolSource = "python" | "mcp" | "hosted" | "client";
 
-/** Tokens counted by the model's server; null where it reports none. */
+/** Tokens counted by the model's server; null if it reports none. */
 export interface Usage {
   input_tokens: number | null;
   output_tokens: number | null;
@@ -110,10 +110,10 @@ export interface AgentRequest {
   multitask?: "reject" | "enqueue" | "interrupt";
 }
 
-/** What the hook takes as a question. A key that is undefined counts as left out. */
+/** A question for the hook. A key that is undefined counts as left out. */
 export type Question = { [Key in keyof AgentRequest]: AgentRequest[Key] | undefined } & Pick<AgentRequest, "input">;
 
-/** A message of a session. Those of a run follow its question; `parent_id` is the message before it on its branch. */
+/** A message of a session. A run's messages follow its question. `parent_id` is the message before it on its branch. */
 export interface SessionMessage {
   message_id: string;
   parent_id?: string;
@@ -138,14 +138,14 @@ export interface SessionMessage {
 
 export type RunStatus = "queued" | "running" | "waiting" | "succeeded" | "failed" | "cancelled";
 
-/** What went wrong: a code of the service, or one of the hook (`network`, `incomplete`, `http_…`, `callback`). */
+/** An error. `code` is one of the service's, or of the hook's: `network`, `incomplete`, `http_…`, `callback`. */
 export interface AgentError {
   code: string;
   message: string;
   retryable: boolean;
   request_id?: string;
   retry_after?: number;
-  /** The run that is in the way, where one is (`session_busy`). */
+  /** The run that is in the way, if there is one (`session_busy`). */
   run_id?: string;
   details?: { loc: string; message: string }[];
 }
@@ -157,7 +157,7 @@ interface Frame {
   retry: number;
 }
 
-/** Returns a function that makes frames of bytes, however they are cut. Comments and an unfinished frame make none. */
+/** Returns a function that parses bytes into frames, however they are cut. Comments and unfinished frames are skipped. */
 export function frameParser(): (bytes: Uint8Array) => Frame[] {
   const decoder = new TextDecoder();
   let rest = "";
@@ -180,7 +180,7 @@ export function frameParser(): (bytes: Uint8Array) => Frame[] {
   };
 }
 
-/** What one read brought: the events after the last one known, and how long the service asks to stay away. */
+/** The result of one read: the new events, and how long the service asks the client to wait before it reconnects. */
 interface Batch {
   events: StreamEvent[];
   retryMs: number;
@@ -255,9 +255,9 @@ function isEvents(response: Response): boolean {
 
 class RunFailure extends Error {
   readonly error: AgentError;
-  /** Whether another try can't help. */
+  /** Whether another try is useless. */
   readonly isFinal: boolean;
-  /** Whether the service has no such run any more. */
+  /** Whether the service no longer has the run. */
   readonly isGone: boolean;
 
   constructor(error: AgentError, { isFinal = false, isGone = false } = {}) {
@@ -279,8 +279,8 @@ function unreachable(url: string): RunFailure {
 }
 
 /**
- * The failure that a response reports: in JSON, or in the first frame of a refused stream. Only the service itself can
- * say that a run is gone. What a proxy says in its place is an outage, except to a question.
+ * Returns the failure that a response reports in JSON, or in the first frame of a refused stream. Only the service itself
+ * can report that a run is gone. An error page of a proxy is an outage, except as the response to a question.
  */
 async function refusal(response: Response, isQuestion = false): Promise<RunFailure> {
   const bytes = await response.arrayBuffer().catch(() => new ArrayBuffer(0));
@@ -315,29 +315,29 @@ function retryAfter(response: Response): number {
 
 // Time
 
-/** The service writes at least this often (HEARTBEAT_S). After 2.5 such times without a byte, a connection is lost. */
+/** The service writes at least this often (HEARTBEAT_S). After 2.5 times as long without a byte, a connection is lost. */
 const HEARTBEAT_S = 4;
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 10_000;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
-/** After this time without a response, the state has an error, and other tabs are asked for a connection. */
+/** After this time without a response, the state has an error, and the hook asks other tabs for a connection. */
 const PATIENCE_MS = 2_000;
-/** Characters of a request that are sent in a millisecond on a slow line: pictures in it take their time. */
+/** Characters of a request that a slow line sends in a millisecond. Images in a request take that much longer. */
 const SLOWEST_UPLOAD = 16;
-/** How long a tab does without a connection that it has given up for another one. */
+/** How long a tab stays without its connection after it has closed it for another tab. */
 const YIELD_MS = 5_000;
 /** A state is shown at most this often: rendering costs more than reading. */
 const RENDER_MS = 50;
-/** How often a visible page without a run looks whether another one has asked something in its session. */
+/** How often a visible page without a run checks for a question of another page in its session. */
 const LOOK_MS = 10_000;
 const QUESTION_RETRIES = 5;
 
-/** The delay after so many failures: exponential, capped, and random, since all clients lost the service at once. */
+/** The delay after a number of failures: exponential, capped, and random, because all clients lost the service at once. */
 function retryDelay(failures: number): number {
   return Math.min(FIRST_DELAY_MS * 2 ** failures, LONGEST_DELAY_MS) * (0.5 + Math.random() / 2);
 }
 
-/** Calls `listener` when the page is online, visible or restored again. Returns what ends that. */
+/** Calls `listener` when the page is online, visible or restored again. Returns a function that stops this. */
 function onWake(listener: () => void): () => void {
   const becameVisible = () => document.visibilityState === "visible" && listener();
   const restored = ({ persisted }: PageTransitionEvent) => persisted && listener();
@@ -365,7 +365,7 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Like `pause`, but also over when the page wakes up or what is given to `expose` is called: then returns true. */
+/** Like `pause`, but returns true earlier if the page wakes up or the function passed to `expose` is called. */
 async function rest(ms: number, signal: AbortSignal, expose?: (wake: () => void) => void): Promise<boolean> {
   const woken = new AbortController();
   const wake = () => woken.abort();
@@ -378,11 +378,11 @@ async function rest(ms: number, signal: AbortSignal, expose?: (wake: () => void)
   return woken.signal.aborted;
 }
 
-// The state: events in, what a page shows out.
+// The state: events in, the data for a page out.
 
 export type AgentStatus = "idle" | "connecting" | "streaming" | "waiting" | "reconnecting" | Complete["status"];
 
-/** A tool call as far as it has come. `arguments` is there once it is complete, `result` once it has ended. */
+/** A tool call so far. `arguments` is set once the call is complete, `result` once it has ended. */
 export interface ToolCall {
   tool_call_id: string;
   name: string;
@@ -390,7 +390,7 @@ export interface ToolCall {
   server?: string;
   arguments_text: string;
   arguments?: Record<string, unknown>;
-  /** A person is asked about it, until `expires_at`. */
+  /** The person's decision is due by `expires_at`. */
   approval_request?: EventData["approval_request"];
   approval_response?: EventData["approval_response"];
   progress?: EventData["tool_progress"];
@@ -414,23 +414,23 @@ export type Part =
 /** A question, or the whole answer of a run, which may still be under way. */
 export interface Message {
   message_id: string;
-  /** Empty for a question until the service has taken it. */
+  /** Empty for a question until the service has accepted it. */
   run_id: string;
   role: "user" | "assistant";
-  /** A question as it was asked; of an answer the text of the model's last turn so far. */
+  /** The question's content, or the text of the answer's last model turn so far. */
   content: Content | null;
-  /** What an answer consists of, in order. A question has none. */
+  /** The pieces of an answer, in order. A question has none. */
   parts: Part[];
   status: RunStatus;
   error?: AgentError;
 }
 
 export interface RunState {
-  /** The session's conversation, or without a session the latest question and its answer. */
+  /** The session's conversation. Without a session, the latest question and its answer. */
   messages: Message[];
   status: AgentStatus;
   runId: string | null;
-  /** Whether this page makes the calls of its tools: it asked, or has attached itself to the run. */
+  /** Whether this page makes the calls of its tools, because it asked the question or attached itself to the run. */
   isOurs: boolean;
   pending: PendingCall[];
   /** Why the run failed; while `status` is `connecting` or `reconnecting`, why the service can't be reached. */
@@ -445,12 +445,12 @@ function emptyAnswer(runId: string): Message {
   return { message_id: answerId(runId), run_id: runId, role: "assistant", content: null, parts: [], status: "running" };
 }
 
-/** The answer of a run, as far as there is one. */
+/** The answer of a run, if there is one. */
 function answerOf({ messages }: RunState, runId: string | null): Message | undefined {
   return runId === null ? undefined : messages.findLast(({ message_id }) => message_id === answerId(runId));
 }
 
-/** The state with this version of a run's answer, after the run's other messages, which get its status. */
+/** The state with a new version of a run's answer. The run's other messages stay before it and get its status. */
 function withAnswer(state: RunState, answer: Message): RunState {
   const { run_id, status } = answer;
   const messages = state.messages
@@ -469,7 +469,7 @@ function withoutAnswer(state: RunState, questionId: string, status: RunStatus): 
   return { ...state, messages };
 }
 
-/** The state after events of a run, which are folded together: to copy the messages for each would cost too much. */
+/** The state after events of a run. They are folded together, because a copy of the messages for each costs too much. */
 function fold(state: RunState, runId: string, events: StreamEvent[]): RunState {
   const { status, pending, error } = state;
   const before = { answer: answerOf(state, runId) ?? emptyAnswer(runId), status, pending, error };
@@ -514,7 +514,7 @@ function foldEvent(progress: Progress, event: StreamEvent): Progress {
       return { ...progress, answer: { ...answer, error: event.data }, error: event.data };
     case "complete": {
       const { status } = event.data;
-      const { run_id, content, parts, error } = answer; // an error of a connection is past
+      const { run_id, content, parts, error } = answer; // an error of an earlier connection no longer applies
       const isFailed = status === "failed" && error !== undefined;
       const ended = { ...emptyAnswer(run_id), content, parts, status, ...(isFailed && { error }) };
       return { answer: ended, status, pending: [], error: isFailed ? error : null };
@@ -530,7 +530,7 @@ function withThinking(parts: Part[], content: string): Part[] {
   return [...parts.slice(0, -1), { type: "thinking", text: last.text + content }];
 }
 
-/** The answer with more text of the present step. What came since its last piece of text stays before it. */
+/** The answer with more text of the current step. Parts since its last piece of text stay before it. */
 function withMoreText(answer: Message, more: string): Message {
   const { content, parts } = answer;
   const last = parts.at(-1);
@@ -539,7 +539,7 @@ function withMoreText(answer: Message, more: string): Message {
   return { ...answer, content: (content ?? "") + more, parts: [...(isSame ? parts.slice(0, -1) : parts), part] };
 }
 
-/** The answer with this as the text of the present step. */
+/** The answer with a new text of the current step. */
 function withText(answer: Message, text: string): Message {
   if (text === answer.content) return answer;
   const place = answer.content ? answer.parts.findLastIndex(({ type }) => type === "text") : -1;
@@ -594,11 +594,11 @@ function pendingCall({ parts }: Message, call: EventData["waiting"]["pending"][n
   };
 }
 
-// A session's messages, as the service keeps them, as questions and whole answers
+// The messages of a session, as questions and whole answers
 
 const isUnfinished = ({ status }: { status: RunStatus }) => ["queued", "running", "waiting"].includes(status);
 
-/** The conversation. An answer that was read here stays as it came: the service doesn't keep all of it. */
+/** The conversation. An answer that this page has read stays unchanged, because the service doesn't store all of it. */
 function conversation(stored: SessionMessage[], read: ReadonlyMap<string, Message>): Message[] {
   const runs = new Map<string, SessionMessage[]>();
   for (const message of stored) runs.set(message.run_id, [...(runs.get(message.run_id) ?? []), message]);
@@ -652,42 +652,42 @@ export function textOf(content: Content): string {
 
 // The hook.
 
-/** A tool that runs in the page. `parameters` is the JSON schema of its arguments, an object's. */
+/** A tool that runs in the page. `parameters` is the JSON schema of its arguments, which are an object. */
 export interface ClientTool {
   description?: string | undefined;
   parameters?: Record<string, unknown> | undefined;
-  /** Returns text, or what JSON can hold. What it throws is reported to the model as the call's error. */
+  /** Returns text or a JSON value. An exception is reported to the model as the call's error. */
   run: (args: Record<string, unknown>) => unknown;
 }
 
 export interface AgentStreamOptions {
-  /** Where the service is; "" is the page's own origin. */
+  /** The URL of the service; "" is the page's own origin. */
   baseUrl?: string | undefined;
-  /** The route that starts a run. A route of yours has to pass the Idempotency-Key on. */
+  /** The route that starts a run. A route of your own has to pass on the Idempotency-Key. */
   path?: string | undefined;
   /**
-   * The conversation; an id that is new begins one. A run of it that is under way is followed when the component
-   * appears and when the page becomes visible, whichever page has started it.
+   * The conversation. A new id begins one. The hook follows a run of it that is under way, whichever page has started it,
+   * when the component appears and when the page becomes visible.
    */
   sessionId?: string | undefined;
-  /** Sent with each request, such as an Authorization. */
+  /** Headers for each request, such as Authorization. */
   headers?: Record<string, string> | undefined;
   /**
-   * How often in a row to try again without getting anything new. By default a question is sent five times more, and a
-   * run that has begun is followed for as long as the service keeps it.
+   * How often in a row to try again without receiving anything new. By default, a question is sent up to five more times,
+   * and a run that has started is followed for as long as the service keeps it.
    */
   maxRetries?: number | undefined;
   /** The service's HEARTBEAT_S, by default 4. A connection without a byte for 2.5 of them is replaced. */
   heartbeatS?: number | undefined;
   /**
-   * Where in sessionStorage the id of a run under way is kept, for each session its own. With it, a page that is
-   * reloaded follows its run again and replays it from the start.
+   * The key in sessionStorage for the id of a run under way, one for each session. With it, a reloaded page follows its run
+   * again and replays it from the start.
    */
   storageKey?: string | undefined;
   /**
-   * Tools that the page runs, by name. They go with each question that has no `client_tools` of its own. The page that
-   * asked makes their calls: each once, also when the page is reloaded meanwhile (with `storageKey`). Another page that
-   * follows the run shows them in `pending`.
+   * Tools that the page runs, by name. They are sent with each question that has no `client_tools` of its own. The page that
+   * asked makes each of their calls once, also if it is reloaded meanwhile (with `storageKey`). Another page that follows
+   * the run shows them in `pending`.
    */
   clientTools?: Record<string, ClientTool> | undefined;
 }
@@ -698,7 +698,7 @@ export type OnEvent = (event: StreamEvent) => void;
 class Run {
   id: string | null;
   readonly key = newKey();
-  /** The request that starts the run; null for one that was there already. */
+  /** The request that starts the run; null for a run that has already started. */
   readonly asked: AgentRequest | null;
   /** Whether this page makes the calls of its tools. */
   readonly isOurs: boolean;
@@ -708,11 +708,11 @@ class Run {
   lastSeq = 0;
   /** Whether there has been a connection to its events. */
   wasConnected = false;
-  /** Whether `complete` was read, the run was stopped, or the service has it no more. */
+  /** Whether `complete` was read, the run was stopped, or the service no longer has it. */
   isOver = false;
-  /** Whether the service has lost it, or has removed it. */
+  /** Whether the service has lost or deleted it. */
   isGone = false;
-  /** What reads it at present, or did last. */
+  /** The reader that reads it, or the last one that did. */
   reader: RunReader | null = null;
 
   constructor(about: { id?: string; asked?: AgentRequest; isOurs: boolean; onEvent?: OnEvent | undefined }) {
@@ -732,7 +732,7 @@ function newKey(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** The state and what shows it: a change of status at once, and others at most every RENDER_MS. */
+/** The state and its listeners. It reports a change of status at once, and other changes at most every RENDER_MS. */
 class View {
   state = IDLE;
   private shown = IDLE;
@@ -765,11 +765,11 @@ class View {
 
 interface Call extends RequestInit {
   signal?: AbortSignal;
-  /** Called while there is no response, now and again. */
+  /** Called repeatedly while there is no response. */
   onSlow?: () => void;
 }
 
-/** Sends requests to the service. A visible tab that gets no response asks the other ones for a connection. */
+/** Sends requests to the service. A visible tab without a response asks the other tabs for a connection. */
 class Service {
   options: AgentStreamOptions;
   private tabs: BroadcastChannel | null = null;
@@ -787,8 +787,8 @@ class Service {
   }
 
   /**
-   * The response, once its head is there. Rejects when the signal aborts before, or after `silenceMs` and the time that
-   * a slow line takes for the body.
+   * Resolves with the response once its head has arrived. Rejects if the signal aborts before that, or after `silenceMs`
+   * and the time that a slow line needs for the body.
    */
   async request(path: string, { signal, onSlow, ...init }: Call = {}): Promise<Response> {
     const leaving = new AbortController();
@@ -818,7 +818,7 @@ class Service {
 
   /**
    * Calls `giveWay` when another tab needs a connection: in each hidden tab, and in about one of six visible ones.
-   * Returns what ends that.
+   * Returns a function that stops this.
    */
   share(giveWay: () => void): () => void {
     if (!("BroadcastChannel" in window)) return () => {};
@@ -835,26 +835,26 @@ class Service {
   }
 }
 
-/** What a RunReader needs of the page that shows the run. */
+/** The part of the page that a RunReader uses. */
 interface RunPage {
   /** Whether the run is the one that the page shows. */
   isCurrent: () => boolean;
   /** Whether the run waits for answers. */
   isWaiting: () => boolean;
   change: (change: (state: RunState) => RunState) => void;
-  /** Takes the run's id as soon as it is known. */
+  /** Called with the run's id as soon as it is known. */
   learn: (runId: string) => void;
-  /** Takes events. Returns the data of `complete`. */
+  /** Called with new events. Returns the data of `complete`. */
   take: (events: StreamEvent[]) => Complete | null;
   /** Makes the calls of the page's tools that the run waits for. */
   makeCalls: () => void;
 }
 
-/** Reads a run to its end, over as many connections as that takes, and without one while the run waits. */
+/** Reads a run to its end, over as many connections as necessary, and without one while the run waits. */
 class RunReader {
-  /** The latest request for a stream. Once the first one is answered, the run's id is known. */
+  /** The latest request for a stream. After the first response, the run's id is known. */
   opening: Promise<unknown> = Promise.resolve();
-  /** Closes the connection for a while, since another tab needs one. */
+  /** Closes the connection for a while, because another tab needs one. */
   giveWay = (): void => {};
   private readonly service: Service;
   private readonly run: Run;
@@ -862,7 +862,7 @@ class RunReader {
   private readonly leaving = new AbortController();
   /** Connections in a row that brought nothing new. */
   private failures = 0;
-  /** How long the service has asked to stay away. */
+  /** How long the service asks the client to wait before it reconnects. */
   private awayMs = 0;
   private isResting = false;
   private resumed: EventStream | null = null;
@@ -879,25 +879,25 @@ class RunReader {
     return this.leaving.signal;
   }
 
-  /** Stops reading. The run itself goes on. */
+  /** Stops reading. The run itself continues. */
   leave(): void {
     this.leaving.abort();
   }
 
-  /** Ends the present pause, or else the next one: something has happened. */
+  /** Ends the current pause, or else the next one. */
   wake(): void {
     this.isWoken = true;
     this.endRest();
   }
 
-  /** Takes the stream that came as the response to an answer. One is enough. */
+  /** Accepts the stream in the response to an answer. One is enough. */
   resume(stream: EventStream): void {
     if (!this.isResting || this.resumed) void stream.body.cancel();
     else this.resumed = stream;
     this.wake();
   }
 
-  /** Resolves with the data of `complete`, or with null when the page has left the run. Throws a RunFailure. */
+  /** Resolves with the data of `complete`, or with null if the page has left the run. Throws a RunFailure. */
   async read(): Promise<Complete | null> {
     let complete: Complete | null = null;
     while (!complete && this.page.isCurrent() && !this.signal.aborted) {
@@ -909,7 +909,7 @@ class RunReader {
     return complete;
   }
 
-  /** Opens a stream of the events after the last one that was read. Tries until there is one, or that is hopeless. */
+  /** Opens a stream of the events after the last one read. Tries again until it succeeds or another try is useless. */
   private async connect(): Promise<EventStream | null> {
     while (!this.signal.aborted) {
       if (this.awayMs > 0) await pause(this.awayMs, this.signal);
@@ -939,7 +939,7 @@ class RunReader {
     if (response.status === 204) throw new RunFailure(incomplete().error, { isFinal: true });
     const isQuestion = this.run.id === null;
     const refused = await refusal(response, isQuestion);
-    // What the service itself says to a question is its answer, unless it says when to come back.
+    // An error of the service itself is final for a question, unless it says when to try again.
     const isAnswer = isQuestion && this.awayMs === 0 && !refused.error.code.startsWith("http_");
     throw isAnswer ? new RunFailure(refused.error, { isFinal: true }) : refused;
   }
@@ -989,8 +989,8 @@ class RunReader {
   }
 
   /**
-   * Waits without a connection until the run has gone on: a browser has six of them for all tabs. Resolves with the
-   * stream that came with an answer from here, or with null when the answer came from elsewhere.
+   * Waits without a connection until the run has resumed, because a browser has six connections for all tabs. Resolves with
+   * the stream in the response to an answer of this page, or with null if the answer came from elsewhere.
    */
   private async untilResumed(): Promise<EventStream | null> {
     this.isResting = true;
@@ -1004,7 +1004,7 @@ class RunReader {
     return stream;
   }
 
-  /** Looks now and then, while the page is visible, whether somebody has answered. */
+  /** Checks from time to time, while the page is visible, for an answer from elsewhere. */
   private async untilLooked(): Promise<void> {
     for (let looks = 0; ; looks += 1) {
       const isHidden = document.visibilityState === "hidden";
@@ -1013,7 +1013,7 @@ class RunReader {
     }
   }
 
-  /** Asks the service for the run. If that fails, it is asked again later. */
+  /** Gets the run. If that fails, the next check tries again. */
   private async hasGoneOn(): Promise<boolean> {
     const look = this.service.request(this.run.path, { signal: this.signal });
     const response = await look.catch(() => null);
@@ -1038,27 +1038,27 @@ function connected(state: RunState): RunState {
   return { ...state, status: state.pending.length > 0 ? "waiting" : "streaming", error };
 }
 
-/** What a tool of the page has returned. */
+/** The outcome of a call of a page's tool. */
 interface Outcome {
   content: Json;
   is_error: boolean;
 }
 
-/** The calls that this page has made, by run and call, whichever component has asked for them. */
+/** The calls that this page has made, by run and call, for all components. */
 const made = new Map<string, Promise<Outcome>>();
 
 const failed = (content: string): Outcome => ({ content, is_error: true });
 
 async function outcomeOf(tool: ClientTool, args: Record<string, unknown>): Promise<Outcome> {
   try {
-    const content = JSON.stringify((await tool.run(args)) ?? null); // also to see that it is JSON
+    const content = JSON.stringify((await tool.run(args)) ?? null); // fails if it can't be written as JSON
     return { content: JSON.parse(content) as Json, is_error: false };
   } catch (cause) {
     return failed(cause instanceof Error ? cause.message : String(cause));
   }
 }
 
-/** Makes the calls of the page's tools: each once, also when the page is reloaded meanwhile. */
+/** Makes each call of the page's tools once, also if the page is reloaded meanwhile. */
 class ClientCalls {
   private readonly service: Service;
   private readonly send: (run: Run, callId: string, outcome: Outcome) => Promise<AgentError | null>;
@@ -1092,7 +1092,7 @@ class ClientCalls {
     if (error && !error.retryable) await this.send(run, callId, failed(`The result can't be sent: ${error.message}`));
   }
 
-  /** Makes a call, unless the page has done so before it was reloaded. */
+  /** Makes a call, unless the page has made it before a reload. */
   private async makeOnce(call: string, tool: ClientTool, args: Record<string, unknown>): Promise<Outcome> {
     const { options } = this.service;
     const noted = () => storage(options, (kept, key) => kept.getItem(`${key}:${call}`));
@@ -1108,8 +1108,8 @@ class ClientCalls {
 }
 
 /**
- * Uses sessionStorage, with the key for this conversation, where there is a `storageKey`. Null where there is none, and
- * where the browser denies access or has no room.
+ * Uses sessionStorage with the key of this conversation. Returns null if there is no `storageKey`, and if the browser denies
+ * access or has no room.
  */
 function storage<T>(
   { storageKey, sessionId }: AgentStreamOptions,
@@ -1130,9 +1130,9 @@ class Runner {
   private readonly clientCalls: ClientCalls;
   private current: Run | null = null;
   private latest: Run | null = null;
-  /** A run that was stopped, until the service knows. */
+  /** A run that was stopped here, until the service has confirmed it. */
   private stopping: Run | null = null;
-  /** The answers that were read here to their end, by run. */
+  /** The answers that this page has read to their end, by run. */
   private readonly read = new Map<string, Message>();
   private place: string | null = null;
   private loading = new AbortController();
@@ -1153,8 +1153,8 @@ class Runner {
   };
 
   /**
-   * Follows the run that was under way when this component or its page was left. Its state stays when React only runs
-   * effects again, as it does for <Activity> and in StrictMode. Returns what leaves the run alone.
+   * Follows the run that was under way when this component or its page was left. The state is kept if React only runs the
+   * effects again, as for <Activity> and in StrictMode. Returns a function that stops following.
    */
   mount = (): (() => void) => {
     const { baseUrl, storageKey, sessionId } = this.options;
@@ -1203,7 +1203,7 @@ class Runner {
     if (!question?.content) return null;
     const { run_id, content: input } = question;
     const asked = this.latest?.id === (run_id || null) ? this.latest.asked : null;
-    const inPlace = this.options.sessionId !== undefined && !this.isMissing(run_id); // else it has no place
+    const inPlace = this.options.sessionId !== undefined && !this.isMissing(run_id); // otherwise its answer has no place here
     const place = inPlace ? ({ parent_run_id: run_id, parent_state: "before" } as const) : {};
     return this.stream({ ...asked, input, ...place }, onEvent);
   };
@@ -1221,7 +1221,7 @@ class Runner {
     if (!run.id) await run.reader?.opening.catch(() => null); // before the response there is no id by which to cancel
     run.reader?.leave();
     const cancel = { method: "POST", keepalive: true };
-    // Where the service is unreachable the run goes on, or ends when nobody reads it.
+    // If the service can't be reached, the run continues, or ends when it has no reader.
     if (run.id) await this.service.request(`${run.path}/cancel`, cancel).catch(() => null);
     if (this.stopping === run) this.stopping = null;
   };
@@ -1248,7 +1248,7 @@ class Runner {
     return this.answer(run, "tool-results", { results: [{ tool_call_id, ...outcome }] }, retries);
   }
 
-  /** Sends an answer that the run waits for, again where it may not have arrived: the same answer twice is one. */
+  /** Sends an answer to a waiting run. It is sent again if it may not have arrived: the same answer twice counts once. */
   private async answer(
     run: Run | null,
     path: string,
@@ -1265,7 +1265,7 @@ class Runner {
       const sent = this.service.post(`${run.path}/${path}`, body, call);
       const response = await sent.catch(() => null);
       if (response && isStream(response)) reader.resume(response);
-      else reader.wake(); // also where it was refused: somebody else may have answered
+      else reader.wake(); // also after a refusal: another page may have answered
       if (response?.ok) return null;
       const { error, isFinal } = response ? await refusal(response) : unreachable(this.service.url);
       const isHopeless = isFinal || failures >= (this.options.maxRetries ?? retries);
@@ -1287,19 +1287,19 @@ class Runner {
   }
 
   /**
-   * What a question of this page says about its conversation. An answer that can be found again is worth finishing; a
-   * run of another page, even if nobody reads it for the moment, is not to be interrupted.
+   * The fields of a question about its conversation. An answer that can be found again is worth finishing. A run of another
+   * page must not be interrupted, even if it has no reader at the moment.
    */
   private requestDefaults(): Partial<AgentRequest> {
     const { sessionId, storageKey } = this.options;
-    const multitask = this.stopping ? "interrupt" : "reject"; // a run just stopped takes its time to end
+    const multitask = this.stopping ? "interrupt" : "reject"; // a run that was just stopped needs some time to end
     return {
       ...((sessionId ?? storageKey) !== undefined && { on_disconnect: "continue" }),
       ...(sessionId !== undefined && { session_id: sessionId, multitask }),
     };
   }
 
-  /** Makes it the run that is shown, with `messages` before its answer. */
+  /** Shows this run, with `messages` before its answer. */
   private begin(run: Run, { messages, error = null }: Partial<RunState> = {}): Run {
     this.loading.abort();
     this.current = this.latest = run;
@@ -1310,7 +1310,7 @@ class Runner {
     return run;
   }
 
-  /** Reads a run to its end. Resolves with null when that is not reached, as `stream` does. */
+  /** Reads a run to its end. Resolves with null if it doesn't reach the end, as `stream` does. */
   private async follow(run: Run): Promise<Complete | null> {
     run.reader?.leave();
     const reader: RunReader = new RunReader(this.service, run, {
@@ -1332,7 +1332,7 @@ class Runner {
     }
   }
 
-  /** Shows events and gives them to `onEvent`. Returns the data of `complete`. */
+  /** Shows events and passes them to `onEvent`. Returns the data of `complete`. */
   private take(run: Run, events: StreamEvent[], signal: AbortSignal): Complete | null {
     const [first] = events;
     if (!first) return null;
@@ -1367,7 +1367,7 @@ class Runner {
     void this.load();
   }
 
-  /** Asks whether another page has asked something in the session. */
+  /** Checks for a question of another page in the session. */
   private async look(): Promise<void> {
     const { sessionId } = this.options;
     if (sessionId === undefined || this.current || document.visibilityState === "hidden") return;
@@ -1381,8 +1381,8 @@ class Runner {
   }
 
   /**
-   * Shows what the service holds of the session, and follows a run of it that is under way. If the service can't be
-   * reached, what was shown stays.
+   * Shows the session as the service has stored it, and follows a run of it that is under way. If the service can't be
+   * reached, the page stays as it is.
    */
   private async load(): Promise<void> {
     const { sessionId } = this.options;
@@ -1396,13 +1396,13 @@ class Runner {
     const unfinished = stored.find((message) => isUnfinished(message) && !this.isKnownOver(message.run_id));
     if (!unfinished) return;
     const { error } = this.view.state;
-    const isInTheWay = error?.code === "session_busy"; // which stays on the page
+    const isInTheWay = error?.code === "session_busy"; // this error stays on the page
     void this.follow(
       this.begin(new Run({ id: unfinished.run_id, isOurs: false }), { error: isInTheWay ? error : null }),
     );
   }
 
-  /** The conversation as the service holds it, with a question that it doesn't have and an answer under way. */
+  /** The stored conversation, with a question that the service doesn't have and an answer under way. */
   private withStored(state: RunState, stored: SessionMessage[]): RunState {
     const messages = conversation(stored, this.read);
     const known = new Set(messages.map(({ run_id }) => run_id));
@@ -1431,7 +1431,7 @@ class Runner {
     for (;;) {
       const path = `/api/agent/sessions/${encodeURIComponent(sessionId)}/messages?${query}`;
       const response = await this.service.request(path, { signal });
-      if (response.status === 404) return []; // nobody has asked anything here
+      if (response.status === 404) return []; // the session has no question yet
       if (!response.ok) return null;
       const page = (await response.json()) as { messages: SessionMessage[]; next_cursor?: string };
       messages.push(...page.messages);
@@ -1471,7 +1471,7 @@ class Runner {
     }));
   }
 
-  /** Keeps what a reloaded page needs of a run. A question without room, such as one with pictures, is left out. */
+  /** Stores the data that a reloaded page needs. A question that is too large, such as one with images, is left out. */
   private remember({ id, asked }: Run): void {
     storage(this.options, (kept, key) => kept.setItem(key, id ?? ""));
     storage(this.options, (kept, key) => kept.setItem(`${key}:asked`, JSON.stringify(asked)));
@@ -1491,7 +1491,7 @@ class Runner {
     if (this.current === run) this.view.change(change);
   }
 
-  /** The run is over: nothing of it has to be kept for a reload. */
+  /** Removes the stored data of a run that has ended. */
   private finish(run: Run): void {
     const answer = answerOf(this.view.state, run.id);
     if (answer) this.read.set(answer.run_id, answer);
@@ -1517,7 +1517,7 @@ class Runner {
   }
 }
 
-/** What a person changes of a call: with `arguments` the tool is called with these instead. */
+/** A person's change of a call: it is made with these `arguments` instead. */
 export interface Changes {
   arguments?: Record<string, unknown> | undefined;
 }
@@ -1527,41 +1527,42 @@ export interface AgentStream extends RunState {
   isStreaming: boolean;
   /** The reasoning in the answer of `runId`. */
   thinking: string;
-  /** The text of the model's last turn so far, which in the end is the whole answer. */
+  /** The text of the model's last turn so far. At the end, it is the whole answer. */
   output: string;
   /** The tool calls in the answer of `runId`. */
   toolCalls: ToolCall[];
   /**
-   * Asks the agent; `onEvent` gets each event once and in order. A run that is going is stopped first.
+   * Asks the agent, and calls `onEvent` with each event, once and in order. A run under way is stopped first.
    *
-   * Resolves with the data of `complete`, whatever its status; with null when the run was not read to its end, because
-   * it was stopped, the component went or it failed here; `status` and `error` say which. Rejects only with what
-   * `onEvent` throws. In a session, or with `storageKey`, the service finishes a run that nobody reads (`on_disconnect`).
+   * Resolves with the data of `complete`, whatever its status. Resolves with null if the run was not read to its end,
+   * because it was stopped, the component was removed, or an error occurred here; see `status` and `error`. Rejects only
+   * with an exception of `onEvent`. In a session, or with `storageKey`, the service finishes a run that has no reader
+   * (`on_disconnect`).
    */
   stream: (input: string | Question, onEvent?: OnEvent) => Promise<Complete | null>;
   /**
-   * Follows a run from its first event, whoever has started it, and makes its calls of `clientTools` from now on, for a
-   * page that is gone. A run that was followed until now goes on alone.
+   * Follows any run from its first event, and from now on makes its calls of `clientTools`, in place of a page that is gone.
+   * A run that was followed until now continues by itself.
    */
   attach: (runId: string, onEvent?: OnEvent) => Promise<Complete | null>;
-  /** Tries again at once, also after `failed`, to read the rest of the run. Null if there is nothing to read. */
+  /** Tries at once, also after `failed`, to read the rest of the run. Null if there is nothing to read. */
   reconnect: () => Promise<Complete | null>;
   /**
-   * Asks the last question again; in a session, in place of its answer. The request is as it was, if it was made here.
-   * Like `stream`, and null without a question.
+   * Asks the last question again, and in a session replaces its answer. The request is the same if this page made it.
+   * Resolves like `stream`, and with null if there is no question.
    */
   regenerate: (onEvent?: OnEvent) => Promise<Complete | null>;
-  /** Cancels the run at the service and stops reading. Resolves when the service knows. */
+  /** Cancels the run at the service and stops reading. Resolves when the service has confirmed it. */
   stop: () => Promise<void>;
   /**
-   * Lets a call of `pending` be made; the run goes on once each has its answer. Resolves with null when the service has
-   * taken the answer, and else with what is wrong, such as arguments that the tool doesn't take (`details`) or that
-   * somebody has answered already (`tool_call_answered`). So do the next two; none of them rejects.
+   * Approves a call of `pending`. The run resumes when each call has its answer. Resolves with null if the service has
+   * accepted the answer, and otherwise with the error, such as invalid arguments (`details`) or an answer from elsewhere
+   * (`tool_call_answered`). The next two functions do the same. None of them rejects.
    */
   approve: (callId: string, changes?: Changes) => Promise<AgentError | null>;
-  /** Refuses a call of `pending`; the model gets the reason. */
+  /** Refuses a call of `pending`. The model receives the reason. */
   refuse: (callId: string, reason?: string) => Promise<AgentError | null>;
-  /** Sends the result of a call of kind `client`, where that isn't done by `clientTools`. */
+  /** Sends the result of a call of the kind `client` that `clientTools` doesn't handle. */
   sendToolResult: (
     callId: string,
     content: Json,
@@ -1569,7 +1570,7 @@ export interface AgentStream extends RunState {
   ) => Promise<AgentError | null>;
 }
 
-/** Runs an agent and follows it. When the component goes, reading ends. */
+/** Runs an agent and follows it. Reading ends when the component is removed. */
 export function useAgentStream(options: AgentStreamOptions = {}): AgentStream {
   const [runner] = useState(() => new Runner(options));
   const state = useSyncExternalStore(runner.view.subscribe, runner.view.get, idle);
@@ -1598,9 +1599,9 @@ const idle = () => IDLE;
 
 // A page that uses it.
 
-/** What an end user reads about an error. */
+/** The text about an error for end users. */
 export function explain({ code, message, details = [] }: AgentError): string {
-  if (code === "session_busy") return "This conversation is still being answered. Ask again when that answer is there.";
+  if (code === "session_busy") return "This conversation is still being answered. Wait for that answer, then ask again.";
   return details.length > 0 ? details.map((detail) => `${detail.message} (${detail.loc})`).join(" ") : message;
 }
 
@@ -1617,7 +1618,7 @@ interface ApprovalCardProps extends Pick<AgentStream, "approve" | "refuse"> {
   call: PendingCall;
 }
 
-/** Asks a person about a call. The arguments can be changed before it is made. */
+/** Asks a person about a call. The person can change the arguments before it is made. */
 function ApprovalCard({ call, approve, refuse }: ApprovalCardProps) {
   const written = JSON.stringify(call.arguments, null, 2);
   const [text, setText] = useState(written);
@@ -1670,7 +1671,7 @@ function ApprovalCard({ call, approve, refuse }: ApprovalCardProps) {
   );
 }
 
-/** The state of a call in a word or two. */
+/** The state of a call in one or two words. */
 function stateOf({ approval_request: asked, approval_response: decided, progress, result }: ToolCall): string {
   if (result) return result.is_error ? "failed" : "done";
   if (progress) return progress.message ?? "running";
@@ -1708,7 +1709,7 @@ function PartView({ part }: { part: Part }) {
   }
 }
 
-/** A question or an answer. A message that stays the same is not rendered again while another one streams. */
+/** A question or an answer. An unchanged message is not rendered again while another one streams. */
 const MessageView = memo(function MessageView({ message }: { message: Message }) {
   const { role, content, parts, status, error } = message;
   if (role === "user") {
