@@ -4,28 +4,28 @@
  *     this program  --POST /api/agent/stream-->  the service  --POST /v1/chat/completions-->  this program
  *     as clients    <--------- events ---------               <----------- chunks ----------  as the upstream
  *
- * Both ends in one process share one monotonic clock, so the latency that the service adds to each token is known: the
- * moment its last character arrived in an event minus the moment the upstream wrote it. And the client knows what the
- * upstream said, so it checks every character: each token exactly once, in order, in the right stream.
+ * Both ends are in one process and share one monotonic clock, so the latency that the service adds to each token is known:
+ * the time when its last character arrived in an event minus the time when the upstream wrote it. The client also knows the
+ * upstream's text, so it checks every character: each token exactly once, in order, in the right stream.
  *
  *     cc -O2 -Wall -Wextra -o load load.c
- *     load [UPSTREAM_PORT]        0, the default, takes any free one
+ *     load [UPSTREAM_PORT]        0, the default, is any free one
  *
- * It first prints {"upstream_port": N}, then reads lines from standard input (a pipe), each a scenario of key=value
- * words, and answers each with one JSON object on a line:
+ * It first prints {"upstream_port": N}. Then it reads lines from standard input (a pipe). Each line is a scenario of
+ * key=value words, and load answers it with one JSON object on a line:
  *
- *     port         where the service listens on 127.0.0.1
+ *     port         the service's port on 127.0.0.1
  *     streams      how many clients run at the same time, each on a connection of its own
- *     runs         how many runs they make together (default: one each); a client reuses its connection
- *     tokens       how many tokens the upstream says in each run
- *     interval_us  time between two tokens of a run; 0: as fast as the socket takes them, several to a write
+ *     runs         how many runs they make in total (default: one each); a client reuses its connection
+ *     tokens       how many tokens the upstream writes in each run
+ *     interval_us  time between two tokens of a run; 0: as fast as the socket accepts them, several in a write
  *     thinking     1: every second token is one of the model's thinking, so that no two can become one event
  *     ramp_ms      the clients start spread over this time
- *     cpu_pid      report the CPU time of this process (in µs, all its threads) as the first event arrives, and then …
- *     mark_every   … after each so many events
+ *     cpu_pid      report the CPU time of this process (in µs, all its threads) when the first event arrives, and then …
+ *     mark_every   … each time after this number of events
  *     limit_ms     a scenario that takes longer has failed (default: 60,000)
  *
- * What fails a check is said on standard error, and after the last line the exit status is 1.
+ * Failed checks are printed to standard error, and the exit status at the end is then 1.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -97,13 +97,13 @@ static void append(struct buffer *b, const char *from, size_t count) {
     b->data[b->end] = 0;
 }
 
-/* The length of what comes before `mark`, or -1 while the mark is missing. */
+/* Returns the length of the text before `mark`, or -1 if the mark is missing. */
 static ssize_t before(const struct buffer *b, const char *mark) {
     char *found = size(b) ? memmem(bytes(b), size(b), mark, strlen(mark)) : NULL;
     return found ? found - bytes(b) : -1;
 }
 
-/* The value of a header in the first `length` bytes, up to some CR, or NULL. */
+/* Returns the value of a header in the first `length` bytes, up to a CR, or NULL. */
 static const char *header(const char *head, size_t length, const char *name) {
     const char *end = head + length;
     for (const char *line = head; (line = memmem(line, (size_t)(end - line), "\r\n", 2)) != NULL;) {
@@ -114,7 +114,7 @@ static const char *header(const char *head, size_t length, const char *name) {
     return NULL;
 }
 
-/* ---- sockets: anything that epoll watches begins with a `struct peer` ---- */
+/* ---- sockets: every object that epoll watches begins with a `struct peer` ---- */
 
 struct peer {
     enum { COMMANDS, LISTENER, UPSTREAM, CLIENT } role;
@@ -136,7 +136,7 @@ static void want_out(struct peer *p, bool wanted) {
     p->wants_out = wanted;
 }
 
-/* Takes what one read brings. False: the other side is gone. */
+/* Reads once into the buffer. Returns false if the other side has closed the connection. */
 static bool receive(struct peer *p) {
     ssize_t count = recv(p->fd, reserve(&p->in, READ_SIZE), READ_SIZE, 0);
     if (count < 0) return errno == EAGAIN;
@@ -145,7 +145,7 @@ static bool receive(struct peer *p) {
     return count > 0;
 }
 
-/* Writes what the socket takes and asks to hear when it takes the rest. False: the other side is gone. */
+/* Writes as much as the socket accepts, and watches for when it accepts the rest. Returns false if the peer has closed. */
 static bool flush(struct peer *p) {
     while (size(&p->out)) {
         ssize_t count = send(p->fd, bytes(&p->out), size(&p->out), MSG_NOSIGNAL);
@@ -178,17 +178,17 @@ struct spec { long port, streams, runs, tokens, interval_us, thinking, ramp_ms, 
 
 static struct {
     struct spec spec;
-    unsigned number;                        /* which scenario: tells connections left over from an earlier one */
+    unsigned number;                        /* which scenario: distinguishes connections of an earlier one */
     uint64_t start, end;
-    long begun, finished, clients_left;     /* runs, runs, clients that still have a run or will get one */
-    long open, most_open;                   /* runs whose response has begun and not ended: now, at most */
-    long failures, requests, connections;   /* checks that failed; what the upstream saw */
+    long begun, finished, clients_left;     /* runs started, runs ended, clients that have or will have a run */
+    long open, most_open;                   /* runs whose response has begun and not ended: now, and the most */
+    long failures, requests, connections;   /* failed checks; requests to the upstream and its connections */
     uint64_t *sent;                         /* [run * tokens + token]: when the upstream wrote it */
     bool *asked;                            /* [run]: the service has asked the upstream */
     double *added, *first;                  /* latencies in ms: of each token; from a run's POST to its first token */
-    long tokens_in, firsts_in;              /* how many of those there are */
+    long tokens_in, firsts_in;              /* the lengths of these two */
     long events_in;                         /* events with tokens */
-    struct { long events; double us; } marks[MARKS]; /* CPU time of cpu_pid after so many events */
+    struct { long events; double us; } marks[MARKS]; /* CPU time of cpu_pid after this number of events */
     long marks_in;
 } bench;
 static bool ever_failed;
@@ -204,7 +204,7 @@ __attribute__((format(printf, 1, 2))) static void fail(const char *format, ...) 
     va_end(arguments);
 }
 
-/* Numbers differ from run to run, so that a token which strays into another stream is noticed. */
+/* Numbers differ from run to run, so that a token in the wrong stream is noticed. */
 static void token_text(char text[TOKEN_SIZE + 1], long run, long token) {
     snprintf(text, TOKEN_SIZE + 1, "t%06lu ", (unsigned long)(run * 1009 + token) % 1000000);
 }
@@ -215,11 +215,11 @@ struct upstream {
     struct peer peer;
     unsigned scenario;
     long run, token;                        /* the run being answered, or -1; its next token */
-    uint64_t due;                           /* when that token is to be written, if tokens are paced */
-    ssize_t place;                          /* in the heap below, or -1 */
+    uint64_t due;                           /* when that token has to be written, if tokens are paced */
+    ssize_t place;                          /* its index in the heap below, or -1 */
 };
 
-/* Paced connections, the one that is due first on top. */
+/* A heap of the paced connections, with the next one on top. */
 static struct { struct upstream **at; size_t count, room; } heap;
 
 static void heap_set(size_t place, struct upstream *u) {
@@ -256,7 +256,7 @@ static void upstream_drop(struct upstream *u) {
     free(u);
 }
 
-/* Appends one HTTP chunk that holds one server-sent event. */
+/* Appends one HTTP chunk with one server-sent event. */
 __attribute__((format(printf, 2, 3))) static void say(struct upstream *u, const char *format, ...) {
     char data[512], framed[600];
     va_list arguments;
@@ -289,13 +289,13 @@ static void say_end(struct upstream *u) {
     u->run = -1;
 }
 
-/* Each stream has its own phase: were they in step, a service could serve many with one wake-up. */
+/* Each stream has its own phase. In step, a service could serve many streams with one wake-up. */
 static uint64_t phase(long run) {
-    double share = (uint32_t)run * 2654435769u / 4294967296.0; /* golden ratio: neighbours get far apart */
+    double share = (uint32_t)run * 2654435769u / 4294967296.0; /* golden ratio: puts neighbours far apart */
     return (uint64_t)(share * (double)bench.spec.interval_us * 1e3);
 }
 
-/* Writes the token that is due, or a burst of them where there is no pace. False: the service has hung up. */
+/* Writes the token that is due, or a burst of tokens if they aren't paced. Returns false if the service has closed. */
 static bool upstream_go_on(struct upstream *u) {
     uint64_t at = now(), interval = (uint64_t)bench.spec.interval_us * 1000;
     if (u->scenario != bench.number) return false;
@@ -313,7 +313,7 @@ static bool upstream_begin(struct upstream *u, const char *body, size_t length) 
     const char *name = length ? memmem(body, length, "bench run ", 10) : NULL;
     long run = name ? strtol(name + 10, NULL, 10) : -1;
     bench.requests++;
-    if (run < 0 || run >= bench.begun) return fail("upstream: asked for no run of this scenario"), false;
+    if (run < 0 || run >= bench.begun) return fail("upstream: the request is for no run of this scenario"), false;
     if (bench.asked[run]) return fail("run %ld: the service asked the upstream twice", run), false;
     bench.asked[run] = true;
     u->run = run;
@@ -335,7 +335,7 @@ static bool upstream_reply(struct upstream *u, const char *status, const char *b
     return flush(&u->peer);
 }
 
-/* Answers the requests that have arrived whole. False: this connection is of no more use. */
+/* Answers the requests that have arrived whole. Returns false if the connection can't be used any more. */
 static bool upstream_serve(struct upstream *u) {
     struct buffer *in = &u->peer.in;
     for (ssize_t head; u->run < 0 && (head = before(in, "\r\n\r\n")) >= 0;) {
@@ -387,8 +387,8 @@ struct client {
     struct peer peer;
     enum { HEAD, CHUNK_SIZE, CHUNK_DATA, CHUNK_END, BODY_END } expects;
     size_t chunk_left;
-    struct buffer body;                     /* decoded, not yet a whole event */
-    size_t line;                            /* where in it the line begins that is not yet whole */
+    struct buffer body;                     /* decoded, but not yet a whole event */
+    size_t line;                            /* the start of the unfinished line in it */
     long run;
     uint64_t posted;
     long position;                          /* characters of the answer that have arrived */
@@ -396,7 +396,7 @@ struct client {
     bool complete;
 };
 
-/* Every character must be the one that the upstream said at this place, whichever way events cut or join the tokens. */
+/* Checks that every character is the upstream's at this position, however events cut or join the tokens. */
 static bool take_content(struct client *c, const char *text, size_t length, uint64_t at) {
     for (size_t i = 0; i < length; i++) {
         long token = c->position / TOKEN_SIZE, offset = c->position % TOKEN_SIZE;
@@ -404,7 +404,7 @@ static bool take_content(struct client *c, const char *text, size_t length, uint
             return fail("run %ld: \"%.*s\" came after the last token", c->run, (int)(length - i), text + i), false;
         if (offset == 0) token_text(c->token, c->run, token);
         if (text[i] != c->token[offset])
-            return fail("run %ld: token %ld is \"%s\", but character %ld of it came as \"%.*s\"", c->run, token,
+            return fail("run %ld: token %ld is \"%s\", but its character %ld arrived as \"%.*s\"", c->run, token,
                         c->token, offset, (int)(length - i < 24 ? length - i : 24), text + i), false;
         if (++c->position % TOKEN_SIZE) continue;
         bench.added[bench.tokens_in++] = (double)(at - bench.sent[c->run * bench.spec.tokens + token]) / 1e6;
@@ -413,7 +413,7 @@ static bool take_content(struct client *c, const char *text, size_t length, uint
     return true;
 }
 
-/* Reads the CPU clock of the measured process when it is time to. */
+/* Reads the CPU clock of the measured process if a mark is due. */
 static void mark_cpu(void) {
     clockid_t clock;
     struct timespec t = {0};
@@ -424,7 +424,7 @@ static void mark_cpu(void) {
     bench.marks[bench.marks_in++].us = (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
 }
 
-/* Tokens hold nothing that JSON escapes, so the content ends at the next quote. `data` ends with a newline. */
+/* Tokens have no character that JSON escapes, so the content ends at the next quote. `data` ends with a newline. */
 static bool take_piece(struct client *c, const char *data, size_t length, uint64_t at) {
     static const char key[] = "\"content\"";
     const char *text = memmem(data, length, key, sizeof key - 1);
@@ -510,10 +510,10 @@ static void client_start(struct client *c) {
     }
 }
 
-/* The body has ended as HTTP says it must; now the answer must be whole. False: it isn't, or there is no next run. */
+/* Checks that the answer is whole after the body's end. Returns false if it isn't, or if there is no next run. */
 static bool client_finish(struct client *c) {
     if (c->position != bench.spec.tokens * TOKEN_SIZE)
-        return fail("run %ld: %ld of %ld tokens came", c->run, c->position / TOKEN_SIZE, bench.spec.tokens), false;
+        return fail("run %ld: %ld of %ld tokens arrived", c->run, c->position / TOKEN_SIZE, bench.spec.tokens), false;
     if (!c->complete) return fail("run %ld: no complete", c->run), false;
     if (size(&c->body) || size(&c->peer.in)) return fail("run %ld: bytes after the end", c->run), false;
     bench.finished++;
@@ -530,7 +530,7 @@ static bool take_head(struct client *c, const char *head, size_t length) {
     return true;
 }
 
-/* Decodes the chunked response as far as it has come. False: the client is done, well or badly. */
+/* Decodes the chunked response as far as it has arrived. Returns false if the client has finished or failed. */
 static bool client_decode(struct client *c, uint64_t at) {
     struct buffer *in = &c->peer.in;
     for (;;) {
@@ -591,7 +591,7 @@ static void commands_ready(void) {
     commands_ended = true;
 }
 
-/* Waits for sockets, for the next paced token, or until `until`; then does what there is to do. */
+/* Waits for sockets, for the next paced token, or until `until`, and handles what is due. */
 static void turn(uint64_t until) {
     struct epoll_event events[EVENTS];
     uint64_t at = now();
@@ -673,7 +673,7 @@ static void scenario(struct spec spec) {
     for (long i = 0; i < spec.streams; i++)
         if (clients[i].peer.role == CLIENT) client_stop(&clients[i]);
     free(clients), free(bench.sent), free(bench.added), free(bench.first), free(bench.asked);
-    bench.number++, bench.begun = 0; /* nobody may ask for a run, or go on with one, until the next scenario */
+    bench.number++, bench.begun = 0; /* no request for a run, and no run, is valid until the next scenario */
 }
 
 static struct spec parse(char *line) {
@@ -689,7 +689,7 @@ static struct spec parse(char *line) {
         int key = 0;
         if (value) *value++ = 0;
         while (key < KEYS && strcmp(keys[key].name, word)) key++;
-        if (key == KEYS || !value) die("a scenario is made of the key=value words in the head of load.c");
+        if (key == KEYS || !value) die("a scenario consists of the key=value words in the head of load.c");
         *keys[key].value = strtol(value, NULL, 10);
     }
     if (!spec.runs) spec.runs = spec.streams;
@@ -698,7 +698,7 @@ static struct spec parse(char *line) {
     return spec;
 }
 
-/* The next line of standard input, the upstream being served meanwhile. NULL: there is none. */
+/* Returns the next line of standard input, and serves the upstream meanwhile. Returns NULL at the end of the input. */
 static char *next_line(void) {
     ssize_t length;
     while ((length = before(&commands.in, "\n")) < 0) {
@@ -735,7 +735,7 @@ int main(int count, char **arguments) {
     watch(&commands);
     for (char *line; (line = next_line()) != NULL;) {
         struct spec spec = parse(line);
-        if (2 * (rlim_t)spec.streams + 64 > files.rlim_cur) die("ulimit -n is too low for so many streams");
+        if (2 * (rlim_t)spec.streams + 64 > files.rlim_cur) die("ulimit -n is too low for this number of streams");
         scenario(spec);
     }
     return ever_failed;
