@@ -1,5 +1,5 @@
 """Calls MCP servers.
 
-Doors: `client` (the servers and their tools), `resolution` (which servers a request names). The rest is loaded with
-the first call, since the protocol's SDK is large.
+Doors: `client` (the servers and their tools), `resolution` (which servers a request names). The other modules are
+imported with the first call, because the protocol's SDK is large.
 """

@@ -1,6 +1,6 @@
-"""The MCP servers that this service calls, of which nothing is loaded before the first of them is used.
+"""Calls MCP servers; imports the protocol's SDK when the first server is used.
 
-The protocol's SDK takes two thirds of a second and 25 MB to import, which most services need not spend.
+The SDK takes 0.7 s and 25 MB to import, which services without MCP servers don't have to spend.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class McpClient:
-    """The client of the operator's servers and of those that requests bring. Make it in a running loop."""
+    """The client for the operator's servers (`configured`) and for those that requests bring, which `guard` checks."""
 
     def __init__(
         self,
@@ -32,39 +32,42 @@ class McpClient:
         tool_timeout_s: float,
     ) -> None:
         self._choice = McpChoice(configured, guard)
-        self._make = methodcaller(  # of the module, once that is loaded
+        self._new_servers = methodcaller(  # called with the module, once that is imported
             "McpServers", configured, guard, connect_timeout_s=connect_timeout_s, tool_timeout_s=tool_timeout_s
         )
         self._servers: McpServers | None = None
         self._loading = asyncio.Lock()
 
     def resolve(self, entries: Sequence[str | McpServerRef], *, hosted: bool) -> Resolved:
-        """Who calls each server of a request, as `McpChoice.resolve` says."""
+        """Decide which of a request's servers are hosted and which are local. See `McpChoice.resolve`."""
         return self._choice.resolve(entries, hosted=hosted)
 
     def only_hosted(self, entries: Sequence[str | McpServerRef]) -> list[str]:
-        """The entries that only a model's server can call, as `McpChoice.only_hosted` says."""
+        """Return the entries that only a model's server can call. See `McpChoice.only_hosted`."""
         return self._choice.only_hosted(entries)
 
     async def offer(self, local: Sequence[LocalServer]) -> "Offer":
-        """The tools of these servers, as `McpServers.tools` gives them."""
+        """List the tools of these servers. See `McpServers.tools`."""
         return await (await self._loaded()).tools(local)
 
     async def list_tools(self, name: str) -> Sequence[Tool]:
-        """What one of the operator's servers offers. Raise `McpServerNotFound` or `McpServerFailed`."""
+        """List the tools of one of the operator's servers.
+
+        Raises `McpServerNotFound`, `McpServerFailed` or `McpAuthorizationRequired`.
+        """
         return await (await self._loaded()).list_tools(name)
 
     async def aclose(self) -> None:
-        """Close all sessions, and end the processes that are servers."""
+        """Close all sessions, and end the processes of servers that are commands."""
         async with self._loading:
             if self._servers is not None:
                 await self._servers.aclose()
 
     async def _loaded(self) -> "McpServers":
-        """In a thread, so that streams go on meanwhile; where that fails, the next use tries again."""
+        """Import the SDK at the first use, in a thread so that streams continue. A failed import is tried again."""
         async with self._loading:
             if self._servers is None:
-                self._servers = self._make(await asyncio.to_thread(import_module, "services.mcp.servers"))
-                if gc.get_freeze_count():  # as in a service that has started
-                    gc.freeze()  # the SDK's 100,000 objects: the collector would look through them for 60 ms
+                self._servers = self._new_servers(await asyncio.to_thread(import_module, "services.mcp.servers"))
+                if gc.get_freeze_count():  # the service froze its own objects at its start
+                    gc.freeze()  # the SDK's 100,000 objects too: a collection would visit them for 60 ms
             return self._servers

@@ -1,49 +1,51 @@
-"""A stream of server-sent events from an MCP server, each event's data made into a message that the SDK reads."""
+"""Rewrites an MCP server's stream of server-sent events, so that the SDK can read each event's message."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 
-from services.mcp.incoming import Incoming, RequestId
+from services.mcp.incoming import Incoming
+from services.mcp.json_rpc import RequestId
 
-MAX_FIELD = 64 * 1024  # bytes of a line that is no data; the rest of it is dropped
+MAX_FIELD = 64 * 1024  # bytes of a line that isn't data; more of it is dropped
 DATA, EVENT = b"data:", b"event:"
-BOM = b"\xef\xbb\xbf"  # which may stand before a stream
+BOM = b"\xef\xbb\xbf"  # a byte order mark, which may precede a stream
 
 
 class Events:
-    """Makes the messages of one stream sound. `request` is the one that the stream answers, if it is one's answer.
+    """Mends the messages of one stream. `request` is the request that the stream answers, if it answers a single one.
 
-    Data become one line, or none where they are no message, such as a keepalive, which the SDK takes for a bad answer.
-    An event that ends with the body is complete. The data of an `endpoint` event are no message, and stay.
+    Data become one line. Data that aren't a message, such as a keepalive, are dropped: the SDK takes them for a bad
+    answer. An event that the end of the body cuts off is complete. The data of an `endpoint` event are a URL, and stay.
     """
 
     def __init__(self, request: RequestId | None, max_bytes: int) -> None:
         self._request = request
         self._max_bytes = max_bytes
-        self._line = b""  # what there is of a line that isn't known to be data
-        self._in_data = False  # within a line of data
-        self._fields = b""  # of the event, but for its data
+        self._line = b""  # the start of a line that isn't known to be data
+        self._in_data = False  # whether a line of data has begun
+        self._fields = b""  # the event's other lines
         self._data: Incoming | None = None
         self._is_endpoint = False
 
-    async def of(self, body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-        """The events of a body, as bytes again."""
+    async def rewrite(self, body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+        """Yield the events of a body as bytes again."""
         async for piece in body:
-            if made := b"".join(self._made(piece)):
-                yield made
+            if events := b"".join(self._events_in(piece)):
+                yield events
             if self._request is not None and self._data is not None and self._data.too_large:
-                break  # this is the answer, however much more of it comes
+                break  # it will be refused, so the rest of it isn't read
         if self._data is not None:
-            yield b"".join(self._made(b"\n\n"))
+            yield b"".join(self._events_in(b"\n\n"))
 
-    def _made(self, piece: bytes) -> Iterator[bytes]:
-        *ended, rest = piece.split(b"\n")
-        for part in ended:
-            self._take(part)
-            yield from self._end()
-        self._take(rest)
+    def _events_in(self, piece: bytes) -> Iterator[bytes]:
+        """Yield the events that a piece of the body completes."""
+        *lines, unfinished = piece.split(b"\n")
+        for part in lines:
+            self._add(part)
+            yield from self._end_line()
+        self._add(unfinished)
 
-    def _take(self, part: bytes) -> None:
-        """Take in a part of a line."""
+    def _add(self, part: bytes) -> None:
+        """Add a part of a line."""
         if self._in_data and self._data is not None:
             self._data.add(part)
             return
@@ -53,8 +55,8 @@ class Events:
             self._data.add(self._line.removeprefix(DATA).lstrip(b" "))
             self._line = b""
 
-    def _end(self) -> Iterator[bytes]:
-        """End a line. An empty one ends the event."""
+    def _end_line(self) -> Iterator[bytes]:
+        """End a line. An empty line ends the event, which is yielded."""
         if self._in_data and self._data is not None:
             self._data.add(b"\n")
             self._in_data = False
@@ -62,7 +64,7 @@ class Events:
         line, self._line = self._line.rstrip(b"\r"), b""
         if line:
             self._is_endpoint = self._is_endpoint or line.removeprefix(EVENT).strip() == b"endpoint"
-            if self._is_endpoint or not line.startswith(EVENT):  # the SDK takes a message by no other name
+            if self._is_endpoint or not line.startswith(EVENT):  # with any other name, the SDK ignores the message
                 self._fields = (self._fields + line + b"\n")[:MAX_FIELD]
             return
         messages = self._messages() or [b""]
@@ -70,13 +72,13 @@ class Events:
         self._fields, self._data, self._is_endpoint = b"", None, False
 
     def _messages(self) -> list[bytes]:
-        """The line of data of each message, of which a batch has several; none where there is no message."""
+        """Return a line of data for each message of the event: a batch has several, a keepalive none."""
         data = self._data
         if data is None:
             return []
         if message := data.read():
             messages = [message]
         elif not (messages := data.read_all(self._request)):
-            asked = self._request if data.too_large and self._request is not None else data.answered
-            messages = [] if asked is None else [data.refusal(asked)]
+            request = self._request if data.too_large and self._request is not None else data.answered
+            messages = [] if request is None else [data.refusal(request)]
         return [DATA + message.translate(None, b"\r\n") + b"\n" for message in messages]

@@ -1,6 +1,7 @@
-"""A server's list of tools as the SDK takes it: one bad tool costs itself, and not the list.
+"""Reads a server's list of tools. A bad tool is left out of it.
 
-The SDK checks a page of `tools/list` as a whole, and refuses all of it for one tool (hermes-agent#101804).
+The SDK checks a page of `tools/list` as a whole, and refuses the page for one bad tool (hermes-agent#101804). So each
+page is mended before (`sound_page`).
 """
 
 from collections.abc import Mapping
@@ -12,13 +13,13 @@ from mcp_types import Tool
 from json_codec.text import dumps
 from services.mcp.schemas import as_object
 
-LEFT_OUT = "agent-stream/left-out"  # in a page's `_meta`: the names of what was left out of it
+LEFT_OUT = "agent-stream/left-out"  # in a page's `_meta`: the names of the tools that were left out
 MAX_NAME = 128  # characters; the protocol's own limit
 MAX_PAGES = 50
 MAX_TOOLS = 1000
 MAX_LIST_BYTES = 4 * 1024 * 1024
-NOT_KEPT = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
-"""What the newest version of the protocol has in a page as well; this service keeps a list as it sees fit."""
+REQUIRED_FIELDS = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+"""Fields that the newest version of the protocol requires in a page. This service has caching rules of its own."""
 HINTS = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
 
 
@@ -30,7 +31,7 @@ class Listing(NamedTuple):
 
 
 async def all_tools(client: Client) -> Listing:
-    """All pages of a server's list. Raise `RuntimeError` where they are too large together, or what the SDK raises."""
+    """Read all pages of a server's list. Raises `RuntimeError` if they are too large, or what the SDK raises."""
     tools: dict[str, Tool] = {}
     left_out: list[str] = []
     size, cursor = 0, None
@@ -48,24 +49,24 @@ async def all_tools(client: Client) -> Listing:
 
 
 def sound_page(page: Mapping[str, Any]) -> dict[str, Any]:
-    """The page with the tools that can be offered to a model, and the names of the others in its `_meta`.
+    """Return the page with the tools that can be offered to a model, and the names of the others in its `_meta`.
 
-    Of a tool what this service uses is kept: its name, title, description, input schema and hints. An empty cursor
-    is no cursor.
+    A tool keeps the fields that this service uses: its name, title, description, input schema and hints. An empty
+    cursor is dropped.
     """
     cursor = page.get("nextCursor")
     tools, left_out = [], []
-    for place, tool in enumerate(_listed(page)):
+    for number, tool in enumerate(_listed(page), start=1):
         if (sound := _sound_tool(tool)) is not None:
             tools.append(sound)
         else:
-            left_out.append(_name(tool, place))
-    more = {"nextCursor": cursor} if cursor and isinstance(cursor, str) else {}
-    return {**more, "tools": tools, "_meta": {LEFT_OUT: left_out}, **NOT_KEPT}
+            left_out.append(_name(tool, number))
+    next_page = {"nextCursor": cursor} if cursor and isinstance(cursor, str) else {}
+    return {**next_page, "tools": tools, "_meta": {LEFT_OUT: left_out}, **REQUIRED_FIELDS}
 
 
 def _listed(page: Mapping[str, Any]) -> list[Any]:
-    """What a page lists; also where the result is the list itself, and where tools are keyed by their names."""
+    """Return the entries of a page, also if the result is the list itself, or an object with the tools by name."""
     listed = page.get("tools", page.get("content"))
     if isinstance(listed, dict):
         return [{"name": name, **tool} for name, tool in listed.items() if isinstance(tool, dict)]
@@ -73,21 +74,21 @@ def _listed(page: Mapping[str, Any]) -> list[Any]:
 
 
 def _sound_tool(tool: Any) -> dict[str, Any] | None:
-    """The tool; None for one that no model could call, or that couldn't be called by its name."""
+    """Return the tool, None if it has no name or no schema that a model can call it by."""
     if not isinstance(tool, dict):
         return None
     name, schema = tool.get("name"), as_object(tool.get("inputSchema", tool.get("input_schema")))
     if not isinstance(name, str) or not name or schema is None:
         return None
     texts = {key: tool[key] for key in ("title", "description") if isinstance(tool.get(key), str)}
-    given = tool.get("annotations")
-    hints = {key: given.get(key) for key in HINTS} if isinstance(given, dict) else {}
-    annotations = {key: hint for key, hint in hints.items() if isinstance(hint, bool)}
-    return {"name": name, **texts, "inputSchema": schema, "annotations": annotations}
+    annotations = tool.get("annotations")
+    hints = {key: annotations.get(key) for key in HINTS} if isinstance(annotations, dict) else {}
+    sound_hints = {key: hint for key, hint in hints.items() if isinstance(hint, bool)}
+    return {"name": name, **texts, "inputSchema": schema, "annotations": sound_hints}
 
 
-def _name(tool: Any, place: int) -> str:
-    """The name of a tool for people: its own if it has one."""
+def _name(tool: Any, number: int) -> str:
+    """Return a tool's name for people, or its number in the list if it has none."""
     name = tool.get("name") if isinstance(tool, dict) else None
     text = name if isinstance(name, str) else dumps(name)
-    return text[:MAX_NAME] if name not in (None, "") else f"tool {place + 1} of the list"
+    return text[:MAX_NAME] if name not in (None, "") else f"tool {number} of the list"

@@ -1,8 +1,9 @@
-"""The messages between this service and an MCP server, between the SDK's transport and its session.
+"""Filters the messages between the SDK's transport and its session.
 
-The SDK checks a result as a whole, so one bad tool costs a list, and one odd block a result. Here each result becomes
-what it takes: of a list what can be offered, of a call the text that a model reads. The end of a transport's messages,
-which the SDK keeps to itself, is reported.
+The SDK checks a result as a whole: one bad tool costs the list, and one odd block the result. So results are mended
+here: a list is reduced to the tools that can be offered, and a call's result to the text that a model reads. Errors
+without an id are assigned to their requests, floods are stopped, and the end of the messages is reported, which the
+SDK doesn't do.
 """
 
 import asyncio
@@ -23,25 +24,26 @@ from mcp_types import (
     JSONRPCResponse,
 )
 
-from services.mcp.incoming import PerSecond, RequestId
+from services.mcp.json_rpc import RequestId
 from services.mcp.lines import END
 from services.mcp.lists import sound_page
+from services.mcp.rates import PerSecond
 from services.mcp.results import sound_result
 
 PROBE, PROBE_S = "server/discover", 3.0
-"""The first request, which asks for the newest version of the protocol, and how long it waits for its answer.
+"""The first request, which asks for the newest version of the protocol, and the longest wait for its answer.
 
-Some older servers never answer it (snow-app#56). The SDK gives it ten seconds, of the fifteen that there are.
+Some older servers never answer it (snow-app#56). The SDK would wait 10 s, of MCP_CONNECT_TIMEOUT_S, which is 15 s.
 """
 
 Streams = tuple[Any, Any]
-"""Where messages are read and where they are written."""
+"""The stream to read messages from, and the stream to write them to."""
 
 
 def _sound_greeting(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer to `initialize` with what this service asks of it: the version, and whether tools change."""
-    said = result.get("capabilities")
-    tools = said.get("tools") if isinstance(said, dict) else None
+    """Reduce the answer to `initialize` to what this service uses: the version, and whether tools change."""
+    capabilities = result.get("capabilities")
+    tools = capabilities.get("tools") if isinstance(capabilities, dict) else None
     changes = isinstance(tools, dict) and tools.get("listChanged") is True
     return {
         "protocolVersion": result.get("protocolVersion"),
@@ -50,47 +52,47 @@ def _sound_greeting(result: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-SOUND: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+SOUND_RESULTS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "initialize": _sound_greeting,
     "tools/list": sound_page,
     "tools/call": sound_result,
 }
-"""What makes a result of each method one that the SDK takes."""
+"""Makes a result of each method one that the SDK accepts."""
 
-
-HEARD = frozenset(
+USED_NOTIFICATIONS = frozenset(
     f"notifications/{name}" for name in ("cancelled", "progress", "subscriptions/acknowledged", "tools/list_changed")
 )
-"""What servers tell that means something here. Others, such as their logs, aren't even checked."""
-OFTEN = frozenset({"notifications/progress", "notifications/tools/list_changed"})
-MAX_OFTEN = 500  # of these within a second; more are dropped, since the SDK takes a millisecond for each
-MAX_UNHEARD = 5000  # of those others within a second, after which a server is given up
-MAX_ASKED = 500  # requests of a server within a second, after which it is given up: answers would fill its input
-LASTING = "subscriptions/listen"  # a request that stays open as long as its session
+"""The notifications that mean something here. Others, such as log messages, are dropped unchecked."""
+FREQUENT = frozenset({"notifications/progress", "notifications/tools/list_changed"})
+MAX_FREQUENT = 500  # a second of these; more are dropped, because the SDK takes a millisecond for each
+MAX_UNUSED = 5000  # a second of the others; with more, the session is closed
+MAX_SERVER_REQUESTS = 500  # a second; with more, the session is closed: the answers would fill the server's input
+SUBSCRIPTION = "subscriptions/listen"  # a request that stays open as long as its session
 
 
 @asynccontextmanager
 async def watched(
-    opened: AbstractAsyncContextManager[Streams], ended: Callable[[bool], None], closing: Callable[[], None]
+    transport: AbstractAsyncContextManager[Streams], on_end: Callable[[bool], None], on_closing: Callable[[], None]
 ) -> AsyncIterator[Streams]:
-    """A transport with sound results. It reports when it is about to be closed, and when nothing more will come.
+    """Open a transport whose messages are filtered.
 
-    `ended` is called with whether that is because the server was given up.
+    `on_end` is called when no more messages come, with whether that is because the server sent too many. `on_closing`
+    is called before the transport closes.
     """
-    async with opened as (messages, outbox):
-        asked: dict[RequestId, str] = {}
+    async with transport as (incoming, outgoing):
+        open_requests: dict[RequestId, str] = {}
         try:
-            yield _Inbox(messages, asked, ended), _Outbox(outbox, asked)
+            yield _Inbox(incoming, open_requests, on_end), _Outbox(outgoing, open_requests)
         finally:
-            closing()
+            on_closing()
 
 
 class _Stream:
-    """One of a transport's streams. `asked` has the method of each request that has no answer yet."""
+    """One of a transport's streams. `open_requests` has the method of each request without an answer, by its id."""
 
-    def __init__(self, stream: Any, asked: dict[RequestId, str]) -> None:
+    def __init__(self, stream: Any, open_requests: dict[RequestId, str]) -> None:
         self._stream = stream
-        self._asked = asked
+        self._open_requests = open_requests
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -102,35 +104,35 @@ class _Stream:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        ended: bool | None = await self._stream.__aexit__(kind, error, trace)
-        return ended
+        suppress: bool | None = await self._stream.__aexit__(kind, error, trace)
+        return suppress
 
 
 class _Outbox(_Stream):
-    """Where messages are written."""
+    """The stream of messages to the server."""
 
     async def send(self, item: SessionMessage) -> None:
         match item.message:
             case JSONRPCRequest(id=request, method=method):
-                self._asked[request] = method
+                self._open_requests[request] = method
             case JSONRPCNotification(method="notifications/cancelled", params={"requestId": request}):
-                self._asked.pop(request, None)
+                self._open_requests.pop(request, None)
         await self._stream.send(item)
 
 
 class _Inbox(_Stream):
-    """Where messages are read."""
+    """The stream of messages from the server."""
 
-    def __init__(self, stream: Any, asked: dict[RequestId, str], ended: Callable[[bool], None]) -> None:
-        super().__init__(stream, asked)
-        self._ended = ended
-        self._given_up = False
-        self._unheard = PerSecond(MAX_UNHEARD)
-        self._often = PerSecond(MAX_OFTEN)
-        self._asking = PerSecond(MAX_ASKED)
-        self._theirs: deque[RequestId] = deque(maxlen=MAX_ASKED)  # the ids of the server's own requests
-        self._unclaimed: list[tuple[ErrorData, set[RequestId]]] = []
-        self._probe_ends: float | None = asyncio.get_running_loop().time() + PROBE_S
+    def __init__(self, stream: Any, open_requests: dict[RequestId, str], on_end: Callable[[bool], None]) -> None:
+        super().__init__(stream, open_requests)
+        self._on_end = on_end
+        self._is_flooding = False
+        self._unused = PerSecond(MAX_UNUSED)
+        self._frequent = PerSecond(MAX_FREQUENT)
+        self._requests = PerSecond(MAX_SERVER_REQUESTS)
+        self._server_requests: deque[RequestId] = deque(maxlen=MAX_SERVER_REQUESTS)  # the ids of the server's own
+        self._unassigned: list[tuple[ErrorData, set[RequestId]]] = []  # errors, and the requests that they may answer
+        self._probe_deadline: float | None = asyncio.get_running_loop().time() + PROBE_S
 
     @property
     def last_context(self) -> Any:
@@ -142,83 +144,84 @@ class _Inbox(_Stream):
     async def __anext__(self) -> Any:
         try:
             while True:
-                if claimed := self._claimed():
-                    return claimed
+                if assigned := self._assigned_error():
+                    return assigned
                 item = await self._next()
                 if not isinstance(item, SessionMessage) or self._is_wanted(item.message):
                     return item
-        except BaseException:
-            self._ended(self._given_up)
+        except BaseException:  # the end of the stream is an exception, too
+            self._on_end(self._is_flooding)
             raise
 
     async def _next(self) -> Any:
-        """The next message, or an error in the place of an answer to the probe that doesn't come."""
-        if self._probe_ends is None:
+        """Wait for the next message. An error takes the place of a late answer to the probe."""
+        if self._probe_deadline is None:
             return await self._stream.__anext__()
         try:
-            async with asyncio.timeout_at(self._probe_ends):
+            async with asyncio.timeout_at(self._probe_deadline):
                 return await self._stream.__anext__()
         except TimeoutError:
-            self._probe_ends = None
-        for request, method in self._asked.items():
+            self._probe_deadline = None
+        for request, method in self._open_requests.items():
             if method == PROBE:
                 error = ErrorData(code=METHOD_NOT_FOUND, message="no answer in time")
                 return SessionMessage(JSONRPCError(jsonrpc="2.0", id=request, error=error))
         return await self._stream.__anext__()
 
     def _is_wanted(self, message: Any) -> bool:
-        """Whether the session is to get a message; a result is made sound."""
+        """Return whether the session gets a message. Results are mended in place."""
         match message:
             case JSONRPCResponse(id=request):
-                method = self._asked.pop(_key(request), "")
-                if make_sound := SOUND.get(method):
+                method = self._open_requests.pop(_key(request), "")
+                if make_sound := SOUND_RESULTS.get(method):
                     message.result = make_sound(message.result)
             case JSONRPCError(id=None, error=error):
-                self._keep(error, {request for request, method in self._asked.items() if method != LASTING})
+                self._keep(error, {each for each, method in self._open_requests.items() if method != SUBSCRIPTION})
                 return False
             case JSONRPCError(id=int() | str() as request):
-                self._asked.pop(_key(request), None)
+                self._open_requests.pop(_key(request), None)
             case JSONRPCRequest(id=request):
-                self._theirs.append(request)
-                self._give_up_if(self._asking.passed_by(1))
+                self._server_requests.append(request)
+                self._stop_if(self._requests.exceeded_by(1))
             case JSONRPCNotification(
                 method="notifications/cancelled", params={"requestId": int() | str() as request, **more}
-            ) if request not in self._theirs:
-                said = f"the server has cancelled the call: {more.get('reason')}"
-                self._keep(ErrorData(code=INTERNAL_ERROR, message=said), {_key(request)})
+            ) if request not in self._server_requests:  # some servers cancel calls of ours in place of an error
+                text = f"the server has cancelled the call: {more.get('reason')}"
+                self._keep(ErrorData(code=INTERNAL_ERROR, message=text), {_key(request)})
                 return False
-            case JSONRPCNotification(method=method) if method in OFTEN:
-                return not self._often.passed_by(1)
-            case JSONRPCNotification(method=method) if method not in HEARD:
-                self._give_up_if(method == END or self._unheard.passed_by(1))
+            case JSONRPCNotification(method=method) if method in FREQUENT:
+                return not self._frequent.exceeded_by(1)
+            case JSONRPCNotification(method=method) if method not in USED_NOTIFICATIONS:
+                self._stop_if(method == END or self._unused.exceeded_by(1))
                 return False
         return True
 
-    def _give_up_if(self, passed: bool) -> None:
-        self._given_up = passed
-        if passed:
+    def _stop_if(self, is_flooding: bool) -> None:
+        """End the stream of messages if the server sends too many."""
+        self._is_flooding = is_flooding
+        if is_flooding:
             raise StopAsyncIteration
 
     def _keep(self, error: ErrorData, requests: set[RequestId]) -> None:
-        """Keep an error that answers one of these requests. There can't be more of them than requests."""
-        if len(self._unclaimed) < len(self._asked):
-            self._unclaimed.append((error, requests))
+        """Keep an error that answers one of these requests, at most as many errors as there are open requests."""
+        if len(self._unassigned) < len(self._open_requests):
+            self._unassigned.append((error, requests))
 
-    def _claimed(self) -> SessionMessage | None:
-        """A kept error, with the id of the one request that it could answer and that has no answer yet."""
-        for place, (error, requests) in enumerate(self._unclaimed):
-            requests &= self._asked.keys()
+    def _assigned_error(self) -> SessionMessage | None:
+        """Return a kept error once there is only one open request left that it can answer."""
+        for index, (error, requests) in enumerate(self._unassigned):
+            requests &= self._open_requests.keys()
             if len(requests) > 1:
                 continue
-            del self._unclaimed[place]
+            del self._unassigned[index]
             if not requests:
-                return self._claimed()
+                return self._assigned_error()
             request = requests.pop()
-            del self._asked[request]
+            del self._open_requests[request]
             return SessionMessage(JSONRPCError(jsonrpc="2.0", id=request, error=error))
         return None
 
 
 def _key(request: RequestId) -> RequestId:
-    """An id as it was sent: some servers make text of it, as the SDK knows."""
+    """Return an id as it was sent. Some servers return a number as text, which the SDK accepts, too."""
     return int(request) if isinstance(request, str) and request.isdecimal() else request

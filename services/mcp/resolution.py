@@ -1,4 +1,4 @@
-"""Which MCP servers a request means, and who calls each: the model's server, or this service."""
+"""Resolves the MCP servers that a request names: which are called by the model's server, which by this service."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from tool_models import McpServerRef
 
 @dataclass(frozen=True, slots=True)
 class LocalServer:
-    """A server that this service calls: one of the operator's by its name, or one that a request brought by its URL."""
+    """A server that this service calls: the operator's, with a `name`, or one that a request brought, with a `url`."""
 
     label: str
     name: str | None = None
@@ -22,19 +22,22 @@ class LocalServer:
 
     @property
     def identity(self) -> str:
-        """What no other server has."""
+        """The name or the URL. No other server has the same."""
         return self.name or self.url or ""
 
 
 class Resolved(NamedTuple):
-    """Who calls a request's servers: those in `hosted` the model's server, as they are, and those in `local` we."""
+    """The MCP servers of a request.
+
+    `hosted` ones are passed unchanged to the model's server, which calls them. This service calls the `local` ones.
+    """
 
     hosted: list[str]
     local: list[LocalServer]
 
 
 class McpChoice:
-    """The operator's servers, and the rules by which requests name them and others."""
+    """The rules by which requests name the operator's servers (`configured`) and others."""
 
     def __init__(self, configured: Mapping[str, McpServer], guard: UrlGuard) -> None:
         self._configured = configured
@@ -42,50 +45,55 @@ class McpChoice:
         self._by_url = {str(server.url): name for name, server in configured.items() if server.url}
 
     def resolve(self, entries: Sequence[str | McpServerRef], *, hosted: bool) -> Resolved:
-        """Who calls each server of a request, where `hosted` says whether the model's server can.
+        """Decide for each server of a request whether it is hosted or local. `hosted` allows hosted ones.
 
-        Raise `McpUnavailable` for one that nobody can, and `UrlRefused` for a URL that we don't go to.
+        Raises `McpUnavailable` for a server that neither side can call, `UrlRefused` for a URL that the guard refuses.
         """
-        local: dict[LocalServer, None] = {}
-        away: dict[str, None] = {}
+        local: dict[LocalServer, None] = {}  # dicts, to drop repeats and keep the order
+        remote: dict[str, None] = {}
         for entry in entries:
             if isinstance(entry, str) and hosted and self._can_be_hosted(entry):
-                away[entry] = None
+                remote[entry] = None
             else:
                 local[self._local(entry, hosted=hosted)] = None
-        return Resolved(list(away), list(local))
+        return Resolved(list(remote), list(local))
 
     def only_hosted(self, entries: Sequence[str | McpServerRef]) -> list[str]:
-        """The entries that only a model's server can call: `owner/name` that is none of the operator's."""
+        """Return the entries that only a model's server can call: `owner/name`, unless it is one of the operator's."""
         slugs = [entry for entry in entries if isinstance(entry, str) and "/" in entry and "://" not in entry]
         return [slug for slug in slugs if not {slug, slug.partition("@")[0]} & self._configured.keys()]
 
     def _can_be_hosted(self, entry: str) -> bool:
-        """A slug or an https URL can, but for those of servers of the operator's that only we can reach."""
-        ours = self._configured.get(entry) or self._configured.get(self._by_url.get(_normal(entry) or "", ""))
-        return "/" in entry and (ours is None or reached_by_anyone(ours))
+        """Return whether the model's server can call an entry.
+
+        It can call a slug and an https URL, unless they name a server of the operator's that only this service reaches.
+        """
+        own = self._configured.get(entry) or self._configured.get(self._by_url.get(_normalized(entry) or "", ""))
+        return "/" in entry and (own is None or reached_by_anyone(own))
 
     def _local(self, entry: str | McpServerRef, *, hosted: bool) -> LocalServer:
-        said = entry if isinstance(entry, str) else entry.name or str(entry.url)
-        if "://" in said:
-            return self._at(said)
-        for name in (said, said.partition("@")[0]):
+        requested = entry if isinstance(entry, str) else entry.name or str(entry.url)
+        if "://" in requested:
+            return self._by_address(requested)
+        for name in (requested, requested.partition("@")[0]):
             if name in self._configured:
                 return LocalServer(name, name=name)
-        also = "send its slug" if hosted else "set DEDALUS_API_KEY, since the model's server does not host MCP servers"
-        raise McpUnavailable(f"MCP_SERVERS names no such server: add it there, send a public https URL, or {also}.")
+        or_else = (
+            "send its slug" if hosted else "set DEDALUS_API_KEY, since the model's server does not host MCP servers"
+        )
+        raise McpUnavailable(f"MCP_SERVERS names no such server: add it there, send a public https URL, or {or_else}.")
 
-    def _at(self, said: str) -> LocalServer:
-        url = _normal(said)
+    def _by_address(self, requested: str) -> LocalServer:
+        url = _normalized(requested)
         if url is None:
-            raise McpUnavailable("mcp_servers has something that looks like a URL and isn't one.")
+            raise McpUnavailable("mcp_servers has an invalid URL: correct it, or send a server's name.")
         if name := self._by_url.get(url):
             return LocalServer(name, name=name)
         return LocalServer(str(self._guard.check(url).host), url=url)
 
 
-def _normal(url: str) -> str | None:
-    """The URL as the settings have it, or None for what is none."""
+def _normalized(url: str) -> str | None:
+    """Return the URL in the form that the settings have, None if it is invalid."""
     try:
         return str(AnyUrl(url))
     except ValidationError:
@@ -93,7 +101,10 @@ def _normal(url: str) -> str | None:
 
 
 def reached_by_anyone(server: McpServer) -> bool:
-    """Whether a server's URL is all that it takes to call it, for the model's server as for us, and holds no secret."""
+    """Return whether anyone can call a server by its URL alone, and the URL holds no secret.
+
+    Then the model's server can call it, too.
+    """
     url = server.url
     if url is None or url.scheme != "https" or server.transport != "http":
         return False
@@ -101,5 +112,5 @@ def reached_by_anyone(server: McpServer) -> bool:
 
 
 def requested_as(name: str, server: McpServer) -> str:
-    """What a request puts into `mcp_servers` for one of the operator's servers."""
+    """Return the entry of `mcp_servers` by which a request names one of the operator's servers."""
     return str(server.url) if reached_by_anyone(server) else name

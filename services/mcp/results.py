@@ -1,4 +1,4 @@
-"""What an MCP tool gave, as the text that a model reads: everything in it that can be read."""
+"""Makes one text of an MCP tool's result, for the model: everything in the result that can be read."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -7,24 +7,24 @@ from mcp_types import CallToolResult, TextContent
 
 from json_codec.text import dumps, loads
 
-MAX_CHARACTERS = 4 * 1024 * 1024  # of a result; a model gets less of it
-MAX_COMPARED = 512 * 1024  # characters of a text; a longer one isn't parsed to see what it repeats
-ABOUT = ("type", "uri", "name", "title", "description", "mimeType")
-GIVES = ("content", "structuredContent", "structured_content")
-OF_THE_PROTOCOL = frozenset(
+MAX_CHARACTERS = 4 * 1024 * 1024  # of a result; the model gets MAX_TOOL_RESULT_BYTES of them
+MAX_COMPARED = 512 * 1024  # characters of a text that is parsed to see whether it repeats the structured content
+DESCRIPTION = ("type", "uri", "name", "title", "description", "mimeType")
+CONTENTS = ("content", "structuredContent", "structured_content")
+PROTOCOL_FIELDS = frozenset(
     {"content", "structuredContent", "structured_content", "isError", "is_error", "_meta", "resultType"}
 )
 
 
 def text_of(result: CallToolResult) -> str:
-    """The text of a result that `sound_result` has made."""
+    """Return the text of a result that `sound_result` has made."""
     return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
 
 
 def sound_result(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The result of a call with all that it says in one text, which the SDK takes whatever it was.
+    """Reduce the result of a call to one text, in a form that the SDK accepts.
 
-    An `input_required` result, by which a server asks something, stays as it is.
+    A result of the type `input_required`, by which a server asks for something, stays unchanged.
     """
     if result.get("resultType") == "input_required":
         return dict(result)
@@ -37,62 +37,66 @@ def sound_result(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_failure(result: Mapping[str, Any]) -> bool:
-    """Whether a result says that the call failed, or says nothing but an error."""
+    """Return whether a result says that the call failed, or has an error and no content."""
     if any(str(result.get(name)).lower() in ("true", "1") for name in ("isError", "is_error")):
         return True
-    return bool(result.get("error")) and not any(result.get(name) for name in GIVES)
+    return bool(result.get("error")) and not any(result.get(name) for name in CONTENTS)
 
 
 def _parts(result: Mapping[str, Any]) -> Iterator[str]:
-    """Each block's text; then the structured content, unless a text says the same; else whatever there is.
+    """Yield the text of each block, then the structured content unless a text repeats it.
 
-    Servers that write Python's names on the wire send `structured_content` and `is_error`.
+    If there is neither, yield the fields that the protocol doesn't know. Some servers send the names of Python's
+    attributes, `structured_content` and `is_error`.
     """
     content = result.get("content")
     structured = result.get("structuredContent", result.get("structured_content"))
     blocks = content if isinstance(content, list) else [] if content is None else [content]
     texts = [_part(block) for block in blocks]
     yield from texts
-    if structured is not None and not _says(texts, structured):
+    if structured is not None and not _repeats(texts, structured):
         yield dumps(structured)
-    rest = {key: value for key, value in result.items() if key not in OF_THE_PROTOCOL}
-    if rest and structured is None and not any(texts):  # such as `toolResult`, of the protocol's first version
-        yield _part(rest.popitem()[1] if len(rest) == 1 else rest)
+    others = {key: value for key, value in result.items() if key not in PROTOCOL_FIELDS}
+    if others and structured is None and not any(texts):  # such as `toolResult`, of the protocol's first version
+        yield _part(others.popitem()[1] if len(others) == 1 else others)
 
 
 def _part(block: Any) -> str:
-    """Text as it is, an embedded text likewise, a description of what is binary, and anything else as JSON."""
+    """Return a block's text, plain or embedded; a description of a binary block; JSON of any other."""
     match block:
         case {"text": str(text)} | {"resource": {"text": str(text)}} | str(text):
             return text
         case {"data": str(data)}:
-            return dumps(_about(block, data))
+            return dumps(_described(block, data))
         case {"resource": {"blob": str(data)} as resource}:
-            return dumps(_about({"type": "resource", **resource}, data))
+            return dumps(_described({"type": "resource", **resource}, data))
         case {"type": "resource_link"}:
-            return dumps(_about(block))
+            return dumps(_described(block))
         case _:
             return dumps(block)
 
 
-def _about(block: Mapping[str, Any], data: str | None = None) -> dict[str, Any]:
-    """What is known of a block, and how large its data are, which no model could read."""
-    known = {"mime_type" if key == "mimeType" else key: block[key] for key in ABOUT if block.get(key) is not None}
-    return known if data is None else {**known, "base64_bytes": len(data)}
+def _described(block: Mapping[str, Any], data: str | None = None) -> dict[str, Any]:
+    """Describe a block, with the size of its data in place of the data, which no model could read."""
+    fields = {key: block[key] for key in DESCRIPTION if block.get(key) is not None}
+    described = {"mime_type" if key == "mimeType" else key: value for key, value in fields.items()}
+    return described if data is None else {**described, "base64_bytes": len(data)}
 
 
-def _says(texts: Sequence[str], structured: Any) -> bool:
-    """Whether the texts are the structured content in JSON, as servers repeat it for older clients.
+def _repeats(texts: Sequence[str], structured: Any) -> bool:
+    """Return whether the texts are the structured content in JSON, which servers repeat for older clients.
 
-    FastMCP wraps what isn't an object as `{"result": …}`, and repeats it without, a list item by item.
+    FastMCP wraps a value that isn't an object as `{"result": …}`. Its text repeats the value alone, or the items of a
+    list as a text each.
     """
-    wrapped = structured["result"] if isinstance(structured, dict) and list(structured) == ["result"] else structured
-    said = [_parsed(text) for text in texts]
-    return bool(said) and (structured in said or wrapped in said or wrapped in (said, list(texts)))
+    is_wrapped = isinstance(structured, dict) and list(structured) == ["result"]
+    value = structured["result"] if is_wrapped else structured
+    parsed = [_parsed(text) for text in texts]
+    return bool(parsed) and (structured in parsed or value in parsed or value in (parsed, list(texts)))
 
 
 def _parsed(text: str) -> Any:
-    """The JSON value of a text, or the text."""
+    """Return the JSON value of a text, or the text if it has none."""
     try:
         return loads(text)[0] if len(text) <= MAX_COMPARED else text
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The MCP servers that this service calls itself: their tools, and the pool of sessions that all runs share."""
+"""Calls the MCP servers that this service reaches itself: lists their tools, and pools the sessions of all runs."""
 
 import asyncio
 import logging
@@ -13,27 +13,27 @@ from pydantic import AnyUrl, ValidationError
 
 from errors import McpAuthorizationRequired, McpServerFailed, McpServerNotFound
 from events import RunWarning, WarningCode
-from services.mcp.failures import told
+from services.mcp.failures import SessionLost, describe_error, hide_urls_in_sdk_logs
 from services.mcp.resolution import LocalServer
-from services.mcp.session import McpSession, SessionLost
-from services.mcp.tools import BETWEEN, McpTool, as_tools, namespaces, without_repeats
+from services.mcp.session import McpSession
+from services.mcp.tools import SEPARATOR, McpTool, as_tools, namespaces, without_repeats
 from services.mcp.transports import transport
 from services.outbound.url_guard import UrlGuard
 from settings import McpServer
 
 logger = logging.getLogger(__name__)
 
-IDLE_S = 300.0  # after which the session with a server that a request brought is closed
+IDLE_S = 300.0  # until the session with a server that a request brought is closed
 MAX_NAMED = 10  # tools that a warning names
-MAX_BROUGHT = 64  # sessions with such servers at the same time
+MAX_BROUGHT = 64  # open sessions with such servers
 
 T = TypeVar("T")
 
 
 class Offer(NamedTuple):
-    """The tools of some servers, and a warning of each server that is down, and of tools that are left out.
+    """The tools of some servers, with warnings about servers that are unavailable and tools that are left out.
 
-    `missing` are the beginnings of the names that the tools of those that are down would have.
+    `missing` has the prefixes of the names that the tools of the unavailable servers would have.
     """
 
     tools: list[McpTool]
@@ -42,14 +42,14 @@ class Offer(NamedTuple):
 
 
 class _Offered(NamedTuple):
-    """What one server offers, and the names of its tools that can't be offered."""
+    """The tools of one server, and the names of those that can't be offered to a model."""
 
     tools: list[McpTool]
     left_out: list[str]
 
 
 class McpServers:
-    """The servers and the sessions with them, shared by all runs. Make it in a running loop."""
+    """The operator's servers (`configured`), and the open sessions with them and with others. All runs share it."""
 
     def __init__(
         self,
@@ -66,11 +66,12 @@ class McpServers:
         self._guard = guard
         self._idle_s = idle_s
         self._sessions: dict[LocalServer, McpSession] = {}
-        self._open: set[McpSession] = set()
+        self._open: set[McpSession] = set()  # retired sessions, too, until they are closed
         self._closed = False
+        hide_urls_in_sdk_logs()
 
     async def tools(self, local: Iterable[LocalServer]) -> Offer:
-        """The tools of these servers, asked at the same time. One that fails costs its own."""
+        """List the tools of these servers, all at the same time. One that fails is reported in a warning."""
         servers = list(local)
         named = namespaces({server.identity: server.label for server in servers})
         offers = await asyncio.gather(
@@ -81,7 +82,7 @@ class McpServers:
         for server, offer in zip(servers, offers, strict=True):
             if isinstance(offer, McpServerFailed | McpAuthorizationRequired):
                 warnings.append(_warning_of_failure(server, offer))
-                missing.append(named[server.identity] + BETWEEN)
+                missing.append(named[server.identity] + SEPARATOR)
             elif isinstance(offer, BaseException):
                 raise offer
             else:
@@ -90,16 +91,16 @@ class McpServers:
         return Offer(without_repeats(tools), warnings, missing)
 
     async def list_tools(self, name: str) -> list[McpTool]:
-        """What one of the operator's servers offers.
+        """List the tools of one of the operator's servers.
 
-        Raise `McpServerNotFound`, `McpServerFailed` or `McpAuthorizationRequired`.
+        Raises `McpServerNotFound`, `McpServerFailed` or `McpAuthorizationRequired`.
         """
         if name not in self._configured:
             raise McpServerNotFound
         return (await self._offer(LocalServer(name, name=name), namespaces({name: name})[name])).tools
 
     async def aclose(self) -> None:
-        """Close all sessions, and end the processes that are servers."""
+        """Close all sessions, and end the processes of servers that are commands."""
         self._closed = True
         await asyncio.gather(*(session.aclose() for session in self._open))
 
@@ -108,9 +109,9 @@ class McpServers:
             async with asyncio.timeout(self._connect_timeout_s):
                 listed = await self._ask(server, McpSession.tools, again=True)
         except (SessionLost, MCPError, ValidationError, RuntimeError, TimeoutError) as error:
-            logger.warning("the MCP server %s gave no list of its tools: %s", server.label, told(error))
+            logger.warning("the MCP server %s returned no list of tools: %s", server.label, describe_error(error))
             if session := self._sessions.get(server):
-                session.retire()  # the next run tries another
+                session.retire()  # the next run tries a new one
             raise McpServerFailed from error
         tools = as_tools(namespace, server.label, listed.tools, self._tool_timeout_s, partial(self._call, server))
         return _Offered(tools, listed.left_out)
@@ -120,17 +121,20 @@ class McpServers:
     ) -> CallToolResult:
         return await self._ask(server, lambda session: session.call(tool, arguments, progress), again=again)
 
-    async def _ask(self, server: LocalServer, what: Callable[[McpSession], Awaitable[T]], *, again: bool) -> T:
-        """Ask a server, and once more where its session was lost, and asking twice does no harm."""
+    async def _ask(self, server: LocalServer, request: Callable[[McpSession], Awaitable[T]], *, again: bool) -> T:
+        """Send a request. If the session is lost, send it once more in a new one.
+
+        It is sent only once if the server may have received it and `again` is false: it isn't safe to repeat.
+        """
         try:
-            return await what(self._session(server))
+            return await request(self._session(server))
         except SessionLost as lost:
-            if lost.taken and not again:
+            if lost.delivered and not again:
                 raise
-        return await what(self._session(server))
+        return await request(self._session(server))
 
     def _session(self, server: LocalServer) -> McpSession:
-        """The session with a server: the one that there is, or a new one where that has ended."""
+        """Return the session with a server. A new one is opened if there is none that accepts requests."""
         session = self._sessions.get(server)
         if session is not None and session.usable:
             return session
@@ -138,22 +142,26 @@ class McpServers:
             raise McpServerFailed
         if server.url is not None:
             self._make_room()
-        way = self._configured[server.name] if server.name else McpServer(url=AnyUrl(server.url or ""))
-        opened = partial(transport, server.label, way, None if server.name else self._guard)
-        session = McpSession(server.label, opened, self._connect_timeout_s, None if server.name else self._idle_s)
+        settings = self._configured[server.name] if server.name else McpServer(url=AnyUrl(server.url or ""))
+        open_transport = partial(transport, server.label, settings, None if server.name else self._guard)
+        idle_s = None if server.name else self._idle_s
+        session = McpSession(server.label, open_transport, self._connect_timeout_s, idle_s)
         self._sessions[server] = session
         self._open.add(session)
         session.task.add_done_callback(lambda _: self._forget(server, session))
         return session
 
     def _make_room(self) -> None:
-        """Close the longest unused of the sessions with servers that requests brought, if there are too many."""
+        """Make room for a session with a server that a request brought: close the one that is unused for longest.
+
+        Raises `McpServerFailed` if all are in use.
+        """
         brought = [s for server, s in self._sessions.items() if server.url is not None and s.usable]
         if len(brought) < MAX_BROUGHT:
             return
         unused = [session for session in brought if not session.used]
         if not unused:
-            logger.warning("%d MCP servers of requests are in use: there is no room for another", len(brought))
+            logger.warning("%d sessions with MCP servers of requests are in use, so another is refused", len(brought))
             raise McpServerFailed
         min(unused, key=lambda session: session.used_at).retire()
 

@@ -1,4 +1,4 @@
-"""The ways to an MCP server, as transports of its SDK: streamable HTTP, SSE, and the pipes of a command (stdio)."""
+"""Connects to MCP servers with the SDK's transports: streamable HTTP, SSE, and the pipes of a command (stdio)."""
 
 import asyncio
 import logging
@@ -21,11 +21,11 @@ from settings import McpServer
 
 logger = logging.getLogger(__name__)
 
-LOUD_LINES = 50  # of what a command writes to its standard error; the rest is for who looks closely
+MAX_INFO_LINES = 50  # of a command's standard error that are logged as INFO; more are logged as DEBUG
 LINE_CHARACTERS = 500
 PIPE_BYTES = 64 * 1024
-LEFT_S = 0.5  # for what a command such as `setsid` has started to leave its process group
-BOUND_TO_US = """
+LEAVE_GROUP_S = 0.5  # for a process that the command started, as by `setsid`, to leave the process group
+LAUNCHER = """
 import ctypes, os, sys
 parent, added, *command = sys.argv[1:]
 os.environ.pop(added, None)
@@ -38,43 +38,44 @@ if os.getppid() == int(parent):
     except OSError as error:
         sys.exit(f"{command[0]}: {error.strerror}")
 """
-"""What becomes a command that ends with its parent, also where that is killed, and inherits its pipes alone.
+"""A program that executes a command, so that it ends with this process even if that is killed (PR_SET_PDEATHSIG).
 
-The first line of its standard error is its process id.
+The command inherits its pipes only. The first line of the program's standard error is its process id.
 """
-ADDED = "LC_CTYPE"  # by Python, to its own environment, where there is no locale
+ADDED_VARIABLE = "LC_CTYPE"  # Python adds it to its environment if there is no locale; the launcher removes it
 
 
 @asynccontextmanager
 async def transport(label: str, server: McpServer, guard: UrlGuard | None) -> AsyncIterator[Streams]:
-    """Connect to a server, under guard where the operator didn't name it. Enter and exit in one task."""
+    """Connect to a server. `guard` is None for an operator's server. Enter and exit in the same task."""
     if server.command is not None:
         async with _command(label, server) as streams:
             yield streams
         return
-    given = {name: value.get_secret_value() for name, value in server.headers.items()}
+    headers = {name: value.get_secret_value() for name, value in server.headers.items()}
     if server.transport == "sse":
 
-        def made(headers: Any = None, timeout: Any = None, auth: Any = None) -> SseHttp:
-            return SseHttp(guard, given)
+        def new_client(*_: Any, **__: Any) -> SseHttp:
+            return SseHttp(guard, headers)
 
-        async with sse_client(str(server.url), httpx_client_factory=made) as streams:
+        async with sse_client(str(server.url), httpx_client_factory=new_client) as streams:
             yield streams
         return
-    client = McpHttp(guard, given)
-    opened = streamable_http_client(str(server.url), http_client=client, max_sse_event_size=None)  # it bounds events
-    async with client, opened as streams:
+    client = McpHttp(guard, headers)
+    # Without the SDK's limit on events: the client has its own, and an event that exceeds it fails its request only.
+    opening = streamable_http_client(str(server.url), http_client=client, max_sse_event_size=None)
+    async with client, opening as streams:
         yield streams
 
 
 @asynccontextmanager
 async def _command(label: str, server: McpServer) -> AsyncIterator[Streams]:
-    """A process of our own, which ends with the transport; where we can't end it, its standard input closes."""
+    """Run a server that is a command. Its process ends with the transport."""
     words = [server.command or "", *server.args]
     is_bound = sys.platform == "linux"
     if is_bound:
-        added = "" if ADDED in server.env else ADDED
-        words = [sys.executable, "-I", "-S", "-c", BOUND_TO_US, str(os.getpid()), added, *words]
+        added = "" if ADDED_VARIABLE in server.env else ADDED_VARIABLE
+        words = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()), added, *words]
     parameters = StdioServerParameters(
         command=words[0],
         args=words[1:],
@@ -84,47 +85,48 @@ async def _command(label: str, server: McpServer) -> AsyncIterator[Streams]:
     mcp_lines.register()
     mcp_lines.command.set(label)
     reading, writing = os.pipe()
-    with os.fdopen(reading, "rb", buffering=0) as said, os.fdopen(writing, "w") as errors:
-        telling = asyncio.create_task(_tell(label, said, is_bound=is_bound), name=f"what {label} says")
+    with os.fdopen(reading, "rb", buffering=0) as output, os.fdopen(writing, "w") as errors:
+        watching = asyncio.create_task(_watch(label, output, is_bound=is_bound), name=f"standard error of {label}")
         try:
             async with stdio_client(parameters, errors) as streams:
-                errors.close()  # the process has its own; ours would keep the pipe open
+                errors.close()  # the process has its own copy; this one would keep the pipe open
                 yield streams
         finally:
-            telling.cancel()
-            await asyncio.wait({telling})
+            watching.cancel()
+            await asyncio.wait({watching})
 
 
-async def _tell(label: str, said: Any, *, is_bound: bool) -> None:
-    """Log what a command writes to its standard error, line by line, cut where they are long."""
+async def _watch(label: str, output: Any, *, is_bound: bool) -> None:
+    """Log a command's standard error. If its first line is a process id, clean up after that process."""
     lines = asyncio.StreamReader(limit=PIPE_BYTES)
-    pipe, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), said)
+    pipe, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), output)
     try:
         async with asyncio.TaskGroup() as tasks:
             if is_bound and (process := await lines.readline()).strip().isdigit():
-                tasks.create_task(_end_with(int(process)))
+                tasks.create_task(_clean_up_after(int(process)))
             tasks.create_task(_log(label, lines))
     finally:
         pipe.close()
 
 
 async def _log(label: str, lines: asyncio.StreamReader) -> None:
-    told, rest = 0, b""
+    """Log lines, each up to LINE_CHARACTERS."""
+    logged, unfinished = 0, b""
     while data := await lines.read(PIPE_BYTES):
-        *whole, rest = (rest + data).split(b"\n")
+        *whole, unfinished = (unfinished + data).split(b"\n")
         for line in whole:
             text = line[:LINE_CHARACTERS].decode("utf-8", "replace").strip()
-            logger.log(logging.INFO if told < LOUD_LINES else logging.DEBUG, "%s: %s", label, text)
-            told += 1
-        rest = rest[:LINE_CHARACTERS]
+            logger.log(logging.INFO if logged < MAX_INFO_LINES else logging.DEBUG, "%s: %s", label, text)
+            logged += 1
+        unfinished = unfinished[:LINE_CHARACTERS]
 
 
-async def _end_with(process: int) -> None:
-    """Kill what a command leaves behind in its process group when it ends.
+async def _clean_up_after(process: int) -> None:
+    """Wait until a command ends, and kill the processes that it leaves behind in its process group.
 
-    A process that has inherited its standard output keeps that open, so that nobody would see that the command ended.
+    One that has inherited the command's standard output keeps the pipe open, so the SDK would not notice the end.
     """
-    with suppress(ProcessLookupError):  # it has ended
+    with suppress(ProcessLookupError):  # it has ended already
         ended, watched = asyncio.Event(), os.pidfd_open(process)
         asyncio.get_running_loop().add_reader(watched, ended.set)
         try:
@@ -132,6 +134,6 @@ async def _end_with(process: int) -> None:
         finally:
             asyncio.get_running_loop().remove_reader(watched)
             os.close(watched)
-    await asyncio.sleep(LEFT_S)
+    await asyncio.sleep(LEAVE_GROUP_S)
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process, signal.SIGKILL)

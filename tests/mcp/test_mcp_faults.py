@@ -136,7 +136,7 @@ async def test_a_call_on_a_session_that_is_lost(peer: Peer) -> None:
         app.torn = 1
         assert await call(tools["peer__wait"]) == "wait done"
         app.torn = 1
-        with pytest.raises(ToolError, match="may have been run; it is not known to be safe to call twice"):
+        with pytest.raises(ToolError, match=r"may have been run\. It is not known to be safe to call twice"):
             await call(tools["peer__write"])
         app.torn = 2
         with pytest.raises(ToolError, match="was lost during the call, twice"):
@@ -170,7 +170,7 @@ async def test_a_list_that_changes(peer: Peer, way: str) -> None:
         tools = await offered(pool, "peer")
         if way == "http":
             [session] = pool._open
-            await session.hears_changes.wait()
+            await session.tool_list.follows_changes.wait()
         assert await call(tools["peer__grow"], name="another") == "grown"
         while "peer__another" not in await offered(pool, "peer"):  # noqa: ASYNC110 - each asks again
             await asyncio.sleep(0)
@@ -181,7 +181,7 @@ async def test_a_list_is_kept(peer: Peer) -> None:
     async with serving(app := Tearing(peer.app())) as url, pool_of(peer={"url": f"{url}/mcp"}) as pool:
         await offered(pool, "peer")
         [session] = pool._open
-        await session.hears_changes.wait()
+        await session.tool_list.follows_changes.wait()
         asked = len(app.asked)
         await asyncio.gather(*(offered(pool, "peer") for _ in range(10)))
         assert len(app.asked) == asked

@@ -15,8 +15,8 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSI
 from service import only, service, text
 from wire import answer
 
-from services.mcp.lists import LEFT_OUT, NOT_KEPT, sound_page
-from services.mcp.messages import SOUND
+from services.mcp.lists import LEFT_OUT, REQUIRED_FIELDS, sound_page
+from services.mcp.messages import SOUND_RESULTS
 from services.mcp.schemas import as_object
 
 EMPTY = {"type": "object", "properties": {}}
@@ -160,7 +160,7 @@ async def test_a_bad_tool_costs_itself(way: Any) -> None:
 @pytest.mark.parametrize("page", [{}, {"tools": None}, {"tools": {}}, {"tools": "none"}])
 def test_a_page_without_a_list_has_no_tools(page: dict[str, Any]) -> None:
     """Nor is it an error."""
-    assert sound_page(page) == {"tools": [], "_meta": {LEFT_OUT: []}} | NOT_KEPT
+    assert sound_page(page) == {"tools": [], "_meta": {LEFT_OUT: []}} | REQUIRED_FIELDS
 
 
 @pytest.mark.anyio
@@ -182,7 +182,7 @@ async def test_an_odd_greeting_is_a_greeting(hello: dict[str, Any]) -> None:
 
 @pytest.mark.anyio
 async def test_a_run_is_warned_of_what_it_does_not_get() -> None:
-    """Of tools that are left out, and of a server that asks for an authorization; an error in the catalogue."""
+    """Of tools that are left out, and of a server that asks for authorization; an error in the catalogue."""
     left = command({"tools/list": result({"tools": [GOOD, LEFT[0]]})})
     async with serving(answering(401, b"", www_authenticate="Bearer")) as url, FakeDedalus() as fake:
         servers = {"left": left, "locked": {"url": f"{url}/mcp"}, "old": {"url": f"{url}/sse", "transport": "sse"}}
@@ -199,7 +199,7 @@ async def test_a_run_is_warned_of_what_it_does_not_get() -> None:
         "mcp_authorization_required",
         "mcp_authorization_required",
     ]
-    assert json.dumps(warnings).count("asks for an authorization") == 2
+    assert json.dumps(warnings).count("asks for authorization") == 2
     for response in refused:
         error = response.json()["error"]
         assert (response.status_code, error["code"], error["retryable"]) == (502, "mcp_authorization_required", False)
@@ -274,7 +274,7 @@ GREETING = st.dictionaries(GREETING_KEYS, JSON | st.fixed_dictionaries({"tools":
 @given(data=st.data())
 def test_the_sdk_takes_whatever_comes(method: str, results: Any, data: Any) -> None:
     """In each version of the protocol that has the method, once it is made sound."""
-    sound = SOUND[method](data.draw(results))
+    sound = SOUND_RESULTS[method](data.draw(results))
     for version in HANDSHAKE_PROTOCOL_VERSIONS + MODERN_PROTOCOL_VERSIONS:
         greeting = {"protocolVersion": version} if method == "initialize" else {}
         with suppress(KeyError):

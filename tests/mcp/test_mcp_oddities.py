@@ -137,8 +137,8 @@ class Failing(Hand):
         ("500", r"may have been run, but .* can't be read: HTTP status 500"),
         ("502", r"may have been run, but .* can't be read: HTTP status 502"),
         ("200", r"may have been run, but .* can't be read: it is text/html, and not JSON-RPC"),
-        ("401", r"asks for an authorization .* The tool was not called\."),
-        ("403", r"asks for an authorization .* The tool was not called\."),
+        ("401", r"asks for authorization .* The tool was not called\."),
+        ("403", r"asks for authorization .* The tool was not called\."),
         ("202", r"refused the call .*202 Accepted"),
     ],
 )
@@ -229,7 +229,7 @@ async def test_a_command_that_prints_without_end_is_closed(caplog: pytest.LogCap
         assert await down(pool, *FLOODS) == list(FLOODS)
         assert time.monotonic() < began + 25
     assert children() == before
-    assert all(f"{name} prints too much that is no message" in caplog.text for name in FLOODS)
+    assert all(f"{name} prints too many lines that aren't messages" in caplog.text for name in FLOODS)
     assert len(caplog.records) < 15 * len(FLOODS)
     assert len(caplog.text) < 10_000 * len(FLOODS)
 

@@ -18,11 +18,10 @@ from process import ROOT
 from errors import McpAuthorizationRequired, McpServerFailed, McpUnavailable, UrlRefused
 from models import AgentRequest
 from services.catalog.catalog import Catalog
-from services.mcp.arguments import MAX_FAULTS, faults
-from services.mcp.failures import UNREADABLE
+from services.mcp.arguments import MAX_ERRORS, validation_errors
+from services.mcp.failures import UNREADABLE, SessionLost
 from services.mcp.resolution import LocalServer, McpChoice, Resolved
 from services.mcp.results import sound_result, text_of
-from services.mcp.session import SessionLost
 from services.mcp.tools import McpTool, as_tools, namespaces, tool_name, without_repeats
 from services.outbound.url_guard import UrlGuard
 from services.tooling.base import ToolError
@@ -240,30 +239,30 @@ ORDER = {
     [
         ({"item": "tea", "count": 2, "to": {"table": 3}}, []),
         ({}, ["item: is required"]),
-        ({"item": "ale"}, ['item: has to be one of ["tea","cake"]']),
-        ({"item": "tea", "count": "2"}, ["count: has to be of type integer"]),
-        ({"item": "tea", "count": 0}, ['count: has to fit {"minimum":1}']),
-        ({"item": "tea", "code": "x1"}, ['code: has to fit {"pattern":"^[A-Z]\\\\d+$"}']),
-        ({"item": "tea", "to": {"table": "x"}}, ["to.table: has to be of type integer"]),
+        ({"item": "ale"}, ['item: must be one of ["tea","cake"]']),
+        ({"item": "tea", "count": "2"}, ["count: must be of type integer"]),
+        ({"item": "tea", "count": 0}, ['count: must match {"minimum":1}']),
+        ({"item": "tea", "code": "x1"}, ['code: must match {"pattern":"^[A-Z]\\\\d+$"}']),
+        ({"item": "tea", "to": {"table": "x"}}, ["to.table: must be of type integer"]),
         ({"item": "tea", "to": {}}, ["to.table: is required"]),
         (
             {"item": "tea", "with": [1, "a"]},
-            ["with.0: has to fit anyOf: with.0: has to be of type string; with.0: has to be of type boolean"],
+            ["with.0: must match anyOf: with.0: must be of type string; with.0: must be of type boolean"],
         ),
-        ({"item": "tea", "milk": True, "oats": 1}, ["milk: is not known here", "oats: is not known here"]),
+        ({"item": "tea", "milk": True, "oats": 1}, ["milk: is not allowed here", "oats: is not allowed here"]),
         ({"item": "tea", "note": None}, []),
     ],
 )
 def test_faults_of_arguments(arguments: dict[str, Any], found: list[str]) -> None:
     """Each with its place, so that a model can mend it. Null is left to the server: `nullable` may allow it."""
-    assert faults(ORDER, arguments) == found
+    assert validation_errors(ORDER, arguments) == found
 
 
 def test_many_and_long_faults_are_cut() -> None:
     """The model needs the first ones, and their beginnings."""
     schema = {"type": "object", "additionalProperties": {"enum": ["x" * 10_000]}}
-    found = faults(schema, {f"n{i}": "y" * 10_000 for i in range(30)})
-    assert len(found) == MAX_FAULTS
+    found = validation_errors(schema, {f"n{i}": "y" * 10_000 for i in range(30)})
+    assert len(found) == MAX_ERRORS
     assert max(map(len, found)) < 320
 
 
@@ -310,7 +309,7 @@ UNUSABLE = [
 def test_a_schema_that_can_not_be_used_takes_no_time_and_finds_nothing(schema: dict[str, Any]) -> None:
     """The server checks for itself; here it must not hold the event loop, nor make this service fetch anything."""
     began = time.process_time()
-    assert faults(schema, nested(60) | {"b": "a" * 60 + "!"}) == []
+    assert validation_errors(schema, nested(60) | {"b": "a" * 60 + "!"}) == []
     assert time.process_time() - began < 0.2
 
 
@@ -328,7 +327,7 @@ def test_a_schema_that_can_not_be_used_takes_no_time_and_finds_nothing(schema: d
 def test_a_check_takes_no_longer_than_a_stream_can_wait(schema: dict[str, Any]) -> None:
     """However large the arguments are, and however much of them is at fault."""
     began = time.process_time()
-    faults(schema, {"a": list(range(20_000)), "b": "a" * 1_000_000 + "!"})
+    validation_errors(schema, {"a": list(range(20_000)), "b": "a" * 1_000_000 + "!"})
     assert time.process_time() - began < 0.2
 
 
@@ -466,12 +465,12 @@ def test_a_question_of_the_server_is_left_as_it_is() -> None:
         ),
         (
             RuntimeError("secret"),
-            "may have been run, but .* can't be read: it is no result",
+            "may have been run, but .* can't be read: it is not the result",
         ),
         (McpServerFailed(), r"^The MCP server s can't be reached; the tool was not called\.$"),
         (McpAuthorizationRequired("It asks."), r"^It asks\. The tool was not called\.$"),
-        (SessionLost(taken=True), "may have been run"),
-        (SessionLost(taken=False), r"lost during the call\. The tool was not run\.$"),
+        (SessionLost(delivered=True), "may have been run"),
+        (SessionLost(delivered=False), r"lost during the call\. The tool was not run\.$"),
     ],
 )
 async def test_what_a_call_fails_with(gives: Any, message: str) -> None:

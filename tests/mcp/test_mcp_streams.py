@@ -84,7 +84,7 @@ def test_what_is_noise_without_end_is_given_up_once(noise: bytes, size: int) -> 
 def test_noise_now_and_then_is_borne(monkeypatch: pytest.MonkeyPatch) -> None:
     """What counts is how much there is of it in a second."""
     now = [0.0]
-    monkeypatch.setattr("services.mcp.incoming.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("services.mcp.rates.time.monotonic", lambda: now[0])
     lines = Lines()
     for _ in range(10):
         now[0] += 2
@@ -100,7 +100,7 @@ async def made(said: bytes, size: int, *, request: int | None = None, max_bytes:
         for piece in pieces(said, size):
             yield piece
 
-    return b"".join([piece async for piece in Events(request, max_bytes).of(body())])
+    return b"".join([piece async for piece in Events(request, max_bytes).rewrite(body())])
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -177,7 +177,7 @@ async def test_an_event_that_is_too_large_is_answered_before_its_end() -> None:
         while True:
             yield b"x" * 1000
 
-    heard = b"".join([piece async for piece in Events(1, 100_000).of(endless())])
+    heard = b"".join([piece async for piece in Events(1, 100_000).rewrite(endless())])
     assert b"it is larger than 97 KiB" in heard
 
 

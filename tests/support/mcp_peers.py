@@ -32,7 +32,7 @@ HERE = Path(__file__).parent / "mcp_server"
 EVERYTHING = HERE / "node_modules/@modelcontextprotocol/server-everything/dist/index.js"
 LISTENS = re.compile(r"on port (\d+)")
 MISSING = re.compile(
-    r"The MCP server (\S+) (?:could not be reached, or failed: its tools are missing\.|asks for an authorization .*)"
+    r"The MCP server (\S+) (?:could not be reached, or failed: its tools are missing\.|asks for authorization .*)"
 )
 STARTS_S = 20
 
