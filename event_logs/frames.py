@@ -86,9 +86,8 @@ class FrameQueue:
         if delta is None:
             return
         for text in _split("".join(self._texts)):
-            if (
-                type(delta) is ToolUseDelta
-            ):  # not `isinstance`, whose "no" is slow: pydantic's metaclass says it in Python
+            # Not `isinstance`: pydantic's metaclass has its own, in Python, which is slow if the answer is no.
+            if type(delta) is ToolUseDelta:
                 data = _encode(delta.model_copy(update={"arguments_delta": text}).model_dump())
             else:
                 data = f'{{"content":{_quote(text)}}}'

@@ -1,5 +1,5 @@
-"""Keeps conversations: their runs as a tree, their messages, and whose turn it is.
+"""Keeps conversations: their runs as a tree, their messages, and the order of their runs.
 
-Doors: `sessions` (as callers see and change them), `turns` (a run's place in its session), `retention` (deletes what
-is past its time).
+Doors: `sessions` (what callers can do with sessions), `turns` (a run's place in its session), `retention` (deletes
+what is past its retention).
 """

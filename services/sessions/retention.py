@@ -1,4 +1,4 @@
-"""Deletes what is past its retention: events and runs, idempotency keys, and sessions that aren't used."""
+"""Deletes what is past its retention: events and runs, idempotency keys, and unused sessions."""
 
 import asyncio
 import logging
@@ -20,10 +20,10 @@ PAUSE_S = 3600.0
 
 
 class Retention:
-    """Looks once at start, in the background, and then every hour. Make it in a running loop.
+    """Sweeps in the background, at start and then every hour. Make it in a running loop.
 
-    Events, and runs of no session, are kept for `kept`. A session is kept for `sessions_kept` after its last use, and
-    for ever without it.
+    Events, and runs without a session, are kept for `kept`. Sessions are kept for `sessions_kept` after their last use,
+    or for ever if it is None.
     """
 
     def __init__(
@@ -37,10 +37,13 @@ class Retention:
         self._task = asyncio.create_task(self._repeat(), name="retention")
 
     async def sweep(self) -> None:
-        """Delete now. The runs and messages of a session are kept as long as the session. Raise a `CapacityError`."""
+        """Delete what is past its retention now. Raise a `CapacityError`.
+
+        The runs and messages of a session are kept as long as the session.
+        """
         await self._log.expire()
         async with self._database.writing() as connection:
-            runs = await expire_runs(connection, _ago(self._kept)[:10])  # whole days, as the log
+            runs = await expire_runs(connection, _ago(self._kept)[:10])  # the day only, as the log deletes whole days
             keys = await expire_keys(connection, _ago(VALID))
         sessions = 0
         if self._sessions_kept is not None:
@@ -49,7 +52,7 @@ class Retention:
         logger.info("past retention: %d runs, %d sessions, %d idempotency keys", runs, sessions, keys)
 
     async def aclose(self) -> None:
-        """Stop looking."""
+        """Stop sweeping."""
         self._task.cancel()
         await asyncio.wait({self._task})
 
@@ -58,7 +61,7 @@ class Retention:
             try:
                 await self.sweep()
             except (LogUnavailable, StoreUnavailable) as error:
-                logger.warning("nothing was let go: %s", error.code)
+                logger.warning("data past its retention was not deleted, and will be in the next hour: %s", error.code)
             await asyncio.sleep(PAUSE_S)
 
 

@@ -1,4 +1,4 @@
-"""Sessions: conversations that the service keeps, in which one run follows another."""
+"""Creates, lists, changes and deletes sessions: conversations that the service keeps, in which run follows run."""
 
 import re
 from collections.abc import Sequence
@@ -37,12 +37,12 @@ from services.runs.write_behind import WriteBehind
 from services.sessions.turns import SessionTurns
 from session_models import MessageList, Session, SessionCreate, SessionList, SessionUpdate, StoredSession
 
-EXPIRED_AT_ONCE = 200
+EXPIRED_AT_ONCE = 200  # sessions that are looked up in one query
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 class Sessions:
-    """The sessions as callers see and change them."""
+    """The operations on sessions."""
 
     def __init__(
         self, database: Database, log: EventLog, write_behind: WriteBehind, live: LiveRuns, turns: SessionTurns
@@ -53,12 +53,12 @@ class Sessions:
         self._live = live
         self._turns = turns
 
-    async def create(self, asked: SessionCreate) -> Session:
-        """A new session. Raise `SessionExists` or `StoreUnavailable`."""
+    async def create(self, request: SessionCreate) -> Session:
+        """Create a session and return it. Raise `SessionExists` or `StoreUnavailable`."""
         session = StoredSession(
-            session_id=asked.session_id or f"session_{uuid7().hex}",
-            title=asked.title,
-            metadata=asked.metadata,
+            session_id=request.session_id or f"session_{uuid7().hex}",
+            title=request.title,
+            metadata=request.metadata,
             created_at=now(),
             updated_at=now(),
         )
@@ -68,7 +68,7 @@ class Sessions:
         return Session(**session.model_dump(), usage=NO_USAGE)
 
     async def get(self, session_id: str) -> Session:
-        """A session. Raise `SessionNotFound` or `StoreUnavailable`."""
+        """Return a session. Raise `SessionNotFound` or `StoreUnavailable`."""
         await self._write_behind.flush()
         async with self._database.reading() as connection:
             if (session := await describe_session(connection, session_id)) is None:
@@ -76,24 +76,18 @@ class Sessions:
         return session
 
     async def page(self, cursor: str | None, limit: int) -> SessionList:
-        """A page of sessions, the last used first. Raise `InvalidCursor` or `StoreUnavailable`."""
-        before = None
-        if cursor is not None:
-            updated_at, _, session_id = cursor.partition("_")
-            if not (TIME.fullmatch(updated_at) and session_id):
-                raise InvalidCursor("The cursor is not a next_cursor of this list.")
-            before = (updated_at, session_id)
+        """Return a page of sessions, the last used first. Raise `InvalidCursor` or `StoreUnavailable`."""
+        before = None if cursor is None else _from_cursor(cursor)
         await self._write_behind.flush()
         async with self._database.reading() as connection:
+            # One session more than the page holds shows whether there is a next page.
             sessions = await list_sessions(connection, before=before, limit=limit + 1)
-        last = sessions[limit - 1] if len(sessions) > limit else None
-        return SessionList(
-            sessions=sessions[:limit], next_cursor=None if last is None else f"{last.updated_at}_{last.session_id}"
-        )
+        next_cursor = _cursor(sessions[limit - 1]) if len(sessions) > limit else None
+        return SessionList(sessions=sessions[:limit], next_cursor=next_cursor)
 
-    async def update(self, session_id: str, asked: SessionUpdate) -> Session:
-        """Change what the request names. Raise `SessionNotFound` or `StoreUnavailable`."""
-        changes = {name: getattr(asked, name) for name in asked.model_fields_set}
+    async def update(self, session_id: str, request: SessionUpdate) -> Session:
+        """Change the fields that the request has. Raise `SessionNotFound` or `StoreUnavailable`."""
+        changes = {name: getattr(request, name) for name in request.model_fields_set}
         async with self._database.writing() as connection:
             if await get_session(connection, session_id) is None:
                 raise SessionNotFound
@@ -109,17 +103,18 @@ class Sessions:
         await delete_events(self._database, self._log)
 
     async def expire(self, unused_since: str) -> int:
-        """Delete the records of sessions that were last used before a time and have no run under way.
+        """Delete the records of sessions that were last used before this time and have no run under way.
 
-        Return their number. The events of their runs are marked to be deleted. Raise `StoreUnavailable`.
+        Mark the events of their runs for deletion, and return the number of sessions. Raise `StoreUnavailable`.
         """
-        expired, place = 0, ("", "")
+        expired = 0
+        last = ("", "")
         while True:
             async with self._database.reading() as connection:
-                page = await unused_sessions(connection, unused_since, after=place, limit=EXPIRED_AT_ONCE)
+                page = await unused_sessions(connection, unused_since, after=last, limit=EXPIRED_AT_ONCE)
             if not page:
                 break
-            place = page[-1]
+            last = page[-1]
             for _, session_id in page:
                 with suppress(RunActive, SessionNotFound):
                     await self._delete(session_id, unused_since)
@@ -127,13 +122,15 @@ class Sessions:
         return expired
 
     async def _delete(self, session_id: str, unused_since: str | None = None) -> None:
-        """Delete a session's records, and mark its runs' events to be deleted.
+        """Delete a session's records, and mark its runs' events for deletion.
 
-        Where it has been used since a time, it counts as not found.
+        A session that has been used since `unused_since` counts as not found.
         """
         async with self._turns.lock(session_id):
-            if going := self._live.of_session(session_id):
-                raise RunActive("A run of this session is still going: cancel it first.", run_id=going[0].run_id)
+            if under_way := self._live.of_session(session_id):
+                raise RunActive(
+                    "A run of this session is still under way: cancel it first.", run_id=under_way[0].run_id
+                )
             await self._write_behind.flush()
             async with self._database.writing() as connection:
                 session = await get_session(connection, session_id)
@@ -145,7 +142,7 @@ class Sessions:
     async def messages(
         self, session_id: str, run_id: str | None, whole_tree: bool, cursor: str | None, limit: int
     ) -> MessageList:
-        """A page of the conversation: the branch that ends with a run, by default the head, or the whole tree.
+        """Return a page of messages: of the branch that ends with a run, by default the latest, or of the whole tree.
 
         Raise `SessionNotFound`, `RunNotFound`, `InvalidCursor` or `StoreUnavailable`.
         """
@@ -166,7 +163,7 @@ class Sessions:
         return MessageList(messages=messages, next_cursor=messages[-1].message_id if more else None)
 
     async def delete_run(self, run: Run) -> None:
-        """Delete a run that has ended, with its events and messages; in a session, the last one of a branch.
+        """Delete a run that has ended, with its events and messages. In a session, it must be the last of a branch.
 
         Raise `RunContinued` or `StoreUnavailable`.
         """
@@ -181,7 +178,19 @@ class Sessions:
         await delete_events(self._database, self._log)
 
 
+def _cursor(session: Session) -> str:
+    return f"{session.updated_at}_{session.session_id}"
+
+
+def _from_cursor(cursor: str) -> tuple[str, str]:
+    updated_at, _, session_id = cursor.partition("_")
+    if not (TIME.fullmatch(updated_at) and session_id):
+        raise InvalidCursor("The cursor is not a next_cursor of this list.")
+    return updated_at, session_id
+
+
 async def _leave_session(connection: Connection, run: Run, session_id: str) -> None:
+    """Take a run out of its session's tree. Raise `RunContinued` if another run follows it."""
     if await children(connection, run.run_id):
         raise RunContinued
     session = await get_session(connection, session_id)
@@ -195,7 +204,7 @@ async def _delete_run(connection: Connection, run: Run) -> None:
 
 
 async def _outline(connection: Connection, session_id: str, leaf: str | None, *, whole_tree: bool) -> Sequence[Place]:
-    """Where the messages of a session are, or those of the branch that ends with a run."""
+    """Return the places of a session's messages, or of those on the branch that ends with the run `leaf`."""
     if whole_tree:
         return await tree_outline(connection, session_id)
     return [] if leaf is None else await branch_outline(connection, leaf)

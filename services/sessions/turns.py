@@ -1,4 +1,4 @@
-"""Turns: how a run finds its place in a session, what becomes of one that is going, and what was said before."""
+"""Gives runs their place in a session, decides about runs under way, and reads the turns before a run."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -23,25 +23,25 @@ from services.runs.write_behind import WriteBehind
 from session_models import ProviderState, StoredMessage, StoredSession
 
 TITLE_LENGTH = 80
-TITLE_SEARCHED = 10_000  # characters of each text
+TITLE_SEARCHED = 10_000  # characters of each text that are searched for the title
 
 
 class Turn(NamedTuple):
-    """A run's place in its session: the run as it is recorded, and those that it waits for."""
+    """A run's place in its session: the run as it is recorded, and the runs that it waits for."""
 
     run: Run
     behind: tuple[RunTask, ...]
 
 
 class StoredTurn(NamedTuple):
-    """A question with all that follows it, and what the model's provider wants back of its answer."""
+    """A question with its answer, and the states of the answer that the model's provider wants back."""
 
     messages: Sequence[StoredMessage]
     states: Sequence[ProviderState]
 
 
 class SessionTurns:
-    """Gives runs their turns. A session that is not there is made on first use."""
+    """Gives runs their turns. A session that doesn't exist is created."""
 
     def __init__(
         self,
@@ -59,14 +59,14 @@ class SessionTurns:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def lock(self, session_id: str) -> asyncio.Lock:
-        """Who holds it decides what the session's runs are."""
+        """Return the session's lock. The runs of a session change only while it is held."""
         return self._locks.setdefault(session_id, asyncio.Lock())
 
     @asynccontextmanager
     async def turn(self, request: AgentRequest, run: Run) -> AsyncGenerator[Turn, None]:
-        """Record a run, which the caller begins inside; if that raises, nothing of the run stays recorded.
+        """Record a run, which the caller begins inside. If that raises, delete its records.
 
-        A run of a session gets its place there, its question is recorded with it, and the session is held until the
+        A run of a session gets its place there and is recorded with its question. The session stays locked until the
         run has begun. Raise `SessionBusy`, `InvalidParent`, or a `CapacityError`.
         """
         if run.session_id is None and run.metadata is None:
@@ -96,9 +96,9 @@ class SessionTurns:
     async def turns_before(self, run: Run, family: str) -> AsyncGenerator[StoredTurn, None]:
         """Yield the turns before a run, on its branch, from the latest back, with the states of a model's family.
 
-        They are read a few at a time, as the caller takes them. Raise `StoreUnavailable`.
+        They are read a few at a time, as the caller asks for them. Raise `StoreUnavailable`.
         """
-        await self._write_behind.flush()
+        await self._write_behind.flush()  # the answer of the run before this one may still be queued
         before = run.parent_run_id
         while before is not None:
             async with self._database.reading() as connection:
@@ -106,39 +106,42 @@ class SessionTurns:
                 states = await states_of(connection, read.turns.keys(), family)
             for run_id, messages in read.turns.items():
                 yield StoredTurn(messages, [state for state in states if state.run_id == run_id])
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # the caller may convert hundreds of turns without a wait of its own
             before = read.before
 
     async def count(self, run: Run) -> int:
-        """How many turns there are before a run, on its branch. Raise `StoreUnavailable`."""
+        """Return the number of turns before a run, on its branch. Raise `StoreUnavailable`."""
         if run.parent_run_id is None:
             return 0
         async with self._database.reading() as connection:
             return await count_questions(connection, run.parent_run_id)
 
     def _make_way(self, request: AgentRequest, session_id: str) -> tuple[RunTask, ...]:
-        """Decide what becomes of the runs under way; the new one waits for those that are given back."""
-        going = self._live.of_session(session_id)
+        """Decide about the session's runs under way, and return those that the new run waits for.
+
+        Raise `SessionBusy` or `ServerFull`.
+        """
+        under_way = self._live.of_session(session_id)
         match request.multitask:
             case "enqueue":
-                if going:
+                if under_way:
                     self._admission.check_queue()
-                return going
+                return under_way
             case "interrupt":
-                stopped = going
+                to_cancel = under_way
             case "reject":
-                stopped = ()
-            case None:
-                stopped = tuple(task for task in going if task.readers.have_left)
-        in_the_way = [task for task in going if task not in stopped and not task.is_ending]
+                to_cancel = ()
+            case None:  # cancel runs whose readers have left, as after a reload of the page
+                to_cancel = tuple(task for task in under_way if task.readers.have_left)
+        in_the_way = [task for task in under_way if task not in to_cancel and not task.is_ending]
         if in_the_way:
             raise SessionBusy(run_id=in_the_way[-1].run_id)
-        for task in stopped:
+        for task in to_cancel:
             task.cancel()
-        return going
+        return under_way  # cancelled runs end soon, and the new one begins after that
 
     async def _record(self, request: AgentRequest, run: Run, session: StoredSession | None, *, queued: bool) -> None:
-        """Record the session, the run in its place and the question, in one go; of a queued run, the request too."""
+        """Record the session, the run and its question in one transaction, and the request of a queued run."""
         assert run.session_id is not None
         async with self._database.writing() as connection:
             if session is None:
@@ -163,7 +166,7 @@ class SessionTurns:
 
 
 async def _parent(connection: Connection, request: AgentRequest, session: StoredSession | None) -> str | None:
-    """The run after which a new one begins. Raise `InvalidParent`."""
+    """Return the run that the new one follows, or None for the first of a tree. Raise `InvalidParent`."""
     if request.parent_run_id is None:
         return None if session is None else session.head_run_id
     parent = await get_run(connection, request.parent_run_id)
@@ -173,7 +176,7 @@ async def _parent(connection: Connection, request: AgentRequest, session: Stored
 
 
 def title_of(content: Content) -> str | None:
-    """A conversation's title: the first line of its first input, cut at a word."""
+    """Return a conversation's title: the first line of its first input, cut at a word."""
     texts = [content] if isinstance(content, str) else [part.text for part in content if isinstance(part, TextPart)]
     texts = [text[:TITLE_SEARCHED] for text in texts]
     line = next((line.strip() for text in texts for line in text.splitlines() if line.strip()), "")
