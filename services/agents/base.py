@@ -9,7 +9,7 @@ from services.agents.conversation import WireMessage
 from services.agents.toolbox import ToolSelection
 from services.runs.suspension import Outcomes, Suspension
 from services.runs.writer import RunWriter
-from services.upstreams.selection import Route
+from services.upstreams.upstream import Route
 
 
 class Plan(NamedTuple):

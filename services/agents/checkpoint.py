@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from events import Usage
 from services.agents.conversation import WireMessage
 from services.agents.tool_calls import Call
-from services.upstreams.wire_rules import plain
+from services.upstreams.wire_rules import without_provider_fields
 
 
 class StepOutput(BaseModel):
@@ -38,4 +38,6 @@ class Checkpoint(StepOutput):
         if self.family in (None, family):
             return self
         calls = [replace(call, extra={}) for call in self.calls]
-        return self.model_copy(update={"reasoning": {}, "messages": [*map(plain, self.messages)], "calls": calls})
+        return self.model_copy(
+            update={"reasoning": {}, "messages": [*map(without_provider_fields, self.messages)], "calls": calls}
+        )

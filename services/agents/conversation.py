@@ -6,7 +6,7 @@ from typing import Any
 
 from json_codec.text import dumps
 from models import Content, Message, TextPart
-from services.upstreams.wire_rules import MESSAGE_KEYS, blank, signed
+from services.upstreams.wire_rules import MESSAGE_KEYS, is_blank, with_provider_fields
 from session_models import ProviderState, StoredMessage
 
 BYTES_PER_TOKEN = 3  # of UTF-8: about right for Chinese and Japanese, and too few for English (4), which is safe
@@ -35,7 +35,7 @@ def from_session(messages: Sequence[StoredMessage], states: Sequence[ProviderSta
     for index, message in enumerate(messages):
         if not wire and message.role != "user":
             continue  # a turn has to begin with a question, and this one is lost
-        if message.role == "assistant" and not message.tool_calls and blank(message.content):
+        if message.role == "assistant" and not message.tool_calls and is_blank(message.content):
             continue  # the model was only thinking, and many servers refuse an empty message
         previous = wire[-1] if wire else {}
         converted = _to_wire(message)
@@ -57,7 +57,7 @@ def _state_by_index(messages: Sequence[StoredMessage], states: Sequence[Provider
     last_answers = {
         message.run_id: index
         for index, message in enumerate(messages)
-        if message.role == "assistant" and not blank(message.content)
+        if message.role == "assistant" and not is_blank(message.content)
     }
     found = {last_answers[state.run_id]: state for state in states if not state.calls and state.run_id in last_answers}
     for index, message in enumerate(messages):
@@ -77,7 +77,7 @@ def _with_state(message: WireMessage, state: ProviderState) -> WireMessage:
 def _call_with_state(call: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
     """Restore a call to the provider's own form: its text of the arguments, and its signature."""
     arguments = state.pop("arguments", call["function"]["arguments"])
-    return signed({**call, "function": {**call["function"], "arguments": arguments}}, state)
+    return with_provider_fields({**call, "function": {**call["function"], "arguments": arguments}}, state)
 
 
 def _to_wire(message: StoredMessage) -> WireMessage:

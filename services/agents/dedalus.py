@@ -18,7 +18,8 @@ from services.outbound.client import GuardedClient
 from services.outbound.url_guard import UrlGuard
 from services.runs.suspension import Outcomes, Suspension
 from services.runs.writer import RunWriter
-from services.upstreams.selection import Route, Upstreams
+from services.upstreams.selection import Upstreams
+from services.upstreams.upstream import Route
 
 SUBSTITUTED = (
     "No model server is configured, so the embedded model answers instead of the model that the request named. Set "

@@ -23,7 +23,7 @@ from services.runs.suspension import Outcomes, Suspension
 from services.runs.writer import RunWriter
 from services.tooling.base import Tool
 from services.upstreams.model_turn import UNKNOWN_REASON, Deadlines, ModelTurn, model_turn
-from services.upstreams.selection import Route
+from services.upstreams.upstream import Route
 from services.upstreams.wire_rules import left_out
 from session_models import ProviderState
 

@@ -12,7 +12,7 @@ from json_codec.text import dumps, mend_text
 from services.agents.call_gathering import CallGatherer, GatheredCall
 from services.completions.chunks import CallDelta, HostedResult
 from services.tooling.base import Tool
-from services.upstreams.wire_rules import signed
+from services.upstreams.wire_rules import with_provider_fields
 
 logger = logging.getLogger(__name__)
 
@@ -178,7 +178,7 @@ class ToolCalls:
 
         `reasoning` holds keys of the assistant's message that are sent back unchanged.
         """
-        calls = [signed(_wire_call(call), call.extra) for call in self.all]
+        calls = [with_provider_fields(_wire_call(call), call.extra) for call in self.all]
         results = [{"role": "tool", "tool_call_id": call.call_id, "content": call.result or ""} for call in self.all]
         return [{"role": "assistant", "content": text or None, "tool_calls": calls, **reasoning}, *results]
 

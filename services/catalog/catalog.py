@@ -14,7 +14,8 @@ from services.catalog.model_lists import UNREADABLE, ListedModel, clean_text, li
 from services.mcp.resolution import requested_as
 from services.outbound.client import GuardedClient
 from services.upstreams.embedded_model import EmbeddedModel
-from services.upstreams.selection import NO_LIST, Upstream, Upstreams
+from services.upstreams.selection import NO_LIST, Upstreams
+from services.upstreams.upstream import Upstream
 from settings import McpServer
 
 logger = logging.getLogger(__name__)

@@ -3,7 +3,8 @@
 from errors import ModelUnavailable
 from models import AgentRequest
 from services.catalog.catalog import Catalog
-from services.upstreams.selection import Route, Upstreams
+from services.upstreams.selection import Upstreams
+from services.upstreams.upstream import Route
 
 
 class RouteResolver:

@@ -18,7 +18,7 @@ from services.runs.task import Work
 from services.runs.writer import RunWriter
 from services.sessions.turns import SessionTurns
 from services.tooling.base import InvalidArguments
-from services.upstreams.selection import Route
+from services.upstreams.upstream import Route
 from settings import Settings
 
 SMALL_HISTORY_TOKENS = 2048  # fits into every model's context, so the model's context isn't looked up for it

@@ -1,7 +1,7 @@
-"""A body's bytes as they were before a server or a proxy compressed them, though it was asked not to.
+"""Decompresses a body that a server or a proxy has compressed, although the request asked for none.
 
-The bytes count, not the header: `Content-Encoding: none` is no encoding, and some proxies unpack a body and leave the
-header, or the other way round.
+The bytes decide, not the header: some servers send `Content-Encoding: none`, and some proxies decompress a body and
+leave the header, or the other way round.
 """
 
 import asyncio
@@ -17,19 +17,19 @@ Read = Callable[[], Awaitable[bytes]]
 
 GZIP = b"\x1f\x8b"
 ZSTD = b"\x28\xb5\x2f\xfd"
-BEGINNINGS = (b"data", b"event", b"id", b"retry", b":", b"{", b"[", b"<", b"\xef\xbb")
-"""What a body begins with that is not compressed: a field of an event, a comment, JSON, a page, a byte order mark."""
-ENOUGH = 5  # bytes that tell one from another
-SLICE = 64 * 1024  # bytes that are unpacked at once: a kilobyte can become a megabyte
+UNCOMPRESSED_STARTS = (b"data", b"event", b"id", b"retry", b":", b"{", b"[", b"<", b"\xef\xbb")
+"""The beginnings of bodies that are not compressed: an event's field, a comment, JSON, a page, a byte order mark."""
+MIN_START = 5  # bytes that are enough to recognise a compression
+SLICE = 64 * 1024  # bytes that are decompressed at once: one kilobyte may become a megabyte
 
 
 async def decoded(read: Read, encoding: str) -> tuple[bytes, Read]:
-    """What the first read of a body brings, and what reads the rest. Empty at the end of the body, as `read` is.
+    """Return the first piece of a body, and a function that reads the other pieces. Both are empty at its end.
 
-    Raise `httpx.HTTPError`: `httpx.DecodingError` for an encoding that is not read here.
+    Raises `httpx.HTTPError`, which is `httpx.DecodingError` for an encoding that is not supported.
     """
     data = await read()
-    while len(data) < ENOUGH and (more := await read()):
+    while len(data) < MIN_START and (more := await read()):
         data += more
     if (window := _window(data, encoding)) is None:
         return data, read
@@ -38,32 +38,32 @@ async def decoded(read: Read, encoding: str) -> tuple[bytes, Read]:
 
 
 def _window(data: bytes, encoding: str) -> int | None:
-    """zlib's `wbits` for what begins with these bytes; None for what is not compressed."""
+    """Return zlib's `wbits` for a body that begins with these bytes. None if it is not compressed."""
     if data.startswith(GZIP):
         return 16 + zlib.MAX_WBITS
     if data[:1] == b"\x78" and int.from_bytes(data[:2]) % 31 == 0:
         return zlib.MAX_WBITS
-    if not data.strip() or data.lstrip().startswith(BEGINNINGS):
+    if not data.strip() or data.lstrip().startswith(UNCOMPRESSED_STARTS):
         return None
     if encoding == "deflate":
-        return -zlib.MAX_WBITS  # without zlib's header, as some servers understand it
+        return -zlib.MAX_WBITS  # without zlib's header, which some servers leave out
     if encoding in ("br", "zstd", "compress") or data.startswith(ZSTD):
-        raise httpx.DecodingError(f"a body encoded {encoding or 'zstd'}")
+        raise httpx.DecodingError(f"the body's encoding is not supported: {encoding or 'zstd'}")
     return None
 
 
 class _Inflated:
-    """Unpacks a body a slice at a time, and lets others run between two slices of one read."""
+    """Decompresses a body a slice at a time, and gives other tasks a turn between two slices of one read."""
 
     def __init__(self, read: Read, data: bytes, window: int) -> None:
         self._read = read
         self._packed = data
         self._window = window
         self._inflate = zlib.decompressobj(window)
-        self._full = False  # whether the last slice may not have been all
+        self._full = False  # the last slice was full, so zlib may hold more
 
     async def read(self) -> bytes:
-        """The next slice; empty at the end of the body. Raise `httpx.HTTPError`."""
+        """Return the next slice, empty at the end of the body. Raises `httpx.HTTPError`."""
         try:
             while True:
                 if self._packed or self._full:
@@ -75,13 +75,13 @@ class _Inflated:
                 if unpacked := self._slice():
                     return unpacked
         except zlib.error as error:
-            raise httpx.DecodingError("a body that can't be unpacked") from error
+            raise httpx.DecodingError("the body can't be decompressed") from error
 
     def _slice(self) -> bytes:
         unpacked = self._inflate.decompress(self._packed, SLICE)
         self._packed = self._inflate.unconsumed_tail
         self._full = len(unpacked) == SLICE
-        if self._inflate.eof:  # servers that pack each event by itself begin another one
+        if self._inflate.eof:  # a server that compresses each event by itself begins a new stream
             self._packed = self._inflate.unused_data
             self._inflate, self._full = zlib.decompressobj(self._window), False
         return unpacked

@@ -1,9 +1,8 @@
-"""The embedded model's process: serves a small real model on loopback through llama.cpp's own HTTP server.
+"""Serves the embedded model on loopback through llama.cpp's own HTTP server. It is a program of its own.
 
-A process of its own because loading holds the interpreter's lock for about a second, and a crash in native code should
-not take the service along. Reads its API key from the first line of standard input, writes the server's URL and whether
-the model takes tools as the first line of standard output, and lives until standard input closes, which it does when
-the service dies.
+Loading a model holds the interpreter's lock for about a second, and a crash in native code would end the service. The
+program reads its API key from the first line of standard input, and writes one line to standard output: the server's
+URL, and whether the model supports tools. It ends when standard input closes, which happens when the service dies.
 """
 
 import json
@@ -19,7 +18,7 @@ TOOLS, NO_TOOLS = "tools", "no-tools"
 
 
 def main() -> None:
-    """Serve a model file under a name, with so many tokens of context and threads, as the command line says."""
+    """Serve a model. The command line has its file, its name, its context in tokens and the number of threads."""
     path, alias, context_tokens, threads = sys.argv[1:]
     params = xllamacpp.CommonParams()
     params.model.path = path
@@ -32,20 +31,20 @@ def main() -> None:
     params.port = 0
     params.api_keys = [key := sys.stdin.readline().strip()]
     server = xllamacpp.Server(params)
-    told = TOOLS if takes_tools(server.listening_address, key) else NO_TOOLS
-    sys.stdout.write(f"{server.listening_address} {told}\n")
+    tool_support = TOOLS if takes_tools(server.listening_address, key) else NO_TOOLS
+    sys.stdout.write(f"{server.listening_address} {tool_support}\n")
     sys.stdout.flush()
     sys.stdin.read()
-    os._exit(0)  # the server's own ending can wait for its threads for ever
+    os._exit(0)  # a normal exit may wait for the server's threads without end
 
 
 def takes_tools(url: str, key: str) -> bool:
-    """Whether the model's chat template has a place for tools, as llama.cpp finds by rendering it."""
+    """Whether the model's chat template supports tools, which llama.cpp finds out by rendering it."""
     connection = HTTPConnection(urlsplit(url).netloc)
     connection.request("GET", "/props", headers={"Authorization": f"Bearer {key}"})
-    told = json.load(connection.getresponse())
+    properties = json.load(connection.getresponse())
     connection.close()
-    return told.get("chat_template_caps", {}).get("supports_tools") is True
+    return properties.get("chat_template_caps", {}).get("supports_tools") is True
 
 
 if __name__ == "__main__":

@@ -1,76 +1,70 @@
-"""One model turn: the SDK call, its raw bytes parsed into deltas, its failures translated into ours.
+"""Runs one model turn: sends the request, parses the answer's bytes into deltas, and translates failures into ours.
 
-The SDK keeps authentication, retries, headers, the form of MCP servers and status errors. The request is written here,
-where a long one holds up nobody, and the answer is parsed here, about twenty times cheaper than through the SDK's typed
-chunks. What an upstream says of an error goes to the log, never further.
+The answer is parsed here because that costs about a twentieth of the SDK's typed chunks. An upstream's own text about
+an error is logged, and never sent to a client.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
 import httpx
-from dedalus_labs import APIConnectionError, APIStatusError
-from dedalus_labs.lib.mcp import serialize_mcp_servers
 
-from errors import (
-    AgentStreamError,
-    UpstreamDisconnected,
-    UpstreamProtocol,
-    UpstreamStalled,
-    UpstreamTimeout,
-)
+from errors import AgentStreamError, UpstreamDisconnected, UpstreamProtocol, UpstreamStalled, UpstreamTimeout
 from events import Usage
-from json_codec.writing import written
-from services.completions.chunks import CallDelta, ChatChunks, Delta, TextDelta
+from services.completions.chunks import ChatChunks, Delta
 from services.completions.errors import error_of, status_of
 from services.moving_deadline import MovingDeadline
 from services.upstreams.body_decoding import Read, decoded
+from services.upstreams.hosted_work import HostedWork
 from services.upstreams.http_client import reader
-from services.upstreams.refusals import NO_CHAT_STREAM, refusal, shown, unreached
-from services.upstreams.selection import Route
-from services.upstreams.wire_rules import MOST_TRIES, corrected, fitted
+from services.upstreams.model_request import ask, learned
+from services.upstreams.refusals import NO_CHAT_STREAM
+from services.upstreams.upstream import Route
+from services.upstreams.wire_rules import fitted
 from settings import WireRules
 
 logger = logging.getLogger(__name__)
 
-LAST_WORDS_S = 5.0  # how long what may still follow a finish reason is waited for
-UNKNOWN_REASON = "unknown"  # of an answer that ended with [DONE] and without a finish reason
-DRAIN_S = 0.1  # what may still follow [DONE]: the end of the body, after which the connection is reused
+AFTER_FINISH_S = 5.0  # to wait after a finish reason for more, such as the usage
+DRAIN_S = 0.1  # to wait after [DONE] for the end of the body, after which the connection can be reused
+UNKNOWN_REASON = "unknown"  # the finish reason of an answer that ended with [DONE] and had none
 
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """How long an upstream may be silent: before the first byte of the body, and between deltas. In seconds."""
+    """How long an upstream may be silent, in seconds: before the first byte of the body, and between deltas."""
 
     first_byte_s: float
     stall_s: float
 
 
 class ModelTurn:
-    """An answer as it arrives: iterate for the deltas of each read. Comments don't count as an answer.
+    """An answer as it arrives. Iterate for the deltas of each read.
 
-    What each thing that comes means is the table in docs/upstreams.md.
+    The table in docs/upstreams.md says what each form of data means. Comments and keepalives don't count as an answer.
+    `silent` is set until the first deltas.
     """
 
     def __init__(
         self, read: Read, encoding: str, chunks: ChatChunks, deadline: MovingDeadline, wait_s: float, stall_s: float
     ) -> None:
         self._body = read
+        # Rebound by the first read to a reader of the decoded body, so that later reads don't have to look for it.
         self._read: Read = self._first_read
         self._encoding = encoding
         self._chunks = chunks
         self._deadline = deadline
         self._wait_s = wait_s
         self._stall_s = stall_s
-        self._last_words_at: float | None = None
+        self._end_wait_at: float | None = None
         self._broken: httpx.HTTPError | None = None
-        self._ended = False
+        self._body_ended = False
         self._flushed = False
-        self._ahead: list[Delta] | None = None
+        self._first_deltas: list[Delta] | None = None
         self.silent = True
         self.hosted = HostedWork()
 
@@ -81,30 +75,30 @@ class ModelTurn:
 
     @property
     def usage(self) -> Usage:
-        """Tokens of this turn; known after the iteration."""
+        """The tokens of this turn; known after the iteration."""
         return self._chunks.usage
 
     @property
     def reasoning(self) -> dict[str, Any]:
-        """The turn's reasoning as its provider wrote it, by field, to be sent back; empty where there was none.
+        """The turn's reasoning as its provider wrote it, by field, to be sent back. Empty if there was none.
 
-        `reasoning_content`, `reasoning` and `thinking` are text, or the one object that came in its place;
+        `reasoning_content`, `reasoning` and `thinking` are text, or the one object that came in its place.
         `reasoning_details` and `thinking_blocks` are lists of entries, whose pieces are joined.
         """
         return self._chunks.reasoning
 
     @property
     def correlation_id(self) -> str | None:
-        """What the next turn has to echo, where the upstream gave it."""
+        """The id that the next turn has to echo, if the upstream sent one."""
         return self._chunks.correlation_id
 
     async def begin(self) -> object:
-        """Read up to the first deltas. Return the error that the upstream reports in their place, None for none.
+        """Read up to the first deltas. Returns the error that the upstream reports in their place, None for none.
 
-        Whatever the stream ends with is raised by the iteration, which begins with these deltas.
+        If the stream ends here in another way, the iteration raises its error. The iteration begins with these deltas.
         """
         with suppress(AgentStreamError):
-            self._ahead = await self.__anext__()
+            self._first_deltas = await self.__anext__()
         return self._chunks.fault if self.silent else None
 
     def __aiter__(self) -> "ModelTurn":
@@ -112,21 +106,21 @@ class ModelTurn:
         return self
 
     async def __anext__(self) -> list[Delta]:
-        """The deltas of one read. Raise what the stream ended with, unless it ended well."""
-        if (ahead := self._ahead) is not None:
-            self._ahead = None
-            return ahead
+        """Return the deltas of one read. Raises the error with which the stream ended, if it ended with one."""
+        if (first_deltas := self._first_deltas) is not None:
+            self._first_deltas = None
+            return first_deltas
         chunks = self._chunks
         self._deadline.within(self._wait_s)
         try:
-            while not (chunks.over or self._ended):
-                read = self._read if chunks.finish_reason is None else self._last_words
+            while not (chunks.over or self._body_ended):
+                read = self._read if chunks.finish_reason is None else self._read_after_finish
                 data = await read()
                 deltas = chunks.feed(data) if data else self._last()
                 if deltas:
                     self.silent = False
                     self._wait_s = self._stall_s
-                    self._last_words_at = None
+                    self._end_wait_at = None
                     self.hosted.note(deltas)
                     return deltas
         except httpx.HTTPError as error:
@@ -139,26 +133,26 @@ class ModelTurn:
         return self._end()
 
     def _last(self) -> list[Delta]:
-        self._ended = True
+        self._body_ended = True
         return self._chunks.last()
 
     async def _first_read(self) -> bytes:
         data, self._read = await decoded(self._body, self._encoding)
         return data
 
-    async def _last_words(self) -> bytes:
-        """What one read brings after a finish reason; empty at the end of the body, or when nothing comes for long.
+    async def _read_after_finish(self) -> bytes:
+        """Read once after a finish reason. Empty at the end of the body, or if nothing has come for AFTER_FINISH_S.
 
-        Not to send anything is no fault, unless the upstream runs tools whose results are still to be answered, or the
-        reason came too early to be the end.
+        A server may leave the body open there. It is a stall only if the upstream runs tools whose results are still
+        to be answered, or if the reason came too early to be the end.
         """
         self._deadline.lift()
         owed = self.hosted.owed or not self._chunks.may_end
-        if self._last_words_at is None:
-            patience_s = self._stall_s if owed else LAST_WORDS_S
-            self._last_words_at = asyncio.get_running_loop().time() + patience_s
+        if self._end_wait_at is None:
+            patience_s = self._stall_s if owed else AFTER_FINISH_S
+            self._end_wait_at = asyncio.get_running_loop().time() + patience_s
         try:
-            async with asyncio.timeout_at(self._last_words_at):
+            async with asyncio.timeout_at(self._end_wait_at):
                 return await self._read()
         except TimeoutError:
             if owed:
@@ -166,7 +160,10 @@ class ModelTurn:
             return b""
 
     def _end(self) -> list[Delta]:
-        """The stream is over. Raise what it means, by the first line of the table that is true."""
+        """Decide how the stream ended: the first condition that holds counts.
+
+        Raises the error for it, or returns the text that was held back and raises StopAsyncIteration the next time.
+        """
         if self._chunks.fault is not None:
             logger.warning("the upstream's stream ended with an error: %.500s", self._chunks.fault)
             raise error_of(self._chunks.fault)
@@ -184,62 +181,40 @@ class ModelTurn:
         return self._chunks.flush()
 
     async def drain(self) -> None:
-        """Read what is left of an ended body, briefly, so that its connection can be used again."""
+        """Read the rest of an ended body for DRAIN_S at most, so that its connection can be reused."""
         with suppress(TimeoutError, httpx.HTTPError):
             async with asyncio.timeout(DRAIN_S):
                 while await self._body():
                     pass
 
 
-class HostedWork:
-    """Knows whether the upstream owes more after a finish reason: it runs a tool, and hasn't said anything since.
-
-    `own` are the tools that it does not run; None where it runs none at all.
-    """
-
-    def __init__(self) -> None:
-        self.own: frozenset[str] | None = None
-        self.owed = False
-
-    def note(self, deltas: Sequence[Delta]) -> None:
-        """Take in what has come."""
-        if type(deltas[-1]) is TextDelta:
-            self.owed = False
-        elif self.own is not None:
-            for delta in deltas:
-                match delta:
-                    case TextDelta():
-                        self.owed = False
-                    case CallDelta(name=name) if name and not any(tool.startswith(name) for tool in self.own):
-                        self.owed = True
-
-
 @asynccontextmanager
 async def model_turn(route: Route, body: Mapping[str, Any], deadlines: Deadlines) -> AsyncIterator[ModelTurn]:
-    """Ask the route's upstream for one streamed turn. The connection is released on leaving, reusable if it can be.
+    """Ask the route's upstream for one streamed turn. On leaving, the connection is released, reusable if possible.
 
-    It is asked in the form that it takes, and again where its refusal teaches another form, which is remembered. Some
-    servers, and gateways before them, refuse in the stream, with status 200.
-    Raise an `UpstreamError`, `UpstreamRejected` or `ContextTooLong` for each way in which that can fail.
+    The request is sent in the form that the upstream accepts. If a refusal shows that it needs another form, the
+    request is sent again, and the form is remembered. Some servers and gateways refuse in a stream with status 200.
+    Raises an `UpstreamError`, `UpstreamRejected` or `ContextTooLong` for each way in which that can fail.
     """
     until = asyncio.get_running_loop().time() + deadlines.first_byte_s
     tried = [route.rules]
     while True:
         async with _attempt(route, body, until, deadlines.stall_s, tried) as turn:
             fault = await turn.begin()
-            if fault is None or not _learned(tried, fitted(body, tried[-1]), status_of(fault), fault):
-                if fault is None and len(tried) > 1:
-                    route.learn(tried[-1])
-                yield turn
-                return
+            if fault is not None and learned(tried, fitted(body, tried[-1]), status_of(fault), fault):
+                continue
+            if fault is None and len(tried) > 1:
+                route.learn(tried[-1])
+            yield turn
+            return
 
 
 @asynccontextmanager
 async def _attempt(
     route: Route, body: Mapping[str, Any], until: float, stall_s: float, tried: list[WireRules]
 ) -> AsyncIterator[ModelTurn]:
-    """One answer, whose first byte has to come until this time."""
-    response = await _ask(route, body, until, tried)
+    """Ask for one answer, whose first byte has to arrive before the time `until`."""
+    response = await ask(route, body, until, tried)
     stream = cast("httpx.AsyncByteStream", response.stream)
     turn: ModelTurn | None = None
     try:
@@ -249,7 +224,7 @@ async def _attempt(
             chunks = ChatChunks(route.think_tags.tags(route.model))
             turn = ModelTurn(reader(response), encoding, chunks, deadline, first_wait_s, stall_s)
             turn.hosted.own = _own_tools(route, body)
-            del response  # and with it the request, whose body may be long
+            del response  # it holds the request, whose body may be megabytes, for as long as the answer takes
             yield turn
             await turn.drain()
     except TimeoutError:
@@ -263,57 +238,8 @@ async def _attempt(
         await stream.aclose()
 
 
-async def _ask(route: Route, body: Mapping[str, Any], until: float, tried: list[WireRules]) -> httpx.Response:
-    """Ask by the last rules that were tried, and by better ones where a refusal teaches them."""
-    while True:
-        sent = fitted(body, tried[-1])
-        try:
-            return await _post(route, sent, until)
-        except APIStatusError as error:
-            if not _learned(tried, sent, error.status_code, error.body):
-                raise _status_error(route, sent, error) from error
-
-
-def _learned(tried: list[WireRules], sent: Mapping[str, Any], status: int, refusal: object) -> bool:
-    """Add the rules that a refusal teaches to those that were tried. Whether there are any that are worth a try."""
-    better = corrected(tried[-1], sent, status, refusal)
-    if better is None or better in tried or len(tried) == MOST_TRIES:
-        return False
-    logger.info("the upstream refuses a parameter, and is asked otherwise: %.500s", refusal)
-    tried.append(better)
-    return True
-
-
-async def _post(route: Route, body: Mapping[str, Any], deadline: float) -> httpx.Response:
-    """One exchange, to the head of the answer. Raise `APIStatusError` for a refusal."""
-    try:
-        async with asyncio.timeout_at(deadline):
-            headers = {"Accept-Encoding": "identity", "Content-Type": "application/json", **route.headers}
-            return await route.upstream.client.chat_completion(headers, await written(_as_the_sdk(body)))
-    except TimeoutError:
-        raise UpstreamTimeout from None
-    except APIConnectionError as error:
-        failed = unreached(route.upstream)
-        logger.warning("the upstream can't be reached: %s (%s)", error.__cause__, failed.message)
-        raise failed from error
-
-
-def _as_the_sdk(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The body with MCP servers in the SDK's form. The SDK would also copy it, and write it in one go."""
-    if "mcp_servers" not in body:
-        return body
-    return {**body, "mcp_servers": serialize_mcp_servers(body["mcp_servers"])}
-
-
-def _status_error(route: Route, sent: Mapping[str, Any], error: APIStatusError) -> AgentStreamError:
-    said = error.response.headers.get("retry-after", "")
-    refused = refusal(route.upstream, sent, error.status_code, error.body, int(said) if said.isdecimal() else None)
-    logger.warning("the upstream answered %d: %.500s (%s)", error.status_code, shown(error.body), refused.message)
-    return refused
-
-
 def _own_tools(route: Route, body: Mapping[str, Any]) -> frozenset[str] | None:
-    """The tools that the upstream does not run. None where it runs none: with tools of ours and without servers."""
+    """The tools that the upstream does not run. None if it runs none: with tools of ours and without MCP servers."""
     tools = body.get("tools", ())
     if not body.get("mcp_servers") and (tools or not route.upstream.hosts_mcp):
         return None

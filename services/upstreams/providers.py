@@ -1,4 +1,4 @@
-"""The model servers that are known by name: where their API is, which key it takes, and how what they take differs."""
+"""The table of providers: the address of each API, its key, and the form of request that it accepts."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -14,9 +14,9 @@ STRICT = WireRules(reasoning="never")
 
 
 class Provider(NamedTuple):
-    """A provider's OpenAI-compatible endpoint. `url` is what stands before `/chat/completions` and `/models`.
+    """A provider's OpenAI-compatible endpoint. `url` is the base to which `/chat/completions` and `/models` are added.
 
-    `hosts` are the domains of its API beside the URL's own host.
+    `keys` are the settings that may hold its key. `hosts` are domains of its API beside the URL's own host.
     """
 
     url: str
@@ -75,7 +75,7 @@ PROVIDERS: Mapping[str, Provider] = {
     # https://platform.moonshot.ai/docs/guide/use-kimi-k2-thinking-model.
     "moonshot": Provider("https://api.moonshot.ai/v1", ("moonshot_api_key",), "kimi-k2-0905-preview"),
 }
-"""The providers whose key is enough: each is asked at its own address, with the settings that hold its key."""
+"""Providers that need only a key: each is called at its own address."""
 
 BY_BASE_URL: Mapping[str, Provider] = {
     # https://learn.microsoft.com/azure/ai-foundry/openai/reference: the key goes into the header api-key.
@@ -86,7 +86,7 @@ BY_BASE_URL: Mapping[str, Provider] = {
     # https://openrouter.ai/docs/use-cases/reasoning-tokens.
     "openrouter": Provider("https://openrouter.ai/api/v1", (), ""),
 }
-"""Servers that DEDALUS_BASE_URL names, known by their host."""
+"""Servers that are configured by DEDALUS_BASE_URL and recognised by their host."""
 
 KNOWN: Mapping[str, Provider] = {**PROVIDERS, **BY_BASE_URL}
 MAKERS = {
@@ -97,11 +97,11 @@ MAKERS = {
     "vertex_ai": "google",
     "moonshotai": "moonshot",
 }
-"""How gateways call providers in a model's name, where that isn't the name here."""
+"""The providers' names in the model names of gateways, where they differ from the names here."""
 
 
 def provider_at(host: str) -> str | None:
-    """The name of the provider that a host belongs to."""
+    """Return the name of the provider that owns a host; None if it is unknown."""
     for name, provider in KNOWN.items():
         own = (urlsplit(provider.url).hostname or "", *provider.hosts)
         if any(host == domain or host.endswith(f".{domain}") for domain in own):
@@ -110,12 +110,12 @@ def provider_at(host: str) -> str | None:
 
 
 def rules_of(name: str | None) -> WireRules:
-    """What a provider's server takes."""
+    """Return the rules of a provider, by its name."""
     return PLAIN if name is None or name not in KNOWN else KNOWN[name].rules
 
 
 def with_model(rules: WireRules, model: str) -> WireRules:
-    """A gateway's rules, with what the provider behind it wants of its model, which the name `provider/model` tells."""
+    """Return a gateway's rules for a model `provider/model`, with those that depend on the provider behind it."""
     maker = model.partition("/")[0]
     provider = PROVIDERS.get(MAKERS.get(maker, maker))
     if provider is None:

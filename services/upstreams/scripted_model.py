@@ -1,7 +1,7 @@
-"""Scripts in a model's place, for trying tools and sessions without a model or a key.
+"""Scripts that answer in a model's place, to try tools and sessions without a model or a key.
 
-`simulated/tools` makes the calls that the question spells out. A line such as `roll {"sides": 20}`, whose first word is
-a tool of the request, is a call with these arguments, sent as they are; the next turn tells what the calls gave.
+`simulated/tools` makes the calls in the question. A line such as `roll {"sides": 20}`, whose first word is a tool of
+the request, becomes a call with these arguments, unchanged. The next turn repeats the results of the calls.
 `simulated/context` answers with the messages that it was sent: the instructions, the history and the question.
 """
 
@@ -19,51 +19,51 @@ from json_codec.parsing import parse
 MODEL_ID = "simulated/tools"
 CONTEXT_MODEL_ID = "simulated/context"
 MODEL_IDS = {MODEL_ID, CONTEXT_MODEL_ID}
-SHOWN = 200  # characters of each message that simulated/context repeats
-LINES_AT_ONCE = 1000  # of a question, which are looked through in less than a millisecond
+MAX_SHOWN = 200  # characters of each message that simulated/context repeats
+LINES_AT_ONCE = 1000  # of a question; searching these takes less than a millisecond
 
 Json = dict[str, Any]
 
 
 def scripted_client() -> httpx.AsyncClient:
-    """For the SDK's `http_client`: it reaches nothing but the script."""
+    """Make a client for the SDK's `http_client` that reaches only the scripts."""
     return httpx.AsyncClient(transport=_Transport(), trust_env=False)
 
 
 class _Transport(httpx.AsyncBaseTransport):
-    """Answers chat completions in this process, as a model's server would over the network."""
+    """Answers requests for chat completions in this process, as a model server would over the network."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """The answer to one request, chunk by chunk."""
+        """Return the answer to one request, chunk by chunk."""
         stream = _Stream(await parse(await request.aread()))
         return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=stream)
 
 
 class _Stream(httpx.AsyncByteStream):
-    """The body of an answer, of which no more is made than is read."""
+    """The body of an answer, which is made as it is read."""
 
-    def __init__(self, asked: Mapping[str, Any]) -> None:
-        self._events = _events(asked)
+    def __init__(self, request: Mapping[str, Any]) -> None:
+        self._events = _events(request)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Its server-sent events."""
         return self._events
 
     async def aclose(self) -> None:
-        """Make no more of it."""
+        """Stop making it."""
         await self._events.aclose()
 
 
-async def _events(asked: Mapping[str, Any]) -> AsyncGenerator[bytes, None]:
-    chunks = _context(asked["messages"]) if asked["model"] == CONTEXT_MODEL_ID else _chunks(asked)
+async def _events(request: Mapping[str, Any]) -> AsyncGenerator[bytes, None]:
+    chunks = _context(request["messages"]) if request["model"] == CONTEXT_MODEL_ID else _chunks(request)
     async for chunk in chunks:
         yield f"data: {json.dumps({'choices': [{'index': 0, **chunk}]})}\n\n".encode()
     yield b"data: [DONE]\n\n"
 
 
-async def _chunks(asked: Mapping[str, Any]) -> AsyncGenerator[Json, None]:
-    messages: Sequence[Json] = asked["messages"]
-    names = [tool["function"]["name"] for tool in asked.get("tools", ())]
+async def _chunks(request: Mapping[str, Any]) -> AsyncGenerator[Json, None]:
+    messages: Sequence[Json] = request["messages"]
+    names = [tool["function"]["name"] for tool in request.get("tools", ())]
     if results := [*takewhile(lambda message: message["role"] == "tool", reversed(messages))]:
         yield _delta(content="\n".join(f"The tool gave: {result['content']}" for result in reversed(results)))
         yield _finish("stop")
@@ -74,16 +74,16 @@ async def _chunks(asked: Mapping[str, Any]) -> AsyncGenerator[Json, None]:
         call = {"index": index, "id": f"call_{secrets.token_hex(8)}", "type": "function"}
         yield _delta(tool_calls=[call | {"function": {"name": name, "arguments": arguments}}])
     if index < 0:
-        there = f"The tools are: {', '.join(names)}." if names else "Name the tools in `tools`: there are none."
-        yield _delta(content=f'Say which tool to call, such as roll {{"sides": 20}}, a line for each. {there}')
+        available = f"The tools are: {', '.join(names)}." if names else "Name the tools in `tools`: there are none."
+        yield _delta(content=f'Say which tool to call, such as roll {{"sides": 20}}, a line for each. {available}')
     yield _finish("stop" if index < 0 else "tool_calls")
 
 
 async def _context(messages: Sequence[Json]) -> AsyncGenerator[Json, None]:
     yield _delta(content="I was sent these messages:")
     for number, message in enumerate(messages, 1):
-        text = " ".join(_text(message["content"] or "")[: SHOWN + 1].split())
-        shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+        text = " ".join(_text(message["content"] or "")[: MAX_SHOWN + 1].split())
+        shown = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
         yield _delta(content=f"\n{number}. {message['role']}: {shown}")
     yield _finish("stop")
 

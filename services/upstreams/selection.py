@@ -1,14 +1,13 @@
-"""Which upstream serves a model, with which key, and what that upstream is told.
+"""Selects the upstreams at start, and finds the route to a model.
 
-In this order: DEDALUS_BASE_URL; Dedalus with DEDALUS_API_KEY, where a provider's own key rides along for its models;
-the OpenAI-compatible endpoint of each provider whose key is set; else the embedded model. A provider's key goes to
-Dedalus or to that provider, never to a base URL that somebody set. The script that calls tools is always there.
+In this order: DEDALUS_BASE_URL; Dedalus with DEDALUS_API_KEY, to which a provider's own key is sent along for its
+models; the OpenAI-compatible endpoint of each provider whose key is set; the embedded model. A provider's key goes to
+Dedalus or to that provider, never to a configured base URL. The scripts that answer in this process are always there.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 from dedalus_labs import (
     APIConnectionError,
@@ -25,91 +24,20 @@ from services.upstreams.base_urls import address
 from services.upstreams.embedded_model import EmbeddedModel
 from services.upstreams.http_client import UpstreamClient
 from services.upstreams.prepared_client import PreparedDedalus
-from services.upstreams.providers import PLAIN, PROVIDERS, Provider, rules_of, with_model
+from services.upstreams.providers import PLAIN, PROVIDERS, Provider, rules_of
+from services.upstreams.refusals import UNREACHED
 from services.upstreams.scripted_model import MODEL_IDS as SCRIPTED_MODELS
 from services.upstreams.scripted_model import scripted_client
-from settings import Settings, WireRules
+from services.upstreams.upstream import NO_DEDALUS_HEADERS, Route, Upstream
+from settings import Settings
 
 DEDALUS_URL = "https://api.dedaluslabs.ai/v1"
 DEDALUS_MODEL = "openai/gpt-4.1"
-MOST_KNOWN = 1000  # models of one upstream whose rules are remembered
-SPARE_CONNECTIONS = 10  # beside those of the runs, for the lists of models
+SPARE_CONNECTIONS = 10  # for lists of models, beside one connection for each run
 
-UNREACHED = "The model's server could not be reached: check DEDALUS_BASE_URL."
-NO_LIST = "The model's server gave no list of models: check DEDALUS_BASE_URL, or set DEFAULT_MODEL."
+NO_LIST = "The model server returned no list of models: check DEDALUS_BASE_URL, or set DEFAULT_MODEL."
 
-Headers = Mapping[str, str | Omit]
-SCRIPTS = "simulated/"  # begins the names of this service's scripts: no key makes another one exist
-NO_DEDALUS_HEADERS: Headers = MappingProxyType(
-    dict.fromkeys(("x-api-key", "X-Provider", "X-Provider-Key", "X-Provider-Model"), Omit())
-)
-"""Keeps what the SDK finds in its own environment variables from going anywhere."""
-
-
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """A server of chat completions. `prefix` stands before its models' names here, and not on its wire.
-
-    `default_model` is named as it is here, and empty where the server has to be asked. `rules` say what it takes, and
-    `by_hand` what of that the operator has set; `known` are the rules of single models. `key` is the setting that holds
-    its key.
-    """
-
-    name: str
-    kind: Literal["custom", "dedalus", "provider", "local", "scripted"]
-    client: PreparedDedalus
-    headers: Headers = field(default_factory=dict)
-    default_model: str = ""
-    prefix: str = ""
-    hosts_mcp: bool = False
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    rules: WireRules = PLAIN
-    by_hand: WireRules = PLAIN
-    known: dict[str, WireRules] = field(default_factory=dict)
-    key: str = "DEDALUS_API_KEY"
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One request's way: the upstream, the model's name here and on the wire, and the request's headers.
-
-    `substituted` says that the embedded model answers in place of the model that was named. `think_tags` are the models
-    that write their thinking into the text.
-    """
-
-    upstream: Upstream
-    model: str
-    wire_model: str
-    headers: Headers
-    substituted: bool = False
-    think_tags: ThinkTagModels = field(default_factory=ThinkTagModels)
-
-    @property
-    def rules(self) -> WireRules:
-        """What the server takes for this model, as far as that is known."""
-        upstream = self.upstream
-        if (known := upstream.known.get(self.wire_model)) is None:
-            rules = upstream.rules if upstream.kind == "provider" else with_model(upstream.rules, self.model)
-            by_hand = upstream.by_hand.model_dump(exclude_unset=True)
-            self.learn(known := rules.model_copy(update=by_hand))
-        return known
-
-    @property
-    def family(self) -> str:
-        """Whose reasoning and signatures this model can take back: those of the same server and provider.
-
-        The provider is what the model's name begins with, where that names one.
-        """
-        host = self.upstream.client.base_url.host if self.upstream.kind == "custom" else ""
-        provider, slash, _ = self.wire_model.partition("/")
-        return "/".join((self.upstream.name, host, provider if slash else ""))
-
-    def learn(self, rules: WireRules) -> None:
-        """Keep what the server takes for this model, such as what a refusal has taught."""
-        known = self.upstream.known
-        if len(known) >= MOST_KNOWN:
-            known.pop(next(iter(known)))
-        known[self.wire_model] = rules
+SCRIPTS = "simulated/"  # begins the names of this service's scripts, which no substitute answers for
 
 
 class Upstreams:
@@ -128,16 +56,8 @@ class Upstreams:
         self._think_tags = ThinkTagModels(settings.think_tags, settings.think_tags_opened)
         self._keys = {name: key for name, known in providers.items() if (key := _first_key(settings, known))}
         self._http = UpstreamClient(settings.max_concurrent_runs + SPARE_CONNECTIONS)
-        self.all: tuple[Upstream, ...]
-        if settings.dedalus_base_url:
-            self.all = (self._custom(settings, str(settings.dedalus_base_url)),)
-        elif settings.dedalus_api_key or settings.dedalus_x_api_key:
-            self.all = (self._dedalus(settings, dedalus),)
-        elif self._keys:
-            self.all = tuple(self._provider(name, providers[name], key) for name, key in self._keys.items())
-        else:
-            self.all = (self._embedded(),)
-        self.all = tuple(replace(u, by_hand=settings.upstream_rules.get(u.name, PLAIN)) for u in self.all)
+        selected = self._selected(settings, providers, dedalus)
+        self.all = tuple(replace(each, by_hand=settings.upstream_rules.get(each.name, PLAIN)) for each in selected)
         self._script = scripted_client()
         script = PreparedDedalus(api_key="", base_url="http://script", http_client=self._script)
         self._scripted = Upstream("simulated", "scripted", script, NO_DEDALUS_HEADERS)
@@ -147,12 +67,12 @@ class Upstreams:
         )
 
     def route(self, model: str) -> Route:
-        """The way to a model, or to the embedded one where that answers for all. Raise `ModelUnavailable`."""
+        """Find the route to a model, or to the embedded one if that substitutes. Raises `ModelUnavailable`."""
         if model in SCRIPTED_MODELS:
             return Route(self._scripted, model, model, self._scripted.headers)
         if self.substitutes and model != self.local.model_id and not model.startswith(SCRIPTS):
             return replace(self.route(self.local.model_id), substituted=True)
-        upstream = next((u for u in self.all if model.startswith(u.prefix) and model != u.prefix), None)
+        upstream = next((each for each in self.all if model.startswith(each.prefix) and model != each.prefix), None)
         if upstream is None or (upstream.kind == "local" and model != self.local.model_id):
             raise ModelUnavailable(self._what_to_set(model))
         headers = dict(upstream.headers)
@@ -162,25 +82,25 @@ class Upstreams:
         return Route(upstream, model, model.removeprefix(upstream.prefix), headers, think_tags=self._think_tags)
 
     async def ready(self, upstream: Upstream) -> None:
-        """Wait until the upstream can be called. Raise `LocalModelUnavailable`."""
+        """Wait until the upstream can be called. Raises `LocalModelUnavailable`."""
         if upstream.kind == "local":
             upstream.client.base_url = await self.local.url()
 
     def takes_tools(self, upstream: Upstream) -> bool:
-        """Whether the upstream can be given tools, once it is ready."""
+        """Whether the upstream accepts tools. For the embedded model this is known once it is ready."""
         return upstream.kind != "local" or self.local.takes_tools
 
     async def models(self, upstream: Upstream) -> Any:
-        """What the upstream answers when asked for its models, as it is.
+        """Ask the upstream for its models, and return its answer unchanged.
 
-        Raise `UpstreamAuth` or `UpstreamFailed`, each with the setting to look at, `LocalModelUnavailable`, or an
+        Raises `UpstreamAuth` or `UpstreamFailed`, each with the setting to check, `LocalModelUnavailable`, or an
         `httpx.HTTPError`.
         """
         await self.ready(upstream)
         try:
             return await upstream.client.get("/models", cast_to=object, options={"headers": upstream.headers})
         except (AuthenticationError, PermissionDeniedError) as error:
-            raise UpstreamAuth(f"The model's server refused this service's key: check {upstream.key}.") from error
+            raise UpstreamAuth(f"The model server refused this service's key: check {upstream.key}.") from error
         except APIConnectionError as error:
             raise UpstreamFailed(UNREACHED) from error
         except APIError as error:
@@ -192,12 +112,24 @@ class Upstreams:
         await self._script.aclose()
 
     def _what_to_set(self, model: str) -> str:
+        """The message for a model without an upstream: the settings that would make it available."""
         provider, slash, _ = model.partition("/")
         if known := PROVIDERS.get(provider):
             return f"No configured upstream serves {provider}'s models: set DEDALUS_API_KEY or {known.keys[0].upper()}."
-        served = ", ".join(u.prefix + "…" if u.prefix else self.local.model_id for u in self.all)
+        served = ", ".join(each.prefix + "…" if each.prefix else self.local.model_id for each in self.all)
         name = "this model" if slash else "a model named without its provider"
         return f"No configured upstream serves {name}: it serves {served}. Or set DEDALUS_API_KEY or DEDALUS_BASE_URL."
+
+    def _selected(
+        self, settings: Settings, providers: Mapping[str, Provider], dedalus_url: str
+    ) -> tuple[Upstream, ...]:
+        if settings.dedalus_base_url:
+            return (self._custom(settings, str(settings.dedalus_base_url)),)
+        if settings.dedalus_api_key or settings.dedalus_x_api_key:
+            return (self._dedalus(settings, dedalus_url),)
+        if self._keys:
+            return tuple(self._provider(name, providers[name], key) for name, key in self._keys.items())
+        return (self._embedded(),)
 
     def _custom(self, settings: Settings, url: str) -> Upstream:
         at, key = address(url), _text(settings.dedalus_api_key)
@@ -232,21 +164,20 @@ class Upstreams:
         return Upstream("dedalus", "dedalus", client, headers, DEDALUS_MODEL, hosts_mcp=True)
 
     def _provider(self, name: str, provider: Provider, key: str) -> Upstream:
-        client, prefix = self._client(provider.url, key), f"{name}/"
-        default = prefix + provider.default_model
+        prefix = f"{name}/"
         return Upstream(
             name,
             "provider",
-            client,
+            self._client(provider.url, key),
             NO_DEDALUS_HEADERS,
-            default,
-            prefix,
+            default_model=prefix + provider.default_model,
+            prefix=prefix,
             rules=rules_of(name),
             key=provider.keys[0].upper(),
         )
 
     def _embedded(self) -> Upstream:
-        client = self._client("http://127.0.0.1", self.local.key)
+        client = self._client("http://127.0.0.1", self.local.key)  # `ready` sets the port, once there is one
         model, defaults = self.local.model_id, self.local.defaults
         return Upstream("local", "local", client, NO_DEDALUS_HEADERS, model, defaults=defaults)
 
@@ -255,8 +186,8 @@ class Upstreams:
 
 
 def _own_keys(settings: Settings) -> dict[str, str | Omit]:
-    """The headers that carry the keys set for Dedalus or for what stands in its place, and nothing else."""
-    headers = dict(NO_DEDALUS_HEADERS)
+    """The headers with the keys that are set for Dedalus or for the server in its place, and with no other key."""
+    headers: dict[str, str | Omit] = dict(NO_DEDALUS_HEADERS)
     if settings.dedalus_api_key is None:
         headers["Authorization"] = Omit()
     if key := _text(settings.dedalus_x_api_key):

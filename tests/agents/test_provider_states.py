@@ -16,8 +16,9 @@ from wire import Done, Finish, Json, RawChunk, Status, Step, Text, Thinking, Too
 from services.agents.checkpoint import Checkpoint
 from services.agents.conversation import from_session, tokens
 from services.runs.projection import question
+from services.upstreams.corrections import corrected
 from services.upstreams.providers import PROVIDERS
-from services.upstreams.wire_rules import corrected, fitted
+from services.upstreams.wire_rules import fitted
 from session_models import FunctionCall, ProviderState, StoredMessage
 from settings import WireRules
 

@@ -145,14 +145,15 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "uvicorn": ("serving", "routers.http_server.*"),
     "sse_starlette": ("routers.sse",),
     "dedalus_labs": (
-        "services.upstreams.model_turn",
+        "services.upstreams.model_request",
         "services.upstreams.prepared_client",
         "services.upstreams.selection",
+        "services.upstreams.upstream",
     ),
     "httpx": (
         "services.upstreams.http_client",
         "services.upstreams.http_*",
-        "services.upstreams.model_turn",
+        "services.upstreams.model_*",
         "services.upstreams.prepared_client",
         "services.upstreams.body_decoding",
         "services.upstreams.scripted_model",

@@ -76,7 +76,7 @@ async def test_a_refused_parameter_is_named(param: str, named: str) -> None:
     """Where it is one of those that were sent; the upstream's own words stay in the log."""
     error = await failed(refusal(400, "That is not how it goes", "invalid_request_error", param=param), stop="END")
     assert error["code"] == "upstream_rejected"
-    assert f"does not take {named} " in error["message"]
+    assert f"does not accept {named} " in error["message"]
     assert "how it goes" not in error["message"]
 
 
@@ -93,7 +93,7 @@ async def test_a_refused_parameter_is_named(param: str, named: str) -> None:
 async def test_a_parameter_is_named_where_the_error_is_in_words(said: Status, named: str | None) -> None:
     """One that was sent, and no word that any error has."""
     error = await failed(said, stop="END", response_format={"type": "json_object"})
-    assert (f"does not take {named} " in error["message"]) is (named is not None)
+    assert (f"does not accept {named} " in error["message"]) is (named is not None)
 
 
 async def test_refused_mcp_servers_name_the_setting() -> None:

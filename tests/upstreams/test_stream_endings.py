@@ -60,13 +60,13 @@ async def agent(fake: FakeDedalus) -> AsyncIterator[Service]:
 @pytest.fixture
 def last_words_1_s(monkeypatch: pytest.MonkeyPatch) -> None:
     """Long enough for a busy machine, and shorter than the answers of these tests."""
-    monkeypatch.setattr("services.upstreams.model_turn.LAST_WORDS_S", 1.0)
+    monkeypatch.setattr("services.upstreams.model_turn.AFTER_FINISH_S", 1.0)
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Last words are waited for briefly."""
-    monkeypatch.setattr("services.upstreams.model_turn.LAST_WORDS_S", 0.3)
+    monkeypatch.setattr("services.upstreams.model_turn.AFTER_FINISH_S", 0.3)
 
 
 def early(delta: Json, reason: str | None = "stop") -> RawChunk:

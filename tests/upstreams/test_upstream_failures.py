@@ -378,7 +378,9 @@ async def test_what_is_no_failure(
     steps: list[Step], fake: FakeDedalus, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once the model has finished, a missing [DONE], an open connection or a cut one lose nothing that counts."""
-    monkeypatch.setattr("services.upstreams.model_turn.LAST_WORDS_S", 0.4)  # more than the stall, to see that both fit
+    monkeypatch.setattr(
+        "services.upstreams.model_turn.AFTER_FINISH_S", 0.4
+    )  # more than the stall, to see that both fit
     agent = await start(fake.url, QUICK_STALL)
     fake.turn(*steps)
     response = await agent.post(STREAM, {"input": "?"})

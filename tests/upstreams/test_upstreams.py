@@ -485,7 +485,7 @@ async def test_a_substituted_model_is_reported_and_hosted_mcp_servers_are_left_o
     assert only(events, "run_started") == [{"model": MODEL_ID}]
     warnings = only(events, "warning")
     assert [warning["code"] for warning in warnings] == ["model_substituted", "mcp_server_unavailable"]
-    assert "left out: 2" in warnings[1]["message"]
+    assert "2 MCP servers were left out" in warnings[1]["message"]
     assert executed["warnings"] == warnings
     assert only(events, "complete")[0]["status"] == "succeeded"
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (422, "mcp_unavailable")

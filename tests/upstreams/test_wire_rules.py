@@ -25,10 +25,12 @@ from wire import (
     refusal,
 )
 
+from services.upstreams.corrections import MAX_LEFT_OUT, corrected
 from services.upstreams.embedded_model import EmbeddedModel
 from services.upstreams.providers import Provider, provider_at, rules_of, with_model
-from services.upstreams.selection import MOST_KNOWN, Upstreams
-from services.upstreams.wire_rules import MOST_LEFT_OUT, call_id, corrected, fitted
+from services.upstreams.selection import Upstreams
+from services.upstreams.upstream import MAX_LEARNED_MODELS
+from services.upstreams.wire_rules import call_id, fitted
 from settings import WireRules
 
 pytestmark = pytest.mark.anyio
@@ -214,7 +216,7 @@ def test_a_refusal_is_read_in_bounded_depth_and_what_is_left_out_is_bounded() ->
     for _ in range(5000):
         deep = [deep]
     assert corrected(PLAIN, ASKED, 400, deep) is None
-    full = WireRules(left_out=tuple(f"temperature={n}" for n in range(MOST_LEFT_OUT)))
+    full = WireRules(left_out=tuple(f"temperature={n}" for n in range(MAX_LEFT_OUT)))
     better = corrected(full, ASKED, 400, "temperature is not supported")
     assert better is not None
     assert better.left_out == (*full.left_out[1:], "temperature")
@@ -517,8 +519,8 @@ async def test_rules_for_an_upstream_that_is_not_known_stop_the_start() -> None:
 async def test_what_is_remembered_of_models_is_bounded() -> None:
     """A caller who names ever new models costs no memory."""
     async with aclosing(Upstreams(settings(dedalus_base_url=NOWHERE), EmbeddedModel())) as made:
-        for number in range(MOST_KNOWN + 5):
+        for number in range(MAX_LEARNED_MODELS + 5):
             made.route(f"model-{number}").learn(WireRules(stream_options=False))
-        assert len(made.all[0].known) == MOST_KNOWN
-        assert not made.route(f"model-{MOST_KNOWN + 4}").rules.stream_options
+        assert len(made.all[0].known) == MAX_LEARNED_MODELS
+        assert not made.route(f"model-{MAX_LEARNED_MODELS + 4}").rules.stream_options
         assert made.route("model-0").rules == PLAIN

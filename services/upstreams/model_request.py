@@ -1,0 +1,78 @@
+"""Sends the request of a model turn through the SDK, in the form that the server accepts.
+
+The SDK handles authentication, retries, headers, the form of MCP servers and status errors. The request's body is
+written here, because the SDK would write a long one in one go and delay every other stream.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+from dedalus_labs import APIConnectionError, APIStatusError
+from dedalus_labs.lib.mcp import serialize_mcp_servers
+
+from errors import AgentStreamError, UpstreamTimeout
+from json_codec.writing import written
+from services.upstreams.corrections import MAX_TRIES, corrected
+from services.upstreams.refusals import refusal, shown, unreached
+from services.upstreams.upstream import Route
+from services.upstreams.wire_rules import fitted
+from settings import WireRules
+
+logger = logging.getLogger(__name__)
+
+
+async def ask(route: Route, body: Mapping[str, Any], until: float, tried: list[WireRules]) -> httpx.Response:
+    """Send the request by the last of the tried rules, and again as long as a refusal corrects them.
+
+    Returns the response with its body unread. Raises an `UpstreamError`, `UpstreamRejected` or `ContextTooLong`, also
+    if there is no response at the time `until`, by the event loop's clock.
+    """
+    while True:
+        sent = fitted(body, tried[-1])
+        try:
+            return await _post(route, sent, until)
+        except APIStatusError as error:
+            if not learned(tried, sent, error.status_code, error.body):
+                raise _status_error(route, sent, error) from error
+
+
+def learned(tried: list[WireRules], sent: Mapping[str, Any], status: int, refusal: object) -> bool:
+    """Append the rules that a refusal corrects to the tried ones. Returns whether there are new ones to try."""
+    better = corrected(tried[-1], sent, status, refusal)
+    if better is None or better in tried or len(tried) == MAX_TRIES:
+        return False
+    logger.info("the upstream refuses a parameter; the request is sent again in another form: %.500s", refusal)
+    tried.append(better)
+    return True
+
+
+async def _post(route: Route, body: Mapping[str, Any], until: float) -> httpx.Response:
+    """Send one request and wait for the head of its response. Raises `APIStatusError` for a refusal."""
+    try:
+        async with asyncio.timeout_at(until):
+            headers = {"Accept-Encoding": "identity", "Content-Type": "application/json", **route.headers}
+            return await route.upstream.client.chat_completion(headers, await written(_with_sdk_servers(body)))
+    except TimeoutError:
+        raise UpstreamTimeout from None
+    except APIConnectionError as error:
+        failed = unreached(route.upstream)
+        logger.warning("the upstream can't be reached: %s (%s)", error.__cause__, failed.message)
+        raise failed from error
+
+
+def _with_sdk_servers(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the body with MCP servers in the SDK's form."""
+    if "mcp_servers" not in body:
+        return body
+    return {**body, "mcp_servers": serialize_mcp_servers(body["mcp_servers"])}
+
+
+def _status_error(route: Route, sent: Mapping[str, Any], error: APIStatusError) -> AgentStreamError:
+    retry_after = error.response.headers.get("retry-after", "")
+    seconds = int(retry_after) if retry_after.isdecimal() else None
+    refused = refusal(route.upstream, sent, error.status_code, error.body, seconds)
+    logger.warning("the upstream answered %d: %.500s (%s)", error.status_code, shown(error.body), refused.message)
+    return refused
