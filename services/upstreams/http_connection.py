@@ -1,7 +1,8 @@
-"""HTTP/1.1 to an upstream: a connection, parsed by httptools as bytes arrive, and the answers that it brings.
+"""An HTTP/1.1 connection to an upstream, parsed by httptools as bytes arrive, and the responses on it.
 
-A general client's layers cost more than the tokens that pass through them; here a read of the socket goes through the
-parser straight to whoever waits for it. Not for HEAD, upgrades, or requests whose body comes piece by piece.
+A general client's layers cost more than the tokens that pass through them. Here the event loop's read of the socket is
+parsed in place, and its body bytes wake the reader directly. HEAD, upgrades and request bodies in pieces are not
+supported.
 """
 
 import asyncio
@@ -11,26 +12,27 @@ from typing import cast
 import httptools
 import httpx
 
-MAX_UNREAD = 128 * 1024  # bytes that wait to be read, beyond which the socket is left alone
-MAX_HEAD = 64 * 1024  # bytes of an answer's headers
+MAX_UNREAD = 128 * 1024  # received bytes that wait to be read, beyond which the socket is not read
+MAX_HEAD = 64 * 1024  # bytes of a response's headers
 MAX_HEADERS = 256
-HEAD_TOO_LARGE = "The answer's headers, or its trailers, are too large."
+HEAD_TOO_LARGE = "The response's headers, or its trailers, are too large."
 FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 
 
 class ResponseStream(httpx.AsyncByteStream):
-    """A response as it arrives. Until `aclose` it has its connection to itself.
+    """A response as it arrives. It has its connection to itself until `aclose`.
 
-    `framed` tells whether the headers say where the body ends; else the end of the connection does.
+    `framed` is set if the headers determine where the body ends; otherwise the end of the connection does. `over` is
+    set once the body is complete, or has failed.
     """
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
         self._loop = asyncio.get_running_loop()
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes] = []  # body bytes that wait to be read
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self.put = self._pieces.append
+        self.put = self._pieces.append  # bound once, as it is called for every piece; `_pieces` is never rebound
         self.status: int | None = None
         self.headers: list[tuple[bytes, bytes]] = []
         self.framed = False
@@ -44,34 +46,34 @@ class ResponseStream(httpx.AsyncByteStream):
         return bool(self._pieces)
 
     async def head(self) -> None:
-        """Wait for the status and the headers. Raise `httpx.TransportError`."""
+        """Wait for the status and the headers. Raises `httpx.TransportError`."""
         while self.status is None:
-            await self._news()
+            await self._arrival()
 
     async def read(self) -> bytes:
-        """What has arrived of the body since the last read; waits for some, and is empty at the end.
+        """Wait for the next bytes of the body, and return all that have arrived. Empty at the end.
 
-        Raise `httpx.TransportError` where the body breaks off, `httpx.StreamClosed` after `aclose`.
+        Raises `httpx.TransportError` if the body breaks off, and `httpx.StreamClosed` after `aclose`.
         """
         pieces = self._pieces
         while not pieces:
             if self.over and self._error is None:
                 return b""
-            await self._news()
+            await self._arrival()
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
         if self.unread > MAX_UNREAD:
-            self._connection.go_on()
+            self._connection.resume_reading()
         self.unread = 0
         return data
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """The body, as `read` gives it."""
+        """Yield the body, as `read` returns it."""
         while data := await self.read():
             yield data
 
     async def aclose(self) -> None:
-        """Give the connection back; it is closed unless the whole answer has come."""
+        """Release the connection, which is closed unless the whole response has arrived. Idempotent."""
         if not isinstance(self._error, httpx.StreamClosed):
             self._error = httpx.StreamClosed()
             self._pieces.clear()
@@ -79,17 +81,18 @@ class ResponseStream(httpx.AsyncByteStream):
             self.wake()
 
     def end(self, error: httpx.TransportError | None = None) -> None:
-        """No more comes. Only the first call counts."""
+        """End the body, with an error if it is incomplete. Only the first call counts."""
         if not self.over:
             self.over, self._error = True, self._error or error
         self.wake()
 
     def wake(self) -> None:
-        """Something has come."""
+        """Wake the reader."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _news(self) -> asyncio.Future[None]:
+    def _arrival(self) -> asyncio.Future[None]:
+        """A future that the next event resolves. It is awaited directly: a coroutine would cost another frame."""
         if self._error is not None:
             raise self._error
         self._waiter = self._loop.create_future()
@@ -99,8 +102,8 @@ class ResponseStream(httpx.AsyncByteStream):
 class Connection(asyncio.Protocol):
     """One connection, for one exchange at a time.
 
-    `on_release` is called when an exchange has ended, with whether there can be another; else the connection is closed.
-    `on_lost` is called when the connection is gone.
+    `on_release` is called when an exchange has ended, with whether the connection can be reused; if not, it is closed.
+    `on_lost` is called when the connection is lost. `silent` is set until a byte of the response has arrived.
     """
 
     def __init__(
@@ -109,117 +112,117 @@ class Connection(asyncio.Protocol):
         self._on_release = on_release
         self._on_lost = on_lost
         self._transport: asyncio.Transport
-        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)  # until it is lost
-        self._answer = ResponseStream(self)
-        self._answer.over = True
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)  # None once it is lost
+        self._response = ResponseStream(self)
+        self._response.over = True
         self._reusable = False
         self.silent = True
 
     async def ask(self, message: list[bytes]) -> ResponseStream:
-        """Send a request, and return its answer when the head is there.
+        """Send a request, and return its response once the head has arrived.
 
-        When it raises, the connection is to be closed; `httpx.TransportError` is the upstream's fault, and if the
-        connection is `silent`, then not a byte has come from there.
+        If it raises, the caller has to close the connection. `httpx.TransportError` is a failure of the upstream; if
+        the connection is `silent`, the upstream has sent nothing.
         """
         if self._parser is None:
             raise httpx.RemoteProtocolError("The connection was closed before a request was sent.")
-        answer = self._answer = ResponseStream(self)
+        response = self._response = ResponseStream(self)
         self.silent = True
         self._transport.writelines(message)
-        await answer.head()
-        return answer
+        await response.head()
+        return response
 
-    def go_on(self) -> None:
+    def resume_reading(self) -> None:
         """Read the socket again."""
         self._transport.resume_reading()
 
     def release(self) -> None:
-        """The one who asked is done with the answer."""
+        """End the exchange: the response has been closed."""
         reusable, self._reusable = self._reusable, False
         if not reusable:
             self.close()
-        elif self._answer.unread > MAX_UNREAD:
-            self.go_on()
+        elif self._response.unread > MAX_UNREAD:
+            self.resume_reading()
         self._on_release(self, reusable)
 
     def close(self) -> None:
-        """Close at once. An answer under way breaks off."""
+        """Close at once. A response under way breaks off."""
         self._reusable = False
-        self._answer.end(httpx.ReadError("The connection was closed here."))
+        self._response.end(httpx.ReadError("The connection was closed here."))
         self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """For the event loop."""
+        """Called by the event loop."""
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """For the event loop."""
+        """Called by the event loop. The parser calls the `on_…` methods below."""
         if self._parser is None:
             return
-        answer = self._answer
-        answer.unread += len(data)
+        response = self._response
+        response.unread += len(data)
         self.silent = False
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            answer.end(httpx.RemoteProtocolError(f"{type(error).__name__}: {error}"))
+            response.end(httpx.RemoteProtocolError(f"{type(error).__name__}: {error}"))
             self.close()
             return
-        if answer.unread > MAX_UNREAD:
-            self._hold_up(answer)
-        answer.wake()
+        if response.unread > MAX_UNREAD:
+            self._limit_unread(response)
+        response.wake()
 
-    def _hold_up(self, answer: ResponseStream) -> None:
-        """Leave the rest in the socket until the body so far is read. Without a body, nothing would ever be read."""
-        if answer.has_body or answer.over:
+    def _limit_unread(self, response: ResponseStream) -> None:
+        """Stop reading the socket until the body is read. A head without a body yet is too large: refuse it."""
+        if response.has_body or response.over:
             self._transport.pause_reading()
         else:
-            answer.end(httpx.RemoteProtocolError(HEAD_TOO_LARGE))
+            response.end(httpx.RemoteProtocolError(HEAD_TOO_LARGE))
             self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """For the event loop."""
+        """Called by the event loop."""
         self._reusable = False
-        self._parser = None  # which refers to this object
-        answer = self._answer
+        self._parser = None  # it refers to this object: a cycle would wait for the garbage collector
+        response = self._response
         if exc is not None:
-            answer.end(httpx.ReadError(str(exc)))
-        elif answer.status is None or answer.framed:
-            answer.end(httpx.RemoteProtocolError("The connection was closed before the answer was complete."))
+            response.end(httpx.ReadError(str(exc)))
+        elif response.status is None or response.framed:
+            response.end(httpx.RemoteProtocolError("The connection was closed before the response was complete."))
         else:
-            answer.end()
+            response.end()
         self._on_lost(self)
 
     def on_message_begin(self) -> None:
-        """For the parser, as all that follow. What nobody asked for ends the connection."""
-        if self._answer.over:
-            raise httpx.RemoteProtocolError("More than one answer.")
+        """Called by the parser, as the methods below. A response without a request ends the connection."""
+        if self._response.over:
+            raise httpx.RemoteProtocolError("There is a response without a request.")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Trailers, which come after the body, are left out."""
-        answer = self._answer
-        if answer.status is not None:
+        """Add a header. Trailers, which come after the body, are left out."""
+        response = self._response
+        if response.status is not None:
             return
-        answer.headers.append((name, value.rstrip(b" \t")))  # the parser leaves white space at the end
-        answer.head_size += len(name) + len(value)
-        if len(answer.headers) > MAX_HEADERS or answer.head_size > MAX_HEAD:
-            answer.end(httpx.RemoteProtocolError(HEAD_TOO_LARGE))
+        response.headers.append((name, value.rstrip(b" \t")))  # the parser leaves white space at the end
+        response.head_size += len(name) + len(value)
+        if len(response.headers) > MAX_HEADERS or response.head_size > MAX_HEAD:
+            response.end(httpx.RemoteProtocolError(HEAD_TOO_LARGE))
             raise httpx.RemoteProtocolError(HEAD_TOO_LARGE)
 
     def on_headers_complete(self) -> None:
-        """What a status below 200 announces is still to come."""
+        """Record the status. A status below 200 is interim: the response itself follows."""
         if self._parser is not None and (status := self._parser.get_status_code()) >= httpx.codes.OK:
-            self._answer.status = status
-            self._answer.framed = any(name.lower() in FRAMING for name, _ in self._answer.headers)
+            self._response.status = status
+            self._response.framed = any(name.lower() in FRAMING for name, _ in self._response.headers)
 
     def on_body(self, body: bytes) -> None:
-        """A piece of the body."""
-        self._answer.put(body)
+        """Add a piece of the body."""
+        self._response.put(body)
 
     def on_message_complete(self) -> None:
-        """The answer is complete, or was one that goes before."""
-        if self._answer.status is None:
-            self._answer.headers.clear()
+        """End the response, or forget the headers of an interim one."""
+        if self._response.status is None:
+            self._response.headers.clear()
         elif self._parser is not None:
             self._reusable = self._parser.should_keep_alive()
-            self._answer.end()
+            self._response.end()

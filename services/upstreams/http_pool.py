@@ -1,4 +1,4 @@
-"""The connections to all upstreams: so many at most, reused while fresh, given out first come, first served."""
+"""Pools the connections to all upstreams: limits their number, reuses fresh ones, and serves requests in order."""
 
 import asyncio
 import socket
@@ -12,14 +12,14 @@ from aiohappyeyeballs import start_connection
 from services.upstreams.http_connection import Connection, ResponseStream
 
 CONNECT_TIMEOUT_S = 10.0
-KEEPALIVE_S = 30.0  # less than what servers usually keep an idle connection for
-NEXT_ADDRESS_S = 0.25  # how long one address of a host may take before the next is tried beside it (RFC 8305)
+KEEPALIVE_S = 30.0  # servers usually close an idle connection later than that
+NEXT_ADDRESS_S = 0.25  # after this the next address of a host is tried in parallel (RFC 8305)
 PORTS = {"http": 80, "https": 443}
-READ = "agent_stream.read"
+READ_EXTENSION = "agent_stream.read"
 
 
 class Origin(NamedTuple):
-    """Where a connection leads."""
+    """The server that a connection leads to."""
 
     scheme: str
     host: str
@@ -27,10 +27,10 @@ class Origin(NamedTuple):
 
 
 class PooledTransport(httpx.AsyncBaseTransport):
-    """httpx's requests over `Connection`. No deadline but CONNECT_TIMEOUT_S. Make it in a running loop.
+    """Sends httpx's requests over `Connection`. The only deadline is CONNECT_TIMEOUT_S. Make it in a running loop.
 
-    A request holds one of `max_connections` slots from its start until its response is closed. The extension READ of a
-    response is its `ResponseStream.read`.
+    A request holds one of `max_connections` slots from its start until its response is closed. A response has its
+    `ResponseStream.read` as the extension READ_EXTENSION.
     """
 
     def __init__(self, max_connections: int, ssl_context: ssl.SSLContext) -> None:
@@ -42,30 +42,34 @@ class PooledTransport(httpx.AsyncBaseTransport):
         self._idle: defaultdict[Origin, dict[Connection, asyncio.TimerHandle]] = defaultdict(dict)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """ResponseStream with the response when its head is there, the body unread. Raise `httpx.TransportError`."""
+        """Return the response once its head has arrived, with its body unread. Raises `httpx.TransportError`."""
         url = request.url
         origin = Origin(url.scheme, url.raw_host.decode("ascii"), url.port or PORTS[url.scheme])
         message = _message(request)
         await self._slots.acquire()
         try:
-            answer = await self._ask(origin, message)
+            response = await self._ask(origin, message)
         except BaseException:
             self._slots.release()
             raise
-        assert answer.status is not None
-        headers, answer.headers = answer.headers, []
+        assert response.status is not None
+        headers, response.headers = response.headers, []  # they may be 64 KiB; httpx keeps a copy
         return httpx.Response(
-            answer.status, headers=headers, stream=answer, request=request, extensions={READ: answer.read}
+            response.status,
+            headers=headers,
+            stream=response,
+            request=request,
+            extensions={READ_EXTENSION: response.read},
         )
 
     async def aclose(self) -> None:
-        """Close every connection; answers under way break off."""
+        """Close every connection. Responses under way break off."""
         for connection in list(self._open):
             connection.close()
-        await asyncio.sleep(0)  # the loop's turn, in which the sockets are closed
+        await asyncio.sleep(0)  # the event loop closes aborted sockets in its next turn
 
     async def _ask(self, origin: Origin, message: list[bytes]) -> ResponseStream:
-        """Over an idle connection; if that had died unnoticed, or there is none, over a new one."""
+        """Send over an idle connection, or over a new one if there is none or the idle one had died unnoticed."""
         if idle := self._idle[origin]:
             connection, timer = idle.popitem()
             timer.cancel()
@@ -116,7 +120,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         return connection
 
     def _make_room(self) -> None:
-        """Close an idle connection if one more would be too many."""
+        """Close an idle connection if one more would exceed the limit."""
         if len(self._open) + self._connecting > self._max_connections:
             self._discard(next(connection for idle in self._idle.values() for connection in idle))
 
@@ -133,17 +137,18 @@ class PooledTransport(httpx.AsyncBaseTransport):
         connection.close()
 
     def _forget(self, connection: Connection) -> None:
-        """It is given out no more. Idempotent."""
+        """Remove a connection from the pool. Idempotent."""
         origin = self._open.pop(connection, None)
         if origin is not None and (timer := self._idle[origin].pop(connection, None)):
             timer.cancel()
 
 
 def _message(request: httpx.Request) -> list[bytes]:
-    """The request as bytes: its head and its body. Raise `httpx.LocalProtocolError` for a head that is no such."""
+    """Write a request's head and body. Raises `httpx.LocalProtocolError` if a header contains a line break."""
     headers = request.headers.raw
     start = b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), request.url.raw_path)
     head = b"".join((start, *(b"%b: %b\r\n" % header for header in headers), b"\r\n"))
+    # One CR and one LF for each header, the first line and the blank line. Any more would be a header of its own.
     if not head.count(b"\r") == head.count(b"\n") == len(headers) + 2:
         raise httpx.LocalProtocolError("A header's value has a line break.")
     return [head, request.content] if request.content else [head]

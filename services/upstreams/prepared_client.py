@@ -1,7 +1,7 @@
-"""The SDK's client, which builds what all chat completion requests of an upstream share only once.
+"""The SDK's client, which builds the common part of an upstream's chat completion requests only once.
 
-The SDK keeps its part: authentication, retries under one idempotency key, and errors by status. But a request's
-options, URL and headers cost it 0.25 ms of CPU each time, a tenth of a run, and only the body and three headers differ.
+The SDK still handles authentication, retries under one idempotency key, and errors by status. Building a request's
+options, URL and headers costs it 0.25 ms of CPU, a tenth of a run, although only the body and three headers differ.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class PreparedHeaders(dict[str, str | Omit]):
 
 
 class PreparedDedalus(AsyncDedalus):
-    """`AsyncDedalus` with one method more, `chat_completion`."""
+    """`AsyncDedalus` with one more method, `chat_completion`."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -33,7 +33,7 @@ class PreparedDedalus(AsyncDedalus):
     async def chat_completion(self, headers: ChatHeaders, body: bytes) -> httpx.Response:
         """Send a chat completion request, and return the response with its body unread.
 
-        Raise `APIStatusError` for a refusal and `APIConnectionError` if there is no response.
+        Raises `APIStatusError` for a refusal and `APIConnectionError` if there is no response.
         """
         options = self._options(headers).model_copy(update={"content": body})
         response = await self.request(httpx.Response, options, stream=True, stream_cls=AsyncStream[Any])
