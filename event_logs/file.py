@@ -66,7 +66,7 @@ class FileEventLog:
 
     async def create(self, run_id: str) -> FileWriter:
         """See `EventLog`. Raise `RunNotFound` if this isn't a valid run id."""
-        with disk_errors(run_id):
+        with disk_errors(run_id):  # an existing file in `active` is found by O_EXCL, below
             if self._expired(run_id) or self._exists(_archived(run_id)):
                 raise Fenced(run_id)
         run = CommittedRun(Extent(0, 0, ended=False))
@@ -110,7 +110,7 @@ class FileEventLog:
         run = self._run(run_id)
         writer = self._writers.get(run_id)
         if writer is not None:
-            await writer.settled()
+            await writer.settled()  # a commit under way may be the run's first event, or its end
         if run.last_seq > 0 and not run.ended:
             raise ValueError(f"{run_id} has not ended")
         with disk_errors(run_id):
@@ -265,7 +265,7 @@ def _folder_name(day: int) -> str:
 
 def _remove_days(directory: Path, first_kept: str) -> None:
     """Remove the folders of the days before `first_kept`. One that gets a run meanwhile is left to the next time."""
-    for entry in list(directory.iterdir()):
+    for entry in list(directory.iterdir()):  # a copy, since the loop removes entries
         if _DAY.fullmatch(entry.name) and entry.name < first_kept:
             try:
                 shutil.rmtree(entry)

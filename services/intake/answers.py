@@ -78,7 +78,8 @@ class AnswerIntake:
     async def _check_repeated(self, run_id: str, answers: Sequence[Answer], refusal: RequestError) -> None:
         """Raise `refusal` unless the log has all of these answers.
 
-        Raise `ToolCallAnswered` instead if the log has a different decision on one of the calls.
+        So a caller that repeats a request, because the response was lost, gets the same response again. Raise
+        `ToolCallAnswered` instead if the log has a different decision on one of the calls.
         """
         missing = {answer.tool_call_id: answer for answer in answers}
         try:

@@ -74,7 +74,7 @@ class Admission:
         self._changed.set()
 
     async def change(self) -> None:
-        """Wait until a run's status changes."""
+        """Wait until a run's status changes. Only the drain waits here, so it may clear the event."""
         self._changed.clear()
         await self._changed.wait()
 
@@ -93,6 +93,7 @@ class Admission:
 
     @contextmanager
     def _held(self) -> Iterator[None]:
+        """Count a place as taken while the run starts: several starts may await at the same time."""
         self._starting += 1
         try:
             yield

@@ -31,6 +31,7 @@ class IdempotencyKeys:
     def __init__(self, database: Database, log: EventLog) -> None:
         self._database = database
         self._log = log
+        # A lock is collected when nobody holds it or waits for it, so the dictionary doesn't grow with the keys.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
@@ -53,7 +54,7 @@ class IdempotencyKeys:
                 await put_key(connection, key, body, run_id, now())
             try:
                 yield run_id
-            except BaseException:
+            except BaseException:  # a cancellation, too
                 async with self._database.writing() as connection:
                     await delete_key(connection, key)
                 raise

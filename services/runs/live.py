@@ -97,7 +97,7 @@ class LiveRuns:
         if wait is not None:
             inbox.restore(wait)
         task = RunTask(spec, writer, inbox, self._admission, self._write_behind, resumption)
-        if self._admission.draining:
+        if self._admission.draining:  # a run that was admitted before the drain began
             task.stay_queued()
         self._tasks[task.run_id] = task
         if task.session_id is not None:
@@ -121,12 +121,12 @@ class LiveRuns:
         limit_s, running = self._settings.drain_s, self._admission.running
         logger.info("draining: %d runs may end within %g s; a second signal stops at once", running, limit_s)
         for task in self.tasks:
-            task.readers.allow_unattended()
+            task.readers.allow_unattended()  # clients disconnect during a deployment, which is no reason to cancel
             task.stay_queued()
         with suppress(TimeoutError):
             async with asyncio.timeout(limit_s - LAST_WORDS_S) as self._drain_wait:
                 await self._until_all_are_held()
-                await self._streams.down_to(self._readers_of_held_runs)
+                await self._streams.down_to(self._readers_of_runs)  # all that are left wait for somebody
         self._drain_wait = None
         await self.aclose()
 
@@ -148,7 +148,7 @@ class LiveRuns:
             async with asyncio.timeout(END_S):
                 await self._until_all_are_held()
 
-    def _readers_of_held_runs(self) -> int:
+    def _readers_of_runs(self) -> int:
         return sum(task.readers.count for task in self.tasks)
 
     async def _until_all_are_held(self) -> None:

@@ -75,7 +75,7 @@ class RunReaders:
 
 
 class LeaveSignal:
-    """Asks every reader to leave, once, by a callback: a task of each that waits would cost memory for each stream."""
+    """Asks every reader to leave, once, by a callback. A task for each reader that waits would cost memory."""
 
     def __init__(self) -> None:
         self._callbacks: set[Callable[[], None]] = set()
@@ -89,13 +89,13 @@ class LeaveSignal:
                 callback()
 
     def call(self, callback: Callable[[], None]) -> None:
-        """Call it when the signal is given, or soon if that has happened."""
+        """Call this when the signal is given, or soon if it has been given."""
         self._callbacks.add(callback)
         if self._is_given:
             asyncio.get_running_loop().call_soon(callback)
 
     def forget(self, callback: Callable[[], None]) -> None:
-        """Don't call it any more."""
+        """Don't call this any more."""
         self._callbacks.discard(callback)
 
 

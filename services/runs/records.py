@@ -47,7 +47,7 @@ class RunRecords:
         except (RunNotFound, RunExpired):
             if run is None:
                 raise
-            return run  # the events may be deleted before the record is
+            return run  # events are deleted before records, and a restart loses those in memory
         if run is not None and _agree(run, position):
             return run
         try:
@@ -123,7 +123,7 @@ class RunRecords:
             await save_runs(connection, [run])
         try:
             yield
-        except BaseException:
+        except BaseException:  # a cancellation, too
             async with self._database.writing() as connection:
                 await delete_run(connection, run.run_id)
             raise

@@ -192,6 +192,7 @@ class LoggedWait:
 
     def outcomes(self) -> Outcomes:
         """Return each call's outcome, by its id. Whether a former process made the approved calls is in doubt."""
+        # A call of a client tool has its result from the caller, and an approved call that was finished has its own.
         decided = {call_id: InDoubt(response) for call_id, response in self._responses.items()}
         return decided | self._results
 

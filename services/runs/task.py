@@ -99,7 +99,7 @@ class RunTask:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if inbox.is_waiting:
             self.readers.pause()
-        elif resumption is None:
+        elif resumption is None:  # a run with its answers needs no reader for now, as after `RunReaders.resume`
             self.readers.begin_grace()
         self._task = asyncio.create_task(self._run(), name=self.run_id)
         self._changed()
@@ -159,7 +159,7 @@ class RunTask:
         if self.is_queued:
             self.stay_queued()
         elif self.is_waiting:
-            self._task.cancel()
+            self._task.cancel()  # nothing is written: what the next process needs is in the log and in the database
         else:
             self._stop_with(Interrupted())
 
@@ -240,7 +240,7 @@ class RunTask:
             resumption = await self._wait_for_answers()
         while (suspension := await self._work_until_wait(resumption)) is not None:
             await self.inbox.begin(self.snapshot(), suspension, self._spec.wait_s)
-            self.readers.pause()
+            self.readers.pause()  # a person may take longer than the grace, and close the page meanwhile
             self._changed()
             del suspension, resumption  # they hold the conversation, and a run can wait for days
             resumption = await self._wait_for_answers()
@@ -252,7 +252,7 @@ class RunTask:
             suspension = await self._spec.work.begin(self._writer)
         else:
             suspension = await self._spec.work.resume(resumption, self._writer)
-        self._timeout.cancel()
+        self._timeout.cancel()  # if the work raises, `_finish` cancels it
         return suspension
 
     async def _wait_for_answers(self) -> Resumption:
@@ -288,6 +288,7 @@ class RunTask:
     async def _stop(self, error: AgentStreamError | None) -> None:
         """End the run, even if its agent doesn't stop in time. If it has just ended by itself, that end stands."""
         self._task.cancel()
+        # An agent that ignores this is abandoned. After `complete`, the log refuses whatever it still writes.
         await asyncio.wait({self._task}, timeout=STOP_S)
         self._end("cancelled" if error is None else "failed", error)
 

@@ -126,7 +126,7 @@ class RunWriter:
     def conclude(self, end: RunEnd, error: AgentStreamError | None = None, request_id: str = "") -> None:
         """Queue the run's final events: results for calls that have none, the answer or the error, and `complete`.
 
-        The caller commits them, all at once.
+        The caller commits them, all at once. None of them counts as output, so they are written even at the limit.
         """
         if error is not None:
             self.error = RunError(

@@ -56,6 +56,7 @@ class SessionTurns:
         self._records = records
         self._write_behind = write_behind
         self._live = live
+        # A lock is collected when nobody holds it or waits for it, so the dictionary doesn't grow with the sessions.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def lock(self, session_id: str) -> asyncio.Lock:
@@ -89,7 +90,7 @@ class SessionTurns:
         await self._record(request, run, session, queued=bool(behind))
         try:
             yield Turn(run, behind)
-        except BaseException:
+        except BaseException:  # a cancellation, too
             await self._take_back(run, session)
             raise
 
@@ -156,6 +157,7 @@ class SessionTurns:
             )
 
     async def _take_back(self, run: Run, before: StoredSession | None) -> None:
+        """Delete the records of a run that didn't begin. `before` is its session as it was, if there was one."""
         assert run.session_id is not None
         async with self._database.writing() as connection:
             await delete_run(connection, run.run_id)
