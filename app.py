@@ -1,4 +1,9 @@
-"""Builds the service: `python app.py`, or any ASGI server with `--factory app:create_app`."""
+"""The composition root: builds the service. Start it by `python app.py`, or by an ASGI server's `app:create_app`."""
+
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a Ctrl-C during the imports, which take 1.5 s, shows no traceback
 
 import asyncio
 import logging
@@ -66,9 +71,10 @@ from settings import ENV_FILE, Settings, unused_names, validation_errors
 
 logger = logging.getLogger("agent_stream")
 
-SUBSTITUTING = "No model server is configured: the embedded model answers, whatever model a request names"
+SUBSTITUTING = "No model server is configured: the embedded model answers requests for any model"
 NOT_SUBSTITUTING = "No model server is configured: the embedded model answers requests that name it or no model"
-LOUD = ("httpx", "httpx2", "mcp", "watchfiles")  # the first three log URLs, which may hold keys
+NO_MODEL = "Only the scripted models can answer: %s"
+LOUD = ("httpx", "httpx2", "mcp", "watchfiles")  # their INFO lines are many, and have URLs that may contain keys
 
 
 def create_app(
@@ -77,12 +83,12 @@ def create_app(
     providers: Mapping[str, Provider] = PROVIDERS,
     dedalus: str = DEDALUS_URL,
 ) -> FastAPI:
-    """The service. Without `settings`, they are read from the environment and `.env`.
+    """Build the app. Without `settings`, they are read from the environment and `.env`.
 
-    Then the server that calls this may listen elsewhere than HOST says, so MODEL_SUBSTITUTION is off.
+    In that case MODEL_SUBSTITUTION is off, because the ASGI server that calls this may not listen on HOST.
 
-    `tools` stand in for those of the folder tools and of AGENT_TOOLS; `providers` and `dedalus` say where their APIs
-    are.
+    `tools` replaces the tools of the directory tools and of AGENT_TOOLS. `providers` and `dedalus` set the URLs of the
+    model servers' APIs. Tests use both.
     """
     settings = settings or Settings().model_copy(update={"model_substitution": False})
     log_lines.install(settings.secrets())
@@ -94,10 +100,11 @@ def create_app(
         lifespan=lambda app: opened(app, settings, tools, providers, dedalus),
         generate_unique_id_function=lambda route: route.name,
         redirect_slashes=False,
-        redoc_url=None,  # routers/docs_pages.py has it
+        redoc_url=None,  # routers/docs_pages.py serves it
         openapi_tags=openapi.TAGS,
     )
     app.state.settings = settings
+    app.state.start_refused = False
     for module in (agent_router, runs_router, sessions_router, health_router, docs_pages):
         app.include_router(module.router)
     error_answers.install(app)
@@ -114,7 +121,7 @@ async def opened(
     providers: Mapping[str, Provider],
     dedalus: str,
 ) -> AsyncIterator[None]:
-    """The app's lifespan: what all requests share is in its state, and is closed in reverse order."""
+    """The app's lifespan: build what all requests share, keep it in the app's state, and close it in reverse order."""
     async with AsyncExitStack() as stack:
         local = EmbeddedModel(settings.embedded_model, settings.embedded_context_tokens, settings.embedded_threads)
         stack.push_async_callback(local.aclose)
@@ -128,6 +135,7 @@ async def opened(
             stores = await opened_stores(settings, stack)
         except (DirectoryInUse, NewerDatabase, ToolsInvalid, CapacityError, OSError, ValueError) as error:
             logger.critical("The service can't start: %s", error)
+            app.state.start_refused = True
             raise
         log, database, write_behind, records, restorable = stores
         http = await stack.enter_async_context(GuardedClient(guard))
@@ -149,18 +157,37 @@ async def opened(
         app.state.log, app.state.database, app.state.write_behind = log, database, write_behind
         app.state.live, app.state.starts, app.state.sessions = live, starts, sessions
         app.state.upstreams, app.state.catalog, app.state.tools = upstreams, catalog, tools
-        catalog.default_model()  # asks the model's server where that decides, and so reports one that isn't there
+        catalog.default_model()  # fetches the list that decides it, if one does, and so logs an unreachable server
         await RunRestorer(settings, live, work).restore(restorable)
         stack.push_async_callback(opened_retention(settings, database, log, sessions).aclose)
+        log_model_servers(upstreams)
         if upstreams.all[0].kind == "local" and local.installed():
-            logger.info(SUBSTITUTING if upstreams.substitutes else NOT_SUBSTITUTING)
             local.start()
         with draining_first(live, settings.drain_s):
             yield
 
 
+def log_model_servers(upstreams: Upstreams) -> None:
+    """Log which model servers answer requests."""
+    first = upstreams.all[0]
+    match first.kind:
+        case "local":
+            try:
+                upstreams.local.require()
+            except CapacityError as error:
+                logger.warning(NO_MODEL, error)
+            else:
+                logger.info(SUBSTITUTING if upstreams.substitutes else NOT_SUBSTITUTING)
+        case "custom":
+            logger.info("Model server: DEDALUS_BASE_URL, %s", first.client.base_url)
+        case "dedalus":
+            logger.info("Model server: Dedalus")
+        case _:
+            logger.info("Model servers, called directly: %s", ", ".join(upstream.name for upstream in upstreams.all))
+
+
 def opened_tools(settings: Settings, registry: Registry | None, guard: UrlGuard, stack: AsyncExitStack) -> Toolbox:
-    """The tools of this service and of MCP servers. Raise `ToolsInvalid`."""
+    """Load the Python tools and open the client of MCP servers. Raise `ToolsInvalid`."""
     if registry is None:
         registry = own = ToolRegistry(
             settings.agent_tools, timeout_s=settings.tool_timeout_s, threads=settings.tool_threads
@@ -168,7 +195,7 @@ def opened_tools(settings: Settings, registry: Registry | None, guard: UrlGuard,
         stack.push_async_callback(own.aclose)
         if settings.tools_reload:
             watching = asyncio.create_task(own.watch(), name="tools reload")
-            watching.add_done_callback(_tell_a_fault)
+            watching.add_done_callback(_log_failure)
             stack.callback(watching.cancel)
     servers = McpClient(
         settings.mcp_servers,
@@ -180,9 +207,9 @@ def opened_tools(settings: Settings, registry: Registry | None, guard: UrlGuard,
     return Toolbox(registry, servers, settings.tools_by_default)
 
 
-def _tell_a_fault(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (fault := task.exception()):
-        logger.error("the tools are not watched any more: restart to take up changes", exc_info=fault)
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (failure := task.exception()):
+        logger.error("TOOLS_RELOAD has failed. Restart the service to load changed tools", exc_info=failure)
 
 
 class Stores(NamedTuple):
@@ -206,8 +233,8 @@ async def opened_stores(settings: Settings, stack: AsyncExitStack) -> Stores:
     if directory is None:
         log = MemoryEventLog(settings.memory_log_bytes)
     else:
-        kept_s = settings.retention_days * 86400
-        log = FileEventLog(directory, retention_s=kept_s, fsync=settings.event_log_fsync)
+        retention_s = settings.retention_days * 86400
+        log = FileEventLog(directory, retention_s=retention_s, fsync=settings.event_log_fsync)
     stack.push_async_callback(log.aclose)
     database = await Database.open(settings.database_url_or_default())
     stack.push_async_callback(database.aclose)
@@ -219,14 +246,14 @@ async def opened_stores(settings: Settings, stack: AsyncExitStack) -> Stores:
 
 
 def opened_retention(settings: Settings, database: Database, log: EventLog, sessions: Sessions) -> Retention:
-    """What deletes old runs and sessions. It begins once the runs that a former process left are kept."""
-    unused = settings.session_retention_days
-    sessions_kept = None if unused is None else timedelta(days=unused)
-    return Retention(database, log, sessions, timedelta(days=settings.retention_days), sessions_kept)
+    """Start to delete old runs and sessions. Call it after the runs that a former process left are restored."""
+    days = settings.session_retention_days
+    keep_sessions = None if days is None else timedelta(days=days)
+    return Retention(database, log, sessions, timedelta(days=settings.retention_days), keep_sessions)
 
 
 def add_middleware(app: FastAPI, settings: Settings) -> None:
-    """What stands around every request, from the inside out."""
+    """Add the middlewares, the innermost first."""
     json = JsonLimits(settings.max_json_values, settings.max_json_depth)
     app.add_middleware(
         BodyLimits,
@@ -244,8 +271,8 @@ def add_middleware(app: FastAPI, settings: Settings) -> None:
 
 
 def main() -> None:
-    """Serve until a signal says to stop."""
-    logging.getLogger("dotenv").setLevel(logging.ERROR)  # it names a line without its file: unused_names() names both
+    """Read the settings, set the log up, and serve until a signal asks to stop."""
+    logging.getLogger("dotenv").setLevel(logging.ERROR)  # unused_names() reports the same lines, with the file
     try:
         settings = Settings()
     except ValidationError as error:
@@ -258,8 +285,9 @@ def main() -> None:
         logging.getLogger(library).setLevel(logging.WARNING)
     for sentence in unused_names():
         logger.warning("%s", sentence)
-    os.umask(0o077)  # what callers said is in files: they are the service's alone
+    os.umask(0o077)  # the files contain what callers wrote, so only the service may read them
     app = create_app(settings)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # `serve` expects KeyboardInterrupt
     serve(app)
 
 

@@ -1,4 +1,4 @@
-"""How many files the process may open, and how many runs and connections that is enough for."""
+"""Raises the process's limit of open files, and fits the limits of runs and connections to it."""
 
 import logging
 import resource
@@ -8,16 +8,16 @@ from settings import Settings
 
 logger = logging.getLogger("agent_stream")
 
-RUN = 2  # a run's log, and its connection to a model's server
-CONNECTION = 2  # a client's connection, and the log that it reads where it is slow
+RUN = 2  # the file of its events, and its connection to a model server
+CONNECTION = 2  # its socket, and the file of events that a slow client reads
 OTHERS = 128  # the database, MCP servers, tools
-READERS = 64  # connections beyond one for each run
+READERS = 64  # connections in addition to one for each run
 
 
 def within_descriptors(settings: Settings) -> Settings:
-    """The settings with as many runs and connections as the process may open files for.
+    """Return the settings with as many runs and connections as the process can open files for.
 
-    The limit is raised as far as they need it and the operating system lets it. What can't be held is logged in a line.
+    Raises the soft limit of open files as far as needed and permitted. Logs a warning if fewer runs fit.
     """
     most = _raised(RUN * settings.max_concurrent_runs + CONNECTION * settings.max_connections + OTHERS)
     room = most - OTHERS
@@ -25,7 +25,7 @@ def within_descriptors(settings: Settings) -> Settings:
     connections = min(settings.max_connections, max(1, room - RUN * runs))
     if runs < settings.max_concurrent_runs:
         logger.warning(
-            "MAX_CONCURRENT_RUNS is %d here, not %d: the process may open %d files, see ulimit -n",
+            "MAX_CONCURRENT_RUNS is reduced to %d from %d, because the process can open only %d files (see ulimit -n)",
             runs,
             settings.max_concurrent_runs,
             most,
@@ -34,7 +34,7 @@ def within_descriptors(settings: Settings) -> Settings:
 
 
 def _raised(wanted: int) -> int:
-    """How many files the process may open, after the soft limit is raised to what is wanted, or to the hard one."""
+    """Raise the soft limit of open files to `wanted`, at most to the hard limit. Return the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return sys.maxsize

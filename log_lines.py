@@ -1,16 +1,16 @@
-"""Log lines that nobody can forge and that hold no secret: what comes from outside stays in its line.
+"""Makes log records safe: text from outside can't forge a line, and no record contains a secret.
 
-The one place where this is seen to. Names of tools, errors of servers, URLs and what callers send are logged as they
-are; a record escapes what isn't printable in all of them, whoever logs it and whatever handler writes it. It hides the
-service's own keys, which servers repeat in their errors and proxies in their pages.
+All other code logs names of tools, servers' errors, URLs and callers' text unchanged. Every record of the process, from
+any logger and for any handler, then escapes what isn't printable and hides the service's own keys, which servers repeat
+in their errors and proxies in their pages.
 """
 
 import logging
 from collections.abc import Iterable
 from typing import Any
 
-LONGEST = 8000  # characters of a message
-SHORTEST_SECRET = 8  # characters; a shorter value, such as true or UTC, is no key, and stands in other words
+LONGEST = 8000  # characters of a message; longer ones are cut
+SHORTEST_SECRET = 8  # characters; a shorter value, such as true or UTC, is no key, and is part of other words
 HIDDEN = "[hidden]"
 INDENT = "    "
 
@@ -19,27 +19,27 @@ _secrets: list[str] = []
 
 
 def install(secrets: Iterable[str] = ()) -> None:
-    """Make each log record of the process one that keeps to its line and hides these secrets, and each word of them."""
+    """Use `CleanRecord` for all records of the process, and hide these secrets and each of their words."""
     words = {word for secret in secrets for word in (secret, *secret.split()) if len(word) >= SHORTEST_SECRET}
-    _secrets[:] = sorted(words, key=len, reverse=True)  # since a secret can hold another
+    _secrets[:] = sorted(words, key=len, reverse=True)  # the longest first: a secret can contain another
     logging.setLogRecordFactory(CleanRecord)
 
 
 class CleanRecord(logging.LogRecord):
-    """A record whose message is one printable line, and whose traceback is indented and so looks like no record."""
+    """A record whose message is one printable line. Its traceback is indented, so that no line passes for a record."""
 
-    def __init__(self, *given: Any, **more: Any) -> None:
-        super().__init__(*given, **more)
-        if isinstance(self.args, tuple):  # uvicorn writes an access log's by themselves
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if isinstance(self.args, tuple):  # uvicorn's access log formats them itself
             self.args = tuple(cleaned(value) if isinstance(value, str) else value for value in self.args)
 
     def getMessage(self) -> str:  # noqa: N802 - the library's name
-        """The message with its arguments."""
+        """Return the message with its arguments, on one line and without secrets."""
         return cleaned(super().getMessage())
 
     @property
     def exc_text(self) -> str | None:
-        """The traceback, which the first formatter writes and leaves here for others."""
+        """The formatted traceback, which the first formatter keeps here for others."""
         return self._exc_text
 
     @exc_text.setter
@@ -49,7 +49,7 @@ class CleanRecord(logging.LogRecord):
 
 
 def cleaned(text: str) -> str:
-    """The text as one printable line, cut where it is long. Line breaks and other controls are shown by their codes."""
+    """Return the text as one printable line of at most `LONGEST` characters. Control characters become escapes."""
     text = _without_secrets(text[: 2 * LONGEST])
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]}…"

@@ -1,4 +1,4 @@
-"""Serves the app: its process, its listening socket, and what a signal to stop does."""
+"""Runs the app in uvicorn: tunes the process, opens the listening socket, and drains at a signal to stop."""
 
 import asyncio
 import gc
@@ -22,19 +22,19 @@ from settings import Settings
 logger = logging.getLogger("agent_stream")
 
 NO_AUTHENTICATION = (
-    "HOST=%s is not loopback, and the service has no authentication: all that reach it can use its keys and read its "
-    "runs. Put a proxy that authenticates in front of it."
+    "HOST=%s is not a loopback address, and the service has no authentication: everyone who can connect can use its "
+    "keys and read its runs. Put a proxy that authenticates in front of it."
 )
-GC_THRESHOLD = (50_000, 20, 20)  # by default a tenth of a stream's CPU is spent looking for cycles
-SWITCH_S = 0.001  # a tool that computes in a thread holds up the streams by so much, each time
+GC_THRESHOLD = (50_000, 20, 20)  # with Python's default, garbage collection is a tenth of a stream's CPU
+SWITCH_S = 0.001  # a tool that computes in a thread delays the streams by up to this, each time
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-CLOSE_S = 3  # what connections may take to close once the service has drained
-ACCEPTED_AT_ONCE = 8  # connections in a turn of the event loop
-LAST_RESORT_S = 4.5  # what everything may take once the service has drained; what is left then is killed
+CLOSE_S = 3  # how long connections may take to close after the drain
+ACCEPTED_AT_ONCE = 8  # connections, per turn of the event loop
+LAST_RESORT_S = 4.5  # how long everything may take after the drain; then the process exits
 
 
 def serve(app: FastAPI) -> None:
-    """Serve until a signal says to stop."""
+    """Serve until a signal asks to stop."""
     settings: Settings = app.state.settings
     gc.set_threshold(*GC_THRESHOLD)
     sys.setswitchinterval(SWITCH_S)
@@ -48,65 +48,65 @@ def serve(app: FastAPI) -> None:
     )
     if not settings.on_loopback():
         logger.warning(NO_AUTHENTICATION, settings.host)
-    with suppress(KeyboardInterrupt):  # which the server passes on once it has stopped
+    with suppress(KeyboardInterrupt):  # uvicorn raises the signal again once it has stopped
         _Server(config).run(several(listen(config, settings.send_timeout_s)))
 
 
 class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        gc.freeze()  # what is there by now stays: to look at it takes the collector 40 ms each time
+        gc.freeze()  # these objects stay alive: each look at them would take the collector 40 ms
 
 
 def configured(app: FastAPI, **more: Any) -> uvicorn.Config:
-    """The server for the app, with its limits of connections and heads."""
+    """Return the configuration of a server that limits connections and heads."""
     settings: Settings = app.state.settings
     limits = Connections(settings.max_connections, settings.head_timeout_s)
 
     class Protocol(LimitedProtocol):
-        def __init__(self, **given: Any) -> None:
-            super().__init__(limits, **given)
+        def __init__(self, **uvicorn_arguments: Any) -> None:
+            super().__init__(limits, **uvicorn_arguments)
 
     return uvicorn.Config(app, http=Protocol, ws="none", server_header=False, **more)
 
 
 def listen(config: uvicorn.Config, send_timeout_s: float) -> socket.socket:
-    """The server's socket, listening.
+    """Return the server's listening socket.
 
-    The kernel drops a peer that has taken nothing for `send_timeout_s`: to close its connection alone would wait, with
-    all that it has not read, for as long as it likes. A child process doesn't inherit it: one that outlived the service
-    would hold the port, and could answer in its place.
+    The kernel resets a connection whose client has read nothing for `send_timeout_s`. A close alone would wait, with
+    everything unsent, for as long as the client likes. Child processes don't inherit the socket: one that outlived the
+    service would keep the port, and could accept connections.
     """
     try:
         listening = config.bind_socket()
-    except SystemExit:  # uvicorn has logged why
-        sys.exit(f"Can't listen on {config.host} port {config.port}: set PORT to a free one, or stop what is there")
-    listening.set_inheritable(False)  # uvicorn's own workers would need it
+    except SystemExit:  # uvicorn has logged the reason
+        sys.exit(f"Can't listen on {config.host}, port {config.port}. Set PORT to a free port, or free this one.")
+    listening.set_inheritable(False)  # uvicorn makes it inheritable for its workers
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(send_timeout_s * 1000))
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio's own loop leaves it off for this socket
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio's own loop doesn't set it for this socket
     listening.listen(config.backlog)
     return listening
 
 
 def several(listening: socket.socket) -> list[socket.socket]:
-    """The listening socket under several descriptors, so that the event loop accepts several connections in a turn.
+    """Return the listening socket under several descriptors, so that a turn of the event loop accepts several clients.
 
-    uvloop accepts one for each descriptor and turn. A health check on a new connection waited behind all that came
-    before it, one a turn: 20 s behind 450 connections, while 300 streams made the turns long.
+    uvloop accepts one connection for each descriptor and turn. With one descriptor, a health check waited 20 s behind
+    450 new connections, while 300 streams made the turns long.
     """
     return [listening, *(listening.dup() for _ in range(ACCEPTED_AT_ONCE - 1))]
 
 
 @contextmanager
 def draining_first(live: LiveRuns, drain_s: float) -> Iterator[None]:
-    """The first signal to stop drains the service and then goes on to the server.
+    """Drain the service at the first signal to stop, then pass the signal to the server.
 
-    A second one cuts the drain short; streams still end in order. A third one goes to the server at once.
-    Whatever does not let go, the process is gone some seconds after the drain.
+    A second signal cuts the drain short; streams still end in order. A third one is passed to the server at once. The
+    process exits some seconds after the drain, even if something does not stop.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the main thread's, so a server in another thread has its own way to stop
+        yield  # only the main thread gets signals; a server in another thread is stopped in another way
         return
     loop = asyncio.get_running_loop()
     servers = {number: signal.getsignal(number) for number in SIGNALS}

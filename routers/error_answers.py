@@ -13,6 +13,7 @@ from starlette.types import Scope
 from error_models import ErrorBody, ErrorInfo, FieldError, RefusalComplete, RefusalError, RefusalEvent
 from errors import AgentStreamError, ErrorDetail, InternalError, InvalidRequest, MethodNotAllowed, RouteNotFound
 from events import NO_USAGE, Complete
+from routers.accept import prefers_json
 
 MAX_DETAILS = 20
 MAX_NAME = 100  # characters of a field's name in an error: a client can send a name of megabytes
@@ -47,9 +48,7 @@ def _wants_frames(scope: Scope) -> bool:
     path = scope["path"].removeprefix(scope.get("root_path", ""))
     if scope["method"] != "POST" or path not in STREAMING:
         return False
-    accepted = ",".join(Headers(scope=scope).getlist("accept")).lower().split(",")
-    named = {media_type.partition(";")[0].strip() for media_type in accepted}
-    return "text/event-stream" in named or "application/json" not in named
+    return not prefers_json(Headers(scope=scope))
 
 
 def _frames(info: ErrorInfo) -> str:

@@ -10,6 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from event_logs.reading import frames_in, json_of
 from models import AgentRequest, Run, RunList, RunStatus
+from routers.accept import accepts_events
 from routers.dependencies import (
     Cursor,
     IdempotencyKey,
@@ -163,7 +164,7 @@ async def _answered(
 
     A page that left the stream when the run began to wait then needs one connection both to answer and to follow.
     """
-    if "text/event-stream" not in request.headers.get("accept", ""):
+    if not accepts_events(request.headers):
         return await answer()
     stream = await service.follow(run_id, after)  # first, so that a refused cursor leaves the run without the answer
     await answer()

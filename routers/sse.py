@@ -1,4 +1,4 @@
-"""Frames onto the wire, as they are. The only user of sse_starlette, which brings ping, disconnect and send timeout."""
+"""Writes a run's frames to the client, with pings, a send timeout and an orderly end. Built on sse_starlette."""
 
 import asyncio
 import logging
@@ -7,7 +7,6 @@ from contextlib import aclosing
 from typing import Any
 
 from sse_starlette import EventSourceResponse
-from sse_starlette.sse import AppStatus
 from starlette.types import Message, Receive, Scope, Send
 
 from errors import AgentStreamError
@@ -20,14 +19,13 @@ logger = logging.getLogger(__name__)
 PING = b": ping\n\n"
 DRAINING = b"event: draining\nretry: 2000\n\n"
 
-AppStatus.enable_automatic_graceful_drain = False  # the service drains by itself, and its readers with it
-
 
 class FrameStream(EventSourceResponse):
-    """A run's frames as a response body.
+    """The response whose body is a run's frames.
 
-    It ends cleanly only after the run's last event or a `draining` frame, or at `waiting` where that was asked for; in
-    every other case the body is torn, so that no reader takes a cut for the end. Times are in seconds.
+    The body ends cleanly only after the run's last event, after a `draining` frame, or at `waiting` if the client asked
+    for that. In every other case it is torn (it has no last chunk), so that no client mistakes a cut for the end. Times
+    are in seconds.
     """
 
     def __init__(
@@ -44,7 +42,7 @@ class FrameStream(EventSourceResponse):
             stream.frames,
             headers={"Cache-Control": "no-cache, no-transform", "X-Run-ID": stream.run_id, "Location": location},
         )
-        del self.headers["connection"]  # which is the server's to say
+        del self.headers["connection"]  # the server decides that
         self._stream = stream
         self._leave = leave
         self._heartbeat_s = heartbeat_s
@@ -53,27 +51,30 @@ class FrameStream(EventSourceResponse):
         self._started = asyncio.get_running_loop().create_future()
         self._body_timeout = asyncio.timeout(None)
         self._heartbeat: asyncio.TimerHandle
-        self._beside: set[asyncio.Task[None]] = set()  # a ping, or the end that a drain asks for
+        self._beside: set[asyncio.Task[None]] = set()  # tasks that write a ping, or the end for a drain
         self._is_stopped = False
 
     async def _stream_response(self, send: Send) -> None:
-        """In place of the library's: the same per write, without its layers for what is already bytes."""
+        """Replace the library's method: write bytes straight to the server, with one moving deadline for all writes.
+
+        The library would encode each chunk, pass it through the middlewares and make a cancel scope for it.
+        """
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        self.raw_headers.clear()  # a stream is open for long, and there are many
+        self.raw_headers.clear()  # frees memory: thousands of streams can be open for hours
         send = self._server_send
         try:
             async with self._stream as frames, MovingDeadline() as deadline:
-                await send(_body(PING))
+                await send(_body(PING))  # shows the client that the connection works
                 if not self._started.done():
                     self._started.set_result(None)
                 await self._write_all(frames, deadline)
         except (AgentStreamError, TornBody, TimeoutError) as error:
-            logger.warning("a stream was cut: %s", type(error).__name__)
+            logger.warning("closed a stream before its end: %s", type(error).__name__)
             return
         await self._end()
 
     async def _write_all(self, pages: AsyncGenerator[bytes, None], deadline: MovingDeadline) -> None:
-        """Each page as it comes. A frame of several pages keeps pings and `draining` out of its middle."""
+        """Write each page as it arrives. A lock keeps pings and `draining` out of a frame that spans several pages."""
         async for page in pages:
             if page.endswith(b"\n\n"):
                 await self._write(page, deadline)
@@ -98,11 +99,11 @@ class FrameStream(EventSourceResponse):
                 await self._server_send({"type": "http.response.body", "body": last, "more_body": False})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request.
+        """Serve one request.
 
-        In place of the library's `__call__`, whose task group has a task and a cancel scope each for the body, the
-        pings, the server's end and the client's: a tenth of a run's CPU time, and 20 kB of memory for as long as the
-        stream is open. Here the body has the request's own task, and one more listens for the client.
+        The library's `__call__` has a task group with a task and a cancel scope each for the body, the pings, the
+        server's shutdown and the client's disconnect. They cost a tenth of a run's CPU time and 20 kB of memory for
+        each open stream. Here the request's own task writes the body, and one more waits for the disconnect.
         """
         if scope["method"] == "HEAD":
             await super().__call__(scope, receive, send)
@@ -124,7 +125,7 @@ class FrameStream(EventSourceResponse):
                 task.cancel()
 
     def _stop(self, _client: asyncio.Task[None] | None = None) -> None:
-        """End the body where it is: its client has left, or it has had its end."""
+        """Stop writing: the client has disconnected, or the body has ended."""
         if not self._is_stopped:
             self._is_stopped = True
             self._body_timeout.reschedule(asyncio.get_running_loop().time())
@@ -147,7 +148,7 @@ class FrameStream(EventSourceResponse):
                 if self.active and self._started.done():
                     await send(_body(PING))
         except TimeoutError:
-            logger.warning("a stream was cut: its reader takes nothing")
+            logger.warning("closed a stream before its end: its client read nothing for SEND_TIMEOUT_S")
             self._stop()
         else:
             self._await_heartbeat()
@@ -162,7 +163,7 @@ class FrameStream(EventSourceResponse):
             async with asyncio.timeout(self._send_timeout_s):
                 await self._end(DRAINING)
         except TimeoutError:
-            logger.warning("a stream was cut: its reader takes nothing")
+            logger.warning("closed a stream before its end: its client read nothing for SEND_TIMEOUT_S")
         self._stop()
 
 
@@ -171,11 +172,11 @@ def _body(data: bytes) -> Message:
 
 
 class TornBody(Exception):
-    """The body is to be torn here."""
+    """Ends a body without its last chunk."""
 
 
 async def torn(pages: AsyncGenerator[bytes, None], after: int) -> AsyncGenerator[bytes, None]:
-    """The frames up to an event, and then a torn body, as from a proxy that gives up."""
+    """Yield the frames up to event `after`, then tear the body, as a proxy with a timeout does."""
     async with aclosing(frames_in(pages)) as each:
         async for frames in each:
             for frame in frames:
@@ -187,9 +188,9 @@ async def torn(pages: AsyncGenerator[bytes, None], after: int) -> AsyncGenerator
 async def to_the_wait(
     pages: AsyncGenerator[bytes, None], last_seq: Callable[[], Awaitable[int]]
 ) -> AsyncGenerator[bytes, None]:
-    """The frames up to a `waiting` that nothing follows yet, and then the end of the body.
+    """Yield the frames up to a `waiting` that is the run's last event so far.
 
-    `last_seq` gives the number of the run's last event so far: a wait that was answered is an event like others.
+    `last_seq` returns the number of that event. A `waiting` with later events has been answered, so it ends nothing.
     """
     async with aclosing(frames_in(pages)) as each:
         async for frames in each:

@@ -1,4 +1,4 @@
-"""Gives every request an id, and every exception that nobody else handled a response."""
+"""Gives every request an id, and turns an exception that was not handled into a response or a log line."""
 
 import logging
 import re
@@ -26,6 +26,17 @@ def request_id_of(scope: Scope) -> str:
     return state["request_id"]
 
 
+def _without_logged_traceback(scope: Scope, send: Send) -> Send:
+    """Drop the traceback that the framework sends to the server's log if the app has logged why it can't start."""
+
+    async def send_once(message: Message) -> None:
+        if message["type"] == "lifespan.startup.failed" and scope["app"].state.start_refused:
+            message = {"type": message["type"]}
+        await send(message)
+
+    return send_once
+
+
 class RequestContext:
     """Adds the request's id to its state and its response, and turns unhandled exceptions into `internal_error`."""
 
@@ -34,6 +45,9 @@ class RequestContext:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, _without_logged_traceback(scope, send))
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

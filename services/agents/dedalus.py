@@ -53,9 +53,9 @@ class DedalusAgent:
     async def plan(self, request: AgentRequest, route: Route) -> Plan:
         """Select a request's tools for a route.
 
-        If the embedded model answers whatever a request asks for, MCP servers that only Dedalus hosts are left out,
-        with a warning. Raise `ToolUnavailable` or `McpUnavailable` for tools that are unavailable, and `UrlRefused` for URLs
-        that are not public.
+        If the embedded model answers for every model, MCP servers that only Dedalus hosts are left out, with a warning.
+        Raise `ToolUnavailable` or `McpUnavailable` for tools that are unavailable, and `UrlRefused` for URLs that are
+        not public.
         """
         warnings: list[RunWarning] = []
         if self._upstreams.substitutes and route.upstream.kind == "local":

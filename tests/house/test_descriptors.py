@@ -51,7 +51,7 @@ def test_what_the_files_are_too_few_for_is_refused_and_what_runs_goes_on() -> No
             gate.open()
             assert {text(checked(stream.read())) for stream in streams} == {"one two"}
     [line] = [line for line in app.log if "ulimit -n" in line]
-    assert f"MAX_CONCURRENT_RUNS is {HELD} here, not 1000" in line
+    assert f"MAX_CONCURRENT_RUNS is reduced to {HELD} from 1000" in line
 
 
 def test_silent_connections_do_not_use_up_the_files() -> None:

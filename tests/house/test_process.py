@@ -236,7 +236,33 @@ def test_a_port_that_is_taken_is_named_with_what_to_set() -> None:
         given = environment_of({"PORT": str(taken.getsockname()[1]), "DEDALUS_BASE_URL": NOWHERE})
         done = subprocess.run([sys.executable, "app.py"], cwd=ROOT, env=given, capture_output=True, text=True)
     assert done.returncode == 1
-    assert f"port {given['PORT']}: set PORT" in done.stderr.splitlines()[-1]
+    assert f"port {given['PORT']}. Set PORT" in done.stderr.splitlines()[-1]
+
+
+def test_ctrl_c_during_the_imports_shows_no_traceback() -> None:
+    """They take a second, and somebody who sees a mistake in the command line doesn't wait for them."""
+    command = [sys.executable, "-X", "importtime", "app.py"]  # writes a line for each import
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as importing:
+        assert importing.stderr is not None
+        assert any("pydantic_core" in line for line in importing.stderr)
+        importing.send_signal(signal.SIGINT)
+        assert "Traceback" not in importing.stderr.read()
+    assert importing.returncode == -signal.SIGINT
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"DEDALUS_BASE_URL": NOWHERE}, f"Model server: DEDALUS_BASE_URL, {NOWHERE}/"),
+        ({"DEDALUS_API_KEY": "k"}, "Model server: Dedalus"),
+        ({"OPENAI_API_KEY": "k", "GROQ_API_KEY": "k"}, "Model servers, called directly: openai, groq"),
+        ({"EMBEDDED_MODEL": "off"}, "Only the scripted models can answer: "),
+    ],
+)
+def test_the_start_says_which_model_server_answers(given: dict[str, str], line: str, nursery: Nursery) -> None:
+    """One line, so that a key in the wrong place is seen before the first request."""
+    with forked_app(nursery, MARKETPLACE_URL="", **given) as app:
+        app.says(line)
 
 
 def test_an_address_that_others_can_reach_is_warned_about(nursery: Nursery) -> None:

@@ -375,6 +375,8 @@ def test_the_start_reports_names_that_have_no_effect() -> None:
         "WARNING agent_stream: .env, line 2: ignored, because it does not have the form NAME=value",
     ]
     assert "dotenv" not in ended.stderr
+    assert "The service can't start" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_file_in_another_encoding_is_refused() -> None:

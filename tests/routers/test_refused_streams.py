@@ -15,8 +15,14 @@ from error_models import REFUSAL_EVENT
 pytestmark = pytest.mark.anyio
 
 BROWSER = "text/html, application/xhtml+xml, application/json;q=0.9, */*;q=0.8"
-ACCEPTS_FRAMES = ("*/*", "", "text/event-stream", "text/event-stream, application/json", "text/plain", "application/*")
-ACCEPTS_JSON = ("application/json", "application/json, text/plain, */*", "Application/JSON; charset=utf-8", BROWSER)
+ACCEPTS_FRAMES = (
+    *("*/*", "", "text/event-stream", "text/event-stream, application/json", "text/plain", "application/*"),
+    *("application/json;q=0", "application/json, text/event-stream;q=0.1", "text/event-stream;q=high"),
+)
+ACCEPTS_JSON = (
+    *("application/json", "application/json, text/plain, */*", "Application/JSON; charset=utf-8", BROWSER),
+    *("text/event-stream;q=0, application/json", "text/event-stream; Q=0.000, */*"),
+)
 NO_COUNTS = {"input_tokens": None, "output_tokens": None, "total_tokens": None}
 
 

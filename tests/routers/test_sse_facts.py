@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 import anyio
 import pytest
 from sse_starlette import EventSourceResponse
-from sse_starlette.sse import AppStatus
 from starlette.types import Message
 
 from routers.sse import FrameStream
@@ -46,7 +45,3 @@ async def test_a_lock_keeps_pings_out_of_a_frame() -> None:
     """The library makes it for its own pings, which ours replace."""
     assert isinstance(EventSourceResponse(nothing())._send_lock, anyio.Lock)
 
-
-def test_the_library_s_own_drain_can_be_turned_off() -> None:
-    """It would end streams as soon as the server is told to stop."""
-    assert AppStatus.enable_automatic_graceful_drain is False
