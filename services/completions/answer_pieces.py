@@ -1,4 +1,4 @@
-"""Turns the choices of one answer's chunks into deltas, wherever in a choice the answer stands. Pure."""
+"""Turns the choices of one answer's chunks into deltas, wherever in a choice the answer is. Pure."""
 
 from collections import defaultdict
 from typing import Any
@@ -32,7 +32,7 @@ class AnswerPieces:
 
     def __init__(self, tags: ThinkTags | None = None) -> None:
         self._tags = tags
-        self._menders: defaultdict[object, Mender] = defaultdict(Mender)
+        self._menders: defaultdict[object, Mender] = defaultdict(Mender)  # by kind of delta, or slot of a call
         self._has_text = False  # in deltas, not in a whole `message`
         self._has_thinking = False  # the same
         self._call_fields: set[str] = set()  # the fields in which calls have come, in deltas or in a `message`
@@ -53,8 +53,8 @@ class AnswerPieces:
     def read(self, choice: dict[str, Any], has_surrogates: bool, deltas: list[Delta]) -> None:
         """Append the deltas of the next choice. With `has_surrogates`, its strings may hold lone surrogates."""
         before = len(deltas)
-        # Nearly every delta is a `content` alone. This path makes its delta without the checks of `_delta`, because it
-        # runs for each token; a Mender is only needed once a piece has held half of a character.
+        # Nearly every delta is a `content` alone. This path, which runs for each token, skips the checks of `_delta`. A
+        # Mender, which joins the halves of a character, is needed only once a piece has held a lone surrogate.
         if delta := choice.get("delta"):
             content = delta.get("content")
             if len(delta) == 1 and type(content) is str:
@@ -67,7 +67,7 @@ class AnswerPieces:
             else:
                 self._delta(delta, has_surrogates, deltas)
         if len(deltas) == before:
-            self._whole_answer(choice, has_surrogates, deltas)
+            self._without_delta(choice, has_surrogates, deltas)
 
     def flush(self) -> list[Delta]:
         """Return the text that was held back for a next piece, after the last choice."""
@@ -79,7 +79,7 @@ class AnswerPieces:
             deltas += [(ThinkingDelta if thinking else TextDelta)(text) for thinking, text in self._tags.flush()]
         return deltas
 
-    def _whole_answer(self, choice: dict[str, Any], has_surrogates: bool, deltas: list[Delta]) -> None:
+    def _without_delta(self, choice: dict[str, Any], has_surrogates: bool, deltas: list[Delta]) -> None:
         """Read a choice whose delta is empty: it may hold a whole `message`, or the fields of a delta itself."""
         if isinstance(message := choice.get("message"), dict):
             self._delta(self._new_in(message), has_surrogates, deltas, whole=True)

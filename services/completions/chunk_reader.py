@@ -30,7 +30,7 @@ class ChunkReader:
     """Reads parsed chunks, one after another.
 
     `finish_reason` and `usage` are known once the stream has sent them. The stream is over when one of these is set:
-    `done` (the answer has ended, and what follows does not count), `fault` (an error that arrived as data) or
+    `done` (the answer has ended, and what follows does not count), `error_data` (an error that arrived as data) or
     `malformed` (data that is not a chunk). `tags` separate thinking from text.
     """
 
@@ -43,7 +43,7 @@ class ChunkReader:
         self.usage: Usage = NO_USAGE
         self.correlation_id: str | None = None
         self.done = False
-        self.fault: object = None
+        self.error_data: object = None
         self.malformed = False
 
     @property
@@ -54,7 +54,7 @@ class ChunkReader:
     @property
     def over(self) -> bool:
         """Whether the stream is over: what follows no longer counts."""
-        return self.done or self.malformed or self.fault is not None
+        return self.done or self.malformed or self.error_data is not None
 
     @property
     def may_end(self) -> bool:
@@ -152,15 +152,15 @@ class ChunkReader:
         self.finish_reason = self.finish_reason if stays_cut else reason
         self._finished_alone = alone
         if means_error(reason):
-            self.fault = choice
+            self.error_data = choice
 
-    def _fail(self, fault: object) -> None:
+    def _fail(self, error_data: object) -> None:
         """Record an error that the upstream reports. It doesn't undo an answer that has already ended."""
         if self._settled:
-            logger.warning("the upstream reported an error after the end of its answer: %.500s", fault)
+            logger.warning("the upstream reported an error after the end of its answer: %.500s", error_data)
             self.done = True
         else:
-            self.fault = fault
+            self.error_data = error_data
 
     def _end(self, payload: bytes) -> None:
         """End the stream at its `[DONE]`, unless only objects of another protocol came before it."""

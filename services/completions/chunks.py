@@ -31,7 +31,7 @@ class ChatChunks(ChunkReader):
         deltas: list[Delta] = []
         for name, payload in self._events.feed(data):
             self._event(name, payload, deltas)
-            if self.done or self.malformed or self.fault is not None:  # `over`, without a call for each event
+            if self.done or self.malformed or self.error_data is not None:  # `over`, without a call for each event
                 break
         if self._events.unreadable and not self.over:
             self._unreadable(data)
@@ -44,7 +44,7 @@ class ChatChunks(ChunkReader):
         """
         deltas: list[Delta] = []
         if self._events.plain:
-            self._document(self._events.rest(), deltas)
+            self._document(self._events.document(), deltas)
             return deltas
         for name, payload in self._events.last():
             for line in [payload] if is_whole(payload) else payload.split(b"\n"):
@@ -106,7 +106,7 @@ class ChatChunks(ChunkReader):
             self._unreadable(data)
         if deltas or self.finish_reason is not None:
             self.done = True
-        elif self.fault is None:
+        elif self.error_data is None:
             self._unreadable(data)
 
     def _json_lines(self, data: bytes, deltas: list[Delta]) -> None:

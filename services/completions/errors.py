@@ -63,9 +63,9 @@ def parts_of(body: object) -> ErrorParts:
     return ErrorParts(tuple(names), tuple(statuses), tuple(texts))
 
 
-def status_of(fault: object) -> int:
+def status_of(error_data: object) -> int:
     """Return the HTTP status that an error in a stream names, 400 if it names none."""
-    return next(iter(parts_of(fault).statuses), 400)
+    return next(iter(parts_of(error_data).statuses), 400)
 
 
 def error_of(body: object, status: int | None = None, retry_after: int | None = None) -> AgentStreamError:

@@ -5,11 +5,11 @@ import re
 
 CR, LF = b"\r\n"  # numbers: for `bytes in bytes`, CPython first raises and catches a TypeError inside
 BLANK = b" \t\r\n"
-NO_FIELD = (b"{", b"[", b"<")
+NOT_A_FIELD = (b"{", b"[", b"<")
 MAX_BLANK_BYTES = 1024  # white space in the first line of a body
-LINED = re.compile(rb"(?:^|\n)data: ?\{[^\n]*\}\n(?:(?:event|id):[^\n]*\n)*data: ?[{\[]")
+LINE_EVENTS = re.compile(rb"(?:^|\n)data: ?\{[^\n]*\}\n(?:(?:event|id):[^\n]*\n)*data: ?[{\[]")
 """Two events without a blank line between them: an object on one line, then the start of another, or of [DONE]."""
-MAX_SEARCHED = 64 * 1024  # bytes of an event in which LINED is looked for
+MAX_SEARCHED = 64 * 1024  # bytes in which LINE_EVENTS is searched for
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 
 Event = tuple[bytes, bytes]
@@ -17,7 +17,7 @@ Event = tuple[bytes, bytes]
 
 
 class SseEvents:
-    """Splits one body. Call `feed` with each read, and at the end of the body `last`, or `rest` if it is `plain`.
+    """Splits one body. Call `feed` with each read, and at the end of the body `last`, or `document` if it is `plain`.
 
     `plain` is set if the body begins with `{` or `[`: it is JSON, whatever its headers say. `unreadable` is set for a
     body that is a web page (`<`), and for an event longer than MAX_EVENT_BYTES.
@@ -26,34 +26,36 @@ class SseEvents:
     def __init__(self) -> None:
         self.plain = False
         self.unreadable = False
-        self._rest = b""  # the start of an event that is not complete yet
-        self._more: list[bytes] = []  # the reads that continue it; joined once, or a long event takes quadratic time
-        self._held = 0  # bytes in both
+        self._incomplete = b""  # the start of an event that is not complete yet
+        self._continuation: list[
+            bytes
+        ] = []  # the reads that continue it; joined once, or a long event takes quadratic time
+        self._held_bytes = 0  # bytes in both
         self._after_cr = False
-        self._lined = False  # each line is an event, up to the next blank line
-        # `feed` is rebound once the first byte has shown the kind of body, so no later read has to ask.
-        self.feed = self._first
+        self._line_events = False  # each line is an event, up to the next blank line
+        # Rebound once the first byte has shown the kind of body, so that later reads don't check it again.
+        self.feed = self._detect
 
-    def _first(self, data: bytes) -> list[Event]:
+    def _detect(self, data: bytes) -> list[Event]:
         """Find out from the first byte what kind of body it is, and continue with the method for that kind."""
-        self._rest += data
-        begun = self._rest.removeprefix(codecs.BOM_UTF8)
-        first = begun.lstrip(BLANK)[:1]
-        if not first or codecs.BOM_UTF8.startswith(begun):  # only empty lines, or a part of the byte order mark, so far
-            self._rest = self._rest[self._rest.rfind(LF) + 1 :]
-            self.unreadable = len(self._rest) > MAX_BLANK_BYTES
+        self._incomplete += data
+        text = self._incomplete.removeprefix(codecs.BOM_UTF8)
+        first = text.lstrip(BLANK)[:1]
+        if not first or codecs.BOM_UTF8.startswith(text):  # only empty lines, or a part of the byte order mark, so far
+            self._incomplete = self._incomplete[self._incomplete.rfind(LF) + 1 :]
+            self.unreadable = len(self._incomplete) > MAX_BLANK_BYTES
             return []
-        self._rest = b""
+        self._incomplete = b""
         self.plain = first in (b"{", b"[")
         self.unreadable = first == b"<"
         self.feed = self._hold if self.plain else self._split
-        return self.feed(begun)
+        return self.feed(text)
 
     def _hold(self, data: bytes) -> list[Event]:
         """Keep a part of an event, or of a body that is parsed at its end."""
-        self._more.append(data)
-        self._held += len(data)
-        self.unreadable |= self._held > MAX_EVENT_BYTES
+        self._continuation.append(data)
+        self._held_bytes += len(data)
+        self.unreadable |= self._held_bytes > MAX_EVENT_BYTES
         return []
 
     def _split(self, data: bytes) -> list[Event]:
@@ -65,17 +67,17 @@ class SseEvents:
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         if LF not in data:
             return self._hold(data)
-        begun = b"".join((self._rest, *self._more, data))
-        blocks = begun.split(b"\n\n")
-        self._more.clear()
-        if self._lined or (len(blocks) == 1 and LINED.search(begun, 0, MAX_SEARCHED)):
-            self._lined = len(blocks) == 1
+        text = b"".join((self._incomplete, *self._continuation, data))
+        blocks = text.split(b"\n\n")
+        self._continuation.clear()
+        if self._line_events or (len(blocks) == 1 and LINE_EVENTS.search(text, 0, MAX_SEARCHED)):
+            self._line_events = len(blocks) == 1
             blocks[:1] = blocks[0].split(b"\n")
-        self._rest = blocks.pop()
-        if self._lined:
-            self._rest = b"\n" + self._rest  # this line end may be the first half of a blank line
-        self._held = len(self._rest)
-        self.unreadable |= self._held > MAX_EVENT_BYTES
+        self._incomplete = blocks.pop()
+        if self._line_events:
+            self._incomplete = b"\n" + self._incomplete  # this line end may be the first half of a blank line
+        self._held_bytes = len(self._incomplete)
+        self.unreadable |= self._held_bytes > MAX_EVENT_BYTES
         events = []
         for block in blocks:
             # A single `data: ` line, as nearly every event is, needs no parsing: this is the path of each token.
@@ -85,13 +87,13 @@ class SseEvents:
                 events += _events(block)
         return events
 
-    def rest(self) -> bytes:
+    def document(self) -> bytes:
         """Return the whole body, if it is `plain`."""
-        return b"".join(self._more)
+        return b"".join(self._continuation)
 
     def last(self) -> list[Event]:
         """Return the events of the last lines, which have no blank line after them and may have been cut."""
-        return _events(b"".join((self._rest, *self._more)))
+        return _events(b"".join((self._incomplete, *self._continuation)))
 
 
 def _events(block: bytes) -> list[Event]:
@@ -124,4 +126,4 @@ def _bare_event(field: bytes, value: bytes, line: bytes) -> Event | None:
     """Return the event that a line is by itself. None if the line is another field or a comment."""
     if field == b"error" and value:
         return field, value.strip()
-    return (b"", line) if b" " in field or field.startswith(NO_FIELD) else None
+    return (b"", line) if b" " in field or field.startswith(NOT_A_FIELD) else None

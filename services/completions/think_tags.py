@@ -64,7 +64,7 @@ class ThinkTags:
         self._opened = False
 
     def feed(self, text: str) -> Iterator[Piece]:
-        """Add a piece of the answer, and yield what can be told apart now."""
+        """Add a piece of the answer, and yield the pieces that are certain now."""
         self._held += text
         if self._close is None and not self._closed:
             self._look_for_tag()

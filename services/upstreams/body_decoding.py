@@ -53,7 +53,7 @@ def _window(data: bytes, encoding: str) -> int | None:
 
 
 class _Inflated:
-    """Decompresses a body a slice at a time, and gives other tasks a turn between two slices of one read."""
+    """Decompresses a body a slice at a time, and lets other tasks run between two slices of one read."""
 
     def __init__(self, read: Read, data: bytes, window: int) -> None:
         self._read = read
@@ -67,7 +67,7 @@ class _Inflated:
         try:
             while True:
                 if self._packed or self._full:
-                    await asyncio.sleep(0)
+                    await asyncio.sleep(0)  # one read of 128 KiB may become 128 MiB
                 elif data := await self._read():
                     self._packed = data
                 else:

@@ -31,7 +31,7 @@ runpy.run_module("services.upstreams.embedded_model_server", run_name="__main__"
 """
 """The child's program. It first closes the descriptors that it inherits beside its pipes, as uvloop closes none."""
 TURNED_OFF = (
-    "No upstream is configured and EMBEDDED_MODEL=off: set DEDALUS_API_KEY, a provider's key or DEDALUS_BASE_URL."
+    "No model server is configured and EMBEDDED_MODEL=off. Set DEDALUS_API_KEY, a provider's key or DEDALUS_BASE_URL."
 )
 
 
@@ -85,7 +85,7 @@ class EmbeddedModel:
         self.require()
         loading = self._starting or self.start()
         if not loading.done():
-            raise LocalModelUnavailable("The embedded model is being loaded.", retry_after=1)
+            raise LocalModelUnavailable("The embedded model is loading. Try again in a moment.", retry_after=1)
         if loading.exception() is not None:
             raise LocalModelUnavailable(self._not_loaded())
 
@@ -141,7 +141,7 @@ class EmbeddedModel:
         return None if self.off else self._file or _shipped_file()
 
     def _not_loaded(self) -> str:
-        message = "The embedded model could not be loaded; the next request tries again."
+        message = "The embedded model could not be loaded. The next request tries again."
         if self._file is None and self.context_tokens <= CONTEXT_TOKENS and self._threads == THREADS:
             return message
         return f"{message} The operator has to check EMBEDDED_MODEL, EMBEDDED_CONTEXT_TOKENS and EMBEDDED_THREADS."

@@ -99,7 +99,7 @@ class ModelTurn:
         """
         with suppress(AgentStreamError):
             self._first_deltas = await self.__anext__()
-        return self._chunks.fault if self.silent else None
+        return self._chunks.error_data if self.silent else None
 
     def __aiter__(self) -> "ModelTurn":
         """Itself."""
@@ -164,9 +164,9 @@ class ModelTurn:
 
         Raises the error for it, or returns the text that was held back and raises StopAsyncIteration the next time.
         """
-        if self._chunks.fault is not None:
-            logger.warning("the upstream's stream ended with an error: %.500s", self._chunks.fault)
-            raise error_of(self._chunks.fault)
+        if self._chunks.error_data is not None:
+            logger.warning("the upstream's stream ended with an error: %.500s", self._chunks.error_data)
+            raise error_of(self._chunks.error_data)
         if self._chunks.malformed:
             raise UpstreamProtocol
         if isinstance(self._broken, httpx.DecodingError) and not self._chunks.ended:
@@ -200,10 +200,11 @@ async def model_turn(route: Route, body: Mapping[str, Any], deadlines: Deadlines
     tried = [route.rules]
     while True:
         async with _attempt(route, body, until, deadlines.stall_s, tried) as turn:
-            fault = await turn.begin()
-            if fault is not None and learned(tried, fitted(body, tried[-1]), status_of(fault), fault):
+            error_data = await turn.begin()
+            refused = error_data is not None
+            if refused and learned(tried, fitted(body, tried[-1]), status_of(error_data), error_data):
                 continue
-            if fault is None and len(tried) > 1:
+            if not refused and len(tried) > 1:
                 route.learn(tried[-1])
             yield turn
             return

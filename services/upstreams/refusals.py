@@ -12,10 +12,10 @@ from services.upstreams.upstream import Upstream
 NO_SUCH_PATH = frozenset((404, 405, 501))
 REDIRECTS = range(300, 400)  # such as http to https. They are not followed, since the key would be sent along
 TITLE = re.compile(r"<title[^<>]{0,100}>([^<]{1,200})", re.IGNORECASE)
-UNREACHED = "The model server could not be reached: check DEDALUS_BASE_URL."
-NO_API = "The model server has no chat completions at this address: the operator has to check DEDALUS_BASE_URL."
+UNREACHED = "The model server could not be reached. Check DEDALUS_BASE_URL."
+NO_API = "The model server has no chat completions at this address. The operator has to check DEDALUS_BASE_URL."
 NO_MCP = (
-    "The model server does not host MCP servers: the operator has to set DEDALUS_BASE_URL_HOSTS_MCP=false, so that "
+    "The model server does not host MCP servers. The operator has to set DEDALUS_BASE_URL_HOSTS_MCP=false, so that "
     "this service calls them."
 )
 NO_CHAT_STREAM = f"{UpstreamProtocol.default} The operator has to check DEDALUS_BASE_URL."
@@ -29,14 +29,14 @@ def refusal(
     if upstream.kind == "custom" and _no_api(status, body):
         return type(error)(NO_API)
     if isinstance(error, UpstreamAuth):
-        return UpstreamAuth(f"The model server refused this service's key: the operator has to check {upstream.key}.")
+        return UpstreamAuth(f"The model server refused this service's key. The operator has to check {upstream.key}.")
     if type(error) is not UpstreamRejected:
         return error
     name = _parameter(body) or refused_parameter(sent, body)
     if name == "mcp_servers" and name in sent:
         return UpstreamRejected(NO_MCP)
     if name in sent:
-        return UpstreamRejected(f"The model server refused this request: it does not accept {name} as it was sent.")
+        return UpstreamRejected(f"The model server refused this request. It does not accept {name} as it was sent.")
     return error
 
 

@@ -65,7 +65,7 @@ async def _chunks(request: Mapping[str, Any]) -> AsyncGenerator[Json, None]:
     messages: Sequence[Json] = request["messages"]
     names = [tool["function"]["name"] for tool in request.get("tools", ())]
     if results := [*takewhile(lambda message: message["role"] == "tool", reversed(messages))]:
-        yield _delta(content="\n".join(f"The tool gave: {result['content']}" for result in reversed(results)))
+        yield _delta(content="\n".join(f"The tool returned: {result['content']}" for result in reversed(results)))
         yield _finish("stop")
         return
     index = -1
@@ -74,8 +74,10 @@ async def _chunks(request: Mapping[str, Any]) -> AsyncGenerator[Json, None]:
         call = {"index": index, "id": f"call_{secrets.token_hex(8)}", "type": "function"}
         yield _delta(tool_calls=[call | {"function": {"name": name, "arguments": arguments}}])
     if index < 0:
-        available = f"The tools are: {', '.join(names)}." if names else "Name the tools in `tools`: there are none."
-        yield _delta(content=f'Say which tool to call, such as roll {{"sides": 20}}, a line for each. {available}')
+        available = (
+            f"The tools are: {', '.join(names)}." if names else "The request has no tools. Name them in `tools`."
+        )
+        yield _delta(content=f'Name the tools to call, one on each line, such as roll {{"sides": 20}}. {available}')
     yield _finish("stop" if index < 0 else "tool_calls")
 
 

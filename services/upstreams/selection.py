@@ -1,8 +1,8 @@
 """Selects the upstreams at start, and finds the route to a model.
 
 In this order: DEDALUS_BASE_URL; Dedalus with DEDALUS_API_KEY, to which a provider's own key is sent along for its
-models; the OpenAI-compatible endpoint of each provider whose key is set; the embedded model. A provider's key goes to
-Dedalus or to that provider, never to a configured base URL. The scripts that answer in this process are always there.
+models; the OpenAI-compatible endpoint of each provider whose key is set; the embedded model. A provider's key is
+sent to Dedalus or to that provider, never to a configured base URL. The scripts of this process are always available.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ DEDALUS_URL = "https://api.dedaluslabs.ai/v1"
 DEDALUS_MODEL = "openai/gpt-4.1"
 SPARE_CONNECTIONS = 10  # for lists of models, beside one connection for each run
 
-NO_LIST = "The model server returned no list of models: check DEDALUS_BASE_URL, or set DEFAULT_MODEL."
+NO_LIST = "The model server returned no list of models. Check DEDALUS_BASE_URL, or set DEFAULT_MODEL."
 
 SCRIPTS = "simulated/"  # begins the names of this service's scripts, which no substitute answers for
 
@@ -100,7 +100,7 @@ class Upstreams:
         try:
             return await upstream.client.get("/models", cast_to=object, options={"headers": upstream.headers})
         except (AuthenticationError, PermissionDeniedError) as error:
-            raise UpstreamAuth(f"The model server refused this service's key: check {upstream.key}.") from error
+            raise UpstreamAuth(f"The model server refused this service's key. Check {upstream.key}.") from error
         except APIConnectionError as error:
             raise UpstreamFailed(UNREACHED) from error
         except APIError as error:
@@ -115,10 +115,14 @@ class Upstreams:
         """The message for a model without an upstream: the settings that would make it available."""
         provider, slash, _ = model.partition("/")
         if known := PROVIDERS.get(provider):
-            return f"No configured upstream serves {provider}'s models: set DEDALUS_API_KEY or {known.keys[0].upper()}."
-        served = ", ".join(each.prefix + "…" if each.prefix else self.local.model_id for each in self.all)
-        name = "this model" if slash else "a model named without its provider"
-        return f"No configured upstream serves {name}: it serves {served}. Or set DEDALUS_API_KEY or DEDALUS_BASE_URL."
+            key = known.keys[0].upper()
+            return f"No configured model server offers {provider}'s models. Set DEDALUS_API_KEY or {key}."
+        available = ", ".join(each.prefix + "…" if each.prefix else self.local.model_id for each in self.all)
+        name = "this model" if slash else "models named without a provider"
+        return (
+            f"No configured model server offers {name}. Available: {available}. "
+            "For others, set DEDALUS_API_KEY or DEDALUS_BASE_URL."
+        )
 
     def _selected(
         self, settings: Settings, providers: Mapping[str, Provider], dedalus_url: str

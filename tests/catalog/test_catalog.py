@@ -266,7 +266,7 @@ async def test_a_server_that_is_not_there_is_reported() -> None:
         ready = await agent.client.get("/ready")
     assert answered == {
         "source": "builtin",
-        "problem": "The model server could not be reached: check DEDALUS_BASE_URL.",
+        "problem": "The model server could not be reached. Check DEDALUS_BASE_URL.",
         "models": [],
     }
     assert (ready.status_code, ready.json()["default_model"]) == (200, None)

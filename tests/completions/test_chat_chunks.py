@@ -192,7 +192,7 @@ def read(pieces: Sequence[bytes]) -> Said:
             add(said, chunks.feed(piece))
     add(said, chunks.flush())
     said.finish_reason = chunks.finish_reason
-    said.over = "done" if chunks.done else "malformed" if chunks.malformed else "fault" if chunks.fault else ""
+    said.over = "done" if chunks.done else "malformed" if chunks.malformed else "fault" if chunks.error_data else ""
     return said
 
 
@@ -414,7 +414,7 @@ def test_deep_nesting_is_malformed_at_worst(data: bytes) -> None:
     """What nests deeper than a parser goes is no chunk."""
     chunks = ChatChunks()
     chunks.feed(b"data: " + data + b"\n\n")
-    assert chunks.malformed or chunks.fault or not chunks.over
+    assert chunks.malformed or chunks.error_data or not chunks.over
 
 
 # Readers that aren't ours

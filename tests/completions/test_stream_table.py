@@ -51,8 +51,8 @@ def read(body: str | bytes, tags: ThinkTags | None = None, size: int = 1 << 20) 
 
 
 def ending(chunks: ChatChunks) -> str:
-    if chunks.fault is not None:
-        return error_of(chunks.fault).code
+    if chunks.error_data is not None:
+        return error_of(chunks.error_data).code
     if chunks.malformed:
         return "malformed"
     return "complete" if chunks.done or chunks.finish_reason is not None else "cut off"

@@ -43,7 +43,7 @@ async def test_a_newcomer_sees_the_tool_called(tmp_path: Path, monkeypatch: pyte
     assert only(events, "tool_use")[0]["arguments"] == {"sides": 20}
     rolled = int(only(events, "tool_result")[0]["content"])
     assert 1 <= rolled <= 20
-    assert text(events, "final_output") == f"The tool gave: {rolled}"
+    assert text(events, "final_output") == f"The tool returned: {rolled}"
 
 
 async def test_several_calls_and_wrong_ones() -> None:
@@ -53,8 +53,8 @@ async def test_several_calls_and_wrong_ones() -> None:
     assert [call["name"] for call in only(events, "tool_use")] == ["one", "two", "two"]
     assert only(events, "tool_use")[2]["invalid_arguments"] == "{oops"
     first, second, third = text(events, "final_output").splitlines()
-    assert (first, second) == ("The tool gave: 1", "The tool gave: 2")
-    assert third.startswith("The tool gave: The arguments are not a JSON object")
+    assert (first, second) == ("The tool returned: 1", "The tool returned: 2")
+    assert third.startswith("The tool returned: The arguments are not a JSON object")
 
 
 async def test_arguments_are_the_rest_of_the_line() -> None:
@@ -66,13 +66,13 @@ async def test_arguments_are_the_rest_of_the_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tools", "told"), [(["one"], "The tools are: one."), ([], "Name the tools in `tools`: there are none.")]
+    ("tools", "told"), [(["one"], "The tools are: one."), ([], "The request has no tools. Name them in `tools`.")]
 )
 async def test_it_says_how_it_is_used(tools: list[str], told: str) -> None:
     """A question that is no call."""
     async with service(tools=named(gives("one", 1))) as agent:
         answer = (await agent.post(EXECUTE, {**SCRIPT, "input": "Hello?", "tools": tools})).json()
-    assert answer["output"] == f'Say which tool to call, such as roll {{"sides": 20}}, a line for each. {told}'
+    assert answer["output"] == f'Name the tools to call, one on each line, such as roll {{"sides": 20}}. {told}'
 
 
 async def test_a_person_and_the_page_are_asked() -> None:
@@ -95,15 +95,15 @@ async def test_a_person_and_the_page_are_asked() -> None:
         events = await whole(agent, reader.run_id)
         again = await agent.stream({**SCRIPT, "input": "Thanks.", "session_id": "chat"})
     assert [heard["folder"] for heard in tool.heard] == ["drafts"]
-    assert text(events, "final_output").splitlines()[1] == "The tool gave: Oslo"
-    assert text(again, "final_output").startswith("Say which tool")
+    assert text(events, "final_output").splitlines()[1] == "The tool returned: Oslo"
+    assert text(again, "final_output").startswith("Name the tools to call")
 
 
 async def test_it_is_there_beside_any_upstream() -> None:
     """Which is not asked."""
     async with FakeDedalus() as fake, service(fake.url, tools=named(gives("one", 1))) as agent:
         events = await agent.stream({**SCRIPT, "input": "one"})
-    assert text(events, "final_output") == "The tool gave: 1"
+    assert text(events, "final_output") == "The tool returned: 1"
     assert fake.chats == []
 
 

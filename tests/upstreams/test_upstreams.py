@@ -496,7 +496,7 @@ async def test_a_substituted_model_is_reported_and_hosted_mcp_servers_are_left_o
     assert only(events, "run_started") == [{"model": MODEL_ID}]
     warnings = only(events, "warning")
     assert [warning["code"] for warning in warnings] == ["model_substituted", "mcp_server_unavailable"]
-    assert "2 MCP servers were left out" in warnings[1]["message"]
+    assert "left out: 2" in warnings[1]["message"]
     assert executed["warnings"] == warnings
     assert only(events, "complete")[0]["status"] == "succeeded"
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (422, "mcp_unavailable")
@@ -519,11 +519,11 @@ async def test_without_the_embedded_model_a_substitution_is_a_clear_refusal() ->
     [
         ({}, "openai/gpt-4.1", ("DEDALUS_API_KEY", "OPENAI_API_KEY")),
         ({}, "google/gemini-2.5-pro", ("DEDALUS_API_KEY", "GOOGLE_API_KEY")),
-        ({}, "gpt-4.1", ("DEDALUS_API_KEY", "DEDALUS_BASE_URL", MODEL_ID, "without its provider")),
+        ({}, "gpt-4.1", ("DEDALUS_API_KEY", "DEDALUS_BASE_URL", MODEL_ID, "without a provider")),
         ({}, "local/other", ("DEDALUS_API_KEY", "DEDALUS_BASE_URL", MODEL_ID)),
         ({"openai_api_key": "k"}, "xai/grok-4", ("DEDALUS_API_KEY", "XAI_API_KEY")),
         ({"openai_api_key": "k"}, "nobody/model", ("DEDALUS_API_KEY", "DEDALUS_BASE_URL", "openai/…")),
-        ({"openai_api_key": "k"}, "gpt-4.1", ("openai/…", "without its provider")),
+        ({"openai_api_key": "k"}, "gpt-4.1", ("openai/…", "without a provider")),
         ({"openai_api_key": "k"}, "openai/", ("OPENAI_API_KEY",)),
         ({"openai_api_key": "k"}, MODEL_ID, ("openai/…",)),
     ],

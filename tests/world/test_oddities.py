@@ -340,7 +340,7 @@ def outcome(body: bytes, size: int, *, broken: bool = False) -> Outcome:
         if isinstance(delta, CallDelta):
             gatherer.add(delta)
     calls = [(call.name, call.arguments.value) for call in gatherer.all]
-    failed = chunks.fault is not None or chunks.malformed
+    failed = chunks.error_data is not None or chunks.malformed
     ended = chunks.ended if broken else chunks.done or chunks.finish_reason is not None
     return Outcome(
         "".join(delta.text for delta in deltas if isinstance(delta, TextDelta)),
