@@ -14,12 +14,13 @@ import shutil
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import closing, suppress
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from errors import LogUnavailable, RunExpired, RunNotFound
 from event_logs.base import Fenced, LogPosition
 from event_logs.directory_lock import locked
+from event_logs.disk import Disk
 from event_logs.file_reading import CommittedRun, Extent, RunFile, disk_errors
 from event_logs.file_writing import FileWriter, Fsync
 
@@ -63,6 +64,7 @@ class FileEventLog:
         self._lock = locked(directory)
         # All files are opened relative to this descriptor: the kernel looks up one name instead of a whole path.
         self._folder = os.open(self._active, os.O_RDONLY | os.O_DIRECTORY)
+        self._disk = Disk(self._folder)
 
     async def create(self, run_id: str) -> FileWriter:
         """See `EventLog`. Raise `RunNotFound` if this isn't a valid run id."""
@@ -205,11 +207,12 @@ class FileEventLog:
             except FileExistsError:
                 raise Fenced(run_id) from None
             try:
-                os.ftruncate(fd, run.size)  # a killed process may have left a part of a frame
+                if not flags & os.O_EXCL:  # a killed process may have left a part of a frame
+                    os.ftruncate(fd, run.size)
             except OSError:
                 os.close(fd)
                 raise
-        writer = self._writers[run_id] = FileWriter(run_id, run, fd, self._folder, self._fsync)
+        writer = self._writers[run_id] = FileWriter(run_id, run, fd, self._disk, self._fsync)
         return writer
 
     def _move(self, source: str, target: str) -> None:
@@ -259,6 +262,7 @@ def _archived(run_id: str) -> str:
     return f"../{_folder_name(_day(run_id))}/{run_id}{_SUFFIX}"
 
 
+@lru_cache(maxsize=1)  # nearly always today
 def _folder_name(day: int) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(day * DAY_S))
 

@@ -4,18 +4,17 @@ import asyncio
 import errno
 import logging
 import os
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Literal
 
 from errors import LogUnavailable
 from event_logs.base import Fenced
+from event_logs.disk import Disk
 from event_logs.file_reading import CommittedRun
 from event_logs.frames import FrameQueue
 
 logger = logging.getLogger(__name__)
 
-FSYNC_THREADS = ThreadPoolExecutor(8, thread_name_prefix="fsync")  # a pool of its own, so no other work delays a fsync
 Fsync = Literal["end", "commit", "never"]
 """Which commits are flushed to the disk before they are shown: those with a durable event, all, or none.
 
@@ -27,12 +26,13 @@ they are shown, which outlives the process but not the machine.
 class FileWriter:
     """Writes one run's frames to its file, after those that are committed."""
 
-    def __init__(self, run_id: str, run: CommittedRun, fd: int, folder: int, fsync: Fsync) -> None:
-        """Own `fd`, which appends to the file. `folder` is a descriptor of the folder that holds the file."""
+    def __init__(self, run_id: str, run: CommittedRun, fd: int, disk: Disk, fsync: Fsync) -> None:
+        """Own `fd`, which appends to the file."""
         self._run_id = run_id
         self._run = run
         self._fd = fd
-        self._folder: int | None = folder
+        self._disk = disk
+        self._is_new = True  # until its name is known to be on the disk
         self._fsync = fsync
         self._queue = FrameQueue(run_id, run.last_seq)
         self._fenced = False
@@ -129,7 +129,8 @@ class FileWriter:
     async def _sync(self) -> bool:
         """Flush the file to the disk, then show the pending frames. Return whether that worked."""
         try:
-            await asyncio.get_running_loop().run_in_executor(FSYNC_THREADS, self._flush_to_disk)
+            await self._disk.flush(self._fd, is_new=self._is_new)
+            self._is_new = False
         except OSError as error:
             self._is_torn = True  # the frames are in the file, but stay pending and will be written again
             self._fail(error)
@@ -139,12 +140,6 @@ class FileWriter:
             return True
         finally:
             self._syncing = None
-
-    def _flush_to_disk(self) -> None:
-        os.fsync(self._fd)
-        if self._folder is not None:  # once per file: its name is in the folder, and is lost with it
-            os.fsync(self._folder)
-            self._folder = None
 
     def _close(self) -> None:
         if self._fd >= 0:

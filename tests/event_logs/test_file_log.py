@@ -41,6 +41,7 @@ from process import ROOT
 from errors import LogUnavailable, RunExpired, RunNotFound
 from event_logs.base import Fenced, LogPosition
 from event_logs.directory_lock import DirectoryInUse
+from event_logs.disk import Disk
 from event_logs.file import DAY_S, FileEventLog
 from event_logs.file_reading import RECENT_BYTES, WINDOW, CommittedRun, Extent
 from event_logs.file_writing import FileWriter
@@ -415,7 +416,7 @@ async def test_a_file_that_can_t_be_cut_is_not_written_to(tmp_path: Path) -> Non
     descriptor = os.memfd_create(run_id, os.MFD_ALLOW_SEALING)
     fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_APPEND)
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
-    writer = FileWriter(run_id, CommittedRun(Extent(0, 0, ended=False)), descriptor, descriptor, "never")
+    writer = FileWriter(run_id, CommittedRun(Extent(0, 0, ended=False)), descriptor, Disk(descriptor), "never")
     writer.put(STARTED)
     with disk_full_at(10), pytest.raises(LogUnavailable):
         await writer.commit()
@@ -618,7 +619,7 @@ async def test_what_a_person_is_asked_is_on_the_disk_first(tmp_path: Path) -> No
     """With EVENT_LOG_FSYNC=end, `waiting` is as lasting as `complete` before it is shown."""
     file, no_folder = tmp_path / "run.sse", os.pipe()  # which can't be fsynced
     run = CommittedRun(Extent(0, 0, ended=False))
-    writer = FileWriter(new_id(), run, os.open(file, os.O_CREAT | os.O_WRONLY | os.O_APPEND), no_folder[0], "end")
+    writer = FileWriter(new_id(), run, os.open(file, os.O_CREAT | os.O_WRONLY | os.O_APPEND), Disk(no_folder[0]), "end")
     writer.put(STARTED)
     await writer.commit()
     writer.put(Waiting(pending=[PendingCall(tool_call_id="call_1", name="delete", kind="approval")]))
@@ -639,7 +640,7 @@ async def test_what_does_not_reach_the_disk_is_not_shown(tmp_path: Path) -> None
     run_id, file = new_id(), tmp_path / "run.sse"
     no_folder, other_end = os.pipe()  # which can't be fsynced
     run = CommittedRun(Extent(0, 0, ended=False))
-    writer = FileWriter(run_id, run, os.open(file, os.O_CREAT | os.O_WRONLY | os.O_APPEND), no_folder, "commit")
+    writer = FileWriter(run_id, run, os.open(file, os.O_CREAT | os.O_WRONLY | os.O_APPEND), Disk(no_folder), "commit")
     writer.put(STARTED)
     for _ in range(2):
         with pytest.raises(LogUnavailable):
@@ -654,6 +655,23 @@ async def test_what_does_not_reach_the_disk_is_not_shown(tmp_path: Path) -> None
     assert [event["event"] for event in parse_frames(file.read_bytes())] == ["run_started", "complete"]
     assert (run.size, run.last_seq, run.ended) == (file.stat().st_size, 2, True)
     for descriptor in (folder, no_folder, other_end):
+        os.close(descriptor)
+
+
+async def test_files_that_wait_together_fail_each_for_itself(tmp_path: Path) -> None:
+    """A thread takes all that wait, and each commit gets the result of its own file, and of its folder if it is new."""
+    no_file, other_end = os.pipe()  # which can't be fsynced
+    folder = os.open(tmp_path, os.O_RDONLY)
+    files = [os.open(tmp_path / str(number), os.O_CREAT | os.O_WRONLY) for number in range(20)]
+    disk = Disk(folder)
+    results = await asyncio.gather(*(disk.flush(fd, is_new=True) for fd in (*files, no_file)), return_exceptions=True)
+    assert [type(result) for result in results] == [*[type(None)] * 20, OSError]
+    disk = Disk(no_file)
+    results = await asyncio.gather(
+        *(disk.flush(fd, is_new=is_new) for fd in files for is_new in (True, False)), return_exceptions=True
+    )
+    assert [type(result) for result in results] == [OSError, type(None)] * 20
+    for descriptor in (folder, no_file, other_end, *files):
         os.close(descriptor)
 
 
