@@ -23,7 +23,7 @@ from session_models import StoredMessage
 
 logger = logging.getLogger(__name__)
 
-LINGER_S = 0.05  # how long the first row waits for others, so that many runs share one transaction
+LINGER_S = 0.2  # how long the first row waits for others: a transaction takes ten hops to a thread, whatever it holds
 RETRY_S = 1.0  # how long a failed transaction waits for the next try
 
 Snapshot = Callable[[], Run]
