@@ -20,7 +20,7 @@ from pathlib import Path
 from errors import LogUnavailable, RunExpired, RunNotFound
 from event_logs.base import Fenced, LogPosition
 from event_logs.directory_lock import locked
-from event_logs.disk import Disk
+from event_logs.file_flushing import Disk
 from event_logs.file_reading import CommittedRun, Extent, RunFile, disk_errors
 from event_logs.file_writing import FileWriter, Fsync
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from errors import LogUnavailable
 from event_logs.base import Fenced
-from event_logs.disk import Disk
+from event_logs.file_flushing import Disk
 from event_logs.file_reading import CommittedRun
 from event_logs.frames import FrameQueue
 

@@ -41,8 +41,8 @@ from process import ROOT
 from errors import LogUnavailable, RunExpired, RunNotFound
 from event_logs.base import Fenced, LogPosition
 from event_logs.directory_lock import DirectoryInUse
-from event_logs.disk import Disk
 from event_logs.file import DAY_S, FileEventLog
+from event_logs.file_flushing import Disk
 from event_logs.file_reading import RECENT_BYTES, WINDOW, CommittedRun, Extent
 from event_logs.file_writing import FileWriter
 from event_logs.frames import PAGE_BYTES
