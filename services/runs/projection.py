@@ -24,7 +24,7 @@ from session_models import FunctionCall, StoredMessage
 
 FINISHED = frozenset((RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED))
 
-MOST_PARTS = 200  # messages of one answer; thinking after so many joins the last one, so an answer stays readable
+MOST_PARTS = 200  # messages of one answer; beyond that, thinking after text begins no new one
 RECORD_EVENTS = frozenset((EventType.RUN_STARTED, EventType.ERROR, EventType.COMPLETE))
 """The events that a run's record is computed from."""
 ANSWER_EVENTS = frozenset(
@@ -129,7 +129,7 @@ class Transcript:
         return self._parts[-1]
 
     def messages(self) -> list[StoredMessage]:
-        """Return the messages so far. Raise KeyError if a call has no result, which only a damaged log lacks."""
+        """Return the messages so far. Raise KeyError if a call has no result, as only in a damaged log."""
         return [StoredMessage(run_id=self._run_id, **fields) for part in self._parts for fields in _messages(part)]
 
 

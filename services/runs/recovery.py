@@ -54,7 +54,7 @@ RestorableRun = RestorableWait | RestorableTurn
 async def recover(
     database: Database, log: EventLog, write_behind: WriteBehind, records: RunRecords
 ) -> list[RestorableRun]:
-    """End every run that a former process left working, correct every record that disagrees with the log.
+    """End every run that a former process left working, and correct every record that disagrees with the log.
 
     Return the runs that wait, for answers or for their turn, and can be restored. Raise `LogUnavailable` or
     `StoreUnavailable`.
@@ -183,7 +183,7 @@ async def _interrupt(run_id: str, writer: RunWriter) -> None:
 
 
 def _lost(row: Run) -> Run:
-    """Return the record of a run whose events are lost, for example with a former process's memory."""
+    """Return the record of a run whose events are lost, for example if they were in a former process's memory."""
     request_id = new_request_id()
     logger.warning("the events of run %s are lost, and it ends as failed (request %s)", row.run_id, request_id)
     failure = Interrupted()

@@ -116,12 +116,12 @@ class WriteBehind:
     def _end_round(self, error: StoreUnavailable | None) -> None:
         """Wake everybody in `flush`, with the error if there is one."""
         self._is_failing = error is not None
-        round_, self._round = self._round, asyncio.get_running_loop().create_future()
+        ended, self._round = self._round, asyncio.get_running_loop().create_future()
         if error is None:
-            round_.set_result(None)
+            ended.set_result(None)
         else:
-            round_.set_exception(error)
-            round_.exception()  # marks it as retrieved: asyncio logs an error that nobody waited for
+            ended.set_exception(error)
+            ended.exception()  # marks it as retrieved: asyncio logs an error that nobody waited for
 
     def _stopped(self, task: asyncio.Task[None]) -> None:
         """Fail every flush, and admit no more runs, after a bug has ended the task."""
