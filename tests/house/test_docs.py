@@ -229,6 +229,17 @@ def test_the_architecture_names_every_room() -> None:
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
+def test_the_architecture_s_first_table_names_what_there_is() -> None:
+    """Each name that the table gives with its file is a class, a function or a constant of that file."""
+    table = (ROOT / "docs/architecture.md").read_text().partition("Where to look first")[2].partition("\n\n1. ")[0]
+    named = re.findall(r"`([\w/]+\.py)`: `(\w+)(?:\.(\w+))?`", table)
+    assert len(named) >= 3
+    for path, name, method in named:
+        source = (ROOT / path).read_text()
+        assert re.search(rf"^(class {name}\b|def {name}\b|{name}\b.*=)", source, re.MULTILINE), f"{path}: {name}"
+        assert not method or f"def {method}(" in source, f"{path}: {name}.{method}"
+
+
 def test_every_provider_and_every_rule_is_documented() -> None:
     """docs/upstreams.md has a row for each provider's key, for each server that is known by its host, and each rule."""
     text = (ROOT / "docs/upstreams.md").read_text()
