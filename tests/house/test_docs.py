@@ -22,7 +22,9 @@ from app import create_app
 from errors import every_error
 from events import EVENT_TYPES, STREAM_EVENT, WarningCode
 from models import AgentRequest, SimulateRequest
+from services.agents.tool_runner import NO_REASON
 from services.upstreams.providers import BY_BASE_URL, PROVIDERS
+from services.upstreams.wire_rules import EMPTY_RESULT
 from settings import Settings, WireRules
 
 DOCS = ("README.md", "QUICKSTART.md", "docs/api.md", "docs/operations.md")  # whose commands are run
@@ -249,6 +251,12 @@ def test_every_provider_and_every_rule_is_documented() -> None:
     assert {host for host in hosts if f"{host}/" not in text} == set()
     rules = {*re.findall(r"^\| `(\w+)` \|", text.partition("### Rules")[2].partition("###")[0], re.MULTILINE)}
     assert rules == set(WireRules.model_fields)
+
+
+def test_quoted_texts_are_those_of_the_code() -> None:
+    """What a model reads for a silent failure and for an empty result is quoted as it is."""
+    assert f'"{NO_REASON}"' in (ROOT / "docs/tools.md").read_text()
+    assert f"`{EMPTY_RESULT}`" in (ROOT / "docs/upstreams.md").read_text()
 
 
 def test_links_lead_somewhere() -> None:
