@@ -18,17 +18,18 @@ STORED = set(StoredMessage.model_fields)
 ADD = upsert(messages, where=sa.exists().where(runs.c.run_id == parameter(messages.c.run_id)))
 
 
-def path_to_run(most: int | None = None) -> sa.CTE:
-    """Select a run and the runs before it, each with its distance (`steps`), and at most `most` runs.
+def path_to_run(max_runs: int | None = None) -> sa.CTE:
+    """Select a run and the runs before it, each with its distance (`steps`). The nearest `max_runs`, None for all.
 
     The query's parameter is `run_id`.
     """
     run = (runs.c.run_id, runs.c.session_id, runs.c.parent_run_id)
     start = sa.select(*run, sa.literal(0).label("steps")).where(runs.c.run_id == parameter(runs.c.run_id))
     path = start.cte("back", recursive=True)
+    # A parent of another session ends the path: what others said isn't part of this conversation.
     is_parent = sa.and_(runs.c.run_id == path.c.parent_run_id, runs.c.session_id == path.c.session_id)
-    if most is not None:
-        is_parent = sa.and_(is_parent, path.c.steps < most - 1)
+    if max_runs is not None:
+        is_parent = sa.and_(is_parent, path.c.steps < max_runs - 1)
     return path.union_all(sa.select(*run, path.c.steps + 1).where(is_parent))
 
 

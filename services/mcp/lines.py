@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 from services.mcp.incoming import MAX_BYTES, Incoming
@@ -108,6 +109,7 @@ class Lines(codecs.IncrementalDecoder):
             logger.warning("%s prints too many lines that aren't messages: its session is closed", self._label)
 
 
+@cache  # Python would keep the function once for each call
 def register() -> None:
     """Register the encoding with Python. Calling this again changes nothing."""
     codecs.register(_codec)

@@ -154,7 +154,10 @@ class _Inbox(_Stream):
             raise
 
     async def _next(self) -> Any:
-        """Wait for the next message. An error takes the place of a late answer to the probe."""
+        """Wait for the next message. If the probe's answer is late, return an error in its place.
+
+        For that error the SDK falls back to the older protocol.
+        """
         if self._probe_deadline is None:
             return await self._stream.__anext__()
         try:
@@ -175,7 +178,9 @@ class _Inbox(_Stream):
                 method = self._open_requests.pop(_key(request), "")
                 if make_sound := SOUND_RESULTS.get(method):
                     message.result = make_sound(message.result)
-            case JSONRPCError(id=None, error=error):
+            case JSONRPCError(
+                id=None, error=error
+            ):  # it answers one of the open requests, but a subscription stays open
                 self._keep(error, {each for each, method in self._open_requests.items() if method != SUBSCRIPTION})
                 return False
             case JSONRPCError(id=int() | str() as request):

@@ -73,16 +73,16 @@ class McpServers:
     async def tools(self, local: Iterable[LocalServer]) -> Offer:
         """List the tools of these servers, all at the same time. One that fails is reported in a warning."""
         servers = list(local)
-        named = namespaces({server.identity: server.label for server in servers})
+        namespace_of = namespaces({server.identity: server.label for server in servers})
         offers = await asyncio.gather(
-            *(self._offer(server, named[server.identity]) for server in servers), return_exceptions=True
+            *(self._offer(server, namespace_of[server.identity]) for server in servers), return_exceptions=True
         )
         tools: list[McpTool] = []
         warnings, missing = [], []
         for server, offer in zip(servers, offers, strict=True):
             if isinstance(offer, McpServerFailed | McpAuthorizationRequired):
                 warnings.append(_warning_of_failure(server, offer))
-                missing.append(named[server.identity] + SEPARATOR)
+                missing.append(namespace_of[server.identity] + SEPARATOR)
             elif isinstance(offer, BaseException):
                 raise offer
             else:

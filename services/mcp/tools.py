@@ -126,7 +126,7 @@ def as_tools(
             description=(tool.description or tool.title or "")[:MAX_DESCRIPTION],
             parameters=tool.input_schema,
             server=server,
-            idempotent=bool(hints.idempotent_hint or hints.read_only_hint),
+            idempotent=bool(hints.idempotent_hint or hints.read_only_hint),  # reading twice does no harm either
             timeout_s=timeout_s,
             make_call=make_call,
         )
