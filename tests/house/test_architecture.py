@@ -191,6 +191,9 @@ OPERATORS = ("tools", "tools.*")
 LATE = ("services.tooling.modules", "services.mcp.client")
 """The modules that import others by name, because a setting names those, or because they are large and seldom used."""
 
+EXECUTED = ("database.migrations.*",)
+"""Modules that aren't imported but executed, by alembic."""
+
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
 EVERYTHING = {"Exception", "BaseException"}
 
@@ -323,6 +326,30 @@ def imports_are_at_the_top(house: House) -> Iterator[str]:
         yield from (f"{module}:{found.line} imports in a function" for found in late)
 
 
+def imports_have_no_effect(house: House) -> Iterator[str]:
+    """A module defines names. What it does at its top level would happen to whoever imports it."""
+    for module, tree in house.trees.items():
+        for statement in () if _fits(module, (*OPERATORS, *EXECUTED)) else tree.body:
+            if _has_effect(statement):
+                yield f"{module}:{statement.lineno} does something when it is imported"
+
+
+def _has_effect(statement: ast.stmt) -> bool:
+    match statement:
+        case ast.Expr(value=ast.Call()) | ast.For() | ast.While() | ast.With() | ast.Try() | ast.Delete():
+            return True
+        case ast.Assign(targets=targets):
+            return any(isinstance(target, ast.Attribute | ast.Subscript) for target in targets)
+        case ast.AnnAssign(target=target) | ast.AugAssign(target=target):
+            return isinstance(target, ast.Attribute | ast.Subscript)
+        case ast.If(test=ast.Compare(left=ast.Name(id="__name__"))):
+            return False
+        case ast.If(body=body, orelse=orelse):
+            return any(map(_has_effect, [*body, *orelse]))
+        case _:
+            return False
+
+
 def modules_are_short(house: House) -> Iterator[str]:
     for module, source in house.sources.items():
         if (lines := lines_of_code(source)) > MAX_LINES:
@@ -390,6 +417,7 @@ RULES: tuple[Rule, ...] = (
     packages_are_entered_by_their_doors,
     the_environment_is_read_by_the_settings,
     imports_are_at_the_top,
+    imports_have_no_effect,
     modules_are_short,
     no_exception_is_swallowed,
 )
@@ -440,7 +468,7 @@ SOUND = {
     "errors.py": "class AgentStreamError(Exception): ...\n",
     "events.py": "from pydantic import BaseModel\n",
     "models.py": "from events import Usage\n",
-    "settings.py": "import os\nprint(os.environ)\n",
+    "settings.py": "import os\nENVIRONMENT = dict(os.environ)\n",
     "event_logs/__init__.py": "",
     "event_logs/base.py": "from events import EventData\n",
     "event_logs/memory.py": "from errors import RunExpired\nfrom event_logs.base import Fenced\n",
@@ -454,7 +482,9 @@ SOUND = {
     "services/tooling/modules.py": "import importlib\ndef load(name):\n    return importlib.import_module(name)\n",
     "tools/__init__.py": "from services.tooling.base import ToolContext\n",
     "tools/dice.py": "import os\nimport something_new\nfrom tools import ToolContext\nprint(os.environ)\n",
-    "services/tooling/base.py": "import json\ntry:\n    json.loads('')\nexcept ValueError:\n    pass\n",
+    "services/tooling/base.py": (
+        "import json\ndef f():\n    try:\n        json.loads('')\n    except ValueError:\n        pass\n"
+    ),
 }
 
 FORBIDDEN = (
@@ -521,6 +551,11 @@ PLANTED: tuple[tuple[Rule, str, str], ...] = (
     ),
     (imports_are_at_the_top, "services/tooling/base.py", "import importlib\nimportlib.import_module('json')"),
     (imports_are_at_the_top, "services/tooling/modules.py", "def late():\n    import json"),
+    (imports_have_no_effect, "app.py", "import logging\nlogging.getLogger('x').setLevel(logging.INFO)"),
+    (imports_have_no_effect, "app.py", "import logging\nlogging.raiseExceptions = False"),
+    (imports_have_no_effect, "app.py", "A = {}\nA['b'] = 1"),
+    (imports_have_no_effect, "app.py", "for name in ('a', 'b'):\n    print(name)"),
+    (imports_have_no_effect, "app.py", "import sys\nif sys.platform == 'linux':\n    print('linux')"),
     (modules_are_short, "services/tooling/base.py", "a = 1\n" * (MAX_LINES + 1)),
     (no_exception_is_swallowed, "app.py", "try:\n    pass\nexcept Exception:\n    pass"),
     (no_exception_is_swallowed, "app.py", "try:\n    pass\nexcept (ValueError, BaseException):\n    ..."),
