@@ -1,6 +1,6 @@
-"""Flushes files to the disk in threads, each thread all those that wait by the time it runs.
+"""Flushes files to the disk in threads. One call in a thread flushes all files that wait by then.
 
-A hop to a thread and back costs more CPU than the flush itself, so many runs that end at once share one, and the folder
+A hop to a thread and back costs more CPU than the flush itself, so runs that end at the same time share one. The folder
 of their new files is flushed once for all of them.
 """
 
@@ -16,7 +16,7 @@ FSYNC_THREADS = ThreadPoolExecutor(8, thread_name_prefix="fsync")  # a pool of i
 
 
 class Flush(NamedTuple):
-    """A file that waits. `flushed` gets its result, or the `OSError` that the file or its folder failed with."""
+    """A file that waits to be flushed. `flushed` gets the `OSError` if the file or its folder fails."""
 
     fd: int
     is_new: bool
@@ -24,15 +24,15 @@ class Flush(NamedTuple):
 
 
 class Disk:
-    """Flushes the files of one folder, of which this has a descriptor."""
+    """Flushes the files of one folder, which is given as a descriptor."""
 
     def __init__(self, folder: int) -> None:
         self._folder = folder
         self._waiting: deque[Flush] = deque()
-        self._has_thread = False  # whether a thread is about to take what waits
+        self._has_thread = False  # whether a call in a thread is about to take the waiting files
 
     async def flush(self, fd: int, *, is_new: bool) -> None:
-        """Return when the file is on the disk, with its name if it `is_new`. Raise `OSError` if that failed."""
+        """Wait until the file is on the disk, and its name as well if it `is_new`. Raise `OSError` if that fails."""
         loop = asyncio.get_running_loop()
         flush = Flush(fd, is_new, loop.create_future())
         # In this order, no file is left behind: the thread clears the mark before it looks for files.
@@ -50,16 +50,16 @@ class Disk:
                 taken.append(self._waiting.popleft())
         errors = [_error_of(flush.fd) for flush in taken]
         if any(flush.is_new and error is None for flush, error in zip(taken, errors, strict=True)):
-            of_folder = _error_of(self._folder)  # a new file's name is in the folder, and would be lost without it
+            folder_error = _error_of(self._folder)  # the name of a new file is in the folder, and is lost with it
             errors = [
-                error or (of_folder if flush.is_new else None) for flush, error in zip(taken, errors, strict=True)
+                error or (folder_error if flush.is_new else None) for flush, error in zip(taken, errors, strict=True)
             ]
         if taken:
             loop.call_soon_threadsafe(_report, taken, errors)
 
 
 def _error_of(fd: int) -> OSError | None:
-    """Flush what a descriptor stands for, and return what it failed with."""
+    """Flush a file or folder, and return the error if that fails."""
     try:
         os.fsync(fd)
     except OSError as error:

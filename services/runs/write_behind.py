@@ -23,7 +23,9 @@ from session_models import StoredMessage
 
 logger = logging.getLogger(__name__)
 
-LINGER_S = 0.2  # how long the first row waits for others: a transaction takes ten hops to a thread, whatever it holds
+LINGER_S = (
+    0.2  # how long the first row waits for others: a transaction of any size takes ten hops to the database's thread
+)
 RETRY_S = 1.0  # how long a failed transaction waits for the next try
 
 Snapshot = Callable[[], Run]
