@@ -26,8 +26,8 @@ REASONING_LISTS = ("reasoning_details", "thinking_blocks")
 class AnswerPieces:
     """Reads the choice that is the answer, chunk by chunk. `tags` separate thinking from text.
 
-    `reasoning` is the record that has to go back to the provider. Methods raise AttributeError, LookupError, TypeError
-    or ValueError for a choice of an unknown shape.
+    `reasoning` is the record that has to be sent back to the provider. Methods raise AttributeError, LookupError,
+    TypeError or ValueError for a choice of an unknown shape.
     """
 
     def __init__(self, tags: ThinkTags | None = None) -> None:
@@ -35,26 +35,26 @@ class AnswerPieces:
         self._menders: defaultdict[object, Mender] = defaultdict(Mender)  # by kind of delta, or slot of a call
         self._has_text = False  # in deltas, not in a whole `message`
         self._has_thinking = False  # the same
-        self._call_fields: set[str] = set()  # the fields in which calls have come, in deltas or in a `message`
-        self._has_plain_reasoning = False  # thinking has come as plain text, so entries of it are repetitions
+        self._call_fields: set[str] = set()  # the fields in which calls have arrived, in deltas or in a `message`
+        self._has_plain_reasoning = False  # thinking has arrived as plain text, so its entries repeat it
         self._message_texts: defaultdict[str, str] = defaultdict(str)  # of `message` so far, by field
         self.reasoning = ReasoningRecord()
 
     @property
     def begun(self) -> bool:
-        """Whether any piece of the answer has come."""
+        """Whether any piece of the answer has arrived."""
         return self._has_text or self._has_thinking or bool(self._call_fields) or bool(self._message_texts)
 
     @property
     def calls(self) -> bool:
-        """Whether a piece of a call has come."""
+        """Whether a piece of a call has arrived."""
         return bool(self._call_fields)
 
     def read(self, choice: dict[str, Any], has_surrogates: bool, deltas: list[Delta]) -> None:
         """Append the deltas of the next choice. With `has_surrogates`, its strings may hold lone surrogates."""
         before = len(deltas)
-        # Nearly every delta is a `content` alone. This path, which runs for each token, skips the checks of `_delta`. A
-        # Mender, which joins the halves of a character, is needed only once a piece has held a lone surrogate.
+        # Nearly every delta is a `content` alone. This path costs about half of `_delta`. A Mender, which joins the
+        # halves of a character, is needed only once a piece has held a lone surrogate.
         if delta := choice.get("delta"):
             content = delta.get("content")
             if len(delta) == 1 and type(content) is str:
@@ -87,7 +87,7 @@ class AnswerPieces:
             self._delta({key: value for key, value in choice.items() if key in PIECES}, has_surrogates, deltas)
 
     def _new_in(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Return what a whole `message` adds to what has come.
+        """Return what a whole `message` adds to the pieces before it.
 
         MiniMax repeats the whole answer in one at the end. Perplexity sends all text so far in each chunk.
         """

@@ -16,7 +16,7 @@ NO_ARGUMENTS = (None, "")
 class Arguments(NamedTuple):
     """A call's arguments, and the text to send back to the server: its own text, if that was a JSON object.
 
-    `invalid` is all the text that came, if no object can be read from it.
+    `invalid` is all the text that arrived, if no object can be read from it.
     """
 
     value: dict[str, Any]

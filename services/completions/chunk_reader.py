@@ -36,9 +36,9 @@ class ChunkReader:
 
     def __init__(self, tags: ThinkTags | None = None) -> None:
         self._pieces = AnswerPieces(tags)
-        self._finished_alone = False  # the last finish reason came by itself, after all pieces
-        self._finished_early = False  # a finish reason came before some of the pieces
-        self._other_protocol = False  # an object came that is no chunk of this protocol
+        self._finished_alone = False  # the last finish reason arrived by itself, after all pieces
+        self._finished_early = False  # a finish reason arrived before some of the pieces
+        self._other_protocol = False  # an object arrived that is not a chunk of this protocol
         self.finish_reason: str | None = None
         self.usage: Usage = NO_USAGE
         self.correlation_id: str | None = None
@@ -95,8 +95,8 @@ class ChunkReader:
             raise TypeError("the value is not a chunk")
 
     def _chunk(self, chunk: dict[str, Any], has_surrogates: bool, deltas: list[Delta]) -> None:
-        # Nearly all chunks of a stream have the same keys. Looking up whether these need a closer look costs about
-        # 0.1 µs; searching each chunk for errors and extras costs several times that.
+        # Nearly all chunks of a stream have the same keys. Looking up whether these keys need a closer look costs about
+        # a tenth of searching the chunk for errors (`is_error`).
         shape = tuple(chunk)
         if (plain := _plain_by_shape.get(shape)) is None:
             plain = _is_plain(shape)
@@ -142,7 +142,7 @@ class ChunkReader:
             self._fail(choice)
 
     def _finish(self, reason: str | None, choice: dict[str, Any], alone: bool) -> None:
-        """Record a finish reason. The last one counts; one that comes `alone`, without a piece, ends the answer.
+        """Record a finish reason. The last one counts; one that arrives `alone`, without a piece, ends the answer.
 
         If an answer has ended as cut in this way, it stays cut, whatever reason follows.
         """

@@ -41,7 +41,7 @@ Label = int | str
 
 
 class CallDelta(NamedTuple):
-    """A piece of the tool call in a slot. `extra` (such as a provider's signature) has to go back with the call."""
+    """A piece of the tool call in a slot. `extra`, such as a signature, has to be sent back with the call."""
 
     slot: Label | None
     call_id: str

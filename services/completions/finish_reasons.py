@@ -68,17 +68,18 @@ CALL_REASONS = frozenset(("tool_calls", "function_call"))
 NO_REASON = frozenset(("", "null", "none"))  # "null" is text in Alibaba's own API
 OTHER_KEYS = ("finishReason", "stop_reason", "finish_details", "native_finish_reason")
 """Other keys that hold a reason: of Gemini, Anthropic, OpenAI's vision preview, OpenRouter."""
-ERROR = re.compile(
+ERROR_WORDS = re.compile(
     "error|exception|fail|abort|cancel|interrupt|timeout|timed_out|overload|unavailable|crash|disconnect"
 )
-CUT = re.compile(
+CUT_WORDS = re.compile(
     "length|limit|max_.*tokens|budget|truncat|incomplete|exceed|cut_?off|context_window"
     "|filter|block|safety|prohibit|sensitiv|moderat|guardrail|policy|violat|refus|pause"
 )
+"""Fragments that classify reasons which are not in the lists above."""
 
 
 def reason_of(choice: object) -> str | None:
-    """Return the reason in a choice, or in an object that stands in its place. None if it has none.
+    """Return the reason in a choice, or in an object in its place. None if it has none.
 
     OpenRouter adds its provider's own reason, which counts if only that one means an error or a cut.
     """
@@ -102,15 +103,15 @@ def _text(reason: object) -> str | None:
 
 
 def means_error(reason: str) -> bool:
-    """Whether a finish reason says that the model server failed."""
+    """Whether a finish reason means that the model server failed."""
     parts = _parts(reason)
-    return not ERRORS.isdisjoint(parts) or any(map(ERROR.search, parts))
+    return not ERRORS.isdisjoint(parts) or any(map(ERROR_WORDS.search, parts))
 
 
 def means_cut(reason: str) -> bool:
-    """Whether a finish reason says that the answer was cut, so that the last of its tool calls may be incomplete."""
+    """Whether a finish reason means that the answer was cut, so that the last of its tool calls may be incomplete."""
     parts = _parts(reason)
-    return not CUTS.isdisjoint(parts) or any(map(CUT.search, parts))
+    return not CUTS.isdisjoint(parts) or any(map(CUT_WORDS.search, parts))
 
 
 @lru_cache(maxsize=256)

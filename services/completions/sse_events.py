@@ -80,7 +80,7 @@ class SseEvents:
         self.unreadable |= self._held_bytes > MAX_EVENT_BYTES
         events = []
         for block in blocks:
-            # A single `data: ` line, as nearly every event is, needs no parsing: this is the path of each token.
+            # Nearly every event is a single `data: ` line. Slicing it costs about a third of `_events`.
             if block.startswith(b"data: ") and LF not in block and len(block) > 6:
                 events.append((b"", block[6:]))
             elif block:

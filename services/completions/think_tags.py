@@ -77,12 +77,12 @@ class ThinkTags:
             yield from self._take_held(thinking=False)
 
     def _look_for_tag(self) -> None:
-        begun = self._held.lstrip()
+        start = self._held.lstrip()
         for tag, close in TAGS.items():
-            if begun.startswith(tag):
-                self._held, self._close = begun.removeprefix(tag), close
+            if start.startswith(tag):
+                self._held, self._close = start.removeprefix(tag), close
                 return
-        if any(tag.startswith(begun) for tag in TAGS):
+        if any(tag.startswith(start) for tag in TAGS):
             return  # white space only, or a part of a tag, so far
         if self._opened:
             self._close = TAGS["<think>"]

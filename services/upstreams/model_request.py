@@ -1,7 +1,7 @@
 """Sends the request of a model turn through the SDK, in the form that the server accepts.
 
 The SDK handles authentication, retries, headers, the form of MCP servers and status errors. The request's body is
-written here, because the SDK would write a long one in one go and delay every other stream.
+written here, because the SDK would write a long one at once, and delay every other stream meanwhile.
 """
 
 import asyncio

@@ -82,7 +82,7 @@ class ModelTurn:
     def reasoning(self) -> dict[str, Any]:
         """The turn's reasoning as its provider wrote it, by field, to be sent back. Empty if there was none.
 
-        `reasoning_content`, `reasoning` and `thinking` are text, or the one object that came in its place.
+        `reasoning_content`, `reasoning` and `thinking` are text, or the one object in its place.
         `reasoning_details` and `thinking_blocks` are lists of entries, whose pieces are joined.
         """
         return self._chunks.reasoning
@@ -141,10 +141,10 @@ class ModelTurn:
         return data
 
     async def _read_after_finish(self) -> bytes:
-        """Read once after a finish reason. Empty at the end of the body, or if nothing has come for AFTER_FINISH_S.
+        """Read once after a finish reason. Empty at the end of the body, or if nothing arrives for AFTER_FINISH_S.
 
         A server may leave the body open there. It is a stall only if the upstream runs tools whose results are still
-        to be answered, or if the reason came too early to be the end.
+        to be answered, or if the reason arrived too early to be the end.
         """
         self._deadline.lift()
         owed = self.hosted.owed or not self._chunks.may_end

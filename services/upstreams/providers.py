@@ -31,7 +31,7 @@ PROVIDERS: Mapping[str, Provider] = {
     "openai": Provider("https://api.openai.com/v1", ("openai_api_key",), "gpt-4.1-mini", OPENAI),
     # https://platform.claude.com/docs/en/api/openai-sdk: ignores seed, response_format and reasoning_effort.
     "anthropic": Provider("https://api.anthropic.com/v1", ("anthropic_api_key",), "claude-sonnet-4-5-20250929", STRICT),
-    # https://ai.google.dev/gemini-api/docs/openai; thought signatures in extra_content have to come back:
+    # https://ai.google.dev/gemini-api/docs/openai; thought signatures in extra_content have to be sent back:
     # https://ai.google.dev/gemini-api/docs/thought-signatures.
     "google": Provider(
         "https://generativelanguage.googleapis.com/v1beta/openai",
@@ -39,13 +39,13 @@ PROVIDERS: Mapping[str, Provider] = {
         "gemini-2.5-flash",
         GOOGLE,
     ),
-    # https://docs.x.ai/docs/api-reference; chat completions have no field for reasoning that comes back:
+    # https://docs.x.ai/docs/api-reference; chat completions have no field for reasoning that is sent back:
     # https://docs.x.ai/developers/model-capabilities/text/best-practices.
     "xai": Provider("https://api.x.ai/v1", ("xai_api_key",), "grok-4-fast-non-reasoning", STRICT),
-    # https://docs.mistral.ai/api: unknown parameters are refused, and usage comes without being asked for.
+    # https://docs.mistral.ai/api: unknown parameters are refused, and usage is sent without being asked for.
     # Ids: "must be a-z, A-Z, 0-9, with a length of 9" (anomalyco/opencode#1680). reasoning_content: crush#1590.
     "mistral": Provider("https://api.mistral.ai/v1", ("mistral_api_key",), "mistral-small-latest", MISTRAL),
-    # https://api-docs.deepseek.com/api/create-chat-completion; reasoning_content has to come back with its calls:
+    # https://api-docs.deepseek.com/api/create-chat-completion; reasoning_content has to be sent back with its calls:
     # https://api-docs.deepseek.com/guides/thinking_mode.
     "deepseek": Provider("https://api.deepseek.com/v1", ("deepseek_api_key",), "deepseek-chat"),
     # https://console.groq.com/docs/openai; "property 'reasoning_content' is unsupported" (janhq/jan#8136).
@@ -71,18 +71,18 @@ PROVIDERS: Mapping[str, Provider] = {
         ("fireworks_api_key",),
         "accounts/fireworks/models/llama-v3p3-70b-instruct",
     ),
-    # https://platform.moonshot.ai/docs/api/chat; reasoning_content has to come back:
+    # https://platform.moonshot.ai/docs/api/chat; reasoning_content has to be sent back:
     # https://platform.moonshot.ai/docs/guide/use-kimi-k2-thinking-model.
     "moonshot": Provider("https://api.moonshot.ai/v1", ("moonshot_api_key",), "kimi-k2-0905-preview"),
 }
 """Providers that need only a key: each is called at its own address."""
 
 BY_BASE_URL: Mapping[str, Provider] = {
-    # https://learn.microsoft.com/azure/ai-foundry/openai/reference: the key goes into the header api-key.
+    # https://learn.microsoft.com/azure/ai-foundry/openai/reference: the key is sent in the header api-key.
     "azure": Provider(
         "https://openai.azure.com/openai/v1", (), "", OPENAI, ("services.ai.azure.com", "cognitiveservices.azure.com")
     ),
-    # https://openrouter.ai/docs/api-reference/overview; reasoning_details come back unchanged:
+    # https://openrouter.ai/docs/api-reference/overview; reasoning_details are sent back unchanged:
     # https://openrouter.ai/docs/use-cases/reasoning-tokens.
     "openrouter": Provider("https://openrouter.ai/api/v1", (), ""),
 }

@@ -18,7 +18,7 @@ OPTIONAL = ("temperature", "top_p", "seed", "reasoning_effort")
 MESSAGE_KEYS = frozenset(("role", "content", "tool_calls", "tool_call_id"))
 CALL_KEYS = frozenset(("id", "type", "function"))
 FUNCTION_KEYS = ("name", "arguments")
-"""The keys that every server knows. A message's other keys came from a provider, and are sent to that one only."""
+"""The keys that every server knows. A message's other keys are a provider's own, and are sent only to that provider."""
 
 MAX_ID = 40  # characters of a call's id at OpenAI
 SHORT_ID = 9  # the length of a call's id at Mistral
