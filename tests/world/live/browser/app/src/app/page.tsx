@@ -3,7 +3,7 @@
 import { useState } from "react";
 import { useAgentStream } from "@/agent-stream";
 
-/** The README's first lines, with options that may be undefined, which strict types tell from those that are left out. */
+/** The first lines of docs/react.md. Options may be undefined, which strict types distinguish from those left out. */
 export default function Home({ model }: { model?: string }) {
   const { stream, isStreaming, thinking } = useAgentStream({ baseUrl: process.env.NEXT_PUBLIC_API_URL });
   const [content, setContent] = useState("");
