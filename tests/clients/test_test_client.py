@@ -388,8 +388,8 @@ def test_asks_at_the_terminal(service: Service, typed: str, decided: str, said: 
         shown = terminal.until(ASKED)
         terminal.type(typed)
         rest = terminal.ended()
-    assert "\n? delete_folder waits for a person, until 20" in shown
-    assert "\n… waiting for a person's decision on delete_folder\n" in shown
+    assert "\n? delete_folder waits for approval, until 20" in shown
+    assert "\n… waiting for approval of delete_folder\n" in shown
     assert rest.code == 0
     assert decided in rest.out
     assert f"\n{said}\n" in rest.out
@@ -403,7 +403,7 @@ def test_asks_until_the_answer_is_one(service: Service) -> None:
         terminal.until(ASKED)
         for nonsense in ("folder=spam", '["spam"]', '{"folder": NaN}', '{"folder": "\\ud83d"}', "[" * 2000):
             terminal.type(f"e {nonsense}")
-            terminal.until("That is no JSON object.", ASKED)
+            terminal.until("That is not a JSON object.", ASKED)
         terminal.type("e")
         terminal.until("The arguments as JSON: ")
         terminal.type('{"folder": "spam"}')
@@ -427,7 +427,7 @@ def test_edited_arguments_that_the_tool_does_not_take(service: Service, fake: Fa
         refused = terminal.until("Allow calculate", "edit): ")
         terminal.type('e {"expression": "2 + 2"}')
         rest = terminal.ended()
-    assert "✗ The answer was not taken: invalid_request: " in refused
+    assert "✗ The answer was not accepted: invalid_request: " in refused
     assert "\n  arguments: " in refused
     assert rest.code == 0
     assert "  ✓ calculate: A person changed the arguments to" in rest.out
@@ -525,7 +525,11 @@ def answering(*statuses: int) -> Iterator[tuple[str, threading.Event]]:
 
 @pytest.mark.parametrize(
     ("status", "said"),
-    [(409, "Answered already: not_taken"), (404, "✗ The answer was not taken"), (422, "✗ The answer was not taken")],
+    [
+        (409, "Already answered: not_taken"),
+        (404, "✗ The answer was not accepted"),
+        (422, "✗ The answer was not accepted"),
+    ],
     ids=str,
 )
 def test_an_answer_that_does_not_count(status: int, said: str) -> None:
@@ -542,11 +546,11 @@ def test_an_answer_that_does_not_count(status: int, said: str) -> None:
 def test_a_reason_that_is_too_long(service: Service) -> None:
     """At a terminal, too, what the command line says is sent once; then it is said what is wrong."""
     with at_terminal(service, *APPROVAL, "--refuse", "x" * 2001) as terminal:
-        terminal.until("✗ The answer was not taken: invalid_request: ", "  body.reason: ")
+        terminal.until("✗ The answer was not accepted: invalid_request: ", "  body.reason: ")
         terminal.process.send_signal(signal.SIGINT)
         rest = terminal.ended()
     assert rest.code == 3
-    assert "The answer was not taken" not in rest.out
+    assert "The answer was not accepted" not in rest.out
 
 
 def test_an_answer_that_is_not_taken_at_once() -> None:
@@ -558,7 +562,7 @@ def test_an_answer_that_is_not_taken_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scenario", "question"), [(APPROVAL, ASKED), (LOCATE, " give? ")], ids=["approval", "client tool"]
+    ("scenario", "question"), [(APPROVAL, ASKED), (LOCATE, "Result of ")], ids=["approval", "client tool"]
 )
 def test_end_of_input(service: Service, scenario: tuple[str, ...], question: str) -> None:
     """Ctrl-D answers nothing: the program ends with 5 and the command that asks again, and the run waits on."""
@@ -567,7 +571,7 @@ def test_end_of_input(service: Service, scenario: tuple[str, ...], question: str
         terminal.screen.write(b"\x04")
         rest = terminal.ended()
     assert rest.code == 5
-    assert "waits for its answer, such as:\n  curl " in rest.out
+    assert "waits for an answer, such as:\n  curl " in rest.out
     assert service.run(run_id(shown))["status"] == "waiting"
     again = re.search(r"python test_client\.py (--resume \w+ --url \S+)\n", rest.out)
     assert again
@@ -609,7 +613,7 @@ def test_a_client_tool_s_result_is_typed(service: Service, fake: FakeDedalus, tm
     (tmp_path / "tool.json").write_text('{"name": "look", "description": "What the user sees."}')
     tools = ("--client-tool", '{"name": "locate"}', "--client-tool", str(tmp_path / "tool.json"))
     with at_terminal(service, "Where am I?", *tools) as terminal:
-        terminal.until('What does locate {"exact": true} give? ')
+        terminal.until('Result of locate {"exact": true}: ')
         terminal.type("Oslo")
         rest = terminal.ended()
     assert rest.code == 0
@@ -682,7 +686,7 @@ def test_execute_that_waits(service: Service, fake: FakeDedalus) -> None:
     shown = run(CLIENT, "?", "--execute", *asking, url=service.url)
     assert shown.code == 5
     assert '\n→ calculate {"expression": "1 + 1"}\n' in shown.out
-    assert "\n… waiting for a person's decision on calculate\n" in shown.out
+    assert "\n… waiting for approval of calculate\n" in shown.out
     again = re.search(r"--resume \w+", shown.err)
     assert again
     rest = run(CLIENT, *again[0].split(), "--approve", url=service.url)
@@ -966,7 +970,7 @@ def test_url_with_a_path(service: Service) -> None:
     """The address of one of the service's pages is not the service's: the error says so."""
     shown = run(CLIENT, "Hi", "--url", f"{service.url}/docs", url=NOWHERE)
     assert shown.code == 1
-    assert "Is --url the service's address alone" in shown.err
+    assert "the service's address without a path" in shown.err
 
 
 @pytest.mark.parametrize(
