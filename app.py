@@ -28,7 +28,7 @@ from event_logs.directory_lock import DirectoryInUse, locked
 from event_logs.file import FileEventLog
 from event_logs.memory import MemoryEventLog
 from json_codec.scan import JsonLimits
-from routers import agent_router, docs_pages, error_answers, health_router, openapi, runs_router, sessions_router
+from routers import agent_router, docs_pages, error_responses, health_router, openapi, runs_router, sessions_router
 from routers.middleware.body_limits import BodyLimits
 from routers.middleware.cors import Cors
 from routers.middleware.direct_send import DirectSend
@@ -107,7 +107,7 @@ def create_app(
     app.state.start_refused = False
     for module in (agent_router, runs_router, sessions_router, health_router, docs_pages):
         app.include_router(module.router)
-    error_answers.install(app)
+    error_responses.install(app)
     openapi.install(app)
     add_middleware(app, settings)
     return app

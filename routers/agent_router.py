@@ -17,7 +17,7 @@ from routers.dependencies import (
     frame_stream,
     run_path,
 )
-from routers.error_answers import answer
+from routers.error_responses import error_response
 from routers.json_route import JsonRoute
 from routers.openapi import ERRORS, STREAM_STARTS
 from routers.sse import torn
@@ -76,7 +76,7 @@ async def execute(
             return Response(status_code=499)  # the client has gone and will not read it
         answered, folded = run.result()
         if folded.error is not None:
-            return answer(raised(folded.error), request.scope, answered.run_id)
+            return error_response(raised(folded.error), request.scope, answered.run_id)
         if answered.status == "waiting":
             response.status_code = 202
             response.headers["Location"] = f"{run_path(request, answered.run_id)}/events"

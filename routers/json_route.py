@@ -31,7 +31,7 @@ class JsonRoute(APIRoute):
         return handle if self.body_field is None else _parsed_first(handle)
 
 
-async def json_answer(model: BaseModel) -> Response:
+async def json_response(model: BaseModel) -> Response:
     """Return a model as a response, written in slices. FastAPI would block the event loop for 50 ms with 10 MB."""
     return Response(await written(model.model_dump(mode="json")), media_type="application/json")
 

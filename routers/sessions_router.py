@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from models import RunList, RunStatus
 from routers.dependencies import Limit, PageCursor, ServiceDep, SessionsDep
-from routers.json_route import JsonRoute, json_answer
+from routers.json_route import JsonRoute, json_response
 from routers.openapi import ERRORS
 from session_models import MessageList, Session, SessionCreate, SessionList, SessionUpdate
 
@@ -66,7 +66,7 @@ async def session_messages(
 
     A page has fewer than `limit` messages if they are long.
     """
-    return await json_answer(await sessions.messages(session_id, run_id, tree, cursor, limit))
+    return await json_response(await sessions.messages(session_id, run_id, tree, cursor, limit))
 
 
 @router.get("/{session_id}/runs", summary="List a session's runs")

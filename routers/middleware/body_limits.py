@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from errors import AgentStreamError, BodyTooLarge, InvalidRequest, RequestTimeout, ServerFull
 from json_codec.scan import JsonLimits, JsonScan, JsonTooLarge, slices
-from routers.error_answers import answer
+from routers.error_responses import error_response
 
 NOT_UTF8 = "The body is not JSON in UTF-8. Send it in that encoding."
 TOO_MANY = "The server is receiving too many large request bodies. Try again shortly."
@@ -41,7 +41,7 @@ class BodyLimits:
         try:
             request = await self._whole_request(scope, receive)
         except AgentStreamError as error:
-            response = answer(error, scope)
+            response = error_response(error, scope)
             if isinstance(error, RequestTimeout):
                 response.headers["Connection"] = "close"  # the rest of the body may never arrive
             await response(scope, receive, send)

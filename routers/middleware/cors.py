@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from errors import AgentStreamError, MethodNotAllowed, OriginRefused
-from routers.error_answers import answer
+from routers.error_responses import error_response
 from routers.middleware.request_context import request_id_of
 from settings import Settings
 
@@ -77,7 +77,7 @@ class Cors(CORSMiddleware):
 def _refusal(error: AgentStreamError, preflight: Response, scope: Scope) -> Response:
     """Return the error as a response with the headers of the refused preflight."""
     request_id = request_id_of(scope)
-    response = answer(error, scope)
+    response = error_response(error, scope)
     own_headers = {"content-length", "content-type"}
     response.headers.update({name: value for name, value in preflight.headers.items() if name not in own_headers})
     response.headers["X-Request-ID"] = request_id

@@ -7,7 +7,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from errors import InvalidHost
-from routers.error_answers import answer
+from routers.error_responses import error_response
 
 
 class HostCheck:
@@ -25,6 +25,6 @@ class HostCheck:
         if scope["type"] == "http" and "*" not in self._allowed:
             hosts = [re.sub(r":\d+$", "", host).lower() for host in Headers(scope=scope).getlist("host")]
             if len(hosts) != 1 or hosts[0] not in self._allowed:
-                await answer(InvalidHost(), scope)(scope, receive, send)
+                await error_response(InvalidHost(), scope)(scope, receive, send)
                 return
         await self._app(scope, receive, send)

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from errors import InternalError
 from models import new_request_id
-from routers.error_answers import answer
+from routers.error_responses import error_response
 
 logger = logging.getLogger(__name__)
 
@@ -70,4 +70,4 @@ class RequestContext:
             logger.exception("request %s failed", request_id)
             if started:
                 raise
-            await answer(InternalError(), scope)(scope, receive, send_with_id)
+            await error_response(InternalError(), scope)(scope, receive, send_with_id)

@@ -3,7 +3,7 @@
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from errors import ServerFull
-from routers.error_answers import answer
+from routers.error_responses import error_response
 from routers.http_server.protocol import CROWDED
 
 BUSY_S = 5  # when to try again
@@ -19,7 +19,7 @@ class RoomCheck:
         """Serve one request."""
         if scope["type"] == "http" and scope["state"].get(CROWDED) and scope["path"] != "/health":
             error = ServerFull("The server is at its limit of connections. Try again shortly.", retry_after=BUSY_S)
-            response = answer(error, scope)
+            response = error_response(error, scope)
             response.headers["Connection"] = "close"
             await response(scope, receive, send)
             return

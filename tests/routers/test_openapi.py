@@ -90,7 +90,7 @@ def test_every_served_route_is_described(described: Json) -> None:
     assert len({operation["operationId"] for operation in said}) == len(said)
 
 
-def test_every_route_documents_its_error_answers(described: Json) -> None:
+def test_every_route_documents_its_error_responses(described: Json) -> None:
     """4XX and 5XX with the one body, on each route, and nothing of FastAPI's own form; two refuse in frames, too."""
     for method, path, operation in operations(described):
         for status in ("4XX", "5XX"):
@@ -204,7 +204,7 @@ def _documented(operation: Json, response: httpx.Response) -> Json | None:
     return None if said is None else said["schema"]
 
 
-async def test_the_error_answers_are_what_is_described(described: Json) -> None:
+async def test_the_error_responses_are_what_is_described(described: Json) -> None:
     """404, 405, 409, 422 with details and 502: the published error body."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Text("Hel"), Cut())

@@ -22,7 +22,7 @@ STREAMING = {"/api/agent/stream", "/api/agent/stream/simulate"}  # POST to these
 BY_STATUS: dict[int, type[AgentStreamError]] = {404: RouteNotFound, 405: MethodNotAllowed}
 
 
-def answer(error: AgentStreamError, scope: Scope, run_id: str | None = None) -> Response:
+def error_response(error: AgentStreamError, scope: Scope, run_id: str | None = None) -> Response:
     """Return the error as a response to the request of `scope`, with its status and, if it has one, Retry-After.
 
     A POST for a stream gets two frames, `error` and `complete`, unless its Accept header prefers JSON: a client that
@@ -66,16 +66,16 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(AgentStreamError)
     async def ours(request: Request, error: AgentStreamError) -> Response:
-        return answer(error, request.scope)
+        return error_response(error, request.scope)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return answer(InvalidRequest(details=_details(error)), request.scope)
+        return error_response(InvalidRequest(details=_details(error)), request.scope)
 
     @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> Response:
         known = BY_STATUS.get(error.status_code, InvalidRequest if error.status_code < 500 else InternalError)
-        response = answer(known(), request.scope)
+        response = error_response(known(), request.scope)
         response.headers.update(error.headers or {})
         if error.status_code == 405:
             response.headers["Allow"] = ", ".join(_methods_of(request))
