@@ -91,6 +91,7 @@ class UnderLoad:
             "cpu_ms_per_run": cpu_s * 1e3 / max(1, report["runs"]),
             "added_p50_ms": report["added_ms"]["p50"],
             "added_p99_ms": report["added_ms"]["p99"],
+            "first_p50_ms": report["first_token_ms"]["p50"],
             "first_p99_ms": report["first_token_ms"]["p99"],
             "grown_mb": grown_kb / 1e3,
             "grown_kb_per_stream": grown_kb / max(1, report["most_open"]),
