@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import cycle
+from typing import Any
 
 import httpx
 import pytest
@@ -22,6 +23,12 @@ DEADLINE_S = 20  # for one exchange; only a hang takes longer
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 HELLO = HEAD + b"Content-Length: 5\r\n\r\nhello"
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """Each test runs on both event loops: their transports are not the same."""
+    return "asyncio", {"use_uvloop": request.param}
 
 
 # A server that plays scripts
@@ -384,10 +391,10 @@ async def test_generated_answers_are_read_as_httpx_reads_them(exchanges: list[Se
 async def test_damaged_answers_are_never_read_as_different_answers(answer: Answer, data: st.DataObject) -> None:
     """One byte is lost, added or replaced: where both clients still return a response, it is the same one."""
     wire = answer.wire()
-    place = data.draw(st.integers(0, len(answer.head()) + 20).map(lambda at: min(at, len(wire))))
+    position = data.draw(st.integers(0, len(answer.head()) + 20).map(lambda at: min(at, len(wire))))
     added = data.draw(st.sampled_from([b"", *(bytes((byte,)) for byte in b"\r\n \t:;,0159aAfFxX\x00\xff")]))
     lost = data.draw(st.integers(0, 2))
-    damaged = wire[:place] + added + wire[place + lost :]
+    damaged = wire[:position] + added + wire[position + lost :]
     (ours,), (theirs,) = await by_both(Script((damaged,), closes=True))
     assert ours is FAILED or theirs is FAILED or ours == theirs
 
@@ -488,9 +495,9 @@ FRAMINGS = {"chunked": RICH, "counted": Answer(), "closed": Answer(counted=False
 @pytest.mark.parametrize("answer", FRAMINGS.values(), ids=FRAMINGS)
 async def test_an_answer_may_be_cut_or_split_at_every_place(answer: Answer) -> None:
     """Two pieces make the same answer as one; an answer that ends early is an error unless its end is the close."""
-    places = range(1, len(answer.wire()))
-    split = [Sent(answer, sizes=(place, 1_000_000)) for place in places]
-    cut = [Sent(answer, cut=place) for place in (0, *places)]
+    positions = range(1, len(answer.wire()))
+    split = [Sent(answer, sizes=(position, 1_000_000)) for position in positions]
+    cut = [Sent(answer, cut=position) for position in (0, *positions)]
     async with playing(*(each.script() for each in (*split, *cut))) as server, PooledTransport(1, tls()) as transport:
         for number, each in enumerate((*split, *cut)):
             assert await exchange(transport, server, number) == each.expected(), each
