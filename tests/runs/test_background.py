@@ -79,9 +79,11 @@ async def test_runs_are_listed_the_latest_first_in_pages() -> None:
     """Each run once, those under way as they stand now; by session and by status."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.always(*answer("Yes."))
-        ids = [(await agent.post(RUNS, {"input": "?", "session_id": f"s{n % 2}"})).json()["run_id"] for n in range(5)]
-        for run_id in ids:
-            await agent.events(run_id)
+        ids = []
+        for n in range(5):
+            run = (await agent.post(RUNS, {"input": "?", "session_id": f"s{n % 2}"})).json()
+            await agent.events(run["run_id"])  # to its end: a session takes one run at a time
+            ids.append(run["run_id"])
         fake.turn(Text("one"), Stall())
         async with reading(agent) as reader:
             await reader.until(b'"one"')
