@@ -98,7 +98,7 @@ class AgentService:
         return None if task is None else await task.inbox.pending_since(seq)
 
     def _cancel_without_readers(self, starting: asyncio.Task[str]) -> None:
-        """Cancel a run whose only caller disconnected, once its start is complete."""
+        """Cancel a run after its only caller disconnected, once its start is complete."""
         if starting.cancelled() or starting.exception() is not None:
             return
         if task := self._live.get(starting.result()):

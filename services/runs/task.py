@@ -286,7 +286,7 @@ class RunTask:
             self._stopper = asyncio.create_task(self._stop(error), name=f"stop {self.run_id}")
 
     async def _stop(self, error: AgentStreamError | None) -> None:
-        """End the run, even if its agent doesn't stop in time. If it has just ended by itself, that end stands."""
+        """End the run, even if its agent doesn't stop in time. If it has just ended by itself, that end counts."""
         self._task.cancel()
         # An agent that ignores this is abandoned. After `complete`, the log refuses whatever it still writes.
         await asyncio.wait({self._task}, timeout=STOP_S)
