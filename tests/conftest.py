@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import gc
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -78,6 +79,15 @@ SLOWEST = (
 hypothesis.settings.register_profile("fast", max_examples=40, deadline=None)
 hypothesis.settings.register_profile("long", max_examples=3000, deadline=None)
 hypothesis.settings.load_profile("fast")
+
+
+gc.disable()  # until everything is imported and collected: see `pytest_collection_finish`
+
+
+def pytest_collection_finish() -> None:
+    """Keep modules and test items out of every garbage collection: collecting tests took 7.5 s of CPU, now 4.2 s."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_xdist_auto_num_workers() -> int:
