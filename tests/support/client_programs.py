@@ -1,0 +1,192 @@
+"""Starts the command-line client and the examples as programs."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+from urllib.parse import urlsplit
+
+import httpx
+from forked_command import ForkedCommand, forked_command
+from process import ROOT, Nursery, Process, forked_app
+from service import NOWHERE
+
+CLIENT = "test_client.py"
+THOUGHT = "The user asks about the weather, so I need to look it up."
+ANSWER = "You asked: Well? It is 3 °C in Oslo, with light snow. ❄️"
+LONG = ("--simulate", "long", "--delay-ms", "20")
+SLOW = ("--simulate", "slow", "--delay-ms", "1")
+APPROVAL = ("--simulate", "approval", "--delay-ms", "1")
+LOCATE = ("--simulate", "client_tool", "--delay-ms", "1")
+ASKED = 'Allow delete_folder {"folder": "drafts"}? y, n [reason] or e (edit): '
+LAST_WAIT_S = 30
+Program = subprocess.Popen[bytes] | ForkedCommand
+NURSERY: ContextVar[Nursery] = ContextVar("NURSERY")
+
+
+class Ended(NamedTuple):
+    """What a program that has ended said."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Service(NamedTuple):
+    """A served app."""
+
+    process: Process
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self.process.url
+
+    @property
+    def port(self) -> str:
+        """Where another service can take this one's place."""
+        return str(urlsplit(self.url).port)
+
+    def events(self, run_id: str) -> list[dict[str, Any]]:
+        """The run's events so far."""
+        return events(httpx.get(f"{self.url}/api/agent/runs/{run_id}/events?wait=false", trust_env=False).text)
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        """How a run stands."""
+        found: dict[str, Any] = httpx.get(f"{self.url}/api/agent/runs/{run_id}", trust_env=False).json()
+        return found
+
+
+@contextmanager
+def process(
+    *command: str,
+    env: Mapping[str, str],
+    cwd: Path = ROOT,
+    terminal: int | None = None,
+    stdin: int = subprocess.DEVNULL,
+    forked: bool = True,
+) -> Iterator[Program]:
+    """A Python program of this project, with an environment of its own, killed if it is still there in the end.
+
+    The client is forked from a process that has imported it, unless `forked` is False.
+    """
+    clean = {"PATH": os.environ["PATH"], "PYTHONUTF8": "1", "TERM": "xterm-256color", **env}
+    script, *arguments = command
+    if script == CLIENT and forked:
+        with forked_command(
+            NURSERY.get(), "test_client", *arguments, env=clean, stdin=stdin, terminal=terminal
+        ) as started_fast:
+            yield started_fast
+            return
+    # What pytest may have inherited as ignored, a child would inherit too; a caught signal is reset in the child.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    out, stdin = (subprocess.PIPE, stdin) if terminal is None else (terminal, terminal)
+    started = subprocess.Popen(
+        [sys.executable, ROOT / script, *arguments], cwd=cwd, env=clean, stdin=stdin, stdout=out, stderr=out, bufsize=0
+    )
+    signal.signal(signal.SIGINT, before)
+    with started:
+        try:
+            yield started
+        finally:
+            started.kill()
+
+
+@contextmanager
+def serving(nursery: Nursery, directory: Path, **settings: str) -> Iterator[Service]:
+    """The service, without a model unless `settings` say where one is."""
+    given = {"DATA_DIR": str(directory), "DEDALUS_BASE_URL": NOWHERE, "DEFAULT_MODEL": "test/model", "DRAIN_S": "3"}
+    with forked_app(nursery, **given | settings) as process:
+        yield Service(process)
+
+
+def read_until(stream: IO[bytes] | None, *texts: str) -> str:
+    """What comes from a pipe, up to the last of these texts or a little more."""
+    assert stream is not None
+    seen = b""
+    for text in texts:
+        while text.encode() not in seen:
+            piece = stream.read(4096)
+            assert piece, f"it ended without {text!r}: {seen!r}"
+            seen += piece
+    return seen.decode(errors="replace")
+
+
+def ended(running: Program) -> Ended:
+    """What a program says from here to its end."""
+    out, err = running.communicate(timeout=LAST_WAIT_S)
+    return Ended(running.wait(LAST_WAIT_S), out.decode(errors="replace"), err.decode(errors="replace"))
+
+
+def run(*command: str, url: str, **env: str) -> Ended:
+    """A program's whole run."""
+    with process(*command, env={"AGENT_STREAM_URL": url, **env}) as running:
+        return ended(running)
+
+
+def piped(text: bytes, *arguments: str, url: str) -> Ended:
+    """The client's whole run, with this on its standard input."""
+    with process(CLIENT, *arguments, env={"AGENT_STREAM_URL": url}, stdin=subprocess.PIPE) as running:
+        out, err = running.communicate(text, LAST_WAIT_S)
+        return Ended(running.wait(LAST_WAIT_S), out.decode(), err.decode())
+
+
+def client(service: Service, *arguments: str) -> AbstractContextManager[Program]:
+    """The client, while it runs."""
+    return process(CLIENT, *arguments, env={"AGENT_STREAM_URL": service.url})
+
+
+class Terminal(NamedTuple):
+    """The client at a terminal."""
+
+    process: Program
+    screen: IO[bytes]
+
+    def until(self, *texts: str) -> str:
+        """What is shown, up to the last of these texts or a little more."""
+        return read_until(self.screen, *texts).replace("\r\n", "\n")
+
+    def type(self, line: str) -> None:
+        """A line of the person's."""
+        self.screen.write(line.encode() + b"\n")
+
+    def ended(self) -> Ended:
+        """What is shown from here to the program's end."""
+        shown = b""
+        try:
+            while piece := self.screen.read(4096):
+                shown += piece
+        except OSError:  # how Linux says that nobody has the terminal open any more
+            pass
+        return Ended(self.process.wait(LAST_WAIT_S), shown.decode(errors="replace").replace("\r\n", "\n"), "")
+
+
+@contextmanager
+def at_terminal(service: Service, *arguments: str) -> Iterator[Terminal]:
+    """The client where a person sees it and can type."""
+    ours, its = pty.openpty()
+    with open(ours, "r+b", buffering=0) as screen:  # noqa: PTH123 - a descriptor
+        env = {"AGENT_STREAM_URL": service.url, "NO_COLOR": "1", "TERM": "dumb"}
+        with process(CLIENT, *arguments, env=env, terminal=its) as running:
+            os.close(its)
+            yield Terminal(running, screen)
+
+
+def events(out: str) -> list[dict[str, Any]]:
+    """The events of `--json`."""
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def run_id(text: str) -> str:
+    """The run that the client has named."""
+    found = re.search(r"run_[0-9a-f]{32}", text)
+    assert found, text
+    return found[0]
