@@ -1,4 +1,4 @@
-"""Answers to waiting runs whose response is the event stream: a page need hold no connection while a run waits."""
+"""Tests answers to suspended runs that return the event stream, so that a page needs no connection during the wait."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +17,7 @@ from wire import Gate, WaitFor, answer
 pytestmark = pytest.mark.anyio
 
 STREAMED = {"Accept": "text/event-stream"}
-SHORT_S = 0.3  # a grace that a run, which begins without a reader, survives
+SHORT_S = 0.3  # seconds of grace: long enough for a run that begins without a reader
 LOCATED: dict[str, Any] = {"results": [{"tool_call_id": "call_1", "content": "Oslo"}]}
 
 
@@ -27,7 +27,7 @@ def approval(run_id: str, call_id: str = "call_1") -> str:
 
 @asynccontextmanager
 async def answering(agent: Service, path: str, body: Any, after: int) -> AsyncIterator[Reader]:
-    """The stream that an answer is responded to with."""
+    """Send an answer and read the event stream that it returns."""
     headers = STREAMED | {"Last-Event-ID": str(after)}
     async with agent.client.stream("POST", path, json=body, headers=headers) as response:
         assert response.status_code == 200
@@ -36,7 +36,7 @@ async def answering(agent: Service, path: str, body: Any, after: int) -> AsyncIt
 
 
 async def left_waiting(agent: Service, **body: Any) -> str:
-    """A run whose only reader has left it when it began to wait."""
+    """Start a run whose only reader disconnects when the run is suspended."""
     async with reading(agent, **body) as reader:
         await reader.until(b"event: waiting")
     await when(lambda: task_of(agent, reader.run_id).readers.count == 0)
@@ -46,7 +46,7 @@ async def left_waiting(agent: Service, **body: Any) -> str:
 
 @pytest.mark.parametrize("kind", ["approval", "tool results"])
 async def test_an_answer_s_response_is_the_rest_of_the_run(kind: str) -> None:
-    """From the cursor to `complete`, byte for byte as a replay has it; one connection is enough."""
+    """The response has the events from the cursor to `complete`, byte-identical to a replay."""
     call = DELETE if kind == "approval" else calling(("call_1", "locate", "{}"))
     asked = ASK if kind == "approval" else {"client_tools": [PAGE_TOOL]}
     async with FakeDedalus() as fake, service(fake.url, named(deletes()), disconnect_grace_s=SHORT_S) as agent:
@@ -66,7 +66,9 @@ async def test_an_answer_s_response_is_the_rest_of_the_run(kind: str) -> None:
 
 
 async def test_a_run_left_at_waiting_has_not_lost_its_reader() -> None:
-    """However short the grace: neither while it waits, nor when the answer comes without a stream."""
+    """With a very short grace period, the run is cancelled neither during the wait nor after an answer without a
+    stream.
+    """
     gate = Gate()
     async with FakeDedalus() as fake, service(fake.url, named(deletes()), disconnect_grace_s=SHORT_S) as agent:
         fake.turn(*DELETE)
@@ -81,7 +83,7 @@ async def test_a_run_left_at_waiting_has_not_lost_its_reader() -> None:
 
 
 async def test_a_stream_that_an_answer_began_counts_as_a_reader() -> None:
-    """Leaving it while the run goes on starts the grace, as leaving any stream does."""
+    """Leaving the answer's stream while the run continues starts the grace period, as for any stream."""
     async with FakeDedalus() as fake, service(fake.url, named(deletes()), disconnect_grace_s=SHORT_S) as agent:
         fake.turn(*DELETE)
         fake.turn(WaitFor(Gate()), *answer("Done."))
@@ -93,7 +95,7 @@ async def test_a_stream_that_an_answer_began_counts_as_a_reader() -> None:
 
 
 async def test_a_run_that_still_waits_can_be_left_again() -> None:
-    """Of two answers the first one's stream stays open at `waiting`; the second one's goes to the end."""
+    """After the first of two answers its stream stays open at `waiting`. The second answer's stream reaches the end."""
     two = calling(("call_1", "delete", '{"folder":"a"}'), ("call_2", "delete", '{"folder":"b"}'))
     async with FakeDedalus() as fake, service(fake.url, named(deletes()), disconnect_grace_s=SHORT_S) as agent:
         fake.turn(*two)
@@ -109,7 +111,7 @@ async def test_a_run_that_still_waits_can_be_left_again() -> None:
 
 
 async def test_the_same_answer_again_gives_the_stream_again() -> None:
-    """Where the first response was lost: while the run goes on and after its end, and 204 once nothing is left."""
+    """A repeated answer returns the stream again, during the run and after its end, and 204 once nothing is left."""
     async with FakeDedalus() as fake, service(fake.url, named(deletes())) as agent:
         fake.turn(*DELETE)
         fake.turn(*answer("Done."))
@@ -125,7 +127,7 @@ async def test_the_same_answer_again_gives_the_stream_again() -> None:
 
 
 async def test_a_refused_answer_is_refused_as_json() -> None:
-    """Also where a stream was asked for; a cursor that is ahead leaves the answer untaken."""
+    """A refusal is JSON even if a stream was requested. A cursor ahead of the log leaves the call unanswered."""
     async with FakeDedalus() as fake, service(fake.url, named(deletes())) as agent:
         fake.turn(*DELETE)
         fake.turn(*answer("Done."))
@@ -147,7 +149,9 @@ async def test_a_refused_answer_is_refused_as_json() -> None:
 
 
 async def test_a_scripted_run_is_answered_likewise() -> None:
-    """`/stream/simulate` with the scenario `approval`, so that a page can be tried without a model."""
+    """Answers also work for `/stream/simulate` with the scenario `approval`, so that a page can be tried without a
+    model.
+    """
     async with service(NOWHERE) as agent:
         async with reading(agent, SIMULATE, scenario="approval", delay_ms=0) as reader:
             await reader.until(b"event: waiting")

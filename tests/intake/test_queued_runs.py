@@ -1,4 +1,4 @@
-"""Queued runs outlive their process, however that ends, and take their turns in the next one."""
+"""Tests that queued runs survive the end of their process and take their turns in the next one."""
 
 import asyncio
 import signal
@@ -35,7 +35,7 @@ async def started(fake: FakeDedalus, directory: Path, **given: Any) -> Any:
 
 
 async def enqueue(agent: Service, *questions: str, **headers: str) -> list[str]:
-    """Runs in the background, each behind those before it."""
+    """Start background runs, each queued behind the ones before it."""
     responses = [await agent.post(RUNS, QUEUED | {"input": question}, **headers) for question in questions]
     assert [response.json()["status"] for response in responses] == ["queued"] * len(questions)
     return [response.json()["run_id"] for response in responses]
@@ -46,14 +46,14 @@ async def statuses(agent: Service, run_ids: Sequence[str]) -> list[str]:
 
 
 async def stored(agent: Service) -> int:
-    """How many requests of runs that wait are stored."""
+    """Return how many requests of suspended and queued runs are stored."""
     await agent.app.state.write_behind.flush()
     async with agent.app.state.database.reading() as connection:
         return int(await connection.scalar(sa.select(sa.func.count()).select_from(waiting_runs)) or 0)
 
 
 def asked(fake: FakeDedalus) -> list[str]:
-    """The last message of each request that the model's server has got."""
+    """Return the last message of each request to the model server."""
     return [chat.body["messages"][-1]["content"] for chat in fake.chats]
 
 
@@ -62,7 +62,7 @@ def asked(fake: FakeDedalus) -> list[str]:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_queued_runs_wait_through_restarts(how: signal.Signals, tmp_path: Path, nursery: Nursery) -> None:
-    """Behind a run that waits for a person: twice restarted, then approved, they run in order, each once."""
+    """Runs queued behind a suspended one survive two restarts. After the approval each runs once, in order."""
     with FakeDedalus.in_thread() as fake:
         place = Place(tmp_path, fake, nursery)
         fake.turn(*CALLS)
@@ -98,7 +98,7 @@ def test_queued_runs_wait_through_restarts(how: signal.Signals, tmp_path: Path, 
 
 
 def test_queued_runs_take_their_turns_after_a_run_that_a_crash_cut_off(tmp_path: Path, nursery: Nursery) -> None:
-    """The one that was running is interrupted and not asked again; those behind it begin at the next start."""
+    """The running run is interrupted and not repeated. The runs queued behind it begin at the next start."""
     with FakeDedalus.in_thread() as fake:
         place = Place(tmp_path, fake, nursery)
         fake.turn(Text("I was about"), Stall())
@@ -126,7 +126,7 @@ def test_queued_runs_take_their_turns_after_a_run_that_a_crash_cut_off(tmp_path:
 
 
 def test_a_queued_run_whose_turn_had_come_is_not_begun_again(tmp_path: Path, nursery: Nursery) -> None:
-    """The model's server is asked once at most: a crash during its turn interrupts it like any other run."""
+    """A crash during a queued run's turn interrupts it like any run, so the model server is asked at most once."""
     with FakeDedalus.in_thread() as fake:
         place = Place(tmp_path, fake, nursery)
         fake.turn(Text("one"), Stall())
@@ -161,7 +161,7 @@ def _read_until(client: httpx.Client, run_id: str, mark: bytes) -> None:
 
 
 def _first_frame(stream: httpx.Response) -> bytes:
-    """The bytes of the first event, as a replay has them."""
+    """Return the bytes of the first event, as replayed."""
     seen = b""
     for piece in stream.iter_raw():
         seen += piece
@@ -174,7 +174,9 @@ def _first_frame(stream: httpx.Response) -> bytes:
 
 
 async def test_a_drain_begins_no_queued_run(tmp_path: Path) -> None:
-    """The run before it ends in the drain; its reader gets `draining`, and follows it in the next process."""
+    """If the run before it ends during the drain, the queued run's reader gets `draining`, and can follow it in the
+    next process.
+    """
     gate = Gate()
     async with FakeDedalus() as fake:
         fake.turn(Text("one"), WaitFor(gate), Finish("stop"), Done())
@@ -199,7 +201,7 @@ async def test_a_drain_begins_no_queued_run(tmp_path: Path) -> None:
 
 
 async def test_a_queued_run_can_be_cancelled_while_the_server_drains(tmp_path: Path) -> None:
-    """It ends as cancelled, and stays so."""
+    """It ends as cancelled and keeps this status after a restart."""
     async with FakeDedalus() as fake:
         fake.turn(Text("one"), Stall())
         async with started(fake, tmp_path, drain_s=600) as agent:
@@ -219,7 +221,10 @@ async def test_a_queued_run_can_be_cancelled_while_the_server_drains(tmp_path: P
 
 @pytest.mark.parametrize("key", [None, "k"])
 async def test_who_waits_for_the_json_answer_of_a_queued_run_may_ask_again(key: str | None, tmp_path: Path) -> None:
-    """The drain answers 503 at once. With a key the next process has the run; without one it is cancelled."""
+    """The drain answers 503 at once.
+
+    With a key the run continues in the next process, and without one it is cancelled.
+    """
     headers = {} if key is None else {"Idempotency-Key": key}
     async with FakeDedalus() as fake:
         fake.turn(*DELETE)
@@ -244,7 +249,7 @@ async def test_who_waits_for_the_json_answer_of_a_queued_run_may_ask_again(key: 
 
 
 async def test_the_json_answer_of_a_queued_run(tmp_path: Path) -> None:
-    """It comes when its turn has come and gone, and says so where the run is cancelled before its turn."""
+    """/execute returns after the run's turn, and reports if the run was cancelled before its turn."""
     gate = Gate()
     async with FakeDedalus() as fake, started(fake, tmp_path) as agent:
         fake.turn(Text("one"), WaitFor(gate), Finish("stop"), Done())
@@ -264,7 +269,7 @@ async def test_the_json_answer_of_a_queued_run(tmp_path: Path) -> None:
 
 
 async def restarted_behind_a_wait(fake: FakeDedalus, directory: Path, *questions: str) -> list[str]:
-    """The ids of a run that waits for a person and of those queued behind it, once their process has ended."""
+    """Start a suspended run and others queued behind it, then end their process. Returns the runs' ids."""
     fake.turn(*DELETE)
     async with started(fake, directory) as agent:
         first: str = (await agent.post(RUNS, ASK | {"session_id": "chat"})).json()["run_id"]
@@ -273,7 +278,7 @@ async def restarted_behind_a_wait(fake: FakeDedalus, directory: Path, *questions
 
 
 async def test_a_queued_run_is_cancelled_and_deleted_after_a_restart(tmp_path: Path) -> None:
-    """As before it: cancelled, it ends without the model; then it can be deleted, and nothing of it is left behind."""
+    """A restored queued run can be cancelled without asking the model, and then deleted without a trace."""
     async with FakeDedalus() as fake:
         first, second, third = await restarted_behind_a_wait(fake, tmp_path, "Two?", "Three?")
         async with started(fake, tmp_path) as agent:
@@ -294,7 +299,7 @@ async def test_a_queued_run_is_cancelled_and_deleted_after_a_restart(tmp_path: P
 
 
 async def test_new_turns_queue_behind_those_of_a_former_process(tmp_path: Path) -> None:
-    """In the order in which they were asked for; `interrupt` ends all of them."""
+    """New runs queue behind restored ones in the order of their requests, and `interrupt` ends all of them."""
     async with FakeDedalus() as fake:
         run_ids = await restarted_behind_a_wait(fake, tmp_path, "Two?")
         async with started(fake, tmp_path) as agent:
@@ -309,7 +314,7 @@ async def test_new_turns_queue_behind_those_of_a_former_process(tmp_path: Path) 
 
 
 async def test_a_server_takes_no_more_queued_runs_than_may_run(tmp_path: Path) -> None:
-    """Those of a former process count."""
+    """Restored queued runs count towards the limit."""
     async with FakeDedalus() as fake:
         await restarted_behind_a_wait(fake, tmp_path, "Two?", "Three?")
         async with started(fake, tmp_path, max_concurrent_runs=2) as agent:
@@ -318,7 +323,7 @@ async def test_a_server_takes_no_more_queued_runs_than_may_run(tmp_path: Path) -
 
 
 async def test_what_can_no_longer_be_had_fails_the_queued_run(tmp_path: Path) -> None:
-    """The service was restarted without a tool that the request names: the run ends with that error."""
+    """A queued run fails with its error if the service was restarted without a tool that the request names."""
     async with FakeDedalus() as fake:
         fake.turn(*DELETE)
         async with started(fake, tmp_path) as agent:
@@ -332,7 +337,7 @@ async def test_what_can_no_longer_be_had_fails_the_queued_run(tmp_path: Path) ->
 
 
 async def test_with_the_log_in_memory_queued_runs_end_with_their_process(tmp_path: Path) -> None:
-    """As do those that wait: their events are gone."""
+    """With `memory://` queued and suspended runs can't be restored, because their events are lost."""
     async with FakeDedalus() as fake:
         fake.turn(*DELETE)
         async with started(fake, tmp_path, event_log_url="memory://") as agent:
@@ -348,7 +353,10 @@ async def test_with_the_log_in_memory_queued_runs_end_with_their_process(tmp_pat
 
 
 async def test_a_run_behind_one_that_waits_is_left_alone(tmp_path: Path) -> None:
-    """Its reader's leaving does not end it, also over a restart: its grace begins with its turn."""
+    """A run queued behind a suspended one survives the loss of its reader, also over a restart.
+
+    Its grace period begins with its turn.
+    """
     async with FakeDedalus() as fake:
         fake.turn(*DELETE)
         async with started(fake, tmp_path, disconnect_grace_s=0.2) as agent:
@@ -370,7 +378,10 @@ async def test_a_run_behind_one_that_waits_is_left_alone(tmp_path: Path) -> None
 
 
 async def test_a_run_behind_one_that_works_has_its_grace_at_once(tmp_path: Path) -> None:
-    """Nobody is going to read it: it is cancelled without its turn. A reader that comes back keeps it."""
+    """A run queued behind a running one is cancelled after the grace period without a reader.
+
+    A reader that returns keeps it.
+    """
     async with FakeDedalus() as fake, started(fake, tmp_path, disconnect_grace_s=0.2) as agent:
         fake.turn(Text("one"), Stall())
         async with reading(agent, session_id="chat") as first:
@@ -384,6 +395,6 @@ async def test_a_run_behind_one_that_works_has_its_grace_at_once(tmp_path: Path)
 
 
 async def _grace_is_over(agent: Service, run_id: str) -> None:
-    """Come back when nobody is waited for any more."""
+    """Wait until no grace period is running."""
     readers = task_of(agent, run_id).readers
     await when(lambda: readers._grace is None)

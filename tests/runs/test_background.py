@@ -1,4 +1,4 @@
-"""Runs in the background, lists of runs, JSON lines for those who poll, deleting, and idempotency keys."""
+"""Tests background runs, run lists, events as JSON lines for polling, deletion and idempotency keys."""
 
 import asyncio
 import json
@@ -27,7 +27,9 @@ async def lines(agent: Service, run_id: str, after: int = 0) -> list[dict[str, A
 
 
 async def test_a_background_run_needs_no_reader() -> None:
-    """202 at once with the run and where it is; it goes on alone for longer than the grace."""
+    """The POST returns 202 at once with the run's id and URL, and the run outlasts the grace period without a
+    reader.
+    """
     gate = Gate()
     async with FakeDedalus() as fake, service(fake.url, disconnect_grace_s=0) as agent:
         fake.turn(Text("one "), WaitFor(gate), Text("two"), Finish("stop"), Done())
@@ -43,7 +45,7 @@ async def test_a_background_run_needs_no_reader() -> None:
 
 
 async def test_a_background_run_may_ask_to_be_cancelled_without_a_reader() -> None:
-    """`on_disconnect: cancel`, said out loud, holds there too."""
+    """An explicit `on_disconnect: cancel` also applies to background runs."""
     async with FakeDedalus() as fake, service(fake.url, disconnect_grace_s=0) as agent:
         fake.turn(Text("one"), Stall())
         run_id = (await agent.post(RUNS, {"input": "?", "on_disconnect": "cancel"})).json()["run_id"]
@@ -53,7 +55,10 @@ async def test_a_background_run_may_ask_to_be_cancelled_without_a_reader() -> No
 
 
 async def test_who_polls_gets_json_lines_of_what_there_is() -> None:
-    """Each event once, from the cursor on; nothing new is an empty answer, and a run that is over is 204."""
+    """Polling returns each event once, from the cursor on.
+
+    Without new events the body is empty, and after the run's end the status is 204.
+    """
     gate = Gate()
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Text("one "), WaitFor(gate), Text("two"), Finish("stop"), Done())
@@ -76,7 +81,7 @@ async def test_who_polls_gets_json_lines_of_what_there_is() -> None:
 
 
 async def test_runs_are_listed_the_latest_first_in_pages() -> None:
-    """Each run once, those under way as they stand now; by session and by status."""
+    """Each run is listed once, with its current status. The list can be filtered by session and by status."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.always(*answer("Yes."))
         ids = []
@@ -109,7 +114,7 @@ async def test_runs_are_listed_the_latest_first_in_pages() -> None:
 
 
 async def test_a_deleted_run_is_as_if_it_had_never_been() -> None:
-    """One under way is a 409; afterwards its record, its events and its key are gone."""
+    """Deleting a run under way is a 409. Deleting a finished one removes its record, its events and its key."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Text("one"), Stall())
         fake.turn(*answer("two"))
@@ -130,7 +135,9 @@ async def test_a_deleted_run_is_as_if_it_had_never_been() -> None:
 
 
 async def test_fifty_posts_with_one_key_are_one_run() -> None:
-    """Promise 5: at the same moment, over all three routes: one upstream call; each sees the run from its start."""
+    """Promise 5: simultaneous requests with one key on all three routes make one upstream call, and each reads the
+    run from its start.
+    """
     gate = Gate()
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Text("one "), WaitFor(gate), *answer("two"))
@@ -151,7 +158,7 @@ async def test_fifty_posts_with_one_key_are_one_run() -> None:
 
 
 async def test_a_key_belongs_to_its_body() -> None:
-    """Promise 5: another body is a 422, and another key is another run."""
+    """Promise 5: the same key with another body is a 422, and another key starts another run."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.always(*answer("Yes."))
         first = await agent.post(STREAM, {"input": "?"}, **{"idempotency-key": "a"})
@@ -164,7 +171,7 @@ async def test_a_key_belongs_to_its_body() -> None:
 
 
 async def test_a_key_outlives_the_server(tmp_path: Path) -> None:
-    """Promise 5: the same request after a restart is the same run."""
+    """Promise 5: repeating a request after a restart returns the same run."""
     async with FakeDedalus() as fake:
         fake.always(*answer("Yes."))
         bodies = []
@@ -176,7 +183,7 @@ async def test_a_key_outlives_the_server(tmp_path: Path) -> None:
 
 
 async def test_a_refused_request_leaves_its_key_free() -> None:
-    """What could not start may be tried again with the same key."""
+    """A request that was refused can be sent again with the same key."""
     async with FakeDedalus() as fake, service(fake.url, max_concurrent_runs=1) as agent:
         fake.turn(Text("one"), Stall())
         fake.turn(*answer("two"))
@@ -191,7 +198,7 @@ async def test_a_refused_request_leaves_its_key_free() -> None:
 
 
 async def test_who_leaves_does_not_end_a_run_that_another_waits_for() -> None:
-    """Two callers of /execute with one key: the run goes on for the one who stays."""
+    """When one of two /execute callers with the same key disconnects, the run continues for the other."""
     gate = Gate()
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Text("one "), WaitFor(gate), *answer("two"))
@@ -211,7 +218,7 @@ async def test_who_leaves_does_not_end_a_run_that_another_waits_for() -> None:
 
 
 async def test_who_leaves_execute_does_not_end_a_run_that_was_started_in_the_background_too() -> None:
-    """POST /runs with the same key was told that the run goes on without a reader."""
+    """The run continues because POST /runs with the same key promised that it needs no reader."""
     gate = Gate()
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Text("one "), WaitFor(gate), *answer("two"))
@@ -231,7 +238,9 @@ async def test_who_leaves_execute_does_not_end_a_run_that_was_started_in_the_bac
 
 @pytest.mark.parametrize("more", [{"session_id": "chat", "multitask": "enqueue"}, {"metadata": {"a": "b"}}])
 async def test_who_leaves_execute_while_its_run_begins_leaves_nothing_half_begun(more: dict[str, Any]) -> None:
-    """At whatever moment: there is no run, or one that has begun and is cancelled, on disk as in the list."""
+    """Whenever the caller disconnects, either there is no run, or one that has begun and is cancelled, on disk and
+    in the list.
+    """
     async with FakeDedalus() as fake, service(fake.url, event_log_fsync="commit") as agent:
         fake.always(Text("one"), Stall())
         for number in range(30):
@@ -256,7 +265,7 @@ def check_ended(events: list[dict[str, Any]]) -> bool:
 
 
 async def test_a_failed_run_is_the_key_s_answer_too() -> None:
-    """The key stands for the run, however that ended: a new try is a new key."""
+    """A key returns its run even if that failed. Trying again needs a new key."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Status(400, {"error": {"message": "no"}}))
         key = {"idempotency-key": "a"}
@@ -266,7 +275,7 @@ async def test_a_failed_run_is_the_key_s_answer_too() -> None:
 
 
 async def test_scripted_runs_are_kept_like_any_other(tmp_path: Path) -> None:
-    """After a restart their events are there, byte for byte."""
+    """The events of a scripted run are byte-identical after a restart."""
     async with service(NOWHERE, data_dir=tmp_path) as agent:
         first = await agent.post(SIMULATE, {"delay_ms": 0})
         run_id = first.headers["x-run-id"]

@@ -1,4 +1,4 @@
-"""A run is one task that writes a log; readers come and go: promises 1, 2, 3 and 7 of the design."""
+"""Tests that a run is one task that writes a log, whatever its readers do (promises 1, 2, 3 and 7 of the design)."""
 
 import asyncio
 import json
@@ -18,12 +18,12 @@ from services.agents.scenarios import Silence, script
 
 pytestmark = pytest.mark.anyio
 
-SMALL = 64 * 1024  # a socket's buffer, so that most of a long frame waits in the service
+SMALL = 64 * 1024  # bytes of a socket's buffer: most of a long frame then waits in the service
 WORDS = ("one ", "two ", "three ", "four ", "five ")
 
 
 async def ended(agent: Service, run_id: str) -> dict[str, object]:
-    """The run's `complete`, followed to its end by a reader of its own."""
+    """Return the run's `complete` event, read to the end by a separate reader."""
     events = await agent.events(run_id)
     check_grammar(events)
     data: dict[str, object] = events[-1]["data"]
@@ -31,7 +31,7 @@ async def ended(agent: Service, run_id: str) -> dict[str, object]:
 
 
 async def test_replay_is_byte_identical_from_every_cursor() -> None:
-    """Promise 2: after event n a reader gets exactly n+1 …, the very bytes that the first reader got."""
+    """Promise 2: after event n a reader gets the events from n+1 on, byte for byte as the first reader got them."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(*[Text(word) for word in WORDS], Finish("stop"), Done(), split=7)
         response = await agent.post(STREAM, {"input": "?"})
@@ -43,7 +43,7 @@ async def test_replay_is_byte_identical_from_every_cursor() -> None:
 
 
 async def test_the_header_wins_over_the_query() -> None:
-    """`Last-Event-ID`, which an EventSource sends by itself, wins over the `after` of the URL it was made with."""
+    """`Last-Event-ID`, which an EventSource sends by itself, wins over the `after` parameter of its original URL."""
     async with service(NOWHERE) as agent:
         run_id = (await agent.post(SIMULATE, {"delay_ms": 0})).headers["x-run-id"]
         response = await agent.client.get(events_url(run_id), params={"after": 0}, headers={"last-event-id": "3"})
@@ -51,7 +51,7 @@ async def test_the_header_wins_over_the_query() -> None:
 
 
 async def test_cursors_that_can_t_be_served_say_so() -> None:
-    """Nothing left is 204, the future is 409, no number is 400, an unknown run is 404: never a silent wait."""
+    """No cursor waits silently: nothing left is 204, a future event 409, not a number 400 and an unknown run 404."""
     async with service(NOWHERE) as agent:
         response = await agent.post(SIMULATE, {"delay_ms": 0})
         run_id, last = response.headers["x-run-id"], parse_frames(response.content)[-1]["seq"]
@@ -68,7 +68,7 @@ async def test_cursors_that_can_t_be_served_say_so() -> None:
 
 
 async def test_an_expired_run_is_gone() -> None:
-    """Past its retention a run's events are 410, not 404; its record says how it ended for as long as there is one."""
+    """The events of a run past its retention are 410, not 404. Its record still reports how it ended."""
     async with service(NOWHERE, event_log_url="memory://", memory_log_bytes=1024 * 1024) as agent:
         first = (await agent.post(SIMULATE, {"delay_ms": 0, "scenario": "long"})).headers["x-run-id"]
         for _ in range(40):
@@ -80,7 +80,7 @@ async def test_an_expired_run_is_gone() -> None:
 
 
 async def test_a_late_reader_follows_live() -> None:
-    """A second reader gets the past and then the same live events as the first."""
+    """A second reader gets the past events and then the same live events as the first."""
     gate = Gate()
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Text("past "), WaitFor(gate), Text("future"), Finish("stop"), Done())
@@ -92,7 +92,7 @@ async def test_a_late_reader_follows_live() -> None:
 
 
 async def test_a_client_that_leaves_at_any_event_can_resume_to_the_same_run() -> None:
-    """Disconnect at every event index: the run goes on within the grace, and what was missed is there."""
+    """After a disconnect at any event, the run continues within the grace period and the missed events can be read."""
     async with FakeDedalus() as fake, service(fake.url, disconnect_grace_s=30) as agent:
         fake.always(*[Text(word) for word in WORDS], Finish("stop"), Done(), split=40)
         whole = len(await agent.stream({"input": "?"}))
@@ -118,7 +118,9 @@ async def test_a_run_that_nobody_reads_is_cancelled_after_the_grace() -> None:
 
 
 async def test_a_reader_who_comes_back_keeps_the_run_alive() -> None:
-    """A reload within the grace loses nothing: a reader there is keeps the run for longer than the grace."""
+    """A reader that returns within the grace period keeps the run alive for longer than the period, and misses
+    nothing.
+    """
     gate = Gate()
     async with FakeDedalus() as fake, service(fake.url, disconnect_grace_s=0.3, heartbeat_s=0.1) as agent:
         fake.turn(Text("one "), WaitFor(gate), Text("two"), Finish("stop"), Done())
@@ -131,7 +133,7 @@ async def test_a_reader_who_comes_back_keeps_the_run_alive() -> None:
 
 
 async def test_a_run_may_go_on_alone() -> None:
-    """With `on_disconnect: continue` the run ends by itself, read or not."""
+    """With `on_disconnect: continue` the run reaches its end without a reader."""
     gate = Gate()
     async with FakeDedalus() as fake, service(fake.url, disconnect_grace_s=0) as agent:
         fake.turn(Text("one "), WaitFor(gate), Text("two"), Finish("stop"), Done())
@@ -142,7 +144,10 @@ async def test_a_run_may_go_on_alone() -> None:
 
 
 async def test_cancel_ends_the_run_and_closes_the_upstream() -> None:
-    """Promise 3: 202 at once, complete{cancelled} within two seconds, the upstream closed; idempotent."""
+    """Promise 3: cancel returns 202 at once and is idempotent.
+
+    Within two seconds the log has complete{cancelled} and the upstream is closed.
+    """
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Text("one"), Stall())
         async with reading(agent) as reader:
@@ -161,14 +166,14 @@ async def test_cancel_ends_the_run_and_closes_the_upstream() -> None:
 
 
 async def test_cancel_of_a_run_that_has_ended_changes_nothing() -> None:
-    """A succeeded run stays one."""
+    """A run that has succeeded keeps this status."""
     async with service(NOWHERE) as agent:
         run_id = (await agent.post(SIMULATE, {"delay_ms": 0})).headers["x-run-id"]
         assert (await agent.client.post(f"/api/agent/runs/{run_id}/cancel")).json()["status"] == "succeeded"
 
 
 async def test_execute_notices_a_client_that_left() -> None:
-    """Promise 3: a JSON request has no grace; its run is cancelled and the upstream closed within a second."""
+    """Promise 3: a JSON request has no grace period. Its run is cancelled and the upstream closed within a second."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Text("one"), Stall())
         asked = asyncio.create_task(agent.post(EXECUTE, {"input": "?"}))
@@ -188,7 +193,7 @@ async def test_a_run_has_a_time_limit() -> None:
 
 
 async def test_a_full_server_refuses_at_once_and_stays_healthy() -> None:
-    """Promise 7: 503 with Retry-After for a run too many; health answers."""
+    """Promise 7: at the limit of runs a request is a 503 with Retry-After, and the health check still answers."""
     async with FakeDedalus() as fake, service(fake.url, max_concurrent_runs=1) as agent:
         fake.turn(Stall())
         async with reading(agent):
@@ -200,7 +205,7 @@ async def test_a_full_server_refuses_at_once_and_stays_healthy() -> None:
 
 
 async def test_a_run_too_many_finds_room_again() -> None:
-    """The place of a run that has ended is free at once."""
+    """A run that ends frees its slot at once."""
     async with FakeDedalus() as fake, service(fake.url, max_concurrent_runs=1) as agent:
         fake.always(*answer("ok"))
         for _ in range(3):
@@ -208,7 +213,10 @@ async def test_a_run_too_many_finds_room_again() -> None:
 
 
 async def test_a_torn_body_is_never_a_clean_end() -> None:
-    """Promise 1: `truncated` tears the body as a proxy would, and the run goes on; re-attaching gets the rest."""
+    """Promise 1: the scenario `truncated` breaks the body off as a proxy would.
+
+    The run continues, and a new reader gets the rest.
+    """
     async with service(NOWHERE) as agent, reading(agent, SIMULATE, scenario="truncated", delay_ms=1) as reader:
         with pytest.raises(httpx.RemoteProtocolError):
             await reader.rest()
@@ -218,7 +226,7 @@ async def test_a_torn_body_is_never_a_clean_end() -> None:
 
 
 async def test_the_scripted_runs_keep_the_contract() -> None:
-    """Every scenario but the torn and the slow one, through the real machinery; the same for the same request."""
+    """Every scenario but the torn and the slow one keeps the contract, and the same request returns the same events."""
     async with service(NOWHERE) as agent:
         for scenario in ("default", "long", "tool_error", "error"):
             body = {"scenario": scenario, "delay_ms": 0}
@@ -234,7 +242,7 @@ async def test_the_scripted_runs_keep_the_contract() -> None:
 
 
 async def test_slow_is_silent_but_alive() -> None:
-    """The `slow` scenario says nothing for 30 s before its first token; meanwhile heartbeats come, and cancel works."""
+    """The `slow` scenario sends only heartbeats for 30 s before its first token, and can be cancelled meanwhile."""
     beats = list(script(SimulateRequest(scenario=Scenario.SLOW)))
     assert beats[1] == Silence(30.0)
     assert isinstance(beats[2], PartialOutput)
@@ -248,7 +256,7 @@ async def test_slow_is_silent_but_alive() -> None:
 
 
 async def test_a_server_that_stops_ends_its_runs() -> None:
-    """A run still going when the server closes fails as interrupted; its readers are told to leave, cleanly."""
+    """A run under way when the server closes fails as interrupted, and its readers get `draining` and a clean end."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Text("one"), Stall())
         async with reading(agent) as reader:
@@ -265,7 +273,7 @@ async def test_a_server_that_stops_ends_its_runs() -> None:
 
 
 async def test_nothing_is_written_into_the_middle_of_a_frame() -> None:
-    """A frame of megabytes to a reader that pauses: pings and `draining` wait until it is whole."""
+    """While a slow reader receives a frame of megabytes, pings and `draining` wait until the frame is complete."""
     long = "\x01" * 60_000  # each character is six on the wire
     narrow = httpx.AsyncHTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)])
     async with (
@@ -290,7 +298,7 @@ async def test_nothing_is_written_into_the_middle_of_a_frame() -> None:
 
 
 async def test_a_drain_waits_for_readers_of_runs_that_have_ended() -> None:
-    """Who replays a finished run when the server is told to stop gets all of it."""
+    """A reader that replays a finished run when the server begins to stop gets all of it."""
     async with service(NOWHERE) as agent:
         run_id = (await agent.post(SIMULATE, {"delay_ms": 0})).headers["x-run-id"]
         stream = await agent.app.state.service.follow(run_id, 0)

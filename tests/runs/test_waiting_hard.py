@@ -1,4 +1,6 @@
-"""Runs that wait when something else happens: a full server, a queue behind them, a store that is down, two at once."""
+"""Tests suspended runs in difficult conditions: a full server, queued runs, a store that fails, simultaneous
+answers.
+"""
 
 import asyncio
 import os
@@ -33,7 +35,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Disk:
-    """A disk that can be held up."""
+    """A disk whose writes can be blocked."""
 
     def __init__(self) -> None:
         self.free = threading.Event()
@@ -41,7 +43,7 @@ class Disk:
 
     @asynccontextmanager
     async def busy(self) -> AsyncIterator[None]:
-        """What is forced onto it takes until this is left."""
+        """Block every flush to the disk until the context is left."""
         self.free.clear()
         try:
             yield
@@ -63,7 +65,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
 
 
 async def begun(agent: Service, **body: Any) -> str:
-    """A run in the background that waits."""
+    """Start a background run, wait until it is suspended, and return its id."""
     run_id: str = (await agent.post(RUNS, ASK | body)).json()["run_id"]
     async with attached(agent, run_id) as reader:
         await reader.until(b"event: waiting")
@@ -72,7 +74,7 @@ async def begun(agent: Service, **body: Any) -> str:
 
 
 def held() -> tuple[LocalTool, asyncio.Event]:
-    """A tool that takes until it is let go."""
+    """A tool whose calls block until the test releases them."""
     go = asyncio.Event()
 
     async def work(arguments: Mapping[str, Any]) -> str:
@@ -86,7 +88,9 @@ def held() -> tuple[LocalTool, asyncio.Event]:
 
 
 async def test_runs_behind_one_that_waits_take_no_place() -> None:
-    """As many may queue as may run: the decision is taken, others run, and the queued ones then have their turns."""
+    """Runs queued behind a suspended run take no slots: the approval is accepted, another run completes, and the
+    queued runs follow. The queue has its own limit.
+    """
     async with FakeDedalus() as fake, service(fake.url, named(deletes()), max_concurrent_runs=3) as agent:
         fake.turn(*DELETE)
         fake.always(*answer("ok"))
@@ -102,7 +106,7 @@ async def test_runs_behind_one_that_waits_take_no_place() -> None:
 
 
 async def test_a_long_queue_holds_up_nobody() -> None:
-    """Forty runs behind one that goes on, each behind all before it; then they go with their session's first."""
+    """Forty runs queue behind a running one, and each can be cancelled."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.always(Text("one"), Stall())
         queued = {"input": "?", "session_id": "s", "multitask": "enqueue"}
@@ -116,7 +120,9 @@ async def test_a_long_queue_holds_up_nobody() -> None:
 
 
 async def test_the_end_of_a_run_that_waited_is_waited_for(disk: Disk) -> None:
-    """A service that stops has told in the log how runs end that were being cancelled, though nothing else goes on."""
+    """A service that stops first writes the end of each run that is being cancelled, even if that is all there is
+    to wait for.
+    """
     async with FakeDedalus() as fake, service(fake.url, named(deletes())) as agent:
         fake.turn(*DELETE)
         first = await begun(agent, session_id="s")
@@ -133,7 +139,7 @@ async def test_the_end_of_a_run_that_waited_is_waited_for(disk: Disk) -> None:
 
 
 async def test_there_are_not_too_many_that_wait() -> None:
-    """MAX_WAITING_RUNS; one more is a 503, and the next has the place of one that goes on."""
+    """Above MAX_WAITING_RUNS a new run is a 503. A suspended run that resumes makes room for the next."""
     async with FakeDedalus() as fake, service(fake.url, named(deletes()), max_waiting_runs=1) as agent:
         fake.turn(*DELETE)
         fake.always(*answer("ok"))
@@ -145,7 +151,7 @@ async def test_there_are_not_too_many_that_wait() -> None:
 
 
 async def test_decisions_at_the_same_time_share_the_places(disk: Disk) -> None:
-    """With one place, of two decisions one is taken and one has to be sent again."""
+    """With one free slot, one of two simultaneous decisions is accepted and the other has to be sent again."""
     tool, go = held()
     given: dict[str, Any] = {"max_concurrent_runs": 1, "event_log_fsync": "commit"}
     async with FakeDedalus() as fake, service(fake.url, named(tool), **given) as agent:
@@ -170,7 +176,7 @@ async def test_decisions_at_the_same_time_share_the_places(disk: Disk) -> None:
 
 
 async def test_a_call_has_one_result() -> None:
-    """Two results for one call in one request are refused, and nothing is taken."""
+    """Two results for one call in one request are refused, and neither is recorded."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(*calling(("a", "locate", "{}")))
         fake.turn(*answer("ok"))
@@ -183,7 +189,7 @@ async def test_a_call_has_one_result() -> None:
 
 
 async def test_a_time_that_runs_out_during_an_answer(disk: Disk) -> None:
-    """One call is answered while the other's time runs out: the answer counts, and the other is refused."""
+    """When one call is answered as another's time runs out, the answer counts and the other call is refused."""
     given: dict[str, Any] = {"approval_timeout_s": 0.3, "event_log_fsync": "commit"}
     async with FakeDedalus() as fake, service(fake.url, named(deletes()), **given) as agent:
         fake.turn(*calling(("call_1", "delete", '{"folder":"a"}'), ("call_2", "delete", '{"folder":"b"}')))
@@ -198,7 +204,7 @@ async def test_a_time_that_runs_out_during_an_answer(disk: Disk) -> None:
 
 
 async def test_a_decision_is_not_taken_while_the_database_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    """503, and the run waits on: sent again, it counts."""
+    """The decision is a 503 and the run stays suspended. Sent again later, it is accepted."""
     tool = deletes()
     async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
         fake.turn(*DELETE)
@@ -218,7 +224,7 @@ async def test_a_decision_is_not_taken_while_the_database_is_down(monkeypatch: p
 
 
 async def test_a_run_that_can_t_go_on_does_not_wait_for_ever() -> None:
-    """Its time runs out, and what it would go on with is not there any more: it fails, and says so."""
+    """A run whose time runs out after its checkpoint was lost fails, with an error that says so."""
     async with FakeDedalus() as fake, service(fake.url, named(deletes()), approval_timeout_s=0.3) as agent:
         fake.turn(*DELETE)
         run_id = await begun(agent)
@@ -229,7 +235,7 @@ async def test_a_run_that_can_t_go_on_does_not_wait_for_ever() -> None:
 
 
 async def test_an_id_of_the_upstream_s_can_have_any_characters() -> None:
-    """What a path can't hold is replaced; the rest is decided on by its own id."""
+    """Characters that a path can't hold are replaced in a call's id, and each call can still be decided by its id."""
     ids = ("a/b", "..", ".", "x?y#z %")
     async with FakeDedalus() as fake, service(fake.url, named(deletes())) as agent:
         fake.turn(*calling(*((call_id, "delete", '{"folder":"x"}') for call_id in ids)))
@@ -244,7 +250,9 @@ async def test_an_id_of_the_upstream_s_can_have_any_characters() -> None:
 
 
 async def test_execute_answers_with_the_wait_that_is_on() -> None:
-    """Asked again with its key during a second wait, and with a call answered already."""
+    """Repeated with its key, /execute returns the current wait: the second one, and without the call already
+    answered.
+    """
     async with FakeDedalus() as fake, service(fake.url, named(deletes())) as agent:
         fake.turn(Text("One."), *DELETE)
         fake.turn(
@@ -274,7 +282,7 @@ async def test_execute_answers_with_the_wait_that_is_on() -> None:
 
 
 async def test_a_run_that_goes_on_without_a_reader_is_not_abandoned() -> None:
-    """The session's next message is a 409 while an approved call is made, though nobody reads the run."""
+    """The session's next message is a 409 while an approved call is running, although the run has no reader."""
     tool, go = held()
     async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
         fake.turn(*DELETE)
@@ -290,7 +298,9 @@ async def test_a_run_that_goes_on_without_a_reader_is_not_abandoned() -> None:
 
 
 async def test_who_reads_a_run_that_waits_does_not_hold_up_the_end() -> None:
-    """The drain is over at once: the reader gets `draining`, and the run waits on, as does one behind it."""
+    """The drain ends at once: the reader gets `draining`, and the suspended run and the one queued behind it stay
+    stored.
+    """
     async with FakeDedalus() as fake, service(fake.url, named(deletes()), drain_s=600) as agent:
         fake.turn(*DELETE)
         async with reading(agent, **ASK, session_id="s") as reader:
@@ -310,7 +320,9 @@ async def test_who_reads_a_run_that_waits_does_not_hold_up_the_end() -> None:
 
 @pytest.mark.parametrize("hosted", [True, False])
 async def test_a_server_that_is_down_excuses_no_other_name(hosted: bool) -> None:
-    """Only its own tools can't be called; where the upstream calls servers, not even those are sure."""
+    """Only names of the unavailable server's own tools are excused in `require_approval`, and none if the upstream
+    calls servers itself.
+    """
     down = {"command": "/bin/false"}
     given: dict[str, Any] = {"mcp_servers": {"down": down, "time": TIME}}
     names_of = ["down__erase"] if hosted else ["down__erase", "get_time"]
@@ -330,7 +342,10 @@ async def test_a_server_that_is_down_excuses_no_other_name(hosted: bool) -> None
 
 
 async def test_urls_pass_the_guard_whoever_calls_them() -> None:
-    """An MCP server that the upstream calls, one that we call, and an image; nothing is started."""
+    """The URL guard checks MCP servers called by the upstream or by this service, and images.
+
+    A refused URL starts no run.
+    """
     async with FakeDedalus() as fake, service(fake.url, url_denied=("evil.example",)) as agent:
         for url in ("https://169.254.169.254/x", "https://localhost/mcp", "https://evil.example/", "https://u:p@a.de/"):
             image = [{"type": "image", "url": url}]
@@ -350,7 +365,10 @@ async def test_urls_pass_the_guard_whoever_calls_them() -> None:
     ],
 )
 async def test_a_decision_is_clear(body: str) -> None:
-    """Only true approves, and what comes with it is JSON that everybody can read."""
+    """Only `true` approves a call, and arguments must be valid JSON.
+
+    Anything else is refused and the run stays suspended.
+    """
     async with FakeDedalus() as fake, service(fake.url, named(deletes())) as agent:
         fake.turn(*DELETE)
         run_id = await begun(agent)
@@ -363,7 +381,7 @@ async def test_a_decision_is_clear(body: str) -> None:
 
 @asynccontextmanager
 async def with_server(flag: Path) -> AsyncIterator[tuple[FakeDedalus, Service]]:
-    """A service whose MCP server starts only while the flag is there."""
+    """Start a service whose MCP server is available only while the flag file exists."""
     command = [TIME["command"], *TIME["args"]]
     server = {"command": "sh", "args": ["-c", f'test -e {flag} && exec "$@"; exit 1', "sh", *command]}
     given: dict[str, Any] = {"mcp_servers": {"time": server}, "dedalus_base_url_hosts_mcp": False}
@@ -372,7 +390,9 @@ async def with_server(flag: Path) -> AsyncIterator[tuple[FakeDedalus, Service]]:
 
 
 async def test_a_server_that_comes_back_during_a_wait_brings_no_unasked_call(tmp_path: Path) -> None:
-    """A misspelt name was none of the run's tools at its start; where the right one appears, the run fails."""
+    """If a tool that needs approval appears only during a wait, the run fails instead of calling it without
+    approval.
+    """
     async with with_server(tmp_path / "up") as (fake, agent):
         fake.turn(*DELETE)
         asked = {"mcp_servers": ["time"], "require_approval": ["delete", "time__get_time"]}
@@ -384,7 +404,10 @@ async def test_a_server_that_comes_back_during_a_wait_brings_no_unasked_call(tmp
 
 
 async def test_a_server_that_goes_during_a_wait(tmp_path: Path) -> None:
-    """Other arguments can't be checked, so they are a 502; the call as it is gets a result that says why."""
+    """Without the server, changed arguments can't be checked and are a 502.
+
+    The unchanged call gets a result that says why it failed.
+    """
     flag, name = tmp_path / "up", "time__get_current_time"
     flag.write_text("")
     async with with_server(flag) as (fake, agent):
@@ -404,7 +427,7 @@ async def test_a_server_that_goes_during_a_wait(tmp_path: Path) -> None:
 
 
 class Odd(LocalTool):
-    """Tells at length how far it is; checks its arguments badly."""
+    """A tool that reports progress in long and invalid messages, and whose check of arguments fails."""
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         if arguments.get("folder") == "bad":
@@ -416,7 +439,9 @@ class Odd(LocalTool):
 
 
 async def test_a_name_that_the_model_has_made_up_is_told_to_it() -> None:
-    """Where the upstream runs no tools and we do; the model calls the right one then."""
+    """If only this service runs tools, an unknown tool name gets an error result, and the model can then call the
+    right tool.
+    """
     async with FakeDedalus() as fake, service(fake.url, named(gives("look", "seen"))) as agent:
         fake.turn(*calling(("a", "glance", "{}")))
         fake.turn(*calling(("b", "look", "{}")))
@@ -429,7 +454,7 @@ async def test_a_name_that_the_model_has_made_up_is_told_to_it() -> None:
 
 
 async def test_a_made_up_call_is_no_success_where_nobody_runs_any() -> None:
-    """Neither tools of ours nor an upstream that hosts MCP servers: the model is told, and answers."""
+    """If neither this service nor the upstream runs tools, the model gets an error result and answers."""
     async with FakeDedalus() as fake, service(fake.url, dedalus_base_url_hosts_mcp=False) as agent:
         fake.turn(*calling(("a", "glance", "{}")))
         fake.turn(*answer("ok"))
@@ -441,7 +466,9 @@ async def test_a_made_up_call_is_no_success_where_nobody_runs_any() -> None:
 
 
 async def test_a_tool_can_t_flood_the_stream_or_break_the_run() -> None:
-    """A report's message is cut, what is no number left out; a check that fails is the call's error."""
+    """A progress message is cut, values that are no numbers are left out, and a check that fails is the call's
+    error.
+    """
     tool = Odd("delete", deletes()._work)
     async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
         fake.turn(*calling(("a", "delete", "{}"), ("b", "delete", '{"folder":"bad"}')))
@@ -459,7 +486,10 @@ def cut_after_the_first_wait(directory: Path, run_id: str) -> None:
 
 
 async def test_the_log_and_what_is_stored_are_of_the_same_wait(tmp_path: Path) -> None:
-    """After a power cut they may not be: then the run can't go on from there, and is ended as interrupted."""
+    """After a power cut the log and the stored checkpoint can belong to different waits.
+
+    The run then ends as interrupted.
+    """
     async with FakeDedalus() as fake:
         fake.turn(*DELETE)
         fake.turn(*calling(("call_2", "delete", '{"folder":"spam"}')))
@@ -485,7 +515,7 @@ async def test_the_log_and_what_is_stored_are_of_the_same_wait(tmp_path: Path) -
     ],
 )
 def test_a_scripted_run_knows_what_a_crash_has_left(outcome: Any, said: str) -> None:
-    """Whatever had happened to its call before the restart."""
+    """A scripted run completes after a restart, whatever had happened to its call before."""
     beats = script_after(SimulateRequest.model_validate({"scenario": "approval"}), {CALL: outcome})
     told = "".join(getattr(beat, "content", "") for beat in beats if type(beat).__name__ == "PartialOutput")
     assert told.startswith(said)

@@ -1,4 +1,4 @@
-"""Runs that wait outlive their process, however that ends: `kill -9`, SIGTERM, in the middle of an approved call."""
+"""Tests that suspended runs survive the end of their process: by `kill -9`, by SIGTERM, or during an approved call."""
 
 import signal
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from wire import Thinking, ToolCall, answer
 RUNS = "/api/agent/runs"
 THOUGHT = Thinking("Delete them.")
 
-# Each call leaves its mark; the first one to `stuck` stays in it.
+# Each call writes a mark. The first call to `stuck` never returns.
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def place(tmp_path: Path, fake: FakeDedalus, nursery: Nursery) -> Place:
 
 
 def begin(client: httpx.Client) -> tuple[str, bytes]:
-    """Start a run and read it until it waits; its id, and what was read."""
+    """Start a run and read it until it is suspended. Returns its id and the bytes read."""
     seen = b""
     with client.stream("POST", "/api/agent/stream", json={"input": "?"}) as response:
         for piece in response.iter_raw():
@@ -52,7 +52,7 @@ def rest(client: httpx.Client, run_id: str) -> bytes:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=lambda how: how.name)
 def test_a_waiting_run_is_approved_after_a_restart(how: signal.Signals, place: Place, fake: FakeDedalus) -> None:
-    """What was seen is there, byte for byte; the run completes with its reasoning kept; the tool has run once."""
+    """Earlier events are byte-identical, the run completes with its reasoning kept, and the tool has run once."""
     fake.turn(THOUGHT, *CALLS)
     fake.turn(*answer("Done."))
     with place.served() as (process, client):
@@ -84,7 +84,7 @@ def test_a_waiting_run_is_approved_after_a_restart(how: signal.Signals, place: P
 
 
 def test_a_run_waits_through_several_restarts_and_some_of_its_answers(place: Place, fake: FakeDedalus) -> None:
-    """An answer that came before the restart counts after it; the run goes on with the last."""
+    """An answer from before the restart still counts, and the run resumes with the last one."""
     second = ToolCall("call_2", "delete", '{"folder":"spam"}', index=1)
     fake.turn(CALLS[0], second, *CALLS[1:])
     fake.turn(*answer("Done."))
@@ -104,7 +104,7 @@ def test_a_run_waits_through_several_restarts_and_some_of_its_answers(place: Pla
 
 
 def test_a_time_that_ran_out_meanwhile_is_a_refusal(place: Place, fake: FakeDedalus) -> None:
-    """The run's `expires_at` counts also while no process is there."""
+    """A run's `expires_at` also applies while no process is running."""
     fake.turn(*CALLS)
     fake.turn(*answer("Then not."))
     place._environment["APPROVAL_TIMEOUT_S"] = "0.5"
@@ -124,7 +124,7 @@ def test_a_time_that_ran_out_meanwhile_is_a_refusal(place: Place, fake: FakeDeda
 def test_an_approved_call_that_a_crash_cuts_off(
     name: str, times: int, said: str, place: Place, fake: FakeDedalus
 ) -> None:
-    """The run goes on at the next start; only an idempotent tool is called twice, else the model is told."""
+    """The run resumes at the next start. Only an idempotent tool is called again; otherwise the model gets an error."""
     fake.turn(ToolCall("call_1", name, '{"folder":"drafts"}'), *CALLS[1:])
     fake.turn(*answer("Done."))
     with place.served() as (process, client):
@@ -141,7 +141,9 @@ def test_an_approved_call_that_a_crash_cuts_off(
 
 
 def test_the_next_run_of_a_session_after_a_crash_in_a_tool(place: Place, fake: FakeDedalus) -> None:
-    """What the provider wants back is on the disk before the tool runs, so `kill -9` in the tool doesn't lose it."""
+    """What the provider needs in later requests is on the disk before a tool runs, so `kill -9` in the tool doesn't
+    lose it.
+    """
     fake.turn(THOUGHT, ToolCall("call_1", "hang", '{"folder": "drafts"}'), *CALLS[1:])
     fake.turn(*answer("Sorry."))
     asked = {"input": "?", "session_id": "chat"}

@@ -1,4 +1,4 @@
-"""What is deleted is deleted whole, by a caller or by retention, wherever a crash comes in between."""
+"""Tests that a deletion, by a caller or by retention, is complete wherever a crash interrupts it."""
 
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -29,12 +29,12 @@ QUESTIONS = ["One?", "Two?", "Three?"]
 
 
 def files(directory: Path) -> set[str]:
-    """The runs whose events are on the disk."""
+    """Return the runs whose events are on the disk."""
     return {file.stem for file in directory.rglob("run_*.sse")}
 
 
 class Crashes:
-    """Copies of the data directory as a crash would leave it, before and after each write of a deletion."""
+    """Copies the data directory before and after each write of a deletion, as a crash would leave it."""
 
     def __init__(self, agent: Service, live: Path, copies: Path) -> None:
         self._live = live
@@ -68,7 +68,7 @@ class Crashes:
 
 
 async def conversation(agent: Service, fake: FakeDedalus, session: str = "chat") -> list[str]:
-    """Three runs of a session that have ended and are recorded; their ids."""
+    """Create three runs of a session that have ended and are recorded. Returns their ids."""
     fake.always(*answer("Yes."))
     run_ids = [(await ask(agent, question, session))[0]["run_id"] for question in QUESTIONS]
     await get(agent, f"{SESSIONS}/{session}")
@@ -76,7 +76,7 @@ async def conversation(agent: Service, fake: FakeDedalus, session: str = "chat")
 
 
 async def is_there(agent: Service, directory: Path, run_id: str) -> bool:
-    """Whether a run is: its row, its events and its file are there, or none of them is."""
+    """Return whether a run exists. Its row, its events and its file must agree."""
     row, events = [await agent.client.get(f"{RUNS}/{run_id}{more}") for more in ("", "/events")]
     listed = run_id in {run["run_id"] for run in (await get(agent, RUNS))["runs"]}
     found = {row.status_code == 200, events.status_code == 200, listed, run_id in files(directory)}
@@ -86,7 +86,9 @@ async def is_there(agent: Service, directory: Path, run_id: str) -> bool:
 
 @pytest.mark.parametrize("what", ["session", "run of a session", "run"])
 async def test_a_deletion_that_a_crash_cuts_off_is_whole_or_has_not_been(what: str, tmp_path: Path) -> None:
-    """At each point: after the restart nothing is half there, and the model is sent what the session has."""
+    """After a crash at each point and a restart, no run is half deleted, and the model gets the session's remaining
+    history.
+    """
     live = tmp_path / "live"
     async with FakeDedalus() as fake:
         async with service(fake.url, data_dir=live) as agent:
@@ -103,7 +105,7 @@ async def test_a_deletion_that_a_crash_cuts_off_is_whole_or_has_not_been(what: s
 
 
 async def _after_a_crash(fake: FakeDedalus, directory: Path, what: str, run_ids: list[str]) -> bool:
-    """Whether what was deleted is still there, once the service has started again."""
+    """Restart the service and return whether the deleted data is still there."""
     async with service(fake.url, data_dir=directory) as agent:
         there = [await is_there(agent, directory, run_id) for run_id in run_ids]
         deleted = there if what == "session" else there[-1:]
@@ -124,7 +126,10 @@ async def _marked(agent: Service) -> list[str]:
 
 
 def out_of_reach(directory: Path, run_id: str) -> Callable[[], None]:
-    """Put a directory, which can be neither read nor unlinked, in the place of a run's file. Give what undoes that."""
+    """Replace a run's file by a directory, which can be neither read nor unlinked.
+
+    Returns the function that undoes it.
+    """
     [file] = directory.rglob(f"{run_id}.sse")
     kept = file.rename(directory / "kept")
     file.mkdir()
@@ -137,7 +142,7 @@ def out_of_reach(directory: Path, run_id: str) -> Callable[[], None]:
 
 
 async def test_events_that_can_t_be_deleted_now_are_deleted_later(tmp_path: Path) -> None:
-    """The deletion stands: nothing is found, also after a restart, and the events go once the disk lets them."""
+    """The run is not found, also after a restart, and its events are deleted once the disk allows it."""
     async with FakeDedalus() as fake:
         async with service(fake.url, data_dir=tmp_path) as agent:
             first, second, third = await conversation(agent, fake)
@@ -159,7 +164,7 @@ async def test_events_that_can_t_be_deleted_now_are_deleted_later(tmp_path: Path
 
 @asynccontextmanager
 async def retention(agent: Service, days: float | None) -> AsyncIterator[Retention]:
-    """A retention of sessions beside the service's own, which has none."""
+    """A session retention beside the service's own, which is off."""
     parts = agent.app.state
     unused = None if days is None else timedelta(days=days)
     made = Retention(parts.database, parts.log, parts.sessions, timedelta(days=7), unused)
@@ -168,7 +173,7 @@ async def retention(agent: Service, days: float | None) -> AsyncIterator[Retenti
 
 
 async def unused(agent: Service, *sessions: str) -> None:
-    """Sessions whose last use was long ago."""
+    """Create sessions whose last use was long ago."""
     async with agent.app.state.database.writing() as connection:
         for session in sessions:
             await update_session(connection, session, {"updated_at": LONG_AGO})
@@ -179,7 +184,7 @@ async def left(agent: Service) -> set[str]:
 
 
 async def test_sessions_that_are_not_used_are_deleted(tmp_path: Path) -> None:
-    """With their runs, messages and events; used ones stay, and by default all of them do."""
+    """They are deleted with their runs, messages and events. Used sessions stay, and by default all sessions do."""
     async with FakeDedalus() as fake, service(fake.url, data_dir=tmp_path) as agent:
         old = await conversation(agent, fake, "old")
         new = await conversation(agent, fake, "new")
@@ -195,7 +200,7 @@ async def test_sessions_that_are_not_used_are_deleted(tmp_path: Path) -> None:
 
 
 async def test_a_session_with_a_run_under_way_is_kept(tmp_path: Path) -> None:
-    """However long ago its last use was: a run that waits for a person, and one behind it."""
+    """Retention keeps a session with a suspended or a queued run, however long ago its last use was."""
     async with FakeDedalus() as fake, service(fake.url, named(deletes()), data_dir=tmp_path) as agent:
         fake.turn(*DELETE)
         first = (await agent.post(RUNS, ASK | {"session_id": "chat"})).json()["run_id"]
@@ -213,7 +218,7 @@ async def test_a_session_with_a_run_under_way_is_kept(tmp_path: Path) -> None:
 
 
 async def test_many_unused_sessions_are_deleted_at_a_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`SESSION_RETENTION_DAYS`, page by page; those that are used again meanwhile stay."""
+    """`SESSION_RETENTION_DAYS` deletes page by page, and skips sessions that are used again meanwhile."""
     monkeypatch.setattr("services.sessions.sessions.EXPIRED_AT_ONCE", 2)
     names = [f"s{number}" for number in range(7)]
     async with FakeDedalus() as fake:
@@ -227,13 +232,13 @@ async def test_many_unused_sessions_are_deleted_at_a_start(tmp_path: Path, monke
 
 
 async def test_a_session_that_is_used_again_is_not_deleted(tmp_path: Path) -> None:
-    """Its use may come after retention has found it unused."""
+    """A session used after retention has selected it for deletion is kept."""
     async with FakeDedalus() as fake, service(fake.url, data_dir=tmp_path) as agent:
         await conversation(agent, fake)
         await unused(agent, "chat")
         sessions = agent.app.state.sessions
         lock = sessions._turns.lock("chat")
         async with lock, retention(agent, 1):
-            await when(lambda: bool(lock._waiters))  # it has found the session
+            await when(lambda: bool(lock._waiters))  # retention has selected the session
             await agent.client.patch(f"{SESSIONS}/chat", json={"title": "Still here"})
         assert await left(agent) == {"chat"}

@@ -1,4 +1,4 @@
-"""What a page needs to show a session that it opens: the parts of each turn, and how each run stands."""
+"""Tests what a page needs to show an opened session: the parts of each turn, and the status of each run."""
 
 from typing import Any
 
@@ -25,12 +25,12 @@ PLACE = {"message_id", "parent_id", "run_id"}
 
 
 def parts(conversation: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Messages without their places."""
+    """Return messages without the ids and positions that vary."""
     return [{name: value for name, value in message.items() if name not in PLACE} for message in conversation]
 
 
 async def test_a_turn_s_parts_belong_to_their_messages() -> None:
-    """Thinking, text and calls with their results are in the messages of their turn, and stay there at the next one."""
+    """Thinking, text, calls and results are stored in their turn's messages, and the next turn doesn't change them."""
     async with FakeDedalus() as fake, service(fake.url, named(LocalTool("add", added))) as agent:
         fake.turn(
             Thinking("I have ", "to add."),
@@ -88,7 +88,7 @@ async def test_a_run_that_did_not_succeed_says_so_in_its_messages() -> None:
 
 
 async def test_an_opened_session_tells_which_runs_are_under_way() -> None:
-    """The questions of runs that are running, waiting and queued are there, each with its run's id and status."""
+    """The session has the questions of running, suspended and queued runs, each with its run's id and status."""
     gate = Gate()
     call = ToolCall("c", "pick", "{}")
     pick = {"name": "pick", "description": "Picks.", "parameters": {"type": "object"}}
@@ -111,7 +111,10 @@ async def test_an_opened_session_tells_which_runs_are_under_way() -> None:
 
 
 async def test_a_session_sums_up_the_usage_of_its_runs() -> None:
-    """Of all branches, failed runs included; counts that no run reports stay null, and a new session has no status."""
+    """Usage covers all branches and failed runs.
+
+    Counts that no run reports stay null, and a new session has no status.
+    """
     async with FakeDedalus() as fake, service(fake.url) as agent:
         made = await agent.client.post(SESSIONS, json={"session_id": "chat"})
         fake.turn(Text("A."), Finish("stop", Usage(1, 2, 3, cached=1)), Done())
@@ -127,7 +130,7 @@ async def test_a_session_sums_up_the_usage_of_its_runs() -> None:
 
 
 async def test_thinking_between_texts_keeps_its_place() -> None:
-    """A text, thinking, another text are two messages to read, and one for the model."""
+    """Text, thinking and text again are two messages for readers, and one for the model."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Text("A"), Thinking("hm"), *answer("B"))
         fake.turn(*answer("C"))
@@ -174,7 +177,10 @@ MADE = [called("a"), result("a")]
     ],
 )
 def test_the_order_of_an_answer(events: list[Any], shown: list[Any], sent: list[Any]) -> None:
-    """Thinking that follows text or results begins a message. What the model gets has one message where it may have."""
+    """Thinking after text or results begins a new message.
+
+    For the model, messages are joined where the order allows.
+    """
     answered = Transcript("run_1")
     for seq, data in enumerate(events, start=1):
         event = {"event": EVENT_TYPES[type(data)], "run_id": "run_1", "seq": seq, "timestamp": NOON, "data": data}
@@ -187,7 +193,9 @@ def test_the_order_of_an_answer(events: list[Any], shown: list[Any], sent: list[
 
 
 def test_thinking_and_text_by_turns_are_a_bounded_number_of_messages() -> None:
-    """A model that thinks between any two words: nothing of it is lost, and no more messages begin at some point."""
+    """An answer that alternates between thinking and text loses nothing, and is stored in a bounded number of
+    messages.
+    """
     answered = Transcript("run_1")
     for seq in range(4 * MOST_PARTS):
         data: PartialOutput | Thought = say("y") if seq % 2 else Thought(content="x")
@@ -218,7 +226,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "https://x.test/a.png"}}
     ],
 )
 def test_unanswered_questions_join_the_next_one(turns: list[Any], conversation: list[Any]) -> None:
-    """However many they are, texts or parts, at the end, too."""
+    """Any number of unanswered questions, texts or parts, join the next one, also at the end of the history."""
     assert following(turns) == conversation
 
 
@@ -232,7 +240,7 @@ def test_unanswered_questions_join_the_next_one(turns: list[Any], conversation: 
     ],
 )
 async def test_a_history_is_limited(max_tokens: int | None, messages: int, reason: str | None) -> None:
-    """By tokens where the limit is known, and by the number of messages."""
+    """History is limited by tokens where the model's limit is known, and by the number of messages."""
     size = HistorySize(max_tokens)
     await size.add([asked("four")] * messages)
     assert size.exceeded == reason
@@ -240,5 +248,5 @@ async def test_a_history_is_limited(max_tokens: int | None, messages: int, reaso
 
 @pytest.mark.parametrize(("text", "size"), [("a", 1), ("é", 2), ("中", 3), ("😀", 4)])
 async def test_long_texts_have_the_tokens_of_short_ones(text: str, size: int) -> None:
-    """Counted a piece at a time, in UTF-8."""
+    """Tokens of a long text are estimated piece by piece, from its UTF-8."""
     assert await tokens([asked(text * 2_100_000)]) == 8 + 2_100_000 * size // 3

@@ -1,4 +1,4 @@
-"""Sessions: conversations that the service keeps, their turns, branches and history."""
+"""Tests sessions, the conversations that the service keeps: their turns, branches and history."""
 
 import asyncio
 from pathlib import Path
@@ -24,7 +24,7 @@ MODEL = {"id": "test/model", "object": "model"}
 
 
 async def test_a_session_goes_on_where_it_was() -> None:
-    """The model is told what was said before; `run_started` names the session, which is made on first use."""
+    """The model gets the earlier messages. `run_started` names the session, which is created on first use."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(*answer("Oslo."))
         fake.turn(*answer("Yes."))
@@ -42,7 +42,7 @@ async def test_a_session_goes_on_where_it_was() -> None:
 
 
 async def test_history_has_tool_calls_with_their_results() -> None:
-    """As OpenAI's rules want them: each call of an assistant's message is followed by its result."""
+    """By OpenAI's rules, the result of each call follows the assistant's message that made it."""
     async with FakeDedalus() as fake, service(fake.url, named(LocalTool("add", added))) as agent:
         fake.turn(ToolCall("call_1", "add", '{"a":1,"b":2}'), Finish("tool_calls"), Done())
         fake.turn(*answer("It is 3."))
@@ -60,7 +60,7 @@ async def test_history_has_tool_calls_with_their_results() -> None:
 
 
 async def test_a_run_that_failed_leaves_a_history_that_models_accept() -> None:
-    """What was said before the failure stays, and a question without an answer joins the next one."""
+    """Text from before the failure stays in the history, and a question without an answer joins the next one."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Text("I was about"), Cut())
         fake.turn(Role(), Cut())
@@ -76,7 +76,7 @@ async def test_a_run_that_failed_leaves_a_history_that_models_accept() -> None:
 
 
 async def test_history_is_cut_by_whole_turns_to_the_model_s_context() -> None:
-    """The oldest turns go first, the instructions stay, and a warning says what is left out."""
+    """The oldest turns are dropped first, the instructions stay, and a warning says what was left out."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.models = [MODEL | {"meta": {"n_ctx": 4096}}]
         fake.always(*answer("x" * 3000))
@@ -97,7 +97,7 @@ async def test_history_is_cut_by_whole_turns_to_the_model_s_context() -> None:
 
 
 async def test_a_session_survives_a_restart(tmp_path: Path) -> None:
-    """The conversation is on the disk."""
+    """A restarted service sends the model the earlier messages of the session."""
     async with FakeDedalus() as fake:
         fake.always(*answer("Yes."))
         for question in ("One?", "Two?"):
@@ -107,7 +107,7 @@ async def test_a_session_survives_a_restart(tmp_path: Path) -> None:
 
 
 async def test_call_ids_are_one_of_a_kind_in_the_whole_history() -> None:
-    """An upstream that counts its calls from zero in each run: no server is told of two calls with one id."""
+    """No request has two calls with one id, even if the upstream numbers its calls from zero in each run."""
     async with FakeDedalus() as fake, service(fake.url, named(LocalTool("add", added))) as agent:
         for _ in range(2):
             fake.turn(ToolCall("call_0", "add", '{"a":1,"b":2}'), Finish("tool_calls"), Done())
@@ -118,7 +118,7 @@ async def test_call_ids_are_one_of_a_kind_in_the_whole_history() -> None:
 
 
 async def test_runs_that_were_lost_while_they_waited_do_not_take_the_conversation_along(tmp_path: Path) -> None:
-    """With `memory://`, several queued ones at a restart: the next request goes on with what was answered."""
+    """With `memory://` a restart loses queued runs. The next request continues from the last answered one."""
     memory: dict[str, Any] = {"event_log_url": "memory://", "data_dir": tmp_path}
     async with FakeDedalus() as fake:
         fake.turn(*answer("Oslo."))
@@ -132,7 +132,7 @@ async def test_runs_that_were_lost_while_they_waited_do_not_take_the_conversatio
             async with agent.app.state.database.writing() as connection:
                 rows = await list_runs(connection, session_id="chat", status=None, before=None, limit=3)
                 unsaid = [row.model_copy(update={"status": RunStatus.QUEUED, "last_seq": 0}) for row in rows]
-            agent.app.state.write_behind._task.cancel()  # as if it had died before it had written any of this
+            agent.app.state.write_behind._task.cancel()  # as if the process had died before these writes
             async with agent.app.state.database.writing() as connection:
                 await save_runs(connection, unsaid)
         async with service(fake.url, **memory) as agent:
@@ -149,7 +149,10 @@ async def test_runs_that_were_lost_while_they_waited_do_not_take_the_conversatio
 
 
 async def test_regenerating_begins_before_an_earlier_run() -> None:
-    """`parent_state: before` asks again; both answers are in the tree, the new one on the branch of the head."""
+    """`parent_state: before` asks the question again.
+
+    Both answers are in the tree, and the head is on the new branch.
+    """
     async with FakeDedalus() as fake, service(fake.url) as agent:
         for reply in ("A.", "B.", "C."):
             fake.turn(*answer(reply))
@@ -168,7 +171,7 @@ async def test_regenerating_begins_before_an_earlier_run() -> None:
 
 
 async def test_a_branch_begins_after_an_earlier_run() -> None:
-    """The state after it is what the model is told, and what came later is not."""
+    """The model gets the messages up to that run, and none of the later ones."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.always(*answer("Yes."))
         first = (await ask(agent, "One?"))[0]["run_id"]
@@ -180,7 +183,7 @@ async def test_a_branch_begins_after_an_earlier_run() -> None:
 
 
 async def test_a_parent_has_to_be_of_the_session() -> None:
-    """An unknown run, or another session's, is a 422, and interrupts nothing."""
+    """An unknown run or one of another session is a 422, and interrupts no run."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.always(*answer("Yes."))
         other = (await ask(agent, "One?", "other"))[0]["run_id"]
@@ -194,7 +197,7 @@ async def test_a_parent_has_to_be_of_the_session() -> None:
 
 
 async def test_a_run_that_is_read_keeps_its_session() -> None:
-    """By default, and with `reject`, the second is a 409 that names the first, and leaves no trace."""
+    """By default and with `reject`, a second run is a 409 that names the first, and nothing of it is recorded."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Text("one"), Stall())
         async with reading(agent, session_id="chat") as reader:
@@ -207,7 +210,7 @@ async def test_a_run_that_is_read_keeps_its_session() -> None:
 
 
 async def test_a_run_that_nobody_reads_any_more_makes_way() -> None:
-    """By default: what it has said so far is part of the history."""
+    """By default a new run replaces one without readers, whose text so far is part of the history."""
     async with FakeDedalus() as fake, service(fake.url, disconnect_grace_s=30) as agent:
         fake.turn(Text("one"), Stall())
         fake.turn(*answer("two"))
@@ -216,7 +219,7 @@ async def test_a_run_that_nobody_reads_any_more_makes_way() -> None:
         await fake.wait_for_requests(1)
         async with asyncio.timeout(5):
             while (response := await agent.post(STREAM, {"input": "Two?", "session_id": "chat"})).status_code == 409:
-                pass  # the server has yet to see that the reader is gone
+                pass  # until the server has noticed that the reader is gone
         await fake.wait_closed(0)
         first = await get(agent, f"{RUNS}/{reader.run_id}")
     assert first["status"] == "cancelled"
@@ -225,7 +228,7 @@ async def test_a_run_that_nobody_reads_any_more_makes_way() -> None:
 
 
 async def test_interrupt_ends_the_run_that_is_going() -> None:
-    """Also one that is read: its reader gets `complete` with status `cancelled`."""
+    """`interrupt` also ends a run that has a reader, which gets `complete` with status `cancelled`."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Text("one"), Stall())
         fake.turn(*answer("two"))
@@ -237,7 +240,7 @@ async def test_interrupt_ends_the_run_that_is_going() -> None:
 
 
 async def test_a_run_that_is_being_cancelled_is_not_in_the_way() -> None:
-    """Who cancels and asks again at once is not told that the session is busy: the new run waits for the end."""
+    """A request right after a cancel is not a 409: the new run waits for the cancelled one to end."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Text("one"), Stall())
         fake.turn(*answer("two"))
@@ -248,7 +251,7 @@ async def test_a_run_that_is_being_cancelled_is_not_in_the_way() -> None:
 
 
 async def test_enqueued_runs_take_their_turns() -> None:
-    """They are `queued` until the ones before them have ended, and know what those said."""
+    """Enqueued runs are `queued` until the runs before them have ended, and their history includes those answers."""
     gate = Gate()
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Text("one"), WaitFor(gate), Finish("stop"), Done())
@@ -269,7 +272,7 @@ async def test_enqueued_runs_take_their_turns() -> None:
 
 
 async def test_a_queued_run_can_be_cancelled() -> None:
-    """It ends without having asked the model."""
+    """A cancelled queued run ends without a request to the model."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Text("one"), Stall())
         async with reading(agent, session_id="chat") as first:
@@ -281,7 +284,7 @@ async def test_a_queued_run_can_be_cancelled() -> None:
 
 
 async def test_requests_at_the_same_moment_take_their_turns() -> None:
-    """Of many that begin a session together with `reject`, one runs; with `enqueue`, all do, one after the other."""
+    """Of simultaneous requests in a new session, `reject` lets one run, and `enqueue` runs all of them in order."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.always(*answer("Yes."))
         gate = Gate()
@@ -302,7 +305,7 @@ async def test_requests_at_the_same_moment_take_their_turns() -> None:
 
 
 async def test_sessions_can_be_made_changed_listed_and_deleted() -> None:
-    """With pages, the last used first; deleting takes the runs, their events and messages along."""
+    """Lists are paged with the last used session first. Deleting a session removes its runs, events and messages."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.always(*answer("Yes."))
         made = await agent.client.post(SESSIONS, json={"title": "Mine", "metadata": {"a": "b"}})
@@ -329,7 +332,7 @@ async def test_sessions_can_be_made_changed_listed_and_deleted() -> None:
 
 
 async def test_a_session_with_a_run_under_way_is_not_deleted() -> None:
-    """It says which run is in the way."""
+    """The refusal names the run under way."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Text("one"), Stall())
         async with reading(agent, session_id="chat") as reader:
@@ -339,7 +342,7 @@ async def test_a_session_with_a_run_under_way_is_not_deleted() -> None:
 
 
 async def test_what_makes_no_sense_is_refused() -> None:
-    """With what to do about it."""
+    """Invalid session options, unknown sessions and invalid cursors are refused."""
     async with service("http://127.0.0.1:9") as agent:
         for body in (
             {"session_id": "../etc"},
@@ -356,7 +359,7 @@ async def test_what_makes_no_sense_is_refused() -> None:
 
 
 async def test_messages_come_in_pages() -> None:
-    """Each message once, in the order of the conversation."""
+    """Paging returns each message once, in the order of the conversation."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.always(*answer("Yes."))
         for number in range(4):
@@ -373,7 +376,7 @@ async def test_messages_come_in_pages() -> None:
 
 
 async def test_a_run_of_a_session_is_deleted_from_the_end() -> None:
-    """One that later runs build on is kept; the last one gives the head back to its parent."""
+    """A run that later runs build on can't be deleted. Deleting the last one moves the head back to its parent."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.always(*answer("Yes."))
         first, last = [(await ask(agent, question))[0]["run_id"] for question in ("One?", "Two?")]
@@ -384,7 +387,7 @@ async def test_a_run_of_a_session_is_deleted_from_the_end() -> None:
 
 
 async def test_a_run_of_a_session_is_followed_like_any_other() -> None:
-    """A second reader attaches to it and sees it from the start."""
+    """A second reader attaches to a session's run and reads it from the start."""
     gate = Gate()
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Text("one "), WaitFor(gate), *answer("two"))
