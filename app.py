@@ -27,14 +27,8 @@ from event_logs.base import EventLog
 from event_logs.directory_lock import DirectoryInUse, locked
 from event_logs.file import FileEventLog
 from event_logs.memory import MemoryEventLog
-from json_codec.scan import JsonLimits
 from routers import agent_router, docs_pages, error_responses, health_router, openapi, runs_router, sessions_router
-from routers.middleware.body_limits import BodyLimits
-from routers.middleware.cors import Cors
-from routers.middleware.direct_send import DirectSend
-from routers.middleware.host_check import HostCheck
-from routers.middleware.request_context import RequestContext
-from routers.middleware.room_check import RoomCheck
+from routers.middleware.order import add_middleware
 from services.agent_service import AgentService
 from services.agents.dedalus import DedalusAgent
 from services.agents.loop import AgentLimits
@@ -123,48 +117,75 @@ async def opened(
 ) -> AsyncIterator[None]:
     """The app's lifespan: build what all requests share, keep it in the app's state, and close it in reverse order."""
     async with AsyncExitStack() as stack:
-        local = EmbeddedModel(settings.embedded_model, settings.embedded_context_tokens, settings.embedded_threads)
-        stack.push_async_callback(local.aclose)
         try:
-            upstreams = Upstreams(settings, local, providers, dedalus)
-            stack.push_async_callback(upstreams.aclose)
-            catalog = Catalog(upstreams, settings.models_ttl_s, settings.marketplace_url, settings.mcp_servers)
-            stack.push_async_callback(catalog.aclose)
-            guard = UrlGuard(settings.url_allowed, settings.url_denied)
-            tools = opened_tools(settings, registry, guard, stack)
-            stores = await opened_stores(settings, stack)
+            parts = await opened_parts(settings, registry, providers, dedalus, stack)
         except (DirectoryInUse, NewerDatabase, ToolsInvalid, CapacityError, OSError, ValueError) as error:
             logger.critical("The service can't start: %s", error)
             app.state.start_refused = True
             raise
-        log, database, write_behind, records, restorable = stores
-        http = await stack.enter_async_context(GuardedClient(guard))
-        admission = Admission(
-            write_behind, max_running=settings.max_concurrent_runs, max_waiting=settings.max_waiting_runs
-        )
-        live = LiveRuns(settings, log, records, write_behind, admission)
-        stack.push_async_callback(live.aclose)
-        deadlines = Deadlines(settings.first_byte_timeout_s, settings.stall_timeout_s)
-        limits = AgentLimits(deadlines, settings.max_steps, settings.max_tool_result_bytes, settings.max_calls_per_turn)
-        agent = DedalusAgent(upstreams, limits, tools, guard, http, ProviderStates(database))
-        turns = SessionTurns(database, records, write_behind, live, admission)
-        work = WorkFactory(settings, turns, RouteResolver(upstreams, catalog), agent, SimulatedAgent(), catalog)
-        starts = RunStarter(settings, live, admission, turns, IdempotencyKeys(database, log), work)
-        answers = AnswerIntake(settings, log, live, records, work)
-        sessions = Sessions(database, log, write_behind, live, turns)
-        app.state.service = AgentService(log, records, live, starts, answers, sessions)
-        app.state.readiness = Readiness(admission, log, database, upstreams)
-        app.state.log, app.state.database, app.state.write_behind = log, database, write_behind
-        app.state.live, app.state.starts, app.state.sessions = live, starts, sessions
-        app.state.upstreams, app.state.catalog, app.state.tools = upstreams, catalog, tools
-        catalog.default_model()  # fetches the list that decides it, if one does, and so logs an unreachable server
-        await RunRestorer(settings, live, work).restore(restorable)
-        stack.push_async_callback(opened_retention(settings, database, log, sessions).aclose)
-        log_model_servers(upstreams)
-        if upstreams.all[0].kind == "local" and local.installed():
+        live = await assembled(app, settings, parts, stack)
+        local = parts.upstreams.local
+        log_model_servers(parts.upstreams)
+        if parts.upstreams.all[0].kind == "local" and local.installed():
             local.start()
         with draining_first(live, settings.drain_s):
             yield
+
+
+class Parts(NamedTuple):
+    """What the service is built on. Each part can refuse to open."""
+
+    upstreams: Upstreams
+    catalog: Catalog
+    guard: UrlGuard
+    tools: Toolbox
+    stores: "Stores"
+
+
+async def opened_parts(
+    settings: Settings,
+    registry: Registry | None,
+    providers: Mapping[str, Provider],
+    dedalus: str,
+    stack: AsyncExitStack,
+) -> Parts:
+    """Open the model servers' clients, the catalog, the tools and the stores. `stack` closes them."""
+    local = EmbeddedModel(settings.embedded_model, settings.embedded_context_tokens, settings.embedded_threads)
+    stack.push_async_callback(local.aclose)
+    upstreams = Upstreams(settings, local, providers, dedalus)
+    stack.push_async_callback(upstreams.aclose)
+    catalog = Catalog(upstreams, settings.models_ttl_s, settings.marketplace_url, settings.mcp_servers)
+    stack.push_async_callback(catalog.aclose)
+    guard = UrlGuard(settings.url_allowed, settings.url_denied)
+    tools = opened_tools(settings, registry, guard, stack)
+    return Parts(upstreams, catalog, guard, tools, await opened_stores(settings, stack))
+
+
+async def assembled(app: FastAPI, settings: Settings, parts: Parts, stack: AsyncExitStack) -> LiveRuns:
+    """Build the services, put them into the app's state, and restore the runs that a former process left waiting."""
+    upstreams, catalog, guard, tools, stores = parts
+    log, database, write_behind, records, restorable = stores
+    http = await stack.enter_async_context(GuardedClient(guard))
+    admission = Admission(write_behind, max_running=settings.max_concurrent_runs, max_waiting=settings.max_waiting_runs)
+    live = LiveRuns(settings, log, records, write_behind, admission)
+    stack.push_async_callback(live.aclose)
+    deadlines = Deadlines(settings.first_byte_timeout_s, settings.stall_timeout_s)
+    limits = AgentLimits(deadlines, settings.max_steps, settings.max_tool_result_bytes, settings.max_calls_per_turn)
+    agent = DedalusAgent(upstreams, limits, tools, guard, http, ProviderStates(database))
+    turns = SessionTurns(database, records, write_behind, live, admission)
+    work = WorkFactory(settings, turns, RouteResolver(upstreams, catalog), agent, SimulatedAgent(), catalog)
+    starts = RunStarter(settings, live, admission, turns, IdempotencyKeys(database, log), work)
+    answers = AnswerIntake(settings, log, live, records, work)
+    sessions = Sessions(database, log, write_behind, live, turns)
+    app.state.service = AgentService(log, records, live, starts, answers, sessions)
+    app.state.readiness = Readiness(admission, log, database, upstreams)
+    app.state.log, app.state.database, app.state.write_behind = log, database, write_behind
+    app.state.live, app.state.starts, app.state.sessions = live, starts, sessions
+    app.state.upstreams, app.state.catalog, app.state.tools = upstreams, catalog, tools
+    catalog.default_model()  # fetches the list that decides it, if one does, and so logs an unreachable server
+    await RunRestorer(settings, live, work).restore(restorable)
+    stack.push_async_callback(opened_retention(settings, database, log, sessions).aclose)
+    return live
 
 
 def log_model_servers(upstreams: Upstreams) -> None:
@@ -250,24 +271,6 @@ def opened_retention(settings: Settings, database: Database, log: EventLog, sess
     days = settings.session_retention_days
     keep_sessions = None if days is None else timedelta(days=days)
     return Retention(database, log, sessions, timedelta(days=settings.retention_days), keep_sessions)
-
-
-def add_middleware(app: FastAPI, settings: Settings) -> None:
-    """Add the middlewares, the innermost first."""
-    json = JsonLimits(settings.max_json_values, settings.max_json_depth)
-    app.add_middleware(
-        BodyLimits,
-        max_bytes=settings.max_body_bytes,
-        json=json,
-        timeout_s=settings.body_timeout_s,
-        together=settings.max_bodies_bytes,
-    )
-    app.add_middleware(RoomCheck)
-    own_name = f"[{settings.host}]" if ":" in settings.host else settings.host
-    app.add_middleware(HostCheck, allowed=(own_name, *settings.allowed_hosts))
-    app.add_middleware(RequestContext)
-    app.add_middleware(Cors, settings=settings)
-    app.add_middleware(DirectSend)
 
 
 def main() -> None:
