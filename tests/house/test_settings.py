@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import pytest
-from process import ROOT
+from forked_command import forked_command
+from process import ROOT, Nursery
 from pydantic import SecretStr, ValidationError
 
 from setting_names import unused_in_environment, unused_in_file
@@ -295,13 +296,25 @@ def test_a_value_that_can_t_be_is_refused_with_what_can(
     assert told in fault["msg"]
 
 
+def environment_outside() -> dict[str, str]:
+    """The machine's environment, without settings."""
+    return {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
+
+
+def forked_with(nursery: Nursery, *lines: str, encoding: str = "utf-8") -> tuple[int, str]:
+    """As `started_with`, in a fraction of its time: the exit status and what stands on standard error."""
+    Path(".env").write_text("\n".join(lines), encoding=encoding)
+    with forked_command(nursery, "app", env=environment_outside(), directory=Path.cwd()) as command:
+        _, error = command.communicate()
+        return command.wait(5), error.decode()
+
+
 def started_with(*lines: str, encoding: str = "utf-8", **environment: str) -> subprocess.CompletedProcess[str]:
     """`python app.py`, with these lines in the `.env` of its working directory, and its end."""
     Path(".env").write_text("\n".join(lines), encoding=encoding)
-    outside = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
     return subprocess.run(
         [sys.executable, ROOT / "app.py"],
-        env=outside | {"PYTHONUTF8": "1"} | environment,
+        env=environment_outside() | {"PYTHONUTF8": "1"} | environment,
         capture_output=True,
         text=True,
         timeout=30,
@@ -366,23 +379,23 @@ def test_a_misspelt_name_of_the_environment_is_reported(name: str, setting: str 
     assert list(unused_in_environment([name], Settings.model_fields)) == ([] if setting is None else [expected])
 
 
-def test_the_start_reports_names_that_have_no_effect() -> None:
-    """`python app.py` logs each as a warning, and says nothing else of the file."""
-    ended = started_with("DEDALUS_BASE_URI=http://127.0.0.1:9", "what?", 'UPSTREAM_RULES={"nobody": {}}')
-    assert [line for line in ended.stderr.splitlines() if ".env" in line] == [
+def test_the_start_reports_names_that_have_no_effect(nursery: Nursery) -> None:
+    """The service logs each as a warning, and reports nothing else about the file."""
+    _, error = forked_with(nursery, "DEDALUS_BASE_URI=http://127.0.0.1:9", "what?", 'UPSTREAM_RULES={"nobody": {}}')
+    assert [line for line in error.splitlines() if ".env" in line] == [
         "WARNING agent_stream: .env, line 1: DEDALUS_BASE_URI is not a setting of this service: "
         "did you mean DEDALUS_BASE_URL?",
         "WARNING agent_stream: .env, line 2: ignored, because it does not have the form NAME=value",
     ]
-    assert "dotenv" not in ended.stderr
-    assert "The service can't start" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert "dotenv" not in error
+    assert "The service can't start" in error
+    assert "Traceback" not in error
 
 
-def test_a_file_in_another_encoding_is_refused() -> None:
+def test_a_file_in_another_encoding_is_refused(nursery: Nursery) -> None:
     """As PowerShell writes it: one line that names the file, and no traceback."""
-    ended = started_with("PORT=8001", encoding="utf-16")
-    assert (ended.returncode, ended.stderr) == (1, ".env is not UTF-8. Save it in that encoding.\n")
+    ended = forked_with(nursery, "PORT=8001", encoding="utf-16")
+    assert ended == (1, ".env is not UTF-8. Save it in that encoding.\n")
 
 
 # .env.example

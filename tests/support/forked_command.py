@@ -6,9 +6,10 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO
 
-from process import Nursery
+from process import ROOT, Nursery
 
 
 class ForkedCommand:
@@ -54,7 +55,13 @@ class ForkedCommand:
 
 @contextmanager
 def forked_command(
-    nursery: Nursery, module: str, *arguments: str, env: Mapping[str, str], stdin: int, terminal: int | None = None
+    nursery: Nursery,
+    module: str,
+    *arguments: str,
+    env: Mapping[str, str],
+    directory: Path = ROOT,
+    stdin: int = subprocess.DEVNULL,
+    terminal: int | None = None,
 ) -> Iterator[ForkedCommand]:
     """Run a module's `main` with this environment and no other; killed at the end if it is still there.
 
@@ -69,7 +76,7 @@ def forked_command(
         its = [reads[0] if stdin == subprocess.PIPE else null, *writes[1:]]
         ours = [open(writes[0], "wb", 0), *(open(read, "rb", 0) for read in reads[1:])]  # noqa: SIM115, PTH123
     paths = [f"/proc/{os.getpid()}/fd/{number}" for number in its]
-    pid = nursery.start(f"{module}:main", env, arguments=arguments, streams=paths)
+    pid = nursery.start(f"{module}:main", env, arguments=arguments, directory=str(directory), streams=paths)
     if terminal is None:
         for number in {null, reads[0], *writes[1:]}:
             os.close(number)

@@ -4,8 +4,9 @@ It reads one JSON order a line, and answers each with a number:
 
 * `{"start": "app:main", "environment": {…}, "stderr": path}` calls that function in a new process, with these
   variables in addition to its own, and returns the process id. Without `stderr` the process shares the nursery's.
-* `{"start": …, "environment": {…}, "arguments": […], "streams": [stdin, stdout, stderr]}` starts a command-line
-  program: the variables replace the environment, and the streams are paths that are open when the answer comes.
+* `{"start": …, "environment": {…}, "arguments": […], "directory": path, "streams": [stdin, stdout, stderr]}` starts a
+  command-line program: the variables replace the environment, and the streams are paths that are open when the answer
+  comes.
 * `{"load": module}` imports a module, so that later processes have it, and returns 0.
 * `{"wait": pid}` returns the exit status of a process once it has ended.
 
@@ -29,7 +30,7 @@ MODES = (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)
 def start(order: dict[str, Any], streams: Sequence[int]) -> None:
     """Run the program that an order names, and exit."""
     if streams:
-        become_command(order["start"], order["arguments"], streams)
+        become_command(order, streams)
     else:
         os.dup2(os.open(os.devnull, os.O_RDWR), 0)
         if "stderr" in order:
@@ -46,13 +47,14 @@ def start(order: dict[str, Any], streams: Sequence[int]) -> None:
         sys.exit()
 
 
-def become_command(program: str, arguments: Sequence[str], streams: Sequence[int]) -> None:
+def become_command(order: dict[str, Any], streams: Sequence[int]) -> None:
     """Replace the process's environment, arguments and standard streams, as `python -X utf8` sets them."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
     os.environ.clear()
-    sys.argv = [f"{program.partition(':')[0]}.py", *arguments]
+    os.chdir(order["directory"])
+    sys.argv = [f"{order['start'].partition(':')[0]}.py", *order["arguments"]]
     sys.stdin = open(0, encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
     sys.stderr = open(2, "w", 1, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
