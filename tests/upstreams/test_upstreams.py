@@ -565,8 +565,8 @@ async def test_mcp_servers_are_refused_where_they_are_not_hosted() -> None:
 
 
 async def test_the_embedded_model_hosts_no_mcp_servers() -> None:
-    """The same for the embedded model."""
-    async with service() as agent:
+    """The same for the embedded model, where it doesn't answer in place of others."""
+    async with service(model_substitution=False) as agent:
         response = await agent.post(STREAM, {"input": "?", **MCP})
     assert (response.status_code, response.json()["error"]["code"]) == (422, "mcp_unavailable")
 
