@@ -361,6 +361,14 @@ def test_unreachable() -> None:
     assert "./run.sh" in shown.err
 
 
+@pytest.mark.parametrize("command", [["Hi"], ["--help"], ["Hi", "--url", "http://me:sk-secret@x:99999"]])
+def test_password_in_the_url(command: list[str]) -> None:
+    """It is printed neither by an error nor by the help."""
+    shown = run(CLIENT, *command, url=NOWHERE.replace("//", "//me:sk-secret@"))
+    assert "sk-secret" not in shown.out + shown.err
+    assert "http://" in shown.out + shown.err
+
+
 def test_service_killed(nursery: Nursery, tmp_path: Path) -> None:
     """A service that is gone for good leaves the stream incomplete: 4, after so many tries, and how to go on."""
     with serving(nursery, tmp_path) as service, client(service, *LONG, "--retries", "2") as running:
