@@ -15,7 +15,7 @@ from typing import Any
 from processes import LoadProcess, Running, Service, loading, serving
 
 COMPLETE = b"\nevent: complete\n"
-SETTLE_S = 0.2  # after a load, so that work that a service does after a run's end is counted, too
+SETTLE_S = 0.5  # after a load, so that work that a service does after a run's end is counted, too
 REPLAYED_EVENTS = 10_000
 REPLAYS = 50
 STORED_RUNS = 50_000
