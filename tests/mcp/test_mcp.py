@@ -1,4 +1,6 @@
-"""MCP servers that the service calls itself: real ones of the registries, by each transport, and what goes wrong."""
+"""Tests MCP servers that the service calls itself: real servers from the package registries, over each transport,
+and their failures.
+"""
 
 import asyncio
 import json
@@ -44,7 +46,7 @@ def over_http() -> Iterator[Everything]:
 
 @pytest.fixture(params=["stdio", "sse", "http"])
 def way(request: pytest.FixtureRequest) -> Mapping[str, Any]:
-    """server-everything as MCP_SERVERS would have it, by each transport."""
+    """Return an MCP_SERVERS entry for server-everything, for each transport."""
     match request.param:
         case "stdio":
             return everything()
@@ -55,7 +57,10 @@ def way(request: pytest.FixtureRequest) -> Mapping[str, Any]:
 
 
 async def test_server_time_over_stdio() -> None:
-    """The server of the registry lists its tools, with schemas, answers, and says what is wrong with arguments."""
+    """The server's tools are listed with their schemas.
+
+    A call returns a result, and wrong arguments an error that describes them.
+    """
     async with pool_of(time=TIME) as pool:
         tools = await offered(pool, "time")
         now = tools["time__get_current_time"]
@@ -70,7 +75,9 @@ async def test_server_time_over_stdio() -> None:
 
 
 async def test_server_everything_by_each_transport(way: Mapping[str, Any]) -> None:
-    """Listed, called at the same time, with progress, images, structured content, and a person asked in vain."""
+    """Over each transport, tools are listed and called simultaneously, with progress, images, structured content
+    and an elicitation that is declined.
+    """
     async with pool_of(every=way) as pool:
         tools = await offered(pool, "every")
         told: list[Progress] = []
@@ -91,7 +98,7 @@ async def test_server_everything_by_each_transport(way: Mapping[str, Any]) -> No
 
 
 async def test_a_call_that_is_cancelled_by_each_transport(way: Mapping[str, Any]) -> None:
-    """It ends at once, and the session goes on."""
+    """A cancelled call ends at once, and the session can still be used."""
     async with pool_of(every=way) as pool:
         tools = await offered(pool, "every")
         begun = asyncio.Event()
@@ -106,7 +113,7 @@ async def test_a_call_that_is_cancelled_by_each_transport(way: Mapping[str, Any]
 
 
 async def test_one_session_serves_all_runs(over_http: Everything) -> None:
-    """Lists and calls of many runs share a session, and with it one process."""
+    """Lists and calls of many runs share one session, and so one process."""
     async with pool_of(every={"url": over_http.url}, time=TIME) as pool:
         both = await asyncio.gather(*(offered(pool, "every", "time") for _ in range(10)))
         assert len({tuple(tools) for tools in both}) == 1
@@ -114,7 +121,7 @@ async def test_one_session_serves_all_runs(over_http: Everything) -> None:
 
 
 async def test_a_server_that_is_killed_and_comes_back() -> None:
-    """It costs its tools, and nothing else, while it is down; the next run after that has them again."""
+    """While the server is down only its tools are missing. The next run after its return has them again."""
     with everything_at("streamableHttp") as first:
         async with pool_of(every={"url": first.url}, time=TIME) as pool:
             tools = await offered(pool, "every", "time")
@@ -131,7 +138,7 @@ async def test_a_server_that_is_killed_and_comes_back() -> None:
 
 
 async def test_a_server_that_restarts_unnoticed() -> None:
-    """It doesn't know the session any more, so it did nothing with the call, which is made again."""
+    """A restarted server doesn't know the session, so it didn't execute the call, and the call is repeated."""
     with everything_at("streamableHttp") as first:
         async with pool_of(every={"url": first.url}) as pool:
             toggle = (await offered(pool, "every"))["every__toggle-simulated-logging"]
@@ -142,7 +149,7 @@ async def test_a_server_that_restarts_unnoticed() -> None:
 
 
 async def test_a_command_that_is_killed_is_started_again() -> None:
-    """Its end is noticed at once; the next use starts another."""
+    """The end of the process is noticed at once, and the next use starts another."""
     before = children()
     async with pool_of(time=TIME) as pool:
         tools = await offered(pool, "time")

@@ -1,4 +1,6 @@
-"""MCP servers that fail, lie, hang, change and come back: each costs what is its own, and the run goes on."""
+"""Tests MCP servers that fail, send invalid data, hang, change or return: only their own calls fail, and the run
+continues.
+"""
 
 import asyncio
 import json
@@ -30,7 +32,7 @@ async def peer() -> Peer:
 
 
 async def test_what_could_not_be_loaded_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the next use. There is nothing to close meanwhile."""
+    """If importing the client fails, the next use tries again, and closing does nothing meanwhile."""
     client = McpClient({}, UrlGuard(), connect_timeout_s=1, tool_timeout_s=1)
     with monkeypatch.context() as broken:
         broken.setitem(sys.modules, "services.mcp.servers", None)
@@ -45,7 +47,7 @@ async def test_what_could_not_be_loaded_is_tried_again(monkeypatch: pytest.Monke
 
 
 async def test_progress_comes_in_order_with_its_messages(peer: Peer) -> None:
-    """As the server tells it."""
+    """Progress is reported in the order in which the server sent it, with its messages."""
     async with serving(peer.app()) as url, pool_of(peer={"url": f"{url}/mcp"}) as pool:
         told: list[Any] = []
         assert await call((await offered(pool, "peer"))["peer__shout"], told, times=3) == "hoarse"
@@ -54,7 +56,7 @@ async def test_progress_comes_in_order_with_its_messages(peer: Peer) -> None:
 
 @pytest.mark.parametrize("way", ["http", "sse"])
 async def test_the_server_is_told_that_a_call_is_cancelled(peer: Peer, way: str) -> None:
-    """So that it stops, too."""
+    """The server receives the cancellation, so that it stops its work."""
     app, path = (peer.app(), "mcp") if way == "http" else (peer.server.sse_app(), "sse")
     async with serving(app) as url, pool_of(peer={"url": f"{url}/{path}", "transport": way}) as pool:
         tools = await offered(pool, "peer")
@@ -67,7 +69,7 @@ async def test_the_server_is_told_that_a_call_is_cancelled(peer: Peer, way: str)
 
 
 async def test_more_calls_than_connections(peer: Peer) -> None:
-    """They wait for each other, within their own time."""
+    """Calls above the number of connections wait for a free one, within their own time limit."""
     peer.gate.set()
     async with serving(peer.app()) as url, pool_of(peer={"url": f"{url}/mcp"}) as pool:
         wait = (await offered(pool, "peer"))["peer__wait"]
@@ -75,7 +77,7 @@ async def test_more_calls_than_connections(peer: Peer) -> None:
 
 
 async def test_a_call_that_takes_too_long(peer: Peer) -> None:
-    """Its time is up, and the server is told."""
+    """A call over its time limit fails, and the server is sent a cancellation."""
     async with serving(peer.app()) as url, pool_of(0.2, peer={"url": f"{url}/mcp"}) as pool:
         tools = await offered(pool, "peer")
         with pytest.raises(ToolError, match=r"^The tool did not answer within 0\.2 seconds\.$"):
@@ -84,7 +86,7 @@ async def test_a_call_that_takes_too_long(peer: Peer) -> None:
 
 
 async def test_what_a_tool_fails_with_is_its_result(peer: Peer) -> None:
-    """What the tool tells is for the model."""
+    """A tool's error message becomes its result, for the model to read."""
     async with serving(peer.app()) as url, pool_of(peer={"url": f"{url}/mcp"}) as pool:
         tools = await offered(pool, "peer")
         with pytest.raises(ToolError, match="the oven is cold"):
@@ -98,7 +100,7 @@ async def test_what_a_tool_fails_with_is_its_result(peer: Peer) -> None:
 
 
 class Tearing:
-    """An application whose next answers to calls break off before they say anything."""
+    """An application that breaks off its next responses to calls before their first byte of content."""
 
     def __init__(self, app: App) -> None:
         self.app = app
@@ -126,7 +128,7 @@ class Tearing:
 
 
 async def test_a_call_on_a_session_that_is_lost(peer: Peer) -> None:
-    """It is made again, once, where that does no harm."""
+    """The call is repeated once, if repeating it does no harm."""
     app = Tearing(peer.app())
     peer.gate.set()
     async with serving(app) as url, pool_of(peer={"url": f"{url}/mcp"}) as pool:
@@ -146,7 +148,7 @@ async def test_a_call_on_a_session_that_is_lost(peer: Peer) -> None:
 
 
 async def test_a_session_that_is_lost_lets_its_other_calls_end(peer: Peer) -> None:
-    """One answer that breaks off is no reason to break off others."""
+    """One response that breaks off doesn't end the session's other calls."""
     app = Tearing(peer.app())
     async with serving(app) as url, pool_of(peer={"url": f"{url}/mcp"}) as pool:
         tools = await offered(pool, "peer")
@@ -164,7 +166,10 @@ async def test_a_session_that_is_lost_lets_its_other_calls_end(peer: Peer) -> No
 
 @pytest.mark.parametrize("way", ["http", "sse"])
 async def test_a_list_that_changes(peer: Peer, way: str) -> None:
-    """Newer servers tell it to who subscribes, older ones among their other messages; the next run has the new list."""
+    """Newer servers notify subscribers of a changed list, older ones send the notification among their messages.
+
+    The next run has the new list.
+    """
     app, path = (peer.app(), "mcp") if way == "http" else (peer.server.sse_app(), "sse")
     async with serving(app) as url, pool_of(peer={"url": f"{url}/{path}", "transport": way}) as pool:
         tools = await offered(pool, "peer")
@@ -177,7 +182,7 @@ async def test_a_list_that_changes(peer: Peer, way: str) -> None:
 
 
 async def test_a_list_is_kept(peer: Peer) -> None:
-    """A run asks for it only where it may have changed."""
+    """A run requests the list again only if it may have changed."""
     async with serving(app := Tearing(peer.app())) as url, pool_of(peer={"url": f"{url}/mcp"}) as pool:
         await offered(pool, "peer")
         [session] = pool._open
@@ -224,7 +229,10 @@ async def test_a_list_is_kept(peer: Peer) -> None:
 async def test_what_is_no_mcp_server_costs_its_own_tools(
     app: App, peer: Peer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Within the time for connecting. The log says what it was."""
+    """Only the tools of an entry that isn't an MCP server are missing, within the connection timeout.
+
+    The log says what was found.
+    """
     async with (
         serving(app) as url,
         serving(peer.app()) as sound,
@@ -251,7 +259,7 @@ async def test_what_is_no_mcp_server_costs_its_own_tools(
     ids=["none", "fails", "ends", "chatters", "silent", "deaf"],
 )
 async def test_a_command_that_is_no_mcp_server_leaves_no_process(command: dict[str, Any]) -> None:
-    """Nor tools."""
+    """A command that isn't an MCP server leaves neither a process nor tools."""
     before = children()
     async with pool_of(connect_timeout_s=0.5, odd=command) as pool:
         assert await down(pool, "odd") == ["odd"]
@@ -259,7 +267,7 @@ async def test_a_command_that_is_no_mcp_server_leaves_no_process(command: dict[s
 
 
 def beginning(endpoint: str) -> App:
-    """A server of the SSE transport that takes no message at the endpoint that it tells."""
+    """An SSE transport server that accepts no messages at the endpoint that it announces."""
     refusing = answering(403, b"")
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -293,7 +301,7 @@ def beginning(endpoint: str) -> App:
 async def test_the_log_has_no_secret_of_a_url(
     app: App, told: dict[str, str], way: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Keys are in queries, passwords before the host. The log says what the server did."""
+    """The log reports the failure without a URL's query and password, where keys may be."""
     async with serving(app) as url:
         secret = url.replace("//", "//u:SECRET@") + "/mcp?key=SECRET"
         async with pool_of(connect_timeout_s=1, odd={"url": secret, "transport": way}) as pool:
@@ -303,14 +311,14 @@ async def test_the_log_has_no_secret_of_a_url(
 
 
 async def test_the_log_says_why_a_server_can_t_be_reached(caplog: pytest.LogCaptureFixture) -> None:
-    """In the words of the system."""
+    """The log has the operating system's error message."""
     async with pool_of(gone={"url": "http://127.0.0.1:9/sse", "transport": "sse"}) as pool:
         assert await down(pool, "gone") == ["gone"]
     assert "gone failed: OSError('All connection attempts failed')" in caplog.text
 
 
 async def test_the_log_has_no_secret_of_a_header(caplog: pytest.LogCaptureFixture) -> None:
-    """One that no header can hold is refused before anything is sent."""
+    """A header value that HTTP doesn't allow is refused before anything is sent, and isn't logged."""
     bad = {"url": "http://127.0.0.1:9/sse", "transport": "sse", "headers": {"Authorization": "SECRET\n"}}
     async with serving(silent) as url, pool_of(odd=bad | {"url": f"{url}/sse"}) as pool:
         assert await down(pool, "odd") == ["odd"]
@@ -319,7 +327,7 @@ async def test_the_log_has_no_secret_of_a_header(caplog: pytest.LogCaptureFixtur
 
 
 async def test_a_server_that_nobody_runs() -> None:
-    """At an address where nothing listens."""
+    """A server at an address where nothing listens has no tools."""
     async with pool_of(gone={"url": "http://127.0.0.1:9/mcp"}) as pool:
         assert await down(pool, "gone") == ["gone"]
         with pytest.raises(McpServerFailed):
@@ -328,7 +336,7 @@ async def test_a_server_that_nobody_runs() -> None:
             await pool.list_tools("never")
 
 
-# A server by hand, of the older protocol, that does what the SDK's wouldn't
+# A handwritten server of the older protocol, which can do what the SDK's server wouldn't
 
 
 HAND = """
@@ -351,7 +359,7 @@ def by_hand(tools: dict[str, Any], call: dict[str, Any] | None = None) -> dict[s
 
 
 async def test_a_result_is_not_held_against_the_server_s_own_schema() -> None:
-    """Which can take for ever, with the event loop waiting: the SDK's check is off."""
+    """The SDK's check of results is off, because some schemas would block the event loop for ever."""
     hostile = {"type": "object", "properties": {"a": {"pattern": "^(a+)+$"}}}
     result = {"result": {"content": [], "structuredContent": {"a": "a" * 60 + "!"}}}
     async with pool_of(hand=by_hand({"tools": [tool("t", outputSchema=hostile)]}, call=result)) as pool:
@@ -359,7 +367,7 @@ async def test_a_result_is_not_held_against_the_server_s_own_schema() -> None:
 
 
 async def test_a_list_without_an_end_is_cut() -> None:
-    """A server that always has another page, and one that has very many tools."""
+    """A list is limited, whether the server always returns another page or very many tools."""
     endless = {"tools": [tool("t")], "nextCursor": "again"}
     many = {"tools": [tool(f"t{i}") for i in range(1500)]}
     large = {"tools": [tool("t", description="x" * 90_000)], "nextCursor": "again"}
@@ -370,7 +378,9 @@ async def test_a_list_without_an_end_is_cut() -> None:
 
 
 async def test_a_refusal_of_the_protocol_is_told_in_the_server_s_words() -> None:
-    """The model can mend what is wrong only if it hears it; details are told, too."""
+    """A protocol error is returned to the model with the server's message and details, so that it can correct the
+    call.
+    """
     refusal = {"error": {"code": -32602, "message": "No book titled X", "data": {"titles": ["Y"]}}}
     async with pool_of(hand=by_hand({"tools": [tool("t")]}, call=refusal)) as pool:
         tools = await offered(pool, "hand")
@@ -381,7 +391,7 @@ async def test_a_refusal_of_the_protocol_is_told_in_the_server_s_words() -> None
 
 
 async def test_an_older_server_is_told_that_a_call_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
-    """With the notification that its protocol has."""
+    """A server of the older protocol receives that protocol's notification."""
     caplog.set_level(logging.INFO)
     async with pool_of(0.2, hand=by_hand({"tools": [tool("t")]})) as pool:
         with pytest.raises(ToolError, match="did not answer"):
@@ -391,7 +401,7 @@ async def test_an_older_server_is_told_that_a_call_is_cancelled(caplog: pytest.L
 
 
 async def test_a_server_that_does_not_say_that_it_has_tools_is_asked() -> None:
-    """Some have them all the same; of another, its refusal means none."""
+    """Tools are requested even from servers that don't announce them. A refusal means that there are none."""
     silent = HELLO | {"capabilities": {}}
     has, has_none = by_hand({}), by_hand({})
     has["args"][2] = json.dumps({"initialize": {"result": silent}, "tools/list": {"result": {"tools": [tool("t")]}}})
@@ -404,7 +414,7 @@ async def test_a_server_that_does_not_say_that_it_has_tools_is_asked() -> None:
 
 
 async def test_what_a_command_complains_of_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """Line by line, cut, and the first ones of each of its two starts."""
+    """The log has the first lines that each start of a command wrote to standard error, each of them cut."""
     noisy = "import sys\nfor i in range(200): print(f'line {i}\\x1b[31m' + 'x' * 2000, file=sys.stderr)"
     caplog.set_level(logging.INFO)
     async with pool_of(noisy=program(noisy)) as pool:
@@ -417,7 +427,7 @@ async def test_what_a_command_complains_of_is_in_the_log(caplog: pytest.LogCaptu
 
 @pytest.mark.timeout(300)  # the first run on a machine installs the packages
 async def test_a_command_has_an_environment_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What every program needs, and what the operator gave it; none of our keys."""
+    """A command gets the variables that every program needs and those of its entry, but none of the service's keys."""
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
     async with pool_of(every=everything() | {"env": {"GREETING": "hello"}}) as pool:
         environment = json.loads(await call((await offered(pool, "every"))["every__get-env"]))
@@ -425,11 +435,11 @@ async def test_a_command_has_an_environment_of_its_own(monkeypatch: pytest.Monke
     assert set(environment) <= {"HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "GREETING"}
 
 
-# Servers that requests bring
+# Servers from requests
 
 
 async def test_a_url_of_a_request_is_a_server_of_its_host(peer: Peer) -> None:
-    """Its tools are named after the host; where two servers have one host, each has a mark of its own."""
+    """Its tools are named after the host. If two servers share a host, a hash in the name distinguishes them."""
     async with serving(peer.app()) as url, pool_of() as pool:
         [*one] = await offered(pool, at(f"{url}/mcp"))
         both = await offered(pool, at(f"{url}/mcp"), at(f"{url}/mcp?other"))
@@ -439,7 +449,7 @@ async def test_a_url_of_a_request_is_a_server_of_its_host(peer: Peer) -> None:
 
 
 async def test_headers_go_to_the_operator_s_url_and_to_no_other(peer: Peer) -> None:
-    """A request that gives the operator's URL means the operator's server."""
+    """A request with the operator's URL uses the operator's server and headers. No other URL gets these headers."""
     app = Tearing(peer.app())
     async with serving(app) as url:
         ours = {"url": f"{url}/mcp", "headers": {"Authorization": "Bearer secret"}}
@@ -453,7 +463,7 @@ async def test_headers_go_to_the_operator_s_url_and_to_no_other(peer: Peer) -> N
 
 
 async def test_a_url_that_leads_inside_is_refused(peer: Peer) -> None:
-    """One that says so at once; one whose name says it only when it is looked up has no tools."""
+    """A URL with a private address is refused at once. One whose name resolves to a private address has no tools."""
 
     async def inside(host: str, port: int) -> list[str]:
         return ["127.0.0.1"]
@@ -471,7 +481,7 @@ async def test_a_url_that_leads_inside_is_refused(peer: Peer) -> None:
 
 
 async def test_a_session_with_a_server_of_a_request_is_closed_when_idle(peer: Peer) -> None:
-    """Those of the operator stay."""
+    """Idle sessions with servers from requests are closed. Those of the operator's servers stay open."""
     async with serving(peer.app()) as url, pool_of(idle_s=0.05, ours={"url": f"{url}/mcp?ours"}) as pool:
         await offered(pool, "ours")
         [ours] = pool._open
@@ -484,7 +494,7 @@ async def test_a_session_with_a_server_of_a_request_is_closed_when_idle(peer: Pe
 
 
 async def test_sessions_with_servers_of_requests_are_bounded(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The longest unused one makes room; where all are in use, there is none."""
+    """At the limit the session that was idle longest is closed. If all are in use, no new one is opened."""
     monkeypatch.setattr(mcp_servers, "MAX_BROUGHT", 2)
     async with serving(peer.app()) as url, pool_of() as pool:
         urls = [at(f"{url}/mcp?{i}") for i in range(4)]
@@ -503,7 +513,7 @@ async def test_sessions_with_servers_of_requests_are_bounded(peer: Peer, monkeyp
 
 
 async def test_a_pool_that_is_closed_opens_nothing(peer: Peer) -> None:
-    """A run that still goes on gets results, not new processes."""
+    """After the pool is closed, a run under way gets error results and no new processes are started."""
     async with serving(peer.app()) as url, pool_of(peer={"url": f"{url}/mcp"}) as pool:
         tools = await offered(pool, "peer")
         writing = asyncio.create_task(call(tools["peer__write"]))

@@ -1,4 +1,4 @@
-"""Lists of tools that are odd: a bad tool costs itself, and what can be helped is helped."""
+"""Tests invalid lists of tools: only the invalid tools are left out, and what can be repaired is repaired."""
 
 import json
 from contextlib import suppress
@@ -69,7 +69,9 @@ def thing(**properties: Any) -> dict[str, Any]:
     ],
 )
 def test_a_root_that_can_be_an_object_becomes_one(schema: Any, made: dict[str, Any]) -> None:
-    """Without unions and references, which models' servers refuse there."""
+    """A root schema that can describe an object is rewritten as one, without unions and references, which model
+    servers refuse there.
+    """
     assert as_object(schema) == made
 
 
@@ -78,7 +80,7 @@ def nested(depth: int) -> dict[str, Any]:
 
 
 def bomb(depth: int) -> dict[str, Any]:
-    """A schema that grows with 2 to the power of its depth when it is followed."""
+    """Return a schema that takes 2 to the power of its depth steps to follow."""
     doubled = {f"d{i}": {"allOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(depth)}
     return {"$ref": "#/$defs/d0", "$defs": doubled | {f"d{depth}": {"type": "object"}}}
 
@@ -108,7 +110,9 @@ def bomb(depth: int) -> dict[str, Any]:
     ids=lambda schema: str(schema)[:40],
 )
 def test_a_root_that_can_not_be_an_object_is_none(schema: Any) -> None:
-    """It takes no object, or it can't be known what it takes, or can't be sent to every model's server."""
+    """A root schema is refused if it doesn't accept objects, can't be analysed, or isn't accepted by every model
+    server.
+    """
     assert as_object(schema) is None
 
 
@@ -143,7 +147,7 @@ NAMED = (
 @pytest.mark.anyio
 @pytest.mark.parametrize("way", ["stdio", "json", "events"])
 async def test_a_bad_tool_costs_itself(way: Any) -> None:
-    """The others are offered, and a warning names those that are not."""
+    """The other tools are offered, and a warning names those that are not."""
     page = result({"tools": [*LEFT, GOOD, *ODD], "nextCursor": ""})
     async with hand(way, {"tools/list": page}) as pool:
         offer = await pool.tools(local(pool, "hand"))
@@ -159,7 +163,7 @@ async def test_a_bad_tool_costs_itself(way: Any) -> None:
 
 @pytest.mark.parametrize("page", [{}, {"tools": None}, {"tools": {}}, {"tools": "none"}])
 def test_a_page_without_a_list_has_no_tools(page: dict[str, Any]) -> None:
-    """Nor is it an error."""
+    """A page without a list is not an error."""
     assert sound_page(page) == {"tools": [], "_meta": {LEFT_OUT: []}} | REQUIRED_FIELDS
 
 
@@ -175,14 +179,17 @@ def test_a_page_without_a_list_has_no_tools(page: dict[str, Any]) -> None:
     ids=["null", "odd capabilities", "bare", "odd names"],
 )
 async def test_an_odd_greeting_is_a_greeting(hello: dict[str, Any]) -> None:
-    """Who the server is doesn't matter, and it is asked for its tools anyway."""
+    """An invalid description of the server in its greeting is ignored, and its tools are requested."""
     async with hand("stdio", {"initialize": result(hello), "tools/list": result({"tools": [GOOD]})}) as pool:
         assert list(await offered(pool, "hand")) == ["hand__good"]
 
 
 @pytest.mark.anyio
 async def test_a_run_is_warned_of_what_it_does_not_get() -> None:
-    """Of tools that are left out, and of a server that asks for authorization; an error in the catalogue."""
+    """A run is warned of tools that are left out and of a server that requires authorization.
+
+    The catalogue shows an error for it.
+    """
     left = command({"tools/list": result({"tools": [GOOD, LEFT[0]]})})
     async with serving(answering(401, b"", www_authenticate="Bearer")) as url, FakeDedalus() as fake:
         servers = {"left": left, "locked": {"url": f"{url}/mcp"}, "old": {"url": f"{url}/sse", "transport": "sse"}}
@@ -222,7 +229,10 @@ async def test_a_run_is_warned_of_what_it_does_not_get() -> None:
     ],
 )
 def test_the_types_of_properties_are_json_schema_s(said: Any, made: Any) -> None:
-    """Models' servers refuse a whole request for one other word; values stay as they are."""
+    """Types that JSON Schema doesn't know are corrected, because model servers refuse the whole request for one.
+
+    Values are unchanged.
+    """
     root = as_object({"type": "object", "properties": {"a": said}})
     assert root is not None
     assert root["properties"] == {"a": made}
@@ -232,18 +242,18 @@ def test_the_types_of_properties_are_json_schema_s(said: Any, made: Any) -> None
     "page", [{"content": [GOOD]}, {"tools": {GOOD["name"]: {key: GOOD[key] for key in GOOD if key != "name"}}}]
 )
 def test_a_list_in_another_form_is_read(page: dict[str, Any]) -> None:
-    """A result that is the list itself, and tools by their names."""
+    """A result that is itself the list, and an object with tools by their names, are accepted."""
     assert [tool["name"] for tool in sound_page(page)["tools"]] == [GOOD["name"]]
 
 
 @pytest.mark.anyio
 async def test_a_list_is_asked_for_page_by_page() -> None:
-    """A cursor that is no text is none."""
+    """All pages are requested. A cursor that isn't text ends the list."""
     async with pool_of(hand=command({"tools/list": result({"tools": [GOOD], "nextCursor": 5})})) as pool:
         assert list(await offered(pool, "hand")) == ["hand__good"]
 
 
-# Whatever comes
+# Arbitrary data
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
@@ -273,7 +283,7 @@ GREETING = st.dictionaries(GREETING_KEYS, JSON | st.fixed_dictionaries({"tools":
 )
 @given(data=st.data())
 def test_the_sdk_takes_whatever_comes(method: str, results: Any, data: Any) -> None:
-    """In each version of the protocol that has the method, once it is made sound."""
+    """The SDK accepts any repaired result, in each protocol version that has the method."""
     sound = SOUND_RESULTS[method](data.draw(results))
     for version in HANDSHAKE_PROTOCOL_VERSIONS + MODERN_PROTOCOL_VERSIONS:
         greeting = {"protocolVersion": version} if method == "initialize" else {}

@@ -1,4 +1,4 @@
-"""Messages of MCP servers that are odd, broken, too large or endless: each costs what is its own, or nothing."""
+"""Tests messages of MCP servers that are invalid, too large or endless: at most the call that they answer fails."""
 
 import asyncio
 import json
@@ -17,11 +17,11 @@ from services.tooling.base import ToolError
 pytestmark = pytest.mark.anyio
 
 FINE = result({"content": [{"type": "text", "text": "fine"}]})
-QUICK = 5  # seconds, within a call's time
+QUICK = 5  # seconds, less than a call's timeout
 
 
 def text(said: str) -> bytes:
-    """The result with a text, whose JSON is given."""
+    """Return a result whose text is passed as JSON."""
     return b'{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","text":%s}]}}' % said.encode("latin-1")
 
 
@@ -55,7 +55,7 @@ READ: list[tuple[bytes, str]] = [
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_what_the_sdk_refuses_is_read(way: Way) -> None:
-    """What isn't UTF-8 becomes U+FFFD, and so does half a surrogate pair. Nothing waits for its whole time."""
+    """Invalid UTF-8 and lone surrogates become U+FFFD, and no call waits until its timeout."""
     odd = {f"odd{place}": said for place, (said, _) in enumerate(READ)}
     async with asyncio.timeout(2 * QUICK), hand(way, {**odd, "fine": FINE}) as pool:
         tools = await offered(pool, "hand")
@@ -77,7 +77,9 @@ async def test_what_the_sdk_refuses_is_read(way: Way) -> None:
     ids=["deep", "very deep", "deep objects", "many values", "long number"],
 )
 async def test_what_can_not_be_read_is_an_error_at_once(way: Way, said: bytes) -> None:
-    """Of the call that it answers, whether its id stands at the beginning or at the end."""
+    """An unreadable message is an error of the call that it answers, whether its id is at the beginning or at the
+    end.
+    """
     async with hand(way, {"odd": said, "fine": FINE}) as pool:
         tools = await offered(pool, "hand")
         began = time.monotonic()
@@ -90,7 +92,10 @@ async def test_what_can_not_be_read_is_an_error_at_once(way: Way, said: bytes) -
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_an_answer_that_is_too_large_costs_its_own_call(way: Way) -> None:
-    """Over stdio, where all answers come the same way, it is found by its id."""
+    """Only the call of a response that is too large fails.
+
+    Over stdio, where all responses share a stream, it is found by its id.
+    """
     large = text('"' + "x" * 17_000_000 + '"')
     async with hand(way, {"large": large, "fine": FINE}) as pool:
         tools = await offered(pool, "hand")
@@ -102,14 +107,14 @@ async def test_an_answer_that_is_too_large_costs_its_own_call(way: Way) -> None:
 
 
 class Failing(Hand):
-    """Its tool `odd` fails in a way of HTTP."""
+    """A server whose tool `odd` fails with an HTTP error."""
 
     def __init__(self, how: str) -> None:
         super().__init__({"odd": FINE, "wait": FINE})
         self.how = how
 
     async def answer(self, key: str, said: bytes, asked: int, scope: Any, receive: Any, send: Any) -> None:
-        """Send one answer, or not all of it."""
+        """Send one response, or a part of it."""
         if key != "odd":
             return await super().answer(key, said, asked, scope, receive, send)
         match self.how:
@@ -143,7 +148,7 @@ class Failing(Hand):
     ],
 )
 async def test_one_answer_that_fails_loses_no_other(how: str, told: str) -> None:
-    """The other runs' calls get theirs, and what is said of the failed one is true."""
+    """Other runs' calls get their responses, and the error of the failed call is accurate."""
     app = Failing(how)
     async with serving(app) as url, pool_of(hand={"url": f"{url}/mcp"}) as pool:
         tools = await offered(pool, "hand")
@@ -159,7 +164,7 @@ async def test_one_answer_that_fails_loses_no_other(how: str, told: str) -> None
 
 
 async def test_a_session_that_the_server_forgot_loses_no_call() -> None:
-    """A call that the server didn't take goes to a new session; those of the old one end there."""
+    """A call that the server refused is repeated on a new session. Those under way on the old session end there."""
 
     class Forgetting(Hand):
         forgets = False
@@ -202,7 +207,7 @@ async def test_a_session_that_the_server_forgot_loses_no_call() -> None:
     ],
 )
 async def test_what_is_no_message_is_skipped(noise: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """Before the first message, and between others. The log has a line of it, and no traceback."""
+    """Other output before and between messages is skipped. The log has one line of it and no traceback."""
     said = {"fine": noise + FINE, "initialize": noise + result({"protocolVersion": "2025-06-18", "capabilities": {}})}
     async with asyncio.timeout(QUICK), pool_of(hand=command(said, before=noise)) as pool:
         tools = await offered(pool, "hand")
@@ -220,7 +225,7 @@ FLOODS = {
 
 
 async def test_a_command_that_prints_without_end_is_closed(caplog: pytest.LogCaptureFixture) -> None:
-    """With few lines of log, before the time for connecting is over; the process ends."""
+    """Endless output ends the process before the connection timeout, with few lines of log."""
     before = children()
     caplog.set_level(logging.INFO)
     floods: dict[str, Any] = {name: program(text) for name, text in FLOODS.items()}
@@ -235,7 +240,7 @@ async def test_a_command_that_prints_without_end_is_closed(caplog: pytest.LogCap
 
 
 async def test_a_command_that_tells_without_end_is_closed() -> None:
-    """With notifications that nobody here hears, after it has greeted; its process ends."""
+    """A command that sends endless notifications after its greeting is ended."""
     tells = b'{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"y"}}\n' * 30_000
     before = children()
     async with pool_of(hand=command({"fine": FINE + b"\n" + tells, "slow": b""})) as pool:
@@ -248,7 +253,7 @@ async def test_a_command_that_tells_without_end_is_closed() -> None:
 
 
 async def test_a_call_under_way_ends_when_the_command_ends_but_not_its_helper() -> None:
-    """A helper that has inherited the standard output ends, too, and the next call starts the command again."""
+    """A helper process that inherited the standard output is ended too, and the next call starts the command again."""
     ends = command({"odd": b"", "fine": FINE})
     ends["args"][1] = ends["args"][1].replace(
         "    said = ",
@@ -266,7 +271,7 @@ async def test_a_call_under_way_ends_when_the_command_ends_but_not_its_helper() 
 
 
 async def test_a_call_under_way_ends_when_the_command_becomes_loud() -> None:
-    """It isn't left to its whole time, and the next call has a new session."""
+    """The call doesn't wait until its timeout, and the next call gets a new session."""
     async with pool_of(hand=command({"loud": FINE + b"\n" + b"y\n" * 200_000, "fine": FINE})) as pool:
         tools = await offered(pool, "hand")
         assert await call(tools["hand__loud"]) == "fine"
@@ -279,18 +284,18 @@ async def test_a_call_under_way_ends_when_the_command_becomes_loud() -> None:
 
 
 class Closing(asyncio.Protocol):
-    """An HTTP server that closes the connection at a method that it doesn't know, and knows the older ones."""
+    """An HTTP server of the older protocol that closes the connection at an unknown method."""
 
     def __init__(self, app: Hand) -> None:
         self.said = app.said
         self.heard = b""
 
     def connection_made(self, transport: Any) -> None:
-        """Keep the way back."""
+        """Keep the transport for the response."""
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer a request once it is whole."""
+        """Respond to a request once it is complete."""
         self.heard += data
         head, _, body = self.heard.partition(b"\r\n\r\n")
         length = re.search(rb"content-length: (\d+)", head.lower())
@@ -308,7 +313,7 @@ class Closing(asyncio.Protocol):
 
 
 async def test_an_http_server_that_closes_at_a_method_that_it_does_not_know() -> None:
-    """It is greeted in the older way."""
+    """The service greets this server with the older protocol."""
     server = await asyncio.get_running_loop().create_server(lambda: Closing(Hand({"fine": FINE})), "127.0.0.1", 0)
     async with server, asyncio.timeout(QUICK):
         port = server.sockets[0].getsockname()[1]
@@ -317,7 +322,7 @@ async def test_an_http_server_that_closes_at_a_method_that_it_does_not_know() ->
 
 
 async def test_a_command_that_ends_at_a_method_that_it_does_not_know() -> None:
-    """It is started again, and greeted in the older way."""
+    """The service starts the command again and greets it with the older protocol."""
     ends = command({"fine": FINE})
     ends["args"][1] = ends["args"][1].replace('answers.get(key, answers[""])', "answers[key]")
     before = children()
@@ -328,7 +333,7 @@ async def test_a_command_that_ends_at_a_method_that_it_does_not_know() -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_server_that_never_answers_what_it_does_not_know(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is greeted in the older way before the time for connecting is over."""
+    """The service greets this server with the older protocol before the connection timeout."""
     monkeypatch.setattr(mcp_messages, "PROBE_S", 0.2)
     silent: dict[str, bytes] = {"fine": FINE, "server/discover": b""}
     async with asyncio.timeout(QUICK), hand(way, silent) as pool:
@@ -338,7 +343,7 @@ async def test_a_server_that_never_answers_what_it_does_not_know(way: Way, monke
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 async def test_a_redirect_within_the_server_is_followed(status: int) -> None:
-    """Such as to the same path with a slash at its end: a POST stays a POST."""
+    """A redirect to the same server, for example to a trailing slash, is followed, and a POST stays a POST."""
     there = Hand({"fine": FINE})
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -351,7 +356,7 @@ async def test_a_redirect_within_the_server_is_followed(status: int) -> None:
 
 
 async def test_over_sse_a_refused_call_costs_itself() -> None:
-    """The answer to its POST says so, and the others come among the events."""
+    """The response to the call's POST reports the refusal, and the other responses arrive as events."""
     peer = Peer()
     inner = peer.server.sse_app()
     refuses: list[int] = []
@@ -374,7 +379,10 @@ async def test_over_sse_a_refused_call_costs_itself() -> None:
 
 
 async def test_an_error_without_an_id_ends_the_only_call_over_stdio() -> None:
-    """A server that couldn't read a request can't name it; the next call works."""
+    """A server that couldn't read a request returns an error without an id.
+
+    The call fails, and the next one succeeds.
+    """
     said = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"no such book"}}'
     async with asyncio.timeout(QUICK), pool_of(hand=command({"odd": said, "fine": FINE})) as pool:
         tools = await offered(pool, "hand")
@@ -412,7 +420,10 @@ for line in sys.stdin:
 
 
 async def test_over_stdio_no_call_waits_for_an_answer_that_will_not_come() -> None:
-    """An error without an id is the last open call's; a cancelled call has no answer; a flood of requests ends all."""
+    """An error without an id ends the last open call.
+
+    A cancelled call gets no response, and a flood of requests ends all calls.
+    """
     spoken = program(SPOKEN.replace("HELLO", repr(HELLO)))
     async with asyncio.timeout(2 * QUICK), pool_of(hand=spoken) as pool:
         tools = await offered(pool, "hand")

@@ -1,4 +1,6 @@
-"""The rules of MCP servers without any: who calls which, what tools are called, what is checked, what a result says."""
+"""Tests the rules for MCP servers without running any: which side calls a server, tool names, checks of arguments,
+texts of results.
+"""
 
 import json
 import os
@@ -53,14 +55,14 @@ def ours(name: str) -> LocalServer:
     return LocalServer(name, name=name)
 
 
-# Who calls which server
+# Which side calls a server
 
 
 @pytest.mark.parametrize(
     "entry", ["tsion/exa", "tsion/exa@2", "https://mcp.example.com/mcp", "https://docs.example.com/mcp", "acme/hosted"]
 )
 def test_what_the_model_s_server_can_call_is_left_to_it(entry: str) -> None:
-    """As it is; what is asked for twice goes once."""
+    """Servers that the upstream can call are passed to it unchanged, each once."""
     assert resolve(entry, entry, hosted=True) == ([entry], [])
 
 
@@ -85,7 +87,7 @@ def test_what_the_model_s_server_can_call_is_left_to_it(entry: str) -> None:
 )
 @pytest.mark.parametrize("hosted", [True, False])
 def test_what_only_we_can_call_or_are_told_to(entry: Any, server: LocalServer, hosted: bool) -> None:
-    """Names of MCP_SERVERS, and what says `"run": "local"`; the URL of one of them means that one."""
+    """This service calls servers named in MCP_SERVERS, also by their URL, and entries with `"run": "local"`."""
     assert resolve(entry, entry, hosted=hosted) == ([], [server])
 
 
@@ -99,14 +101,14 @@ def test_what_only_we_can_call_or_are_told_to(entry: Any, server: LocalServer, h
     ],
 )
 def test_without_a_server_that_hosts_we_call_all(entry: str, server: LocalServer) -> None:
-    """A slug has to be a name of MCP_SERVERS."""
+    """If the upstream hosts no servers, this service calls all of them, and a slug must be a name of MCP_SERVERS."""
     assert resolve(entry, hosted=False) == ([], [server])
 
 
 @pytest.mark.parametrize("hosted", [True, False])
 @pytest.mark.parametrize("entry", ["nothing", {"name": "nothing", "run": "local"}, {"name": "a/b", "run": "local"}])
 def test_a_name_that_nobody_knows(entry: Any, hosted: bool) -> None:
-    """The message says what to do, and doesn't say the name again."""
+    """The message says what to do and doesn't repeat the name."""
     with pytest.raises(McpUnavailable, match=r"^MCP_SERVERS names no such server: add it there") as raised:
         resolve("docs", entry, hosted=hosted)
     assert ("DEDALUS_API_KEY" in raised.value.message) is not hosted
@@ -114,27 +116,27 @@ def test_a_name_that_nobody_knows(entry: Any, hosted: bool) -> None:
 
 
 def test_a_slug_that_nobody_hosts() -> None:
-    """It needs somebody who knows it."""
+    """A slug without an upstream that hosts servers is refused with the setting that is missing."""
     with pytest.raises(McpUnavailable, match="set DEDALUS_API_KEY"):
         resolve("tsion/exa", hosted=False)
 
 
 @pytest.mark.parametrize("url", ["http://mcp.example.com/", "https://10.0.0.1/", "https://localhost:8000/mcp"])
 def test_a_url_that_we_do_not_go_to(url: str) -> None:
-    """It is refused before the run starts."""
+    """A URL that the guard doesn't allow is refused before the run starts."""
     with pytest.raises(UrlRefused):
         resolve({"url": url, "run": "local"}, hosted=True)
 
 
 def test_a_url_that_is_none() -> None:
-    """The pattern of requests lets it through."""
+    """An invalid URL that matches the request's pattern is refused."""
     with pytest.raises(McpUnavailable):
         resolve("https://[", hosted=False)
 
 
 @pytest.mark.anyio
 async def test_the_catalogue_tells_what_a_request_says() -> None:
-    """Names for what only we can reach, URLs for what anyone can; and nothing secret."""
+    """The catalogue lists names for servers that only this service can reach, URLs for public ones, and no secrets."""
     upstreams = Upstreams(Settings(_env_file=None), EmbeddedModel())
     catalog = Catalog(upstreams, 60, "", CONFIGURED)
     listed = [server for server in (await catalog.mcp_servers()).servers if server.configured]
@@ -176,7 +178,9 @@ async def test_the_catalogue_tells_what_a_request_says() -> None:
     ],
 )
 def test_a_tool_s_name(namespace: str, tool: str, name: str) -> None:
-    """Its server's, and its own, in the characters and the length that models' servers take; always the same."""
+    """A tool's name is made from its server's and its own, in the characters and length that model servers accept,
+    and is always the same.
+    """
     found = tool_name(namespace, tool)
     assert re.fullmatch(re.escape(name).replace(r"\{mark\}", "[0-9a-f]{6}"), found)
     assert re.fullmatch(TOOL_NAME, found)
@@ -184,12 +188,12 @@ def test_a_tool_s_name(namespace: str, tool: str, name: str) -> None:
 
 
 def test_long_names_that_begin_alike_differ() -> None:
-    """By their marks."""
+    """Long names with the same beginning differ by a hash."""
     assert len({tool_name("server", "x" * 100 + str(i)) for i in range(100)}) == 100
 
 
 def test_servers_that_have_one_label_differ() -> None:
-    """Two URLs of one host, and two names that are the same once they are cleaned."""
+    """Two URLs of one host, and two names that are equal once cleaned, get different names for their tools."""
     named = namespaces({"https://a.b/1": "a.b", "https://a.b/2": "a.b", "a_b": "a_b", "other": "other"})
     assert len(set(named.values())) == 4
     assert named["other"] == "other"
@@ -207,7 +211,7 @@ def offered(namespace: str, *names: str) -> list[McpTool]:
 
 
 def test_tools_of_one_name_differ() -> None:
-    """Within a server, and between servers."""
+    """Equal tool names, within a server or between servers, are made different."""
     one = offered("s", "a b", "a.b", "c")
     assert len({tool.name for tool in one}) == 3
     assert [tool.own_name for tool in one] == ["a b", "a.b", "c"]
@@ -254,12 +258,15 @@ ORDER = {
     ],
 )
 def test_faults_of_arguments(arguments: dict[str, Any], found: list[str]) -> None:
-    """Each with its place, so that a model can mend it. Null is left to the server: `nullable` may allow it."""
+    """Each error names its place, so that a model can correct it.
+
+    Null is left to the server, because `nullable` may allow it.
+    """
     assert validation_errors(ORDER, arguments) == found
 
 
 def test_many_and_long_faults_are_cut() -> None:
-    """The model needs the first ones, and their beginnings."""
+    """The model gets the first errors only, each of them cut."""
     schema = {"type": "object", "additionalProperties": {"enum": ["x" * 10_000]}}
     found = validation_errors(schema, {f"n{i}": "y" * 10_000 for i in range(30)})
     assert len(found) == MAX_ERRORS
@@ -267,13 +274,13 @@ def test_many_and_long_faults_are_cut() -> None:
 
 
 def bomb(depth: int) -> dict[str, Any]:
-    """A schema that grows with 2 to the power of its depth when it is followed."""
+    """Return a schema that takes 2 to the power of its depth steps to follow."""
     doubled = {f"d{i}": {"allOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(depth)}
     return {"$ref": "#/$defs/d0", "$defs": doubled | {f"d{depth}": {"type": "object"}}}
 
 
 def tree() -> dict[str, Any]:
-    """A schema that is within itself, twice for each level of the arguments."""
+    """Return a schema that refers to itself twice for each level of the arguments."""
     child = {"properties": {"a": {"$ref": "#/$defs/node"}}}
     return {"$ref": "#/$defs/node", "$defs": {"node": {"allOf": [child, child]}}}
 
@@ -307,7 +314,10 @@ UNUSABLE = [
 
 @pytest.mark.parametrize("schema", UNUSABLE, ids=lambda schema: str(schema)[:50])
 def test_a_schema_that_can_not_be_used_takes_no_time_and_finds_nothing(schema: dict[str, Any]) -> None:
-    """The server checks for itself; here it must not hold the event loop, nor make this service fetch anything."""
+    """An unusable schema neither blocks the event loop nor makes this service fetch anything.
+
+    The server checks the arguments itself.
+    """
     began = time.process_time()
     assert validation_errors(schema, nested(60) | {"b": "a" * 60 + "!"}) == []
     assert time.process_time() - began < 0.2
@@ -325,7 +335,7 @@ def test_a_schema_that_can_not_be_used_takes_no_time_and_finds_nothing(schema: d
     ids=["faults", "schemas", "enumeration", "text", "pattern"],
 )
 def test_a_check_takes_no_longer_than_a_stream_can_wait(schema: dict[str, Any]) -> None:
-    """However large the arguments are, and however much of them is at fault."""
+    """A check is bounded in time, however large the arguments are and however many errors they have."""
     began = time.process_time()
     validation_errors(schema, {"a": list(range(20_000)), "b": "a" * 1_000_000 + "!"})
     assert time.process_time() - began < 0.2
@@ -377,7 +387,10 @@ MIXED = result(TEXT, None, {"type": "text", "text": 5}, "bare", {"text": "untype
     ],
 )
 def test_what_a_result_says(given: dict[str, Any], text: str) -> None:
-    """Text as it is, what no model can read described, and anything else as JSON: one odd block loses no other."""
+    """Text is unchanged, content that no model can read is described, and the rest is JSON.
+
+    An invalid block doesn't affect the others.
+    """
     assert read(given) == text
 
 
@@ -407,7 +420,10 @@ def read(given: dict[str, Any]) -> str:
     ],
 )
 def test_structured_content_is_told_unless_a_text_is_the_same(texts: Any, structured: Any, text: str) -> None:
-    """A summary isn't the data; the data as JSON, as older clients need them, are."""
+    """Structured content is added unless a text block has the same data as JSON, as older clients need it.
+
+    A summary doesn't count.
+    """
     blocks = [{"type": "text", "text": each} for each in texts]
     assert read({"content": blocks, "structuredContent": structured}) == text
 
@@ -426,7 +442,7 @@ def test_structured_content_is_told_unless_a_text_is_the_same(texts: Any, struct
     ],
 )
 def test_whether_a_call_failed(said: Any, failed: bool) -> None:
-    """In the types in which servers say it, by either name."""
+    """The error flag is read under either name, in each type in which servers send it."""
     assert sound_result(result(TEXT, isError=said))["isError"] is failed
     assert sound_result(result(TEXT, isError=False, is_error=said))["isError"] is failed
 
@@ -442,12 +458,12 @@ def test_whether_a_call_failed(said: Any, failed: bool) -> None:
     ],
 )
 def test_a_result_of_an_error_alone_is_a_failure(given: dict[str, Any], failed: bool) -> None:
-    """No success without content."""
+    """A result with an error and no content is a failure."""
     assert sound_result(given)["isError"] is failed
 
 
 def test_a_question_of_the_server_is_left_as_it_is() -> None:
-    """The SDK answers it."""
+    """A result that asks for input is not changed, because the SDK answers it."""
     asks = {"resultType": "input_required", "inputRequests": {"a": {"method": "elicitation/create"}}}
     assert sound_result(asks) == asks
 
@@ -474,7 +490,7 @@ def test_a_question_of_the_server_is_left_as_it_is() -> None:
     ],
 )
 async def test_what_a_call_fails_with(gives: Any, message: str) -> None:
-    """The model hears of it in the server's words; what an exception of ours says stays in the log."""
+    """The model gets the server's message. The text of an exception of this service stays in the log."""
 
     async def make_call(*_: Any) -> CallToolResult:
         if isinstance(gives, Exception):
@@ -508,7 +524,7 @@ asyncio.run(main())
 
 @pytest.mark.timeout(300)
 def test_a_command_ends_when_the_service_is_killed() -> None:
-    """Also one that doesn't care that its standard input has closed, which is how the protocol tells it to end."""
+    """Even a command that ignores its closed standard input, the protocol's signal to end, is ended."""
     with subprocess.Popen(
         [sys.executable, "-c", HOST, json.dumps(TIME)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as service:
@@ -522,7 +538,7 @@ def test_a_command_ends_when_the_service_is_killed() -> None:
 
 
 def test_what_the_document_shows_is_valid() -> None:
-    """Its settings and its request."""
+    """The settings and the request in the document are valid."""
     blocks = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "mcp.md").read_text(), re.DOTALL)
     request, configured = blocks
     asked = AgentRequest.model_validate_json(request)

@@ -1,4 +1,4 @@
-"""Runs with the tools of MCP servers: what the model gets, what the caller sees, and what goes to the upstream."""
+"""Tests runs with tools of MCP servers: what the model, the client and the upstream receive."""
 
 import asyncio
 import json
@@ -22,7 +22,10 @@ def calls(*named: tuple[str, dict[str, Any]]) -> list[Any]:
 
 
 async def test_a_run_calls_tools_of_mcp_servers() -> None:
-    """Of several at the same time, with progress, one of them down; the model gets their results in its order."""
+    """A run calls several servers simultaneously, with progress, while one is down.
+
+    The model gets the results in the order of its calls.
+    """
     servers = {"time": TIME, "every": everything(), "gone": GONE}
     slow = "every__trigger-long-running-operation"
     async with FakeDedalus() as fake, service(fake.url, mcp_servers=servers, **HERE) as agent:
@@ -52,7 +55,7 @@ async def test_a_run_calls_tools_of_mcp_servers() -> None:
 
 
 async def test_arguments_that_do_not_fit_are_told_to_the_model() -> None:
-    """And a failure of the tool as well; the run goes on."""
+    """The model gets invalid arguments and a failed call as error results, and the run continues."""
     async with FakeDedalus() as fake, service(fake.url, mcp_servers={"time": TIME}, **HERE) as agent:
         fake.turn(*calls(("time__get_current_time", {}), ("time__get_current_time", {"timezone": "Moon"})))
         fake.turn(*answer("Sorry."))
@@ -66,7 +69,7 @@ async def test_arguments_that_do_not_fit_are_told_to_the_model() -> None:
 
 
 async def test_where_the_upstream_hosts_both_ways_go_together() -> None:
-    """Slugs go to the upstream as ever; the operator's servers are called here."""
+    """Slugs are passed to the upstream, and the operator's servers are called by this service, in one run."""
     async with FakeDedalus() as fake, service(fake.url, mcp_servers={"time": TIME}) as agent:
         fake.turn(*calls(("time__convert_time", {"source_timezone": "UTC", "time": "12:00", "target_timezone": "UTC"})))
         fake.turn(*answer("Noon."))
@@ -76,7 +79,7 @@ async def test_where_the_upstream_hosts_both_ways_go_together() -> None:
 
 
 async def test_the_server_is_told_when_a_run_is_cancelled() -> None:
-    """Its work stops with the run."""
+    """Cancelling a run stops the server's work."""
     peer = Peer()
     async with (
         serving(peer.app()) as url,
@@ -93,7 +96,7 @@ async def test_the_server_is_told_when_a_run_is_cancelled() -> None:
 
 
 async def test_a_server_that_nobody_can_call_is_refused() -> None:
-    """Before the run starts."""
+    """The request is refused before the run starts."""
     async with FakeDedalus() as fake, service(fake.url, mcp_servers={"time": TIME}, **HERE) as agent:
         for asked, code in (
             ("tsion/exa", "mcp_unavailable"),
@@ -106,7 +109,7 @@ async def test_a_server_that_nobody_can_call_is_refused() -> None:
 
 
 async def test_what_a_server_offers_can_be_looked_at() -> None:
-    """By its name; another one is not found, and one that is down has failed."""
+    """A server's tools can be read by its name. An unknown name is not found, and a server that is down is an error."""
     async with service("http://127.0.0.1:9", mcp_servers={"acme/time": TIME, "gone": GONE}) as agent:
         offered = (await agent.client.get("/api/agent/mcp-servers/acme/time/tools")).json()["tools"]
         assert [tool["name"] for tool in offered] == ["acme_time__get_current_time", "acme_time__convert_time"]

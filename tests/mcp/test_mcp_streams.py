@@ -1,4 +1,4 @@
-"""What MCP servers send as streams, cut at every place: a command's lines, and a body's events."""
+"""Tests what MCP servers send as streams, cut at every position: the lines of a command and the events of a body."""
 
 import json
 from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ def pieces(data: bytes, size: int) -> list[bytes]:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_lines_come_out_whole_wherever_they_are_cut(size: int) -> None:
-    """Messages, each with its line break, and nothing of what stands between them."""
+    """Each message is returned with its line break, without the text between messages."""
     said = b"Hello.\n" + MESSAGE + b"\n\n{no\n  " + NOTICE + b"\r\n\xef\xbb\xbf" + MESSAGE + b"\n" + MESSAGE
     lines = Lines()
     heard = "".join(lines.decode(piece) for piece in pieces(said, size))
@@ -55,7 +55,7 @@ NULL = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"no"}}'
     ],
 )
 def test_an_answer_is_found_among_other_text(said: bytes, count: int, size: int) -> None:
-    """After a prompt or a log line without its line break, beside another message, or over several lines."""
+    """A response is found after a prompt or an unfinished log line, beside another message, or over several lines."""
     lines = Lines()
     heard = "".join(lines.decode(piece) for piece in pieces(said + b"\n" + MESSAGE + b"\n", size)).splitlines()
     assert [json.loads(line) for line in heard][count - 1 :] == [
@@ -65,7 +65,7 @@ def test_an_answer_is_found_among_other_text(said: bytes, count: int, size: int)
 
 
 def test_a_batch_is_its_messages() -> None:
-    """As servers of the protocol's version 2025-03-26 may write them."""
+    """A batch, allowed by the protocol's version 2025-03-26, is split into its messages."""
     heard = Lines().decode(b"[" + NOTICE + b", " + ANSWER + b"]\n").splitlines()
     assert [json.loads(line) for line in heard] == [json.loads(NOTICE), json.loads(ANSWER)]
 
@@ -73,7 +73,7 @@ def test_a_batch_is_its_messages() -> None:
 @pytest.mark.parametrize("size", [1000, 65_536])
 @pytest.mark.parametrize("noise", [b"y\n", b"y" * 10_000 + b"\n", b"\n", b"{}\n", b"y" * 1000])
 def test_what_is_noise_without_end_is_given_up_once(noise: bytes, size: int) -> None:
-    """After it nothing is heard, and nothing is kept."""
+    """Endless noise is reported once. After that nothing more is read or kept."""
     lines = Lines()
     flood = noise * (2 * mcp_lines.NOISE_BYTES // len(noise) + 1)
     heard = [lines.decode(piece) for piece in pieces(flood[: 6 * mcp_lines.NOISE_BYTES // 4], size)]
@@ -82,7 +82,7 @@ def test_what_is_noise_without_end_is_given_up_once(noise: bytes, size: int) -> 
 
 
 def test_noise_now_and_then_is_borne(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What counts is how much there is of it in a second."""
+    """Only the amount of noise within a second counts."""
     now = [0.0]
     monkeypatch.setattr("services.mcp.rates.time.monotonic", lambda: now[0])
     lines = Lines()
@@ -106,7 +106,7 @@ async def made(said: bytes, size: int, *, request: int | None = None, max_bytes:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 async def test_events_come_out_whole_wherever_they_are_cut(size: int, end: bytes) -> None:
-    """Data become one line; other fields stay; what is no message has no data."""
+    """Data lines are joined, other fields are unchanged, and what isn't a message has no data."""
     said = [
         *(b"event: endpoint", b"data: /messages?id=1", b""),
         *(b": a comment", b"id: 7", b"retry: 5", b"data: " + MESSAGE[:16], b"data:" + MESSAGE[16:], b""),
@@ -139,7 +139,7 @@ async def test_events_come_out_whole_wherever_they_are_cut(size: int, end: bytes
     ids=["beginning", "end", "known", "unknown"],
 )
 async def test_an_event_that_is_too_large_is_an_error(said: bytes, size: int, asked: Any, answered: Any) -> None:
-    """Of the request that it answers, if that is known."""
+    """It is an error of the request that the event answers, if that is known."""
     heard = await made(b"data: " + said + b"\n\n", size, request=asked, max_bytes=100_000)
     if answered is None:
         assert heard == b"\n"
@@ -150,7 +150,7 @@ async def test_an_event_that_is_too_large_is_an_error(said: bytes, size: int, as
 
 
 async def test_a_line_that_is_no_data_is_cut() -> None:
-    """It is kept in memory until its event ends."""
+    """A line that isn't data is cut, because it stays in memory until its event ends."""
     assert len(await made(b": " + b"x" * 1_000_000 + b"\n\n", 1000)) < 70_000
 
 
@@ -165,12 +165,14 @@ async def test_a_line_that_is_no_data_is_cut() -> None:
     ],
 )
 async def test_odd_events_hold_the_answer(said: bytes, message: bytes, size: int) -> None:
-    """An event of another name, after a mark of UTF-8, as a batch, and an error without an id."""
+    """A response is read from an event with another name, after a byte order mark, from a batch, and from an error
+    without an id.
+    """
     assert (await made(said + b"\n\n", size, request=1)).replace(b"data: ", b"data:") == b"data:" + message + b"\n\n"
 
 
 async def test_an_event_that_is_too_large_is_answered_before_its_end() -> None:
-    """The server may go on with it for ever."""
+    """The error is returned before the event ends, because it may be endless."""
 
     async def endless() -> AsyncIterator[bytes]:
         yield b"data: "
@@ -186,7 +188,7 @@ async def test_an_event_that_is_too_large_is_answered_before_its_end() -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_message_that_is_good_stays_byte_for_byte(size: int) -> None:
-    """Only what has to be is written anew."""
+    """Only invalid parts of a message are rewritten."""
     incoming = Incoming()
     for piece in pieces(b' {"id": 1, "jsonrpc": "2.0", "result": {"n": 123456789012345678901}} ', size):
         incoming.add(piece)
@@ -227,17 +229,20 @@ def test_a_message_that_is_good_stays_byte_for_byte(size: int) -> None:
     ],
 )  # fmt: skip
 def test_what_a_message_is(said: Any, asked: int | None, read: Any) -> None:
-    """In answer to a request that is known it may leave out what says so; elsewhere an answer with no other fields."""
+    """A response to a known request may omit the fields that mark it as a response.
+
+    Without a known request it must have no other fields.
+    """
     incoming = Incoming()
     incoming.add(json.dumps(said).encode())
     heard = incoming.read(asked)
     assert (heard and json.loads(heard)) == (read and {"jsonrpc": "2.0", **read})
-    assert heard is None or b".0," not in heard  # equal in Python, and no id for the SDK
+    assert heard is None or b".0," not in heard  # equal to 0 in Python, but not an id for the SDK
 
 
 @pytest.mark.parametrize("before", [b"<br>Warning: {x} ", b'{"level":"info"}\n', b"INFO called\r\n", b"[log] "])
 def test_an_answer_is_found_behind_other_text_of_a_body(before: bytes) -> None:
-    """Such as a warning of PHP's, or lines of a log."""
+    """A response is found after other text of a body, such as a PHP warning or log lines."""
     incoming = Incoming()
     incoming.add(before + ANSWER)
     heard = incoming.read(1)
@@ -251,7 +256,7 @@ def test_an_answer_is_found_behind_other_text_of_a_body(before: bytes) -> None:
     ids=["deep", "objects", "many", "long"],
 )
 def test_what_would_take_a_parser_long_is_not_read(said: bytes) -> None:
-    """It is dropped as soon as a limit is passed."""
+    """A message that would take long to parse is dropped as soon as it passes a limit."""
     incoming = Incoming()
     incoming.add(b'{"jsonrpc":"2.0","id":4,"result":' + said + b"}")
     assert incoming.too_large
