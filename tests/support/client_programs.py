@@ -33,7 +33,7 @@ NURSERY: ContextVar[Nursery] = ContextVar("NURSERY")
 
 
 class Ended(NamedTuple):
-    """What a program that has ended said."""
+    """The exit status and output of a program that has ended."""
 
     code: int
     out: str
@@ -47,7 +47,7 @@ class Service(NamedTuple):
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """The base URL."""
         return self.process.url
 
     @property
@@ -60,7 +60,7 @@ class Service(NamedTuple):
         return events(httpx.get(f"{self.url}/api/agent/runs/{run_id}/events?wait=false", trust_env=False).text)
 
     def run(self, run_id: str) -> dict[str, Any]:
-        """How a run stands."""
+        """The run's status and details."""
         found: dict[str, Any] = httpx.get(f"{self.url}/api/agent/runs/{run_id}", trust_env=False).json()
         return found
 
@@ -109,7 +109,7 @@ def serving(nursery: Nursery, directory: Path, **settings: str) -> Iterator[Serv
 
 
 def read_until(stream: IO[bytes] | None, *texts: str) -> str:
-    """What comes from a pipe, up to the last of these texts or a little more."""
+    """The output of a pipe, up to the last of these texts or a little more."""
     assert stream is not None
     seen = b""
     for text in texts:
@@ -121,19 +121,19 @@ def read_until(stream: IO[bytes] | None, *texts: str) -> str:
 
 
 def ended(running: Program) -> Ended:
-    """What a program says from here to its end."""
+    """The rest of a program's output, and its exit status."""
     out, err = running.communicate(timeout=LAST_WAIT_S)
     return Ended(running.wait(LAST_WAIT_S), out.decode(errors="replace"), err.decode(errors="replace"))
 
 
 def run(*command: str, url: str, **env: str) -> Ended:
-    """A program's whole run."""
+    """Run a program to its end."""
     with process(*command, env={"AGENT_STREAM_URL": url, **env}) as running:
         return ended(running)
 
 
 def piped(text: bytes, *arguments: str, url: str) -> Ended:
-    """The client's whole run, with this on its standard input."""
+    """Run the client to its end, with this text on its standard input."""
     with process(CLIENT, *arguments, env={"AGENT_STREAM_URL": url}, stdin=subprocess.PIPE) as running:
         out, err = running.communicate(text, LAST_WAIT_S)
         return Ended(running.wait(LAST_WAIT_S), out.decode(), err.decode())
@@ -151,15 +151,15 @@ class Terminal(NamedTuple):
     screen: IO[bytes]
 
     def until(self, *texts: str) -> str:
-        """What is shown, up to the last of these texts or a little more."""
+        """The screen, up to the last of these texts or a little more."""
         return read_until(self.screen, *texts).replace("\r\n", "\n")
 
     def type(self, line: str) -> None:
-        """A line of the person's."""
+        """Type a line."""
         self.screen.write(line.encode() + b"\n")
 
     def ended(self) -> Ended:
-        """What is shown from here to the program's end."""
+        """The rest of the screen, and the exit status."""
         shown = b""
         try:
             while piece := self.screen.read(4096):
@@ -186,7 +186,7 @@ def events(out: str) -> list[dict[str, Any]]:
 
 
 def run_id(text: str) -> str:
-    """The run that the client has named."""
+    """The id of the run that the output names."""
     found = re.search(r"run_[0-9a-f]{32}", text)
     assert found, text
     return found[0]

@@ -277,7 +277,7 @@ class _Run:
 
     @property
     def torn(self) -> list[str]:
-        """The calls whose deltas have come, but not their tool_use."""
+        """The calls that have had deltas but no tool_use yet."""
         return [call_id for call_id, call in self.calls.items() if not call.used]
 
     def _called(self, data: Event) -> _Call:
@@ -326,7 +326,7 @@ class _Run:
             self.place = "step"
 
     def _answer_waiting(self, data: Event) -> None:
-        """A client's result; or the run ends, and gives each open call its own."""
+        """A client's result, or the one that an ending run writes for an open call."""
         if self.pending.pop(data["tool_call_id"], "") == "client":
             self._gone_on()
         else:
@@ -364,10 +364,10 @@ class _Run:
         need(data["steps"] == self.steps, f"{self.steps} steps were started")
         self._check_answered()
         for key, tokens in self.usage.items():
-            told = data["usage"].get(key)
+            reported = data["usage"].get(key)
             # The usage of a step that was broken off is in no step_finished, but may be in the sum.
-            more = self.step_open and told is not None and told >= (tokens or 0)
-            need(told == tokens or more, f"usage.{key} is {told}, the sum of the steps {tokens}")
+            more = self.step_open and reported is not None and reported >= (tokens or 0)
+            need(reported == tokens or more, f"usage.{key} is {reported}, the sum of the steps {tokens}")
 
 
 def check_data(kind: Any, data: Any) -> None:
@@ -393,7 +393,7 @@ def is_timestamp(value: Any) -> bool:
 
 
 def check_arguments(data: Event, written: str | None) -> None:
-    """Checks a tool_use's arguments against the text that its deltas gave, where there were any."""
+    """Checks a tool_use's arguments against the text of its deltas, if there were any."""
     invalid = data.get("invalid_arguments")
     if invalid is not None:
         need(data["arguments"] == {}, "arguments beside invalid_arguments aren't empty")
@@ -401,9 +401,9 @@ def check_arguments(data: Event, written: str | None) -> None:
         need(deep or object_in(invalid) is None, "invalid_arguments hold a JSON object")
         need(written in (None, invalid), f"invalid_arguments aren't the text of the deltas, {written!r}")
     elif written is not None:
-        told = json.dumps(data["arguments"], sort_keys=True)  # 1, 1.0, true differ
+        announced = json.dumps(data["arguments"], sort_keys=True)  # 1, 1.0, true differ
         meant = [json.dumps(value, sort_keys=True) for value in objects_in(written)]
-        need(told in meant, f"arguments aren't what the deltas say, {written!r}")
+        need(announced in meant, f"arguments aren't what the deltas say, {written!r}")
 
 
 def objects_in(written: str) -> list[dict[str, Any]]:

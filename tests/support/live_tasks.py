@@ -15,6 +15,6 @@ def task_of(agent: Service, run_id: str) -> RunTask:
 
 
 async def when(condition: Callable[[], bool]) -> None:
-    """Come back when it holds."""
-    while not condition():  # noqa: ASYNC110 - nothing tells it
+    """Return once the condition holds."""
+    while not condition():  # noqa: ASYNC110 - no event announces it
         await asyncio.sleep(0)

@@ -55,7 +55,7 @@ class LocalTool:
 
 
 def gives(name: str, result: Any) -> LocalTool:
-    """A tool that gives this at once, or raises it."""
+    """A tool that returns this value at once, or raises it if it is an exception."""
 
     async def work(_: Json) -> Any:
         if isinstance(result, BaseException):

@@ -36,19 +36,19 @@ MANY = 600  # events, more than a page of any backend
 
 
 class Backend(Protocol):
-    """How the tests make a log, make it let go of an archived run as its retention would, and let its process die."""
+    """Opens a log for the tests, expires an archived run as retention would, and simulates the end of its process."""
 
     def __init__(self, directory: Path) -> None:
-        """The server may keep its files there."""
+        """`directory` is where the server may keep its files."""
 
     def open(self) -> EventLog:
         """The server's log."""
 
     async def expire(self, log: EventLog, run_id: str) -> None:
-        """Come back when the run is past its retention."""
+        """Return when the run is past its retention."""
 
     async def crash(self, log: EventLog, run_id: str, written: bytes) -> tuple[EventLog, bytes]:
-        """The process dies while it commits, having written these bytes. The log of the next one, and what it finds."""
+        """End the process after these bytes of a commit. Returns the next process's log, and the bytes it finds."""
 
 
 class Memory:
@@ -120,7 +120,7 @@ def say(text: str) -> PartialOutput:
 
 
 async def write(log: EventLog, run_id: str, *events: EventData) -> EventWriter:
-    """A run with these events, each in a commit of its own."""
+    """Write a run with these events, each in a commit of its own."""
     writer = await log.create(run_id)
     for event in events:
         writer.put(event)
@@ -129,7 +129,7 @@ async def write(log: EventLog, run_id: str, *events: EventData) -> EventWriter:
 
 
 async def finished(log: EventLog, events: int = MANY) -> str:
-    """An archived run with so many events, each of a few hundred bytes."""
+    """An archived run with this number of events, each of a few hundred bytes."""
     run_id = new_id()
     await write(log, run_id, STARTED, *(say(f"{number} " * 60) for number in range(events - 2)), COMPLETE)
     await log.archive(run_id)
@@ -187,14 +187,14 @@ def told_after(body: bytes) -> list[tuple[str, dict[str, Any]]]:
 
 
 async def settled(task: "asyncio.Task[Any]") -> bool:
-    """Whether a task is over once everything that can go on has gone on."""
+    """Whether a task is done once every task that can run has run."""
     for _ in range(LOOP_TURNS):
         await asyncio.sleep(0)
     return task.done()
 
 
 def next_page(pages: AsyncGenerator[bytes, None]) -> "asyncio.Task[bytes]":
-    """What the reader is given next, waited for in the background."""
+    """The reader's next page, awaited in the background."""
 
     async def page() -> bytes:
         return await anext(pages)

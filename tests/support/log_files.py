@@ -34,7 +34,7 @@ def files(directory: Path, like: str = "*") -> list[str]:
 
 
 class Clock:
-    """Says what it is told to."""
+    """A clock that the test sets."""
 
     def __init__(self, now: float) -> None:
         self.now = now

@@ -91,7 +91,7 @@ class Line:
 
 @contextmanager
 def line_to(url: str) -> Iterator[Line]:
-    """A line to the service, whose own address is in `url`."""
+    """A proxy of the service at `url`."""
     line = Line(url)
 
     class Way(socketserver.BaseRequestHandler):

@@ -52,7 +52,7 @@ def tool(name: str, **more: Any) -> dict[str, Any]:
 
 
 def result(of: Any) -> bytes:
-    """The message with a result, in which ID stands for the request's id."""
+    """The message with a result. ID in it is replaced by the request's id."""
     return json.dumps({"jsonrpc": "2.0", "id": "ID", "result": of}).replace('"ID"', "ID").encode()
 
 
@@ -134,7 +134,7 @@ async def lives(receive: Any, send: Any) -> None:
 
 
 def answering(status: int, body: bytes, kind: bytes = b"application/json", **headers: str) -> App:
-    """An application that gives this answer to each request."""
+    """An application that answers each request so."""
     more = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

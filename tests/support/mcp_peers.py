@@ -1,4 +1,4 @@
-"""MCP servers for tests: real ones from the registries, and one in the test's process that does what it is told."""
+"""MCP servers for tests: real ones from the registries, and a scripted one in the test's process."""
 
 import asyncio
 import os
@@ -105,7 +105,7 @@ async def serving(app: Any, port: int = 0) -> AsyncIterator[str]:
         await server.listening.wait()
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
-        server.told_to_stop.set()
+        server.stopping.set()
         await serving
 
 
@@ -197,7 +197,7 @@ async def offered(pool: McpServers, *asked: str | McpServerRef) -> dict[str, Mcp
 
 
 async def down(pool: McpServers, *asked: str | McpServerRef) -> list[str]:
-    """The servers of which a run is told that they are down."""
+    """The servers that a run's warnings report as unavailable."""
     return missing(await pool.tools(local(pool, *asked)))
 
 
@@ -211,14 +211,14 @@ def at(url: str) -> McpServerRef:
     return McpServerRef.model_validate({"url": url, "run": "local"})
 
 
-def context(told: list[Progress] | None = None) -> ToolContext:
-    heard = [] if told is None else told
+def context(reports: list[Progress] | None = None) -> ToolContext:
+    heard = [] if reports is None else reports
     return a_context(lambda *progress: heard.append(progress))
 
 
-async def call(tool: McpTool, told: list[Progress] | None = None, /, **arguments: Any) -> str:
+async def call(tool: McpTool, reports: list[Progress] | None = None, /, **arguments: Any) -> str:
     tool.check(arguments)
-    return await tool.call(arguments, context(told))
+    return await tool.call(arguments, context(reports))
 
 
 def children() -> set[int]:

@@ -31,7 +31,7 @@ DRAINING = "draining:"
 
 
 class Process:
-    """A running service: its URL, its process id, and what it has logged so far."""
+    """A running service: its URL, process id and log."""
 
     def __init__(self, pid: int, stderr: IO[str], ended: Callable[[float], int]) -> None:
         self.pid = pid
@@ -45,7 +45,7 @@ class Process:
         self._rest.start()
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send it a signal, if it has not ended."""
+        """Send a signal, unless the process has ended."""
         if self._status is None:
             os.kill(self.pid, number)
 
@@ -54,14 +54,14 @@ class Process:
         self._more.wait_sync(lambda: any(words in line for line in self.log), timeout, lambda: "".join(self.log))
 
     def wait(self, timeout: float) -> int:
-        """The exit status, once the process has ended and its log is whole. Raise `subprocess.TimeoutExpired`."""
+        """Return the exit status, once the log is complete. Raises `subprocess.TimeoutExpired`."""
         if self._status is None:
             self._status = self._ended(timeout)
             self._rest.join(timeout)
         return self._status
 
     def kill(self) -> None:
-        """Kill it if it is still there, and come back when it is gone."""
+        """Kill the process if it is still there, and return when it has ended."""
         self.send_signal(signal.SIGKILL)
         self.wait(timeout=5)
 
@@ -100,7 +100,7 @@ class Nursery:
         self._tell({"load": module})
 
     def wait(self, pid: int, timeout: float | None = None) -> int:
-        """The exit status of what it has started, once that has ended. Raise `subprocess.TimeoutExpired`."""
+        """Wait for a process that was started, and return its exit status. Raises `subprocess.TimeoutExpired`."""
         if timeout is not None:
             ended = os.pidfd_open(pid)
             try:
@@ -111,7 +111,7 @@ class Nursery:
         return self._tell({"wait": pid})
 
     def close(self) -> None:
-        """End it, and with it what it has started."""
+        """End the nursery and all processes that it has started."""
         self._process.communicate()
         self._collecting.join()
 
@@ -202,7 +202,7 @@ def environment_of(given: Mapping[str, str]) -> dict[str, str]:
 def free_port() -> int:
     """A port on which a service can start more than once.
 
-    It is below those that the kernel gives to clients, one of which could hold it while no service does.
+    It is below those that the kernel assigns to clients: one of them could hold it while no service does.
     """
     while True:
         port = random.SystemRandom().randrange(20_000, 32_000)
@@ -235,7 +235,7 @@ def _interrupt_not_ignored() -> Iterator[None]:
 
 @contextmanager
 def _running(pid: int, stderr: IO[str], ended: Callable[[float], int]) -> Iterator[Process]:
-    """What has been started, until the end; its log tells why, if that is an error."""
+    """The started process, killed at the end. Its log is printed if the test fails."""
     running: Process | None = None
     try:
         running = Process(pid, stderr, ended)

@@ -62,13 +62,13 @@ class Server:
             writer.close()
 
     def knows(self, tls: ssl.SSLContext) -> ssl.SSLContext:
-        """Keeps the names that TLS is asked for."""
+        """Record the names that TLS clients ask for."""
         tls.sni_callback = lambda _socket, name, _context: self.names.append(name)
         return tls
 
 
 def always(answer: bytes) -> Talk:
-    """Give the same answer to each request of a connection."""
+    """Answer each request of a connection in the same way."""
 
     async def talk(connection: Connection) -> None:
         while await connection.request():
@@ -78,7 +78,7 @@ def always(answer: bytes) -> Talk:
 
 
 def once(answer: bytes) -> Talk:
-    """Give an answer that ends with the connection."""
+    """Answer one request, and close the connection."""
 
     async def talk(connection: Connection) -> None:
         await connection.request()
@@ -117,7 +117,7 @@ async def serving(talk: Talk, certificate: str | None = None) -> AsyncIterator[S
 
 
 class Names:
-    """A resolver that gives one answer after the other, the last one for ever."""
+    """A resolver that returns one answer after the other, and then always the last one."""
 
     def __init__(self, *answers: Sequence[str]) -> None:
         self.answers = list(answers)

@@ -20,13 +20,13 @@ class Reader:
         self._pieces = response.aiter_raw()
 
     async def until(self, mark: bytes, times: int = 1) -> bytes:
-        """All that was read by the time that the mark is in it so often."""
+        """Read until the mark has come this number of times, and return all that was read."""
         while self.seen.count(mark) < times:
             self.seen += await anext(self._pieces)
         return self.seen
 
     async def rest(self) -> bytes:
-        """All that was read by the end of the body."""
+        """Read to the end of the body, and return all that was read."""
         async for piece in self._pieces:
             self.seen += piece
         return self.seen
@@ -43,6 +43,6 @@ async def reading(agent: Service, path: str = STREAM, **body: object) -> AsyncIt
 
 @asynccontextmanager
 async def attached(agent: Service, run_id: str) -> AsyncIterator[Reader]:
-    """An open stream of a run that there is."""
+    """An open stream of an existing run."""
     async with agent.client.stream("GET", events_url(run_id)) as response:
         yield Reader(response)

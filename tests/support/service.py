@@ -34,16 +34,16 @@ _MIGRATED: list[bytes] = []  # filled by `_empty_database`
 
 
 class Server(uvicorn.Server):
-    """Says when it listens, and stops when it is told to rather than at its next tick."""
+    """uvicorn's server, which reports when it listens and stops at once instead of at its next tick."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
-        self.told_to_stop = asyncio.Event()
+        self.stopping = asyncio.Event()
 
     async def main_loop(self) -> None:
         await self.on_tick(0)
-        await self.told_to_stop.wait()
+        await self.stopping.wait()
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
@@ -76,7 +76,7 @@ class Service:
         return await self.client.post(path, json=body, headers=headers)
 
     async def stream(self, body: Mapping[str, Any], path: str = STREAM) -> list[Event]:
-        """A run followed to its end, its bytes and its grammar checked."""
+        """Follow a run to its end, and return its events. Checks the bytes and the grammar."""
         response = await self.post(path, body)
         assert response.status_code == 200, response.text
         return checked(response.content)
@@ -107,8 +107,8 @@ def text(events: list[Event], name: str = "partial_output") -> str:
     return "".join(data["content"] for data in only(events, name))
 
 
-class GivenSettings(Settings):
-    """Settings that come from their arguments alone. Looking for each in the environment costs 5 ms."""
+class ArgumentSettings(Settings):
+    """Settings from arguments alone. Looking each up in the environment would take 5 ms."""
 
     @classmethod
     def settings_customise_sources(
@@ -123,9 +123,9 @@ class GivenSettings(Settings):
 
 
 def settings(**given: Any) -> Settings:
-    """Settings that owe nothing to the machine's environment, and reach nothing outside of it."""
+    """Settings that don't depend on the machine's environment, and call no outside server."""
     values: dict[str, Any] = {"marketplace_url": "", "disconnect_grace_s": 10} | given
-    return GivenSettings(**values)
+    return ArgumentSettings(**values)
 
 
 @asynccontextmanager
@@ -138,7 +138,7 @@ async def service(
 ) -> AsyncIterator[Service]:
     """The service, with `base_url` as its upstream and `test/model` as its default model where one is given.
 
-    `tools` are all that it has, and every run gets them unless its request or `given` says otherwise.
+    `tools` are all its Python tools. Every run has them, unless its request or `given` names others.
     """
     if base_url is not None:
         given = {"dedalus_base_url": base_url, "default_model": "test/model"} | given
@@ -179,5 +179,5 @@ async def _served(
         ) as client:  # it meets no TLS
             yield Service(app, url, client, server)
     finally:
-        server.told_to_stop.set()
+        server.stopping.set()
         await serving

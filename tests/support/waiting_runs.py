@@ -43,14 +43,14 @@ async def get(agent: Service, run_id: str) -> dict[str, Any]:
 
 
 async def waits(agent: Service, run_id: str) -> dict[str, Any]:
-    """The run, which has told that it waits."""
+    """Wait until the run's status is `waiting`, and return the run."""
     while (run := await get(agent, run_id))["status"] != "waiting":
         assert run["status"] == "running"
     return run
 
 
 async def whole(agent: Service, run_id: str) -> list[Event]:
-    """All its events, followed to the end, their grammar checked."""
+    """Follow the run to its end, and return all its events. Checks the grammar."""
     return checked((await agent.client.get(f"{RUNS}/{run_id}/events")).content)
 
 

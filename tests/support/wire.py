@@ -78,7 +78,8 @@ class Text(BodyStep):
 class Thinking(BodyStep):
     """A piece of the reasoning in each chunk, under any of the keys and in any of the shapes that providers use.
 
-    `shape` "text" gives `{"text": piece}` and "thinking" `{"thinking": piece}`, with a `signature` where one is given.
+    With `shape` "text" a piece is sent as `{"text": piece}`, with "thinking" as `{"thinking": piece}`. A `signature` is
+    sent beside it.
     """
 
     pieces: tuple[str, ...]
@@ -105,7 +106,7 @@ class Thinking(BodyStep):
 class ToolCall(BodyStep):
     """A tool call in OpenAI's deltas: id, name and signature in the first, then only pieces of the arguments.
 
-    None leaves the id, the name or the index out. `ToolCall(None, None, "more")` goes on with a call begun before, so
+    None leaves the id, the name or the index out. `ToolCall(None, None, "more")` continues a call begun before, so
     parallel calls can be interleaved.
     """
 
@@ -147,7 +148,7 @@ class ToolCall(BodyStep):
 
 @dataclass(frozen=True)
 class McpResults(BodyStep):
-    """What Dedalus' own MCP calls gave: `mcp_tool_results` beside empty choices, or beside a choice with no delta."""
+    """Results of Dedalus' own MCP calls: `mcp_tool_results` beside empty choices, or beside a choice with no delta."""
 
     results: Sequence[Json]
     choices_empty: bool = True
@@ -260,7 +261,7 @@ class Comment(BodyStep):
 
 
 class Signal:
-    """Wakes what waits for a condition, in any thread and on any event loop, when `notify` says that things changed."""
+    """Wakes what waits for a condition, in any thread and on any event loop, when `notify` reports a change."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -387,7 +388,7 @@ class EndBody:
 
 @dataclass(frozen=True)
 class Stall:
-    """Silence until the client gives up."""
+    """Silence until the client disconnects."""
 
 
 Step = BodyStep | Pause | WaitFor | Head | Status | Cut | EndBody | Stall
