@@ -1,1 +1,1 @@
-"""Kills the service at random points and looks whether a promise was broken: `python -m tests.chaos --kills 200`."""
+"""Kills the service at random points and checks that it keeps its promises: `python -m tests.chaos --kills 200`."""

@@ -1,4 +1,4 @@
-"""The long form: `python -m tests.chaos --kills 200 --seed 7`, from the project's directory."""
+"""Runs the long form of the harness: `python -m tests.chaos --kills 200 --seed 7`, from the project's directory."""
 
 import argparse
 import asyncio
@@ -22,13 +22,13 @@ KILLS_PER_SERIES = 25
 
 
 def say(line: str) -> None:
-    """Print, at once."""
+    """Print a line and flush it."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
 async def series(nursery: Nursery, name: str, kills: int, directory: Path) -> list[Verdict]:
-    """So many kills of one service."""
+    """Kill one service this number of times, in rounds."""
     verdicts: list[Verdict] = []
     async with driving(nursery, name, directory) as driver:
         while (left := kills - sum(len(verdict.kills) for verdict in verdicts)) > 0:
@@ -47,7 +47,7 @@ def tell(where: str, faults: list[str]) -> None:
 
 
 def main() -> int:
-    """Kill, judge, tell."""
+    """Kill the service, judge what is left and print the result."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Kills the service at random points.")
     parser.add_argument("--kills", type=int, default=200, help="how often (default: 200)")
     parser.add_argument("--seed", type=int, help="draws the same asks and kinds of kills again (default: a new one)")
@@ -64,7 +64,7 @@ def main() -> int:
 
 
 def all_series(nursery: Nursery, kills: int, seed: int) -> list[Verdict]:
-    """All the kills, in series. The files of one that failed stay."""
+    """Run the kills in series. The files of a series that failed are kept."""
     started = time.monotonic()
     verdicts: list[Verdict] = []
     for number, first in enumerate(range(0, kills, KILLS_PER_SERIES)):
@@ -80,7 +80,7 @@ def all_series(nursery: Nursery, kills: int, seed: int) -> list[Verdict]:
 
 
 def summary(verdicts: list[Verdict]) -> str:
-    """How much there was so far."""
+    """Return the totals so far."""
     kills = sum(len(verdict.kills) for verdict in verdicts)
     runs = sum(verdict.runs for verdict in verdicts)
     return f"{kills} kills, {runs} runs, of which {sum(verdict.cut for verdict in verdicts)} were cut"

@@ -1,4 +1,4 @@
-"""What the clients ask for, and how the fake upstream answers: runs of every shape, drawn from a seed."""
+"""Draws from a seed what the clients request and how the fake upstream answers: runs of every shape."""
 
 import random
 import re
@@ -42,7 +42,10 @@ QUESTION = re.compile(r"\[(\w+) (\d+)\]")
 
 @dataclass(frozen=True)
 class Ask:
-    """What a client posts, and what it does then. `cancel_after` is the event at which it cancels the run."""
+    """What a client posts and does afterwards.
+
+    `cancel_after` is the number of the event at which it cancels the run.
+    """
 
     label: str
     path: str
@@ -53,19 +56,19 @@ class Ask:
 
     @property
     def session(self) -> str | None:
-        """The session that it belongs to."""
+        """The session that the request belongs to."""
         session: str | None = self.body.get("session_id")
         return session
 
 
-# The upstream's side: a question says which of these answers it
+# The upstream's side: a question names the function that answers it
 
 USAGE = Usage(prompt=20, completion=9, total=29)
 END = (Finish("stop", USAGE), Done())
 
 
 def paced(rng: random.Random) -> list[Step]:
-    """Token by token."""
+    """An answer that is sent token by token."""
     steps: list[Step] = [Role()]
     for n in range(rng.randrange(5, 40)):
         steps += [Text(f"word{n} "), Pause(rng.uniform(0.001, 0.03))]
@@ -73,14 +76,14 @@ def paced(rng: random.Random) -> list[Step]:
 
 
 def fast(rng: random.Random) -> list[Step]:
-    """As fast as it can be read; pieces beyond a page among them."""
+    """An answer without pauses, with pieces larger than a memory page."""
     pieces = ["é❄️x" * rng.choice((1, 1, 3, 10, 100, 1000)) for _ in range(rng.randrange(20, 60))]
     pieces.insert(rng.randrange(20), "é❄️x" * rng.choice((1, 9000)))
     return [Role(), Text(*pieces), *END]
 
 
 def thoughtful(rng: random.Random) -> list[Step]:
-    """Thinking first; the usage in a chunk of its own."""
+    """An answer that begins with thinking, with the usage in a separate chunk."""
     steps: list[Step] = [Role()]
     for n in range(rng.randrange(3, 20)):
         steps += [Thinking(f"thought{n} "), Pause(rng.uniform(0.001, 0.02))]
@@ -88,7 +91,7 @@ def thoughtful(rng: random.Random) -> list[Step]:
 
 
 def hosted(rng: random.Random) -> list[Step]:
-    """Calls that the upstream runs itself, with text before, between and after."""
+    """An answer with calls that the upstream runs itself, and text before, between and after them."""
     steps: list[Step] = [Role(), Text("Let me look. ")]
     for n in range(rng.randrange(1, 4)):
         call = ToolCall(f"call_{n}", "search", '{"q":', f'"{n}"', "}", index=n)
@@ -98,7 +101,7 @@ def hosted(rng: random.Random) -> list[Step]:
 
 
 def local(rng: random.Random) -> list[Step]:
-    """Calls that the service runs."""
+    """An answer with calls that the service runs."""
     steps: list[Step] = [Role(), Text("Let me look. ")]
     for n in range(rng.randrange(1, 4)):
         arguments = f'{{"word":"w{n}","ms":{rng.randrange(80)}}}'
@@ -107,7 +110,7 @@ def local(rng: random.Random) -> list[Step]:
 
 
 def waiting(rng: random.Random) -> list[Step]:
-    """Calls that a person has to approve, and one beside them that nobody has to."""
+    """An answer with calls that need an approval, and one beside them that doesn't."""
     steps: list[Step] = [Role(), Text("May I? ")]
     for n in range(rng.randrange(1, 3)):
         arguments = f'{{"word":"w{rng.getrandbits(60)}","ms":{rng.randrange(80)}}}'
@@ -122,7 +125,7 @@ def broken(rng: random.Random) -> list[Step]:
 
 
 def endless(rng: random.Random) -> list[Step]:
-    """An answer that takes longer than anybody waits."""
+    """An answer that takes longer than any client waits."""
     steps: list[Step] = [Role()]
     for _ in range(600):
         steps += [Text("and "), Pause(0.1)]
@@ -136,14 +139,17 @@ ANSWERS: Mapping[str, Callable[[random.Random], list[Step]]] = {
 
 @dataclass
 class Upstream:
-    """The fake upstream's choice of an answer. It counts how often each question, in each state, has come."""
+    """The fake upstream's choice of an answer.
+
+    It counts how often each question arrives, with each state of its calls.
+    """
 
     seed: str
     calls: Counter[str] = field(default_factory=Counter)
     histories: dict[str, Sequence[Json]] = field(default_factory=dict)
 
     def choose(self, body: Json) -> Sequence[Step]:
-        """The answer to a chat completion."""
+        """Return the answer to a chat completion."""
         messages = body["messages"]
         last = max(place for place, message in enumerate(messages) if message["role"] == "user")
         name, number = QUESTION.findall(messages[last]["content"])[-1]
@@ -158,7 +164,7 @@ class Upstream:
 
 
 class Asks:
-    """Draws what is asked, one after the other. Numbers never repeat."""
+    """Draws requests, one after the other. Their numbers never repeat."""
 
     def __init__(self) -> None:
         self._rng = random.Random()
@@ -166,7 +172,7 @@ class Asks:
         self._next = 1_000_000
 
     def round(self, count: int, sessions: Sequence[str], rng: random.Random) -> list[Ask]:
-        """So many asks, one at most of each session."""
+        """Return this number of requests, at most one for each session."""
         self._rng = rng
         free = list(sessions)
         self._rng.shuffle(free)
@@ -187,11 +193,11 @@ class Asks:
         return [maker(free) for maker in makers]
 
     def plain(self, free: list[str]) -> Ask:
-        """A stream, some with metadata."""
+        """A stream, sometimes with metadata."""
         return self._ask(STREAM, self._with_metadata({"on_disconnect": self._rng.choice(("cancel", "continue"))}))
 
     def simulated(self, free: list[str]) -> Ask:
-        """A scripted run; one of the scenarios tears the body of its own accord."""
+        """A scripted run. One of the scenarios breaks its body off by itself."""
         self._number += 1
         scenario = self._rng.choice(("default", "default", "long", "tool_error", "error", "truncated"))
         body = {"scenario": scenario, "delay_ms": self._rng.choice((0, 0, 5, 20)), "input": "Rain?"}
@@ -199,24 +205,24 @@ class Asks:
         return Ask(f"simulate {scenario} {self._number}", SIMULATE, body, outcomes=outcomes)
 
     def of_session(self, free: list[str]) -> Ask:
-        """The next question of a session, some with a key."""
+        """The next question of a session, sometimes with a key."""
         if not free:
             return self.plain(free)
         body = self._with_metadata({"session_id": free.pop()})
         return self._ask(STREAM, body, keyed=self._rng.random() < 0.3)
 
     def queued(self, free: list[str]) -> Ask:
-        """A question that waits for its turn in one of the sessions where each does."""
+        """A question that is enqueued in one of the sessions that are used only for this."""
         body = {"session_id": self._rng.choice(QUEUES), "multitask": "enqueue"}
         path = self._rng.choice((STREAM, RUNS))
         return self._ask(path, self._with_metadata(body), keyed=self._rng.random() < 0.5)
 
     def keyed(self, free: list[str]) -> Ask:
-        """A stream, or a run in the background, that is asked for again after a crash."""
+        """A stream or a background run that is requested again after a crash."""
         return self._ask(self._rng.choice((STREAM, STREAM, RUNS)), self._with_metadata({}), keyed=True)
 
     def alone(self, free: list[str]) -> Ask:
-        """A run in the background."""
+        """A background run."""
         return self._ask(RUNS, self._with_metadata({}))
 
     def cancelled(self, free: list[str]) -> Ask:
@@ -226,11 +232,11 @@ class Asks:
         return Ask(ask.label, ask.path, ask.body, cancel_after=self._rng.randrange(1, 12), outcomes=outcomes)
 
     def executed(self, free: list[str]) -> Ask:
-        """One JSON answer, asked for again after a crash."""
+        """A JSON answer that is requested again after a crash."""
         return self._ask(EXECUTE, {}, keyed=True)
 
     def next_of(self, session: str) -> Ask:
-        """A plain question that goes on with a session."""
+        """A plain question that continues a session."""
         self._next += 1
         label = f"hosted {self._next}"
         return Ask(label, STREAM, {"input": f"And [{label}]", "session_id": session})

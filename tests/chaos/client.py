@@ -1,4 +1,4 @@
-"""A client that follows one run through all crashes, as a browser would, and keeps what it was shown."""
+"""Follows one run through all crashes, as a browser would, and keeps what it received."""
 
 import asyncio
 import json
@@ -14,27 +14,30 @@ from chaos.server import Server
 
 
 class Refused(Exception):
-    """An answer that no client should have got."""
+    """A response that no client should get."""
 
 
 class Client:
-    """Posts an ask and reads its run to `complete`, by as many connections as that takes."""
+    """Posts a request and reads its run to `complete`, with as many connections as that needs."""
 
     def __init__(
         self, ask: Ask, http: httpx.AsyncClient, server: Server, rng: random.Random, saw: Callable[[Reading], None]
     ) -> None:
-        """`saw` is told of each event."""
+        """`saw` is called for each event."""
         self.ask = ask
         self.witness: Witness | None = None
         self._http = http
         self._server = server
         self._rng = rng
         self._saw = saw
-        self._again = False  # whether it reads what it has read
-        self._undecided: list[str] = []  # calls that wait for an approval, as far as the client knows
+        self._again = False  # whether it reads the run once more
+        self._undecided: list[str] = []  # calls that need an approval, as far as the client knows
 
     async def follow(self) -> None:
-        """Do all of it. A client without a key whose request was not answered gives up: it was promised nothing."""
+        """Post the request and read the run.
+
+        A client without a key stops if its request had no response, because nothing was promised to it.
+        """
         while self.witness is None or not self.witness.completed:
             await self._server.up.wait()
             try:
@@ -51,7 +54,7 @@ class Client:
                 return
 
     async def _decide(self) -> None:
-        """Approve what waits for it. It may have been approved already, by an answer that a crash has swallowed."""
+        """Approve the calls that wait. A crash may have lost the response to an earlier approval that was recorded."""
         assert self.witness is not None
         for call in list(self._undecided):
             path = f"{RUNS}/{self.witness.run_id}/approvals/{call}"
@@ -61,7 +64,7 @@ class Client:
             self._undecided.remove(call)
 
     async def look_again(self) -> None:
-        """Read the run once more, from anywhere, and from its end."""
+        """Read the run once more, from a random event and from its end."""
         if self.witness is None or self.witness.refusals or not self.witness.readings:
             return
         self._again = True
@@ -76,7 +79,7 @@ class Client:
         return max((reading.last_seq for reading in self.witness.readings), default=0)
 
     def _known(self, run_id: str) -> Witness:
-        """The witness, who has heard of this id."""
+        """Return the witness, with this run id added."""
         if self.witness is None:
             self.witness = Witness(self.ask.label, self.ask.outcomes, self.ask.body.get("metadata"))
         if run_id:
@@ -96,11 +99,11 @@ class Client:
             if self.ask.path != RUNS:
                 await self._read(response, self._reading(witness, 0))
                 return
-        await self._decide()  # on what an earlier connection has shown
+        await self._decide()  # calls that an earlier connection has shown
         await self._resume(self._last_seq())
 
     def _answered(self, response: httpx.Response, body: bytes) -> None:
-        """The one answer in JSON: that of a run that has failed is an error, which names the run, too."""
+        """Record the JSON answer. For a run that failed it is an error, which names the run, too."""
         answer: dict[str, Any] = response.json()
         told = answer if response.status_code == 200 else answer["error"]
         if "run_id" not in told:

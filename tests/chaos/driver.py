@@ -1,4 +1,4 @@
-"""Kills the service again and again under clients that go on, and lets the oracle judge what is left."""
+"""Kills the service repeatedly while clients use it, and passes the remaining state to the oracle."""
 
 import asyncio
 import random
@@ -31,14 +31,14 @@ from chaos.server import OPENING, Server, crashing_server
 
 SESSIONS = "/api/agent/sessions"
 SETTLE_LIMIT_S = 40
-POINT_LIMIT_S = 20  # a point that does not come by then is here
+POINT_LIMIT_S = 20  # after this time the service is killed without waiting for the point
 FIRST_KILLS = ("posting", "time", "events", "waiting", "complete")
 SECOND_KILLS = ("start", "recovery", "resuming")
 
 
 @dataclass
 class Verdict:
-    """What a round came to."""
+    """The result of a round."""
 
     kills: list[str]
     runs: int
@@ -56,21 +56,21 @@ class Progress:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def note(self, reading: Reading) -> None:
-        """A client was shown an event."""
+        """Count an event that a client has received."""
         self.seen += 1
         self.completes += reading.completed
         self.waits = max(self.waits, reading.waits)
         self.changed.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Come back when it holds."""
+        """Wait until the condition holds."""
         while not condition():
             self.changed.clear()
             await self.changed.wait()
 
 
 class Driver:
-    """Drives one service in one data directory. Call `round` as often as you like, and `judge_all` at the end."""
+    """Drives one service in one data directory. Call `round` as often as needed, and `judge_all` at the end."""
 
     def __init__(self, server: Server, http: httpx.AsyncClient, upstream: Upstream, seed: str) -> None:
         self.server = server
@@ -79,16 +79,18 @@ class Driver:
         self.seed = seed
         self.rng = random.Random(seed)
         self.asks = Asks()
-        self.sessions = [f"chat-{n}" for n in range(5)]  # of which a round has one ask at most
+        self.sessions = [f"chat-{n}" for n in range(5)]  # a round has at most one request for each
         self.witnesses: list[Witness] = []
-        self.between: Callable[[list[Witness]], None] = lambda witnesses: None  # done to the files after the first kill
+        self.between: Callable[[list[Witness]], None] = lambda witnesses: None  # changes the files after the first kill
         self._rounds = 0
-        self._judged: dict[str, Record] = {}  # which nothing changes any more, as `judge_all` makes sure
+        self._judged: dict[str, Record] = {}  # must not change any more, which `judge_all` checks
 
     async def round(self, most_kills: int, clients: int = 9) -> Verdict:
-        """Clients ask, the service is killed once or more and started again, the clients read to the end."""
+        """Start clients, kill the service once or more and start it again, and let the clients read to the end."""
         self._rounds += 1
-        self.rng = random.Random(f"{self.seed} {self._rounds}")  # how many numbers a round draws depends on its timing
+        self.rng = random.Random(
+            f"{self.seed} {self._rounds}"
+        )  # one per round: how many numbers a round draws depends on timing
         progress = Progress()
         following = [self._client(ask, progress) for ask in self.asks.round(clients, self.sessions, self.rng)]
         tasks = {asyncio.create_task(client.follow()) for client in following}
@@ -110,7 +112,10 @@ class Driver:
             return await self._verdict(kills, witnesses)
         except TimeoutError:
             return self._hung(kills, following)
-        except (httpx.HTTPError, AssertionError) as error:  # where it has to start or to answer, and nobody kills it
+        except (
+            httpx.HTTPError,
+            AssertionError,
+        ) as error:  # the service failed to start or respond without being killed
             return Verdict(kills, 0, 0, [f"the service is not there as it should be: {error!r}"])
         finally:
             for task in tasks:
@@ -123,7 +128,7 @@ class Driver:
     # The kills
 
     async def _kill_at(self, kill: str, progress: Progress, tasks: "set[asyncio.Task[None]]") -> None:
-        """Kill it at a point of that kind, or when there is nothing left to be killed for."""
+        """Kill the service at a point of this kind, or once nothing is left to interrupt."""
         point = asyncio.create_task(self._point(kill, progress))
         all_done = asyncio.create_task(_all_done(tasks))
         await asyncio.wait({point, all_done}, timeout=POINT_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
@@ -170,7 +175,7 @@ class Driver:
         return Verdict(kills, 0, 0, [f"after {SETTLE_LIMIT_S} s, still not at the end: {waiting}"])
 
     async def _end_forgotten(self) -> None:
-        """Runs that outlive a crash, and whose clients never heard of them, would wait for a day, or go on."""
+        """Cancel runs whose clients don't know of them. They would otherwise wait for a day, or continue."""
         for status in ("queued", "waiting", "running"):
             for row in await self._pages(RUNS, "runs", status=status):
                 (await self.http.post(f"{RUNS}/{row['run_id']}/cancel")).raise_for_status()
@@ -198,7 +203,7 @@ class Driver:
             yield from judge_promise(witness, records)
 
     async def judge_all(self) -> list[str]:
-        """Look at all runs and sessions once more: what came later has changed nothing of them."""
+        """Judge all runs and sessions once more: later rounds must not have changed them."""
         try:
             rows = await self.rows()
             records = await self._records({row["run_id"] for row in rows}, rows)
@@ -211,7 +216,7 @@ class Driver:
             return faults
 
     async def _judge_session(self, session: str, records: Mapping[str, Record]) -> list[str]:
-        """Look at it, go on with it, and look at what the model's server was told."""
+        """Judge the session, continue it with a question, and judge what the model server received."""
         if (found := await self.http.get(f"{SESSIONS}/{session}")).status_code == 404:
             return []
         rows = await self._pages(RUNS, "runs", session_id=session)
@@ -242,7 +247,10 @@ class Driver:
         return {run_id: record for run_id in sorted(run_ids) if (record := await self.record(run_id, rows))}
 
     async def record(self, run_id: str, rows: Sequence[Any]) -> Record | None:
-        """All that the service tells of a run. The list was read before: reading a run may mend its row."""
+        """Return all that the service reports of a run.
+
+        The list is read first, because reading a run may repair its row.
+        """
         row = await self.http.get(f"{RUNS}/{run_id}")
         replay = await self.http.get(f"{RUNS}/{run_id}/events", params={"after": 0})
         lines = await self.http.get(f"{RUNS}/{run_id}/events", params={"after": 0, "wait": "false"})
@@ -251,7 +259,7 @@ class Driver:
         return Record(replay.content, lines.content, row.json(), [one for one in rows if one["run_id"] == run_id])
 
     async def rows(self) -> list[Any]:
-        """The list of all runs."""
+        """Return the list of all runs."""
         return await self._pages(RUNS, "runs")
 
     async def _pages(self, path: str, name: str, **query: str) -> list[Any]:
@@ -278,7 +286,7 @@ async def driving(nursery: Nursery, seed: str, directory: Path) -> AsyncIterator
         upstream = Upstream(seed)
         fake.choose(upstream.choose)
         server = stack.enter_context(crashing_server(nursery, directory, fake.url))
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)  # none outlives a crash
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)  # no connection outlives a crash
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=server.url, timeout=30, limits=limits))
         await server.start()
         yield Driver(server, http, upstream, seed)

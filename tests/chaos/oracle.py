@@ -1,4 +1,4 @@
-"""What must hold after a crash, as one judge without I/O: it is given what was seen, and says what is wrong with it.
+"""Judges what must hold after a crash, without I/O: it receives what was observed and returns what is wrong with it.
 
 It is written from the contract alone and imports nothing of the service, so both can't be wrong in the same way.
 """
@@ -19,15 +19,15 @@ INTERRUPTED: Outcome = ("failed", "interrupted")
 
 
 def digest(data: bytes) -> str:
-    """What is kept of a frame's data line."""
+    """Return what is kept of a frame's data line."""
     return hashlib.sha256(data).hexdigest()[:16]
 
 
 @dataclass
 class Reading:
-    """One connection of a client: the events after `after`, as (seq, digest of the data line), and how it ended.
+    """One connection of a client: its events after `after`, as (seq, digest of the data line), and how it ended.
 
-    `clean` is the end of the body, `draining` one after that frame, `nothing` a 204, `torn` all else.
+    `clean` is the end of the body, `draining` an end after that frame, `nothing` a 204, `torn` any other end.
     """
 
     after: int
@@ -38,15 +38,16 @@ class Reading:
 
     @property
     def last_seq(self) -> int:
-        """The last event that has come."""
+        """The number of the last event received."""
         return self.frames[-1][0] if self.frames else self.after
 
 
 @dataclass
 class Witness:
-    """What a client knows of a run. `outcomes` are the ends that its run may have, beside being interrupted.
+    """What a client knows of a run. `outcomes` are the ends that its run may have, besides being interrupted.
 
-    `run_ids` are those that its requests were answered with, one and the same; `answers` those of /execute.
+    `run_ids` are the ids in the responses to its requests, which must all be equal. `answers` are the bodies from
+    /execute.
     """
 
     label: str
@@ -59,18 +60,18 @@ class Witness:
 
     @property
     def run_id(self) -> str:
-        """The run's id; empty where there was no answer but a refusal."""
+        """The run's id, or an empty text if every request was refused."""
         return self.run_ids[0] if self.run_ids else ""
 
     @property
     def completed(self) -> bool:
-        """Whether it has been told how the run ended."""
+        """Whether the client has received the run's end."""
         return bool(self.answers) or any(reading.completed for reading in self.readings)
 
 
 @dataclass
 class Record:
-    """What the service tells of a run once all is settled."""
+    """What the service reports of a run once everything has settled."""
 
     replay: bytes
     lines: bytes
@@ -89,7 +90,7 @@ class Conversation:
 
 
 def judge_run(record: Record, witnesses: Sequence[Witness]) -> Iterator[str]:
-    """What is wrong with a run: in its log, between log and row, or with what its clients were shown before."""
+    """Return what is wrong with a run: in its log, between log and row, or against what its clients received before."""
     run_id = record.row.get("run_id")
     try:
         check_grammar(record.replay)
@@ -106,18 +107,18 @@ def judge_run(record: Record, witnesses: Sequence[Witness]) -> Iterator[str]:
 
 
 def shown_by(replay: bytes) -> list[str]:
-    """The digests of a replay's data lines."""
+    """Return the digests of a replay's data lines."""
     return [digest(line) for line in data_lines(replay)]
 
 
 def data_lines(replay: bytes) -> list[bytes]:
-    """The data of each frame that is an event."""
+    """Return the data of each frame that is an event."""
     events = (frame for frame in replay.split(b"\n\n") if frame.startswith(b"id: "))
     return [frame.partition(b"\ndata: ")[2] for frame in events]
 
 
 def _judge_row(record: Record) -> Iterator[str]:
-    """Row and log agree, and the list has the row, once."""
+    """Check that row and log agree, and that the list has the row once."""
     row, events = record.row, parse_frames(record.replay)
     start, complete = events[0]["data"], events[-1]["data"]
     errors = [event["data"] for event in events if event["event"] == "error"]
@@ -145,12 +146,12 @@ def _judge_row(record: Record) -> Iterator[str]:
 
 
 def outcome(row: Json) -> Outcome:
-    """How a row says that the run ended."""
+    """Return the end of the run according to its row."""
     return row.get("status", ""), (row.get("error") or {}).get("code")
 
 
 def judge_witness(witness: Witness, shown: Sequence[str], record: Record) -> Iterator[str]:
-    """What a client was shown is what the replay shows; `shown` are its digests."""
+    """Check that the client received what the replay shows. `shown` are the digests of the replay."""
     ended = outcome(record.row)
     if ended not in witness.outcomes | {INTERRUPTED}:
         yield f"it ended as {ended}, not as one of {sorted(witness.outcomes, key=str)}"
@@ -167,7 +168,7 @@ def judge_witness(witness: Witness, shown: Sequence[str], record: Record) -> Ite
 
 
 def final_output(replay: bytes) -> str:
-    """The whole answer of a run that has succeeded."""
+    """Return the whole answer of a run that has succeeded."""
     output: str = parse_frames(replay)[-2]["data"]["content"]
     return output
 
@@ -195,7 +196,7 @@ def _judge_reading(reading: Reading, shown: Sequence[str]) -> Iterator[str]:
 
 
 def judge_promise(witness: Witness, known: Mapping[str, Record]) -> Iterator[str]:
-    """Whoever was answered has one run, which is there, and came to its end."""
+    """Check that each client with a response has one run, which exists and has ended."""
     name = f"{witness.label} ({witness.run_id})"
     yield from (f"{name}: refused: {refusal}" for refusal in witness.refusals)
     if len(set(witness.run_ids)) > 1:
@@ -207,9 +208,9 @@ def judge_promise(witness: Witness, known: Mapping[str, Record]) -> Iterator[str
 
 
 def judge_conversation(conversation: Conversation) -> Iterator[str]:
-    """A session's messages are in order, follow the rules for tool calls, and say what its runs' logs say."""
+    """Check that a session's messages are in order, follow the rules for tool calls and agree with its runs' logs."""
     name, messages = conversation.session_id, conversation.messages
-    if conversation.head not in (conversation.records or {None}):  # its first run may not have begun when it was killed
+    if conversation.head not in (conversation.records or {None}):  # the kill may have come before its first run began
         yield f"{name}: its head is {conversation.head}, which is no run of it"
     unanswered: list[str] = []
     for number, message in enumerate(messages):
@@ -248,7 +249,7 @@ def _judge_turns(conversation: Conversation) -> Iterator[str]:
 
 
 def _judge_parts(name: str, turn: Sequence[Json], events: Sequence[Json], row: Json) -> Iterator[str]:
-    """The messages of a run have its thinking, its calls' results, its status and its error."""
+    """Check that the messages of a run have its thinking, its calls' results, its status and its error."""
     told = "".join(event["data"]["content"] for event in events if event["event"] == "thinking")
     thinking = "".join(message.get("thinking", "") for message in turn)
     if thinking != told:
@@ -269,21 +270,21 @@ def _judge_parts(name: str, turn: Sequence[Json], events: Sequence[Json], row: J
 
 
 def judge_upstream(calls: Mapping[str, int]) -> Iterator[str]:
-    """Each question went to the model's server once at most, however often it was asked with its key."""
+    """Check that each question went to the model server at most once, however often it was requested with its key."""
     for question, count in calls.items():
         if count > 1:
             yield f"the model's server was asked {count} times for {question}"
 
 
 def judge_marks(words: Sequence[str]) -> Iterator[str]:
-    """Each call that was approved was made once at most."""
+    """Check that each approved call ran at most once."""
     for word, count in Counter(words).items():
         if count > 1:
             yield f"the call with {word} was made {count} times"
 
 
 def judge_files(active: Sequence[str], archived: Sequence[str], runs: Sequence[str]) -> Iterator[str]:
-    """Once all is settled, every run is archived, and nothing else is there."""
+    """Check that every run is archived in the end, and that there are no other files."""
     if active:
         yield f"left in active/: {sorted(active)}"
     if Counter(archived) != Counter(runs):

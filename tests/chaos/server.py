@@ -1,4 +1,4 @@
-"""The service on a port and in a data directory of its own, which it keeps through every crash."""
+"""Runs the service on its own port and in its own data directory, which it keeps through every crash."""
 
 import asyncio
 import os
@@ -18,38 +18,38 @@ START_LIMIT_S = 40
 
 
 class Server:
-    """The service's process, one after the other."""
+    """The service's processes, one after the other."""
 
     def __init__(self, directory: Path, settings: Mapping[str, str], nursery: Nursery) -> None:
         self.directory = directory
         self.url = f"http://127.0.0.1:{settings['PORT']}"
-        self.up = asyncio.Event()  # whether it is worth while to connect
+        self.up = asyncio.Event()  # set while the service accepts connections
         self.pid = 0
         self._settings = settings
         self._nursery = nursery
-        self._first = len(nursery.log)  # where its log begins …
-        self._begun = self._first  # … and what it says next
+        self._first = len(nursery.log)  # the index of its first log line
+        self._begun = self._first  # the index from which `says` searches
 
     async def start(self, until: re.Pattern[str] = STARTED) -> None:
-        """Start it, and come back when its log says so."""
+        """Start a process, and return once its log reports that it is ready."""
         self._begun = len(self._nursery.log)
         self.pid = self._nursery.start("chaos.service:main", self._settings)
         await self.says(until)
         self.up.set()
 
     async def says(self, what: re.Pattern[str], timeout: float = START_LIMIT_S) -> None:
-        """Come back when its log says that, or has done since it was last told to do something."""
+        """Wait until the log has a line that matches. Lines since the last action count."""
         found = lambda: any(what.search(line) for line in self._nursery.log[self._begun :])  # noqa: E731
         await self._nursery.more.wait(found, timeout, lambda: "".join(self._nursery.log[self._begun :]))
 
     async def collect_garbage(self) -> None:
-        """Have it do so now."""
+        """Make the process collect its garbage now."""
         self._begun = len(self._nursery.log)
         os.kill(self.pid, signal.SIGUSR1)
         await self.says(COLLECTED)
 
     async def traced(self) -> int:
-        """The bytes that its Python objects have taken since the first call."""
+        """Return the bytes that its Python objects have allocated since the first call."""
         self._begun = len(self._nursery.log)
         os.kill(self.pid, signal.SIGUSR2)
         await self.says(TRACED)
@@ -57,7 +57,7 @@ class Server:
         return int(found[1])
 
     async def kill(self) -> None:
-        """End its process at once, and come back when it is gone."""
+        """Kill its process, and return once it has ended."""
         self.send(signal.SIGKILL)
         await self.gone()
 
@@ -67,13 +67,13 @@ class Server:
         os.kill(self.pid, number)
 
     async def gone(self) -> int:
-        """Its process's exit status, once it has ended."""
+        """Wait for its process to end, and return the exit status."""
         status = await asyncio.to_thread(self._nursery.wait, self.pid)
         self.pid = 0
         return status
 
     def close(self) -> None:
-        """Kill it if it is still there, and put its log beside its files."""
+        """Kill its process if it still runs, and save its log beside its files."""
         if self.pid:
             os.kill(self.pid, signal.SIGKILL)
             self._nursery.wait(self.pid)
@@ -88,31 +88,31 @@ class Server:
 
     @property
     def database(self) -> Path:
-        """The file of the rows."""
+        """The database file."""
         return self.directory / "agent_stream.db"
 
     def active(self) -> list[str]:
-        """The runs that are not archived."""
+        """Return the runs that are not archived."""
         return [file.stem for file in self.runs.glob("active/*.sse")]
 
     def marks(self) -> list[str]:
-        """What the calls that were approved have left."""
+        """Return the marks that approved calls have written."""
         file = self.directory / "marks"
         return file.read_text().splitlines() if file.exists() else []
 
     def archived(self) -> list[str]:
-        """The runs that are."""
+        """Return the archived runs."""
         return [file.stem for file in self.runs.glob("????-??-??/*.sse")]
 
     def file(self, run_id: str) -> Path:
-        """A run's file, wherever it is."""
+        """Return a run's file, active or archived."""
         [file] = self.runs.glob(f"*/{run_id}.sse")
         return file
 
 
 @contextmanager
 def crashing_server(nursery: Nursery, directory: Path, upstream: str, **settings: str) -> Iterator[Server]:
-    """The service, not started yet; killed at the end if it is still there."""
+    """A service that is not started yet. It is killed at the end if it still runs."""
     given = {
         "PORT": str(free_port()),
         "DATA_DIR": str(directory),

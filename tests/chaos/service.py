@@ -1,4 +1,4 @@
-"""The service that is crashed: with tools of the tests, and signals that make it report on its memory."""
+"""The service that is crashed, with tools of the tests and signals that make it report its memory."""
 
 import asyncio
 import ctypes
@@ -25,7 +25,7 @@ async def lookup(arguments: Json) -> Json:
 
 
 async def stubborn(arguments: Json) -> str:
-    """Ignores being cancelled, for so many seconds."""
+    """Ignores cancellation for this number of seconds."""
     loop = asyncio.get_running_loop()
     end = loop.time() + arguments["seconds"]
     while (left := end - loop.time()) > 0:
@@ -37,7 +37,7 @@ async def stubborn(arguments: Json) -> str:
 
 
 async def mark(arguments: Json) -> str:
-    """Takes a moment, and leaves a mark when it begins."""
+    """Writes a mark when it begins, and takes a moment."""
     with (Path(os.environ["DATA_DIR"]) / "marks").open("a") as marks:
         marks.write(f"{arguments['word']}\n")
     await asyncio.sleep(arguments["ms"] / 1000)
@@ -50,7 +50,7 @@ TOOLS: Mapping[str, Tool] = named(LocalTool("lookup", lookup), LocalTool("stubbo
 
 
 def collect(number: int, _: object) -> None:
-    """Let go of what only refers to itself, and of what is free, and say so: what is left in memory then is needed."""
+    """Free unreachable objects and unused memory, and log it, so that the memory left is needed."""
     gc.collect()
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
@@ -58,7 +58,7 @@ def collect(number: int, _: object) -> None:
 
 
 def trace(number: int, _: object) -> None:
-    """Report how many bytes Python's objects have taken since the first such signal. Kernel buffers don't count."""
+    """Log how many bytes Python's objects have allocated since the first such signal. Kernel buffers don't count."""
     gc.collect()
     if not tracemalloc.is_tracing():
         tracemalloc.start()
@@ -66,7 +66,7 @@ def trace(number: int, _: object) -> None:
 
 
 def main() -> None:
-    """As `python app.py`, with the tools. SIGUSR1 makes it collect its garbage, SIGUSR2 trace its memory."""
+    """Run as `python app.py`, with the tools. SIGUSR1 collects garbage, and SIGUSR2 traces memory."""
     signal.signal(signal.SIGUSR1, collect)
     signal.signal(signal.SIGUSR2, trace)
     os.environ.setdefault("TOOLS_BY_DEFAULT", "all")

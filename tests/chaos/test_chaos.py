@@ -1,4 +1,6 @@
-"""The short form of the crash harness, proof that its oracle catches what it must, and the gap between log and row."""
+"""Tests the short form of the crash harness, that its oracle finds each planted fault, and the time between log and
+row.
+"""
 
 import json
 import sqlite3
@@ -41,7 +43,10 @@ SHORT_KILLS = 6
 @pytest.mark.timeout(180)
 @pytest.mark.anyio
 async def test_no_promise_breaks_under_kill_9(nursery: Nursery, tmp_path: Path) -> None:
-    """Promises 1, 2 and 5 at seeded random points: no gap, nothing doubled or changed, one complete, row as the log."""
+    """Promises 1, 2 and 5 hold for kills at seeded random points.
+
+    No event is missing, doubled or changed, each run has one `complete`, and row and log agree.
+    """
     kills = cut = 0
     async with driving(nursery, "short", tmp_path) as driver:
         while kills < SHORT_KILLS:
@@ -55,7 +60,9 @@ async def test_no_promise_breaks_under_kill_9(nursery: Nursery, tmp_path: Path) 
 @pytest.mark.timeout(180)
 @pytest.mark.anyio
 async def test_a_planted_loss_is_found(nursery: Nursery, tmp_path: Path) -> None:
-    """The last event that clients have seen, cut from their run's file while the service is down, is reported."""
+    """The oracle reports the loss of the last event that clients have received, cut from its file while the service
+    is down.
+    """
     async with driving(nursery, "loss", tmp_path) as driver:
         lost: list[str] = []
         driver.between = lambda witnesses: lost.extend(lose_last_frame(driver.server, witnesses))
@@ -64,12 +71,12 @@ async def test_a_planted_loss_is_found(nursery: Nursery, tmp_path: Path) -> None
         driver.between = lambda witnesses: None
     for run_id in lost:
         told = [fault for fault in verdict.faults if run_id in fault]
-        # A request for an approval and the wait that follows it are one commit: without the second, it is no sound log.
+        # A request for approval and the wait after it are one commit, so a log with only the first is not sound.
         assert any("is another one in the replay" in fault or "breaks the contract" in fault for fault in told), verdict
 
 
 def lose_last_frame(server: Server, witnesses: Sequence[Witness]) -> list[str]:
-    """Cut the frames from the last one that a client has seen off the files of runs that had not ended."""
+    """Cut the files of unfinished runs before the last frame that a client has received."""
     lost = []
     for witness in witnesses:
         seen = max((reading.last_seq for reading in witness.readings), default=0)
@@ -88,7 +95,7 @@ NO_USAGE = {"input_tokens": None, "output_tokens": None, "total_tokens": None}
 
 
 def replay(*events: tuple[str, Json], first: int = 1) -> bytes:
-    """Frames of these events."""
+    """Return the frames of these events."""
     return b"".join(
         b"id: %d\nevent: %b\ndata: %b\n\n"
         % (
@@ -131,7 +138,7 @@ ROW = {
 
 
 def record(events: Sequence[tuple[str, Json]] = EVENTS, **row: Any) -> Record:
-    """What a sound service tells of the run, but for what is given."""
+    """Return what a sound service reports of the run, with these changes."""
     frames = replay(*events)
     lines = b"".join(frame.partition(b"data: ")[2] + b"\n" for frame in frames.split(b"\n\n")[:-1])
     whole = ROW | row
@@ -139,7 +146,7 @@ def record(events: Sequence[tuple[str, Json]] = EVENTS, **row: Any) -> Record:
 
 
 def witness(*seqs: int, cut_at: int = 4, **about: Any) -> Witness:
-    """A client that saw all of it, with a crash in between; or these events on one connection."""
+    """A client that received all events, with a crash in between, or these events on one connection."""
     shown = [(seq, data) for seq, data in enumerate(shown_by(record().replay), start=1)]
     if seqs:
         readings = [Reading(0, [shown[seq - 1] for seq in seqs], "clean", completed=len(shown) in seqs)]
@@ -154,7 +161,7 @@ def faults_of(seen: Witness, kept: Record) -> list[str]:
 
 
 def test_the_oracle_has_nothing_against_a_sound_run() -> None:
-    """Read at once, over a crash at any event, and cut to nothing but a later look."""
+    """A sound run passes, whether it is read at once, over a crash at any event, or only later."""
     assert faults_of(witness(*range(1, len(EVENTS) + 1)), record()) == []
     assert [fault for cut_at in range(len(EVENTS)) for fault in faults_of(witness(cut_at=cut_at), record())] == []
 
@@ -228,13 +235,13 @@ PLANTS: dict[str, tuple[Callable[[], tuple[Witness, Record]], str]] = {
 
 @pytest.mark.parametrize("plant", PLANTS)
 def test_the_oracle_catches(plant: str) -> None:
-    """Each planted fault is reported, in words that say what it is."""
+    """Each planted fault is reported, in words that name it."""
     make, told = PLANTS[plant]
     assert any(told in fault for fault in faults_of(*make())), faults_of(*make())
 
 
 def conversation(**changes: Any) -> Conversation:
-    """A sound session, but for what is changed of its messages, by their place."""
+    """Return a sound session, with changes to the messages at these positions."""
     call = {"tool_call_id": "call_1", "name": "search", "arguments": {}, "result": "3", "is_error": False}
     messages: list[Json] = [
         {"role": "user", "content": "?"},
@@ -265,7 +272,7 @@ def conversation(**changes: Any) -> Conversation:
     ],
 )
 def test_the_oracle_catches_in_a_session(changes: Json, told: str) -> None:
-    """Tool messages that no model would accept, and an answer that is not the log's."""
+    """Tool messages that no model would accept, and an answer that differs from the log, are reported."""
     assert list(judge_conversation(conversation())) == []
     assert any(told in fault for fault in judge_conversation(conversation(**changes)))
 
@@ -279,13 +286,13 @@ def test_the_oracle_catches_in_a_session(changes: Json, told: str) -> None:
     ],
 )
 def test_the_oracle_catches_a_wrong_head(wrong: Conversation) -> None:
-    """A session's head is one of its runs; a session without runs has none."""
+    """A session's head must be one of its runs, and a session without runs has none."""
     assert list(judge_conversation(Conversation("chat", None, [], {}))) == []
     assert any("which is no run of it" in fault for fault in judge_conversation(wrong))
 
 
 def test_the_oracle_catches_files_and_calls() -> None:
-    """A run that is left in active/, one that is in no list or in no folder, and what was asked or called twice."""
+    """A run left in active/, a run missing from the list or the folders, and doubled requests or calls are reported."""
     assert list(judge_files([], ["a"], ["a"])) == list(judge_upstream({"q": 1})) == []
     for active, archived, listed in ((["a"], [], ["a"]), ([], ["a"], []), ([], [], ["a"]), ([], ["a"], ["a", "a"])):
         assert list(judge_files(active, archived, listed))
@@ -299,7 +306,7 @@ def test_the_oracle_catches_files_and_calls() -> None:
 
 @asynccontextmanager
 async def service(nursery: Nursery, directory: Path) -> AsyncIterator[tuple[Server, httpx.AsyncClient]]:
-    """The service, started, and a client whose connections outlive no crash."""
+    """The service, started, with a client whose connections don't outlive a crash."""
     limits = httpx.Limits(max_keepalive_connections=0)
     with FakeDedalus.in_thread() as fake:
         fake.always(*answer("Yes, it is."))
@@ -310,7 +317,7 @@ async def service(nursery: Nursery, directory: Path) -> AsyncIterator[tuple[Serv
 
 
 async def finished(client: httpx.AsyncClient, path: str = STREAM, **body: Any) -> Json:
-    """A run that has ended, as it is told."""
+    """Run a request to its end. Returns what the run's row says that is also in its log."""
     asked = {"scenario": "default", "delay_ms": 0} if path == SIMULATE else {"input": "?", **body}
     response = await client.post(path, json=asked)
     return await told_of(client, response.headers["x-run-id"])
@@ -320,7 +327,7 @@ IN_THE_LOG = ("run_id", "session_id", "status", "model", "last_seq", "finish_rea
 
 
 async def told_of(client: httpx.AsyncClient, run_id: str) -> Json:
-    """What a run's row says of what is in its log."""
+    """Return what a run's row says that is also in its log."""
     row: Json = (await client.get(f"{RUNS}/{run_id}")).json()
     return {name: row.get(name) for name in IN_THE_LOG}
 
@@ -331,19 +338,21 @@ async def listed(client: httpx.AsyncClient) -> list[Json]:
 
 
 def edit(server: Server, sql: str, *values: object) -> None:
-    """Change the database from outside."""
+    """Change the database from outside the service."""
     with closing(sqlite3.connect(server.database, timeout=10)) as database, database:
         database.execute(sql, values)
 
 
 def back_to_active(server: Server, run_id: str) -> None:
-    """As if the service had been killed before it archived the run."""
+    """Move the run's file back, as if the service had been killed before archiving it."""
     server.file(run_id).rename(server.runs / "active" / f"{run_id}.sse")
 
 
 @pytest.mark.anyio
 async def test_a_run_whose_row_was_never_written_is_recorded_at_start(nursery: Nursery, tmp_path: Path) -> None:
-    """Killed after `complete` was shown and before the row is written, which a lock on the database makes certain."""
+    """A lock on the database delays the row, so that the kill comes after `complete` was sent and before the row is
+    written.
+    """
     async with service(nursery, tmp_path) as (server, client):
         with closing(sqlite3.connect(server.database, isolation_level=None)) as lock:
             lock.execute("BEGIN IMMEDIATE")
@@ -362,7 +371,7 @@ async def test_a_run_whose_row_was_never_written_is_recorded_at_start(nursery: N
 
 @pytest.mark.anyio
 async def test_kills_right_after_complete(nursery: Nursery, tmp_path: Path) -> None:
-    """Killed within the time in which rows are written behind: each run is in the list, as it was told."""
+    """After kills within the time in which rows are written, the list has each run as its client received it."""
     async with service(nursery, tmp_path) as (server, client):
         ended = []
         for number in range(6):
@@ -377,7 +386,9 @@ async def test_kills_right_after_complete(nursery: Nursery, tmp_path: Path) -> N
 
 @pytest.mark.anyio
 async def test_a_first_run_that_had_not_begun_leaves_its_session_usable(nursery: Nursery, tmp_path: Path) -> None:
-    """Killed between the record of a session's first question and the run's first event, of which nobody was told."""
+    """The kill comes after a session's first question is recorded and before the run's first event, which no client
+    has received.
+    """
     async with service(nursery, tmp_path) as (server, client):
         run_id = (await finished(client, session_id="chat"))["run_id"]
         await server.kill()
@@ -401,7 +412,7 @@ WRONG = (
 
 @pytest.mark.anyio
 async def test_rows_that_disagree_with_the_log_are_repaired_at_start(nursery: Nursery, tmp_path: Path) -> None:
-    """Rows that say less than the log, or are gone, are right in the first list after the start, session or not."""
+    """Incomplete and missing rows are correct in the first list after the start, with and without a session."""
     async with service(nursery, tmp_path) as (server, client):
         rows = [
             await finished(client, path, **body) for path, body in ((STREAM, {"session_id": "chat"}), (SIMULATE, {}))
@@ -421,7 +432,7 @@ async def test_rows_that_disagree_with_the_log_are_repaired_at_start(nursery: Nu
 
 @pytest.mark.anyio
 async def test_rows_that_disagree_with_the_log_are_repaired_on_read(nursery: Nursery, tmp_path: Path) -> None:
-    """While the service runs: GET /runs/{id} tells what the log says, and the list does from then on."""
+    """While the service runs, GET /runs/{id} returns what the log says, and the list does so from then on."""
     async with service(nursery, tmp_path) as (server, client):
         rows = [await finished(client), await finished(client, SIMULATE)]
         for wrong in (*WRONG, "UPDATE runs SET last_seq = 3 WHERE run_id = ?"):
