@@ -112,10 +112,7 @@ class Driver:
             return await self._verdict(kills, witnesses)
         except TimeoutError:
             return self._hung(kills, following)
-        except (
-            httpx.HTTPError,
-            AssertionError,
-        ) as error:  # the service failed to start or respond without being killed
+        except (httpx.HTTPError, AssertionError) as error:  # the service failed without being killed
             return Verdict(kills, 0, 0, [f"the service is not there as it should be: {error!r}"])
         finally:
             for task in tasks:

@@ -1,4 +1,4 @@
-"""The tool that gets a URL: what a model is given, and what it is told where there is nothing to give."""
+"""Tests the tool that fetches a URL: the text that a model gets, and the errors."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,14 +17,14 @@ pytestmark = pytest.mark.anyio
 
 @asynccontextmanager
 async def answering(kind: str, body: bytes, status: str = "200 OK") -> AsyncIterator[tuple[ToolContext, str, Server]]:
-    """A server with one answer, its URL, and a context whose client may go there."""
+    """A server with one response, its URL, and a context whose client may connect to it."""
     head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n" + (f"Content-Type: {kind}\r\n" if kind else "")
     async with serving(always(head.encode() + b"\r\n" + body)) as server, client(allowed=LOOPBACK) as made:
         yield a_context(http=made), at(server, "/page"), server
 
 
 async def test_a_page_is_given_as_it_is() -> None:
-    """With its status and its type; HTML keeps its tags, and the charset is heeded."""
+    """The result has the status, the type and the page. HTML keeps its tags, and the charset is used."""
     async with answering("Text/HTML; charset=iso-8859-1", b"<p>caf\xe9</p>") as (here, url, server):
         page = await http_get(url, here)
         assert page == {"status": 200, "content_type": "text/html", "truncated": False, "text": "<p>café</p>"}
@@ -33,7 +33,7 @@ async def test_a_page_is_given_as_it_is() -> None:
 
 
 async def test_an_error_of_the_server_is_a_page_too() -> None:
-    """The model sees the status, and what the server says to it."""
+    """For an HTTP error the model gets the status and the body."""
     async with answering("application/problem+json", b"{}", "404 Not Found") as (here, url, _):
         assert await http_get(url, here) == {
             "status": 404,
@@ -51,7 +51,7 @@ async def test_an_error_of_the_server_is_a_page_too() -> None:
     ],
 )
 async def test_text_is_known_by_its_type(kind: str, body: bytes) -> None:
-    """Or, without a type, by its bytes; nothing at all is text, too."""
+    """Text is recognised by its type, or without a type by its bytes. An empty body is text, too."""
     async with answering(kind, body) as (here, url, _):
         assert (await http_get(url, here))["text"] == body.decode()
 
@@ -66,14 +66,14 @@ async def test_text_is_known_by_its_type(kind: str, body: bytes) -> None:
     ],
 )
 async def test_what_is_no_text_is_refused(kind: str, body: bytes, told: str) -> None:
-    """The type is told where it is one."""
+    """A body that isn't text is refused, with its type if there is one."""
     async with answering(kind, body) as (here, url, _):
         with pytest.raises(ToolError, match=f"no text at this URL but {told}, which"):
             await http_get(url, here)
 
 
 async def test_a_long_page_is_cut() -> None:
-    """At 256 KiB, before the character that the cut would halve."""
+    """A page is cut at 256 KiB, between characters."""
     async with answering("text/plain", b"x" + "é".encode() * MAX_BYTES) as (here, url, _):
         page = await http_get(url, here)
         assert page["truncated"]
@@ -81,7 +81,7 @@ async def test_a_long_page_is_cut() -> None:
 
 
 async def test_what_may_not_be_reached_is_told_so() -> None:
-    """A refused URL, a redirect elsewhere, a server that breaks off: each with what to make of it."""
+    """A refused URL, a redirect to another server and a broken connection are errors that say what to do."""
     elsewhere = b"HTTP/1.1 302 Found\r\nLocation: http://10.0.0.1/a\r\nContent-Length: 0\r\n\r\n"
     async with client() as made:
         for url, told in (("http://example.com", "https URL"), ("https://10.0.0.1", "URL_ALLOWED"), ("x", "absolute")):
@@ -94,7 +94,7 @@ async def test_what_may_not_be_reached_is_told_so() -> None:
 
 
 async def test_a_slow_page_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time is the tool's own, below that of other tools."""
+    """The tool has its own time limit, shorter than that of other tools."""
     assert module.TIMEOUT_S == 20
     monkeypatch.setattr(module, "TIMEOUT_S", 0.05)
 
@@ -107,7 +107,7 @@ async def test_a_slow_page_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_tool_may_be_called_twice() -> None:
-    """A GET changes nothing."""
+    """The tool is idempotent, because a GET changes nothing."""
     options = options_of(http_get)
     assert options is not None
     assert options.idempotent

@@ -1,4 +1,4 @@
-"""Functions as tools: how they are marked, called, bounded in time and in number, whatever they do."""
+"""Tests Python functions as tools: how they are marked, called, and limited in time and number."""
 
 import asyncio
 import contextvars
@@ -39,7 +39,7 @@ def made(function: Callable[..., Any], threads: ToolThreads, timeout_s: float = 
 
 
 def test_a_marked_function_is_itself() -> None:
-    """It can be called as before, and type checkers see its own signature."""
+    """A marked function can be called as before, and type checkers see its own signature."""
 
     def double(value: int) -> int:
         return 2 * value
@@ -75,7 +75,7 @@ def test_a_marked_function_is_itself() -> None:
     ],
 )
 def test_an_option_that_can_t_be_is_refused(options: dict[str, Any], told: str) -> None:
-    """When the module is imported, with the function's place and what would do."""
+    """An invalid option is refused when the module is imported, with the function's location and the valid values."""
 
     def roll() -> None: ...
 
@@ -106,7 +106,7 @@ def größe() -> None: ...
 
 
 class Weather:
-    """Not a function."""
+    """A class, not a function."""
 
     def tell(self) -> None: ...
 
@@ -130,7 +130,7 @@ class Weather:
     ],
 )
 def test_what_a_model_could_not_call_is_refused(function: Any, told: str) -> None:
-    """Arguments without names, results that come in pieces, and what is no function."""
+    """Parameters without names, generators and objects that aren't functions are refused."""
     with pytest.raises(ToolsInvalid) as raised:
         tool(function)
     assert told in str(raised.value)
@@ -140,7 +140,9 @@ def test_what_a_model_could_not_call_is_refused(function: Any, told: str) -> Non
 
 
 async def test_a_tool_is_what_its_function_and_options_say(threads: ToolThreads) -> None:
-    """Name, description, schema, approval: what `GET /tools` and models see."""
+    """Name, description, schema and approval come from the function and its options, for `GET /tools` and for
+    models.
+    """
 
     @tool(name="weather-now", approval=True, timeout=7)
     async def weather(city: str) -> str:
@@ -160,7 +162,7 @@ async def test_a_tool_is_what_its_function_and_options_say(threads: ToolThreads)
 
 
 async def test_a_function_gets_its_context(threads: ToolThreads) -> None:
-    """Wherever in its signature it stands, and not from the model."""
+    """The context is passed wherever it is in the signature, and the model can't set it."""
 
     def sync(first: int, context: ToolContext, second: int = 2) -> list[Any]:
         return [first, context.run_id, context.caller, second]
@@ -175,7 +177,7 @@ async def test_a_function_gets_its_context(threads: ToolThreads) -> None:
 
 
 async def test_arguments_are_checked_before_anything_is_called(threads: ToolThreads) -> None:
-    """By `check` alone, and by each call."""
+    """Arguments are checked by `check`, and again by each call."""
     calls: list[int] = []
     count = made(_taking_an_int(calls), threads)
     count.check({"value": 1})
@@ -194,7 +196,7 @@ def _taking_an_int(calls: list[int]) -> Callable[..., Any]:
 
 
 async def test_context_variables_are_carried_into_the_thread(threads: ToolThreads) -> None:
-    """As tracing and the like need; what the tool sets stays its own."""
+    """Context variables reach the thread, as tracing needs. Changes by the tool stay in its own context."""
 
     def who() -> str:
         before = WHO.get()
@@ -207,7 +209,7 @@ async def test_context_variables_are_carried_into_the_thread(threads: ToolThread
 
 
 async def test_a_tool_that_blocks_holds_up_nothing_else(threads: ToolThreads) -> None:
-    """The loop goes on, and so does everything that uses asyncio's own threads."""
+    """A blocking tool delays neither the event loop nor code that uses asyncio's own threads."""
     entered, release = threading.Event(), threading.Event()
 
     def block() -> bool:
@@ -222,7 +224,7 @@ async def test_a_tool_that_blocks_holds_up_nothing_else(threads: ToolThreads) ->
 
 @pytest.mark.parametrize("error", [ValueError("no"), ToolError("no"), KeyError("no")])
 async def test_what_a_function_raises_is_raised(error: Exception, threads: ToolThreads) -> None:
-    """The very exception, from a thread as from a coroutine."""
+    """The same exception object is raised, from a thread and from a coroutine."""
 
     def sync() -> None:
         raise error
@@ -237,7 +239,7 @@ async def test_what_a_function_raises_is_raised(error: Exception, threads: ToolT
 
 @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), StopIteration(), GeneratorExit()])
 async def test_a_function_can_t_end_more_than_its_call(error: BaseException, threads: ToolThreads) -> None:
-    """`sys.exit()` in a tool isn't the end of the service."""
+    """`sys.exit()` in a tool doesn't end the service."""
 
     def sync() -> None:
         raise error
@@ -254,7 +256,10 @@ async def test_a_function_can_t_end_more_than_its_call(error: BaseException, thr
 async def test_a_task_that_a_tool_leaves_behind_can_t_end_the_service(
     error: BaseException, threads: ToolThreads, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nor can one that this one leaves, nor one of a thread's: the log says whose it was, and the loop goes on."""
+    """Neither can a task started by such a task or in a thread.
+
+    The log names the tool, and the event loop continues.
+    """
     left: list[asyncio.Task[None]] = []
     loop = asyncio.get_running_loop()
 
@@ -283,7 +288,7 @@ async def test_a_task_that_a_tool_leaves_behind_can_t_end_the_service(
 
 
 async def test_a_coroutine_that_cancels_itself_has_only_failed(threads: ToolThreads) -> None:
-    """It is no cancel of the run."""
+    """A tool that cancels itself fails. Its run is not cancelled."""
 
     async def give_up() -> None:
         raise asyncio.CancelledError
@@ -293,7 +298,7 @@ async def test_a_coroutine_that_cancels_itself_has_only_failed(threads: ToolThre
 
 
 async def test_a_wrapped_coroutine_is_awaited(threads: ToolThreads) -> None:
-    """A decorator that isn't `async` itself may stand between."""
+    """A coroutine is awaited behind a decorator that isn't `async` itself."""
 
     def wrap(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -314,7 +319,7 @@ async def test_a_wrapped_coroutine_is_awaited(threads: ToolThreads) -> None:
 
 
 async def test_a_coroutine_has_its_time(threads: ToolThreads) -> None:
-    """Then it is cancelled, cleans up, and the model is told."""
+    """After its time limit a coroutine is cancelled and cleans up, and the model gets an error."""
     cleaned = asyncio.Event()
 
     @tool(timeout=0.02)
@@ -334,7 +339,7 @@ async def test_a_coroutine_has_its_time(threads: ToolThreads) -> None:
 async def test_a_coroutine_that_ignores_its_cancellation_is_left_behind(
     threads: ToolThreads, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The call ends in its time nevertheless, and the log says which tool it is."""
+    """The call still ends within its time limit, and the log names the tool."""
     release, left = asyncio.Event(), asyncio.Event()
 
     async def cling() -> None:
@@ -353,7 +358,7 @@ async def test_a_coroutine_that_ignores_its_cancellation_is_left_behind(
 
 
 async def test_what_fails_while_it_is_stopped_is_logged(threads: ToolThreads, caplog: pytest.LogCaptureFixture) -> None:
-    """And nothing more: the model has been told already that the time was up."""
+    """An error during cancellation is only logged, because the model already has the timeout as its result."""
 
     async def stumble() -> None:
         try:
@@ -367,7 +372,7 @@ async def test_what_fails_while_it_is_stopped_is_logged(threads: ToolThreads, ca
 
 
 async def test_a_thread_is_told_to_stop_and_not_waited_for(threads: ToolThreads) -> None:
-    """It sees that the time is up, and returns when it likes."""
+    """The function can see that its time is up. The call doesn't wait for it to return."""
     seen = threading.Event()
 
     def wait(context: ToolContext) -> None:
@@ -380,7 +385,7 @@ async def test_a_thread_is_told_to_stop_and_not_waited_for(threads: ToolThreads)
 
 
 async def test_a_cancelled_call_is_over_at_once(threads: ToolThreads) -> None:
-    """As when its run is cancelled: a coroutine is cancelled, and a thread told."""
+    """A cancelled call, as of a cancelled run, cancels the coroutine or notifies the thread, and ends."""
     begun = threading.Event()
 
     def in_thread(context: ToolContext) -> None:
@@ -419,7 +424,7 @@ class Block:
 
 
 async def cancelled(made_tool: PythonTool, block: Block) -> None:
-    """A call that is cancelled while its thread goes on."""
+    """Cancel a call whose thread continues."""
     task = asyncio.create_task(made_tool.call({}, a_context(session_id="session_1")))
     assert await asyncio.to_thread(block.entered.wait, 20)
     task.cancel()
@@ -428,7 +433,10 @@ async def cancelled(made_tool: PythonTool, block: Block) -> None:
 
 
 async def test_waiting_for_a_thread_counts_and_is_said() -> None:
-    """A call that never got its turn isn't called late, and the message tells what it waited for."""
+    """Waiting for a thread counts towards the time limit.
+
+    A call that got no thread in time is never made, and the error says so.
+    """
     threads = ToolThreads(1)
     entered, release = threading.Event(), threading.Event()
     calls: list[str] = []
@@ -450,7 +458,7 @@ async def test_waiting_for_a_thread_counts_and_is_said() -> None:
 
 
 async def test_a_thread_keeps_its_place_until_it_returns() -> None:
-    """A call that is over before its thread doesn't make room for more threads than there may be."""
+    """A call that ends before its thread leaves the thread's slot taken, so the limit on threads holds."""
     threads = ToolThreads(1)
     block = Block()
     await cancelled(made(block.function, threads), block)
@@ -463,7 +471,7 @@ async def test_a_thread_keeps_its_place_until_it_returns() -> None:
 
 @pytest.mark.parametrize("kind", ["coroutine", "thread"])
 async def test_as_many_calls_as_a_tool_allows_are_made_at_once(kind: str, threads: ToolThreads) -> None:
-    """The others wait; one whose time is up holds its place until its thread returns."""
+    """Further calls wait. A call whose time is up keeps its slot until its thread returns."""
     full, release = threading.Event(), threading.Event()
     going: list[int] = []
     most: list[int] = []
@@ -498,7 +506,7 @@ async def test_as_many_calls_as_a_tool_allows_are_made_at_once(kind: str, thread
 
 
 async def test_a_place_is_given_back_by_a_thread_that_nobody_waits_for(threads: ToolThreads) -> None:
-    """And only then."""
+    """A slot is released when its thread returns, and not before, even if no call waits for the thread."""
     block = Block()
     one = made(tool(concurrency=1)(block.function), threads)
     await cancelled(one, block)
@@ -511,7 +519,7 @@ async def test_a_place_is_given_back_by_a_thread_that_nobody_waits_for(threads: 
 
 
 async def test_a_result_that_is_no_json_is_the_tool_s_error(threads: ToolThreads) -> None:
-    """From a thread, where it is written as text already."""
+    """The result of a function in a thread is written there, and a result that isn't JSON is an error."""
 
     def strange() -> object:
         return object()
@@ -521,7 +529,7 @@ async def test_a_result_that_is_no_json_is_the_tool_s_error(threads: ToolThreads
 
 
 class Slow(BaseModel):
-    """What takes its time to be written: until it is let go."""
+    """A value that is not written until the test releases it."""
 
     @computed_field
     def late(self) -> bool:
@@ -546,7 +554,9 @@ def wrapped() -> Any:
 
 @pytest.mark.parametrize("function", [later, in_thread, wrapped])
 async def test_the_writing_of_a_result_is_within_the_call_s_time(function: Callable[..., Any]) -> None:
-    """One that is stuck holds up no other call, and keeps its thread until it is over."""
+    """A result whose writing is stuck ends its call in time, delays no other call, and keeps its thread until it is
+    written.
+    """
     threads = ToolThreads(3)
     entered.clear()
     release.clear()
@@ -566,7 +576,7 @@ async def test_the_writing_of_a_result_is_within_the_call_s_time(function: Calla
 
 
 async def test_a_place_is_kept_while_a_result_is_written(threads: ToolThreads) -> None:
-    """A tool that allows one call at once doesn't take more than one thread with its results."""
+    """A tool that allows one call uses at most one thread, including the writing of results."""
     entered.clear()
     release.clear()
 
@@ -586,7 +596,7 @@ async def test_a_place_is_kept_while_a_result_is_written(threads: ToolThreads) -
 
 @pytest.mark.parametrize("result", [{"status": 200, "text": "x" * 100_000}, datetime.date(2026, 1, 2), 10**4000])
 async def test_a_coroutine_s_result_needs_no_thread_of_the_calls(result: Any) -> None:
-    """Threads that are all taken hold up no tool that has never needed one."""
+    """A coroutine's result is written even if every thread for calls is taken."""
     pool = ToolThreads(1)
     block = Block()
     blocked = asyncio.create_task(made(block.function, pool).call({}, a_context()))
@@ -602,7 +612,7 @@ async def test_a_coroutine_s_result_needs_no_thread_of_the_calls(result: Any) ->
 
 
 async def test_closed_threads_take_no_more_calls(caplog: pytest.LogCaptureFixture) -> None:
-    """At the service's end: what waits is dropped, what runs isn't waited for."""
+    """When the service ends, waiting calls are dropped and running threads are not waited for."""
     threads = ToolThreads(1)
     block = Block()
     first = asyncio.create_task(made(block.function, threads).call({}, a_context(session_id="session_1")))

@@ -1,4 +1,4 @@
-"""The tools that come with the service: the time, and the calculator that never rounds."""
+"""Tests the shipped tools: the time, and the exact calculator."""
 
 import operator
 import re
@@ -20,7 +20,7 @@ from tools.clock import current_time
 
 @pytest.mark.parametrize(("zone", "offset"), [("UTC", 0), ("Asia/Kathmandu", 5.75), ("Etc/GMT+3", -3)])
 def test_the_time_in_a_zone(zone: str, offset: float) -> None:
-    """With the day of the week, which models get wrong, and the zone's offset."""
+    """The result has the zone's offset, and the day of the week, which models get wrong."""
     found = re.fullmatch(r"(\w+day), (\S+) \(\S+\)", current_time(zone))
     assert found is not None
     told = datetime.fromisoformat(found[2])
@@ -30,7 +30,7 @@ def test_the_time_in_a_zone(zone: str, offset: float) -> None:
 
 
 def test_zones_are_there_without_the_system_s() -> None:
-    """As in a slim container: the package tzdata has them."""
+    """The package tzdata has the zones where the system has none, as in a slim container."""
     try:
         zoneinfo.reset_tzpath(to=())
         zoneinfo.ZoneInfo.clear_cache()
@@ -41,7 +41,7 @@ def test_zones_are_there_without_the_system_s() -> None:
 
 @pytest.mark.parametrize("zone", ["Nowhere", "", "../etc/passwd", "/etc/passwd", "a\0b", "Europe", "x" * 5000, "UTC\n"])
 def test_no_such_zone(zone: str) -> None:
-    """The model gets an example of one that there is."""
+    """The error has an example of a valid zone."""
     with pytest.raises(ToolError, match="Use a name such as Europe/Oslo") as raised:
         current_time(zone)
     assert len(str(raised.value)) < 500
@@ -82,7 +82,10 @@ def test_no_such_zone(zone: str) -> None:
     ],
 )
 def test_an_exact_result(expression: str, result: str) -> None:
-    """By Python's precedence; a decimal where one is exact, else a fraction and about what it is."""
+    """Python's precedence applies.
+
+    The result is a decimal if that is exact, otherwise a fraction with its approximate value.
+    """
     assert calculate(expression) == result
 
 
@@ -122,7 +125,7 @@ def test_an_exact_result(expression: str, result: str) -> None:
     ],
 )
 def test_what_can_t_be_calculated(expression: str, told: str) -> None:
-    """It is said what is wrong and where, soon, however large the numbers would be."""
+    """The error says what is wrong and where, without delay even for huge numbers."""
     with pytest.raises(ToolError, match=told):
         calculate(expression)
 
@@ -144,7 +147,7 @@ def exact(result: str) -> Fraction:
 
 @given(NUMBERS, st.sampled_from(sorted(OPERATORS)), NUMBERS)
 def test_every_operation_is_exact(one: str, sign: str, other: str) -> None:
-    """As fractions have it."""
+    """Results equal those of `Fraction`."""
     if sign in ("/", "//", "%") and Fraction(other) == 0:
         with pytest.raises(ToolError, match="Division by zero"):
             calculate(f"{one} {sign} {other}")
@@ -154,6 +157,6 @@ def test_every_operation_is_exact(one: str, sign: str, other: str) -> None:
 
 @given(st.text(alphabet="0123456789.eE+-*/%() ", max_size=40))
 def test_any_text_gives_a_result_or_a_clear_error(expression: str) -> None:
-    """Nothing else is raised, and every result is a number."""
+    """Arbitrary text returns a number or raises the tool's error, and nothing else."""
     with suppress(ToolError):
         assert re.fullmatch(r"-?\d+(\.\d+|/\d+, about \S+)?", calculate(expression))

@@ -1,4 +1,4 @@
-"""Where tools come from: the folder's modules and those of AGENT_TOOLS, and what a reload changes."""
+"""Tests where tools are found, in the folder and in the modules of AGENT_TOOLS, and what a reload changes."""
 
 import asyncio
 import logging
@@ -34,7 +34,7 @@ class Faulty:
 
 
 class Folder:
-    """A package of tools and modules beside it, on Python's path."""
+    """A package of tools, with modules beside it on Python's path."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -51,7 +51,9 @@ class Folder:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Folder]:
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a cached file is told by the second it is of
+    monkeypatch.setattr(
+        sys, "dont_write_bytecode", True
+    )  # a cached file is recognised by its time, which is in whole seconds
     before = set(sys.modules)
     yield Folder(tmp_path)
     for name in set(sys.modules) - before:
@@ -59,7 +61,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Folder]:
 
 
 async def test_the_service_s_own_tools() -> None:
-    """Those that ship are found, with no setting."""
+    """The shipped tools are found without any setting."""
     registry = ToolRegistry((), timeout_s=7, threads=1)
     assert {"calculate", "current_time"} <= set(registry.all)
     assert await registry.all["calculate"].call({"expression": "6 * 7"}, a_context()) == "42"
@@ -67,7 +69,10 @@ async def test_the_service_s_own_tools() -> None:
 
 
 async def test_marked_functions_of_the_folder_and_of_named_modules(folder: Folder) -> None:
-    """Each once, wherever else it is imported; not those of modules that begin with `_` and aren't imported."""
+    """Each is found once, wherever else it is imported.
+
+    Modules that begin with `_` are skipped unless they are imported.
+    """
     folder.write("kit/dice.py", DICE)
     folder.write("kit/again.py", "from kit.dice import roll\nfrom kit._shared import shared\n")
     folder.write("kit/_shared.py", DICE.replace("roll", "shared"))
@@ -82,7 +87,7 @@ async def test_marked_functions_of_the_folder_and_of_named_modules(folder: Folde
 
 
 def test_two_tools_of_one_name(folder: Folder) -> None:
-    """Both places are told."""
+    """The error names both locations."""
     folder.write("kit/a.py", DICE)
     folder.write("kit/b.py", DICE.replace("@tool\n", "@tool(name='roll')\n").replace("def roll", "def other"))
     with pytest.raises(ToolsInvalid, match=r"two tools are called roll: .*kit/a\.py:4, roll, and .*kit/b\.py:4, other"):
@@ -127,7 +132,7 @@ def test_two_tools_of_one_name(folder: Folder) -> None:
 def test_a_module_that_can_t_be_used_refuses_the_start(
     folder: Folder, source: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In one line that says which file and what is wrong."""
+    """The start is refused in one line that names the file and the error."""
     monkeypatch.setitem(sys.modules, "email_validator", None)  # as if it weren't installed
     folder.write("kit/bad.py", source)
     with pytest.raises(ToolsInvalid, match=told) as raised:
@@ -137,13 +142,16 @@ def test_a_module_that_can_t_be_used_refuses_the_start(
 
 @pytest.mark.parametrize("name", ["nowhere_at_all", "kit.nowhere", "nowhere_at_all.below"])
 def test_a_named_module_that_isn_t_there(folder: Folder, name: str) -> None:
-    """It is said which setting names it."""
+    """The error names the setting that has the module's name."""
     with pytest.raises(ToolsInvalid, match=f"there is no module {name}, which the setting AGENT_TOOLS names"):
         folder.registry(name)
 
 
 async def test_a_reload_takes_up_what_is_new_changed_and_gone(folder: Folder) -> None:
-    """Helpers included. What a run took before stays as it was, and works."""
+    """A reload sees new, changed and deleted files, also of helper modules.
+
+    A run keeps the tools that it began with.
+    """
     folder.write("kit/dice.py", DICE.replace('"4"', "number()") + "\nfrom kit._numbers import number\n")
     folder.write("kit/_numbers.py", "def number() -> str: return 'four'\n")
     folder.write("kit/old.py", DICE.replace("roll", "old"))
@@ -160,7 +168,7 @@ async def test_a_reload_takes_up_what_is_new_changed_and_gone(folder: Folder) ->
 
 
 async def test_a_broken_file_leaves_the_tools_as_they_were(folder: Folder) -> None:
-    """And the modules too; once it is mended, it is taken up."""
+    """A broken file changes neither tools nor modules. Once corrected, it is loaded."""
     folder.write("kit/dice.py", DICE)
     registry = folder.registry()
     before, module = registry.all, sys.modules["kit.dice"]
@@ -176,7 +184,7 @@ async def test_a_broken_file_leaves_the_tools_as_they_were(folder: Folder) -> No
 
 @pytest.mark.parametrize("document", ["README.md", "docs/tools.md"])
 async def test_the_documents_tool_works_as_it_stands(folder: Folder, document: str) -> None:
-    """Copied into a file of the folder, as a newcomer does."""
+    """The document's example works when it is copied unchanged into a file of the folder."""
     source = re.search(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
     assert source is not None
     folder.write("kit/dice.py", source[1])
@@ -187,7 +195,7 @@ async def test_the_documents_tool_works_as_it_stands(folder: Folder, document: s
 
 
 class Told(logging.Handler):
-    """What the registry logs, to be waited for."""
+    """A handler that queues the registry's log records, so that a test can wait for them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -198,7 +206,7 @@ class Told(logging.Handler):
 
 
 async def test_watched_files_are_taken_up(folder: Folder, caplog: pytest.LogCaptureFixture) -> None:
-    """A change, then broken files, which are one line each with a traceback, then a new file."""
+    """The watch loads a changed file, logs one line with a traceback for each broken one, and loads a new file."""
     folder.write("kit/dice.py", DICE)
     registry = folder.registry()
     logger, told = logging.getLogger("services.tooling.registry"), Told()
@@ -217,7 +225,7 @@ async def test_watched_files_are_taken_up(folder: Folder, caplog: pytest.LogCapt
         assert record.exc_info
         assert list(registry.all) == ["throw"]
         folder.write("kit/dice.py", FAULTY + DICE.replace("roll()", "roll(side: Faulty)"))
-        record = await asyncio.wait_for(told.records.get(), 20)  # none comes where the watch has ended
+        record = await asyncio.wait_for(told.records.get(), 20)  # no record arrives if the watch has ended
         assert record.getMessage() == "the tools are unchanged: loading them failed"
         assert record.exc_info
         assert list(registry.all) == ["throw"]

@@ -1,4 +1,4 @@
-"""What tools give, as text: every value is written, or is an error that says why not."""
+"""Tests the text of tool results: every value becomes text, or an error that says why not."""
 
 import array
 import collections
@@ -51,7 +51,7 @@ class Box:
 
 
 class Shown(BaseModel):
-    """Written in each way that a model can choose."""
+    """A model with each way of changing how its fields are written."""
 
     x: int = Field(default=1, serialization_alias="X")
     secret: str = "xyzzy"
@@ -148,7 +148,7 @@ Pair = collections.namedtuple("Pair", "a b")
     ],
 )
 def test_a_value_becomes_this_text(value: Any, text: str) -> None:
-    """Text stays as it is; the rest is compact JSON, with letters beyond ASCII as they are."""
+    """Text is unchanged. Other values become compact JSON with unescaped letters."""
     assert as_text(value) == text
 
 
@@ -166,7 +166,7 @@ def deep() -> Any:
 
 
 class Lazy(BaseModel):
-    """What it keeps beside its fields, and what a serializer makes of a field, is not what is written."""
+    """A model whose own attributes are endless, while a serializer writes its field as text."""
 
     rows: Any = Field(default_factory=itertools.count)
 
@@ -214,7 +214,7 @@ class Stubborn(BaseModel):
     ids=lambda value: type(value).__name__,
 )
 def test_what_is_no_json_is_an_error_that_says_so(value: Any, told: str) -> None:
-    """With the type, never with what a value looks like in memory."""
+    """The error names the type, never the value's representation in memory."""
     with pytest.raises(ToolError, match=told) as raised:
         as_text(value)
     assert "0x" not in str(raised.value)
@@ -222,7 +222,7 @@ def test_what_is_no_json_is_an_error_that_says_so(value: Any, told: str) -> None
 
 
 def test_only_what_is_written_of_a_model_counts() -> None:
-    """Nothing else that it holds can make it too large, or endless."""
+    """Data of a model that isn't written can't make it too large or endless."""
     assert as_text([lazy()]) == '[{"rows":"rows"}]'
 
 
@@ -230,7 +230,7 @@ MANY = 400_000
 
 
 class Endless(list[int]):
-    """Says that it has one item, and never comes to an end."""
+    """A list that has one item but iterates for ever."""
 
     def __iter__(self) -> Iterator[int]:
         return itertools.repeat(7)
@@ -249,7 +249,7 @@ class EndlessSet(set[int]):
 
 
 class Numbers(collections.abc.Sequence[int]):
-    """As long as it says it is."""
+    """A sequence with the length that it reports."""
 
     def __init__(self, length: int) -> None:
         self.length = length
@@ -266,7 +266,7 @@ class Numbers(collections.abc.Sequence[int]):
 
 
 class Computed(BaseModel):
-    """What it computes is written, too."""
+    """A model with an endless computed field, which is written, too."""
 
     @computed_field
     def rows(self) -> Any:
@@ -279,7 +279,7 @@ def branching() -> Any:
     return value
 
 
-TOO_LARGE: dict[str, Callable[[], Any]] = {  # made by the test that uses them: their sum takes a second
+TOO_LARGE: dict[str, Callable[[], Any]] = {  # made by the test: all of them take a second to make
     "integers": lambda: [12345] * 2 * MANY,
     "dicts by text": lambda: {str(n): {"n": n} for n in range(MANY)},
     "keys that are integers": lambda: {n: n for n in range(MANY)},
@@ -306,7 +306,7 @@ TOO_LARGE: dict[str, Callable[[], Any]] = {  # made by the test that uses them: 
 
 @pytest.mark.parametrize("kind", TOO_LARGE)
 def test_a_value_that_is_too_large_is_an_error(kind: str) -> None:
-    """Writing it at once would hold up every stream, and a model would get the beginning of it only."""
+    """A value far above the limit is refused: writing it would delay every stream, for a text that is cut anyway."""
     value = TOO_LARGE[kind]()
     with pytest.raises(
         ToolError, match=r"^The tool's result is too large to be written as JSON, or contains itself: return"
@@ -325,7 +325,7 @@ LARGE: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("kind", LARGE)
 def test_a_value_several_times_as_large_as_a_result_may_be_is_written_whole(kind: str) -> None:
-    """MAX_TOOL_RESULT_BYTES cuts it then."""
+    """A value several times above MAX_TOOL_RESULT_BYTES is written whole, and then cut by that limit."""
     value = LARGE[kind]()
     text = as_text(value)
     assert len(text) > 2 * 256 * 1024
@@ -349,7 +349,10 @@ HEAVIEST: dict[str, Callable[[int], Any]] = {
 
 @pytest.mark.parametrize("kind", HEAVIEST)
 def test_the_heaviest_value_that_is_written_takes_at_most_20_ms(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the processor's time, since meanwhile no other thread runs; the best of three, on a machine that is shared."""
+    """Writing holds the interpreter lock, so its CPU time is limited.
+
+    The best of three runs counts, because the machine is shared.
+    """
     times: list[float] = []
 
     def timed(*args: Any, **options: Any) -> bytes:
@@ -377,7 +380,7 @@ def is_written(value: Any) -> bool:
 
 
 def test_what_is_within_a_model_counts() -> None:
-    """Also where pydantic alone knows how it is written."""
+    """Values inside models are checked, also where only pydantic knows how they are written."""
     node = Node()
     node.next = node
     for value, told in (
@@ -402,7 +405,7 @@ def test_what_is_within_a_model_counts() -> None:
     ],
 )
 def test_text_that_is_not_unicode_is_written_all_the_same(value: Any, text: str) -> None:
-    """It is mended before it goes on."""
+    """Lone surrogates in text are replaced before it is written."""
     assert as_text(value) == text
 
 
@@ -418,7 +421,10 @@ class Text(str): ...
     ],
 )
 def test_what_is_plain_can_be_written_anywhere(value: Any, plain: bool) -> None:
-    """It is small, and runs no code of a tool's. Text is not written at all."""
+    """Plain values are small and run no code of a tool, so they are written outside of its thread.
+
+    Text needs no writing.
+    """
     assert is_plain(value) is plain
 
 
@@ -430,7 +436,7 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_every_value_is_text_or_valid_json(value: Any) -> None:
-    """Whatever it holds, in whatever order: no NaN, nothing cut, nothing that a strict reader refuses."""
+    """Random values become text or strictly valid JSON, without NaN and without cuts."""
     text = as_text(value)
     if not isinstance(value, str | bytes):
         json.loads(text, parse_constant=pytest.fail)
@@ -444,12 +450,12 @@ JSON = st.recursive(
 
 @given(JSON.filter(lambda value: not isinstance(value, str)))
 def test_json_comes_back_as_it_was(value: Any) -> None:
-    """What is JSON already is only written."""
+    """A JSON value is equal to the result parsed again."""
     assert json.loads(as_text(value)) == value
 
 
 def test_a_value_is_not_written_when_nobody_waits_for_it() -> None:
-    """The iterator of an object can be slow, and is left soon after its time is up."""
+    """Writing stops soon after the call's time is up, because an object's iterator can be slow."""
     numbers = Numbers(10**6)
     with pytest.raises(ToolError, match="was not written in time"):
         as_text([numbers], lambda: numbers.given > 5000)
@@ -472,5 +478,5 @@ def test_a_value_is_not_written_when_nobody_waits_for_it() -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_what_can_be_gone_through_is_a_list(value: Any, text: str) -> None:
-    """As people mean it who return one."""
+    """Iterables are written as lists."""
     assert as_text(value) == text

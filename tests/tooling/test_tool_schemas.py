@@ -1,4 +1,4 @@
-"""Signatures as schemas: twenty functions of every shape, with what models are told of them written out."""
+"""Tests the schemas of signatures, with functions of every shape and the expected schemas written out."""
 
 from __future__ import annotations
 
@@ -444,7 +444,9 @@ SCHEMAS: list[tuple[Callable[..., Any], Json, list[str], Json]] = [
 def test_a_signature_gives_this_schema(
     function: Callable[..., Any], properties: Json, required: list[str], defs: Json
 ) -> None:
-    """An object that takes what the function takes and nothing else, without titles that only repeat names."""
+    """The schema is an object that accepts the function's parameters and no others, without titles that only repeat
+    names.
+    """
     expected = {"type": "object", "properties": properties, "additionalProperties": False}
     expected |= {"required": required} if required else {}
     expected |= {"$defs": defs} if defs else {}
@@ -463,12 +465,12 @@ def test_a_signature_gives_this_schema(
     ],
 )
 def test_the_description_is_the_docstring_before_its_sections(function: Callable[..., Any], description: str) -> None:
-    """What is for the reader of the code, such as what is raised, isn't told to models."""
+    """Sections for readers of the code, such as the exceptions raised, are not part of it."""
     assert Signature(function).description == description
 
 
 def test_arguments_become_what_the_function_is_written_for() -> None:
-    """JSON's strings and arrays become dates, tuples, models and the rest, by pydantic's rules for JSON."""
+    """JSON strings and arrays become dates, tuples, models and other types, by pydantic's rules for JSON."""
     read = Signature(times).read(
         {
             "day": "2026-01-01",
@@ -495,7 +497,10 @@ def test_arguments_become_what_the_function_is_written_for() -> None:
 
 
 def test_what_is_not_given_is_left_to_the_function() -> None:
-    """Its own defaults stay the very objects they are; those of a Field are filled in."""
+    """Missing arguments are not passed, so the function uses its own default objects.
+
+    Defaults of a Field are filled in.
+    """
     assert Signature(unwritable_default).read({}) == {}
     assert Signature(fields).read({"city": "Oslo"}) == {"days": 3, "city": "Oslo"}
     assert Signature(odd_names).read({"model_config": 1, "schema": 2, "json": 3, "_private": 4}) == {
@@ -546,7 +551,7 @@ FAULTS: list[tuple[Callable[..., Any], Json, str]] = [
 def test_a_model_is_told_what_to_do_about_its_arguments(
     function: Callable[..., Any], arguments: Json, line: str
 ) -> None:
-    """Each fault has the path, what is wrong there and what the schema says; nothing of Python or pydantic."""
+    """Each error has the path, the problem and the schema's rule, and mentions neither Python nor pydantic."""
     with pytest.raises(InvalidArguments) as raised:
         Signature(function).read(arguments)
     message = str(raised.value)
@@ -557,7 +562,7 @@ def test_a_model_is_told_what_to_do_about_its_arguments(
 
 
 def test_a_model_is_not_told_of_endless_faults() -> None:
-    """A list of a thousand wrong values is twenty faults and how many more."""
+    """For a list of a thousand wrong values, twenty errors and the number of others are reported."""
     with pytest.raises(InvalidArguments) as raised:
         Signature(unions).read({"key": [None] * 1000})
     lines = str(raised.value).splitlines()
@@ -568,13 +573,13 @@ def test_a_model_is_not_told_of_endless_faults() -> None:
 
 @pytest.mark.parametrize("arguments", [{"anything": float("nan")}, {"anything": object()}])
 def test_what_is_no_json_is_refused(arguments: Json) -> None:
-    """As edited arguments may be."""
+    """Arguments that aren't JSON, as edited ones may be, are refused."""
     with pytest.raises(InvalidArguments, match="not JSON"):
         Signature(containers).read(arguments)
 
 
 def test_lone_surrogates_are_mended() -> None:
-    """They reach no function."""
+    """Lone surrogates in arguments are replaced before the function is called."""
     assert Signature(unwritable_default).read({"city": "a\ud800"}) == {"city": "a\ufffd"}
 
 
@@ -622,7 +627,7 @@ def a_class_of_its_own(thing: Signature) -> None: ...
     ],
 )
 def test_a_signature_without_a_schema_is_refused_with_its_place(function: Callable[..., Any], told: str) -> None:
-    """The developer is told which file, function and parameter, and what to do."""
+    """The error names the file, the function and the parameter, and says what to do."""
     with pytest.raises(ToolsInvalid) as raised:
         Signature(function)
     line = function.__code__.co_firstlineno

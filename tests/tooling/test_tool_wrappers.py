@@ -1,4 +1,6 @@
-"""Decorators above a tool: what they give themselves, the model isn't asked for, and what can't be is refused."""
+"""Tests tools with decorators: the model isn't asked for arguments that a decorator supplies, and unsupported
+decorators are refused.
+"""
 
 import functools
 import inspect
@@ -118,13 +120,13 @@ def binds_by_name(function: Function) -> Function:
 
 
 class Holds:
-    """A decorator that keeps the function in itself."""
+    """A decorator that keeps the function in its own object."""
 
     def __init__(self, user: str) -> None:
         self.user = user
 
     def __call__(self, function: Function) -> Function:
-        """Decorate it."""
+        """Decorate the function."""
         self.function = function
 
         @functools.wraps(function)
@@ -195,7 +197,7 @@ async def greet_later(user: str, greeting: str, times: int = 1) -> str:
     ),
 )
 async def test_the_model_is_not_asked_for_what_a_decorator_gives(made: Function, threads: ToolThreads) -> None:
-    """And a call with the others succeeds."""
+    """The schema omits arguments that a decorator supplies, and a call with the others succeeds."""
     python_tool = PythonTool(tool(made), ToolOptions(), timeout_s=5, threads=threads)
     assert list(python_tool.parameters["properties"]) == ["greeting", "times"]
     assert python_tool.parameters["required"] == ["greeting"]
@@ -204,21 +206,21 @@ async def test_the_model_is_not_asked_for_what_a_decorator_gives(made: Function,
 
 @pytest.mark.parametrize("made", [hands_on(greet), changes_one(greet)], ids=["hands on", "changes one"])
 async def test_the_model_is_asked_for_what_a_decorator_hands_on(made: Function, threads: ToolThreads) -> None:
-    """Also where it looks at it, or changes it."""
+    """The schema has arguments that a decorator passes on, even if it reads or changes them."""
     python_tool = PythonTool(tool(made), ToolOptions(), timeout_s=5, threads=threads)
     assert set(python_tool.parameters["properties"]) == {"user", "greeting", "times"}
     assert (await python_tool.call({"user": "Bo", "greeting": "hi"}, a_context())).lower() == "hi bo"
 
 
 def test_a_decorator_whose_source_is_gone_hands_everything_on() -> None:
-    """It can't be looked at."""
+    """Without its source a decorator can't be analysed, so the schema has all arguments."""
     names: dict[str, Any] = {"functools": functools, "greet": greet}
     exec("@functools.wraps(greet)\ndef made(*args, **kwargs):\n    return greet('Ann', *args, **kwargs)\n", names)
     assert list(Signature(names["made"]).parameters["properties"]) == ["user", "greeting", "times"]
 
 
 def test_a_decorator_that_takes_only_places_is_refused() -> None:
-    """A model gives names."""
+    """A decorator without keyword arguments is refused, because a model's arguments have names."""
 
     @functools.wraps(greet)
     def wrapper(*args: Any) -> Any:
@@ -244,7 +246,9 @@ class Counted:
     [(functools.lru_cache, "_lru_cache_wrapper"), (functools.cache, "_lru_cache_wrapper"), (Counted, "Counted")],
 )
 def test_what_stands_above_the_mark_and_is_no_function_is_refused(above: Function, kind: str) -> None:
-    """It would be no tool, without a word; below the mark it is refused, too."""
+    """An object that isn't a function is refused above the mark, where the tool would silently be missing, and
+    below it.
+    """
 
     @above
     @tool
@@ -262,7 +266,7 @@ def test_what_stands_above_the_mark_and_is_no_function_is_refused(above: Functio
 
 
 def test_what_a_wrapper_puts_among_its_keywords_is_not_asked_for() -> None:
-    """However it puts it there: by `update`, `setdefault` or `|=`, or in a dictionary that it makes for the call."""
+    """Arguments that a wrapper adds by `update`, `setdefault`, `|=` or a new dictionary are not in the schema."""
 
     def below(db: int, city: str) -> str:
         """Tell the weather."""
