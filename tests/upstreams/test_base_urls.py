@@ -1,4 +1,4 @@
-"""DEDALUS_BASE_URL in the forms that people paste: each is the API that they mean."""
+"""DEDALUS_BASE_URL in the forms that people paste: each one leads to the API that it was meant for."""
 
 from contextlib import aclosing
 from typing import Any
@@ -64,7 +64,7 @@ CLASSIC = "/openai/deployments/gpt-4o"
     ],
 )
 def test_a_base_url_means_the_api_that_it_is_part_of(given: str, meant: str) -> None:
-    """With or without a version, an endpoint, or slashes."""
+    """The API's address is derived from a URL with or without a version, an endpoint or slashes."""
     assert address(given).url == meant
 
 
@@ -80,7 +80,7 @@ def test_a_base_url_means_the_api_that_it_is_part_of(given: str, meant: str) -> 
     ],
 )
 def test_a_query_and_a_deployment_are_found(given: str, query: Any, deployment: str | None, azure: bool) -> None:
-    """Azure's classic URLs are known by their host, their path or their query, behind a gateway too."""
+    """A classic Azure URL is recognised by its host, its path or its query, also behind a gateway."""
     found = address(given)
     assert (dict(found.query), found.deployment, found.azure) == (query, deployment, azure)
 
@@ -88,7 +88,7 @@ def test_a_query_and_a_deployment_are_found(given: str, query: Any, deployment: 
 @pytest.mark.anyio
 @pytest.mark.parametrize("end", ["", "/chat/completions"])
 async def test_a_classic_azure_url_is_all_that_it_takes(end: str) -> None:
-    """Its query goes with each request, the key in api-key alone, and its deployment is the default model."""
+    """The URL's query is sent with each request, the key only in api-key, and its deployment is the default model."""
     async with FakeDedalus() as fake:
         fake.always(*answer("ok"))
         base = f"{fake.url}{CLASSIC}{end}?api-version=2024-10-21"
@@ -103,7 +103,7 @@ async def test_a_classic_azure_url_is_all_that_it_takes(end: str) -> None:
 
 @pytest.mark.anyio
 async def test_a_query_of_one_s_own_goes_with_each_request() -> None:
-    """A gateway's tenant, say; the key stays in its usual header."""
+    """A query in DEDALUS_BASE_URL is sent with each request; the key stays in its usual header."""
     async with FakeDedalus() as fake, service(f"{fake.url}/v1?tenant=a", dedalus_api_key="k") as agent:
         fake.always(*answer("ok"))
         await agent.stream({"input": "?"})
@@ -123,7 +123,7 @@ async def test_a_query_of_one_s_own_goes_with_each_request() -> None:
     ],
 )
 async def test_a_provider_s_own_address_hosts_no_mcp_servers(base: str, hosts: bool) -> None:
-    """DEDALUS_BASE_URL_HOSTS_MCP is about gateways to Dedalus: elsewhere this service calls the servers itself."""
+    """DEDALUS_BASE_URL_HOSTS_MCP applies to gateways to Dedalus; otherwise this service calls the MCP servers."""
     async with aclosing(Upstreams(settings(dedalus_base_url=base), EmbeddedModel())) as made:
         assert made.all[0].hosts_mcp is hosts
 
@@ -149,7 +149,7 @@ PAGE = "<!doctype html>\n<html><title>My app</title></html>"
 async def test_a_web_page_at_the_base_url(
     status: int, body: Any, is_named: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The error names DEDALUS_BASE_URL where the address is no API of models, and no refusal's page is logged."""
+    """When the address returns a web page, the error names DEDALUS_BASE_URL and the page is not logged."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.always(Status(status, body, {"Retry-After": "1000"}))
         failed = await agent.post("/api/agent/execute", {"input": "Hi"})

@@ -1,4 +1,4 @@
-"""The embedded model of the operator's choice: EMBEDDED_MODEL, its name, its context, its tools, and its faults."""
+"""The embedded model that the operator chooses: EMBEDDED_MODEL, its name, its context, its tools and its errors."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ MODEL = "local/noon-1b.q4_0"
 
 
 async def test_a_model_whose_template_has_tools_calls_them(tmp_path: Path) -> None:
-    """Through llama.cpp's own template, grammar and parser: the call, its result, and the answer after it."""
+    """A tool call passes through llama.cpp's own template, grammar and parser: the call, its result and the answer."""
     file = write_model(tmp_path / FILE, TOOL_TEMPLATE)
     ping = gives("ping", "pong")
     async with service(
@@ -39,7 +39,7 @@ async def test_a_model_whose_template_has_tools_calls_them(tmp_path: Path) -> No
 
 
 async def test_a_model_whose_template_has_no_tools_answers_without_them(tmp_path: Path) -> None:
-    """A warning says so, also where it stands in for another model."""
+    """The run succeeds with a warning, also where the embedded model replaces another model."""
     file = write_model(tmp_path / FILE, PLAIN_TEMPLATE)
     async with service(embedded_model=file, tools=named(gives("ping", "pong"))) as agent:
         events = await agent.stream({"input": "What time is it?", "model": "openai/gpt-4.1"})
@@ -53,7 +53,7 @@ async def test_a_model_whose_template_has_no_tools_answers_without_them(tmp_path
 async def test_a_broken_model_file_is_an_error_that_names_the_setting(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The run fails, /ready says why, and the log names EMBEDDED_MODEL."""
+    """The run fails, /ready reports the reason, and the log names EMBEDDED_MODEL."""
     whole = write_model(tmp_path / "whole.gguf", PLAIN_TEMPLATE)
     file = tmp_path / "cut.gguf"
     file.write_bytes(whole.read_bytes()[:5000])
@@ -67,7 +67,7 @@ async def test_a_broken_model_file_is_an_error_that_names_the_setting(
 
 
 async def test_a_service_without_an_embedded_model_says_so() -> None:
-    """EMBEDDED_MODEL=off with nothing configured: no model is listed, substituted, or asked."""
+    """With EMBEDDED_MODEL=off and nothing configured, no embedded model is listed, substituted or called."""
     async with service(embedded_model="off") as agent:
         default = await agent.post(EXECUTE, {"input": "?"})
         other = await agent.post(STREAM, {"input": "?", "model": "openai/gpt-4.1"}, accept="application/json")

@@ -1,4 +1,4 @@
-"""The HTTP/1.1 client reads generated answers as httpx's own transport does, and leaks no connection on any of them."""
+"""The HTTP/1.1 client reads generated responses as httpx's own transport does, and no response leaks a connection."""
 
 import asyncio
 import ssl
@@ -19,7 +19,7 @@ from services.upstreams.http_pool import PooledTransport
 
 pytestmark = pytest.mark.anyio
 
-DEADLINE_S = 20  # for one exchange; only a hang takes longer
+DEADLINE_S = 20  # for one exchange; only one that hangs takes longer
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 HELLO = HEAD + b"Content-Length: 5\r\n\r\nhello"
@@ -36,14 +36,17 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Script:
-    """The bytes of one answer, in the pieces in which they are sent; afterwards the server may close."""
+    """The bytes of one response, in the pieces in which they are sent.
+
+    The server may close the connection afterwards.
+    """
 
     pieces: tuple[bytes, ...]
     closes: bool = False
 
 
 class Server:
-    """Answers a request for /n with the script of that number, over whichever connection it arrives."""
+    """Answers a request for /n with the script of that number, over any connection."""
 
     def __init__(self, scripts: Sequence[Script]) -> None:
         self._scripts = scripts
@@ -71,14 +74,14 @@ class Server:
             for piece in script.pieces:
                 writer.write(piece)
                 await writer.drain()
-                await asyncio.sleep(0)  # the client's turn, in which it reads this piece alone
+                await asyncio.sleep(0)  # lets the client run, so that it reads this piece alone
             if script.closes:
                 writer.write_eof()
                 await reader.read()
                 return
 
     async def at_most_open(self, count: int) -> None:
-        """Return when the clients have closed all but so many connections."""
+        """Return when the clients have at most this many connections open."""
         while len(self._open) > count:
             await asyncio.wait(self._open, return_when=asyncio.FIRST_COMPLETED)
 
@@ -101,12 +104,12 @@ async def playing(*scripts: Script) -> AsyncIterator[Server]:
         await server.wait_closed()
 
 
-# What a client makes of it
+# What a client reads
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A response that was read whole."""
+    """A response that was read to its end."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -128,7 +131,7 @@ def tls() -> ssl.SSLContext:
 
 
 async def exchange(transport: httpx.AsyncBaseTransport, server: Server, number: int, read: Read = whole) -> Seen | None:
-    """One request for a script. The response is closed in every case."""
+    """Send one request for a script, and close the response in every case."""
     try:
         async with asyncio.timeout(DEADLINE_S):
             response = await transport.handle_async_request(
@@ -149,7 +152,7 @@ async def exchange(transport: httpx.AsyncBaseTransport, server: Server, number: 
 
 
 async def by_both(*scripts: Script) -> tuple[list[Seen | None], list[Seen | None]]:
-    """What our transport and httpx's own make of the same answers, one after the other."""
+    """What our transport and httpx's own read from the same responses, one after the other."""
     results: list[list[Seen | None]] = []
     for transport in (PooledTransport(1, tls()), httpx.AsyncHTTPTransport(verify=tls())):
         async with playing(*scripts) as server, transport:
@@ -158,12 +161,12 @@ async def by_both(*scripts: Script) -> tuple[list[Seen | None], list[Seen | None
     return ours, theirs
 
 
-# Generated answers
+# Generated responses
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A response as a server means it. `chunks` has the sizes of its chunks; None is another framing."""
+    """A response as the server means it. `chunks` has the sizes of its chunks; None is another framing."""
 
     status: int = 200
     version: str = "1.1"
@@ -212,7 +215,7 @@ class Answer:
         return self.bodiless or self.chunks is not None or self.counted
 
     def body_after(self, cut: int) -> bytes | None:
-        """The body when the server closes after so many bytes; None if the client has to fail."""
+        """The body if the server closes after this many bytes; None if the client must fail."""
         if cut >= len(self.wire()):
             return self.payload
         if not self.framed and cut >= len(self.head()):
@@ -226,7 +229,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Sent:
-    """An answer, cut or whole, and the sizes of the pieces in which it is sent."""
+    """A response, cut or whole, and the sizes of the pieces in which it is sent."""
 
     answer: Answer
     cut: int | None = None
@@ -348,7 +351,7 @@ ALIKE = {
 
 @pytest.mark.parametrize("data", ALIKE.values(), ids=ALIKE)
 async def test_an_answer_is_read_as_httpx_reads_it(data: bytes) -> None:
-    """The same status, headers and body, or an error in both."""
+    """Both clients read the same status, headers and body, or both raise an error."""
     ours, theirs = await by_both(Script((data,), closes=True))
     assert ours == theirs
 
@@ -374,7 +377,7 @@ READ_HERE = {
 
 @pytest.mark.parametrize("data", REFUSED_HERE.values(), ids=REFUSED_HERE)
 async def test_the_parser_refuses_what_only_h11_reads(data: bytes) -> None:
-    """Known differences: httptools is strict about framing, and the head has a limit here."""
+    """Known differences: httptools is strict about framing, and this client limits the size of a head."""
     (ours,), (theirs,) = await by_both(Script((data,), closes=True))
     assert ours is FAILED
     assert theirs is not FAILED
@@ -383,7 +386,7 @@ async def test_the_parser_refuses_what_only_h11_reads(data: bytes) -> None:
 
 @pytest.mark.parametrize("data", READ_HERE.values(), ids=READ_HERE)
 async def test_the_parser_reads_what_only_h11_refuses(data: bytes) -> None:
-    """Known differences, in which the body is what the chunks say."""
+    """Known differences, in which the body is what the chunks contain."""
     (ours,), (theirs,) = await by_both(Script((data,), closes=True))
     assert ours is not FAILED
     assert ours.body == b"hello"
@@ -392,7 +395,7 @@ async def test_the_parser_reads_what_only_h11_refuses(data: bytes) -> None:
 
 @given(st.lists(sent(), min_size=1, max_size=3))
 async def test_generated_answers_are_read_as_httpx_reads_them(exchanges: list[Sent]) -> None:
-    """Every framing, interim answers, trailers, cuts and piece sizes, also on a connection that is reused."""
+    """Both clients agree on any framing, interim response, trailer, cut and piece size, also on a reused connection."""
     ours, theirs = await by_both(*(each.script() for each in exchanges))
     assert ours == theirs
 
@@ -409,7 +412,7 @@ async def test_damaged_answers_are_never_read_as_different_answers(wire: bytes) 
 
 @dataclass(frozen=True)
 class Reading:
-    """How a response is read: all of it, or `reads` pieces before it is closed, or until it is cancelled."""
+    """How a response is read: all of it, only `reads` pieces before it is closed, or until it is cancelled."""
 
     size: int | None = None
     reads: int | None = None
@@ -429,7 +432,7 @@ READINGS = st.one_of(
 
 
 async def pursue(transport: PooledTransport, server: Server, number: int, each: Sent, reading: Reading) -> None:
-    """One exchange. Everything that is read is checked against what the server sent."""
+    """Make one exchange, and check everything that is read against what the server sent."""
     so_far = bytearray()
 
     async def read(response: httpx.Response) -> bytes:
@@ -454,7 +457,7 @@ async def pursue(transport: PooledTransport, server: Server, number: int, each: 
 
 
 def connections(exchanges: Sequence[Sent]) -> int:
-    """How many connections the exchanges take when each answer is read whole."""
+    """How many connections the exchanges use if each response is read to its end."""
     count, alive = 0, False
     for each in exchanges:
         if not alive:
@@ -473,7 +476,7 @@ FINAL = Sent(Answer(body=b"final"))
 @example([(Sent(LONG), Reading(reads=1)), (Sent(LONG, cut=2 * MAX_UNREAD), Reading())])
 @example([(Sent(Answer()), Reading()), (Sent(Answer(), cut=0), Reading())])
 async def test_every_exchange_ends_and_frees_its_connection(exchanges: list[tuple[Sent, Reading]]) -> None:
-    """Whole, cut, left early or cancelled: the body is right or an error, and the only connection is free again."""
+    """However an exchange ends, its body is right or an error is raised, and the only connection is free again."""
     sents = [each for each, _ in exchanges]
     async with playing(*(each.script() for each in (*sents, FINAL))) as server, PooledTransport(1, tls()) as transport:
         for number, (each, reading) in enumerate(exchanges):
@@ -499,7 +502,10 @@ FRAMINGS = {"chunked": RICH, "counted": Answer(), "closed": Answer(counted=False
 
 @pytest.mark.parametrize("answer", FRAMINGS.values(), ids=FRAMINGS)
 async def test_an_answer_may_be_cut_or_split_at_every_place(answer: Answer) -> None:
-    """Two pieces make the same answer as one; an answer that ends early is an error unless its end is the close."""
+    """Two pieces give the same response as one.
+
+    A response that ends early is an error unless the close ends its body.
+    """
     positions = range(1, len(answer.wire()))
     split = [Sent(answer, sizes=(position, 1_000_000)) for position in positions]
     cut = [Sent(answer, cut=position) for position in (0, *positions)]

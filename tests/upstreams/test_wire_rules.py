@@ -1,4 +1,4 @@
-"""What is sent to each model's server: by the table, by the operator's rules, and as a refusal teaches."""
+"""What is sent to each model server: by the table, by the operator's rules, and corrected after a refusal."""
 
 import json
 import re
@@ -61,11 +61,11 @@ def openai(message: str, param: str | None = None, code: str | None = None) -> J
 
 
 def pydantic(name: str) -> Json:
-    """What a server made with pydantic answers: with the request itself in it."""
+    """An error response of a server built with pydantic, which repeats the request."""
     return {"detail": [{"type": "extra_forbidden", "loc": ["body", name], "msg": "Extra inputs are not permitted"}]}
 
 
-# Each as it was reported: what the server said, and what has to change.
+# Each as it was reported: the server's message, and what has to change.
 REFUSALS: list[tuple[object, dict[str, Any]]] = [
     # Anthropic's rule for two parameters, of which one is left
     (
@@ -170,7 +170,7 @@ REFUSALS: list[tuple[object, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("said", "changes"), REFUSALS, ids=lambda value: str(value)[:60])
 def test_a_refusal_that_names_what_was_sent_corrects_the_rules(said: object, changes: dict[str, Any]) -> None:
-    """In the words of real servers, whatever the shape of their error."""
+    """The messages of real servers correct the rules, whatever the shape of their error."""
     assert corrected(PLAIN, fitted(ASKED, PLAIN), 400, said) == PLAIN.model_copy(update=changes)
 
 
@@ -191,19 +191,19 @@ UNMENDABLE: list[object] = [
 
 @pytest.mark.parametrize("said", UNMENDABLE, ids=lambda value: str(value)[:60])
 def test_any_other_refusal_changes_nothing(said: object) -> None:
-    """Neither what the answer depends on, nor what only stands in the request that a refusal repeats."""
+    """Nothing that affects the answer is changed, nor what only appears in the request that a refusal repeats."""
     assert corrected(PLAIN, fitted(ASKED, PLAIN), 400, said) is None
 
 
 @pytest.mark.parametrize("status", [401, 402, 403, 408, 413, 429, 502, 503])
 def test_a_status_of_another_meaning_teaches_nothing(status: int) -> None:
-    """A key, a quota or an outage isn't about a parameter, whatever the text."""
+    """An error about a key, a quota or an outage isn't about a parameter, whatever its text."""
     assert corrected(PLAIN, fitted(ASKED, PLAIN), status, "Unknown parameter: 'stream_options'") is None
 
 
 @pytest.mark.parametrize("word", ["id ", "reasoning_content ", "'content' null ", "max_tokens "])
 def test_a_hostile_refusal_is_read_in_little_time(word: str) -> None:
-    """No text makes a pattern look at it again and again: the loop's other streams wait meanwhile."""
+    """No text causes backtracking in a pattern, since the loop's other streams wait meanwhile."""
     said = {"error": {"message": word * 1_000_000, "more": [word] * 100_000}}
     started = time.process_time()
     corrected(PLAIN, fitted(ASKED, PLAIN), 400, said)
@@ -211,7 +211,7 @@ def test_a_hostile_refusal_is_read_in_little_time(word: str) -> None:
 
 
 def test_a_refusal_is_read_in_bounded_depth_and_what_is_left_out_is_bounded() -> None:
-    """A hostile server costs no recursion, and no memory."""
+    """A hostile server can cause neither deep recursion nor unbounded memory."""
     deep: Any = "Unknown parameter: 'stream_options'"
     for _ in range(5000):
         deep = [deep]
@@ -226,7 +226,7 @@ def test_a_refusal_is_read_in_bounded_depth_and_what_is_left_out_is_bounded() ->
 
 
 def test_the_rules_of_openai_s_reference_change_only_a_long_id() -> None:
-    """What is conventional goes out as it is; an id above 40 characters is the same shorter one in call and result."""
+    """A conventional request is unchanged; an id above 40 characters is shortened alike in call and result."""
     sent = fitted(ASKED, PLAIN)
     assert {**sent, "messages": None} == {**ASKED, "messages": None}
     _, called, result = sent["messages"]
@@ -236,7 +236,7 @@ def test_the_rules_of_openai_s_reference_change_only_a_long_id() -> None:
 
 
 def test_each_rule_changes_what_it_names() -> None:
-    """Names, absences, the content beside calls, ids of nine."""
+    """Each rule changes what it names: field names, omitted fields, the content beside calls, ids."""
     rules = WireRules(
         max_tokens="max_completion_tokens",
         stream=False,
@@ -264,7 +264,7 @@ def test_each_rule_changes_what_it_names() -> None:
     ],
 )
 def test_without_a_system_role_instructions_begin_the_first_question(question: Any, joined: Any) -> None:
-    """Nothing that was said is lost."""
+    """The instructions are not lost: they precede the first question."""
     system, later = {"role": "system", "content": "Be brief."}, {"role": "assistant", "content": "So."}
     messages = [system, {"role": "user", "content": question}, later]
     sent = fitted({"messages": messages}, WireRules(system_role=False))["messages"]
@@ -287,7 +287,7 @@ def test_without_a_system_role_instructions_begin_the_first_question(question: A
     ],
 )
 def test_an_id_of_the_right_form_goes_back_as_it_came(given: str, form: Any, kept: bool) -> None:
-    """Another is replaced by one that depends on it alone, so that a prefix cache finds the same bytes."""
+    """An id of the wrong form is replaced by one that depends on it alone, so that prefix caches match."""
     rules = WireRules(call_ids=form)
     assert (call_id(given, rules) == given) is kept
     assert call_id(given, rules) == call_id(given, rules)
@@ -309,7 +309,7 @@ def test_an_id_of_the_right_form_goes_back_as_it_came(given: str, form: Any, kep
     ],
 )
 def test_a_provider_is_known_by_its_host(host: str, name: str | None) -> None:
-    """A base URL that somebody sets gets the rules of its provider."""
+    """A base URL on a provider's host follows that provider's rules."""
     assert provider_at(host) == name
     assert name is not None or rules_of(name) == PLAIN
 
@@ -325,7 +325,7 @@ def test_a_provider_is_known_by_its_host(host: str, name: str | None) -> None:
     ],
 )
 def test_behind_a_gateway_the_model_s_provider_counts(model: str, max_tokens: str, call_ids: str) -> None:
-    """OpenRouter, LiteLLM and Dedalus pass ids and limits on; how they stream is their own."""
+    """OpenRouter, LiteLLM and Dedalus pass on ids and limits; their way of streaming is their own."""
     rules = with_model(PLAIN, model)
     assert (rules.max_tokens, rules.call_ids, rules.stream_options) == (max_tokens, call_ids, True)
 
@@ -336,7 +336,7 @@ Script = Callable[[Json], Sequence[Step] | None]
 
 
 def refusing(*rules: tuple[Callable[[Json], bool], Status]) -> Script:
-    """A server that refuses a request for the first fault that it finds in it."""
+    """A server that refuses a request for the first error that it finds."""
 
     def script(body: Json) -> Sequence[Step] | None:
         return next(([said] for found, said in rules if found(body)), answer("ok"))
@@ -356,7 +356,7 @@ STRICT = refusing(
 
 
 async def test_a_refused_parameter_costs_one_more_try_once() -> None:
-    """The second request for the same model goes out as the first was taken; another model is asked for itself."""
+    """The second request to the same model is sent as the first was accepted; another model starts afresh."""
     body = {"input": "?", "max_tokens": 5, "temperature": 0.5}
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.choose(STRICT)
@@ -380,7 +380,7 @@ def told(status: Status, form: str) -> Sequence[Step]:
 
 @pytest.mark.parametrize("form", ["event", "body"])
 async def test_a_refusal_in_a_stream_costs_one_more_try_once(form: str) -> None:
-    """Gateways answer 200 before they know what the model's server says."""
+    """Gateways return 200 before they know the model server's response."""
     said = refusal(400, "Unknown parameter: 'stream_options'.", "invalid_request_error")
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.choose(lambda body: told(said, form) if "stream_options" in body else answer("ok"))
@@ -389,7 +389,7 @@ async def test_a_refusal_in_a_stream_costs_one_more_try_once(form: str) -> None:
 
 
 async def test_a_refusal_in_a_stream_after_text_is_an_error() -> None:
-    """Nothing is asked again once the answer has begun."""
+    """A request isn't repeated once the answer has begun."""
     said = refusal(400, "Unknown parameter: 'stream_options'.", "invalid_request_error")
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Text("Hel"), RawBytes(f"data: {json.dumps(said.body)}\n\n".encode()))
@@ -399,7 +399,7 @@ async def test_a_refusal_in_a_stream_after_text_is_an_error() -> None:
 
 
 async def test_a_model_that_does_not_stream_answers_whole() -> None:
-    """OpenAI refuses to stream some models for an organisation that isn't verified: the answer comes all the same."""
+    """OpenAI doesn't stream some models to unverified organisations: the answer arrives without streaming."""
     told = "Your organization must be verified to stream this model."
     choice = {"index": 0, "message": {"role": "assistant", "content": "Hello."}, "finish_reason": "stop"}
     whole = {"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}}
@@ -417,7 +417,7 @@ async def test_a_model_that_does_not_stream_answers_whole() -> None:
 
 
 async def test_a_refusal_that_can_t_be_mended_is_an_error_after_one_try() -> None:
-    """Leaving out `stop` would change the answer."""
+    """Leaving out `stop` would change the answer, so the error is returned."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.choose(refusing((has("stop"), refusal(400, "Unknown parameter: 'stop'.", "invalid_request_error"))))
         events = await agent.stream({"input": "?", "stop": "END"})
@@ -426,7 +426,7 @@ async def test_a_refusal_that_can_t_be_mended_is_an_error_after_one_try() -> Non
 
 
 async def test_a_server_that_refuses_both_names_of_a_parameter_is_asked_twice() -> None:
-    """No try is made that was refused before."""
+    """No form that was refused before is tried again."""
     both = refusing(
         (has("max_tokens"), refusal(400, "Unknown parameter: 'max_tokens'", "x")),
         (has("max_completion_tokens"), refusal(400, "Unknown parameter: 'max_completion_tokens'", "x")),
@@ -470,7 +470,7 @@ WITH_TEXT = refusing(
 
 @pytest.mark.parametrize("server", [OF_NINE, WITH_TEXT], ids=["ids of nine", "content beside calls"])
 async def test_messages_take_the_form_that_a_refusal_asks_for(server: Script) -> None:
-    """The run goes on with its call; events and sessions keep the id that the model gave."""
+    """The run continues after its call; events and sessions keep the id from the model."""
     async with FakeDedalus() as fake, service(fake.url, tools=named(gives("echo", "nothing"))) as agent:
         fake.choose(calling("call_1", server))
         events = await agent.stream({"input": "?"})
@@ -487,7 +487,7 @@ async def asked(agent: Service, fake: FakeDedalus, **body: Any) -> Mapping[str, 
 
 
 async def test_a_known_provider_is_asked_in_its_own_form_at_once() -> None:
-    """Mistral gets no stream_options, its own name for the seed and ids of nine, and nothing is refused first."""
+    """Mistral receives no stream_options, its own name for the seed and ids of nine, without a refusal first."""
     async with FakeDedalus() as fake:
         table = {"mistral": Provider(fake.url, ("mistral_api_key",), "m")}
         async with service(providers=table, tools=named(gives("echo", "nothing")), mistral_api_key="k") as agent:
@@ -502,7 +502,7 @@ async def test_a_known_provider_is_asked_in_its_own_form_at_once() -> None:
 
 
 async def test_the_operator_s_rules_win_over_the_table() -> None:
-    """UPSTREAM_RULES, for the base URL, also over what a model's name says."""
+    """UPSTREAM_RULES for the base URL also override what a model's name implies."""
     by_hand = {"custom": {"stream_options": False, "max_tokens": "max_tokens", "left_out": ["seed"]}}
     async with FakeDedalus() as fake, service(fake.url, upstream_rules=by_hand) as agent:
         sent = await asked(agent, fake, model="openai/gpt-5")
@@ -511,13 +511,13 @@ async def test_the_operator_s_rules_win_over_the_table() -> None:
 
 
 async def test_rules_for_an_upstream_that_is_not_known_stop_the_start() -> None:
-    """A typo in UPSTREAM_RULES isn't silently without effect."""
+    """A typo in UPSTREAM_RULES stops the start with an error."""
     with pytest.raises(ValueError, match=r"UPSTREAM_RULES.*not for mistrall"):
         Upstreams(settings(upstream_rules={"mistrall": {"seed": "random_seed"}}), EmbeddedModel())
 
 
 async def test_what_is_remembered_of_models_is_bounded() -> None:
-    """A caller who names ever new models costs no memory."""
+    """A caller that names ever new models costs no memory."""
     async with aclosing(Upstreams(settings(dedalus_base_url=NOWHERE), EmbeddedModel())) as made:
         for number in range(MAX_LEARNED_MODELS + 5):
             made.route(f"model-{number}").learn(WireRules(stream_options=False))
