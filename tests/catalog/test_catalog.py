@@ -1,4 +1,4 @@
-"""What is on offer: lists from upstreams and the marketplace, kept when these fail, and never a whitelist."""
+"""The lists of models and MCP servers: fetched, kept when upstream or marketplace fails, and never a whitelist."""
 
 import asyncio
 import json
@@ -25,13 +25,13 @@ pytestmark = pytest.mark.anyio
 
 MODELS_PATH = "/api/agent/models"
 SERVERS_PATH = "/api/agent/mcp-servers"
-AT_ONCE = 1e-9  # a TTL that is over by the next call
+AT_ONCE = 1e-9  # a TTL that has expired by the next call
 LONG = 1000.0
 JSON = {"content-type": "application/json"}
 
 
 class Source:
-    """Where a list is fetched from: each fetch waits until the test gives its answer, or the exception to raise."""
+    """The origin of a list: each fetch waits until the test sets its result, or the exception to raise."""
 
     def __init__(self) -> None:
         self.fetches = 0
@@ -51,12 +51,12 @@ class Source:
 
 
 def under_way() -> list["asyncio.Task[Any]"]:
-    """The fetches that go on in the background."""
+    """The fetches that are running in the background."""
     return [task for task in asyncio.all_tasks() if task.get_name() == "catalogue"]
 
 
 async def refreshed() -> None:
-    """Return when every fetch that goes on in the background is over."""
+    """Return when every fetch in the background has ended."""
     await asyncio.gather(*under_way(), return_exceptions=True)
 
 
@@ -75,7 +75,7 @@ async def ids(agent: Service) -> list[str]:
 
 
 async def test_the_first_calls_wait_for_one_fetch() -> None:
-    """Whoever asks before there is an answer waits for it; there is one fetch for all of them."""
+    """All callers before the first result wait for it, and share one fetch."""
     source = Source()
     cached = Cached(source.fetch, ["old"], LONG)
     calls = [asyncio.create_task(cached.get()) for _ in range(5)]
@@ -85,7 +85,7 @@ async def test_the_first_calls_wait_for_one_fetch() -> None:
 
 
 async def test_within_its_time_a_list_is_not_fetched_again() -> None:
-    """The TTL bounds how often the upstream is asked."""
+    """The TTL bounds how often the upstream is called."""
     source = Source()
     cached = Cached(source.fetch, [], LONG)
     source.give(["new"])
@@ -95,7 +95,7 @@ async def test_within_its_time_a_list_is_not_fetched_again() -> None:
 
 
 async def test_a_refresh_in_the_background_delays_no_answer() -> None:
-    """While a fetch goes on, the list that there is answers at once; the new one answers afterwards."""
+    """During a fetch the present list is returned at once; later calls return the new one."""
     source = Source()
     cached = Cached(source.fetch, [], AT_ONCE)
     source.give(["first"])
@@ -110,7 +110,7 @@ async def test_a_refresh_in_the_background_delays_no_answer() -> None:
 
 
 async def test_a_list_whose_refresh_fails_is_kept_as_stale_until_one_succeeds() -> None:
-    """An upstream that is down takes nothing away; the source says how fresh the list is."""
+    """An upstream that is down removes nothing from the list; its source says how fresh it is."""
     source = Source()
     cached = Cached(source.fetch, ["builtin"], AT_ONCE)
     source.give(["first"])
@@ -140,7 +140,7 @@ async def test_a_list_whose_refresh_fails_is_kept_as_stale_until_one_succeeds() 
     ids=repr,
 )
 async def test_whatever_fails_at_first_leaves_the_built_in_list(failure: Exception) -> None:
-    """No answer yet, and no way to get one: the built-in list, and the next try is not waited for."""
+    """With no result and no way to get one, the built-in list is returned, and callers don't wait for the next try."""
     source = Source()
     cached = Cached(source.fetch, ["builtin"], AT_ONCE)
     source.give(failure)
@@ -153,7 +153,7 @@ async def test_whatever_fails_at_first_leaves_the_built_in_list(failure: Excepti
 
 
 async def test_a_failed_fetch_is_not_tried_again_at_once() -> None:
-    """Callers can't make the service ask an upstream that is down for every request."""
+    """Callers can't cause a request to an upstream that is down with every request of theirs."""
     source = Source()
     cached = Cached(source.fetch, ["builtin"], LONG)
     source.give(UpstreamFailed())
@@ -164,7 +164,7 @@ async def test_a_failed_fetch_is_not_tried_again_at_once() -> None:
 
 
 async def test_without_any_list_every_fetch_is_waited_for() -> None:
-    """Where there is nothing to answer with, an answer a little later is better than none."""
+    """With no list to return, a late answer is better than none."""
     source = Source()
     cached = Cached(source.fetch, [], AT_ONCE)
     source.give(UpstreamFailed())
@@ -174,7 +174,7 @@ async def test_without_any_list_every_fetch_is_waited_for() -> None:
 
 
 async def test_a_bug_in_a_fetch_is_no_end_of_the_list() -> None:
-    """What nobody expected is raised to the first caller, and the next fetch has its chance."""
+    """An unexpected exception is raised to the first caller, and the next call fetches again."""
     source = Source()
     cached = Cached(source.fetch, [], AT_ONCE)
     source.give(RuntimeError("a bug"))
@@ -185,7 +185,7 @@ async def test_a_bug_in_a_fetch_is_no_end_of_the_list() -> None:
 
 
 async def test_a_fetch_that_takes_too_long_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits longer than the limit for a list."""
+    """No caller waits longer than the limit for a list."""
     monkeypatch.setattr("services.catalog.cached.FETCH_TIMEOUT_S", 0.01)
     assert await Cached(Source().fetch, ["builtin"], LONG).get() == (["builtin"], "builtin")
 
@@ -203,7 +203,7 @@ async def test_a_caller_that_leaves_does_not_end_the_fetch() -> None:
 
 
 async def test_closing_ends_a_fetch_under_way() -> None:
-    """A server that stops waits for no list."""
+    """A server that stops doesn't wait for a list."""
     source = Source()
     cached = Cached(source.fetch, ["builtin"], AT_ONCE)
     source.give(["first"])
@@ -217,7 +217,7 @@ async def test_closing_ends_a_fetch_under_way() -> None:
 
 
 async def test_the_models_of_dedalus_are_told_with_what_it_says_of_them() -> None:
-    """Names, abilities, sizes and prices; what is not told is left out."""
+    """The list has names, abilities, sizes and prices, without those that Dedalus omits."""
     bare = {"id": "openai/o3", "provider": "openai"}
     async with FakeDedalus() as fake, service(dedalus=f"{fake.url}/v1", dedalus_api_key="k") as agent:
         fake.models = [model("openai/gpt-4.1", "GPT-4.1"), bare]
@@ -242,7 +242,7 @@ async def test_the_models_of_dedalus_are_told_with_what_it_says_of_them() -> Non
 
 
 async def test_the_models_of_a_server_of_one_s_own_are_told_by_the_names_it_takes() -> None:
-    """The list of llama.cpp, Ollama or vLLM, which say less and in other places."""
+    """The lists of llama.cpp, Ollama and vLLM have less, in other places, and are read, too."""
     async with FakeDedalus() as fake, service(fake.url, default_model=None) as agent:
         fake.models = [
             {"id": "qwen3:0.6b", "object": "model", "created": 1, "owned_by": "library"},
@@ -260,7 +260,7 @@ async def test_the_models_of_a_server_of_one_s_own_are_told_by_the_names_it_take
 
 
 async def test_a_server_that_is_not_there_is_reported() -> None:
-    """/models says why there is no list, with the setting to check; /ready is about this service alone."""
+    """/models says why there is no list, with the setting to check; /ready covers only this service."""
     async with service(NOWHERE, default_model=None) as agent:
         answered = await listed(agent)
         ready = await agent.client.get("/ready")
@@ -273,7 +273,7 @@ async def test_a_server_that_is_not_there_is_reported() -> None:
 
 
 async def test_ready_names_the_default_model_that_the_list_decides() -> None:
-    """The list is asked for when the service starts; until it has come, the default model is null."""
+    """The list is fetched when the service starts; until it arrives, the default model is null."""
     async with FakeDedalus() as fake, service(fake.url, default_model=None) as agent:
         await fake.wait_for_requests(1, "/models")
         while (ready := (await agent.client.get("/ready")).json())["default_model"] is None:
@@ -283,7 +283,7 @@ async def test_ready_names_the_default_model_that_the_list_decides() -> None:
 
 @asynccontextmanager
 async def two_providers() -> AsyncIterator[tuple[FakeDedalus, FakeDedalus, Service]]:
-    """The service with the keys of Google and Perplexity, and what these serve."""
+    """The service with the keys of Google and Perplexity, and their lists."""
     async with AsyncExitStack() as stack:
         google, perplexity = [await stack.enter_async_context(FakeDedalus()) for _ in range(2)]
         table = {
@@ -297,7 +297,7 @@ async def two_providers() -> AsyncIterator[tuple[FakeDedalus, FakeDedalus, Servi
 
 
 async def test_the_models_of_several_providers_are_one_list_under_their_prefixes() -> None:
-    """Each model has the name by which a request reaches it."""
+    """Each model has the name that a request uses for it."""
     async with two_providers() as (google, perplexity, agent):
         answered = await listed(agent)
         for fake in (google, perplexity):
@@ -313,7 +313,7 @@ async def test_the_models_of_several_providers_are_one_list_under_their_prefixes
 
 
 async def test_a_provider_without_a_list_takes_nothing_from_the_others() -> None:
-    """Its built-in models, at least its default one, stand beside the other's list; the source tells the worst."""
+    """Its built-in models, at least its default one, are listed, too. The source is that of the worse list."""
     async with two_providers() as (google, perplexity, agent):
         google.models = [{"id": "models/gemini-9", "owned_by": "google"}]
         perplexity.models_failure = Status(404, {"detail": "Not Found"})
@@ -323,7 +323,7 @@ async def test_a_provider_without_a_list_takes_nothing_from_the_others() -> None
 
 
 async def test_a_list_goes_from_upstream_to_stale_when_the_upstream_fails() -> None:
-    """After the TTL, with the upstream down, the list is still there and says that it is an older one."""
+    """After the TTL, with the upstream down, the list is still returned and marked as older."""
     async with FakeDedalus() as fake, service(fake.url, models_ttl_s=AT_ONCE) as agent:
         sources = [(await listed(agent))["source"]]
         fake.models_failure = Status(401, "down")
@@ -351,7 +351,7 @@ async def test_a_list_goes_from_upstream_to_stale_when_the_upstream_fails() -> N
     ids=lambda status: f"{status.code} {str(status.body)[:24]}",
 )
 async def test_without_a_list_from_dedalus_the_built_in_one_answers(failure: Status) -> None:
-    """Whatever the upstream says in place of a list, at the first call already."""
+    """The built-in list is returned at the first call, whatever the upstream returns in place of a list."""
     async with FakeDedalus() as fake, service(dedalus=f"{fake.url}/v1", dedalus_api_key="k") as agent:
         fake.models_failure = failure
         answered = await listed(agent)
@@ -360,7 +360,7 @@ async def test_without_a_list_from_dedalus_the_built_in_one_answers(failure: Sta
 
 
 async def test_the_built_in_list_of_a_provider_is_its_own_models() -> None:
-    """A list of last resort names nothing that the configured keys can't reach."""
+    """A list of last resort has no model that the configured keys can't reach."""
     async with FakeDedalus() as fake:
         fake.models_failure = Status(401, "down")
         table = {"openai": Provider(fake.url, ("openai_api_key",), "gpt-4.1-mini")}
@@ -400,7 +400,7 @@ ODD_PARTICULARS: list[dict[str, Any]] = [
 
 
 async def test_a_model_with_odd_particulars_is_still_a_model() -> None:
-    """What can't be understood of a model is left out; its name is what matters."""
+    """Details of a model that can't be read are left out; only its name is required."""
     names = [f"openai/gpt-{number}" for number in range(len(ODD_PARTICULARS))]
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.models = [{"id": name, **odd} for name, odd in zip(names, ODD_PARTICULARS, strict=True)]
@@ -445,7 +445,7 @@ async def test_the_embedded_model_is_listed_also_where_it_is_not_installed() -> 
     ids=str,
 )
 async def test_a_list_is_read_in_any_of_its_forms(body: Any) -> None:
-    """OpenAI's, Ollama's, Gemini's, llama.cpp's two in one, or no more than the list itself."""
+    """The forms of OpenAI, Ollama, Gemini and llama.cpp (two in one), and a bare list, are read."""
     async with FakeDedalus() as fake, service(fake.url, default_model=None) as agent:
         fake.models_failure = Status(200, json.dumps(body), {"content-type": "application/json"})
         fake.always(*answer("ok"))
@@ -464,7 +464,7 @@ async def test_a_list_is_read_in_any_of_its_forms(body: Any) -> None:
     ],
 )
 async def test_half_a_surrogate_pair_in_a_list_is_mended(entry: str) -> None:
-    """No upstream can make the list a 500."""
+    """No upstream can turn the list into a 500."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.models_failure = Status(200, f'{{"data": [{entry}, {{"id": "b"}}]}}', {"content-type": "application/json"})
         assert await ids(agent) == ["caf\ufffd", "b"]
@@ -501,7 +501,7 @@ NOT_CHATTING: list[dict[str, Any]] = [
 
 
 async def test_what_does_not_chat_is_no_default_model() -> None:
-    """The first model of the list that chats is, by what the list says of it or by its name."""
+    """The default is the first model that chats, by the list's details or by its name."""
     async with FakeDedalus() as fake, service(fake.url, default_model=None) as agent:
         fake.models = [*NOT_CHATTING, {"id": "qwen3:0.6b"}]
         fake.always(*answer("ok"))
@@ -514,7 +514,7 @@ async def test_what_does_not_chat_is_no_default_model() -> None:
     ["gpt-4o", "claude-sonnet-4-5", "gemma3:4b", "deepseek-chat", "o3", "llama-3.3-70b-versatile", "clippy-7b"],
 )
 async def test_a_model_that_chats_is_not_taken_for_another_kind(model: str) -> None:
-    """No part of a usual name looks like an embedding, a voice or a picture."""
+    """No part of a usual name is mistaken for an embedding, a voice or an image model."""
     assert read_model({"id": model}, "", None).chats
 
 
@@ -539,7 +539,7 @@ async def test_a_model_that_chats_is_not_taken_for_another_kind(model: str) -> N
 async def test_without_a_default_model_the_error_names_the_setting(
     failure: Status, code: str, named: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """And so does the log; a request that names its model is served all the same."""
+    """The log names it, too; a request that names its model is served."""
     async with FakeDedalus() as fake, service(fake.url, default_model=None) as agent:
         fake.models_failure = failure
         fake.always(*answer("ok"))
@@ -564,7 +564,7 @@ async def test_a_server_that_can_t_be_reached_names_the_setting() -> None:
 
 @asynccontextmanager
 async def marketplace(**given: Any) -> AsyncIterator[tuple[FakeDedalus, Service]]:
-    """The service with a marketplace of its own, and the fake that serves it."""
+    """The service with a marketplace of its own, and the fake server behind it."""
     async with FakeDedalus() as fake, service(marketplace_url=f"{fake.url}/api/marketplace", **given) as agent:
         yield fake, agent
 
@@ -577,7 +577,7 @@ OURS = {
 
 
 async def test_mcp_servers_are_the_operator_s_own_and_then_the_marketplace_s() -> None:
-    """Each with what a request puts into `mcp_servers`; those that aren't public are left out; no key is sent."""
+    """Each has its value for `mcp_servers`; those that aren't public are left out; no key is sent."""
     oauth = repository("windsor/gmail-mcp", 9) | {"title": "Gmail", "tags": {"auth": {"none": False, "oauth": True}}}
     hidden = repository("acme/hidden", 1) | {"visibility": "private"}
     bare = {"slug": "acme/bare"}
@@ -618,7 +618,7 @@ async def test_mcp_servers_are_the_operator_s_own_and_then_the_marketplace_s() -
 
 
 async def test_a_marketplace_that_moved_is_followed() -> None:
-    """The public one is known under two addresses, of which one redirects."""
+    """The public marketplace has two addresses, and one redirects to the other."""
     async with FakeDedalus() as moved, marketplace() as (fake, agent):
         fake.marketplace_failure = Status(308, "", {"location": f"{moved.url}/api/marketplace"})
         answered = await listed(agent, SERVERS_PATH)
@@ -632,7 +632,7 @@ def own_then_builtin(answered: dict[str, Any]) -> bool:
 
 
 async def test_while_the_marketplace_fails_the_built_in_servers_stand_in(caplog: pytest.LogCaptureFixture) -> None:
-    """The operator's own are there as ever, and the log tells what is wrong."""
+    """The operator's own servers remain, and the log says what is wrong."""
     async with marketplace(mcp_servers=OURS) as (fake, agent):
         fake.marketplace_failure = Status(503, "down")
         answered = await listed(agent, SERVERS_PATH)
@@ -642,7 +642,7 @@ async def test_while_the_marketplace_fails_the_built_in_servers_stand_in(caplog:
 
 
 async def test_a_marketplace_that_is_turned_off_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
-    """MARKETPLACE_URL= leaves the operator's and the built-in servers, and nothing to warn of."""
+    """MARKETPLACE_URL= leaves the operator's and the built-in servers, without a warning."""
     async with service("http://127.0.0.1:9", mcp_servers=OURS, marketplace_url="") as agent:
         answered = await listed(agent, SERVERS_PATH)
     assert own_then_builtin(answered)
@@ -662,7 +662,7 @@ async def test_a_marketplace_that_is_turned_off_is_no_fault(caplog: pytest.LogCa
     ids=lambda status: f"{status.code} {str(status.body)[:32]} {status.headers.get('location', '')}",
 )
 async def test_a_marketplace_that_answers_something_else_has_failed(failure: Status) -> None:
-    """A page, another shape, a list of nothing that can be named, or a way that leads nowhere."""
+    """A page, another shape, a list without usable names, or an unreachable address counts as a failure."""
     async with marketplace() as (fake, agent):
         fake.marketplace_failure = failure
         answered = await listed(agent, SERVERS_PATH)
@@ -692,7 +692,7 @@ async def test_an_odd_entry_of_the_marketplace_loses_only_itself() -> None:
 
 
 async def test_neither_list_is_a_whitelist() -> None:
-    """Names come and go: a request may use a model and an MCP server that no list has."""
+    """Names change: a request may use a model or an MCP server that no list has."""
     async with FakeDedalus() as fake, service(fake.url, mcp_servers=OURS) as agent:
         fake.turn(*answer("ok"))
         events = await agent.stream({"input": "?", "model": "new/model", "mcp_servers": ["brand-new/mcp"]})

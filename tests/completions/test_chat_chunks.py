@@ -1,6 +1,6 @@
-"""The readers of both wires: the upstream's chunks as `ChatChunks` reads them, and our frames as everybody reads them.
+"""The readers of both wires: `ChatChunks`, which reads the upstream's chunks, and the clients that read our frames.
 
-What is read is compared with two readers that aren't ours: httpx-sse, and eventsource-parser under Node.
+Their results are compared with two independent readers: httpx-sse, and eventsource-parser under Node.
 """
 
 import json
@@ -64,7 +64,7 @@ def units(text: str) -> list[int]:
 
 
 def whole(text: str) -> str:
-    """The text with pairs joined and halves replaced, worked out one code unit after the other."""
+    """The text with pairs joined and halves replaced, computed one code unit at a time."""
     characters: list[int] = []
     for unit in units(text):
         if 0xDC00 <= unit < 0xE000 and characters and 0xD800 <= characters[-1] < 0xDC00:
@@ -75,7 +75,7 @@ def whole(text: str) -> str:
 
 
 def halves(text: str) -> str:
-    """The text with each character beyond the basic plane as two surrogates, which a split can fall between."""
+    """The text with each character beyond the basic plane as two surrogates, so that a split can fall between them."""
     return "".join(map(chr, units(text)))
 
 
@@ -84,7 +84,7 @@ CLEAN = "".join(filter(str.isprintable, ODD)) + "\u2028\x85\r\n\0"
 
 
 def texts_of(characters: st.SearchStrategy[str], often: str) -> st.SearchStrategy[str]:
-    """Texts in which some characters are frequent, which in an alphabet of `st.text` they would not be."""
+    """Texts in which these characters are frequent, as they would not be in an alphabet of `st.text`."""
     return st.lists(characters | st.sampled_from(often), max_size=12).map("".join)
 
 
@@ -96,13 +96,13 @@ clean_texts = texts_of(st.characters(exclude_categories=["Cs"]), CLEAN)
 @example("\ud83d\ud83d\ude00")
 @example("\ufeff\ufeffö\ud83d")
 def test_a_text_is_mended(text: str) -> None:
-    """Pairs are joined, halves become U+FFFD, and all else stays as it is."""
+    """Pairs are joined, halves become U+FFFD, and all other text is unchanged."""
     assert mend_text(text) == whole(text)
 
 
 @given(st.lists(texts, max_size=6))
 def test_a_text_that_comes_in_pieces_is_mended(pieces: list[str]) -> None:
-    """However a text is cut, also between the halves of a pair, its pieces make the same text; each can be encoded."""
+    """However a text is cut, also within a pair, its pieces make the same text, and each piece can be encoded."""
     mender = Mender()
     said = [*map(mender.feed, pieces), mender.flush()]
     assert "".join(said) == whole("".join(pieces))
@@ -118,7 +118,7 @@ json_values = st.recursive(
 
 
 def mended(value: Any) -> Any:
-    """The value with each of its texts whole."""
+    """The value with each of its texts mended."""
     match value:
         case str():
             return whole(value)
@@ -132,7 +132,7 @@ def mended(value: Any) -> Any:
 
 @given(json_values, st.booleans())
 def test_json_from_elsewhere(value: Any, ascii_only: bool) -> None:
-    """A JSON value is read with every digit, and mended, whether its halves were escaped or not."""
+    """A JSON value is read with every digit, and its texts are mended whether or not their halves were escaped."""
     written = json.dumps(value, ensure_ascii=ascii_only)
     assert json.dumps(loads_exactly(written)) == json.dumps(mended(value))
     assert json.dumps(mend(value)) == json.dumps(mended(value))
@@ -140,7 +140,7 @@ def test_json_from_elsewhere(value: Any, ascii_only: bool) -> None:
 
 @given(json_values)
 def test_the_fast_parser_is_taken_only_where_nothing_is_torn(value: Any) -> None:
-    """What may hold half a pair is marked as torn; what isn't marked can be encoded."""
+    """Text that may hold half a pair is marked as torn; text that isn't marked can be encoded."""
     read, torn = loads(json.dumps(value))
     if not torn:
         assert json.dumps(read, ensure_ascii=False).encode() is not None
@@ -162,19 +162,19 @@ def leaves(value: Any) -> Iterator[Any]:
 
 @pytest.mark.parametrize("written", ["", " ", "NaN", "[Infinity]", "-Infinity", "1e999", "[-1e999]", '{"a":1', "'a'"])
 def test_what_is_no_json(written: str) -> None:
-    """A number that isn't one is refused like any other text that no JSON encoder writes."""
+    """A malformed number is refused like any other text that no JSON encoder writes."""
     with pytest.raises(ValueError, match=r"."):
         loads(written)
     with pytest.raises(ValueError, match=r"."):
         loads_exactly(written)
 
 
-# Bodies of an upstream, and what they say
+# Bodies of an upstream, and their content
 
 
 @dataclass
 class Said:
-    """What a stream has said, its deltas joined."""
+    """The content of a stream, its deltas joined."""
 
     texts: dict[str, str] = field(default_factory=dict)
     finish_reason: str | None = None
@@ -185,7 +185,7 @@ class Said:
 
 
 def read(pieces: Sequence[bytes]) -> Said:
-    """What `ChatChunks` makes of a body that arrives in these pieces."""
+    """What `ChatChunks` reads from a body that arrives in these pieces."""
     chunks, said = ChatChunks(), Said()
     for piece in pieces:
         if not chunks.over:
@@ -227,7 +227,7 @@ def can_end(kind: str, text: str) -> bool:
 
 @st.composite
 def events(draw: st.DrawFn, data: str, end: str = "\n") -> str:
-    """An event with this data, as one of the many ways in which it can be written."""
+    """An event with this data, in one of the many ways in which it can be written."""
     lines = [f"data:{draw(st.sampled_from(['', ' ']))}{line}" for line in data.split("\n")]
     noise = st.sampled_from([": a comment", ":", "id: 7", "retry: 10", "event: message", "unknown: x", "unknown"])
     for line in draw(st.lists(noise, max_size=2)):
@@ -237,7 +237,7 @@ def events(draw: st.DrawFn, data: str, end: str = "\n") -> str:
 
 @st.composite
 def bodies(draw: st.DrawFn) -> tuple[bytes, Said]:
-    """A stream of interleaved deltas in any notation, and what it says."""
+    """A stream of interleaved deltas in any notation, and its content."""
     said = Said(finish_reason="stop", over="done")
     ends = st.sampled_from(["\n", "\r\n", "\r"])
     notations: list[Callable[[Any], str]] = [json.dumps, utf8, indented]
@@ -255,7 +255,7 @@ def bodies(draw: st.DrawFn) -> tuple[bytes, Said]:
 
 
 def utf8(value: Any) -> str:
-    """JSON whose text stays UTF-8, but for what UTF-8 can't say."""
+    """JSON whose text stays UTF-8, except for what UTF-8 can't represent."""
     return json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace").decode()
 
 
@@ -270,7 +270,7 @@ def in_bytes(body: bytes) -> list[bytes]:
 
 @st.composite
 def cuts(draw: st.DrawFn) -> Cut:
-    """A way to cut a body into pieces: at any places, at every byte, or not at all."""
+    """A way to cut a body into pieces: at any positions, at every byte, or not at all."""
     places = draw(st.lists(st.floats(0, 1, exclude_max=True), max_size=12))
 
     def cut(body: bytes) -> Sequence[bytes]:
@@ -281,7 +281,7 @@ def cuts(draw: st.DrawFn) -> Cut:
 
 
 def same(ours: Said, theirs: Said) -> None:
-    """Both have said the same; a kind of which nothing was said may be there or not."""
+    """Whether both have the same content. A kind without text may be present or absent."""
     for said in (ours, theirs):
         said.texts = {kind: text for kind, text in said.texts.items() if text}
     assert ours == theirs
@@ -289,14 +289,14 @@ def same(ours: Said, theirs: Said) -> None:
 
 @given(bodies(), cuts())
 def test_a_stream_says_the_same_however_it_is_written_and_cut(body: tuple[bytes, Said], cut: Cut) -> None:
-    """Line ends, comments, lines of data, escapes, halves of pairs and reads: none of it changes what is said."""
+    """Line ends, comments, lines of data, escapes, halves of pairs and reads don't change what a stream says."""
     written, said = body
     same(read(cut(written)), said)
 
 
 @given(texts, kinds, cuts())
 def test_pairs_cut_between_deltas_are_joined(text: str, kind: Kind, cut: Cut) -> None:
-    """With each half of each pair in a delta of its own, and another kind of delta after each, the text is the same."""
+    """The text is the same if each half of each pair has a delta of its own, with a delta of another kind after it."""
     other: Kind = "thinking" if kind == "text" else "text"
     assume(can_end(kind, text))
     chunks = [chunk for half in halves(text) for chunk in (chunk_of(kind, half), chunk_of(other, "-"))]
@@ -311,19 +311,19 @@ def test_pairs_cut_between_deltas_are_joined(text: str, kind: Kind, cut: Cut) ->
 @pytest.mark.parametrize("character", ["a", "ö", "😀", "\u2028"])
 @pytest.mark.parametrize("kind", ["text", "thinking", "call 0"])
 def test_a_delta_of_a_megabyte(kind: Kind, character: str, size: int) -> None:
-    """A server that doesn't stream sends all at once, which arrives in many reads."""
+    """A server that doesn't stream sends everything at once, which arrives in many reads."""
     text = character * ((1 << 20) // len(character.encode()))
     body = f"data: {utf8(chunk_of(kind, text))}\n\n".encode()
     said = read([body[start : start + size] for start in range(0, len(body), size)])
     assert said.texts == {kind: text}
 
 
-# Bytes that nobody meant
+# Damaged bytes
 
 
 @st.composite
 def torn_bodies(draw: st.DrawFn) -> bytes:
-    """A good body in which some bytes were replaced, lost or put in."""
+    """A good body in which some bytes were replaced, removed or inserted."""
     body = bytearray(draw(bodies())[0])
     for _ in range(draw(st.integers(1, 4))):
         place = draw(st.integers(0, len(body)))
@@ -377,7 +377,7 @@ def misshapen(draw: st.DrawFn) -> bytes:
 
 
 def well_formed(delta: Delta) -> bool:
-    """Whether a delta is of the types that it declares, and all of it can be written as JSON in UTF-8."""
+    """Whether a delta has the types that it declares, and can be written as JSON in UTF-8."""
     json.dumps(tuple(delta), ensure_ascii=False, allow_nan=False).encode()
     match delta:
         case TextDelta(str()) | ThinkingDelta(str()):
@@ -398,7 +398,7 @@ def well_formed(delta: Delta) -> bool:
 @example(b"data: " + b"[" * 100_000 + b"\n\n", lambda body: [body])
 @example(b"data: " + b'{"a":' * 100_000 + b"\n\n", lambda body: [body])
 def test_no_bytes_are_too_odd(body: bytes, cut: Cut) -> None:
-    """Whatever arrives, nothing is raised: it is read, or the stream is malformed or at fault; deltas are sound."""
+    """No bytes raise an exception: they are read, or the stream is malformed or an error; every delta is sound."""
     chunks = ChatChunks()
     for piece in cut(body):
         if not chunks.over:
@@ -411,13 +411,13 @@ def test_no_bytes_are_too_odd(body: bytes, cut: Cut) -> None:
 
 @given(st.lists(st.sampled_from([b'{"a":', b"[", b'"\\ud83d"', b"1", b"}", b"]", b","]), max_size=400).map(b"".join))
 def test_deep_nesting_is_malformed_at_worst(data: bytes) -> None:
-    """What nests deeper than a parser goes is no chunk."""
+    """Data nested deeper than a parser allows is no chunk."""
     chunks = ChatChunks()
     chunks.feed(b"data: " + data + b"\n\n")
     assert chunks.malformed or chunks.error_data or not chunks.over
 
 
-# Readers that aren't ours
+# Independent readers
 
 
 def by_httpx_sse(pieces: Sequence[bytes]) -> list[ServerSentEvent]:
@@ -430,7 +430,7 @@ Node = Callable[[Sequence[bytes]], Json]
 
 @pytest.fixture(scope="module")
 def by_node(request: pytest.FixtureRequest) -> Iterator[Node]:
-    """What eventsource-parser makes of a body that arrives in these pieces."""
+    """What eventsource-parser reads from a body that arrives in these pieces."""
     executable = request.getfixturevalue("node")
     command = [executable, "read_frames.mjs"]
     with subprocess.Popen(command, cwd=TYPESCRIPT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -450,7 +450,7 @@ def by_node(request: pytest.FixtureRequest) -> Iterator[Node]:
 
 
 def by_line(name: str, data: str) -> list[tuple[str, str]]:
-    """An event, or those that its lines are, where it is no JSON as a whole."""
+    """An event, or the events on its lines if it isn't JSON as a whole."""
     try:
         json.loads(data)
     except ValueError:
@@ -459,7 +459,7 @@ def by_line(name: str, data: str) -> list[tuple[str, str]]:
 
 
 def interpreted(read_events: Sequence[tuple[str, str]]) -> Said:
-    """What a stream says, from the names and data of its events as somebody else has read them."""
+    """The content of a stream, from the names and data of its events as another reader returned them."""
     said = Said()
     for name, data in (each for event in read_events for each in by_line(*event)):
         if said.over or not data.strip():
@@ -513,7 +513,7 @@ ONE_LINE_END = re.compile(rb"\}(\r\n?|\n)((event|id)[^\r\n]*(\r\n?|\n))*data: ?[
 
 @st.composite
 def soups(draw: st.DrawFn) -> bytes:
-    """Lines that mean something, in any order and with any line ends."""
+    """Meaningful lines, in any order and with any line ends."""
     ends = st.sampled_from(["\n", "\r\n", "\r"])
     lines = draw(soup)
     return (draw(st.sampled_from(["", "\ufeff"])) + "".join(line + draw(ends) for line in lines)).encode()
@@ -526,9 +526,9 @@ def soups(draw: st.DrawFn) -> bytes:
 @example(b"data: \n\n", in_bytes)
 @example(b'data: {"choices":[{"delta":{"content":"a"}}]}\r\n\r\ndata: [DONE]\r\n\r\n', in_bytes)
 def test_two_other_readers_find_the_same_events(by_node: Node, body: bytes, cut: Cut) -> None:
-    """Of any lines in any order, cut anywhere: the events are those that httpx-sse and eventsource-parser find.
+    """For any lines in any order, cut anywhere, the events are those that httpx-sse and eventsource-parser find.
 
-    But for two objects with one line end between them, which are one event to them, and two here.
+    The exception: two objects with one line end between them are one event to them, and two here.
     """
     assume(not ONE_LINE_END.search(body))
     ours = read(cut(body))
@@ -574,21 +574,21 @@ def frames_of(data: Sequence[EventData]) -> list[bytes]:
 
 
 def written(frames: Sequence[Frame]) -> bytes:
-    """The only bytes that these fields of frames can have on our wire."""
+    """The only bytes that frames with these fields can have on our wire."""
     return "".join(f"id: {number}\nevent: {name}\ndata: {data}\n\n" for number, name, data in frames).encode()
 
 
 @given(st.lists(any_event, max_size=5), cuts())
 @over_node
 def test_every_reader_reads_our_frames_byte_for_byte(by_node: Node, data: list[EventData], cut: Cut) -> None:
-    """Whatever texts, names and values events hold, each reader gets the very bytes that were written, however cut."""
+    """Whatever texts, names and values events have, and however they are cut, each reader returns the bytes written."""
     body = b": ping\n\n" + b": ping\n\n".join(frames_of([*data, END]))
     frames = body.replace(b": ping\n\n", b"")
     parsed = parse_frames(body)
     assert written([(str(e["seq"]), e["event"], json.dumps(e, separators=(",", ":"))) for e in parsed]) == frames
     ids = [event["seq"] for event in parsed]
     assert ids == list(range(1, len(ids) + 1))
-    by_httpx = [event for event in by_httpx_sse(cut(body)) if event.data]  # it makes an event of every comment, too
+    by_httpx = [event for event in by_httpx_sse(cut(body)) if event.data]  # it returns every comment as an event, too
     assert written([(event.id, event.event, event.data) for event in by_httpx]) == frames
     answer = by_node(cut(body))
     assert written([(frame["id"], frame["event"], frame["data"]) for frame in answer["frames"]]) == frames
@@ -598,7 +598,7 @@ def test_every_reader_reads_our_frames_byte_for_byte(by_node: Node, data: list[E
 
 @given(any_event)
 def test_an_event_comes_back_as_it_was_put(data: EventData) -> None:
-    """The frame's JSON is the event: read with its own model it equals what was written."""
+    """A frame's JSON is the event: parsed with its own model it equals what was written."""
     [event] = parse_frames(b"".join(frames_of([data])))
     assert event["event"] == EVENT_TYPES[type(data)]
     back = STREAM_EVENT.validate_python(event).data
@@ -629,7 +629,7 @@ puts = st.lists(st.tuples(deltas | others, st.integers(0, 3)), max_size=12)
 
 
 def label(data: EventData) -> tuple[Any, ...]:
-    """What two neighbouring deltas must have in common to be one event."""
+    """The fields that two neighbouring deltas must share to be one event."""
     match data:
         case PartialOutput() | Thinking():
             return (type(data),)
@@ -662,7 +662,7 @@ def joined(data: Sequence[Any]) -> list[tuple[Any, str]]:
 
 @given(puts)
 def test_commits_cut_a_text_and_lose_nothing(puts: list[tuple[EventData, int]]) -> None:
-    """Whenever commits come, the events say the same in the same order, and are numbered without a gap."""
+    """Whenever commits happen, the events have the same content in the same order, and are numbered without a gap."""
     queue = FrameQueue("run_1")
     frames: list[bytes] = []
     for data, commits in puts:
@@ -692,7 +692,7 @@ def test_between_two_commits_neighbours_are_one_event(data: list[EventData]) -> 
 @example("a", MAX_DELTA_BYTES - 1, "text", 1)
 @example("😀", MAX_DELTA_BYTES // 12, "call", 1)
 def test_large_texts_are_split(character: str, length: int, kind: str, puts: int) -> None:
-    """From however many puts: no piece is longer than 64 KiB as JSON, and together they are the text."""
+    """However many puts a text has, no piece is longer than 64 KiB as JSON, and together they are the text."""
     text = ("<" + character * length + ">") * puts
     size = len(text) // puts
     pieces = [text[start : start + size] for start in range(0, len(text), size)]
@@ -709,7 +709,7 @@ def test_large_texts_are_split(character: str, length: int, kind: str, puts: int
 
 
 def test_nothing_comes_after_complete() -> None:
-    """A writer that goes on after the end of its run is refused, and what it wanted to say is in no frame."""
+    """A writer that continues after the end of its run is refused, and no frame has its event."""
     queue = FrameQueue("run_1")
     queue.put(END)
     with pytest.raises(Fenced):

@@ -20,7 +20,7 @@ TORN = "data: {torn\n\n"
 
 @dataclass
 class Outcome:
-    """What a body gives. `end` is "complete", "cut off", "malformed" or an error's code."""
+    """The result of reading a body. `end` is "complete", "cut off", "malformed" or an error's code."""
 
     text: str = ""
     thinking: str = ""
@@ -31,7 +31,7 @@ class Outcome:
 
 
 def read(body: str | bytes, tags: ThinkTags | None = None, size: int = 1 << 20) -> Outcome:
-    """What comes of a body that arrives in pieces of this size and then ends."""
+    """Read a body that arrives in pieces of this size and then ends."""
     data = body.encode() if isinstance(body, str) else body
     chunks, deltas = ChatChunks(tags), []
     for start in range(0, len(data), size):
@@ -78,7 +78,7 @@ END = chunk({}, "stop")
 OPEN_CALL = {"index": 0, "id": "c1", "function": {"name": "echo", "arguments": "{}"}}
 HELLO = said("Hello") + END + DONE
 
-# Complete, and nothing can lose it
+# Complete, whatever follows
 
 COMPLETE = {
     "plain": HELLO,
@@ -206,12 +206,12 @@ COMPLETE = {
 @pytest.mark.parametrize("name", COMPLETE)
 @pytest.mark.parametrize("size", [1, 1 << 20])
 def test_a_complete_answer(name: str, size: int) -> None:
-    """What the server said is the whole answer, however oddly it came and whatever came after it."""
+    """The content is the whole answer, however oddly it was written and whatever came after it."""
     outcome = read(COMPLETE[name], size=size)
     assert (outcome.text, outcome.end) == ("Hello", "complete")
 
 
-# What is not complete
+# Not complete
 
 NOT_COMPLETE = {
     "an end without a reason": (said("Hello"), "cut off"),
@@ -280,7 +280,7 @@ NOT_COMPLETE = {
 @pytest.mark.parametrize("name", NOT_COMPLETE)
 @pytest.mark.parametrize("size", [1, 1 << 20])
 def test_what_is_no_complete_answer(name: str, size: int) -> None:
-    """It is reported as what it is, with what had come before."""
+    """The end is reported as what it is, with the content that came before."""
     body, end = NOT_COMPLETE[name]
     outcome = read(body, size=size)
     assert (outcome.text, outcome.end) == ("Hello", end)
@@ -303,13 +303,13 @@ def test_what_is_no_complete_answer(name: str, size: int) -> None:
     ],
 )
 def test_bodies_that_are_no_stream(body: str, end: str) -> None:
-    """A page, JSON that is no completion, an error, text: none of them is an answer."""
+    """A page, JSON that isn't a completion, an error, text: none of them is an answer."""
     assert read(body) == Outcome(end=end)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_events_that_end_in_one_line_end_come_when_they_are_there(end: str) -> None:
-    """A server without blank lines is read as it writes, from its second event on, and not at the end of the body."""
+    """A server without blank lines is read as it writes, from its second event on, not only at the end of the body."""
     chunks = ChatChunks()
     lines = [said(word).replace("\n\n", end).encode() for word in ("a", "b", "c")]
     assert [chunks.feed(line) for line in lines] == [
@@ -320,13 +320,13 @@ def test_events_that_end_in_one_line_end_come_when_they_are_there(end: str) -> N
 
 
 def test_an_object_in_several_lines_is_one_event() -> None:
-    """As the standard has it, whatever its lines look like."""
+    """Lines of data are joined as the standard says, whatever the lines look like."""
     lines = json.dumps({"choices": [{"delta": {"content": "Hello"}, "x": {}}]}, indent=1).split("\n")
     assert read("".join(f"data: {line}\n" for line in lines) + "\n" + END, size=1).text == "Hello"
 
 
 def test_a_body_that_never_says_anything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither blanks in one line nor an event without an end are read for ever; empty lines may come for long."""
+    """Endless blanks in one line, or an event without an end, are refused; empty lines may arrive for long."""
     monkeypatch.setattr(sse_events, "MAX_EVENT_BYTES", 1000)
     assert read(" " * 2000).end == "malformed"
     assert read("data: " + "x" * 2000, size=100).end == "malformed"
@@ -350,7 +350,7 @@ CUTS = {
 
 @pytest.mark.parametrize("said_so", CUTS.values(), ids=CUTS)
 def test_a_cut_under_other_names(said_so: Json) -> None:
-    """A reason that says that the answer was cut is found wherever it stands."""
+    """A reason that means that the answer was cut is found in any place."""
     outcome = read(said("Hello") + choice(**{"delta": {}, **said_so}) + DONE)
     assert outcome.end == "complete"
     assert means_cut(outcome.reason or "")
@@ -358,7 +358,10 @@ def test_a_cut_under_other_names(said_so: Json) -> None:
 
 @pytest.mark.parametrize("reason", ["length", "content_filter"])
 def test_a_cut_stays_one(reason: str) -> None:
-    """Whatever a gateway tells after it; it is also read outside of the choices. A piece that follows disproves it."""
+    """A later reason of a gateway, also outside of the choices, doesn't replace it.
+
+    A piece that follows disproves it.
+    """
     assert read(said("Hello") + chunk({}, reason) + END + DONE).reason == reason
     assert read(said("Hello") + event({"choices": [], "finish_reason": reason}) + DONE).reason == reason
     assert read(said("Hello", reason) + END + DONE).reason == "stop"
@@ -367,19 +370,19 @@ def test_a_cut_stays_one(reason: str) -> None:
 
 
 def test_what_is_no_utf_8_or_a_control_character_loses_nothing() -> None:
-    """Half a character becomes U+FFFD, and a tab in a string is a tab."""
+    """Half a character becomes U+FFFD, and a tab in a string stays a tab."""
     assert read(said("a@b").encode().replace(b"@", b"\xff\t") + END.encode()).text == "a\ufffd\tb"
 
 
 @pytest.mark.parametrize("reason", ["stop", "end_turn", "tool_calls", "function_call", "eos_token", "stop_sequence"])
 def test_a_reason_of_a_whole_answer(reason: str) -> None:
-    """It is neither a cut nor an error."""
+    """It is reported neither as a cut nor as an error."""
     assert not means_cut(reason)
     assert not means_error(reason)
 
 
 def may_end(body: str) -> tuple[bool, bool]:
-    """Whether a body after which nothing comes is an answer: in silence, and where the connection breaks."""
+    """Whether a body is a complete answer at this point: after silence, and after a broken connection."""
     chunks = ChatChunks()
     chunks.feed(body.encode())
     return chunks.finish_reason is not None and chunks.may_end, chunks.ended
@@ -399,7 +402,7 @@ def may_end(body: str) -> tuple[bool, bool]:
     ],
 )
 def test_what_proves_the_end(body: str, silence: bool, broken: bool) -> None:
-    """A reason before the first piece proves nothing, nor one beside a piece where there are calls."""
+    """A reason before the first piece proves nothing, nor does one beside a piece if there are calls."""
     assert may_end(body) == (silence, broken)
 
 
@@ -459,13 +462,13 @@ CALLS = {
 
 @pytest.mark.parametrize("name", CALLS)
 def test_calls_in_other_forms(name: str) -> None:
-    """A call is one call wherever it stands and whatever the types of its labels."""
+    """A call is read once in any place, and whatever the types of its labels."""
     body, expected = CALLS[name]
     assert read(body + chunk({}, "tool_calls") + DONE).calls == [expected]
 
 
 def test_a_function_call_in_pieces() -> None:
-    """Each piece goes to the one call."""
+    """Each piece is added to the one call."""
     pieces = [{"name": "echo", "arguments": ""}, {"arguments": '{"a"'}, {"arguments": ":1}"}]
     outcome = read("".join(chunk({"function_call": piece}) for piece in pieces) + chunk({}, "function_call"))
     assert outcome.calls == [(0, "", "echo", ""), (0, "", "", '{"a"'), (0, "", "", ":1}")]
@@ -473,7 +476,7 @@ def test_a_function_call_in_pieces() -> None:
 
 
 def test_calls_of_a_whole_message_are_apart() -> None:
-    """Two without an index are two."""
+    """Two calls without an index are two calls."""
     calls = [{"id": name, "function": {"name": name, "arguments": "{}"}} for name in ("a", "b")]
     assert [call[0] for call in read(choice(message={"tool_calls": calls})).calls] == [0, 1]
 
@@ -505,7 +508,7 @@ THINKING: dict[str, tuple[str, str]] = {
 
 @pytest.mark.parametrize("name", THINKING)
 def test_thinking_in_other_forms(name: str) -> None:
-    """It is told once, apart from the answer."""
+    """Thinking is reported once, separate from the answer."""
     body, thinking = THINKING[name]
     outcome = read(body + said("Hello") + END + DONE)
     assert (outcome.thinking, outcome.text) == (thinking, "Hello")
@@ -547,14 +550,14 @@ INSIDE = [
     [*(("Deep/R1", *case) for case in TAGGED), *(("inside", *case) for case in INSIDE)],
 )
 def test_thinking_between_tags(model: str, written: str, thinking: str, text: str, size: int) -> None:
-    """At the start of an answer alone, wherever the tags are cut; nothing of the text is lost."""
+    """Tags count only at the start of an answer, wherever they are cut; none of the text is lost."""
     pieces = [written[start : start + size] for start in range(0, len(written), size)]
     outcome = read("".join(map(said, pieces)) + END + DONE, R1.tags(model))
     assert (outcome.thinking, outcome.text) == (thinking, text)
 
 
 def test_tags_of_other_models_are_text() -> None:
-    """A model that isn't named is read as it is; one whose server tells the thinking apart is not inside it."""
+    """Text is left unchanged for a model that isn't listed, and if the server already separates the thinking."""
     assert R1.tags("gpt-4.1") is None
     assert read(said("<think>Hm</think>Hello") + END).text == "<think>Hm</think>Hello"
     outcome = read(chunk({"reasoning_content": "Hm"}) + said("Hello") + END, R1.tags("inside"))
@@ -586,7 +589,7 @@ COUNTS: Sequence[tuple[Any, tuple[int | None, int | None, int | None]]] = [
 
 @pytest.mark.parametrize(("usage", "counts"), COUNTS)
 def test_odd_counts_lose_no_answer(usage: Any, counts: tuple[int | None, ...]) -> None:
-    """What is a count is counted, in each of the known places; the rest is left out, and the answer stands."""
+    """Valid counts are read in each of the known places; others are ignored, and the answer is kept."""
     places = [
         event({"choices": [], "usage": usage}),
         choice(delta={}, finish_reason="stop", usage=usage),

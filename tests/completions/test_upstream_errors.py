@@ -1,4 +1,4 @@
-"""Errors in the shapes of many servers, in a stream and as refusals, become ours; good chunks never do."""
+"""Errors in the shapes of many servers, in a stream and as refusals, are mapped to our codes; good chunks never are."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 TOO_LONG = "This model's maximum context length is 10 tokens."
 ERRORS: list[tuple[Any, str]] = [
-    # older vLLM, Dashscope, a gateway: the shapes that started this
+    # older vLLM, Dashscope, a gateway: the first shapes to be reported
     (
         {"object": "error", "message": TOO_LONG, "type": "BadRequestError", "param": None, "code": 400},
         "context_too_long",
@@ -84,7 +84,7 @@ ERRORS: list[tuple[Any, str]] = [
     ({"choices": [{}], "code": "DataInspectionFailed", "message": "x"}, "upstream_rejected"),
     ({"status": "failed"}, "upstream_failed"),
     ({"type": "rate_limit_error", "message": "m"}, "upstream_quota"),
-    # an object that is one by its type, its event or its reason
+    # an object that is an error by its type, its event or its reason
     ({"event": "error", "message": "m"}, "upstream_failed"),
     ({"type": "server_error", "message": "m"}, "upstream_failed"),
     ({"type": "overloaded_error", "message": "Overloaded"}, "upstream_failed"),
@@ -116,7 +116,7 @@ ERRORS: list[tuple[Any, str]] = [
     ({"choices": [{}], "status": "error", "message": "no capacity"}, "upstream_failed"),
     ({"code": "InternalError"}, "upstream_failed"),
     ({"success": "false", "msg": "m"}, "upstream_failed"),
-    # what others hand on: LiteLLM, OpenRouter
+    # errors passed on by LiteLLM, OpenRouter
     ({"error": {"message": "litellm.AuthenticationError: no", "type": None, "code": None}}, "upstream_auth"),
     ({"error": {"message": "litellm.Timeout: no", "type": None, "code": None}}, "upstream_timeout"),
     (
@@ -129,7 +129,7 @@ ERRORS: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("body", "code"), ERRORS)
 def test_an_error_in_a_stream(body: Any, code: str) -> None:
-    """Each shape is recognised, and says what it is by its names, its numbers or its message."""
+    """Each shape is recognised, and its code is derived from its names, its numbers or its message."""
     assert is_error(body)
     assert error_of(body).code == code
 
@@ -176,7 +176,7 @@ NO_ERRORS: list[Any] = [
 
 @pytest.mark.parametrize("chunk", NO_ERRORS)
 def test_what_is_no_error(chunk: Any) -> None:
-    """Empty errors, words for success, states of a queue, and whatever stands beside choices."""
+    """Empty errors, words for success, states of a queue, and anything beside choices are no errors."""
     assert not is_error(chunk)
 
 
@@ -218,7 +218,7 @@ REFUSALS: list[tuple[int, Any, str]] = [
 
 @pytest.mark.parametrize(("status", "body", "code"), REFUSALS)
 def test_a_refusal(status: int, body: Any, code: str) -> None:
-    """The HTTP status counts, and is refined by what the body says."""
+    """The HTTP status counts, and the body refines it."""
     assert error_of(body, status).code == code
 
 
@@ -252,13 +252,13 @@ def test_a_refusal(status: int, body: Any, code: str) -> None:
     ],
 )
 def test_a_context_that_is_too_long(message: str) -> None:
-    """As a dozen servers say it, in a stream and as a refusal with any status."""
+    """A dozen servers' messages for it are recognised, in a stream and as a refusal with any status."""
     body = {"error": {"message": message, "type": "invalid_request_error"}}
     assert [error_of(body).code, error_of(body, 400).code, error_of(body, 500).code] == ["context_too_long"] * 3
 
 
 def test_a_link_and_a_wait_are_kept() -> None:
-    """An MCP server that is to be authorised first has its own error; how long to wait is handed on."""
+    """An MCP server that must be authorised first has its own error; the time to wait is passed on."""
     link = {"connect_url": "https://example.com"}
     assert isinstance(error_of({"detail": link}, 401), McpAuthorizationRequired)
     assert isinstance(error_of({"error": {"code": 401, **link}}), McpAuthorizationRequired)
@@ -268,7 +268,7 @@ def test_a_link_and_a_wait_are_kept() -> None:
 
 
 def test_nothing_is_too_deep_or_too_long() -> None:
-    """What is looked at of an error is bounded, and whatever it holds is an error."""
+    """The search within an error is bounded, and it is an error whatever its content."""
     nested: Json = {"error": {"message": "m"}}
     for _ in range(200):
         nested = {"error": nested}
@@ -279,6 +279,6 @@ def test_nothing_is_too_deep_or_too_long() -> None:
 
 @pytest.mark.parametrize("status", [429, 400])
 def test_too_many_tokens_in_a_time_are_no_long_context(status: int) -> None:
-    """Bedrock's words for a rate: the same request can succeed later."""
+    """Bedrock's message for a rate limit isn't taken for it: the same request can succeed later."""
     said = {"message": "Too many tokens, please wait before trying again."}
     assert error_of(said, status).code == ("upstream_quota" if status == 429 else "upstream_rejected")

@@ -1,4 +1,4 @@
-"""What a request's body has to be: JSON by its header, in UTF-8, and how much is told of what is wrong with it."""
+"""Request bodies must be JSON by their header and in UTF-8, and the report of validation errors is bounded."""
 
 import json
 from collections.abc import AsyncIterator
@@ -40,7 +40,7 @@ def error_of(response: httpx.Response, status: int, code: str) -> dict[str, Any]
 async def test_another_content_type_is_refused_by_the_header_s_name(
     path: str, content_type: str | None, agent: Service
 ) -> None:
-    """A page elsewhere may send these without asking (CORS), so none of them is taken for JSON."""
+    """A page elsewhere may send these types without a preflight (CORS), so none of them is accepted as JSON."""
     headers = {"content-type": content_type} if content_type else {}
     response = await agent.client.post(path, content=b'{"input": "hi"}', headers=headers)
     assert "Content-Type: application/json" in error_of(response, 415, "not_json")["message"]
@@ -51,7 +51,7 @@ async def test_another_content_type_is_refused_by_the_header_s_name(
     ["application/json", "Application/JSON; charset=utf-8", "application/json;charset=UTF-8", "application/ld+json"],
 )
 async def test_json_has_many_spellings(content_type: str) -> None:
-    """In any case, with a charset, or as a kind of its own."""
+    """The type may be in any case, have a charset, or be a kind of JSON."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(*answer("ok"))
         response = await agent.client.post(EXECUTE, content=b'{"input": "hi"}', headers={"content-type": content_type})
@@ -73,13 +73,13 @@ async def test_json_has_many_spellings(content_type: str) -> None:
     ids=["latin-1", "cp1252", "shift-jis", "utf-16", "utf-32", "surrogate", "in a late piece", "cut"],
 )
 async def test_another_encoding_is_refused_by_the_name_of_the_right_one(body: bytes, agent: Service) -> None:
-    """A terminal of another encoding is what a newcomer has; also where a character is cut in two."""
+    """The error names UTF-8, which helps in a terminal with another encoding; also if a character is cut in two."""
     response = await agent.client.post(STREAM, content=body, headers=JSON)
     assert "UTF-8" in error_of(response, 422, "invalid_request")["message"]
 
 
 async def test_a_body_is_the_same_in_whatever_pieces_it_comes() -> None:
-    """Characters, escapes and strings that fall between two pieces, as a slow client sends them."""
+    """Characters, escapes and strings may fall between two pieces, as a slow client sends them."""
     question = 'caf\u00e9 \U0001f600 "\\" [{' * 3
     body = json.dumps({"input": question}, ensure_ascii=False).encode()
 
@@ -120,7 +120,7 @@ UNKNOWN = {f"k{number}": 1 for number in range(MANY)}
     ids=lambda body: json.dumps(body)[:60],
 )
 async def test_few_faults_are_collected_however_many_there_are(body: dict[str, Any], agent: Service) -> None:
-    """Each costs as much as a field; a list stops at its first fault, and many unknown fields are one."""
+    """Each costs as much as a field: a list stops at its first error, and many unknown fields are one."""
     response = await agent.client.post(STREAM, json=body)
     assert 1 <= len(error_of(response, 422, "invalid_request")["details"]) <= 3
 
@@ -141,7 +141,7 @@ LONG = "k" * 1_000_000
 )
 @pytest.mark.parametrize("path", [STREAM, EXECUTE, SIMULATE])
 async def test_a_fault_shows_the_beginning_of_a_long_name(path: str, body: dict[str, Any], agent: Service) -> None:
-    """The answer isn't as large as the request."""
+    """The response isn't as large as the request."""
     response = await agent.client.post(path, json=body)
     assert error_of(response, 422, "invalid_request")["details"]
     assert len(response.content) < 2000
@@ -154,7 +154,7 @@ async def test_a_fault_shows_the_beginning_of_a_long_name(path: str, body: dict[
     ids=["dots", "escapes", "path", "not ASCII", "names", "ats"],
 )
 async def test_a_long_url_is_refused_before_it_is_parsed(url: str, agent: Service) -> None:
-    """To parse 9 MB takes 160 ms, in which every stream stands still."""
+    """Parsing 9 MB takes 160 ms, in which every stream would stand still."""
     response = await agent.client.post(EXECUTE, json={"input": [{"type": "image", "url": url}]})
     details = error_of(response, 422, "invalid_request")["details"]
     assert any("too long" in detail["message"] for detail in details)
@@ -162,7 +162,7 @@ async def test_a_long_url_is_refused_before_it_is_parsed(url: str, agent: Servic
 
 @pytest.mark.parametrize("count", [1000, 1001])
 async def test_a_content_has_a_thousand_parts_at_most(count: int) -> None:
-    """As many as `messages` may have; each is checked."""
+    """The limit is that of `messages`; each part is checked."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(*answer("ok"))
         body = {"input": [{"type": "text", "text": "?"}] * count}
@@ -179,7 +179,7 @@ async def test_a_content_has_a_thousand_parts_at_most(count: int) -> None:
     ],
 )
 async def test_an_inline_image_is_sent_as_it_came(url: str, sent: str) -> None:
-    """Unparsed but for line breaks, which base64 is often folded with."""
+    """It isn't parsed. Only line breaks, with which base64 is often folded, are removed."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(*answer("ok"))
         response = await agent.client.post(EXECUTE, json={"input": [{"type": "image", "url": url}]})
@@ -190,7 +190,7 @@ async def test_an_inline_image_is_sent_as_it_came(url: str, sent: str) -> None:
 
 @pytest.mark.parametrize("url", ["data:image/png;base64,\u00e9", "ftp://example.com/a.png", "http://x.example/a", ""])
 async def test_an_image_is_https_or_inline(url: str, agent: Service) -> None:
-    """The fault says so, without the URL."""
+    """The error says so, without repeating the URL."""
     response = await agent.client.post(STREAM, json={"input": [{"type": "image", "url": url}]})
     details = error_of(response, 422, "invalid_request")["details"]
     assert any("url" in detail["loc"] for detail in details)

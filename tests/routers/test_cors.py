@@ -1,4 +1,4 @@
-"""Which web pages may use the service, and how one that may not finds out why."""
+"""Which web pages may use the service, and how the author of a refused page learns the reason."""
 
 from typing import Any
 
@@ -31,14 +31,14 @@ FOREIGN = (
 
 
 async def preflight(agent: Service, origin: str, method: str = "POST", **more: str) -> httpx.Response:
-    """The answer to what a browser asks before a POST with JSON."""
+    """The response to a browser's preflight for a POST with JSON."""
     asked = {"access-control-request-method": method, "access-control-request-headers": "content-type"}
     return await agent.client.options(STREAM, headers={"origin": origin} | asked | more)
 
 
 @pytest.mark.parametrize("origin", LOCAL)
 async def test_pages_of_this_machine_may_on_any_port(origin: str, agent: Service) -> None:
-    """On loopback, whatever port a development server has taken."""
+    """Pages on loopback are allowed on any port that a development server uses."""
     granted = await preflight(agent, origin)
     answered = await agent.post(SIMULATE, {"delay_ms": 0}, origin=origin)
     assert (granted.status_code, answered.status_code) == (200, 200)
@@ -48,7 +48,10 @@ async def test_pages_of_this_machine_may_on_any_port(origin: str, agent: Service
 
 @pytest.mark.parametrize("origin", FOREIGN)
 async def test_other_pages_may_not(origin: str, agent: Service) -> None:
-    """Pages of the network, and those whose origin only looks local: the refused preflight has the error body."""
+    """Pages of the network, and origins that only look local, are refused.
+
+    The preflight's response has the error body.
+    """
     refused = await preflight(agent, origin, **{"x-request-id": "mine"})
     answered = await agent.post(SIMULATE, {"delay_ms": 0}, origin=origin)
     assert refused.status_code == 400
@@ -69,13 +72,16 @@ async def test_other_pages_may_not(origin: str, agent: Service) -> None:
     ],
 )
 async def test_only_by_default_and_on_loopback(given: dict[str, Any]) -> None:
-    """CORS_ORIGINS is the whole list where it is set, and a service for a network allows no port but the listed."""
+    """If CORS_ORIGINS is set, it is the whole list, and a service for a network allows no port but those listed."""
     async with service(NOWHERE, **given) as agent:
         assert (await preflight(agent, "http://localhost:5173")).status_code == 400
 
 
 async def test_each_refused_origin_is_logged_once_with_what_to_set(caplog: pytest.LogCaptureFixture) -> None:
-    """By preflight or not; the line is the setting. Null has no setting, and the service's own pages need none."""
+    """The line, by preflight or not, is the setting to add.
+
+    Null has no setting, and the service's own pages need none.
+    """
     async with service(NOWHERE, cors_origins="http://localhost:3000") as agent:
         for _ in range(2):
             await preflight(agent, "https://app.example")
@@ -90,7 +96,7 @@ async def test_each_refused_origin_is_logged_once_with_what_to_set(caplog: pytes
 
 
 async def test_the_log_stays_small(caplog: pytest.LogCaptureFixture) -> None:
-    """A client that sends ever new and long origins writes at most a hundred short lines."""
+    """A client that sends ever new and long origins causes at most a hundred short lines."""
     async with service(NOWHERE) as agent:
         for number in range(110):
             await agent.client.get("/health", headers={"origin": f"https://{number}.{'x' * 3000}"})
@@ -101,7 +107,7 @@ async def test_the_log_stays_small(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize("method", ["PUT", "TRACE", "NONSENSE"])
 async def test_a_preflight_for_another_method_is_refused_in_the_same_form(method: str, agent: Service) -> None:
-    """The page may, but not with this method."""
+    """The page is allowed, but not with this method."""
     refused = await preflight(agent, "http://localhost:3000", method)
     assert (refused.status_code, refused.json()["error"]["code"]) == (405, "method_not_allowed")
     assert refused.headers["access-control-allow-origin"] == "http://localhost:3000"

@@ -1,4 +1,4 @@
-"""What a connection may cost: the size and time of its heads, its silence, and how many of them there are."""
+"""The bounds on a connection's cost: the size and time of its heads, its silence, and the number of connections."""
 
 import asyncio
 import json
@@ -23,20 +23,20 @@ HEAD_S = 0.3
 
 
 class Peer:
-    """A client that writes what it likes."""
+    """A client that writes arbitrary bytes."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
 
     async def write(self, data: bytes) -> None:
-        """As far as the server takes it."""
+        """Write as much as the server accepts."""
         with suppress(ConnectionError):
             self._writer.write(data)
             await self._writer.drain()
 
     async def answer(self) -> tuple[int, dict[str, str], bytes]:
-        """The next answer that has a length."""
+        """Return the next response that has a length."""
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         fields = [field.partition(": ") for field in head[1:-2]]
         assert len({name.lower() for name, _, _ in fields}) == len(fields), fields
@@ -44,7 +44,7 @@ class Peer:
         return int(head[0].split()[1]), headers, await self._reader.readexactly(int(headers["content-length"]))
 
     async def rest(self) -> bytes:
-        """What comes until the connection ends."""
+        """Return all bytes until the connection ends."""
         try:
             return await self._reader.read()
         except ConnectionError:
@@ -67,7 +67,7 @@ async def connected(agent: Service) -> AsyncIterator[Peer]:
 
 
 async def refusal(peer: Peer) -> tuple[int, str]:
-    """Status and code of the refusal, after which the connection ends."""
+    """Return the status and the code of the refusal, after which the connection ends."""
     status, headers, body = await peer.answer()
     error = json.loads(body)["error"]
     assert headers["connection"] == "close"
@@ -77,7 +77,7 @@ async def refusal(peer: Peer) -> tuple[int, str]:
 
 
 async def health(agent: Service) -> int:
-    """The status of a health check on a new connection."""
+    """Return the status of a health check on a new connection."""
     async with connected(agent) as peer:
         await peer.write(GET + b"Connection: close\r\n\r\n")
         return (await peer.answer())[0]
@@ -104,7 +104,7 @@ LONG = b"x" * MAX_HEAD_BYTES
 )
 @pytest.mark.parametrize("piece", [1000, 10_000_000])
 async def test_a_head_has_a_size(head: bytes, piece: int, agent: Service) -> None:
-    """64 KiB in 200 fields, in one piece or many: 431 beyond, and the server reads no more of it."""
+    """64 KiB in 200 fields are allowed, in one piece or many: beyond that, 431, and the server stops reading."""
     async with connected(agent) as peer:
         for start in range(0, min(len(head), 2_000_000), piece):
             await peer.write(head[start : start + piece])
@@ -113,7 +113,7 @@ async def test_a_head_has_a_size(head: bytes, piece: int, agent: Service) -> Non
 
 
 async def test_a_head_of_almost_that_size_is_served() -> None:
-    """And the next one on the same connection, whose size is counted anew."""
+    """The next head on the same connection is counted anew."""
     async with service(NOWHERE) as agent, connected(agent) as peer:
         for _ in range(3):
             await peer.write(GET + b"a: " + LONG[:-200] + b"\r\n\r\n")
@@ -123,7 +123,7 @@ async def test_a_head_of_almost_that_size_is_served() -> None:
 
 
 async def test_fields_that_trail_a_body_are_dropped_and_have_a_size() -> None:
-    """They can't add to a head that has been acted upon; megabytes of them end the connection."""
+    """Trailers can't add to a head that was already handled; megabytes of them end the connection."""
     head = b"POST /api/agent/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     body = head + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
     async with service(NOWHERE) as agent, connected(agent) as peer:
@@ -136,14 +136,14 @@ async def test_fields_that_trail_a_body_are_dropped_and_have_a_size() -> None:
 
 @pytest.mark.parametrize("nonsense", [b"\x16\x03\x01\x02\x00\x01", b"hello\r\n\r\n", GET + b"a b: c\r\n\r\n"])
 async def test_what_is_no_http_is_refused_in_the_one_form(nonsense: bytes) -> None:
-    """Such as TLS, sent to the port of the plain service."""
+    """An example is TLS, sent to the port of the plain service."""
     async with service(NOWHERE) as agent, connected(agent) as peer:
         await peer.write(nonsense)
         assert await refusal(peer) == (400, "malformed_request")
 
 
 async def test_requests_that_wait_for_no_answer_are_answered_in_their_order_if_they_are_few() -> None:
-    """Thousands in one packet would hold up everybody: such a connection is cut."""
+    """Thousands of pipelined requests in one packet would delay everybody, so such a connection is closed."""
     async with service(NOWHERE) as agent:
         async with connected(agent) as peer:
             await peer.write(b"".join(GET + b"X-Request-ID: r%d\r\n\r\n" % number for number in range(10)))
@@ -157,7 +157,7 @@ async def test_requests_that_wait_for_no_answer_are_answered_in_their_order_if_t
 async def test_a_client_that_leaves_with_requests_in_a_row_has_left_all_of_them(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The first is under way, the second waits for its answer: neither goes on for nobody."""
+    """The first request is running and the second one waits: both are cancelled."""
     first = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" % EXECUTE.encode()
     first += b"Content-Length: %d\r\n\r\n" % len(JSON_BODY) + JSON_BODY
     async with FakeDedalus() as fake, service(fake.url) as agent:
@@ -182,7 +182,7 @@ BAD_BODIES = [
 
 @pytest.mark.parametrize("rest", BAD_BODIES)
 async def test_a_body_that_is_no_http_is_refused_in_the_one_form(rest: bytes) -> None:
-    """Rather than by closing the connection without an answer."""
+    """The client gets a response rather than a closed connection."""
     head = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" % STREAM.encode()
     async with service(NOWHERE) as agent, connected(agent) as peer:
         await peer.write(head + rest)
@@ -201,7 +201,7 @@ OFFERS = [
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("piece", [1, 100_000])
 async def test_an_offer_of_another_protocol_is_ignored(offer: bytes, chunked: bool, piece: int) -> None:
-    """The request has its body, and the connection goes on."""
+    """The request's body is read, and the connection continues."""
     head = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" % EXECUTE.encode() + offer
     length = b"Transfer-Encoding: chunked\r\n" if chunked else b"Content-Length: %d\r\n" % len(JSON_BODY)
     body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(JSON_BODY), JSON_BODY) if chunked else JSON_BODY
@@ -215,7 +215,7 @@ async def test_an_offer_of_another_protocol_is_ignored(offer: bytes, chunked: bo
 
 
 async def test_many_offers_are_as_few_as_other_requests() -> None:
-    """Of a client that doesn't wait for the answers."""
+    """The limit on pipelined requests holds for a client that doesn't wait for the responses."""
     async with service(NOWHERE) as agent:
         async with connected(agent) as peer:
             await peer.write((GET + OFFERS[0] + b"\r\n") * 5000)
@@ -225,7 +225,7 @@ async def test_many_offers_are_as_few_as_other_requests() -> None:
 
 @pytest.mark.parametrize("target", [b"localhost:443", b"/health"])
 async def test_a_tunnel_is_refused(target: bytes) -> None:
-    """This is no proxy."""
+    """CONNECT is refused, since this is no proxy."""
     async with service(NOWHERE) as agent, connected(agent) as peer:
         await peer.write(b"CONNECT %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % target)
         assert await refusal(peer) == (400, "malformed_request")
@@ -235,7 +235,7 @@ async def test_a_tunnel_is_refused(target: bytes) -> None:
 async def test_a_client_that_leaves_within_its_body_leaves_no_traceback(
     method: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Anybody could fill the log."""
+    """Otherwise anybody could fill the log."""
     async with service(NOWHERE) as agent:
         async with connected(agent) as peer:
             head = f"{method} {EXECUTE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -247,7 +247,7 @@ async def test_a_client_that_leaves_within_its_body_leaves_no_traceback(
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
 async def test_a_body_in_many_chunks_is_the_same_body(size: int) -> None:
-    """Hundreds of thousands of bytes, parsed a little at a time, while others are served in between."""
+    """Hundreds of thousands of bytes are parsed a little at a time, and others are served in between."""
     question = "x" * 50_000 * min(size, 10)
     body = json.dumps({"input": question}).encode()
     chunks = [b"%x\r\n%b\r\n" % (len(body[at : at + size]), body[at : at + size]) for at in range(0, len(body), size)]
@@ -266,7 +266,7 @@ async def test_a_body_in_many_chunks_is_the_same_body(size: int) -> None:
 
 @pytest.mark.parametrize("begun", [b"GET /", b"GET /hea", GET, GET + b"a: b"])
 async def test_a_head_that_does_not_end_in_time_is_refused(begun: bytes) -> None:
-    """However it drips: the time is the whole head's."""
+    """The time limit is the whole head's, however slowly it drips."""
     async with service(NOWHERE, head_timeout_s=HEAD_S) as agent, connected(agent) as peer:
         await peer.write(begun)
         dripping = asyncio.create_task(drip(peer))
@@ -281,13 +281,13 @@ async def drip(peer: Peer) -> None:
 
 
 async def test_a_connection_that_sends_nothing_is_closed() -> None:
-    """Without an answer, which it has not asked for."""
+    """There is no response, since it has not sent a request."""
     async with service(NOWHERE, head_timeout_s=HEAD_S) as agent, connected(agent) as peer:
         assert await peer.rest() == b""
 
 
 async def test_a_second_head_has_its_time_too() -> None:
-    """A connection that is kept alive and then drips."""
+    """The limit holds for a connection that is kept alive and then drips."""
     async with service(NOWHERE, head_timeout_s=HEAD_S) as agent, connected(agent) as peer:
         await peer.write(GET + b"\r\n")
         assert (await peer.answer())[0] == 200
@@ -296,7 +296,7 @@ async def test_a_second_head_has_its_time_too() -> None:
 
 
 async def test_a_stream_may_be_longer_than_a_head() -> None:
-    """Neither the time of a head nor that of a body counts while a request is answered."""
+    """Neither the time limit of a head nor that of a body counts during a response."""
     async with (
         FakeDedalus() as fake,
         service(fake.url, head_timeout_s=0.05, body_timeout_s=0.05, heartbeat_s=0.1) as agent,
@@ -311,7 +311,7 @@ async def test_a_stream_may_be_longer_than_a_head() -> None:
 
 
 async def test_a_stream_outlives_the_silence_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time that a silent connection is kept ends with the next request on it."""
+    """The limit on a silent connection ends with the next request on it."""
     async with FakeDedalus() as fake, service(fake.url, heartbeat_s=0.1) as agent:
         monkeypatch.setattr(agent.server.config, "timeout_keep_alive", 0.3)
         fake.turn(Stall())
@@ -327,7 +327,7 @@ async def test_a_stream_outlives_the_silence_before_it(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("sent", [b"", b'{"input":', b'{"input": "' + b"x" * 200_000])
 async def test_a_body_that_does_not_end_in_time_is_refused(sent: bytes) -> None:
-    """However much of it has come."""
+    """The limit holds however much of the body has arrived."""
     head = b"POST /api/agent/execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     async with service(NOWHERE, body_timeout_s=HEAD_S) as agent, connected(agent) as peer:
         await peer.write(head + b"Content-Length: 500000\r\n\r\n" + sent)
@@ -338,7 +338,7 @@ async def test_a_body_that_does_not_end_in_time_is_refused(sent: bytes) -> None:
 
 
 async def test_the_rest_of_a_refused_body_has_a_time() -> None:
-    """What is refused by its length alone may be sent for as long as a head, so that its client can read the answer."""
+    """A body refused by its length may be sent for as long as a head, so that its client can read the response."""
     head = b"POST /api/agent/execute HTTP/1.1\r\nHost: localhost\r\n"
     async with service(NOWHERE, max_body_bytes=1024, head_timeout_s=HEAD_S) as agent, connected(agent) as peer:
         await peer.write(head + b"Content-Length: 500000\r\n\r\n")
@@ -350,7 +350,7 @@ async def test_the_rest_of_a_refused_body_has_a_time() -> None:
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 async def test_a_client_that_closes_can_read_why_its_body_is_refused(version: str) -> None:
-    """While it is still sending, as nginx does by default: the answer isn't lost with the connection."""
+    """The response isn't lost with the connection while the client is still sending, as nginx does by default."""
     head = f"POST {EXECUTE} HTTP/{version}\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 5000000\r\n\r\n"
     async with service(NOWHERE, max_body_bytes=1024) as agent, connected(agent) as peer:
         await peer.write(head.encode() + b"x" * 1000)
@@ -371,7 +371,7 @@ def sending(size: int) -> bytes:
 
 
 async def test_large_bodies_that_are_still_coming_have_a_size_together() -> None:
-    """Those beyond it are refused, small bodies never; what is given up makes room."""
+    """Bodies beyond the limit are refused, small bodies never; an abandoned body makes room."""
     async with FakeDedalus() as fake, service(fake.url, max_bodies_bytes=1024 * 1024) as agent:
         fake.always(*answer("ok"))
         async with connected(agent) as first, connected(agent) as second:
@@ -390,7 +390,7 @@ async def test_large_bodies_that_are_still_coming_have_a_size_together() -> None
 
 
 async def test_silent_connections_make_room_the_longest_silent_first() -> None:
-    """A thousand of them hold up nobody."""
+    """A thousand silent connections delay nobody."""
     async with service(NOWHERE, max_connections=20) as agent:
         silent = [await asyncio.open_connection("127.0.0.1", int(agent.url.rpartition(":")[2])) for _ in range(100)]
         assert await health(agent) == 200
@@ -405,7 +405,7 @@ async def test_silent_connections_make_room_the_longest_silent_first() -> None:
 
 
 async def test_where_no_connection_is_silent_only_health_is_answered() -> None:
-    """Others get 503 with Retry-After, on a connection that is closed after it; what is under way goes on."""
+    """Others get 503 with Retry-After on a connection that is then closed; running requests continue."""
     async with FakeDedalus() as fake, service(fake.url, max_connections=3) as agent:
         fake.always(Stall())
         started = [agent.client.stream("POST", STREAM, json={"input": "?"}) for _ in range(3)]
@@ -424,7 +424,7 @@ async def test_where_no_connection_is_silent_only_health_is_answered() -> None:
 
 
 async def test_http_1_0_gets_a_stream_without_chunks() -> None:
-    """Its body ends with the connection, and there is one Connection header."""
+    """The body ends with the connection, and there is one Connection header."""
     fields = f"Content-Type: application/json\r\nContent-Length: {len(JSON_BODY)}\r\nConnection: keep-alive\r\n"
     head = f"POST {STREAM} HTTP/1.0\r\nHost: localhost\r\n{fields}\r\n"
     async with FakeDedalus() as fake, service(fake.url) as agent:
@@ -439,7 +439,7 @@ async def test_http_1_0_gets_a_stream_without_chunks() -> None:
 
 @pytest.mark.parametrize("path", ["/health", "/nothing", "/openapi.json"])
 async def test_http_1_0_gets_answers_with_their_length(path: str) -> None:
-    """As any client."""
+    """An HTTP/1.0 client gets the same responses as any other."""
     async with service(NOWHERE) as agent, connected(agent) as peer:
         await peer.write(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
         _, headers, body = await peer.answer()
@@ -449,7 +449,7 @@ async def test_http_1_0_gets_answers_with_their_length(path: str) -> None:
 
 
 async def test_a_stream_names_one_connection_header_at_most() -> None:
-    """With HTTP/1.1: none, or close where the client closes."""
+    """With HTTP/1.1 there is none, or `close` if the client closes."""
     seen: list[Any] = []
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.always(*answer("ok"))

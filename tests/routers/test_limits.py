@@ -1,4 +1,4 @@
-"""What one caller can cost: bodies, nesting, runs at once, readers that don't read, and who may ask at all."""
+"""The bounds on one caller's cost: bodies, nesting, concurrent runs, stalled readers; and the hosts that are served."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ KIB = 1024
 
 @asynccontextmanager
 async def answering(**given: Any) -> AsyncIterator[Service]:
-    """The service with an upstream that answers everything."""
+    """The service with an upstream that answers every request."""
     async with FakeDedalus() as fake, service(fake.url, **given) as agent:
         fake.always(*answer("ok"))
         yield agent
@@ -46,7 +46,7 @@ def refused(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
 
 
 async def said(agent: Service, head: str, *body: bytes) -> httpx.Response:
-    """The answer to a request that is written by hand, and left unfinished where its head promises more."""
+    """Return the response to a request written as raw bytes, which may be left unfinished."""
     reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(agent.url).port)
     json_both_ways = "Content-Type: application/json\nAccept: application/json"
     lines = f"POST {STREAM} HTTP/1.1\nHost: localhost\nOrigin: {ORIGIN}\n{json_both_ways}\n{head}\n\n"
@@ -61,7 +61,7 @@ async def said(agent: Service, head: str, *body: bytes) -> httpx.Response:
 
 @pytest.mark.parametrize("length", [str(KIB + 1), "9" * 19, "0" * 5000 + str(KIB + 1)])
 async def test_a_body_that_says_it_is_too_large_is_refused_unread(length: str) -> None:
-    """Promise 8: by its Content-Length, before a byte of it has come."""
+    """Promise 8: it is refused by its Content-Length, before a byte of it has arrived."""
     async with answering(max_body_bytes=KIB) as agent:
         response = await said(agent, f"Content-Length: {length}")
     error = refused(response, 413, "body_too_large")
@@ -78,7 +78,7 @@ async def test_a_body_that_does_not_say_its_size_is_refused_once_it_is_too_large
 
 @pytest.mark.parametrize("path", [STREAM, EXECUTE, SIMULATE])
 async def test_the_limit_of_a_body_is_exact_on_every_route(path: str) -> None:
-    """As many bytes as are allowed are taken, one more is not."""
+    """A body of exactly the limit is accepted, one byte more is not."""
     body = b'{"input":"?"}'.ljust(KIB)
     headers = {"content-type": "application/json", "origin": ORIGIN}
     async with answering(max_body_bytes=KIB) as agent:
@@ -88,7 +88,7 @@ async def test_the_limit_of_a_body_is_exact_on_every_route(path: str) -> None:
 
 
 async def test_a_connection_goes_on_after_a_refused_body() -> None:
-    """What was refused is skipped, and the next request on the same connection is served."""
+    """The rest of a refused body is skipped, and the next request on the same connection is served."""
     async with answering(max_body_bytes=KIB) as agent:
         for _ in range(2):
             large = await agent.client.post(STREAM, content=b" " * 100 * KIB, headers={"origin": ORIGIN})
@@ -100,7 +100,7 @@ async def test_a_connection_goes_on_after_a_refused_body() -> None:
 
 
 def nested(depth: int) -> Any:
-    """A value whose brackets nest so deep, by turns of both kinds."""
+    """A value whose brackets nest this deep, alternating between both kinds."""
     value: Any = {}
     for level in range(1, depth):
         value = [value] if level % 2 else {"": value}
@@ -120,7 +120,7 @@ async def test_json_may_nest_as_deep_as_the_limit_and_no_deeper(limit: int, give
 
 
 async def test_brackets_in_a_text_are_no_nesting() -> None:
-    """A question may be about brackets, quotes and backslashes, as many as it likes."""
+    """A question may contain any number of brackets, quotes and backslashes."""
     question = '[{"' * 1000 + "\\" * 7 + '"[[[' + "]" * 9
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(*answer("ok"))
@@ -131,7 +131,7 @@ async def test_brackets_in_a_text_are_no_nesting() -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
 async def test_another_encoding_is_no_way_around_the_depth(encoding: str) -> None:
-    """A text whose bytes look like an open string in UTF-8 hides no brackets."""
+    """A text whose bytes look like an open string in UTF-8 can't hide brackets."""
     body = json.dumps({"input": "\u0122", "response_format": {"x": nested(100)}}, ensure_ascii=False)
     headers = {"content-type": "application/json", "origin": ORIGIN}
     async with answering() as agent:
@@ -156,7 +156,7 @@ async def test_another_encoding_is_no_way_around_the_depth(encoding: str) -> Non
     ids=["parts", "messages", "response_format", "unknown fields", "metadata", "integer", "float"],
 )
 async def test_json_that_would_keep_a_parser_busy_is_refused_before_it(field: bytes) -> None:
-    """Many values in few bytes, or a number whose digits cost their square: by a scan, whatever stands around them."""
+    """A scan refuses many values in few bytes, and numbers whose digits take quadratic time, in any context."""
     headers = {"content-type": "application/json", "origin": ORIGIN}
     async with answering() as agent:
         response = await agent.client.post(STREAM, content=b"{" + field, headers=headers)
@@ -164,11 +164,11 @@ async def test_json_that_would_keep_a_parser_busy_is_refused_before_it(field: by
     assert "MAX_JSON_VALUES" in error["message"] or "number" in error["message"]
 
 
-# Runs at once
+# Concurrent runs
 
 
 async def test_a_full_server_says_so_at_once_and_still_answers_everything_else() -> None:
-    """Promise 7: new runs and /ready get 503 with Retry-After; health, lists and the runs under way are served."""
+    """Promise 7: new runs and /ready get 503 with Retry-After; health, lists and running runs are served."""
     async with FakeDedalus() as fake, service(fake.url, max_concurrent_runs=1) as agent:
         fake.turn(Stall())
         async with agent.client.stream("POST", STREAM, json={"input": "?"}) as running:
@@ -190,7 +190,7 @@ async def test_a_full_server_says_so_at_once_and_still_answers_everything_else()
 
 
 async def test_requests_at_the_same_moment_can_t_be_too_many() -> None:
-    """The limit holds also for runs that are admitted while another one is being started."""
+    """The limit holds also for runs that are admitted while another one is starting."""
     async with FakeDedalus() as fake, service(fake.url, default_model=None, max_concurrent_runs=1) as agent:
         fake.always(Stall())
         starts = (agent.app.state.service.start(AgentRequest(input="?"), f"req_{n}") for n in range(5))
@@ -198,7 +198,7 @@ async def test_requests_at_the_same_moment_can_t_be_too_many() -> None:
     assert sum(isinstance(result, ServerFull) for result in started) == 4
 
 
-# Readers that don't read
+# Readers that stall
 
 LARGE = 60_000  # characters of a piece, so that each event is a large one
 
@@ -214,7 +214,7 @@ async def writing(pieces: int, size: int = LARGE, **given: Any) -> AsyncIterator
 
 @asynccontextmanager
 async def not_reading(agent: Service) -> AsyncIterator[httpx.AsyncClient]:
-    """A client that takes from its connections only what it is asked to read, and has little room for more."""
+    """A client that reads from its connections only on request, and has a small buffer."""
     narrow = httpx.AsyncHTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * KIB)])
     async with httpx.AsyncClient(base_url=agent.url, transport=narrow, timeout=30) as client:
         yield client
@@ -231,13 +231,13 @@ def held(agent: Service) -> list[int]:
 
 
 async def stuck(agent: Service, readers: int) -> None:
-    """Return when the server can't write to so many connections."""
+    """Return when the server can't write to this many connections."""
     while sum(size > HIGH_WATER_LIMIT for size in held(agent)) < readers:
         await agent.client.get("/health")
 
 
 async def torn(response: httpx.Response) -> bytes:
-    """What there is of a body that breaks off."""
+    """Return what arrived of a body that breaks off."""
     body = bytearray()
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):  # by the service, or by its kernel
         await read_into(body, response)
@@ -254,7 +254,7 @@ def events_of(response: httpx.Response) -> str:
 
 
 async def test_a_reader_that_does_not_read_is_cut_and_another_connection_takes_up_all_of_it() -> None:
-    """After send_timeout_s the body is torn, and what was missed is there, byte for byte, after the last event seen."""
+    """After send_timeout_s the body breaks off. A new connection reads the rest after the last event, byte for byte."""
     asked = {"input": "?", "on_disconnect": "continue"}
     async with writing(pieces=100, send_timeout_s=0.2) as agent, not_reading(agent) as client:
         async with client.stream("POST", STREAM, json=asked) as response:
@@ -272,7 +272,7 @@ async def test_a_reader_that_does_not_read_is_cut_and_another_connection_takes_u
 
 
 async def test_a_reader_that_does_not_read_slows_nobody() -> None:
-    """The run and its other readers go on to the end while one reader is stuck, long before that one is cut."""
+    """The run and its other readers finish while one reader is stuck, long before that one is cut."""
     async with (
         writing(pieces=100, send_timeout_s=3600) as agent,
         not_reading(agent) as client,
@@ -287,7 +287,7 @@ async def test_a_reader_that_does_not_read_slows_nobody() -> None:
 
 
 async def test_a_reader_that_does_not_read_is_cut_also_while_the_run_is_silent() -> None:
-    """When there is nothing to send but heartbeats, those find out that nobody reads."""
+    """Heartbeats detect the stalled reader when there is nothing else to send."""
     given: dict[str, Any] = {"max_output_bytes": 64 * KIB * KIB, "heartbeat_s": 0.02, "send_timeout_s": 0.2}
     async with FakeDedalus() as fake, service(fake.url, **given) as agent, not_reading(agent) as client:
         fake.turn(Text(*["x" * LARGE] * 100), Stall())
@@ -297,7 +297,7 @@ async def test_a_reader_that_does_not_read_is_cut_also_while_the_run_is_silent()
 
 
 async def test_a_reader_that_never_reads_again_keeps_nothing_on_the_server() -> None:
-    """Once it is cut, its connection and what was held for it are gone, whatever its client does."""
+    """Once it is cut, its connection and its buffered bytes are freed, whatever its client does."""
     async with (
         writing(pieces=100, send_timeout_s=0.2) as agent,
         not_reading(agent) as client,
@@ -309,7 +309,7 @@ async def test_a_reader_that_never_reads_again_keeps_nothing_on_the_server() -> 
                 await agent.client.get("/health")
 
 
-# Who may ask
+# Accepted hosts and origins
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ async def test_a_reader_that_never_reads_again_keeps_nothing_on_the_server() -> 
     ["localhost", "localhost:8000", "LocalHost:1", "127.0.0.1", "127.0.0.1:65535", "[::1]", "[::1]:8000"],
 )
 async def test_this_machine_s_own_names_are_served_on_any_port(host: str, agent: Service) -> None:
-    """The port is not part of the check: it may be forwarded. IPv6 literals stand in brackets."""
+    """The port isn't checked, since it may be forwarded. IPv6 literals are in brackets."""
     assert (await agent.client.get("/health", headers={"host": host})).status_code == 200
 
 
@@ -340,14 +340,14 @@ async def test_this_machine_s_own_names_are_served_on_any_port(host: str, agent:
 )
 @pytest.mark.parametrize(("method", "path"), [("GET", "/health"), ("POST", SIMULATE), ("GET", "/openapi.json")])
 async def test_a_foreign_host_is_refused_on_every_route(host: str, method: str, path: str, agent: Service) -> None:
-    """DNS rebinding: a page whose own name points here must not be answered, whatever it asks."""
+    """DNS rebinding: a page whose own name resolves here gets no answer on any route."""
     response = await agent.client.request(method, path, headers={"host": host, "origin": ORIGIN})
     assert "ALLOWED_HOSTS" in refused(response, 400, "invalid_host")["message"]
 
 
 @pytest.mark.parametrize("hosts", [("localhost", "evil.example"), ("localhost", "localhost"), ()])
 async def test_a_request_has_one_host(hosts: tuple[str, ...], agent: Service) -> None:
-    """A proxy may have looked at another one than this service does."""
+    """A proxy might check another Host header than this service does."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(agent.url.rpartition(":")[2]))
     fields = "".join(f"Host: {host}\r\n" for host in hosts)
     writer.write(f"GET /health HTTP/1.1\r\n{fields}Connection: close\r\n\r\n".encode())
@@ -358,7 +358,7 @@ async def test_a_request_has_one_host(hosts: tuple[str, ...], agent: Service) ->
 
 
 async def test_the_operator_s_names_are_served() -> None:
-    """HOST itself and what ALLOWED_HOSTS names, in any case; `*` is everything."""
+    """HOST itself and the names in ALLOWED_HOSTS are served, in any case; `*` is everything."""
     given: dict[str, Any] = {"host": "box.internal", "allowed_hosts": "Agents.Example.COM, other.example"}
     async with service("http://127.0.0.1:9", **given) as agent:
         for host in ("box.internal:8000", "agents.example.com", "AGENTS.example.com:443", "other.example"):
@@ -394,7 +394,7 @@ def test_any_origin_with_credentials_refuses_to_start() -> None:
     ],
 )
 async def test_pages_of_named_origins_may_ask(given: dict[str, Any], allowed: dict[str, str]) -> None:
-    """`*` without credentials lets all pages ask; with credentials only those that are named."""
+    """`*` without credentials allows all pages; with credentials only named origins are allowed."""
     async with service("http://127.0.0.1:9", **given) as agent:
         response = await agent.client.get("/health", headers={"origin": "https://app.example"})
     names = ("access-control-allow-origin", "access-control-allow-credentials")

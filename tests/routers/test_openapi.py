@@ -1,4 +1,4 @@
-"""The published description: a valid one, of what the service really does, and pages for it that need no network."""
+"""The published description is valid and matches what the service does, and its pages need no network."""
 
 import asyncio
 import json
@@ -33,19 +33,19 @@ Json = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def described() -> Json:
-    """The description, as any client gets it."""
+    """The description, as any client receives it."""
     document: Json = json.loads(json.dumps(create_app(settings()).openapi()))
     return document
 
 
 def operations(document: Json) -> Iterator[tuple[str, str, Json]]:
-    """Each route's method and path with what is said of it."""
+    """Each route's method and path with its description."""
     for path, methods in document["paths"].items():
         yield from ((method, path, said) for method, said in methods.items() if method in METHODS)
 
 
 def faults(document: Json, schema: Json, value: Any) -> list[str]:
-    """What a value has that a schema of the document does not allow."""
+    """The violations of a schema of the document in a value."""
     whole = schema | {"components": document["components"]}
     return [error.message for error in OAS31Validator(whole, format_checker=oas31_format_checker).iter_errors(value)]
 
@@ -55,7 +55,7 @@ def ref(name: str) -> Json:
 
 
 def resolved(document: Json, schema: Json) -> Json:
-    """What a reference in the document leads to."""
+    """The target of a reference in the document."""
     for part in schema.get("$ref", "#").split("/")[1:]:
         document = document[part]
     return document if "$ref" in schema else schema
@@ -65,7 +65,7 @@ def resolved(document: Json, schema: Json) -> Json:
 
 
 async def test_the_description_is_valid_openapi_3_1() -> None:
-    """As it is served, against OpenAPI's own schema, with every reference resolved and every default checked."""
+    """The served document is checked against OpenAPI's own schema, with every reference and every default."""
     async with service("http://127.0.0.1:9") as agent:
         response = await agent.client.get("/openapi.json")
     assert response.status_code == 200
@@ -74,7 +74,7 @@ async def test_the_description_is_valid_openapi_3_1() -> None:
 
 
 def test_every_served_route_is_described(described: Json) -> None:
-    """No route of a router is hidden, and each has a name, a summary of several words, a description and a tag."""
+    """Every route is published, with a name, a summary of several words, a description and a tag."""
     modules = [import_module(f"routers.{file.stem}") for file in Path(routers.__path__[0]).glob("*_router.py")]
     served = {
         (method.lower(), route.path_format)
@@ -91,7 +91,7 @@ def test_every_served_route_is_described(described: Json) -> None:
 
 
 def test_every_route_documents_its_error_responses(described: Json) -> None:
-    """4XX and 5XX with the one body, on each route, and nothing of FastAPI's own form; two refuse in frames, too."""
+    """Each route has 4XX and 5XX with the one body, and none of FastAPI's own form; two also refuse in frames."""
     for method, path, operation in operations(described):
         for status in ("4XX", "5XX"):
             answers = {kind: said["schema"] for kind, said in operation["responses"][status]["content"].items()}
@@ -101,7 +101,7 @@ def test_every_route_documents_its_error_responses(described: Json) -> None:
 
 
 def test_streams_are_described_as_streams(described: Json) -> None:
-    """Each of them answers text/event-stream of StreamEvents, with the headers that lead back to the run."""
+    """Each stream returns text/event-stream of StreamEvents, with the headers that lead back to the run."""
     streams = {
         path: operation["responses"]["200"]
         for _, path, operation in operations(described)
@@ -120,7 +120,7 @@ def test_streams_are_described_as_streams(described: Json) -> None:
 
 
 async def test_a_frame_is_described_beside_its_data(described: Json) -> None:
-    """`x-itemSchema` is what a parser of server-sent events gives: of a run's frames, and of a refusal's."""
+    """`x-itemSchema` is what an SSE parser returns: for a run's frames, and for a refusal's."""
     async with service(NOWHERE) as agent:
         run = await agent.post(SIMULATE, {"delay_ms": 0})
         refused = await agent.post(SIMULATE, {"delay_ms": -1}, accept="text/event-stream")
@@ -137,7 +137,7 @@ async def test_a_frame_is_described_beside_its_data(described: Json) -> None:
 
 
 def test_all_events_are_in_the_union(described: Json) -> None:
-    """The 16 events, told apart by `event`, each with its own data, and closed."""
+    """The 16 events are distinguished by `event`, each with its own data, and the union is closed."""
     union = described["components"]["schemas"]["StreamEvent"]
     assert union["discriminator"]["propertyName"] == "event"
     mapping = union["discriminator"]["mapping"]
@@ -162,7 +162,7 @@ def test_the_union_takes_no_other_event(described: Json, change: Json) -> None:
     assert faults(described, ref("StreamEvent"), event | change)
 
 
-# What it says is so
+# The service matches its description
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ BODIES: Json = {"/api/agent/sessions": {"title": "A"}, "/api/agent/sessions/{ses
 
 
 async def test_the_json_answers_are_what_is_described(described: Json) -> None:
-    """Each route's answer, and an error of each, validates against the schema that is published for it."""
+    """Each route's response, and an error of each, validates against the schema that is published for it."""
     async with FakeDedalus() as fake, service(fake.url, mcp_servers={"docs": {"url": NOWHERE}}) as agent:
         fake.always(*answer("ok"))
         asked = {"input": "?", "metadata": {"user": "u1"}, "session_id": "chat"}
@@ -198,14 +198,14 @@ async def test_the_json_answers_are_what_is_described(described: Json) -> None:
 
 
 def _documented(operation: Json, response: httpx.Response) -> Json | None:
-    """The schema of an answer's JSON; None for one that has none. Every status must be documented."""
+    """The schema of a response's JSON, or None if it has none. Every status must be documented."""
     documented, status = operation["responses"], response.status_code
     said = documented.get(str(status), documented.get(f"{status // 100}XX")).get("content", {}).get("application/json")
     return None if said is None else said["schema"]
 
 
 async def test_the_error_responses_are_what_is_described(described: Json) -> None:
-    """404, 405, 409, 422 with details and 502: the published error body."""
+    """404, 405, 409, 422 with details and 502 have the published error body."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Text("Hel"), Cut())
         responses = [
@@ -222,7 +222,7 @@ async def test_the_error_responses_are_what_is_described(described: Json) -> Non
 
 
 async def test_the_description_is_made_once_and_beside_what_else_is_served() -> None:
-    """It takes 0.3 s: in the event loop, every stream would stand still for as long."""
+    """It takes 0.3 s, for which it would block every stream if it ran in the event loop."""
     makers: list[threading.Thread] = []
     async with service(NOWHERE) as agent:
         make = agent.app.openapi
@@ -260,14 +260,14 @@ async def test_a_405_names_every_method_of_its_path(method: str, path: str, allo
 
 @pytest.mark.parametrize("path", ["/", "/health", "/ready"])
 async def test_a_head_is_answered_where_monitors_send_it(path: str, agent: Service) -> None:
-    """The headers of the GET, and no body."""
+    """HEAD returns the headers of GET, and no body."""
     head, get = [await agent.client.request(method, path) for method in ("HEAD", "GET")]
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == get.headers["content-length"]
 
 
 async def test_null_takes_away_what_a_patch_names(described: Json) -> None:
-    """The schema of PATCH has the null that the route takes, unlike those of requests that take none."""
+    """The schema of PATCH includes the null that the route accepts; those of other requests don't."""
     for change in ({"title": None}, {"metadata": None}, {"title": "A", "metadata": {"a": "b"}}):
         assert faults(described, ref("SessionUpdate"), change) == []
         async with service(NOWHERE) as agent:
@@ -281,7 +281,7 @@ async def test_null_takes_away_what_a_patch_names(described: Json) -> None:
 
 
 def examples(document: Json, node: Any, path: str = "") -> Iterator[tuple[str, Json, Any]]:
-    """Every example in the document with the schema that it stands beside."""
+    """Every example in the document, with the schema beside it."""
     if isinstance(node, list):
         for place, part in enumerate(node):
             yield from examples(document, part, f"{path}/{place}")
@@ -296,7 +296,7 @@ def examples(document: Json, node: Any, path: str = "") -> Iterator[tuple[str, J
 
 
 def test_every_example_is_valid(described: Json) -> None:
-    """Those of requests, of fields, and the frames that show what a stream looks like."""
+    """The examples of requests and of fields, and the frames that show a stream, are valid."""
     checked_at = set()
     for path, schema, example in examples(described, described):
         values = [example]
@@ -310,7 +310,7 @@ def test_every_example_is_valid(described: Json) -> None:
 
 
 def request_examples(document: Json, path: str) -> list[Json]:
-    """What the documentation page offers to send to a route."""
+    """The requests that the documentation page offers for a route."""
     content = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
     found: list[Json] = resolved(document, content["schema"])["examples"]
     return found
@@ -318,7 +318,7 @@ def request_examples(document: Json, path: str) -> list[Json]:
 
 @pytest.mark.parametrize("path", [STREAM, EXECUTE, SIMULATE])
 async def test_every_request_example_works(described: Json, path: str) -> None:
-    """Posted as it is to a live service whose upstream serves everything, each gives a whole run."""
+    """Posted unchanged to a live service whose upstream serves everything, each leads to a whole run."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.always(*answer("ok"))
         for example in request_examples(described, path):
@@ -331,7 +331,7 @@ async def test_every_request_example_works(described: Json, path: str) -> None:
 
 
 async def test_the_first_example_needs_nothing_configured_but_a_model(described: Json) -> None:
-    """What "Try it out" sends at first names no model and no MCP server, so it works with any upstream."""
+    """The first request of "Try it out" names no model and no MCP server, so it works with any upstream."""
     async with FakeDedalus() as fake, service(fake.url, dedalus_base_url_hosts_mcp=False) as agent:
         fake.turn(*answer("ok"))
         events = await agent.stream(request_examples(described, STREAM)[0])
@@ -342,7 +342,7 @@ async def test_the_first_example_needs_nothing_configured_but_a_model(described:
 
 
 class Assets(HTMLParser):
-    """What a page loads, and the addresses that its inline scripts name."""
+    """The files that a page loads, and the addresses in its inline scripts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -366,7 +366,7 @@ async def page(agent: Service, path: str) -> Assets:
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc"])
 async def test_the_documentation_s_pages_load_everything_from_the_service(path: str, agent: Service) -> None:
-    """No CDN: each script, style, icon and the description itself are this service's, and are there."""
+    """No CDN: the service itself has each script, style, icon and the description."""
     found = await page(agent, path)
     answers = await asyncio.gather(*(agent.client.get(url) for url in found.urls))
     assert "/openapi.json" in found.urls
@@ -378,7 +378,7 @@ async def test_the_documentation_s_pages_load_everything_from_the_service(path: 
 
 
 async def test_redoc_s_script_names_no_logo() -> None:
-    """It is the library's, but for its maker's logo on another host, which the browser would complain about."""
+    """The script is the library's, without its maker's logo on another host, which the page's policy would block."""
     async with service(NOWHERE) as agent:
         served = (await agent.client.get("/redoc/redoc.js")).content
         original = (await agent.client.get("/static-offline-docs/redoc.standalone.js")).content
@@ -388,7 +388,7 @@ async def test_redoc_s_script_names_no_logo() -> None:
 
 
 def test_tags_and_errors_say_something(described: Json) -> None:
-    """Each tag has a sentence; each error answer an example with a code of the table; simulate's name a scenario."""
+    """Each tag has a sentence, each error response an example with a known code, and simulate's names a scenario."""
     tags = {tag["name"]: tag["description"] for tag in described["tags"]}
     assert {tag for _, _, operation in operations(described) for tag in operation["tags"]} == set(tags)
     assert all(sentence.endswith(".") for sentence in tags.values())
@@ -402,7 +402,7 @@ def test_tags_and_errors_say_something(described: Json) -> None:
 
 @pytest.mark.parametrize("path", [STREAM, SIMULATE, "/api/agent/runs/{run_id}/events"])
 def test_try_it_out_ends_where_a_run_waits(described: Json, path: str) -> None:
-    """The first example of `until` is what Swagger sends."""
+    """Swagger sends the first example of `until`."""
     method = "get" if path.endswith("events") else "post"
     [until] = [known for known in described["paths"][path][method]["parameters"] if known["name"] == "until"]
     assert next(iter(until["examples"].values()))["value"] == "waiting"
@@ -410,7 +410,7 @@ def test_try_it_out_ends_where_a_run_waits(described: Json, path: str) -> None:
 
 @pytest.mark.parametrize("scenario", ["approval", "client_tool"])
 async def test_a_stream_may_end_where_its_run_waits(scenario: str) -> None:
-    """`?until=waiting` ends the body cleanly at `waiting`; its headers lead to the rest, which is the same run's."""
+    """`?until=waiting` ends the body cleanly at `waiting`; its headers lead to the rest of the same run."""
     async with service(NOWHERE) as agent:
         body = {"scenario": scenario, "delay_ms": 0}
         first = await agent.client.post(SIMULATE, params={"until": "waiting"}, json=body)
@@ -426,7 +426,7 @@ async def test_a_stream_may_end_where_its_run_waits(scenario: str) -> None:
 
 
 async def test_a_run_that_does_not_wait_ends_as_ever() -> None:
-    """`?until=waiting` changes nothing for it; another value is refused."""
+    """`?until=waiting` has no effect on such a run; another value is refused."""
     async with service(NOWHERE) as agent:
         whole = await agent.client.post(SIMULATE, params={"until": "waiting"}, json={"delay_ms": 0})
         refused = await agent.client.post(SIMULATE, params={"until": "never"}, json={"delay_ms": 0})
@@ -436,7 +436,7 @@ async def test_a_run_that_does_not_wait_ends_as_ever() -> None:
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc"])
 async def test_the_documentation_s_pages_may_load_nothing_from_elsewhere(path: str) -> None:
-    """ReDoc's script would load its maker's logo from a CDN: the pages' policy lets only this service be asked."""
+    """ReDoc's script would load its maker's logo from a CDN: the pages' policy allows only requests to this service."""
     async with service("http://127.0.0.1:9") as agent:
         response = await agent.client.get(path)
     policy = response.headers["content-security-policy"]

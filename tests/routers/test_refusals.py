@@ -1,4 +1,4 @@
-"""A refusal names what to look at: the setting of a key or of an address, or the parameter."""
+"""A refusal by the upstream names what to check: the setting of a key or of an address, or the parameter."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ async def failed(answer: Step, **body: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_refused_key_names_its_setting(status: int) -> None:
-    """DEDALUS_API_KEY for a base URL, the provider's own for a provider."""
+    """The error names DEDALUS_API_KEY for a base URL, the provider's own key for a provider."""
     said = refusal(status, "Incorrect API key provided", "invalid_request_error", error_code="invalid_api_key")
     error = await failed(said)
     async with FakeDedalus() as fake:
@@ -49,7 +49,7 @@ async def test_a_refused_key_names_its_setting(status: int) -> None:
     ids=lambda status: str(status.body)[:40],
 )
 async def test_a_wrong_address_names_the_base_url(said: Status) -> None:
-    """A path that isn't there is no fault of the model's name."""
+    """A wrong path isn't mistaken for a wrong model's name."""
     error = await failed(said)
     assert error["code"] == ("upstream_failed" if said.code < 400 else "upstream_rejected")
     assert "DEDALUS_BASE_URL" in error["message"]
@@ -65,7 +65,7 @@ async def test_a_wrong_address_names_the_base_url(said: Status) -> None:
     ids=lambda status: str(status.body)[:40],
 )
 async def test_a_model_that_is_not_there_is_told_as_that(said: Status) -> None:
-    """The address is right where a server knows what a model is."""
+    """The address is right if the server knows what a model is."""
     error = await failed(said)
     assert error["code"] == "upstream_rejected"
     assert "model's name" in error["message"]
@@ -73,7 +73,7 @@ async def test_a_model_that_is_not_there_is_told_as_that(said: Status) -> None:
 
 @pytest.mark.parametrize(("param", "named"), [("stop", "stop"), ("messages[0].content", "messages")])
 async def test_a_refused_parameter_is_named(param: str, named: str) -> None:
-    """Where it is one of those that were sent; the upstream's own words stay in the log."""
+    """The error names a parameter that was sent; the upstream's own words stay in the log."""
     error = await failed(refusal(400, "That is not how it goes", "invalid_request_error", param=param), stop="END")
     assert error["code"] == "upstream_rejected"
     assert f"does not accept {named} " in error["message"]
@@ -91,32 +91,32 @@ async def test_a_refused_parameter_is_named(param: str, named: str) -> None:
     ids=lambda value: str(value)[:60],
 )
 async def test_a_parameter_is_named_where_the_error_is_in_words(said: Status, named: str | None) -> None:
-    """One that was sent, and no word that any error has."""
+    """A parameter is named if it was sent and its name is no word of ordinary errors."""
     error = await failed(said, stop="END", response_format={"type": "json_object"})
     assert (f"does not accept {named} " in error["message"]) is (named is not None)
 
 
 async def test_refused_mcp_servers_name_the_setting() -> None:
-    """A base URL counts as a gateway to Dedalus unless it is said otherwise."""
+    """A base URL counts as a gateway to Dedalus unless a setting says otherwise."""
     error = await failed(refusal(400, "Unknown parameter: 'mcp_servers'.", "x"), mcp_servers=["tsion/exa"])
     assert "DEDALUS_BASE_URL_HOSTS_MCP=false" in error["message"]
 
 
 async def test_a_parameter_that_was_not_sent_is_not_repeated() -> None:
-    """An upstream can't put words into our errors."""
+    """An upstream can't inject words into our errors."""
     error = await failed(refusal(400, "No", "invalid_request_error", param="your key sk-1"))
     assert "sk-1" not in error["message"]
 
 
 async def test_a_web_page_in_place_of_an_answer_names_the_base_url() -> None:
-    """The address of a server's pages, say, and not of its API."""
+    """An example is the address of a server's pages in place of its API."""
     error = await failed(Status(200, "<html><body>Welcome</body></html>", {"content-type": "text/html"}))
     assert error["code"] == "upstream_protocol"
     assert "DEDALUS_BASE_URL" in error["message"]
 
 
 async def test_a_server_that_is_not_there_names_the_base_url(caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing listens at its port; the log says so, too."""
+    """If nothing listens at its port, the error and the log name the setting."""
     async with service(NOWHERE) as agent:
         [error] = only(await agent.stream({"input": "?"}), "error")
     assert error["code"] == "upstream_failed"

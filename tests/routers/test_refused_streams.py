@@ -28,14 +28,14 @@ NO_COUNTS = {"input_tokens": None, "output_tokens": None, "total_tokens": None}
 
 @pytest.fixture(scope="module")
 async def agent() -> AsyncIterator[Service]:
-    """The service with an upstream that answers everything, and bodies of 10 kB at most."""
+    """The service with an upstream that answers every request, and bodies of 10 kB at most."""
     async with FakeDedalus() as fake, service(fake.url, max_body_bytes=10_000) as agent:
         fake.always(*answer("ok"))
         yield agent
 
 
 def frames_of(response: httpx.Response) -> list[dict[str, Any]]:
-    """The frames as a parser of lines takes them: the name, the data, and nothing else."""
+    """The frames as a line parser reads them: the name, the data, and nothing else."""
     *blocks, rest = response.text.split("\n\n")
     assert rest == ""
     parsed = [[line.split(": ", 1) for line in block.split("\n")] for block in blocks]
@@ -94,7 +94,7 @@ REFUSALS: dict[str, tuple[int, str, dict[str, Any]]] = {
 @pytest.mark.parametrize("path", [STREAM, SIMULATE])
 @pytest.mark.parametrize("name", REFUSALS)
 async def test_each_layer_refuses_in_both_forms(path: str, name: str, agent: Service) -> None:
-    """What middlewares, the parser, the validation and the service refuse: one status, one error, the same headers."""
+    """Refusals by middlewares, parser, validation and service have one status, one error and the same headers."""
     status, code, request = REFUSALS[name]
     headers = {"content-type": "application/json", "origin": "http://localhost:3000", "x-request-id": "same"}
     both = [
@@ -110,7 +110,7 @@ async def test_each_layer_refuses_in_both_forms(path: str, name: str, agent: Ser
 
 
 async def test_what_the_service_refuses_is_told_with_when_to_come_back() -> None:
-    """A full server: 503, Retry-After in the header and in the data."""
+    """A full server returns 503, with Retry-After in the header and in the data."""
     async with FakeDedalus() as fake, service(fake.url, max_concurrent_runs=1) as agent:
         fake.turn(Stall())
         async with agent.client.stream("POST", STREAM, json={"input": "?"}):
@@ -121,7 +121,7 @@ async def test_what_the_service_refuses_is_told_with_when_to_come_back() -> None
 
 
 async def test_a_run_in_the_way_is_named() -> None:
-    """A busy session: the error's data has the run's id, as the JSON body has."""
+    """For a busy session, the data of `error` has the run's id, as the JSON body has."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Stall())
         asked = {"input": "?", "session_id": "chat"}
@@ -131,7 +131,7 @@ async def test_a_run_in_the_way_is_named() -> None:
 
 
 async def test_a_model_that_nothing_serves() -> None:
-    """The seed's snippet against a service whose upstream doesn't have the model: a line with `data: ` says so."""
+    """A client of streams reads `model_unavailable` in a frame, with status 422."""
     async with service(openai_api_key="sk-test") as agent:
         response = await agent.post(STREAM, {"input": "Research AI", "model": "mistral/large"}, accept="*/*")
     refused_in_frames(response, 422, "model_unavailable")
@@ -150,7 +150,7 @@ async def test_a_model_that_nothing_serves() -> None:
     ],
 )
 async def test_every_other_refusal_is_json(method: str, path: str, status: int, agent: Service) -> None:
-    """Other routes and methods answer the one error body, whatever they are asked for."""
+    """Other routes and methods return the one error body, whatever `Accept` says."""
     for accept in ("text/event-stream", "*/*"):
         response = await agent.client.request(method, path, json={"inputs": "?"}, headers={"accept": accept})
         assert response.status_code == status

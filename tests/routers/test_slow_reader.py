@@ -1,6 +1,6 @@
-"""What a reader that has stopped reading costs while much passes elsewhere, measured on the service's process.
+"""What a stalled reader costs while much data passes elsewhere, measured on the service's process.
 
-SLOW_READER_MB=500 passes 500 MB, and has the readers cut after two minutes; by default it is 16 MB and 4 s.
+SLOW_READER_MB=500 passes 500 MB and cuts the readers after two minutes; the default is 16 MB and 4 s.
 """
 
 import asyncio
@@ -33,12 +33,12 @@ RUN_BYTES = 8 * MIB  # more than the kernel holds for a reader
 OTHER_RUN_BYTES = MIB
 PASSED_BYTES = int(os.environ.get("SLOW_READER_MB", "16")) * MIB
 WARM_UP_BYTES = 16 * MIB
-# One reader costs about 210 KiB. There are so many that what else comes and goes, some megabytes, does not show.
+# One reader costs about 210 KiB. There are enough of them that other changes of some megabytes don't show.
 READERS, SEND_TIMEOUT_S = (300, 120) if PASSED_BYTES >= 500 * MIB else (200, 4)
 
 
 def here(gate: Gate) -> list[Step]:
-    """A long answer, whose last word waits."""
+    """A service with a long answer, whose last word waits."""
     return [Text(*[PIECE] * (RUN_BYTES // len(PIECE))), WaitFor(gate), Text("end"), Finish(), Done()]
 
 
@@ -46,13 +46,13 @@ ELSEWHERE: list[Step] = [Text(*[PIECE] * (OTHER_RUN_BYTES // len(PIECE))), Finis
 
 
 def rss(server: Server) -> int:
-    """The memory that the service's process has taken, in bytes."""
+    """The resident memory of the service's process, in bytes."""
     [line] = [line for line in Path(f"/proc/{server.pid}/status").read_text().splitlines() if line.startswith("VmRSS:")]
     return int(line.split()[1]) * 1024
 
 
 def connections(server: Server) -> int:
-    """How many sockets the service's process holds."""
+    """The number of sockets that the service's process holds."""
     count = 0
     for descriptor in Path(f"/proc/{server.pid}/fd").iterdir():
         try:
@@ -63,21 +63,21 @@ def connections(server: Server) -> int:
 
 
 async def passed(server: Server, size: int) -> int:
-    """Let so many bytes of events pass, through other runs that are read as fast as they come.
+    """Send this many bytes of events through other runs, which are read as fast as they arrive.
 
-    Gives back the memory that the service needs after that.
+    Return the memory that the service needs after that.
     """
     for _ in range(0, size, 4 * OTHER_RUN_BYTES):
         await asyncio.gather(*(other_run(server) for _ in range(4)))
     needed = []
-    for _ in range(3):  # a run may still be about to let go of what it had
+    for _ in range(3):  # a run may still be about to free its memory
         await server.collect_garbage()
         needed.append(rss(server))
     return min(needed)
 
 
 async def other_run(server: Server) -> None:
-    """A run elsewhere, and its reader."""
+    """Start another run and its reader."""
     host, port = server.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     body = b'{"input": "elsewhere"}'
@@ -92,7 +92,7 @@ async def other_run(server: Server) -> None:
 
 
 def stopped_reader(server: Server, run_id: str) -> socket.socket:
-    """A reader of a run that takes nothing, beyond what little the kernel takes for it."""
+    """A reader that reads nothing of its run; the kernel buffers little for it."""
     host, port = server.url.removeprefix("http://").split(":")
     reader = socket.socket()
     reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -103,7 +103,10 @@ def stopped_reader(server: Server, run_id: str) -> socket.socket:
 
 @pytest.mark.timeout(60 + PASSED_BYTES // MIB + SEND_TIMEOUT_S)
 async def test_a_stopped_reader_costs_no_more_than_promised(nursery: Nursery, tmp_path: Path) -> None:
-    """256 KiB each, while megabytes pass elsewhere; each is cut in time, and another connection takes up the rest."""
+    """Each costs 256 KiB at most while megabytes pass elsewhere.
+
+    It is cut in time, and a new connection reads the rest.
+    """
     gate = Gate()
     settings = {"SEND_TIMEOUT_S": str(SEND_TIMEOUT_S), "MAX_OUTPUT_BYTES": str(RUN_BYTES), "HEARTBEAT_S": "1"}
     with FakeDedalus.in_thread() as fake, crashing_server(nursery, tmp_path, fake.url, **settings) as server:
@@ -112,7 +115,7 @@ async def test_a_stopped_reader_costs_no_more_than_promised(nursery: Nursery, tm
         async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
             run_id = (await client.post(RUNS, json={"input": "here"})).json()["run_id"]
             await gate.wait_reached(timeout=30)
-            await passed(server, WARM_UP_BYTES)  # makes room that stays
+            await passed(server, WARM_UP_BYTES)  # allocates memory that stays allocated
             before = max(await passed(server, WARM_UP_BYTES), await passed(server, WARM_UP_BYTES))
             idle = connections(server)
             started = time.monotonic()
@@ -139,7 +142,7 @@ async def test_a_stopped_reader_costs_no_more_than_promised(nursery: Nursery, tm
 async def test_the_service_holds_little_for_a_stopped_reader(
     nursery: Nursery, tmp_path: Path, pieces: int, size: int
 ) -> None:
-    """192 kB each of the service's own memory, whatever the events' size: traced in its process, as it really runs."""
+    """192 kB of the service's own memory each, whatever the events' size, as traced in its real process."""
     with FakeDedalus.in_thread() as fake, crashing_server(nursery, tmp_path, fake.url, **PATIENT) as server:
         fake.always(Text(*["x" * size] * pieces), Finish(), Done())
         await server.start(OPEN)
@@ -152,7 +155,7 @@ async def test_the_service_holds_little_for_a_stopped_reader(
 
 
 async def stopped_readers(server: Server, run_id: str, count: int) -> int:
-    """The service's traced memory while so many further readers, each answered, have stopped."""
+    """The service's traced memory with this many more stalled readers, each of which has its response's head."""
     with ExitStack() as stack:
         readers = [stack.enter_context(stopped_reader(server, run_id)) for _ in range(count)]
         for reader in readers:
@@ -161,7 +164,7 @@ async def stopped_readers(server: Server, run_id: str, count: int) -> int:
 
 
 async def settled(server: Server) -> int:
-    """The service's traced memory, once it stays the same."""
+    """The service's traced memory, once it is stable."""
     traced, before = await server.traced(), -1
     while abs(traced - before) > 16 * KIB:
         traced, before = await server.traced(), traced
@@ -169,14 +172,14 @@ async def settled(server: Server) -> int:
 
 
 async def cut(server: Server, idle: int) -> None:
-    """Come back when the service has let go of all connections beyond those."""
+    """Return when the service has closed all connections but those."""
     async with asyncio.timeout(SEND_TIMEOUT_S + 30):
-        while connections(server) > idle:  # noqa: ASYNC110 - nothing tells of it
+        while connections(server) > idle:  # noqa: ASYNC110 - no event reports it
             await asyncio.sleep(0.05)
 
 
 def taken(reader: socket.socket) -> bytes:
-    """What the kernel has taken for a reader that has been cut."""
+    """Return what the kernel buffered for a reader that was cut."""
     body = b""
     try:
         while piece := reader.recv(65536):
@@ -187,6 +190,6 @@ def taken(reader: socket.socket) -> bytes:
 
 
 def frames(body: bytes) -> list[bytes]:
-    """The whole frames of a body that are events. A body as it is on the wire has heads of chunks between them."""
+    """The whole frames of a body that are events. The body on the wire has chunk headers between them."""
     *whole, _ = re.sub(rb"\r\n[0-9a-f]*\r\n|\r\n", b"", body).split(b"\n\n")
     return [frame + b"\n\n" for frame in whole if frame.startswith(b"id: ")]

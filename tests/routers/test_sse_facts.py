@@ -1,4 +1,4 @@
-"""The facts about sse-starlette that `routers/sse.py` stands on: an upgrade that changes one is noticed here first."""
+"""The facts about sse-starlette on which `routers/sse.py` relies: an upgrade that changes one fails here first."""
 
 import inspect
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ async def nothing() -> AsyncIterator[bytes]:
 
 @pytest.mark.parametrize("name", TAKEN)
 def test_a_method_that_is_replaced_is_there_and_is_called(name: str) -> None:
-    """With the same parameters; otherwise the library's own form would run, or none."""
+    """It has the same parameters; otherwise the library's own method would run, or none."""
     theirs, ours = getattr(EventSourceResponse, name), getattr(FrameStream, name)
     assert theirs is not ours
     assert inspect.iscoroutinefunction(theirs)
@@ -30,7 +30,7 @@ def test_a_method_that_is_replaced_is_there_and_is_called(name: str) -> None:
 
 
 async def test_a_client_that_leaves_ends_the_wait_for_it() -> None:
-    """The library's listener is used as it is: it returns at `http.disconnect`, and nothing is active any more."""
+    """The library's listener returns at `http.disconnect`, after which the response isn't active any more."""
     response = EventSourceResponse(nothing())
 
     async def receive() -> Message:

@@ -1,4 +1,4 @@
-"""A fake Dedalus on a real loopback socket: HTTP/1.1 by hand, so that it can fail in every way a server can.
+"""A fake Dedalus on a real loopback socket. It writes HTTP/1.1 itself, so that it can fail in every way a server can.
 
     async with FakeDedalus() as fake:
         fake.turn(Text("Hel", "lo"), Finish("stop"), Done())
@@ -6,8 +6,8 @@
         ...
         assert fake.requests[0].body["model"] == "openai/gpt-4.1"
 
-The steps are in `wire`. `FakeDedalus.in_thread()` is the same on a loop of its own, for tests without one. Scripts may
-be set and everything may be read from any thread.
+The steps are in `wire`. `FakeDedalus.in_thread()` runs the same server on an event loop of its own, for tests without
+one. Scripts may be set and everything may be read from any thread.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ Split = int | Sequence[int] | random.Random | None
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it came in. `body` is the parsed JSON, the text where it is no JSON, None where there is none."""
+    """A request as it arrived. `body` is the parsed JSON, the text if it isn't JSON, or None without a body."""
 
     method: str
     path: str
@@ -69,7 +69,7 @@ class Request:
 
 @dataclass
 class Connection:
-    """A client's connection, by its place in `FakeDedalus.connections`. Times are `time.monotonic()`."""
+    """A client's connection, numbered by its place in `FakeDedalus.connections`. Times are `time.monotonic()`."""
 
     number: int
     opened_at: float
@@ -86,9 +86,9 @@ class Turn:
 
 
 class FakeDedalus:
-    """The fake upstream. It answers chat completions by script, and the lists of models and of MCP servers.
+    """The fake upstream. It answers chat completions by script, and serves the lists of models and of MCP servers.
 
-    `require_key` makes it refuse any other bearer token. `models_failure` and `marketplace_failure` replace the lists.
+    With `require_key` it refuses any other bearer token. `models_failure` and `marketplace_failure` replace the lists.
     """
 
     def __init__(self, *, require_key: str | None = None) -> None:
@@ -110,7 +110,7 @@ class FakeDedalus:
     # What the test scripts
 
     def turn(self, *steps: Step, split: Split = None) -> None:
-        """The answer to the next chat completion that has none yet.
+        """Add the answer to the next chat completion that has none yet.
 
         `split` cuts the body into writes of n bytes, at the given offsets, or into writes of a random size.
         """
@@ -118,12 +118,12 @@ class FakeDedalus:
         self._turns.append(Turn(steps, split))
 
     def always(self, *steps: Step, split: Split = None) -> None:
-        """The answer to every chat completion for which no turn is left."""
+        """Set the answer to every chat completion for which no turn is left."""
         check_order(steps)
         self._always = Turn(steps, split)
 
     def choose(self, script: Callable[[Json], Sequence[Step] | None]) -> None:
-        """Asks `script` first, with the request's body; None leaves the answer to the turns."""
+        """Call `script` first, with the request's body. If it returns None, the turns answer."""
         self._choice = script
 
     # What the test sees
@@ -134,11 +134,11 @@ class FakeDedalus:
         return self.requests_to(CHAT)
 
     def requests_to(self, path: str) -> list[Request]:
-        """The requests whose path ends with `path`."""
+        """Return the requests whose path ends with `path`."""
         return [request for request in self.requests if request.to(path)]
 
     async def wait_for_requests(self, n: int, path: str = CHAT, timeout: float = 5.0) -> list[Request]:
-        """Waits until `n` requests to `path` have come, chat completions by default, and returns them."""
+        """Wait until `n` requests to `path` have arrived, chat completions by default, and return them."""
         await self._changed.wait(lambda: len(self.requests_to(path)) >= n, timeout, lambda: self._too_few(n, path))
         return self.requests_to(path)
 
@@ -148,7 +148,7 @@ class FakeDedalus:
         return self.requests_to(path)
 
     async def wait_closed(self, number: int, timeout: float = 5.0) -> Connection:
-        """Waits until the connection with that number is closed, by either side, and returns it."""
+        """Wait until the connection with that number is closed, by either side, and return it."""
         await self._changed.wait(lambda: self._closed(number), timeout, lambda: self._still_open(number))
         return self.connections[number]
 
@@ -167,12 +167,12 @@ class FakeDedalus:
     def _still_open(self, number: int) -> str:
         return f"connection {number} isn't closed; connections: {self.connections}"
 
-    # Its life
+    # Starting and stopping
 
     @staticmethod
     @contextmanager
     def in_thread(*, require_key: str | None = None) -> Iterator["FakeDedalus"]:
-        """The fake on an event loop in a thread of its own."""
+        """Run the fake on an event loop in a thread of its own."""
         fake = FakeDedalus(require_key=require_key)
         with start_blocking_portal() as portal, portal.wrap_async_context_manager(fake):
             yield fake
@@ -185,7 +185,7 @@ class FakeDedalus:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Closes everything. A fault of the fake itself, or of a test's script, fails the test here."""
+        """Close everything. An error in the fake itself, or in a test's script, fails the test here."""
         self._server.close()
         for task in self._serving:
             task.cancel()
@@ -200,10 +200,10 @@ class FakeDedalus:
         task.add_done_callback(self._served)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, request after request."""
+        """Serve one connection, request after request."""
         connection = Connection(len(self.connections), time.monotonic())
         self.connections.append(connection)
-        writer.transport.set_write_buffer_limits(high=0)  # drain() returns when the kernel has it all
+        writer.transport.set_write_buffer_limits(high=0)  # drain() returns when the kernel has all bytes
         try:
             while (request := await read_request(reader, connection)) is not None:
                 connection.requests += 1
@@ -212,7 +212,7 @@ class FakeDedalus:
                 if not await while_connected(reader, self._answer(request, Reply(writer, len(self.requests)))):
                     break
         except ConnectionError:
-            pass  # the client has gone, which is what closed_at says
+            pass  # the client has closed the connection, which closed_at records
         finally:
             writer.transport.abort()
             connection.closed_at = time.monotonic()
@@ -226,7 +226,7 @@ class FakeDedalus:
     # The answers
 
     async def _answer(self, request: Request, reply: "Reply") -> bool:
-        """Answers; returns whether the connection can be used again."""
+        """Answer a request. Return whether the connection can be used again."""
         plain = self._plain(request)
         if plain is not None:
             await reply.whole(plain)
@@ -238,7 +238,7 @@ class FakeDedalus:
         return usable and request.headers.get("connection", "").lower() != "close"
 
     def _plain(self, request: Request) -> Status | None:
-        """The answer to whatever isn't a good chat completion, None for one that is."""
+        """Return the response to anything but a good chat completion, or None for one."""
         if request.to("/api/marketplace"):
             return self.marketplace_failure or Status(200, {"repositories": self.marketplace})
         if self.require_key is not None and request.headers.get("authorization") != f"Bearer {self.require_key}":
@@ -265,7 +265,7 @@ class FakeDedalus:
 
 
 async def play(turn: Turn, reply: "Reply", envelope: Envelope) -> bool:
-    """Sends a turn; returns whether the connection can be used again."""
+    """Send a turn. Return whether the connection can be used again."""
     for step in turn.steps:
         if not isinstance(step, BodyStep):
             await reply.flush()
@@ -298,7 +298,7 @@ async def play(turn: Turn, reply: "Reply", envelope: Envelope) -> bool:
 
 
 async def read_request(reader: asyncio.StreamReader, connection: Connection) -> Request | None:
-    """The next request of a connection; None when the client has closed it."""
+    """Return the next request of a connection, or None if the client has closed it."""
     try:
         start, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").strip().split("\r\n")
         pairs = (line.split(":", 1) for line in lines)
@@ -313,7 +313,7 @@ async def read_request(reader: asyncio.StreamReader, connection: Connection) -> 
 
 
 def parsed(raw: bytes) -> Any:
-    """JSON where it is JSON, else the text, None for nothing."""
+    """Return the parsed JSON, the text if it isn't JSON, or None for an empty body."""
     try:
         return json.loads(raw) if raw else None
     except ValueError:
@@ -321,9 +321,9 @@ def parsed(raw: bytes) -> Any:
 
 
 async def while_connected(reader: asyncio.StreamReader, work: Coroutine[Any, Any, bool]) -> bool:
-    """Does `work` and returns its result, or breaks it off and returns False as soon as the client has gone."""
+    """Do `work` and return its result. Cancel it and return False as soon as the client closes the connection."""
     working = asyncio.ensure_future(work)
-    # Ends only with the connection; cancelled, it leaves what has come, the next request's bytes, in the reader.
+    # Ends only with the connection. Cancelled, it leaves the next request's bytes, if any arrived, in the reader.
     leaving = asyncio.ensure_future(reader.readexactly(sys.maxsize))
     try:
         await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
@@ -335,7 +335,7 @@ async def while_connected(reader: asyncio.StreamReader, work: Coroutine[Any, Any
 
 
 class Pieces:
-    """Cuts the bytes that pass through it; what doesn't fill a piece waits for more, or for `rest`."""
+    """Cuts bytes into pieces. Bytes that don't fill a piece are held until more follow, or until `rest`."""
 
     def __init__(self, split: Split) -> None:
         self._sizes = sizes(split)
@@ -358,7 +358,7 @@ class Pieces:
 
 
 def sizes(split: Split) -> Iterator[int]:
-    """The sizes of the pieces."""
+    """Return the sizes of the pieces."""
     match split:
         case None:
             yield from repeat(sys.maxsize)
@@ -373,7 +373,7 @@ def sizes(split: Split) -> Iterator[int]:
 
 
 class Reply:
-    """One response. The head of a stream goes out with the first byte of its body, or by `begin`."""
+    """One response. The head of a stream is sent with the first byte of its body, or by `begin`."""
 
     def __init__(self, writer: asyncio.StreamWriter, number: int) -> None:
         self.number = number
@@ -383,19 +383,19 @@ class Reply:
         self._pieces = Pieces(None)
 
     def split(self, split: Split) -> None:
-        """Cuts the body so from here on. Without a split each frame is one write."""
+        """Cut the body in this way from now on. Without a split each frame is one write."""
         self._whole_frames = split is None
         self._pieces = Pieces(split)
 
     async def begin(self, headers: Mapping[str, str] | None = None) -> None:
-        """Sends the head of a stream, once."""
+        """Send the head of a stream, once."""
         if not self._begun:
             self._begun = True
             stream = {"content-type": "text/event-stream; charset=utf-8", "transfer-encoding": "chunked"}
             await self._write(self._head(200, {**stream, **(headers or {})}))
 
     async def send(self, data: bytes) -> None:
-        """Sends a part of the body."""
+        """Send a part of the body."""
         await self.begin()
         for piece in self._pieces.cut(data):
             await self._chunk(piece)
@@ -405,24 +405,24 @@ class Reply:
             await self.flush()
 
     async def flush(self) -> None:
-        """Sends what is held back to fill a piece."""
+        """Send the bytes held back to fill a piece."""
         if rest := self._pieces.rest():
             await self._chunk(rest)
 
     async def end(self) -> None:
-        """Ends the body cleanly."""
+        """End the body cleanly."""
         await self.begin()
         await self.flush()
         await self._write(b"0\r\n\r\n")
 
     async def whole(self, status: Status) -> None:
-        """Sends a whole response."""
+        """Send a whole response."""
         kind, body = status.content()
         headers = {"content-type": kind, "content-length": str(len(body)), **status.headers}
         await self._write(self._head(status.code, headers) + body)
 
     def reset(self) -> None:
-        """Makes the connection end with RST in place of FIN."""
+        """End the connection with RST in place of FIN."""
         no_linger = struct.pack("ii", 1, 0)
         self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
 

@@ -1,4 +1,4 @@
-"""A command-line program that the nursery forks: 20 ms of CPU a start in place of the 300 ms that its imports take."""
+"""Forks a command-line program from the nursery: a start costs 20 ms of CPU in place of 300 ms for its imports."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from process import ROOT, Nursery
 
 
 class ForkedCommand:
-    """A running program, with the part of `subprocess.Popen` that tests use. A stream that isn't ours is None."""
+    """A running program, with the part of `subprocess.Popen` that tests use. A stream that isn't a pipe is None."""
 
     def __init__(self, nursery: Nursery, pid: int, ours: list[IO[bytes] | None]) -> None:
         self.pid = pid
@@ -63,7 +63,7 @@ def forked_command(
     stdin: int = subprocess.DEVNULL,
     terminal: int | None = None,
 ) -> Iterator[ForkedCommand]:
-    """Run a module's `main` with this environment and no other; killed at the end if it is still there.
+    """Run a module's `main` in this environment alone, and kill it at the end if it is still running.
 
     `stdin` is `subprocess.DEVNULL` or `PIPE`, as `Popen` accepts it; a `terminal`'s descriptor replaces all streams.
     """

@@ -1,6 +1,6 @@
 """The contract of the native event stream (v1) as one checker, which every test of a run uses.
 
-It is written from the contract alone and imports nothing of the service, so both can't be wrong in the same way.
+It is written from the contract alone and imports nothing of the service, so that both can't have the same mistake.
 """
 
 import json
@@ -13,10 +13,10 @@ from typing import Any, NoReturn
 
 Event = dict[str, Any]
 
-# Which event may follow which. The places: before the run; between steps; inside a step, where a call's deltas may come
-# among anything else until its tool_use. A run that fails or is cancelled can leave calls without their tool_use. Its
-# step is broken then: nothing but warnings and the end. Torn: the open calls of a run that ends get their results.
-# Asking: approvals are requested. Waiting: nothing but answers, the last of which leads back into the step, or the end.
+# The event that may follow each event. States: before the run; between steps; inside a step, where a call's deltas may
+# come among anything else until its tool_use. A run that fails or is cancelled can leave calls without their tool_use:
+# its step is broken, and only warnings and the end may follow. Torn: a run that ends adds results for its open calls.
+# Asking: approvals are requested. Waiting: only answers may follow; the last leads back into the step, or to the end.
 NEXT = {
     "start": {"run_started": "between"},
     "between": {
@@ -60,11 +60,11 @@ NEXT = {
     "over": {},
 }
 
-END_OF = {"answered": "succeeded", "failed": "failed"}  # place before complete: its status; any other is "cancelled"
+END_OF = {"answered": "succeeded", "failed": "failed"}  # state before complete: status; else "cancelled"
 
 COUNTS = ("input_tokens", "output_tokens", "total_tokens", "reasoning_tokens", "cached_input_tokens")
 
-MAX_DEPTH = 64  # what nests deeper is refused, like what is no JSON object
+MAX_DEPTH = 64  # deeper nesting is refused, like anything but a JSON object
 
 
 def text(value: Any) -> bool:
@@ -96,7 +96,7 @@ def source(value: Any) -> bool:
 
 
 def calls(value: Any) -> bool:
-    """What `waiting` waits for."""
+    """The calls that `waiting` waits for."""
     kinds = ("approval", "client")
     return (
         isinstance(value, list)
@@ -114,7 +114,7 @@ def status(value: Any) -> bool:
 
 
 def token_usage(value: Any) -> bool:
-    """All three counts, null where the upstream reports none; the other two may also be absent."""
+    """All three counts, null if the upstream reports none; the other two may also be absent."""
     return (
         isinstance(value, dict)
         and set(COUNTS[:3]) <= set(value) <= set(COUNTS)
@@ -153,9 +153,9 @@ DATA: dict[str, dict[str, Callable[[Any], bool]]] = {
 
 
 def check_grammar(events: Sequence[Event] | bytes, *, prefix: bool = False) -> None:
-    """Raises AssertionError, with the event's index, where `events` (or a raw body) breaks the contract.
+    """Raise AssertionError, with the event's index, if `events` (or a raw body) break the contract.
 
-    `prefix` takes a stream that was cut off: what there is must be right, but it needn't reach `complete`.
+    `prefix` accepts a stream that was cut off: what has arrived must be right, but it needn't reach `complete`.
     """
     if isinstance(events, bytes):
         events = parse_frames(events, prefix=prefix)
@@ -181,7 +181,7 @@ def _located(where: str, what: object) -> Iterator[None]:
 
 @dataclass
 class _Call:
-    """A tool call as far as its events have come. Its label is name, source and server."""
+    """A tool call as far as its events have arrived. Its label is its name, source and server."""
 
     label: tuple[str, str, str | None]
     deltas: list[str] = field(default_factory=list)
@@ -194,7 +194,7 @@ class _Call:
 
 
 class _Run:
-    """What the events so far say about the run."""
+    """The state of the run after the events so far."""
 
     def __init__(self) -> None:
         self.place = "start"
@@ -205,11 +205,11 @@ class _Run:
         self.model = ""
         self.output: list[str] = []
         self.calls: dict[str, _Call] = {}
-        self.pending: dict[str, str] = {}  # what each call waits for
+        self.pending: dict[str, str] = {}  # the kind of answer that each call waits for
         self.usage: dict[str, int | None] = dict.fromkeys(COUNTS)
 
     def take(self, event: Event) -> None:
-        """Checks the next event."""
+        """Check the next event."""
         self._check_frame(event)
         kind, data = event["event"], event["data"]
         check_data(kind, data)
@@ -245,7 +245,7 @@ class _Run:
                 self._complete(data, END_OF.get(before, "cancelled"))
 
     def _check_frame(self, event: Event) -> None:
-        """What all events have."""
+        """Check the fields that all events have."""
         keys = {"event", "data", "run_id", "seq", "timestamp"}
         need(set(event) == keys, f"the keys are {sorted(event)}, not {sorted(keys)}")
         try:
@@ -281,14 +281,14 @@ class _Run:
         return [call_id for call_id, call in self.calls.items() if not call.used]
 
     def _called(self, data: Event) -> _Call:
-        """The call of a delta or a tool_use, which all must have the same label."""
+        """Return the call of a delta or a tool_use, which must all have the same label."""
         label = (data["name"], data["source"], data.get("server"))
         call = self.calls.setdefault(data["tool_call_id"], _Call(label))
         need(call.label == label, f"the call's name, source and server were {call.label} before")
         return call
 
     def _running(self, data: Event) -> _Call:
-        """The call of a progress report or a result: made, and not answered yet."""
+        """Return the call of a progress report or a result: it has been made and has no result yet."""
         call = self.calls.get(data["tool_call_id"])
         if call is None or not call.used:
             raise AssertionError("there is no tool_use with this tool_call_id before")
@@ -371,7 +371,7 @@ class _Run:
 
 
 def check_data(kind: Any, data: Any) -> None:
-    """Checks that the event is known, and its data's keys and their types."""
+    """Check that the event is known, and the keys and types of its data."""
     need(isinstance(kind, str) and kind in DATA, f"there is no event {kind!r}")
     need(isinstance(data, dict), "data is no object")
     checks = {key.rstrip("?"): check for key, check in DATA[kind].items()}
@@ -407,7 +407,7 @@ def check_arguments(data: Event, written: str | None) -> None:
 
 
 def objects_in(written: str) -> list[dict[str, Any]]:
-    """The objects that may be meant where a text is no single one: servers repeat the arguments, or quote them."""
+    """The objects that may be meant if a text isn't exactly one: servers repeat the arguments, or quote them."""
     if (whole := object_in(written)) is not None:
         return [whole]
     if written.strip() in ("", "null", '""'):
@@ -424,7 +424,7 @@ def objects_in(written: str) -> list[dict[str, Any]]:
 
 
 def _first(written: str) -> str:
-    """The JSON value that a text begins with; the text itself where there is none."""
+    """The JSON value at the beginning of a text, or the text itself if there is none."""
     try:
         return written[: json.JSONDecoder().raw_decode(written)[1]]
     except ValueError:
@@ -432,7 +432,7 @@ def _first(written: str) -> str:
 
 
 def object_in(written: str) -> dict[str, Any] | None:
-    """The JSON object in a text, with U+FFFD for half surrogate pairs; None where there is none."""
+    """The JSON object in a text, with U+FFFD for half surrogate pairs; None if there is none."""
     try:
         value = json.loads(written, parse_constant=_refuse)
         whole = json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-16", "surrogatepass")
@@ -453,7 +453,10 @@ DRAINING = re.compile(rb"event: draining\n(data: .*\n)?retry: \d+|retry: \d+\nev
 
 
 def parse_frames(raw: bytes, *, prefix: bool = False) -> list[Event]:
-    """The events of a raw body; AssertionError where its bytes break the contract. `prefix` drops a torn last frame."""
+    """Return the events of a raw body. Raise AssertionError if its bytes break the contract.
+
+    `prefix` drops an incomplete last frame.
+    """
     need(b"\r" not in raw, "there is a CR: lines end with LF only")
     need(raw.isascii(), "there are bytes that aren't ASCII")
     *frames, rest = raw.split(b"\n\n")

@@ -1,4 +1,4 @@
-"""The tasks of runs, inside a service that runs in the test's process."""
+"""The tasks of runs in a service that runs in the test's process."""
 
 import asyncio
 from collections.abc import Callable

@@ -20,13 +20,13 @@ NO_URLS = GuardedClient(UrlGuard())
 def a_context(
     report: Report = lambda *_: None, http: GuardedClient = NO_URLS, session_id: str | None = None
 ) -> ToolContext:
-    """What a call outside of a run is given."""
+    """The context that a call outside of a run receives."""
     return ToolContext("run_1", session_id, "call_1", "Ann", {"team": "red"}, http, report)
 
 
 @dataclass(frozen=True)
 class FixedTools:
-    """These tools, and no others."""
+    """A registry with exactly these tools."""
 
     all: Mapping[str, Tool]
 

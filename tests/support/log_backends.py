@@ -31,7 +31,7 @@ from events import (
 STARTED = RunStarted(model="test/model")
 COMPLETE = Complete(status="cancelled", usage=NO_USAGE, steps=0, duration_ms=1)
 KIB = 1024
-LOOP_TURNS = 20  # in which whatever waits for nothing but another task gets its turn
+LOOP_TURNS = 20  # turns of the loop, in which any task that waits only for another task proceeds
 MANY = 600  # events, more than a page of any backend
 
 
@@ -42,7 +42,7 @@ class Backend(Protocol):
         """`directory` is where the server may keep its files."""
 
     def open(self) -> EventLog:
-        """The server's log."""
+        """Return the server's log."""
 
     async def expire(self, log: EventLog, run_id: str) -> None:
         """Return when the run is past its retention."""
@@ -52,7 +52,7 @@ class Backend(Protocol):
 
 
 class Memory:
-    """Keeps as many archived runs as fit. Where its process dies there is no log: only the writer dies here."""
+    """Keeps as many archived runs as fit. No log survives its process, so only the writer dies here."""
 
     def __init__(self, directory: Path) -> None:
         pass
@@ -72,7 +72,7 @@ class Memory:
 
 
 class File:
-    """Keeps the archived runs of a week."""
+    """Keeps archived runs for a week."""
 
     fsync: Fsync = "end"
 
@@ -96,7 +96,7 @@ class File:
 
 
 class SyncedFile(File):
-    """Each commit waits for the disk, which here is memory: what counts is that it waits."""
+    """Each commit waits for the disk, which here is memory: the tests need only the wait."""
 
     fsync = "commit"
 
@@ -106,7 +106,7 @@ SHARED_MEMORY = Path("/dev/shm")
 
 
 def scratch(kind: type[Backend], otherwise: Path | None = None) -> "TemporaryDirectory[str]":
-    """A directory of its own for a log."""
+    """A temporary directory for a log."""
     fast = kind is SyncedFile and SHARED_MEMORY.is_dir()
     return TemporaryDirectory(dir=SHARED_MEMORY if fast else otherwise)
 
@@ -137,17 +137,17 @@ async def finished(log: EventLog, events: int = MANY) -> str:
 
 
 async def everything(log: EventLog, run_id: str, after: int = 0) -> bytes:
-    """A run's frames, read to their end."""
+    """Return a run's frames, read to their end."""
     return b"".join([page async for page in log.read(run_id, after)])
 
 
 async def pages_of(log: EventLog, run_id: str, after: int = 0) -> list[bytes]:
-    """A run's pages, read to their end."""
+    """Return a run's pages, read to their end."""
     return [page async for page in log.read(run_id, after)]
 
 
 async def available(log: EventLog, run_id: str, after: int = 0) -> bytes:
-    """A run's frames as far as they are committed."""
+    """Return a run's frames that are committed so far."""
     return b"".join([page async for page in log.read(run_id, after, follow=False)])
 
 
@@ -156,7 +156,7 @@ def frames(body: bytes) -> list[bytes]:
 
 
 def check_pages(pages: Iterable[bytes]) -> None:
-    """A page is bounded, and holds whole frames or a part of a long one; a blank line is only where a frame ends."""
+    """Check that a page is bounded, and has whole frames or a part of a long one. A blank line only ends a frame."""
     part = b""
     for page in pages:
         assert 0 < len(page) <= PAGE_BYTES
@@ -172,7 +172,7 @@ def check_pages(pages: Iterable[bytes]) -> None:
 
 
 def told(body: bytes) -> list[tuple[str, dict[str, Any]]]:
-    """The names and data of the events in a run's first frames."""
+    """Return the names and data of the events in a run's first frames."""
     return [(event["event"], event["data"]) for event in parse_frames(body, prefix=True)]
 
 
@@ -182,7 +182,7 @@ def parse(frame: bytes) -> dict[str, Any]:
 
 
 def told_after(body: bytes) -> list[tuple[str, dict[str, Any]]]:
-    """The names and data of events that aren't a run's first."""
+    """Return the names and data of later events of a run."""
     return [(event["event"], event["data"]) for event in map(parse, frames(body))]
 
 

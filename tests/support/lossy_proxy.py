@@ -1,4 +1,4 @@
-"""Proxies between a client and the service: one loses an answer, another is cut and restored as a test says."""
+"""Proxies between a client and the service: one loses a response, another is cut and restored by the test."""
 
 import select
 import socket
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 @contextmanager
 def losing_an_answer(url: str) -> Iterator[str]:
-    """A way to the service on which the first connection breaks when the first bytes of an answer come."""
+    """A proxy whose first connection breaks when the first bytes of a response arrive."""
     there = urlsplit(url)
     lost = threading.Event()
 
@@ -43,9 +43,9 @@ def _proxy(way: type[socketserver.BaseRequestHandler]) -> Iterator[str]:
 
 
 class Line:
-    """A way to the service. `cut` closes its connections and each new one; `silence` holds back every byte.
+    """A proxy to the service. `cut` closes its connections and each new one; `silence` holds back every byte.
 
-    `say` cuts it, too, and answers each new connection with the same bytes, as a proxy does in place of the service.
+    `say` also cuts it, and answers each new connection with the same bytes, as a proxy does in place of the service.
     """
 
     def __init__(self, url: str) -> None:
@@ -74,7 +74,7 @@ class Line:
         self._loud.set()
 
     def carry(self, client: socket.socket) -> None:
-        """Pass bytes on, in both directions, until one end closes or the line is cut."""
+        """Pass bytes on, in both directions, until one end closes or the proxy is cut."""
         if not self._open.is_set():
             client.sendall(self._instead if client.recv(65536) else b"")
             return

@@ -1,4 +1,4 @@
-"""MCP servers by hand, which say byte for byte what a test wants: a command, or an application for HTTP."""
+"""Scripted MCP servers, which send byte for byte what a test wants: a command, or an application for HTTP."""
 
 import asyncio
 import base64
@@ -42,12 +42,12 @@ for line in sys.stdin:
 
 
 def program(text: str, *arguments: str) -> dict[str, Any]:
-    """A command that is a Python program."""
+    """A command that runs a Python program."""
     return {"command": sys.executable, "args": ["-c", text, *arguments]}
 
 
 def tool(name: str, **more: Any) -> dict[str, Any]:
-    """A tool of a list."""
+    """An entry of a list of tools."""
     return {"name": name, "inputSchema": {"type": "object"}, **more}
 
 
@@ -57,21 +57,24 @@ def result(of: Any) -> bytes:
 
 
 def answers(said: Mapping[str, bytes]) -> dict[str, bytes]:
-    """What a server says to each method, and to a call of each tool. Unless said, it greets, and lists those tools."""
+    """A server's response to each method, and to a call of each tool. By default it greets and lists those tools."""
     tools = [tool(name) for name in said if "/" not in name and name not in ("", "initialize")]
     usual = {"": UNKNOWN, "initialize": result(HELLO), "tools/list": result({"tools": tools})}
     return usual | dict(said)
 
 
 def command(said: Mapping[str, bytes], before: bytes = b"") -> dict[str, Any]:
-    """A command that says this; its standard output is in Latin-1, so that any bytes can be said."""
+    """A command that sends these responses. Its standard output is in Latin-1, so that it can send any bytes."""
     table = {key: value.decode("latin-1") for key, value in answers(said).items()}
     table["before"] = before.decode("latin-1")
     return program(HAND, base64.b64encode(zlib.compress(json.dumps(table).encode())).decode())
 
 
 class Hand:
-    """An application that says this, as JSON or as an event. The gate holds the calls of the tool `wait`."""
+    """An application that sends these responses, as JSON or as an event.
+
+    The gate holds the calls of the tool `wait`.
+    """
 
     def __init__(self, said: Mapping[str, bytes], way: Way = "json") -> None:
         self.said = answers(said)
@@ -99,7 +102,7 @@ class Hand:
         return None
 
     async def answer(self, key: str, said: bytes, asked: int, scope: Any, receive: Any, send: Any) -> None:
-        """Send one answer."""
+        """Send one response."""
         said = said.replace(b"ID", str(asked).encode())
         if self.way == "events":
             await answering(200, b"event: message\r\ndata: " + said + b"\r\n\r\n", EVENTS)(scope, receive, send)
@@ -117,7 +120,7 @@ async def silent(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def body(receive: Any) -> bytes:
-    """The whole body of a request."""
+    """Return the whole body of a request."""
     whole = b""
     while (message := await receive())["type"] == "http.request":
         whole += message.get("body", b"")
@@ -127,7 +130,7 @@ async def body(receive: Any) -> bytes:
 
 
 async def lives(receive: Any, send: Any) -> None:
-    """The life of an application without anything to open or to close."""
+    """The lifespan of an application that has nothing to open or to close."""
     while (event := (await receive())["type"]) != "lifespan.shutdown":
         await send({"type": f"{event}.complete"})
     await send({"type": "lifespan.shutdown.complete"})
@@ -149,7 +152,7 @@ def answering(status: int, body: bytes, kind: bytes = b"application/json", **hea
 
 @asynccontextmanager
 async def hand(way: Way, said: Mapping[str, bytes], **limits: float) -> AsyncIterator[McpServers]:
-    """A pool with one server, `hand`, that says this by one of the ways."""
+    """A pool with one server, `hand`, that sends these responses over one of the transports."""
     if way == "stdio":
         async with pool_of(**limits, hand=command(said)) as pool:  # type: ignore[arg-type]
             yield pool

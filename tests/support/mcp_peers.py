@@ -51,7 +51,7 @@ def everything() -> dict[str, Any]:
 
 
 class Everything:
-    """server-everything on a port of its own, and what it prints."""
+    """server-everything on a port of its own, and its output."""
 
     def __init__(self, transport: Literal["sse", "streamableHttp"], port: int | None = None) -> None:
         self.port = port or free_port()
@@ -70,7 +70,7 @@ class Everything:
         assert self.process.poll() is None
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it at once."""
         self.process.kill()
         self.process.wait()
         self._reading.join()
@@ -96,7 +96,7 @@ def everything_at(transport: Literal["sse", "streamableHttp"], port: int | None 
 
 @asynccontextmanager
 async def serving(app: Any, port: int = 0) -> AsyncIterator[str]:
-    """An ASGI application at a URL, until the end, which doesn't wait for its answers."""
+    """Serve an ASGI application at a URL. The end doesn't wait for open responses."""
     server = Server(
         uvicorn.Config(app, port=port, log_level="critical", lifespan="on", timeout_graceful_shutdown=0, ws="none")
     )
@@ -123,19 +123,19 @@ class Peer:
             self.server.add_tool(tool, annotations=ToolAnnotations(read_only_hint=tool == self.wait))
 
     def app(self, **options: Any) -> Any:
-        """As an application for streamable HTTP."""
+        """Return it as an application for streamable HTTP."""
         return self.server.streamable_http_app(**options)
 
     async def wait(self) -> str:
-        """Wait at the gate, which does no harm twice."""
+        """Wait at the gate. Calling it twice does no harm."""
         return await self._held("wait")
 
     async def write(self) -> str:
-        """Wait at the gate; twice would be harm."""
+        """Wait at the gate. Calling it twice would do harm."""
         return await self._held("write")
 
     async def grow(self, name: str, context: Context) -> str:
-        """Give the server another tool."""
+        """Add another tool to the server."""
         self.server.add_tool(self.fail, name=name)
         await context.notify_tools_changed()
         return "grown"
@@ -145,7 +145,7 @@ class Peer:
         raise ToolError("the oven is cold")
 
     async def shout(self, times: int, context: Context) -> str:
-        """Tell progress."""
+        """Report progress."""
         for i in range(times):
             await context.report_progress(i + 1, times, f"shout {i + 1}")
         return "hoarse"
@@ -185,12 +185,12 @@ async def pool_of(
 
 
 def local(pool: McpServers, *asked: str | McpServerRef) -> list[LocalServer]:
-    """Which servers a request means."""
+    """The servers that a request names."""
     return McpChoice(pool._configured, pool._guard).resolve(asked, hosted=False).local
 
 
 async def offered(pool: McpServers, *asked: str | McpServerRef) -> dict[str, McpTool]:
-    """The tools of servers, all of which are up."""
+    """The tools of servers, all of which are available."""
     offer = await pool.tools(local(pool, *asked))
     assert offer.warnings == []
     return {tool.name: tool for tool in offer.tools}
@@ -222,5 +222,5 @@ async def call(tool: McpTool, reports: list[Progress] | None = None, /, **argume
 
 
 def children() -> set[int]:
-    """The processes that this one has started and that live."""
+    """The living child processes of this one."""
     return {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}

@@ -1,4 +1,4 @@
-"""Runs Node and npm: the Node of this Python environment, since another one would have another version."""
+"""Runs Node and npm of this Python environment, since others may have another version."""
 
 import os
 import subprocess

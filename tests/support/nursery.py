@@ -74,7 +74,7 @@ def exit_at_once(program: Callable[[], int]) -> None:
 
 
 def main() -> None:
-    """Follow the orders of standard input."""
+    """Execute the orders from standard input."""
     gc.freeze()  # so that a collection in a forked process copies none of this memory
     children: set[int] = set()
     for line in sys.stdin:

@@ -1,4 +1,4 @@
-"""What two test processes must not do at once, such as installing the same thing."""
+"""Serialises work that two test processes must not do at once, such as installing the same packages."""
 
 import fcntl
 import tempfile
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @contextmanager
 def one_at_a_time(what: str) -> Iterator[None]:
-    """Waits until no other process is inside with the same word."""
+    """Wait until no other process holds the lock of this name."""
     with (Path(tempfile.gettempdir()) / f"agent-stream-{what}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

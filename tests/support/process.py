@@ -1,4 +1,4 @@
-"""The service as a process of its own: `python app.py`, on a free port, ended by its process id."""
+"""Runs the service as a process of its own: `python app.py` on a free port, ended by its process id."""
 
 import json
 import os
@@ -50,7 +50,7 @@ class Process:
             os.kill(self.pid, number)
 
     def says(self, words: str, timeout: float = 60) -> None:
-        """Return once its log has a line with these words. AssertionError after `timeout` seconds."""
+        """Return once the log has a line with these words. Raise AssertionError after `timeout` seconds."""
         self._more.wait_sync(lambda: any(words in line for line in self.log), timeout, lambda: "".join(self.log))
 
     def wait(self, timeout: float) -> int:
@@ -82,7 +82,7 @@ class Process:
 
 
 class Nursery:
-    """A process that starts the service, fast: see `nursery.py`."""
+    """A process that starts the service fast: see `nursery.py`."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.log: list[str] = []
@@ -133,7 +133,7 @@ class Nursery:
 
 @contextmanager
 def opened_nursery(**environment: str) -> Iterator[Nursery]:
-    """A nursery, for any number of services."""
+    """A nursery that can start any number of services."""
     with _interrupt_not_ignored():
         process = subprocess.Popen(
             [sys.executable, "tests/support/nursery.py"],
@@ -153,7 +153,7 @@ def opened_nursery(**environment: str) -> Iterator[Nursery]:
 
 @contextmanager
 def forked_app(nursery: Nursery, **environment: str) -> Iterator[Process]:
-    """As `app_process`, in a fraction of the time: the interpreter has been started and the code imported before."""
+    """Like `app_process`, in a fraction of the time: the interpreter is already running and the code imported."""
     with TemporaryDirectory(dir=FAST_DISK, ignore_cleanup_errors=True) as directory:
         stderr = f"{directory}/stderr"
         os.mkfifo(stderr)
@@ -165,10 +165,10 @@ def forked_app(nursery: Nursery, **environment: str) -> Iterator[Process]:
 
 @contextmanager
 def app_process(inherited: Sequence[int] = (), files: int | None = None, /, **environment: str) -> Iterator[Process]:
-    """`python app.py` with these settings and none from outside; killed at the end if it is still there.
+    """Run `python app.py` with these settings alone; kill it at the end if it is still running.
 
-    Its files are in a directory of its own unless DATA_DIR says where. It has the descriptors in `inherited`, too, and
-    may open so many `files`.
+    Its files are in a directory of its own unless DATA_DIR is set. It inherits the descriptors in `inherited`, and may
+    open `files` files.
     """
     with TemporaryDirectory(dir=FAST_DISK, ignore_cleanup_errors=True) as directory:
         with _interrupt_not_ignored():
@@ -189,12 +189,12 @@ def app_process(inherited: Sequence[int] = (), files: int | None = None, /, **en
 
 
 def _limit_files(most: int) -> None:
-    """As `ulimit -n`, whose soft limit is 1024 by default."""
+    """Set the limit as `ulimit -n` does; the soft limit is 1024 by default."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 1024), most))
 
 
 def environment_of(given: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment without its settings of the service, and with those that are given."""
+    """This process's environment without the service's settings, and with these variables."""
     outside = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
     return {**outside, "PORT": "0", "MARKETPLACE_URL": "", **given}
 
@@ -216,9 +216,9 @@ def free_port() -> int:
 
 @contextmanager
 def _interrupt_not_ignored() -> Iterator[None]:
-    """A process that is started inside can be interrupted.
+    """Let a process started inside be interrupted.
 
-    A shell starts what runs in the background with SIGINT ignored, and that is handed on to all that is started there.
+    A shell starts background jobs with SIGINT ignored, and their child processes inherit that.
     """
     if (
         signal.getsignal(signal.SIGINT) is not signal.SIG_IGN

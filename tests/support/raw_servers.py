@@ -17,7 +17,7 @@ LOOPBACK = ("127.0.0.0/8",)
 
 
 class Connection:
-    """The server's end of one connection, with the heads of the requests that came over it."""
+    """The server's end of one connection, with the heads of the requests received over it."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
@@ -88,7 +88,7 @@ def once(answer: bytes) -> Talk:
 
 
 def redirects(places: Mapping[str, str]) -> Talk:
-    """Redirect from each path to a place; say hello elsewhere."""
+    """Redirect each of these paths to its target; say hello elsewhere."""
 
     async def talk(connection: Connection) -> None:
         while head := await connection.request():
@@ -130,7 +130,7 @@ class Names:
 
 @asynccontextmanager
 async def client(names: Names | None = None, allowed: Sequence[str] = LOOPBACK) -> AsyncIterator[GuardedClient]:
-    """A client that trusts the tests' authority; by default each name is at 127.0.0.1, which is allowed."""
+    """A client that trusts the tests' authority. By default each name resolves to 127.0.0.1, which is allowed."""
     tls = ssl.create_default_context()
     AUTHORITY.configure_trust(tls)
     async with GuardedClient(UrlGuard(allowed, (), names or Names(["127.0.0.1"])), verify=tls) as made:

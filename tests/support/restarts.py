@@ -1,4 +1,4 @@
-"""A service that is started several times over the same files, with tools that leave a mark."""
+"""A service that is started several times with the same files, and tools that leave a mark."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,7 +55,7 @@ def stuck_but_idempotent(folder: str) -> str:
 
 
 class Place:
-    """Where the service keeps its files between starts, and what its tools leave."""
+    """The directory that the service keeps between starts, and the marks of its tools."""
 
     def __init__(self, directory: Path, fake: FakeDedalus, nursery: Nursery) -> None:
         self._nursery = nursery

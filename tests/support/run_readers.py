@@ -34,7 +34,7 @@ class Reader:
 
 @asynccontextmanager
 async def reading(agent: Service, path: str = STREAM, **body: object) -> AsyncIterator[Reader]:
-    """An open stream of a new run; leaving closes its connection."""
+    """An open stream of a new run. Leaving the block closes its connection."""
     body = {"input": "?"} | body
     async with agent.client.stream("POST", path, json=body) as response:
         assert response.status_code == 200

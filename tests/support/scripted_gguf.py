@@ -1,8 +1,8 @@
-"""A model file for llama.cpp that answers by script: 100 KB, loaded at once, the same answer each time.
+"""A model file for llama.cpp that answers by script: 100 KB, loaded at once, with the same answer each time.
 
 Each token's embedding points at the one token that may follow it; attention and the feed-forward network are zero. The
-chat template ends the prompt with `<|call|>` or `<|say|>`, after which comes the whole call, or the whole answer, as
-one token. So llama.cpp's own handling of templates, grammars and calls is what a test sees.
+chat template ends the prompt with `<|call|>` or `<|say|>`, after which the whole call, or the whole answer, follows as
+one token. So a test runs llama.cpp's own handling of templates, grammars and calls.
 """
 
 import struct
@@ -83,7 +83,7 @@ def _tensors() -> list[Tensor]:
     embeddings = [[0.0] * SIZE for _ in TOKENS]
     output = [[0.0] * SIZE for _ in TOKENS]
     for embedding in embeddings:
-        embedding[-1] = 1.0  # what no token follows
+        embedding[-1] = 1.0  # the token that nothing follows
     for name, follower in FOLLOWS.items():
         embeddings[NUMBERS[name]] = [float(place == directions[name]) for place in range(SIZE)]
         output[NUMBERS[follower]][directions[name]] = 10.0

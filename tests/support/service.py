@@ -25,7 +25,7 @@ from serving import configured, listen
 from settings import Settings
 
 Event = dict[str, Any]
-NOWHERE = "http://127.0.0.1:9"  # an upstream for tests that call none: nothing listens there
+NOWHERE = "http://127.0.0.1:9"  # an upstream for tests that don't call one: nothing listens there
 STREAM = "/api/agent/stream"
 EXECUTE = "/api/agent/execute"
 SIMULATE = "/api/agent/stream/simulate"
@@ -50,7 +50,7 @@ class Server(uvicorn.Server):
         self.listening.set()
 
     async def shutdown(self, sockets: Any = None) -> None:
-        """As the library's, without its fixed pause of 0.1 s."""
+        """Shut down as the library does, without its fixed pause of 0.1 s."""
         for listening in [*self.servers, *(sockets or ())]:
             listening.close()
         for connection in list(self.server_state.connections):
@@ -82,7 +82,7 @@ class Service:
         return checked(response.content)
 
     async def events(self, run_id: str, after: int = 0) -> list[Event]:
-        """The run's events after a cursor, to its end."""
+        """Return the run's events after a cursor, to its end."""
         response = await self.client.get(f"/api/agent/runs/{run_id}/events", params={"after": after})
         assert response.status_code == 200, response.text
         return parse_frames(response.content)
@@ -99,7 +99,7 @@ def names(events: list[Event]) -> list[str]:
 
 
 def only(events: list[Event], name: str) -> list[dict[str, Any]]:
-    """The data of the events of one name."""
+    """Return the data of the events of one name."""
     return [event["data"] for event in events if event["event"] == name]
 
 
@@ -173,10 +173,10 @@ async def _served(
     await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
     assert not serving.done(), "the service did not start"
     try:
-        accept = {"Accept": "application/json"}  # tests read refusals as JSON; streams come as streams all the same
+        accept = {"Accept": "application/json"}  # tests read refusals as JSON; streams are sent as streams all the same
         async with httpx.AsyncClient(
             base_url=url, headers=accept, timeout=30, verify=False
-        ) as client:  # it meets no TLS
+        ) as client:  # it uses no TLS
             yield Service(app, url, client, server)
     finally:
         server.stopping.set()

@@ -1,4 +1,4 @@
-"""Requests to sessions, and what they answer."""
+"""Requests to sessions, and their responses."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Runs that wait: the requests, calls and answers that tests of them share."""
+"""Runs that wait: requests, calls and answers that their tests share."""
 
 from collections.abc import Mapping
 from typing import Any

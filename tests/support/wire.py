@@ -21,24 +21,24 @@ def sse(data: Json, event: str | None = None) -> bytes:
 
 @dataclass(frozen=True)
 class Envelope:
-    """What the chunks of one turn share."""
+    """The fields that the chunks of one turn share."""
 
     id: str
     model: str
     created: int = 1_727_346_142
 
     def chunk(self, choices: Sequence[Json], **extra: Any) -> bytes:
-        """A `chat.completion.chunk` with these choices; `extra` goes to its top level."""
+        """A `chat.completion.chunk` with these choices; `extra` adds fields at its top level."""
         head = {"id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": self.model}
         return sse({**head, "choices": list(choices), **extra})
 
     def delta(self, delta: Json, finish_reason: str | None = None, **extra: Any) -> bytes:
-        """A chunk with the one choice that a chat has."""
+        """A chunk with a chat's one choice."""
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
         return self.chunk([choice], **extra)
 
 
-# Steps that put bytes into the body
+# Steps that send bytes of the body
 
 
 class BodyStep(ABC):
@@ -57,7 +57,7 @@ class Role(BodyStep):
         yield envelope.delta({"role": "assistant", "content": ""})
 
 
-# Steps of any number of pieces write their fields through `vars`: a frozen class has no other way to take *pieces.
+# Steps of any number of pieces set their fields through `vars`: a frozen class has no other way to accept *pieces.
 
 
 @dataclass(frozen=True, init=False)
@@ -163,7 +163,7 @@ class McpResults(BodyStep):
 
 @dataclass(frozen=True)
 class Usage:
-    """Token counts as OpenAI reports them; the details are left out where None."""
+    """Token counts as OpenAI reports them. Details that are None are left out."""
 
     prompt: int
     completion: int
@@ -194,7 +194,7 @@ class UsageChunk(Usage, BodyStep):
 
 @dataclass(frozen=True)
 class Finish(BodyStep):
-    """The end of the turn; usage on the same chunk is Dedalus' way."""
+    """The end of the turn. Dedalus sends usage on the same chunk."""
 
     reason: str = "stop"
     usage: Usage | None = None
@@ -206,7 +206,7 @@ class Finish(BodyStep):
 
 @dataclass(frozen=True)
 class RawBytes(BodyStep):
-    """These bytes, whatever they are."""
+    """Arbitrary bytes."""
 
     data: bytes
 
@@ -274,7 +274,7 @@ class Signal:
                 loop.call_soon_threadsafe(event.set)
 
     async def wait(self, condition: Callable[[], bool], timeout: float | None, said: Callable[[], str]) -> None:
-        """Waits until `condition` holds; AssertionError with what `said` returns after `timeout` seconds."""
+        """Wait until `condition` holds. Raise AssertionError with the result of `said` after `timeout` seconds."""
         event = asyncio.Event()
         with self._changed:
             self._wakers[event] = asyncio.get_running_loop()
@@ -305,18 +305,18 @@ class Gate:
         self._signal = Signal()
 
     def open(self) -> None:
-        """Lets all turns pass, now and later. From any thread."""
+        """Let all turns pass, now and later. May be called from any thread."""
         self.is_open = True
         self._signal.notify()
 
     async def pass_through(self) -> None:
-        """The fake's side: arrives, and waits for the opening."""
+        """Called by the fake: count the arrival, and wait until the gate opens."""
         self.reached += 1
         self._signal.notify()
         await self._signal.wait(lambda: self.is_open, None, lambda: "the gate is closed")
 
     async def wait_reached(self, times: int = 1, timeout: float = 5.0) -> None:
-        """Waits until that many turns have arrived here."""
+        """Wait until this many turns have arrived."""
         await self._signal.wait(lambda: self.reached >= times, timeout, lambda: self._missing(times))
 
     def wait_reached_sync(self, times: int = 1, timeout: float = 5.0) -> None:
@@ -329,14 +329,14 @@ class Gate:
 
 @dataclass(frozen=True)
 class Pause:
-    """Nothing for that long."""
+    """Sends nothing for this long."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class WaitFor:
-    """Nothing until the test opens the gate."""
+    """Sends nothing until the test opens the gate."""
 
     gate: Gate
 
@@ -346,21 +346,21 @@ class WaitFor:
 
 @dataclass(frozen=True)
 class Head:
-    """The response head now, and not only with the first byte of the body."""
+    """Sends the response head now, rather than with the first byte of the body."""
 
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Status:
-    """This HTTP response in place of a stream: JSON for a dict, plain text for a string."""
+    """Sends this HTTP response in place of a stream: JSON for a dict, plain text for a string."""
 
     code: int
     body: Json | str
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def content(self) -> tuple[str, bytes]:
-        """Content type and body."""
+        """Return the content type and the body."""
         if isinstance(self.body, str):
             return "text/plain; charset=utf-8", self.body.encode()
         return "application/json", json.dumps(self.body).encode()
@@ -368,7 +368,7 @@ class Status:
 
 @dataclass(frozen=True, init=False)
 class Html(Status):
-    """A gateway's page, by default with a 200."""
+    """A gateway's HTML page, by default with status 200."""
 
     def __init__(self, page: str, code: int = 200) -> None:
         super().__init__(code, page, {"content-type": "text/html; charset=utf-8"})
@@ -376,14 +376,14 @@ class Html(Status):
 
 @dataclass(frozen=True)
 class Cut:
-    """The connection closed in the middle of the body: a plain end, or a reset (RST)."""
+    """Closes the connection in the middle of the body: a plain end, or a reset (RST)."""
 
     reset: bool = False
 
 
 @dataclass(frozen=True)
 class EndBody:
-    """The clean end of the body, here and now. A turn that just runs out of steps ends so, too."""
+    """Ends the body cleanly here. A turn that runs out of steps ends in the same way."""
 
 
 @dataclass(frozen=True)
@@ -395,13 +395,13 @@ Step = BodyStep | Pause | WaitFor | Head | Status | Cut | EndBody | Stall
 
 
 def answer(text: str, usage: Usage | None = None) -> list[Step]:
-    """A plain good turn, a word at a time."""
+    """A good answer, one word at a time."""
     words = re.split(r"(?<=\s)(?=\S)", text)
     return [Role(), Text(*words), Finish("stop", usage), Done()]
 
 
 def check_order(steps: Sequence[Step]) -> None:
-    """Refuses a script that can't be played: steps after the end, or a whole response after the body has begun."""
+    """Refuse a script that can't be played: steps after the end, or a whole response after the body has begun."""
     for place, step in enumerate(steps):
         if isinstance(step, Status | Cut | EndBody | Stall) and place < len(steps) - 1:
             raise ValueError(f"{step} ends a turn, but {steps[place + 1]} follows")
@@ -409,7 +409,7 @@ def check_order(steps: Sequence[Step]) -> None:
             raise ValueError(f"{step} is a whole response, but the body has begun before it")
 
 
-# What isn't a stream
+# Other than a stream
 
 
 def refusal(code: int, message: str, kind: str, *, error_code: str | None = None, param: str | None = None) -> Status:
