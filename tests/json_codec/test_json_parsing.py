@@ -1,4 +1,4 @@
-"""Parsing JSON a piece at a time: the same values and refusals as in one go, wherever the pieces end."""
+"""Parsing JSON a piece at a time returns the values and errors of parsing it at once, wherever the pieces end."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text('"\\é', max_size=99), inner, max_size=4),
     max_leaves=20,
 )
-PADDING = " " * LONG  # by which a short text is parsed as a long one
+PADDING = " " * LONG  # makes a short text be parsed as a long one
 
 
 def parsed(text: str) -> Any:
@@ -24,7 +24,7 @@ def parsed(text: str) -> Any:
 
 @given(JSON, st.booleans())
 def test_a_long_text_has_the_values_of_a_short_one(value: Any, ascii_only: bool) -> None:
-    """Strings, keys, escapes and numbers, at any depth."""
+    """Strings, keys, escapes and numbers have the same values, at any depth."""
     text = json.dumps(value, ensure_ascii=ascii_only)
     assert parsed(text) == parsed(PADDING + text) == value
 
@@ -32,7 +32,7 @@ def test_a_long_text_has_the_values_of_a_short_one(value: Any, ascii_only: bool)
 @pytest.mark.parametrize("before", range(13))
 @pytest.mark.parametrize("text", ["x", "\n", '\\"', "é", "中", "😀", "\\u005b"])
 def test_a_piece_may_end_within_any_character(text: str, before: int) -> None:
-    """Escapes, surrogate pairs and UTF-8 of two to four bytes, at each offset to the piece's end."""
+    """Escapes, surrogate pairs and UTF-8 of two to four bytes may be at any offset to the piece's end."""
     many = text * (LONG // len(json.dumps(text)))
     value = {"x" * before + many: ["y" * before + many, 1]}
     for ascii_only in (True, False):
@@ -45,7 +45,7 @@ HALVES = [r"\ud83d", r"\ude00", r"\ude00\ud83d", r"\ud83d\n", r"\ud83dx", r"\ud8
 @pytest.mark.parametrize("where", ["short", "end of a piece", "end", "beginning", "key"])
 @pytest.mark.parametrize("half", HALVES)
 def test_half_a_surrogate_pair_is_no_text(half: str, where: str) -> None:
-    """Alone, at the end of a piece, where its other half could follow, and in names."""
+    """It is refused alone, at the end of a piece where its other half could follow, and in names."""
     filling = "x" * (PIECE - 6)
     texts = {
         "short": f'["{half}"]',
@@ -75,7 +75,7 @@ def test_half_a_surrogate_pair_is_no_text(half: str, where: str) -> None:
     ],
 )
 def test_what_is_no_json_is_refused(text: str) -> None:
-    """Strings that don't end, wrong escapes, line breaks, and what is wrong around them: short or long."""
+    """Strings without an end, wrong escapes, line breaks and wrong structure are refused, in short and long texts."""
     for filling in ("", "x" * LONG, r"\n" * LONG):
         with pytest.raises(json.JSONDecodeError):
             parsed(text.format(filling, filling))
@@ -85,14 +85,14 @@ def test_what_is_no_json_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999", "-1E+400"])
 def test_what_is_no_number_is_refused(number: str) -> None:
-    """Python's parser takes them, and no model's server does."""
+    """Python's parser accepts them, and no model server does."""
     for text in (f"[{number}]", f'["{"x" * LONG}", {number}]'):
         with pytest.raises(ValueError, match=r"JSON|number"):
             parsed(text)
 
 
 async def turns_during(text: bytes) -> int:
-    """How many turns another task gets while a text is parsed."""
+    """The number of turns that another task gets while a text is parsed."""
     turns, task = 0, asyncio.create_task(parse(text))
     while not task.done():
         turns += 1
@@ -112,13 +112,13 @@ async def turns_during(text: bytes) -> int:
     ids=["one string", "escapes", "strings", "short strings"],
 )
 def test_others_get_a_turn_for_each_piece(text: str) -> None:
-    """Four megabytes take some fifty turns or more, of whatever strings they are made."""
+    """Four megabytes allow some fifty turns or more, whatever strings they contain."""
     assert asyncio.run(turns_during(text.encode())) > len(text) / PIECE / 2
 
 
 @pytest.mark.parametrize("space", [" ", "\n\t\r "])
 def test_white_space_is_shortened_between_values_alone(space: str) -> None:
-    """Around numbers and strings, whose own white space stays; it separates what it stood between."""
+    """White space within strings is unchanged; white space between two values still separates them."""
     many = space * LONG
     value = {"short": "a" + " " * 62, "long": " " * LONG, "numbers": [1, 2]}
     assert parsed(json.dumps(value, separators=(f",{many}", f"{many}:"))) == value

@@ -1,4 +1,4 @@
-"""The scan that bodies pass before a parser sees them: what it counts, whatever the text and wherever it is cut."""
+"""The scan that a body passes before it is parsed: its counts are right for any text, wherever it is cut."""
 
 import json
 import sys
@@ -27,7 +27,7 @@ def depth_of(value: Any) -> int:
 
 
 def values_of(value: Any) -> int:
-    """As `JsonLimits` counts them."""
+    """The number of values, as `JsonLimits` counts them."""
     if isinstance(value, dict):
         return (1 + len(value) + sum(map(values_of, value.values()))) if value else 2
     return ((1 + sum(map(values_of, value))) if value else 2) if isinstance(value, list) else 1
@@ -49,7 +49,7 @@ def cut(text: bytes, size: int) -> Iterator[bytes]:
 
 @given(JSON, st.booleans(), st.integers(1, 9))
 def test_depth_and_values_are_counted_right_wherever_the_text_is_cut(value: Any, ascii_only: bool, size: int) -> None:
-    """Against the parsed value, for strings full of brackets, commas, quotes and escapes: exact on both limits."""
+    """The counts equal those of the parsed value for strings full of brackets, commas, quotes and escapes."""
     text = json.dumps(value, ensure_ascii=ascii_only).encode()
     depth, values = depth_of(value), values_of(value)
     assert passes(cut(text, size), NO_LIMIT._replace(depth=depth, values=values))
@@ -60,7 +60,7 @@ def test_depth_and_values_are_counted_right_wherever_the_text_is_cut(value: Any,
 @pytest.mark.parametrize("size", [1, 7, 100_000])
 @pytest.mark.parametrize("number", ["9" * 41, "-" + "9" * 40, "0." + "1" * 39, "1e" + "0" * 39])
 def test_a_number_has_a_length(number: str, size: int) -> None:
-    """Also where slices cut it, at the end, or beside strings of digits, which are none."""
+    """The limit holds where slices cut a number, at the end, and beside strings of digits, which don't count."""
     limits = NO_LIMIT._replace(number=40)
     for text in (number, f'["{number}", {number}, 1]', f'{{"a": {number}}}'):
         assert not passes(cut(text.encode(), size), limits)
@@ -81,7 +81,7 @@ def test_a_number_has_a_length(number: str, size: int) -> None:
     ids=["brackets", "commas", "escaped quotes", "backslashes", "escaped brackets", "spaces"],
 )
 def test_a_string_is_one_value_whatever_is_in_it(text: str) -> None:
-    """A megabyte of an image, or of code, costs nothing."""
+    """A megabyte of an image, or of code, counts as one value."""
     scan(text.encode(), JsonLimits(values=1, depth=1))
 
 
@@ -100,7 +100,7 @@ def test_a_string_is_one_value_whatever_is_in_it(text: str) -> None:
     ids=["objects", "brackets", "numbers", "keys", "the same key", "nested", "after an escape", "quotes"],
 )
 def test_many_small_values_are_refused(text: str) -> None:
-    """A few bytes each cost a parser, and what validates them, a thousand times their size."""
+    """A few bytes each cost the parser and the validation a thousand times their size."""
     with pytest.raises(JsonTooLarge, match="MAX_JSON_VALUES"):
         scan(text.encode(), JsonLimits(values=500, depth=5000))
     scan(text.encode(), NO_LIMIT)

@@ -1,4 +1,4 @@
-"""Writing JSON a piece at a time: the same text as in one go, with turns for others."""
+"""Writing JSON a piece at a time produces the same text as writing it at once, with turns for other tasks."""
 
 import asyncio
 import json
@@ -21,21 +21,21 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_it_is_the_same_text(value: Any) -> None:
-    """Short strings and long ones, keys, escapes, numbers, at any depth."""
+    """The text is the same for short and long strings, keys, escapes and numbers, at any depth."""
     assert asyncio.run(written(value)) == dumps(value).encode()
 
 
 @pytest.mark.parametrize("text", ["x", "\n", '"', "é", "😀"])
 @pytest.mark.parametrize("extra", [-1, 0, 1])
 def test_a_piece_may_end_anywhere(text: str, extra: int) -> None:
-    """Of strings that are as long as pieces, or a character more."""
+    """Strings may be exactly as long as a piece, or a character longer."""
     value = {"a": [text * (2 * PIECE + extra), "b"], "c": text * (SHORT + extra)}
     assert json.loads(asyncio.run(written(value))) == value
 
 
 @pytest.mark.parametrize("value", [{"a": float("nan")}, {"a": object()}, ["\ud83d"], ["x" * 100 + "\ud83d"]])
 def test_what_is_no_json_is_refused(value: Any) -> None:
-    """Also where it is in a long string."""
+    """A value that isn't JSON is refused, also in a long string."""
     with pytest.raises((TypeError, ValueError)):
         asyncio.run(written(value))
 
@@ -51,5 +51,5 @@ async def turns_during(value: Any) -> int:
 
 @pytest.mark.parametrize("value", [["x" * 4_000_000], ["x" * 1000] * 4000], ids=["one string", "many"])
 def test_others_get_a_turn_for_each_piece(value: Any) -> None:
-    """Four megabytes take some sixty."""
+    """Four megabytes allow some sixty turns."""
     assert asyncio.run(turns_during(value)) > 4_000_000 / PIECE / 2

@@ -1,4 +1,4 @@
-"""The guarded client against real servers: where connections go, what stays of the name, and what bounds a fetch."""
+"""The guarded client against real servers: the address it connects to, the name it keeps, and the bounds of a fetch."""
 
 import asyncio
 import gzip
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(scope="module")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """The service's event loop, uvloop. What would differ on another one is httpx's own work."""
+    """The service's event loop, uvloop. On another one only httpx's own work would differ."""
     return "asyncio", {"use_uvloop": True}
 
 
@@ -45,7 +45,10 @@ async def get(made: GuardedClient, url: str, max_bytes: int = 1000, timeout_s: f
 
 
 async def test_the_name_stays_and_the_address_is_the_guard_s() -> None:
-    """Host header, TLS's server name and the certificate are the name's; only the connection goes by the address."""
+    """The Host header, TLS's server name and the certificate check use the name.
+
+    Only the connection uses the address.
+    """
     names = Names(["127.0.0.1"])
     async with serving(always(HELLO), "site.example.com") as server, client(names) as made:
         answer = await get(made, f"https://site.example.com:{server.port}/a?b=c")
@@ -62,7 +65,7 @@ async def test_the_name_stays_and_the_address_is_the_guard_s() -> None:
 
 
 async def test_a_certificate_of_another_name_is_refused() -> None:
-    """Also where it is of the address."""
+    """The certificate is refused even if it is valid for the address."""
     for name in ("other.example.com", "127.0.0.1"):
         async with serving(always(HELLO), name) as server, client() as made:
             with pytest.raises(FetchFailed, match="could not be reached"):
@@ -71,7 +74,7 @@ async def test_a_certificate_of_another_name_is_refused() -> None:
 
 
 async def test_a_name_that_changes_its_mind_is_caught() -> None:
-    """DNS rebinding: one connection is one resolution, and the next connection's is judged again."""
+    """DNS rebinding: each connection is resolved once, and the next connection's addresses are checked again."""
     names = Names(["127.0.0.1"], ["10.0.0.1"])
     closing = HELLO.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     async with serving(once(closing), "site.example.com") as server, client(names) as made:
@@ -85,7 +88,7 @@ async def test_a_name_that_changes_its_mind_is_caught() -> None:
 
 
 async def test_nothing_is_sent_to_a_name_that_leads_inside() -> None:
-    """Nor to an address, whichever way the client is asked."""
+    """Nothing is sent to an inner address either, by any method of the client."""
     async with serving(always(HELLO)) as server, client(allowed=()) as made:
         for url in (f"https://site.example.com:{server.port}/", at(server), f"https://127.0.0.1:{server.port}/"):
             with pytest.raises(UrlRefused):
@@ -96,7 +99,7 @@ async def test_nothing_is_sent_to_a_name_that_leads_inside() -> None:
 
 
 async def test_a_kept_connection_is_no_way_past_the_guard() -> None:
-    """It is used for its own origin again, without a resolution; what the guard refuses isn't sent over it."""
+    """A kept connection is reused only for its own origin, without resolving; a refused URL isn't sent over it."""
     names = Names(["127.0.0.1"], ["10.0.0.1"])
     async with serving(always(HELLO), "site.example.com") as server, client(names) as made:
         url = f"https://site.example.com:{server.port}/"
@@ -110,7 +113,7 @@ async def test_a_kept_connection_is_no_way_past_the_guard() -> None:
 
 
 async def test_the_next_address_is_tried() -> None:
-    """Where nobody listens at the first one."""
+    """If nothing listens at the first address, the second one is used."""
     names = Names(["127.0.0.9", "127.0.0.1"])
     async with serving(always(HELLO), "site.example.com") as server, client(names) as made:
         assert (await get(made, f"https://site.example.com:{server.port}/")).status == 200
@@ -128,7 +131,7 @@ async def test_proxies_of_the_environment_are_not_asked(monkeypatch: pytest.Monk
 
 
 async def test_the_operator_s_own_urls_can_go_through_the_environment_s_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The marketplace's list is reached from networks whose only way out is a proxy."""
+    """The marketplace's list can be fetched from networks whose only way out is a proxy."""
     async with serving(always(HELLO)) as proxy:
         monkeypatch.setenv("http_proxy", at(proxy))
         async with GuardedClient(None, trust_env=True) as made:
@@ -137,7 +140,7 @@ async def test_the_operator_s_own_urls_can_go_through_the_environment_s_proxy(mo
 
 
 async def test_cookies_are_kept_only_where_that_is_asked_for() -> None:
-    """A client is shared by callers, who are not to have each other's."""
+    """Callers share a client, and must not receive each other's cookies."""
     setting = HELLO.replace(b"\r\n\r\n", b"\r\nSet-Cookie: a=b\r\n\r\n")
     async with serving(always(setting)) as server, client() as made, GuardedClient(None, keep_cookies=True) as keeping:
         for asking in (made, keeping):
@@ -147,14 +150,14 @@ async def test_cookies_are_kept_only_where_that_is_asked_for() -> None:
 
 
 async def test_the_operator_s_own_urls_need_no_leave() -> None:
-    """Without a guard, the same client goes anywhere."""
+    """Without a guard, the same client connects to any address."""
     async with serving(always(HELLO)) as server, GuardedClient(None, {"Authorization": "Bearer key"}) as made:
         assert (await get(made, at(server))).text() == "hello"
         assert "\r\nAuthorization: Bearer key\r\n" in server.heads[0]
 
 
 async def test_a_stream_is_read_as_it_comes() -> None:
-    """As an MCP server's events are: the client is made as the SDK wants, and a whole answer may take any time."""
+    """An MCP server's events are read as they arrive, and a whole response may last any time, as the MCP SDK wants."""
     factory: McpHttpClientFactory = partial(GuardedClient, UrlGuard(LOOPBACK, ()))
     go_on = asyncio.Event()
 
@@ -177,7 +180,7 @@ async def test_a_stream_is_read_as_it_comes() -> None:
 
 
 async def test_redirects_are_followed_within_the_origin() -> None:
-    """Three of them, relative or not."""
+    """Up to three redirects are followed, relative or not."""
     places = {"a": "/b", "b": "c?d=e", "d": "/d"}
     async with serving(redirects(places)) as server, client() as made:
         places["c?d=e"] = at(server, "/end")
@@ -201,7 +204,7 @@ async def test_redirects_are_followed_within_the_origin() -> None:
     ],
 )
 async def test_a_redirect_elsewhere_is_refused(place: str, host: str) -> None:
-    """To an inner address, another host, port or scheme, or with a user. The host is told, not what is asked there."""
+    """Another host, port or scheme, an inner address, or a user is refused. The error names the host, not the path."""
 
     async def talk(connection: Connection) -> None:
         await redirects({"a": place.format(port=server.port)})(connection)
@@ -215,7 +218,7 @@ async def test_a_redirect_elsewhere_is_refused(place: str, host: str) -> None:
 
 
 async def test_the_client_itself_follows_nothing() -> None:
-    """And where it is told to, each step asks the guard."""
+    """With redirects turned on, the guard checks each step."""
     async with serving(redirects({"a": "http://10.0.0.1/"})) as server, client() as made:
         assert (await made.get(at(server, "/a"))).status_code == 302
         with pytest.raises(UrlRefused):
@@ -226,7 +229,7 @@ async def test_the_client_itself_follows_nothing() -> None:
 
 
 async def test_a_body_without_end_is_cut() -> None:
-    """At the limit, and the connection is closed: nothing more is read."""
+    """The body is cut at the limit, and the connection is closed: nothing more is read."""
 
     async def talk(connection: Connection) -> None:
         await connection.request()
@@ -242,7 +245,7 @@ async def test_a_body_without_end_is_cut() -> None:
 
 @pytest.mark.parametrize(("size", "truncated"), [(999, False), (1000, False), (1001, True)])
 async def test_what_just_fits_is_whole(size: int, truncated: bool) -> None:
-    """The limit itself is no cut; compressed or not."""
+    """A body of exactly the limit isn't cut, compressed or not."""
     for body, head in ((b"x" * size, b""), (gzip.compress(b"x" * size), b"Content-Encoding: gzip\r\n")):
         async with serving(once(OPEN + head + b"\r\n" + body)) as server, client() as made:
             answer = await get(made, at(server))
@@ -251,7 +254,7 @@ async def test_what_just_fits_is_whole(size: int, truncated: bool) -> None:
 
 @pytest.mark.parametrize(("name", "window"), [("gzip", 31), ("deflate", 15)])
 async def test_a_bomb_is_cut_before_it_goes_off(name: str, window: int) -> None:
-    """64 MiB in 64 KiB: the limit counts what it decodes to, and no more than that is decoded."""
+    """64 MiB in 64 KiB: the limit counts decoded bytes, and no more than that is decoded."""
     packer = zlib.compressobj(9, zlib.DEFLATED, window)
     bomb = packer.compress(bytes(64 * 1024 * 1024)) + packer.flush()
     assert len(bomb) < 70_000
@@ -271,7 +274,7 @@ async def test_a_bomb_is_cut_before_it_goes_off(name: str, window: int) -> None:
     ids=["after the end", "empty blocks"],
 )
 async def test_a_compressed_body_without_end_is_cut(head: bytes, rest: bytes, text: str) -> None:
-    """Also where nothing of it decodes to anything, so that the limit isn't reached by what it decodes to."""
+    """Compressed bytes are bounded, too, if they decode to nothing and so never reach the limit."""
 
     async def talk(connection: Connection) -> None:
         await connection.request()
@@ -286,7 +289,7 @@ async def test_a_compressed_body_without_end_is_cut(head: bytes, rest: bytes, te
 
 
 async def test_compressed_answers_that_are_none_fail() -> None:
-    """An encoding that wasn't asked for, and bytes that aren't what they are said to be; a cut one is marked."""
+    """An encoding that wasn't asked for, and invalid compressed bytes, raise an error; a cut body is marked."""
     for head, body in ((b"br", b"hello"), (b"gzip, gzip", b"hello"), (b"gzip", b"hello, hello")):
         async with serving(once(OPEN + b"Content-Encoding: " + head + b"\r\n\r\n" + body)) as server, client() as made:
             with pytest.raises(FetchFailed):
@@ -298,7 +301,7 @@ async def test_compressed_answers_that_are_none_fail() -> None:
 
 
 async def test_the_whole_fetch_is_bounded_in_time() -> None:
-    """A server that says nothing, and one that says a byte now and then, which no pause between two bytes would end."""
+    """A server that sends nothing, or a byte now and then, which no timeout between two bytes would end."""
 
     async def silent(connection: Connection) -> None:
         await connection.request()
@@ -320,14 +323,14 @@ async def test_the_whole_fetch_is_bounded_in_time() -> None:
 
 @pytest.mark.parametrize("answer", [b"", b"nonsense\r\n\r\n", OPEN + b"Content-Length: 9\r\n\r\nhello"])
 async def test_an_answer_that_is_none_fails(answer: bytes) -> None:
-    """Told without what the server sent."""
+    """The error doesn't repeat what the server sent."""
     async with serving(once(answer)) as server, client() as made:
         with pytest.raises(FetchFailed, match="not valid HTTP"):
             await get(made, at(server))
 
 
 async def test_a_server_that_is_not_there_fails() -> None:
-    """As one that can't be reached."""
+    """The error is the same as for a host that can't be reached."""
     async with serving(always(HELLO)) as server, client() as made:
         url = at(server)
     async with client() as made:
@@ -346,7 +349,7 @@ async def test_a_server_that_is_not_there_fails() -> None:
     ],
 )
 def test_a_body_s_text(charset: str, body: bytes, truncated: bool, text: str) -> None:
-    """A character that the cut halved is left out; what is no character is marked."""
+    """A character that the cut halved is left out; invalid bytes become U+FFFD."""
     assert Fetched(200, "text/plain", body, charset, truncated).text() == text
 
 
@@ -358,7 +361,7 @@ def test_a_body_s_text(charset: str, body: bytes, truncated: bool, text: str) ->
     ],
 )
 async def test_a_charset_is_one_of_the_web(named: str, charset: str) -> None:
-    """Of Python's codecs, some decode in quadratic time, raise, or inflate."""
+    """Some of Python's codecs decode in quadratic time, raise, or inflate."""
     answer = HELLO.replace(b"text/plain", f'text/plain; charset="{named}"'.encode())
     async with serving(always(answer)) as server, client() as made:
         assert (await get(made, at(server))).charset == charset

@@ -1,4 +1,4 @@
-"""The addresses that count as public are held to IANA's special-purpose registries, of which copies are stored."""
+"""Checks the addresses that count as public against stored copies of IANA's special-purpose registries."""
 
 import csv
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ Network = IPv4Network | IPv6Network
 
 
 class Block(NamedTuple):
-    """An address block of a registry. Those that aren't said to be reachable (`N/A`, or nothing) are not."""
+    """An address block of a registry. A block marked `N/A`, or not marked, counts as unreachable."""
 
     network: Network
     name: str
@@ -47,7 +47,7 @@ NOT_GIVEN_OUT = [ip_network(network) for network in ("224.0.0.0/4", "::/3", "400
 
 
 def some_of(network: Network) -> set[Address]:
-    """The first and the last address of a block, and a few between."""
+    """The first and the last address of a block, and a few between them."""
     last = network.num_addresses - 1
     return {network[place] for place in (0, min(1, last), last // 3, last // 2, last - last // 5, last)}
 
@@ -60,20 +60,20 @@ def beside(network: Network) -> set[Address]:
 
 
 def test_the_registries_are_whole() -> None:
-    """Both have as many blocks as at the date of the copies, so a file that was cut isn't taken for a registry."""
+    """Both have as many blocks as at the date of the copies, so that a truncated file is noticed."""
     assert [sum(block.network.version == version for block in BLOCKS) for version in (4, 6)] == [26, 25]
 
 
 @pytest.mark.parametrize("block", UNREACHABLE, ids=lambda block: f"{block.network}")
 def test_a_block_that_is_not_globally_reachable_is_refused(block: Block) -> None:
-    """No address of it is public, but for IPv4 addresses in another form, which are judged as such."""
+    """No address of it is public, except other forms of an IPv4 address, which are judged as that address."""
     addresses = {address for address in some_of(block.network) if is_public(address)}
     assert addresses == set() or str(block.network) in JUDGED_AS_IPV4
 
 
 @pytest.mark.parametrize("block", REACHABLE, ids=lambda block: f"{block.network}")
 def test_a_block_that_is_globally_reachable_is_allowed(block: Block) -> None:
-    """Every address of it is public, unless it belongs to a block that is refused whole."""
+    """Every address of it is public, unless it belongs to a block that is refused as a whole."""
     allowed = {address for address in some_of(block.network) if is_public(address)}
     if str(block.network) in REFUSED_WITH_THEIR_BLOCK:
         assert allowed == set()
@@ -83,7 +83,7 @@ def test_a_block_that_is_globally_reachable_is_allowed(block: Block) -> None:
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"{block.network}")
 def test_what_is_beside_a_block_is_allowed(block: Block) -> None:
-    """No refused network is larger than the registries want it."""
+    """No refused network is larger than the registries require."""
     special = [each.network for each in UNREACHABLE] + NOT_GIVEN_OUT
     outside = {
         address

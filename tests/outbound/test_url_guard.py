@@ -1,4 +1,4 @@
-"""Which URLs the service goes to: each trick by its name, and what the operator's two lists change."""
+"""The URLs that the service connects to: each known trick, and the effect of the operator's two lists."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ PUBLIC = "93.184.216.34"
 
 
 class Names:
-    """A resolver: what it knows, and what it was asked. A list of answers is given out one after the other."""
+    """A resolver with known names, which records its queries. A list of answers is returned one after the other."""
 
     def __init__(self, **known: Sequence[str]) -> None:
         self.known = {name.replace("__", "."): list(addresses) for name, addresses in known.items()}
@@ -33,7 +33,7 @@ class Names:
 
 
 class Anything:
-    """A resolver that has one answer for each name."""
+    """A resolver that returns one answer for every name."""
 
     def __init__(self, *addresses: str) -> None:
         self.addresses = addresses
@@ -48,7 +48,7 @@ def guard(*addresses: str, allowed: Sequence[str] = (), denied: Sequence[str] = 
     return UrlGuard(allowed, denied, Anything(*addresses or (PUBLIC,)))
 
 
-# URLs that are no way in, whatever their name resolves to
+# URLs that are refused, whatever their name resolves to
 
 TRICKS = {
     "user": "https://user@example.com/",
@@ -148,7 +148,7 @@ TRICKS = {
 
 @pytest.mark.parametrize("url", TRICKS.values(), ids=TRICKS.keys())
 async def test_a_trick_is_refused(url: str) -> None:
-    """Before its name is resolved, also where that would lead to a public address; for an image too."""
+    """It is refused before its name is resolved, even if that would lead to a public address; for an image, too."""
     names = Anything(PUBLIC)
     guarding = UrlGuard(resolve=names)
     with pytest.raises(UrlRefused):
@@ -207,7 +207,7 @@ def host(address: str) -> str:
 
 @pytest.mark.parametrize("address", [a for _, a in CASES], ids=[f"{name} {address}" for name, address in CASES])
 async def test_an_address_that_is_not_public_is_refused(address: str) -> None:
-    """In the URL itself, and as what a name resolves to; told the same way."""
+    """It is refused in the URL itself, and as the result of resolving a name, with the same message."""
     with pytest.raises(UrlRefused, match="does not call that URL") as literal:
         await guard().resolve(f"https://{host(address)}/")
     with pytest.raises(UrlRefused) as named:
@@ -225,13 +225,13 @@ async def test_an_address_that_is_not_public_is_refused(address: str) -> None:
     ],
 )
 async def test_a_public_address_is_good(address: str) -> None:
-    """Beside the edges of what isn't, too; also where NAT64 gives a machine without IPv4 no other."""
+    """Public addresses at the edges of refused networks are allowed, also through NAT64 on a machine without IPv4."""
     found = (await guard().resolve(f"https://{host(address)}/")).addresses
     assert found == (await guard(address).resolve("https://example.com/")).addresses == (str(ip_address(address)),)
 
 
 async def test_embedded_addresses_are_found() -> None:
-    """In each of the forms that embed one."""
+    """The IPv4 address is found in each of the forms that embed one."""
     forms = {
         "::ffff:10.0.0.1": ["10.0.0.1"],
         "::10.0.0.1": ["10.0.0.1"],
@@ -246,7 +246,7 @@ async def test_embedded_addresses_are_found() -> None:
     assert {form: [str(found) for found in embedded(ip_address(form))] for form in forms} == forms
 
 
-# What a good URL gives
+# The destination of an allowed URL
 
 
 @pytest.mark.parametrize(
@@ -269,13 +269,13 @@ async def test_embedded_addresses_are_found() -> None:
     ],
 )
 async def test_a_good_url_gives_its_destination(url: str, host: str, port: int) -> None:
-    """The host as DNS knows it, and the port that the scheme has where none is given."""
+    """The host in DNS form, and the scheme's port by default."""
     destination = await guard().resolve(url)
     assert (destination.host, destination.port) == (host, port)
 
 
 async def test_a_name_is_resolved_once_and_pinned() -> None:
-    """DNS rebinding: the addresses are those of the one answer that was judged, in its order, each once."""
+    """DNS rebinding: the addresses are those of the one answer that was checked, in its order, each once."""
     names = Anything(PUBLIC, "2606:4700::1111", PUBLIC)
     destination = await UrlGuard(resolve=names).resolve("https://example.com/")
     assert destination == Destination("example.com", 443, (PUBLIC, "2606:4700::1111"))
@@ -284,13 +284,13 @@ async def test_a_name_is_resolved_once_and_pinned() -> None:
 
 @pytest.mark.parametrize("answer", [(PUBLIC, "10.0.0.1"), ("10.0.0.1", PUBLIC), (PUBLIC, "::1"), (PUBLIC, "fd00::1")])
 async def test_one_address_inside_refuses_the_name(answer: tuple[str, ...]) -> None:
-    """A name with a public and a private address is not tried at the public one."""
+    """A name with a public and a private address is refused; the public one isn't tried."""
     with pytest.raises(UrlRefused):
         await guard(*answer).resolve("https://example.com/")
 
 
 async def test_a_refusal_says_nothing_of_the_inside(caplog: pytest.LogCaptureFixture) -> None:
-    """Unknown, private, denied, local: one message, so that nothing is learned. The log has the reason."""
+    """Unknown, private, denied, local: one message, so that a caller learns nothing. The log has the reason."""
     caplog.set_level(logging.INFO)
     names = Names(inside__example__com=["10.1.2.3"], denied__example__com=[PUBLIC], empty__example__com=[])
     guarding = UrlGuard(denied=["denied.example.com"], resolve=names)
@@ -305,7 +305,7 @@ async def test_a_refusal_says_nothing_of_the_inside(caplog: pytest.LogCaptureFix
 
 
 async def test_a_name_that_takes_too_long_is_refused() -> None:
-    """A resolver that never answers costs the guard's own time limit, and is told as an unknown name is."""
+    """A resolver that never answers is cut off after the guard's own time limit, with the error of an unknown name."""
 
     async def never(name: str, port: int) -> Sequence[str]:
         await asyncio.Event().wait()
@@ -316,7 +316,7 @@ async def test_a_name_that_takes_too_long_is_refused() -> None:
 
 
 async def test_the_machine_s_resolver_runs_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In threads of its own, with what `getaddrinfo` gives."""
+    """It runs in threads of its own, and returns the result of `getaddrinfo`."""
     threads = []
 
     def look_up(name: str, port: int, **options: object) -> list[tuple[object, ...]]:
@@ -333,7 +333,7 @@ async def test_the_machine_s_resolver_runs_beside_the_loop(monkeypatch: pytest.M
 
 
 async def test_an_image_may_be_inline_or_where_only_the_model_s_server_can_see() -> None:
-    """A data URL passes, and a name that this machine can't resolve; one that leads inside doesn't."""
+    """A data URL is allowed, as is a name that this machine can't resolve; one that leads inside is refused."""
     guarding = UrlGuard(resolve=Names(example__com=[PUBLIC], inside__example__com=[PUBLIC, "10.0.0.1"]))
     for url in ("data:image/png;base64,AAAA", "DATA:,", "https://example.com/a.png", "https://unknown.example.com/"):
         await guarding.check_image(url)
@@ -367,7 +367,7 @@ async def test_an_image_may_be_inline_or_where_only_the_model_s_server_can_see()
     ],
 )
 async def test_what_url_allowed_names_is_good(entry: str, url: str, address: str) -> None:
-    """A name with whatever address it has; an address or network in the URL, or as what a name resolves to."""
+    """A name is allowed with any address; an address or network in the URL, or as the result of resolving a name."""
     assert (await guard(address, allowed=[entry]).resolve(url)).addresses
 
 
@@ -391,7 +391,7 @@ async def test_what_url_allowed_names_is_good(entry: str, url: str, address: str
     ],
 )
 async def test_what_url_allowed_names_is_no_more_than_that(entry: str, url: str, address: str) -> None:
-    """Not names beside it; not http or local names by what they resolve to; metadata by its very address only."""
+    """No other names; no http or local names by their addresses; metadata only by its exact address."""
     with pytest.raises(UrlRefused):
         await guard(address, allowed=[entry]).resolve(url)
 
@@ -411,7 +411,7 @@ async def test_what_url_allowed_names_is_no_more_than_that(entry: str, url: str,
     ],
 )
 async def test_url_denied_wins(entry: str, url: str, address: str) -> None:
-    """By name and by address, in each form of it, over URL_ALLOWED; for images, too."""
+    """It overrides URL_ALLOWED by name and by address, in each form of the address; for images, too."""
     guarding = guard(address, allowed=["example.com", "*.example.com", "0.0.0.0/0", "::/0"], denied=[entry])
     with pytest.raises(UrlRefused):
         await guarding.resolve(url)
@@ -427,7 +427,7 @@ async def test_url_denied_wins(entry: str, url: str, address: str) -> None:
     ],
 )
 def test_an_entry_that_means_nothing_is_named(entry: str) -> None:
-    """In either list."""
+    """The error names an entry of either list that isn't valid."""
     for allowed, denied in ((["a.com", entry], []), ([], [entry])):
         with pytest.raises(ValueError, match="is not a host") as wrong:
             UrlGuard(allowed, denied)
@@ -435,7 +435,7 @@ def test_an_entry_that_means_nothing_is_named(entry: str) -> None:
 
 
 async def test_a_client_s_own_host_is_judged_as_the_url_s() -> None:
-    """`locate` is for a client that has taken the URL apart: an IPv6 address has no brackets there."""
+    """`locate` is for a client that has parsed the URL: an IPv6 address has no brackets there."""
     assert (await guard().locate("2606:4700::1111", 8443)).addresses == ("2606:4700::1111",)
     assert (await guard().locate("EXAMPLE.com.", 443)) == Destination("example.com", 443, (PUBLIC,))
     for inside in ("127.0.0.1", "::1", "fe80::1%eth0", "0x7f.1", "localhost", "a%62.com"):
@@ -444,7 +444,7 @@ async def test_a_client_s_own_host_is_judged_as_the_url_s() -> None:
 
 
 def test_public_is_said_without_python_s_tables() -> None:
-    """Gaps of `is_global` (3.11): each of these is global there."""
+    """Gaps of `is_global` (3.11): the addresses are global there, and refused here."""
     gaps = [
         "224.0.0.1",
         "192.88.99.1",

@@ -282,7 +282,7 @@ def test_without_a_system_role_instructions_begin_the_first_question(question: A
         ("x" * 41, "auto", False),
         ("x" * 41, "short", False),
         (f"call_1__thought__{'s' * 300}", "auto", True),  # LiteLLM keeps Gemini's signature in the id
-        (f"call_1__thought__{'s' * 300}", "short", False),  # which OpenAI takes no interest in
+        (f"call_1__thought__{'s' * 300}", "short", False),  # which OpenAI ignores
         (LONG_ID, "any", True),
     ],
 )

@@ -1,4 +1,4 @@
-"""What model servers send, as they document it or as it was reported of them, with the answer that it should give.
+"""What model servers send, as documented or reported, with the answer that it should lead to.
 
 The bytes are our own. Each server has a right answer, a tool call and an error at least. The tool is
 `get_weather(city)`.
@@ -21,7 +21,7 @@ HTTP = "an HTTP refusal"
 
 @dataclass(frozen=True)
 class Stream:
-    """What a server sends, and what it should give: the parts of an answer, or the code of an error."""
+    """The stream of a server, and the expected result: the parts of an answer, or the code of an error."""
 
     server: str
     what: str
@@ -57,7 +57,7 @@ def refuses(status: int, body: Any) -> list[Step]:
 
 @dataclass(frozen=True)
 class Chunks:
-    """Writes chunks with what a server puts around each delta."""
+    """Writes chunks with the fields that a server puts around each delta."""
 
     top: Json
     choice: Json = field(default_factory=dict)

@@ -1,6 +1,6 @@
-"""A right answer, and the oddities of real servers in any combination: it comes out right, or the run fails.
+"""A right answer, with the oddities of real servers in any combination, is read correctly, or the run fails.
 
-What a server may do to an answer without changing it is `HARMLESS`; what breaks it is `HARMFUL`. After the first the
+`HARMLESS` lists what a server may do to an answer without changing it, `HARMFUL` what breaks it. After the first the
 answer is whole; after the second it is whole or an error, and never a success with other data.
 """
 
@@ -22,7 +22,7 @@ Draw = Callable[..., Any]
 
 @dataclass
 class Answer:
-    """What the model said."""
+    """The model's answer."""
 
     text: str = ""
     thinking: str = ""
@@ -33,7 +33,7 @@ class Answer:
 
 @dataclass
 class Wire:
-    """What goes over it: an answer's chunks in order, the finish reason's own among them, and the usage after it."""
+    """The answer on the wire: its chunks in order, including the finish reason's own, and the usage after it."""
 
     pieces: list[Json]
     finish: Json
@@ -64,7 +64,7 @@ arguments = st.dictionaries(words, words | st.integers(-5, 5), max_size=2)
 
 @st.composite
 def answers(draw: st.DrawFn) -> tuple[Answer, Wire]:
-    """An answer, and how OpenAI would write it."""
+    """An answer, and its chunks as OpenAI would write them."""
     thoughts, texts = draw(st.lists(words, max_size=3)), draw(st.lists(words, max_size=4))
     calls = draw(st.lists(st.tuples(st.sampled_from(["echo", "add"]), arguments), max_size=2))
     reason = "tool_calls" if calls else draw(st.sampled_from(["stop", "length"]))
@@ -281,7 +281,7 @@ def odd_end(draw: Draw, answer: Answer, wire: Wire) -> None:
 
 
 def noise_after_the_end(draw: Draw, answer: Answer, wire: Wire) -> None:
-    """Only where the reason came by itself, after something was said: then the answer is known to be at its end."""
+    """Only if a finish reason came by itself after some content: then the answer is known to be complete."""
     alone = of(wire.finish)["delta"] == {} and not of(wire.finish).get("text")
     plain = answer.reason == "stop" and alone and (answer.text or answer.thinking)
     if plain and wire.chunks[-1] is not wire.finish:
@@ -305,7 +305,7 @@ def line_ends(draw: Draw, body: str) -> bytes:
 
 @st.composite
 def odd_streams(draw: st.DrawFn) -> tuple[Answer, list[bytes]]:
-    """An answer, and the events of a stream that says it oddly, each with its line ends; the last is [DONE]."""
+    """An answer, and the events of a stream that writes it oddly, each with its line ends; the last is [DONE]."""
     answer, wire = draw(answers())
     for oddity in CHUNK_ODDITIES:
         if draw(st.integers(0, 3)) == 0:
@@ -317,12 +317,12 @@ def odd_streams(draw: st.DrawFn) -> tuple[Answer, list[bytes]]:
     return answer, [line_ends(draw, "".join([*wire.events, wire.done]))]
 
 
-# What comes out
+# The result
 
 
 @dataclass
 class Outcome(Answer):
-    """What the service makes of a stream. `ended` says that the run would succeed."""
+    """What the service reads from a stream. `ended` means that the run would succeed."""
 
     ended: bool = False
 
@@ -358,7 +358,7 @@ sizes = st.sampled_from([1, 7, 50, 1 << 20])
 @given(odd_streams(), sizes)
 @many
 def test_oddities_change_nothing(stream: tuple[Answer, list[bytes]], size: int) -> None:
-    """However oddly a right answer is written, it comes out whole and right, with its reason and its counts."""
+    """However oddly a right answer is written, it is read whole, with its finish reason and its counts."""
     answer, [body] = stream
     found = outcome(body, size)
     assert found.ended
@@ -383,7 +383,7 @@ ERRORS = [
 @given(answers(), st.data(), sizes)
 @many
 def test_an_error_is_never_a_success(stream: tuple[Answer, Wire], data: st.DataObject, size: int) -> None:
-    """An error, or what is no chunk, anywhere before the finish reason fails the run, whatever follows."""
+    """An error, or an invalid chunk, anywhere before the finish reason fails the run, whatever follows."""
     _, wire = stream
     if data.draw(st.booleans()):
         nulls_and_roles(data.draw, *stream)
@@ -400,7 +400,7 @@ def test_an_error_is_never_a_success(stream: tuple[Answer, Wire], data: st.DataO
 def test_an_error_after_early_reasons_is_never_a_success(
     stream: tuple[Answer, Wire], data: st.DataObject, size: int
 ) -> None:
-    """Where a reason stands beside each piece, none of them proves the end: an error after one fails the run."""
+    """If a reason accompanies each piece, none of them proves the end, so an error after one fails the run."""
     _, wire = stream
     for piece in wire.pieces:
         of(piece)["finish_reason"] = "stop"
@@ -417,7 +417,7 @@ def test_an_error_after_early_reasons_is_never_a_success(
 def test_a_cut_stream_is_whole_or_no_success(
     stream: tuple[Answer, Wire], place: float, broken: bool, size: int
 ) -> None:
-    """A body that ends, or breaks off, at any byte: either all of the answer has come, or the run fails."""
+    """If a body ends, or breaks off, at any byte, either the whole answer has arrived or the run fails."""
     answer, wire = stream
     wire.write()
     body = "".join([*wire.events, wire.done]).encode()
@@ -431,7 +431,7 @@ def test_a_cut_stream_is_whole_or_no_success(
 def test_a_stream_that_breaks_off_after_early_reasons_is_no_success(
     stream: tuple[Answer, Wire], data: st.DataObject, size: int
 ) -> None:
-    """Reasons that were followed by more of the answer prove nothing where the connection breaks."""
+    """Reasons that were followed by more of the answer prove nothing if the connection breaks."""
     _, wire = stream
     wire.pieces += [chunk({"content": letter}) for letter in "abc"]
     for piece in wire.pieces:

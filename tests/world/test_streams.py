@@ -1,4 +1,4 @@
-"""The streams of servers that others wrote, through the whole service: each gives the answer that it should."""
+"""The streams of third-party servers, through the whole service: each leads to its expected answer."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -44,7 +44,7 @@ def first_step(events: list[Event]) -> list[Event]:
 
 @pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.name)
 async def test_a_server_s_stream_gives_its_answer(stream: Stream, fake: FakeDedalus, agent: Service) -> None:
-    """Its text, thinking, calls, finish reason and counts, or its error by code; never more, never less."""
+    """The text, thinking, calls, finish reason and counts, or the error's code, are exactly the expected ones."""
     fake.choose(lambda body: scripted(stream, body))
     events = await agent.stream({"input": "?", "model": stream.model})
     turn = first_step(events)
@@ -61,7 +61,7 @@ async def test_a_server_s_stream_gives_its_answer(stream: Stream, fake: FakeDeda
 
 @pytest.mark.parametrize("stream", [stream for stream in STREAMS if stream.reasoning], ids=lambda stream: stream.name)
 def test_reasoning_is_kept_as_it_came(stream: Stream) -> None:
-    """What a provider wants back with its calls: each field under its name, its pieces joined, with signatures."""
+    """What a provider requires back with its calls: each field under its name, its pieces joined, with signatures."""
     chunks = ChatChunks()
     for step in stream.steps:
         if isinstance(step, RawBytes):
@@ -70,7 +70,7 @@ def test_reasoning_is_kept_as_it_came(stream: Stream) -> None:
 
 
 def test_every_server_has_an_answer_a_call_and_an_error() -> None:
-    """A server that is listed as known has been tried in all three ways."""
+    """Every listed server has been tried in all three ways."""
     for server in {stream.server for stream in STREAMS}:
         streams = [stream for stream in STREAMS if stream.server == server]
         assert any(stream.text and stream.error is None for stream in streams), server

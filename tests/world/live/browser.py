@@ -1,4 +1,4 @@
-"""Headless Chromium, Debian's: installed by the test where that can be done, asked for where it can't."""
+"""Headless Chromium from Debian: the test installs it where it can, and otherwise says how to."""
 
 import os
 import shutil
@@ -31,7 +31,7 @@ def _driver() -> str:
 
 @contextmanager
 def chromium() -> Iterator[Chrome]:
-    """A browser with a profile of its own that reaches nothing but what it is told to open."""
+    """A browser with a profile of its own, which makes no requests but those of the pages that it opens."""
     driver = _driver()
     options = ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""

@@ -1,4 +1,4 @@
-"""Environments for servers that other people wrote, each apart from the service's own packages.
+"""Environments for third-party servers, each apart from the service's own packages.
 
 `python environments.py` installs all of them below `.venv/world`; `./run.sh test-world` does that first.
 """
@@ -29,7 +29,7 @@ def python(name: str) -> Path:
 
 
 def command(name: str, program: str) -> Path:
-    """A program that a package of a Python environment installed."""
+    """A program from a package in a Python environment."""
     return ROOT / name / "bin" / program
 
 
@@ -47,7 +47,7 @@ def script(path: str) -> Path:
 
 
 def install_python(name: str) -> None:
-    """Create a Python environment, unless it has what its file names."""
+    """Create a Python environment, unless it already matches its requirements file."""
     file, stamp = HERE / f"requirements-{name}.txt", ROOT / name / "installed.txt"
     if stamp.exists() and stamp.read_text() == file.read_text():
         return
@@ -58,7 +58,7 @@ def install_python(name: str) -> None:
 
 
 def install_npm(folder: Path) -> None:
-    """Install the packages that a folder's lock names, unless they are there."""
+    """Install the packages of a folder's lock file, unless they are installed."""
     lock, stamp = folder / "package-lock.json", folder / "node_modules" / "installed.json"
     if stamp.exists() and stamp.read_text() == lock.read_text():
         return

@@ -36,7 +36,7 @@ def cover() -> list[str | Image]:
 
 @server.tool
 def broken() -> str:
-    """Raise what no caller should see."""
+    """Raise an error whose text no caller should receive."""
     raise RuntimeError("password is 1234")
 
 

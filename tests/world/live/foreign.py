@@ -1,4 +1,4 @@
-"""Servers that other people wrote, each a process on a free port that ends with its test."""
+"""Third-party servers, each a process on a free port that ends with its test."""
 
 import os
 import re
@@ -19,7 +19,7 @@ KEY = "sk-2b5c8d1f4e7a9036c1d4e7f8a2b5c8d1"  # LiteLLM refuses to start without 
 
 
 class Foreign:
-    """A running server, and what it has printed so far."""
+    """A running server, and its output so far."""
 
     def __init__(self, arguments: Sequence[str | Path], ready: re.Pattern[str], environment: Mapping[str, str]) -> None:
         self.printed: list[str] = []
@@ -39,7 +39,7 @@ class Foreign:
         assert self.process.poll() is None, "".join(self.printed)
 
     def kill(self) -> None:
-        """End it, and the processes that it started, at once."""
+        """Kill it and the processes that it started."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, 9)
         self.process.wait()
@@ -57,7 +57,7 @@ class Foreign:
 
 @contextmanager
 def foreign(*arguments: str | Path, ready: re.Pattern[str], **environment: str) -> Iterator[Foreign]:
-    """A server, from the moment when it prints `ready`."""
+    """A server, ready as soon as it prints `ready`."""
     running = Foreign(arguments, ready, environment)
     try:
         yield running
@@ -67,7 +67,7 @@ def foreign(*arguments: str | Path, ready: re.Pattern[str], **environment: str) 
 
 @contextmanager
 def llama_cpp() -> Iterator[tuple[str, Foreign]]:
-    """llama.cpp's own server with the embedded model's file: its base URL and its process. It asks for no key."""
+    """llama.cpp's own server with the embedded model's file: its base URL and its process. It requires no key."""
     port = free_port()
     with foreign(sys.executable, HERE / "llama_server.py", str(port), ready=re.compile("ready")) as running:
         yield f"http://127.0.0.1:{port}", running

@@ -9,7 +9,7 @@ from service import EXECUTE, STREAM, checked, names, only, service, text
 pytestmark = pytest.mark.anyio
 
 QUESTION = "Name three colours."
-LONG = "word " * 3000  # three times what the model reads
+LONG = "word " * 3000  # three times what the model accepts
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def engine() -> Iterator[str]:
 
 @pytest.fixture(scope="module", params=["llama.cpp", "litellm"])
 def upstream(request: pytest.FixtureRequest, engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The engine itself, and the proxy before it."""
+    """The base URL of the engine itself, or of the proxy before it."""
     if request.param == "llama.cpp":
         yield engine
         return
@@ -30,7 +30,7 @@ def upstream(request: pytest.FixtureRequest, engine: str, tmp_path_factory: pyte
 
 
 async def test_an_answer_arrives_whole(upstream: str) -> None:
-    """The stream's text is the final output, the model says why it stopped, and its tokens are counted."""
+    """The stream's text is the final output, with a finish reason and counted tokens."""
     async with service(upstream, default_model="smol", dedalus_api_key=KEY) as agent:
         events = await agent.stream({"input": QUESTION, "max_tokens": 60, "temperature": 0, "seed": 1})
     [final] = only(events, "final_output")
@@ -43,7 +43,7 @@ async def test_an_answer_arrives_whole(upstream: str) -> None:
 
 
 async def test_both_endpoints_give_the_same_answer(upstream: str) -> None:
-    """/execute folds what /stream shows."""
+    """/execute returns the folded events of /stream."""
     asked = {"input": QUESTION, "max_tokens": 20, "temperature": 0, "seed": 1}
     async with service(upstream, default_model="smol", dedalus_api_key=KEY) as agent:
         streamed = text(await agent.stream(asked))
@@ -60,14 +60,14 @@ async def test_an_answer_that_is_cut_by_max_tokens_says_so(upstream: str) -> Non
 
 
 async def test_a_question_that_is_too_long_has_its_own_error(upstream: str) -> None:
-    """Nothing of what the engine says reaches the caller but the code."""
+    """The caller receives only the error code, and nothing of the engine's text."""
     async with service(upstream, default_model="smol", dedalus_api_key=KEY) as agent:
         response = await agent.post(EXECUTE, {"input": LONG})
     assert (response.status_code, response.json()["error"]["code"]) == (422, "context_too_long")
 
 
 async def test_the_models_are_listed(upstream: str) -> None:
-    """The default model is the one that the engine serves, without a setting."""
+    """Without a setting, the default model is the one that the engine serves."""
     async with service(upstream, default_model=None, dedalus_api_key=KEY) as agent:
         models = (await agent.client.get("/api/agent/models")).json()
         events = await agent.stream({"input": QUESTION, "max_tokens": 3})
@@ -77,7 +77,7 @@ async def test_the_models_are_listed(upstream: str) -> None:
 
 
 async def test_an_engine_that_dies_in_the_answer_fails_the_run(engine_to_kill: tuple[str, Foreign]) -> None:
-    """A killed engine is never a success."""
+    """A killed engine never leads to a success."""
     url, process = engine_to_kill
     async with (
         service(url, default_model="smol", dedalus_api_key=KEY) as agent,

@@ -1,4 +1,4 @@
-"""Published fakes of OpenAI's server as upstreams: what their authors take that server to send."""
+"""Published fakes of OpenAI's server as upstreams, which show what their authors expect that server to send."""
 
 import json
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def calls(events: list[dict[str, Any]]) -> list[tuple[str, Json]]:
 
 @pytest.fixture(scope="module")
 def mockai_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Answers by the last message."""
+    """A fake that answers by the last message."""
     responses = [
         {"type": "text", "input": "hello", "output": GREETING},
         {"type": "function", "input": "weather", "output": {"name": "get_weather", "arguments": {"city": "Oslo"}}},
@@ -78,7 +78,7 @@ FIXTURES = [
 
 @pytest.fixture(scope="module")
 def fixtures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What aimock answers."""
+    """The answers of aimock."""
     file = tmp_path_factory.mktemp("aimock") / "fixtures.json"
     file.write_text(json.dumps({"fixtures": FIXTURES}))
     return file
@@ -86,13 +86,13 @@ def fixtures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def aimock_url(fixtures: Path) -> Iterator[str]:
-    """Without chaos, in pieces of three characters."""
+    """aimock without chaos, in pieces of three characters."""
     with aimock(fixtures, "--chunk-size", "3") as url:
         yield url
 
 
 async def test_aimock_s_text_arrives_whole(aimock_url: str) -> None:
-    """In small pieces, some of which cut a character in two halves of a surrogate pair."""
+    """Pieces are small, and some cut a character into the two halves of a surrogate pair."""
     async with service(aimock_url) as agent:
         events = await agent.stream({"input": "hello"})
     assert text(events) == GREETING
@@ -100,7 +100,7 @@ async def test_aimock_s_text_arrives_whole(aimock_url: str) -> None:
 
 
 async def test_aimock_s_call_is_run_and_answered(aimock_url: str) -> None:
-    """A whole round: call, result, answer; the call keeps its id."""
+    """A whole round succeeds: call, result, answer; the call keeps its id."""
     async with service(aimock_url, tools()) as agent:
         events = await agent.stream({"input": "weather"})
     assert calls(events) == [("get_weather", {"city": "Oslo"})]
@@ -108,7 +108,7 @@ async def test_aimock_s_call_is_run_and_answered(aimock_url: str) -> None:
 
 
 async def test_aimock_s_reasoning_is_thinking(aimock_url: str) -> None:
-    """It stands apart from the answer."""
+    """The reasoning is separate from the answer."""
     async with service(aimock_url) as agent:
         events = await agent.stream({"input": "think"})
     assert (text(events, "thinking"), text(events)) == ("Let me see.", "42")
@@ -116,7 +116,7 @@ async def test_aimock_s_reasoning_is_thinking(aimock_url: str) -> None:
 
 @pytest.mark.parametrize("chaos", ["drop", "malformed", "disconnect", "ratelimit"])
 async def test_aimock_s_chaos_is_never_a_success(fixtures: Path, chaos: str) -> None:
-    """Each way of failing fails the run, with a code that says so."""
+    """Each way of failing fails the run, with its code."""
     with aimock(fixtures, f"--chaos-{chaos}", "1") as url:
         async with service(url) as agent:
             events = await agent.stream({"input": "hello"})
@@ -151,7 +151,7 @@ responses:
 
 @pytest.fixture(scope="module")
 def mock_api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """It asks for a key."""
+    """A fake that requires a key."""
     file = tmp_path_factory.mktemp("openai-mock-api") / "config.yaml"
     file.write_text(CONFIG)
     with openai_mock_api(file) as url:
@@ -159,14 +159,14 @@ def mock_api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 async def test_openai_mock_api_s_text_arrives_whole(mock_api_url: str) -> None:
-    """Word by word."""
+    """The text arrives word by word."""
     async with service(mock_api_url, dedalus_api_key=KEY) as agent:
         events = await agent.stream({"input": "hello"})
     assert text(events) == GREETING
 
 
 async def test_openai_mock_api_s_call_is_run_and_answered(mock_api_url: str) -> None:
-    """A whole round."""
+    """A whole round succeeds."""
     async with service(mock_api_url, tools(), dedalus_api_key=KEY) as agent:
         events = await agent.stream({"input": "weather"})
     assert calls(events) == [("get_weather", {"city": "Oslo"})]
@@ -174,7 +174,7 @@ async def test_openai_mock_api_s_call_is_run_and_answered(mock_api_url: str) -> 
 
 
 async def test_a_wrong_key_is_an_error_of_its_own(mock_api_url: str) -> None:
-    """Not a failed model."""
+    """It isn't reported as a failed model."""
     async with service(mock_api_url, dedalus_api_key="wrong") as agent:
         events = await agent.stream({"input": "hello"})
     assert only(events, "error")[0]["code"] == "upstream_auth"

@@ -1,4 +1,4 @@
-"""MCP servers that other people wrote, called by whole runs: the model gets what their tools give."""
+"""Third-party MCP servers, called by whole runs: the model receives the results of their tools."""
 
 import json
 import subprocess
@@ -38,7 +38,7 @@ def pypi(module: str, *arguments: str) -> Json:
 
 @dataclass
 class Shop:
-    """The service with one MCP server, and a model that calls what it is told to call."""
+    """The service with one MCP server, and a model that makes the calls of the test."""
 
     agent: Service
     fake: FakeDedalus
@@ -50,7 +50,7 @@ class Shop:
         return [tool["name"].removeprefix(f"{self.name}__") for tool in listed]
 
     async def call(self, tool: str, **arguments: Any) -> Json:
-        """What one call gave, as the caller sees it; the model was sent the same text."""
+        """Return the result of one call, as the caller sees it; the model was sent the same text."""
         self.fake.turn(ToolCall("call_1", f"{self.name}__{tool}", json.dumps(arguments)), Finish("tool_calls"), Done())
         self.fake.turn(*answer("Done."))
         events = await self.agent.stream({"input": "?", "mcp_servers": [self.name]})
@@ -63,7 +63,7 @@ class Shop:
 
 @asynccontextmanager
 async def shop(**server: Json) -> AsyncIterator[Shop]:
-    """With the one server that is named."""
+    """The shop with the named server."""
     [name] = server
     given: dict[str, Any] = {"mcp_servers": server, "dedalus_base_url_hosts_mcp": False, "mcp_connect_timeout_s": 40}
     async with FakeDedalus() as fake, service(fake.url, **given) as agent:
@@ -194,7 +194,7 @@ async def test_a_folder_of_servers_leaves_no_process_behind(tmp_path: Path) -> N
 
 
 def _running(argument: str) -> list[Path]:
-    """The processes of this machine that have an argument."""
+    """The processes of this machine with this argument."""
     return [file for file in Path("/proc").glob("[0-9]*/cmdline") if argument.encode() in _read(file)]
 
 

@@ -1,4 +1,4 @@
-"""What the tests in a browser share: a plugin of pytest, which each of their modules names."""
+"""The fixtures of the browser tests: a pytest plugin, which each of their modules names."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from selenium.webdriver import Chrome
 
 @pytest.fixture(scope="session")
 def origin() -> Iterator[str]:
-    """Where the app is, in its production build."""
+    """The origin of the app in its production build."""
     next_app.build()
     with next_app.served("start") as origin:
         yield origin

@@ -23,7 +23,7 @@ BUILD_S = 280
 
 
 def build() -> None:
-    """Install and build the app, unless this version of it and of the hook is there."""
+    """Install and build the app, unless this version of it and of the hook is already built."""
     with one_at_a_time("next-app"):
         install_next_app()
         _copy_sources()
@@ -36,7 +36,7 @@ def build() -> None:
 
 
 def run(script: str, *arguments: str) -> str:
-    """What a program of the app's packages prints. Fail with all of it when the program fails."""
+    """Return the output of a program from the app's packages. Fail with all of it if the program fails."""
     done = subprocess.run(
         [node(), script, *arguments], cwd=NEXT_APP, env=_environment(), capture_output=True, text=True, timeout=BUILD_S
     )
@@ -80,7 +80,7 @@ def _copy_sources() -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file that differs: Next.js in development builds again what is written."""
+    """Copy a file if it differs: Next.js in development rebuilds every file that is written."""
     if target.exists() and target.read_bytes() == source.read_bytes():
         return
     target.parent.mkdir(parents=True, exist_ok=True)

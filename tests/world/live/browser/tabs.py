@@ -40,7 +40,7 @@ class Tab:
         self._until_ready()
 
     def front(self) -> "Tab":
-        """Put it in front of the browser's other tabs."""
+        """Bring it to the front of the browser's tabs."""
         self._select()
         self.command("Page.bringToFront")
         return self
@@ -51,33 +51,33 @@ class Tab:
         self.browser.switch_to.window(self.browser.window_handles[0])
 
     def script(self, source: str) -> Any:
-        """What a script returns that runs in the page."""
+        """Return the result of a script that runs in the page."""
         self._select()
         return self.browser.execute_script(source)
 
     def command(self, name: str, **arguments: Any) -> Any:
-        """The answer to a command of the DevTools protocol."""
+        """Return the response to a command of the DevTools protocol."""
         self._select()
         return self.browser.execute_cdp_cmd(name, arguments)
 
     def until(self, condition: Callable[[], Any], timeout: float = TIMEOUT_S, said: str = "") -> Any:
-        """What a condition returns, once that is true."""
+        """Return the result of a condition once it is true."""
         return WebDriverWait(self.browser, timeout, 0.05).until(lambda _: condition(), said)
 
     # The hook's page
 
     def call(self, method: str, *arguments: Any) -> None:
-        """Call a method of the hook, without waiting for what it resolves with."""
+        """Call a method of the hook, without waiting for its promise."""
         given = ", ".join(json.dumps(argument) for argument in arguments)
         self.script(f"void window.agent.{method}({given})")
 
     def state(self) -> dict[str, Any]:
-        """What the hook returns at present, without its methods."""
+        """Return the hook's present state, without its methods."""
         state: dict[str, Any] = self.script("return JSON.parse(JSON.stringify(window.agent))")
         return state
 
     def until_state(self, condition: Callable[[dict[str, Any]], Any], timeout: float = TIMEOUT_S) -> dict[str, Any]:
-        """The hook's state, once it is as wanted."""
+        """Return the hook's state once it matches."""
         seen: dict[str, Any] = {}
 
         def is_as_wanted() -> bool:
@@ -110,27 +110,27 @@ class Tab:
         self.press("Ask")
 
     def shown(self) -> str:
-        """All that it shows but for the form, a paragraph a line."""
+        """Return the text that the page shows, without the form, a paragraph a line."""
         texts = self.script("return Array.from(document.querySelectorAll('main p'), (p) => p.innerText)")
         return "\n".join(filter(None, (" ".join(text.split()) for text in texts)))
 
     def until_shown(self, wanted: str, *, status: str) -> str:
-        """What it shows, once that holds the text and the run has the status."""
+        """Return the shown text once it contains `text` and the run has the status."""
         state = "return document.querySelector('[role=status]')?.innerText"
         self.until(lambda: wanted in self.shown() and self.script(state) == status, said=f"{wanted} {status}")
         return self.shown()
 
     def card(self) -> str:
-        """What it asks the person, once it does."""
+        """Return the question to the person once it is shown."""
         return str(self.until(lambda: self.script("return document.querySelector('section')?.innerText")))
 
     def until_alert(self, wanted: str) -> None:
-        """Until it says that something is wrong."""
+        """Wait until the page shows an error."""
         alerts = "return Array.from(document.querySelectorAll('[role=alert]'), (alert) => alert.innerText).join()"
         self.until(lambda: wanted in self.script(alerts), said=wanted)
 
     def type_arguments(self, text: str) -> None:
-        """Change the arguments of the call that it asks about."""
+        """Change the arguments of the call that waits for approval."""
         field = self.browser.find_element(By.TAG_NAME, "textarea")
         field.clear()
         field.send_keys(text)

@@ -1,4 +1,4 @@
-"""The service's own pages, /docs and /redoc, as their readers see them in Chromium."""
+"""The service's own pages, /docs and /redoc, in Chromium."""
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -24,7 +24,7 @@ def app(nursery: Nursery) -> Iterator[Process]:
 
 @pytest.mark.parametrize("scenario", ["approval", "client_tool"])
 def test_try_it_out_on_a_run_that_waits(app: Process, browser: Chrome, scenario: str) -> None:
-    """It ends at `waiting`, and shows the run's id, with which the run can be answered or cancelled."""
+    """The stream ends at `waiting` and shows the run's id, with which the run can be answered or cancelled."""
     browser.get("about:blank")
     browser.get(f"{app.url}/docs#/agent/simulate")
     wait = WebDriverWait(browser, TIMEOUT_S, 0.05)
@@ -41,7 +41,7 @@ def test_try_it_out_on_a_run_that_waits(app: Process, browser: Chrome, scenario:
 
 
 def test_redoc_asks_no_other_host(app: Process, browser: Chrome) -> None:
-    """The page is there, everything on it came from the service, and the console has no complaint."""
+    """The page renders, everything on it comes from the service, and the console has no error."""
     browser.get(f"{app.url}/redoc")
     wait = WebDriverWait(browser, TIMEOUT_S, 0.05)
     wait.until(lambda b: "Agent Stream" in b.find_element(By.TAG_NAME, "h1").text)

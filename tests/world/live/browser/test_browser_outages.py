@@ -1,4 +1,4 @@
-"""Connections that are lost, in Chromium: for seconds or longer, in silence, in sleep, and with the server itself."""
+"""Lost connections in Chromium: short and long ones, silent ones, a sleeping page, and a server that is killed."""
 
 import os
 import time
@@ -25,7 +25,7 @@ OUTAGES_S = (3, 15, 40)  # the longest is longer than DISCONNECT_GRACE_S
 
 @contextmanager
 def streaming(nursery: Nursery, browser: Chrome, origin: str) -> Iterator[tuple[Tab, Line, Gate]]:
-    """A tab with half an answer, the line that it comes by, and the gate before the other half."""
+    """A tab with half an answer, the proxy that it uses, and the gate before the other half."""
     gate = Gate()
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app, line_to(app.url) as line:
         fake.turn(Text("one "), WaitFor(gate), Text("two"), Finish("stop"), Done())
@@ -37,7 +37,7 @@ def streaming(nursery: Nursery, browser: Chrome, origin: str) -> Iterator[tuple[
 
 
 def test_outages(nursery: Nursery, browser: Chrome, origin: str) -> None:
-    """A connection that is out for 3, 15 and 40 seconds loses nothing: the answer ends meanwhile, and is read."""
+    """A connection that is lost for 3, 15 and 40 seconds loses nothing: the answer ends meanwhile, and is read."""
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app, ExitStack() as stack:
         gate = Gate()
         fake.always(Text("one "), WaitFor(gate), Text("two"), Finish("stop"), Done())
@@ -62,7 +62,7 @@ def test_outages(nursery: Nursery, browser: Chrome, origin: str) -> None:
 
 
 def test_an_outage_ends_without_a_sign(nursery: Nursery, browser: Chrome, origin: str) -> None:
-    """No event of the browser says that the service is back: the hook finds out by trying."""
+    """No browser event reports that the service is back: the hook finds out by retrying."""
     with streaming(nursery, browser, origin) as (tab, line, gate):
         line.cut()
         state = tab.until_state(lambda state: state["error"])
@@ -73,7 +73,7 @@ def test_an_outage_ends_without_a_sign(nursery: Nursery, browser: Chrome, origin
 
 
 def test_reconnect(nursery: Nursery, browser: Chrome, origin: str) -> None:
-    """`reconnect()` tries at once, and reads the rest of a run that was given up."""
+    """`reconnect()` retries at once, and reads the rest of a run that the hook had stopped following."""
     with streaming(nursery, browser, origin) as (tab, line, gate):
         run_id = tab.state()["runId"]
         tab.close()
@@ -104,7 +104,7 @@ def test_silence(nursery: Nursery, browser: Chrome, origin: str) -> None:
 
 
 def test_sleep(nursery: Nursery, browser: Chrome, origin: str) -> None:
-    """A frozen page that lost its connection meanwhile reads the rest when it wakes up."""
+    """A frozen page whose connection is lost reads the rest when it wakes up."""
     with streaming(nursery, browser, origin) as (tab, line, gate):
         tab.command("Page.setWebLifecycleState", state="frozen")
         line.cut()
@@ -116,7 +116,7 @@ def test_sleep(nursery: Nursery, browser: Chrome, origin: str) -> None:
 
 
 def test_offline(nursery: Nursery, browser: Chrome, origin: str) -> None:
-    """When the browser is online again the hook doesn't wait for its next try."""
+    """When the browser is online again the hook retries at once."""
     with streaming(nursery, browser, origin) as (tab, line, gate):
         tab.command("Network.enable")
         tab.command("Network.emulateNetworkConditions", **NETWORK | {"offline": True})
@@ -136,7 +136,7 @@ PORTAL_SAYS = (
 
 
 def test_something_else_answers(nursery: Nursery, browser: Chrome, origin: str) -> None:
-    """A page of a proxy in place of the service doesn't end the run: its rest is read when the service is back."""
+    """A proxy's page in place of the service doesn't end the run: its rest is read when the service is back."""
     with streaming(nursery, browser, origin) as (tab, line, gate):
         line.say(PORTAL_SAYS)
         state = tab.until_state(lambda state: state["error"] and state["error"]["code"] == "http_200")
@@ -147,7 +147,7 @@ def test_something_else_answers(nursery: Nursery, browser: Chrome, origin: str) 
 
 
 def test_a_long_question_on_a_slow_line(nursery: Nursery, browser: Chrome, origin: str) -> None:
-    """A question that takes longer to send than a connection may be silent arrives, at the first try."""
+    """A question that takes longer to send than a connection may be silent arrives at the first try."""
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake, HEARTBEAT_S="0.2") as app:
         fake.turn(*answer("Long."))
         tab = Tab(browser, origin, baseUrl=app.url, heartbeatS="0.4")
@@ -161,7 +161,7 @@ def test_a_long_question_on_a_slow_line(nursery: Nursery, browser: Chrome, origi
 
 
 def test_a_server_that_has_lost_its_data(nursery: Nursery, browser: Chrome, origin: str) -> None:
-    """What was said stays on the page, which says that there is no such run any more; the question is asked again."""
+    """The page keeps the messages and says that the run no longer exists; the question can be asked again."""
     with ExitStack() as stack:
         fake = stack.enter_context(FakeDedalus.in_thread())
         fake.turn(Text("one "), WaitFor(Gate()))
@@ -181,7 +181,7 @@ def test_a_server_that_has_lost_its_data(nursery: Nursery, browser: Chrome, orig
 
 
 def test_an_answer_in_an_outage(nursery: Nursery, browser: Chrome, origin: str, asking: dict[str, str]) -> None:
-    """An approval that is sent while the service is out of reach arrives when it is back, once."""
+    """An approval that is sent during an outage arrives when the service is back, once."""
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake, **asking) as app, line_to(app.url) as line:
         fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
         fake.turn(*answer("Deleted."))
@@ -198,7 +198,7 @@ def test_an_answer_in_an_outage(nursery: Nursery, browser: Chrome, origin: str, 
 
 
 def test_the_service_is_not_there(browser: Chrome, origin: str) -> None:
-    """A question to a service that doesn't run: the page says which address, and what the usual causes are."""
+    """When the service isn't running, the page shows the address and the usual causes."""
     nowhere = "http://127.0.0.1:9"
     tab = Tab(browser, origin, baseUrl=nowhere)
     tab.call("stream", "Hello?")
@@ -211,7 +211,7 @@ def test_the_service_is_not_there(browser: Chrome, origin: str) -> None:
 
 
 def test_a_server_that_is_killed(nursery: Nursery, browser: Chrome, origin: str, tmp_path: Path) -> None:
-    """The page shows what was said once, and why it ended; and asks again."""
+    """The page shows the text once, and why it ended; the question can be asked again."""
     with ExitStack() as stack:
         fake = stack.enter_context(FakeDedalus.in_thread())
         fake.turn(Text("one "), WaitFor(Gate()))

@@ -1,4 +1,4 @@
-"""Pages in Chromium: reloaded, left, opened again and elsewhere, and what their users see."""
+"""Pages in Chromium: reloaded, left, opened again and on other devices, and what their users see."""
 
 import os
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def second_device() -> Iterator[Chrome]:
 
 
 def test_a_page_that_is_reloaded(nursery: Nursery, origin: str, browser: Chrome) -> None:
-    """Reloaded while the answer streams, it goes on, and shows all of it exactly once."""
+    """Reloaded while the answer streams, the page continues it, and shows all of it exactly once."""
     gate = Gate()
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
         fake.turn(*slowly(gate))
@@ -104,7 +104,7 @@ def test_away_and_back(nursery: Nursery, origin: str, browser: Chrome, way: str)
 
 
 def test_away_and_back_in_mid_stream(nursery: Nursery, origin: str, browser: Chrome) -> None:
-    """What was said while the page was away is there when it is back, and the rest comes as before."""
+    """The text that arrived meanwhile is shown when the page is back, and the rest streams as before."""
     gate, other = Gate(), Gate()
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
         fake.turn(Text("one "), WaitFor(gate), Text("two "), WaitFor(other), Text("three"), Finish("stop"), Done())
@@ -122,7 +122,7 @@ def test_away_and_back_in_mid_stream(nursery: Nursery, origin: str, browser: Chr
 
 
 def test_a_second_device(nursery: Nursery, origin: str, browser: Chrome, second_device: Chrome) -> None:
-    """A session opened elsewhere shows the answer that is on its way, and to its end."""
+    """A session opened elsewhere shows the running answer, to its end."""
     gate = Gate()
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
         fake.turn(*halved(gate))
@@ -138,7 +138,7 @@ def test_a_second_device(nursery: Nursery, origin: str, browser: Chrome, second_
 
 
 def test_a_question_on_another_device(nursery: Nursery, origin: str, browser: Chrome) -> None:
-    """A page that stands open sees what is asked elsewhere in its session, and follows the answer."""
+    """An open page shows a question that is asked elsewhere in its session, and follows the answer."""
     gate = Gate()
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
         fake.turn(*halved(gate))
@@ -152,7 +152,7 @@ def test_a_question_on_another_device(nursery: Nursery, origin: str, browser: Ch
 
 
 def test_a_reload_without_a_session(nursery: Nursery, origin: str, browser: Chrome) -> None:
-    """With `storageKey` alone the question is there again, too, and can be asked again."""
+    """With `storageKey` alone the question is shown again, too, and can be repeated."""
     gate = Gate()
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
         fake.turn(*halved(gate))
@@ -172,7 +172,7 @@ def test_a_reload_without_a_session(nursery: Nursery, origin: str, browser: Chro
 
 
 def test_the_id_of_a_run(nursery: Nursery, origin: str, browser: Chrome) -> None:
-    """An id that was pasted is attached to; what is no run's id is an error, and asks nothing."""
+    """The hook attaches to a pasted id; an unknown id is an error, and starts nothing."""
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
         fake.turn(*answer("Hello."))
         run_id = httpx.post(f"{app.url}/api/agent/runs", json={"input": "Hello?"}).json()["run_id"]
@@ -188,7 +188,7 @@ def test_the_id_of_a_run(nursery: Nursery, origin: str, browser: Chrome) -> None
 
 
 def test_a_question_that_is_refused(nursery: Nursery, origin: str, browser: Chrome) -> None:
-    """It has failed, and `stream` resolves: the error says which part of the request is wrong."""
+    """The question has failed, and `stream` resolves: the error says which part of the request is wrong."""
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
         tab = Tab(browser, origin, baseUrl=app.url)
         assert tab.script("return window.agent.stream({input: 'Hello?', temperature: 99})") is None
@@ -198,7 +198,7 @@ def test_a_question_that_is_refused(nursery: Nursery, origin: str, browser: Chro
 
 
 def test_a_tab_that_is_closed(nursery: Nursery, origin: str, browser: Chrome) -> None:
-    """The run goes on, and the session opened again shows its answer."""
+    """The run continues, and the session opened again shows its answer."""
     gate = Gate()
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake, DISCONNECT_GRACE_S="0.2") as app:
         fake.turn(*halved(gate))
@@ -213,7 +213,7 @@ def test_a_tab_that_is_closed(nursery: Nursery, origin: str, browser: Chrome) ->
 
 
 def test_another_session_and_back(nursery: Nursery, origin: str, browser: Chrome) -> None:
-    """A page that shows another session for a while has the whole answer when it is back, and each in its place."""
+    """A page that shows another session meanwhile has the whole answer when it is back, each in its session."""
     gate = Gate()
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
         fake.turn(*halved(gate))
@@ -236,7 +236,7 @@ def test_another_session_and_back(nursery: Nursery, origin: str, browser: Chrome
 
 
 def test_a_session_that_waits(nursery: Nursery, origin: str, browser: Chrome, asking: dict[str, str]) -> None:
-    """Opened again, it asks the person; the answer is for both pages."""
+    """Opened again, the page asks the person; both pages get the answer."""
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake, **asking) as app:
         fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
         fake.turn(*answer("Deleted."))
@@ -251,7 +251,7 @@ def test_a_session_that_waits(nursery: Nursery, origin: str, browser: Chrome, as
 
 
 def test_a_session_with_a_queue(nursery: Nursery, origin: str, browser: Chrome) -> None:
-    """Opened while one question is answered and the next one waits for its turn, it shows both answers."""
+    """Opened while one question is running and the next one waits for its turn, it shows both answers."""
     gate, other = Gate(), Gate()
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
         fake.turn(*halved(gate))
@@ -270,7 +270,7 @@ def test_a_session_with_a_queue(nursery: Nursery, origin: str, browser: Chrome) 
 
 
 def test_two_questions_at_once(nursery: Nursery, origin: str, browser: Chrome) -> None:
-    """Asked in two tabs of one session, one is answered; the other page says so in plain words, and shows it."""
+    """Asked in two tabs of one session, one is answered; the other page says so, and shows it."""
     gate = Gate()
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
         fake.turn(*halved(gate))
@@ -344,7 +344,7 @@ def test_a_step_that_thinks_and_calls_in_between(nursery: Nursery, origin: str, 
 
 
 def test_turns_that_did_not_end_well(nursery: Nursery, origin: str, browser: Chrome) -> None:
-    """An answer that was stopped and one that failed look so, also after a reload."""
+    """An answer that was stopped and one that failed are marked as such, also after a reload."""
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
         fake.turn(*halved(Gate()))
         fake.turn(Text("Well "), Cut())
@@ -362,7 +362,7 @@ def test_turns_that_did_not_end_well(nursery: Nursery, origin: str, browser: Chr
 
 
 def test_a_person_approves_in_the_page(nursery: Nursery, origin: str, browser: Chrome, asking: dict[str, str]) -> None:
-    """The card is there again after a reload; the arguments are changed in it, refused by the tool, and approved."""
+    """The card returns after a reload; its arguments are changed, refused by the tool, and approved."""
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake, **asking) as app:
         fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
         fake.turn(*answer("Deleted."))
@@ -383,7 +383,7 @@ def test_a_person_approves_in_the_page(nursery: Nursery, origin: str, browser: C
 
 
 def test_a_person_refuses_in_the_page(nursery: Nursery, origin: str, browser: Chrome, asking: dict[str, str]) -> None:
-    """The model hears of it, and the card is gone."""
+    """The model receives the refusal, and the card disappears."""
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake, **asking) as app:
         fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
         fake.turn(*answer("Then not."))
@@ -397,7 +397,7 @@ def test_a_person_refuses_in_the_page(nursery: Nursery, origin: str, browser: Ch
 
 
 def test_a_page_s_tool_is_not_called_again_after_a_reload(nursery: Nursery, origin: str, browser: Chrome) -> None:
-    """A call that the reload has cut off is an error to the model; it is made once."""
+    """A call that the reload interrupted is an error to the model; it is made once."""
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
         fake.turn(*calling("locate"))
         fake.turn(*answer("I don't know."))
@@ -413,7 +413,7 @@ def test_a_page_s_tool_is_not_called_again_after_a_reload(nursery: Nursery, orig
 
 
 def test_a_call_of_a_page_that_is_gone(nursery: Nursery, origin: str, browser: Chrome) -> None:
-    """Another page of the session says what the run waits for, and makes the call when a person wants it to."""
+    """Another page of the session says what the run waits for, and makes the call if a person asks for it."""
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
         fake.turn(*calling("locate"))
         fake.turn(*answer("In Bergen."))
@@ -440,16 +440,16 @@ new MutationObserver(() => (window.renders += 1)).observe(document.querySelector
 
 
 def main_thread_s(tab: Tab) -> float:
-    """How long the page's main thread has worked, in seconds of its CPU."""
+    """The CPU time of the page's main thread, in seconds."""
     metrics = tab.command("Performance.getMetrics")["metrics"]
     return next(float(metric["value"]) for metric in metrics if metric["name"] == "TaskDuration")
 
 
 def test_ten_thousand_tokens(nursery: Nursery, origin: str, browser: Chrome) -> None:
-    """A long answer that comes at a thousand tokens a second keeps the page free: no task of 50 ms.
+    """An answer of a thousand tokens a second keeps the page responsive: no task of 50 ms.
 
-    Where other processes want the machine's cores, a task lasts longer than it works. So the work is bounded, and few
-    tasks may last that long.
+    On a busy machine a task lasts longer than it computes. So the CPU time is bounded, and few tasks may last that
+    long.
     """
     bursts = [step for _ in range(1000) for step in (Text(*["tokens "] * 10), Pause(0.01))]
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
@@ -467,5 +467,5 @@ def test_ten_thousand_tokens(nursery: Nursery, origin: str, browser: Chrome) -> 
 
 
 def test_the_app_has_no_lint(origin: str) -> None:
-    """The hook has no warning of Next.js' own ESLint rules; the build has checked its types, which are strict."""
+    """The hook has no warning of Next.js' own ESLint rules. The build has checked its types, which are strict."""
     next_app.run(next_app.ESLINT, "--max-warnings", "0")

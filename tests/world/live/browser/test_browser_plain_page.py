@@ -22,7 +22,7 @@ EXAMPLES = Path(__file__).parents[4] / "examples"
 
 
 class Files(SimpleHTTPRequestHandler):
-    """Files, served in silence."""
+    """A file server without a log."""
 
     def log_message(self, *_: object) -> None:
         pass
@@ -30,7 +30,7 @@ class Files(SimpleHTTPRequestHandler):
 
 @contextmanager
 def files(folder: Path) -> Iterator[str]:
-    """Where the files of a folder are served."""
+    """The address at which a folder's files are served."""
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Files, directory=str(folder))) as server:
         threading.Thread(target=server.serve_forever, args=(0.02,)).start()
         yield f"http://localhost:{server.server_port}"
@@ -38,7 +38,7 @@ def files(folder: Path) -> Iterator[str]:
 
 
 def test_it_streams_an_answer_without_a_key(nursery: Nursery, browser: Chrome) -> None:
-    """The embedded model's answer is on the page when the run has ended."""
+    """The page shows the embedded model's answer when the run has ended."""
     with files(EXAMPLES) as pages, forked_app(nursery) as app:
         browser.get(f"{pages}/page.html?service={app.url}")
         browser.find_element(By.TAG_NAME, "button").click()
@@ -49,7 +49,7 @@ def test_it_streams_an_answer_without_a_key(nursery: Nursery, browser: Chrome) -
 
 @pytest.mark.parametrize(("button", "told"), [("Approve", "deleted drafts"), ("Refuse", "A person refused this call.")])
 def test_it_asks_a_person(nursery: Nursery, browser: Chrome, asking: dict[str, str], button: str, told: str) -> None:
-    """It shows the call with two buttons; what is pressed goes to the model."""
+    """The page shows the call with two buttons, and sends the decision to the model."""
     with (
         files(EXAMPLES) as pages,
         FakeDedalus.in_thread() as fake,

@@ -1,4 +1,4 @@
-"""Tabs of one browser: it opens six connections to an address for all of them (HTTP/1.1)."""
+"""Tabs of one browser, which opens six connections to an address for all of them (HTTP/1.1)."""
 
 import json
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ pytest_plugins = "browser_fixtures"
 pytestmark = pytest.mark.timeout(300)  # the first run on a machine builds the app
 
 TABS = 7
-# In headless Chromium every tab is visible, whichever is in front.
+# In headless Chromium every tab counts as visible, whichever is in front.
 BECOME = """
 Object.defineProperty(document, "visibilityState", {{ value: "{}", configurable: true }});
 document.dispatchEvent(new Event("visibilitychange"));
@@ -23,7 +23,7 @@ document.dispatchEvent(new Event("visibilitychange"));
 
 
 def test_seven_tabs_stream(nursery: Nursery, browser: Chrome, origin: str) -> None:
-    """The others give the seventh tab a connection, and each answer arrives whole."""
+    """The seventh tab gets a connection of the others, and each answer arrives whole."""
     gate = Gate()
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
         for _ in range(TABS):
@@ -41,7 +41,7 @@ def test_seven_tabs_stream(nursery: Nursery, browser: Chrome, origin: str) -> No
 
 
 def test_no_connection_is_left(nursery: Nursery, browser: Chrome, origin: str) -> None:
-    """Where another page uses all connections, the hook says which address it can't reach, and why that may be."""
+    """If another page uses all connections, the hook names the address that it can't reach, and the likely cause."""
     gate = Gate()
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
         fake.always(Text("one "), WaitFor(gate), Text("two"), Finish("stop"), Done())
@@ -101,7 +101,7 @@ def test_tools_of_seven_pages(nursery: Nursery, browser: Chrome, origin: str) ->
 
 
 def test_somebody_else_answers(nursery: Nursery, browser: Chrome, origin: str, asking: dict[str, str]) -> None:
-    """A page whose run waits sees within seconds that it was answered elsewhere, and goes on."""
+    """A page whose run waits shows within seconds that it was answered elsewhere, and continues."""
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake, **asking) as app:
         fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
         fake.turn(*answer("Deleted."))
@@ -115,7 +115,7 @@ def test_somebody_else_answers(nursery: Nursery, browser: Chrome, origin: str, a
 
 
 def test_a_hidden_tab(nursery: Nursery, browser: Chrome, origin: str, asking: dict[str, str]) -> None:
-    """A hidden page whose run waits asks nothing; when it is visible again it sees that somebody has answered."""
+    """A hidden page whose run waits sends no request; when it is visible again it shows the answer."""
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake, **asking) as app:
         fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
         fake.turn(*answer("Deleted."))
@@ -134,7 +134,7 @@ def test_a_hidden_tab(nursery: Nursery, browser: Chrome, origin: str, asking: di
 
 
 def test_a_run_that_waits_twice(nursery: Nursery, browser: Chrome, origin: str, asking: dict[str, str]) -> None:
-    """It goes on after both answers to its two calls, in whatever order they arrive, and waits for the next call."""
+    """The run continues after the answers to its two calls, in either order, and waits for the next call."""
     calls = [ToolCall(f"call_{n}", "delete_folder", json.dumps({"folder": f"folder {n}"}), index=n) for n in range(2)]
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake, **asking) as app:
         fake.turn(*calls, Finish("tool_calls"), Done())
