@@ -1,4 +1,4 @@
-"""The rules of the house, read from its source: who may import whom, where each library lives, how long a module is."""
+"""Tests the rules for the source: which modules may import which, where each library is used, how long a module is."""
 
 import ast
 import io
@@ -200,7 +200,7 @@ EVERYTHING = {"Exception", "BaseException"}
 
 @dataclass(frozen=True)
 class Import:
-    """An import statement's target, as its dotted name."""
+    """The target of an import statement, as a dotted name."""
 
     target: str
     line: int
@@ -208,7 +208,7 @@ class Import:
 
 
 class House:
-    """The source of the service below a directory, by dotted names."""
+    """The service's source in a directory, by dotted module names."""
 
     def __init__(self, root: Path) -> None:
         files = [
@@ -220,7 +220,7 @@ class House:
         self.imports = {module: list(self._imports(module, tree)) for module, tree in self.trees.items()}
 
     def ours(self, target: str) -> bool:
-        """Whether a dotted name is of the house."""
+        """Return whether a dotted name belongs to the service."""
         return target.partition(".")[0] in {*MODULES, *PACKAGES}
 
     def _imports(self, module: str, node: ast.AST, in_function: bool = False) -> Iterator[Import]:
@@ -242,7 +242,7 @@ class House:
         return ".".join([*parts, *([node.module] if node.module else [])])
 
     def _module(self, target: str) -> str:
-        """The module that a name is taken from, which is itself one if it is a file of the house."""
+        """Return the module that a name is imported from, or the name itself if it is one of the service's modules."""
         return target if target in self.sources or not target.count(".") else target.rpartition(".")[0]
 
 
@@ -255,7 +255,7 @@ def _fits(name: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatch(name, pattern) for pattern in patterns)
 
 
-# The rules: each gives the faults that it finds, with their places
+# The rules: each returns the violations that it finds, with their locations
 
 
 def imports_point_one_way(house: House) -> Iterator[str]:
@@ -267,7 +267,7 @@ def imports_point_one_way(house: House) -> Iterator[str]:
 
 
 def imports_have_no_circle(house: House) -> Iterator[str]:
-    """Within one package, too, there is an order."""
+    """Imports have no cycles, also within a package."""
     needs = {module: {found.target for found in imports} for module, imports in house.imports.items()}
     try:
         TopologicalSorter(needs).prepare()
@@ -286,13 +286,13 @@ def each_library_has_one_home(house: House) -> Iterator[str]:
 
 
 def each_home_is_used(house: House) -> Iterator[str]:
-    """A library that nobody imports any more has no home."""
+    """A library that no module imports must not be in the table of homes."""
     used = {found.target.partition(".")[0] for imports in house.imports.values() for found in imports}
     yield from (f"{library} has a home and no user" for library in sorted(HOMES.keys() - used))
 
 
 def packages_are_entered_by_their_doors(house: House) -> Iterator[str]:
-    """The docstring of a package of the services names the modules that others may import."""
+    """Other packages import only the modules that the docstring of a services package names as doors."""
     doors = {package: _doors(house, package) for package in INNER}
     for module, imports in house.imports.items():
         for found in imports:
@@ -327,7 +327,7 @@ def imports_are_at_the_top(house: House) -> Iterator[str]:
 
 
 def imports_have_no_effect(house: House) -> Iterator[str]:
-    """A module defines names. What it does at its top level would happen to whoever imports it."""
+    """A module only defines names: importing it must have no effect."""
     for module, tree in house.trees.items():
         for statement in () if _fits(module, (*OPERATORS, *EXECUTED)) else tree.body:
             if _has_effect(statement):
@@ -368,7 +368,7 @@ def no_exception_is_swallowed(house: House) -> Iterator[str]:
 
 
 def _everything(caught: ast.expr | None) -> bool:
-    """Whether a handler catches every exception."""
+    """Return whether a handler catches every exception."""
     match caught:
         case None:
             return True
@@ -381,7 +381,7 @@ def _everything(caught: ast.expr | None) -> bool:
 
 
 def _nothing(statement: ast.stmt) -> bool:
-    """Whether a statement does nothing about an exception."""
+    """Return whether a statement does nothing about an exception."""
     match statement:
         case ast.Pass() | ast.Continue() | ast.Break() | ast.Expr(value=ast.Constant()):
             return True
@@ -392,7 +392,7 @@ def _nothing(statement: ast.stmt) -> bool:
 
 
 def lines_of_code(source: str) -> int:
-    """Lines with code on them: no blank lines, no comments, no docstrings."""
+    """Return the number of lines without blank lines, comments and docstrings."""
     docstrings = {
         line
         for node in ast.walk(ast.parse(source))
@@ -430,12 +430,12 @@ def house() -> House:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_the_house_keeps_its_rules(rule: Rule, house: House) -> None:
-    """Each rule, over all of the service's source."""
+    """The service's source breaks none of the rules."""
     assert list(rule(house)) == []
 
 
 def test_the_whole_house_is_looked_at(house: House) -> None:
-    """Every module of the service, and only what is known: a new package has to be given its place."""
+    """Every module of the service is checked, and a new package fails the test until the table has its place."""
     assert {"app", "settings", "services.agent_service", "routers.sse", "event_logs.memory"} <= set(house.trees)
     packages = {file.parent.name for file in ROOT.glob("*/__init__.py")}
     assert packages - {"tests"} <= set(PACKAGES)
@@ -444,13 +444,15 @@ def test_the_whole_house_is_looked_at(house: House) -> None:
 
 
 def test_each_home_is_used() -> None:
-    """A library that the service no longer imports has to leave the table."""
+    """A library that the service no longer imports has to be removed from the table."""
     assert list(each_home_is_used(House(ROOT))) == []
     assert "griffe has a home and no user" in set(each_home_is_used(House(Path("/nowhere"))))
 
 
 def test_what_stands_outside_of_the_house_uses_nothing_of_it() -> None:
-    """The command-line client and the examples are to be copied: they know the service by its HTTP only."""
+    """The command-line client and the examples are made to be copied, so they import nothing of the service and use
+    only its HTTP API.
+    """
     for file in (ROOT / "test_client.py", *(ROOT / "examples").glob("*.py")):
         for node in ast.walk(ast.parse(file.read_text())):
             match node:
@@ -577,20 +579,20 @@ def build(root: Path, files: Mapping[str, str]) -> House:
 
 
 def test_a_sound_house_has_no_faults(tmp_path: Path) -> None:
-    """The one that the violations are planted in."""
+    """The example source that the violations are planted in breaks no rule."""
     sound = build(tmp_path, SOUND)
     assert [fault for rule in RULES for fault in rule(sound)] == []
 
 
 @pytest.mark.parametrize(("rule", "file", "source"), PLANTED)
 def test_each_rule_finds_what_breaks_it(rule: Rule, file: str, source: str, tmp_path: Path) -> None:
-    """One violation in an otherwise sound house is found, and told with its place."""
+    """Each planted violation is found in an otherwise valid source, and reported with its location."""
     planted = build(tmp_path, SOUND | {file: f"{SOUND.get(file, '')}\n{source}\n"})
     assert any(_dotted(Path(file)) in fault for fault in rule(planted))
 
 
 def test_only_code_counts_as_lines_of_code() -> None:
-    """Blank lines, comments and docstrings are free; a statement over several lines is not."""
+    """Blank lines, comments and docstrings don't count. Each line of a long statement does."""
     source = '"""Doc\n\nstring."""\n\n# comment\nx = [\n    1,  # one\n]\n\n\ndef f():\n    """Doc."""\n'
     text = '    return """a\nb"""\n'
     assert lines_of_code(source + text) == 6

@@ -1,4 +1,4 @@
-"""What the processes that the service starts get of it: their pipes, and nothing that would outlive it."""
+"""Tests what the service's child processes inherit: their pipes, and nothing that would outlive the service."""
 
 import json
 import os
@@ -25,19 +25,21 @@ os.execv(sys.executable, [sys.executable, "-m", "mcp_server_time", "--local-time
 
 
 def command(*words: str) -> str:
-    """MCP_SERVERS with the clock, started so."""
+    """Return MCP_SERVERS with the clock server, started by this command."""
     return json.dumps({"clock": {"command": words[0], "args": words[1:]}})
 
 
 def tools_of_clock(app: Process) -> list[str]:
-    """Start the command, by asking for its tools."""
+    """Start the command by listing its tools."""
     answer = httpx.get(app.url + TOOLS, timeout=30)
     assert answer.status_code == 200, answer.text
     return [tool["name"] for tool in answer.json()["tools"]]
 
 
 def test_a_command_has_its_three_pipes_and_nothing_else(tmp_path: Path) -> None:
-    """Not the listening socket, with which it could answer for the service, nor what the service inherited itself."""
+    """It inherits neither the listening socket, on which it could answer for the service, nor the descriptors that
+    the service inherited.
+    """
     seen = tmp_path / "seen"
     inherited, ours = os.pipe()
     try:
@@ -51,7 +53,7 @@ def test_a_command_has_its_three_pipes_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_the_embedded_model_has_its_pipes_and_what_it_opens_itself(nursery: Nursery, tmp_path: Path) -> None:
-    """Neither the listening socket nor the connection of the request that started it."""
+    """It inherits neither the listening socket nor the connection of the request that started it."""
     file = tmp_path / "small.gguf"
     write_model(file, PLAIN_TEMPLATE)
     with forked_app(nursery, EMBEDDED_MODEL=str(file)) as app:
@@ -65,7 +67,7 @@ def children(pid: int) -> list[int]:
 
 
 def shared(one: int, other: int) -> set[str]:
-    """What both processes have open."""
+    """Return the descriptors that are open in both processes."""
     return set.intersection(*({str(p.readlink()) for p in Path(f"/proc/{pid}/fd").iterdir()} for pid in (one, other)))
 
 
@@ -73,7 +75,7 @@ def shared(one: int, other: int) -> set[str]:
 def test_a_helper_that_stays_keeps_neither_the_port_nor_the_data(
     nursery: Nursery, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """A command that leaves a process behind: the next service starts at once, on the same port and directory."""
+    """After a command leaves a process behind, the next service starts at once on the same port and directory."""
     helper = tmp_path / "helper"
     script = f'sleep 300 & echo $! > {helper}; exec "$0" -m mcp_server_time --local-timezone UTC'
     given = {

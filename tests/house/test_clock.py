@@ -1,6 +1,6 @@
-"""Promise 10: a clock that is set back and forth by an hour changes nothing. libfaketime sets it under the service.
+"""Tests promise 10: setting the clock forward and back by an hour changes nothing.
 
-Only what tells the time of day jumps: the monotonic clock does not in reality either.
+libfaketime sets the service's clock. Only the time of day changes. The monotonic clock doesn't, as on a real machine.
 """
 
 import asyncio
@@ -24,18 +24,18 @@ from wire import Done, Finish, Gate, Stall, Text, WaitFor, answer
 pytestmark = pytest.mark.anyio
 
 HOUR_S = 3600
-SOON_S = 20  # what is over in a second may take as long on a busy machine, and is far less than an hour
+SOON_S = 20  # seconds that a wait of one second may take on a busy machine, far less than an hour
 
 
 class Clock:
-    """The service's clock, by which it is ahead of ours."""
+    """The service's clock, as its offset from the test's."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.set(0)
 
     def set(self, offset_s: int) -> None:
-        """At once; the file is there at every moment."""
+        """Set the offset at once. The file exists at every moment."""
         new = self.file.with_suffix(".new")
         new.write_text(f"{offset_s:+d}")
         new.rename(self.file)
@@ -57,7 +57,7 @@ def nursery_with_that_clock(clock: Clock) -> Iterator[Nursery]:
         "FAKETIME_TIMESTAMP_FILE": str(clock.file),
         "FAKETIME_NO_CACHE": "1",
         "DONT_FAKE_MONOTONIC": "1",
-        "FAKETIME_FORCE_MONOTONIC_FIX": "0",  # else waits on that clock are off by the hour
+        "FAKETIME_FORCE_MONOTONIC_FIX": "0",  # without it waits on that clock are wrong by the hour
         "NO_FAKE_STAT": "1",
     }
     with opened_nursery(**faked) as made:
@@ -82,7 +82,7 @@ def client_of(server: Server) -> httpx.AsyncClient:
 
 
 class Reader:
-    """A stream, read piece by piece."""
+    """Reads a stream piece by piece."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.run_id = response.headers["x-run-id"]
@@ -90,26 +90,26 @@ class Reader:
         self._pieces = response.aiter_raw()
 
     async def until(self, what: bytes, times: int = 1) -> None:
-        """Read on until that has come so many times in all."""
+        """Read until this text has arrived this number of times in all."""
         while self.body.count(what) < times:
             self.body += await anext(self._pieces)
 
     async def rest(self) -> list[dict[str, Any]]:
-        """All events, read to the end."""
+        """Read to the end and return all events."""
         async for piece in self._pieces:
             self.body += piece
         return parse_frames(self.body)
 
 
 def ahead_s(event: dict[str, Any]) -> float:
-    """By how much an event's clock was ahead of ours when it was written, if that was just now."""
+    """Return how far an event's time was ahead of the test's clock, for an event that was written just now."""
     return (datetime.fromisoformat(event["timestamp"]) - datetime.now(UTC)).total_seconds()
 
 
 async def test_a_run_goes_on_whatever_the_clock_says(nursery: Nursery, clock: Clock, tmp_path: Path) -> None:
-    """An hour forth and back in a run: order, pings and deadlines stay, and it is replayed as it was.
+    """An hour forward and back during a run changes neither order, pings, deadlines nor the replay.
 
-    The deadlines are all shorter than an hour, so that each of them would be past if it went by the clock.
+    The deadlines are all shorter than an hour, so each of them would have passed if it used this clock.
     """
     gates = [Gate(), Gate(), Gate()]
     with FakeDedalus.in_thread() as fake:
@@ -143,7 +143,7 @@ def frames(body: bytes) -> list[bytes]:
 
 
 async def test_a_reader_comes_back_within_the_grace(nursery: Nursery, clock: Clock, tmp_path: Path) -> None:
-    """An hour passes on the clock alone while nobody reads: the run is still there, and goes on."""
+    """If the clock jumps by an hour while the run has no reader, the run still continues."""
     gate = Gate()
     with FakeDedalus.in_thread() as fake:
         async with service(nursery, tmp_path, fake, DISCONNECT_GRACE_S="30") as server, client_of(server) as client:
@@ -152,7 +152,7 @@ async def test_a_reader_comes_back_within_the_grace(nursery: Nursery, clock: Clo
                 reader = Reader(response)
                 await reader.until(b'"one "')
             clock.set(HOUR_S)
-            for _ in range(20):  # some turns of its loop, in which what is due would happen
+            for _ in range(20):  # some turns of the event loop, in which anything due would happen
                 assert (await client.get(f"{RUNS}/{reader.run_id}")).json()["status"] == "running"
             gate.open()
             rest = await client.get(f"{RUNS}/{reader.run_id}/events", params={"after": 0})
@@ -167,7 +167,7 @@ async def test_a_reader_comes_back_within_the_grace(nursery: Nursery, clock: Clo
 async def test_deadlines_come_when_the_clock_is_set_back(
     nursery: Nursery, clock: Clock, tmp_path: Path, setting: str, told: str | None
 ) -> None:
-    """An hour back: what is due in a second still happens in a second."""
+    """After an hour back, what is due in a second still happens in a second."""
     with FakeDedalus.in_thread() as fake:
         async with service(nursery, tmp_path, fake, **{setting: "1"}) as server, client_of(server) as client:
             fake.turn(Text("one "), Stall())
@@ -188,7 +188,7 @@ async def test_deadlines_come_when_the_clock_is_set_back(
 
 
 async def test_a_restart_while_the_clock_is_an_hour_back(nursery: Nursery, clock: Clock, tmp_path: Path) -> None:
-    """Nothing expires, no run is missing from a list, keys and sessions go on, and what was cut off is ended."""
+    """Nothing expires, lists have all runs, keys and sessions still work, and an interrupted run is ended."""
     with FakeDedalus.in_thread() as fake:
         async with service(nursery, tmp_path, fake, RETENTION_DAYS="1") as server, client_of(server) as client:
             fake.always(*answer("Yes."))
@@ -217,7 +217,7 @@ async def test_a_restart_while_the_clock_is_an_hour_back(nursery: Nursery, clock
 
 
 async def asked(client: httpx.AsyncClient, question: str) -> Reader:
-    """A run of the session, read to its end."""
+    """Run a request of the session to its end."""
     async with client.stream("POST", STREAM, json={"input": question, "session_id": "chat"}) as response:
         reader = Reader(response)
         await reader.rest()
@@ -226,14 +226,14 @@ async def asked(client: httpx.AsyncClient, question: str) -> Reader:
 
 
 async def keyed(client: httpx.AsyncClient) -> str:
-    """The run of the key."""
+    """Run the request with the key."""
     response = await client.post(RUNS, json={"input": "Keyed?"}, headers={"Idempotency-Key": "once"})
     run_id: str = response.json()["run_id"]
     return run_id
 
 
 async def everything_is_there(client: httpx.AsyncClient, runs: list[str]) -> None:
-    """Every run is in the list, in small pages, too, and can be read."""
+    """Check that every run is in the list, also in small pages, and can be read."""
     found: list[str] = []
     query: dict[str, str] | None = {"limit": "2"}
     while query is not None:

@@ -1,4 +1,4 @@
-"""The native event contract v1, seen from outside: promises 1, 2 and 4 of the design."""
+"""Tests the native event contract v1 over HTTP (promises 1, 2 and 4 of the design)."""
 
 import json
 import re
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_plain_run_has_the_contract_s_events_in_order() -> None:
-    """A run without tools: started, one step with thinking and text, the whole answer, complete."""
+    """A run without tools has run_started, one step with thinking and text, the whole answer, and complete."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Thinking("Hm."), Text("Hel", "lo"), Finish("stop", usage=Usage(3, 2, 5)), Done())
         events = await agent.stream({"input": "Say hello"})
@@ -28,7 +28,7 @@ async def test_a_plain_run_has_the_contract_s_events_in_order() -> None:
 
 
 async def test_the_response_s_headers(agent: Service) -> None:
-    """Nothing on the way may buffer, transform or cache; the run's id and its place are told; CORS exposes them."""
+    """They forbid buffering, transformation and caching, and have the run's id and URL, which CORS exposes."""
     response = await agent.post(SIMULATE, {"delay_ms": 0}, origin="http://localhost:3000")
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert response.headers["cache-control"] == "no-cache, no-transform"
@@ -42,7 +42,7 @@ async def test_the_response_s_headers(agent: Service) -> None:
 
 
 async def test_the_body_begins_with_a_comment_and_every_frame_is_bytes_as_promised(agent: Service) -> None:
-    """First a ping, at once; then LF-only ASCII frames whose id is the event's seq."""
+    """A ping comes at once. The frames after it are ASCII with LF only, and a frame's id is its event's seq."""
     response = await agent.post(SIMULATE, {"delay_ms": 0, "input": "Zoë 🎉\u2028?"})
     assert response.content.startswith(b": ping\n\nid: 1\nevent: run_started\n")
     assert b"\r" not in response.content
@@ -51,7 +51,7 @@ async def test_the_body_begins_with_a_comment_and_every_frame_is_bytes_as_promis
 
 
 async def test_the_quick_use_shape_works(agent: Service) -> None:
-    """A client that takes lines with `data: ` and reads event.event and event.data.content gets the answer."""
+    """A client that reads lines with `data: ` and uses event.event and event.data.content gets the answer."""
     response = await agent.post(SIMULATE, {"delay_ms": 0})
     events = [json.loads(line[6:]) for line in response.text.split("\n") if line.startswith("data: ")]
     final = next(event for event in events if event["event"] == "final_output")
@@ -59,7 +59,7 @@ async def test_the_quick_use_shape_works(agent: Service) -> None:
 
 
 async def test_events_arrive_while_the_upstream_is_still_writing() -> None:
-    """Token by token: the first piece is read before the upstream has sent the second."""
+    """The first piece can be read before the upstream has sent the second."""
     gate = Gate()
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Text("first"), WaitFor(gate), Text("second"), Finish("stop"), Done())
@@ -74,7 +74,7 @@ async def test_events_arrive_while_the_upstream_is_still_writing() -> None:
 
 
 async def test_execute_tells_the_same_run_folded() -> None:
-    """The JSON endpoint's answer has what the stream's events say."""
+    """The JSON answer agrees with the stream's events."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Thinking("Hm."), Text("Hello"), Finish("stop", usage=Usage(3, 2, 5)), Done())
         response = await agent.post(EXECUTE, {"input": "Say hello"})
@@ -97,7 +97,7 @@ async def test_execute_tells_the_same_run_folded() -> None:
 
 
 async def test_a_truncated_answer_is_a_success_that_says_so() -> None:
-    """Finish reason `length` is no failure, and is told."""
+    """With the finish reason `length` a run succeeds, and the reason is reported."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Text("Hel"), Finish("length"), Done())
         [complete] = only(await agent.stream({"input": "?", "max_tokens": 1}), "complete")
@@ -105,7 +105,7 @@ async def test_a_truncated_answer_is_a_success_that_says_so() -> None:
 
 
 async def test_what_the_request_asks_for_is_what_the_upstream_hears() -> None:
-    """Every field of the request that concerns the model goes out under its wire name; the others don't."""
+    """Each field for the model is sent under its wire name, and the other fields are not sent."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(*answer("ok"))
         await agent.stream(
@@ -157,7 +157,7 @@ async def test_what_the_request_asks_for_is_what_the_upstream_hears() -> None:
 
 
 async def test_the_upstream_s_connection_is_used_again() -> None:
-    """Runs one after the other share one connection."""
+    """Consecutive runs share one connection."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.always(*answer("ok"))
         for _ in range(5):
@@ -166,7 +166,7 @@ async def test_the_upstream_s_connection_is_used_again() -> None:
 
 
 async def test_a_heartbeat_fills_the_silence() -> None:
-    """While the model is silent, comments come; they carry no id."""
+    """Comments without an id arrive while the model sends nothing."""
     gate = Gate()
     async with FakeDedalus() as fake, service(fake.url, heartbeat_s=0.05) as agent:
         fake.turn(WaitFor(gate), *answer("ok"))
@@ -180,7 +180,7 @@ async def test_a_heartbeat_fills_the_silence() -> None:
 
 
 async def test_the_default_heartbeat_is_within_common_read_timeouts() -> None:
-    """A plain httpx client gives up after 5 s without a byte: pings come with a second to spare."""
+    """A plain httpx client times out after 5 s without a byte, and pings come at least a second earlier."""
     async with httpx.AsyncClient() as plain:
         read_timeout_s = plain.timeout.read
     assert read_timeout_s == 5
@@ -188,7 +188,7 @@ async def test_the_default_heartbeat_is_within_common_read_timeouts() -> None:
 
 
 async def test_a_run_is_told_by_its_url() -> None:
-    """GET /runs/{id} says how the run stands, with the caller's metadata."""
+    """GET /runs/{id} returns the run's status and the caller's metadata."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(*answer("ok"))
         response = await agent.post(STREAM, {"input": "?", "metadata": {"user": "u1"}})
@@ -221,7 +221,7 @@ async def test_a_run_is_told_by_its_url() -> None:
 async def test_every_error_has_one_body(
     method: str, path: str, body: str | None, status: int, code: str, agent: Service
 ) -> None:
-    """Whoever refuses, the answer has a code, a message, a request id, and nothing of the request."""
+    """Every error, whatever its source, has a code, a message and a request id, and nothing of the request."""
     response = await agent.client.request(
         method, path, content=body, headers={"content-type": "application/json", "x-request-id": "mine-1"}
     )
@@ -233,7 +233,7 @@ async def test_every_error_has_one_body(
 
 
 async def test_an_invalid_request_names_its_fields_and_echoes_nothing(agent: Service) -> None:
-    """Each fault has its path and what to do; the value that was sent is nowhere."""
+    """Each error has its path and says what to do. The values sent are not repeated."""
     response = await agent.post(STREAM, {"input": ["secret"], "max-tokens": "secret", "str": 1, "max_steps": "secret"})
     details = {detail["loc"]: detail["message"] for detail in response.json()["error"]["details"]}
     assert {"body.max-tokens", "body.str", "body.max_steps"} < set(details)
@@ -242,7 +242,7 @@ async def test_an_invalid_request_names_its_fields_and_echoes_nothing(agent: Ser
 
 
 async def test_unexpected_failures_are_safe_to_show(caplog: pytest.LogCaptureFixture) -> None:
-    """A bug answers 500 in the same form, with CORS headers, and its trace is in the log only."""
+    """A bug is a 500 in the same form, with CORS headers, and its traceback is only in the log."""
     async with service(NOWHERE) as agent:
         agent.app.state.catalog = object()
         response = await agent.client.get("/api/agent/models", headers={"origin": "http://localhost:3000"})
@@ -254,7 +254,7 @@ async def test_unexpected_failures_are_safe_to_show(caplog: pytest.LogCaptureFix
 
 
 async def test_another_origin_is_not_let_in_and_another_host_is_refused(agent: Service) -> None:
-    """CORS names the two development origins; a foreign Host header is DNS rebinding."""
+    """CORS allows the two development origins only. Another Host header is refused, against DNS rebinding."""
     stranger = await agent.client.get("/health", headers={"origin": "https://evil.example"})
     rebound = await agent.client.get("/health", headers={"host": "evil.example"})
     assert "access-control-allow-origin" not in stranger.headers

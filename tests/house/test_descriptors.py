@@ -1,4 +1,4 @@
-"""As many runs and connections as the process may open files for, and health checks whatever happens."""
+"""Tests that runs and connections stay within the limit on open files, and that health checks always get a response."""
 
 import re
 import signal
@@ -25,18 +25,18 @@ def files_open(app: Process) -> int:
 
 
 def healthy(app: Process) -> bool:
-    """Whether a health check on a new connection is answered."""
+    """Return whether a health check on a new connection gets a response."""
     return httpx.get(f"{app.url}/health", timeout=5).status_code == 200
 
 
 def status(connection: socket.socket) -> int:
-    """The status of the answer, once the connection has ended."""
+    """Return the status of the response, once the connection has ended."""
     with connection, connection.makefile("rb") as answer:
         return int(answer.read().split(b" ", 2)[1])
 
 
 def test_what_the_files_are_too_few_for_is_refused_and_what_runs_goes_on() -> None:
-    """Each run that is taken ends well; the next one is a 503; a line of the log says how many there can be."""
+    """Accepted runs succeed, and the next one is a 503. The log says how many runs are possible."""
     gate = Gate()
     with FakeDedalus.in_thread() as fake, app_process((), FILES, DEDALUS_BASE_URL=fake.url, DEFAULT_MODEL="m") as app:
         fake.always(Text("one "), WaitFor(gate), Text("two"), Finish())
@@ -55,7 +55,7 @@ def test_what_the_files_are_too_few_for_is_refused_and_what_runs_goes_on() -> No
 
 
 def test_silent_connections_do_not_use_up_the_files() -> None:
-    """More of them than the process may open files: health and everything else is answered, while they stay."""
+    """Requests get responses while more silent connections than the limit on open files stay connected."""
     with app_process((), FILES, DEDALUS_BASE_URL=NOWHERE) as app:
         host, port = re.findall(r"//(.*):(.*)", app.url)[0]
         silent = [socket.create_connection((host, int(port))) for _ in range(FILES + 50)]
@@ -69,7 +69,7 @@ def test_silent_connections_do_not_use_up_the_files() -> None:
 
 
 def test_a_flood_of_requests_is_answered_one_and_all() -> None:
-    """More requests at the same moment than there may be connections: none of them is closed before its answer."""
+    """With more simultaneous requests than connections allowed, none is closed before its response."""
     with app_process((), FILES, DEDALUS_BASE_URL=NOWHERE) as app:
         host, port = re.findall(r"//(.*):(.*)", app.url)[0]
         app.send_signal(signal.SIGSTOP)
@@ -83,7 +83,7 @@ def test_a_flood_of_requests_is_answered_one_and_all() -> None:
 
 
 def test_enough_files_change_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """Where the limit can be raised to what is wanted, it is, without a word."""
+    """If the limit can be raised as far as needed, it is raised and nothing is logged."""
     with app_process((), 20_000, DEDALUS_BASE_URL=NOWHERE) as app:
         limit = Path(f"/proc/{app.pid}/limits").read_text()
         assert healthy(app)

@@ -1,4 +1,4 @@
-"""The documents say what is true: every command in them is run, and every event, route and code is in them."""
+"""Tests that the documents are correct: each of their commands is run, and each event, route and code is in them."""
 
 import os
 import pty
@@ -35,14 +35,14 @@ SERVICE = "http://127.0.0.1:8000"
 
 
 class Command(NamedTuple):
-    """A command as a document has it, and what was put in place of the port that it names."""
+    """A command of a document, and the port that replaces the one in it."""
 
     document: str
     text: str
 
 
 def commands() -> list[Command]:
-    """Each command once, also where several documents have it."""
+    """Return each command once, even if several documents have it."""
     found = []
     for document in DOCS:
         for block in re.findall(r"```sh\n(.*?)```", (ROOT / document).read_text(), re.DOTALL):
@@ -53,7 +53,7 @@ def commands() -> list[Command]:
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[str]:
-    """A service as the documents start it, with the tool that the README has written. Its embedded model is small."""
+    """A service started as the documents say, with the tool of the README and a small embedded model."""
     tools = tmp_path_factory.mktemp("tools")
     code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert code is not None
@@ -67,7 +67,7 @@ def url(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[
 
 @contextmanager
 def served(command: str, **environment: str) -> Iterator[str]:
-    """What a command of the documents serves, on a free port; ended by its process id."""
+    """Start what a document's command serves, on a free port. Only its own process is ended."""
     outside = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
     process = subprocess.Popen(
         shlex.split(command), cwd=ROOT, env=outside | {"PORT": "0", "PYTHONUNBUFFERED": "1"} | environment,
@@ -101,7 +101,7 @@ def run(command: str, *, cwd: Path = ROOT, **environment: str) -> str:
 
 
 def run_at_terminal(command: str, question: bytes, reply: bytes, **environment: str) -> str:
-    """What a command prints that asks who sits there, and hears this."""
+    """Run a command that asks for input on a terminal, and return what it prints after this input."""
     ours, its = pty.openpty()
     process = subprocess.Popen(
         shlex.split(command), cwd=ROOT, env=os.environ | environment, stdin=its, stderr=its, stdout=subprocess.PIPE,
@@ -124,7 +124,7 @@ def run_at_terminal(command: str, question: bytes, reply: bytes, **environment: 
 
 @pytest.mark.parametrize("command", commands(), ids=str)
 def test_every_command_works(command: Command, url: str, tmp_path: Path) -> None:
-    """Each command of the documents, as written but for the port, does what the text says."""
+    """Each command of the documents, unchanged but for the port, does what the text says."""
     text = command.text.replace(SERVICE, url).replace(PYTHON, sys.executable)
     match command.text.split()[0]:
         case "./run.sh" if text == "./run.sh test":
@@ -135,7 +135,7 @@ def test_every_command_works(command: Command, url: str, tmp_path: Path) -> None
         case "curl" if "/stream" in text:
             checked(run(text).encode())
         case "curl":
-            httpx.post(url + "/api/agent/sessions", json={"session_id": "chat-1"})  # which another command begins
+            httpx.post(url + "/api/agent/sessions", json={"session_id": "chat-1"})  # used by another command
             assert '"error"' not in run(text)
         case _ if "http.server" in text:
             with served(text.replace(" 3000 ", " 0 ")) as there:
@@ -156,7 +156,7 @@ def test_every_command_works(command: Command, url: str, tmp_path: Path) -> None
 
 
 def test_every_event_is_documented() -> None:
-    """The table of docs/events.md has each event with its keys, optional ones marked, and no other."""
+    """The table of docs/events.md has each event with its keys, optional ones marked, and no other events."""
     text = (ROOT / "docs/events.md").read_text().partition("## The events")[2]
     rows = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", text, re.MULTILINE))
     for data, name in EVENT_TYPES.items():
@@ -169,7 +169,7 @@ def test_every_event_is_documented() -> None:
 
 @pytest.mark.parametrize("document", TRANSCRIPTS)
 def test_transcripts_follow_the_contract(document: str) -> None:
-    """Each frame of a document's transcript is an event of the contract, also where its envelope is left out."""
+    """Each frame of a document's transcript is an event of the contract, also if its envelope is left out."""
     frames = re.findall(r"^id: (\d+)\nevent: (\w+)\ndata: (.*)$", (ROOT / document).read_text(), re.MULTILINE)
     assert frames
     for seq, name, data in frames:
@@ -179,7 +179,7 @@ def test_transcripts_follow_the_contract(document: str) -> None:
 
 
 def test_every_route_is_documented() -> None:
-    """Each route of the description is in the table of docs/api.md, with its method."""
+    """The table of docs/api.md has each route of the OpenAPI document, with its method."""
     text = (ROOT / "docs/api.md").read_text()
     for path, methods in create_app(settings()).openapi()["paths"].items():
         for method in methods:
@@ -187,7 +187,7 @@ def test_every_route_is_documented() -> None:
 
 
 def test_every_field_of_a_request_is_documented() -> None:
-    """The table of docs/api.md has each field that a run can be started with, and names those of a scripted run."""
+    """The table of docs/api.md has each field of a request for a run, and names the fields of a scripted run."""
     text = (ROOT / "docs/api.md").read_text().partition("## The request")[2].partition("\n## ")[0]
     rows = "".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE))
     assert sorted(re.findall(r"`(\w+)`", rows)) == sorted(AgentRequest.model_fields)
@@ -205,7 +205,7 @@ def test_every_setting_is_documented() -> None:
 
 
 def test_every_error_code_is_documented() -> None:
-    """docs/errors.md has each code with its status, whether to retry, and its message, and no other."""
+    """docs/errors.md has each code with its status, whether to retry, and its message, and no other codes."""
     rows = set(
         re.findall(r"^\| `(\w+)` \| (\d+) \| (yes|no) \| (.*) \|$", (ROOT / "docs/errors.md").read_text(), re.MULTILINE)
     )
@@ -214,13 +214,15 @@ def test_every_error_code_is_documented() -> None:
 
 
 def test_every_warning_code_is_documented() -> None:
-    """The table of warnings in docs/errors.md has each code, and no other."""
+    """The table of warnings in docs/errors.md has each code, and no others."""
     warnings = (ROOT / "docs/errors.md").read_text().partition("## Warnings")[2]
     assert set(re.findall(r"^\| `(\w+)` \|", warnings, re.MULTILINE)) == {*WarningCode}
 
 
 def test_the_architecture_names_every_room() -> None:
-    """docs/architecture.md names each module of the services in its package's paragraph, and no path that is gone."""
+    """docs/architecture.md names each module of the services in its package's paragraph, and no path that doesn't
+    exist.
+    """
     text = (ROOT / "docs/architecture.md").read_text()
     for package in (ROOT / "services").glob("*/__init__.py"):
         name = package.parent.name
@@ -232,7 +234,7 @@ def test_the_architecture_names_every_room() -> None:
 
 
 def test_the_architecture_s_first_table_names_what_there_is() -> None:
-    """Each name that the table gives with its file is a class, a function or a constant of that file."""
+    """Each name in the table is a class, a function or a constant of the file beside it."""
     table = (ROOT / "docs/architecture.md").read_text().partition("Where to look first")[2].partition("\n\n1. ")[0]
     named = re.findall(r"`([\w/]+\.py)`: `(\w+)(?:\.(\w+))?`", table)
     assert len(named) >= 3
@@ -243,7 +245,7 @@ def test_the_architecture_s_first_table_names_what_there_is() -> None:
 
 
 def test_every_provider_and_every_rule_is_documented() -> None:
-    """docs/upstreams.md has a row for each provider's key, for each server that is known by its host, and each rule."""
+    """docs/upstreams.md has a row for each provider's key, each server known by its host, and each rule."""
     text = (ROOT / "docs/upstreams.md").read_text()
     keys = {name.upper() for provider in PROVIDERS.values() for name in provider.keys}
     assert {key for key in keys if f"`{key}=" not in text} == set()
@@ -254,20 +256,20 @@ def test_every_provider_and_every_rule_is_documented() -> None:
 
 
 def test_quoted_texts_are_those_of_the_code() -> None:
-    """What a model reads for a silent failure and for an empty result is quoted as it is."""
+    """The documents quote the texts that a model gets for a failure without a message and for an empty result."""
     assert f'"{NO_REASON}"' in (ROOT / "docs/tools.md").read_text()
     assert f"`{EMPTY_RESULT}`" in (ROOT / "docs/upstreams.md").read_text()
 
 
 def test_links_lead_somewhere() -> None:
-    """Every relative link of the documents is a file of the project."""
+    """Every relative link of the documents leads to a file of the project."""
     for document in every_document():
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / document).read_text()):
             assert ((ROOT / document).parent / target).exists(), f"{document}: {target}"
 
 
 def test_links_to_headings_lead_somewhere() -> None:
-    """The part of a relative link behind # is a heading of the document that it names."""
+    """The part of a relative link after # is a heading of the linked document."""
     for document in every_document():
         for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", (ROOT / document).read_text()):
             text = ((ROOT / document).parent / target if target else ROOT / document).read_text()

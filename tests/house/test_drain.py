@@ -1,4 +1,4 @@
-"""SIGTERM under load: nobody is left with half of a stream, and the process is gone in time."""
+"""Tests SIGTERM under load: no client is left with half a stream, and the process ends in time."""
 
 import asyncio
 import json
@@ -26,19 +26,19 @@ DRAINING = b"event: draining\nretry: 2000\n\n"
 
 
 def client_of(server: Server) -> httpx.AsyncClient:
-    """A client for one reader: with hundreds of connections, one client's pool takes longer than the service."""
+    """Return a client for one reader. With hundreds of connections, one client's pool is slower than the service."""
     return httpx.AsyncClient(base_url=server.url, timeout=60, verify=False)
 
 
 class Reader:
-    """One client's stream: what has come so far, and whether its body has ended cleanly."""
+    """One client's stream: the bytes so far, and whether its body has ended cleanly."""
 
     def __init__(self) -> None:
         self.run_id = ""
         self.body = b""
         self.clean = False
-        self.begun = asyncio.Event()  # once there is text
-        self.calls = asyncio.Event()  # once there is a tool call
+        self.begun = asyncio.Event()  # set at the first text
+        self.calls = asyncio.Event()  # set at the first tool call
 
     async def read(self, server: Server, question: str) -> None:
         async with (
@@ -63,7 +63,7 @@ class Reader:
 
 
 def two_in_three_end(gate: Gate, never: Gate) -> Any:
-    """An upstream that ends its answers when the gate opens, but for each third one, which does not end."""
+    """An upstream that ends two of three answers when the gate opens, and never ends the third."""
 
     def choose(body: dict[str, Any]) -> list[Step]:
         number = int(body["messages"][-1]["content"])
@@ -73,7 +73,7 @@ def two_in_three_end(gate: Gate, never: Gate) -> Any:
 
 
 async def test_sigterm_with_200_open_streams(nursery: Nursery, tmp_path: Path) -> None:
-    """Each stream ends with `complete` or `draining`, cleanly; after the restart each has exactly one `complete`."""
+    """Each stream ends cleanly with `complete` or `draining`. After the restart each has exactly one `complete`."""
     gate, never = Gate(), Gate()
     with FakeDedalus.in_thread() as fake, crashing_server(nursery, tmp_path, fake.url, DRAIN_S=str(DRAIN_S)) as server:
         fake.choose(two_in_three_end(gate, never))
@@ -91,8 +91,8 @@ async def test_sigterm_with_200_open_streams(nursery: Nursery, tmp_path: Path) -
         assert took < GONE_S
         ends = Counter(how_it_ended(reader) for reader in readers)
         assert ends["complete"] > 0
-        assert ends["draining"] >= STREAMS // 3  # those that don't end, and some more on a busy machine
-        assert server.active() == []  # their ends are in the log, and recorded
+        assert ends["draining"] >= STREAMS // 3  # the streams that don't end, and a few others on a busy machine
+        assert server.active() == []  # the ends of all runs are in the log, and recorded
         await server.start()
         async with asyncio.TaskGroup() as group:
             for number, reader in enumerate(readers):
@@ -100,7 +100,7 @@ async def test_sigterm_with_200_open_streams(nursery: Nursery, tmp_path: Path) -
 
 
 def how_it_ended(reader: Reader) -> str:
-    """By which of the two ends that a body may have."""
+    """Return which of the two possible ends a body has."""
     assert reader.clean
     drained = reader.body.endswith(DRAINING)
     check_grammar(reader.body, prefix=drained)
@@ -108,7 +108,7 @@ def how_it_ended(reader: Reader) -> str:
 
 
 async def resumed(server: Server, reader: Reader, meant: str) -> None:
-    """What is left of a run follows what the reader has, byte by byte, up to its one `complete`."""
+    """Check that the rest of a run continues the reader's bytes exactly, up to its single `complete`."""
     path = f"{RUNS}/{reader.run_id}/events"
     async with client_of(server) as client:
         rest = await client.get(path, headers={"Last-Event-ID": str(reader.last_seq())})
@@ -126,7 +126,9 @@ def frames(body: bytes) -> list[bytes]:
 
 
 async def test_a_tool_that_ignores_being_cancelled_does_not_hold_up_the_end(nursery: Nursery, tmp_path: Path) -> None:
-    """A run whose tool goes on for 10 s: its end is in the log, its reader leaves, and the process is gone in time."""
+    """For a run whose tool continues for 10 s, the log has its end, its reader is disconnected and the process ends
+    in time.
+    """
     with FakeDedalus.in_thread() as fake, crashing_server(nursery, tmp_path, fake.url, DRAIN_S=str(DRAIN_S)) as server:
         fake.turn(Role(), ToolCall("call_1", "stubborn", json.dumps({"seconds": 10})), Finish("tool_calls"), Done())
         await server.start(OPEN)
@@ -151,7 +153,7 @@ async def test_a_tool_that_ignores_being_cancelled_does_not_hold_up_the_end(nurs
 
 
 async def test_a_cancelled_run_whose_tool_goes_on_ends_within_two_seconds(nursery: Nursery, tmp_path: Path) -> None:
-    """Promise 3: whoever cancels does not wait for the tool either."""
+    """Promise 3: cancelling a run doesn't wait for its tool either."""
     with FakeDedalus.in_thread() as fake, crashing_server(nursery, tmp_path, fake.url) as server:
         fake.turn(Role(), ToolCall("call_1", "stubborn", json.dumps({"seconds": 10})), Finish("tool_calls"), Done())
         await server.start(OPEN)

@@ -1,4 +1,4 @@
-"""The fake upstream itself: what it sends, refuses, records, and how it fails."""
+"""Tests the fake upstream: what it sends, refuses and records, and how it fails."""
 
 import asyncio
 import json
@@ -84,7 +84,7 @@ def data_of(body: bytes) -> list[Any]:
 
 
 async def raw_exchange(fake: FakeDedalus) -> bytes:
-    """Everything that the fake writes, head and chunks included, until it closes."""
+    """Return everything that the fake writes, head and chunks included, until it closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(fake.url.rpartition(":")[2]))
     body = json.dumps(BODY).encode()
     writer.write(b"POST %b HTTP/1.1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % (CHAT.encode(), len(body)))
@@ -96,7 +96,7 @@ async def raw_exchange(fake: FakeDedalus) -> bytes:
 
 
 def pieces_of(raw: bytes) -> list[bytes]:
-    """The HTTP chunks of a chunked response."""
+    """Return the HTTP chunks of a chunked response."""
     rest = raw.partition(b"\r\n\r\n")[2]
     pieces = []
     while rest != b"0\r\n\r\n":
@@ -107,7 +107,7 @@ def pieces_of(raw: bytes) -> list[bytes]:
 
 
 async def test_speaks_with_the_sdk(fake: FakeDedalus, dedalus: AsyncDedalus) -> None:
-    """The SDK's own typed stream understands a scripted answer, and the request is on record."""
+    """The SDK's typed stream reads a scripted answer, and the request is recorded."""
     fake.turn(*answer("Hello big world", Usage(3, 2, 5)))
     assert await spoken(dedalus) == "Hello big world"
     request = fake.requests[0]
@@ -153,7 +153,7 @@ async def test_speaks_with_the_sdk(fake: FakeDedalus, dedalus: AsyncDedalus) -> 
     ],
 )
 async def test_deltas(fake: FakeDedalus, dedalus: AsyncDedalus, step: Step, expected: list[Json]) -> None:
-    """Each kind of delta looks as it does on the real wire."""
+    """Each kind of delta has the form of the real wire."""
     fake.turn(step, Done())
     chunks = data_of(await body_of(dedalus))
     assert [chunk["choices"][0]["delta"] for chunk in chunks] == expected
@@ -161,7 +161,7 @@ async def test_deltas(fake: FakeDedalus, dedalus: AsyncDedalus, step: Step, expe
 
 
 async def test_end_of_a_turn(fake: FakeDedalus, dedalus: AsyncDedalus) -> None:
-    """Finish, usage and MCP results stand where Dedalus and OpenAI put them."""
+    """Finish reason, usage and MCP results are where Dedalus and OpenAI put them."""
     results: list[Json] = [{"tool_name": "search", "server_name": "tsion/exa", "arguments": {}, "is_error": False}]
     fake.turn(McpResults(results), Finish("length", Usage(1, 2, 3)), UsageChunk(1, 2, 3, reasoning=1, cached=0), Done())
     body = await body_of(dedalus)
@@ -176,7 +176,7 @@ async def test_end_of_a_turn(fake: FakeDedalus, dedalus: AsyncDedalus) -> None:
 
 
 async def test_raw_steps(fake: FakeDedalus, dedalus: AsyncDedalus) -> None:
-    """What isn't a chunk goes out as it is; a lone surrogate becomes its JSON escape, other text stays UTF-8."""
+    """Data that isn't a chunk is sent unchanged. A lone surrogate becomes its JSON escape, other text stays UTF-8."""
     fake.turn(
         Head({"x-request-id": "req_mine"}),
         Comment("keep-alive"),
@@ -202,7 +202,7 @@ async def test_raw_steps(fake: FakeDedalus, dedalus: AsyncDedalus) -> None:
     ],
 )
 async def test_split(fake: FakeDedalus, split: Split, sizes: list[int]) -> None:
-    """The body is written in the pieces that the split says, across frames, and loses nothing."""
+    """The body is written in the pieces that the split defines, across frames, and nothing is lost."""
     fake.turn(RawBytes("aöb".encode()), RawBytes(b"12345"), RawBytes(b""), RawBytes(b"678\n\n\n"), split=split)
     pieces = pieces_of(await raw_exchange(fake))
     assert b"".join(pieces) == "aöb12345678\n\n\n".encode()
@@ -210,13 +210,13 @@ async def test_split(fake: FakeDedalus, split: Split, sizes: list[int]) -> None:
 
 
 async def test_split_at_every_byte_through_the_sdk(fake: FakeDedalus, dedalus: AsyncDedalus) -> None:
-    """The SDK puts together what came byte by byte, inside characters, lines and frames."""
+    """The SDK reads a stream that arrives byte by byte, split inside characters, lines and frames."""
     fake.turn(*answer("Grüße, 世界 😀"), split=1)
     assert await spoken(dedalus) == "Grüße, 世界 😀"
 
 
 async def test_waiting_flushes_a_split(fake: FakeDedalus, http: httpx.AsyncClient) -> None:
-    """What was sent before a wait arrives before it, also where it doesn't fill a piece; later cuts stay in place."""
+    """Bytes sent before a wait arrive before it, even if they don't fill a piece. Later splits keep their positions."""
     gate = Gate()
     fake.turn(RawBytes(b"abc"), WaitFor(gate), RawBytes(b"defgh"), split=[5, 7])
     async with http.stream("POST", CHAT, json=BODY) as response:
@@ -252,7 +252,7 @@ def told(call_id: str) -> Json:
     ],
 )
 async def test_openai_rule(fake: FakeDedalus, dedalus: AsyncDedalus, messages: Any, refusal: str) -> None:
-    """Tool messages that OpenAI refuses are refused in its words, and use up no turn."""
+    """Tool messages that OpenAI refuses are refused with its message, and don't use up a turn."""
     fake.turn(*answer("Hi"))
     with pytest.raises(BadRequestError, match=refusal):
         await dedalus.chat.completions.create(model="openai/gpt-4.1", messages=messages, stream=True)
@@ -260,7 +260,7 @@ async def test_openai_rule(fake: FakeDedalus, dedalus: AsyncDedalus, messages: A
 
 
 async def test_good_tool_messages(fake: FakeDedalus, http: httpx.AsyncClient) -> None:
-    """Results in any order, and the same ids again in a later turn, are fine."""
+    """Results in any order, and the same ids again in a later turn, are accepted."""
     fake.always(*answer("Hi"))
     once = [CALLED, told("b"), told("a")]
     response = await http.post(CHAT, json={**BODY, "messages": [QUESTION, *once, *once, QUESTION]})
@@ -268,7 +268,7 @@ async def test_good_tool_messages(fake: FakeDedalus, http: httpx.AsyncClient) ->
 
 
 async def test_connections(fake: FakeDedalus, http: httpx.AsyncClient) -> None:
-    """A connection serves request after request; its opening and its end are on record."""
+    """A connection serves several requests, and its opening and end are recorded."""
     fake.always(*answer("Hi"))
     for _ in range(3):
         await http.post(CHAT, json=BODY)
@@ -282,7 +282,7 @@ async def test_connections(fake: FakeDedalus, http: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("steps", [[Stall()], [Head(), Stall()], [Text("Hi"), Stall()], [WaitFor(Gate())]])
 async def test_client_leaves(fake: FakeDedalus, http: httpx.AsyncClient, steps: list[Step]) -> None:
-    """A client that goes while its turn waits is noticed at once."""
+    """A client that disconnects while its turn waits is noticed at once."""
     fake.turn(*steps)
     asking = asyncio.create_task(http.post(CHAT, json=BODY))
     await fake.wait_for_requests(1)
@@ -292,7 +292,7 @@ async def test_client_leaves(fake: FakeDedalus, http: httpx.AsyncClient, steps: 
 
 
 async def test_slow_reader_leaves(fake: FakeDedalus, http: httpx.AsyncClient) -> None:
-    """So is one that goes without having read what was sent."""
+    """A client that disconnects without having read what was sent is noticed, too."""
     gate = Gate()
     fake.turn(Text("Hi"), WaitFor(gate), RawBytes(b"x" * 50_000_000), Stall())
     async with http.stream("POST", CHAT, json=BODY):
@@ -303,7 +303,7 @@ async def test_slow_reader_leaves(fake: FakeDedalus, http: httpx.AsyncClient) ->
 
 @pytest.mark.parametrize(("step", "cause"), [(Cut(), httpx.RemoteProtocolError), (Cut(reset=True), httpx.ReadError)])
 async def test_cut(fake: FakeDedalus, http: httpx.AsyncClient, step: Cut, cause: type[Exception]) -> None:
-    """A body torn off by a close or a reset is an error for the client, after what was sent before."""
+    """A body cut by a close or a reset is an error for the client, after the bytes sent before."""
     fake.turn(RawBytes(b"abc"), step)
     async with http.stream("POST", CHAT, json=BODY) as response:
         parts = response.aiter_raw()
@@ -332,7 +332,7 @@ async def test_cut_before_the_head(fake: FakeDedalus, http: httpx.AsyncClient) -
 async def test_whole_responses(
     fake: FakeDedalus, http: httpx.AsyncClient, step: Status, code: int, kind: str, text: str
 ) -> None:
-    """An HTTP error or a page can take a stream's place, and the connection stays usable."""
+    """An HTTP error or a page can replace a stream, and the connection stays usable."""
     fake.turn(step)
     fake.turn(EndBody())
     response = await http.post(CHAT, json=BODY)
@@ -343,7 +343,9 @@ async def test_whole_responses(
 
 
 async def test_order_of_scripts(fake: FakeDedalus, http: httpx.AsyncClient) -> None:
-    """The chooser comes first, then the turns in order, then `always`, then a clear 500."""
+    """The chooser is asked first, then come the turns in order, then `always`, and last a 500 that says what is
+    missing.
+    """
     nothing_left = await http.post(CHAT, json=BODY)
     assert nothing_left.status_code == 500
     assert "no scripted turn left for chat completion 1" in nothing_left.text
@@ -357,7 +359,7 @@ async def test_order_of_scripts(fake: FakeDedalus, http: httpx.AsyncClient) -> N
 
 
 async def test_key(fake: FakeDedalus, dedalus: AsyncDedalus) -> None:
-    """With `require_key` another key is refused as Dedalus does; the marketplace stays public."""
+    """With `require_key` another key is refused as Dedalus does. The marketplace stays public."""
     fake.require_key = "other"
     with pytest.raises(AuthenticationError, match="Invalid API key provided"):
         await spoken(dedalus)
@@ -367,7 +369,7 @@ async def test_key(fake: FakeDedalus, dedalus: AsyncDedalus) -> None:
 
 
 async def test_lists(fake: FakeDedalus, dedalus: AsyncDedalus, http: httpx.AsyncClient) -> None:
-    """The lists of models and of MCP servers are served, can be set, can fail, and are counted."""
+    """The lists of models and MCP servers are served, can be set, can fail, and are counted."""
     listed = await dedalus.models.list()
     assert [entry.id for entry in listed.data] == ["openai/gpt-4.1", "anthropic/claude-sonnet-4-5"]
     fake.marketplace = fake.marketplace[:1]
@@ -382,13 +384,13 @@ async def test_lists(fake: FakeDedalus, dedalus: AsyncDedalus, http: httpx.Async
 
 
 async def test_body_that_is_no_json(fake: FakeDedalus, http: httpx.AsyncClient) -> None:
-    """A body that isn't JSON is on record as text, and refused."""
+    """A body that isn't JSON is recorded as text, and refused."""
     response = await http.post(CHAT, content=b"{")
     assert (response.status_code, fake.requests[0].body) == (400, "{")
 
 
 async def test_waiting_in_vain(fake: FakeDedalus, http: httpx.AsyncClient) -> None:
-    """A wait that isn't met says what there was in its place."""
+    """A wait that times out reports what happened instead."""
     await http.get("/v1/models")
     with pytest.raises(AssertionError, match=r"after 0 s: 0 of 2 requests to /chat/completions.*GET /v1/models"):
         await fake.wait_for_requests(2, timeout=0)
@@ -418,13 +420,13 @@ async def test_fault_in_a_script() -> None:
     "steps", [[Cut(), Text("a")], [EndBody(), Done()], [Text("a"), Status(500, "")], [Head(), Html("")]]
 )
 async def test_script_that_cannot_be_played(fake: FakeDedalus, steps: list[Step]) -> None:
-    """Steps after the end, or a whole response inside a stream, are refused where they are scripted."""
+    """Steps after the end, or a whole response inside a stream, are refused when they are scripted."""
     with pytest.raises(ValueError, match=r"follows|has begun"):
         fake.turn(*steps)
 
 
 def test_in_a_thread() -> None:
-    """On a loop of its own it serves a test without one, which can wait for the same things."""
+    """A fake on its own event loop serves a synchronous test, which can wait for the same events."""
     gate = Gate()
     with FakeDedalus.in_thread(require_key="key") as fake:
         fake.turn(Text("Hel"), WaitFor(gate), Text("lo"), Finish(), Done())
@@ -440,7 +442,7 @@ def test_in_a_thread() -> None:
 
 
 async def test_from_another_loop() -> None:
-    """A test with a loop of its own can wait for the fake in a thread, too."""
+    """A test with its own event loop can wait for a fake in a thread."""
     gate = Gate()
     with FakeDedalus.in_thread() as fake:
         fake.turn(WaitFor(gate), *answer("Hi"))

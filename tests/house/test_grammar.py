@@ -1,4 +1,4 @@
-"""The checker itself: it accepts runs that keep the contract and finds each planted violation of it."""
+"""Tests the contract checker: it accepts valid runs and finds each planted violation."""
 
 import copy
 import json
@@ -45,7 +45,7 @@ def finished(step: int, reason: str, spent: Event) -> Pair:
 
 
 def run(*pairs: Pair) -> list[Event]:
-    """The events of a run, begun and numbered."""
+    """Return the events of a run, with its start and numbers."""
     begun: list[Pair] = [("run_started", {"model": MODEL}), *pairs]
     return [
         {
@@ -197,12 +197,12 @@ def renumber(events: list[Event]) -> None:
 
 
 def outside(kind: str, key: str, value: Any, n: int = 0) -> Mutation:
-    """Another value beside the data."""
+    """Change a value outside the data."""
     return lambda events: events[nth(events, kind, n)].update({key: value})
 
 
 def inside(kind: str, n: int = 0, **data: Any) -> Mutation:
-    """Other values in the data."""
+    """Change values in the data."""
     return lambda events: events[nth(events, kind, n)]["data"].update(data)
 
 
@@ -222,7 +222,7 @@ def without(kind: str, n: int = 0) -> Mutation:
 
 
 def before(kind: str, pair: Pair, n: int = 0) -> Mutation:
-    """One more event, before another."""
+    """Insert one more event before another."""
 
     def mutate(events: list[Event]) -> None:
         events[nth(events, kind, n) :] = [*run(pair)[1:], *events[nth(events, kind, n) :]]
@@ -232,7 +232,7 @@ def before(kind: str, pair: Pair, n: int = 0) -> Mutation:
 
 
 def moved(kind: str, to: str, n: int = 0) -> Mutation:
-    """An event in another place, before another."""
+    """Move an event before another."""
 
     def mutate(events: list[Event]) -> None:
         event = events.pop(nth(events, kind, 0))
@@ -357,7 +357,7 @@ BROKEN: dict[str, tuple[list[Event], Mutation, str]] = {
 
 @pytest.mark.parametrize("events", GOOD.values(), ids=GOOD.keys())
 def test_good_run(events: list[Event]) -> None:
-    """Runs of every shape that the contract allows are accepted, from events and from bytes, and so is each prefix."""
+    """Valid runs of every shape are accepted, from events and from bytes, and so is each prefix of them."""
     check_grammar(events)
     check_grammar(frames(events))
     for length in range(len(events)):
@@ -376,7 +376,7 @@ def test_broken_run(events: list[Event], mutate: Mutation, message: str) -> None
 
 
 def test_prefix_must_be_right() -> None:
-    """A stream that was cut off isn't excused from the rules for what it has."""
+    """A stream that was cut must still follow the rules up to the cut."""
     events = copy.deepcopy(PLAIN[:4])
     events[3]["seq"] = 5
     with pytest.raises(AssertionError, match=r"event 3: seq is 5, not 4"):
@@ -384,7 +384,7 @@ def test_prefix_must_be_right() -> None:
 
 
 def test_unfinished_step_may_add_usage() -> None:
-    """What a step had used when it was broken off may be in the run's sum, which it can only raise."""
+    """The usage of a step that was broken off may be in the run's sum, and can only increase it."""
     check_grammar(run(started(), complete("cancelled", 1, usage(3, 0))))
     events = run(started(), finished(1, "stop", usage(3, 2)), started(2), complete("cancelled", 2, usage(3, 1)))
     with pytest.raises(AssertionError, match=r"usage\.output_tokens is 1"):
@@ -404,7 +404,7 @@ def test_unfinished_step_may_add_usage() -> None:
     ],
 )
 def test_arguments_text(written: str, meant: Event | None) -> None:
-    """Arguments are a JSON object or none; halves of surrogate pairs become U+FFFD."""
+    """Arguments are a JSON object or absent. Lone surrogates become U+FFFD."""
     assert object_in(written) == meant
 
 
@@ -462,12 +462,12 @@ def test_broken_bytes(raw: bytes, message: str) -> None:
     ],
 )
 def test_frames_that_are_no_events(hint: bytes) -> None:
-    """Comments and draining carry no id and are no events."""
+    """Comments and `draining` have no id and are not events."""
     assert parse_frames(frames(PLAIN) + hint) == PLAIN
 
 
 def test_torn_frame() -> None:
-    """A stream cut inside a frame is read up to there, if the caller says that it was cut."""
+    """A stream cut inside a frame is read up to there if the caller says that it was cut."""
     raw = frames(PLAIN)[:-10]
     assert parse_frames(raw, prefix=True) == PLAIN[:-1]
     check_grammar(raw, prefix=True)

@@ -1,4 +1,4 @@
-"""A log's lines are the service's own: nothing that is logged begins another one, or controls a terminal."""
+"""Tests that logged data can neither begin a line of the log nor control a terminal."""
 
 import copy
 import io
@@ -44,7 +44,7 @@ CONTROLS = {
 
 @pytest.fixture
 def lines() -> Iterator[tuple[logging.Logger, io.StringIO]]:
-    """A logger whose records are clean, and what its handler writes."""
+    """A logger that writes the service's records, and the output of its handler."""
     written = io.StringIO()
     handler = logging.StreamHandler(written)
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
@@ -58,7 +58,7 @@ def lines() -> Iterator[tuple[logging.Logger, io.StringIO]]:
 
 @pytest.mark.parametrize("control", CONTROLS.values(), ids=CONTROLS)
 def test_a_record_is_one_printable_line(lines: tuple[logging.Logger, io.StringIO], control: str) -> None:
-    """In an argument, in an object's text, in the format, and in a mapping."""
+    """This holds for an argument, an object's text, the format and a mapping."""
     logger, written = lines
     text = f"{LEFT}{control}{RIGHT}"
     logger.info("the tool %s is gone", text)
@@ -73,14 +73,14 @@ def test_a_record_is_one_printable_line(lines: tuple[logging.Logger, io.StringIO
 
 
 def test_what_is_printable_stays_as_it_is(lines: tuple[logging.Logger, io.StringIO]) -> None:
-    """Backslashes, other scripts and emoji are no danger."""
+    """Backslashes, other scripts and emoji are unchanged."""
     logger, written = lines
     logger.warning("C:\\new %s %d%%", "süß 日本 😀 שלום", 5)
     assert written.getvalue() == "WARNING agent_stream: C:\\new süß 日本 😀 שלום 5%\n"
 
 
 def test_a_message_has_a_length(lines: tuple[logging.Logger, io.StringIO]) -> None:
-    """What is cut off is marked."""
+    """A long message is cut and marked."""
     logger, written = lines
     logger.info("%s", "x" * (LONGEST + 1000))
     assert len(written.getvalue()) < LONGEST + 100
@@ -88,7 +88,7 @@ def test_a_message_has_a_length(lines: tuple[logging.Logger, io.StringIO]) -> No
 
 
 def test_a_traceback_is_readable_and_can_t_be_taken_for_records(lines: tuple[logging.Logger, io.StringIO]) -> None:
-    """Line by line, indented, whatever the exceptions say."""
+    """Each of its lines is indented, whatever the exceptions' messages contain."""
     logger, written = lines
     try:
         try:
@@ -105,7 +105,7 @@ def test_a_traceback_is_readable_and_can_t_be_taken_for_records(lines: tuple[log
 
 
 def test_uvicorn_s_own_lines_are_clean_too(lines: tuple[logging.Logger, io.StringIO]) -> None:
-    """Its access log writes the arguments itself, such as the address that a proxy's header gives."""
+    """Its access log formats arguments itself, such as the address from a proxy's header."""
     logger, written = lines
     handler = logger.handlers[0]
     handler.setFormatter(AccessFormatter('%(levelprefix)s %(client_addr)s - "%(request_line)s" %(status_code)s'))
@@ -119,12 +119,12 @@ KEY = "sk-0123456789"
 
 
 def test_secrets_are_hidden_wherever_a_record_holds_them(lines: tuple[logging.Logger, io.StringIO]) -> None:
-    """In the format, an argument, an object, a traceback, and where a long message is cut."""
+    """Secrets are hidden in the format, an argument, an object, a traceback, and where a long message is cut."""
     logger, written = lines
     install([f"Bearer {KEY}", "UTC"])
     logger.info("the server said Bearer %s in UTC", KEY)
     logger.info("refused: %s", {"error": ValueError(f"Bearer {KEY}")})
-    logger.info(f"%s{KEY}", "x" * (LONGEST - 5))  # noqa: G004 - as libraries do
+    logger.info(f"%s{KEY}", "x" * (LONGEST - 5))  # noqa: G004 - as some libraries do
     logger.error("failed", exc_info=ValueError(f"Bearer {KEY}"))
     install()
     assert "in UTC" in written.getvalue()
@@ -133,14 +133,14 @@ def test_secrets_are_hidden_wherever_a_record_holds_them(lines: tuple[logging.Lo
 
 
 def test_the_settings_know_what_is_secret() -> None:
-    """Every key, and what MCP servers are given."""
+    """Every key is a secret, and so are the values in MCP_SERVERS."""
     servers = {"a": {"url": "https://a.example/mcp", "headers": {"X": "h"}}, "b": {"command": "b", "env": {"Y": "e"}}}
     given: dict[str, Any] = {"openai_api_key": "o", "dedalus_provider_key": "p", "mcp_servers": servers}
     assert Settings(_env_file=None, **given).secrets() >= {"o", "p", "h", "e"}
 
 
 def test_a_key_that_a_server_repeats_is_not_logged() -> None:
-    """In its error's message, as gateways do."""
+    """A key is hidden in the error message of a server, where gateways repeat it."""
     with FakeDedalus.in_thread() as fake, app_process(DEDALUS_BASE_URL=fake.url, DEDALUS_API_KEY=KEY) as app:
         fake.always(Status(400, {"error": {"message": f"the key {KEY} may not do this"}}))
         answer = httpx.post(f"{app.url}/api/agent/execute", json={"input": "?", "model": "m"}, timeout=30)
@@ -150,7 +150,7 @@ def test_a_key_that_a_server_repeats_is_not_logged() -> None:
 
 
 def test_a_record_can_be_copied_and_sent_elsewhere() -> None:
-    """As queues and sockets for logs do."""
+    """Records can be copied and pickled, as handlers for queues and sockets do."""
     record = CleanRecord("n", logging.INFO, "p", 1, "a %s", ("b\n",), None)
     record.exc_text = "Traceback\n  x"
     for other in (copy.copy(record), pickle.loads(pickle.dumps(record))):
@@ -158,7 +158,7 @@ def test_a_record_can_be_copied_and_sent_elsewhere() -> None:
 
 
 def test_the_service_writes_clean_lines() -> None:
-    """From its start on: what a command is called, or prints, stays in its line."""
+    """From the start on, a command's name and output can't break a line of the log."""
     with app_process(
         DEDALUS_BASE_URL=NOWHERE, MCP_SERVERS='{"a": {"command": "no-such\\u001b[31m\\nINFO forged"}}'
     ) as app:

@@ -1,4 +1,4 @@
-"""The service as a process: signals, draining, and the embedded model for real."""
+"""Tests the service as a process: signals, draining, and the real embedded model."""
 
 import os
 import re
@@ -27,7 +27,7 @@ STATUS_AFTER_SIGTERM = -signal.SIGTERM
 
 
 def test_sigterm_lets_a_run_end_and_its_reader_have_all_of_it(nursery: Nursery) -> None:
-    """Promise 1: while it drains the server listens, refuses new runs with Retry-After, and loses no event."""
+    """Promise 1: during the drain the server refuses new runs with Retry-After and loses no event."""
     gate = Gate()
     with FakeDedalus.in_thread() as fake, forked_app(nursery, DEDALUS_BASE_URL=fake.url, DEFAULT_MODEL="m") as app:
         fake.turn(Text("one "), WaitFor(gate), Text("two"), Finish("stop"), Done())
@@ -55,7 +55,7 @@ def test_sigterm_lets_a_run_end_and_its_reader_have_all_of_it(nursery: Nursery) 
 
 
 def test_a_run_that_does_not_end_is_told_to_its_readers_and_the_process_is_gone_in_time(nursery: Nursery) -> None:
-    """The drain's last two seconds: readers get `draining` and a clean end; the process is gone in time."""
+    """In the drain's last two seconds readers get `draining` and a clean end, and the process ends in time."""
     with (
         FakeDedalus.in_thread() as fake,
         forked_app(nursery, DEDALUS_BASE_URL=fake.url, DEFAULT_MODEL="m", DRAIN_S="3") as app,
@@ -79,7 +79,7 @@ def test_a_run_that_does_not_end_is_told_to_its_readers_and_the_process_is_gone_
 
 
 def test_a_run_that_does_not_end_is_told_to_who_waits_for_its_answer(nursery: Nursery) -> None:
-    """At the end of the drain /execute answers 503 with the one error body, as the run's log says."""
+    """At the end of the drain /execute returns a 503 with the usual error body, which agrees with the run's log."""
     with (
         FakeDedalus.in_thread() as fake,
         forked_app(nursery, DEDALUS_BASE_URL=fake.url, DEFAULT_MODEL="m", DRAIN_S="3") as app,
@@ -95,7 +95,7 @@ def test_a_run_that_does_not_end_is_told_to_who_waits_for_its_answer(nursery: Nu
 
 
 def test_ctrl_c_says_nothing_but_goodbye() -> None:
-    """No traceback."""
+    """Ctrl-C prints no traceback."""
     with app_process(DEDALUS_BASE_URL=NOWHERE) as app:
         while httpx.get(app.url + "/ready").status_code != 200:
             pass
@@ -105,7 +105,7 @@ def test_ctrl_c_says_nothing_but_goodbye() -> None:
 
 
 def test_an_idle_server_stops_at_once(nursery: Nursery) -> None:
-    """With nothing under way there is nothing to wait for, for SIGTERM as for Ctrl-C."""
+    """With no run under way the server stops at once, on SIGTERM and on Ctrl-C."""
     for number in (signal.SIGTERM, signal.SIGINT):
         with forked_app(nursery, DEDALUS_BASE_URL=NOWHERE) as app:
             app.send_signal(number)
@@ -113,7 +113,7 @@ def test_an_idle_server_stops_at_once(nursery: Nursery) -> None:
 
 
 def test_a_second_signal_does_not_wait(nursery: Nursery) -> None:
-    """The drain is cut short: the stream ends with `draining`, the JSON answer is a 503, and there is no traceback."""
+    """It ends the drain: the stream ends with `draining`, the JSON answer is a 503, and no traceback is printed."""
     with (
         FakeDedalus.in_thread() as fake,
         forked_app(nursery, DEDALUS_BASE_URL=fake.url, DEFAULT_MODEL="m") as app,
@@ -140,13 +140,13 @@ def test_a_second_signal_does_not_wait(nursery: Nursery) -> None:
 
 @pytest.fixture(scope="module")
 def embedded() -> Iterator[str]:
-    """A service with nothing configured, which therefore serves its embedded model."""
+    """A service with nothing configured, which serves its embedded model."""
     with app_process() as app:
         yield app.url
 
 
 def test_with_nothing_configured_a_real_model_answers(embedded: str) -> None:
-    """No key, no server: tokens of a real language model, through the SDK, one event after the other."""
+    """Without a key or server, tokens of a real language model arrive through the SDK, one event at a time."""
     body = {
         "input": "What is the capital of France?",
         "instructions": "Answer in one short sentence in English.",
@@ -161,7 +161,7 @@ def test_with_nothing_configured_a_real_model_answers(embedded: str) -> None:
 
 
 def test_the_embedded_model_is_shown(embedded: str) -> None:
-    """/ready and /models name it once it is loaded."""
+    """/ready and /models name the model once it is loaded."""
     httpx.post(embedded + EXECUTE, json={"input": "Hi", "max_tokens": 1}, timeout=60)
     ready = httpx.get(embedded + "/ready").json()
     models = httpx.get(embedded + "/api/agent/models").json()
@@ -170,7 +170,7 @@ def test_the_embedded_model_is_shown(embedded: str) -> None:
 
 
 def test_the_embedded_model_answers_for_another_model(embedded: str) -> None:
-    """`python app.py` with nothing configured: the named model is substituted, in the stream and in the JSON answer."""
+    """With nothing configured, `python app.py` substitutes the named model, in the stream and in the JSON answer."""
     body = {"input": "Hi", "model": "openai/gpt-4.1", "max_tokens": 2}
     events = checked(httpx.post(embedded + STREAM, json=body, timeout=60).content)
     answered = httpx.post(embedded + EXECUTE, json=body, timeout=60).json()
@@ -180,7 +180,7 @@ def test_the_embedded_model_answers_for_another_model(embedded: str) -> None:
 
 
 def test_loading_the_model_never_holds_up_the_health_check(nursery: Nursery) -> None:
-    """From the moment it listens, and all through the loading, /health answers at once and /ready says why not."""
+    """While the model loads, /health responds at once, and /ready says why the service isn't ready."""
     with forked_app(nursery) as app, httpx.Client(base_url=app.url, timeout=30) as client:
         began, slowest = time.monotonic(), 0.0
         while (ready := client.get("/ready")).status_code == 503:
@@ -189,11 +189,11 @@ def test_loading_the_model_never_holds_up_the_health_check(nursery: Nursery) -> 
             assert client.get("/health").status_code == 200
             slowest = max(slowest, time.monotonic() - started)
         took = time.monotonic() - began
-    assert slowest < took / 2  # loaded in the service's own process, it would hold up one for nearly all of the time
+    assert slowest < took / 2  # loading in the service's own process would delay one check for nearly all of this time
 
 
 def test_the_model_does_not_outlive_a_service_that_is_killed(nursery: Nursery, tmp_path: Path) -> None:
-    """`kill -9` leaves no process behind: the model's ends when its standard input closes."""
+    """`kill -9` leaves no process: the model's ends when its standard input closes."""
     write_model(tmp_path / "small.gguf", PLAIN_TEMPLATE)
     with forked_app(nursery, EMBEDDED_MODEL=str(tmp_path / "small.gguf")) as app:
         app.says(MODEL_LOADED)
@@ -206,14 +206,17 @@ def test_the_model_does_not_outlive_a_service_that_is_killed(nursery: Nursery, t
 
 
 def modes(directory: Path) -> dict[str, int]:
-    """What others may do with each file and folder below a directory."""
+    """Return the permissions of others for each file and folder in a directory."""
     return {
         str(path.relative_to(directory)): path.stat().st_mode & 0o077 for path in [directory, *directory.rglob("*")]
     }
 
 
 def test_what_is_stored_is_the_owner_s_alone_under_any_server(tmp_path: Path) -> None:
-    """By the modes with which files and folders are made: `uvicorn --factory app:create_app` sets no umask."""
+    """Modes for the owner alone are set when files and folders are created.
+
+    `uvicorn --factory app:create_app` sets no umask.
+    """
     data = tmp_path / "new" / "data"
     given = environment_of({"DATA_DIR": str(data), "DEDALUS_BASE_URL": NOWHERE})
     words = [sys.executable, "-m", "uvicorn", "--factory", "app:create_app", "--port", "0"]
@@ -231,7 +234,7 @@ def test_what_is_stored_is_the_owner_s_alone_under_any_server(tmp_path: Path) ->
 
 
 def test_a_port_that_is_taken_is_named_with_what_to_set() -> None:
-    """The last line on standard error says so, and the exit status is 1."""
+    """The last line on standard error names the port and the setting, and the exit status is 1."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         given = environment_of({"PORT": str(taken.getsockname()[1]), "DEDALUS_BASE_URL": NOWHERE})
         done = subprocess.run([sys.executable, "app.py"], cwd=ROOT, env=given, capture_output=True, text=True)
@@ -240,7 +243,7 @@ def test_a_port_that_is_taken_is_named_with_what_to_set() -> None:
 
 
 def test_ctrl_c_during_the_imports_shows_no_traceback() -> None:
-    """They take a second, and somebody who sees a mistake in the command line doesn't wait for them."""
+    """Imports take a second, in which a user may interrupt a mistaken command."""
     command = [sys.executable, "-X", "importtime", "app.py"]  # writes a line for each import
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as importing:
         assert importing.stderr is not None
@@ -260,13 +263,13 @@ def test_ctrl_c_during_the_imports_shows_no_traceback() -> None:
     ],
 )
 def test_the_start_says_which_model_server_answers(given: dict[str, str], line: str, nursery: Nursery) -> None:
-    """One line, so that a key in the wrong place is seen before the first request."""
+    """The start logs the model server in one line, so that a wrong key is noticed before the first request."""
     with forked_app(nursery, MARKETPLACE_URL="", **given) as app:
         app.says(line)
 
 
 def test_an_address_that_others_can_reach_is_warned_about(nursery: Nursery) -> None:
-    """One clear line at start; none on loopback."""
+    """The start logs one warning for such an address, and none for loopback."""
     with forked_app(nursery, HOST="0.0.0.0", DEDALUS_BASE_URL=NOWHERE) as app:
         [warning] = [line for line in app.log if "authentication" in line]
     assert warning.startswith("WARNING")

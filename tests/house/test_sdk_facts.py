@@ -1,4 +1,6 @@
-"""The facts about the Dedalus SDK that the service stands on: an upgrade that changes one is noticed here first."""
+"""Tests the behaviour of the Dedalus SDK that the service depends on, so that an upgrade that changes it fails here
+first.
+"""
 
 import json
 from collections.abc import Container, Mapping
@@ -36,12 +38,14 @@ def sdk(fake: FakeDedalus, **given: Any) -> AsyncDedalus:
 
 
 def test_the_version_is_the_one_that_was_measured() -> None:
-    """Read docs/architecture.md before raising it."""
+    """The installed version is the one that the figures are of. Read docs/architecture.md before raising it."""
     assert dedalus_labs.__version__ == "0.3.0"
 
 
 async def test_post_gives_the_raw_response_while_the_upstream_is_writing() -> None:
-    """`cast_to=httpx.Response` with `stream=True` returns before the body is read, and passes the body unchanged."""
+    """With `cast_to=httpx.Response` and `stream=True`, the SDK returns before the body is read, and doesn't change
+    the body.
+    """
     gate = Gate()
     async with FakeDedalus() as fake, sdk(fake) as client:
         fake.turn(Text("one"), WaitFor(gate), Finish("stop"))
@@ -54,7 +58,9 @@ async def test_post_gives_the_raw_response_while_the_upstream_is_writing() -> No
 
 
 async def test_omit_takes_a_header_out_for_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the SDK found in its environment variables can be kept from a server, the Authorization included."""
+    """Headers that the SDK takes from its environment variables, Authorization included, can be omitted from a
+    request.
+    """
     monkeypatch.setenv("DEDALUS_X_API_KEY", "x-secret")
     monkeypatch.setenv("DEDALUS_PROVIDER_KEY", "p-secret")
     async with FakeDedalus() as fake, sdk(fake) as client:
@@ -68,7 +74,7 @@ async def test_omit_takes_a_header_out_for_one_request(monkeypatch: pytest.Monke
 
 
 async def test_mcp_servers_are_serialised_by_post_too() -> None:
-    """The hook that writes `mcp_servers` in the wire's form runs for `client.post`, as it does for `create`."""
+    """The hook that writes `mcp_servers` in wire form runs for `client.post`, as it does for `create`."""
     async with FakeDedalus() as fake, sdk(fake) as client:
         fake.turn(*answer("ok"))
         await (await ask(client, BODY | {"mcp_servers": ["a/b", "a/b@v2", "https://example.com/mcp"]})).aread()
@@ -77,7 +83,7 @@ async def test_mcp_servers_are_serialised_by_post_too() -> None:
 
 
 async def test_failures_are_retried_before_the_first_byte_and_then_raised_with_their_body() -> None:
-    """Two retries on 429 and 5xx with one idempotency key; an error's body and headers are kept."""
+    """429 and 5xx are retried twice with one idempotency key, and the error has the body and the headers."""
     again = Status(429, {"error": {"message": "slow down"}}, {"retry-after-ms": "1"})
     async with FakeDedalus() as fake, sdk(fake) as client:
         for turn in ([again], [again], answer("ok")):
@@ -93,7 +99,7 @@ async def test_failures_are_retried_before_the_first_byte_and_then_raised_with_t
 
 
 async def test_the_base_url_can_be_set_later() -> None:
-    """The embedded model's address is known only once it is loaded."""
+    """The base URL can be changed, because the embedded model's address is known only once it is loaded."""
     async with FakeDedalus() as fake, AsyncDedalus(api_key="k", base_url="http://127.0.0.1:9") as client:
         fake.turn(*answer("ok"))
         client.base_url = f"{fake.url}/v1"
@@ -101,7 +107,9 @@ async def test_the_base_url_can_be_set_later() -> None:
 
 
 async def test_a_prepared_request_is_the_one_that_the_sdk_builds() -> None:
-    """The first request and those copied from it have the headers of `client.post`, but for what is each one's own."""
+    """A request that is copied from the first has the headers of `client.post`, except for those that differ for
+    each request.
+    """
     body = json.dumps(BODY).encode()
     headers: dict[str, Any] = {"X-Provider": "openai", "x-api-key": Omit()}
     again = Status(503, {}, {"retry-after-ms": "1"})

@@ -1,4 +1,4 @@
-"""The server accepts several connections in each turn of the event loop, under uvloop, too."""
+"""Tests that the server accepts several connections in each turn of the event loop, also under uvloop."""
 
 import asyncio
 import socket
@@ -9,12 +9,12 @@ import uvloop
 
 from serving import several
 
-COMING = 64  # connections
+COMING = 64  # waiting connections
 FEW_TURNS = COMING // 4
 
 
 async def turns_to_accept() -> int:
-    """How many turns of the event loop it takes until all connections that wait are accepted."""
+    """Return how many turns of the event loop pass until all waiting connections are accepted."""
     accepted = 0
 
     class Accepting(asyncio.Protocol):
@@ -40,6 +40,6 @@ async def turns_to_accept() -> int:
 
 @pytest.mark.parametrize("new_loop", [uvloop.new_event_loop, asyncio.new_event_loop])
 def test_connections_that_wait_are_accepted_in_few_turns(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-    """A flood of connections costs a health check behind it few turns, however long a turn is."""
+    """A health check behind a flood of connections waits for few turns, however long a turn is."""
     with asyncio.Runner(loop_factory=new_loop) as runner:
         assert runner.run(turns_to_accept()) <= FEW_TURNS

@@ -1,4 +1,6 @@
-"""The settings: how each is set, what is refused and how that is said, and that `.env.example` tells of all."""
+"""Tests the settings: how each is set, which values are refused with which message, and that `.env.example` has all
+of them.
+"""
 
 import json
 import os
@@ -31,7 +33,7 @@ DOCS_SERVER: dict[str, Any] = {
     "description": "",
 }
 
-# Each setting as it can be set in the environment, and as the service then has it, as JSON.
+# Each setting's value in the environment, and the resulting value as JSON.
 SET: dict[str, tuple[str, Any]] = {
     "HOST": ("0.0.0.0", "0.0.0.0"),
     "PORT": ("9000", 9000),
@@ -105,7 +107,7 @@ SET |= dict.fromkeys(SECRETS, ("sk-secret", "**********"))
 
 @pytest.fixture(autouse=True)
 def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No `.env` of the developer's is found."""
+    """Run in an empty directory, without the developer's `.env`."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -114,35 +116,35 @@ def as_json(settings: Settings) -> dict[str, Any]:
     return {name.upper(): value for name, value in read.items()}
 
 
-DEFAULTS = as_json(Settings.model_construct())  # which reads no environment
+DEFAULTS = as_json(Settings.model_construct())  # doesn't read the environment
 
 
 # Setting
 
 
 def test_every_setting_is_in_this_test() -> None:
-    """A new setting needs a line above; every key is a secret."""
+    """A new setting needs a line in the table above, and every key is a secret."""
     assert set(SET) == {name.upper() for name in Settings.model_fields}
     assert {name for name in SET if name.endswith("_KEY")} == set(SECRETS)
 
 
 @pytest.mark.parametrize("name", SET)
 def test_each_setting_is_set_by_its_name_in_the_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And sets nothing else."""
+    """A variable sets its own setting and no other."""
     given, expected = SET[name]
     monkeypatch.setenv(name, given)
     assert as_json(Settings()) == DEFAULTS | {name: expected}
 
 
 def test_all_settings_are_read_from_an_env_file() -> None:
-    """`.env` in the working directory, with comments, quotes and names that the service doesn't know."""
+    """`.env` in the working directory may have comments, quotes and unknown names."""
     lines = [f"{name}='{given}'" for name, (given, _) in SET.items()]
     Path(".env").write_text("\n".join(["# a comment", "UNKNOWN=1", "", *lines]))
     assert as_json(Settings()) == {name: expected for name, (_, expected) in SET.items()}
 
 
 def test_the_environment_wins_over_the_env_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is set for one start is meant."""
+    """A variable of the environment overrides the file."""
     Path(".env").write_text("PORT=1111\nHOST=from.file\n")
     monkeypatch.setenv("PORT", "2222")
     settings = Settings()
@@ -151,13 +153,13 @@ def test_the_environment_wins_over_the_env_file(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("name", sorted(SET.keys() - {"MARKETPLACE_URL"}))
 def test_a_name_without_a_value_is_left_at_its_default(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`NAME=` is how `.env` files and containers say nothing."""
+    """`NAME=` means the default, as usual in `.env` files and containers."""
     monkeypatch.setenv(name, "")
     assert as_json(Settings()) == DEFAULTS
 
 
 def test_the_marketplace_is_turned_off_by_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one setting whose default has to be undone."""
+    """For this setting an empty value turns it off instead of keeping the default."""
     monkeypatch.setenv("MARKETPLACE_URL", "")
     assert Settings().marketplace_url == ""
 
@@ -176,19 +178,19 @@ def test_the_marketplace_is_turned_off_by_no_value(monkeypatch: pytest.MonkeyPat
 def test_lists_are_separated_by_commas(
     name: str, given: str, expected: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Blanks and empty parts don't count; names are in lower case, as browsers send them."""
+    """Blanks and empty parts are ignored. Names become lower case, as browsers send them."""
     monkeypatch.setenv(name, given)
     assert getattr(Settings(), name.lower()) == expected
 
 
 def test_settings_are_read_once_and_frozen() -> None:
-    """Nothing changes them while the service runs."""
+    """Settings can't be changed while the service runs."""
     with pytest.raises(ValidationError, match="frozen"):
         Settings().port = 1  # type: ignore[misc]
 
 
 def test_keys_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither printed, nor dumped, nor told in the refusal of another setting."""
+    """Keys are not printed, dumped, or repeated when another setting is refused."""
     for name in SECRETS:
         monkeypatch.setenv(name, "sk-secret")
     settings = Settings()
@@ -200,7 +202,7 @@ def test_keys_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_white_space_around_a_key_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Secrets in files end with a line break, which no header can hold."""
+    """White space is removed, because secrets in files end with a line break, which headers don't allow."""
     monkeypatch.setenv("DEDALUS_API_KEY", " sk-secret\n")
     key = Settings().dedalus_api_key
     assert key is not None
@@ -209,12 +211,12 @@ def test_the_white_space_around_a_key_is_no_part_of_it(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("off", ["off", "OFF", "Off"])
 def test_the_embedded_model_is_turned_off_in_any_case(off: str) -> None:
-    """As other settings are."""
+    """The value is read in upper or lower case, as for other settings."""
     assert Settings.model_validate({"embedded_model": off}).embedded_model == OFF
 
 
 def test_the_embedded_model_s_file_is_found_from_where_the_service_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its process has another working directory."""
+    """A relative path counts from the service's working directory, because the model's process has another one."""
     Path("x.gguf").write_bytes(b"GGUF")
     monkeypatch.setenv("EMBEDDED_MODEL", "x.gguf")
     assert Settings().embedded_model == Path.cwd() / "x.gguf"
@@ -287,7 +289,7 @@ REFUSED = [
 def test_a_value_that_can_t_be_is_refused_with_what_can(
     name: str, given: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the start, by the name of the setting, in words that say what to write."""
+    """The start is refused with the setting's name and the values that are allowed."""
     monkeypatch.setenv(name.partition(".")[0], given)
     with pytest.raises(ValidationError) as refused:
         Settings()
@@ -310,7 +312,7 @@ def forked_with(nursery: Nursery, *lines: str, encoding: str = "utf-8") -> tuple
 
 
 def started_with(*lines: str, encoding: str = "utf-8", **environment: str) -> subprocess.CompletedProcess[str]:
-    """`python app.py`, with these lines in the `.env` of its working directory, and its end."""
+    """Run `python app.py` with these lines in the `.env` of its working directory, until it ends."""
     Path(".env").write_text("\n".join(lines), encoding=encoding)
     return subprocess.run(
         [sys.executable, ROOT / "app.py"],
@@ -323,7 +325,7 @@ def started_with(*lines: str, encoding: str = "utf-8", **environment: str) -> su
 
 
 def test_the_service_refuses_to_start_and_names_every_fault() -> None:
-    """Exit status 1, one line for each setting that is wrong, no stack and no key."""
+    """The exit status is 1. Each wrong setting has one line, without a traceback and without keys."""
     ended = started_with(
         "PORT=http", "MCP_SERVERS={", "OPENAI_API_KEY=sk-secret", "CORS_CREDENTIALS=1", CORS_ORIGINS="*"
     )
@@ -354,7 +356,7 @@ def test_the_service_refuses_to_start_and_names_every_fault() -> None:
     ],
 )
 def test_a_line_of_the_file_that_has_no_effect_is_reported(line: str, doubt: str | None) -> None:
-    """With its number, the setting that is most like its name, and nothing that may be a key."""
+    """The report has the line's number and the setting with the most similar name, but nothing that may be a key."""
     Path(".env").write_text(f"# Mine\nHOST=127.0.0.1\n{line}\nDRAIN_S=3\n")
     expected = [] if doubt is None else [f".env, line 3: {doubt}"]
     assert list(unused_in_file(Path(".env"), Settings.model_fields)) == expected
@@ -374,13 +376,13 @@ def test_a_line_of_the_file_that_has_no_effect_is_reported(line: str, doubt: str
     ],
 )
 def test_a_misspelt_name_of_the_environment_is_reported(name: str, setting: str | None) -> None:
-    """Only where it is nearly a setting's: the environment holds other programs' names."""
+    """Only names close to a setting's are reported, because the environment has variables of other programs."""
     expected = f"environment variable {name} is not a setting of this service: did you mean {setting}?"
     assert list(unused_in_environment([name], Settings.model_fields)) == ([] if setting is None else [expected])
 
 
 def test_the_start_reports_names_that_have_no_effect(nursery: Nursery) -> None:
-    """The service logs each as a warning, and reports nothing else about the file."""
+    """`python app.py` logs each name as a warning, and nothing else of the file."""
     _, error = forked_with(nursery, "DEDALUS_BASE_URI=http://127.0.0.1:9", "what?", 'UPSTREAM_RULES={"nobody": {}}')
     assert [line for line in error.splitlines() if ".env" in line] == [
         "WARNING agent_stream: .env, line 1: DEDALUS_BASE_URI is not a setting of this service: "
@@ -393,7 +395,7 @@ def test_the_start_reports_names_that_have_no_effect(nursery: Nursery) -> None:
 
 
 def test_a_file_in_another_encoding_is_refused(nursery: Nursery) -> None:
-    """As PowerShell writes it: one line that names the file, and no traceback."""
+    """For a file as PowerShell writes it, one line names the file, without a traceback."""
     ended = forked_with(nursery, "PORT=8001", encoding="utf-16")
     assert ended == (1, ".env is not UTF-8. Save it in that encoding.\n")
 
@@ -402,7 +404,7 @@ def test_a_file_in_another_encoding_is_refused(nursery: Nursery) -> None:
 
 
 class Line(NamedTuple):
-    """A setting of the example."""
+    """A setting in the example."""
 
     comment: str
     name: str
@@ -417,7 +419,7 @@ def example_lines() -> Iterator[Line]:
 
 
 def test_the_example_names_every_setting_once_with_a_comment() -> None:
-    """One line of plain English above each, and nothing that the service doesn't know."""
+    """Each setting has one line of plain English above it, and there are no unknown names."""
     lines = list(example_lines())
     assert sorted(line.name for line in lines) == sorted(SET)
     assert [line.name for line in lines if not re.match(r"# [A-Zx].{10}", line.comment)] == []
@@ -425,7 +427,7 @@ def test_the_example_names_every_setting_once_with_a_comment() -> None:
 
 @pytest.mark.parametrize("name", SET)
 def test_the_example_shows_each_default(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The value that is commented out is the one that the service has without it."""
+    """The value that is commented out is the default."""
     [value] = [line.value for line in example_lines() if line.name == name]
     monkeypatch.setenv(name, value)
     assert as_json(Settings(_env_file=None)) == DEFAULTS
@@ -433,7 +435,7 @@ def test_the_example_shows_each_default(name: str, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_example_changes_nothing_as_it_is() -> None:
-    """Copied to `.env`, it leaves every default, and so it does with every line in force."""
+    """Copied to `.env`, the example leaves every default, also with all of its lines uncommented."""
     example = EXAMPLE.read_text()
     Path(".env").write_text(example)
     assert as_json(Settings()) == DEFAULTS

@@ -51,9 +51,7 @@ class Folder:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Folder]:
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(
-        sys, "dont_write_bytecode", True
-    )  # a cached file is recognised by its time, which is in whole seconds
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a cached file's time is in whole seconds
     before = set(sys.modules)
     yield Folder(tmp_path)
     for name in set(sys.modules) - before:
