@@ -115,9 +115,9 @@ async def test_a_list_whose_refresh_fails_is_kept_as_stale_until_one_succeeds() 
     cached = Cached(source.fetch, ["builtin"], AT_ONCE)
     source.give(["first"])
     seen = [await cached.get()]
-    for given in (UpstreamFailed(), UpstreamFailed(), ["second"]):
+    for result in (UpstreamFailed(), UpstreamFailed(), ["second"]):
         await cached.get()
-        source.give(given)
+        source.give(result)
         await refreshed()
         seen.append(await cached.get())
     await cached.aclose()
@@ -292,8 +292,8 @@ async def two_providers() -> AsyncIterator[tuple[FakeDedalus, FakeDedalus, Servi
         }
         google.models = [{"id": "models/gemini-2.5-flash", "owned_by": "google"}]
         perplexity.models = [{"id": "sonar"}]
-        given: dict[str, Any] = {"google_api_key": "k", "perplexity_api_key": "k"}
-        yield google, perplexity, await stack.enter_async_context(service(providers=table, **given))
+        keys: dict[str, Any] = {"google_api_key": "k", "perplexity_api_key": "k"}
+        yield google, perplexity, await stack.enter_async_context(service(providers=table, **keys))
 
 
 async def test_the_models_of_several_providers_are_one_list_under_their_prefixes() -> None:
@@ -374,9 +374,9 @@ async def test_the_built_in_list_of_a_provider_is_its_own_models() -> None:
 
 async def test_entries_that_are_no_models_are_left_out() -> None:
     """Broken entries do not lose the list."""
-    odd: list[Any] = [None, 5, ["openai/gpt-4.1"], [], {}, {"id": None}, {"id": 5}, {"id": ""}, {"title": "no id"}]
+    invalid: list[Any] = [None, 5, ["openai/gpt-4.1"], [], {}, {"id": None}, {"id": 5}, {"id": ""}, {"title": "no id"}]
     async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.models = [{"id": "first"}, *odd, {"id": "last"}]
+        fake.models = [{"id": "first"}, *invalid, {"id": "last"}]
         answered = await listed(agent)
     assert answered["source"] == "upstream"
     assert [entry["id"] for entry in answered["models"]] == ["first", "last"]
@@ -403,7 +403,7 @@ async def test_a_model_with_odd_particulars_is_still_a_model() -> None:
     """Details of a model that can't be read are left out; only its name is required."""
     names = [f"openai/gpt-{number}" for number in range(len(ODD_PARTICULARS))]
     async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.models = [{"id": name, **odd} for name, odd in zip(names, ODD_PARTICULARS, strict=True)]
+        fake.models = [{"id": name, **details} for name, details in zip(names, ODD_PARTICULARS, strict=True)]
         entries = (await listed(agent))["models"]
     assert entries == [{"id": name, "provider": "openai"} for name in names]
 
@@ -473,8 +473,8 @@ async def test_half_a_surrogate_pair_in_a_list_is_mended(entry: str) -> None:
 async def test_half_a_surrogate_pair_in_the_marketplace_is_mended() -> None:
     """The same for the list of MCP servers."""
     async with marketplace() as (fake, agent):
-        said = '{"repositories": [{"slug": "a/b", "title": "caf\\ud83d", "description": "\\ud83d"}]}'
-        fake.marketplace_failure = Status(200, said, {"content-type": "application/json"})
+        body = '{"repositories": [{"slug": "a/b", "title": "caf\\ud83d", "description": "\\ud83d"}]}'
+        fake.marketplace_failure = Status(200, body, {"content-type": "application/json"})
         [server] = (await listed(agent, SERVERS_PATH))["servers"]
     assert (server["name"], server["description"]) == ("caf\ufffd", "\ufffd")
 

@@ -104,9 +104,9 @@ def test_a_text_is_mended(text: str) -> None:
 def test_a_text_that_comes_in_pieces_is_mended(pieces: list[str]) -> None:
     """However a text is cut, also within a pair, its pieces make the same text, and each piece can be encoded."""
     mender = Mender()
-    said = [*map(mender.feed, pieces), mender.flush()]
-    assert "".join(said) == whole("".join(pieces))
-    assert all(piece.encode() is not None for piece in said)
+    mended_pieces = [*map(mender.feed, pieces), mender.flush()]
+    assert "".join(mended_pieces) == whole("".join(pieces))
+    assert all(piece.encode() is not None for piece in mended_pieces)
     assert not mender
 
 
@@ -265,16 +265,16 @@ def indented(value: Any) -> str:
 
 
 def in_bytes(body: bytes) -> list[bytes]:
-    return [body[place : place + 1] for place in range(len(body))]
+    return [body[position : position + 1] for position in range(len(body))]
 
 
 @st.composite
 def cuts(draw: st.DrawFn) -> Cut:
     """A way to cut a body into pieces: at any positions, at every byte, or not at all."""
-    places = draw(st.lists(st.floats(0, 1, exclude_max=True), max_size=12))
+    fractions = draw(st.lists(st.floats(0, 1, exclude_max=True), max_size=12))
 
     def cut(body: bytes) -> Sequence[bytes]:
-        ends = sorted({0, len(body), *(int(place * len(body)) for place in places)})
+        ends = sorted({0, len(body), *(int(fraction * len(body)) for fraction in fractions)})
         return [body[start:end] for start, end in pairwise(ends)]
 
     return draw(st.sampled_from([cut, in_bytes]))
@@ -326,8 +326,8 @@ def torn_bodies(draw: st.DrawFn) -> bytes:
     """A good body in which some bytes were replaced, removed or inserted."""
     body = bytearray(draw(bodies())[0])
     for _ in range(draw(st.integers(1, 4))):
-        place = draw(st.integers(0, len(body)))
-        body[place : place + draw(st.integers(0, 3))] = draw(st.binary(max_size=3))
+        position = draw(st.integers(0, len(body)))
+        body[position : position + draw(st.integers(0, 3))] = draw(st.binary(max_size=3))
     return bytes(body)
 
 
@@ -652,7 +652,7 @@ def joined(data: Sequence[Any]) -> list[tuple[Any, str]]:
     """The events in order, with neighbouring deltas of a kind joined."""
     is_delta = (PartialOutput, Thinking, ToolUseDelta)
     labelled = [
-        (label(item) if isinstance(item, is_delta) else (type(item), place), item) for place, item in enumerate(data)
+        (label(item) if isinstance(item, is_delta) else (type(item), index), item) for index, item in enumerate(data)
     ]
     return [
         (key[0], "".join(text_of(item) if isinstance(item, is_delta) else "" for _, item in group))
@@ -702,10 +702,10 @@ def test_large_texts_are_split(character: str, length: int, kind: str, puts: int
         "thinking": lambda piece: Thinking(content=piece),
         "call": lambda piece: call.model_copy(update={"arguments_delta": piece}),
     }
-    said = [text_of(data) for data in told(frames_of([make[kind](piece) for piece in pieces]))]
-    assert "".join(said) == text
-    assert all(len(json.dumps(piece)) <= MAX_DELTA_BYTES for piece in said)
-    assert all(said), "no piece is empty"
+    texts = [text_of(data) for data in told(frames_of([make[kind](piece) for piece in pieces]))]
+    assert "".join(texts) == text
+    assert all(len(json.dumps(piece)) <= MAX_DELTA_BYTES for piece in texts)
+    assert all(texts), "no piece is empty"
 
 
 def test_nothing_comes_after_complete() -> None:

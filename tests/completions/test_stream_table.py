@@ -590,13 +590,13 @@ COUNTS: Sequence[tuple[Any, tuple[int | None, int | None, int | None]]] = [
 @pytest.mark.parametrize(("usage", "counts"), COUNTS)
 def test_odd_counts_lose_no_answer(usage: Any, counts: tuple[int | None, ...]) -> None:
     """Valid counts are read in each of the known places; others are ignored, and the answer is kept."""
-    places = [
+    chunks = [
         event({"choices": [], "usage": usage}),
         choice(delta={}, finish_reason="stop", usage=usage),
         event({"choices": [], "x_groq": {"usage": usage}}),
     ]
-    for place in places:
-        outcome = read(said("Hello") + END + place + DONE)
+    for chunk in chunks:
+        outcome = read(said("Hello") + END + chunk + DONE)
         assert (outcome.text, outcome.end, outcome.usage) == ("Hello", "complete", counts)
 
 

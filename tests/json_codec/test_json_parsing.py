@@ -33,8 +33,8 @@ def test_a_long_text_has_the_values_of_a_short_one(value: Any, ascii_only: bool)
 @pytest.mark.parametrize("text", ["x", "\n", '\\"', "é", "中", "😀", "\\u005b"])
 def test_a_piece_may_end_within_any_character(text: str, before: int) -> None:
     """Escapes, surrogate pairs and UTF-8 of two to four bytes may be at any offset to the piece's end."""
-    many = text * (LONG // len(json.dumps(text)))
-    value = {"x" * before + many: ["y" * before + many, 1]}
+    repeated = text * (LONG // len(json.dumps(text)))
+    value = {"x" * before + repeated: ["y" * before + repeated, 1]}
     for ascii_only in (True, False):
         assert parsed(json.dumps(value, ensure_ascii=ascii_only)) == value
 
@@ -119,8 +119,8 @@ def test_others_get_a_turn_for_each_piece(text: str) -> None:
 @pytest.mark.parametrize("space", [" ", "\n\t\r "])
 def test_white_space_is_shortened_between_values_alone(space: str) -> None:
     """White space within strings is unchanged; white space between two values still separates them."""
-    many = space * LONG
+    spaces = space * LONG
     value = {"short": "a" + " " * 62, "long": " " * LONG, "numbers": [1, 2]}
-    assert parsed(json.dumps(value, separators=(f",{many}", f"{many}:"))) == value
+    assert parsed(json.dumps(value, separators=(f",{spaces}", f"{spaces}:"))) == value
     with pytest.raises(json.JSONDecodeError):
-        parsed(f"[1{many}2]")
+        parsed(f"[1{spaces}2]")

@@ -181,9 +181,9 @@ async def test_a_stream_is_read_as_it_comes() -> None:
 
 async def test_redirects_are_followed_within_the_origin() -> None:
     """Up to three redirects are followed, relative or not."""
-    places = {"a": "/b", "b": "c?d=e", "d": "/d"}
-    async with serving(redirects(places)) as server, client() as made:
-        places["c?d=e"] = at(server, "/end")
+    targets = {"a": "/b", "b": "c?d=e", "d": "/d"}
+    async with serving(redirects(targets)) as server, client() as made:
+        targets["c?d=e"] = at(server, "/end")
         assert (await get(made, at(server, "/a"))).text() == "hello"
         assert [head.split()[1] for head in server.heads] == ["/a", "/b", "/c?d=e", "/end"]
         with pytest.raises(FetchFailed, match="more than 3 times"):
@@ -294,8 +294,8 @@ async def test_compressed_answers_that_are_none_fail() -> None:
         async with serving(once(OPEN + b"Content-Encoding: " + head + b"\r\n\r\n" + body)) as server, client() as made:
             with pytest.raises(FetchFailed):
                 await get(made, at(server))
-    cut = gzip.compress(b"hello")[:-4]
-    async with serving(once(OPEN + b"Content-Encoding: gzip\r\n\r\n" + cut)) as server, client() as made:
+    truncated = gzip.compress(b"hello")[:-4]
+    async with serving(once(OPEN + b"Content-Encoding: gzip\r\n\r\n" + truncated)) as server, client() as made:
         answer = await get(made, at(server))
         assert (answer.text(), answer.truncated) == ("hello", True)
 

@@ -49,7 +49,7 @@ NOT_GIVEN_OUT = [ip_network(network) for network in ("224.0.0.0/4", "::/3", "400
 def some_of(network: Network) -> set[Address]:
     """The first and the last address of a block, and a few between them."""
     last = network.num_addresses - 1
-    return {network[place] for place in (0, min(1, last), last // 3, last // 2, last - last // 5, last)}
+    return {network[index] for index in (0, min(1, last), last // 3, last // 2, last - last // 5, last)}
 
 
 def beside(network: Network) -> set[Address]:

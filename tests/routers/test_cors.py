@@ -89,10 +89,10 @@ async def test_each_refused_origin_is_logged_once_with_what_to_set(caplog: pytes
             await agent.client.get("/health", headers={"origin": "null"})
             await agent.client.get("/health", headers={"origin": agent.url})
             await agent.client.get("/health", headers={"origin": "http://localhost:3000"})
-    told = [record.getMessage() for record in caplog.records if record.name == "routers.middleware.cors"]
-    assert len(told) == 2
-    assert told[0].endswith("CORS_ORIGINS=http://localhost:3000,https://app.example")
-    assert "serve the page over http" in told[1]
+    messages = [record.getMessage() for record in caplog.records if record.name == "routers.middleware.cors"]
+    assert len(messages) == 2
+    assert messages[0].endswith("CORS_ORIGINS=http://localhost:3000,https://app.example")
+    assert "serve the page over http" in messages[1]
 
 
 async def test_the_log_stays_small(caplog: pytest.LogCaptureFixture) -> None:
@@ -100,9 +100,9 @@ async def test_the_log_stays_small(caplog: pytest.LogCaptureFixture) -> None:
     async with service(NOWHERE) as agent:
         for number in range(110):
             await agent.client.get("/health", headers={"origin": f"https://{number}.{'x' * 3000}"})
-    told = [record.getMessage() for record in caplog.records if record.name == "routers.middleware.cors"]
-    assert len(told) == 100
-    assert max(map(len, told)) < 1000
+    messages = [record.getMessage() for record in caplog.records if record.name == "routers.middleware.cors"]
+    assert len(messages) == 100
+    assert max(map(len, messages)) < 1000
 
 
 @pytest.mark.parametrize("method", ["PUT", "TRACE", "NONSENSE"])

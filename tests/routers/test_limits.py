@@ -288,8 +288,8 @@ async def test_a_reader_that_does_not_read_slows_nobody() -> None:
 
 async def test_a_reader_that_does_not_read_is_cut_also_while_the_run_is_silent() -> None:
     """Heartbeats detect the stalled reader when there is nothing else to send."""
-    given: dict[str, Any] = {"max_output_bytes": 64 * KIB * KIB, "heartbeat_s": 0.02, "send_timeout_s": 0.2}
-    async with FakeDedalus() as fake, service(fake.url, **given) as agent, not_reading(agent) as client:
+    limits: dict[str, Any] = {"max_output_bytes": 64 * KIB * KIB, "heartbeat_s": 0.02, "send_timeout_s": 0.2}
+    async with FakeDedalus() as fake, service(fake.url, **limits) as agent, not_reading(agent) as client:
         fake.turn(Text(*["x" * LARGE] * 100), Stall())
         async with client.stream("POST", STREAM, json={"input": "?"}) as response:
             await all_answered(agent)
@@ -359,8 +359,8 @@ async def test_a_request_has_one_host(hosts: tuple[str, ...], agent: Service) ->
 
 async def test_the_operator_s_names_are_served() -> None:
     """HOST itself and the names in ALLOWED_HOSTS are served, in any case; `*` is everything."""
-    given: dict[str, Any] = {"host": "box.internal", "allowed_hosts": "Agents.Example.COM, other.example"}
-    async with service("http://127.0.0.1:9", **given) as agent:
+    hosts: dict[str, Any] = {"host": "box.internal", "allowed_hosts": "Agents.Example.COM, other.example"}
+    async with service("http://127.0.0.1:9", **hosts) as agent:
         for host in ("box.internal:8000", "agents.example.com", "AGENTS.example.com:443", "other.example"):
             assert (await agent.client.get("/health", headers={"host": host})).status_code == 200
         assert (await agent.client.get("/health", headers={"host": "localhost"})).status_code == 400

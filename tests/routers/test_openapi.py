@@ -41,7 +41,7 @@ def described() -> Json:
 def operations(document: Json) -> Iterator[tuple[str, str, Json]]:
     """Each route's method and path with its description."""
     for path, methods in document["paths"].items():
-        yield from ((method, path, said) for method, said in methods.items() if method in METHODS)
+        yield from ((method, path, operation) for method, operation in methods.items() if method in METHODS)
 
 
 def faults(document: Json, schema: Json, value: Any) -> list[str]:
@@ -83,18 +83,18 @@ def test_every_served_route_is_described(described: Json) -> None:
         for method in route.methods - {"HEAD"}
     }
     assert {(method, path) for method, path, _ in operations(described)} == served
-    said = [operation for _, _, operation in operations(described)]
-    assert all(operation["description"] and operation["tags"] for operation in said)
-    assert [operation["summary"] for operation in said if len(operation["summary"].split()) < 2] == []
-    assert len({operation["summary"] for operation in said}) == len(said)
-    assert len({operation["operationId"] for operation in said}) == len(said)
+    described_operations = [operation for _, _, operation in operations(described)]
+    assert all(operation["description"] and operation["tags"] for operation in described_operations)
+    assert [operation["summary"] for operation in described_operations if len(operation["summary"].split()) < 2] == []
+    assert len({operation["summary"] for operation in described_operations}) == len(described_operations)
+    assert len({operation["operationId"] for operation in described_operations}) == len(described_operations)
 
 
 def test_every_route_documents_its_error_responses(described: Json) -> None:
     """Each route has 4XX and 5XX with the one body, and none of FastAPI's own form; two also refuse in frames."""
     for method, path, operation in operations(described):
         for status in ("4XX", "5XX"):
-            answers = {kind: said["schema"] for kind, said in operation["responses"][status]["content"].items()}
+            answers = {kind: content["schema"] for kind, content in operation["responses"][status]["content"].items()}
             frames = {"text/event-stream": ref("RefusalEvent")} if path in (STREAM, SIMULATE) else {}
             assert answers == {"application/json": ref("ErrorBody")} | frames, f"{method} {path} {status}"
     assert "HTTPValidationError" not in described["components"]["schemas"]
@@ -126,12 +126,12 @@ async def test_a_frame_is_described_beside_its_data(described: Json) -> None:
         refused = await agent.post(SIMULATE, {"delay_ms": -1}, accept="text/event-stream")
     operation = described["paths"][SIMULATE]["post"]["responses"]
     for response, status in ((run, "200"), (refused, "4XX")):
-        said = operation[status]["content"]["text/event-stream"]
+        content = operation[status]["content"]["text/event-stream"]
         blocks = [block for block in response.text.split("\n\n") if block and not block.startswith(":")]
         frames = [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks]
-        assert [fault for frame in frames for fault in faults(described, said["x-itemSchema"], frame)] == []
-        data = resolved(described, said["x-itemSchema"])["properties"]["data"]["contentSchema"]
-        assert data == said["schema"]
+        assert [fault for frame in frames for fault in faults(described, content["x-itemSchema"], frame)] == []
+        data = resolved(described, content["x-itemSchema"])["properties"]["data"]["contentSchema"]
+        assert data == content["schema"]
         assert [fault for frame in frames for fault in faults(described, data, json.loads(frame["data"]))] == []
         assert len(frames) >= 2
 
@@ -200,8 +200,10 @@ async def test_the_json_answers_are_what_is_described(described: Json) -> None:
 def _documented(operation: Json, response: httpx.Response) -> Json | None:
     """The schema of a response's JSON, or None if it has none. Every status must be documented."""
     documented, status = operation["responses"], response.status_code
-    said = documented.get(str(status), documented.get(f"{status // 100}XX")).get("content", {}).get("application/json")
-    return None if said is None else said["schema"]
+    content = (
+        documented.get(str(status), documented.get(f"{status // 100}XX")).get("content", {}).get("application/json")
+    )
+    return None if content is None else content["schema"]
 
 
 async def test_the_error_responses_are_what_is_described(described: Json) -> None:
@@ -283,13 +285,13 @@ async def test_null_takes_away_what_a_patch_names(described: Json) -> None:
 def examples(document: Json, node: Any, path: str = "") -> Iterator[tuple[str, Json, Any]]:
     """Every example in the document, with the schema beside it."""
     if isinstance(node, list):
-        for place, part in enumerate(node):
-            yield from examples(document, part, f"{path}/{place}")
+        for index, part in enumerate(node):
+            yield from examples(document, part, f"{path}/{index}")
     elif isinstance(node, dict):
-        if isinstance(given := node.get("examples"), list):
-            yield from ((path, node, example) for example in given)
-        elif isinstance(given, dict) and "schema" in node:
-            yield from ((path, node["schema"], example["value"]) for example in given.values())
+        if isinstance(values := node.get("examples"), list):
+            yield from ((path, node, example) for example in values)
+        elif isinstance(values, dict) and "schema" in node:
+            yield from ((path, node["schema"], example["value"]) for example in values.values())
         for key, part in node.items():
             if key not in {"examples", "example"}:
                 yield from examples(document, part, f"{path}/{key}")

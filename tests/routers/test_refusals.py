@@ -22,10 +22,10 @@ async def failed(answer: Step, **body: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_refused_key_names_its_setting(status: int) -> None:
     """The error names DEDALUS_API_KEY for a base URL, the provider's own key for a provider."""
-    said = refusal(status, "Incorrect API key provided", "invalid_request_error", error_code="invalid_api_key")
-    error = await failed(said)
+    refused = refusal(status, "Incorrect API key provided", "invalid_request_error", error_code="invalid_api_key")
+    error = await failed(refused)
     async with FakeDedalus() as fake:
-        fake.always(said)
+        fake.always(refused)
         table = {"xai": Provider(fake.url, ("xai_api_key",), "grok")}
         async with service(providers=table, xai_api_key="k") as agent:
             [of_provider] = only(await agent.stream({"input": "?"}), "error")

@@ -103,8 +103,13 @@ def process(
 @contextmanager
 def serving(nursery: Nursery, directory: Path, **settings: str) -> Iterator[Service]:
     """The service, without a model unless `settings` say where one is."""
-    given = {"DATA_DIR": str(directory), "DEDALUS_BASE_URL": NOWHERE, "DEFAULT_MODEL": "test/model", "DRAIN_S": "3"}
-    with forked_app(nursery, **given | settings) as process:
+    environment = {
+        "DATA_DIR": str(directory),
+        "DEDALUS_BASE_URL": NOWHERE,
+        "DEFAULT_MODEL": "test/model",
+        "DRAIN_S": "3",
+    }
+    with forked_app(nursery, **environment | settings) as process:
         yield Service(process)
 
 

@@ -27,8 +27,8 @@ def losing_an_answer(url: str) -> Iterator[str]:
                             return
                         across[end].sendall(data)
 
-    with _proxy(Way) as here:
-        yield here
+    with _proxy(Way) as proxy:
+        yield proxy
 
 
 @contextmanager

@@ -172,7 +172,7 @@ async def pool_of(
 ) -> AsyncIterator[McpServers]:
     """A pool of these servers, which may also call URLs of this machine."""
     pool = McpServers(
-        {name: McpServer(**given) for name, given in configured.items()},
+        {name: McpServer(**fields) for name, fields in configured.items()},
         UrlGuard(allowed=("127.0.0.1",)),
         connect_timeout_s=connect_timeout_s,
         tool_timeout_s=tool_timeout_s,

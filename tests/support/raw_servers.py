@@ -92,9 +92,9 @@ def redirects(places: Mapping[str, str]) -> Talk:
 
     async def talk(connection: Connection) -> None:
         while head := await connection.request():
-            place = places.get(head.split()[1].strip("/"))
-            found = f"HTTP/1.1 302 Found\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n".encode()
-            await connection.say(found if place else HELLO)
+            target = places.get(head.split()[1].strip("/"))
+            found = f"HTTP/1.1 302 Found\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n".encode()
+            await connection.say(found if target else HELLO)
 
     return talk
 

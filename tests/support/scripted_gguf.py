@@ -79,13 +79,13 @@ def write_model(path: Path, template: str) -> Path:
 
 
 def _tensors() -> list[Tensor]:
-    directions = {name: place for place, name in enumerate(FOLLOWS)}
+    directions = {name: index for index, name in enumerate(FOLLOWS)}
     embeddings = [[0.0] * SIZE for _ in TOKENS]
     output = [[0.0] * SIZE for _ in TOKENS]
     for embedding in embeddings:
         embedding[-1] = 1.0  # the token that nothing follows
     for name, follower in FOLLOWS.items():
-        embeddings[NUMBERS[name]] = [float(place == directions[name]) for place in range(SIZE)]
+        embeddings[NUMBERS[name]] = [float(index == directions[name]) for index in range(SIZE)]
         output[NUMBERS[follower]][directions[name]] = 10.0
     ones, zeros = [1.0] * SIZE, [0.0] * SIZE * SIZE
     vectors = ("output_norm", "blk.0.attn_norm", "blk.0.ffn_norm")

@@ -128,11 +128,11 @@ class ToolCall(BodyStep):
         vars(self).update(call_id=call_id, name=name, pieces=pieces or ("",), index=index, thought_signature=signature)
 
     def frames(self, envelope: Envelope) -> Iterator[bytes]:
-        place = {} if self.index is None else {"index": self.index}
+        index = {} if self.index is None else {"index": self.index}
         first, *rest = self.pieces
-        yield envelope.delta({"tool_calls": [{**place, **self._opening(), "function": self._function(first)}]})
+        yield envelope.delta({"tool_calls": [{**index, **self._opening(), "function": self._function(first)}]})
         for piece in rest:
-            yield envelope.delta({"tool_calls": [{**place, "function": {"arguments": piece}}]})
+            yield envelope.delta({"tool_calls": [{**index, "function": {"arguments": piece}}]})
 
     def _opening(self) -> Json:
         known = {
@@ -402,9 +402,9 @@ def answer(text: str, usage: Usage | None = None) -> list[Step]:
 
 def check_order(steps: Sequence[Step]) -> None:
     """Refuse a script that can't be played: steps after the end, or a whole response after the body has begun."""
-    for place, step in enumerate(steps):
-        if isinstance(step, Status | Cut | EndBody | Stall) and place < len(steps) - 1:
-            raise ValueError(f"{step} ends a turn, but {steps[place + 1]} follows")
+    for position, step in enumerate(steps):
+        if isinstance(step, Status | Cut | EndBody | Stall) and position < len(steps) - 1:
+            raise ValueError(f"{step} ends a turn, but {steps[position + 1]} follows")
         if isinstance(step, Status) and any(isinstance(earlier, BodyStep | Head) for earlier in steps):
             raise ValueError(f"{step} is a whole response, but the body has begun before it")
 
@@ -421,24 +421,24 @@ def fault_in_tool_messages(messages: Sequence[Json]) -> Status | None:
     """OpenAI's rule: a tool message answers a call of the assistant message before it, and each call has one answer."""
     unanswered: list[str] = []
     answered: dict[str, int] = {}
-    for place, message in enumerate(messages):
+    for position, message in enumerate(messages):
         if message["role"] != "tool":
             if unanswered:
-                return _unanswered(place, unanswered)
+                return _unanswered(position, unanswered)
             unanswered = [call["id"] for call in message.get("tool_calls") or []]
             answered = {}
             if len(set(unanswered)) < len(unanswered):
-                return _bad_messages(place, f"Duplicate value for 'tool_call_id' in {unanswered}.")
+                return _bad_messages(position, f"Duplicate value for 'tool_call_id' in {unanswered}.")
             continue
         call = message.get("tool_call_id")
         if call in answered:
-            where = f"messages[{answered[call]}] and messages[{place}]"
-            return _bad_messages(place, f"Duplicate value for 'tool_call_id' of '{call}', in {where}.")
+            where = f"messages[{answered[call]}] and messages[{position}]"
+            return _bad_messages(position, f"Duplicate value for 'tool_call_id' of '{call}', in {where}.")
         if call not in unanswered:
             rule = "messages with role 'tool' must be a response to a preceeding message with 'tool_calls'."
-            return _bad_messages(place, rule)
+            return _bad_messages(position, rule)
         unanswered.remove(call)
-        answered[call] = place
+        answered[call] = position
     return _unanswered(len(messages), unanswered) if unanswered else None
 
 

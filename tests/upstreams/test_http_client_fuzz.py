@@ -508,7 +508,10 @@ async def test_an_answer_may_be_cut_or_split_at_every_place(answer: Answer) -> N
     """
     positions = range(1, len(answer.wire()))
     split = [Sent(answer, sizes=(position, 1_000_000)) for position in positions]
-    cut = [Sent(answer, cut=position) for position in (0, *positions)]
-    async with playing(*(each.script() for each in (*split, *cut))) as server, PooledTransport(1, tls()) as transport:
-        for number, each in enumerate((*split, *cut)):
+    truncated = [Sent(answer, cut=position) for position in (0, *positions)]
+    async with (
+        playing(*(each.script() for each in (*split, *truncated))) as server,
+        PooledTransport(1, tls()) as transport,
+    ):
+        for number, each in enumerate((*split, *truncated)):
             assert await exchange(transport, server, number) == each.expected(), each

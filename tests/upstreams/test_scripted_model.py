@@ -126,9 +126,9 @@ async def test_the_context_of_a_session_is_shown() -> None:
         "1. system: Be brief.",
         "2. user: My name is Ada.",
     ]
-    *_, asked, said, asks = text(second, "final_output").splitlines()
+    *_, asked, answered, asks = text(second, "final_output").splitlines()
     assert asked == "1. user: My name is Ada."
-    assert said.startswith("2. assistant: I was sent these messages: 1. system: Be brief.")
+    assert answered.startswith("2. assistant: I was sent these messages: 1. system: Be brief.")
     assert asks == "3. user: What is my name?"
 
 

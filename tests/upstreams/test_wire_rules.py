@@ -204,9 +204,9 @@ def test_a_status_of_another_meaning_teaches_nothing(status: int) -> None:
 @pytest.mark.parametrize("word", ["id ", "reasoning_content ", "'content' null ", "max_tokens "])
 def test_a_hostile_refusal_is_read_in_little_time(word: str) -> None:
     """No text causes backtracking in a pattern, since the loop's other streams wait meanwhile."""
-    said = {"error": {"message": word * 1_000_000, "more": [word] * 100_000}}
+    body = {"error": {"message": word * 1_000_000, "more": [word] * 100_000}}
     started = time.process_time()
-    corrected(PLAIN, fitted(ASKED, PLAIN), 400, said)
+    corrected(PLAIN, fitted(ASKED, PLAIN), 400, body)
     assert time.process_time() - started < 0.05
 
 
@@ -339,7 +339,7 @@ def refusing(*rules: tuple[Callable[[Json], bool], Status]) -> Script:
     """A server that refuses a request for the first error that it finds."""
 
     def script(body: Json) -> Sequence[Step] | None:
-        return next(([said] for found, said in rules if found(body)), answer("ok"))
+        return next(([refused] for found, refused in rules if found(body)), answer("ok"))
 
     return script
 
@@ -374,25 +374,25 @@ async def test_a_refused_parameter_costs_one_more_try_once() -> None:
 
 def told(status: Status, form: str) -> Sequence[Step]:
     """A refusal with status 200: as the first event of a stream, or as the whole body."""
-    said = json.dumps(status.body)
-    return [Head(), RawBytes((f"data: {said}\n\n" if form == "event" else said).encode())]
+    error = json.dumps(status.body)
+    return [Head(), RawBytes((f"data: {error}\n\n" if form == "event" else error).encode())]
 
 
 @pytest.mark.parametrize("form", ["event", "body"])
 async def test_a_refusal_in_a_stream_costs_one_more_try_once(form: str) -> None:
     """Gateways return 200 before they know the model server's response."""
-    said = refusal(400, "Unknown parameter: 'stream_options'.", "invalid_request_error")
+    refused = refusal(400, "Unknown parameter: 'stream_options'.", "invalid_request_error")
     async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.choose(lambda body: told(said, form) if "stream_options" in body else answer("ok"))
+        fake.choose(lambda body: told(refused, form) if "stream_options" in body else answer("ok"))
         assert [text(await agent.stream({"input": "?"})) for _ in range(2)] == ["ok", "ok"]
         assert len(fake.chats) == 3
 
 
 async def test_a_refusal_in_a_stream_after_text_is_an_error() -> None:
     """A request isn't repeated once the answer has begun."""
-    said = refusal(400, "Unknown parameter: 'stream_options'.", "invalid_request_error")
+    refused = refusal(400, "Unknown parameter: 'stream_options'.", "invalid_request_error")
     async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(Text("Hel"), RawBytes(f"data: {json.dumps(said.body)}\n\n".encode()))
+        fake.turn(Text("Hel"), RawBytes(f"data: {json.dumps(refused.body)}\n\n".encode()))
         events = await agent.stream({"input": "?"})
         assert (text(events), len(fake.chats)) == ("Hel", 1)
         assert only(events, "error")[0]["code"] == "upstream_rejected"
@@ -400,12 +400,12 @@ async def test_a_refusal_in_a_stream_after_text_is_an_error() -> None:
 
 async def test_a_model_that_does_not_stream_answers_whole() -> None:
     """OpenAI doesn't stream some models to unverified organisations: the answer arrives without streaming."""
-    told = "Your organization must be verified to stream this model."
+    message = "Your organization must be verified to stream this model."
     choice = {"index": 0, "message": {"role": "assistant", "content": "Hello."}, "finish_reason": "stop"}
     whole = {"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}}
 
     def script(body: Json) -> Sequence[Step]:
-        return [refusal(400, told, "x", param="stream") if body["stream"] else Status(200, whole)]
+        return [refusal(400, message, "x", param="stream") if body["stream"] else Status(200, whole)]
 
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.choose(script)

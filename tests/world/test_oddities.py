@@ -72,15 +72,15 @@ def answers(draw: st.DrawFn) -> tuple[Answer, Wire]:
     pieces = [chunk({"role": "assistant", "content": ""})]
     pieces += [chunk({"reasoning_content": thought}) for thought in thoughts]
     pieces += [chunk({"content": text}) for text in texts]
-    for place, (name, sent) in enumerate(calls):
+    for index, (name, sent) in enumerate(calls):
         whole = json.dumps(sent)
         middle = draw(st.integers(1, len(whole)))
         function = {"name": name, "arguments": ""}
         pieces.append(
-            chunk({"tool_calls": [{"index": place, "id": f"c{place}", "type": "function", "function": function}]})
+            chunk({"tool_calls": [{"index": index, "id": f"c{index}", "type": "function", "function": function}]})
         )
         for part in filter(None, (whole[:middle], whole[middle:])):
-            pieces.append(chunk({"tool_calls": [{"index": place, "function": {"arguments": part}}]}))
+            pieces.append(chunk({"tool_calls": [{"index": index, "function": {"arguments": part}}]}))
     usage = {"prompt_tokens": 3, "completion_tokens": 9, "total_tokens": 12}
     return answer, Wire(pieces, chunk({}, reason), [{**chunk({}), "choices": [], "usage": usage}])
 
@@ -193,8 +193,8 @@ def second_choices(draw: Draw, answer: Answer, wire: Wire) -> None:
     for piece in some(draw, wire.pieces):
         piece["choices"] = draw(st.permutations([*piece["choices"], other]))
         piece["choices"].sort(key=lambda choice: choice is other) if len(piece["choices"]) > 2 else None
-    place = draw(st.integers(0, len(wire.pieces)))
-    wire.pieces.insert(place, {**chunk({}), "choices": [other]})
+    position = draw(st.integers(0, len(wire.pieces)))
+    wire.pieces.insert(position, {**chunk({}), "choices": [other]})
 
 
 def odd_usage(draw: Draw, answer: Answer, wire: Wire) -> None:
@@ -263,14 +263,14 @@ def keepalives(draw: Draw, answer: Answer, wire: Wire) -> None:
 
 
 def odd_fields(draw: Draw, answer: Answer, wire: Wire) -> None:
-    for place, event in enumerate(wire.events):
+    for index, event in enumerate(wire.events):
         if event.startswith("data: {"):
             start = draw(
                 st.sampled_from(
                     ["data: ", "data:", "data:   ", "data: data: ", "id: 7\ndata: ", "event: message\ndata: "]
                 )
             )
-            wire.events[place] = start + event.removeprefix("data: ")
+            wire.events[index] = start + event.removeprefix("data: ")
 
 
 def odd_end(draw: Draw, answer: Answer, wire: Wire) -> None:
@@ -406,8 +406,8 @@ def test_an_error_after_early_reasons_is_never_a_success(
         of(piece)["finish_reason"] = "stop"
     wire.pieces.append(chunk({"content": "last"}, "stop"))
     wire.write()
-    place = data.draw(st.integers(0, len(wire.pieces)))
-    wire.events = [*wire.events[:place], data.draw(st.sampled_from(ERRORS[:-2])), *wire.events[place:]]
+    position = data.draw(st.integers(0, len(wire.pieces)))
+    wire.events = [*wire.events[:position], data.draw(st.sampled_from(ERRORS[:-2])), *wire.events[position:]]
     assert not outcome("".join([*wire.events, wire.done]).encode(), size).ended
 
 

@@ -38,7 +38,7 @@ def scripted(stream: Stream, body: Json) -> list[Step]:
 
 def first_step(events: list[Event]) -> list[Event]:
     """The events up to the end of the first model turn."""
-    end = next((place for place, name in enumerate(names(events)) if name == "step_finished"), len(events))
+    end = next((index for index, name in enumerate(names(events)) if name == "step_finished"), len(events))
     return events[: end + 1]
 
 

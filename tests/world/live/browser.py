@@ -22,10 +22,10 @@ def _driver() -> str:
             subprocess.run("apt-get update -qq && " + INSTALL + " -qq", shell=True, check=False, capture_output=True)
             found = shutil.which("chromedriver")
     if found is None:
-        said = f"this test needs Chromium: {INSTALL}"
+        message = f"this test needs Chromium: {INSTALL}"
         if os.environ.get("CI"):
-            pytest.fail(said)
-        pytest.skip(said)
+            pytest.fail(message)
+        pytest.skip(message)
     return found
 
 

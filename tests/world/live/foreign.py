@@ -84,14 +84,14 @@ def litellm(upstream: str, directory: Path) -> Iterator[str]:
         f"      {{model: openai/smol, api_base: '{upstream}/v1', api_key: none, max_retries: 0}}\n"
     )
     port = free_port()
-    given = {
+    environment = {
         "LITELLM_MASTER_KEY": KEY,
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
         "LITELLM_TELEMETRY": "False",
         "NO_PROXY": "*",
     }
     proxy = (command("litellm", "litellm"), "--config", config, "--host", "127.0.0.1", "--port", str(port))
-    with foreign(*proxy, ready=UVICORN, **given):
+    with foreign(*proxy, ready=UVICORN, **environment):
         yield f"http://127.0.0.1:{port}"
 
 
@@ -100,8 +100,8 @@ def mockai(responses: Path) -> Iterator[str]:
     """The fake server of the package ai-mock; its base URL."""
     port = free_port()
     serve = (python("fakes"), "-m", "uvicorn", "mockai.server:app", "--host", "127.0.0.1", "--port", str(port))
-    given = {"MOCKAI_RESPONSES": str(responses), "MOCKAI_EMBEDDING_SIZE": "8"}
-    with foreign(*serve, ready=UVICORN, **given):
+    environment = {"MOCKAI_RESPONSES": str(responses), "MOCKAI_EMBEDDING_SIZE": "8"}
+    with foreign(*serve, ready=UVICORN, **environment):
         yield f"http://127.0.0.1:{port}/openai/chat/completions"
 
 

@@ -56,8 +56,8 @@ class Shop:
         events = await self.agent.stream({"input": "?", "mcp_servers": [self.name]})
         assert only(events, "complete")[0]["status"] == "succeeded"
         [result] = only(events, "tool_result")
-        [told] = [message for message in self.fake.chats[-1].body["messages"] if message["role"] == "tool"]
-        assert told["content"] == result["content"]
+        [message_to_model] = [message for message in self.fake.chats[-1].body["messages"] if message["role"] == "tool"]
+        assert message_to_model["content"] == result["content"]
         return result
 
 
@@ -65,8 +65,12 @@ class Shop:
 async def shop(**server: Json) -> AsyncIterator[Shop]:
     """The shop with the named server."""
     [name] = server
-    given: dict[str, Any] = {"mcp_servers": server, "dedalus_base_url_hosts_mcp": False, "mcp_connect_timeout_s": 40}
-    async with FakeDedalus() as fake, service(fake.url, **given) as agent:
+    overrides: dict[str, Any] = {
+        "mcp_servers": server,
+        "dedalus_base_url_hosts_mcp": False,
+        "mcp_connect_timeout_s": 40,
+    }
+    async with FakeDedalus() as fake, service(fake.url, **overrides) as agent:
         yield Shop(agent, fake, name)
 
 
@@ -135,8 +139,8 @@ async def test_filesystem(tmp_path: Path) -> None:
 async def test_memory(tmp_path: Path) -> None:
     """server-memory, which keeps what one run stores for the next."""
     entity = {"name": "Ann", "entityType": "person", "observations": ["likes tea"]}
-    kept = {"MEMORY_FILE_PATH": str(tmp_path / "memory.json")}
-    async with shop(memory=npm("server-memory", **kept)) as there:
+    environment = {"MEMORY_FILE_PATH": str(tmp_path / "memory.json")}
+    async with shop(memory=npm("server-memory", **environment)) as there:
         await there.call("create_entities", entities=[entity])
         graph = await there.call("read_graph")
     assert "likes tea" in graph["content"]

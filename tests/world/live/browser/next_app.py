@@ -30,8 +30,8 @@ def build() -> None:
         digest, stamp = _digest(), NEXT_APP / ".next" / "built-from.txt"
         if stamp.exists() and stamp.read_text() == digest:
             return
-        said = run(NEXT, "build")
-        assert "Compiled successfully" in said, said
+        output = run(NEXT, "build")
+        assert "Compiled successfully" in output, output
         stamp.write_text(digest)
 
 
@@ -65,12 +65,12 @@ def served(mode: str) -> Iterator[str]:
 
 def _origin(server: "subprocess.Popen[str]") -> str:
     assert server.stdout is not None
-    said = []
+    lines = []
     for line in server.stdout:
-        said.append(line)
+        lines.append(line)
         if found := READY.search(line):
             return found[1]
-    raise AssertionError("Next.js did not start:\n" + "".join(said))
+    raise AssertionError("Next.js did not start:\n" + "".join(lines))
 
 
 def _copy_sources() -> None:

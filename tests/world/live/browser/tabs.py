@@ -68,8 +68,8 @@ class Tab:
 
     def call(self, method: str, *arguments: Any) -> None:
         """Call a method of the hook, without waiting for its promise."""
-        given = ", ".join(json.dumps(argument) for argument in arguments)
-        self.script(f"void window.agent.{method}({given})")
+        serialized = ", ".join(json.dumps(argument) for argument in arguments)
+        self.script(f"void window.agent.{method}({serialized})")
 
     def state(self) -> dict[str, Any]:
         """Return the hook's present state, without its methods."""

@@ -172,8 +172,8 @@ def test_a_server_that_has_lost_its_data(nursery: Nursery, browser: Chrome, orig
         tab.until_shown("one", status="streaming")
         before.kill()
         stack.enter_context(service(nursery, origin, fake, PORT=str(urlsplit(before.url).port)))
-        question, said, why = tab.until_shown("(run_not_found)", status="failed").splitlines()
-        assert (question, said) == ("Are you there?", "one")
+        question, answer_shown, why = tab.until_shown("(run_not_found)", status="failed").splitlines()
+        assert (question, answer_shown) == ("Are you there?", "one")
         assert "no run" in why
         tab.press("Ask again")
         shown = tab.until_shown("Here I am again.", status="succeeded")
@@ -223,11 +223,11 @@ def test_a_server_that_is_killed(nursery: Nursery, browser: Chrome, origin: str,
         before.kill()
         port = str(urlsplit(before.url).port)
         stack.enter_context(service(nursery, origin, fake, DATA_DIR=str(tmp_path), PORT=port))
-        question, said, why = tab.until_shown("(interrupted)", status="failed").splitlines()
-        assert (question, said) == ("Are you there?", "one")
+        question, answer_shown, why = tab.until_shown("(interrupted)", status="failed").splitlines()
+        assert (question, answer_shown) == ("Are you there?", "one")
         run_id = httpx.get(f"{before.url}/api/agent/runs").json()["runs"][0]["run_id"]
-        told = httpx.get(f"{before.url}/api/agent/runs/{run_id}").json()["error"]["message"]
-        assert why.startswith(told)
+        message = httpx.get(f"{before.url}/api/agent/runs/{run_id}").json()["error"]["message"]
+        assert why.startswith(message)
         if screenshot := os.environ.get("SCREENSHOT"):
             browser.save_screenshot(screenshot)
         tab.press("Ask again")
