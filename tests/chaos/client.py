@@ -105,10 +105,10 @@ class Client:
     def _answered(self, response: httpx.Response, body: bytes) -> None:
         """Record the JSON answer. For a run that failed it is an error, which names the run, too."""
         answer: dict[str, Any] = response.json()
-        told = answer if response.status_code == 200 else answer["error"]
-        if "run_id" not in told:
+        summary = answer if response.status_code == 200 else answer["error"]
+        if "run_id" not in summary:
             raise Refused(f"POST {self.ask.path}: {response.status_code} {body.decode()}")
-        self._known(told["run_id"]).answers.append(answer)
+        self._known(summary["run_id"]).answers.append(answer)
 
     async def _resume(self, after: int) -> None:
         assert self.witness is not None

@@ -235,8 +235,8 @@ class Driver:
             return faults
         if (ended := outcome(records[client.witness.run_id].row)) not in ask.outcomes:
             return [f"{session}: the next question came to {ended}"]
-        told = self.upstream.histories[f"[{ask.label}]"]
-        sent = [call["id"] for message in told for call in message.get("tool_calls") or ()]
+        histories = self.upstream.histories[f"[{ask.label}]"]
+        sent = [call["id"] for message in histories for call in message.get("tool_calls") or ()]
         kept = [call["tool_call_id"] for message in messages for call in message.get("tool_calls") or ()]
         return [] if sent == kept else [f"{session}: the calls {kept} were sent as {sent}"]
 

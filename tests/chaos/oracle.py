@@ -122,7 +122,7 @@ def _judge_row(record: Record) -> Iterator[str]:
     row, events = record.row, parse_frames(record.replay)
     start, complete = events[0]["data"], events[-1]["data"]
     errors = [event["data"] for event in events if event["event"] == "error"]
-    told = {
+    logged = {
         "run_id": events[0]["run_id"],
         "status": complete["status"],
         "last_seq": len(events),
@@ -133,7 +133,7 @@ def _judge_row(record: Record) -> Iterator[str]:
         "model": start["model"],
         "session_id": start.get("session_id"),
     }
-    for key, value in told.items():
+    for key, value in logged.items():
         if row.get(key) != value:
             yield f"{row.get('run_id')}: the row's {key} is {row.get(key)!r}, the log's {value!r}"
     if "finished_at" not in row:
@@ -238,10 +238,10 @@ def _judge_turns(conversation: Conversation) -> Iterator[str]:
             yield f"{conversation.session_id}: {run_id} is in its messages, but not among its runs"
             continue
         events = parse_frames(record.replay)
-        told = "".join(event["data"]["content"] for event in events if event["event"] == "partial_output")
-        kept = "".join(message["content"] or "" for message in turn if message["role"] == "assistant")
-        if kept != told:
-            yield f"{conversation.session_id}: the answer of {run_id} is kept as {kept!r}, the log has {told!r}"
+        logged = "".join(event["data"]["content"] for event in events if event["event"] == "partial_output")
+        stored = "".join(message["content"] or "" for message in turn if message["role"] == "assistant")
+        if stored != logged:
+            yield f"{conversation.session_id}: the answer of {run_id} is kept as {stored!r}, the log has {logged!r}"
         yield from _judge_parts(f"{conversation.session_id}: {run_id}", turn, events, record.row)
         calls = Counter(event["data"]["tool_call_id"] for event in events if event["event"] == "tool_result")
         if calls != Counter(message["tool_call_id"] for message in turn if message["role"] == "tool"):
@@ -250,10 +250,10 @@ def _judge_turns(conversation: Conversation) -> Iterator[str]:
 
 def _judge_parts(name: str, turn: Sequence[Json], events: Sequence[Json], row: Json) -> Iterator[str]:
     """Check that the messages of a run have its thinking, its calls' results, its status and its error."""
-    told = "".join(event["data"]["content"] for event in events if event["event"] == "thinking")
+    logged = "".join(event["data"]["content"] for event in events if event["event"] == "thinking")
     thinking = "".join(message.get("thinking", "") for message in turn)
-    if thinking != told:
-        yield f"{name}: the thinking is kept as {thinking!r}, the log has {told!r}"
+    if thinking != logged:
+        yield f"{name}: the thinking is kept as {thinking!r}, the log has {logged!r}"
     results = {
         event["data"]["tool_call_id"]: (event["data"]["content"], event["data"]["is_error"])
         for event in events
@@ -261,9 +261,9 @@ def _judge_parts(name: str, turn: Sequence[Json], events: Sequence[Json], row: J
     }
     calls = [call for message in turn for call in message.get("tool_calls") or ()]
     for call in calls:
-        kept = (call.get("result"), call.get("is_error"))
-        if kept != results.get(call["tool_call_id"]):
-            yield f"{name}: the result of {call['tool_call_id']} is kept as {kept}"
+        stored = (call.get("result"), call.get("is_error"))
+        if stored != results.get(call["tool_call_id"]):
+            yield f"{name}: the result of {call['tool_call_id']} is kept as {stored}"
     for message in turn:
         if (message["status"], message.get("error")) != (row["status"], row.get("error")):
             yield f"{name}: {message['message_id']} tells another end than the row: {message['status']}"

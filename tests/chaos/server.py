@@ -113,14 +113,14 @@ class Server:
 @contextmanager
 def crashing_server(nursery: Nursery, directory: Path, upstream: str, **settings: str) -> Iterator[Server]:
     """A service that is not started yet. It is killed at the end if it still runs."""
-    given = {
+    environment = {
         "PORT": str(free_port()),
         "DATA_DIR": str(directory),
         "DEDALUS_BASE_URL": upstream,
         "DEFAULT_MODEL": "test/model",
         "DEFAULT_CONTEXT_TOKENS": "100000000",  # no history is cut
     }
-    server = Server(directory, given | settings, nursery)
+    server = Server(directory, environment | settings, nursery)
     try:
         yield server
     finally:

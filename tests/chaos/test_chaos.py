@@ -70,9 +70,11 @@ async def test_a_planted_loss_is_found(nursery: Nursery, tmp_path: Path) -> None
             verdict = await driver.round(1)
         driver.between = lambda witnesses: None
     for run_id in lost:
-        told = [fault for fault in verdict.faults if run_id in fault]
+        reported = [fault for fault in verdict.faults if run_id in fault]
         # A request for approval and the wait after it are one commit, so a log with only the first is not sound.
-        assert any("is another one in the replay" in fault or "breaks the contract" in fault for fault in told), verdict
+        assert any("is another one in the replay" in fault or "breaks the contract" in fault for fault in reported), (
+            verdict
+        )
 
 
 def lose_last_frame(server: Server, witnesses: Sequence[Witness]) -> list[str]:

@@ -78,14 +78,14 @@ def test_a_helper_that_stays_keeps_neither_the_port_nor_the_data(
     """After a command leaves a process behind, the next service starts at once on the same port and directory."""
     helper = tmp_path / "helper"
     script = f'sleep 300 & echo $! > {helper}; exec "$0" -m mcp_server_time --local-timezone UTC'
-    given = {
+    environment = {
         "MCP_SERVERS": command("setsid", "sh", "-c", script, sys.executable),
         "DEDALUS_BASE_URL": NOWHERE,
         "PORT": str(free_port()),
         "DATA_DIR": str(tmp_path / "data"),
         "DRAIN_S": "3",
     }
-    with forked_app(nursery, **given) as app:
+    with forked_app(nursery, **environment) as app:
         assert len(tools_of_clock(app)) == 2
         started = time.monotonic()
         app.send_signal(number)
@@ -94,7 +94,7 @@ def test_a_helper_that_stays_keeps_neither_the_port_nor_the_data(
     pid = int(helper.read_text())
     try:
         assert Path(f"/proc/{pid}/cmdline").read_text().startswith("sleep")
-        with forked_app(nursery, **given) as again:
+        with forked_app(nursery, **environment) as again:
             assert httpx.get(f"{again.url}/health").status_code == 200
     finally:
         os.kill(pid, signal.SIGKILL)

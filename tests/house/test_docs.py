@@ -27,7 +27,7 @@ from services.upstreams.providers import BY_BASE_URL, PROVIDERS
 from services.upstreams.wire_rules import EMPTY_RESULT
 from settings import Settings, WireRules
 
-DOCS = ("README.md", "QUICKSTART.md", "docs/api.md", "docs/operations.md")  # whose commands are run
+DOCS = ("README.md", "QUICKSTART.md", "docs/api.md", "docs/operations.md")  # their commands are run
 TRANSCRIPTS = ("README.md", "docs/events.md")
 ENVELOPE = ',"run_id":"run_1","seq":1,"timestamp":"2026-11-27T22:13:40.206Z"}'
 PYTHON = ".venv/bin/python"

@@ -354,8 +354,8 @@ async def test_order_of_scripts(fake: FakeDedalus, http: httpx.AsyncClient) -> N
     fake.turn(RawBytes(b"second"))
     fake.choose(lambda body: [RawBytes(b"chosen")] if body["model"] == "special" else None)
     models = ["m", "special", "m", "m", "m"]
-    told = [(await http.post(CHAT, json={**BODY, "model": model})).text for model in models]
-    assert told == ["first", "chosen", "second", "always", "always"]
+    replies = [(await http.post(CHAT, json={**BODY, "model": model})).text for model in models]
+    assert replies == ["first", "chosen", "second", "always", "always"]
 
 
 async def test_key(fake: FakeDedalus, dedalus: AsyncDedalus) -> None:

@@ -135,8 +135,8 @@ def test_secrets_are_hidden_wherever_a_record_holds_them(lines: tuple[logging.Lo
 def test_the_settings_know_what_is_secret() -> None:
     """Every key is a secret, and so are the values in MCP_SERVERS."""
     servers = {"a": {"url": "https://a.example/mcp", "headers": {"X": "h"}}, "b": {"command": "b", "env": {"Y": "e"}}}
-    given: dict[str, Any] = {"openai_api_key": "o", "dedalus_provider_key": "p", "mcp_servers": servers}
-    assert Settings(_env_file=None, **given).secrets() >= {"o", "p", "h", "e"}
+    values: dict[str, Any] = {"openai_api_key": "o", "dedalus_provider_key": "p", "mcp_servers": servers}
+    assert Settings(_env_file=None, **values).secrets() >= {"o", "p", "h", "e"}
 
 
 def test_a_key_that_a_server_repeats_is_not_logged() -> None:

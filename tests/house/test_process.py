@@ -218,9 +218,9 @@ def test_what_is_stored_is_the_owner_s_alone_under_any_server(tmp_path: Path) ->
     `uvicorn --factory app:create_app` sets no umask.
     """
     data = tmp_path / "new" / "data"
-    given = environment_of({"DATA_DIR": str(data), "DEDALUS_BASE_URL": NOWHERE})
+    environment = environment_of({"DATA_DIR": str(data), "DEDALUS_BASE_URL": NOWHERE})
     words = [sys.executable, "-m", "uvicorn", "--factory", "app:create_app", "--port", "0"]
-    with subprocess.Popen(words, cwd=ROOT, env=given, stderr=subprocess.PIPE, text=True, umask=0o022) as server:
+    with subprocess.Popen(words, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, umask=0o022) as server:
         assert server.stderr is not None
         url = next(found[1] for line in server.stderr if (found := re.search(r"running on (http://\S+)", line)))
         run = httpx.post(url + SIMULATE, json={"delay_ms": 0, "session_id": "s"}, timeout=30)
@@ -236,10 +236,10 @@ def test_what_is_stored_is_the_owner_s_alone_under_any_server(tmp_path: Path) ->
 def test_a_port_that_is_taken_is_named_with_what_to_set() -> None:
     """The last line on standard error names the port and the setting, and the exit status is 1."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        given = environment_of({"PORT": str(taken.getsockname()[1]), "DEDALUS_BASE_URL": NOWHERE})
-        done = subprocess.run([sys.executable, "app.py"], cwd=ROOT, env=given, capture_output=True, text=True)
+        environment = environment_of({"PORT": str(taken.getsockname()[1]), "DEDALUS_BASE_URL": NOWHERE})
+        done = subprocess.run([sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 1
-    assert f"port {given['PORT']}. Set PORT" in done.stderr.splitlines()[-1]
+    assert f"port {environment['PORT']}. Set PORT" in done.stderr.splitlines()[-1]
 
 
 def test_ctrl_c_during_the_imports_shows_no_traceback() -> None:

@@ -304,7 +304,7 @@ def environment_outside() -> dict[str, str]:
 
 
 def forked_with(nursery: Nursery, *lines: str, encoding: str = "utf-8") -> tuple[int, str]:
-    """As `started_with`, in a fraction of its time: the exit status and what stands on standard error."""
+    """Do the same as `started_with` much faster, in a forked process. Returns the exit status and standard error."""
     Path(".env").write_text("\n".join(lines), encoding=encoding)
     with forked_command(nursery, "app", env=environment_outside(), directory=Path.cwd()) as command:
         _, error = command.communicate()

@@ -196,8 +196,8 @@ async def test_a_drain_begins_no_queued_run(tmp_path: Path) -> None:
         fake.turn(*answer("two"))
         async with started(fake, tmp_path) as agent:
             assert text(await whole(agent, second.run_id)) == "two"
-            kept = await messages(agent)
-    assert [message["content"] for message in kept] == ["?", "one", "?", "two"]
+            stored = await messages(agent)
+    assert [message["content"] for message in stored] == ["?", "one", "?", "two"]
 
 
 async def test_a_queued_run_can_be_cancelled_while_the_server_drains(tmp_path: Path) -> None:

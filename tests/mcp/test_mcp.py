@@ -80,13 +80,13 @@ async def test_server_everything_by_each_transport(way: Mapping[str, Any]) -> No
     """
     async with pool_of(every=way) as pool:
         tools = await offered(pool, "every")
-        told: list[Progress] = []
+        reports: list[Progress] = []
         echoes = [call(tools["every__echo"], message=f"hi {i}") for i in range(20)]
-        slow = call(tools["every__trigger-long-running-operation"], told, duration=0.2, steps=4)
+        slow = call(tools["every__trigger-long-running-operation"], reports, duration=0.2, steps=4)
         *answers, done = await asyncio.gather(*echoes, slow)
         assert answers == [f"Echo: hi {i}" for i in range(20)]
         assert done == "Long running operation completed. Duration: 0.2 seconds, Steps: 4."
-        assert told == [(None, i, 4) for i in (1, 2, 3, 4)]
+        assert reports == [(None, i, 4) for i in (1, 2, 3, 4)]
         assert '{"type":"image","mime_type":"image/png","base64_bytes":5380}' in await call(
             tools["every__get-tiny-image"]
         )

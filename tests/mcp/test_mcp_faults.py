@@ -49,9 +49,9 @@ async def test_what_could_not_be_loaded_is_tried_again(monkeypatch: pytest.Monke
 async def test_progress_comes_in_order_with_its_messages(peer: Peer) -> None:
     """Progress is reported in the order in which the server sent it, with its messages."""
     async with serving(peer.app()) as url, pool_of(peer={"url": f"{url}/mcp"}) as pool:
-        told: list[Any] = []
-        assert await call((await offered(pool, "peer"))["peer__shout"], told, times=3) == "hoarse"
-    assert told == [("shout 1", 1, 3), ("shout 2", 2, 3), ("shout 3", 3, 3)]
+        reports: list[Any] = []
+        assert await call((await offered(pool, "peer"))["peer__shout"], reports, times=3) == "hoarse"
+    assert reports == [("shout 1", 1, 3), ("shout 2", 2, 3), ("shout 3", 3, 3)]
 
 
 @pytest.mark.parametrize("way", ["http", "sse"])
@@ -177,7 +177,7 @@ async def test_a_list_that_changes(peer: Peer, way: str) -> None:
             [session] = pool._open
             await session.tool_list.follows_changes.wait()
         assert await call(tools["peer__grow"], name="another") == "grown"
-        while "peer__another" not in await offered(pool, "peer"):  # noqa: ASYNC110 - each asks again
+        while "peer__another" not in await offered(pool, "peer"):  # noqa: ASYNC110 - each turn sends a request
             await asyncio.sleep(0)
 
 

@@ -119,8 +119,8 @@ class Failing(Hand):
             return await super().answer(key, said, asked, scope, receive, send)
         match self.how:
             case "cut" | "cut event":
-                cut = [(b"content-type", b"application/json"), (b"content-length", b"1000")]
-                headers = cut if self.how == "cut" else [(b"content-type", EVENTS)]
+                cut_headers = [(b"content-type", b"application/json"), (b"content-length", b"1000")]
+                headers = cut_headers if self.how == "cut" else [(b"content-type", EVENTS)]
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
                 await send({"type": "http.response.body", "body": said[:20], "more_body": True})
                 raise OSError("cut")

@@ -153,8 +153,8 @@ async def test_there_are_not_too_many_that_wait() -> None:
 async def test_decisions_at_the_same_time_share_the_places(disk: Disk) -> None:
     """With one free slot, one of two simultaneous decisions is accepted and the other has to be sent again."""
     tool, go = held()
-    given: dict[str, Any] = {"max_concurrent_runs": 1, "event_log_fsync": "commit"}
-    async with FakeDedalus() as fake, service(fake.url, named(tool), **given) as agent:
+    settings: dict[str, Any] = {"max_concurrent_runs": 1, "event_log_fsync": "commit"}
+    async with FakeDedalus() as fake, service(fake.url, named(tool), **settings) as agent:
         fake.turn(*DELETE)
         fake.turn(*DELETE)
         fake.always(*answer("ok"))
@@ -190,8 +190,8 @@ async def test_a_call_has_one_result() -> None:
 
 async def test_a_time_that_runs_out_during_an_answer(disk: Disk) -> None:
     """When one call is answered as another's time runs out, the answer counts and the other call is refused."""
-    given: dict[str, Any] = {"approval_timeout_s": 0.3, "event_log_fsync": "commit"}
-    async with FakeDedalus() as fake, service(fake.url, named(deletes()), **given) as agent:
+    settings: dict[str, Any] = {"approval_timeout_s": 0.3, "event_log_fsync": "commit"}
+    async with FakeDedalus() as fake, service(fake.url, named(deletes()), **settings) as agent:
         fake.turn(*calling(("call_1", "delete", '{"folder":"a"}'), ("call_2", "delete", '{"folder":"b"}')))
         fake.turn(*answer("ok"))
         run_id = await begun(agent)
@@ -324,10 +324,10 @@ async def test_a_server_that_is_down_excuses_no_other_name(hosted: bool) -> None
     calls servers itself.
     """
     down = {"command": "/bin/false"}
-    given: dict[str, Any] = {"mcp_servers": {"down": down, "time": TIME}}
+    settings: dict[str, Any] = {"mcp_servers": {"down": down, "time": TIME}}
     names_of = ["down__erase"] if hosted else ["down__erase", "get_time"]
     others = ["tsion/exa"] if hosted else [{"name": "time", "run": "local"}]
-    async with FakeDedalus() as fake, service(fake.url, **given) as agent:
+    async with FakeDedalus() as fake, service(fake.url, **settings) as agent:
         asked: dict[str, Any] = {
             "input": "?",
             "mcp_servers": [{"name": "down", "run": "local"}, *others],
@@ -384,8 +384,8 @@ async def with_server(flag: Path) -> AsyncIterator[tuple[FakeDedalus, Service]]:
     """Start a service whose MCP server is available only while the flag file exists."""
     command = [TIME["command"], *TIME["args"]]
     server = {"command": "sh", "args": ["-c", f'test -e {flag} && exec "$@"; exit 1', "sh", *command]}
-    given: dict[str, Any] = {"mcp_servers": {"time": server}, "dedalus_base_url_hosts_mcp": False}
-    async with FakeDedalus() as fake, service(fake.url, named(deletes()), **given) as agent:
+    settings: dict[str, Any] = {"mcp_servers": {"time": server}, "dedalus_base_url_hosts_mcp": False}
+    async with FakeDedalus() as fake, service(fake.url, named(deletes()), **settings) as agent:
         yield fake, agent
 
 
@@ -517,5 +517,5 @@ async def test_the_log_and_what_is_stored_are_of_the_same_wait(tmp_path: Path) -
 def test_a_scripted_run_knows_what_a_crash_has_left(outcome: Any, said: str) -> None:
     """A scripted run completes after a restart, whatever had happened to its call before."""
     beats = script_after(SimulateRequest.model_validate({"scenario": "approval"}), {CALL: outcome})
-    told = "".join(getattr(beat, "content", "") for beat in beats if type(beat).__name__ == "PartialOutput")
-    assert told.startswith(said)
+    streamed = "".join(getattr(beat, "content", "") for beat in beats if type(beat).__name__ == "PartialOutput")
+    assert streamed.startswith(said)

@@ -77,10 +77,10 @@ def test_a_waiting_run_is_approved_after_a_restart(how: signal.Signals, place: P
     assert again.status_code == 202
     assert otherwise.json()["error"]["code"] == "tool_call_answered"
     assert place.marks == ["drafts"]
-    told = fake.chats[1].body["messages"]
-    assert told[1]["tool_calls"][0]["thought_signature"] == "sig"
-    assert told[1]["reasoning_content"] == "Delete them."
-    assert told[2] == {"role": "tool", "tool_call_id": "call_1", "content": "deleted"}
+    sent = fake.chats[1].body["messages"]
+    assert sent[1]["tool_calls"][0]["thought_signature"] == "sig"
+    assert sent[1]["reasoning_content"] == "Delete them."
+    assert sent[2] == {"role": "tool", "tool_call_id": "call_1", "content": "deleted"}
 
 
 def test_a_run_waits_through_several_restarts_and_some_of_its_answers(place: Place, fake: FakeDedalus) -> None:

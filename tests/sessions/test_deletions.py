@@ -112,10 +112,10 @@ async def _after_a_crash(fake: FakeDedalus, directory: Path, what: str, run_ids:
         assert len(set(deleted)) == 1
         assert await _marked(agent) == []
         await ask(agent, "Next?")
-        kept = [message["content"] for message in await messages(agent) if message["role"] == "user"]
+        stored = [message["content"] for message in await messages(agent) if message["role"] == "user"]
         sent = [message["content"] for message in fake.chats[-1].body["messages"] if message["role"] == "user"]
     gone = {"session": QUESTIONS, "run of a session": QUESTIONS[-1:], "run": []}[what]
-    assert kept == sent == [*(q for q in QUESTIONS if deleted[0] or q not in gone), "Next?"]
+    assert stored == sent == [*(q for q in QUESTIONS if deleted[0] or q not in gone), "Next?"]
     return deleted[0]
 
 
@@ -131,12 +131,12 @@ def out_of_reach(directory: Path, run_id: str) -> Callable[[], None]:
     Returns the function that undoes it.
     """
     [file] = directory.rglob(f"{run_id}.sse")
-    kept = file.rename(directory / "kept")
+    stored = file.rename(directory / "kept")
     file.mkdir()
 
     def undo() -> None:
         file.rmdir()
-        kept.rename(file)
+        stored.rename(file)
 
     return undo
 

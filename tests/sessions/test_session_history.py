@@ -137,8 +137,8 @@ async def test_thinking_between_texts_keeps_its_place() -> None:
         await ask(agent, "One?")
         await ask(agent, "Two?")
         conversation = await messages(agent)
-    told = [(message.get("thinking"), message["content"]) for message in conversation]
-    assert told == [(None, "One?"), (None, "A"), ("hm", "B"), (None, "Two?"), (None, "C")]
+    shown = [(message.get("thinking"), message["content"]) for message in conversation]
+    assert shown == [(None, "One?"), (None, "A"), ("hm", "B"), (None, "Two?"), (None, "C")]
     assert [message["content"] for message in fake.chats[1].body["messages"]] == ["One?", "AB", "Two?"]
 
 

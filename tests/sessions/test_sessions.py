@@ -49,14 +49,17 @@ async def test_history_has_tool_calls_with_their_results() -> None:
         fake.turn(*answer("You are welcome."))
         await ask(agent, "1 + 2?")
         await ask(agent, "Thanks!")
-        kept = await messages(agent)
+        stored = await messages(agent)
     history = fake.chats[2].body["messages"]
     assert [message["role"] for message in history] == ["user", "assistant", "tool", "assistant", "user"]
     assert history[1]["tool_calls"][0]["function"] == {"name": "add", "arguments": '{"a":1,"b":2}'}
     assert (history[2]["tool_call_id"], history[2]["content"]) == (history[1]["tool_calls"][0]["id"], "3")
-    assert [message["role"] for message in kept][:4] == ["user", "assistant", "tool", "assistant"]
-    assert kept[1]["tool_calls"][0]["arguments"] == {"a": 1, "b": 2}
-    assert [message.get("parent_id") for message in kept] == [None, *(message["message_id"] for message in kept[:-1])]
+    assert [message["role"] for message in stored][:4] == ["user", "assistant", "tool", "assistant"]
+    assert stored[1]["tool_calls"][0]["arguments"] == {"a": 1, "b": 2}
+    assert [message.get("parent_id") for message in stored] == [
+        None,
+        *(message["message_id"] for message in stored[:-1]),
+    ]
 
 
 async def test_a_run_that_failed_leaves_a_history_that_models_accept() -> None:
@@ -297,8 +300,8 @@ async def test_requests_at_the_same_moment_take_their_turns() -> None:
         many = await asyncio.gather(*(agent.post(RUNS, body) for _ in range(10)))
         for response in many:
             await agent.events(response.json()["run_id"])
-        kept = await messages(agent, "queue")
-    assert [message["role"] for message in kept] == ["user", "assistant"] * 10
+        stored = await messages(agent, "queue")
+    assert [message["role"] for message in stored] == ["user", "assistant"] * 10
 
 
 # The sessions themselves

@@ -84,12 +84,16 @@ async def test_what_may_not_be_reached_is_told_so() -> None:
     """A refused URL, a redirect to another server and a broken connection are errors that say what to do."""
     elsewhere = b"HTTP/1.1 302 Found\r\nLocation: http://10.0.0.1/a\r\nContent-Length: 0\r\n\r\n"
     async with client() as made:
-        for url, told in (("http://example.com", "https URL"), ("https://10.0.0.1", "URL_ALLOWED"), ("x", "absolute")):
-            with pytest.raises(ToolError, match=told):
+        for url, message in (
+            ("http://example.com", "https URL"),
+            ("https://10.0.0.1", "URL_ALLOWED"),
+            ("x", "absolute"),
+        ):
+            with pytest.raises(ToolError, match=message):
                 await http_get(url, a_context(http=made))
-        for answer, told in ((elsewhere, r"redirects elsewhere, to 10\.0\.0\.1"), (OPEN, "could not be reached")):
+        for answer, message in ((elsewhere, r"redirects elsewhere, to 10\.0\.0\.1"), (OPEN, "could not be reached")):
             async with serving(once(answer)) as server:
-                with pytest.raises(ToolError, match=told):
+                with pytest.raises(ToolError, match=message):
                     await http_get(at(server), a_context(http=made))
 
 

@@ -23,10 +23,10 @@ def test_the_time_in_a_zone(zone: str, offset: float) -> None:
     """The result has the zone's offset, and the day of the week, which models get wrong."""
     found = re.fullmatch(r"(\w+day), (\S+) \(\S+\)", current_time(zone))
     assert found is not None
-    told = datetime.fromisoformat(found[2])
-    assert told.utcoffset() == timedelta(hours=offset)
-    assert abs(told.timestamp() - time.time()) < 5
-    assert told.strftime("%A") == found[1]
+    shown = datetime.fromisoformat(found[2])
+    assert shown.utcoffset() == timedelta(hours=offset)
+    assert abs(shown.timestamp() - time.time()) < 5
+    assert shown.strftime("%A") == found[1]
 
 
 def test_zones_are_there_without_the_system_s() -> None:

@@ -192,7 +192,7 @@ async def test_the_documents_tool_works_as_it_stands(folder: Folder, document: s
     assert 1 <= int(await roll.call({"sides": 20}, a_context())) <= 20
 
 
-class Told(logging.Handler):
+class RecordQueue(logging.Handler):
     """A handler that queues the registry's log records, so that a test can wait for them."""
 
     def __init__(self) -> None:
@@ -207,32 +207,32 @@ async def test_watched_files_are_taken_up(folder: Folder, caplog: pytest.LogCapt
     """The watch loads a changed file, logs one line with a traceback for each broken one, and loads a new file."""
     folder.write("kit/dice.py", DICE)
     registry = folder.registry()
-    logger, told = logging.getLogger("services.tooling.registry"), Told()
-    logger.addHandler(told)
+    logger, handler = logging.getLogger("services.tooling.registry"), RecordQueue()
+    logger.addHandler(handler)
     caplog.set_level(logging.INFO)
     task = asyncio.create_task(registry.watch())
     try:
-        record = await told.records.get()
+        record = await handler.records.get()
         assert "watched" in record.getMessage()
         folder.write("kit/dice.py", DICE.replace("roll", "throw"))
-        record = await told.records.get()
+        record = await handler.records.get()
         assert "the tools were loaded again: throw" in record.getMessage()
         folder.write("kit/dice.py", "def (\n")
-        record = await told.records.get()
+        record = await handler.records.get()
         assert "the tools are unchanged: the module kit.dice" in record.getMessage()
         assert record.exc_info
         assert list(registry.all) == ["throw"]
         folder.write("kit/dice.py", FAULTY + DICE.replace("roll()", "roll(side: Faulty)"))
-        record = await asyncio.wait_for(told.records.get(), 20)  # no record arrives if the watch has ended
+        record = await asyncio.wait_for(handler.records.get(), 20)  # no record arrives if the watch has ended
         assert record.getMessage() == "the tools are unchanged: loading them failed"
         assert record.exc_info
         assert list(registry.all) == ["throw"]
         folder.write("kit/more.py", DICE)
         folder.write("kit/dice.py", "")
         while list(registry.all) != ["roll"]:
-            await told.records.get()
+            await handler.records.get()
     finally:
-        logger.removeHandler(told)
+        logger.removeHandler(handler)
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task

@@ -383,7 +383,7 @@ def test_what_is_within_a_model_counts() -> None:
     """Values inside models are checked, also where only pydantic knows how they are written."""
     node = Node()
     node.next = node
-    for value, told in (
+    for value, message in (
         (node, "it contains itself"),
         (Holder(value=holding_itself()), "it contains itself"),
         (Held([1, Held(holding_itself())]), "it contains itself"),
@@ -392,7 +392,7 @@ def test_what_is_within_a_model_counts() -> None:
         (Computed(), "which may have no end"),
         ([iter(range(3)), [1] * 1000], "which may have no end"),
     ):
-        with pytest.raises(ToolError, match=told):
+        with pytest.raises(ToolError, match=message):
             as_text(value)
 
 
