@@ -279,6 +279,6 @@ def test_nothing_is_too_deep_or_too_long() -> None:
 
 @pytest.mark.parametrize("status", [429, 400])
 def test_too_many_tokens_in_a_time_are_no_long_context(status: int) -> None:
-    """Bedrock's message for a rate limit isn't taken for it: the same request can succeed later."""
+    """Bedrock's message for a rate limit is no context error: the same request can succeed later."""
     error = {"message": "Too many tokens, please wait before trying again."}
     assert error_of(error, status).code == ("upstream_quota" if status == 429 else "upstream_rejected")

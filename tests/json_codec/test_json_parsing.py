@@ -85,7 +85,7 @@ def test_what_is_no_json_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999", "-1E+400"])
 def test_what_is_no_number_is_refused(number: str) -> None:
-    """Python's parser accepts them, and no model server does."""
+    """Numbers that Python's parser accepts, but no model server does, are refused."""
     for text in (f"[{number}]", f'["{"x" * LONG}", {number}]'):
         with pytest.raises(ValueError, match=r"JSON|number"):
             parsed(text)

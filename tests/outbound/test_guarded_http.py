@@ -301,7 +301,7 @@ async def test_compressed_answers_that_are_none_fail() -> None:
 
 
 async def test_the_whole_fetch_is_bounded_in_time() -> None:
-    """A server that sends nothing, or a byte now and then, which no timeout between two bytes would end."""
+    """A fetch ends in time if the server sends nothing, or a byte now and then, which no read timeout would end."""
 
     async def silent(connection: Connection) -> None:
         await connection.request()

@@ -190,7 +190,7 @@ async def test_an_inline_image_is_sent_as_it_came(url: str, sent: str) -> None:
 
 @pytest.mark.parametrize("url", ["data:image/png;base64,\u00e9", "ftp://example.com/a.png", "http://x.example/a", ""])
 async def test_an_image_is_https_or_inline(url: str, agent: Service) -> None:
-    """The error says so, without repeating the URL."""
+    """An image with another URL is refused, with an error that doesn't repeat the URL."""
     response = await agent.client.post(STREAM, json={"input": [{"type": "image", "url": url}]})
     details = error_of(response, 422, "invalid_request")["details"]
     assert any("url" in detail["loc"] for detail in details)

@@ -136,7 +136,7 @@ async def test_fields_that_trail_a_body_are_dropped_and_have_a_size() -> None:
 
 @pytest.mark.parametrize("nonsense", [b"\x16\x03\x01\x02\x00\x01", b"hello\r\n\r\n", GET + b"a b: c\r\n\r\n"])
 async def test_what_is_no_http_is_refused_in_the_one_form(nonsense: bytes) -> None:
-    """An example is TLS, sent to the port of the plain service."""
+    """Bytes such as TLS, sent to the plain service's port, get a refusal with the usual error body."""
     async with service(NOWHERE) as agent, connected(agent) as peer:
         await peer.write(nonsense)
         assert await refusal(peer) == (400, "malformed_request")
@@ -182,7 +182,7 @@ BAD_BODIES = [
 
 @pytest.mark.parametrize("rest", BAD_BODIES)
 async def test_a_body_that_is_no_http_is_refused_in_the_one_form(rest: bytes) -> None:
-    """The client gets a response rather than a closed connection."""
+    """The client gets the usual error body rather than a closed connection."""
     head = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" % STREAM.encode()
     async with service(NOWHERE) as agent, connected(agent) as peer:
         await peer.write(head + rest)
@@ -235,7 +235,7 @@ async def test_a_tunnel_is_refused(target: bytes) -> None:
 async def test_a_client_that_leaves_within_its_body_leaves_no_traceback(
     method: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Otherwise anybody could fill the log."""
+    """The disconnection isn't logged as an exception; otherwise anybody could fill the log."""
     async with service(NOWHERE) as agent:
         async with connected(agent) as peer:
             head = f"{method} {EXECUTE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"

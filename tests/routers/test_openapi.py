@@ -224,7 +224,7 @@ async def test_the_error_responses_are_what_is_described(described: Json) -> Non
 
 
 async def test_the_description_is_made_once_and_beside_what_else_is_served() -> None:
-    """It takes 0.3 s, for which it would block every stream if it ran in the event loop."""
+    """Making it takes 0.3 s, for which it would block every stream if it ran in the event loop."""
     makers: list[threading.Thread] = []
     async with service(NOWHERE) as agent:
         make = agent.app.openapi

@@ -109,7 +109,7 @@ async def test_a_parameter_that_was_not_sent_is_not_repeated() -> None:
 
 
 async def test_a_web_page_in_place_of_an_answer_names_the_base_url() -> None:
-    """An example is the address of a server's pages in place of its API."""
+    """The base URL may be the address of a server's web pages rather than of its API."""
     error = await failed(Status(200, "<html><body>Welcome</body></html>", {"content-type": "text/html"}))
     assert error["code"] == "upstream_protocol"
     assert "DEDALUS_BASE_URL" in error["message"]

@@ -122,7 +122,7 @@ async def test_a_stopped_reader_costs_no_more_than_promised(nursery: Nursery, tm
             readers = [stopped_reader(server, run_id) for _ in range(READERS)]
             during, held = await passed(server, PASSED_BYTES), connections(server) - idle
             took = time.monotonic() - started
-            assert held > 0.9 * READERS or took > 0.9 * SEND_TIMEOUT_S  # a machine so slow shows nothing
+            assert held > 0.9 * READERS or took > 0.9 * SEND_TIMEOUT_S  # on a machine this slow the test proves nothing
             assert (during - before) / READERS < PROMISED_BYTES
             await cut(server, idle)
             assert time.monotonic() - started > 0.9 * SEND_TIMEOUT_S
@@ -142,7 +142,7 @@ async def test_a_stopped_reader_costs_no_more_than_promised(nursery: Nursery, tm
 async def test_the_service_holds_little_for_a_stopped_reader(
     nursery: Nursery, tmp_path: Path, pieces: int, size: int
 ) -> None:
-    """192 kB of the service's own memory each, whatever the events' size, as traced in its real process."""
+    """Each costs at most 192 kB of the service's own memory, whatever the events' size, traced in its real process."""
     with FakeDedalus.in_thread() as fake, crashing_server(nursery, tmp_path, fake.url, **PATIENT) as server:
         fake.always(Text(*["x" * size] * pieces), Finish(), Done())
         await server.start(OPEN)

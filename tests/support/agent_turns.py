@@ -21,7 +21,7 @@ def hosted(name: str, arguments: Json, result: Any, *, is_error: bool = False, *
 
 
 def calls_of(request: Any) -> list[Json]:
-    """What a second request echoes of the first turn's calls."""
+    """The first turn's calls, as the second request repeats them."""
     calls: list[Json] = request.body["messages"][1]["tool_calls"]
     return calls
 
@@ -32,7 +32,7 @@ def results_of(request: Any) -> list[tuple[str, str]]:
 
 
 def result_by_call(events: Sequence[Event]) -> dict[str, Any]:
-    """Each call's result by the call's id; and each call has one."""
+    """Each call's result by the call's id. Checks that every call has one."""
     results = {data["tool_call_id"]: data["content"] for data in only(list(events), "tool_result")}
     assert set(results) == {data["tool_call_id"] for data in only(list(events), "tool_use")}
     return results

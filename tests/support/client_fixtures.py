@@ -1,4 +1,4 @@
-"""A service for clients that run as programs: a plugin of pytest, which the modules that need it name."""
+"""A service for clients that run as programs: a pytest plugin, named by the modules that need it."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from process import Nursery
 
 @pytest.fixture(scope="module")
 def client_is_loaded(nursery: Nursery) -> None:
-    """The nursery has the client, and `process` has the nursery."""
+    """Load the client into the nursery, which `process` then uses."""
     nursery.load("test_client")
     NURSERY.set(nursery)
 

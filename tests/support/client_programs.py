@@ -41,7 +41,7 @@ class Ended(NamedTuple):
 
 
 class Service(NamedTuple):
-    """A served app."""
+    """A running service."""
 
     process: Process
 
@@ -52,7 +52,7 @@ class Service(NamedTuple):
 
     @property
     def port(self) -> str:
-        """Where another service can take this one's place."""
+        """The port, on which another service can replace this one."""
         return str(urlsplit(self.url).port)
 
     def events(self, run_id: str) -> list[dict[str, Any]]:
@@ -74,7 +74,7 @@ def process(
     stdin: int = subprocess.DEVNULL,
     forked: bool = True,
 ) -> Iterator[Program]:
-    """A Python program of this project, with an environment of its own, killed if it is still there in the end.
+    """A Python program of this project in an environment of its own, killed at the end if it is still running.
 
     The client is forked from a process that has imported it, unless `forked` is False.
     """
@@ -102,7 +102,7 @@ def process(
 
 @contextmanager
 def serving(nursery: Nursery, directory: Path, **settings: str) -> Iterator[Service]:
-    """The service, without a model unless `settings` say where one is."""
+    """The service, without a model unless `settings` name one's address."""
     environment = {
         "DATA_DIR": str(directory),
         "DEDALUS_BASE_URL": NOWHERE,
@@ -169,14 +169,14 @@ class Terminal(NamedTuple):
         try:
             while piece := self.screen.read(4096):
                 shown += piece
-        except OSError:  # how Linux says that nobody has the terminal open any more
+        except OSError:  # Linux raises it once no process has the terminal open any more
             pass
         return Ended(self.process.wait(LAST_WAIT_S), shown.decode(errors="replace").replace("\r\n", "\n"), "")
 
 
 @contextmanager
 def at_terminal(service: Service, *arguments: str) -> Iterator[Terminal]:
-    """The client where a person sees it and can type."""
+    """The client at a terminal, as a person runs it."""
     ours, its = pty.openpty()
     with open(ours, "r+b", buffering=0) as screen:  # noqa: PTH123 - a descriptor
         env = {"AGENT_STREAM_URL": service.url, "NO_COLOR": "1", "TERM": "dumb"}

@@ -1,4 +1,4 @@
-"""Databases, SQLite's and PostgreSQL's: a plugin of pytest, which the modules that need it name."""
+"""Databases of SQLite and PostgreSQL: a pytest plugin, named by the modules that need it."""
 
 import warnings
 from collections.abc import AsyncGenerator, Iterator
@@ -29,7 +29,7 @@ def postgresql() -> Iterator[PostgresServer]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where there is nothing yet."""
+    """The URL of an empty database."""
     if request.param == "sqlite":
         return sqlite_url(tmp_path / "not yet there" / "x.db")
     server = request.getfixturevalue("postgresql")

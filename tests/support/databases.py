@@ -69,7 +69,7 @@ def make_session(session_id: str, updated_at: str = NOON, **changes: object) -> 
 
 
 def said(number: int, *texts: str) -> list[StoredMessage]:
-    """Messages as they are given to be kept."""
+    """Messages as the service stores them: a question, then answers."""
     return [
         StoredMessage(run_id=run_id(number), role="user" if n == 0 else "assistant", content=text)
         for n, text in enumerate(texts)
@@ -89,7 +89,7 @@ async def whole_tree(connection: Connection, session_id: str) -> list[SessionMes
 
 
 async def whole(connection: Connection, outline: Sequence[Place]) -> list[SessionMessage]:
-    """All messages of an outline, page by page."""
+    """Return all messages of an outline, read page by page."""
     found: list[SessionMessage] = []
     while page := page_of(outline, found[-1].message_id if found else None, 200):
         found += await read_page(connection, page)
@@ -107,7 +107,7 @@ async def save(database: Database, *runs: Run, then: Callable[[], object] = bool
 
 
 async def execute(database: Database, *statements: str) -> None:
-    """In one transaction."""
+    """Execute the statements in one transaction."""
     async with database.writing() as connection:
         for statement in statements:
             await connection.execute(sa.text(statement))
@@ -119,7 +119,7 @@ async def load(database: Database, number: int) -> Run | None:
 
 
 async def converse(database: Database, session_id: str, *turns: tuple[int, int | None, Sequence[str]]) -> None:
-    """A session of runs with their parents, and what is said in them."""
+    """Store a session of runs with their parents and the texts of their messages."""
     async with database.writing() as connection:
         await create_session(connection, make_session(session_id))
         await save_runs(connection, [make_run(number, session_id, parent) for number, parent, _ in turns])

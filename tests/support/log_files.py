@@ -25,7 +25,7 @@ def active(directory: Path, run_id: str) -> Path:
 
 
 def id_at(seconds: float, number: int = 0) -> str:
-    """A run's id of that time."""
+    """The id of a run that started at that time."""
     return f"run_{int(seconds * 1000):012x}{number:020x}"
 
 
@@ -44,7 +44,7 @@ class Clock:
 
 
 def python(code: str, *arguments: object) -> "subprocess.Popen[str]":
-    """The code in a process of its own, with the service and the tests to import from."""
+    """Run code in a process of its own, which can import the service and the tests' helpers."""
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
         env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests/support'}"},
@@ -61,7 +61,7 @@ def open_descriptors() -> int:
 
 @contextmanager
 def limit(what: int, most: int) -> Iterator[None]:
-    """The operating system refuses this process more than that."""
+    """Limit a resource of this process to `most`."""
     soft, hard = resource.getrlimit(what)
     resource.setrlimit(what, (most, hard))
     try:
@@ -71,5 +71,5 @@ def limit(what: int, most: int) -> Iterator[None]:
 
 
 def disk_full_at(size: int) -> Any:
-    """No file grows beyond so many bytes, as on a disk that is full: a write is cut short, or refused."""
+    """Limit the size of files, as a full disk does: a write is cut short, or refused."""
     return limit(resource.RLIMIT_FSIZE, size)

@@ -1,4 +1,4 @@
-"""An event log of each backend: a plugin of pytest, which the modules that need it name."""
+"""An event log of each backend: a pytest plugin, named by the modules that need it."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing

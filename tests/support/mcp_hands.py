@@ -137,7 +137,7 @@ async def lives(receive: Any, send: Any) -> None:
 
 
 def answering(status: int, body: bytes, kind: bytes = b"application/json", **headers: str) -> App:
-    """An application that answers each request so."""
+    """An application that sends this response to each request."""
     more = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

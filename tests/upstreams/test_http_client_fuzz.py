@@ -502,7 +502,7 @@ FRAMINGS = {"chunked": RICH, "counted": Answer(), "closed": Answer(counted=False
 
 @pytest.mark.parametrize("answer", FRAMINGS.values(), ids=FRAMINGS)
 async def test_an_answer_may_be_cut_or_split_at_every_place(answer: Answer) -> None:
-    """Two pieces give the same response as one.
+    """A response in two pieces equals the same response in one.
 
     A response that ends early is an error unless the close ends its body.
     """

@@ -99,7 +99,7 @@ def pages(tmp_path: Path) -> Iterator[str]:
 
 
 async def test_fetch(pages: str) -> None:
-    """mcp-server-fetch, which gets a page and asks for robots.txt first."""
+    """mcp-server-fetch, which requests robots.txt before it fetches a page."""
     async with shop(fetch=pypi("mcp_server_fetch", "--ignore-robots-txt", "--allow-private-ips")) as there:
         page = await there.call("fetch", url=f"{pages}/index.html", raw=True)
         missing = await there.call("fetch", url=f"{pages}/no.html")
