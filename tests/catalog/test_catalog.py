@@ -191,7 +191,7 @@ async def test_a_fetch_that_takes_too_long_has_failed(monkeypatch: pytest.Monkey
 
 
 async def test_a_caller_that_leaves_does_not_end_the_fetch() -> None:
-    """The fetch belongs to all callers."""
+    """The fetch is shared, so a caller that is cancelled doesn't cancel it for the others."""
     source = Source()
     cached = Cached(source.fetch, [], LONG)
     leaving, staying = (asyncio.create_task(cached.get()) for _ in range(2))
@@ -471,7 +471,7 @@ async def test_half_a_surrogate_pair_in_a_list_is_mended(entry: str) -> None:
 
 
 async def test_half_a_surrogate_pair_in_the_marketplace_is_mended() -> None:
-    """The same for the list of MCP servers."""
+    """The marketplace can't turn the list of MCP servers into a 500 either."""
     async with marketplace() as (fake, agent):
         body = '{"repositories": [{"slug": "a/b", "title": "caf\\ud83d", "description": "\\ud83d"}]}'
         fake.marketplace_failure = Status(200, body, {"content-type": "application/json"})
@@ -552,7 +552,7 @@ async def test_without_a_default_model_the_error_names_the_setting(
 
 
 async def test_a_server_that_can_t_be_reached_names_the_setting() -> None:
-    """Nothing listens at DEDALUS_BASE_URL."""
+    """If nothing listens at DEDALUS_BASE_URL, the error names it."""
     async with service(NOWHERE, default_model=None) as agent:
         refused = await agent.post(EXECUTE, {"input": "?"})
     assert refused.json()["error"]["code"] == "upstream_failed"

@@ -602,6 +602,6 @@ def test_odd_counts_lose_no_answer(usage: Any, counts: tuple[int | None, ...]) -
 
 @pytest.mark.parametrize("later", [{}, None, {"prompt_tokens": None}, {"completion_tokens": 0}, {"total_tokens": 5}, 7])
 def test_a_later_partial_report_erases_nothing(later: Any) -> None:
-    """Counts only grow."""
+    """A later report without a count, or with a smaller one, leaves the count as it was."""
     first = event({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}})
     assert read(said("Hello") + END + first + event({"choices": [], "usage": later}) + DONE).usage == (3, 2, 5)

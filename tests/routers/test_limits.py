@@ -369,7 +369,7 @@ async def test_the_operator_s_names_are_served() -> None:
 
 
 async def test_a_host_that_is_an_ipv6_literal_is_served_by_its_name_in_urls() -> None:
-    """HOST=2001:db8::1 is http://[2001:db8::1]:8000."""
+    """HOST=2001:db8::1 is served as http://[2001:db8::1]:8000."""
     async with service("http://127.0.0.1:9", host="2001:db8::1") as agent:
         response = await agent.client.get("/health", headers={"host": "[2001:db8::1]:8000"})
     assert response.status_code == 200
@@ -402,7 +402,7 @@ async def test_pages_of_named_origins_may_ask(given: dict[str, Any], allowed: di
 
 
 async def test_a_page_may_send_what_resuming_and_tracing_need(agent: Service) -> None:
-    """The preflight of a POST with JSON and of a GET with Last-Event-ID and X-Request-ID is granted."""
+    """The preflights of a POST with JSON, and of a GET with Last-Event-ID and X-Request-ID, are allowed."""
     for method, names in (("POST", "content-type,x-request-id"), ("GET", "last-event-id")):
         headers = {
             "origin": ORIGIN,

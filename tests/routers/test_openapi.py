@@ -111,12 +111,12 @@ def test_streams_are_described_as_streams(described: Json) -> None:
     answers = {f"{run}/approvals/{{tool_call_id}}", f"{run}/tool-results"}
     assert set(streams) == {STREAM, SIMULATE, f"{run}/events"} | answers
     events = streams["/api/agent/runs/{run_id}/events"]
-    for said in streams.values():
-        assert {kind: content["schema"] for kind, content in said["content"].items()} == {
+    for stream in streams.values():
+        assert {kind: content["schema"] for kind, content in stream["content"].items()} == {
             kind: ref("StreamEvent")
-            for kind in ("text/event-stream", *(["application/x-ndjson"] if said is events else []))
+            for kind in ("text/event-stream", *(["application/x-ndjson"] if stream is events else []))
         }
-        assert set(said["headers"]) == {"X-Run-ID", "Location"}
+        assert set(stream["headers"]) == {"X-Run-ID", "Location"}
 
 
 async def test_a_frame_is_described_beside_its_data(described: Json) -> None:
@@ -156,7 +156,7 @@ def test_all_events_are_in_the_union(described: Json) -> None:
     "change", [{"event": "unknown"}, {"seq": 0}, {"more": 1}, {"data": {}}, {"data": {"model": 5}}]
 )
 def test_the_union_takes_no_other_event(described: Json, change: Json) -> None:
-    """A schema that allowed everything would describe nothing."""
+    """An unknown or malformed event doesn't validate: a schema that allowed everything would describe nothing."""
     event = {"event": "run_started", "data": {"model": "m"}, "run_id": "run_1", "seq": 1, "timestamp": "t"}
     assert not faults(described, ref("StreamEvent"), event)
     assert faults(described, ref("StreamEvent"), event | change)

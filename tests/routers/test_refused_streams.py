@@ -65,7 +65,7 @@ def refused_in_frames(response: httpx.Response, status: int, code: str) -> dict[
 @pytest.mark.parametrize("path", [STREAM, SIMULATE])
 @pytest.mark.parametrize("accept", [*ACCEPTS_FRAMES, *ACCEPTS_JSON])
 async def test_accept_decides_the_form(path: str, accept: str, agent: Service) -> None:
-    """JSON where application/json is named and text/event-stream is not, however it is written; else frames."""
+    """A refusal is JSON if `Accept` names application/json and not text/event-stream, in any spelling; else frames."""
     response = await agent.post(path, {"input": "?", "modle": "a/b"}, accept=accept)
     if accept in ACCEPTS_JSON:
         assert response.headers["content-type"] == "application/json"
@@ -104,9 +104,11 @@ async def test_each_layer_refuses_in_both_forms(path: str, name: str, agent: Ser
     framed, plain = both
     error = refused_in_frames(framed, status, code)
     assert (plain.status_code, plain.json()) == (status, {"error": error})
-    told = [{n: v for n, v in r.headers.items() if n not in {"content-type", "content-length", "date"}} for r in both]
-    assert told[0] == told[1]
-    assert told[0]["access-control-allow-origin"] == "http://localhost:3000"
+    sent_headers = [
+        {n: v for n, v in r.headers.items() if n not in {"content-type", "content-length", "date"}} for r in both
+    ]
+    assert sent_headers[0] == sent_headers[1]
+    assert sent_headers[0]["access-control-allow-origin"] == "http://localhost:3000"
 
 
 async def test_what_the_service_refuses_is_told_with_when_to_come_back() -> None:

@@ -42,5 +42,5 @@ async def test_a_client_that_leaves_ends_the_wait_for_it() -> None:
 
 
 async def test_a_lock_keeps_pings_out_of_a_frame() -> None:
-    """The library makes it for its own pings, which ours replace."""
+    """The library creates the lock for its own pings, which ours replace."""
     assert isinstance(EventSourceResponse(nothing())._send_lock, anyio.Lock)

@@ -310,7 +310,7 @@ async def test_an_env_file_with_two_providers_keys_serves_both(tmp_path: Path) -
     [({"gemini_api_key": "b"}, "b"), ({"google_api_key": "a", "gemini_api_key": "b"}, "a")],
 )
 async def test_a_key_with_two_usual_names_is_found_under_both(given: dict[str, Any], key: str) -> None:
-    """Google's key is GOOGLE_API_KEY or GEMINI_API_KEY."""
+    """Google's key is found as GOOGLE_API_KEY and as GEMINI_API_KEY."""
     async with providers(**given) as (fakes, agent):
         await agent.stream({"input": "?", "model": "google/gemini-2.5-flash"})
     [request] = fakes["google"].requests
