@@ -217,7 +217,7 @@ async def test_a_restart_while_the_clock_is_an_hour_back(nursery: Nursery, clock
 
 
 async def asked(client: httpx.AsyncClient, question: str) -> Reader:
-    """Run a request of the session to its end."""
+    """Run a request of the session to its end, and return its reader."""
     async with client.stream("POST", STREAM, json={"input": question, "session_id": "chat"}) as response:
         reader = Reader(response)
         await reader.rest()
@@ -226,7 +226,7 @@ async def asked(client: httpx.AsyncClient, question: str) -> Reader:
 
 
 async def keyed(client: httpx.AsyncClient) -> str:
-    """Run the request with the key."""
+    """Post the request with the key, and return its run's id."""
     response = await client.post(RUNS, json={"input": "Keyed?"}, headers={"Idempotency-Key": "once"})
     run_id: str = response.json()["run_id"]
     return run_id

@@ -232,7 +232,7 @@ async def test_client_without_a_key(without_a_key: str) -> None:
 
 
 async def test_serve(tmp_path: Path) -> None:
-    """`python app.py` in the activated environment serves the routes that the description names."""
+    """`python app.py` in the activated environment serves the pages and lists that the description names."""
     environment = environment_of({"DATA_DIR": str(tmp_path), "EMBEDDED_MODEL": "off"})
     process = await asyncio.create_subprocess_exec(
         "bash", "-c", SERVE.replace("python app.py", "exec python app.py"), cwd=ROOT, env=environment,

@@ -206,7 +206,7 @@ def test_the_model_does_not_outlive_a_service_that_is_killed(nursery: Nursery, t
 
 
 def modes(directory: Path) -> dict[str, int]:
-    """Return the permissions of others for each file and folder in a directory."""
+    """Return the permissions of the group and of others for a directory and everything in it."""
     return {
         str(path.relative_to(directory)): path.stat().st_mode & 0o077 for path in [directory, *directory.rglob("*")]
     }

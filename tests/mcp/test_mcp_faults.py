@@ -327,7 +327,7 @@ async def test_the_log_has_no_secret_of_a_header(caplog: pytest.LogCaptureFixtur
 
 
 async def test_a_server_that_nobody_runs() -> None:
-    """A server at an address where nothing listens has no tools."""
+    """A server at an address where nothing listens has no tools. Listing them fails, and so does an unknown name."""
     async with pool_of(gone={"url": "http://127.0.0.1:9/mcp"}) as pool:
         assert await down(pool, "gone") == ["gone"]
         with pytest.raises(McpServerFailed):
@@ -513,7 +513,7 @@ async def test_sessions_with_servers_of_requests_are_bounded(peer: Peer, monkeyp
 
 
 async def test_a_pool_that_is_closed_opens_nothing(peer: Peer) -> None:
-    """After the pool is closed, a run under way gets error results and no new processes are started."""
+    """After the pool is closed, calls under way and later calls fail, and the server is unavailable."""
     async with serving(peer.app()) as url, pool_of(peer={"url": f"{url}/mcp"}) as pool:
         tools = await offered(pool, "peer")
         writing = asyncio.create_task(call(tools["peer__write"]))

@@ -248,7 +248,7 @@ def test_a_list_in_another_form_is_read(page: dict[str, Any]) -> None:
 
 @pytest.mark.anyio
 async def test_a_list_is_asked_for_page_by_page() -> None:
-    """All pages are requested. A cursor that isn't text ends the list."""
+    """A cursor that isn't text ends the list."""
     async with pool_of(hand=command({"tools/list": result({"tools": [GOOD], "nextCursor": 5})})) as pool:
         assert list(await offered(pool, "hand")) == ["hand__good"]
 

@@ -188,7 +188,7 @@ async def test_an_event_that_is_too_large_is_answered_before_its_end() -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_message_that_is_good_stays_byte_for_byte(size: int) -> None:
-    """Only invalid parts of a message are rewritten."""
+    """A valid message is passed on byte for byte."""
     incoming = Incoming()
     for piece in pieces(b' {"id": 1, "jsonrpc": "2.0", "result": {"n": 123456789012345678901}} ', size):
         incoming.add(piece)

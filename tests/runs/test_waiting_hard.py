@@ -224,7 +224,7 @@ async def test_a_decision_is_not_taken_while_the_database_is_down(monkeypatch: p
 
 
 async def test_a_run_that_can_t_go_on_does_not_wait_for_ever() -> None:
-    """A run whose time runs out after its checkpoint was lost fails, with an error that says so."""
+    """A run whose checkpoint was lost fails with `internal_error` when its time runs out."""
     async with FakeDedalus() as fake, service(fake.url, named(deletes()), approval_timeout_s=0.3) as agent:
         fake.turn(*DELETE)
         run_id = await begun(agent)
@@ -235,7 +235,7 @@ async def test_a_run_that_can_t_go_on_does_not_wait_for_ever() -> None:
 
 
 async def test_an_id_of_the_upstream_s_can_have_any_characters() -> None:
-    """Characters that a path can't hold are replaced in a call's id, and each call can still be decided by its id."""
+    """A call id that a path can't hold is replaced, and each call can be decided by the id that is listed."""
     ids = ("a/b", "..", ".", "x?y#z %")
     async with FakeDedalus() as fake, service(fake.url, named(deletes())) as agent:
         fake.turn(*calling(*((call_id, "delete", '{"folder":"x"}') for call_id in ids)))
@@ -515,7 +515,7 @@ async def test_the_log_and_what_is_stored_are_of_the_same_wait(tmp_path: Path) -
     ],
 )
 def test_a_scripted_run_knows_what_a_crash_has_left(outcome: Any, said: str) -> None:
-    """A scripted run completes after a restart, whatever had happened to its call before."""
+    """After a restart a scripted run's text agrees with what had happened to its call."""
     beats = script_after(SimulateRequest.model_validate({"scenario": "approval"}), {CALL: outcome})
     streamed = "".join(getattr(beat, "content", "") for beat in beats if type(beat).__name__ == "PartialOutput")
     assert streamed.startswith(said)

@@ -25,7 +25,7 @@ PLACE = {"message_id", "parent_id", "run_id"}
 
 
 def parts(conversation: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return messages without the ids and positions that vary."""
+    """Return the messages without the fields that place them in the session."""
     return [{name: value for name, value in message.items() if name not in PLACE} for message in conversation]
 
 
