@@ -281,7 +281,7 @@ async def drip(peer: Peer) -> None:
 
 
 async def test_a_connection_that_sends_nothing_is_closed() -> None:
-    """There is no response, since it has not sent a request."""
+    """It is closed without a response, since it has not sent a request."""
     async with service(NOWHERE, head_timeout_s=HEAD_S) as agent, connected(agent) as peer:
         assert await peer.rest() == b""
 
@@ -338,7 +338,7 @@ async def test_a_body_that_does_not_end_in_time_is_refused(sent: bytes) -> None:
 
 
 async def test_the_rest_of_a_refused_body_has_a_time() -> None:
-    """A body refused by its length may be sent for as long as a head, so that its client can read the response."""
+    """The client may send a refused body for as long as a head may take, so that it can read the response."""
     head = b"POST /api/agent/execute HTTP/1.1\r\nHost: localhost\r\n"
     async with service(NOWHERE, max_body_bytes=1024, head_timeout_s=HEAD_S) as agent, connected(agent) as peer:
         await peer.write(head + b"Content-Length: 500000\r\n\r\n")
@@ -350,7 +350,7 @@ async def test_the_rest_of_a_refused_body_has_a_time() -> None:
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 async def test_a_client_that_closes_can_read_why_its_body_is_refused(version: str) -> None:
-    """The response isn't lost with the connection while the client is still sending, as nginx does by default."""
+    """A client that, like nginx, sends its whole body with `Connection: close` still receives the refusal."""
     head = f"POST {EXECUTE} HTTP/{version}\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 5000000\r\n\r\n"
     async with service(NOWHERE, max_body_bytes=1024) as agent, connected(agent) as peer:
         await peer.write(head.encode() + b"x" * 1000)

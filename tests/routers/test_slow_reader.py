@@ -77,7 +77,7 @@ async def passed(server: Server, size: int) -> int:
 
 
 async def other_run(server: Server) -> None:
-    """Start another run and its reader."""
+    """Start another run, and read it to its end."""
     host, port = server.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     body = b'{"input": "elsewhere"}'

@@ -133,7 +133,7 @@ async def test_the_context_of_a_session_is_shown() -> None:
 
 
 async def test_the_context_is_shown_in_short() -> None:
-    """A long message is shortened, and an image is shown without its data."""
+    """A long message is shortened, and an image is left out."""
     picture = {"type": "image", "url": "data:image/png;base64,aGk="}
     async with service() as agent:
         events = await agent.stream(
