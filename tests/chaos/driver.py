@@ -88,9 +88,7 @@ class Driver:
     async def round(self, most_kills: int, clients: int = 9) -> Verdict:
         """Start clients, kill the service once or more and start it again, and let the clients read to the end."""
         self._rounds += 1
-        self.rng = random.Random(
-            f"{self.seed} {self._rounds}"
-        )  # one per round: how many numbers a round draws depends on timing
+        self.rng = random.Random(f"{self.seed} {self._rounds}")  # how much a round draws depends on timing
         progress = Progress()
         following = [self._client(ask, progress) for ask in self.asks.round(clients, self.sessions, self.rng)]
         tasks = {asyncio.create_task(client.follow()) for client in following}

@@ -192,7 +192,7 @@ async def test_a_list_is_kept(peer: Peer) -> None:
         assert len(app.asked) == asked
 
 
-# Servers that are down, or none
+# Servers that are down, or aren't MCP servers
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,7 @@ async def test_a_session_that_the_server_forgot_loses_no_call() -> None:
         assert await asyncio.gather(*waiting) == ["fine"] * 3
 
 
-# Commands that print other things
+# Commands that print other output
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ async def test_a_call_under_way_ends_when_the_command_becomes_loud() -> None:
         assert await call(tools["hand__fine"]) == "fine"
 
 
-# Servers that end the connection over the protocol's newest version
+# Servers that end the connection at the protocol's newest version
 
 
 class Closing(asyncio.Protocol):

@@ -315,7 +315,7 @@ async def test_who_reads_a_run_that_waits_does_not_hold_up_the_end() -> None:
         assert (await get(agent, queued))["status"] == "queued"
 
 
-# Approvals can't be passed by
+# Approvals can't be bypassed
 
 
 @pytest.mark.parametrize("hosted", [True, False])
