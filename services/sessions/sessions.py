@@ -1,14 +1,13 @@
 """Creates, lists, changes and deletes sessions: conversations that the service keeps, in which run follows run."""
 
 import re
-from collections.abc import Sequence
 from contextlib import suppress
 
 from uuid_utils import uuid7
 
 from database.deletions import mark_deleted, mark_session_deleted
 from database.engine import Connection, Database
-from database.message_pages import Place, UnknownMessage, branch_outline, page_of, read_page, tree_outline
+from database.message_pages import Outline, UnknownMessage, branch_outline, read_page, tree_outline
 from database.runs import children, delete_run, get_run
 from database.sessions import (
     create_session,
@@ -155,11 +154,11 @@ class Sessions:
                     raise RunNotFound
             outline = await _outline(connection, session_id, leaf, whole_tree=whole_tree)
             try:
-                page = page_of(outline, cursor, limit)
+                page = outline.page(cursor, limit)
             except UnknownMessage:
                 raise InvalidCursor("The cursor is not a next_cursor of this list.") from None
             messages = await read_page(connection, page) if page else []
-        more = bool(messages) and messages[-1].message_id != outline[-1].message_id
+        more = bool(messages) and not outline.ends_with(messages[-1].message_id)
         return MessageList(messages=messages, next_cursor=messages[-1].message_id if more else None)
 
     async def delete_run(self, run: Run) -> None:
@@ -203,8 +202,8 @@ async def _delete_run(connection: Connection, run: Run) -> None:
     await mark_deleted(connection, [run.run_id])
 
 
-async def _outline(connection: Connection, session_id: str, leaf: str | None, *, whole_tree: bool) -> Sequence[Place]:
+async def _outline(connection: Connection, session_id: str, leaf: str | None, *, whole_tree: bool) -> Outline:
     """Return the places of a session's messages, or of those on the branch that ends with the run `leaf`."""
     if whole_tree:
         return await tree_outline(connection, session_id)
-    return [] if leaf is None else await branch_outline(connection, leaf)
+    return Outline() if leaf is None else await branch_outline(connection, leaf)

@@ -8,7 +8,7 @@ import pytest
 from database.deletions import mark_session_deleted, marked_runs
 from database.engine import Connection, Database
 from database.idempotency import Key, delete_key, expire_keys, get_key, put_key
-from database.message_pages import UnknownMessage, branch_outline, page_of, read_page
+from database.message_pages import UnknownMessage, branch_outline, read_page
 from database.messages import add_messages, count_questions, latest_turns, replace_answer
 from database.runs import children, delete_run, expire_runs, get_run, list_runs, save_runs, unfinished_runs
 from database.sessions import (
@@ -408,11 +408,11 @@ async def test_a_page_of_long_messages_is_short(database: Database) -> None:
         await add_messages(connection, "s", answer, first=len(lengths))
         outline = await branch_outline(connection, run_id(1))
         after = None
-        while page := page_of(outline, after, 5):
+        while page := outline.page(after, 5):
             pages.append(await read_page(connection, page))
             after = pages[-1][-1].message_id
         with pytest.raises(UnknownMessage):
-            page_of(outline, "run_1:0", 5)
+            outline.page("run_1:0", 5)
     assert [len(page) for page in pages] == [2, 1, 1, 2, 1, 1]
     assert [len(str(m.content)) for page in pages for m in page][: len(lengths)] == lengths
     calls = [(call.result, call.is_error) for call in pages[4][0].tool_calls or ()]

@@ -8,7 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from database.engine import Connection, Database
-from database.message_pages import Place, branch_outline, page_of, read_page, tree_outline
+from database.message_pages import Outline, branch_outline, read_page, tree_outline
 from database.messages import add_messages
 from database.runs import get_run, save_runs
 from database.sessions import (
@@ -88,10 +88,10 @@ async def whole_tree(connection: Connection, session_id: str) -> list[SessionMes
     return await whole(connection, await tree_outline(connection, session_id))
 
 
-async def whole(connection: Connection, outline: Sequence[Place]) -> list[SessionMessage]:
+async def whole(connection: Connection, outline: Outline) -> list[SessionMessage]:
     """Return all messages of an outline, read page by page."""
     found: list[SessionMessage] = []
-    while page := page_of(outline, found[-1].message_id if found else None, 200):
+    while page := outline.page(found[-1].message_id if found else None, 200):
         found += await read_page(connection, page)
     return found
 
