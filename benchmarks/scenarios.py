@@ -95,7 +95,7 @@ SCENARIOS = (
     Scenario("saturated", UnderLoad(WARM_TOKENS, SATURATED), AtLeast(CPU_PER_TOKEN, "naive", 10)),
     Scenario("paced", UnderLoad(WARM_PACED, PACED), AtLeast(CPU_PER_TOKEN, "naive", 2.5)),
     Scenario("per_run", UnderLoad(WARM_RUNS, RUNS, turns=4), AtLeast(CPU_PER_RUN, "naive", 2.2)),
-    Scenario("first_token", UnderLoad(Load(1, 1, runs=50), Load(1, 1, runs=300)), Ceilings(((FIRST_P50, 3.1),))),
+    Scenario("first_token", UnderLoad(Load(1, 1, runs=50), Load(1, 1, runs=300)), Ceilings(((FIRST_P50, 2.0),))),
     Scenario("log_saturated", UnderLoad(WARM_TOKENS, SATURATED, turns=10), AtMost(CPU_PER_TOKEN, "memory", 1.15)),
     Scenario("log_paced", UnderLoad(WARM_PACED, PACED, turns=4), AtMost(CPU_PER_TOKEN, "memory", 1.15)),
     Scenario("log_per_run", UnderLoad(WARM_RUNS, RUNS, turns=6), AtMost(CPU_PER_RUN, "memory", 1.3)),
