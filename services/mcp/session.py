@@ -24,7 +24,7 @@ from services.mcp.failures import (
 )
 from services.mcp.lists import Listing
 from services.mcp.messages import Streams, watched
-from services.mcp.tool_list import ToolList
+from services.mcp.tool_list import ToolListCache
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class McpSession:
         idle_s: float | None = None,
     ) -> None:
         self.used_at = time.monotonic()
-        self.tool_list = ToolList(label)
+        self.tool_list = ToolListCache(label)
         self._label = label
         self._idle_s = idle_s
         self._idle: asyncio.TimerHandle | None = None

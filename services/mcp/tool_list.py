@@ -17,8 +17,8 @@ logger = logging.getLogger(__name__)
 MAX_AGE_S = 30.0  # also if the server reports changes: reading the list shows that the server is still up
 
 
-class ToolList:
-    """The list of tools of one server. `follows_changes` is set once the server has agreed to report changes."""
+class ToolListCache:
+    """Holds the list of tools of one server. `follows_changes` is set once the server has agreed to report changes."""
 
     def __init__(self, label: str) -> None:
         self.follows_changes = asyncio.Event()

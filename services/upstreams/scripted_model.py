@@ -27,19 +27,19 @@ Json = dict[str, Any]
 
 def scripted_client() -> httpx.AsyncClient:
     """Make a client for the SDK's `http_client` that reaches only the scripts."""
-    return httpx.AsyncClient(transport=_Transport(), trust_env=False)
+    return httpx.AsyncClient(transport=_ScriptedTransport(), trust_env=False)
 
 
-class _Transport(httpx.AsyncBaseTransport):
+class _ScriptedTransport(httpx.AsyncBaseTransport):
     """Answers requests for chat completions in this process, as a model server would over the network."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the answer to one request, chunk by chunk."""
-        stream = _Stream(await parse(await request.aread()))
+        stream = _ScriptedBody(await parse(await request.aread()))
         return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=stream)
 
 
-class _Stream(httpx.AsyncByteStream):
+class _ScriptedBody(httpx.AsyncByteStream):
     """The body of an answer, which is made as it is read."""
 
     def __init__(self, request: Mapping[str, Any]) -> None:
