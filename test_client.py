@@ -876,8 +876,17 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = cli.add_argument
-    add("input", nargs="?", metavar="QUESTION", help="the question; by default, it is read from standard input")
+    cli.add_argument(
+        "input", nargs="?", metavar="QUESTION", help="the question; by default, it is read from standard input"
+    )
+    add_commands(cli)
+    add_request_fields(cli)
+    add_connection_options(cli)
+    return cli
+
+
+def add_commands(cli: argparse.ArgumentParser) -> None:
+    """Add the options that choose what to do in place of streaming the answer."""
     how = cli.add_mutually_exclusive_group().add_argument
     scenarios = (
         "show a scripted run: default, long, tool_error, error, slow, truncated, progress, approval or client_tool"
@@ -888,6 +897,11 @@ def parser() -> argparse.ArgumentParser:
     how("--background", action="store_true", help="start a run and print its id for --resume")
     for name, what in LISTS.items():
         how(f"--{name}", dest="list", action="store_const", const=name, help=f"list {what}")
+
+
+def add_request_fields(cli: argparse.ArgumentParser) -> None:
+    """Add the options that are fields of the request, and those that answer its calls."""
+    add = cli.add_argument
     add("--session", dest="session_id", metavar="ID", help="the session to continue; a new id creates one")
     add("--multitask", metavar="HOW", help="if another run of the session has not ended: reject, enqueue or interrupt")
     add("--model", metavar="PROVIDER/MODEL", help="the model; see --models")
@@ -911,6 +925,11 @@ def parser() -> argparse.ArgumentParser:
     add("--mcp-server", dest="mcp_servers", action="append", metavar="SERVER", help="owner/name or URL; repeatable")
     add("--temperature", type=number, metavar="T", help="the sampling temperature, 0 to 2")
     add("--max-steps", type=int, metavar="N", help="the maximum number of model turns")
+
+
+def add_connection_options(cli: argparse.ArgumentParser) -> None:
+    """Add the options for the pace, the output and the service's URL."""
+    add = cli.add_argument
     add("--delay-ms", type=int, metavar="N", help="with --simulate: the pause before each event, in milliseconds")
     add("--after", type=int, default=0, metavar="N", help="with --resume: the number of the last event received")
     add("--retries", type=int, default=7, metavar="N", help="how many connections in a row may fail (%(default)s)")
@@ -921,7 +940,6 @@ def parser() -> argparse.ArgumentParser:
     shown_url = without_password(url).replace("%", "%%")
     where = f"the service's URL; by default AGENT_STREAM_URL, or HOST and PORT of the service's .env: {shown_url}"
     add("--url", type=service_url, default=url, help=where)
-    return cli
 
 
 def work(cli: argparse.ArgumentParser, options: argparse.Namespace) -> Work:

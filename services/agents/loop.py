@@ -162,13 +162,11 @@ class AgentLoop:
         )
 
     def _calls(self, earlier: Iterable[Call] = ()) -> ToolCalls:
-        toolset, limits = self.toolset, self.limits
         return ToolCalls(
-            toolset.tools,
-            toolset.hosted,
+            self.toolset,
             self.route.upstream.hosts_mcp,
-            limits.max_tool_result_bytes,
-            limits.max_calls_per_turn,
+            self.limits.max_tool_result_bytes,
+            self.limits.max_calls_per_turn,
             self.call_ids,
             earlier,
         )

@@ -3,15 +3,15 @@
 import json
 import logging
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from events import EventData, ToolResult, ToolSource, ToolUse, ToolUseDelta
 from json_codec.text import dumps, mend_text
 from services.agents.call_gathering import CallGatherer, GatheredCall
+from services.agents.toolbox import Toolset
 from services.completions.chunks import CallDelta, HostedResult
-from services.tooling.base import Tool
 from services.upstreams.wire_rules import with_provider_fields
 
 logger = logging.getLogger(__name__)
@@ -52,29 +52,28 @@ class Call:
 
 
 class ToolCalls:
-    """The calls of one turn, in the order in which they became known. Calls of `tools` are run here, others upstream.
+    """The calls of one turn, in the order in which they became known.
 
-    `hosted` are the MCP servers that the upstream calls, and `hosts_mcp` says whether it can call any. `taken` are the
-    ids of the run's earlier calls; those of this turn are added to it. `all` are the calls of a turn that was
-    suspended.
+    Calls of the toolset's tools are run here, others upstream. `hosts_mcp` says whether the upstream can call MCP
+    servers. `taken` are the ids of the run's earlier calls; those of this turn are added to it. `all` are the calls of
+    a turn that was suspended.
     """
 
     def __init__(
         self,
-        tools: Mapping[str, Tool],
-        hosted: Sequence[str],
+        toolset: Toolset,
         hosts_mcp: bool,
         max_result_bytes: int,
         max_calls: int,
         taken: set[str],
         all: Iterable[Call] = (),  # noqa: A002 - named as the attribute
     ) -> None:
-        self._tools = tools
-        self._servers = tuple(hosted)
-        self._upstream_runs_none = not hosted and (bool(tools) or not hosts_mcp)
+        self._tools = toolset.tools
+        self._servers = tuple(toolset.hosted)
+        self._upstream_runs_none = not toolset.hosted and (bool(toolset.tools) or not hosts_mcp)
         self._max_result_bytes = max_result_bytes
         self._taken = taken
-        self._gatherer = CallGatherer(tools, max_calls)
+        self._gatherer = CallGatherer(toolset.tools, max_calls)
         self._reported: dict[GatheredCall, Call] = {}
         self.all: list[Call] = list(all)
 
