@@ -12,7 +12,7 @@ from services.mcp.failures import UNREADABLE
 from services.mcp.json_rpc import RequestId, error_message, sound_message, sound_messages
 
 MAX_BYTES = 6 * 1024 * 1024  # more than a model is shown; parsers take 40 ms at most, for a text of escapes
-LIMITS = JsonLimits(values=60_000, depth=128)  # the SDK's parser takes 20 ms for so many values
+LIMITS = JsonLimits(values=60_000, depth=128)  # the SDK's parser takes 20 ms for this many values
 EDGE = 1024  # bytes that are kept of the start and of the end of a message that is too large
 
 ID = rb'"id"\s*:\s*(-?\d{1,18}|"[^"\\]{0,200}")\s*'

@@ -42,7 +42,7 @@ async def test_thinking_under_each_name_and_in_each_shape(key: str, shape: Any) 
 
 
 async def test_thinking_beside_and_inside_the_content() -> None:
-    """Under two names at once it is told once; as content parts it is still apart from the answer."""
+    """Under two names at once it is reported once; as content parts it is still apart from the answer."""
     parts = [
         {"type": "thinking", "thinking": [{"type": "text", "text": "Twice. "}]},
         {"type": "text", "text": "Yes"},
@@ -60,7 +60,7 @@ async def test_thinking_beside_and_inside_the_content() -> None:
 
 
 async def test_thinking_between_and_after_calls_keeps_the_grammar() -> None:
-    """A model that goes on thinking after a call has written that call to its end."""
+    """A model that continues to think after a call has written that call to its end."""
     async with FakeDedalus() as fake, service(fake.url, named(gives("one", 1), gives("two", 2))) as agent:
         fake.turn(ToolCall("c1", "one", "{}"), Thinking("And?"), ToolCall("c2", "two", "{}", index=1), Thinking(), *END)
         fake.turn(*answer("ok"))
@@ -70,7 +70,7 @@ async def test_thinking_between_and_after_calls_keeps_the_grammar() -> None:
 
 
 async def test_half_a_character_held_back_after_a_call_keeps_the_grammar() -> None:
-    """Half a surrogate pair of thinking that is told only at the end of the turn comes after the calls."""
+    """Half a surrogate pair of thinking that is reported only at the end of the turn comes after the calls."""
     async with FakeDedalus() as fake, service(fake.url, named(gives("one", 1))) as agent:
         fake.turn(Thinking("Hm\ud83d"), ToolCall("c1", "one", "{}"), *END)
         fake.turn(*answer("ok"))
@@ -117,7 +117,7 @@ async def test_usage_that_nobody_reports_is_null() -> None:
 
 
 async def test_only_the_last_step_s_text_is_the_answer() -> None:
-    """What the model said before its calls is told, and sent back to it, but isn't the final output."""
+    """What the model said before its calls is reported, and sent back to it, but isn't the final output."""
     async with FakeDedalus() as fake, service(fake.url, named(gives("one", 1))) as agent:
         fake.turn(Text("Let me see. "), ToolCall("c1", "one", "{}"), *END)
         fake.turn(*answer("One."))
@@ -215,7 +215,7 @@ async def test_the_last_step_may_have_hosted_calls() -> None:
     ],
 )
 async def test_a_tool_result_too_large_is_cut_between_characters(result: Any, kept: str | None) -> None:
-    """Not one byte more than MAX_TOOL_RESULT_BYTES goes on, no character is torn, and the cut is marked."""
+    """Not one byte more than MAX_TOOL_RESULT_BYTES is passed on, no character is torn, and the cut is marked."""
     async with (
         FakeDedalus() as fake,
         service(fake.url, named(gives("one", result)), max_tool_result_bytes=1024) as agent,
@@ -243,7 +243,7 @@ async def test_a_hosted_result_too_large_is_cut_as_well() -> None:
     [Text(*["ö" * 100] * 6), Thinking(*["ö" * 100] * 6), ToolCall("c1", "one", '{"a":"', *["ö" * 100] * 6, '"}')],
 )
 async def test_a_model_that_writes_without_end_is_stopped(flood: Step) -> None:
-    """Beyond MAX_OUTPUT_BYTES of text, thinking and arguments together the run fails; what came before was told."""
+    """Beyond MAX_OUTPUT_BYTES of text, thinking and arguments together the run fails; what came before was reported."""
     async with FakeDedalus() as fake, service(fake.url, max_output_bytes=1024) as agent:
         fake.turn(Text("Hi"), flood, Stall())
         events = await agent.stream({"input": "?"})
@@ -256,7 +256,7 @@ async def test_a_model_that_writes_without_end_is_stopped(flood: Step) -> None:
 
 
 async def test_the_output_of_all_steps_counts() -> None:
-    """The limit is the run's: two steps of which each stays below it can be too much together."""
+    """The limit is the run's: two steps, each below it, can exceed it together."""
     async with FakeDedalus() as fake, service(fake.url, named(gives("one", 1)), max_output_bytes=1024) as agent:
         fake.turn(Text("a" * 600), ToolCall("c1", "one", "{}"), *END)
         fake.turn(*answer("a" * 600))
@@ -266,7 +266,7 @@ async def test_the_output_of_all_steps_counts() -> None:
 
 @pytest.mark.parametrize("labelled", [True, False])
 async def test_a_model_that_calls_tools_without_end_is_stopped(labelled: bool) -> None:
-    """Beyond MAX_CALLS_PER_TURN the run fails, none of the calls is run, and the upstream is let go at once."""
+    """Beyond MAX_CALLS_PER_TURN the run fails, no call is run, and the upstream's connection is closed at once."""
     one = gives("one", 1)
     async with FakeDedalus() as fake, service(fake.url, named(one), max_calls_per_turn=3) as agent:
         calls = [ToolCall(f"c{n}" if labelled else None, "one", "{}", index=n if labelled else None) for n in range(4)]

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_an_approved_call_is_made_and_the_run_goes_on() -> None:
-    """The stream tells the request, the wait and the decision; the tool runs after it, and the model hears."""
+    """The stream reports the request, the wait and the decision; the tool runs then, and the model gets the result."""
     tool = deletes()
     async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
         fake.turn(Text("Let me."), *DELETE)
@@ -59,7 +59,7 @@ async def test_an_approved_call_is_made_and_the_run_goes_on() -> None:
 
 
 async def test_a_refusal_goes_to_the_model() -> None:
-    """The tool doesn't run; the model is told, with the reason, and answers."""
+    """The tool doesn't run; the model receives the refusal with its reason, and answers."""
     tool = deletes()
     async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
         fake.turn(*DELETE)
@@ -81,7 +81,7 @@ async def test_a_refusal_goes_to_the_model() -> None:
 
 
 async def test_a_person_can_change_the_arguments() -> None:
-    """The tool gets those; the model keeps its own call, and is told of the change."""
+    """The tool gets those; the model keeps its own call, and its result mentions the change."""
     tool = deletes()
     async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
         fake.turn(*DELETE)
@@ -98,7 +98,7 @@ async def test_a_person_can_change_the_arguments() -> None:
 
 
 async def test_long_changed_arguments_leave_room_for_the_result() -> None:
-    """Of them, the model is told the beginning."""
+    """The model receives the beginning of them."""
     tool, folder = deletes(), "x" * 300_000
     async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
         fake.turn(*DELETE)
@@ -122,7 +122,7 @@ class Strict(LocalTool):
 
 
 async def test_changed_arguments_are_checked() -> None:
-    """422 with what is wrong; the run goes on waiting, and the next decision counts."""
+    """422 with what is wrong; the run continues to wait, and the next decision counts."""
     tool = Strict("delete", deletes()._work)
     async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
         fake.turn(*DELETE)
@@ -164,7 +164,7 @@ async def test_a_tool_can_always_need_approval() -> None:
 
 
 async def test_calls_that_need_nobody_run_first_and_all_answers_are_waited_for() -> None:
-    """Of three calls one runs at once; two wait, and the run goes on with the last decision, in the model's order."""
+    """One of three calls runs at once; two wait, and the run resumes with the last decision, in the model's order."""
     tool, free = deletes(), gives("look", "seen")
     async with FakeDedalus() as fake, service(fake.url, named(tool, free)) as agent:
         fake.turn(*calling(("a", "delete", '{"folder":"a"}'), ("b", "look", "{}"), ("c", "delete", '{"folder":"c"}')))
@@ -243,7 +243,7 @@ async def test_who_decides_twice_at_the_same_time_decides_once() -> None:
 
 
 async def test_nobody_s_answer_in_time_is_a_refusal() -> None:
-    """APPROVAL_TIMEOUT_S after the request; `expires_at` told it."""
+    """APPROVAL_TIMEOUT_S after the request; `expires_at` announced it."""
     tool = deletes()
     async with FakeDedalus() as fake, service(fake.url, named(tool), approval_timeout_s=0.05) as agent:
         fake.turn(*DELETE)
@@ -310,7 +310,7 @@ async def test_a_waiting_run_can_be_cancelled() -> None:
 
 
 async def test_execute_answers_with_what_is_waited_for() -> None:
-    """202 and status `waiting`; the run goes on after the decision, without a reader."""
+    """202 and status `waiting`; the run resumes after the decision, without a reader."""
     async with FakeDedalus() as fake, service(fake.url, named(deletes())) as agent:
         fake.turn(Text("Let me."), *DELETE)
         fake.turn(*answer("Done."))
@@ -391,7 +391,7 @@ async def test_a_name_that_could_let_a_call_pass_unasked_fails_the_run() -> None
 
 
 async def test_the_page_runs_its_tools() -> None:
-    """The model is offered them; the run waits for the results, which are the calls' own, and goes on."""
+    """The model is offered them; the run waits for the results, which are the calls' own, and resumes."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(*calling(("a", "locate", '{"exact":true}'), ("b", "locate", "{}")))
         fake.turn(*answer("In Oslo."))

@@ -154,7 +154,7 @@ async def test_arguments_as_an_object() -> None:
 
 
 async def test_text_between_two_pieces_of_a_call() -> None:
-    """A call goes on after text and reasoning, and is told, whole, at the turn's end."""
+    """A call continues after text and reasoning, and is reported whole at the turn's end."""
     async with FakeDedalus() as fake, service(fake.url, named(LocalTool("add", added))) as agent:
         fake.turn(
             ToolCall("c1", "add", '{"a":1,'),
@@ -199,7 +199,7 @@ async def test_a_turn_of_nothing_but_a_nameless_piece() -> None:
 
 
 async def test_a_hosted_result_between_the_pieces_of_another_call() -> None:
-    """It belongs to its own call, which is told then; the other one goes on."""
+    """It belongs to its own call, which is reported then; the other one continues."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(
             ToolCall("c1", "search", '{"q":"a"}'),
@@ -221,7 +221,7 @@ async def test_a_hosted_result_between_the_pieces_of_another_call() -> None:
 
 @pytest.mark.parametrize("reason", ["length", "MAX_TOKENS", "content_filter"])
 async def test_no_call_of_a_cut_answer_is_run(reason: str) -> None:
-    """Whatever its arguments look like; the model is told so, and can make the call again."""
+    """Whatever its arguments look like; the model gets an error, and can make the call again."""
     delete = gives("delete", "deleted")
     arguments = ["", '{"path":', '{"path":"."}']
     async with FakeDedalus() as fake, service(fake.url, named(delete)) as agent:
@@ -251,7 +251,7 @@ async def test_the_first_call_of_a_cut_answer_is_not_run_either() -> None:
 
 @pytest.mark.parametrize("tokens", [49, 50])
 async def test_an_answer_that_used_up_its_tokens_was_cut(tokens: int) -> None:
-    """vLLM says `tool_calls` of it: the count tells what the reason doesn't."""
+    """vLLM says `tool_calls` of it: the count shows what the reason doesn't."""
     one = gives("one", 1)
     async with FakeDedalus() as fake, service(fake.url, named(one)) as agent:
         fake.turn(ToolCall("c1", "one", "{}"), Finish("tool_calls", Usage(10, tokens, 60)), Done())

@@ -282,7 +282,7 @@ def test_arguments_that_do_not_come_once_and_whole(pieces: list[str], text: str)
     ],
 )
 def test_invalid_arguments(pieces: list[str]) -> None:
-    """What is no object, or two, or too much to read at once, is told as it came; an empty object goes back."""
+    """What is no object, or two, or too much to read at once, is reported as its text; an empty object is sent back."""
     assert read_arguments(pieces) == Arguments({}, "{}", "".join(pieces))
 
 

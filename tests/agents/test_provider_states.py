@@ -1,4 +1,4 @@
-"""What a provider wants back goes back as it came: reasoning, signatures and arguments, to that provider alone."""
+"""What a provider wants back is sent back unchanged: reasoning, signatures and arguments, to that provider alone."""
 
 import asyncio
 from pathlib import Path
@@ -130,7 +130,7 @@ async def test_a_provider_that_takes_no_reasoning() -> None:
 
 
 async def test_over_a_wait() -> None:
-    """A run that waited for a person goes on with the reasoning and the arguments as they came."""
+    """A run that waited for a person resumes with the reasoning and the arguments unchanged."""
     async with FakeDedalus() as fake, service(fake.url, named(deletes())) as agent:
         fake.turn(Thinking("Delete."), ToolCall("call_1", "delete", '{"folder": "drafts"}'), *END)
         fake.turn(*answer("Done."))

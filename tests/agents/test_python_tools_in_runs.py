@@ -1,4 +1,4 @@
-"""Python tools through the whole service: what a model calls, what the stream tells, whatever a function does."""
+"""Python tools through the whole service: what a model calls, what the stream reports, whatever a function does."""
 
 import asyncio
 import json
@@ -59,12 +59,12 @@ def called(fake: FakeDedalus, name: str, **arguments: Any) -> None:
 
 
 def heard(fake: FakeDedalus) -> list[str]:
-    """The results that the model's second turn was told."""
+    """The results in the request of the model's second turn."""
     return [m["content"] for m in fake.chats[1].body["messages"] if m["role"] == "tool"]
 
 
 async def test_a_newcomer_s_tool_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The README's five lines in a file are enough: offered with its schema, called, its result told to the model."""
+    """The README's five lines in a file are enough: offered with its schema, called, its result sent to the model."""
     source = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert source is not None
     (tmp_path / "newcomer_dice.py").write_text(source[1])
@@ -86,7 +86,7 @@ async def test_a_newcomer_s_tool_is_called(tmp_path: Path, monkeypatch: pytest.M
 
 
 async def test_a_model_can_mend_its_arguments() -> None:
-    """What doesn't fit isn't called: the model is told each fault, and calls again."""
+    """What doesn't fit isn't called: the model receives each error, and calls again."""
 
     def double(value: int, unit: Literal["m", "km"]) -> str:
         return f"{2 * value} {unit}"
@@ -119,7 +119,7 @@ async def test_a_thread_tells_how_far_it_is() -> None:
 
 
 async def test_each_report_is_told_when_there_is_time() -> None:
-    """Also one that comes when the telling of the one before it is long over."""
+    """Also one that comes long after the one before it was reported."""
     seen = asyncio.Queue[str]()
 
     async def index(context: ToolContext) -> None:
@@ -137,7 +137,7 @@ async def test_each_report_is_told_when_there_is_time() -> None:
 
 
 async def test_many_reports_wake_the_loop_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the latest is told, and what a tool reports in between costs the other runs nothing."""
+    """Only the latest is reported, and what a tool reports in between costs the other runs nothing."""
     wakings: list[Progress] = []
     wake = Progress._start_writing
 
@@ -159,7 +159,7 @@ async def test_many_reports_wake_the_loop_once(monkeypatch: pytest.MonkeyPatch) 
 
 
 class Refusing(RunWriter):
-    """Events whose first commit takes until it is let go, and is refused then."""
+    """Events whose first commit blocks until it is released, and is refused then."""
 
     def __init__(self, writer: EventWriter) -> None:
         super().__init__(writer, 1000)
@@ -288,7 +288,7 @@ def late_thread(context: ToolContext) -> None:
 async def test_whatever_a_function_does_its_call_has_one_result(
     function: Callable[..., Any], is_error: bool, content: str
 ) -> None:
-    """Well-formed, bounded, the same for the stream and the model; and the run goes on."""
+    """Well-formed, bounded, the same for the stream and the model; and the run continues."""
     async with serving(function) as (fake, agent):
         called(fake, function.__name__)
         events = await agent.stream({"input": "?"})
@@ -354,7 +354,7 @@ class Unspeakable(ToolError):
 
 
 async def test_an_error_without_a_message_fails_its_call_only() -> None:
-    """The model is told something useful, and the run goes on."""
+    """The model receives a useful message, and the run continues."""
 
     @tool
     def empty() -> None:

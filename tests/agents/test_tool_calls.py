@@ -168,7 +168,7 @@ async def test_a_call_is_told_before_it_runs_and_each_result_as_it_comes() -> No
 
 
 async def test_a_tool_that_raises_is_an_error_that_the_model_sees(caplog: pytest.LogCaptureFixture) -> None:
-    """The run goes on; what the tool raised stays in the server's log but for its kind."""
+    """The run continues; what the tool raised stays in the server's log, except for its type."""
     async with FakeDedalus() as fake, service(fake.url, named(gives("one", ValueError("secret")))) as agent:
         fake.turn(ToolCall("c1", "one", "{}"), *END)
         fake.turn(*answer("Sorry"))
@@ -194,7 +194,7 @@ async def test_a_tool_whose_own_work_was_cancelled_has_failed() -> None:
 
 @pytest.mark.parametrize("result", [object(), {"deep": [object()]}])
 async def test_a_result_that_is_no_json_is_the_tool_s_failure(result: Any) -> None:
-    """A tool that gives something else than a JSON value has failed, and the run goes on."""
+    """A tool that returns something other than a JSON value has failed, and the run continues."""
     async with FakeDedalus() as fake, service(fake.url, named(gives("one", result))) as agent:
         fake.turn(ToolCall("c1", "one", "{}"), *END)
         fake.turn(*answer("Sorry"))
@@ -206,7 +206,7 @@ async def test_a_result_that_is_no_json_is_the_tool_s_failure(result: Any) -> No
 
 @pytest.mark.parametrize("result", ["a\ud83d", {"a\udc00": ["\ud83d\ude00"]}])
 async def test_half_a_surrogate_pair_in_a_result_is_mended(result: Any) -> None:
-    """What a tool read with the wrong encoding can still be told, with U+FFFD in place of what is no character."""
+    """What a tool read with the wrong encoding can still be reported, with U+FFFD in place of what is no character."""
     async with FakeDedalus() as fake, service(fake.url, named(gives("one", result))) as agent:
         fake.turn(ToolCall("c1", "one", "{}"), *END)
         fake.turn(*answer("ok"))
@@ -221,7 +221,7 @@ async def test_half_a_surrogate_pair_in_a_result_is_mended(result: Any) -> None:
     "written", ['{"a":', "[1]", '"x"', "1", "no JSON", '{"a":NaN}', '{"a":1e400}', '{"a":1}{"b":2}', "[" * 2000]
 )
 async def test_arguments_that_are_no_object_are_an_error_that_the_model_sees(written: str) -> None:
-    """They are told as text beside empty arguments; the tool is not run, and the model hears of its mistake."""
+    """They are reported as text beside empty arguments; the tool is not run, and the model gets an error."""
     one = gives("one", 1)
     async with FakeDedalus() as fake, service(fake.url, named(one)) as agent:
         fake.turn(ToolCall("c1", "one", written), *END)
@@ -278,7 +278,7 @@ async def test_deeply_nested_arguments_do_not_break_the_run(depth: int, half: st
 
 @pytest.mark.parametrize("choices_empty", [True, False])
 async def test_a_hosted_call_and_its_result(choices_empty: bool) -> None:
-    """The upstream's own call is told with its server and its result; there is no second request."""
+    """The upstream's own call is reported with its server and its result; there is no second request."""
     result = hosted("search", {"q": "x"}, {"hits": [1, 2]}, duration_ms=321, server_name="tsion/exa")
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(
@@ -340,7 +340,7 @@ async def test_results_of_the_same_arguments_go_to_the_calls_in_order() -> None:
 
 
 async def test_a_result_without_a_call_is_told_with_one() -> None:
-    """Dedalus may run a tool without streaming its call: the call is told from the result."""
+    """Dedalus may run a tool without streaming its call: the call is reported from the result."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         failed = hosted("fetch", {"url": "x"}, "timeout", is_error=True, server_name="tsion/exa")
         fake.turn(McpResults([failed]), Text("Sorry"), Finish(), Done())
@@ -371,7 +371,7 @@ async def test_results_after_the_finish_reason_are_not_lost() -> None:
 
 
 async def test_a_hosted_tool_with_a_local_tool_s_name() -> None:
-    """A result that the upstream tells of a call of its own is that, also when we have a tool of the same name."""
+    """A result that the upstream reports for its own call belongs to it, also when we have a tool of that name."""
     search = gives("search", "ours")
     async with FakeDedalus() as fake, service(fake.url, named(search)) as agent:
         fake.turn(McpResults([hosted("search", {"q": "x"}, "theirs")]), Text("ok"), Finish(), Done())
@@ -507,7 +507,7 @@ async def test_a_tool_that_fails_when_it_is_cancelled() -> None:
 
 @pytest.mark.parametrize("failure", [ErrorData({"error": {"message": "no"}}), EndBody()])
 async def test_a_run_that_fails_in_the_middle_of_a_call(failure: Step) -> None:
-    """No call of an answer that failed is told or run, also not one that looks whole."""
+    """No call of an answer that failed is reported or run, also not one that looks whole."""
     one = gives("one", 1)
     async with FakeDedalus() as fake, service(fake.url, named(one)) as agent:
         fake.turn(ToolCall("c1", "one", "{}"), Text("Hm."), ToolCall("c2", "one", '{"a"', index=1), failure)

@@ -18,7 +18,7 @@ from process import Nursery, opened_nursery  # noqa: E402
 from chaos.driver import Verdict, driving  # noqa: E402 - it needs the path
 
 KILLS_PER_SERIES = 25
-"""So many kills have one data directory, all of whose runs are looked at again at the end."""
+"""This many kills share one data directory, all of whose runs are looked at again at the end."""
 
 
 def say(line: str) -> None:
@@ -83,7 +83,7 @@ def summary(verdicts: list[Verdict]) -> str:
     """Return the totals so far."""
     kills = sum(len(verdict.kills) for verdict in verdicts)
     runs = sum(verdict.runs for verdict in verdicts)
-    return f"{kills} kills, {runs} runs, of which {sum(verdict.cut for verdict in verdicts)} were cut"
+    return f"{kills} kills, {runs} runs, {sum(verdict.cut for verdict in verdicts)} of them cut"
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ CANCELLED: Outcome = ("cancelled", None)
 FAILED: Outcome = ("failed", "upstream_failed")
 DISCONNECTED: Outcome = ("failed", "upstream_disconnected")
 QUEUES = ("queue-0", "queue-1")
-"""Sessions of which several asks of a round may be."""
+"""Sessions that several asks of a round may share."""
 
 QUESTION = re.compile(r"\[(\w+) (\d+)\]")
 

@@ -54,7 +54,7 @@ pytestmark = pytest.mark.usefixtures("client_is_loaded")
     ids=["yes", "no", "edited"],
 )
 def test_asks_at_the_terminal(service: Service, typed: str, decided: str, said: str) -> None:
-    """A call that waits for a person is asked about, and the run goes on with the answer."""
+    """A call that waits for a person is asked about, and the run resumes with the answer."""
     with at_terminal(service, *APPROVAL) as terminal:
         shown = terminal.until(ASKED)
         terminal.type(typed)
@@ -106,7 +106,7 @@ def test_edited_arguments_that_the_tool_does_not_take(service: Service, fake: Fa
 
 
 def test_answered_elsewhere(service: Service) -> None:
-    """A question that somebody else answers is taken off, and the run goes on."""
+    """A question that somebody else answers is withdrawn, and the run continues."""
     with at_terminal(service, *APPROVAL) as terminal:
         shown = terminal.until(ASKED)
         path = f"/api/agent/runs/{run_id(shown)}/approvals/call_simulated_1"
@@ -156,7 +156,7 @@ def frame(seq: int, kind: str, /, **data: Any) -> bytes:
 
 @contextmanager
 def answering(*statuses: int) -> Iterator[tuple[str, threading.Event]]:
-    """Where a service is whose run waits for a decision, answers it so, and goes on with 200 or when it is told to."""
+    """The URL of a service whose run waits. It answers a decision so, and continues with 200 or on request."""
     left, decided = list(statuses), threading.Event()
     call = {"tool_call_id": "call_1", "name": "delete_folder"}
     usage = {"input_tokens": None, "output_tokens": None, "total_tokens": None}
@@ -204,7 +204,7 @@ def answering(*statuses: int) -> Iterator[tuple[str, threading.Event]]:
     ids=str,
 )
 def test_an_answer_that_does_not_count(status: int, said: str) -> None:
-    """It is told, and the run is followed on."""
+    """The refusal is shown, and the client still follows the run."""
     with (
         answering(status) as (url, decided),
         process(CLIENT, "Hi", "--approve", env={"AGENT_STREAM_URL": url}) as asked,
@@ -263,7 +263,7 @@ def test_ctrl_c_at_a_question(service: Service) -> None:
 
 
 def test_a_question_outlives_the_service(nursery: Nursery, tmp_path: Path) -> None:
-    """The service is killed while it asks, and is back when the answer comes: the run goes on."""
+    """The service is killed while it asks, and is back when the answer comes: the run resumes."""
     with serving(nursery, tmp_path) as before, at_terminal(before, *APPROVAL) as terminal:
         terminal.until(ASKED)
         before.process.kill()
@@ -330,7 +330,7 @@ def test_without_a_terminal(service: Service, scenario: tuple[str, ...]) -> None
 
 
 def test_resumed_while_it_waits(service: Service) -> None:
-    """Whoever resumes a run that waits is asked, wherever they go on reading; once it is answered nobody is."""
+    """Whoever resumes a run that waits is asked, wherever the reading continues; once it is answered nobody is."""
     with client(service, *APPROVAL, "--json") as running:
         read_until(running.stderr, "  curl ", "\n")
         running.kill()
@@ -350,7 +350,7 @@ def test_resumed_while_it_waits(service: Service) -> None:
 
 
 def test_execute_that_waits(service: Service, fake: FakeDedalus) -> None:
-    """--execute ends with 5 and says how to go on, which can be done."""
+    """--execute ends with 5 and says how to continue, and that works."""
     fake.turn(*calling("calculate", '{"expression": "1 + 1"}'))
     fake.turn(*answer("It is 2."))
     asking = ("--tool", "calculate", "--require-approval", "calculate")

@@ -146,7 +146,7 @@ def test_models(service: Service) -> None:
 
 
 def test_session(service: Service, fake: FakeDedalus) -> None:
-    """--session goes on with a conversation: the model is told what was said, and --messages and --runs show it."""
+    """--session continues a conversation: the model gets its messages, and --messages and --runs show it."""
     fake.turn(*answer("It is cold."))
     fake.turn(*answer("Colder."))
     here = ("--session", "chat:1")
@@ -176,7 +176,7 @@ def test_busy_session(service: Service, fake: FakeDedalus) -> None:
 
 
 def test_background(service: Service, fake: FakeDedalus) -> None:
-    """--background prints the id of a run that goes on alone, and says how to follow it, which can be done."""
+    """--background prints the id of a run that continues alone, and says how to follow it, and that works."""
     fake.turn(*answer("Hello there"))
     started = run(CLIENT, "Hi", "--background", url=service.url)
     assert (started.code, started.out) == (0, f"{run_id(started.out)}\n")
@@ -244,7 +244,7 @@ def test_prompt(service: Service, fake: FakeDedalus, is_interrupt: bool) -> None
 
 
 def test_prompt_after_a_refusal(service: Service) -> None:
-    """A question that the service refuses is told, and the next one may be asked."""
+    """A refusal of a question is shown, and the next one may be asked."""
     with at_terminal(service, "--max-steps", "1000") as terminal:
         terminal.until("Your question (Enter to leave): ")
         terminal.type("Why?")
@@ -308,7 +308,7 @@ def test_quiet_failure(service: Service) -> None:
 
 @pytest.mark.parametrize("more", [(), ("--json",)], ids=["text", "JSON"])
 def test_reader_that_leaves(service: Service, more: tuple[str, ...]) -> None:
-    """`| head -n 1`: who has read enough ends the program, quietly and in success."""
+    """`| head -n 1`: a reader that closes the pipe ends the program, without an error."""
     env = {"AGENT_STREAM_URL": service.url}
     with process(CLIENT, *LONG, *more, env=env, forked=False) as running:  # an interpreter flushes as it ends
         assert running.stdout is not None
@@ -370,7 +370,7 @@ def test_password_in_the_url(command: list[str]) -> None:
 
 
 def test_service_killed(nursery: Nursery, tmp_path: Path) -> None:
-    """A service that is gone for good leaves the stream incomplete: 4, after so many tries, and how to go on."""
+    """A service that is gone for good leaves the stream incomplete: exit 4 after some tries, with how to continue."""
     with serving(nursery, tmp_path) as service, client(service, *LONG, "--retries", "2") as running:
         shown = read_until(running.stdout, "Part 1. ")
         service.process.kill()
@@ -381,7 +381,7 @@ def test_service_killed(nursery: Nursery, tmp_path: Path) -> None:
 
 
 def test_draining_service(nursery: Nursery, tmp_path: Path) -> None:
-    """A service that shuts down tells the client when to come back, and is believed."""
+    """A service that shuts down names the time to reconnect, and the client keeps to it."""
     with serving(nursery, tmp_path) as service, client(service, *SLOW, "--retries", "1") as running:
         read_until(running.stdout, "run_")
         service.process.send_signal(signal.SIGTERM)

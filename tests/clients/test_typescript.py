@@ -92,7 +92,7 @@ def test_fetch_example_gets_every_event_once(node: Path, url: str, scenario: str
 
 
 def test_fetch_example_answers_an_approval(node: Path, url: str) -> None:
-    """`decide` takes the event and lets the run go on."""
+    """`decide` takes the event and resumes the run."""
     assert run(node, "-e", APPROVE, EXAMPLES / "fetch_stream.js", url=url) == "I deleted the folder spam.\n"
 
 

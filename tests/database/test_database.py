@@ -62,7 +62,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_run_comes_back_as_it_was_saved(database: Database) -> None:
-    """With everything that a run can tell and with the least; a later save replaces all of it."""
+    """With everything that a row can hold and with the least; a later save replaces all of it."""
     usage = Usage(input_tokens=1, output_tokens=None, total_tokens=3, cached_input_tokens=4)
     error = RunError(code="x", message="y", retryable=True, request_id="req_1", retry_after=7)
     ended = {"status": RunStatus.FAILED, "finished_at": NOON, "finish_reason": "stop", "steps": 2}
@@ -443,7 +443,7 @@ async def test_keys(database: Database) -> None:
 
 
 async def test_waiting_runs(database: Database) -> None:
-    """What a run goes on with is what it was last left off with; it goes with the run, and with all that don't wait."""
+    """A run resumes with what was stored last; it is deleted with the run, and with all that don't wait."""
     state = {"messages": [{"content": ODD, "n": 2**70, "x": 1.5}]}
     waiting = SuspendedRun("run_1", ["a", ODD], {"agent": {"input": ODD}}, state, NOON)
     async with database.writing() as connection:

@@ -170,7 +170,7 @@ def a_lock_of_another_process(file: Path) -> Generator[None, None, None]:
 
 
 async def test_a_locked_database_says_so_soon(file: Path) -> None:
-    """To each of many that want to write at once; those who read are not concerned, and then all is well again."""
+    """Each of many concurrent writers gets it; readers are not concerned, and then all is well again."""
     async with opened(file) as database:
         await save(database, make_run(1))
         began = time.perf_counter()
@@ -198,7 +198,7 @@ async def test_a_locked_database_is_not_opened(file: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("what", ["under a file", "a directory", "no database"])
 async def test_what_can_not_be_opened(what: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The error says nothing of the place, the server's log tells the cause, and no thread is left behind."""
+    """The error says nothing of the place, the server's log has the cause, and no thread is left behind."""
     place = tmp_path / "secret.db"
     match what:
         case "under a file":
@@ -225,7 +225,7 @@ async def test_a_read_only_database_is_noticed(file: Path) -> None:
 
 
 async def test_a_full_disk_is_noticed(file: Path) -> None:
-    """By the check and by a transaction, of which nothing stays; with room again, all is well without a restart."""
+    """By the check and by a transaction, which leaves nothing; with room again, all is well without a restart."""
     big = make_run(2, metadata={"a": "x" * 512})
     async with opened(file) as database:
         await save(database, make_run(1))
@@ -409,7 +409,7 @@ async def test_a_newer_database_is_refused(url: str) -> None:
 
 
 def test_the_command_migrates(file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """`python -m database`, for those who do it before the start; it comes to an end, and says where it can't."""
+    """`python -m database`, which may be run before the start; it comes to an end, and says where it can't."""
     environment = {"DATABASE_URL": sqlite_url(file)}
     arguments = [sys.executable, "-m", "database"]
     done = subprocess.run(arguments, cwd=ROOT, env=environment, text=True, capture_output=True, timeout=30)

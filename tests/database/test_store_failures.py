@@ -49,7 +49,7 @@ def until_ready(client: httpx.Client) -> None:
 
 
 def test_a_full_disk_tears_the_streams_and_ends_the_runs_when_it_is_over(nursery: Nursery) -> None:
-    """No clean end, new runs 503 within 2 s, alive but not ready; then it goes on without a restart, and no gap."""
+    """No clean end, new runs 503 within 2 s, alive but not ready; then it continues, without a restart or a gap."""
     gate = Gate()
     with (
         FakeDedalus.in_thread() as fake,
@@ -134,7 +134,7 @@ def test_a_run_goes_on_while_its_record_has_to_wait(nursery: Nursery, tmp_path: 
 
 @pytest.mark.parametrize("log", ["", "memory://"])
 def test_a_second_server_on_the_same_directory_is_refused(nursery: Nursery, log: str, tmp_path: Path) -> None:
-    """It says which directory, and what to do, and the first one goes on; wherever the events are."""
+    """It says which directory, and what to do, and the first one continues; wherever the events are."""
     directory = {"DEDALUS_BASE_URL": NOWHERE, "DATA_DIR": str(tmp_path), "EVENT_LOG_URL": log}
     with forked_app(nursery, **directory) as app:
         httpx.get(app.url + "/health")  # it has the directory, now that it answers

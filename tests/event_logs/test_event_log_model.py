@@ -198,7 +198,7 @@ class ModelledRun(RuleBasedStateMachine):
         self.followers.remove(follower)
 
     def stop(self, follower: tuple[int, "asyncio.Task[bytes]"]) -> bool:
-        """Have a reader leave, if it isn't through; tell whether it has."""
+        """Have a reader leave, if it isn't through; return whether it has."""
         _, task = follower
         task.cancel()
         self.runner.run(asyncio.wait([task]))
@@ -223,7 +223,7 @@ class ModelledRun(RuleBasedStateMachine):
         return [run_id for run_id in await self.log.unarchived() if run_id == self.run_id]
 
     def check(self, body: bytes, after: int) -> None:
-        """The frames tell the committed events from that one on, with their numbers."""
+        """The frames hold the committed events from that one on, with their numbers."""
         events = [parse(frame) for frame in frames(body)]
         assert [event["data"] for event in events] == [event.model_dump() for event in self.committed[after:]]
         assert [event["seq"] for event in events] == list(range(after + 1, len(self.committed) + 1))
@@ -259,7 +259,7 @@ def join(before: EventData, event: EventData) -> EventData | None:
 
 
 def test_any_order_of_writing_and_reading_keeps_the_promises(kind: type[Backend]) -> None:
-    """Put, commit, read, follow, leave, take over, crash, archive and let go, in any order: the log is as its model."""
+    """Put, commit, read, follow, leave, take over, crash, archive and delete, in any order: the log is as its model."""
 
     class Modelled(ModelledRun):
         pass

@@ -57,7 +57,7 @@ async def test_replay_is_byte_identical_from_every_cursor(log: EventLog) -> None
 
 @pytest.mark.parametrize("length", [PAGE_BYTES + n for n in (-1, 0, 1, 2)] + [2 * PAGE_BYTES + n for n in range(-2, 4)])
 async def test_a_long_frame_comes_alone_in_several_pages(log: EventLog, length: int) -> None:
-    """A page is 64 KiB at most, wherever it is cut: for who reads the past, who follows, and from every cursor."""
+    """A page is 64 KiB at most, wherever it is cut: for readers of the past, for followers, and from every cursor."""
     run_id, probe = new_id(), new_id()
     await write(log, probe, FinalOutput(content=""))
     frame = FinalOutput(content="x" * (length - len(await available(log, probe))))
@@ -188,7 +188,7 @@ async def test_a_reader_ends_by_itself_only_after_complete(log: EventLog) -> Non
 
 
 async def test_a_reader_may_leave_at_any_time(log: EventLog) -> None:
-    """While it waits, or in the middle of the past: the run and its other readers go on."""
+    """While it waits, or in the middle of the past: the run and its other readers continue."""
     run_id = new_id()
     writer = await write(log, run_id, STARTED, *(say(str(number)) for number in range(MANY)))
     staying = asyncio.create_task(everything(log, run_id))
@@ -257,7 +257,7 @@ async def test_a_run_is_unarchived_until_it_is_archived(log: EventLog) -> None:
 
 
 async def test_a_run_under_way_is_neither_archived_nor_deleted(log: EventLog) -> None:
-    """Whoever asks for it is mistaken, and is told so; the run goes on."""
+    """The reader that asks for it gets an error; the run continues."""
     run_id = new_id()
     writer = await write(log, run_id, STARTED)
     for let_go in (log.archive, log.delete):
@@ -269,7 +269,7 @@ async def test_a_run_under_way_is_neither_archived_nor_deleted(log: EventLog) ->
 
 
 async def test_what_is_not_there_is_neither_archived_nor_deleted(backend: Backend, log: EventLog) -> None:
-    """It is told as by `position`: unknown, or past its retention."""
+    """It is reported as by `position`: unknown, or past its retention."""
     for let_go in (log.archive, log.delete):
         with pytest.raises(RunNotFound):
             await let_go(new_id())
@@ -282,7 +282,7 @@ async def test_what_is_not_there_is_neither_archived_nor_deleted(backend: Backen
 
 @pytest.mark.parametrize("archived", [False, True])
 async def test_a_deleted_run_has_never_been(log: EventLog, archived: bool) -> None:
-    """Not found, nowhere listed, and its id is free again; who is reading it reads on."""
+    """Not found, nowhere listed, and its id is free again; a reader under way reads on."""
     run_id, other = new_id(), await finished(log, 3)
     await write(log, run_id, STARTED, *(say(f"{number} " * 60) for number in range(MANY)), COMPLETE)
     if archived:
@@ -303,7 +303,7 @@ async def test_a_deleted_run_has_never_been(log: EventLog, archived: bool) -> No
 
 
 async def test_a_run_that_never_began_can_be_deleted(log: EventLog) -> None:
-    """Its writer is fenced, and who waits for its first event is told that there is no such run."""
+    """Its writer is fenced, and a reader that waits for its first event gets `RunNotFound`."""
     run_id = new_id()
     writer = await log.create(run_id)
     waiting = asyncio.create_task(everything(log, run_id))
@@ -323,7 +323,7 @@ async def test_a_run_that_never_began_can_be_deleted(log: EventLog) -> None:
 
 
 async def test_a_run_past_its_retention_has_expired(backend: Backend, log: EventLog) -> None:
-    """It is told from one that never was, and its id can't be used again."""
+    """It is distinguished from one that never existed, and its id can't be used again."""
     run_id = await finished(log, 3)
     await backend.expire(log, run_id)
     with pytest.raises(RunExpired):
@@ -335,7 +335,7 @@ async def test_a_run_past_its_retention_has_expired(backend: Backend, log: Event
 
 
 async def test_a_run_within_its_retention_stays(log: EventLog) -> None:
-    """Retention lets go of nothing else."""
+    """Retention deletes nothing else."""
     run_id = await finished(log, 3)
     await log.expire()
     assert len(frames(await everything(log, run_id))) == 3

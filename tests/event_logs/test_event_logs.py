@@ -193,7 +193,7 @@ async def test_complete_is_the_last_event(log: EventLog) -> None:
 
 
 async def test_a_writer_is_taken_over_from(log: EventLog) -> None:
-    """The next one goes on after the last committed event; what the former only queued is lost, and it is fenced."""
+    """The next one continues after the last committed event; what the former only queued is lost, and it is fenced."""
     run_id = new_id()
     former = await write(log, run_id, STARTED)
     following = asyncio.create_task(everything(log, run_id))
@@ -218,7 +218,7 @@ async def test_a_writer_is_taken_over_from(log: EventLog) -> None:
 
 
 async def test_a_writer_that_rests_is_taken_over_from(log: EventLog) -> None:
-    """A run that waits has no writer; its readers go on waiting, and get what the next writer commits."""
+    """A run that waits has no writer; its readers continue to wait, and get what the next writer commits."""
     run_id = new_id()
     former = await write(log, run_id, STARTED)
     following = asyncio.create_task(everything(log, run_id))
@@ -235,7 +235,7 @@ async def test_a_writer_that_rests_is_taken_over_from(log: EventLog) -> None:
 
 
 async def test_a_run_is_taken_over_as_often_as_need_be(log: EventLog) -> None:
-    """Also at the same time, and before its first event: the last one who does so is the writer."""
+    """Also at the same time, and before its first event: the last one that does so is the writer."""
     run_id = new_id()
     writers = [await log.create(run_id), *await asyncio.gather(*(log.take_over(run_id) for _ in range(3)))]
     working = []
@@ -249,7 +249,7 @@ async def test_a_run_is_taken_over_as_often_as_need_be(log: EventLog) -> None:
 
 
 async def test_only_a_run_under_way_is_taken_over(backend: Backend, log: EventLog) -> None:
-    """One that has ended is not, archived or not, and what isn't there is told as by `position`."""
+    """One that has ended is not, archived or not, and what isn't there is reported as by `position`."""
     run_id = new_id()
     writer = await write(log, run_id, STARTED, COMPLETE)
     with pytest.raises(Fenced):

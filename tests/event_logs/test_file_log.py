@@ -104,7 +104,7 @@ async def test_only_the_id_of_a_run_names_a_file(log: FileEventLog, tmp_path: Pa
 
 @pytest.mark.parametrize("head", ["0" * 12, "f" * 12])
 async def test_no_time_in_an_id_is_too_early_or_late(log: FileEventLog, head: str) -> None:
-    """An id can be made up: what its time says is told as any other run that isn't there."""
+    """An id can be made up: what its time says is reported like any other run that isn't there."""
     with pytest.raises((RunNotFound, RunExpired)):
         await log.position(f"run_{head}{'0' * 20}")
 
@@ -133,7 +133,7 @@ async def test_a_commit_is_one_write(log: FileEventLog) -> None:
 
 
 def test_a_directory_has_one_server(tmp_path: Path) -> None:
-    """A second is refused, in this process as in another, and told what to do; it may come when the first has gone."""
+    """A second is refused, in this process as in another, with advice; it may start when the first has gone."""
     code = (
         "import pathlib, sys; from event_logs.file import FileEventLog;"
         "FileEventLog(pathlib.Path(sys.argv[1]), retention_s=1)"
@@ -216,7 +216,7 @@ async def recovered(directory: Path, run_id: str) -> tuple[bytes, bytes]:
 
 
 async def test_a_file_may_be_torn_at_every_byte(tmp_path: Path) -> None:
-    """Its whole frames are the run, before it is taken over as after; the rest is cut, and the numbers go on."""
+    """Its whole frames are the run, before it is taken over as after; the rest is cut, and the numbers continue."""
     run_id = new_id()
     async with aclosing(FileEventLog(tmp_path, retention_s=WEEK_S, fsync="never")) as log:
         await write(log, run_id, STARTED, STEP, say("x\n\n"), COMPLETE)
@@ -297,7 +297,7 @@ async def test_only_runs_count_as_unarchived(log: FileEventLog, tmp_path: Path) 
 
 
 async def test_a_closed_log_tells_everybody(tmp_path: Path) -> None:
-    """Readers that wait, writers, and who would start a run; what was committed stays, and closing twice is fine."""
+    """Readers that wait, writers, and starts of runs; what was committed stays, and closing twice is fine."""
     run_id, ending = new_id(), new_id()
     log = FileEventLog(tmp_path, retention_s=WEEK_S)
     writer = await write(log, run_id, STARTED)

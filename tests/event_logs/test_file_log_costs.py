@@ -45,7 +45,7 @@ async def log(tmp_path: Path) -> AsyncIterator[FileEventLog]:
 
 
 async def test_a_reader_that_keeps_up_needs_no_file(log: FileEventLog) -> None:
-    """All are given the very bytes that were written; a file is opened for who reads the past, and closed after it."""
+    """All get the very bytes that were written; a file is opened for readers of the past, and closed after them."""
     run_id = new_id()
     writer = await log.create(run_id)
     before = open_descriptors()

@@ -53,7 +53,7 @@ async def log(tmp_path: Path) -> AsyncIterator[FileEventLog]:
 async def test_a_full_disk_loses_nothing(
     log: FileEventLog, tmp_path: Path, caplog: pytest.LogCaptureFixture, room: int
 ) -> None:
-    """The commit fails, the file is cut back, readers are told; when there is room, all is written, once, in order."""
+    """The commit fails, the file is cut back, readers leave; when there is room, all is written, once, in order."""
     run_id = new_id()
     writer = await write(log, run_id, STARTED)
     committed = await available(log, run_id)
@@ -110,7 +110,7 @@ async def test_a_file_that_can_t_be_cut_is_not_written_to(tmp_path: Path) -> Non
 
 
 async def test_a_run_is_taken_over_after_its_commit_has_failed(log: FileEventLog) -> None:
-    """What could not be written is lost with its writer, and the numbers go on after what was."""
+    """What could not be written is lost with its writer, and the numbers continue after what was."""
     run_id = new_id()
     former = await write(log, run_id, STARTED)
     former.put(say("lost"))
@@ -135,7 +135,7 @@ async def test_a_full_disk_is_noticed_before_a_run_starts(log: FileEventLog, tmp
 
 
 async def test_without_descriptors_nothing_is_lost(log: FileEventLog) -> None:
-    """No run starts and no past is read, but those that are under way go on; and all is well when there are some."""
+    """No run starts and no past is read, but those under way continue; and all is well when there are some."""
     run_id, ended = new_id(), new_id()
     writer = await write(log, run_id, STARTED)
     await write(log, ended, COMPLETE)
@@ -273,7 +273,7 @@ async def test_commits_that_wait_for_the_disk_take_turns(tmp_path: Path) -> None
 
 
 async def test_a_run_is_taken_over_while_its_writer_waits_for_the_disk(tmp_path: Path) -> None:
-    """What is on its way to the disk is kept, and the next writer goes on after it; an end is an end."""
+    """What is on its way to the disk is kept, and the next writer continues after it; an end is an end."""
     for last, kept in ((STEP, ["run_started", "step_started", "complete"]), (COMPLETE, ["run_started", "complete"])):
         run_id = new_id()
         async with aclosing(FileEventLog(tmp_path, retention_s=WEEK_S, fsync="commit")) as log:

@@ -187,7 +187,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
 """The modules that may import each library. One that is not here is new, and needs a home."""
 
 OPERATORS = ("tools", "tools.*")
-"""Modules that are written by who runs the service: they use the libraries and the environment as they like."""
+"""Modules that the operator writes: they use the libraries and the environment as they like."""
 LATE = ("services.tooling.modules", "services.mcp.client")
 """The modules that import others by name, because a setting names those, or because they are large and seldom used."""
 
@@ -361,7 +361,7 @@ def no_exception_is_swallowed(house: House) -> Iterator[str]:
         for node in ast.walk(tree):
             match node:
                 case ast.ExceptHandler(type=caught, body=body) if _everything(caught) and all(map(_nothing, body)):
-                    yield f"{module}:{node.lineno} catches everything and goes on"
+                    yield f"{module}:{node.lineno} catches everything and continues"
                 case ast.Call(func=ast.Name(id="suppress") | ast.Attribute(attr="suppress"), args=caught):
                     if any(map(_everything, caught)):
                         yield f"{module}:{node.lineno} suppresses everything"

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Unit(enum.Enum):
-    """How temperatures are told."""
+    """The units of temperatures."""
 
     CELSIUS = "celsius"
     KELVIN = "kelvin"
@@ -285,7 +285,7 @@ SCHEMAS: list[tuple[Callable[..., Any], Json, list[str], Json]] = [
             "mode": {"type": "string", "enum": ["fast", "slow"], "default": "fast"},
         },
         ["unit"],
-        {"Unit": {"description": "How temperatures are told.", "type": "string", "enum": ["celsius", "kelvin"]}},
+        {"Unit": {"description": "The units of temperatures.", "type": "string", "enum": ["celsius", "kelvin"]}},
     ),
     (
         nested,

@@ -303,7 +303,7 @@ CALLED: list[Step] = [Finish("tool_calls"), Done()]
     ],
 )
 async def test_an_empty_answer_has_a_warning(steps: list[Step], reason: str, fake: FakeDedalus, agent: Service) -> None:
-    """The status doesn't tell an empty answer from a good one, so a warning follows the step."""
+    """The status doesn't distinguish an empty answer from a good one, so a warning follows the step."""
     fake.turn(*steps)
     events = await agent.stream({"input": "?"})
     assert [warning["code"] for warning in only(events, "warning")] == ["empty_answer"]

@@ -67,7 +67,7 @@ def pydantic(name: str) -> Json:
 
 # Each as it was reported: the server's message, and what has to change.
 REFUSALS: list[tuple[object, dict[str, Any]]] = [
-    # Anthropic's rule for two parameters, of which one is left
+    # Anthropic's rule for two parameters: one of them is left
     (
         openai("`temperature` and `reasoning_effort` cannot both be specified for this model. Use only one."),
         {"left_out": ('reasoning_effort="high"',)},

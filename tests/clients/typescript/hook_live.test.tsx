@@ -296,7 +296,7 @@ const decisions: [string, Decide, RegExp, { approved: boolean; [key: string]: un
 ];
 
 for (const [how, decide, said, response] of decisions) {
-  test(`a call that waits for a person is ${how}, and the run goes on`, async (t) => {
+  test(`a call that waits for a person is ${how}, and the run resumes`, async (t) => {
     const page = await mountHook(t, simulate);
     const answer = page.now().stream(scenario("approval"));
     const { pending, toolCalls, isStreaming } = await page.until(waiting);
@@ -669,7 +669,7 @@ test("a body that ends without `complete` is no success when nothing is left", a
   assert.deepEqual([status, error?.code], ["failed", "incomplete"]);
 });
 
-test("it gives up after so many connections that bring nothing new", async (t) => {
+test("it stops after a number of connections that bring nothing new", async (t) => {
   const { url, requests } = await serve(t, stream(started));
   const page = await mountHook(t, { baseUrl: url, maxRetries: 2 });
   assert.equal(await page.now().stream("Hello"), null);
