@@ -830,8 +830,8 @@ def default_url() -> str:
         return url
     file = Path(__file__).with_name(".env")
     lines = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
-    given = {name.upper(): value for name, value in [*LISTENS.findall(lines), *os.environ.items()] if value}
-    host, port = given.get("HOST", "127.0.0.1"), given.get("PORT", "")
+    variables = {name.upper(): value for name, value in [*LISTENS.findall(lines), *os.environ.items()] if value}
+    host, port = variables.get("HOST", "127.0.0.1"), variables.get("PORT", "")
     host = ANY_ADDRESS.get(host, host)
     is_port = port.isdecimal() and int(port) > 0  # 0 is any free one
     return f"http://{f'[{host}]' if ':' in host else host}:{port if is_port else 8000}"

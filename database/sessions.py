@@ -44,10 +44,10 @@ async def describe_session(connection: AsyncConnection, session_id: str) -> Sess
 
 async def list_sessions(connection: AsyncConnection, *, before: tuple[str, str] | None, limit: int) -> list[Session]:
     """Return the last used sessions first. `before` is the last `updated_at` and id of the page before."""
-    place = sa.tuple_(sessions.c.updated_at, sessions.c.session_id)
+    recency = sa.tuple_(sessions.c.updated_at, sessions.c.session_id)
     query = DESCRIBE.order_by(sessions.c.updated_at.desc(), sessions.c.session_id.desc()).limit(limit)
     if before is not None:
-        query = query.where(place < before)
+        query = query.where(recency < before)
     return await _described(connection, query)
 
 
@@ -58,9 +58,9 @@ async def unused_sessions(
 
     `after` is the last pair of the page before, or two empty texts.
     """
-    place = (sessions.c.updated_at, sessions.c.session_id)
-    wanted = sa.and_(sessions.c.updated_at < before, sa.tuple_(*place) > after)
-    rows = await connection.execute(sa.select(*place).where(wanted).order_by(*place).limit(limit))
+    recency = (sessions.c.updated_at, sessions.c.session_id)
+    wanted = sa.and_(sessions.c.updated_at < before, sa.tuple_(*recency) > after)
+    rows = await connection.execute(sa.select(*recency).where(wanted).order_by(*recency).limit(limit))
     return [(row.updated_at, row.session_id) for row in rows]
 
 

@@ -191,7 +191,7 @@ class ToolCalls:
         return ("mcp" if self._servers or server else "hosted"), server or only_server
 
     def _report(self, gathered: GatheredCall) -> Call:
-        """Return the call that stands for a gathered one in the events from now on."""
+        """Return the call that represents a gathered one in the events from now on."""
         tool = self._tools.get(gathered.name)
         location = (tool.source, tool.server) if tool else self._upstream_location()
         return self._add(gathered, location, ours=tool is not None)

@@ -56,7 +56,7 @@ class ToolRunner:
         return waiting
 
     async def run_answered(self, calls: ToolCalls, outcomes: Outcomes) -> None:
-        """Run the approved ones of the calls that had to wait, and give the others their results."""
+        """Run the approved ones of the calls that had to wait, and add the results of the others."""
         approved = []
         for call in calls.to_run:
             match outcomes.get(call.call_id):

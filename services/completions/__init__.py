@@ -1,5 +1,4 @@
 """Reads a model server's answer: turns bytes into deltas, and its errors into ours. It does no I/O.
 
-Doors: `chunks` (the stream), `deltas` (its pieces), `finish_reasons`, `usage`, `errors`, `error_shapes`,
-`think_tags`, `call_arguments`, `reasoning_record`.
+Doors: `chunks` (the stream), `deltas` (its pieces), `finish_reasons`, `errors`, `think_tags`, `call_arguments`.
 """

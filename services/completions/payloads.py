@@ -11,7 +11,7 @@ from services.completions.error_shapes import is_kind_of_error
 DONE = b"[DONE]"
 SCAN_BYTES = 64 * 1024  # events longer than this are scanned before they are parsed; a token's is about 300 bytes
 LIMITS = JsonLimits(values=100_000, depth=sys.maxsize, number=sys.maxsize)
-"""For one event: parsing 100,000 values takes about 20 ms, during which every other stream stands still."""
+"""For one event: parsing 100,000 values takes about 20 ms, during which every other stream stops."""
 KEEPALIVE = re.compile(
     rb"|\.+|:.*|\W*(null|undefined|none|ping|pong|keep[ _-]?alive|heart[ _-]?beat)\b[\W\dTZ]*", re.IGNORECASE
 )

@@ -28,7 +28,7 @@ from services.mcp.tool_list import ToolListCache
 
 logger = logging.getLogger(__name__)
 
-CLOSE_S = 8.0  # the SDK gives a command 2 s to end by itself, and 2 s more after SIGTERM
+CLOSE_S = 8.0  # the SDK waits 2 s for a command to end by itself, and 2 s more after SIGTERM
 CLIENT_INFO = Implementation(name="agent-stream", version="1")
 
 

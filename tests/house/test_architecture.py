@@ -33,6 +33,7 @@ MODULES = (
 )
 PACKAGES = ("routers", "services", "event_logs", "database", "json_codec", "dialects", "tools")
 MAX_LINES = 260  # of code: without blank lines, comments and docstrings
+MAX_FUNCTION_LINES = 40
 
 VOCABULARY = (
     "json_codec*",
@@ -409,6 +410,41 @@ def lines_of_code(source: str) -> int:
     return len(lines - docstrings)
 
 
+def classes_have_one_name(house: House) -> Iterator[str]:
+    """Two classes of one name can't be told apart in a search or a traceback."""
+    first: dict[str, str] = {}
+    for module, tree in house.trees.items():
+        for node in ast.walk(tree) if not _fits(module, OPERATORS) else ():
+            if isinstance(node, ast.ClassDef):
+                here = f"{module}:{node.lineno}"
+                if (other := first.setdefault(node.name, here)) != here:
+                    yield f"{here} has a class {node.name}, as {other} has"
+
+
+def functions_are_short(house: House) -> Iterator[str]:
+    for module, tree in house.trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                if lines > MAX_FUNCTION_LINES:
+                    yield f"{module}:{node.lineno} has a function of {lines} lines, {node.name}"
+
+
+def each_door_is_used(house: House) -> Iterator[str]:
+    """A door is a module that another package imports."""
+    for package in INNER:
+        within = f"services.{package}"
+        targets = {
+            found.target
+            for module, imports in house.imports.items()
+            if not module.startswith(within)
+            for found in imports
+        }
+        for door in sorted(_doors(house, package)):
+            if f"{within}.{door}" not in targets:
+                yield f"{within} has a door that nobody uses, {door}"
+
+
 Rule = Callable[[House], Iterator[str]]
 RULES: tuple[Rule, ...] = (
     imports_point_one_way,
@@ -419,6 +455,8 @@ RULES: tuple[Rule, ...] = (
     imports_are_at_the_top,
     imports_have_no_effect,
     modules_are_short,
+    functions_are_short,
+    classes_have_one_name,
     no_exception_is_swallowed,
 )
 
@@ -447,6 +485,13 @@ def test_each_home_is_used() -> None:
     """A library that the service no longer imports has to be removed from the table."""
     assert list(each_home_is_used(House(ROOT))) == []
     assert "griffe has a home and no user" in set(each_home_is_used(House(Path("/nowhere"))))
+
+
+def test_each_door_is_used(house: House, tmp_path: Path) -> None:
+    """A door that no other package enters is only a module of its package."""
+    assert list(each_door_is_used(house)) == []
+    planted = build(tmp_path, {"services/runs/__init__.py": '"""Doors: `task`."""\n'})
+    assert list(each_door_is_used(planted)) == ["services.runs has a door that nobody uses, task"]
 
 
 def test_what_stands_outside_of_the_house_uses_nothing_of_it() -> None:
@@ -559,6 +604,8 @@ PLANTED: tuple[tuple[Rule, str, str], ...] = (
     (imports_have_no_effect, "app.py", "for name in ('a', 'b'):\n    print(name)"),
     (imports_have_no_effect, "app.py", "import sys\nif sys.platform == 'linux':\n    print('linux')"),
     (modules_are_short, "services/tooling/base.py", "a = 1\n" * (MAX_LINES + 1)),
+    (functions_are_short, "app.py", "async def f():\n" + "    a = 1\n" * MAX_FUNCTION_LINES),
+    (classes_have_one_name, "services/tooling/base.py", "class A:\n    pass\n\n\nclass A:\n    pass"),
     (no_exception_is_swallowed, "app.py", "try:\n    pass\nexcept Exception:\n    pass"),
     (no_exception_is_swallowed, "app.py", "try:\n    pass\nexcept (ValueError, BaseException):\n    ..."),
     (no_exception_is_swallowed, "app.py", "for _ in ():\n    try:\n        pass\n    except:\n        continue"),
@@ -573,7 +620,7 @@ PLANTED: tuple[tuple[Rule, str, str], ...] = (
 
 def build(root: Path, files: Mapping[str, str]) -> House:
     for name, source in files.items():
-        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(source)
     return House(root)
 
