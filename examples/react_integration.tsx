@@ -286,15 +286,15 @@ async function refusal(response: Response, isQuestion = false): Promise<RunFailu
   const bytes = await response.arrayBuffer().catch(() => new ArrayBuffer(0));
   const { status } = response;
   const seconds = retryAfter(response) / 1000;
-  const told = errorIn(isEvents(response), new Uint8Array(bytes));
-  const error = told ?? {
+  const reported = errorIn(isEvents(response), new Uint8Array(bytes));
+  const error = reported ?? {
     code: `http_${status}`,
     message: `The response (HTTP ${status}) is not a stream of events.`,
     retryable: status >= 500,
   };
   const mayPass = status === 429 || status >= 500;
-  const isGone = told !== null && (status === 404 || status === 410);
-  const about = { isFinal: !mayPass && (told !== null || isQuestion), isGone };
+  const isGone = reported !== null && (status === 404 || status === 410);
+  const about = { isFinal: !mayPass && (reported !== null || isQuestion), isGone };
   return new RunFailure(seconds > 0 ? { ...error, retry_after: seconds } : error, about);
 }
 
@@ -302,8 +302,8 @@ function errorIn(isEvents: boolean, bytes: Uint8Array): AgentError | null {
   try {
     const text = isEvents ? (frameParser()(bytes)[0]?.data ?? "") : new TextDecoder().decode(bytes);
     const { error, data } = JSON.parse(text) as { error?: AgentError; data?: AgentError };
-    const told = error ?? data;
-    return typeof told?.code === "string" ? told : null;
+    const failure = error ?? data;
+    return typeof failure?.code === "string" ? failure : null;
   } catch {
     return null;
   }
@@ -586,11 +586,11 @@ function foldCall(call: ToolCall, event: ToolEvent): ToolCall {
 const callsIn = (parts: Part[]): ToolCall[] => parts.flatMap((part) => (part.type === "tool_call" ? [part.call] : []));
 
 function pendingCall({ parts }: Message, call: EventData["waiting"]["pending"][number]): PendingCall {
-  const told = callsIn(parts).find(({ tool_call_id }) => tool_call_id === call.tool_call_id);
+  const known = callsIn(parts).find(({ tool_call_id }) => tool_call_id === call.tool_call_id);
   return {
     ...call,
-    arguments: told?.arguments ?? {},
-    ...(told?.approval_request && { expires_at: told.approval_request.expires_at }),
+    arguments: known?.arguments ?? {},
+    ...(known?.approval_request && { expires_at: known.approval_request.expires_at }),
   };
 }
 

@@ -207,7 +207,7 @@ def test_a_refusal_of_messages_without_reasoning(refusal: str) -> None:
     assert fitted(WITH_IT, rules) == WITH_IT
 
 
-async def test_a_session_that_goes_on_with_a_thinking_model() -> None:
+async def test_a_session_that_continues_with_a_thinking_model() -> None:
     """The refusal costs one more request, and the run succeeds; the next one knows."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(*answer("Hi."))
@@ -292,7 +292,7 @@ def test_a_run_that_an_earlier_version_left_off() -> None:
     assert earlier.calls[0].extra == {"sig": "s"}
 
 
-def test_a_run_that_goes_on_with_another_provider() -> None:
+def test_a_run_that_continues_with_another_provider() -> None:
     """The base URL can be another after a restart: what belongs to the former provider's server is left out."""
     left = Checkpoint.model_validate({**LEFT, "reasoning": {"reasoning": "B"}, "family": "custom/one.example/"})
     assert left.for_family("custom/one.example/") == left

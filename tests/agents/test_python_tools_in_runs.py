@@ -103,7 +103,7 @@ async def test_a_model_can_mend_its_arguments() -> None:
     assert heard(fake) == [wrong["content"]]
 
 
-async def test_a_thread_tells_how_far_it_is() -> None:
+async def test_a_thread_reports_its_progress() -> None:
     """Its progress is on the stream before its result, and it knows whose run it is."""
 
     def index(context: ToolContext) -> str:
@@ -118,7 +118,7 @@ async def test_a_thread_tells_how_far_it_is() -> None:
     assert heard(fake) == [events[0]["run_id"]]
 
 
-async def test_each_report_is_told_when_there_is_time() -> None:
+async def test_each_report_is_sent_when_there_is_time() -> None:
     """Also one that comes long after the one before it was reported."""
     seen = asyncio.Queue[str]()
 
@@ -193,7 +193,7 @@ async def test_progress_goes_on_after_the_log_was_not_there() -> None:
 
 
 @pytest.mark.parametrize("text", ["é" * 10**7, "\ud83d\ude00" * 10**7], ids=["letters", "halved pairs"])
-def test_of_a_huge_text_only_what_is_told_is_looked_at(text: str) -> None:
+def test_of_a_huge_text_only_what_is_reported_is_looked_at(text: str) -> None:
     """All of it would take memory, and the loop's time."""
     tracemalloc.start()
     told = result_of("c1", "read", text, max_bytes=100_001)

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.anyio
 # Our own tools
 
 
-async def test_arguments_are_told_while_the_model_writes_them() -> None:
+async def test_arguments_are_reported_while_the_model_writes_them() -> None:
     """The first piece of the arguments is read before the upstream has sent the second; then comes the call, once."""
     gate = Gate()
     add = LocalTool("add", added)
@@ -110,7 +110,7 @@ async def test_a_turn_without_text_has_null_content() -> None:
         assert fake.chats[1].body["messages"][1]["content"] is None
 
 
-async def test_the_model_is_told_of_the_tools() -> None:
+async def test_the_model_is_offered_the_tools() -> None:
     """Each request offers every tool with its schema; without tools it says nothing of them."""
     tools = named(gives("one", 1), gives("two", 2))
     async with FakeDedalus() as fake, service(fake.url, tools) as agent:
@@ -145,7 +145,7 @@ async def test_tools_run_at_the_same_time() -> None:
     assert result_by_call(events) == {"c0": "true", "c1": "true", "c2": "true"}
 
 
-async def test_a_call_is_told_before_it_runs_and_each_result_as_it_comes() -> None:
+async def test_a_call_is_reported_before_it_runs_and_each_result_as_it_comes() -> None:
     """While the first tool still works, a reader has seen both calls and the second one's result."""
     release = asyncio.Event()
 
@@ -248,7 +248,7 @@ async def test_arguments_that_are_no_object_are_an_error_that_the_model_sees(wri
         (('{"a":1.0,"b":12345678901234567890123,"c":null}',), {"a": 1.0, "b": 12345678901234567890123, "c": None}),
     ],
 )
-async def test_arguments_reach_the_tool_as_they_are_told(pieces: tuple[str, ...], arguments: Json) -> None:
+async def test_arguments_reach_the_tool_as_they_are_reported(pieces: tuple[str, ...], arguments: Json) -> None:
     """No text at all means none; surrogate pairs cut in two are joined, and half ones replaced."""
     one = gives("one", 1)
     async with FakeDedalus() as fake, service(fake.url, named(one)) as agent:
@@ -339,7 +339,7 @@ async def test_results_of_the_same_arguments_go_to_the_calls_in_order() -> None:
         assert result_by_call(await agent.stream(MCP)) == {"c0": "1", "c1": "2", "c2": "3"}
 
 
-async def test_a_result_without_a_call_is_told_with_one() -> None:
+async def test_a_result_without_a_call_is_reported_with_one() -> None:
     """Dedalus may run a tool without streaming its call: the call is reported from the result."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         failed = hosted("fetch", {"url": "x"}, "timeout", is_error=True, server_name="tsion/exa")

@@ -216,7 +216,7 @@ async def test_closing_ends_a_fetch_under_way() -> None:
 # The models
 
 
-async def test_the_models_of_dedalus_are_told_with_what_it_says_of_them() -> None:
+async def test_the_models_of_dedalus_are_listed_with_what_it_says_of_them() -> None:
     """The list has names, abilities, sizes and prices, without those that Dedalus omits."""
     bare = {"id": "openai/o3", "provider": "openai"}
     async with FakeDedalus() as fake, service(dedalus=f"{fake.url}/v1", dedalus_api_key="k") as agent:
@@ -241,7 +241,7 @@ async def test_the_models_of_dedalus_are_told_with_what_it_says_of_them() -> Non
     }
 
 
-async def test_the_models_of_a_server_of_one_s_own_are_told_by_the_names_it_takes() -> None:
+async def test_the_models_of_a_server_of_one_s_own_are_listed_by_the_names_it_accepts() -> None:
     """The lists of llama.cpp, Ollama and vLLM have less, in other places, and are read, too."""
     async with FakeDedalus() as fake, service(fake.url, default_model=None) as agent:
         fake.models = [

@@ -16,13 +16,13 @@ from log_backends import (
     everything,
     finished,
     frames,
+    names_and_data,
     new_id,
     next_page,
     pages_of,
     parse,
     say,
     settled,
-    told,
     told_after,
     write,
 )
@@ -216,7 +216,7 @@ async def test_runs_don_t_mix(log: EventLog) -> None:
     for run_id, name in runs.items():
         events = parse_frames(await everything(log, run_id))
         assert {event["run_id"] for event in events} == {run_id}
-        assert [data for kind, data in told(await everything(log, run_id)) if kind == "partial_output"] == [
+        assert [data for kind, data in names_and_data(await everything(log, run_id)) if kind == "partial_output"] == [
             {"content": name},
             {"content": name},
         ]
@@ -362,7 +362,7 @@ async def test_a_run_that_is_not_archived_never_expires(backend: Backend, log: E
     assert len(frames(await everything(log, ended))) == 2
     writer.put(COMPLETE)
     await writer.commit()
-    assert [name for name, _ in told(await everything(log, run_id))] == ["run_started", "complete"]
+    assert [name for name, _ in names_and_data(await everything(log, run_id))] == ["run_started", "complete"]
 
 
 async def test_memory_holds_as_many_archived_runs_as_fit() -> None:

@@ -17,11 +17,11 @@ from log_backends import (
     available,
     everything,
     frames,
+    names_and_data,
     new_id,
     next_page,
     say,
     settled,
-    told,
     told_after,
     write,
 )
@@ -78,7 +78,7 @@ async def test_nothing_is_visible_before_it_is_committed(log: EventLog) -> None:
     run_id = new_id()
     writer = await write(log, run_id, STARTED)
     async with aclosing(log.read(run_id, 0)) as pages:
-        assert told(await anext(pages)) == [("run_started", {"model": "test/model"})]
+        assert names_and_data(await anext(pages)) == [("run_started", {"model": "test/model"})]
         waiting = next_page(pages)
         writer.put(say("Hello"))
         writer.put(StepStarted(step=1, model="m"))
@@ -130,7 +130,9 @@ async def test_neighbouring_deltas_of_a_commit_are_one_event(
         else:
             writer.put(event)
     await writer.commit()
-    said = [data.get("content", data.get("arguments_delta")) for _, data in told(await available(log, run_id))]
+    said = [
+        data.get("content", data.get("arguments_delta")) for _, data in names_and_data(await available(log, run_id))
+    ]
     assert said == pieces
 
 
@@ -141,7 +143,7 @@ async def test_a_large_delta_becomes_several_events(log: EventLog, delta: Any, t
     run_id = new_id()
     await write(log, run_id, delta(text))
     body = await available(log, run_id)
-    pieces = [data["content"] if "content" in data else data["arguments_delta"] for _, data in told(body)]
+    pieces = [data["content"] if "content" in data else data["arguments_delta"] for _, data in names_and_data(body)]
     assert "".join(pieces) == text
     assert len(pieces) > 1
     assert max(map(len, frames(body))) < 66 * KIB
@@ -158,7 +160,7 @@ async def test_commits_at_the_same_time_keep_every_event(log: EventLog) -> None:
         assert len(frames(await available(log, run_id))) >= number
 
     await asyncio.gather(*(call(number) for number in range(1, 51)))
-    calls = [data["tool_call_id"] for _, data in told(await available(log, run_id))]
+    calls = [data["tool_call_id"] for _, data in names_and_data(await available(log, run_id))]
     assert calls == [f"call_{number}" for number in range(1, 51)]
 
 
@@ -175,7 +177,7 @@ async def test_a_run_has_one_writer(log: EventLog) -> None:
     await writer.commit()
     with pytest.raises(Fenced):
         await log.create(run_id)
-    assert [name for name, _ in told(await everything(log, run_id))] == ["run_started", "complete"]
+    assert [name for name, _ in names_and_data(await everything(log, run_id))] == ["run_started", "complete"]
 
 
 async def test_complete_is_the_last_event(log: EventLog) -> None:
@@ -188,7 +190,7 @@ async def test_complete_is_the_last_event(log: EventLog) -> None:
             with pytest.raises(Fenced):
                 writer.put(event)
         await writer.commit()
-    assert [name for name, _ in told(await everything(log, run_id))] == ["run_started", "complete"]
+    assert [name for name, _ in names_and_data(await everything(log, run_id))] == ["run_started", "complete"]
     assert await log.position(run_id) == LogPosition(2, ended=True)
 
 
@@ -212,7 +214,7 @@ async def test_a_writer_is_taken_over_from(log: EventLog) -> None:
     with pytest.raises(Fenced):
         await former.commit()
     whole = await everything(log, run_id)
-    assert [data.get("content") for _, data in told(whole)] == [None, "kept", None]
+    assert [data.get("content") for _, data in names_and_data(whole)] == [None, "kept", None]
     assert [event["seq"] for event in parse_frames(whole)] == [1, 2, 3]
     assert await following == whole
 
@@ -231,7 +233,7 @@ async def test_a_writer_that_rests_is_taken_over_from(log: EventLog) -> None:
     writer.put(COMPLETE)
     await writer.commit()
     await writer.aclose()
-    assert [name for name, _ in told(await following)] == ["run_started", "complete"]
+    assert [name for name, _ in names_and_data(await following)] == ["run_started", "complete"]
 
 
 async def test_a_run_is_taken_over_as_often_as_need_be(log: EventLog) -> None:

@@ -296,7 +296,7 @@ async def test_only_runs_count_as_unarchived(log: FileEventLog, tmp_path: Path) 
 # The end of the server
 
 
-async def test_a_closed_log_tells_everybody(tmp_path: Path) -> None:
+async def test_a_closed_log_reports_it_to_everybody(tmp_path: Path) -> None:
     """Readers that wait, writers, and starts of runs; what was committed stays, and closing twice is fine."""
     run_id, ending = new_id(), new_id()
     log = FileEventLog(tmp_path, retention_s=WEEK_S)

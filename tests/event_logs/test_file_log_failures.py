@@ -20,11 +20,11 @@ from log_backends import (
     available,
     everything,
     frames,
+    names_and_data,
     new_id,
     parse,
     say,
     settled,
-    told,
     write,
 )
 from log_files import STEP, WEEK_S, active, disk_full_at, files, limit, python
@@ -83,7 +83,7 @@ async def test_a_full_disk_loses_nothing(
     writer.put(COMPLETE)
     await writer.commit()
     whole = await following
-    assert [data.get("content") for _, data in told(whole)] == [None, "0 ", "1 ", "2 ", None]
+    assert [data.get("content") for _, data in names_and_data(whole)] == [None, "0 ", "1 ", "2 ", None]
     assert whole == active(tmp_path, run_id).read_bytes()
 
 

@@ -411,7 +411,7 @@ def lines_of_code(source: str) -> int:
 
 
 def classes_have_one_name(house: House) -> Iterator[str]:
-    """Two classes of one name can't be told apart in a search or a traceback."""
+    """Two classes of one name can't be distinguished in a search or a traceback."""
     first: dict[str, str] = {}
     for module, tree in house.trees.items():
         for node in ast.walk(tree) if not _fits(module, OPERATORS) else ():

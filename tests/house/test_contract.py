@@ -73,7 +73,7 @@ async def test_events_arrive_while_the_upstream_is_still_writing() -> None:
     assert text(checked(body)) == "firstsecond"
 
 
-async def test_execute_tells_the_same_run_folded() -> None:
+async def test_execute_returns_the_same_run_folded() -> None:
     """The JSON answer agrees with the stream's events."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Thinking("Hm."), Text("Hello"), Finish("stop", usage=Usage(3, 2, 5)), Done())
@@ -187,7 +187,7 @@ async def test_the_default_heartbeat_is_within_common_read_timeouts() -> None:
     assert settings().heartbeat_s <= 4
 
 
-async def test_a_run_is_told_by_its_url() -> None:
+async def test_a_run_is_found_by_its_url() -> None:
     """GET /runs/{id} returns the run's status and the caller's metadata."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(*answer("ok"))

@@ -326,7 +326,7 @@ BROKEN: dict[str, tuple[list[Event], Mutation, str]] = {
     "usage below the sum": (TOOLS, inside("complete", usage=usage(29, 5)), "usage.input_tokens is 29"),
     # the tool calls
     "tool_use twice": (TOOLS, before("tool_result", use()), "second tool_use"),
-    "arguments go on after tool_use": (TOOLS, before("tool_result", delta("}")), "after the call's tool_use"),
+    "arguments continue after tool_use": (TOOLS, before("tool_result", delta("}")), "after the call's tool_use"),
     "result twice": (TOOLS, before("step_finished", result()), "has its tool_result already"),
     "result without a call": (PLAIN, before("step_finished", result()), "no tool_use with this"),
     "result before its call": (FAILED_BETWEEN, moved("tool_result", "tool_use"), "no tool_use with this"),

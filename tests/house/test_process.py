@@ -54,7 +54,7 @@ def test_sigterm_lets_a_run_end_and_its_reader_have_all_of_it(nursery: Nursery) 
     assert text(checked(body)) == "one two"
 
 
-def test_a_run_that_does_not_end_is_told_to_its_readers_and_the_process_is_gone_in_time(nursery: Nursery) -> None:
+def test_a_run_that_does_not_end_is_reported_to_its_readers_and_the_process_ends_in_time(nursery: Nursery) -> None:
     """In the drain's last two seconds readers get `draining` and a clean end, and the process ends in time."""
     with (
         FakeDedalus.in_thread() as fake,
@@ -78,7 +78,7 @@ def test_a_run_that_does_not_end_is_told_to_its_readers_and_the_process_is_gone_
     check_grammar(parse_frames(body), prefix=True)
 
 
-def test_a_run_that_does_not_end_is_told_to_who_waits_for_its_answer(nursery: Nursery) -> None:
+def test_a_run_that_does_not_end_is_reported_to_a_caller_that_waits_for_its_answer(nursery: Nursery) -> None:
     """At the end of the drain /execute returns a 503 with the usual error body, which agrees with the run's log."""
     with (
         FakeDedalus.in_thread() as fake,

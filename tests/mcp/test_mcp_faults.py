@@ -55,7 +55,7 @@ async def test_progress_comes_in_order_with_its_messages(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("way", ["http", "sse"])
-async def test_the_server_is_told_that_a_call_is_cancelled(peer: Peer, way: str) -> None:
+async def test_the_server_is_notified_that_a_call_is_cancelled(peer: Peer, way: str) -> None:
     """The server receives the cancellation, so that it stops its work."""
     app, path = (peer.app(), "mcp") if way == "http" else (peer.server.sse_app(), "sse")
     async with serving(app) as url, pool_of(peer={"url": f"{url}/{path}", "transport": way}) as pool:
@@ -377,7 +377,7 @@ async def test_a_list_without_an_end_is_cut() -> None:
         assert len(await offered(pool, "many")) == 1000
 
 
-async def test_a_refusal_of_the_protocol_is_told_in_the_server_s_words() -> None:
+async def test_a_refusal_of_the_protocol_is_reported_in_the_server_s_words() -> None:
     """A protocol error is returned to the model with the server's message and details, so that it can correct the
     call.
     """
@@ -390,7 +390,7 @@ async def test_a_refusal_of_the_protocol_is_told_in_the_server_s_words() -> None
     assert str(raised.value) == said
 
 
-async def test_an_older_server_is_told_that_a_call_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_older_server_is_notified_that_a_call_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
     """A server of the older protocol receives that protocol's notification."""
     caplog.set_level(logging.INFO)
     async with pool_of(0.2, hand=by_hand({"tools": [tool("t")]})) as pool:

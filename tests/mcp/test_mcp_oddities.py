@@ -239,7 +239,7 @@ async def test_a_command_that_prints_without_end_is_closed(caplog: pytest.LogCap
     assert len(caplog.text) < 10_000 * len(FLOODS)
 
 
-async def test_a_command_that_tells_without_end_is_closed() -> None:
+async def test_a_command_that_writes_without_end_is_closed() -> None:
     """A command that sends endless notifications after its greeting is ended."""
     tells = b'{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"y"}}\n' * 30_000
     before = children()

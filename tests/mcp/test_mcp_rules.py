@@ -86,7 +86,7 @@ def test_what_the_model_s_server_can_call_is_left_to_it(entry: str) -> None:
     ],
 )
 @pytest.mark.parametrize("hosted", [True, False])
-def test_what_only_we_can_call_or_are_told_to(entry: Any, server: LocalServer, hosted: bool) -> None:
+def test_what_only_we_can_call_or_are_configured_to_call(entry: Any, server: LocalServer, hosted: bool) -> None:
     """This service calls servers named in MCP_SERVERS, also by their URL, and entries with `"run": "local"`."""
     assert resolve(entry, entry, hosted=hosted) == ([], [server])
 
@@ -135,7 +135,7 @@ def test_a_url_that_is_none() -> None:
 
 
 @pytest.mark.anyio
-async def test_the_catalogue_tells_what_a_request_says() -> None:
+async def test_the_catalogue_lists_what_a_request_says() -> None:
     """The catalogue lists names for servers that only this service can reach, URLs for public ones, and no secrets."""
     upstreams = Upstreams(Settings(_env_file=None), EmbeddedModel())
     catalog = Catalog(upstreams, 60, "", CONFIGURED)
@@ -419,7 +419,7 @@ def read(given: dict[str, Any]) -> str:
         (("hello",), None, "hello"),
     ],
 )
-def test_structured_content_is_told_unless_a_text_is_the_same(texts: Any, structured: Any, text: str) -> None:
+def test_structured_content_is_reported_unless_a_text_is_the_same(texts: Any, structured: Any, text: str) -> None:
     """Structured content is added unless a text block has the same data as JSON, as older clients need it.
 
     A summary doesn't count.

@@ -54,7 +54,7 @@ async def test_a_run_calls_tools_of_mcp_servers() -> None:
     assert json.loads(time)["timezone"] == "UTC"
 
 
-async def test_arguments_that_do_not_fit_are_told_to_the_model() -> None:
+async def test_arguments_that_do_not_fit_are_reported_to_the_model() -> None:
     """The model gets invalid arguments and a failed call as error results, and the run continues."""
     async with FakeDedalus() as fake, service(fake.url, mcp_servers={"time": TIME}, **HERE) as agent:
         fake.turn(*calls(("time__get_current_time", {}), ("time__get_current_time", {"timezone": "Moon"})))
@@ -78,7 +78,7 @@ async def test_where_the_upstream_hosts_both_ways_go_together() -> None:
     assert text(events) == "Noon."
 
 
-async def test_the_server_is_told_when_a_run_is_cancelled() -> None:
+async def test_the_server_is_notified_when_a_run_is_cancelled() -> None:
     """Cancelling a run stops the server's work."""
     peer = Peer()
     async with (

@@ -64,7 +64,7 @@ async def test_a_wrong_address_names_the_base_url(said: Status) -> None:
     ],
     ids=lambda status: str(status.body)[:40],
 )
-async def test_a_model_that_is_not_there_is_told_as_that(said: Status) -> None:
+async def test_a_model_that_is_not_there_is_reported_as_that(said: Status) -> None:
     """The address is right if the server knows what a model is."""
     error = await failed(said)
     assert error["code"] == "upstream_rejected"

@@ -111,7 +111,7 @@ async def test_each_layer_refuses_in_both_forms(path: str, name: str, agent: Ser
     assert sent_headers[0]["access-control-allow-origin"] == "http://localhost:3000"
 
 
-async def test_what_the_service_refuses_is_told_with_when_to_come_back() -> None:
+async def test_a_refusal_of_the_service_says_when_to_come_back() -> None:
     """A full server returns 503, with Retry-After in the header and in the data."""
     async with FakeDedalus() as fake, service(fake.url, max_concurrent_runs=1) as agent:
         fake.turn(Stall())

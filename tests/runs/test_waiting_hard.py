@@ -281,7 +281,7 @@ async def test_execute_answers_with_the_wait_that_is_on() -> None:
 # Sessions and readers
 
 
-async def test_a_run_that_goes_on_without_a_reader_is_not_abandoned() -> None:
+async def test_a_run_that_resumes_without_a_reader_is_not_abandoned() -> None:
     """The session's next message is a 409 while an approved call is running, although the run has no reader."""
     tool, go = held()
     async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
@@ -438,7 +438,7 @@ class Odd(LocalTool):
         return "done"
 
 
-async def test_a_name_that_the_model_has_made_up_is_told_to_it() -> None:
+async def test_a_name_that_the_model_has_made_up_is_reported_to_it() -> None:
     """If only this service runs tools, an unknown tool name gets an error result, and the model can then call the
     right tool.
     """

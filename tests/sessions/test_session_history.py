@@ -87,7 +87,7 @@ async def test_a_run_that_did_not_succeed_says_so_in_its_messages() -> None:
     assert session["status"] == "cancelled"
 
 
-async def test_an_opened_session_tells_which_runs_are_under_way() -> None:
+async def test_an_opened_session_shows_which_runs_are_under_way() -> None:
     """The session has the questions of running, suspended and queued runs, each with its run's id and status."""
     gate = Gate()
     call = ToolCall("c", "pick", "{}")

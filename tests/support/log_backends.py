@@ -171,7 +171,7 @@ def check_pages(pages: Iterable[bytes]) -> None:
     assert part == b""
 
 
-def told(body: bytes) -> list[tuple[str, dict[str, Any]]]:
+def names_and_data(body: bytes) -> list[tuple[str, dict[str, Any]]]:
     """Return the names and data of the events in a run's first frames."""
     return [(event["event"], event["data"]) for event in parse_frames(body, prefix=True)]
 

@@ -80,7 +80,7 @@ async def test_a_long_page_is_cut() -> None:
         assert page["text"] == "x" + "é" * ((MAX_BYTES - 1) // 2)
 
 
-async def test_what_may_not_be_reached_is_told_so() -> None:
+async def test_what_may_not_be_reached_is_refused() -> None:
     """A refused URL, a redirect to another server and a broken connection are errors that say what to do."""
     elsewhere = b"HTTP/1.1 302 Found\r\nLocation: http://10.0.0.1/a\r\nContent-Length: 0\r\n\r\n"
     async with client() as made:

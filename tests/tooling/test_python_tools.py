@@ -371,7 +371,7 @@ async def test_what_fails_while_it_is_stopped_is_logged(threads: ToolThreads, ca
     assert "the tool stumble failed while it was stopped" in caplog.text
 
 
-async def test_a_thread_is_told_to_stop_and_not_waited_for(threads: ToolThreads) -> None:
+async def test_a_thread_is_asked_to_stop_and_not_waited_for(threads: ToolThreads) -> None:
     """The function can see that its time is up. The call doesn't wait for it to return."""
     seen = threading.Event()
 

@@ -548,7 +548,7 @@ FAULTS: list[tuple[Callable[..., Any], Json, str]] = [
 
 
 @pytest.mark.parametrize(("function", "arguments", "line"), FAULTS)
-def test_a_model_is_told_what_to_do_about_its_arguments(
+def test_a_model_can_correct_its_arguments_by_the_error(
     function: Callable[..., Any], arguments: Json, line: str
 ) -> None:
     """Each error has the path, the problem and the schema's rule, and mentions neither Python nor pydantic."""
@@ -561,7 +561,7 @@ def test_a_model_is_told_what_to_do_about_its_arguments(
         assert internal not in message
 
 
-def test_a_model_is_not_told_of_endless_faults() -> None:
+def test_a_model_does_not_get_endless_errors() -> None:
     """For a list of a thousand wrong values, twenty errors and the number of others are reported."""
     with pytest.raises(InvalidArguments) as raised:
         Signature(unions).read({"key": [None] * 1000})

@@ -164,7 +164,7 @@ async def test_a_request_goes_out_as_it_was_made() -> None:
         (HELLO + HELLO, b"hello", 2),
     ],
 )
-async def test_each_framing_gives_the_body_and_tells_whether_the_connection_lives(
+async def test_each_framing_yields_the_body_and_whether_the_connection_lives(
     sent: bytes, body: bytes, connections: int
 ) -> None:
     """Counted, chunked, empty and interim responses are read; the connection is reused only where HTTP allows it."""

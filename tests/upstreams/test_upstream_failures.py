@@ -260,7 +260,7 @@ def is_logged(failure: Failure, log: str) -> None:
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.name)
-async def test_a_stream_tells_how_its_upstream_failed(
+async def test_a_stream_reports_how_its_upstream_failed(
     failure: Failure, fake: FakeDedalus, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The stream has the text that arrived, then an error with its code, then complete{failed}.
