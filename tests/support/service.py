@@ -10,11 +10,12 @@ from typing import Any
 
 import httpx
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, routing
 from grammar import check_grammar, parse_frames
 from local_tools import FixedTools
 from process import FAST_DISK
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+from starlette.routing import BaseRoute
 
 from app import create_app
 from database.engine import Database
@@ -31,6 +32,22 @@ EXECUTE = "/api/agent/execute"
 SIMULATE = "/api/agent/stream/simulate"
 DATABASE = "agent_stream.db"
 _MIGRATED: list[bytes] = []  # filled by `_empty_database`
+_ROUTES: dict[tuple[int, str], routing._EffectiveRouteContext | None] = {}  # filled by `_build_once`
+_build_route = routing._IncludedRouter._build_effective_context
+
+
+def _build_once(self: routing._IncludedRouter, route: BaseRoute) -> routing._EffectiveRouteContext | None:
+    """Build a route for the first app of the process only. At its first request, each app would take 20 ms for it.
+
+    The apps share their routers, and a built route refers to nothing of its app that these tests use.
+    """
+    key = id(route), self.include_context.prefix
+    if key not in _ROUTES:
+        _ROUTES[key] = _build_route(self, route)
+    return _ROUTES[key]
+
+
+routing._IncludedRouter._build_effective_context = _build_once  # type: ignore[method-assign]
 
 
 class Server(uvicorn.Server):
