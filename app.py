@@ -42,6 +42,7 @@ from services.intake.routing import RouteResolver
 from services.intake.starting import RunStarter
 from services.intake.work import WorkFactory
 from services.mcp.client import McpClient
+from services.mcp.resolution import McpChoice
 from services.outbound.client import GuardedClient
 from services.outbound.url_guard import UrlGuard
 from services.readiness import Readiness
@@ -225,7 +226,8 @@ def opened_tools(settings: Settings, registry: Registry | None, guard: UrlGuard,
         tool_timeout_s=settings.tool_timeout_s,
     )
     stack.push_async_callback(servers.aclose)
-    return Toolbox(registry, servers, settings.tools_by_default)
+    choice = McpChoice(settings.mcp_servers, guard)
+    return Toolbox(registry, choice, servers, settings.tools_by_default)
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

@@ -8,7 +8,7 @@ from errors import ErrorDetail, InternalError, ToolUnavailable
 from events import RunWarning, ToolSource, WarningCode
 from models import AgentRequest
 from services.mcp.client import McpClient
-from services.mcp.resolution import LocalServer
+from services.mcp.resolution import LocalServer, McpChoice
 from services.tooling.base import Tool, ToolContext
 from tool_models import ClientTool, McpToolList, ToolInfo, ToolList
 
@@ -77,10 +77,16 @@ class ClientSideTool:
 
 
 class Toolbox:
-    """Selects each run's tools. `default` says which tools a request gets if it names none."""
+    """Selects each run's tools. `default` says which tools a request gets if it names none.
 
-    def __init__(self, registry: Registry, servers: McpClient, default: Literal["none", "all"]) -> None:
+    `choice` decides which MCP servers a request gets, and `servers` calls those that the model's server doesn't host.
+    """
+
+    def __init__(
+        self, registry: Registry, choice: McpChoice, servers: McpClient, default: Literal["none", "all"]
+    ) -> None:
         self._registry = registry
+        self._choice = choice
         self._servers = servers
         self._default = default
 
@@ -92,7 +98,7 @@ class Toolbox:
     def without_hosted(self, request: AgentRequest) -> tuple[AgentRequest, list[RunWarning]]:
         """Return the request without the MCP servers that only Dedalus can call, and a warning about them."""
         entries = request.mcp_servers or []
-        if not (hosted := self._servers.only_hosted(entries)):
+        if not (hosted := self._choice.only_hosted(entries)):
             return request, []
         others = [entry for entry in entries if entry not in hosted]
         message = f"MCP servers that only Dedalus hosts were left out: {len(hosted)}. Set DEDALUS_API_KEY to use them."
@@ -110,7 +116,7 @@ class Toolbox:
         known = self._registry.all
         tools: dict[str, Tool] = {name: known[name] for name in self._selected(request) if name in known}
         tools |= {tool.name: ClientSideTool.of(tool) for tool in request.client_tools or ()}
-        resolved = self._servers.resolve(request.mcp_servers or (), hosted=hosts_mcp)
+        resolved = self._choice.resolve(request.mcp_servers or (), hosted=hosts_mcp)
         return ToolSelection(tools, resolved.hosted, resolved.local)
 
     async def complete(self, selection: ToolSelection) -> Toolset:

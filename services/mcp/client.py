@@ -10,11 +10,10 @@ from importlib import import_module
 from operator import methodcaller
 from typing import TYPE_CHECKING
 
-from services.mcp.resolution import LocalServer, McpChoice, Resolved
+from services.mcp.resolution import LocalServer
 from services.outbound.url_guard import UrlGuard
 from services.tooling.base import Tool
 from settings import McpServer
-from tool_models import McpServerRef
 
 if TYPE_CHECKING:
     from services.mcp.servers import McpServers, Offer
@@ -31,20 +30,11 @@ class McpClient:
         connect_timeout_s: float,
         tool_timeout_s: float,
     ) -> None:
-        self._choice = McpChoice(configured, guard)
         self._new_servers = methodcaller(  # called with the module, once that is imported
             "McpServers", configured, guard, connect_timeout_s=connect_timeout_s, tool_timeout_s=tool_timeout_s
         )
         self._servers: McpServers | None = None
         self._loading = asyncio.Lock()
-
-    def resolve(self, entries: Sequence[str | McpServerRef], *, hosted: bool) -> Resolved:
-        """Decide which of a request's servers are hosted and which are local. See `McpChoice.resolve`."""
-        return self._choice.resolve(entries, hosted=hosted)
-
-    def only_hosted(self, entries: Sequence[str | McpServerRef]) -> list[str]:
-        """Return the entries that only a model's server can call. See `McpChoice.only_hosted`."""
-        return self._choice.only_hosted(entries)
 
     async def offer(self, local: Sequence[LocalServer]) -> "Offer":
         """List the tools of these servers. See `McpServers.tools`."""

@@ -24,6 +24,7 @@ from services.agents.toolbox import Toolbox
 from services.catalog.catalog import Catalog
 from services.intake.routing import RouteResolver
 from services.mcp.client import McpClient
+from services.mcp.resolution import McpChoice
 from services.outbound.client import GuardedClient
 from services.outbound.url_guard import UrlGuard
 from services.runs.writer import RunWriter
@@ -388,7 +389,8 @@ async def test_the_embedded_model_is_asked_with_its_random_key_at_a_low_temperat
     monkeypatch.setenv("DEDALUS_PROVIDER_KEY", "leaked")
     async with answering() as fake, upstreams(local := NearModel(fake.url)) as made, GuardedClient(None) as http:
         guard = UrlGuard()
-        tools = Toolbox(FixedTools({}), McpClient({}, guard, connect_timeout_s=1, tool_timeout_s=1), "all")
+        servers = McpClient({}, guard, connect_timeout_s=1, tool_timeout_s=1)
+        tools = Toolbox(FixedTools({}), McpChoice({}, guard), servers, "all")
         limits = AgentLimits(Deadlines(5, 5), max_steps=1, max_tool_result_bytes=1024, max_calls_per_turn=8)
         database = await Database.open(f"sqlite+aiosqlite:///{tmp_path / 'test.db'}")
         agent = DedalusAgent(made, limits, tools, guard, http, ProviderStates(database))
