@@ -14,7 +14,7 @@ from services.outbound.client import HTTP_ERRORS
 logger = logging.getLogger(__name__)
 
 FETCH_TIMEOUT_S = 5.0
-RETRY_S = 30.0  # after a failed fetch, so that callers can't make the service flood a server that is down
+RETRY_S = 3.0  # after a failed fetch; soon, since a server may just be starting, but callers can't flood one
 
 T = TypeVar("T")
 

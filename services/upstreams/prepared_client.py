@@ -39,6 +39,14 @@ class PreparedDedalus(AsyncDedalus):
         response = await self.request(httpx.Response, options, stream=True, stream_cls=AsyncStream[Any])
         return cast("httpx.Response", response)  # which is what the SDK returns for this `cast_to`
 
+    async def list_models(self, headers: ChatHeaders) -> bytes:
+        """Ask for the models, and return the body whatever its content type is: some servers send none.
+
+        Raise as `chat_completion` does.
+        """
+        response = await self.get("/models", cast_to=httpx.Response, options={"headers": headers})
+        return response.content
+
     def _options(self, headers: ChatHeaders) -> FinalRequestOptions:
         address = str(self.base_url)
         sent = (value if isinstance(value, str) else None for value in headers.values())

@@ -5,6 +5,7 @@ models; the OpenAI-compatible endpoint of each provider whose key is set; the em
 sent to Dedalus or to that provider, never to a configured base URL. The scripts of this process are always available.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -93,12 +94,12 @@ class Upstreams:
     async def models(self, upstream: Upstream) -> Any:
         """Ask the upstream for its models, and return its answer unchanged.
 
-        Raises `UpstreamAuth` or `UpstreamFailed`, each with the setting to check, `LocalModelUnavailable`, or an
-        `httpx.HTTPError`.
+        Raises `UpstreamAuth` or `UpstreamFailed`, each with the setting to check, `LocalModelUnavailable`, an
+        `httpx.HTTPError`, or ValueError for a body that is not JSON.
         """
         await self.ready(upstream)
         try:
-            return await upstream.client.get("/models", cast_to=object, options={"headers": upstream.headers})
+            return json.loads(await upstream.client.list_models(upstream.headers))
         except (AuthenticationError, PermissionDeniedError) as error:
             raise UpstreamAuth(f"The model server refused this service's key. Check {upstream.key}.") from error
         except APIConnectionError as error:

@@ -359,6 +359,13 @@ async def test_without_a_list_from_dedalus_the_built_in_one_answers(failure: Sta
     assert [entry["id"] for entry in answered["models"]] == list(MODELS)
 
 
+async def test_a_list_is_read_whatever_its_content_type() -> None:
+    """Small servers send `text/plain`, or none: the bytes decide, as for answers."""
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.models_failure = Status(200, '{"data": [{"id": "mine"}]}', {"content-type": "text/plain"})
+        assert await ids(agent) == ["mine"]
+
+
 async def test_the_built_in_list_of_a_provider_is_its_own_models() -> None:
     """A list of last resort has no model that the configured keys can't reach."""
     async with FakeDedalus() as fake:
