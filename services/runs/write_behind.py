@@ -23,9 +23,8 @@ from session_models import StoredMessage
 
 logger = logging.getLogger(__name__)
 
-LINGER_S = (
-    0.2  # how long the first row waits for others: a transaction of any size takes ten hops to the database's thread
-)
+# How long the first row waits for others: a transaction of any size takes ten hops to the database's thread.
+LINGER_S = 0.2
 RETRY_S = 1.0  # how long a failed transaction waits for the next try
 
 Snapshot = Callable[[], Run]
