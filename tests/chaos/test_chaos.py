@@ -34,7 +34,7 @@ from chaos.oracle import (
 from chaos.server import OPEN, Server, crashing_server
 
 Json = dict[str, Any]
-SHORT_KILLS = 6
+SHORT_KILLS = 4
 
 
 # The harness itself
