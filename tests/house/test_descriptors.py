@@ -7,9 +7,8 @@ from itertools import cycle
 from pathlib import Path
 
 import httpx
-import pytest
 from fake_dedalus import FakeDedalus
-from process import Process, app_process
+from process import Nursery, Process, forked_app
 from service import NOWHERE, STREAM, checked, text
 from wire import Finish, Gate, Text, WaitFor
 
@@ -35,10 +34,13 @@ def status(connection: socket.socket) -> int:
         return int(answer.read().split(b" ", 2)[1])
 
 
-def test_what_the_files_are_too_few_for_is_refused_and_what_runs_goes_on() -> None:
+def test_what_the_files_are_too_few_for_is_refused_and_what_runs_goes_on(nursery: Nursery) -> None:
     """Accepted runs succeed, and the next one is a 503. The log says how many runs are possible."""
     gate = Gate()
-    with FakeDedalus.in_thread() as fake, app_process((), FILES, DEDALUS_BASE_URL=fake.url, DEFAULT_MODEL="m") as app:
+    with (
+        FakeDedalus.in_thread() as fake,
+        forked_app(nursery, FILES, DEDALUS_BASE_URL=fake.url, DEFAULT_MODEL="m") as app,
+    ):
         fake.always(Text("one "), WaitFor(gate), Text("two"), Finish())
         with httpx.Client(base_url=app.url, timeout=30, limits=httpx.Limits(max_connections=None)) as client:
             requests = [client.build_request("POST", STREAM, json={"input": "?"}) for _ in range(HELD)]
@@ -54,9 +56,9 @@ def test_what_the_files_are_too_few_for_is_refused_and_what_runs_goes_on() -> No
     assert f"MAX_CONCURRENT_RUNS is reduced to {HELD} from 1000" in line
 
 
-def test_silent_connections_do_not_use_up_the_files() -> None:
+def test_silent_connections_do_not_use_up_the_files(nursery: Nursery) -> None:
     """Requests get responses while more silent connections than the limit on open files stay connected."""
-    with app_process((), FILES, DEDALUS_BASE_URL=NOWHERE) as app:
+    with forked_app(nursery, FILES, DEDALUS_BASE_URL=NOWHERE) as app:
         host, port = re.findall(r"//(.*):(.*)", app.url)[0]
         silent = [socket.create_connection((host, int(port))) for _ in range(FILES + 50)]
         for _ in range(5):
@@ -68,9 +70,9 @@ def test_silent_connections_do_not_use_up_the_files() -> None:
     assert not [line for line in app.log if "Too many open files" in line]
 
 
-def test_a_flood_of_requests_is_answered_one_and_all() -> None:
+def test_a_flood_of_requests_is_answered_one_and_all(nursery: Nursery) -> None:
     """With more simultaneous requests than connections allowed, none is closed before its response."""
-    with app_process((), FILES, DEDALUS_BASE_URL=NOWHERE) as app:
+    with forked_app(nursery, FILES, DEDALUS_BASE_URL=NOWHERE) as app:
         host, port = re.findall(r"//(.*):(.*)", app.url)[0]
         app.send_signal(signal.SIGSTOP)
         flood = [socket.create_connection((host, int(port))) for _ in range(2 * FILES)]
@@ -82,9 +84,9 @@ def test_a_flood_of_requests_is_answered_one_and_all() -> None:
     assert set(answered[1::2]) <= {200, 503}
 
 
-def test_enough_files_change_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_enough_files_change_nothing(nursery: Nursery) -> None:
     """If the limit can be raised as far as needed, it is raised and nothing is logged."""
-    with app_process((), 20_000, DEDALUS_BASE_URL=NOWHERE) as app:
+    with forked_app(nursery, 20_000, DEDALUS_BASE_URL=NOWHERE) as app:
         limit = Path(f"/proc/{app.pid}/limits").read_text()
         assert healthy(app)
     assert int(re.findall(r"Max open files\s+(\d+)", limit)[0]) > 2000

@@ -4,6 +4,7 @@ It reads one JSON order a line, and answers each with a number:
 
 * `{"start": "app:main", "environment": {…}, "stderr": path}` calls that function in a new process, with these
   variables in addition to its own, and returns the process id. Without `stderr` the process shares the nursery's.
+  With `"files": number` it may open this number of files.
 * `{"start": …, "environment": {…}, "arguments": […], "directory": path, "streams": [stdin, stdout, stderr]}` starts a
   command-line program: the variables replace the environment, and the streams are paths that are open when the answer
   comes.
@@ -16,6 +17,7 @@ When its input ends, the nursery kills the processes that it has started.
 import gc
 import json
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -36,6 +38,8 @@ def start(order: dict[str, Any], streams: Sequence[int]) -> None:
         if "stderr" in order:
             os.dup2(os.open(order["stderr"], os.O_WRONLY), 2)
         os.dup2(2, 1)
+        if most := order.get("files"):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 1024), most))  # a shell's soft limit is 1024
     os.environ.update(order["environment"])
     sys.path[:0] = filter(None, order["environment"].get("PYTHONPATH", "").split(":"))
     module, _, function = order["start"].partition(":")

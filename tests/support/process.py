@@ -4,7 +4,6 @@ import json
 import os
 import random
 import re
-import resource
 import select
 import signal
 import socket
@@ -152,23 +151,25 @@ def opened_nursery(**environment: str) -> Iterator[Nursery]:
 
 
 @contextmanager
-def forked_app(nursery: Nursery, **environment: str) -> Iterator[Process]:
-    """Like `app_process`, in a fraction of the time: the interpreter is already running and the code imported."""
+def forked_app(nursery: Nursery, files: int | None = None, /, **environment: str) -> Iterator[Process]:
+    """Like `app_process`, in a fraction of the time: the interpreter is already running and the code imported.
+
+    The service may open `files` files.
+    """
     with TemporaryDirectory(dir=FAST_DISK, ignore_cleanup_errors=True) as directory:
         stderr = f"{directory}/stderr"
         os.mkfifo(stderr)
         settings = {"DATA_DIR": f"{directory}/data"} | environment
-        pid = nursery.start("app:main", settings, stderr=stderr)
+        pid = nursery.start("app:main", settings, stderr=stderr, files=files)
         with open(stderr) as log, _running(pid, log, partial(nursery.wait, pid)) as running:  # noqa: PTH123
             yield running
 
 
 @contextmanager
-def app_process(inherited: Sequence[int] = (), files: int | None = None, /, **environment: str) -> Iterator[Process]:
+def app_process(inherited: Sequence[int] = (), /, **environment: str) -> Iterator[Process]:
     """Run `python app.py` with these settings alone; kill it at the end if it is still running.
 
-    Its files are in a directory of its own unless DATA_DIR is set. It inherits the descriptors in `inherited`, and may
-    open `files` files.
+    Its files are in a directory of its own unless DATA_DIR is set. It inherits the descriptors in `inherited`.
     """
     with TemporaryDirectory(dir=FAST_DISK, ignore_cleanup_errors=True) as directory:
         with _interrupt_not_ignored():
@@ -179,18 +180,12 @@ def app_process(inherited: Sequence[int] = (), files: int | None = None, /, **en
                 stderr=subprocess.PIPE,
                 text=True,
                 pass_fds=inherited,
-                preexec_fn=None if files is None else partial(_limit_files, files),
             )
         with process:
             assert process.stderr is not None
             log = process.stderr
             with _running(process.pid, log, process.wait) as running:
                 yield running
-
-
-def _limit_files(most: int) -> None:
-    """Set the limit as `ulimit -n` does; the soft limit is 1024 by default."""
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 1024), most))
 
 
 def environment_of(given: Mapping[str, str]) -> dict[str, str]:
