@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from fake_dedalus import FakeDedalus
-from process import app_process
+from process import Nursery, forked_app
 from service import NOWHERE
 from uvicorn.logging import AccessFormatter, DefaultFormatter
 from wire import Status
@@ -139,9 +139,9 @@ def test_the_settings_know_what_is_secret() -> None:
     assert Settings(_env_file=None, **values).secrets() >= {"o", "p", "h", "e"}
 
 
-def test_a_key_that_a_server_repeats_is_not_logged() -> None:
+def test_a_key_that_a_server_repeats_is_not_logged(nursery: Nursery) -> None:
     """A key is hidden in the error message of a server, where gateways repeat it."""
-    with FakeDedalus.in_thread() as fake, app_process(DEDALUS_BASE_URL=fake.url, DEDALUS_API_KEY=KEY) as app:
+    with FakeDedalus.in_thread() as fake, forked_app(nursery, DEDALUS_BASE_URL=fake.url, DEDALUS_API_KEY=KEY) as app:
         fake.always(Status(400, {"error": {"message": f"the key {KEY} may not do this"}}))
         answer = httpx.post(f"{app.url}/api/agent/execute", json={"input": "?", "model": "m"}, timeout=30)
         assert answer.status_code == 422
@@ -157,10 +157,10 @@ def test_a_record_can_be_copied_and_sent_elsewhere() -> None:
         assert (other.getMessage(), other.exc_text) == ("a b\\n", record.exc_text)
 
 
-def test_the_service_writes_clean_lines() -> None:
+def test_the_service_writes_clean_lines(nursery: Nursery) -> None:
     """From the start on, a command's name and output can't break a line of the log."""
-    with app_process(
-        DEDALUS_BASE_URL=NOWHERE, MCP_SERVERS='{"a": {"command": "no-such\\u001b[31m\\nINFO forged"}}'
+    with forked_app(
+        nursery, DEDALUS_BASE_URL=NOWHERE, MCP_SERVERS='{"a": {"command": "no-such\\u001b[31m\\nINFO forged"}}'
     ) as app:
         answer = httpx.get(f"{app.url}/api/agent/mcp-servers/a/tools", timeout=30)
         assert answer.status_code == 502
