@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -67,8 +68,17 @@ def children(pid: int) -> list[int]:
 
 
 def shared(one: int, other: int) -> set[str]:
-    """Return the descriptors that are open in both processes."""
-    return set.intersection(*({str(p.readlink()) for p in Path(f"/proc/{pid}/fd").iterdir()} for pid in (one, other)))
+    """Return the files that are open in both processes."""
+    return open_files(one) & open_files(other)
+
+
+def open_files(pid: int) -> set[str]:
+    """Return the files that a process has open. Those that it closes meanwhile are left out."""
+    files = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            files.add(str(descriptor.readlink()))
+    return files
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -12,7 +12,6 @@ import ipaddress
 import itertools
 import json
 import math
-import time
 import types
 import uuid
 from collections.abc import Callable, Iterator
@@ -24,9 +23,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, computed_field, field_serializer
-from pydantic_core import to_json
 
-from services.tooling import results as tool_results
 from services.tooling.base import ToolError
 from services.tooling.results import as_text, is_plain
 
@@ -348,27 +345,14 @@ HEAVIEST: dict[str, Callable[[int], Any]] = {
 
 
 @pytest.mark.parametrize("kind", HEAVIEST)
-def test_the_heaviest_value_that_is_written_takes_at_most_20_ms(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Writing holds the interpreter lock, so its CPU time is limited.
+def test_each_kind_of_value_is_refused_beyond_some_number(kind: str) -> None:
+    """Writing holds the interpreter lock, so the weight of what is written is limited whatever it consists of.
 
-    The best of three runs counts, because the machine is shared.
+    The limit keeps one write below 20 ms, which benchmarks/stalls.py measures.
     """
-    times: list[float] = []
-
-    def timed(*args: Any, **options: Any) -> bytes:
-        begun = time.thread_time()
-        written = to_json(*args, **options)
-        times.append(time.thread_time() - begun)
-        return written
-
-    monkeypatch.setattr(tool_results, "to_json", timed)
-    made, count = HEAVIEST[kind], 500
-    while is_written(value := [made(n) for n in range(count)]):
-        heaviest, count = value, count * 2
-    times.clear()
-    for _ in range(3):
-        as_text(heaviest)
-    assert min(times) < 0.020
+    made = HEAVIEST[kind]
+    assert is_written([made(n) for n in range(500)])
+    assert not is_written([made(n) for n in range(1024 * 1024)])
 
 
 def is_written(value: Any) -> bool:
