@@ -134,7 +134,7 @@ async def opened(
 
 
 class Parts(NamedTuple):
-    """What the service is built on. Each part can refuse to open."""
+    """The parts that the service is built on. Each can refuse to open."""
 
     upstreams: Upstreams
     catalog: Catalog

@@ -15,7 +15,7 @@ class FieldError(Closed):
 
 
 class ErrorInfo(RunError):
-    """What went wrong. `request_id` is also in the X-Request-ID header and in the service's log.
+    """The error. `request_id` is also in the X-Request-ID header and in the service's log.
 
     `run_id` is the run that failed or that conflicts with the request. `retry_after` is also in the Retry-After header.
     """

@@ -98,7 +98,7 @@ class Exit(IntEnum):
 
 
 Work = Callable[[argparse.Namespace, "Screen"], Coroutine[Any, Any, Exit | None]]
-"""What a command line does. It raises `Broken` or httpx's errors."""
+"""The action of a command line. It raises `Broken` or httpx's errors."""
 
 
 class Broken(Exception):

@@ -36,7 +36,7 @@ _OWNER_ONLY = 0o600
 
 
 class FileEventLog:
-    """The runs of one server. What a reader has seen survives the process, and with `fsync` a power cut.
+    """The runs of one server. Events that a reader has seen survive the process, and with `fsync` a power cut.
 
     An archived run is kept until the whole UTC day of its id is older than `retention_s` seconds. `clock` returns the
     seconds since 1970.

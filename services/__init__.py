@@ -1,1 +1,1 @@
-"""What the service does. Nothing here knows HTTP."""
+"""Does the work of the service. Nothing here knows HTTP."""

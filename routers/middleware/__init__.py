@@ -1,1 +1,1 @@
-"""What runs around every request, as pure ASGI middlewares: one job a module. `order` has their order."""
+"""Wraps every request in pure ASGI middlewares: one job a module. `order` has their order."""

@@ -12,7 +12,7 @@ from json_codec.text import mend_text
 Json = Mapping[str, Any]
 
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
-"""What reading JSON of an unknown shape can raise."""
+"""The exceptions that reading JSON of an unknown shape can raise."""
 
 OTHER_KINDS = re.compile(r"embed|rerank|image|audio|speech|video|moderat|transcri|tts|stt", re.IGNORECASE)
 """Values of `type` in a list (Together, LM Studio) that mark a model that doesn't chat."""

@@ -22,7 +22,7 @@ MAX_REDIRECTS = 3
 USER_AGENT = "agent-stream"
 
 HTTP_ERRORS = (httpx2.HTTPError, httpx2.InvalidURL)
-"""What a `GuardedClient` raises for a request that fails, beside `UrlRefused`."""
+"""The exceptions that a `GuardedClient` raises for a failed request, beside `UrlRefused`."""
 
 
 @cache

@@ -40,7 +40,7 @@ ANSWER_EVENTS = frozenset(
 
 
 async def run_in_log(log: EventLog, run_id: str, known: Run | None) -> Run:
-    """Return the record of a run that has ended. What its log doesn't hold is taken from `known`.
+    """Return the record of a run that has ended. Fields that its log lacks are taken from `known`.
 
     Raise as `EventLog.read` does, or ValueError if the log is damaged.
     """

@@ -27,7 +27,10 @@ RUN_ID = re.compile(r"run_[0-9a-f]{32}")
 
 
 class RunRecords:
-    """The records of runs. What may be written a little later goes through `write_behind`, the rest at once."""
+    """The records of runs.
+
+    Rows that can be written a little later go through `write_behind`. All others are written at once.
+    """
 
     def __init__(self, database: Database, log: EventLog, write_behind: WriteBehind) -> None:
         self._database = database
@@ -59,7 +62,7 @@ class RunRecords:
             return run
 
     async def correct(self, run_id: str, run: Run | None) -> Run:
-        """Replace a run's record by what the log says, and return it. What is not in the log is taken from `run`.
+        """Replace a run's record by what the log says, and return it. Fields that the log lacks are taken from `run`.
 
         Raise as `run_in_log` does, or `StoreUnavailable`.
         """

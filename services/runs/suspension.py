@@ -62,7 +62,7 @@ class Suspension(NamedTuple):
 
 
 class Resumption(NamedTuple):
-    """What a run resumes with after a wait: what was stored when the wait began, and the outcome of each call."""
+    """The data that a run resumes with after a wait: its stored suspension and the outcome of each call."""
 
     stored: SuspendedRun
     outcomes: Outcomes

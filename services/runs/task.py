@@ -32,7 +32,7 @@ STOP_S = 1.0  # how long a stopped agent may take to clean up before the run end
 
 
 class Work(Protocol):
-    """What an agent does in one run: it writes the run's events, up to the end of the answer or to a wait."""
+    """The work of an agent in one run: writes the run's events, up to the end of the answer or to a wait."""
 
     async def begin(self, writer: RunWriter) -> Suspension | None:
         """Write the run's events. Return a `Suspension` if it has to wait. Raise the error that it fails with."""
@@ -43,7 +43,7 @@ class Work(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """What a run needs to begin. `run` is its record before it begins; times are in seconds.
+    """The data that a run needs to begin. `run` is its record before it begins; times are in seconds.
 
     The run begins when all runs in `behind` have ended. These were under way in its session.
     """

@@ -22,7 +22,10 @@ logger = logging.getLogger(__name__)
 
 SECTION = re.compile(r"(\n)((?:Args|Arguments|Params|Parameters|Returns|Raises|Yields|Keyword Args):\n[ \t])")
 NO_SCHEMA = (PydanticUserError, SchemaError, NameError, TypeError, ValueError, ImportError)
-"""What pydantic raises for type hints. ImportError is for a hint that needs another package, as `EmailStr` does."""
+"""The exceptions that pydantic raises for type hints.
+
+ImportError is for a hint that needs another package, as `EmailStr` does.
+"""
 
 
 class Signature:
