@@ -2,18 +2,18 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from errors import McpServerFailed, ToolUnavailable
 from events import RunWarning, WarningCode
 from models import AgentRequest, Run
-from services.agents.base import Plan
 from services.agents.checkpoint import Checkpoint
 from services.agents.conversation import WireMessage, conversation
-from services.agents.loop import AgentLimits, AgentLoop
+from services.agents.loop import AgentLimits, AgentLoop, LoopState
 from services.agents.provider_states import ProviderStates
+from services.agents.run_context import RunContext
 from services.agents.tool_runner import GONE, ToolRunner
-from services.agents.toolbox import Toolbox, Toolset
+from services.agents.toolbox import Toolbox, ToolSelection, Toolset
 from services.outbound.client import GuardedClient
 from services.outbound.url_guard import UrlGuard
 from services.runs.suspension import Outcomes, Suspension
@@ -29,6 +29,18 @@ NO_TOOLS = RunWarning(
     code=WarningCode.TOOLS_LEFT_OUT,
     message="The embedded model's chat template does not support tools, so it answers without them.",
 )
+
+
+class Plan(NamedTuple):
+    """A request with its route and its tools.
+
+    Parts that these can't serve are removed from `request`, and `warnings` inform the caller about them.
+    """
+
+    request: AgentRequest
+    route: Route
+    tools: ToolSelection
+    warnings: Sequence[RunWarning]
 
 
 class DedalusAgent:
@@ -77,9 +89,9 @@ class DedalusAgent:
         await self._upstreams.ready(route.upstream)
         messages = conversation(request.instructions, history, request.input)
         call_ids = {call["id"] for message in history for call in message.get("tool_calls", ())}
-        toolset = await self._tools.complete(plan.tools)
-        loop = self._loop(request, route, toolset, run, writer, messages, call_ids)
-        return await loop.turns(1)
+        toolset = self._usable(await self._tools.complete(plan.tools), request, route)
+        context = RunContext(run, request, route, toolset, writer)
+        return await self._loop(context, LoopState(messages, call_ids)).turns(1)
 
     async def resume(
         self,
@@ -93,8 +105,9 @@ class DedalusAgent:
         """Continue a run that has waited, with the outcomes of its calls. Return and raise as `run` does."""
         checkpoint = Checkpoint.model_validate(state).for_family(route.family)
         await self._upstreams.ready(route.upstream)
-        toolset = await self._toolset_after_wait(request, route)
-        loop = self._loop(request, route, toolset, run, writer, checkpoint.messages, set(checkpoint.call_ids))
+        toolset = self._usable(await self._toolset_after_wait(request, route), request, route)
+        context = RunContext(run, request, route, toolset, writer)
+        loop = self._loop(context, LoopState(checkpoint.messages, set(checkpoint.call_ids)))
         return await loop.resume(checkpoint, outcomes)
 
     async def check_arguments(
@@ -114,18 +127,12 @@ class DedalusAgent:
         """Return the tools of a run that has waited. They are selected anew, because its process may have ended."""
         return await self._tools.complete(self._tools.reselect(request, hosts_mcp=route.upstream.hosts_mcp))
 
-    def _loop(
-        self,
-        request: AgentRequest,
-        route: Route,
-        toolset: Toolset,
-        run: Run,
-        writer: RunWriter,
-        messages: list[WireMessage],
-        call_ids: set[str],
-    ) -> AgentLoop:
+    def _usable(self, toolset: Toolset, request: AgentRequest, route: Route) -> Toolset:
+        """Return the tools that the model's server accepts. Raise `ToolUnavailable` as `check_approvals` does."""
         self._tools.check_approvals(request, toolset)
         if toolset.tools and not self._upstreams.takes_tools(route.upstream):
-            toolset = Toolset({}, warnings=[*toolset.warnings, NO_TOOLS])
-        runner = ToolRunner(run, toolset, frozenset(request.require_approval or ()), writer, self._http)
-        return AgentLoop(request, route, self._limits, toolset, runner, writer, self._states, messages, call_ids)
+            return Toolset({}, warnings=[*toolset.warnings, NO_TOOLS])
+        return toolset
+
+    def _loop(self, context: RunContext, state: LoopState) -> AgentLoop:
+        return AgentLoop(context, state, ToolRunner(context, self._http), self._limits, self._states)

@@ -10,20 +10,17 @@ from typing import Any
 
 from errors import StepLimit
 from events import EventData, PartialOutput, RunWarning, StepFinished, StepStarted, Thinking, WarningCode
-from models import AgentRequest
 from services.agents.checkpoint import Checkpoint, StepOutput
 from services.agents.conversation import WireMessage
 from services.agents.provider_states import ProviderStates
+from services.agents.run_context import RunContext
 from services.agents.tool_calls import Call, ToolCalls
 from services.agents.tool_runner import LAST_STEP, ToolRunner
-from services.agents.toolbox import Toolset
 from services.completions.chunks import CallDelta, Delta, HostedResult, TextDelta, ThinkingDelta
 from services.completions.finish_reasons import CALL_REASONS, means_cut
 from services.runs.suspension import Outcomes, Suspension
-from services.runs.writer import RunWriter
 from services.tooling.base import Tool
 from services.upstreams.model_turn import UNKNOWN_REASON, Deadlines, ModelTurn, model_turn
-from services.upstreams.upstream import Route
 from services.upstreams.wire_rules import left_out
 from session_models import ProviderState
 
@@ -42,47 +39,50 @@ class AgentLimits:
 
 
 @dataclass(slots=True)
-class AgentLoop:
-    """The turns of one run.
+class LoopState:
+    """The part of a loop that grows from turn to turn.
 
     `messages` are those of the next turn's request. `call_ids` are the ids of all calls so far. `left_out` are the
     parameters that the caller has been warned about.
     """
 
-    request: AgentRequest
-    route: Route
-    limits: AgentLimits
-    toolset: Toolset
-    runner: ToolRunner
-    writer: RunWriter
-    states: ProviderStates
     messages: list[WireMessage]
     call_ids: set[str]
-    correlation_id: str | None = field(default=None)
+    correlation_id: str | None = None
     left_out: set[str] = field(default_factory=set)
 
-    @property
-    def max_steps(self) -> int:
-        """The limit of model turns."""
-        return self.request.max_steps or self.limits.max_steps
+
+class AgentLoop:
+    """The turns of one run."""
+
+    def __init__(
+        self, context: RunContext, state: LoopState, runner: ToolRunner, limits: AgentLimits, states: ProviderStates
+    ) -> None:
+        self._context = context
+        self._writer = context.writer
+        self._state = state
+        self._runner = runner
+        self._limits = limits
+        self._provider_states = states
+        self._max_steps = context.request.max_steps or limits.max_steps
 
     async def turns(self, first_step: int) -> Suspension | None:
         """Run the turns from this step on. Raise `StepLimit` if the last one calls tools."""
-        self._put_all(self.toolset.warnings)
-        for step in range(first_step, self.max_steps + 1):
-            self.writer.put(StepStarted(step=step, model=self.route.model))
-            await self.writer.commit()
+        self._put_all(self._context.toolset.warnings)
+        for step in range(first_step, self._max_steps + 1):
+            self._writer.put(StepStarted(step=step, model=self._context.route.model))
+            await self._writer.commit()
             calls = self._calls()
             turn = await self._turn(calls)
             self._put_all(calls.add_missing_results())
             if reason := self._cut_reason(turn, calls):
                 self._put_all(calls.reject_cut(reason))
-            await self.writer.commit()
+            await self._writer.commit()
             output = self._output(step, turn)
             await self._store_provider_state(output, calls)
-            if step == self.max_steps:
+            if step == self._max_steps:
                 self._put_all(calls.add_result(call, LAST_STEP, is_error=True) for call in calls.to_run)
-            elif pending := await self.runner.run_ready(calls):
+            elif pending := await self._runner.run_ready(calls):
                 checkpoint = self._checkpoint(output, calls)
                 return Suspension(pending, self._stored_request(), checkpoint.model_dump(mode="json"))
             if not self._finish_step(output, calls):
@@ -92,18 +92,18 @@ class AgentLoop:
     async def resume(self, checkpoint: Checkpoint, outcomes: Outcomes) -> Suspension | None:
         """Continue from a checkpoint, with the outcomes of its calls. Return and raise as `turns` does."""
         calls = self._calls(checkpoint.calls)
-        await self.runner.run_answered(calls, outcomes)
+        await self._runner.run_answered(calls, outcomes)
         self._finish_step(checkpoint, calls)
         return await self.turns(checkpoint.step + 1)
 
     def _output(self, step: int, turn: ModelTurn) -> StepOutput:
         return StepOutput(
             step=step,
-            text=self.writer.text,
+            text=self._writer.text,
             reasoning=turn.reasoning,
             finish_reason=turn.finish_reason,
             usage=turn.usage,
-            correlation_id=turn.correlation_id or self.correlation_id,
+            correlation_id=turn.correlation_id or self._state.correlation_id,
         )
 
     async def _store_provider_state(self, output: StepOutput, calls: ToolCalls) -> None:
@@ -111,63 +111,63 @@ class AgentLoop:
 
         This is done before a tool runs. A crash after a tool's effect must not lose the state of the call.
         """
-        run = self.runner.run
+        run, route = self._context.run, self._context.route
         state = ProviderState(
             run_id=run.run_id,
             step=output.step,
-            family=self.route.family,
+            family=route.family,
             message=output.reasoning,
             calls=calls.provider_states(),
         )
-        await self.states.keep(run, state)
+        await self._provider_states.keep(run, state)
 
     def _finish_step(self, output: StepOutput, calls: ToolCalls) -> bool:
         """Finish a step after its tools have run. Return whether another one follows."""
-        model, reason = self.route.model, output.finish_reason
-        self.writer.put(StepFinished(step=output.step, model=model, finish_reason=reason, usage=output.usage))
+        model, reason = self._context.route.model, output.finish_reason
+        self._writer.put(StepFinished(step=output.step, model=model, finish_reason=reason, usage=output.usage))
         self._report_left_out()
         if message := "" if calls.all else _empty_answer(output.text, reason):
-            self.writer.put(RunWarning(code=WarningCode.EMPTY_ANSWER, message=message))
+            self._writer.put(RunWarning(code=WarningCode.EMPTY_ANSWER, message=message))
         if not calls.ours:
             return False
-        self.messages += calls.messages(output.text, output.reasoning)
-        self.correlation_id = output.correlation_id
+        self._state.messages += calls.messages(output.text, output.reasoning)
+        self._state.correlation_id = output.correlation_id
         return True
 
     def _report_left_out(self) -> None:
         """Warn once about each parameter of the request that the model's server doesn't accept."""
-        rules = self.route.rules
+        rules = self._context.route.rules
         if not rules.left_out:
             return
-        parameters = self.request.model_dump(include={*PASSED_ON}, exclude_none=True)
+        parameters = self._context.request.model_dump(include={*PASSED_ON}, exclude_none=True)
         for name in sorted(name for name, value in parameters.items() if left_out(name, value, rules)):
-            if name not in self.left_out:
+            if name not in self._state.left_out:
                 message = (
                     f"The model's server does not accept {name} as the request sets it. The answer was made without it."
                 )
-                self.writer.put(RunWarning(code=WarningCode.PARAMETER_LEFT_OUT, message=message))
-                self.left_out.add(name)
+                self._writer.put(RunWarning(code=WarningCode.PARAMETER_LEFT_OUT, message=message))
+                self._state.left_out.add(name)
 
     def _stored_request(self) -> dict[str, Any]:
         """Return the request for the suspension, without its conversation, which the checkpoint's messages hold."""
-        return self.request.model_dump(mode="json", exclude={"input", "messages"}) | {"input": "…"}
+        return self._context.request.model_dump(mode="json", exclude={"input", "messages"}) | {"input": "…"}
 
     def _checkpoint(self, output: StepOutput, calls: ToolCalls) -> Checkpoint:
         return Checkpoint(
             **output.model_dump(),
-            messages=self.messages,
+            messages=self._state.messages,
             calls=calls.all,
-            call_ids=sorted(self.call_ids),
-            family=self.route.family,
+            call_ids=sorted(self._state.call_ids),
+            family=self._context.route.family,
         )
 
     def _calls(self, earlier: Iterable[Call] = ()) -> ToolCalls:
         return ToolCalls(
-            self.toolset,
-            self.route.upstream.hosts_mcp,
-            self.limits.max_tool_result_bytes,
-            self.limits.max_calls_per_turn,
-            self.call_ids,
+            self._context.toolset,
+            self._context.route.upstream.hosts_mcp,
+            self._limits.max_tool_result_bytes,
+            self._limits.max_calls_per_turn,
+            self._state.call_ids,
             earlier,
         )
 
@@ -177,20 +177,20 @@ class AgentLoop:
         The deltas of one read are committed together. So a fast model costs fewer writes, and a slow one is shown
         token by token.
         """
-        async with model_turn(self.route, self._body(), self.limits.deadlines) as turn:
+        async with model_turn(self._context.route, self._body(), self._limits.deadlines) as turn:
             async for deltas in turn:
                 for delta in deltas:
                     self._put(delta, calls)
-                await self.writer.commit()
+                await self._writer.commit()
         self._put_all(calls.complete())
         return turn
 
     def _put(self, delta: Delta, calls: ToolCalls) -> None:
         match delta:
             case TextDelta(text):
-                self.writer.put(PartialOutput(content=text))
+                self._writer.put(PartialOutput(content=text))
             case ThinkingDelta(text):
-                self.writer.put(Thinking(content=text))
+                self._writer.put(Thinking(content=text))
             case CallDelta():
                 self._put_all(calls.add_piece(delta))
             case HostedResult():
@@ -198,7 +198,7 @@ class AgentLoop:
 
     def _put_all(self, events: Iterable[EventData]) -> None:
         for event in events:
-            self.writer.put(event)
+            self._writer.put(event)
 
     def _cut_reason(self, turn: ModelTurn, calls: ToolCalls) -> str | None:
         """Return why the answer was cut off, if it was.
@@ -210,23 +210,24 @@ class AgentLoop:
             return turn.finish_reason
         if turn.finish_reason == UNKNOWN_REASON and calls.unbegun:
             return "no finish reason"
-        max_tokens = self.request.max_tokens or self.route.upstream.defaults.get("max_tokens")
+        request, upstream = self._context.request, self._context.route.upstream
+        max_tokens = request.max_tokens or upstream.defaults.get("max_tokens")
         return "length" if max_tokens and (turn.usage.output_tokens or 0) >= max_tokens else None
 
     def _body(self) -> dict[str, Any]:
-        request, route = self.request, self.route
+        request, route, toolset = self._context.request, self._context.route, self._context.toolset
         parameters = {key: value for key in PASSED_ON if (value := getattr(request, key)) is not None}
-        if self.toolset.hosted:
-            parameters["mcp_servers"] = list(self.toolset.hosted)
-        if self.toolset.tools:
-            parameters["tools"] = [_schema(tool) for tool in self.toolset.tools.values()]
-        if self.correlation_id is not None:
-            parameters["correlation_id"] = self.correlation_id
+        if toolset.hosted:
+            parameters["mcp_servers"] = list(toolset.hosted)
+        if toolset.tools:
+            parameters["tools"] = [_schema(tool) for tool in toolset.tools.values()]
+        if self._state.correlation_id is not None:
+            parameters["correlation_id"] = self._state.correlation_id
         return {
             **route.upstream.defaults,
             **parameters,
             "model": route.wire_model,
-            "messages": self.messages,
+            "messages": self._state.messages,
             "stream": True,
             "stream_options": {"include_usage": True},
         }

@@ -10,14 +10,13 @@ from typing import Any
 from errors import AgentStreamError
 from events import ApprovalResponse, PendingKind, ToolResult
 from json_codec.text import dumps
-from models import Run
 from services.agents.progress import Progress
+from services.agents.run_context import RunContext
 from services.agents.tool_calls import Call, ToolCalls
-from services.agents.toolbox import Toolset
 from services.outbound.client import GuardedClient
 from services.runs.suspension import InDoubt, Outcomes, Pending, refusal_message
 from services.runs.writer import RunWriter
-from services.tooling.base import InvalidArguments, ToolContext, ToolError
+from services.tooling.base import InvalidArguments, Tool, ToolContext, ToolError
 from services.tooling.results import as_text
 
 logger = logging.getLogger(__name__)
@@ -32,13 +31,18 @@ IN_DOUBT = "The server stopped while this call was being made. It is not known w
 
 @dataclass(frozen=True, slots=True)
 class ToolRunner:
-    """Runs the calls of one run. Calls of the tools in `approve` wait for a person, as those with `approval` do."""
+    """Runs the calls of one run. Its tools fetch URLs with `http`."""
 
-    run: Run
-    toolset: Toolset
-    approve: frozenset[str]
-    writer: RunWriter
+    context: RunContext
     http: GuardedClient
+
+    @property
+    def _tools(self) -> Mapping[str, Tool]:
+        return self.context.toolset.tools
+
+    @property
+    def _writer(self) -> RunWriter:
+        return self.context.writer
 
     async def run_ready(self, calls: ToolCalls) -> Sequence[Pending]:
         """Run the calls that can be run now, all at the same time. Return those that have to wait."""
@@ -46,12 +50,12 @@ class ToolRunner:
         ready: list[Call] = []
         for call in calls.to_run:
             if (error := self._argument_error(call)) is not None:
-                self.writer.put(calls.add_result(call, error, is_error=True))
+                self._writer.put(calls.add_result(call, error, is_error=True))
             elif (kind := self._pending_kind(call)) is not None:
                 waiting.append(Pending(call.call_id, call.name, kind, call.arguments or {}))
             else:
                 ready.append(call)
-        await self.writer.commit()
+        await self._writer.commit()
         await self._run_together([self._run(call, calls, call.arguments or {}) for call in ready])
         return waiting
 
@@ -65,18 +69,18 @@ class ToolRunner:
                 case ApprovalResponse(approved=False, reason=reason) | InDoubt(
                     ApprovalResponse(approved=False, reason=reason)
                 ):
-                    self.writer.put(calls.add_result(call, refusal_message(reason), is_error=True))
+                    self._writer.put(calls.add_result(call, refusal_message(reason), is_error=True))
                 case InDoubt() if not self._is_idempotent(call):
-                    self.writer.put(calls.add_result(call, IN_DOUBT, is_error=True))
+                    self._writer.put(calls.add_result(call, IN_DOUBT, is_error=True))
                 case ApprovalResponse(arguments=changed) | InDoubt(ApprovalResponse(arguments=changed)):
                     approved.append(self._run(call, calls, call.arguments or {}, changed=changed))
                 case None:
                     pass
-        await self.writer.commit()
+        await self._writer.commit()
         await self._run_together(approved)
 
     def _is_idempotent(self, call: Call) -> bool:
-        tool = self.toolset.tools.get(call.name)
+        tool = self._tools.get(call.name)
         return tool is not None and tool.idempotent
 
     def _argument_error(self, call: Call) -> str | None:
@@ -84,7 +88,7 @@ class ToolRunner:
         if call.invalid_arguments is not None:
             return f"The arguments are not a JSON object: {call.invalid_arguments}"
         try:
-            self.toolset.tools[call.name].check(call.arguments or {})
+            self._tools[call.name].check(call.arguments or {})
         except InvalidArguments as error:
             return _error_message(call.name, error)
         except Exception as error:  # noqa: BLE001 - a tool's own code may raise anything
@@ -95,7 +99,8 @@ class ToolRunner:
         """Return what a call has to wait for, if it has to."""
         if call.source == "client":
             return "client"
-        return "approval" if self.toolset.tools[call.name].approval or call.name in self.approve else None
+        required = self.context.request.require_approval or ()
+        return "approval" if self._tools[call.name].approval or call.name in required else None
 
     async def _run_together(self, runs: Sequence[Coroutine[Any, Any, None]]) -> None:
         try:
@@ -109,26 +114,26 @@ class ToolRunner:
         self, call: Call, calls: ToolCalls, arguments: Mapping[str, Any], *, changed: Mapping[str, Any] | None = None
     ) -> None:
         started = time.monotonic()
-        progress = Progress(call.call_id, self.writer)
-        context = self._context(call, progress)
+        progress = Progress(call.call_id, self._writer)
+        context = self._tool_context(call, progress)
         try:
             failed, result = await self._result(call, arguments if changed is None else changed, context)
         finally:
             context.stopped.set()  # a tool may have left a thread or a task behind that still uses the context
         duration_ms = round((time.monotonic() - started) * 1000)
-        if self.writer.end is not None:
+        if self._writer.end is not None:
             return  # the run ended without this tool, which ignored its cancellation
         progress.end()
         if changed is not None:
             result = f"A person changed the arguments to {_shortened(dumps(changed))}.\n{result}"
-        self.writer.put(calls.add_result(call, result, is_error=failed, duration_ms=duration_ms))
-        await self.writer.commit()
+        self._writer.put(calls.add_result(call, result, is_error=failed, duration_ms=duration_ms))
+        await self._writer.commit()
 
     async def _result(self, call: Call, arguments: Mapping[str, Any], context: ToolContext) -> tuple[bool, str]:
         """Make a call. Return whether it failed, and the text of its result."""
-        tool = self.toolset.tools.get(call.name)
+        tool = self._tools.get(call.name)
         if tool is None or (tool.source, tool.server) != (call.source, call.server):
-            return True, UNREACHABLE if self.toolset.warnings else GONE
+            return True, UNREACHABLE if self.context.toolset.warnings else GONE
         try:
             return False, as_text(await tool.call(arguments, context))
         except ToolError as error:
@@ -138,8 +143,8 @@ class ToolRunner:
                 raise  # the run was cancelled; a CancelledError of the tool's own is only a failed call
             return True, _log_failure(call.name, error)
 
-    def _context(self, call: Call, progress: Progress) -> ToolContext:
-        run = self.run
+    def _tool_context(self, call: Call, progress: Progress) -> ToolContext:
+        run = self.context.run
         return ToolContext(
             run_id=run.run_id,
             session_id=run.session_id,

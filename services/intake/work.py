@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from errors import ErrorDetail, InternalError, InvalidRequest
 from events import RunWarning, WarningCode
 from models import AgentRequest, Run, SimulateRequest
-from services.agents.base import Agent, Plan, Simulator
 from services.agents.conversation import WireMessage, conversation, following, from_request, from_session, tokens
+from services.agents.dedalus import DedalusAgent, Plan
+from services.agents.simulated import SimulatedAgent
 from services.catalog.catalog import Catalog
 from services.intake.routing import RouteResolver
 from services.runs.suspension import Resumption, Suspension
@@ -94,8 +95,8 @@ class WorkFactory:
         settings: Settings,
         turns: SessionTurns,
         routes: RouteResolver,
-        agent: Agent,
-        simulator: Simulator,
+        agent: DedalusAgent,
+        simulator: SimulatedAgent,
         catalog: Catalog,
     ) -> None:
         self._settings = settings
