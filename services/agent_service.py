@@ -2,11 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from functools import partial
 
 from errors import CursorAhead, RunActive, RunExpired, RunNotFound, ServerDraining
 from event_logs.base import EventLog
-from events import PendingCall
 from models import AgentRequest, AgentResponse, Run, RunList, RunStatus, SimulateRequest
 from services.intake.answers import AnswerIntake
 from services.intake.starting import RunStarter
@@ -15,6 +13,7 @@ from services.runs.folding import Folded, fold
 from services.runs.live import LiveRuns
 from services.runs.readers import RunStream
 from services.runs.records import RunRecords
+from services.runs.task import RunTask
 from services.sessions.sessions import Sessions
 from tool_models import ApprovalDecision, ClientToolResults
 
@@ -77,25 +76,14 @@ class AgentService:
             run_id = await asyncio.shield(starting)
             async with self._live.stream(run_id, 0) as pages:
                 # Without a key, the caller can't come back to the run.
-                await self._wait_for_turn(run_id, cancel=key is None and request.on_disconnect == "cancel")
-                folded = await fold(pages, partial(self._pending, run_id))
+                task = self._live.get(run_id)
+                if task is not None:
+                    await _wait_for_turn(task, cancel=key is None and request.on_disconnect == "cancel")
+                folded = await fold(pages, task)
         except asyncio.CancelledError:
             starting.add_done_callback(self._cancel_without_readers)
             raise
         return folded.response(run_id), folded
-
-    async def _wait_for_turn(self, run_id: str, *, cancel: bool) -> None:
-        """Wait for a queued run's turn. Raise `ServerDraining` if it doesn't come in this process."""
-        task = self._live.get(run_id)
-        if task is None or await task.has_turn():
-            return
-        if cancel:
-            task.cancel()
-        raise ServerDraining(retry_after=RETRY_AFTER_S, run_id=run_id)
-
-    async def _pending(self, run_id: str, seq: int) -> list[PendingCall] | None:
-        task = self._live.get(run_id)
-        return None if task is None else await task.inbox.pending_since(seq)
 
     def _cancel_without_readers(self, starting: asyncio.Task[str]) -> None:
         """Cancel a run after its only caller disconnected, once its start is complete."""
@@ -171,3 +159,12 @@ class AgentService:
         if self._live.get(run_id):
             raise RunActive(run_id=run_id)
         await self._sessions.delete_run(await self._records.get(run_id))
+
+
+async def _wait_for_turn(task: RunTask, *, cancel: bool) -> None:
+    """Wait for a queued run's turn. Raise `ServerDraining` if it doesn't come in this process."""
+    if await task.has_turn():
+        return
+    if cancel:
+        task.cancel()
+    raise ServerDraining(retry_after=RETRY_AFTER_S, run_id=task.run_id)

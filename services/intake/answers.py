@@ -44,7 +44,7 @@ class AnswerIntake:
         task = await self._task(run_id, [answer])
         if task is None:
             return
-        if decision.arguments is not None and task.is_waiting and (name := task.inbox.name_of(call_id)):
+        if decision.arguments is not None and task.is_waiting and (name := task.tool_of(call_id)):
             request = await self._records.suspended_request(run_id)
             await self._work.check_arguments(task.snapshot(), request, name, decision.arguments)
         await self._answer(task, [answer])
@@ -56,7 +56,7 @@ class AnswerIntake:
         answers: list[Answer] = []
         for result in results:
             # A call that the run doesn't wait for has no name here. It is refused below unless it is a repeated one.
-            name = None if live is None else live.inbox.name_of(result.tool_call_id)
+            name = None if live is None else live.tool_of(result.tool_call_id)
             answers.append(result_of(result.tool_call_id, name or "", result.content, limit, is_error=result.is_error))
         if task := await self._task(run_id, answers):
             await self._answer(task, answers)

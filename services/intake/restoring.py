@@ -1,12 +1,12 @@
 """Restores the runs that a former process left waiting, for answers or for their turn."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from models import Run, new_request_id
 from services.intake.work import WorkFactory
 from services.runs.live import LiveRuns
 from services.runs.recovery import RestorableRun, RestorableTurn, RestorableWait
-from services.runs.task import RunSpec, RunTask, Work
+from services.runs.spec import EarlierRun, RunSpec, Work
 from settings import Settings
 
 
@@ -44,5 +44,5 @@ class RunRestorer:
         spec = self._spec(queued.run, work, self._live.of_session(queued.run.session_id))
         await self._live.restore(spec, queued.writer)
 
-    def _spec(self, run: Run, work: Work, behind: tuple[RunTask, ...] = ()) -> RunSpec:
+    def _spec(self, run: Run, work: Work, behind: Sequence[EarlierRun] = ()) -> RunSpec:
         return RunSpec.within(self._settings, run, work, new_request_id(), behind)

@@ -9,7 +9,7 @@ from services.intake.work import WorkFactory
 from services.runs.admission import Admission
 from services.runs.idempotency import IdempotencyKeys
 from services.runs.live import LiveRuns
-from services.runs.task import RunSpec
+from services.runs.spec import RunSpec
 from services.sessions.turns import SessionTurns
 from settings import Settings
 

@@ -14,8 +14,8 @@ from services.agents.dedalus import DedalusAgent, Plan
 from services.agents.simulated import SimulatedAgent
 from services.catalog.catalog import Catalog
 from services.intake.routing import RouteResolver
+from services.runs.spec import Work
 from services.runs.suspension import Resumption, Suspension
-from services.runs.task import Work
 from services.runs.writer import RunWriter
 from services.sessions.turns import SessionTurns
 from services.tooling.base import InvalidArguments

@@ -1,6 +1,6 @@
 """Folds the events of a run, up to its end or its wait, into one JSON answer."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import datetime
 
@@ -24,6 +24,7 @@ from events import (
     Waiting,
 )
 from models import AgentResponse, ToolCall
+from services.runs.task import RunTask
 
 ERRORS_BY_CODE = {error.code: error for error in every_error()}
 
@@ -110,20 +111,14 @@ def _time(timestamp: str) -> float:
     return datetime.fromisoformat(timestamp).timestamp()
 
 
-async def fold(
-    pages: AsyncGenerator[bytes, None], pending: Callable[[int], Awaitable[list[PendingCall] | None]]
-) -> Folded:
-    """Read a run's frames to their end or to its wait, and fold them.
-
-    `pending` returns the calls that the run waits for since the `waiting` event with a number, or None if that wait is
-    over.
-    """
+async def fold(pages: AsyncGenerator[bytes, None], run: RunTask | None) -> Folded:
+    """Read a run's frames to their end or to its wait, and fold them. `run` is None if it has ended."""
     folded = Folded()
     async with aclosing(events_in(pages)) as events:
         async for event in events:
             folded.add(event)
-            if isinstance(event.data, Waiting):
-                folded.pending = await pending(event.seq)
+            if run is not None and isinstance(event.data, Waiting):
+                folded.pending = await run.pending_since(event.seq)
                 if folded.pending is not None:
                     break
     return folded

@@ -11,8 +11,9 @@ from events import RunStarted
 from services.runs.admission import Admission
 from services.runs.readers import LeaveSignal, OpenStreams, RunStream
 from services.runs.records import RunRecords
+from services.runs.spec import RunSpec
 from services.runs.suspension import Resumption, Wait
-from services.runs.task import RunSpec, RunTask
+from services.runs.task import RunTask
 from services.runs.waiting import AnswerInbox
 from services.runs.write_behind import WriteBehind
 from services.runs.writer import RunWriter

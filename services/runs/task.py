@@ -3,8 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
 
 from errors import (
     AgentStreamError,
@@ -16,53 +15,20 @@ from errors import (
     RunTimeout,
 )
 from event_logs.base import Fenced
-from events import RunEnd
+from events import PendingCall, RunEnd
 from models import Run, RunStatus, now
 from services.runs.admission import Admission
 from services.runs.readers import RunReaders
+from services.runs.spec import RunSpec
 from services.runs.suspension import Answer, Resumption, Suspension
+from services.runs.turn import RunTurn
 from services.runs.waiting import RETRY_S, AnswerInbox
 from services.runs.write_behind import WriteBehind
 from services.runs.writer import RunWriter
-from settings import Settings
 
 logger = logging.getLogger(__name__)
 
 STOP_S = 1.0  # how long a stopped agent may take to clean up before the run ends without it
-
-
-class Work(Protocol):
-    """The work of an agent in one run: writes the run's events, up to the end of the answer or to a wait."""
-
-    async def begin(self, writer: RunWriter) -> Suspension | None:
-        """Write the run's events. Return a `Suspension` if it has to wait. Raise the error that it fails with."""
-
-    async def resume(self, resumption: Resumption, writer: RunWriter) -> Suspension | None:
-        """Continue after a wait. Return and raise as `begin` does."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunSpec:
-    """The data that a run needs to begin. `run` is its record before it begins; times are in seconds.
-
-    The run begins when all runs in `behind` have ended. These were under way in its session.
-    """
-
-    run: Run
-    work: Work
-    request_id: str
-    timeout_s: float
-    grace_s: float
-    wait_s: float
-    behind: tuple["RunTask", ...] = ()
-
-    @classmethod
-    def within(
-        cls, settings: Settings, run: Run, work: Work, request_id: str, behind: tuple["RunTask", ...] = ()
-    ) -> "RunSpec":
-        """Return a specification with the operator's limits."""
-        limits = settings.run_timeout_s, settings.disconnect_grace_s, settings.approval_timeout_s
-        return cls(run, work, request_id, *limits, behind)
 
 
 class RunTask:
@@ -81,7 +47,8 @@ class RunTask:
         write_behind: WriteBehind,
         resumption: Resumption | None = None,
     ) -> None:
-        self._spec = spec
+        self._spec = replace(spec, behind=())  # the turn has these runs, and drops them when they have ended
+        self._turn = RunTurn(spec.behind)
         self._writer = writer
         self._admission = admission
         self._write_behind = write_behind
@@ -89,9 +56,7 @@ class RunTask:
         self._finished_at: str | None = None
         unattended = spec.run.on_disconnect == "continue"
         self.readers = RunReaders(spec.grace_s, self._abandon, may_be_unattended=unattended)
-        self.inbox = inbox
-        self._stays_queued = False
-        self._turn_decided = asyncio.Event()
+        self._inbox = inbox
         self._timeout: asyncio.TimerHandle | None = None
         self._stopper: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -126,19 +91,19 @@ class RunTask:
     @property
     def is_waiting(self) -> bool:
         """Whether the run waits for a person or the caller's page."""
-        return self.inbox.is_waiting and not self.is_ending
+        return self._inbox.is_waiting and not self.is_ending
 
     @property
     def is_held(self) -> bool:
         """Whether the run makes no progress here: it waits for a person, is behind a run that does, or stays queued."""
         if self.is_ending:
             return False
-        return self.is_waiting or self._stays_queued or any(other.is_waiting for other in self._spec.behind)
+        return self.is_waiting or self._turn.is_held
 
     @property
     def is_queued(self) -> bool:
         """Whether the run waits for its turn."""
-        return bool(self._spec.behind)
+        return self._turn.is_awaited
 
     @property
     def is_ending(self) -> bool:
@@ -166,15 +131,12 @@ class RunTask:
     def stay_queued(self) -> None:
         """Leave a queued run to the next process, which begins it. Does nothing to other runs."""
         if self.is_queued and not self.is_ending:
-            self._stays_queued = True
-            self._turn_decided.set()
+            self._turn.stay_queued()
             self._task.cancel()
 
     async def has_turn(self) -> bool:
         """Wait until it is known whether a queued run's turn comes in this process, and return whether it does."""
-        if self.is_queued:
-            await self._turn_decided.wait()
-        return not self._stays_queued
+        return await self._turn.comes()
 
     def _abandon(self) -> None:
         """End the run when its grace without a reader is over. For a held run, the grace begins with its turn."""
@@ -194,13 +156,21 @@ class RunTask:
                 "status": self.status,
                 "finished_at": self._finished_at,
                 "last_seq": writer.last_seq,
-                "pending": self.inbox.pending if self.is_waiting else None,
+                "pending": self._inbox.pending if self.is_waiting else None,
                 "finish_reason": writer.finish_reason,
                 "usage": writer.usage,
                 "steps": writer.steps,
                 "error": writer.error,
             }
         )
+
+    def tool_of(self, call_id: str) -> str | None:
+        """Return the name of the tool of a call that the run waits for."""
+        return self._inbox.tool_of(call_id)
+
+    async def pending_since(self, seq: int) -> list[PendingCall] | None:
+        """Return the calls without an answer, or None if the wait that the event `seq` began is over."""
+        return await self._inbox.pending_since(seq)
 
     async def answer(self, answers: Sequence[Answer]) -> None:
         """Accept answers to the calls that the run waits for. Raise as `AnswerInbox.take` does.
@@ -213,7 +183,7 @@ class RunTask:
         await asyncio.shield(taking)
 
     async def _take(self, answers: Sequence[Answer]) -> None:
-        await self.inbox.take(answers)
+        await self._inbox.take(answers)
         self._changed()
 
     # Working
@@ -234,12 +204,12 @@ class RunTask:
     async def _work(self) -> None:
         """Work until the answer is complete, through all waits."""
         resumption, self._resumption = self._resumption, None
-        if self._spec.behind:
+        if self.is_queued:
             await self._wait_for_turn()
-        if self.inbox.is_waiting:
+        if self._inbox.is_waiting:
             resumption = await self._wait_for_answers()
         while (suspension := await self._work_until_wait(resumption)) is not None:
-            await self.inbox.begin(self.snapshot(), suspension, self._spec.wait_s)
+            await self._inbox.begin(self.snapshot(), suspension, self._spec.wait_s)
             self.readers.pause()  # a person may take longer than the grace, and close the page meanwhile
             self._changed()
             del suspension, resumption  # they hold the conversation, and a run can wait for days
@@ -256,15 +226,13 @@ class RunTask:
         return suspension
 
     async def _wait_for_answers(self) -> Resumption:
-        resumption = await self.inbox.resumption()
+        resumption = await self._inbox.resumption()
         self.readers.resume()
         self._changed()
         return resumption
 
     async def _wait_for_turn(self) -> None:
-        await asyncio.wait([other.ended for other in self._spec.behind])
-        self._spec = replace(self._spec, behind=())  # so that the other runs aren't kept in memory
-        self._turn_decided.set()
+        await self._turn.wait()
         self.readers.begin_grace()
         self._changed()
 
@@ -301,7 +269,7 @@ class RunTask:
         if error is not None:
             logger.warning("run %s failed: %s (request %s)", self.run_id, error.code, self._spec.request_id)
         try:
-            await self.inbox.close()
+            await self._inbox.close()
             self._writer.conclude(end, error, self._spec.request_id)
             await self._commit_until_accepted()
         except (Fenced, RunNotFound, RunExpired):
@@ -318,7 +286,7 @@ class RunTask:
 
     def _finish(self) -> None:
         """Stop every timer, record the end and wake whoever waits for it."""
-        self._turn_decided.set()
+        self._turn.close()
         if self._timeout is not None:
             self._timeout.cancel()
         self.readers.pause()

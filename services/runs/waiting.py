@@ -52,8 +52,8 @@ class AnswerInbox:
         """The calls without an answer, or None if the run doesn't wait."""
         return self._wait.pending if self._wait is not None and not self._closed else None
 
-    def name_of(self, call_id: str) -> str | None:
-        """Return the tool of a call that the run waits for."""
+    def tool_of(self, call_id: str) -> str | None:
+        """Return the name of the tool of a call that the run waits for."""
         return None if self._wait is None else self._wait.names.get(call_id)
 
     async def pending_since(self, seq: int) -> list[PendingCall] | None:

@@ -197,7 +197,7 @@ async def test_a_time_that_runs_out_during_an_answer(disk: Disk) -> None:
         run_id = await begun(agent)
         async with disk.busy():
             deciding = asyncio.create_task(decide(agent, run_id))
-            await when(lambda: bool(task_of(agent, run_id).inbox._tasks))
+            await when(lambda: bool(task_of(agent, run_id)._inbox._tasks))
         assert (await deciding).status_code == 202
         events = await whole(agent, run_id)
     assert [response["approved"] for response in only(events, "approval_response")] == [True, False]
