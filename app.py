@@ -5,14 +5,12 @@ import signal
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a Ctrl-C during the imports, which take 1.5 s, shows no traceback
 
-import asyncio
 import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from typing import NamedTuple
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -24,9 +22,8 @@ from database.migrate import NewerDatabase
 from descriptors import within_descriptors
 from errors import CapacityError
 from event_logs.base import EventLog
-from event_logs.directory_lock import DirectoryInUse, locked
-from event_logs.file import FileEventLog
-from event_logs.memory import MemoryEventLog
+from event_logs.directory_lock import DirectoryInUse
+from resources import Resources, open_resources
 from routers import agent_router, docs_pages, error_responses, health_router, openapi, runs_router, sessions_router
 from routers.middleware.order import add_middleware
 from services.agent_service import AgentService
@@ -34,30 +31,21 @@ from services.agents.dedalus import DedalusAgent
 from services.agents.loop import AgentLimits
 from services.agents.provider_states import ProviderStates
 from services.agents.simulated import SimulatedAgent
-from services.agents.toolbox import Registry, Toolbox
-from services.catalog.catalog import Catalog
+from services.agents.toolbox import Registry
 from services.intake.answers import AnswerIntake
 from services.intake.restoring import RunRestorer
 from services.intake.routing import RouteResolver
 from services.intake.starting import RunStarter
 from services.intake.work import WorkFactory
-from services.mcp.client import McpClient
-from services.mcp.resolution import McpChoice
 from services.outbound.client import GuardedClient
-from services.outbound.url_guard import UrlGuard
 from services.readiness import Readiness
 from services.runs.admission import Admission
 from services.runs.idempotency import IdempotencyKeys
 from services.runs.live import LiveRuns
-from services.runs.records import RunRecords
-from services.runs.recovery import RestorableRun, recover
-from services.runs.write_behind import WriteBehind
 from services.sessions.retention import Retention
 from services.sessions.sessions import Sessions
 from services.sessions.turns import SessionTurns
 from services.tooling.decorator import ToolsInvalid
-from services.tooling.registry import ToolRegistry
-from services.upstreams.embedded_model import EmbeddedModel
 from services.upstreams.model_turn import Deadlines
 from services.upstreams.providers import PROVIDERS, Provider
 from services.upstreams.selection import DEDALUS_URL, Upstreams
@@ -119,52 +107,23 @@ async def opened(
     """The app's lifespan: build what all requests share, keep it in the app's state, and close it in reverse order."""
     async with AsyncExitStack() as stack:
         try:
-            parts = await opened_parts(settings, registry, providers, dedalus, stack)
+            resources = await open_resources(settings, registry, providers, dedalus, stack)
         except (DirectoryInUse, NewerDatabase, ToolsInvalid, CapacityError, OSError, ValueError) as error:
             logger.critical("The service can't start: %s", error)
             app.state.start_refused = True
             raise
-        live = await assembled(app, settings, parts, stack)
-        local = parts.upstreams.local
-        log_model_servers(parts.upstreams)
-        if parts.upstreams.all[0].kind == "local" and local.installed():
+        live = await assembled(app, settings, resources, stack)
+        local = resources.upstreams.local
+        log_model_servers(resources.upstreams)
+        if resources.upstreams.all[0].kind == "local" and local.installed():
             local.start()
         with draining_first(live, settings.drain_s):
             yield
 
 
-class Parts(NamedTuple):
-    """The parts that the service is built on. Each can refuse to open."""
-
-    upstreams: Upstreams
-    catalog: Catalog
-    guard: UrlGuard
-    tools: Toolbox
-    stores: "Stores"
-
-
-async def opened_parts(
-    settings: Settings,
-    registry: Registry | None,
-    providers: Mapping[str, Provider],
-    dedalus: str,
-    stack: AsyncExitStack,
-) -> Parts:
-    """Open the model servers' clients, the catalog, the tools and the stores. `stack` closes them."""
-    local = EmbeddedModel(settings.embedded_model, settings.embedded_context_tokens, settings.embedded_threads)
-    stack.push_async_callback(local.aclose)
-    upstreams = Upstreams(settings, local, providers, dedalus)
-    stack.push_async_callback(upstreams.aclose)
-    catalog = Catalog(upstreams, settings.models_ttl_s, settings.marketplace_url, settings.mcp_servers)
-    stack.push_async_callback(catalog.aclose)
-    guard = UrlGuard(settings.url_allowed, settings.url_denied)
-    tools = opened_tools(settings, registry, guard, stack)
-    return Parts(upstreams, catalog, guard, tools, await opened_stores(settings, stack))
-
-
-async def assembled(app: FastAPI, settings: Settings, parts: Parts, stack: AsyncExitStack) -> LiveRuns:
+async def assembled(app: FastAPI, settings: Settings, resources: Resources, stack: AsyncExitStack) -> LiveRuns:
     """Build the services, put them into the app's state, and restore the runs that a former process left waiting."""
-    upstreams, catalog, guard, tools, stores = parts
+    upstreams, catalog, guard, tools, stores = resources
     log, database, write_behind, records, restorable = stores
     http = await stack.enter_async_context(GuardedClient(guard))
     admission = Admission(write_behind, max_running=settings.max_concurrent_runs, max_waiting=settings.max_waiting_runs)
@@ -206,66 +165,6 @@ def log_model_servers(upstreams: Upstreams) -> None:
             logger.info("Model server: Dedalus")
         case _:
             logger.info("Model servers, called directly: %s", ", ".join(upstream.name for upstream in upstreams.all))
-
-
-def opened_tools(settings: Settings, registry: Registry | None, guard: UrlGuard, stack: AsyncExitStack) -> Toolbox:
-    """Load the Python tools and open the client of MCP servers. Raise `ToolsInvalid`."""
-    if registry is None:
-        registry = own = ToolRegistry(
-            settings.agent_tools, timeout_s=settings.tool_timeout_s, threads=settings.tool_threads
-        )
-        stack.push_async_callback(own.aclose)
-        if settings.tools_reload:
-            watching = asyncio.create_task(own.watch(), name="tools reload")
-            watching.add_done_callback(_log_failure)
-            stack.callback(watching.cancel)
-    servers = McpClient(
-        settings.mcp_servers,
-        guard,
-        connect_timeout_s=settings.mcp_connect_timeout_s,
-        tool_timeout_s=settings.tool_timeout_s,
-    )
-    stack.push_async_callback(servers.aclose)
-    choice = McpChoice(settings.mcp_servers, guard)
-    return Toolbox(registry, choice, servers, settings.tools_by_default)
-
-
-def _log_failure(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (failure := task.exception()):
-        logger.error("TOOLS_RELOAD has failed. Restart the service to load changed tools", exc_info=failure)
-
-
-class Stores(NamedTuple):
-    """The event log, the database, and what keeps the records of runs in step with the log.
-
-    `restorable` are the runs that a former process left waiting, for a person or for their turn.
-    """
-
-    log: EventLog
-    database: Database
-    write_behind: WriteBehind
-    records: RunRecords
-    restorable: list[RestorableRun]
-
-
-async def opened_stores(settings: Settings, stack: AsyncExitStack) -> Stores:
-    """Open the stores and end the runs that a former process left working."""
-    stack.callback(os.close, locked(settings.data_dir))
-    directory = settings.event_log_directory()
-    log: EventLog
-    if directory is None:
-        log = MemoryEventLog(settings.memory_log_bytes)
-    else:
-        retention_s = settings.retention_days * 86400
-        log = FileEventLog(directory, retention_s=retention_s, fsync=settings.event_log_fsync)
-    stack.push_async_callback(log.aclose)
-    database = await Database.open(settings.database_url_or_default())
-    stack.push_async_callback(database.aclose)
-    write_behind = WriteBehind(database, log)
-    stack.push_async_callback(write_behind.aclose)
-    records = RunRecords(database, log, write_behind)
-    restorable = await recover(database, log, write_behind, records)
-    return Stores(log, database, write_behind, records, restorable)
 
 
 def opened_retention(settings: Settings, database: Database, log: EventLog, sessions: Sessions) -> Retention:

@@ -91,8 +91,6 @@ class GuardedClient(httpx2.AsyncClient):
         self,
         guard: UrlGuard | None,
         headers: Mapping[str, str] | None = None,
-        timeout: httpx2.Timeout | None = None,
-        auth: httpx2.Auth | None = None,
         *,
         verify: ssl.SSLContext | None = None,
         keep_cookies: bool = False,
@@ -103,8 +101,7 @@ class GuardedClient(httpx2.AsyncClient):
         no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
         super().__init__(
             headers={"User-Agent": USER_AGENT, **(headers or {})},
-            timeout=timeout or httpx2.Timeout(OTHER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S, read=SILENCE_TIMEOUT_S),
-            auth=auth,
+            timeout=httpx2.Timeout(OTHER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S, read=SILENCE_TIMEOUT_S),
             cookies=None if keep_cookies else no_cookies,
             transport=GuardedTransport(guard, context) if guard else None,
             verify=context,

@@ -24,6 +24,7 @@ MODULES = (
     "image_urls",
     "log_lines",
     "models",
+    "resources",
     "serving",
     "session_models",
     "setting_names",
@@ -34,6 +35,7 @@ MODULES = (
 PACKAGES = ("routers", "services", "event_logs", "database", "json_codec", "dialects", "tools")
 MAX_LINES = 260  # of code: without blank lines, comments and docstrings
 MAX_FUNCTION_LINES = 40
+MAX_PARTS = 6  # that a constructor takes
 
 VOCABULARY = (
     "json_codec*",
@@ -135,6 +137,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "descriptors": ("settings",),
     "log_lines": (),
     "serving": ("routers*", "services*", "settings"),
+    "resources": ("services*", "event_logs*", "database*", "settings"),
     "app": ("*",),
 }
 """What each part of the house may import of the house: only what is further in."""
@@ -430,6 +433,16 @@ def functions_are_short(house: House) -> Iterator[str]:
                     yield f"{module}:{node.lineno} has a function of {lines} lines, {node.name}"
 
 
+def constructors_take_few_parts(house: House) -> Iterator[str]:
+    """A class that needs more parts has more than one job, or some of the parts belong together."""
+    for module, tree in house.trees.items():
+        for node in ast.walk(tree) if not _fits(module, OPERATORS) else ():
+            if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+                parts = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs][1:]
+                if len(parts) > MAX_PARTS:
+                    yield f"{module}:{node.lineno} has a constructor that takes {len(parts)} parts"
+
+
 def each_door_is_used(house: House) -> Iterator[str]:
     """A door is a module that another package imports."""
     for package in INNER:
@@ -456,6 +469,7 @@ RULES: tuple[Rule, ...] = (
     imports_have_no_effect,
     modules_are_short,
     functions_are_short,
+    constructors_take_few_parts,
     classes_have_one_name,
     no_exception_is_swallowed,
 )
@@ -605,6 +619,7 @@ PLANTED: tuple[tuple[Rule, str, str], ...] = (
     (imports_have_no_effect, "app.py", "import sys\nif sys.platform == 'linux':\n    print('linux')"),
     (modules_are_short, "services/tooling/base.py", "a = 1\n" * (MAX_LINES + 1)),
     (functions_are_short, "app.py", "async def f():\n" + "    a = 1\n" * MAX_FUNCTION_LINES),
+    (constructors_take_few_parts, "app.py", "class A:\n    def __init__(self, a, b, c, d, e, *, f, g): ..."),
     (classes_have_one_name, "services/tooling/base.py", "class A:\n    pass\n\n\nclass A:\n    pass"),
     (no_exception_is_swallowed, "app.py", "try:\n    pass\nexcept Exception:\n    pass"),
     (no_exception_is_swallowed, "app.py", "try:\n    pass\nexcept (ValueError, BaseException):\n    ..."),
