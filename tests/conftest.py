@@ -32,7 +32,7 @@ def nursery() -> Iterator[Nursery]:
 
 @pytest.fixture(scope="session")
 def node() -> Path:
-    """Node, with the packages of `tests/clients/typescript` installed."""
+    """Node, with the packages of `clients/typescript` installed."""
     install(TYPESCRIPT)
     return executable()
 

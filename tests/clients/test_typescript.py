@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from fake_dedalus import FakeDedalus
 from lossy_proxy import losing_an_answer
-from node import npm, run
+from node import TYPESCRIPT, npm, run
 from process import ROOT, Nursery, forked_app
 from wire import answer
 
@@ -58,8 +58,10 @@ def url(nursery: Nursery, fake: FakeDedalus) -> Iterator[str]:
 
 
 def test_the_description_gives_types_that_hold(node: Path, url: str) -> None:
-    """Types made of /openapi.json narrow on `event`, refuse what is wrong, and are those that the examples declare."""
+    """The committed types are those of /openapi.json. They narrow on `event` and refuse what is wrong."""
+    committed = (TYPESCRIPT / "src/openapi.ts").read_text()
     npm("run", "generate", url=url)
+    assert (TYPESCRIPT / "src/openapi.ts").read_text() == committed, "the types have changed: commit them"
     npm("run", "typecheck")
     shown = npm("run", "--silent", "test:client", url=url)
     assert "tool_result failed: The weather service did not answer." in shown
@@ -129,7 +131,7 @@ def test_an_independent_parser_reads_many_cases_in_one_process(node: Path) -> No
     body = ": ping\n\nid: 1\nevent: x\ndata: Zoë 🎉\n\nevent: draining\nretry: 2000\n\n".encode()
     sizes = [[1] * len(body), [3, 1, 20], []]
     cases = [json.dumps({"body": b64encode(body).decode(), "sizes": cut}) + "\n" for cut in sizes]
-    answers = run(node, "read_frames.mjs", stdin="".join(cases)).splitlines()
+    answers = run(node, "tests/read_frames.mjs", stdin="".join(cases)).splitlines()
     frames = [{"id": "1", "event": "x", "data": "Zoë 🎉"}]
     expected = {"frames": frames, "comments": ["ping"], "retries": [2000], "errors": []}
     assert [json.loads(line) for line in answers] == [expected] * len(sizes)

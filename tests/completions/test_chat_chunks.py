@@ -432,7 +432,7 @@ Node = Callable[[Sequence[bytes]], Json]
 def by_node(request: pytest.FixtureRequest) -> Iterator[Node]:
     """What eventsource-parser reads from a body that arrives in these pieces."""
     executable = request.getfixturevalue("node")
-    command = [executable, "read_frames.mjs"]
+    command = [executable, "tests/read_frames.mjs"]
     with subprocess.Popen(command, cwd=TYPESCRIPT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         stdin, stdout = process.stdin, process.stdout
         assert stdin is not None

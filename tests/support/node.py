@@ -10,7 +10,7 @@ import pytest
 from one_at_a_time import one_at_a_time
 from process import ROOT
 
-TYPESCRIPT = ROOT / "tests/clients/typescript"
+TYPESCRIPT = ROOT / "clients/typescript"
 RUN_S = 120
 INSTALL_S = 200
 

@@ -1,5 +1,5 @@
 // The React snippet of the project's description, word for word, in a component. The compiler checks it.
-import { useAgentStream } from "../../../examples/react_integration";
+import { useAgentStream } from "agent-stream/react";
 
 export function Page() {
   const { stream, isStreaming, thinking } = useAgentStream();

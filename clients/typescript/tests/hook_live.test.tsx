@@ -1,28 +1,28 @@
-// The hook of examples/react_integration.tsx in a page, against the live service at AGENT_STREAM_URL, and against
+// The hook in a page, against the live service at AGENT_STREAM_URL, and against
 // servers that break off in ways in which the service never would.
 import assert from "node:assert/strict";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text as bodyOf } from "node:stream/consumers";
 import { test, type TestContext } from "node:test";
-import { createParser } from "eventsource-parser";
 import { act, Activity, StrictMode, useEffect, type ReactElement } from "react";
 import { createRoot } from "react-dom/client";
-import AgentChat, {
+import {
   type AgentRequest,
-  type AgentStream,
-  type AgentStreamOptions,
+  type AgentStreamState,
+  type ConversationOptions,
   type EventData,
   explain,
-  frameParser,
   type Message,
+  type Scenario,
   type StreamEvent,
   useAgentStream,
-} from "../../../examples/react_integration";
+} from "agent-stream/react";
+import AgentChat from "../../../examples/react_integration";
 
 const baseUrl = process.env["AGENT_STREAM_URL"] ?? "";
 const simulate = { baseUrl, path: "/api/agent/stream/simulate" };
-const scenario = (name: string, delay_ms = 0) => ({ input: "Is it cold?", scenario: name, delay_ms });
+const scenario = (name: Scenario, delay_ms = 0) => ({ input: "Is it cold?", scenario: name, delay_ms });
 
 // The page
 
@@ -43,8 +43,8 @@ async function mount(t: TestContext, element: ReactElement): Promise<HTMLElement
 }
 
 /** The hook in a component: each of its renders, and the first render from now on that is as wanted. */
-async function mountHook(t: TestContext, options: AgentStreamOptions) {
-  const renders: AgentStream[] = [];
+async function mountHook(t: TestContext, options: ConversationOptions) {
+  const renders: AgentStreamState[] = [];
   let look = () => {};
   function Probe() {
     const agent = useAgentStream(options);
@@ -57,8 +57,8 @@ async function mountHook(t: TestContext, options: AgentStreamOptions) {
   await show(true);
   t.after(() => acting(() => root.unmount()));
   const now = () => renders.at(-1)!;
-  const until = (wanted: (agent: AgentStream) => boolean) =>
-    new Promise<AgentStream>((resolve) => {
+  const until = (wanted: (agent: AgentStreamState) => boolean) =>
+    new Promise<AgentStreamState>((resolve) => {
       look = () => {
         if (wanted(now())) resolve(now());
       };
@@ -67,8 +67,8 @@ async function mountHook(t: TestContext, options: AgentStreamOptions) {
   return { renders, now, until, leave: () => show(false), comeBack: () => show(true) };
 }
 
-const ended = ({ status, isStreaming }: AgentStream) => status !== "idle" && !isStreaming;
-const seen = (renders: AgentStream[], wanted: AgentStream["status"]) => renders.some(({ status }) => status === wanted);
+const ended = ({ status, isStreaming }: AgentStreamState) => status !== "idle" && !isStreaming;
+const seen = (renders: AgentStreamState[], wanted: AgentStreamState["status"]) => renders.some(({ status }) => status === wanted);
 
 /** Runs a scenario to its end: the hook's last state, the events and what `stream` resolved with. */
 async function run(t: TestContext, request: ReturnType<typeof scenario>) {
@@ -250,7 +250,7 @@ test("a page that comes back replays its run from the start", async (t) => {
 test("a session's messages are shown after each run, asked again, and after a reload", async (t) => {
   const sessionId = `chat-${performance.timeOrigin}`;
   const page = await mountHook(t, { baseUrl, sessionId, storageKey: "run" });
-  const said = ({ messages }: AgentStream) => messages.map(({ role, content }) => [role, content]);
+  const said = ({ messages }: AgentStreamState) => messages.map(({ role, content }) => [role, content]);
   const turn = (question: string) => [
     ["user", question],
     ["assistant", "Hello world"],
@@ -274,10 +274,10 @@ test("a session's messages are shown after each run, asked again, and after a re
 
 // Runs that wait
 
-const waiting = ({ status }: AgentStream) => status === "waiting";
+const waiting = ({ status }: AgentStreamState) => status === "waiting";
 const locating = { ...scenario("client_tool"), client_tools: undefined } as object as AgentRequest; // a script takes none
 
-type Decide = (agent: AgentStream, callId: string) => Promise<unknown>;
+type Decide = (agent: AgentStreamState, callId: string) => Promise<unknown>;
 const decisions: [string, Decide, RegExp, { approved: boolean; [key: string]: unknown }][] = [
   ["approved", (agent, id) => agent.approve(id), /I deleted the folder drafts/, { approved: true }],
   [
@@ -862,7 +862,7 @@ test("a page that is away keeps its state, and reads on from there when it is ba
   };
   const { url, requests } = await serve(t, firsts, stream(text(3, "lo"), completed(4)));
   const given: number[] = [];
-  const agents: AgentStream[] = [];
+  const agents: AgentStreamState[] = [];
   function Probe() {
     const agent = useAgentStream({ baseUrl: url });
     useEffect(() => void agents.push(agent));
@@ -990,22 +990,4 @@ test("a thousand events of one write are a few renders", async (t) => {
   await page.now().stream("Hello");
   assert.equal((await page.until(ended)).output.length, 1000);
   assert.ok(page.renders.length < 40, `${page.renders.length} renders`);
-});
-
-test("the parser reads what an independent one reads, however the bytes are cut", () => {
-  const body = Buffer.from(
-    `: ping\n\n${text(1, "héé ❄️")}data: a\r\ndata:b\r\ndata\r\n\r\nevent: x\n\nretry: 20\n\ndata:  c\n\ndata: cut`,
-  );
-  const expected: string[] = [];
-  createParser({ onEvent: ({ data }) => expected.push(data) }).feed(body.toString());
-  for (let size = 1; size <= body.length; size++) {
-    const parse = frameParser();
-    const frames = Array.from({ length: Math.ceil(body.length / size) }, (_, i) =>
-      parse(body.subarray(i * size, (i + 1) * size)),
-    ).flat();
-    assert.deepEqual(
-      frames.map(({ data, retry }) => retry || data),
-      [...expected.slice(0, 2), 20, ...expected.slice(2)],
-    );
-  }
 });

@@ -1,0 +1,76 @@
+import type { Json } from "./contract";
+import type { AgentError } from "./failures";
+import type { FollowedRun } from "./followed_run";
+import { storage } from "./kept";
+import type { ClientTool } from "./options";
+import type { Service } from "./service";
+import type { PendingCall } from "./state";
+
+/** The outcome of a call of a page's tool. */
+export interface Outcome {
+  content: Json;
+  is_error: boolean;
+}
+
+/** The calls that this page has made, by run and call, for all components. */
+const made = new Map<string, Promise<Outcome>>();
+
+const failed = (content: string): Outcome => ({ content, is_error: true });
+
+async function outcomeOf(tool: ClientTool, args: Record<string, unknown>): Promise<Outcome> {
+  try {
+    const content = JSON.stringify((await tool.run(args)) ?? null); // fails if it can't be written as JSON
+    return { content: JSON.parse(content) as Json, is_error: false };
+  } catch (cause) {
+    return failed(cause instanceof Error ? cause.message : String(cause));
+  }
+}
+
+/** Makes each call of the page's tools once, also if the page is reloaded meanwhile. */
+export class ClientCalls {
+  private readonly service: Service;
+  private readonly send: (run: FollowedRun, callId: string, outcome: Outcome) => Promise<AgentError | null>;
+
+  constructor(service: Service, send: ClientCalls["send"]) {
+    this.service = service;
+    this.send = send;
+  }
+
+  make(run: FollowedRun, pending: PendingCall[]): void {
+    const tools = this.service.options.clientTools ?? {};
+    for (const { kind, name, tool_call_id } of pending) {
+      const tool = Object.hasOwn(tools, name) ? tools[name] : undefined;
+      if (tool && kind === "client" && run.isOurs) void this.makeCall(run, tool_call_id, tool);
+    }
+  }
+
+  forget(run: FollowedRun): void {
+    for (const callId of run.calls.keys()) {
+      const call = `${run.id}/${callId}`;
+      made.delete(call);
+      storage(this.service.options, (kept, key) => kept.removeItem(`${key}:${call}`));
+    }
+  }
+
+  private async makeCall(run: FollowedRun, callId: string, tool: ClientTool): Promise<void> {
+    const key = `${run.id}/${callId}`;
+    const outcome = made.get(key) ?? this.makeOnce(key, tool, run.calls.get(callId) ?? {});
+    made.set(key, outcome);
+    const error = await this.send(run, callId, await outcome);
+    if (error && !error.retryable) await this.send(run, callId, failed(`The result can't be sent: ${error.message}`));
+  }
+
+  /** Makes a call, unless the page has made it before a reload. */
+  private async makeOnce(call: string, tool: ClientTool, args: Record<string, unknown>): Promise<Outcome> {
+    const { options } = this.service;
+    const noted = () => storage(options, (kept, key) => kept.getItem(`${key}:${call}`));
+    const note = (outcome: Outcome) =>
+      storage(options, (kept, key) => kept.setItem(`${key}:${call}`, JSON.stringify(outcome)));
+    const before = noted();
+    if (before) return JSON.parse(before) as Outcome;
+    note(failed("The page was reloaded while this call was being made: its effect is unknown."));
+    const outcome = await outcomeOf(tool, args);
+    if (noted()) note(outcome); // else the run has ended meanwhile
+    return outcome;
+  }
+}

@@ -1,0 +1,59 @@
+/* What the service sends and accepts, by short names. The types are generated from the service's OpenAPI document.
+   An optional key without a value is left out, never null. */
+
+import type { components } from "./openapi";
+
+type Schemas = components["schemas"];
+
+/** An event of a run. `seq` counts 1, 2, 3 …; `complete` is the last. Switch on `event`, and `data` has its type. */
+export type StreamEvent = Schemas["StreamEvent"];
+/** The data of each event, by the event's name. */
+export type EventData = { [Event in StreamEvent as Event["event"]]: Event["data"] };
+export type Complete = Schemas["Complete"];
+export type Usage = Schemas["Usage"];
+export type ToolSource = Schemas["ToolUse"]["source"];
+
+/** One question to the agent. */
+export type AgentRequest = Schemas["AgentRequest"];
+/** A request for a scripted run. `scenario` selects the script. */
+export type SimulateRequest = Schemas["SimulateRequest"];
+export type Scenario = Schemas["Scenario"];
+/** The answer to a question, as one JSON document. */
+export type AgentResponse = Schemas["AgentResponse"];
+export type Content = AgentRequest["input"];
+
+/** A person's decision about a call that needs approval. */
+export type ApprovalDecision = Schemas["ApprovalDecision"];
+/** The result of a call that the client makes. */
+export type ClientToolResult = Schemas["ClientToolResult"];
+/** A description of a tool that the client runs. */
+export type ClientToolInfo = Schemas["ClientTool"];
+
+/** The metadata of a run. */
+export type RunRecord = Schemas["Run"];
+export type RunList = Schemas["RunList"];
+export type RunStatus = Schemas["RunStatus"];
+export type Session = Schemas["Session"];
+export type SessionCreate = Schemas["SessionCreate"];
+export type SessionUpdate = Schemas["SessionUpdate"];
+export type SessionList = Schemas["SessionList"];
+/** A message of a session. A run's messages follow its question. `parent_id` is the message before it on its branch. */
+export type SessionMessage = Schemas["SessionMessage"];
+export type MessageList = Schemas["MessageList"];
+
+export type ModelInfo = Schemas["ModelInfo"];
+export type ModelList = Schemas["ModelList"];
+export type ToolInfo = Schemas["ToolInfo"];
+export type ToolList = Schemas["ToolList"];
+export type McpServerInfo = Schemas["McpServerInfo"];
+export type McpServerList = Schemas["McpServerList"];
+
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+/** A type whose optional keys may be undefined, which counts as left out. */
+export type Loose<T> = { [Key in keyof T]: T[Key] | undefined };
+
+/** Returns the object without the keys that are undefined. */
+export function given<T extends object>(loose: Loose<T>): T {
+  return Object.fromEntries(Object.entries(loose).filter(([, value]) => value !== undefined)) as T;
+}

@@ -1,0 +1,128 @@
+/* Events in, the state out. */
+
+import type { EventData, StreamEvent } from "./contract";
+import { answerOf, callsIn, emptyAnswer, withAnswer } from "./state";
+import type { Message, Part, PendingCall, RunState, ToolCall } from "./state";
+
+/** The state after events of a run. They are folded together, because a copy of the messages for each costs too much. */
+export function fold(state: RunState, runId: string, events: StreamEvent[]): RunState {
+  const { status, pending, error } = state;
+  const before = { answer: answerOf(state, runId) ?? emptyAnswer(runId), status, pending, error };
+  const { answer, ...after } = events.reduce(foldEvent, before);
+  return withAnswer({ ...state, ...after }, answer);
+}
+
+type Progress = Pick<RunState, "status" | "pending" | "error"> & { answer: Message };
+
+function foldEvent(progress: Progress, event: StreamEvent): Progress {
+  const { answer, pending } = progress;
+  switch (event.event) {
+    case "step_started":
+      return { ...progress, answer: { ...answer, content: "" } };
+    case "thinking":
+      return { ...progress, answer: { ...answer, parts: withThinking(answer.parts, event.data.content) } };
+    case "partial_output":
+      return { ...progress, answer: withMoreText(answer, event.data.content) };
+    case "final_output":
+      return { ...progress, answer: withText(answer, event.data.content) };
+    case "tool_use_delta":
+    case "tool_use":
+    case "approval_request":
+    case "tool_progress":
+      return { ...progress, answer: withCall(answer, event) };
+    case "waiting":
+      return {
+        ...progress,
+        answer: { ...answer, status: "waiting" },
+        status: "waiting",
+        pending: event.data.pending.map((call) => pendingCall(answer, call)),
+      };
+    case "approval_response":
+    case "tool_result": {
+      const left = pending.filter(({ tool_call_id }) => tool_call_id !== event.data.tool_call_id);
+      const goesOn = progress.status === "waiting" && left.length === 0;
+      const resumed = goesOn ? ({ ...answer, status: "running" } as const) : answer;
+      const status = goesOn ? "streaming" : progress.status;
+      return { ...progress, answer: withCall(resumed, event), pending: left, status };
+    }
+    case "error":
+      return { ...progress, answer: { ...answer, error: event.data }, error: event.data };
+    case "complete": {
+      const { status } = event.data;
+      const { run_id, content, parts, error } = answer; // an error of an earlier connection no longer applies
+      const isFailed = status === "failed" && error !== undefined;
+      const ended = { ...emptyAnswer(run_id), content, parts, status, ...(isFailed && { error }) };
+      return { answer: ended, status, pending: [], error: isFailed ? error : null };
+    }
+    default:
+      return progress;
+  }
+}
+
+function withThinking(parts: Part[], content: string): Part[] {
+  const last = parts.at(-1);
+  if (last?.type !== "thinking") return [...parts, { type: "thinking", text: content }];
+  return [...parts.slice(0, -1), { type: "thinking", text: last.text + content }];
+}
+
+/** The answer with more text of the current step. Parts since its last piece of text stay before it. */
+function withMoreText(answer: Message, more: string): Message {
+  const { content, parts } = answer;
+  const last = parts.at(-1);
+  const isSame = content && last?.type === "text"; // else it is the first of its step, or follows something else
+  const part: Part = { type: "text", text: isSame ? last.text + more : more };
+  return { ...answer, content: (content ?? "") + more, parts: [...(isSame ? parts.slice(0, -1) : parts), part] };
+}
+
+/** The answer with a new text of the current step. */
+function withText(answer: Message, text: string): Message {
+  if (text === answer.content) return answer;
+  const place = answer.content ? answer.parts.findLastIndex(({ type }) => type === "text") : -1;
+  const part: Part = { type: "text", text };
+  const { parts } = answer;
+  if (place >= 0) return { ...answer, content: text, parts: parts.with(place, part) };
+  return { ...answer, content: text, parts: text === "" ? parts : [...parts, part] };
+}
+
+type ToolEvent = Extract<StreamEvent, { event: `tool_${string}` | `approval_${string}` }>;
+
+function withCall(answer: Message, event: ToolEvent): Message {
+  const id = event.data.tool_call_id;
+  const { parts } = answer;
+  const place = parts.findLastIndex((part) => part.type === "tool_call" && part.call.tool_call_id === id);
+  const known = parts[place];
+  const before: ToolCall =
+    known?.type === "tool_call" ? known.call : { tool_call_id: id, name: "", source: "python", arguments_text: "" };
+  const part: Part = { type: "tool_call", call: foldCall(before, event) };
+  return { ...answer, parts: known ? parts.with(place, part) : [...parts, part] };
+}
+
+function foldCall(call: ToolCall, event: ToolEvent): ToolCall {
+  switch (event.event) {
+    case "tool_use_delta": {
+      const { arguments_delta, ...about } = event.data;
+      return { ...call, ...about, arguments_text: call.arguments_text + arguments_delta };
+    }
+    case "tool_use": {
+      const { invalid_arguments, ...about } = event.data;
+      return { ...call, ...about, arguments_text: invalid_arguments ?? JSON.stringify(about.arguments) };
+    }
+    case "approval_request":
+      return { ...call, approval_request: event.data };
+    case "approval_response":
+      return { ...call, approval_response: event.data };
+    case "tool_progress":
+      return { ...call, progress: event.data };
+    case "tool_result":
+      return { ...call, result: event.data };
+  }
+}
+
+function pendingCall({ parts }: Message, call: EventData["waiting"]["pending"][number]): PendingCall {
+  const known = callsIn(parts).find(({ tool_call_id }) => tool_call_id === call.tool_call_id);
+  return {
+    ...call,
+    arguments: known?.arguments ?? {},
+    ...(known?.approval_request && { expires_at: known.approval_request.expires_at }),
+  };
+}

@@ -1,0 +1,103 @@
+/* The wire: bytes in, events out. */
+
+import { createParser } from "eventsource-parser";
+import type { StreamEvent } from "./contract";
+import { onWake } from "./environment";
+
+/** An event with what an inspector wants to know about its arrival. */
+export interface Frame {
+  event: StreamEvent;
+  /** The frame's size on the wire. */
+  bytes: number;
+  /** When the client read it, by `performance.now()`. */
+  receivedAt: number;
+}
+
+/** The result of one read: the new events, and how long the service asks the client to wait before it reconnects. */
+export interface Batch {
+  frames: Frame[];
+  retryMs: number;
+}
+
+/** The characters of a frame that are neither its id, nor its event, nor its data. */
+const FRAME_SYNTAX = "id: \nevent: \ndata: \n\n".length;
+
+/** Returns a function that reads the events after `lastSeq` from bytes, however these are cut. */
+export function batchParser(lastSeq: number): (bytes: Uint8Array) => Batch {
+  const decoder = new TextDecoder();
+  let batch: Batch = { frames: [], retryMs: 0 };
+  const parser = createParser({
+    onEvent: ({ id = "", event: name = "", data }) => {
+      const event = JSON.parse(data) as StreamEvent;
+      if (!(event.seq > lastSeq)) return; // also a refusal and `draining`, which have no number
+      lastSeq = event.seq;
+      const bytes = FRAME_SYNTAX + id.length + name.length + data.length; // frames are ASCII
+      batch.frames.push({ event, bytes, receivedAt: performance.now() });
+    },
+    onRetry: (retry) => (batch.retryMs = retry),
+  });
+  return (bytes) => {
+    batch = { frames: [], retryMs: 0 };
+    parser.feed(decoder.decode(bytes, { stream: true }));
+    return batch;
+  };
+}
+
+/** Reads a body's events after `lastSeq`. A connection that is silent for `silenceMs` counts as lost. */
+export class EventReader {
+  private readonly reader: ReadableStreamDefaultReader<Uint8Array>;
+  private readonly parse: (bytes: Uint8Array) => Batch;
+  private readonly silenceMs: number;
+  private readonly signal: AbortSignal;
+
+  constructor(body: ReadableStream<Uint8Array>, lastSeq: number, silenceMs: number, signal: AbortSignal) {
+    this.reader = body.getReader();
+    this.parse = batchParser(lastSeq);
+    this.silenceMs = silenceMs;
+    this.signal = signal;
+  }
+
+  close = (): void => void this.reader.cancel().catch(() => {}); // a torn body can't be cancelled
+
+  /** A batch for each read, until the body ends, breaks or is closed, or the signal aborts. */
+  async *batches(): AsyncGenerator<Batch> {
+    this.signal.addEventListener("abort", this.close);
+    if (this.signal.aborted) this.close();
+    let heard = Date.now();
+    let silence = setTimeout(this.close, this.silenceMs);
+    // While the computer slept no timer ran. After four fifths of the silence at least one heartbeat is missing.
+    const forget = onWake(() => Date.now() - heard > this.silenceMs * 0.8 && this.close());
+    try {
+      for (let read = await this.reader.read(); !read.done; read = await this.reader.read()) {
+        clearTimeout(silence);
+        heard = Date.now();
+        yield this.parse(read.value);
+        silence = setTimeout(this.close, this.silenceMs);
+      }
+    } catch {
+      // The connection broke, or something on the way wrote into the stream: the rest is read by another connection.
+    } finally {
+      clearTimeout(silence);
+      forget();
+      this.signal.removeEventListener("abort", this.close);
+      this.close();
+    }
+  }
+}
+
+export type EventStream = Response & { body: ReadableStream<Uint8Array> };
+
+export function isStream(response: Response): response is EventStream {
+  return response.ok && isEvents(response) && response.body !== null;
+}
+
+export function isEvents(response: Response): boolean {
+  return !!response.headers.get("Content-Type")?.startsWith("text/event-stream");
+}
+
+/** Returns the data of the first event in a body. */
+export function firstData(text: string): string {
+  const found: string[] = [];
+  createParser({ onEvent: ({ data }) => found.push(data) }).feed(text);
+  return found[0] ?? "";
+}

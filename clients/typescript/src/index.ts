@@ -1,0 +1,10 @@
+/* The client of an Agent Stream service. It needs no browser and no other package. */
+
+export { Conversation } from "./conversation";
+export { explain, RunFailed, type AgentError } from "./failures";
+export { callsIn, isUnfinished, latestAnswer, textOf } from "./state";
+export type { AgentStatus, LatestAnswer, Message, Part, PendingCall, RunState, ToolCall } from "./state";
+export type { Changes, ClientTool, ConversationOptions, OnEvent, ServiceOptions } from "./options";
+export type { Question } from "./questions";
+export type { Frame } from "./frames";
+export type * from "./contract";

@@ -1,0 +1,25 @@
+"use client";
+
+import { Conversation, type ConversationOptions, type LatestAnswer, latestAnswer, type RunState } from "agent-stream";
+import { useEffect, useState, useSyncExternalStore } from "react";
+
+type Actions = Pick<
+  Conversation,
+  "stream" | "attach" | "reconnect" | "regenerate" | "stop" | "approve" | "refuse" | "sendToolResult"
+>;
+
+/** The conversation's state, the answer of its latest run, and what the page can do. The functions never change. */
+export interface AgentStreamState extends RunState, LatestAnswer, Actions {}
+
+/** Runs an agent and follows it. Reading ends when the component is removed. */
+export function useAgentStream(options: ConversationOptions = {}): AgentStreamState {
+  const [conversation] = useState(() => new Conversation(options));
+  const state = useSyncExternalStore(conversation.subscribe, conversation.get, conversation.get);
+  useEffect(() => conversation.configure(options));
+  useEffect(() => conversation.mount(), [conversation, options.baseUrl, options.storageKey, options.sessionId]);
+  const { stream, attach, reconnect, regenerate, stop, approve, refuse, sendToolResult } = conversation;
+  const actions = { stream, attach, reconnect, regenerate, stop, approve, refuse, sendToolResult };
+  return { ...state, ...latestAnswer(state), ...actions };
+}
+
+export * from "agent-stream";

@@ -1,0 +1,134 @@
+/* What a page shows: the conversation and its run. */
+
+import type { Complete, Content, EventData, RunStatus, ToolSource } from "./contract";
+import type { AgentError } from "./failures";
+
+export type AgentStatus = "idle" | "connecting" | "streaming" | "waiting" | "reconnecting" | Complete["status"];
+
+/** A tool call so far. `arguments` is set once the call is complete, `result` once it has ended. */
+export interface ToolCall {
+  tool_call_id: string;
+  name: string;
+  source: ToolSource;
+  server?: string;
+  arguments_text: string;
+  arguments?: Record<string, unknown>;
+  /** The person's decision is due by `expires_at`. */
+  approval_request?: EventData["approval_request"];
+  approval_response?: EventData["approval_response"];
+  progress?: EventData["tool_progress"];
+  result?: EventData["tool_result"];
+}
+
+/** A call that the run waits for: answered by `approve` or `refuse`, or by `sendToolResult` or `clientTools`. */
+export interface PendingCall {
+  tool_call_id: string;
+  name: string;
+  kind: "approval" | "client";
+  arguments: Record<string, unknown>;
+  /** When the service refuses an approval by itself: UTC, RFC 3339. */
+  expires_at?: string;
+}
+
+/** A piece of an answer. */
+export type Part =
+  { type: "thinking"; text: string } | { type: "text"; text: string } | { type: "tool_call"; call: ToolCall };
+
+/** A question, or the whole answer of a run, which may still be under way. */
+export interface Message {
+  message_id: string;
+  /** Empty for a question until the service has accepted it. */
+  run_id: string;
+  role: "user" | "assistant";
+  /** The question's content, or the text of the answer's last model turn so far. */
+  content: Content | null;
+  /** The pieces of an answer, in order. A question has none. */
+  parts: Part[];
+  status: RunStatus;
+  error?: AgentError;
+}
+
+export interface RunState {
+  /** The session's conversation. Without a session, the latest question and its answer. */
+  messages: Message[];
+  status: AgentStatus;
+  runId: string | null;
+  /** Whether this page makes the calls of its tools, because it asked the question or attached itself to the run. */
+  isOurs: boolean;
+  pending: PendingCall[];
+  /** Why the run failed; while `status` is `connecting` or `reconnecting`, why the service can't be reached. */
+  error: AgentError | null;
+}
+
+export const IDLE: RunState = { messages: [], status: "idle", runId: null, isOurs: false, pending: [], error: null };
+
+const answerId = (runId: string) => `${runId}/answer`;
+
+export function emptyAnswer(runId: string): Message {
+  return { message_id: answerId(runId), run_id: runId, role: "assistant", content: null, parts: [], status: "running" };
+}
+
+/** The answer of a run, if there is one. */
+export function answerOf({ messages }: RunState, runId: string | null): Message | undefined {
+  return runId === null ? undefined : messages.findLast(({ message_id }) => message_id === answerId(runId));
+}
+
+/** The state with a new version of a run's answer. The run's other messages stay before it and get its status. */
+export function withAnswer(state: RunState, answer: Message): RunState {
+  const { run_id, status } = answer;
+  const messages = state.messages
+    .filter(({ message_id }) => message_id !== answer.message_id)
+    .map((message) => (message.run_id === run_id && message.status !== status ? { ...message, status } : message));
+  const place = messages.findLastIndex((message) => message.run_id === run_id) + 1;
+  messages.splice(place || messages.length, 0, answer);
+  return { ...state, messages };
+}
+
+/** The state with this status of a question that has no answer yet. */
+export function withoutAnswer(state: RunState, questionId: string, status: RunStatus): RunState {
+  const messages = state.messages.map((message) =>
+    message.message_id === questionId ? { ...message, status } : message,
+  );
+  return { ...state, messages };
+}
+
+/** The tool calls among the pieces of an answer. */
+export function callsIn(parts: Part[]): ToolCall[] {
+  return parts.flatMap((part) => (part.type === "tool_call" ? [part.call] : []));
+}
+
+/** Whether a run, or the run of a message, has not ended. */
+export function isUnfinished({ status }: { status: RunStatus }): boolean {
+  return status === "queued" || status === "running" || status === "waiting";
+}
+
+/** A message's content as text, with the URLs of its images. */
+export function textOf(content: Content): string {
+  if (typeof content === "string") return content;
+  return content.map((part) => (part.type === "text" ? part.text : part.url)).join("\n");
+}
+
+/** The run of a state in brief. */
+export interface LatestAnswer {
+  /** Whether a run is under way, or waits. */
+  isStreaming: boolean;
+  /** The reasoning in the answer of `runId`. */
+  thinking: string;
+  /** The text of the model's last turn so far. At the end, it is the whole answer. */
+  output: string;
+  /** The tool calls in the answer of `runId`. */
+  toolCalls: ToolCall[];
+}
+
+const UNDER_WAY: readonly AgentStatus[] = ["connecting", "streaming", "waiting", "reconnecting"];
+
+/** Returns the run of a state in brief. */
+export function latestAnswer(state: RunState): LatestAnswer {
+  const { parts = [], content } = answerOf(state, state.runId) ?? {};
+  return {
+    isStreaming: UNDER_WAY.includes(state.status),
+    thinking: parts.map((part) => (part.type === "thinking" ? part.text : "")).join(""),
+    output: textOf(content ?? ""),
+    toolCalls: callsIn(parts),
+  };
+}

@@ -1,0 +1,33 @@
+import { IDLE, type RunState } from "./state";
+import { RENDER_MS } from "./timing";
+
+/** The state and its listeners. It reports a change of status at once, and other changes at most every RENDER_MS. */
+export class View {
+  state: RunState = IDLE;
+  private shown = IDLE;
+  private shownAt = -RENDER_MS;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private readonly listeners = new Set<() => void>();
+
+  get = (): RunState => this.shown;
+
+  subscribe = (listener: () => void): (() => void) => {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  };
+
+  change(change: (state: RunState) => RunState): void {
+    this.state = change(this.state);
+    const early = this.shownAt + RENDER_MS - performance.now();
+    if (early <= 0 || this.state.status !== this.shown.status) this.show();
+    else this.timer ??= setTimeout(this.show, early);
+  }
+
+  private show = (): void => {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    this.shownAt = performance.now();
+    this.shown = this.state;
+    for (const listener of this.listeners) listener();
+  };
+}
