@@ -4,11 +4,8 @@ import asyncio
 import gzip
 import tracemalloc
 import zlib
-from functools import partial
 
-import httpx2
 import pytest
-from mcp.shared._httpx_utils import McpHttpClientFactory
 from raw_servers import (
     HELLO,
     LOOPBACK,
@@ -157,8 +154,7 @@ async def test_the_operator_s_own_urls_need_no_leave() -> None:
 
 
 async def test_a_stream_is_read_as_it_comes() -> None:
-    """An MCP server's events are read as they arrive, and a whole response may last any time, as the MCP SDK wants."""
-    factory: McpHttpClientFactory = partial(GuardedClient, UrlGuard(LOOPBACK, ()))
+    """Events are read as they arrive."""
     go_on = asyncio.Event()
 
     async def talk(connection: Connection) -> None:
@@ -167,7 +163,7 @@ async def test_a_stream_is_read_as_it_comes() -> None:
         await go_on.wait()
         await connection.say(b"data: 2\n\n")
 
-    async with serving(talk) as server, factory(headers={"X-Key": "k"}, timeout=httpx2.Timeout(20)) as made:
+    async with serving(talk) as server, GuardedClient(UrlGuard(LOOPBACK, ()), {"X-Key": "k"}) as made:
         async with made.stream("GET", at(server)) as response:
             lines = response.aiter_lines()
             assert await anext(lines) == "data: 1"
