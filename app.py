@@ -25,6 +25,7 @@ from event_logs.base import EventLog
 from event_logs.directory_lock import DirectoryInUse
 from resources import Resources, open_resources
 from routers import agent_router, docs_pages, error_responses, health_router, openapi, runs_router, sessions_router
+from routers import page as pages
 from routers.middleware.order import add_middleware
 from services.agent_service import AgentService
 from services.agents.dedalus import DedalusAgent
@@ -83,13 +84,15 @@ def create_app(
         lifespan=lambda app: opened(app, settings, tools, providers, dedalus),
         generate_unique_id_function=lambda route: route.name,
         redirect_slashes=False,
-        redoc_url=None,  # routers/docs_pages.py serves it
+        docs_url=None,  # routers/docs_pages.py serves both
+        redoc_url=None,
         openapi_tags=openapi.TAGS,
     )
     app.state.settings = settings
     app.state.start_refused = False
     for module in (agent_router, runs_router, sessions_router, health_router, docs_pages):
         app.include_router(module.router)
+    pages.install(app, settings)
     error_responses.install(app)
     openapi.install(app)
     add_middleware(app, settings)

@@ -78,6 +78,7 @@ class Settings(BaseSettings):
     cors_origins: CommaSeparated = ("http://localhost:3000", "http://localhost:3001")
     cors_credentials: bool = False
     allowed_hosts: CommaSeparated = ("localhost", "127.0.0.1", "[::1]")
+    page: Literal["on", "off"] = "on"
 
     default_model: str | None = None
     model_substitution: bool = True

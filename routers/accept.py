@@ -21,6 +21,12 @@ def prefers_json(headers: Headers) -> bool:
     return qualities.get("application/json", 0) > 0 if events is None else events == 0
 
 
+def prefers_html(headers: Headers) -> bool:
+    """Whether the client names text/html, with a higher quality than application/json. Browsers name only the first."""
+    qualities = _qualities(headers)
+    return qualities.get("text/html", 0) > qualities.get("application/json", 0)
+
+
 def _qualities(headers: Headers) -> dict[str, float]:
     """Return the quality of each media type that the client names, without its other parameters."""
     qualities: dict[str, float] = {}

@@ -1,31 +1,52 @@
-"""Serves /redoc, which loads nothing from another host."""
+"""Serves /docs (Swagger) and /redoc, which load nothing from another host."""
 
 from functools import cache
 from importlib.resources import files
 
 from fastapi import APIRouter, Request, Response
-from fastapi.openapi.docs import get_redoc_html
+from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.responses import HTMLResponse
+
+from routers.page import security_headers
 
 LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"
 NO_LOGO = b"data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg'/>"
 SCRIPT = "/redoc/redoc.js"
 STATIC = "/static-offline-docs"  # where FastAPIOffline serves its files
+STYLES = "'self' 'unsafe-inline'"  # both pages make style elements
+SEARCH = "; worker-src blob:"  # ReDoc searches in a worker
 
 router = APIRouter(include_in_schema=False)
 
 
+@router.get("/docs")
+async def docs(request: Request) -> HTMLResponse:
+    """Return Swagger's page. Its policy allows the one inline script, which starts it."""
+    root = request.scope.get("root_path", "")
+    page = get_swagger_ui_html(
+        openapi_url=f"{root}{request.app.openapi_url}",
+        title=f"{request.app.title} - Swagger UI",
+        swagger_js_url=f"{root}{STATIC}/swagger-ui-bundle.js",
+        swagger_css_url=f"{root}{STATIC}/swagger-ui.css",
+        swagger_favicon_url=f"{root}{STATIC}/favicon.png",
+    )
+    page.headers.update(security_headers(bytes(page.body), style=STYLES))
+    return page
+
+
 @router.get("/redoc")
 async def redoc(request: Request) -> HTMLResponse:
-    """Return the page."""
+    """Return ReDoc's page."""
     root = request.scope.get("root_path", "")
-    return get_redoc_html(
+    page = get_redoc_html(
         openapi_url=f"{root}{request.app.openapi_url}",
         title=f"{request.app.title} - ReDoc",
         redoc_js_url=f"{root}{SCRIPT}",
         redoc_favicon_url=f"{root}{STATIC}/favicon.png",
         with_google_fonts=False,
     )
+    page.headers.update(security_headers(bytes(page.body), style=STYLES, more=SEARCH))
+    return page
 
 
 @router.get(SCRIPT)

@@ -1,10 +1,11 @@
 """Routes for operators and load balancers: what this service is, whether it is alive and ready."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
 
 from events import Closed
 from routers.dependencies import CatalogDep, ReadinessDep, SettingsDep, UpstreamsDep
 from routers.openapi import ERRORS, VERSION
+from routers.page import Page
 
 router = APIRouter(tags=["health"], responses=ERRORS)
 
@@ -38,10 +39,17 @@ class Ready(Closed):
     event_log: str
 
 
-@router.head("/", include_in_schema=False)
-@router.get("/", summary="Get the service's name and version")
-async def about() -> About:
-    """Return the name and version of this service and the paths of its documentation."""
+@router.head("/", include_in_schema=False, response_model=About)
+@router.get("/", summary="Get the service's name and version", response_model=About)
+async def about(request: Request, response: Response) -> Response | About:
+    """Return the name and version of this service and the paths of its documentation.
+
+    A client that prefers text/html, as browsers do, gets the page instead, unless PAGE is `off`.
+    """
+    page: Page = request.app.state.page
+    if shown := page.wanted(request):
+        return shown
+    response.headers["Vary"] = "Accept"
     return About(
         name="Agent Stream", version=VERSION, docs="/docs", openapi="/openapi.json", health="/health", ready="/ready"
     )

@@ -38,6 +38,7 @@ SET: dict[str, tuple[str, Any]] = {
     "HOST": ("0.0.0.0", "0.0.0.0"),
     "PORT": ("9000", 9000),
     "LOG_LEVEL": ("debug", "debug"),
+    "PAGE": ("off", "off"),
     "DATA_DIR": ("/var/lib/agent", "/var/lib/agent"),
     "EVENT_LOG_URL": ("memory://", "memory://"),
     "EVENT_LOG_FSYNC": ("never", "never"),

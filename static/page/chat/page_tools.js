@@ -1,0 +1,3 @@
+/** Tools that run in this page, by name. */
+
+export const pageTools = {};

@@ -1,0 +1,85 @@
+/** The conversation that is shown: one `Conversation` for the route's session, with what the user has chosen. */
+
+import { Conversation } from "agent-stream";
+
+import { BASE_URL } from "./api.js";
+import { pageTools } from "./chat/page_tools.js";
+import { forgetFrames, takeFrame } from "./frames.js";
+import { faultyFetch } from "./inspector/faults.js";
+import { navigate } from "./route.js";
+import { createStore, store, useExternal } from "./store.js";
+
+const STREAM = "/api/agent/stream";
+const SIMULATE = "/api/agent/stream/simulate";
+
+/** Holds the present `Conversation`. It is replaced when another session is shown. */
+const shown = createStore({ id: null, conversation: null, leave: () => {} });
+
+function sessionId({ route, draft }) {
+  return route.session ?? draft;
+}
+
+function optionsFor(id, path) {
+  return {
+    baseUrl: BASE_URL,
+    path,
+    sessionId: id,
+    storageKey: "agent-stream",
+    clientTools: pageTools,
+    fetch: recordingFetch,
+    onFrame: takeFrame,
+  };
+}
+
+/** Keeps the latest question as it was sent, and passes the request on. */
+function recordingFetch(input, init = {}) {
+  const { pathname } = new URL(input, document.baseURI);
+  if (init.method === "POST" && (pathname.endsWith(STREAM) || pathname.endsWith(SIMULATE))) {
+    const headers = Object.fromEntries(new Headers(init.headers));
+    store.set({ lastRequest: { path: pathname, headers, body: JSON.parse(init.body) } });
+  }
+  return faultyFetch(input, init);
+}
+
+/** Follows the route: opens the conversation of each session that it names. */
+export function followRoute() {
+  const open = () => {
+    const id = sessionId(store.get());
+    const { id: former, leave } = shown.get();
+    if (id === former) return;
+    leave();
+    forgetFrames();
+    const conversation = new Conversation(optionsFor(id, STREAM));
+    shown.set({ id, conversation, leave: conversation.mount() });
+  };
+  store.subscribe(open);
+  open();
+}
+
+/** The parameters of a question that the user has chosen. What isn't chosen is left out. */
+export function chosen(choice) {
+  const { tools, mcp_servers, ...others } = choice;
+  const lists = { tools: tools.length > 0 ? tools : null, mcp_servers: mcp_servers.length > 0 ? mcp_servers : null };
+  return Object.fromEntries(Object.entries({ ...others, ...lists }).filter(([, value]) => value !== null && value !== ""));
+}
+
+/** Asks a question (text, or a request with `input`) with what the user has chosen. Fields of the request win. */
+export function ask(question, onEvent) {
+  const { id, conversation } = shown.get();
+  const request = { ...chosen(store.get().choice), ...(typeof question === "string" ? { input: question } : question) };
+  navigate({ session: id, run: null, seq: null });
+  conversation.configure(optionsFor(id, request.scenario ? SIMULATE : STREAM));
+  return conversation.stream(request, onEvent);
+}
+
+/** The shown conversation's state, and the object itself with its actions (stop, approve, …). */
+export function useConversation() {
+  const { conversation } = useExternal(shown.subscribe, shown.get);
+  const state = useExternal(conversation.subscribe, conversation.get);
+  return { ...state, conversation };
+}
+
+/** The shown conversation, for code that is not a component. */
+export function currentConversation() {
+  return shown.get().conversation;
+}

@@ -1,0 +1,18 @@
+/** Starts the page. */
+
+import { render } from "preact";
+
+import { App } from "./app.js";
+import { followChoice } from "./choice.js";
+import { loadCatalog } from "./catalog.js";
+import { followRoute } from "./conversation.js";
+import { html } from "./html.js";
+import { followUrl } from "./route.js";
+
+followUrl();
+followChoice();
+followRoute();
+const root = document.getElementById("app");
+root.replaceChildren();
+render(html`<${App} />`, root);
+void loadCatalog();

@@ -1,0 +1,54 @@
+/** The URL and the state, in both directions: `?session=…&run=…&seq=…`. */
+
+import { newSessionId, store } from "./store.js";
+
+const NAMES = ["session", "run", "seq"];
+
+/** Returns what a query string names. What is not there is null. */
+export function parseRoute(search) {
+  const query = new URLSearchParams(search);
+  const seq = Number(query.get("seq"));
+  return {
+    session: query.get("session") || null,
+    run: query.get("run") || null,
+    seq: Number.isInteger(seq) && seq > 0 ? seq : null,
+  };
+}
+
+/** Returns the query string of a route, with its question mark, or "" for a new chat. */
+export function formatRoute(route) {
+  const query = new URLSearchParams(NAMES.filter((name) => route[name]).map((name) => [name, route[name]]));
+  return query.size > 0 ? `?${query}` : "";
+}
+
+/**
+ * Changes the route and the URL. A change of the session or the run is an entry of the history, so that Back returns to
+ * the former one. `replace` makes no entry.
+ */
+export function navigate(patch, { replace = false } = {}) {
+  const before = store.get().route;
+  const route = { ...before, ...patch };
+  if (NAMES.every((name) => route[name] === before[name])) return;
+  const keepsEntry = replace || (route.session === before.session && route.run === before.run);
+  history[keepsEntry ? "replaceState" : "pushState"](null, "", location.pathname + formatRoute(route));
+  store.set({ route });
+}
+
+/** Shows an empty chat, whose id enters the URL with its first question. */
+export function newChat() {
+  store.set({ draft: newSessionId(), drawer: null });
+  navigate({ session: null, run: null, seq: null });
+}
+
+/** Shows a session, at its latest run. */
+export function openSession(session) {
+  store.set({ drawer: null });
+  navigate({ session, run: null, seq: null });
+}
+
+/** Reads the URL now, and whenever the user goes back or forward. */
+export function followUrl() {
+  const read = () => store.set({ route: parseRoute(location.search) });
+  window.addEventListener("popstate", read);
+  read();
+}

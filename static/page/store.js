@@ -1,0 +1,75 @@
+/** The state that the page's parts share, and the hooks that read it. */
+
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
+
+/** Makes a store. `set` merges a patch, or what a function makes of the state, and calls every listener. */
+export function createStore(initial) {
+  let state = initial;
+  const listeners = new Set();
+  return {
+    get: () => state,
+    set(patch) {
+      state = { ...state, ...(typeof patch === "function" ? patch(state) : patch) };
+      for (const listener of [...listeners]) listener();
+    },
+    subscribe(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
+}
+
+export const NO_CHOICE = {
+  model: null,
+  tools: [],
+  mcp_servers: [],
+  instructions: "",
+  temperature: null,
+  max_tokens: null,
+  reasoning_effort: null,
+  scenario: null,
+};
+
+export const store = createStore({
+  /** What the URL names. `seq` is the number of an event of `run`. */
+  route: { session: null, run: null, seq: null },
+  /** The id that a new chat gets when its first question is asked. */
+  draft: newSessionId(),
+  /** What the next question is sent with. `scenario` is a script of simulate, instead of a model. */
+  choice: NO_CHOICE,
+  /** The lists of the service. Each is null until it is loaded. `ready` is the body of GET /ready. */
+  catalog: { models: null, tools: null, mcpServers: null, ready: null },
+  /** Pages of lists: `items`, `cursor` of the next page or null, and `error` if loading failed. */
+  sessions: { items: [], cursor: null, isLoaded: false, error: null },
+  runs: { items: [], cursor: null, isLoaded: false, error: null },
+  /** The events of the shown run: `{ event, bytes, receivedAt }`, in order. */
+  frames: [],
+  /** The latest question as it was sent: `{ path, headers, body }`. */
+  lastRequest: null,
+  /** Which side is open as a drawer on a narrow window ("sidebar", "inspector" or null). */
+  drawer: null,
+  /** Whether the inspector has its column on a wide window. */
+  isInspecting: true,
+});
+
+export function newSessionId() {
+  return `chat-${Array.from(crypto.getRandomValues(new Uint8Array(6)), (byte) => byte.toString(36).padStart(2, "0")).join("")}`;
+}
+
+/** Returns what `read` returns, and renders again when that changes. */
+export function useExternal(subscribe, read) {
+  const latest = useRef(read);
+  latest.current = read;
+  const [, show] = useState(read);
+  useLayoutEffect(() => {
+    const check = () => show(() => latest.current());
+    check();
+    return subscribe(check);
+  }, [subscribe]);
+  return read();
+}
+
+/** Returns the part of the state that `select` picks. It has to return the same object while that part is the same. */
+export function useStore(select) {
+  return useExternal(store.subscribe, () => select(store.get()));
+}
