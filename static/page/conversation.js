@@ -48,9 +48,9 @@ export function followRoute() {
     const { id: former, leave } = shown.get();
     if (id === former) return;
     leave();
-    forgetFrames();
     const conversation = new Conversation(optionsFor(id, STREAM));
     shown.set({ id, conversation, leave: conversation.mount() });
+    forgetFrames();
   };
   store.subscribe(open);
   open();
@@ -74,8 +74,8 @@ export function ask(question, onEvent) {
 
 /** The shown conversation's state, and the object itself with its actions (stop, approve, …). */
 export function useConversation() {
-  const { conversation } = useExternal(shown.subscribe, shown.get);
-  const state = useExternal(conversation.subscribe, conversation.get);
+  const { conversation } = useExternal(shown, () => shown.get());
+  const state = useExternal(conversation, () => conversation.get());
   return { ...state, conversation };
 }
 

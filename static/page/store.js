@@ -56,20 +56,20 @@ export function newSessionId() {
   return `chat-${Array.from(crypto.getRandomValues(new Uint8Array(6)), (byte) => byte.toString(36).padStart(2, "0")).join("")}`;
 }
 
-/** Returns what `read` returns, and renders again when that changes. */
-export function useExternal(subscribe, read) {
+/** Returns what `read` returns, and renders again when `source` reports a change of it. */
+export function useExternal(source, read) {
   const latest = useRef(read);
   latest.current = read;
   const [, show] = useState(read);
   useLayoutEffect(() => {
     const check = () => show(() => latest.current());
     check();
-    return subscribe(check);
-  }, [subscribe]);
+    return source.subscribe(check);
+  }, [source]);
   return read();
 }
 
 /** Returns the part of the state that `select` picks. It has to return the same object while that part is the same. */
 export function useStore(select) {
-  return useExternal(store.subscribe, () => select(store.get()));
+  return useExternal(store, () => select(store.get()));
 }
