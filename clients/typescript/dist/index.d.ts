@@ -1793,6 +1793,8 @@ interface RunState {
   /** Why the run failed; while `status` is `connecting` or `reconnecting`, why the service can't be reached. */
   error: AgentError | null;
 }
+/** The state before the first question. `fold` begins with it to show a stored run. */
+export declare const IDLE: RunState;
 /** The tool calls among the pieces of an answer. */
 export declare function callsIn(parts: Part[]): ToolCall[];
 /** Whether a run, or the run of a message, has not ended. */
@@ -1881,4 +1883,6 @@ export declare class Conversation {
   private decide;
   private send;
 }
+/** The state after events of a run. They are folded together, because a copy of the messages for each costs too much. */
+export declare function fold(state: RunState, runId: string, events: StreamEvent[]): RunState;
 export type { AgentError, AgentRequest, AgentResponse, AgentStatus, ApprovalDecision, Changes, ClientTool, ClientToolInfo, ClientToolResult, Complete, Content, ConversationOptions, EventData, Frame, Json, LatestAnswer, Loose, McpServerInfo, McpServerList, Message, MessageList, ModelInfo, ModelList, OnEvent, Part, PendingCall, Question, RunList, RunRecord, RunState, RunStatus, Scenario, ServiceOptions, Session, SessionCreate, SessionList, SessionMessage, SessionUpdate, SimulateRequest, StreamEvent, ToolCall, ToolInfo, ToolList, ToolSource, Usage, given };

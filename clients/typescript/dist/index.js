@@ -721,6 +721,7 @@ var FollowedRun = class {
 	}
 };
 // src/state.ts
+/** The state before the first question. `fold` begins with it to show a stored run. */
 const IDLE = {
 	messages: [],
 	status: "idle",
@@ -1880,4 +1881,4 @@ var Conversation = class {
 		}] }, retries);
 	}
 };
-export { Conversation, RunFailed, callsIn, explain, isUnfinished, latestAnswer, textOf };
+export { Conversation, IDLE, RunFailed, callsIn, explain, fold, isUnfinished, latestAnswer, textOf };

@@ -2,7 +2,8 @@
 
 export { Conversation } from "./conversation";
 export { explain, RunFailed, type AgentError } from "./failures";
-export { callsIn, isUnfinished, latestAnswer, textOf } from "./state";
+export { fold } from "./folding";
+export { IDLE, callsIn, isUnfinished, latestAnswer, textOf } from "./state";
 export type { AgentStatus, LatestAnswer, Message, Part, PendingCall, RunState, ToolCall } from "./state";
 export type { Changes, ClientTool, ConversationOptions, OnEvent, ServiceOptions } from "./options";
 export type { Question } from "./questions";

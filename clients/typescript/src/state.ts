@@ -60,6 +60,7 @@ export interface RunState {
   error: AgentError | null;
 }
 
+/** The state before the first question. `fold` begins with it to show a stored run. */
 export const IDLE: RunState = { messages: [], status: "idle", runId: null, isOurs: false, pending: [], error: null };
 
 const answerId = (runId: string) => `${runId}/answer`;
