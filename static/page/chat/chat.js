@@ -1,19 +1,81 @@
-/** The chat: messages, the approval dock and the composer. */
+/** The chat: the conversation, the calls that wait for a person, and the composer. */
 
-import { ask, useConversation } from "../conversation.js";
+import { latestAnswer } from "agent-stream";
+import { useEffect, useRef, useState } from "preact/hooks";
+
+import { useConversation } from "../conversation.js";
 import { html } from "../html.js";
+import { store, useStore } from "../store.js";
+import { askAgain } from "./actions.js";
+import { Announcer } from "./announcer.js";
+import { Composer } from "./composer.js";
+import { Connection } from "./connection.js";
+import { Dock } from "./dock.js";
+import { useDrop } from "./drop.js";
+import { useFactReader } from "./facts.js";
+import { Failure } from "./failure.js";
+import { Icon } from "./icons.js";
+import { MessageList } from "./message_list.js";
+import { useStickToEnd } from "./stick.js";
 
 export function Chat() {
-  const { messages, status } = useConversation();
-  const send = (event) => {
-    event.preventDefault();
-    void ask(new FormData(event.target).get("question"));
-  };
+  const session = useStore(({ route, draft }) => route.session ?? draft);
+  useFactReader();
+  return html`<${Conversation} key=${session} session=${session} />`;
+}
+
+function Conversation({ session }) {
+  const state = useConversation();
+  const { messages, conversation } = state;
+  const isUnderWay = latestAnswer(state).isStreaming;
+  const [editing, setEditing] = useState(null);
+  const composer = useRef(null);
+  const { scroller, content, isAway, toEnd } = useStickToEnd();
+  const { isOver, ...dropping } = useDrop((files) => composer.current.add(files));
+  const stop = () => void conversation.stop();
+  useEscape(isUnderWay, stop);
+  const editLast = () => setEditing(messages.findLast(({ role }) => role === "user")?.message_id ?? null);
+  const focus = () => composer.current.focus();
+
   return html`
-    <div class="chat">
-      <div role="log">${messages.map((message) => html`<p key=${message.message_id}>${message.role}: ${JSON.stringify(message.content)}</p>`)}</div>
-      <p role="status">${status}</p>
-      <form onSubmit=${send}><input id="question" name="question" aria-label="Question" /><button>Send</button></form>
+    <div class="chat ${isOver ? "is-dropping" : ""}" ...${dropping}>
+      <div class="scroller" ref=${scroller} tabindex="0" role="log" aria-live="off" aria-label="Conversation">
+        <div class="column" ref=${content}>
+          <${MessageList} messages=${messages} canAsk=${!isUnderWay} editing=${editing} setEditing=${setEditing} reconnect=${conversation.reconnect} />
+          <${LooseError} state=${state} isUnderWay=${isUnderWay} />
+        </div>
+      </div>
+      <div class="foot">
+        ${isAway && html`<button type="button" class="to-end" onClick=${toEnd}><${Icon} name="down" />To the end</button>`}
+        <div class="column">
+          <${Connection} state=${state} />
+          <${Dock} state=${state} onDecided=${focus} />
+          <${Composer} session=${session} isUnderWay=${isUnderWay} stop=${stop} editLast=${editLast} onAsk=${toEnd} handle=${composer} />
+        </div>
+      </div>
+      <${Announcer} state=${state} />
     </div>
   `;
+}
+
+/** An error that belongs to no answer, such as a refused question. */
+function LooseError({ state, isUnderWay }) {
+  const { error, messages, runId, conversation } = state;
+  const isInAnswer = messages.some((message) => message.run_id === runId && message.error !== undefined);
+  if (error === null || isUnderWay || isInAnswer) return null;
+  const question = messages.findLast(({ role }) => role === "user");
+  const again = question ? () => void askAgain(question) : null;
+  return html`<${Failure} error=${error} again=${again} reconnect=${runId ? conversation.reconnect : null} />`;
+}
+
+/** Calls `stop` on Escape, unless something else on the page has taken the key. */
+function useEscape(isUnderWay, stop) {
+  useEffect(() => {
+    const press = (event) => {
+      const isTaken = event.defaultPrevented || store.get().drawer !== null;
+      if (event.key === "Escape" && !isTaken && isUnderWay) stop();
+    };
+    document.addEventListener("keydown", press);
+    return () => document.removeEventListener("keydown", press);
+  }, [isUnderWay, stop]);
 }

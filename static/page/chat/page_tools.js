@@ -1,3 +1,43 @@
-/** Tools that run in this page, by name. */
+/** Tools that run in this page, by name. The model's calls of them reach the page through the run. */
 
-export const pageTools = {};
+const LOCATION_TIMEOUT_MS = 60_000;
+/** What the browser reports, by its code. */
+const NO_LOCATION = {
+  1: "The person did not allow this page to read the location.",
+  2: "The browser could not find the location.",
+  3: "The browser found no location within a minute.",
+};
+
+export const pageTools = {
+  get_location: {
+    description: "Returns where the person is: latitude, longitude, and the accuracy in metres. The browser asks first.",
+    parameters: { type: "object", properties: {}, additionalProperties: false },
+    run: location,
+  },
+  page_title: {
+    description: "Returns the title of the page that the person looks at, and changes it if a new one is given.",
+    parameters: {
+      type: "object",
+      properties: { title: { type: "string", description: "The new title." } },
+      additionalProperties: false,
+    },
+    run: title,
+  },
+};
+
+async function location() {
+  if (!navigator.geolocation) throw new Error("This browser has no location.");
+  const asked = new Promise((resolve, reject) => {
+    navigator.geolocation.getCurrentPosition(resolve, reject, { timeout: LOCATION_TIMEOUT_MS });
+  });
+  const { coords } = await asked.catch(({ code, message }) => {
+    throw new Error(NO_LOCATION[code] ?? message);
+  });
+  const { latitude, longitude, accuracy } = coords;
+  return { latitude, longitude, accuracy_m: accuracy };
+}
+
+function title({ title: changed }) {
+  if (changed !== undefined) document.title = String(changed);
+  return { title: document.title };
+}

@@ -1,0 +1,30 @@
+/** Reads out what happens, for people who hear the page: not each word of an answer, but its beginning and its end. */
+
+import { textOf } from "agent-stream";
+
+import { html } from "../html.js";
+
+const LONGEST = 400;
+
+export function Announcer({ state }) {
+  return html`<p class="hidden" role="status">${words(state)}</p>`;
+}
+
+function words({ status, pending, messages, error }) {
+  switch (status) {
+    case "connecting":
+      return error ? error.message : "The question is sent.";
+    case "reconnecting":
+      return "The connection was lost. Connecting again.";
+    case "streaming":
+      return "The agent answers.";
+    case "waiting":
+      return `The agent waits for you: ${pending.map(({ name }) => name).join(", ")}.`;
+    case "succeeded":
+      return `The answer is complete. ${textOf(messages.at(-1)?.content ?? "").slice(0, LONGEST)}`;
+    case "cancelled":
+      return "Stopped.";
+    default:
+      return ""; // a failure is an alert of its own
+  }
+}

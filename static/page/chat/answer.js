@@ -1,0 +1,73 @@
+/** The agent's answer: thinking, tool calls and text in their order, and how the run ended. */
+
+import { html } from "../html.js";
+import { CopyButton } from "./copy_button.js";
+import { useFacts } from "./facts.js";
+import { Failure } from "./failure.js";
+import { count, duration } from "./format.js";
+import { Icon } from "./icons.js";
+import { memo } from "./memo.js";
+import { TextView } from "./text_view.js";
+import { Thinking } from "./thinking.js";
+import { ToolCard } from "./tool_card.js";
+
+const UNDER_WAY = new Set(["queued", "running", "waiting"]);
+
+/** `regenerate` asks the question of this answer again; null while a run is under way. */
+export const Answer = memo(function Answer({ message, regenerate, reconnect }) {
+  const { parts, status, error, run_id } = message;
+  const facts = useFacts(run_id);
+  const isUnderWay = UNDER_WAY.has(status);
+  return html`
+    <article class="answer" aria-label="Answer" aria-busy=${isUnderWay}>
+      ${parts.map((part, place) => drawPart(part, place, { isLast: place === parts.length - 1, isUnderWay, facts, parts }))}
+      ${isUnderWay && status !== "waiting" && html`<${Working} isBegun=${parts.length > 0} />`}
+      ${facts.warnings.map((warning, place) => html`<p key=${place} class="warning"><${Icon} name="alert" /><span>${warning.message} <code>${warning.code}</code></span></p>`)}
+      ${status === "cancelled" && html`<p class="stopped"><${Icon} name="stop" />Stopped.</p>`}
+      ${status === "failed" && error && html`<${Failure} error=${error} again=${regenerate} reconnect=${reconnect} />`}
+      ${!isUnderWay && html`<${Footer} parts=${parts} facts=${facts} regenerate=${regenerate} />`}
+    </article>
+  `;
+});
+
+function drawPart(part, place, { isLast, isUnderWay, facts, parts }) {
+  const isGrowing = isLast && isUnderWay;
+  switch (part.type) {
+    case "thinking":
+      return html`<${Thinking} key=${place} text=${part.text} took=${tookOf(part, parts, facts)} isUnderWay=${isGrowing} />`;
+    case "text":
+      return html`<${TextView} key=${place} text=${part.text} isWhole=${!isGrowing} />`;
+    default:
+      return html`<${ToolCard} key=${place} call=${part.call} isUnderWay=${isUnderWay} />`;
+  }
+}
+
+/** How long a piece of thinking took, in ms; null where the run's events weren't seen. */
+function tookOf(part, parts, { thoughts }) {
+  const thought = thoughts[parts.filter(({ type }) => type === "thinking").indexOf(part)];
+  return thought ? thought.endedAt - thought.startedAt : null;
+}
+
+function Working({ isBegun }) {
+  return html`<p class="working ${isBegun ? "is-begun" : ""}" aria-hidden="true"><span></span><span></span><span></span></p>`;
+}
+
+function Footer({ parts, facts, regenerate }) {
+  const text = () => parts.flatMap((part) => (part.type === "text" ? [part.text] : [])).join("\n\n");
+  return html`
+    <div class="actions">
+      ${parts.some(({ type }) => type === "text") && html`<${CopyButton} label="Copy the answer" text=${text} />`}
+      ${regenerate && html`<button type="button" class="plain" title="Ask the same question again" onClick=${regenerate}><${Icon} name="again" />Regenerate</button>`}
+      <span class="facts">${factsIn(facts).join(" · ")}</span>
+    </div>
+  `;
+}
+
+function factsIn({ usage, durationMs, model }) {
+  const tokens = usage?.output_tokens ?? null;
+  return [
+    ...(model === null ? [] : [model]),
+    ...(tokens === null ? [] : [count(tokens, "token", "tokens")]),
+    ...(durationMs === null ? [] : [duration(durationMs)]),
+  ];
+}

@@ -1,0 +1,88 @@
+/** A call that a person decides: its arguments can be changed before it is approved. */
+
+import { explain } from "agent-stream";
+import { useEffect, useRef, useState } from "preact/hooks";
+
+import { html } from "../html.js";
+import { useGrowingField } from "./field.js";
+import { duration, visibleJson } from "./format.js";
+import { Icon } from "./icons.js";
+
+/** `about` says where the tool runs. `approve` and `refuse` send the decision, and resolve with an error or null. */
+export function ApprovalCard({ call, about, approve, refuse }) {
+  const written = visibleJson(call.arguments);
+  const [text, setText] = useState(written);
+  const [reason, setReason] = useState(null);
+  const [isSending, setSending] = useState(false);
+  const [refusal, setRefusal] = useState("");
+  const { value, mistake } = argumentsIn(text);
+  const isChanged = text !== written;
+  const problem = mistake || refusal;
+
+  const send = async (decision) => {
+    setSending(true);
+    const error = await decision();
+    setRefusal(error ? explain(error) : "");
+    setSending(false);
+  };
+  const change = ({ target }) => {
+    setText(target.value);
+    setRefusal("");
+  };
+  const id = `approval-${call.tool_call_id}`;
+  return html`
+    <section class="approval" aria-labelledby=${id}>
+      <h3 id=${id}><${Icon} name="wait" /><span>May the agent call <code>${call.name}</code>?</span></h3>
+      <p class="approval-about">${about}<${TimeLeft} until=${call.expires_at} /></p>
+      <${Arguments} text=${text} change=${change} problem=${problem} name=${call.name} />
+      ${reason !== null && html`<${Reason} reason=${reason} setReason=${setReason} />`}
+      <div class="approval-actions">
+        <button type="button" class="primary" disabled=${isSending || mistake !== ""} onClick=${() => send(() => approve(isChanged ? { arguments: value } : {}))}>
+          <${Icon} name="check" />${isChanged ? "Approve with changes" : "Approve"}
+        </button>
+        <button type="button" class="danger" disabled=${isSending} onClick=${() => send(() => refuse(reason?.trim() || undefined))}>
+          <${Icon} name="close" />Refuse
+        </button>
+        ${reason === null && html`<button type="button" class="plain" onClick=${() => setReason("")}>Give a reason</button>`}
+        ${isChanged && html`<button type="button" class="plain" onClick=${() => setText(written)}>Undo the changes</button>`}
+      </div>
+    </section>
+  `;
+}
+
+function Arguments({ text, change, problem, name }) {
+  const field = useRef(null);
+  useGrowingField(field, text);
+  return html`
+    <textarea ref=${field} class="mono" rows="1" spellcheck=${false} aria-label=${`Arguments of ${name}, as JSON`} aria-invalid=${problem !== ""} value=${text} onInput=${change}></textarea>
+    ${problem && html`<p class="problem" role="alert">${problem}</p>`}
+  `;
+}
+
+function Reason({ reason, setReason }) {
+  const field = useRef(null);
+  useEffect(() => field.current.focus(), []);
+  return html`<input ref=${field} aria-label="Reason of the refusal, for the model" placeholder="Why not? The model reads it." value=${reason} onInput=${({ target }) => setReason(target.value)} />`;
+}
+
+/** Returns the arguments that a text has, or what is wrong with it. */
+function argumentsIn(text) {
+  try {
+    const value = JSON.parse(text);
+    const isObject = value !== null && typeof value === "object" && !Array.isArray(value);
+    return isObject ? { value, mistake: "" } : { mistake: "The arguments have to be a JSON object, such as {}." };
+  } catch (error) {
+    return { mistake: `This is no valid JSON: ${error.message}` };
+  }
+}
+
+function TimeLeft({ until }) {
+  const [now, setNow] = useState(Date.now);
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), 1000);
+    return () => clearInterval(timer);
+  }, []);
+  if (!until) return null;
+  const left = Math.max(0, Date.parse(until) - now);
+  return html`<span title=${new Date(until).toLocaleString()}>Refused automatically in ${duration(Math.ceil(left / 1000) * 1000)}</span>`;
+}

@@ -1,0 +1,73 @@
+/** Files in a question: images as data URLs, and text files as text. */
+
+import { size } from "./format.js";
+
+/** The types that vision models read. */
+const IMAGES = new Set(["image/png", "image/jpeg", "image/webp", "image/gif"]);
+export const ACCEPTED = [...IMAGES, "text/*", ".md", ".csv", ".json", ".jsonl", ".yaml", ".yml", ".toml", ".log", ".py", ".ts", ".js", ".sql"].join();
+/** Sizes in bytes. Base64 makes an image a third larger, and the service accepts requests of 10 MiB (MAX_BODY_BYTES). */
+const LARGEST_IMAGE = 5e6;
+const LARGEST_TEXT = 500_000;
+export const LARGEST_TOGETHER = 7e6;
+const FILE = /^File (.{1,255}):\n\n/;
+
+/** Reads a file. Returns `{name, size, part}`, where `part` belongs in a question, or `{problem}` for a person. */
+export async function readAttachment(file) {
+  const name = file.name || "image";
+  if (IMAGES.has(file.type)) return file.size > LARGEST_IMAGE ? tooLarge(name, file, LARGEST_IMAGE) : imageOf(name, file);
+  if (file.size > LARGEST_TEXT) return file.type.startsWith("image/") ? unknown(name) : tooLarge(name, file, LARGEST_TEXT);
+  const text = await textIn(file);
+  if (text === null) return unknown(name);
+  if (text.trim() === "") return { problem: `${name} is empty.` };
+  return { name, size: file.size, part: { type: "text", text: `File ${name.replaceAll("\n", " ").slice(0, 255)}:\n\n${text}` } };
+}
+
+function tooLarge(name, file, limit) {
+  return { problem: `${name} has ${size(file.size)}. A file of its kind may have ${size(limit)}.` };
+}
+
+function unknown(name) {
+  return { problem: `${name} is neither text nor an image (PNG, JPEG, WebP, GIF).` };
+}
+
+async function imageOf(name, file) {
+  const url = await new Promise((resolve) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result);
+    reader.onerror = () => resolve(null);
+    reader.readAsDataURL(file);
+  });
+  return url === null ? { problem: `${name} can't be read.` } : { name, size: file.size, part: { type: "image", url } };
+}
+
+/** The text of a file in UTF-8, or null if it is no text. */
+async function textIn(file) {
+  const bytes = await file.arrayBuffer().catch(() => null);
+  if (bytes === null) return null;
+  try {
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return text.includes("\0") ? null : text;
+  } catch {
+    return null;
+  }
+}
+
+/** The content of a question with attachments. */
+export function contentOf(text, attachments) {
+  const parts = attachments.map(({ part }) => part);
+  if (parts.length === 0) return text;
+  return text.trim() === "" ? parts : [{ type: "text", text }, ...parts];
+}
+
+/** Returns `{text, attachments}` of a question's content. */
+export function partsOf(content) {
+  if (typeof content === "string") return { text: content, attachments: [] };
+  const texts = content.filter((part) => part.type === "text" && !FILE.test(part.text));
+  const others = content.filter((part) => !texts.includes(part));
+  return { text: texts.map(({ text }) => text).join("\n\n"), attachments: others.map(attachmentOf) };
+}
+
+function attachmentOf(part) {
+  if (part.type === "image") return { name: "image", part, size: Math.round((part.url.length * 3) / 4) };
+  return { name: FILE.exec(part.text)[1], part, size: part.text.length };
+}

@@ -1,0 +1,78 @@
+/** The calls that the run waits for. The dock stands above the composer, so it doesn't scroll away. */
+
+import { explain } from "agent-stream";
+import { useState } from "preact/hooks";
+
+import { html } from "../html.js";
+import { ApprovalCard } from "./approval_card.js";
+import { Icon } from "./icons.js";
+import { pageTools } from "./page_tools.js";
+import { aboutSource } from "./sources.js";
+
+/** `state` is the conversation's, and `onDecided` is called after a person's answer. */
+export function Dock({ state, onDecided }) {
+  const { pending } = state;
+  if (pending.length === 0) return null;
+  return html`
+    <section class="dock" aria-label="The agent waits for you">
+      ${pending.length > 1 && html`<p class="dock-count">The agent waits for ${pending.length} answers.</p>`}
+      ${pending.map((call) => html`<${Waiting} key=${call.tool_call_id} call=${call} state=${state} onDecided=${onDecided} />`)}
+    </section>
+  `;
+}
+
+function Waiting({ call, state, onDecided }) {
+  const { conversation, isOurs } = state;
+  const after = async (answer) => {
+    const error = await answer;
+    if (error === null) onDecided();
+    return error;
+  };
+  const { tool_call_id: id, kind } = call;
+  if (kind === "approval") {
+    const approve = (changes) => after(conversation.approve(id, changes));
+    const refuse = (reason) => after(conversation.refuse(id, reason));
+    return html`<${ApprovalCard} call=${call} about=${aboutCall(state, id)} approve=${approve} refuse=${refuse} />`;
+  }
+  if (!Object.hasOwn(pageTools, call.name)) {
+    return html`<${ResultCard} call=${call} send=${(content, how) => after(conversation.sendToolResult(id, content, how))} />`;
+  }
+  return html`<${PageCall} call=${call} isOurs=${isOurs} take=${() => conversation.attach(state.runId)} />`;
+}
+
+function aboutCall({ messages, runId }, id) {
+  const answer = messages.find(({ role, run_id }) => role === "assistant" && run_id === runId);
+  const part = answer?.parts.find(({ type, call }) => type === "tool_call" && call.tool_call_id === id);
+  return part ? aboutSource(part.call) : "";
+}
+
+/** A call of one of this page's tools. The page that asked makes it by itself. */
+function PageCall({ call, isOurs, take }) {
+  return html`
+    <section class="approval" aria-label=${`Call of ${call.name}`}>
+      <h3><${Icon} name="tool" /><span>${isOurs ? "This page runs" : "The page that asked has to run"} <code>${call.name}</code>.</span></h3>
+      ${!isOurs && html`<div class="approval-actions"><button type="button" class="primary" onClick=${take}>Run it here</button></div>`}
+    </section>
+  `;
+}
+
+/** A call of a tool that this page doesn't have: a person may write its result. */
+function ResultCard({ call, send }) {
+  const [text, setText] = useState("");
+  const [problem, setProblem] = useState("");
+  const answer = async (isError) => {
+    const error = await send(text, { isError });
+    setProblem(error ? explain(error) : "");
+  };
+  return html`
+    <section class="approval" aria-label=${`Call of ${call.name}`}>
+      <h3><${Icon} name="tool" /><span><code>${call.name}</code> is a tool of another page. Its result:</span></h3>
+      <textarea rows="2" aria-label=${`Result of ${call.name}`} value=${text} onInput=${({ target }) => setText(target.value)}></textarea>
+      ${problem && html`<p class="problem" role="alert">${problem}</p>`}
+      <div class="approval-actions">
+        <button type="button" class="primary" onClick=${() => answer(false)}>Send the result</button>
+        <button type="button" class="danger" onClick=${() => answer(true)}>Send it as an error</button>
+      </div>
+    </section>
+  `;
+}

@@ -1,0 +1,28 @@
+/** A run's error, with what helps to report it, and a way to try again. */
+
+import { explain } from "agent-stream";
+
+import { html } from "../html.js";
+import { CopyButton } from "./copy_button.js";
+import { Icon } from "./icons.js";
+
+/** Errors of the page's own reading: the run may well have gone on. */
+const READING = new Set(["network", "incomplete"]);
+
+/** `again` asks the question again, and `reconnect` reads the rest of the run. */
+export function Failure({ error, again, reconnect }) {
+  const { code, request_id, retry_after } = error;
+  const isReading = READING.has(code) || code.startsWith("http_5");
+  const act = isReading && reconnect ? reconnect : again;
+  return html`
+    <section class="failure" role="alert">
+      <p class="failure-title"><${Icon} name="alert" />${explain(error)}</p>
+      <p class="failure-facts">
+        <code>${code}</code>
+        ${request_id && html`<span>Request <code class="id">${request_id}</code></span><${CopyButton} label="Copy the request id" text=${() => request_id} />`}
+        ${retry_after && html`<span>The service asks to wait ${Math.ceil(retry_after)} s.</span>`}
+        ${act && html`<button type="button" onClick=${act}><${Icon} name="again" />Try again</button>`}
+      </p>
+    </section>
+  `;
+}

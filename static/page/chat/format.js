@@ -1,0 +1,29 @@
+/** Numbers and times as people read them. */
+
+const NUMBER = new Intl.NumberFormat("en");
+
+export function count(number, one, many) {
+  return `${NUMBER.format(number)} ${number === 1 ? one : many}`;
+}
+
+/** `840 ms`, `3.1 s`, `42 s`, `2 min 5 s`, `3 h 10 min`. */
+export function duration(ms) {
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  if (ms < 9950) return `${(ms / 1000).toFixed(1)} s`;
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+}
+
+/** `12 kB`, `3.4 MB`. */
+export function size(bytes) {
+  return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1000))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+/** JSON with characters that can't be seen, or that reverse the text around them, as escapes. It stays the same JSON. */
+export function visibleJson(value) {
+  const hidden = /[\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
+  const escape = (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return JSON.stringify(value, null, 2).replace(hidden, escape);
+}

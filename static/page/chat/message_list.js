@@ -1,0 +1,44 @@
+/** The conversation: questions and answers. Only a changed message is drawn again. */
+
+import { html } from "../html.js";
+import { askAgain } from "./actions.js";
+import { Answer } from "./answer.js";
+import { useStoredFacts } from "./facts.js";
+import { useGradual } from "./gradual.js";
+import { memo } from "./memo.js";
+import { Question } from "./question.js";
+
+const MESSAGES_AT_ONCE = 8;
+
+/** `editing` is the id of the question that is being edited, or null. */
+export function MessageList({ messages, canAsk, editing, setEditing, reconnect }) {
+  useStoredFacts(messages);
+  const drawn = useGradual(messages.length, MESSAGES_AT_ONCE, MESSAGES_AT_ONCE);
+  const shown = messages.slice(messages.length - drawn);
+  return shown.map((message, place) => {
+    const question = message.role === "user" ? message : questionOf(messages, message);
+    const about = { message, question, canAsk, setEditing, reconnect: place === shown.length - 1 ? reconnect : null };
+    const isOld = place < shown.length - 2;
+    return html`<${Row} key=${keyOf(message)} ...${about} isOld=${isOld} isEditing=${editing === message.message_id} />`;
+  });
+}
+
+/** The key of a message. A question keeps it when the service gives it another id. */
+function keyOf({ run_id, role, message_id }) {
+  return run_id === "" ? message_id : `${run_id} ${role}`;
+}
+
+function questionOf(messages, { run_id }) {
+  return messages.find((message) => message.role === "user" && message.run_id === run_id) ?? null;
+}
+
+const Row = memo(function Row({ message, question, canAsk, isOld, isEditing, setEditing, reconnect }) {
+  const regenerate = canAsk && question?.content ? () => void askAgain(question) : null;
+  return html`
+    <div class="message ${isOld ? "is-old" : ""}">
+      ${message.role === "user"
+        ? html`<${Question} message=${message} canAsk=${canAsk} isEditing=${isEditing} setEditing=${setEditing} />`
+        : html`<${Answer} message=${message} regenerate=${regenerate} reconnect=${reconnect} />`}
+    </div>
+  `;
+});

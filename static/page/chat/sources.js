@@ -1,0 +1,12 @@
+/** Which side runs a tool, in words. */
+
+const SOURCES = {
+  python: "A tool of this service",
+  mcp: "MCP server",
+  hosted: "Run by the model's server",
+  client: "Run by a page",
+};
+
+export function aboutSource({ source, server }) {
+  return server ? `${SOURCES[source]} · ${server}` : SOURCES[source];
+}

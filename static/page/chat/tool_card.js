@@ -1,0 +1,102 @@
+/** A tool call: its arguments while they are written, its progress, and its result. */
+
+import { useState } from "preact/hooks";
+
+import { html } from "../html.js";
+import { CopyButton } from "./copy_button.js";
+import { duration, visibleJson } from "./format.js";
+import { Icon } from "./icons.js";
+import { memo } from "./memo.js";
+import { aboutSource } from "./sources.js";
+
+/** Characters that are drawn at once. A longer text can still be copied whole. */
+const MOST_DRAWN = 20_000;
+
+/** `isUnderWay` is whether the call's run has not ended. */
+export const ToolCard = memo(function ToolCard({ call, isUnderWay }) {
+  const state = stateOf(call, isUnderWay);
+  const [isOpen, setOpen] = useState(false);
+  const { name, result, progress } = call;
+  return html`
+    <details class="tool is-${state.kind}" open=${isOpen} onToggle=${(toggle) => setOpen(toggle.currentTarget.open)}>
+      <summary>
+        <${Icon} name=${state.icon} />
+        <code class="name">${name}</code>
+        <span class="brief cut">${call.arguments_text}</span>
+        <span class="state">${state.words}</span>
+        <${Icon} name="fold" />
+      </summary>
+      ${isOpen && html`<${Details} call=${call} />`}
+    </details>
+    ${!result && isUnderWay && progress && html`<${Progress} ...${progress} />`}
+    ${result?.is_error && !isOpen && html`<p class="tool-error">${firstLine(result.content)}</p>`}
+  `;
+});
+
+function Details({ call }) {
+  const { result } = call;
+  const given = call.approval_response?.arguments ?? call.arguments;
+  return html`
+    <div class="tool-details">
+      <p class="muted small">${aboutSource(call)}</p>
+      <${Text} title="Arguments" text=${given ? visibleJson(given) : call.arguments_text} />
+      ${call.approval_response && html`<p class="small">${decisionOf(call.approval_response)}</p>`}
+      ${result && html`<${Text} title=${result.is_error ? "Error" : "Result"} text=${readable(result.content)} />`}
+      ${result?.truncated && html`<p class="muted small">The service has cut this result.</p>`}
+    </div>
+  `;
+}
+
+function Text({ title, text }) {
+  const rest = text.length - MOST_DRAWN;
+  return html`
+    <figure class="tool-text">
+      <figcaption>${title}<${CopyButton} label=${`Copy: ${title}`} text=${() => text} /></figcaption>
+      <pre tabindex="0" aria-label=${title}>${text.slice(0, MOST_DRAWN)}${rest > 0 && `\n… and ${rest} more characters`}</pre>
+    </figure>
+  `;
+}
+
+function Progress({ message, progress, total }) {
+  return html`
+    <p class="tool-progress">
+      <progress aria-label="Progress" value=${total === undefined ? undefined : progress} max=${total}></progress>
+      <span>${message ?? (total === undefined ? progress : `${progress} of ${total}`)}</span>
+    </p>
+  `;
+}
+
+/** Where a call is: its icon, its words and the kind for its looks. */
+function stateOf({ result, approval_request, approval_response, arguments: given, source }, isUnderWay) {
+  if (result) return ended(result, approval_response);
+  if (!isUnderWay) return { kind: "stopped", icon: "stop", words: "not run" };
+  if (approval_request && !approval_response) return { kind: "waiting", icon: "wait", words: "waits for approval" };
+  if (!given) return { kind: "running", icon: "tool", words: "being written" };
+  return { kind: "running", icon: "tool", words: source === "client" ? "waits for a page" : "running" };
+}
+
+function ended({ is_error, duration_ms }, response) {
+  const time = duration_ms === undefined ? "" : duration(duration_ms);
+  if (response && !response.approved) return { kind: "refused", icon: "close", words: "refused" };
+  if (is_error) return { kind: "failed", icon: "alert", words: time ? `failed · ${time}` : "failed" };
+  return { kind: "done", icon: "check", words: time || "done" };
+}
+
+function decisionOf({ approved, arguments: changed, reason }) {
+  if (!approved) return reason ? `Refused: ${reason}` : "Refused.";
+  return changed ? "Approved with these arguments." : "Approved.";
+}
+
+/** JSON in lines, and any other text as it is. */
+function readable(content) {
+  if (!/^\s*[[{]/.test(content) || content.length > MOST_DRAWN) return content;
+  try {
+    return visibleJson(JSON.parse(content));
+  } catch {
+    return content;
+  }
+}
+
+function firstLine(text) {
+  return text.trimStart().split("\n", 1)[0].slice(0, 300);
+}
