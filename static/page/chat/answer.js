@@ -56,7 +56,7 @@ function Footer({ parts, facts, regenerate }) {
   const text = () => parts.flatMap((part) => (part.type === "text" ? [part.text] : [])).join("\n\n");
   return html`
     <div class="actions">
-      ${parts.some(({ type }) => type === "text") && html`<${CopyButton} label="Copy the answer" text=${text} />`}
+      ${parts.some(({ type }) => type === "text") && html`<${CopyButton} withWord label="Copy the answer" text=${text} />`}
       ${regenerate && html`<button type="button" class="plain" title="Ask the same question again" onClick=${regenerate}><${Icon} name="again" />Regenerate</button>`}
       <span class="facts">${factsIn(facts).join(" · ")}</span>
     </div>

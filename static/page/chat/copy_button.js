@@ -3,11 +3,12 @@
 import { useEffect, useState } from "preact/hooks";
 
 import { html } from "../html.js";
+import { Icon } from "./icons.js";
 
 const SHOWN_MS = 1500;
 
-/** `text` returns the text to copy. */
-export function CopyButton({ text, label }) {
+/** `text` returns the text to copy. `withWord` shows a word beside the icon. */
+export function CopyButton({ text, label, withWord = false }) {
   const [outcome, setOutcome] = useState(null);
   useEffect(() => {
     if (outcome === null) return undefined;
@@ -17,7 +18,7 @@ export function CopyButton({ text, label }) {
   const copy = async () => setOutcome(await copied(text()));
   return html`
     <button type="button" class="plain copy" aria-label=${label} title=${label} onClick=${copy}>
-      <span aria-hidden="true">${outcome === null ? "Copy" : outcome}</span>
+      <${Icon} name=${outcome === "Copied" ? "check" : "copy"} />${withWord && (outcome ?? "Copy")}
       <span class="hidden" role="status">${outcome}</span>
     </button>
   `;

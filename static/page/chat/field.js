@@ -5,9 +5,9 @@ import { useLayoutEffect } from "preact/hooks";
 /** Makes a textarea as high as its text. Its style sheet limits it. */
 export function useGrowingField(field, text) {
   useLayoutEffect(() => {
-    const { style } = field.current;
+    const { style, offsetHeight, clientHeight } = field.current;
     style.height = "auto";
-    style.height = `${field.current.scrollHeight}px`;
+    style.height = `${field.current.scrollHeight + offsetHeight - clientHeight}px`;
   }, [text]);
 }
 
