@@ -12,11 +12,15 @@ import { createStore, store, useExternal } from "./store.js";
 const STREAM = "/api/agent/stream";
 const SIMULATE = "/api/agent/stream/simulate";
 
-/** Holds the present `Conversation`. It is replaced when another session is shown. */
-const shown = createStore({ id: null, conversation: null, leave: () => {} });
+/**
+ * Holds the present `Conversation`, which is replaced when another session is shown. `leave` is null until it is mounted.
+ * A new chat is mounted at its first question, because the service does not have its session before.
+ */
+const shown = createStore({ id: null, conversation: null, leave: null });
 
-function sessionId({ route, draft }) {
-  return route.session ?? draft;
+function mount() {
+  const { conversation, leave } = shown.get();
+  if (!leave) shown.set({ leave: conversation.mount() });
 }
 
 function optionsFor(id, path) {
@@ -44,12 +48,13 @@ function recordingFetch(input, init = {}) {
 /** Follows the route: opens the conversation of each session that it names. */
 export function followRoute() {
   const open = () => {
-    const id = sessionId(store.get());
+    const { route, draft } = store.get();
+    const id = route.session ?? draft;
     const { id: former, leave } = shown.get();
     if (id === former) return;
-    leave();
-    const conversation = new Conversation(optionsFor(id, STREAM));
-    shown.set({ id, conversation, leave: conversation.mount() });
+    leave?.();
+    shown.set({ id, conversation: new Conversation(optionsFor(id, STREAM)), leave: null });
+    if (route.session) mount();
     forgetFrames();
   };
   store.subscribe(open);
@@ -68,6 +73,7 @@ export function ask(question, onEvent) {
   const { id, conversation } = shown.get();
   const request = { ...chosen(store.get().choice), ...(typeof question === "string" ? { input: question } : question) };
   navigate({ session: id, run: null, seq: null });
+  mount();
   conversation.configure(optionsFor(id, request.scenario ? SIMULATE : STREAM));
   return conversation.stream(request, onEvent);
 }

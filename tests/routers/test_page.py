@@ -125,6 +125,15 @@ def imports_of(source: str) -> str:
     return "\n".join(re.findall(r"^(?:import|export)\b[^;]*;", source, re.MULTILINE))
 
 
+async def test_everything_that_the_page_names_is_served(agent: Service) -> None:
+    """Each URL of the page leads to a file, and each import of its modules, too."""
+    page = (await agent.client.get("/", headers={"Accept": BROWSER})).text
+    for url in page_urls(page):
+        path = url.removeprefix(".")
+        if not path.endswith("/") and path != "/docs":
+            assert (await agent.client.get(path)).status_code == 200, path
+
+
 async def test_a_file_is_compressed_once_and_revalidated(agent: Service) -> None:
     """A client that accepts gzip gets it, one that doesn't gets the file, and one that has it gets 304."""
     path, source = "/static/page/store.js", (ROOT / "static/page/store.js").read_bytes()
