@@ -25,9 +25,7 @@ class Page:
     """The page and the files that browsers load: all in memory, so that an update on disk can't mix two versions."""
 
     def __init__(self, *, is_on: bool) -> None:
-        self.files: dict[str, StaticFile] = {}
-        if CLIENT.exists():
-            self.files[CLIENT_NAME] = StaticFile(CLIENT.read_bytes(), "text/javascript")
+        self.files = {CLIENT_NAME: StaticFile(CLIENT.read_bytes(), "text/javascript")}
         self._index: StaticFile | None = None
         if is_on:
             self.files |= files_in(STATIC)

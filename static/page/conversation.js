@@ -9,8 +9,7 @@ import { faultyFetch } from "./inspector/faults.js";
 import { navigate } from "./route.js";
 import { createStore, store, useExternal } from "./store.js";
 
-const STREAM = "/api/agent/stream";
-const SIMULATE = "/api/agent/stream/simulate";
+const STREAMS = ["/api/agent/stream", "/api/agent/stream/simulate"];
 
 /**
  * Holds the present `Conversation`, which is replaced when another session is shown. `leave` is null until it is mounted.
@@ -23,11 +22,10 @@ function mount() {
   if (!leave) shown.set({ leave: conversation.mount() });
 }
 
-function optionsFor(id, path) {
+function optionsFor(sessionId) {
   return {
     baseUrl: BASE_URL,
-    path,
-    sessionId: id,
+    sessionId,
     storageKey: "agent-stream",
     clientTools: pageTools,
     fetch: recordingFetch,
@@ -38,7 +36,7 @@ function optionsFor(id, path) {
 /** Keeps the latest question as it was sent, and passes the request on. */
 function recordingFetch(input, init = {}) {
   const { pathname } = new URL(input, document.baseURI);
-  if (init.method === "POST" && (pathname.endsWith(STREAM) || pathname.endsWith(SIMULATE))) {
+  if (init.method === "POST" && STREAMS.some((path) => pathname.endsWith(path))) {
     const headers = Object.fromEntries(new Headers(init.headers));
     store.set({ lastRequest: { path: pathname, headers, body: JSON.parse(init.body) } });
   }
@@ -53,7 +51,7 @@ export function followRoute() {
     const { id: former, leave } = shown.get();
     if (id === former) return;
     leave?.();
-    shown.set({ id, conversation: new Conversation(optionsFor(id, STREAM)), leave: null });
+    shown.set({ id, conversation: new Conversation(optionsFor(id)), leave: null });
     if (route.session) mount();
     forgetFrames();
   };
@@ -74,7 +72,6 @@ export function ask(question, onEvent) {
   const request = { ...chosen(store.get().choice), ...(typeof question === "string" ? { input: question } : question) };
   navigate({ session: id, run: null, seq: null });
   mount();
-  conversation.configure(optionsFor(id, request.scenario ? SIMULATE : STREAM));
   return conversation.stream(request, onEvent);
 }
 

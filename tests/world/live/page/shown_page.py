@@ -42,10 +42,11 @@ class ShownPage:
 
     def open(self, query: str = "", *, is_first_visit: bool = True) -> Self:
         """Open the page, by default without what an earlier visit has stored."""
-        self.browser.get(f"{self.url}/static/page/icon.svg")
         if is_first_visit:
-            self.browser.execute_script("localStorage.clear(); sessionStorage.clear()")
-        self.browser.get_log("browser")  # type: ignore[no-untyped-call]  # forgets the lines of the earlier page
+            stored = {"origin": self.url, "storageTypes": "local_storage"}
+            self.browser.execute_cdp_cmd("Storage.clearDataForOrigin", stored)
+        self.console()  # forgets the lines of the earlier page
+        self.browser.get("about:blank")  # a URL that differs only in its fragment would not be loaded
         self.browser.get(f"{self.url}/{query}")
         self.element(QUESTION)
         return self
