@@ -1,4 +1,4 @@
-// node_modules/eventsource-parser/dist/errors.js
+// ../../../ts/clients/typescript/node_modules/eventsource-parser/dist/errors.js
 /**
 * Error thrown when encountering an issue during parsing.
 *
@@ -14,7 +14,7 @@ var ParseError = class extends Error {
 		this.line = options.line;
 	}
 };
-// node_modules/eventsource-parser/dist/parse.js
+// ../../../ts/clients/typescript/node_modules/eventsource-parser/dist/parse.js
 /**
 * EventSource/Server-Sent Events parser
 * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
@@ -1272,6 +1272,8 @@ var Follower = class {
 	latest = null;
 	/** The answers that this page has read to their end, by run. */
 	read = /* @__PURE__ */ new Map();
+	/** The runs of scripts. The service keeps none of them in the session. */
+	scripted = /* @__PURE__ */ new Set();
 	service;
 	view;
 	clientCalls;
@@ -1368,6 +1370,7 @@ var Follower = class {
 		this.leave();
 		this.latest = null;
 		this.read.clear();
+		this.scripted.clear();
 		this.view.change(() => IDLE);
 	}
 	/** Shows events and passes them to `onEvent` and `onFrame`. Returns the data of `complete`. */
@@ -1423,6 +1426,7 @@ var Follower = class {
 	learn(run, id) {
 		if (run.id) return;
 		run.id = id;
+		if (run.asked && "scenario" in run.asked) this.scripted.add(id);
 		if (this.current !== run) return;
 		this.remember(run);
 		this.view.change((state) => ({
@@ -1631,10 +1635,10 @@ var SessionLoader = class {
 		});
 		follower.follow(follower.begin(run, { error: isInTheWay ? error : null }));
 	}
-	/** Whether a question did not reach the service, or the service has lost its run. */
+	/** Whether a question did not reach the service, or the service doesn't have its run in the session. */
 	isMissing(runId) {
-		const { latest } = this.follower;
-		return runId === "" ? !latest?.isOver : latest?.id === runId && latest.isGone;
+		const { latest, scripted } = this.follower;
+		return runId === "" ? !latest?.isOver : scripted.has(runId) || latest?.id === runId && latest.isGone;
 	}
 	isKnownOver(runId) {
 		const { latest } = this.follower;
@@ -1644,10 +1648,10 @@ var SessionLoader = class {
 	withStored(state, stored) {
 		const messages = conversation(stored, this.follower.read);
 		const known = new Set(messages.map(({ run_id }) => run_id));
-		const missing = state.messages.filter(({ run_id }) => !known.has(run_id) && this.isMissing(run_id));
+		const isKept = ({ run_id }) => !known.has(run_id) && this.isMissing(run_id);
 		const loaded = {
 			...state,
-			messages: [...messages, ...missing]
+			messages: withKept(messages, state.messages, isKept)
 		};
 		const answer = answerOf(state, state.runId);
 		return answer && known.has(answer.run_id) && !answerOf(loaded, state.runId) ? withAnswer(loaded, answer) : loaded;
@@ -1667,6 +1671,17 @@ var SessionLoader = class {
 		}
 	}
 };
+/** The stored messages with those of the page that are kept: each behind the message that it follows on the page. */
+function withKept(stored, shown, isKept) {
+	const messages = [...stored];
+	shown.forEach((message, place) => {
+		if (!isKept(message)) return;
+		const before = shown[place - 1];
+		const found = messages.findLastIndex(({ run_id }) => run_id === before?.run_id);
+		messages.splice(before && found < 0 ? messages.length : found + 1, 0, message);
+	});
+	return messages;
+}
 // src/view.ts
 /** The state and its listeners. It reports a change of status at once, and other changes at most every RENDER_MS. */
 var View = class {
@@ -1765,14 +1780,16 @@ var Conversation = class {
 		this.stop();
 		const { follower } = this;
 		const { options } = this.service;
-		const asked = requestOf(options, input, this.stopping !== null);
+		const placed = requestOf(options, input, this.stopping !== null);
+		const { parent_run_id, parent_state, ...unplaced } = placed;
+		const asked = parent_run_id !== void 0 && this.session.isMissing(parent_run_id) ? unplaced : placed;
 		const run = new FollowedRun({
 			asked,
 			route: routeOf(options, asked),
 			isOurs: true,
 			onEvent
 		});
-		return follower.follow(follower.begin(run, { messages: withQuestion(follower.conversation(), run, asked) }));
+		return follower.follow(follower.begin(run, { messages: withQuestion(follower.conversation(), run, placed) }));
 	};
 	/**
 	* Follows any run from its first event, and from now on makes its calls of `clientTools`, in place of a page that is gone.

@@ -85,9 +85,11 @@ export class Conversation {
     void this.stop();
     const { follower } = this;
     const { options } = this.service;
-    const asked = requestOf(options, input, this.stopping !== null);
+    const placed = requestOf(options, input, this.stopping !== null);
+    const { parent_run_id, parent_state, ...unplaced } = placed;
+    const asked = parent_run_id !== undefined && this.session.isMissing(parent_run_id) ? unplaced : placed;
     const run = new FollowedRun({ asked, route: routeOf(options, asked), isOurs: true, onEvent });
-    return follower.follow(follower.begin(run, { messages: withQuestion(follower.conversation(), run, asked) }));
+    return follower.follow(follower.begin(run, { messages: withQuestion(follower.conversation(), run, placed) }));
   };
 
   /**

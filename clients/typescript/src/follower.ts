@@ -18,6 +18,8 @@ export class Follower {
   latest: FollowedRun | null = null;
   /** The answers that this page has read to their end, by run. */
   readonly read: Map<string, Message> = new Map();
+  /** The runs of scripts. The service keeps none of them in the session. */
+  readonly scripted: Set<string> = new Set();
   private readonly service: Service;
   private readonly view: View;
   private readonly clientCalls: ClientCalls;
@@ -113,6 +115,7 @@ export class Follower {
     this.leave();
     this.latest = null;
     this.read.clear();
+    this.scripted.clear();
     this.view.change(() => IDLE);
   }
 
@@ -171,6 +174,7 @@ export class Follower {
 
   /** Stores the data that a reloaded page needs. A question that is too large, such as one with images, is left out. */
   private remember({ id, asked }: FollowedRun): void {
+    if (id && asked && "scenario" in asked) this.scripted.add(id);
     storage(this.options, (kept, key) => kept.setItem(key, id ?? ""));
     storage(this.options, (kept, key) => kept.setItem(`${key}:asked`, JSON.stringify(asked)));
   }

@@ -4,7 +4,7 @@ import { FollowedRun } from "./followed_run";
 import type { Follower } from "./follower";
 import { conversation } from "./history";
 import type { Service } from "./service";
-import { answerOf, isUnfinished, type RunState, withAnswer } from "./state";
+import { answerOf, isUnfinished, type Message, type RunState, withAnswer } from "./state";
 import type { View } from "./view";
 
 /** Loads the session as the service has stored it, and follows a run of it that is under way. */
@@ -60,10 +60,10 @@ export class SessionLoader {
     void follower.follow(follower.begin(run, { error: isInTheWay ? error : null }));
   }
 
-  /** Whether a question did not reach the service, or the service has lost its run. */
+  /** Whether a question did not reach the service, or the service doesn't have its run in the session. */
   isMissing(runId: string): boolean {
-    const { latest } = this.follower;
-    return runId === "" ? !latest?.isOver : latest?.id === runId && latest.isGone;
+    const { latest, scripted } = this.follower;
+    return runId === "" ? !latest?.isOver : scripted.has(runId) || (latest?.id === runId && latest.isGone);
   }
 
   private isKnownOver(runId: string): boolean {
@@ -75,8 +75,8 @@ export class SessionLoader {
   private withStored(state: RunState, stored: SessionMessage[]): RunState {
     const messages = conversation(stored, this.follower.read);
     const known = new Set(messages.map(({ run_id }) => run_id));
-    const missing = state.messages.filter(({ run_id }) => !known.has(run_id) && this.isMissing(run_id));
-    const loaded = { ...state, messages: [...messages, ...missing] };
+    const isKept = ({ run_id }: Message) => !known.has(run_id) && this.isMissing(run_id);
+    const loaded = { ...state, messages: withKept(messages, state.messages, isKept) };
     const answer = answerOf(state, state.runId);
     return answer && known.has(answer.run_id) && !answerOf(loaded, state.runId) ? withAnswer(loaded, answer) : loaded;
   }
@@ -95,4 +95,16 @@ export class SessionLoader {
       query.set("cursor", page.next_cursor);
     }
   }
+}
+
+/** The stored messages with those of the page that are kept: each behind the message that it follows on the page. */
+function withKept(stored: Message[], shown: Message[], isKept: (message: Message) => boolean): Message[] {
+  const messages = [...stored];
+  shown.forEach((message, place) => {
+    if (!isKept(message)) return;
+    const before = shown[place - 1];
+    const found = messages.findLastIndex(({ run_id }) => run_id === before?.run_id);
+    messages.splice(before && found < 0 ? messages.length : found + 1, 0, message);
+  });
+  return messages;
 }
