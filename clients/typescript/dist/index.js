@@ -1,4 +1,4 @@
-// ../../../ts/clients/typescript/node_modules/eventsource-parser/dist/errors.js
+// ../../../../../tmp/chat/nm/node_modules/eventsource-parser/dist/errors.js
 /**
 * Error thrown when encountering an issue during parsing.
 *
@@ -14,7 +14,7 @@ var ParseError = class extends Error {
 		this.line = options.line;
 	}
 };
-// ../../../ts/clients/typescript/node_modules/eventsource-parser/dist/parse.js
+// ../../../../../tmp/chat/nm/node_modules/eventsource-parser/dist/parse.js
 /**
 * EventSource/Server-Sent Events parser
 * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
@@ -1426,7 +1426,6 @@ var Follower = class {
 	learn(run, id) {
 		if (run.id) return;
 		run.id = id;
-		if (run.asked && "scenario" in run.asked) this.scripted.add(id);
 		if (this.current !== run) return;
 		this.remember(run);
 		this.view.change((state) => ({
@@ -1440,6 +1439,7 @@ var Follower = class {
 	}
 	/** Stores the data that a reloaded page needs. A question that is too large, such as one with images, is left out. */
 	remember({ id, asked }) {
+		if (id && asked && "scenario" in asked) this.scripted.add(id);
 		storage(this.options, (kept, key) => kept.setItem(key, id ?? ""));
 		storage(this.options, (kept, key) => kept.setItem(`${key}:asked`, JSON.stringify(asked)));
 	}
