@@ -3,7 +3,7 @@
 import { Conversation } from "agent-stream";
 
 import { BASE_URL } from "./api.js";
-import { pageTools } from "./chat/page_tools.js";
+import { pageTools, requestedTools } from "./chat/page_tools.js";
 import { forgetFrames, takeFrame } from "./frames.js";
 import { faultyFetch } from "./inspector/faults.js";
 import { navigate } from "./route.js";
@@ -62,7 +62,7 @@ export function followRoute() {
 /** The parameters of a question that the user has chosen. What isn't chosen is left out. */
 export function chosen(choice) {
   const { tools, mcp_servers, ...others } = choice;
-  const lists = { tools: tools.length > 0 ? tools : null, mcp_servers: mcp_servers.length > 0 ? mcp_servers : null };
+  const lists = { ...requestedTools(tools), mcp_servers: mcp_servers.length > 0 ? mcp_servers : null };
   return Object.fromEntries(Object.entries({ ...others, ...lists }).filter(([, value]) => value !== null && value !== ""));
 }
 

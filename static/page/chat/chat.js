@@ -45,8 +45,10 @@ function Conversation({ session }) {
           <${LooseError} state=${state} isUnderWay=${isUnderWay} />
         </div>
       </div>
-      <div class="foot">
+      <div class="end">
         ${isAway && html`<button type="button" class="to-end" onClick=${toEnd}><${Icon} name="down" />To the end</button>`}
+      </div>
+      <div class="foot">
         <div class="column">
           <${Connection} state=${state} />
           <${Dock} state=${state} onDecided=${focus} />

@@ -25,6 +25,14 @@ export const pageTools = {
   },
 };
 
+/** The fields of a request for the chosen tools: names of the service's tools, and the definitions of this page's. */
+export function requestedTools(names) {
+  const chosen = Object.keys(pageTools).filter((name) => names.includes(name));
+  const client_tools = chosen.map((name) => ({ name, description: pageTools[name].description, parameters: pageTools[name].parameters }));
+  const tools = names.filter((name) => !chosen.includes(name));
+  return { client_tools, ...(tools.length > 0 && { tools }) };
+}
+
 async function location() {
   if (!navigator.geolocation) throw new Error("This browser has no location.");
   const asked = new Promise((resolve, reject) => {

@@ -11,18 +11,20 @@ import { aboutSource } from "./sources.js";
 
 /** Characters that are drawn at once. A longer text can still be copied whole. */
 const MOST_DRAWN = 20_000;
+const MOST_BRIEF = 300;
 
 /** `isUnderWay` is whether the call's run has not ended. */
 export const ToolCard = memo(function ToolCard({ call, isUnderWay }) {
   const state = stateOf(call, isUnderWay);
   const [isOpen, setOpen] = useState(false);
-  const { name, result, progress } = call;
+  const { name, result, progress, approval_response: decision } = call;
+  const brief = decision?.arguments ? JSON.stringify(decision.arguments) : call.arguments_text;
   return html`
     <details class="tool is-${state.kind}" open=${isOpen} onToggle=${(toggle) => setOpen(toggle.currentTarget.open)}>
       <summary>
         <${Icon} name=${state.icon} />
         <code class="name">${name}</code>
-        <span class="brief cut">${call.arguments_text}</span>
+        <span class="brief cut">${brief.slice(0, MOST_BRIEF)}</span>
         <span class="state">${state.words}</span>
         <${Icon} name="fold" />
       </summary>
