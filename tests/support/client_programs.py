@@ -20,6 +20,7 @@ from process import ROOT, Nursery, Process, forked_app
 from service import NOWHERE
 
 CLIENT = "test_client.py"
+PACKAGE = ROOT / "clients/python"
 THOUGHT = "The user asks about the weather, so I need to look it up."
 ANSWER = "You asked: Well? It is 3 °C in Oslo, with light snow. ❄️"
 LONG = ("--simulate", "long", "--delay-ms", "20")
@@ -78,7 +79,7 @@ def process(
 
     The client is forked from a process that has imported it, unless `forked` is False.
     """
-    clean = {"PATH": os.environ["PATH"], "PYTHONUTF8": "1", "TERM": "xterm-256color", **env}
+    clean = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PACKAGE), "PYTHONUTF8": "1", "TERM": "xterm-256color", **env}
     script, *arguments = command
     if script == CLIENT and forked:
         with forked_command(

@@ -1,0 +1,114 @@
+"""The Python client of Agent Stream.
+
+    from agent_stream import AgentStream, PartialOutput
+
+    with AgentStream("http://127.0.0.1:8000") as agent, agent.stream("Why is the sky blue?") as run:
+        for event in run:
+            match event:
+                case PartialOutput(text):
+                    print(text, end="", flush=True)
+
+`AsyncAgentStream` is the same for asyncio.
+"""
+
+from agent_stream._async.client import AsyncAgentStream
+from agent_stream._async.run import AsyncRun
+from agent_stream._sync.client import AgentStream
+from agent_stream._sync.run import Run
+from agent_stream.errors import AgentStreamError, ApiError, RunFailed, Unreachable
+from agent_stream.events import (
+    ApprovalRequest,
+    ApprovalResponse,
+    Complete,
+    Event,
+    FinalOutput,
+    PartialOutput,
+    RunError,
+    RunStarted,
+    RunWarning,
+    StepFinished,
+    StepStarted,
+    StreamEvent,
+    Thinking,
+    ToolProgress,
+    ToolResult,
+    ToolUse,
+    ToolUseDelta,
+    Waiting,
+)
+from agent_stream.records import (
+    ErrorInfo,
+    FieldError,
+    FunctionCall,
+    McpServerInfo,
+    McpServerList,
+    McpToolList,
+    MessageList,
+    ModelInfo,
+    ModelList,
+    PendingCall,
+    Pricing,
+    RunList,
+    RunRecord,
+    Session,
+    SessionList,
+    SessionMessage,
+    ToolCall,
+    ToolInfo,
+    ToolList,
+    Usage,
+)
+from agent_stream.requests import RequestOptions, SimulateOptions
+from agent_stream.transcript import Result
+
+__all__ = [
+    "AgentStream",
+    "AgentStreamError",
+    "ApiError",
+    "ApprovalRequest",
+    "ApprovalResponse",
+    "AsyncAgentStream",
+    "AsyncRun",
+    "Complete",
+    "ErrorInfo",
+    "Event",
+    "FieldError",
+    "FinalOutput",
+    "FunctionCall",
+    "McpServerInfo",
+    "McpServerList",
+    "McpToolList",
+    "MessageList",
+    "ModelInfo",
+    "ModelList",
+    "PartialOutput",
+    "PendingCall",
+    "Pricing",
+    "RequestOptions",
+    "Result",
+    "Run",
+    "RunError",
+    "RunFailed",
+    "RunList",
+    "RunRecord",
+    "RunStarted",
+    "RunWarning",
+    "Session",
+    "SessionList",
+    "SessionMessage",
+    "SimulateOptions",
+    "StepFinished",
+    "StepStarted",
+    "StreamEvent",
+    "Thinking",
+    "ToolCall",
+    "ToolInfo",
+    "ToolList",
+    "ToolProgress",
+    "ToolResult",
+    "ToolUse",
+    "ToolUseDelta",
+    "Unreachable",
+    "Usage",
+    "Waiting",
+]

@@ -1,0 +1,119 @@
+"""Sessions and runs, as the service keeps them."""
+
+from collections.abc import Sequence
+from typing import Any, Unpack
+from urllib.parse import quote
+
+from agent_stream._async.service import RUNS, AsyncService, record, run_path
+from agent_stream.events import StreamEvent
+from agent_stream.records import Content, MessageList, RunList, RunRecord, RunStatus, Session, SessionList
+from agent_stream.requests import RequestOptions, new_key, request_of
+
+SESSIONS = "/api/agent/sessions"
+KEPT: Any = object()
+"""The value of a field that keeps its value."""
+
+
+class AsyncSessions:
+    """The conversations that the service keeps. A page begins at `cursor`, the `next_cursor` of the page before."""
+
+    def __init__(self, service: AsyncService) -> None:
+        self._service = service
+
+    async def list(self, *, limit: int | None = None, cursor: str | None = None) -> SessionList:
+        """Return sessions, the most recently used first."""
+        return await self._service.get(SESSIONS, SessionList, limit=limit, cursor=cursor)
+
+    async def get(self, session_id: str) -> Session:
+        """Return a session."""
+        return await self._service.get(session_path(session_id), Session)
+
+    async def create(
+        self, session_id: str | None = None, *, title: str | None = None, metadata: dict[str, str] | None = None
+    ) -> Session:
+        """Create a session. This is optional: a run with a new `session_id` also creates it."""
+        given = {"session_id": session_id, "title": title, "metadata": metadata}
+        body = {name: value for name, value in given.items() if value is not None}
+        return record(await self._service.call("POST", SESSIONS, body=body, is_repeatable=False), Session)
+
+    async def update(
+        self, session_id: str, *, title: str | None = KEPT, metadata: dict[str, str] | None = KEPT
+    ) -> Session:
+        """Change a session's title or metadata. None removes it."""
+        given = {"title": title, "metadata": metadata}
+        body = {name: value for name, value in given.items() if value is not KEPT}
+        return record(await self._service.call("PATCH", session_path(session_id), body=body), Session)
+
+    async def delete(self, session_id: str) -> None:
+        """Delete a session with its runs and messages."""
+        await self._service.call("DELETE", session_path(session_id), is_repeatable=False)
+
+    async def messages(
+        self,
+        session_id: str,
+        *,
+        run_id: str | None = None,
+        tree: bool | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> MessageList:
+        """Return the messages of one branch in order, or with `tree` those of all branches.
+
+        `run_id` is the last run of the branch. The default is the session's latest run.
+        """
+        path = session_path(session_id, "messages")
+        return await self._service.get(path, MessageList, run_id=run_id, tree=tree, limit=limit, cursor=cursor)
+
+    async def runs(
+        self, session_id: str, *, status: RunStatus | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> RunList:
+        """Return the session's runs, the latest first."""
+        path = session_path(session_id, "runs")
+        return await self._service.get(path, RunList, status=status, limit=limit, cursor=cursor)
+
+
+class AsyncRuns:
+    """The runs that the service keeps."""
+
+    def __init__(self, service: AsyncService) -> None:
+        self._service = service
+
+    async def list(
+        self,
+        *,
+        session_id: str | None = None,
+        status: RunStatus | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> RunList:
+        """Return runs, the latest first."""
+        return await self._service.get(RUNS, RunList, session_id=session_id, status=status, limit=limit, cursor=cursor)
+
+    async def get(self, run_id: str) -> RunRecord:
+        """Return a run's status and, once it has ended, its usage and its error."""
+        return await self._service.get(run_path(run_id), RunRecord)
+
+    async def events(self, run_id: str, *, after: int = 0) -> Sequence[StreamEvent]:
+        """Return a run's events so far, without waiting for others. `attach` follows it."""
+        return await self._service.events(run_id, after)
+
+    async def start(
+        self, question: Content, /, *, idempotency_key: str | None = None, **options: Unpack[RequestOptions]
+    ) -> RunRecord:
+        """Start a run in the background. It continues without a reader."""
+        headers = {"Idempotency-Key": idempotency_key or new_key()}
+        body = request_of(question, options)
+        return record(await self._service.call("POST", RUNS, body=body, headers=headers), RunRecord)
+
+    async def cancel(self, run_id: str) -> RunRecord:
+        """Cancel a run. A run that has ended does not change."""
+        return record(await self._service.call("POST", run_path(run_id, "cancel")), RunRecord)
+
+    async def delete(self, run_id: str) -> None:
+        """Delete a run that has ended, with its events and messages."""
+        await self._service.call("DELETE", run_path(run_id), is_repeatable=False)
+
+
+def session_path(session_id: str, *more: str) -> str:
+    """Return the path of a session, or of something of it."""
+    return "/".join([SESSIONS, *(quote(part, safe="") for part in (session_id, *more))])

@@ -1,0 +1,119 @@
+"""One run, as callers see it."""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, Self
+
+from agent_stream._async.run_reader import AsyncRunReader
+from agent_stream.errors import RunFailed
+from agent_stream.events import StreamEvent, Waiting
+from agent_stream.records import PendingCall, RunStatus, Usage
+from agent_stream.transcript import INCOMPLETE, Result
+
+
+class AsyncRun:
+    """A run, and an iterable of its events.
+
+    A broken connection is resumed after the last event. While the run waits for an answer there is no connection.
+    Leaving the loop closes the connection, and another loop resumes after the last event. After the last event of a
+    run that failed, `RunFailed` is raised. `async with` closes the connection also after an exception.
+    """
+
+    def __init__(self, reader: AsyncRunReader) -> None:
+        self._reader = reader
+        self._transcript = reader.transcript
+
+    @property
+    def id(self) -> str:
+        """The run's id. Raise `RuntimeError` before the run has started: on entering `async with`, or the loop."""
+        if self._reader.run_id is None:
+            raise RuntimeError("The run has not started: enter `async with`, or read its first event.")
+        return self._reader.run_id
+
+    @property
+    def status(self) -> RunStatus:
+        """The status of the run, as far as it has been read."""
+        return self._transcript.end or ("waiting" if self._transcript.pending else "running")
+
+    @property
+    def last_seq(self) -> int:
+        """The number of the last event that was read. `attach(run_id, after=…)` resumes there."""
+        return self._transcript.last_seq
+
+    @property
+    def text(self) -> str:
+        """The answer so far: the text of the last step."""
+        return self._transcript.text
+
+    @property
+    def usage(self) -> Usage:
+        """The token counts of the steps so far."""
+        return self._transcript.usage
+
+    @property
+    def pending(self) -> list[PendingCall]:
+        """The calls that the run waits for."""
+        return list(self._transcript.pending.values())
+
+    async def approve(self, tool_call_id: str, arguments: Mapping[str, Any] | None = None) -> None:
+        """Approve a call, unchanged or with other arguments. Raise `ApiError` if the run doesn't wait for it."""
+        changed = {} if arguments is None else {"arguments": arguments}
+        await self._decide(tool_call_id, {"approved": True, **changed})
+
+    async def refuse(self, tool_call_id: str, reason: str | None = None) -> None:
+        """Refuse a call. The model receives the reason. Raise `ApiError` if the run doesn't wait for it."""
+        given = {} if reason is None else {"reason": reason}
+        await self._decide(tool_call_id, {"approved": False, **given})
+
+    async def send_tool_result(self, tool_call_id: str, content: Any, *, is_error: bool = False) -> None:
+        """Send the result of a client tool's call: text or a JSON value. Raise `ApiError` if it is refused."""
+        result = {"tool_call_id": tool_call_id, "content": content, "is_error": is_error}
+        await self._reader.answer(self.id, "tool-results", call_id=tool_call_id, body={"results": [result]})
+
+    async def cancel(self) -> None:
+        """Cancel the run. Its last event then has the status `cancelled`."""
+        await self._reader.cancel(self.id)
+
+    async def result(self) -> Result:
+        """Read the run until it has ended, or has to wait for an answer that this program has no tool for.
+
+        Raise `RunFailed` if the run has failed, or was not read from its first event.
+        """
+        async with aclosing(self.__aiter__()) as events:
+            async for event in events:
+                if isinstance(event, Waiting) and await self._reader.waits_for_others():
+                    break
+        result = self._transcript.result()
+        if result is None:
+            raise RunFailed(INCOMPLETE)
+        return result
+
+    async def aclose(self) -> None:
+        """Close the connection. The run continues if its request has `on_disconnect="continue"`."""
+        await self._reader.aclose()
+
+    async def __aenter__(self) -> Self:
+        """Start the run. Raise `ApiError` if the service refuses it, and `Unreachable` if there is no answer."""
+        if self._reader.run_id is None:
+            await self._reader.connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def __aiter__(self) -> AsyncGenerator[StreamEvent, None]:
+        """Yield each event after the last one that was read. Raise `RunFailed` at the end of a run that failed."""
+        try:
+            while self._transcript.end is None:
+                event = await self._reader.next()
+                if event is not None:
+                    yield event
+        finally:
+            await self.aclose()
+        self._transcript.raise_failure()
+
+    async def _decide(self, tool_call_id: str, decision: Mapping[str, Any]) -> None:
+        await self._reader.answer(self.id, "approvals", tool_call_id, call_id=tool_call_id, body=decision)

@@ -1,0 +1,236 @@
+"""What the service returns as JSON: runs, sessions, messages, models, tools and MCP servers.
+
+Times are in UTC, as RFC 3339. An optional key that is absent is None.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+ToolSource = Literal["python", "mcp", "hosted", "client"]
+RunEnd = Literal["succeeded", "failed", "cancelled"]
+RunStatus = Literal["queued", "running", "waiting", "succeeded", "failed", "cancelled"]
+ListSource = Literal["upstream", "stale", "builtin"]
+Content = str | list[dict[str, Any]]
+"""Text, or a list of `{"type": "text", "text": …}` and `{"type": "image", "url": …}`."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Token counts as the model server reports them. None if it reports none."""
+
+    input_tokens: int | None
+    output_tokens: int | None
+    total_tokens: int | None
+    reasoning_tokens: int | None = None
+    cached_input_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class PendingCall:
+    """A call that needs a person's approval (`approval`), or whose result the client has to send (`client`)."""
+
+    tool_call_id: str
+    name: str
+    kind: Literal["approval", "client"]
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A tool call of a run, with its result."""
+
+    tool_call_id: str
+    name: str
+    arguments: dict[str, Any]
+    source: ToolSource
+    server: str | None = None
+    result: str | None = None
+    is_error: bool | None = None
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """A field of a request that is not valid: `loc` is its path, `message` says how to correct it."""
+
+    loc: str
+    message: str
+
+
+@dataclass(frozen=True)
+class ErrorInfo:
+    """An error. `run_id` is the run that failed or that conflicts with the request. `retry_after` is in seconds."""
+
+    code: str
+    message: str
+    retryable: bool
+    request_id: str
+    retry_after: int | None = None
+    run_id: str | None = None
+    details: list[FieldError] | None = None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as the service lists it. `last_seq` is the number of its last event so far."""
+
+    run_id: str
+    status: RunStatus
+    model: str
+    created_at: str
+    last_seq: int
+    on_disconnect: Literal["cancel", "continue"]
+    session_id: str | None = None
+    parent_run_id: str | None = None
+    finished_at: str | None = None
+    metadata: dict[str, str] | None = None
+    pending: list[PendingCall] | None = None
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    steps: int | None = None
+    error: ErrorInfo | None = None
+
+
+@dataclass(frozen=True)
+class RunList:
+    """A page of runs, the latest first. The last page has no `next_cursor`."""
+
+    runs: list[RunRecord]
+    next_cursor: str | None = None
+
+
+@dataclass(frozen=True)
+class Session:
+    """A conversation. `status` is that of its latest run, `head_run_id`. `usage` is the sum over its runs."""
+
+    session_id: str
+    created_at: str
+    updated_at: str
+    usage: Usage
+    title: str | None = None
+    metadata: dict[str, str] | None = None
+    head_run_id: str | None = None
+    status: RunStatus | None = None
+
+
+@dataclass(frozen=True)
+class SessionList:
+    """A page of sessions, the most recently used first. The last page has no `next_cursor`."""
+
+    sessions: list[Session]
+    next_cursor: str | None = None
+
+
+@dataclass(frozen=True)
+class FunctionCall:
+    """A tool call in a message of a session."""
+
+    tool_call_id: str
+    name: str
+    arguments: dict[str, Any]
+    source: ToolSource | None = None
+    server: str | None = None
+    result: str | None = None
+    is_error: bool | None = None
+
+
+@dataclass(frozen=True)
+class SessionMessage:
+    """A message of a session. `parent_id` is the previous message of its branch. `status` is that of its run."""
+
+    message_id: str
+    run_id: str
+    role: Literal["user", "assistant", "tool"]
+    content: Content | None
+    status: RunStatus
+    parent_id: str | None = None
+    thinking: str | None = None
+    tool_calls: list[FunctionCall] | None = None
+    tool_call_id: str | None = None
+    is_error: bool | None = None
+    error: ErrorInfo | None = None
+
+
+@dataclass(frozen=True)
+class MessageList:
+    """A page of messages in order. The last page has no `next_cursor`."""
+
+    messages: list[SessionMessage]
+    next_cursor: str | None = None
+
+
+@dataclass(frozen=True)
+class Pricing:
+    """US dollars per million tokens."""
+
+    input_per_million: float | None = None
+    output_per_million: float | None = None
+    cached_input_per_million: float | None = None
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model that a request can name. Sizes are in tokens."""
+
+    id: str
+    provider: str
+    name: str | None = None
+    description: str | None = None
+    capabilities: dict[str, bool] | None = None
+    context_tokens: int | None = None
+    max_output_tokens: int | None = None
+    pricing: Pricing | None = None
+
+
+@dataclass(frozen=True)
+class ModelList:
+    """The models on offer. `problem` says why a model server's list could not be fetched."""
+
+    source: ListSource
+    models: list[ModelInfo]
+    default_model: str | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class ToolInfo:
+    """A tool of the service. `parameters` is the JSON schema of its arguments."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    approval: bool
+    idempotent: bool
+
+
+@dataclass(frozen=True)
+class ToolList:
+    """The Python tools of the service. `default` are those of a request without `tools`."""
+
+    tools: list[ToolInfo]
+    default: list[str]
+
+
+@dataclass(frozen=True)
+class McpServerInfo:
+    """An MCP server. `server` is the value to put into a request's `mcp_servers`."""
+
+    server: str
+    name: str
+    configured: bool
+    description: str | None = None
+    tool_count: int | None = None
+    needs_authorization: bool | None = None
+
+
+@dataclass(frozen=True)
+class McpServerList:
+    """The MCP servers on offer, the configured ones first."""
+
+    source: ListSource
+    servers: list[McpServerInfo]
+
+
+@dataclass(frozen=True)
+class McpToolList:
+    """The tools of an MCP server, under the names that the model sees."""
+
+    tools: list[ToolInfo]

@@ -1,0 +1,70 @@
+"""What a client can ask for: the fields of a request for a run, beside `input`. docs/api.md of the service has each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Any, Literal, TypedDict
+
+from agent_stream.records import Content
+
+
+class InputMessage(TypedDict):
+    """A message of a conversation that the caller stores itself."""
+
+    role: Literal["system", "user", "assistant"]
+    content: Content
+
+
+class RequestOptions(TypedDict, total=False):
+    """The fields of a request for a run. A field that is None is left out."""
+
+    model: str | None
+    tools: list[str] | None
+    client_tools: list[dict[str, Any]] | None
+    mcp_servers: list[str | dict[str, Any]] | None
+    require_approval: list[str] | None
+    instructions: str | None
+    messages: list[InputMessage] | None
+    max_steps: int | None
+    temperature: float | None
+    top_p: float | None
+    max_tokens: int | None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None
+    stop: str | list[str] | None
+    seed: int | None
+    response_format: dict[str, Any] | None
+    metadata: dict[str, str] | None
+    on_disconnect: Literal["cancel", "continue"]
+    session_id: str | None
+    parent_run_id: str | None
+    parent_state: Literal["before", "after"]
+    multitask: Literal["reject", "enqueue", "interrupt"] | None
+
+
+class SimulateOptions(RequestOptions, total=False):
+    """The fields of a request for a scripted run."""
+
+    scenario: Literal[
+        "default", "long", "tool_error", "error", "slow", "truncated", "progress", "approval", "client_tool"
+    ]
+    delay_ms: int
+
+
+@dataclass(frozen=True)
+class Start:
+    """The request that starts a run. However often it is sent, its `key` makes one run of it."""
+
+    path: str
+    body: Mapping[str, Any]
+    key: str
+
+
+def request_of(question: Content | None, options: RequestOptions) -> dict[str, Any]:
+    """Return the body of a request for a run."""
+    given = {"input": question, **options}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def new_key() -> str:
+    """Return a new Idempotency-Key."""
+    return token_hex(16)

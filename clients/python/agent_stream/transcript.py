@@ -1,0 +1,173 @@
+"""What has been read of a run: its answer so far, its calls, the calls that it waits for, and how it ended."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from agent_stream.errors import RunFailed
+from agent_stream.events import (
+    ApprovalResponse,
+    Complete,
+    FinalOutput,
+    PartialOutput,
+    RunError,
+    RunStarted,
+    RunWarning,
+    StepFinished,
+    StepStarted,
+    StreamEvent,
+    Thinking,
+    ToolResult,
+    ToolUse,
+    Waiting,
+)
+from agent_stream.records import ErrorInfo, PendingCall, RunEnd, RunRecord, ToolCall, Usage
+
+NO_USAGE = Usage(None, None, None)
+INCOMPLETE = ErrorInfo("incomplete", "The rest of the run could not be read.", retryable=True, request_id="")
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run that has ended or waits, with the content of its stream: what POST /api/agent/execute returns.
+
+    `output` is the text of the last step. The run waits for the answers to `pending` if there are any. Times are in
+    milliseconds.
+    """
+
+    run_id: str
+    status: RunEnd | Literal["waiting"]
+    output: str
+    thinking: str
+    tool_calls: list[ToolCall]
+    usage: Usage
+    model: str
+    steps: int
+    duration_ms: int
+    session_id: str | None = None
+    pending: list[PendingCall] | None = None
+    warnings: list[RunWarning] | None = None
+    finish_reason: str | None = None
+
+
+class Transcript:
+    """Collects a run's events after the number `after`."""
+
+    def __init__(self, after: int = 0) -> None:
+        self.last_seq = after
+        self.pending: dict[str, PendingCall] = {}
+        self.calls: dict[str, ToolCall] = {}
+        self.usage = NO_USAGE
+        self.end: RunEnd | None = None
+        self.failure: ErrorInfo | None = None
+        self._text: list[str] = []
+        self._thinking: list[str] = []
+        self._warnings: list[RunWarning] = []
+        self._steps = 0
+        self._started: RunStarted | None = None
+        self._complete: Complete | None = None
+        self._first_at = self._last_at = ""
+
+    @property
+    def text(self) -> str:
+        """The text of the last step."""
+        return "".join(self._text)
+
+    def add(self, event: StreamEvent) -> None:
+        """Add the next event."""
+        self._first_at = self._first_at or event.timestamp
+        self._last_at = event.timestamp
+        self._add_answer(event)
+        self._add_call(event)
+        match event:
+            case RunStarted():
+                self._started = event
+            case StepFinished(usage=usage):
+                self.usage = total(self.usage, usage)
+            case RunWarning():
+                self._warnings.append(event)
+            case RunError():
+                self.failure = ErrorInfo(
+                    event.code, event.message, event.retryable, event.request_id, event.retry_after, event.run_id
+                )
+            case Complete(status=status, usage=usage):
+                self._complete = event
+                self.end = status
+                self.usage = usage
+
+    def catch_up(self, run: RunRecord) -> None:
+        """Take the status of a run that has no event after the last one."""
+        if run.status == "waiting":
+            self.pending = {call.tool_call_id: call for call in run.pending or ()}
+        elif run.status in ("succeeded", "failed", "cancelled"):
+            self.pending = {}
+            self.end = run.status
+            self.failure = run.error and replace(run.error, run_id=run.run_id)
+            self.usage = run.usage or NO_USAGE
+
+    def raise_failure(self) -> None:
+        """Raise `RunFailed` if the run has failed."""
+        if self.end == "failed":
+            raise RunFailed(self.failure or INCOMPLETE)
+
+    def result(self) -> Result | None:
+        """Return the run that has ended or waits, or None if it was not read from its beginning."""
+        end = self._complete
+        if self._started is None or not (end or self.pending):
+            return None
+        return Result(
+            run_id=self._started.run_id,
+            status=end.status if end else "waiting",
+            output=self.text,
+            thinking="".join(self._thinking),
+            tool_calls=list(self.calls.values()),
+            usage=self.usage,
+            model=self._started.model,
+            steps=end.steps if end else self._steps,
+            duration_ms=end.duration_ms if end else self._duration_ms,
+            session_id=self._started.session_id,
+            pending=None if end else list(self.pending.values()),
+            warnings=self._warnings or None,
+            finish_reason=end.finish_reason if end else None,
+        )
+
+    def _add_answer(self, event: StreamEvent) -> None:
+        match event:
+            case Thinking(content=text):
+                self._thinking.append(text)
+            case PartialOutput(content=text):
+                self._text.append(text)
+            case StepStarted(step=step):
+                self._steps = step
+                self._text.clear()
+            case FinalOutput(content=text):
+                self._text = [text]
+
+    def _add_call(self, event: StreamEvent) -> None:
+        match event:
+            case ToolUse(tool_call_id=call_id):
+                self.calls[call_id] = ToolCall(call_id, event.name, event.arguments, event.source, event.server)
+            case ToolResult(tool_call_id=call_id):
+                self.pending.pop(call_id, None)
+                if call := self.calls.get(call_id):
+                    self.calls[call_id] = replace(call, result=event.content, is_error=event.is_error)
+            case ApprovalResponse(tool_call_id=call_id):
+                self.pending.pop(call_id, None)
+            case Waiting(pending=calls):
+                self.pending = {call.tool_call_id: call for call in calls}
+            case Complete():
+                self.pending = {}
+
+    @property
+    def _duration_ms(self) -> int:
+        took = datetime.fromisoformat(self._last_at) - datetime.fromisoformat(self._first_at)
+        return round(took.total_seconds() * 1000)
+
+
+def total(first: Usage, second: Usage) -> Usage:
+    """Return the sum of two usages. A count that neither of them has is None."""
+    return Usage(**{name: _sum(value, getattr(second, name)) for name, value in vars(first).items()})
+
+
+def _sum(first: int | None, second: int | None) -> int | None:
+    return second if first is None else first if second is None else first + second
