@@ -17,7 +17,7 @@ READERS = 64  # connections in addition to one for each run
 def within_descriptors(settings: Settings) -> Settings:
     """Return the settings with as many runs and connections as the process can open files for.
 
-    Raises the soft limit of open files as far as needed and permitted. Logs a warning if fewer runs fit.
+    Raise the soft limit of open files as far as needed and permitted. Log a warning if fewer runs fit.
     """
     most = _raised(RUN * settings.max_concurrent_runs + CONNECTION * settings.max_connections + OTHERS)
     room = most - OTHERS

@@ -296,7 +296,7 @@ static uint64_t phase(long run) {
 }
 
 /* Writes the token that is due, or a burst of tokens if they aren't paced. Returns false if the service has closed. */
-static bool upstream_go_on(struct upstream *u) {
+static bool upstream_continue(struct upstream *u) {
     uint64_t at = now(), interval = (uint64_t)bench.spec.interval_us * 1000;
     if (u->scenario != bench.number) return false;
     u->due = u->token == 0 ? at + phase(u->run) : u->due + interval;
@@ -323,7 +323,7 @@ static bool upstream_begin(struct upstream *u, const char *body, size_t length) 
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\n"
         "X-Request-ID: req_bench\r\nTransfer-Encoding: chunked\r\n\r\n";
     append(&u->peer.out, head, sizeof head - 1);
-    return upstream_go_on(u);
+    return upstream_continue(u);
 }
 
 static bool upstream_reply(struct upstream *u, const char *status, const char *body) {
@@ -364,7 +364,7 @@ static void upstream_ready(struct upstream *u, uint32_t events) {
     if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) kept = receive(&u->peer) && upstream_serve(u);
     if (kept && events & EPOLLOUT) {
         kept = flush(&u->peer);
-        if (kept && !size(&u->peer.out)) kept = u->run >= 0 && u->place < 0 ? upstream_go_on(u) : upstream_serve(u);
+        if (kept && !size(&u->peer.out)) kept = u->run >= 0 && u->place < 0 ? upstream_continue(u) : upstream_serve(u);
     }
     if (!kept) upstream_drop(u);
 }
@@ -612,7 +612,7 @@ static void turn(uint64_t until) {
     for (at = now(); heap.count && heap.at[0]->due <= at;) {
         struct upstream *u = heap.at[0];
         heap_remove(u);
-        if (!upstream_go_on(u)) upstream_drop(u);
+        if (!upstream_continue(u)) upstream_drop(u);
     }
 }
 

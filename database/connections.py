@@ -45,7 +45,7 @@ class Engines(NamedTuple):
 def engines(address: str) -> Engines:
     """Make the pools for the database at an SQLAlchemy URL. An SQLite file and its directory are created here.
 
-    No connection is opened yet. Raises `OSError`, or `ArgumentError` for a URL that SQLAlchemy can't read.
+    No connection is opened yet. Raise `OSError`, or `ArgumentError` for a URL that SQLAlchemy can't read.
     """
     url = make_url(address)
     return _sqlite(url) if url.get_backend_name() == "sqlite" else _postgresql(url)

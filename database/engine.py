@@ -47,7 +47,7 @@ class Database:
     async def open(cls, url: str) -> Self:
         """Open the database at an SQLAlchemy URL; create and migrate it where needed.
 
-        Raises `StoreUnavailable`, or `NewerDatabase` if a later version of the code has changed the tables.
+        Raise `StoreUnavailable`, or `NewerDatabase` if a later version of the code has changed the tables.
         """
         with _outages():
             database = cls(engines(url))
@@ -69,7 +69,7 @@ class Database:
     async def reading(self) -> AsyncGenerator[AsyncConnection, None]:
         """Open a read-only snapshot of the database. Later writes don't change it.
 
-        Raises `StoreUnavailable`. Run only queries inside, and leave soon: connections are few.
+        Raise `StoreUnavailable`. Run only queries inside, and leave soon: connections are few.
         """
         with _outages():
             async with self._connections.reading.connect() as connection:
@@ -80,7 +80,7 @@ class Database:
         """Open a transaction. It is committed at the end, and rolled back on any error, the caller's included.
 
         SQLite runs one at a time and the others wait, so one within another would never begin. Run only queries
-        inside. Raises `StoreUnavailable` or `Conflict`.
+        inside. Raise `StoreUnavailable` or `Conflict`.
         """
         since = monotonic()
         with _outages():
@@ -90,7 +90,7 @@ class Database:
                 await connection.commit()
 
     async def check(self) -> None:
-        """Check that the database accepts writes. Raises `StoreUnavailable` within about 2 s."""
+        """Check that the database accepts writes. Raise `StoreUnavailable` within about 2 s."""
         with _outages():
             async with asyncio.timeout(CHECK_S), self.writing() as connection:
                 await connection.execute(PROBE)
@@ -111,7 +111,7 @@ class Database:
 
 
 async def revision(url: str) -> str | None:
-    """Return the revision of a database, None before the first migration. Raises `StoreUnavailable`."""
+    """Return the revision of a database, None before the first migration. Raise `StoreUnavailable`."""
     with _outages():
         connections = engines(url)
         try:

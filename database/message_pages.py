@@ -74,7 +74,7 @@ class Outline:
         self._before_run = before_run
 
     def page(self, after: str | None, limit: int) -> list[Place]:
-        """Return at most `limit` places that follow the message `after`. Raises `UnknownMessage`."""
+        """Return at most `limit` places that follow the message `after`. Raise `UnknownMessage`."""
         try:
             start = 0 if after is None else self._ids.index(after) + 1
         except ValueError:

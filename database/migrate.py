@@ -54,7 +54,7 @@ async def current(engine: AsyncEngine) -> str | None:
 
 
 async def migrate(engine: AsyncEngine) -> None:
-    """Apply the missing migrations in one transaction. Raises `NewerDatabase`, or the driver's errors.
+    """Apply the missing migrations in one transaction. Raise `NewerDatabase`, or the driver's errors.
 
     Don't migrate two databases at the same time in one process: alembic's context is global.
     """

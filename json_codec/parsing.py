@@ -35,7 +35,7 @@ class LongString(NamedTuple):
 async def parse(text: bytes) -> Any:
     """Parse a text in UTF-8. Other tasks get turns while a long one is parsed.
 
-    Raises `json.JSONDecodeError` for a text that isn't JSON. Raises another `ValueError` for NaN, for a number too
+    Raise `json.JSONDecodeError` for a text that isn't JSON. Raise another `ValueError` for NaN, for a number too
     large for a float, and for a lone surrogate.
     """
     if len(text) <= LONG:

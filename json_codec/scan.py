@@ -52,7 +52,7 @@ class JsonScan:
         self._number = b""  # digits that ended the last slice
 
     def feed(self, data: bytes) -> None:
-        """Scan the next slice. Raises `JsonTooLarge` as soon as a limit is exceeded."""
+        """Scan the next slice. Raise `JsonTooLarge` as soon as a limit is exceeded."""
         outside = self._outside_of_strings(data)
         structure = outside.translate(None, NOT_STRUCTURE)
         brackets = structure.translate(None, BETWEEN)
@@ -98,7 +98,7 @@ class JsonScan:
 
 
 def scan(text: bytes, limits: JsonLimits) -> None:
-    """Check a whole JSON text in one go, about 10 ms for 10 MB. Raises `JsonTooLarge`."""
+    """Check a whole JSON text in one go, about 10 ms for 10 MB. Raise `JsonTooLarge`."""
     json = JsonScan(limits)
     for piece in slices(text):
         json.feed(piece)

@@ -23,7 +23,7 @@ SPACE = re.compile(r"[ \t\n\r]*")
 def loads(text: str | bytes) -> tuple[Any, bool]:
     """Return the value, and whether its strings may hold lone surrogates: the slower parser accepts them.
 
-    Raises ValueError for a text that isn't JSON.
+    Raise ValueError for a text that isn't JSON.
     """
     try:
         return orjson.loads(text), False
@@ -34,7 +34,7 @@ def loads(text: str | bytes) -> tuple[Any, bool]:
 def loads_exactly(text: str) -> Any:
     """Return the value, mended. Whole numbers keep every digit: the faster parser rounds beyond 64 bits.
 
-    Raises ValueError for a text that isn't JSON, RecursionError for one that nests too deep.
+    Raise ValueError for a text that isn't JSON, RecursionError for one that nests too deep.
     """
     value = loads_strictly(text)
     return mend(value) if SURROGATE.search(text) else value
@@ -43,7 +43,7 @@ def loads_exactly(text: str) -> Any:
 def values_in(text: str, most: int) -> Iterator[tuple[Any, str]]:
     """Yield each of the JSON values that follow each other in a text, read exactly, and its part of the text.
 
-    The part is written anew if the value had to be mended. Raises ValueError for a part that isn't JSON and for more
+    The part is written anew if the value had to be mended. Raise ValueError for a part that isn't JSON and for more
     values than `most`, RecursionError for one that nests too deep.
     """
     decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
@@ -72,7 +72,7 @@ def _past_space(text: str, at: int) -> int:
 def loads_strictly(text: str | bytes) -> Any:
     """Return the value, whose strings may hold lone surrogates.
 
-    Raises ValueError for a text that isn't JSON, for NaN and for numbers too large for a float.
+    Raise ValueError for a text that isn't JSON, for NaN and for numbers too large for a float.
     """
     return json.loads(text, parse_constant=_refuse, parse_float=_finite)
 
@@ -115,7 +115,7 @@ def _finite(digits: str) -> float:
 
 
 def dumps(value: Any) -> str:
-    """Write the value as compact JSON. Raises TypeError or ValueError for one that JSON can't express."""
+    """Write the value as compact JSON. Raise TypeError or ValueError for one that JSON can't express."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 

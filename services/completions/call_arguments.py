@@ -62,7 +62,7 @@ def _object_in(text: str) -> Arguments | None:
 
 
 def _meaning(value: Any, written: str) -> Arguments:
-    """Return the arguments that one JSON value means. Raises ValueError if it can't be arguments."""
+    """Return the arguments that one JSON value means. Raise ValueError if it can't be arguments."""
     if isinstance(value, str) and value:
         value, written = loads_exactly(value), value
     if isinstance(value, dict):

@@ -82,7 +82,7 @@ class ChunkReader:
     def _value(self, value: object, has_surrogates: bool, deltas: list[Delta]) -> None:
         """Read a chunk, or a list of chunks or of errors.
 
-        Raises AttributeError, LookupError, TypeError or ValueError for a value of another shape.
+        Raise AttributeError, LookupError, TypeError or ValueError for a value of another shape.
         """
         if isinstance(value, dict):
             self._chunk(value, has_surrogates, deltas)

@@ -73,7 +73,7 @@ def wrapped_choices(chunk: Mapping[str, Any]) -> Any:
 def first_choice(choices: object) -> dict[str, Any] | None:
     """Return the choice that is the answer: the first with index 0 or without one. None if there is none.
 
-    Raises TypeError if it is not a list of choices. A `null` in the list is left out.
+    Raise TypeError if it is not a list of choices. A `null` in the list is left out.
     """
     if not isinstance(choices, list):
         raise TypeError("choices that are not a list")
@@ -84,7 +84,7 @@ def first_choice(choices: object) -> dict[str, Any] | None:
 
 
 def whole_number(value: object) -> int | None:
-    """Read an index, which may also be text or a float. Raises TypeError or ValueError for another value."""
+    """Read an index, which may also be text or a float. Raise TypeError or ValueError for another value."""
     match value:
         case None | "":
             return None
@@ -101,7 +101,7 @@ def whole_number(value: object) -> int | None:
 def call_deltas(calls: Any, has_surrogates: bool, *, whole: bool = False) -> Iterator[CallDelta]:
     """Yield the pieces of calls in `tool_calls`. In a `whole` message each one without an index is a call of its own.
 
-    Raises LookupError, TypeError or ValueError for a value that is not a call.
+    Raise LookupError, TypeError or ValueError for a value that is not a call.
     """
     for position, call in enumerate([calls] if isinstance(calls, dict) else calls[:MAX_CALLS]):
         if call is not None:
@@ -157,7 +157,7 @@ Part = tuple[type[TextDelta] | type[ThinkingDelta], str]
 def content_parts(content: object) -> Iterator[Part]:
     """Yield the text and the thinking of a `content` that is a part, or a list of parts and strings.
 
-    Parts that hold neither, such as images, are left out. Raises TypeError for a value that can't be content.
+    Parts that hold neither, such as images, are left out. Raise TypeError for a value that can't be content.
     """
     if not isinstance(content, dict | list):
         raise TypeError("content that is neither text nor parts")

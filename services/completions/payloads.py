@@ -21,7 +21,7 @@ KEEPALIVE = re.compile(
 def parse_payload(payload: bytes) -> tuple[Any, bool]:
     """Parse an event's JSON. Returns the value, and whether its strings may hold lone surrogates.
 
-    Raises ValueError if it is not JSON, or more than a parser should be given.
+    Raise ValueError if it is not JSON, or more than a parser should be given.
     """
     if len(payload) > SCAN_BYTES:
         scan(payload, LIMITS)

@@ -43,7 +43,7 @@ class McpClient:
     async def list_tools(self, name: str) -> Sequence[Tool]:
         """List the tools of one of the operator's servers.
 
-        Raises `McpServerNotFound`, `McpServerFailed` or `McpAuthorizationRequired`.
+        Raise `McpServerNotFound`, `McpServerFailed` or `McpAuthorizationRequired`.
         """
         return await (await self._loaded()).list_tools(name)
 

@@ -45,7 +45,7 @@ class McpHttp(GuardedClient):
     async def send(self, request: Any, **options: Any) -> Any:
         """Send an HTTP request, and return an answer that the SDK can read.
 
-        Raises transport errors for a GET or DELETE only.
+        Raise transport errors for a GET or DELETE only.
         """
         request_id = _request_id(request)
         is_patient = request_id is not None or request.method == "GET"

@@ -31,7 +31,7 @@ class Listing(NamedTuple):
 
 
 async def all_tools(client: Client) -> Listing:
-    """Read all pages of a server's list. Raises `RuntimeError` if they are too large, or what the SDK raises."""
+    """Read all pages of a server's list. Raise `RuntimeError` if they are too large, or what the SDK raises."""
     tools: dict[str, Tool] = {}
     left_out: list[str] = []
     size, cursor = 0, None

@@ -47,7 +47,7 @@ class McpChoice:
     def resolve(self, entries: Sequence[str | McpServerRef], *, hosted: bool) -> Resolved:
         """Decide for each server of a request whether it is hosted or local. `hosted` allows hosted ones.
 
-        Raises `McpUnavailable` for a server that neither side can call, `UrlRefused` for a URL that the guard refuses.
+        Raise `McpUnavailable` for a server that neither side can call, `UrlRefused` for a URL that the guard refuses.
         """
         local: dict[LocalServer, None] = {}  # dicts, to drop repeats and keep the order
         remote: dict[str, None] = {}

@@ -93,7 +93,7 @@ class McpServers:
     async def list_tools(self, name: str) -> list[McpTool]:
         """List the tools of one of the operator's servers.
 
-        Raises `McpServerNotFound`, `McpServerFailed` or `McpAuthorizationRequired`.
+        Raise `McpServerNotFound`, `McpServerFailed` or `McpAuthorizationRequired`.
         """
         if name not in self._configured:
             raise McpServerNotFound
@@ -154,7 +154,7 @@ class McpServers:
     def _make_room(self) -> None:
         """Make room for a session with a server that a request brought: close the one that is unused for longest.
 
-        Raises `McpServerFailed` if all are in use.
+        Raise `McpServerFailed` if all are in use.
         """
         brought = [s for server, s in self._sessions.items() if server.url is not None and s.usable]
         if len(brought) < MAX_BROUGHT:

@@ -72,14 +72,14 @@ class McpSession:
         return self._users > 0
 
     async def tools(self) -> Listing:
-        """Return all tools of the server. Raises as `call` does."""
+        """Return all tools of the server. Raise as `call` does."""
         async with self._use() as client:
             return await self.tool_list.get(client)
 
     async def call(self, tool: str, arguments: Mapping[str, Any], progress: ProgressFnT) -> CallToolResult:
         """Call a tool. If the caller is cancelled, the server is notified.
 
-        Raises `McpServerFailed`, `McpAuthorizationRequired`, `SessionLost` or what the SDK raises.
+        Raise `McpServerFailed`, `McpAuthorizationRequired`, `SessionLost` or what the SDK raises.
         """
         async with self._use() as client:
             return await client.call_tool(tool, dict(arguments), progress_callback=progress)

@@ -29,7 +29,7 @@ class ToolListCache:
         self._reading = asyncio.Lock()
 
     async def get(self, client: Client) -> Listing:
-        """Return the list, read anew if it has changed or is old. Raises what the SDK raises."""
+        """Return the list, read anew if it has changed or is old. Raise what the SDK raises."""
         async with self._reading:
             if self._listing is not None and time.monotonic() < self._read_at + MAX_AGE_S:
                 return self._listing

@@ -49,7 +49,7 @@ class McpTool:
     approval: bool = False
 
     def check(self, arguments: Mapping[str, Any]) -> None:
-        """Check the arguments against the server's schema, where that is quick. Raises `InvalidArguments`."""
+        """Check the arguments against the server's schema, where that is quick. Raise `InvalidArguments`."""
         if errors := validation_errors(self.parameters, arguments):
             raise InvalidArguments("The arguments don't fit the tool's schema.\n" + "\n".join(errors))
 

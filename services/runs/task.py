@@ -285,11 +285,11 @@ class RunTask:
                 await asyncio.sleep(RETRY_S)
 
     def _finish(self) -> None:
-        """Stop every timer, record the end and wake whoever waits for it."""
+        """Stop every timer, record the end and wake everything that waits for it."""
         self._turn.close()
         if self._timeout is not None:
             self._timeout.cancel()
         self.readers.pause()
         self._finished_at = now()
         self._changed()
-        self.ended.set_result(None)  # last, so that whoever waits for it sees the run as it ended
+        self.ended.set_result(None)  # last, so that everything that waits for it sees the run as it ended

@@ -26,7 +26,7 @@ SLICE = 64 * 1024  # bytes that are decompressed at once: one kilobyte may becom
 async def decoded(read: Read, encoding: str) -> tuple[bytes, Read]:
     """Return the first piece of a body, and a function that reads the other pieces. Both are empty at its end.
 
-    Raises `httpx.HTTPError`, which is `httpx.DecodingError` for an encoding that is not supported.
+    Raise `httpx.HTTPError`, which is `httpx.DecodingError` for an encoding that is not supported.
     """
     data = await read()
     while len(data) < MIN_START and (more := await read()):
@@ -63,7 +63,7 @@ class _Inflated:
         self._full = False  # the last slice was full, so zlib may hold more
 
     async def read(self) -> bytes:
-        """Return the next slice, empty at the end of the body. Raises `httpx.HTTPError`."""
+        """Return the next slice, empty at the end of the body. Raise `httpx.HTTPError`."""
         try:
             while True:
                 if self._packed or self._full:

@@ -74,14 +74,14 @@ class EmbeddedModel:
         return self._path() is not None and importlib.util.find_spec("xllamacpp") is not None
 
     def require(self) -> None:
-        """Raises `LocalModelUnavailable` unless the model is installed."""
+        """Raise `LocalModelUnavailable` unless the model is installed."""
         if self.off:
             raise LocalModelUnavailable(TURNED_OFF)
         if not self.installed():
             raise LocalModelUnavailable
 
     def check(self) -> None:
-        """Raises `LocalModelUnavailable` unless the model is loaded and served now."""
+        """Raise `LocalModelUnavailable` unless the model is loaded and served now."""
         self.require()
         loading = self._starting or self.start()
         if not loading.done():
@@ -97,7 +97,7 @@ class EmbeddedModel:
         return self._starting
 
     async def url(self) -> str:
-        """Wait until the model is loaded, and return the base URL of its API. Raises `LocalModelUnavailable`."""
+        """Wait until the model is loaded, and return the base URL of its API. Raise `LocalModelUnavailable`."""
         return await asyncio.shield(self.start())
 
     async def _start(self) -> str:

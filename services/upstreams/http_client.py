@@ -38,7 +38,7 @@ class UpstreamClient(httpx.AsyncClient):
         return httpx.Request(method, url, extensions=extensions, **parts)
 
     async def send(self, request: httpx.Request, *, stream: bool = False, **_: Any) -> httpx.Response:
-        """Send a request and return its response, whose body is unread if `stream`. Raises `httpx.TransportError`."""
+        """Send a request and return its response, whose body is unread if `stream`. Raise `httpx.TransportError`."""
         if self.is_closed:
             raise RuntimeError("The client is closed.")
         response = await self._transport.handle_async_request(request)
@@ -57,7 +57,7 @@ def _retry_after_s(response: httpx.Response) -> float:
 async def _whole(response: httpx.Response) -> httpx.Response:
     """Read the body and return the response with it. The body's bytes show its encoding: headers of proxies may lie.
 
-    A refusal counts by its status even if its body can't be read. Raises `httpx.HTTPError` for any other body.
+    A refusal counts by its status even if its body can't be read. Raise `httpx.HTTPError` for any other body.
     """
     body = bytearray()
     try:

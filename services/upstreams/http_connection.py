@@ -46,14 +46,14 @@ class ResponseStream(httpx.AsyncByteStream):
         return bool(self._pieces)
 
     async def head(self) -> None:
-        """Wait for the status and the headers. Raises `httpx.TransportError`."""
+        """Wait for the status and the headers. Raise `httpx.TransportError`."""
         while self.status is None:
             await self._arrival()
 
     async def read(self) -> bytes:
         """Wait for the next bytes of the body, and return all that have arrived. Empty at the end.
 
-        Raises `httpx.TransportError` if the body breaks off, and `httpx.StreamClosed` after `aclose`.
+        Raise `httpx.TransportError` if the body breaks off, and `httpx.StreamClosed` after `aclose`.
         """
         pieces = self._pieces
         while not pieces:

@@ -42,7 +42,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         self._idle: defaultdict[Origin, dict[Connection, asyncio.TimerHandle]] = defaultdict(dict)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Return the response once its head has arrived, with its body unread. Raises `httpx.TransportError`."""
+        """Return the response once its head has arrived, with its body unread. Raise `httpx.TransportError`."""
         url = request.url
         origin = Origin(url.scheme, url.raw_host.decode("ascii"), url.port or PORTS[url.scheme])
         message = _message(request)
@@ -144,7 +144,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
 
 
 def _message(request: httpx.Request) -> list[bytes]:
-    """Write a request's head and body. Raises `httpx.LocalProtocolError` if a header contains a line break."""
+    """Write a request's head and body. Raise `httpx.LocalProtocolError` if a header contains a line break."""
     headers = request.headers.raw
     start = b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), request.url.raw_path)
     head = b"".join((start, *(b"%b: %b\r\n" % header for header in headers), b"\r\n"))

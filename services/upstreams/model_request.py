@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 async def ask(route: Route, body: Mapping[str, Any], until: float, tried: list[WireRules]) -> httpx.Response:
     """Send the request by the last of the tried rules, and again as long as a refusal corrects them.
 
-    Returns the response with its body unread. Raises an `UpstreamError`, `UpstreamRejected` or `ContextTooLong`, also
+    Return the response with its body unread. Raise an `UpstreamError`, `UpstreamRejected` or `ContextTooLong`, also
     if there is no response at the time `until`, by the event loop's clock.
     """
     while True:
@@ -50,7 +50,7 @@ def learned(tried: list[WireRules], sent: Mapping[str, Any], status: int, refusa
 
 
 async def _post(route: Route, body: Mapping[str, Any], until: float) -> httpx.Response:
-    """Send one request and wait for the head of its response. Raises `APIStatusError` for a refusal."""
+    """Send one request and wait for the head of its response. Raise `APIStatusError` for a refusal."""
     try:
         async with asyncio.timeout_at(until):
             headers = {"Accept-Encoding": "identity", "Content-Type": "application/json", **route.headers}

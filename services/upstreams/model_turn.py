@@ -106,7 +106,7 @@ class ModelTurn:
         return self
 
     async def __anext__(self) -> list[Delta]:
-        """Return the deltas of one read. Raises the error with which the stream ended, if it ended with one."""
+        """Return the deltas of one read. Raise the error with which the stream ended, if it ended with one."""
         if (first_deltas := self._first_deltas) is not None:
             self._first_deltas = None
             return first_deltas
@@ -162,7 +162,7 @@ class ModelTurn:
     def _end(self) -> list[Delta]:
         """Decide how the stream ended: the first condition that holds counts.
 
-        Raises the error for it, or returns the text that was held back and raises StopAsyncIteration the next time.
+        Raise the error for it, or return the text that was held back and raise StopAsyncIteration the next time.
         """
         if self._chunks.error_data is not None:
             logger.warning("the upstream's stream ended with an error: %.500s", self._chunks.error_data)
@@ -194,7 +194,7 @@ async def model_turn(route: Route, body: Mapping[str, Any], deadlines: Deadlines
 
     The request is sent in the form that the upstream accepts. If a refusal shows that it needs another form, the
     request is sent again, and the form is remembered. Some servers and gateways refuse in a stream with status 200.
-    Raises an `UpstreamError`, `UpstreamRejected` or `ContextTooLong` for each way in which that can fail.
+    Raise an `UpstreamError`, `UpstreamRejected` or `ContextTooLong` for each way in which that can fail.
     """
     until = asyncio.get_running_loop().time() + deadlines.first_byte_s
     tried = [route.rules]

@@ -33,7 +33,7 @@ class PreparedDedalus(AsyncDedalus):
     async def chat_completion(self, headers: ChatHeaders, body: bytes) -> httpx.Response:
         """Send a chat completion request, and return the response with its body unread.
 
-        Raises `APIStatusError` for a refusal and `APIConnectionError` if there is no response.
+        Raise `APIStatusError` for a refusal and `APIConnectionError` if there is no response.
         """
         options = self._options(headers).model_copy(update={"content": body})
         response = await self.request(httpx.Response, options, stream=True, stream_cls=AsyncStream[Any])

@@ -68,7 +68,7 @@ class Upstreams:
         )
 
     def route(self, model: str) -> Route:
-        """Find the route to a model, or to the embedded one if that substitutes. Raises `ModelUnavailable`."""
+        """Find the route to a model, or to the embedded one if that substitutes. Raise `ModelUnavailable`."""
         if model in SCRIPTED_MODELS:
             return Route(self._scripted, model, model, self._scripted.headers)
         if self.substitutes and model != self.local.model_id and not model.startswith(SCRIPTS):
@@ -83,7 +83,7 @@ class Upstreams:
         return Route(upstream, model, model.removeprefix(upstream.prefix), headers, think_tags=self._think_tags)
 
     async def ready(self, upstream: Upstream) -> None:
-        """Wait until the upstream can be called. Raises `LocalModelUnavailable`."""
+        """Wait until the upstream can be called. Raise `LocalModelUnavailable`."""
         if upstream.kind == "local":
             upstream.client.base_url = await self.local.url()
 
@@ -94,7 +94,7 @@ class Upstreams:
     async def models(self, upstream: Upstream) -> Any:
         """Ask the upstream for its models, and return its answer unchanged.
 
-        Raises `UpstreamAuth` or `UpstreamFailed`, each with the setting to check, `LocalModelUnavailable`, an
+        Raise `UpstreamAuth` or `UpstreamFailed`, each with the setting to check, `LocalModelUnavailable`, an
         `httpx.HTTPError`, or ValueError for a body that is not JSON.
         """
         await self.ready(upstream)

@@ -117,7 +117,7 @@ async def test_usage_that_nobody_reports_is_null() -> None:
 
 
 async def test_only_the_last_step_s_text_is_the_answer() -> None:
-    """What the model said before its calls is reported, and sent back to it, but isn't the final output."""
+    """Text before a model's calls is reported, and sent back to the model, but isn't the final output."""
     async with FakeDedalus() as fake, service(fake.url, named(gives("one", 1))) as agent:
         fake.turn(Text("Let me see. "), ToolCall("c1", "one", "{}"), *END)
         fake.turn(*answer("One."))
@@ -127,7 +127,7 @@ async def test_only_the_last_step_s_text_is_the_answer() -> None:
 
 
 async def test_execute_folds_steps_and_calls() -> None:
-    """The JSON answer has each call with its result, whoever ran it, and the thinking of all steps."""
+    """The JSON answer has each call with its result, wherever it was run, and the thinking of all steps."""
     async with FakeDedalus() as fake, service(fake.url, named(gives("one", 1))) as agent:
         fake.turn(Thinking("Hm. "), Text("First. "), ToolCall("c1", "one", '{"x":1}'), *END)
         fake.turn(Thinking("So."), McpResults([hosted("search", {}, "hit", server_name="s")]), *answer("One."))

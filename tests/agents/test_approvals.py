@@ -93,8 +93,8 @@ async def test_a_person_can_change_the_arguments() -> None:
         events = await whole(agent, reader.run_id)
     assert tool.heard == [{"folder": "spam"}]
     assert only(events, "approval_response")[0]["arguments"] == {"folder": "spam"}
-    told = fake.chats[1].body["messages"][-1]["content"]
-    assert told == 'A person changed the arguments to {"folder":"spam"}.\n{"deleted":"spam"}'
+    result = fake.chats[1].body["messages"][-1]["content"]
+    assert result == 'A person changed the arguments to {"folder":"spam"}.\n{"deleted":"spam"}'
 
 
 async def test_long_changed_arguments_leave_room_for_the_result() -> None:

@@ -191,7 +191,7 @@ async def test_calls_that_name_no_tool() -> None:
 
 
 async def test_a_turn_of_nothing_but_a_nameless_piece() -> None:
-    """What is no call at all asks for no other turn."""
+    """A value that is no call at all causes no other turn."""
     async with FakeDedalus() as fake, service(fake.url, named(gives("one", 1))) as agent:
         fake.turn(ToolCall("c1", None), *answer("Hi"))
         events = await agent.stream({"input": "?"})

@@ -208,7 +208,7 @@ def test_more_calls_than_a_turn_may_have() -> None:
 
 @pytest.mark.parametrize("endless", [piece("x" * 300, index=0), piece("", "x" * (MAX_NAMELESS + 1), index=0)])
 def test_a_name_that_does_not_end_or_come(endless: CallDelta) -> None:
-    """What is kept until a call has its name is bounded."""
+    """The pieces that are kept until a call has its name are bounded."""
     with pytest.raises(UpstreamProtocol):
         gathered(endless)
 
@@ -282,7 +282,7 @@ def test_arguments_that_do_not_come_once_and_whole(pieces: list[str], text: str)
     ],
 )
 def test_invalid_arguments(pieces: list[str]) -> None:
-    """What is no object, or two, or too much to read at once, is reported as its text; an empty object is sent back."""
+    """Arguments that aren't one object, or are too large, are reported as text, and an empty object is sent back."""
     assert read_arguments(pieces) == Arguments({}, "{}", "".join(pieces))
 
 

@@ -109,5 +109,5 @@ async def test_an_empty_result_and_white_space_beside_a_call_are_sent_as_somethi
         assert text(await agent.stream({"input": "?", "session_id": "s"})).endswith("ok")
         await agent.stream({"input": "again", "session_id": "s"})
     for chat in fake.chats[1:]:
-        _, call, told, *_ = chat.body["messages"]
-        assert (call["content"], told["content"]) == (None, EMPTY_RESULT)
+        _, call, answer_to_call, *_ = chat.body["messages"]
+        assert (call["content"], answer_to_call["content"]) == (None, EMPTY_RESULT)

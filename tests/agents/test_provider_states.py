@@ -1,4 +1,4 @@
-"""What a provider wants back is sent back unchanged: reasoning, signatures and arguments, to that provider alone."""
+"""Tests that reasoning, signatures and arguments are sent back unchanged, and to their provider alone."""
 
 import asyncio
 from pathlib import Path
@@ -144,7 +144,7 @@ async def test_over_a_wait() -> None:
 
 
 async def test_after_a_run_that_a_stop_interrupted(tmp_path: Path) -> None:
-    """What belongs to a call is there when its tool begins: the session's next run has it, however this one ended."""
+    """A call's state is stored when its tool begins: the session's next run has it, however this one ended."""
     working = asyncio.Event()
 
     async def work(_: Json) -> Any:

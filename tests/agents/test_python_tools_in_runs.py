@@ -86,7 +86,7 @@ async def test_a_newcomer_s_tool_is_called(tmp_path: Path, monkeypatch: pytest.M
 
 
 async def test_a_model_can_mend_its_arguments() -> None:
-    """What doesn't fit isn't called: the model receives each error, and calls again."""
+    """A call whose arguments don't fit isn't made: the model receives each error, and calls again."""
 
     def double(value: int, unit: Literal["m", "km"]) -> str:
         return f"{2 * value} {unit}"
@@ -175,7 +175,7 @@ class Refusing(RunWriter):
 
 
 async def test_progress_goes_on_after_the_log_was_not_there() -> None:
-    """What a call reports while its commit is refused doesn't silence what it reports later."""
+    """Progress that is reported while a commit is refused doesn't silence later reports."""
     writer = await MemoryEventLog(1000).create("run_1")
     events = Refusing(writer)
     progress = Progress("call_1", events)
@@ -196,11 +196,11 @@ async def test_progress_goes_on_after_the_log_was_not_there() -> None:
 def test_of_a_huge_text_only_what_is_reported_is_looked_at(text: str) -> None:
     """All of it would take memory, and the loop's time."""
     tracemalloc.start()
-    told = result_of("c1", "read", text, max_bytes=100_001)
+    result = result_of("c1", "read", text, max_bytes=100_001)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert told.truncated
-    assert told.content == mend_text(text[:2]) * (100_000 // len(mend_text(text[:2]).encode()))
+    assert result.truncated
+    assert result.content == mend_text(text[:2]) * (100_000 // len(mend_text(text[:2]).encode()))
     assert peak < 5_000_000
 
 
@@ -208,9 +208,9 @@ def test_of_a_huge_text_only_what_is_reported_is_looked_at(text: str) -> None:
 def test_a_result_is_cut_where_the_mended_text_would_be(text: str, max_bytes: int) -> None:
     """Whatever characters the cut falls between, and only where it is too long."""
     whole = mend_text(text).encode()
-    told = result_of("c1", "read", text, max_bytes)
-    assert told.content == whole[:max_bytes].decode(errors="ignore")
-    assert told.truncated is (len(whole) > max_bytes)
+    result = result_of("c1", "read", text, max_bytes)
+    assert result.content == whole[:max_bytes].decode(errors="ignore")
+    assert result.truncated is (len(whole) > max_bytes)
 
 
 class Row(BaseModel):
@@ -381,9 +381,9 @@ async def test_an_error_without_a_message_fails_its_call_only() -> None:
         fake.turn(*(ToolCall(f"c{i}", t.__name__, "{}", index=i) for i, t in enumerate(tools)), *END)
         fake.turn(*answer("Done."))
         events = await agent.stream({"input": "?", "tools": [t.__name__ for t in tools]})
-        told = heard(fake)
+        results = heard(fake)
     assert names(events)[-2:] == ["final_output", "complete"]
-    assert told == [
+    assert results == [
         "The tool failed without a message.",
         "The tool failed without a message.",
         "The tool failed with ValueError.",

@@ -62,7 +62,7 @@ async def test_every_field_of_a_request_is_taken(more: dict[str, Any]) -> None:
 
 
 def test_the_script_s_own_fields_are_two() -> None:
-    """What POST /stream/simulate takes beyond POST /stream."""
+    """Fields that POST /stream/simulate accepts beyond those of POST /stream."""
     assert set(SimulateRequest.model_fields) - set(AgentRequest.model_fields) == {"scenario", "delay_ms"}
 
 

@@ -206,7 +206,7 @@ async def test_a_result_that_is_no_json_is_the_tool_s_failure(result: Any) -> No
 
 @pytest.mark.parametrize("result", ["a\ud83d", {"a\udc00": ["\ud83d\ude00"]}])
 async def test_half_a_surrogate_pair_in_a_result_is_mended(result: Any) -> None:
-    """What a tool read with the wrong encoding can still be reported, with U+FFFD in place of what is no character."""
+    """Text that a tool read with the wrong encoding is still reported, with U+FFFD for bytes that are no character."""
     async with FakeDedalus() as fake, service(fake.url, named(gives("one", result))) as agent:
         fake.turn(ToolCall("c1", "one", "{}"), *END)
         fake.turn(*answer("ok"))
@@ -261,7 +261,7 @@ async def test_arguments_reach_the_tool_as_they_are_reported(pieces: tuple[str, 
 @pytest.mark.parametrize("depth", [100, 300, 900])
 @pytest.mark.parametrize("half", ["", "\\ud83d"])
 async def test_deeply_nested_arguments_do_not_break_the_run(depth: int, half: str) -> None:
-    """What nests deeper than readers can be counted on to read is refused, and the run succeeds, also as JSON."""
+    """A value that nests deeper than readers are known to read is refused, and the run succeeds, also as JSON."""
     written = '{"a":' + "[" * depth + f'"{half}"' + "]" * depth + "}"
     async with FakeDedalus() as fake, service(fake.url, named(gives("one", 1))) as agent:
         for _ in range(2):

@@ -33,14 +33,16 @@ async def series(nursery: Nursery, name: str, kills: int, directory: Path) -> li
     async with driving(nursery, name, directory) as driver:
         while (left := kills - sum(len(verdict.kills) for verdict in verdicts)) > 0:
             verdicts.append(await driver.round(left))
-            tell(f"seed {name}, round {len(verdicts)}, killed at {', '.join(verdicts[-1].kills)}", verdicts[-1].faults)
+            report(
+                f"seed {name}, round {len(verdicts)}, killed at {', '.join(verdicts[-1].kills)}", verdicts[-1].faults
+            )
         faults = await driver.judge_all()
-    tell(f"seed {name}, at the end", faults)
+    report(f"seed {name}, at the end", faults)
     verdicts[-1].faults += faults
     return verdicts
 
 
-def tell(where: str, faults: list[str]) -> None:
+def report(where: str, faults: list[str]) -> None:
     """Print what is wrong."""
     if faults:
         say("\n".join([f"  {where}:", *(f"    {fault[:2000]}" for fault in faults)]))

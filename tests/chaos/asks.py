@@ -42,7 +42,7 @@ QUESTION = re.compile(r"\[(\w+) (\d+)\]")
 
 @dataclass(frozen=True)
 class Ask:
-    """What a client posts and does afterwards.
+    """A client's request, and its behaviour afterwards.
 
     `cancel_after` is the number of the event at which it cancels the run.
     """

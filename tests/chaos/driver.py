@@ -219,9 +219,9 @@ class Driver:
         of_session = {row["run_id"]: records[row["run_id"]] for row in rows if row["run_id"] in records}
         head = found.json().get("head_run_id")
         faults = list(judge_conversation(Conversation(session, head, messages, of_session)))
-        return faults + await self._go_on(session, messages)
+        return faults + await self._continue_session(session, messages)
 
-    async def _go_on(self, session: str, messages: Sequence[Any]) -> list[str]:
+    async def _continue_session(self, session: str, messages: Sequence[Any]) -> list[str]:
         ask = self.asks.next_of(session)
         client = self._client(ask, Progress())
         await client.follow()

@@ -44,7 +44,7 @@ class Reading:
 
 @dataclass
 class Witness:
-    """What a client knows of a run. `outcomes` are the ends that its run may have, besides being interrupted.
+    """A client's knowledge of a run. `outcomes` are the ends that its run may have, besides being interrupted.
 
     `run_ids` are the ids in the responses to its requests, which must all be equal. `answers` are the bodies from
     /execute.
@@ -71,7 +71,7 @@ class Witness:
 
 @dataclass
 class Record:
-    """What the service reports of a run once everything has settled."""
+    """The service's report of a run once everything has settled."""
 
     replay: bytes
     lines: bytes
@@ -266,7 +266,7 @@ def _judge_parts(name: str, turn: Sequence[Json], events: Sequence[Json], row: J
             yield f"{name}: the result of {call['tool_call_id']} is kept as {stored}"
     for message in turn:
         if (message["status"], message.get("error")) != (row["status"], row.get("error")):
-            yield f"{name}: {message['message_id']} tells another end than the row: {message['status']}"
+            yield f"{name}: {message['message_id']} has another end than the row: {message['status']}"
 
 
 def judge_upstream(calls: Mapping[str, int]) -> Iterator[str]:

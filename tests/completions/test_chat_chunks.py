@@ -185,7 +185,7 @@ class Said:
 
 
 def read(pieces: Sequence[bytes]) -> Said:
-    """What `ChatChunks` reads from a body that arrives in these pieces."""
+    """Return the deltas that `ChatChunks` reads from a body that arrives in these pieces."""
     chunks, said = ChatChunks(), Said()
     for piece in pieces:
         if not chunks.over:
@@ -430,7 +430,7 @@ Node = Callable[[Sequence[bytes]], Json]
 
 @pytest.fixture(scope="module")
 def by_node(request: pytest.FixtureRequest) -> Iterator[Node]:
-    """What eventsource-parser reads from a body that arrives in these pieces."""
+    """Return the events that eventsource-parser reads from a body that arrives in these pieces."""
     executable = request.getfixturevalue("node")
     command = [executable, "tests/read_frames.mjs"]
     with subprocess.Popen(command, cwd=TYPESCRIPT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -644,7 +644,7 @@ def text_of(data: Any) -> str:
     return text
 
 
-def told(frames: Sequence[bytes]) -> list[Any]:
+def data_of(frames: Sequence[bytes]) -> list[Any]:
     return [STREAM_EVENT.validate_python(event).data for event in parse_frames(b"".join(frames))]
 
 
@@ -670,7 +670,7 @@ def test_commits_cut_a_text_and_lose_nothing(puts: list[tuple[EventData, int]]) 
         for _ in range(commits):
             frames += queue.take()
     frames += queue.take()
-    assert joined(told(frames)) == joined([data for data, _ in puts])
+    assert joined(data_of(frames)) == joined([data for data, _ in puts])
     assert [event["seq"] for event in parse_frames(b"".join(frames))] == list(range(1, len(frames) + 1))
     assert queue.last_seq == len(frames)
     assert queue.take() == []
@@ -702,7 +702,7 @@ def test_large_texts_are_split(character: str, length: int, kind: str, puts: int
         "thinking": lambda piece: Thinking(content=piece),
         "call": lambda piece: call.model_copy(update={"arguments_delta": piece}),
     }
-    texts = [text_of(data) for data in told(frames_of([make[kind](piece) for piece in pieces]))]
+    texts = [text_of(data) for data in data_of(frames_of([make[kind](piece) for piece in pieces]))]
     assert "".join(texts) == text
     assert all(len(json.dumps(piece)) <= MAX_DELTA_BYTES for piece in texts)
     assert all(texts), "no piece is empty"

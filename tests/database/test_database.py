@@ -212,7 +212,7 @@ async def test_a_session_is_made_once(database: Database) -> None:
 
 
 async def test_a_session_is_changed(database: Database) -> None:
-    """What is named changes, null takes away, a title that is there stays when a run begins."""
+    """A field that is named changes, null removes it, and a session's title stays when a run begins."""
     async with database.writing() as connection:
         await create_session(connection, make_session("s", metadata={"a": "b"}))
         await create_session(connection, make_session("untouched"))
@@ -353,7 +353,7 @@ async def test_a_branch_and_the_tree_of_a_session(database: Database) -> None:
 
 
 async def whole_conversation(connection: Connection, last: int) -> list[str]:
-    """What a model gets of a conversation that ends with a run, all turns of it."""
+    """Return all turns that a model receives of a conversation that ends with a run."""
     said: list[str] = []
     before: str | None = run_id(last)
     while before is not None:

@@ -71,7 +71,7 @@ async def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
 
 
 async def test_a_reader_has_one_view(database: Database) -> None:
-    """What is written meanwhile, which it doesn't hinder, is only seen by the next."""
+    """A transaction sees none of the writes made meanwhile, and does not hinder them. The next one sees them."""
     await save(database, make_run(1))
     async with database.reading() as connection:
         before = await get_run(connection, run_id(1))
@@ -82,7 +82,7 @@ async def test_a_reader_has_one_view(database: Database) -> None:
 
 
 async def test_a_reader_can_not_write(database: Database) -> None:
-    """Whoever tries has taken the wrong door: that is a mistake of the code, or it looks like an outage."""
+    """A write in a reading transaction is refused, because it is a mistake in the code."""
     with pytest.raises((StoreUnavailable, sa.exc.DBAPIError)):
         async with database.reading() as connection:
             await save_runs(connection, [make_run(1)])
@@ -186,7 +186,7 @@ async def test_a_locked_database_says_so_soon(file: Path) -> None:
 
 
 async def test_a_locked_database_is_not_opened(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who starts waits for START_LOCK_S and no longer."""
+    """A start waits for START_LOCK_S and no longer."""
     async with opened(file):
         pass
     monkeypatch.setattr(engine, "START_LOCK_S", 0.05)

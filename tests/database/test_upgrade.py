@@ -104,7 +104,7 @@ async def test_the_stored_session_is_read_and_continued(data: Path) -> None:
 
 
 async def test_a_stored_waiting_run_is_answered_and_finishes(data: Path) -> None:
-    """What was said before the upgrade counts; with the rest of the answers the run resumes, and its log only grows."""
+    """Answers from before the upgrade count. With the other answers the run resumes, and its log only grows."""
     delete = gives("delete", "deleted")
     delete.approval = True
     async with FakeDedalus() as upstream, upgraded(data, upstream, delete) as running:
@@ -158,7 +158,7 @@ async def test_a_stored_idempotency_key_still_means_its_run(data: Path) -> None:
 
 
 async def test_a_second_start_finds_the_upgraded_data_whole(data: Path) -> None:
-    """What the first start has migrated and ended is only read by the second."""
+    """The second start only reads the data that the first one has migrated and ended."""
     async with FakeDedalus() as upstream:
         async with upgraded(data, upstream) as running:
             first = [await replayed(running, run_id) for run_id in (TOOLS, UNDER_WAY)]

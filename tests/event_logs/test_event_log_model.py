@@ -134,7 +134,7 @@ class ModelledRun(RuleBasedStateMachine):
     @precondition(lambda self: not self.archived and not self.gone)
     @rule(data=st.data())
     def crash(self, data: st.DataObject) -> None:
-        """What was committed is there; of what was being committed, any number of events that were written whole."""
+        """Check that all committed events are there, and of the others any number that were written whole."""
         self.followers = [follower for follower in self.followers if not self.stop(follower)]
         queue = FrameQueue(self.run_id, len(self.committed))
         for event in [] if self.ended else self.queued:

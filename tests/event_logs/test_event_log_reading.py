@@ -1,4 +1,4 @@
-"""What every event log promises to readers, and of runs that aren't there."""
+"""Tests the promises of every event log to readers, and about runs that don't exist."""
 
 import asyncio
 from contextlib import aclosing
@@ -354,7 +354,7 @@ async def test_a_run_that_expires_is_read_to_its_end_by_who_is_reading_it(backen
 
 
 async def test_a_run_that_is_not_archived_never_expires(backend: Backend, log: EventLog) -> None:
-    """Retention is for runs whose end is known to all who have to know it."""
+    """Retention deletes only runs whose end has been recorded everywhere."""
     run_id, ended, other = new_id(), new_id(), await finished(log, 3)
     writer = await write(log, run_id, STARTED)
     await write(log, ended, STARTED, COMPLETE)
@@ -388,5 +388,5 @@ async def test_memory_holds_as_many_archived_runs_as_fit() -> None:
 
 
 async def test_a_log_that_works_can_be_written(log: EventLog) -> None:
-    """What readiness asks."""
+    """The check that readiness uses reports whether the log accepts writes."""
     await log.check()

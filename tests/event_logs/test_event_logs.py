@@ -1,4 +1,4 @@
-"""What every event log promises to writers. A new backend joins `BACKENDS`, and passes these tests and the readers'."""
+"""Tests the promises of every event log to writers. A new backend joins `BACKENDS`, and passes these tests, too."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""What the log in files promises beyond the contract: its files, its lock, torn files, and retention."""
+"""Tests the promises of the log in files beyond the contract: its files, its lock, torn files, and retention."""
 
 import asyncio
 import sys
@@ -181,7 +181,7 @@ def test_nothing_that_was_seen_is_lost_by_kill_9(tmp_path: Path) -> None:
         seen += process.stdout.read()
     seen = seen[: seen.rindex("\n\n") + 2]
 
-    async def go_on() -> bytes:
+    async def finished() -> bytes:
         async with aclosing(FileEventLog(tmp_path, retention_s=WEEK_S)) as log:
             assert await log.unarchived() == [run_id]
             writer = await log.take_over(run_id)
@@ -189,7 +189,7 @@ def test_nothing_that_was_seen_is_lost_by_kill_9(tmp_path: Path) -> None:
             await writer.commit()
             return await everything(log, run_id)
 
-    whole = asyncio.run(go_on())
+    whole = asyncio.run(finished())
     assert whole.startswith(seen.encode())
     events = [parse(frame) for frame in frames(whole)]
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
@@ -201,7 +201,7 @@ def test_nothing_that_was_seen_is_lost_by_kill_9(tmp_path: Path) -> None:
 
 
 async def recovered(directory: Path, run_id: str) -> tuple[bytes, bytes]:
-    """What a server that comes next finds of a run, before and after it takes it over and ends it."""
+    """The next server finds a run as it was left, before and after it takes the run over and ends it."""
     async with aclosing(FileEventLog(directory, retention_s=WEEK_S, fsync="never")) as log:
         found = await available(log, run_id)
         last_seq, ended = await log.position(run_id)
@@ -377,7 +377,7 @@ async def test_what_has_expired_stays_expired(tmp_path: Path) -> None:
 
 
 async def test_runs_are_archived_while_their_day_is_removed(tmp_path: Path) -> None:
-    """Whoever is first: no error, and a run is there or has expired."""
+    """In any order there is no error, and a run either exists or has expired."""
     clock = Clock(NOON)
     async with aclosing(FileEventLog(tmp_path, retention_s=WEEK_S, fsync="never", clock=clock)) as log:
         runs = [id_at(NOON, number) for number in range(300)]

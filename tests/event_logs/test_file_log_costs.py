@@ -1,4 +1,4 @@
-"""What the log in files costs: memory, descriptors and reads."""
+"""Tests the costs of the log in files: memory, descriptors and reads."""
 
 import asyncio
 import json

@@ -88,7 +88,7 @@ async def test_a_full_disk_loses_nothing(
 
 
 async def test_a_file_that_can_t_be_cut_is_not_written_to(tmp_path: Path) -> None:
-    """What a write has left half done is cut before the next one, however long that takes."""
+    """The rest of a failed write is cut off before the next write, however long that takes."""
     run_id, file = new_id(), tmp_path / "run.sse"
     descriptor = os.memfd_create(run_id, os.MFD_ALLOW_SEALING)
     fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_APPEND)
@@ -110,7 +110,7 @@ async def test_a_file_that_can_t_be_cut_is_not_written_to(tmp_path: Path) -> Non
 
 
 async def test_a_run_is_taken_over_after_its_commit_has_failed(log: FileEventLog) -> None:
-    """What could not be written is lost with its writer, and the numbers continue after what was."""
+    """Events that could not be written are lost with their writer, and the numbers continue after those that were."""
     run_id = new_id()
     former = await write(log, run_id, STARTED)
     former.put(say("lost"))
@@ -125,7 +125,7 @@ async def test_a_run_is_taken_over_after_its_commit_has_failed(log: FileEventLog
 
 
 async def test_a_full_disk_is_noticed_before_a_run_starts(log: FileEventLog, tmp_path: Path) -> None:
-    """What readiness asks leaves nothing behind, whether it works or not."""
+    """The check that readiness uses leaves nothing behind, whether it succeeds or not."""
     before = files(tmp_path)
     with disk_full_at(100), pytest.raises(LogUnavailable):
         await log.check()
@@ -201,7 +201,7 @@ def test_a_read_only_directory_refuses_what_writes() -> None:
 
 
 async def test_a_damaged_file_is_not_passed_on(log: FileEventLog, tmp_path: Path) -> None:
-    """What somebody has cut or overwritten gives an error, not other bytes and no endless loop."""
+    """A file that was cut or overwritten causes an error, and neither other bytes nor an endless loop."""
     run_id = new_id()
     await write(log, run_id, *(say("x" * KIB) for _ in range(200)), COMPLETE)
     file = active(tmp_path, run_id)
@@ -231,7 +231,7 @@ async def test_an_archived_run_without_its_end_is_torn(log: FileEventLog, tmp_pa
 
 
 async def test_an_end_that_waits_for_the_disk_is_shown_also_when_it_is_cancelled(tmp_path: Path) -> None:
-    """Not before, and not twice: whoever follows the run sees it end."""
+    """Not before, and not twice: every reader sees the run end."""
     run_id = new_id()
     async with aclosing(FileEventLog(tmp_path, retention_s=WEEK_S)) as log:
         writer = await write(log, run_id, STARTED)
@@ -273,7 +273,7 @@ async def test_commits_that_wait_for_the_disk_take_turns(tmp_path: Path) -> None
 
 
 async def test_a_run_is_taken_over_while_its_writer_waits_for_the_disk(tmp_path: Path) -> None:
-    """What is on its way to the disk is kept, and the next writer continues after it; an end is an end."""
+    """Events on their way to the disk are kept, and the next writer continues after them. An end stays the end."""
     for last, kept in ((STEP, ["run_started", "step_started", "complete"]), (COMPLETE, ["run_started", "complete"])):
         run_id = new_id()
         async with aclosing(FileEventLog(tmp_path, retention_s=WEEK_S, fsync="commit")) as log:

@@ -80,7 +80,7 @@ INNER: Mapping[str, tuple[str, ...]] = {
     "completions": (),
     "outbound": (),
 }
-"""What each package of the services may import beside itself and the vocabulary."""
+"""The modules that each package of the services may import beside itself and the vocabulary."""
 
 MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "errors": (),
@@ -140,7 +140,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "resources": ("services*", "event_logs*", "database*", "settings"),
     "app": ("*",),
 }
-"""What each part of the house may import of the house: only what is further in."""
+"""The modules that each part of the house may import: only those further in."""
 
 HOMES: Mapping[str, tuple[str, ...]] = {
     "fastapi": ("app", "serving", "routers.*"),

@@ -161,11 +161,11 @@ async def test_a_reader_comes_back_within_the_grace(nursery: Nursery, clock: Clo
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "code"),
     [("STALL_TIMEOUT_S", "upstream_stalled"), ("RUN_TIMEOUT_S", "run_timeout"), ("DISCONNECT_GRACE_S", None)],
 )
 async def test_deadlines_come_when_the_clock_is_set_back(
-    nursery: Nursery, clock: Clock, tmp_path: Path, setting: str, told: str | None
+    nursery: Nursery, clock: Clock, tmp_path: Path, setting: str, code: str | None
 ) -> None:
     """After an hour back, what is due in a second still happens in a second."""
     with FakeDedalus.in_thread() as fake:
@@ -175,7 +175,7 @@ async def test_deadlines_come_when_the_clock_is_set_back(
             async with client.stream("POST", STREAM, json={"input": "?"}) as response:
                 clock.set(-HOUR_S)
                 reader = Reader(response)
-                if told is not None:
+                if code is not None:
                     await reader.rest()
             await fake.wait_for_requests(1)
             await asyncio.to_thread(fake.wait_closed_sync, fake.chats[0].connection, SOON_S)
@@ -183,7 +183,7 @@ async def test_deadlines_come_when_the_clock_is_set_back(
             replay = await client.get(f"{RUNS}/{reader.run_id}/events", params={"after": 0})
     check_grammar(replay.content)
     codes = [event["data"]["code"] for event in parse_frames(replay.content) if event["event"] == "error"]
-    assert codes == ([] if told is None else [told])
+    assert codes == ([] if code is None else [code])
     assert 0.9 < took < SOON_S
 
 

@@ -233,7 +233,7 @@ async def test_waiting_flushes_a_split(fake: FakeDedalus, http: httpx.AsyncClien
 CALLED: Json = {"role": "assistant", "tool_calls": [{"id": "a"}, {"id": "b"}]}
 
 
-def told(call_id: str) -> Json:
+def tool_result(call_id: str) -> Json:
     return {"role": "tool", "tool_call_id": call_id, "content": "3"}
 
 
@@ -241,14 +241,20 @@ def told(call_id: str) -> Json:
     ("messages", "refusal"),
     [
         (
-            [QUESTION, told("a")],
+            [QUESTION, tool_result("a")],
             "messages with role 'tool' must be a response to a preceeding message with 'tool_calls'",
         ),
-        ([CALLED, told("c"), told("a"), told("b")], "must be a response to a preceeding message"),
-        ([CALLED, told("a"), QUESTION], "The following tool_call_ids did not have response messages: b"),
+        ([CALLED, tool_result("c"), tool_result("a"), tool_result("b")], "must be a response to a preceeding message"),
+        ([CALLED, tool_result("a"), QUESTION], "The following tool_call_ids did not have response messages: b"),
         ([CALLED], "did not have response messages: a, b"),
-        ([CALLED, told("a"), told("a"), told("b")], r"'tool_call_id' of 'a', in messages\[1\] and messages\[2\]"),
-        ([{**CALLED, "tool_calls": [{"id": "a"}, {"id": "a"}]}, told("a")], "Duplicate value for 'tool_call_id'"),
+        (
+            [CALLED, tool_result("a"), tool_result("a"), tool_result("b")],
+            r"'tool_call_id' of 'a', in messages\[1\] and messages\[2\]",
+        ),
+        (
+            [{**CALLED, "tool_calls": [{"id": "a"}, {"id": "a"}]}, tool_result("a")],
+            "Duplicate value for 'tool_call_id'",
+        ),
     ],
 )
 async def test_openai_rule(fake: FakeDedalus, dedalus: AsyncDedalus, messages: Any, refusal: str) -> None:
@@ -262,7 +268,7 @@ async def test_openai_rule(fake: FakeDedalus, dedalus: AsyncDedalus, messages: A
 async def test_good_tool_messages(fake: FakeDedalus, http: httpx.AsyncClient) -> None:
     """Results in any order, and the same ids again in a later turn, are accepted."""
     fake.always(*answer("Hi"))
-    once = [CALLED, told("b"), told("a")]
+    once = [CALLED, tool_result("b"), tool_result("a")]
     response = await http.post(CHAT, json={**BODY, "messages": [QUESTION, *once, *once, QUESTION]})
     assert response.status_code == 200
 

@@ -286,9 +286,9 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "given", "told"), REFUSED)
+@pytest.mark.parametrize(("name", "given", "expected"), REFUSED)
 def test_a_value_that_can_t_be_is_refused_with_what_can(
-    name: str, given: str, told: str, monkeypatch: pytest.MonkeyPatch
+    name: str, given: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The start is refused with the setting's name and the values that are allowed."""
     monkeypatch.setenv(name.partition(".")[0], given)
@@ -296,7 +296,7 @@ def test_a_value_that_can_t_be_is_refused_with_what_can(
         Settings()
     [fault] = refused.value.errors()
     assert ".".join(map(str, fault["loc"])).upper() == name
-    assert told in fault["msg"]
+    assert expected in fault["msg"]
 
 
 def environment_outside() -> dict[str, str]:

@@ -283,7 +283,7 @@ def beginning(endpoint: str) -> App:
 
 @pytest.mark.parametrize("way", ["http", "sse"])
 @pytest.mark.parametrize(
-    ("app", "told"),
+    ("app", "messages"),
     [
         (answering(401, b""), {"http": "HTTP status 401", "sse": "HTTP status 401"}),
         (
@@ -299,14 +299,14 @@ def beginning(endpoint: str) -> App:
     ids=["401", "away", "no messages", "elsewhere"],
 )
 async def test_the_log_has_no_secret_of_a_url(
-    app: App, told: dict[str, str], way: str, caplog: pytest.LogCaptureFixture
+    app: App, messages: dict[str, str], way: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log reports the failure without a URL's query and password, where keys may be."""
     async with serving(app) as url:
         secret = url.replace("//", "//u:SECRET@") + "/mcp?key=SECRET"
         async with pool_of(connect_timeout_s=1, odd={"url": secret, "transport": way}) as pool:
             assert await down(pool, "odd") == ["odd"]
-    assert told[way] in caplog.text
+    assert messages[way] in caplog.text
     assert "SECRET" not in caplog.text
 
 

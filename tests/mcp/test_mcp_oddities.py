@@ -132,7 +132,7 @@ class Failing(Hand):
 
 
 @pytest.mark.parametrize(
-    ("how", "told"),
+    ("how", "expected"),
     [
         ("cut", r"lost during the call\. The tool may have been run"),
         ("cut event", r"lost during the call\. The tool may have been run"),
@@ -147,7 +147,7 @@ class Failing(Hand):
         ("202", r"refused the call .*202 Accepted"),
     ],
 )
-async def test_one_answer_that_fails_loses_no_other(how: str, told: str) -> None:
+async def test_one_answer_that_fails_loses_no_other(how: str, expected: str) -> None:
     """Other runs' calls get their responses, and the error of the failed call is accurate."""
     app = Failing(how)
     async with serving(app) as url, pool_of(hand={"url": f"{url}/mcp"}) as pool:
@@ -155,7 +155,7 @@ async def test_one_answer_that_fails_loses_no_other(how: str, told: str) -> None
         waiting = [asyncio.create_task(call(tools["hand__wait"])) for _ in range(3)]
         await app.waits.wait()
         for _ in range(2):
-            with pytest.raises(ToolError, match=told) as raised:
+            with pytest.raises(ToolError, match=expected) as raised:
                 await call(tools["hand__odd"])
             assert "secret" not in str(raised.value)
         app.gate.set()
@@ -241,9 +241,9 @@ async def test_a_command_that_prints_without_end_is_closed(caplog: pytest.LogCap
 
 async def test_a_command_that_writes_without_end_is_closed() -> None:
     """A command that sends endless notifications after its greeting is ended."""
-    tells = b'{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"y"}}\n' * 30_000
+    messages = b'{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"y"}}\n' * 30_000
     before = children()
-    async with pool_of(hand=command({"fine": FINE + b"\n" + tells, "slow": b""})) as pool:
+    async with pool_of(hand=command({"fine": FINE + b"\n" + messages, "slow": b""})) as pool:
         tools = await offered(pool, "hand")
         [session] = pool._open
         assert await call(tools["hand__fine"]) == "fine"

@@ -155,19 +155,19 @@ async def test_the_operator_s_own_urls_need_no_leave() -> None:
 
 async def test_a_stream_is_read_as_it_comes() -> None:
     """Events are read as they arrive."""
-    go_on = asyncio.Event()
+    next_event = asyncio.Event()
 
     async def talk(connection: Connection) -> None:
         await connection.request()
         await connection.say(OPEN.replace(b"text/plain", b"text/event-stream") + b"\r\ndata: 1\n\n")
-        await go_on.wait()
+        await next_event.wait()
         await connection.say(b"data: 2\n\n")
 
     async with serving(talk) as server, GuardedClient(UrlGuard(LOOPBACK, ()), {"X-Key": "k"}) as made:
         async with made.stream("GET", at(server)) as response:
             lines = response.aiter_lines()
             assert await anext(lines) == "data: 1"
-            go_on.set()
+            next_event.set()
             assert [line async for line in lines if line] == ["data: 2"]
         assert "\r\nX-Key: k\r\n" in server.heads[0]
 

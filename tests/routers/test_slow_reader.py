@@ -1,4 +1,4 @@
-"""What a stalled reader costs while much data passes elsewhere, measured on the service's process.
+"""Tests the cost of a stalled reader while much data passes elsewhere, measured on the service's process.
 
 SLOW_READER_MB=500 passes 500 MB and cuts the readers after two minutes; the default is 16 MB and 4 s.
 """

@@ -132,7 +132,7 @@ async def test_a_reader_who_comes_back_keeps_the_run_alive() -> None:
             assert text(checked(await again.rest())) == "one two"
 
 
-async def test_a_run_may_go_on_alone() -> None:
+async def test_a_run_may_continue_without_a_reader() -> None:
     """With `on_disconnect: continue` the run reaches its end without a reader."""
     gate = Gate()
     async with FakeDedalus() as fake, service(fake.url, disconnect_grace_s=0) as agent:

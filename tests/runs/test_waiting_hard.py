@@ -223,7 +223,7 @@ async def test_a_decision_is_not_taken_while_the_database_is_down(monkeypatch: p
     assert len(tool.heard) == 1
 
 
-async def test_a_run_that_can_t_go_on_does_not_wait_for_ever() -> None:
+async def test_a_run_that_can_t_resume_does_not_wait_for_ever() -> None:
     """A run whose checkpoint was lost fails with `internal_error` when its time runs out."""
     async with FakeDedalus() as fake, service(fake.url, named(deletes()), approval_timeout_s=0.3) as agent:
         fake.turn(*DELETE)

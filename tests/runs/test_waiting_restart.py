@@ -141,9 +141,7 @@ def test_an_approved_call_that_a_crash_cuts_off(
 
 
 def test_the_next_run_of_a_session_after_a_crash_in_a_tool(place: Place, fake: FakeDedalus) -> None:
-    """What the provider needs in later requests is on the disk before a tool runs, so `kill -9` in the tool doesn't
-    lose it.
-    """
+    """The state for later requests to a provider is on the disk before a tool runs, so `kill -9` can't lose it."""
     fake.turn(THOUGHT, ToolCall("call_1", "hang", '{"folder": "drafts"}'), *CALLS[1:])
     fake.turn(*answer("Sorry."))
     asked = {"input": "?", "session_id": "chat"}

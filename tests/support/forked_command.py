@@ -31,7 +31,7 @@ class ForkedCommand:
         self.send_signal(signal.SIGKILL)
 
     def wait(self, timeout: float) -> int:
-        """Return the exit status, negative for a signal. Raises `subprocess.TimeoutExpired`."""
+        """Return the exit status, negative for a signal. Raise `subprocess.TimeoutExpired`."""
         if self.returncode is None:
             self.returncode = self._nursery.wait(self.pid, timeout)
         return self.returncode

@@ -53,7 +53,7 @@ class Process:
         self._more.wait_sync(lambda: any(words in line for line in self.log), timeout, lambda: "".join(self.log))
 
     def wait(self, timeout: float) -> int:
-        """Return the exit status, once the log is complete. Raises `subprocess.TimeoutExpired`."""
+        """Return the exit status, once the log is complete. Raise `subprocess.TimeoutExpired`."""
         if self._status is None:
             self._status = self._ended(timeout)
             self._rest.join(timeout)
@@ -99,7 +99,7 @@ class Nursery:
         self._tell({"load": module})
 
     def wait(self, pid: int, timeout: float | None = None) -> int:
-        """Wait for a process that was started, and return its exit status. Raises `subprocess.TimeoutExpired`."""
+        """Wait for a process that was started, and return its exit status. Raise `subprocess.TimeoutExpired`."""
         if timeout is not None:
             ended = os.pidfd_open(pid)
             try:

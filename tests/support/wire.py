@@ -1,4 +1,4 @@
-"""What the fake upstream sends: the steps of a scripted turn and their bytes, OpenAI's refusals, the lists' entries."""
+"""Builds the fake upstream's answers: the steps of a scripted turn and their bytes, OpenAI's refusals, and lists."""
 
 import asyncio
 import json

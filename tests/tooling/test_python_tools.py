@@ -56,7 +56,7 @@ def test_a_marked_function_is_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "expected"),
     [
         ({"name": "no spaces"}, "not 'no spaces': set another one with name="),
         ({"name": ""}, "a tool's name is"),
@@ -74,7 +74,7 @@ def test_a_marked_function_is_itself() -> None:
         ({"idempotent": None}, "idempotent is True or False, not None"),
     ],
 )
-def test_an_option_that_can_t_be_is_refused(options: dict[str, Any], told: str) -> None:
+def test_an_option_that_can_t_be_is_refused(options: dict[str, Any], expected: str) -> None:
     """An invalid option is refused when the module is imported, with the function's location and the valid values."""
 
     def roll() -> None: ...
@@ -82,7 +82,7 @@ def test_an_option_that_can_t_be_is_refused(options: dict[str, Any], told: str) 
     with pytest.raises(ToolsInvalid) as raised:
         tool(**options)(roll)
     assert str(raised.value).startswith(f"tests/tooling/test_python_tools.py:{roll.__code__.co_firstlineno}, ")
-    assert told in str(raised.value)
+    assert expected in str(raised.value)
 
 
 def anything(city: str, **more: str) -> None: ...
@@ -112,7 +112,7 @@ class Weather:
 
 
 @pytest.mark.parametrize(
-    ("function", "told"),
+    ("function", "expected"),
     [
         (anything, "name them instead of **more"),
         (any_number, "name them instead of *cities"),
@@ -129,11 +129,11 @@ class Weather:
         (staticmethod(by_position), "a tool is a function written with def"),
     ],
 )
-def test_what_a_model_could_not_call_is_refused(function: Any, told: str) -> None:
+def test_what_a_model_could_not_call_is_refused(function: Any, expected: str) -> None:
     """Parameters without names, generators and objects that aren't functions are refused."""
     with pytest.raises(ToolsInvalid) as raised:
         tool(function)
-    assert told in str(raised.value)
+    assert expected in str(raised.value)
 
 
 # Calling

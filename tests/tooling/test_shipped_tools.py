@@ -90,7 +90,7 @@ def test_an_exact_result(expression: str, result: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("expression", "told"),
+    ("expression", "message"),
     [
         ("", "is incomplete"),
         ("1 +", "is incomplete"),
@@ -124,9 +124,9 @@ def test_an_exact_result(expression: str, result: str) -> None:
         ("1" * 501, "longer than 500 characters"),
     ],
 )
-def test_what_can_t_be_calculated(expression: str, told: str) -> None:
+def test_what_can_t_be_calculated(expression: str, message: str) -> None:
     """The error says what is wrong and where, without delay even for huge numbers."""
-    with pytest.raises(ToolError, match=told):
+    with pytest.raises(ToolError, match=message):
         calculate(expression)
 
 

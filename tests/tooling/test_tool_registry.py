@@ -93,7 +93,7 @@ def test_two_tools_of_one_name(folder: Folder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "message"),
     [
         (
             "import nowhere_at_all\n",
@@ -128,12 +128,12 @@ def test_two_tools_of_one_name(folder: Folder) -> None:
     ],
 )
 def test_a_module_that_can_t_be_used_refuses_the_start(
-    folder: Folder, source: str, told: str, monkeypatch: pytest.MonkeyPatch
+    folder: Folder, source: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The start is refused in one line that names the file and the error."""
     monkeypatch.setitem(sys.modules, "email_validator", None)  # as if it weren't installed
     folder.write("kit/bad.py", source)
-    with pytest.raises(ToolsInvalid, match=told) as raised:
+    with pytest.raises(ToolsInvalid, match=message) as raised:
         folder.registry()
     assert "\n" not in str(raised.value)
 

@@ -191,7 +191,7 @@ class Stubborn(BaseModel):
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "expected"),
     [
         (object(), "it contains a value of type object"),
         (10**5000, "an integer that is too long"),
@@ -210,9 +210,9 @@ class Stubborn(BaseModel):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_is_no_json_is_an_error_that_says_so(value: Any, told: str) -> None:
+def test_what_is_no_json_is_an_error_that_says_so(value: Any, expected: str) -> None:
     """The error names the type, never the value's representation in memory."""
-    with pytest.raises(ToolError, match=told) as raised:
+    with pytest.raises(ToolError, match=expected) as raised:
         as_text(value)
     assert "0x" not in str(raised.value)
     assert "xyzzy" not in str(raised.value)

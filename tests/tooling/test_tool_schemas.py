@@ -556,7 +556,7 @@ def test_a_model_can_correct_its_arguments_by_the_error(
         Signature(function).read(arguments)
     message = str(raised.value)
     assert message.startswith("The arguments are not valid:\n")
-    assert any(told.startswith(line) for told in message.splitlines()), message
+    assert any(shown.startswith(line) for shown in message.splitlines()), message
     for internal in ("pydantic", "http", "[type=", "function-", "Value error", "Traceback", "Arguments\n", "p0"):
         assert internal not in message
 
@@ -614,7 +614,7 @@ def a_class_of_its_own(thing: Signature) -> None: ...
 
 
 @pytest.mark.parametrize(
-    ("function", "told"),
+    ("function", "expected"),
     [
         (no_hint, "city needs a type hint"),
         (optional_context, "its type hint has to be ToolContext alone"),
@@ -626,10 +626,10 @@ def a_class_of_its_own(thing: Signature) -> None: ...
         (a_class_of_its_own, "the type hint of thing has no JSON schema"),
     ],
 )
-def test_a_signature_without_a_schema_is_refused_with_its_place(function: Callable[..., Any], told: str) -> None:
+def test_a_signature_without_a_schema_is_refused_with_its_place(function: Callable[..., Any], expected: str) -> None:
     """The error names the file, the function and the parameter, and says what to do."""
     with pytest.raises(ToolsInvalid) as raised:
         Signature(function)
     line = function.__code__.co_firstlineno
     assert str(raised.value).startswith(f"tests/tooling/test_tool_schemas.py:{line}, {function.__name__}: ")
-    assert told in str(raised.value)
+    assert expected in str(raised.value)

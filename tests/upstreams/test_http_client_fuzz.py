@@ -152,7 +152,7 @@ async def exchange(transport: httpx.AsyncBaseTransport, server: Server, number: 
 
 
 async def by_both(*scripts: Script) -> tuple[list[Seen | None], list[Seen | None]]:
-    """What our transport and httpx's own read from the same responses, one after the other."""
+    """Return the results of our transport and of httpx's own for the same responses, one after the other."""
     results: list[list[Seen | None]] = []
     for transport in (PooledTransport(1, tls()), httpx.AsyncHTTPTransport(verify=tls())):
         async with playing(*scripts) as server, transport:

@@ -66,13 +66,13 @@ async def test_arguments_are_the_rest_of_the_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tools", "told"), [(["one"], "The tools are: one."), ([], "The request has no tools. Name them in `tools`.")]
+    ("tools", "offer"), [(["one"], "The tools are: one."), ([], "The request has no tools. Name them in `tools`.")]
 )
-async def test_it_says_how_it_is_used(tools: list[str], told: str) -> None:
+async def test_it_says_how_it_is_used(tools: list[str], offer: str) -> None:
     """A question that isn't a call is answered with an explanation of the syntax."""
     async with service(tools=named(gives("one", 1))) as agent:
         answer = (await agent.post(EXECUTE, {**SCRIPT, "input": "Hello?", "tools": tools})).json()
-    assert answer["output"] == f'Name the tools to call, one on each line, such as roll {{"sides": 20}}. {told}'
+    assert answer["output"] == f'Name the tools to call, one on each line, such as roll {{"sides": 20}}. {offer}'
 
 
 async def test_a_person_and_the_page_are_asked() -> None:

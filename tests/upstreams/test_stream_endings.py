@@ -244,7 +244,7 @@ async def test_the_bytes_count_and_not_the_headers(
 
 
 async def test_a_packed_stream_comes_as_it_is_written(fake: FakeDedalus, agent: Service) -> None:
-    """What a server flushes is passed on at once, and not at the end."""
+    """Bytes that a server flushes are passed on at once, and not at the end."""
     packer = zlib.compressobj(wbits=31)
     first, rest = BODY[:50], BODY[50:]
     start = packer.compress(first + rest[:100]) + packer.flush(zlib.Z_SYNC_FLUSH)

@@ -252,7 +252,7 @@ async def test_a_provider_s_key_never_goes_to_a_base_url(monkeypatch: pytest.Mon
 
 
 async def test_what_only_the_sdk_reads_goes_to_no_base_url_and_no_provider(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the SDK finds in the environment, and the settings don't have, is not sent."""
+    """Keys that the SDK finds in the environment, and the settings don't have, are not sent."""
     for name in ("API_KEY", "X_API_KEY", "PROVIDER", "PROVIDER_KEY", "PROVIDER_MODEL"):
         monkeypatch.setenv(f"DEDALUS_{name}", "leaked")
     unset: dict[str, Any] = {"dedalus_api_key": None, "dedalus_x_api_key": None}
@@ -517,7 +517,7 @@ async def test_without_the_embedded_model_a_substitution_is_a_clear_refusal() ->
 
 
 @pytest.mark.parametrize(
-    ("given", "model", "told"),
+    ("given", "model", "words"),
     [
         ({}, "openai/gpt-4.1", ("DEDALUS_API_KEY", "OPENAI_API_KEY")),
         ({}, "google/gemini-2.5-pro", ("DEDALUS_API_KEY", "GOOGLE_API_KEY")),
@@ -531,13 +531,13 @@ async def test_without_the_embedded_model_a_substitution_is_a_clear_refusal() ->
     ],
 )
 async def test_a_model_that_nobody_serves_says_what_to_set(
-    given: dict[str, Any], model: str, told: tuple[str, ...]
+    given: dict[str, Any], model: str, words: tuple[str, ...]
 ) -> None:
     """The error names the settings that would help, and the models that are available now."""
     async with upstreams(model_substitution=False, **given) as made:
         with pytest.raises(ModelUnavailable) as refused:
             made.route(model)
-    assert [word for word in told if word not in refused.value.message] == []
+    assert [word for word in words if word not in refused.value.message] == []
 
 
 async def test_a_refused_model_is_a_422_before_there_is_a_run() -> None:

@@ -1,4 +1,4 @@
-"""What is sent to each model server: by the table, by the operator's rules, and corrected after a refusal."""
+"""Tests the requests to each model server: by the table, by the operator's rules, and corrected after a refusal."""
 
 import json
 import re
@@ -372,7 +372,7 @@ async def test_a_refused_parameter_costs_one_more_try_once() -> None:
         assert "temperature" in warning["message"]
 
 
-def told(status: Status, form: str) -> Sequence[Step]:
+def refused_with_200(status: Status, form: str) -> Sequence[Step]:
     """A refusal with status 200: as the first event of a stream, or as the whole body."""
     error = json.dumps(status.body)
     return [Head(), RawBytes((f"data: {error}\n\n" if form == "event" else error).encode())]
@@ -383,7 +383,7 @@ async def test_a_refusal_in_a_stream_costs_one_more_try_once(form: str) -> None:
     """Gateways return 200 before they know the model server's response."""
     refused = refusal(400, "Unknown parameter: 'stream_options'.", "invalid_request_error")
     async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.choose(lambda body: told(refused, form) if "stream_options" in body else answer("ok"))
+        fake.choose(lambda body: refused_with_200(refused, form) if "stream_options" in body else answer("ok"))
         assert [text(await agent.stream({"input": "?"})) for _ in range(2)] == ["ok", "ok"]
         assert len(fake.chats) == 3
 

@@ -1,4 +1,4 @@
-"""What model servers send, as documented or reported, with the answer that it should lead to.
+"""Streams of model servers, as documented or reported, with the answer that each should lead to.
 
 The bytes are our own. Each server has a right answer, a tool call and an error at least. The tool is
 `get_weather(city)`.

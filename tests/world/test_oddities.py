@@ -322,7 +322,7 @@ def odd_streams(draw: st.DrawFn) -> tuple[Answer, list[bytes]]:
 
 @dataclass
 class Outcome(Answer):
-    """What the service reads from a stream. `ended` means that the run would succeed."""
+    """The result of reading a stream. `ended` means that the run would succeed."""
 
     ended: bool = False
 

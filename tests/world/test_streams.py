@@ -61,7 +61,7 @@ async def test_a_server_s_stream_gives_its_answer(stream: Stream, fake: FakeDeda
 
 @pytest.mark.parametrize("stream", [stream for stream in STREAMS if stream.reasoning], ids=lambda stream: stream.name)
 def test_reasoning_is_kept_as_it_came(stream: Stream) -> None:
-    """What a provider requires back with its calls: each field under its name, its pieces joined, with signatures."""
+    """Fields that a provider requires are kept with its calls, under their names, with their pieces joined."""
     chunks = ChatChunks()
     for step in stream.steps:
         if isinstance(step, RawBytes):
