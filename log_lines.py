@@ -2,10 +2,12 @@
 
 All other code logs names of tools, servers' errors, URLs and callers' text unchanged. Every record of the process, from
 any logger and for any handler, then escapes what isn't printable and hides the service's own keys, which servers repeat
-in their errors and proxies in their pages.
+in their errors and proxies in their pages. A record made in the task of a run ends with the run's id.
 """
 
+import asyncio
 import logging
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,6 +15,7 @@ LONGEST = 8000  # characters of a message; longer ones are cut
 SHORTEST_SECRET = 8  # characters; a shorter value, such as true or UTC, is no key, and is part of other words
 HIDDEN = "[hidden]"
 INDENT = "    "
+RUN_ID = re.compile(r"run_\w+")  # begins the names of the tasks that work for a run
 
 
 _secrets: list[str] = []
@@ -30,12 +33,14 @@ class CleanRecord(logging.LogRecord):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.run_id = _current_run()
         if isinstance(self.args, tuple):  # uvicorn's access log formats them itself
             self.args = tuple(cleaned(value) if isinstance(value, str) else value for value in self.args)
 
     def getMessage(self) -> str:  # noqa: N802 - the library's name
         """Return the message with its arguments, on one line and without secrets."""
-        return cleaned(super().getMessage())
+        message = cleaned(super().getMessage())
+        return message if self.run_id in message else f"{message} (run {self.run_id})"
 
     @property
     def exc_text(self) -> str | None:
@@ -46,6 +51,16 @@ class CleanRecord(logging.LogRecord):
     def exc_text(self, text: str | None) -> None:
         lines = _without_secrets(text or "").split("\n")
         self._exc_text = text and "\n".join(INDENT + _printable(line) for line in lines)
+
+
+def _current_run() -> str:
+    """Return the id of the run that the task making a record works for, or an empty string."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return ""  # a thread without a loop
+    found = task and RUN_ID.match(task.get_name())
+    return found[0] if found else ""
 
 
 def cleaned(text: str) -> str:

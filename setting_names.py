@@ -28,7 +28,7 @@ def unused_in_file(file: Path, settings: Collection[str]) -> Iterator[str]:
             yield f"{file}, line {binding.original.line}: ignored, because it does not have the form NAME=value"
         elif name and name.lower() not in settings:
             shown = name if PLAIN_NAME.fullmatch(name) else "a name"
-            suggestion = _suggestion(name, settings)
+            suggestion = did_you_mean(name.upper(), map(str.upper, settings))
             yield f"{file}, line {binding.original.line}: {shown} is not a setting of this service{suggestion}"
 
 
@@ -37,12 +37,14 @@ def unused_in_environment(names: Iterable[str], settings: Collection[str]) -> It
     for name in names:
         similar = get_close_matches(name.lower(), settings, 1, NEARLY)
         if similar and name.lower() not in settings and _first_words_are_similar(name.lower(), similar[0]):
-            yield f"environment variable {name} is not a setting of this service{_suggestion(name, settings)}"
+            suggestion = did_you_mean(name.upper(), map(str.upper, settings))
+            yield f"environment variable {name} is not a setting of this service{suggestion}"
 
 
-def _suggestion(name: str, settings: Collection[str]) -> str:
-    similar = get_close_matches(name.lower(), settings, 1, SUGGESTED)
-    return f": did you mean {similar[0].upper()}?" if similar else ""
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence, which suggests the most similar of the known names if one is similar."""
+    similar = get_close_matches(name, list(known), 1, SUGGESTED)
+    return f": did you mean {similar[0]}?" if similar else ""
 
 
 def _first_words_are_similar(name: str, setting: str) -> bool:

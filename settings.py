@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from urllib.parse import unquote
 
 from pydantic import (
+    BaseModel,
     Field,
     HttpUrl,
     SecretStr,
@@ -21,12 +22,22 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from setting_names import unused_in_environment, unused_in_file
+from setting_names import did_you_mean, unused_in_environment, unused_in_file
 from setting_objects import McpServer, WireRules
 
-__all__ = ("ENV_FILE", "OFF", "McpServer", "Settings", "WireRules", "unused_names", "validation_errors")
+__all__ = (
+    "ENV_FILE",
+    "OFF",
+    "McpServer",
+    "Settings",
+    "WireRules",
+    "did_you_mean",
+    "unused_names",
+    "validation_errors",
+)
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 Seconds = Annotated[float, Field(gt=0)]
@@ -38,15 +49,21 @@ JSON_SETTINGS = {
     "upstream_rules": '{"custom": {"stream_options": false}}',
 }
 """The settings that are JSON, each with an example for its error message."""
+SETTING_OBJECTS: dict[str, type[BaseModel]] = {"mcp_servers": McpServer, "upstream_rules": WireRules}
 McpServerName = Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$", max_length=100)]
 
 
 def validation_errors(error: ValidationError) -> str:
     """Return a line for each invalid setting, without its value, which may be secret."""
-    lines = [
-        f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
-    ]
+    lines = [f"{'.'.join(map(str, fault['loc'])).upper()}: {_problem(fault)}" for fault in error.errors()]
     return "These settings are not valid (see .env.example):\n  " + "\n  ".join(lines)
+
+
+def _problem(fault: ErrorDetails) -> str:
+    if fault["type"] == "extra_forbidden":
+        setting, *_, key = map(str, fault["loc"])
+        return f"there is no such key{did_you_mean(key.lower(), SETTING_OBJECTS[setting].model_fields)}"
+    return fault["msg"].removeprefix("Value error, ")
 
 
 # fmt: off

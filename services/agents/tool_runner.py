@@ -106,7 +106,7 @@ class ToolRunner:
         try:
             async with asyncio.TaskGroup() as group:
                 for run in runs:
-                    group.create_task(run)
+                    group.create_task(run, name=f"{self.context.run.run_id} tool")  # see `log_lines`
         except* AgentStreamError as failures:  # of a commit: what tools raise becomes their result
             raise failures.exceptions[0] from None
 

@@ -1,5 +1,6 @@
 """Restores the runs that a former process left waiting, for answers or for their turn."""
 
+import logging
 from collections.abc import Iterable, Sequence
 
 from models import Run, new_request_id
@@ -8,6 +9,8 @@ from services.runs.live import LiveRuns
 from services.runs.recovery import RestorableRun, RestorableTurn, RestorableWait
 from services.runs.spec import EarlierRun, RunSpec, Work
 from settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 class RunRestorer:
@@ -23,14 +26,17 @@ class RunRestorer:
 
         A session's queued runs keep their order. Raise `LogUnavailable`.
         """
-        queued = []
+        queued, waiting = [], 0
         for run in runs:
             if isinstance(run, RestorableTurn):
                 queued.append(run)
             else:
                 await self._restore_waiting(run)
+                waiting += 1
         for run in sorted(queued, key=lambda run: run.stored.position):
             await self._restore_queued(run)
+        if waiting or queued:
+            logger.info("runs restored from before the restart: %d suspended, %d queued", waiting, len(queued))
 
     async def _restore_waiting(self, waiting: RestorableWait) -> None:
         waiting.writer.continue_within(self._settings.max_output_bytes)

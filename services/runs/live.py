@@ -120,7 +120,7 @@ class LiveRuns:
         """
         self._admission.draining = True
         limit_s, running = self._settings.drain_s, self._admission.running
-        logger.info("draining: %d runs may end within %g s; a second signal stops at once", running, limit_s)
+        logger.info("draining: runs under way: %d, limit: %g s; a second signal stops at once", running, limit_s)
         for task in self.tasks:
             task.readers.allow_unattended()  # clients disconnect during a deployment, which is no reason to cancel
             task.stay_queued()

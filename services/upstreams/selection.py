@@ -30,7 +30,7 @@ from services.upstreams.refusals import UNREACHED
 from services.upstreams.scripted_model import MODEL_IDS as SCRIPTED_MODELS
 from services.upstreams.scripted_model import scripted_client
 from services.upstreams.upstream import NO_DEDALUS_HEADERS, Route, Upstream
-from settings import Settings
+from settings import Settings, did_you_mean
 
 DEDALUS_URL = "https://api.dedaluslabs.ai/v1"
 DEDALUS_MODEL = "openai/gpt-4.1"
@@ -51,8 +51,11 @@ class Upstreams:
         providers: Mapping[str, Provider] = PROVIDERS,
         dedalus: str = DEDALUS_URL,
     ) -> None:
-        if unknown := settings.upstream_rules.keys() - {"custom", "dedalus", "local", *providers}:
-            raise ValueError(f"UPSTREAM_RULES is for custom, dedalus, local or a provider, not for {min(unknown)}")
+        names = {"custom", "dedalus", "local", *providers}
+        if unknown := settings.upstream_rules.keys() - names:
+            name = min(unknown)
+            suggestion = did_you_mean(name, names)
+            raise ValueError(f"UPSTREAM_RULES is for custom, dedalus, local or a provider, not for {name}{suggestion}")
         self.local = local
         self._think_tags = ThinkTagModels(settings.think_tags, settings.think_tags_opened)
         self._keys = {name: key for name, known in providers.items() if (key := _first_key(settings, known))}

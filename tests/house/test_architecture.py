@@ -178,6 +178,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "pydantic": ("*",),
     "pydantic_core": (
         "models",
+        "settings",
         "tool_models",
         "events",
         "services.tooling.results",

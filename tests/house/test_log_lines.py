@@ -1,5 +1,6 @@
 """Tests that logged data can neither begin a line of the log nor control a terminal."""
 
+import asyncio
 import copy
 import io
 import logging
@@ -77,6 +78,25 @@ def test_what_is_printable_stays_as_it_is(lines: tuple[logging.Logger, io.String
     logger, written = lines
     logger.warning("C:\\new %s %d%%", "süß 日本 😀 שלום", 5)
     assert written.getvalue() == "WARNING agent_stream: C:\\new süß 日本 😀 שלום 5%\n"
+
+
+@pytest.mark.anyio
+async def test_a_record_names_the_run_whose_task_makes_it(lines: tuple[logging.Logger, io.StringIO]) -> None:
+    """The id is added once, and only in tasks that are named after a run."""
+    logger, written = lines
+
+    async def log() -> None:
+        logger.info("a refusal")
+        logger.info("run run_1 failed")
+
+    named = ("a refusal (run run_1)", "run run_1 failed")
+    await asyncio.create_task(log(), name="run_1")
+    await asyncio.create_task(log(), name="run_1 tool")
+    await asyncio.create_task(log(), name="catalogue")
+    await asyncio.to_thread(logger.info, "a thread")
+    assert written.getvalue().splitlines() == [
+        f"INFO agent_stream: {message}" for message in (*named, *named, "a refusal", "run run_1 failed", "a thread")
+    ]
 
 
 def test_a_message_has_a_length(lines: tuple[logging.Logger, io.StringIO]) -> None:

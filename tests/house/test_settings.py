@@ -18,7 +18,7 @@ from process import ROOT, Nursery
 from pydantic import SecretStr, ValidationError
 
 from setting_names import unused_in_environment, unused_in_file
-from settings import OFF, Settings, WireRules
+from settings import OFF, Settings, WireRules, validation_errors
 
 EXAMPLE = ROOT / ".env.example"
 DOCS = '{"docs": {"url": "https://mcp.example.com/mcp"}}'
@@ -224,6 +224,20 @@ def test_the_embedded_model_s_file_is_found_from_where_the_service_starts(monkey
 
 
 # Refusing
+
+
+def test_a_misspelt_key_of_an_object_is_reported_with_a_similar_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each unknown key of UPSTREAM_RULES and MCP_SERVERS has a line, with a suggestion if a key is similar."""
+    monkeypatch.setenv("UPSTREAM_RULES", '{"custom": {"stream_option": false, "zzz": 1}}')
+    monkeypatch.setenv("MCP_SERVERS", '{"docs": {"url": "https://mcp.example.com", "header": {}}}')
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    assert validation_errors(refused.value).splitlines()[1:] == [
+        "  MCP_SERVERS.DOCS.HEADER: there is no such key: did you mean headers?",
+        "  UPSTREAM_RULES.CUSTOM.STREAM_OPTION: there is no such key: did you mean stream_options?",
+        "  UPSTREAM_RULES.CUSTOM.ZZZ: there is no such key",
+    ]
+
 
 REFUSED = [
     ("PORT", "http", "integer"),

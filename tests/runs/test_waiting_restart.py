@@ -59,7 +59,8 @@ def test_a_waiting_run_is_approved_after_a_restart(how: signal.Signals, place: P
         run_id, seen = begin(client)
         process.send_signal(how)
         process.wait(10)
-    with place.served() as (_, client):
+    with place.served() as (process, client):
+        process.says("runs restored from before the restart: 1 suspended, 0 queued")
         run = client.get(f"{RUNS}/{run_id}").json()
         listed = client.get(RUNS, params={"status": "waiting"}).json()["runs"]
         assert decide(client, run_id).status_code == 202

@@ -327,11 +327,12 @@ async def test_the_key_and_plain_bytes_are_asked_for(fake: FakeDedalus, agent: S
 
 
 async def test_a_key_that_is_refused(fake: FakeDedalus, start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    """A wrong key is the operator's mistake and not the caller's: 502, not 401."""
+    """A wrong key is the operator's mistake and not the caller's: 502, not 401. The log line names the run."""
     async with service(fake.url, dedalus_api_key=f"{MARK}-wrong") as agent:
         response = await agent.post(EXECUTE, {"input": "?"})
     assert (response.status_code, response.json()["error"]["code"]) == (502, "upstream_auth")
-    assert "Invalid API key provided" in caplog.text
+    [line] = [message for message in caplog.messages if "Invalid API key provided" in message]
+    assert line.endswith(f"(run {response.json()['error']['run_id']})")
     assert "Invalid API key" not in response.text
     is_clean(fake, response)
 
