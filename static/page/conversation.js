@@ -33,14 +33,17 @@ function optionsFor(sessionId) {
   };
 }
 
-/** Keeps the latest question as it was sent, and passes the request on. */
-function recordingFetch(input, init = {}) {
-  const { pathname } = new URL(input, document.baseURI);
-  if (init.method === "POST" && STREAMS.some((path) => pathname.endsWith(path))) {
-    const headers = Object.fromEntries(new Headers(init.headers));
-    store.set({ lastRequest: { path: pathname, headers, body: JSON.parse(init.body) } });
-  }
-  return faultyFetch(input, init);
+/** Passes a request on, and keeps the latest question as it was sent, with the id of its run once that is known. */
+async function recordingFetch(input, init = {}) {
+  const path = new URL(input, document.baseURI).href.slice(BASE_URL.length);
+  if (init.method !== "POST" || !STREAMS.includes(path)) return faultyFetch(input, init);
+  const headers = Object.fromEntries(new Headers(init.headers));
+  const sent = { path, headers, body: JSON.parse(init.body), runId: null };
+  store.set({ lastRequest: sent });
+  const response = await faultyFetch(input, init);
+  const runId = response.headers.get("X-Run-ID");
+  store.set(({ lastRequest }) => ({ lastRequest: lastRequest === sent ? { ...sent, runId } : lastRequest }));
+  return response;
 }
 
 /** Follows the route: opens the conversation of each session that it names. */

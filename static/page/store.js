@@ -44,8 +44,10 @@ export const store = createStore({
   runs: { items: [], cursor: null, isLoaded: false, error: null },
   /** The events of the shown run: `{ event, bytes, receivedAt }`, in order. */
   frames: [],
-  /** The latest question as it was sent: `{ path, headers, body }`. */
+  /** The latest question as it was sent: `{ path, headers, body, runId }`. */
   lastRequest: null,
+  /** The run that is played again, with the `messages` and `status` that the chat shows, or null (`inspector/replay.js`). */
+  replay: null,
   /** Which side is open as a drawer on a narrow window ("sidebar", "inspector" or null). */
   drawer: null,
   /** Whether the inspector has its column on a wide window. */

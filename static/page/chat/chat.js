@@ -16,11 +16,14 @@ import { useFactReader } from "./facts.js";
 import { Failure } from "./failure.js";
 import { Icon } from "./icons.js";
 import { MessageList } from "./message_list.js";
+import { ReplayedChat } from "./replayed_chat.js";
 import { useStickToEnd } from "./stick.js";
 
 export function Chat() {
   const session = useStore(({ route, draft }) => route.session ?? draft);
+  const replay = useStore((state) => state.replay);
   useFactReader();
+  if (replay) return html`<${ReplayedChat} replay=${replay} />`;
   return html`<${Conversation} key=${session} session=${session} />`;
 }
 

@@ -1,9 +1,36 @@
-/** The inspector of the shown run. */
+/* The inspector: what the shown run did, event by event, and ways to break, replay and compare runs. */
+
+import { useEffect, useState } from "preact/hooks";
 
 import { html } from "../html.js";
 import { useStore } from "../store.js";
+import { CodeTab } from "./code_tab.js";
+import { Compare } from "./compare.js";
+import { EventsTab } from "./events_tab.js";
+import { FaultsTab } from "./faults_tab.js";
+import { ReplayTab } from "./replay_tab.js";
+import { RequestTab } from "./request_tab.js";
+import { RunTab } from "./run_tab.js";
+import { Tabs } from "./tabs.js";
+
+const TABS = [
+  { id: "run", title: "Run", View: RunTab },
+  { id: "events", title: "Events", View: EventsTab },
+  { id: "request", title: "Request", View: RequestTab },
+  { id: "code", title: "Code", View: CodeTab },
+  { id: "faults", title: "Faults", View: FaultsTab },
+  { id: "replay", title: "Replay", View: ReplayTab },
+];
 
 export function Inspector() {
-  const frames = useStore((state) => state.frames);
-  return html`<h2>Events</h2><ol>${frames.map(({ event }) => html`<li key=${event.seq}>${event.event}</li>`)}</ol>`;
+  const hasEvent = useStore((state) => state.route.seq !== null);
+  const [selected, select] = useState(hasEvent ? "events" : "run");
+  useEffect(() => {
+    if (hasEvent) select("events");
+  }, [hasEvent]);
+  return html`
+    <h2 class="hidden">Inspector</h2>
+    <${Tabs} name="inspector" label="Inspector" tabs=${TABS} selected=${selected} onSelect=${select} />
+    <${Compare} />
+  `;
 }

@@ -1,0 +1,59 @@
+/* The chart of output tokens over time. */
+
+import { useEffect, useRef } from "preact/hooks";
+import UPlot from "uplot";
+
+import { html } from "../html.js";
+
+const HEIGHT = 130;
+
+/** Returns the colours of the theme. A canvas doesn't know CSS variables. */
+function colours(element) {
+  const style = getComputedStyle(element);
+  const colour = (name) => style.getPropertyValue(name);
+  return { line: style.color, grid: style.borderTopColor, text: style.outlineColor, font: `11px ${colour("--font")}` };
+}
+
+function optionsFor(element) {
+  const { line, grid, text, font } = colours(element);
+  const axis = { stroke: text, font, grid: { stroke: grid, width: 1 }, ticks: { show: false } };
+  return {
+    width: element.clientWidth,
+    height: HEIGHT,
+    legend: { show: false },
+    cursor: { show: false },
+    scales: { x: { time: false } },
+    axes: [
+      { ...axis, size: 24, values: (_, ticks) => ticks.map((tick) => `${tick} s`) },
+      { ...axis, size: 38 },
+    ],
+    series: [{}, { stroke: line, width: 2, fill: `color-mix(in srgb, ${line} 14%, transparent)`, points: { show: false } }],
+  };
+}
+
+/** Shows `data`: seconds and tokens. `label` says in words what it shows. */
+export function Chart({ data, label }) {
+  const place = useRef(null);
+  const chart = useRef(null);
+  const latest = useRef(data);
+  latest.current = data;
+  useEffect(() => {
+    const element = place.current;
+    const draw = () => {
+      chart.current?.destroy();
+      chart.current = new UPlot(optionsFor(element), latest.current, element);
+    };
+    const theme = matchMedia("(prefers-color-scheme: dark)");
+    const sizes = new ResizeObserver(draw);
+    sizes.observe(element);
+    theme.addEventListener("change", draw);
+    return () => {
+      sizes.disconnect();
+      theme.removeEventListener("change", draw);
+      chart.current?.destroy();
+      chart.current = null;
+    };
+  }, []);
+  useEffect(() => chart.current?.setData(data), [data]);
+  return html`<div class="chart" role="img" aria-label=${label} ref=${place}></div>`;
+}

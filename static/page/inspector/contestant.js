@@ -1,0 +1,37 @@
+/* One side of a comparison: a Conversation of its own, without a session, and the frames of its run. */
+
+import { Conversation, textOf } from "agent-stream";
+
+import { BASE_URL } from "../api.js";
+import { faultyFetch } from "./faults.js";
+
+/** Makes a contestant. `get` returns { answer, status, error, frames }, a new object after each change. */
+export function createContestant() {
+  let frames = [];
+  let state = { answer: "", status: "idle", error: null, frames };
+  const conversation = new Conversation({
+    baseUrl: BASE_URL,
+    fetch: faultyFetch,
+    onFrame: (frame) => frames.push(frame),
+  });
+  const unmount = conversation.mount();
+  const read = () => {
+    const { messages, status, error } = conversation.get();
+    const answer = messages.findLast(({ role }) => role === "assistant")?.content ?? "";
+    state = { answer: textOf(answer), status, error, frames: frames.slice() };
+  };
+  conversation.subscribe(read);
+  return {
+    get: () => state,
+    subscribe: conversation.subscribe,
+    ask(request) {
+      frames = [];
+      void conversation.stream(request);
+    },
+    /** Stops the run and reads no more. */
+    leave() {
+      void conversation.stop();
+      unmount();
+    },
+  };
+}

@@ -1,0 +1,13 @@
+/* What a tab shows while there is no run. */
+
+import { html } from "../html.js";
+
+export function Empty({ error }) {
+  if (error) return html`<p class="note is-bad" role="alert">${error}</p>`;
+  return html`
+    <div class="no-run">
+      <p>No run yet</p>
+      <p class="muted small">Ask a question. Its events, timing and request appear here as they happen.</p>
+    </div>
+  `;
+}

@@ -1,0 +1,20 @@
+/* One event: its times and its JSON. */
+
+import { html } from "../html.js";
+import { bytes, duration } from "./formats.js";
+import { JsonView } from "./json_view.js";
+
+export function EventDetail({ frame, before, onClose }) {
+  const { event } = frame;
+  const gap = before ? `+${duration(Math.max(0, frame.receivedAt - before.receivedAt))}` : "first event";
+  return html`
+    <section class="event-detail" aria-label="Event ${event.seq}">
+      <header>
+        <h3 class="cut">${event.seq} · ${event.event}</h3>
+        <button type="button" class="plain" aria-label="Close event ${event.seq}" onClick=${onClose}>✕</button>
+      </header>
+      <p class="tiny muted">${event.timestamp} · ${gap} · ${bytes(frame.bytes)}</p>
+      <${JsonView} value=${event} />
+    </section>
+  `;
+}

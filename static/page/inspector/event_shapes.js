@@ -1,0 +1,59 @@
+/* The shapes of the events' data: a table of docs/events.md, for run files, which anybody may have written. */
+
+const text = (value) => typeof value === "string";
+const number = (value) => typeof value === "number";
+const flag = (value) => typeof value === "boolean";
+const object = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+const optional = (shape) => (value) => value === undefined || shape(value);
+const count = (value) => value === null || number(value);
+const usage = (value) =>
+  object(value) && count(value.input_tokens) && count(value.output_tokens) && count(value.total_tokens);
+const calls = (value) =>
+  Array.isArray(value) && value.every((call) => object(call) && text(call.tool_call_id) && text(call.name));
+
+const CALL = { tool_call_id: text, name: text };
+const DECLARED = { ...CALL, source: optional(text), server: optional(text) };
+
+const SHAPES = {
+  run_started: { model: text, session_id: optional(text) },
+  step_started: { step: number, model: text },
+  thinking: { content: text },
+  partial_output: { content: text },
+  tool_use_delta: { ...DECLARED, arguments_delta: text },
+  tool_use: { ...DECLARED, arguments: object, invalid_arguments: optional(text) },
+  approval_request: { ...CALL, arguments: object, expires_at: text },
+  waiting: { pending: calls },
+  approval_response: { tool_call_id: text, approved: flag, arguments: optional(object), reason: optional(text) },
+  tool_progress: {
+    tool_call_id: text,
+    message: optional(text),
+    progress: optional(number),
+    total: optional(number),
+  },
+  tool_result: { ...CALL, content: text, is_error: flag, duration_ms: optional(number), truncated: flag },
+  step_finished: { step: number, model: text, finish_reason: text, usage },
+  warning: { code: text, message: text },
+  final_output: { content: text },
+  error: { code: text, message: text, retryable: flag, request_id: text, retry_after: optional(number) },
+  complete: {
+    status: (value) => ["succeeded", "failed", "cancelled"].includes(value),
+    finish_reason: optional(text),
+    usage,
+    steps: number,
+    duration_ms: number,
+    time_to_first_token_ms: optional(number),
+  },
+};
+
+/** Returns the first key of an event that has the wrong shape, such as "data.content", or null. */
+export function wrongKey(event) {
+  if (!object(event)) return "event";
+  if (!text(event.event)) return "event";
+  if (!text(event.run_id)) return "run_id";
+  if (!Number.isSafeInteger(event.seq)) return "seq";
+  if (!text(event.timestamp) || Number.isNaN(Date.parse(event.timestamp))) return "timestamp";
+  if (!object(event.data)) return "data";
+  const shape = Object.hasOwn(SHAPES, event.event) ? SHAPES[event.event] : {}; // later versions add events
+  const wrong = Object.entries(shape).find(([key, fits]) => !fits(event.data[key]));
+  return wrong ? `data.${wrong[0]}` : null;
+}

@@ -1,0 +1,52 @@
+/* The tab Events: each event as it comes, with a filter, and the JSON of one. */
+
+import { useMemo, useState } from "preact/hooks";
+
+import { html } from "../html.js";
+import { navigate } from "../route.js";
+import { useStore } from "../store.js";
+import { Empty } from "./empty.js";
+import { EventDetail } from "./event_detail.js";
+import { kindsOf, rowsOf } from "./event_rows.js";
+import { EventTable } from "./event_table.js";
+import { useShownRun } from "./shown_run.js";
+
+export function EventsTab() {
+  const { runId, frames, error, isReplay } = useShownRun();
+  const seq = useStore((state) => state.route.seq);
+  const [filter, setFilter] = useState({ kind: "", text: "" });
+  const kinds = useMemo(() => kindsOf(frames), [frames]);
+  const rows = useMemo(() => rowsOf(frames, filter), [frames, filter]);
+  const select = (chosen) => navigate({ run: isReplay ? null : runId, seq: chosen }, { replace: true });
+  if (frames.length === 0) return html`<${Empty} error=${error} />`;
+  const place = frames.findIndex(({ event }) => event.seq === seq);
+  return html`
+    <div class="events-view">
+      <${Filter} kinds=${kinds} filter=${filter} setFilter=${setFilter} />
+      <p class="tiny muted" role="status">
+        ${rows.length === frames.length ? `${rows.length} events` : `${rows.length} of ${frames.length} events`}
+      </p>
+      <${EventTable} rows=${rows} selected=${seq} onSelect=${select} />
+      ${place >= 0 && html`<${EventDetail} frame=${frames[place]} before=${frames[place - 1]} onClose=${() => select(null)} />`}
+    </div>
+  `;
+}
+
+function Filter({ kinds, filter, setFilter }) {
+  const change = (patch) => setFilter({ ...filter, ...patch });
+  return html`
+    <div class="event-filter">
+      <input
+        type="search"
+        placeholder="Filter by text"
+        aria-label="Filter by text"
+        value=${filter.text}
+        onInput=${(event) => change({ text: event.target.value })}
+      />
+      <select aria-label="Kind of event" value=${filter.kind} onChange=${(event) => change({ kind: event.target.value })}>
+        <option value="">All kinds</option>
+        ${kinds.map(({ kind, count }) => html`<option key=${kind} value=${kind}>${kind} (${count})</option>`)}
+      </select>
+    </div>
+  `;
+}

@@ -1,0 +1,69 @@
+/* The tab Faults: break this page's connection, and see that nothing is lost. */
+
+import { useConversation } from "../conversation.js";
+import { html } from "../html.js";
+import { useExternal } from "../store.js";
+import { Connections } from "./connections.js";
+import { line } from "./faults.js";
+import { Proof } from "./proof_view.js";
+import { ScenarioPicker } from "./scenario_picker.js";
+import { duringAnAnswer, isUnderWay } from "./scripted_answer.js";
+import { useShownRun } from "./shown_run.js";
+
+const OFFLINE_MS = 10_000;
+const SLOW = 5; // events a second
+const DROPPED_SEQ = 17;
+
+export function FaultsTab() {
+  const state = useExternal(line, () => line.get());
+  const { status } = useConversation();
+  const { runId, frames, isLive } = useShownRun();
+  return html`
+    <p class="small muted">
+      Break the connection of this page, and see that the answer arrives whole. The faults are in the page's own reader:
+      nobody else notices them. ${!isUnderWay(status) && "Without an answer under way, a scripted one begins."}
+    </p>
+    <div class="faults">
+      <${Fault} title="Cut the connection" about="The stream breaks now." onClick=${() => duringAnAnswer(status, () => line.cut())} />
+      <${Fault}
+        title="Be offline for 10 s"
+        about=${state.offlineUntil === null ? "Nothing gets through." : "Offline …"}
+        isOn=${state.offlineUntil !== null}
+        onClick=${() => duringAnAnswer(status, () => line.goOffline(OFFLINE_MS))}
+      />
+      <${Fault}
+        title="Read 5 tokens/s"
+        about=${state.tokensPerS === null ? "A slow line." : "On. Click for full speed."}
+        isOn=${state.tokensPerS !== null}
+        onClick=${() => {
+          line.setPace(state.tokensPerS === null ? SLOW : null);
+          if (state.tokensPerS === null) duringAnAnswer(status);
+        }}
+      />
+      <${Fault}
+        title="Drop everything at event 17"
+        about=${state.dropSeq === null ? "It is withheld, and the line cut." : "Armed for event 17."}
+        isOn=${state.dropSeq !== null}
+        onClick=${() => {
+          line.dropAt(state.dropSeq === null ? DROPPED_SEQ : null);
+          if (state.dropSeq === null) duringAnAnswer(status);
+        }}
+      />
+    </div>
+    ${isLive && html`
+      <${Connections} connections=${state.connections.filter((each) => each.runId === runId)} last=${frames.at(-1)?.event.seq} />
+      <${Proof} key=${runId} runId=${runId} frames=${frames} />
+    `}
+    <${ScenarioPicker} />
+  `;
+}
+
+/** A button for a fault. `isOn` is true while a fault stays switched on. */
+function Fault({ title, about, isOn, onClick }) {
+  return html`
+    <button type="button" class="fault" aria-pressed=${isOn} onClick=${onClick}>
+      <strong>${title}</strong>
+      <span class="tiny">${about}</span>
+    </button>
+  `;
+}

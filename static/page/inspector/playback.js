@@ -1,0 +1,31 @@
+/* The timing of a replay. Pure: a player asks which event is due. */
+
+/** Longer pauses, such as hours until an approval, are shortened to this. */
+export const LONGEST_PAUSE_MS = 5_000;
+export const SPEEDS = [1, 2, 4, Infinity];
+
+/** Returns the time at which each event is shown, in ms after the first. */
+export function offsetsOf(events) {
+  let offset = 0;
+  return events.map((event, place) => {
+    const before = events[Math.max(0, place - 1)];
+    const pause = Date.parse(event.timestamp) - Date.parse(before.timestamp);
+    offset += Math.min(Math.max(0, pause), LONGEST_PAUSE_MS);
+    return offset;
+  });
+}
+
+/** Returns how many events are shown at a time. */
+export function positionAt(offsets, ms) {
+  let low = 0;
+  let high = offsets.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (offsets[middle] <= ms) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Returns the time of a position: when its last event is shown. */
+export const timeAt = (offsets, position) => offsets[position - 1] ?? 0;

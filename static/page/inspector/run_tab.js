@@ -1,0 +1,91 @@
+/* The tab Run: a run's status, its numbers, the waterfall, and its tokens over time. */
+
+import { useMemo } from "preact/hooks";
+
+import { CopyButton } from "../chat/copy_button.js";
+import { html } from "../html.js";
+import { Chart } from "./chart.js";
+import { useClock } from "./clock.js";
+import { Empty } from "./empty.js";
+import { bytes, count, duration } from "./formats.js";
+import { measuresOf, tokensOverTime } from "./measures.js";
+import { useShownRun } from "./shown_run.js";
+import { nowOf, spansOf } from "./timing.js";
+import { Waterfall } from "./waterfall.js";
+
+export function RunTab() {
+  const { frames, error, isReplay } = useShownRun();
+  const measures = useMemo(() => measuresOf(frames), [frames]);
+  const spans = useMemo(() => spansOf(frames), [frames]);
+  const series = useMemo(() => tokensOverTime(frames), [frames]);
+  const isUnderWay = !isReplay && ["streaming", "waiting"].includes(measures.status);
+  const nowMs = nowOf(frames, useClock(isUnderWay));
+  if (frames.length === 0) return html`<${Empty} error=${error} />`;
+  return html`
+    <${Summary} measures=${measures} nowMs=${nowMs} />
+    <section aria-labelledby="waterfall-title">
+      <h3 id="waterfall-title">Waterfall</h3>
+      <${Waterfall} spans=${spans} nowMs=${nowMs} />
+    </section>
+    <section aria-labelledby="chart-title">
+      <h3 id="chart-title">Output tokens over time</h3>
+      <${Chart} data=${series} label="${count(Math.round(series[1].at(-1)))} tokens in ${series[0].at(-1)} seconds" />
+    </section>
+    <${Steps} steps=${measures.steps} />
+  `;
+}
+
+/** A run's status and numbers. */
+function Summary({ measures, nowMs }) {
+  const { runId, model, status, firstTokenMs, durationMs, tokensPerS, isEstimated, usage } = measures;
+  const speed = tokensPerS === null ? "–" : `${isEstimated ? "~" : ""}${tokensPerS.toFixed(tokensPerS < 10 ? 1 : 0)}`;
+  return html`
+    <div class="run-head">
+      <p class="run-status is-${status}"><span class="dot is-${DOTS[status] ?? status}"></span>${status}</p>
+      <p class="mono cut" title=${model}>${model}</p>
+      <${CopyButton} text=${() => runId} label="Copy the run's id" />
+    </div>
+    <dl class="tiles">
+      <${Tile} name="First token" value=${duration(firstTokenMs)} />
+      <${Tile} name="Duration" value=${duration(durationMs ?? nowMs)} />
+      <${Tile} name="Tokens per second" value=${speed} />
+      <${Tile} name="Tokens in" value=${count(usage?.input_tokens)} />
+      <${Tile} name="Tokens out" value=${count(usage?.output_tokens)} />
+      <${Tile} name="${count(measures.events)} events" value=${bytes(measures.bytes)} />
+    </dl>
+  `;
+}
+
+const DOTS = { streaming: "running" };
+
+const Tile = ({ name, value }) => html`<div class="tile"><dt>${name}</dt><dd>${value}</dd></div>`;
+
+function Steps({ steps }) {
+  if (steps.length === 0) return null;
+  return html`
+    <section aria-labelledby="steps-title">
+      <h3 id="steps-title">Usage by step</h3>
+      <table class="step-table">
+        <thead>
+          <tr><th scope="col">Step</th><th scope="col">Ended with</th><th scope="col">In</th><th scope="col">Out</th><th scope="col">tok/s</th></tr>
+        </thead>
+        <tbody>
+          ${steps.map((step) => html`<${StepRow} key=${step.step} step=${step} />`)}
+        </tbody>
+      </table>
+    </section>
+  `;
+}
+
+function StepRow({ step: { step, finishReason, usage, tokens, writingMs } }) {
+  const speed = writingMs > 0 ? Math.round((tokens * 1_000) / writingMs) : null;
+  return html`
+    <tr>
+      <th scope="row">${step}</th>
+      <td>${finishReason ?? "…"}</td>
+      <td>${count(usage?.input_tokens)}</td>
+      <td>${count(usage?.output_tokens)}</td>
+      <td>${count(speed)}</td>
+    </tr>
+  `;
+}

@@ -1,0 +1,31 @@
+/* Picks a script of simulate for the next questions. */
+
+import { choose } from "../choice.js";
+import { html } from "../html.js";
+import { useStore } from "../store.js";
+
+const SCENARIOS = {
+  default: "Thinking, a tool call and an answer",
+  long: "A long answer",
+  progress: "A tool that reports its progress",
+  approval: "A call that needs your approval",
+  client_tool: "A tool that this page runs",
+  tool_error: "A tool that fails",
+  error: "A model that fails",
+  slow: "30 s without a word",
+  truncated: "A connection that breaks at event 8",
+};
+
+export function ScenarioPicker() {
+  const scenario = useStore((state) => state.choice.scenario);
+  return html`
+    <section aria-labelledby="scenario-title">
+      <h3 id="scenario-title">Scripted answers</h3>
+      <p class="small muted">The next questions are answered by this script of /stream/simulate, without a model.</p>
+      <select aria-labelledby="scenario-title" value=${scenario ?? ""} onChange=${(event) => choose({ scenario: event.target.value || null })}>
+        <option value="">Off: ask the model</option>
+        ${Object.entries(SCENARIOS).map(([name, about]) => html`<option key=${name} value=${name}>${name}: ${about}</option>`)}
+      </select>
+    </section>
+  `;
+}

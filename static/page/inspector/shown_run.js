@@ -1,0 +1,64 @@
+/* The run that the inspector shows: a replay, the run that this page follows, or one from the service's log. */
+
+import { useEffect, useState } from "preact/hooks";
+
+import { BASE_URL } from "../api.js";
+import { useConversation } from "../conversation.js";
+import { useStore } from "../store.js";
+import { framesIn } from "./stored_log.js";
+
+const LOOK_MS = 2_000; // how often a run is looked at that another page follows
+
+/** The URL of a run's events as JSON lines. */
+export const logUrl = (runId) => `${BASE_URL}/api/agent/runs/${encodeURIComponent(runId)}/events?wait=false`;
+
+/** Returns the text of a run's log. Rejects if the service doesn't have it. */
+export async function storedLog(runId) {
+  const response = await fetch(logUrl(runId), { cache: "no-store" });
+  if (!response.ok) throw new Error(response.status === 404 ? "The service doesn't have this run." : `HTTP ${response.status}`);
+  return response.text();
+}
+
+/** Returns `{ runId, frames, isLive, isReplay, error }` of the run to show. `isLive`: this page received its events. */
+export function useShownRun() {
+  const replay = useStore((state) => state.replay);
+  const followed = useStore((state) => state.frames);
+  const named = useStore((state) => state.route.run);
+  const { messages } = useConversation();
+  const followedId = followed[0]?.event.run_id ?? null;
+  const runId = named ?? followedId ?? messages.findLast(({ run_id: id }) => id !== "")?.run_id ?? null;
+  const isLive = runId !== null && runId === followedId;
+  const stored = useStoredRun(isLive || replay ? null : runId);
+  if (replay) {
+    const { name, frames, position } = replay;
+    return { runId: frames[0].event.run_id, name, frames: frames.slice(0, position), isLive: false, isReplay: true, error: null };
+  }
+  return { runId, isReplay: false, isLive, ...(isLive ? { frames: followed, error: null } : stored) };
+}
+
+const NOTHING = { frames: [], error: null };
+
+/** Loads a run's log, and again while it has no end. */
+function useStoredRun(runId) {
+  const [loaded, show] = useState({ runId: null, ...NOTHING });
+  useEffect(() => {
+    if (runId === null) return undefined;
+    const left = new AbortController();
+    void follow(runId, left.signal, show);
+    return () => left.abort();
+  }, [runId]);
+  return loaded.runId === runId ? { frames: loaded.frames, error: loaded.error } : NOTHING;
+}
+
+async function follow(runId, signal, show) {
+  while (!signal.aborted) {
+    const found = await storedLog(runId).then(
+      (text) => ({ runId, frames: framesIn(text), error: null }),
+      (cause) => ({ runId, frames: [], error: cause.message }),
+    );
+    if (signal.aborted) return;
+    show(found);
+    if (found.error || found.frames.at(-1)?.event.event === "complete") return;
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  }
+}
