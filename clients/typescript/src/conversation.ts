@@ -61,7 +61,7 @@ export class Conversation {
     if (follower.current) void follower.follow(follower.current);
     else follower.followRemembered();
     void session.load();
-    const stopSharing = this.service.share(() => follower.current?.reader?.giveWay());
+    const stopSharing = this.service.slots.share(() => follower.current?.reader?.giveWay());
     const stopWaking = onWake(() => !follower.current && void session.load());
     const looking = setInterval(() => void session.look(), LOOK_MS);
     return () => {
@@ -142,7 +142,7 @@ export class Conversation {
     });
     follower.finish(run);
     this.stopping = run;
-    if (!run.id) await run.reader?.opening.catch(() => null); // before the response there is no id by which to cancel
+    if (!run.id) await run.reader?.answered(); // before the response there is no id by which to cancel
     run.reader?.leave();
     const cancel = { method: "POST", keepalive: true };
     // If the service can't be reached, the run continues, or ends when it has no reader.

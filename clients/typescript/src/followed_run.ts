@@ -1,14 +1,23 @@
-import type { AgentRequest } from "./contract";
+import type { AgentRequest, SimulateRequest } from "./contract";
 import { newKey } from "./environment";
 import type { OnEvent } from "./options";
 import type { RunReader } from "./run_reader";
 
-/** A run that a conversation follows. */
+interface AboutRun {
+  id?: string;
+  key?: string | undefined;
+  asked?: AgentRequest | SimulateRequest;
+  route?: string;
+  isOurs: boolean;
+  onEvent?: OnEvent | undefined;
+}
+
+/** A run that is followed here. */
 export class FollowedRun {
   id: string | null;
-  readonly key: string = newKey();
+  readonly key: string;
   /** The request that starts the run; null for a run that has already started. */
-  readonly asked: AgentRequest | null;
+  readonly asked: AgentRequest | SimulateRequest | null;
   /** Where it is sent. */
   readonly route: string;
   /** Whether this page makes the calls of its tools. */
@@ -26,8 +35,9 @@ export class FollowedRun {
   /** The reader that reads it, or the last one that did. */
   reader: RunReader | null = null;
 
-  constructor(about: { id?: string; asked?: AgentRequest; route?: string; isOurs: boolean; onEvent?: OnEvent | undefined }) {
+  constructor(about: AboutRun) {
     this.id = about.id ?? null;
+    this.key = about.key ?? newKey();
     this.asked = about.asked ?? null;
     this.route = about.route ?? "";
     this.isOurs = about.isOurs;

@@ -22,17 +22,33 @@ export interface Batch {
 /** The characters of a frame that are neither its id, nor its event, nor its data. */
 const FRAME_SYNTAX = "id: \nevent: \ndata: \n\n".length;
 
+/** Returns the frame of an event that has just arrived. `data` is its JSON. Frames are ASCII. */
+export function frameOf(event: StreamEvent, data: string): Frame {
+  const bytes = FRAME_SYNTAX + String(event.seq).length + event.event.length + data.length;
+  return { event, bytes, receivedAt: performance.now() };
+}
+
+/** Returns the events in JSON lines. */
+export function eventsIn(lines: string): StreamEvent[] {
+  return framesIn(lines).map(({ event }) => event);
+}
+
+/** Returns the frames of the events in JSON lines. */
+export function framesIn(lines: string): Frame[] {
+  const data = lines.split("\n").filter((line) => line !== "");
+  return data.map((line) => frameOf(JSON.parse(line) as StreamEvent, line));
+}
+
 /** Returns a function that reads the events after `lastSeq` from bytes, however these are cut. */
 export function batchParser(lastSeq: number): (bytes: Uint8Array) => Batch {
   const decoder = new TextDecoder();
   let batch: Batch = { frames: [], retryMs: 0 };
   const parser = createParser({
-    onEvent: ({ id = "", event: name = "", data }) => {
+    onEvent: ({ data }) => {
       const event = JSON.parse(data) as StreamEvent;
-      if (!(event.seq > lastSeq)) return; // also a refusal and `draining`, which have no number
+      if (!(event.seq > lastSeq)) return; // also a refusal, which has no number
       lastSeq = event.seq;
-      const bytes = FRAME_SYNTAX + id.length + name.length + data.length; // frames are ASCII
-      batch.frames.push({ event, bytes, receivedAt: performance.now() });
+      batch.frames.push(frameOf(event, data));
     },
     onRetry: (retry) => (batch.retryMs = retry),
   });

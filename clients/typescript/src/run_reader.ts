@@ -1,13 +1,15 @@
 import type { Complete } from "./contract";
 import { isHidden } from "./environment";
-import { incomplete, refusal, retryAfter, RunFailed, unreachable } from "./failures";
+import { incomplete, RunFailed, unreachable } from "./failures";
 import type { FollowedRun } from "./followed_run";
-import { type EventStream, EventReader, type Frame, isStream } from "./frames";
+import { type EventStream, EventReader, type Frame } from "./frames";
+import { RunRequests } from "./run_requests";
 import type { Call, Service } from "./service";
+import type { Slot } from "./slots";
 import type { RunState } from "./state";
-import { LONGEST_TIMER_MS, pause, QUESTION_RETRIES, rest, retryDelay, YIELD_MS } from "./timing";
+import { HIDDEN_POLL_MS, LONGEST_TIMER_MS, pause, POLL_MS, QUESTION_RETRIES, rest, retryDelay, YIELD_MS } from "./timing";
 
-/** The part of the page that a RunReader uses. */
+/** The part of a page, or of a program, that a RunReader uses. */
 export interface RunPage {
   /** Whether the run is the one that the page shows. */
   isCurrent: () => boolean;
@@ -22,20 +24,24 @@ export interface RunPage {
   makeCalls: () => void;
 }
 
-/** Reads a run to its end, over as many connections as necessary, and without one while the run waits. */
+/**
+ * Reads a run to its end, over as many connections as necessary: without one while the run waits, and by polling while
+ * other pages hold the streams.
+ */
 export class RunReader {
-  /** The latest request for a stream. After the first response, the run's id is known. */
-  opening: Promise<unknown> = Promise.resolve();
   /** Closes the connection for a while, because another tab needs one. */
   giveWay = (): void => {};
   private readonly service: Service;
   private readonly run: FollowedRun;
   private readonly page: RunPage;
+  private readonly requests: RunRequests;
   private readonly leaving = new AbortController();
   /** Connections in a row that brought nothing new. */
   private failures = 0;
   /** How long the service asks the client to wait before it reconnects. */
   private awayMs = 0;
+  /** Until then, this tab leaves the streams to others. */
+  private yieldsUntil = 0;
   private isResting = false;
   private resumed: EventStream | null = null;
   private isWoken = false;
@@ -45,10 +51,16 @@ export class RunReader {
     this.service = service;
     this.run = run;
     this.page = page;
+    this.requests = new RunRequests(service, run, page.learn);
   }
 
   get signal(): AbortSignal {
     return this.leaving.signal;
+  }
+
+  /** Resolves once there is a response to the question, whatever it is. Then the run's id is known, if it has one. */
+  async answered(): Promise<void> {
+    await this.requests.opening.catch(() => null);
   }
 
   /** Stops reading. The run itself continues. */
@@ -74,59 +86,63 @@ export class RunReader {
     let complete: Complete | null = null;
     while (!complete && this.page.isCurrent() && !this.signal.aborted) {
       const resumed = this.page.isWaiting() ? await this.untilResumed() : null;
-      const stream = resumed ?? (await this.connect());
-      if (this.signal.aborted) void stream?.body.cancel();
-      else if (stream) complete = await this.readStream(stream);
+      const slot = Date.now() < this.yieldsUntil ? null : await this.service.slots.take();
+      complete = slot ? await this.stream(slot, resumed) : await this.poll(resumed);
     }
     return complete;
   }
 
-  /** Opens a stream of the events after the last one read. Tries again until it succeeds or another try is useless. */
-  private async connect(): Promise<EventStream | null> {
+  /** Reads one connection. Returns `complete`, or null when another connection is needed or the run waits. */
+  private async stream(slot: Slot, resumed: EventStream | null): Promise<Complete | null> {
+    try {
+      const stream = resumed ?? (await this.connect());
+      if (stream && !this.signal.aborted) return await this.readStream(stream);
+      void stream?.body.cancel();
+      return null;
+    } finally {
+      slot.release();
+    }
+  }
+
+  /** Reads the events so far, because all streams are taken, and waits for the next look. */
+  private async poll(resumed: EventStream | null): Promise<Complete | null> {
+    const started = resumed ?? (this.run.id === null ? await this.connect() : null);
+    void started?.body.cancel();
+    const frames = await this.persist((call) => this.requests.poll(call));
+    if (!frames) return null;
+    this.heard(frames);
+    this.page.change(connected);
+    const complete = this.page.take(frames);
+    if (complete || this.page.isWaiting() || !this.page.isCurrent()) return complete;
+    this.service.slots.ask();
+    await this.rest(isHidden() ? HIDDEN_POLL_MS : POLL_MS);
+    return null;
+  }
+
+  /** Opens a stream of the events after the last one read. */
+  private connect(): Promise<EventStream | null> {
+    return this.persist((call) => this.requests.open(call));
+  }
+
+  /** Makes a request, and tries again until it succeeds or another try is useless. Resolves with null after `leave`. */
+  private async persist<T>(request: (call: Call) => Promise<T>): Promise<T | null> {
+    const { error } = unreachable(this.service.url);
+    const onSlow = () => this.page.change((state) => ({ ...state, error }));
     while (!this.signal.aborted) {
       if (this.awayMs > 0) await pause(this.awayMs, this.signal);
       if (this.failures > 0) await this.rest(retryDelay(this.failures - 1));
       if (this.signal.aborted) break;
       try {
-        return await this.open();
+        return await request({ signal: this.signal, onSlow });
       } catch (cause) {
         if (this.signal.aborted) break;
         if (!(cause instanceof RunFailed) || cause.isFinal) throw cause;
+        this.awayMs = this.requests.retryAfterMs;
         this.countFailure(cause);
         this.page.change((state) => ({ ...state, error: cause.error }));
       }
     }
     return null;
-  }
-
-  private async open(): Promise<EventStream> {
-    const failure = unreachable(this.service.url);
-    const onSlow = () => this.page.change((state) => ({ ...state, error: failure.error }));
-    const call = { signal: this.signal, onSlow };
-    const opening = this.run.id === null ? this.start(call) : this.attach(call);
-    this.opening = opening;
-    const response = await opening.catch(() => Promise.reject(failure));
-    if (isStream(response)) return response;
-    this.awayMs = retryAfter(response);
-    if (response.status === 204) throw new RunFailed(incomplete().error, { isFinal: true });
-    const isQuestion = this.run.id === null;
-    const refused = await refusal(response, isQuestion);
-    // An error of the service itself is final for a question, unless it says when to try again.
-    const isAnswer = isQuestion && this.awayMs === 0 && !refused.error.code.startsWith("http_");
-    throw isAnswer ? new RunFailed(refused.error, { isFinal: true }) : refused;
-  }
-
-  private async start(call: Call): Promise<Response> {
-    const headers = { Accept: "application/json", "Idempotency-Key": this.run.key }; // refusals in JSON have details
-    const response = await this.service.post(this.run.route, this.run.asked ?? {}, { ...call, headers });
-    const id = response.headers.get("X-Run-ID");
-    if (isStream(response) && id) this.page.learn(id);
-    return response;
-  }
-
-  private attach(call: Call): Promise<Response> {
-    const headers = { Accept: "text/event-stream", "Last-Event-ID": String(this.run.lastSeq) };
-    return this.service.request(`${this.run.path}/events`, { ...call, headers });
   }
 
   private countFailure(failure: RunFailed): void {
@@ -137,10 +153,8 @@ export class RunReader {
     this.page.change((state) => ({ ...state, status }));
   }
 
-  /** Reads one connection. Returns `complete`, or null when another connection is needed or the run waits. */
   private async readStream({ body }: EventStream): Promise<Complete | null> {
-    this.run.wasConnected = true;
-    this.awayMs = 0;
+    this.heard([]);
     this.page.change(connected);
     const reader = new EventReader(body, this.run.lastSeq, this.service.silenceMs, this.signal);
     let gaveWay = false;
@@ -154,9 +168,16 @@ export class RunReader {
       const complete = this.page.take(frames);
       if (complete || this.page.isWaiting() || !this.page.isCurrent()) return complete;
     }
-    if (gaveWay) await this.rest(YIELD_MS);
+    if (gaveWay) this.yieldsUntil = Date.now() + YIELD_MS;
     else if (this.page.isCurrent() && !this.signal.aborted) this.countFailure(incomplete());
     return null;
+  }
+
+  /** Notes that the service has responded, with these frames. */
+  private heard(frames: Frame[]): void {
+    this.run.wasConnected = true;
+    this.awayMs = 0;
+    if (frames.length > 0) this.failures = 0;
   }
 
   /**
@@ -165,7 +186,7 @@ export class RunReader {
    */
   private async untilResumed(): Promise<EventStream | null> {
     this.isResting = true;
-    if (!(await this.hasGoneOn())) {
+    if (!(await this.hasResumed())) {
       this.page.makeCalls();
       await this.untilLooked();
     }
@@ -179,21 +200,12 @@ export class RunReader {
   private async untilLooked(): Promise<void> {
     for (let looks = 0; ; looks += 1) {
       if (await this.rest(isHidden() ? LONGEST_TIMER_MS : retryDelay(looks))) looks = -1;
-      if (this.resumed || this.signal.aborted || (await this.hasGoneOn())) return;
+      if (this.resumed || this.signal.aborted || (await this.hasResumed())) return;
     }
   }
 
-  /** Gets the run. If that fails, the next check tries again. */
-  private async hasGoneOn(): Promise<boolean> {
-    const look = this.service.request(this.run.path, { signal: this.signal });
-    const response = await look.catch(() => null);
-    if (response?.ok) {
-      const run = (await response.json().catch(() => null)) as { last_seq: number } | null;
-      return run !== null && run.last_seq > this.run.lastSeq;
-    }
-    const failure = response && (await refusal(response));
-    if (failure?.isGone) throw failure;
-    return false;
+  private hasResumed(): Promise<boolean> {
+    return this.requests.hasMore({ signal: this.signal });
   }
 
   private async rest(ms: number): Promise<boolean> {

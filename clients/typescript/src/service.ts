@@ -1,17 +1,19 @@
-import { isHidden } from "./environment";
 import type { ConversationOptions } from "./options";
+import { Slots } from "./slots";
 import { HEARTBEAT_S, PATIENCE_MS, SLOWEST_UPLOAD } from "./timing";
 
 export interface Call extends RequestInit {
   signal?: AbortSignal;
   /** Called repeatedly while there is no response. */
   onSlow?: () => void;
+  /** Whether the response may take longer than a heartbeat. */
+  isLong?: boolean;
 }
 
-/** Sends requests to the service. A visible tab without a response asks the other tabs for a connection. */
+/** Sends requests to the service. */
 export class Service {
   options: ConversationOptions;
-  private tabs: BroadcastChannel | null = null;
+  readonly slots: Slots = new Slots(() => this.url);
 
   constructor(options: ConversationOptions) {
     this.options = options;
@@ -29,21 +31,20 @@ export class Service {
    * Resolves with the response once its head has arrived. Rejects if the signal aborts before that, or after `silenceMs`
    * and the time that a slow line needs for the body.
    */
-  async request(path: string, { signal, onSlow, ...init }: Call = {}): Promise<Response> {
+  async request(path: string, { signal, onSlow, isLong = false, ...init }: Call = {}): Promise<Response> {
     const leaving = new AbortController();
     const leave = () => leaving.abort();
     const uploadMs = typeof init.body === "string" ? init.body.length / SLOWEST_UPLOAD : 0;
-    const late = setTimeout(leave, this.silenceMs + uploadMs);
+    const late = isLong ? undefined : setTimeout(leave, this.silenceMs + uploadMs);
     const slow = setInterval(() => {
       onSlow?.();
-      if (!isHidden()) this.tabs?.postMessage(this.url);
+      this.slots.ask();
     }, PATIENCE_MS);
     signal?.addEventListener("abort", leave);
     if (signal?.aborted) leave();
     try {
-      const { fetch = globalThis.fetch, headers: own } = this.options;
-      const headers = new Headers(typeof own === "function" ? await own() : own);
-      new Headers(init.headers).forEach((value, name) => headers.set(name, value));
+      const { fetch = globalThis.fetch } = this.options;
+      const headers = await this.headers(init.headers);
       return await fetch(this.url + path, { ...init, headers, cache: "no-store", signal: leaving.signal });
     } finally {
       signal?.removeEventListener("abort", leave);
@@ -58,21 +59,11 @@ export class Service {
     return this.request(path, { ...call, method: "POST", headers: json, body: JSON.stringify(body) });
   }
 
-  /**
-   * Calls `giveWay` when another tab needs a connection: in each hidden tab, and in about one of six visible ones.
-   * Returns a function that stops this.
-   */
-  share(giveWay: () => void): () => void {
-    if (!globalThis.document || !("BroadcastChannel" in globalThis)) return () => {};
-    const tabs = new BroadcastChannel("agent-stream");
-    tabs.onmessage = ({ data }) => {
-      const isChosen = isHidden() || Math.random() < 1 / 6;
-      if (data === this.url && isChosen) giveWay();
-    };
-    this.tabs = tabs;
-    return () => {
-      this.tabs = null;
-      tabs.close();
-    };
+  /** The headers of the options, and those of a request, which take precedence. */
+  private async headers(ofRequest: HeadersInit | undefined): Promise<Headers> {
+    const { headers } = this.options;
+    const all = new Headers(typeof headers === "function" ? await headers() : headers);
+    new Headers(ofRequest).forEach((value, name) => all.set(name, value));
+    return all;
   }
 }

@@ -7,16 +7,19 @@ export const HEARTBEAT_S = 4;
 export const FIRST_DELAY_MS = 500;
 export const LONGEST_DELAY_MS = 10_000;
 export const LONGEST_TIMER_MS = 2 ** 31 - 1;
-/** After this time without a response, the state has an error, and the hook asks other tabs for a connection. */
+/** After this time without a response, the state has an error, and the hidden tabs close their streams. */
 export const PATIENCE_MS = 2_000;
 /** Characters of a request that a slow line sends in a millisecond. Images in a request take that much longer. */
 export const SLOWEST_UPLOAD = 16;
-/** How long a tab stays without its connection after it has closed it for another tab. */
+/** How long a tab polls after it has closed its stream for another tab. */
 export const YIELD_MS = 5_000;
 /** A state is shown at most this often: rendering costs more than reading. */
 export const RENDER_MS = 50;
 /** How often a visible page without a run checks for a question of another page in its session. */
 export const LOOK_MS = 10_000;
+/** How often a visible, or a hidden, page gets the events of a run while it has no stream. */
+export const POLL_MS = 1_000;
+export const HIDDEN_POLL_MS = 5_000;
 export const QUESTION_RETRIES = 5;
 
 /** The delay after a number of failures: exponential, capped, and random, because all clients lost the service at once. */

@@ -718,7 +718,12 @@ test("a connection that has fallen silent is taken up again", async (t) => {
   assert.equal(page.now().status, "streaming");
   t.mock.timers.tick(1);
   await page.until(({ status }) => status === "reconnecting");
-  t.mock.timers.tick(1_000);
+  let isOver = false;
+  void complete.then(() => (isOver = true));
+  while (!isOver) {
+    t.mock.timers.tick(1_000); // the delay before the next connection
+    await new Promise(setImmediate);
+  }
   assert.equal((await complete)?.status, "succeeded");
   assert.equal((await page.until(ended)).output, "Hello");
   assert.equal(requests[1]?.after, "2");
@@ -920,9 +925,10 @@ test("stop() before the service has answered cancels the run once it has an id",
   );
   const page = await mountHook(t, { baseUrl: url });
   const complete = page.now().stream("Hello", () => assert.fail("an event of a stopped run"));
+  const respond = await answer;
   const stopped = page.now().stop();
   assert.equal((await page.until(ended)).status, "cancelled");
-  (await answer)();
+  respond();
   await stopped;
   assert.equal(await complete, null);
   assert.equal(requests.at(-1)?.line, "POST /api/agent/runs/run_1/cancel");

@@ -1,0 +1,170 @@
+import { answer } from "./answers";
+import { Api } from "./api";
+import { ClientCalls, type Outcome } from "./client_calls";
+import type { Complete, Json, StreamEvent } from "./contract";
+import { type AgentError, RunFailed } from "./failures";
+import { fold } from "./folding";
+import type { FollowedRun } from "./followed_run";
+import type { Frame } from "./frames";
+import type { Changes } from "./options";
+import { RunReader } from "./run_reader";
+import type { Service } from "./service";
+import { IDLE, type RunState } from "./state";
+
+/**
+ * A run of the agent. Iterate over it for its events, from the first, each once and in order. It is read from the moment
+ * it is made, over as many connections as necessary, whether or not anybody iterates.
+ *
+ * The iteration ends after `complete`. It throws a RunFailed if the run failed or can't be read to its end.
+ */
+export class Run implements AsyncIterable<StreamEvent> {
+  /** Resolves with the run's id as soon as it is known. */
+  readonly started: Promise<string>;
+  /** Resolves with the data of the last event. Rejects with a RunFailed if the run failed or can't be read to its end. */
+  readonly complete: Promise<Complete>;
+  private readonly service: Service;
+  private readonly run: FollowedRun;
+  private readonly reader: RunReader;
+  private readonly clientCalls: ClientCalls;
+  private readonly events: StreamEvent[] = [];
+  private state: RunState = IDLE;
+  private isOver = false;
+  private news = new News();
+  private learn: (runId: string) => void = () => {};
+
+  constructor(service: Service, run: FollowedRun, signal?: AbortSignal) {
+    this.service = service;
+    this.run = run;
+    this.clientCalls = new ClientCalls(service, (_, callId, outcome) => this.send(callId, outcome));
+    this.reader = run.reader = this.readerOf(run);
+    this.complete = this.read(signal);
+    const id = new Promise<string>((resolve) => (this.learn = resolve));
+    if (run.id) this.learn(run.id);
+    this.started = Promise.race([id, this.complete.then(() => run.id ?? "")]);
+    for (const promise of [this.started, this.complete]) promise.catch(() => {}); // a program may use only one of them
+  }
+
+  /** The run's id, or null until it is known. */
+  get id(): string | null {
+    return this.run.id;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<StreamEvent, void, undefined> {
+    for (let place = 0; place < this.events.length || !this.isOver; ) {
+      const event = this.events[place];
+      if (event) yield event;
+      else await this.news.next;
+      if (event) place += 1;
+    }
+    await this.complete;
+  }
+
+  /** The pieces of the answer. */
+  async *text(): AsyncGenerator<string, void, undefined> {
+    for await (const event of this) if (event.event === "partial_output") yield event.data.content;
+  }
+
+  /** Cancels the run. Its last event says so. */
+  async cancel(): Promise<void> {
+    await this.started;
+    await new Api(this.service).json("POST", `${this.run.path}/cancel`);
+  }
+
+  /** Approves a call, perhaps with other arguments. Rejects with a RunFailed if the service refuses the decision. */
+  approve(callId: string, { arguments: changed }: Changes = {}): Promise<void> {
+    return this.decide(callId, { approved: true, ...(changed && { arguments: changed }) });
+  }
+
+  /** Refuses a call. The model receives the reason. */
+  refuse(callId: string, reason?: string): Promise<void> {
+    return this.decide(callId, { approved: false, ...(reason && { reason }) });
+  }
+
+  /** Sends the result of a call of the client's own tools that `clientTools` doesn't handle. */
+  async sendToolResult(callId: string, content: Json, { isError = false }: { isError?: boolean } = {}): Promise<void> {
+    raise(await this.send(callId, { content, is_error: isError }));
+  }
+
+  private async decide(callId: string, decision: object): Promise<void> {
+    raise(await answer(this.service, this.run, `approvals/${encodeURIComponent(callId)}`, decision));
+  }
+
+  private send(tool_call_id: string, outcome: Outcome): Promise<AgentError | null> {
+    return answer(this.service, this.run, "tool-results", { results: [{ tool_call_id, ...outcome }] });
+  }
+
+  private readerOf(run: FollowedRun): RunReader {
+    return new RunReader(this.service, run, {
+      isCurrent: () => true,
+      isWaiting: () => this.state.pending.length > 0,
+      change: (change) => (this.state = change(this.state)),
+      learn: (id) => this.know(id),
+      take: (frames) => this.take(frames),
+      makeCalls: () => this.clientCalls.make(run, this.state.pending),
+    });
+  }
+
+  private async read(signal: AbortSignal | undefined): Promise<Complete> {
+    const leave = () => this.reader.leave();
+    signal?.addEventListener("abort", leave);
+    try {
+      signal?.throwIfAborted();
+      const complete = await this.reader.read();
+      signal?.throwIfAborted();
+      if (complete?.status === "failed" && this.state.error) throw new RunFailed(this.state.error);
+      return complete!; // it is null only after `leave`
+    } finally {
+      signal?.removeEventListener("abort", leave);
+      this.isOver = true;
+      this.news.tell();
+    }
+  }
+
+  private know(id: string): void {
+    this.run.id ??= id;
+    this.learn(id);
+  }
+
+  /** Keeps the events for those who iterate. Returns the data of `complete`. */
+  private take(frames: Frame[]): Complete | null {
+    const [first] = frames;
+    if (!first) return null;
+    this.know(first.event.run_id);
+    const events = frames.map(({ event }) => event);
+    this.state = fold(this.state, first.event.run_id, events);
+    for (const frame of frames) {
+      const { event } = frame;
+      this.run.lastSeq = event.seq;
+      if (event.event === "tool_use") this.run.calls.set(event.data.tool_call_id, event.data.arguments);
+      this.service.options.onFrame?.(frame);
+      this.events.push(event);
+    }
+    this.news.tell();
+    const last = events.at(-1);
+    return last?.event === "complete" ? last.data : null;
+  }
+}
+
+/** A promise that is replaced each time it resolves. */
+class News {
+  next: Promise<void>;
+  private resolve: () => void = () => {};
+
+  constructor() {
+    this.next = this.renewed();
+  }
+
+  tell(): void {
+    const { resolve } = this;
+    this.next = this.renewed();
+    resolve();
+  }
+
+  private renewed(): Promise<void> {
+    return new Promise((resolve) => (this.resolve = resolve));
+  }
+}
+
+function raise(error: AgentError | null): void {
+  if (error) throw new RunFailed(error);
+}

@@ -1,0 +1,80 @@
+import { incomplete, refusal, retryAfter, RunFailed, unreachable } from "./failures";
+import type { FollowedRun } from "./followed_run";
+import { type EventStream, type Frame, framesIn, isStream } from "./frames";
+import type { Call, Service } from "./service";
+
+/** The requests about one run. Each rejects with a RunFailed. */
+export class RunRequests {
+  /** How long the service asked the client to wait before its next request, in milliseconds. */
+  retryAfterMs = 0;
+  /** The latest request for a stream. After the first response, the run's id is known. */
+  opening: Promise<unknown> = Promise.resolve();
+  private readonly service: Service;
+  private readonly run: FollowedRun;
+  private readonly learn: (runId: string) => void;
+
+  /** `learn` is called with the run's id. */
+  constructor(service: Service, run: FollowedRun, learn: (runId: string) => void) {
+    this.service = service;
+    this.run = run;
+    this.learn = learn;
+  }
+
+  /** Starts the run, or opens a stream of the events after the last one read. */
+  async open(call: Call): Promise<EventStream> {
+    const isQuestion = this.run.id === null;
+    const opening = isQuestion ? this.start(call) : this.attach(call);
+    this.opening = opening;
+    const response = await this.answered(opening);
+    if (isStream(response)) return response;
+    throw await this.failure(response, isQuestion);
+  }
+
+  /** Gets the events after the last one read that exist now. */
+  async poll(call: Call): Promise<Frame[]> {
+    const path = `${this.run.path}/events?wait=false&after=${this.run.lastSeq}`;
+    const response = await this.answered(this.service.request(path, call));
+    if (response.status !== 200) throw await this.failure(response, false);
+    return framesIn(await this.answered(response.text()));
+  }
+
+  /** Whether the run has events after the last one read. Resolves with false if the run can't be read for now. */
+  async hasMore(call: Call): Promise<boolean> {
+    const response = await this.service.request(this.run.path, call).catch(() => null);
+    if (response?.ok) {
+      const run = (await response.json().catch(() => null)) as { last_seq: number } | null;
+      return run !== null && run.last_seq > this.run.lastSeq;
+    }
+    const failure = response && (await refusal(response));
+    if (failure?.isGone) throw failure;
+    return false;
+  }
+
+  private async start(call: Call): Promise<Response> {
+    const headers = { Accept: "application/json", "Idempotency-Key": this.run.key }; // refusals in JSON have details
+    const response = await this.service.post(this.run.route, this.run.asked ?? {}, { ...call, headers });
+    const id = response.headers.get("X-Run-ID");
+    if (isStream(response) && id) this.learn(id);
+    return response;
+  }
+
+  private attach(call: Call): Promise<Response> {
+    const headers = { Accept: "text/event-stream", "Last-Event-ID": String(this.run.lastSeq) };
+    return this.service.request(`${this.run.path}/events`, { ...call, headers });
+  }
+
+  private answered<T>(request: Promise<T>): Promise<T> {
+    return request.catch((cause: unknown) => {
+      throw cause instanceof RunFailed ? cause : unreachable(this.service.url);
+    });
+  }
+
+  private async failure(response: Response, isQuestion: boolean): Promise<RunFailed> {
+    this.retryAfterMs = retryAfter(response);
+    if (response.status === 204) return new RunFailed(incomplete().error, { isFinal: true });
+    const refused = await refusal(response, isQuestion);
+    // An error of the service itself is final for a question, unless it says when to try again.
+    const isAnswer = isQuestion && this.retryAfterMs === 0 && !refused.error.code.startsWith("http_");
+    return isAnswer ? new RunFailed(refused.error, { isFinal: true }) : refused;
+  }
+}
