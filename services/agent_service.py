@@ -118,7 +118,12 @@ class AgentService:
         return self._live.stream(run_id, after) if await self._has_more(run_id, after) else None
 
     async def read(self, run_id: str, after: int) -> AsyncGenerator[bytes, None] | None:
-        """Return the frames that exist now, without waiting for others. Otherwise like `follow`."""
+        """Return the frames that exist now, without waiting for others. Otherwise like `follow`.
+
+        A client that polls is a reader, so the run's grace period begins again.
+        """
+        if task := self._live.get(run_id):
+            task.readers.note_poll()
         return self._log.read(run_id, after, follow=False) if await self._has_more(run_id, after) else None
 
     async def _has_more(self, run_id: str, after: int) -> bool:

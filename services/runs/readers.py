@@ -40,6 +40,11 @@ class RunReaders:
         self.count -= 1
         self.begin_grace()
 
+    def note_poll(self) -> None:
+        """Restart the grace: a client that polls has read the events so far."""
+        self.attach()
+        self.detach()
+
     def begin_grace(self) -> None:
         """Abandon the run after the grace, unless a reader attaches or the run needs none."""
         if self.are_missing and self._grace is None:

@@ -132,6 +132,21 @@ async def test_a_reader_who_comes_back_keeps_the_run_alive() -> None:
             assert text(checked(await again.rest())) == "one two"
 
 
+async def test_a_client_that_polls_keeps_the_run_alive() -> None:
+    """Each poll restarts the grace period, so a run that is only polled lives longer than the period."""
+    gate = Gate()
+    async with FakeDedalus() as fake, service(fake.url, disconnect_grace_s=0.3) as agent:
+        fake.turn(Text("one "), WaitFor(gate), Text("two"), Finish("stop"), Done())
+        async with reading(agent) as reader:
+            await reader.until(b'"one "')
+        polls = events_url(reader.run_id)
+        until = asyncio.get_running_loop().time() + 0.6
+        while asyncio.get_running_loop().time() < until:
+            (await agent.client.get(polls, params={"wait": "false"})).raise_for_status()
+        gate.open()
+        assert (await ended(agent, reader.run_id))["status"] == "succeeded"
+
+
 async def test_a_run_may_continue_without_a_reader() -> None:
     """With `on_disconnect: continue` the run reaches its end without a reader."""
     gate = Gate()

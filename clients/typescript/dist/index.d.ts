@@ -1644,38 +1644,6 @@ type Json = null | boolean | number | string | Json[] | {
 type Loose<T> = { [Key in keyof T]: T[Key] | undefined; };
 /** Returns the object without the keys that are undefined. */
 declare function given<T extends object>(loose: Loose<T>): T;
-/** An error. `code` is one of the service's, or of the client's: `network`, `incomplete`, `http_…`, `callback`. */
-interface AgentError {
-  code: string;
-  message: string;
-  retryable: boolean;
-  request_id?: string;
-  retry_after?: number;
-  /** The run that is in the way, if there is one (`session_busy`). */
-  run_id?: string;
-  details?: {
-    loc: string;
-    message: string;
-  }[];
-}
-/** A run failed, was refused, or can't be read to its end. */
-export declare class RunFailed extends Error {
-  readonly name = "RunFailed";
-  readonly error: AgentError;
-  /** Whether another try is useless. */
-  readonly isFinal: boolean;
-  /** Whether the service no longer has the run. */
-  readonly isGone: boolean;
-  constructor(error: AgentError, { isFinal, isGone }?: {
-    isFinal?: boolean;
-    isGone?: boolean;
-  });
-  get code(): string;
-  /** Whether the same request may succeed later. */
-  get retryable(): boolean;
-}
-/** The text about an error for end users. */
-export declare function explain({ code, message, details }: AgentError): string;
 /** An event with what an inspector wants to know about its arrival. */
 interface Frame {
   event: StreamEvent;
@@ -1684,6 +1652,9 @@ interface Frame {
   /** When the client read it, by `performance.now()`. */
   receivedAt: number;
 }
+type EventStream = Response & {
+  body: ReadableStream<Uint8Array>;
+};
 /** A tool that runs in the page. `parameters` is the JSON schema of its arguments, which are an object. */
 interface ClientTool {
   description?: string | undefined;
@@ -1734,6 +1705,142 @@ type OnEvent = (event: StreamEvent) => void;
 interface Changes {
   arguments?: Record<string, unknown> | undefined;
 }
+/** The right to hold one stream open. */
+interface Slot {
+  release: () => void;
+}
+/** The streams to one service that the tabs of a browser share. A visible tab gets one of a hidden tab. */
+declare class Slots {
+  private readonly url;
+  private tabs;
+  constructor(url: () => string);
+  /** Returns a slot, or null if none is free. Outside of browsers, connections aren't limited. */
+  take(): Promise<Slot | null>;
+  /** Asks the hidden tabs for a slot, if this tab is visible. */
+  ask(): void;
+  /** Calls `giveWay` when this tab is hidden and a visible one needs a slot. Returns a function that stops this. */
+  share(giveWay: () => void): () => void;
+  private count;
+}
+interface Call extends RequestInit {
+  signal?: AbortSignal;
+  /** Called repeatedly while there is no response. */
+  onSlow?: () => void;
+  /** Whether the response may take longer than a heartbeat. */
+  isLong?: boolean;
+}
+/** Sends requests to the service. */
+declare class Service {
+  options: ConversationOptions;
+  readonly slots: Slots;
+  constructor(options: ConversationOptions);
+  get url(): string;
+  get silenceMs(): number;
+  /**
+   * Resolves with the response once its head has arrived. Rejects if the signal aborts before that, or after `silenceMs`
+   * and the time that a slow line needs for the body.
+   */
+  request(path: string, { signal, onSlow, isLong, ...init }?: Call): Promise<Response>;
+  post(path: string, body: object, { headers, ...call }?: Call): Promise<Response>;
+  /** The headers of the options, and those of a request, which take precedence. */
+  private headers;
+}
+interface ApiCall {
+  /** Parameters of the query. Those that are undefined are left out. */
+  query?: Record<string, string | number | boolean | undefined>;
+  body?: object;
+  headers?: HeadersInit;
+  signal?: AbortSignal | undefined;
+  /** Whether the response takes as long as a run. */
+  isLong?: boolean;
+  /** Whether sending the request twice has another effect than sending it once. */
+  isOnce?: boolean;
+}
+/** Makes requests that have one response, and repeats those that may succeed later. */
+declare class Api {
+  private readonly service;
+  constructor(service: Service);
+  /** Resolves with the JSON of the response, or with null if it has none. Rejects as `send` does. */
+  json<T>(method: string, path: string, call?: ApiCall): Promise<T>;
+  /** Resolves with a response that reports success. Rejects with a RunFailed, or with the reason of the signal. */
+  send(method: string, path: string, call?: ApiCall): Promise<Response>;
+  private attempt;
+  private failure;
+}
+/** A part of a list. `cursor` is the `next_cursor` of the part before. */
+type Page = {
+  limit?: number | undefined;
+  cursor?: string | undefined;
+};
+type RunsQuery = Page & {
+  session_id?: string | undefined;
+  status?: RunStatus | undefined;
+};
+type MessagesQuery = Page & {
+  run_id?: string | undefined;
+  tree?: boolean | undefined;
+};
+declare class RunsResource {
+  private readonly api;
+  constructor(api: Api);
+  /** Resolves with runs, the latest first. */
+  list(query?: RunsQuery): Promise<RunList>;
+  get(id: string): Promise<RunRecord>;
+  /** Resolves with the events after `after` that exist now. */
+  events(id: string, { after }?: {
+    after?: number | undefined;
+  }): Promise<StreamEvent[]>;
+  /** Starts a run in the background. It needs no reader. */
+  start(input: string | AgentRequest, options?: {
+    idempotencyKey?: string | undefined;
+  }): Promise<RunRecord>;
+  delete(id: string): Promise<null>;
+}
+declare class SessionsResource {
+  private readonly api;
+  constructor(api: Api);
+  /** Resolves with sessions, the latest first. */
+  list(query?: Page): Promise<SessionList>;
+  get(id: string): Promise<Session>;
+  create(body?: SessionCreate): Promise<Session>;
+  update(id: string, body: SessionUpdate): Promise<Session>;
+  delete(id: string): Promise<null>;
+  /** Resolves with messages: of the branch that ends with `run_id`, of the latest branch, or with `tree` of all. */
+  messages(id: string, query?: MessagesQuery): Promise<MessageList>;
+  runs(id: string, query?: RunsQuery): Promise<RunList>;
+}
+/** An error. `code` is one of the service's, or of the client's: `network`, `incomplete`, `http_…`, `callback`. */
+interface AgentError {
+  code: string;
+  message: string;
+  retryable: boolean;
+  request_id?: string;
+  retry_after?: number;
+  /** The run that is in the way, if there is one (`session_busy`). */
+  run_id?: string;
+  details?: {
+    loc: string;
+    message: string;
+  }[];
+}
+/** A run failed, was refused, or can't be read to its end. */
+export declare class RunFailed extends Error {
+  override readonly name = "RunFailed";
+  readonly error: AgentError;
+  /** Whether another try is useless. */
+  readonly isFinal: boolean;
+  /** Whether the service no longer has the run. */
+  readonly isGone: boolean;
+  constructor(error: AgentError, { isFinal, isGone }?: {
+    isFinal?: boolean;
+    isGone?: boolean;
+  });
+  get code(): string;
+  /** Whether the same request may succeed later. */
+  get retryable(): boolean;
+}
+/** The text about an error for end users. */
+export declare function explain({ code, message, details }: AgentError): string;
 type AgentStatus = "idle" | "connecting" | "streaming" | "waiting" | "reconnecting" | Complete["status"];
 /** A tool call so far. `arguments` is set once the call is complete, `result` once it has ended. */
 interface ToolCall {
@@ -1816,6 +1923,195 @@ interface LatestAnswer {
 }
 /** Returns the run of a state in brief. */
 export declare function latestAnswer(state: RunState): LatestAnswer;
+/** The part of a page, or of a program, that a RunReader uses. */
+interface RunPage {
+  /** Whether the run is the one that the page shows. */
+  isCurrent: () => boolean;
+  /** Whether the run waits for answers. */
+  isWaiting: () => boolean;
+  change: (change: (state: RunState) => RunState) => void;
+  /** Called with the run's id as soon as it is known. */
+  learn: (runId: string) => void;
+  /** Called with new events. Returns the data of `complete`. */
+  take: (frames: Frame[]) => Complete | null;
+  /** Makes the calls of the page's tools that the run waits for. */
+  makeCalls: () => void;
+}
+/**
+ * Reads a run to its end, over as many connections as necessary: without one while the run waits, and by polling while
+ * other pages hold the streams.
+ */
+declare class RunReader {
+  /** Closes the connection for a while, because another tab needs one. */
+  giveWay: () => void;
+  private readonly service;
+  private readonly run;
+  private readonly page;
+  private readonly requests;
+  private readonly leaving;
+  /** Connections in a row that brought nothing new. */
+  private failures;
+  /** How long the service asks the client to wait before it reconnects. */
+  private awayMs;
+  /** Until then, this tab leaves the streams to others. */
+  private yieldsUntil;
+  private isResting;
+  private resumed;
+  private isWoken;
+  private endRest;
+  constructor(service: Service, run: FollowedRun, page: RunPage);
+  get signal(): AbortSignal;
+  /** Resolves once there is a response to the question, whatever it is. Then the run's id is known, if it has one. */
+  answered(): Promise<void>;
+  /** Stops reading. The run itself continues. */
+  leave(): void;
+  /** Ends the current pause, or else the next one. */
+  wake(): void;
+  /** Accepts the stream in the response to an answer. One is enough. */
+  resume(stream: EventStream): void;
+  /** Resolves with the data of `complete`, or with null if the page has left the run. Throws a RunFailed. */
+  read(): Promise<Complete | null>;
+  /** Reads one connection. Returns `complete`, or null when another connection is needed or the run waits. */
+  private stream;
+  /** Reads the events so far, because all streams are taken, and waits for the next look. */
+  private poll;
+  /** Opens a stream of the events after the last one read. */
+  private connect;
+  /** Makes a request, and tries again until it succeeds or another try is useless. Resolves with null after `leave`. */
+  private persist;
+  private countFailure;
+  private readStream;
+  /** Notes that the service has responded, with these frames. */
+  private heard;
+  /**
+   * Waits without a connection until the run has resumed, because a browser has six connections for all tabs. Resolves with
+   * the stream in the response to an answer of this page, or with null if the answer came from elsewhere.
+   */
+  private untilResumed;
+  /** Checks from time to time, while the page is visible, for an answer from elsewhere. */
+  private untilLooked;
+  private hasResumed;
+  private rest;
+}
+interface AboutRun {
+  id?: string;
+  key?: string | undefined;
+  asked?: AgentRequest | SimulateRequest;
+  route?: string;
+  isOurs: boolean;
+  onEvent?: OnEvent | undefined;
+}
+/** A run that is followed here. */
+declare class FollowedRun {
+  id: string | null;
+  readonly key: string;
+  /** The request that starts the run; null for a run that has already started. */
+  readonly asked: AgentRequest | SimulateRequest | null;
+  /** Where it is sent. */
+  readonly route: string;
+  /** Whether this page makes the calls of its tools. */
+  readonly isOurs: boolean;
+  readonly onEvent: OnEvent | undefined;
+  /** The arguments of its calls, by their id. */
+  readonly calls: Map<string, Record<string, unknown>>;
+  lastSeq: number;
+  /** Whether there has been a connection to its events. */
+  wasConnected: boolean;
+  /** Whether `complete` was read, the run was stopped, or the service no longer has it. */
+  isOver: boolean;
+  /** Whether the service has lost or deleted it. */
+  isGone: boolean;
+  /** The reader that reads it, or the last one that did. */
+  reader: RunReader | null;
+  constructor(about: AboutRun);
+  get path(): string;
+}
+/**
+ * A run of the agent. Iterate over it for its events, from the first, each once and in order. It is read from the moment
+ * it is made, over as many connections as necessary, whether or not anybody iterates.
+ *
+ * The iteration ends after `complete`. It throws a RunFailed if the run failed or can't be read to its end.
+ */
+export declare class Run implements AsyncIterable<StreamEvent> {
+  /** Resolves with the run's id as soon as it is known. */
+  readonly started: Promise<string>;
+  /** Resolves with the data of the last event. Rejects with a RunFailed if the run failed or can't be read to its end. */
+  readonly complete: Promise<Complete>;
+  private readonly service;
+  private readonly run;
+  private readonly reader;
+  private readonly clientCalls;
+  private readonly events;
+  private state;
+  private isOver;
+  private news;
+  private learn;
+  constructor(service: Service, run: FollowedRun, signal?: AbortSignal);
+  /** The run's id, or null until it is known. */
+  get id(): string | null;
+  [Symbol.asyncIterator](): AsyncGenerator<StreamEvent, void, undefined>;
+  /** The pieces of the answer. */
+  text(): AsyncGenerator<string, void, undefined>;
+  /** Cancels the run. Its last event says so. */
+  cancel(): Promise<void>;
+  /** Approves a call, perhaps with other arguments. Rejects with a RunFailed if the service refuses the decision. */
+  approve(callId: string, { arguments: changed }?: Changes): Promise<void>;
+  /** Refuses a call. The model receives the reason. */
+  refuse(callId: string, reason?: string): Promise<void>;
+  /** Sends the result of a call of the client's own tools that `clientTools` doesn't handle. */
+  sendToolResult(callId: string, content: Json, { isError }?: {
+    isError?: boolean;
+  }): Promise<void>;
+  private decide;
+  private send;
+  private readerOf;
+  private read;
+  private know;
+  /** Keeps the events for those who iterate. Returns the data of `complete`. */
+  private take;
+}
+interface ReadOptions {
+  /** Ends the reading. The service then treats the run as one without a reader (`on_disconnect`). */
+  signal?: AbortSignal | undefined;
+  /** Called once with each event, in order. For inspectors. */
+  onFrame?: ((frame: Frame) => void) | undefined;
+  /** Tools that this program runs, by name. */
+  clientTools?: Record<string, ClientTool> | undefined;
+}
+interface AttachOptions extends ReadOptions {
+  /** The last event that is already known. */
+  after?: number | undefined;
+}
+interface StreamOptions extends ReadOptions {
+  /** The same key and request within 24 hours are the same run. By default, each request has a new one. */
+  idempotencyKey?: string | undefined;
+}
+/** The client of a service. It has no state: each run is an object of its own. Its promises reject with a RunFailed. */
+export declare class AgentStream {
+  readonly runs: RunsResource;
+  readonly sessions: SessionsResource;
+  private readonly options;
+  private readonly api;
+  constructor(options?: ServiceOptions);
+  /** Asks the agent. The request is sent at once. */
+  stream(input: string | AgentRequest, options?: StreamOptions): Run;
+  /** Plays a script in place of a model's answer, for tests and demonstrations. */
+  simulate(request: SimulateRequest, options?: StreamOptions): Run;
+  /** Reads a run from the event after `after` on, and makes its calls of `clientTools`. */
+  attach(runId: string, { after, signal, ...options }?: AttachOptions): Run;
+  /** Asks the agent, and resolves with the whole answer, or with the calls that the run waits for. */
+  execute(input: string | AgentRequest, { signal, idempotencyKey }?: Pick<StreamOptions, "signal" | "idempotencyKey">): Promise<AgentResponse>;
+  /** Cancels a run. Resolves when the service has accepted that. */
+  cancel(runId: string): Promise<RunRecord>;
+  /** Decides on a call that needs approval. The run resumes when each call that it waits for has its answer. */
+  approve(runId: string, callId: string, decision?: ApprovalDecision): Promise<RunRecord>;
+  /** Sends the results of calls of the client's own tools. */
+  toolResults(runId: string, results: ClientToolResult[]): Promise<RunRecord>;
+  models(): Promise<ModelList>;
+  tools(): Promise<ToolList>;
+  mcpServers(): Promise<McpServerList>;
+  private start;
+}
 /**
  * A question for a conversation. A key that is undefined counts as left out. With a `scenario`, the service plays a script
  * in place of a model's answer.
@@ -1885,4 +2181,4 @@ export declare class Conversation {
 }
 /** The state after events of a run. They are folded together, because a copy of the messages for each costs too much. */
 export declare function fold(state: RunState, runId: string, events: StreamEvent[]): RunState;
-export type { AgentError, AgentRequest, AgentResponse, AgentStatus, ApprovalDecision, Changes, ClientTool, ClientToolInfo, ClientToolResult, Complete, Content, ConversationOptions, EventData, Frame, Json, LatestAnswer, Loose, McpServerInfo, McpServerList, Message, MessageList, ModelInfo, ModelList, OnEvent, Part, PendingCall, Question, RunList, RunRecord, RunState, RunStatus, Scenario, ServiceOptions, Session, SessionCreate, SessionList, SessionMessage, SessionUpdate, SimulateRequest, StreamEvent, ToolCall, ToolInfo, ToolList, ToolSource, Usage, given };
+export type { AgentError, AgentRequest, AgentResponse, AgentStatus, ApprovalDecision, AttachOptions, Changes, ClientTool, ClientToolInfo, ClientToolResult, Complete, Content, ConversationOptions, EventData, Frame, Json, LatestAnswer, Loose, McpServerInfo, McpServerList, Message, MessageList, MessagesQuery, ModelInfo, ModelList, OnEvent, Page, Part, PendingCall, Question, ReadOptions, RunList, RunRecord, RunState, RunStatus, RunsQuery, RunsResource, Scenario, ServiceOptions, Session, SessionCreate, SessionList, SessionMessage, SessionUpdate, SessionsResource, SimulateRequest, StreamEvent, StreamOptions, ToolCall, ToolInfo, ToolList, ToolSource, Usage, given };

@@ -1,4 +1,4 @@
-// ../../../../../tmp/chat/nm/node_modules/eventsource-parser/dist/errors.js
+// node_modules/eventsource-parser/dist/errors.js
 /**
 * Error thrown when encountering an issue during parsing.
 *
@@ -14,7 +14,7 @@ var ParseError = class extends Error {
 		this.line = options.line;
 	}
 };
-// ../../../../../tmp/chat/nm/node_modules/eventsource-parser/dist/parse.js
+// node_modules/eventsource-parser/dist/parse.js
 /**
 * EventSource/Server-Sent Events parser
 * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
@@ -390,6 +390,22 @@ function newKey() {
 // src/frames.ts
 /** The characters of a frame that are neither its id, nor its event, nor its data. */
 const FRAME_SYNTAX = 21;
+/** Returns the frame of an event that has just arrived. `data` is its JSON. Frames are ASCII. */
+function frameOf(event, data) {
+	return {
+		event,
+		bytes: FRAME_SYNTAX + String(event.seq).length + event.event.length + data.length,
+		receivedAt: performance.now()
+	};
+}
+/** Returns the events in JSON lines. */
+function eventsIn(lines) {
+	return framesIn(lines).map(({ event }) => event);
+}
+/** Returns the frames of the events in JSON lines. */
+function framesIn(lines) {
+	return lines.split("\n").filter((line) => line !== "").map((line) => frameOf(JSON.parse(line), line));
+}
 /** Returns a function that reads the events after `lastSeq` from bytes, however these are cut. */
 function batchParser(lastSeq) {
 	const decoder = new TextDecoder();
@@ -398,16 +414,11 @@ function batchParser(lastSeq) {
 		retryMs: 0
 	};
 	const parser = createParser({
-		onEvent: ({ id = "", event: name = "", data }) => {
+		onEvent: ({ data }) => {
 			const event = JSON.parse(data);
 			if (!(event.seq > lastSeq)) return;
 			lastSeq = event.seq;
-			const bytes = FRAME_SYNTAX + id.length + name.length + data.length;
-			batch.frames.push({
-				event,
-				bytes,
-				receivedAt: performance.now()
-			});
+			batch.frames.push(frameOf(event, data));
 		},
 		onRetry: (retry) => batch.retryMs = retry
 	});
@@ -548,12 +559,15 @@ function explain({ code, message, details = [] }) {
 }
 const LONGEST_DELAY_MS = 1e4;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
-/** After this time without a response, the state has an error, and the hook asks other tabs for a connection. */
+/** After this time without a response, the state has an error, and the hidden tabs close their streams. */
 const PATIENCE_MS = 2e3;
-/** How long a tab stays without its connection after it has closed it for another tab. */
+/** How long a tab polls after it has closed its stream for another tab. */
 const YIELD_MS = 5e3;
 /** How often a visible page without a run checks for a question of another page in its session. */
 const LOOK_MS = 1e4;
+/** How often a visible, or a hidden, page gets the events of a run while it has no stream. */
+const POLL_MS = 1e3;
+const HIDDEN_POLL_MS = 5e3;
 /** The delay after a number of failures: exponential, capped, and random, because all clients lost the service at once. */
 function retryDelay(failures) {
 	return Math.min(500 * 2 ** failures, LONGEST_DELAY_MS) * (.5 + Math.random() / 2);
@@ -583,6 +597,218 @@ async function rest(ms, signal, expose) {
 	forget();
 	return woken.signal.aborted;
 }
+// src/api.ts
+/** Makes requests that have one response, and repeats those that may succeed later. */
+var Api = class {
+	service;
+	constructor(service) {
+		this.service = service;
+	}
+	/** Resolves with the JSON of the response, or with null if it has none. Rejects as `send` does. */
+	async json(method, path, call = {}) {
+		const response = await this.send(method, path, call);
+		return response.status === 204 ? null : await response.json();
+	}
+	/** Resolves with a response that reports success. Rejects with a RunFailed, or with the reason of the signal. */
+	async send(method, path, call = {}) {
+		const { maxRetries = 5 } = this.service.options;
+		const signal = call.signal ?? new AbortController().signal;
+		for (let failures = 0;; failures += 1) {
+			signal.throwIfAborted();
+			const response = await this.attempt(method, path, call).catch((cause) => cause);
+			signal.throwIfAborted();
+			if (response instanceof Response && response.ok) return response;
+			const failure = await this.failure(response);
+			if (failure.isFinal || call.isOnce || failures >= maxRetries) throw failure;
+			await pause((failure.error.retry_after ?? 0) * 1e3 + retryDelay(failures), signal);
+		}
+	}
+	attempt(method, path, { query = {}, body, signal, ...call }) {
+		const given = Object.entries(query).filter(([, value]) => value !== void 0);
+		const search = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
+		const headers = new Headers({ Accept: "application/json" });
+		new Headers(call.headers).forEach((value, name) => headers.set(name, value));
+		if (body) headers.set("Content-Type", "application/json");
+		return this.service.request(search.size > 0 ? `${path}?${search}` : path, {
+			method,
+			headers,
+			...body && { body: JSON.stringify(body) },
+			...signal && { signal },
+			isLong: call.isLong ?? false
+		});
+	}
+	async failure(response) {
+		if (response instanceof RunFailed) return response;
+		return response instanceof Response ? refusal(response, true) : unreachable(this.service.url);
+	}
+};
+// src/followed_run.ts
+/** A run that is followed here. */
+var FollowedRun = class {
+	id;
+	key;
+	/** The request that starts the run; null for a run that has already started. */
+	asked;
+	/** Where it is sent. */
+	route;
+	/** Whether this page makes the calls of its tools. */
+	isOurs;
+	onEvent;
+	/** The arguments of its calls, by their id. */
+	calls = /* @__PURE__ */ new Map();
+	lastSeq = 0;
+	/** Whether there has been a connection to its events. */
+	wasConnected = false;
+	/** Whether `complete` was read, the run was stopped, or the service no longer has it. */
+	isOver = false;
+	/** Whether the service has lost or deleted it. */
+	isGone = false;
+	/** The reader that reads it, or the last one that did. */
+	reader = null;
+	constructor(about) {
+		this.id = about.id ?? null;
+		this.key = about.key ?? newKey();
+		this.asked = about.asked ?? null;
+		this.route = about.route ?? "";
+		this.isOurs = about.isOurs;
+		this.onEvent = about.onEvent;
+	}
+	get path() {
+		return `/api/agent/runs/${encodeURIComponent(this.id ?? "")}`;
+	}
+};
+// src/contract.ts
+/** Returns the object without the keys that are undefined. */
+function given(loose) {
+	return Object.fromEntries(Object.entries(loose).filter(([, value]) => value !== void 0));
+}
+// src/questions.ts
+/** The request that a question makes. `interrupting` says whether it takes the place of a run that was just stopped. */
+function requestOf(options, question, interrupting) {
+	const asked = typeof question === "string" ? { input: question } : given(question);
+	return {
+		...requestDefaults(options, interrupting),
+		...withTools(options.clientTools),
+		...asked
+	};
+}
+/**
+* The fields of a question about its conversation. An answer that can be found again is worth finishing. A run of another
+* page must not be interrupted, even if it has no reader at the moment.
+*/
+function requestDefaults({ sessionId, storageKey }, interrupting) {
+	const multitask = interrupting ? "interrupt" : "reject";
+	return {
+		...(sessionId ?? storageKey) !== void 0 && { on_disconnect: "continue" },
+		...sessionId !== void 0 && {
+			session_id: sessionId,
+			multitask
+		}
+	};
+}
+/** The field of a request that offers the client's own tools. */
+function withTools(tools = {}) {
+	const offered = Object.entries(tools);
+	if (offered.length === 0) return {};
+	return { client_tools: offered.map(([name, { description, parameters }]) => given({
+		name,
+		description,
+		parameters
+	})) };
+}
+/** The route that answers a request: the one of the options, or else the one for its kind. */
+function routeOf({ path }, asked) {
+	return path ?? ("scenario" in asked ? "/api/agent/stream/simulate" : "/api/agent/stream");
+}
+/**
+* The messages with a question in its place; `conversation` is null without a session. Until its run is known, `run_id`
+* is empty.
+*/
+function withQuestion(conversation, run, asked) {
+	const { input, parent_run_id: parent = "", parent_state } = asked;
+	const question = {
+		message_id: run.key,
+		run_id: run.id ?? "",
+		role: "user",
+		content: input,
+		parts: [],
+		status: "queued"
+	};
+	if (!conversation) return [question];
+	const arrived = conversation.filter(({ run_id }) => run_id !== "");
+	const runs = arrived.map(({ run_id }) => run_id);
+	const place = parent_state === "before" ? runs.indexOf(parent) : runs.lastIndexOf(parent) + 1;
+	return [...runs.includes(parent) ? arrived.slice(0, place) : arrived, question];
+}
+// src/resources.ts
+const RUNS = "/api/agent/runs";
+const SESSIONS = "/api/agent/sessions";
+const runPath = (id) => `${RUNS}/${encodeURIComponent(id)}`;
+const sessionPath = (id) => `${SESSIONS}/${encodeURIComponent(id)}`;
+const asRequest = (input) => typeof input === "string" ? { input } : input;
+var RunsResource = class {
+	api;
+	constructor(api) {
+		this.api = api;
+	}
+	/** Resolves with runs, the latest first. */
+	list(query = {}) {
+		return this.api.json("GET", RUNS, { query });
+	}
+	get(id) {
+		return this.api.json("GET", runPath(id));
+	}
+	/** Resolves with the events after `after` that exist now. */
+	async events(id, { after = 0 } = {}) {
+		return eventsIn(await (await this.api.send("GET", `${runPath(id)}/events`, { query: {
+			wait: false,
+			after
+		} })).text());
+	}
+	/** Starts a run in the background. It needs no reader. */
+	start(input, options = {}) {
+		const headers = { "Idempotency-Key": options.idempotencyKey ?? newKey() };
+		return this.api.json("POST", RUNS, {
+			body: asRequest(input),
+			headers
+		});
+	}
+	delete(id) {
+		return this.api.json("DELETE", runPath(id));
+	}
+};
+var SessionsResource = class {
+	api;
+	constructor(api) {
+		this.api = api;
+	}
+	/** Resolves with sessions, the latest first. */
+	list(query = {}) {
+		return this.api.json("GET", SESSIONS, { query });
+	}
+	get(id) {
+		return this.api.json("GET", sessionPath(id));
+	}
+	create(body = {}) {
+		return this.api.json("POST", SESSIONS, {
+			body,
+			isOnce: body.session_id === void 0
+		});
+	}
+	update(id, body) {
+		return this.api.json("PATCH", sessionPath(id), { body });
+	}
+	delete(id) {
+		return this.api.json("DELETE", sessionPath(id));
+	}
+	/** Resolves with messages: of the branch that ends with `run_id`, of the latest branch, or with `tree` of all. */
+	messages(id, query = {}) {
+		return this.api.json("GET", `${sessionPath(id)}/messages`, { query });
+	}
+	runs(id, query = {}) {
+		return this.api.json("GET", `${sessionPath(id)}/runs`, { query });
+	}
+};
 // src/answers.ts
 /**
 * Sends an answer to a waiting run. It is sent again if it may not have arrived: the same answer twice counts once.
@@ -684,40 +910,6 @@ var ClientCalls = class {
 		const outcome = await outcomeOf(tool, args);
 		if (noted()) note(outcome);
 		return outcome;
-	}
-};
-// src/followed_run.ts
-/** A run that a conversation follows. */
-var FollowedRun = class {
-	id;
-	key = newKey();
-	/** The request that starts the run; null for a run that has already started. */
-	asked;
-	/** Where it is sent. */
-	route;
-	/** Whether this page makes the calls of its tools. */
-	isOurs;
-	onEvent;
-	/** The arguments of its calls, by their id. */
-	calls = /* @__PURE__ */ new Map();
-	lastSeq = 0;
-	/** Whether there has been a connection to its events. */
-	wasConnected = false;
-	/** Whether `complete` was read, the run was stopped, or the service no longer has it. */
-	isOver = false;
-	/** Whether the service has lost or deleted it. */
-	isGone = false;
-	/** The reader that reads it, or the last one that did. */
-	reader = null;
-	constructor(about) {
-		this.id = about.id ?? null;
-		this.asked = about.asked ?? null;
-		this.route = about.route ?? "";
-		this.isOurs = about.isOurs;
-		this.onEvent = about.onEvent;
-	}
-	get path() {
-		return `/api/agent/runs/${encodeURIComponent(this.id ?? "")}`;
 	}
 };
 // src/state.ts
@@ -1009,84 +1201,103 @@ function pendingCall({ parts }, call) {
 		...known?.approval_request && { expires_at: known.approval_request.expires_at }
 	};
 }
-// src/contract.ts
-/** Returns the object without the keys that are undefined. */
-function given(loose) {
-	return Object.fromEntries(Object.entries(loose).filter(([, value]) => value !== void 0));
-}
-// src/questions.ts
-/** The request that a question makes. `interrupting` says whether it takes the place of a run that was just stopped. */
-function requestOf(options, question, interrupting) {
-	const asked = typeof question === "string" ? { input: question } : given(question);
-	return {
-		...requestDefaults(options, interrupting),
-		...withTools(options.clientTools),
-		...asked
-	};
-}
-/**
-* The fields of a question about its conversation. An answer that can be found again is worth finishing. A run of another
-* page must not be interrupted, even if it has no reader at the moment.
-*/
-function requestDefaults({ sessionId, storageKey }, interrupting) {
-	const multitask = interrupting ? "interrupt" : "reject";
-	return {
-		...(sessionId ?? storageKey) !== void 0 && { on_disconnect: "continue" },
-		...sessionId !== void 0 && {
-			session_id: sessionId,
-			multitask
-		}
-	};
-}
-/** The field of a request that offers the client's own tools. */
-function withTools(tools = {}) {
-	const offered = Object.entries(tools);
-	if (offered.length === 0) return {};
-	return { client_tools: offered.map(([name, { description, parameters }]) => given({
-		name,
-		description,
-		parameters
-	})) };
-}
-/** The route that answers a request: the one of the options, or else the one for its kind. */
-function routeOf({ path }, asked) {
-	return path ?? ("scenario" in asked ? "/api/agent/stream/simulate" : "/api/agent/stream");
-}
-/**
-* The messages with a question in its place; `conversation` is null without a session. Until its run is known, `run_id`
-* is empty.
-*/
-function withQuestion(conversation, run, asked) {
-	const { input, parent_run_id: parent = "", parent_state } = asked;
-	const question = {
-		message_id: run.key,
-		run_id: run.id ?? "",
-		role: "user",
-		content: input,
-		parts: [],
-		status: "queued"
-	};
-	if (!conversation) return [question];
-	const arrived = conversation.filter(({ run_id }) => run_id !== "");
-	const runs = arrived.map(({ run_id }) => run_id);
-	const place = parent_state === "before" ? runs.indexOf(parent) : runs.lastIndexOf(parent) + 1;
-	return [...runs.includes(parent) ? arrived.slice(0, place) : arrived, question];
-}
-// src/run_reader.ts
-/** Reads a run to its end, over as many connections as necessary, and without one while the run waits. */
-var RunReader = class {
+// src/run_requests.ts
+/** The requests about one run. Each rejects with a RunFailed. */
+var RunRequests = class {
+	/** How long the service asked the client to wait before its next request, in milliseconds. */
+	retryAfterMs = 0;
 	/** The latest request for a stream. After the first response, the run's id is known. */
 	opening = Promise.resolve();
+	service;
+	run;
+	learn;
+	/** `learn` is called with the run's id. */
+	constructor(service, run, learn) {
+		this.service = service;
+		this.run = run;
+		this.learn = learn;
+	}
+	/** Starts the run, or opens a stream of the events after the last one read. */
+	async open(call) {
+		const isQuestion = this.run.id === null;
+		const opening = isQuestion ? this.start(call) : this.attach(call);
+		this.opening = opening;
+		const response = await this.answered(opening);
+		if (isStream(response)) return response;
+		throw await this.failure(response, isQuestion);
+	}
+	/** Gets the events after the last one read that exist now. */
+	async poll(call) {
+		const path = `${this.run.path}/events?wait=false&after=${this.run.lastSeq}`;
+		const response = await this.answered(this.service.request(path, call));
+		if (response.status !== 200) throw await this.failure(response, false);
+		return framesIn(await this.answered(response.text()));
+	}
+	/** Whether the run has events after the last one read. Resolves with false if the run can't be read for now. */
+	async hasMore(call) {
+		const response = await this.service.request(this.run.path, call).catch(() => null);
+		if (response?.ok) {
+			const run = await response.json().catch(() => null);
+			return run !== null && run.last_seq > this.run.lastSeq;
+		}
+		const failure = response && await refusal(response);
+		if (failure?.isGone) throw failure;
+		return false;
+	}
+	async start(call) {
+		const headers = {
+			Accept: "application/json",
+			"Idempotency-Key": this.run.key
+		};
+		const response = await this.service.post(this.run.route, this.run.asked ?? {}, {
+			...call,
+			headers
+		});
+		const id = response.headers.get("X-Run-ID");
+		if (isStream(response) && id) this.learn(id);
+		return response;
+	}
+	attach(call) {
+		const headers = {
+			Accept: "text/event-stream",
+			"Last-Event-ID": String(this.run.lastSeq)
+		};
+		return this.service.request(`${this.run.path}/events`, {
+			...call,
+			headers
+		});
+	}
+	answered(request) {
+		return request.catch((cause) => {
+			throw cause instanceof RunFailed ? cause : unreachable(this.service.url);
+		});
+	}
+	async failure(response, isQuestion) {
+		this.retryAfterMs = retryAfter(response);
+		if (response.status === 204) return new RunFailed(incomplete().error, { isFinal: true });
+		const refused = await refusal(response, isQuestion);
+		return isQuestion && this.retryAfterMs === 0 && !refused.error.code.startsWith("http_") ? new RunFailed(refused.error, { isFinal: true }) : refused;
+	}
+};
+// src/run_reader.ts
+/**
+* Reads a run to its end, over as many connections as necessary: without one while the run waits, and by polling while
+* other pages hold the streams.
+*/
+var RunReader = class {
 	/** Closes the connection for a while, because another tab needs one. */
 	giveWay = () => {};
 	service;
 	run;
 	page;
+	requests;
 	leaving = new AbortController();
 	/** Connections in a row that brought nothing new. */
 	failures = 0;
 	/** How long the service asks the client to wait before it reconnects. */
 	awayMs = 0;
+	/** Until then, this tab leaves the streams to others. */
+	yieldsUntil = 0;
 	isResting = false;
 	resumed = null;
 	isWoken = false;
@@ -1095,9 +1306,14 @@ var RunReader = class {
 		this.service = service;
 		this.run = run;
 		this.page = page;
+		this.requests = new RunRequests(service, run, page.learn);
 	}
 	get signal() {
 		return this.leaving.signal;
+	}
+	/** Resolves once there is a response to the question, whatever it is. Then the run's id is known, if it has one. */
+	async answered() {
+		await this.requests.opening.catch(() => null);
 	}
 	/** Stops reading. The run itself continues. */
 	leave() {
@@ -1118,23 +1334,60 @@ var RunReader = class {
 	async read() {
 		let complete = null;
 		while (!complete && this.page.isCurrent() && !this.signal.aborted) {
-			const stream = (this.page.isWaiting() ? await this.untilResumed() : null) ?? await this.connect();
-			if (this.signal.aborted) stream?.body.cancel();
-			else if (stream) complete = await this.readStream(stream);
+			const resumed = this.page.isWaiting() ? await this.untilResumed() : null;
+			const slot = Date.now() < this.yieldsUntil ? null : await this.service.slots.take();
+			complete = slot ? await this.stream(slot, resumed) : await this.poll(resumed);
 		}
 		return complete;
 	}
-	/** Opens a stream of the events after the last one read. Tries again until it succeeds or another try is useless. */
-	async connect() {
+	/** Reads one connection. Returns `complete`, or null when another connection is needed or the run waits. */
+	async stream(slot, resumed) {
+		try {
+			const stream = resumed ?? await this.connect();
+			if (stream && !this.signal.aborted) return await this.readStream(stream);
+			stream?.body.cancel();
+			return null;
+		} finally {
+			slot.release();
+		}
+	}
+	/** Reads the events so far, because all streams are taken, and waits for the next look. */
+	async poll(resumed) {
+		(resumed ?? (this.run.id === null ? await this.connect() : null))?.body.cancel();
+		const frames = await this.persist((call) => this.requests.poll(call));
+		if (!frames) return null;
+		this.heard(frames);
+		this.page.change(connected);
+		const complete = this.page.take(frames);
+		if (complete || this.page.isWaiting() || !this.page.isCurrent()) return complete;
+		this.service.slots.ask();
+		await this.rest(isHidden() ? HIDDEN_POLL_MS : POLL_MS);
+		return null;
+	}
+	/** Opens a stream of the events after the last one read. */
+	connect() {
+		return this.persist((call) => this.requests.open(call));
+	}
+	/** Makes a request, and tries again until it succeeds or another try is useless. Resolves with null after `leave`. */
+	async persist(request) {
+		const { error } = unreachable(this.service.url);
+		const onSlow = () => this.page.change((state) => ({
+			...state,
+			error
+		}));
 		while (!this.signal.aborted) {
 			if (this.awayMs > 0) await pause(this.awayMs, this.signal);
 			if (this.failures > 0) await this.rest(retryDelay(this.failures - 1));
 			if (this.signal.aborted) break;
 			try {
-				return await this.open();
+				return await request({
+					signal: this.signal,
+					onSlow
+				});
 			} catch (cause) {
 				if (this.signal.aborted) break;
 				if (!(cause instanceof RunFailed) || cause.isFinal) throw cause;
+				this.awayMs = this.requests.retryAfterMs;
 				this.countFailure(cause);
 				this.page.change((state) => ({
 					...state,
@@ -1143,49 +1396,6 @@ var RunReader = class {
 			}
 		}
 		return null;
-	}
-	async open() {
-		const failure = unreachable(this.service.url);
-		const onSlow = () => this.page.change((state) => ({
-			...state,
-			error: failure.error
-		}));
-		const call = {
-			signal: this.signal,
-			onSlow
-		};
-		const opening = this.run.id === null ? this.start(call) : this.attach(call);
-		this.opening = opening;
-		const response = await opening.catch(() => Promise.reject(failure));
-		if (isStream(response)) return response;
-		this.awayMs = retryAfter(response);
-		if (response.status === 204) throw new RunFailed(incomplete().error, { isFinal: true });
-		const isQuestion = this.run.id === null;
-		const refused = await refusal(response, isQuestion);
-		throw isQuestion && this.awayMs === 0 && !refused.error.code.startsWith("http_") ? new RunFailed(refused.error, { isFinal: true }) : refused;
-	}
-	async start(call) {
-		const headers = {
-			Accept: "application/json",
-			"Idempotency-Key": this.run.key
-		};
-		const response = await this.service.post(this.run.route, this.run.asked ?? {}, {
-			...call,
-			headers
-		});
-		const id = response.headers.get("X-Run-ID");
-		if (isStream(response) && id) this.page.learn(id);
-		return response;
-	}
-	attach(call) {
-		const headers = {
-			Accept: "text/event-stream",
-			"Last-Event-ID": String(this.run.lastSeq)
-		};
-		return this.service.request(`${this.run.path}/events`, {
-			...call,
-			headers
-		});
 	}
 	countFailure(failure) {
 		const { maxRetries = this.run.id ? 1e400 : 5 } = this.service.options;
@@ -1197,10 +1407,8 @@ var RunReader = class {
 			status
 		}));
 	}
-	/** Reads one connection. Returns `complete`, or null when another connection is needed or the run waits. */
 	async readStream({ body }) {
-		this.run.wasConnected = true;
-		this.awayMs = 0;
+		this.heard([]);
 		this.page.change(connected);
 		const reader = new EventReader(body, this.run.lastSeq, this.service.silenceMs, this.signal);
 		let gaveWay = false;
@@ -1214,9 +1422,15 @@ var RunReader = class {
 			const complete = this.page.take(frames);
 			if (complete || this.page.isWaiting() || !this.page.isCurrent()) return complete;
 		}
-		if (gaveWay) await this.rest(YIELD_MS);
+		if (gaveWay) this.yieldsUntil = Date.now() + YIELD_MS;
 		else if (this.page.isCurrent() && !this.signal.aborted) this.countFailure(incomplete());
 		return null;
+	}
+	/** Notes that the service has responded, with these frames. */
+	heard(frames) {
+		this.run.wasConnected = true;
+		this.awayMs = 0;
+		if (frames.length > 0) this.failures = 0;
 	}
 	/**
 	* Waits without a connection until the run has resumed, because a browser has six connections for all tabs. Resolves with
@@ -1224,7 +1438,7 @@ var RunReader = class {
 	*/
 	async untilResumed() {
 		this.isResting = true;
-		if (!await this.hasGoneOn()) {
+		if (!await this.hasResumed()) {
 			this.page.makeCalls();
 			await this.untilLooked();
 		}
@@ -1237,19 +1451,11 @@ var RunReader = class {
 	async untilLooked() {
 		for (let looks = 0;; looks += 1) {
 			if (await this.rest(isHidden() ? LONGEST_TIMER_MS : retryDelay(looks))) looks = -1;
-			if (this.resumed || this.signal.aborted || await this.hasGoneOn()) return;
+			if (this.resumed || this.signal.aborted || await this.hasResumed()) return;
 		}
 	}
-	/** Gets the run. If that fails, the next check tries again. */
-	async hasGoneOn() {
-		const response = await this.service.request(this.run.path, { signal: this.signal }).catch(() => null);
-		if (response?.ok) {
-			const run = await response.json().catch(() => null);
-			return run !== null && run.last_seq > this.run.lastSeq;
-		}
-		const failure = response && await refusal(response);
-		if (failure?.isGone) throw failure;
-		return false;
+	hasResumed() {
+		return this.requests.hasMore({ signal: this.signal });
 	}
 	async rest(ms) {
 		const wasWoken = this.isWoken || await rest(ms, this.signal, (end) => this.endRest = end);
@@ -1265,6 +1471,357 @@ function connected(state) {
 		error
 	};
 }
+// src/run.ts
+/**
+* A run of the agent. Iterate over it for its events, from the first, each once and in order. It is read from the moment
+* it is made, over as many connections as necessary, whether or not anybody iterates.
+*
+* The iteration ends after `complete`. It throws a RunFailed if the run failed or can't be read to its end.
+*/
+var Run = class {
+	/** Resolves with the run's id as soon as it is known. */
+	started;
+	/** Resolves with the data of the last event. Rejects with a RunFailed if the run failed or can't be read to its end. */
+	complete;
+	service;
+	run;
+	reader;
+	clientCalls;
+	events = [];
+	state = IDLE;
+	isOver = false;
+	news = new News();
+	learn = () => {};
+	constructor(service, run, signal) {
+		this.service = service;
+		this.run = run;
+		this.clientCalls = new ClientCalls(service, (_, callId, outcome) => this.send(callId, outcome));
+		this.reader = run.reader = this.readerOf(run);
+		this.complete = this.read(signal);
+		const id = new Promise((resolve) => this.learn = resolve);
+		if (run.id) this.learn(run.id);
+		this.started = Promise.race([id, this.complete.then(() => run.id ?? "")]);
+		for (const promise of [this.started, this.complete]) promise.catch(() => {});
+	}
+	/** The run's id, or null until it is known. */
+	get id() {
+		return this.run.id;
+	}
+	async *[Symbol.asyncIterator]() {
+		for (let place = 0; place < this.events.length || !this.isOver;) {
+			const event = this.events[place];
+			if (event) yield event;
+			else await this.news.next;
+			if (event) place += 1;
+		}
+		await this.complete;
+	}
+	/** The pieces of the answer. */
+	async *text() {
+		for await (const event of this) if (event.event === "partial_output") yield event.data.content;
+	}
+	/** Cancels the run. Its last event says so. */
+	async cancel() {
+		await this.started;
+		await new Api(this.service).json("POST", `${this.run.path}/cancel`);
+	}
+	/** Approves a call, perhaps with other arguments. Rejects with a RunFailed if the service refuses the decision. */
+	approve(callId, { arguments: changed } = {}) {
+		return this.decide(callId, {
+			approved: true,
+			...changed && { arguments: changed }
+		});
+	}
+	/** Refuses a call. The model receives the reason. */
+	refuse(callId, reason) {
+		return this.decide(callId, {
+			approved: false,
+			...reason && { reason }
+		});
+	}
+	/** Sends the result of a call of the client's own tools that `clientTools` doesn't handle. */
+	async sendToolResult(callId, content, { isError = false } = {}) {
+		raise(await this.send(callId, {
+			content,
+			is_error: isError
+		}));
+	}
+	async decide(callId, decision) {
+		raise(await answer(this.service, this.run, `approvals/${encodeURIComponent(callId)}`, decision));
+	}
+	send(tool_call_id, outcome) {
+		return answer(this.service, this.run, "tool-results", { results: [{
+			tool_call_id,
+			...outcome
+		}] });
+	}
+	readerOf(run) {
+		return new RunReader(this.service, run, {
+			isCurrent: () => true,
+			isWaiting: () => this.state.pending.length > 0,
+			change: (change) => this.state = change(this.state),
+			learn: (id) => this.know(id),
+			take: (frames) => this.take(frames),
+			makeCalls: () => this.clientCalls.make(run, this.state.pending)
+		});
+	}
+	async read(signal) {
+		const leave = () => this.reader.leave();
+		signal?.addEventListener("abort", leave);
+		try {
+			signal?.throwIfAborted();
+			const complete = await this.reader.read();
+			signal?.throwIfAborted();
+			if (complete?.status === "failed" && this.state.error) throw new RunFailed(this.state.error);
+			return complete;
+		} finally {
+			signal?.removeEventListener("abort", leave);
+			this.isOver = true;
+			this.news.tell();
+		}
+	}
+	know(id) {
+		this.run.id ??= id;
+		this.learn(id);
+	}
+	/** Keeps the events for those who iterate. Returns the data of `complete`. */
+	take(frames) {
+		const [first] = frames;
+		if (!first) return null;
+		this.know(first.event.run_id);
+		const events = frames.map(({ event }) => event);
+		this.state = fold(this.state, first.event.run_id, events);
+		for (const frame of frames) {
+			const { event } = frame;
+			this.run.lastSeq = event.seq;
+			if (event.event === "tool_use") this.run.calls.set(event.data.tool_call_id, event.data.arguments);
+			this.service.options.onFrame?.(frame);
+			this.events.push(event);
+		}
+		this.news.tell();
+		const last = events.at(-1);
+		return last?.event === "complete" ? last.data : null;
+	}
+};
+/** A promise that is replaced each time it resolves. */
+var News = class {
+	next;
+	resolve = () => {};
+	constructor() {
+		this.next = this.renewed();
+	}
+	tell() {
+		const { resolve } = this;
+		this.next = this.renewed();
+		resolve();
+	}
+	renewed() {
+		return new Promise((resolve) => this.resolve = resolve);
+	}
+};
+function raise(error) {
+	if (error) throw new RunFailed(error);
+}
+// src/slots.ts
+/** How many streams the pages of one origin hold open. A browser opens six connections to an address for all its tabs. */
+const STREAMS = 2;
+const UNLIMITED = { release: () => {} };
+/** The streams that this page holds, by the service's URL: all that can be counted where the browser has no locks. */
+const held = /* @__PURE__ */ new Map();
+/** The streams to one service that the tabs of a browser share. A visible tab gets one of a hidden tab. */
+var Slots = class {
+	url;
+	tabs = null;
+	constructor(url) {
+		this.url = url;
+	}
+	/** Returns a slot, or null if none is free. Outside of browsers, connections aren't limited. */
+	async take() {
+		if (!globalThis.document) return UNLIMITED;
+		const { locks } = navigator;
+		if (!locks) return this.count();
+		for (let number = 0; number < STREAMS; number += 1) {
+			const slot = await lock(locks, `agent-stream ${this.url()} ${number}`);
+			if (slot) return slot;
+		}
+		return null;
+	}
+	/** Asks the hidden tabs for a slot, if this tab is visible. */
+	ask() {
+		if (!isHidden()) this.tabs?.postMessage(this.url());
+	}
+	/** Calls `giveWay` when this tab is hidden and a visible one needs a slot. Returns a function that stops this. */
+	share(giveWay) {
+		if (!globalThis.document || !("BroadcastChannel" in globalThis)) return () => {};
+		const tabs = new BroadcastChannel("agent-stream");
+		tabs.onmessage = ({ data }) => data === this.url() && isHidden() && giveWay();
+		this.tabs = tabs;
+		return () => {
+			this.tabs = null;
+			tabs.close();
+		};
+	}
+	count() {
+		const url = this.url();
+		const taken = held.get(url) ?? 0;
+		if (taken >= STREAMS) return null;
+		held.set(url, taken + 1);
+		return { release: () => held.set(url, (held.get(url) ?? 1) - 1) };
+	}
+};
+/** Takes a lock if it is free. The browser releases it when the page is gone. */
+function lock(locks, name) {
+	return new Promise((resolve) => {
+		locks.request(name, { ifAvailable: true }, (free) => {
+			if (!free) return resolve(null);
+			return new Promise((release) => resolve({ release }));
+		}).catch(() => resolve(null));
+	});
+}
+// src/service.ts
+/** Sends requests to the service. */
+var Service = class {
+	options;
+	slots = new Slots(() => this.url);
+	constructor(options) {
+		this.options = options;
+	}
+	get url() {
+		return (this.options.baseUrl ?? "http://127.0.0.1:8000").replace(/\/+$/, "");
+	}
+	get silenceMs() {
+		return (this.options.heartbeatS ?? 4) * 2500;
+	}
+	/**
+	* Resolves with the response once its head has arrived. Rejects if the signal aborts before that, or after `silenceMs`
+	* and the time that a slow line needs for the body.
+	*/
+	async request(path, { signal, onSlow, isLong = false, ...init } = {}) {
+		const leaving = new AbortController();
+		const leave = () => leaving.abort();
+		const uploadMs = typeof init.body === "string" ? init.body.length / 16 : 0;
+		const late = isLong ? void 0 : setTimeout(leave, this.silenceMs + uploadMs);
+		const slow = setInterval(() => {
+			onSlow?.();
+			this.slots.ask();
+		}, PATIENCE_MS);
+		signal?.addEventListener("abort", leave);
+		if (signal?.aborted) leave();
+		try {
+			const { fetch = globalThis.fetch } = this.options;
+			const headers = await this.headers(init.headers);
+			return await fetch(this.url + path, {
+				...init,
+				headers,
+				cache: "no-store",
+				signal: leaving.signal
+			});
+		} finally {
+			signal?.removeEventListener("abort", leave);
+			clearTimeout(late);
+			clearInterval(slow);
+		}
+	}
+	post(path, body, { headers, ...call } = {}) {
+		const json = new Headers(headers);
+		json.set("Content-Type", "application/json");
+		return this.request(path, {
+			...call,
+			method: "POST",
+			headers: json,
+			body: JSON.stringify(body)
+		});
+	}
+	/** The headers of the options, and those of a request, which take precedence. */
+	async headers(ofRequest) {
+		const { headers } = this.options;
+		const all = new Headers(typeof headers === "function" ? await headers() : headers);
+		new Headers(ofRequest).forEach((value, name) => all.set(name, value));
+		return all;
+	}
+};
+// src/client.ts
+/** The client of a service. It has no state: each run is an object of its own. Its promises reject with a RunFailed. */
+var AgentStream = class {
+	runs;
+	sessions;
+	options;
+	api;
+	constructor(options = {}) {
+		this.options = options;
+		this.api = new Api(new Service(options));
+		this.runs = new RunsResource(this.api);
+		this.sessions = new SessionsResource(this.api);
+	}
+	/** Asks the agent. The request is sent at once. */
+	stream(input, options = {}) {
+		return this.start("/api/agent/stream", asRequest(input), options);
+	}
+	/** Plays a script in place of a model's answer, for tests and demonstrations. */
+	simulate(request, options = {}) {
+		return this.start("/api/agent/stream/simulate", request, options);
+	}
+	/** Reads a run from the event after `after` on, and makes its calls of `clientTools`. */
+	attach(runId, { after = 0, signal, ...options } = {}) {
+		const run = new FollowedRun({
+			id: runId,
+			isOurs: true
+		});
+		run.lastSeq = after;
+		return new Run(new Service({
+			...this.options,
+			...options
+		}), run, signal);
+	}
+	/** Asks the agent, and resolves with the whole answer, or with the calls that the run waits for. */
+	execute(input, { signal, idempotencyKey = newKey() } = {}) {
+		const headers = { "Idempotency-Key": idempotencyKey };
+		return this.api.json("POST", "/api/agent/execute", {
+			body: asRequest(input),
+			headers,
+			signal,
+			isLong: true
+		});
+	}
+	/** Cancels a run. Resolves when the service has accepted that. */
+	cancel(runId) {
+		return this.api.json("POST", `${runPath(runId)}/cancel`);
+	}
+	/** Decides on a call that needs approval. The run resumes when each call that it waits for has its answer. */
+	approve(runId, callId, decision = { approved: true }) {
+		const path = `${runPath(runId)}/approvals/${encodeURIComponent(callId)}`;
+		return this.api.json("POST", path, { body: decision });
+	}
+	/** Sends the results of calls of the client's own tools. */
+	toolResults(runId, results) {
+		return this.api.json("POST", `${runPath(runId)}/tool-results`, { body: { results } });
+	}
+	models() {
+		return this.api.json("GET", "/api/agent/models");
+	}
+	tools() {
+		return this.api.json("GET", "/api/agent/tools");
+	}
+	mcpServers() {
+		return this.api.json("GET", "/api/agent/mcp-servers");
+	}
+	start(route, request, options) {
+		const { signal, idempotencyKey, ...others } = options;
+		const run = new FollowedRun({
+			asked: {
+				...withTools(options.clientTools),
+				...request
+			},
+			route,
+			isOurs: true,
+			key: idempotencyKey
+		});
+		return new Run(new Service({
+			...this.options,
+			...others
+		}), run, signal);
+	}
+};
 // src/follower.ts
 /** Follows one run at a time: reads its events into the view and remembers it for a reloaded page. */
 var Follower = class {
@@ -1442,79 +1999,6 @@ var Follower = class {
 		if (id && asked && "scenario" in asked) this.scripted.add(id);
 		storage(this.options, (kept, key) => kept.setItem(key, id ?? ""));
 		storage(this.options, (kept, key) => kept.setItem(`${key}:asked`, JSON.stringify(asked)));
-	}
-};
-// src/service.ts
-/** Sends requests to the service. A visible tab without a response asks the other tabs for a connection. */
-var Service = class {
-	options;
-	tabs = null;
-	constructor(options) {
-		this.options = options;
-	}
-	get url() {
-		return (this.options.baseUrl ?? "http://127.0.0.1:8000").replace(/\/+$/, "");
-	}
-	get silenceMs() {
-		return (this.options.heartbeatS ?? 4) * 2500;
-	}
-	/**
-	* Resolves with the response once its head has arrived. Rejects if the signal aborts before that, or after `silenceMs`
-	* and the time that a slow line needs for the body.
-	*/
-	async request(path, { signal, onSlow, ...init } = {}) {
-		const leaving = new AbortController();
-		const leave = () => leaving.abort();
-		const uploadMs = typeof init.body === "string" ? init.body.length / 16 : 0;
-		const late = setTimeout(leave, this.silenceMs + uploadMs);
-		const slow = setInterval(() => {
-			onSlow?.();
-			if (!isHidden()) this.tabs?.postMessage(this.url);
-		}, PATIENCE_MS);
-		signal?.addEventListener("abort", leave);
-		if (signal?.aborted) leave();
-		try {
-			const { fetch = globalThis.fetch, headers: own } = this.options;
-			const headers = new Headers(typeof own === "function" ? await own() : own);
-			new Headers(init.headers).forEach((value, name) => headers.set(name, value));
-			return await fetch(this.url + path, {
-				...init,
-				headers,
-				cache: "no-store",
-				signal: leaving.signal
-			});
-		} finally {
-			signal?.removeEventListener("abort", leave);
-			clearTimeout(late);
-			clearInterval(slow);
-		}
-	}
-	post(path, body, { headers, ...call } = {}) {
-		const json = new Headers(headers);
-		json.set("Content-Type", "application/json");
-		return this.request(path, {
-			...call,
-			method: "POST",
-			headers: json,
-			body: JSON.stringify(body)
-		});
-	}
-	/**
-	* Calls `giveWay` when another tab needs a connection: in each hidden tab, and in about one of six visible ones.
-	* Returns a function that stops this.
-	*/
-	share(giveWay) {
-		if (!globalThis.document || !("BroadcastChannel" in globalThis)) return () => {};
-		const tabs = new BroadcastChannel("agent-stream");
-		tabs.onmessage = ({ data }) => {
-			const isChosen = isHidden() || Math.random() < 1 / 6;
-			if (data === this.url && isChosen) giveWay();
-		};
-		this.tabs = tabs;
-		return () => {
-			this.tabs = null;
-			tabs.close();
-		};
 	}
 };
 // src/history.ts
@@ -1757,7 +2241,7 @@ var Conversation = class {
 		if (follower.current) follower.follow(follower.current);
 		else follower.followRemembered();
 		session.load();
-		const stopSharing = this.service.share(() => follower.current?.reader?.giveWay());
+		const stopSharing = this.service.slots.share(() => follower.current?.reader?.giveWay());
 		const stopWaking = onWake(() => !follower.current && void session.load());
 		const looking = setInterval(() => void session.look(), LOOK_MS);
 		return () => {
@@ -1860,7 +2344,7 @@ var Conversation = class {
 		});
 		follower.finish(run);
 		this.stopping = run;
-		if (!run.id) await run.reader?.opening.catch(() => null);
+		if (!run.id) await run.reader?.answered();
 		run.reader?.leave();
 		const cancel = {
 			method: "POST",
@@ -1898,4 +2382,4 @@ var Conversation = class {
 		}] }, retries);
 	}
 };
-export { Conversation, IDLE, RunFailed, callsIn, explain, fold, isUnfinished, latestAnswer, textOf };
+export { AgentStream, Conversation, IDLE, Run, RunFailed, callsIn, explain, fold, isUnfinished, latestAnswer, textOf };
