@@ -50,9 +50,10 @@ for (let read = await reader.read(); !read.done; read = await reader.read()) {
 `;
 }
 
-function react({ baseUrl, path, body }) {
+/** The hook finds the route by the question: one with a `scenario` is played by a script. */
+function react({ baseUrl, body }) {
   const { session_id: sessionId, ...question } = body;
-  const options = { baseUrl, ...(path === SIMULATE && { path }), ...(sessionId && { sessionId }) };
+  const options = { baseUrl, ...(sessionId && { sessionId }) };
   return `import { useAgentStream } from "agent-stream/react";
 
 export default function Chat() {
@@ -70,19 +71,17 @@ export default function Chat() {
 `;
 }
 
-function pythonProgram({ baseUrl, path, body }) {
-  const { input, session_id: session, ...fields } = body;
-  const named = Object.entries({ ...(session && { session }), ...fields });
-  const given = [python(input, 2), ...named.map(([name, value]) => `${name}=${python(value, 2)}`)];
+function pythonProgram({ baseUrl, path, body: { input, ...options } }) {
+  const named = Object.entries(options).map(([name, value]) => `${name}=${python(value, 1)}`);
+  const given = [python(input, 1), ...named].map((argument) => `\n    ${argument},`).join("");
   const method = path === SIMULATE ? "simulate" : "stream";
   return `from agent_stream import AgentStream, PartialOutput
 
-with AgentStream(${python(baseUrl)}) as agent:
-    run = agent.${method}(
-${given.map((argument) => `        ${argument},\n`).join("")}    )
+with AgentStream(${python(baseUrl)}) as agent, agent.${method}(${given}
+) as run:
     for event in run:
         match event:
-            case PartialOutput(content=text):
+            case PartialOutput(text):
                 print(text, end="", flush=True)
 `;
 }
