@@ -1,4 +1,7 @@
-"""Proxies between a client and the service: one loses a response, another is cut and restored by the test."""
+"""Proxies between a client and the service.
+
+One loses a response, one breaks after each event, and one is cut and restored by the test.
+"""
 
 import select
 import socket
@@ -26,6 +29,31 @@ def losing_an_answer(url: str) -> Iterator[str]:
                             lost.set()
                             return
                         across[end].sendall(data)
+
+    with _proxy(Way) as proxy:
+        yield proxy
+
+
+@contextmanager
+def tearing(url: str, more: int) -> Iterator[str]:
+    """A proxy that breaks each connection after its first event, and after this number of bytes of the next one."""
+    there = urlsplit(url)
+
+    class Way(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection((there.hostname, there.port)) as service, suppress(ConnectionError):
+                seen = b""
+                while not (seen.endswith(b"\n\n") and b"\nid: " in seen):
+                    for end in select.select((self.request, service), (), ())[0]:
+                        if end is self.request:
+                            service.sendall(self.request.recv(65536))
+                            continue
+                        byte = service.recv(1)
+                        if not byte:
+                            return
+                        seen += byte
+                        self.request.sendall(byte)
+                self.request.sendall(service.recv(more) if more else b"")
 
     with _proxy(Way) as proxy:
         yield proxy

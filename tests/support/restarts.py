@@ -57,7 +57,7 @@ def stuck_but_idempotent(folder: str) -> str:
 class Place:
     """The directory that the service keeps between starts, and the marks of its tools."""
 
-    def __init__(self, directory: Path, fake: FakeDedalus, nursery: Nursery) -> None:
+    def __init__(self, directory: Path, fake: FakeDedalus, nursery: Nursery, **settings: str) -> None:
         self._nursery = nursery
         (directory / "waiting_tools.py").write_text(TOOLS)
         self._marks = directory / "marks"
@@ -69,6 +69,7 @@ class Place:
             "DEDALUS_BASE_URL": fake.url,
             "DEFAULT_MODEL": "test/model",
             "DRAIN_S": "3",
+            **settings,
         }
 
     @property

@@ -100,7 +100,7 @@ class Unreachable(AgentStreamError):
 def api_error(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
     """Return the error of a response that is not what was asked for."""
     seconds = headers.get("Retry-After", "")
-    retry_after = int(seconds) if seconds.isascii() and seconds.isdecimal() and len(seconds) < 9 else None
+    retry_after = int(seconds) if seconds.isascii() and seconds.isdecimal() and len(seconds) < 19 else None
     info = {"retry_after": retry_after} | _reported(body)
     if "code" not in info:
         info["code"] = f"http_{status}"
