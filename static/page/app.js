@@ -13,11 +13,18 @@ export function App() {
   const close = () => store.set({ drawer: null });
   return html`
     <a class="skip" href="#question">Skip to the question</a>
-    <div class="shell ${isInspecting ? "is-inspecting" : ""}">
-      <nav class="side sidebar ${drawer === "sidebar" ? "is-open" : ""}" aria-label="Sessions and runs"><${Sidebar} /></nav>
-      <main class="middle"><${Header} /><${Chat} /></main>
-      <aside class="side inspector ${drawer === "inspector" ? "is-open" : ""}" aria-label="Inspector"><${Inspector} /></aside>
+    <div class=${isInspecting ? "shell is-inspecting" : "shell"}>
+      <${Side} name="sidebar" tag="nav" label="Chats and runs" drawer=${drawer}><${Sidebar} /><//>
+      <main class="middle" inert=${drawer !== null}><${Header} /><${Chat} /></main>
+      <${Side} name="inspector" tag="aside" label="Inspector" drawer=${drawer}><${Inspector} /><//>
       ${drawer && html`<div class="backdrop" onClick=${close}></div>`}
     </div>
   `;
+}
+
+/** A column at the side. While the other one is open as a drawer, it can't be reached. */
+function Side({ name, tag: Tag, label, drawer, children }) {
+  const isOpen = drawer === name;
+  const isClosedOff = drawer !== null && !isOpen;
+  return html`<${Tag} class="side ${name} ${isOpen ? "is-open" : ""}" aria-label=${label} inert=${isClosedOff}>${children}<//>`;
 }

@@ -3,19 +3,20 @@
 import { api } from "./api.js";
 import { store } from "./store.js";
 
-const LISTS = {
-  ready: ["/ready", (body) => body],
-  models: ["/api/agent/models", (body) => body],
-  tools: ["/api/agent/tools", (body) => body.tools],
-  mcpServers: ["/api/agent/mcp-servers", (body) => body.servers],
-};
+/** Each list's path, and what its body means for the store's `catalog`. */
+const LISTS = [
+  ["/ready", (body) => ({ ready: body })],
+  ["/api/agent/models", (body) => ({ models: body })],
+  ["/api/agent/tools", (body) => ({ tools: body.tools, defaultTools: body.default })],
+  ["/api/agent/mcp-servers", (body) => ({ mcpServers: body.servers })],
+];
 
 /** Loads each list. One that fails is left as it is, and the page works without it. */
 export async function loadCatalog() {
-  await Promise.all(Object.entries(LISTS).map(load));
+  await Promise.all(LISTS.map(load));
 }
 
-async function load([name, [path, read]]) {
+async function load([path, read]) {
   const body = await api(path).catch(() => null);
-  if (body) store.set(({ catalog }) => ({ catalog: { ...catalog, [name]: read(body) } }));
+  if (body) store.set(({ catalog }) => ({ catalog: { ...catalog, ...read(body) } }));
 }

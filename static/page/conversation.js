@@ -46,16 +46,19 @@ async function recordingFetch(input, init = {}) {
   return response;
 }
 
-/** Follows the route: opens the conversation of each session that it names. */
+/** Follows the route: opens the conversation of each session that it names, or of a run without a session. */
 export function followRoute() {
   const open = () => {
     const { route, draft } = store.get();
-    const id = route.session ?? draft;
+    const isLoose = route.run !== null && route.session === null;
+    const id = isLoose ? route.run : (route.session ?? draft);
     const { id: former, leave } = shown.get();
     if (id === former) return;
     leave?.();
-    shown.set({ id, conversation: new Conversation(optionsFor(id)), leave: null });
-    if (route.session) mount();
+    const conversation = new Conversation(optionsFor(isLoose ? undefined : id));
+    shown.set({ id, conversation, leave: null });
+    if (route.session || isLoose) mount();
+    if (isLoose) void conversation.attach(id);
     forgetFrames();
   };
   store.subscribe(open);
@@ -63,19 +66,24 @@ export function followRoute() {
 }
 
 /** The parameters of a question that the user has chosen. What isn't chosen is left out. */
-export function chosen(choice) {
-  const { tools, mcp_servers, ...others } = choice;
-  const lists = { ...requestedTools(tools), mcp_servers: mcp_servers.length > 0 ? mcp_servers : null };
-  return Object.fromEntries(Object.entries({ ...others, ...lists }).filter(([, value]) => value !== null && value !== ""));
+export function chosen({ tools, mcp_servers, asks_first, ...fields }) {
+  const isSet = ([, value]) => value !== null && value !== "";
+  const asked = requestedTools(tools);
+  return {
+    ...Object.fromEntries(Object.entries(fields).filter(isSet)),
+    ...asked,
+    ...(mcp_servers.length > 0 && { mcp_servers }),
+    ...(asks_first && asked.tools?.length > 0 && { require_approval: asked.tools }),
+  };
 }
 
 /** Asks a question (text, or a request with `input`) with what the user has chosen. Fields of the request win. */
 export function ask(question, onEvent) {
-  const { id, conversation } = shown.get();
-  const request = { ...chosen(store.get().choice), ...(typeof question === "string" ? { input: question } : question) };
-  navigate({ session: id, run: null, seq: null });
+  const { route, draft, choice } = store.get();
+  const request = { ...chosen(choice), ...(typeof question === "string" ? { input: question } : question) };
+  navigate({ session: route.session ?? draft, run: null, seq: null });
   mount();
-  return conversation.stream(request, onEvent);
+  return shown.get().conversation.stream(request, onEvent);
 }
 
 /** The shown conversation's state, and the object itself with its actions (stop, approve, …). */
@@ -83,6 +91,12 @@ export function useConversation() {
   const { conversation } = useExternal(shown, () => shown.get());
   const state = useExternal(conversation, () => conversation.get());
   return { ...state, conversation };
+}
+
+/** The part of the shown conversation's state that `select` picks: the component is drawn only when that changes. */
+export function useConversationPart(select) {
+  const { conversation } = useExternal(shown, () => shown.get());
+  return useExternal(conversation, () => select(conversation.get()));
 }
 
 /** The shown conversation, for code that is not a component. */

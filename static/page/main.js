@@ -7,11 +7,13 @@ import { followChoice } from "./choice.js";
 import { loadCatalog } from "./catalog.js";
 import { followRoute } from "./conversation.js";
 import { html } from "./html.js";
+import { followKeyboard } from "./keyboard.js";
 import { followUrl } from "./route.js";
 
 followUrl();
 followChoice();
 followRoute();
+followKeyboard();
 const root = document.getElementById("app");
 root.replaceChildren();
 render(html`<${App} />`, root);

@@ -46,6 +46,21 @@ export function openSession(session) {
   navigate({ session, run: null, seq: null });
 }
 
+/** Shows a run in the inspector, and its branch of its session in the chat. */
+export function openRun({ session_id = null, run_id }) {
+  store.set({ drawer: null });
+  navigate({ session: session_id, run: run_id, seq: null });
+}
+
+/** Handles a link's click with `open`, unless the user asks the browser for another tab or window. */
+export function onPlainClick(open) {
+  return (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    open();
+  };
+}
+
 /** Reads the URL now, and whenever the user goes back or forward. */
 export function followUrl() {
   const read = () => store.set({ route: parseRoute(location.search) });

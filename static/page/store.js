@@ -21,8 +21,11 @@ export function createStore(initial) {
 
 export const NO_CHOICE = {
   model: null,
-  tools: [],
+  /** Names of Python tools, or null for the service's default. */
+  tools: null,
   mcp_servers: [],
+  /** Whether a person is asked before each call of `tools`. */
+  asks_first: false,
   instructions: "",
   temperature: null,
   max_tokens: null,
@@ -37,8 +40,8 @@ export const store = createStore({
   draft: newSessionId(),
   /** What the next question is sent with. `scenario` is a script of simulate, instead of a model. */
   choice: NO_CHOICE,
-  /** The lists of the service. Each is null until it is loaded. `ready` is the body of GET /ready. */
-  catalog: { models: null, tools: null, mcpServers: null, ready: null },
+  /** The lists of the service. Each is null until it is loaded. `ready` and `models` are whole bodies of responses. */
+  catalog: { ready: null, models: null, tools: null, defaultTools: null, mcpServers: null },
   /** Pages of lists: `items`, `cursor` of the next page or null, and `error` if loading failed. */
   sessions: { items: [], cursor: null, isLoaded: false, error: null },
   runs: { items: [], cursor: null, isLoaded: false, error: null },
@@ -50,8 +53,11 @@ export const store = createStore({
   replay: null,
   /** Which side is open as a drawer on a narrow window ("sidebar", "inspector" or null). */
   drawer: null,
-  /** Whether the inspector has its column on a wide window. */
+  /** Whether the window has room for three columns, and whether the inspector has its column there. */
+  isWide: true,
   isInspecting: true,
+  /** The list that the sidebar shows: "sessions", "runs", "tools" or "servers". */
+  sidebarTab: "sessions",
 });
 
 export function newSessionId() {

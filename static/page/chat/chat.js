@@ -7,6 +7,7 @@ import { useConversation } from "../conversation.js";
 import { html } from "../html.js";
 import { store, useStore } from "../store.js";
 import { askAgain } from "./actions.js";
+import { Welcome } from "../welcome/welcome.js";
 import { Announcer } from "./announcer.js";
 import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
@@ -37,6 +38,7 @@ function Conversation({ session }) {
   const { isOver, ...dropping } = useDrop((files) => composer.current.add(files));
   const stop = () => void conversation.stop();
   useEscape(isUnderWay, stop);
+  const isNew = useStore(({ route }) => route.session === null && route.run === null) && messages.length === 0;
   const editLast = () => setEditing(messages.findLast(({ role }) => role === "user")?.message_id ?? null);
   const focus = () => composer.current.focus();
 
@@ -44,6 +46,7 @@ function Conversation({ session }) {
     <div class="chat ${isOver ? "is-dropping" : ""}" ...${dropping}>
       <div class="scroller" ref=${scroller} tabindex="0" role="log" aria-live="off" aria-label="Conversation">
         <div class="column" ref=${content}>
+          ${isNew && html`<${Welcome} />`}
           <${MessageList} messages=${messages} canAsk=${!isUnderWay} editing=${editing} setEditing=${setEditing} reconnect=${conversation.reconnect} />
           <${LooseError} state=${state} isUnderWay=${isUnderWay} />
         </div>

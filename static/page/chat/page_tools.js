@@ -25,12 +25,14 @@ export const pageTools = {
   },
 };
 
-/** The fields of a request for the chosen tools: names of the service's tools, and the definitions of this page's. */
+/**
+ * The fields of a request for the chosen tools: names of the service's tools, and the definitions of this page's. Null
+ * means the service's own default.
+ */
 export function requestedTools(names) {
-  const chosen = Object.keys(pageTools).filter((name) => names.includes(name));
+  const chosen = Object.keys(pageTools).filter((name) => names?.includes(name));
   const client_tools = chosen.map((name) => ({ name, description: pageTools[name].description, parameters: pageTools[name].parameters }));
-  const tools = names.filter((name) => !chosen.includes(name));
-  return { client_tools, ...(tools.length > 0 && { tools }) };
+  return { client_tools, ...(names && { tools: names.filter((name) => !chosen.includes(name)) }) };
 }
 
 async function location() {

@@ -1,14 +1,57 @@
-/** The bar above the chat: what the next question is sent with. */
+/** The bar above the chat: its title, and what the next question is sent with. */
 
+import { choose } from "../choice.js";
 import { html } from "../html.js";
-import { store } from "../store.js";
+import { Icon } from "../icons.js";
+import { store, useStore } from "../store.js";
+import { ModelPicker } from "./model_picker.js";
+import { Parameters } from "./parameters.js";
+import { ToolPicker } from "./tool_picker.js";
 
 export function Header() {
-  const toggleInspector = () => store.set(({ isInspecting }) => ({ isInspecting: !isInspecting }));
+  const title = useStore(titleOf);
   return html`
     <header class="bar">
-      <h1 class="title">New chat</h1>
-      <button type="button" onClick=${toggleInspector}>Inspector</button>
+      <button type="button" class="plain open-sidebar" aria-label="Open the sidebar" onClick=${() => store.set({ drawer: "sidebar" })}>
+        <${Icon} name="menu" />
+      </button>
+      <h1 class="title cut" title=${title}>${title}</h1>
+      <${Script} />
+      <${ModelPicker} />
+      <${ToolPicker} />
+      <${Parameters} />
+      <${InspectorButton} />
     </header>
+  `;
+}
+
+function titleOf({ route, sessions }) {
+  const session = sessions.items.find(({ session_id }) => session_id === route.session);
+  return session?.title ?? route.session ?? route.run ?? "New chat";
+}
+
+/** Says that a script answers instead of a model, and turns that off. */
+function Script() {
+  const scenario = useStore((state) => state.choice.scenario);
+  if (!scenario) return null;
+  return html`
+    <button type="button" class="script" aria-label="Script ${scenario}: turn it off" onClick=${() => choose({ scenario: null })}>
+      Script: ${scenario}<${Icon} name="close" />
+    </button>
+  `;
+}
+
+/** Opens and closes the inspector: a column on a wide window, a drawer on others. */
+function InspectorButton() {
+  const isShown = useStore(({ drawer, isInspecting, isWide }) => (isWide ? isInspecting : drawer === "inspector"));
+  const toggle = () => {
+    const { isWide, isInspecting, drawer } = store.get();
+    if (isWide) store.set({ isInspecting: !isInspecting });
+    else store.set({ drawer: drawer === "inspector" ? null : "inspector" });
+  };
+  return html`
+    <button type="button" class="plain open-inspector" aria-label="Inspector" title="Inspector" aria-pressed=${isShown} onClick=${toggle}>
+      <${Icon} name="panel" />
+    </button>
   `;
 }

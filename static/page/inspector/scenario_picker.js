@@ -1,5 +1,7 @@
 /* Picks a script of simulate for the next questions. */
 
+import { useId } from "preact/hooks";
+
 import { choose } from "../choice.js";
 import { html } from "../html.js";
 import { useStore } from "../store.js";
@@ -17,12 +19,13 @@ const SCENARIOS = {
 };
 
 export function ScenarioPicker() {
+  const title = useId();
   const scenario = useStore((state) => state.choice.scenario);
   return html`
-    <section aria-labelledby="scenario-title">
-      <h3 id="scenario-title">Scripted answers</h3>
+    <section aria-labelledby=${title}>
+      <h3 id=${title}>Scripted answers</h3>
       <p class="small muted">The next questions are answered by this script of /stream/simulate, without a model.</p>
-      <select aria-labelledby="scenario-title" value=${scenario ?? ""} onChange=${(event) => choose({ scenario: event.target.value || null })}>
+      <select aria-labelledby=${title} value=${scenario ?? ""} onChange=${(event) => choose({ scenario: event.target.value || null })}>
         <option value="">Off: ask the model</option>
         ${Object.entries(SCENARIOS).map(([name, about]) => html`<option key=${name} value=${name}>${name}: ${about}</option>`)}
       </select>

@@ -1,11 +1,42 @@
 /** The left column: sessions, runs, tools and MCP servers. */
 
+import { BASE_URL } from "../api.js";
 import { html } from "../html.js";
+import { Icon } from "../icons.js";
+import { Tabs } from "../inspector/tabs.js";
 import { newChat } from "../route.js";
+import { store, useStore } from "../store.js";
+import { Runs } from "./runs.js";
+import { Servers } from "./servers.js";
+import { Sessions } from "./sessions.js";
+import { Tools } from "./tools.js";
+
+const TABS = [
+  { id: "sessions", title: "Chats", View: Sessions },
+  { id: "runs", title: "Runs", View: Runs },
+  { id: "tools", title: "Tools", View: Tools },
+  { id: "servers", title: "MCP", View: Servers },
+];
 
 export function Sidebar() {
+  const selected = useStore((state) => state.sidebarTab);
+  const select = (sidebarTab) => store.set({ sidebarTab });
   return html`
-    <div class="brand">Agent Stream</div>
-    <button type="button" class="primary" onClick=${newChat}>New chat</button>
+    <div class="brand">
+      <img src="${BASE_URL}/static/page/icon.svg" alt="" width="24" height="24" />
+      <span>Agent Stream</span>
+      <button type="button" class="plain close-drawer" aria-label="Close the sidebar" onClick=${() => store.set({ drawer: null })}>
+        <${Icon} name="close" />
+      </button>
+    </div>
+    <div class="new-chat">
+      <button type="button" class="primary" onClick=${newChat}><${Icon} name="plus" />New chat</button>
+    </div>
+    <${Tabs} name="sidebar" label="Lists" tabs=${TABS} selected=${selected} onSelect=${select} />
+    <p class="links">
+      <a href="${BASE_URL}/docs">API</a>
+      <a href="${BASE_URL}/redoc">Reference</a>
+      <a href="${BASE_URL}/openapi.json">OpenAPI</a>
+    </p>
   `;
 }

@@ -1,0 +1,40 @@
+/** The models that can be picked: those of the service, and the scripts that answer in a model's place. */
+
+const SCRIPTS = [
+  { id: "simulated/tools", about: "A script that makes the tool calls in the question" },
+  { id: "simulated/context", about: "A script that answers with the messages it was sent" },
+];
+
+const COMPACT = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 0 });
+
+/** Returns the entries of the picker that have these words: `{ id, label, about }`. The first is the default, as null. */
+export function entriesFor({ models, default_model }, words) {
+  const first = { id: null, label: "Default", about: default_model ?? "the service's choice" };
+  const offered = models.map((model) => ({ id: model.id, label: model.id, about: aboutOf(model) }));
+  const scripts = SCRIPTS.map(({ id, about }) => ({ id, label: id, about }));
+  const found = [first, ...offered, ...scripts].filter(({ label, about }) => hasWords(`${label} ${about}`, words));
+  const named = words.trim();
+  const isKnown = found.some(({ id }) => id === named);
+  return named.includes("/") && !isKnown ? [...found, { id: named, label: named, about: "Use this name" }] : found;
+}
+
+function aboutOf({ name, context_tokens: context, pricing }) {
+  const { input_per_million: input, output_per_million: output } = pricing ?? {};
+  return [
+    name,
+    context && `${COMPACT.format(context)} tokens`,
+    input !== undefined && output !== undefined && `$${input} in, $${output} out per million`,
+  ]
+    .filter(Boolean)
+    .join(" · ");
+}
+
+export function hasWords(text, words) {
+  const searched = text.toLowerCase();
+  return words.toLowerCase().split(/\s+/).every((word) => searched.includes(word));
+}
+
+/** The name of a model without its provider, for a button. */
+export function shortName(id) {
+  return id?.split("/").at(-1) ?? "Model";
+}

@@ -1,0 +1,29 @@
+/** The icons of the sidebar and the header, drawn in the colour of the text around them. */
+
+import { html } from "./html.js";
+
+const PATHS = {
+  chat: "M4 5h16v11H9l-5 4z",
+  check: "m5 12.5 4.5 4.5L19 7.5",
+  close: "M6 6l12 12M18 6 6 18",
+  down: "m7 10 5 5 5-5",
+  edit: "M4 20h4L19.5 8.5a2.1 2.1 0 0 0-4-4L4 16zM14 6l4 4",
+  key: "M14.5 9.5a4 4 0 1 0-3.3 3.9L13 15.2v2h2v2h3v-3l-4.6-4.6",
+  menu: "M4 7h16M4 12h16M4 17h16",
+  model: "M8 8h8v8H8zM10 4v4m4-4v4m-4 8v4m4-4v4M4 10h4m-4 4h4m8-4h4m-4 4h4",
+  panel: "M4 5h16v14H4zM15 5v14",
+  person: "M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8zm-7 8a7 7 0 0 1 14 0",
+  plus: "M12 5v14M5 12h14",
+  remove: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13m-7 4v5m4-5v5",
+  search: "M11 18a7 7 0 1 0 0-14 7 7 0 0 0 0 14zm5-2 4 4",
+  sliders: "M4 7h10m4 0h2M4 17h2m4 0h10M14 4.500v5M10 14.500v5",
+  tool: "M14.7 6.3a4 4 0 0 0-5.2 5.2L3.8 17.2a2 2 0 1 0 3 3l5.7-5.7a4 4 0 0 0 5.2-5.2l-2.6 2.6-2.8-.6-.6-2.8z",
+};
+
+export function Icon({ name }) {
+  return html`
+    <svg class="icon" viewBox="0 0 24 24" width="16" height="16" aria-hidden="true" focusable="false">
+      <path d=${PATHS[name]} />
+    </svg>
+  `;
+}

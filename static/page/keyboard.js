@@ -1,0 +1,51 @@
+/** Keys that work everywhere on the page, and the focus of drawers. */
+
+import { store } from "./store.js";
+
+const WIDE = "(width >= 70rem)";
+const NARROW = "(width < 44rem)";
+const FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex]";
+
+/** Follows the window's width and the keys: Ctrl-K or ⌘K to the search of chats, Escape to close a drawer. */
+export function followKeyboard() {
+  const wide = matchMedia(WIDE);
+  const adapt = () => store.set({ isWide: wide.matches, drawer: null });
+  wide.addEventListener("change", adapt);
+  adapt();
+  document.addEventListener("keydown", press);
+  let before = null;
+  store.subscribe(() => {
+    const { drawer } = store.get();
+    if (drawer !== before) moveFocus(before, drawer);
+    before = drawer;
+  });
+}
+
+function press(event) {
+  const isSearch = event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey;
+  if (isSearch) {
+    event.preventDefault();
+    search();
+  } else if (event.key === "Escape" && store.get().drawer && !event.defaultPrevented) {
+    event.preventDefault();
+    store.set({ drawer: null });
+  }
+}
+
+function search() {
+  if (matchMedia(NARROW).matches) store.set({ drawer: "sidebar" });
+  store.set({ sidebarTab: "sessions" });
+  setTimeout(() => document.getElementById("search")?.focus()); // after it is drawn
+}
+
+/** Moves the focus into a drawer that was opened, and back to its button when it is closed. */
+function moveFocus(before, drawer) {
+  setTimeout(() => {
+    if (drawer) document.querySelector(`.${drawer}.is-open :is(${FOCUSABLE})`)?.focus();
+    else if (document.activeElement === document.body) openerOf(before)?.focus();
+  });
+}
+
+function openerOf(drawer) {
+  return document.querySelector(drawer === "sidebar" ? ".open-sidebar" : ".open-inspector");
+}

@@ -1,0 +1,47 @@
+/** The list of runs, of all sessions and of none. */
+
+import { useEffect } from "preact/hooks";
+
+import { html } from "../html.js";
+import { keepCurrent } from "../lists.js";
+import { moveFocus } from "../roving.js";
+import { formatRoute, onPlainClick, openRun } from "../route.js";
+import { useStore } from "../store.js";
+import { age } from "../times.js";
+import { Dot } from "./dot.js";
+import { More } from "./more.js";
+
+export function Runs() {
+  const list = useStore((state) => state.runs);
+  const current = useStore(({ route }) => route.run);
+  useEffect(() => keepCurrent("runs"), []);
+  const first = list.items.find(({ run_id }) => run_id === current) ?? list.items[0];
+  return html`
+    ${list.error && html`<p class="hint">The runs could not be loaded. ${list.error}</p>`}
+    ${list.isLoaded && list.items.length === 0 && html`<p class="hint">Each question starts a run, which appears here.</p>`}
+    <ul class="items" onKeyDown=${(event) => moveFocus(event, "a")}>
+      ${list.items.map((run) => html`<${RunItem} key=${run.run_id} run=${run} isCurrent=${run.run_id === current} isFirst=${run === first} />`)}
+    </ul>
+    <${More} name="runs" list=${list} label="Show more" />
+  `;
+}
+
+function RunItem({ run, isCurrent, isFirst }) {
+  const { run_id, session_id = null, status, model, created_at, usage } = run;
+  const tokens = usage?.total_tokens;
+  return html`
+    <li class=${isCurrent ? "item is-current" : "item"}>
+      <a
+        href="./${formatRoute({ session: session_id, run: run_id })}"
+        tabindex=${isFirst ? 0 : -1}
+        aria-current=${isCurrent ? "page" : undefined}
+        title=${run_id}
+        onClick=${onPlainClick(() => openRun(run))}
+      >
+        <${Dot} status=${status} isQuiet=${false} />
+        <span class="cut">${model}${tokens ? html` <span class="muted">${tokens} tokens</span>` : null}</span>
+        <time datetime=${created_at}>${age(created_at)}</time>
+      </a>
+    </li>
+  `;
+}

@@ -1,0 +1,41 @@
+/** The card that shows the line for `.env` with which a real model answers. */
+
+import { useState } from "preact/hooks";
+
+import { html } from "../html.js";
+import { Icon } from "../icons.js";
+
+const LINES = {
+  Dedalus: "DEDALUS_API_KEY=your-key",
+  OpenAI: "OPENAI_API_KEY=your-key",
+  Anthropic: "ANTHROPIC_API_KEY=your-key",
+  Ollama: "DEDALUS_BASE_URL=http://localhost:11434",
+};
+
+export function RealModel() {
+  const [name, setName] = useState("Dedalus");
+  const [isCopied, setCopied] = useState(false);
+  const copy = async () => {
+    await navigator.clipboard.writeText(LINES[name]);
+    setCopied(true);
+  };
+  const pick = (other) => {
+    setName(other);
+    setCopied(false);
+  };
+  return html`
+    <div class="card real-model">
+      <h3><${Icon} name="key" />Use a real model</h3>
+      <p class="small muted">Write one line into the file <code>.env</code> beside <code>app.py</code>, and start the service again.</p>
+      <div class="row choices" role="group" aria-label="Provider">
+        ${Object.keys(LINES).map(
+          (other) => html`<button key=${other} type="button" class="plain" aria-pressed=${other === name} onClick=${() => pick(other)}>${other}</button>`,
+        )}
+      </div>
+      <div class="row env-line">
+        <code>${LINES[name]}</code>
+        <button type="button" class="plain" onClick=${copy}>${isCopied ? "Copied" : "Copy"}</button>
+      </div>
+    </div>
+  `;
+}

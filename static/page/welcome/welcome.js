@@ -1,0 +1,71 @@
+/** What a new chat shows: that it works at once, questions to start with, and how to use a real model. */
+
+import { ask } from "../conversation.js";
+import { html } from "../html.js";
+import { Icon } from "../icons.js";
+import { useStore } from "../store.js";
+import { RealModel } from "./real_model.js";
+
+const SCRIPT = "simulated/tools";
+
+const STARTERS = [
+  {
+    icon: "chat",
+    title: "Ask a question",
+    about: "Why is the sky blue?",
+    question: "Why is the sky blue?",
+  },
+  {
+    icon: "tool",
+    title: "Watch a tool call",
+    about: "A script calls the calculator, without a model.",
+    question: {
+      input: 'What is 19 % of 2,480?\ncalculate {"expression": "2480 * 0.19"}',
+      model: SCRIPT,
+      tools: ["calculate"],
+      scenario: undefined,
+    },
+  },
+  {
+    icon: "person",
+    title: "Approve a call",
+    about: "The run waits until you decide, even over a reload.",
+    question: {
+      input: 'What time is it in Oslo?\ncurrent_time {"timezone": "Europe/Oslo"}',
+      model: SCRIPT,
+      tools: ["current_time"],
+      require_approval: ["current_time"],
+      scenario: undefined,
+    },
+  },
+];
+
+export function Welcome() {
+  const ready = useStore((state) => state.catalog.ready);
+  const isEmbedded = ready?.upstreams[0] === "local";
+  return html`
+    <section class="welcome" aria-labelledby="welcome-title">
+      <h2 id="welcome-title">What would you like to know?</h2>
+      <p class="muted">${lineFor(ready, isEmbedded)}</p>
+      <ul class="starters">
+        ${STARTERS.map((starter) => html`<li key=${starter.title}><${Starter} ...${starter} /></li>`)}
+      </ul>
+      ${isEmbedded && html`<${RealModel} />`}
+    </section>
+  `;
+}
+
+function lineFor(ready, isEmbedded) {
+  if (!ready) return "Each answer comes as events, which the inspector shows as they arrive.";
+  if (isEmbedded) return "It works without a key: a small model inside the service answers.";
+  return `${ready.default_model ?? ready.upstreams[0]} answers, and the inspector shows every event.`;
+}
+
+function Starter({ icon, title, about, question }) {
+  return html`
+    <button type="button" class="starter" onClick=${() => void ask(question)}>
+      <span class="starter-icon"><${Icon} name=${icon} /></span>
+      <span class="starter-text"><strong>${title}</strong><span class="small muted">${about}</span></span>
+    </button>
+  `;
+}
