@@ -33,7 +33,8 @@ class Server:
     async def start(self, until: re.Pattern[str] = STARTED) -> None:
         """Start a process, and return once its log reports that it is ready."""
         self._begun = len(self._nursery.log)
-        self.pid = self._nursery.start("chaos.service:main", self._settings)
+        more = {} if self.database.exists() else {"new_data": str(self.directory)}
+        self.pid = self._nursery.start("chaos.service:main", self._settings, **more)
         await self.says(until)
         self.up.set()
 

@@ -159,8 +159,10 @@ def forked_app(nursery: Nursery, files: int | None = None, /, **environment: str
     with TemporaryDirectory(dir=FAST_DISK, ignore_cleanup_errors=True) as directory:
         stderr = f"{directory}/stderr"
         os.mkfifo(stderr)
-        settings = {"DATA_DIR": f"{directory}/data"} | environment
-        pid = nursery.start("app:main", settings, stderr=stderr, files=files)
+        data = f"{directory}/data"
+        settings = {"DATA_DIR": data} | environment
+        more = {} if "DATA_DIR" in environment else {"new_data": data}
+        pid = nursery.start("app:main", settings, stderr=stderr, files=files, **more)
         with open(stderr) as log, _running(pid, log, partial(nursery.wait, pid)) as running:  # noqa: PTH123
             yield running
 
