@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fake_dedalus import FakeDedalus
 from local_tools import LocalTool, gives, named
-from mcp_peers import TIME
+from mcp_hands import ECHO, command, result, tool
 from run_readers import reading
 from service import EXECUTE, SIMULATE, STREAM, checked, names, only, service, text
 from waiting_runs import ASK, DELETE, PAGE_TOOL, RUNS, calling, decide, deletes, get, refusal, send, waits, whole
@@ -360,17 +360,21 @@ async def test_tools_that_aren_t_there_can_t_be_asked_about() -> None:
         assert fake.requests == []
 
 
+ZONED = {"type": "object", "properties": {"zone": {"type": "string"}}, "required": ["zone"]}
+CLOCK = command({"now": ECHO, "tools/list": result({"tools": [tool("now", inputSchema=ZONED)]})})
+
+
 async def test_a_tool_of_an_mcp_server_can_be_asked_about() -> None:
     """By the name that the model calls it by; the call goes to the server once it is approved."""
-    name = "time__get_current_time"
-    given: dict[str, Any] = {"mcp_servers": {"time": TIME}, "dedalus_base_url_hosts_mcp": False}
+    name = "clock__now"
+    given: dict[str, Any] = {"mcp_servers": {"clock": CLOCK}, "dedalus_base_url_hosts_mcp": False}
     async with FakeDedalus() as fake, service(fake.url, **given) as agent:
-        fake.turn(*calling(("call_1", name, '{"timezone":"UTC"}')))
+        fake.turn(*calling(("call_1", name, '{"zone":"UTC"}')))
         fake.turn(*answer("ok"))
-        async with reading(agent, mcp_servers=["time"], require_approval=[name]) as reader:
+        async with reading(agent, mcp_servers=["clock"], require_approval=[name]) as reader:
             await reader.until(b"event: waiting")
-            refused = await decide(agent, reader.run_id, arguments={"timezone": 5})
-            await decide(agent, reader.run_id, arguments={"timezone": "Europe/Oslo"})
+            refused = await decide(agent, reader.run_id, arguments={"zone": 5})
+            await decide(agent, reader.run_id, arguments={"zone": "Europe/Oslo"})
             await reader.rest()
         events = await whole(agent, reader.run_id)
     assert refusal(refused) == (422, "invalid_request")
@@ -380,8 +384,8 @@ async def test_a_tool_of_an_mcp_server_can_be_asked_about() -> None:
 
 async def test_a_name_that_could_let_a_call_pass_unasked_fails_the_run() -> None:
     """A misspelt tool of an MCP server, and one that the upstream runs itself: the model is not asked at all."""
-    async with FakeDedalus() as fake, service(fake.url, mcp_servers={"time": TIME}) as agent:
-        for servers in (["tsion/exa"], [{"name": "time", "run": "local"}]):
+    async with FakeDedalus() as fake, service(fake.url, mcp_servers={"clock": CLOCK}) as agent:
+        for servers in (["tsion/exa"], [{"name": "clock", "run": "local"}]):
             events = await agent.stream({"input": "?", "mcp_servers": servers, "require_approval": ["get_time"]})
             assert only(events, "error")[0]["code"] == "tool_unavailable"
         assert fake.chats == []

@@ -70,7 +70,7 @@ def test_queued_runs_wait_through_restarts(how: signal.Signals, tmp_path: Path, 
             fake.turn(*answer(reply))
         with place.served() as (process, client):
             first = client.post(RUNS, json={"input": "One?", "session_id": "chat"}).json()["run_id"]
-            _until(client, first, "waiting")
+            _read_until(client, first, b"event: waiting")
             key = {"Idempotency-Key": "k"}
             second = client.post(RUNS, json=QUEUED | {"input": "Two?"}, headers=key).json()["run_id"]
             with client.stream("POST", STREAM, json=QUEUED | {"input": "Three?"}) as stream:
@@ -146,11 +146,6 @@ def test_a_queued_run_whose_turn_had_come_is_not_begun_again(tmp_path: Path, nur
 def _status(client: httpx.Client, run_id: str) -> str:
     status: str = client.get(f"{RUNS}/{run_id}").json()["status"]
     return status
-
-
-def _until(client: httpx.Client, run_id: str, status: str) -> None:
-    while _status(client, run_id) != status:
-        pass
 
 
 def _read_until(client: httpx.Client, run_id: str, mark: bytes) -> None:

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from mcp_hands import EVENTS, HELLO, WAYS, Hand, Way, answering, command, hand, program, result
+from mcp_hands import EVENTS, FINE, HELLO, WAYS, Hand, Way, answering, command, hand, program, result
 from mcp_peers import Peer, call, children, down, offered, pool_of, serving
 
 from services.mcp import messages as mcp_messages
@@ -16,7 +16,6 @@ from services.tooling.base import ToolError
 
 pytestmark = pytest.mark.anyio
 
-FINE = result({"content": [{"type": "text", "text": "fine"}]})
 QUICK = 5  # seconds, less than a call's timeout
 
 

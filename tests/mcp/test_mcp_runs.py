@@ -2,18 +2,23 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from fake_dedalus import FakeDedalus
+from mcp_hands import FINE, command, result, tool
 from mcp_peers import TIME, Peer, everything, serving
-from service import STREAM, only, service, text
+from service import NOWHERE, STREAM, Service, only, service, text
 from wire import Done, Finish, ToolCall, answer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]  # the first run on a machine installs the packages
 
 GONE = {"url": "http://127.0.0.1:9/mcp"}
 HERE: dict[str, Any] = {"dedalus_base_url_hosts_mcp": False}
+CLOCK = command(
+    {"now": FINE, "tools/list": result({"tools": [tool("now", inputSchema={"type": "object", "required": ["zone"]})]})}
+)
 
 
 def calls(*named: tuple[str, dict[str, Any]]) -> list[Any]:
@@ -21,18 +26,30 @@ def calls(*named: tuple[str, dict[str, Any]]) -> list[Any]:
     return [*made, Finish("tool_calls"), Done()]
 
 
-async def test_a_run_calls_tools_of_mcp_servers() -> None:
+@pytest.fixture(scope="module")
+async def fake() -> AsyncIterator[FakeDedalus]:
+    async with FakeDedalus() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="module")
+async def agent(fake: FakeDedalus) -> AsyncIterator[Service]:
+    """A service with real servers as commands, each of which takes a second of CPU to start."""
+    servers = {"time": TIME, "every": everything(), "gone": GONE}
+    async with service(fake.url, mcp_servers=servers, **HERE) as agent:
+        yield agent
+
+
+async def test_a_run_calls_tools_of_mcp_servers(fake: FakeDedalus, agent: Service) -> None:
     """A run calls several servers simultaneously, with progress, while one is down.
 
     The model gets the results in the order of its calls.
     """
-    servers = {"time": TIME, "every": everything(), "gone": GONE}
     slow = "every__trigger-long-running-operation"
-    async with FakeDedalus() as fake, service(fake.url, mcp_servers=servers, **HERE) as agent:
-        fake.turn(*calls((slow, {"duration": 0.4, "steps": 2}), ("time__get_current_time", {"timezone": "UTC"})))
-        fake.turn(*answer("Noon."))
-        events = await agent.stream({"input": "?", "mcp_servers": ["time", "every", "gone"]})
-        first, second = (request.body for request in fake.chats)
+    fake.turn(*calls((slow, {"duration": 0.4, "steps": 2}), ("time__get_current_time", {"timezone": "UTC"})))
+    fake.turn(*answer("Noon."))
+    events = await agent.stream({"input": "?", "mcp_servers": ["time", "every", "gone"]})
+    first, second = (request.body for request in fake.chats[-2:])
     assert text(events) == "Noon."
     assert only(events, "warning") == [
         {
@@ -54,12 +71,11 @@ async def test_a_run_calls_tools_of_mcp_servers() -> None:
     assert json.loads(time)["timezone"] == "UTC"
 
 
-async def test_arguments_that_do_not_fit_are_reported_to_the_model() -> None:
+async def test_arguments_that_do_not_fit_are_reported_to_the_model(fake: FakeDedalus, agent: Service) -> None:
     """The model gets invalid arguments and a failed call as error results, and the run continues."""
-    async with FakeDedalus() as fake, service(fake.url, mcp_servers={"time": TIME}, **HERE) as agent:
-        fake.turn(*calls(("time__get_current_time", {}), ("time__get_current_time", {"timezone": "Moon"})))
-        fake.turn(*answer("Sorry."))
-        events = await agent.stream({"input": "?", "mcp_servers": ["time"]})
+    fake.turn(*calls(("time__get_current_time", {}), ("time__get_current_time", {"timezone": "Moon"})))
+    fake.turn(*answer("Sorry."))
+    events = await agent.stream({"input": "?", "mcp_servers": ["time"]})
     missing, unknown = sorted(only(events, "tool_result"), key=lambda result: result["tool_call_id"])
     assert missing["is_error"]
     assert "timezone: is required" in missing["content"]
@@ -70,11 +86,12 @@ async def test_arguments_that_do_not_fit_are_reported_to_the_model() -> None:
 
 async def test_where_the_upstream_hosts_both_ways_go_together() -> None:
     """Slugs are passed to the upstream, and the operator's servers are called by this service, in one run."""
-    async with FakeDedalus() as fake, service(fake.url, mcp_servers={"time": TIME}) as agent:
-        fake.turn(*calls(("time__convert_time", {"source_timezone": "UTC", "time": "12:00", "target_timezone": "UTC"})))
+    async with FakeDedalus() as fake, service(fake.url, mcp_servers={"clock": CLOCK}) as agent:
+        fake.turn(*calls(("clock__now", {"zone": "UTC"})))
         fake.turn(*answer("Noon."))
-        events = await agent.stream({"input": "?", "mcp_servers": ["tsion/exa", {"name": "time", "run": "local"}]})
+        events = await agent.stream({"input": "?", "mcp_servers": ["tsion/exa", {"name": "clock", "run": "local"}]})
         assert [request.body["mcp_servers"] for request in fake.chats] == [["tsion/exa"]] * 2
+    assert [result["content"] for result in only(events, "tool_result")] == ["fine"]
     assert text(events) == "Noon."
 
 
@@ -97,7 +114,7 @@ async def test_the_server_is_notified_when_a_run_is_cancelled() -> None:
 
 async def test_a_server_that_nobody_can_call_is_refused() -> None:
     """The request is refused before the run starts."""
-    async with FakeDedalus() as fake, service(fake.url, mcp_servers={"time": TIME}, **HERE) as agent:
+    async with FakeDedalus() as fake, service(fake.url, mcp_servers={"clock": CLOCK}, **HERE) as agent:
         for asked, code in (
             ("tsion/exa", "mcp_unavailable"),
             ("unknown", "mcp_unavailable"),
@@ -110,10 +127,10 @@ async def test_a_server_that_nobody_can_call_is_refused() -> None:
 
 async def test_what_a_server_offers_can_be_looked_at() -> None:
     """A server's tools can be read by its name. An unknown name is not found, and a server that is down is an error."""
-    async with service("http://127.0.0.1:9", mcp_servers={"acme/time": TIME, "gone": GONE}) as agent:
-        offered = (await agent.client.get("/api/agent/mcp-servers/acme/time/tools")).json()["tools"]
-        assert [tool["name"] for tool in offered] == ["acme_time__get_current_time", "acme_time__convert_time"]
-        assert offered[0]["parameters"]["required"] == ["timezone"]
+    async with service(NOWHERE, mcp_servers={"acme/clock": CLOCK, "gone": GONE}) as agent:
+        [offered] = (await agent.client.get("/api/agent/mcp-servers/acme/clock/tools")).json()["tools"]
+        assert offered["name"] == "acme_clock__now"
+        assert offered["parameters"]["required"] == ["zone"]
         for name, status, code in (("gone", 502, "mcp_server_failed"), ("other", 404, "mcp_server_not_found")):
             response = await agent.client.get(f"/api/agent/mcp-servers/{name}/tools")
             assert (response.status_code, response.json()["error"]["code"]) == (status, code)

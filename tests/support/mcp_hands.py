@@ -37,7 +37,8 @@ for line in sys.stdin:
         continue
     key = asked["params"]["name"] if asked["method"] == "tools/call" else asked["method"]
     said = answers.get(key, answers[""]).encode("latin-1")
-    print(said.replace(b"ID", str(asked["id"]).encode()).decode("latin-1"), flush=True)
+    given = json.dumps(asked.get("params", {}).get("arguments")).encode()
+    print(said.replace(b"ID", str(asked["id"]).encode()).replace(b"ARGUMENTS", given).decode("latin-1"), flush=True)
 """
 
 
@@ -54,6 +55,11 @@ def tool(name: str, **more: Any) -> dict[str, Any]:
 def result(of: Any) -> bytes:
     """The message with a result. ID in it is replaced by the request's id."""
     return json.dumps({"jsonrpc": "2.0", "id": "ID", "result": of}).replace('"ID"', "ID").encode()
+
+
+ECHO = b'{"jsonrpc":"2.0","id":ID,"result":{"structuredContent":ARGUMENTS}}'
+"""A result with the call's arguments, from a command."""
+FINE = result({"content": [{"type": "text", "text": "fine"}]})
 
 
 def answers(said: Mapping[str, bytes]) -> dict[str, bytes]:

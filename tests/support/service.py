@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import uvicorn
@@ -16,6 +16,9 @@ from grammar import check_grammar, parse_frames
 from local_tools import FixedTools
 from process import FAST_DISK
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+from sqlalchemy import Engine
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from starlette.routing import BaseRoute
 
 from app import create_app
@@ -63,6 +66,29 @@ async def _sweep_old_data(self: Retention) -> None:
 
 
 Retention._repeat = _sweep_old_data  # type: ignore[method-assign]
+
+
+class SharedDialect(SQLiteDialect_aiosqlite):
+    """SQLite's dialect, whose engines compile each statement once in a process, and not once each.
+
+    A service has two engines, and would take 15 ms of CPU to compile the statements of its start and first run.
+    """
+
+    supports_statement_cache = True
+    _compiled: ClassVar[dict[Any, Any]] = {}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SharedDialect)
+
+    def __hash__(self) -> int:
+        return hash(SharedDialect)
+
+    @classmethod
+    def engine_created(cls, engine: Engine) -> None:
+        engine.update_execution_options(compiled_cache=cls._compiled)
+
+
+registry.register("sqlite.aiosqlite", __name__, "SharedDialect")
 
 
 class Server(uvicorn.Server):

