@@ -1,50 +1,30 @@
-"""Resumes a broken stream at its last event: `python examples/python_resume.py "How is the weather in Oslo?"`.
+"""Reads a run whose connection breaks: `python examples/python_resume.py`. Stop it with Ctrl-C to read the rest later.
 
-The run is a scripted one whose first connection breaks. For a real run, post {"input": …} to /api/agent/stream.
+The run is a scripted one; for a real run, call `agent.stream` in place of `agent.simulate`. It needs the Python client:
+`.venv/bin/python -m pip install ./clients/python`.
 """
 
+import logging
 import os
 import sys
-import time
-from collections.abc import Iterator
-from typing import Any
 
-import httpx
-from httpx_sse import connect_sse
+from agent_stream import AgentStream, PartialOutput, Thinking
+from dotenv import dotenv_values
 
-URL = os.environ.get("AGENT_STREAM_URL", "http://127.0.0.1:8000")
-TRIES = 5
+URL = os.environ.get("AGENT_STREAM_URL") or f"http://127.0.0.1:{dotenv_values().get('PORT') or 8000}"
+logging.basicConfig()
+logging.getLogger("agent_stream").setLevel(logging.INFO)  # shows where the connection breaks
 
-
-def events_of_run(client: httpx.Client, question: str) -> Iterator[dict[str, Any]]:
-    """Start a run. Yield each event once and in order, over as many connections as necessary."""
-    body = {"input": question, "scenario": "truncated"}
-    request: dict[str, Any] = {"method": "POST", "url": f"{URL}/api/agent/stream/simulate", "json": body}
-    headers: dict[str, str] = {}
-    for attempt in range(TRIES):
-        try:
-            with connect_sse(client, **request, headers=headers) as source:
-                if source.response.is_error:
-                    sys.exit(source.response.read().decode())
-                request = {"method": "GET", "url": source.response.url.join(source.response.headers["Location"])}
-                for frame in source.iter_sse():
-                    if frame.data:  # a ping has none
-                        headers["Last-Event-ID"] = frame.id
-                        yield frame.json()
-                        if frame.event == "complete":
-                            return
-        except httpx.TransportError as error:
-            print(f"\n[{error}: resuming]", file=sys.stderr)
-        time.sleep(2**attempt / 4)
-    sys.exit("The stream is incomplete: no try to resume it was successful.")
-
-
-with httpx.Client(timeout=60) as http:
-    for event in events_of_run(http, " ".join(sys.argv[1:]) or "How is the weather in Oslo?"):
-        match event["event"]:
-            case "thinking" | "partial_output":
-                print(event["data"]["content"], end="", flush=True)
-            case "step_finished":
-                print()
-            case "complete":
-                sys.exit(event["data"]["status"] != "succeeded")
+with AgentStream(URL) as agent:
+    match sys.argv[1:]:
+        case [run_id, after]:
+            run = agent.attach(run_id, after=int(after))
+        case _:
+            run = agent.simulate(scenario="truncated", delay_ms=100, on_disconnect="continue")
+    try:
+        for event in run:
+            if isinstance(event, Thinking | PartialOutput):
+                print(event.content, end="", flush=True)
+    except KeyboardInterrupt:
+        sys.exit(f"\nTo read the rest: python examples/python_resume.py {run.id} {run.last_seq}")
+print()

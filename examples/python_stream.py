@@ -1,24 +1,21 @@
-"""Asks the agent, and prints the answer while it arrives: `python examples/python_stream.py "Why is the sky blue?"`."""
+"""Asks the agent, and prints the answer while it arrives: `python examples/python_stream.py "Why is the sky blue?"`.
 
-import json
+It needs the Python client: `.venv/bin/python -m pip install ./clients/python`.
+"""
+
 import os
 import sys
 
-import httpx
+from agent_stream import AgentStream, AgentStreamError, PartialOutput
+from dotenv import dotenv_values
 
-URL = os.environ.get("AGENT_STREAM_URL", "http://127.0.0.1:8000")
-question = " ".join(sys.argv[1:]) or "Why is the sky blue?"
+URL = os.environ.get("AGENT_STREAM_URL") or f"http://127.0.0.1:{dotenv_values().get('PORT') or 8000}"
 
-with httpx.stream("POST", f"{URL}/api/agent/stream", json={"input": question}, timeout=60) as response:
-    for line in response.iter_lines():
-        if line.startswith("data: "):
-            event = json.loads(line.removeprefix("data: "))
-            if event["event"] == "partial_output":
-                print(event["data"]["content"], end="", flush=True)
-            elif event["event"] == "error":
-                print(event["data"]["code"], event["data"]["message"], file=sys.stderr)
-            elif event["event"] == "complete":
-                print()
-                sys.exit(event["data"]["status"] != "succeeded")
-
-sys.exit("The stream ended without `complete`: python_resume.py shows how to resume it.")
+try:
+    with AgentStream(URL) as agent, agent.stream(" ".join(sys.argv[1:]) or "Why is the sky blue?") as run:
+        for event in run:
+            if isinstance(event, PartialOutput):
+                print(event.content, end="", flush=True)
+    print()
+except AgentStreamError as error:
+    sys.exit(str(error))

@@ -66,6 +66,7 @@ SLOWEST = (
     "test_settings",
     "test_client_questions",
     "test_client_failures",
+    "test_python_client_programs",
     "test_python_client_failures",
     "test_chaos",
     "test_database",

@@ -1,7 +1,6 @@
 """The Python client when something goes wrong: broken connections, services that stop, and lost answers."""
 
 import pickle
-import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -26,20 +25,18 @@ from agent_stream import (
 from agent_stream.errors import api_error
 from agent_stream.records import ErrorInfo
 from agent_stream.retries import LONGEST_DELAY_S, Retries
-from client_programs import Ended, Service, ended, process, read_until, serving
+from client_programs import Service, serving
 from fake_dedalus import FakeDedalus
 from lossy_proxy import line_to, losing_an_answer, tearing
-from process import ROOT, Nursery, free_port
+from process import Nursery, free_port
 from restarts import CALLS, Place
 from service import NOWHERE
-from wire import Done, Finish, Gate, Text, ToolCall, Usage, WaitFor, answer
+from wire import Done, Finish, ToolCall, answer
 
 pytest_plugins = "client_fixtures"
 
-README = (ROOT / "clients/python/README.md").read_text()
 PROXY_ERROR = b"HTTP/1.1 %d Nope\r\nContent-Type: text/html\r\nContent-Length: 5\r\nConnection: close\r\n\r\n<br/>"
 BOTH = pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=lambda how: how.name)
-END = (Finish("stop", Usage(3, 2, 5)), Done())
 
 
 @pytest.fixture(autouse=True)
@@ -285,71 +282,6 @@ def test_a_client_tool_whose_result_is_lost(service: Service, fake: FakeDedalus)
 
         assert agent.run("Where am I?").output == "In Oslo."
     assert made == ["Oslo"]
-
-
-# The program of the README
-
-
-def program(number: int, url: str, tmp_path: Path) -> str:
-    """The path of a file with one of the README's programs, word for word but for the URL."""
-    code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[number]
-    assert "http://127.0.0.1:8000" in code
-    file = tmp_path / "program.py"
-    file.write_text(code.replace("http://127.0.0.1:8000", url))
-    return str(file)
-
-
-@pytest.mark.parametrize(("number", "shown"), [(0, "Hello\n2 tokens\n"), (1, "Hello"), (2, "Hello\n")])
-def test_the_programs_of_the_readme(
-    number: int, shown: str, service: Service, fake: FakeDedalus, tmp_path: Path
-) -> None:
-    """Each program of clients/python/README.md prints the answer. The first has ten lines."""
-    fake.turn(Text("Hel", "lo"), *END)
-    with process(program(number, service.url, tmp_path), env={}) as running:
-        assert ended(running) == Ended(0, shown, "")
-    if number == 0:
-        assert len((tmp_path / "program.py").read_text().splitlines()) == 10
-
-
-def test_the_program_survives_a_restart(nursery: Nursery, fake: FakeDedalus, tmp_path: Path, port: int) -> None:
-    """The connection breaks in the middle of the answer, the service is killed and started: the rest is printed."""
-    gate = Gate()
-    fake.turn(Text("Ray"), WaitFor(gate), Text("leigh"), *END)
-    settings = {"DEDALUS_BASE_URL": fake.url, "PORT": str(port)}
-    with ExitStack() as stack:
-        first = stack.enter_context(serving(nursery, tmp_path / "data", **settings))
-        line = stack.enter_context(line_to(first.url))
-        running = stack.enter_context(process(program(0, line.url, tmp_path), env={}))
-        shown = read_until(running.stdout, "Ray")
-        line.cut()
-        gate.open()
-        with client(first.url) as agent:
-            [run] = agent.runs.list().runs
-            assert agent.attach(run.run_id).result().output == "Rayleigh"
-        first.process.kill()
-        stack.enter_context(serving(nursery, tmp_path / "data", **settings))
-        line.restore()
-        rest = ended(running)
-    assert (rest.code, shown + rest.out, rest.err) == (0, "Rayleigh\n2 tokens\n", "")
-
-
-@BOTH
-def test_the_program_reports_an_answer_that_was_cut(
-    how: signal.Signals, nursery: Nursery, fake: FakeDedalus, tmp_path: Path, port: int
-) -> None:
-    """A run that the service's end has cut off is a `RunFailed` with the code `interrupted`, never a success."""
-    fake.turn(Text("Ray"), WaitFor(Gate()), *END)
-    settings = {"DEDALUS_BASE_URL": fake.url, "PORT": str(port)}
-    with ExitStack() as stack:
-        first = stack.enter_context(serving(nursery, tmp_path / "data", **settings))
-        running = stack.enter_context(process(program(0, first.url, tmp_path), env={}))
-        shown = read_until(running.stdout, "Ray")
-        first.process.send_signal(how)
-        first.process.wait(10)
-        stack.enter_context(serving(nursery, tmp_path / "data", **settings))
-        rest = ended(running)
-    assert (rest.code, shown + rest.out) == (1, "Ray")
-    assert rest.err.splitlines()[-1].startswith("agent_stream.errors.RunFailed: interrupted: ")
 
 
 # Delays

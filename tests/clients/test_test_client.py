@@ -431,29 +431,3 @@ def test_ctrl_c_twice_leaves_at_once(nursery: Nursery, tmp_path: Path) -> None:
         read_until(running.stderr, "Cancelling the run")
         running.send_signal(signal.SIGINT)
         assert ended(running).code == 3
-
-
-# The examples
-
-
-def test_example_stream(service: Service, fake: FakeDedalus) -> None:
-    """examples/python_stream.py prints the answer to its question."""
-    fake.turn(*answer("Because of Rayleigh scattering."))
-    shown = run("examples/python_stream.py", "Why?", url=service.url)
-    assert shown == (0, "Because of Rayleigh scattering.\n", "")
-    assert fake.chats[-1].body["messages"][-1]["content"] == "Why?"
-
-
-def test_example_stream_failed(service: Service, fake: FakeDedalus) -> None:
-    """examples/python_stream.py ends with 1 and the error's code when the run fails."""
-    fake.turn(Text("Hel"), ErrorData({"error": {"message": "secret", "code": 500}}))
-    shown = run("examples/python_stream.py", "Why?", url=service.url)
-    assert shown.code == 1
-    assert shown.err.startswith("upstream_failed ")
-
-
-def test_example_resume(service: Service) -> None:
-    """examples/python_resume.py gets over a broken connection, with nothing missing and nothing twice."""
-    shown = run("examples/python_resume.py", "Well?", url=service.url)
-    assert (shown.code, shown.out) == (0, f"{THOUGHT}\n{ANSWER}\n")
-    assert ": resuming]" in shown.err

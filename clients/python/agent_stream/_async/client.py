@@ -42,11 +42,13 @@ class AsyncAgentStream:
         max_retries: int | None = None,
         http_client: httpx2.AsyncClient | None = None,
     ) -> None:
-        self._http = http_client or httpx2.AsyncClient()
+        url = checked_url(base_url or os.environ.get("AGENT_STREAM_URL") or URL)
+        # Loading the certificates takes 0.2 s or more, and plain HTTP to this machine needs none.
+        self._http = http_client or httpx2.AsyncClient(verify=url.startswith("https:"))
         self._is_own = http_client is None
         self._tools: dict[str, Tool] = {}
         self._service = AsyncService(
-            checked_url(base_url or os.environ.get("AGENT_STREAM_URL") or URL),
+            url,
             headers=headers or {},
             heartbeat_s=heartbeat_s,
             max_retries=max_retries,

@@ -1,0 +1,174 @@
+"""Programs that are made of the Python client: those of its documents, word for word, and the examples."""
+
+import os
+import re
+import signal
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+from shutil import copy
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from client_programs import ANSWER, THOUGHT, Ended, Service, ended, process, read_until, run, serving
+from fake_dedalus import FakeDedalus
+from lossy_proxy import line_to
+from process import ROOT, Nursery, free_port
+from wire import Done, ErrorData, Finish, Gate, Text, ToolCall, Usage, WaitFor, answer
+
+pytest_plugins = "client_fixtures"
+
+README, GUIDE = ROOT / "clients/python/README.md", ROOT / "docs/python.md"
+BOTH = pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=lambda how: how.name)
+END = (Finish("stop", Usage(3, 2, 5)), Done())
+RESUME = "examples/python_resume.py"
+
+
+def program(document: Path, number: int, tmp_path: Path, url: str) -> str:
+    """The path of a file with one of a document's programs, word for word but for the URL."""
+    code = re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL)[number]
+    file = tmp_path / "program.py"
+    file.write_text(code.replace("http://127.0.0.1:8000", url))
+    return str(file)
+
+
+# The documents
+
+
+@pytest.mark.parametrize(
+    ("document", "number", "shown"),
+    [(README, 0, "Hello\n2 tokens\n"), (README, 1, "Hello"), (README, 2, "Hello\n"), (GUIDE, 0, "Hello")],
+    ids=["ten lines", "asyncio", "answer", "guide"],
+)
+def test_programs_of_the_documents(
+    document: Path, number: int, shown: str, service: Service, fake: FakeDedalus, tmp_path: Path
+) -> None:
+    """Each program prints the answer."""
+    fake.turn(Text("Hel", "lo"), *END)
+    with process(program(document, number, tmp_path, service.url), env={}) as running:
+        assert ended(running) == Ended(0, shown, "")
+
+
+def test_the_first_program_has_ten_lines() -> None:
+    """The program at the top of the client's README is as short as it says."""
+    [first] = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)[:1]
+    assert len(first.splitlines()) == 10
+
+
+@pytest.mark.parametrize(
+    ("typed", "answer"), [(b"y\n", "I deleted the folder drafts."), (b"n\n", "I left the folder as it is.")]
+)
+def test_the_program_that_asks_for_an_approval(typed: bytes, answer: str, service: Service, tmp_path: Path) -> None:
+    """What the user types is the decision."""
+    environment = {"AGENT_STREAM_URL": service.url}
+    with process(program(GUIDE, 1, tmp_path, ""), env=environment, stdin=subprocess.PIPE) as running:
+        out, err = running.communicate(typed, 30)
+    assert (out.decode(), err) == (f"Allow delete_folder {{'folder': 'drafts'}}? {answer}\n", b"")
+
+
+def test_the_program_with_a_tool(service: Service, fake: FakeDedalus, tmp_path: Path) -> None:
+    """The model's call is made in the program."""
+    fake.turn(ToolCall("call_1", "read_note", '{"name":"shopping"}'), Finish("tool_calls"), Done())
+    fake.turn(*answer("Milk and bread."))
+    with process(program(GUIDE, 2, tmp_path, ""), env={"AGENT_STREAM_URL": service.url}) as running:
+        assert ended(running) == Ended(0, "Milk and bread.\n", "")
+    assert fake.chats[-1].body["messages"][-1]["content"] == "milk, bread"
+
+
+# The ten lines, and a restart of the service
+
+
+def test_the_program_survives_a_restart(nursery: Nursery, fake: FakeDedalus, tmp_path: Path) -> None:
+    """The connection breaks in the middle of the answer, the service is killed and started: the rest is printed."""
+    gate = Gate()
+    fake.turn(Text("Ray"), WaitFor(gate), Text("leigh"), *END)
+    settings = {"DEDALUS_BASE_URL": fake.url, "PORT": str(free_port())}
+    with ExitStack() as stack:
+        first = stack.enter_context(serving(nursery, tmp_path / "data", **settings))
+        line = stack.enter_context(line_to(first.url))
+        running = stack.enter_context(process(program(README, 0, tmp_path, line.url), env={}))
+        shown = read_until(running.stdout, "Ray")
+        line.cut()
+        gate.open()
+        whole = httpx.get(f"{first.url}/api/agent/runs/{only_run(first)}/events", trust_env=False).text
+        assert '"event":"complete"' in whole
+        first.process.kill()
+        stack.enter_context(serving(nursery, tmp_path / "data", **settings))
+        line.restore()
+        rest = ended(running)
+    assert (rest.code, shown + rest.out, rest.err) == (0, "Rayleigh\n2 tokens\n", "")
+
+
+def only_run(service: Service) -> str:
+    [run] = httpx.get(f"{service.url}/api/agent/runs", trust_env=False).json()["runs"]
+    return str(run["run_id"])
+
+
+@BOTH
+def test_the_program_reports_an_answer_that_was_cut(
+    how: signal.Signals, nursery: Nursery, fake: FakeDedalus, tmp_path: Path
+) -> None:
+    """A run that the service's end has cut off is a `RunFailed` with the code `interrupted`, never a success."""
+    fake.turn(Text("Ray"), WaitFor(Gate()), *END)
+    settings = {"DEDALUS_BASE_URL": fake.url, "PORT": str(free_port())}
+    with ExitStack() as stack:
+        first = stack.enter_context(serving(nursery, tmp_path / "data", **settings))
+        running = stack.enter_context(process(program(README, 0, tmp_path, first.url), env={}))
+        shown = read_until(running.stdout, "Ray")
+        first.process.send_signal(how)
+        first.process.wait(10)
+        stack.enter_context(serving(nursery, tmp_path / "data", **settings))
+        rest = ended(running)
+    assert (rest.code, shown + rest.out) == (1, "Ray")
+    assert rest.err.splitlines()[-1].startswith("agent_stream.errors.RunFailed: interrupted: ")
+
+
+# The examples
+
+
+def test_example_stream(service: Service, fake: FakeDedalus) -> None:
+    """examples/python_stream.py prints the answer to its question."""
+    fake.turn(*answer("Because of Rayleigh scattering."))
+    shown = run("examples/python_stream.py", "Why?", url=service.url)
+    assert shown == (0, "Because of Rayleigh scattering.\n", "")
+    assert fake.chats[-1].body["messages"][-1]["content"] == "Why?"
+
+
+def test_example_stream_failed(service: Service, fake: FakeDedalus) -> None:
+    """examples/python_stream.py ends with 1 and the error's code when the run fails."""
+    fake.turn(Text("Hel"), ErrorData({"error": {"message": "secret", "code": 500}}))
+    shown = run("examples/python_stream.py", "Why?", url=service.url)
+    assert shown.code == 1
+    assert shown.err.startswith("upstream_failed: ")
+
+
+def test_examples_find_the_service_s_port(service: Service, fake: FakeDedalus, tmp_path: Path) -> None:
+    """Without AGENT_STREAM_URL, an example finds the service by PORT in the `.env` of the folder above it."""
+    fake.turn(*answer("Because of Rayleigh scattering."))
+    (tmp_path / "examples").mkdir()
+    copied = str(copy(ROOT / "examples/python_stream.py", tmp_path / "examples"))
+    (tmp_path / ".env").write_text(f"PORT={urlsplit(service.url).port}\n")
+    with process(copied, env={}) as running:
+        assert ended(running).out == "Because of Rayleigh scattering.\n"
+
+
+def test_example_resume(service: Service) -> None:
+    """examples/python_resume.py gets over a broken connection, with nothing missing and nothing twice."""
+    shown = run(RESUME, url=service.url)
+    assert shown.code == 0
+    assert shown.out == f"{THOUGHT}{ANSWER.replace('Well?', 'What is the weather in Oslo?')}\n"
+    assert "The connection broke after event 8: " in shown.err
+
+
+def test_example_resume_after_an_interruption(service: Service) -> None:
+    """After Ctrl-C, the command that it prints shows the rest of the run."""
+    with process(RESUME, env={"AGENT_STREAM_URL": service.url}) as running:
+        shown = read_until(running.stdout, "The user")
+        os.kill(running.pid, signal.SIGINT)
+        first = ended(running)
+    command = first.err.splitlines()[-1].removeprefix("To read the rest: python ").split()
+    rest = run(*command, url=service.url)
+    assert (first.code, rest.code) == (1, 0)
+    assert (shown + first.out + rest.out).startswith(THOUGHT)
+    assert rest.out.endswith("light snow. ❄️\n")
