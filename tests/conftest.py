@@ -89,7 +89,7 @@ SLOWEST = (
 )
 
 # `--hypothesis-profile=long` tries each property more often than there is time for in the fast tests.
-hypothesis.settings.register_profile("fast", max_examples=40, deadline=None)
+hypothesis.settings.register_profile("fast", max_examples=25, deadline=None)
 hypothesis.settings.register_profile("long", max_examples=3000, deadline=None)
 hypothesis.settings.load_profile("fast")
 

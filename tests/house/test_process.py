@@ -15,8 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 from fake_dedalus import FakeDedalus
+from forked_command import forked_command
 from grammar import check_grammar, parse_frames
-from process import DRAINING, MODEL_LOADED, ROOT, Nursery, app_process, environment_of, forked_app
+from process import DRAINING, MODEL_LOADED, ROOT, Nursery, environment_of, forked_app
 from scripted_gguf import PLAIN_TEMPLATE, write_model
 from service import EXECUTE, NOWHERE, SIMULATE, STREAM, checked, names, only, text
 from wire import Done, Finish, Gate, Stall, Text, WaitFor
@@ -94,9 +95,9 @@ def test_a_run_that_does_not_end_is_reported_to_a_caller_that_waits_for_its_answ
     assert (answered.status_code, answered.json()["error"]["code"]) == (503, "interrupted")
 
 
-def test_ctrl_c_says_nothing_but_goodbye() -> None:
+def test_ctrl_c_says_nothing_but_goodbye(nursery: Nursery) -> None:
     """Ctrl-C prints no traceback."""
-    with app_process(DEDALUS_BASE_URL=NOWHERE) as app:
+    with forked_app(nursery, DEDALUS_BASE_URL=NOWHERE) as app:
         while httpx.get(app.url + "/ready").status_code != 200:
             pass
         app.send_signal(signal.SIGINT)
@@ -139,9 +140,9 @@ def test_a_second_signal_does_not_wait(nursery: Nursery) -> None:
 
 
 @pytest.fixture(scope="module")
-def embedded() -> Iterator[str]:
+def embedded(nursery: Nursery) -> Iterator[str]:
     """A service with nothing configured, which serves its embedded model."""
-    with app_process() as app:
+    with forked_app(nursery) as app:
         yield app.url
 
 
@@ -170,7 +171,7 @@ def test_the_embedded_model_is_shown(embedded: str) -> None:
 
 
 def test_the_embedded_model_answers_for_another_model(embedded: str) -> None:
-    """With nothing configured, `python app.py` substitutes the named model, in the stream and in the JSON answer."""
+    """With nothing configured, the service substitutes the named model, in the stream and in the JSON answer."""
     body = {"input": "Hi", "model": "openai/gpt-4.1", "max_tokens": 2}
     events = checked(httpx.post(embedded + STREAM, json=body, timeout=60).content)
     answered = httpx.post(embedded + EXECUTE, json=body, timeout=60).json()
@@ -233,13 +234,14 @@ def test_what_is_stored_is_the_owner_s_alone_under_any_server(tmp_path: Path) ->
     assert set(stored.values()) == {0}
 
 
-def test_a_port_that_is_taken_is_named_with_what_to_set() -> None:
+def test_a_port_that_is_taken_is_named_with_what_to_set(nursery: Nursery) -> None:
     """The last line on standard error names the port and the setting, and the exit status is 1."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         environment = environment_of({"PORT": str(taken.getsockname()[1]), "DEDALUS_BASE_URL": NOWHERE})
-        done = subprocess.run([sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert f"port {environment['PORT']}. Set PORT" in done.stderr.splitlines()[-1]
+        with forked_command(nursery, "app", env=environment) as refused:
+            _, error = refused.communicate()
+            assert refused.wait(5) == 1
+    assert f"port {environment['PORT']}. Set PORT" in error.decode().splitlines()[-1]
 
 
 def test_ctrl_c_during_the_imports_shows_no_traceback() -> None:
