@@ -78,4 +78,4 @@ async def session_runs(
     limit: Limit = 50,
 ) -> RunList:
     """Return the session's runs, the latest first."""
-    return await service.runs(session_id, status, cursor, limit)
+    return await service.session_runs(session_id, status, cursor, limit)

@@ -143,12 +143,17 @@ class AgentService:
         return await self._records.get(run_id)
 
     async def runs(self, session_id: str | None, status: RunStatus | None, before: str | None, limit: int) -> RunList:
-        """Return a page of runs, the latest first. Raise `SessionNotFound` or `StoreUnavailable`."""
+        """Return a page of runs, the latest first. A session that doesn't exist has none. Raise `StoreUnavailable`."""
         page = await self._records.page(session_id, status, before, limit)
-        if session_id is not None and not page.runs:
-            await self._sessions.get(session_id)  # raises `SessionNotFound`
         live = {run.run_id: task.snapshot() for run in page.runs if (task := self._live.get(run.run_id))}
         return page.model_copy(update={"runs": [live.get(run.run_id, run) for run in page.runs]})
+
+    async def session_runs(self, session_id: str, status: RunStatus | None, before: str | None, limit: int) -> RunList:
+        """Return a page of a session's runs. Raise `SessionNotFound` or `StoreUnavailable`."""
+        page = await self.runs(session_id, status, before, limit)
+        if not page.runs:
+            await self._sessions.get(session_id)  # raises `SessionNotFound`
+        return page
 
     async def cancel(self, run_id: str) -> Run:
         """Ask a run to end, which takes up to a second. A run that has ended stays as it is. Raise as `get` does."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from fake_dedalus import FakeDedalus
 from lossy_proxy import losing_an_answer
-from node import TYPESCRIPT, npm, run
+from node import npm_script, run
 from process import ROOT, Nursery, forked_app
 from wire import answer
 
@@ -59,18 +59,17 @@ def url(nursery: Nursery, fake: FakeDedalus) -> Iterator[str]:
 
 def test_the_description_gives_types_that_hold(node: Path, url: str) -> None:
     """The committed types are those of /openapi.json. They narrow on `event` and refuse what is wrong."""
-    committed = (TYPESCRIPT / "src/openapi.ts").read_text()
-    npm("run", "generate", url=url)
-    assert (TYPESCRIPT / "src/openapi.ts").read_text() == committed, "the types have changed: commit them"
-    npm("run", "typecheck")
-    shown = npm("run", "--silent", "test:client", url=url)
+    npm_script("generate", "--check", url=url)
+    npm_script("typecheck")
+    shown = run(node, "tests/client_check.ts", url=url)
     assert "tool_result failed: The weather service did not answer." in shown
     assert shown.endswith("Hello world stop null 0\n")
 
 
-def test_the_react_hook(node: Path, url: str) -> None:
-    """The hook in a page: runs, torn connections, cancel, reload, and servers that misbehave."""
-    shown = npm("run", "--silent", "test:hook", url=url)
+def test_the_client_and_the_react_hook(node: Path, url: str) -> None:
+    """The client in Node, and the hook in a page: runs, torn connections, branches, and servers that misbehave."""
+    npm_script("bundle")
+    shown = npm_script("test", url=url)
     assert re.search(r"^ℹ fail 0$", shown, re.MULTILINE)
     assert re.search(r"^ℹ skipped 0$", shown, re.MULTILINE)
 

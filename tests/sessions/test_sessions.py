@@ -358,6 +358,7 @@ async def test_what_makes_no_sense_is_refused() -> None:
             assert refusal(await agent.post(STREAM, {"input": "?"} | body)) == (422, "invalid_request")
         for path in ("chat", "chat/messages", "chat/runs"):
             assert refusal(await agent.client.get(f"{SESSIONS}/{path}")) == (404, "session_not_found")
+        assert (await agent.client.get("/api/agent/runs", params={"session_id": "chat"})).json() == {"runs": []}
         assert refusal(await agent.client.get(SESSIONS, params={"cursor": "x"})) == (400, "invalid_cursor")
 
 

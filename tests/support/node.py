@@ -1,5 +1,6 @@
 """Runs Node and npm of this Python environment, since others may have another version."""
 
+import json
 import os
 import subprocess
 import sys
@@ -39,6 +40,12 @@ def run(
     done = subprocess.run(command, cwd=project, env=env, input=stdin, capture_output=True, text=True, timeout=timeout_s)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def npm_script(name: str, *arguments: str, url: str = "") -> str:
+    """Run a script of the TypeScript client's package.json and return its output. It starts without npm, in half the time."""
+    script = json.loads((TYPESCRIPT / "package.json").read_text())["scripts"][name]
+    return run("sh", "-c", f'PATH="node_modules/.bin:$PATH"; {script} "$@"', name, *arguments, url=url)
 
 
 def npm(*arguments: str, project: Path = TYPESCRIPT, url: str = "", timeout_s: int = RUN_S) -> str:

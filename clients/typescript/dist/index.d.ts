@@ -1,1593 +1,1389 @@
+//#region src/openapi.d.ts
 interface components {
   schemas: {
     /**
-     * About
-     * @description The service's name and version, and the paths of its documentation and checks.
-     */
+    * About
+    * @description The service's name and version, and the paths of its documentation and checks.
+    */
     About: {
-      /** Name */
-      name: string;
-      /** Version */
-      version: string;
-      /** Docs */
-      docs: string;
-      /** Openapi */
-      openapi: string;
-      /** Health */
-      health: string;
-      /** Ready */
+      /** Name */name: string; /** Version */
+      version: string; /** Docs */
+      docs: string; /** Openapi */
+      openapi: string; /** Health */
+      health: string; /** Ready */
       ready: string;
     };
     /**
-     * AgentRequest
-     * @description A request to the agent.
-     * @example {
-     *       "input": "Why is the sky blue?"
-     *     }
-     * @example {
-     *       "input": "And in Bergen?",
-     *       "instructions": "Answer in one sentence.",
-     *       "max_steps": 5,
-     *       "mcp_servers": [
-     *         "joerup/open-meteo-mcp"
-     *       ],
-     *       "messages": [
-     *         {
-     *           "content": "Will it rain in Oslo tomorrow?",
-     *           "role": "user"
-     *         },
-     *         {
-     *           "content": "No, it will be dry.",
-     *           "role": "assistant"
-     *         }
-     *       ],
-     *       "model": "openai/gpt-4.1",
-     *       "temperature": 0.2
-     *     }
-     * @example {
-     *       "input": [
-     *         {
-     *           "text": "What is in this picture?",
-     *           "type": "text"
-     *         },
-     *         {
-     *           "type": "image",
-     *           "url": "https://www.python.org/static/img/python-logo.png"
-     *         }
-     *       ],
-     *       "max_tokens": 200,
-     *       "metadata": {
-     *         "user": "u_1"
-     *       },
-     *       "model": "anthropic/claude-sonnet-4-5-20250929",
-     *       "on_disconnect": "continue"
-     *     }
-     * @example {
-     *       "input": "And what did I ask before?",
-     *       "session_id": "chat-1"
-     *     }
-     */
+    * AgentRequest
+    * @description A request to the agent.
+    * @example {
+    *       "input": "Why is the sky blue?"
+    *     }
+    * @example {
+    *       "input": "And in Bergen?",
+    *       "instructions": "Answer in one sentence.",
+    *       "max_steps": 5,
+    *       "mcp_servers": [
+    *         "joerup/open-meteo-mcp"
+    *       ],
+    *       "messages": [
+    *         {
+    *           "content": "Will it rain in Oslo tomorrow?",
+    *           "role": "user"
+    *         },
+    *         {
+    *           "content": "No, it will be dry.",
+    *           "role": "assistant"
+    *         }
+    *       ],
+    *       "model": "openai/gpt-4.1",
+    *       "temperature": 0.2
+    *     }
+    * @example {
+    *       "input": [
+    *         {
+    *           "text": "What is in this picture?",
+    *           "type": "text"
+    *         },
+    *         {
+    *           "type": "image",
+    *           "url": "https://www.python.org/static/img/python-logo.png"
+    *         }
+    *       ],
+    *       "max_tokens": 200,
+    *       "metadata": {
+    *         "user": "u_1"
+    *       },
+    *       "model": "anthropic/claude-sonnet-4-5-20250929",
+    *       "on_disconnect": "continue"
+    *     }
+    * @example {
+    *       "input": "And what did I ask before?",
+    *       "session_id": "chat-1"
+    *     }
+    */
     AgentRequest: {
       /**
-       * Input
-       * @description The question: text, or a list of text and image parts.
-       */
+      * Input
+      * @description The question: text, or a list of text and image parts.
+      */
       input: string | (components["schemas"]["TextPart"] | components["schemas"]["ImagePart"])[];
       /**
-       * Model
-       * @description The model, as `provider/model`. See GET /api/agent/models. The default is DEFAULT_MODEL.
-       */
+      * Model
+      * @description The model, as `provider/model`. See GET /api/agent/models. The default is DEFAULT_MODEL.
+      */
       model?: string;
       /**
-       * Tools
-       * @description Python tools that the model may call. See GET /api/agent/tools. The default is TOOLS_BY_DEFAULT.
-       */
+      * Tools
+      * @description Python tools that the model may call. See GET /api/agent/tools. The default is TOOLS_BY_DEFAULT.
+      */
       tools?: string[];
       /**
-       * Client Tools
-       * @description Tools that the client runs. The run waits for their results.
-       */
+      * Client Tools
+      * @description Tools that the client runs. The run waits for their results.
+      */
       client_tools?: components["schemas"]["ClientTool"][];
       /**
-       * Mcp Servers
-       * @description MCP servers whose tools the model may call: `owner/name`, `owner/name@version`, an https URL, or a name in MCP_SERVERS. See GET /api/agent/mcp-servers. With `"run": "local"` this service calls the server itself, even if the model server could.
-       */
+      * Mcp Servers
+      * @description MCP servers whose tools the model may call: `owner/name`, `owner/name@version`, an https URL, or a name in MCP_SERVERS. See GET /api/agent/mcp-servers. With `"run": "local"` this service calls the server itself, even if the model server could.
+      */
       mcp_servers?: (string | components["schemas"]["McpServerRef"])[];
       /**
-       * Require Approval
-       * @description Tools of this request whose calls need a person's approval, in addition to those that always do. See POST /api/agent/runs/{run_id}/approvals/{tool_call_id}.
-       */
+      * Require Approval
+      * @description Tools of this request whose calls need a person's approval, in addition to those that always do. See POST /api/agent/runs/{run_id}/approvals/{tool_call_id}.
+      */
       require_approval?: string[];
       /**
-       * Instructions
-       * @description The system prompt.
-       */
+      * Instructions
+      * @description The system prompt.
+      */
       instructions?: string;
       /**
-       * Messages
-       * @description The conversation before `input`, if the client stores it.
-       */
+      * Messages
+      * @description The conversation before `input`, if the client stores it.
+      */
       messages?: components["schemas"]["Message"][];
       /**
-       * Max Steps
-       * @description The maximum number of model turns. The default is MAX_STEPS.
-       */
+      * Max Steps
+      * @description The maximum number of model turns. The default is MAX_STEPS.
+      */
       max_steps?: number;
       /**
-       * Temperature
-       * @description The sampling temperature.
-       */
+      * Temperature
+      * @description The sampling temperature.
+      */
       temperature?: number;
       /**
-       * Top P
-       * @description Nucleus sampling: the probability mass considered.
-       */
+      * Top P
+      * @description Nucleus sampling: the probability mass considered.
+      */
       top_p?: number;
       /**
-       * Max Tokens
-       * @description The maximum number of output tokens in each model turn.
-       */
+      * Max Tokens
+      * @description The maximum number of output tokens in each model turn.
+      */
       max_tokens?: number;
       /**
-       * Reasoning Effort
-       * @description How much a reasoning model thinks.
-       * @enum {string}
-       */
+      * Reasoning Effort
+      * @description How much a reasoning model thinks.
+      * @enum {string}
+      */
       reasoning_effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh";
       /**
-       * Stop
-       * @description A sequence, or several, at which the model stops.
-       */
+      * Stop
+      * @description A sequence, or several, at which the model stops.
+      */
       stop?: string | string[];
       /**
-       * Seed
-       * @description A seed for sampling, if the model server supports one.
-       */
+      * Seed
+      * @description A seed for sampling, if the model server supports one.
+      */
       seed?: number;
       /**
-       * Response Format
-       * @description Passed to the model server unchanged, such as `{"type": "json_object"}`.
-       */
+      * Response Format
+      * @description Passed to the model server unchanged, such as `{"type": "json_object"}`.
+      */
       response_format?: {
         [key: string]: components["schemas"]["JsonValue"];
       };
       /**
-       * Metadata
-       * @description Stored with the run and returned by GET /api/agent/runs/{run_id}. Not sent to the model.
-       */
+      * Metadata
+      * @description Stored with the run and returned by GET /api/agent/runs/{run_id}. Not sent to the model.
+      */
       metadata?: {
         [key: string]: string;
       };
       /**
-       * On Disconnect
-       * @description What happens to a run that has had no reader for DISCONNECT_GRACE_S seconds: `cancel` it, or `continue`. For POST /api/agent/runs, the default is `continue`.
-       * @default cancel
-       * @enum {string}
-       */
+      * On Disconnect
+      * @description What happens to a run that has had no reader for DISCONNECT_GRACE_S seconds: `cancel` it, or `continue`. For POST /api/agent/runs, the default is `continue`.
+      * @default cancel
+      * @enum {string}
+      */
       on_disconnect?: "cancel" | "continue";
       /**
-       * Session Id
-       * @description The session to continue. A new id creates one. Its history is sent to the model.
-       */
+      * Session Id
+      * @description The session to continue. A new id creates one. Its history is sent to the model.
+      */
       session_id?: string;
       /**
-       * Parent Run Id
-       * @description With `session_id`: an earlier run to branch from, instead of following the latest.
-       */
+      * Parent Run Id
+      * @description With `session_id`: an earlier run to branch from, instead of following the latest.
+      */
       parent_run_id?: string;
       /**
-       * Parent State
-       * @description Start after the parent run, or `before` it, for example to ask its question again.
-       * @default after
-       * @enum {string}
-       */
+      * Parent State
+      * @description Start after the parent run, or `before` it, for example to ask its question again.
+      * @default after
+      * @enum {string}
+      */
       parent_state?: "before" | "after";
       /**
-       * Multitask
-       * @description What to do if another run of the session has not ended: `reject` this request with 409, `enqueue` it, or `interrupt` that run. By default, a run without a reader is interrupted, and any other is a 409.
-       * @enum {string}
-       */
+      * Multitask
+      * @description What to do if another run of the session has not ended: `reject` this request with 409, `enqueue` it, or `interrupt` that run. By default, a run without a reader is interrupted, and any other is a 409.
+      * @enum {string}
+      */
       multitask?: "reject" | "enqueue" | "interrupt";
     };
     /**
-     * AgentResponse
-     * @description A run as one JSON response, with the same content as its stream.
-     *
-     *     A run with the status `waiting` has its events so far, and its tool calls in `pending` have no result yet.
-     *     `warnings` report what was left out or lost.
-     */
+    * AgentResponse
+    * @description A run as one JSON response, with the same content as its stream.
+    *
+    *     A run with the status `waiting` has its events so far, and its tool calls in `pending` have no result yet.
+    *     `warnings` report what was left out or lost.
+    */
     AgentResponse: {
-      /** Run Id */
-      run_id: string;
-      /** Session Id */
-      session_id?: string;
-      /** Status */
-      status: ("succeeded" | "failed" | "cancelled") | "waiting";
-      /** Output */
-      output: string;
-      /** Thinking */
-      thinking: string;
-      /** Tool Calls */
-      tool_calls: components["schemas"]["ToolCall"][];
-      /** Pending */
-      pending?: components["schemas"]["PendingCall"][];
-      /** Warnings */
+      /** Run Id */run_id: string; /** Session Id */
+      session_id?: string; /** Status */
+      status: ("succeeded" | "failed" | "cancelled") | "waiting"; /** Output */
+      output: string; /** Thinking */
+      thinking: string; /** Tool Calls */
+      tool_calls: components["schemas"]["ToolCall"][]; /** Pending */
+      pending?: components["schemas"]["PendingCall"][]; /** Warnings */
       warnings?: components["schemas"]["RunWarning"][];
-      usage: components["schemas"]["Usage"];
-      /** Model */
-      model: string;
-      /** Finish Reason */
-      finish_reason?: string;
-      /** Steps */
-      steps: number;
-      /** Duration Ms */
+      usage: components["schemas"]["Usage"]; /** Model */
+      model: string; /** Finish Reason */
+      finish_reason?: string; /** Steps */
+      steps: number; /** Duration Ms */
       duration_ms: number;
     };
     /**
-     * ApprovalDecision
-     * @description A person's decision on an `approval_request`.
-     * @example {
-     *       "approved": true
-     *     }
-     * @example {
-     *       "approved": false,
-     *       "reason": "Not on a Friday."
-     *     }
-     */
+    * ApprovalDecision
+    * @description A person's decision on an `approval_request`.
+    * @example {
+    *       "approved": true
+    *     }
+    * @example {
+    *       "approved": false,
+    *       "reason": "Not on a Friday."
+    *     }
+    */
     ApprovalDecision: {
-      /** Approved */
-      approved: boolean;
+      /** Approved */approved: boolean;
       /**
-       * Arguments
-       * @description With approval: arguments that replace those of the model.
-       */
+      * Arguments
+      * @description With approval: arguments that replace those of the model.
+      */
       arguments?: {
         [key: string]: components["schemas"]["JsonValue"];
       };
       /**
-       * Reason
-       * @description With a refusal: the reason, which is sent to the model.
-       */
+      * Reason
+      * @description With a refusal: the reason, which is sent to the model.
+      */
       reason?: string;
     };
     /**
-     * ClientTool
-     * @description A tool that the client runs. The run waits for its result at POST /api/agent/runs/{run_id}/tool-results.
-     */
+    * ClientTool
+    * @description A tool that the client runs. The run waits for its result at POST /api/agent/runs/{run_id}/tool-results.
+    */
     ClientTool: {
-      /** Name */
-      name: string;
+      /** Name */name: string;
       /**
-       * Description
-       * @default
-       */
+      * Description
+      * @default
+      */
       description?: string;
       /**
-       * Parameters
-       * @description The JSON schema of the arguments, whose type is object.
-       * @default {
-       *       "type": "object",
-       *       "properties": {}
-       *     }
-       */
+      * Parameters
+      * @description The JSON schema of the arguments, whose type is object.
+      * @default {
+      *       "type": "object",
+      *       "properties": {}
+      *     }
+      */
       parameters?: {
         [key: string]: components["schemas"]["JsonValue"];
       };
     };
     /**
-     * ClientToolResult
-     * @description The result of a client tool's call. The model gets text unchanged, and any other value as JSON.
-     */
+    * ClientToolResult
+    * @description The result of a client tool's call. The model gets text unchanged, and any other value as JSON.
+    */
     ClientToolResult: {
-      /** Tool Call Id */
-      tool_call_id: string;
+      /** Tool Call Id */tool_call_id: string;
       content: components["schemas"]["JsonValue"];
       /**
-       * Is Error
-       * @default false
-       */
+      * Is Error
+      * @default false
+      */
       is_error?: boolean;
     };
     /**
-     * ClientToolResults
-     * @description Results of client tools. All of them are recorded, or none.
-     * @example {
-     *       "results": [
-     *         {
-     *           "content": {
-     *             "lat": 59.9,
-     *             "lon": 10.7
-     *           },
-     *           "tool_call_id": "call_1"
-     *         }
-     *       ]
-     *     }
-     */
+    * ClientToolResults
+    * @description Results of client tools. All of them are recorded, or none.
+    * @example {
+    *       "results": [
+    *         {
+    *           "content": {
+    *             "lat": 59.9,
+    *             "lon": 10.7
+    *           },
+    *           "tool_call_id": "call_1"
+    *         }
+    *       ]
+    *     }
+    */
     ClientToolResults: {
-      /** Results */
-      results: components["schemas"]["ClientToolResult"][];
+      /** Results */results: components["schemas"]["ClientToolResult"][];
     };
     /**
-     * ErrorBody
-     * @description The body of every error response that is JSON.
-     */
+    * ErrorBody
+    * @description The body of every error response that is JSON.
+    */
     ErrorBody: {
       error: components["schemas"]["ErrorInfo"];
     };
     /**
-     * ErrorInfo
-     * @description The error. `request_id` is also in the X-Request-ID header and in the service's log.
-     *
-     *     `run_id` is the run that failed or that conflicts with the request. `retry_after` is also in the Retry-After header.
-     */
+    * ErrorInfo
+    * @description The error. `request_id` is also in the X-Request-ID header and in the service's log.
+    *
+    *     `run_id` is the run that failed or that conflicts with the request. `retry_after` is also in the Retry-After header.
+    */
     ErrorInfo: {
-      /** Code */
-      code: string;
-      /** Message */
-      message: string;
-      /** Retryable */
-      retryable: boolean;
-      /** Request Id */
-      request_id: string;
-      /** Retry After */
-      retry_after?: number;
-      /** Run Id */
-      run_id?: string;
-      /** Details */
+      /** Code */code: string; /** Message */
+      message: string; /** Retryable */
+      retryable: boolean; /** Request Id */
+      request_id: string; /** Retry After */
+      retry_after?: number; /** Run Id */
+      run_id?: string; /** Details */
       details?: components["schemas"]["FieldError"][];
     };
     /**
-     * FieldError
-     * @description One validation error: `loc` is the field's path, `message` says how to correct it.
-     */
+    * FieldError
+    * @description One validation error: `loc` is the field's path, `message` says how to correct it.
+    */
     FieldError: {
-      /** Loc */
-      loc: string;
-      /** Message */
+      /** Loc */loc: string; /** Message */
       message: string;
     };
     /**
-     * FunctionCall
-     * @description A tool call of the model. Calls recorded by an earlier version have no `source` and no `server`.
-     */
+    * FunctionCall
+    * @description A tool call of the model. Calls recorded by an earlier version have no `source` and no `server`.
+    */
     FunctionCall: {
-      /** Tool Call Id */
-      tool_call_id: string;
-      /** Name */
-      name: string;
-      /** Arguments */
+      /** Tool Call Id */tool_call_id: string; /** Name */
+      name: string; /** Arguments */
       arguments: {
         [key: string]: unknown;
       };
       /**
-       * Source
-       * @enum {string}
-       */
-      source?: "python" | "mcp" | "hosted" | "client";
-      /** Server */
-      server?: string;
-      /** Result */
-      result?: string;
-      /** Is Error */
+      * Source
+      * @enum {string}
+      */
+      source?: "python" | "mcp" | "hosted" | "client"; /** Server */
+      server?: string; /** Result */
+      result?: string; /** Is Error */
       is_error?: boolean;
     };
     /**
-     * Health
-     * @description The process is alive.
-     */
+    * Health
+    * @description The process is alive.
+    */
     Health: {
-      /** Status */
-      status: string;
+      /** Status */status: string;
     };
     /**
-     * ImagePart
-     * @description An image: an https URL that the model server fetches, or a data URL.
-     */
+    * ImagePart
+    * @description An image: an https URL that the model server fetches, or a data URL.
+    */
     ImagePart: {
       /**
-       * @description discriminator enum property added by openapi-typescript
-       * @enum {string}
-       */
+      * @description discriminator enum property added by openapi-typescript
+      * @enum {string}
+      */
       type: "image";
       /**
-       * Url
-       * Format: uri
-       */
+      * Url
+      * Format: uri
+      */
       url: string;
     };
     JsonValue: unknown;
     /**
-     * McpServerInfo
-     * @description An MCP server. `server` is the value to put into a request's `mcp_servers`.
-     */
+    * McpServerInfo
+    * @description An MCP server. `server` is the value to put into a request's `mcp_servers`.
+    */
     McpServerInfo: {
-      /** Server */
-      server: string;
-      /** Name */
-      name: string;
-      /** Description */
-      description?: string;
-      /** Tool Count */
-      tool_count?: number;
-      /** Needs Authorization */
-      needs_authorization?: boolean;
-      /** Configured */
+      /** Server */server: string; /** Name */
+      name: string; /** Description */
+      description?: string; /** Tool Count */
+      tool_count?: number; /** Needs Authorization */
+      needs_authorization?: boolean; /** Configured */
       configured: boolean;
     };
     /**
-     * McpServerList
-     * @description The MCP servers on offer, the configured ones first. `source` is the source of the others.
-     */
+    * McpServerList
+    * @description The MCP servers on offer, the configured ones first. `source` is the source of the others.
+    */
     McpServerList: {
       /**
-       * Source
-       * @enum {string}
-       */
-      source: "upstream" | "stale" | "builtin";
-      /** Servers */
+      * Source
+      * @enum {string}
+      */
+      source: "upstream" | "stale" | "builtin"; /** Servers */
       servers: components["schemas"]["McpServerInfo"][];
     };
     /**
-     * McpServerRef
-     * @description An MCP server that this service calls itself: a name in MCP_SERVERS, or a URL.
-     * @example {
-     *       "name": "docs",
-     *       "run": "local"
-     *     }
-     * @example {
-     *       "run": "local",
-     *       "url": "https://mcp.example.com/mcp"
-     *     }
-     */
+    * McpServerRef
+    * @description An MCP server that this service calls itself: a name in MCP_SERVERS, or a URL.
+    * @example {
+    *       "name": "docs",
+    *       "run": "local"
+    *     }
+    * @example {
+    *       "run": "local",
+    *       "url": "https://mcp.example.com/mcp"
+    *     }
+    */
     McpServerRef: {
-      /** Name */
-      name?: string;
+      /** Name */name?: string;
       /**
-       * Url
-       * Format: uri
-       */
+      * Url
+      * Format: uri
+      */
       url?: string;
       /**
-       * Run
-       * @constant
-       */
+      * Run
+      * @constant
+      */
       run: "local";
     };
     /**
-     * McpToolList
-     * @description The tools of an MCP server, under the names that the model sees.
-     */
+    * McpToolList
+    * @description The tools of an MCP server, under the names that the model sees.
+    */
     McpToolList: {
-      /** Tools */
-      tools: components["schemas"]["ToolInfo"][];
+      /** Tools */tools: components["schemas"]["ToolInfo"][];
     };
     /**
-     * Message
-     * @description A message of a conversation that the client stores itself.
-     */
+    * Message
+    * @description A message of a conversation that the client stores itself.
+    */
     Message: {
       /**
-       * Role
-       * @enum {string}
-       */
-      role: "system" | "user" | "assistant";
-      /** Content */
+      * Role
+      * @enum {string}
+      */
+      role: "system" | "user" | "assistant"; /** Content */
       content: string | (components["schemas"]["TextPart"] | components["schemas"]["ImagePart"])[];
     };
     /**
-     * MessageList
-     * @description Messages in order. Send `next_cursor` as `cursor` for the next page, if there is one.
-     */
+    * MessageList
+    * @description Messages in order. Send `next_cursor` as `cursor` for the next page, if there is one.
+    */
     MessageList: {
-      /** Messages */
-      messages: components["schemas"]["SessionMessage"][];
-      /** Next Cursor */
+      /** Messages */messages: components["schemas"]["SessionMessage"][]; /** Next Cursor */
       next_cursor?: string;
     };
     /**
-     * ModelInfo
-     * @description A model that a request can name. Sizes are in tokens. Keys that the upstream doesn't report are left out.
-     */
+    * ModelInfo
+    * @description A model that a request can name. Sizes are in tokens. Keys that the upstream doesn't report are left out.
+    */
     ModelInfo: {
-      /** Id */
-      id: string;
-      /** Provider */
-      provider: string;
-      /** Name */
-      name?: string;
-      /** Description */
-      description?: string;
-      /** Capabilities */
+      /** Id */id: string; /** Provider */
+      provider: string; /** Name */
+      name?: string; /** Description */
+      description?: string; /** Capabilities */
       capabilities?: {
         [key: string]: boolean;
-      };
-      /** Context Tokens */
-      context_tokens?: number;
-      /** Max Output Tokens */
+      }; /** Context Tokens */
+      context_tokens?: number; /** Max Output Tokens */
       max_output_tokens?: number;
       pricing?: components["schemas"]["Pricing"];
     };
     /**
-     * ModelList
-     * @description The models on offer.
-     *
-     *     `source` is `upstream` for a current list, `stale` for an older one that could not be refreshed, and `builtin` for
-     *     the list that comes with the service. With several upstreams, it is the worst of their sources. `problem` says why
-     *     a list could not be fetched and which setting to check.
-     */
+    * ModelList
+    * @description The models on offer.
+    *
+    *     `source` is `upstream` for a current list, `stale` for an older one that could not be refreshed, and `builtin` for
+    *     the list that comes with the service. With several upstreams, it is the worst of their sources. `problem` says why
+    *     a list could not be fetched and which setting to check.
+    */
     ModelList: {
       /**
-       * Source
-       * @enum {string}
-       */
-      source: "upstream" | "stale" | "builtin";
-      /** Default Model */
-      default_model?: string;
-      /** Problem */
-      problem?: string;
-      /** Models */
+      * Source
+      * @enum {string}
+      */
+      source: "upstream" | "stale" | "builtin"; /** Default Model */
+      default_model?: string; /** Problem */
+      problem?: string; /** Models */
       models: components["schemas"]["ModelInfo"][];
     };
     /**
-     * PendingCall
-     * @description A call that needs a person's approval (`approval`), or whose result the client has to send (`client`).
-     */
+    * PendingCall
+    * @description A call that needs a person's approval (`approval`), or whose result the client has to send (`client`).
+    */
     PendingCall: {
-      /** Tool Call Id */
-      tool_call_id: string;
-      /** Name */
+      /** Tool Call Id */tool_call_id: string; /** Name */
       name: string;
       /**
-       * Kind
-       * @enum {string}
-       */
+      * Kind
+      * @enum {string}
+      */
       kind: "approval" | "client";
     };
     /**
-     * Pricing
-     * @description US dollars per million tokens.
-     */
+    * Pricing
+    * @description US dollars per million tokens.
+    */
     Pricing: {
-      /** Input Per Million */
-      input_per_million?: number;
-      /** Output Per Million */
-      output_per_million?: number;
-      /** Cached Input Per Million */
+      /** Input Per Million */input_per_million?: number; /** Output Per Million */
+      output_per_million?: number; /** Cached Input Per Million */
       cached_input_per_million?: number;
     };
     /**
-     * Ready
-     * @description A run can start. `upstreams` names the model servers in use, and `event_log` the backend that stores events.
-     *
-     *     `default_model` is null until the model server has returned the list of models that decides it.
-     */
+    * Ready
+    * @description A run can start. `upstreams` names the model servers in use, and `event_log` the backend that stores events.
+    *
+    *     `default_model` is null until the model server has returned the list of models that decides it.
+    */
     Ready: {
-      /** Status */
-      status: string;
-      /** Upstreams */
-      upstreams: string[];
-      /** Default Model */
-      default_model: string | null;
-      /** Event Log */
+      /** Status */status: string; /** Upstreams */
+      upstreams: string[]; /** Default Model */
+      default_model: string | null; /** Event Log */
       event_log: string;
     };
     /**
-     * Run
-     * @description A run.
-     *
-     *     `last_seq` is the number of its last event so far. `pending` are the calls that a waiting run needs an answer to.
-     */
+    * Run
+    * @description A run.
+    *
+    *     `last_seq` is the number of its last event so far. `pending` are the calls that a waiting run needs an answer to.
+    */
     Run: {
-      /** Run Id */
-      run_id: string;
-      /** Session Id */
-      session_id?: string;
-      /** Parent Run Id */
+      /** Run Id */run_id: string; /** Session Id */
+      session_id?: string; /** Parent Run Id */
       parent_run_id?: string;
-      status: components["schemas"]["RunStatus"];
-      /** Model */
-      model: string;
-      /** Created At */
-      created_at: string;
-      /** Finished At */
-      finished_at?: string;
-      /** Last Seq */
+      status: components["schemas"]["RunStatus"]; /** Model */
+      model: string; /** Created At */
+      created_at: string; /** Finished At */
+      finished_at?: string; /** Last Seq */
       last_seq: number;
       /**
-       * On Disconnect
-       * @enum {string}
-       */
-      on_disconnect: "cancel" | "continue";
-      /** Metadata */
+      * On Disconnect
+      * @enum {string}
+      */
+      on_disconnect: "cancel" | "continue"; /** Metadata */
       metadata?: {
         [key: string]: string;
-      };
-      /** Pending */
-      pending?: components["schemas"]["PendingCall"][];
-      /** Finish Reason */
+      }; /** Pending */
+      pending?: components["schemas"]["PendingCall"][]; /** Finish Reason */
       finish_reason?: string;
-      usage?: components["schemas"]["Usage"];
-      /** Steps */
+      usage?: components["schemas"]["Usage"]; /** Steps */
       steps?: number;
       error?: components["schemas"]["RunError"];
     };
     /**
-     * RunError
-     * @description Why the run failed. Sent at most once. `retry_after` is in seconds.
-     */
+    * RunError
+    * @description Why the run failed. Sent at most once. `retry_after` is in seconds.
+    */
     RunError: {
-      /** Code */
-      code: string;
-      /** Message */
-      message: string;
-      /** Retryable */
-      retryable: boolean;
-      /** Request Id */
-      request_id: string;
-      /** Retry After */
+      /** Code */code: string; /** Message */
+      message: string; /** Retryable */
+      retryable: boolean; /** Request Id */
+      request_id: string; /** Retry After */
       retry_after?: number;
     };
     /**
-     * RunList
-     * @description A page of runs, the latest first. Send `next_cursor` as `cursor` for the next page. The last page has none.
-     */
+    * RunList
+    * @description A page of runs, the latest first. Send `next_cursor` as `cursor` for the next page. The last page has none.
+    */
     RunList: {
-      /** Runs */
-      runs: components["schemas"]["Run"][];
-      /** Next Cursor */
+      /** Runs */runs: components["schemas"]["Run"][]; /** Next Cursor */
       next_cursor?: string;
     };
     /**
-     * RunStatus
-     * @description The status of a run.
-     * @enum {string}
-     */
+    * RunStatus
+    * @description The status of a run.
+    * @enum {string}
+    */
     RunStatus: "queued" | "running" | "waiting" | "succeeded" | "failed" | "cancelled";
     /**
-     * RunWarning
-     * @description Something was left out or lost that does not end the run. Accept unknown codes: later versions add some.
-     */
+    * RunWarning
+    * @description Something was left out or lost that does not end the run. Accept unknown codes: later versions add some.
+    */
     RunWarning: {
-      code: string;
-      /** Message */
+      code: string; /** Message */
       message: string;
     };
     /**
-     * Scenario
-     * @description The scripted runs of POST /stream/simulate.
-     * @enum {string}
-     */
+    * Scenario
+    * @description The scripted runs of POST /stream/simulate.
+    * @enum {string}
+    */
     Scenario: "default" | "long" | "tool_error" | "error" | "slow" | "truncated" | "progress" | "approval" | "client_tool";
     /**
-     * Session
-     * @description A conversation. `head_run_id` is its latest run, which the next run follows.
-     *
-     *     `status` is that of the latest run, and absent before the first one. `usage` is the sum over the runs of all
-     *     branches.
-     */
+    * Session
+    * @description A conversation. `head_run_id` is its latest run, which the next run follows.
+    *
+    *     `status` is that of the latest run, and absent before the first one. `usage` is the sum over the runs of all
+    *     branches.
+    */
     Session: {
-      /** Session Id */
-      session_id: string;
-      /** Title */
-      title?: string;
-      /** Metadata */
+      /** Session Id */session_id: string; /** Title */
+      title?: string; /** Metadata */
       metadata?: {
         [key: string]: string;
-      };
-      /** Head Run Id */
-      head_run_id?: string;
-      /** Created At */
-      created_at: string;
-      /** Updated At */
+      }; /** Head Run Id */
+      head_run_id?: string; /** Created At */
+      created_at: string; /** Updated At */
       updated_at: string;
       status?: components["schemas"]["RunStatus"];
       usage: components["schemas"]["Usage"];
     };
     /**
-     * SessionCreate
-     * @description A session to create. Without an id, the service chooses one.
-     * @example {
-     *       "session_id": "chat-1",
-     *       "title": "The weather in Oslo"
-     *     }
-     * @example {}
-     */
+    * SessionCreate
+    * @description A session to create. Without an id, the service chooses one.
+    * @example {
+    *       "session_id": "chat-1",
+    *       "title": "The weather in Oslo"
+    *     }
+    * @example {}
+    */
     SessionCreate: {
-      /** Session Id */
-      session_id?: string;
+      /** Session Id */session_id?: string;
       /**
-       * Title
-       * @description The default is the beginning of the first input.
-       */
-      title?: string;
-      /** Metadata */
+      * Title
+      * @description The default is the beginning of the first input.
+      */
+      title?: string; /** Metadata */
       metadata?: {
         [key: string]: string;
       };
     };
     /**
-     * SessionList
-     * @description Sessions, the most recently used first. Send `next_cursor` as `cursor` for the next page, if there is one.
-     */
+    * SessionList
+    * @description Sessions, the most recently used first. Send `next_cursor` as `cursor` for the next page, if there is one.
+    */
     SessionList: {
-      /** Sessions */
-      sessions: components["schemas"]["Session"][];
-      /** Next Cursor */
+      /** Sessions */sessions: components["schemas"]["Session"][]; /** Next Cursor */
       next_cursor?: string;
     };
     /**
-     * SessionMessage
-     * @description A message of a session. The input of a run is there from its start, the other messages once it has ended.
-     *
-     *     `parent_id` is the previous message of its branch. `status` and `error` are those of its run. A `queued`,
-     *     `running` or `waiting` run can be followed by its id. An assistant message is `thinking`, then `content`, then
-     *     `tool_calls`. The results of calls are also in messages with the role `tool`.
-     */
+    * SessionMessage
+    * @description A message of a session. The input of a run is there from its start, the other messages once it has ended.
+    *
+    *     `parent_id` is the previous message of its branch. `status` and `error` are those of its run. A `queued`,
+    *     `running` or `waiting` run can be followed by its id. An assistant message is `thinking`, then `content`, then
+    *     `tool_calls`. The results of calls are also in messages with the role `tool`.
+    */
     SessionMessage: {
-      /** Run Id */
-      run_id: string;
+      /** Run Id */run_id: string;
       /**
-       * Role
-       * @enum {string}
-       */
-      role: "user" | "assistant" | "tool";
-      /** Content */
-      content: string | (components["schemas"]["TextPart"] | components["schemas"]["ImagePart"])[] | null;
-      /** Thinking */
-      thinking?: string;
-      /** Tool Calls */
-      tool_calls?: components["schemas"]["FunctionCall"][];
-      /** Tool Call Id */
-      tool_call_id?: string;
-      /** Is Error */
-      is_error?: boolean;
-      /** Message Id */
-      message_id: string;
-      /** Parent Id */
+      * Role
+      * @enum {string}
+      */
+      role: "user" | "assistant" | "tool"; /** Content */
+      content: string | (components["schemas"]["TextPart"] | components["schemas"]["ImagePart"])[] | null; /** Thinking */
+      thinking?: string; /** Tool Calls */
+      tool_calls?: components["schemas"]["FunctionCall"][]; /** Tool Call Id */
+      tool_call_id?: string; /** Is Error */
+      is_error?: boolean; /** Message Id */
+      message_id: string; /** Parent Id */
       parent_id?: string;
       status: components["schemas"]["RunStatus"];
       error?: components["schemas"]["RunError"];
     };
     /**
-     * SessionUpdate
-     * @description Changes to a session. An omitted field keeps its value. null removes it.
-     * @example {
-     *       "title": "Winter in Norway"
-     *     }
-     * @example {}
-     */
+    * SessionUpdate
+    * @description Changes to a session. An omitted field keeps its value. null removes it.
+    * @example {
+    *       "title": "Winter in Norway"
+    *     }
+    * @example {}
+    */
     SessionUpdate: {
-      /** Title */
-      title?: string | null;
-      /** Metadata */
+      /** Title */title?: string | null; /** Metadata */
       metadata?: {
         [key: string]: string;
       } | null;
     };
     /**
-     * SimulateRequest
-     * @description A request for a scripted run: always the same events, without a model or a key.
-     *
-     *     It accepts and validates every field of POST /api/agent/stream, so that a front end can switch between the two. The
-     *     script uses `input`, `scenario`, `delay_ms` and `on_disconnect` and ignores the others.
-     * @example {
-     *       "input": "Test",
-     *       "model": "openai/gpt-4.1",
-     *       "scenario": "default"
-     *     }
-     * @example {
-     *       "delay_ms": 0,
-     *       "scenario": "error"
-     *     }
-     */
+    * SimulateRequest
+    * @description A request for a scripted run: always the same events, without a model or a key.
+    *
+    *     It accepts and validates every field of POST /api/agent/stream, so that a front end can switch between the two. The
+    *     script uses `input`, `scenario`, `delay_ms` and `on_disconnect` and ignores the others.
+    * @example {
+    *       "input": "Test",
+    *       "model": "openai/gpt-4.1",
+    *       "scenario": "default"
+    *     }
+    * @example {
+    *       "delay_ms": 0,
+    *       "scenario": "error"
+    *     }
+    */
     SimulateRequest: {
       /**
-       * Input
-       * @description Repeated in the scripted answer.
-       * @default What is the weather in Oslo?
-       */
+      * Input
+      * @description Repeated in the scripted answer.
+      * @default What is the weather in Oslo?
+      */
       input?: string | (components["schemas"]["TextPart"] | components["schemas"]["ImagePart"])[];
       /**
-       * Model
-       * @description The model, as `provider/model`. See GET /api/agent/models. The default is DEFAULT_MODEL.
-       */
+      * Model
+      * @description The model, as `provider/model`. See GET /api/agent/models. The default is DEFAULT_MODEL.
+      */
       model?: string;
       /**
-       * Tools
-       * @description Python tools that the model may call. See GET /api/agent/tools. The default is TOOLS_BY_DEFAULT.
-       */
+      * Tools
+      * @description Python tools that the model may call. See GET /api/agent/tools. The default is TOOLS_BY_DEFAULT.
+      */
       tools?: string[];
       /**
-       * Client Tools
-       * @description Tools that the client runs. The run waits for their results.
-       */
+      * Client Tools
+      * @description Tools that the client runs. The run waits for their results.
+      */
       client_tools?: components["schemas"]["ClientTool"][];
       /**
-       * Mcp Servers
-       * @description MCP servers whose tools the model may call: `owner/name`, `owner/name@version`, an https URL, or a name in MCP_SERVERS. See GET /api/agent/mcp-servers. With `"run": "local"` this service calls the server itself, even if the model server could.
-       */
+      * Mcp Servers
+      * @description MCP servers whose tools the model may call: `owner/name`, `owner/name@version`, an https URL, or a name in MCP_SERVERS. See GET /api/agent/mcp-servers. With `"run": "local"` this service calls the server itself, even if the model server could.
+      */
       mcp_servers?: (string | components["schemas"]["McpServerRef"])[];
       /**
-       * Require Approval
-       * @description Tools of this request whose calls need a person's approval, in addition to those that always do. See POST /api/agent/runs/{run_id}/approvals/{tool_call_id}.
-       */
+      * Require Approval
+      * @description Tools of this request whose calls need a person's approval, in addition to those that always do. See POST /api/agent/runs/{run_id}/approvals/{tool_call_id}.
+      */
       require_approval?: string[];
       /**
-       * Instructions
-       * @description The system prompt.
-       */
+      * Instructions
+      * @description The system prompt.
+      */
       instructions?: string;
       /**
-       * Messages
-       * @description The conversation before `input`, if the client stores it.
-       */
+      * Messages
+      * @description The conversation before `input`, if the client stores it.
+      */
       messages?: components["schemas"]["Message"][];
       /**
-       * Max Steps
-       * @description The maximum number of model turns. The default is MAX_STEPS.
-       */
+      * Max Steps
+      * @description The maximum number of model turns. The default is MAX_STEPS.
+      */
       max_steps?: number;
       /**
-       * Temperature
-       * @description The sampling temperature.
-       */
+      * Temperature
+      * @description The sampling temperature.
+      */
       temperature?: number;
       /**
-       * Top P
-       * @description Nucleus sampling: the probability mass considered.
-       */
+      * Top P
+      * @description Nucleus sampling: the probability mass considered.
+      */
       top_p?: number;
       /**
-       * Max Tokens
-       * @description The maximum number of output tokens in each model turn.
-       */
+      * Max Tokens
+      * @description The maximum number of output tokens in each model turn.
+      */
       max_tokens?: number;
       /**
-       * Reasoning Effort
-       * @description How much a reasoning model thinks.
-       * @enum {string}
-       */
+      * Reasoning Effort
+      * @description How much a reasoning model thinks.
+      * @enum {string}
+      */
       reasoning_effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh";
       /**
-       * Stop
-       * @description A sequence, or several, at which the model stops.
-       */
+      * Stop
+      * @description A sequence, or several, at which the model stops.
+      */
       stop?: string | string[];
       /**
-       * Seed
-       * @description A seed for sampling, if the model server supports one.
-       */
+      * Seed
+      * @description A seed for sampling, if the model server supports one.
+      */
       seed?: number;
       /**
-       * Response Format
-       * @description Passed to the model server unchanged, such as `{"type": "json_object"}`.
-       */
+      * Response Format
+      * @description Passed to the model server unchanged, such as `{"type": "json_object"}`.
+      */
       response_format?: {
         [key: string]: components["schemas"]["JsonValue"];
       };
       /**
-       * Metadata
-       * @description Stored with the run and returned by GET /api/agent/runs/{run_id}. Not sent to the model.
-       */
+      * Metadata
+      * @description Stored with the run and returned by GET /api/agent/runs/{run_id}. Not sent to the model.
+      */
       metadata?: {
         [key: string]: string;
       };
       /**
-       * On Disconnect
-       * @description What happens to a run that has had no reader for DISCONNECT_GRACE_S seconds: `cancel` it, or `continue`. For POST /api/agent/runs, the default is `continue`.
-       * @default cancel
-       * @enum {string}
-       */
+      * On Disconnect
+      * @description What happens to a run that has had no reader for DISCONNECT_GRACE_S seconds: `cancel` it, or `continue`. For POST /api/agent/runs, the default is `continue`.
+      * @default cancel
+      * @enum {string}
+      */
       on_disconnect?: "cancel" | "continue";
       /**
-       * Session Id
-       * @description The session to continue. A new id creates one. Its history is sent to the model.
-       */
+      * Session Id
+      * @description The session to continue. A new id creates one. Its history is sent to the model.
+      */
       session_id?: string;
       /**
-       * Parent Run Id
-       * @description With `session_id`: an earlier run to branch from, instead of following the latest.
-       */
+      * Parent Run Id
+      * @description With `session_id`: an earlier run to branch from, instead of following the latest.
+      */
       parent_run_id?: string;
       /**
-       * Parent State
-       * @description Start after the parent run, or `before` it, for example to ask its question again.
-       * @default after
-       * @enum {string}
-       */
+      * Parent State
+      * @description Start after the parent run, or `before` it, for example to ask its question again.
+      * @default after
+      * @enum {string}
+      */
       parent_state?: "before" | "after";
       /**
-       * Multitask
-       * @description What to do if another run of the session has not ended: `reject` this request with 409, `enqueue` it, or `interrupt` that run. By default, a run without a reader is interrupted, and any other is a 409.
-       * @enum {string}
-       */
+      * Multitask
+      * @description What to do if another run of the session has not ended: `reject` this request with 409, `enqueue` it, or `interrupt` that run. By default, a run without a reader is interrupted, and any other is a 409.
+      * @enum {string}
+      */
       multitask?: "reject" | "enqueue" | "interrupt";
       /**
-       * @description The script to play.
-       * @default default
-       */
+      * @description The script to play.
+      * @default default
+      */
       scenario?: components["schemas"]["Scenario"];
       /**
-       * Delay Ms
-       * @description The pause before each event, in milliseconds.
-       * @default 30
-       */
+      * Delay Ms
+      * @description The pause before each event, in milliseconds.
+      * @default 30
+      */
       delay_ms?: number;
     };
     /**
-     * TextPart
-     * @description A piece of text.
-     */
+    * TextPart
+    * @description A piece of text.
+    */
     TextPart: {
       /**
-       * @description discriminator enum property added by openapi-typescript
-       * @enum {string}
-       */
-      type: "text";
-      /** Text */
+      * @description discriminator enum property added by openapi-typescript
+      * @enum {string}
+      */
+      type: "text"; /** Text */
       text: string;
     };
     /**
-     * ToolCall
-     * @description A tool call with its result.
-     */
+    * ToolCall
+    * @description A tool call with its result.
+    */
     ToolCall: {
-      /** Tool Call Id */
-      tool_call_id: string;
-      /** Name */
-      name: string;
-      /** Arguments */
+      /** Tool Call Id */tool_call_id: string; /** Name */
+      name: string; /** Arguments */
       arguments: {
         [key: string]: unknown;
       };
       /**
-       * Source
-       * @enum {string}
-       */
-      source: "python" | "mcp" | "hosted" | "client";
-      /** Server */
-      server?: string;
-      /** Result */
-      result?: string;
-      /** Is Error */
+      * Source
+      * @enum {string}
+      */
+      source: "python" | "mcp" | "hosted" | "client"; /** Server */
+      server?: string; /** Result */
+      result?: string; /** Is Error */
       is_error?: boolean;
     };
     /**
-     * ToolInfo
-     * @description A tool that a request can name. `parameters` is the JSON schema of its arguments.
-     *
-     *     Calls of a tool with `approval` always need a person's approval. A call of an `idempotent` tool may be repeated
-     *     after a crash.
-     */
+    * ToolInfo
+    * @description A tool that a request can name. `parameters` is the JSON schema of its arguments.
+    *
+    *     Calls of a tool with `approval` always need a person's approval. A call of an `idempotent` tool may be repeated
+    *     after a crash.
+    */
     ToolInfo: {
-      /** Name */
-      name: string;
-      /** Description */
-      description: string;
-      /** Parameters */
+      /** Name */name: string; /** Description */
+      description: string; /** Parameters */
       parameters: {
         [key: string]: unknown;
-      };
-      /** Approval */
-      approval: boolean;
-      /** Idempotent */
+      }; /** Approval */
+      approval: boolean; /** Idempotent */
       idempotent: boolean;
     };
     /**
-     * ToolList
-     * @description The Python tools of this service. `default` are those of a request without `tools`.
-     */
+    * ToolList
+    * @description The Python tools of this service. `default` are those of a request without `tools`.
+    */
     ToolList: {
-      /** Tools */
-      tools: components["schemas"]["ToolInfo"][];
-      /** Default */
+      /** Tools */tools: components["schemas"]["ToolInfo"][]; /** Default */
       default: string[];
     };
     /**
-     * Usage
-     * @description Token counts as the model server reports them. For a run, they are the sums over its steps.
-     */
+    * Usage
+    * @description Token counts as the model server reports them. For a run, they are the sums over its steps.
+    */
     Usage: {
-      /** Input Tokens */
-      input_tokens: number | null;
-      /** Output Tokens */
-      output_tokens: number | null;
-      /** Total Tokens */
-      total_tokens: number | null;
-      /** Reasoning Tokens */
-      reasoning_tokens?: number;
-      /** Cached Input Tokens */
+      /** Input Tokens */input_tokens: number | null; /** Output Tokens */
+      output_tokens: number | null; /** Total Tokens */
+      total_tokens: number | null; /** Reasoning Tokens */
+      reasoning_tokens?: number; /** Cached Input Tokens */
       cached_input_tokens?: number;
     };
     /**
-     * WarningCode
-     * @description Every code of a `warning` event. docs/errors.md explains them.
-     * @enum {string}
-     */
+    * WarningCode
+    * @description Every code of a `warning` event. docs/errors.md explains them.
+    * @enum {string}
+    */
     WarningCode: "empty_answer" | "history_cut" | "mcp_authorization_required" | "mcp_server_unavailable" | "mcp_tool_left_out" | "model_substituted" | "parameter_left_out" | "tools_left_out";
     /**
-     * ApprovalRequest
-     * @description A call needs a person's approval. Without a decision it is refused at `expires_at` (UTC, RFC 3339).
-     */
+    * ApprovalRequest
+    * @description A call needs a person's approval. Without a decision it is refused at `expires_at` (UTC, RFC 3339).
+    */
     ApprovalRequest: {
-      /** Tool Call Id */
-      tool_call_id: string;
-      /** Name */
-      name: string;
-      /** Arguments */
+      /** Tool Call Id */tool_call_id: string; /** Name */
+      name: string; /** Arguments */
       arguments: {
         [key: string]: unknown;
-      };
-      /** Expires At */
+      }; /** Expires At */
       expires_at: string;
     };
     /**
-     * ApprovalRequestEvent
-     * @description The event `approval_request`.
-     */
+    * ApprovalRequestEvent
+    * @description The event `approval_request`.
+    */
     ApprovalRequestEvent: {
-      /** Run Id */
-      run_id: string;
-      /** Seq */
+      /** Run Id */run_id: string; /** Seq */
       seq: number;
       /**
-       * Timestamp
-       * @description The time in UTC, as RFC 3339 with milliseconds.
-       * @example 2026-11-22T10:00:00.123Z
-       */
+      * Timestamp
+      * @description The time in UTC, as RFC 3339 with milliseconds.
+      * @example 2026-11-22T10:00:00.123Z
+      */
       timestamp: string;
       /**
-       * @description discriminator enum property added by openapi-typescript
-       * @enum {string}
-       */
+      * @description discriminator enum property added by openapi-typescript
+      * @enum {string}
+      */
       event: "approval_request";
       data: components["schemas"]["ApprovalRequest"];
     };
     /**
-     * ApprovalResponse
-     * @description The decision on a call. `arguments` are present if the person changed them, and are used for the call.
-     */
+    * ApprovalResponse
+    * @description The decision on a call. `arguments` are present if the person changed them, and are used for the call.
+    */
     ApprovalResponse: {
-      /** Tool Call Id */
-      tool_call_id: string;
-      /** Approved */
-      approved: boolean;
-      /** Arguments */
+      /** Tool Call Id */tool_call_id: string; /** Approved */
+      approved: boolean; /** Arguments */
       arguments?: {
         [key: string]: unknown;
-      };
-      /** Reason */
+      }; /** Reason */
       reason?: string;
     };
     /**
-     * ApprovalResponseEvent
-     * @description The event `approval_response`.
-     */
+    * ApprovalResponseEvent
+    * @description The event `approval_response`.
+    */
     ApprovalResponseEvent: {
-      /** Run Id */
-      run_id: string;
-      /** Seq */
+      /** Run Id */run_id: string; /** Seq */
       seq: number;
       /**
-       * Timestamp
-       * @description The time in UTC, as RFC 3339 with milliseconds.
-       * @example 2026-11-22T10:00:00.123Z
-       */
+      * Timestamp
+      * @description The time in UTC, as RFC 3339 with milliseconds.
+      * @example 2026-11-22T10:00:00.123Z
+      */
       timestamp: string;
       /**
-       * @description discriminator enum property added by openapi-typescript
-       * @enum {string}
-       */
+      * @description discriminator enum property added by openapi-typescript
+      * @enum {string}
+      */
       event: "approval_response";
       data: components["schemas"]["ApprovalResponse"];
     };
     /**
-     * Complete
-     * @description The last event of every run, sent exactly once. Times are in milliseconds from the run's start, with waits.
-     */
+    * Complete
+    * @description The last event of every run, sent exactly once. Times are in milliseconds from the run's start, with waits.
+    */
     Complete: {
       /**
-       * Status
-       * @enum {string}
-       */
-      status: "succeeded" | "failed" | "cancelled";
-      /** Finish Reason */
+      * Status
+      * @enum {string}
+      */
+      status: "succeeded" | "failed" | "cancelled"; /** Finish Reason */
       finish_reason?: string;
-      usage: components["schemas"]["Usage"];
-      /** Steps */
-      steps: number;
-      /** Duration Ms */
-      duration_ms: number;
-      /** Time To First Token Ms */
+      usage: components["schemas"]["Usage"]; /** Steps */
+      steps: number; /** Duration Ms */
+      duration_ms: number; /** Time To First Token Ms */
       time_to_first_token_ms?: number;
     };
     /**
-     * CompleteEvent
-     * @description The event `complete`.
-     */
+    * CompleteEvent
+    * @description The event `complete`.
+    */
     CompleteEvent: {
-      /** Run Id */
-      run_id: string;
-      /** Seq */
+      /** Run Id */run_id: string; /** Seq */
       seq: number;
       /**
-       * Timestamp
-       * @description The time in UTC, as RFC 3339 with milliseconds.
-       * @example 2026-11-22T10:00:00.123Z
-       */
+      * Timestamp
+      * @description The time in UTC, as RFC 3339 with milliseconds.
+      * @example 2026-11-22T10:00:00.123Z
+      */
       timestamp: string;
       /**
-       * @description discriminator enum property added by openapi-typescript
-       * @enum {string}
-       */
+      * @description discriminator enum property added by openapi-typescript
+      * @enum {string}
+      */
       event: "complete";
       data: components["schemas"]["Complete"];
     };
     /**
-     * FinalOutput
-     * @description The complete answer: the joined `partial_output` of the last step.
-     */
+    * FinalOutput
+    * @description The complete answer: the joined `partial_output` of the last step.
+    */
     FinalOutput: {
-      /** Content */
-      content: string;
+      /** Content */content: string;
     };
     /**
-     * FinalOutputEvent
-     * @description The event `final_output`.
-     */
+    * FinalOutputEvent
+    * @description The event `final_output`.
+    */
     FinalOutputEvent: {
-      /** Run Id */
-      run_id: string;
-      /** Seq */
+      /** Run Id */run_id: string; /** Seq */
       seq: number;
       /**
-       * Timestamp
-       * @description The time in UTC, as RFC 3339 with milliseconds.
-       * @example 2026-11-22T10:00:00.123Z
-       */
+      * Timestamp
+      * @description The time in UTC, as RFC 3339 with milliseconds.
+      * @example 2026-11-22T10:00:00.123Z
+      */
       timestamp: string;
       /**
-       * @description discriminator enum property added by openapi-typescript
-       * @enum {string}
-       */
+      * @description discriminator enum property added by openapi-typescript
+      * @enum {string}
+      */
       event: "final_output";
       data: components["schemas"]["FinalOutput"];
     };
     /**
-     * PartialOutput
-     * @description The next piece of the answer.
-     */
+    * PartialOutput
+    * @description The next piece of the answer.
+    */
     PartialOutput: {
-      /** Content */
-      content: string;
+      /** Content */content: string;
     };
     /**
-     * PartialOutputEvent
-     * @description The event `partial_output`.
-     */
+    * PartialOutputEvent
+    * @description The event `partial_output`.
+    */
     PartialOutputEvent: {
-      /** Run Id */
-      run_id: string;
-      /** Seq */
+      /** Run Id */run_id: string; /** Seq */
       seq: number;
       /**
-       * Timestamp
-       * @description The time in UTC, as RFC 3339 with milliseconds.
-       * @example 2026-11-22T10:00:00.123Z
-       */
+      * Timestamp
+      * @description The time in UTC, as RFC 3339 with milliseconds.
+      * @example 2026-11-22T10:00:00.123Z
+      */
       timestamp: string;
       /**
-       * @description discriminator enum property added by openapi-typescript
-       * @enum {string}
-       */
+      * @description discriminator enum property added by openapi-typescript
+      * @enum {string}
+      */
       event: "partial_output";
       data: components["schemas"]["PartialOutput"];
     };
     /**
-     * RunErrorEvent
-     * @description The event `error`.
-     */
+    * RunErrorEvent
+    * @description The event `error`.
+    */
     RunErrorEvent: {
-      /** Run Id */
-      run_id: string;
-      /** Seq */
+      /** Run Id */run_id: string; /** Seq */
       seq: number;
       /**
-       * Timestamp
-       * @description The time in UTC, as RFC 3339 with milliseconds.
-       * @example 2026-11-22T10:00:00.123Z
-       */
+      * Timestamp
+      * @description The time in UTC, as RFC 3339 with milliseconds.
+      * @example 2026-11-22T10:00:00.123Z
+      */
       timestamp: string;
       /**
-       * @description discriminator enum property added by openapi-typescript
-       * @enum {string}
-       */
+      * @description discriminator enum property added by openapi-typescript
+      * @enum {string}
+      */
       event: "error";
       data: components["schemas"]["RunError"];
     };
     /**
-     * RunStarted
-     * @description The first event of every run. It is recorded before the response headers are sent.
-     */
+    * RunStarted
+    * @description The first event of every run. It is recorded before the response headers are sent.
+    */
     RunStarted: {
-      /** Model */
-      model: string;
-      /** Session Id */
+      /** Model */model: string; /** Session Id */
       session_id?: string;
     };
     /**
-     * RunStartedEvent
-     * @description The event `run_started`.
-     */
+    * RunStartedEvent
+    * @description The event `run_started`.
+    */
     RunStartedEvent: {
-      /** Run Id */
-      run_id: string;
-      /** Seq */
+      /** Run Id */run_id: string; /** Seq */
       seq: number;
       /**
-       * Timestamp
-       * @description The time in UTC, as RFC 3339 with milliseconds.
-       * @example 2026-11-22T10:00:00.123Z
-       */
+      * Timestamp
+      * @description The time in UTC, as RFC 3339 with milliseconds.
+      * @example 2026-11-22T10:00:00.123Z
+      */
       timestamp: string;
       /**
-       * @description discriminator enum property added by openapi-typescript
-       * @enum {string}
-       */
+      * @description discriminator enum property added by openapi-typescript
+      * @enum {string}
+      */
       event: "run_started";
       data: components["schemas"]["RunStarted"];
     };
     /**
-     * RunWarningEvent
-     * @description The event `warning`.
-     */
+    * RunWarningEvent
+    * @description The event `warning`.
+    */
     RunWarningEvent: {
-      /** Run Id */
-      run_id: string;
-      /** Seq */
+      /** Run Id */run_id: string; /** Seq */
       seq: number;
       /**
-       * Timestamp
-       * @description The time in UTC, as RFC 3339 with milliseconds.
-       * @example 2026-11-22T10:00:00.123Z
-       */
+      * Timestamp
+      * @description The time in UTC, as RFC 3339 with milliseconds.
+      * @example 2026-11-22T10:00:00.123Z
+      */
       timestamp: string;
       /**
-       * @description discriminator enum property added by openapi-typescript
-       * @enum {string}
-       */
+      * @description discriminator enum property added by openapi-typescript
+      * @enum {string}
+      */
       event: "warning";
       data: components["schemas"]["RunWarning"];
     };
     /**
-     * StepFinished
-     * @description A model turn has ended, and the calls of its tools as well.
-     */
+    * StepFinished
+    * @description A model turn has ended, and the calls of its tools as well.
+    */
     StepFinished: {
-      /** Step */
-      step: number;
-      /** Model */
-      model: string;
-      /** Finish Reason */
+      /** Step */step: number; /** Model */
+      model: string; /** Finish Reason */
       finish_reason: string;
       usage: components["schemas"]["Usage"];
     };
     /**
-     * StepFinishedEvent
-     * @description The event `step_finished`.
-     */
+    * StepFinishedEvent
+    * @description The event `step_finished`.
+    */
     StepFinishedEvent: {
-      /** Run Id */
-      run_id: string;
-      /** Seq */
+      /** Run Id */run_id: string; /** Seq */
       seq: number;
       /**
-       * Timestamp
-       * @description The time in UTC, as RFC 3339 with milliseconds.
-       * @example 2026-11-22T10:00:00.123Z
-       */
+      * Timestamp
+      * @description The time in UTC, as RFC 3339 with milliseconds.
+      * @example 2026-11-22T10:00:00.123Z
+      */
       timestamp: string;
       /**
-       * @description discriminator enum property added by openapi-typescript
-       * @enum {string}
-       */
+      * @description discriminator enum property added by openapi-typescript
+      * @enum {string}
+      */
       event: "step_finished";
       data: components["schemas"]["StepFinished"];
     };
     /**
-     * StepStarted
-     * @description A model turn begins. `step` counts 1, 2, …
-     */
+    * StepStarted
+    * @description A model turn begins. `step` counts 1, 2, …
+    */
     StepStarted: {
-      /** Step */
-      step: number;
-      /** Model */
+      /** Step */step: number; /** Model */
       model: string;
     };
     /**
-     * StepStartedEvent
-     * @description The event `step_started`.
-     */
+    * StepStartedEvent
+    * @description The event `step_started`.
+    */
     StepStartedEvent: {
-      /** Run Id */
-      run_id: string;
-      /** Seq */
+      /** Run Id */run_id: string; /** Seq */
       seq: number;
       /**
-       * Timestamp
-       * @description The time in UTC, as RFC 3339 with milliseconds.
-       * @example 2026-11-22T10:00:00.123Z
-       */
+      * Timestamp
+      * @description The time in UTC, as RFC 3339 with milliseconds.
+      * @example 2026-11-22T10:00:00.123Z
+      */
       timestamp: string;
       /**
-       * @description discriminator enum property added by openapi-typescript
-       * @enum {string}
-       */
+      * @description discriminator enum property added by openapi-typescript
+      * @enum {string}
+      */
       event: "step_started";
       data: components["schemas"]["StepStarted"];
     };
     /**
-     * Thinking
-     * @description The next piece of the model's reasoning.
-     */
+    * Thinking
+    * @description The next piece of the model's reasoning.
+    */
     Thinking: {
-      /** Content */
-      content: string;
+      /** Content */content: string;
     };
     /**
-     * ThinkingEvent
-     * @description The event `thinking`.
-     */
+    * ThinkingEvent
+    * @description The event `thinking`.
+    */
     ThinkingEvent: {
-      /** Run Id */
-      run_id: string;
-      /** Seq */
+      /** Run Id */run_id: string; /** Seq */
       seq: number;
       /**
-       * Timestamp
-       * @description The time in UTC, as RFC 3339 with milliseconds.
-       * @example 2026-11-22T10:00:00.123Z
-       */
+      * Timestamp
+      * @description The time in UTC, as RFC 3339 with milliseconds.
+      * @example 2026-11-22T10:00:00.123Z
+      */
       timestamp: string;
       /**
-       * @description discriminator enum property added by openapi-typescript
-       * @enum {string}
-       */
+      * @description discriminator enum property added by openapi-typescript
+      * @enum {string}
+      */
       event: "thinking";
       data: components["schemas"]["Thinking"];
     };
     /**
-     * ToolProgress
-     * @description A progress report of a running tool.
-     */
+    * ToolProgress
+    * @description A progress report of a running tool.
+    */
     ToolProgress: {
-      /** Tool Call Id */
-      tool_call_id: string;
-      /** Message */
-      message?: string;
-      /** Progress */
-      progress?: number;
-      /** Total */
+      /** Tool Call Id */tool_call_id: string; /** Message */
+      message?: string; /** Progress */
+      progress?: number; /** Total */
       total?: number;
     };
     /**
-     * ToolProgressEvent
-     * @description The event `tool_progress`.
-     */
+    * ToolProgressEvent
+    * @description The event `tool_progress`.
+    */
     ToolProgressEvent: {
-      /** Run Id */
-      run_id: string;
-      /** Seq */
+      /** Run Id */run_id: string; /** Seq */
       seq: number;
       /**
-       * Timestamp
-       * @description The time in UTC, as RFC 3339 with milliseconds.
-       * @example 2026-11-22T10:00:00.123Z
-       */
+      * Timestamp
+      * @description The time in UTC, as RFC 3339 with milliseconds.
+      * @example 2026-11-22T10:00:00.123Z
+      */
       timestamp: string;
       /**
-       * @description discriminator enum property added by openapi-typescript
-       * @enum {string}
-       */
+      * @description discriminator enum property added by openapi-typescript
+      * @enum {string}
+      */
       event: "tool_progress";
       data: components["schemas"]["ToolProgress"];
     };
     /**
-     * ToolResult
-     * @description The result of a tool call, one for each `tool_use`. Above MAX_TOOL_RESULT_BYTES it is cut and `truncated`.
-     */
+    * ToolResult
+    * @description The result of a tool call, one for each `tool_use`. Above MAX_TOOL_RESULT_BYTES it is cut and `truncated`.
+    */
     ToolResult: {
-      /** Tool Call Id */
-      tool_call_id: string;
-      /** Name */
-      name: string;
-      /** Content */
-      content: string;
-      /** Is Error */
-      is_error: boolean;
-      /** Duration Ms */
-      duration_ms?: number;
-      /** Truncated */
+      /** Tool Call Id */tool_call_id: string; /** Name */
+      name: string; /** Content */
+      content: string; /** Is Error */
+      is_error: boolean; /** Duration Ms */
+      duration_ms?: number; /** Truncated */
       truncated: boolean;
     };
     /**
-     * ToolResultEvent
-     * @description The event `tool_result`.
-     */
+    * ToolResultEvent
+    * @description The event `tool_result`.
+    */
     ToolResultEvent: {
-      /** Run Id */
-      run_id: string;
-      /** Seq */
+      /** Run Id */run_id: string; /** Seq */
       seq: number;
       /**
-       * Timestamp
-       * @description The time in UTC, as RFC 3339 with milliseconds.
-       * @example 2026-11-22T10:00:00.123Z
-       */
+      * Timestamp
+      * @description The time in UTC, as RFC 3339 with milliseconds.
+      * @example 2026-11-22T10:00:00.123Z
+      */
       timestamp: string;
       /**
-       * @description discriminator enum property added by openapi-typescript
-       * @enum {string}
-       */
+      * @description discriminator enum property added by openapi-typescript
+      * @enum {string}
+      */
       event: "tool_result";
       data: components["schemas"]["ToolResult"];
     };
     /**
-     * ToolUse
-     * @description A complete tool call. Sent once for each call: at the end of the turn, or before the result of a hosted tool.
-     *
-     *     Use these `arguments`, not the joined deltas, because some model servers send pieces twice. If the model's text is
-     *     not a JSON object, it is in `invalid_arguments`.
-     */
+    * ToolUse
+    * @description A complete tool call. Sent once for each call: at the end of the turn, or before the result of a hosted tool.
+    *
+    *     Use these `arguments`, not the joined deltas, because some model servers send pieces twice. If the model's text is
+    *     not a JSON object, it is in `invalid_arguments`.
+    */
     ToolUse: {
-      /** Tool Call Id */
-      tool_call_id: string;
-      /** Name */
-      name: string;
-      /** Arguments */
+      /** Tool Call Id */tool_call_id: string; /** Name */
+      name: string; /** Arguments */
       arguments: {
         [key: string]: unknown;
       };
       /**
-       * Source
-       * @enum {string}
-       */
-      source: "python" | "mcp" | "hosted" | "client";
-      /** Server */
-      server?: string;
-      /** Invalid Arguments */
+      * Source
+      * @enum {string}
+      */
+      source: "python" | "mcp" | "hosted" | "client"; /** Server */
+      server?: string; /** Invalid Arguments */
       invalid_arguments?: string;
     };
     /**
-     * ToolUseDelta
-     * @description The next piece of a tool call's arguments, as JSON text, while the model writes them.
-     */
+    * ToolUseDelta
+    * @description The next piece of a tool call's arguments, as JSON text, while the model writes them.
+    */
     ToolUseDelta: {
-      /** Tool Call Id */
-      tool_call_id: string;
-      /** Name */
-      name: string;
-      /** Arguments Delta */
+      /** Tool Call Id */tool_call_id: string; /** Name */
+      name: string; /** Arguments Delta */
       arguments_delta: string;
       /**
-       * Source
-       * @enum {string}
-       */
-      source: "python" | "mcp" | "hosted" | "client";
-      /** Server */
+      * Source
+      * @enum {string}
+      */
+      source: "python" | "mcp" | "hosted" | "client"; /** Server */
       server?: string;
     };
     /**
-     * ToolUseDeltaEvent
-     * @description The event `tool_use_delta`.
-     */
+    * ToolUseDeltaEvent
+    * @description The event `tool_use_delta`.
+    */
     ToolUseDeltaEvent: {
-      /** Run Id */
-      run_id: string;
-      /** Seq */
+      /** Run Id */run_id: string; /** Seq */
       seq: number;
       /**
-       * Timestamp
-       * @description The time in UTC, as RFC 3339 with milliseconds.
-       * @example 2026-11-22T10:00:00.123Z
-       */
+      * Timestamp
+      * @description The time in UTC, as RFC 3339 with milliseconds.
+      * @example 2026-11-22T10:00:00.123Z
+      */
       timestamp: string;
       /**
-       * @description discriminator enum property added by openapi-typescript
-       * @enum {string}
-       */
+      * @description discriminator enum property added by openapi-typescript
+      * @enum {string}
+      */
       event: "tool_use_delta";
       data: components["schemas"]["ToolUseDelta"];
     };
     /**
-     * ToolUseEvent
-     * @description The event `tool_use`.
-     */
+    * ToolUseEvent
+    * @description The event `tool_use`.
+    */
     ToolUseEvent: {
-      /** Run Id */
-      run_id: string;
-      /** Seq */
+      /** Run Id */run_id: string; /** Seq */
       seq: number;
       /**
-       * Timestamp
-       * @description The time in UTC, as RFC 3339 with milliseconds.
-       * @example 2026-11-22T10:00:00.123Z
-       */
+      * Timestamp
+      * @description The time in UTC, as RFC 3339 with milliseconds.
+      * @example 2026-11-22T10:00:00.123Z
+      */
       timestamp: string;
       /**
-       * @description discriminator enum property added by openapi-typescript
-       * @enum {string}
-       */
+      * @description discriminator enum property added by openapi-typescript
+      * @enum {string}
+      */
       event: "tool_use";
       data: components["schemas"]["ToolUse"];
     };
     /**
-     * Waiting
-     * @description The run is suspended until each of these calls has an answer.
-     */
+    * Waiting
+    * @description The run is suspended until each of these calls has an answer.
+    */
     Waiting: {
-      /** Pending */
-      pending: components["schemas"]["PendingCall"][];
+      /** Pending */pending: components["schemas"]["PendingCall"][];
     };
     /**
-     * WaitingEvent
-     * @description The event `waiting`.
-     */
+    * WaitingEvent
+    * @description The event `waiting`.
+    */
     WaitingEvent: {
-      /** Run Id */
-      run_id: string;
-      /** Seq */
+      /** Run Id */run_id: string; /** Seq */
       seq: number;
       /**
-       * Timestamp
-       * @description The time in UTC, as RFC 3339 with milliseconds.
-       * @example 2026-11-22T10:00:00.123Z
-       */
+      * Timestamp
+      * @description The time in UTC, as RFC 3339 with milliseconds.
+      * @example 2026-11-22T10:00:00.123Z
+      */
       timestamp: string;
       /**
-       * @description discriminator enum property added by openapi-typescript
-       * @enum {string}
-       */
+      * @description discriminator enum property added by openapi-typescript
+      * @enum {string}
+      */
       event: "waiting";
       data: components["schemas"]["Waiting"];
     };
     StreamEvent: components["schemas"]["RunStartedEvent"] | components["schemas"]["StepStartedEvent"] | components["schemas"]["ThinkingEvent"] | components["schemas"]["PartialOutputEvent"] | components["schemas"]["ToolUseDeltaEvent"] | components["schemas"]["ToolUseEvent"] | components["schemas"]["ApprovalRequestEvent"] | components["schemas"]["WaitingEvent"] | components["schemas"]["ApprovalResponseEvent"] | components["schemas"]["ToolProgressEvent"] | components["schemas"]["ToolResultEvent"] | components["schemas"]["StepFinishedEvent"] | components["schemas"]["RunWarningEvent"] | components["schemas"]["FinalOutputEvent"] | components["schemas"]["RunErrorEvent"] | components["schemas"]["CompleteEvent"];
     /**
-     * RefusalComplete
-     * @description The second and last frame of a refused request: `status` is `failed`, and the counts are empty.
-     */
+    * RefusalComplete
+    * @description The second and last frame of a refused request: `status` is `failed`, and the counts are empty.
+    */
     RefusalComplete: {
       /**
-       * @description discriminator enum property added by openapi-typescript
-       * @enum {string}
-       */
+      * @description discriminator enum property added by openapi-typescript
+      * @enum {string}
+      */
       event: "complete";
       data: components["schemas"]["Complete"];
     };
     /**
-     * RefusalError
-     * @description The first frame of a refused request: why no run was started.
-     */
+    * RefusalError
+    * @description The first frame of a refused request: why no run was started.
+    */
     RefusalError: {
       /**
-       * @description discriminator enum property added by openapi-typescript
-       * @enum {string}
-       */
+      * @description discriminator enum property added by openapi-typescript
+      * @enum {string}
+      */
       event: "error";
       data: components["schemas"]["ErrorInfo"];
     };
-    RefusalEvent: components["schemas"]["RefusalError"] | components["schemas"]["RefusalComplete"];
-    /** @description One server-sent event, as an EventSource parser returns it. `id` is the event's `seq`. Send it as `Last-Event-ID` to resume after this event. */
+    RefusalEvent: components["schemas"]["RefusalError"] | components["schemas"]["RefusalComplete"]; /** @description One server-sent event, as an EventSource parser returns it. `id` is the event's `seq`. Send it as `Last-Event-ID` to resume after this event. */
     StreamFrame: {
-      id?: string;
-      /** @description The event's name, the same as `event` in the data. */
+      id?: string; /** @description The event's name, the same as `event` in the data. */
       event: string;
       data: string;
-    };
-    /** @description One server-sent event, as an EventSource parser returns it. It has no `id`, because there is no run to resume. */
+    }; /** @description One server-sent event, as an EventSource parser returns it. It has no `id`, because there is no run to resume. */
     RefusalFrame: {
-      id?: string;
-      /** @description The event's name, the same as `event` in the data. */
+      id?: string; /** @description The event's name, the same as `event` in the data. */
       event: string;
       data: string;
     };
@@ -1598,11 +1394,13 @@ interface components {
   headers: never;
   pathItems: never;
 }
+//#endregion
+//#region src/contract.d.ts
 type Schemas = components["schemas"];
 /** An event of a run. `seq` counts 1, 2, 3 …; `complete` is the last. Switch on `event`, and `data` has its type. */
 type StreamEvent = Schemas["StreamEvent"];
 /** The data of each event, by the event's name. */
-type EventData = { [Event in StreamEvent as Event["event"]]: Event["data"]; };
+type EventData = { [Event in StreamEvent as Event["event"]]: Event["data"] };
 type Complete = Schemas["Complete"];
 type Usage = Schemas["Usage"];
 type ToolSource = Schemas["ToolUse"]["source"];
@@ -1641,9 +1439,11 @@ type Json = null | boolean | number | string | Json[] | {
   [key: string]: Json;
 };
 /** A type whose optional keys may be undefined, which counts as left out. */
-type Loose<T> = { [Key in keyof T]: T[Key] | undefined; };
+type Loose<T> = { [Key in keyof T]: T[Key] | undefined };
 /** Returns the object without the keys that are undefined. */
 declare function given<T extends object>(loose: Loose<T>): T;
+//#endregion
+//#region src/frames.d.ts
 /** An event with what an inspector wants to know about its arrival. */
 interface Frame {
   event: StreamEvent;
@@ -1655,6 +1455,8 @@ interface Frame {
 type EventStream = Response & {
   body: ReadableStream<Uint8Array>;
 };
+//#endregion
+//#region src/options.d.ts
 /** A tool that runs in the page. `parameters` is the JSON schema of its arguments, which are an object. */
 interface ClientTool {
   description?: string | undefined;
@@ -1671,9 +1473,9 @@ interface ServiceOptions {
   /** The function that makes requests, in place of the global `fetch`. */
   fetch?: typeof fetch | undefined;
   /**
-   * How often in a row to try again without receiving anything new. By default, a question is sent up to five more times,
-   * and a run that has started is followed for as long as the service keeps it.
-   */
+  * How often in a row to try again without receiving anything new. By default, a question is sent up to five more times,
+  * and a run that has started is followed for as long as the service keeps it.
+  */
   maxRetries?: number | undefined;
   /** The service's HEARTBEAT_S, by default 4. A connection without a byte for 2.5 of them is replaced. */
   heartbeatS?: number | undefined;
@@ -1682,20 +1484,20 @@ interface ConversationOptions extends ServiceOptions {
   /** The route that starts a run. A route of your own has to pass on the Idempotency-Key. */
   path?: string | undefined;
   /**
-   * The session of the conversation. A new id begins one. A run of it that is under way is followed, whichever page has
-   * started it, when the page appears and when it becomes visible.
-   */
+  * The session of the conversation. A new id begins one. A run of it that is under way is followed, whichever page has
+  * started it, when the page appears and when it becomes visible.
+  */
   sessionId?: string | undefined;
   /**
-   * The key in sessionStorage for the id of a run under way, one for each session. With it, a reloaded page follows its run
-   * again and replays it from the start.
-   */
+  * The key in sessionStorage for the id of a run under way, one for each session. With it, a reloaded page follows its run
+  * again and replays it from the start.
+  */
   storageKey?: string | undefined;
   /**
-   * Tools that the page runs, by name. They are sent with each question that has no `client_tools` of its own. The page that
-   * asked makes each of their calls once, also if it is reloaded meanwhile (with `storageKey`). Another page that follows
-   * the run shows them in `pending`.
-   */
+  * Tools that the page runs, by name. They are sent with each question that has no `client_tools` of its own. The page that
+  * asked makes each of their calls once, also if it is reloaded meanwhile (with `storageKey`). Another page that follows
+  * the run shows them in `pending`.
+  */
   clientTools?: Record<string, ClientTool> | undefined;
   /** Called once with each new event of any run, in order, before the `onEvent` of its question. For inspectors. */
   onFrame?: ((frame: Frame) => void) | undefined;
@@ -1705,6 +1507,8 @@ type OnEvent = (event: StreamEvent) => void;
 interface Changes {
   arguments?: Record<string, unknown> | undefined;
 }
+//#endregion
+//#region src/slots.d.ts
 /** The right to hold one stream open. */
 interface Slot {
   release: () => void;
@@ -1722,6 +1526,8 @@ declare class Slots {
   share(giveWay: () => void): () => void;
   private count;
 }
+//#endregion
+//#region src/service.d.ts
 interface Call extends RequestInit {
   signal?: AbortSignal;
   /** Called repeatedly while there is no response. */
@@ -1737,14 +1543,24 @@ declare class Service {
   get url(): string;
   get silenceMs(): number;
   /**
-   * Resolves with the response once its head has arrived. Rejects if the signal aborts before that, or after `silenceMs`
-   * and the time that a slow line needs for the body.
-   */
-  request(path: string, { signal, onSlow, isLong, ...init }?: Call): Promise<Response>;
-  post(path: string, body: object, { headers, ...call }?: Call): Promise<Response>;
+  * Resolves with the response once its head has arrived. Rejects if the signal aborts before that, or after `silenceMs`
+  * and the time that a slow line needs for the body.
+  */
+  request(path: string, {
+    signal,
+    onSlow,
+    isLong,
+    ...init
+  }?: Call): Promise<Response>;
+  post(path: string, body: object, {
+    headers,
+    ...call
+  }?: Call): Promise<Response>;
   /** The headers of the options, and those of a request, which take precedence. */
   private headers;
 }
+//#endregion
+//#region src/api.d.ts
 interface ApiCall {
   /** Parameters of the query. Those that are undefined are left out. */
   query?: Record<string, string | number | boolean | undefined>;
@@ -1767,6 +1583,8 @@ declare class Api {
   private attempt;
   private failure;
 }
+//#endregion
+//#region src/resources.d.ts
 /** A part of a list. `cursor` is the `next_cursor` of the part before. */
 type Page = {
   limit?: number | undefined;
@@ -1787,7 +1605,9 @@ declare class RunsResource {
   list(query?: RunsQuery): Promise<RunList>;
   get(id: string): Promise<RunRecord>;
   /** Resolves with the events after `after` that exist now. */
-  events(id: string, { after }?: {
+  events(id: string, {
+    after
+  }?: {
     after?: number | undefined;
   }): Promise<StreamEvent[]>;
   /** Starts a run in the background. It needs no reader. */
@@ -1809,6 +1629,8 @@ declare class SessionsResource {
   messages(id: string, query?: MessagesQuery): Promise<MessageList>;
   runs(id: string, query?: RunsQuery): Promise<RunList>;
 }
+//#endregion
+//#region src/failures.d.ts
 /** An error. `code` is one of the service's, or of the client's: `network`, `incomplete`, `http_…`, `callback`. */
 interface AgentError {
   code: string;
@@ -1824,14 +1646,17 @@ interface AgentError {
   }[];
 }
 /** A run failed, was refused, or can't be read to its end. */
-export declare class RunFailed extends Error {
+declare class RunFailed extends Error {
   override readonly name = "RunFailed";
   readonly error: AgentError;
   /** Whether another try is useless. */
   readonly isFinal: boolean;
   /** Whether the service no longer has the run. */
   readonly isGone: boolean;
-  constructor(error: AgentError, { isFinal, isGone }?: {
+  constructor(error: AgentError, {
+    isFinal,
+    isGone
+  }?: {
     isFinal?: boolean;
     isGone?: boolean;
   });
@@ -1840,7 +1665,13 @@ export declare class RunFailed extends Error {
   get retryable(): boolean;
 }
 /** The text about an error for end users. */
-export declare function explain({ code, message, details }: AgentError): string;
+declare function explain({
+  code,
+  message,
+  details
+}: AgentError): string;
+//#endregion
+//#region src/state.d.ts
 type AgentStatus = "idle" | "connecting" | "streaming" | "waiting" | "reconnecting" | Complete["status"];
 /** A tool call so far. `arguments` is set once the call is complete, `result` once it has ended. */
 interface ToolCall {
@@ -1888,6 +1719,13 @@ interface Message {
   parts: Part[];
   status: RunStatus;
   error?: AgentError;
+  /** The last event of an answer that this page has read: its usage, steps and durations. */
+  complete?: Complete;
+  /** The runs with other versions of this question or of its answer, and the place of this one among them. */
+  branches?: {
+    runIds: string[];
+    index: number;
+  };
 }
 interface RunState {
   /** The session's conversation. Without a session, the latest question and its answer. */
@@ -1899,17 +1737,21 @@ interface RunState {
   pending: PendingCall[];
   /** Why the run failed; while `status` is `connecting` or `reconnecting`, why the service can't be reached. */
   error: AgentError | null;
+  /** The tokens that the run has used, once it has ended. */
+  usage?: Usage;
 }
 /** The state before the first question. `fold` begins with it to show a stored run. */
-export declare const IDLE: RunState;
+declare const IDLE: RunState;
 /** The tool calls among the pieces of an answer. */
-export declare function callsIn(parts: Part[]): ToolCall[];
+declare function callsIn(parts: Part[]): ToolCall[];
 /** Whether a run, or the run of a message, has not ended. */
-export declare function isUnfinished({ status }: {
+declare function isUnfinished({
+  status
+}: {
   status: RunStatus;
 }): boolean;
 /** A message's content as text, with the URLs of its images. */
-export declare function textOf(content: Content): string;
+declare function textOf(content: Content): string;
 /** The run of a state in brief. */
 interface LatestAnswer {
   /** Whether a run is under way, or waits. */
@@ -1922,7 +1764,9 @@ interface LatestAnswer {
   toolCalls: ToolCall[];
 }
 /** Returns the run of a state in brief. */
-export declare function latestAnswer(state: RunState): LatestAnswer;
+declare function latestAnswer(state: RunState): LatestAnswer;
+//#endregion
+//#region src/run_reader.d.ts
 /** The part of a page, or of a program, that a RunReader uses. */
 interface RunPage {
   /** Whether the run is the one that the page shows. */
@@ -1938,9 +1782,9 @@ interface RunPage {
   makeCalls: () => void;
 }
 /**
- * Reads a run to its end, over as many connections as necessary: without one while the run waits, and by polling while
- * other pages hold the streams.
- */
+* Reads a run to its end, over as many connections as necessary: without one while the run waits, and by polling while
+* other pages hold the streams.
+*/
 declare class RunReader {
   /** Closes the connection for a while, because another tab needs one. */
   giveWay: () => void;
@@ -1984,15 +1828,17 @@ declare class RunReader {
   /** Notes that the service has responded, with these frames. */
   private heard;
   /**
-   * Waits without a connection until the run has resumed, because a browser has six connections for all tabs. Resolves with
-   * the stream in the response to an answer of this page, or with null if the answer came from elsewhere.
-   */
+  * Waits without a connection until the run has resumed, because a browser has six connections for all tabs. Resolves with
+  * the stream in the response to an answer of this page, or with null if the answer came from elsewhere.
+  */
   private untilResumed;
   /** Checks from time to time, while the page is visible, for an answer from elsewhere. */
   private untilLooked;
   private hasResumed;
   private rest;
 }
+//#endregion
+//#region src/followed_run.d.ts
 interface AboutRun {
   id?: string;
   key?: string | undefined;
@@ -2026,13 +1872,15 @@ declare class FollowedRun {
   constructor(about: AboutRun);
   get path(): string;
 }
+//#endregion
+//#region src/run.d.ts
 /**
- * A run of the agent. Iterate over it for its events, from the first, each once and in order. It is read from the moment
- * it is made, over as many connections as necessary, whether or not anybody iterates.
- *
- * The iteration ends after `complete`. It throws a RunFailed if the run failed or can't be read to its end.
- */
-export declare class Run implements AsyncIterable<StreamEvent> {
+* A run of the agent. Iterate over it for its events, from the first, each once and in order. It is read from the moment
+* it is made, over as many connections as necessary, whether or not anybody iterates.
+*
+* The iteration ends after `complete`. It throws a RunFailed if the run failed or can't be read to its end.
+*/
+declare class Run implements AsyncIterable<StreamEvent> {
   /** Resolves with the run's id as soon as it is known. */
   readonly started: Promise<string>;
   /** Resolves with the data of the last event. Rejects with a RunFailed if the run failed or can't be read to its end. */
@@ -2055,11 +1903,15 @@ export declare class Run implements AsyncIterable<StreamEvent> {
   /** Cancels the run. Its last event says so. */
   cancel(): Promise<void>;
   /** Approves a call, perhaps with other arguments. Rejects with a RunFailed if the service refuses the decision. */
-  approve(callId: string, { arguments: changed }?: Changes): Promise<void>;
+  approve(callId: string, {
+    arguments: changed
+  }?: Changes): Promise<void>;
   /** Refuses a call. The model receives the reason. */
   refuse(callId: string, reason?: string): Promise<void>;
   /** Sends the result of a call of the client's own tools that `clientTools` doesn't handle. */
-  sendToolResult(callId: string, content: Json, { isError }?: {
+  sendToolResult(callId: string, content: Json, {
+    isError
+  }?: {
     isError?: boolean;
   }): Promise<void>;
   private decide;
@@ -2070,6 +1922,8 @@ export declare class Run implements AsyncIterable<StreamEvent> {
   /** Keeps the events for those who iterate. Returns the data of `complete`. */
   private take;
 }
+//#endregion
+//#region src/client.d.ts
 interface ReadOptions {
   /** Ends the reading. The service then treats the run as one without a reader (`on_disconnect`). */
   signal?: AbortSignal | undefined;
@@ -2087,7 +1941,7 @@ interface StreamOptions extends ReadOptions {
   idempotencyKey?: string | undefined;
 }
 /** The client of a service. It has no state: each run is an object of its own. Its promises reject with a RunFailed. */
-export declare class AgentStream {
+declare class AgentStream {
   readonly runs: RunsResource;
   readonly sessions: SessionsResource;
   private readonly options;
@@ -2098,9 +1952,16 @@ export declare class AgentStream {
   /** Plays a script in place of a model's answer, for tests and demonstrations. */
   simulate(request: SimulateRequest, options?: StreamOptions): Run;
   /** Reads a run from the event after `after` on, and makes its calls of `clientTools`. */
-  attach(runId: string, { after, signal, ...options }?: AttachOptions): Run;
+  attach(runId: string, {
+    after,
+    signal,
+    ...options
+  }?: AttachOptions): Run;
   /** Asks the agent, and resolves with the whole answer, or with the calls that the run waits for. */
-  execute(input: string | AgentRequest, { signal, idempotencyKey }?: Pick<StreamOptions, "signal" | "idempotencyKey">): Promise<AgentResponse>;
+  execute(input: string | AgentRequest, {
+    signal,
+    idempotencyKey
+  }?: Pick<StreamOptions, "signal" | "idempotencyKey">): Promise<AgentResponse>;
   /** Cancels a run. Resolves when the service has accepted that. */
   cancel(runId: string): Promise<RunRecord>;
   /** Decides on a call that needs approval. The run resumes when each call that it waits for has its answer. */
@@ -2112,16 +1973,20 @@ export declare class AgentStream {
   mcpServers(): Promise<McpServerList>;
   private start;
 }
+//#endregion
+//#region src/questions.d.ts
 /**
- * A question for a conversation. A key that is undefined counts as left out. With a `scenario`, the service plays a script
- * in place of a model's answer.
- */
+* A question for a conversation. A key that is undefined counts as left out. With a `scenario`, the service plays a script
+* in place of a model's answer.
+*/
 type Question = Loose<AgentRequest & Pick<SimulateRequest, "scenario" | "delay_ms">> & Pick<AgentRequest, "input">;
+//#endregion
+//#region src/conversation.d.ts
 /**
- * A conversation with the agent, as a page shows it. Starts, follows and stops one run at a time. Use `get` and `subscribe`
- * with any view library; `mount` connects it to the service.
- */
-export declare class Conversation {
+* A conversation with the agent, as a page shows it. Starts, follows and stops one run at a time. Use `get` and `subscribe`
+* with any view library; `mount` connects it to the service.
+*/
+declare class Conversation {
   private readonly view;
   private readonly service;
   private readonly follower;
@@ -2137,48 +2002,61 @@ export declare class Conversation {
   /** Replaces the options. After a change of `baseUrl`, `storageKey` or `sessionId`, mount the conversation again. */
   configure: (options: ConversationOptions) => void;
   /**
-   * Follows the run that was under way when this page was left. The state is kept if the conversation is only mounted again,
-   * as React does for <Activity> and in StrictMode. Returns a function that stops following.
-   */
+  * Follows the run that was under way when this page was left. The state is kept if the conversation is only mounted again,
+  * as React does for <Activity> and in StrictMode. Returns a function that stops following.
+  */
   mount: () => (() => void);
   /**
-   * Asks the agent, and calls `onEvent` with each event, once and in order. A run under way is stopped first.
-   *
-   * Resolves with the data of `complete`, whatever its status. Resolves with null if the run was not read to its end,
-   * because it was stopped, the page was left, or an error occurred here; see `status` and `error`. Rejects only
-   * with an exception of `onEvent`. In a session, or with `storageKey`, the service finishes a run that has no reader
-   * (`on_disconnect`).
-   */
+  * Asks the agent, and calls `onEvent` with each event, once and in order. A run under way is stopped first.
+  *
+  * Resolves with the data of `complete`, whatever its status. Resolves with null if the run was not read to its end,
+  * because it was stopped, the page was left, or an error occurred here; see `status` and `error`. Rejects only
+  * with an exception of `onEvent`. In a session, or with `storageKey`, the service finishes a run that has no reader
+  * (`on_disconnect`).
+  */
   stream: (input: string | Question, onEvent?: OnEvent) => Promise<Complete | null>;
   /**
-   * Follows any run from its first event, and from now on makes its calls of `clientTools`, in place of a page that is gone.
-   * A run that was followed until now continues by itself.
-   */
+  * Follows any run from its first event, and from now on makes its calls of `clientTools`, in place of a page that is gone.
+  * A run that was followed until now continues by itself.
+  */
   attach: (runId: string, onEvent?: OnEvent) => Promise<Complete | null>;
   /** Tries at once, also after `failed`, to read the rest of the run. Resolves with null if there is nothing to read. */
   reconnect: () => Promise<Complete | null>;
   /**
-   * Asks the last question again, and in a session replaces its answer. The request is the same if this page made it.
-   * Resolves like `stream`, and with null if there is no question.
-   */
+  * Asks the last question again, and in a session replaces its answer. The request is the same if this page made it.
+  * Resolves like `stream`, and with null if there is no question.
+  */
   regenerate: (onEvent?: OnEvent) => Promise<Complete | null>;
   /** Cancels the run at the service and stops reading. Resolves when the service has confirmed it. */
   stop: () => Promise<void>;
   /**
-   * Approves a call of `pending`. The run resumes when each call has its answer. Resolves with null if the service has
-   * accepted the answer, and otherwise with the error, such as invalid arguments (`details`) or an answer from elsewhere
-   * (`tool_call_answered`). The next two functions do the same. None of them rejects.
-   */
-  approve: (callId: string, { arguments: changed }?: Changes) => Promise<AgentError | null>;
+  * Approves a call of `pending`. The run resumes when each call has its answer. Resolves with null if the service has
+  * accepted the answer, and otherwise with the error, such as invalid arguments (`details`) or an answer from elsewhere
+  * (`tool_call_answered`). The next two functions do the same. None of them rejects.
+  */
+  approve: (callId: string, {
+    arguments: changed
+  }?: Changes) => Promise<AgentError | null>;
   /** Refuses a call of `pending`. The model receives the reason. */
   refuse: (callId: string, reason?: string) => Promise<AgentError | null>;
   /** Sends the result of a call of the kind `client` that `clientTools` doesn't handle. */
-  sendToolResult: (callId: string, content: Json, { isError }?: {
+  sendToolResult: (callId: string, content: Json, {
+    isError
+  }?: {
     isError?: boolean | undefined;
   }) => Promise<AgentError | null>;
+  /**
+  * Shows the branch of the session with this run, such as one of a question's `branches`. The next question continues it.
+  * A run of another branch that was followed until now continues by itself. Resolves once the branch is up to date.
+  */
+  showBranch: (runId: string) => Promise<void>;
+  private forget;
   private decide;
   private send;
 }
+//#endregion
+//#region src/folding.d.ts
 /** The state after events of a run. They are folded together, because a copy of the messages for each costs too much. */
-export declare function fold(state: RunState, runId: string, events: StreamEvent[]): RunState;
-export type { AgentError, AgentRequest, AgentResponse, AgentStatus, ApprovalDecision, AttachOptions, Changes, ClientTool, ClientToolInfo, ClientToolResult, Complete, Content, ConversationOptions, EventData, Frame, Json, LatestAnswer, Loose, McpServerInfo, McpServerList, Message, MessageList, MessagesQuery, ModelInfo, ModelList, OnEvent, Page, Part, PendingCall, Question, ReadOptions, RunList, RunRecord, RunState, RunStatus, RunsQuery, RunsResource, Scenario, ServiceOptions, Session, SessionCreate, SessionList, SessionMessage, SessionUpdate, SessionsResource, SimulateRequest, StreamEvent, StreamOptions, ToolCall, ToolInfo, ToolList, ToolSource, Usage, given };
+declare function fold(state: RunState, runId: string, events: StreamEvent[]): RunState;
+//#endregion
+export { type AgentError, type AgentRequest, type AgentResponse, type AgentStatus, AgentStream, type ApprovalDecision, type AttachOptions, type Changes, type ClientTool, type ClientToolInfo, type ClientToolResult, type Complete, type Content, Conversation, type ConversationOptions, type EventData, type Frame, IDLE, type Json, type LatestAnswer, type Loose, type McpServerInfo, type McpServerList, type Message, type MessageList, type MessagesQuery, type ModelInfo, type ModelList, type OnEvent, type Page, type Part, type PendingCall, type Question, type ReadOptions, Run, RunFailed, type RunList, type RunRecord, type RunState, type RunStatus, type RunsQuery, type RunsResource, type Scenario, type ServiceOptions, type Session, type SessionCreate, type SessionList, type SessionMessage, type SessionUpdate, type SessionsResource, type SimulateRequest, type StreamEvent, type StreamOptions, type ToolCall, type ToolInfo, type ToolList, type ToolSource, type Usage, callsIn, explain, fold, type given, isUnfinished, latestAnswer, textOf };

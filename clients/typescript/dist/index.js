@@ -1,4 +1,4 @@
-// node_modules/eventsource-parser/dist/errors.js
+//#region node_modules/eventsource-parser/dist/errors.js
 /**
 * Error thrown when encountering an issue during parsing.
 *
@@ -14,7 +14,8 @@ var ParseError = class extends Error {
 		this.line = options.line;
 	}
 };
-// node_modules/eventsource-parser/dist/parse.js
+//#endregion
+//#region node_modules/eventsource-parser/dist/parse.js
 /**
 * EventSource/Server-Sent Events parser
 * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
@@ -215,10 +216,9 @@ function createParser(config) {
 		while (searchIndex < chunk.length) {
 			let lineEnd = -1;
 			if (crIndex !== -1 && lfIndex !== -1) lineEnd = crIndex < lfIndex ? crIndex : lfIndex;
-			else if (crIndex !== -1) {
-				if (crIndex === chunk.length - 1) lineEnd = -1;
-				else lineEnd = crIndex;
-			} else if (lfIndex !== -1) lineEnd = lfIndex;
+			else if (crIndex !== -1) if (crIndex === chunk.length - 1) lineEnd = -1;
+			else lineEnd = crIndex;
+			else if (lfIndex !== -1) lineEnd = lfIndex;
 			if (lineEnd === -1) break;
 			parseLine(chunk, searchIndex, lineEnd);
 			if (checkForBufferOverflow()) return "";
@@ -288,12 +288,14 @@ function createParser(config) {
 					line
 				}));
 				break;
-			default: onError === null || onError === void 0 || onError(new ParseError(`Unknown field "${field.length > 20 ? `${field.slice(0, 20)}…` : field}"`, {
-				type: "unknown-field",
-				field,
-				value,
-				line
-			}));
+			default:
+				onError === null || onError === void 0 || onError(new ParseError(`Unknown field "${field.length > 20 ? `${field.slice(0, 20)}…` : field}"`, {
+					type: "unknown-field",
+					field,
+					value,
+					line
+				}));
+				break;
 		}
 	}
 	function dispatchEvent() {
@@ -361,7 +363,8 @@ function isPotentialField(line, field) {
 	}
 	return line.length <= field.length || line.charCodeAt(field.length) === 58;
 }
-// src/environment.ts
+//#endregion
+//#region src/environment.ts
 const page = () => globalThis.document;
 /** Whether nobody can see the page. Without a page, nothing is hidden. */
 function isHidden() {
@@ -387,7 +390,8 @@ function onWake(listener) {
 function newKey() {
 	return Array.from(crypto.getRandomValues(/* @__PURE__ */ new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
-// src/frames.ts
+//#endregion
+//#region src/frames.ts
 /** The characters of a frame that are neither its id, nor its event, nor its data. */
 const FRAME_SYNTAX = 21;
 /** Returns the frame of an event that has just arrived. `data` is its JSON. Frames are ASCII. */
@@ -478,7 +482,8 @@ function firstData(text) {
 	createParser({ onEvent: ({ data }) => found.push(data) }).feed(text);
 	return found[0] ?? "";
 }
-// src/failures.ts
+//#endregion
+//#region src/failures.ts
 /** A run failed, was refused, or can't be read to its end. */
 var RunFailed = class extends Error {
 	name = "RunFailed";
@@ -597,7 +602,8 @@ async function rest(ms, signal, expose) {
 	forget();
 	return woken.signal.aborted;
 }
-// src/api.ts
+//#endregion
+//#region src/api.ts
 /** Makes requests that have one response, and repeats those that may succeed later. */
 var Api = class {
 	service;
@@ -642,7 +648,8 @@ var Api = class {
 		return response instanceof Response ? refusal(response, true) : unreachable(this.service.url);
 	}
 };
-// src/followed_run.ts
+//#endregion
+//#region src/followed_run.ts
 /** A run that is followed here. */
 var FollowedRun = class {
 	id;
@@ -677,12 +684,14 @@ var FollowedRun = class {
 		return `/api/agent/runs/${encodeURIComponent(this.id ?? "")}`;
 	}
 };
-// src/contract.ts
+//#endregion
+//#region src/contract.ts
 /** Returns the object without the keys that are undefined. */
 function given(loose) {
 	return Object.fromEntries(Object.entries(loose).filter(([, value]) => value !== void 0));
 }
-// src/questions.ts
+//#endregion
+//#region src/questions.ts
 /** The request that a question makes. `interrupting` says whether it takes the place of a run that was just stopped. */
 function requestOf(options, question, interrupting) {
 	const asked = typeof question === "string" ? { input: question } : given(question);
@@ -740,7 +749,8 @@ function withQuestion(conversation, run, asked) {
 	const place = parent_state === "before" ? runs.indexOf(parent) : runs.lastIndexOf(parent) + 1;
 	return [...runs.includes(parent) ? arrived.slice(0, place) : arrived, question];
 }
-// src/resources.ts
+//#endregion
+//#region src/resources.ts
 const RUNS = "/api/agent/runs";
 const SESSIONS = "/api/agent/sessions";
 const runPath = (id) => `${RUNS}/${encodeURIComponent(id)}`;
@@ -809,7 +819,8 @@ var SessionsResource = class {
 		return this.api.json("GET", `${sessionPath(id)}/runs`, { query });
 	}
 };
-// src/answers.ts
+//#endregion
+//#region src/answers.ts
 /**
 * Sends an answer to a waiting run. It is sent again if it may not have arrived: the same answer twice counts once.
 * Resolves with null, or with the error if the service did not accept it.
@@ -839,7 +850,8 @@ async function answer(service, run, path, body, retries = 5) {
 		await rest(retryDelay(failures), reader.signal);
 	}
 }
-// src/kept.ts
+//#endregion
+//#region src/kept.ts
 /**
 * Uses sessionStorage with the key of this conversation. Returns null if there is no `storageKey`, and if the browser denies
 * access or has no room.
@@ -852,7 +864,8 @@ function storage({ storageKey, sessionId }, access) {
 		return null;
 	}
 }
-// src/client_calls.ts
+//#endregion
+//#region src/client_calls.ts
 /** The calls that this page has made, by run and call, for all components. */
 const made = /* @__PURE__ */ new Map();
 const failed = (content) => ({
@@ -912,7 +925,8 @@ var ClientCalls = class {
 		return outcome;
 	}
 };
-// src/state.ts
+//#endregion
+//#region src/state.ts
 /** The state before the first question. `fold` begins with it to show a stored run. */
 const IDLE = {
 	messages: [],
@@ -991,7 +1005,8 @@ function latestAnswer(state) {
 		toolCalls: callsIn(parts)
 	};
 }
-// src/folding.ts
+//#endregion
+//#region src/folding.ts
 /** The state after events of a run. They are folded together, because a copy of the messages for each costs too much. */
 function fold(state, runId, events) {
 	const { status, pending, error } = state;
@@ -1073,7 +1088,7 @@ function foldEvent(progress, event) {
 			error: event.data
 		};
 		case "complete": {
-			const { status } = event.data;
+			const { status, usage } = event.data;
 			const { run_id, content, parts, error } = answer;
 			const isFailed = status === "failed" && error !== void 0;
 			return {
@@ -1082,11 +1097,13 @@ function foldEvent(progress, event) {
 					content,
 					parts,
 					status,
+					complete: event.data,
 					...isFailed && { error }
 				},
 				status,
 				pending: [],
-				error: isFailed ? error : null
+				error: isFailed ? error : null,
+				usage
 			};
 		}
 		default: return progress;
@@ -1201,7 +1218,8 @@ function pendingCall({ parts }, call) {
 		...known?.approval_request && { expires_at: known.approval_request.expires_at }
 	};
 }
-// src/run_requests.ts
+//#endregion
+//#region src/run_requests.ts
 /** The requests about one run. Each rejects with a RunFailed. */
 var RunRequests = class {
 	/** How long the service asked the client to wait before its next request, in milliseconds. */
@@ -1279,7 +1297,8 @@ var RunRequests = class {
 		return isQuestion && this.retryAfterMs === 0 && !refused.error.code.startsWith("http_") ? new RunFailed(refused.error, { isFinal: true }) : refused;
 	}
 };
-// src/run_reader.ts
+//#endregion
+//#region src/run_reader.ts
 /**
 * Reads a run to its end, over as many connections as necessary: without one while the run waits, and by polling while
 * other pages hold the streams.
@@ -1398,7 +1417,7 @@ var RunReader = class {
 		return null;
 	}
 	countFailure(failure) {
-		const { maxRetries = this.run.id ? 1e400 : 5 } = this.service.options;
+		const { maxRetries = this.run.id ? Infinity : 5 } = this.service.options;
 		if (this.failures >= maxRetries) throw failure;
 		this.failures += 1;
 		const status = this.run.wasConnected ? "reconnecting" : "connecting";
@@ -1471,7 +1490,8 @@ function connected(state) {
 		error
 	};
 }
-// src/run.ts
+//#endregion
+//#region src/run.ts
 /**
 * A run of the agent. Iterate over it for its events, from the first, each once and in order. It is read from the moment
 * it is made, over as many connections as necessary, whether or not anybody iterates.
@@ -1622,7 +1642,8 @@ var News = class {
 function raise(error) {
 	if (error) throw new RunFailed(error);
 }
-// src/slots.ts
+//#endregion
+//#region src/slots.ts
 /** How many streams the pages of one origin hold open. A browser opens six connections to an address for all its tabs. */
 const STREAMS = 2;
 const UNLIMITED = { release: () => {} };
@@ -1678,7 +1699,8 @@ function lock(locks, name) {
 		}).catch(() => resolve(null));
 	});
 }
-// src/service.ts
+//#endregion
+//#region src/service.ts
 /** Sends requests to the service. */
 var Service = class {
 	options;
@@ -1740,7 +1762,8 @@ var Service = class {
 		return all;
 	}
 };
-// src/client.ts
+//#endregion
+//#region src/client.ts
 /** The client of a service. It has no state: each run is an object of its own. Its promises reject with a RunFailed. */
 var AgentStream = class {
 	runs;
@@ -1822,7 +1845,8 @@ var AgentStream = class {
 		}), run, signal);
 	}
 };
-// src/follower.ts
+//#endregion
+//#region src/follower.ts
 /** Follows one run at a time: reads its events into the view and remembers it for a reloaded page. */
 var Follower = class {
 	current = null;
@@ -1834,22 +1858,19 @@ var Follower = class {
 	service;
 	view;
 	clientCalls;
-	onBegin;
-	onEnd;
-	/** `onBegin` is called before a run is shown, and `onEnd` after it has ended or failed. */
-	constructor(service, view, clientCalls, onBegin, onEnd) {
+	listener;
+	constructor(service, view, clientCalls, listener) {
 		this.service = service;
 		this.view = view;
 		this.clientCalls = clientCalls;
-		this.onBegin = onBegin;
-		this.onEnd = onEnd;
+		this.listener = listener;
 	}
 	get options() {
 		return this.service.options;
 	}
 	/** Shows this run, with `messages` before its answer. */
 	begin(run, { messages, error = null } = {}) {
-		this.onBegin();
+		this.listener.begins();
 		this.current = this.latest = run;
 		if (run.id) this.remember(run);
 		const { id: runId, isOurs } = run;
@@ -1947,7 +1968,7 @@ var Follower = class {
 			if (event.event === "tool_use") run.calls.set(event.data.tool_call_id, event.data.arguments);
 			if (event.event !== "complete") continue;
 			this.finish(run);
-			this.onEnd();
+			this.listener.ended();
 			return event.data;
 		}
 		return null;
@@ -1978,7 +1999,7 @@ var Follower = class {
 		const isRefused = isOurs && cause.isFinal && !run.id;
 		if (!isOurs || run.isGone || isRefused) this.finish(run);
 		this.current = null;
-		this.onEnd();
+		this.listener.ended();
 	}
 	learn(run, id) {
 		if (run.id) return;
@@ -1993,6 +2014,7 @@ var Follower = class {
 				run_id: id
 			} : message)
 		}));
+		this.listener.started(run);
 	}
 	/** Stores the data that a reloaded page needs. A question that is too large, such as one with images, is left out. */
 	remember({ id, asked }) {
@@ -2001,12 +2023,17 @@ var Follower = class {
 		storage(this.options, (kept, key) => kept.setItem(`${key}:asked`, JSON.stringify(asked)));
 	}
 };
-// src/history.ts
-/** The conversation. An answer that this page has read stays unchanged, because the service doesn't store all of it. */
-function conversation(stored, read) {
-	const runs = /* @__PURE__ */ new Map();
-	for (const message of stored) runs.set(message.run_id, [...runs.get(message.run_id) ?? [], message]);
-	return [...runs].flatMap(([runId, ofRun]) => {
+//#endregion
+//#region src/history.ts
+/** The messages of these runs. An answer that this page has read stays unchanged: the service doesn't store all of it. */
+function conversation(tree, runIds, read) {
+	return runIds.flatMap((runId) => {
+		const ofRun = tree.of(runId);
+		const runIds = tree.versions(runId);
+		const branches = runIds.length > 1 && { branches: {
+			runIds,
+			index: runIds.indexOf(runId)
+		} };
 		const shown = ofRun.filter(({ role }) => role === "user").map(({ message_id, content, status }) => {
 			return {
 				message_id,
@@ -2014,11 +2041,20 @@ function conversation(stored, read) {
 				role: "user",
 				content,
 				parts: [],
-				status
+				status,
+				...branches
 			};
 		});
 		const last = ofRun.at(-1);
 		return last && !isUnfinished(last) ? [...shown, read.get(runId) ?? storedAnswer(ofRun, last)] : shown;
+	});
+}
+/** The messages, each as the object that is shown already if it is the same: a page then doesn't render it again. */
+function withShown(messages, shown) {
+	const before = new Map(shown.map((message) => [message.message_id, message]));
+	return messages.map((message) => {
+		const known = before.get(message.message_id);
+		return known && JSON.stringify(known) === JSON.stringify(message) ? known : message;
 	});
 }
 /** The answer of a run that has ended, from its messages. A run that failed early has only its question. */
@@ -2065,13 +2101,65 @@ function storedCall(stored) {
 		} }
 	};
 }
-// src/session_loader.ts
-/** Loads the session as the service has stored it, and follows a run of it that is under way. */
+//#endregion
+//#region src/session_tree.ts
+/** The runs of a session. They are a tree, because a question can be edited or asked again. */
+var SessionTree = class {
+	messages = /* @__PURE__ */ new Map();
+	/** The runs that follow a run, the first one first. Those without a parent follow "". */
+	children = /* @__PURE__ */ new Map();
+	parents = /* @__PURE__ */ new Map();
+	/** `messages` are those of all branches, in the order in which they were stored. */
+	constructor(messages) {
+		const runOf = new Map(messages.map(({ message_id, run_id }) => [message_id, run_id]));
+		for (const message of messages) {
+			const { run_id, parent_id } = message;
+			if (!this.messages.has(run_id)) this.add(run_id, runOf.get(parent_id ?? "") ?? "");
+			this.messages.get(run_id)?.push(message);
+		}
+	}
+	/** The messages of a run, or none if the session doesn't have it. */
+	of(runId) {
+		return this.messages.get(runId) ?? [];
+	}
+	has(runId) {
+		return this.messages.has(runId);
+	}
+	/** The run that was asked last, or undefined in an empty session. */
+	latest() {
+		return [...this.messages.keys()].at(-1);
+	}
+	/** The runs of a branch: those before this run, the run, and the latest ones after it. */
+	branch(runId) {
+		const runs = [];
+		for (let run = runId; this.has(run); run = this.parents.get(run) ?? "") runs.unshift(run);
+		for (let next = this.lastChild(runId); next !== void 0; next = this.lastChild(next)) runs.push(next);
+		return runs;
+	}
+	/** The runs in the same place as this one, which is among them: other versions of its question, or of its answer. */
+	versions(runId) {
+		return this.children.get(this.parents.get(runId) ?? "") ?? [];
+	}
+	add(runId, parent) {
+		this.messages.set(runId, []);
+		this.parents.set(runId, parent);
+		this.children.set(parent, [...this.children.get(parent) ?? [], runId]);
+	}
+	lastChild(runId) {
+		return this.children.get(runId)?.at(-1);
+	}
+};
+//#endregion
+//#region src/session_loader.ts
+/** Loads the session as the service has stored it, shows one of its branches, and follows a run of it that is under way. */
 var SessionLoader = class {
 	service;
 	view;
 	follower;
 	loading = new AbortController();
+	tree = new SessionTree([]);
+	/** The run whose branch the user has chosen. Without it, the latest branch is shown. */
+	chosen = null;
 	constructor(service, view, follower) {
 		this.service = service;
 		this.view = view;
@@ -2084,19 +2172,40 @@ var SessionLoader = class {
 	stop() {
 		this.loading.abort();
 	}
+	/** Forgets the session, because another one is shown. */
+	forget() {
+		this.tree = new SessionTree([]);
+		this.chosen = null;
+	}
+	/** The fields of a question that continues the branch that the user has chosen. */
+	place() {
+		const end = this.chosen === null ? void 0 : this.tree.branch(this.chosen).at(-1);
+		return end === void 0 ? {} : {
+			parent_run_id: end,
+			parent_state: "after"
+		};
+	}
+	/** Shows the branch with this run, or with null the latest. */
+	choose(runId) {
+		this.chosen = runId;
+	}
+	/** Shows the branch with this run. A run that was followed until now continues by itself. */
+	async showBranch(runId) {
+		this.follower.leave();
+		this.choose(runId);
+		this.view.change((state) => this.withStored({
+			...IDLE,
+			messages: state.messages
+		}));
+		await this.load();
+	}
 	/** Checks for a question of another page in the session. */
 	async look() {
 		const { sessionId, follower } = this;
 		if (sessionId === void 0 || follower.current || isHidden()) return;
-		const path = `/api/agent/runs?${new URLSearchParams({
-			session_id: sessionId,
-			limit: "1"
-		})}`;
 		const { signal } = this.loading;
-		const response = await this.service.request(path, { signal }).catch(() => null);
-		if (!response?.ok) return;
-		const { runs } = await response.json().catch(() => ({ runs: [] }));
-		const isShown = (id) => this.view.state.messages.some(({ run_id }) => run_id === id);
+		const runs = await this.latestRuns(sessionId, signal).catch(() => []);
+		const isShown = (id) => this.tree.has(id) || this.view.state.messages.some(({ run_id }) => run_id === id);
 		if (!follower.current && !signal.aborted && runs.some(({ run_id }) => !isShown(run_id))) this.load();
 	}
 	/** Shows the session. If the service can't be reached, the page stays as it is. */
@@ -2107,15 +2216,16 @@ var SessionLoader = class {
 		const { signal } = this.loading = new AbortController();
 		const stored = await this.storedMessages(sessionId, signal).catch(() => null);
 		if (!stored || signal.aborted) return;
-		this.view.change((state) => this.withStored(state, stored));
+		this.tree = new SessionTree(stored);
+		this.view.change((state) => this.withStored(state));
 		if (follower.current) return;
-		const unfinished = stored.find((message) => isUnfinished(message) && !this.isKnownOver(message.run_id));
-		if (!unfinished) return;
+		const unfinished = this.shownRuns().find((runId) => this.isUnderWay(runId));
+		if (unfinished === void 0) return;
 		const { error } = this.view.state;
 		const isInTheWay = error?.code === "session_busy";
 		const run = new FollowedRun({
-			id: unfinished.run_id,
-			isOurs: false
+			id: unfinished,
+			isOurs: follower.latest?.id === unfinished && follower.latest.isOurs
 		});
 		follower.follow(follower.begin(run, { error: isInTheWay ? error : null }));
 	}
@@ -2124,25 +2234,40 @@ var SessionLoader = class {
 		const { latest, scripted } = this.follower;
 		return runId === "" ? !latest?.isOver : scripted.has(runId) || latest?.id === runId && latest.isGone;
 	}
-	isKnownOver(runId) {
+	isUnderWay(runId) {
 		const { latest } = this.follower;
-		return latest?.id === runId && latest.isOver;
+		return this.tree.of(runId).some(isUnfinished) && !(latest?.id === runId && latest.isOver);
 	}
-	/** The stored conversation, with a question that the service doesn't have and an answer under way. */
-	withStored(state, stored) {
-		const messages = conversation(stored, this.follower.read);
-		const known = new Set(messages.map(({ run_id }) => run_id));
-		const isKept = ({ run_id }) => !known.has(run_id) && this.isMissing(run_id);
+	/** The runs of the branch that is shown: with the chosen run, with the run that is followed, or else the latest. */
+	shownRuns() {
+		const followed = this.follower.current?.id ?? "";
+		const runId = this.chosen ?? (this.tree.has(followed) ? followed : this.tree.latest());
+		return runId === void 0 ? [] : this.tree.branch(runId);
+	}
+	/** The stored branch, with a question that the service doesn't have and an answer under way. */
+	withStored(state) {
+		const shown = this.shownRuns();
+		const messages = conversation(this.tree, shown, this.follower.read);
+		const isKept = ({ run_id }) => !this.tree.has(run_id) && this.isMissing(run_id);
 		const loaded = {
 			...state,
 			messages: withKept(messages, state.messages, isKept)
 		};
 		const answer = answerOf(state, state.runId);
-		return answer && known.has(answer.run_id) && !answerOf(loaded, state.runId) ? withAnswer(loaded, answer) : loaded;
+		const { messages: all } = answer && shown.includes(answer.run_id) && !answerOf(loaded, state.runId) ? withAnswer(loaded, answer) : loaded;
+		return {
+			...loaded,
+			messages: withShown(all, state.messages)
+		};
 	}
+	/** The messages of all branches. A session that has no question yet has none. */
 	async storedMessages(sessionId, signal) {
+		if (this.tree.latest() === void 0 && !this.follower.latest?.id && (await this.latestRuns(sessionId, signal)).length === 0) return [];
 		const messages = [];
-		const query = new URLSearchParams({ limit: "200" });
+		const query = new URLSearchParams({
+			tree: "true",
+			limit: "200"
+		});
 		for (;;) {
 			const path = `/api/agent/sessions/${encodeURIComponent(sessionId)}/messages?${query}`;
 			const response = await this.service.request(path, { signal });
@@ -2153,6 +2278,16 @@ var SessionLoader = class {
 			if (page.next_cursor === void 0) return messages;
 			query.set("cursor", page.next_cursor);
 		}
+	}
+	async latestRuns(sessionId, signal) {
+		const path = `/api/agent/runs?${new URLSearchParams({
+			session_id: sessionId,
+			limit: "1"
+		})}`;
+		const response = await this.service.request(path, { signal });
+		if (!response.ok) throw new Error(`HTTP ${response.status}`);
+		const { runs = [] } = await response.json();
+		return runs;
 	}
 };
 /** The stored messages with those of the page that are kept: each behind the message that it follows on the page. */
@@ -2166,7 +2301,8 @@ function withKept(stored, shown, isKept) {
 	});
 	return messages;
 }
-// src/view.ts
+//#endregion
+//#region src/view.ts
 /** The state and its listeners. It reports a change of status at once, and other changes at most every RENDER_MS. */
 var View = class {
 	state = IDLE;
@@ -2193,7 +2329,8 @@ var View = class {
 		for (const listener of this.listeners) listener();
 	};
 };
-// src/conversation.ts
+//#endregion
+//#region src/conversation.ts
 /**
 * A conversation with the agent, as a page shows it. Starts, follows and stops one run at a time. Use `get` and `subscribe`
 * with any view library; `mount` connects it to the service.
@@ -2209,11 +2346,13 @@ var Conversation = class {
 	constructor(options = {}) {
 		this.view = new View();
 		this.service = new Service(options);
-		const send = (run, callId, outcome) => this.send(run, callId, outcome, 1e400);
+		const send = (run, callId, outcome) => this.send(run, callId, outcome, Infinity);
 		const clientCalls = new ClientCalls(this.service, send);
-		const onBegin = () => this.session.stop();
-		const onEnd = () => void this.session.load();
-		this.follower = new Follower(this.service, this.view, clientCalls, onBegin, onEnd);
+		this.follower = new Follower(this.service, this.view, clientCalls, {
+			begins: () => this.session.stop(),
+			started: ({ asked }) => asked?.parent_run_id !== void 0 && void this.session.load(),
+			ended: () => void this.session.load()
+		});
 		this.session = new SessionLoader(this.service, this.view, this.follower);
 	}
 	/** Returns the state. It is another object after each change, and an unchanged message stays the same object. */
@@ -2236,7 +2375,7 @@ var Conversation = class {
 			storageKey,
 			sessionId
 		]);
-		if (this.place !== place) follower.forgetAll();
+		if (this.place !== place) this.forget();
 		this.place = place;
 		if (follower.current) follower.follow(follower.current);
 		else follower.followRemembered();
@@ -2262,11 +2401,15 @@ var Conversation = class {
 	*/
 	stream = (input, onEvent) => {
 		this.stop();
-		const { follower } = this;
+		const { follower, session } = this;
 		const { options } = this.service;
-		const placed = requestOf(options, input, this.stopping !== null);
+		const placed = {
+			...session.place(),
+			...requestOf(options, input, this.stopping !== null)
+		};
 		const { parent_run_id, parent_state, ...unplaced } = placed;
-		const asked = parent_run_id !== void 0 && this.session.isMissing(parent_run_id) ? unplaced : placed;
+		const asked = parent_run_id !== void 0 && session.isMissing(parent_run_id) ? unplaced : placed;
+		session.choose(null);
 		const run = new FollowedRun({
 			asked,
 			route: routeOf(options, asked),
@@ -2281,6 +2424,7 @@ var Conversation = class {
 	*/
 	attach = (runId, onEvent) => {
 		const { follower } = this;
+		this.session.choose(null);
 		follower.leave();
 		return follower.follow(follower.begin(new FollowedRun({
 			id: runId.trim(),
@@ -2372,6 +2516,15 @@ var Conversation = class {
 		content,
 		is_error: isError
 	});
+	/**
+	* Shows the branch of the session with this run, such as one of a question's `branches`. The next question continues it.
+	* A run of another branch that was followed until now continues by itself. Resolves once the branch is up to date.
+	*/
+	showBranch = (runId) => this.session.showBranch(runId);
+	forget() {
+		this.follower.forgetAll();
+		this.session.forget();
+	}
 	decide(callId, decision) {
 		return answer(this.service, this.follower.current, `approvals/${encodeURIComponent(callId)}`, decision);
 	}
@@ -2382,4 +2535,5 @@ var Conversation = class {
 		}] }, retries);
 	}
 };
+//#endregion
 export { AgentStream, Conversation, IDLE, Run, RunFailed, callsIn, explain, fold, isUnfinished, latestAnswer, textOf };

@@ -1,7 +1,11 @@
 import { Conversation, ConversationOptions, LatestAnswer, RunState } from "agent-stream";
 export * from "agent-stream";
-type Actions = Pick<Conversation, "stream" | "attach" | "reconnect" | "regenerate" | "stop" | "approve" | "refuse" | "sendToolResult">;
+
+//#region src/react.d.ts
+type Actions = Pick<Conversation, "stream" | "attach" | "reconnect" | "regenerate" | "stop" | "approve" | "refuse" | "sendToolResult" | "showBranch">;
 /** The conversation's state, the answer of its latest run, and what the page can do. The functions never change. */
-export interface AgentStreamState extends RunState, LatestAnswer, Actions {}
+interface AgentStreamState extends RunState, LatestAnswer, Actions {}
 /** Runs an agent and follows it. Reading ends when the component is removed. */
-export declare function useAgentStream(options?: ConversationOptions): AgentStreamState;
+declare function useAgentStream(options?: ConversationOptions): AgentStreamState;
+//#endregion
+export { AgentStreamState, useAgentStream };

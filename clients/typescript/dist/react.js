@@ -2,7 +2,7 @@
 import { Conversation, latestAnswer } from "agent-stream";
 import { useEffect, useState, useSyncExternalStore } from "react";
 export * from "agent-stream";
-// src/react.ts
+//#region src/react.ts
 /** Runs an agent and follows it. Reading ends when the component is removed. */
 function useAgentStream(options = {}) {
 	const [conversation] = useState(() => new Conversation(options));
@@ -14,7 +14,7 @@ function useAgentStream(options = {}) {
 		options.storageKey,
 		options.sessionId
 	]);
-	const { stream, attach, reconnect, regenerate, stop, approve, refuse, sendToolResult } = conversation;
+	const { stream, attach, reconnect, regenerate, stop, approve, refuse, sendToolResult, showBranch } = conversation;
 	const actions = {
 		stream,
 		attach,
@@ -23,7 +23,8 @@ function useAgentStream(options = {}) {
 		stop,
 		approve,
 		refuse,
-		sendToolResult
+		sendToolResult,
+		showBranch
 	};
 	return {
 		...state,
@@ -31,4 +32,5 @@ function useAgentStream(options = {}) {
 		...actions
 	};
 }
+//#endregion
 export { useAgentStream };

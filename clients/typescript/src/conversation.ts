@@ -31,9 +31,12 @@ export class Conversation {
     this.service = new Service(options);
     const send = (run: FollowedRun, callId: string, outcome: Outcome) => this.send(run, callId, outcome, Infinity);
     const clientCalls = new ClientCalls(this.service, send);
-    const onBegin = () => this.session.stop();
-    const onEnd = () => void this.session.load();
-    this.follower = new Follower(this.service, this.view, clientCalls, onBegin, onEnd);
+    this.follower = new Follower(this.service, this.view, clientCalls, {
+      begins: () => this.session.stop(),
+      // A question that takes another one's place has versions, which the session knows.
+      started: ({ asked }) => asked?.parent_run_id !== undefined && void this.session.load(),
+      ended: () => void this.session.load(),
+    });
     this.session = new SessionLoader(this.service, this.view, this.follower);
   }
 
@@ -56,7 +59,7 @@ export class Conversation {
     const { follower, session } = this;
     const { baseUrl, storageKey, sessionId } = this.service.options;
     const place = JSON.stringify([baseUrl, storageKey, sessionId]);
-    if (this.place !== place) follower.forgetAll();
+    if (this.place !== place) this.forget();
     this.place = place;
     if (follower.current) void follower.follow(follower.current);
     else follower.followRemembered();
@@ -83,11 +86,12 @@ export class Conversation {
    */
   stream = (input: string | Question, onEvent?: OnEvent): Promise<Complete | null> => {
     void this.stop();
-    const { follower } = this;
+    const { follower, session } = this;
     const { options } = this.service;
-    const placed = requestOf(options, input, this.stopping !== null);
+    const placed = { ...session.place(), ...requestOf(options, input, this.stopping !== null) };
     const { parent_run_id, parent_state, ...unplaced } = placed;
-    const asked = parent_run_id !== undefined && this.session.isMissing(parent_run_id) ? unplaced : placed;
+    const asked = parent_run_id !== undefined && session.isMissing(parent_run_id) ? unplaced : placed;
+    session.choose(null);
     const run = new FollowedRun({ asked, route: routeOf(options, asked), isOurs: true, onEvent });
     return follower.follow(follower.begin(run, { messages: withQuestion(follower.conversation(), run, placed) }));
   };
@@ -98,6 +102,7 @@ export class Conversation {
    */
   attach = (runId: string, onEvent?: OnEvent): Promise<Complete | null> => {
     const { follower } = this;
+    this.session.choose(null);
     follower.leave();
     return follower.follow(follower.begin(new FollowedRun({ id: runId.trim(), isOurs: true, onEvent })));
   };
@@ -168,6 +173,17 @@ export class Conversation {
     content: Json,
     { isError = false }: { isError?: boolean | undefined } = {},
   ): Promise<AgentError | null> => this.send(this.follower.current, callId, { content, is_error: isError });
+
+  /**
+   * Shows the branch of the session with this run, such as one of a question's `branches`. The next question continues it.
+   * A run of another branch that was followed until now continues by itself. Resolves once the branch is up to date.
+   */
+  showBranch = (runId: string): Promise<void> => this.session.showBranch(runId);
+
+  private forget(): void {
+    this.follower.forgetAll();
+    this.session.forget();
+  }
 
   private decide(callId: string, decision: object): Promise<AgentError | null> {
     return answer(this.service, this.follower.current, `approvals/${encodeURIComponent(callId)}`, decision);

@@ -12,7 +12,7 @@ export function fold(state: RunState, runId: string, events: StreamEvent[]): Run
   return withAnswer({ ...state, ...after }, answer);
 }
 
-type Progress = Pick<RunState, "status" | "pending" | "error"> & { answer: Message };
+type Progress = Pick<RunState, "status" | "pending" | "error" | "usage"> & { answer: Message };
 
 function foldEvent(progress: Progress, event: StreamEvent): Progress {
   const { answer, pending } = progress;
@@ -48,11 +48,11 @@ function foldEvent(progress: Progress, event: StreamEvent): Progress {
     case "error":
       return { ...progress, answer: { ...answer, error: event.data }, error: event.data };
     case "complete": {
-      const { status } = event.data;
+      const { status, usage } = event.data;
       const { run_id, content, parts, error } = answer; // an error of an earlier connection no longer applies
       const isFailed = status === "failed" && error !== undefined;
-      const ended = { ...emptyAnswer(run_id), content, parts, status, ...(isFailed && { error }) };
-      return { answer: ended, status, pending: [], error: isFailed ? error : null };
+      const ended = { ...emptyAnswer(run_id), content, parts, status, complete: event.data, ...(isFailed && { error }) };
+      return { answer: ended, status, pending: [], error: isFailed ? error : null, usage };
     }
     default:
       return progress;

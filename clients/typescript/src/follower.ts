@@ -12,6 +12,16 @@ import type { Service } from "./service";
 import { answerOf, IDLE, type Message, type RunState, withAnswer, withoutAnswer } from "./state";
 import type { View } from "./view";
 
+/** Called about the runs of a conversation. */
+export interface RunListener {
+  /** A run is about to be shown. */
+  begins: () => void;
+  /** The service has accepted a question. */
+  started: (run: FollowedRun) => void;
+  /** A run has ended or failed. */
+  ended: () => void;
+}
+
 /** Follows one run at a time: reads its events into the view and remembers it for a reloaded page. */
 export class Follower {
   current: FollowedRun | null = null;
@@ -23,16 +33,13 @@ export class Follower {
   private readonly service: Service;
   private readonly view: View;
   private readonly clientCalls: ClientCalls;
-  private readonly onBegin: () => void;
-  private readonly onEnd: () => void;
+  private readonly listener: RunListener;
 
-  /** `onBegin` is called before a run is shown, and `onEnd` after it has ended or failed. */
-  constructor(service: Service, view: View, clientCalls: ClientCalls, onBegin: () => void, onEnd: () => void) {
+  constructor(service: Service, view: View, clientCalls: ClientCalls, listener: RunListener) {
     this.service = service;
     this.view = view;
     this.clientCalls = clientCalls;
-    this.onBegin = onBegin;
-    this.onEnd = onEnd;
+    this.listener = listener;
   }
 
   private get options(): ConversationOptions {
@@ -41,7 +48,7 @@ export class Follower {
 
   /** Shows this run, with `messages` before its answer. */
   begin(run: FollowedRun, { messages, error = null }: Partial<RunState> = {}): FollowedRun {
-    this.onBegin();
+    this.listener.begins();
     this.current = this.latest = run;
     if (run.id) this.remember(run);
     const { id: runId, isOurs } = run;
@@ -136,7 +143,7 @@ export class Follower {
       if (event.event === "tool_use") run.calls.set(event.data.tool_call_id, event.data.arguments);
       if (event.event !== "complete") continue;
       this.finish(run);
-      this.onEnd();
+      this.listener.ended();
       return event.data;
     }
     return null;
@@ -155,7 +162,7 @@ export class Follower {
     const isRefused = isOurs && cause.isFinal && !run.id;
     if (!isOurs || run.isGone || isRefused) this.finish(run);
     this.current = null;
-    this.onEnd();
+    this.listener.ended();
   }
 
   private learn(run: FollowedRun, id: string): void {
@@ -170,6 +177,7 @@ export class Follower {
         message.message_id === run.key ? { ...message, run_id: id } : message,
       ),
     }));
+    this.listener.started(run);
   }
 
   /** Stores the data that a reloaded page needs. A question that is too large, such as one with images, is left out. */

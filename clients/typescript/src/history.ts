@@ -1,20 +1,31 @@
 /* The messages of a session, as questions and whole answers. */
 
 import type { SessionMessage } from "./contract";
+import type { SessionTree } from "./session_tree";
 import { emptyAnswer, isUnfinished, textOf } from "./state";
 import type { Message, Part, ToolCall } from "./state";
 
-/** The conversation. An answer that this page has read stays unchanged, because the service doesn't store all of it. */
-export function conversation(stored: SessionMessage[], read: ReadonlyMap<string, Message>): Message[] {
-  const runs = new Map<string, SessionMessage[]>();
-  for (const message of stored) runs.set(message.run_id, [...(runs.get(message.run_id) ?? []), message]);
-  return [...runs].flatMap(([runId, ofRun]) => {
+/** The messages of these runs. An answer that this page has read stays unchanged: the service doesn't store all of it. */
+export function conversation(tree: SessionTree, runIds: string[], read: ReadonlyMap<string, Message>): Message[] {
+  return runIds.flatMap((runId) => {
+    const ofRun = tree.of(runId);
+    const runIds = tree.versions(runId);
+    const branches = runIds.length > 1 && { branches: { runIds, index: runIds.indexOf(runId) } };
     const questions = ofRun.filter(({ role }) => role === "user");
     const shown = questions.map(({ message_id, content, status }): Message => {
-      return { message_id, run_id: runId, role: "user", content, parts: [], status };
+      return { message_id, run_id: runId, role: "user", content, parts: [], status, ...branches };
     });
     const last = ofRun.at(-1);
     return last && !isUnfinished(last) ? [...shown, read.get(runId) ?? storedAnswer(ofRun, last)] : shown;
+  });
+}
+
+/** The messages, each as the object that is shown already if it is the same: a page then doesn't render it again. */
+export function withShown(messages: Message[], shown: Message[]): Message[] {
+  const before = new Map(shown.map((message) => [message.message_id, message]));
+  return messages.map((message) => {
+    const known = before.get(message.message_id);
+    return known && JSON.stringify(known) === JSON.stringify(message) ? known : message;
   });
 }
 

@@ -389,6 +389,8 @@ export interface paths {
         /**
          * Get the service's name and version
          * @description Return the name and version of this service and the paths of its documentation.
+         *
+         *     A client that prefers text/html, as browsers do, gets the page instead, unless PAGE is `off`.
          */
         get: operations["about"];
         put?: never;

@@ -5,7 +5,7 @@ import { useEffect, useState, useSyncExternalStore } from "react";
 
 type Actions = Pick<
   Conversation,
-  "stream" | "attach" | "reconnect" | "regenerate" | "stop" | "approve" | "refuse" | "sendToolResult"
+  "stream" | "attach" | "reconnect" | "regenerate" | "stop" | "approve" | "refuse" | "sendToolResult" | "showBranch"
 >;
 
 /** The conversation's state, the answer of its latest run, and what the page can do. The functions never change. */
@@ -17,8 +17,8 @@ export function useAgentStream(options: ConversationOptions = {}): AgentStreamSt
   const state = useSyncExternalStore(conversation.subscribe, conversation.get, conversation.get);
   useEffect(() => conversation.configure(options));
   useEffect(() => conversation.mount(), [conversation, options.baseUrl, options.storageKey, options.sessionId]);
-  const { stream, attach, reconnect, regenerate, stop, approve, refuse, sendToolResult } = conversation;
-  const actions = { stream, attach, reconnect, regenerate, stop, approve, refuse, sendToolResult };
+  const { stream, attach, reconnect, regenerate, stop, approve, refuse, sendToolResult, showBranch } = conversation;
+  const actions = { stream, attach, reconnect, regenerate, stop, approve, refuse, sendToolResult, showBranch };
   return { ...state, ...latestAnswer(state), ...actions };
 }
 

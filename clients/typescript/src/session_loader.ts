@@ -1,18 +1,22 @@
-import type { SessionMessage } from "./contract";
+import type { AgentRequest, MessageList, RunList, SessionMessage } from "./contract";
 import { isHidden } from "./environment";
 import { FollowedRun } from "./followed_run";
 import type { Follower } from "./follower";
-import { conversation } from "./history";
+import { conversation, withShown } from "./history";
 import type { Service } from "./service";
-import { answerOf, isUnfinished, type Message, type RunState, withAnswer } from "./state";
+import { SessionTree } from "./session_tree";
+import { answerOf, IDLE, isUnfinished, type Message, type RunState, withAnswer } from "./state";
 import type { View } from "./view";
 
-/** Loads the session as the service has stored it, and follows a run of it that is under way. */
+/** Loads the session as the service has stored it, shows one of its branches, and follows a run of it that is under way. */
 export class SessionLoader {
   private readonly service: Service;
   private readonly view: View;
   private readonly follower: Follower;
   private loading = new AbortController();
+  private tree = new SessionTree([]);
+  /** The run whose branch the user has chosen. Without it, the latest branch is shown. */
+  private chosen: string | null = null;
 
   constructor(service: Service, view: View, follower: Follower) {
     this.service = service;
@@ -29,16 +33,38 @@ export class SessionLoader {
     this.loading.abort();
   }
 
+  /** Forgets the session, because another one is shown. */
+  forget(): void {
+    this.tree = new SessionTree([]);
+    this.chosen = null;
+  }
+
+  /** The fields of a question that continues the branch that the user has chosen. */
+  place(): Pick<AgentRequest, "parent_run_id" | "parent_state"> {
+    const end = this.chosen === null ? undefined : this.tree.branch(this.chosen).at(-1);
+    return end === undefined ? {} : { parent_run_id: end, parent_state: "after" };
+  }
+
+  /** Shows the branch with this run, or with null the latest. */
+  choose(runId: string | null): void {
+    this.chosen = runId;
+  }
+
+  /** Shows the branch with this run. A run that was followed until now continues by itself. */
+  async showBranch(runId: string): Promise<void> {
+    this.follower.leave();
+    this.choose(runId);
+    this.view.change((state) => this.withStored({ ...IDLE, messages: state.messages }));
+    await this.load();
+  }
+
   /** Checks for a question of another page in the session. */
   async look(): Promise<void> {
     const { sessionId, follower } = this;
     if (sessionId === undefined || follower.current || isHidden()) return;
-    const path = `/api/agent/runs?${new URLSearchParams({ session_id: sessionId, limit: "1" })}`;
     const { signal } = this.loading;
-    const response = await this.service.request(path, { signal }).catch(() => null);
-    if (!response?.ok) return;
-    const { runs } = (await response.json().catch(() => ({ runs: [] }))) as { runs: { run_id: string }[] };
-    const isShown = (id: string) => this.view.state.messages.some(({ run_id }) => run_id === id);
+    const runs = await this.latestRuns(sessionId, signal).catch(() => []);
+    const isShown = (id: string) => this.tree.has(id) || this.view.state.messages.some(({ run_id }) => run_id === id);
     if (!follower.current && !signal.aborted && runs.some(({ run_id }) => !isShown(run_id))) void this.load();
   }
 
@@ -50,13 +76,15 @@ export class SessionLoader {
     const { signal } = (this.loading = new AbortController());
     const stored = await this.storedMessages(sessionId, signal).catch(() => null);
     if (!stored || signal.aborted) return;
-    this.view.change((state) => this.withStored(state, stored));
+    this.tree = new SessionTree(stored);
+    this.view.change((state) => this.withStored(state));
     if (follower.current) return;
-    const unfinished = stored.find((message) => isUnfinished(message) && !this.isKnownOver(message.run_id));
-    if (!unfinished) return;
+    const unfinished = this.shownRuns().find((runId) => this.isUnderWay(runId));
+    if (unfinished === undefined) return;
     const { error } = this.view.state;
     const isInTheWay = error?.code === "session_busy"; // this error stays on the page
-    const run = new FollowedRun({ id: unfinished.run_id, isOurs: false });
+    const isOurs = follower.latest?.id === unfinished && follower.latest.isOurs;
+    const run = new FollowedRun({ id: unfinished, isOurs });
     void follower.follow(follower.begin(run, { error: isInTheWay ? error : null }));
   }
 
@@ -66,34 +94,54 @@ export class SessionLoader {
     return runId === "" ? !latest?.isOver : scripted.has(runId) || (latest?.id === runId && latest.isGone);
   }
 
-  private isKnownOver(runId: string): boolean {
+  private isUnderWay(runId: string): boolean {
     const { latest } = this.follower;
-    return latest?.id === runId && latest.isOver;
+    return this.tree.of(runId).some(isUnfinished) && !(latest?.id === runId && latest.isOver);
   }
 
-  /** The stored conversation, with a question that the service doesn't have and an answer under way. */
-  private withStored(state: RunState, stored: SessionMessage[]): RunState {
-    const messages = conversation(stored, this.follower.read);
-    const known = new Set(messages.map(({ run_id }) => run_id));
-    const isKept = ({ run_id }: Message) => !known.has(run_id) && this.isMissing(run_id);
+  /** The runs of the branch that is shown: with the chosen run, with the run that is followed, or else the latest. */
+  private shownRuns(): string[] {
+    const followed = this.follower.current?.id ?? "";
+    const runId = this.chosen ?? (this.tree.has(followed) ? followed : this.tree.latest());
+    return runId === undefined ? [] : this.tree.branch(runId);
+  }
+
+  /** The stored branch, with a question that the service doesn't have and an answer under way. */
+  private withStored(state: RunState): RunState {
+    const shown = this.shownRuns();
+    const messages = conversation(this.tree, shown, this.follower.read);
+    const isKept = ({ run_id }: Message) => !this.tree.has(run_id) && this.isMissing(run_id);
     const loaded = { ...state, messages: withKept(messages, state.messages, isKept) };
     const answer = answerOf(state, state.runId);
-    return answer && known.has(answer.run_id) && !answerOf(loaded, state.runId) ? withAnswer(loaded, answer) : loaded;
+    const isLeftOut = answer && shown.includes(answer.run_id) && !answerOf(loaded, state.runId);
+    const { messages: all } = isLeftOut ? withAnswer(loaded, answer) : loaded;
+    return { ...loaded, messages: withShown(all, state.messages) };
   }
 
+  /** The messages of all branches. A session that has no question yet has none. */
   private async storedMessages(sessionId: string, signal: AbortSignal): Promise<SessionMessage[] | null> {
+    const isNew = this.tree.latest() === undefined && !this.follower.latest?.id;
+    if (isNew && (await this.latestRuns(sessionId, signal)).length === 0) return []; // a request for messages is a 404
     const messages: SessionMessage[] = [];
-    const query = new URLSearchParams({ limit: "200" });
+    const query = new URLSearchParams({ tree: "true", limit: "200" });
     for (;;) {
       const path = `/api/agent/sessions/${encodeURIComponent(sessionId)}/messages?${query}`;
       const response = await this.service.request(path, { signal });
-      if (response.status === 404) return []; // the session has no question yet
+      if (response.status === 404) return []; // it was deleted, or has only scripts
       if (!response.ok) return null;
-      const page = (await response.json()) as { messages: SessionMessage[]; next_cursor?: string };
+      const page = (await response.json()) as MessageList;
       messages.push(...page.messages);
       if (page.next_cursor === undefined) return messages;
       query.set("cursor", page.next_cursor);
     }
+  }
+
+  private async latestRuns(sessionId: string, signal: AbortSignal): Promise<RunList["runs"]> {
+    const path = `/api/agent/runs?${new URLSearchParams({ session_id: sessionId, limit: "1" })}`;
+    const response = await this.service.request(path, { signal });
+    if (!response.ok) throw new Error(`HTTP ${response.status}`);
+    const { runs = [] } = (await response.json()) as Partial<RunList>;
+    return runs;
   }
 }
 

@@ -1,6 +1,6 @@
 /* What a page shows: the conversation and its run. */
 
-import type { Complete, Content, EventData, RunStatus, ToolSource } from "./contract";
+import type { Complete, Content, EventData, RunStatus, ToolSource, Usage } from "./contract";
 import type { AgentError } from "./failures";
 
 export type AgentStatus = "idle" | "connecting" | "streaming" | "waiting" | "reconnecting" | Complete["status"];
@@ -46,6 +46,10 @@ export interface Message {
   parts: Part[];
   status: RunStatus;
   error?: AgentError;
+  /** The last event of an answer that this page has read: its usage, steps and durations. */
+  complete?: Complete;
+  /** The runs with other versions of this question or of its answer, and the place of this one among them. */
+  branches?: { runIds: string[]; index: number };
 }
 
 export interface RunState {
@@ -58,6 +62,8 @@ export interface RunState {
   pending: PendingCall[];
   /** Why the run failed; while `status` is `connecting` or `reconnecting`, why the service can't be reached. */
   error: AgentError | null;
+  /** The tokens that the run has used, once it has ended. */
+  usage?: Usage;
 }
 
 /** The state before the first question. `fold` begins with it to show a stored run. */

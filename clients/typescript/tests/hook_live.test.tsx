@@ -612,18 +612,20 @@ test("a question to a new session that is refused is taken back", async (t) => {
 });
 
 test("a conversation of several pages is read to its end, and its last question is asked again as it was", async (t) => {
-  const message = (run_id: string, role: string, content: string) => {
+  const message = (run_id: string, role: string, content: string, parent_id?: string) => {
     const status = run_id === "run_0" ? "succeeded" : "failed";
-    return { message_id: content, run_id, role, content, status };
+    return { message_id: content, parent_id, run_id, role, content, status };
   };
   const pages: Record<string, object> = {
     "": { messages: [message("run_0", "user", "One?")], next_cursor: "One?" },
-    "One?": { messages: [message("run_0", "assistant", "1"), message("run_1", "user", "Two?")] },
+    "One?": { messages: [message("run_0", "assistant", "1", "One?"), message("run_1", "user", "Two?", "1")] },
   };
   const { url, requests } = await serve(t, (response, request) => {
     const query = new URL(request.url!, "http://localhost").searchParams;
+    const json = (body?: object) => response.setHeader("Content-Type", "application/json").end(JSON.stringify(body));
     if (request.method === "POST") stream(started, completed(2))(response, request);
-    else response.setHeader("Content-Type", "application/json").end(JSON.stringify(pages[query.get("cursor") ?? ""]));
+    else if (request.url?.startsWith("/api/agent/runs?")) json({ runs: [{ run_id: "run_1" }] });
+    else json(pages[query.get("cursor") ?? ""]);
   });
   const page = await mountHook(t, { baseUrl: url, sessionId: "chat-1" });
   const { messages } = await page.until((agent) => agent.messages.length > 0);
@@ -845,6 +847,7 @@ test("a page that didn't ask shows the calls of the page's tools, and doesn't ma
   const { url, requests } = await serve(t, (response, request) => {
     const json = (body: object) => response.setHeader("Content-Type", "application/json").end(JSON.stringify(body));
     if (request.url?.startsWith("/api/agent/sessions/")) json({ messages: [asked] });
+    else if (request.url?.startsWith("/api/agent/runs?")) json({ runs: [{ run_id: "run_1" }] });
     else if (request.url === "/api/agent/runs/run_1") json({ last_seq: 3 });
     else {
       const pending = [{ tool_call_id: "call_1", name: "locate", kind: "client" as const }];

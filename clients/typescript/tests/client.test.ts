@@ -1,0 +1,190 @@
+// The client without a page, in Node, against the live service at AGENT_STREAM_URL.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { AgentStream, Conversation, type Frame, type Message, RunFailed, type Scenario } from "agent-stream";
+
+const baseUrl = process.env["AGENT_STREAM_URL"] ?? "";
+const agent = new AgentStream({ baseUrl });
+const script = (scenario: Scenario, delay_ms = 0) => ({ input: "Is it cold?", scenario, delay_ms });
+const sessionId = (name: string) => `${name}-${performance.timeOrigin}`;
+
+async function failureOf(promise: Promise<unknown>): Promise<RunFailed> {
+  const failure = await promise.then(() => null, (cause: unknown) => cause);
+  assert.ok(failure instanceof RunFailed, String(failure));
+  return failure;
+}
+
+test("a run gives each event once and in order, to each iteration, and resolves with its end", async () => {
+  const frames: Frame[] = [];
+  const run = agent.simulate(script("truncated"), { onFrame: (frame) => frames.push(frame) });
+  for (let round = 0; round < 2; round += 1) {
+    const numbers: number[] = [];
+    for await (const { seq } of run) numbers.push(seq);
+    assert.deepEqual(numbers, Array.from({ length: numbers.length }, (_, place) => place + 1));
+    assert.equal(numbers.length, frames.length);
+  }
+  assert.equal((await run.complete).status, "succeeded");
+  assert.equal(run.id, await run.started);
+});
+
+test("a frame's size is the one on the wire", async () => {
+  const frames: Frame[] = [];
+  const run = agent.simulate(script("tool_error"), { onFrame: (frame) => frames.push(frame) });
+  await run.complete;
+  const stored = await fetch(`${baseUrl}/api/agent/runs/${run.id}/events?after=0`);
+  const body = (await stored.text()).replaceAll(": ping\n\n", "");
+  assert.equal(frames.reduce((sum, { bytes }) => sum + bytes, 0), body.length);
+});
+
+test("a run that fails throws its error at the end, and keeps its text", async () => {
+  const run = agent.simulate(script("error"));
+  const pieces: string[] = [];
+  const reading = (async () => {
+    for await (const piece of run.text()) pieces.push(piece);
+  })();
+  const { code, retryable, message } = await failureOf(reading);
+  assert.deepEqual([code, retryable], ["upstream_failed", true]);
+  assert.ok(message);
+  assert.notEqual(pieces.join(""), "");
+  assert.equal((await failureOf(run.complete)).code, "upstream_failed");
+});
+
+test("a refusal is the error of the run, with the service's code", async () => {
+  const run = agent.stream({ input: "Hello", max_steps: 0 });
+  assert.equal((await failureOf(run.complete)).code, "invalid_request");
+  assert.equal((await failureOf(run.started)).code, "invalid_request");
+});
+
+test("a call is approved with other arguments, and the run resumes", async () => {
+  const run = agent.simulate(script("approval"));
+  const pieces: string[] = [];
+  for await (const event of run) {
+    if (event.event === "approval_request") {
+      await run.approve(event.data.tool_call_id, { arguments: { folder: "spam" } });
+    }
+    if (event.event === "partial_output") pieces.push(event.data.content);
+  }
+  assert.match(pieces.join(""), /I deleted the folder spam/);
+});
+
+test("a decision about no call rejects with the service's error", async () => {
+  const run = agent.simulate(script("approval"));
+  for await (const { event } of run) if (event === "waiting") break;
+  assert.equal((await failureOf(run.approve("call_0"))).code, "tool_call_not_found");
+  assert.equal((await failureOf(agent.approve(await run.started, "call_0"))).code, "tool_call_not_found");
+  await run.cancel();
+  assert.equal((await run.complete).status, "cancelled");
+});
+
+test("tools of the program are offered to the model and called once", async () => {
+  const calls: object[] = [];
+  const locate = (args: object) => {
+    calls.push(args);
+    return { lat: 60.4, lon: 5.3 };
+  };
+  const clientTools = { get_location: { description: "Returns the position.", run: locate } };
+  const run = agent.simulate({ scenario: "client_tool", delay_ms: 0 });
+  const attached = agent.attach(await run.started, { clientTools });
+  assert.equal((await attached.complete).status, "succeeded");
+  assert.equal(calls.length, 1);
+});
+
+test("a signal ends the reading with its reason", async () => {
+  const left = new AbortController();
+  const run = agent.simulate(script("long", 20), { signal: left.signal });
+  for await (const { event } of run) if (event === "partial_output") break;
+  left.abort();
+  await assert.rejects(run.complete, { name: "AbortError" });
+  await agent.cancel(await run.started);
+});
+
+test("a run is read from any event on, and its events so far are a list", async () => {
+  const run = agent.simulate(script("default"));
+  await run.complete;
+  const rest = [];
+  for await (const { seq } of agent.attach(await run.started, { after: 3 })) rest.push(seq);
+  const list = await agent.runs.events(await run.started, { after: 3 });
+  assert.equal(rest[0], 4);
+  assert.deepEqual(list.map(({ seq }) => seq), rest);
+});
+
+test("execute, the catalog, sessions and runs answer in JSON", async () => {
+  const id = sessionId("json");
+  const answer = await agent.execute({ input: "Hello", session_id: id });
+  assert.equal(answer.status, "succeeded");
+  assert.equal((await agent.sessions.update(id, { title: "Greeting" })).title, "Greeting");
+  assert.equal((await agent.sessions.messages(id)).messages.length, 2);
+  assert.deepEqual((await agent.sessions.runs(id)).runs.map(({ run_id }) => run_id), [answer.run_id]);
+  assert.equal((await agent.runs.get(answer.run_id)).status, "succeeded");
+  const background = await agent.runs.start({ input: "Hello", session_id: id });
+  assert.equal((await agent.attach(background.run_id).complete).status, "succeeded");
+  assert.equal((await agent.sessions.list({ limit: 1 })).sessions[0]?.session_id, id);
+  await agent.sessions.delete(id);
+  assert.equal((await failureOf(agent.sessions.get(id))).code, "session_not_found");
+  assert.ok((await agent.models()).models.length > 0);
+  assert.ok(Array.isArray((await agent.tools()).tools));
+  assert.ok(Array.isArray((await agent.mcpServers()).servers));
+});
+
+test("headers may come from an asynchronous function, for each request anew", async () => {
+  const given: (string | null)[] = [];
+  let count = 0;
+  const counting = new AgentStream({
+    baseUrl,
+    headers: async () => ({ Authorization: `Bearer ${(count += 1)}` }),
+    fetch: (input, init) => {
+      given.push(new Headers(init?.headers).get("Authorization"));
+      return fetch(input, init);
+    },
+  });
+  await counting.models();
+  await counting.simulate(script("default")).complete;
+  assert.deepEqual(given, ["Bearer 1", "Bearer 2"]);
+});
+
+test("the branches of a conversation are shown, and the next question continues the one that is shown", async () => {
+  const id = sessionId("branches");
+  const conversation = new Conversation({ baseUrl, sessionId: id });
+  const leave = conversation.mount();
+  const until = (wanted: (messages: Message[]) => boolean) =>
+    new Promise<Message[]>((resolve) => {
+      const look = () => wanted(conversation.get().messages) && (resolve(conversation.get().messages), stop());
+      const stop = conversation.subscribe(look);
+      look();
+    });
+  const ask = (input: string) => conversation.stream({ input, model: "simulated/context" });
+  const questions = (messages: Message[]) => messages.flatMap(({ role, content }) => (role === "user" ? [content] : []));
+  await ask("One?");
+  const first = conversation.get().runId!;
+  await ask("Two?");
+  await conversation.stream({ input: "Three?", model: "simulated/context", parent_run_id: first, parent_state: "before" });
+  const third = conversation.get().runId!;
+  const edited = await until((messages) => messages[0]?.branches !== undefined && messages.length === 2);
+  assert.deepEqual(questions(edited), ["Three?"]);
+  assert.deepEqual(edited[0]?.branches, { runIds: [first, third], index: 1 });
+  await conversation.showBranch(first);
+  const { messages, status } = conversation.get();
+  assert.deepEqual(questions(messages), ["One?", "Two?"]);
+  assert.deepEqual([messages[0]?.branches?.index, messages[2]?.branches, status], [0, undefined, "idle"]);
+  await ask("Four?");
+  assert.match(String(conversation.get().messages.at(-1)?.content), /One\?[^]*Two\?[^]*Four\?/);
+  const whole = await until((messages) => messages.length === 6 && messages[0]?.branches !== undefined);
+  assert.deepEqual(questions(whole), ["One?", "Two?", "Four?"]);
+  leave();
+});
+
+test("an unchanged message stays the same object when the conversation is loaded again", async () => {
+  const conversation = new Conversation({ baseUrl, sessionId: sessionId("same") });
+  const leave = conversation.mount();
+  const loaded = async (length: number) => {
+    while (conversation.get().messages.length < length) await new Promise((resolve) => conversation.subscribe(() => resolve(0)));
+  };
+  await conversation.stream({ input: "One?", model: "simulated/context" });
+  await conversation.showBranch(conversation.get().runId!);
+  await loaded(2);
+  const before = conversation.get().messages;
+  await conversation.showBranch(before[0]!.run_id);
+  const after = conversation.get().messages;
+  assert.ok(before.every((message, place) => message === after[place]));
+  leave();
+});
