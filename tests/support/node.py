@@ -43,7 +43,7 @@ def run(
 
 
 def npm_script(name: str, *arguments: str, url: str = "") -> str:
-    """Run a script of the TypeScript client's package.json and return its output. It starts without npm, in half the time."""
+    """Run a script of the TypeScript client's package.json, without npm, and return its output."""
     script = json.loads((TYPESCRIPT / "package.json").read_text())["scripts"][name]
     return run("sh", "-c", f'PATH="node_modules/.bin:$PATH"; {script} "$@"', name, *arguments, url=url)
 
