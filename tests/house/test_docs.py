@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,9 +16,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from forked_command import forked_command
+from grammar import parse_frames
 from process import LISTENING, MODEL_LOADED, ROOT, Nursery, forked_app
 from scripted_gguf import TOOL_TEMPLATE, write_model
 from service import checked, settings
+from wire import Json
 
 from app import create_app
 from errors import every_error
@@ -134,6 +137,30 @@ def run_at_terminal(command: str, question: bytes, reply: bytes, **environment: 
     return printed
 
 
+def simulated(url: str, scenario: str = "default") -> Json:
+    """Start a scripted run, read it to its end or its wait, and return its record."""
+    response = httpx.post(
+        f"{url}/api/agent/stream/simulate?until=waiting", json={"input": "?", "scenario": scenario, "delay_ms": 0}
+    )
+    run_id = parse_frames(response.content)[0]["run_id"]
+    record: Json = httpx.get(f"{url}/api/agent/runs/{run_id}").json()
+    return record
+
+
+def check_backup(command: str, nursery: Nursery, folder: Path) -> None:
+    """Run a backup command on a service's data, start on the copy, and find the runs unchanged."""
+    with forked_app(nursery, DATA_DIR=str(folder / "data")) as app:
+        runs = [simulated(app.url), simulated(app.url, "approval")]
+        if "kill" not in command:
+            app.send_signal(signal.SIGTERM)
+            app.wait(10)
+        run(command, cwd=folder, pid=str(app.pid))
+    with forked_app(nursery, DATA_DIR=str(folder / "backup")) as restored:
+        assert [run["status"] for run in runs] == ["succeeded", "waiting"]
+        assert [httpx.get(f"{restored.url}/api/agent/runs/{run['run_id']}").json() for run in runs] == runs
+        checked(httpx.get(f"{restored.url}/api/agent/runs/{runs[0]['run_id']}/events?after=0").content)
+
+
 @pytest.mark.parametrize("command", commands(), ids=str)
 def test_every_command_works(command: Command, url: str, nursery: Nursery, tmp_path: Path) -> None:
     """Each command of the documents, unchanged but for the port, does what the text says.
@@ -148,6 +175,10 @@ def test_every_command_works(command: Command, url: str, nursery: Nursery, tmp_p
         case "./run.sh":
             with served(text, DATA_DIR=str(tmp_path), EMBEDDED_MODEL="off") as there:
                 assert httpx.get(there + "/health").json() == {"status": "ok"}
+        case "cp" | "kill":
+            check_backup(text, nursery, tmp_path)
+        case "curl" if "RUN_ID" in text:
+            assert run(text.replace("RUN_ID", simulated(url)["run_id"])).startswith(": ping\n\nid: 6\n")
         case "curl" if "/stream" in text:
             checked(run(text).encode())
         case "curl":
