@@ -55,6 +55,8 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # By wall time on two cores.
 SLOWEST = (
+    "test_test_client",
+    "test_chaos",
     "test_docs",
     "test_first_commands",
     "test_typescript",
@@ -62,13 +64,11 @@ SLOWEST = (
     "test_child_processes",
     "test_process",
     "test_descriptors",
-    "test_test_client",
     "test_settings",
     "test_client_questions",
     "test_client_failures",
     "test_python_client_programs",
     "test_python_client_failures",
-    "test_chaos",
     "test_database",
     "test_tool_results",
     "test_clock",

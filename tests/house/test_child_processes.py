@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx
+import mcp_hands
 import pytest
 from process import Nursery, Process, app_process, forked_app, free_port
 from scripted_gguf import PLAIN_TEMPLATE, write_model
@@ -17,16 +18,20 @@ from service import EXECUTE, NOWHERE
 TOOLS = "/api/agent/mcp-servers/clock/tools"
 LISTING = """
 import os, pathlib, sys
+file, *server = sys.argv[1:]
 numbers = {int(name) for name in os.listdir("/proc/self/fd")}
 left = sorted(number for number in numbers if os.path.lexists(f"/proc/self/fd/{number}"))
-pathlib.Path(sys.argv[1]).write_text(" ".join(map(str, left)))
-os.execv(sys.executable, [sys.executable, "-m", "mcp_server_time", "--local-timezone", "UTC"])
+pathlib.Path(file).write_text(" ".join(map(str, left)))
+os.execv(server[0], server)
 """
-"""An MCP server that first writes down which descriptors it has."""
+"""Writes down which descriptors it has, and becomes an MCP server."""
+
+SERVER = mcp_hands.command({"now": b"", "convert": b""})
+CLOCK = (SERVER["command"], *SERVER["args"])
 
 
 def command(*words: str) -> str:
-    """Return MCP_SERVERS with the clock server, started by this command."""
+    """Return MCP_SERVERS with the server `clock`, started by this command."""
     return json.dumps({"clock": {"command": words[0], "args": words[1:]}})
 
 
@@ -44,7 +49,7 @@ def test_a_command_has_its_three_pipes_and_nothing_else(tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     inherited, ours = os.pipe()
     try:
-        servers = command(sys.executable, "-c", LISTING, str(seen))
+        servers = command(sys.executable, "-c", LISTING, str(seen), *CLOCK)
         with app_process([inherited], MCP_SERVERS=servers, DEDALUS_BASE_URL=NOWHERE) as app:
             assert len(tools_of_clock(app)) == 2
     finally:
@@ -86,10 +91,11 @@ def test_a_helper_that_stays_keeps_neither_the_port_nor_the_data(
     nursery: Nursery, tmp_path: Path, number: signal.Signals
 ) -> None:
     """After a command leaves a process behind, the next service starts at once on the same port and directory."""
+    nursery.load("services.mcp.servers")  # both services would import it, for 0.7 s each
     helper = tmp_path / "helper"
-    script = f'sleep 300 & echo $! > {helper}; exec "$0" -m mcp_server_time --local-timezone UTC'
+    script = f'sleep 300 & echo $! > {helper}; exec "$@"'
     environment = {
-        "MCP_SERVERS": command("setsid", "sh", "-c", script, sys.executable),
+        "MCP_SERVERS": command("setsid", "sh", "-c", script, "sh", *CLOCK),
         "DEDALUS_BASE_URL": NOWHERE,
         "PORT": str(free_port()),
         "DATA_DIR": str(tmp_path / "data"),
