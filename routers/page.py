@@ -8,14 +8,13 @@ from pathlib import Path
 from fastapi import APIRouter, FastAPI, Request, Response
 
 from errors import RouteNotFound
+from routers import client_package
 from routers.accept import prefers_html
 from routers.static_files import StaticFile, files_in
 from settings import Settings
 
 ROOT = Path(__file__).parents[1]
 STATIC = ROOT / "static"
-CLIENT = ROOT / "clients/typescript/dist/index.js"
-CLIENT_NAME = "agent-stream.js"
 INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
 
 router = APIRouter(include_in_schema=False)
@@ -25,7 +24,10 @@ class Page:
     """The page and the files that browsers load: all in memory, so that an update on disk can't mix two versions."""
 
     def __init__(self, *, is_on: bool) -> None:
-        self.files = {CLIENT_NAME: StaticFile(CLIENT.read_bytes(), "text/javascript")}
+        self.files = {
+            "agent-stream.js": StaticFile(client_package.MODULE.read_bytes(), "text/javascript"),
+            "agent-stream.tgz": StaticFile(client_package.tarball(), "application/gzip"),
+        }
         self._index: StaticFile | None = None
         if is_on:
             self.files |= files_in(STATIC)

@@ -42,7 +42,8 @@ class StaticFile:
         common = {"Cache-Control": "no-cache", "Vary": "Accept-Encoding", "ETag": self.etag, **headers}
         if self.etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=common)
-        if "gzip" in request.headers.get("accept-encoding", ""):
+        is_compressible = self.media_type != "application/gzip"
+        if is_compressible and "gzip" in request.headers.get("accept-encoding", ""):
             return Response(self.gzipped, headers={**common, "Content-Encoding": "gzip"}, media_type=self.media_type)
         return Response(self.body, headers=common, media_type=self.media_type)
 

@@ -1,7 +1,10 @@
 """The page at /: which clients get it, with what headers, and the files that it loads."""
 
 import gzip
+import io
+import json
 import re
+import tarfile
 from base64 import b64encode
 from hashlib import sha256
 from html.parser import HTMLParser
@@ -12,7 +15,9 @@ from process import ROOT
 from service import NOWHERE, Service, service
 from starlette.datastructures import Headers
 
+from routers import client_package
 from routers.accept import prefers_html
+from routers.openapi import VERSION
 
 pytestmark = pytest.mark.anyio
 
@@ -170,3 +175,19 @@ def test_the_libraries_are_those_of_npm() -> None:
 
 def digest_of(path: Path) -> str:
     return sha256(path.read_bytes()).hexdigest()
+
+
+async def test_the_package_of_the_client_has_the_module_that_pages_load(agent: Service) -> None:
+    """The npm package is the same each time, isn't compressed twice, and names the files that it has."""
+    response = await agent.client.get("/static/agent-stream.tgz")
+    assert (response.headers["Content-Type"], "Content-Encoding" in response.headers) == ("application/gzip", False)
+    module = await agent.client.get("/static/agent-stream.js")
+    with tarfile.open(fileobj=io.BytesIO(response.content)) as archive:
+        files = {name: archive.extractfile(name) for name in archive.getnames()}
+        assert files["package/dist/index.js"].read() == module.content  # type: ignore[union-attr]
+        about = json.load(files["package/package.json"])  # type: ignore[arg-type]
+    entries = [path for entry in about["exports"].values() if isinstance(entry, dict) for path in entry.values()]
+    assert {f"package/{path.removeprefix('./')}" for path in entries} <= files.keys()
+    assert about["version"] == VERSION
+    client_package.tarball.cache_clear()
+    assert client_package.tarball() == response.content
