@@ -6,7 +6,7 @@ import pytest
 from agent_turns import END, complete, hosted, result_by_call, results_of
 from fake_dedalus import FakeDedalus
 from local_tools import gives, named
-from service import EXECUTE, names, only, service, text
+from service import EXECUTE, Service, names, only, service, text
 from wire import (
     Done,
     Finish,
@@ -23,6 +23,7 @@ from wire import (
     answer,
 )
 
+pytest_plugins = "shared_service"
 pytestmark = pytest.mark.anyio
 
 
@@ -31,30 +32,30 @@ pytestmark = pytest.mark.anyio
 
 @pytest.mark.parametrize("key", ["reasoning_content", "reasoning", "thinking"])
 @pytest.mark.parametrize("shape", ["str", "text", "thinking"])
-async def test_thinking_under_each_name_and_in_each_shape(key: str, shape: Any) -> None:
+async def test_thinking_under_each_name_and_in_each_shape(
+    key: str, shape: Any, fake: FakeDedalus, shared: Service
+) -> None:
     """Whatever a provider calls its reasoning, it is thinking, piece by piece and apart from the answer."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        thinking = Thinking("Let me ", "see.", key=key, shape=shape, signature="c2ln")
-        fake.turn(thinking, Text("Yes"), Finish(), Done())
-        events = await agent.stream({"input": "?"})
+    thinking = Thinking("Let me ", "see.", key=key, shape=shape, signature="c2ln")
+    fake.turn(thinking, Text("Yes"), Finish(), Done())
+    events = await shared.stream({"input": "?"})
     assert text(events, "thinking") == "Let me see."
     assert only(events, "final_output") == [{"content": "Yes"}]
 
 
-async def test_thinking_beside_and_inside_the_content() -> None:
+async def test_thinking_beside_and_inside_the_content(fake: FakeDedalus, shared: Service) -> None:
     """Under two names at once it is reported once; as content parts it is still apart from the answer."""
     parts = [
         {"type": "thinking", "thinking": [{"type": "text", "text": "Twice. "}]},
         {"type": "text", "text": "Yes"},
     ]
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(
-            RawChunk({"choices": [{"delta": {"reasoning": "Once. ", "reasoning_content": "Once. "}}]}),
-            RawChunk({"choices": [{"delta": {"content": parts}}]}),
-            Finish(),
-            Done(),
-        )
-        events = await agent.stream({"input": "?"})
+    fake.turn(
+        RawChunk({"choices": [{"delta": {"reasoning": "Once. ", "reasoning_content": "Once. "}}]}),
+        RawChunk({"choices": [{"delta": {"content": parts}}]}),
+        Finish(),
+        Done(),
+    )
+    events = await shared.stream({"input": "?"})
     assert text(events, "thinking") == "Once. Twice. "
     assert text(events) == "Yes"
 
@@ -108,11 +109,10 @@ async def test_usage_is_summed_over_the_steps() -> None:
     assert (complete(events)["steps"], complete(events)["finish_reason"]) == (4, "stop")
 
 
-async def test_usage_that_nobody_reports_is_null() -> None:
+async def test_usage_that_nobody_reports_is_null(fake: FakeDedalus, shared: Service) -> None:
     """Unknown is not zero."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(*answer("ok"))
-        body = (await agent.post(EXECUTE, {"input": "?"})).json()
+    fake.turn(*answer("ok"))
+    body = (await shared.post(EXECUTE, {"input": "?"})).json()
     assert body["usage"] == {"input_tokens": None, "output_tokens": None, "total_tokens": None}
 
 
@@ -155,13 +155,12 @@ async def test_the_correlation_id_comes_back() -> None:
         assert [request.body.get("correlation_id") for request in fake.chats] == [None, "corr-1", "corr-1"]
 
 
-async def test_the_time_to_the_first_token() -> None:
+async def test_the_time_to_the_first_token(fake: FakeDedalus, shared: Service) -> None:
     """It is measured to the first piece of whatever the model writes, and absent where it wrote nothing."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(Pause(0.05), Thinking("Hm."), Pause(0.05), Text("ok"), Finish(), Done())
-        timed = complete(await agent.stream({"input": "?"}))
-        fake.turn(Finish(), Done())
-        mute = complete(await agent.stream({"input": "?"}))
+    fake.turn(Pause(0.05), Thinking("Hm."), Pause(0.05), Text("ok"), Finish(), Done())
+    timed = complete(await shared.stream({"input": "?"}))
+    fake.turn(Finish(), Done())
+    mute = complete(await shared.stream({"input": "?"}))
     assert timed["time_to_first_token_ms"] >= 49
     assert timed["duration_ms"] >= timed["time_to_first_token_ms"] + 49
     assert "time_to_first_token_ms" not in mute
@@ -196,11 +195,10 @@ async def test_max_steps_is_a_422_of_execute() -> None:
     assert names(events)[-2:] == ["error", "complete"]
 
 
-async def test_the_last_step_may_have_hosted_calls() -> None:
+async def test_the_last_step_may_have_hosted_calls(fake: FakeDedalus, shared: Service) -> None:
     """With max_steps 1 a turn whose calls the upstream ran itself is an answer like any other."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(McpResults([hosted("search", {}, "hit")]), *answer("ok"))
-        events = await agent.stream({"input": "?", "max_steps": 1})
+    fake.turn(McpResults([hosted("search", {}, "hit")]), *answer("ok"))
+    events = await shared.stream({"input": "?", "max_steps": 1})
     assert complete(events)["status"] == "succeeded"
 
 

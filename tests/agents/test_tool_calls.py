@@ -28,6 +28,7 @@ from wire import (
     answer,
 )
 
+pytest_plugins = "shared_service"
 pytestmark = pytest.mark.anyio
 
 
@@ -110,13 +111,13 @@ async def test_a_turn_without_text_has_null_content() -> None:
         assert fake.chats[1].body["messages"][1]["content"] is None
 
 
-async def test_the_model_is_offered_the_tools() -> None:
+async def test_the_model_is_offered_the_tools(fake: FakeDedalus, shared: Service) -> None:
     """Each request offers every tool with its schema; without tools it says nothing of them."""
     tools = named(gives("one", 1), gives("two", 2))
-    async with FakeDedalus() as fake, service(fake.url, tools) as agent:
-        fake.turn(*answer("ok"))
+    async with FakeDedalus() as other, service(other.url, tools) as agent:
+        other.turn(*answer("ok"))
         await agent.stream({"input": "?"})
-        [request] = fake.chats
+        [request] = other.chats
     assert request.body["tools"] == [
         {
             "type": "function",
@@ -124,10 +125,9 @@ async def test_the_model_is_offered_the_tools() -> None:
         }
         for name, tool in tools.items()
     ]
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(*answer("ok"))
-        await agent.stream({"input": "?"})
-        assert "tools" not in fake.chats[0].body
+    fake.turn(*answer("ok"))
+    await shared.stream({"input": "?"})
+    assert "tools" not in fake.chats[0].body
 
 
 async def test_tools_run_at_the_same_time() -> None:
@@ -277,19 +277,18 @@ async def test_deeply_nested_arguments_do_not_break_the_run(depth: int, half: st
 
 
 @pytest.mark.parametrize("choices_empty", [True, False])
-async def test_a_hosted_call_and_its_result(choices_empty: bool) -> None:
+async def test_a_hosted_call_and_its_result(choices_empty: bool, fake: FakeDedalus, shared: Service) -> None:
     """The upstream's own call is reported with its server and its result; there is no second request."""
     result = hosted("search", {"q": "x"}, {"hits": [1, 2]}, duration_ms=321, server_name="tsion/exa")
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(
-            ToolCall("c1", "search", '{"q"', ':"x"}'),
-            McpResults([result], choices_empty),
-            Text("Found."),
-            Finish(),
-            Done(),
-        )
-        events = await agent.stream(MCP)
-        assert len(fake.chats) == 1
+    fake.turn(
+        ToolCall("c1", "search", '{"q"', ':"x"}'),
+        McpResults([result], choices_empty),
+        Text("Found."),
+        Finish(),
+        Done(),
+    )
+    events = await shared.stream(MCP)
+    assert len(fake.chats) == 1
     label = {"tool_call_id": "c1", "name": "search"}
     mcp = {"source": "mcp", "server": "tsion/exa"}
     assert only(events, "tool_use") == [label | mcp | {"arguments": {"q": "x"}}]
@@ -299,15 +298,14 @@ async def test_a_hosted_call_and_its_result(choices_empty: bool) -> None:
     assert only(events, "final_output") == [{"content": "Found."}]
 
 
-async def test_a_hosted_result_of_an_odd_form_loses_no_answer() -> None:
+async def test_a_hosted_result_of_an_odd_form_loses_no_answer(fake: FakeDedalus, shared: Service) -> None:
     """A result without a tool's name is that of the waiting call, or of an unnamed one; what is no result is none."""
     results = [{"arguments": '{"q":"x"}', "result": "X"}, None, "odd", {"tool_name": None, "result": "Y"}]
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(
-            *(ToolCall("c1", "search", '{"q":"x"}'), RawChunk({"choices": [], "mcp_tool_results": results})),
-            *(Text("Found."), Finish(), Done()),
-        )
-        events = await agent.stream(MCP)
+    fake.turn(
+        *(ToolCall("c1", "search", '{"q":"x"}'), RawChunk({"choices": [], "mcp_tool_results": results})),
+        *(Text("Found."), Finish(), Done()),
+    )
+    events = await shared.stream(MCP)
     assert [(given["name"], given["content"]) for given in only(events, "tool_result")] == [
         ("search", "X"),
         ("unnamed", "Y"),
@@ -315,58 +313,53 @@ async def test_a_hosted_result_of_an_odd_form_loses_no_answer() -> None:
     assert only(events, "final_output") == [{"content": "Found."}]
 
 
-async def test_results_of_one_name_are_matched_by_their_arguments() -> None:
+async def test_results_of_one_name_are_matched_by_their_arguments(fake: FakeDedalus, shared: Service) -> None:
     """Two calls of one tool get each their own result, in whatever order the results come."""
     results = [hosted("search", {"q": "b"}, "B"), hosted("search", {"q": "a"}, "A")]
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(
-            ToolCall("c1", "search", '{"q":"a"}'),
-            ToolCall("c2", "search", '{"q":"b"}', index=1),
-            McpResults(results),
-            Text("ok"),
-            Finish(),
-            Done(),
-        )
-        assert result_by_call(await agent.stream(MCP)) == {"c1": "A", "c2": "B"}
+    fake.turn(
+        ToolCall("c1", "search", '{"q":"a"}'),
+        ToolCall("c2", "search", '{"q":"b"}', index=1),
+        McpResults(results),
+        Text("ok"),
+        Finish(),
+        Done(),
+    )
+    assert result_by_call(await shared.stream(MCP)) == {"c1": "A", "c2": "B"}
 
 
-async def test_results_of_the_same_arguments_go_to_the_calls_in_order() -> None:
+async def test_results_of_the_same_arguments_go_to_the_calls_in_order(fake: FakeDedalus, shared: Service) -> None:
     """The same call twice: the first result is the first call's; other arguments than any call's go to what is left."""
     results = [hosted("search", {"q": "a"}, "1"), hosted("search", {"q": "a"}, "2"), hosted("search", {"q": "?"}, "3")]
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        calls = [ToolCall(f"c{n}", "search", '{"q":"a"}', index=n) for n in range(3)]
-        fake.turn(*calls, McpResults(results), Text("ok"), Finish(), Done())
-        assert result_by_call(await agent.stream(MCP)) == {"c0": "1", "c1": "2", "c2": "3"}
+    calls = [ToolCall(f"c{n}", "search", '{"q":"a"}', index=n) for n in range(3)]
+    fake.turn(*calls, McpResults(results), Text("ok"), Finish(), Done())
+    assert result_by_call(await shared.stream(MCP)) == {"c0": "1", "c1": "2", "c2": "3"}
 
 
-async def test_a_result_without_a_call_is_reported_with_one() -> None:
+async def test_a_result_without_a_call_is_reported_with_one(fake: FakeDedalus, shared: Service) -> None:
     """Dedalus may run a tool without streaming its call: the call is reported from the result."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        failed = hosted("fetch", {"url": "x"}, "timeout", is_error=True, server_name="tsion/exa")
-        fake.turn(McpResults([failed]), Text("Sorry"), Finish(), Done())
-        events = await agent.stream({"input": "?"})
+    failed = hosted("fetch", {"url": "x"}, "timeout", is_error=True, server_name="tsion/exa")
+    fake.turn(McpResults([failed]), Text("Sorry"), Finish(), Done())
+    events = await shared.stream({"input": "?"})
     [use], [result] = only(events, "tool_use"), only(events, "tool_result")
     assert (use["name"], use["arguments"], use["source"], use["server"]) == ("fetch", {"url": "x"}, "mcp", "tsion/exa")
     assert (result["tool_call_id"], result["content"], result["is_error"]) == (use["tool_call_id"], "timeout", True)
 
 
-async def test_a_hosted_call_without_a_result_is_never_sent_again() -> None:
+async def test_a_hosted_call_without_a_result_is_never_sent_again(fake: FakeDedalus, shared: Service) -> None:
     """Server-side calls alone end the run, though there is no text and the finish reason says tool_calls."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(ToolCall("c1", "search", "{}"), *END)
-        events = await agent.stream(MCP)
-        assert len(fake.chats) == 1
+    fake.turn(ToolCall("c1", "search", "{}"), *END)
+    events = await shared.stream(MCP)
+    assert len(fake.chats) == 1
     assert result_by_call(events) == {"c1": ""}
     assert complete(events)["status"] == "succeeded"
     assert complete(events)["finish_reason"] == "tool_calls"
 
 
-async def test_results_after_the_finish_reason_are_not_lost() -> None:
+async def test_results_after_the_finish_reason_are_not_lost(fake: FakeDedalus, shared: Service) -> None:
     """A last chunk with results and no choices, which comes after the finish reason in a read of its own, counts."""
     late = McpResults([hosted("search", {"q": "x"}, "late")])
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(ToolCall("c1", "search", '{"q":"x"}'), Pause(0.05), Finish(), Pause(0.05), late, Pause(0.05), Done())
-        events = await agent.stream(MCP)
+    fake.turn(ToolCall("c1", "search", '{"q":"x"}'), Pause(0.05), Finish(), Pause(0.05), late, Pause(0.05), Done())
+    events = await shared.stream(MCP)
     assert result_by_call(events) == {"c1": "late"}
 
 
@@ -409,11 +402,12 @@ async def test_local_and_hosted_calls_in_one_turn() -> None:
         (["tsion/exa", "joerup/exa-mcp"], "mcp", None),
     ],
 )
-async def test_where_a_call_comes_from(servers: list[str], source: str, server: str | None) -> None:
+async def test_where_a_call_comes_from(
+    servers: list[str], source: str, server: str | None, fake: FakeDedalus, shared: Service
+) -> None:
     """A call that isn't ours is the MCP server's where one was asked for, by name where there is one; else hosted."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(ToolCall("c1", "search", "{}"), Text("ok"), Finish(), Done())
-        events = await agent.stream({"input": "?", "mcp_servers": servers})
+    fake.turn(ToolCall("c1", "search", "{}"), Text("ok"), Finish(), Done())
+    events = await shared.stream({"input": "?", "mcp_servers": servers})
     for data in only(events, "tool_use_delta") + only(events, "tool_use"):
         assert (data["source"], data.get("server")) == (source, server)
 

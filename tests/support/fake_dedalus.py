@@ -126,6 +126,12 @@ class FakeDedalus:
         """Call `script` first, with the request's body. If it returns None, the turns answer."""
         self._choice = script
 
+    def forget(self) -> None:
+        """Drop the scripts of chat completions, and the requests that came."""
+        self._turns.clear()
+        self._always = self._choice = None
+        self.requests.clear()
+
     # What the test sees
 
     @property
