@@ -10,7 +10,21 @@ from local_tools import LocalTool, gives, named
 from mcp_hands import ECHO, command, result, tool
 from run_readers import reading
 from service import EXECUTE, SIMULATE, STREAM, checked, names, only, service, text
-from waiting_runs import ASK, DELETE, PAGE_TOOL, RUNS, calling, decide, deletes, get, refusal, send, waits, whole
+from waiting_runs import (
+    ASK,
+    DELETE,
+    PAGE_TOOL,
+    RUNS,
+    calling,
+    decide,
+    deletes,
+    get,
+    refusal,
+    send,
+    waiting_run,
+    waits,
+    whole,
+)
 from wire import Text, answer
 
 from services.tooling.base import InvalidArguments
@@ -27,13 +41,11 @@ async def test_an_approved_call_is_made_and_the_run_goes_on() -> None:
     async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
         fake.turn(Text("Let me."), *DELETE)
         fake.turn(*answer("Done."))
-        async with reading(agent, **ASK) as reader:
-            await reader.until(b"event: waiting")
+        async with waiting_run(agent, **ASK) as run_id:
             assert not tool.heard
-            run = await waits(agent, reader.run_id)
-            response = await decide(agent, reader.run_id)
-            await reader.rest()
-        events = await whole(agent, reader.run_id)
+            run = await waits(agent, run_id)
+            response = await decide(agent, run_id)
+        events = await whole(agent, run_id)
     assert response.status_code == 202
     assert run["pending"] == [{"tool_call_id": "call_1", "name": "delete", "kind": "approval"}]
     assert tool.heard == [{"folder": "drafts"}]
@@ -64,11 +76,9 @@ async def test_a_refusal_goes_to_the_model() -> None:
     async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
         fake.turn(*DELETE)
         fake.turn(*answer("Then not."))
-        async with reading(agent, **ASK) as reader:
-            await reader.until(b"event: waiting")
-            await decide(agent, reader.run_id, approved=False, reason="Not on a Friday.")
-            await reader.rest()
-        events = await whole(agent, reader.run_id)
+        async with waiting_run(agent, **ASK) as run_id:
+            await decide(agent, run_id, approved=False, reason="Not on a Friday.")
+        events = await whole(agent, run_id)
     assert tool.heard == []
     assert only(events, "approval_response")[0] == {
         "tool_call_id": "call_1",
@@ -86,11 +96,9 @@ async def test_a_person_can_change_the_arguments() -> None:
     async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
         fake.turn(*DELETE)
         fake.turn(*answer("ok"))
-        async with reading(agent, **ASK) as reader:
-            await reader.until(b"event: waiting")
-            await decide(agent, reader.run_id, arguments={"folder": "spam"})
-            await reader.rest()
-        events = await whole(agent, reader.run_id)
+        async with waiting_run(agent, **ASK) as run_id:
+            await decide(agent, run_id, arguments={"folder": "spam"})
+        events = await whole(agent, run_id)
     assert tool.heard == [{"folder": "spam"}]
     assert only(events, "approval_response")[0]["arguments"] == {"folder": "spam"}
     result = fake.chats[1].body["messages"][-1]["content"]
@@ -103,11 +111,9 @@ async def test_long_changed_arguments_leave_room_for_the_result() -> None:
     async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
         fake.turn(*DELETE)
         fake.turn(*answer("ok"))
-        async with reading(agent, **ASK) as reader:
-            await reader.until(b"event: waiting")
-            await decide(agent, reader.run_id, arguments={"folder": folder, "permanently": True})
-            await reader.rest()
-        events = await whole(agent, reader.run_id)
+        async with waiting_run(agent, **ASK) as run_id:
+            await decide(agent, run_id, arguments={"folder": folder, "permanently": True})
+        events = await whole(agent, run_id)
     note, result = only(events, "tool_result")[0]["content"].splitlines()
     assert note == f'A person changed the arguments to {{"folder":"{"x" * 989}….'
     assert result.startswith('{"deleted":"xxx')
@@ -127,12 +133,10 @@ async def test_changed_arguments_are_checked() -> None:
     async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
         fake.turn(*DELETE)
         fake.turn(*answer("ok"))
-        async with reading(agent, **ASK) as reader:
-            await reader.until(b"event: waiting")
-            response = await decide(agent, reader.run_id, arguments={"file": "x"})
-            both = await decide(agent, reader.run_id, approved=False, arguments={"folder": "x"})
-            await decide(agent, reader.run_id)
-            await reader.rest()
+        async with waiting_run(agent, **ASK) as run_id:
+            response = await decide(agent, run_id, arguments={"file": "x"})
+            both = await decide(agent, run_id, approved=False, arguments={"folder": "x"})
+            await decide(agent, run_id)
     assert refusal(response) == (422, "invalid_request")
     assert response.json()["error"]["details"] == [{"loc": "arguments", "message": "folder: this argument is missing"}]
     assert refusal(both) == (422, "invalid_request")
@@ -156,10 +160,8 @@ async def test_a_tool_can_always_need_approval() -> None:
     async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
         fake.turn(*DELETE)
         fake.turn(*answer("ok"))
-        async with reading(agent) as reader:
-            await reader.until(b"event: waiting")
-            await decide(agent, reader.run_id)
-            await reader.rest()
+        async with waiting_run(agent) as run_id:
+            await decide(agent, run_id)
     assert len(tool.heard) == 1
 
 
@@ -169,15 +171,13 @@ async def test_calls_that_need_nobody_run_first_and_all_answers_are_waited_for()
     async with FakeDedalus() as fake, service(fake.url, named(tool, free)) as agent:
         fake.turn(*calling(("a", "delete", '{"folder":"a"}'), ("b", "look", "{}"), ("c", "delete", '{"folder":"c"}')))
         fake.turn(*answer("ok"))
-        async with reading(agent, **ASK) as reader:
-            await reader.until(b"event: waiting")
-            first = await decide(agent, reader.run_id, "c")
+        async with waiting_run(agent, **ASK) as run_id:
+            first = await decide(agent, run_id, "c")
             assert first.json()["status"] == "waiting"
             assert [call["tool_call_id"] for call in first.json()["pending"]] == ["a"]
             assert tool.heard == []
-            await decide(agent, reader.run_id, "a")
-            await reader.rest()
-        events = await whole(agent, reader.run_id)
+            await decide(agent, run_id, "a")
+        events = await whole(agent, run_id)
     assert len(free.heard) == 1
     assert names(events).index("tool_result") < names(events).index("approval_request")
     assert [m["tool_call_id"] for m in fake.chats[1].body["messages"][-3:]] == ["a", "b", "c"]
@@ -233,11 +233,9 @@ async def test_who_decides_twice_at_the_same_time_decides_once() -> None:
     async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
         fake.turn(*DELETE)
         fake.turn(*answer("ok"))
-        async with reading(agent, **ASK) as reader:
-            await reader.until(b"event: waiting")
-            answers = await asyncio.gather(*(decide(agent, reader.run_id) for _ in range(10)))
-            await reader.rest()
-        events = await whole(agent, reader.run_id)
+        async with waiting_run(agent, **ASK) as run_id:
+            answers = await asyncio.gather(*(decide(agent, run_id) for _ in range(10)))
+        events = await whole(agent, run_id)
     assert {response.status_code for response in answers} == {202}
     assert len(only(events, "approval_response")) == len(tool.heard) == 1
 
@@ -298,13 +296,11 @@ async def test_a_waiting_run_can_be_cancelled() -> None:
     tool = deletes()
     async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
         fake.turn(*DELETE)
-        async with reading(agent, **ASK) as reader:
-            await reader.until(b"event: waiting")
-            await waits(agent, reader.run_id)
-            await agent.client.post(f"{RUNS}/{reader.run_id}/cancel")
-            await reader.rest()
-        events = await whole(agent, reader.run_id)
-        assert refusal(await decide(agent, reader.run_id)) == (409, "run_not_waiting")
+        async with waiting_run(agent, **ASK) as run_id:
+            await waits(agent, run_id)
+            await agent.client.post(f"{RUNS}/{run_id}/cancel")
+        events = await whole(agent, run_id)
+        assert refusal(await decide(agent, run_id)) == (409, "run_not_waiting")
     assert only(events, "complete")[0]["status"] == "cancelled"
     assert tool.heard == []
 
@@ -371,12 +367,10 @@ async def test_a_tool_of_an_mcp_server_can_be_asked_about() -> None:
     async with FakeDedalus() as fake, service(fake.url, **given) as agent:
         fake.turn(*calling(("call_1", name, '{"zone":"UTC"}')))
         fake.turn(*answer("ok"))
-        async with reading(agent, mcp_servers=["clock"], require_approval=[name]) as reader:
-            await reader.until(b"event: waiting")
-            refused = await decide(agent, reader.run_id, arguments={"zone": 5})
-            await decide(agent, reader.run_id, arguments={"zone": "Europe/Oslo"})
-            await reader.rest()
-        events = await whole(agent, reader.run_id)
+        async with waiting_run(agent, mcp_servers=["clock"], require_approval=[name]) as run_id:
+            refused = await decide(agent, run_id, arguments={"zone": 5})
+            await decide(agent, run_id, arguments={"zone": "Europe/Oslo"})
+        events = await whole(agent, run_id)
     assert refusal(refused) == (422, "invalid_request")
     assert only(events, "approval_request")[0]["name"] == name
     assert "Europe/Oslo" in only(events, "tool_result")[0]["content"]
@@ -399,13 +393,11 @@ async def test_the_page_runs_its_tools() -> None:
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(*calling(("a", "locate", '{"exact":true}'), ("b", "locate", "{}")))
         fake.turn(*answer("In Oslo."))
-        async with reading(agent, client_tools=[PAGE_TOOL]) as reader:
-            await reader.until(b"event: waiting")
-            run = await waits(agent, reader.run_id)
-            await send(agent, reader.run_id, {"tool_call_id": "b", "content": "denied", "is_error": True})
-            response = await send(agent, reader.run_id, {"tool_call_id": "a", "content": {"lat": 59.9}})
-            await reader.rest()
-        events = await whole(agent, reader.run_id)
+        async with waiting_run(agent, client_tools=[PAGE_TOOL]) as run_id:
+            run = await waits(agent, run_id)
+            await send(agent, run_id, {"tool_call_id": "b", "content": "denied", "is_error": True})
+            response = await send(agent, run_id, {"tool_call_id": "a", "content": {"lat": 59.9}})
+        events = await whole(agent, run_id)
     assert response.status_code == 202
     assert [call["kind"] for call in run["pending"]] == ["client", "client"]
     assert {use["source"] for use in only(events, "tool_use")} == {"client"}
@@ -443,19 +435,17 @@ async def test_a_page_s_result_is_cut_like_any_other() -> None:
     async with FakeDedalus() as fake, service(fake.url, max_tool_result_bytes=1024) as agent:
         fake.turn(*calling(("a", "locate", "{}"), ("b", "locate", "{}")))
         fake.turn(*answer("ok"))
-        async with reading(agent, client_tools=[PAGE_TOOL]) as reader:
-            await reader.until(b"event: waiting")
+        async with waiting_run(agent, client_tools=[PAGE_TOOL]) as run_id:
             half = '{"results":[{"tool_call_id":"a","content":"\\ud83d"}]}'
-            path, headers = f"{RUNS}/{reader.run_id}/tool-results", {"content-type": "application/json"}
+            path, headers = f"{RUNS}/{run_id}/tool-results", {"content-type": "application/json"}
             refused = await agent.client.post(path, content=half, headers=headers)
             await send(
                 agent,
-                reader.run_id,
+                run_id,
                 {"tool_call_id": "a", "content": "x" * 5000},
                 {"tool_call_id": "b", "content": None},
             )
-            await reader.rest()
-        events = await whole(agent, reader.run_id)
+        events = await whole(agent, run_id)
     assert refusal(refused) == (422, "invalid_request")
     assert [(len(r["content"]), r["truncated"]) for r in only(events, "tool_result")] == [(1024, True), (4, False)]
 
@@ -476,12 +466,10 @@ async def test_the_page_and_a_person_are_waited_for_together() -> None:
     async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
         fake.turn(*calling(("a", "locate", "{}"), ("call_1", "delete", '{"folder":"x"}')))
         fake.turn(*answer("ok"))
-        async with reading(agent, **ASK, client_tools=[PAGE_TOOL]) as reader:
-            await reader.until(b"event: waiting")
-            await decide(agent, reader.run_id)
-            await send(agent, reader.run_id, {"tool_call_id": "a", "content": "Oslo"})
-            await reader.rest()
-        events = await whole(agent, reader.run_id)
+        async with waiting_run(agent, **ASK, client_tools=[PAGE_TOOL]) as run_id:
+            await decide(agent, run_id)
+            await send(agent, run_id, {"tool_call_id": "a", "content": "Oslo"})
+        events = await whole(agent, run_id)
     assert [call["kind"] for call in only(events, "waiting")[0]["pending"]] == ["client", "approval"]
     assert only(events, "complete")[0]["status"] == "succeeded"
 
@@ -493,22 +481,18 @@ async def test_the_page_and_a_person_are_waited_for_together() -> None:
 async def test_a_scripted_run_waits_for_a_person(approved: bool, said: str) -> None:
     """The approval can be tried without a model."""
     async with service("http://127.0.0.1:9") as agent:
-        async with reading(agent, SIMULATE, scenario="approval", delay_ms=0) as reader:
-            await reader.until(b"event: waiting")
-            [pending] = (await waits(agent, reader.run_id))["pending"]
-            await decide(agent, reader.run_id, pending["tool_call_id"], approved=approved)
-            await reader.rest()
-        events = await whole(agent, reader.run_id)
+        async with waiting_run(agent, SIMULATE, scenario="approval", delay_ms=0) as run_id:
+            [pending] = (await waits(agent, run_id))["pending"]
+            await decide(agent, run_id, pending["tool_call_id"], approved=approved)
+        events = await whole(agent, run_id)
     assert text(events, "final_output").startswith(said)
 
 
 async def test_a_scripted_run_waits_for_the_page() -> None:
     """So can a client tool."""
     async with service("http://127.0.0.1:9") as agent:
-        async with reading(agent, SIMULATE, scenario="client_tool", delay_ms=0) as reader:
-            await reader.until(b"event: waiting")
-            [pending] = (await waits(agent, reader.run_id))["pending"]
-            await send(agent, reader.run_id, {"tool_call_id": pending["tool_call_id"], "content": "Bergen"})
-            await reader.rest()
-        events = await whole(agent, reader.run_id)
+        async with waiting_run(agent, SIMULATE, scenario="client_tool", delay_ms=0) as run_id:
+            [pending] = (await waits(agent, run_id))["pending"]
+            await send(agent, run_id, {"tool_call_id": pending["tool_call_id"], "content": "Bergen"})
+        events = await whole(agent, run_id)
     assert text(events, "final_output") == "Your page says where you are: Bergen"

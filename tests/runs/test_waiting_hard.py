@@ -19,7 +19,21 @@ from local_tools import LocalTool, gives, named
 from mcp_peers import TIME
 from run_readers import attached, reading
 from service import EXECUTE, STREAM, Service, names, only, service, text
-from waiting_runs import ASK, DELETE, PAGE_TOOL, RUNS, calling, decide, deletes, get, refusal, send, waits, whole
+from waiting_runs import (
+    ASK,
+    DELETE,
+    PAGE_TOOL,
+    RUNS,
+    calling,
+    decide,
+    deletes,
+    get,
+    refusal,
+    send,
+    waiting_run,
+    waits,
+    whole,
+)
 from wire import Stall, Text, answer
 
 from database.suspended_runs import delete_waiting_runs
@@ -180,12 +194,10 @@ async def test_a_call_has_one_result() -> None:
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(*calling(("a", "locate", "{}")))
         fake.turn(*answer("ok"))
-        async with reading(agent, client_tools=[PAGE_TOOL]) as reader:
-            await reader.until(b"event: waiting")
+        async with waiting_run(agent, client_tools=[PAGE_TOOL]) as run_id:
             one = {"tool_call_id": "a", "content": 1}
-            assert refusal(await send(agent, reader.run_id, one, one)) == (422, "invalid_request")
-            assert (await send(agent, reader.run_id, one)).status_code == 202
-            await reader.rest()
+            assert refusal(await send(agent, run_id, one, one)) == (422, "invalid_request")
+            assert (await send(agent, run_id, one)).status_code == 202
 
 
 async def test_a_time_that_runs_out_during_an_answer(disk: Disk) -> None:

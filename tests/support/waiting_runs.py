@@ -1,11 +1,13 @@
 """Runs that wait: requests, calls and answers that their tests share."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 from local_tools import LocalTool
-from service import Event, Service, checked
+from run_readers import reading
+from service import STREAM, Event, Service, checked
 from wire import Done, Finish, Step, ToolCall
 
 RUNS = "/api/agent/runs"
@@ -40,6 +42,15 @@ async def send(agent: Service, run_id: str, *results: Mapping[str, Any]) -> http
 async def get(agent: Service, run_id: str) -> dict[str, Any]:
     run: dict[str, Any] = (await agent.client.get(f"{RUNS}/{run_id}")).json()
     return run
+
+
+@asynccontextmanager
+async def waiting_run(agent: Service, path: str = STREAM, **body: object) -> AsyncIterator[str]:
+    """Start a run, read it to its wait, and enter the block with its id. Then read it to its end."""
+    async with reading(agent, path, **body) as reader:
+        await reader.until(b"event: waiting")
+        yield reader.run_id
+        await reader.rest()
 
 
 async def waits(agent: Service, run_id: str) -> dict[str, Any]:

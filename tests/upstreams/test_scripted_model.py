@@ -10,9 +10,8 @@ import pytest
 from fake_dedalus import FakeDedalus
 from local_tools import gives, named
 from process import ROOT
-from run_readers import reading
 from service import EXECUTE, names, only, service, text
-from waiting_runs import decide, deletes, send, waits, whole
+from waiting_runs import decide, deletes, send, waiting_run, waits, whole
 
 from services.tooling.registry import ToolRegistry
 
@@ -86,13 +85,11 @@ async def test_a_person_and_the_page_are_asked() -> None:
         "session_id": "chat",
     }
     async with service(tools=named(tool)) as agent:
-        async with reading(agent, **asked, require_approval=["delete"]) as reader:
-            await reader.until(b"event: waiting")
-            approval, page_s = (await waits(agent, reader.run_id))["pending"]
-            await decide(agent, reader.run_id, approval["tool_call_id"])
-            await send(agent, reader.run_id, {"tool_call_id": page_s["tool_call_id"], "content": "Oslo"})
-            await reader.rest()
-        events = await whole(agent, reader.run_id)
+        async with waiting_run(agent, **asked, require_approval=["delete"]) as run_id:
+            approval, page_s = (await waits(agent, run_id))["pending"]
+            await decide(agent, run_id, approval["tool_call_id"])
+            await send(agent, run_id, {"tool_call_id": page_s["tool_call_id"], "content": "Oslo"})
+        events = await whole(agent, run_id)
         again = await agent.stream({**SCRIPT, "input": "Thanks.", "session_id": "chat"})
     assert [heard["folder"] for heard in tool.heard] == ["drafts"]
     assert text(events, "final_output").splitlines()[1] == "The tool returned: Oslo"
