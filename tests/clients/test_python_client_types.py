@@ -1,6 +1,5 @@
 """The types of the Python client: those of the OpenAPI document, and the same in both of its forms."""
 
-import ast
 import json
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from agent_stream.decoding import decode
 from agent_stream.events import EVENT_CLASSES, Event, event_of
 from process import ROOT
 from service import settings
+from sources import imported
 
 from app import create_app
 
@@ -156,15 +156,7 @@ def test_the_synchronous_client_is_generated() -> None:
 def test_the_package_needs_httpx2_alone() -> None:
     """It imports itself, httpx2 and the standard library, and nothing of the service."""
     for file in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            match node:
-                case ast.Import(names=names):
-                    used = {name.name.partition(".")[0] for name in names}
-                case ast.ImportFrom(module=module):
-                    used = {(module or "").partition(".")[0]}
-                case _:
-                    used = set()
-            assert used - sys.stdlib_module_names <= {"agent_stream", "httpx2"}, file
+        assert imported(file) - sys.stdlib_module_names <= {"agent_stream", "httpx2"}, file
 
 
 def test_everything_public_is_exported() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from process import ROOT
+from sources import imported
 
 MODULES = (
     "app",
@@ -514,15 +515,7 @@ def test_what_stands_outside_of_the_house_uses_nothing_of_it() -> None:
     only its HTTP API.
     """
     for file in (ROOT / "test_client.py", *(ROOT / "examples").glob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text())):
-            match node:
-                case ast.Import(names=names):
-                    used = {name.name.partition(".")[0] for name in names}
-                case ast.ImportFrom(module=module):
-                    used = {(module or "").partition(".")[0]}
-                case _:
-                    used = set()
-            assert not used & {*MODULES, *PACKAGES}, f"{file.name}:{getattr(node, 'lineno', 0)}"
+        assert not imported(file) & {*MODULES, *PACKAGES}, file.name
 
 
 SOUND = {
