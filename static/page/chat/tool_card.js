@@ -31,7 +31,7 @@ export const ToolCard = memo(function ToolCard({ call, isUnderWay }) {
       ${isOpen && html`<${Details} call=${call} />`}
     </details>
     ${!result && isUnderWay && progress && html`<${Progress} ...${progress} />`}
-    ${result?.is_error && !isOpen && html`<p class="tool-error">${firstLine(result.content)}</p>`}
+    ${result?.is_error && !isOpen && html`<p class="tool-error">${result.content.trim().slice(0, MOST_BRIEF)}</p>`}
   `;
 });
 
@@ -97,8 +97,4 @@ function readable(content) {
   } catch {
     return content;
   }
-}
-
-function firstLine(text) {
-  return text.trimStart().split("\n", 1)[0].slice(0, 300);
 }
