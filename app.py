@@ -80,7 +80,7 @@ def create_app(
     app = FastAPIOffline(
         title="Agent Stream",
         version=openapi.VERSION,
-        description="Runs a Dedalus agent and streams what it thinks, calls and says as typed server-sent events.",
+        description=openapi.description_with(page=settings.page == "on"),
         lifespan=lambda app: opened(app, settings, tools, providers, dedalus),
         generate_unique_id_function=lambda route: route.name,
         redirect_slashes=False,

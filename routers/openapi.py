@@ -15,6 +15,8 @@ from events import STREAM_EVENT
 REF = "#/components/schemas/{model}"
 VERSION = "1.0.0"
 
+DESCRIPTION = "Runs a Dedalus agent and streams what it thinks, calls and says as typed server-sent events."
+
 TAGS = [
     {
         "name": "agent",
@@ -142,6 +144,11 @@ STREAM_STARTS = STREAM | {
     }
     for status, said in ERRORS.items()
 }
+
+
+def description_with(*, page: bool) -> str:
+    """Return the document's description. The documentation's pages make its link relative to their own address."""
+    return f"{DESCRIPTION} [Try it on the page](./)." if page else DESCRIPTION
 
 
 def install(app: FastAPI) -> None:

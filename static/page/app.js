@@ -3,6 +3,7 @@
 import { Chat } from "./chat/chat.js";
 import { Header } from "./header/header.js";
 import { html } from "./html.js";
+import { Icon } from "./icons.js";
 import { Inspector } from "./inspector/inspector.js";
 import { Sidebar } from "./sidebar/sidebar.js";
 import { store, useStore } from "./store.js";
@@ -10,14 +11,28 @@ import { store, useStore } from "./store.js";
 export function App() {
   const drawer = useStore((state) => state.drawer);
   const isInspecting = useStore((state) => state.isInspecting);
-  const close = () => store.set({ drawer: null });
   return html`
     <a class="skip" href="#question">Skip to the question</a>
     <div class=${isInspecting ? "shell is-inspecting" : "shell"}>
       <${Side} name="sidebar" tag="nav" label="Chats and runs" drawer=${drawer}><${Sidebar} /><//>
       <main class="middle" inert=${drawer !== null}><${Header} /><${Chat} /></main>
-      <${Side} name="inspector" tag="aside" label="Inspector" drawer=${drawer}><${Inspector} /><//>
+      <${Side} name="inspector" tag="aside" label="Inspector" drawer=${drawer}>
+        ${drawer === "inspector" && html`<${InspectorBar} />`}
+        <${Inspector} />
+      <//>
       ${drawer && html`<div class="backdrop" onClick=${close}></div>`}
+    </div>
+  `;
+}
+
+const close = () => store.set({ drawer: null });
+
+/** The head of the inspector's drawer, with a button that closes it. */
+function InspectorBar() {
+  return html`
+    <div class="drawer-bar">
+      <span>Inspector</span>
+      <button type="button" class="plain" aria-label="Close the inspector" onClick=${close}><${Icon} name="close" /></button>
     </div>
   `;
 }

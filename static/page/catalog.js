@@ -11,12 +11,16 @@ const LISTS = [
   ["/api/agent/mcp-servers", (body) => ({ mcpServers: body.servers })],
 ];
 
-/** Loads each list. One that fails is left as it is, and the page works without it. */
-export async function loadCatalog() {
-  await Promise.all(LISTS.map(load));
+const RETRY_MS = 3_000; // a service that has just started isn't ready while its model is loaded
+
+/** Loads each list. The page works without one that fails, and tries again. */
+export function loadCatalog() {
+  for (const list of LISTS) void load(list);
 }
 
-async function load([path, read]) {
+async function load(list) {
+  const [path, read] = list;
   const body = await api(path).catch(() => null);
   if (body) store.set(({ catalog }) => ({ catalog: { ...catalog, ...read(body) } }));
+  else setTimeout(() => void load(list), RETRY_MS);
 }

@@ -2,7 +2,7 @@
 
 import { Conversation } from "agent-stream";
 
-import { BASE_URL } from "./api.js";
+import { api, BASE_URL } from "./api.js";
 import { pageTools, requestedTools } from "./chat/page_tools.js";
 import { forgetFrames, takeFrame } from "./frames.js";
 import { faultyFetch } from "./inspector/faults.js";
@@ -15,7 +15,7 @@ const STREAMS = ["/api/agent/stream", "/api/agent/stream/simulate"];
  * Holds the present `Conversation`, which is replaced when another session is shown. `leave` is null until it is mounted.
  * A new chat is mounted at its first question, because the service does not have its session before.
  */
-const shown = createStore({ id: null, conversation: null, leave: null });
+const shown = createStore({ id: null, run: null, conversation: null, leave: null });
 
 function mount() {
   const { conversation, leave } = shown.get();
@@ -48,21 +48,40 @@ async function recordingFetch(input, init = {}) {
 
 /** Follows the route: opens the conversation of each session that it names, or of a run without a session. */
 export function followRoute() {
-  const open = () => {
-    const { route, draft } = store.get();
-    const isLoose = route.run !== null && route.session === null;
-    const id = isLoose ? route.run : (route.session ?? draft);
-    const { id: former, leave } = shown.get();
-    if (id === former) return;
-    leave?.();
-    const conversation = new Conversation(optionsFor(isLoose ? undefined : id));
-    shown.set({ id, conversation, leave: null });
-    if (route.session || isLoose) mount();
-    if (isLoose) void conversation.attach(id);
-    forgetFrames();
-  };
   store.subscribe(open);
   open();
+}
+
+function open() {
+  const { route, draft } = store.get();
+  const { id: former, run: formerRun } = shown.get();
+  const isLoose = route.run !== null && route.session === null;
+  const id = isLoose ? route.run : (route.session ?? draft);
+  if (id === former && route.run === formerRun) return;
+  if (id !== former) replace(id, isLoose);
+  shown.set({ run: route.run });
+  if (id !== former && (route.session || isLoose)) mount();
+  if (isLoose) void shown.get().conversation.attach(id);
+  else if (route.run !== null && !isShown(route.run)) void showBranch(route);
+}
+
+function replace(id, isLoose) {
+  shown.get().leave?.();
+  shown.set({ id, conversation: new Conversation(optionsFor(isLoose ? undefined : id)), leave: null });
+  forgetFrames();
+}
+
+function isShown(runId) {
+  return shown.get().conversation.get().messages.some(({ run_id }) => run_id === runId);
+}
+
+/** Shows the branch of the session that has a run. A script's run is in no session, so it is shown by itself. */
+async function showBranch({ session, run }) {
+  const stored = await api(`/api/agent/runs/${encodeURIComponent(run)}`).catch(() => null);
+  const isPresent = store.get().route.run === run && store.get().route.session === session;
+  if (!stored || !isPresent) return;
+  if (stored.session_id === session) await shown.get().conversation.showBranch(run);
+  else navigate({ session: stored.session_id ?? null }, { replace: true });
 }
 
 /** The parameters of a question that the user has chosen. What isn't chosen is left out. */
@@ -83,7 +102,15 @@ export function ask(question, onEvent) {
   const request = { ...chosen(choice), ...(typeof question === "string" ? { input: question } : question) };
   navigate({ session: route.session ?? draft, run: null, seq: null });
   mount();
-  return shown.get().conversation.stream(request, onEvent);
+  return shown.get().conversation.stream(request, request.scenario ? namingRun(onEvent) : onEvent);
+}
+
+/** Puts a script's run into the URL: no session stores it, and a reload finds it there. */
+function namingRun(onEvent) {
+  return (event) => {
+    if (event.event === "run_started") navigate({ run: event.run_id }, { replace: true });
+    onEvent?.(event);
+  };
 }
 
 /** The shown conversation's state, and the object itself with its actions (stop, approve, …). */

@@ -17,4 +17,4 @@ followKeyboard();
 const root = document.getElementById("app");
 root.replaceChildren();
 render(html`<${App} />`, root);
-void loadCatalog();
+loadCatalog();

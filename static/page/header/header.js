@@ -1,5 +1,7 @@
 /** The bar above the chat: its title, and what the next question is sent with. */
 
+import { useEffect } from "preact/hooks";
+
 import { choose } from "../choice.js";
 import { html } from "../html.js";
 import { Icon } from "../icons.js";
@@ -8,8 +10,13 @@ import { ModelPicker } from "./model_picker.js";
 import { Parameters } from "./parameters.js";
 import { ToolPicker } from "./tool_picker.js";
 
+const NEW = "New chat";
+
 export function Header() {
   const title = useStore(titleOf);
+  useEffect(() => {
+    document.title = title === NEW ? "Agent Stream" : `${title} · Agent Stream`;
+  }, [title]);
   return html`
     <header class="bar">
       <button type="button" class="plain open-sidebar" aria-label="Open the sidebar" onClick=${() => store.set({ drawer: "sidebar" })}>
@@ -27,7 +34,7 @@ export function Header() {
 
 function titleOf({ route, sessions }) {
   const session = sessions.items.find(({ session_id }) => session_id === route.session);
-  return session?.title ?? route.session ?? route.run ?? "New chat";
+  return session?.title ?? route.session ?? route.run ?? NEW;
 }
 
 /** Says that a script answers instead of a model, and turns that off. */

@@ -1,5 +1,7 @@
 /** The parameters of the next question, and the script that answers it in a model's place. */
 
+import { useState } from "preact/hooks";
+
 import { choose } from "../choice.js";
 import { html } from "../html.js";
 import { Icon } from "../icons.js";
@@ -22,15 +24,19 @@ export function Parameters() {
 }
 
 function Fields({ choice, isChanged }) {
-  const reset = () => choose(Object.fromEntries(FIELDS.map((name) => [name, NO_CHOICE[name]])));
+  const [resets, setResets] = useState(0); // the number fields are drawn anew after each, without what was typed
+  const reset = () => {
+    choose(Object.fromEntries(FIELDS.map((name) => [name, NO_CHOICE[name]])));
+    setResets(resets + 1);
+  };
   return html`
     <label class="field">
       <span>Instructions</span>
       <textarea rows="3" placeholder="The system prompt" value=${choice.instructions} onInput=${({ target }) => choose({ instructions: target.value })}></textarea>
     </label>
-    <div class="fields">
+    <div class="fields" key=${resets}>
       <${NumberField} name="temperature" label="Temperature" hint="0 to 2" min="0" max="2" step="0.1" value=${choice.temperature} />
-      <${NumberField} name="max_tokens" label="Most tokens" hint="no limit" min="1" step="1" value=${choice.max_tokens} />
+      <${NumberField} name="max_tokens" label="Max tokens" hint="no limit" min="1" step="1" value=${choice.max_tokens} />
       <label class="field">
         <span>Reasoning</span>
         <select value=${choice.reasoning_effort ?? ""} onChange=${({ target }) => choose({ reasoning_effort: target.value || null })}>

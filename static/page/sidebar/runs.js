@@ -28,7 +28,8 @@ export function Runs() {
 
 function RunItem({ run, isCurrent, isFirst }) {
   const { run_id, session_id = null, status, model, created_at, usage } = run;
-  const tokens = usage?.total_tokens;
+  const title = useStore(({ sessions }) => sessions.items.find((session) => session.session_id === session_id)?.title);
+  const about = [model, usage?.total_tokens && `${usage.total_tokens} tokens`].filter(Boolean).join(" · ");
   return html`
     <li class=${isCurrent ? "item is-current" : "item"}>
       <a
@@ -39,7 +40,7 @@ function RunItem({ run, isCurrent, isFirst }) {
         onClick=${onPlainClick(() => openRun(run))}
       >
         <${Dot} status=${status} isQuiet=${false} />
-        <span class="cut">${model}${tokens ? html` <span class="muted">${tokens} tokens</span>` : null}</span>
+        <span class="run-text"><span class="cut">${title ?? session_id ?? run_id}</span><span class="cut tiny muted">${about}</span></span>
         <time datetime=${created_at}>${age(created_at)}</time>
       </a>
     </li>

@@ -120,6 +120,15 @@ class ShownPage:
         """Click the control with this accessible name."""
         self.until(lambda: _clicked(self.control(name)), f"press {name}")
 
+    def follow(self, text: str) -> None:
+        """Click the link that contains the text."""
+        self.until(lambda: self.browser.find_elements(By.PARTIAL_LINK_TEXT, text), text)
+        self.until(lambda: _clicked(self.browser.find_element(By.PARTIAL_LINK_TEXT, text)))
+
+    def focus(self, selector: str) -> None:
+        """Give an element the focus, as the Tab key does."""
+        self.browser.execute_script("arguments[0].focus()", self.element(selector))
+
     def ask(self, question: str) -> None:
         """Write a question and send it."""
         field = self.element(QUESTION)
