@@ -85,6 +85,7 @@ def test_a_chat_that_is_busy_can_not_be_deleted(page: ShownPage, chats: httpx.Cl
     chats.post("/api/agent/runs", json=WAITING | {"session_id": "busy"}).raise_for_status()
     page.open()
     page.element(".sidebar .dot.is-waiting")
+    page.focus(".sidebar .item a")
     page.press('Delete delete_folder {"folder": "drafts"}')
     page.press("Delete")
     page.until(lambda: any(page.texts(".sidebar [role=alert]")))
