@@ -35,7 +35,7 @@ pytestmark = pytest.mark.anyio
 # Approvals
 
 
-async def test_an_approved_call_is_made_and_the_run_goes_on() -> None:
+async def test_an_approved_call_is_made_and_the_run_resumes() -> None:
     """The stream reports the request, the wait and the decision; the tool runs then, and the model gets the result."""
     tool = deletes()
     async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
@@ -227,7 +227,7 @@ async def test_decisions_that_can_t_count_say_so() -> None:
     assert len(only(events, "approval_response")) == 2
 
 
-async def test_who_decides_twice_at_the_same_time_decides_once() -> None:
+async def test_decisions_at_the_same_time_count_once() -> None:
     """Ten decisions at once: one event, one call."""
     tool = deletes()
     async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:

@@ -174,7 +174,7 @@ class Refusing(RunWriter):
         raise LogUnavailable
 
 
-async def test_progress_goes_on_after_the_log_was_not_there() -> None:
+async def test_progress_continues_after_the_log_was_unavailable() -> None:
     """Progress that is reported while a commit is refused doesn't silence later reports."""
     writer = await MemoryEventLog(1000).create("run_1")
     events = Refusing(writer)

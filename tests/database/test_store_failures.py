@@ -106,7 +106,7 @@ def test_a_locked_database_refuses_what_needs_it(nursery: Nursery, tmp_path: Pat
         assert client.get(f"/api/agent/runs/{first.headers['x-run-id']}").json()["status"] == "succeeded"
 
 
-def test_a_run_goes_on_while_its_record_has_to_wait(nursery: Nursery, tmp_path: Path) -> None:
+def test_a_run_continues_while_its_record_has_to_wait(nursery: Nursery, tmp_path: Path) -> None:
     """The log is the truth: a run that is under way ends as it would, and its record follows."""
     gate = Gate()
     with (

@@ -341,7 +341,7 @@ async def test_a_run_within_its_retention_stays(log: EventLog) -> None:
     assert len(frames(await everything(log, run_id))) == 3
 
 
-async def test_a_run_that_expires_is_read_to_its_end_by_who_is_reading_it(backend: Backend, log: EventLog) -> None:
+async def test_a_run_that_expires_is_read_to_its_end_by_its_readers(backend: Backend, log: EventLog) -> None:
     """Retention takes nothing out of a reader's hands: it ends with `complete`."""
     run_id = await finished(log)
     whole = await everything(log, run_id)

@@ -43,7 +43,7 @@ async def log(tmp_path: Path) -> AsyncIterator[FileEventLog]:
 # The files
 
 
-async def test_the_file_is_what_goes_on_the_wire(log: FileEventLog, tmp_path: Path) -> None:
+async def test_the_file_has_the_bytes_of_the_stream(log: FileEventLog, tmp_path: Path) -> None:
     """Byte for byte and nothing else, while the run is under way as when it is archived."""
     run_id = new_id()
     writer = await log.create(run_id)
@@ -266,7 +266,7 @@ async def test_a_frame_s_end_is_seen_wherever_a_search_looks(tmp_path: Path, dis
             assert await everything(log, run_id, 1) == last
 
 
-async def test_a_reader_waits_for_the_one_who_takes_over(tmp_path: Path) -> None:
+async def test_a_reader_waits_for_the_next_writer(tmp_path: Path) -> None:
     """It follows a run that nobody writes yet, and gets what was there once and what comes once."""
     run_id = new_id()
     async with aclosing(FileEventLog(tmp_path, retention_s=WEEK_S)) as log:

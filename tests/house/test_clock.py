@@ -106,7 +106,7 @@ def ahead_s(event: dict[str, Any]) -> float:
     return (datetime.fromisoformat(event["timestamp"]) - datetime.now(UTC)).total_seconds()
 
 
-async def test_a_run_goes_on_whatever_the_clock_says(nursery: Nursery, clock: Clock, tmp_path: Path) -> None:
+async def test_a_run_continues_whatever_the_clock_says(nursery: Nursery, clock: Clock, tmp_path: Path) -> None:
     """An hour forward and back during a run changes neither order, pings, deadlines nor the replay.
 
     The deadlines are all shorter than an hour, so each of them would have passed if it used this clock.

@@ -34,7 +34,7 @@ def status(connection: socket.socket) -> int:
         return int(answer.read().split(b" ", 2)[1])
 
 
-def test_what_the_files_are_too_few_for_is_refused_and_what_runs_goes_on(nursery: Nursery) -> None:
+def test_runs_without_enough_files_are_refused_and_others_continue(nursery: Nursery) -> None:
     """Accepted runs succeed, and the next one is a 503. The log says how many runs are possible."""
     gate = Gate()
     with (

@@ -152,7 +152,7 @@ async def test_a_tool_that_ignores_being_cancelled_does_not_hold_up_the_end(nurs
         assert server.active() == []
 
 
-async def test_a_cancelled_run_whose_tool_goes_on_ends_within_two_seconds(nursery: Nursery, tmp_path: Path) -> None:
+async def test_a_cancelled_run_whose_tool_continues_ends_within_two_seconds(nursery: Nursery, tmp_path: Path) -> None:
     """Promise 3: cancelling a run doesn't wait for its tool either."""
     with FakeDedalus.in_thread() as fake, crashing_server(nursery, tmp_path, fake.url) as server:
         fake.turn(Role(), ToolCall("call_1", "stubborn", json.dumps({"seconds": 10})), Finish("tool_calls"), Done())

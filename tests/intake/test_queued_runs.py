@@ -215,7 +215,9 @@ async def test_a_queued_run_can_be_cancelled_while_the_server_drains(tmp_path: P
 
 
 @pytest.mark.parametrize("key", [None, "k"])
-async def test_who_waits_for_the_json_answer_of_a_queued_run_may_ask_again(key: str | None, tmp_path: Path) -> None:
+async def test_a_client_that_waits_for_the_json_answer_of_a_queued_run_may_ask_again(
+    key: str | None, tmp_path: Path
+) -> None:
     """The drain answers 503 at once.
 
     With a key the run continues in the next process, and without one it is cancelled.

@@ -87,7 +87,7 @@ async def test_the_limit_of_a_body_is_exact_on_every_route(path: str) -> None:
     assert taken.status_code == 200
 
 
-async def test_a_connection_goes_on_after_a_refused_body() -> None:
+async def test_a_connection_stays_open_after_a_refused_body() -> None:
     """The rest of a refused body is skipped, and the next request on the same connection is served."""
     async with answering(max_body_bytes=KIB) as agent:
         for _ in range(2):

@@ -54,7 +54,7 @@ async def test_a_background_run_may_ask_to_be_cancelled_without_a_reader() -> No
         assert (await get(agent, f"{RUNS}/{run_id}"))["status"] == "cancelled"
 
 
-async def test_who_polls_gets_json_lines_of_what_there_is() -> None:
+async def test_a_poll_gets_json_lines_of_what_there_is() -> None:
     """Polling returns each event once, from the cursor on.
 
     Without new events the body is empty, and after the run's end the status is 204.
@@ -197,7 +197,7 @@ async def test_a_refused_request_leaves_its_key_free() -> None:
     assert text(checked(again.content)) == "two"
 
 
-async def test_who_leaves_does_not_end_a_run_that_another_waits_for() -> None:
+async def test_a_client_that_leaves_does_not_end_a_run_that_another_waits_for() -> None:
     """When one of two /execute callers with the same key disconnects, the run continues for the other."""
     gate = Gate()
     async with FakeDedalus() as fake, service(fake.url) as agent:
@@ -217,7 +217,7 @@ async def test_who_leaves_does_not_end_a_run_that_another_waits_for() -> None:
         assert (await staying).json()["output"] == "one two"
 
 
-async def test_who_leaves_execute_does_not_end_a_run_that_was_started_in_the_background_too() -> None:
+async def test_a_client_that_leaves_execute_does_not_end_a_run_of_the_background() -> None:
     """The run continues because POST /runs with the same key promised that it needs no reader."""
     gate = Gate()
     async with FakeDedalus() as fake, service(fake.url) as agent:
@@ -237,7 +237,9 @@ async def test_who_leaves_execute_does_not_end_a_run_that_was_started_in_the_bac
 
 
 @pytest.mark.parametrize("more", [{"session_id": "chat", "multitask": "enqueue"}, {"metadata": {"a": "b"}}])
-async def test_who_leaves_execute_while_its_run_begins_leaves_nothing_half_begun(more: dict[str, Any]) -> None:
+async def test_a_client_that_leaves_execute_while_its_run_begins_leaves_nothing_half_begun(
+    more: dict[str, Any],
+) -> None:
     """Whenever the caller disconnects, either there is no run, or one that has begun and is cancelled, on disk and
     in the list.
     """

@@ -117,7 +117,7 @@ async def test_a_run_that_nobody_reads_is_cancelled_after_the_grace() -> None:
         assert (await ended(agent, reader.run_id))["status"] == "cancelled"
 
 
-async def test_a_reader_who_comes_back_keeps_the_run_alive() -> None:
+async def test_a_reader_that_comes_back_keeps_the_run_alive() -> None:
     """A reader that returns within the grace period keeps the run alive for longer than the period, and misses
     nothing.
     """

@@ -309,7 +309,7 @@ async def test_a_run_that_resumes_without_a_reader_is_not_abandoned() -> None:
         assert only(await whole(agent, reader.run_id), "complete")[0]["status"] == "succeeded"
 
 
-async def test_who_reads_a_run_that_waits_does_not_hold_up_the_end() -> None:
+async def test_a_reader_of_a_waiting_run_does_not_hold_up_the_end() -> None:
     """The drain ends at once: the reader gets `draining`, and the suspended run and the one queued behind it stay
     stored.
     """

@@ -23,7 +23,7 @@ MODEL = {"id": "test/model", "object": "model"}
 # The history
 
 
-async def test_a_session_goes_on_where_it_was() -> None:
+async def test_a_session_continues_where_it_was() -> None:
     """The model gets the earlier messages. `run_started` names the session, which is created on first use."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(*answer("Oslo."))

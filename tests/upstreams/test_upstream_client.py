@@ -376,7 +376,7 @@ def dying(talk: Talk, peers: set[int]) -> Talk:
 # Limits
 
 
-async def test_the_limit_holds_and_who_waits_longest_is_next() -> None:
+async def test_the_limit_holds_and_the_longest_wait_is_next() -> None:
     """Five requests use two connections, never a third, and are served in their order."""
     order: list[str] = []
 
