@@ -254,20 +254,53 @@ def test_attach_to_an_unknown_run(agent: AgentStream) -> None:
 
 @pytest.mark.parametrize("on", [ApprovalRequest, Waiting])
 def test_approve(on: type, agent: AgentStream, service: Service) -> None:
-    """A call is approved in the loop, at its request or when the run waits. At `waiting` no connection is open."""
+    """A call is approved in the loop, at its request or when the run waits. While it waits, no connection is open."""
     with agent.simulate(scenario="approval", delay_ms=0) as run:
         events = []
         for event in run:
             events.append(event)
             if isinstance(event, Waiting):
-                assert connections(agent) == []
-                assert (run.status, run.pending) == ("waiting", event.pending)
+                was_answered = on is ApprovalRequest
+                assert (run.status, run.pending) == (("running", []) if was_answered else ("waiting", event.pending))
+                assert len(connections(agent)) == was_answered
             if isinstance(event, on):
                 run.approve("call_simulated_1", {"folder": "spam"})
     assert read(events) == stored(service, run.id)
     assert run.text == "I deleted the folder spam."
     [response] = [event for event in events if isinstance(event, ApprovalResponse)]
     assert response.arguments == {"folder": "spam"}
+
+
+def test_two_approvals(agent: AgentStream, service: Service, fake: FakeDedalus) -> None:
+    """The answers to two calls arrive one after the other, and the loop resumes after the second."""
+    calls = [ToolCall(f"call_{number}", "current_time", "{}", index=number) for number in range(2)]
+    fake.turn(*calls, Finish("tool_calls"), Done())
+    fake.turn(*answer("Late."))
+    with agent.stream("?", tools=["current_time"], require_approval=["current_time"]) as run:
+        events = []
+        for event in run:
+            events.append(event)
+            if isinstance(event, Waiting):
+                assert [run.calls[call.tool_call_id].name for call in run.pending] == ["current_time"] * 2
+                run.approve("call_0")
+                assert [call.tool_call_id for call in run.pending] == ["call_1"]
+            if isinstance(event, ApprovalResponse) and event.tool_call_id == "call_0":
+                assert connections(agent) == []
+                run.refuse("call_1")
+    assert read(events) == stored(service, run.id)
+    assert run.text == "Late."
+
+
+def test_a_wait_that_is_over(agent: AgentStream) -> None:
+    """A program that reads a run again sees from `pending` that nobody has to answer."""
+    with agent.simulate(scenario="approval", delay_ms=0) as run:
+        run.result()
+        run.approve("call_simulated_1")
+        run.result()
+    again = agent.attach(run.id)
+    pending = [again.pending for event in again if isinstance(event, Waiting)]
+    assert pending == [[]]
+    assert again.text == run.text
 
 
 @pytest.mark.anyio

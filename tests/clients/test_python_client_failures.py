@@ -13,8 +13,10 @@ import pytest
 from agent_stream import (
     AgentStream,
     ApiError,
+    ApprovalRequest,
     AsyncAgentStream,
     Complete,
+    Result,
     Run,
     RunFailed,
     StreamEvent,
@@ -35,7 +37,6 @@ from wire import Done, Finish, ToolCall, answer
 
 pytest_plugins = "client_fixtures"
 
-PROXY_ERROR = b"HTTP/1.1 %d Nope\r\nContent-Type: text/html\r\nContent-Length: 5\r\nConnection: close\r\n\r\n<br/>"
 BOTH = pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=lambda how: how.name)
 
 
@@ -127,14 +128,69 @@ def test_a_silent_connection(service: Service) -> None:
     assert (read(events), failure) == (stored(service, run.id), "")
 
 
-@pytest.mark.parametrize("status", [200, 204, 401, 404, 410, 502])
-def test_an_error_page_is_an_outage(status: int, service: Service) -> None:
-    """Only the service itself can end a run that has started: what a proxy answers in its place is tried again."""
+def test_a_silent_connection_after_an_answer(service: Service) -> None:
+    """The stream in the response to an approval is replaced in the same way."""
+    with line_to(service.url) as line, client(line.url, heartbeat_s=0.1) as agent:
+
+        def at(event: StreamEvent) -> None:
+            if isinstance(event, Waiting):
+                run.approve("call_simulated_1")
+                line.silence()
+                threading.Timer(0.5, line.restore).start()
+
+        run = agent.simulate(scenario="approval", delay_ms=20)
+        events, failure = all_of(run, at)
+    assert (read(events), failure) == (stored(service, run.id), "")
+
+
+def test_an_event_outlives_an_error(service: Service) -> None:
+    """If the service can't be asked whether the run still waits, the loop ends, and another one has the event."""
+    with line_to(service.url) as line, client(line.url, max_retries=0) as agent:
+
+        def at(event: StreamEvent) -> None:
+            events.append(event)
+            if isinstance(event, ApprovalRequest):
+                line.cut()
+            if isinstance(event, Waiting):
+                run.approve("call_simulated_1")
+
+        events: list[StreamEvent] = []
+        run = agent.simulate(scenario="approval", delay_ms=0)
+        with pytest.raises(Unreachable):
+            for_each(run, at)
+        line.restore()
+        for_each(run, at)
+    assert read(events) == stored(service, run.id)
+
+
+def page(status: int) -> bytes:
+    return (
+        b"HTTP/1.1 %d Nope\r\nContent-Type: text/html\r\nContent-Length: 5\r\nConnection: close\r\n\r\n<br/>" % status
+    )
+
+
+def stream(frames: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n" + frames
+
+
+END = b'{"event":"complete","data":{"status":"succeeded"},"run_id":"run_1","seq":%d,"timestamp":""}'
+INTRUSIONS = {str(status): page(status) for status in (200, 204, 401, 404, 410, 502)} | {
+    "nothing": stream(b""),
+    "html": stream(b"data: <br/>\n\n"),
+    "list": stream(b"data: [1]\n\n"),
+    "gap": stream(b"data: %s\n\n" % (END % 99)),
+    "other run": stream(b"data: %s\n\n" % (END % 4)),
+}
+
+
+@pytest.mark.parametrize("intrusion", INTRUSIONS)
+def test_what_a_proxy_says_is_an_outage(intrusion: str, service: Service) -> None:
+    """Only the service itself can end a run that has started: what a proxy says in its place is tried again."""
     with line_to(service.url) as line, client(line.url) as agent:
 
         def at(event: StreamEvent) -> None:
             if event.seq == 3:
-                line.say(PROXY_ERROR % status)
+                line.say(INTRUSIONS[intrusion])
                 threading.Timer(0.3, line.restore).start()
 
         run = agent.simulate(scenario="long", delay_ms=1)
@@ -183,7 +239,7 @@ def test_no_service() -> None:
 def test_another_server(service: Service) -> None:
     """A server that isn't Agent Stream is reported by its status."""
     with line_to(service.url) as line, client(line.url) as agent:
-        line.say(PROXY_ERROR % 404)
+        line.say(page(404))
         for ask in (agent.simulate().result, agent.attach("run_1").result, agent.models):
             with pytest.raises(ApiError, match=r"http_404: .* not from Agent Stream"):
                 ask()
@@ -230,14 +286,15 @@ def test_kills_at_many_points(nursery: Nursery, tmp_path: Path, port: int) -> No
             assert (failure == "") == (events[-1].status == "succeeded")
 
 
-def test_a_kill_before_the_answer(nursery: Nursery, tmp_path: Path, port: int) -> None:
+def test_a_service_that_starts_later(nursery: Nursery, tmp_path: Path, port: int) -> None:
     """A program that asks while the service restarts gets its answer."""
-    with ExitStack() as stack, client(f"http://127.0.0.1:{port}") as agent:
-        starting = threading.Timer(0.2, lambda: stack.enter_context(serving(nursery, tmp_path, PORT=str(port))))
-        starting.start()
-        result = agent.simulate("Well?", delay_ms=0).result()
-        starting.join()
-    assert result.status == "succeeded"
+    results: list[Result] = []
+    with client(f"http://127.0.0.1:{port}", max_retries=1000) as agent:
+        asking = threading.Thread(target=lambda: results.append(agent.simulate("Well?", delay_ms=0).result()))
+        asking.start()
+        with serving(nursery, tmp_path, PORT=str(port)):
+            asking.join(30)
+    assert [result.status for result in results] == ["succeeded"]
 
 
 @BOTH

@@ -97,6 +97,12 @@ class Unreachable(AgentStreamError):
         self.args = url, reason
 
 
+def incomplete(run_id: str | None) -> RunFailed:
+    """Return the error for a run that could not be read to its end."""
+    message = "The rest of the run could not be read."
+    return RunFailed(ErrorInfo("incomplete", message, retryable=True, request_id="", run_id=run_id))
+
+
 def api_error(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
     """Return the error of a response that is not what was asked for."""
     seconds = headers.get("Retry-After", "")

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from agent_stream.errors import RunFailed
+from agent_stream.errors import RunFailed, incomplete
 from agent_stream.events import (
     ApprovalResponse,
     Complete,
@@ -24,7 +24,6 @@ from agent_stream.events import (
 from agent_stream.records import ErrorInfo, PendingCall, RunEnd, RunRecord, ToolCall, Usage
 
 NO_USAGE = Usage(None, None, None)
-INCOMPLETE = ErrorInfo("incomplete", "The rest of the run could not be read.", retryable=True, request_id="")
 
 
 @dataclass(frozen=True)
@@ -96,19 +95,22 @@ class Transcript:
                 self.usage = usage
 
     def catch_up(self, run: RunRecord) -> None:
-        """Take the status of a run that has no event after the last one."""
-        if run.status == "waiting":
-            self.pending = {call.tool_call_id: call for call in run.pending or ()}
+        """Take the calls that the run still waits for and, if there are no more events to read, its status."""
+        pending = {call.tool_call_id: call for call in run.pending or ()}
+        if run.last_seq > self.last_seq:
+            self.pending = {call_id: call for call_id, call in self.pending.items() if call_id in pending}
+        elif run.status == "waiting":
+            self.pending = pending
         elif run.status in ("succeeded", "failed", "cancelled"):
             self.pending = {}
             self.end = run.status
             self.failure = run.error and replace(run.error, run_id=run.run_id)
             self.usage = run.usage or NO_USAGE
 
-    def raise_failure(self) -> None:
+    def raise_failure(self, run_id: str | None) -> None:
         """Raise `RunFailed` if the run has failed."""
         if self.end == "failed":
-            raise RunFailed(self.failure or INCOMPLETE)
+            raise RunFailed(self.failure) if self.failure else incomplete(run_id)
 
     def result(self) -> Result | None:
         """Return the run that has ended or waits, or None if it was not read from its beginning."""

@@ -8,14 +8,14 @@ import httpx2
 
 from agent_stream._async.client_calls import AsyncClientCalls
 from agent_stream._async.service import EVENT_STREAM, JSON, AsyncConnection, AsyncService, is_stream, record, run_path
-from agent_stream.errors import AgentStreamError, ApiError, RunFailed
+from agent_stream.errors import AgentStreamError, ApiError, incomplete
 from agent_stream.events import StreamEvent, event_of
 from agent_stream.frames import Frame
 from agent_stream.records import RunRecord
 from agent_stream.requests import Start
 from agent_stream.retries import Retries, delay_s
 from agent_stream.tools import Tool
-from agent_stream.transcript import INCOMPLETE, Transcript
+from agent_stream.transcript import Transcript
 from agent_stream.twins import AsyncAlarm
 
 logger = logging.getLogger("agent_stream")
@@ -49,22 +49,24 @@ class AsyncRunReader:
         self._client_calls = AsyncClientCalls(service, tools)
         self._connection: AsyncConnection | None = None
         self._answered: AsyncConnection | None = None  # the stream in the response to an answer
+        self._received: StreamEvent | None = None  # the event that `next` is about to return
         self._alarm = AsyncAlarm()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has ended, and `next` has returned its last event."""
+        return self.transcript.end is not None and self._received is None
+
     async def next(self) -> StreamEvent | None:
-        """Return the next event, or None if the next frame has none or didn't arrive."""
-        connection = self._connection or await self.connect()
-        if connection is None:
-            return None
-        try:
-            event = self._take(await connection.next())
-        except BROKEN as error:
-            logger.info("The connection broke after event %d: %s", self.transcript.last_seq, error)
+        """Return the next event, or None if the next frame has none or didn't arrive.
+
+        If this raises or is cancelled, the event is returned by the next call.
+        """
+        if self._received is None:
+            self._received = await self._receive()
+        if self.transcript.end or (self.transcript.pending and not await self._has_more()):
             await self.aclose()
-            self._retries.fail(RunFailed(INCOMPLETE))
-            return None
-        if self.transcript.pending or self.transcript.end:
-            await self.aclose()
+        event, self._received = self._received, None
         return event
 
     async def connect(self) -> AsyncConnection | None:
@@ -97,7 +99,7 @@ class AsyncRunReader:
         headers = {"Accept": accept, "Last-Event-ID": str(self.transcript.last_seq)}
         try:
             response = await self._service.call(
-                "POST", run_path(run_id, *path), body=body, headers=headers, retries=retries
+                "POST", run_path(run_id, *path), body=body, headers=headers, retries=retries, timeout_s=None
             )
             self.transcript.pending.pop(call_id, None)
             if is_stream(response) and self._connection is None and self._answered is None:
@@ -126,6 +128,18 @@ class AsyncRunReader:
                 await connection.aclose()
         self._connection = self._answered = None
 
+    async def _receive(self) -> StreamEvent | None:
+        connection = self._connection or await self.connect()
+        if connection is None:
+            return None
+        try:
+            return self._take(await connection.next())
+        except BROKEN as error:
+            logger.info("The connection broke after event %d: %s", self.transcript.last_seq, error)
+            await self.aclose()
+            self._retries.fail(incomplete(self.run_id))
+            return None
+
     async def _open(self) -> AsyncConnection:
         if self.run_id is None:
             assert self._start is not None
@@ -139,13 +153,18 @@ class AsyncRunReader:
         return connection
 
     def _take(self, frame: Frame) -> StreamEvent | None:
-        """Return the event of a frame, if it is new and known. Raise `ValueError` if one is missing before it."""
+        """Return the event of a frame, if it is new and known.
+
+        Raise `ValueError` if one is missing before it, or if it is one of another run.
+        """
         if frame.retry_s is not None:
             self._retries.wait_for(frame.retry_s)
         if frame.event is None or frame.event["seq"] <= self.transcript.last_seq:
             return None
         if frame.event["seq"] > self.transcript.last_seq + 1:
             raise ValueError(f"event {self.transcript.last_seq + 1} is missing")
+        if frame.event["run_id"] != (self.run_id or frame.event["run_id"]):
+            raise ValueError("this is an event of another run")
         self.run_id = frame.event["run_id"]
         self.transcript.last_seq += 1
         self._retries.reset()
@@ -169,13 +188,11 @@ class AsyncRunReader:
                 await self._send(self.run_id, call.tool_call_id, result)
 
     async def _has_more(self) -> bool:
-        """Return whether the run has events after the last one. If not, take its status."""
+        """Return whether the run has events after the last one, and take its status and the calls that it waits for."""
         assert self.run_id is not None
         run = record(await self._service.call("GET", run_path(self.run_id), retries=self._retries), RunRecord)
-        if run.last_seq > self.transcript.last_seq:
-            return True
         self.transcript.catch_up(run)
-        return False
+        return run.last_seq > self.transcript.last_seq
 
     async def _send(self, run_id: str, call_id: str, result: Mapping[str, Any]) -> None:
         """Send the result of a call. Send an error in its place if the service refuses it."""

@@ -59,17 +59,25 @@ class AsyncService:
         return await self._stream(await self.open("GET", run_path(run_id, "events"), headers=headers))
 
     async def call(
-        self, method: str, path: str, *, is_repeatable: bool = True, retries: Retries | None = None, **request: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        is_repeatable: bool = True,
+        retries: Retries | None = None,
+        timeout_s: float | None = CALL_TIMEOUT_S,
+        **request: Any,
     ) -> httpx2.Response:
         """Send a request until it has a response, and read that unless it is a stream.
 
-        A request that is not repeatable is sent again only if it was not accepted. Raise as `open` does.
+        A request that is not repeatable is sent again only if it was not accepted. A response may be silent for
+        `timeout_s`, or for as long as a stream if that is None. Raise as `open` does.
         """
         retries = retries or self.retries()
         while True:
             await AsyncAlarm().wait(retries.next_delay_s())
             try:
-                response = await self.open(method, path, timeout_s=CALL_TIMEOUT_S, **request)
+                response = await self.open(method, path, timeout_s=timeout_s, **request)
                 return response if is_stream(response) else await self._read(response)
             except AgentStreamError as error:
                 if not (is_repeatable or was_not_accepted(error)):

@@ -6,10 +6,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from agent_stream._sync.run_reader import RunReader
-from agent_stream.errors import RunFailed
+from agent_stream.errors import incomplete
 from agent_stream.events import StreamEvent, Waiting
-from agent_stream.records import PendingCall, RunStatus, Usage
-from agent_stream.transcript import INCOMPLETE, Result
+from agent_stream.records import PendingCall, RunStatus, ToolCall, Usage
+from agent_stream.transcript import Result
 
 
 class Run:
@@ -52,6 +52,11 @@ class Run:
         return self._transcript.usage
 
     @property
+    def calls(self) -> Mapping[str, ToolCall]:
+        """The tool calls that were read, by their id."""
+        return self._transcript.calls
+
+    @property
     def pending(self) -> list[PendingCall]:
         """The calls that the run waits for."""
         return list(self._transcript.pending.values())
@@ -86,7 +91,7 @@ class Run:
                     break
         result = self._transcript.result()
         if result is None:
-            raise RunFailed(INCOMPLETE)
+            raise incomplete(self._reader.run_id)
         return result
 
     def close(self) -> None:
@@ -107,13 +112,13 @@ class Run:
     def __iter__(self) -> Generator[StreamEvent, None]:
         """Yield each event after the last one that was read. Raise `RunFailed` at the end of a run that failed."""
         try:
-            while self._transcript.end is None:
+            while not self._reader.is_over:
                 event = self._reader.next()
                 if event is not None:
                     yield event
         finally:
             self.close()
-        self._transcript.raise_failure()
+        self._transcript.raise_failure(self._reader.run_id)
 
     def _decide(self, tool_call_id: str, decision: Mapping[str, Any]) -> None:
         self._reader.answer(self.id, "approvals", tool_call_id, call_id=tool_call_id, body=decision)
