@@ -19,9 +19,9 @@ const [done] = arguments;
 import(new URL("./static/page/store.js", document.baseURI)).then(({ store }) => done(JSON.stringify(store.get())));
 """
 AXE = """
-const [done] = arguments;
+const [selector, done] = arguments;
 const options = { resultTypes: ["violations"] };
-axe.run(document, options).then(({ violations }) =>
+axe.run(selector, options).then(({ violations }) =>
   done(violations.map(({ id, nodes }) => [id, nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`)])));
 """
 
@@ -167,10 +167,10 @@ class ShownPage:
         """Return the lines of the console since the last call, which have what the policy has refused, too."""
         return [str(line["message"]) for line in self.browser.get_log("browser")]  # type: ignore[no-untyped-call]
 
-    def findings(self) -> list[Any]:
-        """Return what axe-core finds wrong with the page as it is shown now."""
+    def findings(self, selector: str = ":root") -> list[Any]:
+        """Return what axe-core finds wrong with the page, or with a part of it, as it is shown now."""
         self.browser.execute_cdp_cmd("Runtime.evaluate", {"expression": axe_source()})  # the policy has no say in this
-        return list(self.browser.execute_async_script(AXE))
+        return list(self.browser.execute_async_script(AXE, selector))
 
 
 def _clicked(element: WebElement) -> bool:

@@ -1,0 +1,171 @@
+"""The inspector in Chromium: events, numbers, the request and its programs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fake_dedalus import FakeDedalus
+from selenium.webdriver import Keys
+from shown_page import ShownPage
+from wire import Done, Finish, Gate, Text, ToolCall, Usage, WaitFor, answer
+
+pytest_plugins = "page_fixtures"
+pytestmark = pytest.mark.timeout(180)
+
+ROWS = ".event-rows .event-row"
+DETAIL = ".event-detail"
+TABS = ("Run", "Events", "Request", "Code", "Faults", "Replay")
+MANY = 20_000
+SCROLL = """
+const [done] = arguments;
+const rows = document.querySelector(".event-rows");
+const tasks = [];
+const watching = new PerformanceObserver((list) => tasks.push(...list.getEntries().map(({ duration }) => duration)));
+watching.observe({ type: "longtask" });
+let most = 0;
+let place = 0;
+const step = () => {
+  most = Math.max(most, rows.querySelectorAll(".event-row").length);
+  place += 1 / 60;
+  rows.scrollTop = rows.scrollHeight * place;
+  if (place < 1) requestAnimationFrame(step);
+  else setTimeout(() => done([most, Math.max(0, ...tasks)]), 200);
+};
+step();
+"""
+
+
+@pytest.fixture(scope="module")
+def page_settings(page_settings: dict[str, str]) -> dict[str, str]:
+    return page_settings | {"TOOLS_BY_DEFAULT": "all"}
+
+
+def stored(page: ShownPage) -> list[dict[str, Any]]:
+    """The log of the latest run."""
+    runs = httpx.get(f"{page.url}/api/agent/runs").json()["runs"]
+    log = httpx.get(f"{page.url}/api/agent/runs/{runs[0]['run_id']}/events?wait=false")
+    return [json.loads(line) for line in log.text.splitlines()]
+
+
+def asked(page: ShownPage, fake: FakeDedalus) -> None:
+    """Ask a question whose answer has a tool call."""
+    fake.turn(ToolCall("call_1", "get_weather", '{"city": "Oslo"}'), Finish("tool_calls", Usage(80, 20, 100)), Done())
+    fake.turn(*answer("It is cold.", Usage(100, 4, 104)))
+    page.open().ask("How cold is it?")
+    page.until_shown("It is cold.", "[role=log]")
+
+
+def test_events_are_shown_with_their_json(page: ShownPage, fake: FakeDedalus) -> None:
+    """Each event of the log is a row, in order. A click or an arrow key shows its JSON, and the URL names it."""
+    asked(page, fake)
+    page.press("Events")
+    events = stored(page)
+    page.until(lambda: len(page.texts(ROWS)) == len(events))
+    shown = [row.split("\n")[:2] for row in page.texts(ROWS)]
+    assert shown == [[str(event["seq"]), event["event"]] for event in events]
+    page.element(f"{ROWS}:nth-child(3)").click()
+    page.until(lambda: json.loads(page.texts(f"{DETAIL} code")[0]) == events[2])
+    page.element(".event-grid").send_keys(Keys.ARROW_DOWN)
+    page.until(lambda: json.loads(page.texts(f"{DETAIL} code")[0]) == events[3])
+    assert page.query().endswith(f"&run={events[0]['run_id']}&seq=4")
+
+
+def test_a_url_names_an_event(page: ShownPage, fake: FakeDedalus) -> None:
+    """A URL with `seq` opens the tab Events with this event, also for a run that this page has not followed."""
+    asked(page, fake)
+    event = stored(page)[6]
+    page.open(f"?run={event['run_id']}&seq=7")
+    page.until(lambda: json.loads(page.texts(f"{DETAIL} code")[0]) == event)
+    assert page.element(f"{ROWS}[aria-selected=true]").is_displayed()
+    page.press("Close event 7")
+    page.until(lambda: "seq" not in page.query())
+
+
+def test_events_are_filtered(page: ShownPage, fake: FakeDedalus) -> None:
+    """By kind and by text, together."""
+    asked(page, fake)
+    page.press("Events")
+    page.control("Kind of event").send_keys("tool_result")
+    page.until(lambda: [row.split("\n")[1] for row in page.texts(ROWS)] == ["tool_result"])
+    page.control("Filter by text").send_keys("Bergen")
+    page.until(lambda: page.texts(ROWS) == [])
+    page.until_shown(f"0 of {len(stored(page))} events", ".events-view")
+
+
+def test_a_run_is_measured_while_it_streams(page: ShownPage, fake: FakeDedalus) -> None:
+    """The waterfall and the status follow the run, and its end brings the numbers that the service reports."""
+    gate = Gate()
+    fake.turn(Text("one "), WaitFor(gate), Text("two"), Finish("stop", Usage(80, 42, 122)), Done())
+    page.open().ask("Count.")
+    page.until_shown("streaming", ".run-status")
+    page.until(lambda: page.texts(".run-span")[0].startswith("Step 1"))
+    gate.open()
+    page.until_shown("succeeded", ".run-status")
+    page.until_shown("stop", ".step-table")
+    tiles = dict(tile.split("\n") for tile in page.texts(".tile"))
+    assert (tiles["Tokens in"], tiles["Tokens out"]) == ("80", "42")
+    assert page.has(".chart canvas")
+    assert page.console() == []
+
+
+def test_the_request_is_shown_as_it_was_sent(page: ShownPage, fake: FakeDedalus) -> None:
+    """Path, headers and body. The programs ask the same question."""
+    asked(page, fake)
+    page.press("Request")
+    assert page.texts(".request-route") == ["POST\n/api/agent/stream"]
+    assert "idempotency-key" in page.texts(".request-headers")[0]
+    assert json.loads(page.texts(".tab-panel code")[-1])["input"] == "How cold is it?"
+    page.press("Code")
+    for title in ("curl", "fetch", "React", "Python"):
+        page.element(".segments").find_element("xpath", f".//label[span='{title}']").click()
+        page.until_shown("How cold is it?", ".tab-panel code")
+
+
+def test_the_tabs_work_with_the_keyboard(page: ShownPage) -> None:
+    """The arrow keys, Home and End select a tab."""
+    page.open().press("Run")
+    page.keys(Keys.ARROW_RIGHT)
+    assert page.focused() == "Events"
+    page.keys(Keys.END)
+    assert page.focused() == "Replay"
+    page.keys(Keys.ARROW_RIGHT)
+    assert page.focused() == "Run"
+    assert page.element(".inspector [role=tab][aria-selected=true]").text == "Run"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_inspector_is_accessible(page: ShownPage, fake: FakeDedalus, axe: None, theme: str) -> None:
+    """axe-core finds nothing in any tab."""
+    page.theme("dark" if theme == "dark" else "light")
+    asked(page, fake)
+    for tab in TABS:
+        page.press(tab)
+        if tab == "Events":
+            page.element(f"{ROWS}:nth-child(2)").click()
+            page.element(f"{DETAIL} code")
+        assert page.findings(".inspector") == [], tab
+
+
+def test_twenty_thousand_events_stay_fast(page: ShownPage, tmp_path: Path) -> None:
+    """Only the rows in sight are in the page, and scrolling through them takes no task of more than 100 ms."""
+    usage = {"input_tokens": None, "output_tokens": None, "total_tokens": None}
+    complete = {"status": "succeeded", "usage": usage, "steps": 1, "duration_ms": MANY}
+    told: list[tuple[str, dict[str, Any]]] = [("run_started", {"model": "m"})]
+    told += [("partial_output", {"content": f"piece {number} "}) for number in range(MANY - 2)]
+    told.append(("complete", complete))
+    with (tmp_path / "many.jsonl").open("w") as file:
+        for seq, (name, data) in enumerate(told, 1):
+            time = f"2026-11-28T10:00:{seq // 1000:02}.{seq % 1000:03}Z"
+            event = {"run_id": "run_1", "seq": seq, "timestamp": time, "event": name, "data": data}
+            file.write(json.dumps(event) + "\n")
+    page.open().press("Replay")
+    page.browser.find_element("css selector", ".file-drop input").send_keys(str(tmp_path / "many.jsonl"))
+    page.until_shown(f"event {MANY} of {MANY}")
+    page.press("Events")
+    page.until_shown(f"{MANY} events")
+    scrolled = [page.browser.execute_async_script(SCROLL) for _ in range(3)]  # other programs use the machine, too
+    assert max(rows for rows, _ in scrolled) < 80
+    assert min(longest for _, longest in scrolled) < 100
+    page.until_shown("complete", ROWS)
