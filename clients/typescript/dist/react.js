@@ -1,11 +1,10 @@
 "use client";
-import { Conversation, latestAnswer } from "agent-stream";
+import { Conversation, Conversation as Conversation$1, RunFailed, callsIn, explain, fold, isUnfinished, latestAnswer, latestAnswer as latestAnswer$1, textOf } from "agent-stream";
 import { useEffect, useState, useSyncExternalStore } from "react";
-export * from "agent-stream";
 //#region src/react.ts
 /** Runs an agent and follows it. Reading ends when the component is removed. */
 function useAgentStream(options = {}) {
-	const [conversation] = useState(() => new Conversation(options));
+	const [conversation] = useState(() => new Conversation$1(options));
 	const state = useSyncExternalStore(conversation.subscribe, conversation.get, conversation.get);
 	useEffect(() => conversation.configure(options));
 	useEffect(() => conversation.mount(), [
@@ -28,9 +27,9 @@ function useAgentStream(options = {}) {
 	};
 	return {
 		...state,
-		...latestAnswer(state),
+		...latestAnswer$1(state),
 		...actions
 	};
 }
 //#endregion
-export { useAgentStream };
+export { Conversation, RunFailed, callsIn, explain, fold, isUnfinished, latestAnswer, textOf, useAgentStream };

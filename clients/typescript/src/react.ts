@@ -22,4 +22,5 @@ export function useAgentStream(options: ConversationOptions = {}): AgentStreamSt
   return { ...state, ...latestAnswer(state), ...actions };
 }
 
-export * from "agent-stream";
+export { callsIn, Conversation, explain, fold, isUnfinished, latestAnswer, RunFailed, textOf } from "agent-stream";
+export type * from "agent-stream";

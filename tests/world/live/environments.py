@@ -62,10 +62,16 @@ def install_npm(folder: Path) -> None:
     lock, stamp = folder / "package-lock.json", folder / "node_modules" / "installed.json"
     if stamp.exists() and stamp.read_text() == lock.read_text():
         return
-    npm = node().parent.parent / "lib/node_modules/npm/bin/npm-cli.js"
-    environment = os.environ | {"PATH": f"{node().parent}:{os.environ['PATH']}"}
-    subprocess.run([node(), npm, "ci", "--no-audit", "--no-fund"], cwd=folder, env=environment, check=True)
+    npm(folder, "ci")
     copyfile(lock, stamp)
+
+
+def npm(folder: Path, *arguments: str) -> None:
+    """Run npm in a folder."""
+    program = node().parent.parent / "lib/node_modules/npm/bin/npm-cli.js"
+    environment = os.environ | {"PATH": f"{node().parent}:{os.environ['PATH']}"}
+    command = [node(), program, *arguments, "--no-audit", "--no-fund"]
+    subprocess.run(command, cwd=folder, env=environment, check=True)
 
 
 def install_next_app() -> None:

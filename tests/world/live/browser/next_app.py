@@ -1,4 +1,4 @@
-"""The hook in a Next.js app, as create-next-app makes it: installed, built and served."""
+"""The package and the example in a Next.js app, as create-next-app makes it: installed, built and served."""
 
 import hashlib
 import os
@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from client_package_install import PACKAGE, install_package
 from environments import NEXT_APP, NEXT_SOURCES, install_next_app, node
 from one_at_a_time import one_at_a_time
 
-# The hook under test, and where the app imports it from: `@/agent-stream`.
-HOOK = Path(__file__).parents[4] / "examples" / "react_integration.tsx"
-HOOK_IN_APP = Path("src/agent-stream.tsx")
+# The example, and where the app imports it from: `@/agent-chat`.
+EXAMPLE = Path(__file__).parents[4] / "examples" / "react_integration.tsx"
+EXAMPLE_IN_APP = Path("src/agent-chat.tsx")
 READY = re.compile(r"Local:\s+(http://\S+)")
 NEXT = "node_modules/next/dist/bin/next"
 ESLINT = "node_modules/eslint/bin/eslint.js"
@@ -23,9 +24,10 @@ BUILD_S = 280
 
 
 def build() -> None:
-    """Install and build the app, unless this version of it and of the hook is already built."""
+    """Install and build the app, unless this version of it, of the package and of the example is already built."""
     with one_at_a_time("next-app"):
         install_next_app()
+        install_package(NEXT_APP)
         _copy_sources()
         digest, stamp = _digest(), NEXT_APP / ".next" / "built-from.txt"
         if stamp.exists() and stamp.read_text() == digest:
@@ -76,7 +78,7 @@ def _origin(server: "subprocess.Popen[str]") -> str:
 def _copy_sources() -> None:
     for file in _files(NEXT_SOURCES):
         _copy(NEXT_SOURCES / file, NEXT_APP / file)
-    _copy(HOOK, NEXT_APP / HOOK_IN_APP)
+    _copy(EXAMPLE, NEXT_APP / EXAMPLE_IN_APP)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -89,7 +91,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _digest() -> str:
     content = hashlib.sha256()
-    for file in [*_files(NEXT_SOURCES), HOOK_IN_APP]:
+    for file in [*_files(NEXT_SOURCES), EXAMPLE_IN_APP, Path(PACKAGE)]:
         content.update(str(file).encode() + (NEXT_APP / file).read_bytes())
     return content.hexdigest()
 

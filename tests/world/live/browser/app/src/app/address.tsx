@@ -2,7 +2,7 @@
 
 import Link from "next/link";
 import { usePathname, useSearchParams } from "next/navigation";
-import type { AgentStreamOptions } from "@/agent-stream";
+import type { ConversationOptions } from "agent-stream/react";
 
 /** Leaves an item in localStorage for each call. It returns what the page's address says, or else never. */
 function clientTool(result: string | undefined): () => Promise<string> {
@@ -13,7 +13,7 @@ function clientTool(result: string | undefined): () => Promise<string> {
 }
 
 /** The hook's options as the page's address has them: ?baseUrl=…&sessionId=…&tool=… */
-export function useOptions(): AgentStreamOptions {
+export function useOptions(): ConversationOptions {
   const { tool, result, heartbeatS, maxRetries, ...options } = Object.fromEntries(useSearchParams());
   return {
     ...options,

@@ -1,7 +1,7 @@
 "use client";
 
 import { useState } from "react";
-import { useAgentStream } from "@/agent-stream";
+import { useAgentStream } from "agent-stream/react";
 
 /** The first lines of docs/react.md. Options may be undefined, which strict types distinguish from those left out. */
 export default function Home({ model }: { model?: string }) {

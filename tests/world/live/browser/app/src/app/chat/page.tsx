@@ -1,7 +1,7 @@
 "use client";
 
 import { Suspense } from "react";
-import AgentChat from "@/agent-stream";
+import AgentChat from "@/agent-chat";
 import { Away, useOptions } from "../address";
 
 function Chat() {

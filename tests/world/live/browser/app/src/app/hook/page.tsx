@@ -1,12 +1,12 @@
 "use client";
 
 import { Suspense, useEffect, useState } from "react";
-import { useAgentStream, type AgentStream } from "@/agent-stream";
+import { useAgentStream, type AgentStreamState } from "agent-stream/react";
 import { useOptions } from "../address";
 
 declare global {
   interface Window {
-    agent?: AgentStream;
+    agent?: AgentStreamState;
     openSession?: (sessionId: string) => void;
   }
 }
