@@ -7,16 +7,22 @@
    The hook keeps the conversation, and resumes it after outages and reloads: docs/react.md describes it. */
 
 import { explain, textOf, useAgentStream } from "agent-stream/react";
-import type { AgentError, AgentStreamState, ConversationOptions, Message, Part, PendingCall, ToolCall } from "agent-stream/react";
+import type { AgentError, AgentStreamState, ConversationOptions, Message, Part } from "agent-stream/react";
+import type { PendingCall, ToolCall } from "agent-stream/react";
 import { memo, useState, type ReactNode } from "react";
 
 export { useAgentStream };
 
 const CARD = "rounded-xl border border-slate-200 bg-white px-4 py-3 dark:border-slate-700 dark:bg-slate-900";
-const BUTTON = "cursor-pointer rounded-full px-4 py-2 font-medium focus-visible:outline-2 outline-offset-2 outline-indigo-500 disabled:opacity-50";
+const BUTTON = "cursor-pointer rounded-full px-4 py-2 font-medium outline-offset-2 outline-indigo-500";
 const FIRST = `${BUTTON} bg-indigo-600 text-white hover:bg-indigo-500`;
 const SECOND = `${BUTTON} border border-slate-300 hover:bg-slate-100 dark:border-slate-600 dark:hover:bg-slate-800`;
 const TEXT = "whitespace-pre-wrap wrap-anywhere leading-7";
+const FAINT = "text-slate-500 dark:text-slate-400";
+const FIELD = "border border-slate-300 bg-white outline-indigo-500 dark:border-slate-600 dark:bg-slate-950";
+const ALERT = "rounded-xl border border-red-300 bg-red-50 px-4 py-3 text-red-800";
+const DARK_ALERT = "dark:border-red-800 dark:bg-red-950 dark:text-red-200";
+const PAGE = "mx-auto flex h-dvh max-w-3xl flex-col bg-slate-50 text-slate-900 dark:bg-slate-950 dark:text-slate-100";
 
 export default function AgentChat(options: ConversationOptions) {
   const agent = useAgentStream({ storageKey: "agent-stream-run", ...options });
@@ -32,11 +38,11 @@ export default function AgentChat(options: ConversationOptions) {
   };
 
   return (
-    <main className="mx-auto flex h-dvh max-w-3xl flex-col bg-slate-50 text-slate-900 dark:bg-slate-950 dark:text-slate-100">
+    <main className={PAGE}>
       {/* A reversed column stays at its end while the answer grows. */}
       <div className="flex flex-1 flex-col-reverse overflow-y-auto px-4">
         <div className="flex flex-col gap-4 py-6">
-          {messages.length === 0 && <h1 className="py-16 text-center text-2xl font-semibold">What can I do for you?</h1>}
+          {messages.length === 0 && <h1 className="py-16 text-center text-2xl">What can I do for you?</h1>}
           {messages.map((message) => (
             <MessageView key={message.message_id} message={message} />
           ))}
@@ -56,14 +62,19 @@ export default function AgentChat(options: ConversationOptions) {
         <input
           aria-label="Question"
           placeholder="Ask the agent"
-          className="min-w-48 flex-1 rounded-full border border-slate-300 bg-white px-4 py-2 outline-indigo-500 dark:border-slate-600 dark:bg-slate-900"
+          className={`${FIELD} min-w-48 flex-1 rounded-full px-4 py-2`}
           value={question}
           onChange={(change) => setQuestion(change.target.value)}
         />
-        {isStreaming ? <Button name="Stop" onPress={agent.stop} /> : <button className={FIRST}>Ask</button>}
+        {isStreaming && <Button name="Stop" onPress={agent.stop} />}
+        {!isStreaming && (
+          <button type="submit" className={FIRST}>
+            Ask
+          </button>
+        )}
         {isCutOff && <Button name="Try again" onPress={agent.reconnect} />}
         {messages.length > 0 && !isStreaming && !isCutOff && <Button name="Ask again" onPress={agent.regenerate} />}
-        <small role="status" className="w-full text-slate-500 dark:text-slate-400">
+        <small role="status" className={`${FAINT} w-full`}>
           {status}
         </small>
       </form>
@@ -75,14 +86,15 @@ export default function AgentChat(options: ConversationOptions) {
 const MessageView = memo(function MessageView({ message }: { message: Message }) {
   const { role, content, parts, status, error } = message;
   if (role === "user") {
-    return <p className={`${TEXT} max-w-[85%] self-end rounded-2xl bg-indigo-600 px-4 py-2 text-white`}>{textOf(content ?? "")}</p>;
+    const bubble = `${TEXT} max-w-[85%] self-end rounded-2xl bg-indigo-600 px-4 py-2 text-white`;
+    return <p className={bubble}>{textOf(content ?? "")}</p>;
   }
   return (
     <div className="flex flex-col gap-3" aria-live="polite" aria-busy={status === "running"}>
       {parts.map((part, place) => (
         <PartView key={place} part={part} />
       ))}
-      {status === "cancelled" && <p className="text-slate-500 italic dark:text-slate-400">Stopped.</p>}
+      {status === "cancelled" && <p className={`${FAINT} italic`}>Stopped.</p>}
       {status === "failed" && error && <Failure error={error} />}
     </div>
   );
@@ -93,7 +105,7 @@ function PartView({ part }: { part: Part }) {
   if (part.type === "tool_call") return <CallCard {...part.call} />;
   return (
     <Folded summary="Thinking">
-      <div className={`${TEXT} text-slate-500 dark:text-slate-400`}>{part.text}</div>
+      <div className={`${TEXT} ${FAINT}`}>{part.text}</div>
     </Folded>
   );
 }
@@ -103,15 +115,27 @@ function CallCard({ name, arguments_text, approval_request, approval_response, p
   const outcome = result && (result.is_error ? "failed" : "done");
   const state = outcome ?? progress?.message ?? decision ?? (approval_request ? "waits for approval" : "…");
   return (
-    <Folded summary={<><code>{name}</code> <span className="text-slate-500 dark:text-slate-400">{state}</span></>}>
+    <Folded
+      summary={
+        <>
+          <code>{name}</code> <span className={FAINT}>{state}</span>
+        </>
+      }
+    >
       <pre className={`${TEXT} text-sm`}>{arguments_text}</pre>
-      {result && <pre className={`${TEXT} mt-2 border-t border-slate-200 pt-2 text-sm dark:border-slate-700`}>{result.content}</pre>}
+      {result && <pre className={`${TEXT} mt-2 border-t pt-2 text-sm`}>{result.content}</pre>}
     </Folded>
   );
 }
 
+interface PendingCardProps {
+  call: PendingCall;
+  agent: AgentStreamState;
+  tools: ConversationOptions["clientTools"];
+}
+
 /** A call that waits: for a person, or for the page that asked. */
-function PendingCard({ call, agent, tools = {} }: { call: PendingCall; agent: AgentStreamState; tools: ConversationOptions["clientTools"] }) {
+function PendingCard({ call, agent, tools = {} }: PendingCardProps) {
   const written = JSON.stringify(call.arguments, null, 2);
   const [text, setText] = useState(written);
   const [mistake, setMistake] = useState("");
@@ -130,30 +154,41 @@ function PendingCard({ call, agent, tools = {} }: { call: PendingCall; agent: Ag
     return agent.approve(call.tool_call_id, changes);
   };
   const send = (answer: () => Promise<AgentError | null>) =>
-    answer().then((error) => setMistake(error ? explain(error) : ""), () => setMistake("The arguments are not valid JSON."));
+    answer().then(
+      (error) => setMistake(error ? explain(error) : ""),
+      () => setMistake("The arguments are not valid JSON."),
+    );
   return (
-    <section aria-label={`Approval of ${call.name}`} className={`${CARD} mx-4 mb-3 flex flex-col gap-3 border-amber-400 dark:border-amber-500`}>
-      <h2 className="font-semibold">May the agent call <code>{call.name}</code>?</h2>
+    <section aria-label={`Approval of ${call.name}`} className={`${CARD} mx-4 mb-3 flex flex-col gap-3`}>
+      <h2 className="font-semibold">
+        May the agent call <code>{call.name}</code>?
+      </h2>
       <textarea
         aria-label="Arguments"
         rows={written.split("\n").length}
-        className="rounded-lg border border-slate-300 bg-slate-50 p-2 font-mono text-sm outline-indigo-500 dark:border-slate-600 dark:bg-slate-950"
+        className={`${FIELD} rounded-lg p-2 font-mono text-sm`}
         value={text}
         onChange={(change) => setText(change.target.value)}
       />
       <div className="flex flex-wrap items-center gap-2">
-        <button type="button" className={FIRST} onClick={() => send(approve)}>Approve</button>
+        <button type="button" className={FIRST} onClick={() => send(approve)}>
+          Approve
+        </button>
         <Button name="Refuse" onPress={() => send(() => agent.refuse(call.tool_call_id))} />
         {call.expires_at && <small>Refused automatically at {new Date(call.expires_at).toLocaleString()}.</small>}
       </div>
-      {mistake && <div role="alert" className="text-red-700 dark:text-red-400">{mistake}</div>}
+      {mistake && (
+        <div role="alert" className="text-red-700 dark:text-red-400">
+          {mistake}
+        </div>
+      )}
     </section>
   );
 }
 
 function Failure({ error }: { error: AgentError }) {
   return (
-    <p role="alert" className="rounded-xl border border-red-300 bg-red-50 px-4 py-3 text-red-800 dark:border-red-800 dark:bg-red-950 dark:text-red-200">
+    <p role="alert" className={`${ALERT} ${DARK_ALERT}`}>
       {explain(error)} ({error.code})
     </p>
   );
@@ -169,5 +204,9 @@ function Folded({ summary, children }: { summary: ReactNode; children: ReactNode
 }
 
 function Button({ name, onPress }: { name: string; onPress: () => unknown }) {
-  return <button type="button" className={SECOND} onClick={() => void onPress()}>{name}</button>;
+  return (
+    <button type="button" className={SECOND} onClick={() => void onPress()}>
+      {name}
+    </button>
+  );
 }
