@@ -1,4 +1,4 @@
-"""Installs the TypeScript client in a project as a front-end developer does: from the npm package that the service serves."""
+"""Installs the TypeScript client in a project from the npm package that the service serves."""
 
 from pathlib import Path
 
