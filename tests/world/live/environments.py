@@ -70,7 +70,7 @@ def npm(folder: Path, *arguments: str) -> None:
     """Run npm in a folder."""
     program = node().parent.parent / "lib/node_modules/npm/bin/npm-cli.js"
     environment = os.environ | {"PATH": f"{node().parent}:{os.environ['PATH']}"}
-    command = [node(), program, *arguments, "--no-audit", "--no-fund"]
+    command: list[str | Path] = [node(), program, *arguments, "--no-audit", "--no-fund"]
     subprocess.run(command, cwd=folder, env=environment, check=True)
 
 
