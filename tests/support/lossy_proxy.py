@@ -74,17 +74,23 @@ class Line:
     """A proxy to the service. `cut` closes its connections and each new one; `silence` holds back every byte.
 
     `say` also cuts it, and answers each new connection with the same bytes, as a proxy does in place of the service.
+    `streams` is the number of event streams that are open.
     """
 
     def __init__(self, url: str) -> None:
         self.url = ""
         self.connections = 0
+        self._streams: set[socket.socket] = set()
         there = urlsplit(url)
         self._service = (there.hostname, there.port)
         self._open = threading.Event()
         self._loud = threading.Event()
         self._instead = b""
         self.restore()
+
+    @property
+    def streams(self) -> int:
+        return len(self._streams)
 
     def cut(self) -> None:
         self._open.clear()
@@ -107,6 +113,12 @@ class Line:
             client.sendall(self._instead if client.recv(65536) else b"")
             return
         self.connections += 1
+        try:
+            self._pass_on(client)
+        finally:
+            self._streams.discard(client)
+
+    def _pass_on(self, client: socket.socket) -> None:
         with socket.create_connection(self._service) as service, suppress(ConnectionError):
             across = {client: service, service: client}
             while self._open.is_set():
@@ -114,7 +126,16 @@ class Line:
                     data = end.recv(65536)
                     if not data:
                         return
+                    if end is service:
+                        self._count(client, data)
                     across[end].sendall(data)
+
+    def _count(self, client: socket.socket, data: bytes) -> None:
+        """Follow what a connection carries: a stream begins with its head and ends with its last chunk."""
+        if b"content-type: text/event-stream" in data.lower():
+            self._streams.add(client)
+        if data.endswith(b"0\r\n\r\n"):
+            self._streams.discard(client)
 
 
 @contextmanager
