@@ -6,11 +6,6 @@ AgentStreamError
 └── Unreachable    there was no answer from the service
 """
 
-import json
-from collections.abc import Mapping
-from typing import Any
-
-from agent_stream.decoding import decode
 from agent_stream.records import ErrorInfo, FieldError
 
 
@@ -101,25 +96,3 @@ def incomplete(run_id: str | None) -> RunFailed:
     """Return the error for a run that could not be read to its end."""
     message = "The rest of the run could not be read."
     return RunFailed(ErrorInfo("incomplete", message, retryable=True, request_id="", run_id=run_id))
-
-
-def api_error(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
-    """Return the error of a response that is not what was asked for."""
-    seconds = headers.get("Retry-After", "")
-    retry_after = int(seconds) if seconds.isascii() and seconds.isdecimal() and len(seconds) < 19 else None
-    info = {"retry_after": retry_after} | _reported(body)
-    if "code" not in info:
-        info["code"] = f"http_{status}"
-        info["message"] = f"The response (HTTP {status}) is not from Agent Stream, but from a proxy or another server."
-        info["retryable"] = status in (408, 429) or status >= 500
-    error: ErrorInfo = decode(ErrorInfo, {"request_id": ""} | info)
-    return ApiError(error, status)
-
-
-def _reported(body: bytes) -> dict[str, Any]:
-    """Return the error in the service's JSON, or nothing if it isn't the service's."""
-    try:
-        error = json.loads(body)["error"]
-        return dict(error) if {"code", "message", "retryable"} <= error.keys() else {}
-    except (ValueError, LookupError, TypeError, AttributeError):
-        return {}

@@ -4,8 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any, Literal, TypedDict
+from urllib.parse import quote
 
 from agent_stream.records import Content
+
+RUNS = "/api/agent/runs"
+SESSIONS = "/api/agent/sessions"
 
 
 class InputMessage(TypedDict):
@@ -68,3 +72,17 @@ def request_of(question: Content | None, options: RequestOptions) -> dict[str, A
 def new_key() -> str:
     """Return a new Idempotency-Key."""
     return token_hex(16)
+
+
+def run_path(run_id: str, *more: str) -> str:
+    """Return the path of a run, or of something of it."""
+    return _path(RUNS, run_id, *more)
+
+
+def session_path(session_id: str, *more: str) -> str:
+    """Return the path of a session, or of something of it."""
+    return _path(SESSIONS, session_id, *more)
+
+
+def _path(base: str, *parts: str) -> str:
+    return "/".join([base, *(quote(part, safe="") for part in parts)])

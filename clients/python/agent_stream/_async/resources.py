@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from typing import Any, Unpack
-from urllib.parse import quote
 
-from agent_stream._async.service import RUNS, AsyncService, record, run_path
+from agent_stream._async.service import AsyncService
 from agent_stream.events import StreamEvent
 from agent_stream.records import Content, MessageList, RunList, RunRecord, RunStatus, Session, SessionList
-from agent_stream.requests import RequestOptions, new_key, request_of
+from agent_stream.requests import RUNS, SESSIONS, RequestOptions, new_key, request_of, run_path, session_path
+from agent_stream.responses import deleted, record_of
 
-SESSIONS = "/api/agent/sessions"
 KEPT: Any = object()
 """The value of a field that keeps its value."""
 
@@ -34,7 +33,7 @@ class AsyncSessions:
         """Create a session. This is optional: a run with a new `session_id` also creates it."""
         given = {"session_id": session_id, "title": title, "metadata": metadata}
         body = {name: value for name, value in given.items() if value is not None}
-        return record(await self._service.call("POST", SESSIONS, body=body, is_repeatable=False), Session)
+        return await self._service.call("POST", SESSIONS, record_of(Session), body=body, is_repeatable=False)
 
     async def update(
         self, session_id: str, *, title: str | None = KEPT, metadata: dict[str, str] | None = KEPT
@@ -42,11 +41,11 @@ class AsyncSessions:
         """Change a session's title or metadata. None removes it."""
         given = {"title": title, "metadata": metadata}
         body = {name: value for name, value in given.items() if value is not KEPT}
-        return record(await self._service.call("PATCH", session_path(session_id), body=body), Session)
+        return await self._service.call("PATCH", session_path(session_id), record_of(Session), body=body)
 
     async def delete(self, session_id: str) -> None:
         """Delete a session with its runs and messages."""
-        await self._service.call("DELETE", session_path(session_id), is_repeatable=False)
+        await self._service.call("DELETE", session_path(session_id), deleted, is_repeatable=False)
 
     async def messages(
         self,
@@ -103,17 +102,12 @@ class AsyncRuns:
         """Start a run in the background. It continues without a reader."""
         headers = {"Idempotency-Key": idempotency_key or new_key()}
         body = request_of(question, options)
-        return record(await self._service.call("POST", RUNS, body=body, headers=headers), RunRecord)
+        return await self._service.call("POST", RUNS, record_of(RunRecord), body=body, headers=headers)
 
     async def cancel(self, run_id: str) -> RunRecord:
         """Cancel a run. A run that has ended does not change."""
-        return record(await self._service.call("POST", run_path(run_id, "cancel")), RunRecord)
+        return await self._service.call("POST", run_path(run_id, "cancel"), record_of(RunRecord))
 
     async def delete(self, run_id: str) -> None:
         """Delete a run that has ended, with its events and messages."""
-        await self._service.call("DELETE", run_path(run_id), is_repeatable=False)
-
-
-def session_path(session_id: str, *more: str) -> str:
-    """Return the path of a session, or of something of it."""
-    return "/".join([SESSIONS, *(quote(part, safe="") for part in (session_id, *more))])
+        await self._service.call("DELETE", run_path(run_id), deleted, is_repeatable=False)

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from typing import Any, Unpack
-from urllib.parse import quote
 
-from agent_stream._sync.service import RUNS, Service, record, run_path
+from agent_stream._sync.service import Service
 from agent_stream.events import StreamEvent
 from agent_stream.records import Content, MessageList, RunList, RunRecord, RunStatus, Session, SessionList
-from agent_stream.requests import RequestOptions, new_key, request_of
+from agent_stream.requests import RUNS, SESSIONS, RequestOptions, new_key, request_of, run_path, session_path
+from agent_stream.responses import deleted, record_of
 
-SESSIONS = "/api/agent/sessions"
 KEPT: Any = object()
 """The value of a field that keeps its value."""
 
@@ -34,17 +33,17 @@ class Sessions:
         """Create a session. This is optional: a run with a new `session_id` also creates it."""
         given = {"session_id": session_id, "title": title, "metadata": metadata}
         body = {name: value for name, value in given.items() if value is not None}
-        return record(self._service.call("POST", SESSIONS, body=body, is_repeatable=False), Session)
+        return self._service.call("POST", SESSIONS, record_of(Session), body=body, is_repeatable=False)
 
     def update(self, session_id: str, *, title: str | None = KEPT, metadata: dict[str, str] | None = KEPT) -> Session:
         """Change a session's title or metadata. None removes it."""
         given = {"title": title, "metadata": metadata}
         body = {name: value for name, value in given.items() if value is not KEPT}
-        return record(self._service.call("PATCH", session_path(session_id), body=body), Session)
+        return self._service.call("PATCH", session_path(session_id), record_of(Session), body=body)
 
     def delete(self, session_id: str) -> None:
         """Delete a session with its runs and messages."""
-        self._service.call("DELETE", session_path(session_id), is_repeatable=False)
+        self._service.call("DELETE", session_path(session_id), deleted, is_repeatable=False)
 
     def messages(
         self,
@@ -101,17 +100,12 @@ class Runs:
         """Start a run in the background. It continues without a reader."""
         headers = {"Idempotency-Key": idempotency_key or new_key()}
         body = request_of(question, options)
-        return record(self._service.call("POST", RUNS, body=body, headers=headers), RunRecord)
+        return self._service.call("POST", RUNS, record_of(RunRecord), body=body, headers=headers)
 
     def cancel(self, run_id: str) -> RunRecord:
         """Cancel a run. A run that has ended does not change."""
-        return record(self._service.call("POST", run_path(run_id, "cancel")), RunRecord)
+        return self._service.call("POST", run_path(run_id, "cancel"), record_of(RunRecord))
 
     def delete(self, run_id: str) -> None:
         """Delete a run that has ended, with its events and messages."""
-        self._service.call("DELETE", run_path(run_id), is_repeatable=False)
-
-
-def session_path(session_id: str, *more: str) -> str:
-    """Return the path of a session, or of something of it."""
-    return "/".join([SESSIONS, *(quote(part, safe="") for part in (session_id, *more))])
+        self._service.call("DELETE", run_path(run_id), deleted, is_repeatable=False)

@@ -7,12 +7,13 @@ from typing import Any
 import httpx2
 
 from agent_stream._sync.client_calls import ClientCalls
-from agent_stream._sync.service import EVENT_STREAM, JSON, Connection, Service, is_stream, record, run_path
+from agent_stream._sync.service import Connection, Service
 from agent_stream.errors import AgentStreamError, ApiError, incomplete
 from agent_stream.events import StreamEvent, event_of
 from agent_stream.frames import Frame
 from agent_stream.records import RunRecord
-from agent_stream.requests import Start
+from agent_stream.requests import Start, run_path
+from agent_stream.responses import EVENT_STREAM, JSON, answered, is_stream, record_of
 from agent_stream.retries import Retries, delay_s
 from agent_stream.tools import Tool
 from agent_stream.transcript import Transcript
@@ -99,7 +100,13 @@ class RunReader:
         headers = {"Accept": accept, "Last-Event-ID": str(self.transcript.last_seq)}
         try:
             response = self._service.call(
-                "POST", run_path(run_id, *path), body=body, headers=headers, retries=retries, timeout_s=None
+                "POST",
+                run_path(run_id, *path),
+                answered,
+                may_stream=True,
+                body=body,
+                headers=headers,
+                retries=retries or self._service.retries(is_started=True),
             )
             self.transcript.pending.pop(call_id, None)
             if is_stream(response) and self._connection is None and self._answered is None:
@@ -111,7 +118,8 @@ class RunReader:
 
     def cancel(self, run_id: str) -> None:
         """Cancel the run."""
-        self._service.call("POST", run_path(run_id, "cancel"))
+        retries = self._service.retries(is_started=True)
+        self._service.call("POST", run_path(run_id, "cancel"), record_of(RunRecord), retries=retries)
         self._alarm.set()
 
     def waits_for_others(self) -> bool:
@@ -190,9 +198,12 @@ class RunReader:
     def _has_more(self) -> bool:
         """Return whether the run has events after the last one, and take its status and the calls that it waits for."""
         assert self.run_id is not None
-        run = record(self._service.call("GET", run_path(self.run_id), retries=self._retries), RunRecord)
+        run = self._service.get(run_path(self.run_id), RunRecord, retries=self._retries)
         self.transcript.catch_up(run)
-        return run.last_seq > self.transcript.last_seq
+        if run.last_seq > self.transcript.last_seq:
+            return True
+        self._retries.reset()
+        return False
 
     def _send(self, run_id: str, call_id: str, result: Mapping[str, Any]) -> None:
         """Send the result of a call. Send an error in its place if the service refuses it."""

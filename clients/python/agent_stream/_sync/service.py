@@ -1,25 +1,20 @@
 """Sends requests to the service, and reads streams of events."""
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 import httpx2
 
-from agent_stream.decoding import decode
-from agent_stream.errors import AgentStreamError, Unreachable, api_error
-from agent_stream.events import StreamEvent, event_of
+from agent_stream.errors import AgentStreamError, Unreachable
+from agent_stream.events import StreamEvent
 from agent_stream.frames import MAX_EVENT_BYTES, Frame, frame_of
-from agent_stream.requests import Start
+from agent_stream.requests import Start, run_path
+from agent_stream.responses import EVENT_STREAM, JSON, api_error, events_in, is_stream, record_of, was_not_accepted
 from agent_stream.retries import START_RETRIES, Retries
 from agent_stream.twins import Alarm
 
 Headers = Mapping[str, str] | Callable[[], Mapping[str, str]]
-Record = TypeVar("Record")
-RUNS = "/api/agent/runs"
-EVENT_STREAM = "text/event-stream"
-JSON = "application/json"
+Parsed = TypeVar("Parsed")
 CALL_TIMEOUT_S = 60.0
 """For a response that is no stream: the service may have to start an MCP server for it."""
 MISTAKES = (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError)
@@ -62,38 +57,42 @@ class Service:
         self,
         method: str,
         path: str,
+        parse: Callable[[httpx2.Response], Parsed],
         *,
         is_repeatable: bool = True,
+        may_stream: bool = False,
         retries: Retries | None = None,
-        timeout_s: float | None = CALL_TIMEOUT_S,
         **request: Any,
-    ) -> httpx2.Response:
-        """Send a request until it has a response, and read that unless it is a stream.
+    ) -> Parsed:
+        """Send a request until it has a response that `parse` accepts, and return what `parse` makes of it.
 
-        A request that is not repeatable is sent again only if it was not accepted. A response may be silent for
-        `timeout_s`, or for as long as a stream if that is None. Raise as `open` does.
+        A request that is not repeatable is sent again only if it was not accepted. The response is read before it is
+        parsed, unless it may be a stream and is one. Raise as `open` does.
         """
         retries = retries or self.retries()
+        timeout_s = None if may_stream else CALL_TIMEOUT_S
         while True:
             Alarm().wait(retries.next_delay_s())
             try:
                 response = self.open(method, path, timeout_s=timeout_s, **request)
-                return response if is_stream(response) else self._read(response)
+                if not (may_stream and is_stream(response)):
+                    self._read(response)
+                return parse(response)
             except AgentStreamError as error:
                 if not (is_repeatable or was_not_accepted(error)):
                     raise
                 retries.fail(error)
 
-    def get(self, path: str, kind: type[Record], **params: Any) -> Record:
+    def get(
+        self, path: str, kind: type[Parsed], *, retries: Retries | None = None, **params: str | int | bool | None
+    ) -> Parsed:
         """Return what the service has at a path, as an object of this class."""
-        return record(self.call("GET", path, params=params), kind)
+        return self.call("GET", path, record_of(kind), retries=retries, params=params)
 
     def events(self, run_id: str, after: int) -> list[StreamEvent]:
         """Return the events of a run so far."""
-        path = run_path(run_id, "events")
-        response = self.call("GET", path, params={"wait": "false", "after": after}, headers={"Accept": "*/*"})
-        events = (event_of(json.loads(line)) for line in response.text.splitlines())
-        return [event for event in events if event is not None]
+        params = {"wait": "false", "after": after}
+        return self.call("GET", run_path(run_id, "events"), events_in, params=params)
 
     def open(
         self,
@@ -127,15 +126,15 @@ class Service:
         if response.is_success:
             return response
         self._read(response)
-        raise api_error(response.status_code, response.headers, response.content)
+        raise api_error(response)
 
     def _stream(self, response: httpx2.Response) -> "Connection":
         if is_stream(response):
             return Connection(response)
         self._read(response)
-        raise api_error(response.status_code, response.headers, response.content)
+        raise api_error(response)
 
-    def _read(self, response: httpx2.Response) -> httpx2.Response:
+    def _read(self, response: httpx2.Response) -> None:
         """Read a response to its end, and close it also if that fails."""
         try:
             response.read()
@@ -143,10 +142,9 @@ class Service:
             raise self._unreachable(error) from error
         finally:
             response.close()
-        return response
 
     def _unreachable(self, error: Exception) -> Unreachable:
-        return Unreachable(self._url, str(error) or type(error).__name__)
+        return Unreachable(str(httpx2.URL(self._url).copy_with(userinfo=b"")), str(error) or type(error).__name__)
 
 
 class Connection:
@@ -171,30 +169,3 @@ class Connection:
     def close(self) -> None:
         """Close the connection. The run itself continues."""
         self._response.close()
-
-
-def run_path(run_id: str, *more: str) -> str:
-    """Return the path of a run, or of something of it."""
-    return "/".join([RUNS, *(quote(part, safe="") for part in (run_id, *more))])
-
-
-def is_stream(response: httpx2.Response) -> bool:
-    """Whether a response is a stream of events."""
-    content_type: str = response.headers.get("Content-Type", "")
-    return response.status_code == httpx2.codes.OK and content_type.startswith(EVENT_STREAM)
-
-
-def record(response: httpx2.Response, kind: type[Record]) -> Record:
-    """Return the JSON of a response as an object of this class. Raise `ApiError` if it is not that of the service."""
-    try:
-        made: Record = decode(kind, response.json())
-    except (ValueError, TypeError, AttributeError) as error:
-        raise api_error(response.status_code, response.headers, response.content) from error
-    return made
-
-
-def was_not_accepted(error: AgentStreamError) -> bool:
-    """Whether a request that failed can't have had an effect."""
-    if isinstance(error, Unreachable):
-        return isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout)
-    return error.retry_after is not None
