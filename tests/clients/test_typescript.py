@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from fake_dedalus import FakeDedalus
 from lossy_proxy import losing_an_answer
-from node import npm_script, run
+from node import TYPESCRIPT, npm_script, run
 from process import ROOT, Nursery, forked_app
 from wire import answer
 
@@ -39,6 +39,9 @@ streamAgent({ scenario: "approval", delay_ms: 0 }, onEvent, { url, path: "/api/a
     .then(() => Promise.all(answers));
 """
 
+DOCUMENTS = ("QUICKSTART.md", "docs/react.md", "clients/typescript/README.md")
+SNIPPET = re.compile(r"^```(tsx?)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
 pytestmark = pytest.mark.timeout(300)  # the first run on a machine installs the packages
 
 
@@ -60,10 +63,20 @@ def url(nursery: Nursery, fake: FakeDedalus) -> Iterator[str]:
 def test_the_description_gives_types_that_hold(node: Path, url: str) -> None:
     """The committed types are those of /openapi.json. They narrow on `event` and refuse what is wrong."""
     npm_script("generate", "--check", url=url)
+    write_snippets()
     npm_script("typecheck")
     shown = run(node, "tests/client_check.ts", url=url)
     assert "tool_result failed: The weather service did not answer." in shown
     assert shown.endswith("Hello world stop null 0\n")
+
+
+def write_snippets() -> None:
+    """Write the TypeScript programs of the documentation to files that the compiler checks."""
+    folder = TYPESCRIPT / "build/snippets"
+    folder.mkdir(parents=True, exist_ok=True)
+    for document in DOCUMENTS:
+        for place, (kind, code) in enumerate(SNIPPET.findall((ROOT / document).read_text())):
+            (folder / f"{Path(document).stem}-{place}.{kind}").write_text(code)
 
 
 def test_the_client_and_the_react_hook(node: Path, url: str) -> None:

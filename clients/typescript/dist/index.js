@@ -692,6 +692,7 @@ function given(loose) {
 }
 //#endregion
 //#region src/questions.ts
+const SIMULATE = "/api/agent/stream/simulate";
 /** The request that a question makes. `interrupting` says whether it takes the place of a run that was just stopped. */
 function requestOf(options, question, interrupting) {
 	const asked = typeof question === "string" ? { input: question } : given(question);
@@ -727,7 +728,11 @@ function withTools(tools = {}) {
 }
 /** The route that answers a request: the one of the options, or else the one for its kind. */
 function routeOf({ path }, asked) {
-	return path ?? ("scenario" in asked ? "/api/agent/stream/simulate" : "/api/agent/stream");
+	return path ?? ("scenario" in asked ? SIMULATE : "/api/agent/stream");
+}
+/** Whether a script answers a request. No session keeps such a run. */
+function isScripted(options, asked) {
+	return routeOf(options, asked) === SIMULATE;
 }
 /**
 * The messages with a question in its place; `conversation` is null without a session. Until its run is known, `run_id`
@@ -2018,7 +2023,7 @@ var Follower = class {
 	}
 	/** Stores the data that a reloaded page needs. A question that is too large, such as one with images, is left out. */
 	remember({ id, asked }) {
-		if (id && asked && "scenario" in asked) this.scripted.add(id);
+		if (id && asked && isScripted(this.options, asked)) this.scripted.add(id);
 		storage(this.options, (kept, key) => kept.setItem(key, id ?? ""));
 		storage(this.options, (kept, key) => kept.setItem(`${key}:asked`, JSON.stringify(asked)));
 	}

@@ -6,7 +6,7 @@ import { FollowedRun } from "./followed_run";
 import type { Frame } from "./frames";
 import { storage } from "./kept";
 import type { ConversationOptions } from "./options";
-import { withQuestion } from "./questions";
+import { isScripted, withQuestion } from "./questions";
 import { RunReader } from "./run_reader";
 import type { Service } from "./service";
 import { answerOf, IDLE, type Message, type RunState, withAnswer, withoutAnswer } from "./state";
@@ -182,7 +182,7 @@ export class Follower {
 
   /** Stores the data that a reloaded page needs. A question that is too large, such as one with images, is left out. */
   private remember({ id, asked }: FollowedRun): void {
-    if (id && asked && "scenario" in asked) this.scripted.add(id);
+    if (id && asked && isScripted(this.options, asked)) this.scripted.add(id);
     storage(this.options, (kept, key) => kept.setItem(key, id ?? ""));
     storage(this.options, (kept, key) => kept.setItem(`${key}:asked`, JSON.stringify(asked)));
   }

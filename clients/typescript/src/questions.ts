@@ -5,6 +5,8 @@ import type { FollowedRun } from "./followed_run";
 import type { ClientTool, ConversationOptions } from "./options";
 import type { Message } from "./state";
 
+const SIMULATE = "/api/agent/stream/simulate";
+
 /**
  * A question for a conversation. A key that is undefined counts as left out. With a `scenario`, the service plays a script
  * in place of a model's answer.
@@ -37,8 +39,13 @@ export function withTools(tools: Record<string, ClientTool> = {}): Pick<AgentReq
 }
 
 /** The route that answers a request: the one of the options, or else the one for its kind. */
-export function routeOf({ path }: ConversationOptions, asked: AgentRequest): string {
-  return path ?? ("scenario" in asked ? "/api/agent/stream/simulate" : "/api/agent/stream");
+export function routeOf({ path }: ConversationOptions, asked: AgentRequest | SimulateRequest): string {
+  return path ?? ("scenario" in asked ? SIMULATE : "/api/agent/stream");
+}
+
+/** Whether a script answers a request. No session keeps such a run. */
+export function isScripted(options: ConversationOptions, asked: AgentRequest | SimulateRequest): boolean {
+  return routeOf(options, asked) === SIMULATE;
 }
 
 /**
