@@ -64,7 +64,7 @@ class Splitter {
     if (isFence) Object.assign(this.block, { until: line.start, end: line.end });
     else this.extend(line);
     const length = line.end - start;
-    const isLong = length > 2 * LIMIT || (length > LIMIT && mark === "");
+    const isLong = length > LIMIT || (length > LIMIT / 2 && mark === "");
     if (isFence || isLong) this.close({ isCut: !isFence });
   }
 

@@ -35,7 +35,7 @@ function questionOf(messages, { run_id }) {
 const Row = memo(function Row({ message, question, canAsk, isOld, isEditing, setEditing, reconnect }) {
   const regenerate = canAsk && question?.content ? () => void askAgain(question) : null;
   return html`
-    <div class="message ${isOld ? "is-old" : ""}">
+    <div class="message ${message.role === "user" ? "is-question" : ""} ${isOld ? "is-old" : ""}">
       ${message.role === "user"
         ? html`<${Question} message=${message} canAsk=${canAsk} isEditing=${isEditing} setEditing=${setEditing} />`
         : html`<${Answer} message=${message} regenerate=${regenerate} reconnect=${reconnect} />`}
