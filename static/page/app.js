@@ -11,8 +11,9 @@ import { store, useStore } from "./store.js";
 export function App() {
   const drawer = useStore((state) => state.drawer);
   const isInspecting = useStore((state) => state.isInspecting);
+  const isReplay = useStore((state) => Boolean(state.replay));
   return html`
-    <a class="skip" href="#question">Skip to the question</a>
+    ${!isReplay && html`<a class="skip" href="#question">Skip to the question</a>`}
     <div class=${isInspecting ? "shell is-inspecting" : "shell"}>
       <${Side} name="sidebar" tag="nav" label="Chats and runs" drawer=${drawer}><${Sidebar} /><//>
       <main class="middle" inert=${drawer !== null}><${Header} /><${Chat} /></main>

@@ -42,8 +42,14 @@ function search() {
 function moveFocus(before, drawer) {
   setTimeout(() => {
     if (drawer) document.querySelector(`.${drawer}.is-open :is(${FOCUSABLE})`)?.focus();
-    else if (document.activeElement === document.body) openerOf(before)?.focus();
+    else if (isIn(before)) openerOf(before)?.focus();
   });
+}
+
+/** Whether the focus is in the drawer that was closed, or nowhere because the browser has taken it away already. */
+function isIn(drawer) {
+  const { activeElement } = document;
+  return activeElement === document.body || document.querySelector(`.${drawer}`).contains(activeElement);
 }
 
 function openerOf(drawer) {

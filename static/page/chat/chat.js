@@ -46,7 +46,7 @@ function Conversation({ session }) {
     <div class="chat ${isOver ? "is-dropping" : ""}" ...${dropping}>
       <div class="scroller" ref=${scroller} tabindex="0" role="log" aria-live="off" aria-label="Conversation">
         <div class="column" ref=${content}>
-          ${isNew && html`<${Welcome} />`}
+          ${isNew ? html`<${Welcome} />` : html`<h2 class="hidden">Conversation</h2>`}
           <${MessageList} messages=${messages} canAsk=${!isUnderWay} editing=${editing} setEditing=${setEditing} reconnect=${conversation.reconnect} />
           <${LooseError} state=${state} isUnderWay=${isUnderWay} />
         </div>

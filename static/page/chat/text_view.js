@@ -51,7 +51,7 @@ function Table({ blocks }) {
   if (tables.includes(null)) return blocks.map(({ key, ...block }) => html`<${Block} key=${key} ...${block} />`);
   const bodies = tables.map((table, place) => html`<${Rows} key=${blocks[place].key} table=${table} />`);
   return html`
-    <div class="table" tabindex="0" role="region" aria-label="Table">
+    <div class="table" tabindex="0" role="group" aria-label="Table">
       <table>${headOf(tables[0])}${bodies}</table>
     </div>
   `;

@@ -17,7 +17,7 @@ export function Parameters() {
   const count = FIELDS.filter((name) => choice[name] !== NO_CHOICE[name]).length;
   const button = html`<${Icon} name="sliders" />${count > 0 && html`<span class="count">${count}</span>`}`;
   return html`
-    <${Popover} label="Parameters" name="Parameters: ${count} set" button=${button}>
+    <${Popover} label="Parameters" name=${count > 0 ? `Parameters ${count} set` : "Parameters"} button=${button}>
       ${() => html`<${Fields} choice=${choice} isChanged=${count > 0} />`}
     <//>
   `;

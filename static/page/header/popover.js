@@ -38,7 +38,7 @@ export function Popover({ label, button, name = label, children }) {
       >
         ${button}
       </button>
-      ${isOpen && html`<div class="panel" id=${id} role="dialog" aria-label=${label}>${children(close)}</div>`}
+      ${isOpen && html`<div class="panel" id=${id} role="dialog" aria-label=${label}><h2 class="hidden">${label}</h2>${children(close)}</div>`}
     </div>
   `;
 }

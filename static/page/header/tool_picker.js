@@ -18,9 +18,9 @@ export function ToolPicker() {
   const standard = useStore((state) => state.catalog.defaultTools) ?? [];
   const chosen = tools ?? standard;
   const count = chosen.length + servers.length;
-  const button = html`<${Icon} name="tool" /><span class="wide-only">Tools</span>${count > 0 && html`<span class="count">${count}</span>`}`;
+  const button = html`<${Icon} name="tool" /><span class="wide-only">Tools</span> ${count > 0 && html`<span class="count">${count}</span>`}`;
   return html`
-    <${Popover} label="Tools and MCP servers" name="Tools: ${count} chosen" button=${button}>
+    <${Popover} label="Tools and MCP servers" name=${count > 0 ? `Tools ${count} chosen` : "Tools and servers"} button=${button}>
       ${() => html`<${Choices} chosen=${chosen} servers=${servers} />`}
     <//>
   `;

@@ -1,0 +1,51 @@
+"""A first visit to a service without a key: the page says what answers, and its starters work at once."""
+
+from collections.abc import Iterator
+
+import pytest
+from process import Nursery, Process, forked_app
+from shown_page import ShownPage
+
+pytest_plugins = "page_fixtures"
+
+
+@pytest.fixture(scope="module")
+def app(nursery: Nursery) -> Iterator[Process]:
+    """A service without any key, in which the embedded model answers."""
+    with forked_app(nursery) as app:
+        yield app
+
+
+def test_the_embedded_model_answers(page: ShownPage) -> None:
+    """One line says that no key is needed, and the first starter gets an answer from the model in the service."""
+    page.open()
+    page.until_shown("It works without a key: a small model inside the service answers.")
+    page.press("Ask a question Why is the sky blue?")
+    page.until(lambda: len("".join(page.texts("[role=log] .answer"))) > 20)
+
+
+def test_a_starter_calls_a_tool(page: ShownPage) -> None:
+    """A script calls the calculator, and the page shows the call and its result."""
+    page.open()
+    page.press("Watch a tool call A script calls the calculator, without a model.")
+    page.until_shown("The tool returned: 471.2", "[role=log]")
+    page.until_shown("calculate", "[role=log]")
+
+
+def test_a_starter_waits_for_approval_even_over_a_reload(page: ShownPage) -> None:
+    """The call waits in the dock, also after a reload, and is made when it is approved."""
+    page.open()
+    page.press("Approve a call The run waits until you decide, even over a reload.")
+    page.control("Approve")
+    page.reload()
+    page.press("Approve")
+    page.until_shown("The tool returned:", "[role=log]")
+
+
+def test_the_card_shows_the_line_for_a_real_model(page: ShownPage) -> None:
+    """Each provider's line can be copied into `.env`."""
+    page.open()
+    page.press("OpenAI")
+    page.until_shown("OPENAI_API_KEY=your-key", ".real-model")
+    page.press("Ollama")
+    page.until_shown("DEDALUS_BASE_URL=http://localhost:11434", ".real-model")

@@ -1,0 +1,98 @@
+"""The header: what is chosen there is sent with the next question, and kept for the next visit."""
+
+from fake_dedalus import FakeDedalus
+from selenium.webdriver import Keys
+from shown_page import ShownPage
+from wire import answer
+
+pytest_plugins = "page_fixtures"
+
+
+def sent(page: ShownPage, fake: FakeDedalus) -> dict[str, object]:
+    """The body of a question that is asked now."""
+    fake.turn(*answer("Well."))
+    page.ask("Well?")
+    page.until_shown("Well.", "[role=log]")
+    body: dict[str, object] = page.state()["lastRequest"]["body"]
+    return body
+
+
+def test_the_model_is_searched_chosen_and_kept(page: ShownPage, fake: FakeDedalus) -> None:
+    """The arrow keys and Enter choose in the list. The choice survives a reload."""
+    page.open()
+    page.until(lambda: page.state()["catalog"]["models"])
+    page.press("Model: model")
+    page.keys("claude")
+    page.until(lambda: len(page.texts("[role=option]")) == 1)
+    page.keys(Keys.ENTER)
+    assert page.focused() == "Model: claude-sonnet-4-5"
+    page.reload()
+    page.control("Model: claude-sonnet-4-5")
+    assert sent(page, fake)["model"] == "anthropic/claude-sonnet-4-5"
+
+
+def test_a_model_outside_the_list_is_named(page: ShownPage) -> None:
+    """A name with a slash that the list doesn't have can be chosen as it is."""
+    page.open()
+    page.press("Model: model")
+    page.keys("mistral/new-model", Keys.ENTER)
+    page.control("Model: new-model")
+
+
+def test_tools_and_servers_are_chosen(page: ShownPage, fake: FakeDedalus) -> None:
+    """Checked tools are sent, with the request to ask before each call, and an MCP server that isn't in the list."""
+    page.open()
+    page.press("Tools and servers")
+    page.press("get_weather Get the weather in a city.")
+    page.press("Ask me before each call of a Python tool")
+    page.element("[name=server]").send_keys("https://mcp.example.com/mcp", Keys.ENTER)
+    page.control("Tools 2 chosen")
+    page.keys(Keys.ESCAPE)
+    page.until(lambda: page.focused() == "Tools 2 chosen")
+    body = sent(page, fake)
+    assert (body["tools"], body["require_approval"]) == (["get_weather"], ["get_weather"])
+    assert body["mcp_servers"] == ["https://mcp.example.com/mcp"]
+
+
+def test_a_wrong_server_is_not_added(page: ShownPage) -> None:
+    """The panel says what a server's name looks like."""
+    page.open()
+    page.press("Tools and servers")
+    page.element("[name=server]").send_keys("no server", Keys.ENTER)
+    page.until_shown("Write an https URL, or owner/name.")
+    assert page.state()["choice"]["mcp_servers"] == []
+
+
+def test_parameters_are_sent_and_reset(page: ShownPage, fake: FakeDedalus) -> None:
+    """A number beyond its limits is not sent. Reset leaves everything out."""
+    page.open()
+    page.press("Parameters")
+    page.element("[role=dialog] textarea").send_keys("Be brief.")
+    page.control("Temperature").send_keys("0.5")
+    page.control("Max tokens").send_keys("-3")
+    page.keys(Keys.ESCAPE)
+    body = sent(page, fake)
+    assert (body["instructions"], body["temperature"]) == ("Be brief.", 0.5)
+    assert "max_tokens" not in body
+    page.press("Parameters 2 set")
+    page.press("Reset to the defaults")
+    assert page.control("Temperature").get_attribute("value") == ""
+    page.keys(Keys.ESCAPE)
+    assert {"instructions", "temperature"}.isdisjoint(sent(page, fake))
+
+
+def test_a_script_is_named_until_it_is_turned_off(page: ShownPage, fake: FakeDedalus) -> None:
+    """While a script answers, the header says so. Its run is in the URL, where a reload finds it."""
+    page.open()
+    page.press("Parameters")
+    page.element("[role=dialog] section select").send_keys("tool_error")
+    page.keys(Keys.ESCAPE)
+    page.ask("Well?")
+    page.until(lambda: "&run=run_" in page.query())
+    page.control("Send")
+    page.reload()
+    page.until(lambda: page.query().startswith("?run=run_"))
+    page.until_shown("get_weather", "[role=log]")
+    page.open(is_first_visit=False)
+    assert page.state()["choice"]["scenario"] is None, "a script is for one visit"
+    assert "scenario" not in sent(page, fake)
