@@ -63,7 +63,7 @@ test("the waterfall has each step, call and wait, and open ones while they are u
       ["step", "Step 1", 10, null],
       ["tool", "roll", 20, 30],
       ["tool", "rm", 20, null],
-      ["wait", "Waits for an answer", 30, null],
+      ["wait", "Waiting", 30, null],
     ],
   );
   const answered = frames(
@@ -236,12 +236,14 @@ test("the proof finds a lost, doubled, changed or misplaced event", () => {
 async function streaming(count, use) {
   const server = createServer((request, response) => {
     const after = Number(request.headers["last-event-id"] ?? 0);
-    response.writeHead(200, { "Content-Type": "text/event-stream", "X-Run-ID": "run_1" });
+    const { pathname, searchParams } = new URL(request.url, "http://localhost");
+    const runId = searchParams.get("run") ?? "run_1";
+    response.writeHead(200, { "Content-Type": "text/event-stream", "X-Run-ID": runId });
     response.write(": ping\n\n");
     for (let seq = after + 1; seq <= count; seq += 1) {
       response.write(`id: ${seq}\nevent: ${seq < count ? "x" : "complete"}\ndata: {}\n\n`);
     }
-    if (request.url === "/ended") response.end();
+    if (pathname === "/ended") response.end();
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -290,6 +292,13 @@ test("an event is withheld with all after it, once, and the next connection brin
     assert.deepEqual((await read(await line.fetch(`${url}/ended`, { headers }))).seqs, count(17, 40));
     assert.deepEqual(line.get().connections.map(({ end }) => end), ["dropped", "whole"]);
     assert.equal(line.get().dropSeq, null);
+  }));
+
+test("a line keeps the connections of its latest run only", () =>
+  streaming(3, async (url) => {
+    const line = new Line();
+    for (const run of ["a", "b", "b"]) await read(await line.fetch(`${url}/ended?run=${run}`));
+    assert.deepEqual(line.get().connections.map(({ runId }) => runId), ["b", "b"]);
   }));
 
 test("a cut breaks the open streams", () =>

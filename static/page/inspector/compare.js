@@ -20,7 +20,7 @@ export function Compare() {
   }, [isOpen]);
   return html`
     <footer class="compare-line">
-      <button type="button" class="plain small" onClick=${() => setOpen(true)}>Compare two models …</button>
+      <button type="button" class="plain small" onClick=${() => setOpen(true)}><span aria-hidden="true">⇄</span> Compare two models …</button>
     </footer>
     ${isOpen && html`
       <dialog class="compare" ref=${dialog} aria-labelledby="compare-title" onClose=${() => setOpen(false)}>
@@ -75,7 +75,7 @@ function defaultModel(known, place) {
   if (!known) return "";
   const ids = known.models.map(({ id }) => id);
   const first = known.default_model ?? ids[0] ?? "";
-  return place === 0 ? first : (ids.find((id) => id !== first) ?? first);
+  return place === 0 ? first : (ids.find((id) => id !== first) ?? "");
 }
 
 function Column({ contestant, label, model, onModel }) {
@@ -86,10 +86,12 @@ function Column({ contestant, label, model, onModel }) {
       <input aria-label=${label} placeholder="Default model" list="compare-models" value=${model} onInput=${(event) => onModel(event.target.value)} />
       <p class="figures tiny" role="status">
         <span class="tag">${status}</span>
-        <span>first token ${duration(firstTokenMs)}</span>
-        <span>${duration(durationMs)}</span>
-        <span>${count(usage?.output_tokens)} tokens</span>
-        <span>${tokensPerS === null ? "–" : tokensPerS.toFixed(0)} tok/s</span>
+        ${frames.length > 0 && html`
+          <span>first token ${duration(firstTokenMs)}</span>
+          <span>whole ${duration(durationMs)}</span>
+          <span>${count(usage?.output_tokens)} tokens</span>
+          <span>${tokensPerS === null ? "–" : tokensPerS.toFixed(0)} tok/s</span>
+        `}
       </p>
       ${error && html`<p class="note is-bad" role="alert">${error.message} (${error.code})</p>`}
       <div class="contestant-text"><${TextView} text=${answer} isWhole=${!isUnderWay(status)} /></div>

@@ -17,7 +17,7 @@ export function EventsTab() {
   const [filter, setFilter] = useState({ kind: "", text: "" });
   const kinds = useMemo(() => kindsOf(frames), [frames]);
   const rows = useMemo(() => rowsOf(frames, filter), [frames, filter]);
-  const select = (chosen) => navigate({ run: isReplay ? null : runId, seq: chosen }, { replace: true });
+  const select = (chosen) => navigate({ ...(!isReplay && { run: runId }), seq: chosen }, { replace: true });
   if (frames.length === 0) return html`<${Empty} error=${error} />`;
   const place = frames.findIndex(({ event }) => event.seq === seq);
   return html`

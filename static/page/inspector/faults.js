@@ -138,10 +138,16 @@ export class Line {
     const isStream = response.ok && response.headers.get("Content-Type")?.startsWith("text/event-stream");
     if (!isStream || !response.body) return response;
     const connection = new Connection(this, response);
-    this.#connections.push(connection);
-    this.changed();
+    this.#keep(connection);
     return connection.response;
   };
+
+  /** Keeps a new connection, the open ones, and the former ones of its run. */
+  #keep(connection) {
+    const kept = this.#connections.filter(({ runId, end }) => end === null || runId === connection.runId);
+    this.#connections = [...kept, connection];
+    this.changed();
+  }
 
   /** Cuts every open stream. */
   cut() {

@@ -3,6 +3,7 @@
 import { useConversation } from "../conversation.js";
 import { html } from "../html.js";
 import { useExternal } from "../store.js";
+import { useClock } from "./clock.js";
 import { Connections } from "./connections.js";
 import { line } from "./faults.js";
 import { Proof } from "./proof_view.js";
@@ -27,7 +28,7 @@ export function FaultsTab() {
       <${Fault} title="Cut the connection" about="The stream breaks now." onClick=${() => duringAnAnswer(status, () => line.cut())} />
       <${Fault}
         title="Be offline for 10 s"
-        about=${state.offlineUntil === null ? "Nothing gets through." : "Offline …"}
+        about=${state.offlineUntil === null ? "Nothing gets through." : html`<${Countdown} until=${state.offlineUntil} />`}
         isOn=${state.offlineUntil !== null}
         onClick=${() => duringAnAnswer(status, () => line.goOffline(OFFLINE_MS))}
       />
@@ -56,6 +57,11 @@ export function FaultsTab() {
     `}
     <${ScenarioPicker} />
   `;
+}
+
+function Countdown({ until }) {
+  useClock(true);
+  return `Online again in ${Math.max(0, Math.ceil((until - Date.now()) / 1_000))} s.`;
 }
 
 /** A button for a fault. `isOn` is true while a fault stays switched on. */

@@ -8,8 +8,10 @@ import { CodeTab } from "./code_tab.js";
 import { Compare } from "./compare.js";
 import { EventsTab } from "./events_tab.js";
 import { FaultsTab } from "./faults_tab.js";
+import { closeReplay } from "./replay.js";
 import { ReplayTab } from "./replay_tab.js";
 import { RequestTab } from "./request_tab.js";
+import { takingFiles } from "./run_files.js";
 import { RunTab } from "./run_tab.js";
 import { Tabs } from "./tabs.js";
 
@@ -25,12 +27,16 @@ const TABS = [
 export function Inspector() {
   const hasEvent = useStore((state) => state.route.seq !== null);
   const [selected, select] = useState(hasEvent ? "events" : "run");
+  const place = useStore(({ route, draft }) => `${route.session ?? draft} ${route.run}`);
   useEffect(() => {
     if (hasEvent) select("events");
   }, [hasEvent]);
+  useEffect(() => closeReplay, [place]); // the user has gone to another run
   return html`
-    <h2 class="hidden">Inspector</h2>
-    <${Tabs} name="inspector" label="Inspector" tabs=${TABS} selected=${selected} onSelect=${select} />
-    <${Compare} />
+    <div class="file-taker" ...${takingFiles(() => select("replay"))}>
+      <h2 class="hidden">Inspector</h2>
+      <${Tabs} name="inspector" label="Inspector" tabs=${TABS} selected=${selected} onSelect=${select} />
+      <${Compare} />
+    </div>
   `;
 }

@@ -1,36 +1,21 @@
 /* The tab Replay: play a run again from its log or from a file, and download it. */
 
-import { useState } from "preact/hooks";
-
 import { useConversation } from "../conversation.js";
 import { html } from "../html.js";
-import { useStore } from "../store.js";
-import { logUrl, useShownRun } from "./shown_run.js";
+import { useExternal, useStore } from "../store.js";
 import { openReplay } from "./replay.js";
-import { openRunFile } from "./run_file.js";
-import { frameOf } from "./stored_log.js";
+import { fileProblem, openFile } from "./run_files.js";
+import { logUrl, useShownRun } from "./shown_run.js";
 import { Transport } from "./transport.js";
 
 export function ReplayTab() {
   const replay = useStore((state) => state.replay);
-  const [error, setError] = useState(null);
-  const open = (file) => openFile(file).then(setError);
+  const problem = useExternal(fileProblem, () => fileProblem.get().text);
   return html`
     ${replay ? html`<${Transport} replay=${replay} />` : html`<${ShownRun} />`}
-    <${FilePicker} onFile=${open} />
-    ${error && html`<p class="note is-bad" role="alert">${error}</p>`}
+    <${FilePicker} />
+    ${problem && html`<p class="note is-bad" role="alert">${problem}</p>`}
   `;
-}
-
-/** Opens a run file. Resolves with the reason if that is impossible, and else with null. */
-export async function openFile(file) {
-  try {
-    const events = await openRunFile(file);
-    openReplay({ name: file.name, frames: events.map((event) => frameOf(event)) });
-    return null;
-  } catch (cause) {
-    return `${file.name}: ${cause.message}`;
-  }
 }
 
 function ShownRun() {
@@ -51,32 +36,17 @@ function ShownRun() {
   `;
 }
 
-function FilePicker({ onFile }) {
-  const [isOver, setOver] = useState(false);
-  const onDrop = (event) => {
-    event.preventDefault();
-    setOver(false);
-    const [file] = event.dataTransfer.files;
-    if (file) onFile(file);
-  };
-  const onDragOver = (event) => {
-    event.preventDefault();
-    setOver(true);
+function FilePicker() {
+  const choose = (event) => {
+    const [file] = event.target.files;
+    if (file) void openFile(file);
+    event.target.value = ""; // so that the same file can be chosen again
   };
   return html`
-    <label class="file-drop ${isOver ? "is-over" : ""}" onDragOver=${onDragOver} onDragLeave=${() => setOver(false)} onDrop=${onDrop}>
+    <label class="file-drop">
       <strong>Open a run file</strong>
       <span class="tiny muted">Drop a .jsonl or .sse file here, or click to choose one.</span>
-      <input
-        type="file"
-        class="hidden"
-        accept=".jsonl,.sse,.ndjson,.txt"
-        onChange=${(event) => {
-          const [file] = event.target.files;
-          if (file) onFile(file);
-          event.target.value = "";
-        }}
-      />
+      <input type="file" class="hidden" accept=".jsonl,.sse,.ndjson,.txt" onChange=${choose} />
     </label>
   `;
 }

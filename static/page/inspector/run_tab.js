@@ -5,7 +5,7 @@ import { useMemo } from "preact/hooks";
 import { CopyButton } from "../chat/copy_button.js";
 import { html } from "../html.js";
 import { Chart } from "./chart.js";
-import { useClock } from "./clock.js";
+import { useAtMostEvery, useClock } from "./clock.js";
 import { Empty } from "./empty.js";
 import { bytes, count, duration } from "./formats.js";
 import { measuresOf, tokensOverTime } from "./measures.js";
@@ -13,8 +13,11 @@ import { useShownRun } from "./shown_run.js";
 import { nowOf, spansOf } from "./timing.js";
 import { Waterfall } from "./waterfall.js";
 
+const CALM_MS = 200;
+
 export function RunTab() {
-  const { frames, error, isReplay } = useShownRun();
+  const { frames: latest, error, isReplay } = useShownRun();
+  const frames = useAtMostEvery(CALM_MS, latest);
   const measures = useMemo(() => measuresOf(frames), [frames]);
   const spans = useMemo(() => spansOf(frames), [frames]);
   const series = useMemo(() => tokensOverTime(frames), [frames]);
@@ -48,7 +51,7 @@ function Summary({ measures, nowMs }) {
     <dl class="tiles">
       <${Tile} name="First token" value=${duration(firstTokenMs)} />
       <${Tile} name="Duration" value=${duration(durationMs ?? nowMs)} />
-      <${Tile} name="Tokens per second" value=${speed} />
+      <${Tile} name="Tokens/s" value=${speed} />
       <${Tile} name="Tokens in" value=${count(usage?.input_tokens)} />
       <${Tile} name="Tokens out" value=${count(usage?.output_tokens)} />
       <${Tile} name="${count(measures.events)} events" value=${bytes(measures.bytes)} />

@@ -49,7 +49,7 @@ function follow({ event, data }, at, { open, begin, end }) {
       endWait(at, data.tool_call_id, { open, end });
       break;
     case "waiting":
-      begin("wait", { kind: "wait", name: "Waits for an answer", start: at, end: null, first: null, failed: false });
+      begin("wait", { kind: "wait", name: "Waiting", start: at, end: null, first: null, failed: false });
       open.set("pending", new Set(data.pending.map((call) => call.tool_call_id)));
       break;
     case "approval_response":

@@ -119,17 +119,19 @@ def test_a_downloaded_run_is_opened_again(page: ShownPage, fake: FakeDedalus, tm
 
 
 def test_a_file_is_dropped(page: ShownPage) -> None:
-    """A run file that is dropped on the tab is opened."""
-    page.open().press("Replay")
+    """A run file that is dropped on any tab is opened. A new chat closes it."""
+    page.open()
     content = run_file(("run_started", {"model": "m"}), ("partial_output", {"content": "Dropped."}))
     page.browser.execute_script(
         "const data = new DataTransfer();"
         "data.items.add(new File([arguments[0]], 'run.jsonl'));"
-        "document.querySelector('.file-drop')"
+        "document.querySelector('.inspector .tab-panel')"
         ".dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }))",
         content,
     )
     page.until_shown("Dropped.", LOG)
+    page.press("New chat")
+    page.until(lambda: not page.has(".replay-bar"))
 
 
 @pytest.mark.parametrize(
