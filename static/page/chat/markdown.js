@@ -49,7 +49,7 @@ function block(token, place, isClosed) {
     case "def":
       return null;
     case "heading":
-      return h(`h${Math.min(token.depth + 2, 6)}`, { class: `level-${token.depth}`, dir: "auto" }, inline(token.tokens));
+      return html`<h3 class="level-${token.depth}" dir="auto">${inline(token.tokens)}</h3>`; // models skip levels
     case "paragraph":
       return html`<p dir="auto">${inline(token.tokens)}</p>`;
     case "text":

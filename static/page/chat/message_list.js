@@ -36,6 +36,7 @@ const Row = memo(function Row({ message, question, canAsk, isOld, isEditing, set
   const regenerate = canAsk && question?.content ? () => void askAgain(question) : null;
   return html`
     <div class="message ${message.role === "user" ? "is-question" : ""} ${isOld ? "is-old" : ""}">
+      <h2 class="hidden">${message.role === "user" ? "Question" : "Answer"}</h2>
       ${message.role === "user"
         ? html`<${Question} message=${message} canAsk=${canAsk} isEditing=${isEditing} setEditing=${setEditing} />`
         : html`<${Answer} message=${message} regenerate=${regenerate} reconnect=${reconnect} />`}

@@ -1,0 +1,106 @@
+"""The chat for people with a keyboard only, or who hear the page."""
+
+import json
+
+import pytest
+from fake_dedalus import FakeDedalus
+from selenium.webdriver import Keys
+from shown_page import QUESTION, ShownPage
+from wire import Done, Finish, Gate, Status, Text, Thinking, ToolCall, WaitFor, answer
+
+pytest_plugins = "page_fixtures"
+
+LOG, ANSWER, DOCK = "[role=log]", ".answer", ".dock"
+MARKDOWN = """# Title
+
+Text with **bold**, `code`, a [link](https://example.org) and ~~nothing~~.
+
+| a | b |
+|---|--:|
+| 1 | 2 |
+
+- [x] done
+- [ ] not done
+
+> A quote.
+
+```python
+def f(a: int) -> str:
+    return "x" * a  # comment
+```
+"""
+
+
+def call(name: str, **arguments: str) -> list[ToolCall | Finish | Done]:
+    return [ToolCall("call_1", name, json.dumps(arguments)), Finish("tool_calls"), Done()]
+
+
+def open_with_tools(page: ShownPage) -> None:
+    choice = "return import(new URL('./static/page/choice.js', document.baseURI)).then((m) => m.choose(arguments[0]))"
+    page.open().browser.execute_script(choice, {"tools": ["get_weather", "delete_folder"]})
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing(page: ShownPage, fake: FakeDedalus, axe: None, theme: str) -> None:
+    """In no state of the chat: an answer with everything unfolded, an editor, a call that waits, a failure."""
+    page.theme("dark" if theme == "dark" else "light")
+    open_with_tools(page)
+    fake.turn(Thinking("Let me look."), *call("get_weather", city="Oslo"))
+    fake.turn(*answer(MARKDOWN))
+    page.ask("How cold is it?")
+    page.until_shown("comment", ".code .hljs-comment")
+    page.element(".tool summary").click()
+    page.element(".thinking summary").click()
+    page.until_shown("Result", ".tool-details")
+    assert page.findings(".chat") == []
+    page.press("Edit the question")
+    page.element(".editor textarea")
+    assert page.findings(".chat") == []
+    page.keys(Keys.ESCAPE)
+    fake.turn(*call("delete_folder", folder="drafts"))
+    page.ask("Delete the drafts")
+    page.element(f"{DOCK} textarea").send_keys("x")
+    page.press("Give a reason")
+    assert page.findings(".chat") == []
+    page.press("Stop")
+    page.until_shown("Stopped.", ANSWER)
+    fake.turn(Status(401, {"error": {"message": "no"}}))
+    page.ask("Fail")
+    page.element(".failure")
+    assert page.findings(".chat") == []
+
+
+def test_a_keyboard_is_enough(page: ShownPage, fake: FakeDedalus) -> None:
+    """From the composer, Shift+Tab reaches the dock. After a decision, the focus is in the composer again."""
+    open_with_tools(page)
+    fake.turn(*call("delete_folder", folder="drafts"))
+    fake.turn(*answer("It is gone."))
+    page.element(QUESTION).send_keys("Delete the drafts", Keys.ENTER)
+    page.element(DOCK)
+    visited = [focus_before(page) for _ in range(4)]
+    assert visited == ["Give a reason", "Refuse", "Approve", "Arguments of delete_folder, as JSON"]
+    page.keys(Keys.TAB, Keys.ENTER)
+    page.until_shown("It is gone.", ANSWER)
+    page.until(lambda: page.focused() == "Question")
+
+
+def focus_before(page: ShownPage) -> str:
+    """Press Shift+Tab, and return the name of the control that has the focus then."""
+    page.chord(Keys.SHIFT, Keys.TAB)
+    return page.focused()
+
+
+def test_what_happens_is_said(page: ShownPage, fake: FakeDedalus) -> None:
+    """A live region has the beginning and the end of an answer. The log itself is silent: each token would be read."""
+    gate = Gate()
+    fake.turn(Text("It is "), WaitFor(gate), Text("cold."), Finish("stop"), Done())
+    page.open().ask("Is it cold?")
+    page.until(lambda: said(page) == "The agent answers.")
+    gate.open()
+    page.until(lambda: said(page) == "The answer is complete. It is cold.")
+    assert page.element(LOG).get_attribute("aria-live") == "off"
+
+
+def said(page: ShownPage) -> str:
+    """The text of the chat's live region."""
+    return str(page.browser.execute_script("return document.querySelector('.chat > [role=status]').textContent"))
