@@ -84,6 +84,12 @@ async function run(t: TestContext, request: ReturnType<typeof scenario>) {
   return { ...page, agent, events, complete };
 }
 
+/** Ends each pause before another try at once, as a page does that is online again. */
+function hurry(t: TestContext): void {
+  const online = setInterval(() => window.dispatchEvent(new window.Event("online")), 10);
+  t.after(() => clearInterval(online));
+}
+
 // Servers that misbehave
 
 type Answer = (response: ServerResponse, request: IncomingMessage) => void;
@@ -189,6 +195,7 @@ test("a run is shown as it goes and resolves with its `complete`", async (t) => 
 });
 
 test("a torn run is taken up where it broke and ends as if it had not been torn", async (t) => {
+  hurry(t);
   const whole = await run(t, scenario("default"));
   const torn = await run(t, scenario("truncated"));
   assert.equal(torn.agent.status, "succeeded");
@@ -485,6 +492,7 @@ test("the example's component asks and shows the answer", async (t) => {
 // Against servers that misbehave
 
 test("a question whose connection broke is sent again with its key, and another one has another", async (t) => {
+  hurry(t);
   const { url, requests } = await serve(t, drop, stream(started, text(2, "Hello"), completed(3)));
   const page = await mountHook(t, { baseUrl: url });
   const given: number[] = [];
@@ -499,6 +507,7 @@ test("a question whose connection broke is sent again with its key, and another 
 });
 
 test("a question is sent again to a server that says when, or that is not there behind its proxy", async (t) => {
+  hurry(t);
   const gateway: Answer = (response) => response.writeHead(502, { "Content-Type": "text/html" }).end("<h1>Bad</h1>");
   const full = refuse(503, "server_full", { "Retry-After": "1" });
   const { url, requests } = await serve(t, gateway, full, stream(started, completed(2)));
@@ -528,6 +537,7 @@ test("stop() while a question waits to be sent again leaves it unsent", async (t
 });
 
 test("an answer whose connection broke, or that a full server didn't take, is sent again", async (t) => {
+  hurry(t);
   const { url, requests } = await serve(
     t,
     waits("approval", "delete", drop, refuse(503, "server_full", { "Retry-After": "1" }), taken),
@@ -649,6 +659,7 @@ test("a conversation of several pages is read to its end, and its last question 
 });
 
 test("a body that ends without `complete` is no success when its run is gone", async (t) => {
+  hurry(t);
   const { url, requests } = await serve(t, stream(started, text(2, "Hel")), refuse(404, "run_not_found"));
   const page = await mountHook(t, { baseUrl: url });
   assert.equal(await page.now().stream("Hello"), null);
@@ -664,6 +675,7 @@ test("a body that ends without `complete` is no success when its run is gone", a
 });
 
 test("a body that ends without `complete` is no success when nothing is left", async (t) => {
+  hurry(t);
   const { url } = await serve(t, stream(started), (response) => response.writeHead(204).end());
   const page = await mountHook(t, { baseUrl: url });
   assert.equal(await page.now().stream("Hello"), null);
@@ -672,6 +684,7 @@ test("a body that ends without `complete` is no success when nothing is left", a
 });
 
 test("it stops after a number of connections that bring nothing new", async (t) => {
+  hurry(t);
   const { url, requests } = await serve(t, stream(started));
   const page = await mountHook(t, { baseUrl: url, maxRetries: 2 });
   assert.equal(await page.now().stream("Hello"), null);
@@ -680,6 +693,7 @@ test("it stops after a number of connections that bring nothing new", async (t) 
 });
 
 test("it doesn't give up while each connection brings something new", async (t) => {
+  hurry(t);
   const { url } = await serve(t, stream(started), stream(text(2, "Hel")), stream(text(3, "lo")), stream(completed(4)));
   const page = await mountHook(t, { baseUrl: url, maxRetries: 1 });
   assert.equal((await page.now().stream("Hello"))?.status, "succeeded");
@@ -742,8 +756,7 @@ test("a run is followed through any number of failures, at once when the page is
   );
   const page = await mountHook(t, { baseUrl: url, storageKey: "run" });
   const began = performance.now();
-  const online = setInterval(() => window.dispatchEvent(new window.Event("online")), 10);
-  t.after(() => clearInterval(online));
+  hurry(t);
   assert.equal((await page.now().stream("Hello"))?.status, "succeeded");
   assert.equal((await page.until(ended)).output, "Hello");
   assert.ok(performance.now() - began < 5000);
@@ -751,6 +764,7 @@ test("a run is followed through any number of failures, at once when the page is
 });
 
 test("a run that can't be read for now is kept, and read by reconnect()", async (t) => {
+  hurry(t);
   const expired = refuse(401, "unauthenticated");
   const { url, requests } = await serve(
     t,
@@ -864,6 +878,7 @@ test("a page that didn't ask shows the calls of the page's tools, and doesn't ma
 });
 
 test("a page that is away keeps its state, and reads on from there when it is back", async (t) => {
+  hurry(t);
   const firsts: Answer = (response) => {
     response.writeHead(200, { "Content-Type": "text/event-stream", "X-Run-ID": "run_1" });
     response.write(started + text(2, "Hel"));
@@ -910,6 +925,7 @@ test("an answer that is no stream is an error, whatever its status", async (t) =
 });
 
 test("a service out of reach is an error", async (t) => {
+  hurry(t);
   const { url, close } = await serve(t, stream(started));
   await close();
   const page = await mountHook(t, { baseUrl: url, maxRetries: 1 });
@@ -999,4 +1015,39 @@ test("a thousand events of one write are a few renders", async (t) => {
   await page.now().stream("Hello");
   assert.equal((await page.until(ended)).output.length, 1000);
   assert.ok(page.renders.length < 40, `${page.renders.length} renders`);
+});
+
+test("a page holds two streams at once, and polls its third run until one is free", async (t) => {
+  const line = (event: string) => /^data: (.*)$/m.exec(event)![1] + "\n";
+  const open: ServerResponse[] = [];
+  const { url, requests } = await serve(t, (response, request) => {
+    const address = new URL(request.url!, "http://localhost");
+    if (request.method === "POST") {
+      response.writeHead(200, { "Content-Type": "text/event-stream", "X-Run-ID": "run_1" }).write(started);
+      open.push(response);
+    } else if (address.searchParams.get("wait") === "false") {
+      response.end(address.searchParams.get("after") === "0" ? line(started) + line(text(2, "Hel")) : "");
+    } else stream(text(3, "lo"), completed(4))(response, request);
+  });
+  const pages = [];
+  for (let count = 0; count < 3; count += 1) pages.push(await mountHook(t, { baseUrl: url }));
+  const [first, second, third] = await Promise.all(
+    pages.map(async (page) => {
+      const complete = page.now().stream("Hello");
+      await page.until(({ status }) => status === "streaming");
+      return { page, complete };
+    }),
+  );
+  const { output, error } = await third!.page.until((agent) => agent.output === "Hel");
+  assert.deepEqual([output, error], ["Hel", null]);
+  assert.equal(open.filter(({ closed }) => !closed).length, 2);
+  open[0]!.end(text(2, "one") + completed(3));
+  assert.equal((await first!.complete)?.status, "succeeded");
+  window.dispatchEvent(new window.Event("online")); // it looks at once
+  assert.equal((await third!.complete)?.status, "succeeded");
+  assert.equal((await third!.page.until(ended)).output, "Hello");
+  const streams = requests.filter(({ line }) => line === "GET /api/agent/runs/run_1/events");
+  assert.deepEqual(streams.map(({ after }) => after), ["2"]);
+  open[1]!.end(completed(2));
+  assert.equal((await second!.complete)?.status, "succeeded");
 });
