@@ -16,6 +16,8 @@ NPM_FOLDER = HERE / "npm"
 NEXT_SOURCES = HERE / "browser" / "app"
 ROOT = Path(sys.prefix) / "world"
 NEXT_APP = ROOT / "next-app"
+VITE_SOURCES = HERE / "vite"
+VITE_APP = ROOT / "vite-app"
 
 
 def python_environments() -> list[str]:
@@ -76,10 +78,20 @@ def npm(folder: Path, *arguments: str) -> None:
 
 def install_next_app() -> None:
     """Install the packages of the Next.js app, whose sources are copied when it is built."""
-    NEXT_APP.mkdir(parents=True, exist_ok=True)
+    install_app(NEXT_SOURCES, NEXT_APP)
+
+
+def install_vite_app() -> None:
+    """Install the packages of the Vite app, whose sources are copied when it is built."""
+    install_app(VITE_SOURCES, VITE_APP)
+
+
+def install_app(sources: Path, app: Path) -> None:
+    """Install an app's packages in a folder below `ROOT`."""
+    app.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "package-lock.json", ".npmrc"):
-        copyfile(NEXT_SOURCES / name, NEXT_APP / name)
-    install_npm(NEXT_APP)
+        copyfile(sources / name, app / name)
+    install_npm(app)
 
 
 def main() -> None:
@@ -88,6 +100,7 @@ def main() -> None:
         installations = [
             pool.submit(install_npm, NPM_FOLDER),
             pool.submit(install_next_app),
+            pool.submit(install_vite_app),
             *(pool.submit(install_python, name) for name in python_environments()),
         ]
     for installation in installations:
