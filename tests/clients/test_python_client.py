@@ -273,13 +273,16 @@ def test_approve(on: type, agent: AgentStream, service: Service) -> None:
 
 def test_two_approvals(agent: AgentStream, service: Service, fake: FakeDedalus) -> None:
     """The answers to two calls arrive one after the other, and the loop resumes after the second."""
+    gate = Gate()
     calls = [ToolCall(f"call_{number}", "current_time", "{}", index=number) for number in range(2)]
-    fake.turn(*calls, Finish("tool_calls"), Done())
-    fake.turn(*answer("Late."))
+    fake.turn(Text("Let me look."), *calls, Finish("tool_calls"), Done())
+    fake.turn(WaitFor(gate), *answer("Late."))
+    events, texts = [], []
     with agent.stream("?", tools=["current_time"], require_approval=["current_time"]) as run:
-        events = []
         for event in run:
             events.append(event)
+            if isinstance(event, PartialOutput):
+                texts.append(run.text)
             if isinstance(event, Waiting):
                 assert [run.calls[call.tool_call_id].name for call in run.pending] == ["current_time"] * 2
                 run.approve("call_0")
@@ -287,8 +290,9 @@ def test_two_approvals(agent: AgentStream, service: Service, fake: FakeDedalus) 
             if isinstance(event, ApprovalResponse) and event.tool_call_id == "call_0":
                 assert connections(agent) == []
                 run.refuse("call_1")
+                gate.open()  # `refuse` returns before the run has ended
     assert read(events) == stored(service, run.id)
-    assert run.text == "Late."
+    assert texts == ["Let me look.", "Late."]
 
 
 def test_a_wait_that_is_over(agent: AgentStream) -> None:
