@@ -1,11 +1,11 @@
 /** The agent's answer: thinking, tool calls and text in their order, and how the run ended. */
 
 import { html } from "../html.js";
+import { Icon } from "../icons.js";
 import { CopyButton } from "./copy_button.js";
 import { useFacts } from "./facts.js";
 import { Failure } from "./failure.js";
 import { count, duration } from "./format.js";
-import { Icon } from "./icons.js";
 import { memo } from "./memo.js";
 import { TextView } from "./text_view.js";
 import { Thinking } from "./thinking.js";

@@ -4,9 +4,9 @@ import { explain } from "agent-stream";
 import { useEffect, useRef, useState } from "preact/hooks";
 
 import { html } from "../html.js";
+import { Icon } from "../icons.js";
 import { useGrowingField } from "./field.js";
 import { duration, visibleJson } from "./format.js";
-import { Icon } from "./icons.js";
 
 /** `about` says where the tool runs. `approve` and `refuse` send the decision, and resolve with an error or null. */
 export function ApprovalCard({ call, about, approve, refuse }) {

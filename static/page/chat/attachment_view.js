@@ -1,8 +1,8 @@
 /** The attachments of a question: small images, and files by their names. */
 
 import { html } from "../html.js";
+import { Icon } from "../icons.js";
 import { size } from "./format.js";
-import { Icon } from "./icons.js";
 
 /** With `remove`, each attachment has a button that calls it with the attachment's place. */
 export function AttachmentList({ attachments, remove }) {

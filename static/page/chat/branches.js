@@ -1,8 +1,8 @@
 /** The other versions of a question or of its answer: ◂ 2/3 ▸. */
 
-import { html } from "../html.js";
 import { currentConversation } from "../conversation.js";
-import { Icon } from "./icons.js";
+import { html } from "../html.js";
+import { Icon } from "../icons.js";
 
 export function Branches({ branches, canAsk }) {
   const { runIds, index } = branches;

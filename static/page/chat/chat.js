@@ -5,9 +5,10 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import { useConversation } from "../conversation.js";
 import { html } from "../html.js";
+import { Icon } from "../icons.js";
 import { store, useStore } from "../store.js";
-import { askAgain } from "./actions.js";
 import { Welcome } from "../welcome/welcome.js";
+import { askAgain } from "./actions.js";
 import { Announcer } from "./announcer.js";
 import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
@@ -15,7 +16,6 @@ import { Dock } from "./dock.js";
 import { useDrop } from "./drop.js";
 import { useFactReader } from "./facts.js";
 import { Failure } from "./failure.js";
-import { Icon } from "./icons.js";
 import { MessageList } from "./message_list.js";
 import { ReplayedChat } from "./replayed_chat.js";
 import { useStickToEnd } from "./stick.js";
@@ -52,7 +52,7 @@ function Conversation({ session }) {
         </div>
       </div>
       <div class="end">
-        ${isAway && html`<button type="button" class="to-end" onClick=${toEnd}><${Icon} name="down" />To the end</button>`}
+        ${isAway && html`<button type="button" class="to-end" onClick=${toEnd}><${Icon} name="end" />To the end</button>`}
       </div>
       <div class="foot">
         <div class="column">

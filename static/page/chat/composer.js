@@ -4,11 +4,11 @@ import { useEffect, useImperativeHandle, useRef, useState } from "preact/hooks";
 
 import { ask } from "../conversation.js";
 import { html } from "../html.js";
+import { Icon } from "../icons.js";
 import { AttachmentList } from "./attachment_view.js";
 import { ACCEPTED, contentOf } from "./attachments.js";
 import { draftOf, keepDraft } from "./drafts.js";
 import { isSend, useGrowingField } from "./field.js";
-import { Icon } from "./icons.js";
 import { useAttachments } from "./use_attachments.js";
 
 /**
@@ -58,7 +58,7 @@ export function Composer({ session, isUnderWay, stop, editLast, onAsk, handle })
       ${problems.map((problem) => html`<p key=${problem} class="problem" role="alert">${problem}</p>`)}
       <textarea id="question" ref=${field} rows="1" dir="auto" aria-label="Question" placeholder="Ask the agent" value=${text} onInput=${({ target }) => setText(target.value)} onKeyDown=${press} onPaste=${paste}></textarea>
       <div class="composer-actions">
-        <button type="button" class="plain" aria-label="Attach images or text files" title="Attach images or text files" onClick=${() => picker.current.click()}><${Icon} name="attach" /></button>
+        <button type="button" class="plain" aria-label="Attach images or text files" title="Attach images or text files" onClick=${() => picker.current.click()}><${Icon} name="plus" /></button>
         <input ref=${picker} class="hidden" type="file" multiple tabindex="-1" aria-hidden="true" accept=${ACCEPTED} onChange=${pick} />
         <span class="hint">${isUnderWay ? html`<kbd>Esc</kbd> stops` : html`<kbd>Enter</kbd> sends · <kbd>Shift Enter</kbd> new line · <kbd>↑</kbd> edits`}</span>
         ${isUnderWay

@@ -3,7 +3,7 @@
 import { useEffect, useState } from "preact/hooks";
 
 import { html } from "../html.js";
-import { Icon } from "./icons.js";
+import { Icon } from "../icons.js";
 
 const SHOWN_MS = 1500;
 

@@ -4,8 +4,8 @@ import { explain } from "agent-stream";
 import { useState } from "preact/hooks";
 
 import { html } from "../html.js";
+import { Icon } from "../icons.js";
 import { ApprovalCard } from "./approval_card.js";
-import { Icon } from "./icons.js";
 import { pageTools } from "./page_tools.js";
 import { aboutSource } from "./sources.js";
 

@@ -3,8 +3,8 @@
 import { explain } from "agent-stream";
 
 import { html } from "../html.js";
+import { Icon } from "../icons.js";
 import { CopyButton } from "./copy_button.js";
-import { Icon } from "./icons.js";
 
 /** Errors of the page's own reading: the run may well have gone on. */
 const READING = new Set(["network", "incomplete"]);

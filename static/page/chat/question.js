@@ -3,13 +3,13 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 
 import { html } from "../html.js";
+import { Icon } from "../icons.js";
 import { askAgain } from "./actions.js";
 import { AttachmentList } from "./attachment_view.js";
 import { contentOf, partsOf } from "./attachments.js";
 import { Branches } from "./branches.js";
 import { CopyButton } from "./copy_button.js";
 import { isSend, useGrowingField } from "./field.js";
-import { Icon } from "./icons.js";
 import { memo } from "./memo.js";
 
 /** `isEditing` opens the editor, and `setEditing` changes that. `canAsk` is whether no run is under way. */

@@ -2,8 +2,7 @@
 
 import { html } from "../html.js";
 import { closeReplay } from "../inspector/replay.js";
-import { Answer } from "./answer.js";
-import { Question } from "./question.js";
+import { MessageList } from "./message_list.js";
 import { useStickToEnd } from "./stick.js";
 
 export function ReplayedChat({ replay: { name, frames, position, messages } }) {
@@ -12,11 +11,7 @@ export function ReplayedChat({ replay: { name, frames, position, messages } }) {
     <div class="chat">
       <div class="scroller" ref=${scroller} tabindex="0" role="log" aria-live="off" aria-label="Replay">
         <div class="column" ref=${content}>
-          ${messages.map((message) => html`
-            <div class="message" key=${message.message_id}>
-              ${message.role === "user" ? html`<${Question} message=${message} />` : html`<${Answer} message=${message} />`}
-            </div>
-          `)}
+          <${MessageList} messages=${messages} canAsk=${false} editing=${null} setEditing=${null} reconnect=${null} />
         </div>
       </div>
       <div class="foot">

@@ -3,8 +3,8 @@
 import { useState } from "preact/hooks";
 
 import { html } from "../html.js";
+import { Icon } from "../icons.js";
 import { duration } from "./format.js";
-import { Icon } from "./icons.js";
 import { memo } from "./memo.js";
 import { TextView } from "./text_view.js";
 

@@ -3,9 +3,9 @@
 import { useState } from "preact/hooks";
 
 import { html } from "../html.js";
+import { Icon } from "../icons.js";
 import { CopyButton } from "./copy_button.js";
 import { duration, visibleJson } from "./format.js";
-import { Icon } from "./icons.js";
 import { memo } from "./memo.js";
 import { aboutSource } from "./sources.js";
 

@@ -5,6 +5,8 @@ const FETCHING = ["srcset", "srcdoc", "action", "formaction", "background", "pos
 const MARKUP = ["class", "dir", "start", "tabindex", "role", "aria-label", "aria-hidden", "type", "title", "href", "target"];
 const OF_LINKS_AND_ICONS = ["rel", "referrerpolicy", "viewBox", "width", "height", "focusable", "d"];
 
+const ICON = new URL("./static/page/icon.svg", document.baseURI).href;
+
 const described = (element) => element.outerHTML.slice(0, 200);
 
 /** Elements anywhere that could run a script, or fetch something from elsewhere. */
@@ -12,7 +14,7 @@ window.strangersIn = (root) =>
   Array.from(root.querySelectorAll("*")).filter((element) => {
     const names = Array.from(element.attributes, ({ name }) => name);
     const isHandling = names.some((name) => name.startsWith("on") || FETCHING.includes(name));
-    const isFetching = element.hasAttribute("src") && !element.getAttribute("src").startsWith("data:image/");
+    const isFetching = element.hasAttribute("src") && !element.src.startsWith("data:image/") && element.src !== ICON;
     const link = element.getAttribute("href") ?? "#";
     const isScript = !/^(https?:|\.\/|\?|#)/.test(link) || (element.closest("svg") && names.includes("href"));
     return element.matches(FORBIDDEN) || isHandling || isFetching || isScript;

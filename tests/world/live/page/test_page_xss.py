@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 from fake_dedalus import FakeDedalus
 from payloads import SCRIPTS, payloads
@@ -166,4 +167,15 @@ def test_errors(page: ShownPage, fake: FakeDedalus, collector: Collector, texts:
     fake.turn(Status(400, {"error": {"message": texts[place], "type": texts[place + 1], "code": texts[place + 2]}}))
     page.open().ask("Fail")
     page.element(".failure")
+    check(page, collector)
+
+
+def test_titles(page: ShownPage, collector: Collector, texts: list[str]) -> None:
+    """Titles of sessions are shown as text, in the list and above the chat."""
+    for place, text in enumerate(texts[-30:]):
+        body = {"session_id": f"titled-{place}", "title": text[:200]}
+        assert httpx.post(f"{page.url}/api/agent/sessions", json=body).is_success
+    page.open("?session=titled-29")
+    page.until_shown(texts[-1], "nav")
+    page.until_shown(texts[-1], "header")
     check(page, collector)
