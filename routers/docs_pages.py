@@ -1,4 +1,4 @@
-"""Serves /docs (Swagger) and /redoc, which load nothing from another host."""
+"""Serves /docs (Swagger) and /redoc. They load nothing from another host, and their URLs are relative, for proxies."""
 
 from functools import cache
 from importlib.resources import files
@@ -22,13 +22,12 @@ router = APIRouter(include_in_schema=False)
 @router.get("/docs")
 async def docs(request: Request) -> HTMLResponse:
     """Return Swagger's page. Its policy allows the one inline script, which starts it."""
-    root = request.scope.get("root_path", "")
     page = get_swagger_ui_html(
-        openapi_url=f"{root}{request.app.openapi_url}",
+        openapi_url=f".{request.app.openapi_url}",
         title=f"{request.app.title} - Swagger UI",
-        swagger_js_url=f"{root}{STATIC}/swagger-ui-bundle.js",
-        swagger_css_url=f"{root}{STATIC}/swagger-ui.css",
-        swagger_favicon_url=f"{root}{STATIC}/favicon.png",
+        swagger_js_url=f".{STATIC}/swagger-ui-bundle.js",
+        swagger_css_url=f".{STATIC}/swagger-ui.css",
+        swagger_favicon_url=f".{STATIC}/favicon.png",
     )
     page.headers.update(security_headers(bytes(page.body), style=STYLES))
     return page
@@ -37,12 +36,11 @@ async def docs(request: Request) -> HTMLResponse:
 @router.get("/redoc")
 async def redoc(request: Request) -> HTMLResponse:
     """Return ReDoc's page."""
-    root = request.scope.get("root_path", "")
     page = get_redoc_html(
-        openapi_url=f"{root}{request.app.openapi_url}",
+        openapi_url=f".{request.app.openapi_url}",
         title=f"{request.app.title} - ReDoc",
-        redoc_js_url=f"{root}{SCRIPT}",
-        redoc_favicon_url=f"{root}{STATIC}/favicon.png",
+        redoc_js_url=f".{SCRIPT}",
+        redoc_favicon_url=f".{STATIC}/favicon.png",
         with_google_fonts=False,
     )
     page.headers.update(security_headers(bytes(page.body), style=STYLES, more=SEARCH))
