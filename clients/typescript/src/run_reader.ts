@@ -164,7 +164,8 @@ export class RunReader {
     };
     for await (const { frames, retryMs } of reader.batches()) {
       this.awayMs = retryMs || this.awayMs;
-      if (frames.length > 0) this.failures = 0;
+      if (frames.length === 0) continue; // a heartbeat
+      this.failures = 0;
       const complete = this.page.take(frames);
       if (complete || this.page.isWaiting() || !this.page.isCurrent()) return complete;
     }

@@ -839,7 +839,9 @@ test("a run that waits holds no connection, and an answer's response is read on"
   const respond = waits("approval", "delete", (response, request) => {
     assert.match(request.headers.accept!, /text\/event-stream/);
     assert.equal(request.headers["last-event-id"], "3");
-    stream(frame(4, "approval_response", { tool_call_id: "call/1", approved: true }), completed(5))(response, request);
+    response.writeHead(200, { "Content-Type": "text/event-stream" }).write(": ping\n\n");
+    const rest = frame(4, "approval_response", { tool_call_id: "call/1", approved: true }) + completed(5);
+    setTimeout(() => response.end(rest), 50); // in another read
   });
   const { url, requests } = await serve(t, (response, request) => {
     if (request.url === "/api/agent/stream") closed = new Promise((resolve) => response.on("close", resolve));
