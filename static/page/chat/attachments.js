@@ -69,5 +69,6 @@ export function partsOf(content) {
 
 function attachmentOf(part) {
   if (part.type === "image") return { name: "image", part, size: Math.round((part.url.length * 3) / 4) };
-  return { name: FILE.exec(part.text)[1], part, size: part.text.length };
+  const [heading, name] = FILE.exec(part.text);
+  return { name, part, size: part.text.length - heading.length };
 }

@@ -69,12 +69,12 @@ class Splitter {
   }
 
   openCode(line, [, prefix, fence, info]) {
-    const isItem = prefix.trim() !== "";
-    const start = line.start + (isItem ? prefix.length : 0);
-    if (isItem) this.extend({ start: line.start, end: start, text: prefix });
+    const start = line.start + prefix.length;
+    if (prefix.trim() !== "") this.extend({ start: line.start, end: start, text: prefix });
     this.close();
+    const column = start - (this.text.lastIndexOf("\n", start - 1) + 1);
     const block = { kind: "code", group: start, start, from: line.end, end: line.end, fence, info: info.trim() };
-    this.block = { ...block, indent: isItem ? "" : prefix, isNested: prefix !== "" };
+    this.block = { ...block, indent: " ".repeat(column), isNested: column > 0 };
   }
 
   takeBlank(line) {
@@ -85,7 +85,7 @@ class Splitter {
 
   endsBefore({ text, end }) {
     const { block } = this;
-    if (block === null) return false;
+    if (block === null || block.end === block.start) return false;
     if (block.isBlank) return !INDENTED.test(text) && !(block.isList && ITEM.test(text));
     const length = end - block.start;
     if (length <= LIMIT) return false;

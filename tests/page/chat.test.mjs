@@ -1,0 +1,124 @@
+/* The chat's modules that need no page: blocks of markdown, numbers as people read them, files of a question. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { contentOf, partsOf, readAttachment } from "../../static/page/chat/attachments.js";
+import { growBlocks, LIMIT } from "../../static/page/chat/blocks.js";
+import { count, duration, size, visibleJson } from "../../static/page/chat/format.js";
+
+const MARKDOWN = [
+  "# Title",
+  "A paragraph\nof two lines.",
+  "- one\n- two\n\n- three\n\n  its second paragraph",
+  "1. Install:\n   ```bash\n   pip install x\n\n   x --help\n   ```\n2. Use it.",
+  "Rows:\n| a | b |\n|---|--:|\n| 1 | 2 |",
+  "~~~\n```\nnot the end\n~~~",
+  "````md\n```js\nlet a;\n```\n````",
+  "- ```py\n  x = 1\n  ```",
+  "> quote\n\n    indented code\n\n    more of it",
+  "| a | b |\n|---|---|\n" + "| some text | 12 |\n".repeat(400),
+  "- an item\n  of two lines\n".repeat(300),
+  "```python\n" + "def f():\n    return 1\n\n".repeat(400) + "```",
+  "a long line ".repeat(1000),
+  "x".repeat(10_000),
+  "\r\nWindows\r\n\r\nlines\r\n```\r\ncode\r\n```\r\n",
+  "```never closed\nlet a = 1;",
+];
+
+/** The blocks of a text that has grown by so many characters at a time. */
+function grown(text, step) {
+  let blocks = null;
+  for (let end = step; end < text.length; end += step) blocks = growBlocks(blocks, text.slice(0, end), false);
+  return growBlocks(blocks, text, true).blocks;
+}
+
+test("a text has the same blocks however it grew", () => {
+  for (const text of [...MARKDOWN, MARKDOWN.join("\n\n")]) {
+    const whole = growBlocks(null, text, true).blocks;
+    for (const step of text.length > 1000 ? [101] : [1, 7]) assert.deepEqual(grown(text, step), whole);
+    assert.ok(whole.every(({ isClosed }) => isClosed));
+  }
+});
+
+test("a closed block stays the same object, so it isn't drawn again", () => {
+  const before = growBlocks(null, "# Title\n\nText.\n\nMo", false);
+  const after = growBlocks(before, "# Title\n\nText.\n\nMore.\n\nEnd", false);
+  assert.equal(after.blocks[0], before.blocks[0]);
+  assert.equal(after.blocks[0].isClosed, true);
+  assert.equal(after.blocks.at(-1).isClosed, false);
+});
+
+test("a text that is replaced has new blocks", () => {
+  const before = growBlocks(null, "# Title\n\nText.\n\n", false);
+  assert.deepEqual(growBlocks(before, "Another.", true), growBlocks(null, "Another.", true));
+});
+
+test("no block is so long that parsing it takes long", () => {
+  for (const text of MARKDOWN) {
+    for (const { source } of growBlocks(null, text, true).blocks) assert.ok(source.length <= 2 * LIMIT + 100);
+  }
+});
+
+test("nothing is lost: the blocks have every word", () => {
+  const words = (text) => text.match(/\w+/g);
+  for (const text of MARKDOWN.slice(0, 8)) {
+    const { blocks } = growBlocks(null, text, true);
+    const shown = blocks.map(({ info = "", source }) => `${info} ${source}`).join(" ");
+    assert.deepEqual(words(shown), words(text));
+  }
+});
+
+test("the kinds of blocks", () => {
+  const kinds = (text) => growBlocks(null, text, true).blocks.map(({ kind }) => kind);
+  assert.deepEqual(kinds(MARKDOWN[3]), ["text", "code", "text"]);
+  assert.deepEqual(kinds(MARKDOWN[4]), ["text", "table"]);
+  assert.deepEqual(kinds(MARKDOWN[5]), ["code"]);
+  assert.deepEqual(kinds(MARKDOWN[6]), ["code"]);
+  assert.deepEqual(kinds(MARKDOWN[7]), ["text", "code"]);
+});
+
+test("the pieces of long code and of a long table belong together", () => {
+  for (const text of [MARKDOWN[9], MARKDOWN[11]]) {
+    const { blocks } = growBlocks(null, text, true);
+    assert.ok(blocks.length > 3);
+    assert.equal(new Set(blocks.map(({ group }) => group)).size, 1);
+  }
+  const code = growBlocks(null, MARKDOWN[11], true).blocks.map(({ source }) => source);
+  assert.equal(code.join(""), "def f():\n    return 1\n\n".repeat(400));
+});
+
+test("numbers as people read them", () => {
+  assert.deepEqual([7.4, 840, 3100, 42_000, 125_000, 11_400_000].map(duration), [
+    ...["7 ms", "840 ms", "3.1 s", "42 s", "2 min 5 s", "3 h 10 min"],
+  ]);
+  assert.deepEqual([count(1, "token", "tokens"), count(1234, "token", "tokens")], ["1 token", "1,234 tokens"]);
+  assert.deepEqual([10, 12_400, 3_400_000].map(size), ["1 kB", "12 kB", "3.4 MB"]);
+});
+
+test("JSON shows characters that can't be seen, and stays the same JSON", () => {
+  const value = { "a\u202eb": "\u200bx\u2066\ufeff", text: "Grüße 😀" };
+  const shown = visibleJson(value);
+  assert.deepEqual(JSON.parse(shown), value);
+  assert.match(shown, /a\\u202eb/);
+  assert.match(shown, /Grüße 😀/);
+});
+
+test("a question's content gives its text and files back", async () => {
+  const read = await readAttachment(new File(["some notes"], "notes.txt", { type: "text/plain" }));
+  const content = contentOf("Read this", [read]);
+  assert.deepEqual(content, [
+    { type: "text", text: "Read this" },
+    { type: "text", text: "File notes.txt:\n\nsome notes" },
+  ]);
+  assert.deepEqual(partsOf(content), { text: "Read this", attachments: [read] });
+  assert.equal(contentOf("Only text", []), "Only text");
+  assert.deepEqual(contentOf(" ", [read]), [read.part]);
+});
+
+test("a file that is neither text nor an image is refused", async () => {
+  const bytes = new Uint8Array([0xff, 0xfe, 0x00]);
+  for (const name of ["a.txt", "b.bin"]) {
+    assert.match((await readAttachment(new File([bytes], name))).problem, /neither text nor an image/);
+  }
+});
