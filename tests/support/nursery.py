@@ -30,6 +30,7 @@ from typing import Any
 
 from service import DATABASE, NOWHERE, SIMULATE, empty_database, service
 
+JOIN_S = 5
 MODES = (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)
 
 
@@ -103,6 +104,8 @@ def exit_at_once(program: Callable[[], int]) -> None:
 def main() -> None:
     """Execute the orders from standard input."""
     database = asyncio.run(warm_up())
+    for thread in set(threading.enumerate()) - {threading.main_thread()}:
+        thread.join(JOIN_S)  # those of the database end a moment after it is closed
     assert threading.active_count() == 1, "a forked process has none of the threads"
     gc.freeze()  # so that a collection in a forked process copies none of this memory
     children: set[int] = set()
