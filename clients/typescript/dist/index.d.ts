@@ -1499,6 +1499,8 @@ interface ConversationOptions extends ServiceOptions {
   * the run shows them in `pending`.
   */
   clientTools?: Record<string, ClientTool> | undefined;
+  /** The shortest time between two changes of the state, in milliseconds. By default 50: rendering costs more than reading. */
+  renderMs?: number | undefined;
   /** Called once with each new event of any run, in order, before the `onEvent` of its question. For inspectors. */
   onFrame?: ((frame: Frame) => void) | undefined;
 }
@@ -1556,6 +1558,7 @@ declare class Service {
     headers,
     ...call
   }?: Call): Promise<Response>;
+  private givenHeaders;
   /** The headers of the options, and those of a request, which take precedence. */
   private headers;
 }

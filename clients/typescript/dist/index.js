@@ -1760,10 +1760,21 @@ var Service = class {
 			body: JSON.stringify(body)
 		});
 	}
+	async givenHeaders() {
+		const { headers } = this.options;
+		try {
+			return typeof headers === "function" ? await headers() : headers;
+		} catch (cause) {
+			throw new RunFailed({
+				code: "callback",
+				message: `\`headers\` has failed: ${String(cause)}`,
+				retryable: true
+			});
+		}
+	}
 	/** The headers of the options, and those of a request, which take precedence. */
 	async headers(ofRequest) {
-		const { headers } = this.options;
-		const all = new Headers(typeof headers === "function" ? await headers() : headers);
+		const all = new Headers(await this.givenHeaders());
 		new Headers(ofRequest).forEach((value, name) => all.set(name, value));
 		return all;
 	}
@@ -2309,13 +2320,18 @@ function withKept(stored, shown, isKept) {
 }
 //#endregion
 //#region src/view.ts
-/** The state and its listeners. It reports a change of status at once, and other changes at most every RENDER_MS. */
+/** The state and its listeners. It reports a change of status at once, and other changes at most every `renderMs`. */
 var View = class {
 	state = IDLE;
 	shown = IDLE;
-	shownAt = -50;
+	shownAt = Number.NEGATIVE_INFINITY;
 	timer;
 	listeners = /* @__PURE__ */ new Set();
+	renderMs;
+	/** `renderMs` returns the shortest time between two changes that are shown. */
+	constructor(renderMs) {
+		this.renderMs = renderMs;
+	}
 	get = () => this.shown;
 	subscribe = (listener) => {
 		this.listeners.add(listener);
@@ -2323,7 +2339,7 @@ var View = class {
 	};
 	change(change) {
 		this.state = change(this.state);
-		const early = this.shownAt + 50 - performance.now();
+		const early = this.shownAt + this.renderMs() - performance.now();
 		if (early <= 0 || this.state.status !== this.shown.status) this.show();
 		else this.timer ??= setTimeout(this.show, early);
 	}
@@ -2350,8 +2366,8 @@ var Conversation = class {
 	stopping = null;
 	place = null;
 	constructor(options = {}) {
-		this.view = new View();
 		this.service = new Service(options);
+		this.view = new View(() => this.service.options.renderMs ?? 50);
 		const send = (run, callId, outcome) => this.send(run, callId, outcome, Infinity);
 		const clientCalls = new ClientCalls(this.service, send);
 		this.follower = new Follower(this.service, this.view, clientCalls, {

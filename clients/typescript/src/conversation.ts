@@ -10,7 +10,7 @@ import { type Question, requestOf, routeOf, withQuestion } from "./questions";
 import { Service } from "./service";
 import { SessionLoader } from "./session_loader";
 import { answerOf, emptyAnswer, type RunState, withAnswer, withoutAnswer } from "./state";
-import { LOOK_MS } from "./timing";
+import { LOOK_MS, RENDER_MS } from "./timing";
 import { View } from "./view";
 
 /**
@@ -27,8 +27,8 @@ export class Conversation {
   private place: string | null = null;
 
   constructor(options: ConversationOptions = {}) {
-    this.view = new View();
     this.service = new Service(options);
+    this.view = new View(() => this.service.options.renderMs ?? RENDER_MS);
     const send = (run: FollowedRun, callId: string, outcome: Outcome) => this.send(run, callId, outcome, Infinity);
     const clientCalls = new ClientCalls(this.service, send);
     this.follower = new Follower(this.service, this.view, clientCalls, {

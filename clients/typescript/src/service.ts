@@ -1,3 +1,4 @@
+import { RunFailed } from "./failures";
 import type { ConversationOptions } from "./options";
 import { Slots } from "./slots";
 import { HEARTBEAT_S, PATIENCE_MS, SLOWEST_UPLOAD } from "./timing";
@@ -59,10 +60,18 @@ export class Service {
     return this.request(path, { ...call, method: "POST", headers: json, body: JSON.stringify(body) });
   }
 
+  private async givenHeaders(): Promise<HeadersInit | undefined> {
+    const { headers } = this.options;
+    try {
+      return typeof headers === "function" ? await headers() : headers;
+    } catch (cause) {
+      throw new RunFailed({ code: "callback", message: `\`headers\` has failed: ${String(cause)}`, retryable: true });
+    }
+  }
+
   /** The headers of the options, and those of a request, which take precedence. */
   private async headers(ofRequest: HeadersInit | undefined): Promise<Headers> {
-    const { headers } = this.options;
-    const all = new Headers(typeof headers === "function" ? await headers() : headers);
+    const all = new Headers(await this.givenHeaders());
     new Headers(ofRequest).forEach((value, name) => all.set(name, value));
     return all;
   }

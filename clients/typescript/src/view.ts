@@ -1,13 +1,18 @@
 import { IDLE, type RunState } from "./state";
-import { RENDER_MS } from "./timing";
 
-/** The state and its listeners. It reports a change of status at once, and other changes at most every RENDER_MS. */
+/** The state and its listeners. It reports a change of status at once, and other changes at most every `renderMs`. */
 export class View {
   state: RunState = IDLE;
   private shown = IDLE;
-  private shownAt = -RENDER_MS;
+  private shownAt = Number.NEGATIVE_INFINITY;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private readonly listeners = new Set<() => void>();
+  private readonly renderMs: () => number;
+
+  /** `renderMs` returns the shortest time between two changes that are shown. */
+  constructor(renderMs: () => number) {
+    this.renderMs = renderMs;
+  }
 
   get = (): RunState => this.shown;
 
@@ -18,7 +23,7 @@ export class View {
 
   change(change: (state: RunState) => RunState): void {
     this.state = change(this.state);
-    const early = this.shownAt + RENDER_MS - performance.now();
+    const early = this.shownAt + this.renderMs() - performance.now();
     if (early <= 0 || this.state.status !== this.shown.status) this.show();
     else this.timer ??= setTimeout(this.show, early);
   }

@@ -1,6 +1,9 @@
 // The client without a page, in Node, against the live service at AGENT_STREAM_URL.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { createElement } from "react";
+import { renderToStaticMarkup } from "react-dom/server";
+import { useAgentStream } from "agent-stream/react";
 import { AgentStream, Conversation, type Frame, type Message, RunFailed, type Scenario } from "agent-stream";
 
 const baseUrl = process.env["AGENT_STREAM_URL"] ?? "";
@@ -131,7 +134,11 @@ test("headers may come from an asynchronous function, for each request anew", as
   let count = 0;
   const counting = new AgentStream({
     baseUrl,
-    headers: async () => ({ Authorization: `Bearer ${(count += 1)}` }),
+    headers: async () => {
+      if (count === 2) throw new Error("The session is over.");
+      return { Authorization: `Bearer ${(count += 1)}` };
+    },
+    maxRetries: 0,
     fetch: (input, init) => {
       given.push(new Headers(init?.headers).get("Authorization"));
       return fetch(input, init);
@@ -140,6 +147,16 @@ test("headers may come from an asynchronous function, for each request anew", as
   await counting.models();
   await counting.simulate(script("default")).complete;
   assert.deepEqual(given, ["Bearer 1", "Bearer 2"]);
+  const { code, message } = await failureOf(counting.simulate(script("default")).complete);
+  assert.deepEqual([code, message], ["callback", "`headers` has failed: Error: The session is over."]);
+});
+
+test("a page that is rendered on a server is idle", () => {
+  function Page() {
+    const { status, messages, isStreaming } = useAgentStream({ baseUrl, sessionId: "chat-1", storageKey: "run" });
+    return createElement("p", null, JSON.stringify([status, messages, isStreaming]));
+  }
+  assert.equal(renderToStaticMarkup(createElement(Page)), "<p>[&quot;idle&quot;,[],false]</p>");
 });
 
 test("the branches of a conversation are shown, and the next question continues the one that is shown", async () => {

@@ -1053,3 +1053,26 @@ test("a page holds two streams at once, and polls its third run until one is fre
   open[1]!.end(completed(2));
   assert.equal((await second!.complete)?.status, "succeeded");
 });
+
+test("a hidden page closes its stream for a visible one, and polls meanwhile", async (t) => {
+  let closed = Promise.resolve();
+  const { url, requests } = await serve(t, (response, request) => {
+    if (request.method !== "POST") response.end();
+    else {
+      closed = new Promise((resolve) => response.on("close", resolve));
+      response.writeHead(200, { "Content-Type": "text/event-stream", "X-Run-ID": "run_1" }).write(started);
+    }
+  });
+  const page = await mountHook(t, { baseUrl: url });
+  void page.now().stream("Hello");
+  await page.until(({ status }) => status === "streaming");
+  const other = new BroadcastChannel("agent-stream");
+  t.after(() => other.close());
+  const isHidden = t.mock.getter(document, "visibilityState", () => "hidden");
+  other.postMessage("http://another.service");
+  other.postMessage(url);
+  await closed;
+  while (requests.length < 2) await new Promise(setImmediate);
+  assert.equal(requests[1]?.line, "GET /api/agent/runs/run_1/events?wait=false&after=1");
+  isHidden.mock.restore();
+});
