@@ -18,6 +18,7 @@ from agent_stream import (
     ApprovalRequest,
     ApprovalResponse,
     AsyncAgentStream,
+    AsyncRun,
     Complete,
     PartialOutput,
     Run,
@@ -173,6 +174,25 @@ def test_cancel(agent: AgentStream) -> None:
                 run.cancel()
     assert isinstance(event, Complete)
     assert (event.status, run.status) == ("cancelled", "cancelled")
+
+
+@pytest.mark.anyio
+async def test_many_runs_at_once(service: Service, fake: FakeDedalus) -> None:
+    """A client reads more than a hundred streams at the same time."""
+    gate = Gate()
+    fake.turn(WaitFor(gate), *answer("Hello"))
+    async with AsyncAgentStream(service.url) as agent, agent.stream("Say hello") as first:
+
+        async def output() -> str:
+            async with agent.attach(first.id) as run:
+                async for _ in run:
+                    begun.add(run)
+                    if len(begun) == 110:
+                        gate.open()
+                return run.text
+
+        begun: set[AsyncRun] = set()
+        assert await asyncio.gather(*(output() for _ in range(110))) == ["Hello"] * 110
 
 
 # Leaving and coming back

@@ -20,6 +20,8 @@ from agent_stream.twins import Calls
 
 Registered = TypeVar("Registered", bound=Function)
 URL = "http://127.0.0.1:8000"
+ALL_STREAMS = httpx2.Limits(max_connections=None, max_keepalive_connections=20)
+"""A program may read any number of runs at once. The library's limit of 100 would let the others wait for ever."""
 
 
 class AgentStream:
@@ -44,7 +46,7 @@ class AgentStream:
     ) -> None:
         url = checked_url(base_url or os.environ.get("AGENT_STREAM_URL") or URL)
         # Loading the certificates takes 0.2 s or more, and plain HTTP to this machine needs none.
-        self._http = http_client or httpx2.Client(verify=url.startswith("https:"))
+        self._http = http_client or httpx2.Client(verify=url.startswith("https:"), limits=ALL_STREAMS)
         self._is_own = http_client is None
         self._tools: dict[str, Tool] = {}
         self._service = Service(
