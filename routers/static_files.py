@@ -3,7 +3,7 @@
 import gzip
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
 
@@ -48,8 +48,9 @@ class StaticFile:
         return Response(self.body, headers=common, media_type=self.media_type)
 
 
-def files_in(folder: Path) -> dict[str, StaticFile]:
-    """Return the files below a folder whose kind is served, by their path in it."""
+@cache
+def files_in(folder: Path) -> Mapping[str, StaticFile]:
+    """Return the files below a folder whose kind is served, by their path in it. They are read once in a process."""
     return dict(_read(folder))
 
 

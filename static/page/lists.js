@@ -6,16 +6,18 @@ import { store } from "./store.js";
 const PAGE = 30;
 const REFRESH_MS = 10_000;
 
+/** Each list's path, and its entries' id and time, by which the latest come first. */
 const LISTS = {
-  sessions: { path: "/api/agent/sessions", id: "session_id" },
-  runs: { path: "/api/agent/runs", id: "run_id" },
+  sessions: { path: "/api/agent/sessions", id: "session_id", time: "updated_at" },
+  runs: { path: "/api/agent/runs", id: "run_id", time: "created_at" },
 };
 
 /** Loads a list's first page again. What was loaded of later pages stays below it. */
 export async function refresh(name) {
+  const { id, time } = LISTS[name];
   await load(name, null, (page, list) => {
-    const old = list.items.slice(page.items.length);
-    const rest = page.cursor === null ? [] : without(old, page.items, LISTS[name].id);
+    const isOlder = (item) => page.cursor !== null && item[time] <= page.items.at(-1)[time];
+    const rest = without(list.items, page.items, id).filter(isOlder);
     return { items: [...page.items, ...rest], cursor: rest.length > 0 ? list.cursor : page.cursor };
   });
 }
@@ -26,6 +28,12 @@ export async function loadMore(name) {
     items: [...list.items, ...without(page.items, list.items, LISTS[name].id)],
     cursor: page.cursor,
   }));
+}
+
+/** Adds a session to the list that is further back than what is loaded, if the service has it. */
+export async function loadSession(id) {
+  const session = await api(`/api/agent/sessions/${encodeURIComponent(id)}`).catch(() => null);
+  if (session) store.set(({ sessions }) => ({ sessions: { ...sessions, items: [...without(sessions.items, [session], "session_id"), session] } }));
 }
 
 /** Changes a list's entry in the store, or removes it if `change` returns null. */

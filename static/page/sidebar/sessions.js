@@ -5,7 +5,7 @@ import { useEffect, useState } from "preact/hooks";
 import { useConversationPart } from "../conversation.js";
 import { html } from "../html.js";
 import { Icon } from "../icons.js";
-import { keepCurrent, refresh } from "../lists.js";
+import { keepCurrent, loadSession, refresh } from "../lists.js";
 import { moveFocus } from "../roving.js";
 import { newChat, openSession } from "../route.js";
 import { useStore } from "../store.js";
@@ -21,6 +21,7 @@ export function Sessions() {
   const [words, setWords] = useState("");
   useEffect(() => keepCurrent("sessions"), []);
   useRefreshAfterRuns();
+  useCurrent(list, current);
   const found = list.items.filter((session) => matches(titleOf(session), words));
   const first = found.find(({ session_id }) => session_id === current) ?? found[0];
   const enter = (event) => {
@@ -58,6 +59,14 @@ function Nothing({ list, found }) {
 function matches(title, words) {
   const text = title.toLowerCase();
   return words.toLowerCase().split(/\s+/).every((word) => text.includes(word));
+}
+
+/** Loads the shown session into the list if it is further back. */
+function useCurrent(list, current) {
+  const isMissing = current !== null && list.cursor !== null && !list.items.some(({ session_id }) => session_id === current);
+  useEffect(() => {
+    if (isMissing) void loadSession(current);
+  }, [isMissing, current]);
 }
 
 /** Refreshes the list when a run of the shown conversation begins, waits or ends. */

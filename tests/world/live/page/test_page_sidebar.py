@@ -121,6 +121,14 @@ def test_older_chats_are_loaded_on_request(page: ShownPage, chats: httpx.Client)
     assert not page.has(".sidebar .more")
 
 
+def test_an_older_chat_of_the_url_has_its_title(page: ShownPage, chats: httpx.Client) -> None:
+    """A chat that the URL names is in the list, even if it is further back than what is loaded."""
+    add(chats, *[f"Chat {number}" for number in range(35)])
+    page.open("?session=chat-2")
+    page.until(lambda: titles(page) == [*(f"Chat {number}" for number in range(34, 4, -1)), "Chat 2"])
+    page.until_shown("Chat 2", "h1")
+
+
 def test_back_and_forward_go_through_the_chats(page: ShownPage, chats: httpx.Client, fake: FakeDedalus) -> None:
     """Each chat that was opened is an entry of the browser's history."""
     for number in (1, 2):
