@@ -20,9 +20,9 @@ export const Answer = memo(function Answer({ message, regenerate, reconnect }) {
   const isUnderWay = UNDER_WAY.has(status);
   return html`
     <article class="answer" aria-label="Answer" aria-busy=${isUnderWay}>
-      ${parts.map((part, place) => drawPart(part, place, { isLast: place === parts.length - 1, isUnderWay, facts, parts }))}
+      ${parts.map((part, place) => drawPart(part, place, { isUnderWay, facts, parts }))}
       ${isUnderWay && status !== "waiting" && html`<${Working} isBegun=${parts.length > 0} />`}
-      ${facts.warnings.map((warning, place) => html`<p key=${place} class="warning"><${Icon} name="alert" /><span>${warning.message} <code>${warning.code}</code></span></p>`)}
+      ${facts.warnings.map((warning, place) => html`<${Warning} key=${place} ...${warning} />`)}
       ${status === "cancelled" && html`<p class="stopped"><${Icon} name="stop" />Stopped.</p>`}
       ${status === "failed" && error && html`<${Failure} error=${error} again=${regenerate} reconnect=${reconnect} />`}
       ${!isUnderWay && html`<${Footer} parts=${parts} facts=${facts} regenerate=${regenerate} />`}
@@ -30,11 +30,16 @@ export const Answer = memo(function Answer({ message, regenerate, reconnect }) {
   `;
 });
 
-function drawPart(part, place, { isLast, isUnderWay, facts, parts }) {
-  const isGrowing = isLast && isUnderWay;
+function drawPart(part, place, { isUnderWay, facts, parts }) {
+  const isGrowing = isUnderWay && place === parts.length - 1;
   switch (part.type) {
     case "thinking":
-      return html`<${Thinking} key=${place} text=${part.text} took=${tookOf(part, parts, facts)} isUnderWay=${isGrowing} />`;
+      return html`<${Thinking}
+        key=${place}
+        text=${part.text}
+        took=${tookOf(part, parts, facts)}
+        isUnderWay=${isGrowing}
+      />`;
     case "text":
       return html`<${TextView} key=${place} text=${part.text} isWhole=${!isGrowing} />`;
     default:
@@ -49,15 +54,25 @@ function tookOf(part, parts, { thoughts }) {
 }
 
 function Working({ isBegun }) {
-  return html`<p class="working ${isBegun ? "is-begun" : ""}" aria-hidden="true"><span></span><span></span><span></span></p>`;
+  return html`<p class="working ${isBegun ? "is-begun" : ""}" aria-hidden="true">
+    <span></span><span></span><span></span>
+  </p>`;
+}
+
+function Warning({ message, code }) {
+  return html`<p class="warning"><${Icon} name="alert" /><span>${message} <code>${code}</code></span></p>`;
 }
 
 function Footer({ parts, facts, regenerate }) {
   const text = () => parts.flatMap((part) => (part.type === "text" ? [part.text] : [])).join("\n\n");
   return html`
     <div class="actions">
-      ${parts.some(({ type }) => type === "text") && html`<${CopyButton} withWord label="Copy the answer" text=${text} />`}
-      ${regenerate && html`<button type="button" class="plain" title="Ask the same question again" onClick=${regenerate}><${Icon} name="again" />Regenerate</button>`}
+      ${parts.some(({ type }) => type === "text") &&
+      html`<${CopyButton} withWord label="Copy the answer" text=${text} />`}
+      ${regenerate &&
+      html`<button type="button" class="plain" title="Ask the same question again" onClick=${regenerate}>
+        <${Icon} name="again" />Regenerate
+      </button>`}
       <span class="facts">${factsIn(facts).join(" · ")}</span>
     </div>
   `;

@@ -10,25 +10,8 @@ import { duration, visibleJson } from "./format.js";
 
 /** `about` says where the tool runs. `approve` and `refuse` send the decision, and resolve with an error or null. */
 export function ApprovalCard({ call, about, approve, refuse }) {
-  const written = visibleJson(call.arguments);
-  const [text, setText] = useState(written);
-  const [reason, setReason] = useState(null);
-  const [isSending, setSending] = useState(false);
-  const [refusal, setRefusal] = useState("");
-  const { value, mistake } = argumentsIn(text);
-  const isChanged = text !== written;
-  const problem = mistake || refusal;
-
-  const send = async (decision) => {
-    setSending(true);
-    const error = await decision();
-    setRefusal(error ? explain(error) : "");
-    setSending(false);
-  };
-  const change = ({ target }) => {
-    setText(target.value);
-    setRefusal("");
-  };
+  const draft = useDecision(call);
+  const { text, change, problem, reason, setReason } = draft;
   const id = `approval-${call.tool_call_id}`;
   return html`
     <section class="approval" aria-labelledby=${id}>
@@ -36,17 +19,52 @@ export function ApprovalCard({ call, about, approve, refuse }) {
       <p class="approval-about">${about}<${TimeLeft} until=${call.expires_at} /></p>
       <${Arguments} text=${text} change=${change} problem=${problem} name=${call.name} />
       ${reason !== null && html`<${Reason} reason=${reason} setReason=${setReason} />`}
-      <div class="approval-actions">
-        <button type="button" class="primary" disabled=${isSending || mistake !== ""} onClick=${() => send(() => approve(isChanged ? { arguments: value } : {}))}>
-          <${Icon} name="check" />${isChanged ? "Approve with changes" : "Approve"}
-        </button>
-        <button type="button" class="danger" disabled=${isSending} onClick=${() => send(() => refuse(reason?.trim() || undefined))}>
-          <${Icon} name="close" />Refuse
-        </button>
-        ${reason === null && html`<button type="button" class="plain" onClick=${() => setReason("")}>Give a reason</button>`}
-        ${isChanged && html`<button type="button" class="plain" onClick=${() => setText(written)}>Undo the changes</button>`}
-      </div>
+      <${Buttons} draft=${draft} approve=${approve} refuse=${refuse} />
     </section>
+  `;
+}
+
+/** The decision that is being made: the text of the arguments and a reason, with what is wrong with them. */
+function useDecision(call) {
+  const written = visibleJson(call.arguments);
+  const [text, setText] = useState(written);
+  const [reason, setReason] = useState(null);
+  const [isSending, setSending] = useState(false);
+  const [refusal, setRefusal] = useState("");
+  const { value, mistake } = argumentsIn(text);
+  const send = async (decision) => {
+    setSending(true);
+    const error = await decision;
+    setRefusal(error ? explain(error) : "");
+    setSending(false);
+  };
+  const change = (changed) => {
+    setText(changed);
+    setRefusal("");
+  };
+  const isChanged = text !== written;
+  const canApprove = !isSending && mistake === "";
+  const changes = isChanged ? { arguments: value } : {};
+  const undo = () => change(written);
+  const problem = mistake || refusal;
+  return { text, change, undo, isChanged, changes, problem, reason, setReason, isSending, canApprove, send };
+}
+
+function Buttons({ draft, approve, refuse }) {
+  const { isChanged, changes, undo, reason, setReason, isSending, canApprove, send } = draft;
+  const onRefuse = () => send(refuse(reason?.trim() || undefined));
+  return html`
+    <div class="approval-actions">
+      <button type="button" class="primary" disabled=${!canApprove} onClick=${() => send(approve(changes))}>
+        <${Icon} name="check" />${isChanged ? "Approve with changes" : "Approve"}
+      </button>
+      <button type="button" class="danger" disabled=${isSending} onClick=${onRefuse}>
+        <${Icon} name="close" />Refuse
+      </button>
+      ${reason === null &&
+      html`<button type="button" class="plain" onClick=${() => setReason("")}>Give a reason</button>`}
+      ${isChanged && html`<button type="button" class="plain" onClick=${undo}>Undo the changes</button>`}
+    </div>
   `;
 }
 
@@ -54,7 +72,16 @@ function Arguments({ text, change, problem, name }) {
   const field = useRef(null);
   useGrowingField(field, text);
   return html`
-    <textarea ref=${field} class="mono" rows="1" spellcheck=${false} aria-label=${`Arguments of ${name}, as JSON`} aria-invalid=${problem !== ""} value=${text} onInput=${change}></textarea>
+    <textarea
+      ref=${field}
+      class="mono"
+      rows="1"
+      spellcheck=${false}
+      aria-label=${`Arguments of ${name}, as JSON`}
+      aria-invalid=${problem !== ""}
+      value=${text}
+      onInput=${({ target }) => change(target.value)}
+    ></textarea>
     ${problem && html`<p class="problem" role="alert">${problem}</p>`}
   `;
 }
@@ -62,7 +89,13 @@ function Arguments({ text, change, problem, name }) {
 function Reason({ reason, setReason }) {
   const field = useRef(null);
   useEffect(() => field.current.focus(), []);
-  return html`<input ref=${field} aria-label="Reason of the refusal, for the model" placeholder="Why not? The model reads it." value=${reason} onInput=${({ target }) => setReason(target.value)} />`;
+  return html`<input
+    ref=${field}
+    aria-label="Reason of the refusal, for the model"
+    placeholder="Why not? The model reads it."
+    value=${reason}
+    onInput=${({ target }) => setReason(target.value)}
+  />`;
 }
 
 /** Returns the arguments that a text has, or what is wrong with it. */
@@ -84,5 +117,7 @@ function TimeLeft({ until }) {
   }, []);
   if (!until) return null;
   const left = Math.max(0, Date.parse(until) - now);
-  return html`<span title=${new Date(until).toLocaleString()}>Refused automatically in ${duration(Math.ceil(left / 1000) * 1000)}</span>`;
+  return html`<span title=${new Date(until).toLocaleString()}>
+    Refused automatically in ${duration(Math.ceil(left / 1000) * 1000)}
+  </span>`;
 }

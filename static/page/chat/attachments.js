@@ -4,8 +4,10 @@ import { size } from "./format.js";
 
 /** The types that vision models read. */
 const IMAGES = new Set(["image/png", "image/jpeg", "image/webp", "image/gif"]);
-export const ACCEPTED = [...IMAGES, "text/*", ".md", ".csv", ".json", ".jsonl", ".yaml", ".yml", ".toml", ".log", ".py", ".ts", ".js", ".sql"].join();
-/** Sizes in bytes. Base64 makes an image a third larger, and the service accepts requests of 10 MiB (MAX_BODY_BYTES). */
+const TEXTS = "text/*,.md,.csv,.json,.jsonl,.yaml,.yml,.toml,.log,.py,.ts,.js,.sql";
+/** The files that the browser's dialog offers first. */
+export const ACCEPTED = [...IMAGES, TEXTS].join();
+/** Sizes in bytes. Base64 makes an image a third larger, and the service accepts bodies of 10 MiB (MAX_BODY_BYTES). */
 const LARGEST_IMAGE = 5e6;
 const LARGEST_TEXT = 500_000;
 export const LARGEST_TOGETHER = 7e6;
@@ -14,12 +16,19 @@ const FILE = /^File (.{1,255}):\n\n/;
 /** Reads a file. Returns `{name, size, part}`, where `part` belongs in a question, or `{problem}` for a person. */
 export async function readAttachment(file) {
   const name = file.name || "image";
-  if (IMAGES.has(file.type)) return file.size > LARGEST_IMAGE ? tooLarge(name, file, LARGEST_IMAGE) : imageOf(name, file);
-  if (file.size > LARGEST_TEXT) return file.type.startsWith("image/") ? unknown(name) : tooLarge(name, file, LARGEST_TEXT);
+  const isImage = IMAGES.has(file.type);
+  if (!isImage && file.type.startsWith("image/")) return unknown(name);
+  const limit = isImage ? LARGEST_IMAGE : LARGEST_TEXT;
+  if (file.size > limit) return tooLarge(name, file, limit);
+  return isImage ? imageOf(name, file) : textFileOf(name, file);
+}
+
+async function textFileOf(name, file) {
   const text = await textIn(file);
   if (text === null) return unknown(name);
   if (text.trim() === "") return { problem: `${name} is empty.` };
-  return { name, size: file.size, part: { type: "text", text: `File ${name.replaceAll("\n", " ").slice(0, 255)}:\n\n${text}` } };
+  const heading = `File ${name.replaceAll("\n", " ").slice(0, 255)}:\n\n`;
+  return { name, size: file.size, part: { type: "text", text: heading + text } };
 }
 
 function tooLarge(name, file, limit) {

@@ -1,9 +1,9 @@
 // Splits growing markdown into blocks. A closed block never changes again, so it is parsed and drawn once.
 //
-// A block ends at a blank line, at fenced code, and at LIMIT characters, because each block is parsed in one task, and the
-// parser takes quadratic time for some texts (2 s for 30,000 characters of `_a_`).
+// A block ends at a blank line, at fenced code, and at LIMIT characters, because each block is parsed in one task, and
+// the parser takes quadratic time for some texts (2 s for 30,000 characters of `_a_`).
 
-/** The characters after which a text, list or table continues in another block. Lines and list items may be twice as long. */
+/** The characters after which a block continues in another one. Lines and list items may be twice as long. */
 export const LIMIT = 2000;
 
 const FENCE = /^(\s*(?:(?:[-*+]|\d{1,9}[.)])\s+)?)(`{3,}|~{3,})\s*([^`]*)$/;
@@ -15,8 +15,8 @@ const DELIMITER_ROW = /^ {0,3}\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*$/;
  * Returns `{text, blocks}` for a text that has grown. `before` is the former result, if there is one.
  *
  * A block is `{key, kind, source, group, isClosed}`. The kind is `code`, with `info` (the words after the fence) and
- * `isNested` (whether it is in a list), or `table`, or `text`. A long table or code continues in other blocks with the same
- * `group`. The source of each block of a table begins with the table's first two lines.
+ * `isNested` (whether it is in a list), or `table`, or `text`. A long table or code continues in other blocks with the
+ * same `group`. The source of each block of a table begins with the table's first two lines.
  */
 export function growBlocks(before, text, isWhole) {
   const isGrown = before !== null && text.startsWith(before.text);

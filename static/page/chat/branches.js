@@ -9,9 +9,25 @@ export function Branches({ branches, canAsk }) {
   const show = (place) => void currentConversation().showBranch(runIds[place]);
   return html`
     <span class="branches" role="group" aria-label="Versions">
-      <button type="button" class="plain" aria-label="Previous version" disabled=${!canAsk || index === 0} onClick=${() => show(index - 1)}><${Icon} name="left" /></button>
+      <button
+        type="button"
+        class="plain"
+        aria-label="Previous version"
+        disabled=${!canAsk || index === 0}
+        onClick=${() => show(index - 1)}
+      >
+        <${Icon} name="left" />
+      </button>
       <span>${index + 1}/${runIds.length}</span>
-      <button type="button" class="plain" aria-label="Next version" disabled=${!canAsk || index === runIds.length - 1} onClick=${() => show(index + 1)}><${Icon} name="right" /></button>
+      <button
+        type="button"
+        class="plain"
+        aria-label="Next version"
+        disabled=${!canAsk || index === runIds.length - 1}
+        onClick=${() => show(index + 1)}
+      >
+        <${Icon} name="right" />
+      </button>
     </span>
   `;
 }

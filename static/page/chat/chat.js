@@ -38,32 +38,47 @@ function Conversation({ session }) {
   const { isOver, ...dropping } = useDrop((files) => composer.current.add(files));
   const stop = () => void conversation.stop();
   useEscape(isUnderWay, stop);
-  const isNew = useStore(({ route }) => route.session === null && route.run === null) && messages.length === 0;
   const editLast = () => setEditing(messages.findLast(({ role }) => role === "user")?.message_id ?? null);
-  const focus = () => composer.current.focus();
+  const asking = { session, isUnderWay, stop, editLast, onAsk: toEnd, handle: composer };
 
   return html`
     <div class="chat ${isOver ? "is-dropping" : ""}" ...${dropping}>
       <div class="scroller" ref=${scroller} tabindex="0" role="log" aria-live="off" aria-label="Conversation">
         <div class="column" ref=${content}>
-          ${isNew ? html`<${Welcome} />` : html`<h2 class="hidden">Conversation</h2>`}
-          <${MessageList} messages=${messages} canAsk=${!isUnderWay} editing=${editing} setEditing=${setEditing} reconnect=${conversation.reconnect} />
-          <${LooseError} state=${state} isUnderWay=${isUnderWay} />
+          <${Beginning} isEmpty=${messages.length === 0} />
+          <${Messages} state=${state} canAsk=${!isUnderWay} editing=${editing} setEditing=${setEditing} />
         </div>
       </div>
-      <div class="end">
-        ${isAway && html`<button type="button" class="to-end" onClick=${toEnd}><${Icon} name="end" />To the end</button>`}
-      </div>
+      <div class="end">${isAway && html`<${ToEnd} toEnd=${toEnd} />`}</div>
       <div class="foot">
         <div class="column">
           <${Connection} state=${state} />
-          <${Dock} state=${state} onDecided=${focus} />
-          <${Composer} session=${session} isUnderWay=${isUnderWay} stop=${stop} editLast=${editLast} onAsk=${toEnd} handle=${composer} />
+          <${Dock} state=${state} onDecided=${() => composer.current.focus()} />
+          <${Composer} ...${asking} />
         </div>
       </div>
       <${Announcer} state=${state} />
     </div>
   `;
+}
+
+/** What stands above the messages: in a new chat, what can be asked. */
+function Beginning({ isEmpty }) {
+  const isNew = useStore(({ route }) => route.session === null && route.run === null);
+  return isNew && isEmpty ? html`<${Welcome} />` : html`<h2 class="hidden">Conversation</h2>`;
+}
+
+function Messages({ state, canAsk, editing, setEditing }) {
+  const { messages, conversation } = state;
+  const editor = { canAsk, editing, setEditing };
+  return html`
+    <${MessageList} messages=${messages} ...${editor} reconnect=${conversation.reconnect} />
+    <${LooseError} state=${state} isUnderWay=${!canAsk} />
+  `;
+}
+
+function ToEnd({ toEnd }) {
+  return html`<button type="button" class="to-end" onClick=${toEnd}><${Icon} name="end" />To the end</button>`;
 }
 
 /** An error that belongs to no answer, such as a refused question. */

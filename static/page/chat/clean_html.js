@@ -7,7 +7,8 @@ import { html } from "../html.js";
 
 /** Tags that only format text. None of them may have an attribute. */
 const INLINE = "abbr b bdi br cite code del dfn em i ins kbd mark q s samp small strong sub sup u var wbr".split(" ");
-const BLOCKS = `blockquote dd details div dl dt h1 h2 h3 h4 h5 h6 hr li ol p pre summary table tbody td tfoot th thead tr ul`.split(" ");
+const TEXT_BLOCKS = "blockquote dd details div dl dt h1 h2 h3 h4 h5 h6 hr li ol p pre summary ul".split(" ");
+const BLOCKS = [...TEXT_BLOCKS, ..."table tbody td tfoot th thead tr".split(" ")];
 const RULES = {
   ALLOWED_TAGS: [...INLINE, ...BLOCKS, "#text"],
   ALLOWED_ATTR: [],

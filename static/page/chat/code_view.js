@@ -15,7 +15,11 @@ export function CodeView({ pieces, info, isNested = false }) {
     <figure class=${isNested ? "code is-nested" : "code"}>
       <figcaption>
         <span class="language">${language || "text"}</span>
-        <${CopyButton} withWord label="Copy the code" text=${() => pieces.map(({ source }) => source).join("").replace(/\n$/, "")} />
+        <${CopyButton}
+          withWord
+          label="Copy the code"
+          text=${() => pieces.map(({ source }) => source).join("").replace(/\n$/, "")}
+        />
       </figcaption>
       <pre tabindex="0" aria-label=${`Code ${language}`}><code>${pieces.map(
         ({ key, source, isClosed }) =>

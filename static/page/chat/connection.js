@@ -4,11 +4,13 @@ import { explain } from "agent-stream";
 
 import { html } from "../html.js";
 
+const LOST = "The connection was lost. The page reads on as soon as it is back.";
+
 export function Connection({ state }) {
   const { status, error, conversation } = state;
   const isLost = status === "reconnecting" || (status === "connecting" && error !== null);
   if (!isLost) return null;
-  const words = status === "reconnecting" ? "The connection was lost. The page reads on as soon as it is back." : explain(error);
+  const words = status === "reconnecting" ? LOST : explain(error);
   return html`
     <p class="connection">
       <span class="dot is-running"></span><span>${words}</span>

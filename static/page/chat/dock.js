@@ -16,7 +16,9 @@ export function Dock({ state, onDecided }) {
   return html`
     <section class="dock" aria-label="The agent waits for you">
       ${pending.length > 1 && html`<p class="dock-count">The agent waits for ${pending.length} answers.</p>`}
-      ${pending.map((call) => html`<${Waiting} key=${call.tool_call_id} call=${call} state=${state} onDecided=${onDecided} />`)}
+      ${pending.map((call) => html`
+        <${Waiting} key=${call.tool_call_id} call=${call} state=${state} onDecided=${onDecided} />
+      `)}
     </section>
   `;
 }
@@ -35,7 +37,10 @@ function Waiting({ call, state, onDecided }) {
     return html`<${ApprovalCard} call=${call} about=${aboutCall(state, id)} approve=${approve} refuse=${refuse} />`;
   }
   if (!Object.hasOwn(pageTools, call.name)) {
-    return html`<${ResultCard} call=${call} send=${(content, how) => after(conversation.sendToolResult(id, content, how))} />`;
+    return html`<${ResultCard}
+      call=${call}
+      send=${(content, how) => after(conversation.sendToolResult(id, content, how))}
+    />`;
   }
   return html`<${PageCall} call=${call} isOurs=${isOurs} take=${() => conversation.attach(state.runId)} />`;
 }
@@ -48,10 +53,16 @@ function aboutCall({ messages, runId }, id) {
 
 /** A call of one of this page's tools. The page that asked makes it by itself. */
 function PageCall({ call, isOurs, take }) {
+  const runner = isOurs ? "This page runs" : "The page that asked has to run";
   return html`
     <section class="approval" aria-label=${`Call of ${call.name}`}>
-      <h3><${Icon} name="tool" /><span>${isOurs ? "This page runs" : "The page that asked has to run"} <code>${call.name}</code>.</span></h3>
-      ${!isOurs && html`<div class="approval-actions"><button type="button" class="primary" onClick=${take}>Run it here</button></div>`}
+      <h3>
+        <${Icon} name="tool" /><span>${runner} <code>${call.name}</code>.</span>
+      </h3>
+      ${!isOurs &&
+      html`<div class="approval-actions">
+        <button type="button" class="primary" onClick=${take}>Run it here</button>
+      </div>`}
     </section>
   `;
 }
@@ -67,7 +78,12 @@ function ResultCard({ call, send }) {
   return html`
     <section class="approval" aria-label=${`Call of ${call.name}`}>
       <h3><${Icon} name="tool" /><span><code>${call.name}</code> is a tool of another page. Its result:</span></h3>
-      <textarea rows="2" aria-label=${`Result of ${call.name}`} value=${text} onInput=${({ target }) => setText(target.value)}></textarea>
+      <textarea
+        rows="2"
+        aria-label=${`Result of ${call.name}`}
+        value=${text}
+        onInput=${({ target }) => setText(target.value)}
+      ></textarea>
       ${problem && html`<p class="problem" role="alert">${problem}</p>`}
       <div class="approval-actions">
         <button type="button" class="primary" onClick=${() => answer(false)}>Send the result</button>

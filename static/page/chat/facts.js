@@ -68,7 +68,9 @@ function thoughtsAfter({ thoughts, lastPart }, at) {
 /** Loads what is stored about the session's runs, when an answer is shown about which nothing is known. */
 export function useStoredFacts(messages) {
   const session = useStore(({ route }) => route.session);
-  const isMissing = messages.some(({ role, status, run_id }) => role === "assistant" && status !== "running" && factsOf(run_id) === NOTHING);
+  const isUnknown = ({ role, status, run_id }) =>
+    role === "assistant" && status !== "running" && factsOf(run_id) === NOTHING;
+  const isMissing = messages.some(isUnknown);
   useEffect(() => {
     if (session !== null && isMissing) void loadRuns(session);
   }, [session, isMissing]);

@@ -21,7 +21,7 @@ export function size(bytes) {
   return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1000))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
-/** JSON with characters that can't be seen, or that reverse the text around them, as escapes. It stays the same JSON. */
+/** JSON with escapes for characters that can't be seen, or that reverse the text around them. It is the same JSON. */
 export function visibleJson(value) {
   const hidden = /[\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
   const escape = (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;

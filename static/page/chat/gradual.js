@@ -4,7 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 
 import { whenIdle } from "./idle.js";
 
-/** Returns how many of `length` items to draw by now. It begins with `first`, and grows by `step` whenever the page is idle. */
+/** Returns how many of `length` items to draw: at first `first`, and `step` more whenever the page is idle. */
 export function useGradual(length, first, step) {
   const [drawn, setDrawn] = useState(first);
   const isWhole = drawn >= length;

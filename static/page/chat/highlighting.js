@@ -1,4 +1,4 @@
-/** Colours code. A language's grammar is loaded when it is first needed, and each piece of code is coloured in idle time. */
+/** Colours code. A grammar is loaded when it is first needed, and each piece of code is coloured in idle time. */
 
 import hljs from "hljs/core";
 import { h } from "preact";
@@ -30,7 +30,9 @@ const GRAMMARS = {
   xml: ["html", "svg", "xhtml", "vue"],
   yaml: ["yml"],
 };
-const NAMES = new Map(Object.entries(GRAMMARS).flatMap(([name, others]) => [name, ...others].map((other) => [other, name])));
+const NAMES = new Map(
+  Object.entries(GRAMMARS).flatMap(([name, others]) => [name, ...others].map((other) => [other, name])),
+);
 const LONGEST_LINE = 2000;
 
 /** Returns the name of the grammar for the words after a fence, or null if there is none. */
@@ -42,7 +44,10 @@ export function grammarFor(info) {
 export function colour(source, grammar, show) {
   let isWanted = true;
   let forget = () => {};
-  const draw = () => show(elementsIn(hljs.highlight(source, { language: grammar, ignoreIllegals: true })._emitter.root));
+  const draw = () => {
+    const { _emitter: emitter } = hljs.highlight(source, { language: grammar, ignoreIllegals: true });
+    show(elementsIn(emitter.root));
+  };
   const isReadable = source.split("\n").every((line) => line.length <= LONGEST_LINE);
   if (isReadable) void loaded(grammar).then((isLoaded) => isLoaded && isWanted && (forget = whenIdle(draw)));
   return () => {

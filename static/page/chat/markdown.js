@@ -1,6 +1,6 @@
 /**
- * Draws a block of markdown. The parser's tokens become elements directly, so no text of a model is ever parsed as HTML,
- * except in `HtmlView`.
+ * Draws a block of markdown. The parser's tokens become elements directly, so no text of a model is ever parsed as
+ * HTML, except in `HtmlView`.
  */
 
 import { Lexer } from "marked";
@@ -55,7 +55,9 @@ function block(token, place, isClosed) {
     case "text":
       return token.tokens ? inline(token.tokens) : decoded(token.text);
     case "checkbox":
-      return html`<span class="checkbox" role="img" aria-label=${token.checked ? "Done" : "Not done"}>${token.checked ? "☑" : "☐"} </span>`;
+      return html`<span class="checkbox" role="img" aria-label=${token.checked ? "Done" : "Not done"}>
+        ${token.checked ? "☑" : "☐"}
+      </span>`;
     case "code":
       return html`<${CodeView} pieces=${[{ key: 0, source: token.text, isClosed }]} info=${token.lang ?? ""} />`;
     case "blockquote":
@@ -129,11 +131,19 @@ function span(token) {
   }
 }
 
-/** A link that opens in a new tab. One that isn't of the web is shown as its source. Images aren't fetched, only linked. */
+/** A link that opens in a new tab. One that isn't of the web is shown as its source. An image is only linked. */
 function link({ href, raw }, content) {
   const url = webUrl(href);
   if (url === null) return raw;
-  return html`<a href=${url} title=${url} target="_blank" rel="noopener noreferrer nofollow" referrerpolicy="no-referrer">${content}</a>`;
+  return html`<a
+    href=${url}
+    title=${url}
+    target="_blank"
+    rel="noopener noreferrer nofollow"
+    referrerpolicy="no-referrer"
+  >
+    ${content}
+  </a>`;
 }
 
 function webUrl(href) {

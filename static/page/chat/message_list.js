@@ -19,7 +19,12 @@ export function MessageList({ messages, canAsk, editing, setEditing, reconnect }
     const question = message.role === "user" ? message : questionOf(messages, message);
     const about = { message, question, canAsk, setEditing, reconnect: place === shown.length - 1 ? reconnect : null };
     const isOld = place < shown.length - 2;
-    return html`<${Row} key=${keyOf(message)} ...${about} isOld=${isOld} isEditing=${editing === message.message_id} />`;
+    return html`<${Row}
+      key=${keyOf(message)}
+      ...${about}
+      isOld=${isOld}
+      isEditing=${editing === message.message_id}
+    />`;
   });
 }
 

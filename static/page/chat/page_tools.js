@@ -10,7 +10,7 @@ const NO_LOCATION = {
 
 export const pageTools = {
   get_location: {
-    description: "Returns where the person is: latitude, longitude, and the accuracy in metres. The browser asks first.",
+    description: "Returns the person's latitude and longitude, with the accuracy in metres. The browser asks first.",
     parameters: { type: "object", properties: {}, additionalProperties: false },
     run: location,
   },
@@ -31,7 +31,10 @@ export const pageTools = {
  */
 export function requestedTools(names) {
   const chosen = Object.keys(pageTools).filter((name) => names?.includes(name));
-  const client_tools = chosen.map((name) => ({ name, description: pageTools[name].description, parameters: pageTools[name].parameters }));
+  const client_tools = chosen.map((name) => {
+    const { description, parameters } = pageTools[name];
+    return { name, description, parameters };
+  });
   return { client_tools, ...(names && { tools: names.filter((name) => !chosen.includes(name)) }) };
 }
 

@@ -15,7 +15,9 @@ export const Thinking = memo(function Thinking({ text, took, isUnderWay }) {
   const [isOpen, setOpen] = useState(false);
   return html`
     <details class="thinking" open=${isOpen} onToggle=${(toggle) => setOpen(toggle.currentTarget.open)}>
-      <summary class=${isUnderWay ? "is-under-way" : ""}><${Icon} name="think" />${label(took, isUnderWay)}<${Icon} name="fold" /></summary>
+      <summary class=${isUnderWay ? "is-under-way" : ""}>
+        <${Icon} name="think" />${label(took, isUnderWay)}<${Icon} name="fold" />
+      </summary>
       ${isOpen && html`<${TextView} text=${text} isWhole=${!isUnderWay} />`}
     </details>
   `;

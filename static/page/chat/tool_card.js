@@ -54,7 +54,9 @@ function Text({ title, text }) {
   return html`
     <figure class="tool-text">
       <figcaption>${title}<${CopyButton} label=${`Copy: ${title}`} text=${() => text} /></figcaption>
-      <pre tabindex="0" aria-label=${title}>${text.slice(0, MOST_DRAWN)}${rest > 0 && `\n… and ${rest} more characters`}</pre>
+      <pre tabindex="0" aria-label=${title}>
+        ${text.slice(0, MOST_DRAWN)}${rest > 0 && `\n… and ${rest} more characters`}
+      </pre>
     </figure>
   `;
 }

@@ -14,9 +14,11 @@ export function useAttachments() {
     const read = await Promise.all(Array.from(files, readAttachment));
     setState((before) => read.reduce(withAttachment, { ...before, problems: [] }));
   }, []);
-  const remove = (place) => setState(({ attachments }) => ({ attachments: attachments.toSpliced(place, 1), problems: [] }));
+  const remove = (place) =>
+    setState(({ attachments }) => ({ attachments: attachments.toSpliced(place, 1), problems: [] }));
   const clear = () => setState(NONE);
-  const restore = (attachments) => setState((before) => (before.attachments.length > 0 ? before : { attachments, problems: [] }));
+  const restore = (attachments) =>
+    setState((before) => (before.attachments.length > 0 ? before : { attachments, problems: [] }));
   return { ...state, add, remove, clear, restore };
 }
 
