@@ -34,6 +34,8 @@ function run(...told) {
 
 const frames = (...told) => run(...told).map((event) => frameOf(event));
 
+const measured = (all) => measuresOf(all, spansOf(all));
+
 const ANSWER = [
   [0, "run_started", { model: "test/model" }],
   [10, "step_started", { step: 1, model: "test/model" }],
@@ -89,18 +91,18 @@ test("a run's time runs on while it is under way, and stands at its end", () => 
 
 test("the numbers are those of the model's server where it reports them, and estimates until then", () => {
   const all = frames(...ANSWER);
-  const { status, firstTokenMs, tokensPerS, isEstimated, usage, durationMs } = measuresOf(all);
+  const { status, firstTokenMs, tokensPerS, isEstimated, usage, durationMs } = measured(all);
   assert.deepEqual(
     { status, firstTokenMs, tokensPerS, isEstimated, usage, durationMs },
     { status: "succeeded", firstTokenMs: 100, tokensPerS: 50, isEstimated: false, usage: USAGE, durationMs: 900 },
   );
-  const early = measuresOf(all.slice(0, 5));
+  const early = measured(all.slice(0, 5));
   assert.deepEqual([early.status, early.tokensPerS, early.isEstimated], ["streaming", 9.375, true]);
-  assert.equal(measuresOf(frames(...TOOLS)).status, "waiting");
+  assert.equal(measured(frames(...TOOLS)).status, "waiting");
   const answered = frames(...TOOLS, [80, "approval_response", { tool_call_id: "b", approved: true }]);
-  assert.equal(measuresOf(answered).status, "streaming");
-  assert.equal(measuresOf([]).status, "idle");
-  assert.equal(measuresOf(all.slice(0, 3)).tokensPerS, null);
+  assert.equal(measured(answered).status, "streaming");
+  assert.equal(measured([]).status, "idle");
+  assert.equal(measured(all.slice(0, 3)).tokensPerS, null);
 });
 
 test("the chart ends at the reported number of tokens", () => {

@@ -10,6 +10,7 @@ import { createContestant } from "./contestant.js";
 import { count, duration } from "./formats.js";
 import { measuresOf } from "./measures.js";
 import { isUnderWay } from "./scripted_answer.js";
+import { spansOf } from "./timing.js";
 
 /** The button that opens the comparison, and the dialog. */
 export function Compare() {
@@ -80,7 +81,7 @@ function defaultModel(known, place) {
 
 function Column({ contestant, label, model, onModel }) {
   const { answer, status, error, frames } = useExternal(contestant, () => contestant.get());
-  const { tokensPerS, firstTokenMs, durationMs, usage } = measuresOf(frames);
+  const { tokensPerS, firstTokenMs, durationMs, usage } = measuresOf(frames, spansOf(frames));
   return html`
     <section class="contestant" aria-label=${label}>
       <input aria-label=${label} placeholder="Default model" list="compare-models" value=${model} onInput=${(event) => onModel(event.target.value)} />

@@ -5,14 +5,18 @@ import { useMemo, useState } from "preact/hooks";
 import { html } from "../html.js";
 import { navigate } from "../route.js";
 import { useStore } from "../store.js";
+import { useAtMostEvery } from "./clock.js";
 import { Empty } from "./empty.js";
 import { EventDetail } from "./event_detail.js";
 import { kindsOf, rowsOf } from "./event_rows.js";
 import { EventTable } from "./event_table.js";
 import { useShownRun } from "./shown_run.js";
 
+const CALM_MS = 100;
+
 export function EventsTab() {
-  const { runId, frames, error, isReplay } = useShownRun();
+  const { runId, frames: latest, error, isReplay } = useShownRun();
+  const frames = useAtMostEvery(CALM_MS, latest);
   const seq = useStore((state) => state.route.seq);
   const [filter, setFilter] = useState({ kind: "", text: "" });
   const kinds = useMemo(() => kindsOf(frames), [frames]);

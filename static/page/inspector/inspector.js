@@ -27,11 +27,13 @@ const TABS = [
 export function Inspector() {
   const hasEvent = useStore((state) => state.route.seq !== null);
   const [selected, select] = useState(hasEvent ? "events" : "run");
+  const isShown = useStore(({ isWide, isInspecting, drawer }) => (isWide ? isInspecting : drawer === "inspector"));
   const place = useStore(({ route, draft }) => `${route.session ?? draft} ${route.run}`);
   useEffect(() => {
     if (hasEvent) select("events");
   }, [hasEvent]);
   useEffect(() => closeReplay, [place]); // the user has gone to another run
+  if (!isShown) return null; // drawing it would slow down the chat
   return html`
     <div class="file-taker" ...${takingFiles(() => select("replay"))}>
       <h2 class="hidden">Inspector</h2>

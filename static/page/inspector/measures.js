@@ -1,6 +1,6 @@
 /* The numbers of a run, from its frames: status, tokens and speed. */
 
-import { spansOf } from "./timing.js";
+import { timeOf } from "./timing.js";
 
 const CHARACTERS_PER_TOKEN = 4; // the usual estimate for English, until the model's server has reported the count
 
@@ -11,10 +11,10 @@ function writtenIn({ event, data }) {
 }
 
 /**
- * Returns a run's numbers so far. Times are in ms and `tokensPerS` in output tokens per second. A number that isn't known
+ * Returns a run's numbers so far. `spans` are those of the frames. Times are in ms and `tokensPerS` in output tokens per second. A number that isn't known
  * is null. `isEstimated` says that a step's tokens were estimated from its characters.
  */
-export function measuresOf(frames) {
+export function measuresOf(frames, spans) {
   const started = frames[0]?.event;
   const complete = frames.at(-1)?.event.event === "complete" ? frames.at(-1).event.data : null;
   const steps = stepsOf(frames);
@@ -24,7 +24,7 @@ export function measuresOf(frames) {
   return {
     runId: started?.run_id ?? null,
     model: steps.at(-1)?.model ?? started?.data.model ?? null,
-    status: statusOf(frames, complete),
+    status: statusOf(frames, spans, complete),
     firstTokenMs: complete?.time_to_first_token_ms ?? firstTokenMs(frames),
     durationMs: complete?.duration_ms ?? null,
     tokensPerS: writing > 0 ? (tokens * 1000) / writing : null,
@@ -36,15 +36,15 @@ export function measuresOf(frames) {
   };
 }
 
-function statusOf(frames, complete) {
+function statusOf(frames, spans, complete) {
   if (frames.length === 0) return "idle";
-  const isWaiting = spansOf(frames).some(({ kind, end }) => kind === "wait" && end === null);
+  const isWaiting = spans.some(({ kind, end }) => kind === "wait" && end === null);
   return complete?.status ?? (isWaiting ? "waiting" : "streaming");
 }
 
 function firstTokenMs(frames) {
   const first = frames.find(({ event }) => writtenIn(event) !== "");
-  return first ? Date.parse(first.event.timestamp) - Date.parse(frames[0].event.timestamp) : null;
+  return first ? timeOf(first.event) - timeOf(frames[0].event) : null;
 }
 
 /** Returns each step with its model, usage, output tokens, and the time in which it wrote them. */
@@ -55,7 +55,7 @@ export function stepsOf(frames) {
     const step = steps.at(-1);
     if (!step) continue;
     const written = writtenIn(event);
-    if (written) addPiece(step, Date.parse(event.timestamp), written.length);
+    if (written) addPiece(step, timeOf(event), written.length);
     if (event.event === "step_finished") finish(step, event.data);
   }
   return steps;
@@ -86,7 +86,7 @@ function finish(step, { usage, finish_reason }) {
 export function tokensOverTime(frames) {
   const seconds = [0];
   const tokens = [0];
-  const start = frames.length > 0 ? Date.parse(frames[0].event.timestamp) : 0;
+  const start = frames.length > 0 ? timeOf(frames[0].event) : 0;
   for (const step of stepsOf(frames)) {
     const length = step.pieces.reduce((sum, piece) => sum + piece.length, 0);
     for (const piece of step.pieces) {

@@ -13,13 +13,13 @@ import { useShownRun } from "./shown_run.js";
 import { nowOf, spansOf } from "./timing.js";
 import { Waterfall } from "./waterfall.js";
 
-const CALM_MS = 200;
+const CALM_MS = 250;
 
 export function RunTab() {
   const { frames: latest, error, isReplay } = useShownRun();
   const frames = useAtMostEvery(CALM_MS, latest);
-  const measures = useMemo(() => measuresOf(frames), [frames]);
   const spans = useMemo(() => spansOf(frames), [frames]);
+  const measures = useMemo(() => measuresOf(frames, spans), [frames]);
   const series = useMemo(() => tokensOverTime(frames), [frames]);
   const isUnderWay = !isReplay && ["streaming", "waiting"].includes(measures.status);
   const nowMs = nowOf(frames, useClock(isUnderWay));
