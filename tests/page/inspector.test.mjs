@@ -81,6 +81,21 @@ test("the waterfall has each step, call and wait, and open ones while they are u
   assert.deepEqual(spansOf([]), []);
 });
 
+test("a call's id can be any text", () => {
+  const ids = ["pending", "step", "wait", "__proto__", "constructor"];
+  const called = ids.map((id) => [20, "tool_use", { tool_call_id: id, name: id, arguments: {}, source: "python" }]);
+  const pending = ids.map((id) => ({ tool_call_id: id, name: id, kind: "approval" }));
+  const answered = ids.map((id) => [40, "approval_response", { tool_call_id: id, approved: true }]);
+  const spans = spansOf(frames(...TOOLS.slice(0, 2), ...called, [30, "waiting", { pending }], ...answered));
+  assert.deepEqual(spans.slice(1, 6).map(({ name, end }) => [name, end]), ids.map((id) => [id, null]));
+  assert.deepEqual(spans.at(-1).end, 40);
+});
+
+test("a step shows when it wrote", () => {
+  const [{ start, first, last, end }] = spansOf(frames(...ANSWER));
+  assert.deepEqual([start, first, last, end], [10, 100, 500, 600]);
+});
+
 test("a run's time runs on while it is under way, and stands at its end", () => {
   const all = frames(...ANSWER);
   const some = all.slice(0, 4);

@@ -27,7 +27,7 @@ function optionsFor(element) {
       { ...axis, size: 24, values: (_, ticks) => ticks.map((tick) => `${tick} s`) },
       { ...axis, size: 38 },
     ],
-    series: [{}, { stroke: line, width: 2, fill: `color-mix(in srgb, ${line} 14%, transparent)`, points: { show: false } }],
+    series: [{}, { paths: UPlot.paths.stepped({ align: 1 }), stroke: line, width: 2, fill: `color-mix(in srgb, ${line} 14%, transparent)`, points: { show: false } }],
   };
 }
 

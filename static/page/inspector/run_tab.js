@@ -34,7 +34,7 @@ export function RunTab() {
       <h3 id="chart-title">Output tokens over time</h3>
       <${Chart} data=${series} label="${count(Math.round(series[1].at(-1)))} tokens in ${series[0].at(-1)} seconds" />
     </section>
-    <${Steps} steps=${measures.steps} />
+    <${Steps} steps=${measures.steps} isUnderWay=${isUnderWay} />
   `;
 }
 
@@ -63,7 +63,7 @@ const DOTS = { streaming: "running" };
 
 const Tile = ({ name, value }) => html`<div class="tile"><dt>${name}</dt><dd>${value}</dd></div>`;
 
-function Steps({ steps }) {
+function Steps({ steps, isUnderWay }) {
   if (steps.length === 0) return null;
   return html`
     <section aria-labelledby="steps-title">
@@ -73,19 +73,20 @@ function Steps({ steps }) {
           <tr><th scope="col">Step</th><th scope="col">Ended with</th><th scope="col">In</th><th scope="col">Out</th><th scope="col">tok/s</th></tr>
         </thead>
         <tbody>
-          ${steps.map((step) => html`<${StepRow} key=${step.step} step=${step} />`)}
+          ${steps.map((step) => html`<${StepRow} key=${step.step} step=${step} open=${isUnderWay ? "…" : "–"} />`)}
         </tbody>
       </table>
     </section>
   `;
 }
 
-function StepRow({ step: { step, finishReason, usage, tokens, writingMs } }) {
+/** `open` is shown for a step that has not ended. */
+function StepRow({ open, step: { step, finishReason, usage, tokens, writingMs } }) {
   const speed = writingMs > 0 ? Math.round((tokens * 1_000) / writingMs) : null;
   return html`
     <tr>
       <th scope="row">${step}</th>
-      <td>${finishReason ?? "…"}</td>
+      <td>${finishReason ?? open}</td>
       <td>${count(usage?.input_tokens)}</td>
       <td>${count(usage?.output_tokens)}</td>
       <td>${count(speed)}</td>

@@ -19,61 +19,86 @@ export function nowOf(frames, clockMs) {
 
 /**
  * Returns the spans of a run in the order of their starts: its steps, tool calls and waits. `end` is null for a span that is
- * under way. `first` is the time of a step's first token.
+ * under way. `first` and `last` are the times of a step's first and last tokens.
  */
 export function spansOf(frames) {
-  const spans = [];
-  const open = new Map();
-  const begin = (key, span) => {
-    spans.push(span);
-    open.set(key, span);
-  };
-  const end = (key, change) => {
-    if (open.has(key)) Object.assign(open.get(key), change);
-    open.delete(key);
-  };
-  const start = frames.length > 0 ? timeOf(frames[0].event) : 0;
-  for (const { event } of frames) follow(event, timeOf(event) - start, { open, begin, end });
-  return spans;
+  const run = new RunSpans(frames.length > 0 ? timeOf(frames[0].event) : 0);
+  for (const { event } of frames) run.take(event);
+  return run.spans;
 }
 
-function follow({ event, data }, at, { open, begin, end }) {
-  switch (event) {
-    case "step_started":
-      begin("step", { kind: "step", name: `Step ${data.step}`, start: at, end: null, first: null, failed: false });
-      break;
-    case "thinking":
-    case "partial_output":
-    case "tool_use_delta":
-      if (open.has("step")) open.get("step").first ??= at;
-      break;
-    case "tool_use":
-      begin(data.tool_call_id, { kind: "tool", name: data.name, start: at, end: null, first: null, failed: false });
-      break;
-    case "tool_result":
-      end(data.tool_call_id, { end: at, failed: data.is_error });
-      endWait(at, data.tool_call_id, { open, end });
-      break;
-    case "waiting":
-      begin("wait", { kind: "wait", name: "Waiting", start: at, end: null, first: null, failed: false });
-      open.set("pending", new Set(data.pending.map((call) => call.tool_call_id)));
-      break;
-    case "approval_response":
-      endWait(at, data.tool_call_id, { open, end });
-      break;
-    case "step_finished":
-      end("step", { end: at });
-      break;
-    case "complete":
-      open.delete("pending");
-      for (const key of [...open.keys()]) end(key, { end: at, failed: data.status === "failed" });
+class RunSpans {
+  spans = [];
+  #start;
+  #step = null;
+  #wait = null;
+  /** The open calls by their ids, and the ids that the wait is for. */
+  #calls = new Map();
+  #pending = new Set();
+
+  constructor(start) {
+    this.#start = start;
   }
-}
 
-/** A wait ends with the last answer. */
-function endWait(at, callId, { open, end }) {
-  const pending = open.get("pending");
-  if (!pending?.delete(callId) || pending.size > 0) return;
-  open.delete("pending");
-  end("wait", { end: at });
+  take(event) {
+    const at = timeOf(event) - this.#start;
+    const { data } = event;
+    switch (event.event) {
+      case "step_started":
+        this.#step = this.#begin("step", `Step ${data.step}`, at);
+        break;
+      case "thinking":
+      case "partial_output":
+      case "tool_use_delta":
+        this.#write(at);
+        break;
+      case "tool_use":
+        this.#calls.set(data.tool_call_id, this.#begin("tool", data.name, at));
+        break;
+      case "tool_result":
+        this.#finishCall(data, at);
+        this.#answer(data, at);
+        break;
+      case "waiting":
+        this.#wait = this.#begin("wait", "Waiting", at);
+        this.#pending = new Set(data.pending.map((call) => call.tool_call_id));
+        break;
+      case "approval_response":
+        this.#answer(data, at);
+        break;
+      case "step_finished":
+        if (this.#step) this.#step.end = at;
+        break;
+      case "complete":
+        this.#finishAll(data, at);
+    }
+  }
+
+  #begin(kind, name, start) {
+    const span = { kind, name, start, end: null, first: null, last: null, failed: false };
+    this.spans.push(span);
+    return span;
+  }
+
+  #write(at) {
+    if (!this.#step) return;
+    this.#step.first ??= at;
+    this.#step.last = at;
+  }
+
+  #finishCall({ tool_call_id: id, is_error: failed }, at) {
+    if (this.#calls.has(id)) Object.assign(this.#calls.get(id), { end: at, failed });
+    this.#calls.delete(id);
+  }
+
+  /** A wait ends with the last answer. */
+  #answer({ tool_call_id: id }, at) {
+    if (this.#pending.delete(id) && this.#pending.size === 0) this.#wait.end = at;
+  }
+
+  #finishAll({ status }, at) {
+    for (const span of this.spans) {
+      if (span.end === null) Object.assign(span, { end: at, failed: status === "failed" });
+    }
+  }
 }

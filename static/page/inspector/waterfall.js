@@ -22,7 +22,7 @@ export function Waterfall({ spans, nowMs }) {
 }
 
 function Row({ span, whole }) {
-  const { kind, name, start, end, first, failed } = span;
+  const { kind, name, start, end, first, last, failed } = span;
   const until = end ?? whole;
   const percent = (ms) => `${(100 * ms) / whole}%`;
   const state = end === null ? "is-open" : failed ? "is-bad" : "";
@@ -32,7 +32,7 @@ function Row({ span, whole }) {
       <span class="span-track">
         <span class="stretch" style=${{ left: percent(start), width: percent(until - start) }}></span>
         ${first !== null &&
-        html`<span class="stretch is-writing" style=${{ left: percent(first), width: percent(until - first) }}></span>`}
+        html`<span class="stretch is-writing" style=${{ left: percent(first), width: percent(last - first) }}></span>`}
       </span>
       <span class="span-time">${duration(until - start)}${failed && html`<span class="hidden"> failed</span>`}</span>
     </li>
