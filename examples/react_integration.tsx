@@ -13,7 +13,8 @@ import { memo, useState, type ReactNode } from "react";
 
 export { useAgentStream };
 
-const CARD = "rounded-xl border border-slate-200 bg-white px-4 py-3 dark:border-slate-700 dark:bg-slate-900";
+const LINE = "border-slate-200 dark:border-slate-700";
+const CARD = `rounded-xl border ${LINE} bg-white px-4 py-3 dark:bg-slate-900`;
 const BUTTON = "cursor-pointer rounded-full px-4 py-2 font-medium outline-offset-2 outline-indigo-500";
 const FIRST = `${BUTTON} bg-indigo-600 text-white hover:bg-indigo-500`;
 const SECOND = `${BUTTON} border border-slate-300 hover:bg-slate-100 dark:border-slate-600 dark:hover:bg-slate-800`;
@@ -22,7 +23,7 @@ const FAINT = "text-slate-500 dark:text-slate-400";
 const FIELD = "border border-slate-300 bg-white outline-indigo-500 dark:border-slate-600 dark:bg-slate-950";
 const ALERT = "rounded-xl border border-red-300 bg-red-50 px-4 py-3 text-red-800";
 const DARK_ALERT = "dark:border-red-800 dark:bg-red-950 dark:text-red-200";
-const PAGE = "mx-auto flex h-dvh max-w-3xl flex-col bg-slate-50 text-slate-900 dark:bg-slate-950 dark:text-slate-100";
+const PAGE = "h-dvh bg-slate-50 text-slate-900 dark:bg-slate-950 dark:text-slate-100";
 
 export default function AgentChat(options: ConversationOptions) {
   const agent = useAgentStream({ storageKey: "agent-stream-run", ...options });
@@ -39,45 +40,47 @@ export default function AgentChat(options: ConversationOptions) {
 
   return (
     <main className={PAGE}>
-      {/* A reversed column stays at its end while the answer grows. */}
-      <div className="flex flex-1 flex-col-reverse overflow-y-auto px-4">
-        <div className="flex flex-col gap-4 py-6">
-          {messages.length === 0 && <h1 className="py-16 text-center text-2xl">What can I do for you?</h1>}
-          {messages.map((message) => (
-            <MessageView key={message.message_id} message={message} />
-          ))}
-          {error && !isInMessage && <Failure error={error} />}
+      <div className="mx-auto flex h-full max-w-3xl flex-col">
+        {/* A reversed column stays at its end while the answer grows. */}
+        <div className="flex flex-1 flex-col-reverse overflow-y-auto px-4">
+          <div className="flex flex-col gap-4 py-6">
+            {messages.length === 0 && <h1 className="py-16 text-center text-2xl">What can I do for you?</h1>}
+            {messages.map((message) => (
+              <MessageView key={message.message_id} message={message} />
+            ))}
+            {error && !isInMessage && <Failure error={error} />}
+          </div>
         </div>
+        {pending.map((call) => (
+          <PendingCard key={call.tool_call_id} call={call} agent={agent} tools={options.clientTools} />
+        ))}
+        <form
+          className={`${LINE} flex flex-wrap items-center gap-2 border-t p-4`}
+          onSubmit={(submit) => {
+            submit.preventDefault();
+            ask();
+          }}
+        >
+          <input
+            aria-label="Question"
+            placeholder="Ask the agent"
+            className={`${FIELD} min-w-48 flex-1 rounded-full px-4 py-2`}
+            value={question}
+            onChange={(change) => setQuestion(change.target.value)}
+          />
+          {isStreaming && <Button name="Stop" onPress={agent.stop} />}
+          {!isStreaming && (
+            <button type="submit" className={FIRST}>
+              Ask
+            </button>
+          )}
+          {isCutOff && <Button name="Try again" onPress={agent.reconnect} />}
+          {messages.length > 0 && !isStreaming && !isCutOff && <Button name="Ask again" onPress={agent.regenerate} />}
+          <small role="status" className={`${FAINT} w-full`}>
+            {status}
+          </small>
+        </form>
       </div>
-      {pending.map((call) => (
-        <PendingCard key={call.tool_call_id} call={call} agent={agent} tools={options.clientTools} />
-      ))}
-      <form
-        className="flex flex-wrap items-center gap-2 border-t border-slate-200 p-4 dark:border-slate-800"
-        onSubmit={(submit) => {
-          submit.preventDefault();
-          ask();
-        }}
-      >
-        <input
-          aria-label="Question"
-          placeholder="Ask the agent"
-          className={`${FIELD} min-w-48 flex-1 rounded-full px-4 py-2`}
-          value={question}
-          onChange={(change) => setQuestion(change.target.value)}
-        />
-        {isStreaming && <Button name="Stop" onPress={agent.stop} />}
-        {!isStreaming && (
-          <button type="submit" className={FIRST}>
-            Ask
-          </button>
-        )}
-        {isCutOff && <Button name="Try again" onPress={agent.reconnect} />}
-        {messages.length > 0 && !isStreaming && !isCutOff && <Button name="Ask again" onPress={agent.regenerate} />}
-        <small role="status" className={`${FAINT} w-full`}>
-          {status}
-        </small>
-      </form>
     </main>
   );
 }
@@ -123,7 +126,7 @@ function CallCard({ name, arguments_text, approval_request, approval_response, p
       }
     >
       <pre className={`${TEXT} text-sm`}>{arguments_text}</pre>
-      {result && <pre className={`${TEXT} mt-2 border-t pt-2 text-sm`}>{result.content}</pre>}
+      {result && <pre className={`${TEXT} ${LINE} mt-2 border-t pt-2 text-sm`}>{result.content}</pre>}
     </Folded>
   );
 }
