@@ -158,6 +158,20 @@ def test_a_run_is_opened_in_its_chat(page: ShownPage, chats: httpx.Client, fake:
     assert page.query() == f"?session=tides&run={run}"
 
 
+def test_a_run_of_the_url_is_shown_in_its_branch(page: ShownPage, chats: httpx.Client, fake: FakeDedalus) -> None:
+    """A URL with a run shows the branch that has it, and not the session's latest."""
+    fake.turn(*answer("The first answer."))
+    asked = {"input": "When is high tide?", "session_id": "tides"}
+    run = chats.post("/api/agent/execute", json=asked).json()["run_id"]
+    fake.turn(*answer("The second answer."))
+    chats.post("/api/agent/execute", json=asked | {"parent_run_id": run, "parent_state": "before"})
+    page.open("?session=tides")
+    page.until_shown("The second answer.", "[role=log]")
+    page.open(f"?session=tides&run={run}")
+    page.until_shown("The first answer.", "[role=log]")
+    assert "The second answer." not in page.text()
+
+
 def test_the_tools_are_listed(page: ShownPage) -> None:
     """Each tool has its name, what it does and its arguments. The arrow keys move between the lists."""
     page.open()
