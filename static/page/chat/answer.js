@@ -25,7 +25,7 @@ export const Answer = memo(function Answer({ message, regenerate, reconnect }) {
       ${facts.warnings.map((warning, place) => html`<${Warning} key=${place} ...${warning} />`)}
       ${status === "cancelled" && html`<p class="stopped"><${Icon} name="stop" />Stopped.</p>`}
       ${status === "failed" && error && html`<${Failure} error=${error} again=${regenerate} reconnect=${reconnect} />`}
-      ${!isUnderWay && html`<${Footer} parts=${parts} facts=${facts} regenerate=${regenerate} />`}
+      ${!isUnderWay && html`<${Footer} parts=${parts} facts=${facts} regenerate=${error ? null : regenerate} />`}
     </article>
   `;
 });

@@ -91,12 +91,12 @@ function LooseError({ state, isUnderWay }) {
   return html`<${Failure} error=${error} again=${again} reconnect=${runId ? conversation.reconnect : null} />`;
 }
 
-/** Calls `stop` on Escape, unless something else on the page has taken the key. */
+/** Calls `stop` on Escape in the conversation or the composer. Elsewhere, as in arguments, the key has another meaning. */
 function useEscape(isUnderWay, stop) {
   useEffect(() => {
-    const press = (event) => {
-      const isTaken = event.defaultPrevented || store.get().drawer !== null;
-      if (event.key === "Escape" && !isTaken && isUnderWay) stop();
+    const press = ({ key, target, defaultPrevented }) => {
+      const isHere = target === document.body || target.closest(".scroller, .composer") !== null;
+      if (key === "Escape" && isHere && !defaultPrevented && store.get().drawer === null && isUnderWay) stop();
     };
     document.addEventListener("keydown", press);
     return () => document.removeEventListener("keydown", press);

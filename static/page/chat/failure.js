@@ -19,13 +19,19 @@ export function Failure({ error, again, reconnect }) {
       <p class="failure-title"><${Icon} name="alert" />${explain(error)}</p>
       <p class="failure-facts">
         <code>${code}</code>
-        ${request_id &&
-        html`<span>
-          Request <code class="id">${request_id}</code>
-        </span><${CopyButton} label="Copy the request id" text=${() => request_id} />`}
+        ${request_id && html`<${RequestId} id=${request_id} />`}
         ${retry_after && html`<span>The service asks to wait ${Math.ceil(retry_after)} s.</span>`}
         ${act && html`<button type="button" onClick=${act}><${Icon} name="again" />Try again</button>`}
       </p>
     </section>
+  `;
+}
+
+function RequestId({ id }) {
+  return html`
+    <span>
+      Request <code class="id">${id}</code>
+      <${CopyButton} label="Copy the request id" text=${() => id} />
+    </span>
   `;
 }

@@ -100,6 +100,7 @@ def test_arguments_are_edited_before_they_are_approved(page: ShownPage, fake: Fa
     replace(page, field, '{"folder": ')
     page.until_shown("This is no valid JSON", f"{DOCK} [role=alert]")
     assert not page.element(f"{DOCK} .primary").is_enabled()
+    page.keys(Keys.ESCAPE)  # stops no run while arguments are edited
     replace(page, field, '{"folder": 5}')
     page.press("Approve with changes")
     page.until_shown("folder", f"{DOCK} [role=alert]")
