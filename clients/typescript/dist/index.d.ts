@@ -1954,7 +1954,7 @@ declare class AgentStream {
   stream(input: string | AgentRequest, options?: StreamOptions): Run;
   /** Plays a script in place of a model's answer, for tests and demonstrations. */
   simulate(request: SimulateRequest, options?: StreamOptions): Run;
-  /** Reads a run from the event after `after` on, and makes its calls of `clientTools`. */
+  /** Reads a run from the event after `after` on, and makes the calls of `clientTools` that it reads. */
   attach(runId: string, {
     after,
     signal,

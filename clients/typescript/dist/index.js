@@ -896,11 +896,13 @@ var ClientCalls = class {
 		this.service = service;
 		this.send = send;
 	}
+	/** Makes the pending calls whose arguments were read. */
 	make(run, pending) {
 		const tools = this.service.options.clientTools ?? {};
 		for (const { kind, name, tool_call_id } of pending) {
 			const tool = Object.hasOwn(tools, name) ? tools[name] : void 0;
-			if (tool && kind === "client" && run.isOurs) this.makeCall(run, tool_call_id, tool);
+			const args = run.calls.get(tool_call_id);
+			if (tool && args && kind === "client" && run.isOurs) this.makeCall(run, tool_call_id, tool, args);
 		}
 	}
 	forget(run) {
@@ -910,9 +912,9 @@ var ClientCalls = class {
 			storage(this.service.options, (kept, key) => kept.removeItem(`${key}:${call}`));
 		}
 	}
-	async makeCall(run, callId, tool) {
+	async makeCall(run, callId, tool, args) {
 		const key = `${run.id}/${callId}`;
-		const outcome = made.get(key) ?? this.makeOnce(key, tool, run.calls.get(callId) ?? {});
+		const outcome = made.get(key) ?? this.makeOnce(key, tool, args);
 		made.set(key, outcome);
 		const error = await this.send(run, callId, await outcome);
 		if (error && !error.retryable) await this.send(run, callId, failed(`The result can't be sent: ${error.message}`));
@@ -1603,6 +1605,7 @@ var Run = class {
 		} finally {
 			signal?.removeEventListener("abort", leave);
 			this.isOver = true;
+			this.clientCalls.forget(this.run);
 			this.news.tell();
 		}
 	}
@@ -1801,7 +1804,7 @@ var AgentStream = class {
 	simulate(request, options = {}) {
 		return this.start("/api/agent/stream/simulate", request, options);
 	}
-	/** Reads a run from the event after `after` on, and makes its calls of `clientTools`. */
+	/** Reads a run from the event after `after` on, and makes the calls of `clientTools` that it reads. */
 	attach(runId, { after = 0, signal, ...options } = {}) {
 		const run = new FollowedRun({
 			id: runId,
@@ -2279,7 +2282,7 @@ var SessionLoader = class {
 	}
 	/** The messages of all branches. A session that has no question yet has none. */
 	async storedMessages(sessionId, signal) {
-		if (this.tree.latest() === void 0 && !this.follower.latest?.id && (await this.latestRuns(sessionId, signal)).length === 0) return [];
+		if (this.tree.latest() === void 0 && (await this.latestRuns(sessionId, signal)).length === 0) return [];
 		const messages = [];
 		const query = new URLSearchParams({
 			tree: "true",

@@ -53,7 +53,7 @@ export class AgentStream {
     return this.start("/api/agent/stream/simulate", request, options);
   }
 
-  /** Reads a run from the event after `after` on, and makes its calls of `clientTools`. */
+  /** Reads a run from the event after `after` on, and makes the calls of `clientTools` that it reads. */
   attach(runId: string, { after = 0, signal, ...options }: AttachOptions = {}): Run {
     const run = new FollowedRun({ id: runId, isOurs: true });
     run.lastSeq = after;

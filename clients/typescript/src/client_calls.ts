@@ -12,12 +12,14 @@ export interface Outcome {
   is_error: boolean;
 }
 
+type Arguments = Record<string, unknown>;
+
 /** The calls that this page has made, by run and call, for all components. */
 const made = new Map<string, Promise<Outcome>>();
 
 const failed = (content: string): Outcome => ({ content, is_error: true });
 
-async function outcomeOf(tool: ClientTool, args: Record<string, unknown>): Promise<Outcome> {
+async function outcomeOf(tool: ClientTool, args: Arguments): Promise<Outcome> {
   try {
     const content = JSON.stringify((await tool.run(args)) ?? null); // fails if it can't be written as JSON
     return { content: JSON.parse(content) as Json, is_error: false };
@@ -36,11 +38,13 @@ export class ClientCalls {
     this.send = send;
   }
 
+  /** Makes the pending calls whose arguments were read. */
   make(run: FollowedRun, pending: PendingCall[]): void {
     const tools = this.service.options.clientTools ?? {};
     for (const { kind, name, tool_call_id } of pending) {
       const tool = Object.hasOwn(tools, name) ? tools[name] : undefined;
-      if (tool && kind === "client" && run.isOurs) void this.makeCall(run, tool_call_id, tool);
+      const args = run.calls.get(tool_call_id);
+      if (tool && args && kind === "client" && run.isOurs) void this.makeCall(run, tool_call_id, tool, args);
     }
   }
 
@@ -52,16 +56,16 @@ export class ClientCalls {
     }
   }
 
-  private async makeCall(run: FollowedRun, callId: string, tool: ClientTool): Promise<void> {
+  private async makeCall(run: FollowedRun, callId: string, tool: ClientTool, args: Arguments): Promise<void> {
     const key = `${run.id}/${callId}`;
-    const outcome = made.get(key) ?? this.makeOnce(key, tool, run.calls.get(callId) ?? {});
+    const outcome = made.get(key) ?? this.makeOnce(key, tool, args);
     made.set(key, outcome);
     const error = await this.send(run, callId, await outcome);
     if (error && !error.retryable) await this.send(run, callId, failed(`The result can't be sent: ${error.message}`));
   }
 
   /** Makes a call, unless the page has made it before a reload. */
-  private async makeOnce(call: string, tool: ClientTool, args: Record<string, unknown>): Promise<Outcome> {
+  private async makeOnce(call: string, tool: ClientTool, args: Arguments): Promise<Outcome> {
     const { options } = this.service;
     const noted = () => storage(options, (kept, key) => kept.getItem(`${key}:${call}`));
     const note = (outcome: Outcome) =>

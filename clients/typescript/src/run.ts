@@ -116,6 +116,7 @@ export class Run implements AsyncIterable<StreamEvent> {
     } finally {
       signal?.removeEventListener("abort", leave);
       this.isOver = true;
+      this.clientCalls.forget(this.run);
       this.news.tell();
     }
   }

@@ -120,14 +120,14 @@ export class SessionLoader {
 
   /** The messages of all branches. A session that has no question yet has none. */
   private async storedMessages(sessionId: string, signal: AbortSignal): Promise<SessionMessage[] | null> {
-    const isNew = this.tree.latest() === undefined && !this.follower.latest?.id;
-    if (isNew && (await this.latestRuns(sessionId, signal)).length === 0) return []; // a request for messages is a 404
+    const isEmpty = this.tree.latest() === undefined;
+    if (isEmpty && (await this.latestRuns(sessionId, signal)).length === 0) return []; // its messages would be a 404
     const messages: SessionMessage[] = [];
     const query = new URLSearchParams({ tree: "true", limit: "200" });
     for (;;) {
       const path = `/api/agent/sessions/${encodeURIComponent(sessionId)}/messages?${query}`;
       const response = await this.service.request(path, { signal });
-      if (response.status === 404) return []; // it was deleted, or has only scripts
+      if (response.status === 404) return []; // it has been deleted
       if (!response.ok) return null;
       const page = (await response.json()) as MessageList;
       messages.push(...page.messages);
