@@ -58,17 +58,17 @@ function open() {
   const isLoose = route.run !== null && route.session === null;
   const id = isLoose ? route.run : (route.session ?? draft);
   if (id === former && route.run === formerRun) return;
-  if (id !== former) replace(id, isLoose);
-  shown.set({ run: route.run });
+  shown.set({ run: route.run, ...(id !== former && replacement(id, isLoose)) });
+  if (id !== former) forgetFrames();
   if (id !== former && (route.session || isLoose)) mount();
   if (isLoose) void shown.get().conversation.attach(id);
   else if (route.run !== null && !isShown(route.run)) void showBranch(route);
 }
 
-function replace(id, isLoose) {
+/** Leaves the shown conversation, and returns what takes its place. */
+function replacement(id, isLoose) {
   shown.get().leave?.();
-  shown.set({ id, conversation: new Conversation(optionsFor(isLoose ? undefined : id)), leave: null });
-  forgetFrames();
+  return { id, conversation: new Conversation(optionsFor(isLoose ? undefined : id)), leave: null };
 }
 
 function isShown(runId) {

@@ -64,8 +64,12 @@ function Conversation({ session }) {
 
 /** What stands above the messages: in a new chat, what can be asked. */
 function Beginning({ isEmpty }) {
-  const isNew = useStore(({ route }) => route.session === null && route.run === null);
-  return isNew && isEmpty ? html`<${Welcome} />` : html`<h2 class="hidden">Conversation</h2>`;
+  const { session, run } = useStore(({ route }) => route);
+  if (isEmpty && session === null && run === null) return html`<${Welcome} />`;
+  return html`
+    <h2 class="hidden">Conversation</h2>
+    ${isEmpty && session !== null && html`<p class="hint is-late">There are no messages here. The chat may be new, or deleted.</p>`}
+  `;
 }
 
 function Messages({ state, canAsk, editing, setEditing }) {

@@ -34,7 +34,7 @@ function Choices({ chosen, servers }) {
   return html`
     <input type="search" aria-label="Search tools and servers" placeholder="Search" value=${words} onInput=${({ target }) => setWords(target.value)} />
     <div class="entries">
-      <${Group} title="Python tools" entries=${found(tools ?? [])} chosen=${chosen} change=${pick} />
+      <${Group} title="Python tools" entries=${found(withMissing(tools ?? [], chosen))} chosen=${chosen} change=${pick} />
       <${Group} title="Tools of this page" entries=${found(PAGE_TOOLS)} chosen=${chosen} change=${pick} />
       <${Group}
         title="MCP servers"
@@ -46,6 +46,13 @@ function Choices({ chosen, servers }) {
     <${OtherServer} servers=${servers} />
     <${AskFirst} chosen=${chosen} />
   `;
+}
+
+/** The service's tools, and those that were chosen earlier and are gone. */
+function withMissing(tools, chosen) {
+  const known = new Set([...tools, ...PAGE_TOOLS].map(({ name }) => name));
+  const missing = chosen.filter((name) => !known.has(name));
+  return [...tools, ...missing.map((name) => ({ name, description: "The service doesn't have this tool." }))];
 }
 
 /** The servers of the list, and those that were added by hand. */

@@ -2,6 +2,7 @@
 
 import { useState } from "preact/hooks";
 
+import { CopyButton } from "../chat/copy_button.js";
 import { html } from "../html.js";
 import { Icon } from "../icons.js";
 
@@ -14,27 +15,18 @@ const LINES = {
 
 export function RealModel() {
   const [name, setName] = useState("Dedalus");
-  const [isCopied, setCopied] = useState(false);
-  const copy = async () => {
-    await navigator.clipboard.writeText(LINES[name]);
-    setCopied(true);
-  };
-  const pick = (other) => {
-    setName(other);
-    setCopied(false);
-  };
   return html`
     <div class="card real-model">
       <h3><${Icon} name="key" />Use a real model</h3>
       <p class="small muted">Write one line into the file <code>.env</code> beside <code>app.py</code>, and start the service again.</p>
       <div class="row choices" role="group" aria-label="Provider">
         ${Object.keys(LINES).map(
-          (other) => html`<button key=${other} type="button" class="plain" aria-pressed=${other === name} onClick=${() => pick(other)}>${other}</button>`,
+          (other) => html`<button key=${other} type="button" class="plain" aria-pressed=${other === name} onClick=${() => setName(other)}>${other}</button>`,
         )}
       </div>
       <div class="row env-line">
         <code>${LINES[name]}</code>
-        <button type="button" class="plain" onClick=${copy}>${isCopied ? "Copied" : "Copy"}</button>
+        <${CopyButton} text=${() => LINES[name]} label="Copy the line" />
       </div>
     </div>
   `;

@@ -54,6 +54,20 @@ def test_tools_and_servers_are_chosen(page: ShownPage, fake: FakeDedalus) -> Non
     assert body["mcp_servers"] == ["https://mcp.example.com/mcp"]
 
 
+def test_what_is_stored_need_not_fit(page: ShownPage, fake: FakeDedalus) -> None:
+    """Values that another version has stored are left out, and a tool that is gone can be taken away."""
+    page.open()
+    stored = '{"tools": ["gone"], "temperature": "hot", "mcp_servers": 7, "colour": "red"}'
+    page.browser.execute_script("localStorage.setItem('agent-stream-choice', arguments[0])", stored)
+    page.reload()
+    page.press("Tools 1 chosen")
+    page.press("gone The service doesn't have this tool.")
+    page.control("Tools and servers")
+    body = sent(page, fake)
+    assert {"temperature", "mcp_servers", "colour"}.isdisjoint(body)
+    assert body["tools"] == []
+
+
 def test_a_wrong_server_is_not_added(page: ShownPage) -> None:
     """The panel says what a server's name looks like."""
     page.open()
