@@ -22,8 +22,8 @@ const COMPLETE = { status: "succeeded", usage: USAGE, steps: 1, duration_ms: 900
 const encoder = new TextEncoder();
 
 /** Events of a run from [ms, name, data]. */
-function run(...told) {
-  return told.map(([ms, event, data], place) => ({
+function run(...entries) {
+  return entries.map(([ms, event, data], place) => ({
     run_id: "run_1",
     seq: place + 1,
     timestamp: new Date(BEGIN + ms).toISOString(),
@@ -32,7 +32,7 @@ function run(...told) {
   }));
 }
 
-const frames = (...told) => run(...told).map((event) => frameOf(event));
+const frames = (...entries) => run(...entries).map((event) => frameOf(event));
 
 const measured = (all) => measuresOf(all, spansOf(all));
 

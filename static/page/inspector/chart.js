@@ -1,4 +1,4 @@
-/* The chart of output tokens over time. */
+/** The chart of output tokens over time. */
 
 import { useEffect, useRef } from "preact/hooks";
 import UPlot from "uplot";

@@ -1,4 +1,4 @@
-/* Time, for parts that change while a run is under way. */
+/** Time, for parts that change while a run is under way. */
 
 import { useEffect, useRef, useState } from "preact/hooks";
 

@@ -1,4 +1,4 @@
-/* The same request as programs: curl, fetch, the React hook and Python. Pure; tests run each program. */
+/** The same request as programs: curl, fetch, the React hook and Python. Pure; tests run each program. */
 
 import { javascript, python } from "./literals.js";
 

@@ -1,4 +1,4 @@
-/* The tab Code: the request as a program, ready to copy. */
+/** The tab Code: the request as a program, ready to copy. */
 
 import { useMemo, useState } from "preact/hooks";
 

@@ -1,4 +1,4 @@
-/* Compare: one question to two models, side by side. */
+/** Compare: one question to two models, side by side. */
 
 import { useEffect, useRef, useState } from "preact/hooks";
 

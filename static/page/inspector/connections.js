@@ -1,4 +1,4 @@
-/* The connections over which a run came, as pieces of a bar. */
+/** The connections over which a run came, as pieces of a bar. */
 
 import { html } from "../html.js";
 

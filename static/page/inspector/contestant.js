@@ -1,4 +1,4 @@
-/* One side of a comparison: a Conversation of its own, without a session, and the frames of its run. */
+/** One side of a comparison: a Conversation of its own, without a session, and the frames of its run. */
 
 import { Conversation, textOf } from "agent-stream";
 

@@ -1,4 +1,4 @@
-/* What a tab shows while there is no run. */
+/** What a tab shows while there is no run. */
 
 import { html } from "../html.js";
 

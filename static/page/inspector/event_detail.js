@@ -1,4 +1,4 @@
-/* One event: its times and its JSON. */
+/** One event: its times and its JSON. */
 
 import { html } from "../html.js";
 import { bytes, duration } from "./formats.js";

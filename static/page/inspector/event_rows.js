@@ -1,4 +1,4 @@
-/* The rows of the events table: which frames a filter leaves, and which rows of them are in sight. Pure. */
+/** The rows of the events table: which frames a filter leaves, and which rows of them are in sight. Pure. */
 
 const searched = new WeakMap(); // the text of each event: writing 20,000 events as JSON takes 50 ms
 

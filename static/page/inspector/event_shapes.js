@@ -1,4 +1,4 @@
-/* The shapes of the events' data: a table of docs/events.md, for run files, which anybody may have written. */
+/** The shapes of the events' data: a table of docs/events.md, for run files, which anybody may have written. */
 
 const text = (value) => typeof value === "string";
 const number = (value) => typeof value === "number";

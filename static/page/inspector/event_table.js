@@ -1,4 +1,4 @@
-/* A table of events that renders only the rows in sight, so that 20,000 of them stay fast. */
+/** A table of events that renders only the rows in sight, so that 20,000 of them stay fast. */
 
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 

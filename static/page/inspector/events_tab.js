@@ -1,4 +1,4 @@
-/* The tab Events: each event as it comes, with a filter, and the JSON of one. */
+/** The tab Events: each event as it comes, with a filter, and the JSON of one. */
 
 import { useMemo, useState } from "preact/hooks";
 

@@ -1,5 +1,7 @@
-/* The page's line to the service: a `fetch` that fails when it is asked to. Only this page notices: the service sees a
-   client that has lost its connection. */
+/**
+ * The page's line to the service: a `fetch` that fails when it is asked to. Only this page notices: the service sees a
+ * client that has lost its connection.
+ */
 
 import { frameSplitter, isLast, joined, seqOf } from "./frame_bytes.js";
 

@@ -1,4 +1,4 @@
-/* The tab Faults: break this page's connection, and see that nothing is lost. */
+/** The tab Faults: break this page's connection, and see that nothing is lost. */
 
 import { useConversation } from "../conversation.js";
 import { html } from "../html.js";

@@ -1,4 +1,4 @@
-/* Numbers of a run as people read them. One that isn't known is a dash. */
+/** Numbers of a run as people read them. One that isn't known is a dash. */
 
 import { duration as knownDuration } from "../chat/format.js";
 

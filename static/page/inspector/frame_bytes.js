@@ -1,4 +1,4 @@
-/* The bytes of an event stream, frame by frame. */
+/** The bytes of an event stream, frame by frame. */
 
 const LINE_FEED = 10;
 const decoder = new TextDecoder();

@@ -1,9 +1,9 @@
-/* The inspector: what the shown run did, event by event, and ways to break, replay and compare runs. */
+/** The inspector: what the shown run did, event by event, and ways to break, replay and compare runs. */
 
 import { useEffect, useState } from "preact/hooks";
 
 import { html } from "../html.js";
-import { useStore } from "../store.js";
+import { store, useStore } from "../store.js";
 import { CodeTab } from "./code_tab.js";
 import { Compare } from "./compare.js";
 import { EventsTab } from "./events_tab.js";
@@ -24,13 +24,19 @@ const TABS = [
   { id: "replay", title: "Replay", View: ReplayTab },
 ];
 
+/** Shows the event that the URL names, on a narrow window too. */
+function showEvents(select) {
+  select("events");
+  if (!store.get().isWide) store.set({ drawer: "inspector" });
+}
+
 export function Inspector() {
   const hasEvent = useStore((state) => state.route.seq !== null);
   const [selected, select] = useState(hasEvent ? "events" : "run");
   const isShown = useStore(({ isWide, isInspecting, drawer }) => (isWide ? isInspecting : drawer === "inspector"));
   const place = useStore(({ route, draft }) => `${route.session ?? draft} ${route.run}`);
   useEffect(() => {
-    if (hasEvent) select("events");
+    if (hasEvent) showEvents(select);
   }, [hasEvent]);
   useEffect(() => closeReplay, [place]); // the user has gone to another run
   if (!isShown) return null; // drawing it would slow down the chat

@@ -1,4 +1,4 @@
-/* A JSON value with colours and a button to copy it. */
+/** A JSON value with colours and a button to copy it. */
 
 import { CodeView } from "../chat/code_view.js";
 import { visibleJson } from "../chat/format.js";

@@ -1,5 +1,4 @@
-/* JSON values as source text of JavaScript and Python. Each value's text is one that a linter's formatter leaves alone where it
-   is short. */
+/** JSON values as source text of JavaScript and Python. */
 
 const WIDTH = 80;
 const IDENTIFIER = /^[A-Za-z_$][\w$]*$/;

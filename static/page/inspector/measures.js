@@ -1,4 +1,4 @@
-/* The numbers of a run, from its frames: status, tokens and speed. */
+/** The numbers of a run, from its frames: status, tokens and speed. */
 
 import { timeOf } from "./timing.js";
 

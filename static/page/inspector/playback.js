@@ -1,4 +1,4 @@
-/* The timing of a replay. Pure: a player asks which event is due. */
+/** The timing of a replay. Pure: a player asks which event is due. */
 
 /** Longer pauses, such as hours until an approval, are shortened to this. */
 export const LONGEST_PAUSE_MS = 5_000;

@@ -1,4 +1,4 @@
-/* The proof that a fault has lost nothing: the events that the page received, held against the service's log. */
+/** The proof that a fault has lost nothing: the events that the page received, held against the service's log. */
 
 const textOf = (events) =>
   events.map(({ event, data }) => (event === "partial_output" ? data.content : "")).join("");

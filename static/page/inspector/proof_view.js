@@ -1,4 +1,4 @@
-/* Shows the proof that a run arrived whole, once it has ended. */
+/** Shows the proof that a run arrived whole, once it has ended. */
 
 import { useEffect, useState } from "preact/hooks";
 

@@ -1,4 +1,4 @@
-/* The replay of a run: its state in the store, and the actions on it. The chat shows `messages` and `status`. */
+/** The replay of a run: its state in the store, and the actions on it. The chat shows `messages` and `status`. */
 
 import { IDLE, fold } from "agent-stream";
 

@@ -1,4 +1,4 @@
-/* The tab Replay: play a run again from its log or from a file, and download it. */
+/** The tab Replay: play a run again from its log or from a file, and download it. */
 
 import { useConversation } from "../conversation.js";
 import { html } from "../html.js";

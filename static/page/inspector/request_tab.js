@@ -1,4 +1,4 @@
-/* The tab Request: the shown run's request as this page sent it. */
+/** The tab Request: the shown run's request as this page sent it. */
 
 import { html } from "../html.js";
 import { useStore } from "../store.js";

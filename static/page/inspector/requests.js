@@ -1,4 +1,4 @@
-/* Requests as the page shows them. */
+/** Requests as the page shows them. */
 
 const SECRET = /authorization|cookie|token|secret|(^|-)key$/i;
 const NOT_SECRET = "idempotency-key";

@@ -1,9 +1,11 @@
-/* Reads run files. A run file has the events of one run, in one of the two forms in which the service sends them:
-
-   .jsonl  one event a line, as JSON: GET /api/agent/runs/{run_id}/events?wait=false
-   .sse    the stream's frames:       GET /api/agent/runs/{run_id}/events
-
-   The form is recognised by the content. A file can be cut off at any event, but begins with the first. */
+/**
+ * Reads run files. A run file has the events of one run, in one of the two forms in which the service sends them:
+ *
+ * .jsonl  one event a line, as JSON: GET /api/agent/runs/{run_id}/events?wait=false
+ * .sse    the stream's frames:       GET /api/agent/runs/{run_id}/events
+ *
+ * The form is recognised by the content. A file can be cut off at any event, but begins with the first.
+ */
 
 import { wrongKey } from "./event_shapes.js";
 

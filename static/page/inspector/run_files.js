@@ -1,4 +1,4 @@
-/* Opens the run files that the user chooses or drops. */
+/** Opens the run files that the user chooses or drops. */
 
 import { createStore } from "../store.js";
 import { openReplay } from "./replay.js";

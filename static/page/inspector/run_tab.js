@@ -1,4 +1,4 @@
-/* The tab Run: a run's status, its numbers, the waterfall, and its tokens over time. */
+/** The tab Run: a run's status, its numbers, the waterfall, and its tokens over time. */
 
 import { useMemo } from "preact/hooks";
 

@@ -1,4 +1,4 @@
-/* Picks a script of simulate for the next questions. */
+/** Picks a script of simulate for the next questions. */
 
 import { useId } from "preact/hooks";
 

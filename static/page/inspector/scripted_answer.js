@@ -1,4 +1,4 @@
-/* A scripted answer for the faults, where no answer is under way that they could hit. */
+/** A scripted answer for the faults, where no answer is under way that they could hit. */
 
 import { ask } from "../conversation.js";
 

@@ -1,4 +1,4 @@
-/* A choice of one of a few options, all in sight. Radio buttons, so the arrow keys work. */
+/** A choice of one of a few options, all in sight. Radio buttons, so the arrow keys work. */
 
 import { useId } from "preact/hooks";
 

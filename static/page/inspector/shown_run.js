@@ -1,4 +1,4 @@
-/* The run that the inspector shows: a replay, the run that this page follows, or one from the service's log. */
+/** The run that the inspector shows: a replay, the run that this page follows, or one from the service's log. */
 
 import { useEffect, useState } from "preact/hooks";
 

@@ -1,4 +1,4 @@
-/* A run's stored log as frames, like those that came from a stream. */
+/** A run's stored log as frames, like those that came from a stream. */
 
 /** Returns the frames of JSON lines from GET /runs/{run_id}/events?wait=false. They count as received when they were written. */
 export function framesIn(lines) {

@@ -1,4 +1,4 @@
-/* Tabs with the keyboard pattern of the ARIA guide: arrows, Home and End move and select, Tab goes into the panel. */
+/** Tabs with the keyboard pattern of the ARIA guide: arrows, Home and End move and select, Tab goes into the panel. */
 
 import { useRef } from "preact/hooks";
 

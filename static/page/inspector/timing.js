@@ -1,5 +1,7 @@
-/* The times of a run, from its frames. A frame is { event, bytes, receivedAt }. Times are in ms since the run began, by the
-   service's clock, so a lost connection doesn't change them. */
+/**
+ * The times of a run, from its frames. A frame is { event, bytes, receivedAt }. Times are in ms since the run began, by the
+ * service's clock, so a lost connection doesn't change them.
+ */
 
 const times = new WeakMap(); // a run of 10,000 events is measured several times a second
 

@@ -1,4 +1,4 @@
-/* The controls of a replay: play, pause, speed and the scrubber. */
+/** The controls of a replay: play, pause, speed and the scrubber. */
 
 import { html } from "../html.js";
 import { duration } from "./formats.js";

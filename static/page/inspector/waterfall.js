@@ -1,4 +1,4 @@
-/* The waterfall of a run: its steps, tool calls and waits over time. */
+/** The waterfall of a run: its steps, tool calls and waits over time. */
 
 import { html } from "../html.js";
 import { duration } from "./formats.js";

@@ -47,6 +47,12 @@ def stored(page: ShownPage) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.text.splitlines()]
 
 
+def selected(page: ShownPage) -> Any:
+    """The event whose JSON is shown, or None."""
+    shown = page.texts(f"{DETAIL} code")
+    return json.loads(shown[0]) if shown else None
+
+
 def cpu_ms(page: ShownPage) -> float:
     """The CPU time that the page's main thread has used, in ms. Other programs on the machine don't change it."""
     page.browser.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
@@ -71,18 +77,20 @@ def test_events_are_shown_with_their_json(page: ShownPage, fake: FakeDedalus) ->
     shown = [row.split("\n")[:2] for row in page.texts(ROWS)]
     assert shown == [[str(event["seq"]), event["event"]] for event in events]
     page.element(f"{ROWS}:nth-child(3)").click()
-    page.until(lambda: json.loads(page.texts(f"{DETAIL} code")[0]) == events[2])
+    page.until(lambda: selected(page) == events[2])
     page.element(".event-grid").send_keys(Keys.ARROW_DOWN)
-    page.until(lambda: json.loads(page.texts(f"{DETAIL} code")[0]) == events[3])
+    page.until(lambda: selected(page) == events[3])
     assert page.query().endswith(f"&run={events[0]['run_id']}&seq=4")
 
 
 def test_a_url_names_an_event(page: ShownPage, fake: FakeDedalus) -> None:
-    """A URL with `seq` opens the tab Events with this event, also for a run that this page has not followed."""
+    """A URL with `seq` opens the tab Events with this event, in a narrow window too, for any run of the service."""
     asked(page, fake)
     event = stored(page)[6]
-    page.open(f"?run={event['run_id']}&seq=7")
-    page.until(lambda: json.loads(page.texts(f"{DETAIL} code")[0]) == event)
+    page.size(390).open(f"?run={event['run_id']}&seq=7")
+    page.until(lambda: selected(page) == event)
+    page.size(1440).open(f"?run={event['run_id']}&seq=7")
+    page.until(lambda: selected(page) == event)
     assert page.element(f"{ROWS}[aria-selected=true]").is_displayed()
     page.press("Close event 7")
     page.until(lambda: "seq" not in page.query())
@@ -157,11 +165,11 @@ def test_twenty_thousand_events_stay_fast(page: ShownPage, tmp_path: Path) -> No
     """Only the rows in sight are in the page, and each frame of scrolling takes less than 50 ms of CPU."""
     usage = {"input_tokens": None, "output_tokens": None, "total_tokens": None}
     complete = {"status": "succeeded", "usage": usage, "steps": 1, "duration_ms": MANY}
-    told: list[tuple[str, dict[str, Any]]] = [("run_started", {"model": "m"})]
-    told += [("partial_output", {"content": f"piece {number} "}) for number in range(MANY - 2)]
-    told.append(("complete", complete))
+    entries: list[tuple[str, dict[str, Any]]] = [("run_started", {"model": "m"})]
+    entries += [("partial_output", {"content": f"piece {number} "}) for number in range(MANY - 2)]
+    entries.append(("complete", complete))
     with (tmp_path / "many.jsonl").open("w") as file:
-        for seq, (name, data) in enumerate(told, 1):
+        for seq, (name, data) in enumerate(entries, 1):
             time = f"2026-11-28T10:00:{seq // 1000:02}.{seq % 1000:03}Z"
             event = {"run_id": "run_1", "seq": seq, "timestamp": time, "event": name, "data": data}
             file.write(json.dumps(event) + "\n")

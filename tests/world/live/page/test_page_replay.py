@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(180)
 
 FILE = ".file-drop input"
 LOG = "[role=log]"
-Told = tuple[str, dict[str, Any]]
+Entry = tuple[str, dict[str, Any]]
 """An event's name and data."""
 PIECES = 200
 STRANGERS = Path(__file__).with_name("strangers.js").read_text()
@@ -55,11 +55,11 @@ def opened(page: ShownPage, file: Path, content: str | bytes) -> None:
     page.browser.find_element("css selector", FILE).send_keys(str(file))
 
 
-def run_file(*told: Told) -> str:
+def run_file(*entries: Entry) -> str:
     time = "2026-11-28T10:00:00.000Z"
     events = [
         {"run_id": "run_1", "seq": seq, "timestamp": time, "event": name, "data": data}
-        for seq, (name, data) in enumerate(told, 1)
+        for seq, (name, data) in enumerate(entries, 1)
     ]
     return "".join(json.dumps(event) + "\n" for event in events)
 
@@ -87,8 +87,10 @@ def test_a_run_is_played_again(page: ShownPage, fake: FakeDedalus) -> None:
 
 def test_two_hundred_events_play_within_a_second(page: ShownPage, tmp_path: Path) -> None:
     """At once is within a second, with markdown on. The best of three counts: other programs use the machine, too."""
-    pieces: list[Told] = [("partial_output", {"content": f"- piece **{number}** `code`\n"}) for number in range(PIECES)]
-    end: list[Told] = [("partial_output", {"content": "\nThe end."}), ("complete", COMPLETE)]
+    pieces: list[Entry] = [
+        ("partial_output", {"content": f"- piece **{number}** `code`\n"}) for number in range(PIECES)
+    ]
+    end: list[Entry] = [("partial_output", {"content": "\nThe end."}), ("complete", COMPLETE)]
     page.open().press("Replay")
     opened(page, tmp_path / "run.jsonl", run_file(("run_started", {"model": "m"}), *pieces, *end))
     page.element(".segments").find_element("xpath", ".//label[span='at once']").click()
@@ -157,7 +159,7 @@ def test_a_broken_file_says_what_is_wrong(page: ShownPage, tmp_path: Path, conte
     assert not page.has(".inspector [role=alert]")
 
 
-def hostile(text: str, step: int) -> list[Told]:
+def hostile(text: str, step: int) -> list[Entry]:
     """The events of a step with this text wherever a text can be."""
     call = {"tool_call_id": text, "name": text}
     return [
@@ -180,13 +182,13 @@ def hostile(text: str, step: int) -> list[Told]:
 def test_a_hostile_file_runs_nothing(page: ShownPage, tmp_path: Path) -> None:
     """Payloads in each text of a run file are shown as text, in the chat and in each tab."""
     texts = ["__proto__", "constructor", *payloads("http://127.0.0.1:9")]
-    told: list[Told] = [("run_started", {"model": texts[2], "session_id": texts[3]})]
-    told += [event for step, text in enumerate(texts, 1) for event in hostile(text, step)]
-    told.append(("error", {"code": texts[4], "message": texts[5], "retryable": True, "request_id": texts[6]}))
-    told.append(("complete", {**COMPLETE, "status": "failed"}))
+    entries: list[Entry] = [("run_started", {"model": texts[2], "session_id": texts[3]})]
+    entries += [event for step, text in enumerate(texts, 1) for event in hostile(text, step)]
+    entries.append(("error", {"code": texts[4], "message": texts[5], "retryable": True, "request_id": texts[6]}))
+    entries.append(("complete", {**COMPLETE, "status": "failed"}))
     page.open().press("Replay")
-    opened(page, tmp_path / "<img src=x onerror=pwned=1>.jsonl", run_file(*told))
-    page.until_shown(f"event {len(told)} of {len(told)}")
+    opened(page, tmp_path / "<img src=x onerror=pwned=1>.jsonl", run_file(*entries))
+    page.until_shown(f"event {len(entries)} of {len(entries)}")
     page.browser.execute_script(STRANGERS)
     for tab in ("run", "request", "code", "replay", "events"):
         page.element(f"#inspector-tab-{tab}").click()
