@@ -16,6 +16,7 @@ import { Dock } from "./dock.js";
 import { useDrop } from "./drop.js";
 import { useFactReader } from "./facts.js";
 import { Failure } from "./failure.js";
+import { keyOf } from "./message_key.js";
 import { MessageList } from "./message_list.js";
 import { ReplayedChat } from "./replayed_chat.js";
 import { useStickToEnd } from "./stick.js";
@@ -38,7 +39,8 @@ function Conversation({ session }) {
   const { isOver, ...dropping } = useDrop((files) => composer.current.add(files));
   const stop = () => void conversation.stop();
   useEscape(isUnderWay, stop);
-  const editLast = () => setEditing(messages.findLast(({ role }) => role === "user")?.message_id ?? null);
+  const last = messages.findLast(({ role }) => role === "user");
+  const editLast = () => setEditing(last ? keyOf(last) : null);
   const asking = { session, isUnderWay, stop, editLast, onAsk: toEnd, handle: composer };
 
   return html`
@@ -95,7 +97,7 @@ function LooseError({ state, isUnderWay }) {
   return html`<${Failure} error=${error} again=${again} reconnect=${runId ? conversation.reconnect : null} />`;
 }
 
-/** Calls `stop` on Escape in the conversation or the composer. Elsewhere, as in arguments, the key has another meaning. */
+/** Calls `stop` on Escape in the conversation or the composer. Elsewhere, the key has another meaning. */
 function useEscape(isUnderWay, stop) {
   useEffect(() => {
     const press = ({ key, target, defaultPrevented }) => {

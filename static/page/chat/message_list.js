@@ -6,35 +6,28 @@ import { Answer } from "./answer.js";
 import { useStoredFacts } from "./facts.js";
 import { useGradual } from "./gradual.js";
 import { memo } from "./memo.js";
+import { keyOf } from "./message_key.js";
 import { Question } from "./question.js";
 
 const MESSAGES_AT_ONCE = 8;
 
-/** `editing` is the id of the question that is being edited, or null. */
+/** `editing` is the key of the question that is being edited, or null. */
 export function MessageList({ messages, canAsk, editing, setEditing, reconnect }) {
   useStoredFacts(messages);
   const drawn = useGradual(messages.length, MESSAGES_AT_ONCE, MESSAGES_AT_ONCE);
   const shown = messages.slice(messages.length - drawn);
+  const questions = new Map(messages.filter(({ role }) => role === "user").map((asked) => [asked.run_id, asked]));
   return shown.map((message, place) => {
-    const question = message.role === "user" ? message : questionOf(messages, message);
+    const question = questions.get(message.run_id) ?? null;
     const about = { message, question, canAsk, setEditing, reconnect: place === shown.length - 1 ? reconnect : null };
     const isOld = place < shown.length - 2;
     return html`<${Row}
       key=${keyOf(message)}
       ...${about}
       isOld=${isOld}
-      isEditing=${editing === message.message_id}
+      isEditing=${editing === keyOf(message)}
     />`;
   });
-}
-
-/** The key of a message. A question keeps it when the service gives it another id. */
-function keyOf({ run_id, role, message_id }) {
-  return run_id === "" ? message_id : `${run_id} ${role}`;
-}
-
-function questionOf(messages, { run_id }) {
-  return messages.find((message) => message.role === "user" && message.run_id === run_id) ?? null;
 }
 
 const Row = memo(function Row({ message, question, canAsk, isOld, isEditing, setEditing, reconnect }) {

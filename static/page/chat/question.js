@@ -7,6 +7,7 @@ import { partsOf } from "./attachments.js";
 import { Branches } from "./branches.js";
 import { CopyButton } from "./copy_button.js";
 import { memo } from "./memo.js";
+import { keyOf } from "./message_key.js";
 import { QuestionEditor } from "./question_editor.js";
 
 /** `isEditing` opens the editor, and `setEditing` changes that. `canAsk` is whether no run is under way. */
@@ -28,7 +29,7 @@ export const Question = memo(function Question({ message, canAsk, isEditing, set
           class="plain"
           aria-label="Edit the question"
           title="Edit the question"
-          onClick=${() => setEditing(message.message_id)}
+          onClick=${() => setEditing(keyOf(message))}
         >
           <${Icon} name="edit" />Edit
         </button>`}
