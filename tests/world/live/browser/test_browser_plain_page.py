@@ -1,14 +1,10 @@
 """examples/page.html, which needs no build, in Chromium."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from fake_dedalus import FakeDedalus
+from file_server import files
 from process import Nursery, forked_app
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
@@ -19,22 +15,6 @@ from wire import answer
 pytest_plugins = "browser_fixtures"
 
 EXAMPLES = Path(__file__).parents[4] / "examples"
-
-
-class Files(SimpleHTTPRequestHandler):
-    """A file server without a log."""
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextmanager
-def files(folder: Path) -> Iterator[str]:
-    """The address at which a folder's files are served."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Files, directory=str(folder))) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,)).start()
-        yield f"http://localhost:{server.server_port}"
-        server.shutdown()
 
 
 def test_it_streams_an_answer_without_a_key(nursery: Nursery, browser: Chrome) -> None:

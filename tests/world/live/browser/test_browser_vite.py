@@ -7,13 +7,13 @@ from shutil import copytree
 import pytest
 from environments import VITE_APP, VITE_SOURCES, install_vite_app, node, npm
 from fake_dedalus import FakeDedalus
+from file_server import files
 from one_at_a_time import one_at_a_time
 from process import Nursery, forked_app
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 from tabs import TIMEOUT_S
-from test_browser_plain_page import files
 from wire import answer
 
 pytest_plugins = "browser_fixtures"
