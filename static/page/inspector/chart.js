@@ -1,7 +1,6 @@
 /** The chart of output tokens over time. */
 
-import { useEffect, useRef } from "preact/hooks";
-import UPlot from "uplot";
+import { useEffect, useRef, useState } from "preact/hooks";
 
 import { html } from "../html.js";
 
@@ -14,7 +13,7 @@ function colours(element) {
   return { line: style.color, grid: style.borderTopColor, text: style.outlineColor, font: `11px ${colour("--font")}` };
 }
 
-function optionsFor(element) {
+function optionsFor(element, UPlot) {
   const { line, grid, text, font } = colours(element);
   const axis = { stroke: text, font, grid: { stroke: grid, width: 1 }, ticks: { show: false } };
   return {
@@ -31,17 +30,31 @@ function optionsFor(element) {
   };
 }
 
+/** Returns the library, or null until it is loaded. It is a fifth of the page's size, and a new chat needs no chart. */
+function useUPlot() {
+  const [UPlot, setUPlot] = useState(null);
+  useEffect(() => {
+    import("uplot").then(
+      (module) => setUPlot(() => module.default),
+      () => {}, // without a connection there is no chart
+    );
+  }, []);
+  return UPlot;
+}
+
 /** Shows `data`: seconds and tokens. `label` says in words what it shows. */
 export function Chart({ data, label }) {
+  const UPlot = useUPlot();
   const place = useRef(null);
   const chart = useRef(null);
   const latest = useRef(data);
   latest.current = data;
   useEffect(() => {
+    if (!UPlot) return undefined;
     const element = place.current;
     const draw = () => {
       chart.current?.destroy();
-      chart.current = new UPlot(optionsFor(element), latest.current, element);
+      chart.current = new UPlot(optionsFor(element, UPlot), latest.current, element);
     };
     const theme = matchMedia("(prefers-color-scheme: dark)");
     const sizes = new ResizeObserver(draw);
@@ -53,7 +66,7 @@ export function Chart({ data, label }) {
       chart.current?.destroy();
       chart.current = null;
     };
-  }, []);
+  }, [UPlot]);
   useEffect(() => chart.current?.setData(data), [data]);
   return html`<div class="chart" role="img" aria-label=${label} ref=${place}></div>`;
 }
