@@ -1,5 +1,6 @@
 """Tests that the documents are correct: each of their commands is run, and each event, route and code is in them."""
 
+import json
 import os
 import pty
 import re
@@ -35,6 +36,7 @@ DOCS = ("README.md", "QUICKSTART.md", "docs/api.md", "docs/operations.md")  # th
 TRANSCRIPTS = ("README.md", "docs/events.md")
 ENVELOPE = ',"run_id":"run_1","seq":1,"timestamp":"2026-11-27T22:13:40.206Z"}'
 PYTHON = ".venv/bin/python"
+NEXT_EXAMPLE = ROOT / "examples" / "nextjs"
 SERVICE = "http://127.0.0.1:8000"
 
 
@@ -161,6 +163,19 @@ def check_backup(command: str, nursery: Nursery, folder: Path) -> None:
         checked(httpx.get(f"{restored.url}/api/agent/runs/{runs[0]['run_id']}/events?after=0").content)
 
 
+def check_npm(command: str) -> None:
+    """Check that a command about npm can work. `tests/world/live/browser` installs, builds and starts the example."""
+    match command.split():
+        case ["cd", folder]:
+            assert ROOT / folder == NEXT_EXAMPLE
+        case ["npm", "install"]:
+            assert (NEXT_EXAMPLE / "package-lock.json").exists()
+        case ["npm", "install", package]:
+            assert httpx.get(package).headers["content-type"] == "application/gzip"
+        case ["npm", *_, script]:
+            assert script in json.loads((NEXT_EXAMPLE / "package.json").read_text())["scripts"]
+
+
 @pytest.mark.parametrize("command", commands(), ids=str)
 def test_every_command_works(command: Command, url: str, nursery: Nursery, tmp_path: Path) -> None:
     """Each command of the documents, unchanged but for the port, does what the text says.
@@ -198,6 +213,8 @@ def test_every_command_works(command: Command, url: str, nursery: Nursery, tmp_p
         case "echo":
             run(text, cwd=tmp_path)
             assert Settings(_env_file=tmp_path / ".env").openai_api_key is not None
+        case "cd" | "npm":
+            check_npm(text)
         case _:
             pytest.fail(f"no test runs this command of {command.document}")
 

@@ -7,17 +7,16 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from shutil import copyfile
+from shutil import copyfile, copytree
 
 HERE = Path(__file__).parent
 NPM_FOLDER = HERE / "npm"
-NEXT_SOURCES = HERE / "browser" / "app"
 ROOT = Path(sys.prefix) / "world"
-NEXT_APP = ROOT / "next-app"
-VITE_SOURCES = HERE / "vite"
-VITE_APP = ROOT / "vite-app"
+REPOSITORY = HERE.parents[2]
+EXAMPLES = REPOSITORY / "examples"
 
 
 def python_environments() -> list[str]:
@@ -76,22 +75,30 @@ def npm(folder: Path, *arguments: str) -> None:
     subprocess.run(command, cwd=folder, env=environment, check=True)
 
 
-def install_next_app() -> None:
-    """Install the packages of the Next.js app, whose sources are copied when it is built."""
-    install_app(NEXT_SOURCES, NEXT_APP)
+@dataclass(frozen=True)
+class App:
+    """An app with npm packages: its sources, and the folder in which it is installed and built."""
+
+    sources: Path
+    folder: Path
+    package: Path | None = None
+    """A package of this repository to which the app's lock file has a relative path."""
+
+    def install(self) -> None:
+        """Install its packages. Its other files are copied when it is built."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name in ("package.json", "package-lock.json", ".npmrc"):
+            copyfile(self.sources / name, self.folder / name)
+        if self.package is not None:
+            copied = self.folder / os.path.relpath(self.package, self.sources)
+            copytree(self.package / "dist", copied / "dist", dirs_exist_ok=True)
+            copyfile(self.package / "package.json", copied / "package.json")
+        install_npm(self.folder)
 
 
-def install_vite_app() -> None:
-    """Install the packages of the Vite app, whose sources are copied when it is built."""
-    install_app(VITE_SOURCES, VITE_APP)
-
-
-def install_app(sources: Path, app: Path) -> None:
-    """Install an app's packages in a folder below `ROOT`."""
-    app.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "package-lock.json", ".npmrc"):
-        copyfile(sources / name, app / name)
-    install_npm(app)
+HOOK_APP = App(HERE / "browser" / "app", ROOT / "next-app")
+CHAT_APP = App(EXAMPLES / "nextjs", ROOT / "next-chat" / "examples" / "nextjs", REPOSITORY / "clients" / "typescript")
+VITE_APP = App(HERE / "vite", ROOT / "vite-app")
 
 
 def main() -> None:
@@ -99,8 +106,7 @@ def main() -> None:
     with ThreadPoolExecutor(2) as pool:
         installations = [
             pool.submit(install_npm, NPM_FOLDER),
-            pool.submit(install_next_app),
-            pool.submit(install_vite_app),
+            *(pool.submit(app.install) for app in (HOOK_APP, CHAT_APP, VITE_APP)),
             *(pool.submit(install_python, name) for name in python_environments()),
         ]
     for installation in installations:

@@ -12,8 +12,8 @@ from selenium.webdriver import Chrome
 @pytest.fixture(scope="session")
 def origin() -> Iterator[str]:
     """The origin of the app in its production build."""
-    next_app.build()
-    with next_app.served("start") as origin:
+    next_app.HOOK_APP.build()
+    with next_app.HOOK_APP.served("start") as origin:
         yield origin
 
 

@@ -68,10 +68,10 @@ def test_a_page_that_is_reloaded(nursery: Nursery, origin: str, browser: Chrome)
 
 def test_in_development(nursery: Nursery, browser: Chrome) -> None:
     """In development, where StrictMode runs effects twice, a question is one run, also after a reload."""
-    next_app.build()
+    next_app.HOOK_APP.build()
     gate = Gate()
     with (
-        next_app.served("dev") as origin,
+        next_app.HOOK_APP.served("dev") as origin,
         FakeDedalus.in_thread() as fake,
         service(nursery, origin, fake) as app,
     ):
@@ -468,4 +468,4 @@ def test_ten_thousand_tokens(nursery: Nursery, origin: str, browser: Chrome) -> 
 
 def test_the_app_has_no_lint(origin: str) -> None:
     """The hook has no warning of Next.js' own ESLint rules. The build has checked its types, which are strict."""
-    next_app.run(next_app.ESLINT, "--max-warnings", "0")
+    next_app.HOOK_APP.run(next_app.ESLINT, "--max-warnings", "0")

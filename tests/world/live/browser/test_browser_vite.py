@@ -5,7 +5,7 @@ import subprocess
 from shutil import copytree
 
 import pytest
-from environments import VITE_APP, VITE_SOURCES, install_vite_app, node, npm
+from environments import VITE_APP, node, npm
 from fake_dedalus import FakeDedalus
 from file_server import files
 from one_at_a_time import one_at_a_time
@@ -22,14 +22,14 @@ pytestmark = pytest.mark.timeout(300)  # the first run on a machine installs the
 
 def build(service: str) -> None:
     """Install the package from a service as its documentation says, and build the app for that service."""
-    install_vite_app()
-    copytree(VITE_SOURCES, VITE_APP, dirs_exist_ok=True)
-    npm(VITE_APP, "install", "--no-save", f"{service}/static/agent-stream.tgz")
+    VITE_APP.install()
+    copytree(VITE_APP.sources, VITE_APP.folder, dirs_exist_ok=True)
+    npm(VITE_APP.folder, "install", "--no-save", f"{service}/static/agent-stream.tgz")
     environment = os.environ | {"PATH": f"{node().parent}:{os.environ['PATH']}", "VITE_API_URL": service}
     for command in (["typescript/bin/tsc"], ["vite/bin/vite.js", "build"]):
         done = subprocess.run(
             [node(), f"node_modules/{command[0]}", *command[1:]],
-            cwd=VITE_APP,
+            cwd=VITE_APP.folder,
             env=environment,
             capture_output=True,
             text=True,
@@ -43,7 +43,7 @@ def test_an_answer_streams_in_a_vite_app(nursery: Nursery, browser: Chrome) -> N
         fake.always(*answer("Hello world"))
         with one_at_a_time("vite-app"):
             build(app.url)
-            with files(VITE_APP / "dist") as pages:
+            with files(VITE_APP.folder / "dist") as pages:
                 browser.get(pages)
                 browser.find_element(By.TAG_NAME, "button").click()
                 wait = WebDriverWait(browser, TIMEOUT_S, 0.05)
