@@ -59,8 +59,11 @@ def install_python(name: str) -> None:
 
 
 def install_npm(folder: Path) -> None:
-    """Install the packages of a folder's lock file, unless they are installed."""
-    lock, stamp = folder / "package-lock.json", folder / "node_modules" / "installed.json"
+    """Install the packages of a folder's lock file, unless they are installed.
+
+    The stamp's name begins with a dot: `npm install` deletes other files in node_modules.
+    """
+    lock, stamp = folder / "package-lock.json", folder / "node_modules" / ".installed.json"
     if stamp.exists() and stamp.read_text() == lock.read_text():
         return
     npm(folder, "ci")
