@@ -10,6 +10,7 @@ from fake_dedalus import FakeDedalus
 from process import Nursery, Process, forked_app
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 from wire import Done, Finish, Step, ToolCall
 
@@ -130,9 +131,12 @@ class Tab:
         self.until(lambda: wanted in self.script(alerts), said=wanted)
 
     def type_arguments(self, text: str) -> None:
-        """Change the arguments of the call that waits for approval."""
+        """Change the arguments of the call that waits for approval.
+
+        Keys select the former text: WebDriver's `clear` makes no `input` event, so React's next render restores it.
+        """
         field = self.browser.find_element(By.TAG_NAME, "textarea")
-        field.clear()
+        field.send_keys(Keys.CONTROL, "a")
         field.send_keys(text)
 
     def heading(self) -> Any:
