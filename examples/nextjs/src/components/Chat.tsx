@@ -46,7 +46,7 @@ export function Chat({ sessionId, onAsk, onChange }: ChatProps) {
 
   return (
     <>
-      <div ref={scroller} className="min-h-0 flex-1 overflow-y-auto scrollbar-quiet">
+      <div ref={scroller} className="min-h-0 flex-1 overflow-y-auto scrollbar-quiet md:[scrollbar-gutter:stable_both-edges]">
         <div ref={content} className="mx-auto flex min-h-full max-w-3xl flex-col px-4 sm:px-6">
           {messages.length === 0 && status === "idle" && <EmptyState ask={ask} />}
           {messages.map((message) => (

@@ -3,6 +3,9 @@
 import { duration } from "@/lib/format";
 import { Icon } from "./icons";
 
+/** A shorter time is not worth a word. */
+const SHORTEST_MS = 1_000;
+
 interface ThinkingProps {
   text: string;
   isGrowing: boolean;
@@ -12,7 +15,7 @@ interface ThinkingProps {
 
 /** The model's reasoning, folded. */
 export function Thinking({ text, isGrowing, took }: ThinkingProps) {
-  const label = took === undefined ? "Thought" : `Thought for ${duration(took)}`;
+  const label = took === undefined || took < SHORTEST_MS ? "Thought" : `Thought for ${duration(took)}`;
   return (
     <details className="group my-2 first:mt-0">
       <summary className="inline-flex items-center gap-2 rounded-md py-1 pr-2 text-sm text-soft hover:text-ink">
