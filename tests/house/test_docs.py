@@ -215,6 +215,10 @@ def test_every_command_works(command: Command, url: str, nursery: Nursery, tmp_p
             assert Settings(_env_file=tmp_path / ".env").openai_api_key is not None
         case "cd" | "npm":
             check_npm(text)
+        case _ if "-m pip install" in text:  # tests/world/live/test_python_package.py installs it
+            assert (ROOT / text.split()[-1] / "pyproject.toml").exists()
+        case _ if "examples/python" in text:
+            assert run(text, AGENT_STREAM_URL=url, PYTHONPATH=str(ROOT / "clients" / "python")).strip()
         case _:
             pytest.fail(f"no test runs this command of {command.document}")
 
