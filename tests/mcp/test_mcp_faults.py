@@ -71,7 +71,7 @@ async def test_the_server_is_notified_that_a_call_is_cancelled(peer: Peer, way: 
 async def test_more_calls_than_connections(peer: Peer) -> None:
     """Calls above the number of connections wait for a free one, within their own time limit."""
     peer.gate.set()
-    async with serving(peer.app()) as url, pool_of(peer={"url": f"{url}/mcp"}) as pool:
+    async with serving(peer.app()) as url, pool_of(50, peer={"url": f"{url}/mcp"}) as pool:
         wait = (await offered(pool, "peer"))["peer__wait"]
         assert await asyncio.gather(*(call(wait) for _ in range(150))) == ["wait done"] * 150
 
