@@ -1,6 +1,6 @@
 """The screenshots of the page in the README, and the check that they show the page as it is.
 
-`UPDATE_SCREENSHOTS=1 ./run.sh test-world tests/world/live/page/test_page_screenshots.py` makes them again.
+`UPDATE_SCREENSHOTS=1 ./run.sh test-world -k test_the_readme_shows_the_page` makes them again.
 """
 
 import json
