@@ -6,7 +6,7 @@ import pytest
 from foreign import KEY, Foreign, litellm, llama_cpp
 from service import EXECUTE, STREAM, checked, names, only, service, text
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]  # a model on two cores beside browsers and builds
 
 QUESTION = "Name three colours."
 LONG = "word " * 3000  # three times what the model accepts
