@@ -60,7 +60,7 @@ def test_the_first_program_has_ten_lines() -> None:
     ("typed", "answer"), [(b"y\n", "I deleted the folder drafts."), (b"n\n", "I left the folder as it is.")]
 )
 def test_the_program_that_asks_for_an_approval(typed: bytes, answer: str, service: Service, tmp_path: Path) -> None:
-    """What the user types is the decision."""
+    """The program sends the decision that the user types."""
     environment = {"AGENT_STREAM_URL": service.url}
     with process(program(GUIDE, 1, tmp_path, ""), env=environment, stdin=subprocess.PIPE) as running:
         out, err = running.communicate(typed, 30)

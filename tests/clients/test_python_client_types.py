@@ -25,7 +25,7 @@ NAMES = {"RunRecord": "Run", "Result": "AgentResponse", "RequestOptions": "Agent
 NAMES |= {"SimulateOptions": "SimulateRequest", "InputMessage": "Message"}
 SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null", Any: "any"}
 PLAIN = dict.fromkeys(("TextPart", "ImagePart", "ClientTool", "McpServerRef"), "object") | {"RunError": "ErrorInfo"}
-"""What the package has no class of its own for."""
+"""Types for which the package has no class of its own, and the form in which they appear."""
 ENVELOPE = {"run_id": "run_1", "seq": 1, "timestamp": "2026-11-28T10:00:00.000Z"}
 
 

@@ -85,7 +85,7 @@ def execute(title: str, text: str, node: Path, directory: Path) -> str:
 
 
 def asked_of(fake: FakeDedalus) -> list[Any]:
-    """What the model was asked: the instructions, if there are any, and the last question."""
+    """Return the messages that the model was sent: the instructions, if there are any, and the last question."""
     messages = fake.chats[-1].body["messages"]
     return [message["content"] for message in messages if message["role"] == "system"] + [messages[-1]["content"]]
 

@@ -70,7 +70,7 @@ def test_which_clients_prefer_html(accept: str, is_preferred: bool) -> None:
 
 
 async def test_browsers_get_the_page_and_others_get_json(agent: Service) -> None:
-    """The same URL has both, and caches are told what it depends on."""
+    """The same URL serves the page and the JSON, and the Vary header names what the choice depends on."""
     page = await agent.client.get("/", headers={"Accept": BROWSER})
     assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert page.headers["vary"].split(", ")[:2] == ["Accept", "Accept-Encoding"]

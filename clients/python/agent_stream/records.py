@@ -1,4 +1,4 @@
-"""What the service returns as JSON: runs, sessions, messages, models, tools and MCP servers.
+"""The JSON objects that the service returns: runs, sessions, messages, models, tools and MCP servers.
 
 Times are in UTC, as RFC 3339. An optional key that is absent is None.
 """

@@ -1,4 +1,4 @@
-"""What a client can ask for: the fields of a request for a run, beside `input`. docs/api.md of the service has each."""
+"""The fields of a request for a run, beside `input`. docs/api.md of the service describes each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

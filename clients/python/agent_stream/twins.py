@@ -1,4 +1,4 @@
-"""What is written twice: the two things that the asynchronous and the synchronous client do differently.
+"""The two parts that the asynchronous and the synchronous client each have in their own form.
 
 All the rest of the synchronous client is generated from the asynchronous one.
 """

@@ -17,7 +17,7 @@ new PerformanceObserver((list) => done(list.getEntries()[0].startTime)).observe(
 
 
 def loaded(page: ShownPage) -> list[dict[str, Any]]:
-    """What the page has loaded so far, itself included."""
+    """Return the resource timings of the files that the page has loaded so far, itself included."""
     page.until_state(lambda state: None not in state["catalog"].values())
     return list(page.browser.execute_script(LOADED))
 
