@@ -1,5 +1,6 @@
 """The Python client when something goes wrong: broken connections, services that stop, and lost answers."""
 
+import json
 import pickle
 import signal
 import threading
@@ -16,6 +17,7 @@ from agent_stream import (
     ApprovalRequest,
     AsyncAgentStream,
     Complete,
+    PartialOutput,
     Result,
     Run,
     RunFailed,
@@ -25,7 +27,7 @@ from agent_stream import (
     retries,
 )
 from agent_stream.records import ErrorInfo
-from agent_stream.responses import api_error
+from agent_stream.responses import api_error, events_in
 from agent_stream.retries import LONGEST_DELAY_S, Retries
 from client_programs import Service, serving
 from fake_dedalus import FakeDedalus
@@ -270,6 +272,19 @@ def test_another_server(service: Service) -> None:
         for ask in (agent.simulate().result, agent.attach("run_1").result, agent.models):
             with pytest.raises(ApiError, match=r"http_404: .* not from Agent Stream"):
                 ask()
+
+
+def test_line_separators_in_a_text() -> None:
+    """Only line feeds and carriage returns end a line, also if something on the way has unescaped the JSON."""
+    text = "one\u2028two\u2029three\x85four"
+    envelope = {"run_id": "run_1", "seq": 1, "timestamp": "2026-11-28T10:00:00.000Z"}
+    line = json.dumps({"event": "partial_output", "data": {"content": text}, **envelope}, ensure_ascii=False).encode()
+    (event,) = events_in(httpx2.Response(200, content=line + b"\n"))
+    assert isinstance(event, PartialOutput)
+    assert event.content == text
+    about: Any = {"headers": {"Content-Type": "text/event-stream"}, "request": httpx2.Request("GET", "http://x")}
+    frames = httpx2.EventSource(httpx2.Response(200, content=b"data: " + line + b"\n\n", **about))
+    assert [frame.data for frame in frames] == [line.decode()]
 
 
 def test_requests_that_are_not_repeated(service: Service) -> None:

@@ -43,7 +43,8 @@ def record_of(kind: type[Record]) -> Callable[[httpx2.Response], Record]:
 def events_in(response: httpx2.Response) -> list[StreamEvent]:
     """Return the events in the lines of a response. Raise `ApiError` if it is not the service's."""
     try:
-        events = [event_of(json.loads(line)) for line in response.text.splitlines()]
+        lines = response.content.splitlines()  # a text's splitlines also splits at U+2028, which JSON allows in strings
+        events = [event_of(json.loads(line)) for line in lines]
     except FOREIGN as error:
         raise api_error(response) from error
     return [event for event in events if event is not None]

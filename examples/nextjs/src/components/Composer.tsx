@@ -10,6 +10,13 @@ interface ComposerProps {
   stop: () => void;
 }
 
+const IN_COMPOSITION = 229; // the key code of a key that the input method takes
+
+/** Whether a key chooses a word of an input method. Safari reports it by the key code only. */
+function isComposing({ nativeEvent }: KeyboardEvent): boolean {
+  return nativeEvent.isComposing || nativeEvent.keyCode === IN_COMPOSITION;
+}
+
 /** The field for a question. Enter sends it, Shift+Enter begins a new line, Escape stops the answer. */
 export function Composer({ field, isStreaming, ask, stop }: ComposerProps) {
   const [text, setText] = useState("");
@@ -21,7 +28,7 @@ export function Composer({ field, isStreaming, ask, stop }: ComposerProps) {
   };
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.key === "Escape" && isStreaming) stop();
-    if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return;
+    if (event.key !== "Enter" || event.shiftKey || isComposing(event)) return;
     event.preventDefault();
     send();
   };

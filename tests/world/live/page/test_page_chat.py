@@ -359,3 +359,17 @@ def test_a_scripted_answer_stays(page: ShownPage, fake: FakeDedalus) -> None:
     page.until_shown("Hello.", ANSWER)
     until_ready(page)
     assert page.texts(".question .bubble") == ["Try it", "Hi"]
+
+
+def test_enter_that_chooses_a_word_sends_nothing(page: ShownPage, fake: FakeDedalus) -> None:
+    """An input method's Enter stays with it: where the composition still goes, and in Safari, where it has ended."""
+    asked = len(fake.chats)
+    page.open().element(QUESTION).send_keys("\u6771\u4eac")
+    for about in ({"isComposing": True}, {"keyCode": 229}):
+        script = "document.querySelector(arguments[0]).dispatchEvent(new KeyboardEvent('keydown', arguments[1]))"
+        page.browser.execute_script(script, QUESTION, {"key": "Enter", "bubbles": True, "cancelable": True, **about})
+    assert page.element(QUESTION).get_property("value") == "\u6771\u4eac"
+    assert len(fake.chats) == asked
+    fake.turn(*answer("Tokyo."))
+    page.element(QUESTION).send_keys(Keys.ENTER)
+    page.until_shown("Tokyo.", ANSWER)
