@@ -1,5 +1,7 @@
 /** The models that can be picked: those of the service, and the scripts that answer in a model's place. */
 
+import { hasWords } from "../words.js";
+
 const SCRIPTS = [
   { id: "simulated/tools", about: "A script that makes the tool calls in the question" },
   { id: "simulated/context", about: "A script that answers with the messages it was sent" },
@@ -27,11 +29,6 @@ function aboutOf({ name, context_tokens: context, pricing }) {
   ]
     .filter(Boolean)
     .join(" · ");
-}
-
-export function hasWords(text, words) {
-  const searched = text.toLowerCase();
-  return words.toLowerCase().split(/\s+/).every((word) => searched.includes(word));
 }
 
 /** The name of a model without its provider, for a button. */

@@ -7,7 +7,7 @@ import { choose } from "../choice.js";
 import { html } from "../html.js";
 import { Icon } from "../icons.js";
 import { useStore } from "../store.js";
-import { hasWords } from "./models.js";
+import { hasWords } from "../words.js";
 import { Popover } from "./popover.js";
 
 const PAGE_TOOLS = Object.entries(pageTools).map(([name, { description }]) => ({ name, description }));

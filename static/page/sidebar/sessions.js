@@ -9,6 +9,7 @@ import { keepCurrent, loadSession, refresh } from "../lists.js";
 import { moveFocus } from "../roving.js";
 import { newChat, openSession } from "../route.js";
 import { useStore } from "../store.js";
+import { hasWords } from "../words.js";
 import { More } from "./more.js";
 import { SessionItem } from "./session_item.js";
 import { titleOf } from "./session_actions.js";
@@ -22,7 +23,7 @@ export function Sessions() {
   useEffect(() => keepCurrent("sessions"), []);
   useRefreshAfterRuns();
   useCurrent(list, current);
-  const found = list.items.filter((session) => matches(titleOf(session), words));
+  const found = list.items.filter((session) => hasWords(titleOf(session), words));
   const first = found.find(({ session_id }) => session_id === current) ?? found[0];
   const enter = (event) => {
     event.preventDefault();
@@ -54,11 +55,6 @@ function Nothing({ list, found }) {
   if (list.error) return html`<p class="hint">The chats could not be loaded. ${list.error}</p>`;
   if (!list.isLoaded || found.length > 0) return null;
   return html`<p class="hint">${list.items.length === 0 ? "Your chats appear here." : "No chat has these words."}</p>`;
-}
-
-function matches(title, words) {
-  const text = title.toLowerCase();
-  return words.toLowerCase().split(/\s+/).every((word) => text.includes(word));
 }
 
 /** Loads the shown session into the list if it is further back. */
