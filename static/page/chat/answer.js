@@ -1,5 +1,7 @@
 /** The agent's answer: thinking, tool calls and text in their order, and how the run ended. */
 
+import { isUnfinished } from "agent-stream";
+
 import { html } from "../html.js";
 import { Icon } from "../icons.js";
 import { CopyButton } from "./copy_button.js";
@@ -11,13 +13,11 @@ import { TextView } from "./text_view.js";
 import { Thinking } from "./thinking.js";
 import { ToolCard } from "./tool_card.js";
 
-const UNDER_WAY = new Set(["queued", "running", "waiting"]);
-
 /** `regenerate` asks the question of this answer again; null while a run is under way. */
 export const Answer = memo(function Answer({ message, regenerate, reconnect }) {
   const { parts, status, error, run_id } = message;
   const facts = useFacts(run_id);
-  const isUnderWay = UNDER_WAY.has(status);
+  const isUnderWay = isUnfinished(message);
   return html`
     <article class="answer" aria-label="Answer" aria-busy=${isUnderWay}>
       ${parts.map((part, place) => drawPart(part, place, { isUnderWay, facts, parts }))}

@@ -1,5 +1,6 @@
 /** Compare: one question to two models, side by side. */
 
+import { latestAnswer } from "agent-stream";
 import { useEffect, useRef, useState } from "preact/hooks";
 
 import { TextView } from "../chat/text_view.js";
@@ -9,7 +10,6 @@ import { useExternal, useStore } from "../store.js";
 import { createContestant } from "./contestant.js";
 import { count, duration } from "./formats.js";
 import { measuresOf } from "./measures.js";
-import { isUnderWay } from "./scripted_answer.js";
 import { spansOf } from "./timing.js";
 
 /** The button that opens the comparison, and the dialog. */
@@ -34,7 +34,7 @@ export function Compare() {
 function Comparison({ onClose }) {
   const [contestants] = useState(() => [createContestant(), createContestant()]);
   const [models, setModels] = useState([null, null]);
-  const { status } = useConversation();
+  const { isStreaming: isBusy } = latestAnswer(useConversation());
   const known = useStore((state) => state.catalog.models);
   useEffect(() => () => contestants.forEach((contestant) => contestant.leave()), []);
   const chosen = models.map((model, place) => model ?? defaultModel(known, place));
@@ -43,7 +43,6 @@ function Comparison({ onClose }) {
     const input = new FormData(event.target).get("question");
     contestants.forEach((contestant, place) => contestant.ask({ input, ...(chosen[place] && { model: chosen[place] }) }));
   };
-  const isBusy = isUnderWay(status);
   return html`
     <header class="spread">
       <h2 id="compare-title">Compare two models</h2>
@@ -80,7 +79,7 @@ function defaultModel(known, place) {
 }
 
 function Column({ contestant, label, model, onModel }) {
-  const { answer, status, error, frames } = useExternal(contestant, () => contestant.get());
+  const { answer, isStreaming, status, error, frames } = useExternal(contestant, () => contestant.get());
   const { tokensPerS, firstTokenMs, durationMs, usage } = measuresOf(frames, spansOf(frames));
   return html`
     <section class="contestant" aria-label=${label}>
@@ -95,7 +94,7 @@ function Column({ contestant, label, model, onModel }) {
         `}
       </p>
       ${error && html`<p class="note is-bad" role="alert">${error.message} (${error.code})</p>`}
-      <div class="contestant-text"><${TextView} text=${answer} isWhole=${!isUnderWay(status)} /></div>
+      <div class="contestant-text"><${TextView} text=${answer} isWhole=${!isStreaming} /></div>
     </section>
   `;
 }

@@ -1,14 +1,14 @@
 /** One side of a comparison: a Conversation of its own, without a session, and the frames of its run. */
 
-import { Conversation, textOf } from "agent-stream";
+import { Conversation, latestAnswer, textOf } from "agent-stream";
 
 import { BASE_URL } from "../api.js";
 import { faultyFetch } from "./faults.js";
 
-/** Makes a contestant. `get` returns { answer, status, error, frames }, a new object after each change. */
+/** Makes a contestant. `get` returns { answer, isStreaming, status, error, frames }, a new object after each change. */
 export function createContestant() {
   let frames = [];
-  let state = { answer: "", status: "idle", error: null, frames };
+  let state = { answer: "", isStreaming: false, status: "idle", error: null, frames };
   const conversation = new Conversation({
     baseUrl: BASE_URL,
     fetch: faultyFetch,
@@ -16,9 +16,11 @@ export function createContestant() {
   });
   const unmount = conversation.mount();
   const read = () => {
-    const { messages, status, error } = conversation.get();
+    const now = conversation.get();
+    const { messages, status, error } = now;
+    const { isStreaming } = latestAnswer(now);
     const answer = messages.findLast(({ role }) => role === "assistant")?.content ?? "";
-    state = { answer: textOf(answer), status, error, frames: frames.slice() };
+    state = { answer: textOf(answer), isStreaming, status, error, frames: frames.slice() };
   };
   conversation.subscribe(read);
   return {

@@ -1,5 +1,7 @@
 /** The tab Faults: break this page's connection, and see that nothing is lost. */
 
+import { latestAnswer } from "agent-stream";
+
 import { useConversation } from "../conversation.js";
 import { html } from "../html.js";
 import { useExternal } from "../store.js";
@@ -8,7 +10,7 @@ import { Connections } from "./connections.js";
 import { line } from "./faults.js";
 import { Proof } from "./proof_view.js";
 import { ScenarioPicker } from "./scenario_picker.js";
-import { duringAnAnswer, isUnderWay } from "./scripted_answer.js";
+import { duringAnAnswer } from "./scripted_answer.js";
 import { useShownRun } from "./shown_run.js";
 
 const OFFLINE_MS = 10_000;
@@ -17,20 +19,20 @@ const DROPPED_SEQ = 17;
 
 export function FaultsTab() {
   const state = useExternal(line, () => line.get());
-  const { status } = useConversation();
+  const { isStreaming: isUnderWay } = latestAnswer(useConversation());
   const { runId, frames, isLive } = useShownRun();
   return html`
     <p class="small muted">
       Break the connection of this page, and see that the answer arrives whole. The faults are in the page's own reader:
-      nobody else notices them. ${!isUnderWay(status) && "Without an answer under way, a scripted one begins."}
+      nobody else notices them. ${!isUnderWay && "Without an answer under way, a scripted one begins."}
     </p>
     <div class="faults">
-      <${Fault} title="Cut the connection" about="The stream breaks now." onClick=${() => duringAnAnswer(status, () => line.cut())} />
+      <${Fault} title="Cut the connection" about="The stream breaks now." onClick=${() => duringAnAnswer(isUnderWay, () => line.cut())} />
       <${Fault}
         title="Be offline for 10 s"
         about=${state.offlineUntil === null ? "Nothing gets through." : html`<${Countdown} until=${state.offlineUntil} />`}
         isOn=${state.offlineUntil !== null}
-        onClick=${() => duringAnAnswer(status, () => line.goOffline(OFFLINE_MS))}
+        onClick=${() => duringAnAnswer(isUnderWay, () => line.goOffline(OFFLINE_MS))}
       />
       <${Fault}
         title="Read 5 tokens/s"
@@ -38,7 +40,7 @@ export function FaultsTab() {
         isOn=${state.tokensPerS !== null}
         onClick=${() => {
           line.setPace(state.tokensPerS === null ? SLOW : null);
-          if (state.tokensPerS === null) duringAnAnswer(status);
+          if (state.tokensPerS === null) duringAnAnswer(isUnderWay);
         }}
       />
       <${Fault}
@@ -47,7 +49,7 @@ export function FaultsTab() {
         isOn=${state.dropSeq !== null}
         onClick=${() => {
           line.dropAt(state.dropSeq === null ? DROPPED_SEQ : null);
-          if (state.dropSeq === null) duringAnAnswer(status);
+          if (state.dropSeq === null) duringAnAnswer(isUnderWay);
         }}
       />
     </div>

@@ -5,11 +5,8 @@ import { ask } from "../conversation.js";
 const QUESTION = { input: "Write a long text.", scenario: "long", delay_ms: 30 };
 const HIT_SEQ = 8; // the event at which the fault comes, so that there is something before it
 
-/** Whether a run of the conversation has not ended. Asking another question would stop it. */
-export const isUnderWay = (status) => ["connecting", "streaming", "waiting", "reconnecting"].includes(status);
-
 /** Calls `fault` now if an answer is under way, or else in the midst of a scripted one. */
-export function duringAnAnswer(status, fault = () => {}) {
-  if (isUnderWay(status)) fault();
+export function duringAnAnswer(isUnderWay, fault = () => {}) {
+  if (isUnderWay) fault();
   else void ask(QUESTION, ({ seq }) => seq === HIT_SEQ && fault());
 }
