@@ -65,8 +65,12 @@ class Start:
 
 def request_of(question: Content | None, options: RequestOptions) -> dict[str, Any]:
     """Return the body of a request for a run."""
-    given = {"input": question, **options}
-    return {name: value for name, value in given.items() if value is not None}
+    return given({"input": question, **options})
+
+
+def given(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that are not None."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def new_key() -> str:

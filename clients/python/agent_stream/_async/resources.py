@@ -6,7 +6,7 @@ from typing import Any, Unpack
 from agent_stream._async.service import AsyncService
 from agent_stream.events import StreamEvent
 from agent_stream.records import Content, MessageList, RunList, RunRecord, RunStatus, Session, SessionList
-from agent_stream.requests import RUNS, SESSIONS, RequestOptions, new_key, request_of, run_path, session_path
+from agent_stream.requests import RUNS, SESSIONS, RequestOptions, given, new_key, request_of, run_path, session_path
 from agent_stream.responses import deleted, record_of
 
 KEPT: Any = object()
@@ -31,16 +31,15 @@ class AsyncSessions:
         self, session_id: str | None = None, *, title: str | None = None, metadata: dict[str, str] | None = None
     ) -> Session:
         """Create a session. This is optional: a run with a new `session_id` also creates it."""
-        given = {"session_id": session_id, "title": title, "metadata": metadata}
-        body = {name: value for name, value in given.items() if value is not None}
+        body = given({"session_id": session_id, "title": title, "metadata": metadata})
         return await self._service.call("POST", SESSIONS, record_of(Session), body=body, is_repeatable=False)
 
     async def update(
         self, session_id: str, *, title: str | None = KEPT, metadata: dict[str, str] | None = KEPT
     ) -> Session:
         """Change a session's title or metadata. None removes it."""
-        given = {"title": title, "metadata": metadata}
-        body = {name: value for name, value in given.items() if value is not KEPT}
+        fields = {"title": title, "metadata": metadata}
+        body = {name: value for name, value in fields.items() if value is not KEPT}
         return await self._service.call("PATCH", session_path(session_id), record_of(Session), body=body)
 
     async def delete(self, session_id: str) -> None:

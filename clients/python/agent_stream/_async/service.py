@@ -8,7 +8,7 @@ import httpx2
 from agent_stream.errors import AgentStreamError, Unreachable
 from agent_stream.events import StreamEvent
 from agent_stream.frames import MAX_EVENT_BYTES, Frame, frame_of
-from agent_stream.requests import Start, run_path
+from agent_stream.requests import Start, given, run_path
 from agent_stream.responses import EVENT_STREAM, JSON, api_error, events_in, is_stream, record_of, was_not_accepted
 from agent_stream.retries import START_RETRIES, Retries
 from agent_stream.twins import AsyncAlarm
@@ -113,7 +113,7 @@ class AsyncService:
             method,
             self._url + path,
             json=body,
-            params={name: value for name, value in (params or {}).items() if value is not None},
+            params=given(params or {}),
             headers={**own, "Accept": JSON, **(headers or {})},
             timeout=httpx2.Timeout(self._silence_s, read=timeout_s or self._silence_s),
         )
