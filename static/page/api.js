@@ -4,7 +4,7 @@
 export const BASE_URL = new URL(".", document.baseURI).href.replace(/\/$/, "");
 
 /** An error that the service reported, or the lack of a response (`network`). */
-export class ApiError extends Error {
+class ApiError extends Error {
   constructor({ code, message, request_id }) {
     super(message);
     this.code = code;

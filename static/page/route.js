@@ -5,7 +5,7 @@ import { newSessionId, store } from "./store.js";
 const NAMES = ["session", "run", "seq"];
 
 /** Returns what a query string names. What is not there is null. */
-export function parseRoute(search) {
+function parseRoute(search) {
   const query = new URLSearchParams(search);
   const seq = Number(query.get("seq"));
   return {

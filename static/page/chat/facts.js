@@ -39,7 +39,7 @@ function readFrames(frames) {
 }
 
 /** Returns the facts after one more event. The thoughts are the thinking parts of the answer, in order. */
-export function factsAfter(known, { event, data, timestamp }) {
+function factsAfter(known, { event, data, timestamp }) {
   switch (event) {
     case "run_started":
       return { ...known, model: data.model };

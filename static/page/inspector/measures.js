@@ -48,7 +48,7 @@ function firstTokenMs(frames) {
 }
 
 /** Returns each step with its model, usage, output tokens, and the time in which it wrote them. */
-export function stepsOf(frames) {
+function stepsOf(frames) {
   const steps = [];
   for (const { event } of frames) {
     if (event.event === "step_started") steps.push(newStep(event.data));

@@ -1,7 +1,9 @@
 /** The timing of a replay. Pure: a player asks which event is due. */
 
+import { timeOf } from "./timing.js";
+
 /** Longer pauses, such as hours until an approval, are shortened to this. */
-export const LONGEST_PAUSE_MS = 5_000;
+const LONGEST_PAUSE_MS = 5_000;
 export const SPEEDS = [1, 2, 4, Infinity];
 
 /** Returns the time at which each event is shown, in ms after the first. */
@@ -9,7 +11,7 @@ export function offsetsOf(events) {
   let offset = 0;
   return events.map((event, place) => {
     const before = events[Math.max(0, place - 1)];
-    const pause = Date.parse(event.timestamp) - Date.parse(before.timestamp);
+    const pause = timeOf(event) - timeOf(before);
     offset += Math.min(Math.max(0, pause), LONGEST_PAUSE_MS);
     return offset;
   });

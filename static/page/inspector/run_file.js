@@ -9,7 +9,7 @@
 
 import { wrongKey } from "./event_shapes.js";
 
-export const MAX_FILE_MB = 32;
+const MAX_FILE_MB = 32;
 export const MAX_EVENTS = 100_000;
 const MAX_DEPTH = 100; // of the JSON; the service accepts 64
 
