@@ -6,7 +6,7 @@ const KEY = "agent-stream-choice";
 const isText = (value) => typeof value === "string";
 const isList = (value) => Array.isArray(value) && value.every(isText);
 
-/** Which stored values are used. Another version of the page may have stored others. */
+/** The checks that a stored value has to pass. Another version of the page may have stored others. */
 const FITS = {
   model: isText,
   tools: isList,

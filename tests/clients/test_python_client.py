@@ -1,4 +1,4 @@
-"""What programs do with the Python client: ask, read, answer, and look things up, in both of its forms.
+"""Programs that use the Python client ask, read, answer and look things up, in both of its forms.
 
 The service is a process of its own. The synchronous client is generated from the asynchronous one, so a rule that both
 have is tested with the former.
@@ -61,7 +61,7 @@ def read(events: list[StreamEvent]) -> list[tuple[str, int]]:
 
 
 def executed(service: Service, body: dict[str, Any]) -> dict[str, Any]:
-    """What POST /api/agent/execute returns, without what differs between two runs."""
+    """Return the body of POST /api/agent/execute, without what differs between two runs."""
     response = httpx.post(f"{service.url}/api/agent/execute", json=body, trust_env=False).json()
     return {key: value for key, value in response.items() if key not in ("run_id", "duration_ms")}
 

@@ -33,7 +33,7 @@ class AgentStreamError(Exception):
 
     @property
     def message(self) -> str:
-        """What happened, and what to do about it."""
+        """The explanation: what happened, and what to do about it."""
         return self.info.message
 
     @property

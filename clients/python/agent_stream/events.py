@@ -185,7 +185,7 @@ class FinalOutput(Event):
 
 @dataclass(frozen=True)
 class RunError(Event):
-    """Why the run failed. `retry_after` is in seconds. `RunFailed` is raised after the run's last event."""
+    """The error of a run that failed. `retry_after` is in seconds. `RunFailed` is raised after the last event."""
 
     event: ClassVar[Literal["error"]] = "error"
 

@@ -1,4 +1,4 @@
-"""What has been read of a run: its answer so far, its calls, the calls that it waits for, and how it ended."""
+"""The part of a run that has been read: its answer so far, its calls, the calls that it waits for, and how it ended."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime

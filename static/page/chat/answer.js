@@ -47,7 +47,7 @@ function drawPart(part, place, { isUnderWay, facts, parts }) {
   }
 }
 
-/** How long a piece of thinking took, in ms; null where the run's events weren't seen. */
+/** Returns the time that a piece of thinking took, in ms, or null where the run's events weren't seen. */
 function tookOf(part, parts, { thoughts }) {
   const thought = thoughts[parts.filter(({ type }) => type === "thinking").indexOf(part)];
   return thought ? thought.endedAt - thought.startedAt : null;

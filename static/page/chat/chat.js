@@ -64,7 +64,7 @@ function Conversation({ session }) {
   `;
 }
 
-/** What stands above the messages: in a new chat, what can be asked. */
+/** The beginning, above the messages: the welcome in a new chat, or a heading. */
 function Beginning({ isEmpty }) {
   const { session, run } = useStore(({ route }) => route);
   if (isEmpty && session === null && run === null) return html`<${Welcome} />`;

@@ -1,4 +1,4 @@
-/** Where a person writes: text, images and text files. */
+/** The form in which a person writes a question: text, images and text files. */
 
 import { useImperativeHandle, useRef } from "preact/hooks";
 

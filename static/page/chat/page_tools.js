@@ -1,7 +1,7 @@
 /** Tools that run in this page, by name. The model's calls of them reach the page through the run. */
 
 const LOCATION_TIMEOUT_MS = 60_000;
-/** What the browser reports, by its code. */
+/** The reasons why there is no location, by the browser's code. */
 const NO_LOCATION = {
   1: "The person did not allow this page to read the location.",
   2: "The browser could not find the location.",

@@ -1,4 +1,4 @@
-/** Which side runs a tool, in words. */
+/** Names the side that runs a tool, in words. */
 
 const SOURCES = {
   python: "A tool of this service",

@@ -2,7 +2,7 @@
 
 import { useCallback, useLayoutEffect, useRef, useState } from "preact/hooks";
 
-/** How near to the end, in pixels, still counts as the end. */
+/** The distance to the end, in pixels, that still counts as the end. */
 const NEAR = 48;
 
 /** Returns `{scroller, content, isAway, toEnd}`: two refs, whether the reader has scrolled away, and the way back. */

@@ -70,7 +70,7 @@ function Progress({ message, progress, total }) {
   `;
 }
 
-/** Where a call is: its icon, its words and the kind for its looks. */
+/** Returns a call's state: its icon, its words and the kind for its looks. */
 function stateOf({ result, approval_request, approval_response, arguments: given, source }, isUnderWay) {
   if (result) return ended(result, approval_response);
   if (!isUnderWay) return { kind: "stopped", icon: "stop", words: "not run" };

@@ -1,4 +1,4 @@
-/** What a tab shows while there is no run. */
+/** The text of a tab while there is no run. */
 
 import { html } from "../html.js";
 

@@ -5,7 +5,7 @@ import { openReplay } from "./replay.js";
 import { openRunFile } from "./run_file.js";
 import { frameOf } from "./stored_log.js";
 
-/** Why the last file could not be opened, or null. */
+/** The reason why the last file could not be opened, or null. */
 export const fileProblem = createStore({ text: null });
 
 /** Opens a file as a replay. */

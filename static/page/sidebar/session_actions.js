@@ -1,4 +1,4 @@
-/** What can be done with a session in the list: open, rename, delete. Each reports an error as text, or null. */
+/** The actions on a session in the list: open, rename, delete. Each reports an error as text, or null. */
 
 import { api } from "../api.js";
 import { patchEntry } from "../lists.js";

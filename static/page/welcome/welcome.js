@@ -1,4 +1,4 @@
-/** What a new chat shows: that it works at once, questions to start with, and how to use a real model. */
+/** The welcome of a new chat: questions to start with, and the way to a real model. */
 
 import { ask } from "../conversation.js";
 import { html } from "../html.js";

@@ -5,7 +5,7 @@ export function duration(ms: number): string {
   return ms < 90_000 ? `${Math.round(ms / 1000)} s` : `${Math.round(ms / 60_000)} min`;
 }
 
-/** How long ago something was: now, 5 min, 3 h, 2 d. */
+/** The time that has passed, in words: now, 5 min, 3 h, 2 d. */
 export function age(timestamp: string): string {
   const minutes = Math.floor((Date.now() - Date.parse(timestamp)) / 60_000);
   if (minutes < 1) return "now";

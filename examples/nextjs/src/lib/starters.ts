@@ -7,7 +7,7 @@ interface Starter {
   question: string | Question;
 }
 
-/** What a new chat offers. The last two need no model: `simulated/tools` is a script that makes the calls in the question. */
+/** The questions that a new chat offers. The last two need no model: `simulated/tools` is a script that makes the calls in the question. */
 export const STARTERS: Starter[] = [
   {
     icon: "chat",

@@ -2,9 +2,9 @@ import type { Frame, Message, Usage } from "agent-stream";
 import { useCallback, useEffect, useRef, useState } from "react";
 import { agent } from "./agent";
 
-/** What is known about a run besides its messages. */
+/** The facts about a run that its messages do not have. */
 export interface Facts {
-  /** How long each thinking part took, in ms, as far as this page has read it. */
+  /** The time that each thinking part took, in ms, as far as this page has read it. */
   thoughts: number[];
   usage?: Usage | undefined;
   durationMs?: number | undefined;

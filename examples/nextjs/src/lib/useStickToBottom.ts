@@ -1,6 +1,6 @@
 import { useCallback, useEffect, useRef, useState } from "react";
 
-/** How near to the end, in pixels, counts as the end. */
+/** The distance to the end, in pixels, that counts as the end. */
 const NEAR = 48;
 
 /** Keeps a scroller at its end while its content grows, until the reader scrolls up. */

@@ -315,7 +315,7 @@ def test_a_reader_can_scroll_away(page: ShownPage, fake: FakeDedalus) -> None:
 
 
 def gap(page: ShownPage) -> float:
-    """How many pixels of the conversation are below what is shown."""
+    """Return the height in pixels of the conversation below what is shown."""
     script = "const { scrollHeight: all, scrollTop: above, clientHeight: shown } = document.querySelector('.scroller');"
     return float(page.browser.execute_script(f"{script} return all - above - shown"))
 

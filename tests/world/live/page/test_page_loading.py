@@ -1,4 +1,4 @@
-"""How the page loads: only from the service, small, fast, and without a complaint of the browser."""
+"""The page loads only from the service. It is small and fast, and the browser has no complaint."""
 
 from typing import Any
 from urllib.parse import urlsplit
