@@ -32,7 +32,7 @@ from client_programs import (
 )
 from fake_dedalus import FakeDedalus
 from process import Nursery
-from wire import Done, Finish, Step, ToolCall, answer
+from wire import Done, Finish, ToolCall, answer, calling
 
 pytest_plugins = "client_fixtures"
 pytestmark = pytest.mark.usefixtures("client_is_loaded")
@@ -81,11 +81,6 @@ def test_asks_until_the_answer_is_one(service: Service) -> None:
         rest = terminal.ended()
     assert rest.code == 0
     assert "\nI deleted the folder spam.\n" in rest.out
-
-
-def calling(name: str, arguments: str) -> list[Step]:
-    """A model's turn that calls a tool."""
-    return [ToolCall("call_1", name, arguments), Finish("tool_calls"), Done()]
 
 
 def test_edited_arguments_that_the_tool_does_not_take(service: Service, fake: FakeDedalus) -> None:

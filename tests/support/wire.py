@@ -400,6 +400,16 @@ def answer(text: str, usage: Usage | None = None) -> list[Step]:
     return [Role(), Text(*words), Finish("stop", usage), Done()]
 
 
+def halved(gate: Gate) -> list[Step]:
+    """An answer in two pieces. The second one waits for the gate."""
+    return [Text("one "), WaitFor(gate), Text("two"), Finish("stop"), Done()]
+
+
+def calling(name: str, arguments: str = "{}") -> list[Step]:
+    """A turn that calls one tool."""
+    return [ToolCall("call_1", name, arguments), Finish("tool_calls"), Done()]
+
+
 def check_order(steps: Sequence[Step]) -> None:
     """Refuse a script that can't be played: steps after the end, or a whole response after the body has begun."""
     for position, step in enumerate(steps):

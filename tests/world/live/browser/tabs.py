@@ -12,7 +12,6 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
-from wire import Done, Finish, Step, ToolCall
 
 TIMEOUT_S = 30.0
 
@@ -22,11 +21,6 @@ def service(nursery: Nursery, origin: str, fake: FakeDedalus, **settings: str) -
     """The service, for pages of that origin."""
     with forked_app(nursery, DEDALUS_BASE_URL=fake.url, CORS_ORIGINS=origin, **settings) as running:
         yield running
-
-
-def calling(name: str, arguments: str = "{}") -> list[Step]:
-    """A model's turn that calls a tool."""
-    return [ToolCall("call_1", name, arguments), Finish("tool_calls"), Done()]
 
 
 class Tab:

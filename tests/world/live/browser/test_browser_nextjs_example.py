@@ -12,19 +12,19 @@ from process import Nursery, Process
 from raw_servers import Connection, serving
 from selenium.webdriver import Chrome, Keys
 from shown_page import ShownPage
-from tabs import calling, service
+from tabs import service
 from wire import (
     Cut,
     Done,
     Finish,
     Gate,
     Pause,
-    Step,
     Text,
     Thinking,
     UsageChunk,
-    WaitFor,
     answer,
+    calling,
+    halved,
 )
 
 pytest_plugins = "browser_fixtures"
@@ -95,10 +95,6 @@ def picture(page: ShownPage, name: str) -> None:
     """Keep a screenshot if SCREENSHOTS names a folder."""
     if folder := os.environ.get("SCREENSHOTS"):
         page.browser.save_screenshot(f"{folder}/{name}.png")
-
-
-def halved(gate: Gate) -> list[Step]:
-    return [Text("one "), WaitFor(gate), Text("two"), Finish("stop"), Done()]
 
 
 def test_an_answer_with_thinking_and_a_tool_call(page: ShownPage, fake: FakeDedalus) -> None:

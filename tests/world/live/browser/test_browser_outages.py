@@ -13,8 +13,8 @@ from fake_dedalus import FakeDedalus
 from lossy_proxy import Line, line_to
 from process import Nursery
 from selenium.webdriver import Chrome
-from tabs import Tab, calling, service
-from wire import Done, Finish, Gate, Text, WaitFor, answer
+from tabs import Tab, service
+from wire import Gate, Text, WaitFor, answer, calling, halved
 
 pytest_plugins = "browser_fixtures"
 pytestmark = pytest.mark.timeout(300)  # the first run on a machine builds the app
@@ -28,7 +28,7 @@ def streaming(nursery: Nursery, browser: Chrome, origin: str) -> Iterator[tuple[
     """A tab with half an answer, the proxy that it uses, and the gate before the other half."""
     gate = Gate()
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app, line_to(app.url) as line:
-        fake.turn(Text("one "), WaitFor(gate), Text("two"), Finish("stop"), Done())
+        fake.turn(*halved(gate))
         tab = Tab(browser, origin, baseUrl=line.url, sessionId="chat-1")
         tab.call("stream", "Count.")
         tab.until_state(lambda state: state["output"] == "one ")
@@ -40,7 +40,7 @@ def test_outages(nursery: Nursery, browser: Chrome, origin: str) -> None:
     """A connection that is lost for 3, 15 and 40 seconds loses nothing: the answer ends meanwhile, and is read."""
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app, ExitStack() as stack:
         gate = Gate()
-        fake.always(Text("one "), WaitFor(gate), Text("two"), Finish("stop"), Done())
+        fake.always(*halved(gate))
         lines = [stack.enter_context(line_to(app.url)) for _ in OUTAGES_S]
         tabs = [Tab(browser, origin, baseUrl=line.url, sessionId=f"chat{line.url[-5:]}") for line in lines]
         for tab in tabs:

@@ -13,8 +13,8 @@ from process import Nursery
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from tabs import Tab, calling, service
-from wire import Cut, Done, Finish, Gate, Pause, Step, Text, Thinking, ToolCall, WaitFor, answer
+from tabs import Tab, service
+from wire import Cut, Done, Finish, Gate, Pause, Step, Text, Thinking, ToolCall, WaitFor, answer, calling, halved
 
 pytest_plugins = "browser_fixtures"
 pytestmark = pytest.mark.timeout(300)  # the first run on a machine builds the app
@@ -26,10 +26,6 @@ def slowly(gate: Gate) -> list[Step]:
     """An answer of many words, one after the other. The last one waits for the gate."""
     words = [step for word in WORDS[:-1] for step in (Text(word), Pause(0.005))]
     return [*words, WaitFor(gate), Text(WORDS[-1]), Finish("stop"), Done()]
-
-
-def halved(gate: Gate) -> list[Step]:
-    return [Text("one "), WaitFor(gate), Text("two"), Finish("stop"), Done()]
 
 
 def said(state: dict[str, object]) -> list[tuple[str, object, str]]:

@@ -9,8 +9,8 @@ from process import Nursery, forked_app
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
-from tabs import TIMEOUT_S, calling, service
-from wire import answer
+from tabs import TIMEOUT_S, service
+from wire import answer, calling
 
 pytest_plugins = "browser_fixtures"
 

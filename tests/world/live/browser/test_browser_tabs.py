@@ -8,8 +8,8 @@ import pytest
 from fake_dedalus import FakeDedalus
 from process import Nursery
 from selenium.webdriver import Chrome
-from tabs import Tab, calling, service
-from wire import Done, Finish, Gate, Text, ToolCall, WaitFor, answer
+from tabs import Tab, service
+from wire import Done, Finish, Gate, ToolCall, answer, calling, halved
 
 pytest_plugins = "browser_fixtures"
 pytestmark = pytest.mark.timeout(300)  # the first run on a machine builds the app
@@ -27,7 +27,7 @@ def test_seven_tabs_stream(nursery: Nursery, browser: Chrome, origin: str) -> No
     gate = Gate()
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
         for _ in range(TABS):
-            fake.turn(Text("one "), WaitFor(gate), Text("two"), Finish("stop"), Done())
+            fake.turn(*halved(gate))
         tabs = []
         for number in range(TABS):
             tab = Tab(browser, origin, baseUrl=app.url, sessionId=f"chat-{number}").front()
@@ -44,7 +44,7 @@ def test_no_connection_is_left(nursery: Nursery, browser: Chrome, origin: str) -
     """If another page uses all connections, the hook names the address that it can't reach, and the likely cause."""
     gate = Gate()
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
-        fake.always(Text("one "), WaitFor(gate), Text("two"), Finish("stop"), Done())
+        fake.always(*halved(gate))
         other = Tab(browser, origin)
         request = 'method: "POST", headers: {"Content-Type": "application/json"}, body: \'{"input": "Hello"}\''
         other.script(f"for (let i = 0; i < 6; i++) fetch('{app.url}/api/agent/stream', {{{request}}})")

@@ -1,6 +1,5 @@
 """The chat as a user meets it: answers, tool calls, approvals, failures, and everything that can be done with them."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 from fake_dedalus import FakeDedalus
 from selenium.webdriver import Keys
 from shown_page import QUESTION, ShownPage
-from wire import Done, Finish, Gate, Stall, Status, Step, Text, Thinking, ToolCall, Usage, WaitFor, answer
+from wire import Done, Finish, Gate, Stall, Status, Text, Thinking, ToolCall, Usage, WaitFor, answer, calling
 
 pytest_plugins = "page_fixtures"
 
@@ -26,11 +25,6 @@ PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
     "1f15c4890000000d49444154789c6360f8cfc0000003010100c9fe92ef0000000049454e44ae426082"
 )
-
-
-def calling(name: str, **arguments: Any) -> list[Step]:
-    """A model's turn that calls a tool."""
-    return [ToolCall("call_1", name, json.dumps(arguments)), Finish("tool_calls"), Done()]
 
 
 def choose(page: ShownPage, **choice: Any) -> None:
@@ -82,7 +76,7 @@ def test_a_tool_call_is_shown_while_it_happens(page: ShownPage, fake: FakeDedalu
 
 def test_the_error_of_a_call_stands_in_its_place(page: ShownPage, fake: FakeDedalus) -> None:
     """A call that failed says why without being unfolded."""
-    fake.turn(*calling("get_weather", town="Oslo"))
+    fake.turn(*calling("get_weather", '{"town": "Oslo"}'))
     fake.turn(*answer("I don't know."))
     with_tools(page).ask("How cold is it?")
     page.until_shown("failed", ".tool .state")
@@ -92,7 +86,7 @@ def test_the_error_of_a_call_stands_in_its_place(page: ShownPage, fake: FakeDeda
 
 def test_arguments_are_edited_before_they_are_approved(page: ShownPage, fake: FakeDedalus) -> None:
     """Text that is no JSON can't be approved, and the service's check of the arguments is shown in place."""
-    fake.turn(*calling("delete_folder", folder="drafts"))
+    fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
     fake.turn(*answer("It is gone."))
     with_tools(page).ask("Delete the drafts")
     field = page.element(f"{DOCK} textarea")
@@ -138,7 +132,7 @@ def test_a_refusal_has_a_reason(page: ShownPage, fake: FakeDedalus) -> None:
 def test_a_reload_loses_no_approval_and_no_token(page: ShownPage, fake: FakeDedalus) -> None:
     """A page that is reloaded while a run waits, and again while it streams, shows all of it."""
     gate = Gate()
-    fake.turn(*calling("delete_folder", folder="drafts"))
+    fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
     fake.turn(Text("One, "), WaitFor(gate), Text("two."), Finish("stop"), Done())
     with_tools(page).ask("Delete the drafts")
     page.element(DOCK)

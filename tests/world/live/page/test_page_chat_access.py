@@ -1,12 +1,10 @@
 """The chat for people with a keyboard only, or who hear the page."""
 
-import json
-
 import pytest
 from fake_dedalus import FakeDedalus
 from selenium.webdriver import Keys
 from shown_page import QUESTION, ShownPage
-from wire import Done, Finish, Gate, Status, Text, Thinking, ToolCall, WaitFor, answer
+from wire import Done, Finish, Gate, Status, Text, Thinking, WaitFor, answer, calling
 
 pytest_plugins = "page_fixtures"
 
@@ -31,10 +29,6 @@ def f(a: int) -> str:
 """
 
 
-def call(name: str, **arguments: str) -> list[ToolCall | Finish | Done]:
-    return [ToolCall("call_1", name, json.dumps(arguments)), Finish("tool_calls"), Done()]
-
-
 def open_with_tools(page: ShownPage) -> None:
     choice = "return import(new URL('./static/page/choice.js', document.baseURI)).then((m) => m.choose(arguments[0]))"
     page.open().browser.execute_script(choice, {"tools": ["get_weather", "delete_folder"]})
@@ -45,7 +39,7 @@ def test_axe_finds_nothing(page: ShownPage, fake: FakeDedalus, axe: None, theme:
     """In no state of the chat: an answer with everything unfolded, an editor, a call that waits, a failure."""
     page.theme("dark" if theme == "dark" else "light")
     open_with_tools(page)
-    fake.turn(Thinking("Let me look."), *call("get_weather", city="Oslo"))
+    fake.turn(Thinking("Let me look."), *calling("get_weather", '{"city": "Oslo"}'))
     fake.turn(*answer(MARKDOWN))
     page.ask("How cold is it?")
     page.until_shown("comment", ".code .hljs-comment")
@@ -57,7 +51,7 @@ def test_axe_finds_nothing(page: ShownPage, fake: FakeDedalus, axe: None, theme:
     page.element(".editor textarea")
     assert page.findings(".chat") == []
     page.keys(Keys.ESCAPE)
-    fake.turn(*call("delete_folder", folder="drafts"))
+    fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
     page.ask("Delete the drafts")
     page.element(f"{DOCK} textarea").send_keys("x")
     page.press("Give a reason")
@@ -73,7 +67,7 @@ def test_axe_finds_nothing(page: ShownPage, fake: FakeDedalus, axe: None, theme:
 def test_a_keyboard_is_enough(page: ShownPage, fake: FakeDedalus) -> None:
     """From the composer, Shift+Tab reaches the dock. After a decision, the focus is in the composer again."""
     open_with_tools(page)
-    fake.turn(*call("delete_folder", folder="drafts"))
+    fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
     fake.turn(*answer("It is gone."))
     page.element(QUESTION).send_keys("Delete the drafts", Keys.ENTER)
     page.element(DOCK)
