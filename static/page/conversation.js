@@ -2,7 +2,7 @@
 
 import { Conversation } from "agent-stream";
 
-import { api, BASE_URL } from "./api.js";
+import { api, BASE_URL, runPath } from "./api.js";
 import { pageTools, requestedTools } from "./chat/page_tools.js";
 import { forgetFrames, takeFrame } from "./frames.js";
 import { faultyFetch } from "./inspector/faults.js";
@@ -77,7 +77,7 @@ function isShown(runId) {
 
 /** Shows the branch of the session that has a run. A script's run is in no session, so it is shown by itself. */
 async function showBranch({ session, run }) {
-  const stored = await api(`/api/agent/runs/${encodeURIComponent(run)}`).catch(() => null);
+  const stored = await api(runPath(run)).catch(() => null);
   const isPresent = store.get().route.run === run && store.get().route.session === session;
   if (!stored || !isPresent) return;
   if (stored.session_id === session) await shown.get().conversation.showBranch(run);

@@ -1,6 +1,6 @@
 /** The lists of sessions and runs in the store: loads their pages and keeps them current. */
 
-import { api } from "./api.js";
+import { api, sessionPath } from "./api.js";
 import { store } from "./store.js";
 
 const PAGE = 30;
@@ -32,7 +32,7 @@ export async function loadMore(name) {
 
 /** Adds a session to the list that is further back than what is loaded, if the service has it. */
 export async function loadSession(id) {
-  const session = await api(`/api/agent/sessions/${encodeURIComponent(id)}`).catch(() => null);
+  const session = await api(sessionPath(id)).catch(() => null);
   if (session) store.set(({ sessions }) => ({ sessions: { ...sessions, items: [...without(sessions.items, [session], "session_id"), session] } }));
 }
 

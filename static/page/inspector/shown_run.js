@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "preact/hooks";
 
-import { BASE_URL } from "../api.js";
+import { BASE_URL, runPath } from "../api.js";
 import { useConversation } from "../conversation.js";
 import { useStore } from "../store.js";
 import { framesIn } from "./stored_log.js";
@@ -10,7 +10,7 @@ import { framesIn } from "./stored_log.js";
 const LOOK_MS = 2_000; // how often a run is looked at that another page follows
 
 /** The URL of a run's events as JSON lines. */
-export const logUrl = (runId) => `${BASE_URL}/api/agent/runs/${encodeURIComponent(runId)}/events?wait=false`;
+export const logUrl = (runId) => `${BASE_URL}${runPath(runId)}/events?wait=false`;
 
 /** Returns the text of a run's log. Rejects if the service doesn't have it. */
 export async function storedLog(runId) {

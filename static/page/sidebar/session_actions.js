@@ -1,11 +1,9 @@
 /** The actions on a session in the list: open, rename, delete. Each reports an error as text, or null. */
 
-import { api } from "../api.js";
+import { api, sessionPath } from "../api.js";
 import { patchEntry } from "../lists.js";
 import { newChat } from "../route.js";
 import { store } from "../store.js";
-
-const pathOf = (id) => `/api/agent/sessions/${encodeURIComponent(id)}`;
 
 export function titleOf({ title, session_id }) {
   return title?.trim() || session_id;
@@ -14,7 +12,7 @@ export function titleOf({ title, session_id }) {
 /** Gives a session another title. Without one, the list shows its id. */
 export function rename(id, title) {
   return reported(async () => {
-    const changed = await api(pathOf(id), { method: "PATCH", body: { title: title.trim() || null } });
+    const changed = await api(sessionPath(id), { method: "PATCH", body: { title: title.trim() || null } });
     patchEntry("sessions", id, () => changed);
   });
 }
@@ -22,7 +20,7 @@ export function rename(id, title) {
 /** Deletes a session with its runs. If it is shown, a new chat takes its place. */
 export function remove(id) {
   return reported(async () => {
-    await api(pathOf(id), { method: "DELETE" });
+    await api(sessionPath(id), { method: "DELETE" });
     patchEntry("sessions", id, () => null);
     if (store.get().route.session === id) newChat();
   });
