@@ -5,11 +5,9 @@ import { Conversation } from "agent-stream";
 import { api, BASE_URL, runPath } from "./api.js";
 import { pageTools, requestedTools } from "./chat/page_tools.js";
 import { forgetFrames, takeFrame } from "./frames.js";
-import { faultyFetch } from "./inspector/faults.js";
+import { recordingFetch } from "./last_request.js";
 import { navigate } from "./route.js";
 import { createStore, store, useExternal } from "./store.js";
-
-const STREAMS = ["/api/agent/stream", "/api/agent/stream/simulate"];
 
 /**
  * Holds the present `Conversation`, which is replaced when another session is shown. `leave` is null until it is mounted.
@@ -31,19 +29,6 @@ function optionsFor(sessionId) {
     fetch: recordingFetch,
     onFrame: takeFrame,
   };
-}
-
-/** Passes a request on, and keeps the latest question as it was sent, with the id of its run once that is known. */
-async function recordingFetch(input, init = {}) {
-  const path = new URL(input, document.baseURI).href.slice(BASE_URL.length);
-  if (init.method !== "POST" || !STREAMS.includes(path)) return faultyFetch(input, init);
-  const headers = Object.fromEntries(new Headers(init.headers));
-  const sent = { path, headers, body: JSON.parse(init.body), runId: null };
-  store.set({ lastRequest: sent });
-  const response = await faultyFetch(input, init);
-  const runId = response.headers.get("X-Run-ID");
-  store.set(({ lastRequest }) => ({ lastRequest: lastRequest === sent ? { ...sent, runId } : lastRequest }));
-  return response;
 }
 
 /** Follows the route: opens the conversation of each session that it names, or of a run without a session. */
