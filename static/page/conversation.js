@@ -42,10 +42,12 @@ function open() {
   const { id: former, run: formerRun } = shown.get();
   const isLoose = route.run !== null && route.session === null;
   const id = isLoose ? route.run : (route.session ?? draft);
-  if (id === former && route.run === formerRun) return;
-  shown.set({ run: route.run, ...(id !== former && replacement(id, isLoose)) });
-  if (id !== former) forgetFrames();
-  if (id !== former && (route.session || isLoose)) mount();
+  const isOther = id !== former;
+  const isMove = isOther || route.run !== formerRun;
+  if (isMove) shown.set({ run: route.run, ...(isOther && replacement(id, isLoose)) });
+  if (isOther) forgetFrames();
+  if (route.session || isLoose) mount();
+  if (!isMove) return;
   if (isLoose) void shown.get().conversation.attach(id);
   else if (route.run !== null && !isShown(route.run)) void showBranch(route);
 }
@@ -86,7 +88,6 @@ export function ask(question, onEvent) {
   const { route, draft, choice } = store.get();
   const request = { ...chosen(choice), ...(typeof question === "string" ? { input: question } : question) };
   navigate({ session: route.session ?? draft, run: null, seq: null });
-  mount();
   return shown.get().conversation.stream(request, request.scenario ? namingRun(onEvent) : onEvent);
 }
 

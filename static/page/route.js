@@ -23,7 +23,7 @@ export function formatRoute(route) {
 
 /**
  * Changes the route and the URL. A change of the session or the run is an entry of the history, so that Back returns to
- * the former one. `replace` makes no entry.
+ * the former one. `replace` makes no entry. Once a session has the draft's id, the next new chat needs another.
  */
 export function navigate(patch, { replace = false } = {}) {
   const before = store.get().route;
@@ -31,7 +31,8 @@ export function navigate(patch, { replace = false } = {}) {
   if (NAMES.every((name) => route[name] === before[name])) return;
   const keepsEntry = replace || (route.session === before.session && route.run === before.run);
   history[keepsEntry ? "replaceState" : "pushState"](null, "", location.pathname + formatRoute(route));
-  store.set({ route });
+  const { draft } = store.get();
+  store.set({ route, draft: route.session === draft ? newSessionId() : draft });
 }
 
 /** Shows an empty chat, whose id enters the URL with its first question. */

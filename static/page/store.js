@@ -36,7 +36,7 @@ export const NO_CHOICE = {
 export const store = createStore({
   /** What the URL names. `seq` is the number of an event of `run`. */
   route: { session: null, run: null, seq: null },
-  /** The id that a new chat gets when its first question is asked. */
+  /** The id that the next new chat gets when its first question is asked. No session has it yet. */
   draft: newSessionId(),
   /** What the next question is sent with. `scenario` is a script of simulate, instead of a model. */
   choice: NO_CHOICE,
