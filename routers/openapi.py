@@ -26,6 +26,9 @@ TAGS = [
     {"name": "sessions", "description": "Conversations whose history the service stores and sends to the model."},
     {"name": "health", "description": "Check whether the process is alive, and whether it can start a run."},
 ]
+SERVER = {"url": ".", "description": "This service, also below a path of a proxy."}
+"""Relative to the document's URL (OpenAPI 3.1, section 4.8.5). Without it, paths are relative to the host's root."""
+
 EVENTS = {"$ref": REF.format(model="StreamEvent")}
 
 INVALID = {
@@ -162,6 +165,7 @@ def install(app: FastAPI) -> None:
                 description=app.description,
                 routes=app.routes,
                 tags=app.openapi_tags,
+                servers=[SERVER],
             )
             schemas = schema["components"]["schemas"]
             for name, union in (("StreamEvent", STREAM_EVENT), ("RefusalEvent", REFUSAL_EVENT)):

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -71,6 +72,13 @@ async def test_the_description_is_valid_openapi_3_1() -> None:
     assert response.status_code == 200
     assert response.json()["openapi"].startswith("3.1")
     assert [error.message for error in OpenAPIV31SpecValidator(response.json()).iter_errors()] == []
+
+
+@pytest.mark.parametrize("path", ["", "/team/agents"])
+def test_the_server_is_relative_to_the_document(described: Json, path: str) -> None:
+    """A client finds the routes beside the document, also below a path that a proxy removes."""
+    [server] = described["servers"]
+    assert urljoin(f"https://host{path}/openapi.json", server["url"]) == f"https://host{path}/"
 
 
 def test_every_served_route_is_described(described: Json) -> None:

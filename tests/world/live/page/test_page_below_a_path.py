@@ -17,6 +17,7 @@ pytest_plugins = "page_fixtures"
 
 PATH = "/team/agents"
 PIECE = 65536
+MODELS = "#operations-agent-models"
 
 
 class Proxy(BaseHTTPRequestHandler):
@@ -77,3 +78,14 @@ def test_it_works_below_a_path(chrome: Chrome, below: str, fake: FakeDedalus) ->
     page.press("API")
     page.until_shown("Ask the agent and stream its answer")
     assert page.control("Try it on the page").get_attribute("href") == f"{below}/"
+
+
+def test_swagger_s_requests_stay_below_the_path(chrome: Chrome, below: str) -> None:
+    """Swagger's "Try it out" sends its request through the proxy to the service."""
+    page = ShownPage(chrome, below)
+    chrome.get(f"{below}/docs#/agent/models")
+    for button in ("Try it out", "Execute"):
+        page.until_shown(button, MODELS)
+        page.press(button)
+    page.until_shown(f"{below}/api/agent/models", f"{MODELS} .request-url")
+    page.until_shown("200", f"{MODELS} .live-responses-table .response-col_status")
