@@ -66,6 +66,7 @@ install() {
 install_for_tests() {
     make_venv
     install runtime
+    install client
     install model --no-deps
     install dev
     export PYTHONDONTWRITEBYTECODE=  # if it is set, every process that the tests start compiles all modules again
@@ -83,6 +84,7 @@ case $command in
 serve | install)
     make_venv
     install runtime
+    install client
     [ "$model" = no ] || install model --no-deps
     [ "$command" = install ] || exec .venv/bin/python app.py
     ;;

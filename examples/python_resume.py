@@ -1,30 +1,16 @@
-"""Reads a run whose connection breaks: `python examples/python_resume.py`. Stop it with Ctrl-C to read the rest later.
+"""Prints the events of a scripted run whose connection breaks: `python examples/python_resume.py`.
 
-The run is a scripted one; for a real run, call `agent.stream` in place of `agent.simulate`. It needs the Python client:
-`.venv/bin/python -m pip install ./clients/python`.
+The client resumes the run by itself. If you stop the program with Ctrl-C, this command prints the rest of the run:
+`python examples/python_resume.py RUN_ID SEQ`, with `run_id` and `seq` of the last event that was printed.
 """
 
-import logging
-import os
 import sys
 
-from agent_stream import AgentStream, PartialOutput, Thinking
-from dotenv import dotenv_values
+from agent_stream import AgentStream
 
-URL = os.environ.get("AGENT_STREAM_URL") or f"http://127.0.0.1:{dotenv_values().get('PORT') or 8000}"
-logging.basicConfig()
-logging.getLogger("agent_stream").setLevel(logging.INFO)  # shows where the connection breaks
-
-with AgentStream(URL) as agent:
-    match sys.argv[1:]:
-        case [run_id, after]:
-            run = agent.attach(run_id, after=int(after))
-        case _:
-            run = agent.simulate(scenario="truncated", delay_ms=100, on_disconnect="continue")
-    try:
-        for event in run:
-            if isinstance(event, Thinking | PartialOutput):
-                print(event.content, end="", flush=True)
-    except KeyboardInterrupt:
-        sys.exit(f"\nTo read the rest: python examples/python_resume.py {run.id} {run.last_seq}")
-print()
+with AgentStream() as agent:
+    run = agent.simulate(scenario="truncated", delay_ms=50, on_disconnect="continue")
+    if sys.argv[1:]:
+        run = agent.attach(sys.argv[1], after=int(sys.argv[2]))
+    for event in run:
+        print(event)

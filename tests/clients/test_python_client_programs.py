@@ -5,13 +5,12 @@ import re
 import signal
 import subprocess
 from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
-from shutil import copy
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from client_programs import ANSWER, THOUGHT, Ended, Service, ended, process, read_until, run, serving
+from client_programs import PACKAGE, Ended, Service, ended, process, read_until, run, serving
 from fake_dedalus import FakeDedalus
 from lossy_proxy import line_to
 from process import ROOT, Nursery, free_port
@@ -127,6 +126,20 @@ def test_the_program_reports_an_answer_that_was_cut(
 # The examples
 
 
+@pytest.mark.parametrize("name", ["python_stream.py", "python_resume.py"])
+def test_an_example_has_ten_lines(name: str) -> None:
+    """An example has ten lines after its docstring."""
+    code = (ROOT / "examples" / name).read_text().split('"""')[2]
+    assert len(code.strip().splitlines()) == 10
+
+
+def test_the_client_is_installed() -> None:
+    """`./run.sh` has installed the client in the environment in which the examples run."""
+    assert version("agent-stream") == "1.0.0"
+    lines = (ROOT / "requirements-client.txt").read_text().splitlines()
+    assert [line for line in lines if not line.startswith("#")] == [f"-e ./{PACKAGE.relative_to(ROOT)}"]
+
+
 def test_example_stream(service: Service, fake: FakeDedalus) -> None:
     """examples/python_stream.py prints the answer to its question."""
     fake.turn(*answer("Because of Rayleigh scattering."))
@@ -140,35 +153,30 @@ def test_example_stream_failed(service: Service, fake: FakeDedalus) -> None:
     fake.turn(Text("Hel"), ErrorData({"error": {"message": "secret", "code": 500}}))
     shown = run("examples/python_stream.py", "Why?", url=service.url)
     assert shown.code == 1
-    assert shown.err.startswith("upstream_failed: ")
-
-
-def test_examples_find_the_service_s_port(service: Service, fake: FakeDedalus, tmp_path: Path) -> None:
-    """Without AGENT_STREAM_URL, an example finds the service by PORT in the `.env` of the folder above it."""
-    fake.turn(*answer("Because of Rayleigh scattering."))
-    (tmp_path / "examples").mkdir()
-    copied = str(copy(ROOT / "examples/python_stream.py", tmp_path / "examples"))
-    (tmp_path / ".env").write_text(f"PORT={urlsplit(service.url).port}\n")
-    with process(copied, env={}) as running:
-        assert ended(running).out == "Because of Rayleigh scattering.\n"
+    assert shown.err.splitlines()[-1].startswith("agent_stream.errors.RunFailed: upstream_failed: ")
 
 
 def test_example_resume(service: Service) -> None:
     """examples/python_resume.py gets over a broken connection, with nothing missing and nothing twice."""
     shown = run(RESUME, url=service.url)
-    assert shown.code == 0
-    assert shown.out == f"{THOUGHT}{ANSWER.replace('Well?', 'What is the weather in Oslo?')}\n"
-    assert "The connection broke after event 8: " in shown.err
+    assert (shown.code, shown.err) == (0, "")
+    assert numbers(shown.out) == list(range(1, 45))
+    last = shown.out.splitlines()[-1]
+    assert last.startswith("Complete(")
+    assert "status='succeeded'" in last
 
 
 def test_example_resume_after_an_interruption(service: Service) -> None:
-    """After Ctrl-C, the command that it prints shows the rest of the run."""
-    with process(RESUME, env={"AGENT_STREAM_URL": service.url}) as running:
-        shown = read_until(running.stdout, "The user")
+    """After Ctrl-C, the program reads the rest of the run whose id and last number it is given."""
+    with process(RESUME, env={"AGENT_STREAM_URL": service.url, "PYTHONUNBUFFERED": "1"}) as running:
+        shown = read_until(running.stdout, "Thinking(")
         os.kill(running.pid, signal.SIGINT)
-        first = ended(running)
-    command = first.err.splitlines()[-1].removeprefix("To read the rest: python ").split()
-    rest = run(*command, url=service.url)
-    assert (first.code, rest.code) == (1, 0)
-    assert (shown + first.out + rest.out).startswith(THOUGHT)
-    assert rest.out.endswith("light snow. ❄️\n")
+        shown += ended(running).out
+    [run_id, *_], last = re.findall(r"run_id='(\w+)'", shown), numbers(shown)[-1]
+    rest = run(RESUME, run_id, str(last), url=service.url)
+    assert numbers(shown + rest.out) == list(range(1, 45))
+
+
+def numbers(printed: str) -> list[int]:
+    """The numbers of the events that were printed."""
+    return [int(seq) for seq in re.findall(r"seq=(\d+),", printed)]
