@@ -14,11 +14,11 @@ from pydantic import (
     model_validator,
 )
 
-from events import Closed, Maybe, PendingCall, RunEnd, RunError, RunWarning, ToolSource, Usage, with_examples
+from events import Closed, Maybe, PendingCall, RunEnd, RunError, RunWarning, Usage, with_examples
 from events import EventType as EventType  # re-exported: this module shows the whole contract
 from events import StreamEvent as StreamEvent
 from image_urls import ImageUrl
-from tool_models import Asked, ClientTool, McpServerRef, ServerName, ToolName
+from tool_models import Asked, ClientTool, McpServerRef, ServerName, ToolCall, ToolName
 
 OnDisconnect = Literal["cancel", "continue"]
 Multitask = Literal["reject", "enqueue", "interrupt"]
@@ -321,18 +321,6 @@ class RunList(Closed):
 
     runs: list[Run]
     next_cursor: Maybe[str] = None
-
-
-class ToolCall(Closed):
-    """A tool call with its result."""
-
-    tool_call_id: str
-    name: str
-    arguments: dict[str, Any]
-    source: ToolSource
-    server: Maybe[str] = None
-    result: Maybe[str] = None
-    is_error: Maybe[bool] = None
 
 
 class AgentResponse(Closed):

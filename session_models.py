@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from events import Closed, Maybe, RunError, ToolSource, Usage, with_examples
+from events import ApprovalResponse, Closed, Maybe, RunError, ToolSource, Usage, with_examples
 from models import Content, Metadata, RunStatus, SessionId
 from tool_models import Asked
 
@@ -58,13 +58,18 @@ class SessionList(Closed):
 
 
 class FunctionCall(Closed):
-    """A tool call of the model. Calls recorded by an earlier version have no `source` and no `server`."""
+    """A tool call of the model. Calls recorded by an earlier version have no `source` and no `server`.
+
+    `arguments` are the model's. `approval_response` is a person's decision on the call, as in the event. If it has
+    `arguments`, the call was made with these.
+    """
 
     tool_call_id: str
     name: str
     arguments: dict[str, Any]
     source: Maybe[ToolSource] = None
     server: Maybe[str] = None
+    approval_response: Maybe[ApprovalResponse] = None
     result: Maybe[str] = None
     is_error: Maybe[bool] = None
 

@@ -354,8 +354,15 @@ def message_line(message: dict[str, Any]) -> tuple[str, str]:
     text = content if isinstance(content, str) else "\n".join(part.get("text", "[image]") for part in content)
     if message["role"] == "user":
         return f"\n> {text}", "bold"
-    calls = (f"→ {call['name']} {json.dumps(call['arguments'])}" for call in message.get("tool_calls", ()))
+    calls = (line for call in message.get("tool_calls", ()) for line in call_lines(call))
     return "\n".join(filter(None, (text, *calls))), ""
+
+
+def call_lines(call: dict[str, Any]) -> Iterator[str]:
+    """Yield a line about a call, and one about a person's decision on it."""
+    yield f"→ {call['name']} {as_json(call['arguments'])}"
+    if response := call.get("approval_response"):
+        yield decision(call["name"], response)[0]
 
 
 def shortened(text: str) -> str:
@@ -691,6 +698,8 @@ def events_of(answer: dict[str, Any]) -> Iterator[Event]:
     events = [("run_started", answer), ("thinking", {"content": answer["thinking"]})]
     for tool_call in answer["tool_calls"]:
         events.append(("tool_use", tool_call))
+        if "approval_response" in tool_call:
+            events.append(("approval_response", tool_call["approval_response"]))
         if "result" in tool_call:
             events.append(("tool_result", {**tool_call, "content": tool_call["result"]}))
     events.append(("partial_output", {"content": answer["output"]}))

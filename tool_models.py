@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AnyUrl, Field, JsonValue, StrictBool, UrlConstraints, field_validator, model_validator
 
-from events import Closed, with_examples
+from events import ApprovalResponse, Closed, Maybe, ToolSource, with_examples
 
 SERVER_PATTERN = r"^([\w.-]+(/[\w.-]+(@[\w.-]+)?)?|https://\S+)$"
 """An MCP server: `owner/name`, `owner/name@version` or an https URL, as Dedalus accepts, or a name in MCP_SERVERS."""
@@ -140,3 +140,20 @@ class ToolList(Closed):
 
     tools: list[ToolInfo]
     default: list[str]
+
+
+class ToolCall(Closed):
+    """A tool call with its result.
+
+    `arguments` are the model's. `approval_response` is a person's decision on the call, as in the event. If it has
+    `arguments`, the call was made with these.
+    """
+
+    tool_call_id: str
+    name: str
+    arguments: dict[str, Any]
+    source: ToolSource
+    server: Maybe[str] = None
+    approval_response: Maybe[ApprovalResponse] = None
+    result: Maybe[str] = None
+    is_error: Maybe[bool] = None

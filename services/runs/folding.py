@@ -8,6 +8,7 @@ from errors import AgentStreamError, InternalError, every_error
 from event_logs.reading import events_in
 from events import (
     NO_USAGE,
+    ApprovalResponse,
     Complete,
     FinalOutput,
     PartialOutput,
@@ -23,8 +24,9 @@ from events import (
     ToolUse,
     Waiting,
 )
-from models import AgentResponse, ToolCall
+from models import AgentResponse
 from services.runs.task import RunTask
+from tool_models import ToolCall
 
 ERRORS_BY_CODE = {error.code: error for error in every_error()}
 
@@ -38,6 +40,7 @@ class Folded:
         self._thinking: list[str] = []
         self._text: list[str] = []
         self._uses: dict[str, ToolUse] = {}
+        self._decisions: dict[str, ApprovalResponse] = {}
         self._results: dict[str, ToolResult] = {}
         self._warnings: list[RunWarning] = []
         self._steps = 0
@@ -62,6 +65,8 @@ class Folded:
                 self._usage += usage
             case ToolUse() as use:
                 self._uses[use.tool_call_id] = use
+            case ApprovalResponse() as decision:
+                self._decisions[decision.tool_call_id] = decision
             case ToolResult() as result:
                 self._results[result.tool_call_id] = result
             case FinalOutput(content=text):
@@ -103,8 +108,12 @@ class Folded:
 
     def _call(self, use: ToolUse) -> ToolCall:
         result = self._results.get(use.tool_call_id)
-        call = use.model_dump(exclude={"invalid_arguments"})
-        return ToolCall(**call, result=result and result.content, is_error=result and result.is_error)
+        return ToolCall(
+            **use.model_dump(exclude={"invalid_arguments"}),
+            approval_response=self._decisions.get(use.tool_call_id),
+            result=result and result.content,
+            is_error=result and result.is_error,
+        )
 
 
 def _time(timestamp: str) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 from event_logs.base import EventLog
 from event_logs.reading import events_in
 from events import (
+    ApprovalResponse,
     Complete,
     EventType,
     PartialOutput,
@@ -33,6 +34,7 @@ ANSWER_EVENTS = frozenset(
         EventType.THINKING,
         EventType.PARTIAL_OUTPUT,
         EventType.TOOL_USE,
+        EventType.APPROVAL_RESPONSE,
         EventType.TOOL_RESULT,
     )
 )
@@ -80,11 +82,15 @@ def question(run_id: str, content: Content) -> StoredMessage:
 
 @dataclass(slots=True)
 class _Part:
-    """One message of the model: its thinking, the text after that, and the calls after the text, with their results."""
+    """One message of the model: its thinking, the text after that, and the calls after the text.
+
+    `decisions` and `results` are a person's decisions on the calls and the calls' results, by the call's id.
+    """
 
     thinking: list[str] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
     calls: list[ToolUse] = field(default_factory=list)
+    decisions: dict[str, ApprovalResponse] = field(default_factory=dict)
     results: dict[str, ToolResult] = field(default_factory=dict)
 
 
@@ -114,6 +120,8 @@ class Transcript:
                 part = self._part_before_results()
                 part.calls.append(use)
                 self._part_of_call[use.tool_call_id] = part
+            case ApprovalResponse(tool_call_id=call) as decision if call in self._part_of_call:
+                self._part_of_call[call].decisions[call] = decision
             case ToolResult(tool_call_id=call) as result if call in self._part_of_call:
                 self._part_of_call[call].results[call] = result
             case _:
@@ -135,7 +143,7 @@ class Transcript:
 
 def _messages(part: _Part) -> Iterable[dict[str, Any]]:
     text, thinking = "".join(part.text), "".join(part.thinking)
-    calls = [FunctionCall(**call.model_dump(exclude={"invalid_arguments"})) for call in part.calls]
+    calls = [_call(use, part.decisions.get(use.tool_call_id)) for use in part.calls]
     if text or thinking or calls:
         yield {
             "role": "assistant",
@@ -151,3 +159,7 @@ def _messages(part: _Part) -> Iterable[dict[str, Any]]:
             "tool_call_id": call.tool_call_id,
             "is_error": result.is_error,
         }
+
+
+def _call(use: ToolUse, decision: ApprovalResponse | None) -> FunctionCall:
+    return FunctionCall(**use.model_dump(exclude={"invalid_arguments"}), approval_response=decision)

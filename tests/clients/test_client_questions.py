@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -81,6 +82,27 @@ def test_asks_until_the_answer_is_one(service: Service) -> None:
         rest = terminal.ended()
     assert rest.code == 0
     assert "\nI deleted the folder spam.\n" in rest.out
+
+
+@pytest.mark.parametrize(
+    ("typed", "decided"),
+    [
+        ('e {"expression": "2 + 2"}', '  ✓ calculate approved with {"expression": "2 + 2"}\n'),
+        ("n Not on a Friday.", "  ✗ calculate refused: Not on a Friday.\n"),
+    ],
+    ids=["edited", "no"],
+)
+def test_a_session_shows_the_decisions(service: Service, fake: FakeDedalus, typed: str, decided: str) -> None:
+    """--messages shows each decision below its call, in the words in which it was shown when it was made."""
+    fake.turn(*calling("calculate", '{"expression": "1 + 1"}'))
+    fake.turn(*answer("I see."))
+    session = ("--session", uuid4().hex)
+    with at_terminal(service, "?", "--tool", "calculate", "--require-approval", "calculate", *session) as terminal:
+        terminal.until("Allow calculate")
+        terminal.type(typed)
+        assert decided in terminal.ended().out
+    said = run(CLIENT, *session, "--messages", url=service.url).out
+    assert f'→ calculate {{"expression": "1 + 1"}}\n{decided}' in said
 
 
 def test_edited_arguments_that_the_tool_does_not_take(service: Service, fake: FakeDedalus) -> None:

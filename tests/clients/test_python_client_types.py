@@ -22,7 +22,7 @@ from app import create_app
 Json = dict[str, Any]
 PACKAGE = ROOT / "clients/python/agent_stream"
 NAMES = {"RunRecord": "Run", "Result": "AgentResponse", "RequestOptions": "AgentRequest"}
-NAMES |= {"SimulateOptions": "SimulateRequest", "InputMessage": "Message"}
+NAMES |= {"SimulateOptions": "SimulateRequest", "InputMessage": "Message", "Decision": "ApprovalResponse"}
 SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null", Any: "any"}
 PLAIN = dict.fromkeys(("TextPart", "ImagePart", "ClientTool", "McpServerRef"), "object") | {"RunError": "ErrorInfo"}
 """Types for which the package has no class of its own, and the form in which they appear."""

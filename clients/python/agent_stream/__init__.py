@@ -37,6 +37,7 @@ from agent_stream.events import (
     Waiting,
 )
 from agent_stream.records import (
+    Decision,
     ErrorInfo,
     FieldError,
     FunctionCall,
@@ -70,6 +71,7 @@ __all__ = [
     "AsyncAgentStream",
     "AsyncRun",
     "Complete",
+    "Decision",
     "ErrorInfo",
     "Event",
     "FieldError",

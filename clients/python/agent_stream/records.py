@@ -35,14 +35,25 @@ class PendingCall:
 
 
 @dataclass(frozen=True)
+class Decision:
+    """A person's decision on a call. `arguments` are present if the person changed them, and are used for the call."""
+
+    tool_call_id: str
+    approved: bool
+    arguments: dict[str, Any] | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
 class ToolCall:
-    """A tool call of a run, with its result."""
+    """A tool call of a run, with its result. `arguments` are the model's."""
 
     tool_call_id: str
     name: str
     arguments: dict[str, Any]
     source: ToolSource
     server: str | None = None
+    approval_response: Decision | None = None
     result: str | None = None
     is_error: bool | None = None
 
@@ -121,13 +132,14 @@ class SessionList:
 
 @dataclass(frozen=True)
 class FunctionCall:
-    """A tool call in a message of a session."""
+    """A tool call in a message of a session. `arguments` are the model's."""
 
     tool_call_id: str
     name: str
     arguments: dict[str, Any]
     source: ToolSource | None = None
     server: str | None = None
+    approval_response: Decision | None = None
     result: str | None = None
     is_error: bool | None = None
 

@@ -21,7 +21,7 @@ from agent_stream.events import (
     ToolUse,
     Waiting,
 )
-from agent_stream.records import ErrorInfo, PendingCall, RunEnd, RunRecord, ToolCall, Usage
+from agent_stream.records import Decision, ErrorInfo, PendingCall, RunEnd, RunRecord, ToolCall, Usage
 
 NO_USAGE = Usage(None, None, None)
 
@@ -155,6 +155,9 @@ class Transcript:
                     self.calls[call_id] = replace(call, result=event.content, is_error=event.is_error)
             case ApprovalResponse(tool_call_id=call_id):
                 self.pending.pop(call_id, None)
+                if call := self.calls.get(call_id):
+                    decision = Decision(call_id, event.approved, event.arguments, event.reason)
+                    self.calls[call_id] = replace(call, approval_response=decision)
             case Waiting(pending=calls):
                 self.pending = {call.tool_call_id: call for call in calls}
             case Complete():

@@ -233,6 +233,18 @@ interface components {
       reason?: string;
     };
     /**
+    * ApprovalResponse
+    * @description The decision on a call. `arguments` are present if the person changed them, and are used for the call.
+    */
+    ApprovalResponse: {
+      /** Tool Call Id */tool_call_id: string; /** Approved */
+      approved: boolean; /** Arguments */
+      arguments?: {
+        [key: string]: unknown;
+      }; /** Reason */
+      reason?: string;
+    };
+    /**
     * ClientTool
     * @description A tool that the client runs. The run waits for its result at POST /api/agent/runs/{run_id}/tool-results.
     */
@@ -319,6 +331,9 @@ interface components {
     /**
     * FunctionCall
     * @description A tool call of the model. Calls recorded by an earlier version have no `source` and no `server`.
+    *
+    *     `arguments` are the model's. `approval_response` is a person's decision on the call, as in the event. If it has
+    *     `arguments`, the call was made with these.
     */
     FunctionCall: {
       /** Tool Call Id */tool_call_id: string; /** Name */
@@ -331,7 +346,8 @@ interface components {
       * @enum {string}
       */
       source?: "python" | "mcp" | "hosted" | "client"; /** Server */
-      server?: string; /** Result */
+      server?: string;
+      approval_response?: components["schemas"]["ApprovalResponse"]; /** Result */
       result?: string; /** Is Error */
       is_error?: boolean;
     };
@@ -822,6 +838,9 @@ interface components {
     /**
     * ToolCall
     * @description A tool call with its result.
+    *
+    *     `arguments` are the model's. `approval_response` is a person's decision on the call, as in the event. If it has
+    *     `arguments`, the call was made with these.
     */
     ToolCall: {
       /** Tool Call Id */tool_call_id: string; /** Name */
@@ -834,7 +853,8 @@ interface components {
       * @enum {string}
       */
       source: "python" | "mcp" | "hosted" | "client"; /** Server */
-      server?: string; /** Result */
+      server?: string;
+      approval_response?: components["schemas"]["ApprovalResponse"]; /** Result */
       result?: string; /** Is Error */
       is_error?: boolean;
     };
@@ -910,18 +930,6 @@ interface components {
       */
       event: "approval_request";
       data: components["schemas"]["ApprovalRequest"];
-    };
-    /**
-    * ApprovalResponse
-    * @description The decision on a call. `arguments` are present if the person changed them, and are used for the call.
-    */
-    ApprovalResponse: {
-      /** Tool Call Id */tool_call_id: string; /** Approved */
-      approved: boolean; /** Arguments */
-      arguments?: {
-        [key: string]: unknown;
-      }; /** Reason */
-      reason?: string;
     };
     /**
     * ApprovalResponseEvent

@@ -699,6 +699,22 @@ export interface components {
             reason?: string;
         };
         /**
+         * ApprovalResponse
+         * @description The decision on a call. `arguments` are present if the person changed them, and are used for the call.
+         */
+        ApprovalResponse: {
+            /** Tool Call Id */
+            tool_call_id: string;
+            /** Approved */
+            approved: boolean;
+            /** Arguments */
+            arguments?: {
+                [key: string]: unknown;
+            };
+            /** Reason */
+            reason?: string;
+        };
+        /**
          * ClientTool
          * @description A tool that the client runs. The run waits for its result at POST /api/agent/runs/{run_id}/tool-results.
          */
@@ -797,6 +813,9 @@ export interface components {
         /**
          * FunctionCall
          * @description A tool call of the model. Calls recorded by an earlier version have no `source` and no `server`.
+         *
+         *     `arguments` are the model's. `approval_response` is a person's decision on the call, as in the event. If it has
+         *     `arguments`, the call was made with these.
          */
         FunctionCall: {
             /** Tool Call Id */
@@ -814,6 +833,7 @@ export interface components {
             source?: "python" | "mcp" | "hosted" | "client";
             /** Server */
             server?: string;
+            approval_response?: components["schemas"]["ApprovalResponse"];
             /** Result */
             result?: string;
             /** Is Error */
@@ -1378,6 +1398,9 @@ export interface components {
         /**
          * ToolCall
          * @description A tool call with its result.
+         *
+         *     `arguments` are the model's. `approval_response` is a person's decision on the call, as in the event. If it has
+         *     `arguments`, the call was made with these.
          */
         ToolCall: {
             /** Tool Call Id */
@@ -1395,6 +1418,7 @@ export interface components {
             source: "python" | "mcp" | "hosted" | "client";
             /** Server */
             server?: string;
+            approval_response?: components["schemas"]["ApprovalResponse"];
             /** Result */
             result?: string;
             /** Is Error */
@@ -1490,22 +1514,6 @@ export interface components {
              */
             event: "approval_request";
             data: components["schemas"]["ApprovalRequest"];
-        };
-        /**
-         * ApprovalResponse
-         * @description The decision on a call. `arguments` are present if the person changed them, and are used for the call.
-         */
-        ApprovalResponse: {
-            /** Tool Call Id */
-            tool_call_id: string;
-            /** Approved */
-            approved: boolean;
-            /** Arguments */
-            arguments?: {
-                [key: string]: unknown;
-            };
-            /** Reason */
-            reason?: string;
         };
         /**
          * ApprovalResponseEvent
