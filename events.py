@@ -79,6 +79,7 @@ class EventType(StrEnum):
     APPROVAL_RESPONSE = "approval_response"
     TOOL_PROGRESS = "tool_progress"
     TOOL_RESULT = "tool_result"
+    STEP_RESTARTED = "step_restarted"
     STEP_FINISHED = "step_finished"
     WARNING = "warning"
     FINAL_OUTPUT = "final_output"
@@ -88,6 +89,7 @@ class EventType(StrEnum):
 
 ToolSource = Literal["python", "mcp", "hosted", "client"]
 PendingKind = Literal["approval", "client"]
+RestartReason = Literal["fallback", "output_invalid", "blocked", "owner_lost"]
 RunEnd = Literal["succeeded", "failed", "cancelled"]
 
 
@@ -184,7 +186,10 @@ class ToolProgress(Closed):
 
 
 class ToolResult(Closed):
-    """The result of a tool call, one for each `tool_use`. Above MAX_TOOL_RESULT_BYTES it is cut and `truncated`."""
+    """The result of a tool call. Above MAX_TOOL_RESULT_BYTES it is cut and `truncated`.
+
+    Each `tool_use` has one, except those that a `step_restarted` has dropped.
+    """
 
     tool_call_id: str
     name: str
@@ -192,6 +197,18 @@ class ToolResult(Closed):
     is_error: bool
     duration_ms: Maybe[int] = None
     truncated: bool
+
+
+class StepRestarted(Closed):
+    """The step begins again: its thinking, text and calls so far no longer count.
+
+    The step has no second `step_started`. Its calls so far get no more results. `model` is present if another model
+    answers from here on. The usage of the dropped attempt is part of the step's usage.
+    """
+
+    step: int
+    reason: RestartReason
+    model: Maybe[str] = None
 
 
 class StepFinished(Closed):
@@ -224,7 +241,7 @@ class RunWarning(Closed):
 
 
 class FinalOutput(Closed):
-    """The complete answer: the joined `partial_output` of the last step."""
+    """The complete answer: the joined `partial_output` of the last step, since its last `step_restarted`."""
 
     content: str
 
@@ -262,6 +279,7 @@ EventData = (
     | ApprovalResponse
     | ToolProgress
     | ToolResult
+    | StepRestarted
     | StepFinished
     | RunWarning
     | FinalOutput
@@ -357,6 +375,13 @@ class ToolResultEvent(Event):
     data: ToolResult
 
 
+class StepRestartedEvent(Event):
+    """The event `step_restarted`."""
+
+    event: Literal["step_restarted"]
+    data: StepRestarted
+
+
 class StepFinishedEvent(Event):
     """The event `step_finished`."""
 
@@ -404,6 +429,7 @@ StreamEvent = Annotated[
     | ApprovalResponseEvent
     | ToolProgressEvent
     | ToolResultEvent
+    | StepRestartedEvent
     | StepFinishedEvent
     | RunWarningEvent
     | FinalOutputEvent

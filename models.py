@@ -260,6 +260,7 @@ class Scenario(StrEnum):
     PROGRESS = "progress"
     APPROVAL = "approval"
     CLIENT_TOOL = "client_tool"
+    FALLBACK = "fallback"
 
 
 class SimulateRequest(AgentRequest):
@@ -327,7 +328,8 @@ class AgentResponse(Closed):
     """A run as one JSON response, with the same content as its stream.
 
     A run with the status `waiting` has its events so far, and its tool calls in `pending` have no result yet.
-    `warnings` report what was left out or lost.
+    `warnings` report what was left out or lost. `model` is the one that was asked for, and `answered_by` the one that
+    the last step's answer is from.
     """
 
     run_id: str
@@ -340,6 +342,7 @@ class AgentResponse(Closed):
     warnings: Maybe[list[RunWarning]] = None
     usage: Usage
     model: str
+    answered_by: Maybe[str] = None
     finish_reason: Maybe[str] = None
     steps: int
     duration_ms: int

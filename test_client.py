@@ -197,6 +197,8 @@ class Screen:
                 self.line(f"  … {progress(data)}", "dim")
             case "tool_result":
                 self.line(*tool_result(data))
+            case "step_restarted":
+                self.line(restart(data), "yellow")
             case "warning":
                 self.line(f"! {data['code']}: {data['message']}", "yellow")
             case "error":
@@ -321,6 +323,12 @@ def decision(name: str, data: dict[str, Any]) -> tuple[str, str]:
     changed = f" with {as_json(data['arguments'])}" if "arguments" in data else ""
     reason = f": {data['reason']}" if data.get("reason") else ""
     return f"  {mark} {name} {'approved' if data['approved'] else 'refused'}{changed}{reason}", style
+
+
+def restart(data: dict[str, Any]) -> str:
+    """Return a line about a step that begins again: what was printed of it no longer counts."""
+    by = f" by {data['model']}" if "model" in data else ""
+    return f"! The text above no longer counts ({data['reason']}). The step is answered again{by}:"
 
 
 def progress(data: dict[str, Any]) -> str:
@@ -898,7 +906,8 @@ def add_commands(cli: argparse.ArgumentParser) -> None:
     """Add the options that choose what to do in place of streaming the answer."""
     how = cli.add_mutually_exclusive_group().add_argument
     scenarios = (
-        "show a scripted run: default, long, tool_error, error, slow, truncated, progress, approval or client_tool"
+        "show a scripted run: default, long, tool_error, error, slow, truncated, progress, approval, client_tool or "
+        "fallback"
     )
     how("--simulate", dest="scenario", nargs="?", const="default", metavar="SCENARIO", help=scenarios)
     how("--execute", action="store_true", help="request one JSON response instead of the stream")

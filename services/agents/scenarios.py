@@ -9,6 +9,7 @@ from events import (
     EventData,
     PartialOutput,
     StepFinished,
+    StepRestarted,
     StepStarted,
     Thinking,
     ToolProgress,
@@ -22,6 +23,7 @@ from models import Scenario, SimulateRequest, TextPart
 from services.runs.suspension import InDoubt, Outcomes, Pending, refusal_message
 
 MODEL = "simulated/scripted"
+FALLBACK_MODEL = "simulated/fallback"
 SILENCE_S = 30.0  # of `slow`: long enough to see heartbeats
 MAX_ECHO = 2000  # characters of the question that the answer repeats
 SENTENCE_ENDS = (*".!?…。！？",)
@@ -77,6 +79,11 @@ def script(request: SimulateRequest) -> Iterator[Beat]:
         case Scenario.CLIENT_TOOL:
             yield from _call(LOCATION_TOOL, {}, "client")
             yield Pending(CALL, LOCATION_TOOL, "client", {})
+        case Scenario.FALLBACK:
+            yield from _broken_attempt()
+            yield StepRestarted(step=1, reason="fallback", model=FALLBACK_MODEL)
+            yield from _text(_pieces(f"{_echo(request)} Another model answers."))
+            yield _finished(1, "stop", 30, FALLBACK_MODEL)
         case Scenario.DEFAULT | Scenario.TRUNCATED:
             yield from _weather_step('{"city":"Oslo","celsius":3,"sky":"light snow"}', is_error=False)
             yield from _answer_step(f"{_echo(request)} It is 3 °C in Oslo, with light snow. ❄️")
@@ -135,6 +142,14 @@ def _weather_step(result: str, *, is_error: bool) -> Iterator[EventData]:
     yield _finished(1, "tool_calls", 24)
 
 
+def _broken_attempt() -> Iterator[EventData]:
+    """Yield the events of a step up to the failure of its model: thinking, some text and a part of a call."""
+    yield StepStarted(step=1, model=MODEL)
+    yield Thinking(content="This model fails after some words.")
+    yield from _text(_pieces("It is 30 °C in"))
+    yield ToolUseDelta(tool_call_id=CALL, name=WEATHER_TOOL, arguments_delta='{"ci', source="python")
+
+
 def _answer_step(answer: str) -> Iterator[EventData]:
     yield StepStarted(step=2, model=MODEL)
     yield from _text(_pieces(answer))
@@ -145,9 +160,9 @@ def _text(pieces: Iterable[str]) -> Iterator[PartialOutput]:
     return (PartialOutput(content=piece) for piece in pieces)
 
 
-def _finished(step: int, reason: str, tokens: int) -> StepFinished:
+def _finished(step: int, reason: str, tokens: int, model: str = MODEL) -> StepFinished:
     usage = Usage(input_tokens=40, output_tokens=tokens, total_tokens=40 + tokens)
-    return StepFinished(step=step, model=MODEL, finish_reason=reason, usage=usage)
+    return StepFinished(step=step, model=model, finish_reason=reason, usage=usage)
 
 
 def _question(request: SimulateRequest) -> str:

@@ -17,6 +17,7 @@ from events import (
     RunStarted,
     RunWarning,
     StepFinished,
+    StepRestarted,
     StepStarted,
     StreamEvent,
     Thinking,
@@ -38,8 +39,11 @@ class Folded:
         self._started: RunStarted | None = None
         self._first_at = self._last_at = ""
         self._thinking: list[str] = []
+        self._earlier_thinking = 0
         self._text: list[str] = []
+        self._answered_by: str | None = None
         self._uses: dict[str, ToolUse] = {}
+        self._step_calls: list[str] = []
         self._decisions: dict[str, ApprovalResponse] = {}
         self._results: dict[str, ToolResult] = {}
         self._warnings: list[RunWarning] = []
@@ -58,13 +62,15 @@ class Folded:
                 self._text.append(text)
             case Thinking(content=text):
                 self._thinking.append(text)
-            case StepStarted(step=step):
-                self._steps = step
-                self._text.clear()
+            case StepStarted() as step:
+                self._start_step(step)
+            case StepRestarted() as restart:
+                self._restart_step(restart)
             case StepFinished(usage=usage):
                 self._usage += usage
             case ToolUse() as use:
                 self._uses[use.tool_call_id] = use
+                self._step_calls.append(use.tool_call_id)
             case ApprovalResponse() as decision:
                 self._decisions[decision.tool_call_id] = decision
             case ToolResult() as result:
@@ -82,6 +88,22 @@ class Folded:
             case _:
                 pass
 
+    def _start_step(self, step: StepStarted) -> None:
+        self._steps = step.step
+        self._answered_by = step.model
+        self._earlier_thinking = len(self._thinking)
+        self._step_calls.clear()
+        self._text.clear()
+
+    def _restart_step(self, restart: StepRestarted) -> None:
+        """Drop what the step has said so far."""
+        self._answered_by = restart.model or self._answered_by
+        del self._thinking[self._earlier_thinking :]
+        for call_id in self._step_calls:
+            del self._uses[call_id]
+        self._step_calls.clear()
+        self._text.clear()
+
     def response(self, run_id: str) -> AgentResponse:
         """Return the JSON answer of a run that has ended or waits."""
         assert self._started is not None
@@ -97,6 +119,7 @@ class Folded:
             warnings=self._warnings or None,
             usage=self._usage if end is None else end.usage,
             model=self._started.model,
+            answered_by=self._answered_by,
             finish_reason=None if end is None else end.finish_reason,
             steps=self._steps if end is None else end.steps,
             duration_ms=self._duration_ms if end is None else end.duration_ms,

@@ -14,6 +14,7 @@ from events import (
     PartialOutput,
     RunError,
     RunStarted,
+    StepRestarted,
     StepStarted,
     StreamEvent,
     Thinking,
@@ -31,6 +32,7 @@ RECORD_EVENTS = frozenset((EventType.RUN_STARTED, EventType.ERROR, EventType.COM
 ANSWER_EVENTS = frozenset(
     (
         EventType.STEP_STARTED,
+        EventType.STEP_RESTARTED,
         EventType.THINKING,
         EventType.PARTIAL_OUTPUT,
         EventType.TOOL_USE,
@@ -103,13 +105,17 @@ class Transcript:
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
         self._parts = [_Part()]
+        self._earlier_parts = 0
         self._part_of_call: dict[str, _Part] = {}
 
     def add(self, event: StreamEvent) -> None:
         """Add the next of the `ANSWER_EVENTS`."""
         match event.data:
             case StepStarted():
+                self._earlier_parts = len(self._parts)
                 self._parts.append(_Part())
+            case StepRestarted():
+                self._parts[self._earlier_parts :] = [_Part()]
             case Thinking(content=text):
                 if self._parts[-1].text and len(self._parts) < MOST_PARTS:
                     self._parts.append(_Part())

@@ -15,6 +15,7 @@ from events import (
     RunEnd,
     RunError,
     StepFinished,
+    StepRestarted,
     StepStarted,
     StreamEvent,
     Thinking,
@@ -45,6 +46,7 @@ class RunWriter:
         self._open_calls: dict[str, str] = {}
         self.steps = 0
         self.usage: Usage = NO_USAGE
+        self._unfinished_usage: Usage = NO_USAGE
         self.finish_reason: str | None = None
         self.end: RunEnd | None = None
         self.error: RunError | None = None
@@ -67,7 +69,7 @@ class RunWriter:
 
     @property
     def text(self) -> str:
-        """The text of the present step so far."""
+        """The text of the present step so far, since its last restart."""
         return "".join(self._text)
 
     def put(self, data: EventData) -> None:
@@ -89,8 +91,12 @@ class RunWriter:
             case StepStarted(step=step):
                 self.steps = step
                 self._text.clear()
+            case StepRestarted():
+                self._text.clear()
+                self._open_calls.clear()
             case StepFinished(usage=usage, finish_reason=reason):
                 self.usage += usage
+                self._unfinished_usage = NO_USAGE
                 self.finish_reason = reason
             case _:
                 pass
@@ -110,6 +116,10 @@ class RunWriter:
         """Limit the output of a replayed run that continues. Its text so far and all its time until now count."""
         self._bytes_left += max_output_bytes - UNBOUNDED
         self._started = time.monotonic() - max(0.0, time.time() - self._first_event_at)
+
+    def spend(self, usage: Usage) -> None:
+        """Count the usage of a model turn of the present step, in case the run ends before `step_finished`."""
+        self._unfinished_usage += usage
 
     def reopen(self, call_id: str, name: str) -> None:
         """Count a call as one without a result again, after its result could not be committed."""
@@ -143,6 +153,7 @@ class RunWriter:
             self.put(FinalOutput(content=self.text))
         elif self.error is not None:
             self.put(self.error)
+        self.usage += self._unfinished_usage
         self.end = end
         self.put(
             Complete(

@@ -90,6 +90,7 @@ async def test_execute_returns_the_same_run_folded() -> None:
         "tool_calls": [],
         "usage": {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5},
         "model": "test/model",
+        "answered_by": "test/model",
         "finish_reason": "stop",
         "steps": 1,
         "duration_ms": complete["duration_ms"],

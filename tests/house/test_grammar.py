@@ -149,6 +149,21 @@ REPEATED = run(
     ("final_output", {"content": ""}),
     complete("succeeded", 2, NOTHING),
 )
+RESTARTED = run(
+    started(),
+    ("thinking", {"content": "Hm."}),
+    *said("Hel"),
+    delta("{"),
+    use("call_2"),
+    ("step_restarted", {"step": 1, "reason": "fallback", "model": "xai/grok-3"}),
+    *said("Hi"),
+    use("call_3"),
+    ("step_restarted", {"step": 1, "reason": "output_invalid"}),
+    *said("Hi!"),
+    ("step_finished", {"step": 1, "model": "xai/grok-3", "finish_reason": "stop", "usage": usage(9, 6)}),
+    ("final_output", {"content": "Hi!"}),
+    complete("succeeded", 1, usage(9, 6)),
+)
 CANCELLED_EARLY = run(complete("cancelled", 0, NOTHING))
 CANCELLED_LATE = run(started(), *said("Hel"), complete("cancelled", 1, NOTHING))
 FAILED_BETWEEN = run(
@@ -162,6 +177,15 @@ GOOD = {
     "repeated arguments": REPEATED,
     "asked for an approval": ASKED,
     "failed inside a tool call": TORN,
+    "restarted step": RESTARTED,
+    "failed after a restart": run(
+        started(),
+        delta("{"),
+        use("call_2"),
+        ("step_restarted", {"step": 1, "reason": "blocked"}),
+        ERROR,
+        complete("failed", 1, usage(1, 1)),
+    ),
     "cancelled before any step": CANCELLED_EARLY,
     "cancelled inside a step": CANCELLED_LATE,
     "failed between steps": FAILED_BETWEEN,
@@ -319,6 +343,20 @@ BROKEN: dict[str, tuple[list[Event], Mutation, str]] = {
     "finished step has another model": (PLAIN, inside("step_finished", model="xai/grok-3"), "with the model openai"),
     "steps miscounted": (TOOLS, inside("complete", steps=1), "2 steps were started"),
     "unfinished step not counted": (TORN, inside("complete", steps=0), "1 steps were started"),
+    # a restarted step
+    "restart outside a step": (
+        PLAIN,
+        before("final_output", ("step_restarted", {"step": 1, "reason": "blocked"})),
+        r"step_restarted can't .*between",
+    ),
+    "restart of another step": (RESTARTED, inside("step_restarted", step=2), "that is open, 1"),
+    "restart for another reason": (RESTARTED, inside("step_restarted", reason="retry"), "reason is 'retry'"),
+    "fallback without its model": (RESTARTED, without_key("step_restarted", "model"), "names its model"),
+    "dropped text in the answer": (RESTARTED, inside("final_output", content="HelHiHi!"), "'Hi!'"),
+    "dropped call continues": (RESTARTED, before("step_finished", delta("}")), "was dropped by a step_restarted"),
+    "dropped call gets a result": (RESTARTED, before("step_finished", result("call_2")), "was dropped"),
+    "dropped call made again": (RESTARTED, before("step_finished", use("call_3")), "was dropped"),
+    "finished with the dropped model": (RESTARTED, inside("step_finished", model=MODEL), "with the model xai"),
     # usage
     "usage of the last step only": (TOOLS, inside("complete", usage={**NOTHING, "input_tokens": 20}), "sum of the st"),
     "unreported usage as 0": (INVALID, inside("complete", usage=usage(0, 0)), "usage.input_tokens is 0"),

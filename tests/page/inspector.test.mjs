@@ -91,6 +91,21 @@ test("a call's id can be any text", () => {
   assert.deepEqual(spans.at(-1).end, 40);
 });
 
+test("a restarted step has a span for each attempt, and its calls end with the attempt", () => {
+  const again = [50, "step_restarted", { step: 1, reason: "fallback", model: "other/model" }];
+  const all = frames(...TOOLS.slice(0, 4), again, [70, "partial_output", { content: "Hello" }]);
+  assert.deepEqual(
+    spansOf(all).map(({ name, start, end, failed }) => [name, start, end, failed]),
+    [
+      ["Step 1", 10, 50, true],
+      ["roll", 20, 50, true],
+      ["rm", 20, 50, true],
+      ["Step 1, again", 50, null, false],
+    ],
+  );
+  assert.equal(measured(all).steps[0].model, "other/model");
+});
+
 test("a step shows when it wrote", () => {
   const [{ start, first, last, end }] = spansOf(frames(...ANSWER));
   assert.deepEqual([start, first, last, end], [10, 100, 500, 600]);

@@ -145,12 +145,12 @@ async def test_a_frame_is_described_beside_its_data(described: Json) -> None:
 
 
 def test_all_events_are_in_the_union(described: Json) -> None:
-    """The 16 events are distinguished by `event`, each with its own data, and the union is closed."""
+    """The 17 events are distinguished by `event`, each with its own data, and the union is closed."""
     union = described["components"]["schemas"]["StreamEvent"]
     assert union["discriminator"]["propertyName"] == "event"
     mapping = union["discriminator"]["mapping"]
     assert set(mapping) == {kind.value for kind in EventType}
-    assert len(mapping) == len(union["oneOf"]) == 16
+    assert len(mapping) == len(union["oneOf"]) == 17
     assert {option["$ref"] for option in union["oneOf"]} == set(mapping.values())
     for data, kind in EVENT_TYPES.items():
         event = resolved(described, {"$ref": mapping[kind]})

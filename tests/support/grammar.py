@@ -35,6 +35,7 @@ NEXT = {
         "tool_result": "step",
         "approval_request": "asking",
         "waiting": "waiting",
+        "step_restarted": "step",
         "step_finished": "between",
         "warning": "broken",
         "error": "failed",
@@ -113,6 +114,10 @@ def status(value: Any) -> bool:
     return value in ("succeeded", "failed", "cancelled")
 
 
+def reason(value: Any) -> bool:
+    return value in ("fallback", "output_invalid", "blocked", "owner_lost")
+
+
 def token_usage(value: Any) -> bool:
     """All three counts, null if the upstream reports none; the other two may also be absent."""
     return (
@@ -137,6 +142,7 @@ DATA: dict[str, dict[str, Callable[[Any], bool]]] = {
     "approval_response": {"tool_call_id": name, "approved": flag, "arguments?": mapping, "reason?": text},
     "tool_progress": {"tool_call_id": name, "message?": text, "progress?": number, "total?": number},
     "tool_result": {**CALL, "content": text, "is_error": flag, "duration_ms?": count, "truncated": flag},
+    "step_restarted": {"step": count, "reason": reason, "model?": name},
     "step_finished": {"step": count, "model": name, "finish_reason": name, "usage": token_usage},
     "warning": {"code": name, "message": name},
     "final_output": {"content": text},
@@ -205,6 +211,8 @@ class _Run:
         self.model = ""
         self.output: list[str] = []
         self.calls: dict[str, _Call] = {}
+        self.earlier_calls: set[str] = set()  # those of the steps before the present one
+        self.dropped_calls: set[str] = set()  # those of attempts before a step_restarted
         self.pending: dict[str, str] = {}  # the kind of answer that each call waits for
         self.usage: dict[str, int | None] = dict.fromkeys(COUNTS)
 
@@ -237,6 +245,8 @@ class _Run:
                 self._answer_call(data)
                 if before == "waiting":
                     self._answer_waiting(data)
+            case "step_restarted":
+                self._restart_step(data)
             case "step_finished":
                 self._finish_step(data)
             case "final_output":
@@ -263,6 +273,14 @@ class _Run:
         self.steps += 1
         need(data["step"] == self.steps, f"step is {data['step']}, not {self.steps}")
         self.step_open, self.model, self.output = True, data["model"], []
+        self.earlier_calls = set(self.calls)
+
+    def _restart_step(self, data: Event) -> None:
+        need(data["step"] == self.steps, f"this isn't the step that is open, {self.steps}")
+        need(data["reason"] != "fallback" or "model" in data, "a fallback names its model")
+        self.model, self.output = data.get("model", self.model), []
+        self.dropped_calls |= set(self.calls) - self.earlier_calls
+        self.calls = {call_id: call for call_id, call in self.calls.items() if call_id in self.earlier_calls}
 
     def _add_delta(self, data: Event) -> None:
         call = self._called(data)
@@ -282,6 +300,7 @@ class _Run:
 
     def _called(self, data: Event) -> _Call:
         """Return the call of a delta or a tool_use, which must all have the same label."""
+        need(data["tool_call_id"] not in self.dropped_calls, "this call was dropped by a step_restarted")
         label = (data["name"], data["source"], data.get("server"))
         call = self.calls.setdefault(data["tool_call_id"], _Call(label))
         need(call.label == label, f"the call's name, source and server were {call.label} before")
@@ -289,6 +308,7 @@ class _Run:
 
     def _running(self, data: Event) -> _Call:
         """Return the call of a progress report or a result: it has been made and has no result yet."""
+        need(data["tool_call_id"] not in self.dropped_calls, "this call was dropped by a step_restarted")
         call = self.calls.get(data["tool_call_id"])
         if call is None or not call.used:
             raise AssertionError("there is no tool_use with this tool_call_id before")

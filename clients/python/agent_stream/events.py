@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 from agent_stream.decoding import decode
-from agent_stream.records import PendingCall, RunEnd, ToolSource, Usage
+from agent_stream.records import PendingCall, RestartReason, RunEnd, ToolSource, Usage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +153,20 @@ class ToolResult(Event):
 
 
 @dataclass(frozen=True)
+class StepRestarted(Event):
+    """The step begins again: its thinking, text and calls so far no longer count. A new `model` answers, if it has one.
+
+    Clear what was printed of the step. `Run.text`, `Run.calls` and `Result` have only what came after it.
+    """
+
+    event: ClassVar[Literal["step_restarted"]] = "step_restarted"
+
+    step: int
+    reason: RestartReason
+    model: str | None = None
+
+
+@dataclass(frozen=True)
 class StepFinished(Event):
     """A model turn has ended, and the calls of its tools as well."""
 
@@ -222,6 +236,7 @@ StreamEvent = (
     | ApprovalResponse
     | ToolProgress
     | ToolResult
+    | StepRestarted
     | StepFinished
     | RunWarning
     | FinalOutput

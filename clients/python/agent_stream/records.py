@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 ToolSource = Literal["python", "mcp", "hosted", "client"]
+RestartReason = Literal["fallback", "output_invalid", "blocked", "owner_lost"]
 RunEnd = Literal["succeeded", "failed", "cancelled"]
 RunStatus = Literal["queued", "running", "waiting", "succeeded", "failed", "cancelled"]
 ListSource = Literal["upstream", "stale", "builtin"]

@@ -49,7 +49,7 @@ class SimulateOptions(RequestOptions, total=False):
     """The fields of a request for a scripted run."""
 
     scenario: Literal[
-        "default", "long", "tool_error", "error", "slow", "truncated", "progress", "approval", "client_tool"
+        "default", "long", "tool_error", "error", "slow", "truncated", "progress", "approval", "client_tool", "fallback"
     ]
     delay_ms: int
 

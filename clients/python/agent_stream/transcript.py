@@ -14,6 +14,7 @@ from agent_stream.events import (
     RunStarted,
     RunWarning,
     StepFinished,
+    StepRestarted,
     StepStarted,
     StreamEvent,
     Thinking,
@@ -30,8 +31,8 @@ NO_USAGE = Usage(None, None, None)
 class Result:
     """A run that has ended or waits, with the content of its stream: what POST /api/agent/execute returns.
 
-    `output` is the text of the last step. The run waits for the answers to `pending` if there are any. Times are in
-    milliseconds.
+    `output` is the text of the last step, and `answered_by` the model that wrote it. The run waits for the answers to
+    `pending` if there are any. Times are in milliseconds.
     """
 
     run_id: str
@@ -47,6 +48,7 @@ class Result:
     pending: list[PendingCall] | None = None
     warnings: list[RunWarning] | None = None
     finish_reason: str | None = None
+    answered_by: str | None = None
 
 
 class Transcript:
@@ -61,6 +63,9 @@ class Transcript:
         self.failure: ErrorInfo | None = None
         self._text: list[str] = []
         self._thinking: list[str] = []
+        self._earlier_thinking = 0
+        self._step_calls: list[str] = []
+        self._answered_by: str | None = None
         self._warnings: list[RunWarning] = []
         self._steps = 0
         self._started: RunStarted | None = None
@@ -69,7 +74,7 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        """The text of the last step."""
+        """The text of the last step, since its last restart."""
         return "".join(self._text)
 
     def add(self, event: StreamEvent) -> None:
@@ -131,6 +136,7 @@ class Transcript:
             pending=None if end else list(self.pending.values()),
             warnings=self._warnings or None,
             finish_reason=end.finish_reason if end else None,
+            answered_by=self._answered_by,
         )
 
     def _add_answer(self, event: StreamEvent) -> None:
@@ -139,15 +145,28 @@ class Transcript:
                 self._thinking.append(text)
             case PartialOutput(content=text):
                 self._text.append(text)
-            case StepStarted(step=step):
+            case StepStarted(step=step, model=model):
                 self._steps = step
+                self._answered_by = model
+                self._earlier_thinking = len(self._thinking)
+                self._text.clear()
+            case StepRestarted(model=model):
+                self._answered_by = model or self._answered_by
+                del self._thinking[self._earlier_thinking :]
                 self._text.clear()
             case FinalOutput(content=text):
                 self._text = [text]
 
     def _add_call(self, event: StreamEvent) -> None:
         match event:
+            case StepStarted():
+                self._step_calls.clear()
+            case StepRestarted():
+                for call_id in self._step_calls:
+                    del self.calls[call_id]
+                self._step_calls.clear()
             case ToolUse(tool_call_id=call_id):
+                self._step_calls.append(call_id)
                 self.calls[call_id] = ToolCall(call_id, event.name, event.arguments, event.source, event.server)
             case ToolResult(tool_call_id=call_id):
                 self.pending.pop(call_id, None)

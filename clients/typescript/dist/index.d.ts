@@ -189,7 +189,8 @@ interface components {
     * @description A run as one JSON response, with the same content as its stream.
     *
     *     A run with the status `waiting` has its events so far, and its tool calls in `pending` have no result yet.
-    *     `warnings` report what was left out or lost.
+    *     `warnings` report what was left out or lost. `model` is the one that was asked for, and `answered_by` the one that
+    *     the last step's answer is from.
     */
     AgentResponse: {
       /** Run Id */run_id: string; /** Session Id */
@@ -201,7 +202,8 @@ interface components {
       pending?: components["schemas"]["PendingCall"][]; /** Warnings */
       warnings?: components["schemas"]["RunWarning"][];
       usage: components["schemas"]["Usage"]; /** Model */
-      model: string; /** Finish Reason */
+      model: string; /** Answered By */
+      answered_by?: string; /** Finish Reason */
       finish_reason?: string; /** Steps */
       steps: number; /** Duration Ms */
       duration_ms: number;
@@ -586,7 +588,7 @@ interface components {
     * @description The scripted runs of POST /stream/simulate.
     * @enum {string}
     */
-    Scenario: "default" | "long" | "tool_error" | "error" | "slow" | "truncated" | "progress" | "approval" | "client_tool";
+    Scenario: "default" | "long" | "tool_error" | "error" | "slow" | "truncated" | "progress" | "approval" | "client_tool" | "fallback";
     /**
     * Session
     * @description A conversation. `head_run_id` is its latest run, which the next run follows.
@@ -989,7 +991,7 @@ interface components {
     };
     /**
     * FinalOutput
-    * @description The complete answer: the joined `partial_output` of the last step.
+    * @description The complete answer: the joined `partial_output` of the last step, since its last `step_restarted`.
     */
     FinalOutput: {
       /** Content */content: string;
@@ -1140,6 +1142,42 @@ interface components {
       data: components["schemas"]["StepFinished"];
     };
     /**
+    * StepRestarted
+    * @description The step begins again: its thinking, text and calls so far no longer count.
+    *
+    *     The step has no second `step_started`. Its calls so far get no more results. `model` is present if another model
+    *     answers from here on. The usage of the dropped attempt is part of the step's usage.
+    */
+    StepRestarted: {
+      /** Step */step: number;
+      /**
+      * Reason
+      * @enum {string}
+      */
+      reason: "fallback" | "output_invalid" | "blocked" | "owner_lost"; /** Model */
+      model?: string;
+    };
+    /**
+    * StepRestartedEvent
+    * @description The event `step_restarted`.
+    */
+    StepRestartedEvent: {
+      /** Run Id */run_id: string; /** Seq */
+      seq: number;
+      /**
+      * Timestamp
+      * @description The time in UTC, as RFC 3339 with milliseconds.
+      * @example 2026-11-22T10:00:00.123Z
+      */
+      timestamp: string;
+      /**
+      * @description discriminator enum property added by openapi-typescript
+      * @enum {string}
+      */
+      event: "step_restarted";
+      data: components["schemas"]["StepRestarted"];
+    };
+    /**
     * StepStarted
     * @description A model turn begins. `step` counts 1, 2, …
     */
@@ -1226,7 +1264,9 @@ interface components {
     };
     /**
     * ToolResult
-    * @description The result of a tool call, one for each `tool_use`. Above MAX_TOOL_RESULT_BYTES it is cut and `truncated`.
+    * @description The result of a tool call. Above MAX_TOOL_RESULT_BYTES it is cut and `truncated`.
+    *
+    *     Each `tool_use` has one, except those that a `step_restarted` has dropped.
     */
     ToolResult: {
       /** Tool Call Id */tool_call_id: string; /** Name */
@@ -1359,7 +1399,7 @@ interface components {
       event: "waiting";
       data: components["schemas"]["Waiting"];
     };
-    StreamEvent: components["schemas"]["RunStartedEvent"] | components["schemas"]["StepStartedEvent"] | components["schemas"]["ThinkingEvent"] | components["schemas"]["PartialOutputEvent"] | components["schemas"]["ToolUseDeltaEvent"] | components["schemas"]["ToolUseEvent"] | components["schemas"]["ApprovalRequestEvent"] | components["schemas"]["WaitingEvent"] | components["schemas"]["ApprovalResponseEvent"] | components["schemas"]["ToolProgressEvent"] | components["schemas"]["ToolResultEvent"] | components["schemas"]["StepFinishedEvent"] | components["schemas"]["RunWarningEvent"] | components["schemas"]["FinalOutputEvent"] | components["schemas"]["RunErrorEvent"] | components["schemas"]["CompleteEvent"];
+    StreamEvent: components["schemas"]["RunStartedEvent"] | components["schemas"]["StepStartedEvent"] | components["schemas"]["ThinkingEvent"] | components["schemas"]["PartialOutputEvent"] | components["schemas"]["ToolUseDeltaEvent"] | components["schemas"]["ToolUseEvent"] | components["schemas"]["ApprovalRequestEvent"] | components["schemas"]["WaitingEvent"] | components["schemas"]["ApprovalResponseEvent"] | components["schemas"]["ToolProgressEvent"] | components["schemas"]["ToolResultEvent"] | components["schemas"]["StepRestartedEvent"] | components["schemas"]["StepFinishedEvent"] | components["schemas"]["RunWarningEvent"] | components["schemas"]["FinalOutputEvent"] | components["schemas"]["RunErrorEvent"] | components["schemas"]["CompleteEvent"];
     /**
     * RefusalComplete
     * @description The second and last frame of a refused request: `status` is `failed`, and the counts are empty.
@@ -1513,6 +1553,7 @@ interface ConversationOptions extends ServiceOptions {
   onFrame?: ((frame: Frame) => void) | undefined;
 }
 type OnEvent = (event: StreamEvent) => void;
+type OnRestart = (restart: EventData["step_restarted"]) => void;
 /** A person's change of a call: it is made with these `arguments` instead. */
 interface Changes {
   arguments?: Record<string, unknown> | undefined;
@@ -1642,7 +1683,7 @@ declare class SessionsResource {
 }
 //#endregion
 //#region src/failures.d.ts
-/** An error. `code` is one of the service's, or of the client's: `network`, `incomplete`, `http_…`, `callback`. */
+/** An error. `code` is one of the service's, or of the client's: `network`, `incomplete`, `restarted`, `http_…`, `callback`. */
 interface AgentError {
   code: string;
   message: string;
@@ -1728,6 +1769,8 @@ interface Message {
   content: Content | null;
   /** The pieces of an answer, in order. A question has none. */
   parts: Part[];
+  /** While the run is under way: how many of the parts are of earlier model turns. A restarted turn keeps only these. */
+  earlier_parts?: number;
   status: RunStatus;
   error?: AgentError;
   /** The last event of an answer that this page has read: its usage, steps and durations. */
@@ -1909,8 +1952,16 @@ declare class Run implements AsyncIterable<StreamEvent> {
   /** The run's id, or null until it is known. */
   get id(): string | null;
   [Symbol.asyncIterator](): AsyncGenerator<StreamEvent, void, undefined>;
-  /** The pieces of the answer. */
-  text(): AsyncGenerator<string, void, undefined>;
+  /**
+  * The pieces of the answer. If the service drops pieces that were yielded and begins again, it calls `onRestart`: remove
+  * what you have shown of the present model turn. Without `onRestart`, the iteration throws a RunFailed there, because
+  * pieces of two attempts are no answer. The run continues, and `complete` and the events have its answer.
+  */
+  text({
+    onRestart
+  }?: {
+    onRestart?: OnRestart;
+  }): AsyncGenerator<string, void, undefined>;
   /** Cancels the run. Its last event says so. */
   cancel(): Promise<void>;
   /** Approves a call, perhaps with other arguments. Rejects with a RunFailed if the service refuses the decision. */
@@ -2070,4 +2121,4 @@ declare class Conversation {
 /** The state after events of a run. They are folded together, because a copy of the messages for each costs too much. */
 declare function fold(state: RunState, runId: string, events: StreamEvent[]): RunState;
 //#endregion
-export { type AgentError, type AgentRequest, type AgentResponse, type AgentStatus, AgentStream, type ApprovalDecision, type AttachOptions, type Changes, type ClientTool, type ClientToolInfo, type ClientToolResult, type Complete, type Content, Conversation, type ConversationOptions, type EventData, type Frame, IDLE, type Json, type LatestAnswer, type Loose, type McpServerInfo, type McpServerList, type Message, type MessageList, type MessagesQuery, type ModelInfo, type ModelList, type OnEvent, type Page, type Part, type PendingCall, type Question, type ReadOptions, Run, RunFailed, type RunList, type RunRecord, type RunState, type RunStatus, type RunsQuery, type RunsResource, type Scenario, type ServiceOptions, type Session, type SessionCreate, type SessionList, type SessionMessage, type SessionUpdate, type SessionsResource, type SimulateRequest, type StreamEvent, type StreamOptions, type ToolCall, type ToolInfo, type ToolList, type ToolSource, type Usage, callsIn, explain, fold, type given, isUnfinished, latestAnswer, textOf };
+export { type AgentError, type AgentRequest, type AgentResponse, type AgentStatus, AgentStream, type ApprovalDecision, type AttachOptions, type Changes, type ClientTool, type ClientToolInfo, type ClientToolResult, type Complete, type Content, Conversation, type ConversationOptions, type EventData, type Frame, IDLE, type Json, type LatestAnswer, type Loose, type McpServerInfo, type McpServerList, type Message, type MessageList, type MessagesQuery, type ModelInfo, type ModelList, type OnEvent, type OnRestart, type Page, type Part, type PendingCall, type Question, type ReadOptions, Run, RunFailed, type RunList, type RunRecord, type RunState, type RunStatus, type RunsQuery, type RunsResource, type Scenario, type ServiceOptions, type Session, type SessionCreate, type SessionList, type SessionMessage, type SessionUpdate, type SessionsResource, type SimulateRequest, type StreamEvent, type StreamOptions, type ToolCall, type ToolInfo, type ToolList, type ToolSource, type Usage, callsIn, explain, fold, type given, isUnfinished, latestAnswer, textOf };

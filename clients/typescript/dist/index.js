@@ -513,6 +513,13 @@ function incomplete() {
 		retryable: true
 	});
 }
+function restarted() {
+	return new RunFailed({
+		code: "restarted",
+		message: "The text so far no longer counts, because its model turn began again. `onRestart` handles this.",
+		retryable: false
+	});
+}
 function unreachable(url) {
 	return new RunFailed({
 		code: "network",
@@ -1036,14 +1043,23 @@ function foldEvent(progress, event) {
 			...progress,
 			answer: {
 				...answer,
-				content: ""
+				content: "",
+				earlier_parts: answer.parts.length
+			}
+		};
+		case "step_restarted": return {
+			...progress,
+			answer: {
+				...answer,
+				content: "",
+				parts: answer.parts.slice(0, answer.earlier_parts ?? 0)
 			}
 		};
 		case "thinking": return {
 			...progress,
 			answer: {
 				...answer,
-				parts: withThinking(answer.parts, event.data.content)
+				parts: withThinking(answer, event.data.content)
 			}
 		};
 		case "partial_output": return {
@@ -1116,9 +1132,9 @@ function foldEvent(progress, event) {
 		default: return progress;
 	}
 }
-function withThinking(parts, content) {
+function withThinking({ parts, earlier_parts }, content) {
 	const last = parts.at(-1);
-	if (last?.type !== "thinking") return [...parts, {
+	if (last?.type !== "thinking" || parts.length === earlier_parts) return [...parts, {
 		type: "thinking",
 		text: content
 	}];
@@ -1544,9 +1560,24 @@ var Run = class {
 		}
 		await this.complete;
 	}
-	/** The pieces of the answer. */
-	async *text() {
-		for await (const event of this) if (event.event === "partial_output") yield event.data.content;
+	/**
+	* The pieces of the answer. If the service drops pieces that were yielded and begins again, it calls `onRestart`: remove
+	* what you have shown of the present model turn. Without `onRestart`, the iteration throws a RunFailed there, because
+	* pieces of two attempts are no answer. The run continues, and `complete` and the events have its answer.
+	*/
+	async *text({ onRestart } = {}) {
+		let hasYielded = false;
+		for await (const event of this) {
+			if (event.event === "step_started") hasYielded = false;
+			if (event.event === "step_restarted" && hasYielded) {
+				if (!onRestart) throw restarted();
+				onRestart(event.data);
+				hasYielded = false;
+			}
+			if (event.event !== "partial_output") continue;
+			hasYielded = true;
+			yield event.data.content;
+		}
 	}
 	/** Cancels the run. Its last event says so. */
 	async cancel() {

@@ -2,7 +2,7 @@
 
 import { firstData, isEvents } from "./frames";
 
-/** An error. `code` is one of the service's, or of the client's: `network`, `incomplete`, `http_…`, `callback`. */
+/** An error. `code` is one of the service's, or of the client's: `network`, `incomplete`, `restarted`, `http_…`, `callback`. */
 export interface AgentError {
   code: string;
   message: string;
@@ -42,6 +42,11 @@ export class RunFailed extends Error {
 
 export function incomplete(): RunFailed {
   return new RunFailed({ code: "incomplete", message: "The rest of the answer could not be read.", retryable: true });
+}
+
+export function restarted(): RunFailed {
+  const message = "The text so far no longer counts, because its model turn began again. `onRestart` handles this.";
+  return new RunFailed({ code: "restarted", message, retryable: false });
 }
 
 export function unreachable(url: string): RunFailed {

@@ -18,9 +18,11 @@ function foldEvent(progress: Progress, event: StreamEvent): Progress {
   const { answer, pending } = progress;
   switch (event.event) {
     case "step_started":
-      return { ...progress, answer: { ...answer, content: "" } };
+      return { ...progress, answer: { ...answer, content: "", earlier_parts: answer.parts.length } };
+    case "step_restarted":
+      return { ...progress, answer: { ...answer, content: "", parts: answer.parts.slice(0, answer.earlier_parts ?? 0) } };
     case "thinking":
-      return { ...progress, answer: { ...answer, parts: withThinking(answer.parts, event.data.content) } };
+      return { ...progress, answer: { ...answer, parts: withThinking(answer, event.data.content) } };
     case "partial_output":
       return { ...progress, answer: withMoreText(answer, event.data.content) };
     case "final_output":
@@ -59,9 +61,9 @@ function foldEvent(progress: Progress, event: StreamEvent): Progress {
   }
 }
 
-function withThinking(parts: Part[], content: string): Part[] {
+function withThinking({ parts, earlier_parts }: Message, content: string): Part[] {
   const last = parts.at(-1);
-  if (last?.type !== "thinking") return [...parts, { type: "thinking", text: content }];
+  if (last?.type !== "thinking" || parts.length === earlier_parts) return [...parts, { type: "thinking", text: content }];
   return [...parts.slice(0, -1), { type: "thinking", text: last.text + content }];
 }
 

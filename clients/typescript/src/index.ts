@@ -7,7 +7,7 @@ export { explain, RunFailed, type AgentError } from "./failures";
 export { fold } from "./folding";
 export { IDLE, callsIn, isUnfinished, latestAnswer, textOf } from "./state";
 export type { AgentStatus, LatestAnswer, Message, Part, PendingCall, RunState, ToolCall } from "./state";
-export type { Changes, ClientTool, ConversationOptions, OnEvent, ServiceOptions } from "./options";
+export type { Changes, ClientTool, ConversationOptions, OnEvent, OnRestart, ServiceOptions } from "./options";
 export type { Question } from "./questions";
 export type { MessagesQuery, Page, RunsQuery, RunsResource, SessionsResource } from "./resources";
 export { Run } from "./run";

@@ -642,7 +642,8 @@ export interface components {
          * @description A run as one JSON response, with the same content as its stream.
          *
          *     A run with the status `waiting` has its events so far, and its tool calls in `pending` have no result yet.
-         *     `warnings` report what was left out or lost.
+         *     `warnings` report what was left out or lost. `model` is the one that was asked for, and `answered_by` the one that
+         *     the last step's answer is from.
          */
         AgentResponse: {
             /** Run Id */
@@ -664,6 +665,8 @@ export interface components {
             usage: components["schemas"]["Usage"];
             /** Model */
             model: string;
+            /** Answered By */
+            answered_by?: string;
             /** Finish Reason */
             finish_reason?: string;
             /** Steps */
@@ -1125,7 +1128,7 @@ export interface components {
          * @description The scripted runs of POST /stream/simulate.
          * @enum {string}
          */
-        Scenario: "default" | "long" | "tool_error" | "error" | "slow" | "truncated" | "progress" | "approval" | "client_tool";
+        Scenario: "default" | "long" | "tool_error" | "error" | "slow" | "truncated" | "progress" | "approval" | "client_tool" | "fallback";
         /**
          * Session
          * @description A conversation. `head_run_id` is its latest run, which the next run follows.
@@ -1581,7 +1584,7 @@ export interface components {
         };
         /**
          * FinalOutput
-         * @description The complete answer: the joined `partial_output` of the last step.
+         * @description The complete answer: the joined `partial_output` of the last step, since its last `step_restarted`.
          */
         FinalOutput: {
             /** Content */
@@ -1751,6 +1754,46 @@ export interface components {
             data: components["schemas"]["StepFinished"];
         };
         /**
+         * StepRestarted
+         * @description The step begins again: its thinking, text and calls so far no longer count.
+         *
+         *     The step has no second `step_started`. Its calls so far get no more results. `model` is present if another model
+         *     answers from here on. The usage of the dropped attempt is part of the step's usage.
+         */
+        StepRestarted: {
+            /** Step */
+            step: number;
+            /**
+             * Reason
+             * @enum {string}
+             */
+            reason: "fallback" | "output_invalid" | "blocked" | "owner_lost";
+            /** Model */
+            model?: string;
+        };
+        /**
+         * StepRestartedEvent
+         * @description The event `step_restarted`.
+         */
+        StepRestartedEvent: {
+            /** Run Id */
+            run_id: string;
+            /** Seq */
+            seq: number;
+            /**
+             * Timestamp
+             * @description The time in UTC, as RFC 3339 with milliseconds.
+             * @example 2026-11-22T10:00:00.123Z
+             */
+            timestamp: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            event: "step_restarted";
+            data: components["schemas"]["StepRestarted"];
+        };
+        /**
          * StepStarted
          * @description A model turn begins. `step` counts 1, 2, …
          */
@@ -1850,7 +1893,9 @@ export interface components {
         };
         /**
          * ToolResult
-         * @description The result of a tool call, one for each `tool_use`. Above MAX_TOOL_RESULT_BYTES it is cut and `truncated`.
+         * @description The result of a tool call. Above MAX_TOOL_RESULT_BYTES it is cut and `truncated`.
+         *
+         *     Each `tool_use` has one, except those that a `step_restarted` has dropped.
          */
         ToolResult: {
             /** Tool Call Id */
@@ -2007,7 +2052,7 @@ export interface components {
             event: "waiting";
             data: components["schemas"]["Waiting"];
         };
-        StreamEvent: components["schemas"]["RunStartedEvent"] | components["schemas"]["StepStartedEvent"] | components["schemas"]["ThinkingEvent"] | components["schemas"]["PartialOutputEvent"] | components["schemas"]["ToolUseDeltaEvent"] | components["schemas"]["ToolUseEvent"] | components["schemas"]["ApprovalRequestEvent"] | components["schemas"]["WaitingEvent"] | components["schemas"]["ApprovalResponseEvent"] | components["schemas"]["ToolProgressEvent"] | components["schemas"]["ToolResultEvent"] | components["schemas"]["StepFinishedEvent"] | components["schemas"]["RunWarningEvent"] | components["schemas"]["FinalOutputEvent"] | components["schemas"]["RunErrorEvent"] | components["schemas"]["CompleteEvent"];
+        StreamEvent: components["schemas"]["RunStartedEvent"] | components["schemas"]["StepStartedEvent"] | components["schemas"]["ThinkingEvent"] | components["schemas"]["PartialOutputEvent"] | components["schemas"]["ToolUseDeltaEvent"] | components["schemas"]["ToolUseEvent"] | components["schemas"]["ApprovalRequestEvent"] | components["schemas"]["WaitingEvent"] | components["schemas"]["ApprovalResponseEvent"] | components["schemas"]["ToolProgressEvent"] | components["schemas"]["ToolResultEvent"] | components["schemas"]["StepRestartedEvent"] | components["schemas"]["StepFinishedEvent"] | components["schemas"]["RunWarningEvent"] | components["schemas"]["FinalOutputEvent"] | components["schemas"]["RunErrorEvent"] | components["schemas"]["CompleteEvent"];
         /**
          * RefusalComplete
          * @description The second and last frame of a refused request: `status` is `failed`, and the counts are empty.

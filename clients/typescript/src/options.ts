@@ -1,4 +1,4 @@
-import type { StreamEvent } from "./contract";
+import type { EventData, StreamEvent } from "./contract";
 import type { Frame } from "./frames";
 
 /** A tool that runs in the page. `parameters` is the JSON schema of its arguments, which are an object. */
@@ -52,6 +52,7 @@ export interface ConversationOptions extends ServiceOptions {
 }
 
 export type OnEvent = (event: StreamEvent) => void;
+export type OnRestart = (restart: EventData["step_restarted"]) => void;
 
 /** A person's change of a call: it is made with these `arguments` instead. */
 export interface Changes {

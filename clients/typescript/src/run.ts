@@ -2,11 +2,11 @@ import { answer } from "./answers";
 import { Api } from "./api";
 import { ClientCalls, type Outcome } from "./client_calls";
 import type { Complete, Json, StreamEvent } from "./contract";
-import { type AgentError, RunFailed } from "./failures";
+import { type AgentError, restarted, RunFailed } from "./failures";
 import { fold } from "./folding";
 import type { FollowedRun } from "./followed_run";
 import type { Frame } from "./frames";
-import type { Changes } from "./options";
+import type { Changes, OnRestart } from "./options";
 import { RunReader } from "./run_reader";
 import type { Service } from "./service";
 import { IDLE, type RunState } from "./state";
@@ -59,9 +59,24 @@ export class Run implements AsyncIterable<StreamEvent> {
     await this.complete;
   }
 
-  /** The pieces of the answer. */
-  async *text(): AsyncGenerator<string, void, undefined> {
-    for await (const event of this) if (event.event === "partial_output") yield event.data.content;
+  /**
+   * The pieces of the answer. If the service drops pieces that were yielded and begins again, it calls `onRestart`: remove
+   * what you have shown of the present model turn. Without `onRestart`, the iteration throws a RunFailed there, because
+   * pieces of two attempts are no answer. The run continues, and `complete` and the events have its answer.
+   */
+  async *text({ onRestart }: { onRestart?: OnRestart } = {}): AsyncGenerator<string, void, undefined> {
+    let hasYielded = false;
+    for await (const event of this) {
+      if (event.event === "step_started") hasYielded = false;
+      if (event.event === "step_restarted" && hasYielded) {
+        if (!onRestart) throw restarted();
+        onRestart(event.data);
+        hasYielded = false;
+      }
+      if (event.event !== "partial_output") continue;
+      hasYielded = true;
+      yield event.data.content;
+    }
   }
 
   /** Cancels the run. Its last event says so. */

@@ -44,6 +44,8 @@ export interface Message {
   content: Content | null;
   /** The pieces of an answer, in order. A question has none. */
   parts: Part[];
+  /** While the run is under way: how many of the parts are of earlier model turns. A restarted turn keeps only these. */
+  earlier_parts?: number;
   status: RunStatus;
   error?: AgentError;
   /** The last event of an answer that this page has read: its usage, steps and durations. */

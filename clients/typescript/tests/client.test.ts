@@ -70,6 +70,17 @@ test("a call is approved with other arguments, and the run resumes", async () =>
   assert.match(pieces.join(""), /I deleted the folder spam/);
 });
 
+test("text of an attempt that was dropped is removed by onRestart, or ends the iteration", async () => {
+  const run = agent.simulate(script("fallback"));
+  let shown = "";
+  for await (const piece of run.text({ onRestart: () => (shown = "") })) shown += piece;
+  assert.match(shown, /^You asked: .* Another model answers\.$/);
+  const drain = async () => {
+    for await (const piece of agent.attach(await run.started).text()) assert.ok(piece);
+  };
+  assert.equal((await failureOf(drain())).code, "restarted");
+});
+
 test("a decision about no call rejects with the service's error", async () => {
   const run = agent.simulate(script("approval"));
   for await (const { event } of run) if (event === "waiting") break;

@@ -998,6 +998,21 @@ test("the output is the text of the last turn, and a run that fails keeps it", a
   assert.deepEqual([status, output, shown?.code], ["failed", "It", "upstream_failed"]);
 });
 
+test("a restarted turn keeps the parts of earlier turns only", async (t) => {
+  const step = (seq: number, number: number) => frame(seq, "step_started", { step: number, model: "a/b" });
+  const thinking = (seq: number, content: string) => frame(seq, "thinking", { content });
+  const call = { tool_call_id: "call_1", name: "look", source: "python" } as const;
+  const half = frame(7, "tool_use_delta", { ...call, arguments_delta: "{" });
+  const again = frame(8, "step_restarted", { step: 2, reason: "fallback", model: "c/d" });
+  const before = [started, step(2, 1), thinking(3, "First. "), step(4, 2), thinking(5, "No. "), text(6, "No"), half];
+  const { url } = await serve(t, stream([...before, again, thinking(9, "Second."), text(10, "Yes"), completed(11)].join("")));
+  const page = await mountHook(t, { baseUrl: url });
+  await page.now().stream("Hello");
+  const { output, thinking: thought, toolCalls, messages } = await page.until(ended);
+  assert.deepEqual([output, thought, toolCalls], ["Yes", "First. Second.", []]);
+  assert.deepEqual(messages.at(-1)!.parts.map((part) => part.type), ["thinking", "thinking", "text"]);
+});
+
 test("what onEvent throws comes out of stream(), and the run has failed", async (t) => {
   const { url } = await serve(t, stream(started, completed(2)));
   const page = await mountHook(t, { baseUrl: url });

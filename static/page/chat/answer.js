@@ -22,6 +22,7 @@ export const Answer = memo(function Answer({ message, regenerate, reconnect }) {
     <article class="answer" aria-label="Answer" aria-busy=${isUnderWay}>
       ${parts.map((part, place) => drawPart(part, place, { isUnderWay, facts, parts }))}
       ${isUnderWay && status !== "waiting" && html`<${Working} isBegun=${parts.length > 0} />`}
+      ${facts.restarts.map((restart, place) => html`<${Restart} key=${place} ...${restart} />`)}
       ${facts.warnings.map((warning, place) => html`<${Warning} key=${place} ...${warning} />`)}
       ${status === "cancelled" && html`<p class="stopped"><${Icon} name="stop" />Stopped.</p>`}
       ${status === "failed" && error && html`<${Failure} error=${error} again=${regenerate} reconnect=${reconnect} />`}
@@ -57,6 +58,19 @@ function Working({ isBegun }) {
   return html`<p class="working ${isBegun ? "is-begun" : ""}" aria-hidden="true">
     <span></span><span></span><span></span>
   </p>`;
+}
+
+const RESTARTS = {
+  fallback: "The model failed in the middle of its answer.",
+  output_invalid: "The answer did not have the required form.",
+  blocked: "The answer was blocked.",
+  owner_lost: "The server stopped in the middle of the answer.",
+};
+
+function Restart({ reason, model }) {
+  const why = RESTARTS[reason] ?? "The answer was interrupted.";
+  const next = model ? html`<code>${model}</code> began again.` : "It was begun again.";
+  return html`<p class="warning"><${Icon} name="again" /><span>${why} ${next}</span></p>`;
 }
 
 function Warning({ message, code }) {

@@ -5,7 +5,7 @@ import { useEffect } from "preact/hooks";
 import { api } from "../api.js";
 import { createStore, store, useExternal, useStore } from "../store.js";
 
-const NOTHING = { thoughts: [], warnings: [], usage: null, durationMs: null, model: null, lastPart: null };
+const NOTHING = { thoughts: [], earlierThoughts: 0, restarts: [], warnings: [], usage: null, durationMs: null, model: null, lastPart: null };
 /** A run that took longer waited for a person. How long it has worked isn't stored. */
 const LONGEST_RUN_MS = 3_600_000;
 
@@ -38,11 +38,18 @@ function readFrames(frames) {
   facts.set({ [runId]: added.reduce((known, { event }) => factsAfter(known, event), before) });
 }
 
-/** Returns the facts after one more event. The thoughts are the thinking parts of the answer, in order. */
+/**
+ * Returns the facts after one more event. The thoughts are the thinking parts of the answer, in order. The first
+ * `earlierThoughts` of them are of earlier steps. `model` is the one that answers.
+ */
 function factsAfter(known, { event, data, timestamp }) {
   switch (event) {
     case "run_started":
       return { ...known, model: data.model };
+    case "step_started":
+      return { ...known, model: data.model, earlierThoughts: known.thoughts.length, lastPart: null };
+    case "step_restarted":
+      return restartedFacts(known, data);
     case "thinking":
       return { ...known, thoughts: thoughtsAfter(known, Date.parse(timestamp)), lastPart: "thinking" };
     case "partial_output":
@@ -57,6 +64,12 @@ function factsAfter(known, { event, data, timestamp }) {
     default:
       return known;
   }
+}
+
+function restartedFacts(known, restart) {
+  const thoughts = known.thoughts.slice(0, known.earlierThoughts);
+  const model = restart.model ?? known.model;
+  return { ...known, model, thoughts, restarts: [...known.restarts, restart], lastPart: null };
 }
 
 function thoughtsAfter({ thoughts, lastPart }, at) {

@@ -56,6 +56,7 @@ function stepsOf(frames) {
     if (!step) continue;
     const written = writtenIn(event);
     if (written) addPiece(step, timeOf(event), written.length);
+    if (event.event === "step_restarted") step.model = event.data.model ?? step.model;
     if (event.event === "step_finished") finish(step, event.data);
   }
   return steps;

@@ -12,6 +12,7 @@ const SCENARIOS = {
   progress: "A tool that reports its progress",
   approval: "A call that needs your approval",
   client_tool: "A tool that this page runs",
+  fallback: "Another model answers after a failure",
   tool_error: "A tool that fails",
   error: "A model that fails",
   slow: "30 s without a word",

@@ -68,6 +68,10 @@ class RunSpans {
       case "approval_response":
         this.#answer(data, at);
         break;
+      case "step_restarted":
+        this.#breakOff(at);
+        this.#step = this.#begin("step", `Step ${data.step}, again`, at);
+        break;
       case "step_finished":
         if (this.#step) this.#step.end = at;
         break;
@@ -98,9 +102,19 @@ class RunSpans {
     if (this.#pending.delete(id) && this.#pending.size === 0) this.#wait.end = at;
   }
 
+  /** Ends the attempt of a step, and its calls, which get no results. */
+  #breakOff(at) {
+    this.#endAll(at, true);
+    this.#calls.clear();
+  }
+
   #finishAll({ status }, at) {
+    this.#endAll(at, status === "failed");
+  }
+
+  #endAll(at, failed) {
     for (const span of this.spans) {
-      if (span.end === null) Object.assign(span, { end: at, failed: status === "failed" });
+      if (span.end === null) Object.assign(span, { end: at, failed });
     }
   }
 }

@@ -42,13 +42,23 @@ export function useStoredFacts(messages: Message[], load: () => void): void {
 function useThoughts() {
   const [thoughts, setThoughts] = useState<Record<string, number[]>>({});
   const startedAt = useRef<number | null>(null);
+  const counts = useRef({ all: 0, earlier: 0 }); // of the run's thoughts, and of those before its present step
   const onFrame = useCallback(({ event }: Frame) => {
     const { run_id, timestamp } = event;
     if (event.seq === 1) setThoughts((before) => ({ ...before, [run_id]: [] }));
+    if (event.seq === 1) counts.current = { all: 0, earlier: 0 };
+    if (event.event === "step_started") counts.current.earlier = counts.current.all;
+    if (event.event === "step_restarted") {
+      const { earlier } = counts.current;
+      counts.current.all = earlier;
+      startedAt.current = null;
+      setThoughts((before) => ({ ...before, [run_id]: (before[run_id] ?? []).slice(0, earlier) }));
+    }
     if (event.event === "thinking") startedAt.current ??= Date.parse(timestamp);
     if (startedAt.current === null || !AFTER_THINKING.includes(event.event)) return;
     const took = Date.parse(timestamp) - startedAt.current;
     startedAt.current = null;
+    counts.current.all += 1;
     setThoughts((before) => ({ ...before, [run_id]: [...(before[run_id] ?? []), took] }));
   }, []);
   return { thoughts, onFrame };
