@@ -267,7 +267,8 @@ class SimulateRequest(AgentRequest):
     """A request for a scripted run: always the same events, without a model or a key.
 
     It accepts and validates every field of POST /api/agent/stream, so that a front end can switch between the two. The
-    script uses `input`, `scenario`, `delay_ms` and `on_disconnect` and ignores the others.
+    script uses `input`, `scenario` and `delay_ms`. The session's fields, `on_disconnect` and `metadata` mean the same
+    as for a real run. The others are ignored.
     """
 
     model_config = with_examples(

@@ -97,13 +97,15 @@ async def simulate(
     body: SimulateRequest,
     service: ServiceDep,
     request_id: RequestId,
+    key: IdempotencyKey = None,
     until: Until = None,
 ) -> Response:
     """Stream a scripted run with the events of a real one, to build a front end without a key or a model.
 
-    The request accepts the fields of `/stream` and ignores those that a script can't use. `scenario` selects it.
+    The request accepts the fields of `/stream` and ignores those that a script can't use. `scenario` selects it. With a
+    `session_id`, the session keeps the script's question and answer like any other.
     """
-    run = await service.simulate_streaming_execution(body, request_id)
+    run = await service.simulate_streaming_execution(body, request_id, key)
     if body.scenario is Scenario.TRUNCATED:
         run.frames = torn(run.frames, after=TEAR_AFTER)
     return frame_stream(request, run, until)

@@ -92,9 +92,11 @@ class AgentService:
         if task := self._live.get(starting.result()):
             task.cancel_without_readers()
 
-    async def simulate_streaming_execution(self, request: SimulateRequest, request_id: str) -> RunStream:
-        """Start a scripted run and follow it from its first event. Raise a `CapacityError` as `start` does."""
-        return self._live.stream(await self._starts.simulate(request, request_id), 0)
+    async def simulate_streaming_execution(
+        self, request: SimulateRequest, request_id: str, key: str | None
+    ) -> RunStream:
+        """Start a scripted run and follow it from its first event. Raise as `start` does."""
+        return await self.execute_agent_streaming(request, request_id, key)
 
     # Answering
 

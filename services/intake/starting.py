@@ -4,7 +4,7 @@ import asyncio
 
 from uuid_utils import uuid7
 
-from models import AgentRequest, OnDisconnect, Run, RunStatus, SimulateRequest, now
+from models import AgentRequest, OnDisconnect, Run, RunStatus, now
 from services.intake.work import WorkFactory
 from services.runs.admission import Admission
 from services.runs.idempotency import IdempotencyKeys
@@ -65,21 +65,13 @@ class RunStarter:
             task.readers.allow_unattended()  # the run may have been started by a request that does read it
         return run_id_of_key
 
-    async def simulate(self, request: SimulateRequest, request_id: str) -> str:
-        """Start a scripted run and return its id. Raise a `CapacityError`."""
-        with self._admission.place():
-            run = _new_run(_new_id(), self._work.simulated_model, request.on_disconnect)
-            work = self._work.simulated(run, request)
-            await self._live.launch(RunSpec.within(self._settings, run, work, request_id))
-        return run.run_id
-
     async def _start(self, run_id: str, request: AgentRequest, request_id: str, unattended: bool) -> None:
         on_disconnect: OnDisconnect = "continue" if unattended else request.on_disconnect
         with self._admission.place():
-            plan = await self._work.plan(request)
-            run = _new_run(run_id, plan.route.model, on_disconnect, request)
+            preparation = await self._work.prepare(request)
+            run = _new_run(run_id, preparation.model, on_disconnect, request)
             async with self._turns.turn(request, run) as turn:
-                work = self._work.planned(turn.run, plan)
+                work = self._work.prepared(turn.run, preparation)
                 await self._live.launch(RunSpec.within(self._settings, turn.run, work, request_id, turn.behind))
 
 
@@ -88,15 +80,15 @@ def _new_id() -> str:
     return f"run_{uuid7().hex}"
 
 
-def _new_run(run_id: str, model: str, on_disconnect: OnDisconnect, request: AgentRequest | None = None) -> Run:
+def _new_run(run_id: str, model: str, on_disconnect: OnDisconnect, request: AgentRequest) -> Run:
     """Return the record of a run that has not begun."""
     return Run(
         run_id=run_id,
-        session_id=request and request.session_id,
+        session_id=request.session_id,
         status=RunStatus.QUEUED,
         model=model,
         created_at=now(),
         last_seq=0,
         on_disconnect=on_disconnect,
-        metadata=request and request.metadata,
+        metadata=request.metadata,
     )

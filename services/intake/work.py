@@ -27,6 +27,8 @@ MOST_RESERVED_TOKENS = 4096  # kept free for the answer if the request doesn't l
 MOST_MESSAGES = 4000  # of a history, however short: all of them are joined and encoded without a pause, some µs each
 AGENT, SIMULATION = "agent", "simulation"  # the key of a stored request says which of the two runs it
 
+SCENARIO = "scenario"  # a field that each stored request for a script has, and no other
+
 Json = Mapping[str, Any]
 
 
@@ -57,6 +59,13 @@ class HistorySize:
         if self.messages > MOST_MESSAGES:
             return f"at most {MOST_MESSAGES} messages are sent"
         return None
+
+
+class Preparation(NamedTuple):
+    """What is known of a run before it is recorded: its model, and what it will do."""
+
+    model: str
+    request: Plan | SimulateRequest
 
 
 class RequestedWork:
@@ -105,22 +114,23 @@ class WorkFactory:
         self._agent = agent
         self._simulator = simulator
         self._catalog = catalog
-        self.simulated_model = simulator.model
 
-    async def plan(self, request: AgentRequest) -> Plan:
-        """Return the plan of a request: its route and its tools.
+    async def prepare(self, request: AgentRequest) -> Preparation:
+        """Return the plan of a request: its route and its tools. A script needs none.
 
         Raise a `RequestError` for what is unavailable, or as `RouteResolver.for_request` does.
         """
+        if isinstance(request, SimulateRequest):
+            return Preparation(self._simulator.model, request)
+        plan = await self._plan(request)
+        return Preparation(plan.route.model, plan)
+
+    async def _plan(self, request: AgentRequest) -> Plan:
         return await self._agent.plan(request, await self._routes.for_request(request))
 
-    def planned(self, run: Run, plan: Plan) -> Work:
-        """Return the work of a run of the agent."""
-        return RequestedWork(self, run, plan)
-
-    def simulated(self, run: Run, request: SimulateRequest) -> Work:
-        """Return the work of a scripted run."""
-        return RequestedWork(self, run, request)
+    def prepared(self, run: Run, preparation: Preparation) -> Work:
+        """Return the work of a run that has been prepared."""
+        return RequestedWork(self, run, preparation.request)
 
     def queued(self, run: Run, request: Json) -> Work:
         """Return the work of a run that a former process left queued, with its stored request."""
@@ -156,10 +166,12 @@ class WorkFactory:
         return _labelled(AGENT, await self._agent.run(plan, history, run, writer))
 
     async def begin_stored(self, stored_request: Json, run: Run, writer: RunWriter) -> Suspension | None:
-        """Plan the stored request of a run of the agent, and begin it. See `Work`."""
+        """Begin a run with its stored request. See `Work`."""
+        if SCENARIO in stored_request:
+            return await self.simulate(SimulateRequest.model_validate(stored_request), writer)
         request = AgentRequest.model_validate(stored_request)
         model = request.model or run.model  # the run names its model already, and the default may have changed
-        plan = await self.plan(request.model_copy(update={"model": model}))
+        plan = await self._plan(request.model_copy(update={"model": model}))
         return await self.begin(plan, run, writer)
 
     async def simulate(self, request: SimulateRequest, writer: RunWriter) -> Suspension | None:

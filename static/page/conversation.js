@@ -62,7 +62,7 @@ function isShown(runId) {
   return shown.get().conversation.get().messages.some(({ run_id }) => run_id === runId);
 }
 
-/** Shows the branch of the session that has a run. A script's run is in no session, so it is shown by itself. */
+/** Shows the branch of the session that has a run. A run that is in no session is shown by itself. */
 async function showBranch({ session, run }) {
   const stored = await api(runPath(run)).catch(() => null);
   const isPresent = store.get().route.run === run && store.get().route.session === session;
@@ -88,15 +88,7 @@ export function ask(question, onEvent) {
   const { route, draft, choice } = store.get();
   const request = { ...chosen(choice), ...(typeof question === "string" ? { input: question } : question) };
   navigate({ session: route.session ?? draft, run: null, seq: null });
-  return shown.get().conversation.stream(request, request.scenario ? namingRun(onEvent) : onEvent);
-}
-
-/** Puts a script's run into the URL: no session stores it, and a reload finds it there. */
-function namingRun(onEvent) {
-  return (event) => {
-    if (event.event === "run_started") navigate({ run: event.run_id }, { replace: true });
-    onEvent?.(event);
-  };
+  return shown.get().conversation.stream(request, onEvent);
 }
 
 /** The shown conversation's state, and the object itself with its actions (stop, approve, …). */

@@ -1,9 +1,14 @@
 """POST /stream/simulate takes the requests of POST /stream: a front end switches between them by the URL alone."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from grammar import parse_frames
+from run_readers import reading
 from service import NOWHERE, SIMULATE, STREAM, Service, names, only, service, text
+from session_calls import RUNS, SESSIONS, get, messages, refusal
+from waiting_runs import decide, whole
 
 from models import AgentRequest, SimulateRequest
 
@@ -48,7 +53,7 @@ async def test_the_first_curl_plays_the_default_script() -> None:
     "more",
     [
         {"session_id": None, "parent_run_id": None, "multitask": None, "messages": [{"role": "user", "content": "Hi"}]},
-        {},
+        {"parent_run_id": None},
     ],
 )
 async def test_every_field_of_a_request_is_taken(more: dict[str, Any]) -> None:
@@ -121,3 +126,50 @@ async def test_a_script_resumes_after_its_wait(scenario: str) -> None:
     async with service(NOWHERE, approval_timeout_s=0.01) as agent:
         events = await agent.stream(FIRST | {"scenario": scenario, "delay_ms": 0}, SIMULATE)
     assert only(events, "complete")[0]["status"] == "succeeded"
+
+
+async def test_a_session_keeps_a_script_s_answer(tmp_path: Path) -> None:
+    """A scripted run is a run of its session: its question and answer are stored, also after a restart."""
+    script = {"input": "Cold?", "session_id": "chat", "metadata": {"user": "u1"}, "delay_ms": 0}
+    async with service(NOWHERE, data_dir=tmp_path) as agent:
+        first = await agent.stream(script, SIMULATE)
+        second = await agent.stream(script | {"input": "Warm?", "parent_state": "after"}, SIMULATE)
+    async with service(NOWHERE, data_dir=tmp_path) as agent:
+        kept = await messages(agent)
+        runs = (await get(agent, f"{SESSIONS}/chat/runs"))["runs"]
+    expected = ["Cold?", text(first), "Warm?", text(second)]
+    assert [message["content"] for message in kept if message["content"] and message["role"] != "tool"] == expected
+    assert kept[1]["tool_calls"][0]["name"] == "get_weather"
+    assert [run["run_id"] for run in runs] == [second[0]["run_id"], first[0]["run_id"]]
+    assert runs[0]["parent_run_id"] == first[0]["run_id"]
+    assert runs[0]["metadata"] == {"user": "u1"}
+
+
+async def test_a_repeated_script_is_one_run(agent: Service) -> None:
+    """The same key is the same run, and with another body, or on another route, it is refused."""
+    key = {"Idempotency-Key": "k-script"}
+    script = {"input": "Cold?", "delay_ms": 0}
+    first, again = [await agent.post(SIMULATE, script, **key) for _ in range(2)]
+    others = [
+        await agent.post(SIMULATE, script | {"delay_ms": 1}, **key),
+        await agent.post(STREAM, {"input": "Cold?"}, **key),
+    ]
+    assert again.headers["x-run-id"] == first.headers["x-run-id"]
+    assert parse_frames(again.content) == parse_frames(first.content)
+    assert [refusal(other) for other in others] == [(422, "idempotency_key_reused")] * 2
+
+
+async def test_a_queued_script_survives_a_restart(tmp_path: Path) -> None:
+    """A script that is queued behind a wait is played by the next process, once the wait is over."""
+    script = {"session_id": "chat", "multitask": "enqueue", "on_disconnect": "continue", "delay_ms": 0}
+    async with service(NOWHERE, data_dir=tmp_path) as agent:
+        async with reading(agent, SIMULATE, **script, scenario="approval") as before:
+            await before.until(b"event: waiting")
+        async with reading(agent, SIMULATE, **script) as queued:
+            await queued.until(b"event: run_started")
+    async with service(NOWHERE, data_dir=tmp_path) as agent:
+        [call] = (await get(agent, f"{RUNS}/{before.run_id}"))["pending"]
+        await decide(agent, before.run_id, call["tool_call_id"])
+        events = await whole(agent, queued.run_id)
+    assert only(events, "complete")[0]["status"] == "succeeded"
+    assert only(events, "tool_use")[0]["name"] == "get_weather"

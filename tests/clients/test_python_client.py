@@ -157,6 +157,16 @@ def test_a_refusal_is_an_error(ask: Callable[[Run], Any], agent: AgentStream) ->
     assert "body.temperature: " in str(error)
 
 
+def test_a_repeated_script_is_one_run_of_its_session(agent: AgentStream) -> None:
+    """A scripted run takes a key, as a real one does, and its session keeps it."""
+    runs = [agent.simulate("Cold?", session_id="script", idempotency_key="script-1", delay_ms=0) for _ in range(2)]
+    first, again = (run.result() for run in runs)
+    assert again.run_id == first.run_id
+    messages = agent.sessions.messages("script").messages
+    assert [message.content for message in messages if message.content == "Cold?"] == ["Cold?"]
+    assert messages[-1].content == first.output
+
+
 def test_a_run_has_no_id_before_it_starts(agent: AgentStream, service: Service) -> None:
     """Making a run sends nothing: it starts on entering `with`, where it has its id."""
     run = agent.simulate(delay_ms=0)

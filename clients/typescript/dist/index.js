@@ -737,10 +737,6 @@ function withTools(tools = {}) {
 function routeOf({ path }, asked) {
 	return path ?? ("scenario" in asked ? SIMULATE : "/api/agent/stream");
 }
-/** Whether a script answers a request. No session keeps such a run. */
-function isScripted(options, asked) {
-	return routeOf(options, asked) === SIMULATE;
-}
 /**
 * The messages with a question in its place; `conversation` is null without a session. Until its run is known, `run_id`
 * is empty.
@@ -1904,8 +1900,6 @@ var Follower = class {
 	latest = null;
 	/** The answers that this page has read to their end, by run. */
 	read = /* @__PURE__ */ new Map();
-	/** The runs of scripts. The service keeps none of them in the session. */
-	scripted = /* @__PURE__ */ new Set();
 	service;
 	view;
 	clientCalls;
@@ -1999,7 +1993,6 @@ var Follower = class {
 		this.leave();
 		this.latest = null;
 		this.read.clear();
-		this.scripted.clear();
 		this.view.change(() => IDLE);
 	}
 	/** Shows events and passes them to `onEvent` and `onFrame`. Returns the data of `complete`. */
@@ -2069,7 +2062,6 @@ var Follower = class {
 	}
 	/** Stores the data that a reloaded page needs. A question that is too large, such as one with images, is left out. */
 	remember({ id, asked }) {
-		if (id && asked && isScripted(this.options, asked)) this.scripted.add(id);
 		storage(this.options, (kept, key) => kept.setItem(key, id ?? ""));
 		storage(this.options, (kept, key) => kept.setItem(`${key}:asked`, JSON.stringify(asked)));
 	}
@@ -2282,8 +2274,8 @@ var SessionLoader = class {
 	}
 	/** Whether a question did not reach the service, or the service doesn't have its run in the session. */
 	isMissing(runId) {
-		const { latest, scripted } = this.follower;
-		return runId === "" ? !latest?.isOver : scripted.has(runId) || latest?.id === runId && latest.isGone;
+		const { latest } = this.follower;
+		return runId === "" ? !latest?.isOver : latest?.id === runId && latest.isGone;
 	}
 	isUnderWay(runId) {
 		const { latest } = this.follower;

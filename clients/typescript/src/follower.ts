@@ -6,7 +6,7 @@ import { FollowedRun } from "./followed_run";
 import type { Frame } from "./frames";
 import { storage } from "./kept";
 import type { ConversationOptions } from "./options";
-import { isScripted, withQuestion } from "./questions";
+import { withQuestion } from "./questions";
 import { RunReader } from "./run_reader";
 import type { Service } from "./service";
 import { answerOf, IDLE, type Message, type RunState, withAnswer, withoutAnswer } from "./state";
@@ -28,8 +28,6 @@ export class Follower {
   latest: FollowedRun | null = null;
   /** The answers that this page has read to their end, by run. */
   readonly read: Map<string, Message> = new Map();
-  /** The runs of scripts. The service keeps none of them in the session. */
-  readonly scripted: Set<string> = new Set();
   private readonly service: Service;
   private readonly view: View;
   private readonly clientCalls: ClientCalls;
@@ -122,7 +120,6 @@ export class Follower {
     this.leave();
     this.latest = null;
     this.read.clear();
-    this.scripted.clear();
     this.view.change(() => IDLE);
   }
 
@@ -182,7 +179,6 @@ export class Follower {
 
   /** Stores the data that a reloaded page needs. A question that is too large, such as one with images, is left out. */
   private remember({ id, asked }: FollowedRun): void {
-    if (id && asked && isScripted(this.options, asked)) this.scripted.add(id);
     storage(this.options, (kept, key) => kept.setItem(key, id ?? ""));
     storage(this.options, (kept, key) => kept.setItem(`${key}:asked`, JSON.stringify(asked)));
   }

@@ -63,7 +63,8 @@ export interface paths {
          * Stream a scripted run, without a model
          * @description Stream a scripted run with the events of a real one, to build a front end without a key or a model.
          *
-         *     The request accepts the fields of `/stream` and ignores those that a script can't use. `scenario` selects it.
+         *     The request accepts the fields of `/stream` and ignores those that a script can't use. `scenario` selects it. With a
+         *     `session_id`, the session keeps the script's question and answer like any other.
          */
         post: operations["simulate"];
         delete?: never;
@@ -1240,7 +1241,8 @@ export interface components {
          * @description A request for a scripted run: always the same events, without a model or a key.
          *
          *     It accepts and validates every field of POST /api/agent/stream, so that a front end can switch between the two. The
-         *     script uses `input`, `scenario`, `delay_ms` and `on_disconnect` and ignores the others.
+         *     script uses `input`, `scenario` and `delay_ms`. The session's fields, `on_disconnect` and `metadata` mean the same
+         *     as for a real run. The others are ignored.
          * @example {
          *       "input": "Test",
          *       "model": "openai/gpt-4.1",
@@ -2215,7 +2217,10 @@ export interface operations {
                 /** @description Where the response ends. By default, that is the run's `complete`. With `waiting`, it also ends when the run waits for an approval or a client tool. Resume at `Location`, after the last event's id. */
                 until?: "complete" | "waiting";
             };
-            header?: never;
+            header?: {
+                /** @description A unique value, chosen by the client. The same key and body within 24 hours return the same run. */
+                "Idempotency-Key"?: string | null;
+            };
             path?: never;
             cookie?: never;
         };

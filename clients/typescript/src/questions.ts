@@ -43,11 +43,6 @@ export function routeOf({ path }: ConversationOptions, asked: AgentRequest | Sim
   return path ?? ("scenario" in asked ? SIMULATE : "/api/agent/stream");
 }
 
-/** Whether a script answers a request. No session keeps such a run. */
-export function isScripted(options: ConversationOptions, asked: AgentRequest | SimulateRequest): boolean {
-  return routeOf(options, asked) === SIMULATE;
-}
-
 /**
  * The messages with a question in its place; `conversation` is null without a session. Until its run is known, `run_id`
  * is empty.

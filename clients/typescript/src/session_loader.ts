@@ -90,8 +90,8 @@ export class SessionLoader {
 
   /** Whether a question did not reach the service, or the service doesn't have its run in the session. */
   isMissing(runId: string): boolean {
-    const { latest, scripted } = this.follower;
-    return runId === "" ? !latest?.isOver : scripted.has(runId) || (latest?.id === runId && latest.isGone);
+    const { latest } = this.follower;
+    return runId === "" ? !latest?.isOver : latest?.id === runId && latest.isGone;
   }
 
   private isUnderWay(runId: string): boolean {

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { createElement } from "react";
 import { renderToStaticMarkup } from "react-dom/server";
 import { useAgentStream } from "agent-stream/react";
-import { AgentStream, Conversation, type Frame, type Message, RunFailed, type Scenario } from "agent-stream";
+import { AgentStream, Conversation, type Frame, type Message, RunFailed, type Scenario, textOf } from "agent-stream";
 
 const baseUrl = process.env["AGENT_STREAM_URL"] ?? "";
 const agent = new AgentStream({ baseUrl });
@@ -198,6 +198,26 @@ test("the branches of a conversation are shown, and the next question continues 
   assert.match(String(conversation.get().messages.at(-1)?.content), /One\?[^]*Two\?[^]*Four\?/);
   const whole = await until((messages) => messages.length === 6 && messages[0]?.branches !== undefined);
   assert.deepEqual(questions(whole), ["One?", "Two?", "Four?"]);
+  leave();
+});
+
+test("a script's answer is kept in the session, where a reloaded page finds it", async () => {
+  const id = sessionId("script");
+  const first = new Conversation({ baseUrl, sessionId: id });
+  const leaveFirst = first.mount();
+  await first.stream({ input: "Is it cold?", scenario: "default", delay_ms: 0 });
+  const shown = textOf(first.get().messages.at(-1)?.content ?? "");
+  leaveFirst();
+  const reloaded = new Conversation({ baseUrl, sessionId: id });
+  const leave = reloaded.mount();
+  while (reloaded.get().messages.length < 2) await new Promise((resolve) => reloaded.subscribe(() => resolve(0)));
+  assert.deepEqual(
+    reloaded.get().messages.map(({ role, content }) => [role, textOf(content ?? "")]),
+    [
+      ["user", "Is it cold?"],
+      ["assistant", shown],
+    ],
+  );
   leave();
 });
 

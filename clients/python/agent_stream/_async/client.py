@@ -65,9 +65,16 @@ class AsyncAgentStream:
         """Return a run that answers the question. It starts on entering `async with`, or with its first event."""
         return self._start("/api/agent/stream", self._request(question, options), idempotency_key)
 
-    def simulate(self, question: Content | None = None, /, **options: Unpack[SimulateOptions]) -> AsyncRun:
+    def simulate(
+        self,
+        question: Content | None = None,
+        /,
+        *,
+        idempotency_key: str | None = None,
+        **options: Unpack[SimulateOptions],
+    ) -> AsyncRun:
         """Return a scripted run, which needs no model. It starts as one of `stream` does."""
-        return self._start("/api/agent/stream/simulate", self._request(question, options), None)
+        return self._start("/api/agent/stream/simulate", self._request(question, options), idempotency_key)
 
     async def run(
         self, question: Content, /, *, idempotency_key: str | None = None, **options: Unpack[RequestOptions]

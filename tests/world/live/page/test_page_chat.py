@@ -341,7 +341,7 @@ def test_only_chosen_tools_of_the_page_are_offered(page: ShownPage, fake: FakeDe
 
 
 def test_a_scripted_answer_stays(page: ShownPage, fake: FakeDedalus) -> None:
-    """No session stores a scenario's run, but the page keeps it above the answers that follow."""
+    """A script's answer is kept in the chat like a model's: above the answers that follow, and through a reload."""
     page.open()
     choose(page, scenario="default")
     page.ask("Try it")
@@ -353,6 +353,10 @@ def test_a_scripted_answer_stays(page: ShownPage, fake: FakeDedalus) -> None:
     page.until_shown("Hello.", ANSWER)
     until_ready(page)
     assert page.texts(".question .bubble") == ["Try it", "Hi"]
+    page.reload()
+    page.until_shown("Hello.", ANSWER)
+    assert page.texts(".question .bubble") == ["Try it", "Hi"]
+    assert "It is 3 °C in Oslo" in page.texts(ANSWER)[0]
 
 
 def test_enter_that_chooses_a_word_sends_nothing(page: ShownPage, fake: FakeDedalus) -> None:
