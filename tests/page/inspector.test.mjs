@@ -10,7 +10,7 @@ import { Line } from "../../static/page/inspector/faults.js";
 import { frameSplitter, seqOf } from "../../static/page/inspector/frame_bytes.js";
 import { javascript } from "../../static/page/inspector/literals.js";
 import { measuresOf, tokensOverTime } from "../../static/page/inspector/measures.js";
-import { offsetsOf, positionAt, timeAt } from "../../static/page/inspector/playback.js";
+import { isCut, offsetsOf, positionAt, replayStatus, timeAt } from "../../static/page/inspector/playback.js";
 import { proofOf } from "../../static/page/inspector/proof.js";
 import { MAX_EVENTS, RunFileError, eventsIn } from "../../static/page/inspector/run_file.js";
 import { frameOf, framesIn } from "../../static/page/inspector/stored_log.js";
@@ -117,6 +117,7 @@ test("a run's time runs on while it is under way, and stands at its end", () => 
   assert.equal(nowOf(some, some.at(-1).receivedAt + 50), 350);
   assert.equal(nowOf(all, all.at(-1).receivedAt + 50), 900);
   assert.equal(nowOf([], 5), 0);
+  assert.equal(nowOf(some, null), 300); // a record, however old it is
 });
 
 test("the numbers are those of the model's server where it reports them, and estimates until then", () => {
@@ -136,7 +137,7 @@ test("the numbers are those of the model's server where it reports them, and est
 });
 
 test("the chart ends at the reported number of tokens", () => {
-  const [seconds, tokens] = tokensOverTime(frames(...ANSWER));
+  const [seconds, tokens] = tokensOverTime(measured(frames(...ANSWER)).steps);
   assert.deepEqual(seconds, [0, 0.1, 0.3, 0.5]);
   assert.equal(tokens.at(-1), 20);
   assert.deepEqual(tokensOverTime([]), [[0], [0]]);
@@ -180,6 +181,15 @@ test("a replay has the run's own timing, with long pauses shortened", () => {
   assert.deepEqual([0, 1, 2, 5].map((position) => timeAt(offsets, position)), [0, 0, 100, 5_100]);
 });
 
+test("a replay says whether it plays, is paused, or has come to the end of a record that is cut off", () => {
+  const all = frames(...ANSWER);
+  const some = all.slice(0, 4);
+  assert.deepEqual([isCut(all), isCut(some)], [false, true]);
+  assert.equal(replayStatus({ frames: some, position: 2, isPlaying: true }), "streaming");
+  assert.equal(replayStatus({ frames: some, position: 2, isPlaying: false }), "paused");
+  assert.equal(replayStatus({ frames: some, position: 4, isPlaying: false }), "cut");
+});
+
 const jsonl = (events) => encoder.encode(events.map((event) => `${JSON.stringify(event)}\n`).join(""));
 
 function sse(events) {
@@ -198,6 +208,20 @@ test("a run file is read in both forms, with either line end, also if it was cut
   assert.deepEqual(eventsIn(jsonl(later)), later);
 });
 
+test("a run file is read up to its last whole event, wherever it was cut off", () => {
+  const events = run(...ANSWER.slice(0, 3), [300, "partial_output", { content: "Zoë 🎉" }]);
+  const stream = new TextDecoder().decode(sse(events)).split("event: draining")[0];
+  for (const whole of [jsonl(events), encoder.encode(stream)]) {
+    const first = whole.indexOf(10, whole.indexOf(123)); // the end of the first event
+    for (let end = first; end <= whole.length; end += 1) {
+      const found = eventsIn(whole.subarray(0, end));
+      assert.deepEqual(found, events.slice(0, found.length));
+      const complete = new TextDecoder().decode(whole.subarray(0, end)).match(/}}(?=\n|$)/g).length;
+      assert.equal(found.length, complete);
+    }
+  }
+});
+
 test("a broken or hostile run file is refused with the line and the reason", () => {
   const events = run(...ANSWER);
   const changed = (place, change) => jsonl(events.map((event, at) => (at === place ? { ...event, ...change } : event)));
@@ -207,6 +231,8 @@ test("a broken or hostile run file is refused with the line and the reason", () 
     [encoder.encode("<!doctype html><script>alert(1)</script>"), /no events/],
     [new Uint8Array([0x89, 0x50, 0x4e, 0x47, 0xff]), /isn't text/],
     [encoder.encode("{\n"), /Line 1 isn't JSON/],
+    [encoder.encode("{"), /no events/],
+    [encoder.encode(`{\n${JSON.stringify(events[0])}`), /Line 1 isn't JSON/],
     [encoder.encode(`{"a":1}\n`), /Line 1 isn't an event/],
     [encoder.encode(`${JSON.stringify(events[0])}\nnull\n`), /Line 2 isn't an event/],
     [encoder.encode(`${JSON.stringify(events[0])}\n[]\n`), /Line 2 isn't an event/],

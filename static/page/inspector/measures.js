@@ -47,15 +47,19 @@ function firstTokenMs(frames) {
   return first ? timeOf(first.event) - timeOf(frames[0].event) : null;
 }
 
-/** Returns each step with its model, usage, output tokens, and the time in which it wrote them. */
+/**
+ * Returns each step with its model, usage, output tokens, the time in which it wrote them, and its `pieces`: their lengths in
+ * characters, and when they were written, in ms since the run began.
+ */
 function stepsOf(frames) {
   const steps = [];
+  const start = frames.length > 0 ? timeOf(frames[0].event) : 0;
   for (const { event } of frames) {
     if (event.event === "step_started") steps.push(newStep(event.data));
     const step = steps.at(-1);
     if (!step) continue;
     const written = writtenIn(event);
-    if (written) addPiece(step, timeOf(event), written.length);
+    if (written) addPiece(step, timeOf(event) - start, written.length);
     if (event.event === "step_restarted") step.model = event.data.model ?? step.model;
     if (event.event === "step_finished") finish(step, event.data);
   }
@@ -81,17 +85,16 @@ function finish(step, { usage, finish_reason }) {
 }
 
 /**
- * Returns the output tokens over time, for a chart: seconds since the run began, and tokens up to then. A step's pieces share
- * its tokens by their length.
+ * Returns the output tokens of a run's steps over time, for a chart: seconds since the run began, and tokens up to then. A
+ * step's pieces share its tokens by their length.
  */
-export function tokensOverTime(frames) {
+export function tokensOverTime(steps) {
   const seconds = [0];
   const tokens = [0];
-  const start = frames.length > 0 ? timeOf(frames[0].event) : 0;
-  for (const step of stepsOf(frames)) {
+  for (const step of steps) {
     const length = step.pieces.reduce((sum, piece) => sum + piece.length, 0);
     for (const piece of step.pieces) {
-      seconds.push((piece.at - start) / 1000);
+      seconds.push(piece.at / 1000);
       tokens.push(tokens.at(-1) + (step.tokens * piece.length) / length);
     }
   }

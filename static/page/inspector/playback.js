@@ -29,5 +29,14 @@ export function positionAt(offsets, ms) {
   return low;
 }
 
+/** Whether a record of events ends before its run does. */
+export const isCut = (frames) => frames.at(-1).event.event !== "complete";
+
+/** Returns the status that a replay shows at an event after which the run still works. */
+export function replayStatus({ frames, position, isPlaying }) {
+  if (isPlaying) return "streaming";
+  return position === frames.length ? "cut" : "paused";
+}
+
 /** Returns the time of a position: when its last event is shown. */
 export const timeAt = (offsets, position) => offsets[position - 1] ?? 0;

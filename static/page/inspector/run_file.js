@@ -4,7 +4,8 @@
  * .jsonl  one event a line, as JSON: GET /api/agent/runs/{run_id}/events?wait=false
  * .sse    the stream's frames:       GET /api/agent/runs/{run_id}/events
  *
- * The form is recognised by the content. A file can be cut off at any event, but begins with the first.
+ * The form is recognised by the content. A file can be cut off anywhere, but begins with the first event. What a cut has left
+ * of a line is ignored.
  */
 
 import { wrongKey } from "./event_shapes.js";
@@ -26,7 +27,7 @@ export async function openRunFile(file) {
 export function eventsIn(bytes) {
   const lines = textIn(bytes).split(/\r?\n/);
   const isJson = lines.find((line) => line.trim() !== "")?.startsWith("{");
-  const texts = isJson ? jsonLines(lines) : dataLines(lines);
+  const texts = withoutRest(isJson ? jsonLines(lines) : dataLines(lines), lines.length);
   if (texts.length === 0) throw new RunFileError("The file has no events of a run.");
   if (texts.length > MAX_EVENTS) throw new RunFileError(`The file has more than ${MAX_EVENTS} events.`);
   const events = texts.map(({ json, line }) => eventIn(json, line));
@@ -36,7 +37,7 @@ export function eventsIn(bytes) {
 
 function textIn(bytes) {
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes, { stream: true }); // a cut can divide a character
   } catch {
     throw new RunFileError("The file isn't text in UTF-8.");
   }
@@ -57,13 +58,24 @@ function dataLines(lines) {
   return texts;
 }
 
-function eventIn(json, line) {
-  let event;
+/** Leaves out the file's last line if it has no end and isn't JSON: the file was cut off there. */
+function withoutRest(texts, lastLine) {
+  const last = texts.at(-1);
+  return last?.line === lastLine && parsed(last.json) === undefined ? texts.slice(0, -1) : texts;
+}
+
+/** Returns the value of a JSON text, or undefined if it isn't JSON. */
+function parsed(json) {
   try {
-    event = JSON.parse(json);
+    return JSON.parse(json);
   } catch {
-    throw new RunFileError(`Line ${line} isn't JSON.`);
+    return undefined;
   }
+}
+
+function eventIn(json, line) {
+  const event = parsed(json);
+  if (event === undefined) throw new RunFileError(`Line ${line} isn't JSON.`);
   if (isDeep(event)) throw new RunFileError(`Line ${line} is nested more than ${MAX_DEPTH} levels deep.`);
   const wrong = wrongKey(event);
   if (wrong) throw new RunFileError(`Line ${line} isn't an event of a run: "${wrong}" is missing or wrong.`);

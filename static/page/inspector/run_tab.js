@@ -16,16 +16,18 @@ import { Waterfall } from "./waterfall.js";
 const CALM_MS = 250;
 
 export function RunTab() {
-  const { frames: latest, error, isReplay } = useShownRun();
+  const { frames: latest, error, isReplay, workStatus } = useShownRun();
   const frames = useAtMostEvery(CALM_MS, latest);
   const spans = useMemo(() => spansOf(frames), [frames]);
   const measures = useMemo(() => measuresOf(frames, spans), [frames]);
-  const series = useMemo(() => tokensOverTime(frames), [frames]);
+  const series = useMemo(() => tokensOverTime(measures.steps), [measures]);
   const isUnderWay = !isReplay && ["streaming", "waiting"].includes(measures.status);
-  const nowMs = nowOf(frames, useClock(isUnderWay));
+  const clockMs = useClock(isUnderWay);
+  const nowMs = nowOf(frames, isUnderWay ? clockMs : null);
+  const status = measures.status === "streaming" ? workStatus : measures.status;
   if (frames.length === 0) return html`<${Empty} error=${error} />`;
   return html`
-    <${Summary} measures=${measures} nowMs=${nowMs} />
+    <${Summary} measures=${measures} status=${status} nowMs=${nowMs} />
     <section aria-labelledby="waterfall-title">
       <h3 id="waterfall-title">Waterfall</h3>
       <${Waterfall} spans=${spans} nowMs=${nowMs} />
@@ -39,8 +41,8 @@ export function RunTab() {
 }
 
 /** A run's status and numbers. */
-function Summary({ measures, nowMs }) {
-  const { runId, model, status, firstTokenMs, durationMs, tokensPerS, isEstimated, usage } = measures;
+function Summary({ measures, status, nowMs }) {
+  const { runId, model, firstTokenMs, durationMs, tokensPerS, isEstimated, usage } = measures;
   const speed = tokensPerS === null ? "–" : `${isEstimated ? "~" : ""}${tokensPerS.toFixed(tokensPerS < 10 ? 1 : 0)}`;
   return html`
     <div class="run-head">

@@ -5,6 +5,7 @@ import { useEffect, useState } from "preact/hooks";
 import { BASE_URL, runPath } from "../api.js";
 import { useConversation } from "../conversation.js";
 import { useStore } from "../store.js";
+import { replayStatus } from "./playback.js";
 import { framesIn } from "./stored_log.js";
 
 const LOOK_MS = 2_000; // how often a run is looked at that another page follows
@@ -19,7 +20,10 @@ export async function storedLog(runId) {
   return response.text();
 }
 
-/** Returns `{ runId, frames, isLive, isReplay, error }` of the run to show. `isLive`: this page received its events. */
+/**
+ * Returns `{ runId, frames, isLive, isReplay, workStatus, error }` of the run to show. `isLive`: this page received its events.
+ * `workStatus` is the status to show while the run's events say that it works.
+ */
 export function useShownRun() {
   const replay = useStore((state) => state.replay);
   const followed = useStore((state) => state.frames);
@@ -31,9 +35,9 @@ export function useShownRun() {
   const stored = useStoredRun(isLive || replay ? null : runId);
   if (replay) {
     const { name, frames, position } = replay;
-    return { runId: frames[0].event.run_id, name, frames: frames.slice(0, position), isLive: false, isReplay: true, error: null };
+    return { runId: frames[0].event.run_id, name, frames: frames.slice(0, position), isLive: false, isReplay: true, workStatus: replayStatus(replay), error: null };
   }
-  return { runId, isReplay: false, isLive, ...(isLive ? { frames: followed, error: null } : stored) };
+  return { runId, isReplay: false, isLive, workStatus: "streaming", ...(isLive ? { frames: followed, error: null } : stored) };
 }
 
 const NOTHING = { frames: [], error: null };

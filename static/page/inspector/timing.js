@@ -11,12 +11,16 @@ export function timeOf(event) {
   return times.get(event);
 }
 
-/** Returns the present time of a run under way: the last event's time, and what has passed here since it arrived. */
+/**
+ * Returns the present time of a run: the last event's time, and what has passed here since it arrived. `clockMs` is null for
+ * a run that isn't under way here, such as an old record. The time of such a run stands at its last event.
+ */
 export function nowOf(frames, clockMs) {
   const last = frames.at(-1);
   if (!last) return 0;
   const seen = timeOf(last.event) - timeOf(frames[0].event);
-  return last.event.event === "complete" ? seen : seen + Math.max(0, clockMs - last.receivedAt);
+  const stands = clockMs === null || last.event.event === "complete";
+  return stands ? seen : seen + Math.max(0, clockMs - last.receivedAt);
 }
 
 /**

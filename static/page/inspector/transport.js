@@ -2,7 +2,7 @@
 
 import { html } from "../html.js";
 import { duration } from "./formats.js";
-import { SPEEDS, timeAt } from "./playback.js";
+import { isCut, SPEEDS, timeAt } from "./playback.js";
 import { closeReplay, pause, play, seek, setSpeed } from "./replay.js";
 import { Segments } from "./segments.js";
 
@@ -37,6 +37,7 @@ export function Transport({ replay: { name, frames, offsets, position, speed, is
         <${Segments} label="Speed" options=${SPEEDS} selected=${speed} onSelect=${setSpeed} titleOf=${speedTitle} />
         <button type="button" class="plain" onClick=${closeReplay}>Close</button>
       </div>
+      ${isCut(frames) && html`<p class="note small">This record is cut off: it ends at event ${frames.length}, before the run does.</p>`}
       <p class="tiny muted">The chat and the other tabs show the run at this event.</p>
     </section>
   `;

@@ -121,7 +121,7 @@ def test_a_downloaded_run_is_opened_again(page: ShownPage, fake: FakeDedalus, tm
 
 
 def test_a_file_is_dropped(page: ShownPage) -> None:
-    """A run file that is dropped on any tab is opened. A new chat closes it."""
+    """A run file that is dropped on any tab is opened, and said to be cut off if it is. A new chat closes it."""
     page.open()
     content = run_file(("run_started", {"model": "m"}), ("partial_output", {"content": "Dropped."}))
     page.browser.execute_script(
@@ -132,6 +132,10 @@ def test_a_file_is_dropped(page: ShownPage) -> None:
         content,
     )
     page.until_shown("Dropped.", LOG)
+    page.until_shown("cut off: it ends at event 2", ".replay-card")
+    page.press("Run")
+    assert page.texts(".run-status") == ["cut"]
+    assert page.texts(".tile dd")[1] == "0 ms"
     page.press("New chat")
     page.until(lambda: not page.has(".replay-bar"))
 
