@@ -16,16 +16,12 @@ from services.agents.provider_states import ProviderStates
 from services.agents.run_context import RunContext
 from services.agents.tool_calls import Call, ToolCalls
 from services.agents.tool_runner import LAST_STEP, ToolRunner
+from services.agents.turn_request import parameters_left_out, request_body
 from services.completions.chunks import CallDelta, Delta, HostedResult, TextDelta, ThinkingDelta
 from services.completions.finish_reasons import CALL_REASONS, means_cut
 from services.runs.suspension import Outcomes, Suspension
-from services.tooling.base import Tool
 from services.upstreams.model_turn import UNKNOWN_REASON, Deadlines, ModelTurn, model_turn
-from services.upstreams.wire_rules import left_out
 from session_models import ProviderState
-
-PASSED_ON = ("temperature", "top_p", "max_tokens", "reasoning_effort", "stop", "seed", "response_format")
-"""The parameters of a request that are sent under the same names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +132,7 @@ class AgentLoop:
 
     def _report_left_out(self) -> None:
         """Warn once about each parameter of the request that the model's server doesn't accept."""
-        rules = self._context.route.rules
-        if not rules.left_out:
-            return
-        parameters = self._context.request.model_dump(include={*PASSED_ON}, exclude_none=True)
-        for name in sorted(name for name, value in parameters.items() if left_out(name, value, rules)):
+        for name in parameters_left_out(self._context):
             if name not in self._state.left_out:
                 message = (
                     f"The model's server does not accept {name} as the request sets it. The answer was made without it."
@@ -177,7 +169,8 @@ class AgentLoop:
         The deltas of one read are committed together. So a fast model costs fewer writes, and a slow one is shown
         token by token.
         """
-        async with model_turn(self._context.route, self._body(), self._limits.deadlines) as turn:
+        body = request_body(self._context, self._state.messages, self._state.correlation_id)
+        async with model_turn(self._context.route, body, self._limits.deadlines) as turn:
             async for deltas in turn:
                 for delta in deltas:
                     self._put(delta, calls)
@@ -213,29 +206,6 @@ class AgentLoop:
         request, upstream = self._context.request, self._context.route.upstream
         max_tokens = request.max_tokens or upstream.defaults.get("max_tokens")
         return "length" if max_tokens and (turn.usage.output_tokens or 0) >= max_tokens else None
-
-    def _body(self) -> dict[str, Any]:
-        request, route, toolset = self._context.request, self._context.route, self._context.toolset
-        parameters = {key: value for key in PASSED_ON if (value := getattr(request, key)) is not None}
-        if toolset.hosted:
-            parameters["mcp_servers"] = list(toolset.hosted)
-        if toolset.tools:
-            parameters["tools"] = [_schema(tool) for tool in toolset.tools.values()]
-        if self._state.correlation_id is not None:
-            parameters["correlation_id"] = self._state.correlation_id
-        return {
-            **route.upstream.defaults,
-            **parameters,
-            "model": route.wire_model,
-            "messages": self._state.messages,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
-
-
-def _schema(tool: Tool) -> dict[str, Any]:
-    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
-    return {"type": "function", "function": function}
 
 
 def _empty_answer(text: str, reason: str) -> str:
