@@ -1446,8 +1446,29 @@ interface components {
 //#endregion
 //#region src/contract.d.ts
 type Schemas = components["schemas"];
-/** An event of a run. `seq` counts 1, 2, 3 …; `complete` is the last. Switch on `event`, and `data` has its type. */
-type StreamEvent = Schemas["StreamEvent"];
+/**
+* The JSON of `arguments`, with every digit. The package adds it, because JavaScript's numbers round whole numbers beyond
+* 2^53. Show and send this text.
+*/
+interface ArgumentsText {
+  arguments_text: string;
+}
+type Exact<Event extends {
+  data: object;
+}> = Event extends {
+  event: "tool_use" | "approval_request";
+} ? Omit<Event, "data"> & {
+  data: Event["data"] & ArgumentsText;
+} : Event extends {
+  event: "approval_response";
+} ? Omit<Event, "data"> & {
+  data: Event["data"] & Partial<ArgumentsText>;
+} : Event;
+/**
+* An event of a run. `seq` counts 1, 2, 3 …; `complete` is the last. Switch on `event`, and `data` has its type. `data` with
+* `arguments` also has `arguments_text`.
+*/
+type StreamEvent = Exact<Schemas["StreamEvent"]>;
 /** The data of each event, by the event's name. */
 type EventData = { [Event in StreamEvent as Event["event"]]: Event["data"] };
 type Complete = Schemas["Complete"];
@@ -1475,9 +1496,18 @@ type Session = Schemas["Session"];
 type SessionCreate = Schemas["SessionCreate"];
 type SessionUpdate = Schemas["SessionUpdate"];
 type SessionList = Schemas["SessionList"];
+type StoredCall = NonNullable<Schemas["SessionMessage"]["tool_calls"]>[number];
+/** A call in a message of a session. Its `arguments` are the model's, those of its `approval_response` a person's. */
+type FunctionCall = Omit<StoredCall, "approval_response"> & ArgumentsText & {
+  approval_response?: EventData["approval_response"];
+};
 /** A message of a session. A run's messages follow its question. `parent_id` is the message before it on its branch. */
-type SessionMessage = Schemas["SessionMessage"];
-type MessageList = Schemas["MessageList"];
+type SessionMessage = Omit<Schemas["SessionMessage"], "tool_calls"> & {
+  tool_calls?: FunctionCall[];
+};
+type MessageList = Omit<Schemas["MessageList"], "messages"> & {
+  messages: SessionMessage[];
+};
 type ModelInfo = Schemas["ModelInfo"];
 type ModelList = Schemas["ModelList"];
 type ToolInfo = Schemas["ToolInfo"];
@@ -1496,11 +1526,17 @@ declare function given<T extends object>(loose: Loose<T>): T;
 /** An event with what an inspector wants to know about its arrival. */
 interface Frame {
   event: StreamEvent;
+  /** The event's JSON as the service has written it. */
+  json: string;
   /** The frame's size on the wire. */
   bytes: number;
   /** When the client read it, by `performance.now()`. */
   receivedAt: number;
 }
+/** Returns an event, whose JSON is given. Throws a SyntaxError. */
+declare const eventIn: (json: string) => StreamEvent;
+/** Returns the events in JSON lines. */
+declare function eventsIn(lines: string): StreamEvent[];
 type EventStream = Response & {
   body: ReadableStream<Uint8Array>;
 };
@@ -1510,7 +1546,8 @@ type EventStream = Response & {
 interface ClientTool {
   description?: string | undefined;
   parameters?: Record<string, unknown> | undefined;
-  /** Returns text or a JSON value. An exception is reported to the model as the call's error. */
+  /**
+  * Returns text or a JSON value. Whole numbers beyond 2^53 in `args` are bigints, so that none is rounded. An exception is reported to the model as the call's error. */
   run: (args: Record<string, unknown>) => unknown;
 }
 /** How requests reach the service. */
@@ -1555,10 +1592,17 @@ interface ConversationOptions extends ServiceOptions {
 }
 type OnEvent = (event: StreamEvent) => void;
 type OnRestart = (restart: EventData["step_restarted"]) => void;
-/** A person's change of a call: it is made with these `arguments` instead. */
+/** A person's change of a call: it is made with these arguments instead. */
 interface Changes {
+  /** A number that JavaScript may have rounded is refused (`invalid_arguments`). */
   arguments?: Record<string, unknown> | undefined;
+  /** The JSON of an object, in place of `arguments`. It is sent as it is, digit for digit. */
+  arguments_text?: string | undefined;
 }
+//#endregion
+//#region src/decisions.d.ts
+/** A person's decision on a call that needs approval. An approval may have other arguments. */
+type Decision = Omit<ApprovalDecision, "arguments"> & Changes;
 //#endregion
 //#region src/slots.d.ts
 /** The right to hold one stream open. */
@@ -1604,7 +1648,8 @@ declare class Service {
     isLong,
     ...init
   }?: Call): Promise<Response>;
-  post(path: string, body: object, {
+  /** Posts a value, or its JSON. */
+  post(path: string, body: object | string, {
     headers,
     ...call
   }?: Call): Promise<Response>;
@@ -1617,7 +1662,8 @@ declare class Service {
 interface ApiCall {
   /** Parameters of the query. Those that are undefined are left out. */
   query?: Record<string, string | number | boolean | undefined>;
-  body?: object;
+  /** A value, or its JSON. */
+  body?: object | string;
   headers?: HeadersInit;
   signal?: AbortSignal | undefined;
   /** Whether the response takes as long as a run. */
@@ -1726,7 +1772,10 @@ declare function explain({
 //#endregion
 //#region src/state.d.ts
 type AgentStatus = "idle" | "connecting" | "streaming" | "waiting" | "reconnecting" | Complete["status"];
-/** A tool call so far. `arguments` is set once the call is complete, `result` once it has ended. */
+/**
+* A tool call so far. `arguments` is set once the call is complete, `result` once it has ended. The arguments are the model's;
+* `madeWith` returns those that the call is made with. Show `arguments_text`, because JavaScript rounds numbers in `arguments`.
+*/
 interface ToolCall {
   tool_call_id: string;
   name: string;
@@ -1746,6 +1795,8 @@ interface PendingCall {
   name: string;
   kind: "approval" | "client";
   arguments: Record<string, unknown>;
+  /** The JSON of `arguments` with every digit: what a person has to see. */
+  arguments_text: string;
   /** When the service refuses an approval by itself: UTC, RFC 3339. */
   expires_at?: string;
 }
@@ -1799,6 +1850,11 @@ interface RunState {
 declare const IDLE: RunState;
 /** The tool calls among the pieces of an answer. */
 declare function callsIn(parts: Part[]): ToolCall[];
+/** Returns the JSON of the arguments that a call is made with: a person's, if they were changed, or else the model's. */
+declare function madeWith({
+  arguments_text,
+  approval_response
+}: ToolCall): string;
 /** Whether a run, or the run of a message, has not ended. */
 declare function isUnfinished({
   status
@@ -1913,8 +1969,8 @@ declare class FollowedRun {
   /** Whether this page makes the calls of its tools. */
   readonly isOurs: boolean;
   readonly onEvent: OnEvent | undefined;
-  /** The arguments of its calls, by their id. */
-  readonly calls: Map<string, Record<string, unknown>>;
+  /** The JSON of the arguments of its calls, by their id. */
+  readonly calls: Map<string, string>;
   lastSeq: number;
   /** Whether there has been a connection to its events. */
   wasConnected: boolean;
@@ -1966,9 +2022,7 @@ declare class Run implements AsyncIterable<StreamEvent> {
   /** Cancels the run. Its last event says so. */
   cancel(): Promise<void>;
   /** Approves a call, perhaps with other arguments. Rejects with a RunFailed if the service refuses the decision. */
-  approve(callId: string, {
-    arguments: changed
-  }?: Changes): Promise<void>;
+  approve(callId: string, changes?: Changes): Promise<void>;
   /** Refuses a call. The model receives the reason. */
   refuse(callId: string, reason?: string): Promise<void>;
   /** Sends the result of a call of the client's own tools that `clientTools` doesn't handle. */
@@ -2028,7 +2082,7 @@ declare class AgentStream {
   /** Cancels a run. Resolves when the service has accepted that. */
   cancel(runId: string): Promise<RunRecord>;
   /** Decides on a call that needs approval. The run resumes when each call that it waits for has its answer. */
-  approve(runId: string, callId: string, decision?: ApprovalDecision): Promise<RunRecord>;
+  approve(runId: string, callId: string, decision?: Decision): Promise<RunRecord>;
   /** Sends the results of calls of the client's own tools. */
   toolResults(runId: string, results: ClientToolResult[]): Promise<RunRecord>;
   models(): Promise<ModelList>;
@@ -2097,9 +2151,7 @@ declare class Conversation {
   * accepted the answer, and otherwise with the error, such as invalid arguments (`details`) or an answer from elsewhere
   * (`tool_call_answered`). The next two functions do the same. None of them rejects.
   */
-  approve: (callId: string, {
-    arguments: changed
-  }?: Changes) => Promise<AgentError | null>;
+  approve: (callId: string, changes?: Changes) => Promise<AgentError | null>;
   /** Refuses a call of `pending`. The model receives the reason. */
   refuse: (callId: string, reason?: string) => Promise<AgentError | null>;
   /** Sends the result of a call of the kind `client` that `clientTools` doesn't handle. */
@@ -2118,8 +2170,12 @@ declare class Conversation {
   private send;
 }
 //#endregion
+//#region src/exact_json.d.ts
+/** Returns JSON in lines, as `JSON.stringify` lays it out, but with each number as it is written. Throws a SyntaxError. */
+declare function prettyJson(json: string): string;
+//#endregion
 //#region src/folding.d.ts
 /** The state after events of a run. They are folded together, because a copy of the messages for each costs too much. */
 declare function fold(state: RunState, runId: string, events: StreamEvent[]): RunState;
 //#endregion
-export { type AgentError, type AgentRequest, type AgentResponse, type AgentStatus, AgentStream, type ApprovalDecision, type AttachOptions, type Changes, type ClientTool, type ClientToolInfo, type ClientToolResult, type Complete, type Content, Conversation, type ConversationOptions, type EventData, type Frame, IDLE, type Json, type LatestAnswer, type Loose, type McpServerInfo, type McpServerList, type Message, type MessageList, type MessagesQuery, type ModelInfo, type ModelList, type OnEvent, type OnRestart, type Page, type Part, type PendingCall, type Question, type ReadOptions, Run, RunFailed, type RunList, type RunRecord, type RunState, type RunStatus, type RunsQuery, type RunsResource, type Scenario, type ServiceOptions, type Session, type SessionCreate, type SessionList, type SessionMessage, type SessionUpdate, type SessionsResource, type SimulateRequest, type StreamEvent, type StreamOptions, type ToolCall, type ToolInfo, type ToolList, type ToolSource, type Usage, callsIn, explain, fold, type given, isUnfinished, latestAnswer, textOf };
+export { type AgentError, type AgentRequest, type AgentResponse, type AgentStatus, AgentStream, type ApprovalDecision, type ArgumentsText, type AttachOptions, type Changes, type ClientTool, type ClientToolInfo, type ClientToolResult, type Complete, type Content, Conversation, type ConversationOptions, type Decision, type EventData, type Frame, type FunctionCall, IDLE, type Json, type LatestAnswer, type Loose, type McpServerInfo, type McpServerList, type Message, type MessageList, type MessagesQuery, type ModelInfo, type ModelList, type OnEvent, type OnRestart, type Page, type Part, type PendingCall, type Question, type ReadOptions, Run, RunFailed, type RunList, type RunRecord, type RunState, type RunStatus, type RunsQuery, type RunsResource, type Scenario, type ServiceOptions, type Session, type SessionCreate, type SessionList, type SessionMessage, type SessionUpdate, type SessionsResource, type SimulateRequest, type StreamEvent, type StreamOptions, type ToolCall, type ToolInfo, type ToolList, type ToolSource, type Usage, callsIn, eventIn, eventsIn, explain, fold, type given, isUnfinished, latestAnswer, madeWith, prettyJson, textOf };

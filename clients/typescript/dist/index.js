@@ -1,3 +1,100 @@
+//#region src/environment.ts
+const page = () => globalThis.document;
+/** Whether nobody can see the page. Without a page, nothing is hidden. */
+function isHidden() {
+	return page()?.visibilityState === "hidden";
+}
+/** Calls `listener` when the page is online, visible or restored again. Returns a function that stops this. */
+function onWake(listener) {
+	const document = page();
+	if (!document) return () => {};
+	const { window } = globalThis;
+	const becameVisible = () => !isHidden() && listener();
+	const restored = ({ persisted }) => persisted && listener();
+	window.addEventListener("online", listener);
+	window.addEventListener("pageshow", restored);
+	document.addEventListener("visibilitychange", becameVisible);
+	return () => {
+		window.removeEventListener("online", listener);
+		window.removeEventListener("pageshow", restored);
+		document.removeEventListener("visibilitychange", becameVisible);
+	};
+}
+/** A random key. (crypto.randomUUID exists only on HTTPS and localhost.) */
+function newKey() {
+	return Array.from(crypto.getRandomValues(/* @__PURE__ */ new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+//#endregion
+//#region src/exact_json.ts
+/** A string, a sign, or another value of a JSON text. */
+const TOKEN = /"[^"\\]*(?:\\.[^"\\]*)*"|[[\]{}:,]|[^\s[\]{}:,"]+/g;
+const WHOLE_NUMBER = /^-?\d+$/;
+/** Parses JSON of the service. Each object with `arguments` also gets their JSON as `arguments_text`. */
+function parse(json) {
+	const value = JSON.parse(json);
+	if (json.includes("\"arguments\"")) addTexts(value, json);
+	return value;
+}
+/** Adds `arguments_text` to the objects in a value, whose JSON is given. Arguments themselves stay as they are. */
+function addTexts(root, json) {
+	const places = [{
+		value: { root },
+		key: "root"
+	}];
+	let outside = Infinity;
+	let start = 0;
+	let before = "";
+	for (const { 0: token, index } of json.matchAll(TOKEN)) {
+		const place = places.at(-1);
+		if (token === ":") place.key = JSON.parse(before);
+		if (token === "," && typeof place.key === "number") place.key += 1;
+		if (token === "{" && place.key === "arguments" && outside === Infinity) [outside, start] = [places.length, index];
+		if (token === "{" || token === "[") places.push({
+			value: place.value?.[place.key],
+			key: token === "[" ? 0 : ""
+		});
+		else if (token === "}" || token === "]") {
+			places.pop();
+			if (places.length === outside) {
+				places.at(-1).value["arguments_text"] = laidOut(json.slice(start, index + 1), "");
+				outside = Infinity;
+			}
+		}
+		before = token;
+	}
+}
+/** Returns the JSON of a value, or a text that is JSON already. */
+const jsonOf = (body) => typeof body === "string" ? body : JSON.stringify(body);
+/** Returns JSON in lines, as `JSON.stringify` lays it out, but with each number as it is written. Throws a SyntaxError. */
+function prettyJson(json) {
+	JSON.parse(json);
+	return laidOut(json, "  ");
+}
+/** Returns JSON in lines that are indented by `indent`, or without white space if that is empty. */
+function laidOut(json, indent) {
+	const colon = indent ? ": " : ":";
+	let depth = 0;
+	let before = "";
+	let text = "";
+	for (const [token] of json.matchAll(TOKEN)) {
+		const closes = token === "}" || token === "]";
+		const opened = before === "{" || before === "[";
+		if (closes) depth -= 1;
+		if (indent && (before === "," || closes !== opened)) text += `\n${indent.repeat(depth)}`;
+		if (token === "{" || token === "[") depth += 1;
+		text += token === ":" ? colon : token.startsWith("\"") ? JSON.stringify(JSON.parse(token)) : token;
+		before = token;
+	}
+	return text;
+}
+/** Parses JSON. Whole numbers that JavaScript's numbers can't hold become bigints. */
+function parseWithBigints(json) {
+	const mark = newKey();
+	const marked = json.replace(TOKEN, (token) => isRounded(token) ? `"${mark}${token}"` : token);
+	return JSON.parse(marked, (_, value) => typeof value === "string" && value.startsWith(mark) ? BigInt(value.slice(mark.length)) : value);
+}
+const isRounded = (token) => WHOLE_NUMBER.test(token) && !Number.isSafeInteger(Number(token));
+//#endregion
 //#region node_modules/eventsource-parser/dist/errors.js
 /**
 * Error thrown when encountering an issue during parsing.
@@ -364,41 +461,17 @@ function isPotentialField(line, field) {
 	return line.length <= field.length || line.charCodeAt(field.length) === 58;
 }
 //#endregion
-//#region src/environment.ts
-const page = () => globalThis.document;
-/** Whether nobody can see the page. Without a page, nothing is hidden. */
-function isHidden() {
-	return page()?.visibilityState === "hidden";
-}
-/** Calls `listener` when the page is online, visible or restored again. Returns a function that stops this. */
-function onWake(listener) {
-	const document = page();
-	if (!document) return () => {};
-	const { window } = globalThis;
-	const becameVisible = () => !isHidden() && listener();
-	const restored = ({ persisted }) => persisted && listener();
-	window.addEventListener("online", listener);
-	window.addEventListener("pageshow", restored);
-	document.addEventListener("visibilitychange", becameVisible);
-	return () => {
-		window.removeEventListener("online", listener);
-		window.removeEventListener("pageshow", restored);
-		document.removeEventListener("visibilitychange", becameVisible);
-	};
-}
-/** A random key. (crypto.randomUUID exists only on HTTPS and localhost.) */
-function newKey() {
-	return Array.from(crypto.getRandomValues(/* @__PURE__ */ new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-//#endregion
 //#region src/frames.ts
 /** The characters of a frame that are neither its id, nor its event, nor its data. */
 const FRAME_SYNTAX = 21;
-/** Returns the frame of an event that has just arrived. `data` is its JSON. Frames are ASCII. */
-function frameOf(event, data) {
+/** Returns an event, whose JSON is given. Throws a SyntaxError. */
+const eventIn = (json) => parse(json);
+/** Returns the frame of an event that has just arrived. Frames are ASCII. */
+function frameOf(event, json) {
 	return {
 		event,
-		bytes: FRAME_SYNTAX + String(event.seq).length + event.event.length + data.length,
+		json,
+		bytes: FRAME_SYNTAX + String(event.seq).length + event.event.length + json.length,
 		receivedAt: performance.now()
 	};
 }
@@ -408,7 +481,7 @@ function eventsIn(lines) {
 }
 /** Returns the frames of the events in JSON lines. */
 function framesIn(lines) {
-	return lines.split("\n").filter((line) => line !== "").map((line) => frameOf(JSON.parse(line), line));
+	return lines.split("\n").filter((line) => line !== "").map((json) => frameOf(eventIn(json), json));
 }
 /** Returns a function that reads the events after `lastSeq` from bytes, however these are cut. */
 function batchParser(lastSeq) {
@@ -419,7 +492,7 @@ function batchParser(lastSeq) {
 	};
 	const parser = createParser({
 		onEvent: ({ data }) => {
-			const event = JSON.parse(data);
+			const event = eventIn(data);
 			if (!(event.seq > lastSeq)) return;
 			lastSeq = event.seq;
 			batch.frames.push(frameOf(event, data));
@@ -620,7 +693,7 @@ var Api = class {
 	/** Resolves with the JSON of the response, or with null if it has none. Rejects as `send` does. */
 	async json(method, path, call = {}) {
 		const response = await this.send(method, path, call);
-		return response.status === 204 ? null : await response.json();
+		return response.status === 204 ? null : parse(await response.text());
 	}
 	/** Resolves with a response that reports success. Rejects with a RunFailed, or with the reason of the signal. */
 	async send(method, path, call = {}) {
@@ -645,7 +718,7 @@ var Api = class {
 		return this.service.request(search.size > 0 ? `${path}?${search}` : path, {
 			method,
 			headers,
-			...body && { body: JSON.stringify(body) },
+			...body && { body: jsonOf(body) },
 			...signal && { signal },
 			isLong: call.isLong ?? false
 		});
@@ -655,6 +728,35 @@ var Api = class {
 		return response instanceof Response ? refusal(response, true) : unreachable(this.service.url);
 	}
 };
+//#endregion
+//#region src/decisions.ts
+/** Returns the JSON of an approval. Throws a RunFailed if the changed arguments can't be sent exactly. */
+function approval({ arguments: changed, arguments_text: text } = {}) {
+	const json = text ?? (changed && JSON.stringify(changed, exact));
+	if (json === void 0) return "{\"approved\":true}";
+	checkObject(json);
+	return `{"approved":true,"arguments":${json}}`;
+}
+/** A replacer of `JSON.stringify` that lets only those numbers pass whose digits are surely the ones that are meant. */
+function exact(_, value) {
+	if (typeof value !== "bigint" && !(typeof value === "number" && (!Number.isFinite(value) || isMaybeRounded(value)))) return value;
+	throw invalid(`${value} may not be the number that is meant: JavaScript rounds it. Send the arguments as \`arguments_text\`.`);
+}
+const isMaybeRounded = (value) => Number.isInteger(value) && !Number.isSafeInteger(value);
+function checkObject(json) {
+	let value;
+	try {
+		value = JSON.parse(json);
+	} catch (cause) {
+		throw invalid(`The arguments are not valid JSON: ${cause.message}`);
+	}
+	if (typeof value !== "object" || value === null || Array.isArray(value)) throw invalid("The arguments are not a JSON object.");
+}
+const invalid = (message) => new RunFailed({
+	code: "invalid_arguments",
+	message,
+	retryable: false
+});
 //#endregion
 //#region src/followed_run.ts
 /** A run that is followed here. */
@@ -668,7 +770,7 @@ var FollowedRun = class {
 	/** Whether this page makes the calls of its tools. */
 	isOurs;
 	onEvent;
-	/** The arguments of its calls, by their id. */
+	/** The JSON of the arguments of its calls, by their id. */
 	calls = /* @__PURE__ */ new Map();
 	lastSeq = 0;
 	/** Whether there has been a connection to its events. */
@@ -880,8 +982,9 @@ const failed = (content) => ({
 	content,
 	is_error: true
 });
-async function outcomeOf(tool, args) {
+async function outcomeOf(tool, json) {
 	try {
+		const args = parseWithBigints(json);
 		const content = JSON.stringify(await tool.run(args) ?? null);
 		return {
 			content: JSON.parse(content),
@@ -989,6 +1092,10 @@ function withoutAnswer(state, questionId, status) {
 /** The tool calls among the pieces of an answer. */
 function callsIn(parts) {
 	return parts.flatMap((part) => part.type === "tool_call" ? [part.call] : []);
+}
+/** Returns the JSON of the arguments that a call is made with: a person's, if they were changed, or else the model's. */
+function madeWith({ arguments_text, approval_response }) {
+	return approval_response?.arguments_text ?? arguments_text;
 }
 /** Whether a run, or the run of a message, has not ended. */
 function isUnfinished({ status }) {
@@ -1208,7 +1315,7 @@ function foldCall(call, event) {
 			return {
 				...call,
 				...about,
-				arguments_text: invalid_arguments ?? JSON.stringify(about.arguments)
+				...invalid_arguments !== void 0 && { arguments_text: invalid_arguments }
 			};
 		}
 		case "approval_request": return {
@@ -1234,6 +1341,7 @@ function pendingCall({ parts }, call) {
 	return {
 		...call,
 		arguments: known?.arguments ?? {},
+		arguments_text: known?.arguments_text ?? "{}",
 		...known?.approval_request && { expires_at: known.approval_request.expires_at }
 	};
 }
@@ -1581,11 +1689,8 @@ var Run = class {
 		await new Api(this.service).json("POST", `${this.run.path}/cancel`);
 	}
 	/** Approves a call, perhaps with other arguments. Rejects with a RunFailed if the service refuses the decision. */
-	approve(callId, { arguments: changed } = {}) {
-		return this.decide(callId, {
-			approved: true,
-			...changed && { arguments: changed }
-		});
+	async approve(callId, changes = {}) {
+		await this.decide(callId, approval(changes));
 	}
 	/** Refuses a call. The model receives the reason. */
 	refuse(callId, reason) {
@@ -1650,7 +1755,7 @@ var Run = class {
 		for (const frame of frames) {
 			const { event } = frame;
 			this.run.lastSeq = event.seq;
-			if (event.event === "tool_use") this.run.calls.set(event.data.tool_call_id, event.data.arguments);
+			if (event.event === "tool_use") this.run.calls.set(event.data.tool_call_id, event.data.arguments_text);
 			this.service.options.onFrame?.(frame);
 			this.events.push(event);
 		}
@@ -1780,6 +1885,7 @@ var Service = class {
 			clearInterval(slow);
 		}
 	}
+	/** Posts a value, or its JSON. */
 	post(path, body, { headers, ...call } = {}) {
 		const json = new Headers(headers);
 		json.set("Content-Type", "application/json");
@@ -1787,7 +1893,7 @@ var Service = class {
 			...call,
 			method: "POST",
 			headers: json,
-			body: JSON.stringify(body)
+			body: jsonOf(body)
 		});
 	}
 	async givenHeaders() {
@@ -1858,9 +1964,9 @@ var AgentStream = class {
 		return this.api.json("POST", `${runPath(runId)}/cancel`);
 	}
 	/** Decides on a call that needs approval. The run resumes when each call that it waits for has its answer. */
-	approve(runId, callId, decision = { approved: true }) {
+	async approve(runId, callId, decision = { approved: true }) {
 		const path = `${runPath(runId)}/approvals/${encodeURIComponent(callId)}`;
-		return this.api.json("POST", path, { body: decision });
+		return this.api.json("POST", path, { body: decision.approved ? approval(decision) : decision });
 	}
 	/** Sends the results of calls of the client's own tools. */
 	toolResults(runId, results) {
@@ -2009,7 +2115,7 @@ var Follower = class {
 			run.lastSeq = event.seq;
 			this.options.onFrame?.(frame);
 			run.onEvent?.(event);
-			if (event.event === "tool_use") run.calls.set(event.data.tool_call_id, event.data.arguments);
+			if (event.event === "tool_use") run.calls.set(event.data.tool_call_id, event.data.arguments_text);
 			if (event.event !== "complete") continue;
 			this.finish(run);
 			this.listener.ended();
@@ -2134,7 +2240,6 @@ function storedCall(stored) {
 	return {
 		...call,
 		source,
-		arguments_text: JSON.stringify(call.arguments),
 		...result !== void 0 && { result: {
 			tool_call_id,
 			name,
@@ -2316,7 +2421,7 @@ var SessionLoader = class {
 			const response = await this.service.request(path, { signal });
 			if (response.status === 404) return [];
 			if (!response.ok) return null;
-			const page = await response.json();
+			const page = parse(await response.text());
 			messages.push(...page.messages);
 			if (page.next_cursor === void 0) return messages;
 			query.set("cursor", page.next_cursor);
@@ -2550,10 +2655,14 @@ var Conversation = class {
 	* accepted the answer, and otherwise with the error, such as invalid arguments (`details`) or an answer from elsewhere
 	* (`tool_call_answered`). The next two functions do the same. None of them rejects.
 	*/
-	approve = (callId, { arguments: changed } = {}) => this.decide(callId, {
-		approved: true,
-		...changed && { arguments: changed }
-	});
+	approve = async (callId, changes = {}) => {
+		try {
+			return await this.decide(callId, approval(changes));
+		} catch (cause) {
+			if (cause instanceof RunFailed) return cause.error;
+			throw cause;
+		}
+	};
 	/** Refuses a call of `pending`. The model receives the reason. */
 	refuse = (callId, reason) => this.decide(callId, {
 		approved: false,
@@ -2584,4 +2693,4 @@ var Conversation = class {
 	}
 };
 //#endregion
-export { AgentStream, Conversation, IDLE, Run, RunFailed, callsIn, explain, fold, isUnfinished, latestAnswer, textOf };
+export { AgentStream, Conversation, IDLE, Run, RunFailed, callsIn, eventIn, eventsIn, explain, fold, isUnfinished, latestAnswer, madeWith, prettyJson, textOf };

@@ -1,4 +1,4 @@
-import { Conversation, Conversation as Conversation$1, ConversationOptions, LatestAnswer, RunFailed, RunState, callsIn, explain, fold, isUnfinished, latestAnswer, textOf } from "agent-stream";
+import { Conversation, Conversation as Conversation$1, ConversationOptions, LatestAnswer, RunFailed, RunState, callsIn, explain, fold, isUnfinished, latestAnswer, madeWith, prettyJson, textOf } from "agent-stream";
 export type * from "agent-stream";
 
 //#region src/react.d.ts
@@ -8,4 +8,4 @@ interface AgentStreamState extends RunState, LatestAnswer, Actions {}
 /** Runs an agent and follows it. Reading ends when the component is removed. */
 declare function useAgentStream(options?: ConversationOptions): AgentStreamState;
 //#endregion
-export { AgentStreamState, Conversation, RunFailed, callsIn, explain, fold, isUnfinished, latestAnswer, textOf, useAgentStream };
+export { AgentStreamState, Conversation, RunFailed, callsIn, explain, fold, isUnfinished, latestAnswer, madeWith, prettyJson, textOf, useAgentStream };

@@ -1,5 +1,5 @@
 "use client";
-import { Conversation, Conversation as Conversation$1, RunFailed, callsIn, explain, fold, isUnfinished, latestAnswer, latestAnswer as latestAnswer$1, textOf } from "agent-stream";
+import { Conversation, Conversation as Conversation$1, RunFailed, callsIn, explain, fold, isUnfinished, latestAnswer, latestAnswer as latestAnswer$1, madeWith, prettyJson, textOf } from "agent-stream";
 import { useEffect, useState, useSyncExternalStore } from "react";
 //#region src/react.ts
 /** Runs an agent and follows it. Reading ends when the component is removed. */
@@ -32,4 +32,4 @@ function useAgentStream(options = {}) {
 	};
 }
 //#endregion
-export { Conversation, RunFailed, callsIn, explain, fold, isUnfinished, latestAnswer, textOf, useAgentStream };
+export { Conversation, RunFailed, callsIn, explain, fold, isUnfinished, latestAnswer, madeWith, prettyJson, textOf, useAgentStream };

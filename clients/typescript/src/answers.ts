@@ -12,7 +12,7 @@ export async function answer(
   service: Service,
   run: FollowedRun | null,
   path: string,
-  body: object,
+  body: object | string,
   retries: number = QUESTION_RETRIES,
 ): Promise<AgentError | null> {
   if (!run?.id || !run.reader) return { code: "run_not_waiting", message: "No run waits.", retryable: false };

@@ -1,3 +1,4 @@
+import { jsonOf, parse } from "./exact_json";
 import { refusal, RunFailed, unreachable } from "./failures";
 import type { Service } from "./service";
 import { pause, QUESTION_RETRIES, retryDelay } from "./timing";
@@ -5,7 +6,8 @@ import { pause, QUESTION_RETRIES, retryDelay } from "./timing";
 export interface ApiCall {
   /** Parameters of the query. Those that are undefined are left out. */
   query?: Record<string, string | number | boolean | undefined>;
-  body?: object;
+  /** A value, or its JSON. */
+  body?: object | string;
   headers?: HeadersInit;
   signal?: AbortSignal | undefined;
   /** Whether the response takes as long as a run. */
@@ -25,7 +27,7 @@ export class Api {
   /** Resolves with the JSON of the response, or with null if it has none. Rejects as `send` does. */
   async json<T>(method: string, path: string, call: ApiCall = {}): Promise<T> {
     const response = await this.send(method, path, call);
-    return (response.status === 204 ? null : await response.json()) as T;
+    return response.status === 204 ? (null as T) : parse<T>(await response.text());
   }
 
   /** Resolves with a response that reports success. Rejects with a RunFailed, or with the reason of the signal. */
@@ -52,7 +54,7 @@ export class Api {
     return this.service.request(search.size > 0 ? `${path}?${search}` : path, {
       method,
       headers,
-      ...(body && { body: JSON.stringify(body) }),
+      ...(body && { body: jsonOf(body) }),
       ...(signal && { signal }),
       isLong: call.isLong ?? false,
     });

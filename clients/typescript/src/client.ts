@@ -1,6 +1,7 @@
 import { Api } from "./api";
 import type * as contract from "./contract";
 import type { AgentRequest, AgentResponse, RunRecord, SimulateRequest } from "./contract";
+import { approval, type Decision } from "./decisions";
 import { newKey } from "./environment";
 import { FollowedRun } from "./followed_run";
 import type { Frame } from "./frames";
@@ -75,9 +76,9 @@ export class AgentStream {
   }
 
   /** Decides on a call that needs approval. The run resumes when each call that it waits for has its answer. */
-  approve(runId: string, callId: string, decision: contract.ApprovalDecision = { approved: true }): Promise<RunRecord> {
+  async approve(runId: string, callId: string, decision: Decision = { approved: true }): Promise<RunRecord> {
     const path = `${runPath(runId)}/approvals/${encodeURIComponent(callId)}`;
-    return this.api.json("POST", path, { body: decision });
+    return this.api.json("POST", path, { body: decision.approved ? approval(decision) : decision });
   }
 
   /** Sends the results of calls of the client's own tools. */

@@ -1,4 +1,5 @@
 import type { Json } from "./contract";
+import { parseWithBigints } from "./exact_json";
 import type { AgentError } from "./failures";
 import type { FollowedRun } from "./followed_run";
 import { storage } from "./kept";
@@ -12,15 +13,14 @@ export interface Outcome {
   is_error: boolean;
 }
 
-type Arguments = Record<string, unknown>;
-
 /** The calls that this page has made, by run and call, for all components. */
 const made = new Map<string, Promise<Outcome>>();
 
 const failed = (content: string): Outcome => ({ content, is_error: true });
 
-async function outcomeOf(tool: ClientTool, args: Arguments): Promise<Outcome> {
+async function outcomeOf(tool: ClientTool, json: string): Promise<Outcome> {
   try {
+    const args = parseWithBigints(json) as Record<string, unknown>;
     const content = JSON.stringify((await tool.run(args)) ?? null); // fails if it can't be written as JSON
     return { content: JSON.parse(content) as Json, is_error: false };
   } catch (cause) {
@@ -56,7 +56,7 @@ export class ClientCalls {
     }
   }
 
-  private async makeCall(run: FollowedRun, callId: string, tool: ClientTool, args: Arguments): Promise<void> {
+  private async makeCall(run: FollowedRun, callId: string, tool: ClientTool, args: string): Promise<void> {
     const key = `${run.id}/${callId}`;
     const outcome = made.get(key) ?? this.makeOnce(key, tool, args);
     made.set(key, outcome);
@@ -65,7 +65,7 @@ export class ClientCalls {
   }
 
   /** Makes a call, unless the page has made it before a reload. */
-  private async makeOnce(call: string, tool: ClientTool, args: Arguments): Promise<Outcome> {
+  private async makeOnce(call: string, tool: ClientTool, args: string): Promise<Outcome> {
     const { options } = this.service;
     const noted = () => storage(options, (kept, key) => kept.getItem(`${key}:${call}`));
     const note = (outcome: Outcome) =>

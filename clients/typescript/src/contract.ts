@@ -5,8 +5,25 @@ import type { components } from "./openapi";
 
 type Schemas = components["schemas"];
 
-/** An event of a run. `seq` counts 1, 2, 3 …; `complete` is the last. Switch on `event`, and `data` has its type. */
-export type StreamEvent = Schemas["StreamEvent"];
+/**
+ * The JSON of `arguments`, with every digit. The package adds it, because JavaScript's numbers round whole numbers beyond
+ * 2^53. Show and send this text.
+ */
+export interface ArgumentsText {
+  arguments_text: string;
+}
+
+type Exact<Event extends { data: object }> = Event extends { event: "tool_use" | "approval_request" }
+  ? Omit<Event, "data"> & { data: Event["data"] & ArgumentsText }
+  : Event extends { event: "approval_response" }
+    ? Omit<Event, "data"> & { data: Event["data"] & Partial<ArgumentsText> }
+    : Event;
+
+/**
+ * An event of a run. `seq` counts 1, 2, 3 …; `complete` is the last. Switch on `event`, and `data` has its type. `data` with
+ * `arguments` also has `arguments_text`.
+ */
+export type StreamEvent = Exact<Schemas["StreamEvent"]>;
 /** The data of each event, by the event's name. */
 export type EventData = { [Event in StreamEvent as Event["event"]]: Event["data"] };
 export type Complete = Schemas["Complete"];
@@ -37,9 +54,13 @@ export type Session = Schemas["Session"];
 export type SessionCreate = Schemas["SessionCreate"];
 export type SessionUpdate = Schemas["SessionUpdate"];
 export type SessionList = Schemas["SessionList"];
+type StoredCall = NonNullable<Schemas["SessionMessage"]["tool_calls"]>[number];
+/** A call in a message of a session. Its `arguments` are the model's, those of its `approval_response` a person's. */
+export type FunctionCall = Omit<StoredCall, "approval_response"> &
+  ArgumentsText & { approval_response?: EventData["approval_response"] };
 /** A message of a session. A run's messages follow its question. `parent_id` is the message before it on its branch. */
-export type SessionMessage = Schemas["SessionMessage"];
-export type MessageList = Schemas["MessageList"];
+export type SessionMessage = Omit<Schemas["SessionMessage"], "tool_calls"> & { tool_calls?: FunctionCall[] };
+export type MessageList = Omit<Schemas["MessageList"], "messages"> & { messages: SessionMessage[] };
 
 export type ModelInfo = Schemas["ModelInfo"];
 export type ModelList = Schemas["ModelList"];

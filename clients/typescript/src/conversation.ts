@@ -1,8 +1,9 @@
 import { answer } from "./answers";
 import { ClientCalls, type Outcome } from "./client_calls";
 import type { Complete, Json } from "./contract";
+import { approval } from "./decisions";
 import { onWake } from "./environment";
-import type { AgentError } from "./failures";
+import { type AgentError, RunFailed } from "./failures";
 import { FollowedRun } from "./followed_run";
 import { Follower } from "./follower";
 import type { Changes, ConversationOptions, OnEvent } from "./options";
@@ -160,8 +161,14 @@ export class Conversation {
    * accepted the answer, and otherwise with the error, such as invalid arguments (`details`) or an answer from elsewhere
    * (`tool_call_answered`). The next two functions do the same. None of them rejects.
    */
-  approve = (callId: string, { arguments: changed }: Changes = {}): Promise<AgentError | null> =>
-    this.decide(callId, { approved: true, ...(changed && { arguments: changed }) });
+  approve = async (callId: string, changes: Changes = {}): Promise<AgentError | null> => {
+    try {
+      return await this.decide(callId, approval(changes));
+    } catch (cause) {
+      if (cause instanceof RunFailed) return cause.error; // the changes can't be sent
+      throw cause;
+    }
+  };
 
   /** Refuses a call of `pending`. The model receives the reason. */
   refuse = (callId: string, reason?: string): Promise<AgentError | null> =>
@@ -185,7 +192,7 @@ export class Conversation {
     this.session.forget();
   }
 
-  private decide(callId: string, decision: object): Promise<AgentError | null> {
+  private decide(callId: string, decision: object | string): Promise<AgentError | null> {
     return answer(this.service, this.follower.current, `approvals/${encodeURIComponent(callId)}`, decision);
   }
 

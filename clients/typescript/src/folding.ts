@@ -107,7 +107,7 @@ function foldCall(call: ToolCall, event: ToolEvent): ToolCall {
     }
     case "tool_use": {
       const { invalid_arguments, ...about } = event.data;
-      return { ...call, ...about, arguments_text: invalid_arguments ?? JSON.stringify(about.arguments) };
+      return { ...call, ...about, ...(invalid_arguments !== undefined && { arguments_text: invalid_arguments }) };
     }
     case "approval_request":
       return { ...call, approval_request: event.data };
@@ -125,6 +125,7 @@ function pendingCall({ parts }: Message, call: EventData["waiting"]["pending"][n
   return {
     ...call,
     arguments: known?.arguments ?? {},
+    arguments_text: known?.arguments_text ?? "{}",
     ...(known?.approval_request && { expires_at: known.approval_request.expires_at }),
   };
 }

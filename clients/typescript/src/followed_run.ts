@@ -23,8 +23,8 @@ export class FollowedRun {
   /** Whether this page makes the calls of its tools. */
   readonly isOurs: boolean;
   readonly onEvent: OnEvent | undefined;
-  /** The arguments of its calls, by their id. */
-  readonly calls: Map<string, Record<string, unknown>> = new Map();
+  /** The JSON of the arguments of its calls, by their id. */
+  readonly calls: Map<string, string> = new Map();
   lastSeq = 0;
   /** Whether there has been a connection to its events. */
   wasConnected = false;

@@ -137,7 +137,7 @@ export class Follower {
       run.lastSeq = event.seq;
       this.options.onFrame?.(frame);
       run.onEvent?.(event);
-      if (event.event === "tool_use") run.calls.set(event.data.tool_call_id, event.data.arguments);
+      if (event.event === "tool_use") run.calls.set(event.data.tool_call_id, event.data.arguments_text);
       if (event.event !== "complete") continue;
       this.finish(run);
       this.listener.ended();

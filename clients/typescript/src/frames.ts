@@ -3,10 +3,13 @@
 import { createParser } from "eventsource-parser";
 import type { StreamEvent } from "./contract";
 import { onWake } from "./environment";
+import { parse } from "./exact_json";
 
 /** An event with what an inspector wants to know about its arrival. */
 export interface Frame {
   event: StreamEvent;
+  /** The event's JSON as the service has written it. */
+  json: string;
   /** The frame's size on the wire. */
   bytes: number;
   /** When the client read it, by `performance.now()`. */
@@ -22,10 +25,13 @@ export interface Batch {
 /** The characters of a frame that are neither its id, nor its event, nor its data. */
 const FRAME_SYNTAX = "id: \nevent: \ndata: \n\n".length;
 
-/** Returns the frame of an event that has just arrived. `data` is its JSON. Frames are ASCII. */
-export function frameOf(event: StreamEvent, data: string): Frame {
-  const bytes = FRAME_SYNTAX + String(event.seq).length + event.event.length + data.length;
-  return { event, bytes, receivedAt: performance.now() };
+/** Returns an event, whose JSON is given. Throws a SyntaxError. */
+export const eventIn = (json: string): StreamEvent => parse<StreamEvent>(json);
+
+/** Returns the frame of an event that has just arrived. Frames are ASCII. */
+function frameOf(event: StreamEvent, json: string): Frame {
+  const bytes = FRAME_SYNTAX + String(event.seq).length + event.event.length + json.length;
+  return { event, json, bytes, receivedAt: performance.now() };
 }
 
 /** Returns the events in JSON lines. */
@@ -35,8 +41,8 @@ export function eventsIn(lines: string): StreamEvent[] {
 
 /** Returns the frames of the events in JSON lines. */
 export function framesIn(lines: string): Frame[] {
-  const data = lines.split("\n").filter((line) => line !== "");
-  return data.map((line) => frameOf(JSON.parse(line) as StreamEvent, line));
+  const texts = lines.split("\n").filter((line) => line !== "");
+  return texts.map((json) => frameOf(eventIn(json), json));
 }
 
 /** Returns a function that reads the events after `lastSeq` from bytes, however these are cut. */
@@ -45,7 +51,7 @@ export function batchParser(lastSeq: number): (bytes: Uint8Array) => Batch {
   let batch: Batch = { frames: [], retryMs: 0 };
   const parser = createParser({
     onEvent: ({ data }) => {
-      const event = JSON.parse(data) as StreamEvent;
+      const event = eventIn(data);
       if (!(event.seq > lastSeq)) return; // also a refusal, which has no number
       lastSeq = event.seq;
       batch.frames.push(frameOf(event, data));

@@ -1,6 +1,6 @@
 /* The messages of a session, as questions and whole answers. */
 
-import type { SessionMessage } from "./contract";
+import type { FunctionCall, SessionMessage } from "./contract";
 import type { SessionTree } from "./session_tree";
 import { emptyAnswer, isUnfinished, textOf } from "./state";
 import type { Message, Part, ToolCall } from "./state";
@@ -50,13 +50,12 @@ function storedParts({ thinking, content, tool_calls = [] }: SessionMessage): Pa
   ];
 }
 
-function storedCall(stored: NonNullable<SessionMessage["tool_calls"]>[number]): ToolCall {
+function storedCall(stored: FunctionCall): ToolCall {
   const { result, is_error = false, source = "python", ...call } = stored;
   const { tool_call_id, name } = call;
   return {
     ...call,
     source,
-    arguments_text: JSON.stringify(call.arguments),
     ...(result !== undefined && { result: { tool_call_id, name, content: result, is_error, truncated: false } }),
   };
 }

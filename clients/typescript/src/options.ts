@@ -5,7 +5,8 @@ import type { Frame } from "./frames";
 export interface ClientTool {
   description?: string | undefined;
   parameters?: Record<string, unknown> | undefined;
-  /** Returns text or a JSON value. An exception is reported to the model as the call's error. */
+  /**
+   * Returns text or a JSON value. Whole numbers beyond 2^53 in `args` are bigints, so that none is rounded. An exception is reported to the model as the call's error. */
   run: (args: Record<string, unknown>) => unknown;
 }
 
@@ -54,7 +55,10 @@ export interface ConversationOptions extends ServiceOptions {
 export type OnEvent = (event: StreamEvent) => void;
 export type OnRestart = (restart: EventData["step_restarted"]) => void;
 
-/** A person's change of a call: it is made with these `arguments` instead. */
+/** A person's change of a call: it is made with these arguments instead. */
 export interface Changes {
+  /** A number that JavaScript may have rounded is refused (`invalid_arguments`). */
   arguments?: Record<string, unknown> | undefined;
+  /** The JSON of an object, in place of `arguments`. It is sent as it is, digit for digit. */
+  arguments_text?: string | undefined;
 }

@@ -22,5 +22,16 @@ export function useAgentStream(options: ConversationOptions = {}): AgentStreamSt
   return { ...state, ...latestAnswer(state), ...actions };
 }
 
-export { callsIn, Conversation, explain, fold, isUnfinished, latestAnswer, RunFailed, textOf } from "agent-stream";
+export {
+  callsIn,
+  Conversation,
+  explain,
+  fold,
+  isUnfinished,
+  latestAnswer,
+  madeWith,
+  prettyJson,
+  RunFailed,
+  textOf,
+} from "agent-stream";
 export type * from "agent-stream";

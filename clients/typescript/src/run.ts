@@ -2,6 +2,7 @@ import { answer } from "./answers";
 import { Api } from "./api";
 import { ClientCalls, type Outcome } from "./client_calls";
 import type { Complete, Json, StreamEvent } from "./contract";
+import { approval } from "./decisions";
 import { type AgentError, restarted, RunFailed } from "./failures";
 import { fold } from "./folding";
 import type { FollowedRun } from "./followed_run";
@@ -86,8 +87,8 @@ export class Run implements AsyncIterable<StreamEvent> {
   }
 
   /** Approves a call, perhaps with other arguments. Rejects with a RunFailed if the service refuses the decision. */
-  approve(callId: string, { arguments: changed }: Changes = {}): Promise<void> {
-    return this.decide(callId, { approved: true, ...(changed && { arguments: changed }) });
+  async approve(callId: string, changes: Changes = {}): Promise<void> {
+    await this.decide(callId, approval(changes));
   }
 
   /** Refuses a call. The model receives the reason. */
@@ -100,7 +101,7 @@ export class Run implements AsyncIterable<StreamEvent> {
     raise(await this.send(callId, { content, is_error: isError }));
   }
 
-  private async decide(callId: string, decision: object): Promise<void> {
+  private async decide(callId: string, decision: object | string): Promise<void> {
     raise(await answer(this.service, this.run, `approvals/${encodeURIComponent(callId)}`, decision));
   }
 
@@ -151,7 +152,7 @@ export class Run implements AsyncIterable<StreamEvent> {
     for (const frame of frames) {
       const { event } = frame;
       this.run.lastSeq = event.seq;
-      if (event.event === "tool_use") this.run.calls.set(event.data.tool_call_id, event.data.arguments);
+      if (event.event === "tool_use") this.run.calls.set(event.data.tool_call_id, event.data.arguments_text);
       this.service.options.onFrame?.(frame);
       this.events.push(event);
     }

@@ -1,3 +1,4 @@
+import { jsonOf } from "./exact_json";
 import { RunFailed } from "./failures";
 import type { ConversationOptions } from "./options";
 import { Slots } from "./slots";
@@ -54,10 +55,11 @@ export class Service {
     }
   }
 
-  post(path: string, body: object, { headers, ...call }: Call = {}): Promise<Response> {
+  /** Posts a value, or its JSON. */
+  post(path: string, body: object | string, { headers, ...call }: Call = {}): Promise<Response> {
     const json = new Headers(headers);
     json.set("Content-Type", "application/json");
-    return this.request(path, { ...call, method: "POST", headers: json, body: JSON.stringify(body) });
+    return this.request(path, { ...call, method: "POST", headers: json, body: jsonOf(body) });
   }
 
   private async givenHeaders(): Promise<HeadersInit | undefined> {

@@ -1,5 +1,6 @@
 import type { AgentRequest, MessageList, RunList, SessionMessage } from "./contract";
 import { isHidden } from "./environment";
+import { parse } from "./exact_json";
 import { FollowedRun } from "./followed_run";
 import type { Follower } from "./follower";
 import { conversation, withShown } from "./history";
@@ -129,7 +130,7 @@ export class SessionLoader {
       const response = await this.service.request(path, { signal });
       if (response.status === 404) return []; // it has been deleted
       if (!response.ok) return null;
-      const page = (await response.json()) as MessageList;
+      const page = parse<MessageList>(await response.text());
       messages.push(...page.messages);
       if (page.next_cursor === undefined) return messages;
       query.set("cursor", page.next_cursor);

@@ -5,7 +5,10 @@ import type { AgentError } from "./failures";
 
 export type AgentStatus = "idle" | "connecting" | "streaming" | "waiting" | "reconnecting" | Complete["status"];
 
-/** A tool call so far. `arguments` is set once the call is complete, `result` once it has ended. */
+/**
+ * A tool call so far. `arguments` is set once the call is complete, `result` once it has ended. The arguments are the model's;
+ * `madeWith` returns those that the call is made with. Show `arguments_text`, because JavaScript rounds numbers in `arguments`.
+ */
 export interface ToolCall {
   tool_call_id: string;
   name: string;
@@ -26,6 +29,8 @@ export interface PendingCall {
   name: string;
   kind: "approval" | "client";
   arguments: Record<string, unknown>;
+  /** The JSON of `arguments` with every digit: what a person has to see. */
+  arguments_text: string;
   /** When the service refuses an approval by itself: UTC, RFC 3339. */
   expires_at?: string;
 }
@@ -104,6 +109,11 @@ export function withoutAnswer(state: RunState, questionId: string, status: RunSt
 /** The tool calls among the pieces of an answer. */
 export function callsIn(parts: Part[]): ToolCall[] {
   return parts.flatMap((part) => (part.type === "tool_call" ? [part.call] : []));
+}
+
+/** Returns the JSON of the arguments that a call is made with: a person's, if they were changed, or else the model's. */
+export function madeWith({ arguments_text, approval_response }: ToolCall): string {
+  return approval_response?.arguments_text ?? arguments_text;
 }
 
 /** Whether a run, or the run of a message, has not ended. */

@@ -94,7 +94,7 @@ function hurry(t: TestContext): void {
 
 type Answer = (response: ServerResponse, request: IncomingMessage) => void;
 
-const frame = <Name extends keyof EventData>(seq: number, event: Name, data: EventData[Name]) =>
+const frame = <Name extends keyof EventData>(seq: number, event: Name, data: Omit<EventData[Name], "arguments_text">) =>
   `id: ${seq}\nevent: ${event}\ndata: ${JSON.stringify({ event, data, run_id: "run_1", seq, timestamp: "" })}\n\n`;
 
 const started = frame(1, "run_started", { model: "a/b" });
@@ -291,7 +291,7 @@ const decisions: [string, Decide, RegExp, { approved: boolean; [key: string]: un
     "approved with other arguments",
     (agent, id) => agent.approve(id, { arguments: { folder: "spam" } }),
     /I deleted the folder spam/,
-    { approved: true, arguments: { folder: "spam" } },
+    { approved: true, arguments: { folder: "spam" }, arguments_text: '{"folder":"spam"}' },
   ],
   ["refused", (agent, id) => agent.refuse(id), /I left the folder/, { approved: false }],
   [
@@ -309,7 +309,8 @@ for (const [how, decide, said, response] of decisions) {
     const { pending, toolCalls, isStreaming } = await page.until(waiting);
     const tool_call_id = toolCalls[0]!.tool_call_id;
     const { expires_at } = toolCalls[0]!.approval_request!;
-    const call = { tool_call_id, name: "delete_folder", kind: "approval", arguments: { folder: "drafts" }, expires_at };
+    const drafts = { arguments: { folder: "drafts" }, arguments_text: '{"folder":"drafts"}' };
+    const call = { tool_call_id, name: "delete_folder", kind: "approval", ...drafts, expires_at };
     assert.deepEqual([pending, isStreaming], [[call], true]);
     assert.equal(await decide(page.now(), tool_call_id), null);
     assert.equal((await answer)?.status, "succeeded");
@@ -874,7 +875,7 @@ test("a page that didn't ask shows the calls of the page's tools, and doesn't ma
   const clientTools = { locate: { run: () => assert.fail("it was called") } };
   const page = await mountHook(t, { baseUrl: url, sessionId: "chat-1", clientTools });
   const { pending } = await page.until(waiting);
-  assert.deepEqual(pending, [{ tool_call_id: "call_1", name: "locate", kind: "client", arguments: {} }]);
+  assert.deepEqual(pending, [{ tool_call_id: "call_1", name: "locate", kind: "client", arguments: {}, arguments_text: "{}" }]);
   const looks = () => requests.filter(({ line }) => line === "GET /api/agent/runs/run_1").length;
   while (looks() < 2) await new Promise((resolve) => setTimeout(resolve, 20));
 });

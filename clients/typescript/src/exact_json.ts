@@ -1,0 +1,82 @@
+/* JSON whose numbers keep every digit. JavaScript's numbers round whole numbers beyond 2^53, and `1.0` becomes `1`. */
+
+import { newKey } from "./environment";
+
+/** A string, a sign, or another value of a JSON text. */
+const TOKEN = /"[^"\\]*(?:\\.[^"\\]*)*"|[[\]{}:,]|[^\s[\]{}:,"]+/g;
+const WHOLE_NUMBER = /^-?\d+$/;
+
+/** An object or a list around a token: its value, and the key whose value comes next. */
+interface Place {
+  value: Record<string | number, unknown> | undefined;
+  key: string | number;
+}
+
+/** Parses JSON of the service. Each object with `arguments` also gets their JSON as `arguments_text`. */
+export function parse<T>(json: string): T {
+  const value = JSON.parse(json) as T;
+  if (json.includes('"arguments"')) addTexts(value, json);
+  return value;
+}
+
+/** Adds `arguments_text` to the objects in a value, whose JSON is given. Arguments themselves stay as they are. */
+function addTexts(root: unknown, json: string): void {
+  const places: Place[] = [{ value: { root }, key: "root" }];
+  let outside = Infinity; // the number of places around the arguments that the token is in
+  let start = 0;
+  let before = "";
+  for (const { 0: token, index } of json.matchAll(TOKEN)) {
+    const place = places.at(-1)!;
+    if (token === ":") place.key = JSON.parse(before) as string;
+    if (token === "," && typeof place.key === "number") place.key += 1;
+    if (token === "{" && place.key === "arguments" && outside === Infinity) [outside, start] = [places.length, index];
+    if (token === "{" || token === "[") {
+      places.push({ value: place.value?.[place.key] as Place["value"], key: token === "[" ? 0 : "" });
+    } else if (token === "}" || token === "]") {
+      places.pop();
+      if (places.length === outside) {
+        places.at(-1)!.value!["arguments_text"] = laidOut(json.slice(start, index + 1), "");
+        outside = Infinity;
+      }
+    }
+    before = token;
+  }
+}
+
+/** Returns the JSON of a value, or a text that is JSON already. */
+export const jsonOf = (body: object | string): string => (typeof body === "string" ? body : JSON.stringify(body));
+
+/** Returns JSON in lines, as `JSON.stringify` lays it out, but with each number as it is written. Throws a SyntaxError. */
+export function prettyJson(json: string): string {
+  JSON.parse(json);
+  return laidOut(json, "  ");
+}
+
+/** Returns JSON in lines that are indented by `indent`, or without white space if that is empty. */
+function laidOut(json: string, indent: string): string {
+  const colon = indent ? ": " : ":";
+  let depth = 0;
+  let before = "";
+  let text = "";
+  for (const [token] of json.matchAll(TOKEN)) {
+    const closes = token === "}" || token === "]";
+    const opened = before === "{" || before === "[";
+    if (closes) depth -= 1;
+    if (indent && (before === "," || closes !== opened)) text += `\n${indent.repeat(depth)}`;
+    if (token === "{" || token === "[") depth += 1;
+    text += token === ":" ? colon : token.startsWith('"') ? JSON.stringify(JSON.parse(token)) : token;
+    before = token;
+  }
+  return text;
+}
+
+/** Parses JSON. Whole numbers that JavaScript's numbers can't hold become bigints. */
+export function parseWithBigints(json: string): unknown {
+  const mark = newKey(); // random, so that no string begins with it, even on purpose
+  const marked = json.replace(TOKEN, (token) => (isRounded(token) ? `"${mark}${token}"` : token));
+  return JSON.parse(marked, (_, value: unknown) =>
+    typeof value === "string" && value.startsWith(mark) ? BigInt(value.slice(mark.length)) : value,
+  );
+}
+
+const isRounded = (token: string) => WHOLE_NUMBER.test(token) && !Number.isSafeInteger(Number(token));
