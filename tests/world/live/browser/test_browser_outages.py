@@ -175,7 +175,7 @@ def test_a_server_that_has_lost_its_data(nursery: Nursery, browser: Chrome, orig
         question, answer_shown, why = tab.until_shown("(run_not_found)", status="failed").splitlines()
         assert (question, answer_shown) == ("Are you there?", "one")
         assert "no run" in why
-        tab.press("Ask again")
+        tab.press("Try again")
         shown = tab.until_shown("Here I am again.", status="succeeded")
         assert shown.endswith("Are you there?\nHere I am again.")
 
@@ -230,5 +230,5 @@ def test_a_server_that_is_killed(nursery: Nursery, browser: Chrome, origin: str,
         assert why.startswith(message)
         if screenshot := os.environ.get("SCREENSHOT"):
             browser.save_screenshot(screenshot)
-        tab.press("Ask again")
+        tab.press("Try again")
         assert tab.until_shown("Here I am again.", status="succeeded") == "Are you there?\nHere I am again."
