@@ -2,6 +2,8 @@
 
 import re
 from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,33 +17,57 @@ from settings import Settings
 
 ROOT = Path(__file__).parents[1]
 STATIC = ROOT / "static"
+VERSION = re.compile("^v-[0-9a-f]{16}/")
+"""A folder below /static that has all files of one version of them."""
+FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
 
 router = APIRouter(include_in_schema=False)
 
 
 class Page:
-    """The page and the files that browsers load: all in memory, so that an update on disk can't mix two versions."""
+    """The page and the files that browsers load: all in memory, so that an update on disk can't mix two versions.
+
+    The page names its files below a folder for this version of them, so that browsers can keep them: they would
+    otherwise ask at each visit for each of 130 files whether it has changed.
+    """
 
     def __init__(self, *, is_on: bool) -> None:
-        self.files = {
+        self._files = {
             "agent-stream.js": StaticFile(client_package.MODULE.read_bytes(), "text/javascript"),
             "agent-stream.tgz": StaticFile(client_package.tarball(), "application/gzip"),
+            **(files_in(STATIC) if is_on else {}),
         }
-        self._index: StaticFile | None = None
-        if is_on:
-            self.files |= files_in(STATIC)
-            self._index = self.files.pop("index.html")
-            self._headers = {
-                **security_headers(self._index.body, style="'self'"),
-                "Vary": "Accept, Accept-Encoding",
-            }
+        index = self._files.pop("index.html", None)
+        self._folder = version_folder(self._files)
+        self._index = index and replace(
+            index, body=index.body.replace(b"./static/", f"./static/{self._folder}".encode())
+        )
+        self._headers = security_headers(self._index.body, style="'self'") if self._index else {}
 
     def wanted(self, request: Request) -> Response | None:
         """Return the page if it is on and the client prefers HTML to JSON."""
         if self._index is None or not prefers_html(request.headers):
             return None
-        return self._index.response(request, self._headers)
+        return self._index.response(request, {**self._headers, "Vary": "Accept, Accept-Encoding"})
+
+    def file(self, request: Request, path: str) -> Response | None:
+        """Return a file, or None if there is none.
+
+        A page of another version gets the files of this one, which browsers don't keep. During an update, one process
+        may have served the page, and another serves its files.
+        """
+        file = self._files.get(VERSION.sub("", path))
+        if file is None:
+            return None
+        caching = FOREVER if path.startswith(self._folder) else {}
+        return file.response(request, {"X-Content-Type-Options": "nosniff", **caching})
+
+
+def version_folder(files: Mapping[str, StaticFile]) -> str:
+    """Return the folder of this version of the files: its name depends on each path and each content."""
+    listed = "\n".join(f"{path} {file.etag}" for path, file in sorted(files.items()))
+    return f"v-{sha256(listed.encode()).hexdigest()[:16]}/"
 
 
 def install(app: FastAPI, settings: Settings) -> None:
@@ -70,6 +96,6 @@ def security_headers(html: bytes, *, style: str, more: str = "") -> dict[str, st
 async def static(request: Request, path: str) -> Response:
     """Return a file."""
     page: Page = request.app.state.page
-    if file := page.files.get(path):
-        return file.response(request, {"X-Content-Type-Options": "nosniff"})
+    if file := page.file(request, path):
+        return file
     raise RouteNotFound

@@ -22,7 +22,7 @@ MEDIA_TYPES = {
 
 @dataclass(frozen=True)
 class StaticFile:
-    """A file with its headers. `no-cache` makes browsers ask each time whether it has changed."""
+    """A file with its headers. By default `no-cache` makes browsers ask each time whether it has changed."""
 
     body: bytes
     media_type: str

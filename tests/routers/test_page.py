@@ -18,6 +18,8 @@ from starlette.datastructures import Headers
 from routers import client_package
 from routers.accept import prefers_html
 from routers.openapi import VERSION
+from routers.page import version_folder
+from routers.static_files import StaticFile
 
 pytestmark = pytest.mark.anyio
 
@@ -164,8 +166,27 @@ async def test_a_file_is_compressed_once_and_revalidated(agent: Service) -> None
     assert (again.status_code, again.content) == (304, b"")
 
 
+async def test_browsers_keep_the_files_of_this_version(agent: Service) -> None:
+    """The page's URLs have a version. Its files may be kept for ever, and those of another version aren't."""
+    page = (await agent.client.get("/", headers={"Accept": BROWSER})).text
+    [main] = [url for url in page_urls(page) if url.endswith("/main.js")]
+    kept = await agent.client.get(main.removeprefix("."))
+    assert "immutable" in kept.headers["cache-control"]
+    other = await agent.client.get(f"/static/v-{'0' * 16}/page/main.js")
+    assert (other.content, other.headers["cache-control"]) == (kept.content, "no-cache")
+
+
+def test_a_version_has_one_folder() -> None:
+    """The folder is another one when a file is changed, renamed or added."""
+    files = {"a.js": StaticFile(b"1", "text/javascript")}
+    changed = {"a.js": StaticFile(b"2", "text/javascript")}
+    renamed = {"b.js": files["a.js"]}
+    folders = {version_folder(each) for each in (files, dict(files), changed, renamed, files | renamed)}
+    assert len(folders) == 4
+
+
 @pytest.mark.parametrize(
-    "path", ["page/missing.js", "../app.py", "%2e%2e/app.py", "vendor/checksums", "", "index.html"]
+    "path", ["page/missing.js", "v-1/page/main.js", "../app.py", "%2e%2e/app.py", "vendor/checksums", "", "index.html"]
 )
 async def test_other_paths_are_unknown(path: str, agent: Service) -> None:
     """Only the files that were read are served."""

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import next_app
 import pytest
-from browser import chromium
-from selenium.webdriver import Chrome
+
+pytest_plugins = "browser"
 
 
 @pytest.fixture(scope="session")
@@ -15,23 +15,6 @@ def origin() -> Iterator[str]:
     next_app.HOOK_APP.build()
     with next_app.HOOK_APP.served("start") as origin:
         yield origin
-
-
-@pytest.fixture(scope="module")
-def chrome() -> Iterator[Chrome]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def browser(chrome: Chrome) -> Iterator[Chrome]:
-    """A browser that shows its first, empty tab. The test's own tabs are closed after it."""
-    yield chrome
-    first, *others = chrome.window_handles
-    for handle in others:
-        chrome.switch_to.window(handle)
-        chrome.close()
-    chrome.switch_to.window(first)
 
 
 @pytest.fixture

@@ -7,20 +7,23 @@
         page.open().ask("Hi")
         page.until_shown("Hello.", "[role=log]")
 
-The module's tests share a browser and a service, and each has a session of its own, because a new chat gets a new id.
+All tests of a worker share a browser and a service. Each has a tab of its own, and sessions of its own, because a new
+chat gets a new id. A module whose service needs other settings has its own `app`, made by `page_app`.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import environments
 import pytest
-from browser import chromium
 from fake_dedalus import FakeDedalus
 from node import install
 from process import Nursery, Process, forked_app
 from selenium.webdriver import Chrome
 from shown_page import ShownPage
+
+pytest_plugins = "browser"
 
 TOOLS = '''
 from tools import tool
@@ -39,31 +42,42 @@ def delete_folder(folder: str) -> str:
 '''
 
 
-@pytest.fixture(scope="module")
-def chrome() -> Iterator[Chrome]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def fake() -> Iterator[FakeDedalus]:
-    """The model server behind `app`. A test scripts its answers."""
+@pytest.fixture(scope="session")
+def shared_fake() -> Iterator[FakeDedalus]:
+    """The model server behind `app`."""
     with FakeDedalus.in_thread() as fake:
         yield fake
 
 
-@pytest.fixture(scope="module")
-def page_settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Settings with two tools: `get_weather`, and `delete_folder`, which waits for a person."""
-    folder: Path = tmp_path_factory.mktemp("tools")
-    (folder / "page_test_tools.py").write_text(TOOLS)
-    return {"AGENT_TOOLS": "page_test_tools", "PYTHONPATH": str(folder), "DEFAULT_MODEL": "test/model"}
+@pytest.fixture
+def fake(shared_fake: FakeDedalus) -> FakeDedalus:
+    """The model server behind `app`. A test scripts its answers. It forgets those of the tests before."""
+    shared_fake.forget()
+    return shared_fake
 
 
-@pytest.fixture(scope="module")
-def app(nursery: Nursery, fake: FakeDedalus, page_settings: dict[str, str]) -> Iterator[Process]:
-    """The service, which asks `fake`."""
-    with forked_app(nursery, DEDALUS_BASE_URL=fake.url, **page_settings) as app:
+@contextmanager
+def page_app(nursery: Nursery, fake: FakeDedalus, folder: Path, tools: str, **settings: str) -> Iterator[Process]:
+    """A service that asks `fake`, with the Python tools of this source, which is written to the folder."""
+    (folder / "page_test_tools.py").write_text(tools)
+    found = {"AGENT_TOOLS": "page_test_tools", "PYTHONPATH": str(folder)}
+    with forked_app(nursery, DEDALUS_BASE_URL=fake.url, DEFAULT_MODEL="test/model", **found, **settings) as app:
+        yield app
+
+
+@pytest.fixture(scope="session")
+def app(nursery: Nursery, shared_fake: FakeDedalus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """A service with two tools: `get_weather`, and `delete_folder`, which waits for a person."""
+    with page_app(nursery, shared_fake, tmp_path_factory.mktemp("tools"), TOOLS) as app:
+        yield app
+
+
+@pytest.fixture(scope="session")
+def app_with_all_tools(
+    nursery: Nursery, shared_fake: FakeDedalus, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Process]:
+    """A service with the same tools, which every run has."""
+    with page_app(nursery, shared_fake, tmp_path_factory.mktemp("tools"), TOOLS, TOOLS_BY_DEFAULT="all") as app:
         yield app
 
 
@@ -74,7 +88,7 @@ def axe() -> None:
 
 
 @pytest.fixture
-def page(chrome: Chrome, app: Process) -> Iterator[ShownPage]:
-    """The page, in a wide window and the light theme. The test opens it."""
-    yield ShownPage(chrome, app.url).size(1440).theme("light")
-    chrome.get("about:blank")
+def page(browser: Chrome, app: Process) -> ShownPage:
+    """The page in a tab of its own, in a wide window and the light theme. The test opens it."""
+    browser.switch_to.new_window("tab")
+    return ShownPage(browser, app.url).size(1440).theme("light")

@@ -16,7 +16,21 @@ TIMEOUT_S = 20.0
 QUESTION = "#question"
 STATE = """
 const [done] = arguments;
-import(new URL("./static/page/store.js", document.baseURI)).then(({ store }) => done(JSON.stringify(store.get())));
+const main = document.querySelector("script[type=module]").src;
+import(new URL("store.js", main)).then(({ store }) => done(JSON.stringify(store.get())));
+"""
+CHOOSE = """
+const main = document.querySelector("script[type=module]").src;
+return import(new URL("choice.js", main)).then(({ choose }) => choose(arguments[0]));
+"""
+FIND = """
+const [selector, name] = arguments;
+const isShown = (element) => {
+  const { width, height } = element.getBoundingClientRect();
+  return width > 0 && height > 0 && element.checkVisibility({ opacityProperty: true, visibilityProperty: true });
+};
+const isNamed = (element) => name === null || element.computedName === name;
+return Array.from(document.querySelectorAll(selector)).find((each) => isShown(each) && isNamed(each));
 """
 AXE = """
 const [selector, done] = arguments;
@@ -46,7 +60,6 @@ class ShownPage:
             stored = {"origin": self.url, "storageTypes": "local_storage"}
             self.browser.execute_cdp_cmd("Storage.clearDataForOrigin", stored)
         self.console()  # forgets the lines of the earlier page
-        self.browser.get("about:blank")  # a URL that differs only in its fragment would not be loaded
         self.browser.get(f"{self.url}/{query}")
         self.element(QUESTION)
         return self
@@ -80,17 +93,12 @@ class ShownPage:
 
     def element(self, selector: str) -> WebElement:
         """Return the first displayed element of a CSS selector."""
-
-        def displayed() -> WebElement | None:
-            found = self.browser.find_elements(By.CSS_SELECTOR, selector)
-            return next((element for element in found if element.is_displayed()), None)
-
-        element: WebElement = self.until(displayed, selector)
+        element: WebElement = self.until(lambda: self._find(selector), selector)
         return element
 
     def has(self, selector: str) -> bool:
         """Return whether an element of the selector is displayed now."""
-        return any(element.is_displayed() for element in self.browser.find_elements(By.CSS_SELECTOR, selector))
+        return self._find(selector) is not None
 
     def until_shown(self, text: str, selector: str = "body") -> None:
         """Return once an element of the selector contains the text."""
@@ -106,12 +114,7 @@ class ShownPage:
 
     def control(self, name: str, selector: str = "button, a, input, select, textarea, summary") -> WebElement:
         """Return the displayed control with this accessible name."""
-
-        def named() -> WebElement | None:
-            found = self.browser.find_elements(By.CSS_SELECTOR, selector)
-            return next((each for each in found if each.is_displayed() and each.accessible_name == name), None)
-
-        element: WebElement = self.until(named, f"a control with the name {name}")
+        element: WebElement = self.until(lambda: self._find(selector, name), f"a control with the name {name}")
         return element
 
     # Acting
@@ -132,8 +135,13 @@ class ShownPage:
     def ask(self, question: str) -> None:
         """Write a question and send it."""
         field = self.element(QUESTION)
-        field.send_keys(question)
+        self.focus(QUESTION)
+        self.browser.execute_cdp_cmd("Input.insertText", {"text": question})  # at once: a key takes 5 ms
         field.send_keys(Keys.ENTER)
+
+    def choose(self, **choice: Any) -> None:
+        """Choose what the next question is sent with."""
+        self.browser.execute_script(CHOOSE, choice)
 
     def keys(self, *keys: str) -> None:
         """Press keys one after another, wherever the focus is."""
@@ -145,7 +153,7 @@ class ShownPage:
 
     def focused(self) -> str:
         """Return the accessible name of the element that has the focus."""
-        return str(self.browser.switch_to.active_element.accessible_name)
+        return str(self.browser.execute_script("return document.activeElement.computedName"))
 
     # Observing
 
@@ -171,6 +179,11 @@ class ShownPage:
         """Return what axe-core finds wrong with the page, or with a part of it, as it is shown now."""
         self.browser.execute_cdp_cmd("Runtime.evaluate", {"expression": axe_source()})  # the policy has no say in this
         return list(self.browser.execute_async_script(AXE, selector))
+
+    def _find(self, selector: str, name: str | None = None) -> WebElement | None:
+        """Return the first displayed element of the selector, which also has the accessible name if there is one."""
+        found: WebElement | None = self.browser.execute_script(FIND, selector, name)
+        return found
 
 
 def _clicked(element: WebElement) -> bool:

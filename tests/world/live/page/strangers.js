@@ -30,7 +30,7 @@ window.markupIn = (root) =>
 
 /** Draws each text as it grows by one character at a time. Calls `done` with what is wrong, and the last drawings' texts. */
 window.stream = async (texts, done) => {
-  const url = new URL("./static/page/chat/text_view.js", document.baseURI);
+  const url = new URL("chat/text_view.js", document.querySelector("script[type=module]").src);
   const [{ h, render }, { TextView }] = await Promise.all([import("preact"), import(url)]);
   const wrong = [];
   const shown = texts.map((text) => {

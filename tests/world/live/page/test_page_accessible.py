@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from fake_dedalus import FakeDedalus
+from process import Process
 from shown_page import ShownPage
 from wire import Done, Finish, Gate, Status, Step, Text, Thinking, ToolCall, WaitFor, answer
 
@@ -170,9 +171,9 @@ STATES: tuple[State, ...] = (
 
 
 @pytest.fixture(scope="module")
-def page_settings(page_settings: dict[str, str]) -> dict[str, str]:
-    """Settings with which the model may call every tool."""
-    return page_settings | {"TOOLS_BY_DEFAULT": "all"}
+def app(app_with_all_tools: Process) -> Process:
+    """A service in which the model may call every tool."""
+    return app_with_all_tools
 
 
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)

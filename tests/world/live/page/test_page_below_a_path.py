@@ -65,15 +65,16 @@ def below(app: Process) -> Iterator[str]:
         server.shutdown()
 
 
-def test_it_works_below_a_path(chrome: Chrome, below: str, fake: FakeDedalus) -> None:
+def test_it_works_below_a_path(browser: Chrome, below: str, fake: FakeDedalus) -> None:
     """The page loads, streams an answer, lists its chat, and links to the documentation and back."""
-    page = ShownPage(chrome, below).size(1440)
+    browser.switch_to.new_window("tab")
+    page = ShownPage(browser, below).size(1440)
     fake.turn(*answer("Right here."))
     page.open().ask("Where are you?")
     page.until_shown("Right here.", "[role=log]")
     page.follow("Where are you?")
     assert page.query().startswith("?session=")
-    assert urlsplit(chrome.current_url).path == f"{PATH}/"
+    assert urlsplit(browser.current_url).path == f"{PATH}/"
     assert page.console() == []
     page.press("API")
     page.until_shown("Ask the agent and stream its answer")

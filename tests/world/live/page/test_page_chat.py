@@ -12,7 +12,6 @@ from wire import Done, Finish, Gate, Stall, Status, Text, Thinking, ToolCall, Us
 pytest_plugins = "page_fixtures"
 
 LOG, DOCK, ANSWER = "[role=log]", ".dock", ".answer"
-CHOOSE = "return import(new URL('./static/page/choice.js', document.baseURI)).then((m) => m.choose(arguments[0]))"
 DROP = """
 const [selector, kind, name, type, bytes] = arguments;
 const files = new DataTransfer();
@@ -27,14 +26,9 @@ PIXEL = bytes.fromhex(
 )
 
 
-def choose(page: ShownPage, **choice: Any) -> None:
-    """Choose what the next question is sent with."""
-    page.browser.execute_script(CHOOSE, choice)
-
-
 def with_tools(page: ShownPage) -> ShownPage:
     """Open the page and choose the service's tools."""
-    choose(page.open(), tools=["get_weather", "delete_folder"])
+    page.open().choose(tools=["get_weather", "delete_folder"])
     return page
 
 
@@ -178,7 +172,7 @@ def test_escape_stops_the_run(page: ShownPage, fake: FakeDedalus) -> None:
 def test_a_refused_question_loses_nothing(page: ShownPage) -> None:
     """The text and the attachments come back into the composer, with the reason above it."""
     page.open()
-    choose(page, temperature=5)
+    page.choose(temperature=5)
     put_file(page, "drop", "notes.txt", "text/plain", b"some notes")
     page.until_shown("notes.txt", ".composer")
     page.ask("Read this")
@@ -321,7 +315,7 @@ def scroll_top(page: ShownPage) -> float:
 def test_a_tool_of_the_page(page: ShownPage, fake: FakeDedalus) -> None:
     """The page runs its own tools if they are chosen: the model gets the title, and why there is no location."""
     page.open()
-    choose(page, tools=["page_title", "get_location"])
+    page.choose(tools=["page_title", "get_location"])
     calls = ToolCall("call_1", "page_title", '{"title": "Changed"}'), ToolCall("call_2", "get_location", "{}", index=1)
     fake.turn(*calls, Finish("tool_calls"), Done())
     fake.turn(*answer("Done."))
@@ -343,11 +337,11 @@ def test_only_chosen_tools_of_the_page_are_offered(page: ShownPage, fake: FakeDe
 def test_a_scripted_answer_stays(page: ShownPage, fake: FakeDedalus) -> None:
     """A script's answer is kept in the chat like a model's: above the answers that follow, and through a reload."""
     page.open()
-    choose(page, scenario="default")
+    page.choose(scenario="default")
     page.ask("Try it")
     page.until_shown("It is 3 °C in Oslo", ANSWER)
     until_ready(page)
-    choose(page, scenario=None)
+    page.choose(scenario=None)
     fake.turn(*answer("Hello."))
     page.ask("Hi")
     page.until_shown("Hello.", ANSWER)

@@ -30,8 +30,7 @@ def f(a: int) -> str:
 
 
 def open_with_tools(page: ShownPage) -> None:
-    choice = "return import(new URL('./static/page/choice.js', document.baseURI)).then((m) => m.choose(arguments[0]))"
-    page.open().browser.execute_script(choice, {"tools": ["get_weather", "delete_folder"]})
+    page.open().choose(tools=["get_weather", "delete_folder"])
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

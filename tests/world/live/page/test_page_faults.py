@@ -1,6 +1,5 @@
 """The fault buttons in Chromium, and real faults: outages, reloads, seven tabs, a killed service."""
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import httpx
 import pytest
 from fake_dedalus import FakeDedalus
 from lossy_proxy import line_to
-from process import Nursery, forked_app
+from process import Nursery, Process, forked_app
 from selenium.webdriver import Chrome
 from shown_page import ShownPage
 from wire import Done, Finish, Gate, Step, Text, WaitFor
@@ -90,38 +89,23 @@ def test_a_script_answers_in_place_of_the_model(page: ShownPage, fake: FakeDedal
     assert len(fake.chats) == asked
 
 
-@pytest.fixture
-def tabs(chrome: Chrome) -> Iterator[list[str]]:
-    """Seven tabs, by their handles. They are closed after the test."""
-    first = chrome.current_window_handle
-    for _ in range(TABS - 1):
-        chrome.switch_to.new_window("tab")
-    yield chrome.window_handles
-    for handle in chrome.window_handles:
-        if handle != first:
-            chrome.switch_to.window(handle)
-            chrome.close()
-    chrome.switch_to.window(first)
-
-
-def test_seven_tabs_stream_over_two_connections(
-    page: ShownPage, fake: FakeDedalus, chrome: Chrome, tabs: list[str]
-) -> None:
+def test_seven_tabs_stream_over_two_connections(browser: Chrome, app: Process, fake: FakeDedalus) -> None:
     """Each tab asks, and two streams at most stay open at the service. Each answer arrives whole, once."""
     gate = Gate()
-    with line_to(page.url) as line:
-        shown = ShownPage(chrome, line.url)
-        for number, tab in enumerate(tabs):
-            chrome.switch_to.window(tab)
-            chrome.execute_cdp_cmd("Page.bringToFront", {})
+    tabs: list[str] = []
+    with line_to(app.url) as line:
+        shown = ShownPage(browser, line.url)
+        for number in range(TABS):
+            browser.switch_to.new_window("tab")
+            tabs.append(browser.current_window_handle)
             fake.turn(*half(gate, f"begun {number} ", f"ended {number}"))
             shown.open(is_first_visit=False).ask("Count.")
             shown.until_shown(f"begun {number}", f"{LOG} .answer")
             shown.until(lambda: 1 <= line.streams <= 2, "streams")  # one that is being closed may still be counted
         gate.open()
         for number, tab in enumerate(tabs):
-            chrome.switch_to.window(tab)
-            chrome.execute_cdp_cmd("Page.bringToFront", {})
+            browser.switch_to.window(tab)
+            browser.execute_cdp_cmd("Page.bringToFront", {})
             shown.until_shown(f"begun {number} ended {number}", f"{LOG} .answer")
             assert shown.texts(LOG)[0].count(f"ended {number}") == 1
 
@@ -133,36 +117,36 @@ def answers_of(url: str) -> list[Any]:
     return [message["content"] for message in messages if message["role"] == "assistant"]
 
 
-def test_an_outage_a_reload_a_second_tab_and_a_kill(nursery: Nursery, chrome: Chrome, tmp_path: Path) -> None:
+def test_an_outage_a_reload_a_second_tab_and_a_kill(nursery: Nursery, browser: Chrome, tmp_path: Path) -> None:
     """Nothing is lost and nothing doubled, whatever comes between: both tabs show what the service has stored."""
     gate = Gate()
     with ExitStack() as stack:
         fake = stack.enter_context(FakeDedalus.in_thread())
         settings = {"DEDALUS_BASE_URL": fake.url, "DEFAULT_MODEL": "m", "DATA_DIR": str(tmp_path)}
         before = stack.enter_context(forked_app(nursery, **settings))
-        page = ShownPage(chrome, before.url).size(1440)
+        browser.switch_to.new_window("tab")
+        page = ShownPage(browser, before.url).size(1440)
         fake.turn(*half(gate))
         page.open().ask("Count.")
         page.until_shown("one", f"{LOG} .answer")
         press_fault(page, CUT)
         page.reload()
         page.until_shown("one", f"{LOG} .answer")
-        first, query = chrome.current_window_handle, page.query()
-        chrome.switch_to.new_window("tab")
+        query = page.query()
+        browser.switch_to.new_window("tab")
+        tabs = browser.window_handles[-2:]
         page.open(query, is_first_visit=False)
         page.until_shown("one", f"{LOG} .answer")
         before.kill()
         port = str(urlsplit(before.url).port)
         stack.enter_context(forked_app(nursery, PORT=port, **settings))
-        for handle in chrome.window_handles:
-            chrome.switch_to.window(handle)
+        for handle in tabs:
+            browser.switch_to.window(handle)
             page.until_shown("interrupted", LOG)
             assert page.texts(f"{LOG} .answer .markdown") == ["one"]
         fake.turn(Text("one two"), Finish("stop"), Done())
         page.ask("Again.")
-        for handle in chrome.window_handles:
-            chrome.switch_to.window(handle)
+        for handle in tabs:
+            browser.switch_to.window(handle)
             page.until(lambda: page.texts(f"{LOG} .answer .markdown") == ["one", "one two"])
         assert answers_of(before.url) == ["one ", "one two"]
-        chrome.close()
-        chrome.switch_to.window(first)

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from fake_dedalus import FakeDedalus
 from page_tasks import tasks_of
+from process import Process
 from selenium.webdriver import Keys
 from shown_page import ShownPage
 from wire import Done, Finish, Gate, Text, ToolCall, Usage, WaitFor, answer
@@ -37,8 +38,9 @@ step();
 
 
 @pytest.fixture(scope="module")
-def page_settings(page_settings: dict[str, str]) -> dict[str, str]:
-    return page_settings | {"TOOLS_BY_DEFAULT": "all"}
+def app(app_with_all_tools: Process) -> Process:
+    """A service in which the model may call every tool."""
+    return app_with_all_tools
 
 
 def stored(page: ShownPage) -> list[dict[str, Any]]:

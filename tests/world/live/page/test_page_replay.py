@@ -219,4 +219,3 @@ def test_two_models_are_compared(page: ShownPage, fake: FakeDedalus) -> None:
     page.until(lambda: all("succeeded" in figures for figures in page.texts(".contestant .figures")))
     page.keys(Keys.ESCAPE)
     page.until(lambda: not page.has("dialog.compare"))
-    fake.choose(lambda _: None)

@@ -21,7 +21,6 @@ IMAGES = ROOT / "docs/images"
 SHOWN = IMAGES / "shown.txt"  # the digest of the files that the images show
 UPDATES = os.environ.get("UPDATE_SCREENSHOTS") == "1"
 SMALLEST_BYTES = 20_000  # an empty page makes a smaller image
-CHOOSE = "return import(new URL('./static/page/choice.js', document.baseURI)).then((m) => m.choose(arguments[0]))"
 ANSWER = """It is **3 °C** in Oslo, with light snow.
 
 | when | sky | °C |
@@ -60,8 +59,7 @@ def shown(page: ShownPage, fake: FakeDedalus) -> None:
     """Show an answer with a tool call, and below it a call that waits for approval."""
     for turn in weather():
         fake.turn(*turn)
-    page.open()
-    page.browser.execute_script(CHOOSE, {"tools": ["get_weather", "delete_folder"]})
+    page.open().choose(tools=["get_weather", "delete_folder"])
     page.ask("Is it cold in Oslo?")
     page.until_shown("To ask for it yourself", ".answer")
     page.until(lambda: page.has(".composer [type=submit]"))

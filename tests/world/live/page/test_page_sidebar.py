@@ -20,9 +20,10 @@ TITLES = ".sidebar .item .cut"
 def chats(app: Process) -> Iterator[httpx.Client]:
     """A client for the service, whose runs have ended and whose sessions have been deleted."""
     with httpx.Client(base_url=app.url) as client:
-        for run in client.get("/api/agent/runs", params={"status": "waiting"}).json()["runs"]:
-            client.post(f"/api/agent/runs/{run['run_id']}/cancel")
-            client.get(f"/api/agent/runs/{run['run_id']}/events")  # ends with the run
+        for status in ("running", "waiting"):
+            for run in client.get("/api/agent/runs", params={"status": status}).json()["runs"]:
+                client.post(f"/api/agent/runs/{run['run_id']}/cancel")
+                client.get(f"/api/agent/runs/{run['run_id']}/events")  # ends with the run
         for session in client.get(SESSIONS, params={"limit": 100}).json()["sessions"]:
             client.delete(f"{SESSIONS}/{session['session_id']}")
         yield client

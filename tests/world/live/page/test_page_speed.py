@@ -1,9 +1,13 @@
 """A long answer is drawn in short tasks, so the page can be used while it streams."""
 
 import random
+from collections.abc import Iterator
 
+import pytest
+from browser import chromium
 from fake_dedalus import FakeDedalus
 from page_tasks import tasks_of
+from selenium.webdriver import Chrome
 from shown_page import ShownPage
 from wire import Done, Finish, Pause, Step, Text
 
@@ -21,6 +25,13 @@ PHRASES = (
     "[a link](https://example.org/x)",
     "plain words that go on",
 )
+
+
+@pytest.fixture
+def browser() -> Iterator[Chrome]:
+    """A browser of the test's own: memory that other tests leave behind is collected during tasks of its pages, too."""
+    with chromium() as browser:
+        yield browser
 
 
 def paragraph(chance: random.Random) -> str:

@@ -9,7 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 from fake_dedalus import FakeDedalus
+from page_fixtures import page_app
 from payloads import SCRIPTS, payloads
+from process import Nursery, Process
 from shown_page import ShownPage
 from wire import Done, Finish, Status, Step, Text, Thinking, ToolCall, answer
 
@@ -41,12 +43,10 @@ def guarded(text: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def page_settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Settings with tools that repeat their argument: as a result, a progress, an error and a call for approval."""
-    folder = tmp_path_factory.mktemp("tools")
-    (folder / "repeating_tools.py").write_text(TOOLS)
-    tools = {"AGENT_TOOLS": "repeating_tools", "PYTHONPATH": str(folder), "TOOLS_BY_DEFAULT": "all"}
-    return {**tools, "DEFAULT_MODEL": "test/model"}
+def app(nursery: Nursery, shared_fake: FakeDedalus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """A service with tools that repeat their argument: as a result, a progress, an error and a call for approval."""
+    with page_app(nursery, shared_fake, tmp_path_factory.mktemp("tools"), TOOLS, TOOLS_BY_DEFAULT="all") as app:
+        yield app
 
 
 class Collector(ThreadingHTTPServer):
