@@ -8,7 +8,7 @@ let runId = null;
 let frames = [];
 let timer = null;
 
-/** Takes one frame of a run: `{ event, bytes, receivedAt }`. The store gets them together, at most every 50 ms. */
+/** Takes one frame of a run: `{ event, json, bytes, receivedAt }`. The store gets them together, at most every 50 ms. */
 export function takeFrame(frame) {
   if (frame.event.run_id !== runId) {
     runId = frame.event.run_id;

@@ -45,7 +45,7 @@ export const store = createStore({
   /** Pages of lists: `items`, `cursor` of the next page or null, and `error` if loading failed. */
   sessions: { items: [], cursor: null, isLoaded: false, error: null },
   runs: { items: [], cursor: null, isLoaded: false, error: null },
-  /** The events of the shown run: `{ event, bytes, receivedAt }`, in order. */
+  /** The events of the shown run: `{ event, json, bytes, receivedAt }`, in order. */
   frames: [],
   /** The latest question as it was sent: `{ path, headers, body, runId }`. */
   lastRequest: null,

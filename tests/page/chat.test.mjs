@@ -98,10 +98,11 @@ test("numbers as people read them", () => {
 
 test("JSON shows characters that can't be seen, and stays the same JSON", () => {
   const value = { "a\u202eb": "\u200bx\u2066\ufeff", text: "Grüße 😀" };
-  const shown = visibleJson(value);
+  const shown = visibleJson(JSON.stringify(value));
   assert.deepEqual(JSON.parse(shown), value);
   assert.match(shown, /a\\u202eb/);
   assert.match(shown, /Grüße 😀/);
+  assert.equal(visibleJson('{"id":9007199254740993}'), '{\n  "id": 9007199254740993\n}');
 });
 
 test("a question's content gives its text and files back", async () => {

@@ -12,7 +12,7 @@ import { javascript } from "../../static/page/inspector/literals.js";
 import { measuresOf, tokensOverTime } from "../../static/page/inspector/measures.js";
 import { isCut, offsetsOf, positionAt, replayStatus, timeAt } from "../../static/page/inspector/playback.js";
 import { proofOf } from "../../static/page/inspector/proof.js";
-import { MAX_EVENTS, RunFileError, eventsIn } from "../../static/page/inspector/run_file.js";
+import { MAX_EVENTS, RunFileError, recordsIn } from "../../static/page/inspector/run_file.js";
 import { frameOf, framesIn } from "../../static/page/inspector/stored_log.js";
 import { nowOf, spansOf } from "../../static/page/inspector/timing.js";
 
@@ -32,7 +32,9 @@ function run(...entries) {
   }));
 }
 
-const frames = (...entries) => run(...entries).map((event) => frameOf(event));
+const frames = (...entries) => run(...entries).map((event) => frameOf(event, JSON.stringify(event)));
+
+const eventsIn = (bytes) => recordsIn(bytes).map(({ event }) => event);
 
 const measured = (all) => measuresOf(all, spansOf(all));
 
@@ -56,6 +58,17 @@ const TOOLS = [
   [30, "tool_result", { tool_call_id: "a", name: "roll", content: "6", is_error: false, truncated: false }],
   [30, "waiting", { pending: [{ tool_call_id: "b", name: "rm", kind: "approval" }] }],
 ];
+
+test("a stored call and one of a run file have each digit of their numbers", () => {
+  const json = JSON.stringify(run([20, "tool_use", { tool_call_id: "a", name: "pay", arguments: { id: 1 }, source: "python" }])[0]);
+  const exact = json.replace('"id":1', '"id":9007199254740993,"share":1.0');
+  const [stored] = framesIn(exact);
+  for (const { json, event } of [stored, ...recordsIn(encoder.encode(exact)), ...recordsIn(encoder.encode(`id: 1\ndata: ${exact}\n`))]) {
+    assert.equal(json, exact);
+    assert.equal(summaryOf(event), 'pay {"id":9007199254740993,"share":1.0}');
+  }
+  assert.equal(stored.bytes, `id: 1\nevent: tool_use\ndata: ${exact}\n\n`.length);
+});
 
 test("the waterfall has each step, call and wait, and open ones while they are under way", () => {
   const spans = spansOf(frames(...TOOLS));

@@ -10,6 +10,7 @@ from node import run
 @pytest.mark.parametrize("folder", ["chat", "inspector"])
 def test_the_modules_keep_what_they_promise(node: Path, folder: str) -> None:
     """The tests of one folder's modules pass: blocks of markdown and attachments, or run files, times and proofs."""
-    shown = run(node, Path(__file__).with_name(f"{folder}.test.mjs"))
+    here = Path(__file__).parent
+    shown = run(node, "--import", (here / "import_map.mjs").as_uri(), here / f"{folder}.test.mjs")
     assert re.search(r"^ℹ fail 0$", shown, re.MULTILINE)
     assert re.search(r"^ℹ skipped 0$", shown, re.MULTILINE)

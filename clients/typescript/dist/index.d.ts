@@ -1464,6 +1464,9 @@ type Exact<Event extends {
 } ? Omit<Event, "data"> & {
   data: Event["data"] & Partial<ArgumentsText>;
 } : Event;
+type WithTexts<Call> = Omit<Call, "approval_response"> & ArgumentsText & {
+  approval_response?: EventData["approval_response"];
+};
 /**
 * An event of a run. `seq` counts 1, 2, 3 …; `complete` is the last. Switch on `event`, and `data` has its type. `data` with
 * `arguments` also has `arguments_text`.
@@ -1480,7 +1483,9 @@ type AgentRequest = Schemas["AgentRequest"];
 type SimulateRequest = Schemas["SimulateRequest"];
 type Scenario = Schemas["Scenario"];
 /** The answer to a question, as one JSON document. */
-type AgentResponse = Schemas["AgentResponse"];
+type AgentResponse = Omit<Schemas["AgentResponse"], "tool_calls"> & {
+  tool_calls: WithTexts<Schemas["ToolCall"]>[];
+};
 type Content = AgentRequest["input"];
 /** A person's decision about a call that needs approval. */
 type ApprovalDecision = Schemas["ApprovalDecision"];
@@ -1496,11 +1501,8 @@ type Session = Schemas["Session"];
 type SessionCreate = Schemas["SessionCreate"];
 type SessionUpdate = Schemas["SessionUpdate"];
 type SessionList = Schemas["SessionList"];
-type StoredCall = NonNullable<Schemas["SessionMessage"]["tool_calls"]>[number];
 /** A call in a message of a session. Its `arguments` are the model's, those of its `approval_response` a person's. */
-type FunctionCall = Omit<StoredCall, "approval_response"> & ArgumentsText & {
-  approval_response?: EventData["approval_response"];
-};
+type FunctionCall = WithTexts<Schemas["FunctionCall"]>;
 /** A message of a session. A run's messages follow its question. `parent_id` is the message before it on its branch. */
 type SessionMessage = Omit<Schemas["SessionMessage"], "tool_calls"> & {
   tool_calls?: FunctionCall[];
@@ -1668,6 +1670,8 @@ interface ApiCall {
   signal?: AbortSignal | undefined;
   /** Whether the response takes as long as a run. */
   isLong?: boolean;
+  /** Whether the response has tool calls, whose arguments need their text. */
+  hasCalls?: boolean;
   /** Whether sending the request twice has another effect than sending it once. */
   isOnce?: boolean;
 }

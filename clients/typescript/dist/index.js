@@ -29,12 +29,13 @@ function newKey() {
 /** A string, a sign, or another value of a JSON text. */
 const TOKEN = /"[^"\\]*(?:\\.[^"\\]*)*"|[[\]{}:,]|[^\s[\]{}:,"]+/g;
 const WHOLE_NUMBER = /^-?\d+$/;
-/** Parses JSON of the service. Each object with `arguments` also gets their JSON as `arguments_text`. */
+/** Parses JSON of the service that has tool calls. Each object with `arguments` also gets their JSON as `arguments_text`. */
 function parse(json) {
 	const value = JSON.parse(json);
 	if (json.includes("\"arguments\"")) addTexts(value, json);
 	return value;
 }
+const isObject = (value) => typeof value === "object" && value !== null;
 /** Adds `arguments_text` to the objects in a value, whose JSON is given. Arguments themselves stay as they are. */
 function addTexts(root, json) {
 	const places = [{
@@ -50,13 +51,14 @@ function addTexts(root, json) {
 		if (token === "," && typeof place.key === "number") place.key += 1;
 		if (token === "{" && place.key === "arguments" && outside === Infinity) [outside, start] = [places.length, index];
 		if (token === "{" || token === "[") places.push({
-			value: place.value?.[place.key],
+			value: isObject(place.value) ? place.value[place.key] : void 0,
 			key: token === "[" ? 0 : ""
 		});
 		else if (token === "}" || token === "]") {
 			places.pop();
 			if (places.length === outside) {
-				places.at(-1).value["arguments_text"] = laidOut(json.slice(start, index + 1), "");
+				const { value } = places.at(-1);
+				if (isObject(value)) value["arguments_text"] = laidOut(json.slice(start, index + 1), "");
 				outside = Infinity;
 			}
 		}
@@ -693,7 +695,8 @@ var Api = class {
 	/** Resolves with the JSON of the response, or with null if it has none. Rejects as `send` does. */
 	async json(method, path, call = {}) {
 		const response = await this.send(method, path, call);
-		return response.status === 204 ? null : parse(await response.text());
+		if (call.hasCalls) return parse(await response.text());
+		return response.status === 204 ? null : await response.json();
 	}
 	/** Resolves with a response that reports success. Rejects with a RunFailed, or with the reason of the signal. */
 	async send(method, path, call = {}) {
@@ -923,7 +926,10 @@ var SessionsResource = class {
 	}
 	/** Resolves with messages: of the branch that ends with `run_id`, of the latest branch, or with `tree` of all. */
 	messages(id, query = {}) {
-		return this.api.json("GET", `${sessionPath(id)}/messages`, { query });
+		return this.api.json("GET", `${sessionPath(id)}/messages`, {
+			query,
+			hasCalls: true
+		});
 	}
 	runs(id, query = {}) {
 		return this.api.json("GET", `${sessionPath(id)}/runs`, { query });
@@ -1956,7 +1962,8 @@ var AgentStream = class {
 			body: asRequest(input),
 			headers,
 			signal,
-			isLong: true
+			isLong: true,
+			hasCalls: true
 		});
 	}
 	/** Cancels a run. Resolves when the service has accepted that. */

@@ -12,6 +12,8 @@ export interface ApiCall {
   signal?: AbortSignal | undefined;
   /** Whether the response takes as long as a run. */
   isLong?: boolean;
+  /** Whether the response has tool calls, whose arguments need their text. */
+  hasCalls?: boolean;
   /** Whether sending the request twice has another effect than sending it once. */
   isOnce?: boolean;
 }
@@ -27,7 +29,8 @@ export class Api {
   /** Resolves with the JSON of the response, or with null if it has none. Rejects as `send` does. */
   async json<T>(method: string, path: string, call: ApiCall = {}): Promise<T> {
     const response = await this.send(method, path, call);
-    return response.status === 204 ? (null as T) : parse<T>(await response.text());
+    if (call.hasCalls) return parse<T>(await response.text());
+    return (response.status === 204 ? null : await response.json()) as T;
   }
 
   /** Resolves with a response that reports success. Rejects with a RunFailed, or with the reason of the signal. */

@@ -67,7 +67,13 @@ export class AgentStream {
     { signal, idempotencyKey = newKey() }: Pick<StreamOptions, "signal" | "idempotencyKey"> = {},
   ): Promise<AgentResponse> {
     const headers = { "Idempotency-Key": idempotencyKey };
-    return this.api.json("POST", "/api/agent/execute", { body: asRequest(input), headers, signal, isLong: true });
+    return this.api.json("POST", "/api/agent/execute", {
+      body: asRequest(input),
+      headers,
+      signal,
+      isLong: true,
+      hasCalls: true,
+    });
   }
 
   /** Cancels a run. Resolves when the service has accepted that. */

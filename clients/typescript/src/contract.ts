@@ -19,6 +19,9 @@ type Exact<Event extends { data: object }> = Event extends { event: "tool_use" |
     ? Omit<Event, "data"> & { data: Event["data"] & Partial<ArgumentsText> }
     : Event;
 
+type WithTexts<Call> = Omit<Call, "approval_response"> &
+  ArgumentsText & { approval_response?: EventData["approval_response"] };
+
 /**
  * An event of a run. `seq` counts 1, 2, 3 …; `complete` is the last. Switch on `event`, and `data` has its type. `data` with
  * `arguments` also has `arguments_text`.
@@ -36,7 +39,7 @@ export type AgentRequest = Schemas["AgentRequest"];
 export type SimulateRequest = Schemas["SimulateRequest"];
 export type Scenario = Schemas["Scenario"];
 /** The answer to a question, as one JSON document. */
-export type AgentResponse = Schemas["AgentResponse"];
+export type AgentResponse = Omit<Schemas["AgentResponse"], "tool_calls"> & { tool_calls: WithTexts<Schemas["ToolCall"]>[] };
 export type Content = AgentRequest["input"];
 
 /** A person's decision about a call that needs approval. */
@@ -54,10 +57,8 @@ export type Session = Schemas["Session"];
 export type SessionCreate = Schemas["SessionCreate"];
 export type SessionUpdate = Schemas["SessionUpdate"];
 export type SessionList = Schemas["SessionList"];
-type StoredCall = NonNullable<Schemas["SessionMessage"]["tool_calls"]>[number];
 /** A call in a message of a session. Its `arguments` are the model's, those of its `approval_response` a person's. */
-export type FunctionCall = Omit<StoredCall, "approval_response"> &
-  ArgumentsText & { approval_response?: EventData["approval_response"] };
+export type FunctionCall = WithTexts<Schemas["FunctionCall"]>;
 /** A message of a session. A run's messages follow its question. `parent_id` is the message before it on its branch. */
 export type SessionMessage = Omit<Schemas["SessionMessage"], "tool_calls"> & { tool_calls?: FunctionCall[] };
 export type MessageList = Omit<Schemas["MessageList"], "messages"> & { messages: SessionMessage[] };

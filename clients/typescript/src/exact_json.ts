@@ -8,16 +8,18 @@ const WHOLE_NUMBER = /^-?\d+$/;
 
 /** An object or a list around a token: its value, and the key whose value comes next. */
 interface Place {
-  value: Record<string | number, unknown> | undefined;
+  value: unknown;
   key: string | number;
 }
 
-/** Parses JSON of the service. Each object with `arguments` also gets their JSON as `arguments_text`. */
+/** Parses JSON of the service that has tool calls. Each object with `arguments` also gets their JSON as `arguments_text`. */
 export function parse<T>(json: string): T {
   const value = JSON.parse(json) as T;
   if (json.includes('"arguments"')) addTexts(value, json);
   return value;
 }
+
+const isObject = (value: unknown): value is Record<string | number, unknown> => typeof value === "object" && value !== null;
 
 /** Adds `arguments_text` to the objects in a value, whose JSON is given. Arguments themselves stay as they are. */
 function addTexts(root: unknown, json: string): void {
@@ -31,11 +33,12 @@ function addTexts(root: unknown, json: string): void {
     if (token === "," && typeof place.key === "number") place.key += 1;
     if (token === "{" && place.key === "arguments" && outside === Infinity) [outside, start] = [places.length, index];
     if (token === "{" || token === "[") {
-      places.push({ value: place.value?.[place.key] as Place["value"], key: token === "[" ? 0 : "" });
+      places.push({ value: isObject(place.value) ? place.value[place.key] : undefined, key: token === "[" ? 0 : "" });
     } else if (token === "}" || token === "]") {
       places.pop();
       if (places.length === outside) {
-        places.at(-1)!.value!["arguments_text"] = laidOut(json.slice(start, index + 1), "");
+        const { value } = places.at(-1)!;
+        if (isObject(value)) value["arguments_text"] = laidOut(json.slice(start, index + 1), "");
         outside = Infinity;
       }
     }

@@ -83,7 +83,7 @@ export class SessionsResource {
 
   /** Resolves with messages: of the branch that ends with `run_id`, of the latest branch, or with `tree` of all. */
   messages(id: string, query: MessagesQuery = {}): Promise<contract.MessageList> {
-    return this.api.json("GET", `${sessionPath(id)}/messages`, { query });
+    return this.api.json("GET", `${sessionPath(id)}/messages`, { query, hasCalls: true });
   }
 
   runs(id: string, query: RunsQuery = {}): Promise<RunList> {

@@ -25,6 +25,7 @@ test("arguments keep their text, wherever they are, and whatever is in them", ()
   ).calls;
   const texts = calls.map(({ arguments_text, response }) => [arguments_text, response.arguments_text]);
   assert.deepEqual(texts, [['{"a":1.0}', '{"a":2.0}'], ["{}", undefined]]);
+  for (const twice of ['{"data":{"arguments":{}},"data":5}', '{"data":{"arguments":{}},"data":null}']) assert.ok(parse(twice));
   assert.deepEqual(parse('{"arguments":"no object"}'), { arguments: "no object" });
 });
 
@@ -104,6 +105,25 @@ test("a page's tool is called with the digits that the model has written, which 
     assert.equal(call?.arguments_text, '{"id":12345678901234567890,"share":1.0}');
     assert.equal(call?.result?.content, "found");
   }
+});
+
+test("stored messages have the text of arguments, and the schemas of tools stay as they are", async () => {
+  const id = sessionId();
+  const schema = { type: "object", properties: { arguments: { type: "object" } } };
+  const page = agent.stream({
+    input: 'find {"id": 12345678901234567890}',
+    model: "simulated/tools",
+    session_id: id,
+    client_tools: [{ name: "find", parameters: schema }],
+  });
+  for await (const event of page) if (event.event === "waiting") await page.sendToolResult(event.data.pending[0]!.tool_call_id, "found");
+  const { messages } = await agent.sessions.messages(id);
+  assert.equal(messages[1]?.tool_calls?.[0]?.arguments_text, '{"id":12345678901234567890}');
+  const waiting = await agent.execute({ input: 'calculate {"expression": "1"}', model: "simulated/tools", tools: ["calculate"] });
+  assert.equal(waiting.tool_calls[0]?.arguments_text, '{"expression":"1"}');
+  const catalog = { tools: [{ name: "find", parameters: schema }] };
+  const stored = new AgentStream({ baseUrl, fetch: async () => Response.json(catalog) });
+  assert.deepEqual(await stored.tools(), catalog);
 });
 
 const decisions: [string, (conversation: Conversation, callId: string) => Promise<unknown>, string][] = [

@@ -26,12 +26,12 @@ export function ApprovalCard({ call, about, approve, refuse }) {
 
 /** The decision that is being made: the text of the arguments and a reason, with what is wrong with them. */
 function useDecision(call) {
-  const written = visibleJson(call.arguments);
+  const written = visibleJson(call.arguments_text);
   const [text, setText] = useState(written);
   const [reason, setReason] = useState(null);
   const [isSending, setSending] = useState(false);
   const [refusal, setRefusal] = useState("");
-  const { value, mistake } = argumentsIn(text);
+  const mistake = mistakeIn(text);
   const send = async (decision) => {
     setSending(true);
     const error = await decision;
@@ -44,7 +44,7 @@ function useDecision(call) {
   };
   const isChanged = text !== written;
   const canApprove = !isSending && mistake === "";
-  const changes = isChanged ? { arguments: value } : {};
+  const changes = isChanged ? { arguments_text: text } : {};
   const undo = () => change(written);
   const problem = mistake || refusal;
   return { text, change, undo, isChanged, changes, problem, reason, setReason, isSending, canApprove, send };
@@ -98,14 +98,14 @@ function Reason({ reason, setReason }) {
   />`;
 }
 
-/** Returns the arguments that a text has, or what is wrong with it. */
-function argumentsIn(text) {
+/** Returns what is wrong with a text as the arguments of a call. */
+function mistakeIn(text) {
   try {
     const value = JSON.parse(text);
     const isObject = value !== null && typeof value === "object" && !Array.isArray(value);
-    return isObject ? { value, mistake: "" } : { mistake: "The arguments have to be a JSON object, such as {}." };
+    return isObject ? "" : "The arguments have to be a JSON object, such as {}.";
   } catch (error) {
-    return { mistake: `This is no valid JSON: ${error.message}` };
+    return `This is no valid JSON: ${error.message}`;
   }
 }
 

@@ -1,4 +1,6 @@
-/** Numbers and times as people read them. */
+/** Numbers, times and JSON as people read them. */
+
+import { prettyJson } from "agent-stream";
 
 const NUMBER = new Intl.NumberFormat("en");
 
@@ -21,9 +23,12 @@ export function size(bytes) {
   return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1000))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
-/** JSON with escapes for characters that can't be seen, or that reverse the text around them. It is the same JSON. */
-export function visibleJson(value) {
+/**
+ * JSON in lines, with escapes for characters that can't be seen, or that reverse the text around them. It is the same JSON, and
+ * its numbers keep their digits. Throws a SyntaxError if it isn't JSON.
+ */
+export function visibleJson(json) {
   const hidden = /[\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
   const escape = (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  return JSON.stringify(value, null, 2).replace(hidden, escape);
+  return prettyJson(json).replace(hidden, escape);
 }

@@ -1,5 +1,6 @@
 /** A tool call: its arguments while they are written, its progress, and its result. */
 
+import { madeWith } from "agent-stream";
 import { useState } from "preact/hooks";
 
 import { html } from "../html.js";
@@ -17,14 +18,13 @@ const MOST_BRIEF = 300;
 export const ToolCard = memo(function ToolCard({ call, isUnderWay }) {
   const state = stateOf(call, isUnderWay);
   const [isOpen, setOpen] = useState(false);
-  const { name, result, progress, approval_response: decision } = call;
-  const brief = decision?.arguments ? JSON.stringify(decision.arguments) : call.arguments_text;
+  const { name, result, progress } = call;
   return html`
     <details class="tool is-${state.kind}" open=${isOpen} onToggle=${(toggle) => setOpen(toggle.currentTarget.open)}>
       <summary>
         <${Icon} name=${state.icon} />
         <code class="name">${name}</code>
-        <span class="brief cut">${brief.slice(0, MOST_BRIEF)}</span>
+        <span class="brief cut">${madeWith(call).slice(0, MOST_BRIEF)}</span>
         <span class="state">${state.words}</span>
         <${Icon} name="fold" />
       </summary>
@@ -37,13 +37,12 @@ export const ToolCard = memo(function ToolCard({ call, isUnderWay }) {
 
 function Details({ call }) {
   const { result } = call;
-  const given = call.approval_response?.arguments ?? call.arguments;
   return html`
     <div class="tool-details">
       <p class="muted small">${aboutSource(call)}</p>
-      <${Text} title="Arguments" text=${given ? visibleJson(given) : call.arguments_text} />
+      <${Text} title="Arguments" text=${readable(madeWith(call))} />
       ${call.approval_response && html`<p class="small">${decisionOf(call.approval_response)}</p>`}
-      ${result && html`<${Text} title=${result.is_error ? "Error" : "Result"} text=${readable(result.content)} />`}
+      ${result && html`<${Text} title=${result.is_error ? "Error" : "Result"} text=${readableResult(result.content)} />`}
       ${result?.truncated && html`<p class="muted small">The service has cut this result.</p>`}
     </div>
   `;
@@ -91,12 +90,16 @@ function decisionOf({ approved, arguments: changed, reason }) {
   return changed ? "Approved with these arguments." : "Approved.";
 }
 
+/** An object or a list in lines, and any other result as it is. */
+function readableResult(content) {
+  return !/^\s*[[{]/.test(content) || content.length > MOST_DRAWN ? content : readable(content);
+}
+
 /** JSON in lines, and any other text as it is. */
-function readable(content) {
-  if (!/^\s*[[{]/.test(content) || content.length > MOST_DRAWN) return content;
+function readable(text) {
   try {
-    return visibleJson(JSON.parse(content));
+    return visibleJson(text);
   } catch {
-    return content;
+    return text;
   }
 }

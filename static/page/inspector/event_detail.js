@@ -14,7 +14,7 @@ export function EventDetail({ frame, before, onClose }) {
         <button type="button" class="plain" aria-label="Close event ${event.seq}" onClick=${onClose}>✕</button>
       </header>
       <p class="tiny muted">${event.timestamp} · ${gap} · ${bytes(frame.bytes)}</p>
-      <${JsonView} value=${event} />
+      <${JsonView} json=${frame.json} />
     </section>
   `;
 }

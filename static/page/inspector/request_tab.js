@@ -22,7 +22,7 @@ export function RequestTab() {
     </section>
     <section aria-labelledby="body-title">
       <h3 id="body-title">Body</h3>
-      <${JsonView} value=${request.body} />
+      <${JsonView} json=${JSON.stringify(request.body)} />
     </section>
   `;
 }

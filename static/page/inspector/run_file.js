@@ -8,6 +8,8 @@
  * of a line is ignored.
  */
 
+import { eventIn } from "agent-stream";
+
 import { wrongKey } from "./event_shapes.js";
 
 const MAX_FILE_MB = 32;
@@ -17,22 +19,22 @@ const MAX_DEPTH = 100; // of the JSON; the service accepts 64
 /** Explains why a file can't be opened. */
 export class RunFileError extends Error {}
 
-/** Returns the events of a file. Rejects with a RunFileError. */
+/** Returns the events of a file, each with its JSON. Rejects with a RunFileError. */
 export async function openRunFile(file) {
   if (file.size > MAX_FILE_MB * 1024 * 1024) throw new RunFileError(`The file has more than ${MAX_FILE_MB} MB.`);
-  return eventsIn(new Uint8Array(await file.arrayBuffer()));
+  return recordsIn(new Uint8Array(await file.arrayBuffer()));
 }
 
-/** Returns the events in a file's bytes. Throws a RunFileError. */
-export function eventsIn(bytes) {
+/** Returns the events in a file's bytes, each with its JSON. Throws a RunFileError. */
+export function recordsIn(bytes) {
   const lines = textIn(bytes).split(/\r?\n/);
   const isJson = lines.find((line) => line.trim() !== "")?.startsWith("{");
   const texts = withoutRest(isJson ? jsonLines(lines) : dataLines(lines), lines.length);
   if (texts.length === 0) throw new RunFileError("The file has no events of a run.");
   if (texts.length > MAX_EVENTS) throw new RunFileError(`The file has more than ${MAX_EVENTS} events.`);
-  const events = texts.map(({ json, line }) => eventIn(json, line));
+  const events = texts.map(({ json, line }) => checked(json, line));
   checkOrder(events, texts);
-  return events;
+  return events.map((event, place) => ({ event, json: texts[place].json.trim() }));
 }
 
 function textIn(bytes) {
@@ -67,13 +69,13 @@ function withoutRest(texts, lastLine) {
 /** Returns the value of a JSON text, or undefined if it isn't JSON. */
 function parsed(json) {
   try {
-    return JSON.parse(json);
+    return eventIn(json);
   } catch {
     return undefined;
   }
 }
 
-function eventIn(json, line) {
+function checked(json, line) {
   const event = parsed(json);
   if (event === undefined) throw new RunFileError(`Line ${line} isn't JSON.`);
   if (isDeep(event)) throw new RunFileError(`Line ${line} is nested more than ${MAX_DEPTH} levels deep.`);

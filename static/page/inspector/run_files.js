@@ -12,8 +12,8 @@ export const fileProblem = createStore({ text: null });
 export async function openFile(file) {
   fileProblem.set({ text: null });
   try {
-    const events = await openRunFile(file);
-    openReplay({ name: file.name, frames: events.map((event) => frameOf(event)) });
+    const records = await openRunFile(file);
+    openReplay({ name: file.name, frames: records.map(({ event, json }) => frameOf(event, json)) });
   } catch (cause) {
     fileProblem.set({ text: `${file.name}: ${cause.message}` });
   }

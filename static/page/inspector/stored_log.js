@@ -1,16 +1,19 @@
 /** A run's stored log as frames, like those that came from a stream. */
 
+import { eventIn } from "agent-stream";
+
 /** Returns the frames of JSON lines from GET /runs/{run_id}/events?wait=false. They count as received when they were written. */
 export function framesIn(lines) {
   return lines
     .split("\n")
     .filter((line) => line !== "")
-    .map((line) => frameOf(JSON.parse(line), line.length));
+    .map((json) => frameOf(eventIn(json), json));
 }
 
-/** Returns an event as a frame. `length` is the length of its JSON, which is ASCII. */
-export function frameOf(event, length = JSON.stringify(event).length) {
-  return { event, bytes: sizeOnWire(event, length), receivedAt: Date.parse(event.timestamp) - performance.timeOrigin };
+/** Returns an event as a frame. `json` is its JSON, which is ASCII. */
+export function frameOf(event, json) {
+  const receivedAt = Date.parse(event.timestamp) - performance.timeOrigin;
+  return { event, json, bytes: sizeOnWire(event, json.length), receivedAt };
 }
 
 /** Returns the bytes of the frame in which the service sends an event. */

@@ -1,5 +1,5 @@
 /**
- * The times of a run, from its frames. A frame is { event, bytes, receivedAt }. Times are in ms since the run began, by the
+ * The times of a run, from its frames. A frame is { event, json, bytes, receivedAt }. Times are in ms since the run began, by the
  * service's clock, so a lost connection doesn't change them.
  */
 

@@ -1,0 +1,63 @@
+"""Numbers that JavaScript can't hold, on the page: a person sees and approves the digits that the call is made with."""
+
+from pathlib import Path
+
+import pytest
+from fake_dedalus import FakeDedalus
+from selenium.webdriver import Keys
+from shown_page import ShownPage
+from wire import Done, Finish, ToolCall, answer
+
+pytest_plugins = "page_fixtures"
+
+DOCK, BRIEF, STATE = ".dock", ".tool .brief", ".tool .state"
+TOOLS = '''
+from typing import Any
+
+from tools import tool
+
+
+@tool(approval=True)
+def pay(account: int, share: Any) -> str:
+    """Pay into an account."""
+    return f"paid {account} {share}"
+'''
+CHOOSE = "return import(new URL('./static/page/choice.js', document.baseURI)).then((m) => m.choose({ tools: ['pay'] }))"
+
+
+@pytest.fixture(scope="module")
+def page_settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Settings with a tool that takes a whole number, and waits for a person."""
+    folder: Path = tmp_path_factory.mktemp("numbers")
+    (folder / "number_test_tools.py").write_text(TOOLS)
+    return {"AGENT_TOOLS": "number_test_tools", "PYTHONPATH": str(folder), "DEFAULT_MODEL": "test/model"}
+
+
+def test_a_person_approves_the_digits_that_are_shown(page: ShownPage, fake: FakeDedalus) -> None:
+    """The dock, the cards and the events show each digit; edited digits are sent; a reload shows what was decided."""
+    written = ['{"account":9007199254740993,"share":1.0}', '{"account":12345678901234567890123,"share":2}']
+    calls = [ToolCall(f"call_{place}", "pay", text, index=place) for place, text in enumerate(written)]
+    fake.turn(*calls, Finish("tool_calls"), Done())
+    fake.turn(*answer("Done."))
+    page.open()
+    page.browser.execute_script(CHOOSE)
+    page.ask("Pay them")
+    page.until(lambda: page.texts(BRIEF) == written)
+    field = page.element(f"{DOCK} textarea")
+    assert field.get_property("value") == '{\n  "account": 9007199254740993,\n  "share": 1.0\n}'
+    field.send_keys(Keys.CONTROL, "a")
+    field.send_keys('{"account": 9007199254740995, "share": 1.0}')
+    page.press("Approve with changes")
+    page.until(lambda: len(page.texts(f"{DOCK} .approval")) == 1)
+    page.press("Refuse")
+    page.until_shown("Done.", ".answer")
+    assert fake.chats[-1].body["messages"][-2]["content"].endswith("\npaid 9007199254740995 1.0")
+    shown = ['{"account":9007199254740995,"share":1.0}', written[1]]
+    assert page.texts(BRIEF) == shown
+    assert page.texts(STATE)[1] == "refused"
+    page.reload()
+    page.until(lambda: page.texts(BRIEF) == shown)
+    assert page.texts(STATE)[1] == "refused"
+    page.element(".tool summary").click()
+    page.until_shown('"account": 9007199254740995,', ".tool-details")
+    page.until_shown("Approved with these arguments.", ".tool-details")
