@@ -42,6 +42,18 @@ def run(
     return done.stdout
 
 
+def shell(command: str, *, project: Path, url: str = "", timeout_s: int = RUN_S) -> str:
+    """Run a command of a document in a shell, with the `node` and `npm` of this environment, and return its output."""
+    return run(
+        "sh",
+        "-c",
+        f'PATH="{Path(sys.executable).parent}:$PATH"; {command}',
+        project=project,
+        url=url,
+        timeout_s=timeout_s,
+    )
+
+
 def npm_script(name: str, *arguments: str, url: str = "") -> str:
     """Run a script of the TypeScript client's package.json, without npm, and return its output."""
     script = json.loads((TYPESCRIPT / "package.json").read_text())["scripts"][name]
