@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { contentOf, partsOf, readAttachment } from "../../static/page/chat/attachments.js";
 import { growBlocks, LIMIT } from "../../static/page/chat/blocks.js";
 import { count, duration, size, visibleJson } from "../../static/page/chat/format.js";
+import { isReturned, unsentIn } from "../../static/page/chat/unsent.js";
 
 const MARKDOWN = [
   "# Title",
@@ -122,4 +123,19 @@ test("a file that is neither text nor an image is refused", async () => {
   for (const name of ["a.txt", "b.bin"]) {
     assert.match((await readAttachment(new File([bytes], name))).problem, /neither text nor an image/);
   }
+});
+
+test("a question comes back if it was refused or stopped, and not while it is sent or once it has arrived", () => {
+  const question = (message_id, run_id, status, content = "Hi") => ({ role: "user", message_id, run_id, status, content });
+  const sent = question("key", "", "queued");
+  const earlier = question("m1", "run_1", "succeeded", "Before");
+  assert.equal(unsentIn([earlier, sent]), sent);
+  assert.equal(unsentIn([earlier, question("key", "run_2", "queued")]), null);
+  for (const after of [[sent], [question("key", "run_2", "running")], [question("m2", "run_2", "running")]]) {
+    assert.equal(isReturned(sent, [earlier, ...after]), false);
+  }
+  for (const after of [[], [question("key", "", "cancelled")], [question("key", "", "failed")]]) {
+    assert.equal(isReturned(sent, [earlier, ...after]), true);
+  }
+  assert.equal(isReturned(null, []), false);
 });

@@ -1561,8 +1561,8 @@ interface ServiceOptions {
   /** The function that makes requests, in place of the global `fetch`. */
   fetch?: typeof fetch | undefined;
   /**
-  * How often in a row to try again without receiving anything new. By default, a question is sent up to five more times,
-  * and a run that has started is followed for as long as the service keeps it.
+  * How often in a row to try again without receiving anything new. By default, a question is sent up to five more times, or
+  * with `storageKey` until it has arrived, and a run that has started is followed for as long as the service keeps it.
   */
   maxRetries?: number | undefined;
   /** The service's HEARTBEAT_S, by default 4. A connection without a byte for 2.5 of them is replaced. */
@@ -1577,8 +1577,9 @@ interface ConversationOptions extends ServiceOptions {
   */
   sessionId?: string | undefined;
   /**
-  * The key in sessionStorage for the id of a run under way, one for each session. With it, a reloaded page follows its run
-  * again and replays it from the start.
+  * The key in sessionStorage for the run under way, one for each session. With it, a reloaded page follows its run again and
+  * replays it from the start, asks a question that has not arrived with the same Idempotency-Key, and continues to cancel a
+  * run that was stopped.
   */
   storageKey?: string | undefined;
   /**
@@ -1775,7 +1776,8 @@ declare function explain({
 }: AgentError): string;
 //#endregion
 //#region src/state.d.ts
-type AgentStatus = "idle" | "connecting" | "streaming" | "waiting" | "reconnecting" | Complete["status"];
+/** `stopping` is the time between `stop()` and the service's confirmation. */
+type AgentStatus = "idle" | "connecting" | "streaming" | "waiting" | "reconnecting" | "stopping" | Complete["status"];
 /**
 * A tool call so far. `arguments` is set once the call is complete, `result` once it has ended. The arguments are the model's;
 * `madeWith` returns those that the call is made with. Show `arguments_text`, because JavaScript rounds numbers in `arguments`.
@@ -1837,6 +1839,13 @@ interface Message {
     index: number;
   };
 }
+/** How much of the session is known. */
+interface History {
+  /** Whether the session's messages were loaded. Until then, nothing can be said about a session without messages. */
+  isLoaded: boolean;
+  /** Why they can't be loaded for now. They are loaded as soon as the service can be reached again. */
+  error: AgentError | null;
+}
 interface RunState {
   /** The session's conversation. Without a session, the latest question and its answer. */
   messages: Message[];
@@ -1849,6 +1858,7 @@ interface RunState {
   error: AgentError | null;
   /** The tokens that the run has used, once it has ended. */
   usage?: Usage;
+  history: History;
 }
 /** The state before the first question. `fold` begins with it to show a stored run. */
 declare const IDLE: RunState;
@@ -1869,7 +1879,7 @@ declare function isUnfinished({
 declare function textOf(content: Content): string;
 /** The run of a state in brief. */
 interface LatestAnswer {
-  /** Whether a run is under way, or waits. */
+  /** Whether a run is under way, or waits, and was not stopped. */
   isStreaming: boolean;
   /** The reasoning in the answer of `runId`. */
   thinking: string;
@@ -1957,9 +1967,10 @@ declare class RunReader {
 interface AboutRun {
   id?: string;
   key?: string | undefined;
-  asked?: AgentRequest | SimulateRequest;
+  asked?: AgentRequest | SimulateRequest | null;
   route?: string;
   isOurs: boolean;
+  isStopped?: boolean;
   onEvent?: OnEvent | undefined;
 }
 /** A run that is followed here. */
@@ -1980,11 +1991,15 @@ declare class FollowedRun {
   wasConnected: boolean;
   /** Whether `complete` was read, the run was stopped, or the service no longer has it. */
   isOver: boolean;
+  /** Whether it was stopped here. The service has to be asked to cancel it until it has confirmed that. */
+  isStopped: boolean;
   /** Whether the service has lost or deleted it. */
   isGone: boolean;
   /** The reader that reads it, or the last one that did. */
   reader: RunReader | null;
   constructor(about: AboutRun);
+  /** Whether it is a question that may not have reached the service. */
+  get isUnsent(): boolean;
   get path(): string;
 }
 //#endregion
@@ -2112,8 +2127,7 @@ declare class Conversation {
   private readonly service;
   private readonly follower;
   private readonly session;
-  /** A run that was stopped here, until the service has confirmed it. */
-  private stopping;
+  private readonly stopping;
   private place;
   constructor(options?: ConversationOptions);
   /** Returns the state. It is another object after each change, and an unchanged message stays the same object. */
@@ -2123,7 +2137,7 @@ declare class Conversation {
   /** Replaces the options. After a change of `baseUrl`, `storageKey` or `sessionId`, mount the conversation again. */
   configure: (options: ConversationOptions) => void;
   /**
-  * Follows the run that was under way when this page was left. The state is kept if the conversation is only mounted again,
+  * Follows the run that was under way when this page was left, or asks the question that had not arrived. The state is kept if the conversation is only mounted again,
   * as React does for <Activity> and in StrictMode. Returns a function that stops following.
   */
   mount: () => (() => void);
@@ -2141,14 +2155,20 @@ declare class Conversation {
   * A run that was followed until now continues by itself.
   */
   attach: (runId: string, onEvent?: OnEvent) => Promise<Complete | null>;
-  /** Tries at once, also after `failed`, to read the rest of the run. Resolves with null if there is nothing to read. */
+  /**
+  * Tries at once, also after `failed`, to read the rest of the run, to send a question that has not arrived, to cancel a run
+  * that was stopped, and to load a session that could not be loaded. Resolves with null if there is nothing to read.
+  */
   reconnect: () => Promise<Complete | null>;
   /**
   * Asks the last question again, and in a session replaces its answer. The request is the same if this page made it.
   * Resolves like `stream`, and with null if there is no question.
   */
   regenerate: (onEvent?: OnEvent) => Promise<Complete | null>;
-  /** Cancels the run at the service and stops reading. Resolves when the service has confirmed it. */
+  /**
+  * Cancels the run at the service and stops reading. The status is `stopping` until the service has confirmed it, and then
+  * this resolves. While the service can't be reached, it is tried again, with `storageKey` also after a reload.
+  */
   stop: () => Promise<void>;
   /**
   * Approves a call of `pending`. The run resumes when each call has its answer. Resolves with null if the service has
@@ -2169,6 +2189,10 @@ declare class Conversation {
   * A run of another branch that was followed until now continues by itself. Resolves once the branch is up to date.
   */
   showBranch: (runId: string) => Promise<void>;
+  /** Follows a run, after it was cancelled if it has been stopped before. */
+  private resume;
+  /** A question that takes another one's place has versions, which the session knows. */
+  private started;
   private forget;
   private decide;
   private send;
@@ -2182,4 +2206,4 @@ declare function prettyJson(json: string): string;
 /** The state after events of a run. They are folded together, because a copy of the messages for each costs too much. */
 declare function fold(state: RunState, runId: string, events: StreamEvent[]): RunState;
 //#endregion
-export { type AgentError, type AgentRequest, type AgentResponse, type AgentStatus, AgentStream, type ApprovalDecision, type ArgumentsText, type AttachOptions, type Changes, type ClientTool, type ClientToolInfo, type ClientToolResult, type Complete, type Content, Conversation, type ConversationOptions, type Decision, type EventData, type Frame, type FunctionCall, IDLE, type Json, type LatestAnswer, type Loose, type McpServerInfo, type McpServerList, type Message, type MessageList, type MessagesQuery, type ModelInfo, type ModelList, type OnEvent, type OnRestart, type Page, type Part, type PendingCall, type Question, type ReadOptions, Run, RunFailed, type RunList, type RunRecord, type RunState, type RunStatus, type RunsQuery, type RunsResource, type Scenario, type ServiceOptions, type Session, type SessionCreate, type SessionList, type SessionMessage, type SessionUpdate, type SessionsResource, type SimulateRequest, type StreamEvent, type StreamOptions, type ToolCall, type ToolInfo, type ToolList, type ToolSource, type Usage, callsIn, eventIn, eventsIn, explain, fold, type given, isUnfinished, latestAnswer, madeWith, prettyJson, textOf };
+export { type AgentError, type AgentRequest, type AgentResponse, type AgentStatus, AgentStream, type ApprovalDecision, type ArgumentsText, type AttachOptions, type Changes, type ClientTool, type ClientToolInfo, type ClientToolResult, type Complete, type Content, Conversation, type ConversationOptions, type Decision, type EventData, type Frame, type FunctionCall, type History, IDLE, type Json, type LatestAnswer, type Loose, type McpServerInfo, type McpServerList, type Message, type MessageList, type MessagesQuery, type ModelInfo, type ModelList, type OnEvent, type OnRestart, type Page, type Part, type PendingCall, type Question, type ReadOptions, Run, RunFailed, type RunList, type RunRecord, type RunState, type RunStatus, type RunsQuery, type RunsResource, type Scenario, type ServiceOptions, type Session, type SessionCreate, type SessionList, type SessionMessage, type SessionUpdate, type SessionsResource, type SimulateRequest, type StreamEvent, type StreamOptions, type ToolCall, type ToolInfo, type ToolList, type ToolSource, type Usage, callsIn, eventIn, eventsIn, explain, fold, type given, isUnfinished, latestAnswer, madeWith, prettyJson, textOf };

@@ -602,6 +602,10 @@ function unreachable(url) {
 		retryable: true
 	});
 }
+/** Returns the failure with which a request to this URL was rejected: without a response, it is an outage. */
+function failureOf(cause, url) {
+	return cause instanceof RunFailed ? cause : unreachable(url);
+}
 /**
 * Returns the failure that a response reports in JSON, or in the first frame of a refused stream. Only the service itself
 * can report that a run is gone. An error page of a proxy is an outage, except as the response to a question.
@@ -780,6 +784,8 @@ var FollowedRun = class {
 	wasConnected = false;
 	/** Whether `complete` was read, the run was stopped, or the service no longer has it. */
 	isOver = false;
+	/** Whether it was stopped here. The service has to be asked to cancel it until it has confirmed that. */
+	isStopped;
 	/** Whether the service has lost or deleted it. */
 	isGone = false;
 	/** The reader that reads it, or the last one that did. */
@@ -790,7 +796,12 @@ var FollowedRun = class {
 		this.asked = about.asked ?? null;
 		this.route = about.route ?? "";
 		this.isOurs = about.isOurs;
+		this.isStopped = about.isStopped ?? false;
 		this.onEvent = about.onEvent;
+	}
+	/** Whether it is a question that may not have reached the service. */
+	get isUnsent() {
+		return this.id === null && this.asked !== null && !this.isOver;
 	}
 	get path() {
 		return `/api/agent/runs/${encodeURIComponent(this.id ?? "")}`;
@@ -842,21 +853,22 @@ function withTools(tools = {}) {
 function routeOf({ path }, asked) {
 	return path ?? ("scenario" in asked ? SIMULATE : "/api/agent/stream");
 }
-/**
-* The messages with a question in its place; `conversation` is null without a session. Until its run is known, `run_id`
-* is empty.
-*/
-function withQuestion(conversation, run, asked) {
-	const { input, parent_run_id: parent = "", parent_state } = asked;
-	const question = {
-		message_id: run.key,
-		run_id: run.id ?? "",
+/** The question of a run. Until the run is known, `run_id` is empty. */
+function questionOf({ key, id, asked }) {
+	const content = asked?.input ?? null;
+	return {
+		message_id: key,
+		run_id: id ?? "",
 		role: "user",
-		content: input,
+		content,
 		parts: [],
 		status: "queued"
 	};
+}
+/** The messages with a question in its place; `conversation` is null without a session. */
+function withQuestion(conversation, question, asked) {
 	if (!conversation) return [question];
+	const { parent_run_id: parent = "", parent_state } = asked;
 	const arrived = conversation.filter(({ run_id }) => run_id !== "");
 	const runs = arrived.map(({ run_id }) => run_id);
 	const place = parent_state === "before" ? runs.indexOf(parent) : runs.lastIndexOf(parent) + 1;
@@ -936,6 +948,22 @@ var SessionsResource = class {
 	}
 };
 //#endregion
+//#region src/deliver.ts
+/**
+* Sends a request that counts once however often it arrives, until the service has accepted or refused it. `send` resolves
+* with null if there was no response. The function passed to `expose` ends a pause. Resolves with null, or with the error if the service did not accept it.
+*/
+async function deliver(service, send, retries, signal, expose) {
+	for (let failures = 0;; failures += 1) {
+		const response = await send();
+		if (response?.ok) return null;
+		const { error, isFinal } = response ? await refusal(response) : unreachable(service.url);
+		if (isFinal || failures >= (service.options.maxRetries ?? retries) || signal.aborted) return error;
+		await pause((error.retry_after ?? 0) * 1e3, signal);
+		await rest(retryDelay(failures), signal, expose);
+	}
+}
+//#endregion
 //#region src/answers.ts
 /**
 * Sends an answer to a waiting run. It is sent again if it may not have arrived: the same answer twice counts once.
@@ -955,27 +983,44 @@ async function answer(service, run, path, body, retries = 5) {
 		},
 		signal: reader.signal
 	};
-	for (let failures = 0;; failures += 1) {
+	const send = async () => {
 		const response = await service.post(`${run.path}/${path}`, body, call).catch(() => null);
 		if (response && isStream(response)) reader.resume(response);
 		else reader.wake();
-		if (response?.ok) return null;
-		const { error, isFinal } = response ? await refusal(response) : unreachable(service.url);
-		if (isFinal || failures >= (service.options.maxRetries ?? retries) || reader.signal.aborted) return error;
-		await pause((error.retry_after ?? 0) * 1e3, reader.signal);
-		await rest(retryDelay(failures), reader.signal);
-	}
+		return response;
+	};
+	return deliver(service, send, retries, reader.signal);
 }
 //#endregion
 //#region src/kept.ts
-/**
-* Uses sessionStorage with the key of this conversation. Returns null if there is no `storageKey`, and if the browser denies
-* access or has no room.
-*/
-function storage({ storageKey, sessionId }, access) {
-	if (storageKey === void 0) return null;
+/** What sessionStorage has no room for, such as a question with images. It is kept until the page is reloaded. */
+const overflow = /* @__PURE__ */ new Map();
+/** Returns what is kept under a name, or null. */
+function kept(options, name = "") {
+	const key = keyOf(options, name);
+	return key === null ? null : overflow.get(key) ?? access((storage) => storage.getItem(key));
+}
+/** Keeps a value under a name, or with null removes it. */
+function keep(options, name, value) {
+	const key = keyOf(options, name);
+	if (key === null) return;
+	overflow.delete(key);
+	access((storage) => storage.removeItem(key));
+	if (value === null) return;
+	access((storage) => storage.setItem(key, value));
+	if (access((storage) => storage.getItem(key)) === null) overflow.set(key, value);
+}
+function keyOf({ storageKey, sessionId }, name) {
+	return storageKey === void 0 ? null : [
+		storageKey,
+		sessionId,
+		name
+	].filter((part) => part).join(":");
+}
+/** Returns null if the browser denies access or has no room. */
+function access(use) {
 	try {
-		return access(sessionStorage, sessionId === void 0 ? storageKey : `${storageKey}:${sessionId}`);
+		return use(sessionStorage);
 	} catch {
 		return null;
 	}
@@ -1021,7 +1066,7 @@ var ClientCalls = class {
 		for (const callId of run.calls.keys()) {
 			const call = `${run.id}/${callId}`;
 			made.delete(call);
-			storage(this.service.options, (kept, key) => kept.removeItem(`${key}:${call}`));
+			keep(this.service.options, call, null);
 		}
 	}
 	async makeCall(run, callId, tool, args) {
@@ -1034,13 +1079,12 @@ var ClientCalls = class {
 	/** Makes a call, unless the page has made it before a reload. */
 	async makeOnce(call, tool, args) {
 		const { options } = this.service;
-		const noted = () => storage(options, (kept, key) => kept.getItem(`${key}:${call}`));
-		const note = (outcome) => storage(options, (kept, key) => kept.setItem(`${key}:${call}`, JSON.stringify(outcome)));
-		const before = noted();
+		const note = (outcome) => keep(options, call, JSON.stringify(outcome));
+		const before = kept(options, call);
 		if (before) return JSON.parse(before);
 		note(failed("The page was reloaded while this call was being made: its effect is unknown."));
 		const outcome = await outcomeOf(tool, args);
-		if (noted()) note(outcome);
+		if (kept(options, call)) note(outcome);
 		return outcome;
 	}
 };
@@ -1053,7 +1097,11 @@ const IDLE = {
 	runId: null,
 	isOurs: false,
 	pending: [],
-	error: null
+	error: null,
+	history: {
+		isLoaded: false,
+		error: null
+	}
 };
 const answerId = (runId) => `${runId}/answer`;
 function emptyAnswer(runId) {
@@ -1420,7 +1468,7 @@ var RunRequests = class {
 	}
 	answered(request) {
 		return request.catch((cause) => {
-			throw cause instanceof RunFailed ? cause : unreachable(this.service.url);
+			throw failureOf(cause, this.service.url);
 		});
 	}
 	async failure(response, isQuestion) {
@@ -1550,7 +1598,7 @@ var RunReader = class {
 		return null;
 	}
 	countFailure(failure) {
-		const { maxRetries = this.run.id ? Infinity : 5 } = this.service.options;
+		const { storageKey, maxRetries = this.run.id || storageKey ? Infinity : 5 } = this.service.options;
 		if (this.failures >= maxRetries) throw failure;
 		this.failures += 1;
 		const status = this.run.wasConnected ? "reconnecting" : "connecting";
@@ -2030,17 +2078,24 @@ var Follower = class {
 	begin(run, { messages, error = null } = {}) {
 		this.listener.begins();
 		this.current = this.latest = run;
-		if (run.id) this.remember(run);
+		this.remember(run);
 		const { id: runId, isOurs } = run;
-		const before = this.options.sessionId === void 0 ? [] : this.view.state.messages;
-		this.view.change(() => ({
-			...IDLE,
-			messages: messages ?? before,
-			status: "connecting",
-			runId,
-			isOurs,
-			error
-		}));
+		const status = run.isStopped ? "stopping" : "connecting";
+		this.view.change(({ history: { isLoaded } }) => {
+			const before = messages ?? this.conversation() ?? [];
+			return {
+				...IDLE,
+				messages: before,
+				status,
+				runId,
+				isOurs,
+				error,
+				history: {
+					isLoaded,
+					error: null
+				}
+			};
+		});
 		return run;
 	}
 	/** Reads a run to its end. Resolves with null if it doesn't reach the end, as `stream` does. */
@@ -2064,18 +2119,18 @@ var Follower = class {
 			throw cause;
 		}
 	}
-	/** Follows the run that was under way when the page was left, if there is one. */
-	followRemembered() {
-		const id = storage(this.options, (kept, key) => kept.getItem(key));
-		if (!id) return;
-		const text = storage(this.options, (kept, key) => kept.getItem(`${key}:asked`)) ?? "null";
-		const asked = JSON.parse(text);
+	/** Shows the run that was under way when the page was left, or a question that had not arrived. Returns it, or null. */
+	beginRemembered() {
+		const id = kept(this.options) || void 0;
+		const about = JSON.parse(kept(this.options, "run") ?? "{}");
+		const { asked } = about;
+		if (id === void 0 && (!asked || about.isStopped)) return null;
 		const run = new FollowedRun({
-			id,
-			isOurs: true,
-			...asked && { asked }
+			...about,
+			...id && { id },
+			isOurs: true
 		});
-		this.follow(this.begin(run, asked ? { messages: withQuestion(this.conversation(), run, asked) } : {}));
+		return this.begin(run, asked ? { messages: withQuestion(this.conversation(), questionOf(run), asked) } : {});
 	}
 	/** The messages to which a question is added: those of the session, if there is one. */
 	conversation() {
@@ -2085,17 +2140,24 @@ var Follower = class {
 	update(run, change) {
 		if (this.current === run) this.view.change(change);
 	}
-	/** Removes the stored data of a run that has ended. */
+	/** Notes that a run has ended. */
 	finish(run) {
 		const answer = answerOf(this.view.state, run.id);
 		if (answer) this.read.set(answer.run_id, answer);
+		this.release(run);
+		this.forget(run);
+	}
+	/** Makes room for another run, because this one has ended or was stopped. */
+	release(run) {
 		run.isOver = true;
 		this.current = null;
-		storage(this.options, (kept, key) => {
-			kept.removeItem(key);
-			kept.removeItem(`${key}:asked`);
-		});
 		this.clientCalls.forget(run);
+	}
+	/** Removes what is kept of a run for a reloaded page, unless another run has taken its place. */
+	forget({ key }) {
+		if (JSON.parse(kept(this.options, "run") ?? "{}").key !== key) return;
+		keep(this.options, "", null);
+		keep(this.options, "run", null);
 	}
 	/** Stops following. The run itself continues. */
 	leave() {
@@ -2161,7 +2223,7 @@ var Follower = class {
 	learn(run, id) {
 		if (run.id) return;
 		run.id = id;
-		if (this.current !== run) return;
+		if (this.latest !== run) return;
 		this.remember(run);
 		this.view.change((state) => ({
 			...state,
@@ -2173,10 +2235,17 @@ var Follower = class {
 		}));
 		this.listener.started(run);
 	}
-	/** Stores the data that a reloaded page needs. A question that is too large, such as one with images, is left out. */
-	remember({ id, asked }) {
-		storage(this.options, (kept, key) => kept.setItem(key, id ?? ""));
-		storage(this.options, (kept, key) => kept.setItem(`${key}:asked`, JSON.stringify(asked)));
+	/** Keeps what a reloaded page needs: the run, or the question until the service has accepted it. */
+	remember(run) {
+		const { id, key, asked, route, isStopped } = run;
+		const about = {
+			key,
+			asked,
+			route,
+			isStopped
+		};
+		keep(this.options, "", id);
+		keep(this.options, "run", JSON.stringify(about));
 	}
 };
 //#endregion
@@ -2315,6 +2384,8 @@ var SessionLoader = class {
 	tree = new SessionTree([]);
 	/** The run whose branch the user has chosen. Without it, the latest branch is shown. */
 	chosen = null;
+	isOpen = false;
+	endRest = () => {};
 	constructor(service, view, follower) {
 		this.service = service;
 		this.view = view;
@@ -2322,6 +2393,16 @@ var SessionLoader = class {
 	}
 	get sessionId() {
 		return this.service.options.sessionId;
+	}
+	/** Loads the session from now on, when it may have changed. */
+	open() {
+		this.isOpen = true;
+		this.load();
+	}
+	/** Loads nothing more until `open`, because the page is left. */
+	close() {
+		this.isOpen = false;
+		this.stop();
 	}
 	/** Drops what is being loaded. */
 	stop() {
@@ -2348,9 +2429,10 @@ var SessionLoader = class {
 	async showBranch(runId) {
 		this.follower.leave();
 		this.choose(runId);
-		this.view.change((state) => this.withStored({
+		this.view.change(({ messages, history }) => this.withStored({
 			...IDLE,
-			messages: state.messages
+			messages,
+			history
 		}));
 		await this.load();
 	}
@@ -2363,16 +2445,26 @@ var SessionLoader = class {
 		const isShown = (id) => this.tree.has(id) || this.view.state.messages.some(({ run_id }) => run_id === id);
 		if (!follower.current && !signal.aborted && runs.some(({ run_id }) => !isShown(run_id))) this.load();
 	}
-	/** Shows the session. If the service can't be reached, the page stays as it is. */
+	/** Tries at once to load a session that could not be loaded. */
+	wake() {
+		this.endRest();
+	}
+	/** Shows the session. If the service can't be reached, the page stays as it is until it can. */
 	async load() {
 		const { sessionId, follower } = this;
-		if (sessionId === void 0) return;
+		if (sessionId === void 0 || !this.isOpen) return;
 		this.loading.abort();
 		const { signal } = this.loading = new AbortController();
-		const stored = await this.storedMessages(sessionId, signal).catch(() => null);
+		const stored = await this.persist(sessionId, signal);
 		if (!stored || signal.aborted) return;
 		this.tree = new SessionTree(stored);
-		this.view.change((state) => this.withStored(state));
+		this.view.change((state) => ({
+			...this.withStored(state),
+			history: {
+				isLoaded: true,
+				error: null
+			}
+		}));
 		if (follower.current) return;
 		const unfinished = this.shownRuns().find((runId) => this.isUnderWay(runId));
 		if (unfinished === void 0) return;
@@ -2402,11 +2494,12 @@ var SessionLoader = class {
 	/** The stored branch, with a question that the service doesn't have and an answer under way. */
 	withStored(state) {
 		const shown = this.shownRuns();
-		const messages = conversation(this.tree, shown, this.follower.read);
-		const isKept = ({ run_id }) => !this.tree.has(run_id) && this.isMissing(run_id);
+		const stored = conversation(this.tree, shown, this.follower.read);
+		const isKept = ({ run_id }) => run_id !== "" && !this.tree.has(run_id) && this.isMissing(run_id);
+		const messages = this.withUnsent(withKept(stored, state.messages, isKept), state.messages);
 		const loaded = {
 			...state,
-			messages: withKept(messages, state.messages, isKept)
+			messages
 		};
 		const answer = answerOf(state, state.runId);
 		const { messages: all } = answer && shown.includes(answer.run_id) && !answerOf(loaded, state.runId) ? withAnswer(loaded, answer) : loaded;
@@ -2414,6 +2507,32 @@ var SessionLoader = class {
 			...loaded,
 			messages: withShown(all, state.messages)
 		};
+	}
+	/** The messages with the question that has not arrived yet, in its place. */
+	withUnsent(messages, shown) {
+		const { latest } = this.follower;
+		const question = shown.find(({ message_id }) => message_id === latest?.key);
+		return latest?.isUnsent && latest.asked && question ? withQuestion(messages, question, latest.asked) : messages;
+	}
+	/** Loads the session's messages, however long the service can't be reached. Resolves with null if that is useless. */
+	async persist(sessionId, signal) {
+		for (let failures = 0; !signal.aborted; failures += 1) try {
+			return await this.storedMessages(sessionId, signal);
+		} catch (cause) {
+			if (signal.aborted) break;
+			const { error, isFinal } = failureOf(cause, this.service.url);
+			this.view.change((state) => ({
+				...state,
+				history: {
+					...state.history,
+					error
+				}
+			}));
+			if (isFinal) break;
+			await pause((error.retry_after ?? 0) * 1e3, signal);
+			await rest(retryDelay(failures), signal, (end) => this.endRest = end);
+		}
+		return null;
 	}
 	/** The messages of all branches. A session that has no question yet has none. */
 	async storedMessages(sessionId, signal) {
@@ -2427,7 +2546,7 @@ var SessionLoader = class {
 			const path = `/api/agent/sessions/${encodeURIComponent(sessionId)}/messages?${query}`;
 			const response = await this.service.request(path, { signal });
 			if (response.status === 404) return [];
-			if (!response.ok) return null;
+			if (!response.ok) throw await refusal(response);
 			const page = parse(await response.text());
 			messages.push(...page.messages);
 			if (page.next_cursor === void 0) return messages;
@@ -2440,7 +2559,7 @@ var SessionLoader = class {
 			limit: "1"
 		})}`;
 		const response = await this.service.request(path, { signal });
-		if (!response.ok) throw new Error(`HTTP ${response.status}`);
+		if (!response.ok) throw await refusal(response);
 		const { runs = [] } = await response.json();
 		return runs;
 	}
@@ -2455,6 +2574,77 @@ function withKept(stored, shown, isKept) {
 		messages.splice(before && found < 0 ? messages.length : found + 1, 0, message);
 	});
 	return messages;
+}
+//#endregion
+//#region src/stopping.ts
+/** Stops runs. A run continues at the service until the service has confirmed that it is cancelled. */
+var Stopping = class {
+	/** The run that was stopped last, until that is confirmed. */
+	run = null;
+	/** Tries at once to cancel a run for which the service could not be reached. */
+	wake = () => {};
+	service;
+	view;
+	follower;
+	constructor(service, view, follower) {
+		this.service = service;
+		this.view = view;
+		this.follower = follower;
+	}
+	/** Shows nothing more of a run, and cancels it. Resolves when the service has confirmed it. */
+	async stop(run) {
+		const { follower, view } = this;
+		run.isStopped = true;
+		this.run = run;
+		follower.update(run, (state) => ({
+			...state,
+			status: "stopping",
+			pending: [],
+			error: null
+		}));
+		follower.release(run);
+		follower.remember(run);
+		if (!run.id) await run.reader?.answered();
+		run.reader?.leave();
+		const { error = null, status = "cancelled" } = run.id ? await this.cancel(run) : {};
+		const isShown = follower.latest === run;
+		view.change((state) => isShown ? {
+			...stopped(state, run),
+			status: "cancelled",
+			error
+		} : stopped(state, run));
+		const answer = answerOf(view.state, run.id);
+		if (answer && status !== "succeeded" && status !== "failed") follower.read.set(answer.run_id, answer);
+		follower.forget(run);
+		if (this.run === run) this.run = null;
+		follower.listener.ended();
+	}
+	/**
+	* Cancels a run, however long the service can't be reached. Resolves with the run's status at the service, or with the
+	* error if the service refuses.
+	*/
+	async cancel(run) {
+		const request = {
+			method: "POST",
+			keepalive: true
+		};
+		let cancelled = {};
+		const send = async () => {
+			const response = await this.service.request(`${run.path}/cancel`, request).catch(() => null);
+			if (response?.ok) cancelled = await response.json().catch(() => ({}));
+			return response;
+		};
+		const error = await deliver(this.service, send, Infinity, new AbortController().signal, (end) => this.wake = end);
+		return error ? { error } : cancelled;
+	}
+};
+/** The state in which the question and the answer of a run are cancelled. */
+function stopped(state, run) {
+	if (run.id === null) return withoutAnswer(state, run.key, "cancelled");
+	return state.messages.some(({ run_id }) => run_id === run.id) ? withAnswer(state, {
+		...answerOf(state, run.id) ?? emptyAnswer(run.id),
+		status: "cancelled"
+	}) : state;
 }
 //#endregion
 //#region src/view.ts
@@ -2500,8 +2690,7 @@ var Conversation = class {
 	service;
 	follower;
 	session;
-	/** A run that was stopped here, until the service has confirmed it. */
-	stopping = null;
+	stopping;
 	place = null;
 	constructor(options = {}) {
 		this.service = new Service(options);
@@ -2510,10 +2699,11 @@ var Conversation = class {
 		const clientCalls = new ClientCalls(this.service, send);
 		this.follower = new Follower(this.service, this.view, clientCalls, {
 			begins: () => this.session.stop(),
-			started: ({ asked }) => asked?.parent_run_id !== void 0 && void this.session.load(),
+			started: (run) => this.started(run),
 			ended: () => void this.session.load()
 		});
 		this.session = new SessionLoader(this.service, this.view, this.follower);
+		this.stopping = new Stopping(this.service, this.view, this.follower);
 	}
 	/** Returns the state. It is another object after each change, and an unchanged message stays the same object. */
 	get = () => this.view.get();
@@ -2524,7 +2714,7 @@ var Conversation = class {
 		this.service.options = options;
 	};
 	/**
-	* Follows the run that was under way when this page was left. The state is kept if the conversation is only mounted again,
+	* Follows the run that was under way when this page was left, or asks the question that had not arrived. The state is kept if the conversation is only mounted again,
 	* as React does for <Activity> and in StrictMode. Returns a function that stops following.
 	*/
 	mount = () => {
@@ -2537,9 +2727,9 @@ var Conversation = class {
 		]);
 		if (this.place !== place) this.forget();
 		this.place = place;
-		if (follower.current) follower.follow(follower.current);
-		else follower.followRemembered();
-		session.load();
+		const run = follower.current ?? follower.beginRemembered();
+		if (run) this.resume(run);
+		session.open();
 		const stopSharing = this.service.slots.share(() => follower.current?.reader?.giveWay());
 		const stopWaking = onWake(() => !follower.current && void session.load());
 		const looking = setInterval(() => void session.look(), LOOK_MS);
@@ -2547,7 +2737,7 @@ var Conversation = class {
 			clearInterval(looking);
 			stopWaking();
 			stopSharing();
-			session.stop();
+			session.close();
 			follower.current?.reader?.leave();
 		};
 	};
@@ -2565,7 +2755,7 @@ var Conversation = class {
 		const { options } = this.service;
 		const placed = {
 			...session.place(),
-			...requestOf(options, input, this.stopping !== null)
+			...requestOf(options, input, this.stopping.run !== null)
 		};
 		const { parent_run_id, parent_state, ...unplaced } = placed;
 		const asked = parent_run_id !== void 0 && session.isMissing(parent_run_id) ? unplaced : placed;
@@ -2576,7 +2766,8 @@ var Conversation = class {
 			isOurs: true,
 			onEvent
 		});
-		return follower.follow(follower.begin(run, { messages: withQuestion(follower.conversation(), run, placed) }));
+		const messages = withQuestion(follower.conversation(), questionOf(run), placed);
+		return follower.follow(follower.begin(run, { messages }));
 	};
 	/**
 	* Follows any run from its first event, and from now on makes its calls of `clientTools`, in place of a page that is gone.
@@ -2592,9 +2783,14 @@ var Conversation = class {
 			onEvent
 		})));
 	};
-	/** Tries at once, also after `failed`, to read the rest of the run. Resolves with null if there is nothing to read. */
+	/**
+	* Tries at once, also after `failed`, to read the rest of the run, to send a question that has not arrived, to cancel a run
+	* that was stopped, and to load a session that could not be loaded. Resolves with null if there is nothing to read.
+	*/
 	reconnect = async () => {
 		const { follower } = this;
+		this.session.wake();
+		this.stopping.wake();
 		follower.current?.reader?.wake();
 		const run = follower.latest;
 		if (follower.current || !run || run.isOver) return null;
@@ -2616,6 +2812,7 @@ var Conversation = class {
 		if (!question?.content) return null;
 		const { run_id, content: input } = question;
 		const { latest } = this.follower;
+		if (latest?.isUnsent) return this.reconnect();
 		const asked = latest?.id === (run_id || null) ? latest.asked : null;
 		const { sessionId } = this.service.options;
 		const place = sessionId !== void 0 && !this.session.isMissing(run_id) ? {
@@ -2628,34 +2825,13 @@ var Conversation = class {
 			...place
 		}, onEvent);
 	};
-	/** Cancels the run at the service and stops reading. Resolves when the service has confirmed it. */
+	/**
+	* Cancels the run at the service and stops reading. The status is `stopping` until the service has confirmed it, and then
+	* this resolves. While the service can't be reached, it is tried again, with `storageKey` also after a reload.
+	*/
 	stop = async () => {
-		const { follower } = this;
-		const run = follower.current;
-		if (!run) return;
-		follower.update(run, (state) => {
-			const cancelled = {
-				...state,
-				status: "cancelled",
-				pending: [],
-				error: null
-			};
-			if (run.id === null) return withoutAnswer(cancelled, run.key, "cancelled");
-			return withAnswer(cancelled, {
-				...answerOf(state, run.id) ?? emptyAnswer(run.id),
-				status: "cancelled"
-			});
-		});
-		follower.finish(run);
-		this.stopping = run;
-		if (!run.id) await run.reader?.answered();
-		run.reader?.leave();
-		const cancel = {
-			method: "POST",
-			keepalive: true
-		};
-		if (run.id) await this.service.request(`${run.path}/cancel`, cancel).catch(() => null);
-		if (this.stopping === run) this.stopping = null;
+		const run = this.follower.current;
+		if (run) await this.stopping.stop(run);
 	};
 	/**
 	* Approves a call of `pending`. The run resumes when each call has its answer. Resolves with null if the service has
@@ -2685,6 +2861,15 @@ var Conversation = class {
 	* A run of another branch that was followed until now continues by itself. Resolves once the branch is up to date.
 	*/
 	showBranch = (runId) => this.session.showBranch(runId);
+	/** Follows a run, after it was cancelled if it has been stopped before. */
+	async resume(run) {
+		if (run.isStopped) await this.stopping.cancel(run);
+		if (this.follower.current === run) await this.follower.follow(run);
+	}
+	/** A question that takes another one's place has versions, which the session knows. */
+	started({ asked }) {
+		if (asked?.parent_run_id !== void 0 || !this.view.state.history.isLoaded) this.session.load();
+	}
 	forget() {
 		this.follower.forgetAll();
 		this.session.forget();

@@ -1,8 +1,9 @@
-import { type AgentError, refusal, unreachable } from "./failures";
+import { deliver } from "./deliver";
+import type { AgentError } from "./failures";
 import type { FollowedRun } from "./followed_run";
 import { isStream } from "./frames";
 import type { Service } from "./service";
-import { pause, QUESTION_RETRIES, rest, retryDelay } from "./timing";
+import { QUESTION_RETRIES } from "./timing";
 
 /**
  * Sends an answer to a waiting run. It is sent again if it may not have arrived: the same answer twice counts once.
@@ -21,16 +22,11 @@ export async function answer(
     headers: { Accept: "text/event-stream, application/json", "Last-Event-ID": String(run.lastSeq) },
     signal: reader.signal,
   };
-  for (let failures = 0; ; failures += 1) {
-    const sent = service.post(`${run.path}/${path}`, body, call);
-    const response = await sent.catch(() => null);
+  const send = async () => {
+    const response = await service.post(`${run.path}/${path}`, body, call).catch(() => null);
     if (response && isStream(response)) reader.resume(response);
     else reader.wake(); // also after a refusal: another page may have answered
-    if (response?.ok) return null;
-    const { error, isFinal } = response ? await refusal(response) : unreachable(service.url);
-    const isHopeless = isFinal || failures >= (service.options.maxRetries ?? retries);
-    if (isHopeless || reader.signal.aborted) return error;
-    await pause((error.retry_after ?? 0) * 1000, reader.signal);
-    await rest(retryDelay(failures), reader.signal);
-  }
+    return response;
+  };
+  return deliver(service, send, retries, reader.signal);
 }

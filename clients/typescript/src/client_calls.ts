@@ -2,7 +2,7 @@ import type { Json } from "./contract";
 import { parseWithBigints } from "./exact_json";
 import type { AgentError } from "./failures";
 import type { FollowedRun } from "./followed_run";
-import { storage } from "./kept";
+import { keep, kept } from "./kept";
 import type { ClientTool } from "./options";
 import type { Service } from "./service";
 import type { PendingCall } from "./state";
@@ -52,7 +52,7 @@ export class ClientCalls {
     for (const callId of run.calls.keys()) {
       const call = `${run.id}/${callId}`;
       made.delete(call);
-      storage(this.service.options, (kept, key) => kept.removeItem(`${key}:${call}`));
+      keep(this.service.options, call, null);
     }
   }
 
@@ -67,14 +67,12 @@ export class ClientCalls {
   /** Makes a call, unless the page has made it before a reload. */
   private async makeOnce(call: string, tool: ClientTool, args: string): Promise<Outcome> {
     const { options } = this.service;
-    const noted = () => storage(options, (kept, key) => kept.getItem(`${key}:${call}`));
-    const note = (outcome: Outcome) =>
-      storage(options, (kept, key) => kept.setItem(`${key}:${call}`, JSON.stringify(outcome)));
-    const before = noted();
+    const note = (outcome: Outcome) => keep(options, call, JSON.stringify(outcome));
+    const before = kept(options, call);
     if (before) return JSON.parse(before) as Outcome;
     note(failed("The page was reloaded while this call was being made: its effect is unknown."));
     const outcome = await outcomeOf(tool, args);
-    if (noted()) note(outcome); // else the run has ended meanwhile
+    if (kept(options, call)) note(outcome); // else the run has ended meanwhile
     return outcome;
   }
 }

@@ -7,10 +7,11 @@ import { type AgentError, RunFailed } from "./failures";
 import { FollowedRun } from "./followed_run";
 import { Follower } from "./follower";
 import type { Changes, ConversationOptions, OnEvent } from "./options";
-import { type Question, requestOf, routeOf, withQuestion } from "./questions";
+import { type Question, questionOf, requestOf, routeOf, withQuestion } from "./questions";
 import { Service } from "./service";
 import { SessionLoader } from "./session_loader";
-import { answerOf, emptyAnswer, type RunState, withAnswer, withoutAnswer } from "./state";
+import type { RunState } from "./state";
+import { Stopping } from "./stopping";
 import { LOOK_MS, RENDER_MS } from "./timing";
 import { View } from "./view";
 
@@ -23,8 +24,7 @@ export class Conversation {
   private readonly service: Service;
   private readonly follower: Follower;
   private readonly session: SessionLoader;
-  /** A run that was stopped here, until the service has confirmed it. */
-  private stopping: FollowedRun | null = null;
+  private readonly stopping: Stopping;
   private place: string | null = null;
 
   constructor(options: ConversationOptions = {}) {
@@ -34,11 +34,11 @@ export class Conversation {
     const clientCalls = new ClientCalls(this.service, send);
     this.follower = new Follower(this.service, this.view, clientCalls, {
       begins: () => this.session.stop(),
-      // A question that takes another one's place has versions, which the session knows.
-      started: ({ asked }) => asked?.parent_run_id !== undefined && void this.session.load(),
+      started: (run) => this.started(run),
       ended: () => void this.session.load(),
     });
     this.session = new SessionLoader(this.service, this.view, this.follower);
+    this.stopping = new Stopping(this.service, this.view, this.follower);
   }
 
   /** Returns the state. It is another object after each change, and an unchanged message stays the same object. */
@@ -53,7 +53,7 @@ export class Conversation {
   };
 
   /**
-   * Follows the run that was under way when this page was left. The state is kept if the conversation is only mounted again,
+   * Follows the run that was under way when this page was left, or asks the question that had not arrived. The state is kept if the conversation is only mounted again,
    * as React does for <Activity> and in StrictMode. Returns a function that stops following.
    */
   mount = (): (() => void) => {
@@ -62,9 +62,9 @@ export class Conversation {
     const place = JSON.stringify([baseUrl, storageKey, sessionId]);
     if (this.place !== place) this.forget();
     this.place = place;
-    if (follower.current) void follower.follow(follower.current);
-    else follower.followRemembered();
-    void session.load();
+    const run = follower.current ?? follower.beginRemembered();
+    if (run) void this.resume(run);
+    session.open();
     const stopSharing = this.service.slots.share(() => follower.current?.reader?.giveWay());
     const stopWaking = onWake(() => !follower.current && void session.load());
     const looking = setInterval(() => void session.look(), LOOK_MS);
@@ -72,7 +72,7 @@ export class Conversation {
       clearInterval(looking);
       stopWaking();
       stopSharing();
-      session.stop();
+      session.close();
       follower.current?.reader?.leave();
     };
   };
@@ -89,12 +89,13 @@ export class Conversation {
     void this.stop();
     const { follower, session } = this;
     const { options } = this.service;
-    const placed = { ...session.place(), ...requestOf(options, input, this.stopping !== null) };
+    const placed = { ...session.place(), ...requestOf(options, input, this.stopping.run !== null) };
     const { parent_run_id, parent_state, ...unplaced } = placed;
     const asked = parent_run_id !== undefined && session.isMissing(parent_run_id) ? unplaced : placed;
     session.choose(null);
     const run = new FollowedRun({ asked, route: routeOf(options, asked), isOurs: true, onEvent });
-    return follower.follow(follower.begin(run, { messages: withQuestion(follower.conversation(), run, placed) }));
+    const messages = withQuestion(follower.conversation(), questionOf(run), placed);
+    return follower.follow(follower.begin(run, { messages }));
   };
 
   /**
@@ -108,9 +109,14 @@ export class Conversation {
     return follower.follow(follower.begin(new FollowedRun({ id: runId.trim(), isOurs: true, onEvent })));
   };
 
-  /** Tries at once, also after `failed`, to read the rest of the run. Resolves with null if there is nothing to read. */
+  /**
+   * Tries at once, also after `failed`, to read the rest of the run, to send a question that has not arrived, to cancel a run
+   * that was stopped, and to load a session that could not be loaded. Resolves with null if there is nothing to read.
+   */
   reconnect = async (): Promise<Complete | null> => {
     const { follower } = this;
+    this.session.wake();
+    this.stopping.wake();
     follower.current?.reader?.wake();
     const run = follower.latest;
     if (follower.current || !run || run.isOver) return null;
@@ -129,6 +135,7 @@ export class Conversation {
     if (!question?.content) return null;
     const { run_id, content: input } = question;
     const { latest } = this.follower;
+    if (latest?.isUnsent) return this.reconnect(); // with the same key: it may have arrived
     const asked = latest?.id === (run_id || null) ? latest.asked : null;
     const { sessionId } = this.service.options;
     const inPlace = sessionId !== undefined && !this.session.isMissing(run_id); // otherwise its answer has no place here
@@ -136,24 +143,13 @@ export class Conversation {
     return this.stream({ ...asked, input, ...place }, onEvent);
   };
 
-  /** Cancels the run at the service and stops reading. Resolves when the service has confirmed it. */
+  /**
+   * Cancels the run at the service and stops reading. The status is `stopping` until the service has confirmed it, and then
+   * this resolves. While the service can't be reached, it is tried again, with `storageKey` also after a reload.
+   */
   stop = async (): Promise<void> => {
-    const { follower } = this;
-    const run = follower.current;
-    if (!run) return;
-    follower.update(run, (state) => {
-      const cancelled: RunState = { ...state, status: "cancelled", pending: [], error: null };
-      if (run.id === null) return withoutAnswer(cancelled, run.key, "cancelled");
-      return withAnswer(cancelled, { ...(answerOf(state, run.id) ?? emptyAnswer(run.id)), status: "cancelled" });
-    });
-    follower.finish(run);
-    this.stopping = run;
-    if (!run.id) await run.reader?.answered(); // before the response there is no id by which to cancel
-    run.reader?.leave();
-    const cancel = { method: "POST", keepalive: true };
-    // If the service can't be reached, the run continues, or ends when it has no reader.
-    if (run.id) await this.service.request(`${run.path}/cancel`, cancel).catch(() => null);
-    if (this.stopping === run) this.stopping = null;
+    const run = this.follower.current;
+    if (run) await this.stopping.stop(run);
   };
 
   /**
@@ -186,6 +182,17 @@ export class Conversation {
    * A run of another branch that was followed until now continues by itself. Resolves once the branch is up to date.
    */
   showBranch = (runId: string): Promise<void> => this.session.showBranch(runId);
+
+  /** Follows a run, after it was cancelled if it has been stopped before. */
+  private async resume(run: FollowedRun): Promise<void> {
+    if (run.isStopped) await this.stopping.cancel(run);
+    if (this.follower.current === run) await this.follower.follow(run);
+  }
+
+  /** A question that takes another one's place has versions, which the session knows. */
+  private started({ asked }: FollowedRun): void {
+    if (asked?.parent_run_id !== undefined || !this.view.state.history.isLoaded) void this.session.load();
+  }
 
   private forget(): void {
     this.follower.forgetAll();

@@ -56,6 +56,11 @@ export function unreachable(url: string): RunFailed {
   return new RunFailed({ code: "network", message, retryable: true });
 }
 
+/** Returns the failure with which a request to this URL was rejected: without a response, it is an outage. */
+export function failureOf(cause: unknown, url: string): RunFailed {
+  return cause instanceof RunFailed ? cause : unreachable(url);
+}
+
 /**
  * Returns the failure that a response reports in JSON, or in the first frame of a refused stream. Only the service itself
  * can report that a run is gone. An error page of a proxy is an outage, except as the response to a question.

@@ -6,9 +6,10 @@ import type { RunReader } from "./run_reader";
 interface AboutRun {
   id?: string;
   key?: string | undefined;
-  asked?: AgentRequest | SimulateRequest;
+  asked?: AgentRequest | SimulateRequest | null;
   route?: string;
   isOurs: boolean;
+  isStopped?: boolean;
   onEvent?: OnEvent | undefined;
 }
 
@@ -30,6 +31,8 @@ export class FollowedRun {
   wasConnected = false;
   /** Whether `complete` was read, the run was stopped, or the service no longer has it. */
   isOver = false;
+  /** Whether it was stopped here. The service has to be asked to cancel it until it has confirmed that. */
+  isStopped: boolean;
   /** Whether the service has lost or deleted it. */
   isGone = false;
   /** The reader that reads it, or the last one that did. */
@@ -41,7 +44,13 @@ export class FollowedRun {
     this.asked = about.asked ?? null;
     this.route = about.route ?? "";
     this.isOurs = about.isOurs;
+    this.isStopped = about.isStopped ?? false;
     this.onEvent = about.onEvent;
+  }
+
+  /** Whether it is a question that may not have reached the service. */
+  get isUnsent(): boolean {
+    return this.id === null && this.asked !== null && !this.isOver;
   }
 
   get path(): string {

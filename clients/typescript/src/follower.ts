@@ -1,16 +1,24 @@
 import { ClientCalls } from "./client_calls";
-import type { AgentRequest, Complete } from "./contract";
+import type { AgentRequest, Complete, SimulateRequest } from "./contract";
 import { RunFailed } from "./failures";
 import { fold } from "./folding";
 import { FollowedRun } from "./followed_run";
 import type { Frame } from "./frames";
-import { storage } from "./kept";
+import { keep, kept } from "./kept";
 import type { ConversationOptions } from "./options";
-import { withQuestion } from "./questions";
+import { questionOf, withQuestion } from "./questions";
 import { RunReader } from "./run_reader";
 import type { Service } from "./service";
 import { answerOf, IDLE, type Message, type RunState, withAnswer, withoutAnswer } from "./state";
 import type { View } from "./view";
+
+/** What a reloaded page needs of a run besides its id. */
+interface Kept {
+  key: string;
+  asked: AgentRequest | SimulateRequest | null;
+  route: string;
+  isStopped: boolean;
+}
 
 /** Called about the runs of a conversation. */
 export interface RunListener {
@@ -31,7 +39,7 @@ export class Follower {
   private readonly service: Service;
   private readonly view: View;
   private readonly clientCalls: ClientCalls;
-  private readonly listener: RunListener;
+  readonly listener: RunListener;
 
   constructor(service: Service, view: View, clientCalls: ClientCalls, listener: RunListener) {
     this.service = service;
@@ -48,10 +56,13 @@ export class Follower {
   begin(run: FollowedRun, { messages, error = null }: Partial<RunState> = {}): FollowedRun {
     this.listener.begins();
     this.current = this.latest = run;
-    if (run.id) this.remember(run);
+    this.remember(run);
     const { id: runId, isOurs } = run;
-    const before = this.options.sessionId === undefined ? [] : this.view.state.messages;
-    this.view.change(() => ({ ...IDLE, messages: messages ?? before, status: "connecting", runId, isOurs, error }));
+    const status = run.isStopped ? "stopping" : "connecting";
+    this.view.change(({ history: { isLoaded } }) => {
+      const before = messages ?? this.conversation() ?? [];
+      return { ...IDLE, messages: before, status, runId, isOurs, error, history: { isLoaded, error: null } };
+    });
     return run;
   }
 
@@ -77,14 +88,14 @@ export class Follower {
     }
   }
 
-  /** Follows the run that was under way when the page was left, if there is one. */
-  followRemembered(): void {
-    const id = storage(this.options, (kept, key) => kept.getItem(key));
-    if (!id) return;
-    const text = storage(this.options, (kept, key) => kept.getItem(`${key}:asked`)) ?? "null";
-    const asked = JSON.parse(text) as AgentRequest | null;
-    const run = new FollowedRun({ id, isOurs: true, ...(asked && { asked }) });
-    void this.follow(this.begin(run, asked ? { messages: withQuestion(this.conversation(), run, asked) } : {}));
+  /** Shows the run that was under way when the page was left, or a question that had not arrived. Returns it, or null. */
+  beginRemembered(): FollowedRun | null {
+    const id = kept(this.options) || undefined;
+    const about = JSON.parse(kept(this.options, "run") ?? "{}") as Partial<Kept>;
+    const { asked } = about;
+    if (id === undefined && (!asked || about.isStopped)) return null;
+    const run = new FollowedRun({ ...about, ...(id && { id }), isOurs: true });
+    return this.begin(run, asked ? { messages: withQuestion(this.conversation(), questionOf(run), asked) } : {});
   }
 
   /** The messages to which a question is added: those of the session, if there is one. */
@@ -97,17 +108,27 @@ export class Follower {
     if (this.current === run) this.view.change(change);
   }
 
-  /** Removes the stored data of a run that has ended. */
+  /** Notes that a run has ended. */
   finish(run: FollowedRun): void {
     const answer = answerOf(this.view.state, run.id);
     if (answer) this.read.set(answer.run_id, answer);
+    this.release(run);
+    this.forget(run);
+  }
+
+  /** Makes room for another run, because this one has ended or was stopped. */
+  release(run: FollowedRun): void {
     run.isOver = true;
     this.current = null;
-    storage(this.options, (kept, key) => {
-      kept.removeItem(key);
-      kept.removeItem(`${key}:asked`);
-    });
     this.clientCalls.forget(run);
+  }
+
+  /** Removes what is kept of a run for a reloaded page, unless another run has taken its place. */
+  forget({ key }: FollowedRun): void {
+    const about = JSON.parse(kept(this.options, "run") ?? "{}") as Partial<Kept>;
+    if (about.key !== key) return;
+    keep(this.options, "", null);
+    keep(this.options, "run", null);
   }
 
   /** Stops following. The run itself continues. */
@@ -165,7 +186,7 @@ export class Follower {
   private learn(run: FollowedRun, id: string): void {
     if (run.id) return;
     run.id = id;
-    if (this.current !== run) return;
+    if (this.latest !== run) return;
     this.remember(run);
     this.view.change((state) => ({
       ...state,
@@ -177,9 +198,11 @@ export class Follower {
     this.listener.started(run);
   }
 
-  /** Stores the data that a reloaded page needs. A question that is too large, such as one with images, is left out. */
-  private remember({ id, asked }: FollowedRun): void {
-    storage(this.options, (kept, key) => kept.setItem(key, id ?? ""));
-    storage(this.options, (kept, key) => kept.setItem(`${key}:asked`, JSON.stringify(asked)));
+  /** Keeps what a reloaded page needs: the run, or the question until the service has accepted it. */
+  remember(run: FollowedRun): void {
+    const { id, key, asked, route, isStopped } = run;
+    const about: Kept = { key, asked, route, isStopped };
+    keep(this.options, "", id);
+    keep(this.options, "run", JSON.stringify(about));
   }
 }

@@ -8,7 +8,7 @@ export { prettyJson } from "./exact_json";
 export { fold } from "./folding";
 export { eventIn, eventsIn } from "./frames";
 export { IDLE, callsIn, isUnfinished, latestAnswer, madeWith, textOf } from "./state";
-export type { AgentStatus, LatestAnswer, Message, Part, PendingCall, RunState, ToolCall } from "./state";
+export type { AgentStatus, History, LatestAnswer, Message, Part, PendingCall, RunState, ToolCall } from "./state";
 export type { Decision } from "./decisions";
 export type { Changes, ClientTool, ConversationOptions, OnEvent, OnRestart, ServiceOptions } from "./options";
 export type { Question } from "./questions";

@@ -19,8 +19,8 @@ export interface ServiceOptions {
   /** The function that makes requests, in place of the global `fetch`. */
   fetch?: typeof fetch | undefined;
   /**
-   * How often in a row to try again without receiving anything new. By default, a question is sent up to five more times,
-   * and a run that has started is followed for as long as the service keeps it.
+   * How often in a row to try again without receiving anything new. By default, a question is sent up to five more times, or
+   * with `storageKey` until it has arrived, and a run that has started is followed for as long as the service keeps it.
    */
   maxRetries?: number | undefined;
   /** The service's HEARTBEAT_S, by default 4. A connection without a byte for 2.5 of them is replaced. */
@@ -36,8 +36,9 @@ export interface ConversationOptions extends ServiceOptions {
    */
   sessionId?: string | undefined;
   /**
-   * The key in sessionStorage for the id of a run under way, one for each session. With it, a reloaded page follows its run
-   * again and replays it from the start.
+   * The key in sessionStorage for the run under way, one for each session. With it, a reloaded page follows its run again and
+   * replays it from the start, asks a question that has not arrived with the same Idempotency-Key, and continues to cancel a
+   * run that was stopped.
    */
   storageKey?: string | undefined;
   /**

@@ -13,6 +13,9 @@ const SIMULATE = "/api/agent/stream/simulate";
  */
 export type Question = Loose<AgentRequest & Pick<SimulateRequest, "scenario" | "delay_ms">> & Pick<AgentRequest, "input">;
 
+/** The fields of a request that say which run it follows, or which question it takes the place of. */
+export type Place = Pick<AgentRequest, "parent_run_id" | "parent_state">;
+
 /** The request that a question makes. `interrupting` says whether it takes the place of a run that was just stopped. */
 export function requestOf(options: ConversationOptions, question: string | Question, interrupting: boolean): AgentRequest {
   const asked = typeof question === "string" ? { input: question } : given<AgentRequest>(question);
@@ -43,21 +46,16 @@ export function routeOf({ path }: ConversationOptions, asked: AgentRequest | Sim
   return path ?? ("scenario" in asked ? SIMULATE : "/api/agent/stream");
 }
 
-/**
- * The messages with a question in its place; `conversation` is null without a session. Until its run is known, `run_id`
- * is empty.
- */
-export function withQuestion(conversation: Message[] | null, run: FollowedRun, asked: AgentRequest): Message[] {
-  const { input, parent_run_id: parent = "", parent_state } = asked;
-  const question: Message = {
-    message_id: run.key,
-    run_id: run.id ?? "",
-    role: "user",
-    content: input,
-    parts: [],
-    status: "queued",
-  };
+/** The question of a run. Until the run is known, `run_id` is empty. */
+export function questionOf({ key, id, asked }: FollowedRun): Message {
+  const content = asked?.input ?? null;
+  return { message_id: key, run_id: id ?? "", role: "user", content, parts: [], status: "queued" };
+}
+
+/** The messages with a question in its place; `conversation` is null without a session. */
+export function withQuestion(conversation: Message[] | null, question: Message, asked: Place): Message[] {
   if (!conversation) return [question];
+  const { parent_run_id: parent = "", parent_state } = asked;
   const arrived = conversation.filter(({ run_id }) => run_id !== "");
   const runs = arrived.map(({ run_id }) => run_id);
   const place = parent_state === "before" ? runs.indexOf(parent) : runs.lastIndexOf(parent) + 1;

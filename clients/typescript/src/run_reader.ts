@@ -146,7 +146,7 @@ export class RunReader {
   }
 
   private countFailure(failure: RunFailed): void {
-    const { maxRetries = this.run.id ? Infinity : QUESTION_RETRIES } = this.service.options;
+    const { storageKey, maxRetries = this.run.id || storageKey ? Infinity : QUESTION_RETRIES } = this.service.options;
     if (this.failures >= maxRetries) throw failure;
     this.failures += 1;
     const status = this.run.wasConnected ? "reconnecting" : "connecting";

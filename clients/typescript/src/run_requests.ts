@@ -1,4 +1,4 @@
-import { incomplete, refusal, retryAfter, RunFailed, unreachable } from "./failures";
+import { failureOf, incomplete, refusal, retryAfter, RunFailed } from "./failures";
 import type { FollowedRun } from "./followed_run";
 import { type EventStream, type Frame, framesIn, isStream } from "./frames";
 import type { Call, Service } from "./service";
@@ -65,7 +65,7 @@ export class RunRequests {
 
   private answered<T>(request: Promise<T>): Promise<T> {
     return request.catch((cause: unknown) => {
-      throw cause instanceof RunFailed ? cause : unreachable(this.service.url);
+      throw failureOf(cause, this.service.url);
     });
   }
 

@@ -1,12 +1,15 @@
-import type { AgentRequest, MessageList, RunList, SessionMessage } from "./contract";
+import type { MessageList, RunList, SessionMessage } from "./contract";
 import { isHidden } from "./environment";
 import { parse } from "./exact_json";
+import { failureOf, refusal } from "./failures";
 import { FollowedRun } from "./followed_run";
 import type { Follower } from "./follower";
 import { conversation, withShown } from "./history";
+import { type Place, withQuestion } from "./questions";
 import type { Service } from "./service";
 import { SessionTree } from "./session_tree";
 import { answerOf, IDLE, isUnfinished, type Message, type RunState, withAnswer } from "./state";
+import { pause, rest, retryDelay } from "./timing";
 import type { View } from "./view";
 
 /** Loads the session as the service has stored it, shows one of its branches, and follows a run of it that is under way. */
@@ -18,6 +21,8 @@ export class SessionLoader {
   private tree = new SessionTree([]);
   /** The run whose branch the user has chosen. Without it, the latest branch is shown. */
   private chosen: string | null = null;
+  private isOpen = false;
+  private endRest = (): void => {};
 
   constructor(service: Service, view: View, follower: Follower) {
     this.service = service;
@@ -27,6 +32,18 @@ export class SessionLoader {
 
   private get sessionId(): string | undefined {
     return this.service.options.sessionId;
+  }
+
+  /** Loads the session from now on, when it may have changed. */
+  open(): void {
+    this.isOpen = true;
+    void this.load();
+  }
+
+  /** Loads nothing more until `open`, because the page is left. */
+  close(): void {
+    this.isOpen = false;
+    this.stop();
   }
 
   /** Drops what is being loaded. */
@@ -41,7 +58,7 @@ export class SessionLoader {
   }
 
   /** The fields of a question that continues the branch that the user has chosen. */
-  place(): Pick<AgentRequest, "parent_run_id" | "parent_state"> {
+  place(): Place {
     const end = this.chosen === null ? undefined : this.tree.branch(this.chosen).at(-1);
     return end === undefined ? {} : { parent_run_id: end, parent_state: "after" };
   }
@@ -55,7 +72,7 @@ export class SessionLoader {
   async showBranch(runId: string): Promise<void> {
     this.follower.leave();
     this.choose(runId);
-    this.view.change((state) => this.withStored({ ...IDLE, messages: state.messages }));
+    this.view.change(({ messages, history }) => this.withStored({ ...IDLE, messages, history }));
     await this.load();
   }
 
@@ -69,16 +86,21 @@ export class SessionLoader {
     if (!follower.current && !signal.aborted && runs.some(({ run_id }) => !isShown(run_id))) void this.load();
   }
 
-  /** Shows the session. If the service can't be reached, the page stays as it is. */
+  /** Tries at once to load a session that could not be loaded. */
+  wake(): void {
+    this.endRest();
+  }
+
+  /** Shows the session. If the service can't be reached, the page stays as it is until it can. */
   async load(): Promise<void> {
     const { sessionId, follower } = this;
-    if (sessionId === undefined) return;
+    if (sessionId === undefined || !this.isOpen) return;
     this.loading.abort();
     const { signal } = (this.loading = new AbortController());
-    const stored = await this.storedMessages(sessionId, signal).catch(() => null);
+    const stored = await this.persist(sessionId, signal);
     if (!stored || signal.aborted) return;
     this.tree = new SessionTree(stored);
-    this.view.change((state) => this.withStored(state));
+    this.view.change((state) => ({ ...this.withStored(state), history: { isLoaded: true, error: null } }));
     if (follower.current) return;
     const unfinished = this.shownRuns().find((runId) => this.isUnderWay(runId));
     if (unfinished === undefined) return;
@@ -110,17 +132,42 @@ export class SessionLoader {
   /** The stored branch, with a question that the service doesn't have and an answer under way. */
   private withStored(state: RunState): RunState {
     const shown = this.shownRuns();
-    const messages = conversation(this.tree, shown, this.follower.read);
-    const isKept = ({ run_id }: Message) => !this.tree.has(run_id) && this.isMissing(run_id);
-    const loaded = { ...state, messages: withKept(messages, state.messages, isKept) };
+    const stored = conversation(this.tree, shown, this.follower.read);
+    const isKept = ({ run_id }: Message) => run_id !== "" && !this.tree.has(run_id) && this.isMissing(run_id);
+    const messages = this.withUnsent(withKept(stored, state.messages, isKept), state.messages);
+    const loaded = { ...state, messages };
     const answer = answerOf(state, state.runId);
     const isLeftOut = answer && shown.includes(answer.run_id) && !answerOf(loaded, state.runId);
     const { messages: all } = isLeftOut ? withAnswer(loaded, answer) : loaded;
     return { ...loaded, messages: withShown(all, state.messages) };
   }
 
+  /** The messages with the question that has not arrived yet, in its place. */
+  private withUnsent(messages: Message[], shown: Message[]): Message[] {
+    const { latest } = this.follower;
+    const question = shown.find(({ message_id }) => message_id === latest?.key);
+    return latest?.isUnsent && latest.asked && question ? withQuestion(messages, question, latest.asked) : messages;
+  }
+
+  /** Loads the session's messages, however long the service can't be reached. Resolves with null if that is useless. */
+  private async persist(sessionId: string, signal: AbortSignal): Promise<SessionMessage[] | null> {
+    for (let failures = 0; !signal.aborted; failures += 1) {
+      try {
+        return await this.storedMessages(sessionId, signal);
+      } catch (cause) {
+        if (signal.aborted) break;
+        const { error, isFinal } = failureOf(cause, this.service.url);
+        this.view.change((state) => ({ ...state, history: { ...state.history, error } }));
+        if (isFinal) break;
+        await pause((error.retry_after ?? 0) * 1000, signal);
+        await rest(retryDelay(failures), signal, (end) => (this.endRest = end));
+      }
+    }
+    return null;
+  }
+
   /** The messages of all branches. A session that has no question yet has none. */
-  private async storedMessages(sessionId: string, signal: AbortSignal): Promise<SessionMessage[] | null> {
+  private async storedMessages(sessionId: string, signal: AbortSignal): Promise<SessionMessage[]> {
     const isEmpty = this.tree.latest() === undefined;
     if (isEmpty && (await this.latestRuns(sessionId, signal)).length === 0) return []; // its messages would be a 404
     const messages: SessionMessage[] = [];
@@ -129,7 +176,7 @@ export class SessionLoader {
       const path = `/api/agent/sessions/${encodeURIComponent(sessionId)}/messages?${query}`;
       const response = await this.service.request(path, { signal });
       if (response.status === 404) return []; // it has been deleted
-      if (!response.ok) return null;
+      if (!response.ok) throw await refusal(response);
       const page = parse<MessageList>(await response.text());
       messages.push(...page.messages);
       if (page.next_cursor === undefined) return messages;
@@ -140,7 +187,7 @@ export class SessionLoader {
   private async latestRuns(sessionId: string, signal: AbortSignal): Promise<RunList["runs"]> {
     const path = `/api/agent/runs?${new URLSearchParams({ session_id: sessionId, limit: "1" })}`;
     const response = await this.service.request(path, { signal });
-    if (!response.ok) throw new Error(`HTTP ${response.status}`);
+    if (!response.ok) throw await refusal(response);
     const { runs = [] } = (await response.json()) as Partial<RunList>;
     return runs;
   }

@@ -3,7 +3,9 @@
 import type { Complete, Content, EventData, RunStatus, ToolSource, Usage } from "./contract";
 import type { AgentError } from "./failures";
 
-export type AgentStatus = "idle" | "connecting" | "streaming" | "waiting" | "reconnecting" | Complete["status"];
+/** `stopping` is the time between `stop()` and the service's confirmation. */
+export type AgentStatus =
+  "idle" | "connecting" | "streaming" | "waiting" | "reconnecting" | "stopping" | Complete["status"];
 
 /**
  * A tool call so far. `arguments` is set once the call is complete, `result` once it has ended. The arguments are the model's;
@@ -59,6 +61,14 @@ export interface Message {
   branches?: { runIds: string[]; index: number };
 }
 
+/** How much of the session is known. */
+export interface History {
+  /** Whether the session's messages were loaded. Until then, nothing can be said about a session without messages. */
+  isLoaded: boolean;
+  /** Why they can't be loaded for now. They are loaded as soon as the service can be reached again. */
+  error: AgentError | null;
+}
+
 export interface RunState {
   /** The session's conversation. Without a session, the latest question and its answer. */
   messages: Message[];
@@ -71,10 +81,19 @@ export interface RunState {
   error: AgentError | null;
   /** The tokens that the run has used, once it has ended. */
   usage?: Usage;
+  history: History;
 }
 
 /** The state before the first question. `fold` begins with it to show a stored run. */
-export const IDLE: RunState = { messages: [], status: "idle", runId: null, isOurs: false, pending: [], error: null };
+export const IDLE: RunState = {
+  messages: [],
+  status: "idle",
+  runId: null,
+  isOurs: false,
+  pending: [],
+  error: null,
+  history: { isLoaded: false, error: null },
+};
 
 const answerId = (runId: string) => `${runId}/answer`;
 
@@ -129,7 +148,7 @@ export function textOf(content: Content): string {
 
 /** The run of a state in brief. */
 export interface LatestAnswer {
-  /** Whether a run is under way, or waits. */
+  /** Whether a run is under way, or waits, and was not stopped. */
   isStreaming: boolean;
   /** The reasoning in the answer of `runId`. */
   thinking: string;

@@ -67,7 +67,7 @@ async function mountHook(t: TestContext, options: ConversationOptions) {
   return { renders, now, until, leave: () => show(false), comeBack: () => show(true) };
 }
 
-const ended = ({ status, isStreaming }: AgentStreamState) => status !== "idle" && !isStreaming;
+const ended = ({ status, isStreaming }: AgentStreamState) => !["idle", "stopping"].includes(status) && !isStreaming;
 const seen = (renders: AgentStreamState[], wanted: AgentStreamState["status"]) => renders.some(({ status }) => status === wanted);
 
 /** Runs a scenario to its end: the hook's last state, the events and what `stream` resolved with. */
@@ -937,6 +937,151 @@ test("a service out of reach is an error", async (t) => {
   assert.deepEqual([status, error?.code, error?.retryable], ["failed", "network", true]);
 });
 
+// Outages
+
+/** A service that is out of reach until it is `up`. `lost` resolves with the next request that gets no response. */
+async function outage(t: TestContext, answer: Answer) {
+  const line = { isUp: false, lost: () => {} };
+  const lose: Answer = (...about) => {
+    drop(...about);
+    line.lost();
+  };
+  const service = await serve(t, (...about) => (line.isUp ? answer : lose)(...about));
+  const lost = () => new Promise<void>((resolve) => (line.lost = resolve));
+  return { ...service, lost, up: () => (line.isUp = true), down: () => (line.isUp = false) };
+}
+
+/** A session whose only run is that of `asked`, once it has been asked. */
+const session = (requests: { line: string; body: AgentRequest | null }[], status: string): Answer => (response, request) => {
+  const asked = requests.find(({ line, body }) => line === "POST /api/agent/stream" && body !== null)?.body;
+  const json = (body: object) => response.setHeader("Content-Type", "application/json").end(JSON.stringify(body));
+  if (request.url?.startsWith("/api/agent/runs?")) return json({ runs: asked ? [{ run_id: "run_1" }] : [] });
+  if (request.url?.startsWith("/api/agent/sessions")) {
+    return json({ messages: [{ message_id: "m1", run_id: "run_1", role: "user", content: asked?.input, status }] });
+  }
+  return stream(started, text(2, "Hello"), completed(3))(response, request);
+};
+
+test("a question that was asked during an outage is asked once the service is back, also by a reloaded page", async (t) => {
+  const { url, requests, up } = await outage(t, (...about) => session(requests, "succeeded")(...about));
+  const options = { baseUrl: url, sessionId: "chat-1", storageKey: "run" };
+  const before = await mountHook(t, options);
+  const image = { type: "image", url: `data:image/png;base64,${"A".repeat(6e6)}` } as const; // sessionStorage has no room
+  const input = [{ type: "text", text: "One?" } as const, image];
+  const lost = before.now().stream({ input, model: "a/b" });
+  await before.until(({ status, error }) => status === "connecting" && error !== null);
+  await before.leave();
+  assert.equal(await lost, null);
+  const after = await mountHook(t, options);
+  const { messages } = await after.until(({ status, error }) => status === "connecting" && error !== null);
+  assert.deepEqual(
+    messages.map(({ run_id, content }) => [run_id, content]),
+    [["", input]],
+  );
+  up();
+  hurry(t);
+  assert.equal((await after.until(ended)).output, "Hello");
+  const asked = requests.filter(({ line }) => line === "POST /api/agent/stream");
+  assert.ok(asked.length >= 3);
+  assert.equal(new Set(asked.map(({ key }) => key)).size, 1);
+  for (const { body } of asked) assert.deepEqual(body, { ...kept, input, model: "a/b" });
+  assert.equal(sessionStorage.length, 0);
+  await after.leave();
+  await after.comeBack();
+  assert.equal(requests.filter(({ line }) => line === "POST /api/agent/stream").length, asked.length);
+});
+
+test("stop() of a question that has not arrived takes it back for good", async (t) => {
+  const { url, requests } = await outage(t, drop);
+  const options = { baseUrl: url, sessionId: "chat-1", storageKey: "run" };
+  const before = await mountHook(t, options);
+  void before.now().stream("One?");
+  await before.until(({ status, error }) => status === "connecting" && error !== null);
+  await before.now().stop();
+  assert.equal(sessionStorage.length, 0);
+  const after = await mountHook(t, options);
+  const { messages, status } = await after.until(({ history }) => history.error !== null);
+  assert.deepEqual([messages, status], [[], "idle"]);
+  assert.equal(requests.filter(({ line }) => line === "POST /api/agent/stream").length, 1);
+});
+
+/** A service with a run that goes on until it is cancelled, and that can be out of reach. */
+async function cancellable(t: TestContext) {
+  let isCancelled = false;
+  const running: Answer = (response) => {
+    response.writeHead(200, { "Content-Type": "text/event-stream", "X-Run-ID": "run_1" });
+    response.write(started + text(2, "Hel"));
+    if (isCancelled) response.end(frame(3, "complete", { status: "cancelled", usage, steps: 1, duration_ms: 1 }));
+  };
+  const service = await outage(t, (response, request) => {
+    if (!request.url?.endsWith("/cancel")) return running(response, request);
+    isCancelled = true;
+    response.writeHead(202, { "Content-Type": "application/json" }).end('{"status":"running"}');
+  });
+  service.up();
+  const cancels = () => service.requests.filter(({ line }) => line === "POST /api/agent/runs/run_1/cancel").length;
+  return { ...service, cancels };
+}
+
+test("stop() during an outage is `stopping` until the service has confirmed it", async (t) => {
+  const { url, lost, up, down, cancels } = await cancellable(t);
+  const page = await mountHook(t, { baseUrl: url });
+  const complete = page.now().stream("Hello");
+  await page.until(({ output }) => output === "Hel");
+  down();
+  const tried = lost();
+  const stopped = page.now().stop();
+  const { isStreaming, messages } = await page.until(({ status }) => status === "stopping");
+  assert.deepEqual([isStreaming, messages.at(-1)?.status], [false, "running"]);
+  assert.equal(await complete, null);
+  await tried;
+  assert.equal(page.now().status, "stopping");
+  up();
+  hurry(t);
+  await stopped;
+  const { status, messages: after } = await page.until(ended);
+  assert.deepEqual([status, after.at(-1)?.status], ["cancelled", "cancelled"]);
+  assert.equal(cancels(), 2);
+});
+
+test("a page that is reloaded after stop() during an outage cancels the run before it reads on", async (t) => {
+  const { url, requests, up, down, cancels } = await cancellable(t);
+  const options = { baseUrl: url, storageKey: "run" };
+  const before = await mountHook(t, options);
+  void before.now().stream("Hello");
+  await before.until(({ output }) => output === "Hel");
+  down();
+  const stopped = before.now().stop();
+  await before.until(({ status }) => status === "stopping");
+  await before.leave();
+  const after = await mountHook(t, options);
+  await after.until(({ status, messages }) => status === "stopping" && messages[0]?.content === "Hello");
+  up();
+  hurry(t);
+  const { output, status } = await after.until(ended);
+  assert.deepEqual([output, status], ["Hel", "cancelled"]);
+  await stopped;
+  const lines = requests.map(({ line }) => line.split(" /api/agent/runs/run_1")[1]);
+  assert.ok(lines.indexOf("/cancel") < lines.indexOf("/events"));
+  assert.ok(cancels() >= 2);
+  assert.equal(sessionStorage.length, 0);
+});
+
+test("a session that can't be loaded reports it, and is loaded when the service is back", async (t) => {
+  const { url, requests, up } = await outage(t, (response, request) => {
+    if (request.url?.startsWith("/api/agent/runs?")) response.end('{"runs":[]}');
+    else drop(response, request);
+  });
+  const page = await mountHook(t, { baseUrl: url, sessionId: "chat-1" });
+  assert.deepEqual(page.now().history, { isLoaded: false, error: null });
+  const { history } = await page.until((agent) => agent.history.error !== null);
+  assert.deepEqual([history.isLoaded, history.error?.code], [false, "network"]);
+  up();
+  await page.now().reconnect();
+  await page.until((agent) => agent.history.isLoaded && agent.history.error === null);
+  assert.ok(requests.length > 1);
+});
+
 test("stop() before the service has answered cancels the run once it has an id", async (t) => {
   let asked = (_answer: () => void) => {};
   const answer = new Promise<() => void>((resolve) => (asked = resolve));
@@ -949,10 +1094,11 @@ test("stop() before the service has answered cancels the run once it has an id",
   const complete = page.now().stream("Hello", () => assert.fail("an event of a stopped run"));
   const respond = await answer;
   const stopped = page.now().stop();
-  assert.equal((await page.until(ended)).status, "cancelled");
+  await page.until(({ status }) => status === "stopping");
   respond();
   await stopped;
   assert.equal(await complete, null);
+  assert.equal((await page.until(ended)).status, "cancelled");
   assert.equal(requests.at(-1)?.line, "POST /api/agent/runs/run_1/cancel");
   await page.comeBack(); // renders once more, with what is still to be shown
   assert.equal(page.now().status, "cancelled");
@@ -962,12 +1108,14 @@ test("nothing is given after stop(), not even of the same read", async (t) => {
   const { url } = await serve(t, stream(started + text(2, "Hel") + completed(3)), refuse(202, ""));
   const page = await mountHook(t, { baseUrl: url });
   const given: number[] = [];
+  let stopped = Promise.resolve();
   const complete = await page.now().stream("Hello", ({ seq }) => {
     given.push(seq);
-    void page.now().stop();
+    stopped = page.now().stop();
   });
   assert.equal(complete, null);
   assert.deepEqual(given, [1]);
+  await stopped;
 });
 
 test("a component that goes closes its connection, and tells nobody to cancel", async (t) => {

@@ -22,6 +22,8 @@ function words({ status, pending, messages, error }) {
       return `The agent waits for you: ${pending.map(({ name }) => name).join(", ")}.`;
     case "succeeded":
       return `The answer is complete. ${textOf(messages.at(-1)?.content ?? "").slice(0, LONGEST)}`;
+    case "stopping":
+      return "Stopping.";
     case "cancelled":
       return "Stopped.";
     default:

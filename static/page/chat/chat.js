@@ -47,7 +47,7 @@ function Conversation({ session }) {
     <div class="chat ${isOver ? "is-dropping" : ""}" ...${dropping}>
       <div class="scroller" ref=${scroller} tabindex="0" role="log" aria-live="off" aria-label="Conversation">
         <div class="column" ref=${content}>
-          <${Beginning} isEmpty=${messages.length === 0} />
+          <${Beginning} isEmpty=${messages.length === 0} history=${state.history} />
           <${Messages} state=${state} canAsk=${!isUnderWay} editing=${editing} setEditing=${setEditing} />
         </div>
       </div>
@@ -65,13 +65,19 @@ function Conversation({ session }) {
 }
 
 /** The beginning, above the messages: the welcome in a new chat, or a heading. */
-function Beginning({ isEmpty }) {
+function Beginning({ isEmpty, history }) {
   const { session, run } = useStore(({ route }) => route);
   if (isEmpty && session === null && run === null) return html`<${Welcome} />`;
   return html`
     <h2 class="hidden">Conversation</h2>
-    ${isEmpty && session !== null && html`<p class="hint is-late">There are no messages here. The chat may be new, or deleted.</p>`}
+    ${isEmpty && session !== null && html`<p class="hint is-late">${wordsOnNothing(history)}</p>`}
   `;
+}
+
+/** Returns why no message is shown. A chat that was never loaded may well have some. */
+function wordsOnNothing({ isLoaded, error }) {
+  if (isLoaded) return "There are no messages here. The chat may be new, or deleted.";
+  return error ? "This chat can't be loaded now. It appears here as soon as it can be." : "Loading the chat…";
 }
 
 function Messages({ state, canAsk, editing, setEditing }) {

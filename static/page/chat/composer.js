@@ -20,7 +20,7 @@ export function Composer({ session, isUnderWay, stop, editLast, onAsk, handle })
   useImperativeHandle(handle, () => ({ focus: () => field.current.focus(), add }), [add]);
   const send = (event) => {
     event.preventDefault();
-    if (!isUnderWay) void question.send();
+    if (!isUnderWay) question.send();
   };
   const press = (event) => {
     if (isSend(event)) send(event);

@@ -100,5 +100,6 @@ const STATUS: Partial<Record<string, string>> = {
   waiting: "Waiting for your decision",
   reconnecting: "The connection was lost. Reconnecting…",
   failed: "The answer failed",
+  stopping: "Stopping…",
   cancelled: "Stopped",
 };

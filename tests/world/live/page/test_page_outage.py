@@ -1,0 +1,78 @@
+"""An outage: what people do meanwhile is neither lost nor shown as done before the service has confirmed it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fake_dedalus import FakeDedalus
+from selenium.webdriver.common.by import By
+from shown_page import ShownPage
+from wire import Gate, Text, WaitFor, answer
+
+pytest_plugins = "page_fixtures"
+
+ANSWERS = "[role=log] .answer"
+QUESTIONS = "[role=log] .question .bubble"
+
+
+@contextmanager
+def outage(page: ShownPage) -> Iterator[None]:
+    """The browser has no network for a while."""
+    _network(page, offline=True)
+    try:
+        yield
+    finally:
+        _network(page, offline=False)
+
+
+def _network(page: ShownPage, *, offline: bool) -> None:
+    conditions = {"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    page.browser.execute_cdp_cmd("Network.enable", {})
+    page.browser.execute_cdp_cmd("Network.emulateNetworkConditions", conditions)
+
+
+def show_chat(page: ShownPage, title: str) -> None:
+    """Show a chat by its link in the sidebar."""
+    page.follow(title)
+    page.until(lambda: page.query() != "")
+
+
+def test_a_question_of_an_outage_is_asked_once(page: ShownPage, fake: FakeDedalus) -> None:
+    """Neither another chat in between nor the way back loses it, and an earlier chat is loaded as soon as it can be."""
+    fake.turn(*answer("First."))
+    page.open().ask("Rain?")
+    page.until_shown("First.", ANSWERS)
+    page.until_shown("Rain?", ".sidebar")
+    page.press("New chat")
+    asked = len(fake.chats)
+    fake.turn(*answer("Second."))
+    with outage(page):
+        show_chat(page, "Rain?")
+        page.until_shown("This chat can't be loaded now.", "[role=log]")
+        assert "deleted" not in page.text()
+        page.ask("Snow?")
+        page.until_shown("No response", ".connection")
+        page.press("New chat")
+        page.until(lambda: page.query() == "")
+        assert page.element("#question").get_property("value") == ""
+        show_chat(page, "Rain?")
+        page.until_shown("Snow?", QUESTIONS)
+    page.until_shown("Second.", ANSWERS)
+    page.until(lambda: page.texts(QUESTIONS) == ["Rain?", "Snow?"])
+    assert len(fake.chats) == asked + 1
+
+
+def test_a_run_that_is_stopped_in_an_outage_stays_stopped(page: ShownPage, fake: FakeDedalus) -> None:
+    """The page says that it stops the run, and that it is stopped once the service has cancelled it."""
+    gate = Gate()
+    fake.turn(Text("one"), WaitFor(gate))
+    page.open().ask("Count")
+    page.until_shown("one", ANSWERS)
+    with outage(page):
+        page.press("Stop")
+        page.until_shown("Stopping", ".connection")
+        assert "Stopped." not in page.text()
+    page.until_shown("Stopped.", ANSWERS)
+    page.until(lambda: not page.browser.find_elements(By.CSS_SELECTOR, ".connection"))
+    page.reload()
+    page.until_shown("Stopped.", ANSWERS)
+    gate.open()
