@@ -1590,7 +1590,7 @@ interface ConversationOptions extends ServiceOptions {
   clientTools?: Record<string, ClientTool> | undefined;
   /** The shortest time between two changes of the state, in milliseconds. By default 50: rendering costs more than reading. */
   renderMs?: number | undefined;
-  /** Called once with each new event of any run, in order, before the `onEvent` of its question. For inspectors. */
+  /** Called once with each new event of any run, in order, before the state shows it. For inspectors. */
   onFrame?: ((frame: Frame) => void) | undefined;
 }
 type OnEvent = (event: StreamEvent) => void;
@@ -1656,9 +1656,12 @@ declare class Service {
     headers,
     ...call
   }?: Call): Promise<Response>;
+  /**
+  * Releases the slot of a stream that this page has closed. A browser closes the connection some time after that, but before
+  * it has the response to a later request. Otherwise another tab would open a stream too many.
+  */
+  handOver(slot: Slot): Promise<void>;
   private givenHeaders;
-  /** The headers of the options, and those of a request, which take precedence. */
-  private headers;
 }
 //#endregion
 //#region src/api.d.ts
@@ -1926,6 +1929,8 @@ declare class RunReader {
   private yieldsUntil;
   private isResting;
   private resumed;
+  /** Whether this page has closed the latest stream before its end. */
+  private hasClosed;
   private isWoken;
   private endRest;
   constructor(service: Service, run: FollowedRun, page: RunPage);

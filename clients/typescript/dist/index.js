@@ -648,6 +648,65 @@ function explain({ code, message, details = [] }) {
 	if (code === "session_busy") return "This conversation is still being answered. Wait for that answer, then ask again.";
 	return details.length > 0 ? details.map((detail) => `${detail.message} (${detail.loc})`).join(" ") : message;
 }
+//#endregion
+//#region src/slots.ts
+/** How many streams the pages of one origin hold open. A browser opens six connections to an address for all its tabs. */
+const STREAMS = 2;
+const UNLIMITED = { release: () => {} };
+/** Whether a slot is one of a few, as in browsers. */
+const isLimited = (slot) => slot !== UNLIMITED;
+/** The streams that this page holds, by the service's URL: all that can be counted where the browser has no locks. */
+const held = /* @__PURE__ */ new Map();
+/** The streams to one service that the tabs of a browser share. A visible tab gets one of a hidden tab. */
+var Slots = class {
+	url;
+	tabs = null;
+	constructor(url) {
+		this.url = url;
+	}
+	/** Returns a slot, or null if none is free. Outside of browsers, connections aren't limited. */
+	async take() {
+		if (!globalThis.document) return UNLIMITED;
+		const { locks } = navigator;
+		if (!locks) return this.count();
+		for (let number = 0; number < STREAMS; number += 1) {
+			const slot = await lock(locks, `agent-stream ${this.url()} ${number}`);
+			if (slot) return slot;
+		}
+		return null;
+	}
+	/** Asks the hidden tabs for a slot, if this tab is visible. */
+	ask() {
+		if (!isHidden()) this.tabs?.postMessage(this.url());
+	}
+	/** Calls `giveWay` when this tab is hidden and a visible one needs a slot. Returns a function that stops this. */
+	share(giveWay) {
+		if (!globalThis.document || !("BroadcastChannel" in globalThis)) return () => {};
+		const tabs = new BroadcastChannel("agent-stream");
+		tabs.onmessage = ({ data }) => data === this.url() && isHidden() && giveWay();
+		this.tabs = tabs;
+		return () => {
+			this.tabs = null;
+			tabs.close();
+		};
+	}
+	count() {
+		const url = this.url();
+		const taken = held.get(url) ?? 0;
+		if (taken >= STREAMS) return null;
+		held.set(url, taken + 1);
+		return { release: () => held.set(url, (held.get(url) ?? 1) - 1) };
+	}
+};
+/** Takes a lock if it is free. The browser releases it when the page is gone. */
+function lock(locks, name) {
+	return new Promise((resolve) => {
+		locks.request(name, { ifAvailable: true }, (free) => {
+			if (!free) return resolve(null);
+			return new Promise((release) => resolve({ release }));
+		}).catch(() => resolve(null));
+	});
+}
 const LONGEST_DELAY_MS = 1e4;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /** After this time without a response, the state has an error, and the hidden tabs close their streams. */
@@ -689,6 +748,89 @@ async function rest(ms, signal, expose) {
 	return woken.signal.aborted;
 }
 //#endregion
+//#region src/service.ts
+/** The header of a request whose body is JSON. */
+const JSON_BODY = { "Content-Type": "application/json" };
+/** Sends requests to the service. */
+var Service = class {
+	options;
+	slots = new Slots(() => this.url);
+	constructor(options) {
+		this.options = options;
+	}
+	get url() {
+		return (this.options.baseUrl ?? "http://127.0.0.1:8000").replace(/\/+$/, "");
+	}
+	get silenceMs() {
+		return (this.options.heartbeatS ?? 4) * 2500;
+	}
+	/**
+	* Resolves with the response once its head has arrived. Rejects if the signal aborts before that, or after `silenceMs`
+	* and the time that a slow line needs for the body.
+	*/
+	async request(path, { signal, onSlow, isLong = false, ...init } = {}) {
+		const leaving = new AbortController();
+		const leave = () => leaving.abort();
+		const uploadMs = typeof init.body === "string" ? init.body.length / 16 : 0;
+		const late = isLong ? void 0 : setTimeout(leave, this.silenceMs + uploadMs);
+		const slow = setInterval(() => {
+			onSlow?.();
+			this.slots.ask();
+		}, PATIENCE_MS);
+		signal?.addEventListener("abort", leave);
+		if (signal?.aborted) leave();
+		try {
+			const { fetch = globalThis.fetch } = this.options;
+			const headers = merged(await this.givenHeaders(), init.headers);
+			return await fetch(this.url + path, {
+				...init,
+				headers,
+				cache: "no-store",
+				signal: leaving.signal
+			});
+		} finally {
+			signal?.removeEventListener("abort", leave);
+			clearTimeout(late);
+			clearInterval(slow);
+		}
+	}
+	post(path, body, { headers, ...call } = {}) {
+		const json = merged(headers, JSON_BODY);
+		return this.request(path, {
+			...call,
+			method: "POST",
+			headers: json,
+			body: JSON.stringify(body)
+		});
+	}
+	/**
+	* Releases the slot of a stream that this page has closed. A browser closes the connection some time after that, but before
+	* it has the response to a later request. Otherwise another tab would open a stream too many.
+	*/
+	async handOver(slot) {
+		if (isLimited(slot)) await this.request("/api/agent/runs?limit=1").catch(() => null);
+		slot.release();
+	}
+	async givenHeaders() {
+		const { headers } = this.options;
+		try {
+			return typeof headers === "function" ? await headers() : headers;
+		} catch (cause) {
+			throw new RunFailed({
+				code: "callback",
+				message: `\`headers\` has failed: ${String(cause)}`,
+				retryable: true
+			});
+		}
+	}
+};
+/** Returns headers of several sources as one. A later source takes precedence. */
+function merged(...sources) {
+	const all = new Headers();
+	for (const source of sources) new Headers(source).forEach((value, name) => all.set(name, value));
+	return all;
+}
+//#endregion
 //#region src/api.ts
 /** Makes requests that have one response, and repeats those that may succeed later. */
 var Api = class {
@@ -719,9 +861,7 @@ var Api = class {
 	attempt(method, path, { query = {}, body, signal, ...call }) {
 		const given = Object.entries(query).filter(([, value]) => value !== void 0);
 		const search = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
-		const headers = new Headers({ Accept: "application/json" });
-		new Headers(call.headers).forEach((value, name) => headers.set(name, value));
-		if (body) headers.set("Content-Type", "application/json");
+		const headers = merged({ Accept: "application/json" }, call.headers, body && JSON_BODY);
 		return this.service.request(search.size > 0 ? `${path}?${search}` : path, {
 			method,
 			headers,
@@ -879,6 +1019,8 @@ function withQuestion(conversation, question, asked) {
 const RUNS = "/api/agent/runs";
 const SESSIONS = "/api/agent/sessions";
 const runPath = (id) => `${RUNS}/${encodeURIComponent(id)}`;
+/** Cancels a run. Resolves when the service has accepted that. */
+const cancelRun = (api, id) => api.json("POST", `${runPath(id)}/cancel`);
 const sessionPath = (id) => `${SESSIONS}/${encodeURIComponent(id)}`;
 const asRequest = (input) => typeof input === "string" ? { input } : input;
 var RunsResource = class {
@@ -1500,6 +1642,8 @@ var RunReader = class {
 	yieldsUntil = 0;
 	isResting = false;
 	resumed = null;
+	/** Whether this page has closed the latest stream before its end. */
+	hasClosed = false;
 	isWoken = false;
 	endRest = () => {};
 	constructor(service, run, page) {
@@ -1548,7 +1692,8 @@ var RunReader = class {
 			stream?.body.cancel();
 			return null;
 		} finally {
-			slot.release();
+			if (this.hasClosed || this.signal.aborted) this.service.handOver(slot);
+			else slot.release();
 		}
 	}
 	/** Reads the events so far, because all streams are taken, and waits for the next look. */
@@ -1611,9 +1756,9 @@ var RunReader = class {
 		this.heard([]);
 		this.page.change(connected);
 		const reader = new EventReader(body, this.run.lastSeq, this.service.silenceMs, this.signal);
-		let gaveWay = false;
+		this.hasClosed = false;
 		this.giveWay = () => {
-			gaveWay = true;
+			this.hasClosed = true;
 			reader.close();
 		};
 		for await (const { frames, retryMs } of reader.batches()) {
@@ -1621,9 +1766,11 @@ var RunReader = class {
 			if (frames.length === 0) continue;
 			this.failures = 0;
 			const complete = this.page.take(frames);
-			if (complete || this.page.isWaiting() || !this.page.isCurrent()) return complete;
+			if (complete) return complete;
+			this.hasClosed = this.page.isWaiting() || !this.page.isCurrent();
+			if (this.hasClosed) return null;
 		}
-		if (gaveWay) this.yieldsUntil = Date.now() + YIELD_MS;
+		if (this.hasClosed) this.yieldsUntil = Date.now() + YIELD_MS;
 		else if (this.page.isCurrent() && !this.signal.aborted) this.countFailure(incomplete());
 		return null;
 	}
@@ -1739,8 +1886,7 @@ var Run = class {
 	}
 	/** Cancels the run. Its last event says so. */
 	async cancel() {
-		await this.started;
-		await new Api(this.service).json("POST", `${this.run.path}/cancel`);
+		await cancelRun(new Api(this.service), await this.started);
 	}
 	/** Approves a call, perhaps with other arguments. Rejects with a RunFailed if the service refuses the decision. */
 	async approve(callId, changes = {}) {
@@ -1838,6 +1984,7 @@ function raise(error) {
 	if (error) throw new RunFailed(error);
 }
 //#endregion
+<<<<<<< HEAD
 //#region src/slots.ts
 /** How many streams the pages of one origin hold open. A browser opens six connections to an address for all its tabs. */
 const STREAMS = 2;
@@ -1970,6 +2117,8 @@ var Service = class {
 	}
 };
 //#endregion
+=======
+>>>>>>> f6b017c (Give an inspector the frames before the state shows them, and hand a slot over once it is free)
 //#region src/client.ts
 /** The client of a service. It has no state: each run is an object of its own. Its promises reject with a RunFailed. */
 var AgentStream = class {
@@ -2016,7 +2165,7 @@ var AgentStream = class {
 	}
 	/** Cancels a run. Resolves when the service has accepted that. */
 	cancel(runId) {
-		return this.api.json("POST", `${runPath(runId)}/cancel`);
+		return cancelRun(this.api, runId);
 	}
 	/** Decides on a call that needs approval. The run resumes when each call that it waits for has its answer. */
 	async approve(runId, callId, decision = { approved: true }) {
@@ -2170,19 +2319,19 @@ var Follower = class {
 		this.read.clear();
 		this.view.change(() => IDLE);
 	}
-	/** Shows events and passes them to `onEvent` and `onFrame`. Returns the data of `complete`. */
+	/** Passes events to `onFrame`, shows them, and passes them to `onEvent`. Returns the data of `complete`. */
 	take(run, frames, signal) {
 		const [first] = frames;
 		if (!first) return null;
 		const runId = first.event.run_id;
 		this.learn(run, runId);
+		const isLeft = () => signal.aborted || this.current !== run;
+		for (const frame of frames) if (!isLeft()) this.options.onFrame?.(frame);
 		const events = frames.map(({ event }) => event);
 		this.update(run, (state) => fold(state, runId, events));
-		for (const frame of frames) {
-			if (signal.aborted || this.current !== run) return null;
-			const { event } = frame;
+		for (const event of events) {
+			if (isLeft()) return null;
 			run.lastSeq = event.seq;
-			this.options.onFrame?.(frame);
 			run.onEvent?.(event);
 			if (event.event === "tool_use") run.calls.set(event.data.tool_call_id, event.data.arguments_text);
 			if (event.event !== "complete") continue;

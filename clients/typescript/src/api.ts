@@ -1,6 +1,6 @@
 import { jsonOf, parse } from "./exact_json";
 import { refusal, RunFailed, unreachable } from "./failures";
-import type { Service } from "./service";
+import { JSON_BODY, merged, type Service } from "./service";
 import { pause, QUESTION_RETRIES, retryDelay } from "./timing";
 
 export interface ApiCall {
@@ -51,9 +51,7 @@ export class Api {
   private attempt(method: string, path: string, { query = {}, body, signal, ...call }: ApiCall): Promise<Response> {
     const given = Object.entries(query).filter(([, value]) => value !== undefined);
     const search = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
-    const headers = new Headers({ Accept: "application/json" });
-    new Headers(call.headers).forEach((value, name) => headers.set(name, value));
-    if (body) headers.set("Content-Type", "application/json");
+    const headers = merged({ Accept: "application/json" }, call.headers, body && JSON_BODY);
     return this.service.request(search.size > 0 ? `${path}?${search}` : path, {
       method,
       headers,

@@ -7,7 +7,7 @@ import { FollowedRun } from "./followed_run";
 import type { Frame } from "./frames";
 import type { ClientTool, ServiceOptions } from "./options";
 import { withTools } from "./questions";
-import { asRequest, runPath, RunsResource, SessionsResource } from "./resources";
+import { asRequest, cancelRun, runPath, RunsResource, SessionsResource } from "./resources";
 import { Run } from "./run";
 import { Service } from "./service";
 
@@ -78,7 +78,7 @@ export class AgentStream {
 
   /** Cancels a run. Resolves when the service has accepted that. */
   cancel(runId: string): Promise<RunRecord> {
-    return this.api.json("POST", `${runPath(runId)}/cancel`);
+    return cancelRun(this.api, runId);
   }
 
   /** Decides on a call that needs approval. The run resumes when each call that it waits for has its answer. */

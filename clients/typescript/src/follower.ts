@@ -144,19 +144,19 @@ export class Follower {
     this.view.change(() => IDLE);
   }
 
-  /** Shows events and passes them to `onEvent` and `onFrame`. Returns the data of `complete`. */
+  /** Passes events to `onFrame`, shows them, and passes them to `onEvent`. Returns the data of `complete`. */
   private take(run: FollowedRun, frames: Frame[], signal: AbortSignal): Complete | null {
     const [first] = frames;
     if (!first) return null;
     const runId = first.event.run_id;
     this.learn(run, runId);
+    const isLeft = () => signal.aborted || this.current !== run;
+    for (const frame of frames) if (!isLeft()) this.options.onFrame?.(frame);
     const events = frames.map(({ event }) => event);
     this.update(run, (state) => fold(state, runId, events));
-    for (const frame of frames) {
-      if (signal.aborted || this.current !== run) return null;
-      const { event } = frame;
+    for (const event of events) {
+      if (isLeft()) return null;
       run.lastSeq = event.seq;
-      this.options.onFrame?.(frame);
       run.onEvent?.(event);
       if (event.event === "tool_use") run.calls.set(event.data.tool_call_id, event.data.arguments_text);
       if (event.event !== "complete") continue;

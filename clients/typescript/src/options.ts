@@ -49,7 +49,7 @@ export interface ConversationOptions extends ServiceOptions {
   clientTools?: Record<string, ClientTool> | undefined;
   /** The shortest time between two changes of the state, in milliseconds. By default 50: rendering costs more than reading. */
   renderMs?: number | undefined;
-  /** Called once with each new event of any run, in order, before the `onEvent` of its question. For inspectors. */
+  /** Called once with each new event of any run, in order, before the state shows it. For inspectors. */
   onFrame?: ((frame: Frame) => void) | undefined;
 }
 

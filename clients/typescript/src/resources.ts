@@ -15,6 +15,8 @@ const RUNS = "/api/agent/runs";
 const SESSIONS = "/api/agent/sessions";
 
 export const runPath = (id: string): string => `${RUNS}/${encodeURIComponent(id)}`;
+/** Cancels a run. Resolves when the service has accepted that. */
+export const cancelRun = (api: Api, id: string): Promise<RunRecord> => api.json("POST", `${runPath(id)}/cancel`);
 const sessionPath = (id: string): string => `${SESSIONS}/${encodeURIComponent(id)}`;
 
 export const asRequest = (input: string | AgentRequest): AgentRequest =>

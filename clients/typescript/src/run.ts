@@ -8,6 +8,7 @@ import { fold } from "./folding";
 import type { FollowedRun } from "./followed_run";
 import type { Frame } from "./frames";
 import type { Changes, OnRestart } from "./options";
+import { cancelRun } from "./resources";
 import { RunReader } from "./run_reader";
 import type { Service } from "./service";
 import { IDLE, type RunState } from "./state";
@@ -82,8 +83,7 @@ export class Run implements AsyncIterable<StreamEvent> {
 
   /** Cancels the run. Its last event says so. */
   async cancel(): Promise<void> {
-    await this.started;
-    await new Api(this.service).json("POST", `${this.run.path}/cancel`);
+    await cancelRun(new Api(this.service), await this.started);
   }
 
   /** Approves a call, perhaps with other arguments. Rejects with a RunFailed if the service refuses the decision. */

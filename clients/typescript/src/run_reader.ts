@@ -44,6 +44,13 @@ export class RunReader {
   private yieldsUntil = 0;
   private isResting = false;
   private resumed: EventStream | null = null;
+  /** Whether this page has closed the latest stream before its end. */
+  private hasClosed = false;
+  /**
+   * The slot of a stream that this page has closed. It is released after the next response: before that, the browser may
+   * still hold the connection, and another tab would open a stream too many.
+   */
+  private closing: Slot | null = null;
   private isWoken = false;
   private endRest = (): void => {};
 
@@ -84,12 +91,21 @@ export class RunReader {
   /** Resolves with the data of `complete`, or with null if the page has left the run. Throws a RunFailed. */
   async read(): Promise<Complete | null> {
     let complete: Complete | null = null;
-    while (!complete && this.page.isCurrent() && !this.signal.aborted) {
-      const resumed = this.page.isWaiting() ? await this.untilResumed() : null;
-      const slot = Date.now() < this.yieldsUntil ? null : await this.service.slots.take();
-      complete = slot ? await this.stream(slot, resumed) : await this.poll(resumed);
+    try {
+      while (!complete && this.page.isCurrent() && !this.signal.aborted) {
+        const resumed = this.page.isWaiting() ? await this.untilResumed() : null;
+        const slot = Date.now() < this.yieldsUntil ? null : await this.service.slots.take();
+        complete = slot ? await this.stream(slot, resumed) : await this.poll(resumed);
+      }
+      return complete;
+    } finally {
+      this.handOver();
     }
-    return complete;
+  }
+
+  private handOver(): void {
+    this.closing?.release();
+    this.closing = null;
   }
 
   /** Reads one connection. Returns `complete`, or null when another connection is needed or the run waits. */
@@ -100,7 +116,8 @@ export class RunReader {
       void stream?.body.cancel();
       return null;
     } finally {
-      slot.release();
+      if (this.hasClosed) this.closing = slot;
+      else slot.release();
     }
   }
 
@@ -109,6 +126,7 @@ export class RunReader {
     const started = resumed ?? (this.run.id === null ? await this.connect() : null);
     void started?.body.cancel();
     const frames = await this.persist((call) => this.requests.poll(call));
+    this.handOver();
     if (!frames) return null;
     this.heard(frames);
     this.page.change(connected);
@@ -157,9 +175,9 @@ export class RunReader {
     this.heard([]);
     this.page.change(connected);
     const reader = new EventReader(body, this.run.lastSeq, this.service.silenceMs, this.signal);
-    let gaveWay = false;
+    this.hasClosed = false;
     this.giveWay = () => {
-      gaveWay = true;
+      this.hasClosed = true;
       reader.close();
     };
     for await (const { frames, retryMs } of reader.batches()) {
@@ -167,9 +185,11 @@ export class RunReader {
       if (frames.length === 0) continue; // a heartbeat
       this.failures = 0;
       const complete = this.page.take(frames);
-      if (complete || this.page.isWaiting() || !this.page.isCurrent()) return complete;
+      if (complete) return complete;
+      this.hasClosed = this.page.isWaiting() || !this.page.isCurrent();
+      if (this.hasClosed) return null;
     }
-    if (gaveWay) this.yieldsUntil = Date.now() + YIELD_MS;
+    if (this.hasClosed) this.yieldsUntil = Date.now() + YIELD_MS;
     else if (this.page.isCurrent() && !this.signal.aborted) this.countFailure(incomplete());
     return null;
   }
@@ -187,7 +207,9 @@ export class RunReader {
    */
   private async untilResumed(): Promise<EventStream | null> {
     this.isResting = true;
-    if (!(await this.hasResumed())) {
+    const hasResumed = await this.hasResumed();
+    this.handOver();
+    if (!hasResumed) {
       this.page.makeCalls();
       await this.untilLooked();
     }

@@ -12,6 +12,9 @@ export interface Call extends RequestInit {
   isLong?: boolean;
 }
 
+/** The header of a request whose body is JSON. */
+export const JSON_BODY = { "Content-Type": "application/json" };
+
 /** Sends requests to the service. */
 export class Service {
   options: ConversationOptions;
@@ -46,7 +49,7 @@ export class Service {
     if (signal?.aborted) leave();
     try {
       const { fetch = globalThis.fetch } = this.options;
-      const headers = await this.headers(init.headers);
+      const headers = merged(await this.givenHeaders(), init.headers);
       return await fetch(this.url + path, { ...init, headers, cache: "no-store", signal: leaving.signal });
     } finally {
       signal?.removeEventListener("abort", leave);
@@ -57,8 +60,7 @@ export class Service {
 
   /** Posts a value, or its JSON. */
   post(path: string, body: object | string, { headers, ...call }: Call = {}): Promise<Response> {
-    const json = new Headers(headers);
-    json.set("Content-Type", "application/json");
+    const json = merged(headers, JSON_BODY);
     return this.request(path, { ...call, method: "POST", headers: json, body: jsonOf(body) });
   }
 
@@ -70,11 +72,11 @@ export class Service {
       throw new RunFailed({ code: "callback", message: `\`headers\` has failed: ${String(cause)}`, retryable: true });
     }
   }
+}
 
-  /** The headers of the options, and those of a request, which take precedence. */
-  private async headers(ofRequest: HeadersInit | undefined): Promise<Headers> {
-    const all = new Headers(await this.givenHeaders());
-    new Headers(ofRequest).forEach((value, name) => all.set(name, value));
-    return all;
-  }
+/** Returns headers of several sources as one. A later source takes precedence. */
+export function merged(...sources: (HeadersInit | undefined)[]): Headers {
+  const all = new Headers();
+  for (const source of sources) new Headers(source).forEach((value, name) => all.set(name, value));
+  return all;
 }

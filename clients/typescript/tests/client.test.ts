@@ -236,3 +236,16 @@ test("an unchanged message stays the same object when the conversation is loaded
   assert.ok(before.every((message, place) => message === after[place]));
   leave();
 });
+
+test("a state that shows an event comes after the event's frame", async () => {
+  const seqs: number[] = [];
+  const conversation = new Conversation({ baseUrl, onFrame: ({ event }) => seqs.push(event.seq) });
+  const leave = conversation.mount();
+  const ended: number[] = [];
+  conversation.subscribe(() => conversation.get().status === "succeeded" && ended.push(seqs.length));
+  const complete = await conversation.stream(script("default"));
+  leave();
+  assert.equal(complete?.status, "succeeded");
+  assert.ok(ended.length > 0);
+  assert.deepEqual(new Set(ended), new Set([seqs.length]));
+});

@@ -10,7 +10,7 @@ from fake_dedalus import FakeDedalus
 from payloads import payloads
 from selenium.webdriver import Keys
 from shown_page import ShownPage
-from wire import Done, Finish, Text, Thinking, answer
+from wire import Done, Finish, Text, Thinking, Usage, answer
 
 pytest_plugins = "page_fixtures"
 pytestmark = pytest.mark.timeout(180)
@@ -208,7 +208,7 @@ def test_a_hostile_file_runs_nothing(page: ShownPage, tmp_path: Path) -> None:
 
 def test_two_models_are_compared(page: ShownPage, fake: FakeDedalus) -> None:
     """One question goes to both models, and each side has its text, tokens and time."""
-    fake.choose(lambda body: answer(f"I am {body['model']}."))
+    fake.choose(lambda body: answer(f"I am {body['model']}.", Usage(3, 5, 8)))
     page.open().press("Compare two models …")
     for number, model in enumerate(("test/one", "test/two"), 1):
         field = page.control(f"Model {number}")
@@ -217,5 +217,9 @@ def test_two_models_are_compared(page: ShownPage, fake: FakeDedalus) -> None:
     page.control("Question for both models").send_keys("Who are you?", Keys.ENTER)
     page.until(lambda: page.texts(".contestant-text") == ["I am test/one.", "I am test/two."])
     page.until(lambda: all("succeeded" in figures for figures in page.texts(".contestant .figures")))
+    for figures in page.texts(".contestant .figures"):
+        assert "first token –" not in figures
+        assert "whole –" not in figures
+        assert "5 tokens" in figures
     page.keys(Keys.ESCAPE)
     page.until(lambda: not page.has("dialog.compare"))
