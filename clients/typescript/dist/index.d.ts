@@ -1656,11 +1656,6 @@ declare class Service {
     headers,
     ...call
   }?: Call): Promise<Response>;
-  /**
-  * Releases the slot of a stream that this page has closed. A browser closes the connection some time after that, but before
-  * it has the response to a later request. Otherwise another tab would open a stream too many.
-  */
-  handOver(slot: Slot): Promise<void>;
   private givenHeaders;
 }
 //#endregion
@@ -1931,6 +1926,11 @@ declare class RunReader {
   private resumed;
   /** Whether this page has closed the latest stream before its end. */
   private hasClosed;
+  /**
+  * The slot of a stream that this page has closed. It is released after the next response: before that, the browser may
+  * still hold the connection, and another tab would open a stream too many.
+  */
+  private closing;
   private isWoken;
   private endRest;
   constructor(service: Service, run: FollowedRun, page: RunPage);
@@ -1945,6 +1945,7 @@ declare class RunReader {
   resume(stream: EventStream): void;
   /** Resolves with the data of `complete`, or with null if the page has left the run. Throws a RunFailed. */
   read(): Promise<Complete | null>;
+  private handOver;
   /** Reads one connection. Returns `complete`, or null when another connection is needed or the run waits. */
   private stream;
   /** Reads the events so far, because all streams are taken, and waits for the next look. */

@@ -653,8 +653,6 @@ function explain({ code, message, details = [] }) {
 /** How many streams the pages of one origin hold open. A browser opens six connections to an address for all its tabs. */
 const STREAMS = 2;
 const UNLIMITED = { release: () => {} };
-/** Whether a slot is one of a few, as in browsers. */
-const isLimited = (slot) => slot !== UNLIMITED;
 /** The streams that this page holds, by the service's URL: all that can be counted where the browser has no locks. */
 const held = /* @__PURE__ */ new Map();
 /** The streams to one service that the tabs of a browser share. A visible tab gets one of a hidden tab. */
@@ -794,22 +792,15 @@ var Service = class {
 			clearInterval(slow);
 		}
 	}
+	/** Posts a value, or its JSON. */
 	post(path, body, { headers, ...call } = {}) {
 		const json = merged(headers, JSON_BODY);
 		return this.request(path, {
 			...call,
 			method: "POST",
 			headers: json,
-			body: JSON.stringify(body)
+			body: jsonOf(body)
 		});
-	}
-	/**
-	* Releases the slot of a stream that this page has closed. A browser closes the connection some time after that, but before
-	* it has the response to a later request. Otherwise another tab would open a stream too many.
-	*/
-	async handOver(slot) {
-		if (isLimited(slot)) await this.request("/api/agent/runs?limit=1").catch(() => null);
-		slot.release();
 	}
 	async givenHeaders() {
 		const { headers } = this.options;
@@ -861,7 +852,7 @@ var Api = class {
 	attempt(method, path, { query = {}, body, signal, ...call }) {
 		const given = Object.entries(query).filter(([, value]) => value !== void 0);
 		const search = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
-		const headers = merged({ Accept: "application/json" }, call.headers, body && JSON_BODY);
+		const headers = merged({ Accept: "application/json" }, call.headers, body ? JSON_BODY : {});
 		return this.service.request(search.size > 0 ? `${path}?${search}` : path, {
 			method,
 			headers,
@@ -1644,6 +1635,11 @@ var RunReader = class {
 	resumed = null;
 	/** Whether this page has closed the latest stream before its end. */
 	hasClosed = false;
+	/**
+	* The slot of a stream that this page has closed. It is released after the next response: before that, the browser may
+	* still hold the connection, and another tab would open a stream too many.
+	*/
+	closing = null;
 	isWoken = false;
 	endRest = () => {};
 	constructor(service, run, page) {
@@ -1677,12 +1673,20 @@ var RunReader = class {
 	/** Resolves with the data of `complete`, or with null if the page has left the run. Throws a RunFailed. */
 	async read() {
 		let complete = null;
-		while (!complete && this.page.isCurrent() && !this.signal.aborted) {
-			const resumed = this.page.isWaiting() ? await this.untilResumed() : null;
-			const slot = Date.now() < this.yieldsUntil ? null : await this.service.slots.take();
-			complete = slot ? await this.stream(slot, resumed) : await this.poll(resumed);
+		try {
+			while (!complete && this.page.isCurrent() && !this.signal.aborted) {
+				const resumed = this.page.isWaiting() ? await this.untilResumed() : null;
+				const slot = Date.now() < this.yieldsUntil ? null : await this.service.slots.take();
+				complete = slot ? await this.stream(slot, resumed) : await this.poll(resumed);
+			}
+			return complete;
+		} finally {
+			this.handOver();
 		}
-		return complete;
+	}
+	handOver() {
+		this.closing?.release();
+		this.closing = null;
 	}
 	/** Reads one connection. Returns `complete`, or null when another connection is needed or the run waits. */
 	async stream(slot, resumed) {
@@ -1692,7 +1696,7 @@ var RunReader = class {
 			stream?.body.cancel();
 			return null;
 		} finally {
-			if (this.hasClosed || this.signal.aborted) this.service.handOver(slot);
+			if (this.hasClosed) this.closing = slot;
 			else slot.release();
 		}
 	}
@@ -1700,6 +1704,7 @@ var RunReader = class {
 	async poll(resumed) {
 		(resumed ?? (this.run.id === null ? await this.connect() : null))?.body.cancel();
 		const frames = await this.persist((call) => this.requests.poll(call));
+		this.handOver();
 		if (!frames) return null;
 		this.heard(frames);
 		this.page.change(connected);
@@ -1786,7 +1791,9 @@ var RunReader = class {
 	*/
 	async untilResumed() {
 		this.isResting = true;
-		if (!await this.hasResumed()) {
+		const hasResumed = await this.hasResumed();
+		this.handOver();
+		if (!hasResumed) {
 			this.page.makeCalls();
 			await this.untilLooked();
 		}
@@ -1984,141 +1991,6 @@ function raise(error) {
 	if (error) throw new RunFailed(error);
 }
 //#endregion
-<<<<<<< HEAD
-//#region src/slots.ts
-/** How many streams the pages of one origin hold open. A browser opens six connections to an address for all its tabs. */
-const STREAMS = 2;
-const UNLIMITED = { release: () => {} };
-/** The streams that this page holds, by the service's URL: all that can be counted where the browser has no locks. */
-const held = /* @__PURE__ */ new Map();
-/** The streams to one service that the tabs of a browser share. A visible tab gets one of a hidden tab. */
-var Slots = class {
-	url;
-	tabs = null;
-	constructor(url) {
-		this.url = url;
-	}
-	/** Returns a slot, or null if none is free. Outside of browsers, connections aren't limited. */
-	async take() {
-		if (!globalThis.document) return UNLIMITED;
-		const { locks } = navigator;
-		if (!locks) return this.count();
-		for (let number = 0; number < STREAMS; number += 1) {
-			const slot = await lock(locks, `agent-stream ${this.url()} ${number}`);
-			if (slot) return slot;
-		}
-		return null;
-	}
-	/** Asks the hidden tabs for a slot, if this tab is visible. */
-	ask() {
-		if (!isHidden()) this.tabs?.postMessage(this.url());
-	}
-	/** Calls `giveWay` when this tab is hidden and a visible one needs a slot. Returns a function that stops this. */
-	share(giveWay) {
-		if (!globalThis.document || !("BroadcastChannel" in globalThis)) return () => {};
-		const tabs = new BroadcastChannel("agent-stream");
-		tabs.onmessage = ({ data }) => data === this.url() && isHidden() && giveWay();
-		this.tabs = tabs;
-		return () => {
-			this.tabs = null;
-			tabs.close();
-		};
-	}
-	count() {
-		const url = this.url();
-		const taken = held.get(url) ?? 0;
-		if (taken >= STREAMS) return null;
-		held.set(url, taken + 1);
-		return { release: () => held.set(url, (held.get(url) ?? 1) - 1) };
-	}
-};
-/** Takes a lock if it is free. The browser releases it when the page is gone. */
-function lock(locks, name) {
-	return new Promise((resolve) => {
-		locks.request(name, { ifAvailable: true }, (free) => {
-			if (!free) return resolve(null);
-			return new Promise((release) => resolve({ release }));
-		}).catch(() => resolve(null));
-	});
-}
-//#endregion
-//#region src/service.ts
-/** Sends requests to the service. */
-var Service = class {
-	options;
-	slots = new Slots(() => this.url);
-	constructor(options) {
-		this.options = options;
-	}
-	get url() {
-		return (this.options.baseUrl ?? "http://127.0.0.1:8000").replace(/\/+$/, "");
-	}
-	get silenceMs() {
-		return (this.options.heartbeatS ?? 4) * 2500;
-	}
-	/**
-	* Resolves with the response once its head has arrived. Rejects if the signal aborts before that, or after `silenceMs`
-	* and the time that a slow line needs for the body.
-	*/
-	async request(path, { signal, onSlow, isLong = false, ...init } = {}) {
-		const leaving = new AbortController();
-		const leave = () => leaving.abort();
-		const uploadMs = typeof init.body === "string" ? init.body.length / 16 : 0;
-		const late = isLong ? void 0 : setTimeout(leave, this.silenceMs + uploadMs);
-		const slow = setInterval(() => {
-			onSlow?.();
-			this.slots.ask();
-		}, PATIENCE_MS);
-		signal?.addEventListener("abort", leave);
-		if (signal?.aborted) leave();
-		try {
-			const { fetch = globalThis.fetch } = this.options;
-			const headers = await this.headers(init.headers);
-			return await fetch(this.url + path, {
-				...init,
-				headers,
-				cache: "no-store",
-				signal: leaving.signal
-			});
-		} finally {
-			signal?.removeEventListener("abort", leave);
-			clearTimeout(late);
-			clearInterval(slow);
-		}
-	}
-	/** Posts a value, or its JSON. */
-	post(path, body, { headers, ...call } = {}) {
-		const json = new Headers(headers);
-		json.set("Content-Type", "application/json");
-		return this.request(path, {
-			...call,
-			method: "POST",
-			headers: json,
-			body: jsonOf(body)
-		});
-	}
-	async givenHeaders() {
-		const { headers } = this.options;
-		try {
-			return typeof headers === "function" ? await headers() : headers;
-		} catch (cause) {
-			throw new RunFailed({
-				code: "callback",
-				message: `\`headers\` has failed: ${String(cause)}`,
-				retryable: true
-			});
-		}
-	}
-	/** The headers of the options, and those of a request, which take precedence. */
-	async headers(ofRequest) {
-		const all = new Headers(await this.givenHeaders());
-		new Headers(ofRequest).forEach((value, name) => all.set(name, value));
-		return all;
-	}
-};
-//#endregion
-=======
->>>>>>> f6b017c (Give an inspector the frames before the state shows them, and hand a slot over once it is free)
 //#region src/client.ts
 /** The client of a service. It has no state: each run is an object of its own. Its promises reject with a RunFailed. */
 var AgentStream = class {

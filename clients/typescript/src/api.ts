@@ -51,7 +51,7 @@ export class Api {
   private attempt(method: string, path: string, { query = {}, body, signal, ...call }: ApiCall): Promise<Response> {
     const given = Object.entries(query).filter(([, value]) => value !== undefined);
     const search = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
-    const headers = merged({ Accept: "application/json" }, call.headers, body && JSON_BODY);
+    const headers = merged({ Accept: "application/json" }, call.headers, body ? JSON_BODY : {});
     return this.service.request(search.size > 0 ? `${path}?${search}` : path, {
       method,
       headers,
