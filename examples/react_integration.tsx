@@ -6,7 +6,7 @@
 
    The hook keeps the conversation, and resumes it after outages and reloads: docs/react.md describes it. */
 
-import { explain, textOf, useAgentStream } from "agent-stream/react";
+import { explain, madeWith, prettyJson, textOf, useAgentStream } from "agent-stream/react";
 import type { AgentError, AgentStreamState, ConversationOptions, Message, Part, PendingCall } from "agent-stream/react";
 import { memo, type ReactNode, useState } from "react";
 
@@ -65,12 +65,13 @@ const MessageView = memo(function MessageView({ message }: { message: Message })
 function PartView({ part }: { part: Part }) {
   if (part.type === "text") return <p className={TEXT}>{part.text}</p>;
   if (part.type === "thinking") return <Folded summary="Thinking">{part.text}</Folded>;
-  const { name, arguments_text, approval_request, approval_response, progress, result } = part.call;
+  const { name, approval_request, approval_response, progress, result } = part.call;
   const isUndecided = approval_request && !approval_response;
-  const state = result ? (result.is_error ? "failed" : "done") : isUndecided ? "waits for approval" : progress?.message;
+  const outcome = approval_response?.approved === false ? "refused" : result?.is_error ? "failed" : "done";
+  const state = result ? outcome : isUndecided ? "waits for approval" : progress?.message;
   return (
     <Folded summary={<code>{name}</code>} state={state ?? "…"}>
-      <pre className={CODE}>{arguments_text}</pre>
+      <pre className={CODE}>{madeWith(part.call)}</pre>
       {result && <pre className={`${CODE} mt-2`}>{result.content}</pre>}
     </Folded>
   );
@@ -106,16 +107,14 @@ function PageCallCard({ call, agent: { runId, isOurs, attach }, tools = {} }: Ca
 
 /** Asks a person about a call, whose arguments can be changed before it is made. */
 function ApprovalCard({ call, agent }: CardProps) {
-  const written = JSON.stringify(call.arguments, null, 2);
+  const written = prettyJson(call.arguments_text);
   const [text, setText] = useState(written);
   const [mistake, setMistake] = useState("");
-  const send = (answer: () => Promise<AgentError | null>) =>
-    answer().then(
-      (error) => setMistake(error ? explain(error) : ""),
-      () => setMistake("The arguments are not valid JSON."),
-    );
-  const changes = () => (text === written ? {} : { arguments: JSON.parse(text) as typeof call.arguments });
-  const approve = async () => agent.approve(call.tool_call_id, changes());
+  const send = async (answer: () => Promise<AgentError | null>) => {
+    const error = await answer();
+    setMistake(error ? explain(error) : "");
+  };
+  const approve = () => agent.approve(call.tool_call_id, text === written ? {} : { arguments_text: text });
   const refuse = () => agent.refuse(call.tool_call_id);
   return (
     <section aria-label={`Approval of ${call.name}`} className={`${CARD} mb-3 flex flex-col gap-3`}>

@@ -2,6 +2,7 @@
 
 import { type AgentError, type Changes, explain, type PendingCall } from "agent-stream";
 import { useId, useState } from "react";
+import { pretty } from "@/lib/format";
 import { Icon } from "./icons";
 
 interface ApprovalCardProps {
@@ -13,7 +14,7 @@ interface ApprovalCardProps {
 /** Asks a person about a call, whose arguments can be changed before it is made. */
 export function ApprovalCard({ call, approve, refuse }: ApprovalCardProps) {
   const { tool_call_id: id, name, expires_at } = call;
-  const written = JSON.stringify(call.arguments, null, 2);
+  const written = pretty(call.arguments_text);
   const [text, setText] = useState(written);
   const [isSending, setSending] = useState(false);
   const [mistake, setMistake] = useState<string | null>(null);
@@ -26,9 +27,7 @@ export function ApprovalCard({ call, approve, refuse }: ApprovalCardProps) {
     setSending(false);
   };
   const approveChanged = () => {
-    const changes = text === written ? {} : argumentsIn(text);
-    if (changes) void send(() => approve(id, changes));
-    else setMistake("The arguments are not a JSON object.");
+    void send(() => approve(id, text === written ? {} : { arguments_text: text }));
   };
 
   return (
@@ -74,14 +73,4 @@ export function ApprovalCard({ call, approve, refuse }: ApprovalCardProps) {
       </div>
     </section>
   );
-}
-
-function argumentsIn(text: string): Changes | null {
-  try {
-    const value: unknown = JSON.parse(text);
-    const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
-    return isObject ? { arguments: value as Record<string, unknown> } : null;
-  } catch {
-    return null;
-  }
 }

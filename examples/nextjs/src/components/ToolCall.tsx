@@ -1,18 +1,19 @@
 "use client";
 
-import type { ToolCall as Call } from "agent-stream";
+import { madeWith, type ToolCall as Call } from "agent-stream";
 import { duration, pretty } from "@/lib/format";
 import { Icon, Spinner } from "./icons";
 
 /** A tool call: its state in one line, and folded below it the arguments and the result. */
 export function ToolCall({ call, isUnderWay }: { call: Call; isUnderWay: boolean }) {
-  const { name, arguments_text, progress, result } = call;
+  const { name, progress, result } = call;
+  const made = madeWith(call);
   return (
     <details className="group my-3 rounded-xl first:mt-0 border border-line bg-card text-sm">
       <summary className="flex items-center gap-2.5 rounded-xl px-3 py-2.5 hover:bg-hover">
         <StateIcon call={call} isUnderWay={isUnderWay} />
         <code className="shrink-0 font-mono text-[0.8125rem] font-semibold">{name}</code>
-        <span className="min-w-0 flex-1 truncate font-mono text-xs text-soft">{arguments_text}</span>
+        <span className="min-w-0 flex-1 truncate font-mono text-xs text-soft">{made}</span>
         <span className="shrink-0 text-xs text-soft">{stateOf(call, isUnderWay)}</span>
         <Icon name="chevron" className="size-3.5 text-soft transition-transform group-open:rotate-90" />
       </summary>
@@ -25,7 +26,7 @@ export function ToolCall({ call, isUnderWay }: { call: Call; isUnderWay: boolean
         />
       )}
       <div className="space-y-3 border-t border-line p-3">
-        <Field label="Arguments" text={pretty(arguments_text)} />
+        <Field label="Arguments" text={pretty(made)} />
         {result && <Field label={result.is_error ? "Error" : "Result"} text={pretty(result.content)} />}
       </div>
     </details>

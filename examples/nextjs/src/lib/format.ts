@@ -1,3 +1,5 @@
+import { prettyJson } from "agent-stream";
+
 /** A time in words: 120 ms, 1.4 s, 12 s, 3 min. */
 export function duration(ms: number): string {
   if (ms < 950) return `${Math.round(ms)} ms`;
@@ -13,10 +15,10 @@ export function age(timestamp: string): string {
   return minutes < 60 * 24 ? `${Math.floor(minutes / 60)} h` : `${Math.floor(minutes / 60 / 24)} d`;
 }
 
-/** JSON with line breaks; any other text as it is. */
+/** JSON with line breaks, and with each digit of its numbers; any other text as it is. */
 export function pretty(text: string): string {
   try {
-    return JSON.stringify(JSON.parse(text), null, 2);
+    return prettyJson(text);
   } catch {
     return text;
   }
