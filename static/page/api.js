@@ -3,9 +3,6 @@
 /** The service's own address: the page's folder, so that a proxy may serve it below a path. */
 export const BASE_URL = new URL(".", document.baseURI).href.replace(/\/$/, "");
 
-export const runPath = (id) => `/api/agent/runs/${encodeURIComponent(id)}`;
-export const sessionPath = (id) => `/api/agent/sessions/${encodeURIComponent(id)}`;
-
 /** An error that the service reported, or the lack of a response (`network`). */
 class ApiError extends Error {
   constructor({ code, message, request_id }) {

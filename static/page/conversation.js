@@ -2,10 +2,11 @@
 
 import { Conversation } from "agent-stream";
 
-import { api, BASE_URL, runPath } from "./api.js";
+import { api, BASE_URL } from "./api.js";
 import { pageTools, requestedTools } from "./chat/page_tools.js";
 import { forgetFrames, takeFrame } from "./frames.js";
 import { recordingFetch } from "./last_request.js";
+import { runPath } from "./paths.js";
 import { navigate } from "./route.js";
 import { createStore, store, useExternal } from "./store.js";
 

@@ -1,6 +1,7 @@
 /** The lists of sessions and runs in the store: loads their pages and keeps them current. */
 
-import { api, sessionPath } from "./api.js";
+import { api } from "./api.js";
+import { sessionPath } from "./paths.js";
 import { store } from "./store.js";
 
 const PAGE = 30;

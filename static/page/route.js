@@ -31,8 +31,8 @@ export function navigate(patch, { replace = false } = {}) {
   if (NAMES.every((name) => route[name] === before[name])) return;
   const keepsEntry = replace || (route.session === before.session && route.run === before.run);
   history[keepsEntry ? "replaceState" : "pushState"](null, "", location.pathname + formatRoute(route));
-  const { draft } = store.get();
-  store.set({ route, draft: route.session === draft ? newSessionId() : draft });
+  const { draft, begun } = store.get();
+  store.set({ route, ...(route.session === draft && { draft: newSessionId(), begun: [...begun, draft] }) });
 }
 
 /** Shows an empty chat, whose id enters the URL with its first question. */

@@ -38,6 +38,8 @@ export const store = createStore({
   route: { session: null, run: null, seq: null },
   /** The id that the next new chat gets when its first question is asked. No session has it yet. */
   draft: newSessionId(),
+  /** The sessions that began on this page. The list has each as soon as the service does. */
+  begun: [],
   /** What the next question is sent with. `scenario` is a script of simulate, instead of a model. */
   choice: NO_CHOICE,
   /** The lists of the service. Each is null until it is loaded. `ready` and `models` are whole bodies of responses. */

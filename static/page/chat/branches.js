@@ -1,12 +1,13 @@
 /** The other versions of a question or of its answer: ◂ 2/3 ▸. */
 
-import { currentConversation } from "../conversation.js";
 import { html } from "../html.js";
 import { Icon } from "../icons.js";
+import { openRun } from "../route.js";
+import { store } from "../store.js";
 
 export function Branches({ branches, canAsk }) {
   const { runIds, index } = branches;
-  const show = (place) => void currentConversation().showBranch(runIds[place]);
+  const show = (place) => openRun({ session_id: store.get().route.session, run_id: runIds[place] });
   return html`
     <span class="branches" role="group" aria-label="Versions">
       <button

@@ -5,7 +5,7 @@ import { useState } from "preact/hooks";
 import { choose } from "../choice.js";
 import { html } from "../html.js";
 import { Icon } from "../icons.js";
-import { ScenarioPicker } from "../inspector/scenario_picker.js";
+import { ScenarioPicker } from "../scenario_picker.js";
 import { NO_CHOICE, useStore } from "../store.js";
 import { Popover } from "./popover.js";
 

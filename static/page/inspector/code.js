@@ -1,8 +1,7 @@
 /** The same request as programs: curl, fetch, the React hook and Python. Pure; tests run each program. */
 
+import { SIMULATE } from "../paths.js";
 import { javascript, python } from "./literals.js";
-
-const SIMULATE = "/api/agent/stream/simulate";
 
 /**
  * Returns the programs for a request: their titles, languages and texts. `path` is the route without the service's URL, and

@@ -6,6 +6,7 @@ import { BASE_URL } from "../api.js";
 import { CodeView } from "../chat/code_view.js";
 import { chosen } from "../conversation.js";
 import { html } from "../html.js";
+import { SIMULATE, STREAM } from "../paths.js";
 import { useStore } from "../store.js";
 import { programsFor } from "./code.js";
 import { Segments } from "./segments.js";
@@ -41,6 +42,6 @@ function portable({ path, body: { input, client_tools, ...body } }) {
 }
 
 function exampleOf(choice) {
-  const path = choice.scenario ? "/api/agent/stream/simulate" : "/api/agent/stream";
+  const path = choice.scenario ? SIMULATE : STREAM;
   return { path, body: { input: EXAMPLE, ...chosen(choice) } };
 }

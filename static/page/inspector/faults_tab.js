@@ -9,7 +9,7 @@ import { useClock } from "./clock.js";
 import { Connections } from "./connections.js";
 import { line } from "./faults.js";
 import { Proof } from "./proof_view.js";
-import { ScenarioPicker } from "./scenario_picker.js";
+import { ScenarioPicker } from "../scenario_picker.js";
 import { duringAnAnswer } from "./scripted_answer.js";
 import { useShownRun } from "./shown_run.js";
 

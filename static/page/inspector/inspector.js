@@ -4,6 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 
 import { html } from "../html.js";
 import { store, useStore } from "../store.js";
+import { Tabs } from "../tabs.js";
 import { CodeTab } from "./code_tab.js";
 import { Compare } from "./compare.js";
 import { EventsTab } from "./events_tab.js";
@@ -13,7 +14,6 @@ import { ReplayTab } from "./replay_tab.js";
 import { RequestTab } from "./request_tab.js";
 import { takingFiles } from "./run_files.js";
 import { RunTab } from "./run_tab.js";
-import { Tabs } from "./tabs.js";
 
 const TABS = [
   { id: "run", title: "Run", View: RunTab },

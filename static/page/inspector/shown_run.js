@@ -2,8 +2,9 @@
 
 import { useEffect, useState } from "preact/hooks";
 
-import { BASE_URL, runPath } from "../api.js";
+import { BASE_URL } from "../api.js";
 import { useConversation } from "../conversation.js";
+import { runPath } from "../paths.js";
 import { useStore } from "../store.js";
 import { replayStatus } from "./playback.js";
 import { framesIn } from "./stored_log.js";

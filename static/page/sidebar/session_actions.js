@@ -1,7 +1,8 @@
 /** The actions on a session in the list: open, rename, delete. Each reports an error as text, or null. */
 
-import { api, sessionPath } from "../api.js";
+import { api } from "../api.js";
 import { patchEntry } from "../lists.js";
+import { sessionPath } from "../paths.js";
 import { newChat } from "../route.js";
 import { store } from "../store.js";
 

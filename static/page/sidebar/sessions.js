@@ -5,7 +5,7 @@ import { useEffect, useState } from "preact/hooks";
 import { useConversationPart } from "../conversation.js";
 import { html } from "../html.js";
 import { Icon } from "../icons.js";
-import { keepCurrent, loadSession, refresh } from "../lists.js";
+import { keepCurrent, loadMore, loadSession, refresh } from "../lists.js";
 import { moveFocus } from "../roving.js";
 import { newChat, openSession } from "../route.js";
 import { useStore } from "../store.js";
@@ -14,6 +14,7 @@ import { More } from "./more.js";
 import { SessionItem } from "./session_item.js";
 import { titleOf } from "./session_actions.js";
 
+const MOST_SEARCHED = 300; // chats, without a click on "Search older chats"
 const SETTLED_MS = 400; // a run's row follows its events by about 0.2 s
 
 export function Sessions() {
@@ -23,6 +24,7 @@ export function Sessions() {
   useEffect(() => keepCurrent("sessions"), []);
   useRefreshAfterRuns();
   useCurrent(list, current);
+  useFurtherPages(list, words);
   const found = list.items.filter((session) => hasWords(titleOf(session), words));
   const first = found.find(({ session_id }) => session_id === current) ?? found[0];
   const enter = (event) => {
@@ -45,6 +47,7 @@ export function Sessions() {
       )}
     </ul>
     <${Nothing} list=${list} found=${found} />
+    ${words.trim() !== "" && list.cursor !== null && html`<p class="hint" role="status">Searched the latest ${list.items.length} chats.</p>`}
     <${More} name="sessions" list=${list} label=${words ? "Search older chats" : "Show more"} />
   `;
 }
@@ -57,12 +60,22 @@ function Nothing({ list, found }) {
   return html`<p class="hint">${list.items.length === 0 ? "Your chats appear here." : "No chat has these words."}</p>`;
 }
 
-/** Loads the shown session into the list if it is further back. */
+/** Loads the shown session into the list if it is further back. One that began here may not be in the service yet. */
 function useCurrent(list, current) {
-  const isMissing = current !== null && list.cursor !== null && !list.items.some(({ session_id }) => session_id === current);
+  const isOlder = useStore(({ begun }) => current !== null && !begun.includes(current));
+  const isMissing = isOlder && list.cursor !== null && !list.items.some(({ session_id }) => session_id === current);
   useEffect(() => {
     if (isMissing) void loadSession(current);
   }, [isMissing, current]);
+}
+
+/** Loads further pages of the list while the user searches. */
+function useFurtherPages(list, words) {
+  const { cursor, error, items } = list;
+  const isWanted = words.trim() !== "" && cursor !== null && error === null && items.length < MOST_SEARCHED;
+  useEffect(() => {
+    if (isWanted) void loadMore("sessions");
+  }, [isWanted, cursor]);
 }
 
 /** Refreshes the list when a run of the shown conversation begins, waits or ends. */

@@ -3,9 +3,9 @@
 import { BASE_URL } from "../api.js";
 import { html } from "../html.js";
 import { Icon } from "../icons.js";
-import { Tabs } from "../inspector/tabs.js";
 import { newChat } from "../route.js";
 import { store, useStore } from "../store.js";
+import { Tabs } from "../tabs.js";
 import { Runs } from "./runs.js";
 import { Servers } from "./servers.js";
 import { Sessions } from "./sessions.js";

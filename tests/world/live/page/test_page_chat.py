@@ -211,6 +211,7 @@ def test_versions_are_shown_in_turn(page: ShownPage, fake: FakeDedalus) -> None:
     page.press("Previous version")
     page.until_shown("First.", ANSWER)
     page.until_shown("1/2", ".branches")
+    assert "&run=run_" in page.query()  # the URL names the version
     page.press("Next version")
     page.until_shown("Second.", ANSWER)
     page.reload()

@@ -13,6 +13,7 @@ from wire import Status, answer
 pytest_plugins = "page_fixtures"
 
 SESSIONS = "/api/agent/sessions"
+PAGE, MANY = 30, 70
 TITLES = ".sidebar .item .cut"
 
 
@@ -49,6 +50,28 @@ def test_the_search_finds_titles_with_all_its_words(page: ShownPage, chats: http
     page.until(lambda: page.query() == "?session=chat-0")
     page.element("#search").send_keys(" night")
     page.until_shown("No chat has these words.", ".sidebar")
+
+
+def test_the_search_goes_on_to_older_chats(page: ShownPage, chats: httpx.Client) -> None:
+    """A title that is further back than the first pages is found, without a click."""
+    add(chats, "The first chat", *(f"Chat {number}" for number in range(1, MANY)))
+    page.open()
+    page.until(lambda: len(titles(page)) == PAGE)
+    page.element("#search").send_keys("the first")
+    page.until(lambda: titles(page) == ["The first chat"])
+
+
+def test_a_new_chat_beside_many_is_not_asked_for_too_early(
+    page: ShownPage, chats: httpx.Client, fake: FakeDedalus
+) -> None:
+    """A chat that has just begun appears in a list of which more pages are left, and no request fails."""
+    add(chats, *(f"Chat {number}" for number in range(MANY)))
+    fake.turn(*answer("Hello."))
+    page.open()
+    page.until(lambda: len(titles(page)) == PAGE)
+    page.ask("Hello?")
+    page.until(lambda: "Hello?" in titles(page))
+    assert page.console() == []
 
 
 def test_a_chat_is_renamed_in_its_place(page: ShownPage, chats: httpx.Client) -> None:

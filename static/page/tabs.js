@@ -2,7 +2,7 @@
 
 import { useRef } from "preact/hooks";
 
-import { html } from "../html.js";
+import { html } from "./html.js";
 
 const STEPS = {
   ArrowLeft: (place, count) => (place + count - 1) % count,

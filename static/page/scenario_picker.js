@@ -2,9 +2,9 @@
 
 import { useId } from "preact/hooks";
 
-import { choose } from "../choice.js";
-import { html } from "../html.js";
-import { useStore } from "../store.js";
+import { choose } from "./choice.js";
+import { html } from "./html.js";
+import { useStore } from "./store.js";
 
 const SCENARIOS = {
   default: "Thinking, a tool call and an answer",
