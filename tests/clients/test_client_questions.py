@@ -51,8 +51,13 @@ pytestmark = pytest.mark.usefixtures("client_is_loaded")
             '  ✓ delete_folder approved with {"folder": "spam"}\n',
             "I deleted the folder spam.",
         ),
+        (
+            'e {"folder": 12345678901234567890123, "share": 1.0}',
+            '  ✓ delete_folder approved with {"folder": 12345678901234567890123, "share": 1.0}\n',
+            "I deleted the folder 12345678901234567890123.",
+        ),
     ],
-    ids=["yes", "no", "edited"],
+    ids=["yes", "no", "edited", "digits"],
 )
 def test_asks_at_the_terminal(service: Service, typed: str, decided: str, said: str) -> None:
     """A call that waits for a person is asked about, and the run resumes with the answer."""

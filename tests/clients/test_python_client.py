@@ -301,6 +301,19 @@ def test_approve(on: type, agent: AgentStream, service: Service) -> None:
     assert response.arguments == {"folder": "spam"}
 
 
+def test_long_numbers_keep_their_digits(agent: AgentStream) -> None:
+    """Changed arguments arrive and come back with each digit, and the call of the run has the decision."""
+    changed = {"folder": 12345678901234567890123, "share": 1.0}
+    with agent.simulate(scenario="approval", delay_ms=0) as run:
+        for event in run:
+            if isinstance(event, ApprovalRequest):
+                run.approve(event.tool_call_id, changed)
+    decision = run.result().tool_calls[0].approval_response
+    assert decision is not None
+    assert repr(decision.arguments) == repr(changed)
+    assert run.text == "I deleted the folder 12345678901234567890123."
+
+
 def test_two_approvals(agent: AgentStream, service: Service, fake: FakeDedalus) -> None:
     """The answers to two calls arrive one after the other, and the loop resumes after the second."""
     gate = Gate()
