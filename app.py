@@ -29,7 +29,7 @@ from routers import page as pages
 from routers.middleware.order import add_middleware
 from services.agent_service import AgentService
 from services.agents.dedalus import DedalusAgent
-from services.agents.loop import AgentLimits
+from services.agents.loop_state import AgentLimits
 from services.agents.provider_states import ProviderStates
 from services.agents.simulated import SimulatedAgent
 from services.agents.toolbox import Registry
@@ -136,7 +136,9 @@ async def assembled(app: FastAPI, settings: Settings, resources: Resources, stac
     limits = AgentLimits(deadlines, settings.max_steps, settings.max_tool_result_bytes, settings.max_calls_per_turn)
     agent = DedalusAgent(upstreams, limits, tools, guard, http, ProviderStates(database))
     turns = SessionTurns(database, records, write_behind, live, admission)
-    work = WorkFactory(settings, turns, RouteResolver(upstreams, catalog), agent, SimulatedAgent(), catalog)
+    work = WorkFactory(
+        settings, turns, RouteResolver(upstreams, catalog, settings.fallback_models), agent, SimulatedAgent(), catalog
+    )
     starts = RunStarter(settings, live, admission, turns, IdempotencyKeys(database, log), work)
     answers = AnswerIntake(settings, log, live, records, work)
     sessions = Sessions(database, log, write_behind, live, turns)

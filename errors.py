@@ -5,14 +5,16 @@
     │   ├── InvalidRequest  InvalidHost  OriginRefused  RouteNotFound  MethodNotAllowed  BodyTooLarge  NotJson
     │   ├── MalformedRequest  HeadTooLarge  RequestTimeout
     │   ├── ModelUnavailable  McpUnavailable  McpServerNotFound  ToolUnavailable  UrlRefused
-    │   ├── UpstreamRejected  ContextTooLong  StepLimit  RunNotWaiting  ToolCallNotFound  ToolCallAnswered
+    │   ├── UpstreamRejected (UpstreamModelNotFound)  ContextTooLong  StepLimit
+    │   ├── RunNotWaiting  ToolCallNotFound  ToolCallAnswered
     │   ├── RunNotFound  RunExpired  RunActive  RunContinued  InvalidCursor  CursorAhead
     │   └── SessionNotFound  SessionExists  SessionBusy  InvalidParent  IdempotencyKeyReused
     ├── CapacityError           this server can't start or finish the run now (503)
     │   └── ServerFull  ServerDraining  LogUnavailable  StoreUnavailable  LocalModelUnavailable  Interrupted
     ├── UpstreamError           the model server or an MCP server failed, or a limit on the model (502, 503, 504)
     │   ├── UpstreamAuth  McpAuthorizationRequired  McpServerFailed  UpstreamQuota
-    │   ├── UpstreamFailed  UpstreamDisconnected  UpstreamProtocol  UpstreamTimeout  UpstreamStalled
+    │   ├── UpstreamFailed (UpstreamUnreached, UpstreamDropped)  UpstreamDisconnected  UpstreamProtocol
+    │   ├── UpstreamTimeout  UpstreamStalled
     │   └── OutputLimit  TooManyCalls
     ├── RunTimeout
     └── InternalError
@@ -144,6 +146,14 @@ class UrlRefused(RequestError):
 class UpstreamRejected(RequestError):
     code, status = "upstream_rejected", 422
     default = "The model server refused the request. Check the model's name and the parameters that it supports."
+
+
+class UpstreamModelNotFound(UpstreamRejected):
+    """The server doesn't have the model. The code is the base class's."""
+
+    default = (
+        "The model server does not have this model, or refuses it to this service's key. See GET /api/agent/models."
+    )
 
 
 class ContextTooLong(RequestError):
@@ -298,6 +308,14 @@ class UpstreamQuota(UpstreamError):
 class UpstreamFailed(UpstreamError):
     code = "upstream_failed"
     default = "The model server failed or could not be reached. Try again later."
+
+
+class UpstreamUnreached(UpstreamFailed):
+    """There is no connection to the server, so its other models can't answer either. The code is the base class's."""
+
+
+class UpstreamDropped(UpstreamFailed):
+    """The server closed the connection without a response. The code is the base class's."""
 
 
 class UpstreamDisconnected(UpstreamError):

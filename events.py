@@ -228,6 +228,7 @@ class WarningCode(StrEnum):
     MCP_AUTHORIZATION_REQUIRED = "mcp_authorization_required"
     MCP_SERVER_UNAVAILABLE = "mcp_server_unavailable"
     MCP_TOOL_LEFT_OUT = "mcp_tool_left_out"
+    MODEL_FALLBACK = "model_fallback"
     MODEL_SUBSTITUTED = "model_substituted"
     PARAMETER_LEFT_OUT = "parameter_left_out"
     TOOLS_LEFT_OUT = "tools_left_out"

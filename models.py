@@ -24,6 +24,7 @@ OnDisconnect = Literal["cancel", "continue"]
 Multitask = Literal["reject", "enqueue", "interrupt"]
 SessionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$")]
 MAX_METADATA = 16
+FallbackModels = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=5)]
 
 
 def _check_count(value: Any) -> Any:
@@ -128,6 +129,9 @@ class AgentRequest(Asked):
         min_length=1,
         max_length=200,
         description="The model, as `provider/model`. See GET /api/agent/models. The default is DEFAULT_MODEL.",
+    )
+    fallback_models: FallbackModels | None = Field(
+        None, description="Models that answer, in order, in place of one that fails. The default is FALLBACK_MODELS."
     )
     tools: list[ToolName] | None = Field(
         None,

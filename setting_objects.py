@@ -2,7 +2,10 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AnyUrl, BaseModel, ConfigDict, SecretStr, UrlConstraints, model_validator
+from pydantic import AnyUrl, BaseModel, ConfigDict, Field, SecretStr, UrlConstraints, model_validator
+
+ModelList = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1, max_length=5)]
+"""The models that FALLBACK_MODELS names for another."""
 
 
 class McpServer(BaseModel):

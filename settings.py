@@ -26,7 +26,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from setting_names import did_you_mean, unused_in_environment, unused_in_file
-from setting_objects import McpServer, WireRules
+from setting_objects import McpServer, ModelList, WireRules
 
 __all__ = (
     "ENV_FILE",
@@ -45,6 +45,7 @@ SECRET_QUERY = re.compile(r"key|token|secret|password|signature|^sig$", re.IGNOR
 OFF = Path("off")  # the value of EMBEDDED_MODEL=off
 ENV_FILE = Path(".env")
 JSON_SETTINGS = {
+    "fallback_models": '{"openai/gpt-4.1": ["anthropic/claude-sonnet-4-5-20250929"]}',
     "mcp_servers": '{"name": {"url": "https://…", "description": "…"}}',
     "upstream_rules": '{"custom": {"stream_options": false}}',
 }
@@ -98,6 +99,7 @@ class Settings(BaseSettings):
     page: Literal["on", "off"] = "on"
 
     default_model: str | None = None
+    fallback_models: Annotated[dict[str, ModelList], NoDecode] = {}
     model_substitution: bool = True
     embedded_model: Path | None = None
     embedded_context_tokens: int = Field(default=8192, ge=512)

@@ -25,13 +25,15 @@ class StepOutput(BaseModel):
 class Checkpoint(StepOutput):
     """The state to resume a run from, in the middle of a step's calls. It is stored as JSON.
 
-    `messages` are those that the step's request had. `family` is that of the model.
+    `messages` are those that the step's request had. `family` is that of the model. `models` are the model that answers
+    and its fallbacks.
     """
 
     messages: list[WireMessage]
     calls: list[Call]
     call_ids: list[str]
     family: str | None = None
+    models: list[str] = []
 
     def for_family(self, family: str) -> "Checkpoint":
         """Return the checkpoint for a model of this family. Another family's reasoning and signatures are removed."""

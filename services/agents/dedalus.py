@@ -1,19 +1,21 @@
 """The agent: answers requests with a model and tools, from the beginning or from a checkpoint."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from errors import McpServerFailed, ToolUnavailable
+from errors import McpServerFailed, RequestError, ToolUnavailable
 from events import RunWarning, WarningCode
 from models import AgentRequest, Run
 from services.agents.checkpoint import Checkpoint
 from services.agents.conversation import WireMessage, conversation
-from services.agents.loop import AgentLimits, AgentLoop, LoopState
+from services.agents.loop import AgentLoop
+from services.agents.loop_state import AgentLimits, LoopState
+from services.agents.model_chain import Candidate, ModelChain
 from services.agents.provider_states import ProviderStates
 from services.agents.run_context import RunContext
 from services.agents.tool_runner import GONE, ToolRunner
-from services.agents.toolbox import Toolbox, ToolSelection, Toolset
+from services.agents.toolbox import Toolbox, ToolSelection
 from services.outbound.client import GuardedClient
 from services.outbound.url_guard import UrlGuard
 from services.runs.suspension import Outcomes, Suspension
@@ -25,22 +27,22 @@ SUBSTITUTED = (
     "No model server is configured, so the embedded model answers instead of the model that the request named. Set "
     "DEDALUS_API_KEY, a provider's key or DEDALUS_BASE_URL. MODEL_SUBSTITUTION=off refuses such requests."
 )
-NO_TOOLS = RunWarning(
-    code=WarningCode.TOOLS_LEFT_OUT,
-    message="The embedded model's chat template does not support tools, so it answers without them.",
-)
 
 
 class Plan(NamedTuple):
-    """A request with its route and its tools.
+    """A request with the models that may answer it, the requested one first.
 
-    Parts that these can't serve are removed from `request`, and `warnings` inform the caller about them.
+    Parts that can't be served are removed from `request`, and `warnings` inform the caller about them.
     """
 
     request: AgentRequest
-    route: Route
-    tools: ToolSelection
+    candidates: Sequence[Candidate]
     warnings: Sequence[RunWarning]
+
+    @property
+    def route(self) -> Route:
+        """The route to the requested model."""
+        return self.candidates[0].route
 
 
 class DedalusAgent:
@@ -62,22 +64,38 @@ class DedalusAgent:
         self._guard = guard
         self._http = http
 
-    async def plan(self, request: AgentRequest, route: Route) -> Plan:
-        """Select a request's tools for a route.
+    async def plan(self, request: AgentRequest, routes: Sequence[Route]) -> Plan:
+        """Select a request's tools for each of its routes: to the requested model, then to its fallbacks.
 
         If the embedded model answers for every model, MCP servers that only Dedalus hosts are left out, with a warning.
         Raise `ToolUnavailable` or `McpUnavailable` for tools that are unavailable, and `UrlRefused` for URLs that are
         not public.
         """
         warnings: list[RunWarning] = []
+        route, *fallbacks = routes
         if self._upstreams.substitutes and route.upstream.kind == "local":
             request, warnings = self._tools.without_hosted(request)
         if route.substituted:
             warnings.insert(0, RunWarning(code=WarningCode.MODEL_SUBSTITUTED, message=SUBSTITUTED))
-        tools = self._tools.select(request, hosts_mcp=route.upstream.hosts_mcp)
-        if urls := {*tools.urls, *request.image_urls()}:
+        first = Candidate(route, self._tools.select(request, hosts_mcp=route.upstream.hosts_mcp))
+        candidates = [first, *self._fallbacks(request, first, fallbacks)]
+        tool_urls = [url for candidate in candidates for url in candidate.tools.urls]
+        if urls := {*tool_urls, *request.image_urls()}:
             await asyncio.gather(*map(self._guard.check_image, urls))
-        return Plan(request, route, tools, warnings)
+        return Plan(request, candidates, warnings)
+
+    def _fallbacks(self, request: AgentRequest, first: Candidate, routes: Sequence[Route]) -> Iterator[Candidate]:
+        """Yield the fallbacks with their tools. One of FALLBACK_MODELS that can't have the tools is left out."""
+        for route in routes:
+            hosts_mcp = route.upstream.hosts_mcp
+            if hosts_mcp == first.route.upstream.hosts_mcp:
+                yield Candidate(route, first.tools)
+                continue
+            try:
+                yield Candidate(route, self._tools.select(request, hosts_mcp=hosts_mcp))
+            except RequestError:
+                if request.fallback_models is not None:
+                    raise
 
     async def run(self, plan: Plan, history: Sequence[WireMessage], run: Run, writer: RunWriter) -> Suspension | None:
         """Write every event of the run except `run_started` and the final ones.
@@ -85,12 +103,11 @@ class DedalusAgent:
         `history` are the messages before the request's. Return a `Suspension` if the run has to wait. Raise the error
         that the run fails with, such as `StepLimit`.
         """
-        request, route = plan.request, plan.route
-        await self._upstreams.ready(route.upstream)
+        request = plan.request
+        models = await self._models(request, plan.candidates)
         messages = conversation(request.instructions, history, request.input)
         call_ids = {call["id"] for message in history for call in message.get("tool_calls", ())}
-        toolset = self._usable(await self._tools.complete(plan.tools), request, route)
-        context = RunContext(run, request, route, toolset, writer)
+        context = RunContext(run, request, models, writer)
         return await self._loop(context, LoopState(messages, call_ids)).turns(1)
 
     async def resume(
@@ -98,17 +115,24 @@ class DedalusAgent:
         request: AgentRequest,
         state: Mapping[str, Any],
         outcomes: Outcomes,
-        route: Route,
+        routes: Sequence[Route],
         run: Run,
         writer: RunWriter,
     ) -> Suspension | None:
-        """Continue a run that has waited, with the outcomes of its calls. Return and raise as `run` does."""
-        checkpoint = Checkpoint.model_validate(state).for_family(route.family)
-        await self._upstreams.ready(route.upstream)
-        toolset = self._usable(await self._toolset_after_wait(request, route), request, route)
-        context = RunContext(run, request, route, toolset, writer)
+        """Continue a run that has waited, with the outcomes of its calls. Return and raise as `run` does.
+
+        `routes` lead to the models that `models_after_wait` names.
+        """
+        checkpoint = Checkpoint.model_validate(state).for_family(routes[0].family)
+        models = await self._models(request, [*self._reselected(request, routes)])
+        context = RunContext(run, request, models, writer)
         loop = self._loop(context, LoopState(checkpoint.messages, set(checkpoint.call_ids)))
         return await loop.resume(checkpoint, outcomes)
+
+    @staticmethod
+    def models_after_wait(state: Mapping[str, Any], run: Run) -> Sequence[str]:
+        """Return the model that answered when the run began to wait, and its fallbacks."""
+        return state.get("models") or [run.model]
 
     async def check_arguments(
         self, request: AgentRequest, name: str, arguments: Mapping[str, Any], route: Route
@@ -117,22 +141,29 @@ class DedalusAgent:
 
         Raise `McpServerFailed` or `ToolUnavailable` if the tool is unavailable now.
         """
-        toolset = await self._toolset_after_wait(request, route)
+        [candidate] = self._reselected(request, [route])
+        toolset = await self._tools.complete(candidate.tools)
         if tool := toolset.tools.get(name):
             tool.check(arguments)
         else:
             raise McpServerFailed if toolset.warnings else ToolUnavailable(GONE)
 
-    async def _toolset_after_wait(self, request: AgentRequest, route: Route) -> Toolset:
-        """Return the tools of a run that has waited. They are selected anew, because its process may have ended."""
-        return await self._tools.complete(self._tools.reselect(request, hosts_mcp=route.upstream.hosts_mcp))
+    def _reselected(self, request: AgentRequest, routes: Sequence[Route]) -> Iterator[Candidate]:
+        """Yield the models with the tools of a run that has waited.
 
-    def _usable(self, toolset: Toolset, request: AgentRequest, route: Route) -> Toolset:
-        """Return the tools that the model's server accepts. Raise `ToolUnavailable` as `check_approvals` does."""
-        self._tools.check_approvals(request, toolset)
-        if toolset.tools and not self._upstreams.takes_tools(route.upstream):
-            return Toolset({}, warnings=[*toolset.warnings, NO_TOOLS])
-        return toolset
+        They are selected again, because the process that selected them may have ended.
+        """
+        selections: dict[bool, ToolSelection] = {}
+        for route in routes:
+            hosts_mcp = route.upstream.hosts_mcp
+            if hosts_mcp not in selections:
+                selections[hosts_mcp] = self._tools.reselect(request, hosts_mcp=hosts_mcp)
+            yield Candidate(route, selections[hosts_mcp])
+
+    async def _models(self, request: AgentRequest, candidates: Sequence[Candidate]) -> ModelChain:
+        models = ModelChain(request, candidates, self._upstreams, self._tools)
+        await models.begin()
+        return models
 
     def _loop(self, context: RunContext, state: LoopState) -> AgentLoop:
         return AgentLoop(context, state, ToolRunner(context, self._http), self._limits, self._states)

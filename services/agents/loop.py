@@ -5,47 +5,22 @@ results.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 from errors import StepLimit
-from events import EventData, PartialOutput, RunWarning, StepFinished, StepStarted, Thinking, WarningCode
+from events import EventData, RunWarning, StepFinished, WarningCode
 from services.agents.checkpoint import Checkpoint, StepOutput
-from services.agents.conversation import WireMessage
+from services.agents.loop_state import AgentLimits, LoopState
+from services.agents.model_step import ModelStep
 from services.agents.provider_states import ProviderStates
 from services.agents.run_context import RunContext
-from services.agents.tool_calls import Call, ToolCalls
+from services.agents.tool_calls import ToolCalls
 from services.agents.tool_runner import LAST_STEP, ToolRunner
-from services.agents.turn_request import parameters_left_out, request_body
-from services.completions.chunks import CallDelta, Delta, HostedResult, TextDelta, ThinkingDelta
+from services.agents.turn_request import parameters_left_out
 from services.completions.finish_reasons import CALL_REASONS, means_cut
 from services.runs.suspension import Outcomes, Suspension
-from services.upstreams.model_turn import UNKNOWN_REASON, Deadlines, ModelTurn, model_turn
+from services.upstreams.model_turn import UNKNOWN_REASON, ModelTurn
 from session_models import ProviderState
-
-
-@dataclass(frozen=True, slots=True)
-class AgentLimits:
-    """The limits of a run's turns. Times are in seconds, sizes in bytes of UTF-8."""
-
-    deadlines: Deadlines
-    max_steps: int
-    max_tool_result_bytes: int
-    max_calls_per_turn: int
-
-
-@dataclass(slots=True)
-class LoopState:
-    """The part of a loop that grows from turn to turn.
-
-    `messages` are those of the next turn's request. `call_ids` are the ids of all calls so far. `left_out` are the
-    parameters that the caller has been warned about.
-    """
-
-    messages: list[WireMessage]
-    call_ids: set[str]
-    correlation_id: str | None = None
-    left_out: set[str] = field(default_factory=set)
 
 
 class AgentLoop:
@@ -65,18 +40,17 @@ class AgentLoop:
     async def turns(self, first_step: int) -> Suspension | None:
         """Run the turns from this step on. Raise `StepLimit` if the last one calls tools."""
         self._put_all(self._context.toolset.warnings)
-        for step in range(first_step, self._max_steps + 1):
-            self._writer.put(StepStarted(step=step, model=self._context.route.model))
-            await self._writer.commit()
-            calls = self._calls()
-            turn = await self._turn(calls)
+        for number in range(first_step, self._max_steps + 1):
+            step = ModelStep(number, self._context, self._state, self._limits)
+            turn = await step.answer()
+            calls = step.calls
             self._put_all(calls.add_missing_results())
             if reason := self._cut_reason(turn, calls):
                 self._put_all(calls.reject_cut(reason))
             await self._writer.commit()
             output = self._output(step, turn)
             await self._store_provider_state(output, calls)
-            if step == self._max_steps:
+            if number == self._max_steps:
                 self._put_all(calls.add_result(call, LAST_STEP, is_error=True) for call in calls.to_run)
             elif pending := await self._runner.run_ready(calls):
                 checkpoint = self._checkpoint(output, calls)
@@ -87,18 +61,18 @@ class AgentLoop:
 
     async def resume(self, checkpoint: Checkpoint, outcomes: Outcomes) -> Suspension | None:
         """Continue from a checkpoint, with the outcomes of its calls. Return and raise as `turns` does."""
-        calls = self._calls(checkpoint.calls)
+        calls = self._state.calls(self._context, self._limits, checkpoint.calls)
         await self._runner.run_answered(calls, outcomes)
         self._finish_step(checkpoint, calls)
         return await self.turns(checkpoint.step + 1)
 
-    def _output(self, step: int, turn: ModelTurn) -> StepOutput:
+    def _output(self, step: ModelStep, turn: ModelTurn) -> StepOutput:
         return StepOutput(
-            step=step,
+            step=step.number,
             text=self._writer.text,
             reasoning=turn.reasoning,
             finish_reason=turn.finish_reason,
-            usage=turn.usage,
+            usage=step.usage,
             correlation_id=turn.correlation_id or self._state.correlation_id,
         )
 
@@ -151,43 +125,8 @@ class AgentLoop:
             calls=calls.all,
             call_ids=sorted(self._state.call_ids),
             family=self._context.route.family,
+            models=self._context.models.names,
         )
-
-    def _calls(self, earlier: Iterable[Call] = ()) -> ToolCalls:
-        return ToolCalls(
-            self._context.toolset,
-            self._context.route.upstream.hosts_mcp,
-            self._limits.max_tool_result_bytes,
-            self._limits.max_calls_per_turn,
-            self._state.call_ids,
-            earlier,
-        )
-
-    async def _turn(self, calls: ToolCalls) -> ModelTurn:
-        """Run one model turn.
-
-        The deltas of one read are committed together. So a fast model costs fewer writes, and a slow one is shown
-        token by token.
-        """
-        body = request_body(self._context, self._state.messages, self._state.correlation_id)
-        async with model_turn(self._context.route, body, self._limits.deadlines) as turn:
-            async for deltas in turn:
-                for delta in deltas:
-                    self._put(delta, calls)
-                await self._writer.commit()
-        self._put_all(calls.complete())
-        return turn
-
-    def _put(self, delta: Delta, calls: ToolCalls) -> None:
-        match delta:
-            case TextDelta(text):
-                self._writer.put(PartialOutput(content=text))
-            case ThinkingDelta(text):
-                self._writer.put(Thinking(content=text))
-            case CallDelta():
-                self._put_all(calls.add_piece(delta))
-            case HostedResult():
-                self._put_all(calls.add_hosted_result(delta))
 
     def _put_all(self, events: Iterable[EventData]) -> None:
         for event in events:

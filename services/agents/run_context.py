@@ -3,16 +3,26 @@
 from typing import NamedTuple
 
 from models import AgentRequest, Run
+from services.agents.model_chain import ModelChain
 from services.agents.toolbox import Toolset
 from services.runs.writer import RunWriter
 from services.upstreams.upstream import Route
 
 
 class RunContext(NamedTuple):
-    """One run, with its request, the route to its model, its tools, and the writer of its events."""
+    """One run, with its request, the models that may answer it, and the writer of its events."""
 
     run: Run
     request: AgentRequest
-    route: Route
-    toolset: Toolset
+    models: ModelChain
     writer: RunWriter
+
+    @property
+    def route(self) -> Route:
+        """The route to the model that answers now."""
+        return self.models.route
+
+    @property
+    def toolset(self) -> Toolset:
+        """The tools of the model that answers now."""
+        return self.models.toolset

@@ -168,6 +168,11 @@ class ToolCalls:
         return [call for call in self.ours if call.result is None]
 
     @property
+    def may_be_run_upstream(self) -> bool:
+        """Whether this turn has a call that the upstream may run or have run. A name that is not whole counts."""
+        return not self._upstream_runs_none and any(call.name not in self._tools for call in self._gatherer.all)
+
+    @property
     def unbegun(self) -> bool:
         """Whether this turn has a call with a name but no arguments."""
         return any(gathered.name and not gathered.pieces for gathered in self._gatherer.all)

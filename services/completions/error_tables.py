@@ -3,15 +3,20 @@
 Each table is searched in its order. The first kind with a fragment that occurs in the name or the message counts.
 """
 
+import re
 from collections.abc import Mapping
 
 from errors import (
     AgentStreamError,
     ContextTooLong,
     UpstreamAuth,
+    UpstreamDisconnected,
     UpstreamFailed,
+    UpstreamModelNotFound,
+    UpstreamProtocol,
     UpstreamQuota,
     UpstreamRejected,
+    UpstreamStalled,
     UpstreamTimeout,
 )
 
@@ -20,6 +25,10 @@ Table = Mapping[Kind, tuple[str, ...]]
 
 NAMES: Table = {
     UpstreamRejected: ("extraforbidden",),  # pydantic, for an unknown parameter: "forbidden" here is not about a key
+    UpstreamModelNotFound: (
+        *("modelnotfound", "modelnotavailable", "modelnotexist", "invalidmodel"),  # OpenAI, Together, Mistral
+        *("deploymentnotfound", "modeldecommissioned", "modelpermissionblocked"),  # Azure; Groq
+    ),
     ContextTooLong: (
         *("contextlength", "contextwindow", "contextsize"),  # OpenAI; LiteLLM, xAI; llama.cpp
         *("contextoverflow", "prompttoolong", "inputtoolong"),
@@ -95,6 +104,25 @@ CONTEXT_TEXTS = (
     "longer than the model's",  # SGLang: "The input (n tokens) is longer than the model's context length"
     "too large for model",  # Mistral
 )
+NO_MODEL_TEXTS = (
+    "model not exist",  # DeepSeek
+    "model does not exist",
+    "model not found",  # Fireworks
+    "not a valid model",  # OpenRouter
+    "invalid model",  # Mistral, Perplexity, LiteLLM
+    "not found the model",  # Moonshot
+    "have access to model",  # OpenAI: "Project … does not have access to model …"
+    "unable to access model",  # Together
+    "no endpoints found",  # OpenRouter
+    "is not found for api version",  # Gemini
+    "模型不存在",  # Zhipu
+)
+NO_MODEL = re.compile(
+    r"\bmodel[\s:]+[\"'`]?[\w./:@-]{1,200}[\"'`]? "
+    r"(does not exist|is not found|not found|is not available|has been (decommissioned|deprecated))"
+)
+"""The message of a refused model with its name in the middle: OpenAI, vLLM, xAI, Ollama, Cohere, Cerebras, Groq."""
+
 TEXTS: Table = {
     UpstreamQuota: (
         *("rate limit", "rate-limit", "ratelimit", "rate_limit", "too many requests", "quota", "throttl"),
@@ -121,3 +149,15 @@ TEXTS: Table = {
     ),
 }
 """Fragments of the messages of servers that send no name, in lower case."""
+
+ANOTHER_MODEL_MAY_HELP: tuple[Kind, ...] = (
+    UpstreamQuota,
+    UpstreamFailed,
+    UpstreamDisconnected,
+    UpstreamProtocol,
+    UpstreamTimeout,
+    UpstreamStalled,
+    ContextTooLong,
+    UpstreamModelNotFound,
+)
+"""The errors after which another model is asked, if the request or FALLBACK_MODELS names one."""

@@ -14,12 +14,24 @@ from errors import (
     McpAuthorizationRequired,
     UpstreamAuth,
     UpstreamFailed,
+    UpstreamModelNotFound,
     UpstreamQuota,
     UpstreamRejected,
 )
 from json_codec.text import loads
 from services.completions.error_shapes import ENVELOPES, MESSAGE_KEYS, STATUS_KEYS, http_status, names_error, plain
-from services.completions.error_tables import CONTEXT_TEXTS, NAMES, STATUSES, TEXTS, WEAK_NAMES, Kind, Table
+from services.completions.error_tables import (
+    ANOTHER_MODEL_MAY_HELP,
+    CONTEXT_TEXTS,
+    NAMES,
+    NO_MODEL,
+    NO_MODEL_TEXTS,
+    STATUSES,
+    TEXTS,
+    WEAK_NAMES,
+    Kind,
+    Table,
+)
 
 NAME_KEYS = STATUS_KEYS | {"type", "name", "reason", "error", "errortype", "event", "object", "state"}
 TEXT_KEYS = MESSAGE_KEYS | {"description", "reason", "raw", "text"}
@@ -78,12 +90,18 @@ def error_of(body: object, status: int | None = None, retry_after: int | None = 
     return kind(retry_after=retry_after if kind in (UpstreamQuota, UpstreamFailed) else None)
 
 
+def another_model_may_help(error: AgentStreamError) -> bool:
+    """Whether another model may answer after this error. docs/upstreams.md has the table."""
+    return isinstance(error, ANOTHER_MODEL_MAY_HELP)
+
+
 def _kind(parts: ErrorParts, statuses: tuple[int, ...]) -> Kind:
-    """Decide by the most specific part: names, texts about the context, statuses, other texts, unspecific names."""
+    """Decide by the most specific part: names, texts about context or model, statuses, other texts, weak names."""
     text = "\n".join(parts.texts)
     found = (
         next((kind for name in parts.names if (kind := _kind_of(name, NAMES))), None)
         or (ContextTooLong if any(fragment in text for fragment in CONTEXT_TEXTS) else None)
+        or (UpstreamModelNotFound if _says_no_model(parts.texts, statuses) else None)
         or next((STATUSES[number] for number in statuses if number in STATUSES), None)
         or _kind_of(text, TEXTS)
         or (UpstreamAuth if 403 in statuses else None)
@@ -92,6 +110,15 @@ def _kind(parts: ErrorParts, statuses: tuple[int, ...]) -> Kind:
     if found is not None:
         return found
     return UpstreamRejected if statuses and 400 <= statuses[0] < 500 else UpstreamFailed
+
+
+def _says_no_model(texts: tuple[str, ...], statuses: tuple[int, ...]) -> bool:
+    """Whether a refusal is about the model's name. A 404 that mentions a model is, as Anthropic's "model: claude-…"."""
+    if any(number >= 500 for number in statuses):
+        return False
+    if 404 in statuses and any("model" in text for text in texts):
+        return True
+    return any(NO_MODEL.search(text) or any(part in text for part in NO_MODEL_TEXTS) for text in texts)
 
 
 def _kind_of(text: str, table: Table) -> Kind | None:

@@ -1,25 +1,47 @@
 """Finds the model of a request and the upstream that serves it."""
 
-from errors import ModelUnavailable
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from types import MappingProxyType
+
+from errors import ErrorDetail, ModelUnavailable, RequestError
 from models import AgentRequest
 from services.catalog.catalog import Catalog
 from services.upstreams.selection import Upstreams
 from services.upstreams.upstream import Route
 
+NO_FALLBACKS: Mapping[str, Sequence[str]] = MappingProxyType({})
+
 
 class RouteResolver:
     """Resolves requests and model ids to routes."""
 
-    def __init__(self, upstreams: Upstreams, catalog: Catalog) -> None:
+    def __init__(
+        self, upstreams: Upstreams, catalog: Catalog, fallback_models: Mapping[str, Sequence[str]] = NO_FALLBACKS
+    ) -> None:
         self._upstreams = upstreams
         self._catalog = catalog
+        self._fallback_models = fallback_models
 
-    async def for_request(self, request: AgentRequest) -> Route:
-        """Return the route to the request's model, or to the default model.
+    async def for_request(self, request: AgentRequest) -> list[Route]:
+        """Return the route to the request's model, or to the default model, and the routes to its fallbacks.
 
         Raise `ModelUnavailable`, `LocalModelUnavailable`, or as `Catalog.first_model` if the default model is needed.
         """
-        return self.for_model(request.model or await self._default_model(), request)
+        model = request.model or await self._default_model()
+        first = self.for_model(model, request)
+        if first.substituted:
+            return [first]  # the embedded model would be substituted for the fallbacks, too
+        if request.fallback_models is None:
+            return [first, *self._available(self._fallback_models.get(model, ()), request)]
+        return [first, *self._named(request.fallback_models, request)]
+
+    def after_wait(self, models: Sequence[str], request: AgentRequest) -> list[Route]:
+        """Return the routes to the model of a run that has waited, and to those of its fallbacks that are available.
+
+        Raise `ModelUnavailable` or `LocalModelUnavailable`.
+        """
+        return [self.for_model(models[0], request), *self._available(models[1:], request)]
 
     def for_model(self, model: str, request: AgentRequest) -> Route:
         """Return the route to a model. Raise `ModelUnavailable` or `LocalModelUnavailable`."""
@@ -31,6 +53,21 @@ class RouteResolver:
                 "The embedded model reads text only: for images, set DEDALUS_API_KEY or a provider's."
             )
         return route
+
+    def _named(self, models: Sequence[str], request: AgentRequest) -> Iterator[Route]:
+        """Yield the routes to the request's fallbacks. Raise `ModelUnavailable` for one that no upstream offers."""
+        for index, model in enumerate(models):
+            try:
+                yield self.for_model(model, request)
+            except ModelUnavailable as refused:
+                detail = ErrorDetail(f"fallback_models.{index}", refused.message)
+                raise ModelUnavailable(f"A model in fallback_models: {refused.message}", details=[detail]) from None
+
+    def _available(self, models: Sequence[str], request: AgentRequest) -> Iterator[Route]:
+        """Yield the routes to the models that can answer this request."""
+        for model in models:
+            with suppress(RequestError):
+                yield self.for_model(model, request)
 
     async def _default_model(self) -> str:
         """Return the configured model, or the first one that the upstream lists."""

@@ -116,7 +116,7 @@ class WorkFactory:
         self._catalog = catalog
 
     async def prepare(self, request: AgentRequest) -> Preparation:
-        """Return the plan of a request: its route and its tools. A script needs none.
+        """Return the plan of a request: its routes and their tools. A script needs none.
 
         Raise a `RequestError` for what is unavailable, or as `RouteResolver.for_request` does.
         """
@@ -185,8 +185,9 @@ class WorkFactory:
             script = SimulateRequest.model_validate(simulated)
             return _labelled(SIMULATION, await self._simulator.resume(script, outcomes, writer))
         request = AgentRequest.model_validate(stored.request[AGENT])
-        route = self._routes.for_model(run.model, request)
-        return _labelled(AGENT, await self._agent.resume(request, stored.state, outcomes, route, run, writer))
+        models = self._agent.models_after_wait(stored.state, run)
+        routes = self._routes.after_wait(models, request)
+        return _labelled(AGENT, await self._agent.resume(request, stored.state, outcomes, routes, run, writer))
 
     async def _history(self, request: AgentRequest, route: Route, run: Run, writer: RunWriter) -> list[WireMessage]:
         """Return the session's latest turns that fit into the model's context, and warn about turns left out."""

@@ -13,11 +13,11 @@ import httpx
 from dedalus_labs import APIConnectionError, APIStatusError
 from dedalus_labs.lib.mcp import serialize_mcp_servers
 
-from errors import AgentStreamError, UpstreamTimeout
+from errors import AgentStreamError, UpstreamDropped, UpstreamFailed, UpstreamTimeout, UpstreamUnreached
 from json_codec.writing import written
 from services.upstreams.corrections import MAX_TRIES, corrected
-from services.upstreams.refusals import refusal, shown, unreached
-from services.upstreams.upstream import Route
+from services.upstreams.refusals import UNREACHED, refusal, shown
+from services.upstreams.upstream import Route, Upstream
 from services.upstreams.wire_rules import fitted
 from settings import WireRules
 
@@ -58,9 +58,15 @@ async def _post(route: Route, body: Mapping[str, Any], until: float) -> httpx.Re
     except TimeoutError:
         raise UpstreamTimeout from None
     except APIConnectionError as error:
-        failed = unreached(route.upstream)
+        failed = _no_response(route.upstream, error.__cause__)
         logger.warning("the upstream can't be reached: %s (%s)", error.__cause__, failed.message)
         raise failed from error
+
+
+def _no_response(upstream: Upstream, cause: BaseException | None) -> UpstreamFailed:
+    """Return the error for a request without a response. `cause` is the failure of the transport."""
+    kind = UpstreamUnreached if isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout) else UpstreamDropped
+    return kind(UNREACHED if upstream.kind == "custom" else "")
 
 
 def _with_sdk_servers(body: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from errors import AgentStreamError, UpstreamAuth, UpstreamError, UpstreamFailed, UpstreamProtocol, UpstreamRejected
+from errors import AgentStreamError, UpstreamAuth, UpstreamProtocol, UpstreamRejected
 from services.completions.errors import error_of
 from services.upstreams.corrections import refused_parameter
 from services.upstreams.upstream import Upstream
@@ -38,11 +38,6 @@ def refusal(
     if name in sent:
         return UpstreamRejected(f"The model server refused this request. It does not accept {name} as it was sent.")
     return error
-
-
-def unreached(upstream: Upstream) -> UpstreamError:
-    """Return the error for a server that can't be reached."""
-    return UpstreamFailed(UNREACHED if upstream.kind == "custom" else "")
 
 
 def shown(body: object) -> object:

@@ -6,8 +6,9 @@ sent to Dedalus or to that provider, never to a configured base URL. The scripts
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from dedalus_labs import (
@@ -69,6 +70,7 @@ class Upstreams:
         self.substitutes = (
             settings.model_substitution and settings.on_loopback() and self.all[0].kind == "local" and not local.off
         )
+        self._check_fallbacks(settings.fallback_models)
 
     def route(self, model: str) -> Route:
         """Find the route to a model, or to the embedded one if that substitutes. Raise `ModelUnavailable`."""
@@ -114,6 +116,14 @@ class Upstreams:
         """Close the connections."""
         await self._http.aclose()
         await self._script.aclose()
+
+    def _check_fallbacks(self, fallback_models: Mapping[str, Sequence[str]]) -> None:
+        """Raise `ValueError` if FALLBACK_MODELS names a model that no upstream serves."""
+        for model in sorted({*fallback_models, *chain.from_iterable(fallback_models.values())}):
+            try:
+                self.route(model)
+            except ModelUnavailable as refused:
+                raise ValueError(f"FALLBACK_MODELS names {model}. {refused.message}") from None
 
     def _what_to_set(self, model: str) -> str:
         """The message for a model without an upstream: the settings that would make it available."""

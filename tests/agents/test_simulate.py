@@ -18,6 +18,7 @@ FIRST = {"input": "Test", "model": "openai/gpt-4.1"}
 WHOLE: dict[str, Any] = {
     "input": [{"type": "text", "text": "What is it?"}, {"type": "image", "url": "https://example.com/a.png"}],
     "model": "openai/gpt-4.1",
+    "fallback_models": ["openai/gpt-4.1-mini"],
     "tools": ["current_time"],
     "client_tools": [{"name": "where", "description": "Where the page is.", "parameters": {"type": "object"}}],
     "mcp_servers": ["joerup/exa-mcp", "https://mcp.deepwiki.com/mcp"],

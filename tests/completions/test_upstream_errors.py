@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from errors import McpAuthorizationRequired, UpstreamQuota
+from errors import McpAuthorizationRequired, UpstreamModelNotFound, UpstreamQuota
 from services.completions.error_shapes import is_error
-from services.completions.errors import error_of
+from services.completions.errors import another_model_may_help, error_of
 
 Json = dict[str, Any]
 
@@ -282,3 +282,51 @@ def test_too_many_tokens_in_a_time_are_no_long_context(status: int) -> None:
     """Bedrock's message for a rate limit is no context error: the same request can succeed later."""
     error = {"message": "Too many tokens, please wait before trying again."}
     assert error_of(error, status).code == ("upstream_quota" if status == 429 else "upstream_rejected")
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (404, {"message": "The model `x` does not exist or you do not have access to it.", "code": "model_not_found"}),
+        (404, {"message": "The model `x` does not exist.", "type": "NotFoundError", "code": 404}),  # vLLM
+        (404, {"type": "not_found_error", "message": "model: claude-x"}),  # Anthropic
+        (404, {"message": "models/x is not found for API version v1main", "status": "NOT_FOUND"}),  # Gemini
+        (404, {"message": 'model "qwen3:9b" not found, try pulling it first'}),  # Ollama
+        (404, {"message": "No endpoints found for x/y."}),  # OpenRouter
+        (404, {"code": "DeploymentNotFound", "message": "The API deployment for this resource does not exist."}),
+        (400, {"message": "Model Not Exist", "type": "invalid_request_error"}),  # DeepSeek
+        (400, {"message": "x/y is not a valid model ID", "code": 400}),  # OpenRouter
+        (400, {"message": "Invalid model: x", "type": "invalid_model"}),  # Mistral
+        (400, {"message": "The model `x` has been decommissioned and is no longer supported."}),  # Groq
+        (400, {"message": "Unable to access model x. Please visit …", "code": "model_not_available"}),  # Together
+        (403, {"message": "Project `p` does not have access to model `x`"}),  # OpenAI
+        (400, {"code": "1211", "message": "模型不存在，请检查模型代码。"}),  # Zhipu
+    ],
+)
+def test_another_model_may_help_if_the_model_is_not_there(status: int, error: Json) -> None:
+    """A refusal of the model's name is told from other refusals, whose code it shares."""
+    found = error_of({"error": error}, status)
+    assert isinstance(found, UpstreamModelNotFound)
+    assert (found.code, another_model_may_help(found)) == ("upstream_rejected", True)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "helps"),
+    [
+        (429, {"message": "Rate limit reached", "code": "rate_limit_exceeded"}, True),
+        (402, {"message": "Insufficient Balance"}, True),
+        (529, {"type": "overloaded_error", "message": "Overloaded"}, True),
+        (500, {"message": "The server had an error"}, True),
+        (504, {"message": "timeout"}, True),
+        (400, {"message": "prompt is too long: 1 tokens > 0 maximum"}, True),
+        (401, {"message": "Invalid API key", "code": "invalid_api_key"}, False),
+        (403, {"message": "permission denied"}, False),
+        (404, {"message": "Not Found"}, False),
+        (400, {"message": "Unsupported parameter: stop", "param": "stop"}, False),
+        (400, {"message": "The response was filtered", "code": "content_filter"}, False),
+        (422, {"message": "field required"}, False),
+    ],
+)
+def test_another_model_may_help_as_the_table_says(status: int, error: Json, helps: bool) -> None:
+    """docs/upstreams.md has the table of failures after which another model is asked."""
+    assert another_model_may_help(error_of({"error": error}, status)) is helps

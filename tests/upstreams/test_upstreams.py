@@ -18,7 +18,7 @@ from errors import LocalModelUnavailable, ModelUnavailable
 from event_logs.memory import MemoryEventLog
 from models import AgentRequest, Run, RunStatus
 from services.agents.dedalus import DedalusAgent
-from services.agents.loop import AgentLimits
+from services.agents.loop_state import AgentLimits
 from services.agents.provider_states import ProviderStates
 from services.agents.toolbox import Toolbox
 from services.catalog.catalog import Catalog
@@ -398,7 +398,7 @@ async def test_the_embedded_model_is_asked_with_its_random_key_at_a_low_temperat
             events = RunWriter(await MemoryEventLog(1024).create("run_1"), 1024)
             run = a_run()
             request = AgentRequest.model_validate({"input": "?", **asked})
-            plan = await agent.plan(request, made.route(MODEL_ID))
+            plan = await agent.plan(request, [made.route(MODEL_ID)])
             await agent.run(plan, (), run, events)
         await database.aclose()
     first, second = fake.requests

@@ -23,6 +23,7 @@ class RequestOptions(TypedDict, total=False):
     """The fields of a request for a run. A field that is None is left out."""
 
     model: str | None
+    fallback_models: list[str] | None
     tools: list[str] | None
     client_tools: list[dict[str, Any]] | None
     mcp_servers: list[str | dict[str, Any]] | None

@@ -1,0 +1,53 @@
+"""What the steps of a run share: their limits, and the conversation as it grows."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from services.agents.conversation import WireMessage
+from services.agents.run_context import RunContext
+from services.agents.tool_calls import Call, ToolCalls
+from services.upstreams.model_turn import Deadlines
+from services.upstreams.upstream import Route
+from services.upstreams.wire_rules import without_provider_fields
+
+
+@dataclass(frozen=True, slots=True)
+class AgentLimits:
+    """The limits of a run's turns. Times are in seconds, sizes in bytes of UTF-8."""
+
+    deadlines: Deadlines
+    max_steps: int
+    max_tool_result_bytes: int
+    max_calls_per_turn: int
+
+
+@dataclass(slots=True)
+class LoopState:
+    """The part of a loop that grows from turn to turn.
+
+    `messages` are those of the next turn's request. `call_ids` are the ids of all calls so far. `left_out` are the
+    parameters that the caller has been warned about.
+    """
+
+    messages: list[WireMessage]
+    call_ids: set[str]
+    correlation_id: str | None = None
+    left_out: set[str] = field(default_factory=set)
+
+    def calls(self, context: RunContext, limits: AgentLimits, earlier: Iterable[Call] = ()) -> ToolCalls:
+        """Return the calls of a turn. `earlier` are those of a turn that was suspended."""
+        return ToolCalls(
+            context.toolset,
+            context.route.upstream.hosts_mcp,
+            limits.max_tool_result_bytes,
+            limits.max_calls_per_turn,
+            self.call_ids,
+            earlier,
+        )
+
+    def leave(self, before: Route, after: Route) -> None:
+        """Remove what the next model's server doesn't accept: another family's reasoning, another server's id."""
+        if before.family != after.family:
+            self.messages = [*map(without_provider_fields, self.messages)]
+        if before.upstream is not after.upstream:
+            self.correlation_id = None

@@ -1,0 +1,136 @@
+"""One step of a run: model turns, one after another, until one has answered without a failure."""
+
+from collections.abc import Iterable
+
+from errors import AgentStreamError, UpstreamDropped, UpstreamTimeout
+from events import (
+    NO_USAGE,
+    EventData,
+    PartialOutput,
+    RestartReason,
+    RunWarning,
+    StepRestarted,
+    StepStarted,
+    Thinking,
+    Usage,
+    WarningCode,
+)
+from services.agents.loop_state import AgentLimits, LoopState
+from services.agents.run_context import RunContext
+from services.agents.tool_calls import ToolCalls
+from services.agents.turn_request import request_body
+from services.completions.chunks import CallDelta, Delta, HostedResult, TextDelta, ThinkingDelta
+from services.upstreams.model_turn import ModelTurn, model_turn
+
+NO_ANSWER = (UpstreamTimeout, UpstreamDropped)
+"""Failures without an answer that would show what the server has done."""
+
+
+class ModelStep:
+    """A step under way. `usage` is that of all its attempts so far, and `calls` are those of the present one.
+
+    A failure that another model may help with leads to the run's next model. If the log has nothing of the step yet, a
+    `warning` reports that, and else `step_restarted`. So `step_started` waits for the first deltas while another model
+    could take over.
+    """
+
+    def __init__(self, number: int, context: RunContext, state: LoopState, limits: AgentLimits) -> None:
+        self.number = number
+        self.usage: Usage = NO_USAGE
+        self._context = context
+        self._writer = context.writer
+        self._state = state
+        self._limits = limits
+        self._is_started = False
+        self._turn: ModelTurn | None = None
+        self.calls = self._no_calls()
+
+    async def answer(self) -> ModelTurn:
+        """Return the turn that has answered. Raise the error of the last model that was asked."""
+        while True:
+            if self._context.models.is_last:
+                self._start()
+                await self._writer.commit()
+            try:
+                return await self._attempt()
+            except AgentStreamError as error:
+                failed = self._context.route
+                if self._may_have_run_a_tool(error) or not await self._context.models.advance(error):
+                    self._start()
+                    raise
+                self._fall_back(failed.model, error)
+                await self._writer.commit()
+                self._state.leave(failed, self._context.route)
+
+    def restart(self, reason: RestartReason, model: str | None = None) -> None:
+        """Report that what the step has said so far no longer counts. The caller answers it again."""
+        self._writer.put(StepRestarted(step=self.number, reason=reason, model=model))
+
+    async def _attempt(self) -> ModelTurn:
+        """Run one model turn.
+
+        The deltas of one read are committed together. So a fast model costs fewer writes, and a slow one is shown
+        token by token.
+        """
+        self._turn, self.calls = None, self._no_calls()
+        body = request_body(self._context, self._state.messages, self._state.correlation_id)
+        try:
+            async with model_turn(self._context.route, body, self._limits.deadlines) as turn:
+                self._turn = turn
+                async for deltas in turn:
+                    self._start()
+                    for delta in deltas:
+                        self._put(delta)
+                    await self._writer.commit()
+        finally:
+            self._spend()
+        self._start()
+        self._put_all(self.calls.complete())
+        return turn
+
+    def _start(self) -> None:
+        if not self._is_started:
+            self._is_started = True
+            self._writer.put(StepStarted(step=self.number, model=self._context.route.model))
+
+    def _spend(self) -> None:
+        """Count the attempt's usage, also if it was dropped: it was paid for."""
+        if self._turn is not None:
+            self.usage += self._turn.usage
+            self._writer.spend(self._turn.usage)
+
+    def _may_have_run_a_tool(self, error: AgentStreamError) -> bool:
+        """Whether the upstream may have run a tool in this attempt. Another attempt could run it twice.
+
+        If it calls MCP servers, only a refusal shows that it didn't: it may run tools before the first delta.
+        """
+        if self.calls.may_be_run_upstream:
+            return True
+        return bool(self._context.toolset.hosted) and (self._turn is not None or isinstance(error, NO_ANSWER))
+
+    def _fall_back(self, failed: str, error: AgentStreamError) -> None:
+        """Report that the next model has taken over."""
+        model = self._context.route.model
+        if self._is_started:
+            self.restart("fallback", model)
+        else:
+            message = f"{failed} failed ({error.code}), so {model} answers."
+            self._writer.put(RunWarning(code=WarningCode.MODEL_FALLBACK, message=message))
+
+    def _no_calls(self) -> ToolCalls:
+        return self._state.calls(self._context, self._limits)
+
+    def _put(self, delta: Delta) -> None:
+        match delta:
+            case TextDelta(text):
+                self._writer.put(PartialOutput(content=text))
+            case ThinkingDelta(text):
+                self._writer.put(Thinking(content=text))
+            case CallDelta():
+                self._put_all(self.calls.add_piece(delta))
+            case HostedResult():
+                self._put_all(self.calls.add_hosted_result(delta))
+
+    def _put_all(self, events: Iterable[EventData]) -> None:
+        for event in events:
+            self._writer.put(event)
