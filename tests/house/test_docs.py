@@ -1,6 +1,5 @@
 """Tests that the documents are correct: each of their commands is run, and each event, route and code is in them."""
 
-import json
 import os
 import pty
 import re
@@ -14,8 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+import document_commands
 import httpx
 import pytest
+from document_commands import DOCUMENTS, INSTALLS, SERVICE, installing
 from forked_command import forked_command
 from grammar import parse_frames
 from process import LISTENING, MODEL_LOADED, ROOT, Nursery, forked_app
@@ -32,12 +33,9 @@ from services.upstreams.providers import BY_BASE_URL, PROVIDERS
 from services.upstreams.wire_rules import EMPTY_RESULT
 from settings import Settings, WireRules
 
-DOCS = ("README.md", "QUICKSTART.md", "docs/api.md", "docs/operations.md")  # their commands are run
 TRANSCRIPTS = ("README.md", "docs/events.md")
 ENVELOPE = ',"run_id":"run_1","seq":1,"timestamp":"2026-11-27T22:13:40.206Z"}'
 PYTHON = ".venv/bin/python"
-NEXT_EXAMPLE = ROOT / "examples" / "nextjs"
-SERVICE = "http://127.0.0.1:8000"
 
 
 class Command(NamedTuple):
@@ -48,13 +46,10 @@ class Command(NamedTuple):
 
 
 def commands() -> list[Command]:
-    """Return each command once, even if several documents have it."""
-    found = []
-    for document in DOCS:
-        for block in re.findall(r"```sh\n(.*?)```", (ROOT / document).read_text(), re.DOTALL):
-            lines = block.replace("\\\n", " ").splitlines()
-            found += [Command(document, re.sub(r"\s+# .*", "", line).strip()) for line in lines if line.strip()]
-    return list({command.text: command for command in reversed(found)}.values())
+    """Return each command once, even if several documents have it. Those that install packages are tested elsewhere."""
+    found = [Command(document, text) for document in DOCUMENTS for text in document_commands.commands(document)]
+    once = {command.text: command for command in reversed(found)}
+    return [command for command in once.values() if not INSTALLS.search(command.text)]
 
 
 @pytest.fixture(scope="module")
@@ -163,19 +158,6 @@ def check_backup(command: str, nursery: Nursery, folder: Path) -> None:
         checked(httpx.get(f"{restored.url}/api/agent/runs/{runs[0]['run_id']}/events?after=0").content)
 
 
-def check_npm(command: str) -> None:
-    """Check that a command about npm can work. `tests/world/live/browser` installs, builds and starts the example."""
-    match command.split():
-        case ["cd", folder]:
-            assert ROOT / folder == NEXT_EXAMPLE
-        case ["npm", "install"]:
-            assert (NEXT_EXAMPLE / "package-lock.json").exists()
-        case ["npm", "install", package]:
-            assert httpx.get(package).headers["content-type"] == "application/gzip"
-        case ["npm", *_, script]:
-            assert script in json.loads((NEXT_EXAMPLE / "package.json").read_text())["scripts"]
-
-
 @pytest.mark.parametrize("command", commands(), ids=str)
 def test_every_command_works(command: Command, url: str, nursery: Nursery, tmp_path: Path) -> None:
     """Each command of the documents, unchanged but for the port, does what the text says.
@@ -213,14 +195,18 @@ def test_every_command_works(command: Command, url: str, nursery: Nursery, tmp_p
         case "echo":
             run(text, cwd=tmp_path)
             assert Settings(_env_file=tmp_path / ".env").openai_api_key is not None
-        case "cd" | "npm":
-            check_npm(text)
-        case _ if "-m pip install" in text:  # tests/world/live/test_python_package.py installs it
-            assert (ROOT / text.split()[-1] / "pyproject.toml").exists()
         case _ if "examples/python" in text:
             assert run(text, AGENT_STREAM_URL=url, PYTHONPATH=str(ROOT / "clients" / "python")).strip()
         case _:
             pytest.fail(f"no test runs this command of {command.document}")
+
+
+def test_commands_that_install_are_known() -> None:
+    """The documents have no other commands that install packages than those that tests/world/live runs."""
+    found = {command for document in DOCUMENTS for command in installing(document)}
+    next_commands = {"cd examples/nextjs", "npm install", "npm run build", "npm start"}
+    clients = {f"npm install {SERVICE}/static/agent-stream.tgz", "python -m pip install ./clients/python"}
+    assert found == next_commands | clients | set(installing("clients/typescript/README.md"))
 
 
 def test_every_event_is_documented() -> None:

@@ -1,5 +1,6 @@
 """The Python client as a package: `pip install ./clients/python` in an environment of its own."""
 
+import os
 import re
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from document_commands import installing
 from process import ROOT, Nursery, forked_app
 from service import NOWHERE
 
@@ -39,10 +41,11 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of a new environment that has the package and nothing else."""
     environment = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-    python = environment / "bin/python"
-    install = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", ROOT / "clients/python")
-    subprocess.run([python, *install], check=True)
-    return python
+    [install] = installing("clients/python/README.md")
+    assert installing("docs/python.md") == [install]
+    path = f"{environment}/bin:{os.environ['PATH']}"
+    subprocess.run(["sh", "-c", install], cwd=ROOT, env=os.environ | {"PATH": path}, check=True)
+    return environment / "bin/python"
 
 
 @pytest.fixture(scope="module")
