@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,10 +60,16 @@ class BuiltApp:
     @contextmanager
     def served(self, mode: str, **environment: str) -> Iterator[str]:
         """The app's origin, served by `next start`, or in development by `next dev`."""
+        with self.serving([node(), NEXT, mode], **environment) as origin:
+            yield origin
+
+    @contextmanager
+    def serving(self, command: Sequence[str | Path], **environment: str) -> Iterator[str]:
+        """The app's origin, served by a command on a free port."""
         server = subprocess.Popen(
-            [node(), NEXT, mode, "--port", "0"],
+            command,
             cwd=self.app.folder,
-            env=_environment() | environment,
+            env={**_environment(), "PORT": "0", **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
