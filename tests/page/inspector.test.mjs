@@ -167,9 +167,13 @@ test("rows are filtered by kind and text, and keep the gap to the event before t
 
 test("only the rows in sight are rendered", () => {
   const sight = { count: 20_000, height: 400, rowHeight: 28 };
-  assert.deepEqual(rowsInSight({ ...sight, scrollTop: 0 }), { first: 0, end: 23 });
-  assert.deepEqual(rowsInSight({ ...sight, scrollTop: 28 * 19_990 }), { first: 19_982, end: 20_000 });
-  assert.deepEqual(rowsInSight({ ...sight, count: 3, scrollTop: 9_999 }), { first: 3, end: 3 });
+  assert.deepEqual(rowsInSight({ ...sight, scrollTop: 0 }), { first: 0, end: 23, slots: 32 });
+  assert.deepEqual(rowsInSight({ ...sight, scrollTop: 28 * 19_990 }), { first: 19_982, end: 20_000, slots: 32 });
+  assert.deepEqual(rowsInSight({ ...sight, count: 3, scrollTop: 9_999 }), { first: 3, end: 3, slots: 32 });
+  for (let scrollTop = 0; scrollTop < 2_000; scrollTop += 1) {
+    const { first, end, slots } = rowsInSight({ ...sight, scrollTop });
+    assert.ok(end - first <= slots); // two rows never share an element
+  }
 });
 
 test("every kind of event has a summary, also one of a later version", () => {

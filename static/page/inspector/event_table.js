@@ -1,6 +1,6 @@
 /** A table of events that renders only the rows in sight, so that 20,000 of them stay fast. */
 
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import { html } from "../html.js";
 import { rowsInSight, summaryOf } from "./event_rows.js";
@@ -21,7 +21,7 @@ const KEYS = {
 export function EventTable({ rows, selected, onSelect }) {
   const [sight, setSight] = useState({ scrollTop: 0, height: 0 });
   const body = useScrolling(rows, selected, setSight);
-  const { first, end } = rowsInSight({ count: rows.length, rowHeight: ROW_HEIGHT, ...sight });
+  const { first, end, slots } = rowsInSight({ count: rows.length, rowHeight: ROW_HEIGHT, ...sight });
   const onKeyDown = (event) => {
     if (!Object.hasOwn(KEYS, event.key)) return;
     event.preventDefault();
@@ -46,7 +46,7 @@ export function EventTable({ rows, selected, onSelect }) {
       <div class="event-rows" role="rowgroup" ref=${body}>
         <div class="event-rows-height" role="presentation" style=${{ height: `${rows.length * ROW_HEIGHT}px` }}>
           ${rows.slice(first, end).map((row, place) => html`
-            <${Row} key=${row.event.seq} row=${row} place=${first + place} isSelected=${row.event.seq === selected} onSelect=${onSelect} />
+            <${Row} key=${(first + place) % slots} row=${row} place=${first + place} isSelected=${row.event.seq === selected} onSelect=${onSelect} />
           `)}
         </div>
       </div>
@@ -98,7 +98,7 @@ function useScrolling(rows, selected, setSight) {
   useLayoutEffect(() => {
     if (follows.current && !selected) body.current.scrollTop = body.current.scrollHeight;
   }, [rows.length]);
-  const place = rows.findIndex(({ event }) => event.seq === selected);
+  const place = useMemo(() => rows.findIndex(({ event }) => event.seq === selected), [rows, selected]);
   useLayoutEffect(() => {
     if (place >= 0) bringIntoSight(body.current, place);
   }, [selected, place >= 0]);
