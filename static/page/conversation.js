@@ -3,8 +3,12 @@
 import { Conversation } from "agent-stream";
 
 import { api, BASE_URL } from "./api.js";
+import { partsOf } from "./chat/attachments.js";
+import { keepDraft } from "./chat/drafts.js";
 import { pageTools, requestedTools } from "./chat/page_tools.js";
+import { isReturned, unsentIn } from "./chat/unsent.js";
 import { forgetFrames, takeFrame } from "./frames.js";
+import { faultyFetch } from "./inspector/faults.js";
 import { recordingFetch } from "./last_request.js";
 import { runPath } from "./paths.js";
 import { navigate } from "./route.js";
@@ -16,19 +20,23 @@ import { createStore, store, useExternal } from "./store.js";
  */
 const shown = createStore({ id: null, run: null, conversation: null, leave: null });
 
+/** The conversations that were left before their question had arrived: each stays mounted until it has. By session. */
+const sending = new Map();
+
 function mount() {
   const { conversation, leave } = shown.get();
   if (!leave) shown.set({ leave: conversation.mount() });
 }
 
-function optionsFor(sessionId) {
+/** The options of a conversation. The inspector shows only the present one. */
+function optionsFor(sessionId, isPresent) {
   return {
     baseUrl: BASE_URL,
     sessionId,
     storageKey: "agent-stream",
     clientTools: pageTools,
-    fetch: recordingFetch,
-    onFrame: takeFrame,
+    fetch: (...request) => (isPresent() ? recordingFetch : faultyFetch)(...request),
+    onFrame: (frame) => isPresent() && takeFrame(frame),
   };
 }
 
@@ -55,8 +63,31 @@ function open() {
 
 /** Leaves the shown conversation, and returns what takes its place. */
 function replacement(id, isLoose) {
-  shown.get().leave?.();
-  return { id, conversation: new Conversation(optionsFor(isLoose ? undefined : id)), leave: null };
+  leaveShown();
+  const left = sending.get(id);
+  sending.delete(id);
+  return { id, ...(left ?? { conversation: newConversation(id, isLoose), leave: null }) };
+}
+
+function newConversation(id, isLoose) {
+  const conversation = new Conversation(optionsFor(isLoose ? undefined : id, () => shown.get().conversation === conversation));
+  return conversation;
+}
+
+/** Leaves the shown conversation once its question has arrived. The text of a refused one is there when it is shown again. */
+function leaveShown() {
+  const { id, conversation, leave } = shown.get();
+  const sent = leave && unsentIn(conversation.get().messages);
+  if (!sent) return leave?.();
+  sending.set(id, { conversation, leave });
+  const forget = conversation.subscribe(() => {
+    const { messages } = conversation.get();
+    if (sending.has(id) && unsentIn(messages)) return;
+    forget();
+    if (!sending.delete(id)) return;
+    if (isReturned(sent, messages)) keepDraft(id, partsOf(sent.content).text);
+    leave();
+  });
 }
 
 function isShown(runId) {

@@ -69,11 +69,15 @@ function Buttons({ title, isFirst, edit }) {
 function Rename({ session, leave }) {
   const field = useRef(null);
   const isOver = useRef(false);
+  const [error, setError] = useState(null);
   useEffect(() => field.current.select(), []);
   const end = async (save) => {
     if (isOver.current) return;
     isOver.current = true;
-    leave(save ? await rename(session.session_id, field.current.value) : null);
+    const failure = save ? await rename(session.session_id, field.current.value) : null;
+    if (failure === null) return leave();
+    isOver.current = false; // the title stays in the field, to be saved again
+    setError(failure);
   };
   const submit = (event) => {
     event.preventDefault();
@@ -82,6 +86,7 @@ function Rename({ session, leave }) {
   return html`
     <form class="rename" onSubmit=${submit} onKeyDown=${onEscape(() => end(false))}>
       <input ref=${field} maxlength="200" aria-label="Title" defaultValue=${titleOf(session)} onBlur=${() => end(true)} />
+      ${error && html`<p class="hint" role="alert">${error}</p>`}
     </form>
   `;
 }

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fake_dedalus import FakeDedalus
+from selenium.webdriver import Keys
 from selenium.webdriver.common.by import By
 from shown_page import ShownPage
 from wire import Gate, Text, WaitFor, answer
@@ -59,6 +60,35 @@ def test_a_question_of_an_outage_is_asked_once(page: ShownPage, fake: FakeDedalu
     page.until_shown("Second.", ANSWERS)
     page.until(lambda: page.texts(QUESTIONS) == ["Rain?", "Snow?"])
     assert len(fake.chats) == asked + 1
+
+
+def test_the_question_of_a_new_chat_arrives_while_another_one_is_shown(page: ShownPage, fake: FakeDedalus) -> None:
+    """The sidebar lists no chat before its first question has arrived, so the page sends it whatever it shows."""
+    fake.turn(*answer("Third."))
+    page.open()
+    with outage(page):
+        page.ask("Fog?")
+        page.until_shown("No response", ".connection")
+        page.press("New chat")
+        page.until(lambda: page.query() == "")
+    show_chat(page, "Fog?")
+    page.until_shown("Third.", ANSWERS)
+    assert page.texts(QUESTIONS) == ["Fog?"]
+
+
+def test_a_title_of_an_outage_stays_in_its_field(page: ShownPage, fake: FakeDedalus) -> None:
+    """A new title that can't be saved is not lost: it is saved when it is sent again."""
+    fake.turn(*answer("Fourth."))
+    page.open().ask("Hail?")
+    page.until_shown("Fourth.", ANSWERS)
+    page.press("Rename Hail?")
+    with outage(page):
+        page.keys("Hailstones", Keys.ENTER)
+        page.until_shown("did not answer", ".rename")
+        assert page.element(".rename input").get_property("value") == "Hailstones"
+    page.focus(".rename input")
+    page.keys(Keys.ENTER)
+    page.until_shown("Hailstones", ".sidebar a")
 
 
 def test_a_run_that_is_stopped_in_an_outage_stays_stopped(page: ShownPage, fake: FakeDedalus) -> None:
