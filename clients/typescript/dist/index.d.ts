@@ -74,6 +74,11 @@ interface components {
       */
       model?: string;
       /**
+      * Fallback Models
+      * @description Models that answer, in order, in place of one that fails. The default is FALLBACK_MODELS.
+      */
+      fallback_models?: string[];
+      /**
       * Tools
       * @description Python tools that the model may call. See GET /api/agent/tools. The default is TOOLS_BY_DEFAULT.
       */
@@ -705,6 +710,11 @@ interface components {
       */
       model?: string;
       /**
+      * Fallback Models
+      * @description Models that answer, in order, in place of one that fails. The default is FALLBACK_MODELS.
+      */
+      fallback_models?: string[];
+      /**
       * Tools
       * @description Python tools that the model may call. See GET /api/agent/tools. The default is TOOLS_BY_DEFAULT.
       */
@@ -901,7 +911,7 @@ interface components {
     * @description Every code of a `warning` event. docs/errors.md explains them.
     * @enum {string}
     */
-    WarningCode: "empty_answer" | "history_cut" | "mcp_authorization_required" | "mcp_server_unavailable" | "mcp_tool_left_out" | "model_substituted" | "parameter_left_out" | "tools_left_out";
+    WarningCode: "empty_answer" | "history_cut" | "mcp_authorization_required" | "mcp_server_unavailable" | "mcp_tool_left_out" | "model_fallback" | "model_substituted" | "parameter_left_out" | "tools_left_out";
     /**
     * ApprovalRequest
     * @description A call needs a person's approval. Without a decision it is refused at `expires_at` (UTC, RFC 3339).
