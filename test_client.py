@@ -923,6 +923,13 @@ def add_request_fields(cli: argparse.ArgumentParser) -> None:
     add("--session", dest="session_id", metavar="ID", help="the session to continue; a new id creates one")
     add("--multitask", metavar="HOW", help="if another run of the session has not ended: reject, enqueue or interrupt")
     add("--model", metavar="PROVIDER/MODEL", help="the model; see --models")
+    add(
+        "--fallback",
+        dest="fallback_models",
+        action="append",
+        metavar="PROVIDER/MODEL",
+        help="a model that answers if the model fails; repeatable",
+    )
     add("--instructions", metavar="TEXT", help="the system prompt")
     add(
         "--tool",

@@ -1,5 +1,6 @@
 """Tests that another model answers in place of one that fails, where it may help, and that only its answer counts."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from local_tools import LocalTool, added, named
 from process import Nursery
 from restarts import Place
 from run_readers import events_url
-from service import EXECUTE, STREAM, checked, names, only, service, settings, text
+from service import EXECUTE, NOWHERE, STREAM, checked, names, only, service, settings, text
 from session_calls import ask, messages, said
 from waiting_runs import DELETE, decide, deletes, waiting_run, whole
 from wire import (
@@ -34,6 +35,7 @@ from wire import (
 )
 
 from services.upstreams.embedded_model import EmbeddedModel
+from services.upstreams.providers import PROVIDERS
 from services.upstreams.selection import Upstreams
 
 pytestmark = pytest.mark.anyio
@@ -259,3 +261,43 @@ def test_kill_9_right_after_the_restart(upstream: FakeDedalus, tmp_path: Path, n
     asked = upstream.chats[-1].body["messages"]
     assert [message["role"] for message in asked] == ["user"]
     assert "about" not in str(asked)
+
+
+async def test_another_provider_gets_the_request_in_its_own_form() -> None:
+    """OpenAI fails and Mistral answers: with its model's name, its parameters, its ids, and its own key."""
+    async with FakeDedalus() as openai, FakeDedalus() as mistral:
+        table = {
+            "openai": PROVIDERS["openai"]._replace(url=f"{openai.url}/v1"),
+            "mistral": PROVIDERS["mistral"]._replace(url=f"{mistral.url}/v1"),
+        }
+        keys = {"openai_api_key": "sk-openai", "mistral_api_key": "sk-mistral"}
+        tools = named(LocalTool("add", added))
+        async with service(providers=table, tools=tools, **keys) as agent:
+            openai.turn(ToolCall("call_1", "add", '{"a": 1, "b": 2}'), Finish("tool_calls"), Done())
+            openai.turn(Text("So"), Cut())
+            mistral.turn(*answer("Three."))
+            models = {"model": "openai/gpt-4.1", "fallback_models": ["mistral/mistral-small-latest"]}
+            events = await agent.stream({"input": "1 + 2?", "max_tokens": 50, "seed": 7, **models})
+    assert only(events, "final_output") == [{"content": "Three."}]
+    [first, _], [request] = openai.chats, mistral.chats
+    assert (first.body["max_completion_tokens"], first.body["seed"]) == (50, 7)
+    assert (request.body["model"], request.body["max_tokens"]) == ("mistral-small-latest", 50)
+    assert request.body["random_seed"] == 7
+    assert not {"max_completion_tokens", "seed", "stream_options"} & set(request.body)
+    assert re.fullmatch("[A-Za-z0-9]{9}", request.body["messages"][1]["tool_calls"][0]["id"])
+    assert request.headers["authorization"] == "Bearer sk-mistral"
+
+
+async def test_other_models_of_a_server_that_can_t_be_reached_are_skipped() -> None:
+    """No connection to OpenAI: its second model isn't tried, and Mistral answers."""
+    async with FakeDedalus() as mistral:
+        table = {
+            "openai": PROVIDERS["openai"]._replace(url=NOWHERE),
+            "mistral": PROVIDERS["mistral"]._replace(url=f"{mistral.url}/v1"),
+        }
+        async with service(providers=table, openai_api_key="sk-openai", mistral_api_key="sk-mistral") as agent:
+            mistral.turn(*answer("Three."))
+            others = ["openai/gpt-4.1-mini", "mistral/mistral-small-latest"]
+            events = await agent.stream({"input": "?", "model": "openai/gpt-4.1", "fallback_models": others})
+    assert [warning["code"] for warning in only(events, "warning")] == ["model_fallback"]
+    assert only(events, "step_started") == [{"step": 1, "model": "mistral/mistral-small-latest"}]

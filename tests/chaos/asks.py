@@ -199,7 +199,7 @@ class Asks:
     def simulated(self, free: list[str]) -> Ask:
         """A scripted run. One of the scenarios breaks its body off by itself."""
         self._number += 1
-        scenario = self._rng.choice(("default", "default", "long", "tool_error", "error", "truncated"))
+        scenario = self._rng.choice(("default", "default", "long", "tool_error", "error", "truncated", "fallback"))
         body = {"scenario": scenario, "delay_ms": self._rng.choice((0, 0, 5, 20)), "input": "Rain?"}
         outcomes = frozenset({FAILED if scenario == "error" else SUCCEEDED})
         return Ask(f"simulate {scenario} {self._number}", SIMULATE, body, outcomes=outcomes)

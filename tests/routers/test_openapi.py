@@ -174,7 +174,8 @@ def test_the_union_takes_no_other_event(described: Json, change: Json) -> None:
 
 
 @pytest.mark.parametrize(
-    "scenario", [Scenario.DEFAULT, Scenario.TOOL_ERROR, Scenario.ERROR, Scenario.PROGRESS, Scenario.APPROVAL]
+    "scenario",
+    [Scenario.DEFAULT, Scenario.TOOL_ERROR, Scenario.ERROR, Scenario.PROGRESS, Scenario.APPROVAL, Scenario.FALLBACK],
 )
 async def test_the_events_of_a_run_are_what_is_described(described: Json, scenario: Scenario) -> None:
     """Each event that is sent validates against the published union."""
