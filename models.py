@@ -9,7 +9,6 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    JsonValue,
     field_validator,
     model_validator,
 )
@@ -18,6 +17,7 @@ from events import Closed, Maybe, PendingCall, RunEnd, RunError, RunWarning, Usa
 from events import EventType as EventType  # re-exported: this module shows the whole contract
 from events import StreamEvent as StreamEvent
 from image_urls import ImageUrl
+from parameter_models import ModelParameters
 from tool_models import Asked, ClientTool, McpServerRef, ServerName, ToolCall, ToolName
 
 OnDisconnect = Literal["cancel", "continue"]
@@ -93,7 +93,7 @@ class Message(Asked):
     content: Annotated[Content, AfterValidator(not_blank)]
 
 
-class AgentRequest(Asked):
+class AgentRequest(ModelParameters):
     """A request to the agent."""
 
     model_config = with_examples(
@@ -168,19 +168,6 @@ class AgentRequest(Asked):
     max_steps: int | None = Field(
         None, ge=1, le=100, description="The maximum number of model turns. The default is MAX_STEPS."
     )
-    temperature: float | None = Field(None, ge=0, le=2, description="The sampling temperature.")
-    top_p: float | None = Field(None, ge=0, le=1, description="Nucleus sampling: the probability mass considered.")
-    max_tokens: int | None = Field(None, ge=1, description="The maximum number of output tokens in each model turn.")
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = Field(
-        None, description="How much a reasoning model thinks."
-    )
-    stop: str | Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=16, fail_fast=True)] | None = (
-        Field(None, description="A sequence, or several, at which the model stops.")
-    )
-    seed: int | None = Field(None, description="A seed for sampling, if the model server supports one.")
-    response_format: dict[str, JsonValue] | None = Field(
-        None, description='Passed to the model server unchanged, such as `{"type": "json_object"}`.'
-    )
     metadata: Metadata | None = Field(
         None, description="Stored with the run and returned by GET /api/agent/runs/{run_id}. Not sent to the model."
     )
@@ -221,12 +208,6 @@ class AgentRequest(Asked):
     def blank_is_unset(cls, value: str | None) -> str | None:
         """Treat blank instructions as none: forms send "" for an empty field."""
         return value if value and has_words(value) else None
-
-    @field_validator("stop")
-    @classmethod
-    def empty_is_unset(cls, value: str | list[str] | None) -> str | list[str] | None:
-        """Treat an empty value as none. White space is kept: a line break is a common stop sequence."""
-        return value or None
 
     @model_validator(mode="after")
     def one_history(self) -> Self:

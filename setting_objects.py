@@ -1,4 +1,4 @@
-"""Settings that are JSON objects: an MCP server, and the wire rules of a model server."""
+"""Values of settings that are more than a word: an MCP server, the wire rules of a model server, a list of models."""
 
 from typing import Annotated, Literal, Self
 
@@ -6,6 +6,17 @@ from pydantic import AnyUrl, BaseModel, ConfigDict, Field, SecretStr, UrlConstra
 
 ModelList = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1, max_length=5)]
 """The models that FALLBACK_MODELS names for another."""
+
+# fmt: off
+THINK_TAGS = (
+    "*deepseek-r1*", "*deepseek-v3.[12]*", "*r1-distill*", "*r1-1776*", "*qwq*", "*qwen3*", "*magistral*",
+    "*gemini*", "*glm-4.[5-9]*", "*glm-z1*", "*minimax-m*", "*kimi-k2-thinking*", "*kimi-vl*",
+    "*sonar-reasoning*", "*cogito*", "*nemotron*", "*phi-4*reasoning*", "*exaone*", "*smollm3*",
+    "*deephermes*", "*hunyuan*", "*seed-oss*", "*ernie*", "*marco-o1*", "*openthinker*", "*skywork-or1*",
+    "*thinking*",
+)
+# fmt: on
+"""Models known to write their thinking into the text, if their server doesn't separate it."""
 
 
 class McpServer(BaseModel):
@@ -47,6 +58,9 @@ class WireRules(BaseModel):
     * `call_ids`: `any` ids are sent back unchanged, `short` ones have at most 40 characters, `nine` means nine letters
       and digits. `auto` is `short`, except for ids that carry a signature.
     * `system_role`: if false, instructions are put before the first question.
+    * `thinking`: `thinking_budget` as Anthropic's `thinking`, as OpenRouter's `reasoning`, or in Google's `extra_body`.
+    * `web_search`: as `web_search_options` with OpenAI's `nested` place or a `flat` one, or as OpenRouter's `plugin`.
+    * `tool_choice`: what can be forced: a call of a `named` tool, of `any` tool, or `nothing`.
     * `left_out`: parameters that are not sent. `name=value` leaves out only that value.
     """
 
@@ -60,4 +74,7 @@ class WireRules(BaseModel):
     call_ids: Literal["auto", "any", "short", "nine"] = "auto"
     seed: Literal["seed", "random_seed"] = "seed"
     system_role: bool = True
+    thinking: Literal["thinking", "reasoning", "google"] = "thinking"
+    web_search: Literal["nested", "flat", "plugin"] = "nested"
+    tool_choice: Literal["named", "any", "nothing"] = "named"
     left_out: tuple[str, ...] = ()

@@ -26,7 +26,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from setting_names import did_you_mean, unused_in_environment, unused_in_file
-from setting_objects import McpServer, ModelList, WireRules
+from setting_objects import THINK_TAGS, McpServer, ModelList, WireRules
 
 __all__ = (
     "ENV_FILE",
@@ -65,18 +65,6 @@ def _problem(fault: ErrorDetails) -> str:
         setting, *_, key = map(str, fault["loc"])
         return f"there is no such key{did_you_mean(key.lower(), SETTING_OBJECTS[setting].model_fields)}"
     return fault["msg"].removeprefix("Value error, ")
-
-
-# fmt: off
-THINK_TAGS = (
-    "*deepseek-r1*", "*deepseek-v3.[12]*", "*r1-distill*", "*r1-1776*", "*qwq*", "*qwen3*", "*magistral*",
-    "*gemini*", "*glm-4.[5-9]*", "*glm-z1*", "*minimax-m*", "*kimi-k2-thinking*", "*kimi-vl*",
-    "*sonar-reasoning*", "*cogito*", "*nemotron*", "*phi-4*reasoning*", "*exaone*", "*smollm3*",
-    "*deephermes*", "*hunyuan*", "*seed-oss*", "*ernie*", "*marco-o1*", "*openthinker*", "*skywork-or1*",
-    "*thinking*",
-)
-# fmt: on
-"""Models known to write their thinking into the text, if their server doesn't separate it."""
 
 
 class Settings(BaseSettings):
@@ -154,6 +142,7 @@ class Settings(BaseSettings):
     dedalus_provider_model: str | None = None
     dedalus_base_url_hosts_mcp: bool = True
     upstream_rules: Annotated[dict[str, WireRules], NoDecode] = {}
+    provider_options: CommaSeparated = ()
 
     openai_api_key: SecretStr | None = None
     anthropic_api_key: SecretStr | None = None
@@ -177,16 +166,16 @@ class Settings(BaseSettings):
         return {name: value for name, value in values.items() if value != "" or name == "marketplace_url"}
 
     @field_validator(
-        *("cors_origins", "allowed_hosts", "agent_tools", "url_allowed", "url_denied"),
+        *("cors_origins", "allowed_hosts", "agent_tools", "url_allowed", "url_denied", "provider_options"),
         *("think_tags", "think_tags_opened"),
         mode="before",
     )
     @classmethod
     def split_commas(cls, value: object, info: ValidationInfo) -> object:
-        """Split `a, b` into (a, b). All but module names are in lower case, as browsers send host names."""
+        """Split `a, b` into (a, b). All but the names of code are in lower case, as browsers send host names."""
         if not isinstance(value, str):
             return value
-        text = value if info.field_name == "agent_tools" else value.lower()
+        text = value if info.field_name in {"agent_tools", "provider_options"} else value.lower()
         return tuple(part.strip() for part in text.split(",") if part.strip())
 
     @field_validator(*JSON_SETTINGS, mode="before")

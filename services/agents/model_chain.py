@@ -58,7 +58,7 @@ class ModelChain:
     async def begin(self) -> None:
         """Prepare the first model: wait for its upstream and complete its tools.
 
-        Raise `LocalModelUnavailable`, or `ToolUnavailable` as `Toolbox.check_approvals` does.
+        Raise `LocalModelUnavailable`, or `ToolUnavailable` as `Toolbox.check_approvals` and `check_choice` do.
         """
         route, selection = self._candidates[0]
         await self._upstreams.ready(route.upstream)
@@ -68,6 +68,7 @@ class ModelChain:
         self._tools.check_approvals(self._request, toolset)
         if toolset.tools and not self._upstreams.takes_tools(route.upstream):
             toolset = Toolset({}, warnings=[*toolset.warnings, NO_TOOLS])
+        self._tools.check_choice(self._request, toolset)
         self.toolset = toolset
 
     async def advance(self, error: AgentStreamError) -> bool:

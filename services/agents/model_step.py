@@ -73,7 +73,8 @@ class ModelStep:
         token by token.
         """
         self._turn, self.calls = None, self._no_calls()
-        body = request_body(self._context, self._state.messages, self._state.correlation_id)
+        state = self._state
+        body = request_body(self._context, self.number, self._limits, state.messages, state.correlation_id)
         try:
             async with model_turn(self._context.route, body, self._limits.deadlines) as turn:
                 self._turn = turn

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from errors import ErrorDetail, InternalError, ToolUnavailable
 from events import RunWarning, ToolSource, WarningCode
 from models import AgentRequest
+from parameter_models import UNFORCED, NamedTool
 from services.mcp.client import McpClient
 from services.mcp.resolution import LocalServer, McpChoice
 from services.tooling.base import Tool, ToolContext
@@ -144,6 +145,17 @@ class Toolbox:
                 'server__tool, and give the server `"run": "local"`.'
             )
 
+    def check_choice(self, request: AgentRequest, toolset: Toolset) -> None:
+        """Raise `ToolUnavailable` if `tool_choice` forces the call of a tool that isn't in the toolset.
+
+        The tools of MCP servers that the upstream calls are not known here, so their names pass.
+        """
+        choice = request.tool_choice
+        if choice in UNFORCED or toolset.hosted:
+            return
+        if not toolset.tools or (isinstance(choice, NamedTool) and choice.name not in toolset.tools):
+            raise ToolUnavailable("tool_choice forces the call of a tool that this run doesn't have.")
+
     def listed(self) -> ToolList:
         """Return the Python tools."""
         return ToolList(tools=[_info(tool) for tool in self._registry.all.values()], default=list(self.default))
@@ -167,6 +179,13 @@ def _name_errors(request: AgentRequest, selected: Sequence[str], known: Containe
             yield ErrorDetail(f"require_approval.{index}", "The page runs this tool, so the page can ask for approval.")
         elif name not in selected and not request.mcp_servers:
             yield ErrorDetail(f"require_approval.{index}", "This tool is not part of the request. Name it in tools.")
+    if request.mcp_servers:
+        return
+    match request.tool_choice:
+        case NamedTool(name=name) if name not in {*selected, *client_names}:
+            yield ErrorDetail("tool_choice.name", "This tool is not part of the request. Name it in tools.")
+        case "required" if not (selected or client_names):
+            yield ErrorDetail("tool_choice", "The request has no tools, so no call can be required.")
 
 
 def _info(tool: Tool) -> ToolInfo:

@@ -4,18 +4,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from services.agents.conversation import WireMessage
+from services.agents.loop_state import AgentLimits
+from services.agents.parameters import model_parameters, parameters_of_step
 from services.agents.run_context import RunContext
 from services.tooling.base import Tool
 from services.upstreams.wire_rules import left_out
 
-PASSED_ON = ("temperature", "top_p", "max_tokens", "reasoning_effort", "stop", "seed", "response_format")
-"""The parameters of a request that are sent under the same names."""
 
-
-def request_body(context: RunContext, messages: Sequence[WireMessage], correlation_id: str | None) -> dict[str, Any]:
-    """Return the body of the next turn's request. The upstream's wire rules are applied to it later."""
-    request, route, toolset = context.request, context.route, context.toolset
-    parameters = {key: value for key in PASSED_ON if (value := getattr(request, key)) is not None}
+def request_body(
+    context: RunContext, step: int, limits: AgentLimits, messages: Sequence[WireMessage], correlation_id: str | None
+) -> dict[str, Any]:
+    """Return the body of a step's request. The upstream's wire rules are applied to it later."""
+    route, toolset = context.route, context.toolset
+    steps_left = (context.request.max_steps or limits.max_steps) - step + 1
+    parameters = parameters_of_step(context.request, toolset, step, steps_left)
     if toolset.hosted:
         parameters["mcp_servers"] = list(toolset.hosted)
     if toolset.tools:
@@ -37,7 +39,7 @@ def parameters_left_out(context: RunContext) -> list[str]:
     rules = context.route.rules
     if not rules.left_out:
         return []
-    parameters = context.request.model_dump(include={*PASSED_ON}, exclude_none=True)
+    parameters = model_parameters(context.request)
     return sorted(name for name, value in parameters.items() if left_out(name, value, rules))
 
 

@@ -6,9 +6,11 @@ from types import MappingProxyType
 
 from errors import ErrorDetail, ModelUnavailable, RequestError
 from models import AgentRequest
+from services.agents.parameters import model_parameters
 from services.catalog.catalog import Catalog
 from services.upstreams.selection import Upstreams
 from services.upstreams.upstream import Route
+from services.upstreams.wire_parameters import check_parameters
 
 NO_FALLBACKS: Mapping[str, Sequence[str]] = MappingProxyType({})
 
@@ -44,7 +46,7 @@ class RouteResolver:
         return [self.for_model(models[0], request), *self._available(models[1:], request)]
 
     def for_model(self, model: str, request: AgentRequest) -> Route:
-        """Return the route to a model. Raise `ModelUnavailable` or `LocalModelUnavailable`."""
+        """Return the route to a model. Raise `ModelUnavailable`, `LocalModelUnavailable`, or as `check_parameters`."""
         route = self._upstreams.route(model)
         if route.upstream.kind == "local":
             self._upstreams.local.require()
@@ -52,6 +54,7 @@ class RouteResolver:
             raise ModelUnavailable(
                 "The embedded model reads text only: for images, set DEDALUS_API_KEY or a provider's."
             )
+        check_parameters(model_parameters(request), route.rules)
         return route
 
     def _named(self, models: Sequence[str], request: AgentRequest) -> Iterator[Route]:

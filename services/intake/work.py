@@ -20,6 +20,7 @@ from services.runs.writer import RunWriter
 from services.sessions.turns import SessionTurns
 from services.tooling.base import InvalidArguments
 from services.upstreams.upstream import Route
+from services.upstreams.wire_parameters import check_options
 from settings import Settings
 
 SMALL_HISTORY_TOKENS = 2048  # fits into every model's context, so the model's context isn't looked up for it
@@ -126,6 +127,7 @@ class WorkFactory:
         return Preparation(plan.route.model, plan)
 
     async def _plan(self, request: AgentRequest) -> Plan:
+        check_options(request.provider_options or {}, self._settings.provider_options)
         return await self._agent.plan(request, await self._routes.for_request(request))
 
     def prepared(self, run: Run, preparation: Preparation) -> Work:

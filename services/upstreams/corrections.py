@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from services.upstreams.wire_parameters import names_on_the_wire
 from services.upstreams.wire_rules import MESSAGE_KEYS, OPTIONAL, with_value
 from settings import WireRules
 
@@ -67,11 +68,11 @@ def corrected(rules: WireRules, sent: Json, status: int, refusal: object) -> Wir
         return None
     text = text_of(refusal)
     changes = {**_parameter_changes(rules, sent, text), **_message_changes(rules, sent, text)}
-    if names := [name for name in OPTIONAL if name not in changes and _refused(name, sent, text)]:
+    if names := [name for name in OPTIONAL if name not in changes and _refused_in_a_form(name, sent, text)]:
         only_value = OF_A_VALUE.search(text) is not None
         if len(names) > 1 and EXCLUSIVE.search(text):
             names = names[1:]
-        more = [with_value(name, sent[name]) if only_value else name for name in names]
+        more = [with_value(name, sent[name]) if only_value and name in sent else name for name in names]
         changes["left_out"] = (*rules.left_out, *more)[-MAX_LEFT_OUT:]
     better = rules.model_copy(update=changes)
     return None if better == rules else better
@@ -131,6 +132,11 @@ def _refused(name: str, sent: Json, text: str) -> bool:
     spelt = name.replace("_", "[_ ]?")
     named = re.search(rf"(?<!\w){spelt}(?!\w)", text, re.IGNORECASE)
     return name in sent and named is not None and REFUSING.search(text) is not None
+
+
+def _refused_in_a_form(name: str, sent: Json, text: str) -> bool:
+    """Whether the refusal names a parameter of the request, by a name that it has on the wire."""
+    return any(_refused(key, sent, text) for key in names_on_the_wire(name, sent))
 
 
 def refused_parameter(sent: Json, refusal: object) -> str | None:

@@ -7,10 +7,54 @@ from urllib.parse import urlsplit
 from settings import WireRules
 
 PLAIN = WireRules()
-OPENAI = WireRules(max_tokens="max_completion_tokens", call_ids="short", reasoning="never")
-GOOGLE = WireRules(call_ids="any")
-MISTRAL = WireRules(stream_options=False, seed="random_seed", call_ids="nine", reasoning="never")
-STRICT = WireRules(reasoning="never")
+OPENAI = WireRules(
+    max_tokens="max_completion_tokens",
+    call_ids="short",
+    reasoning="never",
+    left_out=("thinking_budget", "top_k"),
+)
+ANTHROPIC = WireRules(
+    reasoning="never",
+    left_out=("verbosity", "service_tier", "frequency_penalty", "presence_penalty", "top_k", "web_search"),
+)
+GOOGLE = WireRules(
+    call_ids="any",
+    thinking="google",
+    left_out=("verbosity", "service_tier", "top_k", "parallel_tool_calls", "web_search"),
+)
+XAI = WireRules(reasoning="never", left_out=("thinking_budget", "verbosity", "service_tier", "top_k", "web_search"))
+MISTRAL = WireRules(
+    stream_options=False,
+    seed="random_seed",
+    call_ids="nine",
+    reasoning="never",
+    left_out=("thinking_budget", "verbosity", "service_tier", "top_k", "web_search"),
+)
+DEEPSEEK = WireRules(
+    left_out=("thinking_budget", "verbosity", "service_tier", "top_k", "parallel_tool_calls", "web_search")
+)
+GROQ = WireRules(reasoning="never", left_out=("thinking_budget", "verbosity", "top_k", "web_search"))
+COHERE = WireRules(
+    stream_options=False,
+    tool_choice="any",
+    left_out=("thinking_budget", "verbosity", "service_tier", "top_k", "parallel_tool_calls", "web_search"),
+)
+PERPLEXITY = WireRules(
+    tool_choice="nothing",
+    web_search="flat",
+    left_out=("thinking_budget", "verbosity", "service_tier", "parallel_tool_calls"),
+)
+CEREBRAS = WireRules(
+    reasoning="never",
+    left_out=("thinking_budget", "verbosity", "top_k", "frequency_penalty", "presence_penalty", "web_search"),
+)
+TOGETHER = WireRules(left_out=("thinking_budget", "verbosity", "service_tier", "web_search"))
+FIREWORKS = WireRules(left_out=("verbosity", "web_search"))
+MOONSHOT = WireRules(
+    tool_choice="nothing",
+    left_out=("thinking_budget", "verbosity", "service_tier", "top_k", "parallel_tool_calls", "web_search"),
+)
+OPENROUTER = WireRules(thinking="reasoning", web_search="plugin")
 
 
 class Provider(NamedTuple):
@@ -29,8 +73,11 @@ class Provider(NamedTuple):
 PROVIDERS: Mapping[str, Provider] = {
     # https://platform.openai.com/docs/api-reference/chat/create: max_tokens is refused by the o-series and gpt-5.
     "openai": Provider("https://api.openai.com/v1", ("openai_api_key",), "gpt-4.1-mini", OPENAI),
-    # https://platform.claude.com/docs/en/api/openai-sdk: ignores seed, response_format and reasoning_effort.
-    "anthropic": Provider("https://api.anthropic.com/v1", ("anthropic_api_key",), "claude-sonnet-4-5-20250929", STRICT),
+    # https://platform.claude.com/docs/en/api/openai-sdk: ignores seed, response_format and reasoning_effort, and what
+    # ANTHROPIC leaves out, so that the caller learns of it.
+    "anthropic": Provider(
+        "https://api.anthropic.com/v1", ("anthropic_api_key",), "claude-sonnet-4-5-20250929", ANTHROPIC
+    ),
     # https://ai.google.dev/gemini-api/docs/openai; thought signatures in extra_content have to be sent back:
     # https://ai.google.dev/gemini-api/docs/thought-signatures.
     "google": Provider(
@@ -41,39 +88,42 @@ PROVIDERS: Mapping[str, Provider] = {
     ),
     # https://docs.x.ai/docs/api-reference; chat completions have no field for reasoning that is sent back:
     # https://docs.x.ai/developers/model-capabilities/text/best-practices.
-    "xai": Provider("https://api.x.ai/v1", ("xai_api_key",), "grok-4-fast-non-reasoning", STRICT),
+    "xai": Provider("https://api.x.ai/v1", ("xai_api_key",), "grok-4-fast-non-reasoning", XAI),
     # https://docs.mistral.ai/api: unknown parameters are refused, and usage is sent without being asked for.
     # Ids: "must be a-z, A-Z, 0-9, with a length of 9" (anomalyco/opencode#1680). reasoning_content: crush#1590.
     "mistral": Provider("https://api.mistral.ai/v1", ("mistral_api_key",), "mistral-small-latest", MISTRAL),
     # https://api-docs.deepseek.com/api/create-chat-completion; reasoning_content has to be sent back with its calls:
     # https://api-docs.deepseek.com/guides/thinking_mode.
-    "deepseek": Provider("https://api.deepseek.com/v1", ("deepseek_api_key",), "deepseek-chat"),
+    "deepseek": Provider("https://api.deepseek.com/v1", ("deepseek_api_key",), "deepseek-chat", DEEPSEEK),
     # https://console.groq.com/docs/openai; "property 'reasoning_content' is unsupported" (janhq/jan#8136).
-    "groq": Provider("https://api.groq.com/openai/v1", ("groq_api_key",), "llama-3.3-70b-versatile", STRICT),
+    "groq": Provider("https://api.groq.com/openai/v1", ("groq_api_key",), "llama-3.3-70b-versatile", GROQ),
     # https://docs.cohere.com/docs/compatibility-api; stream_options is refused (strandsagents.com, Cohere's page).
     "cohere": Provider(
         "https://api.cohere.ai/compatibility/v1",
         ("cohere_api_key",),
         "command-a-03-2025",
-        WireRules(stream_options=False),
+        COHERE,
     ),
-    # https://docs.perplexity.ai/guides/chat-completions-guide
-    "perplexity": Provider("https://api.perplexity.ai", ("perplexity_api_key",), "sonar"),
+    # https://docs.perplexity.ai/guides/chat-completions-guide; it has no function calling, and drops what PERPLEXITY
+    # leaves out (https://docs.getbifrost.ai/providers/supported-providers/perplexity).
+    "perplexity": Provider("https://api.perplexity.ai", ("perplexity_api_key",), "sonar", PERPLEXITY),
     # https://inference-docs.cerebras.ai/resources/openai; reasoning_content is refused (hermes-agent#28238).
-    "cerebras": Provider("https://api.cerebras.ai/v1", ("cerebras_api_key",), "llama-3.3-70b", STRICT),
+    "cerebras": Provider("https://api.cerebras.ai/v1", ("cerebras_api_key",), "llama-3.3-70b", CEREBRAS),
     # https://docs.together.ai/docs/openai-api-compatibility
     "together_ai": Provider(
-        "https://api.together.xyz/v1", ("together_api_key",), "meta-llama/Llama-3.3-70B-Instruct-Turbo"
+        "https://api.together.xyz/v1", ("together_api_key",), "meta-llama/Llama-3.3-70B-Instruct-Turbo", TOGETHER
     ),
     # https://docs.fireworks.ai/tools-sdks/openai-compatibility; reasoning: https://docs.fireworks.ai/guides/reasoning.
     "fireworks_ai": Provider(
         "https://api.fireworks.ai/inference/v1",
         ("fireworks_api_key",),
         "accounts/fireworks/models/llama-v3p3-70b-instruct",
+        FIREWORKS,
     ),
-    # https://platform.moonshot.ai/docs/api/chat; reasoning_content has to be sent back:
+    # https://platform.moonshot.ai/docs/api/chat; a forced call is refused while the model thinks (harn-vm's
+    # 35-moonshot.toml, probed with a key in 2026-07); reasoning_content has to be sent back:
     # https://platform.moonshot.ai/docs/guide/use-kimi-k2-thinking-model.
-    "moonshot": Provider("https://api.moonshot.ai/v1", ("moonshot_api_key",), "kimi-k2-0905-preview"),
+    "moonshot": Provider("https://api.moonshot.ai/v1", ("moonshot_api_key",), "kimi-k2-0905-preview", MOONSHOT),
 }
 """Providers that need only a key: each is called at its own address."""
 
@@ -84,7 +134,7 @@ BY_BASE_URL: Mapping[str, Provider] = {
     ),
     # https://openrouter.ai/docs/api-reference/overview; reasoning_details are sent back unchanged:
     # https://openrouter.ai/docs/use-cases/reasoning-tokens.
-    "openrouter": Provider("https://openrouter.ai/api/v1", (), ""),
+    "openrouter": Provider("https://openrouter.ai/api/v1", (), "", OPENROUTER),
 }
 """Servers that are configured by DEDALUS_BASE_URL and recognised by their host."""
 

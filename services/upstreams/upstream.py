@@ -66,6 +66,8 @@ class Route:
         upstream = self.upstream
         if (known := upstream.known.get(self.wire_model)) is None:
             rules = upstream.rules if upstream.kind == "provider" else with_model(upstream.rules, self.model)
+            if not upstream.hosts_mcp:
+                rules = rules.model_copy(update={"left_out": (*rules.left_out, "max_turns")})
             by_hand = upstream.by_hand.model_dump(exclude_unset=True)
             self.learn(known := rules.model_copy(update=by_hand))
         return known

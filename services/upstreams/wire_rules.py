@@ -10,9 +10,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from services.upstreams.wire_parameters import in_form
 from settings import WireRules
 
-OPTIONAL = ("temperature", "top_p", "seed", "reasoning_effort")
+OPTIONAL = (
+    *("temperature", "top_p", "seed", "reasoning_effort", "thinking_budget", "verbosity", "service_tier", "top_k"),
+    *("frequency_penalty", "presence_penalty", "parallel_tool_calls", "web_search", "max_turns"),
+)
 """Parameters that a run can do without. Leaving one out is reported. Without another one, the answer would be wrong."""
 
 MESSAGE_KEYS = frozenset(("role", "content", "tool_calls", "tool_call_id"))
@@ -31,7 +35,11 @@ Json = Mapping[str, Any]
 
 
 def fitted(body: Json, rules: WireRules) -> dict[str, Any]:
-    """Return the request in the form of the rules. The body has OpenAI's form: `max_tokens`, `seed`, content."""
+    """Return the request in the form of the rules.
+
+    The body has OpenAI's form (`max_tokens`, `seed`, content), and this service's own for the parameters that
+    `wire_parameters` writes.
+    """
     sent = {key: value for key, value in body.items() if not left_out(key, value, rules)}
     if not rules.stream:
         sent["stream"] = False
@@ -40,6 +48,7 @@ def fitted(body: Json, rules: WireRules) -> dict[str, Any]:
     for key, name in (("max_tokens", rules.max_tokens), ("seed", rules.seed)):
         if key in sent:
             sent[name] = sent.pop(key)
+    sent = in_form(sent, rules)
     messages = body["messages"] if rules.system_role else _without_system(body["messages"])
     sent["messages"] = [_fitted_message(message, rules) for message in messages]
     return sent

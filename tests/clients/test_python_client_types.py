@@ -24,7 +24,9 @@ PACKAGE = ROOT / "clients/python/agent_stream"
 NAMES = {"RunRecord": "Run", "Result": "AgentResponse", "RequestOptions": "AgentRequest"}
 NAMES |= {"SimulateOptions": "SimulateRequest", "InputMessage": "Message", "Decision": "ApprovalResponse"}
 SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null", Any: "any"}
-PLAIN = dict.fromkeys(("TextPart", "ImagePart", "ClientTool", "McpServerRef"), "object") | {"RunError": "ErrorInfo"}
+PLAIN = dict.fromkeys(("TextPart", "ImagePart", "ClientTool", "McpServerRef", "NamedTool", "WebSearch"), "object") | {
+    "RunError": "ErrorInfo"
+}
 """Types for which the package has no class of its own, and the form in which they appear."""
 ENVELOPE = {"run_id": "run_1", "seq": 1, "timestamp": "2026-11-28T10:00:00.000Z"}
 

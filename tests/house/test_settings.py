@@ -94,6 +94,7 @@ SET: dict[str, tuple[str, Any]] = {
     "DEDALUS_PROVIDER": ("openai", "openai"),
     "DEDALUS_PROVIDER_MODEL": ("gpt-4.1", "gpt-4.1"),
     "DEDALUS_BASE_URL_HOSTS_MCP": ("false", False),
+    "PROVIDER_OPTIONS": ("logit_bias,cachedContent", ["logit_bias", "cachedContent"]),
     "UPSTREAM_RULES": (
         '{"custom": {"stream_options": false}}',
         {"custom": WireRules(stream_options=False).model_dump(mode="json")},

@@ -33,11 +33,22 @@ class RequestOptions(TypedDict, total=False):
     max_steps: int | None
     temperature: float | None
     top_p: float | None
+    top_k: int | None
+    frequency_penalty: float | None
+    presence_penalty: float | None
     max_tokens: int | None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None
+    thinking_budget: int | Literal["adaptive"] | None
+    verbosity: Literal["low", "medium", "high"] | None
+    service_tier: str | None
     stop: str | list[str] | None
     seed: int | None
     response_format: dict[str, Any] | None
+    tool_choice: Literal["auto", "none", "required"] | dict[str, str] | None
+    parallel_tool_calls: bool | None
+    web_search: bool | dict[str, Any] | None
+    max_turns: int | None
+    provider_options: dict[str, Any] | None
     metadata: dict[str, str] | None
     on_disconnect: Literal["cancel", "continue"]
     session_id: str | None

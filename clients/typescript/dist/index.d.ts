@@ -64,6 +64,102 @@ interface components {
     */
     AgentRequest: {
       /**
+      * Temperature
+      * @description The sampling temperature.
+      */
+      temperature?: number;
+      /**
+      * Top P
+      * @description Nucleus sampling: the probability mass considered.
+      */
+      top_p?: number;
+      /**
+      * Top K
+      * @description Sampling from this many of the likeliest tokens.
+      */
+      top_k?: number;
+      /**
+      * Frequency Penalty
+      * @description Makes tokens less likely the more often they have occurred.
+      */
+      frequency_penalty?: number;
+      /**
+      * Presence Penalty
+      * @description Makes tokens less likely that have occurred at all.
+      */
+      presence_penalty?: number;
+      /**
+      * Max Tokens
+      * @description The maximum number of output tokens in each model turn.
+      */
+      max_tokens?: number;
+      /**
+      * Reasoning Effort
+      * @description How much a reasoning model thinks.
+      * @enum {string}
+      */
+      reasoning_effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh";
+      /**
+      * Thinking Budget
+      * @description The tokens that a reasoning model may think in each turn, less than `max_tokens`; or `adaptive`, if the model is to decide. Not with `reasoning_effort`.
+      */
+      thinking_budget?: number | "adaptive";
+      /**
+      * Verbosity
+      * @description How long the answer is.
+      * @enum {string}
+      */
+      verbosity?: "low" | "medium" | "high";
+      /**
+      * Service Tier
+      * @description The processing tier, such as `auto`, `flex` or `priority`.
+      */
+      service_tier?: string;
+      /**
+      * Stop
+      * @description A sequence, or several, at which the model stops.
+      */
+      stop?: string | string[];
+      /**
+      * Seed
+      * @description A seed for sampling, if the model server supports one.
+      */
+      seed?: number;
+      /**
+      * Response Format
+      * @description Passed to the model server unchanged, such as `{"type": "json_object"}`.
+      */
+      response_format?: {
+        [key: string]: components["schemas"]["JsonValue"];
+      };
+      /**
+      * Tool Choice
+      * @description Whether the model calls tools: `auto`, `none`, `required`, or the name of one as `{"name": "get_weather"}`. A call is forced in the first step only.
+      */
+      tool_choice?: ("auto" | "none" | "required") | components["schemas"]["NamedTool"];
+      /**
+      * Parallel Tool Calls
+      * @description Whether the model may call several tools at once.
+      */
+      parallel_tool_calls?: boolean;
+      /**
+      * Web Search
+      * @description Lets the model's server search the web: `true`, or options.
+      */
+      web_search?: boolean | components["schemas"]["WebSearch"];
+      /**
+      * Max Turns
+      * @description The maximum number of turns in which the model server calls hosted MCP servers by itself, within one step. The default is the number of steps left.
+      */
+      max_turns?: number;
+      /**
+      * Provider Options
+      * @description Further parameters, sent unchanged. PROVIDER_OPTIONS names those that are allowed.
+      */
+      provider_options?: {
+        [key: string]: components["schemas"]["JsonValue"];
+      };
+      /**
       * Input
       * @description The question: text, or a list of text and image parts.
       */
@@ -113,44 +209,6 @@ interface components {
       * @description The maximum number of model turns. The default is MAX_STEPS.
       */
       max_steps?: number;
-      /**
-      * Temperature
-      * @description The sampling temperature.
-      */
-      temperature?: number;
-      /**
-      * Top P
-      * @description Nucleus sampling: the probability mass considered.
-      */
-      top_p?: number;
-      /**
-      * Max Tokens
-      * @description The maximum number of output tokens in each model turn.
-      */
-      max_tokens?: number;
-      /**
-      * Reasoning Effort
-      * @description How much a reasoning model thinks.
-      * @enum {string}
-      */
-      reasoning_effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh";
-      /**
-      * Stop
-      * @description A sequence, or several, at which the model stops.
-      */
-      stop?: string | string[];
-      /**
-      * Seed
-      * @description A seed for sampling, if the model server supports one.
-      */
-      seed?: number;
-      /**
-      * Response Format
-      * @description Passed to the model server unchanged, such as `{"type": "json_object"}`.
-      */
-      response_format?: {
-        [key: string]: components["schemas"]["JsonValue"];
-      };
       /**
       * Metadata
       * @description Stored with the run and returned by GET /api/agent/runs/{run_id}. Not sent to the model.
@@ -493,6 +551,13 @@ interface components {
       models: components["schemas"]["ModelInfo"][];
     };
     /**
+    * NamedTool
+    * @description The one tool that the model has to call.
+    */
+    NamedTool: {
+      /** Name */name: string;
+    };
+    /**
     * PendingCall
     * @description A call that needs a person's approval (`approval`), or whose result the client has to send (`client`).
     */
@@ -594,6 +659,16 @@ interface components {
     * @enum {string}
     */
     Scenario: "default" | "long" | "tool_error" | "error" | "slow" | "truncated" | "progress" | "approval" | "client_tool" | "fallback";
+    /**
+    * SearchLocation
+    * @description The place for which the model searches, as far as it is known. `country` is an ISO code, such as `NO`.
+    */
+    SearchLocation: {
+      /** Country */country?: string; /** Region */
+      region?: string; /** City */
+      city?: string; /** Timezone */
+      timezone?: string;
+    };
     /**
     * Session
     * @description A conversation. `head_run_id` is its latest run, which the next run follows.
@@ -699,6 +774,102 @@ interface components {
     */
     SimulateRequest: {
       /**
+      * Temperature
+      * @description The sampling temperature.
+      */
+      temperature?: number;
+      /**
+      * Top P
+      * @description Nucleus sampling: the probability mass considered.
+      */
+      top_p?: number;
+      /**
+      * Top K
+      * @description Sampling from this many of the likeliest tokens.
+      */
+      top_k?: number;
+      /**
+      * Frequency Penalty
+      * @description Makes tokens less likely the more often they have occurred.
+      */
+      frequency_penalty?: number;
+      /**
+      * Presence Penalty
+      * @description Makes tokens less likely that have occurred at all.
+      */
+      presence_penalty?: number;
+      /**
+      * Max Tokens
+      * @description The maximum number of output tokens in each model turn.
+      */
+      max_tokens?: number;
+      /**
+      * Reasoning Effort
+      * @description How much a reasoning model thinks.
+      * @enum {string}
+      */
+      reasoning_effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh";
+      /**
+      * Thinking Budget
+      * @description The tokens that a reasoning model may think in each turn, less than `max_tokens`; or `adaptive`, if the model is to decide. Not with `reasoning_effort`.
+      */
+      thinking_budget?: number | "adaptive";
+      /**
+      * Verbosity
+      * @description How long the answer is.
+      * @enum {string}
+      */
+      verbosity?: "low" | "medium" | "high";
+      /**
+      * Service Tier
+      * @description The processing tier, such as `auto`, `flex` or `priority`.
+      */
+      service_tier?: string;
+      /**
+      * Stop
+      * @description A sequence, or several, at which the model stops.
+      */
+      stop?: string | string[];
+      /**
+      * Seed
+      * @description A seed for sampling, if the model server supports one.
+      */
+      seed?: number;
+      /**
+      * Response Format
+      * @description Passed to the model server unchanged, such as `{"type": "json_object"}`.
+      */
+      response_format?: {
+        [key: string]: components["schemas"]["JsonValue"];
+      };
+      /**
+      * Tool Choice
+      * @description Whether the model calls tools: `auto`, `none`, `required`, or the name of one as `{"name": "get_weather"}`. A call is forced in the first step only.
+      */
+      tool_choice?: ("auto" | "none" | "required") | components["schemas"]["NamedTool"];
+      /**
+      * Parallel Tool Calls
+      * @description Whether the model may call several tools at once.
+      */
+      parallel_tool_calls?: boolean;
+      /**
+      * Web Search
+      * @description Lets the model's server search the web: `true`, or options.
+      */
+      web_search?: boolean | components["schemas"]["WebSearch"];
+      /**
+      * Max Turns
+      * @description The maximum number of turns in which the model server calls hosted MCP servers by itself, within one step. The default is the number of steps left.
+      */
+      max_turns?: number;
+      /**
+      * Provider Options
+      * @description Further parameters, sent unchanged. PROVIDER_OPTIONS names those that are allowed.
+      */
+      provider_options?: {
+        [key: string]: components["schemas"]["JsonValue"];
+      };
+      /**
       * Input
       * @description Repeated in the scripted answer.
       * @default What is the weather in Oslo?
@@ -749,44 +920,6 @@ interface components {
       * @description The maximum number of model turns. The default is MAX_STEPS.
       */
       max_steps?: number;
-      /**
-      * Temperature
-      * @description The sampling temperature.
-      */
-      temperature?: number;
-      /**
-      * Top P
-      * @description Nucleus sampling: the probability mass considered.
-      */
-      top_p?: number;
-      /**
-      * Max Tokens
-      * @description The maximum number of output tokens in each model turn.
-      */
-      max_tokens?: number;
-      /**
-      * Reasoning Effort
-      * @description How much a reasoning model thinks.
-      * @enum {string}
-      */
-      reasoning_effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh";
-      /**
-      * Stop
-      * @description A sequence, or several, at which the model stops.
-      */
-      stop?: string | string[];
-      /**
-      * Seed
-      * @description A seed for sampling, if the model server supports one.
-      */
-      seed?: number;
-      /**
-      * Response Format
-      * @description Passed to the model server unchanged, such as `{"type": "json_object"}`.
-      */
-      response_format?: {
-        [key: string]: components["schemas"]["JsonValue"];
-      };
       /**
       * Metadata
       * @description Stored with the run and returned by GET /api/agent/runs/{run_id}. Not sent to the model.
@@ -912,6 +1045,18 @@ interface components {
     * @enum {string}
     */
     WarningCode: "empty_answer" | "history_cut" | "mcp_authorization_required" | "mcp_server_unavailable" | "mcp_tool_left_out" | "model_fallback" | "model_substituted" | "parameter_left_out" | "tools_left_out";
+    /**
+    * WebSearch
+    * @description The options of a search by the model's server.
+    */
+    WebSearch: {
+      /**
+      * Search Context Size
+      * @enum {string}
+      */
+      search_context_size?: "low" | "medium" | "high";
+      user_location?: components["schemas"]["SearchLocation"];
+    };
     /**
     * ApprovalRequest
     * @description A call needs a person's approval. Without a decision it is refused at `expires_at` (UTC, RFC 3339).

@@ -1,0 +1,166 @@
+"""The parameters of a request that reach the model's server, under the names of this service."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, StrictBool, field_validator, model_validator
+
+from tool_models import Asked, ToolName
+
+USE_INSTEAD = {
+    "functions": "functions is deprecated: use tools or client_tools",
+    "function_call": "function_call is deprecated: use tool_choice",
+    "max_completion_tokens": "use max_tokens instead of max_completion_tokens: it is renamed where necessary",
+    "thinking": "use thinking_budget instead of thinking",
+    "web_search_options": "use web_search instead of web_search_options",
+    "extra_body": "use provider_options instead of extra_body",
+}
+"""Parameters of chat clients that this service has in another form."""
+ONE_ANSWER = "n must be 1, because a run has one answer: send several requests instead"
+MIN_THINKING = 1024  # tokens: the least that Anthropic accepts (https://platform.claude.com/docs, extended thinking)
+MAX_OPTIONS = 32
+
+
+class NamedTool(Asked):
+    """The one tool that the model has to call."""
+
+    name: ToolName
+
+
+def _choice(value: Any) -> Any:
+    """Return the choice for the forms of OpenAI and Anthropic."""
+    match value:
+        case {"type": "function", "function": {"name": name}} | {"type": "function" | "tool", "name": name}:
+            return {"name": name}
+        case {"type": "auto" | "none" as mode, **others} if not others:
+            return mode
+        case "any" | {"type": "any" | "required"}:
+            return "required"
+        case _:
+            return value
+
+
+UNFORCED = (None, "auto", "none")
+"""The values of `tool_choice` with which the model need not call a tool."""
+ToolChoice = Annotated[Literal["auto", "none", "required"] | NamedTool, BeforeValidator(_choice)]
+
+
+class SearchLocation(Asked):
+    """The place for which the model searches, as far as it is known. `country` is an ISO code, such as `NO`."""
+
+    country: str | None = Field(None, max_length=100)
+    region: str | None = Field(None, max_length=100)
+    city: str | None = Field(None, max_length=100)
+    timezone: str | None = Field(None, max_length=100)
+
+    @model_validator(mode="before")
+    @classmethod
+    def from_openai(cls, value: Any) -> Any:
+        """Accept OpenAI's form, which nests the place."""
+        match value:
+            case {"type": "approximate", "approximate": dict(place)} | {"type": "approximate", **place}:
+                return place
+            case _:
+                return value
+
+
+class WebSearch(Asked):
+    """The options of a search by the model's server."""
+
+    search_context_size: Literal["low", "medium", "high"] | None = None
+    user_location: SearchLocation | None = None
+
+
+def _false_is_unset(value: bool | WebSearch | None) -> bool | WebSearch | None:
+    return value or None
+
+
+SearchOptions = Annotated[StrictBool | WebSearch | None, AfterValidator(_false_is_unset)]
+
+
+class ModelParameters(Asked):
+    """The parameters that the model's server gets. docs/upstreams.md shows what each server accepts."""
+
+    temperature: float | None = Field(None, ge=0, le=2, description="The sampling temperature.")
+    top_p: float | None = Field(None, ge=0, le=1, description="Nucleus sampling: the probability mass considered.")
+    top_k: int | None = Field(None, ge=1, description="Sampling from this many of the likeliest tokens.")
+    frequency_penalty: float | None = Field(
+        None, ge=-2, le=2, description="Makes tokens less likely the more often they have occurred."
+    )
+    presence_penalty: float | None = Field(
+        None, ge=-2, le=2, description="Makes tokens less likely that have occurred at all."
+    )
+    max_tokens: int | None = Field(None, ge=1, description="The maximum number of output tokens in each model turn.")
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = Field(
+        None, description="How much a reasoning model thinks."
+    )
+    thinking_budget: Annotated[int, Field(ge=MIN_THINKING)] | Literal["adaptive"] | None = Field(
+        None,
+        description=(
+            "The tokens that a reasoning model may think in each turn, less than `max_tokens`; or `adaptive`, if the "
+            "model is to decide. Not with `reasoning_effort`."
+        ),
+    )
+    verbosity: Literal["low", "medium", "high"] | None = Field(None, description="How long the answer is.")
+    service_tier: str | None = Field(
+        None, pattern=r"^[a-z_]{1,32}$", description="The processing tier, such as `auto`, `flex` or `priority`."
+    )
+    stop: str | Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=16, fail_fast=True)] | None = (
+        Field(None, description="A sequence, or several, at which the model stops.")
+    )
+    seed: int | None = Field(None, description="A seed for sampling, if the model server supports one.")
+    response_format: dict[str, JsonValue] | None = Field(
+        None, description='Passed to the model server unchanged, such as `{"type": "json_object"}`.'
+    )
+    tool_choice: ToolChoice | None = Field(
+        None,
+        description=(
+            "Whether the model calls tools: `auto`, `none`, `required`, or the name of one as "
+            '`{"name": "get_weather"}`. A call is forced in the first step only.'
+        ),
+    )
+    parallel_tool_calls: bool | None = Field(None, description="Whether the model may call several tools at once.")
+    web_search: SearchOptions = Field(None, description="Lets the model's server search the web: `true`, or options.")
+    max_turns: int | None = Field(
+        None,
+        ge=1,
+        le=100,
+        description=(
+            "The maximum number of turns in which the model server calls hosted MCP servers by itself, within one "
+            "step. The default is the number of steps left."
+        ),
+    )
+    provider_options: dict[str, JsonValue] | None = Field(
+        None,
+        max_length=MAX_OPTIONS,
+        description="Further parameters, sent unchanged. PROVIDER_OPTIONS names those that are allowed.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def in_our_form(cls, value: Any) -> Any:
+        """Name the field to use for those that this service has in another form. They may be null."""
+        if not isinstance(value, dict):
+            return value
+        for name, use in USE_INSTEAD.items():
+            if value.get(name) is not None:
+                raise ValueError(use)
+        answers = value.get("n")
+        if answers is not None and answers != 1:
+            raise ValueError(ONE_ANSWER)
+        return {key: given for key, given in value.items() if key not in USE_INSTEAD and key != "n"}
+
+    @field_validator("stop")
+    @classmethod
+    def empty_is_unset(cls, value: str | list[str] | None) -> str | list[str] | None:
+        """Treat an empty value as none. White space is kept: a line break is a common stop sequence."""
+        return value or None
+
+    @model_validator(mode="after")
+    def one_measure_of_thinking(self) -> Self:
+        """Refuse two measures of thinking, and a budget that leaves no token for the answer."""
+        if self.thinking_budget is not None and self.reasoning_effort is not None:
+            raise ValueError("send thinking_budget or reasoning_effort, not both")
+        budget, most = self.thinking_budget, self.max_tokens
+        if isinstance(budget, int) and most is not None and budget >= most:
+            raise ValueError("thinking_budget must be less than max_tokens, which includes the thinking")
+        return self
