@@ -55,6 +55,18 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # By wall time on two cores.
 SLOWEST = (
+    "test_browser_nextjs_example",
+    "test_browser_outages",
+    "test_page_faults",
+    "test_browser_pages",
+    "test_page_accessible",
+    "test_browser_tabs",
+    "test_page_chat",
+    "test_page_inspector",
+    "test_page_replay",
+    "test_engines",
+    "test_page_speed",
+    "test_page_xss",
     "test_test_client",
     "test_chaos",
     "test_docs",
@@ -103,9 +115,14 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Two for each core: many tests wait for other processes half of their time."""
-    return 2 * (os.cpu_count() or 1)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two for each core, because many tests wait for other processes half of their time.
+
+    Tests of `test-world` keep browsers, builds and model servers busy. They get one worker more than there are cores.
+    """
+    cores = os.cpu_count() or 1
+    is_world = any("world/live" in argument for argument in config.args)
+    return cores + 1 if is_world else 2 * cores
 
 
 @pytest.hookimpl(trylast=True)

@@ -20,6 +20,8 @@ def main() -> None:
     params.model.path = str(model)
     params.model_alias = {"smol"}
     params.n_ctx = CONTEXT_TOKENS
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1  # more of them spin while they wait for another
+    params.warmup = False
     params.hostnames = ["127.0.0.1"]
     params.port = int(sys.argv[1])
     server = xllamacpp.Server(params)

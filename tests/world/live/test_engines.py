@@ -32,7 +32,7 @@ def upstream(request: pytest.FixtureRequest, engine: str, tmp_path_factory: pyte
 async def test_an_answer_arrives_whole(upstream: str) -> None:
     """The stream's text is the final output, with a finish reason and counted tokens."""
     async with service(upstream, default_model="smol", dedalus_api_key=KEY) as agent:
-        events = await agent.stream({"input": QUESTION, "max_tokens": 60, "temperature": 0, "seed": 1})
+        events = await agent.stream({"input": QUESTION, "max_tokens": 20, "temperature": 0, "seed": 1})
     [final] = only(events, "final_output")
     [finished] = only(events, "step_finished")
     assert final["content"] == text(events) != ""
@@ -44,7 +44,7 @@ async def test_an_answer_arrives_whole(upstream: str) -> None:
 
 async def test_both_endpoints_give_the_same_answer(upstream: str) -> None:
     """/execute returns the folded events of /stream."""
-    asked = {"input": QUESTION, "max_tokens": 20, "temperature": 0, "seed": 1}
+    asked = {"input": QUESTION, "max_tokens": 8, "temperature": 0, "seed": 1}
     async with service(upstream, default_model="smol", dedalus_api_key=KEY) as agent:
         streamed = text(await agent.stream(asked))
         executed = (await agent.post(EXECUTE, asked)).json()

@@ -1,7 +1,7 @@
 """The page at / as a user sees it: opens it in Chromium, finds and presses things, and waits for what appears."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Literal, Self
 
@@ -14,6 +14,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 TIMEOUT_S = 20.0
 QUESTION = "#question"
+COLOUR_RULES = ("color-contrast", "link-in-text-block")  # axe-core's rules whose result depends on the theme
 STATE = """
 const [done] = arguments;
 const main = document.querySelector("script[type=module]").src;
@@ -33,8 +34,8 @@ const isNamed = (element) => name === null || element.computedName === name;
 return Array.from(document.querySelectorAll(selector)).find((each) => isShown(each) && isNamed(each));
 """
 AXE = """
-const [selector, done] = arguments;
-const options = { resultTypes: ["violations"] };
+const [selector, rules, done] = arguments;
+const options = { resultTypes: ["violations"], preload: false, ...(rules && { runOnly: rules }) };
 axe.run(selector, options).then(({ violations }) =>
   done(violations.map(({ id, nodes }) => [id, nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`)])));
 """
@@ -175,10 +176,21 @@ class ShownPage:
         """Return the lines of the console since the last call, which have what the policy has refused, too."""
         return [str(line["message"]) for line in self.browser.get_log("browser")]  # type: ignore[no-untyped-call]
 
-    def findings(self, selector: str = ":root") -> list[Any]:
-        """Return what axe-core finds wrong with the page, or with a part of it, as it is shown now."""
-        self.browser.execute_cdp_cmd("Runtime.evaluate", {"expression": axe_source()})  # the policy has no say in this
-        return list(self.browser.execute_async_script(AXE, selector))
+    def findings(self, selector: str = ":root", rules: Sequence[str] | None = None) -> list[Any]:
+        """Return what axe-core finds wrong with the page, or with a part of it, as it is shown now.
+
+        `rules` are the only ones that are checked, and by default all are.
+        """
+        if not self.browser.execute_script("return 'axe' in window"):
+            self.browser.execute_cdp_cmd(
+                "Runtime.evaluate", {"expression": axe_source()}
+            )  # the policy has no say in this
+        return list(self.browser.execute_async_script(AXE, selector, rules))
+
+    def findings_in_both_themes(self, selector: str = ":root") -> list[Any]:
+        """Return what axe-core finds wrong, in the light theme, and with the colours of the dark one."""
+        light = self.theme("light").findings(selector)
+        return light + self.theme("dark").findings(selector, COLOUR_RULES)
 
     def _find(self, selector: str, name: str | None = None) -> WebElement | None:
         """Return the first displayed element of the selector, which also has the accessible name if there is one."""

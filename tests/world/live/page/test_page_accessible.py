@@ -180,5 +180,4 @@ def app(app_with_all_tools: Process) -> Process:
 def test_nothing_is_found(page: ShownPage, fake: FakeDedalus, state: State) -> None:
     """Contrast, names, roles and structure are right in each state and both themes. A state may have several views."""
     for _ in state(page, fake):
-        for theme in ("light", "dark"):
-            assert page.theme(theme).findings() == [], theme
+        assert page.findings_in_both_themes() == []

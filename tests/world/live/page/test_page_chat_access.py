@@ -1,6 +1,5 @@
 """The chat for people with a keyboard only, or who hear the page."""
 
-import pytest
 from fake_dedalus import FakeDedalus
 from selenium.webdriver import Keys
 from shown_page import QUESTION, ShownPage
@@ -33,10 +32,8 @@ def open_with_tools(page: ShownPage) -> None:
     page.open().choose(tools=["get_weather", "delete_folder"])
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing(page: ShownPage, fake: FakeDedalus, axe: None, theme: str) -> None:
-    """In no state of the chat: an answer with everything unfolded, an editor, a call that waits, a failure."""
-    page.theme("dark" if theme == "dark" else "light")
+def test_axe_finds_nothing(page: ShownPage, fake: FakeDedalus, axe: None) -> None:
+    """In no state of the chat, in either theme: an unfolded answer, an editor, a call that waits, a failure."""
     open_with_tools(page)
     fake.turn(Thinking("Let me look."), *calling("get_weather", '{"city": "Oslo"}'))
     fake.turn(*answer(MARKDOWN))
@@ -45,22 +42,22 @@ def test_axe_finds_nothing(page: ShownPage, fake: FakeDedalus, axe: None, theme:
     page.element(".tool summary").click()
     page.element(".thinking summary").click()
     page.until_shown("Result", ".tool-details")
-    assert page.findings(".chat") == []
+    assert page.findings_in_both_themes(".chat") == []
     page.press("Edit the question")
     page.element(".editor textarea")
-    assert page.findings(".chat") == []
+    assert page.findings_in_both_themes(".chat") == []
     page.keys(Keys.ESCAPE)
     fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
     page.ask("Delete the drafts")
     page.element(f"{DOCK} textarea").send_keys("x")
     page.press("Give a reason")
-    assert page.findings(".chat") == []
+    assert page.findings_in_both_themes(".chat") == []
     page.press("Stop")
     page.until_shown("Stopped.", ANSWER)
     fake.turn(Status(401, {"error": {"message": "no"}}))
     page.ask("Fail")
     page.element(".failure")
-    assert page.findings(".chat") == []
+    assert page.findings_in_both_themes(".chat") == []
 
 
 def test_a_keyboard_is_enough(page: ShownPage, fake: FakeDedalus) -> None:
