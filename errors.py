@@ -151,9 +151,7 @@ class UpstreamRejected(RequestError):
 class UpstreamModelNotFound(UpstreamRejected):
     """The server doesn't have the model. The code is the base class's."""
 
-    default = (
-        "The model server does not have this model, or refuses it to this service's key. See GET /api/agent/models."
-    )
+    default = "The model server does not offer this model. Check the model's name. See GET /api/agent/models."
 
 
 class ContextTooLong(RequestError):

@@ -74,6 +74,7 @@ async function main() {
     if (event === "partial_output") process.stdout.write(data.content);
     if (event === "tool_use") console.error(`[${data.name} ${JSON.stringify(data.arguments)}]`);
     if (event === "approval_request") console.error(`[waiting for POST /api/agent/runs/${run_id}/approvals/${data.tool_call_id}]`);
+    if (event === "step_restarted") console.error("\n[the text so far no longer counts: the step begins again]");
     if (event === "error") console.error(`${data.code}: ${data.message}`);
   };
   const { status } = await streamAgent({ input }, show, { url: process.env.AGENT_STREAM_URL });

@@ -1,5 +1,6 @@
 """One step of a run: model turns, one after another, until one has answered without a failure."""
 
+import logging
 from collections.abc import Iterable
 
 from errors import AgentStreamError, UpstreamDropped, UpstreamTimeout
@@ -21,6 +22,8 @@ from services.agents.tool_calls import ToolCalls
 from services.agents.turn_request import request_body
 from services.completions.chunks import CallDelta, Delta, HostedResult, TextDelta, ThinkingDelta
 from services.upstreams.model_turn import ModelTurn, model_turn
+
+logger = logging.getLogger(__name__)
 
 NO_ANSWER = (UpstreamTimeout, UpstreamDropped)
 """Failures without an answer that would show what the server has done."""
@@ -112,6 +115,7 @@ class ModelStep:
     def _fall_back(self, failed: str, error: AgentStreamError) -> None:
         """Report that the next model has taken over."""
         model = self._context.route.model
+        logger.warning("%s failed in step %d (%s), and %s takes over", failed, self.number, error.code, model)
         if self._is_started:
             self.restart("fallback", model)
         else:

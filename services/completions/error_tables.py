@@ -118,7 +118,7 @@ NO_MODEL_TEXTS = (
     "模型不存在",  # Zhipu
 )
 NO_MODEL = re.compile(
-    r"\bmodel[\s:]+[\"'`]?[\w./:@-]{1,200}[\"'`]? "
+    r"\bmodel[\s:]{1,3}[\"'`]?[\w./:@-]{1,200}[\"'`]? "
     r"(does not exist|is not found|not found|is not available|has been (decommissioned|deprecated))"
 )
 """The message of a refused model with its name in the middle: OpenAI, vLLM, xAI, Ollama, Cohere, Cerebras, Groq."""
