@@ -354,6 +354,18 @@ def test_a_scripted_answer_stays(page: ShownPage, fake: FakeDedalus) -> None:
     assert "It is 3 °C in Oslo" in page.texts(ANSWER)[0]
 
 
+def test_a_restarted_step_is_one_line(page: ShownPage) -> None:
+    """The text of the model that failed is gone, and a line names the model that began again."""
+    page.open()
+    page.choose(scenario="fallback")
+    page.ask("Is it cold?")
+    page.until_shown("Another model answers.", ANSWER)
+    until_ready(page)
+    assert "30 °C" not in page.texts(ANSWER)[0]
+    [line] = page.texts(f"{ANSWER} .warning")
+    assert line.endswith("simulated/fallback began again.")
+
+
 def test_enter_that_chooses_a_word_sends_nothing(page: ShownPage, fake: FakeDedalus) -> None:
     """An input method's Enter stays with it: where the composition still goes, and in Safari, where it has ended."""
     asked = len(fake.chats)
