@@ -1,12 +1,13 @@
 /** The page: three columns. On a narrow window the outer ones are drawers. */
 
 import { Chat } from "./chat/chat.js";
+import { closeDrawer } from "./drawers.js";
 import { Header } from "./header/header.js";
 import { html } from "./html.js";
 import { Icon } from "./icons.js";
 import { Inspector } from "./inspector/inspector.js";
 import { Sidebar } from "./sidebar/sidebar.js";
-import { store, useStore } from "./store.js";
+import { useStore } from "./store.js";
 
 export function App() {
   const drawer = useStore((state) => state.drawer);
@@ -21,19 +22,17 @@ export function App() {
         ${drawer === "inspector" && html`<${InspectorBar} />`}
         <${Inspector} />
       <//>
-      ${drawer && html`<div class="backdrop" onClick=${close}></div>`}
+      ${drawer && html`<div class="backdrop" onClick=${closeDrawer}></div>`}
     </div>
   `;
 }
-
-const close = () => store.set({ drawer: null });
 
 /** The head of the inspector's drawer, with a button that closes it. */
 function InspectorBar() {
   return html`
     <div class="drawer-bar">
       <span>Inspector</span>
-      <button type="button" class="plain" aria-label="Close the inspector" onClick=${close}><${Icon} name="close" /></button>
+      <button type="button" class="plain" aria-label="Close the inspector" onClick=${closeDrawer}><${Icon} name="close" /></button>
     </div>
   `;
 }

@@ -1,5 +1,6 @@
 /** Keys that work everywhere on the page, and the focus of drawers. */
 
+import { closeDrawer, openDrawer } from "./drawers.js";
 import { store } from "./store.js";
 
 const WIDE = "(width >= 70rem)";
@@ -8,10 +9,7 @@ const FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex]
 
 /** Follows the window's width and the keys: Ctrl-K or ⌘K to the search of chats, Escape to close a drawer. */
 export function followKeyboard() {
-  const wide = matchMedia(WIDE);
-  const adapt = () => store.set({ isWide: wide.matches, drawer: null });
-  wide.addEventListener("change", adapt);
-  adapt();
+  followWidth();
   document.addEventListener("keydown", press);
   let before = null;
   store.subscribe(() => {
@@ -21,6 +19,17 @@ export function followKeyboard() {
   });
 }
 
+/** Follows the window's width. A drawer that was open at another width is closed. */
+function followWidth() {
+  const wide = matchMedia(WIDE);
+  const adapt = () => {
+    store.set({ isWide: wide.matches });
+    closeDrawer();
+  };
+  for (const width of [wide, matchMedia(NARROW)]) width.addEventListener("change", adapt);
+  store.set({ isWide: wide.matches });
+}
+
 function press(event) {
   const isSearch = event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey;
   if (isSearch) {
@@ -28,12 +37,12 @@ function press(event) {
     search();
   } else if (event.key === "Escape" && store.get().drawer && !event.defaultPrevented) {
     event.preventDefault();
-    store.set({ drawer: null });
+    closeDrawer();
   }
 }
 
 function search() {
-  if (matchMedia(NARROW).matches) store.set({ drawer: "sidebar" });
+  if (matchMedia(NARROW).matches) openDrawer("sidebar");
   store.set({ sidebarTab: "sessions" });
   setTimeout(() => document.getElementById("search")?.focus()); // after it is drawn
 }

@@ -1,5 +1,6 @@
 /** The URL and the state, in both directions: `?session=…&run=…&seq=…`. */
 
+import { addEntry, closeDrawer, drawerOfEntry, endsClosing } from "./drawers.js";
 import { newSessionId, store } from "./store.js";
 
 const NAMES = ["session", "run", "seq"];
@@ -23,34 +24,47 @@ export function formatRoute(route) {
 
 /**
  * Changes the route and the URL. A change of the session or the run is an entry of the history, so that Back returns to
- * the former one. `replace` makes no entry. Once a session has the draft's id, the next new chat needs another.
+ * the former one. `replace` makes no entry. `closes` closes an open drawer. Once a session has the draft's id, the next
+ * new chat needs another.
  */
-export function navigate(patch, { replace = false } = {}) {
+export function navigate(patch, { replace = false, closes = false } = {}) {
   const before = store.get().route;
   const route = { ...before, ...patch };
-  if (NAMES.every((name) => route[name] === before[name])) return;
-  const keepsEntry = replace || (route.session === before.session && route.run === before.run);
-  history[keepsEntry ? "replaceState" : "pushState"](null, "", location.pathname + formatRoute(route));
+  const isEntry = !replace && (route.session !== before.session || route.run !== before.run);
+  if (isEntry) addEntry(urlOf(route), { stays: !closes });
+  else keepEntry(route);
+  if (NAMES.some((name) => route[name] !== before[name])) setRoute(route);
+  if (closes) closeDrawer();
+}
+
+function setRoute(route) {
   const { draft, begun } = store.get();
   store.set({ route, ...(route.session === draft && { draft: newSessionId(), begun: [...begun, draft] }) });
 }
 
+/** Changes the URL of the history's present entry. */
+function keepEntry(route) {
+  history.replaceState(history.state, "", urlOf(route));
+}
+
+function urlOf(route) {
+  return location.pathname + formatRoute(route);
+}
+
 /** Shows an empty chat, whose id enters the URL with its first question. */
 export function newChat() {
-  store.set({ draft: newSessionId(), drawer: null });
-  navigate({ session: null, run: null, seq: null });
+  store.set({ draft: newSessionId() });
+  navigate({ session: null, run: null, seq: null }, { closes: true });
 }
 
 /** Shows a session, at its latest run. */
 export function openSession(session) {
-  store.set({ drawer: null });
-  navigate({ session, run: null, seq: null });
+  navigate({ session, run: null, seq: null }, { closes: true });
 }
 
 /** Shows a run in the inspector, and its branch of its session in the chat. */
 export function openRun({ session_id = null, run_id }) {
-  store.set({ drawer: null });
-  navigate({ session: session_id, run: run_id, seq: null });
+  navigate({ session: session_id, run: run_id, seq: null }, { closes: true });
 }
 
 /** Handles a link's click with `open`, unless the user asks the browser for another tab or window. */
@@ -62,9 +76,15 @@ export function onPlainClick(open) {
   };
 }
 
-/** Reads the URL now, and whenever the user goes back or forward. */
+/** Reads the URL now, and whenever the user goes back or forward. A drawer that was closed leaves its URL behind. */
 export function followUrl() {
-  const read = () => store.set({ route: parseRoute(location.search) });
-  window.addEventListener("popstate", read);
-  read();
+  window.addEventListener("popstate", () => {
+    if (endsClosing()) keepEntry(store.get().route);
+    readEntry();
+  });
+  readEntry();
+}
+
+function readEntry() {
+  store.set({ route: parseRoute(location.search), drawer: drawerOfEntry() });
 }

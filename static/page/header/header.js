@@ -3,6 +3,7 @@
 import { useEffect } from "preact/hooks";
 
 import { choose } from "../choice.js";
+import { openDrawer } from "../drawers.js";
 import { html } from "../html.js";
 import { Icon } from "../icons.js";
 import { store, useStore } from "../store.js";
@@ -19,7 +20,7 @@ export function Header() {
   }, [title]);
   return html`
     <header class="bar">
-      <button type="button" class="plain open-sidebar" aria-label="Open the sidebar" onClick=${() => store.set({ drawer: "sidebar" })}>
+      <button type="button" class="plain open-sidebar" aria-label="Open the sidebar" onClick=${() => openDrawer("sidebar")}>
         <${Icon} name="menu" />
       </button>
       <h1 class="title cut" title=${title}>${title}</h1>
@@ -52,9 +53,9 @@ function Script() {
 function InspectorButton() {
   const isShown = useStore(({ drawer, isInspecting, isWide }) => (isWide ? isInspecting : drawer === "inspector"));
   const toggle = () => {
-    const { isWide, isInspecting, drawer } = store.get();
+    const { isWide, isInspecting } = store.get();
     if (isWide) store.set({ isInspecting: !isInspecting });
-    else store.set({ drawer: drawer === "inspector" ? null : "inspector" });
+    else openDrawer("inspector");
   };
   return html`
     <button type="button" class="plain open-inspector" aria-label="Inspector" title="Inspector" aria-pressed=${isShown} onClick=${toggle}>

@@ -2,6 +2,7 @@
 
 import { useEffect, useState } from "preact/hooks";
 
+import { openDrawer } from "../drawers.js";
 import { html } from "../html.js";
 import { store, useStore } from "../store.js";
 import { Tabs } from "../tabs.js";
@@ -27,7 +28,7 @@ const TABS = [
 /** Shows the event that the URL names, on a narrow window too. */
 function showEvents(select) {
   select("events");
-  if (!store.get().isWide) store.set({ drawer: "inspector" });
+  if (!store.get().isWide) openDrawer("inspector");
 }
 
 export function Inspector() {

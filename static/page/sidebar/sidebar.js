@@ -1,6 +1,7 @@
 /** The left column: sessions, runs, tools and MCP servers. */
 
 import { BASE_URL } from "../api.js";
+import { closeDrawer } from "../drawers.js";
 import { html } from "../html.js";
 import { Icon } from "../icons.js";
 import { newChat } from "../route.js";
@@ -25,7 +26,7 @@ export function Sidebar() {
     <div class="brand">
       <img src="${BASE_URL}/static/page/icon.svg" alt="" width="24" height="24" />
       <span>Agent Stream</span>
-      <button type="button" class="plain close-drawer" aria-label="Close the sidebar" onClick=${() => store.set({ drawer: null })}>
+      <button type="button" class="plain close-drawer" aria-label="Close the sidebar" onClick=${closeDrawer}>
         <${Icon} name="close" />
       </button>
     </div>

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 
 from fake_dedalus import FakeDedalus
+from selenium.webdriver import Keys
 from shown_page import ShownPage
 from wire import Done, Finish, Gate, Text, WaitFor, answer
 
 pytest_plugins = "page_fixtures"
 
+SIDEBAR = ".sidebar"
 ANSWERS = "[role=log] .answer"
 QUESTIONS = "[role=log] .question .bubble"
 
@@ -30,6 +32,11 @@ def until_new(page: ShownPage) -> None:
     """Return once the page shows an empty new chat."""
     page.until(lambda: page.query() == "" and not page.texts(f"{ANSWERS}, {QUESTIONS}"))
     page.element(".welcome")
+
+
+def until_closed(page: ShownPage, drawer: str) -> None:
+    """Return once a drawer is closed and the page has left its entry of the history."""
+    page.until(lambda: not page.has(drawer) and page.browser.execute_script("return history.state") is None)
 
 
 def ask(page: ShownPage, fake: FakeDedalus, question: str, said: str) -> str:
@@ -85,3 +92,48 @@ def test_each_url_shows_its_chat_while_it_streams(page: ShownPage, fake: FakeDed
     gate.open()
     page.until_shown("one two", ANSWERS)
     assert page.console() == []
+
+
+def test_back_closes_a_drawer(page: ShownPage, fake: FakeDedalus) -> None:
+    """In a narrow window Back closes an open drawer and stays at the chat. After a key has closed it, Back leaves."""
+    page.size(390, 844).open()
+    chat = ask(page, fake, "One?", "First.")
+    page.press("Open the sidebar")
+    page.element(SIDEBAR)
+    page.browser.back()
+    page.until(lambda: not page.has(SIDEBAR))
+    assert page.query() == chat
+    page.press("Open the sidebar")
+    page.element(SIDEBAR)
+    page.keys(Keys.ESCAPE)
+    until_closed(page, SIDEBAR)
+    back(page)
+    until_new(page)
+
+
+def test_a_drawer_gives_its_entry_to_what_is_opened_in_it(page: ShownPage, fake: FakeDedalus) -> None:
+    """A chat that is opened in the drawer is one step from the former one. Its drawer is in no step between them."""
+    page.size(390, 844).open()
+    first = ask(page, fake, "One?", "First.")
+    page.press("Open the sidebar")
+    page.press("New chat")
+    until_new(page)
+    back(page)
+    assert page.query() == first
+    page.until_shown("First.", ANSWERS)
+    assert not page.has(SIDEBAR)
+
+
+def test_an_event_stays_selected_after_its_drawer(page: ShownPage, fake: FakeDedalus) -> None:
+    """The URL keeps the event that was selected in the inspector's drawer. A reload opens the drawer again."""
+    page.size(390, 844).open()
+    ask(page, fake, "One?", "First.")
+    page.press("Inspector")
+    page.press("Events")
+    page.element("#event-2").click()
+    page.until(lambda: page.query().endswith("&seq=2"))
+    selected = page.query()
+    page.reload()
+    page.press("Close the inspector")
+    until_closed(page, ".inspector")
+    assert page.query() == selected
