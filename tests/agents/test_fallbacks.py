@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fake_dedalus import FakeDedalus
 from grammar import parse_frames
@@ -14,7 +15,7 @@ from restarts import Place
 from run_readers import events_url
 from service import EXECUTE, NOWHERE, STREAM, checked, names, only, service, settings, text
 from session_calls import ask, messages, said
-from waiting_runs import DELETE, decide, deletes, waiting_run, whole
+from waiting_runs import DELETE, RUNS, decide, deletes, waiting_run, whole
 from wire import (
     Cut,
     Done,
@@ -235,20 +236,24 @@ def upstream() -> Iterator[FakeDedalus]:
         yield fake
 
 
+def begun(client: httpx.Client, event: str, **more: str) -> str:
+    """Start a run, read it up to this event, and return its id."""
+    seen = b""
+    with client.stream("POST", STREAM, json=ASK | more) as response:
+        for piece in response.iter_raw():
+            seen += piece
+            if f"event: {event}".encode() in seen and seen.endswith(b"\n\n"):
+                break
+        return response.headers["x-run-id"]
+
+
 def test_kill_9_right_after_the_restart(upstream: FakeDedalus, tmp_path: Path, nursery: Nursery) -> None:
     """The interrupted run's events, history and next turn have nothing of the first model's text."""
     place = Place(tmp_path, upstream, nursery)
     never = [WaitFor(Gate()), *answer("Never.")]
     upstream.choose(by_model({"a/one": DIES, "b/two": never, "c/three": answer("Yes.")}))
     with place.served() as (process, client):
-        body = {**ASK, "session_id": "chat"}
-        seen = b""
-        with client.stream("POST", STREAM, json=body) as response:
-            for piece in response.iter_raw():
-                seen += piece
-                if b"event: step_restarted" in seen and seen.endswith(b"\n\n"):
-                    break
-            run_id = response.headers["x-run-id"]
+        run_id = begun(client, "step_restarted", session_id="chat")
         process.kill()
         process.wait(10)
     with place.served() as (_, client):
@@ -301,3 +306,19 @@ async def test_other_models_of_a_server_that_can_t_be_reached_are_skipped() -> N
             events = await agent.stream({"input": "?", "model": "openai/gpt-4.1", "fallback_models": others})
     assert [warning["code"] for warning in only(events, "warning")] == ["model_fallback"]
     assert only(events, "step_started") == [{"step": 1, "model": "mistral/mistral-small-latest"}]
+
+
+def test_the_fallback_keeps_the_run_through_a_restart(upstream: FakeDedalus, tmp_path: Path, nursery: Nursery) -> None:
+    """After kill -9 during the wait, the next process asks the model that had taken over, and then its own fallback."""
+    place = Place(tmp_path, upstream, nursery)
+    upstream.choose(by_model({"a/one": [BUSY], "b/two": iter([DELETE, [BUSY]]), "c/three": answer("Done.")}))
+    with place.served() as (process, client):
+        run_id = begun(client, "waiting")
+        process.kill()
+        process.wait(10)
+    with place.served() as (_, client):
+        client.post(f"{RUNS}/{run_id}/approvals/call_1", json={"approved": True})
+        events = checked(client.get(events_url(run_id)).content)
+    assert models_asked(upstream) == ["a/one", "b/two", "b/two", "c/three"]
+    assert [step["model"] for step in only(events, "step_finished")] == ["b/two", "c/three"]
+    assert only(events, "final_output") == [{"content": "Done."}]
