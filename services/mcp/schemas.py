@@ -5,11 +5,10 @@ openclaw#112667) or a reference (basemind#50), and `"required": null` (claude-co
 request with one such tool. A constraint that is dropped does no harm: the MCP server checks the arguments itself.
 """
 
-from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote
 
 from json_codec.text import dumps, too_deep
+from json_schema.outline import target_of
 
 MAX_DEPTH = 64  # of a schema; other parsers may refuse deeper ones
 MAX_PARTS = 200  # schemas from which one root is made
@@ -107,17 +106,6 @@ class _Root:
             return None
         required = [name for name in objects[0].get("required", ()) if _is_required_by_all(name, objects)]
         return {"type": "object", "properties": _joined(objects, "anyOf"), "required": required}
-
-
-def target_of(document: Mapping[str, Any], reference: Any) -> Any:
-    """Return the part of the document that a reference names, None if there is none."""
-    if not isinstance(reference, str) or not reference.startswith("#"):
-        return None
-    target: Any = document
-    for step in unquote(reference[1:]).strip("/").split("/"):
-        name = step.replace("~1", "/").replace("~0", "~")
-        target = target.get(name) if isinstance(target, dict) and step else None
-    return target
 
 
 def _accepts_objects(schema: Schema) -> bool:

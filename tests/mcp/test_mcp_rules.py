@@ -18,9 +18,10 @@ from mcp_types import CallToolResult, Tool
 from process import ROOT
 
 from errors import McpAuthorizationRequired, McpServerFailed, McpUnavailable, UrlRefused
+from json_schema.validation import MAX_ERRORS
 from models import AgentRequest
 from services.catalog.catalog import Catalog
-from services.mcp.arguments import MAX_ERRORS, validation_errors
+from services.mcp.arguments import validation_errors
 from services.mcp.failures import UNREADABLE, SessionLost
 from services.mcp.resolution import LocalServer, McpChoice, Resolved
 from services.mcp.results import sound_result, text_of
