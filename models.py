@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal, Self
 from uuid import uuid4
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     field_validator,
@@ -16,9 +15,10 @@ from pydantic import (
 from events import Closed, Maybe, PendingCall, RunEnd, RunError, RunWarning, Usage, with_examples
 from events import EventType as EventType  # re-exported: this module shows the whole contract
 from events import StreamEvent as StreamEvent
-from image_urls import ImageUrl
+from message_models import Message, in_order
 from parameter_models import ModelParameters
-from tool_models import Asked, ClientTool, McpServerRef, ServerName, ToolCall, ToolName
+from part_models import Content, FilePart, Part, TextPart, has_words, not_blank
+from tool_models import ClientTool, McpServerRef, ServerName, ToolCall, ToolName
 
 OnDisconnect = Literal["cancel", "continue"]
 Multitask = Literal["reject", "enqueue", "interrupt"]
@@ -55,44 +55,6 @@ def new_request_id() -> str:
 # Requests
 
 
-class TextPart(Asked):
-    """A piece of text."""
-
-    type: Literal["text"]
-    text: str
-
-
-class ImagePart(Asked):
-    """An image: an https URL that the model server fetches, or a data URL."""
-
-    type: Literal["image"]
-    url: ImageUrl
-
-
-Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
-Content = str | Annotated[list[Part], Field(min_length=1, max_length=1000, fail_fast=True)]
-
-
-def has_words(text: str) -> bool:
-    """Return whether a text is more than white space. `strip` would copy a long one, which takes 20 ms for 10 MB."""
-    return bool(text) and not text.isspace()
-
-
-def not_blank(content: Content) -> Content:
-    """Refuse text that is only white space, as the servers of Anthropic, Bedrock and vLLM do."""
-    texts = [content] if isinstance(content, str) else [part.text for part in content if isinstance(part, TextPart)]
-    if not all(map(has_words, texts)):
-        raise ValueError("the text is empty: write some, or leave out this part or message")
-    return content
-
-
-class Message(Asked):
-    """A message of a conversation that the client stores itself."""
-
-    role: Literal["system", "user", "assistant"]
-    content: Annotated[Content, AfterValidator(not_blank)]
-
-
 class AgentRequest(ModelParameters):
     """A request to the agent."""
 
@@ -123,7 +85,9 @@ class AgentRequest(ModelParameters):
         {"input": "And what did I ask before?", "session_id": "chat-1"},
     )
 
-    input: Content = Field(description="The question: text, or a list of text and image parts.")
+    input: Content = Field(
+        description="The question: text, or a list of parts: text, image, file (PDF, text) and audio."
+    )
     model: str | None = Field(
         None,
         min_length=1,
@@ -203,6 +167,12 @@ class AgentRequest(ModelParameters):
             raise ValueError("the input is empty: send a question")
         return not_blank(value)
 
+    @field_validator("messages")
+    @classmethod
+    def as_models_accept_them(cls, value: list[Message] | None) -> list[Message] | None:
+        """Mend the order of calls and results, or refuse it with its place."""
+        return value and in_order(value)
+
     @field_validator("instructions")
     @classmethod
     def blank_is_unset(cls, value: str | None) -> str | None:
@@ -226,11 +196,22 @@ class AgentRequest(ModelParameters):
             raise ValueError("two tools have the same name: use each name once in tools and client_tools")
         return self
 
-    def image_urls(self) -> list[str]:
-        """Return the URLs of all images in the request."""
-        contents = [self.input, *(message.content for message in self.messages or ())]
-        parts = [part for content in contents if not isinstance(content, str) for part in content]
-        return [part.url for part in parts if isinstance(part, ImagePart)]
+    def media(self) -> dict[str, Part]:
+        """Return the parts of the request that aren't text, each by its place, such as `messages.3.content.0`."""
+        contents = {"input": self.input}
+        for index, message in enumerate(self.messages or ()):
+            contents[f"messages.{index}.content"] = message.content or ""
+        return {
+            f"{place}.{number}": part
+            for place, content in contents.items()
+            if not isinstance(content, str)
+            for number, part in enumerate(content)
+            if not isinstance(part, TextPart) and not (isinstance(part, FilePart) and part.is_text)
+        }
+
+    def media_urls(self) -> list[str]:
+        """Return the URLs of all images, files and recordings in the request."""
+        return [part.url for part in self.media().values() if not isinstance(part, TextPart)]
 
 
 class Scenario(StrEnum):

@@ -5,7 +5,8 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from events import ApprovalResponse, Closed, Maybe, RunError, ToolSource, Usage, with_examples
-from models import Content, Metadata, RunStatus, SessionId
+from models import Metadata, RunStatus, SessionId
+from part_models import Content
 from tool_models import Asked
 
 

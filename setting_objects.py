@@ -61,6 +61,9 @@ class WireRules(BaseModel):
     * `thinking`: `thinking_budget` as Anthropic's `thinking`, as OpenRouter's `reasoning`, or in Google's `extra_body`.
     * `web_search`: as `web_search_options` with OpenAI's `nested` place or a `flat` one, or as OpenRouter's `plugin`.
     * `tool_choice`: what can be forced: a call of a `named` tool, of `any` tool, or `nothing`.
+    * `files`: the form of PDFs; with `none`, a request with one is refused.
+    * `file_urls`: whether the server fetches files.
+    * `audio`: the form of recordings; with `none`, a request with one is refused.
     * `left_out`: parameters that are not sent. `name=value` leaves out only that value.
     """
 
@@ -77,4 +80,7 @@ class WireRules(BaseModel):
     thinking: Literal["thinking", "reasoning", "google"] = "thinking"
     web_search: Literal["nested", "flat", "plugin"] = "nested"
     tool_choice: Literal["named", "any", "nothing"] = "named"
+    files: Literal["file", "file_url", "document_url", "none"] = "file"
+    file_urls: bool = False
+    audio: Literal["input_audio", "text", "none"] = "input_audio"
     left_out: tuple[str, ...] = ()

@@ -5,13 +5,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from json_codec.text import dumps
-from models import Content, Message, TextPart
+from message_models import Message, MessageCall
+from part_models import AudioPart, Content, FilePart, ImagePart, Part, TextPart
 from services.upstreams.wire_rules import MESSAGE_KEYS, is_blank, with_provider_fields
 from session_models import ProviderState, StoredMessage
 
 BYTES_PER_TOKEN = 3  # of UTF-8: about right for Chinese and Japanese, and too few for English (4), which is safe
 MESSAGE_TOKENS = 8  # of a message, beside its text
-IMAGE_TOKENS = 1500
+MEDIA_TOKENS = 1500  # of an image, and of a small file or recording
+CHARACTERS_PER_TOKEN = 100  # of base64 in a larger one: about 1,000 tokens for a page of 75 KB
 COUNTED_AT_ONCE = 1024 * 1024  # characters, which take about 2 ms
 
 WireMessage = dict[str, Any]
@@ -20,8 +22,38 @@ WireContent = str | list[dict[str, Any]]
 
 
 def from_request(messages: Sequence[Message]) -> list[WireMessage]:
-    """Return the messages of a conversation that the caller sends with the request."""
-    return [{"role": message.role, "content": wire_content(message.content)} for message in messages]
+    """Return the messages of a conversation that the caller sends with the request.
+
+    Two messages of one role in a row become one, because many models accept no two.
+    """
+    wire: list[WireMessage] = []
+    for message in map(_from_client, messages):
+        previous = wire[-1] if wire else {}
+        if previous.get("role") != message["role"] or message["role"] == "tool" or "tool_calls" in previous:
+            wire.append(message)
+        else:
+            contents = [content for content in (previous["content"], message["content"]) if content is not None]
+            previous |= message | {"content": joined(contents)}
+    return wire
+
+
+def _from_client(message: Message) -> WireMessage:
+    """Return a message in the form of a request. Instructions have one role, and only a user's content has parts."""
+    role = "system" if message.role == "developer" else message.role
+    content = wire_content(message.content) if message.content is not None else None
+    if role != "user" and not isinstance(content, str | None):
+        content = "\n".join(part["text"] for part in content)
+    wire: WireMessage = {"role": role, "content": content}
+    if role == "tool":
+        wire |= {"content": content or "", "tool_call_id": message.tool_call_id}
+    if message.tool_calls:
+        wire["tool_calls"] = [_client_call(call) for call in message.tool_calls]
+    return wire
+
+
+def _client_call(call: MessageCall) -> dict[str, Any]:
+    arguments = "{}" if is_blank(call.function.arguments) else call.function.arguments
+    return {"id": call.id, "type": "function", "function": {"name": call.function.name, "arguments": arguments}}
 
 
 def from_session(messages: Sequence[StoredMessage], states: Sequence[ProviderState] = ()) -> list[WireMessage]:
@@ -118,6 +150,8 @@ def following(turns: Iterable[Sequence[WireMessage]]) -> list[WireMessage]:
 def conversation(instructions: str | None, history: Sequence[WireMessage], question: Content) -> list[WireMessage]:
     """Return all messages for the model: the instructions, the earlier messages and the question."""
     system: list[WireMessage] = [{"role": "system", "content": instructions}] if instructions else []
+    if system and history and history[0]["role"] == "system":
+        system, history = [{"role": "system", "content": f"{instructions}\n\n{history[0]['content']}"}], history[1:]
     content = wire_content(question)
     if history and history[-1]["role"] == "user":
         history, content = history[:-1], joined([history[-1]["content"], content])
@@ -125,15 +159,22 @@ def conversation(instructions: str | None, history: Sequence[WireMessage], quest
 
 
 def wire_content(content: Content) -> WireContent:
-    """Return a text unchanged, and parts in OpenAI's form."""
-    if isinstance(content, str):
-        return content
-    return [
-        {"type": "text", "text": part.text}
-        if isinstance(part, TextPart)
-        else {"type": "image_url", "image_url": {"url": str(part.url)}}
-        for part in content
-    ]
+    """Return a text unchanged, and parts in OpenAI's form. The rules of a server are applied to them later."""
+    return content if isinstance(content, str) else [_wire_part(part) for part in content]
+
+
+def _wire_part(part: Part) -> dict[str, Any]:
+    match part:
+        case TextPart(text=text):
+            return {"type": "text", "text": text}
+        case ImagePart(url=url, detail=detail):
+            return {"type": "image_url", "image_url": {"url": url, **({"detail": detail} if detail else {})}}
+        case FilePart(name=name) if part.is_text:
+            return {"type": "text", "text": f"{name or 'A file'}:\n\n{part.text()}"}
+        case FilePart(url=url, name=name):
+            return {"type": "file", "file": {"file_data": url, **({"filename": name} if name else {})}}
+        case AudioPart(url=url):
+            return {"type": "input_audio", "input_audio": {"data": url.partition(",")[2], "format": part.format}}
 
 
 def joined(contents: Sequence[WireContent]) -> WireContent:
@@ -167,7 +208,17 @@ async def _tokens_of_message(message: WireMessage) -> int:
 async def _tokens(content: WireContent | None) -> int:
     if content is None or isinstance(content, str):
         return await _bytes(content or "") // BYTES_PER_TOKEN
-    return sum([await _tokens(part["text"]) if part["type"] == "text" else IMAGE_TOKENS for part in content])
+    return sum([await _tokens_of_part(part) for part in content])
+
+
+async def _tokens_of_part(part: dict[str, Any]) -> int:
+    match part:
+        case {"type": "text", "text": text}:
+            return await _tokens(text)
+        case {"type": "file", "file": {"file_data": data}} | {"type": "input_audio", "input_audio": {"data": data}}:
+            return max(MEDIA_TOKENS, len(data) // CHARACTERS_PER_TOKEN)
+        case _:
+            return MEDIA_TOKENS
 
 
 async def _bytes(text: str) -> int:

@@ -80,7 +80,7 @@ class DedalusAgent:
         first = Candidate(route, self._tools.select(request, hosts_mcp=route.upstream.hosts_mcp))
         candidates = [first, *self._fallbacks(request, first, fallbacks)]
         tool_urls = [url for candidate in candidates for url in candidate.tools.urls]
-        if urls := {*tool_urls, *request.image_urls()}:
+        if urls := {*tool_urls, *request.media_urls()}:
             await asyncio.gather(*map(self._guard.check_image, urls))
         return Plan(request, candidates, warnings)
 

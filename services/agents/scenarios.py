@@ -19,7 +19,8 @@ from events import (
     ToolUseDelta,
     Usage,
 )
-from models import Scenario, SimulateRequest, TextPart
+from models import Scenario, SimulateRequest
+from part_models import TextPart
 from services.runs.suspension import InDoubt, Outcomes, Pending, refusal_message
 
 MODEL = "simulated/scripted"

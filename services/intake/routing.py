@@ -11,6 +11,7 @@ from services.catalog.catalog import Catalog
 from services.upstreams.selection import Upstreams
 from services.upstreams.upstream import Route
 from services.upstreams.wire_parameters import check_parameters
+from services.upstreams.wire_parts import check_parts
 
 NO_FALLBACKS: Mapping[str, Sequence[str]] = MappingProxyType({})
 
@@ -46,15 +47,20 @@ class RouteResolver:
         return [self.for_model(models[0], request), *self._available(models[1:], request)]
 
     def for_model(self, model: str, request: AgentRequest) -> Route:
-        """Return the route to a model. Raise `ModelUnavailable`, `LocalModelUnavailable`, or as `check_parameters`."""
+        """Return the route to a model. Raise `ModelUnavailable`, `LocalModelUnavailable`, or as `check_parameters`.
+
+        Raise `InvalidRequest`, too, for a part of a message that the server can't take.
+        """
         route = self._upstreams.route(model)
         if route.upstream.kind == "local":
             self._upstreams.local.require()
-        if route.upstream.kind == "local" and request.image_urls():
+        media = request.media()
+        if route.upstream.kind == "local" and media:
             raise ModelUnavailable(
                 "The embedded model reads text only: for images, set DEDALUS_API_KEY or a provider's."
             )
         check_parameters(model_parameters(request), route.rules)
+        check_parts(media, route.rules, model)
         return route
 
     def _named(self, models: Sequence[str], request: AgentRequest) -> Iterator[Route]:

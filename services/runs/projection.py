@@ -21,7 +21,8 @@ from events import (
     ToolResult,
     ToolUse,
 )
-from models import Content, Run, RunStatus
+from models import Run, RunStatus
+from part_models import Content
 from session_models import FunctionCall, StoredMessage
 
 FINISHED = frozenset((RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED))

@@ -13,7 +13,8 @@ from database.runs import delete_run, get_run, save_runs
 from database.sessions import create_session, delete_session, get_session, set_head, touch_session
 from database.suspended_runs import put_queued_run
 from errors import InvalidParent, SessionBusy
-from models import AgentRequest, Content, Run, TextPart, now
+from models import AgentRequest, Run, now
+from part_models import Content, TextPart
 from services.runs.admission import Admission
 from services.runs.live import LiveRuns
 from services.runs.projection import question

@@ -16,45 +16,80 @@ OPENAI = WireRules(
 ANTHROPIC = WireRules(
     reasoning="never",
     left_out=("verbosity", "service_tier", "frequency_penalty", "presence_penalty", "top_k", "web_search"),
+    files="none",
+    audio="none",
 )
 GOOGLE = WireRules(
     call_ids="any",
     thinking="google",
     left_out=("verbosity", "service_tier", "top_k", "parallel_tool_calls", "web_search"),
+    files="none",
 )
-XAI = WireRules(reasoning="never", left_out=("thinking_budget", "verbosity", "service_tier", "top_k", "web_search"))
+XAI = WireRules(
+    reasoning="never",
+    left_out=("thinking_budget", "verbosity", "service_tier", "top_k", "web_search"),
+    files="none",
+    audio="none",
+)
 MISTRAL = WireRules(
     stream_options=False,
     seed="random_seed",
     call_ids="nine",
     reasoning="never",
     left_out=("thinking_budget", "verbosity", "service_tier", "top_k", "web_search"),
+    files="document_url",
+    file_urls=True,
+    audio="text",
 )
 DEEPSEEK = WireRules(
-    left_out=("thinking_budget", "verbosity", "service_tier", "top_k", "parallel_tool_calls", "web_search")
+    left_out=("thinking_budget", "verbosity", "service_tier", "top_k", "parallel_tool_calls", "web_search"),
+    files="none",
+    audio="none",
 )
-GROQ = WireRules(reasoning="never", left_out=("thinking_budget", "verbosity", "top_k", "web_search"))
+GROQ = WireRules(
+    reasoning="never",
+    left_out=("thinking_budget", "verbosity", "top_k", "web_search"),
+    files="none",
+    audio="none",
+)
 COHERE = WireRules(
     stream_options=False,
     tool_choice="any",
     left_out=("thinking_budget", "verbosity", "service_tier", "top_k", "parallel_tool_calls", "web_search"),
+    files="none",
+    audio="none",
 )
 PERPLEXITY = WireRules(
     tool_choice="nothing",
     web_search="flat",
     left_out=("thinking_budget", "verbosity", "service_tier", "parallel_tool_calls"),
+    files="file_url",
+    file_urls=True,
+    audio="none",
 )
 CEREBRAS = WireRules(
     reasoning="never",
     left_out=("thinking_budget", "verbosity", "top_k", "frequency_penalty", "presence_penalty", "web_search"),
+    files="none",
+    audio="none",
 )
-TOGETHER = WireRules(left_out=("thinking_budget", "verbosity", "service_tier", "web_search"))
-FIREWORKS = WireRules(left_out=("verbosity", "web_search"))
+TOGETHER = WireRules(
+    left_out=("thinking_budget", "verbosity", "service_tier", "web_search"),
+    files="none",
+    audio="none",
+)
+FIREWORKS = WireRules(
+    left_out=("verbosity", "web_search"),
+    files="none",
+    audio="none",
+)
 MOONSHOT = WireRules(
     tool_choice="nothing",
     left_out=("thinking_budget", "verbosity", "service_tier", "top_k", "parallel_tool_calls", "web_search"),
+    files="none",
+    audio="none",
 )
-OPENROUTER = WireRules(thinking="reasoning", web_search="plugin")
+OPENROUTER = WireRules(thinking="reasoning", web_search="plugin", file_urls=True)
 
 
 class Provider(NamedTuple):

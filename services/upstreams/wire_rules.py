@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.upstreams.wire_parameters import in_form
+from services.upstreams.wire_parts import parts_in_form
 from settings import WireRules
 
 OPTIONAL = (
@@ -86,6 +87,8 @@ def with_value(key: str, value: Any) -> str:
 
 def _fitted_message(message: Json, rules: WireRules) -> Json:
     changed: dict[str, Any] = {}
+    if isinstance(content := message.get("content"), list):
+        changed["content"] = parts_in_form(content, rules)
     if message["role"] == "assistant":
         if rules.reasoning == "never":
             message = without_provider_fields(message)

@@ -24,9 +24,8 @@ PACKAGE = ROOT / "clients/python/agent_stream"
 NAMES = {"RunRecord": "Run", "Result": "AgentResponse", "RequestOptions": "AgentRequest"}
 NAMES |= {"SimulateOptions": "SimulateRequest", "InputMessage": "Message", "Decision": "ApprovalResponse"}
 SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null", Any: "any"}
-PLAIN = dict.fromkeys(("TextPart", "ImagePart", "ClientTool", "McpServerRef", "NamedTool", "WebSearch"), "object") | {
-    "RunError": "ErrorInfo"
-}
+OBJECTS = ("TextPart", "ImagePart", "FilePart", "AudioPart", "MessageCall", "ClientTool", "McpServerRef")
+PLAIN = dict.fromkeys((*OBJECTS, "NamedTool", "WebSearch"), "object") | {"RunError": "ErrorInfo"}
 """Types for which the package has no class of its own, and the form in which they appear."""
 ENVELOPE = {"run_id": "run_1", "seq": 1, "timestamp": "2026-11-28T10:00:00.000Z"}
 

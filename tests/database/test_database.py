@@ -32,7 +32,8 @@ from database.suspended_runs import (
     put_suspended_run,
 )
 from events import RunError, Usage
-from models import ImagePart, RunStatus, TextPart
+from models import RunStatus
+from part_models import ImagePart, TextPart
 from session_models import FunctionCall, Session, StoredMessage
 
 with warnings.catch_warnings():

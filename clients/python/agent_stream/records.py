@@ -12,7 +12,7 @@ RunEnd = Literal["succeeded", "failed", "cancelled"]
 RunStatus = Literal["queued", "running", "waiting", "succeeded", "failed", "cancelled"]
 ListSource = Literal["upstream", "stale", "builtin"]
 Content = str | list[dict[str, Any]]
-"""Text, or a list of `{"type": "text", "text": …}` and `{"type": "image", "url": …}`."""
+"""Text, or a list of parts, such as `{"type": "text", "text": …}` and `{"type": "image", "url": …}`."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from secrets import token_hex
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, Required, TypedDict
 from urllib.parse import quote
 
 from agent_stream.records import Content
@@ -12,11 +12,14 @@ RUNS = "/api/agent/runs"
 SESSIONS = "/api/agent/sessions"
 
 
-class InputMessage(TypedDict):
+class InputMessage(TypedDict, total=False):
     """A message of a conversation that the caller stores itself."""
 
-    role: Literal["system", "user", "assistant"]
-    content: Content
+    role: Required[Literal["system", "developer", "user", "assistant", "tool"]]
+    name: str | None
+    tool_calls: list[dict[str, Any]] | None
+    tool_call_id: str | None
+    content: Content | None
 
 
 class RequestOptions(TypedDict, total=False):

@@ -615,9 +615,9 @@ export interface components {
             };
             /**
              * Input
-             * @description The question: text, or a list of text and image parts.
+             * @description The question: text, or a list of parts: text, image, file (PDF, text) and audio.
              */
-            input: string | (components["schemas"]["TextPart"] | components["schemas"]["ImagePart"])[];
+            input: string | (components["schemas"]["TextPart"] | components["schemas"]["ImagePart"] | components["schemas"]["FilePart"] | components["schemas"]["AudioPart"])[];
             /**
              * Model
              * @description The model, as `provider/model`. See GET /api/agent/models. The default is DEFAULT_MODEL.
@@ -782,6 +782,35 @@ export interface components {
             reason?: string;
         };
         /**
+         * AudioPart
+         * @description Recorded sound, as a data URL in base64.
+         */
+        AudioPart: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "audio";
+            /**
+             * Url
+             * Format: uri
+             */
+            url: string;
+        };
+        /**
+         * CalledFunction
+         * @description The function that a call names, with its arguments as JSON text.
+         */
+        CalledFunction: {
+            /** Name */
+            name: string;
+            /**
+             * Arguments
+             * @default {}
+             */
+            arguments?: string;
+        };
+        /**
          * ClientTool
          * @description A tool that the client runs. The run waits for its result at POST /api/agent/runs/{run_id}/tool-results.
          */
@@ -878,6 +907,24 @@ export interface components {
             message: string;
         };
         /**
+         * FilePart
+         * @description A PDF or a text: a data URL, or an https URL that the model server fetches.
+         */
+        FilePart: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "file";
+            /**
+             * Url
+             * Format: uri
+             */
+            url: string;
+            /** Name */
+            name?: string;
+        };
+        /**
          * FunctionCall
          * @description A tool call of the model. Calls recorded by an earlier version have no `source` and no `server`.
          *
@@ -929,6 +976,11 @@ export interface components {
              * Format: uri
              */
             url: string;
+            /**
+             * Detail
+             * @enum {string}
+             */
+            detail?: "auto" | "low" | "high";
         };
         JsonValue: unknown;
         /**
@@ -999,15 +1051,38 @@ export interface components {
         /**
          * Message
          * @description A message of a conversation that the client stores itself.
+         *
+         *     The answer of an assistant can have `tool_calls`, and a message with the role `tool` is the result of one of them.
          */
         Message: {
             /**
              * Role
              * @enum {string}
              */
-            role: "system" | "user" | "assistant";
+            role: "system" | "developer" | "user" | "assistant" | "tool";
+            /** Name */
+            name?: string;
+            /** Tool Calls */
+            tool_calls?: components["schemas"]["MessageCall"][];
+            /** Tool Call Id */
+            tool_call_id?: string;
             /** Content */
-            content: string | (components["schemas"]["TextPart"] | components["schemas"]["ImagePart"])[];
+            content?: string | (components["schemas"]["TextPart"] | components["schemas"]["ImagePart"] | components["schemas"]["FilePart"] | components["schemas"]["AudioPart"])[];
+        };
+        /**
+         * MessageCall
+         * @description A tool call of the model. A call without an id gets one.
+         */
+        MessageCall: {
+            /** Id */
+            id?: string;
+            /**
+             * Type
+             * @default function
+             * @constant
+             */
+            type?: "function";
+            function: components["schemas"]["CalledFunction"];
         };
         /**
          * MessageList
@@ -1289,7 +1364,7 @@ export interface components {
              */
             role: "user" | "assistant" | "tool";
             /** Content */
-            content: string | (components["schemas"]["TextPart"] | components["schemas"]["ImagePart"])[] | null;
+            content: string | (components["schemas"]["TextPart"] | components["schemas"]["ImagePart"] | components["schemas"]["FilePart"] | components["schemas"]["AudioPart"])[] | null;
             /** Thinking */
             thinking?: string;
             /** Tool Calls */
@@ -1440,7 +1515,7 @@ export interface components {
              * @description Repeated in the scripted answer.
              * @default What is the weather in Oslo?
              */
-            input?: string | (components["schemas"]["TextPart"] | components["schemas"]["ImagePart"])[];
+            input?: string | (components["schemas"]["TextPart"] | components["schemas"]["ImagePart"] | components["schemas"]["FilePart"] | components["schemas"]["AudioPart"])[];
             /**
              * Model
              * @description The model, as `provider/model`. See GET /api/agent/models. The default is DEFAULT_MODEL.

@@ -77,7 +77,7 @@ export function partsOf(content) {
 }
 
 function attachmentOf(part) {
-  if (part.type === "image") return { name: "image", part, size: Math.round((part.url.length * 3) / 4) };
+  if (part.type !== "text") return { name: part.name ?? part.type, part, size: Math.round((part.url.length * 3) / 4) };
   const [heading, name] = FILE.exec(part.text);
   return { name, part, size: part.text.length - heading.length };
 }

@@ -1,0 +1,138 @@
+"""The messages of a conversation that a client stores itself, in the forms of chat clients.
+
+`in_order` mends what model servers refuse, or refuses it with its place. docs/api.md has the table.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from part_models import Content, TextPart, not_blank
+from tool_models import Asked
+
+NO_RESULT = "(No result of this call was recorded.)"
+IGNORED = frozenset(
+    (
+        *("annotations", "audio", "reasoning", "reasoning_content", "reasoning_details", "refusal", "thinking"),
+        *("function_call", "provider_specific_fields", "extra_content", "is_error", "id", "status"),
+    )
+)
+"""Keys of messages that clients store with an answer. They mean nothing to another server, or to none."""
+
+
+class CalledFunction(Asked):
+    """The function that a call names, with its arguments as JSON text."""
+
+    name: Annotated[str, Field(min_length=1, max_length=256)]
+    arguments: str = "{}"
+
+
+class MessageCall(Asked):
+    """A tool call of the model. A call without an id gets one."""
+
+    id: str | None = Field(None, max_length=512)
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+    @model_validator(mode="before")
+    @classmethod
+    def known_keys(cls, value: Any) -> Any:
+        """Drop the keys that only the provider of the call knows, such as its signature."""
+        if isinstance(value, dict) and isinstance(value.get("function"), dict):
+            return {key: given for key, given in value.items() if key in {"id", "type", "function"}}
+        return value
+
+
+Calls = Annotated[list[MessageCall], Field(max_length=128, fail_fast=True)]
+
+
+class Message(Asked):
+    """A message of a conversation that the client stores itself.
+
+    The answer of an assistant can have `tool_calls`, and a message with the role `tool` is the result of one of them.
+    """
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    name: str | None = Field(None, max_length=256)
+    tool_calls: Calls | None = None
+    tool_call_id: str | None = Field(None, max_length=512)
+    content: Content | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def of_a_chat_client(cls, value: Any) -> Any:
+        """Drop what only its provider understands. A refusal is the text of an answer without another one."""
+        if not isinstance(value, dict):
+            return value
+        if value.get("function_call"):
+            raise ValueError("function_call is deprecated: send tool_calls, and the result with the role tool")
+        message = {key: given for key, given in value.items() if key not in IGNORED}
+        if value.get("refusal") and not value.get("content"):
+            message["content"] = value["refusal"]
+        return message
+
+    @model_validator(mode="after")
+    def complete(self) -> Self:
+        """Refuse an empty message, and what its role can't have."""
+        if self.tool_calls and self.role != "assistant":
+            raise ValueError("only an assistant's message has tool_calls")
+        if self.tool_call_id and self.role != "tool":
+            raise ValueError("only a message with the role tool has a tool_call_id")
+        parts = [] if isinstance(self.content, str | None) else self.content
+        if self.role != "user" and not all(isinstance(part, TextPart) for part in parts):
+            raise ValueError(f"a message with the role {self.role} has text only: send files in a user's message")
+        if self.content is None and self.role != "tool" and not self.tool_calls:
+            raise ValueError("the message is empty: write some content, or leave out this message")
+        return self
+
+    @field_validator("content")
+    @classmethod
+    def some_text(cls, value: Content | None, info: ValidationInfo) -> Content | None:
+        """Refuse an empty text, but for a result, and beside calls."""
+        may_be_empty = info.data.get("role") == "tool" or info.data.get("tool_calls")
+        return value if value is None or may_be_empty else not_blank(value)
+
+
+def in_order(messages: Sequence[Message]) -> list[Message]:
+    """Return the messages with each result after its call, and a result for each call.
+
+    Calls without an id get one, and so do results: that of the next call without a result. A call whose result is
+    missing gets one that says so. Raise ValueError, with the place, for a result without a call, and for two calls of
+    one message with the same id.
+    """
+    kept: list[Message] = []
+    results: dict[tuple[int, str], Message] = {}
+    waiting: dict[str, int] = {}  # the calls without a result, each with the place of its message in `kept`
+    for place, message in enumerate(messages):
+        if message.role == "tool":
+            call_id = message.tool_call_id or next(iter(waiting), "")
+            if call_id not in waiting:
+                raise ValueError(f"messages[{place}] is a result without a call: send the assistant's tool_calls, too")
+            results[waiting.pop(call_id), call_id] = message.model_copy(update={"tool_call_id": call_id})
+            continue
+        message = _with_ids(message, place)
+        ids = [call.id or "" for call in message.tool_calls or ()]
+        if len(set(ids)) < len(ids):
+            raise ValueError(f"messages[{place}] has two calls with the same id: each result needs a call of its own")
+        for call_id in ids:
+            waiting.pop(call_id, None)
+            waiting[call_id] = len(kept)
+        kept.append(message)
+    return [each for place, message in enumerate(kept) for each in _with_results(place, message, results)]
+
+
+def _with_ids(message: Message, place: int) -> Message:
+    if all(call.id for call in message.tool_calls or ()):
+        return message
+    calls = [
+        call if call.id else call.model_copy(update={"id": f"call_{place}_{index}"})
+        for index, call in enumerate(message.tool_calls or ())
+    ]
+    return message.model_copy(update={"tool_calls": calls})
+
+
+def _with_results(place: int, message: Message, results: dict[tuple[int, str], Message]) -> list[Message]:
+    ids = [call.id or "" for call in message.tool_calls or ()]
+    missing = {call_id: Message(role="tool", content=NO_RESULT, tool_call_id=call_id) for call_id in ids}
+    return [message, *(results.get((place, call_id), missing[call_id]) for call_id in ids)]
