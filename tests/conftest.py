@@ -24,9 +24,9 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
-    """Starts services fast; it is started itself when the first test wants it."""
-    with opened_nursery() as made:
+def nursery(testrun_uid: str) -> Iterator[Nursery]:
+    """Starts services fast. The first test that wants it, in any worker, starts the process that forks it."""
+    with opened_nursery(testrun_uid) as made:
         yield made
 
 

@@ -17,6 +17,7 @@ from process import ROOT, Nursery, free_port
 from wire import Done, ErrorData, Finish, Gate, Text, ToolCall, Usage, WaitFor, answer
 
 pytest_plugins = "client_fixtures"
+pytestmark = pytest.mark.usefixtures("package_is_loaded")
 
 README, GUIDE = ROOT / "clients/python/README.md", ROOT / "docs/python.md"
 BOTH = pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=lambda how: how.name)
@@ -168,7 +169,8 @@ def test_example_resume(service: Service) -> None:
 
 def test_example_resume_after_an_interruption(service: Service) -> None:
     """After Ctrl-C, the program reads the rest of the run whose id and last number it is given."""
-    with process(RESUME, env={"AGENT_STREAM_URL": service.url, "PYTHONUNBUFFERED": "1"}) as running:
+    env = {"AGENT_STREAM_URL": service.url, "PYTHONUNBUFFERED": "1"}
+    with process(RESUME, env=env, forked=False) as running:  # an interpreter of its own imports what it needs
         shown = read_until(running.stdout, "Thinking(")
         os.kill(running.pid, signal.SIGINT)
         shown += ended(running).out

@@ -352,7 +352,7 @@ def test_default_url(service: Service, tmp_path: Path, line: str, environment: d
     copy.write_text((ROOT / CLIENT).read_text())
     (tmp_path / ".env").write_text(f"#PORT=2\nHOST=127.0.0.1\n{line.format(service.port)}\n")
     env = {name: value.format(service.port) for name, value in environment.items()}
-    with process(str(copy), "--tools", env=env) as running:
+    with process(str(copy), "--tools", env=env, forked=False) as running:
         shown = ended(running)
     assert (shown.code, shown.err) == (0, "")
 

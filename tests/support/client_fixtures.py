@@ -16,6 +16,13 @@ def client_is_loaded(nursery: Nursery) -> None:
 
 
 @pytest.fixture(scope="module")
+def package_is_loaded(nursery: Nursery) -> None:
+    """Load the Python client's package into the nursery, which `process` then uses."""
+    nursery.load("agent_stream")
+    NURSERY.set(nursery)
+
+
+@pytest.fixture(scope="module")
 def fake() -> Iterator[FakeDedalus]:
     with FakeDedalus.in_thread() as fake:
         yield fake
@@ -23,5 +30,5 @@ def fake() -> Iterator[FakeDedalus]:
 
 @pytest.fixture(scope="module")
 def service(nursery: Nursery, fake: FakeDedalus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with serving(nursery, tmp_path_factory.mktemp("service"), DEDALUS_BASE_URL=fake.url) as service:
+    with serving(nursery, tmp_path_factory.mktemp("service") / "data", DEDALUS_BASE_URL=fake.url) as service:
         yield service

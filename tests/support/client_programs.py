@@ -77,13 +77,14 @@ def process(
 ) -> Iterator[Program]:
     """A Python program of this project in an environment of its own, killed at the end if it is still running.
 
-    The client is forked from a process that has imported it, unless `forked` is False.
+    It is forked from a process that has imported what it needs, unless `forked` is False.
     """
     clean = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PACKAGE), "PYTHONUTF8": "1", "TERM": "xterm-256color", **env}
     script, *arguments = command
-    if script == CLIENT and forked:
+    if forked:
+        named = ("test_client", *arguments) if script == CLIENT else ("forked_script", *command)
         with forked_command(
-            NURSERY.get(), "test_client", *arguments, env=clean, stdin=stdin, terminal=terminal
+            NURSERY.get(), *named, env=clean, directory=cwd, stdin=stdin, terminal=terminal
         ) as started_fast:
             yield started_fast
             return

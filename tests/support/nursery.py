@@ -1,6 +1,7 @@
-"""Starts programs fast: `python nursery.py` imports the service once, runs it once, and forks itself for each start.
+"""Starts programs fast: `python nursery.py DESCRIPTOR` imports the service once, runs it once, and forks nurseries.
 
-It reads one JSON order a line, and answers each with a number:
+The descriptor is a listening socket. Each connection sends three descriptors, and gets a nursery that has them as its
+standard streams. A nursery forks itself for each start. It reads one JSON order a line, and answers each with a number:
 
 * `{"start": "app:main", "environment": {…}, "stderr": path}` calls that function in a new process, with these
   variables in addition to its own, and returns the process id. Without `stderr` the process shares the nursery's.
@@ -12,7 +13,8 @@ It reads one JSON order a line, and answers each with a number:
 * `{"load": module}` imports a module, so that later processes have it, and returns 0.
 * `{"wait": pid}` returns the exit status of a process once it has ended.
 
-When its input ends, the nursery kills the processes that it has started.
+When its input ends, a nursery kills the processes that it has started. When the input of `python nursery.py` ends, no
+more nurseries are forked, and those that were forked stay.
 """
 
 import asyncio
@@ -20,7 +22,9 @@ import gc
 import json
 import os
 import resource
+import select
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -28,7 +32,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import uvloop  # noqa: F401 - imported for the forked services, as uvicorn imports it
 from service import DATABASE, NOWHERE, SIMULATE, empty_database, service
+
+from services.tooling.registry import ToolRegistry
 
 JOIN_S = 5
 MODES = (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)
@@ -41,7 +48,8 @@ async def warm_up() -> bytes:
     0.2 s of CPU until its first run has ended. Events are kept in memory, because the file log keeps threads, which
     a forked process lacks.
     """
-    async with service(NOWHERE, event_log_url="memory://") as agent:
+    tools = ToolRegistry((), timeout_s=JOIN_S, threads=1).all  # imports the tools that a service offers by default
+    async with service(NOWHERE, tools, event_log_url="memory://") as agent:
         await agent.stream({"delay_ms": 0}, SIMULATE)
     return await empty_database()
 
@@ -75,11 +83,16 @@ def make_data(directory: Path, database: bytes) -> None:
     (directory / DATABASE).write_bytes(database)
 
 
-def become_command(order: dict[str, Any], streams: Sequence[int]) -> None:
-    """Replace the process's environment, arguments and standard streams, as `python -X utf8` sets them."""
+def replace_streams(streams: Sequence[int]) -> None:
+    """Make these descriptors the process's standard input, output and error."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
+
+
+def become_command(order: dict[str, Any], streams: Sequence[int]) -> None:
+    """Replace the process's environment, arguments and standard streams, as `python -X utf8` sets them."""
+    replace_streams(streams)
     os.environ.clear()
     os.chdir(order["directory"])
     sys.argv = [f"{order['start'].partition(':')[0]}.py", *order["arguments"]]
@@ -102,12 +115,33 @@ def exit_at_once(program: Callable[[], int]) -> None:
 
 
 def main() -> None:
-    """Execute the orders from standard input."""
+    """Fork a nursery for each connection, until standard input ends."""
     database = asyncio.run(warm_up())
     for thread in set(threading.enumerate()) - {threading.main_thread()}:
         thread.join(JOIN_S)  # those of the database end a moment after it is closed
     assert threading.active_count() == 1, "a forked process has none of the threads"
     gc.freeze()  # so that a collection in a forked process copies none of this memory
+    with socket.socket(fileno=int(sys.argv[1])) as listening:
+        while listening in select.select([listening, sys.stdin], [], [])[0]:
+            streams = accepted(listening)
+            if os.fork() == 0:
+                listening.close()
+                replace_streams(streams)
+                obey(database)
+                return
+            for stream in streams:
+                os.close(stream)
+
+
+def accepted(listening: socket.socket) -> list[int]:
+    """Accept a connection, and return the descriptors that it sends."""
+    connection, _ = listening.accept()
+    with connection:
+        return socket.recv_fds(connection, 1, len(MODES))[1]
+
+
+def obey(database: bytes) -> None:
+    """Execute the orders from standard input. `database` is the file of an empty database."""
     children: set[int] = set()
     for line in sys.stdin:
         order = json.loads(line)
