@@ -32,7 +32,7 @@ PIECE = "x" * 60_000
 RUN_BYTES = 8 * MIB  # more than the kernel holds for a reader
 OTHER_RUN_BYTES = MIB
 PASSED_BYTES = int(os.environ.get("SLOW_READER_MB", "16")) * MIB
-WARM_UP_BYTES = 16 * MIB
+WARM_UP_BYTES = 8 * MIB
 # One reader costs about 210 KiB. There are enough of them that other changes of some megabytes don't show.
 READERS, SEND_TIMEOUT_S = (300, 120) if PASSED_BYTES >= 500 * MIB else (200, 4)
 
