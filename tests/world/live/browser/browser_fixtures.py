@@ -6,7 +6,7 @@ from pathlib import Path
 import next_app
 import pytest
 
-pytest_plugins = "browser"
+pytest_plugins = "shared_browser"
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
 
+from browser import open_tab
 from fake_dedalus import FakeDedalus
 from process import Nursery, Process, forked_app
 from selenium.webdriver import Chrome
@@ -28,7 +29,7 @@ class Tab:
 
     def __init__(self, browser: Chrome, origin: str, page: str = "hook", **options: str) -> None:
         self.browser = browser
-        browser.switch_to.new_window("tab")
+        open_tab(browser, origin)
         self._handle = browser.current_window_handle
         self._has_hook = page == "hook"
         browser.get(f"{origin}/{page}?{urlencode(options)}")

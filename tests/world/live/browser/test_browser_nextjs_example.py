@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import next_app
 import pytest
+from browser import open_tab
 from fake_dedalus import FakeDedalus
 from process import Nursery, Process
 from raw_servers import Connection, serving
@@ -86,7 +87,7 @@ def chat_url(app: Process) -> Iterator[str]:
 @pytest.fixture
 def page(browser: Chrome, chat_url: str, fake: FakeDedalus) -> ShownPage:
     fake.forget()
-    browser.switch_to.new_window("tab")
+    open_tab(browser, chat_url)
     page = ShownPage(browser, chat_url).size(1280).theme("light").open()
     page.until(lambda: page.focused() == "Your question")  # React has taken over the page that the server rendered
     return page

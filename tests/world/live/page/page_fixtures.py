@@ -17,13 +17,14 @@ from pathlib import Path
 
 import environments
 import pytest
+from browser import open_tab
 from fake_dedalus import FakeDedalus
 from node import install
 from process import Nursery, Process, forked_app
 from selenium.webdriver import Chrome
 from shown_page import ShownPage
 
-pytest_plugins = "browser"
+pytest_plugins = "shared_browser"
 
 TOOLS = '''
 from tools import tool
@@ -90,5 +91,5 @@ def axe() -> None:
 @pytest.fixture
 def page(browser: Chrome, app: Process) -> ShownPage:
     """The page in a tab of its own, in a wide window and the light theme. The test opens it."""
-    browser.switch_to.new_window("tab")
+    open_tab(browser, app.url)
     return ShownPage(browser, app.url).size(1440).theme("light")

@@ -173,8 +173,12 @@ class ShownPage:
         return str(self.browser.execute_script("return location.search"))
 
     def console(self) -> list[str]:
-        """Return the lines of the console since the last call, which have what the policy has refused, too."""
-        return [str(line["message"]) for line in self.browser.get_log("browser")]  # type: ignore[no-untyped-call]
+        """Return the lines of the console since the last call, which have what the policy has refused, too.
+
+        The page names its icon, so only the first tab can have asked for `favicon.ico`.
+        """
+        lines = [str(line["message"]) for line in self.browser.get_log("browser")]  # type: ignore[no-untyped-call]
+        return [line for line in lines if "/favicon.ico" not in line]
 
     def findings(self, selector: str = ":root", rules: Sequence[str] | None = None) -> list[Any]:
         """Return what axe-core finds wrong with the page, or with a part of it, as it is shown now.

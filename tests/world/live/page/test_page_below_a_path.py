@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import pytest
+from browser import open_tab
 from fake_dedalus import FakeDedalus
 from process import Process
 from selenium.webdriver import Chrome
@@ -67,7 +68,7 @@ def below(app: Process) -> Iterator[str]:
 
 def test_it_works_below_a_path(browser: Chrome, below: str, fake: FakeDedalus) -> None:
     """The page loads, streams an answer, lists its chat, and links to the documentation and back."""
-    browser.switch_to.new_window("tab")
+    open_tab(browser, below)
     page = ShownPage(browser, below).size(1440)
     fake.turn(*answer("Right here."))
     page.open().ask("Where are you?")
@@ -81,10 +82,11 @@ def test_it_works_below_a_path(browser: Chrome, below: str, fake: FakeDedalus) -
     assert page.control("Try it on the page").get_attribute("href") == f"{below}/"
 
 
-def test_swagger_s_requests_stay_below_the_path(chrome: Chrome, below: str) -> None:
+def test_swagger_s_requests_stay_below_the_path(browser: Chrome, below: str) -> None:
     """Swagger's "Try it out" sends its request through the proxy to the service."""
-    page = ShownPage(chrome, below)
-    chrome.get(f"{below}/docs#/agent/models")
+    open_tab(browser, below)
+    page = ShownPage(browser, below)
+    browser.get(f"{below}/docs#/agent/models")
     for button in ("Try it out", "Execute"):
         page.until_shown(button, MODELS)
         page.press(button)

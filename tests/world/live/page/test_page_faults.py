@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from browser import open_tab
 from fake_dedalus import FakeDedalus
 from lossy_proxy import line_to
 from process import Nursery, Process, forked_app
@@ -96,7 +97,7 @@ def test_seven_tabs_stream_over_two_connections(browser: Chrome, app: Process, f
     with line_to(app.url) as line:
         shown = ShownPage(browser, line.url)
         for number in range(TABS):
-            browser.switch_to.new_window("tab")
+            open_tab(browser, line.url)
             tabs.append(browser.current_window_handle)
             fake.turn(*half(gate, f"begun {number} ", f"ended {number}"))
             shown.open(is_first_visit=False).ask("Count.")
@@ -125,7 +126,7 @@ def test_an_outage_a_reload_a_second_tab_and_a_kill(nursery: Nursery, browser: C
         fake = stack.enter_context(FakeDedalus.in_thread())
         settings = {"DEDALUS_BASE_URL": fake.url, "DEFAULT_MODEL": "m", "DATA_DIR": str(tmp_path)}
         before = stack.enter_context(forked_app(nursery, **settings))
-        browser.switch_to.new_window("tab")
+        open_tab(browser, before.url)
         page = ShownPage(browser, before.url).size(1440)
         fake.turn(*half(gate))
         page.open().ask("Count.")
