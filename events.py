@@ -79,6 +79,7 @@ class EventType(StrEnum):
     APPROVAL_RESPONSE = "approval_response"
     TOOL_PROGRESS = "tool_progress"
     TOOL_RESULT = "tool_result"
+    SOURCE = "source"
     STEP_RESTARTED = "step_restarted"
     STEP_FINISHED = "step_finished"
     WARNING = "warning"
@@ -199,8 +200,19 @@ class ToolResult(Closed):
     truncated: bool
 
 
+class Source(Closed):
+    """A web page that the answer cites. Sent once for each URL of a run; `url` begins with http:// or https://.
+
+    `title` and `snippet` are texts of the page, on one line each and cut, and not checked further: show them as text.
+    """
+
+    url: str
+    title: Maybe[str] = None
+    snippet: Maybe[str] = None
+
+
 class StepRestarted(Closed):
-    """The step begins again: its thinking, text and calls so far no longer count.
+    """The step begins again: its thinking, text, calls and sources so far no longer count.
 
     The step has no second `step_started`. Its calls so far get no more results. `model` is present if another model
     answers from here on. The usage of the dropped attempt is part of the step's usage.
@@ -280,6 +292,7 @@ EventData = (
     | ApprovalResponse
     | ToolProgress
     | ToolResult
+    | Source
     | StepRestarted
     | StepFinished
     | RunWarning
@@ -376,6 +389,13 @@ class ToolResultEvent(Event):
     data: ToolResult
 
 
+class SourceEvent(Event):
+    """The event `source`."""
+
+    event: Literal["source"]
+    data: Source
+
+
 class StepRestartedEvent(Event):
     """The event `step_restarted`."""
 
@@ -430,6 +450,7 @@ StreamEvent = Annotated[
     | ApprovalResponseEvent
     | ToolProgressEvent
     | ToolResultEvent
+    | SourceEvent
     | StepRestartedEvent
     | StepFinishedEvent
     | RunWarningEvent

@@ -12,7 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-from events import Closed, Maybe, PendingCall, RunEnd, RunError, RunWarning, Usage, with_examples
+from events import Closed, Maybe, PendingCall, RunEnd, RunError, RunWarning, Source, Usage, with_examples
 from events import EventType as EventType  # re-exported: this module shows the whole contract
 from events import StreamEvent as StreamEvent
 from message_models import Message, in_order
@@ -227,6 +227,7 @@ class Scenario(StrEnum):
     APPROVAL = "approval"
     CLIENT_TOOL = "client_tool"
     FALLBACK = "fallback"
+    SOURCES = "sources"
 
 
 class SimulateRequest(AgentRequest):
@@ -295,8 +296,8 @@ class AgentResponse(Closed):
     """A run as one JSON response, with the same content as its stream.
 
     A run with the status `waiting` has its events so far, and its tool calls in `pending` have no result yet.
-    `warnings` report what was left out or lost. `model` is the one that was asked for, and `answered_by` the one that
-    the last step's answer is from.
+    `sources` are the web pages that the answer cites. `warnings` report what was left out or lost. `model` is the one
+    that was asked for, and `answered_by` the one that the last step's answer is from.
     """
 
     run_id: str
@@ -306,6 +307,7 @@ class AgentResponse(Closed):
     thinking: str
     tool_calls: list[ToolCall]
     pending: Maybe[list[PendingCall]] = None
+    sources: Maybe[list[Source]] = None
     warnings: Maybe[list[RunWarning]] = None
     usage: Usage
     model: str

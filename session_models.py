@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from events import ApprovalResponse, Closed, Maybe, RunError, ToolSource, Usage, with_examples
+from events import ApprovalResponse, Closed, Maybe, RunError, Source, ToolSource, Usage, with_examples
 from models import Metadata, RunStatus, SessionId
 from part_models import Content
 from tool_models import Asked
@@ -85,6 +85,7 @@ class StoredMessage(Closed):
     tool_calls: Maybe[list[FunctionCall]] = None
     tool_call_id: Maybe[str] = None
     is_error: Maybe[bool] = None
+    sources: Maybe[list[Source]] = None
 
 
 class ProviderState(Closed):
@@ -112,7 +113,8 @@ class SessionMessage(StoredMessage):
 
     `parent_id` is the previous message of its branch. `status` and `error` are those of its run. A `queued`,
     `running` or `waiting` run can be followed by its id. An assistant message is `thinking`, then `content`, then
-    `tool_calls`. The results of calls are also in messages with the role `tool`.
+    `tool_calls`. The results of calls are also in messages with the role `tool`. `sources` are the web pages that the
+    message cites.
     """
 
     message_id: str

@@ -169,6 +169,8 @@ class Screen:
         self._at_line_start = True
         self._typed: set[str] = set()  # the ids of calls whose arguments were printed while the model wrote them
         self._names: dict[str, str] = {}  # of tools, by the call's id
+        self._sources: list[dict[str, str]] = []  # the web pages that the answer cites
+        self._earlier_sources = 0  # those of the steps before the present one
 
     def show(self, event: Event, /) -> None:
         """Print one event. Other events have nothing to show, or are of a later version."""
@@ -178,6 +180,8 @@ class Screen:
         match event["event"]:
             case "run_started":
                 self.line(f"{data['model']} · {event['run_id']}", "dim")
+            case "step_started":
+                self._earlier_sources = len(self._sources)
             case "thinking":
                 self._flow("thinking", data["content"], "dim italic")
             case "partial_output":
@@ -197,13 +201,18 @@ class Screen:
                 self.line(f"  … {progress(data)}", "dim")
             case "tool_result":
                 self.line(*tool_result(data))
+            case "source":
+                self._sources.append(data)
             case "step_restarted":
+                del self._sources[self._earlier_sources :]
                 self.line(restart(data), "yellow")
             case "warning":
                 self.line(f"! {data['code']}: {data['message']}", "yellow")
             case "error":
                 self.complain(f"{data['code']}: {data['message']} ({data['request_id']})")
             case "complete":
+                for number, source in enumerate(self._sources, start=1):
+                    self.line(f"[{number}] {' · '.join(filter(None, (source.get('title'), source['url'])))}", "blue")
                 self.line(*summary(data))
 
     def started(self, run: dict[str, Any], /) -> None:
@@ -906,8 +915,8 @@ def add_commands(cli: argparse.ArgumentParser) -> None:
     """Add the options that choose what to do in place of streaming the answer."""
     how = cli.add_mutually_exclusive_group().add_argument
     scenarios = (
-        "show a scripted run: default, long, tool_error, error, slow, truncated, progress, approval, client_tool or "
-        "fallback"
+        "show a scripted run: default, long, tool_error, error, slow, truncated, progress, approval, client_tool, "
+        "fallback or sources"
     )
     how("--simulate", dest="scenario", nargs="?", const="default", metavar="SCENARIO", help=scenarios)
     how("--execute", action="store_true", help="request one JSON response instead of the stream")

@@ -23,8 +23,8 @@ YIELD_AFTER = 5000  # runs, which take 2 ms
 PAGE_CHARACTERS = 1024 * 1024  # of JSON, which takes about 10 ms of the event loop to parse and write
 
 PLACE = sa.tuple_(messages.c.run_id, messages.c.position)
-CONTENTS = (messages.c.content, messages.c.thinking, messages.c.tool_calls)
-SIZES = [sa.func.coalesce(sa.func.length(sa.cast(column, sa.Text)), 0) for column in CONTENTS]
+CONTENTS = (messages.c.content, messages.c.thinking, messages.c.tool_calls, messages.c.sources)
+SIZE = sum((sa.func.coalesce(sa.func.length(sa.cast(column, sa.Text)), 0) for column in CONTENTS), sa.literal(0))
 PATH = path_to_run()
 
 BRANCH = (
@@ -38,7 +38,7 @@ TREE = (
     .order_by(messages.c.run_id, messages.c.position)
 )
 PARENTS = sa.select(runs.c.run_id, runs.c.parent_run_id).where(runs.c.session_id == parameter(runs.c.session_id))
-SIZED = sa.select(messages.c.run_id, messages.c.position, (SIZES[0] + SIZES[1] + SIZES[2]).label("size"))
+SIZED = sa.select(messages.c.run_id, messages.c.position, SIZE.label("size"))
 READ = sa.select(messages, runs.c.status, runs.c.error).join(runs, runs.c.run_id == messages.c.run_id)
 RESULTS = sa.select(messages.c.tool_call_id, messages.c.content, messages.c.is_error).where(messages.c.role == "tool")
 

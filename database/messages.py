@@ -38,7 +38,8 @@ CHARACTERS_AT_ONCE = 1024 * 1024  # of JSON in one reading; a single run may be 
 
 PATH = path_to_run()
 LATEST = path_to_run(RUNS_AT_ONCE)
-WITHOUT_THINKING = [messages.c[name] for name in StoredMessage.model_fields if name != "thinking"]
+FOR_MODELS = [messages.c[name] for name in StoredMessage.model_fields if name not in ("thinking", "sources")]
+"""The columns that the messages for a model are made of."""
 SIZE = sum(
     (sa.func.coalesce(sa.func.length(sa.cast(messages.c[name], sa.Text)), 0) for name in ("content", "tool_calls")),
     sa.literal(0),
@@ -58,7 +59,7 @@ QUESTIONS = (
 
 
 class LatestTurns(NamedTuple):
-    """The messages of some runs without their thinking, the latest run first, and the run before them (`before`)."""
+    """The messages of some runs, as a model gets them, the latest run first. `before` is the run before them."""
 
     turns: dict[str, list[StoredMessage]]
     before: str | None
@@ -103,11 +104,7 @@ async def latest_turns(connection: AsyncConnection, run_id: str) -> LatestTurns:
     fitting = [count for count, total in totals if total <= CHARACTERS_AT_ONCE]
     chosen = sizes[: max(fitting, default=1)]
     turns: dict[str, list[StoredMessage]] = {row.run_id: [] for row in chosen}
-    query = (
-        sa.select(*WITHOUT_THINKING)
-        .where(messages.c.run_id.in_(turns))
-        .order_by(messages.c.run_id, messages.c.position)
-    )
+    query = sa.select(*FOR_MODELS).where(messages.c.run_id.in_(turns)).order_by(messages.c.run_id, messages.c.position)
     async for rows in slices(connection, query, {}):
         for row in rows:
             turns[row.run_id].append(StoredMessage(**await stored(row._asdict())))

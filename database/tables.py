@@ -100,6 +100,7 @@ messages = sa.Table(
     sa.Column("tool_calls", LongJson),
     sa.Column("tool_call_id", Text),
     sa.Column("is_error", sa.Boolean),
+    sa.Column("sources", Json),
     sa.Index(None, "session_id", "run_id", "position"),
 )
 """The messages that a run adds to its session: the question at position 0, the answer from 1 on."""

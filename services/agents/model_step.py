@@ -10,6 +10,7 @@ from events import (
     PartialOutput,
     RestartReason,
     RunWarning,
+    Source,
     StepRestarted,
     StepStarted,
     Thinking,
@@ -20,7 +21,7 @@ from services.agents.loop_state import AgentLimits, LoopState
 from services.agents.run_context import RunContext
 from services.agents.tool_calls import ToolCalls
 from services.agents.turn_request import request_body
-from services.completions.chunks import CallDelta, Delta, HostedResult, TextDelta, ThinkingDelta
+from services.completions.chunks import CallDelta, Delta, HostedResult, SourceDelta, TextDelta, ThinkingDelta
 from services.upstreams.model_turn import ModelTurn, model_turn
 
 logger = logging.getLogger(__name__)
@@ -135,6 +136,8 @@ class ModelStep:
                 self._put_all(self.calls.add_piece(delta))
             case HostedResult():
                 self._put_all(self.calls.add_hosted_result(delta))
+            case SourceDelta(url, title, snippet):
+                self._writer.cite(Source(url=url, title=title, snippet=snippet))
 
     def _put_all(self, events: Iterable[EventData]) -> None:
         for event in events:

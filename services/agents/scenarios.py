@@ -8,6 +8,7 @@ from events import (
     ApprovalResponse,
     EventData,
     PartialOutput,
+    Source,
     StepFinished,
     StepRestarted,
     StepStarted,
@@ -33,6 +34,13 @@ CALL = "call_simulated_1"
 WEATHER_TOOL = "get_weather"
 DELETE_TOOL = "delete_folder"
 LOCATION_TOOL = "get_location"
+
+
+SOURCES = (
+    Source(url="https://www.met.no/en/weather", title="The weather in Norway", snippet="Snow showers in the evening."),
+    Source(url="https://en.wikipedia.org/wiki/Oslo", title="Oslo"),
+    Source(url="https://www.yr.no/en/forecast/daily-table/1-72837"),
+)
 
 
 class Fail(NamedTuple):
@@ -67,12 +75,7 @@ def script(request: SimulateRequest) -> Iterator[Beat]:
             yield from _weather_step("The weather service did not answer.", is_error=True)
             yield from _answer_step("I could not look up the weather: the weather service did not answer.")
         case Scenario.PROGRESS:
-            yield from _call("archive_mail", {"folder": "inbox"}, "python")
-            for done in range(1, 11):
-                message = f"Archived {done * 12} of 120 messages"
-                yield ToolProgress(tool_call_id=CALL, message=message, progress=done * 12, total=120)
-            yield _result("archive_mail", '{"archived":120}')
-            yield _finished(1, "tool_calls", 24)
+            yield from _progress_step()
             yield from _answer_step("Your inbox is empty: 120 messages are in the archive.")
         case Scenario.APPROVAL:
             yield from _call(DELETE_TOOL, {"folder": "drafts"}, "python")
@@ -85,6 +88,10 @@ def script(request: SimulateRequest) -> Iterator[Beat]:
             yield StepRestarted(step=1, reason="fallback", model=FALLBACK_MODEL)
             yield from _text(_pieces(f"{_echo(request)} Another model answers."))
             yield _finished(1, "stop", 30, FALLBACK_MODEL)
+        case Scenario.SOURCES:
+            yield from _cited_answer(
+                f"{_echo(request)} It is cold in Oslo [1], the capital of Norway [2], and it snows [3]."
+            )
         case Scenario.DEFAULT | Scenario.TRUNCATED:
             yield from _weather_step('{"city":"Oslo","celsius":3,"sky":"light snow"}', is_error=False)
             yield from _answer_step(f"{_echo(request)} It is 3 °C in Oslo, with light snow. ❄️")
@@ -141,6 +148,24 @@ def _weather_step(result: str, *, is_error: bool) -> Iterator[EventData]:
     yield ToolProgress(tool_call_id=CALL, message="Asking the weather service", progress=1, total=2)
     yield _result(WEATHER_TOOL, result, is_error=is_error)
     yield _finished(1, "tool_calls", 24)
+
+
+def _progress_step() -> Iterator[EventData]:
+    yield from _call("archive_mail", {"folder": "inbox"}, "python")
+    for done in range(12, 121, 12):
+        message = f"Archived {done} of 120 messages"
+        yield ToolProgress(tool_call_id=CALL, message=message, progress=done, total=120)
+    yield _result("archive_mail", '{"archived":120}')
+    yield _finished(1, "tool_calls", 24)
+
+
+def _cited_answer(answer: str) -> Iterator[EventData]:
+    """Yield the events of a step whose sources come with the text, as those of a model that searches the web."""
+    yield StepStarted(step=1, model=MODEL)
+    yield SOURCES[0]
+    yield from _text(_pieces(answer))
+    yield from SOURCES[1:]
+    yield _finished(1, "stop", 30)
 
 
 def _broken_attempt() -> Iterator[EventData]:

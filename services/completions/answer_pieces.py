@@ -4,6 +4,8 @@ from collections import defaultdict
 from typing import Any
 
 from json_codec.text import Mender
+from services.completions.citations import KEYS as CITATION_KEYS
+from services.completions.citations import Citations
 from services.completions.deltas import (
     CallDelta,
     Delta,
@@ -26,11 +28,12 @@ REASONING_LISTS = ("reasoning_details", "thinking_blocks")
 class AnswerPieces:
     """Reads the choice that is the answer, chunk by chunk. `tags` separate thinking from text.
 
-    `reasoning` is the record that has to be sent back to the provider. Methods raise AttributeError, LookupError,
-    TypeError or ValueError for a choice of an unknown shape.
+    Its sources are added to `citations`. `reasoning` is the record that has to be sent back to the provider. Methods
+    raise AttributeError, LookupError, TypeError or ValueError for a choice of an unknown shape.
     """
 
-    def __init__(self, tags: ThinkTags | None = None) -> None:
+    def __init__(self, citations: Citations, tags: ThinkTags | None = None) -> None:
+        self._citations = citations
         self._tags = tags
         self._menders: defaultdict[object, Mender] = defaultdict(Mender)  # by kind of delta, or slot of a call
         self._has_text = False  # in deltas, not in a whole `message`
@@ -112,11 +115,14 @@ class AnswerPieces:
     def _delta(self, delta: dict[str, Any], has_surrogates: bool, deltas: list[Delta], *, whole: bool = False) -> None:
         if not FIELDS.isdisjoint(delta):
             self._reasoning(delta, has_surrogates, deltas, whole)
+        if not CITATION_KEYS.isdisjoint(delta):
+            self._citations.read(delta, has_surrogates)
         if content := delta.get("content") or delta.get("refusal") or delta.get("text"):
             self._has_text |= not whole
             if isinstance(content, str):
                 self._put(TextDelta, content, deltas, has_surrogates)
             else:
+                self._citations.read_parts(content, has_surrogates)
                 for kind, text in content_parts(content):
                     self._put(kind, text, deltas, has_surrogates)
         if calls := delta.get("tool_calls"):

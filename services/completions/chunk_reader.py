@@ -8,6 +8,8 @@ from typing import Any
 
 from events import NO_USAGE, Usage
 from services.completions.answer_pieces import AnswerPieces
+from services.completions.citations import KEYS as CITATION_KEYS
+from services.completions.citations import Citations
 from services.completions.deltas import Delta, first_choice, hosted_results, wrapped_choices
 from services.completions.error_shapes import is_error, is_failed_choice
 from services.completions.finish_reasons import CALL_REASONS, means_cut, means_error, reason_of
@@ -19,7 +21,7 @@ logger = logging.getLogger(__name__)
 PLAIN_KEYS = frozenset(
     ("id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier", "provider")
 )
-KNOWN_KEYS = PLAIN_KEYS | {"mcp_tool_results", "correlation_id", "timings", "obfuscation", "x_groq"}
+KNOWN_KEYS = PLAIN_KEYS | CITATION_KEYS | {"mcp_tool_results", "correlation_id", "timings", "obfuscation", "x_groq"}
 ANSWER_KEYS = frozenset(("choices", "usage", "mcp_tool_results"))
 PIECE_MARKS = (b'"delta"', b'"message"')  # a chunk that holds a piece of the answer contains one of these
 MAX_SHAPES = 1000
@@ -35,7 +37,8 @@ class ChunkReader:
     """
 
     def __init__(self, tags: ThinkTags | None = None) -> None:
-        self._pieces = AnswerPieces(tags)
+        self._citations = Citations()
+        self._pieces = AnswerPieces(self._citations, tags)
         self._finished_alone = False  # the last finish reason arrived by itself, after all pieces
         self._finished_early = False  # a finish reason arrived before some of the pieces
         self._other_protocol = False  # an object arrived that is not a chunk of this protocol
@@ -109,9 +112,13 @@ class ChunkReader:
             self.usage = usage_of(usage, self.usage)
         if not plain:
             self._extras(chunk, has_surrogates, deltas)
+        if self._citations.new:
+            deltas += self._citations.take()
 
     def _extras(self, chunk: dict[str, Any], has_surrogates: bool, deltas: list[Delta]) -> None:
         """Read the keys beside choices and usage."""
+        if not CITATION_KEYS.isdisjoint(chunk):
+            self._citations.read(chunk, has_surrogates)
         if results := chunk.get("mcp_tool_results"):
             deltas += hosted_results(results, has_surrogates)
         if correlation := chunk.get("correlation_id"):
@@ -137,6 +144,7 @@ class ChunkReader:
         if usage := choice.get("usage"):  # Moonshot reports it here
             self.usage = usage_of(usage, self.usage)
         if alone or choice.get("finish_reason"):
+            self._citations.read(choice, has_surrogates)
             self._finish(reason_of(choice) or reason_of(choice.get("delta")), choice, alone)
         if (alone or "error" in choice) and is_failed_choice(choice):
             self._fail(choice)

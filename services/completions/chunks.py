@@ -4,12 +4,12 @@ The table in docs/upstreams.md says what each form of data means.
 """
 
 from services.completions.chunk_reader import ChunkReader
-from services.completions.deltas import CallDelta, Delta, HostedResult, TextDelta, ThinkingDelta
+from services.completions.deltas import CallDelta, Delta, HostedResult, SourceDelta, TextDelta, ThinkingDelta
 from services.completions.payloads import DONE, is_error_name, is_json, is_keepalive, is_whole, parse_payload
 from services.completions.sse_events import SseEvents
 from services.completions.think_tags import ThinkTags
 
-__all__ = ["CallDelta", "ChatChunks", "Delta", "HostedResult", "TextDelta", "ThinkingDelta"]
+__all__ = ["CallDelta", "ChatChunks", "Delta", "HostedResult", "SourceDelta", "TextDelta", "ThinkingDelta"]
 
 SHAPE_ERRORS = (AttributeError, LookupError, TypeError, ValueError, RecursionError)
 """Raised while a value is read that doesn't have the shape of a chunk."""

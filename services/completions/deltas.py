@@ -61,7 +61,15 @@ class HostedResult(NamedTuple):
     duration_ms: int | None
 
 
-Delta = TextDelta | ThinkingDelta | CallDelta | HostedResult
+class SourceDelta(NamedTuple):
+    """A page that the answer cites. Its texts come from the page, on one line each."""
+
+    url: str
+    title: str | None
+    snippet: str | None
+
+
+Delta = TextDelta | ThinkingDelta | CallDelta | HostedResult | SourceDelta
 
 
 def wrapped_choices(chunk: Mapping[str, Any]) -> Any:

@@ -16,6 +16,7 @@ from events import (
     RunError,
     RunStarted,
     RunWarning,
+    Source,
     StepFinished,
     StepRestarted,
     StepStarted,
@@ -46,6 +47,8 @@ class Folded:
         self._step_calls: list[str] = []
         self._decisions: dict[str, ApprovalResponse] = {}
         self._results: dict[str, ToolResult] = {}
+        self._sources: list[Source] = []
+        self._earlier_sources = 0
         self._warnings: list[RunWarning] = []
         self._steps = 0
         self._usage = NO_USAGE
@@ -75,6 +78,8 @@ class Folded:
                 self._decisions[decision.tool_call_id] = decision
             case ToolResult() as result:
                 self._results[result.tool_call_id] = result
+            case Source() as source:
+                self._sources.append(source)
             case FinalOutput(content=text):
                 self._text = [text]
             case RunWarning() as warning:
@@ -92,6 +97,7 @@ class Folded:
         self._steps = step.step
         self._answered_by = step.model
         self._earlier_thinking = len(self._thinking)
+        self._earlier_sources = len(self._sources)
         self._step_calls.clear()
         self._text.clear()
 
@@ -99,6 +105,7 @@ class Folded:
         """Drop what the step has said so far."""
         self._answered_by = restart.model or self._answered_by
         del self._thinking[self._earlier_thinking :]
+        del self._sources[self._earlier_sources :]
         for call_id in self._step_calls:
             del self._uses[call_id]
         self._step_calls.clear()
@@ -116,6 +123,7 @@ class Folded:
             thinking="".join(self._thinking),
             tool_calls=[self._call(use) for use in self._uses.values()],
             pending=self.pending,
+            sources=self._sources or None,
             warnings=self._warnings or None,
             usage=self._usage if end is None else end.usage,
             model=self._started.model,

@@ -14,6 +14,7 @@ from events import (
     PartialOutput,
     RunError,
     RunStarted,
+    Source,
     StepRestarted,
     StepStarted,
     StreamEvent,
@@ -39,6 +40,7 @@ ANSWER_EVENTS = frozenset(
         EventType.TOOL_USE,
         EventType.APPROVAL_RESPONSE,
         EventType.TOOL_RESULT,
+        EventType.SOURCE,
     )
 )
 """The events that a run's messages are computed from."""
@@ -85,7 +87,7 @@ def question(run_id: str, content: Content) -> StoredMessage:
 
 @dataclass(slots=True)
 class _Part:
-    """One message of the model: its thinking, the text after that, and the calls after the text.
+    """One message of the model: its thinking, the text after that, the calls after the text, and its sources.
 
     `decisions` and `results` are a person's decisions on the calls and the calls' results, by the call's id.
     """
@@ -95,6 +97,7 @@ class _Part:
     calls: list[ToolUse] = field(default_factory=list)
     decisions: dict[str, ApprovalResponse] = field(default_factory=dict)
     results: dict[str, ToolResult] = field(default_factory=dict)
+    sources: list[Source] = field(default_factory=list)
 
 
 class Transcript:
@@ -131,6 +134,8 @@ class Transcript:
                 self._part_of_call[call].decisions[call] = decision
             case ToolResult(tool_call_id=call) as result if call in self._part_of_call:
                 self._part_of_call[call].results[call] = result
+            case Source() as source:
+                self._part_before_results().sources.append(source)
             case _:
                 pass
 
@@ -151,12 +156,13 @@ class Transcript:
 def _messages(part: _Part) -> Iterable[dict[str, Any]]:
     text, thinking = "".join(part.text), "".join(part.thinking)
     calls = [_call(use, part.decisions.get(use.tool_call_id)) for use in part.calls]
-    if text or thinking or calls:
+    if text or thinking or calls or part.sources:
         yield {
             "role": "assistant",
             "content": text or None,
             "thinking": thinking or None,
             "tool_calls": calls or None,
+            "sources": part.sources or None,
         }
     for call in part.calls:
         result = part.results[call.tool_call_id]

@@ -14,6 +14,7 @@ from events import (
     PartialOutput,
     RunEnd,
     RunError,
+    Source,
     StepFinished,
     StepRestarted,
     StepStarted,
@@ -26,6 +27,7 @@ from events import (
 )
 
 Delta = PartialOutput | Thinking | ToolUseDelta
+MAX_SOURCES = 100  # of a run
 UNBOUNDED = sys.maxsize
 """The output limit while former events are replayed: they were within the limit when they were written."""
 
@@ -44,6 +46,7 @@ class RunWriter:
         self._first_token_s: float | None = None
         self._text: list[str] = []
         self._open_calls: dict[str, str] = {}
+        self._step_of_source: dict[str, int] = {}  # by the source's URL
         self.steps = 0
         self.usage: Usage = NO_USAGE
         self._unfinished_usage: Usage = NO_USAGE
@@ -77,6 +80,11 @@ class RunWriter:
         self._note(data)
         self._writer.put(data)
 
+    def cite(self, source: Source) -> None:
+        """Queue a source, unless the run has cited its URL already or has cited MAX_SOURCES."""
+        if source.url not in self._step_of_source and len(self._step_of_source) < MAX_SOURCES:
+            self.put(source)
+
     def _note(self, data: EventData) -> None:
         match data:
             case PartialOutput(content=text):
@@ -88,18 +96,25 @@ class RunWriter:
                 self._open_calls[call] = name
             case ToolResult(tool_call_id=call):
                 del self._open_calls[call]
+            case Source(url=url):
+                self._step_of_source[url] = self.steps
             case StepStarted(step=step):
                 self.steps = step
                 self._text.clear()
             case StepRestarted():
-                self._text.clear()
-                self._open_calls.clear()
+                self._restart_step()
             case StepFinished(usage=usage, finish_reason=reason):
                 self.usage += usage
                 self._unfinished_usage = NO_USAGE
                 self.finish_reason = reason
             case _:
                 pass
+
+    def _restart_step(self) -> None:
+        self._text.clear()
+        self._open_calls.clear()
+        earlier = {url: step for url, step in self._step_of_source.items() if step != self.steps}
+        self._step_of_source = earlier
 
     def replay(self, event: StreamEvent) -> None:
         """Take account of an event that a former process committed, as if it had been put here."""

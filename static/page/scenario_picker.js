@@ -13,6 +13,7 @@ const SCENARIOS = {
   approval: "A call that needs your approval",
   client_tool: "A tool that this page runs",
   fallback: "Another model answers after a failure",
+  sources: "An answer that cites web pages",
   tool_error: "A tool that fails",
   error: "A model that fails",
   slow: "30 s without a word",

@@ -22,7 +22,12 @@ from app import create_app
 Json = dict[str, Any]
 PACKAGE = ROOT / "clients/python/agent_stream"
 NAMES = {"RunRecord": "Run", "Result": "AgentResponse", "RequestOptions": "AgentRequest"}
-NAMES |= {"SimulateOptions": "SimulateRequest", "InputMessage": "Message", "Decision": "ApprovalResponse"}
+NAMES |= {
+    "SimulateOptions": "SimulateRequest",
+    "InputMessage": "Message",
+    "Decision": "ApprovalResponse",
+    "CitedPage": "Source",
+}
 SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null", Any: "any"}
 OBJECTS = ("TextPart", "ImagePart", "FilePart", "AudioPart", "MessageCall", "ClientTool", "McpServerRef")
 PLAIN = dict.fromkeys((*OBJECTS, "NamedTool", "WebSearch"), "object") | {"RunError": "ErrorInfo"}
@@ -132,7 +137,7 @@ def test_each_event_has_a_class(schemas: Json) -> None:
 
 def test_what_is_unknown_is_ignored() -> None:
     """An event of a later version is none, and a key of a later version is left out, on each level."""
-    assert event_of({"event": "source", "data": {"url": "https://example.com"}, **ENVELOPE}) is None
+    assert event_of({"event": "user_message", "data": {"content": "Hi"}, **ENVELOPE}) is None
     usage = {"input_tokens": 1, "output_tokens": None, "total_tokens": 1, "cost_usd": 0.1}
     data = {"status": "succeeded", "usage": usage, "steps": 1, "duration_ms": 5, "new": True}
     complete = event_of({"event": "complete", "data": data, **ENVELOPE, "more": 1})

@@ -150,7 +150,7 @@ def test_all_events_are_in_the_union(described: Json) -> None:
     assert union["discriminator"]["propertyName"] == "event"
     mapping = union["discriminator"]["mapping"]
     assert set(mapping) == {kind.value for kind in EventType}
-    assert len(mapping) == len(union["oneOf"]) == 17
+    assert len(mapping) == len(union["oneOf"]) == 18
     assert {option["$ref"] for option in union["oneOf"]} == set(mapping.values())
     for data, kind in EVENT_TYPES.items():
         event = resolved(described, {"$ref": mapping[kind]})

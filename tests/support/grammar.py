@@ -33,6 +33,7 @@ NEXT = {
         "tool_use": "step",
         "tool_progress": "step",
         "tool_result": "step",
+        "source": "step",
         "approval_request": "asking",
         "waiting": "waiting",
         "step_restarted": "step",
@@ -114,6 +115,10 @@ def status(value: Any) -> bool:
     return value in ("succeeded", "failed", "cancelled")
 
 
+def link(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"https?://[^\s\"<>@\\]{1,2040}", value) is not None
+
+
 def reason(value: Any) -> bool:
     return value in ("fallback", "output_invalid", "blocked", "owner_lost")
 
@@ -142,6 +147,7 @@ DATA: dict[str, dict[str, Callable[[Any], bool]]] = {
     "approval_response": {"tool_call_id": name, "approved": flag, "arguments?": mapping, "reason?": text},
     "tool_progress": {"tool_call_id": name, "message?": text, "progress?": number, "total?": number},
     "tool_result": {**CALL, "content": text, "is_error": flag, "duration_ms?": count, "truncated": flag},
+    "source": {"url": link, "title?": name, "snippet?": name},
     "step_restarted": {"step": count, "reason": reason, "model?": name},
     "step_finished": {"step": count, "model": name, "finish_reason": name, "usage": token_usage},
     "warning": {"code": name, "message": name},
@@ -213,6 +219,8 @@ class _Run:
         self.calls: dict[str, _Call] = {}
         self.earlier_calls: set[str] = set()  # those of the steps before the present one
         self.dropped_calls: set[str] = set()  # those of attempts before a step_restarted
+        self.earlier_urls: set[str] = set()  # those of the sources of the steps before the present one
+        self.urls: set[str] = set()
         self.pending: dict[str, str] = {}  # the kind of answer that each call waits for
         self.usage: dict[str, int | None] = dict.fromkeys(COUNTS)
 
@@ -245,6 +253,9 @@ class _Run:
                 self._answer_call(data)
                 if before == "waiting":
                     self._answer_waiting(data)
+            case "source":
+                need(data["url"] not in self.urls, "second source with this URL")
+                self.urls.add(data["url"])
             case "step_restarted":
                 self._restart_step(data)
             case "step_finished":
@@ -273,12 +284,13 @@ class _Run:
         self.steps += 1
         need(data["step"] == self.steps, f"step is {data['step']}, not {self.steps}")
         self.step_open, self.model, self.output = True, data["model"], []
-        self.earlier_calls = set(self.calls)
+        self.earlier_calls, self.earlier_urls = set(self.calls), set(self.urls)
 
     def _restart_step(self, data: Event) -> None:
         need(data["step"] == self.steps, f"this isn't the step that is open, {self.steps}")
         need(data["reason"] != "fallback" or "model" in data, "a fallback names its model")
         self.model, self.output = data.get("model", self.model), []
+        self.urls = set(self.earlier_urls)
         self.dropped_calls |= set(self.calls) - self.earlier_calls
         self.calls = {call_id: call for call_id, call in self.calls.items() if call_id in self.earlier_calls}
 

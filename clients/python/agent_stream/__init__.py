@@ -26,6 +26,7 @@ from agent_stream.events import (
     RunError,
     RunStarted,
     RunWarning,
+    Source,
     StepFinished,
     StepRestarted,
     StepStarted,
@@ -38,6 +39,7 @@ from agent_stream.events import (
     Waiting,
 )
 from agent_stream.records import (
+    CitedPage,
     Decision,
     ErrorInfo,
     FieldError,
@@ -71,6 +73,7 @@ __all__ = [
     "ApprovalResponse",
     "AsyncAgentStream",
     "AsyncRun",
+    "CitedPage",
     "Complete",
     "Decision",
     "ErrorInfo",
@@ -100,6 +103,7 @@ __all__ = [
     "SessionList",
     "SessionMessage",
     "SimulateOptions",
+    "Source",
     "StepFinished",
     "StepRestarted",
     "StepStarted",

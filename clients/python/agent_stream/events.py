@@ -153,10 +153,22 @@ class ToolResult(Event):
 
 
 @dataclass(frozen=True)
-class StepRestarted(Event):
-    """The step begins again: its thinking, text and calls so far no longer count. A new `model` answers, if it has one.
+class Source(Event):
+    """A web page that the answer cites, once for each URL. `Result.sources` has those that count."""
 
-    Clear what was printed of the step. `Run.text`, `Run.calls` and `Result` have only what came after it.
+    event: ClassVar[Literal["source"]] = "source"
+
+    url: str
+    title: str | None = None
+    snippet: str | None = None
+
+
+@dataclass(frozen=True)
+class StepRestarted(Event):
+    """The step begins again: its thinking, text, calls and sources so far no longer count.
+
+    A new `model` answers, if it has one. Clear what was printed of the step. `Run.text`, `Run.calls` and `Result` have
+    only what came after it.
     """
 
     event: ClassVar[Literal["step_restarted"]] = "step_restarted"
@@ -236,6 +248,7 @@ StreamEvent = (
     | ApprovalResponse
     | ToolProgress
     | ToolResult
+    | Source
     | StepRestarted
     | StepFinished
     | RunWarning

@@ -60,6 +60,15 @@ class ToolCall:
 
 
 @dataclass(frozen=True)
+class CitedPage:
+    """A web page that an answer cites. `title` and `snippet` are its texts: show them as text, never as HTML."""
+
+    url: str
+    title: str | None = None
+    snippet: str | None = None
+
+
+@dataclass(frozen=True)
 class FieldError:
     """A field of a request that is not valid: `loc` is its path, `message` says how to correct it."""
 
@@ -159,6 +168,7 @@ class SessionMessage:
     tool_calls: list[FunctionCall] | None = None
     tool_call_id: str | None = None
     is_error: bool | None = None
+    sources: list[CitedPage] | None = None
     error: ErrorInfo | None = None
 
 

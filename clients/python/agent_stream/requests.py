@@ -64,7 +64,17 @@ class SimulateOptions(RequestOptions, total=False):
     """The fields of a request for a scripted run."""
 
     scenario: Literal[
-        "default", "long", "tool_error", "error", "slow", "truncated", "progress", "approval", "client_tool", "fallback"
+        "default",
+        "long",
+        "tool_error",
+        "error",
+        "slow",
+        "truncated",
+        "progress",
+        "approval",
+        "client_tool",
+        "fallback",
+        "sources",
     ]
     delay_ms: int
 

@@ -13,6 +13,7 @@ from agent_stream.events import (
     RunError,
     RunStarted,
     RunWarning,
+    Source,
     StepFinished,
     StepRestarted,
     StepStarted,
@@ -22,7 +23,7 @@ from agent_stream.events import (
     ToolUse,
     Waiting,
 )
-from agent_stream.records import Decision, ErrorInfo, PendingCall, RunEnd, RunRecord, ToolCall, Usage
+from agent_stream.records import CitedPage, Decision, ErrorInfo, PendingCall, RunEnd, RunRecord, ToolCall, Usage
 
 NO_USAGE = Usage(None, None, None)
 
@@ -46,6 +47,7 @@ class Result:
     duration_ms: int
     session_id: str | None = None
     pending: list[PendingCall] | None = None
+    sources: list[CitedPage] | None = None
     warnings: list[RunWarning] | None = None
     finish_reason: str | None = None
     answered_by: str | None = None
@@ -65,6 +67,8 @@ class Transcript:
         self._thinking: list[str] = []
         self._earlier_thinking = 0
         self._step_calls: list[str] = []
+        self._sources: list[CitedPage] = []
+        self._earlier_sources = 0
         self._answered_by: str | None = None
         self._warnings: list[RunWarning] = []
         self._steps = 0
@@ -134,6 +138,7 @@ class Transcript:
             duration_ms=end.duration_ms if end else self._duration_ms,
             session_id=self._started.session_id,
             pending=None if end else list(self.pending.values()),
+            sources=self._sources or None,
             warnings=self._warnings or None,
             finish_reason=end.finish_reason if end else None,
             answered_by=self._answered_by,
@@ -149,11 +154,15 @@ class Transcript:
                 self._steps = step
                 self._answered_by = model
                 self._earlier_thinking = len(self._thinking)
+                self._earlier_sources = len(self._sources)
                 self._text.clear()
             case StepRestarted(model=model):
                 self._answered_by = model or self._answered_by
                 del self._thinking[self._earlier_thinking :]
+                del self._sources[self._earlier_sources :]
                 self._text.clear()
+            case Source(url, title, snippet):
+                self._sources.append(CitedPage(url, title, snippet))
             case FinalOutput(content=text):
                 self._text = [text]
 

@@ -252,8 +252,8 @@ interface components {
     * @description A run as one JSON response, with the same content as its stream.
     *
     *     A run with the status `waiting` has its events so far, and its tool calls in `pending` have no result yet.
-    *     `warnings` report what was left out or lost. `model` is the one that was asked for, and `answered_by` the one that
-    *     the last step's answer is from.
+    *     `sources` are the web pages that the answer cites. `warnings` report what was left out or lost. `model` is the one
+    *     that was asked for, and `answered_by` the one that the last step's answer is from.
     */
     AgentResponse: {
       /** Run Id */run_id: string; /** Session Id */
@@ -262,7 +262,8 @@ interface components {
       output: string; /** Thinking */
       thinking: string; /** Tool Calls */
       tool_calls: components["schemas"]["ToolCall"][]; /** Pending */
-      pending?: components["schemas"]["PendingCall"][]; /** Warnings */
+      pending?: components["schemas"]["PendingCall"][]; /** Sources */
+      sources?: components["schemas"]["Source"][]; /** Warnings */
       warnings?: components["schemas"]["RunWarning"][];
       usage: components["schemas"]["Usage"]; /** Model */
       model: string; /** Answered By */
@@ -727,7 +728,7 @@ interface components {
     * @description The scripted runs of POST /stream/simulate.
     * @enum {string}
     */
-    Scenario: "default" | "long" | "tool_error" | "error" | "slow" | "truncated" | "progress" | "approval" | "client_tool" | "fallback";
+    Scenario: "default" | "long" | "tool_error" | "error" | "slow" | "truncated" | "progress" | "approval" | "client_tool" | "fallback" | "sources";
     /**
     * SearchLocation
     * @description The place for which the model searches, as far as it is known. `country` is an ISO code, such as `NO`.
@@ -791,7 +792,8 @@ interface components {
     *
     *     `parent_id` is the previous message of its branch. `status` and `error` are those of its run. A `queued`,
     *     `running` or `waiting` run can be followed by its id. An assistant message is `thinking`, then `content`, then
-    *     `tool_calls`. The results of calls are also in messages with the role `tool`.
+    *     `tool_calls`. The results of calls are also in messages with the role `tool`. `sources` are the web pages that the
+    *     message cites.
     */
     SessionMessage: {
       /** Run Id */run_id: string;
@@ -804,7 +806,8 @@ interface components {
       thinking?: string; /** Tool Calls */
       tool_calls?: components["schemas"]["FunctionCall"][]; /** Tool Call Id */
       tool_call_id?: string; /** Is Error */
-      is_error?: boolean; /** Message Id */
+      is_error?: boolean; /** Sources */
+      sources?: components["schemas"]["Source"][]; /** Message Id */
       message_id: string; /** Parent Id */
       parent_id?: string;
       status: components["schemas"]["RunStatus"];
@@ -1037,6 +1040,17 @@ interface components {
       * @default 30
       */
       delay_ms?: number;
+    };
+    /**
+    * Source
+    * @description A web page that the answer cites. Sent once for each URL of a run; `url` begins with http:// or https://.
+    *
+    *     `title` and `snippet` are texts of the page, on one line each and cut, and not checked further: show them as text.
+    */
+    Source: {
+      /** Url */url: string; /** Title */
+      title?: string; /** Snippet */
+      snippet?: string;
     };
     /**
     * TextPart
@@ -1337,6 +1351,26 @@ interface components {
       data: components["schemas"]["RunWarning"];
     };
     /**
+    * SourceEvent
+    * @description The event `source`.
+    */
+    SourceEvent: {
+      /** Run Id */run_id: string; /** Seq */
+      seq: number;
+      /**
+      * Timestamp
+      * @description The time in UTC, as RFC 3339 with milliseconds.
+      * @example 2026-11-22T10:00:00.123Z
+      */
+      timestamp: string;
+      /**
+      * @description discriminator enum property added by openapi-typescript
+      * @enum {string}
+      */
+      event: "source";
+      data: components["schemas"]["Source"];
+    };
+    /**
     * StepFinished
     * @description A model turn has ended, and the calls of its tools as well.
     */
@@ -1368,7 +1402,7 @@ interface components {
     };
     /**
     * StepRestarted
-    * @description The step begins again: its thinking, text and calls so far no longer count.
+    * @description The step begins again: its thinking, text, calls and sources so far no longer count.
     *
     *     The step has no second `step_started`. Its calls so far get no more results. `model` is present if another model
     *     answers from here on. The usage of the dropped attempt is part of the step's usage.
@@ -1624,7 +1658,7 @@ interface components {
       event: "waiting";
       data: components["schemas"]["Waiting"];
     };
-    StreamEvent: components["schemas"]["RunStartedEvent"] | components["schemas"]["StepStartedEvent"] | components["schemas"]["ThinkingEvent"] | components["schemas"]["PartialOutputEvent"] | components["schemas"]["ToolUseDeltaEvent"] | components["schemas"]["ToolUseEvent"] | components["schemas"]["ApprovalRequestEvent"] | components["schemas"]["WaitingEvent"] | components["schemas"]["ApprovalResponseEvent"] | components["schemas"]["ToolProgressEvent"] | components["schemas"]["ToolResultEvent"] | components["schemas"]["StepRestartedEvent"] | components["schemas"]["StepFinishedEvent"] | components["schemas"]["RunWarningEvent"] | components["schemas"]["FinalOutputEvent"] | components["schemas"]["RunErrorEvent"] | components["schemas"]["CompleteEvent"];
+    StreamEvent: components["schemas"]["RunStartedEvent"] | components["schemas"]["StepStartedEvent"] | components["schemas"]["ThinkingEvent"] | components["schemas"]["PartialOutputEvent"] | components["schemas"]["ToolUseDeltaEvent"] | components["schemas"]["ToolUseEvent"] | components["schemas"]["ApprovalRequestEvent"] | components["schemas"]["WaitingEvent"] | components["schemas"]["ApprovalResponseEvent"] | components["schemas"]["ToolProgressEvent"] | components["schemas"]["ToolResultEvent"] | components["schemas"]["SourceEvent"] | components["schemas"]["StepRestartedEvent"] | components["schemas"]["StepFinishedEvent"] | components["schemas"]["RunWarningEvent"] | components["schemas"]["FinalOutputEvent"] | components["schemas"]["RunErrorEvent"] | components["schemas"]["CompleteEvent"];
     /**
     * RefusalComplete
     * @description The second and last frame of a refused request: `status` is `failed`, and the counts are empty.
@@ -1700,6 +1734,8 @@ type StreamEvent = Exact<Schemas["StreamEvent"]>;
 type EventData = { [Event in StreamEvent as Event["event"]]: Event["data"] };
 type Complete = Schemas["Complete"];
 type Usage = Schemas["Usage"];
+/** A web page that an answer cites. `title` and `snippet` are texts of the page: show them as text, never as HTML. */
+type Source = Schemas["Source"];
 type ToolSource = Schemas["ToolUse"]["source"];
 /** One question to the agent. */
 type AgentRequest = Schemas["AgentRequest"];
@@ -2051,6 +2087,10 @@ interface Message {
   parts: Part[];
   /** While the run is under way: how many of the parts are of earlier model turns. A restarted turn keeps only these. */
   earlier_parts?: number;
+  /** The web pages that an answer cites, each once. Absent if there are none. */
+  sources?: Source[];
+  /** While the run is under way: how many of the sources are of earlier model turns. */
+  earlier_sources?: number;
   status: RunStatus;
   error?: AgentError;
   /** The last event of an answer that this page has read: its usage, steps and durations. */
@@ -2109,6 +2149,8 @@ interface LatestAnswer {
   output: string;
   /** The tool calls in the answer of `runId`. */
   toolCalls: ToolCall[];
+  /** The web pages that the answer of `runId` cites. */
+  sources: Source[];
 }
 /** Returns the run of a state in brief. */
 declare function latestAnswer(state: RunState): LatestAnswer;
@@ -2436,4 +2478,4 @@ declare function prettyJson(json: string): string;
 /** The state after events of a run. They are folded together, because a copy of the messages for each costs too much. */
 declare function fold(state: RunState, runId: string, events: StreamEvent[]): RunState;
 //#endregion
-export { type AgentError, type AgentRequest, type AgentResponse, type AgentStatus, AgentStream, type ApprovalDecision, type ArgumentsText, type AttachOptions, type Changes, type ClientTool, type ClientToolInfo, type ClientToolResult, type Complete, type Content, Conversation, type ConversationOptions, type Decision, type EventData, type Frame, type FunctionCall, type History, IDLE, type Json, type LatestAnswer, type Loose, type McpServerInfo, type McpServerList, type Message, type MessageList, type MessagesQuery, type ModelInfo, type ModelList, type OnEvent, type OnRestart, type Page, type Part, type PendingCall, type Question, type ReadOptions, Run, RunFailed, type RunList, type RunRecord, type RunState, type RunStatus, type RunsQuery, type RunsResource, type Scenario, type ServiceOptions, type Session, type SessionCreate, type SessionList, type SessionMessage, type SessionUpdate, type SessionsResource, type SimulateRequest, type StreamEvent, type StreamOptions, type ToolCall, type ToolInfo, type ToolList, type ToolSource, type Usage, callsIn, eventIn, eventsIn, explain, fold, type given, isUnfinished, latestAnswer, madeWith, prettyJson, textOf };
+export { type AgentError, type AgentRequest, type AgentResponse, type AgentStatus, AgentStream, type ApprovalDecision, type ArgumentsText, type AttachOptions, type Changes, type ClientTool, type ClientToolInfo, type ClientToolResult, type Complete, type Content, Conversation, type ConversationOptions, type Decision, type EventData, type Frame, type FunctionCall, type History, IDLE, type Json, type LatestAnswer, type Loose, type McpServerInfo, type McpServerList, type Message, type MessageList, type MessagesQuery, type ModelInfo, type ModelList, type OnEvent, type OnRestart, type Page, type Part, type PendingCall, type Question, type ReadOptions, Run, RunFailed, type RunList, type RunRecord, type RunState, type RunStatus, type RunsQuery, type RunsResource, type Scenario, type ServiceOptions, type Session, type SessionCreate, type SessionList, type SessionMessage, type SessionUpdate, type SessionsResource, type SimulateRequest, type Source, type StreamEvent, type StreamOptions, type ToolCall, type ToolInfo, type ToolList, type ToolSource, type Usage, callsIn, eventIn, eventsIn, explain, fold, type given, isUnfinished, latestAnswer, madeWith, prettyJson, textOf };

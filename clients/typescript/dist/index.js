@@ -1301,12 +1301,13 @@ const UNDER_WAY = [
 ];
 /** Returns the run of a state in brief. */
 function latestAnswer(state) {
-	const { parts = [], content } = answerOf(state, state.runId) ?? {};
+	const { parts = [], content, sources = [] } = answerOf(state, state.runId) ?? {};
 	return {
 		isStreaming: UNDER_WAY.includes(state.status),
 		thinking: parts.map((part) => part.type === "thinking" ? part.text : "").join(""),
 		output: textOf(content ?? ""),
-		toolCalls: callsIn(parts)
+		toolCalls: callsIn(parts),
+		sources
 	};
 }
 //#endregion
@@ -1331,18 +1332,17 @@ function foldEvent(progress, event) {
 	switch (event.event) {
 		case "step_started": return {
 			...progress,
-			answer: {
-				...answer,
-				content: "",
-				earlier_parts: answer.parts.length
-			}
+			answer: withStep(answer)
 		};
 		case "step_restarted": return {
 			...progress,
+			answer: withRestart(answer)
+		};
+		case "source": return {
+			...progress,
 			answer: {
 				...answer,
-				content: "",
-				parts: answer.parts.slice(0, answer.earlier_parts ?? 0)
+				sources: [...answer.sources ?? [], event.data]
 			}
 		};
 		case "thinking": return {
@@ -1402,13 +1402,14 @@ function foldEvent(progress, event) {
 		};
 		case "complete": {
 			const { status, usage } = event.data;
-			const { run_id, content, parts, error } = answer;
+			const { run_id, content, parts, sources, error } = answer;
 			const isFailed = status === "failed" && error !== void 0;
 			return {
 				answer: {
 					...emptyAnswer(run_id),
 					content,
 					parts,
+					...sources?.length && { sources },
 					status,
 					complete: event.data,
 					...isFailed && { error }
@@ -1421,6 +1422,26 @@ function foldEvent(progress, event) {
 		}
 		default: return progress;
 	}
+}
+/** The answer with a model turn that begins. */
+function withStep(answer) {
+	const { parts, sources = [] } = answer;
+	return {
+		...answer,
+		content: "",
+		earlier_parts: parts.length,
+		earlier_sources: sources.length
+	};
+}
+/** The answer without what the present model turn has said so far. */
+function withRestart(answer) {
+	const { parts, earlier_parts = 0, sources = [], earlier_sources = 0 } = answer;
+	return {
+		...answer,
+		content: "",
+		parts: parts.slice(0, earlier_parts),
+		sources: sources.slice(0, earlier_sources)
+	};
 }
 function withThinking({ parts, earlier_parts }, content) {
 	const last = parts.at(-1);
@@ -2306,10 +2327,12 @@ function withShown(messages, shown) {
 /** The answer of a run that has ended, from its messages. A run that failed early has only its question. */
 function storedAnswer(ofRun, { run_id, status, error }) {
 	const said = ofRun.filter(({ role }) => role === "assistant");
+	const sources = said.flatMap((message) => message.sources ?? []);
 	return {
 		...emptyAnswer(run_id),
 		content: said.at(-1)?.content ?? null,
 		parts: said.flatMap(storedParts),
+		...sources.length > 0 && { sources },
 		status,
 		...error && { error }
 	};

@@ -31,6 +31,8 @@ export type StreamEvent = Exact<Schemas["StreamEvent"]>;
 export type EventData = { [Event in StreamEvent as Event["event"]]: Event["data"] };
 export type Complete = Schemas["Complete"];
 export type Usage = Schemas["Usage"];
+/** A web page that an answer cites. `title` and `snippet` are texts of the page: show them as text, never as HTML. */
+export type Source = Schemas["Source"];
 export type ToolSource = Schemas["ToolUse"]["source"];
 
 /** One question to the agent. */

@@ -18,9 +18,11 @@ function foldEvent(progress: Progress, event: StreamEvent): Progress {
   const { answer, pending } = progress;
   switch (event.event) {
     case "step_started":
-      return { ...progress, answer: { ...answer, content: "", earlier_parts: answer.parts.length } };
+      return { ...progress, answer: withStep(answer) };
     case "step_restarted":
-      return { ...progress, answer: { ...answer, content: "", parts: answer.parts.slice(0, answer.earlier_parts ?? 0) } };
+      return { ...progress, answer: withRestart(answer) };
+    case "source":
+      return { ...progress, answer: { ...answer, sources: [...(answer.sources ?? []), event.data] } };
     case "thinking":
       return { ...progress, answer: { ...answer, parts: withThinking(answer, event.data.content) } };
     case "partial_output":
@@ -51,14 +53,27 @@ function foldEvent(progress: Progress, event: StreamEvent): Progress {
       return { ...progress, answer: { ...answer, error: event.data }, error: event.data };
     case "complete": {
       const { status, usage } = event.data;
-      const { run_id, content, parts, error } = answer; // an error of an earlier connection no longer applies
+      const { run_id, content, parts, sources, error } = answer; // an error of an earlier connection no longer applies
       const isFailed = status === "failed" && error !== undefined;
-      const ended = { ...emptyAnswer(run_id), content, parts, status, complete: event.data, ...(isFailed && { error }) };
+      const whole = { ...emptyAnswer(run_id), content, parts, ...(sources?.length && { sources }) };
+      const ended = { ...whole, status, complete: event.data, ...(isFailed && { error }) };
       return { answer: ended, status, pending: [], error: isFailed ? error : null, usage };
     }
     default:
       return progress;
   }
+}
+
+/** The answer with a model turn that begins. */
+function withStep(answer: Message): Message {
+  const { parts, sources = [] } = answer;
+  return { ...answer, content: "", earlier_parts: parts.length, earlier_sources: sources.length };
+}
+
+/** The answer without what the present model turn has said so far. */
+function withRestart(answer: Message): Message {
+  const { parts, earlier_parts = 0, sources = [], earlier_sources = 0 } = answer;
+  return { ...answer, content: "", parts: parts.slice(0, earlier_parts), sources: sources.slice(0, earlier_sources) };
 }
 
 function withThinking({ parts, earlier_parts }: Message, content: string): Part[] {

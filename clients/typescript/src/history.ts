@@ -32,10 +32,12 @@ export function withShown(messages: Message[], shown: Message[]): Message[] {
 /** The answer of a run that has ended, from its messages. A run that failed early has only its question. */
 function storedAnswer(ofRun: SessionMessage[], { run_id, status, error }: SessionMessage): Message {
   const said = ofRun.filter(({ role }) => role === "assistant");
+  const sources = said.flatMap((message) => message.sources ?? []);
   return {
     ...emptyAnswer(run_id),
     content: said.at(-1)?.content ?? null,
     parts: said.flatMap(storedParts),
+    ...(sources.length > 0 && { sources }),
     status,
     ...(error && { error }),
   };

@@ -706,8 +706,8 @@ export interface components {
          * @description A run as one JSON response, with the same content as its stream.
          *
          *     A run with the status `waiting` has its events so far, and its tool calls in `pending` have no result yet.
-         *     `warnings` report what was left out or lost. `model` is the one that was asked for, and `answered_by` the one that
-         *     the last step's answer is from.
+         *     `sources` are the web pages that the answer cites. `warnings` report what was left out or lost. `model` is the one
+         *     that was asked for, and `answered_by` the one that the last step's answer is from.
          */
         AgentResponse: {
             /** Run Id */
@@ -724,6 +724,8 @@ export interface components {
             tool_calls: components["schemas"]["ToolCall"][];
             /** Pending */
             pending?: components["schemas"]["PendingCall"][];
+            /** Sources */
+            sources?: components["schemas"]["Source"][];
             /** Warnings */
             warnings?: components["schemas"]["RunWarning"][];
             usage: components["schemas"]["Usage"];
@@ -1275,7 +1277,7 @@ export interface components {
          * @description The scripted runs of POST /stream/simulate.
          * @enum {string}
          */
-        Scenario: "default" | "long" | "tool_error" | "error" | "slow" | "truncated" | "progress" | "approval" | "client_tool" | "fallback";
+        Scenario: "default" | "long" | "tool_error" | "error" | "slow" | "truncated" | "progress" | "approval" | "client_tool" | "fallback" | "sources";
         /**
          * SearchLocation
          * @description The place for which the model searches, as far as it is known. `country` is an ISO code, such as `NO`.
@@ -1353,7 +1355,8 @@ export interface components {
          *
          *     `parent_id` is the previous message of its branch. `status` and `error` are those of its run. A `queued`,
          *     `running` or `waiting` run can be followed by its id. An assistant message is `thinking`, then `content`, then
-         *     `tool_calls`. The results of calls are also in messages with the role `tool`.
+         *     `tool_calls`. The results of calls are also in messages with the role `tool`. `sources` are the web pages that the
+         *     message cites.
          */
         SessionMessage: {
             /** Run Id */
@@ -1373,6 +1376,8 @@ export interface components {
             tool_call_id?: string;
             /** Is Error */
             is_error?: boolean;
+            /** Sources */
+            sources?: components["schemas"]["Source"][];
             /** Message Id */
             message_id: string;
             /** Parent Id */
@@ -1609,6 +1614,20 @@ export interface components {
              * @default 30
              */
             delay_ms?: number;
+        };
+        /**
+         * Source
+         * @description A web page that the answer cites. Sent once for each URL of a run; `url` begins with http:// or https://.
+         *
+         *     `title` and `snippet` are texts of the page, on one line each and cut, and not checked further: show them as text.
+         */
+        Source: {
+            /** Url */
+            url: string;
+            /** Title */
+            title?: string;
+            /** Snippet */
+            snippet?: string;
         };
         /**
          * TextPart
@@ -1956,6 +1975,28 @@ export interface components {
             data: components["schemas"]["RunWarning"];
         };
         /**
+         * SourceEvent
+         * @description The event `source`.
+         */
+        SourceEvent: {
+            /** Run Id */
+            run_id: string;
+            /** Seq */
+            seq: number;
+            /**
+             * Timestamp
+             * @description The time in UTC, as RFC 3339 with milliseconds.
+             * @example 2026-11-22T10:00:00.123Z
+             */
+            timestamp: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            event: "source";
+            data: components["schemas"]["Source"];
+        };
+        /**
          * StepFinished
          * @description A model turn has ended, and the calls of its tools as well.
          */
@@ -1992,7 +2033,7 @@ export interface components {
         };
         /**
          * StepRestarted
-         * @description The step begins again: its thinking, text and calls so far no longer count.
+         * @description The step begins again: its thinking, text, calls and sources so far no longer count.
          *
          *     The step has no second `step_started`. Its calls so far get no more results. `model` is present if another model
          *     answers from here on. The usage of the dropped attempt is part of the step's usage.
@@ -2289,7 +2330,7 @@ export interface components {
             event: "waiting";
             data: components["schemas"]["Waiting"];
         };
-        StreamEvent: components["schemas"]["RunStartedEvent"] | components["schemas"]["StepStartedEvent"] | components["schemas"]["ThinkingEvent"] | components["schemas"]["PartialOutputEvent"] | components["schemas"]["ToolUseDeltaEvent"] | components["schemas"]["ToolUseEvent"] | components["schemas"]["ApprovalRequestEvent"] | components["schemas"]["WaitingEvent"] | components["schemas"]["ApprovalResponseEvent"] | components["schemas"]["ToolProgressEvent"] | components["schemas"]["ToolResultEvent"] | components["schemas"]["StepRestartedEvent"] | components["schemas"]["StepFinishedEvent"] | components["schemas"]["RunWarningEvent"] | components["schemas"]["FinalOutputEvent"] | components["schemas"]["RunErrorEvent"] | components["schemas"]["CompleteEvent"];
+        StreamEvent: components["schemas"]["RunStartedEvent"] | components["schemas"]["StepStartedEvent"] | components["schemas"]["ThinkingEvent"] | components["schemas"]["PartialOutputEvent"] | components["schemas"]["ToolUseDeltaEvent"] | components["schemas"]["ToolUseEvent"] | components["schemas"]["ApprovalRequestEvent"] | components["schemas"]["WaitingEvent"] | components["schemas"]["ApprovalResponseEvent"] | components["schemas"]["ToolProgressEvent"] | components["schemas"]["ToolResultEvent"] | components["schemas"]["SourceEvent"] | components["schemas"]["StepRestartedEvent"] | components["schemas"]["StepFinishedEvent"] | components["schemas"]["RunWarningEvent"] | components["schemas"]["FinalOutputEvent"] | components["schemas"]["RunErrorEvent"] | components["schemas"]["CompleteEvent"];
         /**
          * RefusalComplete
          * @description The second and last frame of a refused request: `status` is `failed`, and the counts are empty.

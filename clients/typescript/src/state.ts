@@ -1,6 +1,6 @@
 /* What a page shows: the conversation and its run. */
 
-import type { Complete, Content, EventData, RunStatus, ToolSource, Usage } from "./contract";
+import type { Complete, Content, EventData, RunStatus, Source, ToolSource, Usage } from "./contract";
 import type { AgentError } from "./failures";
 
 /** `stopping` is the time between `stop()` and the service's confirmation. */
@@ -53,6 +53,10 @@ export interface Message {
   parts: Part[];
   /** While the run is under way: how many of the parts are of earlier model turns. A restarted turn keeps only these. */
   earlier_parts?: number;
+  /** The web pages that an answer cites, each once. Absent if there are none. */
+  sources?: Source[];
+  /** While the run is under way: how many of the sources are of earlier model turns. */
+  earlier_sources?: number;
   status: RunStatus;
   error?: AgentError;
   /** The last event of an answer that this page has read: its usage, steps and durations. */
@@ -156,17 +160,20 @@ export interface LatestAnswer {
   output: string;
   /** The tool calls in the answer of `runId`. */
   toolCalls: ToolCall[];
+  /** The web pages that the answer of `runId` cites. */
+  sources: Source[];
 }
 
 const UNDER_WAY: readonly AgentStatus[] = ["connecting", "streaming", "waiting", "reconnecting"];
 
 /** Returns the run of a state in brief. */
 export function latestAnswer(state: RunState): LatestAnswer {
-  const { parts = [], content } = answerOf(state, state.runId) ?? {};
+  const { parts = [], content, sources = [] } = answerOf(state, state.runId) ?? {};
   return {
     isStreaming: UNDER_WAY.includes(state.status),
     thinking: parts.map((part) => (part.type === "thinking" ? part.text : "")).join(""),
     output: textOf(content ?? ""),
     toolCalls: callsIn(parts),
+    sources,
   };
 }

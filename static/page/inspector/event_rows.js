@@ -58,6 +58,7 @@ export function summaryOf({ event, data }) {
     tool_result: () => `${data.is_error ? "error: " : ""}${data.content}`,
     waiting: () => data.pending.map(({ name, kind }) => `${name} (${kind})`).join(", "),
     step_started: () => `step ${data.step} · ${data.model}`,
+    source: () => [data.title, data.url].filter(Boolean).join(" · "),
     step_restarted: () => `step ${data.step} · ${[data.reason, data.model].filter(Boolean).join(" · ")}`,
     step_finished: () => `step ${data.step} · ${data.finish_reason}`,
     run_started: () => data.model,

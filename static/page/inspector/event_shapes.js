@@ -31,6 +31,7 @@ const SHAPES = {
     total: optional(number),
   },
   tool_result: { ...CALL, content: text, is_error: flag, duration_ms: optional(number), truncated: flag },
+  source: { url: text, title: optional(text), snippet: optional(text) },
   step_restarted: { step: number, reason: text, model: optional(text) },
   step_finished: { step: number, model: text, finish_reason: text, usage },
   warning: { code: text, message: text },
