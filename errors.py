@@ -15,7 +15,7 @@
     │   ├── UpstreamAuth  McpAuthorizationRequired  McpServerFailed  UpstreamQuota
     │   ├── UpstreamFailed (UpstreamUnreached, UpstreamDropped)  UpstreamDisconnected  UpstreamProtocol
     │   ├── UpstreamTimeout  UpstreamStalled
-    │   └── OutputLimit  TooManyCalls
+    │   └── OutputLimit  OutputInvalid  TooManyCalls
     ├── RunTimeout
     └── InternalError
 
@@ -339,6 +339,14 @@ class UpstreamStalled(UpstreamError):
 class OutputLimit(UpstreamError):
     code, retryable = "output_limit", False
     default = "The model's output exceeded MAX_OUTPUT_BYTES. Ask for a shorter answer."
+
+
+class OutputInvalid(UpstreamError):
+    code = "output_invalid"
+    default = (
+        "The model's answer does not match output_schema, although the model was asked again. The run's events have "
+        "the answer's text. Ask with a simpler schema or another model."
+    )
 
 
 class TooManyCalls(UpstreamError):

@@ -44,6 +44,12 @@ Maybe = Annotated[T | None, Field(exclude_if=lambda value: value is None)]
 """An optional key. It is omitted if it is None."""
 
 
+ABSENT = object()
+"""The value of `data` if there is none. None would mean null, which a schema may allow."""
+Data = Annotated[Any, Field(exclude_if=lambda value: value is ABSENT, description="Any JSON value.")]
+"""An optional key with any JSON value. It is omitted if it is `ABSENT`."""
+
+
 class Usage(Closed):
     """Token counts as the model server reports them. For a run, they are the sums over its steps."""
 
@@ -254,9 +260,15 @@ class RunWarning(Closed):
 
 
 class FinalOutput(Closed):
-    """The complete answer: the joined `partial_output` of the last step, since its last `step_restarted`."""
+    """The complete answer: the joined `partial_output` of the last step, since its last `step_restarted`.
+
+    If the request has an `output_schema`, `data` is the answer's value, which matches it, and `attempts` is the number
+    of answers until then.
+    """
 
     content: str
+    data: Data = Field(default_factory=lambda: ABSENT)
+    attempts: Maybe[int] = None
 
 
 class RunError(Closed):

@@ -12,7 +12,19 @@ from pydantic import (
     model_validator,
 )
 
-from events import Closed, Maybe, PendingCall, RunEnd, RunError, RunWarning, Source, Usage, with_examples
+from events import (
+    ABSENT,
+    Closed,
+    Data,
+    Maybe,
+    PendingCall,
+    RunEnd,
+    RunError,
+    RunWarning,
+    Source,
+    Usage,
+    with_examples,
+)
 from events import EventType as EventType  # re-exported: this module shows the whole contract
 from events import StreamEvent as StreamEvent
 from message_models import Message, in_order
@@ -228,6 +240,7 @@ class Scenario(StrEnum):
     CLIENT_TOOL = "client_tool"
     FALLBACK = "fallback"
     SOURCES = "sources"
+    STRUCTURED = "structured"
 
 
 class SimulateRequest(AgentRequest):
@@ -297,13 +310,16 @@ class AgentResponse(Closed):
 
     A run with the status `waiting` has its events so far, and its tool calls in `pending` have no result yet.
     `sources` are the web pages that the answer cites. `warnings` report what was left out or lost. `model` is the one
-    that was asked for, and `answered_by` the one that the last step's answer is from.
+    that was asked for, and `answered_by` the one that the last step's answer is from. With an `output_schema`, `data`
+    is the value of `output`, and `attempts` is the number of answers until it matched.
     """
 
     run_id: str
     session_id: Maybe[str] = None
     status: RunEnd | Literal["waiting"]
     output: str
+    data: Data = Field(default_factory=lambda: ABSENT)
+    attempts: Maybe[int] = None
     thinking: str
     tool_calls: list[ToolCall]
     pending: Maybe[list[PendingCall]] = None

@@ -111,6 +111,14 @@ class ModelParameters(Asked):
     response_format: dict[str, JsonValue] | None = Field(
         None, description='Passed to the model server unchanged, such as `{"type": "json_object"}`.'
     )
+    output_schema: dict[str, JsonValue] | None = Field(
+        None,
+        description=(
+            "A JSON Schema that the final answer has to match. The answer is checked, and the model is asked again if "
+            "it doesn't match. `final_output.data` has its value. References lead to places in the schema. Not with "
+            "`response_format`."
+        ),
+    )
     tool_choice: ToolChoice | None = Field(
         None,
         description=(
@@ -154,6 +162,13 @@ class ModelParameters(Asked):
     def empty_is_unset(cls, value: str | list[str] | None) -> str | list[str] | None:
         """Treat an empty value as none. White space is kept: a line break is a common stop sequence."""
         return value or None
+
+    @model_validator(mode="after")
+    def one_format(self) -> Self:
+        """Refuse two formats of the answer."""
+        if self.output_schema is not None and self.response_format is not None:
+            raise ValueError("send output_schema or response_format, not both")
+        return self
 
     @model_validator(mode="after")
     def one_measure_of_thinking(self) -> Self:

@@ -60,6 +60,8 @@ class WireRules(BaseModel):
     * `system_role`: if false, instructions are put before the first question.
     * `thinking`: `thinking_budget` as Anthropic's `thinking`, as OpenRouter's `reasoning`, or in Google's `extra_body`.
     * `web_search`: as `web_search_options` with OpenAI's `nested` place or a `flat` one, or as OpenRouter's `plugin`.
+    * `json_schema`: whether `output_schema` is sent as a `response_format` that the server enforces: `always`, only
+      `without_tools`, or `never`. Else it is a part of the instructions.
     * `tool_choice`: what can be forced: a call of a `named` tool, of `any` tool, or `nothing`.
     * `files`: the form of PDFs; with `none`, a request with one is refused.
     * `file_urls`: whether the server fetches files.
@@ -79,6 +81,7 @@ class WireRules(BaseModel):
     system_role: bool = True
     thinking: Literal["thinking", "reasoning", "google"] = "thinking"
     web_search: Literal["nested", "flat", "plugin"] = "nested"
+    json_schema: Literal["always", "without_tools", "never"] = "never"
     tool_choice: Literal["named", "any", "nothing"] = "named"
     files: Literal["file", "file_url", "document_url", "none"] = "file"
     file_urls: bool = False

@@ -46,15 +46,24 @@ def values_in(text: str, most: int) -> Iterator[tuple[Any, str]]:
     The part is written anew if the value had to be mended. Raise ValueError for a part that isn't JSON and for more
     values than `most`, RecursionError for one that nests too deep.
     """
-    decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
     at = _past_space(text, 0)
     while at < len(text):
         if not most:
             raise ValueError("too many values")
         most -= 1
-        value, end = decoder.raw_decode(text, at)
-        yield _exactly(value, text[at:end])
+        value, written, end = value_at(text, at)
+        yield value, written
         at = _past_space(text, end)
+
+
+def value_at(text: str, at: int) -> tuple[Any, str, int]:
+    """Return the JSON value that begins at a place in a text, read exactly, its part of the text, and where it ends.
+
+    The part and the errors are those of `values_in`.
+    """
+    decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+    value, end = decoder.raw_decode(text, at)
+    return *_exactly(value, text[at:end]), end
 
 
 def _exactly(value: Any, written: str) -> tuple[Any, str]:

@@ -26,7 +26,7 @@ class Checkpoint(StepOutput):
     """The state to resume a run from, in the middle of a step's calls. It is stored as JSON.
 
     `messages` are those that the step's request had. `family` is that of the model. `models` are the model that answers
-    and its fallbacks.
+    and its fallbacks. `invalid_answers` are those that didn't match the output schema.
     """
 
     messages: list[WireMessage]
@@ -34,6 +34,7 @@ class Checkpoint(StepOutput):
     call_ids: list[str]
     family: str | None = None
     models: list[str] = []
+    invalid_answers: int = 0
 
     def for_family(self, family: str) -> "Checkpoint":
         """Return the checkpoint for a model of this family. Another family's reasoning and signatures are removed."""

@@ -1,7 +1,7 @@
 """Makes the messages for a model from a conversation, and estimates how many tokens they take."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from json_codec.text import dumps
@@ -156,6 +156,22 @@ def conversation(instructions: str | None, history: Sequence[WireMessage], quest
     if history and history[-1]["role"] == "user":
         history, content = history[:-1], joined([history[-1]["content"], content])
     return [*system, *history, {"role": "user", "content": content}]
+
+
+def followed_up(
+    messages: Sequence[WireMessage], answer: str, reasoning: Mapping[str, Any], question: str
+) -> list[WireMessage]:
+    """Return the messages with an answer of the model and a question about it.
+
+    `reasoning` holds keys of the answer's message. A blank answer is left out, because many servers refuse it. The
+    question is then joined to the one before it.
+    """
+    if not is_blank(answer):
+        return [*messages, {"role": "assistant", "content": answer, **reasoning}, {"role": "user", "content": question}]
+    *earlier, last = messages
+    if last["role"] != "user":
+        return [*messages, {"role": "user", "content": question}]
+    return [*earlier, {**last, "content": joined([last["content"], question])}]
 
 
 def wire_content(content: Content) -> WireContent:

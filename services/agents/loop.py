@@ -4,12 +4,15 @@ The SDK's own runner isn't used: in 0.3.0 it loses the assistant's message befor
 results.
 """
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
-from errors import StepLimit
+from errors import OutputInvalid, StepLimit
 from events import EventData, RunWarning, StepFinished, WarningCode
+from services.agents.answer_check import MAX_REPEATS, Answer, question_again, read_answer
 from services.agents.checkpoint import Checkpoint, StepOutput
+from services.agents.conversation import followed_up
 from services.agents.loop_state import AgentLimits, LoopState
 from services.agents.model_step import ModelStep
 from services.agents.provider_states import ProviderStates
@@ -21,6 +24,8 @@ from services.completions.finish_reasons import CALL_REASONS, means_cut
 from services.runs.suspension import Outcomes, Suspension
 from services.upstreams.model_turn import UNKNOWN_REASON, ModelTurn
 from session_models import ProviderState
+
+logger = logging.getLogger(__name__)
 
 
 class AgentLoop:
@@ -42,12 +47,8 @@ class AgentLoop:
         self._put_all(self._context.toolset.warnings)
         for number in range(first_step, self._max_steps + 1):
             step = ModelStep(number, self._context, self._state, self._limits)
-            turn = await step.answer()
+            turn, answer = await self._answer(step)
             calls = step.calls
-            self._put_all(calls.add_missing_results())
-            if reason := self._cut_reason(turn, calls):
-                self._put_all(calls.reject_cut(reason))
-            await self._writer.commit()
             output = self._output(step, turn)
             await self._store_provider_state(output, calls)
             if number == self._max_steps:
@@ -56,11 +57,46 @@ class AgentLoop:
                 checkpoint = self._checkpoint(output, calls)
                 return Suspension(pending, self._stored_request(), checkpoint.model_dump(mode="json"))
             if not self._finish_step(output, calls):
+                self._end(answer)
                 return None
         raise StepLimit
 
+    async def _answer(self, step: ModelStep) -> tuple[ModelTurn, Answer]:
+        """Run a step's model turns, and ask again while a final answer doesn't match the output schema."""
+        while True:
+            turn = await step.answer()
+            self._put_all(step.calls.add_missing_results())
+            cut_reason = self._cut_reason(turn, step.calls)
+            if cut_reason:
+                self._put_all(step.calls.reject_cut(cut_reason))
+            await self._writer.commit()
+            schema = self._context.request.output_schema
+            if schema is None or step.calls.ours:
+                return turn, Answer()
+            answer = await read_answer(self._writer.text, schema, cut_reason)
+            self._state.invalid_answers += bool(answer.faults)
+            if not answer.faults or self._state.invalid_answers > MAX_REPEATS:
+                return turn, answer
+            await self._ask_again(step, turn, question_again(answer, schema))
+
+    async def _ask_again(self, step: ModelStep, turn: ModelTurn, question: str) -> None:
+        """Restart a step whose answer doesn't match. The answer and its faults become a part of the conversation."""
+        logger.info("the answer of step %d does not match the output schema, and is asked for again", step.number)
+        self._state.messages = followed_up(self._state.messages, self._writer.text, turn.reasoning, question)
+        self._state.correlation_id = turn.correlation_id or self._state.correlation_id
+        step.restart("output_invalid")
+        await self._writer.commit()
+
+    def _end(self, answer: Answer) -> None:
+        """End with the answer. Raise `OutputInvalid` if it doesn't match the output schema."""
+        if answer.faults:
+            raise OutputInvalid
+        if self._context.request.output_schema is not None:
+            self._writer.answer_with(answer.value, attempts=self._state.invalid_answers + 1)
+
     async def resume(self, checkpoint: Checkpoint, outcomes: Outcomes) -> Suspension | None:
         """Continue from a checkpoint, with the outcomes of its calls. Return and raise as `turns` does."""
+        self._state.invalid_answers = checkpoint.invalid_answers
         calls = self._state.calls(self._context, self._limits, checkpoint.calls)
         await self._runner.run_answered(calls, outcomes)
         self._finish_step(checkpoint, calls)
@@ -126,6 +162,7 @@ class AgentLoop:
             call_ids=sorted(self._state.call_ids),
             family=self._context.route.family,
             models=self._context.models.names,
+            invalid_answers=self._state.invalid_answers,
         )
 
     def _put_all(self, events: Iterable[EventData]) -> None:

@@ -26,13 +26,15 @@ class LoopState:
     """The part of a loop that grows from turn to turn.
 
     `messages` are those of the next turn's request. `call_ids` are the ids of all calls so far. `left_out` are the
-    parameters that the caller has been warned about.
+    parameters that the caller has been warned about. `invalid_answers` are those that didn't match the output
+    schema.
     """
 
     messages: list[WireMessage]
     call_ids: set[str]
     correlation_id: str | None = None
     left_out: set[str] = field(default_factory=set)
+    invalid_answers: int = 0
 
     def calls(self, context: RunContext, limits: AgentLimits, earlier: Iterable[Call] = ()) -> ToolCalls:
         """Return the calls of a turn. `earlier` are those of a turn that was suspended."""

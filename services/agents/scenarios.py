@@ -20,6 +20,7 @@ from events import (
     ToolUseDelta,
     Usage,
 )
+from json_codec.text import dumps
 from models import Scenario, SimulateRequest
 from part_models import TextPart
 from services.runs.suspension import InDoubt, Outcomes, Pending, refusal_message
@@ -34,6 +35,7 @@ CALL = "call_simulated_1"
 WEATHER_TOOL = "get_weather"
 DELETE_TOOL = "delete_folder"
 LOCATION_TOOL = "get_location"
+WEATHER = {"city": "Oslo", "celsius": 3, "sky": "light snow"}
 
 
 SOURCES = (
@@ -53,7 +55,14 @@ class Silence(NamedTuple):
     seconds: float
 
 
-Beat = EventData | Fail | Silence | Pending
+class Value(NamedTuple):
+    """The value of the final answer, and the number of answers until it was valid."""
+
+    data: Any
+    attempts: int
+
+
+Beat = EventData | Fail | Silence | Pending | Value
 """A step of a script. At a `Pending` call, the run waits for an answer."""
 
 
@@ -84,16 +93,16 @@ def script(request: SimulateRequest) -> Iterator[Beat]:
             yield from _call(LOCATION_TOOL, {}, "client")
             yield Pending(CALL, LOCATION_TOOL, "client", {})
         case Scenario.FALLBACK:
-            yield from _broken_attempt()
-            yield StepRestarted(step=1, reason="fallback", model=FALLBACK_MODEL)
-            yield from _text(_pieces(f"{_echo(request)} Another model answers."))
-            yield _finished(1, "stop", 30, FALLBACK_MODEL)
+            yield from _replaced_step(f"{_echo(request)} Another model answers.")
         case Scenario.SOURCES:
             yield from _cited_answer(
                 f"{_echo(request)} It is cold in Oslo [1], the capital of Norway [2], and it snows [3]."
             )
+        case Scenario.STRUCTURED:
+            yield from _weather_step(dumps(WEATHER), is_error=False)
+            yield from _checked_answer_step(WEATHER, "It is 3 °C in Oslo.", '{"city": "Oslo", "celsius": "3 °C"}')
         case Scenario.DEFAULT | Scenario.TRUNCATED:
-            yield from _weather_step('{"city":"Oslo","celsius":3,"sky":"light snow"}', is_error=False)
+            yield from _weather_step(dumps(WEATHER), is_error=False)
             yield from _answer_step(f"{_echo(request)} It is 3 °C in Oslo, with light snow. ❄️")
 
 
@@ -168,18 +177,32 @@ def _cited_answer(answer: str) -> Iterator[EventData]:
     yield _finished(1, "stop", 30)
 
 
-def _broken_attempt() -> Iterator[EventData]:
-    """Yield the events of a step up to the failure of its model: thinking, some text and a part of a call."""
+def _replaced_step(answer: str) -> Iterator[EventData]:
+    """Yield a step whose model fails after thinking, some text and a part of a call. Another one answers."""
     yield StepStarted(step=1, model=MODEL)
     yield Thinking(content="This model fails after some words.")
     yield from _text(_pieces("It is 30 °C in"))
     yield ToolUseDelta(tool_call_id=CALL, name=WEATHER_TOOL, arguments_delta='{"ci', source="python")
+    yield StepRestarted(step=1, reason="fallback", model=FALLBACK_MODEL)
+    yield from _text(_pieces(answer))
+    yield _finished(1, "stop", 30, FALLBACK_MODEL)
 
 
 def _answer_step(answer: str) -> Iterator[EventData]:
     yield StepStarted(step=2, model=MODEL)
     yield from _text(_pieces(answer))
     yield _finished(2, "stop", 18)
+
+
+def _checked_answer_step(value: Any, *invalid: str) -> Iterator[Beat]:
+    """Yield a step whose first answers don't match the schema, and whose last one does."""
+    yield StepStarted(step=2, model=MODEL)
+    for answer in invalid:
+        yield from _text(_pieces(answer))
+        yield StepRestarted(step=2, reason="output_invalid")
+    yield from _text(_pieces(json.dumps(value, ensure_ascii=False, indent=2)))
+    yield Value(value, attempts=len(invalid) + 1)
+    yield _finished(2, "stop", 60)
 
 
 def _text(pieces: Iterable[str]) -> Iterator[PartialOutput]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from errors import UpstreamFailed
 from models import SimulateRequest
-from services.agents.scenarios import MODEL, Beat, Fail, Silence, script, script_after
+from services.agents.scenarios import MODEL, Beat, Fail, Silence, Value, script, script_after
 from services.runs.suspension import Outcomes, Pending, Suspension
 from services.runs.writer import RunWriter
 
@@ -41,6 +41,8 @@ async def _play(beats: Iterable[Beat], request: SimulateRequest, writer: RunWrit
                 raise UpstreamFailed
             case Pending():
                 return Suspension([beat], request.model_dump(mode="json", include=STORED), {})
+            case Value(data, attempts):
+                writer.answer_with(data, attempts)
             case _:
                 await asyncio.sleep(request.delay_ms / 1000)
                 writer.put(beat)

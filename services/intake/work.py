@@ -11,6 +11,7 @@ from events import RunWarning, WarningCode
 from models import AgentRequest, Run, SimulateRequest
 from services.agents.conversation import WireMessage, conversation, following, from_request, from_session, tokens
 from services.agents.dedalus import DedalusAgent, Plan
+from services.agents.output_schema import check_output_schema
 from services.agents.simulated import SimulatedAgent
 from services.catalog.catalog import Catalog
 from services.intake.routing import RouteResolver
@@ -121,6 +122,7 @@ class WorkFactory:
 
         Raise a `RequestError` for what is unavailable, or as `RouteResolver.for_request` does.
         """
+        await check_output_schema(request)
         if isinstance(request, SimulateRequest):
             return Preparation(self._simulator.model, request)
         plan = await self._plan(request)

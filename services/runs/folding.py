@@ -53,6 +53,7 @@ class Folded:
         self._steps = 0
         self._usage = NO_USAGE
         self.pending: list[PendingCall] | None = None
+        self._final: FinalOutput | None = None
         self._complete: Complete | None = None
         self.error: RunError | None = None
 
@@ -80,8 +81,8 @@ class Folded:
                 self._results[result.tool_call_id] = result
             case Source() as source:
                 self._sources.append(source)
-            case FinalOutput(content=text):
-                self._text = [text]
+            case FinalOutput() as final:
+                self._final = final
             case RunWarning() as warning:
                 self._warnings.append(warning)
             case RunStarted() as started:
@@ -115,11 +116,14 @@ class Folded:
         """Return the JSON answer of a run that has ended or waits."""
         assert self._started is not None
         end = self._complete
+        final = self._final or FinalOutput(content="".join(self._text))
         return AgentResponse(
             run_id=run_id,
             session_id=self._started.session_id,
             status="waiting" if end is None else end.status,
-            output="".join(self._text),
+            output=final.content,
+            data=final.data,
+            attempts=final.attempts,
             thinking="".join(self._thinking),
             tool_calls=[self._call(use) for use in self._uses.values()],
             pending=self.pending,

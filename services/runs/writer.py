@@ -3,10 +3,12 @@
 import sys
 import time
 from datetime import datetime
+from typing import Any
 
 from errors import AgentStreamError, OutputLimit
 from event_logs.base import EventWriter
 from events import (
+    ABSENT,
     NO_USAGE,
     Complete,
     EventData,
@@ -47,6 +49,8 @@ class RunWriter:
         self._text: list[str] = []
         self._open_calls: dict[str, str] = {}
         self._step_of_source: dict[str, int] = {}  # by the source's URL
+        self._data: Any = ABSENT
+        self._attempts: int | None = None
         self.steps = 0
         self.usage: Usage = NO_USAGE
         self._unfinished_usage: Usage = NO_USAGE
@@ -74,6 +78,11 @@ class RunWriter:
     def text(self) -> str:
         """The text of the present step so far, since its last restart."""
         return "".join(self._text)
+
+    def answer_with(self, data: Any, attempts: int) -> None:
+        """Add the answer's value, and the number of answers until it was valid, to the run's `final_output`."""
+        self._data = data
+        self._attempts = attempts
 
     def put(self, data: EventData) -> None:
         """Queue an event. Raise `OutputLimit`, or `Fenced` once the run has ended."""
@@ -165,7 +174,7 @@ class RunWriter:
             content = f"The run ended before this call had a result ({end})."
             self.put(ToolResult(tool_call_id=call, name=name, content=content, is_error=True, truncated=False))
         if end == "succeeded":
-            self.put(FinalOutput(content=self.text))
+            self.put(FinalOutput(content=self.text, data=self._data, attempts=self._attempts))
         elif self.error is not None:
             self.put(self.error)
         self.usage += self._unfinished_usage

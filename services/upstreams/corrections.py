@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from services.upstreams.answer_schemas import is_strict
 from services.upstreams.wire_parameters import names_on_the_wire
 from services.upstreams.wire_rules import MESSAGE_KEYS, OPTIONAL, with_value
 from settings import WireRules
@@ -27,6 +28,8 @@ NO_STREAM = re.compile(
 """OpenAI's o3 and gpt-5 for an organisation that isn't verified; models of gateways that can't stream."""
 STREAM_OPTIONS = re.compile("stream[_ ]?options|include[_ ]?usage", re.IGNORECASE)
 """Little is lost without them, so any refusal that names them is enough to leave them out."""
+NO_SCHEMA = re.compile("response[_ ]?(format|mime)|json[_ ]?schema|structured[_ ]?output", re.IGNORECASE)
+"""The schema is then a part of the instructions, so any refusal that names one of these is enough."""
 NO_SYSTEM = re.compile(
     r"system (role|message)s? (is|are)? ?not support|role.{0,20}not support 'system'"
     r"|developer instruction is not enabled",
@@ -87,6 +90,9 @@ def _parameter_changes(rules: WireRules, sent: Json, text: str) -> dict[str, Any
     if _refused(rules.max_tokens, sent, text):
         other = {"max_tokens", "max_completion_tokens"} - {rules.max_tokens}
         changes["max_tokens"] = other.pop()
+    if is_strict(sent) and NO_SCHEMA.search(text):
+        has_tools = "tools" in sent or "mcp_servers" in sent
+        changes["json_schema"] = "without_tools" if has_tools and rules.json_schema == "always" else "never"
     if rules.seed == "seed" and "random_seed" in text and "seed" in sent:
         changes["seed"] = "random_seed"
     return changes

@@ -11,6 +11,7 @@ OPENAI = WireRules(
     max_tokens="max_completion_tokens",
     call_ids="short",
     reasoning="never",
+    json_schema="always",
     left_out=("thinking_budget", "top_k"),
 )
 ANTHROPIC = WireRules(
@@ -22,11 +23,13 @@ ANTHROPIC = WireRules(
 GOOGLE = WireRules(
     call_ids="any",
     thinking="google",
+    json_schema="without_tools",
     left_out=("verbosity", "service_tier", "top_k", "parallel_tool_calls", "web_search"),
     files="none",
 )
 XAI = WireRules(
     reasoning="never",
+    json_schema="without_tools",
     left_out=("thinking_budget", "verbosity", "service_tier", "top_k", "web_search"),
     files="none",
     audio="none",
@@ -36,6 +39,7 @@ MISTRAL = WireRules(
     seed="random_seed",
     call_ids="nine",
     reasoning="never",
+    json_schema="without_tools",
     left_out=("thinking_budget", "verbosity", "service_tier", "top_k", "web_search"),
     files="document_url",
     file_urls=True,
@@ -62,6 +66,7 @@ COHERE = WireRules(
 PERPLEXITY = WireRules(
     tool_choice="nothing",
     web_search="flat",
+    json_schema="without_tools",
     left_out=("thinking_budget", "verbosity", "service_tier", "parallel_tool_calls"),
     files="file_url",
     file_urls=True,
@@ -69,16 +74,19 @@ PERPLEXITY = WireRules(
 )
 CEREBRAS = WireRules(
     reasoning="never",
+    json_schema="without_tools",
     left_out=("thinking_budget", "verbosity", "top_k", "frequency_penalty", "presence_penalty", "web_search"),
     files="none",
     audio="none",
 )
 TOGETHER = WireRules(
+    json_schema="without_tools",
     left_out=("thinking_budget", "verbosity", "service_tier", "web_search"),
     files="none",
     audio="none",
 )
 FIREWORKS = WireRules(
+    json_schema="without_tools",
     left_out=("verbosity", "web_search"),
     files="none",
     audio="none",
@@ -205,4 +213,6 @@ def with_model(rules: WireRules, model: str) -> WireRules:
     provider = PROVIDERS.get(MAKERS.get(maker, maker))
     if provider is None:
         return rules
-    return rules.model_copy(update={"max_tokens": provider.rules.max_tokens, "call_ids": provider.rules.call_ids})
+    known = provider.rules
+    of_the_model = {"max_tokens": known.max_tokens, "call_ids": known.call_ids, "json_schema": known.json_schema}
+    return rules.model_copy(update=of_the_model)

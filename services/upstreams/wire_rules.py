@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from services.upstreams.answer_schemas import with_answer_schema
 from services.upstreams.wire_parameters import in_form
 from services.upstreams.wire_parts import parts_in_form
 from settings import WireRules
@@ -41,6 +42,7 @@ def fitted(body: Json, rules: WireRules) -> dict[str, Any]:
     The body has OpenAI's form (`max_tokens`, `seed`, content), and this service's own for the parameters that
     `wire_parameters` writes.
     """
+    body = with_answer_schema(body, rules)
     sent = {key: value for key, value in body.items() if not left_out(key, value, rules)}
     if not rules.stream:
         sent["stream"] = False

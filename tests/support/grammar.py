@@ -77,6 +77,11 @@ def name(value: Any) -> bool:
     return isinstance(value, str) and value != ""
 
 
+def anything(value: Any) -> bool:
+    """Any JSON value, null included."""
+    return True
+
+
 def flag(value: Any) -> bool:
     return isinstance(value, bool)
 
@@ -151,7 +156,7 @@ DATA: dict[str, dict[str, Callable[[Any], bool]]] = {
     "step_restarted": {"step": count, "reason": reason, "model?": name},
     "step_finished": {"step": count, "model": name, "finish_reason": name, "usage": token_usage},
     "warning": {"code": name, "message": name},
-    "final_output": {"content": text},
+    "final_output": {"content": text, "data?": anything, "attempts?": count},
     "error": {"code": name, "message": name, "retryable": flag, "request_id": name, "retry_after?": count},
     "complete": {
         "status": status,
@@ -389,6 +394,8 @@ class _Run:
     def _conclude(self, data: Event) -> None:
         output = "".join(self.output)
         need(self.steps > 0, "final_output without a step")
+        need(("data" in data) is ("attempts" in data), "data without attempts, or attempts without data")
+        need(data.get("attempts", 1) >= 1, "there was no answer")
         need(data["content"] == output, f"the last step's partial_output is {output!r}")
 
     def _complete(self, data: Event, status: str) -> None:
