@@ -1,7 +1,7 @@
 """Queries on sessions."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -24,6 +24,14 @@ Floats are exact up to 2^53 and can't overflow.
 GET = sa.select(sessions).where(sessions.c.session_id == parameter(sessions.c.session_id))
 
 
+class Titled(NamedTuple):
+    """What a search needs to know of a session."""
+
+    updated_at: str
+    session_id: str
+    title: str | None
+
+
 async def create_session(connection: AsyncConnection, session: StoredSession) -> bool:
     """Write a new session. Returns False, and changes nothing, if one with this id exists."""
     row = EMPTY_ROW | session.model_dump(mode="json")
@@ -38,17 +46,25 @@ async def get_session(connection: AsyncConnection, session_id: str) -> StoredSes
 
 async def describe_session(connection: AsyncConnection, session_id: str) -> Session | None:
     """Return a session with its status and usage, None if it is unknown."""
-    described = await _described(connection, DESCRIBE.where(sessions.c.session_id == session_id))
+    described = await describe_sessions(connection, [session_id])
     return described[0] if described else None
+
+
+async def describe_sessions(connection: AsyncConnection, session_ids: Sequence[str]) -> list[Session]:
+    """Return these sessions with their status and usage, the last used first. Unknown ones are left out."""
+    return await _described(connection, _last_used_first(DESCRIBE.where(sessions.c.session_id.in_(session_ids))))
 
 
 async def list_sessions(connection: AsyncConnection, *, before: tuple[str, str] | None, limit: int) -> list[Session]:
     """Return the last used sessions first. `before` is the last `updated_at` and id of the page before."""
-    recency = sa.tuple_(sessions.c.updated_at, sessions.c.session_id)
-    query = DESCRIBE.order_by(sessions.c.updated_at.desc(), sessions.c.session_id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(recency < before)
-    return await _described(connection, query)
+    return await _described(connection, _last_used_first(DESCRIBE, before).limit(limit))
+
+
+async def list_titles(connection: AsyncConnection, *, before: tuple[str, str] | None, limit: int) -> list[Titled]:
+    """Return the titles of the last used sessions. `before` is as in `list_sessions`."""
+    query = sa.select(sessions.c.updated_at, sessions.c.session_id, sessions.c.title)
+    rows = await connection.execute(_last_used_first(query, before).limit(limit))
+    return [Titled(*row) for row in rows]
 
 
 async def unused_sessions(
@@ -87,6 +103,14 @@ async def delete_session(connection: AsyncConnection, session_id: str) -> None:
     query = sa.select(runs.c.run_id).where(runs.c.session_id == session_id)
     await connection.execute(sa.delete(idempotency_keys).where(idempotency_keys.c.run_id.in_(query)))
     await connection.execute(sa.delete(sessions).where(sessions.c.session_id == session_id))
+
+
+def _last_used_first(query: sa.Select[Any], before: tuple[str, str] | None = None) -> sa.Select[Any]:
+    """Sort a query of sessions, and leave out those from `before` on."""
+    ordered = query.order_by(sessions.c.updated_at.desc(), sessions.c.session_id.desc())
+    if before is None:
+        return ordered
+    return ordered.where(sa.tuple_(sessions.c.updated_at, sessions.c.session_id) < before)
 
 
 async def _described(connection: AsyncConnection, query: sa.Select[Any]) -> list[Session]:

@@ -13,6 +13,16 @@ from session_models import MessageList, Session, SessionCreate, SessionList, Ses
 router = APIRouter(prefix="/api/agent/sessions", tags=["sessions"], responses=ERRORS, route_class=JsonRoute)
 
 SessionPath = Annotated[str, Path(max_length=128)]
+TitleSearch = Annotated[
+    str,
+    Query(
+        max_length=200,
+        description=(
+            "Words that the title of a session contains, in any order and in upper or lower case. A session without a "
+            "title is searched by its id."
+        ),
+    ),
+]
 
 
 @router.post("", summary="Create a session", status_code=201)
@@ -24,9 +34,15 @@ async def create_session(request: Request, response: Response, body: SessionCrea
 
 
 @router.get("", summary="List sessions")
-async def list_sessions(sessions: SessionsDep, cursor: PageCursor = None, limit: Limit = 50) -> SessionList:
-    """Return sessions, the most recently used first."""
-    return await sessions.page(cursor, limit)
+async def list_sessions(
+    sessions: SessionsDep, q: TitleSearch = "", cursor: PageCursor = None, limit: Limit = 50
+) -> SessionList:
+    """Return sessions, the most recently used first.
+
+    A page of a search can have fewer than `limit` sessions, even none. The search is over when there is no
+    `next_cursor`.
+    """
+    return await sessions.page(cursor, limit, q)
 
 
 @router.get("/{session_id}", summary="Get a session")

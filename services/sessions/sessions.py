@@ -1,6 +1,5 @@
 """Creates, lists, changes and deletes sessions: conversations that the service keeps, in which run follows run."""
 
-import re
 from contextlib import suppress
 
 from uuid_utils import uuid7
@@ -14,7 +13,6 @@ from database.sessions import (
     delete_session,
     describe_session,
     get_session,
-    list_sessions,
     set_head,
     unused_sessions,
     update_session,
@@ -33,11 +31,11 @@ from models import Run, now
 from services.runs.deletions import delete_events
 from services.runs.live import LiveRuns
 from services.runs.write_behind import WriteBehind
+from services.sessions.listing import all_sessions, found_sessions, place_of, words_of
 from services.sessions.turns import SessionTurns
 from session_models import MessageList, Session, SessionCreate, SessionList, SessionUpdate, StoredSession
 
 EXPIRED_AT_ONCE = 200  # sessions that are looked up in one query
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 class Sessions:
@@ -74,15 +72,17 @@ class Sessions:
                 raise SessionNotFound
         return session
 
-    async def page(self, cursor: str | None, limit: int) -> SessionList:
-        """Return a page of sessions, the last used first. Raise `InvalidCursor` or `StoreUnavailable`."""
-        before = None if cursor is None else _from_cursor(cursor)
+    async def page(self, cursor: str | None, limit: int, search: str = "") -> SessionList:
+        """Return a page of sessions, the last used first: of all, or of those that the search finds.
+
+        Raise `InvalidCursor` or `StoreUnavailable`.
+        """
+        before = place_of(cursor)
         await self._write_behind.flush()
         async with self._database.reading() as connection:
-            # One session more than the page holds shows whether there is a next page.
-            sessions = await list_sessions(connection, before=before, limit=limit + 1)
-        next_cursor = _cursor(sessions[limit - 1]) if len(sessions) > limit else None
-        return SessionList(sessions=sessions[:limit], next_cursor=next_cursor)
+            if words := words_of(search):
+                return await found_sessions(connection, words, before, limit)
+            return await all_sessions(connection, before, limit)
 
     async def update(self, session_id: str, request: SessionUpdate) -> Session:
         """Change the fields that the request has. Raise `SessionNotFound` or `StoreUnavailable`."""
@@ -175,17 +175,6 @@ class Sessions:
                 await _leave_session(connection, run, run.session_id)
                 await _delete_run(connection, run)
         await delete_events(self._database, self._log)
-
-
-def _cursor(session: Session) -> str:
-    return f"{session.updated_at}_{session.session_id}"
-
-
-def _from_cursor(cursor: str) -> tuple[str, str]:
-    updated_at, _, session_id = cursor.partition("_")
-    if not (TIME.fullmatch(updated_at) and session_id):
-        raise InvalidCursor("The cursor is not a next_cursor of this list.")
-    return updated_at, session_id
 
 
 async def _leave_session(connection: Connection, run: Run, session_id: str) -> None:

@@ -2,9 +2,29 @@
 
 import { store } from "./store.js";
 
+/** The widths at which a side is a drawer, as in `layout.css`. */
+const WIDTHS = { sidebar: matchMedia("(width < 44rem)"), inspector: matchMedia("(width < 70rem)") };
+
 let isClosing = false;
 
-/** Opens a drawer ("sidebar" or "inspector"), instead of the other one if that is open. */
+/** Whether a side ("sidebar" or "inspector") is a drawer at the window's present width. */
+export function isDrawer(name) {
+  return WIDTHS[name].matches;
+}
+
+/** Follows the window's width. A drawer that was open at another width is closed. */
+export function followWidth() {
+  const look = () => store.set({ isWide: !isDrawer("inspector") });
+  for (const width of Object.values(WIDTHS)) {
+    width.addEventListener("change", () => {
+      look();
+      closeDrawer();
+    });
+  }
+  look();
+}
+
+/** Opens a drawer, instead of the other one if that is open. */
 export function openDrawer(name) {
   const isOther = store.get().drawer !== null;
   history[isOther ? "replaceState" : "pushState"]({ drawer: name }, "");
@@ -26,9 +46,10 @@ export function endsClosing() {
   return ended;
 }
 
-/** The drawer that the present entry of the history has, or null. */
+/** Returns the drawer that the present entry of the history has, or null. */
 export function drawerOfEntry() {
-  return history.state?.drawer ?? null;
+  const drawer = history.state?.drawer;
+  return drawer && isDrawer(drawer) ? drawer : null;
 }
 
 /** Makes an entry for another URL. An open drawer gives its entry to the URL, and gets another if it `stays`. */

@@ -1,15 +1,12 @@
 /** Keys that work everywhere on the page, and the focus of drawers. */
 
-import { closeDrawer, openDrawer } from "./drawers.js";
+import { closeDrawer, isDrawer, openDrawer } from "./drawers.js";
 import { store } from "./store.js";
 
-const WIDE = "(width >= 70rem)";
-const NARROW = "(width < 44rem)";
 const FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex]";
 
-/** Follows the window's width and the keys: Ctrl-K or ⌘K to the search of chats, Escape to close a drawer. */
+/** Follows the keys: Ctrl-K or ⌘K to the search of chats, Escape to close a drawer. */
 export function followKeyboard() {
-  followWidth();
   document.addEventListener("keydown", press);
   let before = null;
   store.subscribe(() => {
@@ -17,17 +14,6 @@ export function followKeyboard() {
     if (drawer !== before) moveFocus(before, drawer);
     before = drawer;
   });
-}
-
-/** Follows the window's width. A drawer that was open at another width is closed. */
-function followWidth() {
-  const wide = matchMedia(WIDE);
-  const adapt = () => {
-    store.set({ isWide: wide.matches });
-    closeDrawer();
-  };
-  for (const width of [wide, matchMedia(NARROW)]) width.addEventListener("change", adapt);
-  store.set({ isWide: wide.matches });
 }
 
 function press(event) {
@@ -42,7 +28,7 @@ function press(event) {
 }
 
 function search() {
-  if (matchMedia(NARROW).matches) openDrawer("sidebar");
+  if (isDrawer("sidebar")) openDrawer("sidebar");
   store.set({ sidebarTab: "sessions" });
   setTimeout(() => document.getElementById("search")?.focus()); // after it is drawn
 }

@@ -6,11 +6,13 @@ import { App } from "./app.js";
 import { followChoice } from "./choice.js";
 import { loadCatalog } from "./catalog.js";
 import { followRoute } from "./conversation.js";
+import { followWidth } from "./drawers.js";
 import { html } from "./html.js";
 import { followKeyboard } from "./keyboard.js";
 import { followUrl } from "./route.js";
 
 followUrl();
+followWidth();
 followChoice();
 followRoute();
 followKeyboard();

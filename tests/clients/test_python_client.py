@@ -550,7 +550,8 @@ def test_sessions(agent: AgentStream, fake: FakeDedalus) -> None:
         ("assistant", "Hello Ada."),
     ]
     assert [run.run_id for run in agent.sessions.runs("python-1", status="succeeded").runs] == [run_id]
-    first = agent.sessions.list(limit=1)
+    assert agent.sessions.list(q="no title has this").sessions == []
+    first = agent.sessions.list(q="PYTHON-1", limit=1)
     assert [found.session_id for found in first.sessions] == ["python-1"]
     agent.sessions.delete("python-1")
     with pytest.raises(ApiError, match="session_not_found"):

@@ -1952,6 +1952,10 @@ type Page = {
   limit?: number | undefined;
   cursor?: string | undefined;
 };
+/** `q` has words that the titles of sessions contain. */
+type SessionsQuery = Page & {
+  q?: string | undefined;
+};
 type RunsQuery = Page & {
   session_id?: string | undefined;
   status?: RunStatus | undefined;
@@ -1981,8 +1985,8 @@ declare class RunsResource {
 declare class SessionsResource {
   private readonly api;
   constructor(api: Api);
-  /** Resolves with sessions, the latest first. */
-  list(query?: Page): Promise<SessionList>;
+  /** Resolves with sessions, the latest first. A page of a search can have fewer than `limit`. */
+  list(query?: SessionsQuery): Promise<SessionList>;
   get(id: string): Promise<Session>;
   create(body?: SessionCreate): Promise<Session>;
   update(id: string, body: SessionUpdate): Promise<Session>;
@@ -2478,4 +2482,4 @@ declare function prettyJson(json: string): string;
 /** The state after events of a run. They are folded together, because a copy of the messages for each costs too much. */
 declare function fold(state: RunState, runId: string, events: StreamEvent[]): RunState;
 //#endregion
-export { type AgentError, type AgentRequest, type AgentResponse, type AgentStatus, AgentStream, type ApprovalDecision, type ArgumentsText, type AttachOptions, type Changes, type ClientTool, type ClientToolInfo, type ClientToolResult, type Complete, type Content, Conversation, type ConversationOptions, type Decision, type EventData, type Frame, type FunctionCall, type History, IDLE, type Json, type LatestAnswer, type Loose, type McpServerInfo, type McpServerList, type Message, type MessageList, type MessagesQuery, type ModelInfo, type ModelList, type OnEvent, type OnRestart, type Page, type Part, type PendingCall, type Question, type ReadOptions, Run, RunFailed, type RunList, type RunRecord, type RunState, type RunStatus, type RunsQuery, type RunsResource, type Scenario, type ServiceOptions, type Session, type SessionCreate, type SessionList, type SessionMessage, type SessionUpdate, type SessionsResource, type SimulateRequest, type Source, type StreamEvent, type StreamOptions, type ToolCall, type ToolInfo, type ToolList, type ToolSource, type Usage, callsIn, eventIn, eventsIn, explain, fold, type given, isUnfinished, latestAnswer, madeWith, prettyJson, textOf };
+export { type AgentError, type AgentRequest, type AgentResponse, type AgentStatus, AgentStream, type ApprovalDecision, type ArgumentsText, type AttachOptions, type Changes, type ClientTool, type ClientToolInfo, type ClientToolResult, type Complete, type Content, Conversation, type ConversationOptions, type Decision, type EventData, type Frame, type FunctionCall, type History, IDLE, type Json, type LatestAnswer, type Loose, type McpServerInfo, type McpServerList, type Message, type MessageList, type MessagesQuery, type ModelInfo, type ModelList, type OnEvent, type OnRestart, type Page, type Part, type PendingCall, type Question, type ReadOptions, Run, RunFailed, type RunList, type RunRecord, type RunState, type RunStatus, type RunsQuery, type RunsResource, type Scenario, type ServiceOptions, type Session, type SessionCreate, type SessionList, type SessionMessage, type SessionUpdate, type SessionsQuery, type SessionsResource, type SimulateRequest, type Source, type StreamEvent, type StreamOptions, type ToolCall, type ToolInfo, type ToolList, type ToolSource, type Usage, callsIn, eventIn, eventsIn, explain, fold, type given, isUnfinished, latestAnswer, madeWith, prettyJson, textOf };

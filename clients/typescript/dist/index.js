@@ -1050,7 +1050,7 @@ var SessionsResource = class {
 	constructor(api) {
 		this.api = api;
 	}
-	/** Resolves with sessions, the latest first. */
+	/** Resolves with sessions, the latest first. A page of a search can have fewer than `limit`. */
 	list(query = {}) {
 		return this.api.json("GET", SESSIONS, { query });
 	}

@@ -12,7 +12,7 @@ export type { AgentStatus, History, LatestAnswer, Message, Part, PendingCall, Ru
 export type { Decision } from "./decisions";
 export type { Changes, ClientTool, ConversationOptions, OnEvent, OnRestart, ServiceOptions } from "./options";
 export type { Question } from "./questions";
-export type { MessagesQuery, Page, RunsQuery, RunsResource, SessionsResource } from "./resources";
+export type { MessagesQuery, Page, RunsQuery, RunsResource, SessionsQuery, SessionsResource } from "./resources";
 export { Run } from "./run";
 export type { Frame } from "./frames";
 export type * from "./contract";

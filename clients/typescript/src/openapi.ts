@@ -296,6 +296,9 @@ export interface paths {
         /**
          * List sessions
          * @description Return sessions, the most recently used first.
+         *
+         *     A page of a search can have fewer than `limit` sessions, even none. The search is over when there is no
+         *     `next_cursor`.
          */
         get: operations["list_sessions"];
         put?: never;
@@ -3113,6 +3116,8 @@ export interface operations {
     list_sessions: {
         parameters: {
             query?: {
+                /** @description Words that the title of a session contains, in any order and in upper or lower case. A session without a title is searched by its id. */
+                q?: string;
                 /** @description The `next_cursor` of the previous page. */
                 cursor?: string | null;
                 /** @description The maximum number of items in a page. */

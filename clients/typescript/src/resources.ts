@@ -8,6 +8,8 @@ import { eventsIn } from "./frames";
 
 /** A part of a list. `cursor` is the `next_cursor` of the part before. */
 export type Page = { limit?: number | undefined; cursor?: string | undefined };
+/** `q` has words that the titles of sessions contain. */
+export type SessionsQuery = Page & { q?: string | undefined };
 export type RunsQuery = Page & { session_id?: string | undefined; status?: contract.RunStatus | undefined };
 export type MessagesQuery = Page & { run_id?: string | undefined; tree?: boolean | undefined };
 
@@ -62,8 +64,8 @@ export class SessionsResource {
     this.api = api;
   }
 
-  /** Resolves with sessions, the latest first. */
-  list(query: Page = {}): Promise<contract.SessionList> {
+  /** Resolves with sessions, the latest first. A page of a search can have fewer than `limit`. */
+  list(query: SessionsQuery = {}): Promise<contract.SessionList> {
     return this.api.json("GET", SESSIONS, { query });
   }
 

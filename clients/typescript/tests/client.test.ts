@@ -133,6 +133,7 @@ test("execute, the catalog, sessions and runs answer in JSON", async () => {
   const background = await agent.runs.start({ input: "Hello", session_id: id });
   assert.equal((await agent.attach(background.run_id).complete).status, "succeeded");
   assert.equal((await agent.sessions.list({ limit: 1 })).sessions[0]?.session_id, id);
+  assert.equal((await agent.sessions.list({ q: "GREET", limit: 1 })).sessions[0]?.session_id, id);
   await agent.sessions.delete(id);
   assert.equal((await failureOf(agent.sessions.get(id))).code, "session_not_found");
   assert.ok((await agent.models()).models.length > 0);

@@ -19,9 +19,12 @@ class Sessions:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def list(self, *, limit: int | None = None, cursor: str | None = None) -> SessionList:
-        """Return sessions, the most recently used first."""
-        return self._service.get(SESSIONS, SessionList, limit=limit, cursor=cursor)
+    def list(self, *, q: str | None = None, limit: int | None = None, cursor: str | None = None) -> SessionList:
+        """Return sessions, the most recently used first. `q` has words that their titles contain.
+
+        A page of a search can have fewer than `limit` sessions. The search is over when there is no `next_cursor`.
+        """
+        return self._service.get(SESSIONS, SessionList, q=q, limit=limit, cursor=cursor)
 
     def get(self, session_id: str) -> Session:
         """Return a session."""
