@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from weakref import WeakValueDictionary
 
 from database.engine import Database
@@ -16,13 +17,33 @@ from models import AgentRequest, now
 
 VALID = timedelta(hours=24)
 
+# The fields of the first requests whose keys were stored, in their order. A key keeps its meaning when the service is
+# upgraded, so a field that was added later is part of the fingerprint only in requests that have it.
+FIRST_FIELDS = (
+    *("input", "model", "tools", "client_tools", "mcp_servers", "require_approval", "instructions", "messages"),
+    *("max_steps", "temperature", "top_p", "max_tokens", "reasoning_effort", "stop", "seed", "response_format"),
+    *("metadata", "on_disconnect", "session_id", "parent_run_id", "parent_state", "multitask"),
+)
+
 
 async def fingerprint(request: AgentRequest) -> str:
     """Return a hash of the request's body."""
     digest = hashlib.sha256()
-    async for piece in pieces(request.model_dump(mode="json")):
+    async for piece in pieces(_body(request)):
         digest.update(piece)
     return digest.hexdigest()
+
+
+def _body(request: AgentRequest) -> dict[str, Any]:
+    given = request.model_dump(mode="json")
+    body = {name: given.pop(name) for name in FIRST_FIELDS}
+    if body["messages"] is not None:
+        body["messages"] = [_present(message) for message in body["messages"]]
+    return body | _present(given)
+
+
+def _present(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 class IdempotencyKeys:

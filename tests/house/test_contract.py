@@ -152,6 +152,7 @@ async def test_what_the_request_asks_for_is_what_the_upstream_hears() -> None:
         "stop": ["END"],
         "seed": 7,
         "response_format": {"type": "json_object"},
+        "max_turns": 10,
         "stream": True,
         "stream_options": {"include_usage": True},
     }
