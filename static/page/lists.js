@@ -2,22 +2,31 @@
 
 import { api } from "./api.js";
 import { sessionPath } from "./paths.js";
-import { store } from "./store.js";
+import { NOT_LOADED, store } from "./store.js";
 
-const PAGE = 30;
+export const PAGE = 30;
 const REFRESH_MS = 10_000;
 
-/** Each list's path, and its entries' id and time, by which the latest come first. */
+/** Each list's path, its name in the response, and its entries' id and time, by which the latest come first. */
+const SESSIONS = { path: "/api/agent/sessions", entries: "sessions", id: "session_id", time: "updated_at" };
 const LISTS = {
-  sessions: { path: "/api/agent/sessions", id: "session_id", time: "updated_at" },
-  runs: { path: "/api/agent/runs", id: "run_id", time: "created_at" },
+  sessions: SESSIONS,
+  found: SESSIONS,
+  runs: { path: "/api/agent/runs", entries: "runs", id: "run_id", time: "created_at" },
 };
+
+/** Begins another search in the titles of sessions. Its list is empty until the service has answered. */
+export function search(words) {
+  store.set({ found: { ...NOT_LOADED, words } });
+  return refresh("found");
+}
 
 /** Loads a list's first page again. What was loaded of later pages stays below it. */
 export async function refresh(name) {
   const { id, time } = LISTS[name];
   await load(name, null, (page, list) => {
-    const isOlder = (item) => page.cursor !== null && item[time] <= page.items.at(-1)[time];
+    const last = page.items.at(-1);
+    const isOlder = (item) => page.cursor !== null && (!last || item[time] <= last[time]);
     const rest = without(list.items, page.items, id).filter(isOlder);
     return { items: [...page.items, ...rest], cursor: rest.length > 0 ? list.cursor : page.cursor };
   });
@@ -37,24 +46,25 @@ export async function loadSession(id) {
   if (session) store.set(({ sessions }) => ({ sessions: { ...sessions, items: [...without(sessions.items, [session], "session_id"), session] } }));
 }
 
-/** Changes a list's entry in the store, or removes it if `change` returns null. */
-export function patchEntry(name, id, change) {
-  const key = LISTS[name].id;
-  store.set(({ [name]: list }) => ({
-    [name]: { ...list, items: list.items.map((item) => (item[key] === id ? change(item) : item)).filter(Boolean) },
-  }));
+/** Changes a session in the lists that have it, or removes it if `changed` is null. */
+export function patchSession(id, changed) {
+  const patched = (list) => ({ ...list, items: list.items.map((item) => (item.session_id === id ? changed : item)).filter(Boolean) });
+  store.set(({ sessions, found }) => ({ sessions: patched(sessions), found: patched(found) }));
 }
 
 async function load(name, cursor, merged) {
-  const query = new URLSearchParams({ limit: PAGE, ...(cursor && { cursor }) });
+  const { path, entries } = LISTS[name];
+  const { words } = store.get()[name];
+  const query = new URLSearchParams({ limit: PAGE, ...(words && { q: words }), ...(cursor && { cursor }) });
   let change;
   try {
-    const { [name]: items, next_cursor = null } = await api(`${LISTS[name].path}?${query}`);
-    change = (list) => ({ ...merged({ items, cursor: next_cursor }, list), isLoaded: true, error: null });
+    const { [entries]: items, next_cursor = null } = await api(`${path}?${query}`);
+    change = (list) => ({ ...list, ...merged({ items, cursor: next_cursor }, list), isLoaded: true, error: null });
   } catch (error) {
     change = (list) => ({ ...list, error: error.message });
   }
-  store.set(({ [name]: list }) => ({ [name]: change(list) }));
+  const isAsked = store.get()[name].words === words;
+  if (isAsked) store.set(({ [name]: list }) => ({ [name]: change(list) }));
 }
 
 function without(items, others, key) {

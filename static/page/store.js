@@ -33,6 +33,8 @@ export const NO_CHOICE = {
   scenario: null,
 };
 
+export const NOT_LOADED = { items: [], cursor: null, isLoaded: false, error: null };
+
 export const store = createStore({
   /** What the URL names. `seq` is the number of an event of `run`. */
   route: { session: null, run: null, seq: null },
@@ -45,8 +47,10 @@ export const store = createStore({
   /** The lists of the service. Each is null until it is loaded. `ready` and `models` are whole bodies of responses. */
   catalog: { ready: null, models: null, tools: null, defaultTools: null, mcpServers: null },
   /** Pages of lists: `items`, `cursor` of the next page or null, and `error` if loading failed. */
-  sessions: { items: [], cursor: null, isLoaded: false, error: null },
-  runs: { items: [], cursor: null, isLoaded: false, error: null },
+  sessions: NOT_LOADED,
+  runs: NOT_LOADED,
+  /** The sessions whose titles have the words of the search. */
+  found: { ...NOT_LOADED, words: "" },
   /** The events of the shown run: `{ event, json, bytes, receivedAt }`, in order. */
   frames: [],
   /** The latest question as it was sent: `{ path, headers, body, runId }`. */

@@ -1,7 +1,7 @@
 /** The actions on a session in the list: open, rename, delete. Each reports an error as text, or null. */
 
 import { api } from "../api.js";
-import { patchEntry } from "../lists.js";
+import { patchSession } from "../lists.js";
 import { sessionPath } from "../paths.js";
 import { newChat } from "../route.js";
 import { store } from "../store.js";
@@ -14,7 +14,7 @@ export function titleOf({ title, session_id }) {
 export function rename(id, title) {
   return reported(async () => {
     const changed = await api(sessionPath(id), { method: "PATCH", body: { title: title.trim() || null } });
-    patchEntry("sessions", id, () => changed);
+    patchSession(id, changed);
   });
 }
 
@@ -22,7 +22,7 @@ export function rename(id, title) {
 export function remove(id) {
   return reported(async () => {
     await api(sessionPath(id), { method: "DELETE" });
-    patchEntry("sessions", id, () => null);
+    patchSession(id, null);
     if (store.get().route.session === id) newChat();
   });
 }

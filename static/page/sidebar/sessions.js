@@ -5,38 +5,42 @@ import { useEffect, useState } from "preact/hooks";
 import { useConversationPart } from "../conversation.js";
 import { html } from "../html.js";
 import { Icon } from "../icons.js";
-import { keepCurrent, loadMore, loadSession, refresh } from "../lists.js";
+import { keepCurrent, loadMore, loadSession, PAGE, refresh, search } from "../lists.js";
 import { moveFocus } from "../roving.js";
 import { newChat, openSession } from "../route.js";
-import { useStore } from "../store.js";
+import { NOT_LOADED, useStore } from "../store.js";
 import { hasWords } from "../words.js";
 import { More } from "./more.js";
 import { SessionItem } from "./session_item.js";
 import { titleOf } from "./session_actions.js";
 
-const MOST_SEARCHED = 300; // chats, without a click on "Search older chats"
+const TYPED_MS = 200; // after the last key, the service is asked
 const SETTLED_MS = 400; // a run's row follows its events by about 0.2 s
 
 export function Sessions() {
-  const list = useStore((state) => state.sessions);
+  const [typed, setTyped] = useState("");
+  const words = typed.trim();
+  const sessions = useStore((state) => state.sessions);
+  const answer = useStore((state) => state.found);
   const current = useStore(({ route }) => route.session);
-  const [words, setWords] = useState("");
+  const name = words === "" ? "sessions" : "found";
   useEffect(() => keepCurrent("sessions"), []);
   useRefreshAfterRuns();
-  useCurrent(list, current);
-  useFurtherPages(list, words);
-  const found = list.items.filter((session) => hasWords(titleOf(session), words));
+  useCurrent(sessions, current);
+  useSearch(answer, words);
+  const list = words === "" ? sessions : answerTo(words, answer, sessions);
+  const found = list.items;
   const first = found.find(({ session_id }) => session_id === current) ?? found[0];
   const enter = (event) => {
     event.preventDefault();
-    if (words.trim() === "") newChat();
+    if (words === "") newChat();
     else if (found[0]) openSession(found[0].session_id);
   };
   return html`
     <form class="search" role="search" onSubmit=${enter}>
       <${Icon} name="search" />
       <input id="search" type="search" aria-label="Search chats" placeholder="Search chats" autocomplete="off"
-        value=${words} onInput=${(event) => setWords(event.target.value)} />
+        maxlength="200" value=${typed} onInput=${(event) => setTyped(event.target.value)} />
       <kbd aria-hidden="true">${SHORTCUT}</kbd>
     </form>
     <ul class="items" onKeyDown=${(event) => moveFocus(event, "a")}>
@@ -46,18 +50,24 @@ export function Sessions() {
         `,
       )}
     </ul>
-    <${Nothing} list=${list} found=${found} />
-    ${words.trim() !== "" && list.cursor !== null && html`<p class="hint" role="status">Searched the latest ${list.items.length} chats.</p>`}
-    <${More} name="sessions" list=${list} label=${words ? "Search older chats" : "Show more"} />
+    <${Nothing} list=${list} isSearch=${words !== ""} />
+    <${More} name=${name} list=${list} label="Show more" />
   `;
 }
 
 const SHORTCUT = /Mac|iP/.test(navigator.platform) ? "⌘K" : "Ctrl K";
 
-function Nothing({ list, found }) {
+function Nothing({ list, isSearch }) {
   if (list.error) return html`<p class="hint">The chats could not be loaded. ${list.error}</p>`;
-  if (!list.isLoaded || found.length > 0) return null;
-  return html`<p class="hint">${list.items.length === 0 ? "Your chats appear here." : "No chat has these words."}</p>`;
+  if (list.items.length > 0) return null;
+  if (!list.isLoaded || list.cursor !== null) return isSearch && html`<p class="hint" role="status">Searching…</p>`;
+  return html`<p class="hint">${isSearch ? "No chat has these words." : "Your chats appear here."}</p>`;
+}
+
+/** The list of a search. Until the service has answered, it has the loaded sessions with these words. */
+function answerTo(words, answer, sessions) {
+  if (answer.words === words && (answer.isLoaded || answer.error)) return answer;
+  return { ...NOT_LOADED, items: sessions.items.filter((session) => hasWords(titleOf(session), words)) };
 }
 
 /** Loads the shown session into the list if it is further back. One that began here may not be in the service yet. */
@@ -69,12 +79,16 @@ function useCurrent(list, current) {
   }, [isMissing, current]);
 }
 
-/** Loads further pages of the list while the user searches. */
-function useFurtherPages(list, words) {
-  const { cursor, error, items } = list;
-  const isWanted = words.trim() !== "" && cursor !== null && error === null && items.length < MOST_SEARCHED;
+/** Asks the service for the titles with these words, until a page of them is found or there are no others. */
+function useSearch({ cursor, error, items }, words) {
   useEffect(() => {
-    if (isWanted) void loadMore("sessions");
+    if (words === "") return;
+    const timer = setTimeout(() => void search(words), TYPED_MS);
+    return () => clearTimeout(timer);
+  }, [words]);
+  const isWanted = cursor !== null && error === null && items.length < PAGE;
+  useEffect(() => {
+    if (isWanted) void loadMore("found");
   }, [isWanted, cursor]);
 }
 

@@ -53,12 +53,16 @@ def test_the_search_finds_titles_with_all_its_words(page: ShownPage, chats: http
 
 
 def test_the_search_goes_on_to_older_chats(page: ShownPage, chats: httpx.Client) -> None:
-    """A title that is further back than the first pages is found, without a click."""
+    """A title that is further back than the first page is found without a click, and can be changed there."""
     add(chats, "The first chat", *(f"Chat {number}" for number in range(1, MANY)))
     page.open()
     page.until(lambda: len(titles(page)) == PAGE)
     page.element("#search").send_keys("the first")
     page.until(lambda: titles(page) == ["The first chat"])
+    page.focus(".sidebar .item a")
+    page.press("Rename The first chat")
+    page.keys("The first of all", Keys.ENTER)
+    page.until(lambda: titles(page) == ["The first of all"])
 
 
 def test_a_new_chat_beside_many_is_not_asked_for_too_early(
