@@ -202,11 +202,17 @@ class RunWarning(Event):
 
 @dataclass(frozen=True)
 class FinalOutput(Event):
-    """The complete answer: the text of the last step."""
+    """The complete answer: the text of the last step.
+
+    If the request has an `output_schema`, `data` is the answer's value, and `attempts` the number of answers until it
+    matched.
+    """
 
     event: ClassVar[Literal["final_output"]] = "final_output"
 
     content: str
+    data: Any = None
+    attempts: int | None = None
 
 
 @dataclass(frozen=True)

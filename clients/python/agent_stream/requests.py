@@ -47,6 +47,7 @@ class RequestOptions(TypedDict, total=False):
     stop: str | list[str] | None
     seed: int | None
     response_format: dict[str, Any] | None
+    output_schema: dict[str, Any] | None
     tool_choice: Literal["auto", "none", "required"] | dict[str, str] | None
     parallel_tool_calls: bool | None
     web_search: bool | dict[str, Any] | None
@@ -75,6 +76,7 @@ class SimulateOptions(RequestOptions, total=False):
         "client_tool",
         "fallback",
         "sources",
+        "structured",
     ]
     delay_ms: int
 

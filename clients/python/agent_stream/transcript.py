@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from agent_stream.errors import RunFailed, incomplete
 from agent_stream.events import (
@@ -23,6 +23,7 @@ from agent_stream.events import (
     ToolUse,
     Waiting,
 )
+from agent_stream.partial_json import partial_value
 from agent_stream.records import CitedPage, Decision, ErrorInfo, PendingCall, RunEnd, RunRecord, ToolCall, Usage
 
 NO_USAGE = Usage(None, None, None)
@@ -32,7 +33,8 @@ NO_USAGE = Usage(None, None, None)
 class Result:
     """A run that has ended or waits, with the content of its stream: what POST /api/agent/execute returns.
 
-    `output` is the text of the last step, and `answered_by` the model that wrote it. The run waits for the answers to
+    `output` is the text of the last step, and `answered_by` the model that wrote it. With an `output_schema`, `data` is
+    the value of `output`, and `attempts` the number of answers until it matched. The run waits for the answers to
     `pending` if there are any. Times are in milliseconds.
     """
 
@@ -51,6 +53,8 @@ class Result:
     warnings: list[RunWarning] | None = None
     finish_reason: str | None = None
     answered_by: str | None = None
+    data: Any = None
+    attempts: int | None = None
 
 
 class Transcript:
@@ -73,6 +77,7 @@ class Transcript:
         self._warnings: list[RunWarning] = []
         self._steps = 0
         self._started: RunStarted | None = None
+        self._final: FinalOutput | None = None
         self._complete: Complete | None = None
         self._first_at = self._last_at = ""
 
@@ -80,6 +85,11 @@ class Transcript:
     def text(self) -> str:
         """The text of the last step, since its last restart."""
         return "".join(self._text)
+
+    @property
+    def data(self) -> Any:
+        """The value of the answer: the checked one, or else as much of it as has been written."""
+        return partial_value(self.text) if self._final is None else self._final.data
 
     def add(self, event: StreamEvent) -> None:
         """Add the next event."""
@@ -142,6 +152,8 @@ class Transcript:
             warnings=self._warnings or None,
             finish_reason=end.finish_reason if end else None,
             answered_by=self._answered_by,
+            data=self._final.data if self._final else None,
+            attempts=self._final.attempts if self._final else None,
         )
 
     def _add_answer(self, event: StreamEvent) -> None:
@@ -165,6 +177,7 @@ class Transcript:
                 self._sources.append(CitedPage(url, title, snippet))
             case FinalOutput(content=text):
                 self._text = [text]
+                self._final = event
 
     def _add_call(self, event: StreamEvent) -> None:
         match event:

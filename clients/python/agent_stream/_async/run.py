@@ -47,6 +47,15 @@ class AsyncRun:
         return self._transcript.text
 
     @property
+    def data(self) -> Any:
+        """The value of the answer to a request with an `output_schema`.
+
+        It is as much of the value as has been written, not checked, until the run has its `final_output`. None if there
+        is none yet.
+        """
+        return self._transcript.data
+
+    @property
     def usage(self) -> Usage:
         """The token counts of the steps so far."""
         return self._transcript.usage
