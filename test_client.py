@@ -78,6 +78,7 @@ examples:
   echo "Name three rivers" | python test_client.py --quiet | head -n 1
   python test_client.py --simulate tool_error
   python test_client.py "And at night?" --session chat-1
+  python test_client.py "Name three rivers" --schema rivers.json --quiet | jq
   python test_client.py "Tidy up" --tool delete_folder --require-approval delete_folder
   python test_client.py --simulate approval --refuse "Not on a Friday."
   python test_client.py "Name three rivers" --json | jq -r 'select(.event == "final_output").data.content'
@@ -884,6 +885,17 @@ def sendable(text: str) -> str:
     return text
 
 
+def schema_file(path: str) -> dict[str, Any]:
+    """Read a JSON Schema from a file. Raise argparse's error."""
+    try:
+        schema = json_object(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:
+        raise argparse.ArgumentTypeError(f"{path!r} can't be read: {fault}") from None
+    if schema is None:
+        raise argparse.ArgumentTypeError(f"{path!r} has no JSON object")
+    return schema
+
+
 def client_tool(text: str) -> dict[str, Any]:
     """Read a client tool from JSON or from a file. Raise argparse's error."""
     try:
@@ -947,6 +959,8 @@ def add_request_fields(cli: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a tool that the model may call; see --tools; repeatable",
     )
+    schema = "a file with a JSON Schema that the answer has to match"
+    add("--schema", dest="output_schema", type=schema_file, metavar="FILE", help=schema)
     add("--require-approval", action="append", metavar="NAME", help="a tool whose calls need approval; repeatable")
     described = (
         "a tool whose results you type: JSON with name, description and parameters, or a file with it; repeatable"

@@ -107,6 +107,7 @@ def test_refused_request(service: Service) -> None:
         ("Hi", "--refuse", "\udcff"),
         ("Hi", "--client-tool", "[]"),
         ("Hi", "--client-tool", "{nonsense}"),
+        ("Hi", "--schema", "/nowhere/schema.json"),
     ],
     ids=[
         *("nothing to execute", "nothing to print as JSON", "nothing to print", "nothing to begin", "two forms"),
@@ -122,7 +123,7 @@ def test_refused_request(service: Service) -> None:
             "no session",
             "no run",
         ),
-        *("two decisions", "no reason in UTF-8", "no file", "no JSON"),
+        *("two decisions", "no reason in UTF-8", "no file", "no JSON", "no schema"),
     ],
 )
 def test_usage(arguments: tuple[str, ...]) -> None:

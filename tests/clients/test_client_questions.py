@@ -316,6 +316,15 @@ def test_a_client_tool_s_result_is_typed(service: Service, fake: FakeDedalus, tm
     assert result["content"] == "Oslo"
 
 
+def test_the_answer_matches_the_schema_of_a_file(service: Service, fake: FakeDedalus, tmp_path: Path) -> None:
+    """The schema is a part of the request, and the valid answer is printed."""
+    (tmp_path / "schema.json").write_text('{"type": "object", "required": ["city"]}')
+    fake.turn(*answer("Oslo"))
+    fake.turn(*answer('{"city": "Oslo"}'))
+    shown = run(CLIENT, "Where?", "--schema", str(tmp_path / "schema.json"), "--quiet", url=service.url)
+    assert (shown.code, shown.out) == (0, '{"city": "Oslo"}\n')
+
+
 @pytest.mark.parametrize(
     ("option", "said"),
     [

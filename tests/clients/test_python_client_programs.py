@@ -67,6 +67,16 @@ def test_the_program_that_asks_for_an_approval(typed: bytes, answer: str, servic
     assert (out.decode(), err) == (f"Allow delete_folder {{'folder': 'drafts'}}? {answer}\n", b"")
 
 
+def test_the_program_with_a_schema(service: Service, fake: FakeDedalus, tmp_path: Path) -> None:
+    """The value is shown while it is written, and has its name at the end."""
+    fake.turn(*answer('{"name": "Glomma"}'))
+    with process(program(GUIDE, 3, tmp_path, ""), env={"AGENT_STREAM_URL": service.url}) as running:
+        code, out, err = ended(running)
+    assert (code, err) == (0, "")
+    assert out.endswith("{'name': 'Glomma'}\nGlomma\n")
+    assert fake.chats[-1].body["messages"][0]["content"].endswith('"required":["name"]}')
+
+
 def test_the_program_with_a_tool(service: Service, fake: FakeDedalus, tmp_path: Path) -> None:
     """The model's call is made in the program."""
     fake.turn(ToolCall("call_1", "read_note", '{"name":"shopping"}'), Finish("tool_calls"), Done())

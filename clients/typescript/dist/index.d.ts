@@ -133,6 +133,13 @@ interface components {
         [key: string]: components["schemas"]["JsonValue"];
       };
       /**
+      * Output Schema
+      * @description A JSON Schema that the final answer has to match. The answer is checked, and the model is asked again if it doesn't match. `final_output.data` has its value. References lead to places in the schema. Not with `response_format`.
+      */
+      output_schema?: {
+        [key: string]: components["schemas"]["JsonValue"];
+      };
+      /**
       * Tool Choice
       * @description Whether the model calls tools: `auto`, `none`, `required`, or the name of one as `{"name": "get_weather"}`. A call is forced in the first step only.
       */
@@ -253,13 +260,20 @@ interface components {
     *
     *     A run with the status `waiting` has its events so far, and its tool calls in `pending` have no result yet.
     *     `sources` are the web pages that the answer cites. `warnings` report what was left out or lost. `model` is the one
-    *     that was asked for, and `answered_by` the one that the last step's answer is from.
+    *     that was asked for, and `answered_by` the one that the last step's answer is from. With an `output_schema`, `data`
+    *     is the value of `output`, and `attempts` is the number of answers until it matched.
     */
     AgentResponse: {
       /** Run Id */run_id: string; /** Session Id */
       session_id?: string; /** Status */
       status: ("succeeded" | "failed" | "cancelled") | "waiting"; /** Output */
-      output: string; /** Thinking */
+      output: string;
+      /**
+      * Data
+      * @description Any JSON value.
+      */
+      data?: unknown; /** Attempts */
+      attempts?: number; /** Thinking */
       thinking: string; /** Tool Calls */
       tool_calls: components["schemas"]["ToolCall"][]; /** Pending */
       pending?: components["schemas"]["PendingCall"][]; /** Sources */
@@ -728,7 +742,7 @@ interface components {
     * @description The scripted runs of POST /stream/simulate.
     * @enum {string}
     */
-    Scenario: "default" | "long" | "tool_error" | "error" | "slow" | "truncated" | "progress" | "approval" | "client_tool" | "fallback" | "sources";
+    Scenario: "default" | "long" | "tool_error" | "error" | "slow" | "truncated" | "progress" | "approval" | "client_tool" | "fallback" | "sources" | "structured";
     /**
     * SearchLocation
     * @description The place for which the model searches, as far as it is known. `country` is an ISO code, such as `NO`.
@@ -912,6 +926,13 @@ interface components {
       * @description Passed to the model server unchanged, such as `{"type": "json_object"}`.
       */
       response_format?: {
+        [key: string]: components["schemas"]["JsonValue"];
+      };
+      /**
+      * Output Schema
+      * @description A JSON Schema that the final answer has to match. The answer is checked, and the model is asked again if it doesn't match. `final_output.data` has its value. References lead to places in the schema. Not with `response_format`.
+      */
+      output_schema?: {
         [key: string]: components["schemas"]["JsonValue"];
       };
       /**
@@ -1231,9 +1252,18 @@ interface components {
     /**
     * FinalOutput
     * @description The complete answer: the joined `partial_output` of the last step, since its last `step_restarted`.
+    *
+    *     If the request has an `output_schema`, `data` is the answer's value, which matches it, and `attempts` is the number
+    *     of answers until then.
     */
     FinalOutput: {
       /** Content */content: string;
+      /**
+      * Data
+      * @description Any JSON value.
+      */
+      data?: unknown; /** Attempts */
+      attempts?: number;
     };
     /**
     * FinalOutputEvent
@@ -1743,8 +1773,9 @@ type AgentRequest = Schemas["AgentRequest"];
 type SimulateRequest = Schemas["SimulateRequest"];
 type Scenario = Schemas["Scenario"];
 /** The answer to a question, as one JSON document. */
-type AgentResponse = Omit<Schemas["AgentResponse"], "tool_calls"> & {
-  tool_calls: WithTexts<Schemas["ToolCall"]>[];
+type AgentResponse<T = unknown> = Omit<Schemas["AgentResponse"], "tool_calls" | "data"> & {
+  tool_calls: WithTexts<Schemas["ToolCall"]>[]; /** The value of `output`, if the request has an `output_schema`. Present if `attempts` is. */
+  data?: T;
 };
 type Content = AgentRequest["input"];
 /** A person's decision about a call that needs approval. */
@@ -2095,6 +2126,10 @@ interface Message {
   sources?: Source[];
   /** While the run is under way: how many of the sources are of earlier model turns. */
   earlier_sources?: number;
+  /** The value of an answer to a question with an `output_schema`, once it was checked. */
+  data?: unknown;
+  /** The number of answers until one matched the `output_schema`. */
+  attempts?: number;
   status: RunStatus;
   error?: AgentError;
   /** The last event of an answer that this page has read: its usage, steps and durations. */
@@ -2143,8 +2178,10 @@ declare function isUnfinished({
 }): boolean;
 /** A message's content as text, with the URLs of its images. */
 declare function textOf(content: Content): string;
-/** The run of a state in brief. */
-interface LatestAnswer {
+/** A value that is still being written: members may be missing. */
+type PartialData<T> = T extends object ? { [Key in keyof T]?: PartialData<T[Key]> } : T;
+/** The run of a state in brief. `T` is the type of an answer to a question with an `output_schema`. */
+interface LatestAnswer<T = unknown> {
   /** Whether a run is under way, or waits, and was not stopped. */
   isStreaming: boolean;
   /** The reasoning in the answer of `runId`. */
@@ -2155,9 +2192,13 @@ interface LatestAnswer {
   toolCalls: ToolCall[];
   /** The web pages that the answer of `runId` cites. */
   sources: Source[];
+  /** The value of the answer, once it was checked against the `output_schema`. Undefined before. */
+  data: T | undefined;
+  /** As much of the value as has been written, not checked, and at the end `data`. */
+  partial: PartialData<T> | undefined;
 }
 /** Returns the run of a state in brief. */
-declare function latestAnswer(state: RunState): LatestAnswer;
+declare function latestAnswer<T = unknown>(state: RunState): LatestAnswer<T>;
 //#endregion
 //#region src/run_reader.d.ts
 /** The part of a page, or of a program, that a RunReader uses. */
@@ -2303,6 +2344,8 @@ declare class Run implements AsyncIterable<StreamEvent> {
   constructor(service: Service, run: FollowedRun, signal?: AbortSignal);
   /** The run's id, or null until it is known. */
   get id(): string | null;
+  /** As much of the answer's value as has been written, and at the end the one that matches the `output_schema`. */
+  get data(): unknown;
   [Symbol.asyncIterator](): AsyncGenerator<StreamEvent, void, undefined>;
   /**
   * The pieces of the answer. If the service drops pieces that were yielded and begins again, it calls `onRestart`: remove
@@ -2370,10 +2413,10 @@ declare class AgentStream {
     ...options
   }?: AttachOptions): Run;
   /** Asks the agent, and resolves with the whole answer, or with the calls that the run waits for. */
-  execute(input: string | AgentRequest, {
+  execute<T = unknown>(input: string | AgentRequest, {
     signal,
     idempotencyKey
-  }?: Pick<StreamOptions, "signal" | "idempotencyKey">): Promise<AgentResponse>;
+  }?: Pick<StreamOptions, "signal" | "idempotencyKey">): Promise<AgentResponse<T>>;
   /** Cancels a run. Resolves when the service has accepted that. */
   cancel(runId: string): Promise<RunRecord>;
   /** Decides on a call that needs approval. The run resumes when each call that it waits for has its answer. */
@@ -2482,4 +2525,11 @@ declare function prettyJson(json: string): string;
 /** The state after events of a run. They are folded together, because a copy of the messages for each costs too much. */
 declare function fold(state: RunState, runId: string, events: StreamEvent[]): RunState;
 //#endregion
-export { type AgentError, type AgentRequest, type AgentResponse, type AgentStatus, AgentStream, type ApprovalDecision, type ArgumentsText, type AttachOptions, type Changes, type ClientTool, type ClientToolInfo, type ClientToolResult, type Complete, type Content, Conversation, type ConversationOptions, type Decision, type EventData, type Frame, type FunctionCall, type History, IDLE, type Json, type LatestAnswer, type Loose, type McpServerInfo, type McpServerList, type Message, type MessageList, type MessagesQuery, type ModelInfo, type ModelList, type OnEvent, type OnRestart, type Page, type Part, type PendingCall, type Question, type ReadOptions, Run, RunFailed, type RunList, type RunRecord, type RunState, type RunStatus, type RunsQuery, type RunsResource, type Scenario, type ServiceOptions, type Session, type SessionCreate, type SessionList, type SessionMessage, type SessionUpdate, type SessionsQuery, type SessionsResource, type SimulateRequest, type Source, type StreamEvent, type StreamOptions, type ToolCall, type ToolInfo, type ToolList, type ToolSource, type Usage, callsIn, eventIn, eventsIn, explain, fold, type given, isUnfinished, latestAnswer, madeWith, prettyJson, textOf };
+//#region src/partial_json.d.ts
+/**
+* Returns as much of a JSON object or array as has been written, perhaps in a code fence. Undefined if there is none. The
+* last string may be a part of the one that is meant. A number or a word counts once something follows it.
+*/
+declare function partialJson(text: string): unknown;
+//#endregion
+export { type AgentError, type AgentRequest, type AgentResponse, type AgentStatus, AgentStream, type ApprovalDecision, type ArgumentsText, type AttachOptions, type Changes, type ClientTool, type ClientToolInfo, type ClientToolResult, type Complete, type Content, Conversation, type ConversationOptions, type Decision, type EventData, type Frame, type FunctionCall, type History, IDLE, type Json, type LatestAnswer, type Loose, type McpServerInfo, type McpServerList, type Message, type MessageList, type MessagesQuery, type ModelInfo, type ModelList, type OnEvent, type OnRestart, type Page, type Part, type PartialData, type PendingCall, type Question, type ReadOptions, Run, RunFailed, type RunList, type RunRecord, type RunState, type RunStatus, type RunsQuery, type RunsResource, type Scenario, type ServiceOptions, type Session, type SessionCreate, type SessionList, type SessionMessage, type SessionUpdate, type SessionsQuery, type SessionsResource, type SimulateRequest, type Source, type StreamEvent, type StreamOptions, type ToolCall, type ToolInfo, type ToolList, type ToolSource, type Usage, callsIn, eventIn, eventsIn, explain, fold, type given, isUnfinished, latestAnswer, madeWith, partialJson, prettyJson, textOf };

@@ -27,15 +27,20 @@ function newKey() {
 //#endregion
 //#region src/exact_json.ts
 /** A string, a sign, or another value of a JSON text. */
-const TOKEN = /"[^"\\]*(?:\\.[^"\\]*)*"|[[\]{}:,]|[^\s[\]{}:,"]+/g;
+const TOKEN$1 = /"[^"\\]*(?:\\.[^"\\]*)*"|[[\]{}:,]|[^\s[\]{}:,"]+/g;
 const WHOLE_NUMBER = /^-?\d+$/;
-/** Parses JSON of the service that has tool calls. Each object with `arguments` also gets their JSON as `arguments_text`. */
+/**
+* Parses JSON of the service that has tool calls. Each object with `arguments` also gets their JSON as `arguments_text`. The
+* `data` of an answer stays as it is: its objects are not the service's.
+*/
 function parse(json) {
 	const value = JSON.parse(json);
 	if (json.includes("\"arguments\"")) addTexts(value, json);
 	return value;
 }
 const isObject = (value) => typeof value === "object" && value !== null;
+/** Whether the value that comes next is the `data` of an answer. An event has `data`, too. */
+const isAnswerData = ({ value, key }) => key === "data" && isObject(value) && !("event" in value);
 /** Adds `arguments_text` to the objects in a value, whose JSON is given. Arguments themselves stay as they are. */
 function addTexts(root, json) {
 	const places = [{
@@ -45,11 +50,12 @@ function addTexts(root, json) {
 	let outside = Infinity;
 	let start = 0;
 	let before = "";
-	for (const { 0: token, index } of json.matchAll(TOKEN)) {
+	for (const { 0: token, index } of json.matchAll(TOKEN$1)) {
 		const place = places.at(-1);
 		if (token === ":") place.key = JSON.parse(before);
 		if (token === "," && typeof place.key === "number") place.key += 1;
 		if (token === "{" && place.key === "arguments" && outside === Infinity) [outside, start] = [places.length, index];
+		if ((token === "{" || token === "[") && outside === Infinity && isAnswerData(place)) outside = places.length;
 		if (token === "{" || token === "[") places.push({
 			value: isObject(place.value) ? place.value[place.key] : void 0,
 			key: token === "[" ? 0 : ""
@@ -57,8 +63,8 @@ function addTexts(root, json) {
 		else if (token === "}" || token === "]") {
 			places.pop();
 			if (places.length === outside) {
-				const { value } = places.at(-1);
-				if (isObject(value)) value["arguments_text"] = laidOut(json.slice(start, index + 1), "");
+				const { value, key } = places.at(-1);
+				if (isObject(value) && key === "arguments") value["arguments_text"] = laidOut(json.slice(start, index + 1), "");
 				outside = Infinity;
 			}
 		}
@@ -78,7 +84,7 @@ function laidOut(json, indent) {
 	let depth = 0;
 	let before = "";
 	let text = "";
-	for (const [token] of json.matchAll(TOKEN)) {
+	for (const [token] of json.matchAll(TOKEN$1)) {
 		const closes = token === "}" || token === "]";
 		const opened = before === "{" || before === "[";
 		if (closes) depth -= 1;
@@ -92,7 +98,7 @@ function laidOut(json, indent) {
 /** Parses JSON. Whole numbers that JavaScript's numbers can't hold become bigints. */
 function parseWithBigints(json) {
 	const mark = newKey();
-	const marked = json.replace(TOKEN, (token) => isRounded(token) ? `"${mark}${token}"` : token);
+	const marked = json.replace(TOKEN$1, (token) => isRounded(token) ? `"${mark}${token}"` : token);
 	return JSON.parse(marked, (_, value) => typeof value === "string" && value.startsWith(mark) ? BigInt(value.slice(mark.length)) : value);
 }
 const isRounded = (token) => WHOLE_NUMBER.test(token) && !Number.isSafeInteger(Number(token));
@@ -1222,6 +1228,53 @@ var ClientCalls = class {
 	}
 };
 //#endregion
+//#region src/partial_json.ts
+/** A string, which may have no end yet, a sign, or another value of a JSON text. */
+const TOKEN = /"(?:[^"\\]|\\[^])*("?)|[[\]{}:,]|[^\s[\]{}:,"]+/g;
+const HALF_ESCAPE = /(?<!\\)((?:\\\\)*)\\(?:u[0-9a-fA-F]{0,3})?$/;
+/** What may be before the value: white space, and the beginning of a code fence. */
+const BEFORE = /^\s*(?:```\w*\s*)?(?=[[{])/;
+const CLOSING = {
+	"{": "}",
+	"[": "]"
+};
+/**
+* Returns as much of a JSON object or array as has been written, perhaps in a code fence. Undefined if there is none. The
+* last string may be a part of the one that is meant. A number or a word counts once something follows it.
+*/
+function partialJson(text) {
+	const before = BEFORE.exec(text);
+	if (!before) return void 0;
+	try {
+		return JSON.parse(closed(text.slice(before[0].length)));
+	} catch {
+		return;
+	}
+}
+/** The text up to its last complete member, with the brackets closed. */
+function closed(text) {
+	const brackets = [];
+	let isKey = false;
+	let member = "";
+	let closing = "";
+	for (const { 0: token, 1: end, index } of text.matchAll(TOKEN)) {
+		const isOpening = token === "{" || token === "[";
+		const isClosing = token === "}" || token === "]";
+		if (isOpening) brackets.push(CLOSING[token]);
+		if (isClosing && brackets.pop() !== token) break;
+		const isValue = token !== "," && token !== ":" && !isKey;
+		const isWhole = end !== void 0 || index + token.length < text.length;
+		if (isOpening || isClosing || isValue && isWhole) {
+			member = text.slice(0, index + token.length);
+			if (end === "") member = `${member.replace(HALF_ESCAPE, "$1")}"`;
+			closing = brackets.toReversed().join("");
+		}
+		if (brackets.length === 0) break;
+		isKey = brackets.at(-1) === "}" && (token === "{" || token === "," || isKey && token !== ":");
+	}
+	return member + closing;
+}
+//#endregion
 //#region src/state.ts
 /** The state before the first question. `fold` begins with it to show a stored run. */
 const IDLE = {
@@ -1301,13 +1354,16 @@ const UNDER_WAY = [
 ];
 /** Returns the run of a state in brief. */
 function latestAnswer(state) {
-	const { parts = [], content, sources = [] } = answerOf(state, state.runId) ?? {};
+	const { parts = [], content, sources = [], data } = answerOf(state, state.runId) ?? {};
+	const output = textOf(content ?? "");
 	return {
 		isStreaming: UNDER_WAY.includes(state.status),
 		thinking: parts.map((part) => part.type === "thinking" ? part.text : "").join(""),
-		output: textOf(content ?? ""),
+		output,
 		toolCalls: callsIn(parts),
-		sources
+		sources,
+		data,
+		partial: data === void 0 ? partialJson(output) : data
 	};
 }
 //#endregion
@@ -1358,7 +1414,7 @@ function foldEvent(progress, event) {
 		};
 		case "final_output": return {
 			...progress,
-			answer: withText(answer, event.data.content)
+			answer: withValue(withText(answer, event.data.content), event.data)
 		};
 		case "tool_use_delta":
 		case "tool_use":
@@ -1402,14 +1458,19 @@ function foldEvent(progress, event) {
 		};
 		case "complete": {
 			const { status, usage } = event.data;
-			const { run_id, content, parts, sources, error } = answer;
+			const { run_id, content, parts, sources, data, attempts, error } = answer;
 			const isFailed = status === "failed" && error !== void 0;
+			const value = data !== void 0 && attempts !== void 0 && {
+				data,
+				attempts
+			};
 			return {
 				answer: {
 					...emptyAnswer(run_id),
 					content,
 					parts,
 					...sources?.length && { sources },
+					...value,
 					status,
 					complete: event.data,
 					...isFailed && { error }
@@ -1487,6 +1548,14 @@ function withText(answer, text) {
 		...answer,
 		content: text,
 		parts: text === "" ? parts : [...parts, part]
+	};
+}
+/** The answer with its value, if the question has an `output_schema`. */
+function withValue(answer, { data, attempts }) {
+	return attempts === void 0 ? answer : {
+		...answer,
+		data,
+		attempts
 	};
 }
 function withCall(answer, event) {
@@ -1883,6 +1952,13 @@ var Run = class {
 	/** The run's id, or null until it is known. */
 	get id() {
 		return this.run.id;
+	}
+	/** As much of the answer's value as has been written, and at the end the one that matches the `output_schema`. */
+	get data() {
+		return latestAnswer({
+			...this.state,
+			runId: this.id
+		}).partial;
 	}
 	async *[Symbol.asyncIterator]() {
 		for (let place = 0; place < this.events.length || !this.isOver;) {
@@ -2929,4 +3005,4 @@ var Conversation = class {
 	}
 };
 //#endregion
-export { AgentStream, Conversation, IDLE, Run, RunFailed, callsIn, eventIn, eventsIn, explain, fold, isUnfinished, latestAnswer, madeWith, prettyJson, textOf };
+export { AgentStream, Conversation, IDLE, Run, RunFailed, callsIn, eventIn, eventsIn, explain, fold, isUnfinished, latestAnswer, madeWith, partialJson, prettyJson, textOf };

@@ -62,10 +62,10 @@ export class AgentStream {
   }
 
   /** Asks the agent, and resolves with the whole answer, or with the calls that the run waits for. */
-  execute(
+  execute<T = unknown>(
     input: string | AgentRequest,
     { signal, idempotencyKey = newKey() }: Pick<StreamOptions, "signal" | "idempotencyKey"> = {},
-  ): Promise<AgentResponse> {
+  ): Promise<AgentResponse<T>> {
     const headers = { "Idempotency-Key": idempotencyKey };
     return this.api.json("POST", "/api/agent/execute", {
       body: asRequest(input),

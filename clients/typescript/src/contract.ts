@@ -41,7 +41,11 @@ export type AgentRequest = Schemas["AgentRequest"];
 export type SimulateRequest = Schemas["SimulateRequest"];
 export type Scenario = Schemas["Scenario"];
 /** The answer to a question, as one JSON document. */
-export type AgentResponse = Omit<Schemas["AgentResponse"], "tool_calls"> & { tool_calls: WithTexts<Schemas["ToolCall"]>[] };
+export type AgentResponse<T = unknown> = Omit<Schemas["AgentResponse"], "tool_calls" | "data"> & {
+  tool_calls: WithTexts<Schemas["ToolCall"]>[];
+  /** The value of `output`, if the request has an `output_schema`. Present if `attempts` is. */
+  data?: T;
+};
 export type Content = AgentRequest["input"];
 
 /** A person's decision about a call that needs approval. */

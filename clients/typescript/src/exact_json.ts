@@ -12,7 +12,10 @@ interface Place {
   key: string | number;
 }
 
-/** Parses JSON of the service that has tool calls. Each object with `arguments` also gets their JSON as `arguments_text`. */
+/**
+ * Parses JSON of the service that has tool calls. Each object with `arguments` also gets their JSON as `arguments_text`. The
+ * `data` of an answer stays as it is: its objects are not the service's.
+ */
 export function parse<T>(json: string): T {
   const value = JSON.parse(json) as T;
   if (json.includes('"arguments"')) addTexts(value, json);
@@ -21,10 +24,13 @@ export function parse<T>(json: string): T {
 
 const isObject = (value: unknown): value is Record<string | number, unknown> => typeof value === "object" && value !== null;
 
+/** Whether the value that comes next is the `data` of an answer. An event has `data`, too. */
+const isAnswerData = ({ value, key }: Place): boolean => key === "data" && isObject(value) && !("event" in value);
+
 /** Adds `arguments_text` to the objects in a value, whose JSON is given. Arguments themselves stay as they are. */
 function addTexts(root: unknown, json: string): void {
   const places: Place[] = [{ value: { root }, key: "root" }];
-  let outside = Infinity; // the number of places around the arguments that the token is in
+  let outside = Infinity; // the number of places around the arguments, or the data, that the token is in
   let start = 0;
   let before = "";
   for (const { 0: token, index } of json.matchAll(TOKEN)) {
@@ -32,13 +38,14 @@ function addTexts(root: unknown, json: string): void {
     if (token === ":") place.key = JSON.parse(before) as string;
     if (token === "," && typeof place.key === "number") place.key += 1;
     if (token === "{" && place.key === "arguments" && outside === Infinity) [outside, start] = [places.length, index];
+    if ((token === "{" || token === "[") && outside === Infinity && isAnswerData(place)) outside = places.length;
     if (token === "{" || token === "[") {
       places.push({ value: isObject(place.value) ? place.value[place.key] : undefined, key: token === "[" ? 0 : "" });
     } else if (token === "}" || token === "]") {
       places.pop();
       if (places.length === outside) {
-        const { value } = places.at(-1)!;
-        if (isObject(value)) value["arguments_text"] = laidOut(json.slice(start, index + 1), "");
+        const { value, key } = places.at(-1)!;
+        if (isObject(value) && key === "arguments") value["arguments_text"] = laidOut(json.slice(start, index + 1), "");
         outside = Infinity;
       }
     }

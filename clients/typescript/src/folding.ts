@@ -28,7 +28,7 @@ function foldEvent(progress: Progress, event: StreamEvent): Progress {
     case "partial_output":
       return { ...progress, answer: withMoreText(answer, event.data.content) };
     case "final_output":
-      return { ...progress, answer: withText(answer, event.data.content) };
+      return { ...progress, answer: withValue(withText(answer, event.data.content), event.data) };
     case "tool_use_delta":
     case "tool_use":
     case "approval_request":
@@ -53,9 +53,11 @@ function foldEvent(progress: Progress, event: StreamEvent): Progress {
       return { ...progress, answer: { ...answer, error: event.data }, error: event.data };
     case "complete": {
       const { status, usage } = event.data;
-      const { run_id, content, parts, sources, error } = answer; // an error of an earlier connection no longer applies
+      // An error of an earlier connection no longer applies.
+      const { run_id, content, parts, sources, data, attempts, error } = answer;
       const isFailed = status === "failed" && error !== undefined;
-      const whole = { ...emptyAnswer(run_id), content, parts, ...(sources?.length && { sources }) };
+      const value = data !== undefined && attempts !== undefined && { data, attempts };
+      const whole = { ...emptyAnswer(run_id), content, parts, ...(sources?.length && { sources }), ...value };
       const ended = { ...whole, status, complete: event.data, ...(isFailed && { error }) };
       return { answer: ended, status, pending: [], error: isFailed ? error : null, usage };
     }
@@ -99,6 +101,11 @@ function withText(answer: Message, text: string): Message {
   const { parts } = answer;
   if (place >= 0) return { ...answer, content: text, parts: parts.with(place, part) };
   return { ...answer, content: text, parts: text === "" ? parts : [...parts, part] };
+}
+
+/** The answer with its value, if the question has an `output_schema`. */
+function withValue(answer: Message, { data, attempts }: EventData["final_output"]): Message {
+  return attempts === undefined ? answer : { ...answer, data, attempts };
 }
 
 type ToolEvent = Extract<StreamEvent, { event: `tool_${string}` | `approval_${string}` }>;

@@ -590,6 +590,13 @@ export interface components {
                 [key: string]: components["schemas"]["JsonValue"];
             };
             /**
+             * Output Schema
+             * @description A JSON Schema that the final answer has to match. The answer is checked, and the model is asked again if it doesn't match. `final_output.data` has its value. References lead to places in the schema. Not with `response_format`.
+             */
+            output_schema?: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+            /**
              * Tool Choice
              * @description Whether the model calls tools: `auto`, `none`, `required`, or the name of one as `{"name": "get_weather"}`. A call is forced in the first step only.
              */
@@ -710,7 +717,8 @@ export interface components {
          *
          *     A run with the status `waiting` has its events so far, and its tool calls in `pending` have no result yet.
          *     `sources` are the web pages that the answer cites. `warnings` report what was left out or lost. `model` is the one
-         *     that was asked for, and `answered_by` the one that the last step's answer is from.
+         *     that was asked for, and `answered_by` the one that the last step's answer is from. With an `output_schema`, `data`
+         *     is the value of `output`, and `attempts` is the number of answers until it matched.
          */
         AgentResponse: {
             /** Run Id */
@@ -721,6 +729,13 @@ export interface components {
             status: ("succeeded" | "failed" | "cancelled") | "waiting";
             /** Output */
             output: string;
+            /**
+             * Data
+             * @description Any JSON value.
+             */
+            data?: unknown;
+            /** Attempts */
+            attempts?: number;
             /** Thinking */
             thinking: string;
             /** Tool Calls */
@@ -1280,7 +1295,7 @@ export interface components {
          * @description The scripted runs of POST /stream/simulate.
          * @enum {string}
          */
-        Scenario: "default" | "long" | "tool_error" | "error" | "slow" | "truncated" | "progress" | "approval" | "client_tool" | "fallback" | "sources";
+        Scenario: "default" | "long" | "tool_error" | "error" | "slow" | "truncated" | "progress" | "approval" | "client_tool" | "fallback" | "sources" | "structured";
         /**
          * SearchLocation
          * @description The place for which the model searches, as far as it is known. `country` is an ISO code, such as `NO`.
@@ -1489,6 +1504,13 @@ export interface components {
              * @description Passed to the model server unchanged, such as `{"type": "json_object"}`.
              */
             response_format?: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+            /**
+             * Output Schema
+             * @description A JSON Schema that the final answer has to match. The answer is checked, and the model is asked again if it doesn't match. `final_output.data` has its value. References lead to places in the schema. Not with `response_format`.
+             */
+            output_schema?: {
                 [key: string]: components["schemas"]["JsonValue"];
             };
             /**
@@ -1844,10 +1866,20 @@ export interface components {
         /**
          * FinalOutput
          * @description The complete answer: the joined `partial_output` of the last step, since its last `step_restarted`.
+         *
+         *     If the request has an `output_schema`, `data` is the answer's value, which matches it, and `attempts` is the number
+         *     of answers until then.
          */
         FinalOutput: {
             /** Content */
             content: string;
+            /**
+             * Data
+             * @description Any JSON value.
+             */
+            data?: unknown;
+            /** Attempts */
+            attempts?: number;
         };
         /**
          * FinalOutputEvent

@@ -9,17 +9,20 @@ type Actions = Pick<
 >;
 
 /** The conversation's state, the answer of its latest run, and what the page can do. The functions never change. */
-export interface AgentStreamState extends RunState, LatestAnswer, Actions {}
+export interface AgentStreamState<T = unknown> extends RunState, LatestAnswer<T>, Actions {}
 
-/** Runs an agent and follows it. Reading ends when the component is removed. */
-export function useAgentStream(options: ConversationOptions = {}): AgentStreamState {
+/**
+ * Runs an agent and follows it. Reading ends when the component is removed. `T` is the type of the answers to questions with
+ * an `output_schema`.
+ */
+export function useAgentStream<T = unknown>(options: ConversationOptions = {}): AgentStreamState<T> {
   const [conversation] = useState(() => new Conversation(options));
   const state = useSyncExternalStore(conversation.subscribe, conversation.get, conversation.get);
   useEffect(() => conversation.configure(options));
   useEffect(() => conversation.mount(), [conversation, options.baseUrl, options.storageKey, options.sessionId]);
   const { stream, attach, reconnect, regenerate, stop, approve, refuse, sendToolResult, showBranch } = conversation;
   const actions = { stream, attach, reconnect, regenerate, stop, approve, refuse, sendToolResult, showBranch };
-  return { ...state, ...latestAnswer(state), ...actions };
+  return { ...state, ...latestAnswer<T>(state), ...actions };
 }
 
 export {
@@ -30,6 +33,7 @@ export {
   isUnfinished,
   latestAnswer,
   madeWith,
+  partialJson,
   prettyJson,
   RunFailed,
   textOf,

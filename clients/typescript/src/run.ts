@@ -11,7 +11,7 @@ import type { Changes, OnRestart } from "./options";
 import { cancelRun } from "./resources";
 import { RunReader } from "./run_reader";
 import type { Service } from "./service";
-import { IDLE, type RunState } from "./state";
+import { IDLE, latestAnswer, type RunState } from "./state";
 
 /**
  * A run of the agent. Iterate over it for its events, from the first, each once and in order. It is read from the moment
@@ -49,6 +49,11 @@ export class Run implements AsyncIterable<StreamEvent> {
   /** The run's id, or null until it is known. */
   get id(): string | null {
     return this.run.id;
+  }
+
+  /** As much of the answer's value as has been written, and at the end the one that matches the `output_schema`. */
+  get data(): unknown {
+    return latestAnswer({ ...this.state, runId: this.id }).partial;
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<StreamEvent, void, undefined> {

@@ -2,6 +2,7 @@
 
 import type { Complete, Content, EventData, RunStatus, Source, ToolSource, Usage } from "./contract";
 import type { AgentError } from "./failures";
+import { partialJson } from "./partial_json";
 
 /** `stopping` is the time between `stop()` and the service's confirmation. */
 export type AgentStatus =
@@ -57,6 +58,10 @@ export interface Message {
   sources?: Source[];
   /** While the run is under way: how many of the sources are of earlier model turns. */
   earlier_sources?: number;
+  /** The value of an answer to a question with an `output_schema`, once it was checked. */
+  data?: unknown;
+  /** The number of answers until one matched the `output_schema`. */
+  attempts?: number;
   status: RunStatus;
   error?: AgentError;
   /** The last event of an answer that this page has read: its usage, steps and durations. */
@@ -150,8 +155,11 @@ export function textOf(content: Content): string {
   return content.map((part) => (part.type === "text" ? part.text : part.url)).join("\n");
 }
 
-/** The run of a state in brief. */
-export interface LatestAnswer {
+/** A value that is still being written: members may be missing. */
+export type PartialData<T> = T extends object ? { [Key in keyof T]?: PartialData<T[Key]> } : T;
+
+/** The run of a state in brief. `T` is the type of an answer to a question with an `output_schema`. */
+export interface LatestAnswer<T = unknown> {
   /** Whether a run is under way, or waits, and was not stopped. */
   isStreaming: boolean;
   /** The reasoning in the answer of `runId`. */
@@ -162,18 +170,25 @@ export interface LatestAnswer {
   toolCalls: ToolCall[];
   /** The web pages that the answer of `runId` cites. */
   sources: Source[];
+  /** The value of the answer, once it was checked against the `output_schema`. Undefined before. */
+  data: T | undefined;
+  /** As much of the value as has been written, not checked, and at the end `data`. */
+  partial: PartialData<T> | undefined;
 }
 
 const UNDER_WAY: readonly AgentStatus[] = ["connecting", "streaming", "waiting", "reconnecting"];
 
 /** Returns the run of a state in brief. */
-export function latestAnswer(state: RunState): LatestAnswer {
-  const { parts = [], content, sources = [] } = answerOf(state, state.runId) ?? {};
+export function latestAnswer<T = unknown>(state: RunState): LatestAnswer<T> {
+  const { parts = [], content, sources = [], data } = answerOf(state, state.runId) ?? {};
+  const output = textOf(content ?? "");
   return {
     isStreaming: UNDER_WAY.includes(state.status),
     thinking: parts.map((part) => (part.type === "thinking" ? part.text : "")).join(""),
-    output: textOf(content ?? ""),
+    output,
     toolCalls: callsIn(parts),
     sources,
+    data: data as T | undefined,
+    partial: (data === undefined ? partialJson(output) : data) as PartialData<T> | undefined,
   };
 }

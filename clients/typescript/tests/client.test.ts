@@ -4,7 +4,19 @@ import { test } from "node:test";
 import { createElement } from "react";
 import { renderToStaticMarkup } from "react-dom/server";
 import { useAgentStream } from "agent-stream/react";
-import { AgentStream, Conversation, type Frame, type Message, RunFailed, type Scenario, textOf } from "agent-stream";
+import {
+  AgentStream,
+  Conversation,
+  fold,
+  type Frame,
+  IDLE,
+  latestAnswer,
+  type Message,
+  partialJson,
+  RunFailed,
+  type Scenario,
+  textOf,
+} from "agent-stream";
 
 const baseUrl = process.env["AGENT_STREAM_URL"] ?? "";
 const agent = new AgentStream({ baseUrl });
@@ -249,4 +261,49 @@ test("a state that shows an event comes after the event's frame", async () => {
   assert.equal(complete?.status, "succeeded");
   assert.ok(ended.length > 0);
   assert.deepEqual(new Set(ended), new Set([seqs.length]));
+});
+
+test("an answer has as much of its value as has been written, and at the end the checked one", async () => {
+  interface Weather {
+    city: string;
+    celsius: number;
+    sky: string;
+  }
+  const run = agent.simulate(script("structured"));
+  let state = IDLE;
+  const seen: unknown[] = [];
+  for await (const event of run) {
+    state = { ...fold(state, event.run_id, [event]), runId: event.run_id };
+    const { data, partial } = latestAnswer<Weather>(state);
+    if (event.event === "partial_output") seen.push(partial);
+    if (event.event === "partial_output" || event.event === "step_restarted") assert.equal(data, undefined);
+  }
+  const weather: Weather = { city: "Oslo", celsius: 3, sky: "light snow" };
+  assert.deepEqual(seen.slice(0, 3), [undefined, undefined, undefined]);
+  assert.ok(seen.some((partial) => JSON.stringify(partial) === '{"city":"Oslo"}'));
+  assert.deepEqual(latestAnswer<Weather>(state).data, weather);
+  assert.deepEqual(latestAnswer<Weather>(state).partial, weather);
+  assert.deepEqual(run.data, weather);
+  assert.equal(state.messages.at(-1)?.attempts, 3);
+});
+
+test("each beginning of JSON has a value", () => {
+  const whole = { city: 'O"s\\lo\n❄', days: [{ celsius: -3.5, snow: true }, { snow: null }, [], {}], note: "" };
+  const text = JSON.stringify(whole, null, 1);
+  for (let end = 1; end < text.length; end += 1) assert.ok(partialJson(text.slice(0, end)), text.slice(0, end));
+  assert.deepEqual(partialJson(text), whole);
+  const cases: [string, unknown][] = [
+    ["", undefined],
+    ["It is", undefined],
+    ['{"ci', {}],
+    ['{"city": "Os', { city: "Os" }],
+    ['{"city": "Os\\', { city: "Os" }],
+    ['{"city": "Os\\u00', { city: "Os" }],
+    ['{"a": 1', {}],
+    ['{"a": 1,', { a: 1 }],
+    ['{"a": [1, "x"], "b": {"c": [', { a: [1, "x"], b: { c: [] } }],
+    ['```json\n[{"a": "b', [{ a: "b" }]],
+    ["[x, y", undefined],
+  ];
+  for (const [begun, value] of cases) assert.deepEqual(partialJson(begun), value, begun);
 });

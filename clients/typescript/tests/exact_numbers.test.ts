@@ -155,3 +155,15 @@ for (const [how, decide, made] of decisions) {
     assert.deepEqual(stored.result?.content, live.result?.content);
   });
 }
+
+test("the value of an answer stays as it is, also where it looks like a call", () => {
+  const data = '{"arguments":{"a":1},"data":{"arguments":{}},"list":[{"arguments":{}}]}';
+  const read = eventIn(`{"event":"final_output","data":{"content":"","data":${data},"attempts":1},"seq":1}`);
+  assert.ok(read.event === "final_output");
+  assert.deepEqual(read.data.data, JSON.parse(data));
+  const answer = parse<{ data: unknown; tool_calls: { arguments_text: string }[] }>(
+    `{"run_id":"r","data":${data},"tool_calls":[{"arguments":{"a":1.0}}]}`,
+  );
+  assert.deepEqual(answer.data, JSON.parse(data));
+  assert.equal(answer.tool_calls[0]?.arguments_text, '{"a":1.0}');
+});
