@@ -230,7 +230,7 @@ class StepRestarted(Closed):
 
 
 class StepFinished(Closed):
-    """A model turn has ended, and the calls of its tools as well."""
+    """A model turn has ended, and the calls of its tools as well. `model` is the one that answered."""
 
     step: int
     model: str

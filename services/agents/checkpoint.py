@@ -5,14 +5,18 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from events import Usage
+from events import RunWarning, Usage
 from services.agents.conversation import WireMessage
 from services.agents.tool_calls import Call
 from services.upstreams.wire_rules import without_provider_fields
 
 
 class StepOutput(BaseModel):
-    """The model's output of a step, beside its calls. `reasoning` holds keys of its message, unchanged."""
+    """The model's output of a step, beside its calls. `reasoning` holds keys of its message, unchanged.
+
+    `correlation_id` and `deferred_calls` are sent back with the next request. `model` is the one that answered, None in
+    checkpoints of earlier versions.
+    """
 
     step: int
     text: str
@@ -20,6 +24,9 @@ class StepOutput(BaseModel):
     finish_reason: str
     usage: Usage
     correlation_id: str | None
+    deferred_calls: list[dict[str, Any]] = []
+    model: str | None = None
+    warnings: list[RunWarning] = []
 
 
 class Checkpoint(StepOutput):

@@ -13,6 +13,7 @@ from events import EventData, RunWarning, StepFinished, WarningCode
 from services.agents.answer_check import MAX_REPEATS, Answer, question_again, read_answer
 from services.agents.checkpoint import Checkpoint, StepOutput
 from services.agents.conversation import followed_up
+from services.agents.hosted_failures import failure_warnings
 from services.agents.loop_state import AgentLimits, LoopState
 from services.agents.model_step import ModelStep
 from services.agents.provider_states import ProviderStates
@@ -83,7 +84,7 @@ class AgentLoop:
         """Restart a step whose answer doesn't match. The answer and its faults become a part of the conversation."""
         logger.info("the answer of step %d does not match the output schema, and is asked for again", step.number)
         self._state.messages = followed_up(self._state.messages, self._writer.text, turn.reasoning, question)
-        self._state.correlation_id = turn.correlation_id or self._state.correlation_id
+        self._state.correlation_id = turn.reports.correlation_id or self._state.correlation_id
         step.restart("output_invalid")
         await self._writer.commit()
 
@@ -109,8 +110,18 @@ class AgentLoop:
             reasoning=turn.reasoning,
             finish_reason=turn.finish_reason,
             usage=step.usage,
-            correlation_id=turn.correlation_id or self._state.correlation_id,
+            correlation_id=turn.reports.correlation_id or self._state.correlation_id,
+            deferred_calls=turn.reports.deferred_calls,
+            model=step.model,
+            warnings=self._server_warnings(turn),
         )
+
+    def _server_warnings(self, turn: ModelTurn) -> list[RunWarning]:
+        """Return warnings about the MCP servers that the upstream could not use, each server once."""
+        known, errors = self._state.unavailable, turn.reports.mcp_server_errors
+        new = {name: advice for name, advice in errors.items() if name not in known}
+        known |= set(new)
+        return failure_warnings(new, self._context.toolset.hosted)
 
     async def _store_provider_state(self, output: StepOutput, calls: ToolCalls) -> None:
         """Store what the provider wants back in a later run.
@@ -129,8 +140,9 @@ class AgentLoop:
 
     def _finish_step(self, output: StepOutput, calls: ToolCalls) -> bool:
         """Finish a step after its tools have run. Return whether another one follows."""
-        model, reason = self._context.route.model, output.finish_reason
+        model, reason = output.model or self._context.route.model, output.finish_reason
         self._writer.put(StepFinished(step=output.step, model=model, finish_reason=reason, usage=output.usage))
+        self._put_all(output.warnings)
         self._report_left_out()
         if message := "" if calls.all else _empty_answer(output.text, reason):
             self._writer.put(RunWarning(code=WarningCode.EMPTY_ANSWER, message=message))
@@ -138,6 +150,7 @@ class AgentLoop:
             return False
         self._state.messages += calls.messages(output.text, output.reasoning)
         self._state.correlation_id = output.correlation_id
+        self._state.deferred_calls = output.deferred_calls
         return True
 
     def _report_left_out(self) -> None:

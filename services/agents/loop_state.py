@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from services.agents.conversation import WireMessage
 from services.agents.run_context import RunContext
@@ -26,13 +27,16 @@ class LoopState:
     """The part of a loop that grows from turn to turn.
 
     `messages` are those of the next turn's request. `call_ids` are the ids of all calls so far. `left_out` are the
-    parameters that the caller has been warned about. `invalid_answers` are those that didn't match the output
+    parameters that the caller has been warned about, and `unavailable` the hosted MCP servers. `correlation_id` and
+    `deferred_calls` are the server's state of its own calls. `invalid_answers` are those that didn't match the output
     schema.
     """
 
     messages: list[WireMessage]
     call_ids: set[str]
     correlation_id: str | None = None
+    deferred_calls: list[dict[str, Any]] = field(default_factory=list)
+    unavailable: set[str] = field(default_factory=set)
     left_out: set[str] = field(default_factory=set)
     invalid_answers: int = 0
 
@@ -48,8 +52,9 @@ class LoopState:
         )
 
     def leave(self, before: Route, after: Route) -> None:
-        """Remove what the next model's server doesn't accept: another family's reasoning, another server's id."""
+        """Remove what the next model's server doesn't accept: another family's reasoning, another server's state."""
         if before.family != after.family:
             self.messages = [*map(without_provider_fields, self.messages)]
         if before.upstream is not after.upstream:
             self.correlation_id = None
+            self.deferred_calls = []

@@ -35,7 +35,7 @@ class ModelStep:
 
     A failure that another model may help with leads to the run's next model. If the log has nothing of the step yet, a
     `warning` reports that, and else `step_restarted`. So `step_started` waits for the first deltas while another model
-    could take over.
+    could take over, also one that the server chooses.
     """
 
     def __init__(self, number: int, context: RunContext, state: LoopState, limits: AgentLimits) -> None:
@@ -52,7 +52,7 @@ class ModelStep:
     async def answer(self) -> ModelTurn:
         """Return the turn that has answered. Raise the error of the last model that was asked."""
         while True:
-            if self._context.models.is_last:
+            if self._context.models.is_last and not self._context.route.may_be_routed:
                 self._start()
                 await self._writer.commit()
             try:
@@ -66,6 +66,14 @@ class ModelStep:
                 await self._writer.commit()
                 self._state.leave(failed, self._context.route)
 
+    @property
+    def model(self) -> str:
+        """The model that answers, as far as it is known: the server may let another one take over."""
+        route = self._context.route
+        if self._turn is None or not route.may_be_routed:
+            return route.model
+        return self._turn.reports.model_in_place_of(route.wire_model) or route.model
+
     def restart(self, reason: RestartReason, model: str | None = None) -> None:
         """Report that what the step has said so far no longer counts. The caller answers it again."""
         self._writer.put(StepRestarted(step=self.number, reason=reason, model=model))
@@ -77,8 +85,7 @@ class ModelStep:
         token by token.
         """
         self._turn, self.calls = None, self._no_calls()
-        state = self._state
-        body = request_body(self._context, self.number, self._limits, state.messages, state.correlation_id)
+        body = request_body(self._context, self.number, self._limits, self._state)
         try:
             async with model_turn(self._context.route, body, self._limits.deadlines) as turn:
                 self._turn = turn
@@ -96,7 +103,7 @@ class ModelStep:
     def _start(self) -> None:
         if not self._is_started:
             self._is_started = True
-            self._writer.put(StepStarted(step=self.number, model=self._context.route.model))
+            self._writer.put(StepStarted(step=self.number, model=self.model))
 
     def _spend(self) -> None:
         """Count the attempt's usage, also if it was dropped: it was paid for."""

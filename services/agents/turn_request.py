@@ -1,19 +1,15 @@
 """Makes the request of a model turn."""
 
-from collections.abc import Sequence
 from typing import Any
 
-from services.agents.conversation import WireMessage
-from services.agents.loop_state import AgentLimits
+from services.agents.loop_state import AgentLimits, LoopState
 from services.agents.parameters import model_parameters, parameters_of_step
 from services.agents.run_context import RunContext
 from services.tooling.base import Tool
 from services.upstreams.wire_rules import left_out
 
 
-def request_body(
-    context: RunContext, step: int, limits: AgentLimits, messages: Sequence[WireMessage], correlation_id: str | None
-) -> dict[str, Any]:
+def request_body(context: RunContext, step: int, limits: AgentLimits, state: LoopState) -> dict[str, Any]:
     """Return the body of a step's request. The upstream's wire rules are applied to it later."""
     route, toolset = context.route, context.toolset
     steps_left = (context.request.max_steps or limits.max_steps) - step + 1
@@ -22,13 +18,15 @@ def request_body(
         parameters["mcp_servers"] = list(toolset.hosted)
     if toolset.tools:
         parameters["tools"] = [_schema(tool) for tool in toolset.tools.values()]
-    if correlation_id is not None:
-        parameters["correlation_id"] = correlation_id
+    if state.correlation_id is not None:
+        parameters["correlation_id"] = state.correlation_id
+    if state.deferred_calls:
+        parameters["deferred_calls"] = state.deferred_calls
     return {
         **route.upstream.defaults,
         **parameters,
         "model": route.wire_model,
-        "messages": messages,
+        "messages": state.messages,
         "stream": True,
         "stream_options": {"include_usage": True},
     }

@@ -13,6 +13,8 @@ from services.completions.citations import Citations
 from services.completions.deltas import Delta, first_choice, hosted_results, wrapped_choices
 from services.completions.error_shapes import is_error, is_failed_choice
 from services.completions.finish_reasons import CALL_REASONS, means_cut, means_error, reason_of
+from services.completions.server_reports import KEYS as REPORT_KEYS
+from services.completions.server_reports import ServerReports
 from services.completions.think_tags import ThinkTags
 from services.completions.usage import usage_of
 
@@ -21,7 +23,7 @@ logger = logging.getLogger(__name__)
 PLAIN_KEYS = frozenset(
     ("id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier", "provider")
 )
-KNOWN_KEYS = PLAIN_KEYS | CITATION_KEYS | {"mcp_tool_results", "correlation_id", "timings", "obfuscation", "x_groq"}
+KNOWN_KEYS = PLAIN_KEYS | CITATION_KEYS | REPORT_KEYS | {"mcp_tool_results", "timings", "obfuscation", "x_groq"}
 ANSWER_KEYS = frozenset(("choices", "usage", "mcp_tool_results"))
 PIECE_MARKS = (b'"delta"', b'"message"')  # a chunk that holds a piece of the answer contains one of these
 MAX_SHAPES = 1000
@@ -44,7 +46,8 @@ class ChunkReader:
         self._other_protocol = False  # an object arrived that is not a chunk of this protocol
         self.finish_reason: str | None = None
         self.usage: Usage = NO_USAGE
-        self.correlation_id: str | None = None
+        self.reports = ServerReports()
+        self._has_begun = False
         self.done = False
         self.error_data: object = None
         self.malformed = False
@@ -106,6 +109,9 @@ class ChunkReader:
         if not plain and is_error(chunk):
             self._fail(chunk)
             return
+        if not self._has_begun:
+            self._has_begun = True
+            self.reports.begin(chunk)
         if choices := chunk.get("choices") or (not plain and wrapped_choices(chunk)):
             self._choice(choices, has_surrogates, deltas)
         if usage := chunk.get("usage"):
@@ -121,8 +127,8 @@ class ChunkReader:
             self._citations.read(chunk, has_surrogates)
         if results := chunk.get("mcp_tool_results"):
             deltas += hosted_results(results, has_surrogates)
-        if correlation := chunk.get("correlation_id"):
-            self.correlation_id = str(correlation)
+        if not REPORT_KEYS.isdisjoint(chunk):
+            self.reports.read(chunk, has_surrogates)
         if reason := reason_of(chunk):
             self._finish(reason, chunk, alone=not chunk.get("choices"))
         self._other_protocol |= ANSWER_KEYS.isdisjoint(chunk) and wrapped_choices(chunk) is None

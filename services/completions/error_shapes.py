@@ -15,8 +15,9 @@ SELF_KEYS = KIND_KEYS | {"success", "ok"}
 ENVELOPES = frozenset(("response", "result", "data", "header", "message", "body", "output", "responsemetadata"))
 """Keys without case and punctuation, so that `error_code`, `errorCode` and `ErrorCode` are one."""
 
-ERROR_KEY = re.compile("^(?!contentfilter).*(error|exception)|^err(no|code|msg|message|s)?$|^fault$")
-"""`content_filter_error` is left out: there Azure reports that its filter failed, not the answer."""
+ERROR_KEY = re.compile("^(?!contentfilter|mcpservererrors).*(error|exception)|^err(no|code|msg|message|s)?$|^fault$")
+"""Two keys are left out. In `content_filter_error` Azure reports that its filter failed, and in `mcp_server_errors`
+Dedalus names servers whose tools are missing. Neither ends the answer."""
 ERROR_KIND = re.compile(
     "^error|(error|exception|failed|failure)$|ratelimit|throttl|quota|overloaded|unavailable|timeout|timedout"
 )

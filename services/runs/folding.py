@@ -70,8 +70,9 @@ class Folded:
                 self._start_step(step)
             case StepRestarted() as restart:
                 self._restart_step(restart)
-            case StepFinished(usage=usage):
+            case StepFinished(usage=usage, model=model):
                 self._usage += usage
+                self._answered_by = model
             case ToolUse() as use:
                 self._uses[use.tool_call_id] = use
                 self._step_calls.append(use.tool_call_id)

@@ -17,6 +17,7 @@ from errors import AgentStreamError, UpstreamDisconnected, UpstreamProtocol, Ups
 from events import Usage
 from services.completions.chunks import ChatChunks, Delta
 from services.completions.errors import error_of, status_of
+from services.completions.server_reports import ServerReports
 from services.moving_deadline import MovingDeadline
 from services.upstreams.body_decoding import Read, decoded
 from services.upstreams.hosted_work import HostedWork
@@ -88,9 +89,9 @@ class ModelTurn:
         return self._chunks.reasoning
 
     @property
-    def correlation_id(self) -> str | None:
-        """The id that the next turn has to echo, if the upstream sent one."""
-        return self._chunks.correlation_id
+    def reports(self) -> ServerReports:
+        """What the upstream has reported so far beside the answer."""
+        return self._chunks.reports
 
     async def begin(self) -> object:
         """Read up to the first deltas. Returns the error that the upstream reports in their place, None for none.

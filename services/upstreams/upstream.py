@@ -82,6 +82,11 @@ class Route:
         provider, slash, _ = self.wire_model.partition("/")
         return "/".join((self.upstream.name, host, provider if slash else ""))
 
+    @property
+    def may_be_routed(self) -> bool:
+        """Whether the server may let another model answer: Dedalus, and gateways, whose models have a provider."""
+        return self.upstream.kind in ("dedalus", "custom") and "/" in self.wire_model
+
     def learn(self, rules: WireRules) -> None:
         """Remember the rules for this model, such as those that a refusal has corrected."""
         known = self.upstream.known

@@ -406,7 +406,7 @@ def test_no_bytes_are_too_odd(body: bytes, cut: Cut) -> None:
     assert all(map(well_formed, chunks.flush()))
     json.dumps(chunks.reasoning, ensure_ascii=False).encode()
     assert isinstance(chunks.finish_reason, str | None)
-    assert isinstance(chunks.correlation_id, str | None)
+    assert isinstance(chunks.reports.correlation_id, str | None)
 
 
 @given(st.lists(st.sampled_from([b'{"a":', b"[", b'"\\ud83d"', b"1", b"}", b"]", b","]), max_size=400).map(b"".join))

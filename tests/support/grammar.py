@@ -219,7 +219,6 @@ class _Run:
         self.seq = 0
         self.steps = 0
         self.step_open = False
-        self.model = ""
         self.output: list[str] = []
         self.calls: dict[str, _Call] = {}
         self.earlier_calls: set[str] = set()  # those of the steps before the present one
@@ -288,13 +287,13 @@ class _Run:
     def _start_step(self, data: Event) -> None:
         self.steps += 1
         need(data["step"] == self.steps, f"step is {data['step']}, not {self.steps}")
-        self.step_open, self.model, self.output = True, data["model"], []
+        self.step_open, self.output = True, []
         self.earlier_calls, self.earlier_urls = set(self.calls), set(self.urls)
 
     def _restart_step(self, data: Event) -> None:
         need(data["step"] == self.steps, f"this isn't the step that is open, {self.steps}")
         need(data["reason"] != "fallback" or "model" in data, "a fallback names its model")
-        self.model, self.output = data.get("model", self.model), []
+        self.output = []
         self.urls = set(self.earlier_urls)
         self.dropped_calls |= set(self.calls) - self.earlier_calls
         self.calls = {call_id: call for call_id, call in self.calls.items() if call_id in self.earlier_calls}
@@ -379,7 +378,6 @@ class _Run:
 
     def _finish_step(self, data: Event) -> None:
         need(self.step_open and data["step"] == self.steps, f"this isn't the step that is open, {self.steps}")
-        need(data["model"] == self.model, f"the step was started with the model {self.model}")
         self._check_answered()
         self.place = "broken" if self.torn else self.place
         self.step_open = False

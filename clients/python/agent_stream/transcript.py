@@ -100,8 +100,9 @@ class Transcript:
         match event:
             case RunStarted():
                 self._started = event
-            case StepFinished(usage=usage):
+            case StepFinished(usage=usage, model=model):
                 self.usage = total(self.usage, usage)
+                self._answered_by = model
             case RunWarning():
                 self._warnings.append(event)
             case RunError():

@@ -1402,7 +1402,7 @@ interface components {
     };
     /**
     * StepFinished
-    * @description A model turn has ended, and the calls of its tools as well.
+    * @description A model turn has ended, and the calls of its tools as well. `model` is the one that answered.
     */
     StepFinished: {
       /** Step */step: number; /** Model */

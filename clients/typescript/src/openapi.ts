@@ -2033,7 +2033,7 @@ export interface components {
         };
         /**
          * StepFinished
-         * @description A model turn has ended, and the calls of its tools as well.
+         * @description A model turn has ended, and the calls of its tools as well. `model` is the one that answered.
          */
         StepFinished: {
             /** Step */

@@ -57,6 +57,8 @@ function factsAfter(known, { event, data, timestamp }) {
     case "tool_use_delta":
     case "tool_use":
       return { ...known, lastPart: "tool" };
+    case "step_finished":
+      return data.model === known.model ? known : { ...known, model: data.model };
     case "warning":
       return { ...known, warnings: [...known.warnings, data] };
     case "complete":
