@@ -10,16 +10,42 @@ from tool_models import SERVER_PATTERN
 ListSource = Literal["upstream", "stale", "builtin"]
 
 
-class Pricing(Closed):
-    """US dollars per million tokens."""
+class TokenPrices(Closed):
+    """US dollars per million tokens.
 
-    input_per_million: Maybe[float] = None
-    output_per_million: Maybe[float] = None
+    Cached and written input costs as much as other input, and reasoning as much as other output, unless it has a price
+    of its own.
+    """
+
+    input_per_million: float
+    output_per_million: float
     cached_input_per_million: Maybe[float] = None
+    cache_write_per_million: Maybe[float] = None
+    reasoning_per_million: Maybe[float] = None
+
+
+class LongInputPrices(TokenPrices):
+    """The prices of all tokens of a request that has more than `above_input_tokens` tokens of input."""
+
+    above_input_tokens: int
+
+
+class Pricing(TokenPrices):
+    """The price of a model, and its source: MODEL_PRICES, the model server's own list, or the snapshot.
+
+    The snapshot is the list of public prices that comes with the service. `per_request` is in US dollars.
+    """
+
+    source: Literal["settings", "server", "snapshot"]
+    per_request: Maybe[float] = None
+    long_input: Maybe[list[LongInputPrices]] = None
 
 
 class ModelInfo(Closed):
-    """A model that a request can name. Sizes are in tokens. Keys that the upstream doesn't report are left out."""
+    """A model that a request can name. Sizes are in tokens. Keys that the upstream doesn't report are left out.
+
+    A model without `pricing` has no known price.
+    """
 
     id: str
     provider: str

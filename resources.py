@@ -87,6 +87,8 @@ async def open_resources(
     stack.push_async_callback(local.aclose)
     upstreams = Upstreams(settings, local, providers, dedalus)
     stack.push_async_callback(upstreams.aclose)
+    for upstream in upstreams.all:
+        await upstream.prices.load()
     catalog = Catalog(upstreams, settings.models_ttl_s, settings.marketplace_url, settings.mcp_servers)
     stack.push_async_callback(catalog.aclose)
     guard = UrlGuard(settings.url_allowed, settings.url_denied)

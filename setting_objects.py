@@ -1,5 +1,6 @@
 """Values of settings that are more than a word: an MCP server, the wire rules of a model server, a list of models."""
 
+from decimal import Decimal
 from typing import Annotated, Literal, Self
 
 from pydantic import AnyUrl, BaseModel, ConfigDict, Field, SecretStr, UrlConstraints, model_validator
@@ -45,6 +46,23 @@ class McpServer(BaseModel):
         if self.command is None and (self.args or self.env):
             raise ValueError('"args" and "env" go with a "command"')
         return self
+
+
+Rate = Annotated[Decimal, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+
+
+class ModelPrice(BaseModel):
+    """The price of a model in MODEL_PRICES, in US dollars per million tokens.
+
+    Cached and written tokens cost as much as other input if they have no price of their own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input_per_million: Rate
+    output_per_million: Rate
+    cached_input_per_million: Rate | None = None
+    cache_write_per_million: Rate | None = None
 
 
 class WireRules(BaseModel):

@@ -26,7 +26,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from setting_names import did_you_mean, unused_in_environment, unused_in_file
-from setting_objects import THINK_TAGS, McpServer, ModelList, WireRules
+from setting_objects import THINK_TAGS, McpServer, ModelList, ModelPrice, WireRules
 
 __all__ = (
     "ENV_FILE",
@@ -46,11 +46,16 @@ OFF = Path("off")  # the value of EMBEDDED_MODEL=off
 ENV_FILE = Path(".env")
 JSON_SETTINGS = {
     "fallback_models": '{"openai/gpt-4.1": ["anthropic/claude-sonnet-4-5-20250929"]}',
+    "model_prices": '{"openai/gpt-4.1": {"input_per_million": 2, "output_per_million": 8}}',
     "mcp_servers": '{"name": {"url": "https://…", "description": "…"}}',
     "upstream_rules": '{"custom": {"stream_options": false}}',
 }
 """The settings that are JSON, each with an example for its error message."""
-SETTING_OBJECTS: dict[str, type[BaseModel]] = {"mcp_servers": McpServer, "upstream_rules": WireRules}
+SETTING_OBJECTS: dict[str, type[BaseModel]] = {
+    "mcp_servers": McpServer,
+    "model_prices": ModelPrice,
+    "upstream_rules": WireRules,
+}
 McpServerName = Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$", max_length=100)]
 
 
@@ -88,6 +93,7 @@ class Settings(BaseSettings):
 
     default_model: str | None = None
     fallback_models: Annotated[dict[str, ModelList], NoDecode] = {}
+    model_prices: Annotated[dict[str, ModelPrice], NoDecode] = {}
     model_substitution: bool = True
     embedded_model: Path | None = None
     embedded_context_tokens: int = Field(default=8192, ge=512)

@@ -11,15 +11,18 @@ from events import NO_USAGE, Usage
 from session_models import Session, StoredSession
 
 EMPTY_ROW = dict.fromkeys(sessions.columns.keys())
+COST_DIGITS = 12  # decimals of a cost in US dollars; a sum of floats is inexact beyond them
 
 CREATE = insert_new(sessions)
 LATEST = sa.and_(runs.c.run_id == sessions.c.head_run_id, runs.c.session_id == sessions.c.session_id)
 DESCRIBE = sa.select(sessions, runs.c.status).outerjoin(runs, LATEST)
 SUMS = [sa.func.sum(runs.c.usage[name].as_float()).label(name) for name in Usage.model_fields]
-USED = sa.select(runs.c.session_id, *SUMS).group_by(runs.c.session_id)
+HAS_TOKENS = sa.or_(*(runs.c.usage[name].as_float() > 0 for name in ("input_tokens", "output_tokens")))
+UNPRICED = sa.func.sum(sa.case((sa.and_(runs.c.usage["cost_usd"].as_float().is_(None), HAS_TOKENS), 1), else_=0))
+USED = sa.select(runs.c.session_id, *SUMS, UNPRICED.label("unpriced")).group_by(runs.c.session_id)
 """The sums of the runs' usage, by the rules of `Usage`: a count that no run reports stays null.
 
-Floats are exact up to 2^53 and can't overflow.
+Floats are exact up to 2^53 and can't overflow. `unpriced` is the number of runs with tokens of an unknown cost.
 """
 GET = sa.select(sessions).where(sessions.c.session_id == parameter(sessions.c.session_id))
 
@@ -121,5 +124,10 @@ async def _described(connection: AsyncConnection, query: sa.Select[Any]) -> list
     return [Session(**row._mapping, usage=_usage(used.get(row.session_id))) for row in rows]
 
 
-def _usage(sums: sa.Row[Any] | None) -> Usage:
-    return NO_USAGE if sums is None else Usage(**{name: sums._mapping[name] for name in Usage.model_fields})
+def _usage(sums: Any) -> Usage:
+    """Return the usage of a session from its row of `USED`, or from None if it has no runs."""
+    if sums is None:
+        return NO_USAGE
+    usage = {name: sums._mapping[name] for name in Usage.model_fields}
+    known = usage["cost_usd"] is not None and not sums.unpriced
+    return Usage(**usage | {"cost_usd": round(usage["cost_usd"], COST_DIGITS) if known else None})

@@ -108,8 +108,11 @@ class ModelStep:
     def _spend(self) -> None:
         """Count the attempt's usage, also if it was dropped: it was paid for."""
         if self._turn is not None:
-            self.usage += self._turn.usage
-            self._writer.spend(self._turn.usage)
+            price = self._context.route.price(self._context.request.service_tier)
+            cost = price.cost(self._turn.usage) if price else None
+            usage = self._turn.usage.model_copy(update={"cost_usd": cost})
+            self.usage += usage
+            self._writer.spend(usage)
 
     def _may_have_run_a_tool(self, error: AgentStreamError) -> bool:
         """Whether the upstream may have run a tool in this attempt. Another attempt could run it twice.

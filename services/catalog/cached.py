@@ -49,6 +49,11 @@ class Cached(Generic[T]):
             self._refreshing = asyncio.create_task(self._refresh(), name="catalogue")
         return self._list
 
+    def keep_fresh(self) -> None:
+        """Start a fetch in the background if one is due, unless the last one failed."""
+        if self.failure is None:
+            self.refresh_if_due()
+
     async def _refresh(self) -> None:
         next_fetch_s = self._ttl_s
         try:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -10,6 +10,7 @@ from catalog_models import ListSource, McpServerInfo, McpServerList, ModelInfo, 
 from errors import AgentStreamError, ModelUnavailable, UpstreamFailed
 from services.catalog.builtin import MCP_SERVERS, MODELS
 from services.catalog.cached import Cached
+from services.catalog.list_prices import pricing
 from services.catalog.model_lists import UNREADABLE, ListedModel, clean_text, list_entries, read_model
 from services.mcp.resolution import requested_as
 from services.outbound.client import GuardedClient
@@ -58,7 +59,11 @@ class Catalog:
             source=max((source for _, source in lists), key=WORST_LAST.index),
             default_model=self.default_model(),
             problem=next(map(_problem, failures), None),
-            models=[model.info for models, _ in lists for model in models],
+            models=[
+                _with_price(upstream, model)
+                for upstream, (models, _) in zip(self._upstreams.all, lists, strict=True)
+                for model in models
+            ],
         )
 
     def default_model(self) -> str | None:
@@ -83,8 +88,15 @@ class Catalog:
 
     async def context_tokens(self, model: str) -> int | None:
         """Return the size of a model's context in tokens, or None if its server doesn't report it."""
-        listed = await self.models()
-        return next((known.context_tokens for known in listed.models if known.id == model), None)
+        lists = await asyncio.gather(*(cached.get() for cached in self._models))
+        known = (listed.info for models, _ in lists for listed in models)
+        return next((info.context_tokens for info in known if info.id == model), None)
+
+    def keep_prices(self, upstream: Upstream) -> None:
+        """Read the prices in the list of a gateway, if that is due, in the background. Providers' lists have none."""
+        for each, models in zip(self._upstreams.all, self._models, strict=True):
+            if each is upstream and each.kind in {"custom", "dedalus"}:
+                models.keep_fresh()
 
     async def mcp_servers(self) -> McpServerList:
         """Return the configured MCP servers and those of the public marketplace."""
@@ -103,9 +115,11 @@ class Catalog:
         provider = upstream.name if upstream.kind in {"provider", "local"} else None
         try:
             entries = list_entries(await self._upstreams.models(upstream))
-            return _readable(entries, partial(read_model, prefix=upstream.prefix, provider=provider))
+            models = _readable(entries, partial(read_model, prefix=upstream.prefix, provider=provider))
         except UNREADABLE as error:
             raise UpstreamFailed(NO_LIST) from error
+        await _note_prices(upstream, models)
+        return models
 
     async def _fetch_servers(self) -> list[McpServerInfo]:
         """Fetch the marketplace's list. Its two addresses redirect to each other, so redirects are followed."""
@@ -142,6 +156,21 @@ def _builtin_models(upstream: Upstream, local: EmbeddedModel) -> list[ListedMode
         case _:
             known = [model for model in MODELS if model.startswith(upstream.prefix)] or [upstream.default_model]
     return [ListedModel(ModelInfo(id=model, provider=model.partition("/")[0])) for model in known]
+
+
+async def _note_prices(upstream: Upstream, models: Iterable[ListedModel]) -> None:
+    """Note the prices of a server's list, and look up the others once: that takes up to some ms for each."""
+    for model in models:
+        name = model.info.id.removeprefix(upstream.prefix)
+        if model.price is not None:
+            upstream.prices.listed[name] = model.price
+        elif upstream.prices.price(name) is None:
+            await asyncio.sleep(0)
+
+
+def _with_price(upstream: Upstream, model: ListedModel) -> ModelInfo:
+    price = upstream.prices.price(model.info.id.removeprefix(upstream.prefix))
+    return model.info.model_copy(update={"pricing": price and pricing(price)})
 
 
 def _problem(failure: Exception) -> str:

@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from catalog_models import ModelInfo, Pricing
+from catalog_models import ModelInfo
 from json_codec.text import mend_text
+from services.catalog.list_prices import listed_price
+from services.upstreams.prices import Price
 
 Json = Mapping[str, Any]
 
@@ -27,10 +29,14 @@ OTHER_NAMES = re.compile(
 
 
 class ListedModel(NamedTuple):
-    """A model of a list, and whether it chats: a request that names no model gets the first that does."""
+    """A model of a list, whether it chats, and its price in that list.
+
+    A request that names no model gets the first that chats.
+    """
 
     info: ModelInfo
     chats: bool = True
+    price: Price | None = None
 
 
 def list_entries(response: Any) -> list[Any]:
@@ -61,12 +67,13 @@ def read_model(entry: Json, prefix: str, provider: str | None) -> ListedModel:
     if not (isinstance(entry["id"], str) and entry["id"]):
         raise TypeError("a model's id must be a string")
     model = prefix + mend_text(entry["id"].removeprefix("models/"))  # Gemini's list has names with this prefix
+    price = listed_price(entry.get("pricing"), provider)
     provider = _provider(entry, provider, model)
     try:
         info = ModelInfo(id=model, provider=provider, **_details(entry))
     except ValidationError:
         info = ModelInfo(id=model, provider=provider)
-    return ListedModel(info, _chats(entry, model))
+    return ListedModel(info, _chats(entry, model), price)
 
 
 def _provider(entry: Json, known: str | None, model: str) -> str:
@@ -86,8 +93,6 @@ def _chats(entry: Json, model: str) -> bool:
 
 def _details(entry: Json) -> dict[str, Any]:
     limits, meta, defaults = (_section(entry, key) for key in ("token_limits", "meta", "defaults"))
-    pricing = _section(entry, "pricing")
-    prices = {name: price for name in Pricing.model_fields if (price := pricing.get(name)) is not None}
     capabilities = _section(entry, "capabilities")
     flags = {mend_text(name): value for name, value in capabilities.items() if isinstance(value, bool)}
     return {
@@ -96,7 +101,6 @@ def _details(entry: Json) -> dict[str, Any]:
         "capabilities": flags or None,
         "context_tokens": limits.get("input") or meta.get("n_ctx") or entry.get("context_window"),
         "max_output_tokens": limits.get("output") or defaults.get("max_output_tokens"),
-        "pricing": prices or None,
     }
 
 

@@ -24,12 +24,23 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         "prompt_cache_hit_tokens",  # DeepSeek
         "cached_tokens",  # Moonshot
         "cachedContentTokenCount",  # Gemini
+        "cacheReadInputTokens",  # Bedrock
+    ),
+    "cache_write_input_tokens": (
+        "prompt_tokens_details.cache_write_tokens",  # OpenRouter
+        "prompt_tokens_details.cache_creation_tokens",  # LiteLLM
+        "input_tokens_details.cache_write_tokens",
+        "cache_creation_input_tokens",  # Anthropic
+        "cacheWriteInputTokens",  # Bedrock
     ),
 }
 """The names of each count at OpenAI, Anthropic, Gemini, Bedrock and Ollama. The first with a valid number counts."""
 
-CACHED_APART = ("cache_read_input_tokens", "cache_creation_input_tokens")
-"""Counts that Anthropic leaves out of `input_tokens`."""
+CACHED_APART = {
+    "input_tokens": ("cache_read_input_tokens", "cache_creation_input_tokens"),
+    "inputTokens": ("cacheReadInputTokens", "cacheWriteInputTokens"),
+}
+"""Counts that Anthropic and Bedrock leave out of their count of the input."""
 
 
 def usage_of(report: object, before: Usage) -> Usage:
@@ -41,7 +52,8 @@ def usage_of(report: object, before: Usage) -> Usage:
         return before
     counts = {count: _first_count(report, names) for count, names in NAMES.items()}
     if "prompt_tokens" not in report and counts["input_tokens"] is not None:
-        counts["input_tokens"] += sum(count_of(report.get(name)) or 0 for name in CACHED_APART)
+        apart = (name for count, names in CACHED_APART.items() if count in report for name in names)
+        counts["input_tokens"] += sum(count_of(report.get(name)) or 0 for name in apart)
     if counts["total_tokens"] is None and counts["input_tokens"] is not None and counts["output_tokens"] is not None:
         counts["total_tokens"] = counts["input_tokens"] + counts["output_tokens"]
     return Usage(**{count: _larger(getattr(before, count), value) for count, value in counts.items()})

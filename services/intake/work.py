@@ -163,6 +163,8 @@ class WorkFactory:
         """Begin a run of the agent. See `Work`."""
         for warning in plan.warnings:
             writer.put(warning)
+        for candidate in plan.candidates:
+            self._catalog.keep_prices(candidate.route.upstream)
         if run.session_id is None:
             history = from_request(plan.request.messages or ())
         else:

@@ -207,10 +207,14 @@ def rules_of(name: str | None) -> WireRules:
     return PLAIN if name is None or name not in KNOWN else KNOWN[name].rules
 
 
+def maker_of(name: str) -> str:
+    """Return a provider's name in this table for its name in a gateway's model names."""
+    return MAKERS.get(name, name)
+
+
 def with_model(rules: WireRules, model: str) -> WireRules:
     """Return a gateway's rules for a model `provider/model`, with those that depend on the provider behind it."""
-    maker = model.partition("/")[0]
-    provider = PROVIDERS.get(MAKERS.get(maker, maker))
+    provider = PROVIDERS.get(maker_of(model.partition("/")[0]))
     if provider is None:
         return rules
     known = provider.rules

@@ -26,6 +26,8 @@ from services.upstreams.base_urls import address
 from services.upstreams.embedded_model import EmbeddedModel
 from services.upstreams.http_client import UpstreamClient
 from services.upstreams.prepared_client import PreparedDedalus
+from services.upstreams.price_list import PriceList, prices_by_hand
+from services.upstreams.prices import FREE
 from services.upstreams.providers import PLAIN, PROVIDERS, Provider, rules_of
 from services.upstreams.refusals import UNREACHED
 from services.upstreams.scripted_model import MODEL_IDS as SCRIPTED_MODELS
@@ -62,7 +64,7 @@ class Upstreams:
         self._keys = {name: key for name, known in providers.items() if (key := _first_key(settings, known))}
         self._http = UpstreamClient(settings.max_concurrent_runs + SPARE_CONNECTIONS)
         selected = self._selected(settings, providers, dedalus)
-        self.all = tuple(replace(each, by_hand=settings.upstream_rules.get(each.name, PLAIN)) for each in selected)
+        self.all = tuple(_with_settings(each, settings) for each in selected)
         self._script = scripted_client()
         script = PreparedDedalus(api_key="", base_url="http://script", http_client=self._script)
         self._scripted = Upstream("simulated", "scripted", script, NO_DEDALUS_HEADERS)
@@ -163,6 +165,7 @@ class Upstreams:
             default_model=at.deployment or "",
             hosts_mcp=settings.dedalus_base_url_hosts_mcp and not (at.provider or at.azure),
             rules=rules_of("azure" if at.azure else at.provider),
+            prices=PriceList(provider=None if at.azure else at.provider),
         )
 
     def _dedalus(self, settings: Settings, url: str) -> Upstream:
@@ -179,7 +182,8 @@ class Upstreams:
             "X-Provider-Model": settings.dedalus_provider_model,
         }
         headers = _own_keys(settings) | {name: value for name, value in byok.items() if value}
-        return Upstream("dedalus", "dedalus", client, headers, DEDALUS_MODEL, hosts_mcp=True)
+        prices = PriceList(by_maker=True)
+        return Upstream("dedalus", "dedalus", client, headers, DEDALUS_MODEL, hosts_mcp=True, prices=prices)
 
     def _provider(self, name: str, provider: Provider, key: str) -> Upstream:
         prefix = f"{name}/"
@@ -191,16 +195,24 @@ class Upstreams:
             default_model=prefix + provider.default_model,
             prefix=prefix,
             rules=rules_of(name),
+            prices=PriceList(provider=name),
             key=provider.keys[0].upper(),
         )
 
     def _embedded(self) -> Upstream:
         client = self._client("http://127.0.0.1", self.local.key)  # `ready` sets the port, once there is one
         model, defaults = self.local.model_id, self.local.defaults
-        return Upstream("local", "local", client, NO_DEDALUS_HEADERS, model, defaults=defaults)
+        prices = PriceList(listed={model: FREE})
+        return Upstream("local", "local", client, NO_DEDALUS_HEADERS, model, defaults=defaults, prices=prices)
 
     def _client(self, url: str, key: str, query: Mapping[str, str] | None = None) -> PreparedDedalus:
         return PreparedDedalus(api_key=key, base_url=url, default_query=query, http_client=self._http)
+
+
+def _with_settings(upstream: Upstream, settings: Settings) -> Upstream:
+    """Return the upstream with the rules and prices that the operator has set for it."""
+    prices = replace(upstream.prices, by_hand=prices_by_hand(settings.model_prices, upstream.prefix))
+    return replace(upstream, by_hand=settings.upstream_rules.get(upstream.name, PLAIN), prices=prices)
 
 
 def _own_keys(settings: Settings) -> dict[str, str | Omit]:

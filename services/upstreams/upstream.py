@@ -9,7 +9,10 @@ from dedalus_labs import Omit
 
 from services.completions.think_tags import ThinkTagModels
 from services.upstreams.prepared_client import PreparedDedalus
+from services.upstreams.price_list import PriceList
+from services.upstreams.prices import Price
 from services.upstreams.providers import PLAIN, with_model
+from services.upstreams.wire_rules import left_out
 from settings import WireRules
 
 MAX_LEARNED_MODELS = 1000  # models of one upstream whose rules are remembered
@@ -27,8 +30,8 @@ class Upstream:
 
     `prefix` begins the names of its models in this service; it is left out on the wire. `default_model` includes the
     prefix, and is empty if the server has to be asked for its models. `rules` describe the requests that the server
-    accepts; those in `by_hand` were set by the operator and win; `known` has the rules of single models. `key` names
-    the setting that holds the server's key, for error messages.
+    accepts; those in `by_hand` were set by the operator and win; `known` has the rules of single models. `prices` are
+    what its models cost. `key` names the setting that holds the server's key, for error messages.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Upstream:
     rules: WireRules = PLAIN
     by_hand: WireRules = PLAIN
     known: dict[str, WireRules] = field(default_factory=dict)
+    prices: PriceList = field(default_factory=PriceList)
     key: str = "DEDALUS_API_KEY"
 
 
@@ -71,6 +75,11 @@ class Route:
             by_hand = upstream.by_hand.model_dump(exclude_unset=True)
             self.learn(known := rules.model_copy(update=by_hand))
         return known
+
+    def price(self, service_tier: str | None) -> Price | None:
+        """Return the price of the model at a requested service tier, None if it is unknown."""
+        sent = None if left_out("service_tier", service_tier, self.rules) else service_tier
+        return self.upstream.prices.price(self.wire_model, sent)
 
     @property
     def family(self) -> str:

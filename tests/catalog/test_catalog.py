@@ -218,7 +218,7 @@ async def test_closing_ends_a_fetch_under_way() -> None:
 
 async def test_the_models_of_dedalus_are_listed_with_what_it_says_of_them() -> None:
     """The list has names, abilities, sizes and prices, without those that Dedalus omits."""
-    bare = {"id": "openai/o3", "provider": "openai"}
+    bare = {"id": "openai/gpt-x", "provider": "openai"}
     async with FakeDedalus() as fake, service(dedalus=f"{fake.url}/v1", dedalus_api_key="k") as agent:
         fake.models = [model("openai/gpt-4.1", "GPT-4.1"), bare]
         answered = await listed(agent)
@@ -234,7 +234,12 @@ async def test_the_models_of_dedalus_are_listed_with_what_it_says_of_them() -> N
                 "capabilities": {"text": True, "vision": True, "tools": True, "streaming": True},
                 "context_tokens": 128000,
                 "max_output_tokens": 16384,
-                "pricing": {"input_per_million": 2.5, "output_per_million": 10.0, "cached_input_per_million": 1.25},
+                "pricing": {
+                    "source": "server",
+                    "input_per_million": 2.5,
+                    "output_per_million": 10.0,
+                    "cached_input_per_million": 1.25,
+                },
             },
             bare,
         ],
@@ -305,9 +310,9 @@ async def test_the_models_of_several_providers_are_one_list_under_their_prefixes
         for entry in answered["models"]:
             await agent.stream({"input": "?", "model": entry["id"]})
     assert answered["source"] == "upstream"
-    assert answered["models"] == [
-        {"id": "google/gemini-2.5-flash", "provider": "google"},
-        {"id": "perplexity/sonar", "provider": "perplexity"},
+    assert [(entry["id"], entry["provider"], entry["pricing"]["source"]) for entry in answered["models"]] == [
+        ("google/gemini-2.5-flash", "google", "snapshot"),
+        ("perplexity/sonar", "perplexity", "snapshot"),
     ]
     assert [fake.chats[0].body["model"] for fake in (google, perplexity)] == ["gemini-2.5-flash", "sonar"]
 

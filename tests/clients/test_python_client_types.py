@@ -138,7 +138,7 @@ def test_each_event_has_a_class(schemas: Json) -> None:
 def test_what_is_unknown_is_ignored() -> None:
     """An event of a later version is none, and a key of a later version is left out, on each level."""
     assert event_of({"event": "user_message", "data": {"content": "Hi"}, **ENVELOPE}) is None
-    usage = {"input_tokens": 1, "output_tokens": None, "total_tokens": 1, "cost_usd": 0.1}
+    usage = {"input_tokens": 1, "output_tokens": None, "total_tokens": 1, "cost_eur": 0.1}
     data = {"status": "succeeded", "usage": usage, "steps": 1, "duration_ms": 5, "new": True}
     complete = event_of({"event": "complete", "data": data, **ENVELOPE, "more": 1})
     assert isinstance(complete, agent_stream.Complete)

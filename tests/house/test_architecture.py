@@ -179,6 +179,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "aiohappyeyeballs": ("services.upstreams.http_pool",),
     "griffe": ("services.tooling.signature",),
     "httptools": ("routers.http_server.protocol", "services.upstreams.http_connection"),
+    "genai_prices": ("services.upstreams.price_snapshot",),
     "jsonschema_rs": ("json_schema.validation",),
     "mcp": ("services.mcp.*",),
     "mcp_types": ("services.mcp.*",),
@@ -205,7 +206,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
 
 OPERATORS = ("tools", "tools.*")
 """Modules that the operator writes: they use the libraries and the environment as they like."""
-LATE = ("services.tooling.modules", "services.mcp.client")
+LATE = ("services.tooling.modules", "services.mcp.client", "services.upstreams.price_list")
 """The modules that import others by name, because a setting names those, or because they are large and seldom used."""
 
 EXECUTED = ("database.migrations.*",)

@@ -159,12 +159,13 @@ async def test_what_the_request_asks_for_is_what_the_upstream_hears() -> None:
 
 
 async def test_the_upstream_s_connection_is_used_again() -> None:
-    """Consecutive runs share one connection."""
+    """Consecutive runs share one connection, with the request for the list of models before them."""
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.always(*answer("ok"))
+        await agent.client.get("/api/agent/models")
         for _ in range(5):
             await agent.stream({"input": "?"})
-        assert [connection.requests for connection in fake.connections] == [5]
+        assert [connection.requests for connection in fake.connections] == [6]
 
 
 async def test_a_heartbeat_fills_the_silence() -> None:

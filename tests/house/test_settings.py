@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -16,6 +17,7 @@ from process import ROOT, Nursery
 from pydantic import SecretStr, ValidationError
 
 from setting_names import unused_in_environment, unused_in_file
+from setting_objects import ModelPrice
 from settings import OFF, Settings, WireRules, validation_errors
 
 EXAMPLE = ROOT / ".env.example"
@@ -95,6 +97,10 @@ SET: dict[str, tuple[str, Any]] = {
     "DEDALUS_PROVIDER_MODEL": ("gpt-4.1", "gpt-4.1"),
     "DEDALUS_BASE_URL_HOSTS_MCP": ("false", False),
     "PROVIDER_OPTIONS": ("logit_bias,cachedContent", ["logit_bias", "cachedContent"]),
+    "MODEL_PRICES": (
+        '{"m": {"input_per_million": 2.5, "output_per_million": 8}}',
+        {"m": ModelPrice(input_per_million=Decimal("2.5"), output_per_million=Decimal(8)).model_dump(mode="json")},
+    ),
     "UPSTREAM_RULES": (
         '{"custom": {"stream_options": false}}',
         {"custom": WireRules(stream_options=False).model_dump(mode="json")},

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, NoReturn
 
 Event = dict[str, Any]
@@ -64,7 +65,11 @@ NEXT = {
 
 END_OF = {"answered": "succeeded", "failed": "failed"}  # state before complete: status; else "cancelled"
 
-COUNTS = ("input_tokens", "output_tokens", "total_tokens", "reasoning_tokens", "cached_input_tokens")
+COUNTS = (
+    *("input_tokens", "output_tokens", "total_tokens"),
+    *("reasoning_tokens", "cached_input_tokens", "cache_write_input_tokens"),
+)
+COST = "cost_usd"
 
 MAX_DEPTH = 64  # deeper nesting is refused, like anything but a JSON object
 
@@ -129,11 +134,12 @@ def reason(value: Any) -> bool:
 
 
 def token_usage(value: Any) -> bool:
-    """All three counts, null if the upstream reports none; the other two may also be absent."""
+    """The first three counts, null if the upstream reports none; the others and the cost may also be absent."""
     return (
         isinstance(value, dict)
-        and set(COUNTS[:3]) <= set(value) <= set(COUNTS)
-        and all(tokens is None or count(tokens) for tokens in value.values())
+        and set(COUNTS[:3]) <= set(value) <= {*COUNTS, COST}
+        and all(tokens is None or count(tokens) for key, tokens in value.items() if key != COST)
+        and number(value.get(COST, 0))
     )
 
 
@@ -227,6 +233,7 @@ class _Run:
         self.urls: set[str] = set()
         self.pending: dict[str, str] = {}  # the kind of answer that each call waits for
         self.usage: dict[str, int | None] = dict.fromkeys(COUNTS)
+        self.costs: list[Decimal | None] = []
 
     def take(self, event: Event) -> None:
         """Check the next event."""
@@ -382,8 +389,10 @@ class _Run:
         self.place = "broken" if self.torn else self.place
         self.step_open = False
         for key, tokens in data["usage"].items():
-            if tokens is not None:
+            if tokens is not None and key != COST:
                 self.usage[key] = (self.usage[key] or 0) + tokens
+        if any(data["usage"].values()):
+            self.costs.append(Decimal(str(data["usage"][COST])) if COST in data["usage"] else None)
 
     def _check_answered(self) -> None:
         waiting = [call_id for call_id, call in self.calls.items() if call.used and not call.answered]
@@ -405,6 +414,16 @@ class _Run:
             # The usage of a step that was broken off is in no step_finished, but may be in the sum.
             more = self.step_open and reported is not None and reported >= (tokens or 0)
             need(reported == tokens or more, f"usage.{key} is {reported}, the sum of the steps {tokens}")
+        self._check_cost(data["usage"].get(COST))
+
+    def _check_cost(self, reported: float | None) -> None:
+        """The cost of a run is the sum of its steps, and unknown if that of one is. A broken step may add to it."""
+        known = [cost for cost in self.costs if cost is not None]
+        if len(known) < len(self.costs):
+            need(reported is None, "the cost of a step is unknown, and that of the run is not")
+        elif not self.step_open:
+            total = float(sum(known)) if known else None
+            need(reported == total, f"usage.{COST} is {reported}, the sum of the steps {total}")
 
 
 def check_data(kind: Any, data: Any) -> None:

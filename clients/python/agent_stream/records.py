@@ -17,13 +17,15 @@ Content = str | list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Usage:
-    """Token counts as the model server reports them. None if it reports none."""
+    """Token counts as the model server reports them, and their cost in US dollars. None for what isn't known."""
 
     input_tokens: int | None
     output_tokens: int | None
     total_tokens: int | None
     reasoning_tokens: int | None = None
     cached_input_tokens: int | None = None
+    cache_write_input_tokens: int | None = None
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True)
@@ -180,13 +182,36 @@ class MessageList:
     next_cursor: str | None = None
 
 
+PriceSource = Literal["settings", "server", "snapshot"]
+
+
+@dataclass(frozen=True)
+class LongInputPrices:
+    """US dollars per million tokens, for all tokens of a request with more than `above_input_tokens` of input."""
+
+    input_per_million: float
+    output_per_million: float
+    above_input_tokens: int
+    cached_input_per_million: float | None = None
+    cache_write_per_million: float | None = None
+    reasoning_per_million: float | None = None
+
+
 @dataclass(frozen=True)
 class Pricing:
-    """US dollars per million tokens."""
+    """US dollars per million tokens, and where the price is from.
 
-    input_per_million: float | None = None
-    output_per_million: float | None = None
+    Without a price of their own, tokens cost what other input or output does. `per_request` is in US dollars.
+    """
+
+    input_per_million: float
+    output_per_million: float
+    source: PriceSource
     cached_input_per_million: float | None = None
+    cache_write_per_million: float | None = None
+    reasoning_per_million: float | None = None
+    per_request: float | None = None
+    long_input: list[LongInputPrices] | None = None
 
 
 @dataclass(frozen=True)

@@ -506,6 +506,18 @@ interface components {
     };
     JsonValue: unknown;
     /**
+    * LongInputPrices
+    * @description The prices of all tokens of a request that has more than `above_input_tokens` tokens of input.
+    */
+    LongInputPrices: {
+      /** Input Per Million */input_per_million: number; /** Output Per Million */
+      output_per_million: number; /** Cached Input Per Million */
+      cached_input_per_million?: number; /** Cache Write Per Million */
+      cache_write_per_million?: number; /** Reasoning Per Million */
+      reasoning_per_million?: number; /** Above Input Tokens */
+      above_input_tokens: number;
+    };
+    /**
     * McpServerInfo
     * @description An MCP server. `server` is the value to put into a request's `mcp_servers`.
     */
@@ -603,6 +615,8 @@ interface components {
     /**
     * ModelInfo
     * @description A model that a request can name. Sizes are in tokens. Keys that the upstream doesn't report are left out.
+    *
+    *     A model without `pricing` has no known price.
     */
     ModelInfo: {
       /** Id */id: string; /** Provider */
@@ -656,12 +670,23 @@ interface components {
     };
     /**
     * Pricing
-    * @description US dollars per million tokens.
+    * @description The price of a model, and its source: MODEL_PRICES, the model server's own list, or the snapshot.
+    *
+    *     The snapshot is the list of public prices that comes with the service. `per_request` is in US dollars.
     */
     Pricing: {
-      /** Input Per Million */input_per_million?: number; /** Output Per Million */
-      output_per_million?: number; /** Cached Input Per Million */
-      cached_input_per_million?: number;
+      /** Input Per Million */input_per_million: number; /** Output Per Million */
+      output_per_million: number; /** Cached Input Per Million */
+      cached_input_per_million?: number; /** Cache Write Per Million */
+      cache_write_per_million?: number; /** Reasoning Per Million */
+      reasoning_per_million?: number;
+      /**
+      * Source
+      * @enum {string}
+      */
+      source: "settings" | "server" | "snapshot"; /** Per Request */
+      per_request?: number; /** Long Input */
+      long_input?: components["schemas"]["LongInputPrices"][];
     };
     /**
     * Ready
@@ -1134,14 +1159,19 @@ interface components {
     };
     /**
     * Usage
-    * @description Token counts as the model server reports them. For a run, they are the sums over its steps.
+    * @description Token counts as the model server reports them, and their cost. For a run, they are the sums over its steps.
+    *
+    *     `input_tokens` includes the tokens that were read from the provider's cache or written to it. `cost_usd` is in US
+    *     dollars. It is left out if a part of it is unknown.
     */
     Usage: {
       /** Input Tokens */input_tokens: number | null; /** Output Tokens */
       output_tokens: number | null; /** Total Tokens */
       total_tokens: number | null; /** Reasoning Tokens */
       reasoning_tokens?: number; /** Cached Input Tokens */
-      cached_input_tokens?: number;
+      cached_input_tokens?: number; /** Cache Write Input Tokens */
+      cache_write_input_tokens?: number; /** Cost Usd */
+      cost_usd?: number;
     };
     /**
     * WarningCode
