@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from events import Closed, Maybe
+from closed_models import Closed, Maybe
 from tool_models import SERVER_PATTERN
 
 ListSource = Literal["upstream", "stale", "builtin"]

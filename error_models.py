@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from events import Closed, Complete, Maybe, RunError
+from closed_models import Closed, Maybe
+from events import Complete, RunError
 
 
 class FieldError(Closed):

@@ -12,20 +12,9 @@ from pydantic import (
     model_validator,
 )
 
-from events import (
-    ABSENT,
-    Closed,
-    Data,
-    Maybe,
-    PendingCall,
-    RunEnd,
-    RunError,
-    RunWarning,
-    Source,
-    Usage,
-    with_examples,
-)
+from closed_models import ABSENT, Closed, Data, Maybe, with_examples
 from events import EventType as EventType  # re-exported: this module shows the whole contract
+from events import PendingCall, RunEnd, RunError, RunWarning, Source, Usage
 from events import StreamEvent as StreamEvent
 from message_models import Message, in_order
 from parameter_models import ModelParameters

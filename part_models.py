@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from events import Maybe
+from closed_models import Maybe
 from image_urls import ImageUrl
 from tool_models import Asked
 

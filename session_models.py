@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from events import ApprovalResponse, Closed, Maybe, RunError, Source, ToolSource, Usage, with_examples
+from closed_models import Closed, Maybe, with_examples
+from events import ApprovalResponse, RunError, Source, ToolSource, Usage
 from models import Metadata, RunStatus, SessionId
 from part_models import Content
 from tool_models import Asked

@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AnyUrl, Field, JsonValue, StrictBool, UrlConstraints, field_validator, model_validator
 
-from events import ApprovalResponse, Closed, Maybe, ToolSource, with_examples
+from closed_models import Closed, Maybe, with_examples
+from events import ApprovalResponse, ToolSource
 
 SERVER_PATTERN = r"^([\w.-]+(/[\w.-]+(@[\w.-]+)?)?|https://\S+)$"
 """An MCP server: `owner/name`, `owner/name@version` or an https URL, as Dedalus accepts, or a name in MCP_SERVERS."""

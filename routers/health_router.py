@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
-from events import Closed
+from closed_models import Closed
 from routers.dependencies import CatalogDep, ReadinessDep, SettingsDep, UpstreamsDep
 from routers.openapi import ERRORS, VERSION
 from routers.page import Page

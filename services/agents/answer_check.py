@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from events import ABSENT
+from closed_models import ABSENT
 from json_codec.embedded import Found, values_among
 from json_codec.scan import JsonLimits, JsonTooLarge, scan
 from json_codec.text import dumps

@@ -5,10 +5,10 @@ import time
 from datetime import datetime
 from typing import Any
 
+from closed_models import ABSENT
 from errors import AgentStreamError, OutputLimit
 from event_logs.base import EventWriter
 from events import (
-    ABSENT,
     NO_USAGE,
     Complete,
     EventData,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from events import ABSENT
+from closed_models import ABSENT
 from services.agents.answer_check import EMPTY, SEVERAL, TOO_LONG, Answer, question_again, read_answer
 from services.agents.conversation import followed_up
 

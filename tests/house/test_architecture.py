@@ -18,6 +18,7 @@ from sources import imported
 MODULES = (
     "app",
     "catalog_models",
+    "closed_models",
     "descriptors",
     "error_models",
     "errors",
@@ -44,6 +45,7 @@ MAX_PARTS = 6  # that a constructor takes
 VOCABULARY = (
     "json_codec*",
     "json_schema*",
+    "closed_models",
     "events",
     "message_models",
     "models",
@@ -92,19 +94,26 @@ INNER: Mapping[str, tuple[str, ...]] = {
 
 MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "errors": (),
-    "events": (),
+    "closed_models": (),
+    "events": ("closed_models",),
     "setting_objects": (),
     "setting_names": (),
     "settings": ("setting_objects", "setting_names"),
-    "error_models": ("events",),
-    "tool_models": ("events",),
-    "catalog_models": ("events", "tool_models"),
+    "error_models": (
+        "closed_models",
+        "events",
+    ),
+    "tool_models": (
+        "closed_models",
+        "events",
+    ),
+    "catalog_models": ("closed_models", "events", "tool_models"),
     "image_urls": (),
     "parameter_models": ("tool_models",),
-    "part_models": ("events", "image_urls", "tool_models"),
+    "part_models": ("closed_models", "events", "image_urls", "tool_models"),
     "message_models": ("part_models", "tool_models"),
-    "models": ("events", "message_models", "parameter_models", "part_models", "tool_models"),
-    "session_models": ("events", "models", "part_models", "tool_models"),
+    "models": ("closed_models", "events", "message_models", "parameter_models", "part_models", "tool_models"),
+    "session_models": ("closed_models", "events", "models", "part_models", "tool_models"),
     "event_logs.file*": (
         "event_logs",
         "event_logs.base",
@@ -137,6 +146,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         "dialects*",
         "json_codec*",
         "event_logs.reading",
+        "closed_models",
         "error_models",
         "events",
         "models",
