@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { contentOf, partsOf, readAttachment } from "../../static/page/chat/attachments.js";
 import { growBlocks, LIMIT } from "../../static/page/chat/blocks.js";
 import { count, duration, size, visibleJson } from "../../static/page/chat/format.js";
+import { pagesOf } from "../../static/page/chat/pages.js";
 import { isReturned, unsentIn } from "../../static/page/chat/unsent.js";
 
 const MARKDOWN = [
@@ -138,4 +139,13 @@ test("a question comes back if it was refused or stopped, and not while it is se
     assert.equal(isReturned(sent, [earlier, ...after]), true);
   }
   assert.equal(isReturned(null, []), false);
+});
+
+test("only links to web pages are shown, each by its title or its host", () => {
+  const unsafe = ["javascript:alert(1)", "data:text/html,x", "/local", "", "https://"].map((url) => ({ url, title: "Bad" }));
+  const sources = [...unsafe, { url: "https://a.example/x?y", title: "A", snippet: "about A" }, { url: "http://b.example" }];
+  assert.deepEqual(pagesOf(sources), [
+    { href: "https://a.example/x?y", host: "a.example", label: "A", snippet: "about A" },
+    { href: "http://b.example/", host: "b.example", label: "b.example", snippet: undefined },
+  ]);
 });

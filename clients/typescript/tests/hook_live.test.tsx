@@ -1162,6 +1162,19 @@ test("a restarted turn keeps the parts of earlier turns only", async (t) => {
   assert.deepEqual(messages.at(-1)!.parts.map((part) => part.type), ["thinking", "thinking", "text"]);
 });
 
+test("the sources of a dropped attempt do not count", async (t) => {
+  const source = (seq: number, url: string) => frame(seq, "source", { url });
+  const step = (seq: number, number: number) => frame(seq, "step_started", { step: number, model: "a/b" });
+  const again = frame(6, "step_restarted", { step: 2, reason: "fallback", model: "c/d" });
+  const before = [started, step(2, 1), source(3, "https://a.example"), step(4, 2), source(5, "https://b.example")];
+  const { url } = await serve(t, stream([...before, again, source(7, "https://c.example"), completed(8)].join("")));
+  const page = await mountHook(t, { baseUrl: url });
+  await page.now().stream("Hello");
+  const { sources, messages } = await page.until(ended);
+  assert.deepEqual(sources, [{ url: "https://a.example" }, { url: "https://c.example" }]);
+  assert.deepEqual(messages.at(-1)!.sources, sources);
+});
+
 test("what onEvent throws comes out of stream(), and the run has failed", async (t) => {
   const { url } = await serve(t, stream(started, completed(2)));
   const page = await mountHook(t, { baseUrl: url });

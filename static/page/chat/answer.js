@@ -4,6 +4,7 @@ import { isUnfinished } from "agent-stream";
 
 import { html } from "../html.js";
 import { Icon } from "../icons.js";
+import { CitedPages } from "./cited_pages.js";
 import { CopyButton } from "./copy_button.js";
 import { useFacts } from "./facts.js";
 import { Failure } from "./failure.js";
@@ -15,13 +16,14 @@ import { ToolCard } from "./tool_card.js";
 
 /** `regenerate` asks the question of this answer again; null while a run is under way. */
 export const Answer = memo(function Answer({ message, regenerate, reconnect }) {
-  const { parts, status, error, run_id } = message;
+  const { parts, status, error, run_id, sources = [] } = message;
   const facts = useFacts(run_id);
   const isUnderWay = isUnfinished(message);
   return html`
     <article class="answer" aria-label="Answer" aria-busy=${isUnderWay}>
       ${parts.map((part, place) => drawPart(part, place, { isUnderWay, facts, parts }))}
       ${isUnderWay && status !== "waiting" && html`<${Working} isBegun=${parts.length > 0} />`}
+      <${CitedPages} sources=${sources} />
       ${facts.restarts.map((restart, place) => html`<${Restart} key=${place} ...${restart} />`)}
       ${facts.warnings.map((warning, place) => html`<${Warning} key=${place} ...${warning} />`)}
       ${status === "cancelled" && html`<p class="stopped"><${Icon} name="stop" />Stopped.</p>`}

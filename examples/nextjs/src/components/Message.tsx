@@ -8,6 +8,7 @@ import { CopyButton } from "./CopyButton";
 import { ErrorNote } from "./ErrorNote";
 import { IconButton } from "./IconButton";
 import { Markdown } from "./Markdown";
+import { Sources } from "./Sources";
 import { Thinking } from "./Thinking";
 import { ToolCall } from "./ToolCall";
 
@@ -65,7 +66,7 @@ function BranchButton({ label, icon, runId, show }: BranchButtonProps) {
 }
 
 function Answer({ message, facts, retry }: Omit<MessageProps, "showBranch">) {
-  const { parts, status, error } = message;
+  const { parts, sources, status, error } = message;
   const isUnderWay = isUnfinished(message);
   let thoughts = 0;
   return (
@@ -76,6 +77,7 @@ function Answer({ message, facts, retry }: Omit<MessageProps, "showBranch">) {
         return <PartView key={place} part={part} isGrowing={isGrowing} isUnderWay={isUnderWay} took={took} />;
       })}
       {isUnderWay && status !== "waiting" && parts.at(-1)?.type !== "text" && <Dots />}
+      {sources && <Sources sources={sources} />}
       {status === "cancelled" && <p className="my-3 text-sm text-soft">You stopped this answer.</p>}
       {status === "failed" && error && <ErrorNote error={error}>{retry && <RetryButton retry={retry} />}</ErrorNote>}
       {!isUnderWay && <Footer message={message} facts={facts} retry={error ? undefined : retry} />}
