@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from errors import ErrorDetail, InternalError, InvalidRequest
 from events import RunWarning, WarningCode
+from json_codec.text import dumps
 from models import AgentRequest, Run, SimulateRequest
 from services.agents.conversation import WireMessage, conversation, following, from_request, from_session, tokens
 from services.agents.dedalus import DedalusAgent, Plan
@@ -217,7 +218,8 @@ class WorkFactory:
         """Return the tokens that the model's context has for the history, beside the new input and the answer."""
         context = await self._catalog.context_tokens(run.model) or self._settings.default_context_tokens
         for_answer = request.max_tokens or min(context // 4, MOST_RESERVED_TOKENS)
-        for_input = await tokens(conversation(request.instructions, (), request.input))
+        schema = [{"role": "system", "content": dumps(request.output_schema)}] if request.output_schema else []
+        for_input = await tokens([*conversation(request.instructions, (), request.input), *schema])
         return context - for_answer - for_input
 
     async def _report_cut(self, run: Run, sent: int, reason: str, writer: RunWriter) -> None:
