@@ -183,7 +183,7 @@ class ToolCalls:
         `reasoning` holds keys of the assistant's message that are sent back unchanged.
         """
         calls = [with_provider_fields(_wire_call(call), call.extra) for call in self.all]
-        results = [{"role": "tool", "tool_call_id": call.call_id, "content": call.result or ""} for call in self.all]
+        results = [{"role": "tool", "content": call.result or "", "tool_call_id": call.call_id} for call in self.all]
         return [{"role": "assistant", "content": text or None, "tool_calls": calls, **reasoning}, *results]
 
     def provider_states(self) -> dict[str, dict[str, Any]]:

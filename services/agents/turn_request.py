@@ -10,14 +10,18 @@ from services.upstreams.wire_rules import left_out
 
 
 def request_body(context: RunContext, step: int, limits: AgentLimits, state: LoopState) -> dict[str, Any]:
-    """Return the body of a step's request. The upstream's wire rules are applied to it later."""
+    """Return the body of a step's request. The upstream's wire rules are applied to it later.
+
+    A provider's prompt cache matches the beginning of a request. So the tools are sorted, and what is before the new
+    messages is the same in each turn.
+    """
     route, toolset = context.route, context.toolset
     steps_left = (context.request.max_steps or limits.max_steps) - step + 1
     parameters = parameters_of_step(context.request, toolset, step, steps_left)
     if toolset.hosted:
         parameters["mcp_servers"] = list(toolset.hosted)
     if toolset.tools:
-        parameters["tools"] = [_schema(tool) for tool in toolset.tools.values()]
+        parameters["tools"] = [_schema(tool) for _, tool in sorted(toolset.tools.items())]
     if state.correlation_id is not None:
         parameters["correlation_id"] = state.correlation_id
     if state.deferred_calls:

@@ -53,7 +53,7 @@ Split = int | Sequence[int] | random.Random | None
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it arrived. `body` is the parsed JSON, the text if it isn't JSON, or None without a body."""
+    """A request as it arrived. `body` is the parsed `raw` JSON, the text if it isn't JSON, or None without a body."""
 
     method: str
     path: str
@@ -61,6 +61,7 @@ class Request:
     body: Any
     connection: int
     received_at: float
+    raw: bytes = b""
 
     def to(self, path: str) -> bool:
         """Whether this request's path, without its query, ends with `path`."""
@@ -315,7 +316,7 @@ async def read_request(reader: asyncio.StreamReader, connection: Connection) -> 
     except asyncio.IncompleteReadError:
         return None
     method, path, _ = start.split(" ")
-    return Request(method, path, headers, parsed(raw), connection.number, time.monotonic())
+    return Request(method, path, headers, parsed(raw), connection.number, time.monotonic(), raw)
 
 
 def parsed(raw: bytes) -> Any:
