@@ -6,7 +6,7 @@
 
    The hook keeps the conversation, and resumes it after outages and reloads: docs/react.md describes it. */
 
-import { explain, madeWith, prettyJson, textOf, useAgentStream } from "agent-stream/react";
+import { explain, madeWith, prettyJson, textOf, useAgentStream, useReturned } from "agent-stream/react";
 import type { AgentError, AgentStreamState, ConversationOptions, Message, Part, PendingCall } from "agent-stream/react";
 import { memo, type ReactNode, useState } from "react";
 
@@ -110,8 +110,11 @@ function ApprovalCard({ call, agent }: CardProps) {
   const written = prettyJson(call.arguments_text);
   const [text, setText] = useState(written);
   const [mistake, setMistake] = useState("");
+  const [isSending, setSending] = useState(false);
   const send = async (answer: () => Promise<AgentError | null>) => {
+    setSending(true);
     const error = await answer();
+    setSending(false);
     setMistake(error ? explain(error) : "");
   };
   const approve = () => agent.approve(call.tool_call_id, text === written ? {} : { arguments_text: text });
@@ -127,27 +130,27 @@ function ApprovalCard({ call, agent }: CardProps) {
         value={text}
         onChange={(change) => setText(change.target.value)}
       />
-      <div className="flex flex-wrap items-center gap-2">
+      <fieldset disabled={isSending} className="flex flex-wrap items-center gap-2">
         <Button name="Approve" isMain onPress={() => send(approve)} />
         <Button name="Refuse" onPress={() => send(refuse)} />
         {call.expires_at && <small>Refused automatically at {new Date(call.expires_at).toLocaleString()}.</small>}
-      </div>
+      </fieldset>
       {mistake && <div role="alert">{mistake}</div>}
     </section>
   );
 }
 
-/** The field for the next question. It is emptied once the service has accepted the question. */
+/** The field for the next question. A question that was stopped or refused before it had arrived comes back. */
 function Composer({ agent }: { agent: AgentStreamState }) {
-  const { status, messages, isStreaming, stream, stop, reconnect, regenerate } = agent;
+  const { status, messages, isStreaming, stream, stop, retry } = agent;
   const [question, setQuestion] = useState("");
+  useReturned(messages, ({ content }) => setQuestion((typed) => typed || textOf(content ?? "")));
   const ask = (submit: { preventDefault: () => void }) => {
     submit.preventDefault();
     if (isStreaming || question.trim() === "") return;
-    const emptied = (typed: string) => (typed === question ? "" : typed);
-    void stream(question, ({ event }) => event === "run_started" && setQuestion(emptied));
+    void stream(question);
+    setQuestion("");
   };
-  const retry = async () => (await reconnect()) ?? (await regenerate());
   return (
     <form className="flex flex-wrap items-center gap-2 py-4" onSubmit={ask}>
       <input
@@ -158,7 +161,7 @@ function Composer({ agent }: { agent: AgentStreamState }) {
         onChange={(change) => setQuestion(change.target.value)}
       />
       {isStreaming ? <Button name="Stop" onPress={stop} /> : <Button name="Ask" isMain />}
-      {messages.length > 0 && !isStreaming && <Button name="Try again" onPress={retry} />}
+      {messages.length > 0 && !isStreaming && <Button name="Try again" onPress={() => retry()} />}
       <small role="status" className={`${FAINT} w-full`}>
         {status}
       </small>

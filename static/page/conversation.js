@@ -1,12 +1,11 @@
 /** The conversation that is shown: one `Conversation` for the route's session, with what the user has chosen. */
 
-import { Conversation } from "agent-stream";
+import { Conversation, isReturned, unsentIn } from "agent-stream";
 
 import { api, BASE_URL } from "./api.js";
 import { partsOf } from "./chat/attachments.js";
 import { keepDraft } from "./chat/drafts.js";
 import { pageTools, requestedTools } from "./chat/page_tools.js";
-import { isReturned, unsentIn } from "./chat/unsent.js";
 import { forgetFrames, takeFrame } from "./frames.js";
 import { faultyFetch } from "./inspector/faults.js";
 import { recordingFetch } from "./last_request.js";

@@ -3,11 +3,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { isReturned, unsentIn } from "agent-stream";
+
 import { contentOf, partsOf, readAttachment } from "../../static/page/chat/attachments.js";
 import { growBlocks, LIMIT } from "../../static/page/chat/blocks.js";
 import { count, duration, size, visibleJson } from "../../static/page/chat/format.js";
 import { pagesOf } from "../../static/page/chat/pages.js";
-import { isReturned, unsentIn } from "../../static/page/chat/unsent.js";
 
 const MARKDOWN = [
   "# Title",

@@ -2185,7 +2185,10 @@ interface RunState {
   /** Whether this page makes the calls of its tools, because it asked the question or attached itself to the run. */
   isOurs: boolean;
   pending: PendingCall[];
-  /** Why the run failed; while `status` is `connecting` or `reconnecting`, why the service can't be reached. */
+  /**
+  * Why the run failed; while `status` is `connecting` or `reconnecting`, why the service can't be reached; while it is
+  * `waiting`, why an answer to `pending` has not arrived. It is sent until it does.
+  */
   error: AgentError | null;
   /** The tokens that the run has used, once it has ended. */
   usage?: Usage;
@@ -2365,6 +2368,7 @@ declare class Run implements AsyncIterable<StreamEvent> {
   private readonly service;
   private readonly run;
   private readonly reader;
+  private readonly answers;
   private readonly clientCalls;
   private readonly events;
   private state;
@@ -2476,6 +2480,7 @@ declare class Conversation {
   private readonly service;
   private readonly follower;
   private readonly session;
+  private readonly answers;
   private readonly stopping;
   private place;
   constructor(options?: ConversationOptions);
@@ -2505,10 +2510,15 @@ declare class Conversation {
   */
   attach: (runId: string, onEvent?: OnEvent) => Promise<Complete | null>;
   /**
-  * Tries at once, also after `failed`, to read the rest of the run, to send a question that has not arrived, to cancel a run
-  * that was stopped, and to load a session that could not be loaded. Resolves with null if there is nothing to read.
+  * Tries at once, also after `failed`, to read the rest of the run, to send a question or an answer that has not arrived, to
+  * cancel a run that was stopped, and to load a session that could not be loaded. Resolves with null if there is nothing to read.
   */
   reconnect: () => Promise<Complete | null>;
+  /**
+  * Tries again after a failure: reads the rest of a run that was not read to its end, or else asks the last question again.
+  * Resolves like `stream`.
+  */
+  retry: (onEvent?: OnEvent) => Promise<Complete | null>;
   /**
   * Asks the last question again, and in a session replaces its answer. The request is the same if this page made it.
   * Resolves like `stream`, and with null if there is no question.
@@ -2562,4 +2572,10 @@ declare function fold(state: RunState, runId: string, events: StreamEvent[]): Ru
 */
 declare function partialJson(text: string): unknown;
 //#endregion
-export { type AgentError, type AgentRequest, type AgentResponse, type AgentStatus, AgentStream, type ApprovalDecision, type ArgumentsText, type AttachOptions, type Changes, type ClientTool, type ClientToolInfo, type ClientToolResult, type Complete, type Content, Conversation, type ConversationOptions, type Decision, type EventData, type Frame, type FunctionCall, type History, IDLE, type Json, type LatestAnswer, type Loose, type McpServerInfo, type McpServerList, type Message, type MessageList, type MessagesQuery, type ModelInfo, type ModelList, type OnEvent, type OnRestart, type Page, type Part, type PartialData, type PendingCall, type Question, type ReadOptions, Run, RunFailed, type RunList, type RunRecord, type RunState, type RunStatus, type RunsQuery, type RunsResource, type Scenario, type ServiceOptions, type Session, type SessionCreate, type SessionList, type SessionMessage, type SessionUpdate, type SessionsQuery, type SessionsResource, type SimulateRequest, type Source, type StreamEvent, type StreamOptions, type ToolCall, type ToolInfo, type ToolList, type ToolSource, type Usage, callsIn, eventIn, eventsIn, explain, fold, type given, isUnfinished, latestAnswer, madeWith, partialJson, prettyJson, textOf };
+//#region src/unsent.d.ts
+/** Returns the question that has not arrived yet, or null. */
+declare function unsentIn(messages: Message[]): Message | null;
+/** Whether a question that had not arrived is neither sent again nor in the conversation: it was refused or stopped. */
+declare function isReturned(sent: Message | null, messages: Message[]): sent is Message;
+//#endregion
+export { type AgentError, type AgentRequest, type AgentResponse, type AgentStatus, AgentStream, type ApprovalDecision, type ArgumentsText, type AttachOptions, type Changes, type ClientTool, type ClientToolInfo, type ClientToolResult, type Complete, type Content, Conversation, type ConversationOptions, type Decision, type EventData, type Frame, type FunctionCall, type History, IDLE, type Json, type LatestAnswer, type Loose, type McpServerInfo, type McpServerList, type Message, type MessageList, type MessagesQuery, type ModelInfo, type ModelList, type OnEvent, type OnRestart, type Page, type Part, type PartialData, type PendingCall, type Question, type ReadOptions, Run, RunFailed, type RunList, type RunRecord, type RunState, type RunStatus, type RunsQuery, type RunsResource, type Scenario, type ServiceOptions, type Session, type SessionCreate, type SessionList, type SessionMessage, type SessionUpdate, type SessionsQuery, type SessionsResource, type SimulateRequest, type Source, type StreamEvent, type StreamOptions, type ToolCall, type ToolInfo, type ToolList, type ToolSource, type Usage, callsIn, eventIn, eventsIn, explain, fold, type given, isReturned, isUnfinished, latestAnswer, madeWith, partialJson, prettyJson, textOf, unsentIn };

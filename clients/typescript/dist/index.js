@@ -1090,14 +1090,15 @@ var SessionsResource = class {
 //#region src/deliver.ts
 /**
 * Sends a request that counts once however often it arrives, until the service has accepted or refused it. `send` resolves
-* with null if there was no response. The function passed to `expose` ends a pause. Resolves with null, or with the error if the service did not accept it.
+* with null if there was no response. Resolves with null, or with the error if the service did not accept the request.
 */
-async function deliver(service, send, retries, signal, expose) {
+async function deliver(service, send, { signal, expose, onRetry }) {
 	for (let failures = 0;; failures += 1) {
 		const response = await send();
 		if (response?.ok) return null;
 		const { error, isFinal } = response ? await refusal(response) : unreachable(service.url);
-		if (isFinal || failures >= (service.options.maxRetries ?? retries) || signal.aborted) return error;
+		if (isFinal || failures >= (service.options.maxRetries ?? Infinity) || signal.aborted) return error;
+		onRetry?.(error);
 		await pause((error.retry_after ?? 0) * 1e3, signal);
 		await rest(retryDelay(failures), signal, expose);
 	}
@@ -1105,31 +1106,57 @@ async function deliver(service, send, retries, signal, expose) {
 //#endregion
 //#region src/answers.ts
 /**
-* Sends an answer to a waiting run. It is sent again if it may not have arrived: the same answer twice counts once.
-* Resolves with null, or with the error if the service did not accept it.
+* Sends answers to waiting runs. An answer is sent until the service accepts or refuses it, however long the service can't be
+* reached, because the same answer twice counts once. `maxRetries` limits this.
 */
-async function answer(service, run, path, body, retries = 5) {
-	if (!run?.id || !run.reader) return {
-		code: "run_not_waiting",
-		message: "No run waits.",
-		retryable: false
-	};
-	const { reader } = run;
-	const call = {
-		headers: {
+var Answers = class {
+	service;
+	report;
+	/** The pauses of the answers that are about to be sent again. */
+	pauses = /* @__PURE__ */ new Set();
+	/** `report` is called with the error of each try after which the answer is sent again, and with null at the end. */
+	constructor(service, report = () => {}) {
+		this.service = service;
+		this.report = report;
+	}
+	/** Resolves with null, or with the error if the service did not accept the answer or the run is no longer read. */
+	async send(run, path, body) {
+		if (!run?.id || !run.reader) return {
+			code: "run_not_waiting",
+			message: "No run waits.",
+			retryable: false
+		};
+		const { reader } = run;
+		const headers = {
 			Accept: "text/event-stream, application/json",
 			"Last-Event-ID": String(run.lastSeq)
-		},
-		signal: reader.signal
-	};
-	const send = async () => {
-		const response = await service.post(`${run.path}/${path}`, body, call).catch(() => null);
-		if (response && isStream(response)) reader.resume(response);
-		else reader.wake();
-		return response;
-	};
-	return deliver(service, send, retries, reader.signal);
-}
+		};
+		const send = async () => {
+			const call = {
+				headers,
+				signal: reader.signal
+			};
+			const response = await this.service.post(`${run.path}/${path}`, body, call).catch(() => null);
+			if (response && isStream(response)) reader.resume(response);
+			else reader.wake();
+			return response;
+		};
+		const pause = { end: () => {} };
+		this.pauses.add(pause);
+		const error = await deliver(this.service, send, {
+			signal: reader.signal,
+			expose: (end) => pause.end = end,
+			onRetry: (failure) => this.report(run, failure)
+		});
+		this.pauses.delete(pause);
+		this.report(run, null);
+		return error;
+	}
+	/** Sends at once what waits to be sent again. */
+	wake() {
+		for (const { end } of this.pauses) end();
+	}
+};
 //#endregion
 //#region src/kept.ts
 /** What sessionStorage has no room for, such as a question with images. It is kept until the page is reloaded. */
@@ -1909,11 +1936,10 @@ var RunReader = class {
 	}
 };
 function connected(state) {
-	const error = state.error?.code === "network" ? null : state.error;
 	return {
 		...state,
 		status: state.pending.length > 0 ? "waiting" : "streaming",
-		error
+		error: null
 	};
 }
 //#endregion
@@ -1932,6 +1958,7 @@ var Run = class {
 	service;
 	run;
 	reader;
+	answers;
 	clientCalls;
 	events = [];
 	state = IDLE;
@@ -1941,6 +1968,7 @@ var Run = class {
 	constructor(service, run, signal) {
 		this.service = service;
 		this.run = run;
+		this.answers = new Answers(service);
 		this.clientCalls = new ClientCalls(service, (_, callId, outcome) => this.send(callId, outcome));
 		this.reader = run.reader = this.readerOf(run);
 		this.complete = this.read(signal);
@@ -2011,10 +2039,10 @@ var Run = class {
 		}));
 	}
 	async decide(callId, decision) {
-		raise(await answer(this.service, this.run, `approvals/${encodeURIComponent(callId)}`, decision));
+		raise(await this.answers.send(this.run, `approvals/${encodeURIComponent(callId)}`, decision));
 	}
 	send(tool_call_id, outcome) {
-		return answer(this.service, this.run, "tool-results", { results: [{
+		return this.answers.send(this.run, "tool-results", { results: [{
 			tool_call_id,
 			...outcome
 		}] });
@@ -2754,7 +2782,10 @@ var Stopping = class {
 			if (response?.ok) cancelled = await response.json().catch(() => ({}));
 			return response;
 		};
-		const error = await deliver(this.service, send, Infinity, new AbortController().signal, (end) => this.wake = end);
+		const error = await deliver(this.service, send, {
+			signal: new AbortController().signal,
+			expose: (end) => this.wake = end
+		});
 		return error ? { error } : cancelled;
 	}
 };
@@ -2810,18 +2841,23 @@ var Conversation = class {
 	service;
 	follower;
 	session;
+	answers;
 	stopping;
 	place = null;
 	constructor(options = {}) {
 		this.service = new Service(options);
 		this.view = new View(() => this.service.options.renderMs ?? 50);
-		const send = (run, callId, outcome) => this.send(run, callId, outcome, Infinity);
+		const send = (run, callId, outcome) => this.send(run, callId, outcome);
 		const clientCalls = new ClientCalls(this.service, send);
 		this.follower = new Follower(this.service, this.view, clientCalls, {
 			begins: () => this.session.stop(),
 			started: (run) => this.started(run),
 			ended: () => void this.session.load()
 		});
+		this.answers = new Answers(this.service, (run, error) => this.follower.update(run, (state) => ({
+			...state,
+			error
+		})));
 		this.session = new SessionLoader(this.service, this.view, this.follower);
 		this.stopping = new Stopping(this.service, this.view, this.follower);
 	}
@@ -2904,13 +2940,14 @@ var Conversation = class {
 		})));
 	};
 	/**
-	* Tries at once, also after `failed`, to read the rest of the run, to send a question that has not arrived, to cancel a run
-	* that was stopped, and to load a session that could not be loaded. Resolves with null if there is nothing to read.
+	* Tries at once, also after `failed`, to read the rest of the run, to send a question or an answer that has not arrived, to
+	* cancel a run that was stopped, and to load a session that could not be loaded. Resolves with null if there is nothing to read.
 	*/
 	reconnect = async () => {
 		const { follower } = this;
 		this.session.wake();
 		this.stopping.wake();
+		this.answers.wake();
 		follower.current?.reader?.wake();
 		const run = follower.latest;
 		if (follower.current || !run || run.isOver) return null;
@@ -2922,6 +2959,14 @@ var Conversation = class {
 			error: null
 		}));
 		return follower.follow(run);
+	};
+	/**
+	* Tries again after a failure: reads the rest of a run that was not read to its end, or else asks the last question again.
+	* Resolves like `stream`.
+	*/
+	retry = (onEvent) => {
+		const { latest } = this.follower;
+		return latest && !latest.isOver ? this.reconnect() : this.regenerate(onEvent);
 	};
 	/**
 	* Asks the last question again, and in a session replaces its answer. The request is the same if this page made it.
@@ -2995,14 +3040,29 @@ var Conversation = class {
 		this.session.forget();
 	}
 	decide(callId, decision) {
-		return answer(this.service, this.follower.current, `approvals/${encodeURIComponent(callId)}`, decision);
+		return this.answers.send(this.follower.current, `approvals/${encodeURIComponent(callId)}`, decision);
 	}
-	send(run, tool_call_id, outcome, retries) {
-		return answer(this.service, run, "tool-results", { results: [{
+	send(run, tool_call_id, outcome) {
+		return this.answers.send(run, "tool-results", { results: [{
 			tool_call_id,
 			...outcome
-		}] }, retries);
+		}] });
 	}
 };
 //#endregion
-export { AgentStream, Conversation, IDLE, Run, RunFailed, callsIn, eventIn, eventsIn, explain, fold, isUnfinished, latestAnswer, madeWith, partialJson, prettyJson, textOf };
+//#region src/unsent.ts
+/** Returns the question that has not arrived yet, or null. */
+function unsentIn(messages) {
+	return messages.find(isUnsent) ?? null;
+}
+function isUnsent({ role, run_id, status }) {
+	return role === "user" && run_id === "" && status === "queued";
+}
+/** Whether a question that had not arrived is neither sent again nor in the conversation: it was refused or stopped. */
+function isReturned(sent, messages) {
+	if (sent === null) return false;
+	const isSame = ({ message_id, content }) => message_id === sent.message_id || JSON.stringify(content) === JSON.stringify(sent.content);
+	return !messages.some((message) => isSame(message) && (message.run_id !== "" || isUnsent(message)));
+}
+//#endregion
+export { AgentStream, Conversation, IDLE, Run, RunFailed, callsIn, eventIn, eventsIn, explain, fold, isReturned, isUnfinished, latestAnswer, madeWith, partialJson, prettyJson, textOf, unsentIn };

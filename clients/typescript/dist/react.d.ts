@@ -1,8 +1,8 @@
-import { Conversation, Conversation as Conversation$1, ConversationOptions, LatestAnswer, RunFailed, RunState, callsIn, explain, fold, isUnfinished, latestAnswer, madeWith, partialJson, prettyJson, textOf } from "agent-stream";
+import { Conversation, Conversation as Conversation$1, ConversationOptions, LatestAnswer, Message, RunFailed, RunState, callsIn, explain, fold, isReturned, isUnfinished, latestAnswer, madeWith, partialJson, prettyJson, textOf, unsentIn } from "agent-stream";
 export type * from "agent-stream";
 
 //#region src/react.d.ts
-type Actions = Pick<Conversation$1, "stream" | "attach" | "reconnect" | "regenerate" | "stop" | "approve" | "refuse" | "sendToolResult" | "showBranch">;
+type Actions = Pick<Conversation$1, "stream" | "attach" | "reconnect" | "retry" | "regenerate" | "stop" | "approve" | "refuse" | "sendToolResult" | "showBranch">;
 /** The conversation's state, the answer of its latest run, and what the page can do. The functions never change. */
 interface AgentStreamState<T = unknown> extends RunState, LatestAnswer<T>, Actions {}
 /**
@@ -10,5 +10,7 @@ interface AgentStreamState<T = unknown> extends RunState, LatestAnswer<T>, Actio
 * an `output_schema`.
 */
 declare function useAgentStream<T = unknown>(options?: ConversationOptions): AgentStreamState<T>;
+/** Calls `giveBack` with a question of the conversation that has not arrived and never will: it was stopped or refused. */
+declare function useReturned(messages: Message[], giveBack: (question: Message) => void): void;
 //#endregion
-export { AgentStreamState, Conversation, RunFailed, callsIn, explain, fold, isUnfinished, latestAnswer, madeWith, partialJson, prettyJson, textOf, useAgentStream };
+export { AgentStreamState, Conversation, RunFailed, callsIn, explain, fold, isReturned, isUnfinished, latestAnswer, madeWith, partialJson, prettyJson, textOf, unsentIn, useAgentStream, useReturned };

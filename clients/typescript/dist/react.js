@@ -1,6 +1,6 @@
 "use client";
-import { Conversation, Conversation as Conversation$1, RunFailed, callsIn, explain, fold, isUnfinished, latestAnswer, latestAnswer as latestAnswer$1, madeWith, partialJson, prettyJson, textOf } from "agent-stream";
-import { useEffect, useState, useSyncExternalStore } from "react";
+import { Conversation, Conversation as Conversation$1, RunFailed, callsIn, explain, fold, isReturned, isReturned as isReturned$1, isUnfinished, latestAnswer, latestAnswer as latestAnswer$1, madeWith, partialJson, prettyJson, textOf, unsentIn, unsentIn as unsentIn$1 } from "agent-stream";
+import { useEffect, useRef, useState, useSyncExternalStore } from "react";
 //#region src/react.ts
 /**
 * Runs an agent and follows it. Reading ends when the component is removed. `T` is the type of the answers to questions with
@@ -16,11 +16,12 @@ function useAgentStream(options = {}) {
 		options.storageKey,
 		options.sessionId
 	]);
-	const { stream, attach, reconnect, regenerate, stop, approve, refuse, sendToolResult, showBranch } = conversation;
+	const { stream, attach, reconnect, retry, regenerate, stop, approve, refuse, sendToolResult, showBranch } = conversation;
 	const actions = {
 		stream,
 		attach,
 		reconnect,
+		retry,
 		regenerate,
 		stop,
 		approve,
@@ -34,5 +35,14 @@ function useAgentStream(options = {}) {
 		...actions
 	};
 }
+/** Calls `giveBack` with a question of the conversation that has not arrived and never will: it was stopped or refused. */
+function useReturned(messages, giveBack) {
+	const latest = useRef(null);
+	useEffect(() => {
+		const sent = latest.current;
+		latest.current = unsentIn$1(messages);
+		if (isReturned$1(sent, messages)) giveBack(sent);
+	}, [messages]);
+}
 //#endregion
-export { Conversation, RunFailed, callsIn, explain, fold, isUnfinished, latestAnswer, madeWith, partialJson, prettyJson, textOf, useAgentStream };
+export { Conversation, RunFailed, callsIn, explain, fold, isReturned, isUnfinished, latestAnswer, madeWith, partialJson, prettyJson, textOf, unsentIn, useAgentStream, useReturned };

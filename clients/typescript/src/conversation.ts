@@ -1,4 +1,4 @@
-import { answer } from "./answers";
+import { Answers } from "./answers";
 import { ClientCalls, type Outcome } from "./client_calls";
 import type { Complete, Json } from "./contract";
 import { approval } from "./decisions";
@@ -24,19 +24,21 @@ export class Conversation {
   private readonly service: Service;
   private readonly follower: Follower;
   private readonly session: SessionLoader;
+  private readonly answers: Answers;
   private readonly stopping: Stopping;
   private place: string | null = null;
 
   constructor(options: ConversationOptions = {}) {
     this.service = new Service(options);
     this.view = new View(() => this.service.options.renderMs ?? RENDER_MS);
-    const send = (run: FollowedRun, callId: string, outcome: Outcome) => this.send(run, callId, outcome, Infinity);
+    const send = (run: FollowedRun, callId: string, outcome: Outcome) => this.send(run, callId, outcome);
     const clientCalls = new ClientCalls(this.service, send);
     this.follower = new Follower(this.service, this.view, clientCalls, {
       begins: () => this.session.stop(),
       started: (run) => this.started(run),
       ended: () => void this.session.load(),
     });
+    this.answers = new Answers(this.service, (run, error) => this.follower.update(run, (state) => ({ ...state, error })));
     this.session = new SessionLoader(this.service, this.view, this.follower);
     this.stopping = new Stopping(this.service, this.view, this.follower);
   }
@@ -110,13 +112,14 @@ export class Conversation {
   };
 
   /**
-   * Tries at once, also after `failed`, to read the rest of the run, to send a question that has not arrived, to cancel a run
-   * that was stopped, and to load a session that could not be loaded. Resolves with null if there is nothing to read.
+   * Tries at once, also after `failed`, to read the rest of the run, to send a question or an answer that has not arrived, to
+   * cancel a run that was stopped, and to load a session that could not be loaded. Resolves with null if there is nothing to read.
    */
   reconnect = async (): Promise<Complete | null> => {
     const { follower } = this;
     this.session.wake();
     this.stopping.wake();
+    this.answers.wake();
     follower.current?.reader?.wake();
     const run = follower.latest;
     if (follower.current || !run || run.isOver) return null;
@@ -124,6 +127,15 @@ export class Conversation {
     const status = run.wasConnected ? "reconnecting" : "connecting";
     follower.update(run, (state) => ({ ...state, status, error: null }));
     return follower.follow(run);
+  };
+
+  /**
+   * Tries again after a failure: reads the rest of a run that was not read to its end, or else asks the last question again.
+   * Resolves like `stream`.
+   */
+  retry = (onEvent?: OnEvent): Promise<Complete | null> => {
+    const { latest } = this.follower;
+    return latest && !latest.isOver ? this.reconnect() : this.regenerate(onEvent);
   };
 
   /**
@@ -200,10 +212,10 @@ export class Conversation {
   }
 
   private decide(callId: string, decision: object | string): Promise<AgentError | null> {
-    return answer(this.service, this.follower.current, `approvals/${encodeURIComponent(callId)}`, decision);
+    return this.answers.send(this.follower.current, `approvals/${encodeURIComponent(callId)}`, decision);
   }
 
-  private send(run: FollowedRun | null, tool_call_id: string, outcome: Outcome, retries?: number) {
-    return answer(this.service, run, "tool-results", { results: [{ tool_call_id, ...outcome }] }, retries);
+  private send(run: FollowedRun | null, tool_call_id: string, outcome: Outcome) {
+    return this.answers.send(run, "tool-results", { results: [{ tool_call_id, ...outcome }] });
   }
 }

@@ -10,6 +10,7 @@ export { partialJson } from "./partial_json";
 export { eventIn, eventsIn } from "./frames";
 export { IDLE, callsIn, isUnfinished, latestAnswer, madeWith, textOf } from "./state";
 export type { AgentStatus, History, LatestAnswer, Message, Part, PartialData, PendingCall, RunState, ToolCall } from "./state";
+export { isReturned, unsentIn } from "./unsent";
 export type { Decision } from "./decisions";
 export type { Changes, ClientTool, ConversationOptions, OnEvent, OnRestart, ServiceOptions } from "./options";
 export type { Question } from "./questions";

@@ -1,11 +1,12 @@
 "use client";
 
-import { Conversation, type ConversationOptions, type LatestAnswer, latestAnswer, type RunState } from "agent-stream";
-import { useEffect, useState, useSyncExternalStore } from "react";
+import { Conversation, type ConversationOptions, isReturned, type LatestAnswer, latestAnswer } from "agent-stream";
+import { type Message, type RunState, unsentIn } from "agent-stream";
+import { useEffect, useRef, useState, useSyncExternalStore } from "react";
 
 type Actions = Pick<
   Conversation,
-  "stream" | "attach" | "reconnect" | "regenerate" | "stop" | "approve" | "refuse" | "sendToolResult" | "showBranch"
+  "stream" | "attach" | "reconnect" | "retry" | "regenerate" | "stop" | "approve" | "refuse" | "sendToolResult" | "showBranch"
 >;
 
 /** The conversation's state, the answer of its latest run, and what the page can do. The functions never change. */
@@ -20,9 +21,19 @@ export function useAgentStream<T = unknown>(options: ConversationOptions = {}): 
   const state = useSyncExternalStore(conversation.subscribe, conversation.get, conversation.get);
   useEffect(() => conversation.configure(options));
   useEffect(() => conversation.mount(), [conversation, options.baseUrl, options.storageKey, options.sessionId]);
-  const { stream, attach, reconnect, regenerate, stop, approve, refuse, sendToolResult, showBranch } = conversation;
-  const actions = { stream, attach, reconnect, regenerate, stop, approve, refuse, sendToolResult, showBranch };
+  const { stream, attach, reconnect, retry, regenerate, stop, approve, refuse, sendToolResult, showBranch } = conversation;
+  const actions = { stream, attach, reconnect, retry, regenerate, stop, approve, refuse, sendToolResult, showBranch };
   return { ...state, ...latestAnswer<T>(state), ...actions };
+}
+
+/** Calls `giveBack` with a question of the conversation that has not arrived and never will: it was stopped or refused. */
+export function useReturned(messages: Message[], giveBack: (question: Message) => void): void {
+  const latest = useRef<Message | null>(null);
+  useEffect(() => {
+    const sent = latest.current;
+    latest.current = unsentIn(messages);
+    if (isReturned(sent, messages)) giveBack(sent);
+  }, [messages]);
 }
 
 export {
@@ -30,6 +41,7 @@ export {
   Conversation,
   explain,
   fold,
+  isReturned,
   isUnfinished,
   latestAnswer,
   madeWith,
@@ -37,5 +49,6 @@ export {
   prettyJson,
   RunFailed,
   textOf,
+  unsentIn,
 } from "agent-stream";
 export type * from "agent-stream";

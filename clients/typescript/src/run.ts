@@ -1,4 +1,4 @@
-import { answer } from "./answers";
+import { Answers } from "./answers";
 import { Api } from "./api";
 import { ClientCalls, type Outcome } from "./client_calls";
 import type { Complete, Json, StreamEvent } from "./contract";
@@ -27,6 +27,7 @@ export class Run implements AsyncIterable<StreamEvent> {
   private readonly service: Service;
   private readonly run: FollowedRun;
   private readonly reader: RunReader;
+  private readonly answers: Answers;
   private readonly clientCalls: ClientCalls;
   private readonly events: StreamEvent[] = [];
   private state: RunState = IDLE;
@@ -37,6 +38,7 @@ export class Run implements AsyncIterable<StreamEvent> {
   constructor(service: Service, run: FollowedRun, signal?: AbortSignal) {
     this.service = service;
     this.run = run;
+    this.answers = new Answers(service);
     this.clientCalls = new ClientCalls(service, (_, callId, outcome) => this.send(callId, outcome));
     this.reader = run.reader = this.readerOf(run);
     this.complete = this.read(signal);
@@ -107,11 +109,11 @@ export class Run implements AsyncIterable<StreamEvent> {
   }
 
   private async decide(callId: string, decision: object | string): Promise<void> {
-    raise(await answer(this.service, this.run, `approvals/${encodeURIComponent(callId)}`, decision));
+    raise(await this.answers.send(this.run, `approvals/${encodeURIComponent(callId)}`, decision));
   }
 
   private send(tool_call_id: string, outcome: Outcome): Promise<AgentError | null> {
-    return answer(this.service, this.run, "tool-results", { results: [{ tool_call_id, ...outcome }] });
+    return this.answers.send(this.run, "tool-results", { results: [{ tool_call_id, ...outcome }] });
   }
 
   private readerOf(run: FollowedRun): RunReader {

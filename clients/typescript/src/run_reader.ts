@@ -239,6 +239,5 @@ export class RunReader {
 }
 
 function connected(state: RunState): RunState {
-  const error = state.error?.code === "network" ? null : state.error;
-  return { ...state, status: state.pending.length > 0 ? "waiting" : "streaming", error };
+  return { ...state, status: state.pending.length > 0 ? "waiting" : "streaming", error: null };
 }

@@ -86,7 +86,10 @@ export interface RunState {
   /** Whether this page makes the calls of its tools, because it asked the question or attached itself to the run. */
   isOurs: boolean;
   pending: PendingCall[];
-  /** Why the run failed; while `status` is `connecting` or `reconnecting`, why the service can't be reached. */
+  /**
+   * Why the run failed; while `status` is `connecting` or `reconnecting`, why the service can't be reached; while it is
+   * `waiting`, why an answer to `pending` has not arrived. It is sent until it does.
+   */
   error: AgentError | null;
   /** The tokens that the run has used, once it has ended. */
   usage?: Usage;

@@ -60,7 +60,10 @@ export class Stopping {
       if (response?.ok) cancelled = (await response.json().catch(() => ({}))) as Cancelled;
       return response;
     };
-    const error = await deliver(this.service, send, Infinity, new AbortController().signal, (end) => (this.wake = end));
+    const error = await deliver(this.service, send, {
+      signal: new AbortController().signal,
+      expose: (end) => (this.wake = end),
+    });
     return error ? { error } : cancelled;
   }
 }

@@ -470,18 +470,29 @@ test("a question as plain text goes to the agent", async (t) => {
   assert.notEqual(final, "");
 });
 
-test("the example's component asks and shows the answer", async (t) => {
-  const page = await mount(t, <AgentChat {...simulate} />);
+/** Asks a question in the example's component, and waits for a status. */
+async function askIn(page: HTMLElement, question: string, wanted: string): Promise<HTMLInputElement> {
   const input = page.querySelector("input")!;
-  Object.getOwnPropertyDescriptor(Object.getPrototypeOf(input), "value")!.set!.call(input, "Is it cold?");
+  Object.getOwnPropertyDescriptor(Object.getPrototypeOf(input), "value")!.set!.call(input, question);
   await acting(() => input.dispatchEvent(new window.Event("input", { bubbles: true })));
-  const done = new Promise<void>((resolve) => {
-    const status = page.querySelector<HTMLElement>("[role=status]")!;
-    const succeeded = () => status.textContent === "succeeded" && resolve();
-    new window.MutationObserver(succeeded).observe(status, { subtree: true, characterData: true });
-  });
+  const done = untilStatus(page, wanted);
   await acting(() => page.querySelector<HTMLElement>("[type=submit]")!.click());
   await done;
+  return input;
+}
+
+function untilStatus(page: HTMLElement, wanted: string): Promise<void> {
+  const status = page.querySelector<HTMLElement>("[role=status]")!;
+  return new Promise((resolve) => {
+    const look = () => status.textContent === wanted && resolve();
+    new window.MutationObserver(look).observe(status, { subtree: true, characterData: true });
+  });
+}
+
+test("the example's component asks and shows the answer", async (t) => {
+  const page = await mount(t, <AgentChat {...simulate} />);
+  const input = await askIn(page, "Is it cold?", "succeeded");
+  assert.equal(input.value, "");
   const [asked, answer, ...others] = page.querySelectorAll("p");
   assert.deepEqual([asked?.textContent, others], ["Is it cold?", []]);
   assert.match(answer!.textContent, /^You asked: Is it cold\?/);
@@ -989,6 +1000,70 @@ test("a question that was asked during an outage is asked once the service is ba
   await after.leave();
   await after.comeBack();
   assert.equal(requests.filter(({ line }) => line === "POST /api/agent/stream").length, asked.length);
+});
+
+test("the example's component puts a question back that is stopped before it has arrived", async (t) => {
+  const { url } = await outage(t, drop);
+  const page = await mount(t, <AgentChat baseUrl={url} />);
+  const input = await askIn(page, "Is it cold?", "connecting");
+  assert.equal(input.value, "");
+  const cancelled = untilStatus(page, "cancelled");
+  const stop = Array.from(page.querySelectorAll("button")).find(({ textContent }) => textContent === "Stop")!;
+  await acting(() => stop.click());
+  await cancelled;
+  await acting(() => {});
+  assert.equal(input.value, "Is it cold?");
+});
+
+const replies: ["approval" | "client", string, Decide, object][] = [
+  ["approval", "an approval", (agent, id) => agent.approve(id), { approved: true }],
+  ["approval", "a refusal", (agent, id) => agent.refuse(id, "No."), { approved: false, reason: "No." }],
+  [
+    "client",
+    "a tool's result",
+    (agent, id) => agent.sendToolResult(id, "Snow"),
+    { results: [{ tool_call_id: "call/1", content: "Snow", is_error: false }] },
+  ],
+];
+
+for (const [kind, what, reply, body] of replies) {
+  test(`${what} of an outage is reported as not arrived, and is sent until the service has it`, async (t) => {
+    const { url, requests, lost, up, down } = await outage(t, waits(kind, "weather", taken));
+    up();
+    const page = await mountHook(t, { baseUrl: url });
+    const answer = page.now().stream("Hello");
+    await page.until(waiting);
+    down();
+    const tried = lost();
+    const sent = reply(page.now(), "call/1");
+    await tried;
+    const { status, pending } = await page.until(({ error }) => error?.code === "network");
+    assert.deepEqual([status, pending.length], ["waiting", 1]);
+    const hurried = setInterval(() => void page.now().reconnect(), 10);
+    t.after(() => clearInterval(hurried));
+    while (answersAmong(requests).length < 8) await lost();
+    up();
+    assert.equal(await sent, null);
+    assert.equal((await answer)?.status, "succeeded");
+    assert.equal((await page.until(ended)).error, null);
+    const bodies = answersAmong(requests).map((request) => request.body as unknown);
+    for (const one of bodies) assert.deepEqual(one, body);
+  });
+}
+
+test("stop() while retry() reads the rest of a run doesn't ask the question again", async (t) => {
+  hurry(t);
+  const open: Answer = (response) => void response.writeHead(200, { "Content-Type": "text/event-stream" }).write(text(3, "lo"));
+  const torn = stream(started, text(2, "Hel"));
+  const { url, requests } = await serve(t, torn, refuse(401, "unauthenticated"), open, taken);
+  const page = await mountHook(t, { baseUrl: url });
+  assert.equal(await page.now().stream("Hello"), null);
+  assert.equal((await page.until(ended)).status, "failed");
+  const again = page.now().retry();
+  await page.until(({ output }) => output === "Hello");
+  await page.now().stop();
+  assert.equal(await again, null);
+  assert.equal(requests.filter(({ line }) => line === "POST /api/agent/stream").length, 1);
 });
 
 test("stop() of a question that has not arrived takes it back for good", async (t) => {

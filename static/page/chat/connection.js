@@ -6,6 +6,7 @@ import { html } from "../html.js";
 
 const LOST = "The connection was lost. The page reads on as soon as it is back.";
 const STOPPING = "Stopping… The run goes on until the service has confirmed it.";
+const UNDELIVERED = "Your answer to the agent has not arrived yet. The page sends it again until it does.";
 const UNREACHABLE = "The service can't be reached. The page tries again until it can.";
 
 export function Connection({ state }) {
@@ -22,6 +23,7 @@ export function Connection({ state }) {
 function wordsOf({ status, error, history }) {
   if (status === "stopping") return STOPPING;
   if (status === "reconnecting") return LOST;
+  if (status === "waiting" && error !== null) return UNDELIVERED;
   if (status === "connecting" && error !== null) return explain(error);
   if (history.error?.code === "network") return UNREACHABLE;
   return history.error && explain(history.error);

@@ -71,8 +71,11 @@ function PageCall({ call, isOurs, take }) {
 function ResultCard({ call, send }) {
   const [text, setText] = useState("");
   const [problem, setProblem] = useState("");
+  const [isSending, setSending] = useState(false);
   const answer = async (isError) => {
+    setSending(true);
     const error = await send(text, { isError });
+    setSending(false);
     setProblem(error ? explain(error) : "");
   };
   return html`
@@ -86,8 +89,8 @@ function ResultCard({ call, send }) {
       ></textarea>
       ${problem && html`<p class="problem" role="alert">${problem}</p>`}
       <div class="approval-actions">
-        <button type="button" class="primary" onClick=${() => answer(false)}>Send the result</button>
-        <button type="button" class="danger" onClick=${() => answer(true)}>Send it as an error</button>
+        <button type="button" class="primary" disabled=${isSending} onClick=${() => answer(false)}>Send the result</button>
+        <button type="button" class="danger" disabled=${isSending} onClick=${() => answer(true)}>Send it as an error</button>
       </div>
     </section>
   `;

@@ -1,11 +1,11 @@
 /** A question that is being written: its text, which a reload keeps, and its attachments. */
 
+import { isReturned, unsentIn } from "agent-stream";
 import { useEffect, useRef, useState } from "preact/hooks";
 
 import { ask, useConversationPart } from "../conversation.js";
 import { contentOf, partsOf } from "./attachments.js";
 import { draftOf, keepDraft } from "./drafts.js";
-import { isReturned, unsentIn } from "./unsent.js";
 import { useAttachments } from "./use_attachments.js";
 
 /** `onAsk` is called when the question is sent. If it is refused or stopped, its text and attachments come back. */

@@ -25,7 +25,7 @@ export function Chat({ sessionId, onAsk, onChange }: ChatProps) {
   const { factsOf, onFrame, load } = useFacts(sessionId);
   const agent = useAgentStream({ baseUrl: "", sessionId, storageKey: "agent-run", onFrame });
   const { messages, status, runId, pending, error, isStreaming } = agent;
-  const { stream, regenerate, reconnect, stop, approve, refuse, showBranch } = agent;
+  const { stream, retry, stop, approve, refuse, showBranch } = agent;
   const { scroller, content, isAway, toBottom } = useStickToBottom();
   const field = useRef<HTMLTextAreaElement>(null);
   useStoredFacts(messages, load);
@@ -38,7 +38,7 @@ export function Chat({ sessionId, onAsk, onChange }: ChatProps) {
     focusField(field.current);
     void stream(question);
   };
-  const retry = useCallback(async () => void ((await reconnect()) ?? (await regenerate())), [reconnect, regenerate]);
+  const tryAgain = useCallback(() => void retry(), [retry]);
   const show = useCallback((branch: string) => void showBranch(branch), [showBranch]);
   const last = messages.at(-1);
   const isRetryable = !isStreaming && last !== undefined && !isUnfinished(last);
@@ -54,7 +54,7 @@ export function Chat({ sessionId, onAsk, onChange }: ChatProps) {
               key={message.message_id}
               message={message}
               facts={factsOf(message)}
-              retry={isRetryable && message === last ? retry : undefined}
+              retry={isRetryable && message === last ? tryAgain : undefined}
               showBranch={show}
             />
           ))}
@@ -79,7 +79,7 @@ export function Chat({ sessionId, onAsk, onChange }: ChatProps) {
             </p>
           ),
         )}
-        <Composer field={field} isStreaming={isStreaming} ask={ask} stop={() => void stop()} />
+        <Composer field={field} messages={messages} isStreaming={isStreaming} ask={ask} stop={() => void stop()} />
         <div className="h-4 text-center text-xs text-soft">
           <p role="status">{STATUS[status]}</p>
           {!STATUS[status] && <p className="pointer-coarse:hidden">Enter sends. Shift+Enter begins a new line.</p>}

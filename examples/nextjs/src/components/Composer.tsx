@@ -1,10 +1,13 @@
 "use client";
 
+import { type Message, textOf } from "agent-stream";
+import { useReturned } from "agent-stream/react";
 import { type KeyboardEvent, type ReactNode, type RefObject, useState } from "react";
 import { Icon } from "./icons";
 
 interface ComposerProps {
   field: RefObject<HTMLTextAreaElement | null>;
+  messages: Message[];
   isStreaming: boolean;
   ask: (question: string) => void;
   stop: () => void;
@@ -17,9 +20,13 @@ function isComposing({ nativeEvent }: KeyboardEvent): boolean {
   return nativeEvent.isComposing || nativeEvent.keyCode === IN_COMPOSITION;
 }
 
-/** The field for a question. Enter sends it, Shift+Enter begins a new line, Escape stops the answer. */
-export function Composer({ field, isStreaming, ask, stop }: ComposerProps) {
+/**
+ * The field for a question. Enter sends it, Shift+Enter begins a new line, Escape stops the answer. A question that was
+ * stopped or refused before it had arrived comes back.
+ */
+export function Composer({ field, messages, isStreaming, ask, stop }: ComposerProps) {
   const [text, setText] = useState("");
+  useReturned(messages, ({ content }) => setText((typed) => typed || textOf(content ?? "")));
 
   const send = () => {
     if (isStreaming || text.trim() === "") return;
