@@ -84,6 +84,7 @@ class WireRules(BaseModel):
     * `files`: the form of PDFs; with `none`, a request with one is refused.
     * `file_urls`: whether the server fetches files.
     * `audio`: the form of recordings; with `none`, a request with one is refused.
+    * `prompt_cache_key`: whether requests of a session have a key by which the server finds its cache.
     * `left_out`: parameters that are not sent. `name=value` leaves out only that value.
     """
 
@@ -104,4 +105,5 @@ class WireRules(BaseModel):
     files: Literal["file", "file_url", "document_url", "none"] = "file"
     file_urls: bool = False
     audio: Literal["input_audio", "text", "none"] = "input_audio"
+    prompt_cache_key: bool = False
     left_out: tuple[str, ...] = ()

@@ -1,5 +1,6 @@
 """Makes the request of a model turn."""
 
+import hmac
 from typing import Any
 
 from services.agents.loop_state import AgentLimits, LoopState
@@ -7,6 +8,8 @@ from services.agents.parameters import model_parameters, parameters_of_step
 from services.agents.run_context import RunContext
 from services.tooling.base import Tool
 from services.upstreams.wire_rules import left_out
+
+CACHE_KEY_LENGTH = 32  # hexadecimal digits
 
 
 def request_body(context: RunContext, step: int, limits: AgentLimits, state: LoopState) -> dict[str, Any]:
@@ -26,6 +29,8 @@ def request_body(context: RunContext, step: int, limits: AgentLimits, state: Loo
         parameters["correlation_id"] = state.correlation_id
     if state.deferred_calls:
         parameters["deferred_calls"] = state.deferred_calls
+    if context.run.session_id and route.rules.prompt_cache_key:
+        parameters["prompt_cache_key"] = _cache_key(context.run.session_id, route.upstream.client.api_key or "")
     return {
         **route.upstream.defaults,
         **parameters,
@@ -34,6 +39,11 @@ def request_body(context: RunContext, step: int, limits: AgentLimits, state: Loo
         "stream": True,
         "stream_options": {"include_usage": True},
     }
+
+
+def _cache_key(session_id: str, secret: str) -> str:
+    """Return a key for a session that doesn't reveal its id: its HMAC by the key for the server."""
+    return hmac.new(secret.encode(), session_id.encode(), "sha256").hexdigest()[:CACHE_KEY_LENGTH]
 
 
 def parameters_left_out(context: RunContext) -> list[str]:

@@ -11,9 +11,11 @@ OPENAI = WireRules(
     max_tokens="max_completion_tokens",
     call_ids="short",
     reasoning="never",
+    prompt_cache_key=True,
     json_schema="always",
     left_out=("thinking_budget", "top_k"),
 )
+AZURE = OPENAI.model_copy(update={"prompt_cache_key": False})
 ANTHROPIC = WireRules(
     reasoning="never",
     left_out=("verbosity", "service_tier", "frequency_penalty", "presence_penalty", "top_k", "web_search"),
@@ -39,6 +41,7 @@ MISTRAL = WireRules(
     seed="random_seed",
     call_ids="nine",
     reasoning="never",
+    prompt_cache_key=True,  # anomalyco/opencode#50748
     json_schema="without_tools",
     left_out=("thinking_budget", "verbosity", "service_tier", "top_k", "web_search"),
     files="document_url",
@@ -172,8 +175,9 @@ PROVIDERS: Mapping[str, Provider] = {
 
 BY_BASE_URL: Mapping[str, Provider] = {
     # https://learn.microsoft.com/azure/ai-foundry/openai/reference: the key is sent in the header api-key.
+    # Models that aren't OpenAI's refuse prompt_cache_key (zed-industries/zed#52000).
     "azure": Provider(
-        "https://openai.azure.com/openai/v1", (), "", OPENAI, ("services.ai.azure.com", "cognitiveservices.azure.com")
+        "https://openai.azure.com/openai/v1", (), "", AZURE, ("services.ai.azure.com", "cognitiveservices.azure.com")
     ),
     # https://openrouter.ai/docs/api-reference/overview; reasoning_details are sent back unchanged:
     # https://openrouter.ai/docs/use-cases/reasoning-tokens.

@@ -17,7 +17,7 @@ from settings import WireRules
 
 OPTIONAL = (
     *("temperature", "top_p", "seed", "reasoning_effort", "thinking_budget", "verbosity", "service_tier", "top_k"),
-    *("frequency_penalty", "presence_penalty", "parallel_tool_calls", "web_search", "max_turns"),
+    *("frequency_penalty", "presence_penalty", "parallel_tool_calls", "web_search", "max_turns", "prompt_cache_key"),
 )
 """Parameters that a run can do without. Leaving one out is reported. Without another one, the answer would be wrong."""
 

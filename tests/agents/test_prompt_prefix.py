@@ -46,4 +46,8 @@ async def test_a_turn_s_request_begins_with_the_bytes_of_the_turn_before(provide
     assert text(events) == "Four."
     assert second.raw.startswith(up_to_the_last_message(first))
     assert third.raw.startswith(up_to_the_last_message(second))
+    keys_sent = {request.body.get("prompt_cache_key") for request in fake.chats}
+    assert len(keys_sent) == 1
+    assert (keys_sent == {None}) == (provider == "anthropic")
+    assert not any(b"chat" in str(key).encode() for key in keys_sent)
     assert [tool["function"]["name"] for tool in third.body["tools"]] == ["add", "multiply", "zero"]

@@ -90,7 +90,7 @@ def test_the_table_has_every_server_and_every_parameter_that_differs() -> None:
     """A new provider, or a new parameter that can be left out, fails the test until the docs have it."""
     servers = {UPSTREAMS.get(server, server.lower()) for server, _ in TABLE}
     assert servers == {*KNOWN, None}
-    everywhere = {"temperature", "top_p", "seed", "reasoning_effort", "max_turns"}
+    everywhere = {"temperature", "top_p", "seed", "reasoning_effort", "max_turns", "prompt_cache_key"}
     assert {parameter for _, parameter in TABLE} == {*OPTIONAL, "tool_choice"} - everywhere
     assert ASKED.keys() <= ModelParameters.model_fields.keys()
 
