@@ -9,7 +9,7 @@ from fake_dedalus import FakeDedalus
 from local_tools import LocalTool, gives, named
 from mcp_hands import ECHO, command, result, tool
 from run_readers import reading
-from service import EXECUTE, SIMULATE, STREAM, checked, names, only, service, text
+from service import EXECUTE, SIMULATE, STREAM, Service, checked, names, only, service, text
 from waiting_runs import (
     ASK,
     DELETE,
@@ -29,6 +29,7 @@ from wire import Text, answer
 
 from services.tooling.base import InvalidArguments
 
+pytest_plugins = "shared_service"
 pytestmark = pytest.mark.anyio
 
 
@@ -388,16 +389,15 @@ async def test_a_name_that_could_let_a_call_pass_unasked_fails_the_run() -> None
 # The page's tools
 
 
-async def test_the_page_runs_its_tools() -> None:
+async def test_the_page_runs_its_tools(fake: FakeDedalus, shared: Service) -> None:
     """The model is offered them; the run waits for the results, which are the calls' own, and resumes."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(*calling(("a", "locate", '{"exact":true}'), ("b", "locate", "{}")))
-        fake.turn(*answer("In Oslo."))
-        async with waiting_run(agent, client_tools=[PAGE_TOOL]) as run_id:
-            run = await waits(agent, run_id)
-            await send(agent, run_id, {"tool_call_id": "b", "content": "denied", "is_error": True})
-            response = await send(agent, run_id, {"tool_call_id": "a", "content": {"lat": 59.9}})
-        events = await whole(agent, run_id)
+    fake.turn(*calling(("a", "locate", '{"exact":true}'), ("b", "locate", "{}")))
+    fake.turn(*answer("In Oslo."))
+    async with waiting_run(shared, client_tools=[PAGE_TOOL]) as run_id:
+        run = await waits(shared, run_id)
+        await send(shared, run_id, {"tool_call_id": "b", "content": "denied", "is_error": True})
+        response = await send(shared, run_id, {"tool_call_id": "a", "content": {"lat": 59.9}})
+    events = await whole(shared, run_id)
     assert response.status_code == 202
     assert [call["kind"] for call in run["pending"]] == ["client", "client"]
     assert {use["source"] for use in only(events, "tool_use")} == {"client"}
@@ -405,28 +405,27 @@ async def test_the_page_runs_its_tools() -> None:
     assert [m["content"] for m in fake.chats[1].body["messages"][-2:]] == ['{"lat":59.9}', "denied"]
 
 
-async def test_results_of_the_page_are_taken_whole_or_not_at_all() -> None:
+async def test_results_of_the_page_are_taken_whole_or_not_at_all(fake: FakeDedalus, shared: Service) -> None:
     """One that is unknown refuses all; a repeated one changes nothing, another one is a 409."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(*calling(("a", "locate", "{}"), ("b", "locate", "{}")))
-        fake.turn(*answer("ok"))
-        async with reading(agent, client_tools=[PAGE_TOOL]) as reader:
-            await reader.until(b"event: waiting")
-            run_id = reader.run_id
-            a, b = ({"tool_call_id": call, "content": call} for call in "ab")
-            assert refusal(await send(agent, run_id, a, {"tool_call_id": "x", "content": ""})) == (
-                404,
-                "tool_call_not_found",
-            )
-            assert len((await get(agent, run_id))["pending"]) == 2
-            assert (await send(agent, run_id, a)).status_code == 202
-            assert (await send(agent, run_id, a)).status_code == 202
-            assert refusal(await send(agent, run_id, a | {"content": "other"})) == (409, "tool_call_answered")
-            assert refusal(await decide(agent, run_id, "b")) == (404, "tool_call_not_found")
-            assert (await send(agent, run_id, a, b)).status_code == 202
-            await reader.rest()
-        events = await whole(agent, run_id)
-        assert (await send(agent, run_id)).status_code == 422
+    fake.turn(*calling(("a", "locate", "{}"), ("b", "locate", "{}")))
+    fake.turn(*answer("ok"))
+    async with reading(shared, client_tools=[PAGE_TOOL]) as reader:
+        await reader.until(b"event: waiting")
+        run_id = reader.run_id
+        a, b = ({"tool_call_id": call, "content": call} for call in "ab")
+        assert refusal(await send(shared, run_id, a, {"tool_call_id": "x", "content": ""})) == (
+            404,
+            "tool_call_not_found",
+        )
+        assert len((await get(shared, run_id))["pending"]) == 2
+        assert (await send(shared, run_id, a)).status_code == 202
+        assert (await send(shared, run_id, a)).status_code == 202
+        assert refusal(await send(shared, run_id, a | {"content": "other"})) == (409, "tool_call_answered")
+        assert refusal(await decide(shared, run_id, "b")) == (404, "tool_call_not_found")
+        assert (await send(shared, run_id, a, b)).status_code == 202
+        await reader.rest()
+    events = await whole(shared, run_id)
+    assert (await send(shared, run_id)).status_code == 422
     assert len(only(events, "tool_result")) == 2
 
 
@@ -478,21 +477,19 @@ async def test_the_page_and_a_person_are_waited_for_together() -> None:
 
 
 @pytest.mark.parametrize(("approved", "said"), [(True, "I deleted the folder drafts."), (False, "I left the folder")])
-async def test_a_scripted_run_waits_for_a_person(approved: bool, said: str) -> None:
+async def test_a_scripted_run_waits_for_a_person(approved: bool, said: str, agent: Service) -> None:
     """The approval can be tried without a model."""
-    async with service("http://127.0.0.1:9") as agent:
-        async with waiting_run(agent, SIMULATE, scenario="approval", delay_ms=0) as run_id:
-            [pending] = (await waits(agent, run_id))["pending"]
-            await decide(agent, run_id, pending["tool_call_id"], approved=approved)
-        events = await whole(agent, run_id)
+    async with waiting_run(agent, SIMULATE, scenario="approval", delay_ms=0) as run_id:
+        [pending] = (await waits(agent, run_id))["pending"]
+        await decide(agent, run_id, pending["tool_call_id"], approved=approved)
+    events = await whole(agent, run_id)
     assert text(events, "final_output").startswith(said)
 
 
-async def test_a_scripted_run_waits_for_the_page() -> None:
+async def test_a_scripted_run_waits_for_the_page(agent: Service) -> None:
     """So can a client tool."""
-    async with service("http://127.0.0.1:9") as agent:
-        async with waiting_run(agent, SIMULATE, scenario="client_tool", delay_ms=0) as run_id:
-            [pending] = (await waits(agent, run_id))["pending"]
-            await send(agent, run_id, {"tool_call_id": pending["tool_call_id"], "content": "Bergen"})
-        events = await whole(agent, run_id)
+    async with waiting_run(agent, SIMULATE, scenario="client_tool", delay_ms=0) as run_id:
+        [pending] = (await waits(agent, run_id))["pending"]
+        await send(agent, run_id, {"tool_call_id": pending["tool_call_id"], "content": "Bergen"})
+    events = await whole(agent, run_id)
     assert text(events, "final_output") == "Your page says where you are: Bergen"

@@ -4,7 +4,7 @@ import pytest
 from agent_turns import END, MCP, calls_of, complete, hosted, result_by_call, results_of
 from fake_dedalus import FakeDedalus
 from local_tools import LocalTool, added, gives, named
-from service import STREAM, checked, names, only, service, text
+from service import STREAM, Service, checked, names, only, service, text
 from wire import (
     Done,
     Finish,
@@ -18,6 +18,7 @@ from wire import (
     answer,
 )
 
+pytest_plugins = "shared_service"
 pytestmark = pytest.mark.anyio
 
 
@@ -198,20 +199,19 @@ async def test_a_turn_of_nothing_but_a_nameless_piece() -> None:
     assert (text(events), only(events, "tool_use")) == ("Hi", [])
 
 
-async def test_a_hosted_result_between_the_pieces_of_another_call() -> None:
+async def test_a_hosted_result_between_the_pieces_of_another_call(fake: FakeDedalus, shared: Service) -> None:
     """It belongs to its own call, which is reported then; the other one continues."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(
-            ToolCall("c1", "search", '{"q":"a"}'),
-            ToolCall("c2", "search", '{"q":', index=1),
-            McpResults([hosted("search", {"q": "a"}, "A")]),
-            ToolCall(None, None, '"b"}', index=1),
-            McpResults([hosted("search", {"q": "b"}, "B")]),
-            Text("ok"),
-            Finish(),
-            Done(),
-        )
-        events = await agent.stream(MCP)
+    fake.turn(
+        ToolCall("c1", "search", '{"q":"a"}'),
+        ToolCall("c2", "search", '{"q":', index=1),
+        McpResults([hosted("search", {"q": "a"}, "A")]),
+        ToolCall(None, None, '"b"}', index=1),
+        McpResults([hosted("search", {"q": "b"}, "B")]),
+        Text("ok"),
+        Finish(),
+        Done(),
+    )
+    events = await shared.stream(MCP)
     assert result_by_call(events) == {"c1": "A", "c2": "B"}
     assert [use["arguments"] for use in only(events, "tool_use")] == [{"q": "a"}, {"q": "b"}]
 
@@ -260,12 +260,11 @@ async def test_an_answer_that_used_up_its_tokens_was_cut(tokens: int) -> None:
     assert one.heard == ([{}] if tokens == 49 else [])
 
 
-async def test_a_call_of_a_cut_answer_asks_nobody() -> None:
+async def test_a_call_of_a_cut_answer_asks_nobody(fake: FakeDedalus, shared: Service) -> None:
     """A tool that waits for a person or for the page isn't asked for, since it wouldn't be run."""
     page = {"name": "confirm", "description": "Ask.", "parameters": {"type": "object", "properties": {}}}
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(ToolCall("c1", "confirm", "{}"), Finish("length"), Done())
-        fake.turn(*answer("Sorry"))
-        events = await agent.stream({"input": "?", "client_tools": [page]})
+    fake.turn(ToolCall("c1", "confirm", "{}"), Finish("length"), Done())
+    fake.turn(*answer("Sorry"))
+    events = await shared.stream({"input": "?", "client_tools": [page]})
     assert "waiting" not in names(events)
     assert complete(events)["status"] == "succeeded"

@@ -6,12 +6,13 @@ import pytest
 from fake_dedalus import FakeDedalus
 from local_tools import gives, named
 from pydantic import ValidationError
-from service import EXECUTE, service, text
+from service import EXECUTE, Service, service, text
 from wire import Done, Finish, Text, ToolCall, answer
 
 from models import AgentRequest
 from services.upstreams.wire_rules import EMPTY_RESULT
 
+pytest_plugins = "shared_service"
 pytestmark = pytest.mark.anyio
 
 BLANKS = ("", " ", "\n\t", "\u00a0")
@@ -46,11 +47,10 @@ def test_a_text_of_white_space_is_refused(body: Any, blank: str) -> None:
         AgentRequest.model_validate(filled(body))
 
 
-async def test_the_refusal_says_where_and_what_to_do() -> None:
+async def test_the_refusal_says_where_and_what_to_do(fake: FakeDedalus, shared: Service) -> None:
     """422, with the place of the message."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        body = {"input": "?", "messages": [ASKED, {"role": "assistant", "content": ""}]}
-        error = (await agent.post(EXECUTE, body)).json()["error"]
+    body = {"input": "?", "messages": [ASKED, {"role": "assistant", "content": ""}]}
+    error = (await shared.post(EXECUTE, body)).json()["error"]
     assert error["code"] == "invalid_request"
     assert error["details"][0]["loc"].startswith("body.messages.1.content")
     assert "leave out" in error["details"][0]["message"]
@@ -68,11 +68,12 @@ async def test_the_refusal_says_where_and_what_to_do() -> None:
     ],
     ids=str,
 )
-async def test_what_may_be_left_out_is_left_out_where_it_is_empty(given: Any, sent: Any) -> None:
+async def test_what_may_be_left_out_is_left_out_where_it_is_empty(
+    given: Any, sent: Any, fake: FakeDedalus, shared: Service
+) -> None:
     """Instructions and stop sequences: nothing is as good as unset."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.always(*answer("ok"))
-        await agent.stream({"input": "?", **given})
+    fake.always(*answer("ok"))
+    await shared.stream({"input": "?", **given})
     body = fake.chats[0].body
     assert [message["role"] for message in body["messages"]] == ["user"]
     assert {key: value for key, value in body.items() if key == "stop"} == sent

@@ -13,7 +13,7 @@ from local_tools import LocalTool, added, named
 from process import Nursery
 from restarts import Place
 from run_readers import events_url
-from service import EXECUTE, NOWHERE, STREAM, checked, names, only, service, settings, text
+from service import EXECUTE, NOWHERE, STREAM, Service, checked, names, only, service, settings, text
 from session_calls import ask, messages, said
 from waiting_runs import DELETE, RUNS, decide, deletes, waiting_run, whole
 from wire import (
@@ -39,6 +39,7 @@ from services.upstreams.embedded_model import EmbeddedModel
 from services.upstreams.providers import PROVIDERS
 from services.upstreams.selection import Upstreams
 
+pytest_plugins = "shared_service"
 pytestmark = pytest.mark.anyio
 
 FIVE = ("I ", "was ", "about ", "to ", "say")
@@ -91,11 +92,12 @@ async def test_only_the_second_answer_counts() -> None:
 
 
 @pytest.mark.parametrize("failure", [[BUSY], [NO_SUCH], [Cut()], [Head(), Cut()]], ids=["503", "404", "cut", "empty"])
-async def test_a_failure_before_the_first_token_is_a_warning(failure: list[Step]) -> None:
+async def test_a_failure_before_the_first_token_is_a_warning(
+    failure: list[Step], fake: FakeDedalus, shared: Service
+) -> None:
     """Nothing was said, so nothing is restarted. `step_started` names the model that answers."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.choose(by_model({"a/one": failure, "b/two": answer("Because.")}))
-        events = await agent.stream(ASK)
+    fake.choose(by_model({"a/one": failure, "b/two": answer("Because.")}))
+    events = await shared.stream(ASK)
     assert names(events)[:3] == ["run_started", "warning", "step_started"]
     [warning] = only(events, "warning")
     assert warning["code"] == "model_fallback"
@@ -110,34 +112,33 @@ async def test_a_failure_before_the_first_token_is_a_warning(failure: list[Step]
         (Status(400, {"error": {"message": "max_tokens must be positive", "param": "input"}}), "upstream_rejected"),
     ],
 )
-async def test_a_failure_that_another_model_has_as_well_is_the_run_s(failure: Step, code: str) -> None:
+async def test_a_failure_that_another_model_has_as_well_is_the_run_s(
+    failure: Step, code: str, fake: FakeDedalus, shared: Service
+) -> None:
     """A refused key and a refused request are not tried again with another model."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.choose(by_model({"a/one": [failure]}))
-        events = await agent.stream(ASK)
+    fake.choose(by_model({"a/one": [failure]}))
+    events = await shared.stream(ASK)
     assert names(events) == ["run_started", "step_started", "error", "complete"]
     assert only(events, "error")[0]["code"] == code
     assert models_asked(fake) == ["a/one"]
 
 
-async def test_each_model_is_asked_once_and_every_attempt_is_paid_for() -> None:
+async def test_each_model_is_asked_once_and_every_attempt_is_paid_for(fake: FakeDedalus, shared: Service) -> None:
     """If all fail, the run fails with the last error. The usage of each attempt is in `complete`."""
     dies = [Text("x"), UsageChunk(1, 2, 3), Cut()]
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.choose(by_model({"a/one": dies, "b/two": [BUSY], "c/three": dies}))
-        events = await agent.stream(ASK)
+    fake.choose(by_model({"a/one": dies, "b/two": [BUSY], "c/three": dies}))
+    events = await shared.stream(ASK)
     assert models_asked(fake) == ["a/one", "b/two", "c/three"]
     assert [restart["model"] for restart in only(events, "step_restarted")] == ["b/two", "c/three"]
     assert only(events, "error")[0]["code"] == "upstream_disconnected"
     assert only(events, "complete")[0]["usage"] == {"input_tokens": 2, "output_tokens": 4, "total_tokens": 6}
 
 
-async def test_a_dropped_attempt_s_usage_is_part_of_the_step_s() -> None:
+async def test_a_dropped_attempt_s_usage_is_part_of_the_step_s(fake: FakeDedalus, shared: Service) -> None:
     """`step_finished` and `complete` count the tokens of both models."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        dies = [Text("x"), UsageChunk(1, 2, 3), Cut()]
-        fake.choose(by_model({"a/one": dies, "b/two": answer("Because.", Usage(3, 2, 5))}))
-        events = await agent.stream(ASK)
+    dies = [Text("x"), UsageChunk(1, 2, 3), Cut()]
+    fake.choose(by_model({"a/one": dies, "b/two": answer("Because.", Usage(3, 2, 5))}))
+    events = await shared.stream(ASK)
     total = {"input_tokens": 4, "output_tokens": 4, "total_tokens": 8}
     assert only(events, "step_finished")[0]["usage"] == only(events, "complete")[0]["usage"] == total
 
@@ -167,12 +168,11 @@ async def test_the_next_step_stays_with_the_model_that_answered() -> None:
     assert text(events).endswith("Seven.")
 
 
-async def test_never_after_a_tool_of_the_step_has_run() -> None:
+async def test_never_after_a_tool_of_the_step_has_run(fake: FakeDedalus, shared: Service) -> None:
     """The model's server ran a tool before it failed. Another attempt could run it twice, so the run fails."""
     ran = [ToolCall("call_1", "search", "{}"), McpResults([hosted("search")]), Text("It says"), Cut()]
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.choose(by_model({"a/one": ran}))
-        events = await agent.stream({**ASK, "mcp_servers": ["tsion/exa"]})
+    fake.choose(by_model({"a/one": ran}))
+    events = await shared.stream({**ASK, "mcp_servers": ["tsion/exa"]})
     assert only(events, "error")[0]["code"] == "upstream_disconnected"
     assert models_asked(fake) == ["a/one"]
 
@@ -182,11 +182,12 @@ def hosted(name: str) -> Json:
 
 
 @pytest.mark.parametrize(("failure", "asked"), [(BUSY, ["a/one", "b/two"]), (Cut(), ["a/one"])], ids=["503", "cut"])
-async def test_with_hosted_servers_only_a_refusal_leads_on(failure: Step, asked: list[str]) -> None:
+async def test_with_hosted_servers_only_a_refusal_leads_on(
+    failure: Step, asked: list[str], fake: FakeDedalus, shared: Service
+) -> None:
     """A server that runs MCP tools may have run one before its first token, unless it has refused the request."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.choose(by_model({"a/one": [failure], "b/two": answer("Because.")}))
-        await agent.stream({**ASK, "mcp_servers": ["tsion/exa"]})
+    fake.choose(by_model({"a/one": [failure], "b/two": answer("Because.")}))
+    await shared.stream({**ASK, "mcp_servers": ["tsion/exa"]})
     assert [*dict.fromkeys(models_asked(fake))] == asked  # the SDK repeats a request without a response
 
 

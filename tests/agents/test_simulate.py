@@ -54,10 +54,9 @@ WHOLE: dict[str, Any] = {
 }
 
 
-async def test_the_first_curl_plays_the_default_script() -> None:
+async def test_the_first_curl_plays_the_default_script(agent: Service) -> None:
     """`{"input": "Test", "model": "openai/gpt-4.1"}`, which names a model that nothing serves."""
-    async with service(NOWHERE) as agent:
-        events = await agent.stream(FIRST | {"delay_ms": 0}, SIMULATE)
+    events = await agent.stream(FIRST | {"delay_ms": 0}, SIMULATE)
     assert text(events).endswith("You asked: Test. It is 3 °C in Oslo, with light snow. ❄️")
     assert only(events, "run_started") == [{"model": "simulated/scripted"}]
 
@@ -69,12 +68,11 @@ async def test_the_first_curl_plays_the_default_script() -> None:
         {"parent_run_id": None},
     ],
 )
-async def test_every_field_of_a_request_is_taken(more: dict[str, Any]) -> None:
+async def test_every_field_of_a_request_is_taken(more: dict[str, Any], agent: Service) -> None:
     """All fields of POST /stream at once: the script plays as it does without them."""
     assert set(WHOLE) == set(AgentRequest.model_fields)
-    async with service(NOWHERE) as agent:
-        whole = await agent.stream(WHOLE | more | {"delay_ms": 0}, SIMULATE)
-        bare = await agent.stream({"input": "What is it?", "delay_ms": 0}, SIMULATE)
+    whole = await agent.stream(WHOLE | more | {"delay_ms": 0}, SIMULATE)
+    bare = await agent.stream({"input": "What is it?", "delay_ms": 0}, SIMULATE)
     assert names(whole) == names(bare)
     assert only(whole, "final_output") == only(bare, "final_output")
 
@@ -126,10 +124,9 @@ async def test_the_repeated_question_is_a_sentence(question: Any, repeated: str,
     assert f"You asked: {repeated} It is" in text(events)
 
 
-async def test_a_long_question_is_cut_in_the_answer() -> None:
+async def test_a_long_question_is_cut_in_the_answer(agent: Service) -> None:
     """The script repeats 2,000 characters of a question, which may have as many as POST /stream takes."""
-    async with service(NOWHERE) as agent:
-        events = await agent.stream({"input": "x" * 100_000, "delay_ms": 0}, SIMULATE)
+    events = await agent.stream({"input": "x" * 100_000, "delay_ms": 0}, SIMULATE)
     assert f"You asked: {'x' * 2000}… It is" in text(events)
 
 

@@ -9,14 +9,14 @@ from fake_dedalus import FakeDedalus
 from service import EXECUTE, NOWHERE, SIMULATE, STREAM, Service, checked, names, only, service, settings, text
 from wire import Done, Finish, Gate, Text, Thinking, Usage, WaitFor, answer
 
+pytest_plugins = "shared_service"
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_plain_run_has_the_contract_s_events_in_order() -> None:
+async def test_a_plain_run_has_the_contract_s_events_in_order(fake: FakeDedalus, shared: Service) -> None:
     """A run without tools has run_started, one step with thinking and text, the whole answer, and complete."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(Thinking("Hm."), Text("Hel", "lo"), Finish("stop", usage=Usage(3, 2, 5)), Done())
-        events = await agent.stream({"input": "Say hello"})
+    fake.turn(Thinking("Hm."), Text("Hel", "lo"), Finish("stop", usage=Usage(3, 2, 5)), Done())
+    events = await shared.stream({"input": "Say hello"})
     assert names(events)[:2] == ["run_started", "step_started"]
     assert names(events)[-3:] == ["step_finished", "final_output", "complete"]
     assert text(events, "thinking") == "Hm."
@@ -58,28 +58,26 @@ async def test_the_quick_use_shape_works(agent: Service) -> None:
     assert "3 °C in Oslo" in final["data"]["content"]
 
 
-async def test_events_arrive_while_the_upstream_is_still_writing() -> None:
+async def test_events_arrive_while_the_upstream_is_still_writing(fake: FakeDedalus, shared: Service) -> None:
     """The first piece can be read before the upstream has sent the second."""
     gate = Gate()
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(Text("first"), WaitFor(gate), Text("second"), Finish("stop"), Done())
-        async with agent.client.stream("POST", STREAM, json={"input": "?"}) as response:
-            body = b""
-            async for piece in response.aiter_raw():
-                body += piece
-                if b'"first"' in body and not gate.is_open:
-                    assert b'"second"' not in body
-                    gate.open()
+    fake.turn(Text("first"), WaitFor(gate), Text("second"), Finish("stop"), Done())
+    async with shared.client.stream("POST", STREAM, json={"input": "?"}) as response:
+        body = b""
+        async for piece in response.aiter_raw():
+            body += piece
+            if b'"first"' in body and not gate.is_open:
+                assert b'"second"' not in body
+                gate.open()
     assert text(checked(body)) == "firstsecond"
 
 
-async def test_execute_returns_the_same_run_folded() -> None:
+async def test_execute_returns_the_same_run_folded(fake: FakeDedalus, shared: Service) -> None:
     """The JSON answer agrees with the stream's events."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(Thinking("Hm."), Text("Hello"), Finish("stop", usage=Usage(3, 2, 5)), Done())
-        response = await agent.post(EXECUTE, {"input": "Say hello"})
-        body = response.json()
-        events = await agent.events(body["run_id"])
+    fake.turn(Thinking("Hm."), Text("Hello"), Finish("stop", usage=Usage(3, 2, 5)), Done())
+    response = await shared.post(EXECUTE, {"input": "Say hello"})
+    body = response.json()
+    events = await shared.events(body["run_id"])
     assert response.status_code == 200
     [complete] = only(events, "complete")
     assert body == {
@@ -97,39 +95,37 @@ async def test_execute_returns_the_same_run_folded() -> None:
     }
 
 
-async def test_a_truncated_answer_is_a_success_that_says_so() -> None:
+async def test_a_truncated_answer_is_a_success_that_says_so(fake: FakeDedalus, shared: Service) -> None:
     """With the finish reason `length` a run succeeds, and the reason is reported."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(Text("Hel"), Finish("length"), Done())
-        [complete] = only(await agent.stream({"input": "?", "max_tokens": 1}), "complete")
+    fake.turn(Text("Hel"), Finish("length"), Done())
+    [complete] = only(await shared.stream({"input": "?", "max_tokens": 1}), "complete")
     assert (complete["status"], complete["finish_reason"]) == ("succeeded", "length")
 
 
-async def test_what_the_request_asks_for_is_what_the_upstream_hears() -> None:
+async def test_what_the_request_asks_for_is_what_the_upstream_hears(fake: FakeDedalus, shared: Service) -> None:
     """Each field for the model is sent under its wire name, and the other fields are not sent."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(*answer("ok"))
-        await agent.stream(
-            {
-                "input": [
-                    {"type": "text", "text": "What is it?"},
-                    {"type": "image", "url": "https://example.com/a.png"},
-                ],
-                "model": "some/model",
-                "mcp_servers": ["joerup/exa-mcp", "tsion/exa@v2", "https://mcp.deepwiki.com/mcp"],
-                "instructions": "Be brief.",
-                "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}],
-                "temperature": 0.5,
-                "top_p": 0.9,
-                "max_tokens": 10,
-                "reasoning_effort": "low",
-                "stop": ["END"],
-                "seed": 7,
-                "response_format": {"type": "json_object"},
-                "metadata": {"user": "u1"},
-            }
-        )
-        [request] = fake.chats
+    fake.turn(*answer("ok"))
+    await shared.stream(
+        {
+            "input": [
+                {"type": "text", "text": "What is it?"},
+                {"type": "image", "url": "https://example.com/a.png"},
+            ],
+            "model": "some/model",
+            "mcp_servers": ["joerup/exa-mcp", "tsion/exa@v2", "https://mcp.deepwiki.com/mcp"],
+            "instructions": "Be brief.",
+            "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}],
+            "temperature": 0.5,
+            "top_p": 0.9,
+            "max_tokens": 10,
+            "reasoning_effort": "low",
+            "stop": ["END"],
+            "seed": 7,
+            "response_format": {"type": "json_object"},
+            "metadata": {"user": "u1"},
+        }
+    )
+    [request] = fake.chats
     assert request.body == {
         "model": "some/model",
         "messages": [
@@ -190,13 +186,12 @@ async def test_the_default_heartbeat_is_within_common_read_timeouts() -> None:
     assert settings().heartbeat_s <= 4
 
 
-async def test_a_run_is_found_by_its_url() -> None:
+async def test_a_run_is_found_by_its_url(fake: FakeDedalus, shared: Service) -> None:
     """GET /runs/{id} returns the run's status and the caller's metadata."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(*answer("ok"))
-        response = await agent.post(STREAM, {"input": "?", "metadata": {"user": "u1"}})
-        run = (await agent.client.get(f"/api/agent/runs/{response.headers['x-run-id']}")).json()
-        last = checked(response.content)[-1]
+    fake.turn(*answer("ok"))
+    response = await shared.post(STREAM, {"input": "?", "metadata": {"user": "u1"}})
+    run = (await shared.client.get(f"/api/agent/runs/{response.headers['x-run-id']}")).json()
+    last = checked(response.content)[-1]
     assert run["status"] == "succeeded"
     assert run["last_seq"] == last["seq"]
     assert run["metadata"] == {"user": "u1"}

@@ -7,9 +7,10 @@ from typing import Any
 import httpx
 import pytest
 from fake_dedalus import FakeDedalus
-from service import EXECUTE, SIMULATE, STREAM, Service, service
+from service import EXECUTE, SIMULATE, STREAM, Service
 from wire import answer
 
+pytest_plugins = "shared_service"
 pytestmark = pytest.mark.anyio
 
 SESSIONS = "/api/agent/sessions"
@@ -50,11 +51,10 @@ async def test_another_content_type_is_refused_by_the_header_s_name(
     "content_type",
     ["application/json", "Application/JSON; charset=utf-8", "application/json;charset=UTF-8", "application/ld+json"],
 )
-async def test_json_has_many_spellings(content_type: str) -> None:
+async def test_json_has_many_spellings(content_type: str, fake: FakeDedalus, shared: Service) -> None:
     """The type may be in any case, have a charset, or be a kind of JSON."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(*answer("ok"))
-        response = await agent.client.post(EXECUTE, content=b'{"input": "hi"}', headers={"content-type": content_type})
+    fake.turn(*answer("ok"))
+    response = await shared.client.post(EXECUTE, content=b'{"input": "hi"}', headers={"content-type": content_type})
     assert response.json()["output"] == "ok"
 
 
@@ -78,7 +78,7 @@ async def test_another_encoding_is_refused_by_the_name_of_the_right_one(body: by
     assert "UTF-8" in error_of(response, 422, "invalid_request")["message"]
 
 
-async def test_a_body_is_the_same_in_whatever_pieces_it_comes() -> None:
+async def test_a_body_is_the_same_in_whatever_pieces_it_comes(fake: FakeDedalus, shared: Service) -> None:
     """Characters, escapes and strings may fall between two pieces, as a slow client sends them."""
     question = 'caf\u00e9 \U0001f600 "\\" [{' * 3
     body = json.dumps({"input": question}, ensure_ascii=False).encode()
@@ -87,10 +87,9 @@ async def test_a_body_is_the_same_in_whatever_pieces_it_comes() -> None:
         for byte in body:
             yield bytes([byte])
 
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(*answer("ok"))
-        response = await agent.client.post(EXECUTE, content=pieces(), headers=JSON)
-        [request] = fake.chats
+    fake.turn(*answer("ok"))
+    response = await shared.client.post(EXECUTE, content=pieces(), headers=JSON)
+    [request] = fake.chats
     assert response.status_code == 200
     assert request.body["messages"] == [{"role": "user", "content": question}]
 
@@ -161,12 +160,11 @@ async def test_a_long_url_is_refused_before_it_is_parsed(url: str, agent: Servic
 
 
 @pytest.mark.parametrize("count", [1000, 1001])
-async def test_a_content_has_a_thousand_parts_at_most(count: int) -> None:
+async def test_a_content_has_a_thousand_parts_at_most(count: int, fake: FakeDedalus, shared: Service) -> None:
     """The limit is that of `messages`; each part is checked."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(*answer("ok"))
-        body = {"input": [{"type": "text", "text": "?"}] * count}
-        response = await agent.client.post(EXECUTE, json=body)
+    fake.turn(*answer("ok"))
+    body = {"input": [{"type": "text", "text": "?"}] * count}
+    response = await shared.client.post(EXECUTE, json=body)
     assert response.status_code == (200 if count == 1000 else 422)
 
 
@@ -178,12 +176,11 @@ async def test_a_content_has_a_thousand_parts_at_most(count: int) -> None:
         ("DATA:image/png;base64,AAAA", "DATA:image/png;base64,AAAA"),
     ],
 )
-async def test_an_inline_image_is_sent_as_it_came(url: str, sent: str) -> None:
+async def test_an_inline_image_is_sent_as_it_came(url: str, sent: str, fake: FakeDedalus, shared: Service) -> None:
     """It isn't parsed. Only line breaks, with which base64 is often folded, are removed."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(*answer("ok"))
-        response = await agent.client.post(EXECUTE, json={"input": [{"type": "image", "url": url}]})
-        [request] = fake.chats
+    fake.turn(*answer("ok"))
+    response = await shared.client.post(EXECUTE, json={"input": [{"type": "image", "url": url}]})
+    [request] = fake.chats
     assert response.status_code == 200
     assert request.body["messages"][0]["content"] == [{"type": "image_url", "image_url": {"url": sent}}]
 

@@ -15,6 +15,7 @@ from wire import Stall, answer
 
 from routers.http_server.protocol import MAX_FIELDS, MAX_HEAD_BYTES, SPARE
 
+pytest_plugins = "shared_service"
 pytestmark = pytest.mark.anyio
 
 GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
@@ -112,9 +113,9 @@ async def test_a_head_has_a_size(head: bytes, piece: int, agent: Service) -> Non
     assert await health(agent) == 200
 
 
-async def test_a_head_of_almost_that_size_is_served() -> None:
+async def test_a_head_of_almost_that_size_is_served(agent: Service) -> None:
     """The next head on the same connection is counted anew."""
-    async with service(NOWHERE) as agent, connected(agent) as peer:
+    async with connected(agent) as peer:
         for _ in range(3):
             await peer.write(GET + b"a: " + LONG[:-200] + b"\r\n\r\n")
             assert (await peer.answer())[0] == 200
@@ -135,23 +136,22 @@ async def test_fields_that_trail_a_body_are_dropped_and_have_a_size() -> None:
 
 
 @pytest.mark.parametrize("nonsense", [b"\x16\x03\x01\x02\x00\x01", b"hello\r\n\r\n", GET + b"a b: c\r\n\r\n"])
-async def test_what_is_no_http_is_refused_in_the_one_form(nonsense: bytes) -> None:
+async def test_what_is_no_http_is_refused_in_the_one_form(nonsense: bytes, agent: Service) -> None:
     """Bytes such as TLS, sent to the plain service's port, get a refusal with the usual error body."""
-    async with service(NOWHERE) as agent, connected(agent) as peer:
+    async with connected(agent) as peer:
         await peer.write(nonsense)
         assert await refusal(peer) == (400, "malformed_request")
 
 
-async def test_requests_that_wait_for_no_answer_are_answered_in_their_order_if_they_are_few() -> None:
+async def test_requests_that_wait_for_no_answer_are_answered_in_their_order_if_they_are_few(agent: Service) -> None:
     """Thousands of pipelined requests in one packet would delay everybody, so such a connection is closed."""
-    async with service(NOWHERE) as agent:
-        async with connected(agent) as peer:
-            await peer.write(b"".join(GET + b"X-Request-ID: r%d\r\n\r\n" % number for number in range(10)))
-            assert [(await peer.answer())[1]["x-request-id"] for _ in range(10)] == [f"r{n}" for n in range(10)]
-        async with connected(agent) as peer:
-            await peer.write((GET + b"\r\n") * 5000)
-            assert (await peer.rest()).count(b"HTTP/1.1 200") < 100
-        assert await health(agent) == 200
+    async with connected(agent) as peer:
+        await peer.write(b"".join(GET + b"X-Request-ID: r%d\r\n\r\n" % number for number in range(10)))
+        assert [(await peer.answer())[1]["x-request-id"] for _ in range(10)] == [f"r{n}" for n in range(10)]
+    async with connected(agent) as peer:
+        await peer.write((GET + b"\r\n") * 5000)
+        assert (await peer.rest()).count(b"HTTP/1.1 200") < 100
+    assert await health(agent) == 200
 
 
 async def test_a_client_that_leaves_with_requests_in_a_row_has_left_all_of_them(
@@ -181,10 +181,10 @@ BAD_BODIES = [
 
 
 @pytest.mark.parametrize("rest", BAD_BODIES)
-async def test_a_body_that_is_no_http_is_refused_in_the_one_form(rest: bytes) -> None:
+async def test_a_body_that_is_no_http_is_refused_in_the_one_form(rest: bytes, agent: Service) -> None:
     """The client gets the usual error body rather than a closed connection."""
     head = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" % STREAM.encode()
-    async with service(NOWHERE) as agent, connected(agent) as peer:
+    async with connected(agent) as peer:
         await peer.write(head + rest)
         assert await refusal(peer) == (400, "malformed_request")
 
@@ -200,13 +200,15 @@ OFFERS = [
 @pytest.mark.parametrize("offer", OFFERS)
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("piece", [1, 100_000])
-async def test_an_offer_of_another_protocol_is_ignored(offer: bytes, chunked: bool, piece: int) -> None:
+async def test_an_offer_of_another_protocol_is_ignored(
+    offer: bytes, chunked: bool, piece: int, fake: FakeDedalus, shared: Service
+) -> None:
     """The request's body is read, and the connection continues."""
     head = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" % EXECUTE.encode() + offer
     length = b"Transfer-Encoding: chunked\r\n" if chunked else b"Content-Length: %d\r\n" % len(JSON_BODY)
     body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(JSON_BODY), JSON_BODY) if chunked else JSON_BODY
     sent = head + length + b"\r\n" + body + GET + offer + b"\r\n" + GET + b"\r\n"
-    async with FakeDedalus() as fake, service(fake.url) as agent, connected(agent) as peer:
+    async with connected(shared) as peer:
         fake.always(*answer("ok"))
         for start in range(0, len(sent), piece):
             await peer.write(sent[start : start + piece])
@@ -214,19 +216,18 @@ async def test_an_offer_of_another_protocol_is_ignored(offer: bytes, chunked: bo
         assert [(await peer.answer())[0] for _ in range(2)] == [200, 200]
 
 
-async def test_many_offers_are_as_few_as_other_requests() -> None:
+async def test_many_offers_are_as_few_as_other_requests(agent: Service) -> None:
     """The limit on pipelined requests holds for a client that doesn't wait for the responses."""
-    async with service(NOWHERE) as agent:
-        async with connected(agent) as peer:
-            await peer.write((GET + OFFERS[0] + b"\r\n") * 5000)
-            assert (await peer.rest()).count(b"HTTP/1.1 200") < 100
-        assert await health(agent) == 200
+    async with connected(agent) as peer:
+        await peer.write((GET + OFFERS[0] + b"\r\n") * 5000)
+        assert (await peer.rest()).count(b"HTTP/1.1 200") < 100
+    assert await health(agent) == 200
 
 
 @pytest.mark.parametrize("target", [b"localhost:443", b"/health"])
-async def test_a_tunnel_is_refused(target: bytes) -> None:
+async def test_a_tunnel_is_refused(target: bytes, agent: Service) -> None:
     """CONNECT is refused, since this is no proxy."""
-    async with service(NOWHERE) as agent, connected(agent) as peer:
+    async with connected(agent) as peer:
         await peer.write(b"CONNECT %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % target)
         assert await refusal(peer) == (400, "malformed_request")
 
@@ -246,14 +247,14 @@ async def test_a_client_that_leaves_within_its_body_leaves_no_traceback(
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
-async def test_a_body_in_many_chunks_is_the_same_body(size: int) -> None:
+async def test_a_body_in_many_chunks_is_the_same_body(size: int, fake: FakeDedalus, shared: Service) -> None:
     """Hundreds of thousands of bytes are parsed a little at a time, and others are served in between."""
     question = "x" * 50_000 * min(size, 10)
     body = json.dumps({"input": question}).encode()
     chunks = [b"%x\r\n%b\r\n" % (len(body[at : at + size]), body[at : at + size]) for at in range(0, len(body), size)]
     head = b"POST /api/agent/execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     request = head + b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(chunks) + b"0\r\n\r\n"
-    async with FakeDedalus() as fake, service(fake.url) as agent, connected(agent) as peer:
+    async with connected(shared) as peer:
         fake.always(*answer("ok"))
         for _ in range(2):
             await peer.write(request)
@@ -423,24 +424,23 @@ async def test_where_no_connection_is_silent_only_health_is_answered() -> None:
 # HTTP/1.0
 
 
-async def test_http_1_0_gets_a_stream_without_chunks() -> None:
+async def test_http_1_0_gets_a_stream_without_chunks(fake: FakeDedalus, shared: Service) -> None:
     """The body ends with the connection, and there is one Connection header."""
     fields = f"Content-Type: application/json\r\nContent-Length: {len(JSON_BODY)}\r\nConnection: keep-alive\r\n"
     head = f"POST {STREAM} HTTP/1.0\r\nHost: localhost\r\n{fields}\r\n"
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.always(*answer("ok"))
-        async with connected(agent) as peer:
-            await peer.write(head.encode() + JSON_BODY)
-            head_back, _, body = (await peer.rest()).partition(b"\r\n\r\n")
+    fake.always(*answer("ok"))
+    async with connected(shared) as peer:
+        await peer.write(head.encode() + JSON_BODY)
+        head_back, _, body = (await peer.rest()).partition(b"\r\n\r\n")
     assert b"transfer-encoding" not in head_back.lower()
     assert re.findall(rb"(?i)\r\nconnection: (.*)", head_back) == [b"close"]
     assert text(checked(body)) == "ok"
 
 
 @pytest.mark.parametrize("path", ["/health", "/nothing", "/openapi.json"])
-async def test_http_1_0_gets_answers_with_their_length(path: str) -> None:
+async def test_http_1_0_gets_answers_with_their_length(path: str, agent: Service) -> None:
     """An HTTP/1.0 client gets the same responses as any other."""
-    async with service(NOWHERE) as agent, connected(agent) as peer:
+    async with connected(agent) as peer:
         await peer.write(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
         _, headers, body = await peer.answer()
         assert json.loads(body)
@@ -448,13 +448,12 @@ async def test_http_1_0_gets_answers_with_their_length(path: str) -> None:
         assert await peer.rest() == b""
 
 
-async def test_a_stream_names_one_connection_header_at_most() -> None:
+async def test_a_stream_names_one_connection_header_at_most(fake: FakeDedalus, shared: Service) -> None:
     """With HTTP/1.1 there is none, or `close` if the client closes."""
     seen: list[Any] = []
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.always(*answer("ok"))
-        for asked in ("keep-alive", "close"):
-            response = await agent.post(STREAM, {"input": "?"}, connection=asked)
-            seen.append(response.headers.get_list("connection"))
-            assert parse_frames(response.content)
+    fake.always(*answer("ok"))
+    for asked in ("keep-alive", "close"):
+        response = await shared.post(STREAM, {"input": "?"}, connection=asked)
+        seen.append(response.headers.get_list("connection"))
+        assert parse_frames(response.content)
     assert seen == [[], ["close"]]

@@ -19,6 +19,7 @@ from wire import Done, Finish, Stall, Text, answer
 from errors import ServerFull
 from models import AgentRequest
 
+pytest_plugins = "shared_service"
 pytestmark = pytest.mark.anyio
 
 ORIGIN = "http://localhost:3000"
@@ -119,13 +120,12 @@ async def test_json_may_nest_as_deep_as_the_limit_and_no_deeper(limit: int, give
         refused(response, 422, "invalid_request")
 
 
-async def test_brackets_in_a_text_are_no_nesting() -> None:
+async def test_brackets_in_a_text_are_no_nesting(fake: FakeDedalus, shared: Service) -> None:
     """A question may contain any number of brackets, quotes and backslashes."""
     question = '[{"' * 1000 + "\\" * 7 + '"[[[' + "]" * 9
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(*answer("ok"))
-        await agent.stream({"input": question})
-        [request] = fake.chats
+    fake.turn(*answer("ok"))
+    await shared.stream({"input": question})
+    [request] = fake.chats
     assert request.body["messages"] == [{"role": "user", "content": question}]
 
 

@@ -26,6 +26,7 @@ from errors import every_error
 from events import EVENT_TYPES, EventType
 from models import Scenario
 
+pytest_plugins = "shared_service"
 pytestmark = pytest.mark.anyio
 
 METHODS = {"get", "post", "put", "patch", "delete"}
@@ -65,10 +66,9 @@ def resolved(document: Json, schema: Json) -> Json:
 # The document
 
 
-async def test_the_description_is_valid_openapi_3_1() -> None:
+async def test_the_description_is_valid_openapi_3_1(agent: Service) -> None:
     """The served document is checked against OpenAPI's own schema, with every reference and every default."""
-    async with service("http://127.0.0.1:9") as agent:
-        response = await agent.client.get("/openapi.json")
+    response = await agent.client.get("/openapi.json")
     assert response.status_code == 200
     assert response.json()["openapi"].startswith("3.1")
     assert [error.message for error in OpenAPIV31SpecValidator(response.json()).iter_errors()] == []
@@ -127,11 +127,10 @@ def test_streams_are_described_as_streams(described: Json) -> None:
         assert set(stream["headers"]) == {"X-Run-ID", "Location"}
 
 
-async def test_a_frame_is_described_beside_its_data(described: Json) -> None:
+async def test_a_frame_is_described_beside_its_data(described: Json, agent: Service) -> None:
     """`x-itemSchema` is what an SSE parser returns: for a run's frames, and for a refusal's."""
-    async with service(NOWHERE) as agent:
-        run = await agent.post(SIMULATE, {"delay_ms": 0})
-        refused = await agent.post(SIMULATE, {"delay_ms": -1}, accept="text/event-stream")
+    run = await agent.post(SIMULATE, {"delay_ms": 0})
+    refused = await agent.post(SIMULATE, {"delay_ms": -1}, accept="text/event-stream")
     operation = described["paths"][SIMULATE]["post"]["responses"]
     for response, status in ((run, "200"), (refused, "4XX")):
         content = operation[status]["content"]["text/event-stream"]
@@ -328,17 +327,16 @@ def request_examples(document: Json, path: str) -> list[Json]:
 
 
 @pytest.mark.parametrize("path", [STREAM, EXECUTE, SIMULATE])
-async def test_every_request_example_works(described: Json, path: str) -> None:
+async def test_every_request_example_works(described: Json, path: str, fake: FakeDedalus, shared: Service) -> None:
     """Posted unchanged to a live service whose upstream serves everything, each leads to a whole run."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.always(*answer("ok"))
-        for example in request_examples(described, path):
-            response = await agent.post(path, example)
-            assert response.status_code == 200, response.text
-            if path != EXECUTE:
-                assert names(checked(response.content))[-1] == "complete"
-            else:
-                assert response.json()["output"] == "ok"
+    fake.always(*answer("ok"))
+    for example in request_examples(described, path):
+        response = await shared.post(path, example)
+        assert response.status_code == 200, response.text
+        if path != EXECUTE:
+            assert names(checked(response.content))[-1] == "complete"
+        else:
+            assert response.json()["output"] == "ok"
 
 
 async def test_the_first_example_needs_nothing_configured_but_a_model(described: Json) -> None:
@@ -388,11 +386,10 @@ async def test_the_documentation_s_pages_load_everything_from_the_service(path: 
         assert asset.content
 
 
-async def test_redoc_s_script_names_no_logo() -> None:
+async def test_redoc_s_script_names_no_logo(agent: Service) -> None:
     """The script is the library's, without its maker's logo on another host, which the page's policy would block."""
-    async with service(NOWHERE) as agent:
-        served = (await agent.client.get("/redoc/redoc.js")).content
-        original = (await agent.client.get("/static-offline-docs/redoc.standalone.js")).content
+    served = (await agent.client.get("/redoc/redoc.js")).content
+    original = (await agent.client.get("/static-offline-docs/redoc.standalone.js")).content
     assert b"cdn.redoc.ly" in original
     assert b"cdn.redoc.ly" not in served
     assert abs(len(served) - len(original)) < 100
@@ -420,39 +417,36 @@ def test_try_it_out_ends_where_a_run_waits(described: Json, path: str) -> None:
 
 
 @pytest.mark.parametrize("scenario", ["approval", "client_tool"])
-async def test_a_stream_may_end_where_its_run_waits(scenario: str) -> None:
+async def test_a_stream_may_end_where_its_run_waits(scenario: str, agent: Service) -> None:
     """`?until=waiting` ends the body cleanly at `waiting`; its headers lead to the rest of the same run."""
-    async with service(NOWHERE) as agent:
-        body = {"scenario": scenario, "delay_ms": 0}
-        first = await agent.client.post(SIMULATE, params={"until": "waiting"}, json=body)
-        seen = parse_frames(first.content, prefix=True)
-        assert seen[-1]["event"] == "waiting"
-        again = await agent.client.get(first.headers["location"], params={"until": "waiting"})
-        assert again.content == first.content
-        await agent.client.post(f"/api/agent/runs/{first.headers['x-run-id']}/cancel")
-        rest = await agent.client.get(first.headers["location"], params={"after": seen[-1]["seq"]})
-        whole = await agent.client.get(first.headers["location"], params={"until": "waiting"})
+    body = {"scenario": scenario, "delay_ms": 0}
+    first = await agent.client.post(SIMULATE, params={"until": "waiting"}, json=body)
+    seen = parse_frames(first.content, prefix=True)
+    assert seen[-1]["event"] == "waiting"
+    again = await agent.client.get(first.headers["location"], params={"until": "waiting"})
+    assert again.content == first.content
+    await agent.client.post(f"/api/agent/runs/{first.headers['x-run-id']}/cancel")
+    rest = await agent.client.get(first.headers["location"], params={"after": seen[-1]["seq"]})
+    whole = await agent.client.get(first.headers["location"], params={"until": "waiting"})
     assert names(checked(whole.content))[-1] == "complete", "a wait that is over ends no body"
     assert whole.content == first.content + rest.content.removeprefix(b": ping\n\n")
 
 
-async def test_a_run_that_does_not_wait_ends_as_ever() -> None:
+async def test_a_run_that_does_not_wait_ends_as_ever(agent: Service) -> None:
     """`?until=waiting` has no effect on such a run; another value is refused."""
-    async with service(NOWHERE) as agent:
-        whole = await agent.client.post(SIMULATE, params={"until": "waiting"}, json={"delay_ms": 0})
-        refused = await agent.client.post(SIMULATE, params={"until": "never"}, json={"delay_ms": 0})
+    whole = await agent.client.post(SIMULATE, params={"until": "waiting"}, json={"delay_ms": 0})
+    refused = await agent.client.post(SIMULATE, params={"until": "never"}, json={"delay_ms": 0})
     assert names(checked(whole.content))[-1] == "complete"
     assert refused.status_code == 422
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc"])
-async def test_the_documentation_s_pages_may_load_nothing_from_elsewhere(path: str) -> None:
+async def test_the_documentation_s_pages_may_load_nothing_from_elsewhere(path: str, agent: Service) -> None:
     """ReDoc's script would load its maker's logo from a CDN: the pages' policy allows only requests to this service.
 
     Inline scripts are allowed by their hash only.
     """
-    async with service("http://127.0.0.1:9") as agent:
-        response = await agent.client.get(path)
+    response = await agent.client.get(path)
     policy = {
         name: sources for name, *sources in map(str.split, response.headers["content-security-policy"].split(";"))
     }

@@ -16,6 +16,7 @@ from events import PartialOutput
 from models import Scenario, SimulateRequest
 from services.agents.scenarios import Silence, script
 
+pytest_plugins = "shared_service"
 pytestmark = pytest.mark.anyio
 
 SMALL = 64 * 1024  # bytes of a socket's buffer: most of a long frame then waits in the service
@@ -30,41 +31,38 @@ async def ended(agent: Service, run_id: str) -> dict[str, object]:
     return data
 
 
-async def test_replay_is_byte_identical_from_every_cursor() -> None:
+async def test_replay_is_byte_identical_from_every_cursor(fake: FakeDedalus, shared: Service) -> None:
     """Promise 2: after event n a reader gets the events from n+1 on, byte for byte as the first reader got them."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(*[Text(word) for word in WORDS], Finish("stop"), Done(), split=7)
-        response = await agent.post(STREAM, {"input": "?"})
-        run_id = response.headers["x-run-id"]
-        frames = [frame + b"\n\n" for frame in response.content.split(b"\n\n")[1:-1]]
-        for after in range(len(frames)):
-            replayed = await agent.client.get(events_url(run_id), headers={"last-event-id": str(after)})
-            assert replayed.content.removeprefix(b": ping\n\n") == b"".join(frames[after:])
+    fake.turn(*[Text(word) for word in WORDS], Finish("stop"), Done(), split=7)
+    response = await shared.post(STREAM, {"input": "?"})
+    run_id = response.headers["x-run-id"]
+    frames = [frame + b"\n\n" for frame in response.content.split(b"\n\n")[1:-1]]
+    for after in range(len(frames)):
+        replayed = await shared.client.get(events_url(run_id), headers={"last-event-id": str(after)})
+        assert replayed.content.removeprefix(b": ping\n\n") == b"".join(frames[after:])
 
 
-async def test_the_header_wins_over_the_query() -> None:
+async def test_the_header_wins_over_the_query(agent: Service) -> None:
     """`Last-Event-ID`, which an EventSource sends by itself, wins over the `after` parameter of its original URL."""
-    async with service(NOWHERE) as agent:
-        run_id = (await agent.post(SIMULATE, {"delay_ms": 0})).headers["x-run-id"]
-        response = await agent.client.get(events_url(run_id), params={"after": 0}, headers={"last-event-id": "3"})
+    run_id = (await agent.post(SIMULATE, {"delay_ms": 0})).headers["x-run-id"]
+    response = await agent.client.get(events_url(run_id), params={"after": 0}, headers={"last-event-id": "3"})
     assert parse_frames(response.content)[0]["seq"] == 4
 
 
-async def test_cursors_that_can_t_be_served_say_so() -> None:
+async def test_cursors_that_can_t_be_served_say_so(agent: Service) -> None:
     """No cursor waits silently: nothing left is 204, a future event 409, not a number 400 and an unknown run 404."""
-    async with service(NOWHERE) as agent:
-        response = await agent.post(SIMULATE, {"delay_ms": 0})
-        run_id, last = response.headers["x-run-id"], parse_frames(response.content)[-1]["seq"]
+    response = await agent.post(SIMULATE, {"delay_ms": 0})
+    run_id, last = response.headers["x-run-id"], parse_frames(response.content)[-1]["seq"]
 
-        async def status(run: str, cursor: str) -> tuple[int, str]:
-            answered = await agent.client.get(events_url(run), params={"after": cursor})
-            return answered.status_code, answered.json()["error"]["code"] if answered.content else ""
+    async def status(run: str, cursor: str) -> tuple[int, str]:
+        answered = await agent.client.get(events_url(run), params={"after": cursor})
+        return answered.status_code, answered.json()["error"]["code"] if answered.content else ""
 
-        assert await status(run_id, str(last)) == (204, "")
-        assert await status(run_id, str(last + 1)) == (409, "cursor_ahead")
-        for nonsense in ("x", "-1", "1.5", "٣", "9" * 30):
-            assert await status(run_id, nonsense) == (400, "invalid_cursor")
-        assert await status("run_unknown", "0") == (404, "run_not_found")
+    assert await status(run_id, str(last)) == (204, "")
+    assert await status(run_id, str(last + 1)) == (409, "cursor_ahead")
+    for nonsense in ("x", "-1", "1.5", "٣", "9" * 30):
+        assert await status(run_id, nonsense) == (400, "invalid_cursor")
+    assert await status("run_unknown", "0") == (404, "run_not_found")
 
 
 async def test_an_expired_run_is_gone() -> None:
@@ -79,16 +77,15 @@ async def test_an_expired_run_is_gone() -> None:
     assert (run.status_code, run.json()["status"]) == (200, "succeeded")
 
 
-async def test_a_late_reader_follows_live() -> None:
+async def test_a_late_reader_follows_live(fake: FakeDedalus, shared: Service) -> None:
     """A second reader gets the past events and then the same live events as the first."""
     gate = Gate()
-    async with FakeDedalus() as fake, service(fake.url) as agent:
-        fake.turn(Text("past "), WaitFor(gate), Text("future"), Finish("stop"), Done())
-        async with reading(agent) as first, attached(agent, first.run_id) as second:
-            await first.until(b'"past "')
-            await second.until(b'"past "')
-            gate.open()
-            assert await second.rest() == await first.rest()
+    fake.turn(Text("past "), WaitFor(gate), Text("future"), Finish("stop"), Done())
+    async with reading(shared) as first, attached(shared, first.run_id) as second:
+        await first.until(b'"past "')
+        await second.until(b'"past "')
+        gate.open()
+        assert await second.rest() == await first.rest()
 
 
 async def test_a_client_that_leaves_at_any_event_can_resume_to_the_same_run() -> None:
@@ -180,11 +177,10 @@ async def test_cancel_ends_the_run_and_closes_the_upstream() -> None:
     assert not only(events, "final_output")
 
 
-async def test_cancel_of_a_run_that_has_ended_changes_nothing() -> None:
+async def test_cancel_of_a_run_that_has_ended_changes_nothing(agent: Service) -> None:
     """A run that has succeeded keeps this status."""
-    async with service(NOWHERE) as agent:
-        run_id = (await agent.post(SIMULATE, {"delay_ms": 0})).headers["x-run-id"]
-        assert (await agent.client.post(f"/api/agent/runs/{run_id}/cancel")).json()["status"] == "succeeded"
+    run_id = (await agent.post(SIMULATE, {"delay_ms": 0})).headers["x-run-id"]
+    assert (await agent.client.post(f"/api/agent/runs/{run_id}/cancel")).json()["status"] == "succeeded"
 
 
 async def test_execute_notices_a_client_that_left() -> None:
@@ -227,12 +223,12 @@ async def test_a_run_too_many_finds_room_again() -> None:
             assert names(await agent.stream({"input": "?"}))[-1] == "complete"
 
 
-async def test_a_torn_body_is_never_a_clean_end() -> None:
+async def test_a_torn_body_is_never_a_clean_end(agent: Service) -> None:
     """Promise 1: the scenario `truncated` breaks the body off as a proxy would.
 
     The run continues, and a new reader gets the rest.
     """
-    async with service(NOWHERE) as agent, reading(agent, SIMULATE, scenario="truncated", delay_ms=1) as reader:
+    async with reading(agent, SIMULATE, scenario="truncated", delay_ms=1) as reader:
         with pytest.raises(httpx.RemoteProtocolError):
             await reader.rest()
         seen = parse_frames(reader.seen)
@@ -240,20 +236,19 @@ async def test_a_torn_body_is_never_a_clean_end() -> None:
         check_grammar(seen + await agent.events(reader.run_id, after=seen[-1]["seq"]))
 
 
-async def test_the_scripted_runs_keep_the_contract() -> None:
+async def test_the_scripted_runs_keep_the_contract(agent: Service) -> None:
     """Every scenario but the torn and the slow one keeps the contract, and the same request returns the same events."""
-    async with service(NOWHERE) as agent:
-        for scenario in ("default", "long", "tool_error", "error"):
-            body = {"scenario": scenario, "delay_ms": 0}
-            answers = [await agent.post(SIMULATE, body, **{"x-request-id": "same"}) for _ in range(2)]
-            runs = [checked(answered.content) for answered in answers]
-            said = [[(event["event"], event["data"]) for event in run[:-1]] for run in runs]
-            assert json.dumps(said[0]) == json.dumps(said[1])
-            assert runs[0][-1]["data"]["status"] == ("failed" if scenario == "error" else "succeeded")
-            if scenario == "tool_error":
-                assert [result["is_error"] for result in only(runs[0], "tool_result")] == [True]
-            if scenario == "default":
-                assert {"thinking", "tool_use_delta", "tool_use", "tool_result"} < set(names(runs[0]))
+    for scenario in ("default", "long", "tool_error", "error"):
+        body = {"scenario": scenario, "delay_ms": 0}
+        answers = [await agent.post(SIMULATE, body, **{"x-request-id": "same"}) for _ in range(2)]
+        runs = [checked(answered.content) for answered in answers]
+        said = [[(event["event"], event["data"]) for event in run[:-1]] for run in runs]
+        assert json.dumps(said[0]) == json.dumps(said[1])
+        assert runs[0][-1]["data"]["status"] == ("failed" if scenario == "error" else "succeeded")
+        if scenario == "tool_error":
+            assert [result["is_error"] for result in only(runs[0], "tool_result")] == [True]
+        if scenario == "default":
+            assert {"thinking", "tool_use_delta", "tool_use", "tool_result"} < set(names(runs[0]))
 
 
 async def test_slow_is_silent_but_alive() -> None:
