@@ -7,7 +7,7 @@ import { isReturned, unsentIn } from "agent-stream";
 
 import { contentOf, partsOf, readAttachment } from "../../static/page/chat/attachments.js";
 import { growBlocks, LIMIT } from "../../static/page/chat/blocks.js";
-import { count, duration, size, visibleJson } from "../../static/page/chat/format.js";
+import { cost, count, duration, size, visibleJson } from "../../static/page/chat/format.js";
 import { pagesOf } from "../../static/page/chat/pages.js";
 
 const MARKDOWN = [
@@ -97,6 +97,16 @@ test("numbers as people read them", () => {
   ]);
   assert.deepEqual([count(1, "token", "tokens"), count(1234, "token", "tokens")], ["1 token", "1,234 tokens"]);
   assert.deepEqual([10, 12_400, 3_400_000].map(size), ["1 kB", "12 kB", "3.4 MB"]);
+});
+
+test("a cost is short, never rounded to nothing, and unknown where tokens have no price", () => {
+  const amounts = [0, 1e-12, 0.000_099, 0.0001, 0.002_149, 0.0999, 0.125, 12.3456, 1234.5];
+  assert.deepEqual(amounts.map((cost_usd) => cost({ total_tokens: 9, cost_usd })), [
+    ...["$0", "< $0.0001", "< $0.0001", "$0.00010", "$0.0021", "$0.10", "$0.13", "$12.35", "$1,234.50"],
+  ]);
+  const counted = [{ input_tokens: 3 }, { output_tokens: 3 }, { total_tokens: 3 }];
+  for (const usage of counted) assert.equal(cost(usage), "price unknown");
+  for (const usage of [null, undefined, { input_tokens: null, output_tokens: 0, total_tokens: null }]) assert.equal(cost(usage), null);
 });
 
 test("JSON shows characters that can't be seen, and stays the same JSON", () => {

@@ -8,7 +8,7 @@ import { CitedPages } from "./cited_pages.js";
 import { CopyButton } from "./copy_button.js";
 import { useFacts } from "./facts.js";
 import { Failure } from "./failure.js";
-import { count, duration } from "./format.js";
+import { cost, count, duration } from "./format.js";
 import { memo } from "./memo.js";
 import { TextView } from "./text_view.js";
 import { Thinking } from "./thinking.js";
@@ -96,9 +96,11 @@ function Footer({ parts, facts, regenerate }) {
 
 function factsIn({ usage, durationMs, model }) {
   const tokens = usage?.output_tokens ?? null;
+  const price = cost(usage);
   return [
     ...(model === null ? [] : [model]),
     ...(tokens === null ? [] : [count(tokens, "token", "tokens")]),
+    ...(price === null ? [] : [price]),
     ...(durationMs === null ? [] : [duration(durationMs)]),
   ];
 }

@@ -1,4 +1,4 @@
-/** Numbers, times and JSON as people read them. */
+/** Numbers, times, amounts of money and JSON as people read them. */
 
 import { prettyJson } from "agent-stream";
 
@@ -16,6 +16,23 @@ export function duration(ms) {
   if (seconds < 60) return `${seconds} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
   return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+}
+
+const CENTS = new Intl.NumberFormat("en", { style: "currency", currency: "USD" });
+const SMALL_AMOUNT = new Intl.NumberFormat("en", { style: "currency", currency: "USD", minimumSignificantDigits: 2, maximumSignificantDigits: 2 });
+const SMALLEST_SHOWN = 0.0001;
+
+/** `$12.35`, `$0.0021`, `< $0.0001`, `$0`. */
+export function dollars(amount) {
+  if (amount === 0) return "$0";
+  if (amount < SMALLEST_SHOWN) return `< $${SMALLEST_SHOWN}`;
+  return (amount < 0.1 ? SMALL_AMOUNT : CENTS).format(amount);
+}
+
+/** Returns what a usage cost: `$0.0021`, `price unknown` if only its tokens are known, or null if it has neither. */
+export function cost(usage) {
+  if (usage?.cost_usd !== undefined) return dollars(usage.cost_usd);
+  return usage?.input_tokens || usage?.output_tokens || usage?.total_tokens ? "price unknown" : null;
 }
 
 /** `12 kB`, `3.4 MB`. */

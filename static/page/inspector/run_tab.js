@@ -3,11 +3,12 @@
 import { useMemo } from "preact/hooks";
 
 import { CopyButton } from "../chat/copy_button.js";
+import { cost } from "../chat/format.js";
 import { html } from "../html.js";
 import { Chart } from "./chart.js";
 import { useAtMostEvery, useClock } from "./clock.js";
 import { Empty } from "./empty.js";
-import { bytes, count, duration } from "./formats.js";
+import { bytes, count, dollars, duration } from "./formats.js";
 import { measuresOf, tokensOverTime } from "./measures.js";
 import { useShownRun } from "./shown_run.js";
 import { nowOf, spansOf } from "./timing.js";
@@ -57,6 +58,7 @@ function Summary({ measures, status, nowMs }) {
       <${Tile} name="Tokens in" value=${count(usage?.input_tokens)} />
       <${Tile} name="Tokens out" value=${count(usage?.output_tokens)} />
       <${Tile} name="${count(measures.events)} events" value=${bytes(measures.bytes)} />
+      <${Tile} name="Cost" value=${cost(usage) ?? "–"} />
     </dl>
   `;
 }
@@ -72,7 +74,7 @@ function Steps({ steps, isUnderWay }) {
       <h3 id="steps-title">Usage by step</h3>
       <table class="step-table">
         <thead>
-          <tr><th scope="col">Step</th><th scope="col">Ended with</th><th scope="col">In</th><th scope="col">Out</th><th scope="col">tok/s</th></tr>
+          <tr><th scope="col">Step</th><th scope="col">Ended with</th><th scope="col">In</th><th scope="col">Out</th><th scope="col">tok/s</th><th scope="col">Cost</th></tr>
         </thead>
         <tbody>
           ${steps.map((step) => html`<${StepRow} key=${step.step} step=${step} open=${isUnderWay ? "…" : "–"} />`)}
@@ -92,6 +94,7 @@ function StepRow({ open, step: { step, finishReason, usage, tokens, writingMs } 
       <td>${count(usage?.input_tokens)}</td>
       <td>${count(usage?.output_tokens)}</td>
       <td>${count(speed)}</td>
+      <td>${dollars(usage?.cost_usd)}</td>
     </tr>
   `;
 }

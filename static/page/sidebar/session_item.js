@@ -2,6 +2,7 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 
+import { cost } from "../chat/format.js";
 import { html } from "../html.js";
 import { Icon } from "../icons.js";
 import { formatRoute, onPlainClick, openSession } from "../route.js";
@@ -35,7 +36,7 @@ export function SessionItem({ session, isCurrent, isFirst }) {
 }
 
 function SessionLink({ session, isCurrent, isFirst, handle, edit }) {
-  const { session_id: id, status, updated_at } = session;
+  const { session_id: id, status, updated_at, usage } = session;
   const onKeyDown = ({ key }) => {
     if (key === "F2") edit(Rename);
     if (key === "Delete") edit(Delete);
@@ -50,7 +51,7 @@ function SessionLink({ session, isCurrent, isFirst, handle, edit }) {
       onKeyDown=${onKeyDown}
     >
       <${Dot} status=${status} />
-      <span class="cut">${titleOf(session)}</span>
+      <span class="item-text"><span class="cut">${titleOf(session)}</span><span class="tiny muted">${cost(usage)}</span></span>
       <time datetime=${updated_at}>${age(updated_at)}</time>
     </a>
   `;

@@ -114,7 +114,8 @@ def test_a_run_is_measured_while_it_streams(page: ShownPage, fake: FakeDedalus) 
     page.until_shown("succeeded", ".run-status")
     page.until_shown("stop", ".step-table")
     tiles = dict(tile.split("\n") for tile in page.texts(".tile"))
-    assert (tiles["Tokens in"], tiles["Tokens out"]) == ("80", "42")
+    assert (tiles["Tokens in"], tiles["Tokens out"], tiles["Cost"]) == ("80", "42", "price unknown")
+    page.until_shown("price unknown", ".sidebar .item.is-current")
     assert page.has(".chart canvas")
     assert page.console() == []
 
