@@ -13,7 +13,7 @@ import { measuresOf, tokensOverTime } from "../../static/page/inspector/measures
 import { isCut, offsetsOf, positionAt, replayStatus, timeAt } from "../../static/page/inspector/playback.js";
 import { proofOf } from "../../static/page/inspector/proof.js";
 import { MAX_EVENTS, RunFileError, recordsIn } from "../../static/page/inspector/run_file.js";
-import { frameOf, framesIn } from "../../static/page/inspector/stored_log.js";
+import { frameOf, framesIn, isLeft } from "../../static/page/inspector/stored_log.js";
 import { nowOf, spansOf } from "../../static/page/inspector/timing.js";
 
 const BEGIN = Date.parse("2026-11-28T10:00:00.000Z");
@@ -92,6 +92,17 @@ test("the waterfall has each step, call and wait, and open ones while they are u
     [[99, false], [30, false], [90, true], [80, false]],
   );
   assert.deepEqual(spansOf([]), []);
+});
+
+test("the page has left a run that was stopped before its end", () => {
+  const waiting = frames(...TOOLS);
+  assert.equal(isLeft(waiting, "run_1", "cancelled"), true);
+  assert.equal(isLeft(waiting, "run_1", "failed"), true);
+  assert.equal(isLeft(waiting, "run_1", "stopping"), false);
+  assert.equal(isLeft(waiting, "run_1", "waiting"), false);
+  assert.equal(isLeft(waiting, "run_2", "streaming"), true);
+  assert.equal(isLeft(frames(...ANSWER), "run_1", "cancelled"), false);
+  assert.equal(isLeft([], null, "cancelled"), false);
 });
 
 test("a call's id can be any text", () => {

@@ -7,7 +7,7 @@ import { useConversation } from "../conversation.js";
 import { runPath } from "../paths.js";
 import { useStore } from "../store.js";
 import { replayStatus } from "./playback.js";
-import { framesIn } from "./stored_log.js";
+import { framesIn, isLeft } from "./stored_log.js";
 
 const LOOK_MS = 2_000; // how often a run is looked at that another page follows
 
@@ -23,22 +23,25 @@ export async function storedLog(runId) {
 
 /**
  * Returns `{ runId, frames, isLive, isReplay, workStatus, error }` of the run to show. `isLive`: this page received its events.
+ * The rest of a run that was stopped here comes from the service's log.
  * `workStatus` is the status to show while the run's events say that it works.
  */
 export function useShownRun() {
   const replay = useStore((state) => state.replay);
   const followed = useStore((state) => state.frames);
   const named = useStore((state) => state.route.run);
-  const { messages } = useConversation();
+  const { messages, runId: latestId, status } = useConversation();
   const followedId = followed[0]?.event.run_id ?? null;
   const runId = named ?? followedId ?? messages.findLast(({ run_id: id }) => id !== "")?.run_id ?? null;
-  const isLive = runId !== null && runId === followedId;
-  const stored = useStoredRun(isLive || replay ? null : runId);
+  const isFollowed = runId !== null && runId === followedId;
+  const isRead = isFollowed && !isLeft(followed, latestId, status);
+  const stored = useStoredRun(isRead || replay ? null : runId);
   if (replay) {
     const { name, frames, position } = replay;
     return { runId: frames[0].event.run_id, name, frames: frames.slice(0, position), isLive: false, isReplay: true, workStatus: replayStatus(replay), error: null };
   }
-  return { runId, isReplay: false, isLive, workStatus: "streaming", ...(isLive ? { frames: followed, error: null } : stored) };
+  const isLive = isFollowed && stored.frames.length <= followed.length;
+  return { runId, isReplay: false, isLive, workStatus: "streaming", frames: isLive ? followed : stored.frames, error: stored.error };
 }
 
 const NOTHING = { frames: [], error: null };

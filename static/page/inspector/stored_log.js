@@ -10,6 +10,16 @@ export function framesIn(lines) {
     .map((json) => frameOf(eventIn(json), json));
 }
 
+/**
+ * Returns whether the page has stopped reading the run of `frames` before its end: it was stopped, reading it failed, or another run
+ * has begun. `latestId` and `status` are those of the conversation.
+ */
+export function isLeft(frames, latestId, status) {
+  const last = frames.at(-1)?.event;
+  if (last === undefined || last.event === "complete") return false;
+  return last.run_id !== latestId || ["cancelled", "failed"].includes(status);
+}
+
 /** Returns an event as a frame. `json` is its JSON, which is ASCII. */
 export function frameOf(event, json) {
   const receivedAt = Date.parse(event.timestamp) - performance.timeOrigin;

@@ -156,13 +156,14 @@ def test_a_failed_run_is_tried_again(page: ShownPage, fake: FakeDedalus) -> None
 
 
 def test_escape_stops_the_run(page: ShownPage, fake: FakeDedalus) -> None:
-    """Stop stands in place of Send. What was written stays, and the answer says that it was stopped."""
+    """Stop stands in place of Send, and the text stays. The answer and the inspector say that it was stopped."""
     fake.turn(Text("Once upon a time"), Stall())
     page.open().ask("Tell me a story")
     page.until_shown("Once upon a time", ANSWER)
     page.control("Stop")
     page.keys(Keys.ESCAPE)
     page.until_shown("Stopped.", ANSWER)
+    page.until_shown("cancelled", ".run-status")
     until_ready(page)
     page.reload()
     page.until_shown("Stopped.", ANSWER)
