@@ -46,6 +46,13 @@ def refused(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
 # Bodies
 
 
+@pytest.fixture(scope="module")
+async def small() -> AsyncIterator[Service]:
+    """A service that accepts bodies of up to 1 KiB."""
+    async with answering(max_body_bytes=KIB) as agent:
+        yield agent
+
+
 async def said(agent: Service, head: str, *body: bytes) -> httpx.Response:
     """Return the response to a request written as raw bytes, which may be left unfinished."""
     reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(agent.url).port)
@@ -61,40 +68,36 @@ async def said(agent: Service, head: str, *body: bytes) -> httpx.Response:
 
 
 @pytest.mark.parametrize("length", [str(KIB + 1), "9" * 19, "0" * 5000 + str(KIB + 1)])
-async def test_a_body_that_says_it_is_too_large_is_refused_unread(length: str) -> None:
+async def test_a_body_that_says_it_is_too_large_is_refused_unread(length: str, small: Service) -> None:
     """Promise 8: it is refused by its Content-Length, before a byte of it has arrived."""
-    async with answering(max_body_bytes=KIB) as agent:
-        response = await said(agent, f"Content-Length: {length}")
+    response = await said(small, f"Content-Length: {length}")
     error = refused(response, 413, "body_too_large")
     assert "MAX_BODY_BYTES" in error["message"]
     assert error["retryable"] is False
 
 
-async def test_a_body_that_does_not_say_its_size_is_refused_once_it_is_too_large() -> None:
+async def test_a_body_that_does_not_say_its_size_is_refused_once_it_is_too_large(small: Service) -> None:
     """Promise 8: a chunked body is counted, and refused without waiting for its end, which may never come."""
     chunk = b"200\r\n" + b" " * 512 + b"\r\n"
-    async with answering(max_body_bytes=KIB) as agent:
-        refused(await said(agent, "Transfer-Encoding: chunked", chunk, chunk, chunk), 413, "body_too_large")
+    refused(await said(small, "Transfer-Encoding: chunked", chunk, chunk, chunk), 413, "body_too_large")
 
 
 @pytest.mark.parametrize("path", [STREAM, EXECUTE, SIMULATE])
-async def test_the_limit_of_a_body_is_exact_on_every_route(path: str) -> None:
+async def test_the_limit_of_a_body_is_exact_on_every_route(path: str, small: Service) -> None:
     """A body of exactly the limit is accepted, one byte more is not."""
     body = b'{"input":"?"}'.ljust(KIB)
     headers = {"content-type": "application/json", "origin": ORIGIN}
-    async with answering(max_body_bytes=KIB) as agent:
-        taken = await agent.client.post(path, content=body, headers=headers)
-        refused(await agent.client.post(path, content=body + b" ", headers=headers), 413, "body_too_large")
+    taken = await small.client.post(path, content=body, headers=headers)
+    refused(await small.client.post(path, content=body + b" ", headers=headers), 413, "body_too_large")
     assert taken.status_code == 200
 
 
-async def test_a_connection_stays_open_after_a_refused_body() -> None:
+async def test_a_connection_stays_open_after_a_refused_body(small: Service) -> None:
     """The rest of a refused body is skipped, and the next request on the same connection is served."""
-    async with answering(max_body_bytes=KIB) as agent:
-        for _ in range(2):
-            large = await agent.client.post(STREAM, content=b" " * 100 * KIB, headers={"origin": ORIGIN})
-            refused(large, 413, "body_too_large")
-            assert text(await agent.stream({"input": "?"})) == "ok"
+    for _ in range(2):
+        large = await small.client.post(STREAM, content=b" " * 100 * KIB, headers={"origin": ORIGIN})
+        refused(large, 413, "body_too_large")
+        assert text(await small.stream({"input": "?"})) == "ok"
 
 
 # Nesting
@@ -130,12 +133,11 @@ async def test_brackets_in_a_text_are_no_nesting(fake: FakeDedalus, shared: Serv
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
-async def test_another_encoding_is_no_way_around_the_depth(encoding: str) -> None:
+async def test_another_encoding_is_no_way_around_the_depth(encoding: str, agent: Service) -> None:
     """A text whose bytes look like an open string in UTF-8 can't hide brackets."""
     body = json.dumps({"input": "\u0122", "response_format": {"x": nested(100)}}, ensure_ascii=False)
     headers = {"content-type": "application/json", "origin": ORIGIN}
-    async with answering() as agent:
-        response = await agent.client.post(STREAM, content=body.encode(encoding), headers=headers)
+    response = await agent.client.post(STREAM, content=body.encode(encoding), headers=headers)
     refused(response, 422, "invalid_request")
 
 
@@ -155,11 +157,10 @@ async def test_another_encoding_is_no_way_around_the_depth(encoding: str) -> Non
     ],
     ids=["parts", "messages", "response_format", "unknown fields", "metadata", "integer", "float"],
 )
-async def test_json_that_would_keep_a_parser_busy_is_refused_before_it(field: bytes) -> None:
+async def test_json_that_would_keep_a_parser_busy_is_refused_before_it(field: bytes, agent: Service) -> None:
     """A scan refuses many values in few bytes, and numbers whose digits take quadratic time, in any context."""
     headers = {"content-type": "application/json", "origin": ORIGIN}
-    async with answering() as agent:
-        response = await agent.client.post(STREAM, content=b"{" + field, headers=headers)
+    response = await agent.client.post(STREAM, content=b"{" + field, headers=headers)
     error = refused(response, 422, "invalid_request")
     assert "MAX_JSON_VALUES" in error["message"] or "number" in error["message"]
 
