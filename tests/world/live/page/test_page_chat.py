@@ -304,6 +304,16 @@ def test_a_reader_can_scroll_away(page: ShownPage, fake: FakeDedalus) -> None:
     page.until(lambda: gap(page) < 2, "still at the end")
 
 
+def test_a_long_answer_leaves_the_page_in_its_place(page: ShownPage, fake: FakeDedalus) -> None:
+    """The document stays as high as the window, and scrolling to the end of an answer moves nothing but the answer."""
+    fake.turn(*answer("```python\nx = 1\n```\n\n" * 60))
+    page.open().ask("Show me code")
+    page.until(lambda: len(page.texts(f"{ANSWER} .code")) == 60)
+    page.browser.execute_script("Array.from(document.querySelectorAll('.answer .hidden')).at(-1).scrollIntoView()")
+    assert page.browser.execute_script("return document.documentElement.scrollHeight - innerHeight") == 0
+    assert page.browser.execute_script("return document.querySelector('.shell').getBoundingClientRect().top") == 0
+
+
 def gap(page: ShownPage) -> float:
     """Return the height in pixels of the conversation below what is shown."""
     script = "const { scrollHeight: all, scrollTop: above, clientHeight: shown } = document.querySelector('.scroller');"
