@@ -8,6 +8,7 @@ import { isReturned, unsentIn } from "agent-stream";
 import { contentOf, partsOf, readAttachment } from "../../static/page/chat/attachments.js";
 import { growBlocks, LIMIT } from "../../static/page/chat/blocks.js";
 import { cost, count, duration, size, visibleJson } from "../../static/page/chat/format.js";
+import { jsonIn, treeOf, valueIn } from "../../static/page/chat/json_tree.js";
 import { pagesOf } from "../../static/page/chat/pages.js";
 
 const MARKDOWN = [
@@ -159,4 +160,20 @@ test("only links to web pages are shown, each by its title or its host", () => {
     { href: "https://a.example/x?y", host: "a.example", label: "A", snippet: "about A" },
     { href: "http://b.example/", host: "b.example", label: "b.example", snippet: undefined },
   ]);
+});
+
+test("a tree of JSON has each digit, name and text, and gives the same JSON back", () => {
+  const json = String.raw`{"id":9007199254740993,"share":1.0,"a\": {":["x,","\"k\": {","]",{},[],[[1]],"a\nb"],"__proto__":{"":null},"\u202e":true}`;
+  const tree = treeOf(json);
+  assert.equal(jsonIn(tree), json);
+  assert.deepEqual(tree.children.map(({ name }) => name), ["id", "share", String.raw`a\": {`, "__proto__", String.raw`\u202e`]);
+  assert.deepEqual(tree.children[2].children.map(({ text }) => text), [
+    ...[`"x,"`, String.raw`"\"k\": {"`, `"]"`, "{}", "[]", "[", String.raw`"a\nb"`],
+  ]);
+  for (const plain of ["null", "1.50", `"text"`, "[]", "{}"]) assert.equal(jsonIn(treeOf(plain)), plain);
+});
+
+test("the value of an answer is that of the event, with each digit", () => {
+  const event = (value) => `{"run_id":"run_1","event":"final_output","data":{"content":"{\\"data\\": 1}","data":${value},"attempts":2}}`;
+  for (const value of [`{"data":12345678901234567890}`, "[1.0]", "null"]) assert.equal(valueIn(event(value)), value);
 });

@@ -10,18 +10,22 @@ import { useFacts } from "./facts.js";
 import { Failure } from "./failure.js";
 import { cost, count, duration } from "./format.js";
 import { memo } from "./memo.js";
+import { StructuredAnswer } from "./structured_answer.js";
 import { TextView } from "./text_view.js";
 import { Thinking } from "./thinking.js";
 import { ToolCard } from "./tool_card.js";
 
 /** `regenerate` asks the question of this answer again; null while a run is under way. */
 export const Answer = memo(function Answer({ message, regenerate, reconnect }) {
-  const { parts, status, error, run_id, sources = [] } = message;
+  const { parts, status, error, run_id, sources = [], attempts } = message;
   const facts = useFacts(run_id);
   const isUnderWay = isUnfinished(message);
+  const isStructured = attempts !== undefined && facts.valueJson !== null;
+  const shown = isStructured ? withoutLastText(parts) : parts;
   return html`
     <article class="answer" aria-label="Answer" aria-busy=${isUnderWay}>
-      ${parts.map((part, place) => drawPart(part, place, { isUnderWay, facts, parts }))}
+      ${shown.map((part, place) => drawPart(part, place, { isUnderWay, facts, parts }))}
+      ${isStructured && html`<${StructuredAnswer} json=${facts.valueJson} attempts=${attempts} />`}
       ${isUnderWay && status !== "waiting" && html`<${Working} isBegun=${parts.length > 0} />`}
       <${CitedPages} sources=${sources} />
       ${facts.restarts.map((restart, place) => html`<${Restart} key=${place} ...${restart} />`)}
@@ -32,6 +36,12 @@ export const Answer = memo(function Answer({ message, regenerate, reconnect }) {
     </article>
   `;
 });
+
+/** Returns the parts without the text that a structured answer is shown in the place of. */
+function withoutLastText(parts) {
+  const last = parts.findLastIndex(({ type }) => type === "text");
+  return parts.filter((_, place) => place !== last);
+}
 
 function drawPart(part, place, { isUnderWay, facts, parts }) {
   const isGrowing = isUnderWay && place === parts.length - 1;

@@ -1,11 +1,12 @@
-/** Facts about runs that their messages don't have: the seconds of thinking, warnings, tokens and the time taken. */
+/** Facts about runs that their messages don't have: the seconds of thinking, warnings, tokens, the time taken and each digit of a value. */
 
 import { useEffect } from "preact/hooks";
 
 import { api } from "../api.js";
 import { createStore, store, useExternal, useStore } from "../store.js";
+import { valueIn } from "./json_tree.js";
 
-const NOTHING = { thoughts: [], earlierThoughts: 0, restarts: [], warnings: [], usage: null, durationMs: null, model: null, lastPart: null };
+const NOTHING = { thoughts: [], earlierThoughts: 0, restarts: [], warnings: [], usage: null, durationMs: null, model: null, valueJson: null, lastPart: null };
 /** A run that took longer waited for a person. How long it has worked isn't stored. */
 const LONGEST_RUN_MS = 3_600_000;
 
@@ -35,14 +36,15 @@ function readFrames(frames) {
   if (added.length === 0) return;
   const before = reading.count === 0 ? NOTHING : factsOf(runId);
   reading.count = frames.length;
-  facts.set({ [runId]: added.reduce((known, { event }) => factsAfter(known, event), before) });
+  facts.set({ [runId]: added.reduce(factsAfter, before) });
 }
 
 /**
  * Returns the facts after one more event. The thoughts are the thinking parts of the answer, in order. The first
- * `earlierThoughts` of them are of earlier steps. `model` is the one that answers.
+ * `earlierThoughts` of them are of earlier steps. `model` is the one that answers,
+ * and `valueJson` the JSON of the value of a structured answer.
  */
-function factsAfter(known, { event, data, timestamp }) {
+function factsAfter(known, { event: { event, data, timestamp }, json }) {
   switch (event) {
     case "run_started":
       return { ...known, model: data.model };
@@ -61,6 +63,8 @@ function factsAfter(known, { event, data, timestamp }) {
       return data.model === known.model ? known : { ...known, model: data.model };
     case "warning":
       return { ...known, warnings: [...known.warnings, data] };
+    case "final_output":
+      return data.attempts === undefined ? known : { ...known, valueJson: valueIn(json) };
     case "complete":
       return { ...known, usage: data.usage, durationMs: data.duration_ms };
     default:

@@ -1,8 +1,8 @@
 /** One event: its times and its JSON. */
 
+import { JsonView } from "../chat/json_view.js";
 import { html } from "../html.js";
 import { bytes, duration } from "./formats.js";
-import { JsonView } from "./json_view.js";
 
 export function EventDetail({ frame, before, onClose }) {
   const { event } = frame;

@@ -1,8 +1,8 @@
 /** The tab Request: the shown run's request as this page sent it. */
 
+import { JsonView } from "../chat/json_view.js";
 import { html } from "../html.js";
 import { useStore } from "../store.js";
-import { JsonView } from "./json_view.js";
 import { withoutSecrets } from "./requests.js";
 import { useShownRun } from "./shown_run.js";
 

@@ -10,7 +10,7 @@ from wire import Done, Finish, ToolCall, answer
 
 pytest_plugins = "page_fixtures"
 
-DOCK, BRIEF, STATE = ".dock", ".tool .brief", ".tool .state"
+DOCK, BRIEF, STATE, STRUCTURED = ".dock", ".tool .brief", ".tool .state", ".structured"
 TOOLS = '''
 from typing import Any
 
@@ -61,3 +61,22 @@ def test_a_person_approves_the_digits_that_are_shown(page: ShownPage, fake: Fake
     page.element(".tool summary").click()
     page.until_shown('"account": 9007199254740995,', ".tool-details")
     page.until_shown("Approved with these arguments.", ".tool-details")
+
+
+def test_a_structured_answer_is_a_tree_of_its_value(page: ShownPage, fake: FakeDedalus) -> None:
+    """Each digit is in the tree and in the JSON, a second attempt is named, and the text around it is left out."""
+    fake.turn(*answer("I don't know."))
+    fake.turn(
+        *answer('Here:\n```json\n{"accounts": [{"id": 9007199254740993, "share": 1.0}], "note": "<b>x</b>"}\n```')
+    )
+    page.open().choose(output_schema={"type": "object", "required": ["accounts"]})
+    page.ask("Which accounts?")
+    page.until_shown("matched its schema at attempt 2", STRUCTURED)
+    page.until_shown("<b>x</b>", f"{STRUCTURED} code")
+    assert "Here:" not in page.texts(".answer")[0]
+    for depth in (2, 3):
+        page.element(f"{STRUCTURED} {'details ' * depth}> summary").click()
+    page.until(lambda: {"9007199254740993", "1.0"} <= set(page.texts(f"{STRUCTURED} li code")))
+    page.element(f"{STRUCTURED} > details:last-of-type > summary").click()
+    page.until_shown('"id": 9007199254740993', f"{STRUCTURED} .code")
+    assert page.console() == []

@@ -1,8 +1,8 @@
 /** A JSON text with colours and a button to copy it. */
 
-import { CodeView } from "../chat/code_view.js";
-import { visibleJson } from "../chat/format.js";
 import { html } from "../html.js";
+import { CodeView } from "./code_view.js";
+import { visibleJson } from "./format.js";
 
 const LONGEST_SHOWN = 200_000; // characters: a browser lays out more than that too slowly
 
