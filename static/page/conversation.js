@@ -27,13 +27,16 @@ function mount() {
   if (!leave) shown.set({ leave: conversation.mount() });
 }
 
-/** The options of a conversation. The inspector shows only the present one. */
+/**
+ * The options of a conversation. The inspector shows only the present one. A run without a session was started by another
+ * program, which makes its own calls: a link to it must not run a tool of this page.
+ */
 function optionsFor(sessionId, isPresent) {
   return {
     baseUrl: BASE_URL,
     sessionId,
     storageKey: "agent-stream",
-    clientTools: pageTools,
+    clientTools: sessionId === undefined ? {} : pageTools,
     fetch: (...request) => (isPresent() ? recordingFetch : faultyFetch)(...request),
     onFrame: (frame) => isPresent() && takeFrame(frame),
   };
@@ -56,7 +59,9 @@ function open() {
   if (isOther) forgetFrames();
   if (route.session || isLoose) mount();
   if (!isMove) return;
-  if (isLoose) void shown.get().conversation.attach(id);
+  const { conversation } = shown.get();
+  if (isLoose) void conversation.attach(id);
+  else if (route.run === null && !isOther) void conversation.showBranch(null);
   else if (route.run !== null && !isShown(route.run)) void showBranch(route);
 }
 
@@ -118,6 +123,7 @@ export function chosen({ tools, mcp_servers, asks_first, ...fields }) {
 export function ask(question, onEvent) {
   const { route, draft, choice } = store.get();
   const request = { ...chosen(choice), ...(typeof question === "string" ? { input: question } : question) };
+  shown.set({ run: null }); // the question continues the shown version, so `open` must not show the latest one
   navigate({ session: route.session ?? draft, run: null, seq: null });
   return shown.get().conversation.stream(request, onEvent);
 }

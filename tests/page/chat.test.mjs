@@ -10,6 +10,8 @@ import { growBlocks, LIMIT } from "../../static/page/chat/blocks.js";
 import { cost, count, duration, size, visibleJson } from "../../static/page/chat/format.js";
 import { jsonIn, treeOf, valueIn } from "../../static/page/chat/json_tree.js";
 import { pagesOf } from "../../static/page/chat/pages.js";
+import { takeFrame } from "../../static/page/frames.js";
+import { store } from "../../static/page/store.js";
 
 const MARKDOWN = [
   "# Title",
@@ -176,4 +178,17 @@ test("a tree of JSON has each digit, name and text, and gives the same JSON back
 test("the value of an answer is that of the event, with each digit", () => {
   const event = (value) => `{"run_id":"run_1","event":"final_output","data":{"content":"{\\"data\\": 1}","data":${value},"attempts":2}}`;
   for (const value of [`{"data":12345678901234567890}`, "[1.0]", "null"]) assert.equal(valueIn(event(value)), value);
+});
+
+test("the events of a run that is read again take the place of the earlier ones", async () => {
+  const take = (...seqs) => seqs.forEach((seq) => takeFrame({ event: { run_id: "run_1", seq } }));
+  take(1, 2, 3, 4);
+  take(1, 2);
+  await new Promise((resolve) => {
+    const stop = store.subscribe(() => resolve(stop()));
+  });
+  assert.deepEqual(
+    store.get().frames.map(({ event }) => event.seq),
+    [1, 2],
+  );
 });

@@ -1,9 +1,15 @@
-/* Resolves "agent-stream" in Node, as the import map of the page does. */
+/* Resolves the names of the page's import map in Node. */
 
+import { readFileSync } from "node:fs";
 import { registerHooks } from "node:module";
 
-const url = new URL("../../clients/typescript/dist/index.js", import.meta.url).href;
+const ROOT = new URL("../../", import.meta.url);
+const [, map] = readFileSync(new URL("static/index.html", ROOT), "utf8").match(/<script type="importmap">(.*?)<\/script>/s);
+const { imports } = JSON.parse(map);
+/** The service serves the built client under a name of its own. */
+const files = { ...imports, "agent-stream": "clients/typescript/dist/index.js" };
 
 registerHooks({
-  resolve: (name, context, next) => (name === "agent-stream" ? { url, shortCircuit: true } : next(name, context)),
+  resolve: (name, context, next) =>
+    Object.hasOwn(files, name) ? { url: new URL(files[name], ROOT).href, shortCircuit: true } : next(name, context),
 });

@@ -2544,10 +2544,11 @@ declare class Conversation {
     isError?: boolean | undefined;
   }) => Promise<AgentError | null>;
   /**
-  * Shows the branch of the session with this run, such as one of a question's `branches`. The next question continues it.
+  * Shows the branch of the session with this run, such as one of a question's `branches`, or with null the latest branch.
+  * The next question continues it.
   * A run of another branch that was followed until now continues by itself. Resolves once the branch is up to date.
   */
-  showBranch: (runId: string) => Promise<void>;
+  showBranch: (runId: string | null) => Promise<void>;
   /** Follows a run, after it was cancelled if it has been stopped before. */
   private resume;
   /** A question that takes another one's place has versions, which the session knows. */

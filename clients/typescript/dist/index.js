@@ -2573,7 +2573,7 @@ var SessionLoader = class {
 	choose(runId) {
 		this.chosen = runId;
 	}
-	/** Shows the branch with this run. A run that was followed until now continues by itself. */
+	/** Shows the branch with this run, or with null the latest. A run that was followed until now continues by itself. */
 	async showBranch(runId) {
 		this.follower.leave();
 		this.choose(runId);
@@ -3022,7 +3022,8 @@ var Conversation = class {
 		is_error: isError
 	});
 	/**
-	* Shows the branch of the session with this run, such as one of a question's `branches`. The next question continues it.
+	* Shows the branch of the session with this run, such as one of a question's `branches`, or with null the latest branch.
+	* The next question continues it.
 	* A run of another branch that was followed until now continues by itself. Resolves once the branch is up to date.
 	*/
 	showBranch = (runId) => this.session.showBranch(runId);

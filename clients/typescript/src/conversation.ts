@@ -190,10 +190,11 @@ export class Conversation {
   ): Promise<AgentError | null> => this.send(this.follower.current, callId, { content, is_error: isError });
 
   /**
-   * Shows the branch of the session with this run, such as one of a question's `branches`. The next question continues it.
+   * Shows the branch of the session with this run, such as one of a question's `branches`, or with null the latest branch.
+   * The next question continues it.
    * A run of another branch that was followed until now continues by itself. Resolves once the branch is up to date.
    */
-  showBranch = (runId: string): Promise<void> => this.session.showBranch(runId);
+  showBranch = (runId: string | null): Promise<void> => this.session.showBranch(runId);
 
   /** Follows a run, after it was cancelled if it has been stopped before. */
   private async resume(run: FollowedRun): Promise<void> {

@@ -68,8 +68,8 @@ export class SessionLoader {
     this.chosen = runId;
   }
 
-  /** Shows the branch with this run. A run that was followed until now continues by itself. */
-  async showBranch(runId: string): Promise<void> {
+  /** Shows the branch with this run, or with null the latest. A run that was followed until now continues by itself. */
+  async showBranch(runId: string | null): Promise<void> {
     this.follower.leave();
     this.choose(runId);
     this.view.change(({ messages, history }) => this.withStored({ ...IDLE, messages, history }));

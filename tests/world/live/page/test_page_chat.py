@@ -201,7 +201,7 @@ def test_the_last_question_is_edited(page: ShownPage, fake: FakeDedalus) -> None
 
 
 def test_versions_are_shown_in_turn(page: ShownPage, fake: FakeDedalus) -> None:
-    """After another answer to the same question, ◂ shows the first one and ▸ the second, also after a reload."""
+    """After another answer to the same question, ◂ and Forward show the first one, ▸, Back and a reload the second."""
     fake.turn(*answer("First."))
     page.open().ask("Which?")
     page.until_shown("First.", ANSWER)
@@ -213,6 +213,11 @@ def test_versions_are_shown_in_turn(page: ShownPage, fake: FakeDedalus) -> None:
     page.until_shown("First.", ANSWER)
     page.until_shown("1/2", ".branches")
     assert "&run=run_" in page.query()  # the URL names the version
+    page.browser.back()
+    page.until_shown("2/2", ".branches")  # the URL without a run names the latest version
+    page.until_shown("Second.", ANSWER)
+    page.browser.forward()
+    page.until_shown("1/2", ".branches")
     page.press("Next version")
     page.until_shown("Second.", ANSWER)
     page.reload()
