@@ -3,7 +3,7 @@
 import { isUnfinished, type Message as AgentMessage, type Part, textOf } from "agent-stream";
 import { memo, type ReactNode } from "react";
 import type { Facts } from "@/lib/useFacts";
-import { duration } from "@/lib/format";
+import { cost, duration, pretty } from "@/lib/format";
 import { CopyButton } from "./CopyButton";
 import { ErrorNote } from "./ErrorNote";
 import { IconButton } from "./IconButton";
@@ -66,13 +66,15 @@ function BranchButton({ label, icon, runId, show }: BranchButtonProps) {
 }
 
 function Answer({ message, facts, retry }: Omit<MessageProps, "showBranch">) {
-  const { parts, sources, status, error } = message;
+  const { parts, content, attempts, sources, status, error } = message;
   const isUnderWay = isUnfinished(message);
   let thoughts = 0;
   return (
     <article aria-label="Agent" aria-busy={isUnderWay} className="mt-6 last:mb-6">
       {parts.map((part, place) => {
         const took = part.type === "thinking" ? facts.thoughts[thoughts++] : undefined;
+        const isValue = attempts !== undefined && part.type === "text" && part.text === content;
+        if (isValue) return <Value key={place} text={part.text} />;
         const isGrowing = isUnderWay && place === parts.length - 1;
         return <PartView key={place} part={part} isGrowing={isGrowing} isUnderWay={isUnderWay} took={took} />;
       })}
@@ -82,6 +84,15 @@ function Answer({ message, facts, retry }: Omit<MessageProps, "showBranch">) {
       {status === "failed" && error && <ErrorNote error={error}>{retry && <RetryButton retry={retry} />}</ErrorNote>}
       {!isUnderWay && <Footer message={message} facts={facts} retry={error ? undefined : retry} />}
     </article>
+  );
+}
+
+/** A structured answer: its JSON in lines, with each digit of its numbers. */
+function Value({ text }: { text: string }) {
+  return (
+    <pre className="my-3 max-h-96 overflow-auto font-mono text-sm whitespace-pre-wrap wrap-anywhere" tabIndex={0}>
+      {pretty(text)}
+    </pre>
   );
 }
 
@@ -128,7 +139,11 @@ function RetryButton({ retry }: { retry: () => void }) {
 
 function Footer({ message, facts: { usage, durationMs }, retry }: Omit<MessageProps, "showBranch">) {
   const tokens = usage?.total_tokens;
-  const facts = [tokens && `${tokens.toLocaleString("en")} tokens`, durationMs !== undefined && duration(durationMs)];
+  const facts = [
+    tokens && `${tokens.toLocaleString("en")} tokens`,
+    usage && cost(usage),
+    durationMs !== undefined && duration(durationMs),
+  ];
   return (
     <footer className="mt-2 -ml-2 flex items-center gap-0.5 text-soft">
       <CopyButton label="Copy the answer" text={() => textOf(message.content ?? "")} />
