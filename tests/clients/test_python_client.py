@@ -267,8 +267,9 @@ def test_attach(agent: AgentStream, service: Service) -> None:
     failed = agent.simulate(scenario="error", delay_ms=0)
     with pytest.raises(RunFailed):
         list(failed)
-    with pytest.raises(RunFailed, match="upstream_failed"):
-        list(agent.attach(failed.id, after=failed.last_seq))
+    for after in (failed.last_seq, failed.last_seq - 1):
+        with pytest.raises(RunFailed, match="upstream_failed"):
+            list(agent.attach(failed.id, after=after))
 
 
 def test_attach_to_an_unknown_run(agent: AgentStream) -> None:

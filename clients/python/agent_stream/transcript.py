@@ -91,6 +91,11 @@ class Transcript:
         """The value of the answer: the checked one, or else as much of it as has been written."""
         return partial_value(self.text) if self._final is None else self._final.data
 
+    @property
+    def lacks_error(self) -> bool:
+        """Whether the run has failed, and its error came before the events that were read."""
+        return self.end == "failed" and self.failure is None
+
     def add(self, event: StreamEvent) -> None:
         """Add the next event."""
         self._first_at = self._first_at or event.timestamp

@@ -1837,7 +1837,7 @@ type ToolInfo = Schemas["ToolInfo"];
 type ToolList = Schemas["ToolList"];
 type McpServerInfo = Schemas["McpServerInfo"];
 type McpServerList = Schemas["McpServerList"];
-type Json = null | boolean | number | string | Json[] | {
+type Json = null | boolean | number | bigint | string | Json[] | {
   [key: string]: Json;
 };
 /** A type whose optional keys may be undefined, which counts as left out. */
@@ -2294,7 +2294,9 @@ declare class RunReader {
   private stream;
   /** Reads the events so far, because all streams are taken, and waits for the next look. */
   private poll;
-  /** Opens a stream of the events after the last one read. */
+  /** Resolves with the error of a run that has failed, or with null if the page has left the run. Throws a RunFailed. */
+  error(): Promise<AgentError | null>;
+  /** Opens a stream of the events after the last one read. Resolves with null if there are none, or after `leave`. */
   private connect;
   /** Makes a request, and tries again until it succeeds or another try is useless. Resolves with null after `leave`. */
   private persist;

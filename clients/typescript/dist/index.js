@@ -26,9 +26,26 @@ function newKey() {
 }
 //#endregion
 //#region src/exact_json.ts
-/** A string, a sign, or another value of a JSON text. */
-const TOKEN$1 = /"[^"\\]*(?:\\.[^"\\]*)*"|[[\]{}:,]|[^\s[\]{}:,"]+/g;
+/** A sign, the quote at the beginning of a string, or another value of a JSON text. */
+const TOKEN$1 = /["[\]{}:,]|[^\s[\]{}:,"]+/g;
 const WHOLE_NUMBER = /^-?\d+$/;
+/** Yields the tokens of JSON, each with its place. A string is one token. */
+function* tokensOf(json) {
+	const next = new RegExp(TOKEN$1);
+	for (let found = next.exec(json); found; found = next.exec(json)) {
+		if (found[0] === "\"") next.lastIndex = endOfString(json, found.index);
+		yield [json.slice(found.index, next.lastIndex), found.index];
+	}
+}
+/** Returns the place after a string. A regular expression for a string has no room for one with millions of escapes. */
+function endOfString(json, start) {
+	for (let end = json.indexOf("\"", start + 1); end >= 0; end = json.indexOf("\"", end + 1)) {
+		let backslashes = 0;
+		while (json[end - 1 - backslashes] === "\\") backslashes += 1;
+		if (backslashes % 2 === 0) return end + 1;
+	}
+	return json.length;
+}
 /**
 * Parses JSON of the service that has tool calls. Each object with `arguments` also gets their JSON as `arguments_text`. The
 * `data` of an answer stays as it is: its objects are not the service's.
@@ -50,7 +67,7 @@ function addTexts(root, json) {
 	let outside = Infinity;
 	let start = 0;
 	let before = "";
-	for (const { 0: token, index } of json.matchAll(TOKEN$1)) {
+	for (const [token, index] of tokensOf(json)) {
 		const place = places.at(-1);
 		if (token === ":") place.key = JSON.parse(before);
 		if (token === "," && typeof place.key === "number") place.key += 1;
@@ -72,7 +89,12 @@ function addTexts(root, json) {
 	}
 }
 /** Returns the JSON of a value, or a text that is JSON already. */
-const jsonOf = (body) => typeof body === "string" ? body : JSON.stringify(body);
+const jsonOf = (body) => typeof body === "string" ? body : stringify(body);
+/** Returns the JSON of a value. Bigints become whole numbers with every digit. */
+function stringify(value) {
+	const mark = newKey();
+	return JSON.stringify(value, (_, part) => typeof part === "bigint" ? `${mark}${part}` : part).replace(new RegExp(`"${mark}(-?\\d+)"`, "g"), "$1");
+}
 /** Returns JSON in lines, as `JSON.stringify` lays it out, but with each number as it is written. Throws a SyntaxError. */
 function prettyJson(json) {
 	JSON.parse(json);
@@ -84,7 +106,7 @@ function laidOut(json, indent) {
 	let depth = 0;
 	let before = "";
 	let text = "";
-	for (const [token] of json.matchAll(TOKEN$1)) {
+	for (const [token] of tokensOf(json)) {
 		const closes = token === "}" || token === "]";
 		const opened = before === "{" || before === "[";
 		if (closes) depth -= 1;
@@ -95,11 +117,12 @@ function laidOut(json, indent) {
 	}
 	return text;
 }
-/** Parses JSON. Whole numbers that JavaScript's numbers can't hold become bigints. */
+/** Parses JSON. Whole numbers that JavaScript's numbers can't hold become bigints. Throws a SyntaxError. */
 function parseWithBigints(json) {
+	JSON.parse(json);
 	const mark = newKey();
-	const marked = json.replace(TOKEN$1, (token) => isRounded(token) ? `"${mark}${token}"` : token);
-	return JSON.parse(marked, (_, value) => typeof value === "string" && value.startsWith(mark) ? BigInt(value.slice(mark.length)) : value);
+	const marked = Array.from(tokensOf(json), ([token]) => isRounded(token) ? `"${mark}${token}"` : token);
+	return JSON.parse(marked.join(""), (_, value) => typeof value === "string" && value.startsWith(mark) ? BigInt(value.slice(mark.length)) : value);
 }
 const isRounded = (token) => WHOLE_NUMBER.test(token) && !Number.isSafeInteger(Number(token));
 //#endregion
@@ -501,7 +524,7 @@ function batchParser(lastSeq) {
 	const parser = createParser({
 		onEvent: ({ data }) => {
 			const event = eventIn(data);
-			if (!(event.seq > lastSeq)) return;
+			if (!event || !(event.seq > lastSeq)) return;
 			lastSeq = event.seq;
 			batch.frames.push(frameOf(event, data));
 		},
@@ -529,7 +552,11 @@ var EventReader = class {
 		this.signal = signal;
 	}
 	close = () => void this.reader.cancel().catch(() => {});
-	/** A batch for each read, until the body ends, breaks or is closed, or the signal aborts. */
+	/** Resolves with the next bytes, or with undefined if the body has ended or the connection broke. */
+	async read() {
+		return (await this.reader.read().catch(() => null))?.value;
+	}
+	/** A batch for each read, until the body ends, breaks or is closed, or the signal aborts. Throws if it can't be read. */
 	async *batches() {
 		this.signal.addEventListener("abort", this.close);
 		if (this.signal.aborted) this.close();
@@ -537,13 +564,15 @@ var EventReader = class {
 		let silence = setTimeout(this.close, this.silenceMs);
 		const forget = onWake(() => Date.now() - heard > this.silenceMs * .8 && this.close());
 		try {
-			for (let read = await this.reader.read(); !read.done; read = await this.reader.read()) {
+			for (let bytes = await this.read(); bytes; bytes = await this.read()) {
 				clearTimeout(silence);
 				heard = Date.now();
-				yield this.parse(read.value);
+				yield this.parse(bytes);
 				silence = setTimeout(this.close, this.silenceMs);
 			}
-		} catch {} finally {
+		} catch (cause) {
+			if (!(cause instanceof SyntaxError)) throw cause;
+		} finally {
 			clearTimeout(silence);
 			forget();
 			this.signal.removeEventListener("abort", this.close);
@@ -1199,14 +1228,22 @@ const failed = (content) => ({
 	content,
 	is_error: true
 });
+/** Returns an outcome, whose JSON is given. */
+function read(json) {
+	const { content, is_error } = parseWithBigints(json);
+	if (content === void 0 || is_error === void 0) throw new TypeError("The result can't be written as JSON.");
+	return {
+		content,
+		is_error
+	};
+}
 async function outcomeOf(tool, json) {
 	try {
 		const args = parseWithBigints(json);
-		const content = JSON.stringify(await tool.run(args) ?? null);
-		return {
-			content: JSON.parse(content),
+		return read(stringify({
+			content: await tool.run(args) ?? null,
 			is_error: false
-		};
+		}));
 	} catch (cause) {
 		return failed(cause instanceof Error ? cause.message : String(cause));
 	}
@@ -1245,9 +1282,9 @@ var ClientCalls = class {
 	/** Makes a call, unless the page has made it before a reload. */
 	async makeOnce(call, tool, args) {
 		const { options } = this.service;
-		const note = (outcome) => keep(options, call, JSON.stringify(outcome));
+		const note = (outcome) => keep(options, call, stringify(outcome));
 		const before = kept(options, call);
-		if (before) return JSON.parse(before);
+		if (before) return read(before);
 		note(failed("The page was reloaded while this call was being made: its effect is unknown."));
 		const outcome = await outcomeOf(tool, args);
 		if (kept(options, call)) note(outcome);
@@ -1666,23 +1703,46 @@ var RunRequests = class {
 		this.run = run;
 		this.learn = learn;
 	}
-	/** Starts the run, or opens a stream of the events after the last one read. */
+	/**
+	* Starts the run, or opens a stream of the events after the last one read. Resolves with null if the run had ended there
+	* before it was first read.
+	*/
 	async open(call) {
 		const isQuestion = this.run.id === null;
 		const opening = isQuestion ? this.start(call) : this.attach(call);
 		this.opening = opening;
 		const response = await this.answered(opening);
 		if (isStream(response)) return response;
+		if (response.status === 204 && !this.run.wasConnected) return null;
 		throw await this.failure(response, isQuestion);
 	}
 	/** Gets the events after the last one read that exist now. */
-	async poll(call) {
-		const path = `${this.run.path}/events?wait=false&after=${this.run.lastSeq}`;
+	poll(call) {
+		return this.framesAfter(this.run.lastSeq, call);
+	}
+	/** Gets the data of the last event of a run that has ended. */
+	async end(call) {
+		const { last_seq } = await this.record(call);
+		const event = (await this.framesAfter(last_seq - 1, call)).at(-1)?.event;
+		if (event?.event !== "complete") throw new RunFailed(incomplete().error, { isFinal: true });
+		return event.data;
+	}
+	/** Gets the error of a run that has failed. */
+	async error(call) {
+		return (await this.record(call)).error ?? incomplete().error;
+	}
+	async record(call) {
+		const response = await this.answered(this.service.request(this.run.path, call));
+		if (response.status !== 200) throw await this.failure(response, false);
+		return await this.answered(response.json());
+	}
+	async framesAfter(seq, call) {
+		const path = `${this.run.path}/events?wait=false&after=${seq}`;
 		const response = await this.answered(this.service.request(path, call));
 		if (response.status !== 200) throw await this.failure(response, false);
 		return framesIn(await this.answered(response.text()));
 	}
-	/** Whether the run has events after the last one read. Resolves with false if the run can't be read for now. */
+	/** Whether the run has events after the last one read. Resolves with false if the run can't be read for now. Rejects if it is useless to try again. */
 	async hasMore(call) {
 		const response = await this.service.request(this.run.path, call).catch(() => null);
 		if (response?.ok) {
@@ -1690,7 +1750,7 @@ var RunRequests = class {
 			return run !== null && run.last_seq > this.run.lastSeq;
 		}
 		const failure = response && await refusal(response);
-		if (failure?.isGone) throw failure;
+		if (failure?.isFinal) throw failure;
 		return false;
 	}
 	async start(call) {
@@ -1809,8 +1869,9 @@ var RunReader = class {
 	async stream(slot, resumed) {
 		try {
 			const stream = resumed ?? await this.connect();
-			if (stream && !this.signal.aborted) return await this.readStream(stream);
-			stream?.body.cancel();
+			if (!stream) return await this.persist((call) => this.requests.end(call));
+			if (!this.signal.aborted) return await this.readStream(stream);
+			stream.body.cancel();
 			return null;
 		} finally {
 			if (this.hasClosed) this.closing = slot;
@@ -1831,7 +1892,11 @@ var RunReader = class {
 		await this.rest(isHidden() ? HIDDEN_POLL_MS : POLL_MS);
 		return null;
 	}
-	/** Opens a stream of the events after the last one read. */
+	/** Resolves with the error of a run that has failed, or with null if the page has left the run. Throws a RunFailed. */
+	error() {
+		return this.persist((call) => this.requests.error(call));
+	}
+	/** Opens a stream of the events after the last one read. Resolves with null if there are none, or after `leave`. */
 	connect() {
 		return this.persist((call) => this.requests.open(call));
 	}
@@ -2064,7 +2129,9 @@ var Run = class {
 			signal?.throwIfAborted();
 			const complete = await this.reader.read();
 			signal?.throwIfAborted();
-			if (complete?.status === "failed" && this.state.error) throw new RunFailed(this.state.error);
+			const error = complete?.status === "failed" ? this.state.error ?? await this.reader.error() : null;
+			signal?.throwIfAborted();
+			if (error) throw new RunFailed(error);
 			return complete;
 		} finally {
 			signal?.removeEventListener("abort", leave);

@@ -1,5 +1,5 @@
 import type { Json } from "./contract";
-import { parseWithBigints } from "./exact_json";
+import { parseWithBigints, stringify } from "./exact_json";
 import type { AgentError } from "./failures";
 import type { FollowedRun } from "./followed_run";
 import { keep, kept } from "./kept";
@@ -18,11 +18,18 @@ const made = new Map<string, Promise<Outcome>>();
 
 const failed = (content: string): Outcome => ({ content, is_error: true });
 
+/** Returns an outcome, whose JSON is given. */
+function read(json: string): Outcome {
+  const { content, is_error } = parseWithBigints(json) as Partial<Outcome>;
+  if (content === undefined || is_error === undefined) throw new TypeError("The result can't be written as JSON.");
+  return { content, is_error };
+}
+
 async function outcomeOf(tool: ClientTool, json: string): Promise<Outcome> {
   try {
     const args = parseWithBigints(json) as Record<string, unknown>;
-    const content = JSON.stringify((await tool.run(args)) ?? null); // fails if it can't be written as JSON
-    return { content: JSON.parse(content) as Json, is_error: false };
+    const outcome = { content: (await tool.run(args)) ?? null, is_error: false };
+    return read(stringify(outcome)); // fails if it can't be written as JSON
   } catch (cause) {
     return failed(cause instanceof Error ? cause.message : String(cause));
   }
@@ -67,9 +74,9 @@ export class ClientCalls {
   /** Makes a call, unless the page has made it before a reload. */
   private async makeOnce(call: string, tool: ClientTool, args: string): Promise<Outcome> {
     const { options } = this.service;
-    const note = (outcome: Outcome) => keep(options, call, JSON.stringify(outcome));
+    const note = (outcome: Outcome) => keep(options, call, stringify(outcome));
     const before = kept(options, call);
-    if (before) return JSON.parse(before) as Outcome;
+    if (before) return read(before);
     note(failed("The page was reloaded while this call was being made: its effect is unknown."));
     const outcome = await outcomeOf(tool, args);
     if (kept(options, call)) note(outcome); // else the run has ended meanwhile

@@ -76,7 +76,7 @@ export type ToolList = Schemas["ToolList"];
 export type McpServerInfo = Schemas["McpServerInfo"];
 export type McpServerList = Schemas["McpServerList"];
 
-export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+export type Json = null | boolean | number | bigint | string | Json[] | { [key: string]: Json };
 
 /** A type whose optional keys may be undefined, which counts as left out. */
 export type Loose<T> = { [Key in keyof T]: T[Key] | undefined };

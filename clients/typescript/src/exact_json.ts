@@ -2,9 +2,28 @@
 
 import { newKey } from "./environment";
 
-/** A string, a sign, or another value of a JSON text. */
-const TOKEN = /"[^"\\]*(?:\\.[^"\\]*)*"|[[\]{}:,]|[^\s[\]{}:,"]+/g;
+/** A sign, the quote at the beginning of a string, or another value of a JSON text. */
+const TOKEN = /["[\]{}:,]|[^\s[\]{}:,"]+/g;
 const WHOLE_NUMBER = /^-?\d+$/;
+
+/** Yields the tokens of JSON, each with its place. A string is one token. */
+function* tokensOf(json: string): Generator<[token: string, index: number]> {
+  const next = new RegExp(TOKEN);
+  for (let found = next.exec(json); found; found = next.exec(json)) {
+    if (found[0] === '"') next.lastIndex = endOfString(json, found.index);
+    yield [json.slice(found.index, next.lastIndex), found.index];
+  }
+}
+
+/** Returns the place after a string. A regular expression for a string has no room for one with millions of escapes. */
+function endOfString(json: string, start: number): number {
+  for (let end = json.indexOf('"', start + 1); end >= 0; end = json.indexOf('"', end + 1)) {
+    let backslashes = 0;
+    while (json[end - 1 - backslashes] === "\\") backslashes += 1;
+    if (backslashes % 2 === 0) return end + 1;
+  }
+  return json.length;
+}
 
 /** An object or a list around a token: its value, and the key whose value comes next. */
 interface Place {
@@ -33,7 +52,7 @@ function addTexts(root: unknown, json: string): void {
   let outside = Infinity; // the number of places around the arguments, or the data, that the token is in
   let start = 0;
   let before = "";
-  for (const { 0: token, index } of json.matchAll(TOKEN)) {
+  for (const [token, index] of tokensOf(json)) {
     const place = places.at(-1)!;
     if (token === ":") place.key = JSON.parse(before) as string;
     if (token === "," && typeof place.key === "number") place.key += 1;
@@ -54,7 +73,14 @@ function addTexts(root: unknown, json: string): void {
 }
 
 /** Returns the JSON of a value, or a text that is JSON already. */
-export const jsonOf = (body: object | string): string => (typeof body === "string" ? body : JSON.stringify(body));
+export const jsonOf = (body: object | string): string => (typeof body === "string" ? body : stringify(body));
+
+/** Returns the JSON of a value. Bigints become whole numbers with every digit. */
+export function stringify(value: object): string {
+  const mark = newKey(); // random, so that no string begins with it, even on purpose
+  const marked = JSON.stringify(value, (_, part: unknown) => (typeof part === "bigint" ? `${mark}${part}` : part));
+  return marked.replace(new RegExp(`"${mark}(-?\\d+)"`, "g"), "$1");
+}
 
 /** Returns JSON in lines, as `JSON.stringify` lays it out, but with each number as it is written. Throws a SyntaxError. */
 export function prettyJson(json: string): string {
@@ -68,7 +94,7 @@ function laidOut(json: string, indent: string): string {
   let depth = 0;
   let before = "";
   let text = "";
-  for (const [token] of json.matchAll(TOKEN)) {
+  for (const [token] of tokensOf(json)) {
     const closes = token === "}" || token === "]";
     const opened = before === "{" || before === "[";
     if (closes) depth -= 1;
@@ -80,11 +106,12 @@ function laidOut(json: string, indent: string): string {
   return text;
 }
 
-/** Parses JSON. Whole numbers that JavaScript's numbers can't hold become bigints. */
+/** Parses JSON. Whole numbers that JavaScript's numbers can't hold become bigints. Throws a SyntaxError. */
 export function parseWithBigints(json: string): unknown {
-  const mark = newKey(); // random, so that no string begins with it, even on purpose
-  const marked = json.replace(TOKEN, (token) => (isRounded(token) ? `"${mark}${token}"` : token));
-  return JSON.parse(marked, (_, value: unknown) =>
+  JSON.parse(json);
+  const mark = newKey();
+  const marked = Array.from(tokensOf(json), ([token]) => (isRounded(token) ? `"${mark}${token}"` : token));
+  return JSON.parse(marked.join(""), (_, value: unknown) =>
     typeof value === "string" && value.startsWith(mark) ? BigInt(value.slice(mark.length)) : value,
   );
 }

@@ -51,8 +51,8 @@ export function batchParser(lastSeq: number): (bytes: Uint8Array) => Batch {
   let batch: Batch = { frames: [], retryMs: 0 };
   const parser = createParser({
     onEvent: ({ data }) => {
-      const event = eventIn(data);
-      if (!(event.seq > lastSeq)) return; // also a refusal, which has no number
+      const event = eventIn(data) as StreamEvent | null;
+      if (!event || !(event.seq > lastSeq)) return; // also a refusal, which has no number
       lastSeq = event.seq;
       batch.frames.push(frameOf(event, data));
     },
@@ -81,7 +81,12 @@ export class EventReader {
 
   close = (): void => void this.reader.cancel().catch(() => {}); // a torn body can't be cancelled
 
-  /** A batch for each read, until the body ends, breaks or is closed, or the signal aborts. */
+  /** Resolves with the next bytes, or with undefined if the body has ended or the connection broke. */
+  private async read(): Promise<Uint8Array | undefined> {
+    return (await this.reader.read().catch(() => null))?.value;
+  }
+
+  /** A batch for each read, until the body ends, breaks or is closed, or the signal aborts. Throws if it can't be read. */
   async *batches(): AsyncGenerator<Batch> {
     this.signal.addEventListener("abort", this.close);
     if (this.signal.aborted) this.close();
@@ -90,14 +95,15 @@ export class EventReader {
     // While the computer slept no timer ran. After four fifths of the silence at least one heartbeat is missing.
     const forget = onWake(() => Date.now() - heard > this.silenceMs * 0.8 && this.close());
     try {
-      for (let read = await this.reader.read(); !read.done; read = await this.reader.read()) {
+      for (let bytes = await this.read(); bytes; bytes = await this.read()) {
         clearTimeout(silence);
         heard = Date.now();
-        yield this.parse(read.value);
+        yield this.parse(bytes);
         silence = setTimeout(this.close, this.silenceMs);
       }
-    } catch {
-      // The connection broke, or something on the way wrote into the stream: the rest is read by another connection.
+    } catch (cause) {
+      // Something on the way wrote into the stream: the rest is read by another connection.
+      if (!(cause instanceof SyntaxError)) throw cause;
     } finally {
       clearTimeout(silence);
       forget();

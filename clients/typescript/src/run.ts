@@ -134,7 +134,9 @@ export class Run implements AsyncIterable<StreamEvent> {
       signal?.throwIfAborted();
       const complete = await this.reader.read();
       signal?.throwIfAborted();
-      if (complete?.status === "failed" && this.state.error) throw new RunFailed(this.state.error);
+      const error = complete?.status === "failed" ? (this.state.error ?? (await this.reader.error())) : null;
+      signal?.throwIfAborted();
+      if (error) throw new RunFailed(error);
       return complete!; // it is null only after `leave`
     } finally {
       signal?.removeEventListener("abort", leave);

@@ -1,6 +1,6 @@
 import type { Complete } from "./contract";
 import { isHidden } from "./environment";
-import { incomplete, RunFailed, unreachable } from "./failures";
+import { type AgentError, incomplete, RunFailed, unreachable } from "./failures";
 import type { FollowedRun } from "./followed_run";
 import { type EventStream, EventReader, type Frame } from "./frames";
 import { RunRequests } from "./run_requests";
@@ -112,8 +112,9 @@ export class RunReader {
   private async stream(slot: Slot, resumed: EventStream | null): Promise<Complete | null> {
     try {
       const stream = resumed ?? (await this.connect());
-      if (stream && !this.signal.aborted) return await this.readStream(stream);
-      void stream?.body.cancel();
+      if (!stream) return await this.persist((call) => this.requests.end(call));
+      if (!this.signal.aborted) return await this.readStream(stream);
+      void stream.body.cancel();
       return null;
     } finally {
       if (this.hasClosed) this.closing = slot;
@@ -137,7 +138,12 @@ export class RunReader {
     return null;
   }
 
-  /** Opens a stream of the events after the last one read. */
+  /** Resolves with the error of a run that has failed, or with null if the page has left the run. Throws a RunFailed. */
+  error(): Promise<AgentError | null> {
+    return this.persist((call) => this.requests.error(call));
+  }
+
+  /** Opens a stream of the events after the last one read. Resolves with null if there are none, or after `leave`. */
   private connect(): Promise<EventStream | null> {
     return this.persist((call) => this.requests.open(call));
   }

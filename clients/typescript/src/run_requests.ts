@@ -1,4 +1,5 @@
-import { failureOf, incomplete, refusal, retryAfter, RunFailed } from "./failures";
+import type { Complete, RunRecord } from "./contract";
+import { type AgentError, failureOf, incomplete, refusal, retryAfter, RunFailed } from "./failures";
 import type { FollowedRun } from "./followed_run";
 import { type EventStream, type Frame, framesIn, isStream } from "./frames";
 import type { Call, Service } from "./service";
@@ -20,25 +21,52 @@ export class RunRequests {
     this.learn = learn;
   }
 
-  /** Starts the run, or opens a stream of the events after the last one read. */
-  async open(call: Call): Promise<EventStream> {
+  /**
+   * Starts the run, or opens a stream of the events after the last one read. Resolves with null if the run had ended there
+   * before it was first read.
+   */
+  async open(call: Call): Promise<EventStream | null> {
     const isQuestion = this.run.id === null;
     const opening = isQuestion ? this.start(call) : this.attach(call);
     this.opening = opening;
     const response = await this.answered(opening);
     if (isStream(response)) return response;
+    if (response.status === 204 && !this.run.wasConnected) return null;
     throw await this.failure(response, isQuestion);
   }
 
   /** Gets the events after the last one read that exist now. */
-  async poll(call: Call): Promise<Frame[]> {
-    const path = `${this.run.path}/events?wait=false&after=${this.run.lastSeq}`;
+  poll(call: Call): Promise<Frame[]> {
+    return this.framesAfter(this.run.lastSeq, call);
+  }
+
+  /** Gets the data of the last event of a run that has ended. */
+  async end(call: Call): Promise<Complete> {
+    const { last_seq } = await this.record(call);
+    const event = (await this.framesAfter(last_seq - 1, call)).at(-1)?.event;
+    if (event?.event !== "complete") throw new RunFailed(incomplete().error, { isFinal: true });
+    return event.data;
+  }
+
+  /** Gets the error of a run that has failed. */
+  async error(call: Call): Promise<AgentError> {
+    return (await this.record(call)).error ?? incomplete().error;
+  }
+
+  private async record(call: Call): Promise<RunRecord> {
+    const response = await this.answered(this.service.request(this.run.path, call));
+    if (response.status !== 200) throw await this.failure(response, false);
+    return (await this.answered(response.json())) as RunRecord;
+  }
+
+  private async framesAfter(seq: number, call: Call): Promise<Frame[]> {
+    const path = `${this.run.path}/events?wait=false&after=${seq}`;
     const response = await this.answered(this.service.request(path, call));
     if (response.status !== 200) throw await this.failure(response, false);
     return framesIn(await this.answered(response.text()));
   }
 
-  /** Whether the run has events after the last one read. Resolves with false if the run can't be read for now. */
+  /** Whether the run has events after the last one read. Resolves with false if the run can't be read for now. Rejects if it is useless to try again. */
   async hasMore(call: Call): Promise<boolean> {
     const response = await this.service.request(this.run.path, call).catch(() => null);
     if (response?.ok) {
@@ -46,7 +74,7 @@ export class RunRequests {
       return run !== null && run.last_seq > this.run.lastSeq;
     }
     const failure = response && (await refusal(response));
-    if (failure?.isGone) throw failure;
+    if (failure?.isFinal) throw failure;
     return false;
   }
 

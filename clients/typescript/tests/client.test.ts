@@ -134,6 +134,41 @@ test("a run is read from any event on, and its events so far are a list", async 
   assert.deepEqual(list.map(({ seq }) => seq), rest);
 });
 
+test("a run that is read from its last event on has its end", async () => {
+  const succeeded = agent.simulate(script("default"));
+  const { status, usage } = await succeeded.complete;
+  const { last_seq } = await agent.runs.get(await succeeded.started);
+  const past = agent.attach(await succeeded.started, { after: last_seq });
+  assert.deepEqual([(await past.complete).status, (await past.complete).usage], [status, usage]);
+  for await (const { seq } of past) assert.fail(`event ${seq} was read before`);
+});
+
+test("a run that failed before its events are read throws its error", async () => {
+  const run = agent.simulate(script("error"));
+  await failureOf(run.complete);
+  const { last_seq } = await agent.runs.get(await run.started);
+  for (const after of [last_seq - 1, last_seq]) {
+    assert.equal((await failureOf(agent.attach(await run.started, { after }).complete)).code, "upstream_failed");
+  }
+});
+
+test("a refusal ends a run that waits", async () => {
+  const error = { code: "unauthorized", message: "The key is unknown.", retryable: false, request_id: "req_1" };
+  let isRefused = false;
+  const refused = new AgentStream({
+    baseUrl,
+    fetch: async (input, init) => (isRefused ? Response.json({ error }, { status: 401 }) : fetch(input, init)),
+  });
+  const run = refused.simulate(script("approval"));
+  for await (const { event } of run) {
+    if (event !== "waiting") continue;
+    isRefused = true;
+    break;
+  }
+  assert.equal((await failureOf(run.complete)).code, "unauthorized");
+  await agent.cancel(await run.started);
+});
+
 test("execute, the catalog, sessions and runs answer in JSON", async () => {
   const id = sessionId("json");
   const answer = await agent.execute({ input: "Hello", session_id: id });

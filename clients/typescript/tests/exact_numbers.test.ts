@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { AgentStream, callsIn, type ClientTool, Conversation, eventIn, madeWith, prettyJson, type RunState, type ToolCall } from "agent-stream";
 import { approval } from "../src/decisions";
-import { parse, parseWithBigints } from "../src/exact_json";
+import { parse, parseWithBigints, stringify } from "../src/exact_json";
+import { EventReader } from "../src/frames";
 
 const baseUrl = process.env["AGENT_STREAM_URL"] ?? "";
 const agent = new AgentStream({ baseUrl });
@@ -42,6 +43,37 @@ test("a page's tool gets long whole numbers as bigints, and other values as they
   const json = '{"a":9007199254740993,"b":-12345678901234567890,"c":9007199254740991,"d":1.0,"e":"9007199254740993"}';
   const expected = { a: 9007199254740993n, b: -12345678901234567890n, c: 9007199254740991, d: 1, e: "9007199254740993" };
   assert.deepEqual(parseWithBigints(json), expected);
+});
+
+test("bigints are written with every digit", () => {
+  const value = { a: 9007199254740993n, list: [-12345678901234567890n, 1n], text: "9007199254740993", n: 1.5 };
+  const json = '{"a":9007199254740993,"list":[-12345678901234567890,1],"text":"9007199254740993","n":1.5}';
+  assert.equal(stringify(value), json);
+});
+
+test("a page's tool can return the long whole number that it was given", async () => {
+  const id = 9007199254740993n;
+  const clientTools: Record<string, ClientTool> = { get_location: { run: () => ({ id, list: [id] }) } };
+  const run = agent.simulate({ scenario: "client_tool", delay_ms: 0 }, { clientTools });
+  let result = "";
+  for await (const event of run) if (event.event === "tool_result") result = event.data.content;
+  assert.equal(result.replaceAll(" ", ""), `{"id":${id},"list":[${id}]}`);
+});
+
+test("a string may have millions of escapes", () => {
+  for (const text of ["\n", "\\", '"']) {
+    const args = JSON.stringify({ text: text.repeat(8_000_000) });
+    assert.equal(parse<{ arguments_text: string }>(`{"arguments":${args}}`).arguments_text, args);
+  }
+});
+
+test("a fault of the reader is no outage, and a broken frame is one", async () => {
+  const batches = async (data: string) => {
+    const { body } = new Response(`data: ${data}\n\n`);
+    for await (const batch of new EventReader(body!, 0, 10_000, new AbortController().signal).batches()) assert.ok(batch);
+  };
+  await assert.rejects(batches('{"seq":1}'), TypeError);
+  await batches("{");
 });
 
 test("an approval has the text of the arguments, digit for digit", () => {

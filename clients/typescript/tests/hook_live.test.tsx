@@ -388,7 +388,7 @@ test("what a tool of the page throws is its call's error, as is what is no JSON"
   await page.now().stream(locating);
   const { toolCalls } = await page.until(ended);
   assert.deepEqual([toolCalls[0]?.result?.content, toolCalls[0]?.result?.is_error], ["The user said no.", true]);
-  const other = await mountHook(t, { ...simulate, clientTools: { get_location: { run: () => BigInt(10) } } });
+  const other = await mountHook(t, { ...simulate, clientTools: { get_location: { run: () => () => {} } } });
   await other.now().stream(locating);
   assert.equal((await other.until(ended)).toolCalls[0]?.result?.is_error, true);
 });

@@ -67,6 +67,8 @@ class AsyncRunReader:
             self._received = await self._receive()
         if self.transcript.end or (self.transcript.pending and not await self._has_more()):
             await self.aclose()
+        if self.transcript.lacks_error:
+            await self._has_more()
         event, self._received = self._received, None
         return event
 

@@ -67,6 +67,8 @@ class RunReader:
             self._received = self._receive()
         if self.transcript.end or (self.transcript.pending and not self._has_more()):
             self.close()
+        if self.transcript.lacks_error:
+            self._has_more()
         event, self._received = self._received, None
         return event
 
