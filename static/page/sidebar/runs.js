@@ -41,7 +41,7 @@ function RunItem({ run, isCurrent, isFirst }) {
         onClick=${onPlainClick(() => openRun(run))}
       >
         <${Dot} status=${status} isQuiet=${false} />
-        <span class="item-text"><span class="cut">${title ?? session_id ?? run_id}</span><span class="cut tiny muted">${about}</span></span>
+        <span class="item-text" title=${title ?? session_id ?? run_id}><span class="cut">${title ?? session_id ?? run_id}</span><span class="cut tiny muted">${about}</span></span>
         <time datetime=${created_at}>${age(created_at)}</time>
       </a>
     </li>

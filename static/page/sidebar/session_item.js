@@ -51,7 +51,7 @@ function SessionLink({ session, isCurrent, isFirst, handle, edit }) {
       onKeyDown=${onKeyDown}
     >
       <${Dot} status=${status} />
-      <span class="item-text"><span class="cut">${titleOf(session)}</span><span class="tiny muted">${cost(usage)}</span></span>
+      <span class="item-text" title=${titleOf(session)}><span class="cut">${titleOf(session)}</span><span class="tiny muted">${cost(usage)}</span></span>
       <time datetime=${updated_at}>${age(updated_at)}</time>
     </a>
   `;
