@@ -83,7 +83,14 @@ function Column({ contestant, label, model, onModel }) {
   const { tokensPerS, firstTokenMs, durationMs, usage } = measuresOf(frames, spansOf(frames));
   return html`
     <section class="contestant" aria-label=${label}>
-      <input aria-label=${label} placeholder="Default model" list="compare-models" value=${model} onInput=${(event) => onModel(event.target.value)} />
+      <input
+        aria-label=${label}
+        placeholder="Default model"
+        list="compare-models"
+        value=${model}
+        onFocus=${(event) => event.target.select()}
+        onInput=${(event) => onModel(event.target.value)}
+      />
       <p class="figures tiny" role="status">
         <span class="tag">${status}</span>
         ${frames.length > 0 && html`

@@ -207,13 +207,13 @@ def test_a_hostile_file_runs_nothing(page: ShownPage, tmp_path: Path) -> None:
 
 
 def test_two_models_are_compared(page: ShownPage, fake: FakeDedalus) -> None:
-    """One question goes to both models, and each side has its text, tokens and time."""
+    """A typed model takes the place of the default. One question goes to both, and each side has its text and numbers."""
     fake.choose(lambda body: answer(f"I am {body['model']}.", Usage(3, 5, 8)))
     page.open().press("Compare two models …")
     for number, model in enumerate(("test/one", "test/two"), 1):
         field = page.control(f"Model {number}")
-        field.clear()
-        field.send_keys(model)
+        field.click()
+        field.send_keys(model)  # in place of the default, which is selected
     page.control("Question for both models").send_keys("Who are you?", Keys.ENTER)
     page.until(lambda: page.texts(".contestant-text") == ["I am test/one.", "I am test/two."])
     page.until(lambda: all("succeeded" in figures for figures in page.texts(".contestant .figures")))
