@@ -45,7 +45,7 @@ export function Welcome() {
   const isEmbedded = ready?.upstreams[0] === "local";
   return html`
     <section class="welcome" aria-labelledby="welcome-title">
-      <h2 id="welcome-title">What would you like to know?</h2>
+      <h2 id="welcome-title">Ask an agent, and see every step of its answer.</h2>
       <p class="muted">${lineFor(ready, isEmbedded)}</p>
       <ul class="starters">
         ${STARTERS.map((starter) => html`<li key=${starter.title}><${Starter} ...${starter} /></li>`)}

@@ -8,6 +8,11 @@ from shown_page import ShownPage
 
 pytest_plugins = "page_fixtures"
 
+SIZES = """
+const shown = Array.from(document.querySelectorAll(".bar button")).filter((button) => button.checkVisibility());
+return shown.map((button) => button.getBoundingClientRect()).map(({ width, height }) => [width, height]);
+"""
+
 
 @pytest.fixture(scope="module")
 def app(nursery: Nursery) -> Iterator[Process]:
@@ -22,6 +27,16 @@ def test_the_embedded_model_answers(page: ShownPage) -> None:
     page.until_shown("It works without a key: a small model inside the service answers.")
     page.press("Ask a question Why is the sky blue?")
     page.until(lambda: len("".join(page.texts("[role=log] .answer"))) > 20)
+
+
+def test_a_phone_has_a_heading_and_large_buttons(page: ShownPage) -> None:
+    """The heading says what the page is, and each button of the header is at least 40 pixels wide and high."""
+    page.size(390).open()
+    page.until_shown("Ask an agent, and see every step of its answer.", "h2")
+    sizes = page.browser.execute_script(SIZES)
+    assert len(sizes) >= 5
+    assert min(min(size) for size in sizes) >= 40
+    assert page.browser.execute_script("return document.querySelector('.bar').scrollWidth") <= 390
 
 
 def test_a_starter_calls_a_tool(page: ShownPage) -> None:
