@@ -9,7 +9,7 @@ import { kindsOf, rowsInSight, rowsOf, summaryOf } from "../../static/page/inspe
 import { Line } from "../../static/page/inspector/faults.js";
 import { frameSplitter, seqOf } from "../../static/page/inspector/frame_bytes.js";
 import { javascript } from "../../static/page/inspector/literals.js";
-import { measuresOf, tokensOverTime } from "../../static/page/inspector/measures.js";
+import { measuresOf, speedOf, tokensOverTime } from "../../static/page/inspector/measures.js";
 import { isCut, offsetsOf, positionAt, replayStatus, timeAt } from "../../static/page/inspector/playback.js";
 import { proofOf } from "../../static/page/inspector/proof.js";
 import { MAX_EVENTS, RunFileError, recordsIn } from "../../static/page/inspector/run_file.js";
@@ -91,6 +91,11 @@ test("the waterfall has each step, call and wait, and open ones while they are u
     spansOf(answered).map(({ end, failed }) => [end, failed]),
     [[99, false], [30, false], [90, true], [80, false]],
   );
+  assert.deepEqual(spansOf(frames(...TOOLS)).map(({ waits, decidedAt }) => [waits, decidedAt])[2], [true, null]);
+  assert.deepEqual(
+    spansOf(answered).map(({ waits, decidedAt }) => [waits, decidedAt]),
+    [[false, null], [false, null], [true, 80], [false, null]],
+  );
   assert.deepEqual(spansOf([]), []);
 });
 
@@ -152,12 +157,18 @@ test("the numbers are those of the model's server where it reports them, and est
     { status: "succeeded", firstTokenMs: 100, tokensPerS: 50, isEstimated: false, usage: USAGE, durationMs: 900 },
   );
   const early = measured(all.slice(0, 5));
-  assert.deepEqual([early.status, early.tokensPerS, early.isEstimated], ["streaming", 9.375, true]);
+  assert.deepEqual([early.status, early.tokensPerS, early.isEstimated], ["streaming", null, true]);
   assert.equal(measured(frames(...TOOLS)).status, "waiting");
   const answered = frames(...TOOLS, [80, "approval_response", { tool_call_id: "b", approved: true }]);
   assert.equal(measured(answered).status, "streaming");
   assert.equal(measured([]).status, "idle");
   assert.equal(measured(all.slice(0, 3)).tokensPerS, null);
+});
+
+test("a speed is known from ten tokens on", () => {
+  assert.equal(speedOf({ tokens: 9, writingMs: 100 }), null);
+  assert.equal(speedOf({ tokens: 10, writingMs: 100 }), 100);
+  assert.equal(speedOf({ tokens: 10, writingMs: 0 }), null);
 });
 
 test("the chart ends at the reported number of tokens", () => {

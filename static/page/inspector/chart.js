@@ -3,6 +3,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 
 import { html } from "../html.js";
+import { ticksOf, TimeAxis } from "./time_axis.js";
 
 const HEIGHT = 130;
 
@@ -13,7 +14,8 @@ function colours(element) {
   return { line: style.color, grid: style.borderTopColor, text: style.outlineColor, font: `11px ${colour("--font")}` };
 }
 
-function optionsFor(element, UPlot) {
+/** `seconds()` returns the end of the time axis. */
+function optionsFor(element, UPlot, seconds) {
   const { line, grid, text, font } = colours(element);
   const axis = { stroke: text, font, grid: { stroke: grid, width: 1 }, ticks: { show: false } };
   return {
@@ -21,9 +23,10 @@ function optionsFor(element, UPlot) {
     height: HEIGHT,
     legend: { show: false },
     cursor: { show: false },
-    scales: { x: { time: false } },
+    scales: { x: { time: false, range: () => [0, seconds()] } },
+    padding: [null, 0, 8, 0],
     axes: [
-      { ...axis, size: 24, values: (_, ticks) => ticks.map((tick) => `${tick} s`) },
+      { ...axis, size: 0, splits: () => ticksOf(seconds()), values: () => [] },
       { ...axis, size: 38 },
     ],
     series: [{}, { paths: UPlot.paths.stepped({ align: 1 }), stroke: line, width: 2, fill: `color-mix(in srgb, ${line} 14%, transparent)`, points: { show: false } }],
@@ -42,19 +45,19 @@ function useUPlot() {
   return UPlot;
 }
 
-/** Shows `data`: seconds and tokens. `label` says in words what it shows. */
-export function Chart({ data, label }) {
+/** Shows `data`: seconds and tokens, on a time axis of so many `seconds`. `label` says in words what it shows. */
+export function Chart({ data, seconds, label }) {
   const UPlot = useUPlot();
   const place = useRef(null);
   const chart = useRef(null);
-  const latest = useRef(data);
-  latest.current = data;
+  const latest = useRef(null);
+  latest.current = { data, seconds };
   useEffect(() => {
     if (!UPlot) return undefined;
     const element = place.current;
     const draw = () => {
       chart.current?.destroy();
-      chart.current = new UPlot(optionsFor(element, UPlot), latest.current, element);
+      chart.current = new UPlot(optionsFor(element, UPlot, () => latest.current.seconds), latest.current.data, element);
     };
     const theme = matchMedia("(prefers-color-scheme: dark)");
     const sizes = new ResizeObserver(draw);
@@ -67,6 +70,9 @@ export function Chart({ data, label }) {
       chart.current = null;
     };
   }, [UPlot]);
-  useEffect(() => chart.current?.setData(data), [data]);
-  return html`<div class="chart" role="img" aria-label=${label} ref=${place}></div>`;
+  useEffect(() => chart.current?.setData(data), [data, seconds]);
+  return html`
+    <div class="chart" role="img" aria-label=${label} ref=${place}></div>
+    <${TimeAxis} ms=${seconds * 1_000} />
+  `;
 }

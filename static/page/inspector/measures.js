@@ -4,6 +4,13 @@ import { timeOf } from "./timing.js";
 
 const CHARACTERS_PER_TOKEN = 4; // the usual estimate for English, until the model's server has reported the count
 
+const FEWEST_TOKENS = 10; // fewer say nothing about the speed
+
+/** Returns output tokens per second, or null if there are too few tokens to tell. */
+export function speedOf({ tokens, writingMs }) {
+  return tokens >= FEWEST_TOKENS && writingMs > 0 ? (tokens * 1_000) / writingMs : null;
+}
+
 /** Returns the text that the model wrote in an event, or "". */
 function writtenIn({ event, data }) {
   if (event === "thinking" || event === "partial_output") return data.content;
@@ -19,7 +26,7 @@ export function measuresOf(frames, spans) {
   const complete = frames.at(-1)?.event.event === "complete" ? frames.at(-1).event.data : null;
   const steps = stepsOf(frames);
   const known = steps.filter(({ tokens }) => tokens > 0);
-  const writing = known.reduce((sum, { writingMs }) => sum + writingMs, 0);
+  const writingMs = known.reduce((sum, step) => sum + step.writingMs, 0);
   const tokens = known.reduce((sum, step) => sum + step.tokens, 0);
   return {
     runId: started?.run_id ?? null,
@@ -27,7 +34,7 @@ export function measuresOf(frames, spans) {
     status: statusOf(frames, spans, complete),
     firstTokenMs: complete?.time_to_first_token_ms ?? firstTokenMs(frames),
     durationMs: complete?.duration_ms ?? null,
-    tokensPerS: writing > 0 ? (tokens * 1000) / writing : null,
+    tokensPerS: speedOf({ tokens, writingMs }),
     isEstimated: known.some((step) => step.isEstimated),
     usage: complete?.usage ?? null,
     bytes: frames.reduce((sum, frame) => sum + frame.bytes, 0),

@@ -1,4 +1,4 @@
-/** The tab Run: a run's status, its numbers, the waterfall, and its tokens over time. */
+/** The tab Run: a run's status, its numbers, the waterfall, and its tokens over the same time. */
 
 import { useMemo } from "preact/hooks";
 
@@ -9,7 +9,7 @@ import { Chart } from "./chart.js";
 import { useAtMostEvery, useClock } from "./clock.js";
 import { Empty } from "./empty.js";
 import { bytes, count, dollars, duration } from "./formats.js";
-import { measuresOf, tokensOverTime } from "./measures.js";
+import { measuresOf, speedOf, tokensOverTime } from "./measures.js";
 import { useShownRun } from "./shown_run.js";
 import { nowOf, spansOf } from "./timing.js";
 import { Waterfall } from "./waterfall.js";
@@ -33,10 +33,7 @@ export function RunTab() {
       <h3 id="waterfall-title">Waterfall</h3>
       <${Waterfall} spans=${spans} nowMs=${nowMs} />
     </section>
-    <section aria-labelledby="chart-title">
-      <h3 id="chart-title">Output tokens over time</h3>
-      <${Chart} data=${series} label="${count(Math.round(series[1].at(-1)))} tokens in ${series[0].at(-1)} seconds" />
-    </section>
+    ${series[0].length > 1 && html`<${Tokens} series=${series} nowMs=${nowMs} />`}
     <${Steps} steps=${measures.steps} isUnderWay=${isUnderWay} />
   `;
 }
@@ -63,6 +60,19 @@ function Summary({ measures, status, nowMs }) {
   `;
 }
 
+/** The chart of a run's tokens. Its time axis ends at `nowMs`, as that of the waterfall does, but is drawn less often. */
+function Tokens({ series, nowMs }) {
+  const [seconds, tokens] = series;
+  const calmMs = useAtMostEvery(CALM_MS, nowMs);
+  const end = Math.max(calmMs / 1_000, seconds.at(-1));
+  return html`
+    <section aria-labelledby="chart-title">
+      <h3 id="chart-title">Output tokens over time</h3>
+      <${Chart} data=${series} seconds=${end} label="${count(Math.round(tokens.at(-1)))} tokens in ${seconds.at(-1)} seconds" />
+    </section>
+  `;
+}
+
 const DOTS = { streaming: "running" };
 
 const Tile = ({ name, value }) => html`<div class="tile"><dt>${name}</dt><dd>${value}</dd></div>`;
@@ -85,15 +95,16 @@ function Steps({ steps, isUnderWay }) {
 }
 
 /** `open` is shown for a step that has not ended. */
-function StepRow({ open, step: { step, finishReason, usage, tokens, writingMs } }) {
-  const speed = writingMs > 0 ? Math.round((tokens * 1_000) / writingMs) : null;
+function StepRow({ open, step }) {
+  const { finishReason, usage } = step;
+  const speed = speedOf(step);
   return html`
     <tr>
-      <th scope="row">${step}</th>
+      <th scope="row">${step.step}</th>
       <td>${finishReason ?? open}</td>
       <td>${count(usage?.input_tokens)}</td>
       <td>${count(usage?.output_tokens)}</td>
-      <td>${count(speed)}</td>
+      <td>${count(speed && Math.round(speed))}</td>
       <td>${dollars(usage?.cost_usd)}</td>
     </tr>
   `;

@@ -25,7 +25,7 @@ export function nowOf(frames, clockMs) {
 
 /**
  * Returns the spans of a run in the order of their starts: its steps, tool calls and waits. `end` is null for a span that is
- * under way. `first` and `last` are the times of a step's first and last tokens.
+ * under way. `first` and `last` are the times of a step's first and last tokens. A call that `waits` for an answer got it at `decidedAt`.
  */
 export function spansOf(frames) {
   const run = new RunSpans(frames.length > 0 ? timeOf(frames[0].event) : 0);
@@ -62,12 +62,13 @@ class RunSpans {
         this.#calls.set(data.tool_call_id, this.#begin("tool", data.name, at));
         break;
       case "tool_result":
-        this.#finishCall(data, at);
         this.#answer(data, at);
+        this.#finishCall(data, at);
         break;
       case "waiting":
         this.#wait = this.#begin("wait", "Waiting", at);
         this.#pending = new Set(data.pending.map((call) => call.tool_call_id));
+        this.#suspend();
         break;
       case "approval_response":
         this.#answer(data, at);
@@ -85,7 +86,7 @@ class RunSpans {
   }
 
   #begin(kind, name, start) {
-    const span = { kind, name, start, end: null, first: null, last: null, failed: false };
+    const span = { kind, name, start, end: null, first: null, last: null, waits: false, decidedAt: null, failed: false };
     this.spans.push(span);
     return span;
   }
@@ -101,9 +102,16 @@ class RunSpans {
     this.#calls.delete(id);
   }
 
+  /** Marks the calls that wait for an answer. */
+  #suspend() {
+    for (const id of this.#pending) if (this.#calls.has(id)) this.#calls.get(id).waits = true;
+  }
+
   /** A wait ends with the last answer. */
   #answer({ tool_call_id: id }, at) {
-    if (this.#pending.delete(id) && this.#pending.size === 0) this.#wait.end = at;
+    if (!this.#pending.delete(id)) return;
+    if (this.#calls.has(id)) this.#calls.get(id).decidedAt = at;
+    if (this.#pending.size === 0) this.#wait.end = at;
   }
 
   /** Ends the attempt of a step, and its calls, which get no results. */

@@ -2,18 +2,14 @@
 
 import { html } from "../html.js";
 import { duration } from "./formats.js";
-
-const TICKS = 2;
+import { TimeAxis } from "./time_axis.js";
 
 /** Shows spans up to `nowMs`, the present time of the run. */
 export function Waterfall({ spans, nowMs }) {
   const whole = Math.max(nowMs, 1);
-  const ticks = Array.from({ length: TICKS + 1 }, (_, place) => (whole * place) / TICKS);
   return html`
     <div class="waterfall">
-      <div class="axis" aria-hidden="true">
-        ${ticks.map((ms, place) => html`<span key=${place}>${duration(ms)}</span>`)}
-      </div>
+      <${TimeAxis} ms=${whole} />
       <ul aria-label="Steps and tool calls">
         ${spans.map((span, place) => html`<${Row} key=${place} span=${span} whole=${whole} />`)}
       </ul>
@@ -22,8 +18,9 @@ export function Waterfall({ spans, nowMs }) {
 }
 
 function Row({ span, whole }) {
-  const { kind, name, start, end, first, last, failed } = span;
+  const { kind, name, start, end, first, last, waits, decidedAt, failed } = span;
   const until = end ?? whole;
+  const waitsUntil = waits ? (decidedAt ?? until) : null;
   const percent = (ms) => `${(100 * ms) / whole}%`;
   const state = end === null ? "is-open" : failed ? "is-bad" : "";
   return html`
@@ -31,6 +28,8 @@ function Row({ span, whole }) {
       <span class="span-name cut" title=${name}>${name}</span>
       <span class="span-track">
         <span class="stretch" style=${{ left: percent(start), width: percent(until - start) }}></span>
+        ${waitsUntil !== null &&
+        html`<span class="stretch is-waiting" style=${{ left: percent(start), width: percent(waitsUntil - start) }}></span>`}
         ${first !== null &&
         html`<span class="stretch is-writing" style=${{ left: percent(first), width: percent(last - first) }}></span>`}
       </span>
