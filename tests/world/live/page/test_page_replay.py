@@ -207,7 +207,7 @@ def test_a_hostile_file_runs_nothing(page: ShownPage, tmp_path: Path) -> None:
 
 
 def test_two_models_are_compared(page: ShownPage, fake: FakeDedalus) -> None:
-    """A typed model takes the place of the default. One question goes to both, and each side has its text and numbers."""
+    """A typed model takes the place of the default. One question goes to both, and each side has its numbers."""
     fake.choose(lambda body: answer(f"I am {body['model']}.", Usage(3, 5, 8)))
     page.open().press("Compare two models …")
     for number, model in enumerate(("test/one", "test/two"), 1):

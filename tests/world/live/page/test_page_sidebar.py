@@ -137,7 +137,10 @@ def test_dots_show_what_needs_attention(page: ShownPage, chats: httpx.Client, fa
     page.element(".sidebar .dot.is-waiting")
     page.element(".sidebar .dot.is-failed")
     assert [name.strip() for name in page.texts(".sidebar .item .hidden")] == ["waiting:", "failed:"]
-    assert [page.element(f".sidebar .item [title={title}]").text for title in ("Fail", "Succeed")] == ["Fail", "Succeed"]
+    assert [page.element(f".sidebar .item [title={title}]").text for title in ("Fail", "Succeed")] == [
+        "Fail",
+        "Succeed",
+    ]
 
 
 def test_older_chats_are_loaded_on_request(page: ShownPage, chats: httpx.Client) -> None:
