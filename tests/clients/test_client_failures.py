@@ -18,10 +18,10 @@ pytestmark = pytest.mark.usefixtures("client_is_loaded")
 # What goes wrong
 
 
-def test_lost_answer(service: Service, fake: FakeDedalus) -> None:
+def test_lost_answer(service: Service, upstream: FakeDedalus) -> None:
     """A question whose connection broke before the answer came is sent again, and is the same run: asked once."""
-    fake.turn(*answer("Hello there"))
-    asked = len(fake.chats)
+    upstream.turn(*answer("Hello there"))
+    asked = len(upstream.chats)
     with losing_an_answer(service.url) as url:
         shown = run(CLIENT, "Hi", "--json", url=url)
     assert shown.code == 0
@@ -29,7 +29,7 @@ def test_lost_answer(service: Service, fake: FakeDedalus) -> None:
     printed = events(shown.out)
     assert printed == service.events(printed[0]["run_id"])
     assert printed[-2]["data"] == {"content": "Hello there"}
-    assert len(fake.chats) == asked + 1
+    assert len(upstream.chats) == asked + 1
 
 
 def test_restarted_service(nursery: Nursery, tmp_path: Path) -> None:

@@ -97,10 +97,10 @@ def test_asks_until_the_answer_is_one(service: Service) -> None:
     ],
     ids=["edited", "no"],
 )
-def test_a_session_shows_the_decisions(service: Service, fake: FakeDedalus, typed: str, decided: str) -> None:
+def test_a_session_shows_the_decisions(service: Service, upstream: FakeDedalus, typed: str, decided: str) -> None:
     """--messages shows each decision below its call, in the words in which it was shown when it was made."""
-    fake.turn(*calling("calculate", '{"expression": "1 + 1"}'))
-    fake.turn(*answer("I see."))
+    upstream.turn(*calling("calculate", '{"expression": "1 + 1"}'))
+    upstream.turn(*answer("I see."))
     session = ("--session", uuid4().hex)
     with at_terminal(service, "?", "--tool", "calculate", "--require-approval", "calculate", *session) as terminal:
         terminal.until("Allow calculate")
@@ -110,10 +110,10 @@ def test_a_session_shows_the_decisions(service: Service, fake: FakeDedalus, type
     assert f'→ calculate {{"expression": "1 + 1"}}\n{decided}' in said
 
 
-def test_edited_arguments_that_the_tool_does_not_take(service: Service, fake: FakeDedalus) -> None:
+def test_edited_arguments_that_the_tool_does_not_take(service: Service, upstream: FakeDedalus) -> None:
     """It is shown what is wrong with them, and the call is asked about again."""
-    fake.turn(*calling("calculate", '{"expression": "1 + 1"}'))
-    fake.turn(*answer("It is 4."))
+    upstream.turn(*calling("calculate", '{"expression": "1 + 1"}'))
+    upstream.turn(*answer("It is 4."))
     with at_terminal(service, "?", "--tool", "calculate", "--require-approval", "calculate") as terminal:
         terminal.until("Allow calculate")
         terminal.type('e {"sum": "2 + 2"}')
@@ -138,11 +138,11 @@ def test_answered_elsewhere(service: Service) -> None:
     assert rest.out.startswith("\n  ✗ delete_folder refused: Mine.\n")
 
 
-def test_several_calls_are_asked_about_one_after_the_other(service: Service, fake: FakeDedalus) -> None:
+def test_several_calls_are_asked_about_one_after_the_other(service: Service, upstream: FakeDedalus) -> None:
     """Of three calls the first and the last are answered elsewhere: only the second is left to the person here."""
     sums = [ToolCall(f"call_{i}", "calculate", f'{{"expression": "{i} + {i}"}}', index=i) for i in range(3)]
-    fake.turn(*sums, Finish("tool_calls"), Done())
-    fake.turn(*answer("I see."))
+    upstream.turn(*sums, Finish("tool_calls"), Done())
+    upstream.turn(*answer("I see."))
     with at_terminal(service, "?", "--tool", "calculate", "--require-approval", "calculate") as terminal:
         shown = terminal.until('Allow calculate {"expression": "0 + 0"}? ')
         calls = f"{service.url}/api/agent/runs/{run_id(shown)}/approvals"
@@ -153,7 +153,7 @@ def test_several_calls_are_asked_about_one_after_the_other(service: Service, fak
         rest = terminal.ended()
     assert rest.code == 0
     assert "Allow" not in rest.out
-    assert [message["content"] for message in fake.chats[-1].body["messages"][-3:]] == [
+    assert [message["content"] for message in upstream.chats[-1].body["messages"][-3:]] == [
         "0",
         "A person refused this call.",
         "4",
@@ -299,10 +299,10 @@ def test_a_question_outlives_the_service(nursery: Nursery, tmp_path: Path) -> No
     assert "\nI deleted the folder drafts.\n" in rest.out
 
 
-def test_a_client_tool_s_result_is_typed(service: Service, fake: FakeDedalus, tmp_path: Path) -> None:
+def test_a_client_tool_s_result_is_typed(service: Service, upstream: FakeDedalus, tmp_path: Path) -> None:
     """The model is offered the tools, as JSON or in a file, and gets what was typed."""
-    fake.turn(*calling("locate", '{"exact": true}'))
-    fake.turn(*answer("You are in Oslo."))
+    upstream.turn(*calling("locate", '{"exact": true}'))
+    upstream.turn(*answer("You are in Oslo."))
     (tmp_path / "tool.json").write_text('{"name": "look", "description": "What the user sees."}')
     tools = ("--client-tool", '{"name": "locate"}', "--client-tool", str(tmp_path / "tool.json"))
     with at_terminal(service, "Where am I?", *tools) as terminal:
@@ -311,16 +311,16 @@ def test_a_client_tool_s_result_is_typed(service: Service, fake: FakeDedalus, tm
         rest = terminal.ended()
     assert rest.code == 0
     assert "\nYou are in Oslo.\n" in rest.out
-    offered, result = fake.chats[-2].body["tools"], fake.chats[-1].body["messages"][-1]
+    offered, result = upstream.chats[-2].body["tools"], upstream.chats[-1].body["messages"][-1]
     assert [tool["function"]["name"] for tool in offered] == ["locate", "look"]
     assert result["content"] == "Oslo"
 
 
-def test_the_answer_matches_the_schema_of_a_file(service: Service, fake: FakeDedalus, tmp_path: Path) -> None:
+def test_the_answer_matches_the_schema_of_a_file(service: Service, upstream: FakeDedalus, tmp_path: Path) -> None:
     """The schema is a part of the request, and the valid answer is printed."""
     (tmp_path / "schema.json").write_text('{"type": "object", "required": ["city"]}')
-    fake.turn(*answer("Oslo"))
-    fake.turn(*answer('{"city": "Oslo"}'))
+    upstream.turn(*answer("Oslo"))
+    upstream.turn(*answer('{"city": "Oslo"}'))
     shown = run(CLIENT, "Where?", "--schema", str(tmp_path / "schema.json"), "--quiet", url=service.url)
     assert (shown.code, shown.out) == (0, '{"city": "Oslo"}\n')
 
@@ -380,10 +380,10 @@ def test_resumed_while_it_waits(service: Service) -> None:
     assert "Allow" not in end.out
 
 
-def test_execute_that_waits(service: Service, fake: FakeDedalus) -> None:
+def test_execute_that_waits(service: Service, upstream: FakeDedalus) -> None:
     """--execute ends with 5 and says how to continue, and that works."""
-    fake.turn(*calling("calculate", '{"expression": "1 + 1"}'))
-    fake.turn(*answer("It is 2."))
+    upstream.turn(*calling("calculate", '{"expression": "1 + 1"}'))
+    upstream.turn(*answer("It is 2."))
     asking = ("--tool", "calculate", "--require-approval", "calculate")
     shown = run(CLIENT, "?", "--execute", *asking, url=service.url)
     assert shown.code == 5

@@ -89,10 +89,10 @@ async def test_all_events_are_read_by_asyncio(scenario: Any, async_agent: AsyncA
     assert run.status == "succeeded"
 
 
-def test_the_answer_is_read_while_it_is_written(agent: AgentStream, fake: FakeDedalus) -> None:
+def test_the_answer_is_read_while_it_is_written(agent: AgentStream, upstream: FakeDedalus) -> None:
     """The first piece arrives before the model has written the second, and `text` has what was read."""
     gate = Gate()
-    fake.turn(Text("Hel"), WaitFor(gate), Text("lo"), Finish(), Done())
+    upstream.turn(Text("Hel"), WaitFor(gate), Text("lo"), Finish(), Done())
     texts = []
     with agent.stream("Say hello") as run:
         for event in run:
@@ -102,12 +102,12 @@ def test_the_answer_is_read_while_it_is_written(agent: AgentStream, fake: FakeDe
     assert texts == ["Hel", "Hello"]
 
 
-def test_the_result_is_that_of_execute(agent: AgentStream, service: Service, fake: FakeDedalus) -> None:
+def test_the_result_is_that_of_execute(agent: AgentStream, service: Service, upstream: FakeDedalus) -> None:
     """`run` returns what POST /api/agent/execute returns: the answer, thinking, calls and usage."""
     turns = [ToolCall("call_1", "current_time", '{"timezone":"UTC"}'), Finish("tool_calls"), Done()]
     for _ in range(2):
-        fake.turn(*turns)
-        fake.turn(*answer("It is late."))
+        upstream.turn(*turns)
+        upstream.turn(*answer("It is late."))
     expected = executed(service, {"input": "How late is it?", "tools": ["current_time"]})
     result = agent.run("How late is it?", tools=["current_time"])
     assert result.output == expected["output"] == "It is late."
@@ -118,12 +118,12 @@ def test_the_result_is_that_of_execute(agent: AgentStream, service: Service, fak
 
 
 @pytest.mark.anyio
-async def test_the_result_by_asyncio(async_agent: AsyncAgentStream, fake: FakeDedalus) -> None:
+async def test_the_result_by_asyncio(async_agent: AsyncAgentStream, upstream: FakeDedalus) -> None:
     """The asynchronous `run` returns the same."""
-    fake.turn(*answer("Hello"))
+    upstream.turn(*answer("Hello"))
     result = await async_agent.run("Say hello", instructions="Be kind.")
     assert (result.status, result.output) == ("succeeded", "Hello")
-    assert fake.chats[-1].body["messages"][0] == {"role": "system", "content": "Be kind."}
+    assert upstream.chats[-1].body["messages"][0] == {"role": "system", "content": "Be kind."}
 
 
 def test_a_failed_run_is_an_error(agent: AgentStream) -> None:
@@ -187,10 +187,10 @@ def test_cancel(agent: AgentStream) -> None:
 
 
 @pytest.mark.anyio
-async def test_many_runs_at_once(service: Service, fake: FakeDedalus) -> None:
+async def test_many_runs_at_once(service: Service, upstream: FakeDedalus) -> None:
     """A client reads more than a hundred streams at the same time."""
     gate = Gate()
-    fake.turn(WaitFor(gate), *answer("Hello"))
+    upstream.turn(WaitFor(gate), *answer("Hello"))
     async with AsyncAgentStream(service.url) as agent, agent.stream("Say hello") as first:
 
         async def output() -> str:
@@ -315,12 +315,12 @@ def test_long_numbers_keep_their_digits(agent: AgentStream) -> None:
     assert run.text == "I deleted the folder 12345678901234567890123."
 
 
-def test_two_approvals(agent: AgentStream, service: Service, fake: FakeDedalus) -> None:
+def test_two_approvals(agent: AgentStream, service: Service, upstream: FakeDedalus) -> None:
     """The answers to two calls arrive one after the other, and the loop resumes after the second."""
     gate = Gate()
     calls = [ToolCall(f"call_{number}", "current_time", "{}", index=number) for number in range(2)]
-    fake.turn(Text("Let me look."), *calls, Finish("tool_calls"), Done())
-    fake.turn(WaitFor(gate), *answer("Late."))
+    upstream.turn(Text("Let me look."), *calls, Finish("tool_calls"), Done())
+    upstream.turn(WaitFor(gate), *answer("Late."))
     events, texts = [], []
     with agent.stream("?", tools=["current_time"], require_approval=["current_time"]) as run:
         for event in run:
@@ -404,7 +404,7 @@ def test_an_answer_that_is_too_late(agent: AgentStream) -> None:
 # Tools of the program
 
 
-def test_client_tools(agent: AgentStream, fake: FakeDedalus) -> None:
+def test_client_tools(agent: AgentStream, upstream: FakeDedalus) -> None:
     """A function is offered to the model with its docstring and schema, called once, and its result is sent."""
     made = []
 
@@ -414,18 +414,18 @@ def test_client_tools(agent: AgentStream, fake: FakeDedalus) -> None:
         made.append((exact, near))
         return {"lat": 59.9}
 
-    fake.turn(ToolCall("call_1", "locate", '{"exact":true}'), Finish("tool_calls"), Done())
-    fake.turn(*answer("In Oslo."))
+    upstream.turn(ToolCall("call_1", "locate", '{"exact":true}'), Finish("tool_calls"), Done())
+    upstream.turn(*answer("In Oslo."))
     assert agent.run("Where am I?").output == "In Oslo."
     assert made == [(True, None)]
-    [tool] = fake.chats[-1].body["tools"]
+    [tool] = upstream.chats[-1].body["tools"]
     assert tool["function"]["description"] == "Where the user is."
     assert tool["function"]["parameters"]["required"] == ["exact"]
-    assert fake.chats[-1].body["messages"][-1]["content"] == '{"lat":59.9}'
+    assert upstream.chats[-1].body["messages"][-1]["content"] == '{"lat":59.9}'
 
 
 @pytest.mark.anyio
-async def test_client_tools_by_asyncio(async_agent: AsyncAgentStream, fake: FakeDedalus) -> None:
+async def test_client_tools_by_asyncio(async_agent: AsyncAgentStream, upstream: FakeDedalus) -> None:
     """Functions that are `async`, and others, are called; an exception is the call's error."""
 
     @async_agent.tool
@@ -437,14 +437,14 @@ async def test_client_tools_by_asyncio(async_agent: AsyncAgentStream, fake: Fake
         raise LookupError(f"no weather for {where['city']}")
 
     calls = [ToolCall("call_1", "locate", "{}"), ToolCall("call_2", "weather", '{"city":"Oslo"}', index=1)]
-    fake.turn(*calls, Finish("tool_calls"), Done())
-    fake.turn(*answer("Cold."))
+    upstream.turn(*calls, Finish("tool_calls"), Done())
+    upstream.turn(*answer("Cold."))
     assert (await async_agent.run("Is it cold?")).output == "Cold."
-    results = [message["content"] for message in fake.chats[-1].body["messages"] if message["role"] == "tool"]
+    results = [message["content"] for message in upstream.chats[-1].body["messages"] if message["role"] == "tool"]
     assert results == ["Oslo", "LookupError: no weather for Oslo"]
 
 
-def test_a_tool_and_an_approval(agent: AgentStream, fake: FakeDedalus) -> None:
+def test_a_tool_and_an_approval(agent: AgentStream, upstream: FakeDedalus) -> None:
     """The program's own call is made while another call of the turn waits for a person."""
 
     @agent.tool
@@ -453,15 +453,15 @@ def test_a_tool_and_an_approval(agent: AgentStream, fake: FakeDedalus) -> None:
         return "Oslo"
 
     calls = [ToolCall("call_1", "locate", "{}"), ToolCall("call_2", "current_time", "{}", index=1)]
-    fake.turn(*calls, Finish("tool_calls"), Done())
-    fake.turn(*answer("Late in Oslo."))
+    upstream.turn(*calls, Finish("tool_calls"), Done())
+    upstream.turn(*answer("Late in Oslo."))
     with agent.stream("?", tools=["current_time"], require_approval=["current_time"]) as run:
         assert [call.name for call in run.result().pending or ()] == ["current_time"]
         run.approve("call_2")
         assert run.result().output == "Late in Oslo."
 
 
-def test_a_result_that_is_no_json(agent: AgentStream, fake: FakeDedalus) -> None:
+def test_a_result_that_is_no_json(agent: AgentStream, upstream: FakeDedalus) -> None:
     """A value that can't be sent is the call's error, and so is one that the service refuses."""
 
     @agent.tool
@@ -469,18 +469,18 @@ def test_a_result_that_is_no_json(agent: AgentStream, fake: FakeDedalus) -> None
         """Where the user is."""
         return object()
 
-    fake.turn(ToolCall("call_1", "locate", "{}"), Finish("tool_calls"), Done())
-    fake.turn(*answer("Nowhere."))
+    upstream.turn(ToolCall("call_1", "locate", "{}"), Finish("tool_calls"), Done())
+    upstream.turn(*answer("Nowhere."))
     result = agent.run("Where am I?")
     assert result.output == "Nowhere."
     assert result.tool_calls[0].is_error
     assert "not JSON serializable" in (result.tool_calls[0].result or "")
 
 
-def test_a_call_is_made_by_a_program_that_attaches(agent: AgentStream, fake: FakeDedalus) -> None:
+def test_a_call_is_made_by_a_program_that_attaches(agent: AgentStream, upstream: FakeDedalus) -> None:
     """A program that reads a run from its wait on makes the call with its arguments, which it has not read."""
-    fake.turn(ToolCall("call_1", "locate", '{"exact":true}'), Finish("tool_calls"), Done())
-    fake.turn(*answer("In Oslo."))
+    upstream.turn(ToolCall("call_1", "locate", '{"exact":true}'), Finish("tool_calls"), Done())
+    upstream.turn(*answer("In Oslo."))
     with agent.stream("Where am I?", client_tools=[{"name": "locate"}]) as run:
         for event in run:
             if isinstance(event, Waiting):
@@ -538,9 +538,9 @@ def test_schemas() -> None:
 # Sessions, runs and lists
 
 
-def test_sessions(agent: AgentStream, fake: FakeDedalus) -> None:
+def test_sessions(agent: AgentStream, upstream: FakeDedalus) -> None:
     """A session is created, changed, read with its messages and runs, listed and deleted."""
-    fake.turn(*answer("Hello Ada."))
+    upstream.turn(*answer("Hello Ada."))
     session = agent.sessions.create("python-1", title="Names", metadata={"user": "ada"})
     run_id = agent.run("I am Ada.", session_id=session.session_id).run_id
     assert agent.sessions.update("python-1", title=None).metadata == {"user": "ada"}
@@ -559,9 +559,9 @@ def test_sessions(agent: AgentStream, fake: FakeDedalus) -> None:
         agent.sessions.get("python-1")
 
 
-def test_runs(agent: AgentStream, fake: FakeDedalus) -> None:
+def test_runs(agent: AgentStream, upstream: FakeDedalus) -> None:
     """A run is started in the background, once for a key, then followed, listed, cancelled and deleted."""
-    fake.turn(*answer("Hello"))
+    upstream.turn(*answer("Hello"))
     started = agent.runs.start("Say hello", idempotency_key="python-2", metadata={"for": "test"})
     assert agent.runs.start("Say hello", idempotency_key="python-2", metadata={"for": "test"}).run_id == started.run_id
     events = list(agent.attach(started.run_id))

@@ -106,13 +106,13 @@ async def test_a_connection_that_breaks_after_each_event_by_asyncio(service: Ser
     assert read(events) == stored(service, run.id)
 
 
-def test_a_lost_answer(service: Service, fake: FakeDedalus) -> None:
+def test_a_lost_answer(service: Service, upstream: FakeDedalus) -> None:
     """A question whose response was lost is sent again, and is the same run: the model is asked once."""
-    fake.turn(*answer("Hello"))
-    asked = len(fake.chats)
+    upstream.turn(*answer("Hello"))
+    asked = len(upstream.chats)
     with losing_an_answer(service.url) as url, client(url) as agent:
         assert agent.run("Say hello").output == "Hello"
-    assert len(fake.chats) == asked + 1
+    assert len(upstream.chats) == asked + 1
 
 
 def test_a_silent_connection(service: Service) -> None:
@@ -341,12 +341,12 @@ def test_a_service_that_starts_later(nursery: Nursery, tmp_path: Path, port: int
 
 @BOTH
 def test_an_approval_through_a_restart(
-    how: signal.Signals, tmp_path: Path, fake: FakeDedalus, nursery: Nursery, port: int
+    how: signal.Signals, tmp_path: Path, upstream: FakeDedalus, nursery: Nursery, port: int
 ) -> None:
     """The loop outlives a restart while the run waits, the call is approved once, and its tool runs once."""
-    fake.turn(*CALLS)
-    fake.turn(*answer("Done."))
-    place = Place(tmp_path, fake, nursery, PORT=str(port))
+    upstream.turn(*CALLS)
+    upstream.turn(*answer("Done."))
+    place = Place(tmp_path, upstream, nursery, PORT=str(port))
     with ExitStack() as stack, client(f"http://127.0.0.1:{port}") as agent:
         first, _ = stack.enter_context(place.served())
 
@@ -365,10 +365,10 @@ def test_an_approval_through_a_restart(
 
 
 @pytest.mark.parametrize("max_retries", [None, 0])
-def test_a_client_tool_whose_result_is_lost(max_retries: int | None, service: Service, fake: FakeDedalus) -> None:
+def test_a_client_tool_whose_result_is_lost(max_retries: int | None, service: Service, upstream: FakeDedalus) -> None:
     """The call is made once, however often its result has to be sent, also if the loop ended because of that."""
-    fake.turn(ToolCall("call_1", "locate", "{}"), Finish("tool_calls"), Done())
-    fake.turn(*answer("In Oslo."))
+    upstream.turn(ToolCall("call_1", "locate", "{}"), Finish("tool_calls"), Done())
+    upstream.turn(*answer("In Oslo."))
     made = []
     with line_to(service.url) as line, client(line.url, max_retries=max_retries) as agent:
 

@@ -42,10 +42,10 @@ def program(document: Path, number: int, tmp_path: Path, url: str) -> str:
     ids=["ten lines", "asyncio", "answer", "guide"],
 )
 def test_programs_of_the_documents(
-    document: Path, number: int, shown: str, service: Service, fake: FakeDedalus, tmp_path: Path
+    document: Path, number: int, shown: str, service: Service, upstream: FakeDedalus, tmp_path: Path
 ) -> None:
     """Each program prints the answer."""
-    fake.turn(Text("Hel", "lo"), *END)
+    upstream.turn(Text("Hel", "lo"), *END)
     with process(program(document, number, tmp_path, service.url), env={}) as running:
         assert ended(running) == Ended(0, shown, "")
 
@@ -67,33 +67,33 @@ def test_the_program_that_asks_for_an_approval(typed: bytes, answer: str, servic
     assert (out.decode(), err) == (f"Allow delete_folder {{'folder': 'drafts'}}? {answer}\n", b"")
 
 
-def test_the_program_with_a_schema(service: Service, fake: FakeDedalus, tmp_path: Path) -> None:
+def test_the_program_with_a_schema(service: Service, upstream: FakeDedalus, tmp_path: Path) -> None:
     """The value is shown while it is written, and has its name at the end."""
-    fake.turn(*answer('{"name": "Glomma"}'))
+    upstream.turn(*answer('{"name": "Glomma"}'))
     with process(program(GUIDE, 3, tmp_path, ""), env={"AGENT_STREAM_URL": service.url}) as running:
         code, out, err = ended(running)
     assert (code, err) == (0, "")
     assert out.endswith("{'name': 'Glomma'}\nGlomma\n")
-    assert fake.chats[-1].body["messages"][0]["content"].endswith('"required":["name"]}')
+    assert upstream.chats[-1].body["messages"][0]["content"].endswith('"required":["name"]}')
 
 
-def test_the_program_with_a_tool(service: Service, fake: FakeDedalus, tmp_path: Path) -> None:
+def test_the_program_with_a_tool(service: Service, upstream: FakeDedalus, tmp_path: Path) -> None:
     """The model's call is made in the program."""
-    fake.turn(ToolCall("call_1", "read_note", '{"name":"shopping"}'), Finish("tool_calls"), Done())
-    fake.turn(*answer("Milk and bread."))
+    upstream.turn(ToolCall("call_1", "read_note", '{"name":"shopping"}'), Finish("tool_calls"), Done())
+    upstream.turn(*answer("Milk and bread."))
     with process(program(GUIDE, 2, tmp_path, ""), env={"AGENT_STREAM_URL": service.url}) as running:
         assert ended(running) == Ended(0, "Milk and bread.\n", "")
-    assert fake.chats[-1].body["messages"][-1]["content"] == "milk, bread"
+    assert upstream.chats[-1].body["messages"][-1]["content"] == "milk, bread"
 
 
 # The ten lines, and a restart of the service
 
 
-def test_the_program_survives_a_restart(nursery: Nursery, fake: FakeDedalus, tmp_path: Path) -> None:
+def test_the_program_survives_a_restart(nursery: Nursery, upstream: FakeDedalus, tmp_path: Path) -> None:
     """The connection breaks in the middle of the answer, the service is killed and started: the rest is printed."""
     gate = Gate()
-    fake.turn(Text("Ray"), WaitFor(gate), Text("leigh"), *END)
-    settings = {"DEDALUS_BASE_URL": fake.url, "PORT": str(free_port())}
+    upstream.turn(Text("Ray"), WaitFor(gate), Text("leigh"), *END)
+    settings = {"DEDALUS_BASE_URL": upstream.url, "PORT": str(free_port())}
     with ExitStack() as stack:
         first = stack.enter_context(serving(nursery, tmp_path / "data", **settings))
         line = stack.enter_context(line_to(first.url))
@@ -117,11 +117,11 @@ def only_run(service: Service) -> str:
 
 @BOTH
 def test_the_program_reports_an_answer_that_was_cut(
-    how: signal.Signals, nursery: Nursery, fake: FakeDedalus, tmp_path: Path
+    how: signal.Signals, nursery: Nursery, upstream: FakeDedalus, tmp_path: Path
 ) -> None:
     """A run that the service's end has cut off is a `RunFailed` with the code `interrupted`, never a success."""
-    fake.turn(Text("Ray"), WaitFor(Gate()), *END)
-    settings = {"DEDALUS_BASE_URL": fake.url, "PORT": str(free_port())}
+    upstream.turn(Text("Ray"), WaitFor(Gate()), *END)
+    settings = {"DEDALUS_BASE_URL": upstream.url, "PORT": str(free_port())}
     with ExitStack() as stack:
         first = stack.enter_context(serving(nursery, tmp_path / "data", **settings))
         running = stack.enter_context(process(program(README, 0, tmp_path, first.url), env={}))
@@ -151,17 +151,17 @@ def test_the_client_is_installed() -> None:
     assert [line for line in lines if not line.startswith("#")] == [f"-e ./{PACKAGE.relative_to(ROOT)}"]
 
 
-def test_example_stream(service: Service, fake: FakeDedalus) -> None:
+def test_example_stream(service: Service, upstream: FakeDedalus) -> None:
     """examples/python_stream.py prints the answer to its question."""
-    fake.turn(*answer("Because of Rayleigh scattering."))
+    upstream.turn(*answer("Because of Rayleigh scattering."))
     shown = run("examples/python_stream.py", "Why?", url=service.url)
     assert shown == (0, "Because of Rayleigh scattering.\n", "")
-    assert fake.chats[-1].body["messages"][-1]["content"] == "Why?"
+    assert upstream.chats[-1].body["messages"][-1]["content"] == "Why?"
 
 
-def test_example_stream_failed(service: Service, fake: FakeDedalus) -> None:
+def test_example_stream_failed(service: Service, upstream: FakeDedalus) -> None:
     """examples/python_stream.py ends with 1 and the error's code when the run fails."""
-    fake.turn(Text("Hel"), ErrorData({"error": {"message": "secret", "code": 500}}))
+    upstream.turn(Text("Hel"), ErrorData({"error": {"message": "secret", "code": 500}}))
     shown = run("examples/python_stream.py", "Why?", url=service.url)
     assert shown.code == 1
     assert shown.err.splitlines()[-1].startswith("agent_stream.errors.RunFailed: upstream_failed: ")

@@ -73,15 +73,15 @@ def test_failed_run(service: Service) -> None:
     assert "\n✗ failed · 1 step · " in shown.out
 
 
-def test_asks_a_model(service: Service, fake: FakeDedalus) -> None:
+def test_asks_a_model(service: Service, upstream: FakeDedalus) -> None:
     """The command line's request reaches the model, and the answer the screen, with tabs and line breaks."""
-    fake.turn(Thinking("Hm."), Text("one\n", "\ttwo", " [bold]"), Finish("length", Usage(3, 4, 7)), Done())
+    upstream.turn(Thinking("Hm."), Text("one\n", "\ttwo", " [bold]"), Finish("length", Usage(3, 4, 7)), Done())
     options = ("--model", "a/b", "--instructions", "Be brief.", "--temperature", "0.5", "--mcp-server", "a/weather")
     shown = run(CLIENT, "Why?", *options, "--max-steps", "3", url=service.url)
     assert shown.code == 0
     assert "\nHm.\n\none\n\ttwo [bold]\n" in shown.out
     assert "✓ succeeded · 1 step · finish reason length · 3 + 4 tokens · " in shown.out
-    sent = fake.chats[-1].body
+    sent = upstream.chats[-1].body
     assert (sent["model"], sent["temperature"], sent["mcp_servers"]) == ("a/b", 0.5, ["a/weather"])
     assert [message["content"] for message in sent["messages"]] == ["Be brief.", "Why?"]
 
@@ -94,9 +94,9 @@ def test_colours(service: Service) -> None:
     assert "\x1b[32m" not in run(*arguments, url=service.url, FORCE_COLOR="1", NO_COLOR="1").out
 
 
-def test_text_does_not_steer_the_terminal(service: Service, fake: FakeDedalus) -> None:
+def test_text_does_not_steer_the_terminal(service: Service, upstream: FakeDedalus) -> None:
     """Control characters in an answer are not printed."""
-    fake.turn(*answer("be\x1b]0;title\x07fore \x9b2Jafter\r"))
+    upstream.turn(*answer("be\x1b]0;title\x07fore \x9b2Jafter\r"))
     shown = run(CLIENT, "Hi", url=service.url)
     assert "\nbe]0;titlefore 2Jafter\n" in shown.out
 
@@ -119,10 +119,10 @@ def test_json_lines(service: Service) -> None:
 # The JSON answer and the lists
 
 
-def test_execute(service: Service, fake: FakeDedalus) -> None:
+def test_execute(service: Service, upstream: FakeDedalus) -> None:
     """--execute shows the one JSON answer like a run, and with --json as it is."""
-    fake.turn(*answer("Hello there", Usage(3, 4, 7)))
-    fake.turn(*answer("Hello again", Usage(3, 4, 7)))
+    upstream.turn(*answer("Hello there", Usage(3, 4, 7)))
+    upstream.turn(*answer("Hello again", Usage(3, 4, 7)))
     shown = run(CLIENT, "Hi", "--execute", url=service.url)
     assert shown.code == 0
     assert re.fullmatch(
@@ -132,9 +132,9 @@ def test_execute(service: Service, fake: FakeDedalus) -> None:
     assert json.loads(shown.out)["output"] == "Hello again"
 
 
-def test_execute_failed(service: Service, fake: FakeDedalus) -> None:
+def test_execute_failed(service: Service, upstream: FakeDedalus) -> None:
     """A failed --execute ends the program with 1 and the service's error."""
-    fake.turn(Text("Hel"), ErrorData({"error": {"message": "secret", "code": 500}}))
+    upstream.turn(Text("Hel"), ErrorData({"error": {"message": "secret", "code": 500}}))
     shown = run(CLIENT, "Hi", "--execute", url=service.url)
     assert shown.code == 1
     assert re.match(r"✗ upstream_failed: .* \(HTTP 502, req_\w+\)\n", shown.err)
@@ -149,14 +149,14 @@ def test_models(service: Service) -> None:
 # Conversations, and runs in the background
 
 
-def test_session(service: Service, fake: FakeDedalus) -> None:
+def test_session(service: Service, upstream: FakeDedalus) -> None:
     """--session continues a conversation: the model gets its messages, and --messages and --runs show it."""
-    fake.turn(*answer("It is cold."))
-    fake.turn(*answer("Colder."))
+    upstream.turn(*answer("It is cold."))
+    upstream.turn(*answer("Colder."))
     here = ("--session", "chat:1")
     first, second = (run(CLIENT, question, *here, url=service.url) for question in ("Oslo?", "And at night?"))
     assert (first.code, second.code) == (0, 0)
-    messages = [(message["role"], message["content"]) for message in fake.chats[-1].body["messages"]]
+    messages = [(message["role"], message["content"]) for message in upstream.chats[-1].body["messages"]]
     assert messages == [("user", "Oslo?"), ("assistant", "It is cold."), ("user", "And at night?")]
     said = run(CLIENT, *here, "--messages", url=service.url)
     assert (said.code, said.out) == (0, "\n> Oslo?\nIt is cold.\n\n> And at night?\nColder.\n")
@@ -164,10 +164,10 @@ def test_session(service: Service, fake: FakeDedalus) -> None:
     assert [line.split()[:2] for line in runs] == [[run_id(shown.out), "succeeded"] for shown in (second, first)]
 
 
-def test_busy_session(service: Service, fake: FakeDedalus) -> None:
+def test_busy_session(service: Service, upstream: FakeDedalus) -> None:
     """While a run of the session is going, another one is refused with what to do about it, and --multitask does it."""
-    fake.turn(Text("Wait"), WaitFor(Gate()))
-    fake.turn(*answer("Here I am."))
+    upstream.turn(Text("Wait"), WaitFor(Gate()))
+    upstream.turn(*answer("Here I am."))
     here = ("--session", "busy")
     with client(service, "Hm?", *here) as first:
         shown = read_until(first.stdout, "Wait")
@@ -179,9 +179,9 @@ def test_busy_session(service: Service, fake: FakeDedalus) -> None:
         assert ended(first).code == 3
 
 
-def test_background(service: Service, fake: FakeDedalus) -> None:
+def test_background(service: Service, upstream: FakeDedalus) -> None:
     """--background prints the id of a run that continues alone, and says how to follow it, and that works."""
-    fake.turn(*answer("Hello there"))
+    upstream.turn(*answer("Hello there"))
     started = run(CLIENT, "Hi", "--background", url=service.url)
     assert (started.code, started.out) == (0, f"{run_id(started.out)}\n")
     again = re.search(r"--resume \w+", started.err)
@@ -192,9 +192,9 @@ def test_background(service: Service, fake: FakeDedalus) -> None:
 # Without a question
 
 
-def test_tour(service: Service, fake: FakeDedalus) -> None:
+def test_tour(service: Service, upstream: FakeDedalus) -> None:
     """The bare command: a scripted run, the answer of the model to a question, and what else there is."""
-    fake.turn(Text("Paris."), Finish("stop"), Done())
+    upstream.turn(Text("Paris."), Finish("stop"), Done())
     shown = run(CLIENT, url=service.url)
     assert shown.code == 0
     scripted, real = shown.out.split("test/model · run_")
@@ -205,35 +205,35 @@ def test_tour(service: Service, fake: FakeDedalus) -> None:
     assert "--help" in shown.err
 
 
-def test_tour_of_a_model_that_fails(service: Service, fake: FakeDedalus) -> None:
+def test_tour_of_a_model_that_fails(service: Service, upstream: FakeDedalus) -> None:
     """The tour's end is that of its real question."""
-    fake.turn(ErrorData({"error": {"message": "secret", "code": 500}}))
+    upstream.turn(ErrorData({"error": {"message": "secret", "code": 500}}))
     shown = run(CLIENT, url=service.url)
     assert shown.code == 1
     assert "✓ succeeded" in shown.out
     assert "✗ failed" in shown.out
 
 
-def test_tour_at_a_terminal(service: Service, fake: FakeDedalus) -> None:
+def test_tour_at_a_terminal(service: Service, upstream: FakeDedalus) -> None:
     """After the tour it asks for questions until an empty line, and ends as the last one has."""
     for said in ("Paris.", "Because."):
-        fake.turn(Text(said), Finish("stop"), Done())
+        upstream.turn(Text(said), Finish("stop"), Done())
     with at_terminal(service) as terminal:
         assert "Paris." in terminal.until("Your question (Enter to leave): ")
         terminal.type("Why is the sky blue?")
         assert "Because." in terminal.until("Your question (Enter to leave): ")
         terminal.type("")
         assert terminal.ended().code == 0
-    assert [chat.body["messages"][-1]["content"] for chat in fake.chats[-2:]] == [
+    assert [chat.body["messages"][-1]["content"] for chat in upstream.chats[-2:]] == [
         "What is the capital of France?",
         "Why is the sky blue?",
     ]
 
 
 @pytest.mark.parametrize("is_interrupt", [True, False], ids=["Ctrl-C", "Ctrl-D"])
-def test_prompt(service: Service, fake: FakeDedalus, is_interrupt: bool) -> None:
+def test_prompt(service: Service, upstream: FakeDedalus, is_interrupt: bool) -> None:
     """With options there is no tour: a terminal is asked for the question, which has them."""
-    fake.turn(Text("Because."), Finish("stop"), Done())
+    upstream.turn(Text("Because."), Finish("stop"), Done())
     with at_terminal(service, "--model", "a/b") as terminal:
         terminal.until("Your question (Enter to leave): ")
         terminal.type("Why?")
@@ -243,7 +243,7 @@ def test_prompt(service: Service, fake: FakeDedalus, is_interrupt: bool) -> None
         else:
             terminal.screen.write(b"\x04")
         assert terminal.ended().code == 0
-    sent = fake.chats[-1].body
+    sent = upstream.chats[-1].body
     assert (sent["model"], sent["messages"][-1]["content"]) == ("a/b", "Why?")
 
 
@@ -258,13 +258,13 @@ def test_prompt_after_a_refusal(service: Service) -> None:
 
 
 @pytest.mark.parametrize("text", [b"Why?", b"Why?\n", b"  Why?\n\n", "¿Por qué?\nIn one line.\n".encode()])
-def test_question_from_a_pipe(service: Service, fake: FakeDedalus, text: bytes) -> None:
+def test_question_from_a_pipe(service: Service, upstream: FakeDedalus, text: bytes) -> None:
     """`echo "…" | test_client.py`: what standard input holds, without the blank around it, is the question."""
-    fake.turn(Text("Because."), Finish("stop"), Done())
+    upstream.turn(Text("Because."), Finish("stop"), Done())
     shown = piped(text, url=service.url)
     assert (shown.code, shown.err) == (0, "")
     assert "Because." in shown.out
-    assert fake.chats[-1].body["messages"][-1]["content"] == text.decode().strip()
+    assert upstream.chats[-1].body["messages"][-1]["content"] == text.decode().strip()
 
 
 def test_pipe_that_is_not_utf_8(service: Service) -> None:
@@ -282,23 +282,23 @@ def test_without_standard_input(service: Service) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_argument_and_pipe(service: Service, fake: FakeDedalus) -> None:
+def test_argument_and_pipe(service: Service, upstream: FakeDedalus) -> None:
     """A QUESTION on the command line is the question, whatever standard input holds."""
-    fake.turn(Text("Because."), Finish("stop"), Done())
+    upstream.turn(Text("Because."), Finish("stop"), Done())
     shown = piped(b"Not this.", "Why?", url=service.url)
     assert shown.code == 0
-    assert fake.chats[-1].body["messages"][-1]["content"] == "Why?"
+    assert upstream.chats[-1].body["messages"][-1]["content"] == "Why?"
 
 
 # In pipes
 
 
 @pytest.mark.parametrize("more", [(), ("--execute",)], ids=["stream", "execute"])
-def test_quiet(service: Service, fake: FakeDedalus, more: tuple[str, ...]) -> None:
+def test_quiet(service: Service, upstream: FakeDedalus, more: tuple[str, ...]) -> None:
     """`--quiet` prints the answer alone: no thinking, no calls, nothing of earlier steps."""
     called = ToolCall("call_1", "calculate", '{"expression": "1 + 1"}')
-    fake.turn(Text("Let me see."), called, Finish("tool_calls"), Done())
-    fake.turn(Thinking("Hm."), Text("one\n", "two"), Finish("stop"), Done())
+    upstream.turn(Text("Let me see."), called, Finish("tool_calls"), Done())
+    upstream.turn(Thinking("Hm."), Text("one\n", "two"), Finish("stop"), Done())
     shown = run(CLIENT, "Why?", "--quiet", "--tool", "calculate", *more, url=service.url)
     assert shown == (0, "one\ntwo\n", "")
 

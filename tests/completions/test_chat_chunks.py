@@ -9,6 +9,7 @@ import subprocess
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from itertools import groupby, pairwise
 from typing import Any, Literal, get_args
 
@@ -551,6 +552,7 @@ json_objects = st.dictionaries(
     ),
     max_size=3,
 )
+st.register_type_strategy(Decimal, st.decimals(min_value=0, max_value=1000, places=6))  # dollars are finite
 any_event = st.one_of(
     *(
         st.builds(kind, **{name: clean_texts for name, field in kind.model_fields.items() if field.annotation is str})

@@ -188,10 +188,10 @@ async def test_execute_notices_a_client_that_left() -> None:
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.turn(Text("one"), Stall())
         asked = asyncio.create_task(agent.post(EXECUTE, {"input": "?"}))
-        await fake.wait_for_requests(1)
+        [chat] = await fake.wait_for_requests(1)
         asked.cancel()
         await asyncio.wait({asked})
-        await fake.wait_closed(0, timeout=1)
+        await fake.wait_closed(chat.connection, timeout=1)
 
 
 async def test_a_run_has_a_time_limit() -> None:

@@ -23,12 +23,12 @@ def package_is_loaded(nursery: Nursery) -> None:
 
 
 @pytest.fixture(scope="module")
-def fake() -> Iterator[FakeDedalus]:
-    with FakeDedalus.in_thread() as fake:
-        yield fake
+def upstream() -> Iterator[FakeDedalus]:
+    with FakeDedalus.in_thread() as upstream:
+        yield upstream
 
 
 @pytest.fixture(scope="module")
-def service(nursery: Nursery, fake: FakeDedalus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with serving(nursery, tmp_path_factory.mktemp("service") / "data", DEDALUS_BASE_URL=fake.url) as service:
+def service(nursery: Nursery, upstream: FakeDedalus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with serving(nursery, tmp_path_factory.mktemp("service") / "data", DEDALUS_BASE_URL=upstream.url) as service:
         yield service
