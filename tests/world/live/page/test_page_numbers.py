@@ -1,9 +1,10 @@
 """Numbers that JavaScript can't hold, on the page: a person sees and approves the digits that the call is made with."""
 
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 from fake_dedalus import FakeDedalus
+from process import Nursery, Process, forked_app
 from selenium.webdriver import Keys
 from shown_page import ShownPage
 from wire import Done, Finish, ToolCall, answer
@@ -22,15 +23,16 @@ def pay(account: int, share: Any) -> str:
     """Pay into an account."""
     return f"paid {account} {share}"
 '''
-CHOOSE = "return import(new URL('./static/page/choice.js', document.baseURI)).then((m) => m.choose({ tools: ['pay'] }))"
 
 
 @pytest.fixture(scope="module")
-def page_settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Settings with a tool that takes a whole number, and waits for a person."""
-    folder: Path = tmp_path_factory.mktemp("numbers")
+def app(nursery: Nursery, shared_fake: FakeDedalus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """A service with a tool that takes a whole number, and waits for a person."""
+    folder = tmp_path_factory.mktemp("numbers")
     (folder / "number_test_tools.py").write_text(TOOLS)
-    return {"AGENT_TOOLS": "number_test_tools", "PYTHONPATH": str(folder), "DEFAULT_MODEL": "test/model"}
+    found = {"AGENT_TOOLS": "number_test_tools", "PYTHONPATH": str(folder)}
+    with forked_app(nursery, DEDALUS_BASE_URL=shared_fake.url, DEFAULT_MODEL="test/model", **found) as app:
+        yield app
 
 
 def test_a_person_approves_the_digits_that_are_shown(page: ShownPage, fake: FakeDedalus) -> None:
@@ -39,8 +41,7 @@ def test_a_person_approves_the_digits_that_are_shown(page: ShownPage, fake: Fake
     calls = [ToolCall(f"call_{place}", "pay", text, index=place) for place, text in enumerate(written)]
     fake.turn(*calls, Finish("tool_calls"), Done())
     fake.turn(*answer("Done."))
-    page.open()
-    page.browser.execute_script(CHOOSE)
+    page.open().choose(tools=["pay"])
     page.ask("Pay them")
     page.until(lambda: page.texts(BRIEF) == written)
     field = page.element(f"{DOCK} textarea")
