@@ -245,7 +245,7 @@ async def test_a_model_that_writes_without_end_is_stopped(flood: Step) -> None:
     async with FakeDedalus() as fake, service(fake.url, max_output_bytes=1024) as agent:
         fake.turn(Text("Hi"), flood, Stall())
         events = await agent.stream({"input": "?"})
-        await fake.wait_closed(0, timeout=1)
+        await fake.wait_closed(fake.chats[0].connection, timeout=1)
     [error] = only(events, "error")
     assert (error["code"], error["retryable"]) == ("output_limit", False)
     written = text(events) + text(events, "thinking")
@@ -270,7 +270,7 @@ async def test_a_model_that_calls_tools_without_end_is_stopped(labelled: bool) -
         calls = [ToolCall(f"c{n}" if labelled else None, "one", "{}", index=n if labelled else None) for n in range(4)]
         fake.turn(*calls, Stall())
         events = await agent.stream({"input": "?"})
-        await fake.wait_closed(0, timeout=1)
+        await fake.wait_closed(fake.chats[0].connection, timeout=1)
     [error] = only(events, "error")
     assert (error["code"], error["retryable"]) == ("too_many_calls", False)
     assert one.heard == only(events, "tool_use") == []

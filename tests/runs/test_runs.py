@@ -110,7 +110,7 @@ async def test_a_run_that_nobody_reads_is_cancelled_after_the_grace() -> None:
         fake.turn(Text("one"), Stall())
         async with reading(agent) as reader:
             await reader.until(b'"one"')
-        await fake.wait_closed(0, timeout=1.05)
+        await fake.wait_closed(fake.chats[0].connection, timeout=1.05)
         assert (await ended(agent, reader.run_id))["status"] == "cancelled"
 
 
@@ -169,7 +169,7 @@ async def test_cancel_ends_the_run_and_closes_the_upstream() -> None:
             again = await agent.client.post(f"{run}/cancel")
             async with asyncio.timeout(2):
                 events = checked(await reader.rest())
-        await fake.wait_closed(0, timeout=1)
+        await fake.wait_closed(fake.chats[0].connection, timeout=1)
         late = await agent.client.post(f"{run}/cancel")
     assert [cancelled.status_code, again.status_code, late.status_code] == [202, 202, 202]
     assert late.json()["status"] == events[-1]["data"]["status"] == "cancelled"

@@ -223,7 +223,7 @@ async def test_a_run_that_nobody_reads_any_more_makes_way() -> None:
         async with asyncio.timeout(5):
             while (response := await agent.post(STREAM, {"input": "Two?", "session_id": "chat"})).status_code == 409:
                 pass  # until the server has noticed that the reader is gone
-        await fake.wait_closed(0)
+        await fake.wait_closed(fake.chats[0].connection)
         first = await get(agent, f"{RUNS}/{reader.run_id}")
     assert first["status"] == "cancelled"
     assert text(checked(response.content)) == "two"
