@@ -28,7 +28,7 @@ GET = sa.select(sessions).where(sessions.c.session_id == parameter(sessions.c.se
 
 
 class Titled(NamedTuple):
-    """What a search needs to know of a session."""
+    """The fields of a session that a search reads."""
 
     updated_at: str
     session_id: str

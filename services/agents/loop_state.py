@@ -1,4 +1,4 @@
-"""What the steps of a run share: their limits, and the conversation as it grows."""
+"""The limits and the growing conversation that the steps of a run share."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

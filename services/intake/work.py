@@ -65,7 +65,7 @@ class HistorySize:
 
 
 class Preparation(NamedTuple):
-    """What is known of a run before it is recorded: its model, and what it will do."""
+    """The model and the work of a run, before the run is recorded."""
 
     model: str
     request: Plan | SimulateRequest

@@ -90,7 +90,7 @@ class ModelTurn:
 
     @property
     def reports(self) -> ServerReports:
-        """What the upstream has reported so far beside the answer."""
+        """The facts that the upstream has reported beside the answer."""
         return self._chunks.reports
 
     async def begin(self) -> object:

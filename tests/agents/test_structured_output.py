@@ -99,7 +99,7 @@ async def test_a_third_invalid_answer_fails_the_run() -> None:
 
 
 async def test_tools_may_be_called_after_an_invalid_answer() -> None:
-    """The step goes on with the calls. The attempts are counted over the steps."""
+    """The step continues with the calls. The attempts are counted over the steps."""
     async with FakeDedalus() as fake, service(fake.url, named(LocalTool("add", added))) as agent:
         turns(fake, PROSE, CALL, WRONG, answer(VALID))
         events = await agent.stream(ASK)

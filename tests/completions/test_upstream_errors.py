@@ -304,7 +304,7 @@ def test_too_many_tokens_in_a_time_are_no_long_context(status: int) -> None:
     ],
 )
 def test_another_model_may_help_if_the_model_is_not_there(status: int, error: Json) -> None:
-    """A refusal of the model's name is told from other refusals, whose code it shares."""
+    """A refusal of the model's name is recognised among other refusals with the same code."""
     found = error_of({"error": error}, status)
     assert isinstance(found, UpstreamModelNotFound)
     assert (found.code, another_model_may_help(found)) == ("upstream_rejected", True)

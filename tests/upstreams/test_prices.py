@@ -174,7 +174,7 @@ LISTED: list[tuple[Any, str | None, Price | None]] = [
 
 @pytest.mark.parametrize(("pricing", "server", "expected"), LISTED)
 def test_a_list_s_prices_are_read_or_unknown(pricing: Any, server: str | None, expected: Price | None) -> None:
-    """Each known form is read. What is no price, or depends on something else, is unknown."""
+    """The reader accepts each known form. It reports anything else, or a conditional price, as unknown."""
     assert listed_price(pricing, server) == expected
 
 

@@ -58,7 +58,7 @@ FORMS: dict[str, Json] = {
     "flat": {"web_search_options": FLAT},
     "plugin": {"plugins": [{"id": "web"}], "web_search_options": NESTED},
 }
-"""What the entries of the table mean on the wire. `sent` means unchanged, and `any` and `nothing` a refusal."""
+"""The form on the wire of each entry. `sent` means unchanged. `any` and `nothing` mean a refusal."""
 
 
 def documented() -> dict[tuple[str, str], str]:
