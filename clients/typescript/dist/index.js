@@ -2001,10 +2001,12 @@ var RunReader = class {
 	}
 };
 function connected(state) {
+	const { error, pending } = state;
+	const isAboutQuestion = error?.code === "session_busy";
 	return {
 		...state,
-		status: state.pending.length > 0 ? "waiting" : "streaming",
-		error: null
+		status: pending.length > 0 ? "waiting" : "streaming",
+		error: isAboutQuestion ? error : null
 	};
 }
 //#endregion

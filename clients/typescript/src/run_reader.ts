@@ -245,5 +245,7 @@ export class RunReader {
 }
 
 function connected(state: RunState): RunState {
-  return { ...state, status: state.pending.length > 0 ? "waiting" : "streaming", error: null };
+  const { error, pending } = state;
+  const isAboutQuestion = error?.code === "session_busy"; // the refusal of another question than this run's
+  return { ...state, status: pending.length > 0 ? "waiting" : "streaming", error: isAboutQuestion ? error : null };
 }
