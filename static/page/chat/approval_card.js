@@ -1,7 +1,7 @@
 /** A call that a person decides: its arguments can be changed before it is approved. */
 
 import { explain } from "agent-stream";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { html } from "../html.js";
 import { Icon } from "../icons.js";
@@ -88,7 +88,7 @@ function Arguments({ text, change, problem, name }) {
 
 function Reason({ reason, setReason }) {
   const field = useRef(null);
-  useEffect(() => field.current.focus(), []);
+  useLayoutEffect(() => field.current.focus(), []); // an effect would run later, after the first key
   return html`<input
     ref=${field}
     aria-label="Reason of the refusal, for the model"

@@ -1,6 +1,6 @@
 /** The editor of an earlier question, in its place. */
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { html } from "../html.js";
 import { askAgain } from "./actions.js";
@@ -33,7 +33,7 @@ export function QuestionEditor({ message, close, canAsk }) {
 function Field({ draft, setDraft, send, close }) {
   const field = useRef(null);
   useGrowingField(field, draft);
-  useEffect(() => {
+  useLayoutEffect(() => {
     field.current.focus();
     field.current.setSelectionRange(draft.length, draft.length);
   }, []);

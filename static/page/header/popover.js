@@ -1,6 +1,6 @@
 /** A button that opens a panel below it. Escape, a click elsewhere, and leaving it by Tab close the panel. */
 
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { html } from "../html.js";
 
@@ -16,7 +16,7 @@ export function Popover({ label, button, name = label, children }) {
     frame.current.querySelector("button").focus();
   };
   useLeave(frame, isOpen, setOpen);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (isOpen) frame.current.querySelector(`[role=dialog] :is(${FIRST})`)?.focus();
   }, [isOpen]);
   const onKeyDown = (event) => {

@@ -1,6 +1,6 @@
 /** A session in the list: a link, with its state, and its buttons. It can be renamed in place. */
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { cost } from "../chat/format.js";
 import { html } from "../html.js";
@@ -16,7 +16,7 @@ export function SessionItem({ session, isCurrent, isFirst }) {
   const [error, setError] = useState(null);
   const link = useRef(null);
   const wasEdited = useRef(false);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!Editor && wasEdited.current) link.current.focus();
     wasEdited.current = Editor !== null;
   }, [Editor]);
@@ -71,7 +71,7 @@ function Rename({ session, leave }) {
   const field = useRef(null);
   const isOver = useRef(false);
   const [error, setError] = useState(null);
-  useEffect(() => field.current.select(), []);
+  useLayoutEffect(() => field.current.select(), []);
   const end = async (save) => {
     if (isOver.current) return;
     isOver.current = true;
@@ -94,7 +94,7 @@ function Rename({ session, leave }) {
 
 function Delete({ session, leave }) {
   const button = useRef(null);
-  useEffect(() => button.current.focus(), []);
+  useLayoutEffect(() => button.current.focus(), []);
   const confirm = async () => {
     const failure = await remove(session.session_id);
     if (failure) leave(failure);

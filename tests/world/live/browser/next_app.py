@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -78,8 +79,12 @@ class BuiltApp:
         try:
             yield _origin(server)
         finally:
-            os.killpg(server.pid, 15)
-            server.communicate(timeout=20)
+            os.killpg(server.pid, signal.SIGTERM)
+            try:
+                server.communicate(timeout=5)
+            except subprocess.TimeoutExpired:  # it waits for open connections of the browser
+                os.killpg(server.pid, signal.SIGKILL)
+                server.communicate(timeout=20)
 
     @property
     def _sources(self) -> dict[Path, Path]:
