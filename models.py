@@ -268,6 +268,7 @@ class Run(Closed):
     """A run.
 
     `last_seq` is the number of its last event so far. `pending` are the calls that a waiting run needs an answer to.
+    `model` is the one that was asked for, and `answered_by` the one that the latest step's answer is from.
     """
 
     run_id: str
@@ -275,6 +276,7 @@ class Run(Closed):
     parent_run_id: Maybe[str] = None
     status: RunStatus
     model: str
+    answered_by: Maybe[str] = None
     created_at: str
     finished_at: Maybe[str] = None
     last_seq: int
@@ -299,7 +301,7 @@ class AgentResponse(Closed):
 
     A run with the status `waiting` has its events so far, and its tool calls in `pending` have no result yet.
     `sources` are the web pages that the answer cites. `warnings` report what was left out or lost. `model` is the one
-    that was asked for, and `answered_by` the one that the last step's answer is from. With an `output_schema`, `data`
+    that was asked for, and `answered_by` the one that the latest step's answer is from. With an `output_schema`, `data`
     is the value of `output`, and `attempts` is the number of answers until it matched.
     """
 

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from closed_models import Closed, Maybe, with_examples
+from closed_models import ABSENT, Closed, Data, Maybe, with_examples
 from events import ApprovalResponse, RunError, Source, ToolSource, Usage
 from models import Metadata, RunStatus, SessionId
 from part_models import Content
@@ -87,6 +87,8 @@ class StoredMessage(Closed):
     tool_call_id: Maybe[str] = None
     is_error: Maybe[bool] = None
     sources: Maybe[list[Source]] = None
+    data: Data = Field(default_factory=lambda: ABSENT)
+    attempts: Maybe[int] = None
 
 
 class ProviderState(Closed):
@@ -112,15 +114,17 @@ class ProviderState(Closed):
 class SessionMessage(StoredMessage):
     """A message of a session. The input of a run is there from its start, the other messages once it has ended.
 
-    `parent_id` is the previous message of its branch. `status` and `error` are those of its run. A `queued`,
-    `running` or `waiting` run can be followed by its id. An assistant message is `thinking`, then `content`, then
-    `tool_calls`. The results of calls are also in messages with the role `tool`. `sources` are the web pages that the
-    message cites.
+    `parent_id` is the previous message of its branch. `status`, `answered_by` and `error` are those of its run. A
+    `queued`, `running` or `waiting` run can be followed by its id. An assistant message is `thinking`, then `content`,
+    then `tool_calls`. The results of calls are also in messages with the role `tool`. `sources` are the web pages that
+    the message cites. If the run's request has an `output_schema`, the last message has `data`, the value of its
+    `content`, and `attempts`, the number of answers until it matched.
     """
 
     message_id: str
     parent_id: Maybe[str] = None
     status: RunStatus
+    answered_by: Maybe[str] = None
     error: Maybe[RunError] = None
 
 

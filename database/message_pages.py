@@ -23,7 +23,7 @@ YIELD_AFTER = 5000  # runs, which take 2 ms
 PAGE_CHARACTERS = 1024 * 1024  # of JSON, which takes about 10 ms of the event loop to parse and write
 
 PLACE = sa.tuple_(messages.c.run_id, messages.c.position)
-CONTENTS = (messages.c.content, messages.c.thinking, messages.c.tool_calls, messages.c.sources)
+CONTENTS = [messages.c[name] for name in ("content", "thinking", "tool_calls", "sources", "data")]
 SIZE = sum((sa.func.coalesce(sa.func.length(sa.cast(column, sa.Text)), 0) for column in CONTENTS), sa.literal(0))
 PATH = path_to_run()
 
@@ -39,7 +39,8 @@ TREE = (
 )
 PARENTS = sa.select(runs.c.run_id, runs.c.parent_run_id).where(runs.c.session_id == parameter(runs.c.session_id))
 SIZED = sa.select(messages.c.run_id, messages.c.position, SIZE.label("size"))
-READ = sa.select(messages, runs.c.status, runs.c.error).join(runs, runs.c.run_id == messages.c.run_id)
+OF_RUN = (runs.c.status, runs.c.answered_by, runs.c.error)
+READ = sa.select(messages, *OF_RUN).join(runs, runs.c.run_id == messages.c.run_id)
 RESULTS = sa.select(messages.c.tool_call_id, messages.c.content, messages.c.is_error).where(messages.c.role == "tool")
 
 Row = Mapping[str, Any]

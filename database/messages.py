@@ -14,6 +14,7 @@ from session_models import StoredMessage
 
 EMPTY_ROW = dict.fromkeys(messages.columns.keys())
 STORED = set(StoredMessage.model_fields)
+LONG_JSON = ("content", "tool_calls", "data")
 
 ADD = upsert(messages, where=sa.exists().where(runs.c.run_id == parameter(messages.c.run_id)))
 
@@ -38,7 +39,8 @@ CHARACTERS_AT_ONCE = 1024 * 1024  # of JSON in one reading; a single run may be 
 
 PATH = path_to_run()
 LATEST = path_to_run(RUNS_AT_ONCE)
-FOR_MODELS = [messages.c[name] for name in StoredMessage.model_fields if name not in ("thinking", "sources")]
+FOR_CALLERS = ("thinking", "sources", "data", "attempts")
+FOR_MODELS = [messages.c[name] for name in StoredMessage.model_fields if name not in FOR_CALLERS]
 """The columns that the messages for a model are made of."""
 SIZE = sum(
     (sa.func.coalesce(sa.func.length(sa.cast(messages.c[name], sa.Text)), 0) for name in ("content", "tool_calls")),
@@ -79,13 +81,16 @@ async def add_messages(
 
 async def _row(message: StoredMessage, session_id: str, position: int) -> dict[str, Any]:
     row = EMPTY_ROW | message.model_dump(mode="json", include=STORED)
-    row |= {"content": await to_json(row["content"]), "tool_calls": await to_json(row["tool_calls"])}
+    row |= {name: await to_json(row[name]) for name in LONG_JSON}
     return row | {"session_id": session_id, "position": position}
 
 
 async def stored(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a message's row with its JSON parsed."""
-    return dict(row) | {"content": await of_json(row["content"]), "tool_calls": await of_json(row["tool_calls"])}
+    """Return a message's row with its JSON parsed. `data` is left out if the message has none."""
+    fields = dict(row) | {name: await of_json(row[name]) for name in LONG_JSON if name in row}
+    if fields.get("attempts") is None:
+        fields.pop("data", None)
+    return fields
 
 
 async def replace_answer(

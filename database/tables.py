@@ -74,6 +74,7 @@ runs = sa.Table(
     sa.Column("parent_run_id", Text),
     sa.Column("status", Text, nullable=False),
     sa.Column("model", Text, nullable=False),
+    sa.Column("answered_by", Text),
     sa.Column("created_at", Text, nullable=False),
     sa.Column("finished_at", Text),
     sa.Column("last_seq", sa.Integer, nullable=False),
@@ -101,9 +102,14 @@ messages = sa.Table(
     sa.Column("tool_call_id", Text),
     sa.Column("is_error", sa.Boolean),
     sa.Column("sources", Json),
+    sa.Column("data", LongJson),
+    sa.Column("attempts", sa.Integer),
     sa.Index(None, "session_id", "run_id", "position"),
 )
-"""The messages that a run adds to its session: the question at position 0, the answer from 1 on."""
+"""The messages that a run adds to its session: the question at position 0, the answer from 1 on.
+
+With `attempts`, `data` is the answer's value, and NULL is the value null.
+"""
 
 provider_states = sa.Table(
     "provider_states",

@@ -5,16 +5,19 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
+from closed_models import ABSENT
 from event_logs.base import EventLog
 from event_logs.reading import events_in
 from events import (
     ApprovalResponse,
     Complete,
     EventType,
+    FinalOutput,
     PartialOutput,
     RunError,
     RunStarted,
     Source,
+    StepFinished,
     StepRestarted,
     StepStarted,
     StreamEvent,
@@ -29,7 +32,16 @@ from session_models import FunctionCall, StoredMessage
 FINISHED = frozenset((RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED))
 
 MOST_PARTS = 200  # messages of one answer; beyond that, thinking after text begins no new one
-RECORD_EVENTS = frozenset((EventType.RUN_STARTED, EventType.ERROR, EventType.COMPLETE))
+RECORD_EVENTS = frozenset(
+    (
+        EventType.RUN_STARTED,
+        EventType.STEP_STARTED,
+        EventType.STEP_RESTARTED,
+        EventType.STEP_FINISHED,
+        EventType.ERROR,
+        EventType.COMPLETE,
+    )
+)
 """The events that a run's record is computed from."""
 ANSWER_EVENTS = frozenset(
     (
@@ -41,6 +53,7 @@ ANSWER_EVENTS = frozenset(
         EventType.APPROVAL_RESPONSE,
         EventType.TOOL_RESULT,
         EventType.SOURCE,
+        EventType.FINAL_OUTPUT,
     )
 )
 """The events that a run's messages are computed from."""
@@ -65,6 +78,8 @@ def _record_fields(event: StreamEvent) -> dict[str, object]:
     match event.data:
         case RunStarted(model=model, session_id=session_id):
             return {"model": model, "session_id": session_id, "created_at": event.timestamp}
+        case StepStarted(model=model) | StepRestarted(model=str() as model) | StepFinished(model=model):
+            return {"answered_by": model}
         case RunError() as error:
             return {"error": error}
         case Complete() as complete:
@@ -89,7 +104,8 @@ def question(run_id: str, content: Content) -> StoredMessage:
 class _Part:
     """One message of the model: its thinking, the text after that, the calls after the text, and its sources.
 
-    `decisions` and `results` are a person's decisions on the calls and the calls' results, by the call's id.
+    `decisions` and `results` are a person's decisions on the calls and the calls' results, by the call's id. `data` is
+    the text's value, after `attempts` answers.
     """
 
     thinking: list[str] = field(default_factory=list)
@@ -98,6 +114,8 @@ class _Part:
     decisions: dict[str, ApprovalResponse] = field(default_factory=dict)
     results: dict[str, ToolResult] = field(default_factory=dict)
     sources: list[Source] = field(default_factory=list)
+    data: Any = ABSENT
+    attempts: int | None = None
 
 
 class Transcript:
@@ -136,6 +154,9 @@ class Transcript:
                 self._part_of_call[call].results[call] = result
             case Source() as source:
                 self._part_before_results().sources.append(source)
+            case FinalOutput(data=data, attempts=int() as attempts):
+                answer = next((part for part in reversed(self._parts) if part.text), self._parts[-1])
+                answer.data, answer.attempts = data, attempts
             case _:
                 pass
 
@@ -163,6 +184,8 @@ def _messages(part: _Part) -> Iterable[dict[str, Any]]:
             "thinking": thinking or None,
             "tool_calls": calls or None,
             "sources": part.sources or None,
+            "data": part.data,
+            "attempts": part.attempts,
         }
     for call in part.calls:
         result = part.results[call.tool_call_id]

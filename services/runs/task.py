@@ -156,6 +156,7 @@ class RunTask:
                 "status": self.status,
                 "finished_at": self._finished_at,
                 "last_seq": writer.last_seq,
+                "answered_by": writer.answered_by,
                 "pending": self._inbox.pending if self.is_waiting else None,
                 "finish_reason": writer.finish_reason,
                 "usage": writer.usage,

@@ -52,6 +52,7 @@ class RunWriter:
         self._data: Any = ABSENT
         self._attempts: int | None = None
         self.steps = 0
+        self.answered_by: str | None = None
         self.usage: Usage = NO_USAGE
         self._unfinished_usage: Usage = NO_USAGE
         self.finish_reason: str | None = None
@@ -107,19 +108,22 @@ class RunWriter:
                 del self._open_calls[call]
             case Source(url=url):
                 self._step_of_source[url] = self.steps
-            case StepStarted(step=step):
+            case StepStarted(step=step, model=model):
                 self.steps = step
+                self.answered_by = model
                 self._text.clear()
-            case StepRestarted():
-                self._restart_step()
-            case StepFinished(usage=usage, finish_reason=reason):
+            case StepRestarted() as restart:
+                self._restart_step(restart)
+            case StepFinished(model=model, usage=usage, finish_reason=reason):
+                self.answered_by = model
                 self.usage += usage
                 self._unfinished_usage = NO_USAGE
                 self.finish_reason = reason
             case _:
                 pass
 
-    def _restart_step(self) -> None:
+    def _restart_step(self, restart: StepRestarted) -> None:
+        self.answered_by = restart.model or self.answered_by
         self._text.clear()
         self._open_calls.clear()
         earlier = {url: step for url, step in self._step_of_source.items() if step != self.steps}

@@ -82,7 +82,8 @@ async def test_only_the_second_answer_counts() -> None:
     assert only(events, "step_restarted") == [{"step": 1, "reason": "fallback", "model": "b/two"}]
     assert only(events, "run_started")[0]["model"] == run["model"] == executed["model"] == "a/one"
     assert only(events, "step_started") == [{"step": 1, "model": "a/one"}]
-    assert only(events, "step_finished")[0]["model"] == executed["answered_by"] == "b/two"
+    assert only(events, "step_finished")[0]["model"] == executed["answered_by"] == run["answered_by"] == "b/two"
+    assert [message["answered_by"] for message in history] == ["b/two", "b/two"]
     assert only(events, "final_output") == [{"content": "Because."}]
     assert "tool_result" not in names(events)
     assert (executed["output"], executed["thinking"], executed["tool_calls"]) == ("Because.", "So.", [])
@@ -237,36 +238,47 @@ def upstream() -> Iterator[FakeDedalus]:
         yield fake
 
 
-def begun(client: httpx.Client, event: str, **more: str) -> str:
-    """Start a run, read it up to this event, and return its id."""
+def begun(client: httpx.Client, shown: str, headers: Mapping[str, str] = {}, **more: str) -> str:
+    """Start a run, read it until this text is shown, and return its id."""
     seen = b""
-    with client.stream("POST", STREAM, json=ASK | more) as response:
+    with client.stream("POST", STREAM, json=ASK | more, headers=headers) as response:
         for piece in response.iter_raw():
             seen += piece
-            if f"event: {event}".encode() in seen and seen.endswith(b"\n\n"):
+            if shown.encode() in seen and seen.endswith(b"\n\n"):
                 break
         return response.headers["x-run-id"]
 
 
-def test_kill_9_right_after_the_restart(upstream: FakeDedalus, tmp_path: Path, nursery: Nursery) -> None:
-    """The interrupted run's events, history and next turn have nothing of the first model's text."""
+@pytest.mark.parametrize("second", ["", "Because"], ids=["nothing", "some text"])
+def test_kill_9_after_the_restart(second: str, upstream: FakeDedalus, tmp_path: Path, nursery: Nursery) -> None:
+    """The interrupted run's replays, record, JSON, history and next turn have the second model's text alone."""
     place = Place(tmp_path, upstream, nursery)
-    never = [WaitFor(Gate()), *answer("Never.")]
-    upstream.choose(by_model({"a/one": DIES, "b/two": never, "c/three": answer("Yes.")}))
+    slow = [*([Text(second)] if second else []), WaitFor(Gate()), *answer("Never.")]
+    upstream.choose(by_model({"a/one": DIES, "b/two": slow, "c/three": answer("Yes.")}))
+    last_shown = f'"content":"{second}"' if second else "event: step_restarted"
+    key = {"Idempotency-Key": "once"}
     with place.served() as (process, client):
-        run_id = begun(client, "step_restarted", session_id="chat")
+        run_id = begun(client, last_shown, key, session_id="chat")
         process.kill()
         process.wait(10)
     with place.served() as (_, client):
         events = checked(client.get(events_url(run_id)).content)
+        for after in range(len(events)):
+            replay = client.get(events_url(run_id), headers={"last-event-id": str(after)})
+            assert parse_frames(replay.content) == events[after:]
+        executed = client.post(EXECUTE, json=ASK | {"session_id": "chat"}, headers=key)
+        run = client.get(f"{RUNS}/{run_id}").json()
         history = client.get("/api/agent/sessions/chat/messages").json()["messages"]
         client.post(STREAM, json={"input": "And?", "session_id": "chat", "model": "c/three"})
-    assert names(events)[-3:] == ["step_restarted", "error", "complete"]
-    assert only(events, "error")[0]["code"] == "interrupted"
-    assert said(history) == [("user", "Why?")]
+    since_restart = names(events)[names(events).index("step_restarted") :]
+    assert since_restart == ["step_restarted", *(["partial_output"] if second else []), "error", "complete"]
+    assert only(events, "error")[0]["code"] == executed.json()["error"]["code"] == "interrupted"
+    assert (run["status"], run["model"], run["answered_by"]) == ("failed", "a/one", "b/two")
+    answered = [("assistant", second)] if second else []
+    assert said(history) == [("user", "Why?"), *answered]
     asked = upstream.chats[-1].body["messages"]
-    assert [message["role"] for message in asked] == ["user"]
-    assert "about" not in str(asked)
+    assert "about" not in str(asked) + str(history) + executed.text
+    assert [message["content"] for message in asked if message["role"] == "assistant"] == [text for _, text in answered]
 
 
 async def test_another_provider_gets_the_request_in_its_own_form() -> None:
@@ -314,7 +326,7 @@ def test_the_fallback_keeps_the_run_through_a_restart(upstream: FakeDedalus, tmp
     place = Place(tmp_path, upstream, nursery)
     upstream.choose(by_model({"a/one": [BUSY], "b/two": iter([DELETE, [BUSY]]), "c/three": answer("Done.")}))
     with place.served() as (process, client):
-        run_id = begun(client, "waiting")
+        run_id = begun(client, "event: waiting")
         process.kill()
         process.wait(10)
     with place.served() as (_, client):

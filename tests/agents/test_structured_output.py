@@ -65,6 +65,8 @@ async def test_an_invalid_an_invalid_and_a_valid_answer_over_a_tool_call() -> No
     complete = only(events, "complete")[0]
     assert (complete["usage"]["total_tokens"], complete["steps"]) == (68, 2)
     assert [text for role, text in said(history) if role == "assistant" and text] == [FENCED]
+    assert [(message["data"], message["attempts"]) for message in history if "data" in message] == [({"sum": 3}, 3)]
+    assert history[-1]["data"] == {"sum": 3}
     assert "three" not in json.dumps(fake.chats[-1].body["messages"])
 
 
@@ -114,10 +116,13 @@ async def test_null_is_a_value() -> None:
     async with FakeDedalus() as fake, service(fake.url) as agent:
         fake.always(*answer("null"))
         asked = {"input": "?", "output_schema": {"type": ["object", "null"]}}
-        events = await agent.stream(asked)
+        events = await agent.stream(asked | {"session_id": "chat"})
         executed = (await agent.post(EXECUTE, asked)).json()
+        history = await messages(agent)
     assert only(events, "final_output") == [{"content": "null", "data": None, "attempts": 1}]
     assert executed["data"] is None
+    assert (history[-1]["data"], history[-1]["attempts"]) == (None, 1)
+    assert "data" not in history[0]
 
 
 def test_the_attempts_survive_a_wait_and_a_restart(upstream: FakeDedalus, tmp_path: Path, nursery: Nursery) -> None:

@@ -66,7 +66,13 @@ async def test_a_run_comes_back_as_it_was_saved(database: Database) -> None:
     """With everything that a row can hold and with the least; a later save replaces all of it."""
     usage = Usage(input_tokens=1, output_tokens=None, total_tokens=3, cached_input_tokens=4)
     error = RunError(code="x", message="y", retryable=True, request_id="req_1", retry_after=7)
-    ended = {"status": RunStatus.FAILED, "finished_at": NOON, "finish_reason": "stop", "steps": 2}
+    ended = {
+        "status": RunStatus.FAILED,
+        "finished_at": NOON,
+        "finish_reason": "stop",
+        "steps": 2,
+        "answered_by": "b/two",
+    }
     full = make_run(1, "s", 7, metadata={"a": "b"}, usage=usage, error=error, last_seq=2**31 - 1, **ended)
     async with database.writing() as connection:
         assert await create_session(connection, make_session("s"))
@@ -106,6 +112,8 @@ async def test_any_text_comes_back(database: Database) -> None:
         StoredMessage(run_id=told_by, role="user", content=[TextPart(type="text", text=ODD)]),
         StoredMessage(run_id=told_by, role="assistant", content=None, thinking=ODD, tool_calls=[call]),
         StoredMessage(run_id=told_by, role="tool", content=ODD, tool_call_id=ODD, is_error=False),
+        StoredMessage(run_id=told_by, role="assistant", content=ODD, data={ODD: [10**30, False, ""]}, attempts=2),
+        StoredMessage(run_id=told_by, role="assistant", content="null", data=None, attempts=1),
     ]
     session = make_session("s", title=ODD, metadata={ODD: ODD})
     run = make_run(1, "s", model=ODD, finish_reason=ODD, metadata={ODD: ODD})

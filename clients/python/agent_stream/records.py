@@ -93,7 +93,10 @@ class ErrorInfo:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run as the service lists it. `last_seq` is the number of its last event so far."""
+    """A run as the service lists it. `last_seq` is the number of its last event so far.
+
+    `model` is the one that was asked for, and `answered_by` the one that the latest step's answer is from.
+    """
 
     run_id: str
     status: RunStatus
@@ -106,6 +109,7 @@ class RunRecord:
     finished_at: str | None = None
     metadata: dict[str, str] | None = None
     pending: list[PendingCall] | None = None
+    answered_by: str | None = None
     finish_reason: str | None = None
     usage: Usage | None = None
     steps: int | None = None
@@ -158,7 +162,10 @@ class FunctionCall:
 
 @dataclass(frozen=True)
 class SessionMessage:
-    """A message of a session. `parent_id` is the previous message of its branch. `status` is that of its run."""
+    """A message of a session. `parent_id` is the previous message of its branch.
+
+    `status`, `answered_by` and `error` are those of its run. With `attempts`, `data` is the checked value of `content`.
+    """
 
     message_id: str
     run_id: str
@@ -171,6 +178,9 @@ class SessionMessage:
     tool_call_id: str | None = None
     is_error: bool | None = None
     sources: list[CitedPage] | None = None
+    data: Any = None
+    attempts: int | None = None
+    answered_by: str | None = None
     error: ErrorInfo | None = None
 
 

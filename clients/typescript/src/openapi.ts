@@ -717,7 +717,7 @@ export interface components {
          *
          *     A run with the status `waiting` has its events so far, and its tool calls in `pending` have no result yet.
          *     `sources` are the web pages that the answer cites. `warnings` report what was left out or lost. `model` is the one
-         *     that was asked for, and `answered_by` the one that the last step's answer is from. With an `output_schema`, `data`
+         *     that was asked for, and `answered_by` the one that the latest step's answer is from. With an `output_schema`, `data`
          *     is the value of `output`, and `attempts` is the number of answers until it matched.
          */
         AgentResponse: {
@@ -1249,6 +1249,7 @@ export interface components {
          * @description A run.
          *
          *     `last_seq` is the number of its last event so far. `pending` are the calls that a waiting run needs an answer to.
+         *     `model` is the one that was asked for, and `answered_by` the one that the latest step's answer is from.
          */
         Run: {
             /** Run Id */
@@ -1260,6 +1261,8 @@ export interface components {
             status: components["schemas"]["RunStatus"];
             /** Model */
             model: string;
+            /** Answered By */
+            answered_by?: string;
             /** Created At */
             created_at: string;
             /** Finished At */
@@ -1406,10 +1409,11 @@ export interface components {
          * SessionMessage
          * @description A message of a session. The input of a run is there from its start, the other messages once it has ended.
          *
-         *     `parent_id` is the previous message of its branch. `status` and `error` are those of its run. A `queued`,
-         *     `running` or `waiting` run can be followed by its id. An assistant message is `thinking`, then `content`, then
-         *     `tool_calls`. The results of calls are also in messages with the role `tool`. `sources` are the web pages that the
-         *     message cites.
+         *     `parent_id` is the previous message of its branch. `status`, `answered_by` and `error` are those of its run. A
+         *     `queued`, `running` or `waiting` run can be followed by its id. An assistant message is `thinking`, then `content`,
+         *     then `tool_calls`. The results of calls are also in messages with the role `tool`. `sources` are the web pages that
+         *     the message cites. If the run's request has an `output_schema`, the last message has `data`, the value of its
+         *     `content`, and `attempts`, the number of answers until it matched.
          */
         SessionMessage: {
             /** Run Id */
@@ -1431,11 +1435,20 @@ export interface components {
             is_error?: boolean;
             /** Sources */
             sources?: components["schemas"]["Source"][];
+            /**
+             * Data
+             * @description Any JSON value.
+             */
+            data?: unknown;
+            /** Attempts */
+            attempts?: number;
             /** Message Id */
             message_id: string;
             /** Parent Id */
             parent_id?: string;
             status: components["schemas"]["RunStatus"];
+            /** Answered By */
+            answered_by?: string;
             error?: components["schemas"]["RunError"];
         };
         /**
