@@ -1,9 +1,12 @@
 """Values of settings that are more than a word: an MCP server, the wire rules of a model server, a list of models."""
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AnyUrl, BaseModel, ConfigDict, Field, SecretStr, UrlConstraints, model_validator
+from pydantic import AfterValidator, AnyUrl, BaseModel, ConfigDict, Field, SecretStr, UrlConstraints, model_validator
+
+OFF = Path("off")  # the value of EMBEDDED_MODEL=off
 
 ModelList = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1, max_length=5)]
 """The models that FALLBACK_MODELS names for another."""
@@ -107,3 +110,35 @@ class WireRules(BaseModel):
     audio: Literal["input_audio", "text", "none"] = "input_audio"
     prompt_cache_key: bool = False
     left_out: tuple[str, ...] = ()
+
+
+def _gguf_file(value: Path) -> Path:
+    """Require `off` or a GGUF file, known by its first bytes."""
+    if str(value).lower() == str(OFF):
+        return OFF
+    value = value.expanduser().absolute()
+    try:
+        with value.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise ValueError(f"the file can't be read ({error.strerror}): set the path of a GGUF file, or off") from None
+    if magic != b"GGUF":
+        raise ValueError("the file is not a model in the GGUF format")
+    return value
+
+
+ModelFile = Annotated[Path, AfterValidator(_gguf_file)]
+"""The file of a model, or `OFF`."""
+
+JSON_SETTINGS = {
+    "fallback_models": '{"openai/gpt-4.1": ["anthropic/claude-sonnet-4-5-20250929"]}',
+    "model_prices": '{"openai/gpt-4.1": {"input_per_million": 2, "output_per_million": 8}}',
+    "mcp_servers": '{"name": {"url": "https://…", "description": "…"}}',
+    "upstream_rules": '{"custom": {"stream_options": false}}',
+}
+"""The settings that are JSON, each with an example for its error message."""
+SETTING_OBJECTS: dict[str, type[BaseModel]] = {
+    "mcp_servers": McpServer,
+    "model_prices": ModelPrice,
+    "upstream_rules": WireRules,
+}

@@ -12,7 +12,6 @@ from typing import Annotated, Literal
 from urllib.parse import unquote
 
 from pydantic import (
-    BaseModel,
     Field,
     HttpUrl,
     SecretStr,
@@ -26,7 +25,17 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from setting_names import did_you_mean, unused_in_environment, unused_in_file
-from setting_objects import THINK_TAGS, McpServer, ModelList, ModelPrice, WireRules
+from setting_objects import (
+    JSON_SETTINGS,
+    OFF,
+    SETTING_OBJECTS,
+    THINK_TAGS,
+    McpServer,
+    ModelFile,
+    ModelList,
+    ModelPrice,
+    WireRules,
+)
 
 __all__ = (
     "ENV_FILE",
@@ -42,20 +51,7 @@ __all__ = (
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 Seconds = Annotated[float, Field(gt=0)]
 SECRET_QUERY = re.compile(r"key|token|secret|password|signature|^sig$", re.IGNORECASE)
-OFF = Path("off")  # the value of EMBEDDED_MODEL=off
 ENV_FILE = Path(".env")
-JSON_SETTINGS = {
-    "fallback_models": '{"openai/gpt-4.1": ["anthropic/claude-sonnet-4-5-20250929"]}',
-    "model_prices": '{"openai/gpt-4.1": {"input_per_million": 2, "output_per_million": 8}}',
-    "mcp_servers": '{"name": {"url": "https://…", "description": "…"}}',
-    "upstream_rules": '{"custom": {"stream_options": false}}',
-}
-"""The settings that are JSON, each with an example for its error message."""
-SETTING_OBJECTS: dict[str, type[BaseModel]] = {
-    "mcp_servers": McpServer,
-    "model_prices": ModelPrice,
-    "upstream_rules": WireRules,
-}
 McpServerName = Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$", max_length=100)]
 
 
@@ -95,7 +91,7 @@ class Settings(BaseSettings):
     fallback_models: Annotated[dict[str, ModelList], NoDecode] = {}
     model_prices: Annotated[dict[str, ModelPrice], NoDecode] = {}
     model_substitution: bool = True
-    embedded_model: Path | None = None
+    embedded_model: ModelFile | None = None
     embedded_context_tokens: int = Field(default=8192, ge=512)
     embedded_threads: int | None = Field(default=None, ge=1, le=512)  # 512 is llama.cpp's limit
     think_tags: CommaSeparated = THINK_TAGS
@@ -260,24 +256,6 @@ class Settings(BaseSettings):
         value = value.strip()
         if not (value.isascii() and value.isprintable()):
             raise ValueError("a key has only ASCII letters, digits and signs: copy it again")
-        return value
-
-    @field_validator("embedded_model")
-    @classmethod
-    def is_a_model(cls, value: Path | None) -> Path | None:
-        """Require `off` or a GGUF file, known by its first bytes."""
-        if value is None or str(value).lower() == str(OFF):
-            return value and OFF
-        value = value.expanduser().absolute()
-        try:
-            with value.open("rb") as file:
-                magic = file.read(4)
-        except OSError as error:
-            raise ValueError(
-                f"the file can't be read ({error.strerror}): set the path of a GGUF file, or off"
-            ) from None
-        if magic != b"GGUF":
-            raise ValueError("the file is not a model in the GGUF format")
         return value
 
     @field_validator("dedalus_base_url", mode="before")
