@@ -260,7 +260,7 @@ interface components {
     *
     *     A run with the status `waiting` has its events so far, and its tool calls in `pending` have no result yet.
     *     `sources` are the web pages that the answer cites. `warnings` report what was left out or lost. `model` is the one
-    *     that was asked for, and `answered_by` the one that the last step's answer is from. With an `output_schema`, `data`
+    *     that was asked for, and `answered_by` the one that the latest step's answer is from. With an `output_schema`, `data`
     *     is the value of `output`, and `attempts` is the number of answers until it matched.
     */
     AgentResponse: {
@@ -705,13 +705,15 @@ interface components {
     * @description A run.
     *
     *     `last_seq` is the number of its last event so far. `pending` are the calls that a waiting run needs an answer to.
+    *     `model` is the one that was asked for, and `answered_by` the one that the latest step's answer is from.
     */
     Run: {
       /** Run Id */run_id: string; /** Session Id */
       session_id?: string; /** Parent Run Id */
       parent_run_id?: string;
       status: components["schemas"]["RunStatus"]; /** Model */
-      model: string; /** Created At */
+      model: string; /** Answered By */
+      answered_by?: string; /** Created At */
       created_at: string; /** Finished At */
       finished_at?: string; /** Last Seq */
       last_seq: number;
@@ -829,10 +831,11 @@ interface components {
     * SessionMessage
     * @description A message of a session. The input of a run is there from its start, the other messages once it has ended.
     *
-    *     `parent_id` is the previous message of its branch. `status` and `error` are those of its run. A `queued`,
-    *     `running` or `waiting` run can be followed by its id. An assistant message is `thinking`, then `content`, then
-    *     `tool_calls`. The results of calls are also in messages with the role `tool`. `sources` are the web pages that the
-    *     message cites.
+    *     `parent_id` is the previous message of its branch. `status`, `answered_by` and `error` are those of its run. A
+    *     `queued`, `running` or `waiting` run can be followed by its id. An assistant message is `thinking`, then `content`,
+    *     then `tool_calls`. The results of calls are also in messages with the role `tool`. `sources` are the web pages that
+    *     the message cites. If the run's request has an `output_schema`, the last message has `data`, the value of its
+    *     `content`, and `attempts`, the number of answers until it matched.
     */
     SessionMessage: {
       /** Run Id */run_id: string;
@@ -846,10 +849,17 @@ interface components {
       tool_calls?: components["schemas"]["FunctionCall"][]; /** Tool Call Id */
       tool_call_id?: string; /** Is Error */
       is_error?: boolean; /** Sources */
-      sources?: components["schemas"]["Source"][]; /** Message Id */
+      sources?: components["schemas"]["Source"][];
+      /**
+      * Data
+      * @description Any JSON value.
+      */
+      data?: unknown; /** Attempts */
+      attempts?: number; /** Message Id */
       message_id: string; /** Parent Id */
       parent_id?: string;
-      status: components["schemas"]["RunStatus"];
+      status: components["schemas"]["RunStatus"]; /** Answered By */
+      answered_by?: string;
       error?: components["schemas"]["RunError"];
     };
     /**
@@ -1771,6 +1781,10 @@ type Schemas = components["schemas"];
 interface ArgumentsText {
   arguments_text: string;
 }
+/** The JSON of the `data` of an answer, with every digit. The package adds it where there is `data`. */
+interface DataText {
+  data_text: string;
+}
 type Exact<Event extends {
   data: object;
 }> = Event extends {
@@ -1781,13 +1795,17 @@ type Exact<Event extends {
   event: "approval_response";
 } ? Omit<Event, "data"> & {
   data: Event["data"] & Partial<ArgumentsText>;
+} : Event extends {
+  event: "final_output";
+} ? Omit<Event, "data"> & {
+  data: Event["data"] & Partial<DataText>;
 } : Event;
 type WithTexts<Call> = Omit<Call, "approval_response"> & ArgumentsText & {
   approval_response?: EventData["approval_response"];
 };
 /**
 * An event of a run. `seq` counts 1, 2, 3 …; `complete` is the last. Switch on `event`, and `data` has its type. `data` with
-* `arguments` also has `arguments_text`.
+* `arguments` also has `arguments_text`, and `final_output` with a value `data_text`.
 */
 type StreamEvent = Exact<Schemas["StreamEvent"]>;
 /** The data of each event, by the event's name. */
@@ -1806,7 +1824,7 @@ type Scenario = Schemas["Scenario"];
 type AgentResponse<T = unknown> = Omit<Schemas["AgentResponse"], "tool_calls" | "data"> & {
   tool_calls: WithTexts<Schemas["ToolCall"]>[]; /** The value of `output`, if the request has an `output_schema`. Present if `attempts` is. */
   data?: T;
-};
+} & Partial<DataText>;
 type Content = AgentRequest["input"];
 /** A person's decision about a call that needs approval. */
 type ApprovalDecision = Schemas["ApprovalDecision"];
@@ -1825,7 +1843,7 @@ type SessionList = Schemas["SessionList"];
 /** A call in a message of a session. Its `arguments` are the model's, those of its `approval_response` a person's. */
 type FunctionCall = WithTexts<Schemas["FunctionCall"]>;
 /** A message of a session. A run's messages follow its question. `parent_id` is the message before it on its branch. */
-type SessionMessage = Omit<Schemas["SessionMessage"], "tool_calls"> & {
+type SessionMessage = Omit<Schemas["SessionMessage"], "tool_calls"> & Partial<DataText> & {
   tool_calls?: FunctionCall[];
 };
 type MessageList = Omit<Schemas["MessageList"], "messages"> & {
@@ -2158,8 +2176,12 @@ interface Message {
   earlier_sources?: number;
   /** The value of an answer to a question with an `output_schema`, once it was checked. */
   data?: unknown;
+  /** The JSON of `data` with every digit: JavaScript rounds numbers in `data`. */
+  data_text?: string;
   /** The number of answers until one matched the `output_schema`. */
   attempts?: number;
+  /** The model that the latest model turn of an answer is from. */
+  answered_by?: string;
   status: RunStatus;
   error?: AgentError;
   /** The last event of an answer that this page has read: its usage, steps and durations. */
@@ -2581,4 +2603,4 @@ declare function unsentIn(messages: Message[]): Message | null;
 /** Whether a question that had not arrived is neither sent again nor in the conversation: it was refused or stopped. */
 declare function isReturned(sent: Message | null, messages: Message[]): sent is Message;
 //#endregion
-export { type AgentError, type AgentRequest, type AgentResponse, type AgentStatus, AgentStream, type ApprovalDecision, type ArgumentsText, type AttachOptions, type Changes, type ClientTool, type ClientToolInfo, type ClientToolResult, type Complete, type Content, Conversation, type ConversationOptions, type Decision, type EventData, type Frame, type FunctionCall, type History, IDLE, type Json, type LatestAnswer, type Loose, type McpServerInfo, type McpServerList, type Message, type MessageList, type MessagesQuery, type ModelInfo, type ModelList, type OnEvent, type OnRestart, type Page, type Part, type PartialData, type PendingCall, type Question, type ReadOptions, Run, RunFailed, type RunList, type RunRecord, type RunState, type RunStatus, type RunsQuery, type RunsResource, type Scenario, type ServiceOptions, type Session, type SessionCreate, type SessionList, type SessionMessage, type SessionUpdate, type SessionsQuery, type SessionsResource, type SimulateRequest, type Source, type StreamEvent, type StreamOptions, type ToolCall, type ToolInfo, type ToolList, type ToolSource, type Usage, callsIn, eventIn, eventsIn, explain, fold, type given, isReturned, isUnfinished, latestAnswer, madeWith, partialJson, prettyJson, textOf, unsentIn };
+export { type AgentError, type AgentRequest, type AgentResponse, type AgentStatus, AgentStream, type ApprovalDecision, type ArgumentsText, type AttachOptions, type Changes, type ClientTool, type ClientToolInfo, type ClientToolResult, type Complete, type Content, Conversation, type ConversationOptions, type DataText, type Decision, type EventData, type Frame, type FunctionCall, type History, IDLE, type Json, type LatestAnswer, type Loose, type McpServerInfo, type McpServerList, type Message, type MessageList, type MessagesQuery, type ModelInfo, type ModelList, type OnEvent, type OnRestart, type Page, type Part, type PartialData, type PendingCall, type Question, type ReadOptions, Run, RunFailed, type RunList, type RunRecord, type RunState, type RunStatus, type RunsQuery, type RunsResource, type Scenario, type ServiceOptions, type Session, type SessionCreate, type SessionList, type SessionMessage, type SessionUpdate, type SessionsQuery, type SessionsResource, type SimulateRequest, type Source, type StreamEvent, type StreamOptions, type ToolCall, type ToolInfo, type ToolList, type ToolSource, type Usage, callsIn, eventIn, eventsIn, explain, fold, type given, isReturned, isUnfinished, latestAnswer, madeWith, partialJson, prettyJson, textOf, unsentIn };

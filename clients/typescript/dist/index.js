@@ -47,43 +47,48 @@ function endOfString(json, start) {
 	return json.length;
 }
 /**
-* Parses JSON of the service that has tool calls. Each object with `arguments` also gets their JSON as `arguments_text`. The
-* `data` of an answer stays as it is: its objects are not the service's.
+* Parses JSON of the service. Each object with the `arguments` of a call also gets their JSON as `arguments_text`, and each one
+* with the `data` of an answer gets `data_text`. What is inside arguments and data stays as it is: it is not the service's.
 */
 function parse(json) {
 	const value = JSON.parse(json);
-	if (json.includes("\"arguments\"")) addTexts(value, json);
+	if (json.includes("\"arguments\"") || json.includes("\"attempts\"")) addTexts(value, json);
 	return value;
 }
 const isObject = (value) => typeof value === "object" && value !== null;
-/** Whether the value that comes next is the `data` of an answer. An event has `data`, too. */
-const isAnswerData = ({ value, key }) => key === "data" && isObject(value) && !("event" in value);
-/** Adds `arguments_text` to the objects in a value, whose JSON is given. Arguments themselves stay as they are. */
+/** The key for the text of the value that comes next, if it gets one. An answer has `attempts`; an event has `data`, too. */
+function textKey({ value, key }, token) {
+	if (!isObject(value)) return void 0;
+	if (key === "arguments" && token === "{") return "arguments_text";
+	return key === "data" && typeof value["attempts"] === "number" ? "data_text" : void 0;
+}
+/** Adds the texts to the objects in a value, whose JSON is given. */
 function addTexts(root, json) {
 	const places = [{
 		value: { root },
 		key: "root"
 	}];
-	let outside = Infinity;
-	let start = 0;
+	let texted;
 	let before = "";
 	for (const [token, index] of tokensOf(json)) {
 		const place = places.at(-1);
 		if (token === ":") place.key = JSON.parse(before);
 		if (token === "," && typeof place.key === "number") place.key += 1;
-		if (token === "{" && place.key === "arguments" && outside === Infinity) [outside, start] = [places.length, index];
-		if ((token === "{" || token === "[") && outside === Infinity && isAnswerData(place)) outside = places.length;
+		const key = before === ":" && !texted ? textKey(place, token) : void 0;
+		if (key) texted = {
+			object: place.value,
+			key,
+			start: index,
+			depth: places.length
+		};
 		if (token === "{" || token === "[") places.push({
 			value: isObject(place.value) ? place.value[place.key] : void 0,
 			key: token === "[" ? 0 : ""
 		});
-		else if (token === "}" || token === "]") {
-			places.pop();
-			if (places.length === outside) {
-				const { value, key } = places.at(-1);
-				if (isObject(value) && key === "arguments") value["arguments_text"] = laidOut(json.slice(start, index + 1), "");
-				outside = Infinity;
-			}
+		else if (token === "}" || token === "]") places.pop();
+		if (texted && places.length === texted.depth) {
+			texted.object[texted.key] = laidOut(json.slice(texted.start, index + token.length), "");
+			texted = void 0;
 		}
 		before = token;
 	}
@@ -1452,11 +1457,15 @@ function foldEvent(progress, event) {
 	switch (event.event) {
 		case "step_started": return {
 			...progress,
-			answer: withStep(answer)
+			answer: withModel(withStep(answer), event.data.model)
 		};
 		case "step_restarted": return {
 			...progress,
-			answer: withRestart(answer)
+			answer: withModel(withRestart(answer), event.data.model)
+		};
+		case "step_finished": return {
+			...progress,
+			answer: withModel(answer, event.data.model)
 		};
 		case "source": return {
 			...progress,
@@ -1522,19 +1531,13 @@ function foldEvent(progress, event) {
 		};
 		case "complete": {
 			const { status, usage } = event.data;
-			const { run_id, content, parts, sources, data, attempts, error } = answer;
+			const { earlier_parts: _parts, earlier_sources: _sources, sources, error, ...whole } = answer;
 			const isFailed = status === "failed" && error !== void 0;
-			const value = data !== void 0 && attempts !== void 0 && {
-				data,
-				attempts
-			};
+			const cited = sources?.length && { sources };
 			return {
 				answer: {
-					...emptyAnswer(run_id),
-					content,
-					parts,
-					...sources?.length && { sources },
-					...value,
+					...whole,
+					...cited,
 					status,
 					complete: event.data,
 					...isFailed && { error }
@@ -1556,6 +1559,12 @@ function withStep(answer) {
 		content: "",
 		earlier_parts: parts.length,
 		earlier_sources: sources.length
+	};
+}
+function withModel(answer, model) {
+	return model === void 0 ? answer : {
+		...answer,
+		answered_by: model
 	};
 }
 /** The answer without what the present model turn has said so far. */
@@ -1615,11 +1624,12 @@ function withText(answer, text) {
 	};
 }
 /** The answer with its value, if the question has an `output_schema`. */
-function withValue(answer, { data, attempts }) {
+function withValue(answer, { data, data_text, attempts }) {
 	return attempts === void 0 ? answer : {
 		...answer,
 		data,
-		attempts
+		attempts,
+		...data_text !== void 0 && { data_text }
 	};
 }
 function withCall(answer, event) {
@@ -2498,14 +2508,21 @@ function withShown(messages, shown) {
 	});
 }
 /** The answer of a run that has ended, from its messages. A run that failed early has only its question. */
-function storedAnswer(ofRun, { run_id, status, error }) {
+function storedAnswer(ofRun, { run_id, status, answered_by, error }) {
 	const said = ofRun.filter(({ role }) => role === "assistant");
 	const sources = said.flatMap((message) => message.sources ?? []);
+	const { data, data_text, attempts } = said.findLast((message) => message.attempts !== void 0) ?? {};
 	return {
 		...emptyAnswer(run_id),
 		content: said.at(-1)?.content ?? null,
 		parts: said.flatMap(storedParts),
 		...sources.length > 0 && { sources },
+		...attempts !== void 0 && {
+			data,
+			attempts
+		},
+		...data_text !== void 0 && { data_text },
+		...answered_by !== void 0 && { answered_by },
 		status,
 		...error && { error }
 	};

@@ -13,18 +13,25 @@ export interface ArgumentsText {
   arguments_text: string;
 }
 
+/** The JSON of the `data` of an answer, with every digit. The package adds it where there is `data`. */
+export interface DataText {
+  data_text: string;
+}
+
 type Exact<Event extends { data: object }> = Event extends { event: "tool_use" | "approval_request" }
   ? Omit<Event, "data"> & { data: Event["data"] & ArgumentsText }
   : Event extends { event: "approval_response" }
     ? Omit<Event, "data"> & { data: Event["data"] & Partial<ArgumentsText> }
-    : Event;
+    : Event extends { event: "final_output" }
+      ? Omit<Event, "data"> & { data: Event["data"] & Partial<DataText> }
+      : Event;
 
 type WithTexts<Call> = Omit<Call, "approval_response"> &
   ArgumentsText & { approval_response?: EventData["approval_response"] };
 
 /**
  * An event of a run. `seq` counts 1, 2, 3 …; `complete` is the last. Switch on `event`, and `data` has its type. `data` with
- * `arguments` also has `arguments_text`.
+ * `arguments` also has `arguments_text`, and `final_output` with a value `data_text`.
  */
 export type StreamEvent = Exact<Schemas["StreamEvent"]>;
 /** The data of each event, by the event's name. */
@@ -45,7 +52,7 @@ export type AgentResponse<T = unknown> = Omit<Schemas["AgentResponse"], "tool_ca
   tool_calls: WithTexts<Schemas["ToolCall"]>[];
   /** The value of `output`, if the request has an `output_schema`. Present if `attempts` is. */
   data?: T;
-};
+} & Partial<DataText>;
 export type Content = AgentRequest["input"];
 
 /** A person's decision about a call that needs approval. */
@@ -66,7 +73,8 @@ export type SessionList = Schemas["SessionList"];
 /** A call in a message of a session. Its `arguments` are the model's, those of its `approval_response` a person's. */
 export type FunctionCall = WithTexts<Schemas["FunctionCall"]>;
 /** A message of a session. A run's messages follow its question. `parent_id` is the message before it on its branch. */
-export type SessionMessage = Omit<Schemas["SessionMessage"], "tool_calls"> & { tool_calls?: FunctionCall[] };
+export type SessionMessage = Omit<Schemas["SessionMessage"], "tool_calls"> &
+  Partial<DataText> & { tool_calls?: FunctionCall[] };
 export type MessageList = Omit<Schemas["MessageList"], "messages"> & { messages: SessionMessage[] };
 
 export type ModelInfo = Schemas["ModelInfo"];

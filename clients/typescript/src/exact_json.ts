@@ -32,41 +32,43 @@ interface Place {
 }
 
 /**
- * Parses JSON of the service that has tool calls. Each object with `arguments` also gets their JSON as `arguments_text`. The
- * `data` of an answer stays as it is: its objects are not the service's.
+ * Parses JSON of the service. Each object with the `arguments` of a call also gets their JSON as `arguments_text`, and each one
+ * with the `data` of an answer gets `data_text`. What is inside arguments and data stays as it is: it is not the service's.
  */
 export function parse<T>(json: string): T {
   const value = JSON.parse(json) as T;
-  if (json.includes('"arguments"')) addTexts(value, json);
+  if (json.includes('"arguments"') || json.includes('"attempts"')) addTexts(value, json);
   return value;
 }
 
 const isObject = (value: unknown): value is Record<string | number, unknown> => typeof value === "object" && value !== null;
 
-/** Whether the value that comes next is the `data` of an answer. An event has `data`, too. */
-const isAnswerData = ({ value, key }: Place): boolean => key === "data" && isObject(value) && !("event" in value);
+/** The key for the text of the value that comes next, if it gets one. An answer has `attempts`; an event has `data`, too. */
+function textKey({ value, key }: Place, token: string): string | undefined {
+  if (!isObject(value)) return undefined;
+  if (key === "arguments" && token === "{") return "arguments_text";
+  return key === "data" && typeof value["attempts"] === "number" ? "data_text" : undefined;
+}
 
-/** Adds `arguments_text` to the objects in a value, whose JSON is given. Arguments themselves stay as they are. */
+/** Adds the texts to the objects in a value, whose JSON is given. */
 function addTexts(root: unknown, json: string): void {
   const places: Place[] = [{ value: { root }, key: "root" }];
-  let outside = Infinity; // the number of places around the arguments, or the data, that the token is in
-  let start = 0;
+  let texted: { object: Record<string, unknown>; key: string; start: number; depth: number } | undefined; // the token is in it
   let before = "";
   for (const [token, index] of tokensOf(json)) {
     const place = places.at(-1)!;
     if (token === ":") place.key = JSON.parse(before) as string;
     if (token === "," && typeof place.key === "number") place.key += 1;
-    if (token === "{" && place.key === "arguments" && outside === Infinity) [outside, start] = [places.length, index];
-    if ((token === "{" || token === "[") && outside === Infinity && isAnswerData(place)) outside = places.length;
+    const key = before === ":" && !texted ? textKey(place, token) : undefined;
+    if (key) texted = { object: place.value as Record<string, unknown>, key, start: index, depth: places.length };
     if (token === "{" || token === "[") {
       places.push({ value: isObject(place.value) ? place.value[place.key] : undefined, key: token === "[" ? 0 : "" });
     } else if (token === "}" || token === "]") {
       places.pop();
-      if (places.length === outside) {
-        const { value, key } = places.at(-1)!;
-        if (isObject(value) && key === "arguments") value["arguments_text"] = laidOut(json.slice(start, index + 1), "");
-        outside = Infinity;
-      }
+    }
+    if (texted && places.length === texted.depth) {
+      texted.object[texted.key] = laidOut(json.slice(texted.start, index + token.length), "");
+      texted = undefined;
     }
     before = token;
   }

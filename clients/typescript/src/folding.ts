@@ -18,9 +18,11 @@ function foldEvent(progress: Progress, event: StreamEvent): Progress {
   const { answer, pending } = progress;
   switch (event.event) {
     case "step_started":
-      return { ...progress, answer: withStep(answer) };
+      return { ...progress, answer: withModel(withStep(answer), event.data.model) };
     case "step_restarted":
-      return { ...progress, answer: withRestart(answer) };
+      return { ...progress, answer: withModel(withRestart(answer), event.data.model) };
+    case "step_finished":
+      return { ...progress, answer: withModel(answer, event.data.model) };
     case "source":
       return { ...progress, answer: { ...answer, sources: [...(answer.sources ?? []), event.data] } };
     case "thinking":
@@ -54,11 +56,10 @@ function foldEvent(progress: Progress, event: StreamEvent): Progress {
     case "complete": {
       const { status, usage } = event.data;
       // An error of an earlier connection no longer applies.
-      const { run_id, content, parts, sources, data, attempts, error } = answer;
+      const { earlier_parts: _parts, earlier_sources: _sources, sources, error, ...whole } = answer;
       const isFailed = status === "failed" && error !== undefined;
-      const value = data !== undefined && attempts !== undefined && { data, attempts };
-      const whole = { ...emptyAnswer(run_id), content, parts, ...(sources?.length && { sources }), ...value };
-      const ended = { ...whole, status, complete: event.data, ...(isFailed && { error }) };
+      const cited = sources?.length && { sources };
+      const ended = { ...whole, ...cited, status, complete: event.data, ...(isFailed && { error }) };
       return { answer: ended, status, pending: [], error: isFailed ? error : null, usage };
     }
     default:
@@ -70,6 +71,10 @@ function foldEvent(progress: Progress, event: StreamEvent): Progress {
 function withStep(answer: Message): Message {
   const { parts, sources = [] } = answer;
   return { ...answer, content: "", earlier_parts: parts.length, earlier_sources: sources.length };
+}
+
+function withModel(answer: Message, model: string | undefined): Message {
+  return model === undefined ? answer : { ...answer, answered_by: model };
 }
 
 /** The answer without what the present model turn has said so far. */
@@ -104,8 +109,8 @@ function withText(answer: Message, text: string): Message {
 }
 
 /** The answer with its value, if the question has an `output_schema`. */
-function withValue(answer: Message, { data, attempts }: EventData["final_output"]): Message {
-  return attempts === undefined ? answer : { ...answer, data, attempts };
+function withValue(answer: Message, { data, data_text, attempts }: EventData["final_output"]): Message {
+  return attempts === undefined ? answer : { ...answer, data, attempts, ...(data_text !== undefined && { data_text }) };
 }
 
 type ToolEvent = Extract<StreamEvent, { event: `tool_${string}` | `approval_${string}` }>;

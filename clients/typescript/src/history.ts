@@ -30,14 +30,18 @@ export function withShown(messages: Message[], shown: Message[]): Message[] {
 }
 
 /** The answer of a run that has ended, from its messages. A run that failed early has only its question. */
-function storedAnswer(ofRun: SessionMessage[], { run_id, status, error }: SessionMessage): Message {
+function storedAnswer(ofRun: SessionMessage[], { run_id, status, answered_by, error }: SessionMessage): Message {
   const said = ofRun.filter(({ role }) => role === "assistant");
   const sources = said.flatMap((message) => message.sources ?? []);
+  const { data, data_text, attempts } = said.findLast((message) => message.attempts !== undefined) ?? {};
   return {
     ...emptyAnswer(run_id),
     content: said.at(-1)?.content ?? null,
     parts: said.flatMap(storedParts),
     ...(sources.length > 0 && { sources }),
+    ...(attempts !== undefined && { data, attempts }),
+    ...(data_text !== undefined && { data_text }),
+    ...(answered_by !== undefined && { answered_by }),
     status,
     ...(error && { error }),
   };

@@ -60,8 +60,12 @@ export interface Message {
   earlier_sources?: number;
   /** The value of an answer to a question with an `output_schema`, once it was checked. */
   data?: unknown;
+  /** The JSON of `data` with every digit: JavaScript rounds numbers in `data`. */
+  data_text?: string;
   /** The number of answers until one matched the `output_schema`. */
   attempts?: number;
+  /** The model that the latest model turn of an answer is from. */
+  answered_by?: string;
   status: RunStatus;
   error?: AgentError;
   /** The last event of an answer that this page has read: its usage, steps and durations. */

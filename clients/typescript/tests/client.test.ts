@@ -322,6 +322,23 @@ test("an answer has as much of its value as has been written, and at the end the
   assert.equal(state.messages.at(-1)?.attempts, 3);
 });
 
+test("a reloaded answer has the value, the attempts and the model of the one that was read", async () => {
+  const options = { baseUrl, sessionId: sessionId("value") };
+  const asked = new Conversation({ ...options, path: "/api/agent/stream/simulate" });
+  const [left, leave] = [new Conversation(options), asked.mount()];
+  for (const scenario of ["structured", "fallback"] as const) await asked.stream(script(scenario));
+  leave();
+  const close = left.mount();
+  while (left.get().messages.length < 4) await new Promise((resolve) => left.subscribe(() => resolve(0)));
+  close();
+  const kept = ({ data, data_text, attempts, answered_by }: Message) => ({ data, data_text, attempts, answered_by });
+  const [live, stored] = [asked, left].map((conversation) => conversation.get().messages.map(kept));
+  assert.equal(live![1]!.data_text, '{"city":"Oslo","celsius":3,"sky":"light snow"}');
+  assert.equal(live![1]!.attempts, 3);
+  assert.equal(live![3]!.answered_by, "simulated/fallback");
+  assert.deepEqual(stored, live);
+});
+
 test("each beginning of JSON has a value", () => {
   const whole = { city: 'O"s\\lo\n❄', days: [{ celsius: -3.5, snow: true }, { snow: null }, [], {}], note: "" };
   const text = JSON.stringify(whole, null, 1);

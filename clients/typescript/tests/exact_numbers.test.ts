@@ -2,7 +2,7 @@
 // Some tests need the live service at AGENT_STREAM_URL.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { AgentStream, callsIn, type ClientTool, Conversation, eventIn, madeWith, prettyJson, type RunState, type ToolCall } from "agent-stream";
+import { AgentStream, callsIn, type ClientTool, Conversation, eventIn, madeWith, type MessageList, prettyJson, type RunState, type ToolCall } from "agent-stream";
 import { approval } from "../src/decisions";
 import { parse, parseWithBigints, stringify } from "../src/exact_json";
 import { EventReader } from "../src/frames";
@@ -194,8 +194,21 @@ test("the value of an answer stays as it is, also where it looks like a call", (
   assert.ok(read.event === "final_output");
   assert.deepEqual(read.data.data, JSON.parse(data));
   const answer = parse<{ data: unknown; tool_calls: { arguments_text: string }[] }>(
-    `{"run_id":"r","data":${data},"tool_calls":[{"arguments":{"a":1.0}}]}`,
+    `{"run_id":"r","data":${data},"attempts":1,"tool_calls":[{"arguments":{"a":1.0}}]}`,
   );
   assert.deepEqual(answer.data, JSON.parse(data));
   assert.equal(answer.tool_calls[0]?.arguments_text, '{"a":1.0}');
+});
+
+test("the value of an answer has its text with each digit, also where it is no object", () => {
+  for (const data of [HARD, `[${HARD}]`, '{"data":1.0,"attempts":2}', "12345678901234567890", "1.0", '"data"', "null"]) {
+    const read = eventIn(`{"event":"final_output","data":{"content":"","data":${data},"attempts":1},"seq":1}`);
+    assert.ok(read.event === "final_output");
+    assert.equal(read.data.data_text, data);
+    const [message] = parse<MessageList>(`{"messages":[{"role":"assistant","data":${data},"attempts":2}]}`).messages;
+    assert.equal(message?.data_text, data);
+    assert.deepEqual(message?.data, JSON.parse(data));
+  }
+  const plain = eventIn('{"event":"final_output","data":{"content":"\\"attempts\\""},"seq":1}');
+  assert.deepEqual(plain.data, { content: '"attempts"' });
 });

@@ -17,15 +17,15 @@ import { ToolCard } from "./tool_card.js";
 
 /** `regenerate` asks the question of this answer again; null while a run is under way. */
 export const Answer = memo(function Answer({ message, regenerate, reconnect }) {
-  const { parts, status, error, run_id, sources = [], attempts } = message;
+  const { parts, status, error, run_id, sources = [], data_text = null, attempts } = message;
   const facts = useFacts(run_id);
   const isUnderWay = isUnfinished(message);
-  const isStructured = attempts !== undefined && facts.valueJson !== null;
+  const isStructured = data_text !== null;
   const shown = isStructured ? withoutLastText(parts) : parts;
   return html`
     <article class="answer" aria-label="Answer" aria-busy=${isUnderWay}>
       ${shown.map((part, place) => drawPart(part, place, { isUnderWay, facts, parts }))}
-      ${isStructured && html`<${StructuredAnswer} json=${facts.valueJson} attempts=${attempts} />`}
+      ${isStructured && html`<${StructuredAnswer} json=${data_text} attempts=${attempts} />`}
       ${isUnderWay && status !== "waiting" && html`<${Working} isBegun=${parts.length > 0} />`}
       <${CitedPages} sources=${sources} />
       ${facts.restarts.map((restart, place) => html`<${Restart} key=${place} ...${restart} />`)}

@@ -1,15 +1,17 @@
-/** Facts about runs that their messages don't have: the seconds of thinking, warnings, tokens, the time taken and each digit of a value. */
+/** Facts about runs that their messages don't have: the seconds of thinking, restarts, warnings, tokens and the time taken. */
 
-import { useEffect } from "preact/hooks";
+import { createContext } from "preact";
+import { useContext, useEffect } from "preact/hooks";
 
 import { api } from "../api.js";
 import { createStore, store, useExternal, useStore } from "../store.js";
-import { valueIn } from "./json_tree.js";
 
-const NOTHING = { thoughts: [], earlierThoughts: 0, restarts: [], warnings: [], usage: null, durationMs: null, model: null, valueJson: null, lastPart: null };
+export const NOTHING = { thoughts: [], earlierThoughts: 0, restarts: [], warnings: [], usage: null, durationMs: null, model: null, lastPart: null };
 /** A run that took longer waited for a person. How long it has worked isn't stored. */
 const LONGEST_RUN_MS = 3_600_000;
 
+/** The facts about a run that is replayed, up to the event that is shown, or null. */
+export const ReplayedFacts = createContext(null);
 /** The facts, by run. */
 const facts = createStore({});
 /** The run whose events are being read, and how many have been. */
@@ -21,7 +23,8 @@ function factsOf(runId) {
 
 /** Returns the facts about a run: the same object while nothing is new. */
 export function useFacts(runId) {
-  return useExternal(facts, () => factsOf(runId));
+  const known = useExternal(facts, () => factsOf(runId));
+  return useContext(ReplayedFacts) ?? known;
 }
 
 /** Reads the events of the shown run as they come. */
@@ -41,10 +44,9 @@ function readFrames(frames) {
 
 /**
  * Returns the facts after one more event. The thoughts are the thinking parts of the answer, in order. The first
- * `earlierThoughts` of them are of earlier steps. `model` is the one that answers,
- * and `valueJson` the JSON of the value of a structured answer.
+ * `earlierThoughts` of them are of earlier steps. `model` is the one that answers.
  */
-function factsAfter(known, { event: { event, data, timestamp }, json }) {
+export function factsAfter(known, { event: { event, data, timestamp } }) {
   switch (event) {
     case "run_started":
       return { ...known, model: data.model };
@@ -63,8 +65,6 @@ function factsAfter(known, { event: { event, data, timestamp }, json }) {
       return data.model === known.model ? known : { ...known, model: data.model };
     case "warning":
       return { ...known, warnings: [...known.warnings, data] };
-    case "final_output":
-      return data.attempts === undefined ? known : { ...known, valueJson: valueIn(json) };
     case "complete":
       return { ...known, usage: data.usage, durationMs: data.duration_ms };
     default:
@@ -87,9 +87,10 @@ function thoughtsAfter({ thoughts, lastPart }, at) {
 /** Loads what is stored about the session's runs, when an answer is shown about which nothing is known. */
 export function useStoredFacts(messages) {
   const session = useStore(({ route }) => route.session);
+  const isReplayed = useContext(ReplayedFacts) !== null;
   const isUnknown = ({ role, status, run_id }) =>
     role === "assistant" && status !== "running" && factsOf(run_id) === NOTHING;
-  const isMissing = messages.some(isUnknown);
+  const isMissing = !isReplayed && messages.some(isUnknown);
   useEffect(() => {
     if (session !== null && isMissing) void loadRuns(session);
   }, [session, isMissing]);
@@ -102,7 +103,7 @@ async function loadRuns(session) {
   facts.set(Object.fromEntries(unknown.map((run) => [run.run_id, storedFacts(run)])));
 }
 
-function storedFacts({ usage = null, model, created_at, finished_at }) {
+function storedFacts({ usage = null, model, answered_by, created_at, finished_at }) {
   const took = finished_at ? Date.parse(finished_at) - Date.parse(created_at) : Infinity;
-  return { ...NOTHING, usage, model, durationMs: took < LONGEST_RUN_MS ? took : null };
+  return { ...NOTHING, usage, model: answered_by ?? model, durationMs: took < LONGEST_RUN_MS ? took : null };
 }

@@ -2,16 +2,19 @@
 
 import { html } from "../html.js";
 import { closeReplay } from "../inspector/replay.js";
+import { ReplayedFacts } from "./facts.js";
 import { MessageList } from "./message_list.js";
 import { useStickToEnd } from "./stick.js";
 
-export function ReplayedChat({ replay: { name, frames, position, messages } }) {
+export function ReplayedChat({ replay: { name, frames, position, messages, facts } }) {
   const { scroller, content } = useStickToEnd();
   return html`
     <div class="chat">
       <div class="scroller" ref=${scroller} tabindex="0" role="log" aria-live="off" aria-label="Replay">
         <div class="column" ref=${content}>
-          <${MessageList} messages=${messages} canAsk=${false} editing=${null} setEditing=${null} reconnect=${null} />
+          <${ReplayedFacts.Provider} value=${facts}>
+            <${MessageList} messages=${messages} canAsk=${false} editing=${null} setEditing=${null} reconnect=${null} />
+          <//>
         </div>
       </div>
       <div class="foot">

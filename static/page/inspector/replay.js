@@ -1,7 +1,8 @@
-/** The replay of a run: its state in the store, and the actions on it. The chat shows `messages` and `status`. */
+/** The replay of a run: its state in the store, and the actions on it. The chat shows `messages`, `status` and `facts`. */
 
 import { IDLE, fold } from "agent-stream";
 
+import { NOTHING, factsAfter } from "../chat/facts.js";
 import { store } from "../store.js";
 import { offsetsOf, positionAt, timeAt } from "./playback.js";
 
@@ -27,8 +28,8 @@ export function closeReplay() {
 export function seek(position) {
   const { replay } = store.get();
   const folded = foldedTo(replay, Math.min(Math.max(position, 0), replay.frames.length));
-  const { messages, status } = folded;
-  store.set({ replay: { ...replay, position: folded.position, folded, messages, status } });
+  const { messages, status, facts } = folded;
+  store.set({ replay: { ...replay, position: folded.position, folded, messages, status, facts } });
 }
 
 /** Plays from the shown event, or from the start if it is the last. */
@@ -71,7 +72,9 @@ function stopTimer() {
 /** The state of a conversation after the first `position` events. Forward, only the new events are folded. */
 function foldedTo({ frames, question, folded }, position) {
   const isForward = folded !== null && folded.position <= position;
-  const before = isForward ? folded : { ...IDLE, messages: question ? [question] : [], status: "streaming", position: 0 };
-  const events = frames.slice(before.position, position).map(({ event }) => event);
-  return { ...fold(before, frames[0].event.run_id, events), position };
+  const asked = question ? [question] : [];
+  const before = isForward ? folded : { ...IDLE, messages: asked, status: "streaming", position: 0, facts: NOTHING };
+  const added = frames.slice(before.position, position);
+  const state = fold(before, frames[0].event.run_id, added.map(({ event }) => event));
+  return { ...state, position, facts: added.reduce(factsAfter, before.facts) };
 }

@@ -371,7 +371,10 @@ def test_a_scripted_answer_stays(page: ShownPage, fake: FakeDedalus) -> None:
 
 
 def test_a_restarted_step_is_one_line(page: ShownPage) -> None:
-    """The text of the model that failed is gone, and a line names the model that began again."""
+    """The text of the model that failed is gone, and a line names the model that began again.
+
+    A reloaded page names this model, too.
+    """
     page.open()
     page.choose(scenario="fallback")
     page.ask("Is it cold?")
@@ -380,6 +383,9 @@ def test_a_restarted_step_is_one_line(page: ShownPage) -> None:
     assert "30 °C" not in page.texts(ANSWER)[0]
     [line] = page.texts(f"{ANSWER} .warning")
     assert line.endswith("simulated/fallback began again.")
+    page.reload()
+    page.until_shown("simulated/fallback", f"{ANSWER} .facts")
+    assert "30 °C" not in page.texts(ANSWER)[0]
 
 
 def test_enter_that_chooses_a_word_sends_nothing(page: ShownPage, fake: FakeDedalus) -> None:

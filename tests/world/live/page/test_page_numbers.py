@@ -65,13 +65,24 @@ def test_a_person_approves_the_digits_that_are_shown(page: ShownPage, fake: Fake
 
 
 def test_a_structured_answer_is_a_tree_of_its_value(page: ShownPage, fake: FakeDedalus) -> None:
-    """Each digit is in the tree and in the JSON, a second attempt is named, and the text around it is left out."""
+    """Each digit is in the tree and in the JSON, a second attempt is named, and the text around it is left out.
+
+    It is the same after a reload.
+    """
     fake.turn(*answer("I don't know."))
     fake.turn(
         *answer('Here:\n```json\n{"accounts": [{"id": 9007199254740993, "share": 1.0}], "note": "<b>x</b>"}\n```')
     )
     page.open().choose(output_schema={"type": "object", "required": ["accounts"]})
     page.ask("Which accounts?")
+    until_the_tree_is_shown(page)
+    page.reload()
+    until_the_tree_is_shown(page)
+    assert page.console() == []
+
+
+def until_the_tree_is_shown(page: ShownPage) -> None:
+    """Wait for the tree, and open all of it."""
     page.until_shown("matched its schema at attempt 2", STRUCTURED)
     page.until_shown("<b>x</b>", f"{STRUCTURED} code")
     assert "Here:" not in page.texts(".answer")[0]
@@ -80,4 +91,3 @@ def test_a_structured_answer_is_a_tree_of_its_value(page: ShownPage, fake: FakeD
     page.until(lambda: {"9007199254740993", "1.0"} <= set(page.texts(f"{STRUCTURED} li code")))
     page.element(f"{STRUCTURED} > details:last-of-type > summary").click()
     page.until_shown('"id": 9007199254740993', f"{STRUCTURED} .code")
-    assert page.console() == []

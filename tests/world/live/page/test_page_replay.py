@@ -120,6 +120,31 @@ def test_a_downloaded_run_is_opened_again(page: ShownPage, fake: FakeDedalus, tm
     assert page.console() == []
 
 
+def test_a_replay_shows_what_the_chat_does(page: ShownPage, tmp_path: Path) -> None:
+    """A file's restarted step is a line, once its event is reached, and the model, tokens and value are there as well."""
+    entries: list[Entry] = [
+        ("run_started", {"model": "a/one"}),
+        ("step_started", {"step": 1, "model": "a/one"}),
+        ("partial_output", {"content": "Dropped."}),
+        ("step_restarted", {"step": 1, "reason": "fallback", "model": "b/two"}),
+        ("warning", {"code": "history_cut", "message": "The history was cut."}),
+        ("partial_output", {"content": '{"n": 1.0}'}),
+        ("final_output", {"content": '{"n": 1.0}', "data": {"n": 1.0}, "attempts": 1}),
+        ("complete", COMPLETE | {"usage": USAGE | {"output_tokens": 42}}),
+    ]
+    page.open().press("Replay")
+    opened(page, tmp_path / "run.jsonl", run_file(*entries))
+    page.until_shown("1.0", ".structured code")
+    restarted, cut = page.texts(".answer .warning")
+    assert restarted.endswith("b/two began again.")
+    assert cut.startswith("The history was cut.")
+    assert page.texts(".answer .facts")[0].startswith("b/two · 42 tokens")
+    page.element(".scrubber").send_keys(Keys.HOME, Keys.ARROW_RIGHT * 3)
+    page.until_shown("Dropped.", LOG)
+    assert not page.has(".answer .warning")
+    assert page.console() == []
+
+
 def test_a_file_is_dropped(page: ShownPage) -> None:
     """A run file that is dropped on any tab is opened, and said to be cut off if it is. A new chat closes it."""
     page.open()
