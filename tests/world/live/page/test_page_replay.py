@@ -121,7 +121,7 @@ def test_a_downloaded_run_is_opened_again(page: ShownPage, fake: FakeDedalus, tm
 
 
 def test_a_replay_shows_what_the_chat_does(page: ShownPage, tmp_path: Path) -> None:
-    """A file's restarted step is a line, once its event is reached, and the model, tokens and value are there as well."""
+    """A file's restarted step is a line once its event is reached. The model, tokens and value are there as well."""
     entries: list[Entry] = [
         ("run_started", {"model": "a/one"}),
         ("step_started", {"step": 1, "model": "a/one"}),
