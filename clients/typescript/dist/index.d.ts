@@ -2345,6 +2345,7 @@ interface AboutRun {
   route?: string;
   isOurs: boolean;
   isStopped?: boolean;
+  isInDoubt?: boolean;
   onEvent?: OnEvent | undefined;
 }
 /** A run that is followed here. */
@@ -2367,6 +2368,8 @@ declare class FollowedRun {
   isOver: boolean;
   /** Whether it was stopped here. The service has to be asked to cancel it until it has confirmed that. */
   isStopped: boolean;
+  /** Whether there may be a run, although its id is unknown: a request that asks it had no response. */
+  isInDoubt: boolean;
   /** Whether the service has lost or deleted it. */
   isGone: boolean;
   /** The reader that reads it, or the last one that did. */
@@ -2550,7 +2553,8 @@ declare class Conversation {
   regenerate: (onEvent?: OnEvent) => Promise<Complete | null>;
   /**
   * Cancels the run at the service and stops reading. The status is `stopping` until the service has confirmed it, and then
-  * this resolves. While the service can't be reached, it is tried again, with `storageKey` also after a reload.
+  * this resolves. While the service can't be reached, it is tried again, with `storageKey` also after a reload. A run that had
+  * ended before is shown to its own end.
   */
   stop: () => Promise<void>;
   /**

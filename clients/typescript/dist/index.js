@@ -642,6 +642,14 @@ function unreachable(url) {
 		retryable: true
 	});
 }
+/** Whether a request had no response of the service itself. The service may have received it. */
+function isOutage(cause) {
+	return cause instanceof RunFailed && (cause.code === "network" || isForeign(cause.error));
+}
+/** Whether an error is not one that the service reports, but the page of a proxy. */
+function isForeign({ code }) {
+	return code.startsWith("http_");
+}
 /** Returns the failure with which a request to this URL was rejected: without a response, it is an outage. */
 function failureOf(cause, url) {
 	return cause instanceof RunFailed ? cause : unreachable(url);
@@ -957,6 +965,8 @@ var FollowedRun = class {
 	isOver = false;
 	/** Whether it was stopped here. The service has to be asked to cancel it until it has confirmed that. */
 	isStopped;
+	/** Whether there may be a run, although its id is unknown: a request that asks it had no response. */
+	isInDoubt;
 	/** Whether the service has lost or deleted it. */
 	isGone = false;
 	/** The reader that reads it, or the last one that did. */
@@ -968,6 +978,7 @@ var FollowedRun = class {
 		this.route = about.route ?? "";
 		this.isOurs = about.isOurs;
 		this.isStopped = about.isStopped ?? false;
+		this.isInDoubt = about.isInDoubt ?? false;
 		this.onEvent = about.onEvent;
 	}
 	/** Whether it is a question that may not have reached the service. */
@@ -1698,6 +1709,17 @@ function pendingCall({ parts }, call) {
 }
 //#endregion
 //#region src/run_requests.ts
+/** Sends the question of a run. However often that is done, it is one run, because the key stays the same. */
+function ask(service, { route, asked, key }, call = {}) {
+	const headers = {
+		Accept: "application/json",
+		"Idempotency-Key": key
+	};
+	return service.post(route, asked ?? {}, {
+		...call,
+		headers
+	});
+}
 /** The requests about one run. Each rejects with a RunFailed. */
 var RunRequests = class {
 	/** How long the service asked the client to wait before its next request, in milliseconds. */
@@ -1717,14 +1739,10 @@ var RunRequests = class {
 	* Starts the run, or opens a stream of the events after the last one read. Resolves with null if the run had ended there
 	* before it was first read.
 	*/
-	async open(call) {
-		const isQuestion = this.run.id === null;
-		const opening = isQuestion ? this.start(call) : this.attach(call);
+	open(call) {
+		const opening = this.run.id === null ? this.start(call) : this.attach(call);
 		this.opening = opening;
-		const response = await this.answered(opening);
-		if (isStream(response)) return response;
-		if (response.status === 204 && !this.run.wasConnected) return null;
-		throw await this.failure(response, isQuestion);
+		return opening;
 	}
 	/** Gets the events after the last one read that exist now. */
 	poll(call) {
@@ -1764,27 +1782,29 @@ var RunRequests = class {
 		return false;
 	}
 	async start(call) {
-		const headers = {
-			Accept: "application/json",
-			"Idempotency-Key": this.run.key
-		};
-		const response = await this.service.post(this.run.route, this.run.asked ?? {}, {
-			...call,
-			headers
-		});
-		const id = response.headers.get("X-Run-ID");
-		if (isStream(response) && id) this.learn(id);
-		return response;
+		try {
+			const response = await this.answered(ask(this.service, this.run, call));
+			if (!isStream(response)) throw await this.failure(response, true);
+			const id = response.headers.get("X-Run-ID");
+			if (id) this.learn(id);
+			return response;
+		} catch (cause) {
+			if (isOutage(cause)) this.run.isInDoubt = true;
+			throw cause;
+		}
 	}
-	attach(call) {
+	async attach(call) {
 		const headers = {
 			Accept: "text/event-stream",
 			"Last-Event-ID": String(this.run.lastSeq)
 		};
-		return this.service.request(`${this.run.path}/events`, {
+		const response = await this.answered(this.service.request(`${this.run.path}/events`, {
 			...call,
 			headers
-		});
+		}));
+		if (isStream(response)) return response;
+		if (response.status === 204 && !this.run.wasConnected) return null;
+		throw await this.failure(response, false);
 	}
 	answered(request) {
 		return request.catch((cause) => {
@@ -1795,7 +1815,7 @@ var RunRequests = class {
 		this.retryAfterMs = retryAfter(response);
 		if (response.status === 204) return new RunFailed(incomplete().error, { isFinal: true });
 		const refused = await refusal(response, isQuestion);
-		return isQuestion && this.retryAfterMs === 0 && !refused.error.code.startsWith("http_") ? new RunFailed(refused.error, { isFinal: true }) : refused;
+		return isQuestion && this.retryAfterMs === 0 && !isForeign(refused.error) ? new RunFailed(refused.error, { isFinal: true }) : refused;
 	}
 };
 //#endregion
@@ -1920,7 +1940,7 @@ var RunReader = class {
 		while (!this.signal.aborted) {
 			if (this.awayMs > 0) await pause(this.awayMs, this.signal);
 			if (this.failures > 0) await this.rest(retryDelay(this.failures - 1));
-			if (this.signal.aborted) break;
+			if (this.signal.aborted || !this.page.isCurrent()) break;
 			try {
 				return await request({
 					signal: this.signal,
@@ -2349,11 +2369,13 @@ var Follower = class {
 		const id = kept(this.options) || void 0;
 		const about = JSON.parse(kept(this.options, "run") ?? "{}");
 		const { asked } = about;
-		if (id === void 0 && (!asked || about.isStopped)) return null;
+		const isBeingStopped = about.key === this.latest?.key && this.latest?.isStopped;
+		if (id === void 0 && !asked || isBeingStopped) return null;
 		const run = new FollowedRun({
 			...about,
 			...id && { id },
-			isOurs: true
+			isOurs: true,
+			isInDoubt: id === void 0
 		});
 		return this.begin(run, asked ? { messages: withQuestion(this.conversation(), questionOf(run), asked) } : {});
 	}
@@ -2445,6 +2467,7 @@ var Follower = class {
 		this.current = null;
 		this.listener.ended();
 	}
+	/** Notes the id of a run. */
 	learn(run, id) {
 		if (run.id) return;
 		run.id = id;
@@ -2827,9 +2850,10 @@ var Stopping = class {
 	}
 	/** Shows nothing more of a run, and cancels it. Resolves when the service has confirmed it. */
 	async stop(run) {
-		const { follower, view } = this;
+		const { follower } = this;
 		run.isStopped = true;
 		this.run = run;
+		this.takeBack(run);
 		follower.update(run, (state) => ({
 			...state,
 			status: "stopping",
@@ -2840,30 +2864,26 @@ var Stopping = class {
 		follower.remember(run);
 		if (!run.id) await run.reader?.answered();
 		run.reader?.leave();
-		const { error = null, status = "cancelled" } = run.id ? await this.cancel(run) : {};
-		const isShown = follower.latest === run;
-		view.change((state) => isShown ? {
-			...stopped(state, run),
-			status: "cancelled",
-			error
-		} : stopped(state, run));
-		const answer = answerOf(view.state, run.id);
-		if (answer && status !== "succeeded" && status !== "failed") follower.read.set(answer.run_id, answer);
+		this.takeBack(run);
+		const cancelled = await this.cancel(run);
 		follower.forget(run);
 		if (this.run === run) this.run = null;
-		follower.listener.ended();
+		this.settle(run, cancelled);
 	}
 	/**
 	* Cancels a run, however long the service can't be reached. Resolves with the run's status at the service, or with the
-	* error if the service refuses.
+	* error if the service refuses. Without an id, the question is asked again: only then it is known whether it has a run.
 	*/
 	async cancel(run) {
+		if (!run.id && !run.isInDoubt) return {};
 		const request = {
 			method: "POST",
 			keepalive: true
 		};
 		let cancelled = {};
 		const send = async () => {
+			const asked = run.id ? null : await this.askAgain(run);
+			if (!run.id) return asked;
 			const response = await this.service.request(`${run.path}/cancel`, request).catch(() => null);
 			if (response?.ok) cancelled = await response.json().catch(() => ({}));
 			return response;
@@ -2872,7 +2892,49 @@ var Stopping = class {
 			signal: new AbortController().signal,
 			expose: (end) => this.wake = end
 		});
-		return error ? { error } : cancelled;
+		const hasNoRun = !run.id && error?.code === "session_busy";
+		return error && !hasNoRun ? { error } : cancelled;
+	}
+	/** Shows a question that got no response as cancelled, so that its text can be used again at once. */
+	takeBack(run) {
+		if (!run.id && run.isInDoubt) this.view.change((state) => withoutAnswer(state, run.key, "cancelled"));
+	}
+	/** Asks a question with the same key as before, and notes the id of its run. */
+	async askAgain(run) {
+		const response = await ask(this.service, run).catch(() => null);
+		if (!response?.ok) return response;
+		response.body?.cancel();
+		const id = response.headers.get("X-Run-ID");
+		if (id) this.follower.learn(run, id);
+		return response;
+	}
+	/** Shows the end of a run that was stopped. If it had ended by itself before, that is its own end. */
+	settle(run, { error = null, status = "cancelled" }) {
+		const { follower, view } = this;
+		const isShown = follower.latest === run;
+		const hasEnded = status === "succeeded" || status === "failed";
+		if (hasEnded && isShown && view.state.runId === run.id) return this.showEnd(run);
+		view.change((state) => isShown ? {
+			...stopped(state, run),
+			status: "cancelled",
+			error
+		} : stopped(state, run));
+		const answer = answerOf(view.state, run.id);
+		if (answer && !hasEnded) follower.read.set(answer.run_id, answer);
+		follower.listener.ended();
+	}
+	showEnd({ id, key, asked, route }) {
+		const { follower, view } = this;
+		const run = new FollowedRun({
+			...id && { id },
+			key,
+			asked,
+			route,
+			isOurs: false,
+			isStopped: true
+		});
+		const messages = view.state.messages.filter((message) => message !== answerOf(view.state, id));
+		follower.follow(follower.begin(run, { messages }));
 	}
 };
 /** The state in which the question and the answer of a run are cancelled. */
@@ -3078,7 +3140,8 @@ var Conversation = class {
 	};
 	/**
 	* Cancels the run at the service and stops reading. The status is `stopping` until the service has confirmed it, and then
-	* this resolves. While the service can't be reached, it is tried again, with `storageKey` also after a reload.
+	* this resolves. While the service can't be reached, it is tried again, with `storageKey` also after a reload. A run that had
+	* ended before is shown to its own end.
 	*/
 	stop = async () => {
 		const run = this.follower.current;
@@ -3115,6 +3178,7 @@ var Conversation = class {
 	showBranch = (runId) => this.session.showBranch(runId);
 	/** Follows a run, after it was cancelled if it has been stopped before. */
 	async resume(run) {
+		if (run.isStopped && !run.id) return this.stopping.stop(run);
 		if (run.isStopped) await this.stopping.cancel(run);
 		if (this.follower.current === run) await this.follower.follow(run);
 	}

@@ -157,7 +157,8 @@ export class Conversation {
 
   /**
    * Cancels the run at the service and stops reading. The status is `stopping` until the service has confirmed it, and then
-   * this resolves. While the service can't be reached, it is tried again, with `storageKey` also after a reload.
+   * this resolves. While the service can't be reached, it is tried again, with `storageKey` also after a reload. A run that had
+   * ended before is shown to its own end.
    */
   stop = async (): Promise<void> => {
     const run = this.follower.current;
@@ -198,6 +199,7 @@ export class Conversation {
 
   /** Follows a run, after it was cancelled if it has been stopped before. */
   private async resume(run: FollowedRun): Promise<void> {
+    if (run.isStopped && !run.id) return this.stopping.stop(run);
     if (run.isStopped) await this.stopping.cancel(run);
     if (this.follower.current === run) await this.follower.follow(run);
   }

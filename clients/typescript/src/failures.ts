@@ -56,6 +56,16 @@ export function unreachable(url: string): RunFailed {
   return new RunFailed({ code: "network", message, retryable: true });
 }
 
+/** Whether a request had no response of the service itself. The service may have received it. */
+export function isOutage(cause: unknown): boolean {
+  return cause instanceof RunFailed && (cause.code === "network" || isForeign(cause.error));
+}
+
+/** Whether an error is not one that the service reports, but the page of a proxy. */
+export function isForeign({ code }: AgentError): boolean {
+  return code.startsWith("http_");
+}
+
 /** Returns the failure with which a request to this URL was rejected: without a response, it is an outage. */
 export function failureOf(cause: unknown, url: string): RunFailed {
   return cause instanceof RunFailed ? cause : unreachable(url);

@@ -10,6 +10,7 @@ interface AboutRun {
   route?: string;
   isOurs: boolean;
   isStopped?: boolean;
+  isInDoubt?: boolean;
   onEvent?: OnEvent | undefined;
 }
 
@@ -33,6 +34,8 @@ export class FollowedRun {
   isOver = false;
   /** Whether it was stopped here. The service has to be asked to cancel it until it has confirmed that. */
   isStopped: boolean;
+  /** Whether there may be a run, although its id is unknown: a request that asks it had no response. */
+  isInDoubt: boolean;
   /** Whether the service has lost or deleted it. */
   isGone = false;
   /** The reader that reads it, or the last one that did. */
@@ -45,6 +48,7 @@ export class FollowedRun {
     this.route = about.route ?? "";
     this.isOurs = about.isOurs;
     this.isStopped = about.isStopped ?? false;
+    this.isInDoubt = about.isInDoubt ?? false;
     this.onEvent = about.onEvent;
   }
 

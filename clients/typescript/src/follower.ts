@@ -93,8 +93,9 @@ export class Follower {
     const id = kept(this.options) || undefined;
     const about = JSON.parse(kept(this.options, "run") ?? "{}") as Partial<Kept>;
     const { asked } = about;
-    if (id === undefined && (!asked || about.isStopped)) return null;
-    const run = new FollowedRun({ ...about, ...(id && { id }), isOurs: true });
+    const isBeingStopped = about.key === this.latest?.key && this.latest?.isStopped;
+    if ((id === undefined && !asked) || isBeingStopped) return null;
+    const run = new FollowedRun({ ...about, ...(id && { id }), isOurs: true, isInDoubt: id === undefined });
     return this.begin(run, asked ? { messages: withQuestion(this.conversation(), questionOf(run), asked) } : {});
   }
 
@@ -183,7 +184,8 @@ export class Follower {
     this.listener.ended();
   }
 
-  private learn(run: FollowedRun, id: string): void {
+  /** Notes the id of a run. */
+  learn(run: FollowedRun, id: string): void {
     if (run.id) return;
     run.id = id;
     if (this.latest !== run) return;

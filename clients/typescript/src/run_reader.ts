@@ -155,7 +155,7 @@ export class RunReader {
     while (!this.signal.aborted) {
       if (this.awayMs > 0) await pause(this.awayMs, this.signal);
       if (this.failures > 0) await this.rest(retryDelay(this.failures - 1));
-      if (this.signal.aborted) break;
+      if (this.signal.aborted || !this.page.isCurrent()) break;
       try {
         return await request({ signal: this.signal, onSlow });
       } catch (cause) {

@@ -1,8 +1,14 @@
 import type { Complete, RunRecord } from "./contract";
-import { type AgentError, failureOf, incomplete, refusal, retryAfter, RunFailed } from "./failures";
+import { type AgentError, failureOf, incomplete, isForeign, isOutage, refusal, retryAfter, RunFailed } from "./failures";
 import type { FollowedRun } from "./followed_run";
 import { type EventStream, type Frame, framesIn, isStream } from "./frames";
 import type { Call, Service } from "./service";
+
+/** Sends the question of a run. However often that is done, it is one run, because the key stays the same. */
+export function ask(service: Service, { route, asked, key }: FollowedRun, call: Call = {}): Promise<Response> {
+  const headers = { Accept: "application/json", "Idempotency-Key": key }; // refusals in JSON have details
+  return service.post(route, asked ?? {}, { ...call, headers });
+}
 
 /** The requests about one run. Each rejects with a RunFailed. */
 export class RunRequests {
@@ -25,14 +31,10 @@ export class RunRequests {
    * Starts the run, or opens a stream of the events after the last one read. Resolves with null if the run had ended there
    * before it was first read.
    */
-  async open(call: Call): Promise<EventStream | null> {
-    const isQuestion = this.run.id === null;
-    const opening = isQuestion ? this.start(call) : this.attach(call);
+  open(call: Call): Promise<EventStream | null> {
+    const opening = this.run.id === null ? this.start(call) : this.attach(call);
     this.opening = opening;
-    const response = await this.answered(opening);
-    if (isStream(response)) return response;
-    if (response.status === 204 && !this.run.wasConnected) return null;
-    throw await this.failure(response, isQuestion);
+    return opening;
   }
 
   /** Gets the events after the last one read that exist now. */
@@ -78,17 +80,25 @@ export class RunRequests {
     return false;
   }
 
-  private async start(call: Call): Promise<Response> {
-    const headers = { Accept: "application/json", "Idempotency-Key": this.run.key }; // refusals in JSON have details
-    const response = await this.service.post(this.run.route, this.run.asked ?? {}, { ...call, headers });
-    const id = response.headers.get("X-Run-ID");
-    if (isStream(response) && id) this.learn(id);
-    return response;
+  private async start(call: Call): Promise<EventStream> {
+    try {
+      const response = await this.answered(ask(this.service, this.run, call));
+      if (!isStream(response)) throw await this.failure(response, true);
+      const id = response.headers.get("X-Run-ID");
+      if (id) this.learn(id);
+      return response;
+    } catch (cause) {
+      if (isOutage(cause)) this.run.isInDoubt = true;
+      throw cause;
+    }
   }
 
-  private attach(call: Call): Promise<Response> {
+  private async attach(call: Call): Promise<EventStream | null> {
     const headers = { Accept: "text/event-stream", "Last-Event-ID": String(this.run.lastSeq) };
-    return this.service.request(`${this.run.path}/events`, { ...call, headers });
+    const response = await this.answered(this.service.request(`${this.run.path}/events`, { ...call, headers }));
+    if (isStream(response)) return response;
+    if (response.status === 204 && !this.run.wasConnected) return null;
+    throw await this.failure(response, false);
   }
 
   private answered<T>(request: Promise<T>): Promise<T> {
@@ -102,7 +112,7 @@ export class RunRequests {
     if (response.status === 204) return new RunFailed(incomplete().error, { isFinal: true });
     const refused = await refusal(response, isQuestion);
     // An error of the service itself is final for a question, unless it says when to try again.
-    const isAnswer = isQuestion && this.retryAfterMs === 0 && !refused.error.code.startsWith("http_");
+    const isAnswer = isQuestion && this.retryAfterMs === 0 && !isForeign(refused.error);
     return isAnswer ? new RunFailed(refused.error, { isFinal: true }) : refused;
   }
 }

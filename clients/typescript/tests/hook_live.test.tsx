@@ -168,6 +168,11 @@ const answersAmong = <R extends { line: string }>(requests: R[]) =>
 /** What a question says in a session. */
 const kept = { on_disconnect: "continue", session_id: "chat-1", multitask: "reject" } as const;
 
+/** The response to a cancellation, with the status of the run. */
+const cancelledAs =
+  (status: string): Answer =>
+  (response) => void response.writeHead(202, { "Content-Type": "application/json" }).end(JSON.stringify({ status }));
+
 const taken: Answer = (response) => response.writeHead(202).end("{}");
 
 async function endOf(runId: string): Promise<string> {
@@ -221,6 +226,26 @@ test("stop() cancels the run at the service", async (t) => {
   await stop();
   assert.equal(await answer, null);
   assert.equal((await page.until(ended)).status, "cancelled");
+  assert.match(await endOf(runId!), /"event":"complete","data":\{"status":"cancelled"/);
+});
+
+test("stop() cancels at the service the run of a question whose response was lost", async (t) => {
+  const started: string[] = [];
+  const losing: typeof fetch = async (url, init) => {
+    const response = await fetch(url, init);
+    const runId = response.headers.get("X-Run-ID");
+    if (!runId || started.push(runId) > 1) return response;
+    await response.body?.cancel();
+    throw new TypeError("The connection broke.");
+  };
+  const page = await mountHook(t, { ...simulate, fetch: losing, storageKey: "run" });
+  void page.now().stream(scenario("long", 20));
+  await page.until(({ status, error }) => status === "connecting" && error !== null);
+  const stopped = page.now().stop();
+  hurry(t);
+  await stopped;
+  const { status, runId } = await page.until(ended);
+  assert.deepEqual([status, new Set(started)], ["cancelled", new Set([runId])]);
   assert.match(await endOf(runId!), /"event":"complete","data":\{"status":"cancelled"/);
 });
 
@@ -537,8 +562,64 @@ test("what the service says to a question is else the answer to it", async (t) =
   assert.equal(requests.length, 1);
 });
 
-test("stop() while a question waits to be sent again leaves it unsent", async (t) => {
-  const { url, requests } = await serve(t, drop);
+test("stop() of a question whose response was lost learns the id of its run, and cancels it", async (t) => {
+  let closed = Promise.resolve();
+  const open: Answer = (response) => {
+    closed = new Promise((resolve) => response.on("close", resolve));
+    response.writeHead(200, { "Content-Type": "text/event-stream", "X-Run-ID": "run_1" }).write(started);
+  };
+  const { url, requests } = await serve(t, drop, open, cancelledAs("running"));
+  const page = await mountHook(t, { baseUrl: url });
+  const answer = page.now().stream("Hello", () => assert.fail("an event of a stopped run"));
+  await page.until(({ status, error }) => status === "connecting" && error !== null);
+  const stopped = page.now().stop();
+  hurry(t);
+  await stopped;
+  assert.equal(await answer, null);
+  await closed;
+  const { status, error, messages } = await page.until(ended);
+  assert.deepEqual([status, error], ["cancelled", null]);
+  assert.deepEqual(
+    messages.map(({ role, run_id, status }) => [role, run_id, status]),
+    [
+      ["user", "run_1", "cancelled"],
+      ["assistant", "run_1", "cancelled"],
+    ],
+  );
+  const [first, again, cancel, ...others] = requests;
+  assert.deepEqual([again?.line, again?.key, again?.body], [first?.line, first?.key, first?.body]);
+  assert.deepEqual([cancel?.line, others], ["POST /api/agent/runs/run_1/cancel", []]);
+});
+
+test("stop() of a run that had ended before shows its own end", async (t) => {
+  const whole = stream(started, text(2, "Hello"), completed(3));
+  const { url } = await serve(t, drop, whole, cancelledAs("succeeded"), whole);
+  const page = await mountHook(t, { baseUrl: url });
+  const answer = page.now().stream("Hello", () => assert.fail("an event of a stopped run"));
+  await page.until(({ status, error }) => status === "connecting" && error !== null);
+  const stopped = page.now().stop();
+  hurry(t);
+  await stopped;
+  assert.equal(await answer, null);
+  const { output, error, messages } = await page.until(({ status }) => status === "succeeded");
+  assert.deepEqual([output, error, messages.map(({ status }) => status)], ["Hello", null, ["succeeded", "succeeded"]]);
+  assert.ok(!seen(page.renders, "cancelled"));
+});
+
+test("stop() of a lost question without a run reports no error, although another question is under way", async (t) => {
+  const { url, requests } = await serve(t, drop, refuse(409, "session_busy"));
+  const page = await mountHook(t, { baseUrl: url });
+  void page.now().stream("Hello");
+  await page.until(({ status, error }) => status === "connecting" && error !== null);
+  const stopped = page.now().stop();
+  hurry(t);
+  await stopped;
+  const { status, error } = await page.until(ended);
+  assert.deepEqual([status, error, requests.length], ["cancelled", null, 2]);
+});
+
+test("stop() doesn't ask a question again that the service itself has refused for now", async (t) => {
+  const { url, requests } = await serve(t, refuse(503, "server_full", { "Retry-After": "60" }));
   const page = await mountHook(t, { baseUrl: url });
   const answer = page.now().stream("Hello");
   await page.until(({ status, error }) => status === "connecting" && error !== null);
@@ -546,6 +627,16 @@ test("stop() while a question waits to be sent again leaves it unsent", async (t
   assert.equal(await answer, null);
   assert.equal((await page.until(ended)).status, "cancelled");
   assert.equal(requests.length, 1);
+});
+
+test("stop() right after stream() sends nothing at all", async (t) => {
+  const { url, requests } = await serve(t, drop);
+  const page = await mountHook(t, { baseUrl: url });
+  const answer = page.now().stream("Hello");
+  await page.now().stop();
+  assert.equal(await answer, null);
+  assert.equal((await page.until(ended)).status, "cancelled");
+  assert.deepEqual(requests, []);
 });
 
 test("an answer whose connection broke, or that a full server didn't take, is sent again", async (t) => {
@@ -1003,16 +1094,23 @@ test("a question that was asked during an outage is asked once the service is ba
 });
 
 test("the example's component puts a question back that is stopped before it has arrived", async (t) => {
-  const { url } = await outage(t, drop);
+  const { url, up, down } = await cancellable(t);
+  down();
   const page = await mount(t, <AgentChat baseUrl={url} />);
   const input = await askIn(page, "Is it cold?", "connecting");
   assert.equal(input.value, "");
-  const cancelled = untilStatus(page, "cancelled");
+  const isBack = new Promise<void>((resolve) => {
+    const look = () => input.value === "Is it cold?" && resolve();
+    new window.MutationObserver(look).observe(input, { attributes: true });
+  });
   const stop = Array.from(page.querySelectorAll("button")).find(({ textContent }) => textContent === "Stop")!;
   await acting(() => stop.click());
+  await isBack;
+  assert.equal(page.querySelector("[role=status]")!.textContent, "stopping");
+  const cancelled = untilStatus(page, "cancelled");
+  up();
+  hurry(t);
   await cancelled;
-  await acting(() => {});
-  assert.equal(input.value, "Is it cold?");
 });
 
 const replies: ["approval" | "client", string, Decide, object][] = [
@@ -1066,18 +1164,28 @@ test("stop() while retry() reads the rest of a run doesn't ask the question agai
   assert.equal(requests.filter(({ line }) => line === "POST /api/agent/stream").length, 1);
 });
 
-test("stop() of a question that has not arrived takes it back for good", async (t) => {
-  const { url, requests } = await outage(t, drop);
-  const options = { baseUrl: url, sessionId: "chat-1", storageKey: "run" };
+test("a page that is reloaded after stop() of a lost question cancels its run, and doesn't read it", async (t) => {
+  const service = await cancellable(t);
+  const { url, requests, up, down, cancels } = service;
+  const options = { baseUrl: url, storageKey: "run" };
+  down();
   const before = await mountHook(t, options);
   void before.now().stream("One?");
   await before.until(({ status, error }) => status === "connecting" && error !== null);
-  await before.now().stop();
-  assert.equal(sessionStorage.length, 0);
+  const stopped = before.now().stop();
+  await before.until(({ status }) => status === "stopping");
+  await before.leave();
   const after = await mountHook(t, options);
-  const { messages, status } = await after.until(({ history }) => history.error !== null);
-  assert.deepEqual([messages, status], [[], "idle"]);
-  assert.equal(requests.filter(({ line }) => line === "POST /api/agent/stream").length, 1);
+  const { messages } = await after.until(({ status, messages }) => status === "stopping" && messages.length > 0);
+  assert.deepEqual([messages[0]?.content, messages[0]?.run_id], ["One?", ""]);
+  up();
+  hurry(t);
+  const { status, output, error } = await after.until(ended);
+  assert.deepEqual([status, output, error], ["cancelled", "", null]);
+  await stopped;
+  assert.equal(new Set(requests.filter(({ key }) => key).map(({ key }) => key)).size, 1);
+  assert.ok(cancels() >= 1);
+  assert.equal(sessionStorage.length, 0);
 });
 
 /** A service with a run that goes on until it is cancelled, and that can be out of reach. */

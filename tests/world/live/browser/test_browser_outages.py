@@ -198,7 +198,7 @@ def test_an_answer_in_an_outage(nursery: Nursery, browser: Chrome, origin: str, 
 
 
 def test_the_service_is_not_there(browser: Chrome, origin: str) -> None:
-    """When the service isn't running, the page shows the address and the usual causes."""
+    """If the service isn't running, the page shows the address and usual causes. A stopped question is taken back."""
     nowhere = "http://127.0.0.1:9"
     tab = Tab(browser, origin, baseUrl=nowhere)
     tab.call("stream", "Hello?")
@@ -207,7 +207,9 @@ def test_the_service_is_not_there(browser: Chrome, origin: str) -> None:
     assert nowhere in trying["error"]["message"]
     assert "CORS_ORIGINS" in trying["error"]["message"]
     tab.call("stop")
-    assert tab.until_status("cancelled")["error"] is None
+    stopping = tab.until_status("stopping")
+    assert stopping["error"] is None
+    assert [message["status"] for message in stopping["messages"]] == ["cancelled"]
 
 
 def test_a_server_that_is_killed(nursery: Nursery, browser: Chrome, origin: str, tmp_path: Path) -> None:
