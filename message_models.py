@@ -1,6 +1,7 @@
 """The messages of a conversation that a client stores itself, in the forms of chat clients.
 
-`in_order` mends what model servers refuse, or refuses it with its place. docs/api.md has the table.
+`in_order` repairs what model servers would refuse. What it can't repair, it refuses, and names the place. docs/api.md
+has the table.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ IGNORED = frozenset(
         *("function_call", "provider_specific_fields", "extra_content", "is_error", "id", "status"),
     )
 )
-"""Keys of messages that clients store with an answer. They mean nothing to another server, or to none."""
+"""Keys that clients store with an answer, and that only its provider understands, or none. They are dropped."""
 
 
 class CalledFunction(Asked):
@@ -62,7 +63,7 @@ class Message(Asked):
     @model_validator(mode="before")
     @classmethod
     def of_a_chat_client(cls, value: Any) -> Any:
-        """Drop what only its provider understands. A refusal is the text of an answer without another one."""
+        """Drop the keys that only the provider understands. A refusal becomes the text of an answer without one."""
         if not isinstance(value, dict):
             return value
         if value.get("function_call"):
@@ -74,7 +75,7 @@ class Message(Asked):
 
     @model_validator(mode="after")
     def complete(self) -> Self:
-        """Refuse an empty message, and what its role can't have."""
+        """Refuse an empty message, and fields that its role can't have."""
         if self.tool_calls and self.role != "assistant":
             raise ValueError("only an assistant's message has tool_calls")
         if self.tool_call_id and self.role != "tool":
@@ -89,17 +90,17 @@ class Message(Asked):
     @field_validator("content")
     @classmethod
     def some_text(cls, value: Content | None, info: ValidationInfo) -> Content | None:
-        """Refuse an empty text, but for a result, and beside calls."""
+        """Refuse an empty text, except in a result and beside calls."""
         may_be_empty = info.data.get("role") == "tool" or info.data.get("tool_calls")
         return value if value is None or may_be_empty else not_blank(value)
 
 
 def in_order(messages: Sequence[Message]) -> list[Message]:
-    """Return the messages with each result after its call, and a result for each call.
+    """Return the messages, with each result after its call and a result for each call.
 
-    Calls without an id get one, and so do results: that of the next call without a result. A call whose result is
-    missing gets one that says so. Raise ValueError, with the place, for a result without a call, and for two calls of
-    one message with the same id.
+    A call without an id gets one. A result without an id belongs to the next call that has no result yet. A call whose
+    result is missing gets one that says so. Raise ValueError, with the place, for a result without a call, and for two
+    calls of one message with the same id.
     """
     kept: list[Message] = []
     results: dict[tuple[int, str], Message] = {}

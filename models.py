@@ -171,7 +171,7 @@ class AgentRequest(ModelParameters):
     @field_validator("messages")
     @classmethod
     def as_models_accept_them(cls, value: list[Message] | None) -> list[Message] | None:
-        """Mend the order of calls and results, or refuse it with its place."""
+        """Repair the order of calls and results, or refuse the messages."""
         return value and in_order(value)
 
     @field_validator("instructions")
@@ -301,7 +301,7 @@ class AgentResponse(Closed):
 
     A run with the status `waiting` has its events so far, and its tool calls in `pending` have no result yet.
     `sources` are the web pages that the answer cites. `warnings` report what was left out or lost. `model` is the one
-    that was asked for, and `answered_by` the one that the latest step's answer is from. With an `output_schema`, `data`
+    that was asked for, and `answered_by` the one that answered in the latest step. With an `output_schema`, `data`
     is the value of `output`, and `attempts` is the number of answers until it matched.
     """
 

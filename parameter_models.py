@@ -1,4 +1,4 @@
-"""The parameters of a request that reach the model's server, under the names of this service."""
+"""The parameters of a request that are passed to the model server, under this service's names."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -21,7 +21,7 @@ MAX_OPTIONS = 32
 
 
 class NamedTool(Asked):
-    """The one tool that the model has to call."""
+    """The tool that the model must call."""
 
     name: ToolName
 
@@ -40,12 +40,12 @@ def _choice(value: Any) -> Any:
 
 
 UNFORCED = (None, "auto", "none")
-"""The values of `tool_choice` with which the model need not call a tool."""
+"""The values of `tool_choice` that don't force a call."""
 ToolChoice = Annotated[Literal["auto", "none", "required"] | NamedTool, BeforeValidator(_choice)]
 
 
 class SearchLocation(Asked):
-    """The place for which the model searches, as far as it is known. `country` is an ISO code, such as `NO`."""
+    """The place that the search is about. `country` is an ISO code, such as `NO`."""
 
     country: str | None = Field(None, max_length=100)
     region: str | None = Field(None, max_length=100)
@@ -64,7 +64,7 @@ class SearchLocation(Asked):
 
 
 class WebSearch(Asked):
-    """The options of a search by the model's server."""
+    """The options of a web search that the model server makes."""
 
     search_context_size: Literal["low", "medium", "high"] | None = None
     user_location: SearchLocation | None = None
@@ -78,16 +78,16 @@ SearchOptions = Annotated[StrictBool | WebSearch | None, AfterValidator(_false_i
 
 
 class ModelParameters(Asked):
-    """The parameters that the model's server gets. docs/upstreams.md shows what each server accepts."""
+    """The parameters that are passed to the model server. docs/upstreams.md shows what each server accepts."""
 
     temperature: float | None = Field(None, ge=0, le=2, description="The sampling temperature.")
     top_p: float | None = Field(None, ge=0, le=1, description="Nucleus sampling: the probability mass considered.")
-    top_k: int | None = Field(None, ge=1, description="Sampling from this many of the likeliest tokens.")
+    top_k: int | None = Field(None, ge=1, description="The number of most likely tokens to sample from.")
     frequency_penalty: float | None = Field(
         None, ge=-2, le=2, description="Makes tokens less likely the more often they have occurred."
     )
     presence_penalty: float | None = Field(
-        None, ge=-2, le=2, description="Makes tokens less likely that have occurred at all."
+        None, ge=-2, le=2, description="Makes tokens that have already occurred less likely."
     )
     max_tokens: int | None = Field(None, ge=1, description="The maximum number of output tokens in each model turn.")
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = Field(
@@ -96,8 +96,8 @@ class ModelParameters(Asked):
     thinking_budget: Annotated[int, Field(ge=MIN_THINKING)] | Literal["adaptive"] | None = Field(
         None,
         description=(
-            "The tokens that a reasoning model may think in each turn, less than `max_tokens`; or `adaptive`, if the "
-            "model is to decide. Not with `reasoning_effort`."
+            "The maximum number of thinking tokens in each turn, below `max_tokens`, or `adaptive` to let the model "
+            "decide. Not together with `reasoning_effort`."
         ),
     )
     verbosity: Literal["low", "medium", "high"] | None = Field(None, description="How long the answer is.")
@@ -105,7 +105,7 @@ class ModelParameters(Asked):
         None, pattern=r"^[a-z_]{1,32}$", description="The processing tier, such as `auto`, `flex` or `priority`."
     )
     stop: str | Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=16, fail_fast=True)] | None = (
-        Field(None, description="A sequence, or several, at which the model stops.")
+        Field(None, description="One or more sequences at which the model stops.")
     )
     seed: int | None = Field(None, description="A seed for sampling, if the model server supports one.")
     response_format: dict[str, JsonValue] | None = Field(
@@ -115,8 +115,8 @@ class ModelParameters(Asked):
         None,
         description=(
             "A JSON Schema that the final answer has to match. The answer is checked, and the model is asked again if "
-            "it doesn't match. `final_output.data` has its value. References lead to places in the schema. Not with "
-            "`response_format`."
+            "it doesn't match. `final_output.data` has its value. References must point inside the schema. Not "
+            "together with `response_format`."
         ),
     )
     tool_choice: ToolChoice | None = Field(
@@ -127,7 +127,7 @@ class ModelParameters(Asked):
         ),
     )
     parallel_tool_calls: bool | None = Field(None, description="Whether the model may call several tools at once.")
-    web_search: SearchOptions = Field(None, description="Lets the model's server search the web: `true`, or options.")
+    web_search: SearchOptions = Field(None, description="Lets the model server search the web: `true`, or options.")
     max_turns: int | None = Field(
         None,
         ge=1,
@@ -146,7 +146,7 @@ class ModelParameters(Asked):
     @model_validator(mode="before")
     @classmethod
     def in_our_form(cls, value: Any) -> Any:
-        """Name the field to use for those that this service has in another form. They may be null."""
+        """Refuse parameters that this service has in another form, and name the field to use. They may be null."""
         if not isinstance(value, dict):
             return value
         for name, use in USE_INSTEAD.items():
@@ -171,8 +171,8 @@ class ModelParameters(Asked):
         return self
 
     @model_validator(mode="after")
-    def one_measure_of_thinking(self) -> Self:
-        """Refuse two measures of thinking, and a budget that leaves no token for the answer."""
+    def thinking_leaves_an_answer(self) -> Self:
+        """Refuse a budget together with an effort, and a budget that leaves no token for the answer."""
         if self.thinking_budget is not None and self.reasoning_effort is not None:
             raise ValueError("send thinking_budget or reasoning_effort, not both")
         budget, most = self.thinking_budget, self.max_tokens

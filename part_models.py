@@ -25,13 +25,13 @@ TEXT_TYPES = ("text/", "application/json", "application/xml", "application/yaml"
 AUDIO_FORMATS = {"audio/x-wav": "wav", "audio/wave": "wav", "audio/vnd.wave": "wav", "audio/mpeg": "mp3"}
 NO_ID = "file_id is an upload at one provider: send the file as a data URL, or as an https URL"
 IGNORED = ("annotations", "cache_control", "index", "providerMetadata", "providerOptions")
-"""Keys of parts that mean nothing to another server, or to none."""
+"""Keys of parts that only one provider understands, or none at all. They are dropped."""
 FOREIGN_KEYS = {"mediaType", "mime_type", "mimeType", "filename"}
 """Keys that only parts of the AI SDK and of LangChain have."""
 
 
 def media_type(url: str) -> str | None:
-    """Return the media type of a data URL. None for an https URL, or for a data URL without one."""
+    """Return the media type of a data URL, or None if it has none or the URL is https."""
     found = DATA_URL.match(url)
     return found[1].lower() if found and found[1] else None
 
@@ -60,12 +60,12 @@ class FilePart(Asked):
 
     @model_validator(mode="after")
     def readable(self) -> Self:
-        """Refuse what no model reads, and a text that isn't UTF-8 in base64."""
+        """Refuse a type that no model reads, and a text that isn't UTF-8 in base64."""
         found = DATA_URL.match(self.url)
         if found and media_type(self.url) != PDF and not self.is_text:
             raise ValueError("the file is neither a PDF nor a text: its data URL begins with data:application/pdf")
         if found and self.is_text and not (found[3] and _is_base64_of_text(self.url[found.end() :])):
-            raise ValueError("the file is no UTF-8 text in base64")
+            raise ValueError("the file is not a UTF-8 text in base64")
         return self
 
     @property
@@ -80,7 +80,7 @@ class FilePart(Asked):
 
 
 def _is_base64_of_text(data: str) -> bool:
-    """Whether this can be decoded, and its beginning is UTF-8. Decoding all of it would block the event loop."""
+    """Return whether this is base64, and its beginning UTF-8. Decoding all of it would block the event loop."""
     written = data.rstrip("=")
     if len(data) % 4 or len(data) - len(written) > 2 or written.encode().translate(None, BASE64):
         return False
@@ -99,7 +99,7 @@ class AudioPart(Asked):
 
     @model_validator(mode="after")
     def audible(self) -> Self:
-        """Refuse all but sound in a data URL, because no server fetches it."""
+        """Refuse anything but sound in a data URL: no server fetches audio from a URL."""
         found = DATA_URL.match(self.url)
         if not (found and found[3] and (media_type(self.url) or "").startswith("audio/")):
             raise ValueError("send audio as a data URL in base64, such as data:audio/wav;base64,…")
@@ -156,7 +156,7 @@ def _file(file: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _media(kind: str, media: Mapping[Any, Any]) -> dict[str, Any]:
-    """Convert a part with a media type, in the forms of the AI SDK and LangChain. The type decides what it is."""
+    """Convert a part with a media type, in the forms of the AI SDK and LangChain. The type decides its kind."""
     url = media.get("url") or media.get("base64") or media.get("data")
     named = _media_type(media)
     if isinstance(url, str) and url[:5].lower() not in {"data:", "https"}:

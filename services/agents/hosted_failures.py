@@ -1,4 +1,4 @@
-"""Makes warnings of the MCP servers that the model's server could not use."""
+"""Makes warnings of the MCP servers that the model server could not use."""
 
 import re
 from collections.abc import Container, Mapping
@@ -13,9 +13,9 @@ SAFE_WORD = re.compile(r"""[("']?(?:[^\W\d_]+(?:['’-][^\W\d_]+)*|[^\W_]{1,8}|\
 
 
 def failure_warning(name: str, advice: str, hosted: Container[str]) -> RunWarning:
-    """Return the warning about a server. `advice` is the recommendation of the model's server, which may be unsafe."""
+    """Return the warning about a server. `advice` is the recommendation of the model server, which may be unsafe."""
     server = name if name in hosted and SLUG.fullmatch(name) else "An MCP server of the request"
-    message = f"{server} could not be used. The model's server reported an error."
+    message = f"{server} could not be used. The model server reported an error."
     return RunWarning(
         code=WarningCode.MCP_SERVER_UNAVAILABLE, message=f"{message} {advice.strip()}" if is_safe(advice) else message
     )

@@ -154,11 +154,11 @@ class AgentLoop:
         return True
 
     def _report_left_out(self) -> None:
-        """Warn once about each parameter of the request that the model's server doesn't accept."""
+        """Warn once about each parameter of the request that the model server doesn't accept."""
         for name in parameters_left_out(self._context):
             if name not in self._state.left_out:
                 message = (
-                    f"The model's server does not accept {name} as the request sets it. The answer was made without it."
+                    f"The model server does not accept {name} as the request sets it. The answer was made without it."
                 )
                 self._writer.put(RunWarning(code=WarningCode.PARAMETER_LEFT_OUT, message=message))
                 self._state.left_out.add(name)
@@ -200,5 +200,5 @@ class AgentLoop:
 def _empty_answer(text: str, reason: str) -> str:
     """Return what a turn without calls lacks, or an empty string if it lacks nothing."""
     if reason in CALL_REASONS:
-        return "The model's server announced tool calls and sent none."
+        return "The model server announced tool calls and sent none."
     return "" if text.strip() else "The model ended its turn without an answer."

@@ -46,7 +46,7 @@ SOURCES = (
 
 
 class Fail(NamedTuple):
-    """The script ends here, as if the model's server had failed."""
+    """The script ends here, as if the model server had failed."""
 
 
 class Silence(NamedTuple):

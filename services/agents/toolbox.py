@@ -25,7 +25,7 @@ class Registry(Protocol):
 class ToolSelection(NamedTuple):
     """A request's tools, before its MCP servers are asked for theirs.
 
-    `tools` are Python functions and the page's tools. The model's server calls the MCP servers in `hosted`, and this
+    `tools` are Python functions and the page's tools. The model server calls the MCP servers in `hosted`, and this
     service calls those in `local`.
     """
 
@@ -80,7 +80,7 @@ class ClientSideTool:
 class Toolbox:
     """Selects each run's tools. `default` says which tools a request gets if it names none.
 
-    `choice` decides which MCP servers a request gets, and `servers` calls those that the model's server doesn't host.
+    `choice` decides which MCP servers a request gets, and `servers` calls those that the model server doesn't host.
     """
 
     def __init__(

@@ -47,7 +47,7 @@ def _cache_key(session_id: str, secret: str) -> str:
 
 
 def parameters_left_out(context: RunContext) -> list[str]:
-    """Return the request's parameters that the model's server doesn't accept as they are set, sorted."""
+    """Return the request's parameters that the model server doesn't accept as they are set, sorted."""
     rules = context.route.rules
     if not rules.left_out:
         return []

@@ -1,4 +1,4 @@
-"""Resolves the MCP servers that a request names: which are called by the model's server, which by this service."""
+"""Resolves the MCP servers that a request names: which are called by the model server, which by this service."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class LocalServer:
 class Resolved(NamedTuple):
     """The MCP servers of a request.
 
-    `hosted` ones are passed unchanged to the model's server, which calls them. This service calls the `local` ones.
+    `hosted` ones are passed unchanged to the model server, which calls them. This service calls the `local` ones.
     """
 
     hosted: list[str]
@@ -59,12 +59,12 @@ class McpChoice:
         return Resolved(list(remote), list(local))
 
     def only_hosted(self, entries: Sequence[str | McpServerRef]) -> list[str]:
-        """Return the entries that only a model's server can call: `owner/name`, unless it is one of the operator's."""
+        """Return the entries that only a model server can call: `owner/name`, unless it is one of the operator's."""
         slugs = [entry for entry in entries if isinstance(entry, str) and "/" in entry and "://" not in entry]
         return [slug for slug in slugs if not {slug, slug.partition("@")[0]} & self._configured.keys()]
 
     def _can_be_hosted(self, entry: str) -> bool:
-        """Return whether the model's server can call an entry.
+        """Return whether the model server can call an entry.
 
         It can call a slug and an https URL, unless they name a server of the operator's that only this service reaches.
         """
@@ -78,9 +78,7 @@ class McpChoice:
         for name in (requested, requested.partition("@")[0]):
             if name in self._configured:
                 return LocalServer(name, name=name)
-        or_else = (
-            "send its slug" if hosted else "set DEDALUS_API_KEY, since the model's server does not host MCP servers"
-        )
+        or_else = "send its slug" if hosted else "set DEDALUS_API_KEY, since the model server does not host MCP servers"
         raise McpUnavailable(f"MCP_SERVERS names no such server: add it there, send a public https URL, or {or_else}.")
 
     def _by_address(self, requested: str) -> LocalServer:
@@ -103,7 +101,7 @@ def _normalized(url: str) -> str | None:
 def reached_by_anyone(server: McpServer) -> bool:
     """Return whether anyone can call a server by its URL alone, and the URL holds no secret.
 
-    Then the model's server can call it, too.
+    Then the model server can call it, too.
     """
     url = server.url
     if url is None or url.scheme != "https" or server.transport != "http":

@@ -1,4 +1,4 @@
-"""Makes a tool's input schema one that every model's server accepts: its root is a plain object.
+"""Makes a tool's input schema one that every model server accepts: its root is a plain object.
 
 MCP servers send roots that are missing (mastra#21859), `{}` (gitlab-mcp#286), a union (claude-code#88049,
 openclaw#112667) or a reference (basemind#50), and `"required": null` (claude-code#44364). Anthropic and OpenAI refuse a
@@ -46,7 +46,7 @@ def _can_be_sent(schema: Schema) -> bool:
 
 
 def _with_sound_parts(schema: Schema) -> Schema:
-    """Return the schema with JSON Schema's own types in its parts: a model's server refuses a request for any other."""
+    """Return the schema with JSON Schema's own types in its parts: a model server refuses a request for any other."""
     sound = dict(schema)
     for key in schema.keys() & NAMED:
         if isinstance(schema[key], dict):
@@ -115,7 +115,7 @@ def _accepts_objects(schema: Schema) -> bool:
 
 
 def _properties(schema: Schema) -> Schema:
-    """Return the properties. `false` forbids one, and `true` becomes `{}`, which some models' servers require."""
+    """Return the properties. `false` forbids one, and `true` becomes `{}`, which some model servers require."""
     declared = schema.get("properties")
     properties = declared if isinstance(declared, dict) else {}
     return {name: each if isinstance(each, dict) else {} for name, each in properties.items() if each is not False}

@@ -144,7 +144,7 @@ def without_repeats(tools: Iterable[McpTool]) -> list[McpTool]:
 
 
 def tool_name(namespace: str, tool: str) -> str:
-    """Make a name that models' servers accept, `server__tool`: other characters become `_`, and long names are cut."""
+    """Make a name that model servers accept, `server__tool`: other characters become `_`, and long names are cut."""
     return _shortened(f"{_clean(namespace)}{SEPARATOR}{_clean(tool)}", MAX_NAME, f"{namespace}\0{tool}")
 
 

@@ -143,10 +143,10 @@ class UrlGuard:
         return await self._locate(parsed, port)
 
     async def check_image(self, url: str) -> None:
-        """Raise unless the URL may be passed to the model's server, which fetches the image itself.
+        """Raise unless the URL may be passed to the model server, which fetches the image itself.
 
         A data URL passes, because it holds the image. So does a name that this machine can't resolve, because the
-        model's server has its own resolver.
+        model server has its own resolver.
         """
         if url[:5].lower() == "data:":
             return

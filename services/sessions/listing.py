@@ -65,7 +65,7 @@ async def found_sessions(
 
 
 def _folded(text: str) -> str:
-    """Return a text without the differences of case, and of characters that only their encoding tells apart."""
+    """Return a text in one case and one Unicode form, so that equal words compare as equal."""
     return normalize("NFKC", text.casefold())
 
 

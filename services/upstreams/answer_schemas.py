@@ -13,7 +13,7 @@ from settings import WireRules
 Json = Mapping[str, Any]
 
 NAME = "final_answer"
-"""The name of the schema on the wire. It also tells this service's `response_format` from the caller's."""
+"""The name of the schema on the wire. It marks a `response_format` as made by this service, not by the caller."""
 INSTRUCTIONS = (
     "Your final answer has to be one JSON value that matches the JSON Schema below. Write only the JSON, without any "
     "other text and without a code fence."

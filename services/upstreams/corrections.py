@@ -25,7 +25,7 @@ NO_STREAM = re.compile(
     r"verified to stream|'stream' does not support|stream(ing)? (is )?not support|not support stream(ing)?\b",
     re.IGNORECASE,
 )
-"""OpenAI's o3 and gpt-5 for an organisation that isn't verified; models of gateways that can't stream."""
+"""OpenAI's o3 and gpt-5 for an organization that isn't verified; models of gateways that can't stream."""
 STREAM_OPTIONS = re.compile("stream[_ ]?options|include[_ ]?usage", re.IGNORECASE)
 """Little is lost without them, so any refusal that names them is enough to leave them out."""
 NO_SCHEMA = re.compile("response[_ ]?(format|mime)|json[_ ]?schema|structured[_ ]?output", re.IGNORECASE)

@@ -25,11 +25,11 @@ def check_parts(media: Mapping[str, Part], rules: WireRules, model: str) -> None
 def _fault(part: Part, rules: WireRules) -> str | None:
     match part:
         case FilePart() if rules.files == "none":
-            return "the model's server takes no PDF. Send its text, or use another model."
+            return "the model server takes no PDF. Send its text, or use another model."
         case FilePart(url=url) if not (rules.file_urls or _is_data(url)):
-            return "the model's server fetches no files. Send the file as a data URL."
+            return "the model server fetches no files. Send the file as a data URL."
         case AudioPart() if rules.audio == "none":
-            return "the model's server takes no audio. Send its text, or use another model."
+            return "the model server takes no audio. Send its text, or use another model."
         case _:
             return None
 

@@ -170,7 +170,7 @@ async def test_the_next_step_stays_with_the_model_that_answered() -> None:
 
 
 async def test_never_after_a_tool_of_the_step_has_run(fake: FakeDedalus, shared: Service) -> None:
-    """The model's server ran a tool before it failed. Another attempt could run it twice, so the run fails."""
+    """The model server ran a tool before it failed. Another attempt could run it twice, so the run fails."""
     ran = [ToolCall("call_1", "search", "{}"), McpResults([hosted("search")]), Text("It says"), Cut()]
     fake.choose(by_model({"a/one": ran}))
     events = await shared.stream({**ASK, "mcp_servers": ["tsion/exa"]})

@@ -186,7 +186,7 @@ def test_instructions_and_a_system_message_are_one() -> None:
         ([{**USER, "content": [{"type": "file", "file": {"file_id": "file-1"}}]}], "file_id is an upload"),
         ([{**USER, "content": [{"type": "input_file", "file_id": "file-1"}]}], "file_id is an upload"),
         ([{**USER, "content": [{"type": "file", "url": "data:application/zip;base64,AAAA"}]}], "neither a PDF"),
-        ([{**USER, "content": [{"type": "file", "url": "data:text/plain;base64,/w=="}]}], "no UTF-8 text"),
+        ([{**USER, "content": [{"type": "file", "url": "data:text/plain;base64,/w=="}]}], "not a UTF-8 text"),
         ([{**USER, "content": [{"type": "audio", "url": "https://e.com/a.wav"}]}], "send audio as a data URL"),
         ([{**USER, "content": [{"type": "file", "url": "http://e.com/a.pdf"}]}], "https"),
         ([{**USER, "content": [{"type": "video", "url": "https://e.com/a.mp4"}]}], "'text', 'image', 'file', 'audio'"),

@@ -45,7 +45,7 @@ async def test_a_failed_server_is_reported_once() -> None:
         fake.turn(CALL, report, Finish("tool_calls"), Done())
         fake.turn(Text("3"), report, Finish("stop"), Done())
         events = await agent.stream({**ASK, "mcp_servers": ["acme/mail"], "tools": ["add"]})
-    message = "acme/mail could not be used. The model's server reported an error. Connect the account."
+    message = "acme/mail could not be used. The model server reported an error. Connect the account."
     assert only(events, "warning") == [{"code": "mcp_server_unavailable", "message": message}]
 
 
@@ -60,7 +60,7 @@ UNSAFE = [
 def test_only_plain_words_of_a_recommendation_are_shown(advice: str) -> None:
     """A recommendation that could have a URL, a path, an address or a key is left out, and so is an unknown name."""
     [warning] = failure_warnings({"other/server": advice}, ["acme/mail"])
-    assert warning.message == "An MCP server of the request could not be used. The model's server reported an error."
+    assert warning.message == "An MCP server of the request could not be used. The model server reported an error."
 
 
 @pytest.mark.parametrize("advice", ["Connect your account (OAuth2), then try again.", "Bitte erneut anmelden!"])
@@ -115,13 +115,13 @@ OTHER = [
 
 
 @pytest.mark.parametrize(
-    ("asked", "told", "is_other"), [*((*pair, False) for pair in SAME), *((*pair, True) for pair in OTHER)]
+    ("asked", "reported", "is_other"), [*((*pair, False) for pair in SAME), *((*pair, True) for pair in OTHER)]
 )
-def test_another_spelling_is_no_other_model(asked: str, told: str, is_other: bool) -> None:
+def test_another_spelling_is_no_other_model(asked: str, reported: str, is_other: bool) -> None:
     """A chunk's model counts if it isn't the requested one without its provider, or with its version."""
     reports = ServerReports()
-    reports.begin({"model": told})
-    assert reports.model_in_place_of(asked) == (told if (asked, told) in OTHER else None)
+    reports.begin({"model": reported})
+    assert reports.model_in_place_of(asked) == (reported if (asked, reported) in OTHER else None)
 
 
 ODD: list[Any] = [

@@ -273,7 +273,7 @@ def judge_upstream(calls: Mapping[str, int]) -> Iterator[str]:
     """Check that each question went to the model server at most once, however often it was requested with its key."""
     for question, count in calls.items():
         if count > 1:
-            yield f"the model's server was asked {count} times for {question}"
+            yield f"the model server was asked {count} times for {question}"
 
 
 def judge_marks(words: Sequence[str]) -> Iterator[str]:

@@ -149,7 +149,7 @@ test("a run's time runs on while it is under way, and stands at its end", () => 
   assert.equal(nowOf(some, null), 300); // a record, however old it is
 });
 
-test("the numbers are those of the model's server where it reports them, and estimates until then", () => {
+test("the numbers are those of the model server where it reports them, and estimates until then", () => {
   const all = frames(...ANSWER);
   const { status, firstTokenMs, tokensPerS, isEstimated, usage, durationMs } = measured(all);
   assert.deepEqual(

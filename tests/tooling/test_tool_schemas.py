@@ -218,7 +218,7 @@ def noted(city: str) -> None:
         city: The city.
 
     Example:
-        Not told.
+        Not shown.
     """
 
 

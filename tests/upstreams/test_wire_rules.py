@@ -399,7 +399,7 @@ async def test_a_refusal_in_a_stream_after_text_is_an_error() -> None:
 
 
 async def test_a_model_that_does_not_stream_answers_whole() -> None:
-    """OpenAI doesn't stream some models to unverified organisations: the answer arrives without streaming."""
+    """OpenAI doesn't stream some models to unverified organizations: the answer arrives without streaming."""
     message = "Your organization must be verified to stream this model."
     choice = {"index": 0, "message": {"role": "assistant", "content": "Hello."}, "finish_reason": "stop"}
     whole = {"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}}

@@ -3,7 +3,7 @@
 const SOURCES = {
   python: "A tool of this service",
   mcp: "MCP server",
-  hosted: "Run by the model's server",
+  hosted: "Run by the model server",
   client: "Run by a page",
 };
 

@@ -2,11 +2,11 @@
 
 import { timeOf } from "./timing.js";
 
-const CHARACTERS_PER_TOKEN = 4; // the usual estimate for English, until the model's server has reported the count
+const CHARACTERS_PER_TOKEN = 4; // the usual estimate for English, until the model server has reported the count
 
 const FEWEST_TOKENS = 10; // fewer say nothing about the speed
 
-/** Returns output tokens per second, or null if there are too few tokens to tell. */
+/** Returns output tokens per second, or null if there are too few tokens to measure. */
 export function speedOf({ tokens, writingMs }) {
   return tokens >= FEWEST_TOKENS && writingMs > 0 ? (tokens * 1_000) / writingMs : null;
 }

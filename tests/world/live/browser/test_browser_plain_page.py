@@ -27,8 +27,10 @@ def test_it_streams_an_answer_without_a_key(nursery: Nursery, browser: Chrome) -
         assert len(browser.find_element(By.ID, "output").text) > 20
 
 
-@pytest.mark.parametrize(("button", "told"), [("Approve", "deleted drafts"), ("Refuse", "A person refused this call.")])
-def test_it_asks_a_person(nursery: Nursery, browser: Chrome, asking: dict[str, str], button: str, told: str) -> None:
+@pytest.mark.parametrize(
+    ("button", "result"), [("Approve", "deleted drafts"), ("Refuse", "A person refused this call.")]
+)
+def test_it_asks_a_person(nursery: Nursery, browser: Chrome, asking: dict[str, str], button: str, result: str) -> None:
     """The page shows the call with two buttons, and sends the decision to the model."""
     with (
         files(EXAMPLES) as pages,
@@ -45,4 +47,4 @@ def test_it_asks_a_person(nursery: Nursery, browser: Chrome, asking: dict[str, s
         wait.until(lambda b: "succeeded" in b.find_element(By.ID, "status").text)
         assert browser.find_element(By.ID, "output").text == "Well then."
         assert browser.find_element(By.ID, "approvals").text == ""
-        assert fake.chats[1].body["messages"][-1]["content"] == told
+        assert fake.chats[1].body["messages"][-1]["content"] == result
