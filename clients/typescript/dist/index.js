@@ -2169,7 +2169,7 @@ var Run = class {
 			signal?.removeEventListener("abort", leave);
 			this.isOver = true;
 			this.clientCalls.forget(this.run);
-			this.news.tell();
+			this.news.notify();
 		}
 	}
 	know(id) {
@@ -2190,7 +2190,7 @@ var Run = class {
 			this.service.options.onFrame?.(frame);
 			this.events.push(event);
 		}
-		this.news.tell();
+		this.news.notify();
 		const last = events.at(-1);
 		return last?.event === "complete" ? last.data : null;
 	}
@@ -2202,7 +2202,7 @@ var News = class {
 	constructor() {
 		this.next = this.renewed();
 	}
-	tell() {
+	notify() {
 		const { resolve } = this;
 		this.next = this.renewed();
 		resolve();

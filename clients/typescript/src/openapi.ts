@@ -532,7 +532,7 @@ export interface components {
             top_p?: number;
             /**
              * Top K
-             * @description Sampling from this many of the likeliest tokens.
+             * @description The number of most likely tokens to sample from.
              */
             top_k?: number;
             /**
@@ -542,7 +542,7 @@ export interface components {
             frequency_penalty?: number;
             /**
              * Presence Penalty
-             * @description Makes tokens less likely that have occurred at all.
+             * @description Makes tokens that have already occurred less likely.
              */
             presence_penalty?: number;
             /**
@@ -558,7 +558,7 @@ export interface components {
             reasoning_effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh";
             /**
              * Thinking Budget
-             * @description The tokens that a reasoning model may think in each turn, less than `max_tokens`; or `adaptive`, if the model is to decide. Not with `reasoning_effort`.
+             * @description The maximum number of thinking tokens in each turn, below `max_tokens`, or `adaptive` to let the model decide. Not together with `reasoning_effort`.
              */
             thinking_budget?: number | "adaptive";
             /**
@@ -574,7 +574,7 @@ export interface components {
             service_tier?: string;
             /**
              * Stop
-             * @description A sequence, or several, at which the model stops.
+             * @description One or more sequences at which the model stops.
              */
             stop?: string | string[];
             /**
@@ -591,7 +591,7 @@ export interface components {
             };
             /**
              * Output Schema
-             * @description A JSON Schema that the final answer has to match. The answer is checked, and the model is asked again if it doesn't match. `final_output.data` has its value. References lead to places in the schema. Not with `response_format`.
+             * @description A JSON Schema that the final answer has to match. The answer is checked, and the model is asked again if it doesn't match. `final_output.data` has its value. References must point inside the schema. Not together with `response_format`.
              */
             output_schema?: {
                 [key: string]: components["schemas"]["JsonValue"];
@@ -608,7 +608,7 @@ export interface components {
             parallel_tool_calls?: boolean;
             /**
              * Web Search
-             * @description Lets the model's server search the web: `true`, or options.
+             * @description Lets the model server search the web: `true`, or options.
              */
             web_search?: boolean | components["schemas"]["WebSearch"];
             /**
@@ -717,7 +717,7 @@ export interface components {
          *
          *     A run with the status `waiting` has its events so far, and its tool calls in `pending` have no result yet.
          *     `sources` are the web pages that the answer cites. `warnings` report what was left out or lost. `model` is the one
-         *     that was asked for, and `answered_by` the one that the latest step's answer is from. With an `output_schema`, `data`
+         *     that was asked for, and `answered_by` the one that answered in the latest step. With an `output_schema`, `data`
          *     is the value of `output`, and `attempts` is the number of answers until it matched.
          */
         AgentResponse: {
@@ -1180,7 +1180,7 @@ export interface components {
         };
         /**
          * NamedTool
-         * @description The one tool that the model has to call.
+         * @description The tool that the model must call.
          */
         NamedTool: {
             /** Name */
@@ -1336,7 +1336,7 @@ export interface components {
         Scenario: "default" | "long" | "tool_error" | "error" | "slow" | "truncated" | "progress" | "approval" | "client_tool" | "fallback" | "sources" | "structured";
         /**
          * SearchLocation
-         * @description The place for which the model searches, as far as it is known. `country` is an ISO code, such as `NO`.
+         * @description The place that the search is about. `country` is an ISO code, such as `NO`.
          */
         SearchLocation: {
             /** Country */
@@ -1497,7 +1497,7 @@ export interface components {
             top_p?: number;
             /**
              * Top K
-             * @description Sampling from this many of the likeliest tokens.
+             * @description The number of most likely tokens to sample from.
              */
             top_k?: number;
             /**
@@ -1507,7 +1507,7 @@ export interface components {
             frequency_penalty?: number;
             /**
              * Presence Penalty
-             * @description Makes tokens less likely that have occurred at all.
+             * @description Makes tokens that have already occurred less likely.
              */
             presence_penalty?: number;
             /**
@@ -1523,7 +1523,7 @@ export interface components {
             reasoning_effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh";
             /**
              * Thinking Budget
-             * @description The tokens that a reasoning model may think in each turn, less than `max_tokens`; or `adaptive`, if the model is to decide. Not with `reasoning_effort`.
+             * @description The maximum number of thinking tokens in each turn, below `max_tokens`, or `adaptive` to let the model decide. Not together with `reasoning_effort`.
              */
             thinking_budget?: number | "adaptive";
             /**
@@ -1539,7 +1539,7 @@ export interface components {
             service_tier?: string;
             /**
              * Stop
-             * @description A sequence, or several, at which the model stops.
+             * @description One or more sequences at which the model stops.
              */
             stop?: string | string[];
             /**
@@ -1556,7 +1556,7 @@ export interface components {
             };
             /**
              * Output Schema
-             * @description A JSON Schema that the final answer has to match. The answer is checked, and the model is asked again if it doesn't match. `final_output.data` has its value. References lead to places in the schema. Not with `response_format`.
+             * @description A JSON Schema that the final answer has to match. The answer is checked, and the model is asked again if it doesn't match. `final_output.data` has its value. References must point inside the schema. Not together with `response_format`.
              */
             output_schema?: {
                 [key: string]: components["schemas"]["JsonValue"];
@@ -1573,7 +1573,7 @@ export interface components {
             parallel_tool_calls?: boolean;
             /**
              * Web Search
-             * @description Lets the model's server search the web: `true`, or options.
+             * @description Lets the model server search the web: `true`, or options.
              */
             web_search?: boolean | components["schemas"]["WebSearch"];
             /**
@@ -1806,7 +1806,7 @@ export interface components {
         WarningCode: "empty_answer" | "history_cut" | "mcp_authorization_required" | "mcp_server_unavailable" | "mcp_tool_left_out" | "model_fallback" | "model_substituted" | "parameter_left_out" | "tools_left_out";
         /**
          * WebSearch
-         * @description The options of a search by the model's server.
+         * @description The options of a web search that the model server makes.
          */
         WebSearch: {
             /**

@@ -142,7 +142,7 @@ export class Run implements AsyncIterable<StreamEvent> {
       signal?.removeEventListener("abort", leave);
       this.isOver = true;
       this.clientCalls.forget(this.run);
-      this.news.tell();
+      this.news.notify();
     }
   }
 
@@ -165,7 +165,7 @@ export class Run implements AsyncIterable<StreamEvent> {
       this.service.options.onFrame?.(frame);
       this.events.push(event);
     }
-    this.news.tell();
+    this.news.notify();
     const last = events.at(-1);
     return last?.event === "complete" ? last.data : null;
   }
@@ -180,7 +180,7 @@ class News {
     this.next = this.renewed();
   }
 
-  tell(): void {
+  notify(): void {
     const { resolve } = this;
     this.next = this.renewed();
     resolve();

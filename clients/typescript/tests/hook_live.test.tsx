@@ -1301,7 +1301,7 @@ test("nothing is given after stop(), not even of the same read", async (t) => {
   await stopped;
 });
 
-test("a component that goes closes its connection, and tells nobody to cancel", async (t) => {
+test("a component that goes closes its connection, and cancels nothing", async (t) => {
   let closed = Promise.resolve();
   const { url, requests } = await serve(t, (response) => {
     closed = new Promise((resolve) => response.on("close", resolve));
