@@ -75,7 +75,7 @@ interface components {
       top_p?: number;
       /**
       * Top K
-      * @description Sampling from this many of the likeliest tokens.
+      * @description The number of most likely tokens to sample from.
       */
       top_k?: number;
       /**
@@ -85,7 +85,7 @@ interface components {
       frequency_penalty?: number;
       /**
       * Presence Penalty
-      * @description Makes tokens less likely that have occurred at all.
+      * @description Makes tokens that have already occurred less likely.
       */
       presence_penalty?: number;
       /**
@@ -101,7 +101,7 @@ interface components {
       reasoning_effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh";
       /**
       * Thinking Budget
-      * @description The tokens that a reasoning model may think in each turn, less than `max_tokens`; or `adaptive`, if the model is to decide. Not with `reasoning_effort`.
+      * @description The maximum number of thinking tokens in each turn, below `max_tokens`, or `adaptive` to let the model decide. Not together with `reasoning_effort`.
       */
       thinking_budget?: number | "adaptive";
       /**
@@ -117,7 +117,7 @@ interface components {
       service_tier?: string;
       /**
       * Stop
-      * @description A sequence, or several, at which the model stops.
+      * @description One or more sequences at which the model stops.
       */
       stop?: string | string[];
       /**
@@ -134,7 +134,7 @@ interface components {
       };
       /**
       * Output Schema
-      * @description A JSON Schema that the final answer has to match. The answer is checked, and the model is asked again if it doesn't match. `final_output.data` has its value. References lead to places in the schema. Not with `response_format`.
+      * @description A JSON Schema that the final answer has to match. The answer is checked, and the model is asked again if it doesn't match. `final_output.data` has its value. References must point inside the schema. Not together with `response_format`.
       */
       output_schema?: {
         [key: string]: components["schemas"]["JsonValue"];
@@ -151,7 +151,7 @@ interface components {
       parallel_tool_calls?: boolean;
       /**
       * Web Search
-      * @description Lets the model's server search the web: `true`, or options.
+      * @description Lets the model server search the web: `true`, or options.
       */
       web_search?: boolean | components["schemas"]["WebSearch"];
       /**
@@ -260,7 +260,7 @@ interface components {
     *
     *     A run with the status `waiting` has its events so far, and its tool calls in `pending` have no result yet.
     *     `sources` are the web pages that the answer cites. `warnings` report what was left out or lost. `model` is the one
-    *     that was asked for, and `answered_by` the one that the latest step's answer is from. With an `output_schema`, `data`
+    *     that was asked for, and `answered_by` the one that answered in the latest step. With an `output_schema`, `data`
     *     is the value of `output`, and `attempts` is the number of answers until it matched.
     */
     AgentResponse: {
@@ -650,7 +650,7 @@ interface components {
     };
     /**
     * NamedTool
-    * @description The one tool that the model has to call.
+    * @description The tool that the model must call.
     */
     NamedTool: {
       /** Name */name: string;
@@ -772,7 +772,7 @@ interface components {
     Scenario: "default" | "long" | "tool_error" | "error" | "slow" | "truncated" | "progress" | "approval" | "client_tool" | "fallback" | "sources" | "structured";
     /**
     * SearchLocation
-    * @description The place for which the model searches, as far as it is known. `country` is an ISO code, such as `NO`.
+    * @description The place that the search is about. `country` is an ISO code, such as `NO`.
     */
     SearchLocation: {
       /** Country */country?: string; /** Region */
@@ -906,7 +906,7 @@ interface components {
       top_p?: number;
       /**
       * Top K
-      * @description Sampling from this many of the likeliest tokens.
+      * @description The number of most likely tokens to sample from.
       */
       top_k?: number;
       /**
@@ -916,7 +916,7 @@ interface components {
       frequency_penalty?: number;
       /**
       * Presence Penalty
-      * @description Makes tokens less likely that have occurred at all.
+      * @description Makes tokens that have already occurred less likely.
       */
       presence_penalty?: number;
       /**
@@ -932,7 +932,7 @@ interface components {
       reasoning_effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh";
       /**
       * Thinking Budget
-      * @description The tokens that a reasoning model may think in each turn, less than `max_tokens`; or `adaptive`, if the model is to decide. Not with `reasoning_effort`.
+      * @description The maximum number of thinking tokens in each turn, below `max_tokens`, or `adaptive` to let the model decide. Not together with `reasoning_effort`.
       */
       thinking_budget?: number | "adaptive";
       /**
@@ -948,7 +948,7 @@ interface components {
       service_tier?: string;
       /**
       * Stop
-      * @description A sequence, or several, at which the model stops.
+      * @description One or more sequences at which the model stops.
       */
       stop?: string | string[];
       /**
@@ -965,7 +965,7 @@ interface components {
       };
       /**
       * Output Schema
-      * @description A JSON Schema that the final answer has to match. The answer is checked, and the model is asked again if it doesn't match. `final_output.data` has its value. References lead to places in the schema. Not with `response_format`.
+      * @description A JSON Schema that the final answer has to match. The answer is checked, and the model is asked again if it doesn't match. `final_output.data` has its value. References must point inside the schema. Not together with `response_format`.
       */
       output_schema?: {
         [key: string]: components["schemas"]["JsonValue"];
@@ -982,7 +982,7 @@ interface components {
       parallel_tool_calls?: boolean;
       /**
       * Web Search
-      * @description Lets the model's server search the web: `true`, or options.
+      * @description Lets the model server search the web: `true`, or options.
       */
       web_search?: boolean | components["schemas"]["WebSearch"];
       /**
@@ -1191,7 +1191,7 @@ interface components {
     WarningCode: "empty_answer" | "history_cut" | "mcp_authorization_required" | "mcp_server_unavailable" | "mcp_tool_left_out" | "model_fallback" | "model_substituted" | "parameter_left_out" | "tools_left_out";
     /**
     * WebSearch
-    * @description The options of a search by the model's server.
+    * @description The options of a web search that the model server makes.
     */
     WebSearch: {
       /**
