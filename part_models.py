@@ -194,9 +194,15 @@ def has_words(text: str) -> bool:
     return bool(text) and not text.isspace()
 
 
+def texts_in(content: Content) -> list[str]:
+    """Return the texts of a content."""
+    if isinstance(content, str):
+        return [content]
+    return [part.text for part in content if isinstance(part, TextPart)]
+
+
 def not_blank(content: Content) -> Content:
     """Refuse text that is only white space, as the servers of Anthropic, Bedrock and vLLM do."""
-    texts = [content] if isinstance(content, str) else [part.text for part in content if isinstance(part, TextPart)]
-    if not all(map(has_words, texts)):
+    if not all(map(has_words, texts_in(content))):
         raise ValueError("the text is empty: write some, or leave out this part or message")
     return content

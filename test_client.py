@@ -212,9 +212,12 @@ class Screen:
             case "error":
                 self.complain(f"{data['code']}: {data['message']} ({data['request_id']})")
             case "complete":
-                for number, source in enumerate(self._sources, start=1):
-                    self.line(f"[{number}] {' · '.join(filter(None, (source.get('title'), source['url'])))}", "blue")
-                self.line(*summary(data))
+                self._end(data)
+
+    def _end(self, end: dict[str, Any], /) -> None:
+        for number, source in enumerate(self._sources, start=1):
+            self.line(f"[{number}] {' · '.join(filter(None, (source.get('title'), source['url'])))}", "blue")
+        self.line(*summary(end))
 
     def started(self, run: dict[str, Any], /) -> None:
         """Print the id of a run in the background."""
@@ -928,7 +931,7 @@ def add_commands(cli: argparse.ArgumentParser) -> None:
     how = cli.add_mutually_exclusive_group().add_argument
     scenarios = (
         "show a scripted run: default, long, tool_error, error, slow, truncated, progress, approval, client_tool, "
-        "fallback or sources"
+        "fallback, sources or structured"
     )
     how("--simulate", dest="scenario", nargs="?", const="default", metavar="SCENARIO", help=scenarios)
     how("--execute", action="store_true", help="request one JSON response instead of the stream")

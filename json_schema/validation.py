@@ -133,7 +133,9 @@ def _constraint(error: ValidationError) -> str:
 def _alternatives(error: ValidationError) -> list[ValidationError]:
     """Return the first error of each alternative of a union."""
     found = error.kind.value
-    return [each[0] for each in found if isinstance(each, list) and each] if isinstance(found, list) else []
+    if not isinstance(found, list):
+        return []
+    return [errors[0] for errors in found if isinstance(errors, list) and errors]
 
 
 def _line(path: list[str], problem: str, name: str) -> str:

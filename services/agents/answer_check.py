@@ -12,11 +12,11 @@ from json_schema.validation import faults
 from json_schema.work import TooMuchWork
 
 LIMITS = JsonLimits(values=50_000, depth=64)
-MOST_STEPS = 100_000  # of the check: about 0.2 s in a thread
+MOST_STEPS = 100_000  # of one check, about 0.2 s in a thread
 MAX_VALUES = 20  # JSON values in one answer that are checked
-MAX_REPEATS = 2  # of a question whose answer doesn't match
+MAX_REPEATS = 2  # how often the model is asked again for an answer that matches
 
-WHOLE = "the answer"  # what faults of the whole value are about
+WHOLE = "the answer"  # the name of the whole value in faults
 EMPTY = "the answer is empty"
 TOO_LONG = "the answer is too long to be checked: make it shorter"
 SEVERAL = "the answer has several JSON values that match: write only one"
@@ -64,8 +64,10 @@ def _read(text: str, schema: Schema) -> Answer:
     matching = {dumps(each.value): each for each in checked if not each.faults}
     if len(matching) > 1 or len(found) > MAX_VALUES:
         return Answer(faults=(SEVERAL,))
-    longest = max(zip(found, checked, strict=False), key=lambda pair: len(pair[0].written))[1]
-    return next(iter(matching.values()), longest)
+    if matching:
+        return next(iter(matching.values()))
+    lengths = [len(each.written) for each in found]
+    return checked[lengths.index(max(lengths))]
 
 
 def _checked(found: Found, schema: Schema) -> Answer:

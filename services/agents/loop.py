@@ -63,7 +63,7 @@ class AgentLoop:
         raise StepLimit
 
     async def _answer(self, step: ModelStep) -> tuple[ModelTurn, Answer]:
-        """Run a step's model turns, and ask again while a final answer doesn't match the output schema."""
+        """Run a step's model turns. Ask again if its final answer doesn't match the output schema."""
         while True:
             turn = await step.answer()
             self._put_all(step.calls.add_missing_results())
@@ -81,7 +81,7 @@ class AgentLoop:
             await self._ask_again(step, turn, question_again(answer, schema))
 
     async def _ask_again(self, step: ModelStep, turn: ModelTurn, question: str) -> None:
-        """Restart a step whose answer doesn't match. The answer and its faults become a part of the conversation."""
+        """Restart a step whose answer doesn't match. The answer and its faults are sent to the model."""
         logger.info("the answer of step %d does not match the output schema, and is asked for again", step.number)
         self._state.messages = followed_up(self._state.messages, self._writer.text, turn.reasoning, question)
         self._state.correlation_id = turn.reports.correlation_id or self._state.correlation_id
@@ -144,7 +144,7 @@ class AgentLoop:
         self._writer.put(StepFinished(step=output.step, model=model, finish_reason=reason, usage=output.usage))
         self._put_all(output.warnings)
         self._report_left_out()
-        if message := "" if calls.all else _empty_answer(output.text, reason):
+        if not calls.all and (message := _empty_answer(output.text, reason)):
             self._writer.put(RunWarning(code=WarningCode.EMPTY_ANSWER, message=message))
         if not calls.ours:
             return False

@@ -72,7 +72,7 @@ class ModelChain:
         self.toolset = toolset
 
     async def advance(self, error: AgentStreamError) -> bool:
-        """Let the next model take over after this error. Return False if none may help. Raise as `begin` does.
+        """Let the next model take over after this error. Return False if none can help. Raise as `begin` does.
 
         If a server can't be reached, its other models are skipped.
         """

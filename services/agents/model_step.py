@@ -33,9 +33,9 @@ NO_ANSWER = (UpstreamTimeout, UpstreamDropped)
 class ModelStep:
     """A step under way. `usage` is that of all its attempts so far, and `calls` are those of the present one.
 
-    A failure that another model may help with leads to the run's next model. If the log has nothing of the step yet, a
-    `warning` reports that, and else `step_restarted`. So `step_started` waits for the first deltas while another model
-    could take over, also one that the server chooses.
+    After a failure that another model may not have, the run's next model takes over. A `warning` reports this if the
+    log has nothing of the step yet, and `step_restarted` if it has. So while another model can take over, even one that
+    the server chooses, `step_started` is written with the first deltas.
     """
 
     def __init__(self, number: int, context: RunContext, state: LoopState, limits: AgentLimits) -> None:
@@ -68,14 +68,14 @@ class ModelStep:
 
     @property
     def model(self) -> str:
-        """The model that answers, as far as it is known: the server may let another one take over."""
+        """The model that answers, as far as is known: the server may have another one take over."""
         route = self._context.route
         if self._turn is None or not route.may_be_routed:
             return route.model
         return self._turn.reports.model_in_place_of(route.wire_model) or route.model
 
     def restart(self, reason: RestartReason, model: str | None = None) -> None:
-        """Report that what the step has said so far no longer counts. The caller answers it again."""
+        """Report that the step's output so far no longer counts. The caller then answers the step again."""
         self._writer.put(StepRestarted(step=self.number, reason=reason, model=model))
 
     async def _attempt(self) -> ModelTurn:
@@ -106,7 +106,7 @@ class ModelStep:
             self._writer.put(StepStarted(step=self.number, model=self.model))
 
     def _spend(self) -> None:
-        """Count the attempt's usage, also if it was dropped: it was paid for."""
+        """Count the attempt's usage, even of an attempt that was dropped: it was paid for."""
         if self._turn is not None:
             price = self._context.route.price(self._context.request.service_tier)
             cost = price.cost(self._turn.usage) if price else None

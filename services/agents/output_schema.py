@@ -1,4 +1,4 @@
-"""Checks the JSON Schema that a request has for its answer, before there is a run."""
+"""Checks the JSON Schema of a request's answer before the run starts."""
 
 import asyncio
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ FIELD = "output_schema"
 
 
 async def check_output_schema(request: AgentRequest) -> None:
-    """Raise `InvalidRequest`, with the place, for an output schema that is too large or that can't be used."""
+    """Raise `InvalidRequest`, with the place of the fault, for an output schema that is too large or unusable."""
     if request.output_schema is None:
         return
     try:

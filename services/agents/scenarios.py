@@ -22,7 +22,7 @@ from events import (
 )
 from json_codec.text import dumps
 from models import Scenario, SimulateRequest
-from part_models import TextPart
+from part_models import texts_in
 from services.runs.suspension import InDoubt, Outcomes, Pending, refusal_message
 
 MODEL = "simulated/scripted"
@@ -216,9 +216,7 @@ def _finished(step: int, reason: str, tokens: int, model: str = MODEL) -> StepFi
 
 def _question(request: SimulateRequest) -> str:
     """Return the text of the question, cut to `MAX_ECHO`."""
-    content = request.input
-    parts = [content] if isinstance(content, str) else [part.text for part in content if isinstance(part, TextPart)]
-    text = " ".join(parts)
+    text = " ".join(texts_in(request.input))
     return text if len(text) <= MAX_ECHO else f"{text[:MAX_ECHO]}…"
 
 

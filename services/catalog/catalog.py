@@ -159,7 +159,7 @@ def _builtin_models(upstream: Upstream, local: EmbeddedModel) -> list[ListedMode
 
 
 async def _note_prices(upstream: Upstream, models: Iterable[ListedModel]) -> None:
-    """Note the prices of a server's list, and look up the others once: that takes up to some ms for each."""
+    """Store the prices of a server's list, and look up the others once: each can take some milliseconds."""
     for model in models:
         name = model.info.id.removeprefix(upstream.prefix)
         if model.price is not None:

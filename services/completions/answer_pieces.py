@@ -17,7 +17,7 @@ from services.completions.deltas import (
     plain_text,
 )
 from services.completions.reasoning_record import FIELDS, ReasoningRecord
-from services.completions.think_tags import ThinkTags
+from services.completions.think_tags import Piece, ThinkTags
 
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
 PIECES = frozenset(("text", "content", "refusal", "tool_calls", "function_call", *REASONING_KEYS))
@@ -79,7 +79,7 @@ class AnswerPieces:
             if text := self._menders[kind].flush():
                 self._put(kind, text, deltas, has_surrogates=False)
         if self._tags is not None:
-            deltas += [(ThinkingDelta if thinking else TextDelta)(text) for thinking, text in self._tags.flush()]
+            deltas += map(_of_piece, self._tags.flush())
         return deltas
 
     def _without_delta(self, choice: dict[str, Any], has_surrogates: bool, deltas: list[Delta]) -> None:
@@ -161,8 +161,13 @@ class AnswerPieces:
         if has_surrogates or self._menders:
             text = self._menders[kind].feed(text)
         if self._tags is not None and kind is TextDelta:
-            deltas += [(ThinkingDelta if thinking else TextDelta)(piece) for thinking, piece in self._tags.feed(text)]
+            deltas += map(_of_piece, self._tags.feed(text))
             if self._tags.over:
                 self._tags = None
         elif text:
             deltas.append(kind(text))
+
+
+def _of_piece(piece: Piece) -> Delta:
+    is_thinking, text = piece
+    return ThinkingDelta(text) if is_thinking else TextDelta(text)

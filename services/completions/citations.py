@@ -108,7 +108,7 @@ def is_web_page(url: str) -> bool:
         return (
             parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
         )
-    except ValueError:  # of a port that is no number, or of brackets around no IPv6 address
+    except ValueError:  # the port is not a number, or what is in brackets is not an IPv6 address
         return False
 
 
@@ -122,7 +122,7 @@ def _first_text(entry: Mapping[str, Any], keys: tuple[str, ...]) -> str:
 
 
 def _shown(text: str, most: int) -> str | None:
-    """Return a text of a web page on one line, without characters that aren't shown, cut. None if nothing is left."""
+    """Return a web page's text on one line, cut and without invisible characters. None if nothing is left."""
     line = " ".join(text[: 4 * most].split())
     shown = "".join(char for char in line if char in JOINERS or unicodedata.category(char) not in UNSHOWN).strip()
     return (shown if len(shown) <= most else f"{shown[: most - 1]}…") or None

@@ -118,7 +118,11 @@ def _says_no_model(texts: tuple[str, ...], statuses: tuple[int, ...]) -> bool:
         return False
     if 404 in statuses and any("model" in text for text in texts):
         return True
-    return any(NO_MODEL.search(text) or any(part in text for part in NO_MODEL_TEXTS) for text in texts)
+    return any(map(_mentions_no_model, texts))
+
+
+def _mentions_no_model(text: str) -> bool:
+    return NO_MODEL.search(text) is not None or any(part in text for part in NO_MODEL_TEXTS)
 
 
 def _kind_of(text: str, table: Table) -> Kind | None:

@@ -57,7 +57,8 @@ def error_message(request: RequestId, code: int, text: str) -> bytes:
 
 
 def _objects(value: Any) -> list[Message]:
-    return [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict)]
+    several = value if isinstance(value, list) else [value]
+    return [each for each in several if isinstance(each, dict)]
 
 
 def _written(message: Mapping[str, Any]) -> bytes:

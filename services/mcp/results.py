@@ -51,7 +51,9 @@ def _parts(result: Mapping[str, Any]) -> Iterator[str]:
     """
     content = result.get("content")
     structured = result.get("structuredContent", result.get("structured_content"))
-    blocks = content if isinstance(content, list) else [] if content is None else [content]
+    if content is None:
+        content = []
+    blocks = content if isinstance(content, list) else [content]
     texts = [_part(block) for block in blocks]
     yield from texts
     if structured is not None and not _repeats(texts, structured):

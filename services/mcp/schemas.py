@@ -63,8 +63,7 @@ def _sound_part(part: Any) -> Any:
     if not isinstance(part, dict):
         return part
     sound = _with_sound_parts(part)
-    declared = sound.pop("type", None)
-    types = [known for each in (declared if isinstance(declared, list) else [declared]) if (known := _type(each))]
+    types = _known_types(sound.pop("type", None))
     if types:
         sound["type"] = types[0] if len(types) == 1 else types
     if "array" in types:
@@ -72,9 +71,12 @@ def _sound_part(part: Any) -> Any:
     return sound
 
 
-def _type(declared: Any) -> str | None:
-    name = declared.lower() if isinstance(declared, str) else ""
-    return OTHER_NAMES.get(name, name if name in TYPES else None)
+def _known_types(declared: Any) -> list[str]:
+    """Return the types of JSON Schema that a part declares, under their own names."""
+    several = declared if isinstance(declared, list) else [declared]
+    names = [each.lower() for each in several if isinstance(each, str)]
+    known = [OTHER_NAMES.get(name, name) for name in names]
+    return [name for name in known if name in TYPES]
 
 
 class _Root:

@@ -14,7 +14,7 @@ from database.sessions import create_session, delete_session, get_session, set_h
 from database.suspended_runs import put_queued_run
 from errors import InvalidParent, SessionBusy
 from models import AgentRequest, Run, now
-from part_models import Content, TextPart
+from part_models import Content, texts_in
 from services.runs.admission import Admission
 from services.runs.live import LiveRuns
 from services.runs.projection import question
@@ -180,8 +180,7 @@ async def _parent(connection: Connection, request: AgentRequest, session: Stored
 
 def title_of(content: Content) -> str | None:
     """Return a conversation's title: the first line of its first input, cut at a word."""
-    texts = [content] if isinstance(content, str) else [part.text for part in content if isinstance(part, TextPart)]
-    texts = [text[:TITLE_SEARCHED] for text in texts]
+    texts = [text[:TITLE_SEARCHED] for text in texts_in(content)]
     line = next((line.strip() for text in texts for line in text.splitlines() if line.strip()), "")
     if len(line) > TITLE_LENGTH:
         line = line[:TITLE_LENGTH].rsplit(" ", 1)[0].rstrip() + "…"

@@ -90,7 +90,9 @@ class PythonTool:
             return await self._awaited(call, call.function(), self._free_slot)
         call.waits_because = NO_THREAD
         result = await self._threads.run(call.in_thread, self._free_slot)
-        return await self._awaited(call, result, lambda: None) if inspect.isawaitable(result) else result
+        if inspect.isawaitable(result):
+            return await self._awaited(call, result, on_end=lambda: None)
+        return result
 
     async def _awaited(self, call: "_Call", coroutine: Any, on_end: Callable[[], object]) -> Any:
         """Return the coroutine's result, as text unless it is plain. `on_end` is called when that is written."""

@@ -24,8 +24,8 @@ RESERVED = frozenset(
 NOT_ALLOWED = "PROVIDER_OPTIONS does not allow this parameter. The operator can add it."
 OURS = "This service sets this parameter itself: use the field of the request."
 TWICE = "Another field of the request sets this parameter: send one of the two."
-UNNAMED = 'The model\'s server can\'t be made to call one named tool. Send "required", "auto" or "none".'
-UNFORCED = 'The model\'s server can\'t be made to call a tool. Send "auto" or "none".'
+UNNAMED = 'The model server can\'t be made to call one named tool. Send "required", "auto" or "none".'
+UNFORCED = 'The model server can\'t be made to call a tool. Send "auto" or "none".'
 
 
 def in_form(body: Json, rules: WireRules) -> dict[str, Any]:
@@ -94,9 +94,9 @@ def check_options(options: Json, allowed: Collection[str]) -> None:
 
 
 def check_parameters(parameters: Json, rules: WireRules) -> None:
-    """Raise `InvalidRequest` for what a server can't do, if the answer would have another form without it.
+    """Raise `InvalidRequest` for a parameter that a server can't take and that decides the form of the answer.
 
-    Raise it, too, for a provider option that would replace another parameter on this server's wire.
+    Raise it also for a provider option that would replace another parameter of the request to this server.
     """
     if fault := _choice_fault(parameters.get("tool_choice"), rules):
         raise InvalidRequest(details=[ErrorDetail("tool_choice", fault)])
