@@ -33,6 +33,8 @@ from process import ROOT, Nursery
 from service import NOWHERE
 from wire import Done, ErrorData, Finish, Gate, Text, Thinking, ToolCall, Usage, WaitFor, answer
 
+from models import Scenario
+
 pytest_plugins = "client_fixtures"
 pytestmark = pytest.mark.usefixtures("client_is_loaded")
 
@@ -371,6 +373,13 @@ def test_password_in_the_url(command: list[str]) -> None:
     shown = run(CLIENT, *command, url=NOWHERE.replace("//", "//me:sk-secret@"))
     assert "sk-secret" not in shown.out + shown.err
     assert "http://" in shown.out + shown.err
+
+
+def test_the_help_names_every_scenario() -> None:
+    """A scenario that the service plays can be found in the help of `--simulate`."""
+    help_text = run(CLIENT, "--help", url=NOWHERE).out
+    listed = help_text.partition("show a scripted run:")[2].partition("--execute")[0]
+    assert set(re.findall(r"\w+", listed)) - {"or"} == {scenario.value for scenario in Scenario}
 
 
 def test_service_killed(nursery: Nursery, tmp_path: Path) -> None:
