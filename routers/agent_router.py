@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from catalog_models import McpServerList, ModelList
-from models import AgentRequest, AgentResponse, Scenario, SimulateRequest
+from models import AgentRequest, AgentResponse, Run, Scenario, SimulateRequest
 from routers.dependencies import (
     CatalogDep,
     IdempotencyKey,
@@ -14,11 +14,12 @@ from routers.dependencies import (
     ServiceDep,
     ToolsDep,
     Until,
+    Wait,
     frame_stream,
     run_path,
 )
 from routers.error_responses import error_response
-from routers.json_route import JsonRoute
+from routers.json_route import JsonRoute, json_response
 from routers.openapi import ERRORS, STREAM_STARTS
 from routers.sse import torn
 from services.agent_service import AgentService
@@ -32,15 +33,19 @@ WAITING: dict[int | str, dict[str, Any]] = {
         "description": "The run is waiting for an approval, or for the results of client tools.",
     }
 }
+STARTS = STREAM_STARTS | {
+    202: {"model": Run, "description": "With `wait=false`: the run.", "headers": STREAM_STARTS[200]["headers"]}
+}
 router = APIRouter(prefix="/api/agent", tags=["agent"], responses=ERRORS, route_class=JsonRoute)
 
 
-@router.post("/stream", summary="Ask the agent and stream its answer", response_class=Response, responses=STREAM_STARTS)
+@router.post("/stream", summary="Ask the agent and stream its answer", response_class=Response, responses=STARTS)
 async def stream(
     request: Request,
     body: AgentRequest,
     key: IdempotencyKey = None,
     until: Until = None,
+    wait: Wait = True,
 ) -> Response:
     """Start a run and stream its events as they happen, from `run_started` to `complete`.
 
@@ -49,6 +54,8 @@ async def stream(
     """
     # Not by `Depends`, as elsewhere: FastAPI takes 40 µs for each, and a run of a few tokens has some 1,500.
     service: AgentService = request.app.state.service
+    if not wait:
+        return await _started(request, service, await service.start(body, request.state.request_id, key))
     return frame_stream(request, await service.execute_agent_streaming(body, request.state.request_id, key), until)
 
 
@@ -90,7 +97,7 @@ async def execute(
     "/stream/simulate",
     summary="Stream a scripted run, without a model",
     response_class=Response,
-    responses=STREAM_STARTS,
+    responses=STARTS,
 )
 async def simulate(
     request: Request,
@@ -99,12 +106,15 @@ async def simulate(
     request_id: RequestId,
     key: IdempotencyKey = None,
     until: Until = None,
+    wait: Wait = True,
 ) -> Response:
     """Stream a scripted run with the events of a real one, to build a front end without a key or a model.
 
     The request accepts the fields of `/stream` and ignores those that a script can't use. `scenario` selects it. With a
     `session_id`, the session keeps the script's question and answer like any other.
     """
+    if not wait:
+        return await _started(request, service, await service.start(body, request_id, key))
     run = await service.simulate_streaming_execution(body, request_id, key)
     if body.scenario is Scenario.TRUNCATED:
         run.frames = torn(run.frames, after=TEAR_AFTER)
@@ -133,6 +143,15 @@ async def mcp_servers(catalog: CatalogDep) -> McpServerList:
 async def mcp_server_tools(name: str, tools: ToolsDep) -> McpToolList:
     """Return the tools of a server in MCP_SERVERS, under the names that the model sees."""
     return await tools.of_server(name)
+
+
+async def _started(request: Request, service: AgentService, run_id: str) -> Response:
+    """Return the run, for a client that polls it."""
+    response = await json_response(await service.get(run_id))
+    response.status_code = 202
+    response.headers["X-Run-ID"] = run_id
+    response.headers["Location"] = f"{run_path(request, run_id)}/events"
+    return response
 
 
 async def _client_gone(request: Request) -> None:

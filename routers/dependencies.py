@@ -113,6 +113,17 @@ Until = Annotated[
 ]
 
 
+Wait = Annotated[
+    bool,
+    Query(
+        description=(
+            "With `false`, nothing is streamed: the response is 202 with the run, as soon as it has been started. Poll "
+            "its events at `Location`, with `?wait=false`."
+        )
+    ),
+]
+
+
 def run_path(request: Request, run_id: str) -> str:
     """Return a run's path, for the Location header."""
     return f"{request.scope.get('root_path', '')}/api/agent/runs/{run_id}"

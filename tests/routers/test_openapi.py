@@ -432,6 +432,21 @@ async def test_a_stream_may_end_where_its_run_waits(scenario: str, agent: Servic
     assert whole.content == first.content + rest.content.removeprefix(b": ping\n\n")
 
 
+@pytest.mark.parametrize("path", [STREAM, SIMULATE])
+async def test_a_run_may_be_polled_from_its_start(path: str, agent: Service) -> None:
+    """`?wait=false` starts a run and streams nothing; its events are polled. With its key, it can be streamed as well."""
+    body = {"input": "Hello", "model": "simulated/context"} if path == STREAM else {"delay_ms": 0}
+    headers = {"Idempotency-Key": f"polled {path}".replace(" ", "-")}
+    started = await agent.client.post(path, params={"wait": "false"}, headers=headers, json=body)
+    run = started.json()
+    assert (started.status_code, started.headers["x-run-id"], run["on_disconnect"]) == (202, run["run_id"], "cancel")
+    whole = await agent.client.get(started.headers["location"])
+    polled = await agent.client.get(started.headers["location"], params={"wait": "false"})
+    assert [json.loads(line)["seq"] for line in polled.text.splitlines()] == [*range(1, len(checked(whole.content)) + 1)]
+    streamed = await agent.client.post(path, headers=headers, json=body)
+    assert streamed.content == whole.content
+
+
 async def test_a_run_that_does_not_wait_ends_as_ever(agent: Service) -> None:
     """`?until=waiting` has no effect on such a run; another value is refused."""
     whole = await agent.client.post(SIMULATE, params={"until": "waiting"}, json={"delay_ms": 0})

@@ -1908,7 +1908,7 @@ interface ServiceOptions {
   heartbeatS?: number | undefined;
 }
 interface ConversationOptions extends ServiceOptions {
-  /** The route that starts a run. A route of your own has to pass on the Idempotency-Key. */
+  /** The route that starts a run. A route of your own has to pass on the Idempotency-Key and the query. */
   path?: string | undefined;
   /**
   * The session of the conversation. A new id begins one. A run of it that is under way is followed, whichever page has
@@ -1924,7 +1924,7 @@ interface ConversationOptions extends ServiceOptions {
   /**
   * Tools that the page runs, by name. They are sent with each question that has no `client_tools` of its own. The page that
   * asked makes each of their calls once, also if it is reloaded meanwhile (with `storageKey`). Another page that follows
-  * the run shows them in `pending`.
+  * the run, such as a duplicated tab, shows them in `pending`.
   */
   clientTools?: Record<string, ClientTool> | undefined;
   /** The shortest time between two changes of the state, in milliseconds. By default 50: rendering costs more than reading. */
@@ -2344,6 +2344,7 @@ interface AboutRun {
   asked?: AgentRequest | SimulateRequest | null;
   route?: string;
   isOurs: boolean;
+  takesOver?: boolean;
   isStopped?: boolean;
   isInDoubt?: boolean;
   onEvent?: OnEvent | undefined;
@@ -2357,7 +2358,11 @@ declare class FollowedRun {
   /** Where it is sent. */
   readonly route: string;
   /** Whether this page makes the calls of its tools. */
-  readonly isOurs: boolean;
+  isOurs: boolean;
+  /** Whether it does so in place of a page that may still be there. */
+  takesOver: boolean;
+  /** Whether no other page makes them, although it takes the run for its own as well. */
+  isGranted: Promise<boolean>;
   readonly onEvent: OnEvent | undefined;
   /** The JSON of the arguments of its calls, by their id. */
   readonly calls: Map<string, string>;

@@ -764,6 +764,8 @@ const LOOK_MS = 1e4;
 /** How often a visible, or a hidden, page gets the events of a run while it has no stream. */
 const POLL_MS = 1e3;
 const HIDDEN_POLL_MS = 5e3;
+/** How long a reloaded page waits for the lock of the page before it. */
+const CLAIM_MS = 2e3;
 /** The delay after a number of failures: exponential, capped, and random, because all clients lost the service at once. */
 function retryDelay(failures) {
 	return Math.min(500 * 2 ** failures, LONGEST_DELAY_MS) * (.5 + Math.random() / 2);
@@ -955,6 +957,10 @@ var FollowedRun = class {
 	route;
 	/** Whether this page makes the calls of its tools. */
 	isOurs;
+	/** Whether it does so in place of a page that may still be there. */
+	takesOver;
+	/** Whether no other page makes them, although it takes the run for its own as well. */
+	isGranted = Promise.resolve(true);
 	onEvent;
 	/** The JSON of the arguments of its calls, by their id. */
 	calls = /* @__PURE__ */ new Map();
@@ -977,6 +983,7 @@ var FollowedRun = class {
 		this.asked = about.asked ?? null;
 		this.route = about.route ?? "";
 		this.isOurs = about.isOurs;
+		this.takesOver = about.takesOver ?? false;
 		this.isStopped = about.isStopped ?? false;
 		this.isInDoubt = about.isInDoubt ?? false;
 		this.onEvent = about.onEvent;
@@ -1289,6 +1296,7 @@ var ClientCalls = class {
 		}
 	}
 	async makeCall(run, callId, tool, args) {
+		if (!await run.isGranted) return;
 		const key = `${run.id}/${callId}`;
 		const outcome = made.get(key) ?? this.makeOnce(key, tool, args);
 		made.set(key, outcome);
@@ -1710,21 +1718,29 @@ function pendingCall({ parts }, call) {
 //#endregion
 //#region src/run_requests.ts
 /** Sends the question of a run. However often that is done, it is one run, because the key stays the same. */
-function ask(service, { route, asked, key }, call = {}) {
+function ask(service, { route, asked, key }, { isPolled, ...call }) {
 	const headers = {
 		Accept: "application/json",
 		"Idempotency-Key": key
 	};
-	return service.post(route, asked ?? {}, {
+	const wait = isPolled ? `${route.includes("?") ? "&" : "?"}wait=false` : "";
+	return service.post(route + wait, asked ?? {}, {
 		...call,
 		headers
 	});
+}
+/** Returns the id of the run in the response to a question, and leaves its stream, which a route of your own may send anyway. */
+async function startedIn(response) {
+	const id = response.headers.get("X-Run-ID");
+	if (isStream(response)) response.body.cancel();
+	else await response.arrayBuffer().catch(() => null);
+	return id;
 }
 /** The requests about one run. Each rejects with a RunFailed. */
 var RunRequests = class {
 	/** How long the service asked the client to wait before its next request, in milliseconds. */
 	retryAfterMs = 0;
-	/** The latest request for a stream. After the first response, the run's id is known. */
+	/** The latest request for a stream or a run. After the first response, the run's id is known. */
 	opening = Promise.resolve();
 	service;
 	run;
@@ -1741,6 +1757,12 @@ var RunRequests = class {
 	*/
 	open(call) {
 		const opening = this.run.id === null ? this.start(call) : this.attach(call);
+		this.opening = opening;
+		return opening;
+	}
+	/** Starts the run without a stream. */
+	begin(call) {
+		const opening = this.startPolled(call);
 		this.opening = opening;
 		return opening;
 	}
@@ -1782,12 +1804,25 @@ var RunRequests = class {
 		return false;
 	}
 	async start(call) {
+		const response = await this.accepted(call, isStream);
+		const id = response.headers.get("X-Run-ID");
+		if (id) this.learn(id);
+		return response;
+	}
+	async startPolled(call) {
+		const hasRun = (response) => response.status === 202 || isStream(response);
+		const id = await startedIn(await this.accepted({
+			...call,
+			isPolled: true
+		}, hasRun));
+		if (id) this.learn(id);
+	}
+	/** Asks the question, and resolves with a response that shows that it was accepted. */
+	async accepted(call, isAccepted) {
 		try {
 			const response = await this.answered(ask(this.service, this.run, call));
-			if (!isStream(response)) throw await this.failure(response, true);
-			const id = response.headers.get("X-Run-ID");
-			if (id) this.learn(id);
-			return response;
+			if (isAccepted(response)) return response;
+			throw await this.failure(response, true);
 		} catch (cause) {
 			if (isOutage(cause)) this.run.isInDoubt = true;
 			throw cause;
@@ -1910,7 +1945,8 @@ var RunReader = class {
 	}
 	/** Reads the events so far, because all streams are taken, and waits for the next look. */
 	async poll(resumed) {
-		(resumed ?? (this.run.id === null ? await this.connect() : null))?.body.cancel();
+		resumed?.body.cancel();
+		if (this.run.id === null) await this.persist((call) => this.requests.begin(call));
 		const frames = await this.persist((call) => this.requests.poll(call));
 		this.handOver();
 		if (!frames) return null;
@@ -2299,6 +2335,82 @@ var AgentStream = class {
 	}
 };
 //#endregion
+//#region src/ownership.ts
+/** The claims of this page, by the names of their locks. */
+const claims = /* @__PURE__ */ new Map();
+/** A claim of this page to a run, which its components share. */
+var Claim = class {
+	/** Whether this page has the run. Resolves with false if another page keeps it. */
+	isGranted;
+	/** The run of each component, with what is called when another page has it. */
+	holders = /* @__PURE__ */ new Map();
+	waiting = new AbortController();
+	free = () => {};
+	constructor(locks, name, takesOver) {
+		const options = takesOver ? { steal: true } : { signal: this.waiting.signal };
+		this.isGranted = new Promise((resolve) => {
+			const hold = () => {
+				resolve(true);
+				return this.untilReleased();
+			};
+			locks.request(name, options, hold).catch(() => {
+				resolve(false);
+				if (claims.get(name) === this) claims.delete(name);
+				for (const lose of this.holders.values()) lose();
+			});
+		});
+		setTimeout(() => this.waiting.abort(), CLAIM_MS);
+	}
+	release() {
+		this.waiting.abort();
+		this.free();
+	}
+	untilReleased() {
+		return new Promise((free) => {
+			this.free = free;
+			if (this.holders.size === 0) free();
+		});
+	}
+};
+/** The claim of a conversation to the run that it follows. */
+var Ownership = class {
+	url;
+	lose;
+	run = null;
+	name = "";
+	/** `lose` is called with a run whose calls another page makes. */
+	constructor(url, lose) {
+		this.url = url;
+		this.lose = lose;
+	}
+	/**
+	* Claims a run, in place of the last one. The browser releases the lock of a page that is gone, so a page that is reloaded has
+	* its run again. Outside of browsers, and where there are no locks, no other page is expected.
+	*/
+	claim(run) {
+		if (this.run === run) return;
+		this.release();
+		const locks = globalThis.document && navigator.locks;
+		if (!locks || !run.isOurs || !run.id) return;
+		this.run = run;
+		this.name = `agent-stream run ${this.url()} ${run.id}`;
+		const claim = claims.get(this.name) ?? new Claim(locks, this.name, run.takesOver);
+		claims.set(this.name, claim);
+		claim.holders.set(run, () => this.lose(run));
+		run.isGranted = claim.isGranted;
+		run.takesOver = false;
+	}
+	/** Leaves the run to other pages, unless another component of this one follows it. */
+	release() {
+		const { run, name } = this;
+		this.run = null;
+		const claim = claims.get(name);
+		if (!run || !claim?.holders.delete(run) || claim.holders.size > 0) return;
+		claims.delete(name);
+		claim.release();
+	}
+};
+//#endregion
 //#region src/follower.ts
 /** Follows one run at a time: reads its events into the view and remembers it for a reloaded page. */
 var Follower = class {
@@ -2309,11 +2421,13 @@ var Follower = class {
 	service;
 	view;
 	clientCalls;
+	ownership;
 	listener;
 	constructor(service, view, clientCalls, listener) {
 		this.service = service;
 		this.view = view;
 		this.clientCalls = clientCalls;
+		this.ownership = new Ownership(() => service.url, (run) => this.disown(run));
 		this.listener = listener;
 	}
 	get options() {
@@ -2345,6 +2459,7 @@ var Follower = class {
 	}
 	/** Reads a run to its end. Resolves with null if it doesn't reach the end, as `stream` does. */
 	async follow(run) {
+		this.ownership.claim(run);
 		run.reader?.leave();
 		const reader = new RunReader(this.service, run, {
 			isCurrent: () => this.current === run && run.reader === reader,
@@ -2398,6 +2513,7 @@ var Follower = class {
 	release(run) {
 		run.isOver = true;
 		this.current = null;
+		this.ownership.release();
 		this.clientCalls.forget(run);
 	}
 	/** Removes what is kept of a run for a reloaded page, unless another run has taken its place. */
@@ -2406,9 +2522,14 @@ var Follower = class {
 		keep(this.options, "", null);
 		keep(this.options, "run", null);
 	}
+	/** Stops reading until the run is followed again. The run itself continues. */
+	pause() {
+		this.current?.reader?.leave();
+		this.ownership.release();
+	}
 	/** Stops following. The run itself continues. */
 	leave() {
-		this.current?.reader?.leave();
+		this.pause();
 		this.current = null;
 	}
 	forgetAll() {
@@ -2438,6 +2559,14 @@ var Follower = class {
 			return event.data;
 		}
 		return null;
+	}
+	/** Notes that another page makes the calls of a run. */
+	disown(run) {
+		run.isOurs = false;
+		this.update(run, (state) => ({
+			...state,
+			isOurs: false
+		}));
 	}
 	fail(run, cause) {
 		const isOurs = cause instanceof RunFailed;
@@ -2473,6 +2602,7 @@ var Follower = class {
 		run.id = id;
 		if (this.latest !== run) return;
 		this.remember(run);
+		if (!run.isOver) this.ownership.claim(run);
 		this.view.change((state) => ({
 			...state,
 			runId: id,
@@ -2901,10 +3031,9 @@ var Stopping = class {
 	}
 	/** Asks a question with the same key as before, and notes the id of its run. */
 	async askAgain(run) {
-		const response = await ask(this.service, run).catch(() => null);
+		const response = await ask(this.service, run, { isPolled: true }).catch(() => null);
 		if (!response?.ok) return response;
-		response.body?.cancel();
-		const id = response.headers.get("X-Run-ID");
+		const id = await startedIn(response);
 		if (id) this.follower.learn(run, id);
 		return response;
 	}
@@ -3042,7 +3171,7 @@ var Conversation = class {
 			stopWaking();
 			stopSharing();
 			session.close();
-			follower.current?.reader?.leave();
+			follower.pause();
 		};
 	};
 	/**
@@ -3084,6 +3213,7 @@ var Conversation = class {
 		return follower.follow(follower.begin(new FollowedRun({
 			id: runId.trim(),
 			isOurs: true,
+			takesOver: true,
 			onEvent
 		})));
 	};

@@ -64,6 +64,7 @@ export class ClientCalls {
   }
 
   private async makeCall(run: FollowedRun, callId: string, tool: ClientTool, args: string): Promise<void> {
+    if (!(await run.isGranted)) return;
     const key = `${run.id}/${callId}`;
     const outcome = made.get(key) ?? this.makeOnce(key, tool, args);
     made.set(key, outcome);

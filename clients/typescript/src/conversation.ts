@@ -75,7 +75,7 @@ export class Conversation {
       stopWaking();
       stopSharing();
       session.close();
-      follower.current?.reader?.leave();
+      follower.pause();
     };
   };
 
@@ -108,7 +108,7 @@ export class Conversation {
     const { follower } = this;
     this.session.choose(null);
     follower.leave();
-    return follower.follow(follower.begin(new FollowedRun({ id: runId.trim(), isOurs: true, onEvent })));
+    return follower.follow(follower.begin(new FollowedRun({ id: runId.trim(), isOurs: true, takesOver: true, onEvent })));
   };
 
   /**

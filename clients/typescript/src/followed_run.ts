@@ -9,6 +9,7 @@ interface AboutRun {
   asked?: AgentRequest | SimulateRequest | null;
   route?: string;
   isOurs: boolean;
+  takesOver?: boolean;
   isStopped?: boolean;
   isInDoubt?: boolean;
   onEvent?: OnEvent | undefined;
@@ -23,7 +24,11 @@ export class FollowedRun {
   /** Where it is sent. */
   readonly route: string;
   /** Whether this page makes the calls of its tools. */
-  readonly isOurs: boolean;
+  isOurs: boolean;
+  /** Whether it does so in place of a page that may still be there. */
+  takesOver: boolean;
+  /** Whether no other page makes them, although it takes the run for its own as well. */
+  isGranted: Promise<boolean> = Promise.resolve(true);
   readonly onEvent: OnEvent | undefined;
   /** The JSON of the arguments of its calls, by their id. */
   readonly calls: Map<string, string> = new Map();
@@ -47,6 +52,7 @@ export class FollowedRun {
     this.asked = about.asked ?? null;
     this.route = about.route ?? "";
     this.isOurs = about.isOurs;
+    this.takesOver = about.takesOver ?? false;
     this.isStopped = about.isStopped ?? false;
     this.isInDoubt = about.isInDoubt ?? false;
     this.onEvent = about.onEvent;

@@ -6,6 +6,7 @@ import { FollowedRun } from "./followed_run";
 import type { Frame } from "./frames";
 import { keep, kept } from "./kept";
 import type { ConversationOptions } from "./options";
+import { Ownership } from "./ownership";
 import { questionOf, withQuestion } from "./questions";
 import { RunReader } from "./run_reader";
 import type { Service } from "./service";
@@ -39,12 +40,14 @@ export class Follower {
   private readonly service: Service;
   private readonly view: View;
   private readonly clientCalls: ClientCalls;
+  private readonly ownership: Ownership;
   readonly listener: RunListener;
 
   constructor(service: Service, view: View, clientCalls: ClientCalls, listener: RunListener) {
     this.service = service;
     this.view = view;
     this.clientCalls = clientCalls;
+    this.ownership = new Ownership(() => service.url, (run) => this.disown(run));
     this.listener = listener;
   }
 
@@ -68,6 +71,7 @@ export class Follower {
 
   /** Reads a run to its end. Resolves with null if it doesn't reach the end, as `stream` does. */
   async follow(run: FollowedRun): Promise<Complete | null> {
+    this.ownership.claim(run);
     run.reader?.leave();
     const reader: RunReader = new RunReader(this.service, run, {
       isCurrent: () => this.current === run && run.reader === reader,
@@ -121,6 +125,7 @@ export class Follower {
   release(run: FollowedRun): void {
     run.isOver = true;
     this.current = null;
+    this.ownership.release();
     this.clientCalls.forget(run);
   }
 
@@ -132,9 +137,15 @@ export class Follower {
     keep(this.options, "run", null);
   }
 
+  /** Stops reading until the run is followed again. The run itself continues. */
+  pause(): void {
+    this.current?.reader?.leave();
+    this.ownership.release();
+  }
+
   /** Stops following. The run itself continues. */
   leave(): void {
-    this.current?.reader?.leave();
+    this.pause();
     this.current = null;
   }
 
@@ -168,6 +179,12 @@ export class Follower {
     return null;
   }
 
+  /** Notes that another page makes the calls of a run. */
+  private disown(run: FollowedRun): void {
+    run.isOurs = false;
+    this.update(run, (state) => ({ ...state, isOurs: false }));
+  }
+
   private fail(run: FollowedRun, cause: unknown): void {
     const isOurs = cause instanceof RunFailed;
     const error = isOurs ? cause.error : { code: "callback", message: String(cause), retryable: false };
@@ -190,6 +207,7 @@ export class Follower {
     run.id = id;
     if (this.latest !== run) return;
     this.remember(run);
+    if (!run.isOver) this.ownership.claim(run);
     this.view.change((state) => ({
       ...state,
       runId: id,

@@ -2474,6 +2474,8 @@ export interface operations {
             query?: {
                 /** @description Where the response ends. By default, that is the run's `complete`. With `waiting`, it also ends when the run waits for an approval or a client tool. Resume at `Location`, after the last event's id. */
                 until?: "complete" | "waiting";
+                /** @description With `false`, nothing is streamed: the response is 202 with the run, as soon as it has been started. Poll its events at `Location`, with `?wait=false`. */
+                wait?: boolean;
             };
             header?: {
                 /** @description A unique value, chosen by the client. The same key and body within 24 hours return the same run. */
@@ -2499,6 +2501,19 @@ export interface operations {
                 };
                 content: {
                     "text/event-stream": components["schemas"]["StreamEvent"];
+                };
+            };
+            /** @description With `wait=false`: the run. */
+            202: {
+                headers: {
+                    /** @description The id of the run. */
+                    "X-Run-ID"?: string;
+                    /** @description The URL to resume the run's events at. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Run"];
                 };
             };
             /** @description The request can't be served as it is. `code`, `message` and `details` say what to change. The body is JSON if `Accept` names application/json and not text/event-stream, else two frames, `error` and `complete`. */
@@ -2582,6 +2597,8 @@ export interface operations {
             query?: {
                 /** @description Where the response ends. By default, that is the run's `complete`. With `waiting`, it also ends when the run waits for an approval or a client tool. Resume at `Location`, after the last event's id. */
                 until?: "complete" | "waiting";
+                /** @description With `false`, nothing is streamed: the response is 202 with the run, as soon as it has been started. Poll its events at `Location`, with `?wait=false`. */
+                wait?: boolean;
             };
             header?: {
                 /** @description A unique value, chosen by the client. The same key and body within 24 hours return the same run. */
@@ -2607,6 +2624,19 @@ export interface operations {
                 };
                 content: {
                     "text/event-stream": components["schemas"]["StreamEvent"];
+                };
+            };
+            /** @description With `wait=false`: the run. */
+            202: {
+                headers: {
+                    /** @description The id of the run. */
+                    "X-Run-ID"?: string;
+                    /** @description The URL to resume the run's events at. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Run"];
                 };
             };
             /** @description The request can't be served as it is. `code`, `message` and `details` say what to change. The body is JSON if `Accept` names application/json and not text/event-stream, else two frames, `error` and `complete`. */

@@ -28,7 +28,7 @@ export interface ServiceOptions {
 }
 
 export interface ConversationOptions extends ServiceOptions {
-  /** The route that starts a run. A route of your own has to pass on the Idempotency-Key. */
+  /** The route that starts a run. A route of your own has to pass on the Idempotency-Key and the query. */
   path?: string | undefined;
   /**
    * The session of the conversation. A new id begins one. A run of it that is under way is followed, whichever page has
@@ -44,7 +44,7 @@ export interface ConversationOptions extends ServiceOptions {
   /**
    * Tools that the page runs, by name. They are sent with each question that has no `client_tools` of its own. The page that
    * asked makes each of their calls once, also if it is reloaded meanwhile (with `storageKey`). Another page that follows
-   * the run shows them in `pending`.
+   * the run, such as a duplicated tab, shows them in `pending`.
    */
   clientTools?: Record<string, ClientTool> | undefined;
   /** The shortest time between two changes of the state, in milliseconds. By default 50: rendering costs more than reading. */

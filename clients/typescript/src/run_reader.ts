@@ -124,8 +124,8 @@ export class RunReader {
 
   /** Reads the events so far, because all streams are taken, and waits for the next look. */
   private async poll(resumed: EventStream | null): Promise<Complete | null> {
-    const started = resumed ?? (this.run.id === null ? await this.connect() : null);
-    void started?.body.cancel();
+    void resumed?.body.cancel();
+    if (this.run.id === null) await this.persist((call) => this.requests.begin(call));
     const frames = await this.persist((call) => this.requests.poll(call));
     this.handOver();
     if (!frames) return null;

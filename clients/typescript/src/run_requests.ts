@@ -4,17 +4,31 @@ import type { FollowedRun } from "./followed_run";
 import { type EventStream, type Frame, framesIn, isStream } from "./frames";
 import type { Call, Service } from "./service";
 
+interface Asking extends Call {
+  /** Whether the response is the run in place of a stream of its events. */
+  isPolled?: boolean;
+}
+
 /** Sends the question of a run. However often that is done, it is one run, because the key stays the same. */
-export function ask(service: Service, { route, asked, key }: FollowedRun, call: Call = {}): Promise<Response> {
+export function ask(service: Service, { route, asked, key }: FollowedRun, { isPolled, ...call }: Asking): Promise<Response> {
   const headers = { Accept: "application/json", "Idempotency-Key": key }; // refusals in JSON have details
-  return service.post(route, asked ?? {}, { ...call, headers });
+  const wait = isPolled ? `${route.includes("?") ? "&" : "?"}wait=false` : "";
+  return service.post(route + wait, asked ?? {}, { ...call, headers });
+}
+
+/** Returns the id of the run in the response to a question, and leaves its stream, which a route of your own may send anyway. */
+export async function startedIn(response: Response): Promise<string | null> {
+  const id = response.headers.get("X-Run-ID");
+  if (isStream(response)) void response.body.cancel();
+  else await response.arrayBuffer().catch(() => null); // so that the connection is free for the next request
+  return id;
 }
 
 /** The requests about one run. Each rejects with a RunFailed. */
 export class RunRequests {
   /** How long the service asked the client to wait before its next request, in milliseconds. */
   retryAfterMs = 0;
-  /** The latest request for a stream. After the first response, the run's id is known. */
+  /** The latest request for a stream or a run. After the first response, the run's id is known. */
   opening: Promise<unknown> = Promise.resolve();
   private readonly service: Service;
   private readonly run: FollowedRun;
@@ -33,6 +47,13 @@ export class RunRequests {
    */
   open(call: Call): Promise<EventStream | null> {
     const opening = this.run.id === null ? this.start(call) : this.attach(call);
+    this.opening = opening;
+    return opening;
+  }
+
+  /** Starts the run without a stream. */
+  begin(call: Call): Promise<void> {
+    const opening = this.startPolled(call);
     this.opening = opening;
     return opening;
   }
@@ -81,12 +102,24 @@ export class RunRequests {
   }
 
   private async start(call: Call): Promise<EventStream> {
+    const response = await this.accepted(call, isStream);
+    const id = response.headers.get("X-Run-ID");
+    if (id) this.learn(id);
+    return response;
+  }
+
+  private async startPolled(call: Call): Promise<void> {
+    const hasRun = (response: Response): response is Response => response.status === 202 || isStream(response);
+    const id = await startedIn(await this.accepted({ ...call, isPolled: true }, hasRun));
+    if (id) this.learn(id);
+  }
+
+  /** Asks the question, and resolves with a response that shows that it was accepted. */
+  private async accepted<R extends Response>(call: Asking, isAccepted: (response: Response) => response is R): Promise<R> {
     try {
       const response = await this.answered(ask(this.service, this.run, call));
-      if (!isStream(response)) throw await this.failure(response, true);
-      const id = response.headers.get("X-Run-ID");
-      if (id) this.learn(id);
-      return response;
+      if (isAccepted(response)) return response;
+      throw await this.failure(response, true);
     } catch (cause) {
       if (isOutage(cause)) this.run.isInDoubt = true;
       throw cause;

@@ -3,7 +3,7 @@ import { deliver } from "./deliver";
 import type { AgentError } from "./failures";
 import { FollowedRun } from "./followed_run";
 import type { Follower } from "./follower";
-import { ask } from "./run_requests";
+import { ask, startedIn } from "./run_requests";
 import type { Service } from "./service";
 import { answerOf, emptyAnswer, type RunState, withAnswer, withoutAnswer } from "./state";
 import type { View } from "./view";
@@ -77,10 +77,9 @@ export class Stopping {
 
   /** Asks a question with the same key as before, and notes the id of its run. */
   private async askAgain(run: FollowedRun): Promise<Response | null> {
-    const response = await ask(this.service, run).catch(() => null);
+    const response = await ask(this.service, run, { isPolled: true }).catch(() => null);
     if (!response?.ok) return response;
-    void response.body?.cancel();
-    const id = response.headers.get("X-Run-ID");
+    const id = await startedIn(response);
     if (id) this.follower.learn(run, id);
     return response;
   }

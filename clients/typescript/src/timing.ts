@@ -20,6 +20,8 @@ export const LOOK_MS = 10_000;
 /** How often a visible, or a hidden, page gets the events of a run while it has no stream. */
 export const POLL_MS = 1_000;
 export const HIDDEN_POLL_MS = 5_000;
+/** How long a reloaded page waits for the lock of the page before it. */
+export const CLAIM_MS = 2_000;
 export const QUESTION_RETRIES = 5;
 
 /** The delay after a number of failures: exponential, capped, and random, because all clients lost the service at once. */

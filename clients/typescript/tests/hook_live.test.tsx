@@ -563,12 +563,8 @@ test("what the service says to a question is else the answer to it", async (t) =
 });
 
 test("stop() of a question whose response was lost learns the id of its run, and cancels it", async (t) => {
-  let closed = Promise.resolve();
-  const open: Answer = (response) => {
-    closed = new Promise((resolve) => response.on("close", resolve));
-    response.writeHead(200, { "Content-Type": "text/event-stream", "X-Run-ID": "run_1" }).write(started);
-  };
-  const { url, requests } = await serve(t, drop, open, cancelledAs("running"));
+  const begun: Answer = (response) => void response.writeHead(202, { "X-Run-ID": "run_1" }).end("{}");
+  const { url, requests } = await serve(t, drop, begun, cancelledAs("running"));
   const page = await mountHook(t, { baseUrl: url });
   const answer = page.now().stream("Hello", () => assert.fail("an event of a stopped run"));
   await page.until(({ status, error }) => status === "connecting" && error !== null);
@@ -576,7 +572,6 @@ test("stop() of a question whose response was lost learns the id of its run, and
   hurry(t);
   await stopped;
   assert.equal(await answer, null);
-  await closed;
   const { status, error, messages } = await page.until(ended);
   assert.deepEqual([status, error], ["cancelled", null]);
   assert.deepEqual(
@@ -587,7 +582,7 @@ test("stop() of a question whose response was lost learns the id of its run, and
     ],
   );
   const [first, again, cancel, ...others] = requests;
-  assert.deepEqual([again?.line, again?.key, again?.body], [first?.line, first?.key, first?.body]);
+  assert.deepEqual([again?.line, again?.key, again?.body], [`${first?.line}?wait=false`, first?.key, first?.body]);
   assert.deepEqual([cancel?.line, others], ["POST /api/agent/runs/run_1/cancel", []]);
 });
 
@@ -924,6 +919,29 @@ test("attach() reads a run from its first event, and leaves the one before alone
   assert.equal(other.now().status, "streaming");
   await other.now().stop();
   assert.equal(await whole, null);
+});
+
+test("a run that another tab takes for its own is not ours, until attach() takes it over", async (t) => {
+  const waiting = waits("client", "weather", taken);
+  const { url, requests } = await serve(t, (response, request) => {
+    const isRead = request.url?.endsWith("/events") && answersAmong(requests).length === 0;
+    waiting(response, isRead ? ({ url: "/api/agent/stream" } as IncomingMessage) : request);
+  });
+  let release = () => {};
+  const held = new Promise<void>((resolve) => (release = resolve));
+  const other = navigator.locks.request(`agent-stream run ${url} run_1`, () => held); // the lock of the other tab
+  const lost = assert.rejects(other, { name: "AbortError" });
+  const made: object[] = [];
+  const weather = { run: (args: object) => made.push(args) };
+  const page = await mountHook(t, { baseUrl: url, clientTools: { weather } });
+  void page.now().stream("Hello");
+  await page.until((agent) => agent.status === "waiting" && !agent.isOurs);
+  assert.deepEqual([made, answersAmong(requests)], [[], []]);
+  const answer = page.now().attach("run_1");
+  await lost;
+  assert.equal((await answer)?.status, "succeeded");
+  assert.deepEqual(made, [{ city: "Oslo" }]);
+  release();
 });
 
 test("a refusal in the form of a stream is the error, too", async (t) => {
@@ -1384,9 +1402,11 @@ test("a page holds two streams at once, and polls its third run until one is fre
   const open: ServerResponse[] = [];
   const { url, requests } = await serve(t, (response, request) => {
     const address = new URL(request.url!, "http://localhost");
-    if (request.method === "POST") {
+    if (request.method === "POST" && address.search === "") {
       response.writeHead(200, { "Content-Type": "text/event-stream", "X-Run-ID": "run_1" }).write(started);
       open.push(response);
+    } else if (request.method === "POST") {
+      response.writeHead(202, { "Content-Type": "application/json", "X-Run-ID": "run_1" }).end("{}");
     } else if (address.searchParams.get("wait") === "false") {
       response.end(address.searchParams.get("after") === "0" ? line(started) + line(text(2, "Hel")) : "");
     } else stream(text(3, "lo"), completed(4))(response, request);
@@ -1402,7 +1422,7 @@ test("a page holds two streams at once, and polls its third run until one is fre
   );
   const { output, error } = await third!.page.until((agent) => agent.output === "Hel");
   assert.deepEqual([output, error], ["Hel", null]);
-  assert.equal(open.filter(({ closed }) => !closed).length, 2);
+  assert.equal(open.length, 2);
   open[0]!.end(text(2, "one") + completed(3));
   assert.equal((await first!.complete)?.status, "succeeded");
   window.dispatchEvent(new window.Event("online")); // it looks at once

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 from urllib.parse import urlencode
 
@@ -34,6 +35,16 @@ class Tab:
         self._has_hook = page == "hook"
         browser.get(f"{origin}/{page}?{urlencode(options)}")
         self._until_ready()
+
+    def duplicate(self) -> "Tab":
+        """Return a copy of the tab: like Duplicate in its menu, `window.open` copies its sessionStorage."""
+        known = set(self.browser.window_handles)
+        self.script("window.open(location.href)")
+        duplicate = copy(self)
+        [duplicate._handle] = set(self.browser.window_handles) - known
+        duplicate._select()
+        duplicate._until_ready()
+        return duplicate
 
     def front(self) -> "Tab":
         """Bring it to the front of the browser's tabs."""

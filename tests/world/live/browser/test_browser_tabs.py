@@ -9,7 +9,7 @@ from fake_dedalus import FakeDedalus
 from process import Nursery
 from selenium.webdriver import Chrome
 from tabs import Tab, service
-from wire import Done, Finish, Gate, ToolCall, answer, calling, halved
+from wire import Done, Finish, Gate, Text, ToolCall, WaitFor, answer, calling, halved
 
 pytest_plugins = "browser_fixtures"
 pytestmark = pytest.mark.timeout(300)  # the first run on a machine builds the app
@@ -98,6 +98,44 @@ def test_tools_of_seven_pages(nursery: Nursery, browser: Chrome, origin: str) ->
             call = tab.front().state()["pending"][0]["tool_call_id"]
             tab.call("sendToolResult", call, "Bergen")
             assert tab.until_status("succeeded", timeout=10)["output"] == "Bergen."
+
+
+def test_a_duplicated_tab(nursery: Nursery, browser: Chrome, origin: str) -> None:
+    """A duplicated tab takes the run for its own, too: the call of its tool is made once, by the tab that asked."""
+    gate = Gate()
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
+        fake.turn(Text("Wait. "), WaitFor(gate), *calling("locate"))
+        fake.turn(*answer("Bergen."))
+        tab = Tab(browser, origin, baseUrl=app.url, storageKey="run", tool="locate", result="Bergen")
+        tab.script("localStorage.clear()")
+        tab.call("stream", "Where am I?")
+        tab.until_state(lambda state: state["output"] == "Wait. ")
+        other = tab.duplicate()
+        other.until_state(lambda state: state["output"] == "Wait. " and not state["isOurs"])
+        gate.open()
+        assert tab.front().until_status("succeeded")["isOurs"]
+        assert other.front().until_status("succeeded")["output"] == "Bergen."
+        assert tab.script("return localStorage.length") == 1
+
+
+def test_a_duplicated_tab_takes_over(nursery: Nursery, browser: Chrome, origin: str) -> None:
+    """A copy sends nothing for a call that its original is making. If it takes over, the model learns that this is unknown."""
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
+        fake.turn(*calling("locate"))
+        fake.turn(*answer("Bergen."))
+        tab = Tab(browser, origin, baseUrl=app.url, storageKey="run", tool="locate")
+        tab.script("localStorage.clear()")
+        tab.call("stream", "Where am I?")
+        tab.until(lambda: tab.script("return localStorage.length") == 1)
+        other = tab.duplicate()
+        waiting = other.until_state(lambda state: state["status"] == "waiting" and not state["isOurs"])
+        assert httpx.get(f"{app.url}/api/agent/runs/{waiting['runId']}").json()["status"] == "waiting"
+        assert len(fake.chats) == 1
+        other.call("attach", waiting["runId"])
+        assert other.until_status("succeeded")["isOurs"]
+        assert not tab.front().until_status("succeeded")["isOurs"]
+        assert "its effect is unknown" in fake.chats[1].body["messages"][-1]["content"]
+        assert tab.script("return localStorage.length") == 1
 
 
 def test_somebody_else_answers(nursery: Nursery, browser: Chrome, origin: str, asking: dict[str, str]) -> None:
