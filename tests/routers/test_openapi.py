@@ -442,7 +442,9 @@ async def test_a_run_may_be_polled_from_its_start(path: str, agent: Service) -> 
     assert (started.status_code, started.headers["x-run-id"], run["on_disconnect"]) == (202, run["run_id"], "cancel")
     whole = await agent.client.get(started.headers["location"])
     polled = await agent.client.get(started.headers["location"], params={"wait": "false"})
-    assert [json.loads(line)["seq"] for line in polled.text.splitlines()] == [*range(1, len(checked(whole.content)) + 1)]
+    assert [json.loads(line)["seq"] for line in polled.text.splitlines()] == [
+        *range(1, len(checked(whole.content)) + 1)
+    ]
     streamed = await agent.client.post(path, headers=headers, json=body)
     assert streamed.content == whole.content
 
