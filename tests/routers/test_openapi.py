@@ -434,7 +434,7 @@ async def test_a_stream_may_end_where_its_run_waits(scenario: str, agent: Servic
 
 @pytest.mark.parametrize("path", [STREAM, SIMULATE])
 async def test_a_run_may_be_polled_from_its_start(path: str, agent: Service) -> None:
-    """`?wait=false` starts a run and streams nothing; its events are polled. With its key, it can be streamed as well."""
+    """`?wait=false` starts a run and streams nothing; its events are polled. With its key, it can be streamed, too."""
     body = {"input": "Hello", "model": "simulated/context"} if path == STREAM else {"delay_ms": 0}
     headers = {"Idempotency-Key": f"polled {path}".replace(" ", "-")}
     started = await agent.client.post(path, params={"wait": "false"}, headers=headers, json=body)
