@@ -119,7 +119,7 @@ def test_a_duplicated_tab(nursery: Nursery, browser: Chrome, origin: str) -> Non
 
 
 def test_a_duplicated_tab_takes_over(nursery: Nursery, browser: Chrome, origin: str) -> None:
-    """A copy sends nothing for a call that its original makes. If it takes over, the model learns that this is unknown."""
+    """A copy sends nothing for a call that its original makes. If it takes over, the model learns of the doubt."""
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
         fake.turn(*calling("locate"))
         fake.turn(*answer("Bergen."))
