@@ -1,5 +1,7 @@
 import { defineConfig } from "tsdown";
 
+// tsdown 0.23 needs the package yuku, whose builds for some systems are not in every registry. Its lock file is then
+// incomplete, and `npm ci` refuses it.
 export default defineConfig({
   entry: ["src/index.ts", "src/react.ts"],
   platform: "neutral",

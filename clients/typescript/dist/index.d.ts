@@ -1917,8 +1917,8 @@ interface ConversationOptions extends ServiceOptions {
   sessionId?: string | undefined;
   /**
   * The key in sessionStorage for the run under way, one for each session. With it, a reloaded page follows its run again and
-  * replays it from the start, asks a question that has not arrived with the same Idempotency-Key, and continues to cancel a
-  * run that was stopped.
+  * replays it from the start, asks a question that has not arrived with the same Idempotency-Key, sends an answer that has not
+  * arrived, and continues to cancel a run that was stopped.
   */
   storageKey?: string | undefined;
   /**
@@ -2565,7 +2565,8 @@ declare class Conversation {
   /**
   * Approves a call of `pending`. The run resumes when each call has its answer. Resolves with null if the service has
   * accepted the answer, and otherwise with the error, such as invalid arguments (`details`) or an answer from elsewhere
-  * (`tool_call_answered`). The next two functions do the same. None of them rejects.
+  * (`tool_call_answered`). With `storageKey`, an answer that has not arrived is sent again after a reload. The next two
+  * functions do the same. None of them rejects.
   */
   approve: (callId: string, changes?: Changes) => Promise<AgentError | null>;
   /** Refuses a call of `pending`. The model receives the reason. */

@@ -1156,6 +1156,40 @@ async function deliver(service, send, { signal, expose, onRetry }) {
 	}
 }
 //#endregion
+//#region src/kept.ts
+/** What sessionStorage has no room for, such as a question with images. It is kept until the page is reloaded. */
+const overflow = /* @__PURE__ */ new Map();
+/** Returns what is kept under a name, or null. */
+function kept(options, name = "") {
+	const key = keyOf(options, name);
+	return key === null ? null : overflow.get(key) ?? access((storage) => storage.getItem(key));
+}
+/** Keeps a value under a name, or with null removes it. */
+function keep(options, name, value) {
+	const key = keyOf(options, name);
+	if (key === null) return;
+	overflow.delete(key);
+	access((storage) => storage.removeItem(key));
+	if (value === null) return;
+	access((storage) => storage.setItem(key, value));
+	if (access((storage) => storage.getItem(key)) === null) overflow.set(key, value);
+}
+function keyOf({ storageKey, sessionId }, name) {
+	return storageKey === void 0 ? null : [
+		storageKey,
+		sessionId,
+		name
+	].filter((part) => part).join(":");
+}
+/** Returns null if the browser denies access or has no room. */
+function access(use) {
+	try {
+		return use(sessionStorage);
+	} catch {
+		return null;
+	}
+}
+//#endregion
 //#region src/answers.ts
 /**
 * Sends answers to waiting runs. An answer is sent until the service accepts or refuses it, however long the service can't be
@@ -1204,45 +1238,39 @@ var Answers = class {
 		this.report(run, null);
 		return error;
 	}
+	/** Sends an answer of a person. With `storageKey`, a page that is reloaded before it has arrived sends it again. */
+	async sendKept(run, path, body) {
+		if (!run) return this.send(run, path, body);
+		const json = jsonOf(body);
+		const signal = run.reader?.signal;
+		const others = () => this.keptFor(run).filter((sent) => sent.path !== path || sent.json !== json);
+		this.keepFor(run, [...others(), {
+			path,
+			json
+		}]);
+		const error = await this.send(run, path, json);
+		if (!signal?.aborted) this.keepFor(run, others());
+		return error;
+	}
+	/** Sends again what had not arrived when the page was left. */
+	resend(run) {
+		for (const { path, json } of this.keptFor(run)) this.sendKept(run, path, json);
+	}
+	/** Removes what is kept for a run that has ended. */
+	forget(run) {
+		this.keepFor(run, []);
+	}
+	keptFor(run) {
+		return JSON.parse(kept(this.service.options, `${run.id}/answers`) ?? "[]");
+	}
+	keepFor(run, answers) {
+		keep(this.service.options, `${run.id}/answers`, answers.length > 0 ? JSON.stringify(answers) : null);
+	}
 	/** Sends at once what waits to be sent again. */
 	wake() {
 		for (const { end } of this.pauses) end();
 	}
 };
-//#endregion
-//#region src/kept.ts
-/** What sessionStorage has no room for, such as a question with images. It is kept until the page is reloaded. */
-const overflow = /* @__PURE__ */ new Map();
-/** Returns what is kept under a name, or null. */
-function kept(options, name = "") {
-	const key = keyOf(options, name);
-	return key === null ? null : overflow.get(key) ?? access((storage) => storage.getItem(key));
-}
-/** Keeps a value under a name, or with null removes it. */
-function keep(options, name, value) {
-	const key = keyOf(options, name);
-	if (key === null) return;
-	overflow.delete(key);
-	access((storage) => storage.removeItem(key));
-	if (value === null) return;
-	access((storage) => storage.setItem(key, value));
-	if (access((storage) => storage.getItem(key)) === null) overflow.set(key, value);
-}
-function keyOf({ storageKey, sessionId }, name) {
-	return storageKey === void 0 ? null : [
-		storageKey,
-		sessionId,
-		name
-	].filter((part) => part).join(":");
-}
-/** Returns null if the browser denies access or has no room. */
-function access(use) {
-	try {
-		return use(sessionStorage);
-	} catch {
-		return null;
-	}
-}
 //#endregion
 //#region src/client_calls.ts
 /** The calls that this page has made, by run and call, for all components. */
@@ -2515,6 +2543,7 @@ var Follower = class {
 		this.current = null;
 		this.ownership.release();
 		this.clientCalls.forget(run);
+		this.listener.released(run);
 	}
 	/** Removes what is kept of a run for a reloaded page, unless another run has taken its place. */
 	forget({ key }) {
@@ -3129,6 +3158,7 @@ var Conversation = class {
 		this.follower = new Follower(this.service, this.view, clientCalls, {
 			begins: () => this.session.stop(),
 			started: (run) => this.started(run),
+			released: (run) => this.answers.forget(run),
 			ended: () => void this.session.load()
 		});
 		this.answers = new Answers(this.service, (run, error) => this.follower.update(run, (state) => ({
@@ -3280,7 +3310,8 @@ var Conversation = class {
 	/**
 	* Approves a call of `pending`. The run resumes when each call has its answer. Resolves with null if the service has
 	* accepted the answer, and otherwise with the error, such as invalid arguments (`details`) or an answer from elsewhere
-	* (`tool_call_answered`). The next two functions do the same. None of them rejects.
+	* (`tool_call_answered`). With `storageKey`, an answer that has not arrived is sent again after a reload. The next two
+	* functions do the same. None of them rejects.
 	*/
 	approve = async (callId, changes = {}) => {
 		try {
@@ -3296,10 +3327,14 @@ var Conversation = class {
 		...reason && { reason }
 	});
 	/** Sends the result of a call of the kind `client` that `clientTools` doesn't handle. */
-	sendToolResult = (callId, content, { isError = false } = {}) => this.send(this.follower.current, callId, {
-		content,
-		is_error: isError
-	});
+	sendToolResult = (callId, content, { isError = false } = {}) => {
+		const results = [{
+			tool_call_id: callId,
+			content,
+			is_error: isError
+		}];
+		return this.answers.sendKept(this.follower.current, "tool-results", { results });
+	};
 	/**
 	* Shows the branch of the session with this run, such as one of a question's `branches`, or with null the latest branch.
 	* The next question continues it.
@@ -3310,7 +3345,10 @@ var Conversation = class {
 	async resume(run) {
 		if (run.isStopped && !run.id) return this.stopping.stop(run);
 		if (run.isStopped) await this.stopping.cancel(run);
-		if (this.follower.current === run) await this.follower.follow(run);
+		if (this.follower.current !== run) return;
+		const following = this.follower.follow(run);
+		this.answers.resend(run);
+		await following;
 	}
 	/** A question that takes another one's place has versions, which the session knows. */
 	started({ asked }) {
@@ -3321,7 +3359,7 @@ var Conversation = class {
 		this.session.forget();
 	}
 	decide(callId, decision) {
-		return this.answers.send(this.follower.current, `approvals/${encodeURIComponent(callId)}`, decision);
+		return this.answers.sendKept(this.follower.current, `approvals/${encodeURIComponent(callId)}`, decision);
 	}
 	send(run, tool_call_id, outcome) {
 		return this.answers.send(run, "tool-results", { results: [{

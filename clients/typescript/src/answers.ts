@@ -1,8 +1,16 @@
 import { deliver } from "./deliver";
+import { jsonOf } from "./exact_json";
 import type { AgentError } from "./failures";
 import type { FollowedRun } from "./followed_run";
 import { isStream } from "./frames";
+import { keep, kept } from "./kept";
 import type { Service } from "./service";
+
+/** An answer on its way to a run: where it is sent, and its JSON. */
+interface Sent {
+  path: string;
+  json: string;
+}
 
 /**
  * Sends answers to waiting runs. An answer is sent until the service accepts or refuses it, however long the service can't be
@@ -42,6 +50,36 @@ export class Answers {
     this.pauses.delete(pause);
     this.report(run, null);
     return error;
+  }
+
+  /** Sends an answer of a person. With `storageKey`, a page that is reloaded before it has arrived sends it again. */
+  async sendKept(run: FollowedRun | null, path: string, body: object | string): Promise<AgentError | null> {
+    if (!run) return this.send(run, path, body);
+    const json = jsonOf(body);
+    const signal = run.reader?.signal;
+    const others = () => this.keptFor(run).filter((sent) => sent.path !== path || sent.json !== json);
+    this.keepFor(run, [...others(), { path, json }]);
+    const error = await this.send(run, path, json);
+    if (!signal?.aborted) this.keepFor(run, others());
+    return error;
+  }
+
+  /** Sends again what had not arrived when the page was left. */
+  resend(run: FollowedRun): void {
+    for (const { path, json } of this.keptFor(run)) void this.sendKept(run, path, json);
+  }
+
+  /** Removes what is kept for a run that has ended. */
+  forget(run: FollowedRun): void {
+    this.keepFor(run, []);
+  }
+
+  private keptFor(run: FollowedRun): Sent[] {
+    return JSON.parse(kept(this.service.options, `${run.id}/answers`) ?? "[]") as Sent[];
+  }
+
+  private keepFor(run: FollowedRun, answers: Sent[]): void {
+    keep(this.service.options, `${run.id}/answers`, answers.length > 0 ? JSON.stringify(answers) : null);
   }
 
   /** Sends at once what waits to be sent again. */

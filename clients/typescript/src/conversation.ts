@@ -36,6 +36,7 @@ export class Conversation {
     this.follower = new Follower(this.service, this.view, clientCalls, {
       begins: () => this.session.stop(),
       started: (run) => this.started(run),
+      released: (run) => this.answers.forget(run),
       ended: () => void this.session.load(),
     });
     this.answers = new Answers(this.service, (run, error) => this.follower.update(run, (state) => ({ ...state, error })));
@@ -168,7 +169,8 @@ export class Conversation {
   /**
    * Approves a call of `pending`. The run resumes when each call has its answer. Resolves with null if the service has
    * accepted the answer, and otherwise with the error, such as invalid arguments (`details`) or an answer from elsewhere
-   * (`tool_call_answered`). The next two functions do the same. None of them rejects.
+   * (`tool_call_answered`). With `storageKey`, an answer that has not arrived is sent again after a reload. The next two
+   * functions do the same. None of them rejects.
    */
   approve = async (callId: string, changes: Changes = {}): Promise<AgentError | null> => {
     try {
@@ -188,7 +190,10 @@ export class Conversation {
     callId: string,
     content: Json,
     { isError = false }: { isError?: boolean | undefined } = {},
-  ): Promise<AgentError | null> => this.send(this.follower.current, callId, { content, is_error: isError });
+  ): Promise<AgentError | null> => {
+    const results = [{ tool_call_id: callId, content, is_error: isError }];
+    return this.answers.sendKept(this.follower.current, "tool-results", { results });
+  };
 
   /**
    * Shows the branch of the session with this run, such as one of a question's `branches`, or with null the latest branch.
@@ -201,7 +206,10 @@ export class Conversation {
   private async resume(run: FollowedRun): Promise<void> {
     if (run.isStopped && !run.id) return this.stopping.stop(run);
     if (run.isStopped) await this.stopping.cancel(run);
-    if (this.follower.current === run) await this.follower.follow(run);
+    if (this.follower.current !== run) return;
+    const following = this.follower.follow(run);
+    this.answers.resend(run);
+    await following;
   }
 
   /** A question that takes another one's place has versions, which the session knows. */
@@ -215,10 +223,10 @@ export class Conversation {
   }
 
   private decide(callId: string, decision: object | string): Promise<AgentError | null> {
-    return this.answers.send(this.follower.current, `approvals/${encodeURIComponent(callId)}`, decision);
+    return this.answers.sendKept(this.follower.current, `approvals/${encodeURIComponent(callId)}`, decision);
   }
 
-  private send(run: FollowedRun | null, tool_call_id: string, outcome: Outcome) {
+  private send(run: FollowedRun, tool_call_id: string, outcome: Outcome) {
     return this.answers.send(run, "tool-results", { results: [{ tool_call_id, ...outcome }] });
   }
 }

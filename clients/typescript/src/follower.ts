@@ -27,6 +27,8 @@ export interface RunListener {
   begins: () => void;
   /** The service has accepted a question. */
   started: (run: FollowedRun) => void;
+  /** A run has ended or was stopped. Nothing is sent to it any more. */
+  released: (run: FollowedRun) => void;
   /** A run has ended or failed. */
   ended: () => void;
 }
@@ -127,6 +129,7 @@ export class Follower {
     this.current = null;
     this.ownership.release();
     this.clientCalls.forget(run);
+    this.listener.released(run);
   }
 
   /** Removes what is kept of a run for a reloaded page, unless another run has taken its place. */

@@ -37,8 +37,8 @@ export interface ConversationOptions extends ServiceOptions {
   sessionId?: string | undefined;
   /**
    * The key in sessionStorage for the run under way, one for each session. With it, a reloaded page follows its run again and
-   * replays it from the start, asks a question that has not arrived with the same Idempotency-Key, and continues to cancel a
-   * run that was stopped.
+   * replays it from the start, asks a question that has not arrived with the same Idempotency-Key, sends an answer that has not
+   * arrived, and continues to cancel a run that was stopped.
    */
   storageKey?: string | undefined;
   /**

@@ -1167,6 +1167,36 @@ for (const [kind, what, reply, body] of replies) {
   });
 }
 
+for (const [kind, what, reply, body] of replies) {
+  test(`${what} that has not arrived when its page is reloaded is sent by the new page`, async (t) => {
+    const waiting = waits(kind, "weather", taken);
+    let isAnswered = false;
+    const { url, requests, lost, up, down } = await outage(t, (response, request) => {
+      isAnswered ||= request.method === "POST" && request.url!.startsWith("/api/agent/runs/");
+      const isRead = request.url?.endsWith("/events") && !isAnswered;
+      waiting(response, isRead ? ({ url: "/api/agent/stream" } as IncomingMessage) : request);
+    });
+    up();
+    const options = { baseUrl: url, storageKey: "run" };
+    const before = await mountHook(t, options);
+    void before.now().stream("Hello");
+    await before.until(({ status }) => status === "waiting");
+    down();
+    const tried = lost();
+    void reply(before.now(), "call/1");
+    await tried;
+    await before.leave();
+    up();
+    const after = await mountHook(t, options);
+    hurry(t);
+    assert.equal((await after.until(ended)).status, "succeeded");
+    const sent = answersAmong(requests).map((request) => request.body as unknown);
+    assert.ok(sent.length >= 2);
+    for (const one of sent) assert.deepEqual(one, body);
+    assert.equal(sessionStorage.length, 0);
+  });
+}
+
 test("stop() while retry() reads the rest of a run doesn't ask the question again", async (t) => {
   hurry(t);
   const open: Answer = (response) => void response.writeHead(200, { "Content-Type": "text/event-stream" }).write(text(3, "lo"));
