@@ -8,6 +8,9 @@ const MAX_TRIES = 5;
  *
  * Resolves with the data of `complete`, whatever its status. Rejects if the service refuses the request, or if the rest of
  * the run can't be read.
+ *
+ * JSON.parse rounds whole numbers beyond 2^53. If a person has to see such numbers in the arguments of a call, such as long ids,
+ * use the package in clients/typescript: its events have `arguments_text`. An approval without `arguments` is exact in any case.
  */
 async function streamAgent(request, onEvent, { url = "http://127.0.0.1:8000", path = "/api/agent/stream" } = {}) {
   const key = crypto.getRandomValues(new Uint32Array(4)).join("-");

@@ -1,13 +1,12 @@
 "use client";
 
-/* A chat with an Agent Stream service, in React with Tailwind CSS. Install the client from the service, and copy this file:
-
-     npm install http://127.0.0.1:8000/static/agent-stream.tgz
-
-   The hook keeps the conversation, and resumes it after outages and reloads: docs/react.md describes it. */
+// A chat with an Agent Stream service, in React with Tailwind CSS. Copy this file, and install the client:
+// npm install http://127.0.0.1:8000/static/agent-stream.tgz
+// The hook keeps the conversation, and resumes it after outages and reloads: docs/react.md describes it.
 
 import { explain, madeWith, prettyJson, textOf, useAgentStream, useReturned } from "agent-stream/react";
-import type { AgentError, AgentStreamState, ConversationOptions, Message, Part, PendingCall } from "agent-stream/react";
+import type { AgentError, AgentStreamState, ConversationOptions } from "agent-stream/react";
+import type { Message, Part, PendingCall, ToolCall } from "agent-stream/react";
 import { memo, type ReactNode, useState } from "react";
 
 export { useAgentStream };
@@ -18,6 +17,8 @@ const FAINT = "text-slate-500 dark:text-slate-400";
 const CARD = "rounded-2xl border border-slate-200 bg-white px-4 py-3 shadow-xs dark:border-slate-800 dark:bg-slate-900";
 const FIELD = "border border-slate-300 bg-white outline-indigo-500 dark:border-slate-700 dark:bg-slate-950";
 const ALERT = "rounded-xl bg-red-50 px-4 py-3 text-red-800 dark:bg-red-950 dark:text-red-200";
+const MAIN = "cursor-pointer rounded-full bg-indigo-600 px-4 py-2 font-medium text-white hover:bg-indigo-500";
+const BUTTON = "cursor-pointer rounded-full bg-slate-200 px-4 py-2 font-medium hover:opacity-80 dark:bg-slate-800";
 const BUBBLE = "max-w-[85%] self-end rounded-2xl rounded-br-md bg-indigo-600 px-4 py-2 text-white";
 
 export default function AgentChat(options: ConversationOptions) {
@@ -30,10 +31,8 @@ export default function AgentChat(options: ConversationOptions) {
         {/* A reversed column stays at its end while the answer grows. */}
         <div className="flex flex-1 flex-col-reverse overflow-y-auto">
           <div className="flex flex-col gap-4 py-6">
-            {messages.length === 0 && <h1 className="py-16 text-center text-2xl font-semibold">What can I do for you?</h1>}
-            {messages.map((message) => (
-              <MessageView key={message.message_id} message={message} />
-            ))}
+            {messages.length === 0 && <h1 className="py-16 text-center text-2xl">What can I do for you?</h1>}
+            {messages.map((message) => <MessageView key={message.message_id} message={message} />)}
             {error && !isInMessage && <Failure error={error} />}
           </div>
         </div>
@@ -53,9 +52,7 @@ const MessageView = memo(function MessageView({ message }: { message: Message })
   if (role === "user") return <p className={`${TEXT} ${BUBBLE}`}>{textOf(content ?? "")}</p>;
   return (
     <div className="flex flex-col gap-3" aria-live="polite" aria-busy={status === "running"}>
-      {parts.map((part, place) => (
-        <PartView key={place} part={part} />
-      ))}
+      {parts.map((part, place) => <PartView key={place} part={part} />)}
       {status === "cancelled" && <p className={FAINT}>Stopped.</p>}
       {status === "failed" && error && <Failure error={error} />}
     </div>
@@ -65,24 +62,26 @@ const MessageView = memo(function MessageView({ message }: { message: Message })
 function PartView({ part }: { part: Part }) {
   if (part.type === "text") return <p className={TEXT}>{part.text}</p>;
   if (part.type === "thinking") return <Folded summary="Thinking">{part.text}</Folded>;
-  const { name, approval_request, approval_response, progress, result } = part.call;
-  const isUndecided = approval_request && !approval_response;
-  const outcome = approval_response?.approved === false ? "refused" : result?.is_error ? "failed" : "done";
-  const state = result ? outcome : isUndecided ? "waits for approval" : progress?.message;
+  const { name, result } = part.call;
   return (
-    <Folded summary={<code>{name}</code>} state={state ?? "…"}>
+    <Folded summary={<code>{name}</code>} state={stateOf(part.call)}>
       <pre className={CODE}>{madeWith(part.call)}</pre>
       {result && <pre className={`${CODE} mt-2`}>{result.content}</pre>}
     </Folded>
   );
 }
 
+function stateOf({ approval_request, approval_response, progress, result }: ToolCall): string {
+  if (approval_request && !approval_response) return "waits for approval";
+  if (!result) return progress?.message ?? "…";
+  if (approval_response?.approved === false) return "refused";
+  return result.is_error ? "failed" : "done";
+}
+
 function Folded({ summary, state, children }: { summary: ReactNode; state?: string; children: ReactNode }) {
   return (
     <details className={CARD}>
-      <summary className="cursor-pointer font-medium">
-        {summary} <span className={`${FAINT} text-sm font-normal`}>{state}</span>
-      </summary>
+      <summary className="cursor-pointer font-medium">{summary} <small className={FAINT}>{state}</small></summary>
       <div className={`${TEXT} ${FAINT} mt-2`}>{children}</div>
     </details>
   );
@@ -100,7 +99,7 @@ function PageCallCard({ call, agent: { runId, isOurs, attach }, tools = {} }: Ca
   return (
     <section className={`${CARD} mb-3`}>
       The page that asked has to run <code>{call.name}</code>.{" "}
-      {Object.hasOwn(tools, call.name) && <Button name="Run it here" onPress={() => attach(runId)} />}
+      {Object.hasOwn(tools, call.name) && <button className={BUTTON} onClick={() => attach(runId)}>Run it here</button>}
     </section>
   );
 }
@@ -109,33 +108,25 @@ function PageCallCard({ call, agent: { runId, isOurs, attach }, tools = {} }: Ca
 function ApprovalCard({ call, agent }: CardProps) {
   const written = prettyJson(call.arguments_text);
   const [text, setText] = useState(written);
-  const [mistake, setMistake] = useState("");
-  const [isSending, setSending] = useState(false);
-  const send = async (answer: () => Promise<AgentError | null>) => {
-    setSending(true);
-    const error = await answer();
-    setSending(false);
-    setMistake(error ? explain(error) : "");
-  };
-  const approve = () => agent.approve(call.tool_call_id, text === written ? {} : { arguments_text: text });
-  const refuse = () => agent.refuse(call.tool_call_id);
+  const [mistake, setMistake] = useState<AgentError | null>(null);
+  const changes = text === written ? {} : { arguments_text: text };
+  const approve = async () => setMistake(await agent.approve(call.tool_call_id, changes));
+  const refuse = async () => setMistake(await agent.refuse(call.tool_call_id));
   return (
     <section aria-label={`Approval of ${call.name}`} className={`${CARD} mb-3 flex flex-col gap-3`}>
-      <h2 className="font-semibold">
-        May the agent call <code>{call.name}</code>?
-      </h2>
+      <h2 className="font-semibold">May the agent call <code>{call.name}</code>?</h2>
       <textarea
         aria-label="Arguments"
         className={`${FIELD} field-sizing-content rounded-lg p-2 font-mono text-sm`}
         value={text}
         onChange={(change) => setText(change.target.value)}
       />
-      <fieldset disabled={isSending} className="flex flex-wrap items-center gap-2">
-        <Button name="Approve" isMain onPress={() => send(approve)} />
-        <Button name="Refuse" onPress={() => send(refuse)} />
+      <div className="flex flex-wrap items-center gap-2">
+        <button className={MAIN} onClick={approve}>Approve</button>
+        <button className={BUTTON} onClick={refuse}>Refuse</button>
         {call.expires_at && <small>Refused automatically at {new Date(call.expires_at).toLocaleString()}.</small>}
-      </fieldset>
-      {mistake && <div role="alert">{mistake}</div>}
+      </div>
+      {mistake && <Failure error={mistake} />}
     </section>
   );
 }
@@ -151,6 +142,7 @@ function Composer({ agent }: { agent: AgentStreamState }) {
     void stream(question);
     setQuestion("");
   };
+  const canRetry = !isStreaming && messages.length > 0;
   return (
     <form className="flex flex-wrap items-center gap-2 py-4" onSubmit={ask}>
       <input
@@ -160,31 +152,14 @@ function Composer({ agent }: { agent: AgentStreamState }) {
         value={question}
         onChange={(change) => setQuestion(change.target.value)}
       />
-      {isStreaming ? <Button name="Stop" onPress={stop} /> : <Button name="Ask" isMain />}
-      {messages.length > 0 && !isStreaming && <Button name="Try again" onPress={() => retry()} />}
-      <small role="status" className={`${FAINT} w-full`}>
-        {status}
-      </small>
+      {isStreaming && <button type="button" className={BUTTON} onClick={stop}>Stop</button>}
+      {!isStreaming && <button type="submit" className={MAIN}>Ask</button>}
+      {canRetry && <button type="button" className={BUTTON} onClick={() => retry()}>Try again</button>}
+      <small role="status" className={`${FAINT} w-full`}>{status}</small>
     </form>
   );
 }
 
 function Failure({ error }: { error: AgentError }) {
-  return (
-    <p role="alert" className={ALERT}>
-      {explain(error)} ({error.code})
-    </p>
-  );
-}
-
-/** A button. Without `onPress` it submits its form. */
-function Button({ name, onPress, isMain }: { name: string; onPress?: () => unknown; isMain?: boolean }) {
-  const main = "bg-indigo-600 text-white hover:bg-indigo-500";
-  const other = "border border-slate-300 hover:bg-slate-100 dark:border-slate-700 dark:hover:bg-slate-800";
-  const look = `cursor-pointer rounded-full px-4 py-2 font-medium ${isMain ? main : other}`;
-  return (
-    <button type={onPress ? "button" : "submit"} className={look} onClick={() => void onPress?.()}>
-      {name}
-    </button>
-  );
+  return <p role="alert" className={ALERT}>{explain(error)} ({error.code})</p>;
 }

@@ -646,9 +646,9 @@ function unreachable(url) {
 function isOutage(cause) {
 	return cause instanceof RunFailed && (cause.code === "network" || isForeign(cause.error));
 }
-/** Whether an error is not one that the service reports, but the page of a proxy. */
+/** Whether an error is not the service's but that of something before it: a proxy, or a route that could not reach it. */
 function isForeign({ code }) {
-	return code.startsWith("http_");
+	return code.startsWith("http_") || code === "service_unreachable";
 }
 /** Returns the failure with which a request to this URL was rejected: without a response, it is an outage. */
 function failureOf(cause, url) {

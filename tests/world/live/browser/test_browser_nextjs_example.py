@@ -9,6 +9,7 @@ import next_app
 import pytest
 from browser import open_tab
 from fake_dedalus import FakeDedalus
+from lossy_proxy import line_to
 from process import Nursery, Process
 from raw_servers import Connection, serving
 from selenium.webdriver import Chrome, Keys
@@ -172,6 +173,49 @@ def test_stop_and_retry(page: ShownPage, fake: FakeDedalus) -> None:
     page.until_shown("2/2", "article")
     page.press("Earlier version")
     page.until_shown("Well", CHAT)
+
+
+def written(page: ShownPage) -> str:
+    """Return the text in the field for a question."""
+    return page.element("#question").get_property("value") or ""
+
+
+def test_a_refused_question_comes_back(page: ShownPage, app: Process, fake: FakeDedalus) -> None:
+    """A question that is refused, because another page asks in the session meanwhile, is back in its field."""
+    fake.turn(*answer("Aye."))
+    page.ask("First?")
+    page.until_shown("Aye.", CHAT)
+    [session] = httpx.get(f"{app.url}/api/agent/sessions?limit=1").json()["sessions"]
+    gate = Gate()
+    fake.turn(*halved(gate))
+    elsewhere = {"input": "Elsewhere?", "session_id": session["session_id"]}
+    httpx.post(f"{app.url}/api/agent/runs", json=elsewhere).raise_for_status()
+    page.ask("Mine?")
+    page.until_shown("still being answered", "[role=alert]")
+    page.until(lambda: written(page) == "Mine?")
+    gate.open()
+    page.until(lambda: any("one two" in text for text in page.texts(CHAT)))
+    assert written(page) == "Mine?"
+
+
+def test_a_stopped_question_of_an_outage_comes_back(browser: Chrome, app: Process, fake: FakeDedalus) -> None:
+    """The page tries to ask while its server can't reach the service. Escape puts the question back into its field."""
+    fake.forget()
+    fake.turn(*halved(Gate()))
+    with line_to(app.url) as line, next_app.CHAT_APP.served("start", AGENT_STREAM_URL=line.url) as url:
+        open_tab(browser, url)
+        page = ShownPage(browser, url).open()
+        page.until(lambda: page.focused() == "Your question")
+        line.cut()
+        page.ask("Are you there?")
+        page.until_shown("does not respond", "[role=alert]")
+        page.keys(Keys.ESCAPE)
+        page.until(lambda: written(page) == "Are you there?")
+        page.until_shown("Stopping", "[role=status]")
+        line.restore()
+        page.until_shown("Stopped", "[role=status]")
+        [run] = httpx.get(f"{app.url}/api/agent/runs?limit=1").json()["runs"]
+        assert run["status"] == "cancelled"
 
 
 def test_keys_of_the_field(page: ShownPage, fake: FakeDedalus) -> None:
