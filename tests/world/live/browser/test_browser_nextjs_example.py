@@ -177,7 +177,7 @@ def test_stop_and_retry(page: ShownPage, fake: FakeDedalus) -> None:
 
 def written(page: ShownPage) -> str:
     """Return the text in the field for a question."""
-    return page.element("#question").get_property("value") or ""
+    return str(page.element("#question").get_property("value"))
 
 
 def test_a_refused_question_comes_back(page: ShownPage, app: Process, fake: FakeDedalus) -> None:
