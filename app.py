@@ -34,6 +34,7 @@ from services.agents.provider_states import ProviderStates
 from services.agents.simulated import SimulatedAgent
 from services.agents.toolbox import Registry
 from services.intake.answers import AnswerIntake
+from services.intake.budget_bounds import bounds_of
 from services.intake.restoring import RunRestorer
 from services.intake.routing import RouteResolver
 from services.intake.starting import RunStarter
@@ -133,12 +134,14 @@ async def assembled(app: FastAPI, settings: Settings, resources: Resources, stac
     live = LiveRuns(settings, log, records, write_behind, admission)
     stack.push_async_callback(live.aclose)
     deadlines = Deadlines(settings.first_byte_timeout_s, settings.stall_timeout_s)
-    limits = AgentLimits(deadlines, settings.max_steps, settings.max_tool_result_bytes, settings.max_calls_per_turn)
+    bounds = bounds_of(settings)
+    limits = AgentLimits(
+        deadlines, settings.max_steps, settings.max_tool_result_bytes, settings.max_calls_per_turn, bounds
+    )
     agent = DedalusAgent(upstreams, limits, tools, guard, http, ProviderStates(database))
     turns = SessionTurns(database, records, write_behind, live, admission)
-    work = WorkFactory(
-        settings, turns, RouteResolver(upstreams, catalog, settings.fallback_models), agent, SimulatedAgent(), catalog
-    )
+    routes = RouteResolver(upstreams, catalog, settings.fallback_models, bounds)
+    work = WorkFactory(settings, turns, routes, agent, SimulatedAgent(), catalog)
     starts = RunStarter(settings, live, admission, turns, IdempotencyKeys(database, log), work)
     answers = AnswerIntake(settings, log, live, records, work)
     sessions = Sessions(database, log, write_behind, live, turns)

@@ -5,7 +5,7 @@
     │   ├── InvalidRequest  InvalidHost  OriginRefused  RouteNotFound  MethodNotAllowed  BodyTooLarge  NotJson
     │   ├── MalformedRequest  HeadTooLarge  RequestTimeout
     │   ├── ModelUnavailable  McpUnavailable  McpServerNotFound  ToolUnavailable  UrlRefused
-    │   ├── UpstreamRejected (UpstreamModelNotFound)  ContextTooLong  StepLimit
+    │   ├── UpstreamRejected (UpstreamModelNotFound)  ContextTooLong  StepLimit  BudgetExceeded
     │   ├── RunNotWaiting  ToolCallNotFound  ToolCallAnswered
     │   ├── RunNotFound  RunExpired  RunActive  RunContinued  InvalidCursor  CursorAhead
     │   └── SessionNotFound  SessionExists  SessionBusy  InvalidParent  IdempotencyKeyReused
@@ -162,6 +162,11 @@ class ContextTooLong(RequestError):
 class StepLimit(RequestError):
     code, status = "max_steps", 422
     default = "The run reached max_steps model turns before the model had finished. Raise max_steps or ask for less."
+
+
+class BudgetExceeded(RequestError):
+    code, status = "budget_exceeded", 402
+    default = "The run's budget is spent and was not raised. Ask for less, or with a larger budget."
 
 
 class RunNotWaiting(RequestError):

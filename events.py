@@ -4,50 +4,15 @@ Events are closed: no other name and no other key is ever sent. An optional key 
 the three counts of `Usage`, which are null if the model server reports none.
 """
 
-from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, TypeAdapter, WithJsonSchema
 
 from closed_models import ABSENT, Closed, Data, Dollars, Maybe
-
-
-class Usage(Closed):
-    """Token counts as the model server reports them, and their cost. For a run, they are the sums over its steps.
-
-    `input_tokens` includes the tokens that were read from the provider's cache or written to it. `cost_usd` is in US
-    dollars. It is left out if a part of it is unknown.
-    """
-
-    input_tokens: int | None
-    output_tokens: int | None
-    total_tokens: int | None
-    reasoning_tokens: Maybe[int] = None
-    cached_input_tokens: Maybe[int] = None
-    cache_write_input_tokens: Maybe[int] = None
-    cost_usd: Maybe[Dollars] = None
-
-    def __add__(self, other: "Usage") -> "Usage":
-        """Add two usages. A count that neither side reports stays unreported. A sum with an unknown cost has none."""
-        counts = {name: _sum(getattr(self, name), getattr(other, name)) for name in TOKEN_COUNTS}
-        unknown = self.cost_is_unknown or other.cost_is_unknown
-        return Usage(**counts, cost_usd=None if unknown else _sum(self.cost_usd, other.cost_usd))
-
-    @property
-    def cost_is_unknown(self) -> bool:
-        """Whether there are tokens whose cost isn't known."""
-        return self.cost_usd is None and any(getattr(self, name) for name in TOKEN_COUNTS)
-
-
-TOKEN_COUNTS = tuple(name for name in Usage.model_fields if name != "cost_usd")
-NO_USAGE = Usage(input_tokens=None, output_tokens=None, total_tokens=None)
-
-AmountT = TypeVar("AmountT", int, Decimal)
-
-
-def _sum(a: AmountT | None, b: AmountT | None) -> AmountT | None:
-    return b if a is None else a if b is None else a + b
+from usage_models import NO_USAGE as NO_USAGE  # re-exported, as the others: this module shows the whole contract
+from usage_models import TOKEN_COUNTS as TOKEN_COUNTS
+from usage_models import Usage as Usage
 
 
 class EventType(StrEnum):
@@ -62,6 +27,7 @@ class EventType(StrEnum):
     APPROVAL_REQUEST = "approval_request"
     WAITING = "waiting"
     APPROVAL_RESPONSE = "approval_response"
+    BUDGET_RESPONSE = "budget_response"
     TOOL_PROGRESS = "tool_progress"
     TOOL_RESULT = "tool_result"
     SOURCE = "source"
@@ -74,7 +40,7 @@ class EventType(StrEnum):
 
 
 ToolSource = Literal["python", "mcp", "hosted", "client"]
-PendingKind = Literal["approval", "client"]
+CallKind = Literal["approval", "client"]
 RestartReason = Literal["fallback", "output_invalid", "blocked", "owner_lost"]
 RunEnd = Literal["succeeded", "failed", "cancelled"]
 
@@ -144,13 +110,30 @@ class PendingCall(Closed):
 
     tool_call_id: str
     name: str
-    kind: PendingKind
+    kind: CallKind
+
+
+class PendingBudget(Closed):
+    """The run's budget has too little left for another model turn. Without a decision, the run ends at `expires_at`.
+
+    What is spent includes an estimate for each answer that was cut before its server counted it.
+    """
+
+    kind: Literal["budget"]
+    spent_cost_usd: Maybe[Dollars] = None
+    max_cost_usd: Maybe[Dollars] = None
+    spent_tokens: int
+    max_total_tokens: Maybe[int] = None
+    expires_at: str
+
+
+PendingItem = Annotated[PendingCall | PendingBudget, Field(discriminator="kind")]
 
 
 class Waiting(Closed):
-    """The run is suspended until each of these calls has an answer."""
+    """The run is suspended until each of these has an answer. A budget is pending alone."""
 
-    pending: list[PendingCall]
+    pending: list[PendingItem]
 
 
 class ApprovalResponse(Closed):
@@ -160,6 +143,14 @@ class ApprovalResponse(Closed):
     approved: bool
     arguments: Maybe[dict[str, Any]] = None
     reason: Maybe[str] = None
+
+
+class BudgetResponse(Closed):
+    """The decision on a budget. With approval, the totals that are present replace those before."""
+
+    approved: bool
+    max_cost_usd: Maybe[Dollars] = None
+    max_total_tokens: Maybe[int] = None
 
 
 class ToolProgress(Closed):
@@ -281,6 +272,7 @@ EventData = (
     | ApprovalRequest
     | Waiting
     | ApprovalResponse
+    | BudgetResponse
     | ToolProgress
     | ToolResult
     | Source
@@ -366,6 +358,13 @@ class ApprovalResponseEvent(Event):
     data: ApprovalResponse
 
 
+class BudgetResponseEvent(Event):
+    """The event `budget_response`."""
+
+    event: Literal["budget_response"]
+    data: BudgetResponse
+
+
 class ToolProgressEvent(Event):
     """The event `tool_progress`."""
 
@@ -439,6 +438,7 @@ StreamEvent = Annotated[
     | ApprovalRequestEvent
     | WaitingEvent
     | ApprovalResponseEvent
+    | BudgetResponseEvent
     | ToolProgressEvent
     | ToolResultEvent
     | SourceEvent

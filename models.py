@@ -14,12 +14,12 @@ from pydantic import (
 
 from closed_models import ABSENT, Closed, Data, Maybe, with_examples
 from events import EventType as EventType  # re-exported: this module shows the whole contract
-from events import PendingCall, RunEnd, RunError, RunWarning, Source, Usage
+from events import PendingItem, RunEnd, RunError, RunWarning, Source, Usage
 from events import StreamEvent as StreamEvent
 from message_models import Message, in_order
 from parameter_models import ModelParameters
 from part_models import Content, FilePart, Part, TextPart, has_words, not_blank
-from tool_models import ClientTool, McpServerRef, ServerName, ToolCall, ToolName
+from tool_models import ClientTool, McpServerRef, MostDollars, MostTokens, ServerName, ToolCall, ToolName
 
 OnDisconnect = Literal["cancel", "continue"]
 Multitask = Literal["reject", "enqueue", "interrupt"]
@@ -133,6 +133,20 @@ class AgentRequest(ModelParameters):
     max_steps: int | None = Field(
         None, ge=1, le=100, description="The maximum number of model turns. The default is MAX_STEPS."
     )
+    max_cost_usd: MostDollars | None = Field(
+        None,
+        description=(
+            "The US dollars that the run may spend. Once too little is left, it waits for a decision: see POST "
+            "/api/agent/runs/{run_id}/budget. The model needs a known price. MAX_COST_USD is the upper bound."
+        ),
+    )
+    max_total_tokens: MostTokens | None = Field(
+        None,
+        description=(
+            "The tokens that all steps of the run may take together, input and output. Once too few are left, it waits "
+            "for a decision, as with `max_cost_usd`. MAX_TOTAL_TOKENS is the upper bound."
+        ),
+    )
     metadata: Metadata | None = Field(
         None, description="Stored with the run and returned by GET /api/agent/runs/{run_id}. Not sent to the model."
     )
@@ -230,6 +244,7 @@ class Scenario(StrEnum):
     FALLBACK = "fallback"
     SOURCES = "sources"
     STRUCTURED = "structured"
+    BUDGET = "budget"
 
 
 class SimulateRequest(AgentRequest):
@@ -267,7 +282,7 @@ class RunStatus(StrEnum):
 class Run(Closed):
     """A run.
 
-    `last_seq` is the number of its last event so far. `pending` are the calls that a waiting run needs an answer to.
+    `last_seq` is the number of its last event so far. `pending` is what a waiting run needs an answer to.
     `model` is the one that was asked for, and `answered_by` the one that the latest step's answer is from.
     """
 
@@ -282,7 +297,7 @@ class Run(Closed):
     last_seq: int
     on_disconnect: OnDisconnect
     metadata: Maybe[dict[str, str]] = None
-    pending: Maybe[list[PendingCall]] = None
+    pending: Maybe[list[PendingItem]] = None
     finish_reason: Maybe[str] = None
     usage: Maybe[Usage] = None
     steps: Maybe[int] = None
@@ -313,7 +328,7 @@ class AgentResponse(Closed):
     attempts: Maybe[int] = None
     thinking: str
     tool_calls: list[ToolCall]
-    pending: Maybe[list[PendingCall]] = None
+    pending: Maybe[list[PendingItem]] = None
     sources: Maybe[list[Source]] = None
     warnings: Maybe[list[RunWarning]] = None
     usage: Usage

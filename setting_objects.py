@@ -87,6 +87,7 @@ class WireRules(BaseModel):
     * `files`: the form of PDFs; with `none`, a request with one is refused.
     * `file_urls`: whether the server fetches files.
     * `audio`: the form of recordings; with `none`, a request with one is refused.
+    * `most_output`: the largest `max_tokens` that the server accepts. A larger one that a budget leads to is not sent.
     * `prompt_cache_key`: whether requests of a session have a key by which the server finds its cache.
     * `left_out`: parameters that are not sent. `name=value` leaves out only that value.
     """
@@ -108,6 +109,7 @@ class WireRules(BaseModel):
     files: Literal["file", "file_url", "document_url", "none"] = "file"
     file_urls: bool = False
     audio: Literal["input_audio", "text", "none"] = "input_audio"
+    most_output: int | None = None
     prompt_cache_key: bool = False
     left_out: tuple[str, ...] = ()
 

@@ -7,6 +7,7 @@ import ipaddress
 import json
 import os
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import unquote
@@ -108,6 +109,8 @@ class Settings(BaseSettings):
     url_allowed: CommaSeparated = ()
     url_denied: CommaSeparated = ()
     max_steps: int = Field(default=10, ge=1, le=100)
+    max_cost_usd: Decimal | None = Field(default=None, gt=0, le=1_000_000, allow_inf_nan=False)
+    max_total_tokens: int | None = Field(default=None, ge=1, le=1_000_000_000)
     max_calls_per_turn: int = Field(default=128, ge=1, le=1000)
     max_concurrent_runs: int = Field(default=1000, ge=1)
     max_waiting_runs: int = Field(default=10_000, ge=1)

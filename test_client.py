@@ -51,6 +51,8 @@ LISTS = {
     "runs": "runs, the latest first; with --session, those of the session",
     "messages": "the messages of --session",
 }
+TOTALS: dict[str, Callable[[str], float]] = {"max_cost_usd": float, "max_total_tokens": int}  # of a budget
+BUDGET = "budget"  # its id among those of calls
 MARKS = {"succeeded": ("✓", "green"), "failed": ("✗", "red"), "cancelled": ("■", "yellow")}
 CONTROLS = dict.fromkeys(
     {*range(32), *range(128, 160)} - {ord("\n"), ord("\t")}
@@ -63,11 +65,12 @@ exit codes:
   2  the command line is not valid
   3  cancelled: Ctrl-C cancels the run and shows its end, a second Ctrl-C leaves at once
   4  the service can't be reached, or the stream is incomplete
-  5  the run waits for an approval or a client tool's result, after --execute or Ctrl-D at the question;
-     continue with --resume
+  5  the run waits for an approval, a larger budget or a client tool's result, after --execute or Ctrl-D at the
+     question; continue with --resume
 
-At a terminal, you are asked to approve calls and to enter the results of client tools. --approve and --refuse answer
-without asking. Without a terminal, the curl command for each answer is printed, and the run is followed until its end.
+At a terminal, you are asked to approve calls, to raise a budget that is spent, and to enter the results of client
+tools. --approve and --refuse decide on calls without asking. Without a terminal, the curl command for each answer is
+printed, and the run is followed until its end.
 
 Without a QUESTION, it is read from standard input. If that has none, a tour shows a scripted run and the model's answer
 to a question. At a terminal, you can then ask your own.
@@ -81,6 +84,7 @@ examples:
   python test_client.py "Name three rivers" --schema rivers.json --quiet | jq
   python test_client.py "Tidy up" --tool delete_folder --require-approval delete_folder
   python test_client.py --simulate approval --refuse "Not on a Friday."
+  python test_client.py "Plan a trip to Oslo" --max-cost 0.05
   python test_client.py "Name three rivers" --json | jq -r 'select(.event == "final_output").data.content'
 """
 
@@ -198,6 +202,8 @@ class Screen:
                 self.line(waiting(data["pending"]), "yellow")
             case "approval_response":
                 self.line(*decision(self._names.get(data["tool_call_id"], data["tool_call_id"]), data))
+            case "budget_response":
+                self.line(*budget_decision(data))
             case "tool_progress":
                 self.line(f"  … {progress(data)}", "dim")
             case "tool_result":
@@ -326,8 +332,30 @@ async def typed_line() -> bytes:
 
 def waiting(pending: list[dict[str, Any]]) -> str:
     """Return a line about what a run waits for."""
-    forms = {"approval": "approval of {}", "client": "the result of {}"}
-    return "… waiting for " + ", ".join(forms[item["kind"]].format(item["name"]) for item in pending)
+    return "… waiting for " + ", ".join(map(awaited, pending))
+
+
+def awaited(item: dict[str, Any]) -> str:
+    """Return what an item of `pending` waits for."""
+    if item["kind"] == "budget":
+        return "a larger budget: " + ", ".join(spent_of(item, total) for total in TOTALS if total in item)
+    return f"approval of {item['name']}" if item["kind"] == "approval" else f"the result of {item['name']}"
+
+
+def spent_of(budget: dict[str, Any], total: str) -> str:
+    """Return how much of a budget's total is spent."""
+    if total == "max_cost_usd":
+        return f"${budget['spent_cost_usd']:f} of ${budget[total]:f} spent"
+    return f"{budget['spent_tokens']} of {budget[total]} tokens spent"
+
+
+def budget_decision(data: dict[str, Any]) -> tuple[str, str]:
+    """Return a line about a decision on a budget, with its style."""
+    if not data["approved"]:
+        return "  ✗ the budget is not raised", "red"
+    dollars = [f"${data['max_cost_usd']:f}"] if "max_cost_usd" in data else []
+    tokens = [f"{data['max_total_tokens']} tokens"] if "max_total_tokens" in data else []
+    return f"  ✓ the budget is now {', '.join(dollars + tokens)}", "green"
 
 
 def decision(name: str, data: dict[str, Any]) -> tuple[str, str]:
@@ -408,7 +436,7 @@ def summary(end: dict[str, Any]) -> tuple[str, str]:
 
 @dataclass
 class Answers:
-    """Answers the calls that a run waits for, from the command line's options or by asking at the terminal.
+    """Answers what a run waits for, from the command line's options or by asking at the terminal.
 
     Without either, it prints how to answer with curl. A question disappears if its call is answered from elsewhere. At
     the end of input (Ctrl-D) it cancels the follower's task and sets `is_left`.
@@ -422,7 +450,7 @@ class Answers:
     is_left: bool = False
     _pending: dict[str, dict[str, Any]] = field(default_factory=dict)  # by the call's id
     _arguments: dict[str, Any] = field(default_factory=dict)
-    _asked: str = ""  # the id of the call that the current question is about
+    _asked: str = ""  # the id of what the current question is about
     _task: asyncio.Task[None] | None = None
 
     def hear(self, event: Event) -> None:
@@ -432,10 +460,10 @@ class Answers:
             case "tool_use":
                 self._arguments[data["tool_call_id"]] = data["arguments"]
             case "waiting":
-                self._pending = {item["tool_call_id"]: item for item in data["pending"]}
-            case "approval_response" | "tool_result":
-                self._pending.pop(data["tool_call_id"], None)
-                if data["tool_call_id"] == self._asked:
+                self._pending = {id_of(item): item for item in data["pending"]}
+            case "approval_response" | "budget_response" | "tool_result":
+                self._pending.pop(id_of(data), None)
+                if id_of(data) == self._asked:
                     self.stop()
             case "complete":
                 self.stop()
@@ -457,8 +485,7 @@ class Answers:
     async def _answer_all(self, run: str, follower: "asyncio.Task[Any]") -> None:
         while self._pending:
             item = next(iter(self._pending.values()))
-            call_id = item["tool_call_id"]
-            arguments = self._arguments.get(call_id, {})
+            arguments = self._arguments.get(id_of(item), {})
             answer = await self._answer_to(item, arguments)
             if answer is None:
                 self._explain(run, item, arguments)
@@ -468,7 +495,7 @@ class Answers:
                     return
             elif not await self._is_taken(*request_for(run, item, answer)):
                 continue
-            self._pending.pop(call_id, None)
+            self._pending.pop(id_of(item), None)
 
     async def _answer_to(self, item: dict[str, Any], arguments: Any) -> dict[str, Any] | None:
         """Return the answer as its route accepts it, or None if nobody can be asked."""
@@ -477,11 +504,28 @@ class Answers:
             return self.decision
         if not self.is_asking:
             return None
-        self._asked = item["tool_call_id"]
-        call = f"{item['name']} {as_json(arguments)}"
-        answer = await (self._ask_approval(call) if is_approval else self._ask_result(call))
+        self._asked = id_of(item)
+        if item["kind"] == "budget":
+            answer = await self._ask_budget(item)
+        else:
+            call = f"{item['name']} {as_json(arguments)}"
+            answer = await (self._ask_approval(call) if is_approval else self._ask_result(call))
         self._asked = ""
         return answer
+
+    async def _ask_budget(self, budget: dict[str, Any]) -> dict[str, Any] | None:
+        totals: dict[str, Any] = {}
+        while not totals:
+            for total in filter(budget.__contains__, TOTALS):
+                unit = "dollars" if total == "max_cost_usd" else "tokens"
+                typed = await self.screen.ask(f"{spent_of(budget, total)}. New total of {unit}, or n to end the run: ")
+                if typed is None:
+                    return None
+                if typed.strip().lower() in {"n", "no"}:
+                    return {"approved": False}
+                with suppress(ValueError):
+                    totals[total] = TOTALS[total](typed)
+        return totals
 
     async def _ask_approval(self, call: str) -> dict[str, Any] | None:
         question = f"Allow {call}? y, n [reason] or e (edit): "
@@ -534,15 +578,29 @@ class Answers:
             await asyncio.sleep(wait)
 
     def _explain(self, run: str, item: dict[str, Any], arguments: Any) -> None:
-        example = {"approved": True} if item["kind"] == "approval" else {"content": "…"}
-        path, body = request_for(run, item, example)
-        self.screen.note(f"{item['name']} {as_json(arguments)} waits for an answer, such as:")
+        path, body = request_for(run, item, example_of(item))
+        call = "The budget" if item["kind"] == "budget" else f"{item['name']} {as_json(arguments)}"
+        self.screen.note(f"{call} waits for an answer, such as:")
         url = shlex.quote(without_password(str(self.http.base_url.join(path))))
         self.screen.note(f"  curl {url} -H 'Content-Type: application/json' -d {shlex.quote(as_json(body))}")
 
 
+def id_of(item: dict[str, Any]) -> str:
+    """Return the id of the call that something is about, or `BUDGET`."""
+    return str(item.get("tool_call_id", BUDGET))
+
+
+def example_of(item: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer to something that is pending."""
+    if item["kind"] == "budget":
+        return {total: 2 * max(item[total], 1) for total in TOTALS if total in item}
+    return {"approved": True} if item["kind"] == "approval" else {"content": "…"}
+
+
 def request_for(run: str, item: dict[str, Any], answer: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return the path to post the answer of a pending call to, and the body."""
+    """Return the path to post the answer to, and the body."""
+    if item["kind"] == "budget":
+        return f"{run}/budget", answer
     call_id = item["tool_call_id"]
     if item["kind"] == "approval":
         return f"{run}/approvals/{quote(call_id, safe='')}", answer
@@ -931,7 +989,7 @@ def add_commands(cli: argparse.ArgumentParser) -> None:
     how = cli.add_mutually_exclusive_group().add_argument
     scenarios = (
         "show a scripted run: default, long, tool_error, error, slow, truncated, progress, approval, client_tool, "
-        "fallback, sources or structured"
+        "fallback, sources, structured or budget"
     )
     how("--simulate", dest="scenario", nargs="?", const="default", metavar="SCENARIO", help=scenarios)
     how("--execute", action="store_true", help="request one JSON response instead of the stream")
@@ -976,6 +1034,8 @@ def add_request_fields(cli: argparse.ArgumentParser) -> None:
     add("--mcp-server", dest="mcp_servers", action="append", metavar="SERVER", help="owner/name or URL; repeatable")
     add("--temperature", type=number, metavar="T", help="the sampling temperature, 0 to 2")
     add("--max-steps", type=int, metavar="N", help="the maximum number of model turns")
+    add("--max-cost", dest="max_cost_usd", type=number, metavar="USD", help="the US dollars that the run may spend")
+    add("--max-total-tokens", type=int, metavar="N", help="the tokens that all steps may take together")
 
 
 def add_connection_options(cli: argparse.ArgumentParser) -> None:

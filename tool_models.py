@@ -1,10 +1,10 @@
-"""Tools and MCP servers, as clients name, define, list and answer them."""
+"""Tools and MCP servers, as clients name, define and list them, and the answers to waiting runs."""
 
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AnyUrl, Field, JsonValue, StrictBool, UrlConstraints, field_validator, model_validator
 
-from closed_models import Closed, Maybe, with_examples
+from closed_models import Closed, Dollars, Maybe, with_examples
 from events import ApprovalResponse, ToolSource
 
 SERVER_PATTERN = r"^([\w.-]+(/[\w.-]+(@[\w.-]+)?)?|https://\S+)$"
@@ -12,6 +12,10 @@ SERVER_PATTERN = r"^([\w.-]+(/[\w.-]+(@[\w.-]+)?)?|https://\S+)$"
 TOOL_NAME = r"^[A-Za-z0-9_-]{1,64}$"
 """The names of tools that all model servers accept."""
 MAX_UNKNOWN = 20
+
+MostDollars = Annotated[Dollars, Field(gt=0, le=1_000_000)]
+MostTokens = Annotated[int, Field(ge=1, le=1_000_000_000)]
+"""What a run may spend, in US dollars and in tokens."""
 
 
 class Asked(Closed):
@@ -89,6 +93,29 @@ class ApprovalDecision(Asked):
         """Refuse arguments for a call that is not made."""
         if not self.approved and self.arguments is not None:
             raise ValueError("arguments need approved: true")
+        return self
+
+
+class BudgetDecision(Asked):
+    """A person's decision on a budget that is spent: new totals with which the run resumes, or a refusal that ends it.
+
+    A total that is left out stays as it is.
+    """
+
+    model_config = with_examples({"max_cost_usd": 0.5}, {"max_total_tokens": 50_000}, {"approved": False})
+
+    approved: StrictBool = True
+    max_cost_usd: MostDollars | None = Field(None, description="The new total in US dollars, above what is spent.")
+    max_total_tokens: MostTokens | None = Field(None, description="The new total of tokens, above what is spent.")
+
+    @model_validator(mode="after")
+    def totals_with_approval(self) -> Self:
+        """Require a new total with approval, and none with a refusal."""
+        has_total = self.max_cost_usd is not None or self.max_total_tokens is not None
+        if self.approved and not has_total:
+            raise ValueError('send a new max_cost_usd or max_total_tokens, or {"approved": false} to end the run')
+        if has_total and not self.approved:
+            raise ValueError("new totals need approved: true")
         return self
 
 

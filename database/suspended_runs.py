@@ -21,7 +21,7 @@ DELETE = sa.delete(waiting_runs).where(THIS_RUN)
 class SuspendedRun(NamedTuple):
     """The data to resume a run from, as JSON: its request and its checkpoint (`state`).
 
-    `pending` are the ids of the calls that it waits for.
+    `pending` are the ids of what it waits for.
     """
 
     run_id: str

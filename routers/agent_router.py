@@ -30,7 +30,7 @@ from tool_models import McpToolList, ToolList
 WAITING: dict[int | str, dict[str, Any]] = {
     202: {
         "model": AgentResponse,
-        "description": "The run is waiting for an approval, or for the results of client tools.",
+        "description": "The run is waiting for an approval, for a decision on its budget, or for client tools.",
     }
 }
 STARTS = STREAM_STARTS | {
@@ -72,8 +72,8 @@ async def execute(
 ) -> AgentResponse | Response:
     """Start a run and respond when it has ended, with the content of its stream. A failed run is an error response.
 
-    If the run has to wait for an approval or for client tools, the response is 202 with status `waiting`. Follow the
-    run at the URL in the `Location` header.
+    If the run has to wait for an approval, a larger budget or client tools, the response is 202 with status `waiting`.
+    Follow the run at the URL in the `Location` header.
     """
     run = asyncio.create_task(service.execute_agent(body, request_id, key))
     gone = asyncio.create_task(_client_gone(request))

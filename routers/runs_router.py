@@ -25,7 +25,7 @@ from routers.dependencies import (
 from routers.json_route import JsonRoute
 from routers.openapi import ERRORS, EVENTS, STREAM
 from services.agent_service import AgentService
-from tool_models import ApprovalDecision, ClientToolResults
+from tool_models import ApprovalDecision, BudgetDecision, ClientToolResults
 
 router = APIRouter(prefix="/api/agent/runs", tags=["runs"], responses=ERRORS, route_class=JsonRoute)
 
@@ -138,6 +138,24 @@ async def decide_approval(
     `Accept: text/event-stream` the response is the run's event stream, as from `GET /runs/{run_id}/events`.
     """
     return await _answered(request, service, run_id, after, partial(service.approve, run_id, tool_call_id, body))
+
+
+@router.post(
+    "/{run_id}/budget",
+    summary="Raise a budget, or end the run",
+    status_code=202,
+    response_model=Run,
+    responses=ANSWERED,
+)
+async def decide_budget(
+    request: Request, run_id: str, body: BudgetDecision, after: Cursor, service: ServiceDep
+) -> Run | Response:
+    """Set new totals for a run whose budget is spent, above what is spent, so that it resumes; or refuse, to end it.
+
+    A total that is left out stays as it is. Sending the same decision again has no effect. With
+    `Accept: text/event-stream` the response is the run's event stream, as from `GET /runs/{run_id}/events`.
+    """
+    return await _answered(request, service, run_id, after, partial(service.decide_budget, run_id, body))
 
 
 @router.post(

@@ -15,7 +15,7 @@ from services.runs.readers import RunStream
 from services.runs.records import RunRecords
 from services.runs.task import RunTask
 from services.sessions.sessions import Sessions
-from tool_models import ApprovalDecision, ClientToolResults
+from tool_models import ApprovalDecision, BudgetDecision, ClientToolResults
 
 
 class AgentService:
@@ -103,6 +103,11 @@ class AgentService:
     async def approve(self, run_id: str, call_id: str, decision: ApprovalDecision) -> Run:
         """Record a person's decision on a call, and return the run. Raise as `AnswerIntake.approve` does."""
         await self._answers.approve(run_id, call_id, decision)
+        return await self.get(run_id)
+
+    async def decide_budget(self, run_id: str, decision: BudgetDecision) -> Run:
+        """Record a person's decision on a budget, and return the run. Raise as `AnswerIntake.decide_budget` does."""
+        await self._answers.decide_budget(run_id, decision)
         return await self.get(run_id)
 
     async def take_results(self, run_id: str, results: ClientToolResults) -> Run:

@@ -1,11 +1,13 @@
-"""The state of a suspended run, and the part of a step that it shares with a run under way."""
+"""The states of a suspended run, and the parts of a step that they share with a run under way."""
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel
 
-from events import RunWarning, Usage
+from events import NO_USAGE, RestartReason, RunWarning, Usage
+from services.agents.budget import BudgetState
 from services.agents.conversation import WireMessage
 from services.agents.tool_calls import Call
 from services.upstreams.wire_rules import without_provider_fields
@@ -29,25 +31,62 @@ class StepOutput(BaseModel):
     warnings: list[RunWarning] = []
 
 
-class Checkpoint(StepOutput):
-    """The state to resume a run from, in the middle of a step's calls. It is stored as JSON.
+class StepProgress(BaseModel):
+    """A step between two of its attempts, or before the first one.
 
-    `messages` are those that the step's request had. `family` is that of the model. `models` are the model that answers
-    and its fallbacks. `invalid_answers` are those that didn't match the output schema.
+    `usage` is that of the attempts so far. `is_started` says whether the log has its `step_started`, and
+    `restart_reason` why the next attempt begins with a `step_restarted`, if it does.
+    """
+
+    step: int
+    usage: Usage = NO_USAGE
+    is_started: bool = False
+    restart_reason: RestartReason | None = None
+
+
+class RunState(BaseModel):
+    """The state of a run, stored as JSON while it waits.
+
+    `messages` are those of the step's request. `family` is that of the model. `models` are the model that answers and
+    its fallbacks. `invalid_answers` are those that didn't match the output schema. `budget` is None in checkpoints of
+    earlier versions.
     """
 
     messages: list[WireMessage]
-    calls: list[Call]
     call_ids: list[str]
     family: str | None = None
     models: list[str] = []
     invalid_answers: int = 0
+    budget: BudgetState | None = None
 
-    def for_family(self, family: str) -> "Checkpoint":
+    def for_family(self, family: str) -> Self:
         """Return the checkpoint for a model of this family. Another family's reasoning and signatures are removed."""
-        if self.family in (None, family):
-            return self
+        return self if self.family in (None, family) else self._without_provider_fields()
+
+    def _without_provider_fields(self) -> Self:
+        return self.model_copy(update={"messages": [*map(without_provider_fields, self.messages)]})
+
+
+class Checkpoint(RunState, StepOutput):
+    """The state to resume a run from, in the middle of a step's calls."""
+
+    calls: list[Call]
+
+    def _without_provider_fields(self) -> Self:
         calls = [replace(call, extra={}) for call in self.calls]
-        return self.model_copy(
-            update={"reasoning": {}, "messages": [*map(without_provider_fields, self.messages)], "calls": calls}
-        )
+        return super()._without_provider_fields().model_copy(update={"reasoning": {}, "calls": calls})
+
+
+class BudgetCheckpoint(RunState, StepProgress):
+    """The state to resume a run from, before an attempt for which its budget had too little left."""
+
+    kind: Literal["budget"] = "budget"
+    correlation_id: str | None
+    deferred_calls: list[dict[str, Any]]
+
+
+def checkpoint_of(state: Mapping[str, Any]) -> Checkpoint | BudgetCheckpoint:
+    """Return the checkpoint of its JSON."""
+    if state.get("kind") == "budget":
+        return BudgetCheckpoint.model_validate(state)
+    return Checkpoint.model_validate(state)

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from errors import McpServerFailed, RequestError, ToolUnavailable
 from events import RunWarning, WarningCode
 from models import AgentRequest, Run
-from services.agents.checkpoint import Checkpoint
+from services.agents.budget import Budget, BudgetState
+from services.agents.checkpoint import BudgetCheckpoint, StepProgress, checkpoint_of
 from services.agents.conversation import WireMessage, conversation
 from services.agents.loop import AgentLoop
 from services.agents.loop_state import AgentLimits, LoopState
@@ -107,8 +108,8 @@ class DedalusAgent:
         models = await self._models(request, plan.candidates)
         messages = conversation(request.instructions, history, request.input)
         call_ids = {call["id"] for message in history for call in message.get("tool_calls", ())}
-        context = RunContext(run, request, models, writer)
-        return await self._loop(context, LoopState(messages, call_ids)).turns(1)
+        context = RunContext(run, request, models, writer, self._budget(request))
+        return await self._loop(context, LoopState(messages, call_ids)).turns(StepProgress(step=1))
 
     async def resume(
         self,
@@ -119,14 +120,20 @@ class DedalusAgent:
         run: Run,
         writer: RunWriter,
     ) -> Suspension | None:
-        """Continue a run that has waited, with the outcomes of its calls. Return and raise as `run` does.
+        """Continue a run that has waited, with the outcomes of its wait. Return and raise as `run` does.
 
         `routes` lead to the models that `models_after_wait` names.
         """
-        checkpoint = Checkpoint.model_validate(state).for_family(routes[0].family)
+        checkpoint = checkpoint_of(state).for_family(routes[0].family)
+        budget = self._budget(request, checkpoint.budget)
+        if isinstance(checkpoint, BudgetCheckpoint):
+            writer.resume_step(checkpoint.usage)
+            budget.decide(outcomes)
         models = await self._models(request, [*self._reselected(request, routes)])
-        context = RunContext(run, request, models, writer)
+        context = RunContext(run, request, models, writer, budget)
         loop = self._loop(context, LoopState(checkpoint.messages, set(checkpoint.call_ids)))
+        if isinstance(checkpoint, BudgetCheckpoint):
+            return await loop.resume_before(checkpoint)
         return await loop.resume(checkpoint, outcomes)
 
     @staticmethod
@@ -164,6 +171,9 @@ class DedalusAgent:
         models = ModelChain(request, candidates, self._upstreams, self._tools)
         await models.begin()
         return models
+
+    def _budget(self, request: AgentRequest, state: BudgetState | None = None) -> Budget:
+        return Budget(request, self._limits.budget, state)
 
     def _loop(self, context: RunContext, state: LoopState) -> AgentLoop:
         return AgentLoop(context, state, ToolRunner(context, self._http), self._limits, self._states)

@@ -11,7 +11,7 @@ from typing import Any
 from errors import OutputInvalid, StepLimit
 from events import EventData, RunWarning, StepFinished, WarningCode
 from services.agents.answer_check import MAX_REPEATS, Answer, question_again, read_answer
-from services.agents.checkpoint import Checkpoint, StepOutput
+from services.agents.checkpoint import BudgetCheckpoint, Checkpoint, StepOutput, StepProgress
 from services.agents.conversation import followed_up
 from services.agents.hosted_failures import failure_warnings
 from services.agents.loop_state import AgentLimits, LoopState
@@ -22,7 +22,7 @@ from services.agents.tool_calls import ToolCalls
 from services.agents.tool_runner import LAST_STEP, ToolRunner
 from services.agents.turn_request import parameters_left_out
 from services.completions.finish_reasons import CALL_REASONS, means_cut
-from services.runs.suspension import Outcomes, Suspension
+from services.runs.suspension import Outcomes, SpentBudget, Suspension
 from services.upstreams.model_turn import UNKNOWN_REASON, ModelTurn
 from session_models import ProviderState
 
@@ -43,31 +43,42 @@ class AgentLoop:
         self._provider_states = states
         self._max_steps = context.request.max_steps or limits.max_steps
 
-    async def turns(self, first_step: int) -> Suspension | None:
-        """Run the turns from this step on. Raise `StepLimit` if the last one calls tools."""
-        self._put_all(self._context.toolset.warnings)
-        for number in range(first_step, self._max_steps + 1):
-            step = ModelStep(number, self._context, self._state, self._limits)
-            turn, answer = await self._answer(step)
+    async def turns(self, progress: StepProgress) -> Suspension | None:
+        """Run the turns from this step on. Raise `StepLimit` if the last one calls tools, or `BudgetExceeded`."""
+        warnings = [*self._context.toolset.warnings]
+        for number in range(progress.step, self._max_steps + 1):
+            step = ModelStep(progress, self._context, self._state, self._limits)
+            progress = StepProgress(step=number + 1)
+            if not step.is_started:
+                self._put_all(warnings)
+                warnings = []
+            answered = await self._answer(step)
+            if isinstance(answered, SpentBudget):
+                return Suspension([answered], self._stored_request(), self._state_before(step))
+            turn, answer = answered
             calls = step.calls
             output = self._output(step, turn)
             await self._store_provider_state(output, calls)
             if number == self._max_steps:
                 self._put_all(calls.add_result(call, LAST_STEP, is_error=True) for call in calls.to_run)
             elif pending := await self._runner.run_ready(calls):
-                checkpoint = self._checkpoint(output, calls)
-                return Suspension(pending, self._stored_request(), checkpoint.model_dump(mode="json"))
+                return Suspension(pending, self._stored_request(), self._state_within(output, calls))
             if not self._finish_step(output, calls):
                 self._end(answer)
                 return None
         raise StepLimit
 
-    async def _answer(self, step: ModelStep) -> tuple[ModelTurn, Answer]:
-        """Run a step's model turns. Ask again if its final answer doesn't match the output schema."""
+    async def _answer(self, step: ModelStep) -> tuple[ModelTurn, Answer] | SpentBudget:
+        """Run a step's model turns. Ask again if its final answer doesn't match the output schema.
+
+        Return the budget if it leaves too little for the next turn.
+        """
         while True:
             turn = await step.answer()
+            if isinstance(turn, SpentBudget):
+                return turn
             self._put_all(step.calls.add_missing_results())
-            cut_reason = self._cut_reason(turn, step.calls)
+            cut_reason = _cut_reason(turn, step)
             if cut_reason:
                 self._put_all(step.calls.reject_cut(cut_reason))
             await self._writer.commit()
@@ -78,15 +89,14 @@ class AgentLoop:
             self._state.invalid_answers += bool(answer.faults)
             if not answer.faults or self._state.invalid_answers > MAX_REPEATS:
                 return turn, answer
-            await self._ask_again(step, turn, question_again(answer, schema))
+            self._ask_again(step, turn, question_again(answer, schema))
 
-    async def _ask_again(self, step: ModelStep, turn: ModelTurn, question: str) -> None:
+    def _ask_again(self, step: ModelStep, turn: ModelTurn, question: str) -> None:
         """Restart a step whose answer doesn't match. The answer and its faults are sent to the model."""
         logger.info("the answer of step %d does not match the output schema, and is asked for again", step.number)
         self._state.messages = followed_up(self._state.messages, self._writer.text, turn.reasoning, question)
         self._state.correlation_id = turn.reports.correlation_id or self._state.correlation_id
         step.restart("output_invalid")
-        await self._writer.commit()
 
     def _end(self, answer: Answer) -> None:
         """End with the answer. Raise `OutputInvalid` if it doesn't match the output schema."""
@@ -96,12 +106,19 @@ class AgentLoop:
             self._writer.answer_with(answer.value, attempts=self._state.invalid_answers + 1)
 
     async def resume(self, checkpoint: Checkpoint, outcomes: Outcomes) -> Suspension | None:
-        """Continue from a checkpoint, with the outcomes of its calls. Return and raise as `turns` does."""
+        """Continue in the middle of a step's calls, with their outcomes. Return and raise as `turns` does."""
         self._state.invalid_answers = checkpoint.invalid_answers
         calls = self._state.calls(self._context, self._limits, checkpoint.calls)
         await self._runner.run_answered(calls, outcomes)
         self._finish_step(checkpoint, calls)
-        return await self.turns(checkpoint.step + 1)
+        return await self.turns(StepProgress(step=checkpoint.step + 1))
+
+    async def resume_before(self, checkpoint: BudgetCheckpoint) -> Suspension | None:
+        """Continue before an attempt, after the budget was raised. Return and raise as `turns` does."""
+        self._state.invalid_answers = checkpoint.invalid_answers
+        self._state.correlation_id = checkpoint.correlation_id
+        self._state.deferred_calls = checkpoint.deferred_calls
+        return await self.turns(checkpoint)
 
     def _output(self, step: ModelStep, turn: ModelTurn) -> StepOutput:
         return StepOutput(
@@ -167,34 +184,47 @@ class AgentLoop:
         """Return the request for the suspension, without its conversation, which the checkpoint's messages hold."""
         return self._context.request.model_dump(mode="json", exclude={"input", "messages"}) | {"input": "…"}
 
-    def _checkpoint(self, output: StepOutput, calls: ToolCalls) -> Checkpoint:
-        return Checkpoint(
-            **output.model_dump(),
-            messages=self._state.messages,
-            calls=calls.all,
-            call_ids=sorted(self._state.call_ids),
-            family=self._context.route.family,
-            models=self._context.models.names,
-            invalid_answers=self._state.invalid_answers,
+    def _state_within(self, output: StepOutput, calls: ToolCalls) -> dict[str, Any]:
+        """Return the run's state in the middle of a step's calls, as JSON."""
+        checkpoint = Checkpoint(**output.model_dump(), calls=calls.all, **self._run_state())
+        return checkpoint.model_dump(mode="json")
+
+    def _state_before(self, step: ModelStep) -> dict[str, Any]:
+        """Return the run's state before an attempt of a step, as JSON."""
+        checkpoint = BudgetCheckpoint(
+            **step.progress.model_dump(),
+            correlation_id=self._state.correlation_id,
+            deferred_calls=self._state.deferred_calls,
+            **self._run_state(),
         )
+        return checkpoint.model_dump(mode="json")
+
+    def _run_state(self) -> dict[str, Any]:
+        return {
+            "messages": self._state.messages,
+            "call_ids": sorted(self._state.call_ids),
+            "family": self._context.route.family,
+            "models": self._context.models.names,
+            "invalid_answers": self._state.invalid_answers,
+            "budget": self._context.budget.state,
+        }
 
     def _put_all(self, events: Iterable[EventData]) -> None:
         for event in events:
             self._writer.put(event)
 
-    def _cut_reason(self, turn: ModelTurn, calls: ToolCalls) -> str | None:
-        """Return why the answer was cut off, if it was.
 
-        vLLM reports `tool_calls` for an answer that used up its tokens (vllm#58228), so tokens are counted, too.
-        Without a finish reason, a call without arguments is a sign of a cut.
-        """
-        if means_cut(turn.finish_reason):
-            return turn.finish_reason
-        if turn.finish_reason == UNKNOWN_REASON and calls.unbegun:
-            return "no finish reason"
-        request, upstream = self._context.request, self._context.route.upstream
-        max_tokens = request.max_tokens or upstream.defaults.get("max_tokens")
-        return "length" if max_tokens and (turn.usage.output_tokens or 0) >= max_tokens else None
+def _cut_reason(turn: ModelTurn, step: ModelStep) -> str | None:
+    """Return why the answer was cut off, if it was.
+
+    vLLM reports `tool_calls` for an answer that used up its tokens (vllm#58228), so tokens are counted, too. Without a
+    finish reason, a call without arguments is a sign of a cut.
+    """
+    if means_cut(turn.finish_reason):
+        return turn.finish_reason
+    if turn.finish_reason == UNKNOWN_REASON and step.calls.unbegun:
+        return "no finish reason"
+    return "length" if step.max_tokens and (turn.usage.output_tokens or 0) >= step.max_tokens else None
 
 
 def _empty_answer(text: str, reason: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from services.agents.budget import NO_BOUNDS, BudgetBounds
 from services.agents.conversation import WireMessage
 from services.agents.run_context import RunContext
 from services.agents.tool_calls import Call, ToolCalls
@@ -20,6 +21,7 @@ class AgentLimits:
     max_steps: int
     max_tool_result_bytes: int
     max_calls_per_turn: int
+    budget: BudgetBounds = NO_BOUNDS
 
 
 @dataclass(slots=True)

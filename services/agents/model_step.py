@@ -2,10 +2,10 @@
 
 import logging
 from collections.abc import Iterable
+from typing import Any
 
 from errors import AgentStreamError, UpstreamDropped, UpstreamTimeout
 from events import (
-    NO_USAGE,
     EventData,
     PartialOutput,
     RestartReason,
@@ -14,15 +14,18 @@ from events import (
     StepRestarted,
     StepStarted,
     Thinking,
-    Usage,
     WarningCode,
 )
+from services.agents.checkpoint import StepProgress
 from services.agents.loop_state import AgentLimits, LoopState
 from services.agents.run_context import RunContext
 from services.agents.tool_calls import ToolCalls
 from services.agents.turn_request import request_body
 from services.completions.chunks import CallDelta, Delta, HostedResult, SourceDelta, TextDelta, ThinkingDelta
+from services.runs.suspension import SpentBudget
 from services.upstreams.model_turn import ModelTurn, model_turn
+from services.upstreams.prices import Price
+from services.upstreams.wire_rules import OUTPUT_LIMIT
 
 logger = logging.getLogger(__name__)
 
@@ -35,28 +38,43 @@ class ModelStep:
 
     After a failure that another model may not have, the run's next model takes over. A `warning` reports this if the
     log has nothing of the step yet, and `step_restarted` if it has. So while another model can take over, even one that
-    the server chooses, `step_started` is written with the first deltas.
+    the server chooses, `step_started` is written with the first deltas. `max_tokens` is the limit of the present
+    attempt's output.
     """
 
-    def __init__(self, number: int, context: RunContext, state: LoopState, limits: AgentLimits) -> None:
-        self.number = number
-        self.usage: Usage = NO_USAGE
+    def __init__(self, progress: StepProgress, context: RunContext, state: LoopState, limits: AgentLimits) -> None:
+        self.number = progress.step
+        self.usage = progress.usage
+        self.is_started = progress.is_started
+        self._restart_reason = progress.restart_reason
         self._context = context
         self._writer = context.writer
         self._state = state
         self._limits = limits
-        self._is_started = False
         self._turn: ModelTurn | None = None
+        self._prompt_tokens = 0
+        self.max_tokens: int | None = None
         self.calls = self._no_calls()
 
-    async def answer(self) -> ModelTurn:
-        """Return the turn that has answered. Raise the error of the last model that was asked."""
+    @property
+    def progress(self) -> StepProgress:
+        """The step's state between two attempts."""
+        return StepProgress(
+            step=self.number, usage=self.usage, is_started=self.is_started, restart_reason=self._restart_reason
+        )
+
+    async def answer(self) -> ModelTurn | SpentBudget:
+        """Return the turn that has answered, or the budget if it leaves too little for the next attempt.
+
+        Raise the error of the last model that was asked, or `BudgetExceeded` if the budget can't be raised.
+        """
         while True:
-            if self._context.models.is_last and not self._context.route.may_be_routed:
-                self._start()
-                await self._writer.commit()
+            body = request_body(self._context, self.number, self._limits, self._state)
+            if self._context.budget.is_limited and (spent := await self._limit(body)):
+                return spent
+            await self._begin_attempt()
             try:
-                return await self._attempt()
+                return await self._attempt(body)
             except AgentStreamError as error:
                 failed = self._context.route
                 if self._may_have_run_a_tool(error) or not await self._context.models.advance(error):
@@ -74,18 +92,42 @@ class ModelStep:
             return route.model
         return self._turn.reports.model_in_place_of(route.wire_model) or route.model
 
-    def restart(self, reason: RestartReason, model: str | None = None) -> None:
-        """Report that the step's output so far no longer counts. The caller then answers the step again."""
+    def restart(self, reason: RestartReason) -> None:
+        """Begin the next attempt with a `step_restarted`: the step's output so far no longer counts."""
+        self._restart_reason = reason
+
+    def _restart(self, reason: RestartReason, model: str | None = None) -> None:
         self._writer.put(StepRestarted(step=self.number, reason=reason, model=model))
 
-    async def _attempt(self) -> ModelTurn:
+    async def _begin_attempt(self) -> None:
+        if self._restart_reason is not None:
+            self._restart(self._restart_reason)
+            self._restart_reason = None
+        elif self._context.models.is_last and not self._context.route.may_be_routed:
+            self._start()
+        else:
+            return
+        await self._writer.commit()
+
+    async def _limit(self, body: dict[str, Any]) -> SpentBudget | None:
+        """Limit the output of a request to what the budget leaves. Return the budget if that is too little."""
+        budget, price = self._context.budget, self._price
+        self._prompt_tokens = await budget.prompt_tokens(body)
+        if spent := budget.spent(self._prompt_tokens, price):
+            return spent
+        if (limit := budget.output_limit(self._prompt_tokens, price)) is not None:
+            body[OUTPUT_LIMIT] = limit
+        return None
+
+    async def _attempt(self, body: dict[str, Any]) -> ModelTurn:
         """Run one model turn.
 
         The deltas of one read are committed together. So a fast model costs fewer writes, and a slow one is shown
         token by token.
         """
         self._turn, self.calls = None, self._no_calls()
-        body = request_body(self._context, self.number, self._limits, self._state)
+        self.max_tokens = min((body[name] for name in ("max_tokens", OUTPUT_LIMIT) if name in body), default=None)
+        bytes_before = self._writer.bytes_left
         try:
             async with model_turn(self._context.route, body, self._limits.deadlines) as turn:
                 self._turn = turn
@@ -95,24 +137,30 @@ class ModelStep:
                         self._put(delta)
                     await self._writer.commit()
         finally:
-            self._spend()
+            self._spend(bytes_before - self._writer.bytes_left)
         self._start()
         self._put_all(self.calls.complete())
         return turn
 
     def _start(self) -> None:
-        if not self._is_started:
-            self._is_started = True
+        if not self.is_started:
+            self.is_started = True
             self._writer.put(StepStarted(step=self.number, model=self.model))
 
-    def _spend(self) -> None:
+    def _spend(self, output_bytes: int) -> None:
         """Count the attempt's usage, even of an attempt that was dropped: it was paid for."""
         if self._turn is not None:
-            price = self._context.route.price(self._context.request.service_tier)
+            price = self._price
             cost = price.cost(self._turn.usage) if price else None
             usage = self._turn.usage.model_copy(update={"cost_usd": cost})
             self.usage += usage
             self._writer.spend(usage)
+            if self._context.budget.is_limited:
+                self._context.budget.spend(self._turn.usage, price, self._prompt_tokens, output_bytes)
+
+    @property
+    def _price(self) -> Price | None:
+        return self._context.route.price(self._context.request.service_tier)
 
     def _may_have_run_a_tool(self, error: AgentStreamError) -> bool:
         """Whether the upstream may have run a tool in this attempt. Another attempt could run it twice.
@@ -127,8 +175,8 @@ class ModelStep:
         """Report that the next model has taken over."""
         model = self._context.route.model
         logger.warning("%s failed in step %d (%s), and %s takes over", failed, self.number, error.code, model)
-        if self._is_started:
-            self.restart("fallback", model)
+        if self.is_started:
+            self._restart("fallback", model)
         else:
             message = f"{failed} failed ({error.code}), so {model} answers."
             self._writer.put(RunWarning(code=WarningCode.MODEL_FALLBACK, message=message))

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from models import AgentRequest, Run
+from services.agents.budget import Budget
 from services.agents.model_chain import ModelChain
 from services.agents.toolbox import Toolset
 from services.runs.writer import RunWriter
@@ -10,12 +11,13 @@ from services.upstreams.upstream import Route
 
 
 class RunContext(NamedTuple):
-    """One run, with its request, the models that may answer it, and the writer of its events."""
+    """One run, with its request, the models that may answer it, the writer of its events, and its budget."""
 
     run: Run
     request: AgentRequest
     models: ModelChain
     writer: RunWriter
+    budget: Budget
 
     @property
     def route(self) -> Route:

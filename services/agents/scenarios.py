@@ -4,8 +4,10 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from errors import AgentStreamError, BudgetExceeded, UpstreamFailed
 from events import (
     ApprovalResponse,
+    BudgetResponse,
     EventData,
     PartialOutput,
     Source,
@@ -23,7 +25,7 @@ from events import (
 from json_codec.text import dumps
 from models import Scenario, SimulateRequest
 from part_models import texts_in
-from services.runs.suspension import InDoubt, Outcomes, Pending, refusal_message
+from services.runs.suspension import BUDGET, InDoubt, Outcomes, Pending, SpentBudget, refusal_message
 
 MODEL = "simulated/scripted"
 FALLBACK_MODEL = "simulated/fallback"
@@ -31,13 +33,15 @@ SILENCE_S = 30.0  # of `slow`: long enough to see heartbeats
 MAX_ECHO = 2000  # characters of the question that the answer repeats
 SENTENCE_ENDS = (*".!?…。！？",)
 TEAR_AFTER = 8  # events that the first reader of `truncated` gets before its body is torn
+PROMPT_TOKENS, CALL_TOKENS = 40, 24  # of each step; of the output of one that makes a call
+TOTAL_TOKENS = 80  # the budget of `budget`: enough for one step
 CALL = "call_simulated_1"
 WEATHER_TOOL = "get_weather"
 DELETE_TOOL = "delete_folder"
 LOCATION_TOOL = "get_location"
 WEATHER = {"city": "Oslo", "celsius": 3, "sky": "light snow"}
 
-
+CITING = "It is cold in Oslo [1], the capital of Norway [2], and it snows [3]."
 SOURCES = (
     Source(url="https://www.met.no/en/weather", title="The weather in Norway", snippet="Snow showers in the evening."),
     Source(url="https://en.wikipedia.org/wiki/Oslo", title="Oslo"),
@@ -46,7 +50,9 @@ SOURCES = (
 
 
 class Fail(NamedTuple):
-    """The script ends here, as if the model server had failed."""
+    """The script ends here with an error."""
+
+    error: type[AgentStreamError]
 
 
 class Silence(NamedTuple):
@@ -62,8 +68,8 @@ class Value(NamedTuple):
     attempts: int
 
 
-Beat = EventData | Fail | Silence | Pending | Value
-"""A step of a script. At a `Pending` call, the run waits for an answer."""
+Beat = EventData | Fail | Silence | Pending | SpentBudget | Value
+"""A step of a script. At a `Pending` call and at a `SpentBudget`, the run waits for an answer."""
 
 
 def script(request: SimulateRequest) -> Iterator[Beat]:
@@ -79,7 +85,7 @@ def script(request: SimulateRequest) -> Iterator[Beat]:
         case Scenario.ERROR:
             yield StepStarted(step=1, model=MODEL)
             yield from _text(_pieces("I was about to tell you that"))
-            yield Fail()
+            yield Fail(UpstreamFailed)
         case Scenario.TOOL_ERROR:
             yield from _weather_step("The weather service did not answer.", is_error=True)
             yield from _answer_step("I could not look up the weather: the weather service did not answer.")
@@ -95,19 +101,23 @@ def script(request: SimulateRequest) -> Iterator[Beat]:
         case Scenario.FALLBACK:
             yield from _replaced_step(f"{_echo(request)} Another model answers.")
         case Scenario.SOURCES:
-            yield from _cited_answer(
-                f"{_echo(request)} It is cold in Oslo [1], the capital of Norway [2], and it snows [3]."
-            )
+            yield from _cited_answer(f"{_echo(request)} {CITING}")
         case Scenario.STRUCTURED:
             yield from _weather_step(dumps(WEATHER), is_error=False)
             yield from _checked_answer_step(WEATHER, "It is 3 °C in Oslo.", '{"city": "Oslo", "celsius": "3 °C"}')
+        case Scenario.BUDGET:
+            yield from _weather_step(dumps(WEATHER), is_error=False)
+            yield SpentBudget(spent_tokens=PROMPT_TOKENS + CALL_TOKENS, max_total_tokens=TOTAL_TOKENS)
         case Scenario.DEFAULT | Scenario.TRUNCATED:
             yield from _weather_step(dumps(WEATHER), is_error=False)
             yield from _answer_step(f"{_echo(request)} It is 3 °C in Oslo, with light snow. ❄️")
 
 
 def script_after(request: SimulateRequest, outcomes: Outcomes) -> Iterator[Beat]:
-    """Return the beats after a scenario's wait, for the outcome of its call."""
+    """Return the beats after a scenario's wait, for the outcome of its call or the decision on its budget."""
+    if isinstance(decision := outcomes.get(BUDGET), BudgetResponse):
+        yield from _answer_step("It is 3 °C in Oslo.") if decision.approved else [Fail(BudgetExceeded)]
+        return
     match outcomes.get(CALL):
         case ToolResult() as result if request.scenario is Scenario.CLIENT_TOOL:
             answer = f"Your page says where you are: {result.content}"
@@ -123,7 +133,7 @@ def script_after(request: SimulateRequest, outcomes: Outcomes) -> Iterator[Beat]
         case _:
             yield _result(DELETE_TOOL, "The server stopped while this call was being made.", is_error=True)
             answer = "I don't know whether the folder is deleted."
-    yield _finished(1, "tool_calls", 24)
+    yield _finished(1, "tool_calls", CALL_TOKENS)
     yield from _answer_step(answer)
 
 
@@ -156,7 +166,7 @@ def _weather_step(result: str, *, is_error: bool) -> Iterator[EventData]:
     yield ToolUse(tool_call_id=CALL, name=WEATHER_TOOL, arguments={"city": "Oslo"}, source="python")
     yield ToolProgress(tool_call_id=CALL, message="Asking the weather service", progress=1, total=2)
     yield _result(WEATHER_TOOL, result, is_error=is_error)
-    yield _finished(1, "tool_calls", 24)
+    yield _finished(1, "tool_calls", CALL_TOKENS)
 
 
 def _progress_step() -> Iterator[EventData]:
@@ -165,7 +175,7 @@ def _progress_step() -> Iterator[EventData]:
         message = f"Archived {done} of 120 messages"
         yield ToolProgress(tool_call_id=CALL, message=message, progress=done, total=120)
     yield _result("archive_mail", '{"archived":120}')
-    yield _finished(1, "tool_calls", 24)
+    yield _finished(1, "tool_calls", CALL_TOKENS)
 
 
 def _cited_answer(answer: str) -> Iterator[EventData]:
@@ -210,7 +220,7 @@ def _text(pieces: Iterable[str]) -> Iterator[PartialOutput]:
 
 
 def _finished(step: int, reason: str, tokens: int, model: str = MODEL) -> StepFinished:
-    usage = Usage(input_tokens=40, output_tokens=tokens, total_tokens=40 + tokens)
+    usage = Usage(input_tokens=PROMPT_TOKENS, output_tokens=tokens, total_tokens=PROMPT_TOKENS + tokens)
     return StepFinished(step=step, model=model, finish_reason=reason, usage=usage)
 
 

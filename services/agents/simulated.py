@@ -6,10 +6,9 @@ They use the machinery and the contract of a real run.
 import asyncio
 from collections.abc import Iterable
 
-from errors import UpstreamFailed
 from models import SimulateRequest
 from services.agents.scenarios import MODEL, Beat, Fail, Silence, Value, script, script_after
-from services.runs.suspension import Outcomes, Pending, Suspension
+from services.runs.suspension import Outcomes, Pending, SpentBudget, Suspension
 from services.runs.writer import RunWriter
 
 STORED = {"input", "scenario", "delay_ms"}  # the keys of the request that the script needs after a wait
@@ -23,7 +22,7 @@ class SimulatedAgent:
     async def run(self, request: SimulateRequest, writer: RunWriter) -> Suspension | None:
         """Write every event of the run except `run_started` and the final ones.
 
-        Return a `Suspension` where the scenario waits. Raise `UpstreamFailed` where it fails.
+        Return a `Suspension` where the scenario waits. Raise the error with which it fails.
         """
         return await _play(script(request), request, writer)
 
@@ -37,9 +36,9 @@ async def _play(beats: Iterable[Beat], request: SimulateRequest, writer: RunWrit
         match beat:
             case Silence(seconds):
                 await asyncio.sleep(seconds)
-            case Fail():
-                raise UpstreamFailed
-            case Pending():
+            case Fail(error):
+                raise error
+            case Pending() | SpentBudget():
                 return Suspension([beat], request.model_dump(mode="json", include=STORED), {})
             case Value(data, attempts):
                 writer.answer_with(data, attempts)

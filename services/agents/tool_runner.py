@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from errors import AgentStreamError
-from events import ApprovalResponse, PendingKind, ToolResult
+from events import ApprovalResponse, CallKind, ToolResult
 from json_codec.text import dumps
 from services.agents.progress import Progress
 from services.agents.run_context import RunContext
@@ -95,7 +95,7 @@ class ToolRunner:
             return _log_failure(call.name, error)
         return None
 
-    def _pending_kind(self, call: Call) -> PendingKind | None:
+    def _pending_kind(self, call: Call) -> CallKind | None:
         """Return what a call has to wait for, if it has to."""
         if call.source == "client":
             return "client"

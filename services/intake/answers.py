@@ -6,21 +6,22 @@ from contextlib import aclosing
 from errors import RequestError, RunExpired, RunNotFound, RunNotWaiting, ToolCallAnswered, ToolCallNotFound
 from event_logs.base import EventLog
 from event_logs.reading import events_in
-from events import ApprovalResponse, EventType
+from events import ApprovalResponse, BudgetResponse, EventType, ToolResult
 from services.agents.tool_calls import result_of
+from services.intake.budget_bounds import bounds_of, check_totals
 from services.intake.work import WorkFactory
 from services.runs.live import LiveRuns
 from services.runs.records import RunRecords
-from services.runs.suspension import Answer
+from services.runs.suspension import Answer, id_of
 from services.runs.task import RunTask
 from settings import Settings
-from tool_models import ApprovalDecision, ClientToolResult
+from tool_models import ApprovalDecision, BudgetDecision, ClientToolResult
 
-ANSWER_EVENTS = frozenset((EventType.APPROVAL_RESPONSE, EventType.TOOL_RESULT))
+ANSWER_EVENTS = frozenset((EventType.APPROVAL_RESPONSE, EventType.BUDGET_RESPONSE, EventType.TOOL_RESULT))
 
 
 class AnswerIntake:
-    """Accepts approvals and the results of client tools."""
+    """Accepts approvals, decisions on budgets and the results of client tools."""
 
     def __init__(
         self, settings: Settings, log: EventLog, live: LiveRuns, records: RunRecords, work: WorkFactory
@@ -61,6 +62,21 @@ class AnswerIntake:
         if task := await self._task(run_id, answers):
             await self._answer(task, answers)
 
+    async def decide_budget(self, run_id: str, decision: BudgetDecision) -> None:
+        """Record a person's decision on a budget that is spent. Repeating it changes nothing.
+
+        Raise `RunNotWaiting`, `InvalidRequest` for totals that don't exceed what is spent, or exceed the operator's
+        bounds, a `CapacityError`, or as `RunRecords.get` does.
+        """
+        check_totals(decision, bounds_of(self._settings))
+        answer = BudgetResponse(
+            approved=decision.approved,
+            max_cost_usd=decision.max_cost_usd,
+            max_total_tokens=decision.max_total_tokens,
+        )
+        if task := await self._task(run_id, [answer]):
+            await self._answer(task, [answer])
+
     async def _task(self, run_id: str, answers: Sequence[Answer]) -> RunTask | None:
         """Return the run, or None if it has ended and has these answers already. Raise as `approve` does otherwise."""
         if task := self._live.get(run_id):
@@ -79,15 +95,15 @@ class AnswerIntake:
         """Raise `refusal` unless the log has all of these answers.
 
         So a caller that repeats a request, because the response was lost, gets the same response again. Raise
-        `ToolCallAnswered` instead if the log has a different decision on one of the calls.
+        `ToolCallAnswered` instead if the log has a different decision on a call. A budget may have others.
         """
-        missing = {answer.tool_call_id: answer for answer in answers}
+        missing = {id_of(answer): answer for answer in answers}
         try:
             async with aclosing(events_in(self._log.read(run_id, 0, follow=False), ANSWER_EVENTS)) as events:
                 async for event in events:
-                    if isinstance(event.data, Answer) and (answer := missing.get(event.data.tool_call_id)):
+                    if isinstance(event.data, Answer) and (answer := missing.get(id_of(event.data))):
                         if _content(answer) == _content(event.data):
-                            del missing[answer.tool_call_id]
+                            del missing[id_of(answer)]
                         elif isinstance(answer, ApprovalResponse) and isinstance(event.data, ApprovalResponse):
                             raise ToolCallAnswered
         except (RunNotFound, RunExpired):
@@ -98,6 +114,10 @@ class AnswerIntake:
 
 def _content(answer: Answer) -> tuple[object, ...]:
     """Return the fields that two equal answers to a call have in common."""
-    if isinstance(answer, ApprovalResponse):
-        return answer.approved, answer.arguments, answer.reason
-    return answer.content, answer.is_error
+    match answer:
+        case ApprovalResponse(approved=approved, arguments=arguments, reason=reason):
+            return approved, arguments, reason
+        case BudgetResponse(approved=approved, max_cost_usd=dollars, max_total_tokens=tokens):
+            return approved, dollars, tokens
+        case ToolResult(content=content, is_error=is_error):
+            return content, is_error

@@ -6,8 +6,10 @@ from types import MappingProxyType
 
 from errors import ErrorDetail, ModelUnavailable, RequestError
 from models import AgentRequest
+from services.agents.budget import NO_BOUNDS, BudgetBounds
 from services.agents.parameters import model_parameters
 from services.catalog.catalog import Catalog
+from services.intake.budget_bounds import check_price
 from services.upstreams.selection import Upstreams
 from services.upstreams.upstream import Route
 from services.upstreams.wire_parameters import check_parameters
@@ -20,31 +22,39 @@ class RouteResolver:
     """Resolves requests and model ids to routes."""
 
     def __init__(
-        self, upstreams: Upstreams, catalog: Catalog, fallback_models: Mapping[str, Sequence[str]] = NO_FALLBACKS
+        self,
+        upstreams: Upstreams,
+        catalog: Catalog,
+        fallback_models: Mapping[str, Sequence[str]] = NO_FALLBACKS,
+        bounds: BudgetBounds = NO_BOUNDS,
     ) -> None:
         self._upstreams = upstreams
         self._catalog = catalog
         self._fallback_models = fallback_models
+        self._bounds = bounds
 
     async def for_request(self, request: AgentRequest) -> list[Route]:
         """Return the route to the request's model, or to the default model, and the routes to its fallbacks.
 
-        Raise `ModelUnavailable`, `LocalModelUnavailable`, or as `Catalog.first_model` if the default model is needed.
+        If the cost is limited, each of them has a known price. Raise `ModelUnavailable`, `LocalModelUnavailable`,
+        `InvalidRequest`, or as `Catalog.first_model` if the default model is needed.
         """
         model = request.model or await self._default_model()
-        first = self.for_model(model, request)
+        await self._know_prices(request)
+        first = self._priced(model, request)
         if first.substituted:
             return [first]  # the embedded model would be substituted for the fallbacks, too
         if request.fallback_models is None:
             return [first, *self._available(self._fallback_models.get(model, ()), request)]
         return [first, *self._named(request.fallback_models, request)]
 
-    def after_wait(self, models: Sequence[str], request: AgentRequest) -> list[Route]:
+    async def after_wait(self, models: Sequence[str], request: AgentRequest) -> list[Route]:
         """Return the routes to the model of a run that has waited, and to those of its fallbacks that are available.
 
-        Raise `ModelUnavailable` or `LocalModelUnavailable`.
+        Raise `ModelUnavailable`, `LocalModelUnavailable` or `InvalidRequest`.
         """
-        return [self.for_model(models[0], request), *self._available(models[1:], request)]
+        await self._know_prices(request)
+        return [self._priced(models[0], request), *self._available(models[1:], request)]
 
     def for_model(self, model: str, request: AgentRequest) -> Route:
         """Return the route to a model. Raise `ModelUnavailable`, `LocalModelUnavailable`, or as `check_parameters`.
@@ -67,7 +77,7 @@ class RouteResolver:
         """Yield the routes to the request's fallbacks. Raise `ModelUnavailable` for one that no upstream offers."""
         for index, model in enumerate(models):
             try:
-                yield self.for_model(model, request)
+                yield self._priced(model, request)
             except ModelUnavailable as refused:
                 detail = ErrorDetail(f"fallback_models.{index}", refused.message)
                 raise ModelUnavailable(f"A model in fallback_models: {refused.message}", details=[detail]) from None
@@ -76,7 +86,18 @@ class RouteResolver:
         """Yield the routes to the models that can answer this request."""
         for model in models:
             with suppress(RequestError):
-                yield self.for_model(model, request)
+                yield self._priced(model, request)
+
+    def _priced(self, model: str, request: AgentRequest) -> Route:
+        """Return the route to a model, whose price is known if the cost is limited. Raise as `for_model`."""
+        route = self.for_model(model, request)
+        check_price(request, route, self._bounds)
+        return route
+
+    async def _know_prices(self, request: AgentRequest) -> None:
+        """If the cost is limited, wait for the first price lists of the servers."""
+        if request.max_cost_usd is not None or self._bounds.max_cost_usd is not None:
+            await self._catalog.models()
 
     async def _default_model(self) -> str:
         """Return the configured model, or the first one that the upstream lists."""

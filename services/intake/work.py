@@ -15,6 +15,7 @@ from services.agents.dedalus import DedalusAgent, Plan
 from services.agents.output_schema import check_output_schema
 from services.agents.simulated import SimulatedAgent
 from services.catalog.catalog import Catalog
+from services.intake.budget_bounds import bounds_of, check_totals, with_bounds
 from services.intake.routing import RouteResolver
 from services.runs.spec import Work
 from services.runs.suspension import Resumption, Suspension
@@ -130,8 +131,11 @@ class WorkFactory:
         return Preparation(plan.route.model, plan)
 
     async def _plan(self, request: AgentRequest) -> Plan:
+        bounds = bounds_of(self._settings)
         check_options(request.provider_options or {}, self._settings.provider_options)
-        return await self._agent.plan(request, await self._routes.for_request(request))
+        check_totals(request, bounds)
+        routes = await self._routes.for_request(request)
+        return await self._agent.plan(with_bounds(request, routes[0], bounds), routes)
 
     def prepared(self, run: Run, preparation: Preparation) -> Work:
         """Return the work of a run that has been prepared."""
@@ -193,7 +197,7 @@ class WorkFactory:
             return _labelled(SIMULATION, await self._simulator.resume(script, outcomes, writer))
         request = AgentRequest.model_validate(stored.request[AGENT])
         models = self._agent.models_after_wait(stored.state, run)
-        routes = self._routes.after_wait(models, request)
+        routes = await self._routes.after_wait(models, request)
         return _labelled(AGENT, await self._agent.resume(request, stored.state, outcomes, routes, run, writer))
 
     async def _history(self, request: AgentRequest, route: Route, run: Run, writer: RunWriter) -> list[WireMessage]:

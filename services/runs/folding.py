@@ -12,7 +12,7 @@ from events import (
     Complete,
     FinalOutput,
     PartialOutput,
-    PendingCall,
+    PendingItem,
     RunError,
     RunStarted,
     RunWarning,
@@ -52,7 +52,7 @@ class Folded:
         self._warnings: list[RunWarning] = []
         self._steps = 0
         self._usage = NO_USAGE
-        self.pending: list[PendingCall] | None = None
+        self.pending: list[PendingItem] | None = None
         self._final: FinalOutput | None = None
         self._complete: Complete | None = None
         self.error: RunError | None = None

@@ -15,7 +15,7 @@ from errors import (
     RunTimeout,
 )
 from event_logs.base import Fenced
-from events import PendingCall, RunEnd
+from events import PendingItem, RunEnd
 from models import Run, RunStatus, now
 from services.runs.admission import Admission
 from services.runs.readers import RunReaders
@@ -169,12 +169,12 @@ class RunTask:
         """Return the name of the tool of a call that the run waits for."""
         return self._inbox.tool_of(call_id)
 
-    async def pending_since(self, seq: int) -> list[PendingCall] | None:
-        """Return the calls without an answer, or None if the wait that the event `seq` began is over."""
+    async def pending_since(self, seq: int) -> list[PendingItem] | None:
+        """Return what has no answer yet, or None if the wait that the event `seq` began is over."""
         return await self._inbox.pending_since(seq)
 
     async def answer(self, answers: Sequence[Answer]) -> None:
-        """Accept answers to the calls that the run waits for. Raise as `AnswerInbox.take` does.
+        """Accept answers that the run waits for. Raise as `AnswerInbox.take` does.
 
         They are committed even if the caller disconnects meanwhile.
         """

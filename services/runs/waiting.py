@@ -9,11 +9,11 @@ from typing import Any
 from database.suspended_runs import SuspendedRun
 from errors import CapacityError, InternalError, LogUnavailable, RunNotWaiting
 from event_logs.base import EventLog
-from events import PendingCall, ToolResult
+from events import PendingItem, ToolResult
 from models import Run, RunStatus, now
 from services.runs.admission import Admission
 from services.runs.records import RunRecords
-from services.runs.suspension import Answer, Resumption, Suspension, Wait, waiting_events
+from services.runs.suspension import Answer, Resumption, Suspension, Wait, id_of, waiting_events
 from services.runs.writer import RunWriter
 
 logger = logging.getLogger(__name__)
@@ -24,8 +24,8 @@ RETRY_S = 1.0  # how long to wait before the next try after the log or the serve
 class AnswerInbox:
     """The waits of one run, one after another. Make it in a running loop.
 
-    A wait begins with `begin` (or `restore`). Each `take` commits answers to the log. `resumption` returns once every
-    call has its answer.
+    A wait begins with `begin` (or `restore`). Each `take` commits answers to the log. `resumption` returns once
+    everything has its answer.
     """
 
     def __init__(
@@ -48,16 +48,16 @@ class AnswerInbox:
         return self._wait is not None and not self._closed
 
     @property
-    def pending(self) -> list[PendingCall] | None:
-        """The calls without an answer, or None if the run doesn't wait."""
+    def pending(self) -> list[PendingItem] | None:
+        """What has no answer yet, or None if the run doesn't wait."""
         return self._wait.pending if self._wait is not None and not self._closed else None
 
     def tool_of(self, call_id: str) -> str | None:
         """Return the name of the tool of a call that the run waits for."""
         return None if self._wait is None else self._wait.names.get(call_id)
 
-    async def pending_since(self, seq: int) -> list[PendingCall] | None:
-        """Return the calls without an answer, or None if the wait that the event `seq` began is over."""
+    async def pending_since(self, seq: int) -> list[PendingItem] | None:
+        """Return what has no answer yet, or None if the wait that the event `seq` began is over."""
         async with self._lock:  # held while a wait begins or ends, so the result is never of a moment in between
             return self.pending if self._wait is not None and self._wait.seq == seq else None
 
@@ -69,14 +69,15 @@ class AnswerInbox:
         """
         async with self._lock:
             expires_at = now(wait_s)
-            pending = [call.tool_call_id for call in suspension.pending]
-            stored = SuspendedRun(run.run_id, pending, dict(suspension.request), dict(suspension.state), expires_at)
+            pending = [item.listed(expires_at) for item in suspension.pending]
+            ids = [*map(id_of, pending)]
+            stored = SuspendedRun(run.run_id, ids, dict(suspension.request), dict(suspension.state), expires_at)
             await self._records.suspend(run, stored)
             for event in waiting_events(suspension.pending, expires_at):
                 self._writer.put(event)
             await self._writer.commit()
             await self._writer.release()
-            self.restore(Wait([call.listed for call in suspension.pending], expires_at, self._writer.last_seq))
+            self.restore(Wait(pending, expires_at, self._writer.last_seq))
 
     def restore(self, wait: Wait) -> None:
         """Begin a wait whose events are in the log already."""
@@ -84,9 +85,9 @@ class AnswerInbox:
         self._resumption = asyncio.get_running_loop().create_future()
 
     async def take(self, answers: Sequence[Answer]) -> None:
-        """Commit answers to calls, all or none. Repeated ones change nothing.
+        """Commit answers, all or none. Repeated ones change nothing.
 
-        Raise `RunNotWaiting`, `ToolCallNotFound`, `ToolCallAnswered`, or a `CapacityError`.
+        Raise `RunNotWaiting`, a `CapacityError`, or as `Wait.new` does.
         """
         async with self._lock:
             if self._wait is None or self._closed:
@@ -94,7 +95,7 @@ class AnswerInbox:
             await self._take(self._wait, answers)
 
     async def resumption(self) -> Resumption:
-        """Wait for the last answer and return what to resume with. When the wait expires, refuse the open calls."""
+        """Wait for the last answer and return what to resume with. When the wait expires, refuse what is pending."""
         assert self._wait is not None
         wait = self._wait
         with suppress(TimeoutError):
@@ -163,7 +164,7 @@ class AnswerInbox:
             self._resumption.set_result(Resumption(stored, wait.answers))
 
     async def _refuse(self, wait: Wait) -> None:
-        """Refuse the calls without an answer, as soon as the log and the server allow it. Raise `InternalError`."""
+        """Refuse whatever has no answer, as soon as the log and the server allow it. Raise `InternalError`."""
         while True:
             try:
                 async with self._lock:

@@ -38,11 +38,12 @@ class RunWriter:
     """Passes events to the log's writer, and keeps what the run's final events need.
 
     `max_output_bytes` limits the text of all steps together, counted as UTF-8. Above it, `put` raises `OutputLimit`.
+    `bytes_left` is what is left of it.
     """
 
     def __init__(self, writer: EventWriter, max_output_bytes: int) -> None:
         self.use_writer(writer)
-        self._bytes_left = max_output_bytes
+        self.bytes_left = max_output_bytes
         self._started = time.monotonic()
         self._first_event_at = 0.0  # of a replayed run, in seconds since 1970
         self._first_token_s: float | None = None
@@ -142,12 +143,16 @@ class RunWriter:
 
     def continue_within(self, max_output_bytes: int) -> None:
         """Limit the output of a replayed run that continues. Its text so far and all its time until now count."""
-        self._bytes_left += max_output_bytes - UNBOUNDED
+        self.bytes_left += max_output_bytes - UNBOUNDED
         self._started = time.monotonic() - max(0.0, time.time() - self._first_event_at)
 
     def spend(self, usage: Usage) -> None:
         """Count the usage of a model turn of the present step, in case the run ends before `step_finished`."""
         self._unfinished_usage += usage
+
+    def resume_step(self, usage: Usage) -> None:
+        """Count this usage as that of the present step so far. A former process may have counted it."""
+        self._unfinished_usage = usage
 
     def reopen(self, call_id: str, name: str) -> None:
         """Count a call as one without a result again, after its result could not be committed."""
@@ -157,8 +162,8 @@ class RunWriter:
         if self._first_token_s is None:
             self._first_token_s = time.monotonic() - self._started
         # `isascii` reads a flag of the string, so plain text is counted without being encoded.
-        self._bytes_left -= len(text) if text.isascii() else len(text.encode())
-        if self._bytes_left < 0:
+        self.bytes_left -= len(text) if text.isascii() else len(text.encode())
+        if self.bytes_left < 0:
             raise OutputLimit
 
     def conclude(self, end: RunEnd, error: AgentStreamError | None = None, request_id: str = "") -> None:

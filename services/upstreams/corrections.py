@@ -62,6 +62,12 @@ ID_OF_LETTERS = _each_of(ID, "length of 9|9 characters|pattern|a-zA-Z0-9|alphanu
 ID_TOO_LONG = _each_of(ID, "too long|maximum length|above_max_length")
 NO_REASONING = _each_of("reasoning_content", "passed back|missing|require|must include")
 
+TOO_MUCH_OUTPUT = _each_of(
+    r"max_(completion_|output_)?tokens|(completion|output) tokens|in the completion", "max|range"
+)
+LEAST_MAXIMUM = 1024  # no model has a lower maximum: a smaller number in a refusal is something else
+NUMBER = re.compile(r"(?<![\w.-])\d{4,9}\b")
+
 Json = Mapping[str, Any]
 
 
@@ -79,6 +85,20 @@ def corrected(rules: WireRules, sent: Json, status: int, refusal: object) -> Wir
         changes["left_out"] = (*rules.left_out, *more)[-MAX_LEFT_OUT:]
     better = rules.model_copy(update=changes)
     return None if better == rules else better
+
+
+def with_most_output(rules: WireRules, limit: int, refusal: object) -> WireRules | None:
+    """Correct the rules by the refusal of an output limit as too large. None if it is about something else.
+
+    If the refusal has several numbers, the largest one below the limit counts: a maximum that is too high is corrected
+    by the next refusal, and one that is too low would leave the output without a limit.
+    """
+    text = text_of(refusal)
+    if not _contains_all(TOO_MUCH_OUTPUT, text):
+        return None
+    numbers = (int(number) for number in NUMBER.findall(text))
+    most = max((number for number in numbers if LEAST_MAXIMUM <= number < limit), default=None)
+    return None if most is None else rules.model_copy(update={"most_output": most})
 
 
 def _parameter_changes(rules: WireRules, sent: Json, text: str) -> dict[str, Any]:

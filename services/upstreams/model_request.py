@@ -15,10 +15,10 @@ from dedalus_labs.lib.mcp import serialize_mcp_servers
 
 from errors import AgentStreamError, UpstreamDropped, UpstreamFailed, UpstreamTimeout, UpstreamUnreached
 from json_codec.writing import written
-from services.upstreams.corrections import MAX_TRIES, corrected
+from services.upstreams.corrections import MAX_TRIES, REFUSED_STATUS, corrected, with_most_output
 from services.upstreams.refusals import UNREACHED, refusal, shown
 from services.upstreams.upstream import Route, Upstream
-from services.upstreams.wire_rules import fitted
+from services.upstreams.wire_rules import OUTPUT_LIMIT, fitted
 from settings import WireRules
 
 logger = logging.getLogger(__name__)
@@ -35,13 +35,16 @@ async def ask(route: Route, body: Mapping[str, Any], until: float, tried: list[W
         try:
             return await _post(route, sent, until)
         except APIStatusError as error:
-            if not learned(tried, sent, error.status_code, error.body):
+            if not learned(tried, body, error.status_code, error.body):
                 raise _status_error(route, sent, error) from error
 
 
-def learned(tried: list[WireRules], sent: Mapping[str, Any], status: int, refusal: object) -> bool:
+def learned(tried: list[WireRules], body: Mapping[str, Any], status: int, refusal: object) -> bool:
     """Append the rules that a refusal corrects to the tried ones. Returns whether there are new ones to try."""
-    better = corrected(tried[-1], sent, status, refusal)
+    rules = tried[-1]
+    better = corrected(rules, fitted(body, rules), status, refusal)
+    if better is None and OUTPUT_LIMIT in body and status in REFUSED_STATUS:
+        better = with_most_output(rules, body[OUTPUT_LIMIT], refusal)
     if better is None or better in tried or len(tried) == MAX_TRIES:
         return False
     logger.info("the upstream refuses a parameter; the request is sent again in another form: %.500s", refusal)

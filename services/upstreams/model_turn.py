@@ -25,7 +25,6 @@ from services.upstreams.http_client import reader
 from services.upstreams.model_request import ask, learned
 from services.upstreams.refusals import NO_CHAT_STREAM
 from services.upstreams.upstream import Route
-from services.upstreams.wire_rules import fitted
 from settings import WireRules
 
 logger = logging.getLogger(__name__)
@@ -203,7 +202,7 @@ async def model_turn(route: Route, body: Mapping[str, Any], deadlines: Deadlines
         async with _attempt(route, body, until, deadlines.stall_s, tried) as turn:
             error_data = await turn.begin()
             refused = error_data is not None
-            if refused and learned(tried, fitted(body, tried[-1]), status_of(error_data), error_data):
+            if refused and learned(tried, body, status_of(error_data), error_data):
                 continue
             if not refused and len(tried) > 1:
                 route.learn(tried[-1])

@@ -55,6 +55,19 @@ class Price(NamedTuple):
         millionths = _input_millionths(usage, rates) + _output_millionths(usage, rates)
         return (millionths / MILLION + self.per_request).quantize(SMALLEST_AMOUNT)
 
+    def output_for(self, dollars: Decimal, input_tokens: int) -> int | None:
+        """Return how many output tokens this amount pays for after the input, at the highest rates.
+
+        The result is negative if it doesn't pay for the input, and None if output costs nothing.
+        """
+        rates = self.rates_for(input_tokens)
+        input_rate = max(rates.input, rates.cache_write or 0)
+        output_rate = max(rates.output, rates.reasoning or 0)
+        left = (dollars - self.per_request) * MILLION - input_tokens * input_rate
+        if left < 0:
+            return -1
+        return int(left // output_rate) if output_rate else None
+
 
 FREE = Price("settings", Rates(Decimal(0), Decimal(0)))
 

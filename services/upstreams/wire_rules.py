@@ -21,6 +21,9 @@ OPTIONAL = (
 )
 """Parameters that a run can do without. Leaving one out is reported. Without another one, the answer would be wrong."""
 
+OUTPUT_LIMIT = "output_limit"
+"""The key of a body that has the tokens that the run's budget leaves for the output. It is sent as `max_tokens`."""
+
 MESSAGE_KEYS = frozenset(("role", "content", "tool_calls", "tool_call_id"))
 CALL_KEYS = frozenset(("id", "type", "function"))
 FUNCTION_KEYS = ("name", "arguments")
@@ -42,7 +45,7 @@ def fitted(body: Json, rules: WireRules) -> dict[str, Any]:
     The body has OpenAI's form (`max_tokens`, `seed`, content), and this service's own for the parameters that
     `wire_parameters` writes.
     """
-    body = with_answer_schema(body, rules)
+    body = with_answer_schema(_with_output_limit(body, rules), rules)
     sent = {key: value for key, value in body.items() if not left_out(key, value, rules)}
     if not rules.stream:
         sent["stream"] = False
@@ -55,6 +58,20 @@ def fitted(body: Json, rules: WireRules) -> dict[str, Any]:
     messages = body["messages"] if rules.system_role else _without_system(body["messages"])
     sent["messages"] = [_fitted_message(message, rules) for message in messages]
     return sent
+
+
+def _with_output_limit(body: Json, rules: WireRules) -> Json:
+    """Lower `max_tokens` to the limit, unless the server has a lower limit itself and would refuse this one."""
+    if OUTPUT_LIMIT not in body:
+        return body
+    limited = dict(body)
+    limit = limited.pop(OUTPUT_LIMIT)
+    if rules.most_output is not None and limit > rules.most_output:
+        return limited
+    limited["max_tokens"] = min(limit, limited.get("max_tokens", limit))
+    if isinstance(limited.get("thinking_budget"), int):
+        limited["thinking_budget"] = min(limited["thinking_budget"], limited["max_tokens"] - 1)
+    return limited
 
 
 def _without_system(messages: Sequence[Json]) -> list[Json]:

@@ -8,7 +8,7 @@ from grammar import parse_frames
 from run_readers import reading
 from service import NOWHERE, SIMULATE, STREAM, Service, names, only, service, text
 from session_calls import RUNS, SESSIONS, get, messages, refusal
-from waiting_runs import decide, whole
+from waiting_runs import decide, waiting_run, whole
 
 from models import AgentRequest, SimulateRequest
 
@@ -45,6 +45,8 @@ WHOLE: dict[str, Any] = {
     "web_search": True,
     "max_turns": 3,
     "provider_options": {"logit_bias": {}},
+    "max_cost_usd": 0.5,
+    "max_total_tokens": 9000,
     "metadata": {"user": "u1"},
     "on_disconnect": "continue",
     "session_id": "chat-1",
@@ -136,6 +138,22 @@ async def test_a_script_resumes_after_its_wait(scenario: str) -> None:
     async with service(NOWHERE, approval_timeout_s=0.01) as agent:
         events = await agent.stream(FIRST | {"scenario": scenario, "delay_ms": 0}, SIMULATE)
     assert only(events, "complete")[0]["status"] == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("decision", "end"), [({"max_total_tokens": 200}, "succeeded"), ({"approved": False}, "failed")]
+)
+async def test_the_script_of_a_budget(decision: dict[str, Any], end: str, agent: Service) -> None:
+    """It waits with the tokens of its first step, and goes on or fails as a real run does."""
+    async with waiting_run(agent, SIMULATE, scenario="budget", delay_ms=0) as run_id:
+        [budget] = (await get(agent, f"{RUNS}/{run_id}"))["pending"]
+        response = await agent.post(f"{RUNS}/{run_id}/budget", decision)
+    events = await whole(agent, run_id)
+    assert (budget["spent_tokens"], budget["max_total_tokens"]) == (64, 80)
+    assert response.status_code == 202
+    assert only(events, "step_finished")[0]["usage"]["total_tokens"] == 64
+    assert only(events, "complete")[0]["status"] == end
+    assert [error["code"] for error in only(events, "error")] == ["budget_exceeded"] * (end == "failed")
 
 
 async def test_a_session_keeps_a_script_s_answer(tmp_path: Path) -> None:

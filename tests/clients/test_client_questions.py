@@ -17,9 +17,11 @@ import pytest
 from client_programs import (
     APPROVAL,
     ASKED,
+    BUDGET,
     CLIENT,
     LAST_WAIT_S,
     LOCATE,
+    RAISE,
     Service,
     at_terminal,
     client,
@@ -70,6 +72,45 @@ def test_asks_at_the_terminal(service: Service, typed: str, decided: str, said: 
     assert rest.code == 0
     assert decided in rest.out
     assert f"\n{said}\n" in rest.out
+
+
+def test_asks_for_a_larger_budget(service: Service) -> None:
+    """A budget that is spent is asked about, again if the total is too low, and the run resumes with the new one."""
+    with at_terminal(service, *BUDGET) as terminal:
+        shown = terminal.until(RAISE)
+        terminal.type("64")
+        refused = terminal.until(RAISE)
+        terminal.type("many")
+        terminal.until(RAISE)
+        terminal.type("200")
+        rest = terminal.ended()
+    assert "\n… waiting for a larger budget: 64 of 80 tokens spent\n" in shown
+    assert "The run has spent 64: send a larger total." in refused
+    assert rest.code == 0
+    assert "  ✓ the budget is now 200 tokens\n" in rest.out
+    assert "\nIt is 3 °C in Oslo.\n" in rest.out
+
+
+def test_ends_a_run_whose_budget_is_spent(service: Service) -> None:
+    """With n the run fails, and the error says why."""
+    with at_terminal(service, *BUDGET) as terminal:
+        terminal.until(RAISE)
+        terminal.type("n")
+        rest = terminal.ended()
+    assert rest.code == 1
+    assert "  ✗ the budget is not raised\n" in rest.out
+    assert "budget_exceeded: The run's budget is spent" in rest.out
+
+
+def test_limits_the_cost(service: Service, upstream: FakeDedalus) -> None:
+    """--max-cost and --max-total-tokens are fields of the request. A price that isn't known is explained."""
+    upstream.turn(*answer("Yes."))
+    shown = run(CLIENT, "?", "--max-total-tokens", "500", url=service.url)
+    refused = run(CLIENT, "?", "--max-cost", "0.05", url=service.url)
+    assert shown.code == 0
+    assert upstream.chats[0].body["max_tokens"] < 500
+    assert refused.code == 1
+    assert "max_cost_usd: The price of test/model is not known" in refused.err
 
 
 def test_asks_until_the_answer_is_one(service: Service) -> None:
@@ -348,7 +389,7 @@ def test_answers_as_the_options_say(service: Service, option: tuple[str, ...], s
     assert "Allow" not in rest.out
 
 
-@pytest.mark.parametrize("scenario", [APPROVAL, LOCATE], ids=["approval", "client tool"])
+@pytest.mark.parametrize("scenario", [APPROVAL, LOCATE, BUDGET], ids=["approval", "client tool", "budget"])
 def test_without_a_terminal(service: Service, scenario: tuple[str, ...]) -> None:
     """It says how to answer with curl, and follows on; that command answers."""
     with client(service, *scenario) as running:

@@ -19,8 +19,10 @@ from agent_stream import (
     ApprovalResponse,
     AsyncAgentStream,
     AsyncRun,
+    BudgetResponse,
     Complete,
     PartialOutput,
+    PendingCall,
     Run,
     RunFailed,
     StreamEvent,
@@ -390,6 +392,28 @@ def test_the_result_of_a_run_that_waits(agent: AgentStream) -> None:
         assert run.result().output == "I deleted the folder drafts."
 
 
+@pytest.mark.parametrize("total", [200, None], ids=["raised", "refused"])
+def test_a_spent_budget(total: int | None, agent: AgentStream, service: Service) -> None:
+    """A budget is in `run.budget` while the run waits for it. Raised, the run resumes; refused, it fails."""
+    with agent.simulate(scenario="budget", delay_ms=0) as run:
+        waiting = run.result()
+        budget = run.budget
+        with pytest.raises(ApiError, match="invalid_request"):
+            run.raise_budget(max_total_tokens=64)
+        if total is None:
+            run.refuse_budget()
+            with pytest.raises(RunFailed, match="budget_exceeded"):
+                run.result()
+        else:
+            run.raise_budget(max_total_tokens=total)
+            assert run.result().output == "It is 3 °C in Oslo."
+    assert budget is not None
+    assert (budget.spent_tokens, budget.max_total_tokens, budget.max_cost_usd) == (64, 80, None)
+    assert (waiting.status, waiting.pending, run.pending, run.budget) == ("waiting", [budget], [], None)
+    [response] = [event for event in agent.attach(run.id) if isinstance(event, BudgetResponse)] if total else [None]
+    assert total == (response and response.max_total_tokens)
+
+
 def test_an_answer_that_is_too_late(agent: AgentStream) -> None:
     """An answer to a call that has another one is refused; the same one again is accepted."""
     with agent.simulate(scenario="approval", delay_ms=0) as run:
@@ -456,7 +480,7 @@ def test_a_tool_and_an_approval(agent: AgentStream, upstream: FakeDedalus) -> No
     upstream.turn(*calls, Finish("tool_calls"), Done())
     upstream.turn(*answer("Late in Oslo."))
     with agent.stream("?", tools=["current_time"], require_approval=["current_time"]) as run:
-        assert [call.name for call in run.result().pending or ()] == ["current_time"]
+        assert run.result().pending == [PendingCall("call_2", "current_time", "approval")]
         run.approve("call_2")
         assert run.result().output == "Late in Oslo."
 

@@ -112,7 +112,8 @@ def shape_of_schema(schema: Json, schemas: Json) -> str:
 
 
 def joined(options: Any) -> str:
-    return " | ".join(sorted({part for option in options for part in option.split(" | ")}))
+    parts = (part for option in options for part in ([option] if option.startswith("[") else option.split(" | ")))
+    return " | ".join(sorted(set(parts)))
 
 
 @pytest.mark.parametrize("kind", [*public_classes()], ids=lambda kind: kind.__name__)
@@ -150,6 +151,15 @@ def test_nested_records_are_objects() -> None:
     calls = [{"tool_call_id": "call_1", "name": "delete", "kind": "approval"}]
     waiting = decode(agent_stream.Waiting, {"pending": calls, **ENVELOPE})
     assert waiting.pending == [agent_stream.PendingCall("call_1", "delete", "approval")]
+
+
+def test_an_item_of_several_kinds_is_an_object_of_its_class() -> None:
+    """A budget among what is pending is one. A kind of a later version is left out."""
+    budget = {"kind": "budget", "spent_tokens": 64, "expires_at": "2026-11-29T10:00:00.000Z", "max_cost_usd": 0.5}
+    waiting = decode(agent_stream.Waiting, {"pending": [budget, {"kind": "auth", "server": "docs"}], **ENVELOPE})
+    assert waiting.pending == [
+        agent_stream.PendingBudget("budget", 64, "2026-11-29T10:00:00.000Z", max_cost_usd=0.5),
+    ]
 
 
 def test_the_synchronous_client_is_generated() -> None:

@@ -137,6 +137,36 @@ ASKED = run(
     ("final_output", {"content": ""}),
     complete("succeeded", 2, NOTHING),
 )
+BUDGET = {"kind": "budget", "spent_tokens": 5, "max_total_tokens": 6, "expires_at": AT}
+COST = {**BUDGET, "spent_cost_usd": 0.01, "max_cost_usd": 0.02}
+RAISED = run(
+    ("waiting", {"pending": [{**BUDGET, "spent_tokens": 0}]}),
+    ("budget_response", {"approved": True, "max_total_tokens": 6}),
+    started(),
+    delta('{"city": "Oslo"}'),
+    use(),
+    result(),
+    finished(1, "tool_calls", usage(3, 2)),
+    ("waiting", {"pending": [COST]}),
+    ("budget_response", {"approved": True, "max_cost_usd": 0.5, "max_total_tokens": 20}),
+    started(2),
+    *said("3 "),
+    ("waiting", {"pending": [{**BUDGET, "spent_tokens": 21, "max_total_tokens": 20}]}),
+    ("budget_response", {"approved": True, "max_total_tokens": 40}),
+    ("step_restarted", {"step": 2, "reason": "output_invalid"}),
+    *said("3 C"),
+    finished(2, "stop", usage(10, 6)),
+    ("final_output", {"content": "3 C"}),
+    complete("succeeded", 2, usage(13, 8)),
+)
+SPENT = run(
+    started(),
+    *said("3 C"),
+    ("waiting", {"pending": [BUDGET]}),
+    ("budget_response", {"approved": False}),
+    ERROR,
+    complete("failed", 1, usage(3, 2)),
+)
 REPEATED = run(
     started(),
     delta('{}{"city":'),
@@ -178,6 +208,11 @@ GOOD = {
     "invalid arguments": INVALID,
     "repeated arguments": REPEATED,
     "asked for an approval": ASKED,
+    "raised budgets": RAISED,
+    "a refused budget": SPENT,
+    "cancelled while its budget was waited for": run(
+        started(), *said("Hi"), ("waiting", {"pending": [BUDGET]}), complete("cancelled", 1, NOTHING)
+    ),
     "failed inside a tool call": TORN,
     "restarted step": RESTARTED,
     "failed after a restart": run(
@@ -318,6 +353,37 @@ BROKEN: dict[str, tuple[list[Event], Mutation, str]] = {
         before("approval_request", delta("{", "call_2")),
         r"without tool_use: \['call_2'\]",
     ),
+    # the budget
+    "budget without a total": (SPENT, inside("waiting", pending=[BUDGET | {"max_total_tokens": None}]), "pending is"),
+    "budget with another key": (SPENT, inside("waiting", pending=[{**BUDGET, "tool_call_id": "call_1"}]), "pending is"),
+    "two budgets": (SPENT, inside("waiting", pending=[BUDGET, BUDGET]), "pending is"),
+    "a cost limit without a cost": (SPENT, inside("waiting", pending=[{**BUDGET, "max_cost_usd": 1}]), "pending is"),
+    "budget waited for with a call open": (
+        ASKED,
+        before("approval_request", ("waiting", {"pending": [BUDGET]})),
+        "tool_use without tool_result",
+    ),
+    "budget waited for behind an approval": (ASKED, inside("waiting", pending=[BUDGET]), "waits for these"),
+    "calls waited for between steps": (
+        RAISED,
+        inside("waiting", pending=[{"tool_call_id": "call_1", "name": "weather", "kind": "approval"}]),
+        "no step with calls",
+    ),
+    "raised to what is spent": (RAISED, inside("budget_response", max_total_tokens=0), "too little"),
+    "one of two totals raised": (RAISED, inside("budget_response", 1, max_cost_usd=0.01), "too little"),
+    "raised by another total": (RAISED, inside("budget_response", max_cost_usd=1), "the run has no max_cost_usd"),
+    "raised by no total": (RAISED, without_key("budget_response", "max_total_tokens"), "without a total"),
+    "refused with a total": (SPENT, inside("budget_response", max_total_tokens=9), "a refusal with totals"),
+    "decision without a wait": (SPENT, without("waiting"), r"budget_response can't .*step"),
+    "budget decided twice": (SPENT, before("error", ("budget_response", {"approved": False})), r"can't .*refused"),
+    "a call's answer to a budget": (SPENT, before("budget_response", result(is_error=True)), "no tool_use"),
+    "budget's answer to a call": (
+        ASKED,
+        before("approval_response", ("budget_response", {"approved": False})),
+        "no decision on a budget",
+    ),
+    "going on without a decision": (RAISED, without("budget_response"), r"step_started can't .*waiting"),
+    "going on after a refusal": (SPENT, before("error", said("x")[0]), r"partial_output can't .*refused"),
     "call left open by a step": (TOOLS, before("step_finished", delta("{", "call_3")), r"step_started can't .*broken"),
     "result among arguments": (TOOLS, before("tool_result", delta("{", "call_3"), 1), r"step_started can't .*broken"),
     "nothing": (PLAIN, list.clear, "ends without complete, after 0 events"),

@@ -68,6 +68,8 @@ SET: dict[str, tuple[str, Any]] = {
     "URL_ALLOWED": ("*.Example.com,10.0.0.0/8", ["*.example.com", "10.0.0.0/8"]),
     "URL_DENIED": ("evil.example", ["evil.example"]),
     "MAX_STEPS": ("20", 20),
+    "MAX_COST_USD": ("2.5", "2.5"),
+    "MAX_TOTAL_TOKENS": ("9000", 9000),
     "MAX_CALLS_PER_TURN": ("20", 20),
     "MAX_CONCURRENT_RUNS": ("5", 5),
     "MAX_WAITING_RUNS": ("5", 5),

@@ -116,7 +116,7 @@ def test_streams_are_described_as_streams(described: Json) -> None:
         if "text/event-stream" in operation["responses"].get("200", {}).get("content", {})
     }
     run = "/api/agent/runs/{run_id}"
-    answers = {f"{run}/approvals/{{tool_call_id}}", f"{run}/tool-results"}
+    answers = {f"{run}/approvals/{{tool_call_id}}", f"{run}/budget", f"{run}/tool-results"}
     assert set(streams) == {STREAM, SIMULATE, f"{run}/events"} | answers
     events = streams["/api/agent/runs/{run_id}/events"]
     for stream in streams.values():
@@ -144,12 +144,12 @@ async def test_a_frame_is_described_beside_its_data(described: Json, agent: Serv
 
 
 def test_all_events_are_in_the_union(described: Json) -> None:
-    """The 17 events are distinguished by `event`, each with its own data, and the union is closed."""
+    """The 19 events are distinguished by `event`, each with its own data, and the union is closed."""
     union = described["components"]["schemas"]["StreamEvent"]
     assert union["discriminator"]["propertyName"] == "event"
     mapping = union["discriminator"]["mapping"]
     assert set(mapping) == {kind.value for kind in EventType}
-    assert len(mapping) == len(union["oneOf"]) == 18
+    assert len(mapping) == len(union["oneOf"]) == 19
     assert {option["$ref"] for option in union["oneOf"]} == set(mapping.values())
     for data, kind in EVENT_TYPES.items():
         event = resolved(described, {"$ref": mapping[kind]})
@@ -316,7 +316,7 @@ def test_every_example_is_valid(described: Json) -> None:
         assert [fault for value in values for fault in faults(described, schema, value)] == [], path
         checked_at.add(path)
     assert {"/components/schemas/AgentRequest", "/components/schemas/SimulateRequest"} <= checked_at
-    assert sum("text/event-stream" in path for path in checked_at) == 5 + 2 * 2, "streams, and refusals of two of them"
+    assert sum("text/event-stream" in path for path in checked_at) == 6 + 2 * 2, "streams, and refusals of two of them"
 
 
 def request_examples(document: Json, path: str) -> list[Json]:

@@ -18,10 +18,12 @@ Event = dict[str, Any]
 # come among anything else until its tool_use. A run that fails or is cancelled can leave calls without their tool_use:
 # its step is broken, and only warnings and the end may follow. Torn: a run that ends adds results for its open calls.
 # Asking: approvals are requested. Waiting: only answers may follow; the last leads back into the step, or to the end.
+# A run waits for its budget between steps, or in a step before it is restarted; refused, it has failed or is cancelled.
 NEXT = {
     "start": {"run_started": "between"},
     "between": {
         "step_started": "step",
+        "waiting": "waiting",
         "warning": "between",
         "final_output": "answered",
         "error": "failed",
@@ -46,10 +48,12 @@ NEXT = {
     "asking": {"approval_request": "asking", "waiting": "waiting"},
     "waiting": {
         "approval_response": "waiting",
+        "budget_response": "waiting",
         "tool_result": "waiting",
         "error": "failed",
         "complete": "over",
     },
+    "refused": {"error": "failed", "complete": "over"},
     "torn": {
         "tool_result": "torn",
         "step_finished": "broken",
@@ -107,14 +111,33 @@ def source(value: Any) -> bool:
     return value in ("python", "mcp", "hosted", "client")
 
 
-def calls(value: Any) -> bool:
-    """The calls that `waiting` waits for."""
-    kinds = ("approval", "client")
+def pending(value: Any) -> bool:
+    """The calls that `waiting` waits for, or the one budget."""
+    if not isinstance(value, list) or value == []:
+        return False
+    return (len(value) == 1 and budget(value[0])) or all(map(pending_call, value))
+
+
+def pending_call(value: Any) -> bool:
+    return set(value) == {"tool_call_id", "name", "kind"} and value["kind"] in ("approval", "client")
+
+
+def budget(value: Any) -> bool:
+    """A budget has at least one total, and what is spent of it."""
+    totals = set(value) & {"max_cost_usd", "max_total_tokens"}
     return (
-        isinstance(value, list)
-        and value != []
-        and all(set(call) == {"tool_call_id", "name", "kind"} and call["kind"] in kinds for call in value)
+        value["kind"] == "budget"
+        and totals != set()
+        and set(value) - totals - {"spent_cost_usd"} == {"kind", "spent_tokens", "expires_at"}
+        and all(count(value.get(key, 0)) for key in ("spent_tokens", "max_total_tokens"))
+        and all(amount(value.get(key, 0)) for key in ("spent_cost_usd", "max_cost_usd"))
+        and ("max_cost_usd" not in value or "spent_cost_usd" in value)
+        and time(value["expires_at"])
     )
+
+
+def amount(value: Any) -> bool:
+    return number(value) and value >= 0
 
 
 def time(value: Any) -> bool:
@@ -154,8 +177,9 @@ DATA: dict[str, dict[str, Callable[[Any], bool]]] = {
     "tool_use_delta": {**CALL, "arguments_delta": text, "source": source, "server?": name},
     "tool_use": {**CALL, "arguments": mapping, "source": source, "server?": name, "invalid_arguments?": text},
     "approval_request": {**CALL, "arguments": mapping, "expires_at": time},
-    "waiting": {"pending": calls},
+    "waiting": {"pending": pending},
     "approval_response": {"tool_call_id": name, "approved": flag, "arguments?": mapping, "reason?": text},
+    "budget_response": {"approved": flag, "max_cost_usd?": amount, "max_total_tokens?": count},
     "tool_progress": {"tool_call_id": name, "message?": text, "progress?": number, "total?": number},
     "tool_result": {**CALL, "content": text, "is_error": flag, "duration_ms?": count, "truncated": flag},
     "source": {"url": link, "title?": name, "snippet?": name},
@@ -232,6 +256,8 @@ class _Run:
         self.earlier_urls: set[str] = set()  # those of the sources of the steps before the present one
         self.urls: set[str] = set()
         self.pending: dict[str, str] = {}  # the kind of answer that each call waits for
+        self.budget: Event | None = None  # that the run waits for
+        self.place_after_wait = "step"
         self.usage: dict[str, int | None] = dict.fromkeys(COUNTS)
         self.costs: list[Decimal | None] = []
 
@@ -255,9 +281,11 @@ class _Run:
             case "approval_request":
                 self._ask(data)
             case "waiting":
-                self._wait(data)
+                self._wait(data, before)
             case "approval_response":
                 self._decide(data)
+            case "budget_response":
+                self._decide_budget(data)
             case "tool_progress":
                 self._running(data)
             case "tool_result":
@@ -346,7 +374,14 @@ class _Run:
         need(not call.invalid and call.arguments == data["arguments"], "the arguments aren't those of the tool_use")
         call.asked = True
 
-    def _wait(self, data: Event) -> None:
+    def _wait(self, data: Event, before: str) -> None:
+        self.place_after_wait = "step"
+        if data["pending"][0]["kind"] == "budget":
+            need(before != "asking", "a run that asks for approvals waits for these")
+            self._check_answered()
+            self.budget, self.place_after_wait = data["pending"][0], before
+            return
+        need(before != "between", "there is no step with calls")
         self.pending = {call["tool_call_id"]: call["kind"] for call in data["pending"]}
         unanswered = {call_id for call_id, call in self.calls.items() if call.used and not call.answered}
         need(set(self.pending) == unanswered, f"the calls without a result are {sorted(unanswered)}")
@@ -363,6 +398,19 @@ class _Run:
         need(data["approved"] or "arguments" not in data, "a refusal with arguments")
         call.refused = not data["approved"]
         self._gone_on()
+
+    def _decide_budget(self, data: Event) -> None:
+        totals = {"max_cost_usd": "spent_cost_usd", "max_total_tokens": "spent_tokens"}
+        if self.budget is None:
+            raise AssertionError("no decision on a budget is waited for")
+        need(data["approved"] or not set(data) & set(totals), "a refusal with totals")
+        need(not data["approved"] or bool(set(data) & set(totals)), "an approval without a total")
+        for total, spent in totals.items():
+            known = total in self.budget
+            need(total not in data or known, f"the run has no {total}")
+            need(not (data["approved"] and known) or {**self.budget, **data}[total] > self.budget[spent], "too little")
+        self.budget = None
+        self.place = self.place_after_wait if data["approved"] else "refused"
 
     def _gone_on(self) -> None:
         if not self.pending:

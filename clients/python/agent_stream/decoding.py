@@ -1,32 +1,47 @@
 """Makes objects of this package's dataclasses from JSON."""
 
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
+
+UNKNOWN = object()
+"""The result for an object of none of the classes."""
 
 
 def decode(kind: Any, value: Any) -> Any:
     """Return a JSON value as an object of a class, or as a list of them.
 
-    A key that the class doesn't have is ignored: later versions of the service add some.
+    A key that the class doesn't have is ignored: later versions of the service add some. So is an item of a list that
+    is of none of several classes.
     """
     if value is None or kind is None:
         return value
     if isinstance(value, list):
-        return [decode(kind, item) for item in value]
+        items = (decode(kind, item) for item in value)
+        return [item for item in items if item is not UNKNOWN]
+    if isinstance(kind, tuple):
+        return next((decode(each, value) for each in kind if _required(each) <= value.keys()), UNKNOWN)
     return kind(**{name: decode(inner, value[name]) for name, inner in _fields(kind).items() if name in value})
 
 
 @cache
-def _fields(kind: type) -> Mapping[str, type | None]:
-    """Return the fields of a class, with the dataclass of which each has one or a list, or None."""
+def _fields(kind: type) -> Mapping[str, type | tuple[type, ...] | None]:
+    """Return the fields of a class, with the dataclasses of which each has one or a list, or None."""
     hints = get_type_hints(kind)
-    return {field.name: _dataclass_in(hints[field.name]) for field in fields(kind)}
+    found = {field.name: (*_dataclasses_in(hints[field.name]),) for field in fields(kind)}
+    return {name: kinds if len(kinds) > 1 else next(iter(kinds), None) for name, kinds in found.items()}
 
 
-def _dataclass_in(hint: Any) -> type | None:
-    if get_origin(hint) is None:
-        return hint if isinstance(hint, type) and is_dataclass(hint) else None
-    found = (_dataclass_in(inner) for inner in get_args(hint))
-    return next(filter(None, found), None)
+@cache
+def _required(kind: type) -> frozenset[str]:
+    """Return the names of a class's fields without a default."""
+    return frozenset(field.name for field in fields(kind) if field.default is MISSING)
+
+
+def _dataclasses_in(hint: Any) -> Iterator[type]:
+    if get_origin(hint) is not None:
+        for inner in get_args(hint):
+            yield from _dataclasses_in(inner)
+    elif isinstance(hint, type) and is_dataclass(hint):
+        yield hint

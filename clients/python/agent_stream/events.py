@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 from agent_stream.decoding import decode
-from agent_stream.records import PendingCall, RestartReason, RunEnd, ToolSource, Usage
+from agent_stream.records import PendingItem, RestartReason, RunEnd, ToolSource, Usage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,11 +107,11 @@ class ApprovalRequest(Event):
 
 @dataclass(frozen=True)
 class Waiting(Event):
-    """The run is suspended until each of these calls has an answer."""
+    """The run is suspended until each of these calls has an answer, or its budget, which is pending alone."""
 
     event: ClassVar[Literal["waiting"]] = "waiting"
 
-    pending: list[PendingCall]
+    pending: list[PendingItem]
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,17 @@ class ApprovalResponse(Event):
     approved: bool
     arguments: dict[str, Any] | None = None
     reason: str | None = None
+
+
+@dataclass(frozen=True)
+class BudgetResponse(Event):
+    """The decision on a budget, with its new totals. After a refusal the run ends with `budget_exceeded`."""
+
+    event: ClassVar[Literal["budget_response"]] = "budget_response"
+
+    approved: bool
+    max_cost_usd: float | None = None
+    max_total_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -252,6 +263,7 @@ StreamEvent = (
     | ApprovalRequest
     | Waiting
     | ApprovalResponse
+    | BudgetResponse
     | ToolProgress
     | ToolResult
     | Source

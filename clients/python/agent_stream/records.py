@@ -38,6 +38,24 @@ class PendingCall:
 
 
 @dataclass(frozen=True)
+class PendingBudget:
+    """A budget that has too little left for another model turn. Without a decision, the run ends at `expires_at`.
+
+    What is spent includes an estimate for each answer that was cut before its server counted it.
+    """
+
+    kind: Literal["budget"]
+    spent_tokens: int
+    expires_at: str
+    max_total_tokens: int | None = None
+    spent_cost_usd: float | None = None
+    max_cost_usd: float | None = None
+
+
+PendingItem = PendingCall | PendingBudget
+
+
+@dataclass(frozen=True)
 class Decision:
     """A person's decision on a call. `arguments` are present if the person changed them, and are used for the call."""
 
@@ -108,7 +126,7 @@ class RunRecord:
     parent_run_id: str | None = None
     finished_at: str | None = None
     metadata: dict[str, str] | None = None
-    pending: list[PendingCall] | None = None
+    pending: list[PendingItem] | None = None
     answered_by: str | None = None
     finish_reason: str | None = None
     usage: Usage | None = None

@@ -34,6 +34,8 @@ class RequestOptions(TypedDict, total=False):
     instructions: str | None
     messages: list[InputMessage] | None
     max_steps: int | None
+    max_cost_usd: float | None
+    max_total_tokens: int | None
     temperature: float | None
     top_p: float | None
     top_k: int | None
@@ -77,6 +79,7 @@ class SimulateOptions(RequestOptions, total=False):
         "fallback",
         "sources",
         "structured",
+        "budget",
     ]
     delay_ms: int
 

@@ -1,5 +1,6 @@
 """The part of a run that has been read: its answer so far, its calls, the calls that it waits for, and how it ended."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -7,6 +8,7 @@ from typing import Any, Literal
 from agent_stream.errors import RunFailed, incomplete
 from agent_stream.events import (
     ApprovalResponse,
+    BudgetResponse,
     Complete,
     FinalOutput,
     PartialOutput,
@@ -24,7 +26,18 @@ from agent_stream.events import (
     Waiting,
 )
 from agent_stream.partial_json import partial_value
-from agent_stream.records import CitedPage, Decision, ErrorInfo, PendingCall, RunEnd, RunRecord, ToolCall, Usage
+from agent_stream.records import (
+    CitedPage,
+    Decision,
+    ErrorInfo,
+    PendingBudget,
+    PendingCall,
+    PendingItem,
+    RunEnd,
+    RunRecord,
+    ToolCall,
+    Usage,
+)
 
 NO_USAGE = Usage(None, None, None)
 
@@ -48,7 +61,7 @@ class Result:
     steps: int
     duration_ms: int
     session_id: str | None = None
-    pending: list[PendingCall] | None = None
+    pending: list[PendingItem] | None = None
     sources: list[CitedPage] | None = None
     warnings: list[RunWarning] | None = None
     finish_reason: str | None = None
@@ -63,6 +76,7 @@ class Transcript:
     def __init__(self, after: int = 0) -> None:
         self.last_seq = after
         self.pending: dict[str, PendingCall] = {}
+        self.budget: PendingBudget | None = None
         self.calls: dict[str, ToolCall] = {}
         self.usage = NO_USAGE
         self.end: RunEnd | None = None
@@ -90,6 +104,11 @@ class Transcript:
     def data(self) -> Any:
         """The value of the answer: the checked one, or else as much of it as has been written."""
         return partial_value(self.text) if self._final is None else self._final.data
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the run waits for answers to calls, or for its budget."""
+        return bool(self.pending) or self.budget is not None
 
     @property
     def lacks_error(self) -> bool:
@@ -120,17 +139,26 @@ class Transcript:
                 self.usage = usage
 
     def catch_up(self, run: RunRecord) -> None:
-        """Take the calls that the run still waits for and, if there are no more events to read, its status."""
-        pending = {call.tool_call_id: call for call in run.pending or ()}
+        """Take what the run still waits for and, if there are no more events to read, its status."""
+        pending = _calls(run.pending)
+        budget = _budget(run.pending)
         if run.last_seq > self.last_seq:
             self.pending = {call_id: call for call_id, call in self.pending.items() if call_id in pending}
+            self.budget = budget if self.budget == budget else None
         elif run.status == "waiting":
-            self.pending = pending
+            self.pending, self.budget = pending, budget
         elif run.status in ("succeeded", "failed", "cancelled"):
-            self.pending = {}
+            self.pending, self.budget = {}, None
             self.end = run.status
             self.failure = run.error and replace(run.error, run_id=run.run_id)
             self.usage = run.usage or NO_USAGE
+
+    def answered(self, call_id: str | None) -> None:
+        """Note that a call has its answer, or the budget if there is no id."""
+        if call_id is None:
+            self.budget = None
+        else:
+            self.pending.pop(call_id, None)
 
     def raise_failure(self, run_id: str | None) -> None:
         """Raise `RunFailed` if the run has failed."""
@@ -140,7 +168,7 @@ class Transcript:
     def result(self) -> Result | None:
         """Return the run that has ended or waits, or None if it was not read from its beginning."""
         end = self._complete
-        if self._started is None or not (end or self.pending):
+        if self._started is None or not (end or self.is_waiting):
             return None
         return Result(
             run_id=self._started.run_id,
@@ -153,7 +181,7 @@ class Transcript:
             steps=end.steps if end else self._steps,
             duration_ms=end.duration_ms if end else self._duration_ms,
             session_id=self._started.session_id,
-            pending=None if end else list(self.pending.values()),
+            pending=None if end else [*self.pending.values(), *([self.budget] if self.budget else [])],
             sources=self._sources or None,
             warnings=self._warnings or None,
             finish_reason=end.finish_reason if end else None,
@@ -205,15 +233,25 @@ class Transcript:
                 if call := self.calls.get(call_id):
                     decision = Decision(call_id, event.approved, event.arguments, event.reason)
                     self.calls[call_id] = replace(call, approval_response=decision)
-            case Waiting(pending=calls):
-                self.pending = {call.tool_call_id: call for call in calls}
+            case Waiting(pending=pending):
+                self.pending, self.budget = _calls(pending), _budget(pending)
+            case BudgetResponse():
+                self.budget = None
             case Complete():
-                self.pending = {}
+                self.pending, self.budget = {}, None
 
     @property
     def _duration_ms(self) -> int:
         took = datetime.fromisoformat(self._last_at) - datetime.fromisoformat(self._first_at)
         return round(took.total_seconds() * 1000)
+
+
+def _calls(pending: Iterable[PendingItem] | None) -> dict[str, PendingCall]:
+    return {item.tool_call_id: item for item in pending or () if isinstance(item, PendingCall)}
+
+
+def _budget(pending: Iterable[PendingItem] | None) -> PendingBudget | None:
+    return next((item for item in pending or () if isinstance(item, PendingBudget)), None)
 
 
 def total(first: Usage, second: Usage) -> Usage:

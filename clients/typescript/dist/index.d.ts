@@ -217,6 +217,16 @@ interface components {
       */
       max_steps?: number;
       /**
+      * Max Cost Usd
+      * @description The US dollars that the run may spend. Once too little is left, it waits for a decision: see POST /api/agent/runs/{run_id}/budget. The model needs a known price. MAX_COST_USD is the upper bound.
+      */
+      max_cost_usd?: number;
+      /**
+      * Max Total Tokens
+      * @description The tokens that all steps of the run may take together, input and output. Once too few are left, it waits for a decision, as with `max_cost_usd`. MAX_TOTAL_TOKENS is the upper bound.
+      */
+      max_total_tokens?: number;
+      /**
       * Metadata
       * @description Stored with the run and returned by GET /api/agent/runs/{run_id}. Not sent to the model.
       */
@@ -276,7 +286,7 @@ interface components {
       attempts?: number; /** Thinking */
       thinking: string; /** Tool Calls */
       tool_calls: components["schemas"]["ToolCall"][]; /** Pending */
-      pending?: components["schemas"]["PendingCall"][]; /** Sources */
+      pending?: (components["schemas"]["PendingCall"] | components["schemas"]["PendingBudget"])[]; /** Sources */
       sources?: components["schemas"]["Source"][]; /** Warnings */
       warnings?: components["schemas"]["RunWarning"][];
       usage: components["schemas"]["Usage"]; /** Model */
@@ -339,6 +349,38 @@ interface components {
       * Format: uri
       */
       url: string;
+    };
+    /**
+    * BudgetDecision
+    * @description A person's decision on a budget that is spent: new totals with which the run resumes, or a refusal that ends it.
+    *
+    *     A total that is left out stays as it is.
+    * @example {
+    *       "max_cost_usd": 0.5
+    *     }
+    * @example {
+    *       "max_total_tokens": 50000
+    *     }
+    * @example {
+    *       "approved": false
+    *     }
+    */
+    BudgetDecision: {
+      /**
+      * Approved
+      * @default true
+      */
+      approved?: boolean;
+      /**
+      * Max Cost Usd
+      * @description The new total in US dollars, above what is spent.
+      */
+      max_cost_usd?: number;
+      /**
+      * Max Total Tokens
+      * @description The new total of tokens, above what is spent.
+      */
+      max_total_tokens?: number;
     };
     /**
     * CalledFunction
@@ -656,6 +698,24 @@ interface components {
       /** Name */name: string;
     };
     /**
+    * PendingBudget
+    * @description The run's budget has too little left for another model turn. Without a decision, the run ends at `expires_at`.
+    *
+    *     What is spent includes an estimate for each answer that was cut before its server counted it.
+    */
+    PendingBudget: {
+      /**
+      * @description discriminator enum property added by openapi-typescript
+      * @enum {string}
+      */
+      kind: "budget"; /** Spent Cost Usd */
+      spent_cost_usd?: number; /** Max Cost Usd */
+      max_cost_usd?: number; /** Spent Tokens */
+      spent_tokens: number; /** Max Total Tokens */
+      max_total_tokens?: number; /** Expires At */
+      expires_at: string;
+    };
+    /**
     * PendingCall
     * @description A call that needs a person's approval (`approval`), or whose result the client has to send (`client`).
     */
@@ -663,7 +723,7 @@ interface components {
       /** Tool Call Id */tool_call_id: string; /** Name */
       name: string;
       /**
-      * Kind
+      * @description discriminator enum property added by openapi-typescript
       * @enum {string}
       */
       kind: "approval" | "client";
@@ -704,7 +764,7 @@ interface components {
     * Run
     * @description A run.
     *
-    *     `last_seq` is the number of its last event so far. `pending` are the calls that a waiting run needs an answer to.
+    *     `last_seq` is the number of its last event so far. `pending` is what a waiting run needs an answer to.
     *     `model` is the one that was asked for, and `answered_by` the one that the latest step's answer is from.
     */
     Run: {
@@ -725,7 +785,7 @@ interface components {
       metadata?: {
         [key: string]: string;
       }; /** Pending */
-      pending?: components["schemas"]["PendingCall"][]; /** Finish Reason */
+      pending?: (components["schemas"]["PendingCall"] | components["schemas"]["PendingBudget"])[]; /** Finish Reason */
       finish_reason?: string;
       usage?: components["schemas"]["Usage"]; /** Steps */
       steps?: number;
@@ -769,7 +829,7 @@ interface components {
     * @description The scripted runs of POST /stream/simulate.
     * @enum {string}
     */
-    Scenario: "default" | "long" | "tool_error" | "error" | "slow" | "truncated" | "progress" | "approval" | "client_tool" | "fallback" | "sources" | "structured";
+    Scenario: "default" | "long" | "tool_error" | "error" | "slow" | "truncated" | "progress" | "approval" | "client_tool" | "fallback" | "sources" | "structured" | "budget";
     /**
     * SearchLocation
     * @description The place that the search is about. `country` is an ISO code, such as `NO`.
@@ -1049,6 +1109,16 @@ interface components {
       */
       max_steps?: number;
       /**
+      * Max Cost Usd
+      * @description The US dollars that the run may spend. Once too little is left, it waits for a decision: see POST /api/agent/runs/{run_id}/budget. The model needs a known price. MAX_COST_USD is the upper bound.
+      */
+      max_cost_usd?: number;
+      /**
+      * Max Total Tokens
+      * @description The tokens that all steps of the run may take together, input and output. Once too few are left, it waits for a decision, as with `max_cost_usd`. MAX_TOTAL_TOKENS is the upper bound.
+      */
+      max_total_tokens?: number;
+      /**
       * Metadata
       * @description Stored with the run and returned by GET /api/agent/runs/{run_id}. Not sent to the model.
       */
@@ -1252,6 +1322,35 @@ interface components {
       */
       event: "approval_response";
       data: components["schemas"]["ApprovalResponse"];
+    };
+    /**
+    * BudgetResponse
+    * @description The decision on a budget. With approval, the totals that are present replace those before.
+    */
+    BudgetResponse: {
+      /** Approved */approved: boolean; /** Max Cost Usd */
+      max_cost_usd?: number; /** Max Total Tokens */
+      max_total_tokens?: number;
+    };
+    /**
+    * BudgetResponseEvent
+    * @description The event `budget_response`.
+    */
+    BudgetResponseEvent: {
+      /** Run Id */run_id: string; /** Seq */
+      seq: number;
+      /**
+      * Timestamp
+      * @description The time in UTC, as RFC 3339 with milliseconds.
+      * @example 2026-11-22T10:00:00.123Z
+      */
+      timestamp: string;
+      /**
+      * @description discriminator enum property added by openapi-typescript
+      * @enum {string}
+      */
+      event: "budget_response";
+      data: components["schemas"]["BudgetResponse"];
     };
     /**
     * Complete
@@ -1703,10 +1802,10 @@ interface components {
     };
     /**
     * Waiting
-    * @description The run is suspended until each of these calls has an answer.
+    * @description The run is suspended until each of these has an answer. A budget is pending alone.
     */
     Waiting: {
-      /** Pending */pending: components["schemas"]["PendingCall"][];
+      /** Pending */pending: (components["schemas"]["PendingCall"] | components["schemas"]["PendingBudget"])[];
     };
     /**
     * WaitingEvent
@@ -1728,7 +1827,7 @@ interface components {
       event: "waiting";
       data: components["schemas"]["Waiting"];
     };
-    StreamEvent: components["schemas"]["RunStartedEvent"] | components["schemas"]["StepStartedEvent"] | components["schemas"]["ThinkingEvent"] | components["schemas"]["PartialOutputEvent"] | components["schemas"]["ToolUseDeltaEvent"] | components["schemas"]["ToolUseEvent"] | components["schemas"]["ApprovalRequestEvent"] | components["schemas"]["WaitingEvent"] | components["schemas"]["ApprovalResponseEvent"] | components["schemas"]["ToolProgressEvent"] | components["schemas"]["ToolResultEvent"] | components["schemas"]["SourceEvent"] | components["schemas"]["StepRestartedEvent"] | components["schemas"]["StepFinishedEvent"] | components["schemas"]["RunWarningEvent"] | components["schemas"]["FinalOutputEvent"] | components["schemas"]["RunErrorEvent"] | components["schemas"]["CompleteEvent"];
+    StreamEvent: components["schemas"]["RunStartedEvent"] | components["schemas"]["StepStartedEvent"] | components["schemas"]["ThinkingEvent"] | components["schemas"]["PartialOutputEvent"] | components["schemas"]["ToolUseDeltaEvent"] | components["schemas"]["ToolUseEvent"] | components["schemas"]["ApprovalRequestEvent"] | components["schemas"]["WaitingEvent"] | components["schemas"]["ApprovalResponseEvent"] | components["schemas"]["BudgetResponseEvent"] | components["schemas"]["ToolProgressEvent"] | components["schemas"]["ToolResultEvent"] | components["schemas"]["SourceEvent"] | components["schemas"]["StepRestartedEvent"] | components["schemas"]["StepFinishedEvent"] | components["schemas"]["RunWarningEvent"] | components["schemas"]["FinalOutputEvent"] | components["schemas"]["RunErrorEvent"] | components["schemas"]["CompleteEvent"];
     /**
     * RefusalComplete
     * @description The second and last frame of a refused request: `status` is `failed`, and the counts are empty.
@@ -1828,6 +1927,10 @@ type AgentResponse<T = unknown> = Omit<Schemas["AgentResponse"], "tool_calls" | 
 type Content = AgentRequest["input"];
 /** A person's decision about a call that needs approval. */
 type ApprovalDecision = Schemas["ApprovalDecision"];
+/** New totals for a budget that is spent. One that is left out stays as it is. */
+type BudgetTotals = Omit<Schemas["BudgetDecision"], "approved">;
+/** A budget that has too little left for another model turn. Without a decision, the run ends at `expires_at`. */
+type PendingBudget = Schemas["PendingBudget"];
 /** The result of a call that the client makes. */
 type ClientToolResult = Schemas["ClientToolResult"];
 /** A description of a tool that the client runs. */
@@ -2206,10 +2309,13 @@ interface RunState {
   runId: string | null;
   /** Whether this page makes the calls of its tools, because it asked the question or attached itself to the run. */
   isOurs: boolean;
+  /** The calls that the run waits for. */
   pending: PendingCall[];
+  /** The budget, while the run waits for a larger one: answered by `raiseBudget` or `refuseBudget`. */
+  budget: PendingBudget | null;
   /**
   * Why the run failed; while `status` is `connecting` or `reconnecting`, why the service can't be reached; while it is
-  * `waiting`, why an answer to `pending` has not arrived. It is sent until it does.
+  * `waiting`, why an answer has not arrived. It is sent until it does.
   */
   error: AgentError | null;
   /** The tokens that the run has used, once it has ended. */
@@ -2225,6 +2331,11 @@ declare function madeWith({
   arguments_text,
   approval_response
 }: ToolCall): string;
+/** Whether the run waits for answers to calls, or for a larger budget. */
+declare function isWaiting({
+  pending,
+  budget
+}: Pick<RunState, "pending" | "budget">): boolean;
 /** Whether a run, or the run of a message, has not ended. */
 declare function isUnfinished({
   status
@@ -2412,6 +2523,8 @@ declare class Run implements AsyncIterable<StreamEvent> {
   get id(): string | null;
   /** As much of the answer's value as has been written, and at the end the one that matches the `output_schema`. */
   get data(): unknown;
+  /** The budget, while the run waits for a larger one. */
+  get budget(): PendingBudget | null;
   [Symbol.asyncIterator](): AsyncGenerator<StreamEvent, void, undefined>;
   /**
   * The pieces of the answer. If the service drops pieces that were yielded and begins again, it calls `onRestart`: remove
@@ -2429,6 +2542,10 @@ declare class Run implements AsyncIterable<StreamEvent> {
   approve(callId: string, changes?: Changes): Promise<void>;
   /** Refuses a call. The model receives the reason. */
   refuse(callId: string, reason?: string): Promise<void>;
+  /** Sets new totals of a budget that is spent, so that the run resumes. Rejects with a RunFailed if they are refused. */
+  raiseBudget(totals: BudgetTotals): Promise<void>;
+  /** Ends the run, whose budget is spent. It then fails with `budget_exceeded`. */
+  refuseBudget(): Promise<void>;
   /** Sends the result of a call of the client's own tools that `clientTools` doesn't handle. */
   sendToolResult(callId: string, content: Json, {
     isError
@@ -2565,12 +2682,16 @@ declare class Conversation {
   /**
   * Approves a call of `pending`. The run resumes when each call has its answer. Resolves with null if the service has
   * accepted the answer, and otherwise with the error, such as invalid arguments (`details`) or an answer from elsewhere
-  * (`tool_call_answered`). With `storageKey`, an answer that has not arrived is sent again after a reload. The next two
+  * (`tool_call_answered`). With `storageKey`, an answer that has not arrived is sent again after a reload. The next four
   * functions do the same. None of them rejects.
   */
   approve: (callId: string, changes?: Changes) => Promise<AgentError | null>;
   /** Refuses a call of `pending`. The model receives the reason. */
   refuse: (callId: string, reason?: string) => Promise<AgentError | null>;
+  /** Sets new totals of a budget that is spent, so that the run resumes. A total that is left out stays as it is. */
+  raiseBudget: (totals: BudgetTotals) => Promise<AgentError | null>;
+  /** Ends the run, whose budget is spent. It then fails with `budget_exceeded`. */
+  refuseBudget: () => Promise<AgentError | null>;
   /** Sends the result of a call of the kind `client` that `clientTools` doesn't handle. */
   sendToolResult: (callId: string, content: Json, {
     isError
@@ -2589,6 +2710,7 @@ declare class Conversation {
   private started;
   private forget;
   private decide;
+  private decideBudget;
   private send;
 }
 //#endregion
@@ -2613,4 +2735,4 @@ declare function unsentIn(messages: Message[]): Message | null;
 /** Whether a question that had not arrived is neither sent again nor in the conversation: it was refused or stopped. */
 declare function isReturned(sent: Message | null, messages: Message[]): sent is Message;
 //#endregion
-export { type AgentError, type AgentRequest, type AgentResponse, type AgentStatus, AgentStream, type ApprovalDecision, type ArgumentsText, type AttachOptions, type Changes, type ClientTool, type ClientToolInfo, type ClientToolResult, type Complete, type Content, Conversation, type ConversationOptions, type DataText, type Decision, type EventData, type Frame, type FunctionCall, type History, IDLE, type Json, type LatestAnswer, type Loose, type McpServerInfo, type McpServerList, type Message, type MessageList, type MessagesQuery, type ModelInfo, type ModelList, type OnEvent, type OnRestart, type Page, type Part, type PartialData, type PendingCall, type Question, type ReadOptions, Run, RunFailed, type RunList, type RunRecord, type RunState, type RunStatus, type RunsQuery, type RunsResource, type Scenario, type ServiceOptions, type Session, type SessionCreate, type SessionList, type SessionMessage, type SessionUpdate, type SessionsQuery, type SessionsResource, type SimulateRequest, type Source, type StreamEvent, type StreamOptions, type ToolCall, type ToolInfo, type ToolList, type ToolSource, type Usage, callsIn, eventIn, eventsIn, explain, fold, type given, isReturned, isUnfinished, latestAnswer, madeWith, partialJson, prettyJson, textOf, unsentIn };
+export { type AgentError, type AgentRequest, type AgentResponse, type AgentStatus, AgentStream, type ApprovalDecision, type ArgumentsText, type AttachOptions, type BudgetTotals, type Changes, type ClientTool, type ClientToolInfo, type ClientToolResult, type Complete, type Content, Conversation, type ConversationOptions, type DataText, type Decision, type EventData, type Frame, type FunctionCall, type History, IDLE, type Json, type LatestAnswer, type Loose, type McpServerInfo, type McpServerList, type Message, type MessageList, type MessagesQuery, type ModelInfo, type ModelList, type OnEvent, type OnRestart, type Page, type Part, type PartialData, type PendingBudget, type PendingCall, type Question, type ReadOptions, Run, RunFailed, type RunList, type RunRecord, type RunState, type RunStatus, type RunsQuery, type RunsResource, type Scenario, type ServiceOptions, type Session, type SessionCreate, type SessionList, type SessionMessage, type SessionUpdate, type SessionsQuery, type SessionsResource, type SimulateRequest, type Source, type StreamEvent, type StreamOptions, type ToolCall, type ToolInfo, type ToolList, type ToolSource, type Usage, callsIn, eventIn, eventsIn, explain, fold, type given, isReturned, isUnfinished, isWaiting, latestAnswer, madeWith, partialJson, prettyJson, textOf, unsentIn };

@@ -1399,6 +1399,7 @@ const IDLE = {
 	runId: null,
 	isOurs: false,
 	pending: [],
+	budget: null,
 	error: null,
 	history: {
 		isLoaded: false,
@@ -1453,6 +1454,10 @@ function callsIn(parts) {
 function madeWith({ arguments_text, approval_response }) {
 	return approval_response?.arguments_text ?? arguments_text;
 }
+/** Whether the run waits for answers to calls, or for a larger budget. */
+function isWaiting({ pending, budget }) {
+	return pending.length > 0 || budget !== null;
+}
 /** Whether a run, or the run of a message, has not ended. */
 function isUnfinished({ status }) {
 	return status === "queued" || status === "running" || status === "waiting";
@@ -1486,11 +1491,12 @@ function latestAnswer(state) {
 //#region src/folding.ts
 /** The state after events of a run. They are folded together, because a copy of the messages for each costs too much. */
 function fold(state, runId, events) {
-	const { status, pending, error } = state;
+	const { status, pending, budget, error } = state;
 	const before = {
 		answer: answerOf(state, runId) ?? emptyAnswer(runId),
 		status,
 		pending,
+		budget,
 		error
 	};
 	const { answer, ...after } = events.reduce(foldEvent, before);
@@ -1550,7 +1556,16 @@ function foldEvent(progress, event) {
 				status: "waiting"
 			},
 			status: "waiting",
-			pending: event.data.pending.map((call) => pendingCall(answer, call))
+			...pendingIn(answer, event.data)
+		};
+		case "budget_response": return {
+			...progress,
+			answer: {
+				...answer,
+				status: "running"
+			},
+			status: "streaming",
+			budget: null
 		};
 		case "approval_response":
 		case "tool_result": {
@@ -1591,6 +1606,7 @@ function foldEvent(progress, event) {
 				},
 				status,
 				pending: [],
+				budget: null,
 				error: isFailed ? error : null,
 				usage
 			};
@@ -1733,6 +1749,13 @@ function foldCall(call, event) {
 			result: event.data
 		};
 	}
+}
+/** What the run waits for. A kind that this version doesn't know is left out. */
+function pendingIn(answer, { pending }) {
+	return {
+		pending: pending.flatMap((item) => "tool_call_id" in item ? [pendingCall(answer, item)] : []),
+		budget: pending.find((item) => item.kind === "budget") ?? null
+	};
 }
 function pendingCall({ parts }, call) {
 	const known = callsIn(parts).find(({ tool_call_id }) => tool_call_id === call.tool_call_id);
@@ -2095,11 +2118,11 @@ var RunReader = class {
 	}
 };
 function connected(state) {
-	const { error, pending } = state;
+	const { error } = state;
 	const isAboutQuestion = error?.code === "session_busy";
 	return {
 		...state,
-		status: pending.length > 0 ? "waiting" : "streaming",
+		status: isWaiting(state) ? "waiting" : "streaming",
 		error: isAboutQuestion ? error : null
 	};
 }
@@ -2149,6 +2172,10 @@ var Run = class {
 			runId: this.id
 		}).partial;
 	}
+	/** The budget, while the run waits for a larger one. */
+	get budget() {
+		return this.state.budget;
+	}
 	async *[Symbol.asyncIterator]() {
 		for (let place = 0; place < this.events.length || !this.isOver;) {
 			const event = this.events[place];
@@ -2192,6 +2219,17 @@ var Run = class {
 			...reason && { reason }
 		});
 	}
+	/** Sets new totals of a budget that is spent, so that the run resumes. Rejects with a RunFailed if they are refused. */
+	async raiseBudget(totals) {
+		raise(await this.answers.send(this.run, "budget", {
+			approved: true,
+			...totals
+		}));
+	}
+	/** Ends the run, whose budget is spent. It then fails with `budget_exceeded`. */
+	async refuseBudget() {
+		raise(await this.answers.send(this.run, "budget", { approved: false }));
+	}
 	/** Sends the result of a call of the client's own tools that `clientTools` doesn't handle. */
 	async sendToolResult(callId, content, { isError = false } = {}) {
 		raise(await this.send(callId, {
@@ -2211,7 +2249,7 @@ var Run = class {
 	readerOf(run) {
 		return new RunReader(this.service, run, {
 			isCurrent: () => true,
-			isWaiting: () => this.state.pending.length > 0,
+			isWaiting: () => isWaiting(this.state),
 			change: (change) => this.state = change(this.state),
 			learn: (id) => this.know(id),
 			take: (frames) => this.take(frames),
@@ -2491,7 +2529,7 @@ var Follower = class {
 		run.reader?.leave();
 		const reader = new RunReader(this.service, run, {
 			isCurrent: () => this.current === run && run.reader === reader,
-			isWaiting: () => this.current === run && this.view.state.pending.length > 0,
+			isWaiting: () => this.current === run && isWaiting(this.view.state),
 			change: (change) => this.update(run, change),
 			learn: (id) => this.learn(run, id),
 			take: (frames) => this.take(run, frames, reader.signal),
@@ -2611,6 +2649,7 @@ var Follower = class {
 				...state,
 				status: "failed",
 				pending: [],
+				budget: null,
 				error
 			};
 			if (!answer) return withoutAnswer(failed, run.key, "failed");
@@ -3017,6 +3056,7 @@ var Stopping = class {
 			...state,
 			status: "stopping",
 			pending: [],
+			budget: null,
 			error: null
 		}));
 		follower.release(run);
@@ -3310,7 +3350,7 @@ var Conversation = class {
 	/**
 	* Approves a call of `pending`. The run resumes when each call has its answer. Resolves with null if the service has
 	* accepted the answer, and otherwise with the error, such as invalid arguments (`details`) or an answer from elsewhere
-	* (`tool_call_answered`). With `storageKey`, an answer that has not arrived is sent again after a reload. The next two
+	* (`tool_call_answered`). With `storageKey`, an answer that has not arrived is sent again after a reload. The next four
 	* functions do the same. None of them rejects.
 	*/
 	approve = async (callId, changes = {}) => {
@@ -3326,6 +3366,13 @@ var Conversation = class {
 		approved: false,
 		...reason && { reason }
 	});
+	/** Sets new totals of a budget that is spent, so that the run resumes. A total that is left out stays as it is. */
+	raiseBudget = (totals) => this.decideBudget({
+		approved: true,
+		...totals
+	});
+	/** Ends the run, whose budget is spent. It then fails with `budget_exceeded`. */
+	refuseBudget = () => this.decideBudget({ approved: false });
 	/** Sends the result of a call of the kind `client` that `clientTools` doesn't handle. */
 	sendToolResult = (callId, content, { isError = false } = {}) => {
 		const results = [{
@@ -3361,6 +3408,9 @@ var Conversation = class {
 	decide(callId, decision) {
 		return this.answers.sendKept(this.follower.current, `approvals/${encodeURIComponent(callId)}`, decision);
 	}
+	decideBudget(decision) {
+		return this.answers.sendKept(this.follower.current, "budget", decision);
+	}
 	send(run, tool_call_id, outcome) {
 		return this.answers.send(run, "tool-results", { results: [{
 			tool_call_id,
@@ -3384,4 +3434,4 @@ function isReturned(sent, messages) {
 	return !messages.some((message) => isSame(message) && (message.run_id !== "" || isUnsent(message)));
 }
 //#endregion
-export { AgentStream, Conversation, IDLE, Run, RunFailed, callsIn, eventIn, eventsIn, explain, fold, isReturned, isUnfinished, latestAnswer, madeWith, partialJson, prettyJson, textOf, unsentIn };
+export { AgentStream, Conversation, IDLE, Run, RunFailed, callsIn, eventIn, eventsIn, explain, fold, isReturned, isUnfinished, isWaiting, latestAnswer, madeWith, partialJson, prettyJson, textOf, unsentIn };

@@ -1,5 +1,5 @@
 "use client";
-import { Conversation, Conversation as Conversation$1, RunFailed, callsIn, explain, fold, isReturned, isReturned as isReturned$1, isUnfinished, latestAnswer, latestAnswer as latestAnswer$1, madeWith, partialJson, prettyJson, textOf, unsentIn, unsentIn as unsentIn$1 } from "agent-stream";
+import { Conversation, Conversation as Conversation$1, RunFailed, callsIn, explain, fold, isReturned, isReturned as isReturned$1, isUnfinished, isWaiting, latestAnswer, latestAnswer as latestAnswer$1, madeWith, partialJson, prettyJson, textOf, unsentIn, unsentIn as unsentIn$1 } from "agent-stream";
 import { useEffect, useRef, useState, useSyncExternalStore } from "react";
 //#region src/react.ts
 /**
@@ -16,7 +16,8 @@ function useAgentStream(options = {}) {
 		options.storageKey,
 		options.sessionId
 	]);
-	const { stream, attach, reconnect, retry, regenerate, stop, approve, refuse, sendToolResult, showBranch } = conversation;
+	const { stream, attach, reconnect, retry, regenerate, stop, showBranch } = conversation;
+	const { approve, refuse, raiseBudget, refuseBudget, sendToolResult } = conversation;
 	const actions = {
 		stream,
 		attach,
@@ -24,15 +25,20 @@ function useAgentStream(options = {}) {
 		retry,
 		regenerate,
 		stop,
+		showBranch
+	};
+	const answers = {
 		approve,
 		refuse,
-		sendToolResult,
-		showBranch
+		raiseBudget,
+		refuseBudget,
+		sendToolResult
 	};
 	return {
 		...state,
 		...latestAnswer$1(state),
-		...actions
+		...actions,
+		...answers
 	};
 }
 /** Calls `giveBack` with a question of the conversation that has not arrived and never will: it was stopped or refused. */
@@ -45,4 +51,4 @@ function useReturned(messages, giveBack) {
 	}, [messages]);
 }
 //#endregion
-export { Conversation, RunFailed, callsIn, explain, fold, isReturned, isUnfinished, latestAnswer, madeWith, partialJson, prettyJson, textOf, unsentIn, useAgentStream, useReturned };
+export { Conversation, RunFailed, callsIn, explain, fold, isReturned, isUnfinished, isWaiting, latestAnswer, madeWith, partialJson, prettyJson, textOf, unsentIn, useAgentStream, useReturned };

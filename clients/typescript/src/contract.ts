@@ -57,6 +57,10 @@ export type Content = AgentRequest["input"];
 
 /** A person's decision about a call that needs approval. */
 export type ApprovalDecision = Schemas["ApprovalDecision"];
+/** New totals for a budget that is spent. One that is left out stays as it is. */
+export type BudgetTotals = Omit<Schemas["BudgetDecision"], "approved">;
+/** A budget that has too little left for another model turn. Without a decision, the run ends at `expires_at`. */
+export type PendingBudget = Schemas["PendingBudget"];
 /** The result of a call that the client makes. */
 export type ClientToolResult = Schemas["ClientToolResult"];
 /** A description of a tool that the client runs. */

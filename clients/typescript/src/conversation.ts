@@ -1,6 +1,6 @@
 import { Answers } from "./answers";
 import { ClientCalls, type Outcome } from "./client_calls";
-import type { Complete, Json } from "./contract";
+import type { BudgetTotals, Complete, Json } from "./contract";
 import { approval } from "./decisions";
 import { onWake } from "./environment";
 import { type AgentError, RunFailed } from "./failures";
@@ -169,7 +169,7 @@ export class Conversation {
   /**
    * Approves a call of `pending`. The run resumes when each call has its answer. Resolves with null if the service has
    * accepted the answer, and otherwise with the error, such as invalid arguments (`details`) or an answer from elsewhere
-   * (`tool_call_answered`). With `storageKey`, an answer that has not arrived is sent again after a reload. The next two
+   * (`tool_call_answered`). With `storageKey`, an answer that has not arrived is sent again after a reload. The next four
    * functions do the same. None of them rejects.
    */
   approve = async (callId: string, changes: Changes = {}): Promise<AgentError | null> => {
@@ -184,6 +184,12 @@ export class Conversation {
   /** Refuses a call of `pending`. The model receives the reason. */
   refuse = (callId: string, reason?: string): Promise<AgentError | null> =>
     this.decide(callId, { approved: false, ...(reason && { reason }) });
+
+  /** Sets new totals of a budget that is spent, so that the run resumes. A total that is left out stays as it is. */
+  raiseBudget = (totals: BudgetTotals): Promise<AgentError | null> => this.decideBudget({ approved: true, ...totals });
+
+  /** Ends the run, whose budget is spent. It then fails with `budget_exceeded`. */
+  refuseBudget = (): Promise<AgentError | null> => this.decideBudget({ approved: false });
 
   /** Sends the result of a call of the kind `client` that `clientTools` doesn't handle. */
   sendToolResult = (
@@ -224,6 +230,10 @@ export class Conversation {
 
   private decide(callId: string, decision: object | string): Promise<AgentError | null> {
     return this.answers.sendKept(this.follower.current, `approvals/${encodeURIComponent(callId)}`, decision);
+  }
+
+  private decideBudget(decision: object): Promise<AgentError | null> {
+    return this.answers.sendKept(this.follower.current, "budget", decision);
   }
 
   private send(run: FollowedRun, tool_call_id: string, outcome: Outcome) {

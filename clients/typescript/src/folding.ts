@@ -1,18 +1,18 @@
 /* Events in, the state out. */
 
-import type { EventData, StreamEvent } from "./contract";
+import type { EventData, PendingBudget, StreamEvent } from "./contract";
 import { answerOf, callsIn, emptyAnswer, withAnswer } from "./state";
 import type { Message, Part, PendingCall, RunState, ToolCall } from "./state";
 
 /** The state after events of a run. They are folded together, because a copy of the messages for each costs too much. */
 export function fold(state: RunState, runId: string, events: StreamEvent[]): RunState {
-  const { status, pending, error } = state;
-  const before = { answer: answerOf(state, runId) ?? emptyAnswer(runId), status, pending, error };
+  const { status, pending, budget, error } = state;
+  const before = { answer: answerOf(state, runId) ?? emptyAnswer(runId), status, pending, budget, error };
   const { answer, ...after } = events.reduce(foldEvent, before);
   return withAnswer({ ...state, ...after }, answer);
 }
 
-type Progress = Pick<RunState, "status" | "pending" | "error" | "usage"> & { answer: Message };
+type Progress = Pick<RunState, "status" | "pending" | "budget" | "error" | "usage"> & { answer: Message };
 
 function foldEvent(progress: Progress, event: StreamEvent): Progress {
   const { answer, pending } = progress;
@@ -41,8 +41,10 @@ function foldEvent(progress: Progress, event: StreamEvent): Progress {
         ...progress,
         answer: { ...answer, status: "waiting" },
         status: "waiting",
-        pending: event.data.pending.map((call) => pendingCall(answer, call)),
+        ...pendingIn(answer, event.data),
       };
+    case "budget_response":
+      return { ...progress, answer: { ...answer, status: "running" }, status: "streaming", budget: null };
     case "approval_response":
     case "tool_result": {
       const left = pending.filter(({ tool_call_id }) => tool_call_id !== event.data.tool_call_id);
@@ -60,7 +62,7 @@ function foldEvent(progress: Progress, event: StreamEvent): Progress {
       const isFailed = status === "failed" && error !== undefined;
       const cited = sources?.length && { sources };
       const ended = { ...whole, ...cited, status, complete: event.data, ...(isFailed && { error }) };
-      return { answer: ended, status, pending: [], error: isFailed ? error : null, usage };
+      return { answer: ended, status, pending: [], budget: null, error: isFailed ? error : null, usage };
     }
     default:
       return progress;
@@ -147,7 +149,15 @@ function foldCall(call: ToolCall, event: ToolEvent): ToolCall {
   }
 }
 
-function pendingCall({ parts }: Message, call: EventData["waiting"]["pending"][number]): PendingCall {
+type PendingItem = EventData["waiting"]["pending"][number];
+
+/** What the run waits for. A kind that this version doesn't know is left out. */
+function pendingIn(answer: Message, { pending }: EventData["waiting"]): Pick<RunState, "pending" | "budget"> {
+  const calls = pending.flatMap((item) => ("tool_call_id" in item ? [pendingCall(answer, item)] : []));
+  return { pending: calls, budget: pending.find((item) => item.kind === "budget") ?? null };
+}
+
+function pendingCall({ parts }: Message, call: Exclude<PendingItem, PendingBudget>): PendingCall {
   const known = callsIn(parts).find(({ tool_call_id }) => tool_call_id === call.tool_call_id);
   return {
     ...call,

@@ -10,7 +10,7 @@ import { Ownership } from "./ownership";
 import { questionOf, withQuestion } from "./questions";
 import { RunReader } from "./run_reader";
 import type { Service } from "./service";
-import { answerOf, IDLE, type Message, type RunState, withAnswer, withoutAnswer } from "./state";
+import { answerOf, IDLE, isWaiting, type Message, type RunState, withAnswer, withoutAnswer } from "./state";
 import type { View } from "./view";
 
 /** What a reloaded page needs of a run besides its id. */
@@ -77,7 +77,7 @@ export class Follower {
     run.reader?.leave();
     const reader: RunReader = new RunReader(this.service, run, {
       isCurrent: () => this.current === run && run.reader === reader,
-      isWaiting: () => this.current === run && this.view.state.pending.length > 0,
+      isWaiting: () => this.current === run && isWaiting(this.view.state),
       change: (change) => this.update(run, change),
       learn: (id) => this.learn(run, id),
       take: (frames) => this.take(run, frames, reader.signal),
@@ -194,7 +194,7 @@ export class Follower {
     run.isGone = isOurs && cause.isGone;
     this.update(run, (state) => {
       const answer = answerOf(state, run.id);
-      const failed: RunState = { ...state, status: "failed", pending: [], error };
+      const failed: RunState = { ...state, status: "failed", pending: [], budget: null, error };
       if (!answer) return withoutAnswer(failed, run.key, "failed");
       return withAnswer(failed, { ...answer, status: "failed", error });
     });

@@ -8,7 +8,7 @@ export { prettyJson } from "./exact_json";
 export { fold } from "./folding";
 export { partialJson } from "./partial_json";
 export { eventIn, eventsIn } from "./frames";
-export { IDLE, callsIn, isUnfinished, latestAnswer, madeWith, textOf } from "./state";
+export { IDLE, callsIn, isUnfinished, isWaiting, latestAnswer, madeWith, textOf } from "./state";
 export type { AgentStatus, History, LatestAnswer, Message, Part, PartialData, PendingCall, RunState, ToolCall } from "./state";
 export { isReturned, unsentIn } from "./unsent";
 export type { Decision } from "./decisions";

@@ -40,8 +40,8 @@ export interface paths {
          * Ask the agent and get one JSON response
          * @description Start a run and respond when it has ended, with the content of its stream. A failed run is an error response.
          *
-         *     If the run has to wait for an approval or for client tools, the response is 202 with status `waiting`. Follow the
-         *     run at the URL in the `Location` header.
+         *     If the run has to wait for an approval, a larger budget or client tools, the response is 202 with status `waiting`.
+         *     Follow the run at the URL in the `Location` header.
          */
         post: operations["execute"];
         delete?: never;
@@ -258,6 +258,29 @@ export interface paths {
          *     `Accept: text/event-stream` the response is the run's event stream, as from `GET /runs/{run_id}/events`.
          */
         post: operations["decide_approval"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/agent/runs/{run_id}/budget": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Raise a budget, or end the run
+         * @description Set new totals for a run whose budget is spent, above what is spent, so that it resumes; or refuse, to end it.
+         *
+         *     A total that is left out stays as it is. Sending the same decision again has no effect. With
+         *     `Accept: text/event-stream` the response is the run's event stream, as from `GET /runs/{run_id}/events`.
+         */
+        post: operations["decide_budget"];
         delete?: never;
         options?: never;
         head?: never;
@@ -674,6 +697,16 @@ export interface components {
              */
             max_steps?: number;
             /**
+             * Max Cost Usd
+             * @description The US dollars that the run may spend. Once too little is left, it waits for a decision: see POST /api/agent/runs/{run_id}/budget. The model needs a known price. MAX_COST_USD is the upper bound.
+             */
+            max_cost_usd?: number;
+            /**
+             * Max Total Tokens
+             * @description The tokens that all steps of the run may take together, input and output. Once too few are left, it waits for a decision, as with `max_cost_usd`. MAX_TOTAL_TOKENS is the upper bound.
+             */
+            max_total_tokens?: number;
+            /**
              * Metadata
              * @description Stored with the run and returned by GET /api/agent/runs/{run_id}. Not sent to the model.
              */
@@ -741,7 +774,7 @@ export interface components {
             /** Tool Calls */
             tool_calls: components["schemas"]["ToolCall"][];
             /** Pending */
-            pending?: components["schemas"]["PendingCall"][];
+            pending?: (components["schemas"]["PendingCall"] | components["schemas"]["PendingBudget"])[];
             /** Sources */
             sources?: components["schemas"]["Source"][];
             /** Warnings */
@@ -816,6 +849,38 @@ export interface components {
              * Format: uri
              */
             url: string;
+        };
+        /**
+         * BudgetDecision
+         * @description A person's decision on a budget that is spent: new totals with which the run resumes, or a refusal that ends it.
+         *
+         *     A total that is left out stays as it is.
+         * @example {
+         *       "max_cost_usd": 0.5
+         *     }
+         * @example {
+         *       "max_total_tokens": 50000
+         *     }
+         * @example {
+         *       "approved": false
+         *     }
+         */
+        BudgetDecision: {
+            /**
+             * Approved
+             * @default true
+             */
+            approved?: boolean;
+            /**
+             * Max Cost Usd
+             * @description The new total in US dollars, above what is spent.
+             */
+            max_cost_usd?: number;
+            /**
+             * Max Total Tokens
+             * @description The new total of tokens, above what is spent.
+             */
+            max_total_tokens?: number;
         };
         /**
          * CalledFunction
@@ -1187,6 +1252,29 @@ export interface components {
             name: string;
         };
         /**
+         * PendingBudget
+         * @description The run's budget has too little left for another model turn. Without a decision, the run ends at `expires_at`.
+         *
+         *     What is spent includes an estimate for each answer that was cut before its server counted it.
+         */
+        PendingBudget: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "budget";
+            /** Spent Cost Usd */
+            spent_cost_usd?: number;
+            /** Max Cost Usd */
+            max_cost_usd?: number;
+            /** Spent Tokens */
+            spent_tokens: number;
+            /** Max Total Tokens */
+            max_total_tokens?: number;
+            /** Expires At */
+            expires_at: string;
+        };
+        /**
          * PendingCall
          * @description A call that needs a person's approval (`approval`), or whose result the client has to send (`client`).
          */
@@ -1196,7 +1284,7 @@ export interface components {
             /** Name */
             name: string;
             /**
-             * Kind
+             * @description discriminator enum property added by openapi-typescript
              * @enum {string}
              */
             kind: "approval" | "client";
@@ -1248,7 +1336,7 @@ export interface components {
          * Run
          * @description A run.
          *
-         *     `last_seq` is the number of its last event so far. `pending` are the calls that a waiting run needs an answer to.
+         *     `last_seq` is the number of its last event so far. `pending` is what a waiting run needs an answer to.
          *     `model` is the one that was asked for, and `answered_by` the one that the latest step's answer is from.
          */
         Run: {
@@ -1279,7 +1367,7 @@ export interface components {
                 [key: string]: string;
             };
             /** Pending */
-            pending?: components["schemas"]["PendingCall"][];
+            pending?: (components["schemas"]["PendingCall"] | components["schemas"]["PendingBudget"])[];
             /** Finish Reason */
             finish_reason?: string;
             usage?: components["schemas"]["Usage"];
@@ -1333,7 +1421,7 @@ export interface components {
          * @description The scripted runs of POST /stream/simulate.
          * @enum {string}
          */
-        Scenario: "default" | "long" | "tool_error" | "error" | "slow" | "truncated" | "progress" | "approval" | "client_tool" | "fallback" | "sources" | "structured";
+        Scenario: "default" | "long" | "tool_error" | "error" | "slow" | "truncated" | "progress" | "approval" | "client_tool" | "fallback" | "sources" | "structured" | "budget";
         /**
          * SearchLocation
          * @description The place that the search is about. `country` is an ISO code, such as `NO`.
@@ -1640,6 +1728,16 @@ export interface components {
              */
             max_steps?: number;
             /**
+             * Max Cost Usd
+             * @description The US dollars that the run may spend. Once too little is left, it waits for a decision: see POST /api/agent/runs/{run_id}/budget. The model needs a known price. MAX_COST_USD is the upper bound.
+             */
+            max_cost_usd?: number;
+            /**
+             * Max Total Tokens
+             * @description The tokens that all steps of the run may take together, input and output. Once too few are left, it waits for a decision, as with `max_cost_usd`. MAX_TOTAL_TOKENS is the upper bound.
+             */
+            max_total_tokens?: number;
+            /**
              * Metadata
              * @description Stored with the run and returned by GET /api/agent/runs/{run_id}. Not sent to the model.
              */
@@ -1875,6 +1973,40 @@ export interface components {
              */
             event: "approval_response";
             data: components["schemas"]["ApprovalResponse"];
+        };
+        /**
+         * BudgetResponse
+         * @description The decision on a budget. With approval, the totals that are present replace those before.
+         */
+        BudgetResponse: {
+            /** Approved */
+            approved: boolean;
+            /** Max Cost Usd */
+            max_cost_usd?: number;
+            /** Max Total Tokens */
+            max_total_tokens?: number;
+        };
+        /**
+         * BudgetResponseEvent
+         * @description The event `budget_response`.
+         */
+        BudgetResponseEvent: {
+            /** Run Id */
+            run_id: string;
+            /** Seq */
+            seq: number;
+            /**
+             * Timestamp
+             * @description The time in UTC, as RFC 3339 with milliseconds.
+             * @example 2026-11-22T10:00:00.123Z
+             */
+            timestamp: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            event: "budget_response";
+            data: components["schemas"]["BudgetResponse"];
         };
         /**
          * Complete
@@ -2392,11 +2524,11 @@ export interface components {
         };
         /**
          * Waiting
-         * @description The run is suspended until each of these calls has an answer.
+         * @description The run is suspended until each of these has an answer. A budget is pending alone.
          */
         Waiting: {
             /** Pending */
-            pending: components["schemas"]["PendingCall"][];
+            pending: (components["schemas"]["PendingCall"] | components["schemas"]["PendingBudget"])[];
         };
         /**
          * WaitingEvent
@@ -2420,7 +2552,7 @@ export interface components {
             event: "waiting";
             data: components["schemas"]["Waiting"];
         };
-        StreamEvent: components["schemas"]["RunStartedEvent"] | components["schemas"]["StepStartedEvent"] | components["schemas"]["ThinkingEvent"] | components["schemas"]["PartialOutputEvent"] | components["schemas"]["ToolUseDeltaEvent"] | components["schemas"]["ToolUseEvent"] | components["schemas"]["ApprovalRequestEvent"] | components["schemas"]["WaitingEvent"] | components["schemas"]["ApprovalResponseEvent"] | components["schemas"]["ToolProgressEvent"] | components["schemas"]["ToolResultEvent"] | components["schemas"]["SourceEvent"] | components["schemas"]["StepRestartedEvent"] | components["schemas"]["StepFinishedEvent"] | components["schemas"]["RunWarningEvent"] | components["schemas"]["FinalOutputEvent"] | components["schemas"]["RunErrorEvent"] | components["schemas"]["CompleteEvent"];
+        StreamEvent: components["schemas"]["RunStartedEvent"] | components["schemas"]["StepStartedEvent"] | components["schemas"]["ThinkingEvent"] | components["schemas"]["PartialOutputEvent"] | components["schemas"]["ToolUseDeltaEvent"] | components["schemas"]["ToolUseEvent"] | components["schemas"]["ApprovalRequestEvent"] | components["schemas"]["WaitingEvent"] | components["schemas"]["ApprovalResponseEvent"] | components["schemas"]["BudgetResponseEvent"] | components["schemas"]["ToolProgressEvent"] | components["schemas"]["ToolResultEvent"] | components["schemas"]["SourceEvent"] | components["schemas"]["StepRestartedEvent"] | components["schemas"]["StepFinishedEvent"] | components["schemas"]["RunWarningEvent"] | components["schemas"]["FinalOutputEvent"] | components["schemas"]["RunErrorEvent"] | components["schemas"]["CompleteEvent"];
         /**
          * RefusalComplete
          * @description The second and last frame of a refused request: `status` is `failed`, and the counts are empty.
@@ -2563,7 +2695,7 @@ export interface operations {
                     "application/json": components["schemas"]["AgentResponse"];
                 };
             };
-            /** @description The run is waiting for an approval, or for the results of client tools. */
+            /** @description The run is waiting for an approval, for a decision on its budget, or for client tools. */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -3108,6 +3240,76 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["ApprovalDecision"];
+            };
+        };
+        responses: {
+            /** @description With `Accept: text/event-stream`: the run's events after the cursor, then new ones. */
+            200: {
+                headers: {
+                    /** @description The id of the run. */
+                    "X-Run-ID"?: string;
+                    /** @description The URL to resume the run's events at. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["StreamEvent"];
+                };
+            };
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Run"];
+                };
+            };
+            /** @description With `Accept: text/event-stream`: the run has ended and has no events after the cursor. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request can't be served as it is. `code`, `message` and `details` say what to change. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The model server or this service failed. `retryable` says whether to try again. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    decide_budget: {
+        parameters: {
+            query?: {
+                /** @description The same, for clients that can't set the header. 0 is the beginning. */
+                after?: string | null;
+            };
+            header?: {
+                /** @description The number of the last event received. It takes precedence over `after`. */
+                "last-event-id"?: string | null;
+            };
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BudgetDecision"];
             };
         };
         responses: {

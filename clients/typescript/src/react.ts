@@ -6,7 +6,18 @@ import { useEffect, useRef, useState, useSyncExternalStore } from "react";
 
 type Actions = Pick<
   Conversation,
-  "stream" | "attach" | "reconnect" | "retry" | "regenerate" | "stop" | "approve" | "refuse" | "sendToolResult" | "showBranch"
+  | "stream"
+  | "attach"
+  | "reconnect"
+  | "retry"
+  | "regenerate"
+  | "stop"
+  | "approve"
+  | "refuse"
+  | "raiseBudget"
+  | "refuseBudget"
+  | "sendToolResult"
+  | "showBranch"
 >;
 
 /** The conversation's state, the answer of its latest run, and what the page can do. The functions never change. */
@@ -21,9 +32,11 @@ export function useAgentStream<T = unknown>(options: ConversationOptions = {}): 
   const state = useSyncExternalStore(conversation.subscribe, conversation.get, conversation.get);
   useEffect(() => conversation.configure(options));
   useEffect(() => conversation.mount(), [conversation, options.baseUrl, options.storageKey, options.sessionId]);
-  const { stream, attach, reconnect, retry, regenerate, stop, approve, refuse, sendToolResult, showBranch } = conversation;
-  const actions = { stream, attach, reconnect, retry, regenerate, stop, approve, refuse, sendToolResult, showBranch };
-  return { ...state, ...latestAnswer<T>(state), ...actions };
+  const { stream, attach, reconnect, retry, regenerate, stop, showBranch } = conversation;
+  const { approve, refuse, raiseBudget, refuseBudget, sendToolResult } = conversation;
+  const actions = { stream, attach, reconnect, retry, regenerate, stop, showBranch };
+  const answers = { approve, refuse, raiseBudget, refuseBudget, sendToolResult };
+  return { ...state, ...latestAnswer<T>(state), ...actions, ...answers };
 }
 
 /** Calls `giveBack` with a question of the conversation that has not arrived and never will: it was stopped or refused. */
@@ -43,6 +56,7 @@ export {
   fold,
   isReturned,
   isUnfinished,
+  isWaiting,
   latestAnswer,
   madeWith,
   partialJson,

@@ -1,7 +1,7 @@
 import { Answers } from "./answers";
 import { Api } from "./api";
 import { ClientCalls, type Outcome } from "./client_calls";
-import type { Complete, Json, StreamEvent } from "./contract";
+import type { BudgetTotals, Complete, Json, PendingBudget, StreamEvent } from "./contract";
 import { approval } from "./decisions";
 import { type AgentError, restarted, RunFailed } from "./failures";
 import { fold } from "./folding";
@@ -11,7 +11,7 @@ import type { Changes, OnRestart } from "./options";
 import { cancelRun } from "./resources";
 import { RunReader } from "./run_reader";
 import type { Service } from "./service";
-import { IDLE, latestAnswer, type RunState } from "./state";
+import { IDLE, isWaiting, latestAnswer, type RunState } from "./state";
 
 /**
  * A run of the agent. Iterate over it for its events, from the first, each once and in order. It is read from the moment
@@ -56,6 +56,11 @@ export class Run implements AsyncIterable<StreamEvent> {
   /** As much of the answer's value as has been written, and at the end the one that matches the `output_schema`. */
   get data(): unknown {
     return latestAnswer({ ...this.state, runId: this.id }).partial;
+  }
+
+  /** The budget, while the run waits for a larger one. */
+  get budget(): PendingBudget | null {
+    return this.state.budget;
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<StreamEvent, void, undefined> {
@@ -103,6 +108,16 @@ export class Run implements AsyncIterable<StreamEvent> {
     return this.decide(callId, { approved: false, ...(reason && { reason }) });
   }
 
+  /** Sets new totals of a budget that is spent, so that the run resumes. Rejects with a RunFailed if they are refused. */
+  async raiseBudget(totals: BudgetTotals): Promise<void> {
+    raise(await this.answers.send(this.run, "budget", { approved: true, ...totals }));
+  }
+
+  /** Ends the run, whose budget is spent. It then fails with `budget_exceeded`. */
+  async refuseBudget(): Promise<void> {
+    raise(await this.answers.send(this.run, "budget", { approved: false }));
+  }
+
   /** Sends the result of a call of the client's own tools that `clientTools` doesn't handle. */
   async sendToolResult(callId: string, content: Json, { isError = false }: { isError?: boolean } = {}): Promise<void> {
     raise(await this.send(callId, { content, is_error: isError }));
@@ -119,7 +134,7 @@ export class Run implements AsyncIterable<StreamEvent> {
   private readerOf(run: FollowedRun): RunReader {
     return new RunReader(this.service, run, {
       isCurrent: () => true,
-      isWaiting: () => this.state.pending.length > 0,
+      isWaiting: () => isWaiting(this.state),
       change: (change) => (this.state = change(this.state)),
       learn: (id) => this.know(id),
       take: (frames) => this.take(frames),

@@ -6,7 +6,7 @@ import { type EventStream, EventReader, type Frame } from "./frames";
 import { RunRequests } from "./run_requests";
 import type { Call, Service } from "./service";
 import type { Slot } from "./slots";
-import type { RunState } from "./state";
+import { isWaiting, type RunState } from "./state";
 import { HIDDEN_POLL_MS, LONGEST_TIMER_MS, pause, POLL_MS, QUESTION_RETRIES, rest, retryDelay, YIELD_MS } from "./timing";
 
 /** The part of a page, or of a program, that a RunReader uses. */
@@ -245,7 +245,7 @@ export class RunReader {
 }
 
 function connected(state: RunState): RunState {
-  const { error, pending } = state;
+  const { error } = state;
   const isAboutQuestion = error?.code === "session_busy"; // the refusal of another question than this run's
-  return { ...state, status: pending.length > 0 ? "waiting" : "streaming", error: isAboutQuestion ? error : null };
+  return { ...state, status: isWaiting(state) ? "waiting" : "streaming", error: isAboutQuestion ? error : null };
 }

@@ -1,6 +1,6 @@
 /* What a page shows: the conversation and its run. */
 
-import type { Complete, Content, EventData, RunStatus, Source, ToolSource, Usage } from "./contract";
+import type { Complete, Content, EventData, PendingBudget, RunStatus, Source, ToolSource, Usage } from "./contract";
 import type { AgentError } from "./failures";
 import { partialJson } from "./partial_json";
 
@@ -89,10 +89,13 @@ export interface RunState {
   runId: string | null;
   /** Whether this page makes the calls of its tools, because it asked the question or attached itself to the run. */
   isOurs: boolean;
+  /** The calls that the run waits for. */
   pending: PendingCall[];
+  /** The budget, while the run waits for a larger one: answered by `raiseBudget` or `refuseBudget`. */
+  budget: PendingBudget | null;
   /**
    * Why the run failed; while `status` is `connecting` or `reconnecting`, why the service can't be reached; while it is
-   * `waiting`, why an answer to `pending` has not arrived. It is sent until it does.
+   * `waiting`, why an answer has not arrived. It is sent until it does.
    */
   error: AgentError | null;
   /** The tokens that the run has used, once it has ended. */
@@ -107,6 +110,7 @@ export const IDLE: RunState = {
   runId: null,
   isOurs: false,
   pending: [],
+  budget: null,
   error: null,
   history: { isLoaded: false, error: null },
 };
@@ -149,6 +153,11 @@ export function callsIn(parts: Part[]): ToolCall[] {
 /** Returns the JSON of the arguments that a call is made with: a person's, if they were changed, or else the model's. */
 export function madeWith({ arguments_text, approval_response }: ToolCall): string {
   return approval_response?.arguments_text ?? arguments_text;
+}
+
+/** Whether the run waits for answers to calls, or for a larger budget. */
+export function isWaiting({ pending, budget }: Pick<RunState, "pending" | "budget">): boolean {
+  return pending.length > 0 || budget !== null;
 }
 
 /** Whether a run, or the run of a message, has not ended. */

@@ -35,7 +35,7 @@ export class Stopping {
     run.isStopped = true;
     this.run = run;
     this.takeBack(run);
-    follower.update(run, (state) => ({ ...state, status: "stopping", pending: [], error: null }));
+    follower.update(run, (state) => ({ ...state, status: "stopping", pending: [], budget: null, error: null }));
     follower.release(run);
     follower.remember(run);
     if (!run.id) await run.reader?.answered(); // before the response there is no id by which to cancel

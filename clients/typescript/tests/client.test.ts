@@ -339,6 +339,26 @@ test("a reloaded answer has the value, the attempts and the model of the one tha
   assert.deepEqual(stored, live);
 });
 
+test("a run whose budget is spent is raised, or ended", async () => {
+  for (const total of [200, null]) {
+    const run = agent.simulate(script("budget"));
+    const events: string[] = [];
+    const reading = (async () => {
+      for await (const { event } of run) {
+        events.push(event);
+        if (event !== "waiting") continue;
+        assert.deepEqual([run.budget?.spent_tokens, run.budget?.max_total_tokens], [64, 80]);
+        assert.equal((await failureOf(run.raiseBudget({ max_total_tokens: 64 }))).error.code, "invalid_request");
+        await (total === null ? run.refuseBudget() : run.raiseBudget({ max_total_tokens: total }));
+      }
+    })();
+    if (total === null) assert.equal((await failureOf(reading)).error.code, "budget_exceeded");
+    else assert.equal((await reading.then(() => run.complete)).status, "succeeded");
+    assert.ok(events.includes("budget_response"));
+    assert.equal(run.budget, null);
+  }
+});
+
 test("each beginning of JSON has a value", () => {
   const whole = { city: 'O"s\\lo\n❄', days: [{ celsius: -3.5, snow: true }, { snow: null }, [], {}], note: "" };
   const text = JSON.stringify(whole, null, 1);

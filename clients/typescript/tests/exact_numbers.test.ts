@@ -148,7 +148,10 @@ test("stored messages have the text of arguments, and the schemas of tools stay 
     session_id: id,
     client_tools: [{ name: "find", parameters: schema }],
   });
-  for await (const event of page) if (event.event === "waiting") await page.sendToolResult(event.data.pending[0]!.tool_call_id, "found");
+  for await (const event of page) {
+    const [item] = event.event === "waiting" ? event.data.pending : [];
+    if (item && "tool_call_id" in item) await page.sendToolResult(item.tool_call_id, "found");
+  }
   const { messages } = await agent.sessions.messages(id);
   assert.equal(messages[1]?.tool_calls?.[0]?.arguments_text, '{"id":12345678901234567890}');
   const waiting = await agent.execute({ input: 'calculate {"expression": "1"}', model: "simulated/tools", tools: ["calculate"] });

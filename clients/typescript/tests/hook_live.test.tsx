@@ -346,6 +346,28 @@ for (const [how, decide, said, response] of decisions) {
   });
 }
 
+const budgets: [string, (agent: AgentStreamState) => Promise<unknown>, AgentStreamState["status"], string | undefined][] = [
+  ["raised", (agent) => agent.raiseBudget({ max_total_tokens: 200 }), "succeeded", undefined],
+  ["not raised", (agent) => agent.refuseBudget(), "failed", "budget_exceeded"],
+];
+
+for (const [how, decide, status, code] of budgets) {
+  test(`a budget that is spent is ${how}, also by a page that comes back`, async (t) => {
+    const page = await mountHook(t, { ...simulate, storageKey: "run" });
+    void page.now().stream(scenario("budget"));
+    const before = await page.until(waiting);
+    await page.leave();
+    await page.comeBack();
+    const { budget, pending, isStreaming } = await page.until(waiting);
+    assert.deepEqual([budget, pending, isStreaming], [before.budget, [], true]);
+    assert.deepEqual([budget?.spent_tokens, budget?.max_total_tokens], [64, 80]);
+    assert.equal((await page.now().raiseBudget({ max_total_tokens: 64 }))?.details?.[0]?.loc, "max_total_tokens");
+    assert.equal(await decide(page.now()), null);
+    const agent = await page.until(ended);
+    assert.deepEqual([agent.status, agent.error?.code, agent.budget], [status, code, null]);
+  });
+}
+
 test("an answer that can't count resolves with what is wrong", async (t) => {
   const page = await mountHook(t, simulate);
   assert.equal((await page.now().approve("call_1"))?.code, "run_not_waiting");

@@ -8,7 +8,8 @@ from typing import Any, Self
 from agent_stream._sync.run_reader import RunReader
 from agent_stream.errors import incomplete
 from agent_stream.events import StreamEvent, Waiting
-from agent_stream.records import PendingCall, RunStatus, ToolCall, Usage
+from agent_stream.records import PendingBudget, PendingCall, RunStatus, ToolCall, Usage
+from agent_stream.requests import given
 from agent_stream.transcript import Result
 
 
@@ -34,7 +35,7 @@ class Run:
     @property
     def status(self) -> RunStatus:
         """The status of the run, as far as it has been read."""
-        return self._transcript.end or ("waiting" if self._transcript.pending else "running")
+        return self._transcript.end or ("waiting" if self._transcript.is_waiting else "running")
 
     @property
     def last_seq(self) -> int:
@@ -69,6 +70,24 @@ class Run:
     def pending(self) -> list[PendingCall]:
         """The calls that the run waits for."""
         return list(self._transcript.pending.values())
+
+    @property
+    def budget(self) -> PendingBudget | None:
+        """The budget, if it is spent and the run waits for a decision on it."""
+        return self._transcript.budget
+
+    def raise_budget(self, *, max_cost_usd: float | None = None, max_total_tokens: int | None = None) -> None:
+        """Set new totals of a spent budget, so that the run resumes.
+
+        A total that is None stays as it is. Raise `ApiError` for totals that don't exceed what is spent, or if the run
+        doesn't wait for its budget.
+        """
+        totals = given({"max_cost_usd": max_cost_usd, "max_total_tokens": max_total_tokens})
+        self._reader.answer(self.id, "budget", call_id=None, body={"approved": True, **totals})
+
+    def refuse_budget(self) -> None:
+        """End the run, whose budget is spent, with `budget_exceeded`. Raise `ApiError` if it doesn't wait for that."""
+        self._reader.answer(self.id, "budget", call_id=None, body={"approved": False})
 
     def approve(self, tool_call_id: str, arguments: Mapping[str, Any] | None = None) -> None:
         """Approve a call, unchanged or with other arguments. Raise `ApiError` if the run doesn't wait for it."""

@@ -65,7 +65,7 @@ class RunReader:
         """
         if self._received is None:
             self._received = self._receive()
-        if self.transcript.end or (self.transcript.pending and not self._has_more()):
+        if self.transcript.end or (self.transcript.is_waiting and not self._has_more()):
             self.close()
         if self.transcript.lacks_error:
             self._has_more()
@@ -91,13 +91,13 @@ class RunReader:
         return self._connection
 
     def answer(
-        self, run_id: str, *path: str, call_id: str, body: Mapping[str, Any], retries: Retries | None = None
+        self, run_id: str, *path: str, call_id: str | None, body: Mapping[str, Any], retries: Retries | None = None
     ) -> None:
-        """Send an answer to a call. The same answer twice counts once.
+        """Send an answer to a call, or a decision on the budget without an id. The same answer twice counts once.
 
         While the run waits, the response is its stream, over which the reader then continues.
         """
-        is_waiting = self._connection is None and bool(self.transcript.pending)
+        is_waiting = self._connection is None and self.transcript.is_waiting
         accept = f"{EVENT_STREAM}, {JSON}" if is_waiting else JSON
         headers = {"Accept": accept, "Last-Event-ID": str(self.transcript.last_seq)}
         try:
@@ -110,7 +110,7 @@ class RunReader:
                 headers=headers,
                 retries=retries or self._service.retries(is_started=True),
             )
-            self.transcript.pending.pop(call_id, None)
+            self.transcript.answered(call_id)
             if is_stream(response) and self._connection is None and self._answered is None:
                 self._answered = Connection(response)
             else:
@@ -126,9 +126,9 @@ class RunReader:
 
     def waits_for_others(self) -> bool:
         """Return whether the run waits for answers, after making the calls of this program's own tools."""
-        if self.transcript.pending and not self._has_more():
+        if self.transcript.is_waiting and not self._has_more():
             self._make_calls()
-            return bool(self.transcript.pending)
+            return self.transcript.is_waiting
         return False
 
     def close(self) -> None:
@@ -198,7 +198,7 @@ class RunReader:
                 self._send(self.run_id, call.tool_call_id, result)
 
     def _has_more(self) -> bool:
-        """Return whether the run has events after the last one, and take its status and the calls that it waits for."""
+        """Return whether the run has events after the last one, and take its status and what it waits for."""
         assert self.run_id is not None
         run = self._service.get(run_path(self.run_id), RunRecord, retries=self._retries)
         self.transcript.catch_up(run)
