@@ -35,7 +35,7 @@ def check_schema(schema: Schema) -> None:
     schema = _without_name(schema)
     draft = schema.get("$schema", "")
     if draft and (not isinstance(draft, str) or draft.removesuffix("#") not in DRAFTS):
-        raise UnusableSchema(("$schema",), "is no version of JSON Schema that this service knows")
+        raise UnusableSchema(("$schema",), "is not supported: use draft 4, 6, 7, 2019-09 or 2020-12")
     try:
         meta.validate(schema)
     except ValidationError as error:

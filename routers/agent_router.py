@@ -110,8 +110,8 @@ async def simulate(
 ) -> Response:
     """Stream a scripted run with the events of a real one, to build a front end without a key or a model.
 
-    The request accepts the fields of `/stream` and ignores those that a script can't use. `scenario` selects it. With a
-    `session_id`, the session keeps the script's question and answer like any other.
+    The request accepts the fields of `/stream` and ignores those that a script can't use. `scenario` selects the
+    script. With a `session_id`, the session keeps the script's question and answer like any other.
     """
     if not wait:
         return await _started(request, service, await service.start(body, request_id, key))

@@ -63,7 +63,7 @@ async def _cursor(
         str | None, Header(description="The number of the last event received. It takes precedence over `after`.")
     ] = None,
     after: Annotated[
-        str | None, Query(description="The same, for clients that can't set the header. 0 is the beginning.")
+        str | None, Query(description="As `Last-Event-ID`, for clients that can't set headers. 0 is the beginning.")
     ] = None,
 ) -> int:
     cursor = last_event_id or after or "0"

@@ -139,13 +139,13 @@ STREAM: dict[int | str, dict[str, Any]] = {
     }
 }
 STREAM_STARTS = STREAM | {
-    status: said
+    status: response
     | {
-        "description": f"{said['description']} The body is JSON if `Accept` names application/json and not "
+        "description": f"{response['description']} The body is JSON if `Accept` names application/json and not "
         "text/event-stream, else two frames, `error` and `complete`.",
-        "content": said["content"] | _as_frames("RefusalEvent", "RefusalFrame", "The two frames", REFUSED),
+        "content": response["content"] | _as_frames("RefusalEvent", "RefusalFrame", "The two frames", REFUSED),
     }
-    for status, said in ERRORS.items()
+    for status, response in ERRORS.items()
 }
 
 

@@ -110,7 +110,7 @@ class FrameStream(EventSourceResponse):
             return
         client = asyncio.create_task(self._listen_for_disconnect(receive))
         client.add_done_callback(self._stop)
-        self._leave.call(self._say_goodbye)
+        self._leave.call(self._begin_drain)
         self._await_heartbeat()
         try:
             async with self._body_timeout:
@@ -120,7 +120,7 @@ class FrameStream(EventSourceResponse):
         finally:
             self._is_stopped = True
             self._heartbeat.cancel()
-            self._leave.forget(self._say_goodbye)
+            self._leave.forget(self._begin_drain)
             for task in (client, *self._beside):
                 task.cancel()
 
@@ -153,7 +153,7 @@ class FrameStream(EventSourceResponse):
         else:
             self._await_heartbeat()
 
-    def _say_goodbye(self) -> None:
+    def _begin_drain(self) -> None:
         self._begin(self._drain())
 
     async def _drain(self) -> None:

@@ -102,7 +102,7 @@ async def test_a_truncated_answer_is_a_success_that_says_so(fake: FakeDedalus, s
     assert (complete["status"], complete["finish_reason"]) == ("succeeded", "length")
 
 
-async def test_what_the_request_asks_for_is_what_the_upstream_hears(fake: FakeDedalus, shared: Service) -> None:
+async def test_what_the_request_asks_for_is_what_the_upstream_gets(fake: FakeDedalus, shared: Service) -> None:
     """Each field for the model is sent under its wire name, and the other fields are not sent."""
     fake.turn(*answer("ok"))
     await shared.stream(
