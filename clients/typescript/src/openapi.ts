@@ -63,8 +63,8 @@ export interface paths {
          * Stream a scripted run, without a model
          * @description Stream a scripted run with the events of a real one, to build a front end without a key or a model.
          *
-         *     The request accepts the fields of `/stream` and ignores those that a script can't use. `scenario` selects it. With a
-         *     `session_id`, the session keeps the script's question and answer like any other.
+         *     The request accepts the fields of `/stream` and ignores those that a script can't use. `scenario` selects the
+         *     script. With a `session_id`, the session keeps the script's question and answer like any other.
          */
         post: operations["simulate"];
         delete?: never;
@@ -3126,7 +3126,7 @@ export interface operations {
                 wait?: boolean;
                 /** @description Where the response ends. By default, that is the run's `complete`. With `waiting`, it also ends when the run waits for an approval or a client tool. Resume at `Location`, after the last event's id. */
                 until?: "complete" | "waiting";
-                /** @description The same, for clients that can't set the header. 0 is the beginning. */
+                /** @description As `Last-Event-ID`, for clients that can't set headers. 0 is the beginning. */
                 after?: string | null;
             };
             header?: {
@@ -3224,7 +3224,7 @@ export interface operations {
     decide_approval: {
         parameters: {
             query?: {
-                /** @description The same, for clients that can't set the header. 0 is the beginning. */
+                /** @description As `Last-Event-ID`, for clients that can't set headers. 0 is the beginning. */
                 after?: string | null;
             };
             header?: {
@@ -3295,7 +3295,7 @@ export interface operations {
     decide_budget: {
         parameters: {
             query?: {
-                /** @description The same, for clients that can't set the header. 0 is the beginning. */
+                /** @description As `Last-Event-ID`, for clients that can't set headers. 0 is the beginning. */
                 after?: string | null;
             };
             header?: {
@@ -3365,7 +3365,7 @@ export interface operations {
     send_tool_results: {
         parameters: {
             query?: {
-                /** @description The same, for clients that can't set the header. 0 is the beginning. */
+                /** @description As `Last-Event-ID`, for clients that can't set headers. 0 is the beginning. */
                 after?: string | null;
             };
             header?: {
