@@ -19,7 +19,7 @@ export async function api(path, { method = "GET", body } = {}) {
     headers: { Accept: "application/json", ...(body !== undefined && { "Content-Type": "application/json" }) },
     ...(body !== undefined && { body: JSON.stringify(body) }),
   }).catch(() => {
-    throw new ApiError({ code: "network", message: "The service did not answer." });
+    throw new ApiError({ code: "network", message: "Can't reach the service." });
   });
   if (response.status === 204) return null;
   const answer = await response.json().catch(() => ({}));

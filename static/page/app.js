@@ -14,7 +14,7 @@ export function App() {
   const isInspecting = useStore((state) => state.isInspecting);
   const isReplay = useStore((state) => Boolean(state.replay));
   return html`
-    ${!isReplay && html`<a class="skip" href="#question">Skip to the question</a>`}
+    ${!isReplay && html`<a class="skip" href="#question">Skip to message box</a>`}
     <div class=${isInspecting ? "shell is-inspecting" : "shell"}>
       <${Side} name="sidebar" tag="nav" label="Chats and runs" drawer=${drawer}><${Sidebar} /><//>
       <main class="middle" inert=${drawer !== null}><${Header} /><${Chat} /></main>
@@ -32,7 +32,7 @@ function InspectorBar() {
   return html`
     <div class="drawer-bar">
       <span>Inspector</span>
-      <button type="button" class="plain" aria-label="Close the inspector" onClick=${closeDrawer}><${Icon} name="close" /></button>
+      <button type="button" class="plain" aria-label="Close inspector" onClick=${closeDrawer}><${Icon} name="close" /></button>
     </div>
   `;
 }

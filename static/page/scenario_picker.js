@@ -7,17 +7,17 @@ import { html } from "./html.js";
 import { useStore } from "./store.js";
 
 const SCENARIOS = {
-  default: "Thinking, a tool call and an answer",
+  default: "Thinking, a tool call, and an answer",
   long: "A long answer",
-  progress: "A tool that reports its progress",
+  progress: "A tool that reports progress",
   approval: "A call that needs your approval",
-  client_tool: "A tool that this page runs",
-  fallback: "Another model answers after a failure",
+  client_tool: "A tool that runs in your browser",
+  fallback: "A second model takes over after a failure",
   sources: "An answer that cites web pages",
   tool_error: "A tool that fails",
   error: "A model that fails",
-  slow: "30 s without a word",
-  truncated: "A connection that breaks at event 8",
+  slow: "30 seconds of silence",
+  truncated: "A connection that drops at event 8",
 };
 
 export function ScenarioPicker() {
@@ -26,9 +26,9 @@ export function ScenarioPicker() {
   return html`
     <section aria-labelledby=${title}>
       <h3 id=${title}>Scripted answers</h3>
-      <p class="small muted">The next questions are answered by this script of /stream/simulate, without a model.</p>
+      <p class="small muted">Answer your next questions with a script from /stream/simulate instead of a model.</p>
       <select aria-labelledby=${title} value=${scenario ?? ""} onChange=${(event) => choose({ scenario: event.target.value || null })}>
-        <option value="">Off: ask the model</option>
+        <option value="">Off (use the model)</option>
         ${Object.entries(SCENARIOS).map(([name, about]) => html`<option key=${name} value=${name}>${name}: ${about}</option>`)}
       </select>
     </section>

@@ -136,7 +136,7 @@ test("a question's content gives its text and files back", async () => {
 test("a file that is neither text nor an image is refused", async () => {
   const bytes = new Uint8Array([0xff, 0xfe, 0x00]);
   for (const name of ["a.txt", "b.bin"]) {
-    assert.match((await readAttachment(new File([bytes], name))).problem, /neither text nor an image/);
+    assert.match((await readAttachment(new File([bytes], name))).problem, /isn't a text file or a supported image/);
   }
 });
 

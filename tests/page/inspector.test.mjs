@@ -129,7 +129,7 @@ test("a restarted step has a span for each attempt, and its calls end with the a
       ["Step 1", 10, 50, true],
       ["roll", 20, 50, true],
       ["rm", 20, 50, true],
-      ["Step 1, again", 50, null, false],
+      ["Step 1 (retry)", 50, null, false],
     ],
   );
   assert.equal(measured(all).steps[0].model, "other/model");
@@ -226,7 +226,7 @@ test("a replay says whether it plays, is paused, or has come to the end of a rec
   assert.deepEqual([isCut(all), isCut(some)], [false, true]);
   assert.equal(replayStatus({ frames: some, position: 2, isPlaying: true }), "streaming");
   assert.equal(replayStatus({ frames: some, position: 2, isPlaying: false }), "paused");
-  assert.equal(replayStatus({ frames: some, position: 4, isPlaying: false }), "cut");
+  assert.equal(replayStatus({ frames: some, position: 4, isPlaying: false }), "incomplete");
 });
 
 const jsonl = (events) => encoder.encode(events.map((event) => `${JSON.stringify(event)}\n`).join(""));
@@ -265,20 +265,20 @@ test("a broken or hostile run file is refused with the line and the reason", () 
   const events = run(...ANSWER);
   const changed = (place, change) => jsonl(events.map((event, at) => (at === place ? { ...event, ...change } : event)));
   const cases = [
-    [new Uint8Array(0), /no events/],
-    [encoder.encode("\n\n \n"), /no events/],
-    [encoder.encode("<!doctype html><script>alert(1)</script>"), /no events/],
-    [new Uint8Array([0x89, 0x50, 0x4e, 0x47, 0xff]), /isn't text/],
-    [encoder.encode("{\n"), /Line 1 isn't JSON/],
-    [encoder.encode("{"), /no events/],
-    [encoder.encode(`{\n${JSON.stringify(events[0])}`), /Line 1 isn't JSON/],
-    [encoder.encode(`{"a":1}\n`), /Line 1 isn't an event/],
-    [encoder.encode(`${JSON.stringify(events[0])}\nnull\n`), /Line 2 isn't an event/],
-    [encoder.encode(`${JSON.stringify(events[0])}\n[]\n`), /Line 2 isn't an event/],
+    [new Uint8Array(0), /no run events/],
+    [encoder.encode("\n\n \n"), /no run events/],
+    [encoder.encode("<!doctype html><script>alert(1)</script>"), /no run events/],
+    [new Uint8Array([0x89, 0x50, 0x4e, 0x47, 0xff]), /isn't UTF-8 text/],
+    [encoder.encode("{\n"), /Line 1 isn't valid JSON/],
+    [encoder.encode("{"), /no run events/],
+    [encoder.encode(`{\n${JSON.stringify(events[0])}`), /Line 1 isn't valid JSON/],
+    [encoder.encode(`{"a":1}\n`), /Line 1 isn't a run event/],
+    [encoder.encode(`${JSON.stringify(events[0])}\nnull\n`), /Line 2 isn't a run event/],
+    [encoder.encode(`${JSON.stringify(events[0])}\n[]\n`), /Line 2 isn't a run event/],
     [encoder.encode(`{"a":${"[".repeat(5_000)}${"]".repeat(5_000)}}\n`), /nested/],
-    [jsonl(events.slice(1)), /event 2 in place of 1/],
-    [jsonl([...events.slice(0, 2), ...events.slice(3)]), /event 4 in place of 3/],
-    [jsonl([...events.slice(0, 2), events[1]]), /event 2 in place of 3/],
+    [jsonl(events.slice(1)), /event 2, expected 1/],
+    [jsonl([...events.slice(0, 2), ...events.slice(3)]), /event 4, expected 3/],
+    [jsonl([...events.slice(0, 2), events[1]]), /event 2, expected 3/],
     [changed(2, { run_id: "run_2" }), /another run/],
     [changed(2, { event: "complete", data: COMPLETE }), /more events follow/],
     [changed(3, { data: { content: { toString: 1 } } }), /"data.content"/],
@@ -322,8 +322,8 @@ test("the proof finds a lost, doubled, changed or misplaced event", () => {
   const broken = (received) => proofOf(received, stored).filter(({ holds }) => !holds).map(({ title }) => title);
   assert.deepEqual(broken(stored), []);
   assert.ok(broken(stored.filter(({ seq }) => seq !== 5)).includes("Nothing lost"));
-  assert.ok(broken(stored.filter(({ seq }) => seq !== 5)).includes("The same text"));
-  assert.ok(broken([...stored.slice(0, 5), ...stored.slice(4)]).includes("Nothing doubled"));
+  assert.ok(broken(stored.filter(({ seq }) => seq !== 5)).includes("Same text"));
+  assert.ok(broken([...stored.slice(0, 5), ...stored.slice(4)]).includes("No duplicates"));
   assert.deepEqual(broken(stored.with(2, { ...stored[2], timestamp: "x" })), ["Nothing changed"]);
   assert.ok(broken([stored[1], stored[0], ...stored.slice(2)]).includes("Nothing lost"));
   assert.ok(broken([]).includes("Nothing changed"));

@@ -13,15 +13,15 @@ export function Announcer({ state }) {
 function words({ status, pending, messages, error }) {
   switch (status) {
     case "connecting":
-      return error ? error.message : "The question is sent.";
+      return error ? error.message : "Question sent.";
     case "reconnecting":
-      return "The connection was lost. Connecting again.";
+      return "Connection lost. Reconnecting.";
     case "streaming":
-      return "The agent answers.";
+      return "The agent is answering.";
     case "waiting":
-      return `The agent waits for you: ${pending.map(({ name }) => name).join(", ")}.`;
+      return `The agent is waiting for you: ${pending.map(({ name }) => name).join(", ")}.`;
     case "succeeded":
-      return `The answer is complete. ${textOf(messages.at(-1)?.content ?? "").slice(0, LONGEST)}`;
+      return `Answer complete. ${textOf(messages.at(-1)?.content ?? "").slice(0, LONGEST)}`;
     case "stopping":
       return "Stopping.";
     case "cancelled":

@@ -73,15 +73,15 @@ function Working({ isBegun }) {
 }
 
 const RESTARTS = {
-  fallback: "The model failed in the middle of its answer.",
-  output_invalid: "The answer did not have the required form.",
+  fallback: "The model failed partway through.",
+  output_invalid: "The answer didn't match the required format.",
   blocked: "The answer was blocked.",
-  owner_lost: "The server stopped in the middle of the answer.",
+  owner_lost: "The server stopped partway through.",
 };
 
 function Restart({ reason, model }) {
   const why = RESTARTS[reason] ?? "The answer was interrupted.";
-  const next = model ? html`<code>${model}</code> began again.` : "It was begun again.";
+  const next = model ? html`<code>${model}</code> started over.` : "It started over.";
   return html`<p class="warning"><${Icon} name="again" /><span>${why} ${next}</span></p>`;
 }
 
@@ -94,7 +94,7 @@ function Footer({ parts, facts, regenerate }) {
   return html`
     <div class="actions">
       ${parts.some(({ type }) => type === "text") &&
-      html`<${CopyButton} withWord label="Copy the answer" text=${text} />`}
+      html`<${CopyButton} withWord label="Copy answer" text=${text} />`}
       ${regenerate &&
       html`<button type="button" class="plain" title="Ask the same question again" onClick=${regenerate}>
         <${Icon} name="again" />Regenerate

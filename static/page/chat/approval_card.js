@@ -15,7 +15,7 @@ export function ApprovalCard({ call, about, approve, refuse }) {
   const id = `approval-${call.tool_call_id}`;
   return html`
     <section class="approval" aria-labelledby=${id}>
-      <h3 id=${id}><${Icon} name="wait" /><span>May the agent call <code>${call.name}</code>?</span></h3>
+      <h3 id=${id}><${Icon} name="wait" /><span>Allow the agent to call <code>${call.name}</code>?</span></h3>
       <p class="approval-about">${about}<${TimeLeft} until=${call.expires_at} /></p>
       <${Arguments} text=${text} change=${change} problem=${problem} name=${call.name} />
       ${reason !== null && html`<${Reason} reason=${reason} setReason=${setReason} />`}
@@ -59,11 +59,11 @@ function Buttons({ draft, approve, refuse }) {
         <${Icon} name="check" />${isChanged ? "Approve with changes" : "Approve"}
       </button>
       <button type="button" class="danger" disabled=${isSending} onClick=${onRefuse}>
-        <${Icon} name="close" />Refuse
+        <${Icon} name="close" />Deny
       </button>
       ${reason === null &&
-      html`<button type="button" class="plain" onClick=${() => setReason("")}>Give a reason</button>`}
-      ${isChanged && html`<button type="button" class="plain" onClick=${undo}>Undo the changes</button>`}
+      html`<button type="button" class="plain" onClick=${() => setReason("")}>Add a reason</button>`}
+      ${isChanged && html`<button type="button" class="plain" onClick=${undo}>Reset</button>`}
     </div>
   `;
 }
@@ -77,7 +77,7 @@ function Arguments({ text, change, problem, name }) {
       class="mono"
       rows="1"
       spellcheck=${false}
-      aria-label=${`Arguments of ${name}, as JSON`}
+      aria-label=${`Arguments for ${name} (JSON)`}
       aria-invalid=${problem !== ""}
       value=${text}
       onInput=${({ target }) => change(target.value)}
@@ -91,8 +91,8 @@ function Reason({ reason, setReason }) {
   useLayoutEffect(() => field.current.focus(), []); // an effect would run later, after the first key
   return html`<input
     ref=${field}
-    aria-label="Reason of the refusal, for the model"
-    placeholder="Why not? The model reads it."
+    aria-label="Reason for denying, for the model"
+    placeholder="Why not? The model will see this."
     value=${reason}
     onInput=${({ target }) => setReason(target.value)}
   />`;
@@ -103,9 +103,9 @@ function mistakeIn(text) {
   try {
     const value = JSON.parse(text);
     const isObject = value !== null && typeof value === "object" && !Array.isArray(value);
-    return isObject ? "" : "The arguments have to be a JSON object, such as {}.";
+    return isObject ? "" : "Arguments must be a JSON object, such as {}.";
   } catch (error) {
-    return `This is no valid JSON: ${error.message}`;
+    return `Invalid JSON: ${error.message}`;
   }
 }
 
@@ -118,6 +118,6 @@ function TimeLeft({ until }) {
   if (!until) return null;
   const left = Math.max(0, Date.parse(until) - now);
   return html`<span title=${new Date(until).toLocaleString()}>
-    Refused automatically in ${duration(Math.ceil(left / 1000) * 1000)}
+    Denied automatically in ${duration(Math.ceil(left / 1000) * 1000)}
   </span>`;
 }

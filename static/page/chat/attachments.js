@@ -32,11 +32,11 @@ async function textFileOf(name, file) {
 }
 
 function tooLarge(name, file, limit) {
-  return { problem: `${name} has ${size(file.size)}. A file of its kind may have ${size(limit)}.` };
+  return { problem: `${name} is too large (${size(file.size)}). The limit is ${size(limit)}.` };
 }
 
 function unknown(name) {
-  return { problem: `${name} is neither text nor an image (PNG, JPEG, WebP, GIF).` };
+  return { problem: `${name} isn't a text file or a supported image (PNG, JPEG, WebP, GIF).` };
 }
 
 async function imageOf(name, file) {
@@ -46,7 +46,7 @@ async function imageOf(name, file) {
     reader.onerror = () => resolve(null);
     reader.readAsDataURL(file);
   });
-  return url === null ? { problem: `${name} can't be read.` } : { name, size: file.size, part: { type: "image", url } };
+  return url === null ? { problem: `Couldn't read ${name}.` } : { name, size: file.size, part: { type: "image", url } };
 }
 
 /** The text of a file in UTF-8, or null if it is no text. */

@@ -41,7 +41,7 @@ function Conversation({ session }) {
   useEscape(isUnderWay, stop);
   const last = messages.findLast(({ role }) => role === "user");
   const editLast = () => setEditing(last ? keyOf(last) : null);
-  const asking = { session, isUnderWay, stop, editLast, onAsk: toEnd, handle: composer };
+  const asking = { session, isUnderWay, pending: state.pending, stop, editLast, onAsk: toEnd, handle: composer };
 
   return html`
     <div class="chat ${isOver ? "is-dropping" : ""}" ...${dropping}>
@@ -76,8 +76,8 @@ function Beginning({ isEmpty, history }) {
 
 /** Returns why no message is shown. A chat that was never loaded may well have some. */
 function wordsOnNothing({ isLoaded, error }) {
-  if (isLoaded) return "There are no messages here. The chat may be new, or deleted.";
-  return error ? "This chat can't be loaded now. It appears here as soon as it can be." : "Loading the chat…";
+  if (isLoaded) return "No messages. This chat is new or was deleted.";
+  return error ? "Couldn't load this chat. Retrying…" : "Loading chat…";
 }
 
 function Messages({ state, canAsk, editing, setEditing }) {
@@ -90,7 +90,7 @@ function Messages({ state, canAsk, editing, setEditing }) {
 }
 
 function ToEnd({ toEnd }) {
-  return html`<button type="button" class="to-end" onClick=${toEnd}><${Icon} name="end" />To the end</button>`;
+  return html`<button type="button" class="to-end" onClick=${toEnd}><${Icon} name="end" />Jump to latest</button>`;
 }
 
 /** An error that belongs to no answer, such as a refused question. */

@@ -17,7 +17,7 @@ export function CodeView({ pieces, info, isNested = false }) {
         <span class="language">${language || "text"}</span>
         <${CopyButton}
           withWord
-          label="Copy the code"
+          label="Copy code"
           text=${() => pieces.map(({ source }) => source).join("").replace(/\n$/, "")}
         />
       </figcaption>

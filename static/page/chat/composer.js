@@ -10,10 +10,10 @@ import { isSend, useGrowingField } from "./field.js";
 import { useQuestion } from "./use_question.js";
 
 /**
- * `isUnderWay` is whether a run is, so that Stop stands in place of Send. `editLast` edits the last question. `handle`
- * gets `focus()` and `add(files)`. `onAsk` is called when a question is sent.
+ * `isUnderWay` is whether a run is, so that Stop stands in place of Send. `pending` are the calls that it waits for.
+ * `editLast` edits the last question. `handle` gets `focus()` and `add(files)`. `onAsk` is called when a question is sent.
  */
-export function Composer({ session, isUnderWay, stop, editLast, onAsk, handle }) {
+export function Composer({ session, isUnderWay, pending, stop, editLast, onAsk, handle }) {
   const question = useQuestion(session, onAsk);
   const { text, isEmpty, attachments, problems, add, remove } = question;
   const field = useRef(null);
@@ -35,7 +35,7 @@ export function Composer({ session, isUnderWay, stop, editLast, onAsk, handle })
       <${Field} field=${field} question=${question} press=${press} />
       <div class="composer-actions">
         <${FilePicker} add=${add} />
-        <span class="hint"><${Keys} isUnderWay=${isUnderWay} /></span>
+        <span class=${pending.length > 0 ? "hint is-wait" : "hint"}><${Hint} isUnderWay=${isUnderWay} pending=${pending} /></span>
         ${isUnderWay
           ? html`<button type="button" class="send" onClick=${stop}><${Icon} name="stop" />Stop</button>`
           : html`<button type="submit" class="send primary" disabled=${isEmpty}><${Icon} name="send" />Send</button>`}
@@ -89,7 +89,9 @@ function FilePicker({ add }) {
   `;
 }
 
-function Keys({ isUnderWay }) {
-  if (isUnderWay) return html`<kbd>Esc</kbd> stops`;
-  return html`<kbd>Enter</kbd> sends · <kbd>Shift Enter</kbd> new line · <kbd>↑</kbd> edits`;
+function Hint({ isUnderWay, pending }) {
+  if (pending.some(({ kind }) => kind === "approval")) return "Answer the approval first, or stop the run";
+  if (pending.length > 0) return "The run is waiting for a tool result";
+  if (isUnderWay) return html`<kbd>Esc</kbd> to stop`;
+  return html`<kbd>Enter</kbd> to send · <kbd>Shift+Enter</kbd> for new line · <kbd>↑</kbd> to edit last`;
 }

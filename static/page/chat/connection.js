@@ -4,10 +4,10 @@ import { explain } from "agent-stream";
 
 import { html } from "../html.js";
 
-const LOST = "The connection was lost. The page reads on as soon as it is back.";
-const STOPPING = "Stopping… The run goes on until the service has confirmed it.";
-const UNDELIVERED = "Your answer to the agent has not arrived yet. The page sends it again until it does.";
-const UNREACHABLE = "The service can't be reached. The page tries again until it can.";
+const LOST = "Connection lost. Resuming when it's back.";
+const STOPPING = "Stopping… The run continues until the service confirms.";
+const UNDELIVERED = "Your answer hasn't reached the service yet. Retrying…";
+const UNREACHABLE = "Can't reach the service. Retrying…";
 
 export function Connection({ state }) {
   const words = wordsOf(state);
@@ -15,7 +15,7 @@ export function Connection({ state }) {
   return html`
     <p class="connection">
       <span class="dot is-running"></span><span>${words}</span>
-      <button type="button" class="plain" onClick=${() => void state.conversation.reconnect()}>Try now</button>
+      <button type="button" class="plain" onClick=${() => void state.conversation.reconnect()}>Retry now</button>
     </p>
   `;
 }

@@ -14,8 +14,8 @@ export function Dock({ state, onDecided }) {
   const { pending } = state;
   if (pending.length === 0) return null;
   return html`
-    <section class="dock" aria-label="The agent waits for you">
-      ${pending.length > 1 && html`<p class="dock-count">The agent waits for ${pending.length} answers.</p>`}
+    <section class="dock" aria-label="Waiting for you">
+      ${pending.length > 1 && html`<p class="dock-count">The agent is waiting for ${pending.length} answers.</p>`}
       ${pending.map((call) => html`
         <${Waiting} key=${call.tool_call_id} call=${call} state=${state} onDecided=${onDecided} />
       `)}
@@ -53,15 +53,15 @@ function aboutCall({ messages, runId }, id) {
 
 /** A call of one of this page's tools. The page that asked makes it by itself. */
 function PageCall({ call, isOurs, take }) {
-  const runner = isOurs ? "This page runs" : "The page that asked has to run";
+  const where = isOurs ? "is running in this tab." : "runs in the tab that asked.";
   return html`
     <section class="approval" aria-label=${`Call of ${call.name}`}>
       <h3>
-        <${Icon} name="tool" /><span>${runner} <code>${call.name}</code>.</span>
+        <${Icon} name="tool" /><span><code>${call.name}</code> ${where}</span>
       </h3>
       ${!isOurs &&
       html`<div class="approval-actions">
-        <button type="button" class="primary" onClick=${take}>Run it here</button>
+        <button type="button" class="primary" onClick=${take}>Run here</button>
       </div>`}
     </section>
   `;
@@ -80,7 +80,7 @@ function ResultCard({ call, send }) {
   };
   return html`
     <section class="approval" aria-label=${`Call of ${call.name}`}>
-      <h3><${Icon} name="tool" /><span><code>${call.name}</code> is a tool of another page. Its result:</span></h3>
+      <h3><${Icon} name="tool" /><span><code>${call.name}</code> belongs to another page. Enter its result:</span></h3>
       <textarea
         rows="2"
         aria-label=${`Result of ${call.name}`}
@@ -89,8 +89,8 @@ function ResultCard({ call, send }) {
       ></textarea>
       ${problem && html`<p class="problem" role="alert">${problem}</p>`}
       <div class="approval-actions">
-        <button type="button" class="primary" disabled=${isSending} onClick=${() => answer(false)}>Send the result</button>
-        <button type="button" class="danger" disabled=${isSending} onClick=${() => answer(true)}>Send it as an error</button>
+        <button type="button" class="primary" disabled=${isSending} onClick=${() => answer(false)}>Send result</button>
+        <button type="button" class="danger" disabled=${isSending} onClick=${() => answer(true)}>Send as error</button>
       </div>
     </section>
   `;

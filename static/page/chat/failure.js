@@ -16,22 +16,25 @@ export function Failure({ error, again, reconnect }) {
   const act = isReading && reconnect ? reconnect : again;
   return html`
     <section class="failure" role="alert">
-      <p class="failure-title"><${Icon} name="alert" />${explain(error)}</p>
+      <p class="failure-title"><${Icon} name="alert" />${act ? withoutAdvice(explain(error)) : explain(error)}</p>
       <p class="failure-facts">
         <code>${code}</code>
         ${request_id && html`<${RequestId} id=${request_id} />`}
-        ${retry_after && html`<span>The service asks to wait ${Math.ceil(retry_after)} s.</span>`}
+        ${retry_after && html`<span>Retry after ${Math.ceil(retry_after)} s.</span>`}
         ${act && html`<button type="button" onClick=${act}><${Icon} name="again" />Try again</button>`}
       </p>
     </section>
   `;
 }
 
+/** Returns an error's text without the advice that the button beside it follows. */
+const withoutAdvice = (text) => text.replace(/ Try again later\.$/, "");
+
 function RequestId({ id }) {
   return html`
     <span>
       Request <code class="id">${id}</code>
-      <${CopyButton} label="Copy the request id" text=${() => id} />
+      <${CopyButton} label="Copy request ID" text=${() => id} />
     </span>
   `;
 }

@@ -11,6 +11,6 @@ export function JsonView({ json }) {
   const source = shown.slice(0, LONGEST_SHOWN);
   return html`
     <${CodeView} pieces=${[{ key: 0, source, isClosed: true }]} info="json" />
-    ${source !== shown && html`<p class="tiny muted">These are the first ${LONGEST_SHOWN} of ${shown.length} characters.</p>`}
+    ${source !== shown && html`<p class="tiny muted">Showing the first ${LONGEST_SHOWN} of ${shown.length} characters.</p>`}
   `;
 }

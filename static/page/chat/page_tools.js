@@ -3,19 +3,19 @@
 const LOCATION_TIMEOUT_MS = 60_000;
 /** The reasons why there is no location, by the browser's code. */
 const NO_LOCATION = {
-  1: "The person did not allow this page to read the location.",
-  2: "The browser could not find the location.",
+  1: "The user didn't allow this page to read the location.",
+  2: "The browser couldn't find the location.",
   3: "The browser found no location within a minute.",
 };
 
 export const pageTools = {
   get_location: {
-    description: "Returns the person's latitude and longitude, with the accuracy in metres. The browser asks first.",
+    description: "Returns the user's latitude and longitude, with the accuracy in meters. The browser asks first.",
     parameters: { type: "object", properties: {}, additionalProperties: false },
     run: location,
   },
   page_title: {
-    description: "Returns the title of the page that the person looks at, and changes it if a new one is given.",
+    description: "Returns the title of the page that the user is looking at, and changes it if a new one is given.",
     parameters: {
       type: "object",
       properties: { title: { type: "string", description: "The new title." } },

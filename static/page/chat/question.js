@@ -22,13 +22,13 @@ export const Question = memo(function Question({ message, canAsk, isEditing, set
       </div>
       <div class="actions">
         ${message.branches && html`<${Branches} branches=${message.branches} canAsk=${canAsk} />`}
-        <${CopyButton} label="Copy the question" text=${() => text} />
+        <${CopyButton} label="Copy question" text=${() => text} />
         ${canAsk &&
         html`<button
           type="button"
           class="plain"
-          aria-label="Edit the question"
-          title="Edit the question"
+          aria-label="Edit question"
+          title="Edit question"
           onClick=${() => setEditing(keyOf(message))}
         >
           <${Icon} name="edit" />Edit

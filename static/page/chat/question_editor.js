@@ -19,7 +19,7 @@ export function QuestionEditor({ message, close, canAsk }) {
     void askAgain(message, contentOf(draft, attachments));
   };
   return html`
-    <form class="question editor" aria-label="Edit the question" onSubmit=${send}>
+    <form class="question editor" aria-label="Edit question" onSubmit=${send}>
       <${AttachmentList} attachments=${attachments} />
       <${Field} draft=${draft} setDraft=${setDraft} send=${send} close=${close} />
       <div class="actions">

@@ -23,7 +23,7 @@ export function ReplayedChat({ replay: { name, frames, position, messages, facts
             <span class="tag">Replay</span>
             <span class="mono tiny cut">${name}</span>
             <span class="tiny muted">event ${position} of ${frames.length}</span>
-            <button type="button" onClick=${closeReplay}>Back to the chat</button>
+            <button type="button" onClick=${closeReplay}>Back to chat</button>
           </p>
         </div>
       </div>

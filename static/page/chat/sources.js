@@ -1,10 +1,10 @@
 /** Names the side that runs a tool, in words. */
 
 const SOURCES = {
-  python: "A tool of this service",
+  python: "Server tool",
   mcp: "MCP server",
-  hosted: "Run by the model server",
-  client: "Run by a page",
+  hosted: "Hosted tool, run by the model server",
+  client: "Browser tool",
 };
 
 export function aboutSource({ source, server }) {

@@ -18,7 +18,7 @@ export const StructuredAnswer = memo(function StructuredAnswer({ json, attempts 
     <section class="structured" aria-label="Structured answer">
       ${tree && html`<${Value} node=${tree} name="Answer" isOpenAtFirst=${true} />`}
       <${Fold} title="JSON" isOpenAtFirst=${tree === null}>${() => html`<${JsonView} json=${json} />`}<//>
-      ${attempts > 1 && html`<p class="small muted">The answer matched its schema at attempt ${attempts}.</p>`}
+      ${attempts > 1 && html`<p class="small muted">Matched the schema on attempt ${attempts}.</p>`}
     </section>
   `;
 });

@@ -25,5 +25,5 @@ export const Thinking = memo(function Thinking({ text, took, isUnderWay }) {
 
 function label(took, isUnderWay) {
   const time = took === null || took < SHORTEST_MS ? "" : ` for ${duration(took)}`;
-  return isUnderWay ? `Thinking${time} …` : `Thought${time}`;
+  return isUnderWay ? `Thinking${time}…` : `Thought${time}`;
 }

@@ -43,7 +43,7 @@ function Details({ call }) {
       <${Text} title="Arguments" text=${readable(madeWith(call))} />
       ${call.approval_response && html`<p class="small">${decisionOf(call.approval_response)}</p>`}
       ${result && html`<${Text} title=${result.is_error ? "Error" : "Result"} text=${readableResult(result.content)} />`}
-      ${result?.truncated && html`<p class="muted small">The service has cut this result.</p>`}
+      ${result?.truncated && html`<p class="muted small">Truncated by the service.</p>`}
     </div>
   `;
 }
@@ -52,7 +52,7 @@ function Text({ title, text }) {
   const rest = text.length - MOST_DRAWN;
   return html`
     <figure class="tool-text">
-      <figcaption>${title}<${CopyButton} label=${`Copy: ${title}`} text=${() => text} /></figcaption>
+      <figcaption>${title}<${CopyButton} label=${`Copy ${title.toLowerCase()}`} text=${() => text} /></figcaption>
       <pre tabindex="0" aria-label=${title}>
         ${text.slice(0, MOST_DRAWN)}${rest > 0 && `\n… and ${rest} more characters`}
       </pre>
@@ -73,20 +73,20 @@ function Progress({ message, progress, total }) {
 function stateOf({ result, approval_request, approval_response, arguments: given, source }, isUnderWay) {
   if (result) return ended(result, approval_response);
   if (!isUnderWay) return { kind: "stopped", icon: "stop", words: "not run" };
-  if (approval_request && !approval_response) return { kind: "waiting", icon: "wait", words: "waits for approval" };
-  if (!given) return { kind: "running", icon: "tool", words: "being written" };
-  return { kind: "running", icon: "tool", words: source === "client" ? "waits for a page" : "running" };
+  if (approval_request && !approval_response) return { kind: "waiting", icon: "wait", words: "needs approval" };
+  if (!given) return { kind: "running", icon: "tool", words: "writing arguments" };
+  return { kind: "running", icon: "tool", words: source === "client" ? "waiting for a browser" : "running" };
 }
 
 function ended({ is_error, duration_ms }, response) {
   const time = duration_ms === undefined ? "" : duration(duration_ms);
-  if (response && !response.approved) return { kind: "refused", icon: "close", words: "refused" };
+  if (response && !response.approved) return { kind: "denied", icon: "close", words: "denied" };
   if (is_error) return { kind: "failed", icon: "alert", words: time ? `failed · ${time}` : "failed" };
   return { kind: "done", icon: "check", words: time || "done" };
 }
 
 function decisionOf({ approved, arguments: changed, reason }) {
-  if (!approved) return reason ? `Refused: ${reason}` : "Refused.";
+  if (!approved) return reason ? `Denied: ${reason}` : "Denied.";
   return changed ? "Approved with these arguments." : "Approved.";
 }
 

@@ -26,6 +26,6 @@ function withAttachment({ attachments, problems }, read) {
   if (read.problem) return { attachments, problems: [...problems, read.problem] };
   const together = [...attachments, read].reduce((sum, { size: bytes }) => sum + bytes, 0);
   if (together <= LARGEST_TOGETHER) return { attachments: [...attachments, read], problems };
-  const problem = `${read.name} doesn't fit: a question may have files of ${size(LARGEST_TOGETHER)} together.`;
+  const problem = `${read.name} doesn't fit. Attachments can total up to ${size(LARGEST_TOGETHER)}.`;
   return { attachments, problems: [...problems, problem] };
 }

@@ -20,7 +20,7 @@ export function Header() {
   }, [title]);
   return html`
     <header class="bar">
-      <button type="button" class="plain open-sidebar" aria-label="Open the sidebar" onClick=${() => openDrawer("sidebar")}>
+      <button type="button" class="plain open-sidebar" aria-label="Open sidebar" onClick=${() => openDrawer("sidebar")}>
         <${Icon} name="menu" />
       </button>
       <h1 class="title cut" title=${title}>${title}</h1>
@@ -43,7 +43,7 @@ function Script() {
   const scenario = useStore((state) => state.choice.scenario);
   if (!scenario) return null;
   return html`
-    <button type="button" class="script" aria-label="Script ${scenario}: turn it off" onClick=${() => choose({ scenario: null })}>
+    <button type="button" class="script" aria-label="Script: ${scenario}, turn off" onClick=${() => choose({ scenario: null })}>
       Script: ${scenario}<${Icon} name="close" />
     </button>
   `;

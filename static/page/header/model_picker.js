@@ -45,7 +45,7 @@ function ModelList({ list, chosen, close }) {
   };
   return html`
     <input role="combobox" aria-label="Search models" aria-expanded="true" aria-controls="models" autocomplete="off"
-      aria-activedescendant=${entries[place] ? `model-${place}` : undefined} placeholder="Search, or type provider/model"
+      aria-activedescendant=${entries[place] ? `model-${place}` : undefined} placeholder="Search or type provider/model"
       value=${words} onInput=${search} onKeyDown=${onKeyDown} />
     ${list.problem && html`<p class="hint" role="status">${list.problem}</p>`}
     <${Entries} entries=${entries} place=${place} chosen=${chosen} pick=${pick} />
@@ -73,6 +73,6 @@ function Entries({ entries, place, chosen, pick }) {
         `,
       )}
     </ul>
-    ${entries.length === 0 && html`<p class="hint">No model has these words. Type its whole name, as provider/model.</p>`}
+    ${entries.length === 0 && html`<p class="hint">No matches. To use another model, type its full name: provider/model.</p>`}
   `;
 }

@@ -17,7 +17,7 @@ export function Parameters() {
   const count = FIELDS.filter((name) => choice[name] !== NO_CHOICE[name]).length;
   const button = html`<${Icon} name="sliders" />${count > 0 && html`<span class="count">${count}</span>`}`;
   return html`
-    <${Popover} label="Parameters" name=${count > 0 ? `Parameters ${count} set` : "Parameters"} button=${button}>
+    <${Popover} label="Parameters" name=${count > 0 ? `Parameters, ${count} set` : "Parameters"} button=${button}>
       ${() => html`<${Fields} choice=${choice} isChanged=${count > 0} />`}
     <//>
   `;
@@ -32,21 +32,21 @@ function Fields({ choice, isChanged }) {
   return html`
     <label class="field">
       <span>Instructions</span>
-      <textarea rows="3" placeholder="The system prompt" value=${choice.instructions} onInput=${({ target }) => choose({ instructions: target.value })}></textarea>
+      <textarea rows="3" placeholder="System prompt" value=${choice.instructions} onInput=${({ target }) => choose({ instructions: target.value })}></textarea>
     </label>
     <div class="fields" key=${resets}>
       <${NumberField} name="temperature" label="Temperature" hint="0 to 2" min="0" max="2" step="0.1" value=${choice.temperature} />
       <${NumberField} name="max_tokens" label="Max tokens" hint="no limit" min="1" step="1" value=${choice.max_tokens} />
       <label class="field">
-        <span>Reasoning</span>
+        <span>Reasoning effort</span>
         <select value=${choice.reasoning_effort ?? ""} onChange=${({ target }) => choose({ reasoning_effort: target.value || null })}>
-          <option value="">default</option>
+          <option value="">Default</option>
           ${EFFORTS.map((effort) => html`<option key=${effort}>${effort}</option>`)}
         </select>
       </label>
     </div>
     <${ScenarioPicker} />
-    <button type="button" disabled=${!isChanged} onClick=${reset}>Reset to the defaults</button>
+    <button type="button" disabled=${!isChanged} onClick=${reset}>Reset to defaults</button>
   `;
 }
 

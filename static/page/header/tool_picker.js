@@ -20,7 +20,7 @@ export function ToolPicker() {
   const count = chosen.length + servers.length;
   const button = html`<${Icon} name="tool" /><span class="wide-only">Tools</span> ${count > 0 && html`<span class="count">${count}</span>`}`;
   return html`
-    <${Popover} label="Tools and MCP servers" name=${count > 0 ? `Tools ${count} chosen` : "Tools and servers"} button=${button}>
+    <${Popover} label="Tools and MCP servers" name=${count > 0 ? `Tools ${count} selected` : "Tools and servers"} button=${button}>
       ${() => html`<${Choices} chosen=${chosen} servers=${servers} />`}
     <//>
   `;
@@ -35,7 +35,7 @@ function Choices({ chosen, servers }) {
     <input type="search" aria-label="Search tools and servers" placeholder="Search" value=${words} onInput=${({ target }) => setWords(target.value)} />
     <div class="entries">
       <${Group} title="Python tools" entries=${found(withMissing(tools ?? [], chosen))} chosen=${chosen} change=${pick} />
-      <${Group} title="Tools of this page" entries=${found(PAGE_TOOLS)} chosen=${chosen} change=${pick} />
+      <${Group} title="Browser tools" entries=${found(PAGE_TOOLS)} chosen=${chosen} change=${pick} />
       <${Group}
         title="MCP servers"
         entries=${found(serverEntries(mcpServers ?? [], servers))}
@@ -52,7 +52,7 @@ function Choices({ chosen, servers }) {
 function withMissing(tools, chosen) {
   const known = new Set([...tools, ...PAGE_TOOLS].map(({ name }) => name));
   const missing = chosen.filter((name) => !known.has(name));
-  return [...tools, ...missing.map((name) => ({ name, description: "The service doesn't have this tool." }))];
+  return [...tools, ...missing.map((name) => ({ name, description: "No longer available." }))];
 }
 
 /** The servers of the list, and those that were added by hand. */
@@ -94,10 +94,10 @@ function OtherServer({ servers }) {
   };
   return html`
     <form class="row" onSubmit=${add}>
-      <input name="server" aria-label="Another MCP server" placeholder="https://… or owner/name" aria-invalid=${isWrong} />
+      <input name="server" aria-label="Add an MCP server" placeholder="https://… or owner/name" aria-invalid=${isWrong} />
       <button type="submit">Add</button>
     </form>
-    ${isWrong && html`<p class="hint" role="alert">Write an https URL, or owner/name.</p>`}
+    ${isWrong && html`<p class="hint" role="alert">Enter an https URL or owner/name.</p>`}
   `;
 }
 
@@ -107,7 +107,7 @@ function AskFirst({ chosen }) {
   return html`
     <label class="row check">
       <input type="checkbox" disabled=${chosen.length === 0} checked=${asksFirst} onChange=${change} />
-      <span>Ask me before each call of a Python tool</span>
+      <span>Ask me before each Python tool call</span>
     </label>
   `;
 }

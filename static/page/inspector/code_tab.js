@@ -22,7 +22,7 @@ export function CodeTab() {
   return html`
     <${Segments} label="Language" options=${programs.map((each) => each.title)} selected=${title} onSelect=${select} />
     <p class="small muted">
-      ${request ? "The last question as a program." : "The next question as a program, with your model and tools."}
+      ${request ? "Your last question as code." : "Your next question as code, with your model and tools."}
       ${` ${NOTES[title]}`}
     </p>
     <${CodeView} key=${title} pieces=${[{ key: 0, source: program.text, isClosed: true }]} info=${program.language} />
@@ -30,10 +30,10 @@ export function CodeTab() {
 }
 
 const NOTES = {
-  curl: "For a shell.",
-  fetch: "For browsers, Node, Deno and Bun.",
-  React: "With the package agent-stream, which resumes lost connections.",
-  Python: "With the package agent_stream, which resumes lost connections.",
+  curl: "For any shell.",
+  fetch: "For browsers, Node, Deno, and Bun.",
+  React: "Uses the agent-stream package, which resumes lost connections.",
+  Python: "Uses the agent_stream package, which resumes lost connections.",
 };
 
 /** Returns the request without the tools of this page, which a program doesn't have. The question comes first. */

@@ -21,7 +21,7 @@ export function Compare() {
   }, [isOpen]);
   return html`
     <footer class="compare-line">
-      <button type="button" class="plain small" onClick=${() => setOpen(true)}><span aria-hidden="true">⇄</span> Compare two models …</button>
+      <button type="button" class="plain small" onClick=${() => setOpen(true)}><span aria-hidden="true">⇄</span> Compare two models…</button>
     </footer>
     ${isOpen && html`
       <dialog class="compare" ref=${dialog} aria-labelledby="compare-title" onClose=${() => setOpen(false)}>
@@ -52,7 +52,7 @@ function Comparison({ onClose }) {
       <input name="question" aria-label="Question for both models" placeholder="Ask both models" required />
       <button type="submit" class="primary" disabled=${isBusy}>Ask both</button>
     </form>
-    ${isBusy && html`<p class="note">The chat has an answer under way. Stop it, or wait for its end.</p>`}
+    ${isBusy && html`<p class="note">The chat is still answering. Wait for it to finish, or stop it.</p>`}
     <datalist id="compare-models">
       ${known?.models.map(({ id }) => html`<option key=${id} value=${id}></option>`)}
     </datalist>
@@ -95,7 +95,7 @@ function Column({ contestant, label, model, onModel }) {
         <span class="tag">${status}</span>
         ${frames.length > 0 && html`
           <span>first token ${duration(firstTokenMs)}</span>
-          <span>whole ${duration(durationMs)}</span>
+          <span>total ${duration(durationMs)}</span>
           <span>${count(usage?.output_tokens)} tokens</span>
           <span>${tokensPerS === null ? "–" : tokensPerS.toFixed(0)} tok/s</span>
         `}

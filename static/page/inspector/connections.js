@@ -3,7 +3,7 @@
 import { html } from "../html.js";
 
 const ENDS = {
-  whole: "ended",
+  whole: "complete",
   left: "closed",
   cut: "cut",
   dropped: "dropped",
@@ -24,7 +24,7 @@ export function Connections({ connections, last }) {
                 <span class="stretch" style=${{ left: `${(100 * (first - 1)) / last}%`, width: `${(100 * (until - first + 1)) / last}%` }}></span>
               `}
             </span>
-            <span class="tiny">${first === null ? "no event" : `events ${first}–${until}`} · ${end === null ? "open" : ENDS[end]}</span>
+            <span class="tiny">${first === null ? "no events" : `events ${first}–${until}`} · ${end === null ? "open" : ENDS[end]}</span>
           </li>
         `)}
       </ol>

@@ -7,7 +7,7 @@ export function Empty({ error }) {
   return html`
     <div class="no-run">
       <p>No run yet</p>
-      <p class="muted small">Ask a question. Its events, timing and request appear here as they happen.</p>
+      <p class="muted small">Ask a question. Its events, timing, and request show up here live.</p>
     </div>
   `;
 }

@@ -53,7 +53,7 @@ export function summaryOf({ event, data }) {
     tool_use_delta: () => `${data.name} ${data.arguments_delta}`,
     tool_use: () => `${data.name} ${data.arguments_text}`,
     approval_request: () => `${data.name} ${data.arguments_text}`,
-    approval_response: () => (data.approved ? "approved" : `refused ${data.reason ?? ""}`),
+    approval_response: () => (data.approved ? "approved" : `denied ${data.reason ?? ""}`),
     tool_progress: () => [data.message, data.total && `${data.progress}/${data.total}`].filter(Boolean).join(" "),
     tool_result: () => `${data.is_error ? "error: " : ""}${data.content}`,
     waiting: () => data.pending.map(({ name, kind }) => `${name} (${kind})`).join(", "),

@@ -47,8 +47,8 @@ function Filter({ kinds, filter, setFilter }) {
         value=${filter.text}
         onInput=${(event) => change({ text: event.target.value })}
       />
-      <select aria-label="Kind of event" value=${filter.kind} onChange=${(event) => change({ kind: event.target.value })}>
-        <option value="">All kinds</option>
+      <select aria-label="Event type" value=${filter.kind} onChange=${(event) => change({ kind: event.target.value })}>
+        <option value="">All types</option>
         ${kinds.map(({ kind, count }) => html`<option key=${kind} value=${kind}>${kind} (${count})</option>`)}
       </select>
     </div>

@@ -23,20 +23,20 @@ export function FaultsTab() {
   const { runId, frames, isLive } = useShownRun();
   return html`
     <p class="small muted">
-      Break the connection of this page, and see that the answer arrives whole. The faults are in the page's own reader:
-      nobody else notices them. ${!isUnderWay && "Without an answer under way, a scripted one begins."}
+      Break this page's connection and watch the answer recover. Only this tab is affected.
+      ${!isUnderWay && "If no answer is streaming, a scripted one starts."}
     </p>
     <div class="faults">
-      <${Fault} title="Cut the connection" about="The stream breaks now." onClick=${() => duringAnAnswer(isUnderWay, () => line.cut())} />
+      <${Fault} title="Cut the connection" about="Breaks the stream now." onClick=${() => duringAnAnswer(isUnderWay, () => line.cut())} />
       <${Fault}
-        title="Be offline for 10 s"
-        about=${state.offlineUntil === null ? "Nothing gets through." : html`<${Countdown} until=${state.offlineUntil} />`}
+        title="Go offline for 10 s"
+        about=${state.offlineUntil === null ? "Blocks every request." : html`<${Countdown} until=${state.offlineUntil} />`}
         isOn=${state.offlineUntil !== null}
         onClick=${() => duringAnAnswer(isUnderWay, () => line.goOffline(OFFLINE_MS))}
       />
       <${Fault}
-        title="Read 5 tokens/s"
-        about=${state.tokensPerS === null ? "A slow line." : "On. Click for full speed."}
+        title="Slow to 5 tokens/s"
+        about=${state.tokensPerS === null ? "Simulates a slow connection." : "On. Click for full speed."}
         isOn=${state.tokensPerS !== null}
         onClick=${() => {
           line.setPace(state.tokensPerS === null ? SLOW : null);
@@ -44,8 +44,8 @@ export function FaultsTab() {
         }}
       />
       <${Fault}
-        title="Drop everything at event 17"
-        about=${state.dropSeq === null ? "It is withheld, and the line cut." : "Armed for event 17."}
+        title="Drop an event"
+        about=${state.dropSeq === null ? "Drops event 17 and disconnects." : "Armed. Click to cancel."}
         isOn=${state.dropSeq !== null}
         onClick=${() => {
           line.dropAt(state.dropSeq === null ? DROPPED_SEQ : null);
@@ -63,7 +63,7 @@ export function FaultsTab() {
 
 function Countdown({ until }) {
   useClock(true);
-  return `Online again in ${Math.max(0, Math.ceil((until - Date.now()) / 1_000))} s.`;
+  return `Back online in ${Math.max(0, Math.ceil((until - Date.now()) / 1_000))} s.`;
 }
 
 /** A button for a fault. `isOn` is true while a fault stays switched on. */

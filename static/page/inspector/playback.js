@@ -35,7 +35,7 @@ export const isCut = (frames) => frames.at(-1).event.event !== "complete";
 /** Returns the status that a replay shows at an event after which the run still works. */
 export function replayStatus({ frames, position, isPlaying }) {
   if (isPlaying) return "streaming";
-  return position === frames.length ? "cut" : "paused";
+  return position === frames.length ? "incomplete" : "paused";
 }
 
 /** Returns the time of a position: when its last event is shown. */

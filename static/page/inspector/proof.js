@@ -19,20 +19,20 @@ export function proofOf(received, stored) {
     {
       title: "Nothing lost",
       holds: missing.length === 0 && isInOrder,
-      facts: missing.length > 0 ? `missing: ${some(missing)}` : `ids 1…${seqs.length} without a gap, in order`,
+      facts: missing.length > 0 ? `missing: ${some(missing)}` : `events 1–${seqs.length}, in order, no gaps`,
     },
     {
-      title: "Nothing doubled",
+      title: "No duplicates",
       holds: doubled.length === 0,
-      facts: doubled.length > 0 ? `twice: ${some(doubled)}` : `${seqs.length} events, each once`,
+      facts: doubled.length > 0 ? `received twice: ${some(doubled)}` : `${seqs.length} events, each once`,
     },
     {
       title: "Nothing changed",
       holds: changed.length === 0 && stored.length === received.length,
-      facts: `${stored.length - changed.length} of ${stored.length} events equal the stored log`,
+      facts: `${stored.length - changed.length} of ${stored.length} events match the stored log`,
     },
     {
-      title: "The same text",
+      title: "Same text",
       holds: text === storedText,
       facts: `${text.length} of ${storedText.length} characters received`,
     },

@@ -14,12 +14,12 @@ export function Proof({ runId, frames }) {
     if (isWhole) void checked(runId, frames).then(show);
   }, [isWhole]);
   const { checks, error } = outcome;
-  if (error) return html`<p class="note is-bad" role="alert">The stored log can't be read: ${error}</p>`;
-  if (!checks) return html`<p class="small muted">The proof follows when the run has ended.</p>`;
+  if (error) return html`<p class="note is-bad" role="alert">Couldn't read the stored log: ${error}</p>`;
+  if (!checks) return html`<p class="small muted">Results appear when the run ends.</p>`;
   const holds = checks.every((check) => check.holds);
   return html`
     <section class="proof ${holds ? "is-good" : "is-bad"}" role="status">
-      <h3>${holds ? "The answer arrived whole" : "The answer did not arrive whole"}</h3>
+      <h3>${holds ? "Answer fully recovered" : "Answer not fully recovered"}</h3>
       <ul>
         ${checks.map((check) => html`
           <li key=${check.title}>
@@ -28,7 +28,7 @@ export function Proof({ runId, frames }) {
           </li>
         `)}
       </ul>
-      <p class="tiny muted">Compared with the service's log: GET /runs/…/events?wait=false</p>
+      <p class="tiny muted">Compared with the stored log: GET /runs/…/events?wait=false</p>
     </section>
   `;
 }

@@ -31,7 +31,7 @@ function ShownRun() {
         <button type="button" class="primary" onClick=${() => openReplay({ name: runId, frames, question })}>Replay this run</button>
         <a class="button" href=${logUrl(runId)} download="${runId}.jsonl">Download</a>
       </p>
-      <p class="tiny muted">The file has one event a line, as JSON, as the service has stored it.</p>
+      <p class="tiny muted">One JSON event per line, exactly as stored.</p>
     </section>
   `;
 }
@@ -45,7 +45,7 @@ function FilePicker() {
   return html`
     <label class="file-drop">
       <strong>Open a run file</strong>
-      <span class="tiny muted">Drop a .jsonl or .sse file here, or click to choose one.</span>
+      <span class="tiny muted">Drop a .jsonl or .sse file here, or click to browse.</span>
       <input type="file" class="hidden" accept=".jsonl,.sse,.ndjson,.txt" onChange=${choose} />
     </label>
   `;

@@ -30,6 +30,6 @@ export function RequestTab() {
 const Unknown = () => html`
   <div class="no-run">
     <p>No request to show</p>
-    <p class="muted small">This page has not asked the question of this run since it was loaded.</p>
+    <p class="muted small">This run started elsewhere, or before this page was reloaded.</p>
   </div>
 `;

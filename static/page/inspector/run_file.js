@@ -21,7 +21,7 @@ export class RunFileError extends Error {}
 
 /** Returns the events of a file, each with its JSON. Rejects with a RunFileError. */
 export async function openRunFile(file) {
-  if (file.size > MAX_FILE_MB * 1024 * 1024) throw new RunFileError(`The file has more than ${MAX_FILE_MB} MB.`);
+  if (file.size > MAX_FILE_MB * 1024 * 1024) throw new RunFileError(`The file is larger than ${MAX_FILE_MB} MB.`);
   return recordsIn(new Uint8Array(await file.arrayBuffer()));
 }
 
@@ -30,7 +30,7 @@ export function recordsIn(bytes) {
   const lines = textIn(bytes).split(/\r?\n/);
   const isJson = lines.find((line) => line.trim() !== "")?.startsWith("{");
   const texts = withoutRest(isJson ? jsonLines(lines) : dataLines(lines), lines.length);
-  if (texts.length === 0) throw new RunFileError("The file has no events of a run.");
+  if (texts.length === 0) throw new RunFileError("The file contains no run events.");
   if (texts.length > MAX_EVENTS) throw new RunFileError(`The file has more than ${MAX_EVENTS} events.`);
   const events = texts.map(({ json, line }) => checked(json, line));
   checkOrder(events, texts);
@@ -41,7 +41,7 @@ function textIn(bytes) {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes, { stream: true }); // a cut can divide a character
   } catch {
-    throw new RunFileError("The file isn't text in UTF-8.");
+    throw new RunFileError("The file isn't UTF-8 text.");
   }
 }
 
@@ -77,10 +77,10 @@ function parsed(json) {
 
 function checked(json, line) {
   const event = parsed(json);
-  if (event === undefined) throw new RunFileError(`Line ${line} isn't JSON.`);
+  if (event === undefined) throw new RunFileError(`Line ${line} isn't valid JSON.`);
   if (isDeep(event)) throw new RunFileError(`Line ${line} is nested more than ${MAX_DEPTH} levels deep.`);
   const wrong = wrongKey(event);
-  if (wrong) throw new RunFileError(`Line ${line} isn't an event of a run: "${wrong}" is missing or wrong.`);
+  if (wrong) throw new RunFileError(`Line ${line} isn't a run event: "${wrong}" is missing or invalid.`);
   return event;
 }
 
@@ -98,8 +98,8 @@ function checkOrder(events, texts) {
   const [{ run_id: runId }] = events;
   events.forEach((event, place) => {
     const where = `Line ${texts[place].line}`;
-    if (event.run_id !== runId) throw new RunFileError(`${where} belongs to another run. A file has one run.`);
-    if (event.seq !== place + 1) throw new RunFileError(`${where} has event ${event.seq} in place of ${place + 1}.`);
+    if (event.run_id !== runId) throw new RunFileError(`${where} belongs to another run. A file holds one run.`);
+    if (event.seq !== place + 1) throw new RunFileError(`${where} has event ${event.seq}, expected ${place + 1}.`);
     if (event.event === "complete" && place < events.length - 1) {
       throw new RunFileError(`${where} is "complete", but more events follow it.`);
     }

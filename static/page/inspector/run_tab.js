@@ -46,7 +46,7 @@ function Summary({ measures, status, nowMs }) {
     <div class="run-head">
       <p class="run-status is-${status}"><span class="dot is-${DOTS[status] ?? status}"></span>${status}</p>
       <p class="mono cut" title=${model}>${model}</p>
-      <${CopyButton} text=${() => runId} label="Copy the run's id" />
+      <${CopyButton} text=${() => runId} label="Copy run ID" />
     </div>
     <dl class="tiles">
       <${Tile} name="First token" value=${duration(firstTokenMs)} />
@@ -84,7 +84,7 @@ function Steps({ steps, isUnderWay }) {
       <h3 id="steps-title">Usage by step</h3>
       <table class="step-table">
         <thead>
-          <tr><th scope="col">Step</th><th scope="col">Ended with</th><th scope="col">In</th><th scope="col">Out</th><th scope="col">tok/s</th><th scope="col">Cost</th></tr>
+          <tr><th scope="col">Step</th><th scope="col">Finish reason</th><th scope="col">In</th><th scope="col">Out</th><th scope="col">tok/s</th><th scope="col">Cost</th></tr>
         </thead>
         <tbody>
           ${steps.map((step) => html`<${StepRow} key=${step.step} step=${step} open=${isUnderWay ? "…" : "–"} />`)}

@@ -17,7 +17,7 @@ export const logUrl = (runId) => `${BASE_URL}${runPath(runId)}/events?wait=false
 /** Returns the text of a run's log. Rejects if the service doesn't have it. */
 export async function storedLog(runId) {
   const response = await fetch(logUrl(runId), { cache: "no-store" });
-  if (!response.ok) throw new Error(response.status === 404 ? "The service doesn't have this run." : `HTTP ${response.status}`);
+  if (!response.ok) throw new Error(response.status === 404 ? "Run not found." : `HTTP ${response.status}`);
   return response.text();
 }
 

@@ -75,7 +75,7 @@ class RunSpans {
         break;
       case "step_restarted":
         this.#breakOff(at);
-        this.#step = this.#begin("step", `Step ${data.step}, again`, at);
+        this.#step = this.#begin("step", `Step ${data.step} (retry)`, at);
         break;
       case "step_finished":
         if (this.#step) this.#step.end = at;

@@ -6,7 +6,7 @@ import { isCut, SPEEDS, timeAt } from "./playback.js";
 import { closeReplay, pause, play, seek, setSpeed } from "./replay.js";
 import { Segments } from "./segments.js";
 
-const speedTitle = (speed) => (speed === Infinity ? "at once" : `${speed}×`);
+const speedTitle = (speed) => (speed === Infinity ? "Instant" : `${speed}×`);
 
 export function Transport({ replay: { name, frames, offsets, position, speed, isPlaying } }) {
   const shown = frames[position - 1]?.event;
@@ -37,8 +37,8 @@ export function Transport({ replay: { name, frames, offsets, position, speed, is
         <${Segments} label="Speed" options=${SPEEDS} selected=${speed} onSelect=${setSpeed} titleOf=${speedTitle} />
         <button type="button" class="plain" onClick=${closeReplay}>Close</button>
       </div>
-      ${isCut(frames) && html`<p class="note small">This record is cut off: it ends at event ${frames.length}, before the run does.</p>`}
-      <p class="tiny muted">The chat and the other tabs show the run at this event.</p>
+      ${isCut(frames) && html`<p class="note small">This recording is incomplete: it ends at event ${frames.length}, before the run does.</p>`}
+      <p class="tiny muted">The chat and the other tabs follow this position.</p>
     </section>
   `;
 }

@@ -18,8 +18,8 @@ export function Runs() {
   useEffect(() => keepCurrent("runs"), []);
   const first = list.items.find(({ run_id }) => run_id === current) ?? list.items[0];
   return html`
-    ${list.error && html`<p class="hint">The runs could not be loaded. ${list.error}</p>`}
-    ${list.isLoaded && list.items.length === 0 && html`<p class="hint">Each question starts a run, which appears here.</p>`}
+    ${list.error && html`<p class="hint">Couldn't load runs. ${list.error}</p>`}
+    ${list.isLoaded && list.items.length === 0 && html`<p class="hint">No runs yet. Each question you ask starts one.</p>`}
     <ul class="items" onKeyDown=${(event) => moveFocus(event, "a")}>
       ${list.items.map((run) => html`<${RunItem} key=${run.run_id} run=${run} isCurrent=${run.run_id === current} isFirst=${run === first} />`)}
     </ul>

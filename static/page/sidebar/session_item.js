@@ -103,7 +103,7 @@ function Delete({ session, leave }) {
     <div class="confirm" role="group" aria-label="Delete ${titleOf(session)}?" onKeyDown=${onEscape(() => leave())}>
       <span class="cut">Delete this chat?</span>
       <button type="button" class="danger" ref=${button} onClick=${confirm}>Delete</button>
-      <button type="button" onClick=${() => leave()}>Keep</button>
+      <button type="button" onClick=${() => leave()}>Cancel</button>
     </div>
   `;
 }

@@ -58,10 +58,10 @@ export function Sessions() {
 const SHORTCUT = /Mac|iP/.test(navigator.platform) ? "⌘K" : "Ctrl K";
 
 function Nothing({ list, isSearch }) {
-  if (list.error) return html`<p class="hint">The chats could not be loaded. ${list.error}</p>`;
+  if (list.error) return html`<p class="hint">Couldn't load chats. ${list.error}</p>`;
   if (list.items.length > 0) return null;
   if (!list.isLoaded || list.cursor !== null) return isSearch && html`<p class="hint" role="status">Searching…</p>`;
-  return html`<p class="hint">${isSearch ? "No chat has these words." : "Your chats appear here."}</p>`;
+  return html`<p class="hint">${isSearch ? "No matching chats." : "Your chats will appear here."}</p>`;
 }
 
 /** The list of a search. Until the service has answered, it has the loaded sessions with these words. */

@@ -26,7 +26,7 @@ export function Sidebar() {
     <div class="brand">
       <img src="${BASE_URL}/static/page/icon.svg" alt="" width="24" height="24" />
       <span>Agent Stream</span>
-      <button type="button" class="plain close-drawer" aria-label="Close the sidebar" onClick=${closeDrawer}>
+      <button type="button" class="plain close-drawer" aria-label="Close sidebar" onClick=${closeDrawer}>
         <${Icon} name="close" />
       </button>
     </div>

@@ -6,7 +6,7 @@ import { useStore } from "../store.js";
 export function Tools() {
   const tools = useStore((state) => state.catalog.tools);
   if (!tools) return null;
-  if (tools.length === 0) return html`<p class="hint">No tools. Put a Python file with a @tool function into the folder tools.</p>`;
+  if (tools.length === 0) return html`<p class="hint">No tools yet. Add a Python file with a @tool function to the tools folder.</p>`;
   return html`<div class="items">${tools.map((tool) => html`<${Tool} key=${tool.name} tool=${tool} />`)}</div>`;
 }
 
@@ -15,7 +15,7 @@ export function Tool({ tool }) {
   const { name, description, parameters, approval } = tool;
   return html`
     <details class="offer">
-      <summary><span class="mono">${name}</span>${approval && html` <span class="tag">asks you</span>`}</summary>
+      <summary><span class="mono">${name}</span>${approval && html` <span class="tag">needs approval</span>`}</summary>
       <p class="small">${description}</p>
       ${Object.entries(parameters?.properties ?? {}).map(
         ([argument, schema]) => html`

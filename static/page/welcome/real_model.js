@@ -18,7 +18,7 @@ export function RealModel() {
   return html`
     <div class="card real-model">
       <h3><${Icon} name="key" />Use a real model</h3>
-      <p class="small muted">Write one line into the file <code>.env</code> beside <code>app.py</code>, and start the service again.</p>
+      <p class="small muted">Add one line to <code>.env</code> next to <code>app.py</code>, then restart.</p>
       <div class="row choices" role="group" aria-label="Provider">
         ${Object.keys(LINES).map(
           (other) => html`<button key=${other} type="button" class="plain" aria-pressed=${other === name} onClick=${() => setName(other)}>${other}</button>`,
@@ -26,7 +26,7 @@ export function RealModel() {
       </div>
       <div class="row env-line">
         <code>${LINES[name]}</code>
-        <${CopyButton} text=${() => LINES[name]} label="Copy the line" />
+        <${CopyButton} text=${() => LINES[name]} label="Copy line" />
       </div>
     </div>
   `;

@@ -18,7 +18,7 @@ const STARTERS = [
   {
     icon: "tool",
     title: "Watch a tool call",
-    about: "A script calls the calculator, without a model.",
+    about: "A scripted run calls the calculator. No model involved.",
     question: {
       input: 'What is 19 % of 2,480?\ncalculate {"expression": "2480 * 0.19"}',
       model: SCRIPT,
@@ -29,7 +29,7 @@ const STARTERS = [
   {
     icon: "person",
     title: "Approve a call",
-    about: "The run waits until you decide, even over a reload.",
+    about: "The run pauses until you decide, even if you reload.",
     question: {
       input: 'What time is it in Oslo?\ncurrent_time {"timezone": "Europe/Oslo"}',
       model: SCRIPT,
@@ -45,7 +45,7 @@ export function Welcome() {
   const isEmbedded = ready?.upstreams[0] === "local";
   return html`
     <section class="welcome" aria-labelledby="welcome-title">
-      <h2 id="welcome-title">Ask an agent, and see every step of its answer.</h2>
+      <h2 id="welcome-title">Ask an agent and watch every step of its answer.</h2>
       <p class="muted">${lineFor(ready, isEmbedded)}</p>
       <ul class="starters">
         ${STARTERS.map((starter) => html`<li key=${starter.title}><${Starter} ...${starter} /></li>`)}
@@ -56,9 +56,9 @@ export function Welcome() {
 }
 
 function lineFor(ready, isEmbedded) {
-  if (!ready) return "Each answer comes as events, which the inspector shows as they arrive.";
-  if (isEmbedded) return "It works without a key: a small model inside the service answers.";
-  return `${ready.default_model ?? ready.upstreams[0]} answers, and the inspector shows every event.`;
+  if (!ready) return "Answers stream in as events. Watch them in the inspector.";
+  if (isEmbedded) return "No API key needed: a small built-in model answers.";
+  return `Connected to ${ready.default_model ?? ready.upstreams[0]}. The inspector shows every event.`;
 }
 
 function Starter({ icon, title, about, question }) {

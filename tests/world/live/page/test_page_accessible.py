@@ -113,10 +113,10 @@ def long_answer(page: ShownPage, fake: FakeDedalus) -> Iterator[None]:
 def drawers(page: ShownPage, fake: FakeDedalus) -> Iterator[None]:
     page.size(390, 844)
     yield from tool_call(page, fake)
-    page.press("Open the sidebar")
+    page.press("Open sidebar")
     page.element(".sidebar.is-open .item")
     yield
-    page.press("Close the sidebar")
+    page.press("Close sidebar")
     page.press("Inspector")
     page.element(".inspector.is-open")
     yield
@@ -141,13 +141,13 @@ def replay(page: ShownPage, fake: FakeDedalus) -> Iterator[None]:
     yield from tool_call(page, fake)
     page.press("Replay")
     page.press("Replay this run")
-    page.control("Back to the chat")
+    page.control("Back to chat")
     yield
 
 
 def compare(page: ShownPage, _: FakeDedalus) -> Iterator[None]:
     page.open()
-    page.press("Compare two models …")
+    page.press("Compare two models…")
     page.element("dialog[open]")
     yield
 

@@ -55,14 +55,14 @@ def test_a_tool_call_is_shown_while_it_happens(page: ShownPage, fake: FakeDedalu
     fake.turn(*answer("It is **3 °C**.", Usage(80, 42, 122)))
     with_tools(page).ask("How cold is it in Oslo?")
     page.until_shown('{"city": "Os', ".tool")
-    page.until_shown("being written", ".tool")
+    page.until_shown("writing arguments", ".tool")
     assert not page.has(".tool-details")
     gate.open()
     page.until_shown("3 °C", ANSWER)
     page.until_shown("42 tokens", ".facts")
     page.element(".tool summary").click()
     page.until_shown('"celsius": 3', ".tool-details")
-    page.until_shown("A tool of this service", ".tool-details")
+    page.until_shown("Server tool", ".tool-details")
     page.element(".thinking summary").click()
     page.until_shown("Let me look.", ".thinking")
     assert page.texts(f"{ANSWER} strong") == ["3 °C"]
@@ -84,9 +84,9 @@ def test_arguments_are_edited_before_they_are_approved(page: ShownPage, fake: Fa
     fake.turn(*answer("It is gone."))
     with_tools(page).ask("Delete the drafts")
     field = page.element(f"{DOCK} textarea")
-    page.until_shown("Refused automatically in 23 h 59 min", DOCK)
+    page.until_shown("Denied automatically in 23 h 59 min", DOCK)
     replace(page, field, '{"folder": ')
-    page.until_shown("This is no valid JSON", f"{DOCK} [role=alert]")
+    page.until_shown("Invalid JSON", f"{DOCK} [role=alert]")
     assert not page.element(f"{DOCK} .primary").is_enabled()
     page.keys(Keys.ESCAPE)  # stops no run while arguments are edited
     replace(page, field, '{"folder": 5}')
@@ -112,15 +112,15 @@ def test_a_refusal_has_a_reason(page: ShownPage, fake: FakeDedalus) -> None:
     fake.turn(*calls, Finish("tool_calls"), Done())
     fake.turn(*answer("As you wish."))
     with_tools(page).ask("Delete them")
-    page.until_shown("The agent waits for 2 answers.", DOCK)
+    page.until_shown("The agent is waiting for 2 answers.", DOCK)
     page.press("Approve")
     page.until(lambda: len(page.texts(f"{DOCK} .approval")) == 1)
-    page.press("Give a reason")
+    page.press("Add a reason")
     page.keys("Not this one.")
-    page.press("Refuse")
+    page.press("Deny")
     page.until_shown("As you wish.", ANSWER)
     assert "Not this one." in last_question(fake)
-    assert [state for state in page.texts(".tool .state") if state == "refused"] == ["refused"]
+    assert [state for state in page.texts(".tool .state") if state == "denied"] == ["denied"]
 
 
 def test_a_reload_loses_no_approval_and_no_token(page: ShownPage, fake: FakeDedalus) -> None:
@@ -246,8 +246,8 @@ def test_images_and_text_files_are_sent(page: ShownPage, fake: FakeDedalus, kind
 @pytest.mark.parametrize(
     ("name", "media_type", "content", "problem"),
     [
-        ("song.mp3", "audio/mpeg", b"\xff\xfb\x00", "song.mp3 is neither text nor an image"),
-        ("big.txt", "text/plain", b"x" * 600_000, "big.txt has 600 kB. A file of its kind may have 500 kB."),
+        ("song.mp3", "audio/mpeg", b"\xff\xfb\x00", "song.mp3 isn't a text file or a supported image"),
+        ("big.txt", "text/plain", b"x" * 600_000, "big.txt is too large (600 kB). The limit is 500 kB."),
         ("empty.txt", "text/plain", b" \n", "empty.txt is empty."),
     ],
 )
@@ -297,12 +297,12 @@ def test_a_reader_can_scroll_away(page: ShownPage, fake: FakeDedalus) -> None:
     page.until_shown("Line 59.", ANSWER)
     page.until(lambda: gap(page) < 2, "at the end")
     page.browser.execute_script("document.querySelector('.scroller').scrollTop -= 500")
-    page.control("To the end")
+    page.control("Jump to latest")
     place = scroll_top(page)
     first.open()
     page.until(lambda: page.texts(ANSWER)[0].count("Line 59.") == 2)
     assert scroll_top(page) == place
-    page.press("To the end")
+    page.press("Jump to latest")
     page.until(lambda: gap(page) < 2, "at the end again")
     second.open()
     page.until_shown("The end.", ANSWER)
@@ -340,7 +340,7 @@ def test_a_tool_of_the_page(page: ShownPage, fake: FakeDedalus) -> None:
     page.ask("Change the title")
     page.until_shown("Done.", ANSWER)
     results = [message["content"] for message in fake.chats[-1].body["messages"] if message["role"] == "tool"]
-    assert results == ['{"title":"Changed"}', "The person did not allow this page to read the location."]
+    assert results == ['{"title":"Changed"}', "The user didn't allow this page to read the location."]
 
 
 def test_only_chosen_tools_of_the_page_are_offered(page: ShownPage, fake: FakeDedalus) -> None:
@@ -371,7 +371,7 @@ def test_a_scripted_answer_stays(page: ShownPage, fake: FakeDedalus) -> None:
 
 
 def test_a_restarted_step_is_one_line(page: ShownPage) -> None:
-    """The text of the model that failed is gone, and a line names the model that began again.
+    """The text of the model that failed is gone, and a line names the model that started over.
 
     A reloaded page names this model, too.
     """
@@ -382,7 +382,7 @@ def test_a_restarted_step_is_one_line(page: ShownPage) -> None:
     until_ready(page)
     assert "30 °C" not in page.texts(ANSWER)[0]
     [line] = page.texts(f"{ANSWER} .warning")
-    assert line.endswith("simulated/fallback began again.")
+    assert line.endswith("simulated/fallback started over.")
     page.reload()
     page.until_shown("simulated/fallback", f"{ANSWER} .facts")
     assert "30 °C" not in page.texts(ANSWER)[0]

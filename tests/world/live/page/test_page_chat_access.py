@@ -43,14 +43,14 @@ def test_axe_finds_nothing(page: ShownPage, fake: FakeDedalus, axe: None) -> Non
     page.element(".thinking summary").click()
     page.until_shown("Result", ".tool-details")
     assert page.findings_in_both_themes(".chat") == []
-    page.press("Edit the question")
+    page.press("Edit question")
     page.element(".editor textarea")
     assert page.findings_in_both_themes(".chat") == []
     page.keys(Keys.ESCAPE)
     fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
     page.ask("Delete the drafts")
     page.element(f"{DOCK} textarea").send_keys("x")
-    page.press("Give a reason")
+    page.press("Add a reason")
     assert page.findings_in_both_themes(".chat") == []
     page.press("Stop")
     page.until_shown("Stopped.", ANSWER)
@@ -68,7 +68,7 @@ def test_a_keyboard_is_enough(page: ShownPage, fake: FakeDedalus) -> None:
     page.element(QUESTION).send_keys("Delete the drafts", Keys.ENTER)
     page.element(DOCK)
     visited = [focus_before(page) for _ in range(4)]
-    assert visited == ["Give a reason", "Refuse", "Approve", "Arguments of delete_folder, as JSON"]
+    assert visited == ["Add a reason", "Deny", "Approve", "Arguments for delete_folder (JSON)"]
     page.keys(Keys.TAB, Keys.ENTER)
     page.until_shown("It is gone.", ANSWER)
     page.until(lambda: page.focused() == "Question")
@@ -85,9 +85,9 @@ def test_what_happens_is_said(page: ShownPage, fake: FakeDedalus) -> None:
     gate = Gate()
     fake.turn(Text("It is "), WaitFor(gate), Text("cold."), Finish("stop"), Done())
     page.open().ask("Is it cold?")
-    page.until(lambda: said(page) == "The agent answers.")
+    page.until(lambda: said(page) == "The agent is answering.")
     gate.open()
-    page.until(lambda: said(page) == "The answer is complete. It is cold.")
+    page.until(lambda: said(page) == "Answer complete. It is cold.")
     assert page.element(LOG).get_attribute("aria-live") == "off"
 
 

@@ -22,7 +22,7 @@ TABS = 7
 CUT, OFFLINE, SLOW, DROP = range(4)
 LOG = "[role=log]"
 PROOF = ".proof"
-HOLDS = ("Nothing lost", "Nothing doubled", "Nothing changed", "The same text")
+HOLDS = ("Nothing lost", "No duplicates", "Nothing changed", "Same text")
 
 
 def half(gate: Gate, begun: str = "one ", ended: str = "two") -> list[Step]:
@@ -37,7 +37,7 @@ def press_fault(page: ShownPage, fault: int) -> None:
 
 def until_proved(page: ShownPage, connections: int) -> None:
     """Wait for the proof that the run arrived whole, over so many connections."""
-    page.until_shown("The answer arrived whole", PROOF)
+    page.until_shown("Answer fully recovered", PROOF)
     shown = page.texts(PROOF)[0]
     assert all(title in shown for title in HOLDS)
     assert "✗" not in shown

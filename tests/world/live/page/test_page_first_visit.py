@@ -24,7 +24,7 @@ def app(nursery: Nursery) -> Iterator[Process]:
 def test_the_embedded_model_answers(page: ShownPage) -> None:
     """One line says that no key is needed, and the first starter gets an answer from the model in the service."""
     page.open()
-    page.until_shown("It works without a key: a small model inside the service answers.")
+    page.until_shown("No API key needed: a small built-in model answers.")
     page.press("Ask a question Why is the sky blue?")
     page.until(lambda: len("".join(page.texts("[role=log] .answer"))) > 20)
 
@@ -32,7 +32,7 @@ def test_the_embedded_model_answers(page: ShownPage) -> None:
 def test_a_phone_has_a_heading_and_large_buttons(page: ShownPage) -> None:
     """The heading says what the page is, and each button of the header is at least 40 pixels wide and high."""
     page.size(390).open()
-    page.until_shown("Ask an agent, and see every step of its answer.", "h2")
+    page.until_shown("Ask an agent and watch every step of its answer.", "h2")
     sizes = page.browser.execute_script(SIZES)
     assert len(sizes) >= 5
     assert min(min(size) for size in sizes) >= 40
@@ -42,7 +42,7 @@ def test_a_phone_has_a_heading_and_large_buttons(page: ShownPage) -> None:
 def test_a_starter_calls_a_tool(page: ShownPage) -> None:
     """A script calls the calculator, and the page shows the call and its result."""
     page.open()
-    page.press("Watch a tool call A script calls the calculator, without a model.")
+    page.press("Watch a tool call A scripted run calls the calculator. No model involved.")
     page.until_shown("The tool returned: 471.2", "[role=log]")
     page.until_shown("calculate", "[role=log]")
 
@@ -50,7 +50,7 @@ def test_a_starter_calls_a_tool(page: ShownPage) -> None:
 def test_a_starter_waits_for_approval_even_over_a_reload(page: ShownPage) -> None:
     """The call waits in the dock, also after a reload, and is made when it is approved."""
     page.open()
-    page.press("Approve a call The run waits until you decide, even over a reload.")
+    page.press("Approve a call The run pauses until you decide, even if you reload.")
     page.control("Approve")
     page.reload()
     page.press("Approve")

@@ -44,11 +44,11 @@ def test_tools_and_servers_are_chosen(page: ShownPage, fake: FakeDedalus) -> Non
     page.open()
     page.press("Tools and servers")
     page.press("get_weather Get the weather in a city.")
-    page.press("Ask me before each call of a Python tool")
+    page.press("Ask me before each Python tool call")
     page.element("[name=server]").send_keys("https://mcp.example.com/mcp", Keys.ENTER)
-    page.control("Tools 2 chosen")
+    page.control("Tools 2 selected")
     page.keys(Keys.ESCAPE)
-    page.until(lambda: page.focused() == "Tools 2 chosen")
+    page.until(lambda: page.focused() == "Tools 2 selected")
     body = sent(page, fake)
     assert (body["tools"], body["require_approval"]) == (["get_weather"], ["get_weather"])
     assert body["mcp_servers"] == ["https://mcp.example.com/mcp"]
@@ -60,8 +60,8 @@ def test_what_is_stored_need_not_fit(page: ShownPage, fake: FakeDedalus) -> None
     stored = '{"tools": ["gone"], "temperature": "hot", "mcp_servers": 7, "colour": "red"}'
     page.browser.execute_script("localStorage.setItem('agent-stream-choice', arguments[0])", stored)
     page.reload()
-    page.press("Tools 1 chosen")
-    page.press("gone The service doesn't have this tool.")
+    page.press("Tools 1 selected")
+    page.press("gone No longer available.")
     page.control("Tools and servers")
     body = sent(page, fake)
     assert {"temperature", "mcp_servers", "colour"}.isdisjoint(body)
@@ -73,7 +73,7 @@ def test_a_wrong_server_is_not_added(page: ShownPage) -> None:
     page.open()
     page.press("Tools and servers")
     page.element("[name=server]").send_keys("no server", Keys.ENTER)
-    page.until_shown("Write an https URL, or owner/name.")
+    page.until_shown("Enter an https URL or owner/name.")
     assert page.state()["choice"]["mcp_servers"] == []
 
 
@@ -88,8 +88,8 @@ def test_parameters_are_sent_and_reset(page: ShownPage, fake: FakeDedalus) -> No
     body = sent(page, fake)
     assert (body["instructions"], body["temperature"]) == ("Be brief.", 0.5)
     assert "max_tokens" not in body
-    page.press("Parameters 2 set")
-    page.press("Reset to the defaults")
+    page.press("Parameters, 2 set")
+    page.press("Reset to defaults")
     assert page.control("Temperature").get_attribute("value") == ""
     page.keys(Keys.ESCAPE)
     assert {"instructions", "temperature"}.isdisjoint(sent(page, fake))

@@ -98,12 +98,12 @@ def test_back_closes_a_drawer(page: ShownPage, fake: FakeDedalus) -> None:
     """In a narrow window Back closes an open drawer and stays at the chat. After a key has closed it, Back leaves."""
     page.size(390, 844).open()
     chat = ask(page, fake, "One?", "First.")
-    page.press("Open the sidebar")
+    page.press("Open sidebar")
     page.element(SIDEBAR)
     page.browser.back()
     page.until(lambda: not page.has(SIDEBAR))
     assert page.query() == chat
-    page.press("Open the sidebar")
+    page.press("Open sidebar")
     page.element(SIDEBAR)
     page.keys(Keys.ESCAPE)
     until_closed(page, SIDEBAR)
@@ -115,7 +115,7 @@ def test_a_drawer_gives_its_entry_to_what_is_opened_in_it(page: ShownPage, fake:
     """A chat that is opened in the drawer is one step from the former one. Its drawer is in no step between them."""
     page.size(390, 844).open()
     first = ask(page, fake, "One?", "First.")
-    page.press("Open the sidebar")
+    page.press("Open sidebar")
     page.press("New chat")
     until_new(page)
     back(page)
@@ -134,6 +134,6 @@ def test_an_event_stays_selected_after_its_drawer(page: ShownPage, fake: FakeDed
     page.until(lambda: page.query().endswith("&seq=2"))
     selected = page.query()
     page.reload()
-    page.press("Close the inspector")
+    page.press("Close inspector")
     until_closed(page, ".inspector")
     assert page.query() == selected

@@ -11,7 +11,7 @@ def test_the_first_tab_stop_leads_to_the_question(page: ShownPage) -> None:
     page.open()
     page.browser.execute_script("document.activeElement.blur()")
     page.keys(Keys.TAB)
-    assert page.focused() == "Skip to the question"
+    assert page.focused() == "Skip to message box"
     page.keys(Keys.ENTER)
     page.until(lambda: page.browser.switch_to.active_element.get_attribute("id") == "question")
 
@@ -34,9 +34,9 @@ def test_a_drawer_has_the_focus_and_gives_it_back(page: ShownPage) -> None:
     page.until(lambda: page.focused() == "Search chats")
     page.keys(Keys.ESCAPE)
     page.until(lambda: not page.has(".sidebar"))
-    page.until(lambda: page.focused() == "Open the sidebar")
+    page.until(lambda: page.focused() == "Open sidebar")
     page.press("Inspector")
-    page.until(lambda: page.focused() == "Close the inspector")
+    page.until(lambda: page.focused() == "Close inspector")
     page.keys(Keys.ENTER)
     page.until(lambda: page.focused() == "Inspector")
 
@@ -44,7 +44,7 @@ def test_a_drawer_has_the_focus_and_gives_it_back(page: ShownPage) -> None:
 def test_what_is_behind_a_drawer_can_not_be_reached(page: ShownPage) -> None:
     """The Tab key stays in the drawer, and a click beside it closes it."""
     page.size(390, 844).open()
-    page.press("Open the sidebar")
+    page.press("Open sidebar")
     page.element(".sidebar.is-open")
     for _ in range(12):
         page.keys(Keys.TAB)

@@ -50,15 +50,15 @@ def test_a_person_approves_the_digits_that_are_shown(page: ShownPage, fake: Fake
     field.send_keys('{"account": 9007199254740995, "share": 1.0}')
     page.press("Approve with changes")
     page.until(lambda: len(page.texts(f"{DOCK} .approval")) == 1)
-    page.press("Refuse")
+    page.press("Deny")
     page.until_shown("Done.", ".answer")
     assert fake.chats[-1].body["messages"][-2]["content"].endswith("\npaid 9007199254740995 1.0")
     shown = ['{"account":9007199254740995,"share":1.0}', written[1]]
     assert page.texts(BRIEF) == shown
-    assert page.texts(STATE)[1] == "refused"
+    assert page.texts(STATE)[1] == "denied"
     page.reload()
     page.until(lambda: page.texts(BRIEF) == shown)
-    assert page.texts(STATE)[1] == "refused"
+    assert page.texts(STATE)[1] == "denied"
     page.element(".tool summary").click()
     page.until_shown('"account": 9007199254740995,', ".tool-details")
     page.until_shown("Approved with these arguments.", ".tool-details")

@@ -48,7 +48,7 @@ def test_a_question_of_an_outage_is_asked_once(page: ShownPage, fake: FakeDedalu
     fake.turn(*answer("Second."))
     with outage(page):
         show_chat(page, "Rain?")
-        page.until_shown("This chat can't be loaded now.", "[role=log]")
+        page.until_shown("Couldn't load this chat.", "[role=log]")
         assert "deleted" not in page.text()
         page.ask("Snow?")
         page.until_shown("No response", ".connection")
@@ -84,7 +84,7 @@ def test_a_title_of_an_outage_stays_in_its_field(page: ShownPage, fake: FakeDeda
     page.press("Rename Hail?")
     with outage(page):
         page.keys("Hailstones", Keys.ENTER)
-        page.until_shown("did not answer", ".rename")
+        page.until_shown("Can't reach the service.", ".rename")
         assert page.element(".rename input").get_property("value") == "Hailstones"
     page.focus(".rename input")
     page.keys(Keys.ENTER)

@@ -79,7 +79,7 @@ def test_a_run_is_played_again(page: ShownPage, fake: FakeDedalus) -> None:
     page.press("Play")
     page.until_shown("The end.", LOG)
     page.until(lambda: page.control("Play"))
-    page.press("Back to the chat")
+    page.press("Back to chat")
     page.until_shown("The end.", LOG)
     assert not page.has(".replay-bar")
     assert page.console() == []
@@ -93,7 +93,7 @@ def test_two_hundred_events_play_within_a_second(page: ShownPage, tmp_path: Path
     end: list[Entry] = [("partial_output", {"content": "\nThe end."}), ("complete", COMPLETE)]
     page.open().press("Replay")
     opened(page, tmp_path / "run.jsonl", run_file(("run_started", {"model": "m"}), *pieces, *end))
-    page.element(".segments").find_element("xpath", ".//label[span='at once']").click()
+    page.element(".segments").find_element("xpath", ".//label[span='Instant']").click()
     times = []
     for _ in range(3):
         page.element(".scrubber").send_keys(Keys.HOME)
@@ -146,7 +146,7 @@ def test_a_replay_shows_what_the_chat_does(page: ShownPage, tmp_path: Path) -> N
 
 
 def test_a_file_is_dropped(page: ShownPage) -> None:
-    """A run file that is dropped on any tab is opened, and said to be cut off if it is. A new chat closes it."""
+    """A run file that is dropped on any tab is opened, and said to be incomplete if it is. A new chat closes it."""
     page.open()
     content = run_file(("run_started", {"model": "m"}), ("partial_output", {"content": "Dropped."}))
     page.browser.execute_script(
@@ -157,9 +157,9 @@ def test_a_file_is_dropped(page: ShownPage) -> None:
         content,
     )
     page.until_shown("Dropped.", LOG)
-    page.until_shown("cut off: it ends at event 2", ".replay-card")
+    page.until_shown("incomplete: it ends at event 2", ".replay-card")
     page.press("Run")
-    assert page.texts(".run-status") == ["cut"]
+    assert page.texts(".run-status") == ["incomplete"]
     assert page.texts(".tile dd")[1] == "0 ms"
     page.press("New chat")
     page.until(lambda: not page.has(".replay-bar"))
@@ -168,10 +168,10 @@ def test_a_file_is_dropped(page: ShownPage) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("", "no events"),
-        ("<script>window.pwned=1</script>", "no events"),
-        (b"\xff\xfe\x00", "isn't text"),
-        ("{broken\n", "Line 1 isn't JSON"),
+        ("", "no run events"),
+        ("<script>window.pwned=1</script>", "no run events"),
+        (b"\xff\xfe\x00", "isn't UTF-8 text"),
+        ("{broken\n", "Line 1 isn't valid JSON"),
         (run_file(("partial_output", {"content": ["x"]})), "data.content"),
         ('{"a":' + "[" * 20_000 + "]" * 20_000 + "}", "nested"),
     ],
@@ -234,7 +234,7 @@ def test_a_hostile_file_runs_nothing(page: ShownPage, tmp_path: Path) -> None:
 def test_two_models_are_compared(page: ShownPage, fake: FakeDedalus) -> None:
     """A typed model takes the place of the default. One question goes to both, and each side has its numbers."""
     fake.choose(lambda body: answer(f"I am {body['model']}.", Usage(3, 5, 8)))
-    page.open().press("Compare two models …")
+    page.open().press("Compare two models…")
     for number, model in enumerate(("test/one", "test/two"), 1):
         field = page.control(f"Model {number}")
         field.click()
@@ -244,7 +244,7 @@ def test_two_models_are_compared(page: ShownPage, fake: FakeDedalus) -> None:
     page.until(lambda: all("succeeded" in figures for figures in page.texts(".contestant .figures")))
     for figures in page.texts(".contestant .figures"):
         assert "first token –" not in figures
-        assert "whole –" not in figures
+        assert "total –" not in figures
         assert "5 tokens" in figures
     page.keys(Keys.ESCAPE)
     page.until(lambda: not page.has("dialog.compare"))

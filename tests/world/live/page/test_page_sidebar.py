@@ -49,7 +49,7 @@ def test_the_search_finds_titles_with_all_its_words(page: ShownPage, chats: http
     page.keys(Keys.ENTER)
     page.until(lambda: page.query() == "?session=chat-0")
     page.element("#search").send_keys(" night")
-    page.until_shown("No chat has these words.", ".sidebar")
+    page.until_shown("No matching chats.", ".sidebar")
 
 
 def test_the_search_goes_on_to_older_chats(page: ShownPage, chats: httpx.Client) -> None:
@@ -210,5 +210,5 @@ def test_the_tools_are_listed(page: ShownPage) -> None:
     page.press("Chats")
     page.keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
     page.until_shown("delete_folder", ".sidebar")
-    page.press("delete_folder asks you")
+    page.press("delete_folder needs approval")
     page.until_shown("Delete a folder.", ".sidebar")
