@@ -5,7 +5,9 @@ import { closeDrawer } from "./drawers.js";
 import { Header } from "./header/header.js";
 import { html } from "./html.js";
 import { Icon } from "./icons.js";
+import { Compare } from "./inspector/compare.js";
 import { Inspector } from "./inspector/inspector.js";
+import { NamedReplay } from "./inspector/named_replay.js";
 import { Sidebar } from "./sidebar/sidebar.js";
 import { useStore } from "./store.js";
 
@@ -23,6 +25,8 @@ export function App() {
         <${Inspector} />
       <//>
       ${drawer && html`<div class="backdrop" onClick=${closeDrawer}></div>`}
+      <${NamedReplay} />
+      <${Compare} />
     </div>
   `;
 }

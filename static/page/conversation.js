@@ -10,7 +10,7 @@ import { forgetFrames, takeFrame } from "./frames.js";
 import { faultyFetch } from "./inspector/faults.js";
 import { recordingFetch } from "./last_request.js";
 import { runPath } from "./paths.js";
-import { navigate } from "./route.js";
+import { followSession, navigate } from "./route.js";
 import { createStore, store, useExternal } from "./store.js";
 
 /**
@@ -124,7 +124,7 @@ export function ask(question, onEvent) {
   const { route, draft, choice } = store.get();
   const request = { ...chosen(choice), ...(typeof question === "string" ? { input: question } : question) };
   shown.set({ run: null }); // the question continues the shown version, so `open` must not show the latest one
-  navigate({ session: route.session ?? draft, run: null, seq: null });
+  followSession(route.session ?? draft);
   return shown.get().conversation.stream(request, onEvent);
 }
 

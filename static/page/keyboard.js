@@ -1,6 +1,7 @@
 /** Keys that work everywhere on the page, and the focus of drawers. */
 
 import { closeDrawer, isDrawer, openDrawer } from "./drawers.js";
+import { navigate } from "./route.js";
 import { store } from "./store.js";
 
 const FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex]";
@@ -29,7 +30,7 @@ function press(event) {
 
 function search() {
   if (isDrawer("sidebar")) openDrawer("sidebar");
-  store.set({ sidebarTab: "sessions" });
+  navigate({ list: null }, { replace: true });
   setTimeout(() => document.getElementById("search")?.focus()); // after it is drawn
 }
 

@@ -36,8 +36,11 @@ export const NO_CHOICE = {
 export const NOT_LOADED = { items: [], cursor: null, isLoaded: false, error: null };
 
 export const store = createStore({
-  /** What the URL names. `seq` is the number of an event of `run`. */
-  route: { session: null, run: null, seq: null },
+  /**
+   * What the URL names. `seq` is the number of an event of `run`, and `replay` the event at which its replay stands. `tab` is the
+   * inspector's, and `list` the sidebar's. `compare` has both sides of the comparison: the name of a model, or the id of its run.
+   */
+  route: { session: null, run: null, seq: null, replay: null, tab: null, list: null, compare: null, question: null },
   /** The id that the next new chat gets when its first question is asked. No session has it yet. */
   draft: newSessionId(),
   /** The sessions that began on this page. The list has each as soon as the service does. */
@@ -62,8 +65,6 @@ export const store = createStore({
   /** Whether the window has room for three columns, and whether the inspector has its column there. */
   isWide: true,
   isInspecting: true,
-  /** The list that the sidebar shows: "sessions", "runs", "tools" or "servers". */
-  sidebarTab: "sessions",
 });
 
 export function newSessionId() {

@@ -1,4 +1,4 @@
-/** Picks the model of the next question. */
+/** Picks a model: that of the next question, or one of a comparison. */
 
 import { useState } from "preact/hooks";
 
@@ -13,23 +13,28 @@ const NO_LIST = { models: [] };
 
 export function ModelPicker() {
   const model = useStore((state) => state.choice.model);
+  return html`<${ModelMenu} label="Model" chosen=${model} onPick=${(id) => choose({ model: id })} />`;
+}
+
+/** `chosen` is the name of the model, or null for the default one. `onPick` gets another one. */
+export function ModelMenu({ label, chosen, onPick }) {
   const list = useStore((state) => state.catalog.models) ?? NO_LIST;
-  const shown = shortName(model ?? list.default_model);
+  const shown = shortName(chosen ?? list.default_model);
   const button = html`<${Icon} name="model" /><span class="cut">${shown}</span><${Icon} name="down" />`;
   return html`
-    <${Popover} label="Model" name="Model: ${shown}" button=${button}>
-      ${(close) => html`<${ModelList} list=${list} chosen=${model} close=${close} />`}
+    <${Popover} label=${label} name="${label}: ${shown}" button=${button}>
+      ${(close) => html`<${ModelList} list=${list} chosen=${chosen} onPick=${onPick} close=${close} />`}
     <//>
   `;
 }
 
 /** A combobox: the arrows move in the list while the focus stays in the field. */
-function ModelList({ list, chosen, close }) {
+function ModelList({ list, chosen, onPick, close }) {
   const [words, setWords] = useState("");
   const [place, setPlace] = useState(0);
   const entries = entriesFor(list, words);
   const pick = ({ id }) => {
-    choose({ model: id });
+    onPick(id);
     close();
   };
   const onKeyDown = (event) => {

@@ -1,76 +1,96 @@
-/** Compare: one question to two models, side by side. */
+/** Compare: one question to two models, side by side. The URL names the models, and then their runs. */
 
 import { latestAnswer } from "agent-stream";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
-import { TextView } from "../chat/text_view.js";
 import { useConversation } from "../conversation.js";
 import { html } from "../html.js";
-import { useExternal, useStore } from "../store.js";
+import { navigate } from "../route.js";
+import { store, useStore } from "../store.js";
 import { createContestant } from "./contestant.js";
-import { count, duration } from "./formats.js";
-import { measuresOf } from "./measures.js";
-import { spansOf } from "./timing.js";
+import { ContestantView, modelOf } from "./contestant_view.js";
 
-/** The button that opens the comparison, and the dialog. */
-export function Compare() {
-  const dialog = useRef(null);
-  const [isOpen, setOpen] = useState(false);
-  useEffect(() => {
-    if (isOpen) dialog.current.showModal();
-  }, [isOpen]);
+const isRun = (side) => /^run_[0-9a-f]+$/.test(side);
+
+/** Changes what the URL names of the comparison. */
+const name = (patch) => navigate(patch, { replace: true });
+
+/** The button that opens the comparison. */
+export function CompareButton() {
   return html`
     <footer class="compare-line">
-      <button type="button" class="plain small" onClick=${() => setOpen(true)}><span aria-hidden="true">⇄</span> Compare two models…</button>
+      <button type="button" class="plain small" onClick=${() => name({ compare: ["", ""] })}>
+        <span aria-hidden="true">⇄</span> Compare two models…
+      </button>
     </footer>
-    ${isOpen && html`
-      <dialog class="compare" ref=${dialog} aria-labelledby="compare-title" onClose=${() => setOpen(false)}>
-        <${Comparison} onClose=${() => dialog.current.close()} />
-      </dialog>
-    `}
   `;
 }
 
-function Comparison({ onClose }) {
-  const [contestants] = useState(() => [createContestant(), createContestant()]);
-  const [models, setModels] = useState([null, null]);
+/** The dialog, while the URL names a comparison. */
+export function Compare() {
+  const isOpen = useStore(({ route }) => route.compare !== null);
+  return isOpen && html`<${Dialog} />`;
+}
+
+function Dialog() {
+  const dialog = useRef(null);
+  useLayoutEffect(() => dialog.current.showModal(), []);
+  const close = () => name({ compare: null, question: null });
+  return html`
+    <dialog class="compare" ref=${dialog} aria-labelledby="compare-title" onClose=${close}>
+      <header class="spread">
+        <h2 id="compare-title">Compare two models</h2>
+        <button type="button" class="plain" aria-label="Close" onClick=${() => dialog.current.close()}>✕</button>
+      </header>
+      <${Comparison} />
+    </dialog>
+  `;
+}
+
+/** The form and both sides. A side that the URL names by its run is read again. */
+function Comparison() {
+  const [{ compare: sides, question }] = useState(() => store.get().route);
+  const [contestants] = useState(() => sides.map((side) => createContestant(isRun(side) ? side : null)));
+  const [picked, setPicked] = useState(() => sides.map((side) => (isRun(side) ? "" : side)));
   const { isStreaming: isBusy } = latestAnswer(useConversation());
   const known = useStore((state) => state.catalog.models);
-  useEffect(() => () => contestants.forEach((contestant) => contestant.leave()), []);
-  const chosen = models.map((model, place) => model ?? defaultModel(known, place));
-  const compare = (event) => {
+  useLayoutEffect(() => followRuns(contestants), []);
+  const standard = sides.map((_, place) => defaultModel(known, place));
+  const pick = (place, model) => {
+    const models = picked.with(place, model ?? standard[0]);
+    setPicked(models);
+    if (contestants.every((contestant) => contestant.get().runId === null)) name({ compare: models });
+  };
+  const ask = (event) => {
     event.preventDefault();
     const input = new FormData(event.target).get("question");
-    contestants.forEach((contestant, place) => contestant.ask({ input, ...(chosen[place] && { model: chosen[place] }) }));
+    const models = contestants.map((contestant, place) => picked[place] || modelOf(contestant.get()) || standard[place]);
+    setPicked(models);
+    name({ compare: models, question: input });
+    contestants.forEach((contestant, place) => contestant.ask({ input, ...(models[place] && { model: models[place] }) }));
   };
   return html`
-    <header class="spread">
-      <h2 id="compare-title">Compare two models</h2>
-      <button type="button" class="plain" aria-label="Close" onClick=${onClose}>✕</button>
-    </header>
-    <form class="compare-form" onSubmit=${compare}>
-      <input name="question" aria-label="Question for both models" placeholder="Ask both models" required />
+    <form class="compare-form" onSubmit=${ask}>
+      <input name="question" aria-label="Question for both models" placeholder="Ask both models" defaultValue=${question ?? ""} autofocus required />
       <button type="submit" class="primary" disabled=${isBusy}>Ask both</button>
     </form>
     ${isBusy && html`<p class="note">The chat is still answering. Wait for it to finish, or stop it.</p>`}
-    <datalist id="compare-models">
-      ${known?.models.map(({ id }) => html`<option key=${id} value=${id}></option>`)}
-    </datalist>
     <div class="contestants">
       ${contestants.map((contestant, place) => html`
-        <${Column}
+        <${ContestantView}
           key=${place}
           contestant=${contestant}
           label=${`Model ${place + 1}`}
-          model=${chosen[place]}
-          onModel=${(model) => setModels(models.with(place, model))}
+          picked=${picked[place]}
+          standard=${standard[place]}
+          onPick=${(model) => pick(place, model)}
         />
       `)}
     </div>
   `;
 }
 
-/** The first column begins with the default model, the second with another one. */
+/** The first side begins with the default model, the second with another one. */
 function defaultModel(known, place) {
   if (!known) return "";
   const ids = known.models.map(({ id }) => id);
@@ -78,30 +98,17 @@ function defaultModel(known, place) {
   return place === 0 ? first : (ids.find((id) => id !== first) ?? "");
 }
 
-function Column({ contestant, label, model, onModel }) {
-  const { answer, isStreaming, status, error, frames } = useExternal(contestant, () => contestant.get());
-  const { tokensPerS, firstTokenMs, durationMs, usage } = measuresOf(frames, spansOf(frames));
-  return html`
-    <section class="contestant" aria-label=${label}>
-      <input
-        aria-label=${label}
-        placeholder="Default model"
-        list="compare-models"
-        value=${model}
-        onFocus=${(event) => event.target.select()}
-        onInput=${(event) => onModel(event.target.value)}
-      />
-      <p class="figures tiny" role="status">
-        <span class="tag">${status}</span>
-        ${frames.length > 0 && html`
-          <span>first token ${duration(firstTokenMs)}</span>
-          <span>total ${duration(durationMs)}</span>
-          <span>${count(usage?.output_tokens)} tokens</span>
-          <span>${tokensPerS === null ? "–" : tokensPerS.toFixed(0)} tok/s</span>
-        `}
-      </p>
-      ${error && html`<p class="note is-bad" role="alert">${error.message} (${error.code})</p>`}
-      <div class="contestant-text"><${TextView} text=${answer} isWhole=${!isStreaming} /></div>
-    </section>
-  `;
+/** Names both runs in the URL as soon as they have begun. Returns a function that leaves them. */
+function followRuns(contestants) {
+  const look = () => {
+    const runs = contestants.map((contestant) => contestant.get().runId);
+    const named = store.get().route.compare;
+    const isNew = named !== null && runs.some((run, place) => run !== named[place]);
+    if (isNew && !runs.includes(null)) name({ compare: runs });
+  };
+  const forget = contestants.map((contestant) => contestant.subscribe(look));
+  return () => {
+    forget.forEach((stop) => stop());
+    contestants.forEach((contestant) => contestant.leave());
+  };
 }

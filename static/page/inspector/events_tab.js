@@ -21,7 +21,10 @@ export function EventsTab() {
   const [filter, setFilter] = useState({ kind: "", text: "" });
   const kinds = useMemo(() => kindsOf(frames), [frames]);
   const rows = useMemo(() => rowsOf(frames, filter), [frames, filter]);
-  const select = (chosen) => navigate({ ...(!isReplay && { run: runId }), seq: chosen }, { replace: true });
+  const select = (chosen) => {
+    const tab = chosen === null ? "events" : null; // an event has this tab without its name
+    navigate({ ...(!isReplay && { run: runId }), seq: chosen, tab }, { replace: true });
+  };
   if (frames.length === 0) return html`<${Empty} error=${error} />`;
   const place = frames.findIndex(({ event }) => event.seq === seq);
   return html`

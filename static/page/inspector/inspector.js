@@ -1,16 +1,16 @@
 /** The inspector: what the shown run did, event by event, and ways to break, replay and compare runs. */
 
-import { useEffect, useState } from "preact/hooks";
+import { useEffect } from "preact/hooks";
 
 import { openDrawer } from "../drawers.js";
 import { html } from "../html.js";
+import { navigate } from "../route.js";
 import { store, useStore } from "../store.js";
 import { Tabs } from "../tabs.js";
 import { CodeTab } from "./code_tab.js";
-import { Compare } from "./compare.js";
+import { CompareButton } from "./compare.js";
 import { EventsTab } from "./events_tab.js";
 import { FaultsTab } from "./faults_tab.js";
-import { closeReplay } from "./replay.js";
 import { ReplayTab } from "./replay_tab.js";
 import { RequestTab } from "./request_tab.js";
 import { takingFiles } from "./run_files.js";
@@ -25,27 +25,32 @@ const TABS = [
   { id: "replay", title: "Replay", View: ReplayTab },
 ];
 
-/** Shows the event that the URL names, on a narrow window too. */
-function showEvents(select) {
-  select("events");
-  if (!store.get().isWide) openDrawer("inspector");
+/** Returns the tab of a route: the one that it names, or else the events if it names one. */
+function tabOf({ tab, seq }) {
+  const isKnown = TABS.some(({ id }) => id === tab);
+  return isKnown ? tab : defaultTab(seq);
+}
+
+const defaultTab = (seq) => (seq === null ? "run" : "events");
+
+function select(id) {
+  const { seq } = store.get().route;
+  navigate({ tab: id === defaultTab(seq) ? null : id }, { replace: true });
 }
 
 export function Inspector() {
   const hasEvent = useStore((state) => state.route.seq !== null);
-  const [selected, select] = useState(hasEvent ? "events" : "run");
+  const selected = useStore(({ route }) => tabOf(route));
   const isShown = useStore(({ isWide, isInspecting, drawer }) => (isWide ? isInspecting : drawer === "inspector"));
-  const place = useStore(({ route, draft }) => `${route.session ?? draft} ${route.run}`);
   useEffect(() => {
-    if (hasEvent) showEvents(select);
+    if (hasEvent && !store.get().isWide) openDrawer("inspector"); // to show the event that the URL names
   }, [hasEvent]);
-  useEffect(() => closeReplay, [place]); // the user has gone to another run
   if (!isShown) return null; // drawing it would slow down the chat
   return html`
     <div class="file-taker" ...${takingFiles(() => select("replay"))}>
       <h2 class="hidden">Inspector</h2>
       <${Tabs} name="inspector" label="Inspector" tabs=${TABS} selected=${selected} onSelect=${select} />
-      <${Compare} />
+      <${CompareButton} />
     </div>
   `;
 }

@@ -1,9 +1,8 @@
 /** The tab Replay: play a run again from its log or from a file, and download it. */
 
-import { useConversation } from "../conversation.js";
 import { html } from "../html.js";
+import { navigate } from "../route.js";
 import { useExternal, useStore } from "../store.js";
-import { openReplay } from "./replay.js";
 import { fileProblem, openFile } from "./run_files.js";
 import { logUrl, useShownRun } from "./shown_run.js";
 import { Transport } from "./transport.js";
@@ -20,15 +19,14 @@ export function ReplayTab() {
 
 function ShownRun() {
   const { runId, frames } = useShownRun();
-  const { messages } = useConversation();
   if (frames.length === 0) return html`<p class="small muted">Ask a question or open a run file to replay it.</p>`;
-  const question = messages.find((message) => message.run_id === runId && message.role === "user");
+  const open = () => navigate({ run: runId, replay: frames.length });
   return html`
     <section class="card replay-card" aria-labelledby="this-run">
       <h3 id="this-run">This run</h3>
       <p class="mono tiny cut">${runId}</p>
       <p class="button-line">
-        <button type="button" class="primary" onClick=${() => openReplay({ name: runId, frames, question })}>Replay this run</button>
+        <button type="button" class="primary" onClick=${open}>Replay this run</button>
         <a class="button" href=${logUrl(runId)} download="${runId}.jsonl">Download</a>
       </p>
       <p class="tiny muted">One JSON event per line, exactly as stored.</p>

@@ -4,8 +4,8 @@ import { BASE_URL } from "../api.js";
 import { closeDrawer } from "../drawers.js";
 import { html } from "../html.js";
 import { Icon } from "../icons.js";
-import { newChat } from "../route.js";
-import { store, useStore } from "../store.js";
+import { navigate, newChat } from "../route.js";
+import { useStore } from "../store.js";
 import { Tabs } from "../tabs.js";
 import { Runs } from "./runs.js";
 import { Servers } from "./servers.js";
@@ -16,12 +16,13 @@ const TABS = [
   { id: "sessions", title: "Chats", View: Sessions },
   { id: "runs", title: "Runs", View: Runs },
   { id: "tools", title: "Tools", View: Tools },
-  { id: "servers", title: "MCP", View: Servers },
+  { id: "mcp", title: "MCP", View: Servers },
 ];
 
 export function Sidebar() {
-  const selected = useStore((state) => state.sidebarTab);
-  const select = (sidebarTab) => store.set({ sidebarTab });
+  const named = useStore(({ route }) => route.list);
+  const { id: selected } = TABS.find(({ id }) => id === named) ?? TABS[0];
+  const select = (id) => navigate({ list: id === TABS[0].id ? null : id }, { replace: true });
   return html`
     <div class="brand">
       <img src="${BASE_URL}/static/page/icon.svg" alt="" width="24" height="24" />

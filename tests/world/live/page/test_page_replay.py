@@ -232,13 +232,14 @@ def test_a_hostile_file_runs_nothing(page: ShownPage, tmp_path: Path) -> None:
 
 
 def test_two_models_are_compared(page: ShownPage, fake: FakeDedalus) -> None:
-    """A typed model takes the place of the default. One question goes to both, and each side has its numbers."""
+    """Each side has a picker, which takes any name. One question goes to both, and each side has its numbers."""
     fake.choose(lambda body: answer(f"I am {body['model']}.", Usage(3, 5, 8)))
     page.open().press("Compare two models…")
-    for number, model in enumerate(("test/one", "test/two"), 1):
-        field = page.control(f"Model {number}")
-        field.click()
-        field.send_keys(model)  # in place of the default, which is selected
+    page.until(lambda: page.state()["catalog"]["models"])
+    for place, model in enumerate(("test/one", "test/two")):
+        page.browser.find_elements("css selector", ".contestant .popover > button")[place].click()
+        page.keys(model, Keys.ENTER)
+    page.control("Model 2: two")
     page.control("Question for both models").send_keys("Who are you?", Keys.ENTER)
     page.until(lambda: page.texts(".contestant-text") == ["I am test/one.", "I am test/two."])
     page.until(lambda: all("succeeded" in figures for figures in page.texts(".contestant .figures")))
