@@ -31,6 +31,13 @@ export function openDrawer(name) {
   store.set({ drawer: name });
 }
 
+/** Shows the inspector: its column on a wide window, and its drawer on others. */
+export function showInspector() {
+  const { isWide, drawer } = store.get();
+  if (isWide) store.set({ isInspecting: true });
+  else if (drawer !== "inspector") openDrawer("inspector");
+}
+
 /** Closes the open drawer and leaves its entry. The browser reports this by a `popstate` event. */
 export function closeDrawer() {
   if (store.get().drawer === null) return;

@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { test } from "node:test";
 
+import { foldedRows } from "../../static/page/inspector/event_folds.js";
 import { kindsOf, rowsInSight, rowsOf, summaryOf } from "../../static/page/inspector/event_rows.js";
 import { Line } from "../../static/page/inspector/faults.js";
 import { frameSplitter, seqOf } from "../../static/page/inspector/frame_bytes.js";
@@ -14,7 +15,7 @@ import { isCut, offsetsOf, positionAt, replayStatus, timeAt } from "../../static
 import { proofOf } from "../../static/page/inspector/proof.js";
 import { MAX_EVENTS, RunFileError, recordsIn } from "../../static/page/inspector/run_file.js";
 import { frameOf, framesIn, isLeft } from "../../static/page/inspector/stored_log.js";
-import { nowOf, spansOf } from "../../static/page/inspector/timing.js";
+import { nowOf, shownMs, spansOf } from "../../static/page/inspector/timing.js";
 
 const BEGIN = Date.parse("2026-11-28T10:00:00.000Z");
 const USAGE = { input_tokens: 40, output_tokens: 20, total_tokens: 60 };
@@ -97,6 +98,47 @@ test("the waterfall has each step, call and wait, and open ones while they are u
     [[false, null], [false, null], [true, 80], [false, null]],
   );
   assert.deepEqual(spansOf([]), []);
+});
+
+test("a call's time is the tool's own, as its card shows it, and a running call's is that since the decision", () => {
+  const result = { tool_call_id: "b", name: "rm", content: "ok", is_error: false, truncated: false };
+  const decided = [80, "approval_response", { tool_call_id: "b", approved: true }];
+  const timeOfCall = (nowMs, ...more) => shownMs(spansOf(frames(...TOOLS, ...more))[2], nowMs);
+  assert.equal(timeOfCall(50), 30);
+  assert.equal(timeOfCall(95, decided), 15);
+  assert.equal(timeOfCall(200, decided, [100, "tool_result", { ...result, duration_ms: 7 }]), 7);
+  assert.equal(timeOfCall(200, decided, [100, "tool_result", result]), null);
+  assert.equal(shownMs(spansOf(frames(...TOOLS))[0], 50), 40);
+});
+
+test("a span names the event with which it begins", () => {
+  assert.deepEqual(spansOf(frames(...TOOLS)).map(({ seq }) => seq), [2, 3, 4, 7]);
+});
+
+test("runs of three or more deltas are folded, and open ones have their rows below them", () => {
+  const deltas = (count, event, data) => Array.from({ length: count }, () => [20, event, data]);
+  const delta = (id) => ({ tool_call_id: id, name: "roll", arguments_delta: "{" });
+  const all = frames(
+    [0, "run_started", { model: "m" }],
+    ...deltas(2, "thinking", { content: "a" }),
+    ...deltas(4, "partial_output", { content: "b" }),
+    ...deltas(3, "tool_use_delta", delta("a")),
+    ...deltas(3, "tool_use_delta", delta("b")),
+    [30, "complete", COMPLETE],
+  );
+  const rows = rowsOf(all);
+  const shown = (entries) => entries.map(({ title, event }) => title ?? event.seq);
+  const closed = foldedRows(rows, () => false);
+  assert.deepEqual(shown(closed), [1, 2, 3, "4 text deltas", "3 argument deltas", "3 argument deltas", 14]);
+  const [text] = closed.filter(({ fold }) => fold === "partial_output");
+  assert.deepEqual([text.seq, text.last, text.text], [4, 7, "bbbb"]);
+  assert.equal(text.bytes, rows.slice(3, 7).reduce((sum, { bytes }) => sum + bytes, 0));
+  const opened = foldedRows(rows, (first, last) => first <= 9 && 9 <= last);
+  assert.deepEqual(shown(opened), [1, 2, 3, "4 text deltas", "3 argument deltas", 8, 9, 10, "3 argument deltas", 14]);
+  assert.deepEqual(foldedRows([], () => false), []);
+  const long = foldedRows(rowsOf(frames(...deltas(10_000, "partial_output", { content: "word " }))), () => false);
+  assert.equal(long[0].title, "10,000 text deltas");
+  assert.ok(long[0].text.length < 200);
 });
 
 test("the page has left a run that was stopped before its end", () => {

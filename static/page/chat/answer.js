@@ -24,14 +24,14 @@ export const Answer = memo(function Answer({ message, regenerate, reconnect }) {
   const shown = isStructured ? withoutLastText(parts) : parts;
   return html`
     <article class="answer" aria-label="Answer" aria-busy=${isUnderWay}>
-      ${shown.map((part, place) => drawPart(part, place, { isUnderWay, facts, parts }))}
+      ${shown.map((part, place) => drawPart(part, place, { runId: run_id, isUnderWay, facts, parts }))}
       ${isStructured && html`<${StructuredAnswer} json=${data_text} attempts=${attempts} />`}
       ${isUnderWay && status !== "waiting" && html`<${Working} isBegun=${parts.length > 0} />`}
       <${CitedPages} sources=${sources} />
       ${facts.restarts.map((restart, place) => html`<${Restart} key=${place} ...${restart} />`)}
       ${facts.warnings.map((warning, place) => html`<${Warning} key=${place} ...${warning} />`)}
       ${status === "cancelled" && html`<p class="stopped"><${Icon} name="stop" />Stopped.</p>`}
-      ${status === "failed" && error && html`<${Failure} error=${error} again=${regenerate} reconnect=${reconnect} />`}
+      ${status === "failed" && error && html`<${Failure} runId=${run_id} error=${error} again=${regenerate} reconnect=${reconnect} />`}
       ${!isUnderWay && html`<${Footer} parts=${parts} facts=${facts} regenerate=${error ? null : regenerate} />`}
     </article>
   `;
@@ -43,7 +43,7 @@ function withoutLastText(parts) {
   return parts.filter((_, place) => place !== last);
 }
 
-function drawPart(part, place, { isUnderWay, facts, parts }) {
+function drawPart(part, place, { runId, isUnderWay, facts, parts }) {
   const isGrowing = isUnderWay && place === parts.length - 1;
   switch (part.type) {
     case "thinking":
@@ -56,7 +56,7 @@ function drawPart(part, place, { isUnderWay, facts, parts }) {
     case "text":
       return html`<${TextView} key=${place} text=${part.text} isWhole=${!isGrowing} />`;
     default:
-      return html`<${ToolCard} key=${place} call=${part.call} isUnderWay=${isUnderWay} />`;
+      return html`<${ToolCard} key=${place} runId=${runId} call=${part.call} isUnderWay=${isUnderWay} />`;
   }
 }
 

@@ -4,13 +4,14 @@ import { explain } from "agent-stream";
 
 import { html } from "../html.js";
 import { Icon } from "../icons.js";
+import { showFailure } from "../inspector/links.js";
 import { CopyButton } from "./copy_button.js";
 
 /** Errors of the page's own reading: the run may well have gone on. */
 const READING = new Set(["network", "incomplete"]);
 
-/** `again` asks the question again, and `reconnect` reads the rest of the run. */
-export function Failure({ error, again, reconnect }) {
+/** `again` asks the question again, and `reconnect` reads the rest of the run. Without a `runId`, the error belongs to no run. */
+export function Failure({ runId = "", error, again, reconnect }) {
   const { code, request_id, retry_after } = error;
   const isReading = READING.has(code) || code.startsWith("http_5");
   const act = isReading && reconnect ? reconnect : again;
@@ -21,6 +22,7 @@ export function Failure({ error, again, reconnect }) {
         <code>${code}</code>
         ${request_id && html`<${RequestId} id=${request_id} />`}
         ${retry_after && html`<span>Retry after ${Math.ceil(retry_after)} s.</span>`}
+        ${runId !== "" && html`<button type="button" class="plain" onClick=${() => void showFailure(runId)}>Show event</button>`}
         ${act && html`<button type="button" onClick=${act}><${Icon} name="again" />Try again</button>`}
       </p>
     </section>

@@ -5,6 +5,7 @@ import { useState } from "preact/hooks";
 
 import { html } from "../html.js";
 import { Icon } from "../icons.js";
+import { showCall } from "../inspector/links.js";
 import { CopyButton } from "./copy_button.js";
 import { duration, visibleJson } from "./format.js";
 import { memo } from "./memo.js";
@@ -14,8 +15,8 @@ import { aboutSource } from "./sources.js";
 const MOST_DRAWN = 20_000;
 const MOST_BRIEF = 300;
 
-/** `isUnderWay` is whether the call's run has not ended. */
-export const ToolCard = memo(function ToolCard({ call, isUnderWay }) {
+/** `runId` is the call's run, and `isUnderWay` whether that has not ended. */
+export const ToolCard = memo(function ToolCard({ runId, call, isUnderWay }) {
   const state = stateOf(call, isUnderWay);
   const [isOpen, setOpen] = useState(false);
   const { name, result, progress } = call;
@@ -28,18 +29,21 @@ export const ToolCard = memo(function ToolCard({ call, isUnderWay }) {
         <span class="state">${state.words}</span>
         <${Icon} name="fold" />
       </summary>
-      ${isOpen && html`<${Details} call=${call} />`}
+      ${isOpen && html`<${Details} runId=${runId} call=${call} />`}
     </details>
     ${!result && isUnderWay && progress && html`<${Progress} ...${progress} />`}
     ${result?.is_error && !isOpen && html`<p class="tool-error">${result.content.trim().slice(0, MOST_BRIEF)}</p>`}
   `;
 });
 
-function Details({ call }) {
+function Details({ runId, call }) {
   const { result } = call;
+  const show = () => void showCall(runId, call.tool_call_id);
   return html`
     <div class="tool-details">
-      <p class="muted small">${aboutSource(call)}</p>
+      <p class="spread muted small">
+        ${aboutSource(call)}<button type="button" class="plain small" onClick=${show}>Show event</button>
+      </p>
       <${Text} title="Arguments" text=${readable(madeWith(call))} />
       ${call.approval_response && html`<p class="small">${decisionOf(call.approval_response)}</p>`}
       ${result && html`<${Text} title=${result.is_error ? "Error" : "Result"} text=${readableResult(result.content)} />`}

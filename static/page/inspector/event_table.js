@@ -17,17 +17,19 @@ const KEYS = {
   End: () => Infinity,
 };
 
-/** Shows rows ({ event, bytes, gapMs }). `selected` is the number of the event whose JSON is shown, or null. */
-export function EventTable({ rows, selected, onSelect }) {
+/**
+ * Shows rows ({ event, bytes, gapMs }) and folds of them. `seqs` are the numbers of all events, also of folded ones, in which the keys
+ * move. `selected` is the number of the event whose JSON is shown, or null.
+ */
+export function EventTable({ rows, seqs, selected, onSelect, onFold }) {
   const [sight, setSight] = useState({ scrollTop: 0, height: 0 });
   const body = useScrolling(rows, selected, setSight);
   const { first, end, slots } = rowsInSight({ count: rows.length, rowHeight: ROW_HEIGHT, ...sight });
   const onKeyDown = (event) => {
     if (!Object.hasOwn(KEYS, event.key)) return;
     event.preventDefault();
-    const place = rows.findIndex((row) => row.event.seq === selected);
-    const next = Math.min(Math.max(KEYS[event.key](place), 0), rows.length - 1);
-    if (rows[next]) onSelect(rows[next].event.seq);
+    const next = Math.min(Math.max(KEYS[event.key](seqs.indexOf(selected)), 0), seqs.length - 1);
+    if (seqs.length > 0) onSelect(seqs[next]);
   };
   return html`
     <div
@@ -45,9 +47,12 @@ export function EventTable({ rows, selected, onSelect }) {
       </div>
       <div class="event-rows" role="rowgroup" ref=${body}>
         <div class="event-rows-height" role="presentation" style=${{ height: `${rows.length * ROW_HEIGHT}px` }}>
-          ${rows.slice(first, end).map((row, place) => html`
-            <${Row} key=${(first + place) % slots} row=${row} place=${first + place} isSelected=${row.event.seq === selected} onSelect=${onSelect} />
-          `)}
+          ${rows.slice(first, end).map((row, index) => {
+            const place = first + index;
+            const key = place % slots;
+            if (row.fold) return html`<${Fold} key=${key} fold=${row} place=${place} onFold=${onFold} />`;
+            return html`<${Row} key=${key} row=${row} place=${place} isSelected=${row.event.seq === selected} onSelect=${onSelect} />`;
+          })}
         </div>
       </div>
     </div>
@@ -68,6 +73,27 @@ function Row({ row: { event, bytes, gapMs }, place, isSelected, onSelect }) {
       <span role="gridcell" class="seq">${event.seq}</span>
       <span role="gridcell" class="event-kind cut">${event.event}</span>
       <span role="gridcell" class="data cut">${summaryOf(event)}</span>
+      <span role="gridcell" class="gap">+${Math.round(gapMs)}</span>
+      <span role="gridcell" class="bytes">${bytes}</span>
+    </div>
+  `;
+}
+
+function Fold({ fold: { fold, seq, last, title, text, gapMs, bytes, isOpen }, place, onFold }) {
+  return html`
+    <div
+      class="event-row is-fold kind-${fold}"
+      role="row"
+      aria-rowindex=${place + 2}
+      title="events ${seq}–${last}"
+      style=${{ top: `${place * ROW_HEIGHT}px` }}
+      onClick=${() => onFold(seq, last, isOpen)}
+    >
+      <span role="gridcell" class="seq">${seq}</span>
+      <span role="gridcell" class="event-kind">
+        <button type="button" class="plain cut" tabindex="-1" aria-expanded=${isOpen}>${isOpen ? "▾" : "▸"} ${title}</button>
+      </span>
+      <span role="gridcell" class="data cut">${text}</span>
       <span role="gridcell" class="gap">+${Math.round(gapMs)}</span>
       <span role="gridcell" class="bytes">${bytes}</span>
     </div>
@@ -98,7 +124,7 @@ function useScrolling(rows, selected, setSight) {
   useLayoutEffect(() => {
     if (follows.current && !selected) body.current.scrollTop = body.current.scrollHeight;
   }, [rows.length]);
-  const place = useMemo(() => rows.findIndex(({ event }) => event.seq === selected), [rows, selected]);
+  const place = useMemo(() => rows.findIndex(({ event }) => event && event.seq === selected), [rows, selected]);
   useLayoutEffect(() => {
     if (place >= 0) bringIntoSight(body.current, place);
   }, [selected, place >= 0]);

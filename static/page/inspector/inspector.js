@@ -2,7 +2,7 @@
 
 import { useEffect } from "preact/hooks";
 
-import { openDrawer } from "../drawers.js";
+import { showInspector } from "../drawers.js";
 import { html } from "../html.js";
 import { navigate } from "../route.js";
 import { store, useStore } from "../store.js";
@@ -43,7 +43,7 @@ export function Inspector() {
   const selected = useStore(({ route }) => tabOf(route));
   const isShown = useStore(({ isWide, isInspecting, drawer }) => (isWide ? isInspecting : drawer === "inspector"));
   useEffect(() => {
-    if (hasEvent && !store.get().isWide) openDrawer("inspector"); // to show the event that the URL names
+    if (hasEvent) showInspector(); // with the event that the URL names
   }, [hasEvent]);
   if (!isShown) return null; // drawing it would slow down the chat
   return html`

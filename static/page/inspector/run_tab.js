@@ -31,7 +31,7 @@ export function RunTab() {
     <${Summary} measures=${measures} status=${status} nowMs=${nowMs} />
     <section aria-labelledby="waterfall-title">
       <h3 id="waterfall-title">Waterfall</h3>
-      <${Waterfall} spans=${spans} nowMs=${nowMs} />
+      <${Waterfall} runId=${measures.runId} spans=${spans} nowMs=${nowMs} />
     </section>
     ${series[0].length > 1 && html`<${Tokens} series=${series} nowMs=${nowMs} />`}
     <${Steps} steps=${measures.steps} isUnderWay=${isUnderWay} />

@@ -25,12 +25,22 @@ export function nowOf(frames, clockMs) {
 
 /**
  * Returns the spans of a run in the order of their starts: its steps, tool calls and waits. `end` is null for a span that is
- * under way. `first` and `last` are the times of a step's first and last tokens. A call that `waits` for an answer got it at `decidedAt`.
+ * under way. `first` and `last` are the times of a step's first and last tokens. A call that `waits` for an answer got it at `decidedAt`,
+ * and ran for `ranMs`, as the service has measured it: null if it has not. `seq` is the event with which a span begins.
  */
 export function spansOf(frames) {
   const run = new RunSpans(frames.length > 0 ? timeOf(frames[0].event) : 0);
   for (const { event } of frames) run.take(event);
   return run.spans;
+}
+
+/**
+ * Returns the time of a span to show. That of a call which has ended is the time that the tool took, as its card in the chat has it:
+ * without the wait for an answer. It is null if the service has not measured it.
+ */
+export function shownMs({ kind, start, end, decidedAt, ranMs }, nowMs) {
+  if (kind !== "tool") return (end ?? nowMs) - start;
+  return end === null ? nowMs - (decidedAt ?? start) : ranMs;
 }
 
 class RunSpans {
@@ -48,10 +58,10 @@ class RunSpans {
 
   take(event) {
     const at = timeOf(event) - this.#start;
-    const { data } = event;
+    const { data, seq } = event;
     switch (event.event) {
       case "step_started":
-        this.#step = this.#begin("step", `Step ${data.step}`, at);
+        this.#step = this.#begin("step", `Step ${data.step}`, at, seq);
         break;
       case "thinking":
       case "partial_output":
@@ -59,14 +69,14 @@ class RunSpans {
         this.#write(at);
         break;
       case "tool_use":
-        this.#calls.set(data.tool_call_id, this.#begin("tool", data.name, at));
+        this.#calls.set(data.tool_call_id, this.#begin("tool", data.name, at, seq));
         break;
       case "tool_result":
         this.#answer(data, at);
         this.#finishCall(data, at);
         break;
       case "waiting":
-        this.#wait = this.#begin("wait", "Waiting", at);
+        this.#wait = this.#begin("wait", "Waiting", at, seq);
         this.#pending = new Set(data.pending.map((call) => call.tool_call_id));
         this.#suspend();
         break;
@@ -75,7 +85,7 @@ class RunSpans {
         break;
       case "step_restarted":
         this.#breakOff(at);
-        this.#step = this.#begin("step", `Step ${data.step} (retry)`, at);
+        this.#step = this.#begin("step", `Step ${data.step} (retry)`, at, seq);
         break;
       case "step_finished":
         if (this.#step) this.#step.end = at;
@@ -85,8 +95,9 @@ class RunSpans {
     }
   }
 
-  #begin(kind, name, start) {
-    const span = { kind, name, start, end: null, first: null, last: null, waits: false, decidedAt: null, failed: false };
+  #begin(kind, name, start, seq) {
+    const times = { start, end: null, first: null, last: null, decidedAt: null, ranMs: null };
+    const span = { kind, name, seq, ...times, waits: false, failed: false };
     this.spans.push(span);
     return span;
   }
@@ -97,8 +108,8 @@ class RunSpans {
     this.#step.last = at;
   }
 
-  #finishCall({ tool_call_id: id, is_error: failed }, at) {
-    if (this.#calls.has(id)) Object.assign(this.#calls.get(id), { end: at, failed });
+  #finishCall({ tool_call_id: id, is_error: failed, duration_ms: ranMs = null }, at) {
+    if (this.#calls.has(id)) Object.assign(this.#calls.get(id), { end: at, failed, ranMs });
     this.#calls.delete(id);
   }
 

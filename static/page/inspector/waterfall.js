@@ -1,31 +1,43 @@
 /** The waterfall of a run: its steps, tool calls and waits over time. */
 
 import { html } from "../html.js";
+import { formatRoute, onPlainClick } from "../route.js";
+import { useStore } from "../store.js";
 import { duration } from "./formats.js";
+import { showEvent } from "./links.js";
 import { TimeAxis } from "./time_axis.js";
+import { shownMs } from "./timing.js";
 
-/** Shows spans up to `nowMs`, the present time of the run. */
-export function Waterfall({ spans, nowMs }) {
+/** Shows the spans of a run up to `nowMs`, its present time. Each leads to the event with which it begins. */
+export function Waterfall({ runId, spans, nowMs }) {
   const whole = Math.max(nowMs, 1);
   return html`
     <div class="waterfall">
       <${TimeAxis} ms=${whole} />
       <ul aria-label="Steps and tool calls">
-        ${spans.map((span, place) => html`<${Row} key=${place} span=${span} whole=${whole} />`)}
+        ${spans.map((span, place) => html`<${Row} key=${place} runId=${runId} span=${span} whole=${whole} />`)}
       </ul>
     </div>
   `;
 }
 
-function Row({ span, whole }) {
-  const { kind, name, start, end, first, last, waits, decidedAt, failed } = span;
+function Row({ runId, span, whole }) {
+  const { kind, name, seq, start, end, first, last, waits, decidedAt, failed } = span;
+  const session = useStore(({ route }) => route.session);
   const until = end ?? whole;
   const waitsUntil = waits ? (decidedAt ?? until) : null;
   const percent = (ms) => `${(100 * ms) / whole}%`;
   const state = end === null ? "is-open" : failed ? "is-bad" : "";
   return html`
     <li class="run-span is-${kind} ${state}">
-      <span class="span-name cut" title=${name}>${name}</span>
+      <a
+        class="span-name cut"
+        title="${name}: event ${seq}"
+        href="./${formatRoute({ session, run: runId, seq })}"
+        onClick=${onPlainClick(() => showEvent(runId, seq))}
+      >
+        ${name}
+      </a>
       <span class="span-track">
         <span class="stretch" style=${{ left: percent(start), width: percent(until - start) }}></span>
         ${waitsUntil !== null &&
@@ -33,7 +45,7 @@ function Row({ span, whole }) {
         ${first !== null &&
         html`<span class="stretch is-writing" style=${{ left: percent(first), width: percent(last - first) }}></span>`}
       </span>
-      <span class="span-time">${duration(until - start)}${failed && html`<span class="hidden"> failed</span>`}</span>
+      <span class="span-time">${duration(shownMs(span, whole))}${failed && html`<span class="hidden"> failed</span>`}</span>
     </li>
   `;
 }

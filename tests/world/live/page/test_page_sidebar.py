@@ -95,12 +95,12 @@ def test_a_chat_is_renamed_in_its_place(page: ShownPage, chats: httpx.Client) ->
 
 
 def test_a_chat_is_deleted_after_a_question(page: ShownPage, chats: httpx.Client) -> None:
-    """The shown chat makes place for a new one. `Keep` and Escape delete nothing."""
+    """The shown chat makes place for a new one. `Cancel` and Escape delete nothing."""
     add(chats, "Tides", "Moons")
     page.open("?session=chat-0")
     page.focus(".sidebar .item.is-current a")
     page.press("Delete Tides")
-    page.press("Keep")
+    page.press("Cancel")
     page.press("Delete Tides")
     page.press("Delete")
     page.until(lambda: titles(page) == ["Moons"])
