@@ -1,7 +1,8 @@
 """Scripts that answer in a model's place, to try tools and sessions without a model or a key.
 
-`simulated/tools` makes the calls in the question. A line such as `roll {"sides": 20}`, whose first word is a tool of
-the request, becomes a call with these arguments, unchanged. The next turn repeats the results of the calls.
+`simulated/tools` makes the calls in the question, or else those in the instructions. A line such as
+`roll {"sides": 20}`, whose first word is a tool of the request, becomes a call with these arguments, unchanged. The
+next turn repeats the results of the calls.
 `simulated/context` answers with the messages that it was sent: the instructions, the history and the question.
 """
 
@@ -20,7 +21,7 @@ MODEL_ID = "simulated/tools"
 CONTEXT_MODEL_ID = "simulated/context"
 MODEL_IDS = {MODEL_ID, CONTEXT_MODEL_ID}
 MAX_SHOWN = 200  # characters of each message that simulated/context repeats
-LINES_AT_ONCE = 1000  # of a question; searching these takes less than a millisecond
+LINES_AT_ONCE = 1000  # of a text; searching these takes less than a millisecond
 
 Json = dict[str, Any]
 
@@ -69,7 +70,7 @@ async def _chunks(request: Mapping[str, Any]) -> AsyncGenerator[Json, None]:
         yield _finish("stop")
         return
     index = -1
-    async for name, arguments in _calls(_text(messages[-1]["content"]), names):
+    async for name, arguments in _spelled_calls(messages, names):
         index += 1
         call = {"index": index, "id": f"call_{secrets.token_hex(8)}", "type": "function"}
         yield _delta(tool_calls=[call | {"function": {"name": name, "arguments": arguments}}])
@@ -90,8 +91,19 @@ async def _context(messages: Sequence[Json]) -> AsyncGenerator[Json, None]:
     yield _finish("stop")
 
 
-async def _calls(question: str, names: Sequence[str]) -> AsyncGenerator[tuple[str, str], None]:
-    for number, line in enumerate(question.split("\n")):
+async def _spelled_calls(messages: Sequence[Json], names: Sequence[str]) -> AsyncGenerator[tuple[str, str], None]:
+    instructions = [message for message in messages[:-1] if message["role"] == "system"]
+    for message in (messages[-1], *instructions):
+        is_found = False
+        async for call in _calls(_text(message["content"]), names):
+            is_found = True
+            yield call
+        if is_found:
+            return
+
+
+async def _calls(text: str, names: Sequence[str]) -> AsyncGenerator[tuple[str, str], None]:
+    for number, line in enumerate(text.split("\n")):
         if number % LINES_AT_ONCE == 0:
             await asyncio.sleep(0)
         match line.split(None, 1):

@@ -13,6 +13,7 @@ const SCENARIOS = {
   approval: "A call that needs your approval",
   client_tool: "A tool that runs in your browser",
   fallback: "A second model takes over after a failure",
+  structured: "An answer in the form of a schema",
   sources: "An answer that cites web pages",
   tool_error: "A tool that fails",
   error: "A model that fails",

@@ -331,6 +331,7 @@ test("a broken or hostile run file is refused with the line and the reason", () 
     [changed(3, { timestamp: "yesterday" }), /"timestamp"/],
     [changed(3, { seq: "4" }), /"seq"/],
     [changed(7, { data: { ...COMPLETE, usage: {} } }), /"data.usage"/],
+    [changed(7, { data: { ...COMPLETE, usage: { ...USAGE, cost_usd: "<b>" } } }), /"data.usage"/],
     [changed(7, { data: { ...COMPLETE, status: "<b>" } }), /"data.status"/],
     [encoder.encode("{}\n".repeat(MAX_EVENTS + 1)), /more than/],
   ];

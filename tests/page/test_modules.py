@@ -7,9 +7,9 @@ import pytest
 from node import run
 
 
-@pytest.mark.parametrize("folder", ["chat", "inspector"])
+@pytest.mark.parametrize("folder", ["chat", "inspector", "sidebar"])
 def test_the_modules_keep_what_they_promise(node: Path, folder: str) -> None:
-    """The tests of one folder's modules pass: blocks of markdown and attachments, or run files, times and proofs."""
+    """The tests of one folder's modules pass: blocks of markdown and attachments, run files and proofs, or days."""
     here = Path(__file__).parent
     shown = run(node, "--import", (here / "import_map.mjs").as_uri(), here / f"{folder}.test.mjs")
     assert re.search(r"^ℹ fail 0$", shown, re.MULTILINE)

@@ -56,6 +56,16 @@ async def test_several_calls_and_wrong_ones() -> None:
     assert third.startswith("The tool returned: The arguments are not a JSON object")
 
 
+async def test_calls_are_spelled_in_the_instructions() -> None:
+    """A question without a call gets those of the instructions, so that a page can show a plain question."""
+    asked = SCRIPT | {"instructions": "one\ntwo", "tools": ["one", "two"]}
+    async with service(tools=named(gives("one", 1), gives("two", 2))) as agent:
+        plain = await agent.stream(asked | {"input": "What are they?"})
+        spelled = await agent.stream(asked | {"input": "two"})
+    assert [call["name"] for call in only(plain, "tool_use")] == ["one", "two"]
+    assert [call["name"] for call in only(spelled, "tool_use")] == ["two"]
+
+
 async def test_arguments_are_the_rest_of_the_line() -> None:
     """The arguments are everything after the name, whatever characters might end a line."""
     question = 'one\t{"t": "a\u2028b"}\n  one   {"t": "\x85"}'

@@ -2,6 +2,7 @@
 
 import { isUnfinished } from "agent-stream";
 
+import { isScript } from "../header/models.js";
 import { html } from "../html.js";
 import { Icon } from "../icons.js";
 import { CitedPages } from "./cited_pages.js";
@@ -108,7 +109,7 @@ function factsIn({ usage, durationMs, model }) {
   const tokens = usage?.output_tokens ?? null;
   const price = cost(usage);
   return [
-    ...(model === null ? [] : [model]),
+    ...(model === null ? [] : [isScript(model) ? `script ${model}` : model]),
     ...(tokens === null ? [] : [count(tokens, "token", "tokens")]),
     ...(price === null ? [] : [price]),
     ...(durationMs === null ? [] : [duration(durationMs)]),

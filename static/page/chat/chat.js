@@ -38,7 +38,7 @@ function Conversation({ session }) {
   const { scroller, content, isAway, toEnd } = useStickToEnd();
   const { isOver, ...dropping } = useDrop((files) => composer.current.add(files));
   const stop = () => void conversation.stop();
-  useEscape(isUnderWay, stop);
+  useEscape(isUnderWay && state.status !== "waiting", stop);
   const last = messages.findLast(({ role }) => role === "user");
   const editLast = () => setEditing(last ? keyOf(last) : null);
   const asking = { session, isUnderWay, pending: state.pending, stop, editLast, onAsk: toEnd, handle: composer };
@@ -103,14 +103,17 @@ function LooseError({ state, isUnderWay }) {
   return html`<${Failure} error=${error} again=${again} reconnect=${runId ? conversation.reconnect : null} />`;
 }
 
-/** Calls `stop` on Escape in the conversation or the composer. Elsewhere, the key has another meaning. */
-function useEscape(isUnderWay, stop) {
+/**
+ * Calls `stop` on Escape in the conversation or the composer while the run works. Elsewhere, the key has another meaning. A run that
+ * waits for a person may have waited for a day: only the button stops it.
+ */
+function useEscape(isWorking, stop) {
   useEffect(() => {
     const press = ({ key, target, defaultPrevented }) => {
       const isHere = target === document.body || target.closest(".scroller, .composer") !== null;
-      if (key === "Escape" && isHere && !defaultPrevented && store.get().drawer === null && isUnderWay) stop();
+      if (key === "Escape" && isHere && !defaultPrevented && store.get().drawer === null && isWorking) stop();
     };
     document.addEventListener("keydown", press);
     return () => document.removeEventListener("keydown", press);
-  }, [isUnderWay, stop]);
+  }, [isWorking, stop]);
 }

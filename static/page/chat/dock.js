@@ -1,7 +1,7 @@
 /** The calls that the run waits for. The dock stands above the composer, so it doesn't scroll away. */
 
 import { explain } from "agent-stream";
-import { useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { html } from "../html.js";
 import { Icon } from "../icons.js";
@@ -9,12 +9,17 @@ import { ApprovalCard } from "./approval_card.js";
 import { pageTools } from "./page_tools.js";
 import { aboutSource } from "./sources.js";
 
-/** `state` is the conversation's, and `onDecided` is called after a person's answer. */
+/** `state` is the conversation's, and `onDecided` is called after the last answer of a person. */
 export function Dock({ state, onDecided }) {
   const { pending } = state;
+  const dock = useRef(null);
+  const ids = pending.map(({ tool_call_id }) => tool_call_id).join(" ");
+  useLayoutEffect(() => {
+    if (isFocusFree()) dock.current?.querySelector(".approval:has(button)")?.focus();
+  }, [ids]);
   if (pending.length === 0) return null;
   return html`
-    <section class="dock" aria-label="Waiting for you">
+    <section class="dock" aria-label="Waiting for you" ref=${dock}>
       ${pending.length > 1 && html`<p class="dock-count">The agent is waiting for ${pending.length} answers.</p>`}
       ${pending.map((call) => html`
         <${Waiting} key=${call.tool_call_id} call=${call} state=${state} onDecided=${onDecided} />
@@ -23,14 +28,21 @@ export function Dock({ state, onDecided }) {
   `;
 }
 
+/** Whether the focus is nowhere, or in an empty composer. The dock takes it from nothing else: a person may be writing. */
+function isFocusFree() {
+  const { activeElement } = document;
+  return activeElement === document.body || (activeElement.id === "question" && activeElement.value === "");
+}
+
 function Waiting({ call, state, onDecided }) {
   const { conversation, isOurs } = state;
+  const { tool_call_id: id, kind } = call;
   const after = async (answer) => {
     const error = await answer;
-    if (error === null) onDecided();
+    const isLast = conversation.get().pending.every((other) => other.tool_call_id === id);
+    if (error === null && isLast) onDecided();
     return error;
   };
-  const { tool_call_id: id, kind } = call;
   if (kind === "approval") {
     const approve = (changes) => after(conversation.approve(id, changes));
     const refuse = (reason) => after(conversation.refuse(id, reason));
@@ -55,7 +67,7 @@ function aboutCall({ messages, runId }, id) {
 function PageCall({ call, isOurs, take }) {
   const where = isOurs ? "is running in this tab." : "runs in the tab that asked.";
   return html`
-    <section class="approval" aria-label=${`Call of ${call.name}`}>
+    <section class="approval" tabindex="-1" aria-label=${`Call of ${call.name}`}>
       <h3>
         <${Icon} name="tool" /><span><code>${call.name}</code> ${where}</span>
       </h3>
@@ -79,7 +91,7 @@ function ResultCard({ call, send }) {
     setProblem(error ? explain(error) : "");
   };
   return html`
-    <section class="approval" aria-label=${`Call of ${call.name}`}>
+    <section class="approval" tabindex="-1" aria-label=${`Call of ${call.name}`}>
       <h3><${Icon} name="tool" /><span><code>${call.name}</code> belongs to another page. Enter its result:</span></h3>
       <textarea
         rows="2"

@@ -24,8 +24,7 @@ export function Header() {
         <${Icon} name="menu" />
       </button>
       <h1 class="title cut" title=${title}>${title}</h1>
-      <${Script} />
-      <${ModelPicker} />
+      <${Answerer} />
       <${ToolPicker} />
       <${Parameters} />
       <${InspectorButton} />
@@ -38,10 +37,10 @@ function titleOf({ route, sessions }) {
   return session?.title ?? route.session ?? route.run ?? NEW;
 }
 
-/** Says that a script answers instead of a model, and turns that off. */
-function Script() {
+/** What answers the next question: a model, or the script that is chosen in its place, which a click turns off. */
+function Answerer() {
   const scenario = useStore((state) => state.choice.scenario);
-  if (!scenario) return null;
+  if (!scenario) return html`<${ModelPicker} />`;
   return html`
     <button type="button" class="script" aria-label="Script: ${scenario}, turn off" onClick=${() => choose({ scenario: null })}>
       Script: ${scenario}<${Icon} name="close" />

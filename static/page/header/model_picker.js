@@ -6,6 +6,7 @@ import { choose } from "../choice.js";
 import { html } from "../html.js";
 import { Icon } from "../icons.js";
 import { useStore } from "../store.js";
+import { useOtherModel } from "./answering.js";
 import { entriesFor, shortName } from "./models.js";
 import { Popover } from "./popover.js";
 
@@ -13,16 +14,24 @@ const NO_LIST = { models: [] };
 
 export function ModelPicker() {
   const model = useStore((state) => state.choice.model);
-  return html`<${ModelMenu} label="Model" chosen=${model} onPick=${(id) => choose({ model: id })} />`;
+  const standard = useStore((state) => state.catalog.models?.default_model);
+  const next = model ?? standard;
+  const other = useOtherModel(next);
+  return html`<${ModelMenu} label="Model" chosen=${model} words=${wordsOf(next, other)} onPick=${(id) => choose({ model: id })} />`;
 }
 
-/** `chosen` is the name of the model, or null for the default one. `onPick` gets another one. */
-export function ModelMenu({ label, chosen, onPick }) {
+/** Returns what the button shows of the model of the next question, or of another one that answers now. */
+function wordsOf(next, other) {
+  if (other === null) return shortName(next);
+  return other.isUnderWay ? `Answering: ${shortName(other.model)}` : `Next: ${shortName(next)}`;
+}
+
+/** `chosen` is the name of the model, or null for the default one, and `words` what is shown of it. `onPick` gets another name. */
+export function ModelMenu({ label, chosen, words, onPick }) {
   const list = useStore((state) => state.catalog.models) ?? NO_LIST;
-  const shown = shortName(chosen ?? list.default_model);
-  const button = html`<${Icon} name="model" /><span class="cut">${shown}</span><${Icon} name="down" />`;
+  const button = html`<${Icon} name="model" /><span class="cut">${words}</span><${Icon} name="down" />`;
   return html`
-    <${Popover} label=${label} name="${label}: ${shown}" button=${button}>
+    <${Popover} label=${label} name="${label}: ${words}" button=${button}>
       ${(close) => html`<${ModelList} list=${list} chosen=${chosen} onPick=${onPick} close=${close} />`}
     <//>
   `;

@@ -25,13 +25,16 @@ function aboutOf({ name, context_tokens: context, pricing }) {
   return [
     name,
     context && `${COMPACT.format(context)} context`,
-    input !== undefined && output !== undefined && `$${input} in / $${output} out per million tokens`,
+    input !== undefined && output !== undefined && `$${input} in / $${output} out per 1M tokens`,
   ]
     .filter(Boolean)
     .join(" · ");
 }
 
-/** The name of a model without its provider, for a button. */
+/** Whether a script of this service has this name, and no model. */
+export const isScript = (id) => id?.startsWith("simulated/") ?? false;
+
+/** The name of a model without its provider, for a button. A script keeps its whole name. */
 export function shortName(id) {
-  return id?.split("/").at(-1) ?? "Model";
+  return isScript(id) ? id : (id?.split("/").at(-1) ?? "Model");
 }

@@ -2,6 +2,7 @@
 
 import { TextView } from "../chat/text_view.js";
 import { ModelMenu } from "../header/model_picker.js";
+import { shortName } from "../header/models.js";
 import { html } from "../html.js";
 import { useExternal } from "../store.js";
 import { count, duration } from "./formats.js";
@@ -15,9 +16,10 @@ export const modelOf = ({ frames }) => frames[0]?.event.data.model ?? "";
 export function ContestantView({ contestant, label, picked, standard, onPick }) {
   const state = useExternal(contestant, () => contestant.get());
   const { answer, isStreaming, error } = state;
+  const model = picked || modelOf(state) || standard || null;
   return html`
     <section class="contestant" aria-label=${label}>
-      <${ModelMenu} label=${label} chosen=${picked || modelOf(state) || standard || null} onPick=${onPick} />
+      <${ModelMenu} label=${label} chosen=${model} words=${shortName(model)} onPick=${onPick} />
       <${Figures} ...${state} />
       ${error && html`<p class="note is-bad" role="alert">${error.message} (${error.code})</p>`}
       <div class="contestant-text"><${TextView} text=${answer} isWhole=${!isStreaming} /></div>

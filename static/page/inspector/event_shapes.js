@@ -7,7 +7,9 @@ const object = (value) => typeof value === "object" && value !== null && !Array.
 const optional = (shape) => (value) => value === undefined || shape(value);
 const count = (value) => value === null || number(value);
 const usage = (value) =>
-  object(value) && count(value.input_tokens) && count(value.output_tokens) && count(value.total_tokens);
+  object(value) &&
+  [value.input_tokens, value.output_tokens, value.total_tokens].every(count) &&
+  optional(number)(value.cost_usd);
 const calls = (value) =>
   Array.isArray(value) && value.every((call) => object(call) && text(call.tool_call_id) && text(call.name));
 

@@ -23,8 +23,8 @@ export function FaultsTab() {
   const { runId, frames, isLive } = useShownRun();
   return html`
     <p class="small muted">
-      Break this page's connection and watch the answer recover. Only this tab is affected.
-      ${!isUnderWay && "If no answer is streaming, a scripted one starts."}
+      Break this page's connection and watch the answer recover. Only this tab is
+      affected. ${!isUnderWay && "If no answer is streaming, a scripted one starts."}
     </p>
     <div class="faults">
       <${Fault} title="Cut the connection" about="Breaks the stream now." onClick=${() => duringAnAnswer(isUnderWay, () => line.cut())} />

@@ -30,7 +30,7 @@ export function Runs() {
 function RunItem({ run, isCurrent, isFirst }) {
   const { run_id, session_id = null, status, model, created_at, usage } = run;
   const title = useStore(({ sessions }) => sessions.items.find((session) => session.session_id === session_id)?.title);
-  const about = [model, usage?.total_tokens && `${usage.total_tokens} tokens`, cost(usage)].filter(Boolean).join(" · ");
+  const about = [status, model, usage?.total_tokens && `${usage.total_tokens} tokens`, cost(usage)].filter(Boolean).join(" · ");
   return html`
     <li class=${isCurrent ? "item is-current" : "item"}>
       <a
@@ -40,7 +40,7 @@ function RunItem({ run, isCurrent, isFirst }) {
         title=${run_id}
         onClick=${onPlainClick(() => openRun(run))}
       >
-        <${Dot} status=${status} isQuiet=${false} />
+        <${Dot} status=${status} />
         <span class="item-text" title=${title ?? session_id ?? run_id}><span class="cut">${title ?? session_id ?? run_id}</span><span class="cut tiny muted">${about}</span></span>
         <time datetime=${created_at}>${age(created_at)}</time>
       </a>

@@ -6,8 +6,8 @@ import { cost } from "../chat/format.js";
 import { html } from "../html.js";
 import { Icon } from "../icons.js";
 import { formatRoute, onPlainClick, openSession } from "../route.js";
-import { age } from "../times.js";
-import { Dot } from "./dot.js";
+import { timeInDay } from "../times.js";
+import { Dot, urgent } from "./dot.js";
 import { remove, rename, titleOf } from "./session_actions.js";
 
 /** `isFirst` says whether the Tab key enters the list here. */
@@ -50,9 +50,12 @@ function SessionLink({ session, isCurrent, isFirst, handle, edit }) {
       onClick=${onPlainClick(() => openSession(id))}
       onKeyDown=${onKeyDown}
     >
-      <${Dot} status=${status} />
-      <span class="item-text" title=${titleOf(session)}><span class="cut">${titleOf(session)}</span><span class="tiny muted">${cost(usage)}</span></span>
-      <time datetime=${updated_at}>${age(updated_at)}</time>
+      <${Dot} status=${urgent(status)} />
+      <span class="item-text" title=${titleOf(session)}>
+        <span class="cut">${titleOf(session)}</span>
+        <span class="tiny muted">${[urgent(status), cost(usage)].filter(Boolean).join(" · ")}</span>
+      </span>
+      <time datetime=${updated_at}>${timeInDay(updated_at)}</time>
     </a>
   `;
 }

@@ -1,6 +1,6 @@
-/** The list of sessions, with a search in their titles. */
+/** The list of sessions by day, with a search in their titles. */
 
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useId, useState } from "preact/hooks";
 
 import { useConversationPart } from "../conversation.js";
 import { html } from "../html.js";
@@ -9,6 +9,7 @@ import { keepCurrent, loadMore, loadSession, PAGE, refresh, search } from "../li
 import { moveFocus } from "../roving.js";
 import { newChat, openSession } from "../route.js";
 import { NOT_LOADED, useStore } from "../store.js";
+import { dayOf } from "../times.js";
 import { hasWords } from "../words.js";
 import { More } from "./more.js";
 import { SessionItem } from "./session_item.js";
@@ -43,15 +44,29 @@ export function Sessions() {
         maxlength="200" value=${typed} onInput=${(event) => setTyped(event.target.value)} />
       <kbd aria-hidden="true">${SHORTCUT}</kbd>
     </form>
-    <ul class="items" onKeyDown=${(event) => moveFocus(event, "a")}>
-      ${found.map(
-        (session) => html`
-          <${SessionItem} key=${session.session_id} session=${session} isCurrent=${session.session_id === current} isFirst=${session === first} />
-        `,
+    <div class="items" onKeyDown=${(event) => moveFocus(event, "a")}>
+      ${[...Map.groupBy(found, ({ updated_at }) => dayOf(updated_at))].map(
+        ([day, ofDay]) => html`<${Day} key=${day} day=${day} sessions=${ofDay} current=${current} first=${first} />`,
       )}
-    </ul>
+    </div>
     <${Nothing} list=${list} isSearch=${words !== ""} />
     <${More} name=${name} list=${list} label="Show more" />
+  `;
+}
+
+function Day({ day, sessions, current, first }) {
+  const title = useId();
+  return html`
+    <section aria-labelledby=${title}>
+      <h2 class="day" id=${title}>${day}</h2>
+      <ul>
+        ${sessions.map(
+          (session) => html`
+            <${SessionItem} key=${session.session_id} session=${session} isCurrent=${session.session_id === current} isFirst=${session === first} />
+          `,
+        )}
+      </ul>
+    </section>
   `;
 }
 

@@ -8,6 +8,7 @@ import { RealModel } from "./real_model.js";
 
 const SCRIPT = "simulated/tools";
 
+/** The script reads its calls in the instructions, so that the chat shows a plain question. */
 const STARTERS = [
   {
     icon: "chat",
@@ -20,7 +21,8 @@ const STARTERS = [
     title: "Watch a tool call",
     about: "A scripted run calls the calculator. No model involved.",
     question: {
-      input: 'What is 19 % of 2,480?\ncalculate {"expression": "2480 * 0.19"}',
+      input: "What is 19 % of 2,480?",
+      instructions: 'calculate {"expression": "2480 * 0.19"}',
       model: SCRIPT,
       tools: ["calculate"],
       scenario: undefined,
@@ -31,7 +33,8 @@ const STARTERS = [
     title: "Approve a call",
     about: "The run pauses until you decide, even if you reload.",
     question: {
-      input: 'What time is it in Oslo?\ncurrent_time {"timezone": "Europe/Oslo"}',
+      input: "What time is it in Oslo?",
+      instructions: 'current_time {"timezone": "Europe/Oslo"}',
       model: SCRIPT,
       tools: ["current_time"],
       require_approval: ["current_time"],

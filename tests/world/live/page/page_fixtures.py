@@ -8,19 +8,19 @@
         page.until_shown("Hello.", "[role=log]")
 
 All tests of a worker share a browser and a service. Each has a tab of its own, and sessions of its own, because a new
-chat gets a new id. A module whose service needs other settings has its own `app`, made by `page_app`.
+chat gets a new id. A module whose service needs other settings has its own `app`, made by `page_app` of
+`page_service.py`.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import environments
 import pytest
 from browser import open_tab
 from fake_dedalus import FakeDedalus
 from node import install
-from process import Nursery, Process, forked_app
+from page_service import page_app
+from process import Nursery, Process
 from selenium.webdriver import Chrome
 from shown_page import ShownPage
 
@@ -55,15 +55,6 @@ def fake(shared_fake: FakeDedalus) -> FakeDedalus:
     """The model server behind `app`. A test scripts its answers. It forgets those of the tests before."""
     shared_fake.forget()
     return shared_fake
-
-
-@contextmanager
-def page_app(nursery: Nursery, fake: FakeDedalus, folder: Path, tools: str, **settings: str) -> Iterator[Process]:
-    """A service that asks `fake`, with the Python tools of this source, which is written to the folder."""
-    (folder / "page_test_tools.py").write_text(tools)
-    found = {"AGENT_TOOLS": "page_test_tools", "PYTHONPATH": str(folder)}
-    with forked_app(nursery, DEDALUS_BASE_URL=fake.url, DEFAULT_MODEL="test/model", **found, **settings) as app:
-        yield app
 
 
 @pytest.fixture(scope="session")

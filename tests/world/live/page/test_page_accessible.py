@@ -110,6 +110,31 @@ def long_answer(page: ShownPage, fake: FakeDedalus) -> Iterator[None]:
     yield
 
 
+def structured(page: ShownPage, _: FakeDedalus) -> Iterator[None]:
+    page.open().choose(scenario="structured")
+    page.ask("What is the weather?")
+    page.control("Send")
+    for fold in page.browser.find_elements("css selector", ".structured summary"):
+        fold.click()
+    yield
+
+
+def sources(page: ShownPage, _: FakeDedalus) -> Iterator[None]:
+    page.open().choose(scenario="sources")
+    page.ask("Where is that written?")
+    page.element(".cited-pages a")
+    page.control("Send")
+    yield
+
+
+def fallback(page: ShownPage, _: FakeDedalus) -> Iterator[None]:
+    page.open().choose(scenario="fallback")
+    page.ask("Is it cold?")
+    page.element(".answer .warning")
+    page.control("Send")
+    yield
+
+
 def drawers(page: ShownPage, fake: FakeDedalus) -> Iterator[None]:
     page.size(390, 844)
     yield from tool_call(page, fake)
@@ -150,6 +175,9 @@ def compare(page: ShownPage, _: FakeDedalus) -> Iterator[None]:
     page.press("Compare two models…")
     page.element("dialog[open]")
     yield
+    page.element(".contestant .popover > button").click()
+    page.element(".contestant [role=listbox]")
+    yield
 
 
 State = Callable[[ShownPage, FakeDedalus], Iterator[None]]
@@ -162,6 +190,9 @@ STATES: tuple[State, ...] = (
     approval,
     failed,
     long_answer,
+    structured,
+    sources,
+    fallback,
     drawers,
     pickers,
     inspector,

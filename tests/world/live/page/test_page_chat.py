@@ -170,6 +170,20 @@ def test_escape_stops_the_run(page: ShownPage, fake: FakeDedalus) -> None:
     page.until_shown("Once upon a time", ANSWER)
 
 
+def test_escape_ends_no_wait(page: ShownPage, fake: FakeDedalus) -> None:
+    """A run that waits for a person goes on waiting, and the composer says that the approval comes first."""
+    fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
+    fake.turn(*answer("It is gone."))
+    with_tools(page).ask("Delete the drafts")
+    page.until_shown("Answer the approval first, or stop the run", ".composer .hint")
+    for selector in (f"{DOCK} .approval", QUESTION, ".scroller"):
+        page.focus(selector)
+        page.keys(Keys.ESCAPE)
+    page.press("Approve")
+    page.until_shown("It is gone.", ANSWER)
+    assert "Stopped." not in page.text()
+
+
 def test_a_refused_question_loses_nothing(page: ShownPage) -> None:
     """The text and the attachments come back into the composer, with the reason above it."""
     page.open()

@@ -3,7 +3,7 @@
 from fake_dedalus import FakeDedalus
 from selenium.webdriver import Keys
 from shown_page import QUESTION, ShownPage
-from wire import Done, Finish, Gate, Status, Text, Thinking, WaitFor, answer, calling
+from wire import Done, Finish, Gate, Status, Text, Thinking, ToolCall, WaitFor, answer, calling
 
 pytest_plugins = "page_fixtures"
 
@@ -61,23 +61,43 @@ def test_axe_finds_nothing(page: ShownPage, fake: FakeDedalus, axe: None) -> Non
 
 
 def test_a_keyboard_is_enough(page: ShownPage, fake: FakeDedalus) -> None:
-    """From the composer, Shift+Tab reaches the dock. After a decision, the focus is in the composer again."""
+    """A call that waits gets the focus, Tab leads through its card, and after the decision the composer has it."""
     open_with_tools(page)
     fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
     fake.turn(*answer("It is gone."))
     page.element(QUESTION).send_keys("Delete the drafts", Keys.ENTER)
-    page.element(DOCK)
-    visited = [focus_before(page) for _ in range(4)]
-    assert visited == ["Add a reason", "Deny", "Approve", "Arguments for delete_folder (JSON)"]
-    page.keys(Keys.TAB, Keys.ENTER)
+    page.until(lambda: page.focused() == "Allow the agent to call delete_folder?")
+    visited = [focus_after(page) for _ in range(4)]
+    assert visited == ["Arguments for delete_folder (JSON)", "Approve", "Deny", "Add a reason"]
+    page.focus(f"{DOCK} .primary")
+    page.keys(Keys.ENTER)
     page.until_shown("It is gone.", ANSWER)
     page.until(lambda: page.focused() == "Question")
 
 
-def focus_before(page: ShownPage) -> str:
-    """Press Shift+Tab, and return the name of the control that has the focus then."""
-    page.chord(Keys.SHIFT, Keys.TAB)
+def focus_after(page: ShownPage) -> str:
+    """Press Tab, and return the name of the control that has the focus then."""
+    page.keys(Keys.TAB)
     return page.focused()
+
+
+def test_a_call_takes_no_focus_from_a_person_who_writes(page: ShownPage, fake: FakeDedalus) -> None:
+    """The focus stays in a composer that isn't empty. After the first of two decisions, the second call has it."""
+    gate = Gate()
+    calls = [ToolCall(f"call_{place}", "delete_folder", '{"folder": "f"}', index=place) for place in range(2)]
+    fake.turn(WaitFor(gate), *calls, Finish("tool_calls"), Done())
+    fake.turn(*answer("As you wish."))
+    open_with_tools(page)
+    page.ask("Delete the drafts")
+    page.control("Stop")
+    page.element(QUESTION).send_keys("And then")
+    gate.open()
+    page.element(DOCK)
+    assert page.focused() == "Question"
+    page.press("Deny")
+    page.until(lambda: page.focused() == "Allow the agent to call delete_folder?")
+    page.press("Approve")
+    page.until(lambda: page.focused() == "Question")
 
 
 def test_what_happens_is_said(page: ShownPage, fake: FakeDedalus) -> None:

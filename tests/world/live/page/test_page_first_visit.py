@@ -40,11 +40,14 @@ def test_a_phone_has_a_heading_and_large_buttons(page: ShownPage) -> None:
 
 
 def test_a_starter_calls_a_tool(page: ShownPage) -> None:
-    """A script calls the calculator, and the page shows the call and its result."""
+    """A script calls the calculator. The page shows the call, and names the script that has answered."""
     page.open()
     page.press("Watch a tool call A scripted run calls the calculator. No model involved.")
     page.until_shown("The tool returned: 471.2", "[role=log]")
     page.until_shown("calculate", "[role=log]")
+    page.until_shown("script simulated/tools", "[role=log] .facts")
+    assert page.texts(".question .bubble") == ["What is 19 % of 2,480?"]
+    page.until_shown("Next: ", ".bar [title=Model]")
 
 
 def test_a_starter_waits_for_approval_even_over_a_reload(page: ShownPage) -> None:

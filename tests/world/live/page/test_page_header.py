@@ -39,6 +39,14 @@ def test_a_model_outside_the_list_is_named(page: ShownPage) -> None:
     page.control("Model: new-model")
 
 
+def test_a_script_stands_in_the_model_s_place(page: ShownPage) -> None:
+    """The header names what answers: a chosen script takes the place of the model, until it is turned off."""
+    page.open().choose(scenario="default")
+    page.until(lambda: not page.has(".bar [title=Model]"))
+    page.press("Script: default, turn off")
+    page.control("Model: model")
+
+
 def test_tools_and_servers_are_chosen(page: ShownPage, fake: FakeDedalus) -> None:
     """Checked tools are sent, with the request to ask before each call, and an MCP server that isn't in the list."""
     page.open()

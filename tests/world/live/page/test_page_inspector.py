@@ -11,7 +11,7 @@ from page_tasks import tasks_of
 from process import Process
 from selenium.webdriver import Keys
 from shown_page import ShownPage
-from wire import Done, Finish, Gate, Text, ToolCall, Usage, WaitFor, answer
+from wire import Done, Finish, Gate, Status, Text, ToolCall, Usage, WaitFor, answer
 
 pytest_plugins = "page_fixtures"
 pytestmark = pytest.mark.timeout(180)
@@ -96,11 +96,63 @@ def test_events_are_filtered(page: ShownPage, fake: FakeDedalus) -> None:
     """By kind and by text, together."""
     asked(page, fake)
     page.press("Events")
-    page.control("Kind of event").send_keys("tool_result")
+    page.control("Event type").send_keys("tool_result")
     page.until(lambda: [row.split("\n")[1] for row in page.texts(ROWS)] == ["tool_result"])
     page.control("Filter by text").send_keys("Bergen")
     page.until(lambda: page.texts(ROWS) == [])
     page.until_shown(f"0 of {len(stored(page))} events", ".events-view")
+
+
+def test_deltas_are_folded(page: ShownPage) -> None:
+    """A run of deltas is one row, which opens on a click, and for an event that is selected. Folding can be off."""
+    page.open().choose(scenario="default")
+    page.ask("How cold is it?")
+    page.until_shown("succeeded", ".run-status")
+    page.press("Events")
+    events = stored(page)
+    deltas = [event["seq"] for event in events if event["event"] == "partial_output"]
+    last, title = deltas[-1], f"{len(deltas)} text deltas"
+    page.press(f"▸ {title}")
+    page.control(f"▾ {title}")
+    page.element(f"#event-{deltas[1]}")
+    page.press(f"▾ {title}")
+    page.control(f"▸ {title}")
+    page.element(f"#event-{last + 1}").click()
+    page.element(".event-grid").send_keys(Keys.ARROW_UP)
+    page.until(lambda: selected(page) == events[last - 1])
+    page.press(f"Close event {last}")
+    page.control(f"▸ {title}")
+    page.press("Fold deltas")
+    page.until(lambda: page.browser.find_elements("css selector", f"#event-{last}"))
+    assert not page.has(".is-fold")
+    page.press("Fold deltas")
+    page.control("Event type").send_keys("partial_output")
+    page.until_shown(f"{len(deltas)} of {len(events)} events", ".events-view")
+    assert not page.has(".is-fold")
+
+
+def test_calls_spans_and_failures_lead_to_their_events(page: ShownPage, fake: FakeDedalus) -> None:
+    """A tool's card and its bar in the waterfall show the event of the call, and a failure shows its error."""
+    asked(page, fake)
+    call = next(event for event in stored(page) if event["event"] == "tool_use")
+    page.element(".tool summary").click()
+    page.press("Show event")
+    page.until(lambda: selected(page) == call)
+    page.press("Run")
+    page.follow("get_weather")
+    page.until(lambda: selected(page) == call)
+    fake.turn(Status(401, {"error": {"message": "no"}}))
+    page.ask("Fail")
+    page.element(".failure")
+    page.element(".failure .plain:not(.copy)").click()
+    page.until(lambda: (selected(page) or {}).get("event") == "error")
+
+
+def test_a_call_has_one_duration(page: ShownPage, fake: FakeDedalus) -> None:
+    """The card in the chat and the waterfall show the time that the service has measured for the tool."""
+    asked(page, fake)
+    page.until_shown("ms", ".tool .state")
+    page.until(lambda: page.texts(".run-span.is-tool .span-time") == page.texts(".tool .state"))
 
 
 def test_a_run_is_measured_while_it_streams(page: ShownPage, fake: FakeDedalus) -> None:
@@ -173,6 +225,8 @@ def test_twenty_thousand_events_stay_fast(page: ShownPage, tmp_path: Path) -> No
     page.until_shown(f"event {MANY} of {MANY}")
     page.press("Events")
     page.until_shown(f"{MANY} events")
+    page.until(lambda: len(page.texts(ROWS)) == 3, "the deltas as one row")
+    page.press("Fold deltas")
     with tasks_of(page.browser) as tasks:
         assert page.browser.execute_async_script(SCROLL, FRAMES) < 80
     assert max(tasks) < 50

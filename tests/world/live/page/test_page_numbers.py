@@ -83,7 +83,7 @@ def test_a_structured_answer_is_a_tree_of_its_value(page: ShownPage, fake: FakeD
 
 def until_the_tree_is_shown(page: ShownPage) -> None:
     """Wait for the tree, and open all of it."""
-    page.until_shown("matched its schema at attempt 2", STRUCTURED)
+    page.until_shown("Matched the schema on attempt 2", STRUCTURED)
     page.until_shown("<b>x</b>", f"{STRUCTURED} code")
     assert "Here:" not in page.texts(".answer")[0]
     for depth in (2, 3):

@@ -204,6 +204,9 @@ def hostile(text: str, step: int) -> list[Entry]:
         ("tool_result", {**call, "content": text, "is_error": True, "truncated": False}),
         ("step_finished", {"step": step, "model": text, "finish_reason": text, "usage": USAGE}),
         ("warning", {"code": text, "message": text}),
+        ("source", {"url": text, "title": text, "snippet": text}),
+        ("source", {"url": f"https://example.org/{step}", "title": text, "snippet": text}),
+        ("step_restarted", {"step": step, "reason": text, "model": text}),
         (text, {text: text}),
     ]
 
@@ -213,6 +216,7 @@ def test_a_hostile_file_runs_nothing(page: ShownPage, tmp_path: Path) -> None:
     texts = ["__proto__", "constructor", *payloads("http://127.0.0.1:9")]
     entries: list[Entry] = [("run_started", {"model": texts[2], "session_id": texts[3]})]
     entries += [event for step, text in enumerate(texts, 1) for event in hostile(text, step)]
+    entries.append(("final_output", {"content": "{}", "data": {text: [text] for text in texts}, "attempts": 2}))
     entries.append(("error", {"code": texts[4], "message": texts[5], "retryable": True, "request_id": texts[6]}))
     entries.append(("complete", {**COMPLETE, "status": "failed"}))
     page.open().press("Replay")

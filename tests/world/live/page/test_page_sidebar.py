@@ -14,6 +14,7 @@ pytest_plugins = "page_fixtures"
 
 SESSIONS = "/api/agent/sessions"
 PAGE, MANY = 30, 70
+DAY_MS = 86_400_000
 TITLES = ".sidebar .item .cut"
 
 
@@ -127,7 +128,7 @@ WAITING = {
 
 
 def test_dots_show_what_needs_attention(page: ShownPage, chats: httpx.Client, fake: FakeDedalus) -> None:
-    """A chat whose latest run waits or has failed has a dot, with its state in words. Others have none."""
+    """A chat whose latest run waits or has failed has a dot, and its state in words beside it. Others have none."""
     fake.turn(Status(400, {"error": {"message": "No."}}))
     chats.post("/api/agent/execute", json={"input": "Fail", "session_id": "failed"})
     fake.turn(*answer("Fine."))
@@ -136,11 +137,23 @@ def test_dots_show_what_needs_attention(page: ShownPage, chats: httpx.Client, fa
     page.open()
     page.element(".sidebar .dot.is-waiting")
     page.element(".sidebar .dot.is-failed")
-    assert [name.strip() for name in page.texts(".sidebar .item .hidden")] == ["waiting:", "failed:"]
-    assert [page.element(f".sidebar .item [title={title}]").text for title in ("Fail", "Succeed")] == [
-        "Fail",
-        "Succeed",
-    ]
+    words = [page.element(f".sidebar .item [title={title}]").text.split("\n") for title in ("Fail", "Succeed")]
+    assert words == [["Fail", "failed"], ["Succeed"]]
+    assert page.texts(".sidebar .item .tiny")[0].startswith("waiting")
+    assert len(page.browser.find_elements("css selector", ".sidebar .dot:not(.is-quiet)")) == 2
+
+
+def test_chats_are_listed_by_day(page: ShownPage, chats: httpx.Client) -> None:
+    """Each day has a heading. A browser whose clock is a day ahead shows the chats of today under Yesterday."""
+    add(chats, "Tides")
+    page.open()
+    page.until(lambda: page.texts(".sidebar section h2") == ["Today"])
+    ahead = {"source": f"const now = Date.now; Date.now = () => now() + {DAY_MS}"}
+    script = page.browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", ahead)
+    page.open()
+    page.until(lambda: page.texts(".sidebar section h2") == ["Yesterday"])
+    assert titles(page) == ["Tides"]
+    page.browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
 
 
 def test_older_chats_are_loaded_on_request(page: ShownPage, chats: httpx.Client) -> None:
@@ -180,14 +193,14 @@ def test_back_and_forward_go_through_the_chats(page: ShownPage, chats: httpx.Cli
 
 
 def test_a_run_is_opened_in_its_chat(page: ShownPage, chats: httpx.Client, fake: FakeDedalus) -> None:
-    """The list of runs shows the chat of each run. The URL names both."""
+    """The list of runs shows the chat of each run. The URL names both, and the list."""
     fake.turn(*answer("At noon."))
     run = chats.post("/api/agent/execute", json={"input": "When is high tide?", "session_id": "tides"}).json()["run_id"]
     page.open()
     page.press("Runs")
     page.follow("When is high tide?")
     page.until_shown("At noon.", "[role=log]")
-    assert page.query() == f"?session=tides&run={run}"
+    assert page.query() == f"?session=tides&run={run}&list=runs"
 
 
 def test_a_run_of_the_url_is_shown_in_its_branch(page: ShownPage, chats: httpx.Client, fake: FakeDedalus) -> None:

@@ -9,15 +9,20 @@ from pathlib import Path
 import httpx
 import pytest
 from fake_dedalus import FakeDedalus
-from page_fixtures import page_app
+from page_service import page_app
 from payloads import SCRIPTS, payloads
 from process import Nursery, Process
 from shown_page import ShownPage
-from wire import Done, Finish, Status, Step, Text, Thinking, ToolCall, answer
+from wire import Done, Finish, RawChunk, Status, Step, Text, Thinking, ToolCall, answer
 
 pytest_plugins = "page_fixtures"
 
 STRANGERS = (Path(__file__).parent / "strangers.js").read_text()
+UNFOLD = """
+const folds = Array.from(document.querySelectorAll(".structured details:not([open])"));
+for (const fold of folds) fold.open = true;
+return folds.length === 0;
+"""
 TOOLS = '''
 from tools import ToolContext, ToolError, tool
 
@@ -125,6 +130,39 @@ def test_answers_and_thinking(page: ShownPage, fake: FakeDedalus, collector: Col
         check(page, collector)
         page.reload()
         page.until_shown("The end.", "[role=log]")
+
+
+def unfolded(page: ShownPage) -> bool:
+    """Unfold what is folded in the structured answer now, and return whether nothing was."""
+    return bool(page.browser.execute_script(UNFOLD))
+
+
+def test_structured_answers(page: ShownPage, fake: FakeDedalus, collector: Collector, texts: list[str]) -> None:
+    """The tree of a value, and its JSON, show names and texts as text, also after a reload."""
+    value = {"entries": [{text: [text, {"deep": text}]} for text in texts]}
+    fake.turn(*answer(json.dumps(value)))
+    page.open().choose(output_schema={"type": "object", "required": ["entries"]})
+    page.ask("Which?")
+    for _ in range(2):
+        page.element(".structured summary")
+        page.until(lambda: unfolded(page), "everything unfolded")
+        assert "toString hasOwnProperty" in page.texts(".structured .json-name")
+        check(page, collector)
+        page.reload()
+
+
+def test_sources(page: ShownPage, fake: FakeDedalus, collector: Collector, texts: list[str]) -> None:
+    """Titles and URLs of cited pages are shown as text, and only pages of the web are linked."""
+    cited = [{"url": f"https://example.org/{place}", "title": text} for place, text in enumerate(texts)]
+    cited += [{"url": text, "title": "Unsafe"} for text in texts]
+    annotations = [{"type": "url_citation", "url_citation": citation} for citation in cited]
+    chunk = RawChunk({"choices": [{"index": 0, "delta": {"annotations": annotations}}]})
+    fake.turn(Text("See there."), chunk, Finish("stop"), Done())
+    page.open().ask("Where?")
+    page.control("Send")
+    links = page.texts(".cited-pages a")
+    assert "toString hasOwnProperty" in links
+    check(page, collector)
 
 
 def calling(*named: tuple[str, dict[str, str]]) -> list[Step]:
