@@ -11,7 +11,7 @@ export function CitedPages({ sources }) {
   if (pages.length === 0) return null;
   return html`
     <section class="cited-pages" aria-labelledby=${title}>
-      <h4 id=${title}>Sources</h4>
+      <h3 id=${title}>Sources</h3>
       <ol>
         ${pages.map(
           ({ href, host, label, snippet }) => html`<li key=${href}>

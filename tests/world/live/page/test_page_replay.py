@@ -136,7 +136,7 @@ def test_a_replay_shows_what_the_chat_does(page: ShownPage, tmp_path: Path) -> N
     opened(page, tmp_path / "run.jsonl", run_file(*entries))
     page.until_shown("1.0", ".structured code")
     restarted, cut = page.texts(".answer .warning")
-    assert restarted.endswith("b/two began again.")
+    assert restarted.endswith("b/two started over.")
     assert cut.startswith("The history was cut.")
     assert page.texts(".answer .facts")[0].startswith("b/two · 42 tokens")
     page.element(".scrubber").send_keys(Keys.HOME, Keys.ARROW_RIGHT * 3)
