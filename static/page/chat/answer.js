@@ -81,7 +81,7 @@ const RESTARTS = {
 };
 
 function Restart({ reason, model }) {
-  const why = RESTARTS[reason] ?? "The answer was interrupted.";
+  const why = Object.hasOwn(RESTARTS, reason) ? RESTARTS[reason] : "The answer was interrupted.";
   const next = model ? html`<code>${model}</code> started over.` : "It started over.";
   return html`<p class="warning"><${Icon} name="again" /><span>${why} ${next}</span></p>`;
 }

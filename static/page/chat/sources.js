@@ -8,5 +8,6 @@ const SOURCES = {
 };
 
 export function aboutSource({ source, server }) {
-  return server ? `${SOURCES[source]} · ${server}` : SOURCES[source];
+  const side = Object.hasOwn(SOURCES, source) ? SOURCES[source] : "Unknown tool";
+  return server ? `${side} · ${server}` : side;
 }
