@@ -46,11 +46,13 @@ async def agent() -> AsyncIterator["Service"]:
         yield agent
 
 
-@pytest.fixture(autouse=True)
-def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def no_settings_from_outside() -> Iterator[None]:
     """No key or setting of the machine's environment reaches a test."""
-    for name in {field.upper() for field in Settings.model_fields} & os.environ.keys():
-        monkeypatch.delenv(name)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name in {field.upper() for field in Settings.model_fields} & os.environ.keys():
+            monkeypatch.delenv(name)
+        yield
 
 
 # By wall time on two cores.
@@ -73,8 +75,15 @@ SLOWEST = (
     "test_first_commands",
     "test_typescript",
     "test_mcp",
+    "test_mcp_oddities",
     "test_child_processes",
     "test_process",
+    "test_http_client_fuzz",
+    "test_upstreams",
+    "test_mcp_faults",
+    "test_fallbacks",
+    "test_runs",
+    "test_openapi",
     "test_descriptors",
     "test_settings",
     "test_client_questions",
