@@ -242,7 +242,7 @@ class Sent:
 
     def script(self) -> Script:
         data = self.answer.wire()[: self.length]
-        pieces, sizes, growth = [], cycle(self.sizes), 1 + len(data) // 4096  # a few hundred pieces at most
+        pieces, sizes, growth = [], cycle(self.sizes), 1 + len(data) // 512  # 512 pieces at most
         while data:
             size = next(sizes) * growth
             pieces.append(data[:size])
@@ -278,7 +278,7 @@ def answers(draw: st.DrawFn) -> Answer:
         interim=tuple(draw(st.lists(INTERIM, max_size=3))),
         headers=draw(HEADERS),
         body=(body := draw(BODIES)),
-        chunks=tuple(size * (1 + len(body) // 4096) for size in draw(SIZES)) if chunked else None,
+        chunks=tuple(size * (1 + len(body) // 512) for size in draw(SIZES)) if chunked else None,
         extension=draw(st.sampled_from((b"", b";a", b";a=b", b';a="b;c"'))),
         trailers=draw(st.sampled_from((b"", b"X: y\r\n", b"Server-Timing: x\r\nX: y\r\n"))),
         counted=draw(st.booleans()),
