@@ -15,6 +15,7 @@ const SCENARIOS = {
   fallback: "A second model takes over after a failure",
   structured: "An answer in the form of a schema",
   sources: "An answer that cites web pages",
+  budget: "A spent budget that you can raise",
   tool_error: "A tool that fails",
   error: "A model that fails",
   slow: "30 seconds of silence",

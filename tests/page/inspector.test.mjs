@@ -141,6 +141,15 @@ test("runs of three or more deltas are folded, and open ones have their rows bel
   assert.ok(long[0].text.length < 200);
 });
 
+test("a wait for a larger budget ends with its decision, and is told in a few words", () => {
+  const pending = [{ kind: "budget", spent_tokens: 64, max_total_tokens: 80, expires_at: "2026-11-29T10:00:00Z" }];
+  const raised = [800, "budget_response", { approved: true, max_total_tokens: 200, max_cost_usd: 0.5 }];
+  const all = frames(...ANSWER.slice(0, 6), [700, "waiting", { pending }], raised);
+  assert.deepEqual(spansOf(all).map(({ kind, start, end }) => [kind, start, end]), [["step", 10, 600], ["wait", 700, 800]]);
+  assert.deepEqual(all.slice(-2).map(({ event }) => summaryOf(event)), ["budget", "raised · 200 tokens · $0.5"]);
+  assert.equal(summaryOf(run([0, "budget_response", { approved: false }])[0]), "refused");
+});
+
 test("the page has left a run that was stopped before its end", () => {
   const waiting = frames(...TOOLS);
   assert.equal(isLeft(waiting, "run_1", "cancelled"), true);
@@ -327,6 +336,8 @@ test("a broken or hostile run file is refused with the line and the reason", () 
     [changed(3, { data: null }), /"data"/],
     [changed(3, { event: "waiting", data: { pending: null } }), /"data.pending"/],
     [changed(3, { event: "waiting", data: { pending: [null] } }), /"data.pending"/],
+    [changed(3, { event: "waiting", data: { pending: [{}] } }), /"data.pending"/],
+    [changed(3, { event: "budget_response", data: { approved: "yes" } }), /"data.approved"/],
     [changed(3, { event: "tool_use", data: { tool_call_id: "a", name: "b", arguments: [] } }), /"data.arguments"/],
     [changed(3, { timestamp: "yesterday" }), /"timestamp"/],
     [changed(3, { seq: "4" }), /"seq"/],

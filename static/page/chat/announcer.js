@@ -10,7 +10,7 @@ export function Announcer({ state }) {
   return html`<p class="hidden" role="status">${words(state)}</p>`;
 }
 
-function words({ status, pending, messages, error }) {
+function words({ status, pending, budget, messages, error }) {
   switch (status) {
     case "connecting":
       return error ? error.message : "Question sent.";
@@ -19,7 +19,7 @@ function words({ status, pending, messages, error }) {
     case "streaming":
       return "The agent is answering.";
     case "waiting":
-      return `The agent is waiting for you: ${pending.map(({ name }) => name).join(", ")}.`;
+      return `The agent is waiting for you: ${budget ? "its budget is spent" : pending.map(({ name }) => name).join(", ")}.`;
     case "succeeded":
       return `Answer complete. ${textOf(messages.at(-1)?.content ?? "").slice(0, LONGEST)}`;
     case "stopping":

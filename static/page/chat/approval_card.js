@@ -1,12 +1,13 @@
 /** A call that a person decides: its arguments can be changed before it is approved. */
 
 import { explain } from "agent-stream";
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { html } from "../html.js";
 import { Icon } from "../icons.js";
 import { useGrowingField } from "./field.js";
-import { duration, visibleJson } from "./format.js";
+import { visibleJson } from "./format.js";
+import { TimeLeft } from "./time_left.js";
 
 /** `about` says where the tool runs. `approve` and `refuse` send the decision, and resolve with an error or null. */
 export function ApprovalCard({ call, about, approve, refuse }) {
@@ -16,7 +17,7 @@ export function ApprovalCard({ call, about, approve, refuse }) {
   return html`
     <section class="approval" tabindex="-1" aria-labelledby=${id}>
       <h3 id=${id}><${Icon} name="wait" /><span>Allow the agent to call <code>${call.name}</code>?</span></h3>
-      <p class="approval-about">${about}<${TimeLeft} until=${call.expires_at} /></p>
+      <p class="approval-about">${about}<${TimeLeft} until=${call.expires_at} words="Denied automatically" /></p>
       <${Arguments} text=${text} change=${change} problem=${problem} name=${call.name} />
       ${reason !== null && html`<${Reason} reason=${reason} setReason=${setReason} />`}
       <${Buttons} draft=${draft} approve=${approve} refuse=${refuse} />
@@ -107,17 +108,4 @@ function mistakeIn(text) {
   } catch (error) {
     return `Invalid JSON: ${error.message}`;
   }
-}
-
-function TimeLeft({ until }) {
-  const [now, setNow] = useState(Date.now);
-  useEffect(() => {
-    const timer = setInterval(() => setNow(Date.now()), 1000);
-    return () => clearInterval(timer);
-  }, []);
-  if (!until) return null;
-  const left = Math.max(0, Date.parse(until) - now);
-  return html`<span title=${new Date(until).toLocaleString()}>
-    Denied automatically in ${duration(Math.ceil(left / 1000) * 1000)}
-  </span>`;
 }

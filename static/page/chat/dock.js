@@ -1,25 +1,34 @@
-/** The calls that the run waits for. The dock stands above the composer, so it doesn't scroll away. */
+/** The calls, or the budget, that the run waits for. The dock stands above the composer, so it doesn't scroll away. */
 
-import { explain } from "agent-stream";
+import { explain, isWaiting } from "agent-stream";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { html } from "../html.js";
 import { Icon } from "../icons.js";
 import { ApprovalCard } from "./approval_card.js";
+import { BudgetCard } from "./budget_card.js";
 import { pageTools } from "./page_tools.js";
 import { aboutSource } from "./sources.js";
 
 /** `state` is the conversation's, and `onDecided` is called after the last answer of a person. */
 export function Dock({ state, onDecided }) {
-  const { pending } = state;
+  const { pending, budget, conversation } = state;
   const dock = useRef(null);
-  const ids = pending.map(({ tool_call_id }) => tool_call_id).join(" ");
+  const awaited = [...pending.map(({ tool_call_id }) => tool_call_id), budget?.expires_at].join(" ");
   useLayoutEffect(() => {
     if (isFocusFree()) dock.current?.querySelector(".approval:has(button)")?.focus();
-  }, [ids]);
-  if (pending.length === 0) return null;
+  }, [awaited]);
+  if (!isWaiting(state)) return null;
+  const after = (answer) => reported(answer, onDecided);
   return html`
     <section class="dock" aria-label="Waiting for you" ref=${dock}>
+      ${budget &&
+      html`<${BudgetCard}
+        key=${budget.expires_at}
+        budget=${budget}
+        raise=${(totals) => after(conversation.raiseBudget(totals))}
+        refuse=${() => after(conversation.refuseBudget())}
+      />`}
       ${pending.length > 1 && html`<p class="dock-count">The agent is waiting for ${pending.length} answers.</p>`}
       ${pending.map((call) => html`
         <${Waiting} key=${call.tool_call_id} call=${call} state=${state} onDecided=${onDecided} />
@@ -34,15 +43,18 @@ function isFocusFree() {
   return activeElement === document.body || (activeElement.id === "question" && activeElement.value === "");
 }
 
+/** Calls `onDecided` if an answer was accepted. Resolves with its error, or null. */
+async function reported(answer, onDecided) {
+  const error = await answer;
+  if (error === null) onDecided();
+  return error;
+}
+
 function Waiting({ call, state, onDecided }) {
   const { conversation, isOurs } = state;
   const { tool_call_id: id, kind } = call;
-  const after = async (answer) => {
-    const error = await answer;
-    const isLast = conversation.get().pending.every((other) => other.tool_call_id === id);
-    if (error === null && isLast) onDecided();
-    return error;
-  };
+  const isLast = () => conversation.get().pending.every((other) => other.tool_call_id === id);
+  const after = (answer) => reported(answer, () => isLast() && onDecided());
   if (kind === "approval") {
     const approve = (changes) => after(conversation.approve(id, changes));
     const refuse = (reason) => after(conversation.refuse(id, reason));

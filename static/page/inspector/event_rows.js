@@ -44,6 +44,10 @@ export function rowsInSight({ count, scrollTop, height, rowHeight }) {
 
 const LONGEST_SUMMARY = 160;
 
+function totalsOf({ max_total_tokens: tokens, max_cost_usd: amount }) {
+  return [...(tokens === undefined ? [] : [`${tokens} tokens`]), ...(amount === undefined ? [] : [`$${amount}`])];
+}
+
 /** Returns an event's data in a few words. */
 export function summaryOf({ event, data }) {
   const texts = {
@@ -56,7 +60,8 @@ export function summaryOf({ event, data }) {
     approval_response: () => (data.approved ? "approved" : `denied ${data.reason ?? ""}`),
     tool_progress: () => [data.message, data.total && `${data.progress}/${data.total}`].filter(Boolean).join(" "),
     tool_result: () => `${data.is_error ? "error: " : ""}${data.content}`,
-    waiting: () => data.pending.map(({ name, kind }) => `${name} (${kind})`).join(", "),
+    waiting: () => data.pending.map(({ name, kind }) => (name ? `${name} (${kind})` : kind)).join(", "),
+    budget_response: () => (data.approved ? ["raised", ...totalsOf(data)].join(" · ") : "refused"),
     step_started: () => `step ${data.step} · ${data.model}`,
     source: () => [data.title, data.url].filter(Boolean).join(" · "),
     step_restarted: () => `step ${data.step} · ${[data.reason, data.model].filter(Boolean).join(" · ")}`,

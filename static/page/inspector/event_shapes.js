@@ -10,8 +10,15 @@ const usage = (value) =>
   object(value) &&
   [value.input_tokens, value.output_tokens, value.total_tokens].every(count) &&
   optional(number)(value.cost_usd);
-const calls = (value) =>
-  Array.isArray(value) && value.every((call) => object(call) && text(call.tool_call_id) && text(call.name));
+const isCall = (item) => text(item.tool_call_id) && text(item.name);
+const isBudget = ({ kind, spent_tokens, max_total_tokens, spent_cost_usd, max_cost_usd, expires_at }) =>
+  kind === "budget" &&
+  number(spent_tokens) &&
+  text(expires_at) &&
+  [max_total_tokens, spent_cost_usd, max_cost_usd].every(optional(number));
+const isLater = ({ kind }) => text(kind) && kind !== "budget"; // later versions add kinds
+const isPending = (item) => object(item) && (isCall(item) || isBudget(item) || isLater(item));
+const pending = (value) => Array.isArray(value) && value.every(isPending);
 
 const CALL = { tool_call_id: text, name: text };
 const DECLARED = { ...CALL, source: optional(text), server: optional(text) };
@@ -24,8 +31,9 @@ const SHAPES = {
   tool_use_delta: { ...DECLARED, arguments_delta: text },
   tool_use: { ...DECLARED, arguments: object, invalid_arguments: optional(text) },
   approval_request: { ...CALL, arguments: object, expires_at: text },
-  waiting: { pending: calls },
+  waiting: { pending },
   approval_response: { tool_call_id: text, approved: flag, arguments: optional(object), reason: optional(text) },
+  budget_response: { approved: flag, max_cost_usd: optional(number), max_total_tokens: optional(number) },
   tool_progress: {
     tool_call_id: text,
     message: optional(text),

@@ -3,6 +3,7 @@
  * service's clock, so a lost connection doesn't change them.
  */
 
+const BUDGET = "budget"; // its id among those of the calls that a run waits for
 const times = new WeakMap(); // a run of 10,000 events is measured several times a second
 
 /** Returns the time of an event, in ms since 1970. */
@@ -77,11 +78,14 @@ class RunSpans {
         break;
       case "waiting":
         this.#wait = this.#begin("wait", "Waiting", at, seq);
-        this.#pending = new Set(data.pending.map((call) => call.tool_call_id));
+        this.#pending = new Set(data.pending.map((item) => item.tool_call_id ?? BUDGET));
         this.#suspend();
         break;
       case "approval_response":
         this.#answer(data, at);
+        break;
+      case "budget_response":
+        this.#answer({ tool_call_id: BUDGET }, at);
         break;
       case "step_restarted":
         this.#breakOff(at);

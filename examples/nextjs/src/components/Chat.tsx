@@ -6,6 +6,7 @@ import { useCallback, useEffect, useRef } from "react";
 import { useFacts, useStoredFacts } from "@/lib/useFacts";
 import { useStickToBottom } from "@/lib/useStickToBottom";
 import { ApprovalCard } from "./ApprovalCard";
+import { BudgetCard } from "./BudgetCard";
 import { Composer } from "./Composer";
 import { EmptyState } from "./EmptyState";
 import { ErrorNote } from "./ErrorNote";
@@ -24,8 +25,8 @@ interface ChatProps {
 export function Chat({ sessionId, onAsk, onChange }: ChatProps) {
   const { factsOf, onFrame, load } = useFacts(sessionId);
   const agent = useAgentStream({ baseUrl: "", sessionId, storageKey: "agent-run", onFrame });
-  const { messages, status, runId, pending, error, isStreaming } = agent;
-  const { stream, retry, stop, approve, refuse, showBranch } = agent;
+  const { messages, status, runId, pending, budget, error, isStreaming } = agent;
+  const { stream, retry, stop, approve, refuse, raiseBudget, refuseBudget, showBranch } = agent;
   const { scroller, content, isAway, toBottom } = useStickToBottom();
   const field = useRef<HTMLTextAreaElement>(null);
   useStoredFacts(messages, load);
@@ -70,6 +71,7 @@ export function Chat({ sessionId, onAsk, onChange }: ChatProps) {
             onClick={toBottom}
           />
         )}
+        {budget && <BudgetCard key={budget.expires_at} budget={budget} raise={raiseBudget} refuse={refuseBudget} />}
         {pending.map((call) =>
           call.kind === "approval" ? (
             <ApprovalCard key={call.tool_call_id} call={call} approve={approve} refuse={refuse} />

@@ -155,6 +155,21 @@ def test_approval(page: ShownPage, fake: FakeDedalus) -> None:
     assert not page.has("textarea[aria-label^=Arguments]")
 
 
+def test_a_budget(page: ShownPage, app: Process, chat_url: str, fake: FakeDedalus) -> None:
+    """A run whose budget is spent is shown with what to decide, and answers once it is raised."""
+    fake.turn(*answer("Aye."))
+    asked = {"input": "Compare.", "session_id": "chat-budget", "max_total_tokens": 5}
+    httpx.post(f"{app.url}/api/agent/runs", json=asked, trust_env=False).raise_for_status()
+    page.browser.get(f"{chat_url}/agent?session=chat-budget")
+    page.until_shown("0 tokens of 5 spent.")
+    picture(page, "next-budget")
+    field = page.element("input[name=max_total_tokens]")
+    field.send_keys(Keys.CONTROL, "a")
+    field.send_keys("5000", Keys.ENTER)
+    page.until_shown("Aye.", CHAT)
+    assert not page.has("input[name=max_total_tokens]")
+
+
 def test_stop_and_retry(page: ShownPage, fake: FakeDedalus) -> None:
     """Escape stops the model and keeps the text. A failed answer has a button to try again, and both are kept."""
     gate = Gate()

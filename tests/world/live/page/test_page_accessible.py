@@ -94,6 +94,16 @@ def approval(page: ShownPage, fake: FakeDedalus) -> Iterator[None]:
     page.until_shown("It is deleted.", "[role=log]")
 
 
+def budget(page: ShownPage, _: FakeDedalus) -> Iterator[None]:
+    page.open()
+    page.choose(scenario="budget")
+    page.ask("Is it cold?")
+    page.control("Raise the budget")
+    yield
+    page.press("Raise the budget")
+    page.until_shown("It is 3 °C in Oslo.", "[role=log]")
+
+
 def failed(page: ShownPage, fake: FakeDedalus) -> Iterator[None]:
     fake.turn(Status(400, {"error": {"message": "No."}}))
     page.open().ask("Fail")
@@ -188,6 +198,7 @@ STATES: tuple[State, ...] = (
     running,
     tool_call,
     approval,
+    budget,
     failed,
     long_answer,
     structured,

@@ -106,6 +106,41 @@ def replace(page: ShownPage, field: Any, text: str) -> None:
     field.send_keys(text)
 
 
+def test_a_budget_that_is_spent_is_raised(page: ShownPage) -> None:
+    """The dock says what is spent, over a reload, too. A total that is too low is refused in place, Enter sends."""
+    page.open()
+    page.choose(scenario="budget")
+    page.ask("Is it cold?")
+    page.until_shown("64 tokens of 80 tokens spent", DOCK)
+    page.until_shown("Ends automatically in 23 h 59 min", DOCK)
+    page.reload()
+    page.until_shown("64 tokens of 80 tokens spent", DOCK)
+    field = page.element(f"{DOCK} input")
+    assert field.accessible_name == "New total, in tokens"
+    assert field.get_attribute("value") == "160"
+    replace(page, field, "64")
+    page.keys(Keys.ENTER)
+    page.until_shown("send a larger total", f"{DOCK} [role=alert]")
+    replace(page, field, "200")
+    page.keys(Keys.ENTER)
+    page.until_shown("It is 3 °C in Oslo.", ANSWER)
+    until_ready(page)
+    assert not page.has(DOCK)
+    assert page.focused() == "Question"
+
+
+def test_a_budget_that_is_not_raised_ends_the_run(page: ShownPage) -> None:
+    """The answer so far stays, with the error."""
+    page.open()
+    page.choose(scenario="budget")
+    page.ask("Is it cold?")
+    page.press("End the run")
+    page.until_shown("budget_exceeded", ".failure")
+    until_ready(page)
+    assert page.has(".tool")
+    assert not page.has(DOCK)
+
+
 def test_a_refusal_has_a_reason(page: ShownPage, fake: FakeDedalus) -> None:
     """Two calls are decided one by one. The model reads the reason, and the cards show the decisions."""
     calls = [ToolCall(f"call_{place}", "delete_folder", f'{{"folder": "f{place}"}}', index=place) for place in range(2)]
