@@ -104,6 +104,13 @@ class ModelParameters(Asked):
     service_tier: str | None = Field(
         None, pattern=r"^[a-z_]{1,32}$", description="The processing tier, such as `auto`, `flex` or `priority`."
     )
+    prompt_cache_retention: Literal["in_memory", "24h"] | None = Field(
+        None,
+        description=(
+            "How long OpenAI keeps the beginning of a prompt in its cache: `in_memory` (minutes) or `24h`. The default "
+            "is PROMPT_CACHE_RETENTION."
+        ),
+    )
     stop: str | Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=16, fail_fast=True)] | None = (
         Field(None, description="One or more sequences at which the model stops.")
     )

@@ -89,6 +89,7 @@ class WireRules(BaseModel):
     * `audio`: the form of recordings; with `none`, a request with one is refused.
     * `most_output`: the largest `max_tokens` that the server accepts. A larger one that a budget leads to is not sent.
     * `prompt_cache_key`: whether requests of a session have a key by which the server finds its cache.
+    * `cache_control`: whether requests that others continue have marks for Anthropic's prompt cache.
     * `left_out`: parameters that are not sent. `name=value` leaves out only that value.
     """
 
@@ -111,6 +112,7 @@ class WireRules(BaseModel):
     audio: Literal["input_audio", "text", "none"] = "input_audio"
     most_output: int | None = None
     prompt_cache_key: bool = False
+    cache_control: bool = False
     left_out: tuple[str, ...] = ()
 
 

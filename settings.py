@@ -148,6 +148,7 @@ class Settings(BaseSettings):
     dedalus_base_url_hosts_mcp: bool = True
     upstream_rules: Annotated[dict[str, WireRules], NoDecode] = {}
     provider_options: CommaSeparated = ()
+    prompt_cache_retention: Literal["in_memory", "24h"] | None = None
 
     openai_api_key: SecretStr | None = None
     anthropic_api_key: SecretStr | None = None

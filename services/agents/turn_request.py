@@ -7,7 +7,7 @@ from services.agents.loop_state import AgentLimits, LoopState
 from services.agents.parameters import model_parameters, parameters_of_step
 from services.agents.run_context import RunContext
 from services.tooling.base import Tool
-from services.upstreams.wire_rules import left_out
+from services.upstreams.wire_rules import CONTINUED, left_out
 
 CACHE_KEY_LENGTH = 32  # hexadecimal digits
 
@@ -38,6 +38,7 @@ def request_body(context: RunContext, step: int, limits: AgentLimits, state: Loo
         "messages": state.messages,
         "stream": True,
         "stream_options": {"include_usage": True},
+        CONTINUED: bool(context.run.session_id or toolset.tools or toolset.hosted),
     }
 
 

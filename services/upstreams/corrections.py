@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from services.upstreams.answer_schemas import is_strict
+from services.upstreams.cache_marks import has_marks
 from services.upstreams.wire_parameters import names_on_the_wire
 from services.upstreams.wire_rules import MESSAGE_KEYS, OPTIONAL, with_value
 from settings import WireRules
@@ -36,6 +37,9 @@ NO_SYSTEM = re.compile(
     re.IGNORECASE,
 )
 """Gemma's chat template under vLLM and llama.cpp; OpenAI's o1-mini; Gemma at Google."""
+
+NO_MARKS = re.compile(r"cache[_ ]?control|content\b.{0,200}\bstr(ing)?\b", re.IGNORECASE | re.DOTALL)
+"""Marks for the prompt cache, and the lists of parts that have them. Nothing of the answer is lost without them."""
 
 ID = r"(\b|_)id\b"
 
@@ -120,6 +124,8 @@ def _parameter_changes(rules: WireRules, sent: Json, text: str) -> dict[str, Any
 
 def _message_changes(rules: WireRules, sent: Json, text: str) -> dict[str, Any]:
     messages: Sequence[Json] = sent["messages"]
+    if NO_MARKS.search(text) and has_marks(messages):
+        return {"cache_control": False}
     if NO_SYSTEM.search(text):
         return {"system_role": False}
     if reasoning := _wanted_reasoning(messages, text):

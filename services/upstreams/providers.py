@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 from settings import WireRules
 
 PLAIN = WireRules()
+OPENAI_ONLY = ("verbosity", "prompt_cache_retention")
+"""Parameters that no other provider accepts."""
 OPENAI = WireRules(
     max_tokens="max_completion_tokens",
     call_ids="short",
@@ -18,7 +20,7 @@ OPENAI = WireRules(
 AZURE = OPENAI.model_copy(update={"prompt_cache_key": False})
 ANTHROPIC = WireRules(
     reasoning="never",
-    left_out=("verbosity", "service_tier", "frequency_penalty", "presence_penalty", "top_k", "web_search"),
+    left_out=(*OPENAI_ONLY, "service_tier", "frequency_penalty", "presence_penalty", "top_k", "web_search"),
     files="none",
     audio="none",
 )
@@ -26,13 +28,13 @@ GOOGLE = WireRules(
     call_ids="any",
     thinking="google",
     json_schema="without_tools",
-    left_out=("verbosity", "service_tier", "top_k", "parallel_tool_calls", "web_search"),
+    left_out=(*OPENAI_ONLY, "service_tier", "top_k", "parallel_tool_calls", "web_search"),
     files="none",
 )
 XAI = WireRules(
     reasoning="never",
     json_schema="without_tools",
-    left_out=("thinking_budget", "verbosity", "service_tier", "top_k", "web_search"),
+    left_out=("thinking_budget", *OPENAI_ONLY, "service_tier", "top_k", "web_search"),
     files="none",
     audio="none",
 )
@@ -43,26 +45,26 @@ MISTRAL = WireRules(
     reasoning="never",
     prompt_cache_key=True,  # anomalyco/opencode#50748
     json_schema="without_tools",
-    left_out=("thinking_budget", "verbosity", "service_tier", "top_k", "web_search"),
+    left_out=("thinking_budget", *OPENAI_ONLY, "service_tier", "top_k", "web_search"),
     files="document_url",
     file_urls=True,
     audio="text",
 )
 DEEPSEEK = WireRules(
-    left_out=("thinking_budget", "verbosity", "service_tier", "top_k", "parallel_tool_calls", "web_search"),
+    left_out=("thinking_budget", *OPENAI_ONLY, "service_tier", "top_k", "parallel_tool_calls", "web_search"),
     files="none",
     audio="none",
 )
 GROQ = WireRules(
     reasoning="never",
-    left_out=("thinking_budget", "verbosity", "top_k", "web_search"),
+    left_out=("thinking_budget", *OPENAI_ONLY, "top_k", "web_search"),
     files="none",
     audio="none",
 )
 COHERE = WireRules(
     stream_options=False,
     tool_choice="any",
-    left_out=("thinking_budget", "verbosity", "service_tier", "top_k", "parallel_tool_calls", "web_search"),
+    left_out=("thinking_budget", *OPENAI_ONLY, "service_tier", "top_k", "parallel_tool_calls", "web_search"),
     files="none",
     audio="none",
 )
@@ -70,7 +72,7 @@ PERPLEXITY = WireRules(
     tool_choice="nothing",
     web_search="flat",
     json_schema="without_tools",
-    left_out=("thinking_budget", "verbosity", "service_tier", "parallel_tool_calls"),
+    left_out=("thinking_budget", *OPENAI_ONLY, "service_tier", "parallel_tool_calls"),
     files="file_url",
     file_urls=True,
     audio="none",
@@ -78,25 +80,25 @@ PERPLEXITY = WireRules(
 CEREBRAS = WireRules(
     reasoning="never",
     json_schema="without_tools",
-    left_out=("thinking_budget", "verbosity", "top_k", "frequency_penalty", "presence_penalty", "web_search"),
+    left_out=("thinking_budget", *OPENAI_ONLY, "top_k", "frequency_penalty", "presence_penalty", "web_search"),
     files="none",
     audio="none",
 )
 TOGETHER = WireRules(
     json_schema="without_tools",
-    left_out=("thinking_budget", "verbosity", "service_tier", "web_search"),
+    left_out=("thinking_budget", *OPENAI_ONLY, "service_tier", "web_search"),
     files="none",
     audio="none",
 )
 FIREWORKS = WireRules(
     json_schema="without_tools",
-    left_out=("verbosity", "web_search"),
+    left_out=(*OPENAI_ONLY, "web_search"),
     files="none",
     audio="none",
 )
 MOONSHOT = WireRules(
     tool_choice="nothing",
-    left_out=("thinking_budget", "verbosity", "service_tier", "top_k", "parallel_tool_calls", "web_search"),
+    left_out=("thinking_budget", *OPENAI_ONLY, "service_tier", "top_k", "parallel_tool_calls", "web_search"),
     files="none",
     audio="none",
 )
@@ -223,4 +225,5 @@ def with_model(rules: WireRules, model: str) -> WireRules:
         return rules
     known = provider.rules
     of_the_model = {"max_tokens": known.max_tokens, "call_ids": known.call_ids, "json_schema": known.json_schema}
-    return rules.model_copy(update=of_the_model)
+    # Anthropic's own endpoint for OpenAI's protocol has no prompt cache, but gateways pass the marks for it on.
+    return rules.model_copy(update={**of_the_model, "cache_control": provider is PROVIDERS["anthropic"]})

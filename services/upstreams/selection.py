@@ -210,9 +210,14 @@ class Upstreams:
 
 
 def _with_settings(upstream: Upstream, settings: Settings) -> Upstream:
-    """Return the upstream with the rules and prices that the operator has set for it."""
+    """Return the upstream with the rules, prices and parameters that the operator has set for it."""
     prices = replace(upstream.prices, by_hand=prices_by_hand(settings.model_prices, upstream.prefix))
-    return replace(upstream, by_hand=settings.upstream_rules.get(upstream.name, PLAIN), prices=prices)
+    defaults = dict(upstream.defaults)
+    if settings.prompt_cache_retention and upstream.kind != "local":
+        defaults["prompt_cache_retention"] = settings.prompt_cache_retention
+    return replace(
+        upstream, by_hand=settings.upstream_rules.get(upstream.name, PLAIN), prices=prices, defaults=defaults
+    )
 
 
 def _own_keys(settings: Settings) -> dict[str, str | Omit]:

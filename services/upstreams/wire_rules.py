@@ -11,19 +11,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.upstreams.answer_schemas import with_answer_schema
+from services.upstreams.cache_marks import marked
 from services.upstreams.wire_parameters import in_form
 from services.upstreams.wire_parts import parts_in_form
 from settings import WireRules
 
 OPTIONAL = (
     *("temperature", "top_p", "seed", "reasoning_effort", "thinking_budget", "verbosity", "service_tier", "top_k"),
-    *("frequency_penalty", "presence_penalty", "parallel_tool_calls", "web_search", "max_turns", "prompt_cache_key"),
+    *("frequency_penalty", "presence_penalty", "parallel_tool_calls", "web_search", "max_turns"),
+    *("prompt_cache_key", "prompt_cache_retention"),
 )
 """Parameters that a run can do without. Leaving one out is reported. Without another one, the answer would be wrong."""
 
 OUTPUT_LIMIT = "output_limit"
 """The key of a body that has the tokens that the run's budget leaves for the output. It is sent as `max_tokens`."""
-
+CONTINUED = "continued"
+"""Set in a body if other requests are likely to begin with its messages. It is not sent."""
 MESSAGE_KEYS = frozenset(("role", "content", "tool_calls", "tool_call_id"))
 CALL_KEYS = frozenset(("id", "type", "function"))
 FUNCTION_KEYS = ("name", "arguments")
@@ -46,6 +49,7 @@ def fitted(body: Json, rules: WireRules) -> dict[str, Any]:
     `wire_parameters` writes.
     """
     body = with_answer_schema(_with_output_limit(body, rules), rules)
+    is_continued = body.pop(CONTINUED, False)
     sent = {key: value for key, value in body.items() if not left_out(key, value, rules)}
     if not rules.stream:
         sent["stream"] = False
@@ -56,7 +60,8 @@ def fitted(body: Json, rules: WireRules) -> dict[str, Any]:
             sent[name] = sent.pop(key)
     sent = in_form(sent, rules)
     messages = body["messages"] if rules.system_role else _without_system(body["messages"])
-    sent["messages"] = [_fitted_message(message, rules) for message in messages]
+    messages = [_fitted_message(message, rules) for message in messages]
+    sent["messages"] = marked(messages) if rules.cache_control and is_continued else messages
     return sent
 
 

@@ -37,6 +37,7 @@ WHOLE: dict[str, Any] = {
     "thinking_budget": None,
     "verbosity": "low",
     "service_tier": "flex",
+    "prompt_cache_retention": "24h",
     "frequency_penalty": 0.5,
     "presence_penalty": 0.5,
     "top_k": 40,

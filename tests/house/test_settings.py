@@ -98,6 +98,7 @@ SET: dict[str, tuple[str, Any]] = {
     "DEDALUS_PROVIDER": ("openai", "openai"),
     "DEDALUS_PROVIDER_MODEL": ("gpt-4.1", "gpt-4.1"),
     "DEDALUS_BASE_URL_HOSTS_MCP": ("false", False),
+    "PROMPT_CACHE_RETENTION": ("24h", "24h"),
     "PROVIDER_OPTIONS": ("logit_bias,cachedContent", ["logit_bias", "cachedContent"]),
     "MODEL_PRICES": (
         '{"m": {"input_per_million": 2.5, "output_per_million": 8}}',

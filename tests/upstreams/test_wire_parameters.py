@@ -39,6 +39,7 @@ ASKED: Json = {
     "thinking_budget": 2048,
     "verbosity": "low",
     "service_tier": "flex",
+    "prompt_cache_retention": "24h",
     "frequency_penalty": 0.5,
     "presence_penalty": -0.5,
     "top_k": 40,

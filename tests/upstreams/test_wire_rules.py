@@ -328,6 +328,7 @@ def test_behind_a_gateway_the_model_s_provider_counts(model: str, max_tokens: st
     """OpenRouter, LiteLLM and Dedalus pass on ids and limits; their way of streaming is their own."""
     rules = with_model(PLAIN, model)
     assert (rules.max_tokens, rules.call_ids, rules.stream_options) == (max_tokens, call_ids, True)
+    assert not rules.cache_control
 
 
 # Through the service

@@ -46,6 +46,7 @@ class RequestOptions(TypedDict, total=False):
     thinking_budget: int | Literal["adaptive"] | None
     verbosity: Literal["low", "medium", "high"] | None
     service_tier: str | None
+    prompt_cache_retention: Literal["in_memory", "24h"] | None
     stop: str | list[str] | None
     seed: int | None
     response_format: dict[str, Any] | None

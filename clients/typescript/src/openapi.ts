@@ -596,6 +596,12 @@ export interface components {
              */
             service_tier?: string;
             /**
+             * Prompt Cache Retention
+             * @description How long OpenAI keeps the beginning of a prompt in its cache: `in_memory` (minutes) or `24h`. The default is PROMPT_CACHE_RETENTION.
+             * @enum {string}
+             */
+            prompt_cache_retention?: "in_memory" | "24h";
+            /**
              * Stop
              * @description One or more sequences at which the model stops.
              */
@@ -1625,6 +1631,12 @@ export interface components {
              * @description The processing tier, such as `auto`, `flex` or `priority`.
              */
             service_tier?: string;
+            /**
+             * Prompt Cache Retention
+             * @description How long OpenAI keeps the beginning of a prompt in its cache: `in_memory` (minutes) or `24h`. The default is PROMPT_CACHE_RETENTION.
+             * @enum {string}
+             */
+            prompt_cache_retention?: "in_memory" | "24h";
             /**
              * Stop
              * @description One or more sequences at which the model stops.
