@@ -181,8 +181,12 @@ class AgentLoop:
                 self._state.left_out.add(name)
 
     def _stored_request(self) -> dict[str, Any]:
-        """Return the request for the suspension, without its conversation, which the checkpoint's messages hold."""
-        return self._context.request.model_dump(mode="json", exclude={"input", "messages"}) | {"input": "…"}
+        """Return the request for the suspension, with the model that answers now.
+
+        It has no conversation, because the checkpoint's messages hold that.
+        """
+        request = self._context.request.model_dump(mode="json", exclude={"input", "messages"})
+        return request | {"input": "…", "model": self._context.route.model}
 
     def _state_within(self, output: StepOutput, calls: ToolCalls) -> dict[str, Any]:
         """Return the run's state in the middle of a step's calls, as JSON."""

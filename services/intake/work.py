@@ -158,7 +158,7 @@ class WorkFactory:
         if AGENT not in stored_request:
             return  # the simulator has no schema to check them against
         request = AgentRequest.model_validate(stored_request[AGENT])
-        route = self._routes.for_model(run.model, request)
+        route = self._routes.for_model(request.model or run.model, request)
         try:
             await self._agent.check_arguments(request, name, arguments, route)
         except InvalidArguments as fault:

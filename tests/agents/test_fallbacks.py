@@ -15,7 +15,7 @@ from restarts import Place
 from run_readers import events_url
 from service import EXECUTE, NOWHERE, STREAM, Service, checked, names, only, service, settings, text
 from session_calls import ask, messages, said
-from waiting_runs import DELETE, RUNS, decide, deletes, waiting_run, whole
+from waiting_runs import DELETE, RUNS, decide, deletes, waiting_run, waits, whole
 from wire import (
     Cut,
     Done,
@@ -279,6 +279,31 @@ def test_kill_9_after_the_restart(second: str, upstream: FakeDedalus, tmp_path: 
     asked = upstream.chats[-1].body["messages"]
     assert "about" not in str(asked) + str(history) + executed.text
     assert [message["content"] for message in asked if message["role"] == "assistant"] == [text for _, text in answered]
+
+
+async def test_changed_arguments_are_checked_for_the_model_that_answered(tmp_path: Path) -> None:
+    """After a restart without the first model's key, the fallback's call is still approved with other arguments."""
+    async with FakeDedalus() as openai, FakeDedalus() as mistral:
+        table = {
+            "openai": PROVIDERS["openai"]._replace(url=f"{openai.url}/v1"),
+            "mistral": PROVIDERS["mistral"]._replace(url=f"{mistral.url}/v1"),
+        }
+        given: dict[str, Any] = {"providers": table, "mistral_api_key": "k", "data_dir": str(tmp_path)}
+        openai.turn(BUSY)
+        mistral.turn(*DELETE)
+        mistral.turn(*answer("Done."))
+        tool = deletes()
+        models = {"model": "openai/gpt-4.1", "fallback_models": ["mistral/mistral-small-latest"]}
+        async with service(tools=named(tool), openai_api_key="k", **given) as agent:
+            asked = {"input": "Tidy up.", "require_approval": ["delete"], **models}
+            run_id = (await agent.post(RUNS, asked)).json()["run_id"]
+            await waits(agent, run_id)
+        async with service(tools=named(tool), **given) as agent:
+            accepted = await decide(agent, run_id, arguments={"folder": "spam"})
+            assert accepted.status_code == 202, accepted.text
+            events = await whole(agent, run_id)
+    assert tool.heard == [{"folder": "spam"}]
+    assert only(events, "final_output") == [{"content": "Done."}]
 
 
 async def test_another_provider_gets_the_request_in_its_own_form() -> None:
