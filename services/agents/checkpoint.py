@@ -34,12 +34,14 @@ class StepOutput(BaseModel):
 class StepProgress(BaseModel):
     """A step between two of its attempts, or before the first one.
 
-    `usage` is that of the attempts so far. `is_started` says whether the log has its `step_started`, and
-    `restart_reason` why the next attempt begins with a `step_restarted`, if it does.
+    `usage` is that of the attempts so far, and `unreported` the part of it that no `step_restarted` has. `is_started`
+    says whether the log has its `step_started`, and `restart_reason` why the next attempt begins with a
+    `step_restarted`, if it does.
     """
 
     step: int
     usage: Usage = NO_USAGE
+    unreported: Usage = NO_USAGE
     is_started: bool = False
     restart_reason: RestartReason | None = None
 

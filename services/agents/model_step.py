@@ -6,6 +6,7 @@ from typing import Any
 
 from errors import AgentStreamError, UpstreamDropped, UpstreamTimeout
 from events import (
+    NO_USAGE,
     EventData,
     PartialOutput,
     RestartReason,
@@ -45,6 +46,7 @@ class ModelStep:
     def __init__(self, progress: StepProgress, context: RunContext, state: LoopState, limits: AgentLimits) -> None:
         self.number = progress.step
         self.usage = progress.usage
+        self._unreported = progress.unreported
         self.is_started = progress.is_started
         self._restart_reason = progress.restart_reason
         self._context = context
@@ -60,7 +62,11 @@ class ModelStep:
     def progress(self) -> StepProgress:
         """The step's state between two attempts."""
         return StepProgress(
-            step=self.number, usage=self.usage, is_started=self.is_started, restart_reason=self._restart_reason
+            step=self.number,
+            usage=self.usage,
+            unreported=self._unreported,
+            is_started=self.is_started,
+            restart_reason=self._restart_reason,
         )
 
     async def answer(self) -> ModelTurn | SpentBudget:
@@ -97,7 +103,9 @@ class ModelStep:
         self._restart_reason = reason
 
     def _restart(self, reason: RestartReason, model: str | None = None) -> None:
-        self._writer.put(StepRestarted(step=self.number, reason=reason, model=model))
+        usage = None if self._unreported == NO_USAGE else self._unreported
+        self._unreported = NO_USAGE
+        self._writer.put(StepRestarted(step=self.number, reason=reason, model=model, usage=usage))
 
     async def _begin_attempt(self) -> None:
         if self._restart_reason is not None:
@@ -154,6 +162,7 @@ class ModelStep:
             cost = price.cost(self._turn.usage) if price else None
             usage = self._turn.usage.model_copy(update={"cost_usd": cost})
             self.usage += usage
+            self._unreported += usage
             self._writer.spend(usage)
             if self._context.budget.is_limited:
                 self._context.budget.spend(self._turn.usage, price, self._prompt_tokens, output_bytes)

@@ -139,6 +139,8 @@ class RunWriter:
         self._started = time.monotonic() - elapsed_s
         if self._first_token_s is None and isinstance(event.data, Delta):
             self._first_token_s = elapsed_s
+        if isinstance(event.data, StepRestarted) and event.data.usage is not None:
+            self.spend(event.data.usage)
         self._note(event.data)
 
     def continue_within(self, max_output_bytes: int) -> None:

@@ -145,7 +145,7 @@ async def test_openai_is_told_how_long_to_keep_a_prompt(
     async with FakeDedalus() as fake:
         fake.always(*answer("Yes."))
         table = {name: PROVIDERS[name]._replace(url=f"{fake.url}/v1") for name in ("openai", "anthropic")}
-        keys = {"openai_api_key": "k", "anthropic_api_key": "k"}
+        keys: dict[str, Any] = {"openai_api_key": "k", "anthropic_api_key": "k"}
         async with service(providers=table, prompt_cache_retention=setting, **keys) as agent:
             body = {"input": "?"} | ({"prompt_cache_retention": asked} if asked else {})
             await agent.stream(body | {"model": "openai/gpt-4.1"})

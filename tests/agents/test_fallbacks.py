@@ -136,11 +136,12 @@ async def test_each_model_is_asked_once_and_every_attempt_is_paid_for(fake: Fake
 
 
 async def test_a_dropped_attempt_s_usage_is_part_of_the_step_s(fake: FakeDedalus, shared: Service) -> None:
-    """`step_finished` and `complete` count the tokens of both models."""
+    """`step_finished` and `complete` count the tokens of both models, `step_restarted` those of the first."""
     dies = [Text("x"), UsageChunk(1, 2, 3), Cut()]
     fake.choose(by_model({"a/one": dies, "b/two": answer("Because.", Usage(3, 2, 5))}))
     events = await shared.stream(ASK)
     total = {"input_tokens": 4, "output_tokens": 4, "total_tokens": 8}
+    assert only(events, "step_restarted")[0]["usage"] == {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
     assert only(events, "step_finished")[0]["usage"] == only(events, "complete")[0]["usage"] == total
 
 

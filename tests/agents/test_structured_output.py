@@ -11,7 +11,7 @@ from process import Nursery
 from restarts import CALLS, Place
 from run_readers import events_url
 from service import EXECUTE, SIMULATE, STREAM, Service, checked, names, only, service
-from session_calls import ask, messages, said
+from session_calls import SESSIONS, ask, messages, said
 from waiting_runs import RUNS
 from wire import Done, Finish, Json, Status, Step, Thinking, ToolCall, Usage, answer
 
@@ -60,7 +60,7 @@ async def test_an_invalid_an_invalid_and_a_valid_answer_over_a_tool_call() -> No
         fake.turn(*answer("Four."))
         await ask(agent, "And one?")
     assert only(events, "final_output") == [{"content": FENCED, "data": {"sum": 3}, "attempts": 3}]
-    assert restarts(events) == [{"step": 2, "reason": "output_invalid"}] * 2
+    assert [(restart["step"], restart["reason"]) for restart in restarts(events)] == [(2, "output_invalid")] * 2
     assert only(events, "step_finished")[1]["usage"]["total_tokens"] == 66
     complete = only(events, "complete")[0]
     assert (complete["usage"]["total_tokens"], complete["steps"]) == (68, 2)
@@ -68,6 +68,30 @@ async def test_an_invalid_an_invalid_and_a_valid_answer_over_a_tool_call() -> No
     assert [(message["data"], message["attempts"]) for message in history if "data" in message] == [({"sum": 3}, 3)]
     assert history[-1]["data"] == {"sum": 3}
     assert "three" not in json.dumps(fake.chats[-1].body["messages"])
+
+
+async def test_usage_and_cost_are_the_sum_of_all_attempts() -> None:
+    """In the step, the run's end, its record, the JSON answer and the session. Each restart has its attempt's usage."""
+    prices = {"test/model": {"input_per_million": 10, "output_per_million": 20}}
+    async with FakeDedalus() as fake, service(fake.url, named(LocalTool("add", added)), model_prices=prices) as agent:
+        turns(fake, *[CALL, PROSE, WRONG, RIGHT] * 2)
+        events = await ask(agent, "1 + 2?", output_schema=SUM)
+        executed = (await agent.post(EXECUTE, ASK | {"session_id": "chat"})).json()
+        run = (await agent.client.get(f"{RUNS}/{events[0]['run_id']}")).json()
+        session = (await agent.client.get(f"{SESSIONS}/chat")).json()
+    assert [restart["usage"] for restart in restarts(events)] == [spent(10, 1), spent(20, 2)]
+    assert [step["usage"] for step in only(events, "step_finished")] == [spent(1, 1), spent(60, 6)]
+    [complete] = only(events, "complete")
+    assert complete["usage"] == run["usage"] == executed["usage"] == spent(61, 7)
+    assert session["usage"] == spent(122, 14)
+    assert (executed["data"], executed["attempts"]) == ({"sum": 3}, 3)
+
+
+def spent(input_tokens: int, output_tokens: int) -> Json:
+    """The usage at 10 and 20 dollars a million tokens."""
+    cost = (input_tokens * 10 + output_tokens * 20) / 1_000_000
+    counts = {"input_tokens": input_tokens, "output_tokens": output_tokens}
+    return {**counts, "total_tokens": input_tokens + output_tokens, "cost_usd": cost}
 
 
 async def test_the_model_gets_its_answer_and_the_faults() -> None:

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.anyio
 AT = "2026-11-28T10:00:00.000Z"
 NOTHING = {"input_tokens": None, "output_tokens": None, "total_tokens": None}
 SPENT = {"input_tokens": 9, "output_tokens": 4, "total_tokens": 13}
+DROPPED = {"input_tokens": 4, "output_tokens": 2, "total_tokens": 6, "cost_usd": 0.25}  # of the first attempts
 CALL = {"name": "weather", "source": "hosted"}
 
 
@@ -57,7 +58,7 @@ RESTARTED = (
     use("call_3"),
     ("step_restarted", {"step": 2, "reason": "fallback", "model": "b/two"}),
     said("DROPPED"),
-    ("step_restarted", {"step": 2, "reason": "output_invalid"}),
+    ("step_restarted", {"step": 2, "reason": "output_invalid", "usage": DROPPED}),
     thought("Second."),
     said("Cold"),
     use("call_4"),
@@ -117,7 +118,10 @@ def test_the_python_client_has_what_counts() -> None:
 
 @pytest.mark.parametrize("length", range(8, len(RESTARTED) + 1))
 async def test_a_run_that_stops_there_ends_soundly(length: int) -> None:
-    """After kill -9 behind any event, recovery adds results for the open calls that count, and for no others."""
+    """After kill -9 behind any event, recovery adds results for the open calls that count, and for no others.
+
+    The usage is that of the finished steps, and before a step's end that of its dropped attempts.
+    """
     log = MemoryEventLog(1_000_000)
     before = await log.create("run_1")
     for event in events()[:length]:
@@ -129,7 +133,11 @@ async def test_a_run_that_stops_there_ends_soundly(length: int) -> None:
     writer.conclude("failed", Interrupted(), "req_1")
     await writer.commit()
     raw = b"".join([page async for page in log.read("run_1", 0, follow=False)])
-    check_grammar(parse_frames(raw))
+    ended = parse_frames(raw)
+    check_grammar(ended)
+    names = [name for name, _ in RESTARTED[:length]]
+    known = SPENT if names.count("step_finished") == 2 else DROPPED if names.count("step_restarted") == 2 else NOTHING
+    assert ended[-1]["data"]["usage"] == known
 
 
 async def test_the_scenario_reads_the_same_everywhere() -> None:

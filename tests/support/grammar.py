@@ -183,7 +183,7 @@ DATA: dict[str, dict[str, Callable[[Any], bool]]] = {
     "tool_progress": {"tool_call_id": name, "message?": text, "progress?": number, "total?": number},
     "tool_result": {**CALL, "content": text, "is_error": flag, "duration_ms?": count, "truncated": flag},
     "source": {"url": link, "title?": name, "snippet?": name},
-    "step_restarted": {"step": count, "reason": reason, "model?": name},
+    "step_restarted": {"step": count, "reason": reason, "model?": name, "usage?": token_usage},
     "step_finished": {"step": count, "model": name, "finish_reason": name, "usage": token_usage},
     "warning": {"code": name, "message": name},
     "final_output": {"content": text, "data?": anything, "attempts?": count},

@@ -179,7 +179,7 @@ class StepRestarted(Event):
     """The step begins again: its thinking, text, calls and sources so far no longer count.
 
     A new `model` answers, if it has one. Clear what was printed of the step. `Run.text`, `Run.calls` and `Result` have
-    only what came after it.
+    only what came after it. `usage` is that of the dropped attempt, and a part of the step's.
     """
 
     event: ClassVar[Literal["step_restarted"]] = "step_restarted"
@@ -187,6 +187,7 @@ class StepRestarted(Event):
     step: int
     reason: RestartReason
     model: str | None = None
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True)
