@@ -74,7 +74,8 @@ async def test_usage_and_cost_are_the_sum_of_all_attempts() -> None:
     """In the step, the run's end, its record, the JSON answer and the session. Each restart has its attempt's usage."""
     prices = {"test/model": {"input_per_million": 10, "output_per_million": 20}}
     async with FakeDedalus() as fake, service(fake.url, named(LocalTool("add", added)), model_prices=prices) as agent:
-        turns(fake, *[CALL, PROSE, WRONG, RIGHT] * 2)
+        for _ in range(2):
+            turns(fake, CALL, PROSE, WRONG, RIGHT)
         events = await ask(agent, "1 + 2?", output_schema=SUM)
         executed = (await agent.post(EXECUTE, ASK | {"session_id": "chat"})).json()
         run = (await agent.client.get(f"{RUNS}/{events[0]['run_id']}")).json()

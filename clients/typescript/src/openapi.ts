@@ -2270,7 +2270,8 @@ export interface components {
          * @description The step begins again: its thinking, text, calls and sources so far no longer count.
          *
          *     The step has no second `step_started`. Its calls so far get no more results. `model` is present if another model
-         *     answers from here on. The usage of the dropped attempt is part of the step's usage.
+         *     answers from here on. `usage` is that of the dropped attempt, as far as its server has reported it. It is part of
+         *     the step's usage.
          */
         StepRestarted: {
             /** Step */
@@ -2282,6 +2283,7 @@ export interface components {
             reason: "fallback" | "output_invalid" | "blocked" | "owner_lost";
             /** Model */
             model?: string;
+            usage?: components["schemas"]["Usage"];
         };
         /**
          * StepRestartedEvent
