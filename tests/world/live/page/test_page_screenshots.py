@@ -66,6 +66,8 @@ def shown(page: ShownPage, fake: FakeDedalus) -> None:
     fake.turn(ToolCall("call_2", "delete_folder", '{"folder": "spam"}'), Finish("tool_calls"), Done())
     page.ask("Delete my folder spam.")
     page.element(".dock")
+    page.until_shown("waiting", ".sidebar .item")
+    page.until_shown("waiting", ".run-status")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
