@@ -10,11 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from shutil import copyfile, copytree
+from shutil import copyfile, copytree, ignore_patterns, rmtree
 
 HERE = Path(__file__).parent
 NPM_FOLDER = HERE / "npm"
-ROOT = Path(sys.prefix) / "world"
+ROOT = Path(sys.prefix).resolve() / "world"
+NPM_STAMP = Path("node_modules/.installed.json")  # `npm install` deletes files whose names don't begin with a dot
 REPOSITORY = HERE.parents[2]
 EXAMPLES = REPOSITORY / "examples"
 
@@ -48,26 +49,41 @@ def script(path: str) -> Path:
 
 
 def install_python(name: str) -> None:
-    """Create a Python environment, unless it already matches its requirements file."""
+    """Create a Python environment, unless it already matches its requirements file and is in its place.
+
+    The first lines of its programs have the path of its interpreter, so one that was copied or moved can't be used.
+    Its modules are compiled when they are imported, because most of them never are.
+    """
     file, stamp = HERE / f"requirements-{name}.txt", ROOT / name / "installed.txt"
-    if stamp.exists() and stamp.read_text() == file.read_text():
+    installed = f"# {ROOT / name}\n{file.read_text()}"
+    if python(name).exists() and stamp.exists() and stamp.read_text() == installed:
         return
-    subprocess.run([sys.executable, "-m", "venv", ROOT / name], check=True)
-    quiet = ["--quiet", "--disable-pip-version-check"]
-    subprocess.run([python(name), "-m", "pip", "install", *quiet, "-r", file], check=True)
-    copyfile(file, stamp)
+    subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", ROOT / name], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", python(name), "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", "--no-compile", "-r", file], check=True)
+    stamp.write_text(installed)
 
 
 def install_npm(folder: Path) -> None:
-    """Install the packages of a folder's lock file, unless they are installed.
+    """Install the packages of a folder's lock file, unless they are installed."""
+    if not _has_packages(folder):
+        npm(folder, "ci")
+        copyfile(folder / "package-lock.json", folder / NPM_STAMP)
 
-    The stamp's name begins with a dot: `npm install` deletes other files in node_modules.
-    """
-    lock, stamp = folder / "package-lock.json", folder / "node_modules" / ".installed.json"
-    if stamp.exists() and stamp.read_text() == lock.read_text():
+
+def link_npm(source: Path, folder: Path) -> None:
+    """Give a folder the installed packages of another one with the same lock file, by hard links to their files."""
+    if _has_packages(folder):
         return
-    npm(folder, "ci")
-    copyfile(lock, stamp)
+    rmtree(folder / "node_modules", ignore_errors=True)
+    npm_writes = ignore_patterns(NPM_STAMP.name, "agent-stream")
+    copytree(source / "node_modules", folder / "node_modules", symlinks=True, copy_function=os.link, ignore=npm_writes)
+    copyfile(folder / "package-lock.json", folder / NPM_STAMP)
+
+
+def _has_packages(folder: Path) -> bool:
+    stamp = folder / NPM_STAMP
+    return stamp.exists() and stamp.read_text() == (folder / "package-lock.json").read_text()
 
 
 def npm(folder: Path, *arguments: str) -> None:
@@ -86,12 +102,19 @@ class App:
     folder: Path
     package: Path | None = None
     """A package of this repository to which the app's lock file has a relative path."""
+    packages_of: "App | None" = None
+    """An app whose npm packages it shares, with their lock file: 470 packages that npm needs half a minute for."""
 
     def install(self) -> None:
         """Install its packages. Its other files are copied when it is built."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        shared = self.packages_of
         for name in ("package.json", "package-lock.json", ".npmrc"):
-            copyfile(self.sources / name, self.folder / name)
+            copyfile((shared or self).sources / name, self.folder / name)
+        if shared is not None:
+            shared.install()
+            link_npm(shared.folder, self.folder)
+            return
         if self.package is not None:
             copied = self.folder / os.path.relpath(self.package, self.sources)
             copytree(self.package / "dist", copied / "dist", dirs_exist_ok=True)
@@ -99,8 +122,8 @@ class App:
         install_npm(self.folder)
 
 
-HOOK_APP = App(HERE / "browser" / "app", ROOT / "next-app")
 CHAT_APP = App(EXAMPLES / "nextjs", ROOT / "next-chat" / "examples" / "nextjs", REPOSITORY / "clients" / "typescript")
+HOOK_APP = App(HERE / "browser" / "app", ROOT / "next-app", packages_of=CHAT_APP)
 VITE_APP = App(HERE / "vite", ROOT / "vite-app")
 
 
@@ -109,7 +132,7 @@ def main() -> None:
     with ThreadPoolExecutor(2) as pool:
         installations = [
             pool.submit(install_npm, NPM_FOLDER),
-            *(pool.submit(app.install) for app in (HOOK_APP, CHAT_APP, VITE_APP)),
+            *(pool.submit(app.install) for app in (HOOK_APP, VITE_APP)),  # the first one installs CHAT_APP, too
             *(pool.submit(install_python, name) for name in python_environments()),
         ]
     for installation in installations:

@@ -33,7 +33,7 @@ class BuiltApp:
     def build(self) -> None:
         """Install and build it, unless this version of it and of the package is already built."""
         folder = self.app.folder
-        with one_at_a_time(folder.name):
+        with one_at_a_time("next-apps"):
             self.app.install()
             install_package(folder)
             for source, target in self._sources.items():
@@ -94,7 +94,8 @@ class BuiltApp:
 
     def _digest(self) -> str:
         content = hashlib.sha256()
-        for file in [*self._sources.values(), self.app.folder / PACKAGE]:
+        added = (self.app.folder / name for name in ("package-lock.json", PACKAGE))
+        for file in [*self._sources.values(), *added]:
             content.update(str(file).encode() + file.read_bytes())
         return content.hexdigest()
 

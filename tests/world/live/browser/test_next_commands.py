@@ -21,7 +21,7 @@ def test_the_commands_serve_the_example(document: str) -> None:
     *building, serving = [command for command in installing(document) if SERVICE not in command]
     assert [*building[-2:], serving] == ["npm install", "npm run build", "npm start"]
     start = app.app.folder.parents[1] if building[0] == "cd examples/nextjs" else app.app.folder
-    with one_at_a_time(app.app.folder.name):
+    with one_at_a_time("next-apps"):
         shell(" && ".join(building), project=start, timeout_s=next_app.BUILD_S)
         path = f'PATH="{Path(sys.executable).parent}:$PATH"'
         with app.serving(["sh", "-c", f"{path}; {serving}"]) as origin:
