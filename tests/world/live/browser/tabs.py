@@ -30,7 +30,7 @@ class Tab:
 
     def __init__(self, browser: Chrome, origin: str, page: str = "hook", **options: str) -> None:
         self.browser = browser
-        open_tab(browser, origin)
+        open_tab(browser)
         self._handle = browser.current_window_handle
         self._has_hook = page == "hook"
         browser.get(f"{origin}/{page}?{urlencode(options)}")
@@ -54,6 +54,9 @@ class Tab:
 
     def close(self) -> None:
         self._select()
+        if self.browser.window_handles == [self._handle]:
+            self.browser.switch_to.new_window("tab")  # without a tab the browser would end
+            self._select()
         self.browser.close()
         self.browser.switch_to.window(self.browser.window_handles[0])
 

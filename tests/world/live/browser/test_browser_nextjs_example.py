@@ -88,7 +88,7 @@ def chat_url(app: Process) -> Iterator[str]:
 @pytest.fixture
 def page(browser: Chrome, chat_url: str, fake: FakeDedalus) -> ShownPage:
     fake.forget()
-    open_tab(browser, chat_url)
+    open_tab(browser)
     page = ShownPage(browser, chat_url).size(1280).theme("light").open()
     page.until(lambda: page.focused() == "Your question")  # React has taken over the page that the server rendered
     return page

@@ -7,7 +7,7 @@
         page.open().ask("Hi")
         page.until_shown("Hello.", "[role=log]")
 
-All tests of a worker share a browser and a service. Each has a tab of its own, and sessions of its own, because a new
+All tests of a worker share a browser and a service. Each has an empty tab, and sessions of its own, because a new
 chat gets a new id. A module whose service needs other settings has its own `app`, made by `page_app` of
 `page_service.py`.
 """
@@ -81,6 +81,6 @@ def axe() -> None:
 
 @pytest.fixture
 def page(browser: Chrome, app: Process) -> ShownPage:
-    """The page in a tab of its own, in a wide window and the light theme. The test opens it."""
-    open_tab(browser, app.url)
+    """The page in an empty tab, in a wide window and the light theme. The test opens it."""
+    open_tab(browser)
     return ShownPage(browser, app.url).size(1440).theme("light")

@@ -68,7 +68,7 @@ def below(app: Process) -> Iterator[str]:
 
 def test_it_works_below_a_path(browser: Chrome, below: str, fake: FakeDedalus) -> None:
     """The page loads, streams an answer, lists its chat, and links to the documentation and back."""
-    open_tab(browser, below)
+    open_tab(browser)
     page = ShownPage(browser, below).size(1440)
     fake.turn(*answer("Right here."))
     page.open().ask("Where are you?")
@@ -84,7 +84,7 @@ def test_it_works_below_a_path(browser: Chrome, below: str, fake: FakeDedalus) -
 
 def test_swagger_s_requests_stay_below_the_path(browser: Chrome, below: str) -> None:
     """Swagger's "Try it out" sends its request through the proxy to the service."""
-    open_tab(browser, below)
+    open_tab(browser)
     page = ShownPage(browser, below)
     browser.get(f"{below}/docs#/agent/models")
     for button in ("Try it out", "Execute"):

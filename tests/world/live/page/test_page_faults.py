@@ -97,7 +97,7 @@ def test_seven_tabs_stream_over_two_connections(browser: Chrome, app: Process, f
     with line_to(app.url) as line:
         shown = ShownPage(browser, line.url)
         for number in range(TABS):
-            open_tab(browser, line.url)
+            open_tab(browser)
             tabs.append(browser.current_window_handle)
             fake.turn(*half(gate, f"begun {number} ", f"ended {number}"))
             shown.open(is_first_visit=False).ask("Count.")
@@ -126,7 +126,7 @@ def test_an_outage_a_reload_a_second_tab_and_a_kill(nursery: Nursery, browser: C
         fake = stack.enter_context(FakeDedalus.in_thread())
         settings = {"DEDALUS_BASE_URL": fake.url, "DEFAULT_MODEL": "m", "DATA_DIR": str(tmp_path)}
         before = stack.enter_context(forked_app(nursery, **settings))
-        open_tab(browser, before.url)
+        open_tab(browser)
         page = ShownPage(browser, before.url).size(1440)
         fake.turn(*half(gate))
         page.open().ask("Count.")
