@@ -59,7 +59,15 @@ def install_python(name: str) -> None:
     if python(name).exists() and stamp.exists() and stamp.read_text() == installed:
         return
     subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", ROOT / name], check=True)
-    pip = [sys.executable, "-m", "pip", "--python", python(name), "--quiet", "--disable-pip-version-check"]
+    pip: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python(name),
+        "--quiet",
+        "--disable-pip-version-check",
+    ]
     subprocess.run([*pip, "install", "--no-compile", "-r", file], check=True)
     stamp.write_text(installed)
 

@@ -218,7 +218,7 @@ def test_a_stopped_question_of_an_outage_comes_back(browser: Chrome, app: Proces
     fake.forget()
     fake.turn(*halved(Gate()))
     with line_to(app.url) as line, next_app.CHAT_APP.served("start", AGENT_STREAM_URL=line.url) as url:
-        open_tab(browser, url)
+        open_tab(browser)
         page = ShownPage(browser, url).open()
         page.until(lambda: page.focused() == "Your question")
         line.cut()
