@@ -23,11 +23,13 @@ from descriptors import within_descriptors
 from errors import CapacityError
 from event_logs.base import EventLog
 from event_logs.directory_lock import DirectoryInUse
-from resources import Resources, open_resources
+from resources import Checks, Resources, open_resources
 from routers import agent_router, docs_pages, error_responses, health_router, openapi, runs_router, sessions_router
 from routers import page as pages
 from routers.middleware.order import add_middleware
 from services.agent_service import AgentService
+from services.agents.budget import BudgetBounds
+from services.agents.checked_output import OutputRules
 from services.agents.dedalus import DedalusAgent
 from services.agents.loop_state import AgentLimits
 from services.agents.provider_states import ProviderStates
@@ -127,17 +129,14 @@ async def opened(
 
 async def assembled(app: FastAPI, settings: Settings, resources: Resources, stack: AsyncExitStack) -> LiveRuns:
     """Build the services, put them into the app's state, and restore the runs that a former process left waiting."""
-    upstreams, catalog, guard, tools, stores = resources
+    upstreams, catalog, guard, tools, checks, stores = resources
     log, database, write_behind, records, restorable = stores
     http = await stack.enter_async_context(GuardedClient(guard))
     admission = Admission(write_behind, max_running=settings.max_concurrent_runs, max_waiting=settings.max_waiting_runs)
     live = LiveRuns(settings, log, records, write_behind, admission)
     stack.push_async_callback(live.aclose)
-    deadlines = Deadlines(settings.first_byte_timeout_s, settings.stall_timeout_s)
     bounds = bounds_of(settings)
-    limits = AgentLimits(
-        deadlines, settings.max_steps, settings.max_tool_result_bytes, settings.max_calls_per_turn, bounds
-    )
+    limits = agent_limits(settings, bounds, checks)
     agent = DedalusAgent(upstreams, limits, tools, guard, http, ProviderStates(database))
     turns = SessionTurns(database, records, write_behind, live, admission)
     routes = RouteResolver(upstreams, catalog, settings.fallback_models, bounds)
@@ -154,6 +153,20 @@ async def assembled(app: FastAPI, settings: Settings, resources: Resources, stac
     await RunRestorer(settings, live, work).restore(restorable)
     stack.push_async_callback(opened_retention(settings, database, log, sessions).aclose)
     return live
+
+
+def agent_limits(settings: Settings, bounds: BudgetBounds, checks: Checks) -> AgentLimits:
+    """Return the limits and checks of the agent's turns."""
+    window_chars, restarts = settings.check_output_window_chars, settings.check_output_restart
+    return AgentLimits(
+        Deadlines(settings.first_byte_timeout_s, settings.stall_timeout_s),
+        settings.max_steps,
+        settings.max_tool_result_bytes,
+        settings.max_calls_per_turn,
+        bounds,
+        checks.input,
+        OutputRules(checks.output, window_chars, restarts) if checks.output else None,
+    )
 
 
 def log_model_servers(upstreams: Upstreams) -> None:

@@ -4,18 +4,19 @@
     ├── RequestError            the caller can correct it (4xx)
     │   ├── InvalidRequest  InvalidHost  OriginRefused  RouteNotFound  MethodNotAllowed  BodyTooLarge  NotJson
     │   ├── MalformedRequest  HeadTooLarge  RequestTimeout
-    │   ├── ModelUnavailable  McpUnavailable  McpServerNotFound  ToolUnavailable  UrlRefused
+    │   ├── ModelUnavailable  McpUnavailable  McpServerNotFound  ToolUnavailable  UrlRefused  InputBlocked
     │   ├── UpstreamRejected (UpstreamModelNotFound)  ContextTooLong  StepLimit  BudgetExceeded
     │   ├── RunNotWaiting  ToolCallNotFound  ToolCallAnswered
     │   ├── RunNotFound  RunExpired  RunActive  RunContinued  InvalidCursor  CursorAhead
     │   └── SessionNotFound  SessionExists  SessionBusy  InvalidParent  IdempotencyKeyReused
     ├── CapacityError           this server can't start or finish the run now (503)
-    │   └── ServerFull  ServerDraining  LogUnavailable  StoreUnavailable  LocalModelUnavailable  Interrupted
+    │   ├── ServerFull  ServerDraining  LogUnavailable  StoreUnavailable  LocalModelUnavailable
+    │   └── Interrupted  CheckFailed
     ├── UpstreamError           the model server or an MCP server failed, or a limit on the model (502, 503, 504)
     │   ├── UpstreamAuth  McpAuthorizationRequired  McpServerFailed  UpstreamQuota
     │   ├── UpstreamFailed (UpstreamUnreached, UpstreamDropped)  UpstreamDisconnected  UpstreamProtocol
     │   ├── UpstreamTimeout  UpstreamStalled
-    │   └── OutputLimit  OutputInvalid  TooManyCalls
+    │   └── OutputLimit  OutputInvalid  OutputBlocked  TooManyCalls
     ├── RunTimeout
     └── InternalError
 
@@ -141,6 +142,11 @@ class UrlRefused(RequestError):
     default = (
         "This service does not call that URL. It accepts public https addresses, and hosts that URL_ALLOWED lists."
     )
+
+
+class InputBlocked(RequestError):
+    code, status = "input_blocked", 422
+    default = "This service's check of inputs blocked the request. Change its text."
 
 
 class UpstreamRejected(RequestError):
@@ -281,6 +287,14 @@ class Interrupted(CapacityError):
     default = "The server stopped before the run ended. Send the request again."
 
 
+class CheckFailed(CapacityError):
+    code = "check_failed"
+    default = (
+        "This service's check of inputs or outputs failed, so nothing passes. Try again. The operator finds the cause "
+        "in the service's log."
+    )
+
+
 class UpstreamError(AgentStreamError):
     """The model server or an MCP server failed, or the model exceeded a limit."""
 
@@ -352,6 +366,11 @@ class OutputInvalid(UpstreamError):
         "The model's answer does not match output_schema, although the model was asked again. The run's events have "
         "the answer's text. Ask with a simpler schema or another model."
     )
+
+
+class OutputBlocked(UpstreamError):
+    code, retryable = "output_blocked", False
+    default = "This service's check of outputs blocked what the model wrote. Ask for something else."
 
 
 class TooManyCalls(UpstreamError):

@@ -23,7 +23,9 @@ from services.outbound.url_guard import UrlGuard
 from services.runs.records import RunRecords
 from services.runs.recovery import RestorableRun, recover
 from services.runs.write_behind import WriteBehind
+from services.tooling.checks import TextCheck
 from services.tooling.registry import ToolRegistry
+from services.tooling.threads import ToolThreads
 from services.upstreams.embedded_model import EmbeddedModel
 from services.upstreams.providers import Provider
 from services.upstreams.selection import Upstreams
@@ -65,6 +67,13 @@ async def _open_stores(settings: Settings, stack: AsyncExitStack) -> Stores:
     return Stores(log, database, write_behind, records, restorable)
 
 
+class Checks(NamedTuple):
+    """The operator's checks of requests and of models' output, each None if there is none."""
+
+    input: TextCheck | None
+    output: TextCheck | None
+
+
 class Resources(NamedTuple):
     """The parts that the service is built on. Each can refuse to open."""
 
@@ -72,6 +81,7 @@ class Resources(NamedTuple):
     catalog: Catalog
     guard: UrlGuard
     tools: Toolbox
+    checks: Checks
     stores: Stores
 
 
@@ -93,7 +103,19 @@ async def open_resources(
     stack.push_async_callback(catalog.aclose)
     guard = UrlGuard(settings.url_allowed, settings.url_denied)
     tools = _open_tools(settings, registry, guard, stack)
-    return Resources(upstreams, catalog, guard, tools, await _open_stores(settings, stack))
+    checks = _open_checks(settings, stack)
+    return Resources(upstreams, catalog, guard, tools, checks, await _open_stores(settings, stack))
+
+
+def _open_checks(settings: Settings, stack: AsyncExitStack) -> Checks:
+    """Import the functions that check texts. Raise `ToolsInvalid`."""
+    threads = ToolThreads(settings.tool_threads)
+    stack.callback(threads.close)
+
+    def check(setting: str, named: str | None) -> TextCheck | None:
+        return TextCheck(setting, named, timeout_s=settings.check_timeout_s, threads=threads) if named else None
+
+    return Checks(check("CHECK_INPUT", settings.check_input), check("CHECK_OUTPUT", settings.check_output))
 
 
 def _open_tools(settings: Settings, registry: Registry | None, guard: UrlGuard, stack: AsyncExitStack) -> Toolbox:

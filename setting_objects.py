@@ -1,5 +1,6 @@
 """Values of settings that are more than a word: an MCP server, the wire rules of a model server, a list of models."""
 
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -133,6 +134,16 @@ def _gguf_file(value: Path) -> Path:
 
 ModelFile = Annotated[Path, AfterValidator(_gguf_file)]
 """The file of a model, or `OFF`."""
+
+
+def _function_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value):
+        raise ValueError("name a function as module:function, such as my_project.checks:no_secrets")
+    return value
+
+
+FunctionName = Annotated[str, AfterValidator(_function_name)]
+"""The place of a function of the operator's: its module and its name."""
 
 JSON_SETTINGS = {
     "fallback_models": '{"openai/gpt-4.1": ["anthropic/claude-sonnet-4-5-20250929"]}',

@@ -31,6 +31,7 @@ from setting_objects import (
     OFF,
     SETTING_OBJECTS,
     THINK_TAGS,
+    FunctionName,
     McpServer,
     ModelFile,
     ModelList,
@@ -103,6 +104,11 @@ class Settings(BaseSettings):
     tools_reload: bool = False
     tool_timeout_s: Seconds = 60
     tool_threads: int = Field(default=32, ge=1, le=1000)
+    check_input: FunctionName | None = None
+    check_output: FunctionName | None = None
+    check_output_window_chars: int = Field(default=200, ge=0, le=100_000)
+    check_output_restart: bool = False
+    check_timeout_s: Seconds = 10
     approval_timeout_s: float = Field(default=86400, gt=0, le=10 * 365 * 86400)  # ten years
     mcp_servers: Annotated[dict[McpServerName, McpServer], NoDecode] = {}
     mcp_connect_timeout_s: Seconds = 15

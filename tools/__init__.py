@@ -4,6 +4,7 @@ docs/tools.md describes how to write one.
 """
 
 from services.tooling.base import ToolContext, ToolError
+from services.tooling.checks import Blocked, CheckContext
 from services.tooling.decorator import tool
 
-__all__ = ["ToolContext", "ToolError", "tool"]
+__all__ = ["Blocked", "CheckContext", "ToolContext", "ToolError", "tool"]

@@ -10,6 +10,7 @@ from events import NO_USAGE, RestartReason, RunWarning, Usage
 from services.agents.budget import BudgetState
 from services.agents.conversation import WireMessage
 from services.agents.tool_calls import Call
+from services.tooling.checks import CheckKind
 from services.upstreams.wire_rules import without_provider_fields
 
 
@@ -36,7 +37,7 @@ class StepProgress(BaseModel):
 
     `usage` is that of the attempts so far, and `unreported` the part of it that no `step_restarted` has. `is_started`
     says whether the log has its `step_started`, and `restart_reason` why the next attempt begins with a
-    `step_restarted`, if it does.
+    `step_restarted`, if it does. `was_blocked` says whether the output of an attempt was blocked.
     """
 
     step: int
@@ -44,14 +45,15 @@ class StepProgress(BaseModel):
     unreported: Usage = NO_USAGE
     is_started: bool = False
     restart_reason: RestartReason | None = None
+    was_blocked: bool = False
 
 
 class RunState(BaseModel):
     """The state of a run, stored as JSON while it waits.
 
     `messages` are those of the step's request. `family` is that of the model. `models` are the model that answers and
-    its fallbacks. `invalid_answers` are those that didn't match the output schema. `budget` is None in checkpoints of
-    earlier versions.
+    its fallbacks. `invalid_answers` are those that didn't match the output schema. `passed` is that of `LoopState`.
+    `budget` is None in checkpoints of earlier versions.
     """
 
     messages: list[WireMessage]
@@ -59,6 +61,7 @@ class RunState(BaseModel):
     family: str | None = None
     models: list[str] = []
     invalid_answers: int = 0
+    passed: dict[CheckKind, str] = {}
     budget: BudgetState | None = None
 
     def for_family(self, family: str) -> Self:

@@ -8,6 +8,7 @@ from errors import McpServerFailed, RequestError, ToolUnavailable
 from events import RunWarning, WarningCode
 from models import AgentRequest, Run
 from services.agents.budget import Budget, BudgetState
+from services.agents.checked_input import check_input
 from services.agents.checkpoint import BudgetCheckpoint, StepProgress, checkpoint_of
 from services.agents.conversation import WireMessage, conversation
 from services.agents.loop import AgentLoop
@@ -64,6 +65,11 @@ class DedalusAgent:
         self._tools = tools
         self._guard = guard
         self._http = http
+
+    async def check_input(self, request: AgentRequest, run_id: str) -> None:
+        """Check the request's texts, if CHECK_INPUT is set. Raise `InputBlocked` or `CheckFailed`."""
+        if self._limits.check_input is not None:
+            await check_input(self._limits.check_input, request, run_id)
 
     async def plan(self, request: AgentRequest, routes: Sequence[Route]) -> Plan:
         """Select a request's tools for each of its routes: to the requested model, then to its fallbacks.

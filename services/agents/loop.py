@@ -86,6 +86,8 @@ class AgentLoop:
             if schema is None or step.calls.ours:
                 return turn, Answer()
             answer = await read_answer(self._writer.text, schema, cut_reason)
+            if not answer.faults and not await step.passes(answer.value):
+                continue
             self._state.invalid_answers += bool(answer.faults)
             if not answer.faults or self._state.invalid_answers > MAX_REPEATS:
                 return turn, answer
@@ -108,6 +110,7 @@ class AgentLoop:
     async def resume(self, checkpoint: Checkpoint, outcomes: Outcomes) -> Suspension | None:
         """Continue in the middle of a step's calls, with their outcomes. Return and raise as `turns` does."""
         self._state.invalid_answers = checkpoint.invalid_answers
+        self._state.passed = checkpoint.passed
         calls = self._state.calls(self._context, self._limits, checkpoint.calls)
         await self._runner.run_answered(calls, outcomes)
         self._finish_step(checkpoint, calls)
@@ -116,6 +119,7 @@ class AgentLoop:
     async def resume_before(self, checkpoint: BudgetCheckpoint) -> Suspension | None:
         """Continue before an attempt, after the budget was raised. Return and raise as `turns` does."""
         self._state.invalid_answers = checkpoint.invalid_answers
+        self._state.passed = checkpoint.passed
         self._state.correlation_id = checkpoint.correlation_id
         self._state.deferred_calls = checkpoint.deferred_calls
         return await self.turns(checkpoint)
@@ -210,6 +214,7 @@ class AgentLoop:
             "family": self._context.route.family,
             "models": self._context.models.names,
             "invalid_answers": self._state.invalid_answers,
+            "passed": self._state.passed,
             "budget": self._context.budget.state,
         }
 

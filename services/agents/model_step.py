@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
-from errors import AgentStreamError, UpstreamDropped, UpstreamTimeout
+from errors import AgentStreamError, OutputBlocked, UpstreamDropped, UpstreamTimeout
 from events import (
     NO_USAGE,
     EventData,
@@ -41,6 +41,8 @@ class ModelStep:
     log has nothing of the step yet, and `step_restarted` if it has. So while another model can take over, even one that
     the server chooses, `step_started` is written with the first deltas. `max_tokens` is the limit of the present
     attempt's output.
+
+    With CHECK_OUTPUT, what the model says is held back until it is checked. If it is blocked, the step can begin again.
     """
 
     def __init__(self, progress: StepProgress, context: RunContext, state: LoopState, limits: AgentLimits) -> None:
@@ -49,10 +51,13 @@ class ModelStep:
         self._unreported = progress.unreported
         self.is_started = progress.is_started
         self._restart_reason = progress.restart_reason
+        self._was_blocked = progress.was_blocked
         self._context = context
         self._writer = context.writer
         self._state = state
         self._limits = limits
+        self._checked = state.checked_output(context, limits, self.number)
+        self._output = self._checked or self._writer
         self._turn: ModelTurn | None = None
         self._prompt_tokens = 0
         self.max_tokens: int | None = None
@@ -67,6 +72,7 @@ class ModelStep:
             unreported=self._unreported,
             is_started=self.is_started,
             restart_reason=self._restart_reason,
+            was_blocked=self._was_blocked,
         )
 
     async def answer(self) -> ModelTurn | SpentBudget:
@@ -81,6 +87,8 @@ class ModelStep:
             await self._begin_attempt()
             try:
                 return await self._attempt(body)
+            except OutputBlocked as error:
+                self._begin_again(error)
             except AgentStreamError as error:
                 failed = self._context.route
                 if self._may_have_run_a_tool(error) or not await self._context.models.advance(error):
@@ -101,6 +109,28 @@ class ModelStep:
     def restart(self, reason: RestartReason) -> None:
         """Begin the next attempt with a `step_restarted`: the step's output so far no longer counts."""
         self._restart_reason = reason
+
+    async def passes(self, data: Any) -> bool:
+        """Check the value of the answer. Return whether it passes. If not, the step has to be answered again.
+
+        Raise `OutputBlocked` if it can't be, or `CheckFailed`.
+        """
+        try:
+            if self._checked is not None:
+                await self._checked.check_data(data)
+        except OutputBlocked as error:
+            self._begin_again(error)
+            return False
+        return True
+
+    def _begin_again(self, error: OutputBlocked) -> None:
+        """Restart the step once after its output was blocked, if the operator wants that. Else raise the error."""
+        rules = self._limits.output_rules
+        self._start()
+        if rules is None or not rules.restarts or self._was_blocked or self._may_have_run_a_tool(error):
+            raise error
+        self._was_blocked = True
+        self.restart("blocked")
 
     def _restart(self, reason: RestartReason, model: str | None = None) -> None:
         usage = None if self._unreported == NO_USAGE else self._unreported
@@ -134,6 +164,8 @@ class ModelStep:
         token by token.
         """
         self._turn, self.calls = None, self._no_calls()
+        if self._checked is not None:
+            self._checked.begin()
         self.max_tokens = min((body[name] for name in ("max_tokens", OUTPUT_LIMIT) if name in body), default=None)
         bytes_before = self._writer.bytes_left
         try:
@@ -143,11 +175,14 @@ class ModelStep:
                     self._start()
                     for delta in deltas:
                         self._put(delta)
-                    await self._writer.commit()
+                    await self._output.commit()
         finally:
-            self._spend(bytes_before - self._writer.bytes_left)
+            held_bytes = self._checked.held_bytes if self._checked else 0
+            self._spend(bytes_before - self._writer.bytes_left + held_bytes)
         self._start()
         self._put_all(self.calls.complete())
+        if self._checked is not None:
+            await self._checked.finish([turn.reasoning, turn.reports.deferred_calls, self.calls.provider_states()])
         return turn
 
     def _start(self) -> None:
@@ -196,16 +231,16 @@ class ModelStep:
     def _put(self, delta: Delta) -> None:
         match delta:
             case TextDelta(text):
-                self._writer.put(PartialOutput(content=text))
+                self._output.put(PartialOutput(content=text))
             case ThinkingDelta(text):
-                self._writer.put(Thinking(content=text))
+                self._output.put(Thinking(content=text))
             case CallDelta():
                 self._put_all(self.calls.add_piece(delta))
             case HostedResult():
                 self._put_all(self.calls.add_hosted_result(delta))
             case SourceDelta(url, title, snippet):
-                self._writer.cite(Source(url=url, title=title, snippet=snippet))
+                self._output.cite(Source(url=url, title=title, snippet=snippet))
 
     def _put_all(self, events: Iterable[EventData]) -> None:
         for event in events:
-            self._writer.put(event)
+            self._output.put(event)

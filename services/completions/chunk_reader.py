@@ -12,6 +12,7 @@ from services.completions.citations import KEYS as CITATION_KEYS
 from services.completions.citations import Citations
 from services.completions.deltas import Delta, first_choice, hosted_results, wrapped_choices
 from services.completions.error_shapes import is_error, is_failed_choice
+from services.completions.errors import quoted
 from services.completions.finish_reasons import CALL_REASONS, means_cut, means_error, reason_of
 from services.completions.server_reports import KEYS as REPORT_KEYS
 from services.completions.server_reports import ServerReports
@@ -35,10 +36,12 @@ class ChunkReader:
 
     `finish_reason` and `usage` are known once the stream has sent them. The stream is over when one of these is set:
     `done` (the answer has ended, and what follows does not count), `error_data` (an error that arrived as data) or
-    `malformed` (data that is not a chunk). `tags` separate thinking from text.
+    `malformed` (data that is not a chunk). `tags` separate thinking from text. `is_quoted` says whether the log may
+    quote what can't be read.
     """
 
-    def __init__(self, tags: ThinkTags | None = None) -> None:
+    def __init__(self, tags: ThinkTags | None = None, *, is_quoted: bool = True) -> None:
+        self.is_quoted = is_quoted
         self._citations = Citations()
         self._pieces = AnswerPieces(self._citations, tags)
         self._finished_alone = False  # the last finish reason arrived by itself, after all pieces
@@ -171,7 +174,8 @@ class ChunkReader:
     def _fail(self, error_data: object) -> None:
         """Record an error that the upstream reports. It doesn't undo an answer that has already ended."""
         if self._settled:
-            logger.warning("the upstream reported an error after the end of its answer: %.500s", error_data)
+            shown = quoted(error_data, self.is_quoted)
+            logger.warning("the upstream reported an error after the end of its answer: %.500s", shown)
             self.done = True
         else:
             self.error_data = error_data
@@ -185,11 +189,12 @@ class ChunkReader:
 
     def _unreadable(self, data: bytes) -> None:
         """Record data that is not a chunk. After a finish reason it ends the stream, if no piece can be in it."""
+        shown = quoted(data, self.is_quoted)
         if self._settled or (self.finish_reason is not None and not any(mark in data for mark in PIECE_MARKS)):
-            logger.info("the upstream sent data that is not a chunk after its answer: %.200r", data)
+            logger.info("the upstream sent data that is not a chunk after its answer: %.200s", shown)
             self.done = True
         else:
-            logger.warning("the upstream sent data that is not a chunk: %.200r", data)
+            logger.warning("the upstream sent data that is not a chunk: %.200s", shown)
             self.malformed = True
 
 

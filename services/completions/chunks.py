@@ -22,8 +22,8 @@ class ChatChunks(ChunkReader):
     It is a subclass of `ChunkReader`, not its owner, because the state of the stream is read for every token.
     """
 
-    def __init__(self, tags: ThinkTags | None = None) -> None:
-        super().__init__(tags)
+    def __init__(self, tags: ThinkTags | None = None, *, is_quoted: bool = True) -> None:
+        super().__init__(tags, is_quoted=is_quoted)
         self._events = SseEvents()
 
     def feed(self, data: bytes) -> list[Delta]:

@@ -38,6 +38,7 @@ TEXT_KEYS = MESSAGE_KEYS | {"description", "reason", "raw", "text"}
 INNER_KEYS = ENVELOPES | {"detail", "details", "metadata", "innererror", "baseresp", "choices", "delta"}
 """Keys without case and punctuation. Keys that name an error are read as well."""
 
+UNQUOTED = "(not quoted, because CHECK_OUTPUT has not checked it)"
 MAX_DEPTH = 6
 MAX_PARTS = 50
 MAX_TEXT = 4000  # characters of a message that are searched
@@ -88,6 +89,11 @@ def error_of(body: object, status: int | None = None, retry_after: int | None = 
         return McpAuthorizationRequired()
     kind = _kind(parts, statuses)
     return kind(retry_after=retry_after if kind in (UpstreamQuota, UpstreamFailed) else None)
+
+
+def quoted(sent: object, is_quoted: bool) -> object:
+    """Return what an upstream has sent for a line of the log, unless the log must not quote it."""
+    return sent if is_quoted else UNQUOTED
 
 
 def another_model_may_help(error: AgentStreamError) -> bool:

@@ -68,7 +68,7 @@ class RunStarter:
     async def _start(self, run_id: str, request: AgentRequest, request_id: str, unattended: bool) -> None:
         on_disconnect: OnDisconnect = "continue" if unattended else request.on_disconnect
         with self._admission.place():
-            preparation = await self._work.prepare(request)
+            preparation = await self._work.prepare(request, run_id)
             run = _new_run(run_id, preparation.model, on_disconnect, request)
             async with self._turns.turn(request, run) as turn:
                 work = self._work.prepared(turn.run, preparation)

@@ -119,14 +119,16 @@ class WorkFactory:
         self._simulator = simulator
         self._catalog = catalog
 
-    async def prepare(self, request: AgentRequest) -> Preparation:
+    async def prepare(self, request: AgentRequest, run_id: str) -> Preparation:
         """Return the plan of a request: its routes and their tools. A script needs none.
 
-        Raise a `RequestError` for what is unavailable, or as `RouteResolver.for_request` does.
+        Raise `InputBlocked` for blocked input, a `RequestError` for what is unavailable, or as
+        `RouteResolver.for_request` does.
         """
         await check_output_schema(request)
         if isinstance(request, SimulateRequest):
             return Preparation(self._simulator.model, request)
+        await self._agent.check_input(request, run_id)
         plan = await self._plan(request)
         return Preparation(plan.route.model, plan)
 

@@ -21,10 +21,10 @@ def tool_modules(package: str, named: Iterable[str]) -> list[ModuleType]:
     Raise `ToolsInvalid` for a module that doesn't exist or can't be imported.
     """
     folder = f"the folder {package}"
-    parent = _imported(package, folder)
+    parent = imported(package, folder)
     names = [m.name for m in pkgutil.iter_modules(parent.__path__) if not m.name.startswith("_")]
-    children = [_imported(f"{package}.{name}", folder) for name in names]
-    return [parent, *children, *(_imported(name, f"the setting {SETTING}") for name in named)]
+    children = [imported(f"{package}.{name}", folder) for name in names]
+    return [parent, *children, *(imported(name, f"the setting {SETTING}") for name in named)]
 
 
 def functions_of(modules: Iterable[ModuleType]) -> Iterator[Callable[..., Any]]:
@@ -66,15 +66,8 @@ def folders(package: str, named: Iterable[str]) -> set[Path]:
     return {Path(file).parent for file in files if file}
 
 
-def _forget(roots: Iterable[str]) -> dict[str, ModuleType]:
-    """Remove the imported modules from `sys.modules`, and return them."""
-    former = {name: module for name, module in list(sys.modules.items()) if _is_below(name, roots)}
-    for name in former:
-        del sys.modules[name]
-    return former
-
-
-def _imported(name: str, origin: str) -> ModuleType:
+def imported(name: str, origin: str) -> ModuleType:
+    """Import a module that `origin` names. Raise `ToolsInvalid` if it doesn't exist or can't be imported."""
     try:
         return importlib.import_module(name)
     except ToolsInvalid as error:
@@ -85,16 +78,29 @@ def _imported(name: str, origin: str) -> ModuleType:
         raise ToolsInvalid(f"the module {name}, of {origin}, can't be imported: {_described(error, name)}") from error
 
 
+def place_in(error: BaseException, name: str) -> str:
+    """Return the last place, in the module or its package, that an exception passed through."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    root = name.partition(".")[0]
+    inside = [(f, line) for f, line in frames if _is_below(f.f_globals.get("__name__", ""), (root,))]
+    frame, line = (inside or frames)[-1]
+    return f"{short_path(frame.f_code.co_filename)}:{line}"
+
+
+def _forget(roots: Iterable[str]) -> dict[str, ModuleType]:
+    """Remove the imported modules from `sys.modules`, and return them."""
+    former = {name: module for name, module in list(sys.modules.items()) if _is_below(name, roots)}
+    for name in former:
+        del sys.modules[name]
+    return former
+
+
 def _described(error: BaseException, name: str) -> str:
     """Describe an exception in one line, with the last place in the module or its package that it passed through."""
     message = str(error).partition("\n")[0]
     if isinstance(error, SyntaxError) and error.filename:  # a syntax error has no frame in the module
         return f"{type(error).__name__}: {error.msg} ({short_path(error.filename)}:{error.lineno})"
-    frames = list(traceback.walk_tb(error.__traceback__))
-    root = name.partition(".")[0]
-    inside = [(f, line) for f, line in frames if _is_below(f.f_globals.get("__name__", ""), (root,))]
-    frame, line = (inside or frames)[-1]
-    return f"{type(error).__name__}: {message} ({short_path(frame.f_code.co_filename)}:{line})"
+    return f"{type(error).__name__}: {message} ({place_in(error, name)})"
 
 
 def _is_below(name: str, roots: Iterable[str]) -> bool:

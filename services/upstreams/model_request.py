@@ -15,6 +15,7 @@ from dedalus_labs.lib.mcp import serialize_mcp_servers
 
 from errors import AgentStreamError, UpstreamDropped, UpstreamFailed, UpstreamTimeout, UpstreamUnreached
 from json_codec.writing import written
+from services.completions.errors import quoted
 from services.upstreams.corrections import MAX_TRIES, REFUSED_STATUS, corrected, with_most_output
 from services.upstreams.refusals import UNREACHED, refusal, shown
 from services.upstreams.upstream import Route, Upstream
@@ -35,11 +36,11 @@ async def ask(route: Route, body: Mapping[str, Any], until: float, tried: list[W
         try:
             return await _post(route, sent, until)
         except APIStatusError as error:
-            if not learned(tried, body, error.status_code, error.body):
+            if not learned(route, tried, body, error.status_code, error.body):
                 raise _status_error(route, sent, error) from error
 
 
-def learned(tried: list[WireRules], body: Mapping[str, Any], status: int, refusal: object) -> bool:
+def learned(route: Route, tried: list[WireRules], body: Mapping[str, Any], status: int, refusal: object) -> bool:
     """Append the rules that a refusal corrects to the tried ones. Returns whether there are new ones to try."""
     rules = tried[-1]
     better = corrected(rules, fitted(body, rules), status, refusal)
@@ -47,7 +48,8 @@ def learned(tried: list[WireRules], body: Mapping[str, Any], status: int, refusa
         better = with_most_output(rules, body[OUTPUT_LIMIT], refusal)
     if better is None or better in tried or len(tried) == MAX_TRIES:
         return False
-    logger.info("the upstream refuses a parameter; the request is sent again in another form: %.500s", refusal)
+    shown = quoted(refusal, route.upstream.is_quoted)
+    logger.info("the upstream refuses a parameter; the request is sent again in another form: %.500s", shown)
     tried.append(better)
     return True
 
@@ -83,5 +85,6 @@ def _status_error(route: Route, sent: Mapping[str, Any], error: APIStatusError) 
     retry_after = error.response.headers.get("retry-after", "")
     seconds = int(retry_after) if retry_after.isdecimal() else None
     refused = refusal(route.upstream, sent, error.status_code, error.body, seconds)
-    logger.warning("the upstream answered %d: %.500s (%s)", error.status_code, shown(error.body), refused.message)
+    body = quoted(shown(error.body), route.upstream.is_quoted)
+    logger.warning("the upstream answered %d: %.500s (%s)", error.status_code, body, refused.message)
     return refused

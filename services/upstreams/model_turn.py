@@ -16,7 +16,7 @@ import httpx
 from errors import AgentStreamError, UpstreamDisconnected, UpstreamProtocol, UpstreamStalled, UpstreamTimeout
 from events import Usage
 from services.completions.chunks import ChatChunks, Delta
-from services.completions.errors import error_of, status_of
+from services.completions.errors import error_of, quoted, status_of
 from services.completions.server_reports import ServerReports
 from services.moving_deadline import MovingDeadline
 from services.upstreams.body_decoding import Read, decoded
@@ -124,7 +124,8 @@ class ModelTurn:
                     self.hosted.note(deltas)
                     return deltas
         except httpx.HTTPError as error:
-            logger.warning("the upstream's stream broke: %r", error)
+            shown = quoted(error, self._chunks.is_quoted)
+            logger.warning("the upstream's stream broke: %s: %s", type(error).__name__, shown)
             self._broken = error
             if deltas := self._last():
                 return deltas
@@ -165,7 +166,8 @@ class ModelTurn:
         Raise the error for it, or return the text that was held back and raise StopAsyncIteration the next time.
         """
         if self._chunks.error_data is not None:
-            logger.warning("the upstream's stream ended with an error: %.500s", self._chunks.error_data)
+            shown = quoted(self._chunks.error_data, self._chunks.is_quoted)
+            logger.warning("the upstream's stream ended with an error: %.500s", shown)
             raise error_of(self._chunks.error_data)
         if self._chunks.malformed:
             raise UpstreamProtocol
@@ -202,7 +204,7 @@ async def model_turn(route: Route, body: Mapping[str, Any], deadlines: Deadlines
         async with _attempt(route, body, until, deadlines.stall_s, tried) as turn:
             error_data = await turn.begin()
             refused = error_data is not None
-            if refused and learned(tried, body, status_of(error_data), error_data):
+            if refused and learned(route, tried, body, status_of(error_data), error_data):
                 continue
             if not refused and len(tried) > 1:
                 route.learn(tried[-1])
@@ -222,7 +224,7 @@ async def _attempt(
         first_wait_s = until - asyncio.get_running_loop().time()
         async with MovingDeadline() as deadline:
             encoding = response.headers.get("content-encoding", "").strip().lower()
-            chunks = ChatChunks(route.think_tags.tags(route.model))
+            chunks = ChatChunks(route.think_tags.tags(route.model), is_quoted=route.upstream.is_quoted)
             turn = ModelTurn(reader(response), encoding, chunks, deadline, first_wait_s, stall_s)
             turn.hosted.own = _own_tools(route, body)
             del response  # it holds the request, whose body may be megabytes, for as long as the answer takes

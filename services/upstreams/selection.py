@@ -210,14 +210,14 @@ class Upstreams:
 
 
 def _with_settings(upstream: Upstream, settings: Settings) -> Upstream:
-    """Return the upstream with the rules, prices and parameters that the operator has set for it."""
+    """Return the upstream with the rules, prices, parameters and checks that the operator has set for it."""
     prices = replace(upstream.prices, by_hand=prices_by_hand(settings.model_prices, upstream.prefix))
     defaults = dict(upstream.defaults)
     if settings.prompt_cache_retention and upstream.kind != "local":
         defaults["prompt_cache_retention"] = settings.prompt_cache_retention
-    return replace(
-        upstream, by_hand=settings.upstream_rules.get(upstream.name, PLAIN), prices=prices, defaults=defaults
-    )
+    by_hand = settings.upstream_rules.get(upstream.name, PLAIN)
+    is_quoted = settings.check_output is None
+    return replace(upstream, by_hand=by_hand, prices=prices, defaults=defaults, is_quoted=is_quoted)
 
 
 def _own_keys(settings: Settings) -> dict[str, str | Omit]:

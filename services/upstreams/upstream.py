@@ -31,7 +31,8 @@ class Upstream:
     `prefix` begins the names of its models in this service; it is left out on the wire. `default_model` includes the
     prefix, and is empty if the server has to be asked for its models. `rules` describe the requests that the server
     accepts; those in `by_hand` were set by the operator and win; `known` has the rules of single models. `prices` are
-    what its models cost. `key` names the setting that holds the server's key, for error messages.
+    what its models cost. `key` names the setting that holds the server's key, for error messages. `is_quoted` says
+    whether the log may quote what the server sends; an answer that has to pass a check may be in it.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Upstream:
     known: dict[str, WireRules] = field(default_factory=dict)
     prices: PriceList = field(default_factory=PriceList)
     key: str = "DEDALUS_API_KEY"
+    is_quoted: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,6 +134,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "tools*": (
         "tools*",
         "services.tooling.base",
+        "services.tooling.checks",
         "services.tooling.decorator",
         "services.outbound.client",
         "services.outbound.fetch",

@@ -33,6 +33,11 @@ def files(directory: Path, like: str = "*") -> list[str]:
     return sorted(str(path.relative_to(directory)) for path in directory.rglob(like) if path.is_file())
 
 
+def everything_in(directory: Path) -> bytes:
+    """All bytes in a directory: those of the event log and of the database."""
+    return b"".join(path.read_bytes() for path in directory.rglob("*") if path.is_file())
+
+
 class Clock:
     """A clock that the test sets."""
 

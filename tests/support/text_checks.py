@@ -1,0 +1,25 @@
+"""Functions for CHECK_INPUT and CHECK_OUTPUT, named as `text_checks:no_canary`."""
+
+from tools import Blocked, CheckContext
+
+CANARY = "canary-5e1f"
+MARK = "stop-here"
+
+heard: list[tuple[CheckContext, str]] = []
+"""What `recorded` was called with, in this process."""
+
+
+def no_canary(context: CheckContext, text: str) -> Blocked | None:
+    """Block the canary. Runs in a thread."""
+    return Blocked("it names\nthe bird") if CANARY in text else None
+
+
+async def recorded(context: CheckContext, text: str) -> Blocked | None:
+    """Record each call, and block the mark."""
+    heard.append((context, text))
+    return Blocked() if MARK in text else None
+
+
+def failing(context: CheckContext, text: str) -> None:
+    """Fail with a message that quotes the text."""
+    raise ValueError(text)
