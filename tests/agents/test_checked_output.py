@@ -51,7 +51,7 @@ class Held:
         models = ModelChain(asked, (), cast("Any", None), cast("Any", None))
         check = TextCheck("CHECK_OUTPUT", "text_checks:recorded", timeout_s=5, threads=THREADS)
         self.rules = OutputRules(check, window, restarts=False)
-        self.context = RunContext(RUN, asked, models, writer, Budget(asked, NO_BOUNDS))
+        self.context = RunContext(RUN, asked, models, writer, Budget(asked, NO_BOUNDS, None))
         self.passed: dict[CheckKind, str] = {}
         self.output = self.step(1)
 
