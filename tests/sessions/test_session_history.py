@@ -45,7 +45,7 @@ async def test_a_turn_s_parts_belong_to_their_messages() -> None:
         first = await messages(agent)
         await ask(agent, "Thanks!")
         second = await messages(agent)
-    done = {"status": "succeeded"}
+    done = {"status": "succeeded", "answered_by": "test/model"}
     call = {"tool_call_id": first[2]["tool_call_id"], "name": "add", "arguments": {"a": 1, "b": 2}, "source": "python"}
     assert parts(first) == [
         {"role": "user", "content": "1 + 2?"} | done,
@@ -83,6 +83,7 @@ async def test_a_run_that_did_not_succeed_says_so_in_its_messages() -> None:
         "thinking": "Hm.",
         "content": None,
         "status": "cancelled",
+        "answered_by": "test/model",
     }
     assert session["status"] == "cancelled"
 
