@@ -108,7 +108,7 @@ def test_limits_the_cost(service: Service, upstream: FakeDedalus) -> None:
     shown = run(CLIENT, "?", "--max-total-tokens", "500", url=service.url)
     refused = run(CLIENT, "?", "--max-cost", "0.05", url=service.url)
     assert shown.code == 0
-    assert upstream.chats[0].body["max_tokens"] < 500
+    assert upstream.chats[-1].body["max_tokens"] < 500
     assert refused.code == 1
     assert "max_cost_usd: The price of test/model is not known" in refused.err
 
