@@ -63,6 +63,7 @@ SLOWEST = (
     "test_browser_pages",
     "test_page_accessible",
     "test_browser_tabs",
+    "test_typescript_commands",
     "test_page_chat",
     "test_page_inspector",
     "test_page_replay",
@@ -124,14 +125,9 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two for each core, because many tests wait for other processes half of their time.
-
-    Tests of `test-world` keep browsers, builds and model servers busy. They get one worker more than there are cores.
-    """
-    cores = os.cpu_count() or 1
-    is_world = any("world/live" in argument for argument in config.args)
-    return cores + 1 if is_world else 2 * cores
+def pytest_xdist_auto_num_workers() -> int:
+    """Two for each core, because many tests wait for other processes half of their time."""
+    return 2 * (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(trylast=True)
