@@ -106,7 +106,7 @@ def test_an_answer_with_thinking_and_a_tool_call(page: ShownPage, fake: FakeDeda
     fake.turn(Text(MARKDOWN), Finish("stop"), UsageChunk(80, 42, 122), Done())
     picture(page, "next-empty")
     page.ask("What makes the tides?")
-    page.until_shown("122 tokens · 1.", CHAT)
+    page.until_shown("122 tokens · $0.00062 · 1.", CHAT)
     thought, call = page.texts(f"{CHAT} summary")
     assert thought.startswith("Thought for 1.")
     assert 'weather\n{"city":"Oslo"}' in call
