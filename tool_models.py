@@ -15,7 +15,7 @@ MAX_UNKNOWN = 20
 
 MostDollars = Annotated[Dollars, Field(gt=0, le=1_000_000)]
 MostTokens = Annotated[int, Field(ge=1, le=1_000_000_000)]
-"""What a run may spend, in US dollars and in tokens."""
+"""Totals of a budget, in US dollars and in tokens."""
 
 
 class Asked(Closed):

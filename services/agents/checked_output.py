@@ -82,7 +82,7 @@ class CheckedOutput:
         self.begin()
 
     def begin(self) -> None:
-        """Begin an attempt at the step. What an earlier one has left here is dropped."""
+        """Begin an attempt at the step. Drop the events that an earlier attempt has left unchecked."""
         self._held: deque[HeldEvent] = deque()
         self.held_bytes = 0
         self._before: dict[Channel, str] = {(kind, ""): text for kind, text in self._earlier_steps.items()}

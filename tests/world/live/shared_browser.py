@@ -16,6 +16,6 @@ def chrome() -> Iterator[Chrome]:
 
 @pytest.fixture
 def browser(chrome: Chrome) -> Iterator[Chrome]:
-    """A browser with one empty tab. What the test leaves in it is taken away after it."""
+    """A browser with one empty tab. After the test, its tabs, storage and history are removed."""
     yield chrome
     empty(chrome)

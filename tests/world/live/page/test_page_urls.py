@@ -15,7 +15,7 @@ ANSWERS = ".contestant-text"
 
 
 def named(page: ShownPage) -> dict[str, list[str]]:
-    """What the URL names."""
+    """Return the parameters of the page's URL."""
     return parse_qs(page.query().removeprefix("?"))
 
 
