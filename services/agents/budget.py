@@ -46,7 +46,7 @@ class BudgetState(BaseModel):
 
 
 class Budget:
-    """Counts the dollars and tokens of a run, and limits its next model turn to the rest. Without a total it does nothing."""
+    """Counts the cost and tokens of a run, and limits its next model turn to the rest. Idle without a total."""
 
     def __init__(self, request: AgentRequest, bounds: BudgetBounds, state: BudgetState | None) -> None:
         """Begin with the request's totals, or continue from the state of a run that has waited."""
