@@ -1,8 +1,9 @@
 "use client";
 
-import { type AgentError, type Changes, explain, type PendingCall } from "agent-stream";
+import type { AgentError, Changes, PendingCall } from "agent-stream";
 import { useId, useState } from "react";
 import { pretty } from "@/lib/format";
+import { useAnswer } from "@/lib/useAnswer";
 import { Icon } from "./icons";
 
 interface ApprovalCardProps {
@@ -16,16 +17,9 @@ export function ApprovalCard({ call, approve, refuse }: ApprovalCardProps) {
   const { tool_call_id: id, name, expires_at } = call;
   const written = pretty(call.arguments_text);
   const [text, setText] = useState(written);
-  const [isSending, setSending] = useState(false);
-  const [mistake, setMistake] = useState<string | null>(null);
+  const { send, isSending, mistake } = useAnswer();
   const title = useId();
 
-  const send = async (answer: () => Promise<AgentError | null>) => {
-    setSending(true);
-    const error = await answer();
-    setMistake(error && explain(error));
-    setSending(false);
-  };
   const approveChanged = () => {
     void send(() => approve(id, text === written ? {} : { arguments_text: text }));
   };

@@ -1,7 +1,8 @@
 "use client";
 
-import { type AgentError, type BudgetTotals, explain, type PendingBudget } from "agent-stream";
-import { type FormEvent, useId, useState } from "react";
+import type { AgentError, BudgetTotals, PendingBudget } from "agent-stream";
+import { type FormEvent, useId } from "react";
+import { useAnswer } from "@/lib/useAnswer";
 import { Icon } from "./icons";
 
 interface BudgetCardProps {
@@ -13,16 +14,9 @@ interface BudgetCardProps {
 /** Asks a person to raise a budget that is spent, or to end the run. */
 export function BudgetCard({ budget, raise, refuse }: BudgetCardProps) {
   const { spent_tokens, spent_cost_usd = 0, max_total_tokens, max_cost_usd, expires_at } = budget;
-  const [isSending, setSending] = useState(false);
-  const [mistake, setMistake] = useState<string | null>(null);
+  const { send, isSending, mistake } = useAnswer();
   const title = useId();
 
-  const send = async (answer: () => Promise<AgentError | null>) => {
-    setSending(true);
-    const error = await answer();
-    setMistake(error && explain(error));
-    setSending(false);
-  };
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const entries = [...new FormData(event.currentTarget)].map(([name, value]) => [name, Number(value)] as const);
