@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from closed_models import Closed, Maybe
-from events import Complete, RunError
+from event_data import Complete, RunError
 
 
 class FieldError(Closed):

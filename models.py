@@ -13,13 +13,14 @@ from pydantic import (
 )
 
 from closed_models import ABSENT, Closed, Data, Maybe, with_examples
+from event_data import PendingItem, RunEnd, RunError, RunWarning, Source
 from events import EventType as EventType  # re-exported: this module shows the whole contract
-from events import PendingItem, RunEnd, RunError, RunWarning, Source, Usage
 from events import StreamEvent as StreamEvent
 from message_models import Message, in_order
 from parameter_models import ModelParameters
 from part_models import Content, FilePart, Part, TextPart, has_words, not_blank
 from tool_models import ClientTool, McpServerRef, MostDollars, MostTokens, ServerName, ToolCall, ToolName
+from usage_models import Usage
 
 OnDisconnect = Literal["cancel", "continue"]
 Multitask = Literal["reject", "enqueue", "interrupt"]

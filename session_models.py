@@ -5,10 +5,11 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from closed_models import ABSENT, Closed, Data, Maybe, with_examples
-from events import ApprovalResponse, RunError, Source, ToolSource, Usage
+from event_data import ApprovalResponse, RunError, Source, ToolSource
 from models import Metadata, RunStatus, SessionId
 from part_models import Content
 from tool_models import Asked
+from usage_models import Usage
 
 
 class SessionCreate(Asked):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AnyUrl, Field, JsonValue, StrictBool, UrlConstraints, field_validator, model_validator
 
 from closed_models import Closed, Dollars, Maybe, with_examples
-from events import ApprovalResponse, ToolSource
+from event_data import ApprovalResponse, ToolSource
 
 SERVER_PATTERN = r"^([\w.-]+(/[\w.-]+(@[\w.-]+)?)?|https://\S+)$"
 """An MCP server: `owner/name`, `owner/name@version` or an https URL, as Dedalus accepts, or a name in MCP_SERVERS."""

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from database.tables import idempotency_keys, insert_new, parameter, runs, sessions
-from events import NO_USAGE, Usage
 from session_models import Session, StoredSession
+from usage_models import NO_USAGE, Usage
 
 EMPTY_ROW = dict.fromkeys(sessions.columns.keys())
 COST_DIGITS = 12  # decimals of a cost in US dollars; a sum of floats is inexact beyond them

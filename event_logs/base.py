@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Sequence
 from typing import NamedTuple, Protocol
 
-from events import EventData
+from event_data import EventData
 
 
 class Fenced(Exception):

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from event_data import ApprovalResponse, Complete, EventData, PartialOutput, Thinking, ToolUseDelta, Waiting
 from event_logs.base import Fenced
-from events import EVENT_TYPES, ApprovalResponse, Complete, EventData, PartialOutput, Thinking, ToolUseDelta, Waiting
+from events import EVENT_TYPES
 
 MAX_DELTA_BYTES = 64 * 1024  # of a delta's text as JSON; a longer text becomes several events
 PAGE_BYTES = 32 * 1024

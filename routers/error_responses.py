@@ -12,8 +12,9 @@ from starlette.types import Scope
 
 from error_models import ErrorBody, ErrorInfo, FieldError, RefusalComplete, RefusalError, RefusalEvent
 from errors import AgentStreamError, ErrorDetail, InternalError, InvalidRequest, MethodNotAllowed, RouteNotFound
-from events import NO_USAGE, Complete
+from event_data import Complete
 from routers.accept import prefers_json
+from usage_models import NO_USAGE
 
 MAX_DETAILS = 20
 MAX_NAME = 100  # characters of a field's name in an error: a client can send a name of megabytes

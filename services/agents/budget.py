@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from errors import BudgetExceeded
-from events import BudgetResponse, Usage
+from event_data import BudgetResponse
 from json_codec.text import dumps
 from models import AgentRequest
 from parameter_models import MIN_THINKING
 from services.agents.conversation import BYTES_PER_TOKEN, tokens
 from services.runs.suspension import BUDGET, Outcomes, SpentBudget
 from services.upstreams.prices import Price, billed_output
+from usage_models import Usage
 
 LEAST_OUTPUT = 16  # tokens that a turn has to have for its output: OpenAI's Responses API refuses less
 AT_THE_BOUND = "The run's budget is spent, and MAX_COST_USD or MAX_TOTAL_TOKENS allows no larger one. Ask for less."

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from errors import OutputBlocked, OutputLimit
-from events import EventData, PartialOutput, Source, Thinking, ToolResult, ToolUse, ToolUseDelta
+from event_data import EventData, PartialOutput, Source, Thinking, ToolResult, ToolUse, ToolUseDelta
 from json_codec.text import dumps, mend_text
 from services.agents.run_context import RunContext
 from services.tooling.checks import CheckContext, CheckKind, TextCheck

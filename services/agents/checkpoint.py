@@ -6,12 +6,13 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel
 
-from events import NO_USAGE, RestartReason, RunWarning, Usage
+from event_data import RestartReason, RunWarning
 from services.agents.budget import BudgetState
 from services.agents.conversation import WireMessage
 from services.agents.tool_calls import Call
 from services.tooling.checks import CheckKind
 from services.upstreams.wire_rules import without_provider_fields
+from usage_models import NO_USAGE, Usage
 
 
 class StepOutput(BaseModel):

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from errors import McpServerFailed, RequestError, ToolUnavailable
-from events import RunWarning, WarningCode
+from event_data import RunWarning, WarningCode
 from models import AgentRequest, Run
 from services.agents.budget import Budget, BudgetState
 from services.agents.checked_input import check_input

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Container, Mapping
 
-from events import RunWarning, WarningCode
+from event_data import RunWarning, WarningCode
 
 SLUG = re.compile(r"[\w-]{1,100}/[\w.-]{1,100}", re.ASCII)
 MAX_ADVICE = 300  # characters

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from errors import OutputInvalid, StepLimit
-from events import EventData, RunWarning, StepFinished, WarningCode
+from event_data import EventData, RunWarning, StepFinished, WarningCode
 from services.agents.answer_check import MAX_REPEATS, Answer, question_again, read_answer
 from services.agents.checkpoint import BudgetCheckpoint, Checkpoint, StepOutput, StepProgress
 from services.agents.conversation import followed_up

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from errors import AgentStreamError, UpstreamUnreached
-from events import RunWarning, WarningCode
+from event_data import RunWarning, WarningCode
 from models import AgentRequest
 from services.agents.toolbox import Toolbox, ToolSelection, Toolset
 from services.completions.errors import another_model_may_help

@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from errors import AgentStreamError, OutputBlocked, UpstreamDropped, UpstreamTimeout
-from events import (
-    NO_USAGE,
+from event_data import (
     EventData,
     PartialOutput,
     RestartReason,
@@ -27,6 +26,7 @@ from services.runs.suspension import SpentBudget
 from services.upstreams.model_turn import ModelTurn, model_turn
 from services.upstreams.prices import Price
 from services.upstreams.wire_rules import OUTPUT_LIMIT
+from usage_models import NO_USAGE
 
 logger = logging.getLogger(__name__)
 

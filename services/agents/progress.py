@@ -5,8 +5,8 @@ import logging
 import math
 
 from errors import LogUnavailable
+from event_data import ToolProgress
 from event_logs.base import Fenced
-from events import ToolProgress
 from json_codec.text import mend_text
 from services.runs.writer import RunWriter
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from errors import AgentStreamError, BudgetExceeded, UpstreamFailed
-from events import (
+from event_data import (
     ApprovalResponse,
     BudgetResponse,
     EventData,
@@ -20,12 +20,12 @@ from events import (
     ToolSource,
     ToolUse,
     ToolUseDelta,
-    Usage,
 )
 from json_codec.text import dumps
 from models import Scenario, SimulateRequest
 from part_models import texts_in
 from services.runs.suspension import BUDGET, InDoubt, Outcomes, Pending, SpentBudget, refusal_message
+from usage_models import Usage
 
 MODEL = "simulated/scripted"
 FALLBACK_MODEL = "simulated/fallback"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from events import EventData, ToolResult, ToolSource, ToolUse, ToolUseDelta
+from event_data import EventData, ToolResult, ToolSource, ToolUse, ToolUseDelta
 from json_codec.text import dumps, mend_text
 from services.agents.call_gathering import CallGatherer, GatheredCall
 from services.agents.toolbox import Toolset

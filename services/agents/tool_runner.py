@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from errors import AgentStreamError
-from events import ApprovalResponse, CallKind, ToolResult
+from event_data import ApprovalResponse, CallKind, ToolResult
 from json_codec.text import dumps
 from services.agents.progress import Progress
 from services.agents.run_context import RunContext

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 from errors import ErrorDetail, InternalError, ToolUnavailable
-from events import RunWarning, ToolSource, WarningCode
+from event_data import RunWarning, ToolSource, WarningCode
 from models import AgentRequest
 from parameter_models import UNFORCED, NamedTool
 from services.mcp.client import McpClient

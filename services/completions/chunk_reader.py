@@ -6,7 +6,6 @@ The table in docs/upstreams.md says what each form of chunk means.
 import logging
 from typing import Any
 
-from events import NO_USAGE, Usage
 from services.completions.answer_pieces import AnswerPieces
 from services.completions.citations import KEYS as CITATION_KEYS
 from services.completions.citations import Citations
@@ -18,6 +17,7 @@ from services.completions.server_reports import KEYS as REPORT_KEYS
 from services.completions.server_reports import ServerReports
 from services.completions.think_tags import ThinkTags
 from services.completions.usage import usage_of
+from usage_models import NO_USAGE, Usage
 
 logger = logging.getLogger(__name__)
 

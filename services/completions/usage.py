@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from events import Usage
+from usage_models import Usage
 
 MAX_COUNT = 2**53  # the largest whole number that every JSON reader reads exactly
 

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from contextlib import aclosing
 
 from errors import RequestError, RunExpired, RunNotFound, RunNotWaiting, ToolCallAnswered, ToolCallNotFound
+from event_data import ApprovalResponse, BudgetResponse, ToolResult
 from event_logs.base import EventLog
 from event_logs.reading import events_in
-from events import ApprovalResponse, BudgetResponse, EventType, ToolResult
+from events import EventType
 from services.agents.tool_calls import result_of
 from services.intake.budget_bounds import bounds_of, check_totals
 from services.intake.work import WorkFactory

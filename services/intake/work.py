@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from errors import ErrorDetail, InternalError, InvalidRequest
-from events import RunWarning, WarningCode
+from event_data import RunWarning, WarningCode
 from json_codec.text import dumps
 from models import AgentRequest, Run, SimulateRequest
 from services.agents.conversation import WireMessage, conversation, following, from_request, from_session, tokens

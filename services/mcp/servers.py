@@ -12,7 +12,7 @@ from mcp_types import CallToolResult
 from pydantic import AnyUrl, ValidationError
 
 from errors import McpAuthorizationRequired, McpServerFailed, McpServerNotFound
-from events import RunWarning, WarningCode
+from event_data import RunWarning, WarningCode
 from services.mcp.failures import SessionLost, describe_error, hide_urls_in_sdk_logs
 from services.mcp.resolution import LocalServer
 from services.mcp.session import McpSession

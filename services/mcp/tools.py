@@ -13,7 +13,7 @@ from mcp import MCPError
 from mcp.shared.dispatcher import ProgressFnT
 
 from errors import McpAuthorizationRequired, McpServerFailed
-from events import ToolSource
+from event_data import ToolSource
 from json_codec.text import dumps
 from services.mcp.arguments import validation_errors
 from services.mcp.failures import UNREADABLE, SessionLost, describe_error

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from errors import ErrorDetail, InvalidRequest
-from events import BudgetResponse, PendingBudget
+from event_data import BudgetResponse, PendingBudget
 
 NOT_FOR_A_BUDGET = "The run is not waiting for a decision on its budget. Get the run to see what it waits for."
 

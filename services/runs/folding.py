@@ -5,9 +5,7 @@ from contextlib import aclosing
 from datetime import datetime
 
 from errors import AgentStreamError, InternalError, every_error
-from event_logs.reading import events_in
-from events import (
-    NO_USAGE,
+from event_data import (
     ApprovalResponse,
     Complete,
     FinalOutput,
@@ -20,15 +18,17 @@ from events import (
     StepFinished,
     StepRestarted,
     StepStarted,
-    StreamEvent,
     Thinking,
     ToolResult,
     ToolUse,
     Waiting,
 )
+from event_logs.reading import events_in
+from events import StreamEvent
 from models import AgentResponse
 from services.runs.task import RunTask
 from tool_models import ToolCall
+from usage_models import NO_USAGE
 
 ERRORS_BY_CODE = {error.code: error for error in every_error()}
 

@@ -6,8 +6,8 @@ from contextlib import suppress
 from functools import partial
 
 from errors import LogUnavailable
+from event_data import RunStarted
 from event_logs.base import EventLog
-from events import RunStarted
 from services.runs.admission import Admission
 from services.runs.readers import LeaveSignal, OpenStreams, RunStream
 from services.runs.records import RunRecords

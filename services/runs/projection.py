@@ -6,12 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from closed_models import ABSENT
-from event_logs.base import EventLog
-from event_logs.reading import events_in
-from events import (
+from event_data import (
     ApprovalResponse,
     Complete,
-    EventType,
     FinalOutput,
     PartialOutput,
     RunError,
@@ -20,11 +17,13 @@ from events import (
     StepFinished,
     StepRestarted,
     StepStarted,
-    StreamEvent,
     Thinking,
     ToolResult,
     ToolUse,
 )
+from event_logs.base import EventLog
+from event_logs.reading import events_in
+from events import EventType, StreamEvent
 from models import Run, RunStatus
 from part_models import Content
 from session_models import FunctionCall, StoredMessage

@@ -12,9 +12,9 @@ from database.runs import delete_run, get_run, unfinished_runs
 from database.sessions import get_session, set_head
 from database.suspended_runs import QueuedRun, SuspendedRun, get_suspended_run, keep_waiting_runs
 from errors import Interrupted, RunExpired, RunNotFound
+from event_data import RunError
 from event_logs.base import EventLog
 from event_logs.reading import events_in
-from events import RunError
 from models import Run, RunStatus, new_request_id, now
 from services.runs.deletions import delete_events
 from services.runs.records import RunRecords

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from database.suspended_runs import SuspendedRun
 from errors import RunNotWaiting, ToolCallAnswered, ToolCallNotFound
-from events import (
+from event_data import (
     ApprovalRequest,
     ApprovalResponse,
     BudgetResponse,
@@ -17,11 +17,11 @@ from events import (
     PendingBudget,
     PendingCall,
     PendingItem,
-    StreamEvent,
     ToolProgress,
     ToolResult,
     Waiting,
 )
+from events import StreamEvent
 from services.runs.budget import NOT_FOR_A_BUDGET, check_raise
 
 NO_DECISION = "Nobody answered in time."

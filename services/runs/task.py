@@ -14,8 +14,8 @@ from errors import (
     RunNotFound,
     RunTimeout,
 )
+from event_data import PendingItem, RunEnd
 from event_logs.base import Fenced
-from events import PendingItem, RunEnd
 from models import Run, RunStatus, now
 from services.runs.admission import Admission
 from services.runs.readers import RunReaders

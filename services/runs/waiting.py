@@ -8,8 +8,8 @@ from typing import Any
 
 from database.suspended_runs import SuspendedRun
 from errors import CapacityError, InternalError, LogUnavailable, RunNotWaiting
+from event_data import PendingItem, ToolResult
 from event_logs.base import EventLog
-from events import PendingItem, ToolResult
 from models import Run, RunStatus, now
 from services.runs.admission import Admission
 from services.runs.records import RunRecords

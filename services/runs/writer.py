@@ -7,9 +7,7 @@ from typing import Any
 
 from closed_models import ABSENT
 from errors import AgentStreamError, OutputLimit
-from event_logs.base import EventWriter
-from events import (
-    NO_USAGE,
+from event_data import (
     Complete,
     EventData,
     FinalOutput,
@@ -20,13 +18,14 @@ from events import (
     StepFinished,
     StepRestarted,
     StepStarted,
-    StreamEvent,
     Thinking,
     ToolResult,
     ToolUse,
     ToolUseDelta,
-    Usage,
 )
+from event_logs.base import EventWriter
+from events import StreamEvent
+from usage_models import NO_USAGE, Usage
 
 Delta = PartialOutput | Thinking | ToolUseDelta
 MAX_SOURCES = 100  # of a run

@@ -26,7 +26,6 @@ from errors import (
     SessionNotFound,
 )
 from event_logs.base import EventLog
-from events import NO_USAGE
 from models import Run, now
 from services.runs.deletions import delete_events
 from services.runs.live import LiveRuns
@@ -34,6 +33,7 @@ from services.runs.write_behind import WriteBehind
 from services.sessions.listing import all_sessions, found_sessions, place_of, words_of
 from services.sessions.turns import SessionTurns
 from session_models import MessageList, Session, SessionCreate, SessionList, SessionUpdate, StoredSession
+from usage_models import NO_USAGE
 
 EXPIRED_AT_ONCE = 200  # sessions that are looked up in one query
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from events import ToolSource
+from event_data import ToolSource
 from services.outbound.client import GuardedClient
 
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from events import ToolSource
+from event_data import ToolSource
 from services.tooling.base import ToolContext, ToolError
 from services.tooling.decorator import ToolOptions, source_location
 from services.tooling.results import as_text, is_plain

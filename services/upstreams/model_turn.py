@@ -14,7 +14,6 @@ from typing import Any, cast
 import httpx
 
 from errors import AgentStreamError, UpstreamDisconnected, UpstreamProtocol, UpstreamStalled, UpstreamTimeout
-from events import Usage
 from services.completions.chunks import ChatChunks, Delta
 from services.completions.errors import error_of, quoted, status_of
 from services.completions.server_reports import ServerReports
@@ -26,6 +25,7 @@ from services.upstreams.model_request import ask, learned
 from services.upstreams.refusals import NO_CHAT_STREAM
 from services.upstreams.upstream import Route
 from settings import WireRules
+from usage_models import Usage
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
-from events import Usage
+from usage_models import Usage
 
 PriceSource = Literal["settings", "server", "snapshot"]
 

@@ -14,8 +14,8 @@ from text_checks import MARK
 from wire import Json
 
 from errors import OutputBlocked
+from event_data import EventData, PartialOutput, Source, Thinking, ToolResult, ToolUse, ToolUseDelta
 from event_logs.memory import MemoryEventLog
-from events import EventData, PartialOutput, Source, Thinking, ToolResult, ToolUse, ToolUseDelta
 from models import AgentRequest, Run, RunStatus
 from services.agents.budget import NO_BOUNDS, Budget
 from services.agents.checked_output import CheckedOutput, OutputRules, unescaped

@@ -8,8 +8,8 @@ from service import EXECUTE, NOWHERE, SIMULATE, checked, names, only, service
 from session_calls import ask, messages
 from wire import Cut, Done, Finish, Json, RawChunk, Step, Text, ToolCall
 
+from event_data import Source, StepRestarted, StepStarted
 from event_logs.memory import MemoryEventLog
-from events import Source, StepRestarted, StepStarted
 from services.runs.writer import MAX_SOURCES, UNBOUNDED, RunWriter
 
 pytestmark = pytest.mark.anyio

@@ -21,12 +21,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from node import TYPESCRIPT
 
-from event_logs.base import Fenced
-from event_logs.frames import MAX_DELTA_BYTES, FrameQueue
-from events import (
-    EVENT_TYPES,
-    NO_USAGE,
-    STREAM_EVENT,
+from event_data import (
     ApprovalRequest,
     ApprovalResponse,
     Complete,
@@ -38,8 +33,12 @@ from events import (
     ToolUse,
     ToolUseDelta,
 )
+from event_logs.base import Fenced
+from event_logs.frames import MAX_DELTA_BYTES, FrameQueue
+from events import EVENT_TYPES, STREAM_EVENT
 from json_codec.text import Mender, loads, loads_exactly, mend, mend_text
 from services.completions.chunks import CallDelta, ChatChunks, Delta, HostedResult, TextDelta, ThinkingDelta
+from usage_models import NO_USAGE
 
 pytestmark = pytest.mark.timeout(300)  # the first run on a machine installs Node's packages
 

@@ -31,10 +31,11 @@ from database.suspended_runs import (
     put_queued_run,
     put_suspended_run,
 )
-from events import RunError, Usage
+from event_data import RunError
 from models import RunStatus
 from part_models import ImagePart, TextPart
 from session_models import FunctionCall, Session, StoredMessage
+from usage_models import Usage
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of where it keeps a lock, without XDG_RUNTIME_DIR

@@ -31,15 +31,9 @@ from log_backends import (
 )
 
 from errors import RunExpired, RunNotFound
+from event_data import EventData, PartialOutput, StepStarted, Thinking, ToolUseDelta
 from event_logs.base import EventWriter, Fenced, LogPosition
 from event_logs.frames import FrameQueue
-from events import (
-    EventData,
-    PartialOutput,
-    StepStarted,
-    Thinking,
-    ToolUseDelta,
-)
 
 pytest_plugins = "log_fixtures"
 pytestmark = pytest.mark.anyio

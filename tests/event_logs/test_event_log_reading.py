@@ -28,13 +28,10 @@ from log_backends import (
 )
 
 from errors import RunExpired, RunNotFound
+from event_data import FinalOutput, StepStarted
 from event_logs.base import EventLog, Fenced, LogPosition
 from event_logs.frames import PAGE_BYTES
 from event_logs.memory import MemoryEventLog
-from events import (
-    FinalOutput,
-    StepStarted,
-)
 
 pytest_plugins = "log_fixtures"
 pytestmark = pytest.mark.anyio

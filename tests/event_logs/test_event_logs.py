@@ -27,12 +27,8 @@ from log_backends import (
 )
 
 from errors import RunExpired, RunNotFound
+from event_data import EventData, StepStarted, Thinking
 from event_logs.base import EventLog, Fenced, LogPosition
-from events import (
-    EventData,
-    StepStarted,
-    Thinking,
-)
 
 pytest_plugins = "log_fixtures"
 pytestmark = pytest.mark.anyio

@@ -25,11 +25,11 @@ from log_backends import (
 from log_files import NOON, STEP, WEEK_S, Clock, active, files, id_at, python
 
 from errors import LogUnavailable, RunExpired, RunNotFound
+from event_data import FinalOutput
 from event_logs.base import Fenced, LogPosition
 from event_logs.directory_lock import DirectoryInUse
 from event_logs.file import DAY_S, FileEventLog
 from event_logs.file_reading import WINDOW
-from events import FinalOutput
 
 pytestmark = pytest.mark.anyio
 

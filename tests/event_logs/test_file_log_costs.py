@@ -26,11 +26,11 @@ from log_backends import (
 from log_files import STEP, WEEK_S, active, open_descriptors
 
 from errors import LogUnavailable
+from event_data import FinalOutput
 from event_logs.base import Fenced
 from event_logs.file import FileEventLog
 from event_logs.file_reading import RECENT_BYTES
 from event_logs.frames import PAGE_BYTES
-from events import FinalOutput
 
 pytestmark = pytest.mark.anyio
 

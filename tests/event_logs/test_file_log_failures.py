@@ -30,12 +30,12 @@ from log_backends import (
 from log_files import STEP, WEEK_S, active, disk_full_at, files, limit, python
 
 from errors import LogUnavailable
+from event_data import PendingCall, StepStarted, Waiting
 from event_logs.base import Fenced, LogPosition
 from event_logs.file import FileEventLog
 from event_logs.file_flushing import Disk
 from event_logs.file_reading import CommittedRun, Extent
 from event_logs.file_writing import FileWriter
-from events import PendingCall, StepStarted, Waiting
 
 pytestmark = pytest.mark.anyio
 

@@ -26,7 +26,8 @@ from wire import Json
 
 from app import create_app
 from errors import every_error
-from events import EVENT_TYPES, STREAM_EVENT, WarningCode
+from event_data import WarningCode
+from events import EVENT_TYPES, STREAM_EVENT
 from models import AgentRequest, SimulateRequest
 from services.agents.tool_runner import NO_REASON
 from services.upstreams.providers import BY_BASE_URL, PROVIDERS

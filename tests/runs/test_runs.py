@@ -12,7 +12,7 @@ from run_readers import Reader, attached, events_url, reading
 from service import EXECUTE, NOWHERE, SIMULATE, STREAM, Service, checked, names, only, service, text
 from wire import Done, Finish, Gate, Stall, Text, WaitFor, answer
 
-from events import PartialOutput
+from event_data import PartialOutput
 from models import Scenario, SimulateRequest
 from services.agents.scenarios import Silence, script
 

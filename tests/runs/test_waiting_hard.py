@@ -38,7 +38,7 @@ from wire import Stall, Text, answer
 
 from database.suspended_runs import delete_waiting_runs
 from errors import StoreUnavailable
-from events import ApprovalResponse, ToolResult
+from event_data import ApprovalResponse, ToolResult
 from models import SimulateRequest
 from services.agents.scenarios import CALL, script_after
 from services.runs import records as run_records

@@ -11,8 +11,9 @@ from service import service
 from session_calls import RUNS, SESSIONS, ask, get, messages
 from wire import Cut, Done, Finish, Gate, Stall, Text, Thinking, ToolCall, Usage, WaitFor, answer
 
-from events import EVENT_TYPES, PartialOutput, StepStarted, StreamEvent, ToolResult, ToolUse
-from events import Thinking as Thought
+from event_data import PartialOutput, StepStarted, ToolResult, ToolUse
+from event_data import Thinking as Thought
+from events import EVENT_TYPES, StreamEvent
 from services.agents.conversation import following, from_session, tokens
 from services.intake.work import MOST_MESSAGES, HistorySize
 from services.runs.projection import MOST_PARTS, Transcript, question

@@ -6,7 +6,7 @@ from typing import Any
 
 from wire import Json
 
-from events import ToolSource
+from event_data import ToolSource
 from services.outbound.client import GuardedClient
 from services.outbound.url_guard import UrlGuard
 from services.tooling.base import Report, Tool, ToolContext

@@ -13,20 +13,13 @@ from grammar import parse_frames
 from uuid_utils import uuid7
 
 from errors import RunExpired
+from event_data import Complete, EventData, PartialOutput, RunStarted, ToolUse, ToolUseDelta
 from event_logs.base import EventLog, EventWriter
 from event_logs.file import DAY_S, FileEventLog
 from event_logs.file_writing import Fsync
 from event_logs.frames import PAGE_BYTES
 from event_logs.memory import MemoryEventLog
-from events import (
-    NO_USAGE,
-    Complete,
-    EventData,
-    PartialOutput,
-    RunStarted,
-    ToolUse,
-    ToolUseDelta,
-)
+from usage_models import NO_USAGE
 
 STARTED = RunStarted(model="test/model")
 COMPLETE = Complete(status="cancelled", usage=NO_USAGE, steps=0, duration_ms=1)

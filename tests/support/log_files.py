@@ -12,8 +12,8 @@ from typing import Any
 
 from process import ROOT
 
+from event_data import StepStarted
 from event_logs.file import DAY_S
-from events import StepStarted
 
 WEEK_S = 7 * DAY_S
 NOON = int(datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp())

@@ -13,12 +13,12 @@ from session_calls import ask
 from wire import Cut, Json, Step, Text, UsageChunk, answer
 from wire import Usage as Reported
 
-from events import NO_USAGE, Usage
 from services.catalog.list_prices import listed_price
 from services.completions.usage import usage_of
 from services.upstreams.price_snapshot import snapshot_price
 from services.upstreams.prices import Price, Rates, Tier
 from setting_objects import ModelPrice
+from usage_models import NO_USAGE, Usage
 
 pytestmark = pytest.mark.anyio
 
