@@ -5,6 +5,7 @@ has the table.
 """
 
 from collections.abc import Sequence
+from json import dumps
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -16,10 +17,16 @@ NO_RESULT = "(No result of this call was recorded.)"
 IGNORED = frozenset(
     (
         *("annotations", "audio", "reasoning", "reasoning_content", "reasoning_details", "refusal", "thinking"),
-        *("function_call", "provider_specific_fields", "extra_content", "is_error", "id", "status"),
+        *("function_call", "provider_specific_fields", "extra_content", "is_error", "id", "status", "parsed"),
+        *("additional_kwargs", "artifact", "invalid_tool_calls", "response_metadata", "usage_metadata"),
+        *("cache_control", "createdAt", "metadata", "providerMetadata", "providerOptions", "timestamp"),
     )
 )
-"""Keys that clients store with an answer, and that only its provider understands, or none. They are dropped."""
+"""Keys that clients store with a message, and that only its provider understands, or none. They are dropped."""
+REASONING_PARTS = ("reasoning", "redacted_thinking", "think", "thinking")
+CALL_PARTS = ("tool-call", "tool_call", "tool_use")
+RESULT_PARTS = ("tool-result", "tool_result")
+CALLS_AS_PARTS = "Send the calls of an answer in tool_calls, and each result in a message with the role tool."
 
 
 class CalledFunction(Asked):
@@ -27,6 +34,17 @@ class CalledFunction(Asked):
 
     name: Annotated[str, Field(min_length=1, max_length=256)]
     arguments: str = "{}"
+
+    @model_validator(mode="before")
+    @classmethod
+    def with_text(cls, value: Any) -> Any:
+        """Write arguments that are an object as text, and drop the keys of an SDK, such as `parsed_arguments`."""
+        if not isinstance(value, dict):
+            return value
+        function = {key: given for key, given in value.items() if key in {"name", "arguments"} and given is not None}
+        if isinstance(function.get("arguments"), dict):
+            function["arguments"] = dumps(function["arguments"])
+        return function
 
 
 class MessageCall(Asked):
@@ -41,7 +59,8 @@ class MessageCall(Asked):
     def known_keys(cls, value: Any) -> Any:
         """Drop the keys that only the provider of the call knows, such as its signature."""
         if isinstance(value, dict) and isinstance(value.get("function"), dict):
-            return {key: given for key, given in value.items() if key in {"id", "type", "function"}}
+            known = {key: given for key, given in value.items() if key in {"id", "type", "function"}}
+            return {key: given for key, given in known.items() if given is not None}
         return value
 
 
@@ -63,14 +82,18 @@ class Message(Asked):
     @model_validator(mode="before")
     @classmethod
     def of_a_chat_client(cls, value: Any) -> Any:
-        """Drop the keys that only the provider understands. A refusal becomes the text of an answer without one."""
+        """Drop the keys and parts that only the provider understands. A refusal becomes an answer's text."""
         if not isinstance(value, dict):
             return value
         if value.get("function_call"):
             raise ValueError("function_call is deprecated: send tool_calls, and the result with the role tool")
+        if value.get("parts"):
+            raise ValueError(f"parts is a form of the AI SDK's pages: send content. {CALLS_AS_PARTS}")
         message = {key: given for key, given in value.items() if key not in IGNORED}
         if value.get("refusal") and not value.get("content"):
             message["content"] = value["refusal"]
+        if message.get("role") in {"assistant", "tool"} and isinstance(message.get("content"), list):
+            message["content"] = _said(message["content"], calls=message.get("tool_calls"))
         return message
 
     @model_validator(mode="after")
@@ -93,6 +116,15 @@ class Message(Asked):
         """Refuse an empty text, except in a result and beside calls."""
         may_be_empty = info.data.get("role") == "tool" or info.data.get("tool_calls")
         return value if value is None or may_be_empty else not_blank(value)
+
+
+def _said(content: list[Any], calls: object) -> list[Any] | None:
+    """Return the parts of an answer or a result without reasoning, and without calls that `calls` has as well."""
+    dropped = (*REASONING_PARTS, *(CALL_PARTS if calls else ()))
+    kinds = [part.get("type") if isinstance(part, dict) else None for part in content]
+    if any(kind in {*CALL_PARTS, *RESULT_PARTS} and kind not in dropped for kind in kinds):
+        raise ValueError(CALLS_AS_PARTS)
+    return [part for part, kind in zip(content, kinds, strict=True) if kind not in dropped] or None
 
 
 def in_order(messages: Sequence[Message]) -> list[Message]:

@@ -24,10 +24,15 @@ PDF = "application/pdf"
 TEXT_TYPES = ("text/", "application/json", "application/xml", "application/yaml", "application/x-yaml")
 AUDIO_FORMATS = {"audio/x-wav": "wav", "audio/wave": "wav", "audio/vnd.wave": "wav", "audio/mpeg": "mp3"}
 NO_ID = "file_id is an upload at one provider: send the file as a data URL, or as an https URL"
-IGNORED = ("annotations", "cache_control", "index", "providerMetadata", "providerOptions")
-"""Keys of parts that only one provider understands, or none at all. They are dropped."""
-FOREIGN_KEYS = {"mediaType", "mime_type", "mimeType", "filename"}
-"""Keys that only parts of the AI SDK and of LangChain have."""
+IGNORED = frozenset(
+    (
+        *("annotations", "cache_control", "extras", "id", "index", "phase", "providerMetadata", "providerOptions"),
+        *("source_type", "state", "tool_call_ids"),
+    )
+)
+"""Keys of parts that only one client or provider understands, or none at all. They are dropped."""
+IMAGE_TYPES = {"iVBOR": "image/png", "/9j/": "image/jpeg", "R0lGOD": "image/gif", "UklGR": "image/webp"}
+"""The types of images by the beginning of their base64."""
 
 
 def media_type(url: str) -> str | None:
@@ -126,8 +131,8 @@ def _native(part: Any) -> Any:
             return _image(url, options)
         case {"type": "image_url" | "input_image", "image_url": url, **options}:
             return _image(url, options)
-        case {"type": "image", "image": url}:
-            return _image(url, {})
+        case {"type": "image" | "document" as kind, "source": dict(source)}:
+            return _media("image" if kind == "image" else "file", source | {"filename": part.get("title")})
         case {"type": "input_audio", "input_audio": {"data": str(data), "format": str(kind)}}:
             return {"type": "audio", "url": _data_url(f"audio/{kind}", data)}
         case {"type": "file", "file": dict(file)} | {"type": "input_file", **file}:
@@ -150,16 +155,19 @@ def _file(file: Mapping[Any, Any]) -> dict[str, Any]:
     if url is None and file.get("file_id"):
         raise ValueError(NO_ID)
     name = file.get("filename")
-    if isinstance(url, str) and url[:5].lower() not in {"data:", "https"}:
+    if isinstance(url, str) and not _is_url(url):
         url = _data_url(_type_of_name(name), url)
     return _with_name({"type": "file", "url": url}, name)
 
 
 def _media(kind: str, media: Mapping[Any, Any]) -> dict[str, Any]:
     """Convert a part with a media type, in the forms of the AI SDK and LangChain. The type decides its kind."""
-    url = media.get("url") or media.get("base64") or media.get("data")
+    url = media.get("url") or media.get("base64") or media.get("data") or media.get("image")
+    if url is None and media.get("file_id"):
+        raise ValueError(NO_ID)
     named = _media_type(media)
-    if isinstance(url, str) and url[:5].lower() not in {"data:", "https"}:
+    if isinstance(url, str) and not _is_url(url):
+        named = named or (_type_of_image(url) if kind == "image" else None)
         url = _data_url(named or "application/octet-stream", url)
     general = (named or "").partition("/")[0]
     kind = general if general in {"image", "audio"} else kind
@@ -168,7 +176,16 @@ def _media(kind: str, media: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _media_type(media: Mapping[Any, Any]) -> str | None:
-    return media.get("mediaType") or media.get("mime_type") or media.get("mimeType")
+    given = (media.get(name) for name in ("mediaType", "media_type", "mime_type", "mimeType"))
+    return next((value for value in given if value and isinstance(value, str)), None)
+
+
+def _is_url(data: str) -> bool:
+    return data[:5].lower().startswith(("data:", "http"))
+
+
+def _type_of_image(data: str) -> str | None:
+    return next((kind for beginning, kind in IMAGE_TYPES.items() if data.startswith(beginning)), None)
 
 
 def _with_name(part: dict[str, Any], name: Any) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Makes the work of runs: the agent's or the simulator's, from the beginning or after a wait."""
 
+import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
@@ -173,7 +174,8 @@ class WorkFactory:
         for candidate in plan.candidates:
             self._catalog.keep_prices(candidate.route.upstream)
         if run.session_id is None:
-            history = from_request(plan.request.messages or ())
+            messages = plan.request.messages
+            history = await asyncio.to_thread(from_request, messages) if messages else []
         else:
             history = await self._history(plan.request, plan.route, run, writer)
         return _labelled(AGENT, await self._agent.run(plan, history, run, writer))

@@ -76,6 +76,68 @@ THERE = [USER, calls(call()), result(), SAID, ASKED]
             id="another server's reasoning",
         ),
         pytest.param(
+            [
+                USER,
+                calls(
+                    {**call(), "function": {**call()["function"], "parsed_arguments": {"a": 2}}},
+                    parsed=None,
+                    refusal=None,
+                ),
+                result(),
+                SAID,
+            ],
+            THERE,
+            id="what OpenAI's SDK returns with a parsed answer",
+        ),
+        pytest.param(
+            [
+                {**USER, "createdAt": "2026-11-28T10:00:00Z", "providerOptions": {}, "metadata": {}, "timestamp": 1},
+                calls(call(), additional_kwargs={}, response_metadata={}, usage_metadata=None, invalid_tool_calls=[]),
+                {**result(), "artifact": None, "status": "success"},
+                {**SAID, "cache_control": {"type": "ephemeral"}},
+            ],
+            THERE,
+            id="what LangChain and the AI SDK keep with a message",
+        ),
+        pytest.param(
+            [
+                USER,
+                calls(
+                    call(),
+                    content=[
+                        {"type": "thinking", "thinking": "Hm.", "signature": "s"},
+                        {"type": "reasoning", "reasoning": "Hm.", "index": 0},
+                        {"type": "think", "think": "Hm."},
+                        {"type": "tool_use", "id": "call_1", "name": "add", "input": {"a": 2}},
+                    ],
+                ),
+                result(),
+                {"role": "assistant", "content": [{"type": "text", "text": "5.", "tool_call_ids": ["call_1"]}]},
+            ],
+            THERE,
+            id="parts of reasoning, and calls that are parts as well",
+        ),
+        pytest.param(
+            [USER, calls({**call(), "type": None}, content=[]), result(), SAID],
+            THERE,
+            id="a call without a type, and no parts beside it",
+        ),
+        pytest.param(
+            [USER, calls({"id": "call_1", "function": {"name": "add", "arguments": {"a": 2}}}), result(), SAID],
+            [USER, calls(call(arguments='{"a": 2}')), result(), SAID, ASKED],
+            id="arguments as an object",
+        ),
+        pytest.param(
+            [USER, calls(call(arguments='{"a": ')), result(), SAID],
+            [USER, calls(call(arguments="{}")), result(), SAID, ASKED],
+            id="arguments that were cut",
+        ),
+        pytest.param(
+            [USER, calls(call(arguments=' {"a" : "\\ud83d"}')), result(), SAID],
+            [USER, calls(call(arguments=' {"a" : "\\ud83d"}')), result(), SAID, ASKED],
+            id="arguments as they came",
+        ),
+        pytest.param(
             [USER, calls({**call(), "index": 0, "extra_content": {"google": {}}}), result(), SAID],
             THERE,
             id="a call's index and signature",
@@ -127,6 +189,11 @@ THERE = [USER, calls(call()), result(), SAID, ASKED]
             id="an id that is used again",
         ),
         pytest.param([USER, calls(call()), result(content=""), SAID], None, id="an empty result"),
+        pytest.param(
+            [USER, calls(call()), result(content=[]), SAID],
+            [USER, calls(call()), result(content=EMPTY_RESULT), SAID, ASKED],
+            id="a result without parts",
+        ),
         pytest.param(
             [USER, calls(call(arguments=" ")), result(), SAID],
             [USER, calls(call(arguments="{}")), result(), SAID, ASKED],
@@ -182,6 +249,14 @@ def test_instructions_and_a_system_message_are_one() -> None:
         ([{**SAID, "tool_call_id": "x"}], "only a message with the role tool"),
         ([{"role": "function", "name": "f", "content": "5"}], "role"),
         ([{"role": "assistant", "content": None, "function_call": {"name": "f"}}], "send tool_calls"),
+        ([{"role": "user", "parts": [{"type": "text", "text": "Hi"}]}], "parts is a form of the AI SDK's pages"),
+        ([{"role": "assistant", "content": [{"type": "tool-call", "toolCallId": "1"}]}], "in tool_calls"),
+        ([{"role": "tool", "content": [{"type": "tool-result", "toolCallId": "1"}]}], "with the role tool"),
+        ([{"role": "assistant", "content": [{"type": "reasoning", "text": "Hm."}]}], "the message is empty"),
+        ([{**USER, "mood": "good"}], "mood"),
+        ([{**USER, "content": [{"type": "file", "file": {"file_data": "http://e.com/a.pdf"}}]}], "https"),
+        ([{**USER, "content": [{"type": "file", "mediaType": 5, "data": "AAAA"}]}], "neither a PDF"),
+        ([{**USER, "content": [{"type": "file", "file_id": "file-1"}]}], "file_id is an upload"),
         ([{"role": "system", "content": [{"type": "image", "url": "https://e.com/a.png"}]}], "has text only"),
         ([{**USER, "content": [{"type": "file", "file": {"file_id": "file-1"}}]}], "file_id is an upload"),
         ([{**USER, "content": [{"type": "input_file", "file_id": "file-1"}]}], "file_id is an upload"),
@@ -208,6 +283,8 @@ DOCUMENT = {"type": "file", "url": PDF_URL, "name": "a.pdf"}
 PICTURE = {"type": "image", "url": "https://e.com/a.png"}
 AUDIO = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
 IMAGE = {"type": "image_url", "image_url": {"url": "https://e.com/a.png"}}
+PNG = {"type": "image", "url": "data:image/png;base64,iVBORw=="}
+PNG_IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}}
 
 
 @pytest.mark.parametrize(
@@ -230,15 +307,24 @@ IMAGE = {"type": "image_url", "image_url": {"url": "https://e.com/a.png"}}
             IMAGE,
         ),
         ({"type": "image", "image": "https://e.com/a.png"}, PICTURE, IMAGE),
+        ({"type": "image", "source_type": "url", "url": "https://e.com/a.png"}, PICTURE, IMAGE),
+        ({"type": "image", "source": {"type": "url", "url": "https://e.com/a.png"}}, PICTURE, IMAGE),
+        ({"type": "image", "image": "iVBORw=="}, PNG, PNG_IMAGE),
+        ({"type": "image", "image": "iVBORw==", "mediaType": "image/png"}, PNG, PNG_IMAGE),
+        (
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw=="}},
+            PNG,
+            PNG_IMAGE,
+        ),
         (
             {"type": "image", "base64": "iVBORw==", "mime_type": "image/png"},
-            {"type": "image", "url": "data:image/png;base64,iVBORw=="},
-            {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}},
+            PNG,
+            PNG_IMAGE,
         ),
         (
             {"type": "file", "mediaType": "image/png", "url": "data:image/png;base64,iVBORw=="},
-            {"type": "image", "url": "data:image/png;base64,iVBORw=="},
-            {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}},
+            PNG,
+            PNG_IMAGE,
         ),
         (FILE, DOCUMENT, FILE),
         (
@@ -278,12 +364,26 @@ IMAGE = {"type": "image_url", "image_url": {"url": "https://e.com/a.png"}}
             {"type": "text", "text": "Hi"},
             {"type": "text", "text": "Hi"},
         ),
+        (
+            {
+                "type": "document",
+                "title": "a.pdf",
+                "source": {"type": "base64", "media_type": "application/pdf", "data": PDF},
+            },
+            DOCUMENT,
+            FILE,
+        ),
+        (
+            {"type": "text", "text": "Hi", "id": "m1", "state": "done"},
+            {"type": "text", "text": "Hi"},
+            {"type": "text", "text": "Hi"},
+        ),
         ({"type": "input_text", "text": "Hi"}, {"type": "text", "text": "Hi"}, {"type": "text", "text": "Hi"}),
     ],
     ids=str,
 )
 def test_a_part_has_one_form_however_a_client_writes_it(given: Json, stored: Json, wire: Json) -> None:
-    """OpenAI's two APIs, the AI SDK and LangChain: stored in this service's form, and sent in OpenAI's."""
+    """OpenAI's two APIs, Anthropic's, the AI SDK and LangChain: stored in this service's form, and sent in OpenAI's."""
     request = AgentRequest.model_validate({"input": [given], "messages": [{"role": "user", "content": [given]}, SAID]})
     message = StoredMessage(run_id="run_1", role="user", content=request.input)
     assert message.model_dump()["content"] == [stored]
