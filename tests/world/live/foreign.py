@@ -14,7 +14,7 @@ from process import free_port
 
 HERE = Path(__file__).parent
 UVICORN = re.compile(r"Uvicorn running on")
-STARTS_S = 60
+STARTS_S = 200  # the first start of LiteLLM compiles thousands of modules, beside browsers and builds
 KEY = "sk-2b5c8d1f4e7a9036c1d4e7f8a2b5c8d1"  # LiteLLM refuses to start without a key that looks random
 
 
