@@ -1,60 +1,28 @@
-"""Requests, runs and JSON responses. Times are in UTC, as RFC 3339 with milliseconds."""
+"""Requests to the agent and to its simulation."""
 
-from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from uuid import uuid4
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
-from closed_models import ABSENT, Closed, Data, Maybe, with_examples
-from event_data import PendingItem, RunEnd, RunError, RunWarning, Source
-from events import EventType as EventType  # re-exported: this module shows the whole contract
+from closed_models import with_examples
+from events import EventType as EventType  # re-exported, as the others: this module shows the whole contract
 from events import StreamEvent as StreamEvent
 from message_models import Message, in_order
 from parameter_models import ModelParameters
 from part_models import Content, FilePart, Part, TextPart, has_words, not_blank
-from tool_models import ClientTool, McpServerRef, MostDollars, MostTokens, ServerName, ToolCall, ToolName
-from usage_models import Usage
+from run_models import AgentResponse as AgentResponse
+from run_models import Metadata, OnDisconnect, SessionId
+from tool_models import ClientTool, McpServerRef, MostDollars, MostTokens, ServerName, ToolName
 
-OnDisconnect = Literal["cancel", "continue"]
 Multitask = Literal["reject", "enqueue", "interrupt"]
-SessionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$")]
-MAX_METADATA = 16
 FallbackModels = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=5)]
-
-
-def _check_count(value: Any) -> Any:
-    """Report too many keys as one error, before each of them is validated."""
-    if isinstance(value, dict) and len(value) > MAX_METADATA:
-        raise ValueError(f"send at most {MAX_METADATA} keys")
-    return value
-
-
-Metadata = Annotated[
-    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
-    Field(max_length=MAX_METADATA),
-    BeforeValidator(_check_count),
-]
-
-
-def now(offset_s: float = 0) -> str:
-    """Return the time, `offset_s` seconds from now, in the form in which times are stored and sent."""
-    time = datetime.now(UTC) + timedelta(seconds=offset_s)
-    return time.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def new_request_id() -> str:
     """Return an id for a request without an X-Request-ID."""
     return f"req_{uuid4().hex}"
-
-
-# Requests
 
 
 class AgentRequest(ModelParameters):
@@ -264,77 +232,3 @@ class SimulateRequest(AgentRequest):
     input: Content = Field("What is the weather in Oslo?", description="Repeated in the scripted answer.")
     scenario: Scenario = Field(Scenario.DEFAULT, description="The script to play.")
     delay_ms: int = Field(30, ge=0, le=5000, description="The pause before each event, in milliseconds.")
-
-
-# Runs and responses
-
-
-class RunStatus(StrEnum):
-    """The status of a run."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    WAITING = "waiting"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-class Run(Closed):
-    """A run.
-
-    `last_seq` is the number of its last event so far. `pending` is what a waiting run needs an answer to.
-    `model` is the one that was asked for, and `answered_by` the one that the latest step's answer is from.
-    """
-
-    run_id: str
-    session_id: Maybe[str] = None
-    parent_run_id: Maybe[str] = None
-    status: RunStatus
-    model: str
-    answered_by: Maybe[str] = None
-    created_at: str
-    finished_at: Maybe[str] = None
-    last_seq: int
-    on_disconnect: OnDisconnect
-    metadata: Maybe[dict[str, str]] = None
-    pending: Maybe[list[PendingItem]] = None
-    finish_reason: Maybe[str] = None
-    usage: Maybe[Usage] = None
-    steps: Maybe[int] = None
-    error: Maybe[RunError] = None
-
-
-class RunList(Closed):
-    """A page of runs, the latest first. Send `next_cursor` as `cursor` for the next page. The last page has none."""
-
-    runs: list[Run]
-    next_cursor: Maybe[str] = None
-
-
-class AgentResponse(Closed):
-    """A run as one JSON response, with the same content as its stream.
-
-    A run with the status `waiting` has its events so far, and its tool calls in `pending` have no result yet.
-    `sources` are the web pages that the answer cites. `warnings` report what was left out or lost. `model` is the one
-    that was asked for, and `answered_by` the one that answered in the latest step. With an `output_schema`, `data`
-    is the value of `output`, and `attempts` is the number of answers until it matched.
-    """
-
-    run_id: str
-    session_id: Maybe[str] = None
-    status: RunEnd | Literal["waiting"]
-    output: str
-    data: Data = Field(default_factory=lambda: ABSENT)
-    attempts: Maybe[int] = None
-    thinking: str
-    tool_calls: list[ToolCall]
-    pending: Maybe[list[PendingItem]] = None
-    sources: Maybe[list[Source]] = None
-    warnings: Maybe[list[RunWarning]] = None
-    usage: Usage
-    model: str
-    answered_by: Maybe[str] = None
-    finish_reason: Maybe[str] = None
-    steps: int
-    duration_ms: int

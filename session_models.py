@@ -6,8 +6,8 @@ from pydantic import ConfigDict, Field
 
 from closed_models import ABSENT, Closed, Data, Maybe, with_examples
 from event_data import ApprovalResponse, RunError, Source, ToolSource
-from models import Metadata, RunStatus, SessionId
 from part_models import Content
+from run_models import Metadata, RunStatus, SessionId
 from tool_models import Asked
 from usage_models import Usage
 

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from database.suspended_runs import delete_waiting_runs
 from database.tables import idempotency_keys, parameter, runs, sessions, upsert
-from models import Run, RunStatus
+from run_models import Run, RunStatus
 
 EMPTY_ROW = dict.fromkeys(runs.columns.keys())
 UNFINISHED = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING)

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from catalog_models import McpServerList, ModelList
-from models import AgentRequest, AgentResponse, Run, Scenario, SimulateRequest
+from models import AgentRequest, Scenario, SimulateRequest
 from routers.dependencies import (
     CatalogDep,
     IdempotencyKey,
@@ -22,6 +22,7 @@ from routers.error_responses import error_response
 from routers.json_route import JsonRoute, json_response
 from routers.openapi import ERRORS, STREAM_STARTS
 from routers.sse import torn
+from run_models import AgentResponse, Run
 from services.agent_service import AgentService
 from services.agents.scenarios import TEAR_AFTER
 from services.runs.folding import raised

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from event_logs.reading import frames_in, json_of
-from models import AgentRequest, Run, RunList, RunStatus
+from models import AgentRequest
 from routers.accept import accepts_events
 from routers.dependencies import (
     Cursor,
@@ -24,6 +24,7 @@ from routers.dependencies import (
 )
 from routers.json_route import JsonRoute
 from routers.openapi import ERRORS, EVENTS, STREAM
+from run_models import Run, RunList, RunStatus
 from services.agent_service import AgentService
 from tool_models import ApprovalDecision, BudgetDecision, ClientToolResults
 

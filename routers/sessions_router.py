@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from models import RunList, RunStatus
 from routers.dependencies import Limit, PageCursor, ServiceDep, SessionsDep
 from routers.json_route import JsonRoute, json_response
 from routers.openapi import ERRORS
+from run_models import RunList, RunStatus
 from session_models import MessageList, Session, SessionCreate, SessionList, SessionUpdate
 
 router = APIRouter(prefix="/api/agent/sessions", tags=["sessions"], responses=ERRORS, route_class=JsonRoute)

@@ -5,7 +5,8 @@ from collections.abc import AsyncGenerator
 
 from errors import CursorAhead, RunActive, RunExpired, RunNotFound, ServerDraining
 from event_logs.base import EventLog
-from models import AgentRequest, AgentResponse, Run, RunList, RunStatus, SimulateRequest
+from models import AgentRequest, SimulateRequest
+from run_models import AgentResponse, Run, RunList, RunStatus
 from services.intake.answers import AnswerIntake
 from services.intake.starting import RunStarter
 from services.runs.admission import RETRY_AFTER_S

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from errors import McpServerFailed, RequestError, ToolUnavailable
 from event_data import RunWarning, WarningCode
-from models import AgentRequest, Run
+from models import AgentRequest
+from run_models import Run
 from services.agents.budget import Budget, BudgetState
 from services.agents.checked_input import check_input
 from services.agents.checkpoint import BudgetCheckpoint, StepProgress, checkpoint_of

@@ -5,7 +5,7 @@ import logging
 from database.engine import Database
 from database.provider_states import put_provider_state
 from errors import StoreUnavailable
-from models import Run
+from run_models import Run
 from session_models import ProviderState
 
 logger = logging.getLogger(__name__)

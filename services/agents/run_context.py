@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from models import AgentRequest, Run
+from models import AgentRequest
+from run_models import Run
 from services.agents.budget import Budget
 from services.agents.model_chain import ModelChain
 from services.agents.toolbox import Toolset

@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Iterable, Sequence
 
-from models import Run, new_request_id
+from models import new_request_id
+from run_models import Run
 from services.intake.work import WorkFactory
 from services.runs.live import LiveRuns
 from services.runs.recovery import RestorableRun, RestorableTurn, RestorableWait

@@ -4,7 +4,8 @@ import asyncio
 
 from uuid_utils import uuid7
 
-from models import AgentRequest, OnDisconnect, Run, RunStatus, now
+from models import AgentRequest
+from run_models import OnDisconnect, Run, RunStatus, now
 from services.intake.work import WorkFactory
 from services.runs.admission import Admission
 from services.runs.idempotency import IdempotencyKeys

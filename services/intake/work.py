@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from errors import ErrorDetail, InternalError, InvalidRequest
 from event_data import RunWarning, WarningCode
 from json_codec.text import dumps
-from models import AgentRequest, Run, SimulateRequest
+from models import AgentRequest, SimulateRequest
+from run_models import Run
 from services.agents.conversation import WireMessage, conversation, following, from_request, from_session, tokens
 from services.agents.dedalus import DedalusAgent, Plan
 from services.agents.output_schema import check_output_schema

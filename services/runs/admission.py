@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from errors import ServerDraining, ServerFull
-from models import RunStatus
+from run_models import RunStatus
 from services.runs.write_behind import WriteBehind
 
 RETRY_AFTER_S = 5  # what a refused client is asked to wait

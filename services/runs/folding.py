@@ -25,7 +25,7 @@ from event_data import (
 )
 from event_logs.reading import events_in
 from events import StreamEvent
-from models import AgentResponse
+from run_models import AgentResponse
 from services.runs.task import RunTask
 from tool_models import ToolCall
 from usage_models import NO_USAGE

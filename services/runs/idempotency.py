@@ -13,7 +13,8 @@ from database.idempotency import delete_key, get_key, put_key
 from errors import IdempotencyKeyReused, RunExpired, RunNotFound
 from event_logs.base import EventLog
 from json_codec.writing import pieces
-from models import AgentRequest, now
+from models import AgentRequest
+from run_models import now
 
 VALID = timedelta(hours=24)
 

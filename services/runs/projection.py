@@ -24,8 +24,8 @@ from event_data import (
 from event_logs.base import EventLog
 from event_logs.reading import events_in
 from events import EventType, StreamEvent
-from models import Run, RunStatus
 from part_models import Content
+from run_models import Run, RunStatus
 from session_models import FunctionCall, StoredMessage
 
 FINISHED = frozenset((RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED))

@@ -16,7 +16,7 @@ from database.sessions import create_session, get_session, set_head
 from database.suspended_runs import SuspendedRun, get_suspended_request, get_suspended_run, put_suspended_run
 from errors import InvalidCursor, RunExpired, RunNotFound, RunNotWaiting
 from event_logs.base import EventLog, LogPosition
-from models import Run, RunList, RunStatus, now
+from run_models import Run, RunList, RunStatus, now
 from services.runs.projection import FINISHED, run_in_log
 from services.runs.write_behind import WriteBehind
 from session_models import StoredSession

@@ -15,7 +15,8 @@ from errors import Interrupted, RunExpired, RunNotFound
 from event_data import RunError
 from event_logs.base import EventLog
 from event_logs.reading import events_in
-from models import Run, RunStatus, new_request_id, now
+from models import new_request_id
+from run_models import Run, RunStatus, now
 from services.runs.deletions import delete_events
 from services.runs.records import RunRecords
 from services.runs.suspension import LoggedWait, Resumption, Wait

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from models import Run
+from run_models import Run
 from services.runs.suspension import Resumption, Suspension
 from services.runs.writer import RunWriter
 from settings import Settings

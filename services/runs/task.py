@@ -16,7 +16,7 @@ from errors import (
 )
 from event_data import PendingItem, RunEnd
 from event_logs.base import Fenced
-from models import Run, RunStatus, now
+from run_models import Run, RunStatus, now
 from services.runs.admission import Admission
 from services.runs.readers import RunReaders
 from services.runs.spec import RunSpec

@@ -10,7 +10,7 @@ from database.suspended_runs import SuspendedRun
 from errors import CapacityError, InternalError, LogUnavailable, RunNotWaiting
 from event_data import PendingItem, ToolResult
 from event_logs.base import EventLog
-from models import Run, RunStatus, now
+from run_models import Run, RunStatus, now
 from services.runs.admission import Admission
 from services.runs.records import RunRecords
 from services.runs.suspension import Answer, Resumption, Suspension, Wait, id_of, waiting_events

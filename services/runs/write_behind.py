@@ -17,7 +17,7 @@ from database.suspended_runs import delete_waiting_runs
 from errors import LogUnavailable, RunExpired, RunNotFound, StoreUnavailable
 from event_logs.base import EventLog
 from event_logs.reading import events_in
-from models import Run
+from run_models import Run
 from services.runs.projection import ANSWER_EVENTS, FINISHED, Transcript
 from session_models import StoredMessage
 

@@ -9,7 +9,7 @@ from database.idempotency import expire_keys
 from database.runs import expire_runs
 from errors import LogUnavailable, StoreUnavailable
 from event_logs.base import EventLog
-from models import now
+from run_models import now
 from services.runs.deletions import delete_events
 from services.runs.idempotency import VALID
 from services.sessions.sessions import Sessions

@@ -26,7 +26,7 @@ from errors import (
     SessionNotFound,
 )
 from event_logs.base import EventLog
-from models import Run, now
+from run_models import Run, now
 from services.runs.deletions import delete_events
 from services.runs.live import LiveRuns
 from services.runs.write_behind import WriteBehind

@@ -13,8 +13,9 @@ from database.runs import delete_run, get_run, save_runs
 from database.sessions import create_session, delete_session, get_session, set_head, touch_session
 from database.suspended_runs import put_queued_run
 from errors import InvalidParent, SessionBusy
-from models import AgentRequest, Run, now
+from models import AgentRequest
 from part_models import Content, texts_in
+from run_models import Run, now
 from services.runs.admission import Admission
 from services.runs.live import LiveRuns
 from services.runs.projection import question

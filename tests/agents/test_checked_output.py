@@ -16,7 +16,8 @@ from wire import Json
 from errors import OutputBlocked
 from event_data import EventData, PartialOutput, Source, Thinking, ToolResult, ToolUse, ToolUseDelta
 from event_logs.memory import MemoryEventLog
-from models import AgentRequest, Run, RunStatus
+from models import AgentRequest
+from run_models import Run, RunStatus
 from services.agents.budget import NO_BOUNDS, Budget
 from services.agents.checked_output import CheckedOutput, OutputRules, unescaped
 from services.agents.model_chain import ModelChain

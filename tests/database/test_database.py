@@ -32,8 +32,8 @@ from database.suspended_runs import (
     put_suspended_run,
 )
 from event_data import RunError
-from models import RunStatus
 from part_models import ImagePart, TextPart
+from run_models import RunStatus
 from session_models import FunctionCall, Session, StoredMessage
 from usage_models import Usage
 

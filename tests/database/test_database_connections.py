@@ -32,7 +32,7 @@ from database.sessions import (
 )
 from database.tables import metadata
 from errors import StoreUnavailable
-from models import RunStatus
+from run_models import RunStatus
 from session_models import FunctionCall
 
 with warnings.catch_warnings():

@@ -13,7 +13,7 @@ from local_tools import LocalTool, gives, named
 from service import DATABASE, STREAM, Service, checked, names, only, service, text
 from wire import answer
 
-from models import now
+from run_models import now
 
 pytestmark = pytest.mark.anyio
 

@@ -13,7 +13,7 @@ from session_calls import RUNS, SESSIONS, ask, get, messages, refusal, said
 from wire import Cut, Done, Finish, Gate, Role, Stall, Text, ToolCall, WaitFor, answer
 
 from database.runs import list_runs, save_runs
-from models import RunStatus
+from run_models import RunStatus
 
 pytestmark = pytest.mark.anyio
 

@@ -15,7 +15,7 @@ from database.sessions import (
     create_session,
 )
 from database.tables import metadata
-from models import Run, RunStatus
+from run_models import Run, RunStatus
 from session_models import SessionMessage, StoredMessage, StoredSession
 
 with warnings.catch_warnings():

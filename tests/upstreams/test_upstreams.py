@@ -16,7 +16,8 @@ from app import create_app
 from database.engine import Database
 from errors import LocalModelUnavailable, ModelUnavailable
 from event_logs.memory import MemoryEventLog
-from models import AgentRequest, Run, RunStatus
+from models import AgentRequest
+from run_models import Run, RunStatus
 from services.agents.dedalus import DedalusAgent
 from services.agents.loop_state import AgentLimits
 from services.agents.provider_states import ProviderStates
