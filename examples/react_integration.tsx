@@ -74,7 +74,7 @@ function PartView({ part }: { part: Part }) {
 function stateOf({ approval_request, approval_response, progress, result }: ToolCall): string {
   if (approval_request && !approval_response) return "waits for approval";
   if (!result) return progress?.message ?? "…";
-  if (approval_response?.approved === false) return "refused";
+  if (approval_response?.approved === false) return "denied";
   return result.is_error ? "failed" : "done";
 }
 
@@ -123,8 +123,8 @@ function ApprovalCard({ call, agent }: CardProps) {
       />
       <div className="flex flex-wrap items-center gap-2">
         <button className={MAIN} onClick={approve}>Approve</button>
-        <button className={BUTTON} onClick={refuse}>Refuse</button>
-        {call.expires_at && <small>Refused automatically at {new Date(call.expires_at).toLocaleString()}.</small>}
+        <button className={BUTTON} onClick={refuse}>Deny</button>
+        {call.expires_at && <small>Denied automatically at {new Date(call.expires_at).toLocaleString()}.</small>}
       </div>
       {mistake && <Failure error={mistake} />}
     </section>

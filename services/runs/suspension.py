@@ -187,7 +187,7 @@ def refusal_message(reason: str | None) -> str:
     """Return the result that the model gets for a call that was not approved."""
     if reason == NO_DECISION:
         return f"This call was not approved. {NO_DECISION}"
-    return f"A person refused this call. {reason or ''}".strip()
+    return f"A person denied this call. {reason or ''}".strip()
 
 
 class LoggedWait:

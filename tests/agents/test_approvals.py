@@ -88,7 +88,7 @@ async def test_a_refusal_goes_to_the_model() -> None:
     }
     [result] = only(events, "tool_result")
     assert result["is_error"]
-    assert fake.chats[1].body["messages"][-1]["content"] == "A person refused this call. Not on a Friday."
+    assert fake.chats[1].body["messages"][-1]["content"] == "A person denied this call. Not on a Friday."
 
 
 async def test_a_person_can_change_the_arguments() -> None:

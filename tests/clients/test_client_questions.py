@@ -196,7 +196,7 @@ def test_several_calls_are_asked_about_one_after_the_other(service: Service, ups
     assert "Allow" not in rest.out
     assert [message["content"] for message in upstream.chats[-1].body["messages"][-3:]] == [
         "0",
-        "A person refused this call.",
+        "A person denied this call.",
         "4",
     ]
 

@@ -125,7 +125,7 @@ async def test_a_stored_waiting_run_is_answered_and_finishes(data: Path) -> None
     sent = upstream.chats[0].body["messages"]
     assert sent[-4]["tool_calls"][0]["thought_signature"] == "sig"
     assert {message["tool_call_id"]: message["content"] for message in sent[-3:]} == {
-        "call_5": "A person refused this call. I need them.",
+        "call_5": "A person denied this call. I need them.",
         "call_6": "deleted",
         "call_7": "blue",
     }

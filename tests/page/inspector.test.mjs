@@ -147,7 +147,7 @@ test("a wait for a larger budget ends with its decision, and is told in a few wo
   const all = frames(...ANSWER.slice(0, 6), [700, "waiting", { pending }], raised);
   assert.deepEqual(spansOf(all).map(({ kind, start, end }) => [kind, start, end]), [["step", 10, 600], ["wait", 700, 800]]);
   assert.deepEqual(all.slice(-2).map(({ event }) => summaryOf(event)), ["budget", "raised · 200 tokens · $0.5"]);
-  assert.equal(summaryOf(run([0, "budget_response", { approved: false }])[0]), "refused");
+  assert.equal(summaryOf(run([0, "budget_response", { approved: false }])[0]), "not raised");
 });
 
 test("the page has left a run that was stopped before its end", () => {

@@ -15,7 +15,7 @@ export function ApprovalCard({ call, about, approve, refuse }) {
   const { text, change, problem, reason, setReason } = draft;
   const id = `approval-${call.tool_call_id}`;
   return html`
-    <section class="approval" tabindex="-1" aria-labelledby=${id}>
+    <section class="approval asks" tabindex="-1" aria-labelledby=${id}>
       <h3 id=${id}><${Icon} name="wait" /><span>Allow the agent to call <code>${call.name}</code>?</span></h3>
       <p class="approval-about">${about}<${TimeLeft} until=${call.expires_at} words="Denied automatically" /></p>
       <${Arguments} text=${text} change=${change} problem=${problem} name=${call.name} />

@@ -33,7 +33,7 @@ export function BudgetCard({ budget, raise, refuse }) {
   };
   const change = (name, value) => setTotals({ ...totals, [name]: value });
   return html`
-    <form class="approval" tabindex="-1" aria-labelledby=${title} onSubmit=${submit}>
+    <form class="approval asks" tabindex="-1" aria-labelledby=${title} onSubmit=${submit}>
       <h3 id=${title}><${Icon} name="wait" /><span>The budget is spent. Raise it to continue?</span></h3>
       <p class="approval-about">${names.map((name) => spentOf(budget, name)).join(" · ")}
         <${TimeLeft} until=${budget.expires_at} words="Ends automatically" />

@@ -41,7 +41,7 @@ function Conversation({ session }) {
   useEscape(isUnderWay && state.status !== "waiting", stop);
   const last = messages.findLast(({ role }) => role === "user");
   const editLast = () => setEditing(last ? keyOf(last) : null);
-  const asking = { session, isUnderWay, pending: state.pending, stop, editLast, onAsk: toEnd, handle: composer };
+  const asking = { session, isUnderWay, awaited: awaitedKind(state), stop, editLast, onAsk: toEnd, handle: composer };
 
   return html`
     <div class="chat ${isOver ? "is-dropping" : ""}" ...${dropping}>
@@ -62,6 +62,13 @@ function Conversation({ session }) {
       <${Announcer} state=${state} />
     </div>
   `;
+}
+
+/** Returns the kind of answer that the run waits for first: "budget", "approval" or "client". Null if it doesn't wait. */
+function awaitedKind({ budget, pending }) {
+  if (budget) return budget.kind;
+  const call = pending.find(({ kind }) => kind === "approval") ?? pending[0];
+  return call?.kind ?? null;
 }
 
 /** The beginning, above the messages: the welcome in a new chat, or a heading. */

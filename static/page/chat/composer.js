@@ -10,10 +10,10 @@ import { isSend, useGrowingField } from "./field.js";
 import { useQuestion } from "./use_question.js";
 
 /**
- * `isUnderWay` is whether a run is, so that Stop stands in place of Send. `pending` are the calls that it waits for.
- * `editLast` edits the last question. `handle` gets `focus()` and `add(files)`. `onAsk` is called when a question is sent.
+ * `isUnderWay` is whether a run is, so that Stop stands in place of Send. `awaited` is the kind of answer that it waits for, or
+ * null. `editLast` edits the last question. `handle` gets `focus()` and `add(files)`. `onAsk` is called when a question is sent.
  */
-export function Composer({ session, isUnderWay, pending, stop, editLast, onAsk, handle }) {
+export function Composer({ session, isUnderWay, awaited, stop, editLast, onAsk, handle }) {
   const question = useQuestion(session, onAsk);
   const { text, isEmpty, attachments, problems, add, remove } = question;
   const field = useRef(null);
@@ -35,7 +35,7 @@ export function Composer({ session, isUnderWay, pending, stop, editLast, onAsk, 
       <${Field} field=${field} question=${question} press=${press} />
       <div class="composer-actions">
         <${FilePicker} add=${add} />
-        <span class=${pending.length > 0 ? "hint is-wait" : "hint"}><${Hint} isUnderWay=${isUnderWay} pending=${pending} /></span>
+        <span class=${awaited ? "hint is-wait" : "hint"}><${Hint} isUnderWay=${isUnderWay} awaited=${awaited} /></span>
         ${isUnderWay
           ? html`<button type="button" class="send" onClick=${stop}><${Icon} name="stop" />Stop</button>`
           : html`<button type="submit" class="send primary" disabled=${isEmpty}><${Icon} name="send" />Send</button>`}
@@ -89,9 +89,10 @@ function FilePicker({ add }) {
   `;
 }
 
-function Hint({ isUnderWay, pending }) {
-  if (pending.some(({ kind }) => kind === "approval")) return "Answer the approval first, or stop the run";
-  if (pending.length > 0) return "The run is waiting for a tool result";
+function Hint({ isUnderWay, awaited }) {
+  if (awaited === "budget") return "Raise the budget first, or end the run";
+  if (awaited === "approval") return "Answer the approval first, or stop the run";
+  if (awaited !== null) return "The run is waiting for a tool result";
   if (isUnderWay) return html`<kbd>Esc</kbd> to stop`;
   return html`<kbd>Enter</kbd> to send · <kbd>Shift+Enter</kbd> for new line · <kbd>↑</kbd> to edit last`;
 }

@@ -10,13 +10,16 @@ import { BudgetCard } from "./budget_card.js";
 import { pageTools } from "./page_tools.js";
 import { aboutSource } from "./sources.js";
 
-/** `state` is the conversation's, and `onDecided` is called after the last answer of a person. */
+/**
+ * `state` is the conversation's, and `onDecided` is called after the last answer of a person. The first card that asks a person
+ * (`.asks`) gets the focus, as a whole: Enter there must neither approve a call nor raise a budget.
+ */
 export function Dock({ state, onDecided }) {
   const { pending, budget, conversation } = state;
   const dock = useRef(null);
   const awaited = [...pending.map(({ tool_call_id }) => tool_call_id), budget?.expires_at].join(" ");
   useLayoutEffect(() => {
-    if (isFocusFree()) dock.current?.querySelector(".approval:has(button)")?.focus();
+    if (isFocusFree()) dock.current?.querySelector(".asks")?.focus();
   }, [awaited]);
   if (!isWaiting(state)) return null;
   const after = (answer) => reported(answer, onDecided);
@@ -79,7 +82,7 @@ function aboutCall({ messages, runId }, id) {
 function PageCall({ call, isOurs, take }) {
   const where = isOurs ? "is running in this tab." : "runs in the tab that asked.";
   return html`
-    <section class="approval" tabindex="-1" aria-label=${`Call of ${call.name}`}>
+    <section class=${isOurs ? "approval" : "approval asks"} tabindex="-1" aria-label=${`Call of ${call.name}`}>
       <h3>
         <${Icon} name="tool" /><span><code>${call.name}</code> ${where}</span>
       </h3>
@@ -103,7 +106,7 @@ function ResultCard({ call, send }) {
     setProblem(error ? explain(error) : "");
   };
   return html`
-    <section class="approval" tabindex="-1" aria-label=${`Call of ${call.name}`}>
+    <section class="approval asks" tabindex="-1" aria-label=${`Call of ${call.name}`}>
       <h3><${Icon} name="tool" /><span><code>${call.name}</code> belongs to another page. Enter its result:</span></h3>
       <textarea
         rows="2"

@@ -5,7 +5,7 @@ import { useEffect, useState } from "preact/hooks";
 import { html } from "../html.js";
 import { duration } from "./format.js";
 
-/** `words` say what happens at `until`, a time as RFC 3339, such as "Refused automatically". */
+/** `words` say what happens at `until`, a time as RFC 3339, such as "Denied automatically". */
 export function TimeLeft({ until, words }) {
   const [now, setNow] = useState(Date.now);
   useEffect(() => {

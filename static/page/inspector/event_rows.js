@@ -61,7 +61,7 @@ export function summaryOf({ event, data }) {
     tool_progress: () => [data.message, data.total && `${data.progress}/${data.total}`].filter(Boolean).join(" "),
     tool_result: () => `${data.is_error ? "error: " : ""}${data.content}`,
     waiting: () => data.pending.map(({ name, kind }) => (name ? `${name} (${kind})` : kind)).join(", "),
-    budget_response: () => (data.approved ? ["raised", ...totalsOf(data)].join(" · ") : "refused"),
+    budget_response: () => (data.approved ? ["raised", ...totalsOf(data)].join(" · ") : "not raised"),
     step_started: () => `step ${data.step} · ${data.model}`,
     source: () => [data.title, data.url].filter(Boolean).join(" · "),
     step_restarted: () => `step ${data.step} · ${[data.reason, data.model].filter(Boolean).join(" · ")}`,

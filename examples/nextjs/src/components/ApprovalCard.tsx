@@ -59,10 +59,10 @@ export function ApprovalCard({ call, approve, refuse }: ApprovalCardProps) {
           onClick={() => void send(() => refuse(id))}
           className="rounded-lg border border-edge bg-page px-4 py-1.5 font-medium hover:bg-hover disabled:opacity-50"
         >
-          Refuse
+          Deny
         </button>
         {expires_at && (
-          <span className="text-xs text-soft">Refused automatically at {new Date(expires_at).toLocaleString()}.</span>
+          <span className="text-xs text-soft">Denied automatically at {new Date(expires_at).toLocaleString()}.</span>
         )}
       </div>
     </section>

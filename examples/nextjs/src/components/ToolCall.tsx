@@ -55,12 +55,12 @@ function StateIcon({ call: { approval_request, approval_response, result }, isUn
 /** The state of a call in a few words. */
 function stateOf({ approval_request, approval_response, progress, result }: Call, isUnderWay: boolean): string {
   if (result) {
-    if (approval_response?.approved === false) return "refused";
+    if (approval_response?.approved === false) return "denied";
     if (result.is_error) return "failed";
     return result.duration_ms === undefined ? "done" : duration(result.duration_ms);
   }
   if (!isUnderWay) return "stopped";
   if (progress) return progress.message ?? "running";
-  if (approval_response) return approval_response.approved ? "approved" : "refused";
+  if (approval_response) return approval_response.approved ? "approved" : "denied";
   return approval_request ? "needs approval" : "running";
 }

@@ -386,10 +386,10 @@ def test_a_person_refuses_in_the_page(nursery: Nursery, origin: str, browser: Ch
         tab = Tab(browser, origin, "chat", baseUrl=app.url)
         tab.ask("Tidy up.")
         tab.card()
-        tab.press("Refuse")
+        tab.press("Deny")
         assert tab.until_shown("Then not.", status="succeeded") == "Tidy up.\nThen not."
         assert not browser.find_elements(By.TAG_NAME, "section")
-        assert fake.chats[1].body["messages"][-1]["content"].startswith("A person refused this call.")
+        assert fake.chats[1].body["messages"][-1]["content"].startswith("A person denied this call.")
 
 
 def test_a_page_s_tool_is_not_called_again_after_a_reload(nursery: Nursery, origin: str, browser: Chrome) -> None:

@@ -28,7 +28,7 @@ def test_it_streams_an_answer_without_a_key(nursery: Nursery, browser: Chrome) -
 
 
 @pytest.mark.parametrize(
-    ("button", "result"), [("Approve", "deleted drafts"), ("Refuse", "A person refused this call.")]
+    ("button", "result"), [("Approve", "deleted drafts"), ("Deny", "A person denied this call.")]
 )
 def test_it_asks_a_person(nursery: Nursery, browser: Chrome, asking: dict[str, str], button: str, result: str) -> None:
     """The page shows the call with two buttons, and sends the decision to the model."""

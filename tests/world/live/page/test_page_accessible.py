@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from fake_dedalus import FakeDedalus
 from process import Process
+from selenium.webdriver import Keys
 from shown_page import ShownPage
 from wire import Done, Finish, Gate, Status, Step, Text, Thinking, ToolCall, WaitFor, answer
 
@@ -100,8 +101,14 @@ def budget(page: ShownPage, _: FakeDedalus) -> Iterator[None]:
     page.ask("Is it cold?")
     page.control("Raise the budget")
     yield
-    page.press("Raise the budget")
-    page.until_shown("It is 3 °C in Oslo.", "[role=log]")
+    field = page.element(".dock input")
+    field.clear()
+    field.send_keys("1", Keys.ENTER)
+    page.element(".dock [role=alert]")
+    yield
+    page.press("End the run")
+    page.until_shown("budget_exceeded", ".failure")
+    yield
 
 
 def failed(page: ShownPage, fake: FakeDedalus) -> Iterator[None]:

@@ -200,6 +200,8 @@ def hostile(text: str, step: int) -> list[Entry]:
         ("approval_request", {**call, "arguments": {text: text}, "expires_at": text}),
         ("waiting", {"pending": [{**call, "kind": "approval"}]}),
         ("approval_response", {"tool_call_id": text, "approved": True, "reason": text}),
+        ("waiting", {"pending": [{"kind": "budget", "spent_tokens": 2, "max_total_tokens": 1, "expires_at": text}]}),
+        ("budget_response", {"approved": False, "max_total_tokens": 1}),
         ("tool_progress", {"tool_call_id": text, "message": text, "progress": 1, "total": 2}),
         ("tool_result", {**call, "content": text, "is_error": True, "truncated": False}),
         ("step_finished", {"step": step, "model": text, "finish_reason": text, "usage": USAGE}),

@@ -13,7 +13,7 @@ from page_service import page_app
 from payloads import SCRIPTS, payloads
 from process import Nursery, Process
 from shown_page import ShownPage
-from wire import Done, Finish, RawChunk, Status, Step, Text, Thinking, ToolCall, answer
+from wire import Done, Finish, RawChunk, Status, Step, Text, Thinking, ToolCall, Usage, answer
 
 pytest_plugins = "page_fixtures"
 
@@ -197,6 +197,20 @@ def test_a_call_that_waits_for_approval(
     assert shown is not None
     assert json.loads(shown) == {"text": "\n".join(texts)}
     assert r"\u202ecod.exe\u202c" in shown
+    check(page, collector)
+
+
+def test_a_budget_that_is_spent(page: ShownPage, fake: FakeDedalus, collector: Collector, texts: list[str]) -> None:
+    """The dock asks for a larger budget below an answer that has all texts. Then the run fails in place."""
+    call = calling(("echo", {"text": "\n".join(texts)}))
+    fake.turn(Text(*pieces(texts)), *call[:-2], Finish("tool_calls", Usage(4_000, 900, 4_900)), Done())
+    page.open().choose(max_total_tokens=5_000)
+    page.ask(texts[0])
+    page.control("Raise the budget")
+    open_all(page)
+    check(page, collector)
+    page.press("End the run")
+    page.until_shown("budget_exceeded", ".failure")
     check(page, collector)
 
 
