@@ -6,7 +6,7 @@
 
 import { explain, madeWith, prettyJson, textOf, useAgentStream, useReturned } from "agent-stream/react";
 import type { AgentError, AgentStreamState, ConversationOptions } from "agent-stream/react";
-import type { Message, Part, PendingCall, ToolCall } from "agent-stream/react";
+import type { Message, Part, PendingBudget, PendingCall, ToolCall } from "agent-stream/react";
 import { memo, type ReactNode, useState } from "react";
 
 export { useAgentStream };
@@ -16,14 +16,13 @@ const CODE = "font-mono text-sm whitespace-pre-wrap wrap-anywhere";
 const FAINT = "text-slate-500 dark:text-slate-400";
 const CARD = "rounded-2xl border border-slate-200 bg-white px-4 py-3 shadow-xs dark:border-slate-800 dark:bg-slate-900";
 const FIELD = "border border-slate-300 bg-white outline-indigo-500 dark:border-slate-700 dark:bg-slate-950";
-const ALERT = "rounded-xl bg-red-50 px-4 py-3 text-red-800 dark:bg-red-950 dark:text-red-200";
 const MAIN = "cursor-pointer rounded-full bg-indigo-600 px-4 py-2 font-medium text-white hover:bg-indigo-500";
 const BUTTON = "cursor-pointer rounded-full bg-slate-200 px-4 py-2 font-medium hover:opacity-80 dark:bg-slate-800";
 const BUBBLE = "max-w-[85%] self-end rounded-2xl rounded-br-md bg-indigo-600 px-4 py-2 text-white";
 
 export default function AgentChat(options: ConversationOptions) {
   const agent = useAgentStream({ storageKey: "agent-stream-run", ...options });
-  const { messages, pending, error, runId } = agent;
+  const { messages, pending, budget, error, runId, isOurs, attach } = agent;
   const isInMessage = messages.some((message) => message.run_id === runId && message.error);
   return (
     <main className="h-dvh bg-slate-50 text-slate-900 dark:bg-slate-950 dark:text-slate-100">
@@ -36,9 +35,18 @@ export default function AgentChat(options: ConversationOptions) {
             {error && !isInMessage && <Failure error={error} />}
           </div>
         </div>
+        {budget && <BudgetCard key={budget.expires_at} budget={budget} agent={agent} />}
         {pending.map((call) => {
-          const Card = call.kind === "approval" ? ApprovalCard : PageCallCard;
-          return <Card key={call.tool_call_id} call={call} agent={agent} tools={options.clientTools} />;
+          const { tool_call_id: id, kind, name } = call;
+          if (kind === "approval") return <ApprovalCard key={id} call={call} agent={agent} />;
+          if (isOurs || runId === null) return null; // the hook makes the calls of its own runs
+          const canRun = Object.hasOwn(options.clientTools ?? {}, name);
+          return (
+            <section key={id} className={`${CARD} mb-3`}>
+              The page that asked has to run <code>{name}</code>.{" "}
+              {canRun && <button className={BUTTON} onClick={() => attach(runId)}>Run it here</button>}
+            </section>
+          );
         })}
         <Composer agent={agent} />
       </div>
@@ -87,31 +95,13 @@ function Folded({ summary, state, children }: { summary: ReactNode; state?: stri
   );
 }
 
-interface CardProps {
-  call: PendingCall;
-  agent: AgentStreamState;
-  tools: ConversationOptions["clientTools"];
-}
-
-/** A call of the page that asked, if that is another one. The hook makes the calls of its own runs. */
-function PageCallCard({ call, agent: { runId, isOurs, attach }, tools = {} }: CardProps) {
-  if (isOurs || runId === null) return null;
-  return (
-    <section className={`${CARD} mb-3`}>
-      The page that asked has to run <code>{call.name}</code>.{" "}
-      {Object.hasOwn(tools, call.name) && <button className={BUTTON} onClick={() => attach(runId)}>Run it here</button>}
-    </section>
-  );
-}
-
 /** Asks a person about a call, whose arguments can be changed before it is made. */
-function ApprovalCard({ call, agent }: CardProps) {
+function ApprovalCard({ call, agent }: { call: PendingCall; agent: AgentStreamState }) {
   const written = prettyJson(call.arguments_text);
   const [text, setText] = useState(written);
   const [mistake, setMistake] = useState<AgentError | null>(null);
   const changes = text === written ? {} : { arguments_text: text };
-  const approve = async () => setMistake(await agent.approve(call.tool_call_id, changes));
-  const refuse = async () => setMistake(await agent.refuse(call.tool_call_id));
+  const send = async (answer: Promise<AgentError | null>) => setMistake(await answer);
   return (
     <section aria-label={`Approval of ${call.name}`} className={`${CARD} mb-3 flex flex-col gap-3`}>
       <h2 className="font-semibold">May the agent call <code>{call.name}</code>?</h2>
@@ -122,10 +112,25 @@ function ApprovalCard({ call, agent }: CardProps) {
         onChange={(change) => setText(change.target.value)}
       />
       <div className="flex flex-wrap items-center gap-2">
-        <button className={MAIN} onClick={approve}>Approve</button>
-        <button className={BUTTON} onClick={refuse}>Deny</button>
+        <button className={MAIN} onClick={() => send(agent.approve(call.tool_call_id, changes))}>Approve</button>
+        <button className={BUTTON} onClick={() => send(agent.refuse(call.tool_call_id))}>Deny</button>
         {call.expires_at && <small>Denied automatically at {new Date(call.expires_at).toLocaleString()}.</small>}
       </div>
+      {mistake && <Failure error={mistake} />}
+    </section>
+  );
+}
+
+/** Asks a person for twice the budget, which is spent. */
+function BudgetCard({ budget, agent }: { budget: PendingBudget; agent: AgentStreamState }) {
+  const { spent_tokens, max_total_tokens: tokens, max_cost_usd: cost } = budget;
+  const [mistake, setMistake] = useState<AgentError | null>(null);
+  const doubled = { ...(tokens && { max_total_tokens: 2 * tokens }), ...(cost && { max_cost_usd: 2 * cost }) };
+  return (
+    <section className={`${CARD} mb-3 flex flex-wrap items-center gap-2`}>
+      <h2 className="grow font-semibold">The budget is spent: {spent_tokens} tokens.</h2>
+      <button className={MAIN} onClick={async () => setMistake(await agent.raiseBudget(doubled))}>Double it</button>
+      <button className={BUTTON} onClick={async () => setMistake(await agent.refuseBudget())}>End the run</button>
       {mistake && <Failure error={mistake} />}
     </section>
   );
@@ -161,5 +166,6 @@ function Composer({ agent }: { agent: AgentStreamState }) {
 }
 
 function Failure({ error }: { error: AgentError }) {
-  return <p role="alert" className={ALERT}>{explain(error)} ({error.code})</p>;
+  const looks = "rounded-xl bg-red-50 px-4 py-3 text-red-800 dark:bg-red-950 dark:text-red-200";
+  return <p role="alert" className={looks}>{explain(error)} ({error.code})</p>;
 }

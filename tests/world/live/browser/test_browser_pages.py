@@ -392,6 +392,19 @@ def test_a_person_refuses_in_the_page(nursery: Nursery, origin: str, browser: Ch
         assert fake.chats[1].body["messages"][-1]["content"].startswith("A person denied this call.")
 
 
+def test_a_person_doubles_a_budget(nursery: Nursery, origin: str, browser: Chrome) -> None:
+    """A run whose budget is too small for an answer has a card, and answers once the budget is doubled there."""
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:
+        fake.turn(*answer("Aye."))
+        asked = {"input": "Compare.", "session_id": "chat-1", "max_total_tokens": 20}
+        httpx.post(f"{app.url}/api/agent/runs", json=asked, trust_env=False).raise_for_status()
+        tab = Tab(browser, origin, "chat", baseUrl=app.url, sessionId="chat-1")
+        assert "The budget is spent: 0 tokens." in tab.card()
+        tab.press("Double it")
+        assert tab.until_shown("Aye.", status="succeeded") == "Compare.\nAye."
+        assert not browser.find_elements(By.TAG_NAME, "section")
+
+
 def test_a_page_s_tool_is_not_called_again_after_a_reload(nursery: Nursery, origin: str, browser: Chrome) -> None:
     """A call that the reload interrupted is an error to the model; it is made once."""
     with FakeDedalus.in_thread() as fake, service(nursery, origin, fake) as app:

@@ -27,9 +27,7 @@ def test_it_streams_an_answer_without_a_key(nursery: Nursery, browser: Chrome) -
         assert len(browser.find_element(By.ID, "output").text) > 20
 
 
-@pytest.mark.parametrize(
-    ("button", "result"), [("Approve", "deleted drafts"), ("Deny", "A person denied this call.")]
-)
+@pytest.mark.parametrize(("button", "result"), [("Approve", "deleted drafts"), ("Deny", "A person denied this call.")])
 def test_it_asks_a_person(nursery: Nursery, browser: Chrome, asking: dict[str, str], button: str, result: str) -> None:
     """The page shows the call with two buttons, and sends the decision to the model."""
     with (
