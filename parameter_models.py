@@ -27,13 +27,19 @@ class NamedTool(Asked):
 
 
 def _choice(value: Any) -> Any:
-    """Return the choice for the forms of OpenAI and Anthropic."""
+    """Return the choice for the forms of OpenAI, Anthropic and the AI SDK, unless it says more than that."""
     match value:
-        case {"type": "function", "function": {"name": name}} | {"type": "function" | "tool", "name": name}:
+        case {"type": "function", "function": {"name": name}}:
+            return {"name": name}
+        case {"type": "tool", "toolName": name, **others} if not others:
+            return {"name": name}
+        case {"type": "function" | "tool", "name": name, **others} if not others:
             return {"name": name}
         case {"type": "auto" | "none" as mode, **others} if not others:
             return mode
-        case "any" | {"type": "any" | "required"}:
+        case "any":
+            return "required"
+        case {"type": "any" | "required", **others} if not others:
             return "required"
         case _:
             return value

@@ -67,7 +67,7 @@ ID_TOO_LONG = _each_of(ID, "too long|maximum length|above_max_length")
 NO_REASONING = _each_of("reasoning_content", "passed back|missing|require|must include")
 
 TOO_MUCH_OUTPUT = _each_of(
-    r"max_(completion_|output_)?tokens|(completion|output) tokens|in the completion", "max|range"
+    r"max_?(completion|output|new)?_?tokens|(completion|output) tokens|(in|for) the (completion|output)", "max|range"
 )
 LEAST_MAXIMUM = 1024  # no model has a lower maximum: a smaller number in a refusal is something else
 NUMBER = re.compile(r"(?<![\w.-])\d{4,9}\b")

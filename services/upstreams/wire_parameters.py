@@ -17,7 +17,7 @@ RESERVED = frozenset(
         *ModelParameters.model_fields,
         *USE_INSTEAD,
         *("model", "messages", "stream", "stream_options", "tools", "mcp_servers", "n", "random_seed"),
-        *("correlation_id", "deferred_calls", "credentials", "automatic_tool_execution"),
+        *("correlation_id", "deferred_calls", "credentials", "automatic_tool_execution", "prompt_cache_key"),
     )
 ) - {"extra_body"}
 """Parameters that this service writes, or has under another name. `extra_body` is a field of Google's requests, too."""
@@ -51,8 +51,10 @@ def _thinking(budget: int | str, rules: WireRules) -> Json:
 
 def _web_search(asked: bool | Json, rules: WireRules) -> Json:
     options = {} if isinstance(asked, bool) else dict(asked)
-    if rules.web_search != "flat" and (place := options.get("user_location")):
-        options["user_location"] = {"type": "approximate", "approximate": place}
+    place = options.pop("user_location", None)
+    if place:
+        nested = {"type": "approximate", "approximate": place}
+        options["user_location"] = place if rules.web_search == "flat" else nested
     if rules.web_search != "plugin":
         return {"web_search_options": options}
     plugin: dict[str, Any] = {"plugins": [{"id": "web"}]}

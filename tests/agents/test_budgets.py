@@ -538,6 +538,13 @@ TOO_LARGE = [
     "Invalid max_tokens value, the valid range of max_tokens is [1, 16384]",
     "This model's maximum context length is 16384 tokens. However, you requested too many tokens (14 in the messages, "
     "{sent} in the completion).",
+    "Requested token count exceeds the model's maximum context length of 16384 tokens: 20 tokens from the input "
+    "messages and {sent} tokens for the completion.",
+    "This endpoint's maximum context length is 16384 tokens. However, you requested about 9 of text input, {sent} in "
+    "the output.",
+    "`inputs` tokens + `max_new_tokens` must be <= 16384. Given: 20 `inputs` tokens and {sent} `max_new_tokens`",
+    "Unable to submit request because it has a maxOutputTokens value of {sent} but the supported range is from 1 "
+    "(inclusive) to 16385 (exclusive).",
 ]
 
 

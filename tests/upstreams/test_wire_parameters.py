@@ -138,6 +138,7 @@ def test_a_choice_is_sent_as_a_word(server: str, choice: str) -> None:
         ("web_search", True, WireRules(), {"web_search_options": {}}),
         ("web_search", True, WireRules(web_search="flat"), {"web_search_options": {}}),
         ("web_search", True, WireRules(web_search="plugin"), {"plugins": [{"id": "web"}]}),
+        ("web_search", {"user_location": {}}, WireRules(), {"web_search_options": {}}),
         ("web_search", False, WireRules(), {}),
         ("provider_options", {"logit_bias": {"1": 5}}, WireRules(), {"logit_bias": {"1": 5}}),
     ],
@@ -153,6 +154,7 @@ def test_the_short_values_of_parameters(parameter: str, value: Any, rules: WireR
     [
         ({"type": "function", "function": {"name": "echo"}}, {"name": "echo"}),
         ({"type": "tool", "name": "echo"}, {"name": "echo"}),
+        ({"type": "tool", "toolName": "echo"}, {"name": "echo"}),
         ({"type": "function", "name": "echo"}, {"name": "echo"}),
         ({"name": "echo"}, {"name": "echo"}),
         ({"type": "any"}, "required"),
@@ -164,7 +166,7 @@ def test_the_short_values_of_parameters(parameter: str, value: Any, rules: WireR
     ids=str,
 )
 def test_a_choice_is_understood_in_the_forms_of_chat_clients(given: Any, understood: Any) -> None:
-    """OpenAI's, Anthropic's and the Responses API's forms mean the same."""
+    """The forms of OpenAI's two APIs, of Anthropic and of the AI SDK mean the same."""
     request = AgentRequest.model_validate({"input": "?", "tool_choice": given})
     assert model_parameters(request) == {"tool_choice": understood}
 
@@ -187,6 +189,8 @@ def test_a_choice_is_understood_in_the_forms_of_chat_clients(given: Any, underst
         ({"frequency_penalty": 2.1}, "less than or equal to 2"),
         ({"tool_choice": "sometimes"}, "'auto', 'none' or 'required'"),
         ({"tool_choice": {"type": "function", "function": {}}}, "tool_choice"),
+        ({"tool_choice": {"type": "any", "disable_parallel_tool_use": True}}, "tool_choice"),
+        ({"tool_choice": {"type": "tool", "name": "echo", "disable_parallel_tool_use": True}}, "tool_choice"),
         ({"verbosity": "loud"}, "verbosity"),
         ({"service_tier": "a b"}, "service_tier"),
         ({"web_search": {"depth": 3}}, "web_search"),
@@ -207,7 +211,9 @@ def test_deprecated_parameters_may_be_null_and_n_may_be_one() -> None:
     assert model_parameters(request) == {}
 
 
-@pytest.mark.parametrize("name", ["model", "messages", "stream", "tools", "temperature", "thinking", "tool_choice"])
+@pytest.mark.parametrize(
+    "name", ["model", "messages", "stream", "tools", "temperature", "thinking", "tool_choice", "prompt_cache_key"]
+)
 def test_provider_options_never_replace_what_the_service_writes(name: str) -> None:
     """A reserved name is refused even if PROVIDER_OPTIONS has it."""
     assert name in RESERVED
