@@ -1,16 +1,12 @@
-"""Values of settings that are more than a word: an MCP server, the wire rules of a model server, a list of models."""
+"""Settings that are objects: MCP servers, prices, the wire rules of model servers and lists of models."""
 
-import re
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, AnyUrl, BaseModel, ConfigDict, Field, SecretStr, UrlConstraints, model_validator
+from pydantic import AnyUrl, BaseModel, ConfigDict, Field, SecretStr, UrlConstraints, model_validator
+from pydantic_settings import NoDecode
 
-OFF = Path("off")  # the value of EMBEDDED_MODEL=off
-
-ModelList = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1, max_length=5)]
-"""The models that FALLBACK_MODELS names for another."""
+from setting_types import json_such_as
 
 # fmt: off
 THINK_TAGS = (
@@ -117,41 +113,24 @@ class WireRules(BaseModel):
     left_out: tuple[str, ...] = ()
 
 
-def _gguf_file(value: Path) -> Path:
-    """Require `off` or a GGUF file, known by its first bytes."""
-    if str(value).lower() == str(OFF):
-        return OFF
-    value = value.expanduser().absolute()
-    try:
-        with value.open("rb") as file:
-            magic = file.read(4)
-    except OSError as error:
-        raise ValueError(f"the file can't be read ({error.strerror}): set the path of a GGUF file, or off") from None
-    if magic != b"GGUF":
-        raise ValueError("the file is not a model in the GGUF format")
-    return value
+ModelList = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1, max_length=5)]
+McpServerName = Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$", max_length=100)]
 
+FallbackModels = Annotated[
+    dict[str, ModelList], NoDecode, json_such_as('{"openai/gpt-4.1": ["anthropic/claude-sonnet-4-5-20250929"]}')
+]
+ModelPrices = Annotated[
+    dict[str, ModelPrice],
+    NoDecode,
+    json_such_as('{"openai/gpt-4.1": {"input_per_million": 2, "output_per_million": 8}}'),
+]
+McpServers = Annotated[
+    dict[McpServerName, McpServer],
+    NoDecode,
+    json_such_as('{"name": {"url": "https://…", "description": "…"}}'),
+]
+UpstreamRules = Annotated[dict[str, WireRules], NoDecode, json_such_as('{"custom": {"stream_options": false}}')]
 
-ModelFile = Annotated[Path, AfterValidator(_gguf_file)]
-"""The file of a model, or `OFF`."""
-
-
-def _function_name(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value):
-        raise ValueError("name a function as module:function, such as my_project.checks:no_secrets")
-    return value
-
-
-FunctionName = Annotated[str, AfterValidator(_function_name)]
-"""The place of a function of the operator's: its module and its name."""
-
-JSON_SETTINGS = {
-    "fallback_models": '{"openai/gpt-4.1": ["anthropic/claude-sonnet-4-5-20250929"]}',
-    "model_prices": '{"openai/gpt-4.1": {"input_per_million": 2, "output_per_million": 8}}',
-    "mcp_servers": '{"name": {"url": "https://…", "description": "…"}}',
-    "upstream_rules": '{"custom": {"stream_options": false}}',
-}
-"""The settings that are JSON, each with an example for its error message."""
 SETTING_OBJECTS: dict[str, type[BaseModel]] = {
     "mcp_servers": McpServer,
     "model_prices": ModelPrice,

@@ -17,7 +17,7 @@ from services.outbound.client import GuardedClient
 from services.upstreams.embedded_model import EmbeddedModel
 from services.upstreams.selection import NO_LIST, Upstreams
 from services.upstreams.upstream import Upstream
-from settings import McpServer
+from setting_objects import McpServer
 
 logger = logging.getLogger(__name__)
 

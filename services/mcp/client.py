@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from services.mcp.resolution import LocalServer
 from services.outbound.url_guard import UrlGuard
 from services.tooling.base import Tool
-from settings import McpServer
+from setting_objects import McpServer
 
 if TYPE_CHECKING:
     from services.mcp.servers import McpServers, Offer

@@ -8,7 +8,7 @@ from pydantic import AnyUrl, ValidationError
 
 from errors import McpUnavailable
 from services.outbound.url_guard import UrlGuard
-from settings import McpServer
+from setting_objects import McpServer
 from tool_models import McpServerRef
 
 

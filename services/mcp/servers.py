@@ -19,7 +19,7 @@ from services.mcp.session import McpSession
 from services.mcp.tools import SEPARATOR, McpTool, as_tools, namespaces, without_repeats
 from services.mcp.transports import transport
 from services.outbound.url_guard import UrlGuard
-from settings import McpServer
+from setting_objects import McpServer
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from services.mcp import lines as mcp_lines
 from services.mcp.http import McpHttp, SseHttp
 from services.mcp.messages import Streams
 from services.outbound.url_guard import UrlGuard
-from settings import McpServer
+from setting_objects import McpServer
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from services.tooling.decorator import ToolsInvalid, source_location
 from services.tooling.modules import imported, place_in
 from services.tooling.tasks import LOOP_EXITS, ExitGuard
 from services.tooling.threads import ToolThreads
-from settings import did_you_mean
+from setting_names import did_you_mean
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from json_codec.text import dumps
-from settings import WireRules
+from setting_objects import WireRules
 
 Json = Mapping[str, Any]
 

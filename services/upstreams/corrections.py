@@ -13,7 +13,7 @@ from services.upstreams.answer_schemas import is_strict
 from services.upstreams.cache_marks import has_marks
 from services.upstreams.wire_parameters import names_on_the_wire
 from services.upstreams.wire_rules import MESSAGE_KEYS, OPTIONAL, with_value
-from settings import WireRules
+from setting_objects import WireRules
 
 COMMON_WORDS = frozenset(("model", "messages", "stream"))  # parameters whose names any error may contain
 REFUSED_STATUS = frozenset((400, 404, 422, 500, 501))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from errors import LocalModelUnavailable
-from settings import OFF
+from setting_types import OFF
 
 logger = logging.getLogger(__name__)
 

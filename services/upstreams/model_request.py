@@ -20,7 +20,7 @@ from services.upstreams.corrections import MAX_TRIES, REFUSED_STATUS, corrected,
 from services.upstreams.refusals import UNREACHED, refusal, shown
 from services.upstreams.upstream import Route, Upstream
 from services.upstreams.wire_rules import OUTPUT_LIMIT, fitted
-from settings import WireRules
+from setting_objects import WireRules
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from services.upstreams.http_client import reader
 from services.upstreams.model_request import ask, learned
 from services.upstreams.refusals import NO_CHAT_STREAM
 from services.upstreams.upstream import Route
-from settings import WireRules
+from setting_objects import WireRules
 from usage_models import Usage
 
 logger = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from settings import WireRules
+from setting_objects import WireRules
 
 PLAIN = WireRules()
 OPENAI_ONLY = ("verbosity", "prompt_cache_retention")

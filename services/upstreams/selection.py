@@ -33,7 +33,8 @@ from services.upstreams.refusals import UNREACHED
 from services.upstreams.scripted_model import MODEL_IDS as SCRIPTED_MODELS
 from services.upstreams.scripted_model import scripted_client
 from services.upstreams.upstream import NO_DEDALUS_HEADERS, Route, Upstream
-from settings import Settings, did_you_mean
+from setting_names import did_you_mean
+from settings import Settings
 
 DEDALUS_URL = "https://api.dedaluslabs.ai/v1"
 DEDALUS_MODEL = "openai/gpt-4.1"

@@ -13,7 +13,7 @@ from services.upstreams.price_list import PriceList
 from services.upstreams.prices import Price
 from services.upstreams.providers import PLAIN, with_model
 from services.upstreams.wire_rules import left_out
-from settings import WireRules
+from setting_objects import WireRules
 
 MAX_LEARNED_MODELS = 1000  # models of one upstream whose rules are remembered
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from errors import ErrorDetail, InvalidRequest
 from parameter_models import USE_INSTEAD, ModelParameters
-from settings import WireRules
+from setting_objects import WireRules
 
 Json = Mapping[str, Any]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from errors import ErrorDetail, InvalidRequest
 from part_models import AudioPart, FilePart, Part
-from settings import WireRules
+from setting_objects import WireRules
 
 Json = Mapping[str, Any]
 

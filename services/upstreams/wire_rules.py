@@ -14,7 +14,7 @@ from services.upstreams.answer_schemas import with_answer_schema
 from services.upstreams.cache_marks import marked
 from services.upstreams.wire_parameters import in_form
 from services.upstreams.wire_parts import parts_in_form
-from settings import WireRules
+from setting_objects import WireRules
 
 OPTIONAL = (
     *("temperature", "top_p", "seed", "reasoning_effort", "thinking_budget", "verbosity", "service_tier", "top_k"),

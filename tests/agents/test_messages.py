@@ -19,7 +19,7 @@ from services.upstreams.providers import KNOWN, PLAIN, rules_of
 from services.upstreams.wire_parts import LEFT_OUT, check_parts
 from services.upstreams.wire_rules import EMPTY_RESULT, fitted
 from session_models import StoredMessage
-from settings import WireRules
+from setting_objects import WireRules
 
 pytestmark = pytest.mark.anyio
 

@@ -20,7 +20,7 @@ from services.upstreams.corrections import corrected
 from services.upstreams.providers import PROVIDERS
 from services.upstreams.wire_rules import fitted
 from session_models import FunctionCall, ProviderState, StoredMessage
-from settings import WireRules
+from setting_objects import WireRules
 
 pytestmark = pytest.mark.anyio
 

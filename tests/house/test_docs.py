@@ -32,7 +32,8 @@ from models import AgentRequest, SimulateRequest
 from services.agents.tool_runner import NO_REASON
 from services.upstreams.providers import BY_BASE_URL, PROVIDERS
 from services.upstreams.wire_rules import EMPTY_RESULT
-from settings import Settings, WireRules
+from setting_objects import WireRules
+from settings import Settings
 
 TRANSCRIPTS = ("README.md", "docs/events.md")
 ENVELOPE = ',"run_id":"run_1","seq":1,"timestamp":"2026-11-27T22:13:40.206Z"}'

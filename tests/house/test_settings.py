@@ -9,16 +9,17 @@ from collections.abc import Iterator
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import pytest
 from forked_command import forked_command
 from process import ROOT, Nursery
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from setting_names import unused_in_environment, unused_in_file
-from setting_objects import ModelPrice
-from settings import OFF, Settings, WireRules, validation_errors
+from setting_objects import ModelPrice, WireRules
+from setting_types import OFF
+from settings import Settings, validation_errors
 
 EXAMPLE = ROOT / ".env.example"
 DOCS = '{"docs": {"url": "https://mcp.example.com/mcp"}}'
@@ -114,9 +115,7 @@ SET: dict[str, tuple[str, Any]] = {
         {"custom": WireRules(stream_options=False).model_dump(mode="json")},
     ),
 }
-SECRETS = tuple(
-    name.upper() for name, field in Settings.model_fields.items() if SecretStr in get_args(field.annotation)
-)
+SECRETS = tuple(name.upper() for name in Settings.model_fields if name.endswith("_key"))
 SET |= dict.fromkeys(SECRETS, ("sk-secret", "**********"))
 
 

@@ -30,7 +30,8 @@ from services.outbound.url_guard import UrlGuard
 from services.tooling.base import ToolError
 from services.upstreams.embedded_model import EmbeddedModel
 from services.upstreams.selection import Upstreams
-from settings import McpServer, Settings
+from setting_objects import McpServer
+from settings import Settings
 from tool_models import TOOL_NAME, McpServerRef
 
 OURS: dict[str, dict[str, Any]] = {

@@ -25,7 +25,7 @@ from services.mcp.servers import McpServers, Offer
 from services.mcp.tools import McpTool
 from services.outbound.url_guard import UrlGuard
 from services.tooling.base import ToolContext
-from settings import McpServer
+from setting_objects import McpServer
 from tool_models import McpServerRef
 
 HERE = Path(__file__).parent / "mcp_server"

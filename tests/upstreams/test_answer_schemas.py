@@ -12,7 +12,7 @@ from services.upstreams.answer_schemas import INSTRUCTIONS, NAME, strict_form
 from services.upstreams.corrections import corrected
 from services.upstreams.providers import KNOWN, PLAIN, rules_of, with_model
 from services.upstreams.wire_rules import fitted
-from settings import WireRules
+from setting_objects import WireRules
 
 pytestmark = pytest.mark.anyio
 

@@ -19,7 +19,7 @@ from services.agents.parameters import model_parameters
 from services.upstreams.providers import KNOWN, Provider, rules_of
 from services.upstreams.wire_parameters import RESERVED, check_options, check_parameters
 from services.upstreams.wire_rules import OPTIONAL, fitted
-from settings import WireRules
+from setting_objects import WireRules
 
 pytestmark = pytest.mark.anyio
 

@@ -31,7 +31,7 @@ from services.upstreams.providers import Provider, provider_at, rules_of, with_m
 from services.upstreams.selection import Upstreams
 from services.upstreams.upstream import MAX_LEARNED_MODELS
 from services.upstreams.wire_rules import call_id, fitted
-from settings import WireRules
+from setting_objects import WireRules
 
 pytestmark = pytest.mark.anyio
 
