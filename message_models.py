@@ -32,8 +32,8 @@ CALLS_AS_PARTS = "Send the calls of an answer in tool_calls, and each result in 
 class CalledFunction(Asked):
     """The function that a call names, with its arguments as JSON text."""
 
-    name: Annotated[str, Field(min_length=1, max_length=256)]
-    arguments: str = "{}"
+    name: str = Field(min_length=1, max_length=256, description="The name of the tool.")
+    arguments: str = Field("{}", description="The arguments, as the text of a JSON object.")
 
     @model_validator(mode="before")
     @classmethod
@@ -50,9 +50,9 @@ class CalledFunction(Asked):
 class MessageCall(Asked):
     """A tool call of the model. A call without an id gets one."""
 
-    id: str | None = Field(None, max_length=512)
+    id: str | None = Field(None, max_length=512, description="The id of the call, which its result repeats.")
     type: Literal["function"] = "function"
-    function: CalledFunction
+    function: CalledFunction = Field(description="The tool and its arguments.")
 
     @model_validator(mode="before")
     @classmethod
@@ -73,11 +73,13 @@ class Message(Asked):
     The answer of an assistant can have `tool_calls`, and a message with the role `tool` is the result of one of them.
     """
 
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    name: str | None = Field(None, max_length=256)
-    tool_calls: Calls | None = None
-    tool_call_id: str | None = Field(None, max_length=512)
-    content: Content | None = None
+    role: Literal["system", "developer", "user", "assistant", "tool"] = Field(description="The author.")
+    name: str | None = Field(None, max_length=256, description="The author's name, if several have this role.")
+    tool_calls: Calls | None = Field(None, description="With the role `assistant`: the calls that the model made.")
+    tool_call_id: str | None = Field(
+        None, max_length=512, description="With the role `tool`: the id of the call. The default is the next call."
+    )
+    content: Content | None = Field(None, description="Text, or a list of parts as in `input`.")
 
     @model_validator(mode="before")
     @classmethod

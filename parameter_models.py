@@ -23,7 +23,7 @@ MAX_OPTIONS = 32
 class NamedTool(Asked):
     """The tool that the model must call."""
 
-    name: ToolName
+    name: ToolName = Field(description="The name of the tool.")
 
 
 def _choice(value: Any) -> Any:
@@ -51,12 +51,14 @@ ToolChoice = Annotated[Literal["auto", "none", "required"] | NamedTool, BeforeVa
 
 
 class SearchLocation(Asked):
-    """The place that the search is about. `country` is an ISO code, such as `NO`."""
+    """The place that the search is about."""
 
-    country: str | None = Field(None, max_length=100)
-    region: str | None = Field(None, max_length=100)
-    city: str | None = Field(None, max_length=100)
-    timezone: str | None = Field(None, max_length=100)
+    country: str | None = Field(None, max_length=100, description="The ISO code of the country, such as `NO`.")
+    region: str | None = Field(None, max_length=100, description="The region or state.")
+    city: str | None = Field(None, max_length=100, description="The city.")
+    timezone: str | None = Field(
+        None, max_length=100, description="The IANA name of the time zone, such as `Europe/Oslo`."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -72,8 +74,10 @@ class SearchLocation(Asked):
 class WebSearch(Asked):
     """The options of a web search that the model server makes."""
 
-    search_context_size: Literal["low", "medium", "high"] | None = None
-    user_location: SearchLocation | None = None
+    search_context_size: Literal["low", "medium", "high"] | None = Field(
+        None, description="How much of the pages found the model reads."
+    )
+    user_location: SearchLocation | None = Field(None, description="The place that the search is about.")
 
 
 def _false_is_unset(value: bool | WebSearch | None) -> bool | WebSearch | None:

@@ -45,23 +45,25 @@ class TextPart(Asked):
     """A piece of text."""
 
     type: Literal["text"]
-    text: str
+    text: str = Field(description="The text.")
 
 
 class ImagePart(Asked):
     """An image: an https URL that the model server fetches, or a data URL."""
 
     type: Literal["image"]
-    url: ImageUrl
-    detail: Maybe[Literal["auto", "low", "high"]] = None
+    url: ImageUrl = Field(description="An https URL, or a data URL in base64.")
+    detail: Maybe[Literal["auto", "low", "high"]] = Field(
+        None, description="The resolution at which the model looks at the image, if the model server has a choice."
+    )
 
 
 class FilePart(Asked):
     """A PDF or a text: a data URL, or an https URL that the model server fetches."""
 
     type: Literal["file"]
-    url: ImageUrl
-    name: Maybe[Annotated[str, Field(max_length=MAX_NAME)]] = None
+    url: ImageUrl = Field(description="An https URL, or a data URL in base64.")
+    name: Maybe[Annotated[str, Field(max_length=MAX_NAME)]] = Field(None, description="The name of the file.")
 
     @model_validator(mode="after")
     def readable(self) -> Self:
@@ -100,7 +102,7 @@ class AudioPart(Asked):
     """Recorded sound, as a data URL in base64."""
 
     type: Literal["audio"]
-    url: ImageUrl
+    url: ImageUrl = Field(description="A data URL in base64, such as `data:audio/wav;base64,…`.")
 
     @model_validator(mode="after")
     def audible(self) -> Self:

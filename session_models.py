@@ -17,9 +17,13 @@ class SessionCreate(Asked):
 
     model_config = with_examples({"session_id": "chat-1", "title": "The weather in Oslo"}, {})
 
-    session_id: SessionId | None = None
+    session_id: SessionId | None = Field(
+        None, description="The id of the new session. By default, the service chooses one."
+    )
     title: str | None = Field(None, max_length=200, description="The default is the beginning of the first input.")
-    metadata: Metadata | None = None
+    metadata: Metadata | None = Field(
+        None, description="Stored with the session and returned with it. Not sent to the model."
+    )
 
 
 class SessionUpdate(Asked):
@@ -27,8 +31,8 @@ class SessionUpdate(Asked):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"title": "Winter in Norway"}, {"title": None}]})
 
-    title: str | None = Field(None, max_length=200)
-    metadata: Metadata | None = None
+    title: str | None = Field(None, max_length=200, description="The new title.")
+    metadata: Metadata | None = Field(None, description="The new metadata, in place of all of the old.")
 
 
 class StoredSession(Closed):

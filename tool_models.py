@@ -40,9 +40,13 @@ class McpServerRef(Asked):
         {"name": "docs", "run": "local"}, {"url": "https://mcp.example.com/mcp", "run": "local"}
     )
 
-    name: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$", max_length=100)] | None = None
-    url: Annotated[AnyUrl, UrlConstraints(allowed_schemes=["https", "http"], max_length=2000)] | None = None
-    run: Literal["local"]
+    name: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$", max_length=100)] | None = Field(
+        None, description="The server's name in MCP_SERVERS."
+    )
+    url: Annotated[AnyUrl, UrlConstraints(allowed_schemes=["https", "http"], max_length=2000)] | None = Field(
+        None, description="The server's URL, in place of a name."
+    )
+    run: Literal["local"] = Field(description="Where the calls are made: by this service.")
 
     @model_validator(mode="after")
     def one_of_both(self) -> Self:
@@ -59,8 +63,8 @@ ToolName = Annotated[str, Field(pattern=TOOL_NAME)]
 class ClientTool(Asked):
     """A tool that the client runs. The run waits for its result at POST /api/agent/runs/{run_id}/tool-results."""
 
-    name: ToolName
-    description: str = Field("", max_length=10_000)
+    name: ToolName = Field(description="The name by which the model calls the tool.")
+    description: str = Field("", max_length=10_000, description="What the tool does, for the model.")
     parameters: dict[str, JsonValue] = Field(
         default={"type": "object", "properties": {}},
         description="The JSON schema of the arguments, whose type is object.",
@@ -80,7 +84,7 @@ class ApprovalDecision(Asked):
 
     model_config = with_examples({"approved": True}, {"approved": False, "reason": "Not on a Friday."})
 
-    approved: StrictBool
+    approved: StrictBool = Field(description="Whether the call is made.")
     arguments: dict[str, JsonValue] | None = Field(
         None, description="With approval: arguments that replace those of the model."
     )
@@ -104,7 +108,7 @@ class BudgetDecision(Asked):
 
     model_config = with_examples({"max_cost_usd": 0.5}, {"max_total_tokens": 50_000}, {"approved": False})
 
-    approved: StrictBool = True
+    approved: StrictBool = Field(True, description="Whether the run resumes.")
     max_cost_usd: MostDollars | None = Field(None, description="The new total in US dollars, above what is spent.")
     max_total_tokens: MostTokens | None = Field(None, description="The new total of tokens, above what is spent.")
 
@@ -122,9 +126,9 @@ class BudgetDecision(Asked):
 class ClientToolResult(Asked):
     """The result of a client tool's call. The model gets text unchanged, and any other value as JSON."""
 
-    tool_call_id: str
-    content: JsonValue
-    is_error: bool = False
+    tool_call_id: str = Field(description="The id of the call, as in its `tool_use` event.")
+    content: JsonValue = Field(description="What the tool returned, or what went wrong.")
+    is_error: bool = Field(False, description="Whether the tool failed.")
 
 
 class ClientToolResults(Asked):
@@ -132,7 +136,9 @@ class ClientToolResults(Asked):
 
     model_config = with_examples({"results": [{"tool_call_id": "call_1", "content": {"lat": 59.9, "lon": 10.7}}]})
 
-    results: list[ClientToolResult] = Field(min_length=1, max_length=128, fail_fast=True)
+    results: list[ClientToolResult] = Field(
+        min_length=1, max_length=128, fail_fast=True, description="A result for each call, in any order."
+    )
 
     @field_validator("results")
     @classmethod

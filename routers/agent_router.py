@@ -1,9 +1,9 @@
 """Routes of /api/agent: ask the agent, play a scripted run, list models, tools and MCP servers."""
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from catalog_models import McpServerList, ModelList
 from models import AgentRequest, Scenario, SimulateRequest
@@ -141,7 +141,9 @@ async def mcp_servers(catalog: CatalogDep) -> McpServerList:
 
 
 @router.get("/mcp-servers/{name:path}/tools", summary="List the tools of an MCP server")
-async def mcp_server_tools(name: str, tools: ToolsDep) -> McpToolList:
+async def mcp_server_tools(
+    name: Annotated[str, Path(description="The name of the server in MCP_SERVERS.")], tools: ToolsDep
+) -> McpToolList:
     """Return the tools of a server in MCP_SERVERS, under the names that the model sees."""
     return await tools.of_server(name)
 

@@ -2,11 +2,12 @@
 
 from typing import Annotated, Literal
 
-from fastapi import Depends, Header, Query, Request
+from fastapi import Depends, Header, Path, Query, Request
 from pydantic import WithJsonSchema
 
 from errors import InvalidCursor
 from routers.sse import FrameStream, to_the_wait
+from run_models import RunStatus
 from services.agent_service import AgentService
 from services.agents.toolbox import Toolbox
 from services.catalog.catalog import Catalog
@@ -82,6 +83,11 @@ SettingsDep = Annotated[Settings, Depends(_settings)]
 RequestId = Annotated[str, Depends(_request_id)]
 Cursor = Annotated[int, Depends(_cursor)]
 
+
+RunIdPath = Annotated[str, Path(description="The id of the run.")]
+ToolCallIdPath = Annotated[str, Path(description="The id of the tool call that waits for a decision.")]
+SessionIdPath = Annotated[str, Path(max_length=128, description="The id of the session.")]
+StatusFilter = Annotated[RunStatus | None, Query(description="Return only runs with this status.")]
 
 IdempotencyKey = Annotated[
     str | None,

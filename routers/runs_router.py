@@ -17,16 +17,21 @@ from routers.dependencies import (
     Limit,
     PageCursor,
     RequestId,
+    RunIdPath,
     ServiceDep,
+    StatusFilter,
+    ToolCallIdPath,
     Until,
     frame_stream,
     run_path,
 )
 from routers.json_route import JsonRoute
 from routers.openapi import ERRORS, EVENTS, STREAM
-from run_models import Run, RunList, RunStatus
+from run_models import Run, RunList
 from services.agent_service import AgentService
 from tool_models import ApprovalDecision, BudgetDecision, ClientToolResults
+
+SessionFilter = Annotated[str | None, Query(description="Return only runs of this session.")]
 
 router = APIRouter(prefix="/api/agent/runs", tags=["runs"], responses=ERRORS, route_class=JsonRoute)
 
@@ -70,8 +75,8 @@ async def start_run(
 @router.get("", summary="List runs")
 async def list_runs(
     service: ServiceDep,
-    session_id: str | None = None,
-    status: RunStatus | None = None,
+    session_id: SessionFilter = None,
+    status: StatusFilter = None,
     cursor: PageCursor = None,
     limit: Limit = 50,
 ) -> RunList:
@@ -80,13 +85,13 @@ async def list_runs(
 
 
 @router.get("/{run_id}", summary="Get a run")
-async def get_run(run_id: str, service: ServiceDep) -> Run:
+async def get_run(run_id: RunIdPath, service: ServiceDep) -> Run:
     """Return a run's status. Once the run has ended, this includes its usage and, if it failed, its error."""
     return await service.get(run_id)
 
 
 @router.delete("/{run_id}", summary="Delete a run", status_code=204)
-async def delete_run(run_id: str, service: ServiceDep) -> Response:
+async def delete_run(run_id: RunIdPath, service: ServiceDep) -> Response:
     """Delete a run that has ended, with its events and messages. A run that has not ended is a 409 error."""
     await service.delete(run_id)
     return Response(status_code=204)
@@ -97,7 +102,7 @@ async def delete_run(run_id: str, service: ServiceDep) -> Response:
 )
 async def run_events(
     request: Request,
-    run_id: str,
+    run_id: RunIdPath,
     after: Cursor,
     service: ServiceDep,
     wait: Annotated[
@@ -118,7 +123,7 @@ async def run_events(
 
 
 @router.post("/{run_id}/cancel", summary="Cancel a run", status_code=202)
-async def cancel_run(run_id: str, service: ServiceDep) -> Run:
+async def cancel_run(run_id: RunIdPath, service: ServiceDep) -> Run:
     """Cancel a run. Its stream ends with `complete` and status `cancelled`. A run that has ended does not change."""
     return await service.cancel(run_id)
 
@@ -131,7 +136,12 @@ async def cancel_run(run_id: str, service: ServiceDep) -> Run:
     responses=ANSWERED,
 )
 async def decide_approval(
-    request: Request, run_id: str, tool_call_id: str, body: ApprovalDecision, after: Cursor, service: ServiceDep
+    request: Request,
+    run_id: RunIdPath,
+    tool_call_id: ToolCallIdPath,
+    body: ApprovalDecision,
+    after: Cursor,
+    service: ServiceDep,
 ) -> Run | Response:
     """Approve a tool call that waits for a decision, unchanged or with other arguments, or refuse it.
 
@@ -149,7 +159,7 @@ async def decide_approval(
     responses=ANSWERED,
 )
 async def decide_budget(
-    request: Request, run_id: str, body: BudgetDecision, after: Cursor, service: ServiceDep
+    request: Request, run_id: RunIdPath, body: BudgetDecision, after: Cursor, service: ServiceDep
 ) -> Run | Response:
     """Set new totals for a run whose budget is spent, above what is spent, so that it resumes; or refuse, to end it.
 
@@ -167,7 +177,7 @@ async def decide_budget(
     responses=ANSWERED,
 )
 async def send_tool_results(
-    request: Request, run_id: str, body: ClientToolResults, after: Cursor, service: ServiceDep
+    request: Request, run_id: RunIdPath, body: ClientToolResults, after: Cursor, service: ServiceDep
 ) -> Run | Response:
     """Send the results of `client_tools` calls. The run resumes when every call that it waits for has an answer.
 

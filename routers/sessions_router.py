@@ -2,17 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
-from routers.dependencies import Limit, PageCursor, ServiceDep, SessionsDep
+from routers.dependencies import Limit, PageCursor, ServiceDep, SessionIdPath, SessionsDep, StatusFilter
 from routers.json_route import JsonRoute, json_response
 from routers.openapi import ERRORS
-from run_models import RunList, RunStatus
+from run_models import RunList
 from session_models import MessageList, Session, SessionCreate, SessionList, SessionUpdate
 
 router = APIRouter(prefix="/api/agent/sessions", tags=["sessions"], responses=ERRORS, route_class=JsonRoute)
 
-SessionPath = Annotated[str, Path(max_length=128)]
 TitleSearch = Annotated[
     str,
     Query(
@@ -46,19 +45,19 @@ async def list_sessions(
 
 
 @router.get("/{session_id}", summary="Get a session")
-async def get_session(session_id: SessionPath, sessions: SessionsDep) -> Session:
+async def get_session(session_id: SessionIdPath, sessions: SessionsDep) -> Session:
     """Return a session with its title, metadata, usage and the status of its latest run."""
     return await sessions.get(session_id)
 
 
 @router.patch("/{session_id}", summary="Change a session's title or metadata")
-async def update_session(session_id: SessionPath, body: SessionUpdate, sessions: SessionsDep) -> Session:
+async def update_session(session_id: SessionIdPath, body: SessionUpdate, sessions: SessionsDep) -> Session:
     """Change the title, the metadata or both. A field that the body omits keeps its value."""
     return await sessions.update(session_id, body)
 
 
 @router.delete("/{session_id}", summary="Delete a session", status_code=204)
-async def delete_session(session_id: SessionPath, sessions: SessionsDep) -> Response:
+async def delete_session(session_id: SessionIdPath, sessions: SessionsDep) -> Response:
     """Delete a session with its runs, events and messages. It is a 409 error while one of its runs has not ended."""
     await sessions.delete(session_id)
     return Response(status_code=204)
@@ -66,7 +65,7 @@ async def delete_session(session_id: SessionPath, sessions: SessionsDep) -> Resp
 
 @router.get("/{session_id}/messages", summary="Read a session's messages", response_model=MessageList)
 async def session_messages(
-    session_id: SessionPath,
+    session_id: SessionIdPath,
     sessions: SessionsDep,
     run_id: Annotated[
         str | None, Query(description="The last run of the branch to return. The default is the session's latest run.")
@@ -87,9 +86,9 @@ async def session_messages(
 
 @router.get("/{session_id}/runs", summary="List a session's runs")
 async def session_runs(
-    session_id: SessionPath,
+    session_id: SessionIdPath,
     service: ServiceDep,
-    status: RunStatus | None = None,
+    status: StatusFilter = None,
     cursor: PageCursor = None,
     limit: Limit = 50,
 ) -> RunList:

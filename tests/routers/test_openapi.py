@@ -108,6 +108,54 @@ def test_every_route_documents_its_error_responses(described: Json) -> None:
     assert "HTTPValidationError" not in described["components"]["schemas"]
 
 
+def test_every_parameter_and_body_field_is_described(described: Json) -> None:
+    """Swagger UI says what each parameter and each field of a body is for. A constant says it by its value."""
+    undescribed = [
+        *(f"{method} {path} {name}" for method, path, name, text in _parameters(described) if not text),
+        *(f"{model}.{name}" for model, name, field in _body_fields(described) if _lacks_words(field)),
+    ]
+    assert undescribed == []
+
+
+def test_a_parameter_or_body_field_without_a_description_is_found(described: Json) -> None:
+    """The walk above reaches parameters in paths and queries, and the fields of models within a body's model."""
+    parameters = {name for _, _, name, _ in _parameters(described)}
+    assert {"run_id", "tool_call_id", "session_id", "name", "status", "limit", "after"} <= parameters
+    fields = {(model, name) for model, name, _ in _body_fields(described)}
+    assert {("AgentRequest", "input"), ("ImagePart", "url"), ("CalledFunction", "arguments")} <= fields
+    assert _lacks_words({"type": "string"})
+    assert not _lacks_words({"const": "text"})
+
+
+def _parameters(document: Json) -> Iterator[tuple[str, str, str, str]]:
+    """Each parameter's method, path, name and description."""
+    for method, path, operation in operations(document):
+        for parameter in operation.get("parameters", ()):
+            yield method, path, parameter["name"], parameter.get("description", "")
+
+
+def _body_fields(document: Json) -> Iterator[tuple[str, str, Json]]:
+    """Each field of the models of request bodies: the model, its name, its schema."""
+    models: set[str] = set()
+    bodies = [operation.get("requestBody", {}) for _, _, operation in operations(document)]
+    found = _models_in(bodies)
+    while found - models:
+        models |= found
+        found = _models_in([document["components"]["schemas"][model] for model in models])
+    for model in sorted(models):
+        for name, field in document["components"]["schemas"][model].get("properties", {}).items():
+            yield model, name, field
+
+
+def _models_in(node: Any) -> set[str]:
+    """The names of the models that a part of the document refers to."""
+    return set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(node)))
+
+
+def _lacks_words(field: Json) -> bool:
+    return "const" not in field and not field.get("description")
+
+
 def test_streams_are_described_as_streams(described: Json) -> None:
     """Each stream returns text/event-stream of StreamEvents, with the headers that lead back to the run."""
     streams = {

@@ -314,7 +314,11 @@ interface components {
     *     }
     */
     ApprovalDecision: {
-      /** Approved */approved: boolean;
+      /**
+      * Approved
+      * @description Whether the call is made.
+      */
+      approved: boolean;
       /**
       * Arguments
       * @description With approval: arguments that replace those of the model.
@@ -353,6 +357,7 @@ interface components {
       /**
       * Url
       * Format: uri
+      * @description A data URL in base64, such as `data:audio/wav;base64,…`.
       */
       url: string;
     };
@@ -374,6 +379,7 @@ interface components {
     BudgetDecision: {
       /**
       * Approved
+      * @description Whether the run resumes.
       * @default true
       */
       approved?: boolean;
@@ -393,9 +399,14 @@ interface components {
     * @description The function that a call names, with its arguments as JSON text.
     */
     CalledFunction: {
-      /** Name */name: string;
+      /**
+      * Name
+      * @description The name of the tool.
+      */
+      name: string;
       /**
       * Arguments
+      * @description The arguments, as the text of a JSON object.
       * @default {}
       */
       arguments?: string;
@@ -405,9 +416,14 @@ interface components {
     * @description A tool that the client runs. The run waits for its result at POST /api/agent/runs/{run_id}/tool-results.
     */
     ClientTool: {
-      /** Name */name: string;
+      /**
+      * Name
+      * @description The name by which the model calls the tool.
+      */
+      name: string;
       /**
       * Description
+      * @description What the tool does, for the model.
       * @default
       */
       description?: string;
@@ -428,10 +444,15 @@ interface components {
     * @description The result of a client tool's call. The model gets text unchanged, and any other value as JSON.
     */
     ClientToolResult: {
-      /** Tool Call Id */tool_call_id: string;
+      /**
+      * Tool Call Id
+      * @description The id of the call, as in its `tool_use` event.
+      */
+      tool_call_id: string; /** @description What the tool returned, or what went wrong. */
       content: components["schemas"]["JsonValue"];
       /**
       * Is Error
+      * @description Whether the tool failed.
       * @default false
       */
       is_error?: boolean;
@@ -452,7 +473,11 @@ interface components {
     *     }
     */
     ClientToolResults: {
-      /** Results */results: components["schemas"]["ClientToolResult"][];
+      /**
+      * Results
+      * @description A result for each call, in any order.
+      */
+      results: components["schemas"]["ClientToolResult"][];
     };
     /**
     * ErrorBody
@@ -497,8 +522,13 @@ interface components {
       /**
       * Url
       * Format: uri
+      * @description An https URL, or a data URL in base64.
       */
-      url: string; /** Name */
+      url: string;
+      /**
+      * Name
+      * @description The name of the file.
+      */
       name?: string;
     };
     /**
@@ -544,10 +574,12 @@ interface components {
       /**
       * Url
       * Format: uri
+      * @description An https URL, or a data URL in base64.
       */
       url: string;
       /**
       * Detail
+      * @description The resolution at which the model looks at the image, if the model server has a choice.
       * @enum {string}
       */
       detail?: "auto" | "low" | "high";
@@ -602,14 +634,20 @@ interface components {
     *     }
     */
     McpServerRef: {
-      /** Name */name?: string;
+      /**
+      * Name
+      * @description The server's name in MCP_SERVERS.
+      */
+      name?: string;
       /**
       * Url
       * Format: uri
+      * @description The server's URL, in place of a name.
       */
       url?: string;
       /**
       * Run
+      * @description Where the calls are made: by this service.
       * @constant
       */
       run: "local";
@@ -630,12 +668,29 @@ interface components {
     Message: {
       /**
       * Role
+      * @description The author.
       * @enum {string}
       */
-      role: "system" | "developer" | "user" | "assistant" | "tool"; /** Name */
-      name?: string; /** Tool Calls */
-      tool_calls?: components["schemas"]["MessageCall"][]; /** Tool Call Id */
-      tool_call_id?: string; /** Content */
+      role: "system" | "developer" | "user" | "assistant" | "tool";
+      /**
+      * Name
+      * @description The author's name, if several have this role.
+      */
+      name?: string;
+      /**
+      * Tool Calls
+      * @description With the role `assistant`: the calls that the model made.
+      */
+      tool_calls?: components["schemas"]["MessageCall"][];
+      /**
+      * Tool Call Id
+      * @description With the role `tool`: the id of the call. The default is the next call.
+      */
+      tool_call_id?: string;
+      /**
+      * Content
+      * @description Text, or a list of parts as in `input`.
+      */
       content?: string | (components["schemas"]["TextPart"] | components["schemas"]["ImagePart"] | components["schemas"]["FilePart"] | components["schemas"]["AudioPart"])[];
     };
     /**
@@ -643,13 +698,17 @@ interface components {
     * @description A tool call of the model. A call without an id gets one.
     */
     MessageCall: {
-      /** Id */id?: string;
+      /**
+      * Id
+      * @description The id of the call, which its result repeats.
+      */
+      id?: string;
       /**
       * Type
       * @default function
       * @constant
       */
-      type?: "function";
+      type?: "function"; /** @description The tool and its arguments. */
       function: components["schemas"]["CalledFunction"];
     };
     /**
@@ -701,7 +760,11 @@ interface components {
     * @description The tool that the model must call.
     */
     NamedTool: {
-      /** Name */name: string;
+      /**
+      * Name
+      * @description The name of the tool.
+      */
+      name: string;
     };
     /**
     * PendingBudget
@@ -838,12 +901,28 @@ interface components {
     Scenario: "default" | "long" | "tool_error" | "error" | "slow" | "truncated" | "progress" | "approval" | "client_tool" | "fallback" | "sources" | "structured" | "budget";
     /**
     * SearchLocation
-    * @description The place that the search is about. `country` is an ISO code, such as `NO`.
+    * @description The place that the search is about.
     */
     SearchLocation: {
-      /** Country */country?: string; /** Region */
-      region?: string; /** City */
-      city?: string; /** Timezone */
+      /**
+      * Country
+      * @description The ISO code of the country, such as `NO`.
+      */
+      country?: string;
+      /**
+      * Region
+      * @description The region or state.
+      */
+      region?: string;
+      /**
+      * City
+      * @description The city.
+      */
+      city?: string;
+      /**
+      * Timezone
+      * @description The IANA name of the time zone, such as `Europe/Oslo`.
+      */
       timezone?: string;
     };
     /**
@@ -875,12 +954,20 @@ interface components {
     * @example {}
     */
     SessionCreate: {
-      /** Session Id */session_id?: string;
+      /**
+      * Session Id
+      * @description The id of the new session. By default, the service chooses one.
+      */
+      session_id?: string;
       /**
       * Title
       * @description The default is the beginning of the first input.
       */
-      title?: string; /** Metadata */
+      title?: string;
+      /**
+      * Metadata
+      * @description Stored with the session and returned with it. Not sent to the model.
+      */
       metadata?: {
         [key: string]: string;
       };
@@ -937,7 +1024,15 @@ interface components {
     * @example {}
     */
     SessionUpdate: {
-      /** Title */title?: string | null; /** Metadata */
+      /**
+      * Title
+      * @description The new title.
+      */
+      title?: string | null;
+      /**
+      * Metadata
+      * @description The new metadata, in place of all of the old.
+      */
       metadata?: {
         [key: string]: string;
       } | null;
@@ -1199,7 +1294,11 @@ interface components {
       * @description discriminator enum property added by openapi-typescript
       * @enum {string}
       */
-      type: "text"; /** Text */
+      type: "text";
+      /**
+      * Text
+      * @description The text.
+      */
       text: string;
     };
     /**
@@ -1278,9 +1377,10 @@ interface components {
     WebSearch: {
       /**
       * Search Context Size
+      * @description How much of the pages found the model reads.
       * @enum {string}
       */
-      search_context_size?: "low" | "medium" | "high";
+      search_context_size?: "low" | "medium" | "high"; /** @description The place that the search is about. */
       user_location?: components["schemas"]["SearchLocation"];
     };
     /**

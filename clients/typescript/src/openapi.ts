@@ -809,7 +809,10 @@ export interface components {
          *     }
          */
         ApprovalDecision: {
-            /** Approved */
+            /**
+             * Approved
+             * @description Whether the call is made.
+             */
             approved: boolean;
             /**
              * Arguments
@@ -853,6 +856,7 @@ export interface components {
             /**
              * Url
              * Format: uri
+             * @description A data URL in base64, such as `data:audio/wav;base64,…`.
              */
             url: string;
         };
@@ -874,6 +878,7 @@ export interface components {
         BudgetDecision: {
             /**
              * Approved
+             * @description Whether the run resumes.
              * @default true
              */
             approved?: boolean;
@@ -893,10 +898,14 @@ export interface components {
          * @description The function that a call names, with its arguments as JSON text.
          */
         CalledFunction: {
-            /** Name */
+            /**
+             * Name
+             * @description The name of the tool.
+             */
             name: string;
             /**
              * Arguments
+             * @description The arguments, as the text of a JSON object.
              * @default {}
              */
             arguments?: string;
@@ -906,10 +915,14 @@ export interface components {
          * @description A tool that the client runs. The run waits for its result at POST /api/agent/runs/{run_id}/tool-results.
          */
         ClientTool: {
-            /** Name */
+            /**
+             * Name
+             * @description The name by which the model calls the tool.
+             */
             name: string;
             /**
              * Description
+             * @description What the tool does, for the model.
              * @default
              */
             description?: string;
@@ -930,11 +943,16 @@ export interface components {
          * @description The result of a client tool's call. The model gets text unchanged, and any other value as JSON.
          */
         ClientToolResult: {
-            /** Tool Call Id */
+            /**
+             * Tool Call Id
+             * @description The id of the call, as in its `tool_use` event.
+             */
             tool_call_id: string;
+            /** @description What the tool returned, or what went wrong. */
             content: components["schemas"]["JsonValue"];
             /**
              * Is Error
+             * @description Whether the tool failed.
              * @default false
              */
             is_error?: boolean;
@@ -955,7 +973,10 @@ export interface components {
          *     }
          */
         ClientToolResults: {
-            /** Results */
+            /**
+             * Results
+             * @description A result for each call, in any order.
+             */
             results: components["schemas"]["ClientToolResult"][];
         };
         /**
@@ -1010,9 +1031,13 @@ export interface components {
             /**
              * Url
              * Format: uri
+             * @description An https URL, or a data URL in base64.
              */
             url: string;
-            /** Name */
+            /**
+             * Name
+             * @description The name of the file.
+             */
             name?: string;
         };
         /**
@@ -1065,10 +1090,12 @@ export interface components {
             /**
              * Url
              * Format: uri
+             * @description An https URL, or a data URL in base64.
              */
             url: string;
             /**
              * Detail
+             * @description The resolution at which the model looks at the image, if the model server has a choice.
              * @enum {string}
              */
             detail?: "auto" | "low" | "high";
@@ -1136,15 +1163,20 @@ export interface components {
          *     }
          */
         McpServerRef: {
-            /** Name */
+            /**
+             * Name
+             * @description The server's name in MCP_SERVERS.
+             */
             name?: string;
             /**
              * Url
              * Format: uri
+             * @description The server's URL, in place of a name.
              */
             url?: string;
             /**
              * Run
+             * @description Where the calls are made: by this service.
              * @constant
              */
             run: "local";
@@ -1166,16 +1198,29 @@ export interface components {
         Message: {
             /**
              * Role
+             * @description The author.
              * @enum {string}
              */
             role: "system" | "developer" | "user" | "assistant" | "tool";
-            /** Name */
+            /**
+             * Name
+             * @description The author's name, if several have this role.
+             */
             name?: string;
-            /** Tool Calls */
+            /**
+             * Tool Calls
+             * @description With the role `assistant`: the calls that the model made.
+             */
             tool_calls?: components["schemas"]["MessageCall"][];
-            /** Tool Call Id */
+            /**
+             * Tool Call Id
+             * @description With the role `tool`: the id of the call. The default is the next call.
+             */
             tool_call_id?: string;
-            /** Content */
+            /**
+             * Content
+             * @description Text, or a list of parts as in `input`.
+             */
             content?: string | (components["schemas"]["TextPart"] | components["schemas"]["ImagePart"] | components["schemas"]["FilePart"] | components["schemas"]["AudioPart"])[];
         };
         /**
@@ -1183,7 +1228,10 @@ export interface components {
          * @description A tool call of the model. A call without an id gets one.
          */
         MessageCall: {
-            /** Id */
+            /**
+             * Id
+             * @description The id of the call, which its result repeats.
+             */
             id?: string;
             /**
              * Type
@@ -1191,6 +1239,7 @@ export interface components {
              * @constant
              */
             type?: "function";
+            /** @description The tool and its arguments. */
             function: components["schemas"]["CalledFunction"];
         };
         /**
@@ -1254,7 +1303,10 @@ export interface components {
          * @description The tool that the model must call.
          */
         NamedTool: {
-            /** Name */
+            /**
+             * Name
+             * @description The name of the tool.
+             */
             name: string;
         };
         /**
@@ -1430,16 +1482,28 @@ export interface components {
         Scenario: "default" | "long" | "tool_error" | "error" | "slow" | "truncated" | "progress" | "approval" | "client_tool" | "fallback" | "sources" | "structured" | "budget";
         /**
          * SearchLocation
-         * @description The place that the search is about. `country` is an ISO code, such as `NO`.
+         * @description The place that the search is about.
          */
         SearchLocation: {
-            /** Country */
+            /**
+             * Country
+             * @description The ISO code of the country, such as `NO`.
+             */
             country?: string;
-            /** Region */
+            /**
+             * Region
+             * @description The region or state.
+             */
             region?: string;
-            /** City */
+            /**
+             * City
+             * @description The city.
+             */
             city?: string;
-            /** Timezone */
+            /**
+             * Timezone
+             * @description The IANA name of the time zone, such as `Europe/Oslo`.
+             */
             timezone?: string;
         };
         /**
@@ -1477,14 +1541,20 @@ export interface components {
          * @example {}
          */
         SessionCreate: {
-            /** Session Id */
+            /**
+             * Session Id
+             * @description The id of the new session. By default, the service chooses one.
+             */
             session_id?: string;
             /**
              * Title
              * @description The default is the beginning of the first input.
              */
             title?: string;
-            /** Metadata */
+            /**
+             * Metadata
+             * @description Stored with the session and returned with it. Not sent to the model.
+             */
             metadata?: {
                 [key: string]: string;
             };
@@ -1554,9 +1624,15 @@ export interface components {
          * @example {}
          */
         SessionUpdate: {
-            /** Title */
+            /**
+             * Title
+             * @description The new title.
+             */
             title?: string | null;
-            /** Metadata */
+            /**
+             * Metadata
+             * @description The new metadata, in place of all of the old.
+             */
             metadata?: {
                 [key: string]: string;
             } | null;
@@ -1822,7 +1898,10 @@ export interface components {
              * @enum {string}
              */
             type: "text";
-            /** Text */
+            /**
+             * Text
+             * @description The text.
+             */
             text: string;
         };
         /**
@@ -1921,9 +2000,11 @@ export interface components {
         WebSearch: {
             /**
              * Search Context Size
+             * @description How much of the pages found the model reads.
              * @enum {string}
              */
             search_context_size?: "low" | "medium" | "high";
+            /** @description The place that the search is about. */
             user_location?: components["schemas"]["SearchLocation"];
         };
         /**
@@ -2926,6 +3007,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The name of the server in MCP_SERVERS. */
                 name: string;
             };
             cookie?: never;
@@ -2964,7 +3046,9 @@ export interface operations {
     list_runs: {
         parameters: {
             query?: {
+                /** @description Return only runs of this session. */
                 session_id?: string | null;
+                /** @description Return only runs with this status. */
                 status?: components["schemas"]["RunStatus"] | null;
                 /** @description The `next_cursor` of the previous page. */
                 cursor?: string | null;
@@ -3060,6 +3144,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The id of the run. */
                 run_id: string;
             };
             cookie?: never;
@@ -3100,6 +3185,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The id of the run. */
                 run_id: string;
             };
             cookie?: never;
@@ -3148,6 +3234,7 @@ export interface operations {
                 "last-event-id"?: string | null;
             };
             path: {
+                /** @description The id of the run. */
                 run_id: string;
             };
             cookie?: never;
@@ -3200,6 +3287,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The id of the run. */
                 run_id: string;
             };
             cookie?: never;
@@ -3246,7 +3334,9 @@ export interface operations {
                 "last-event-id"?: string | null;
             };
             path: {
+                /** @description The id of the run. */
                 run_id: string;
+                /** @description The id of the tool call that waits for a decision. */
                 tool_call_id: string;
             };
             cookie?: never;
@@ -3317,6 +3407,7 @@ export interface operations {
                 "last-event-id"?: string | null;
             };
             path: {
+                /** @description The id of the run. */
                 run_id: string;
             };
             cookie?: never;
@@ -3387,6 +3478,7 @@ export interface operations {
                 "last-event-id"?: string | null;
             };
             path: {
+                /** @description The id of the run. */
                 run_id: string;
             };
             cookie?: never;
@@ -3538,6 +3630,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The id of the session. */
                 session_id: string;
             };
             cookie?: never;
@@ -3578,6 +3671,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The id of the session. */
                 session_id: string;
             };
             cookie?: never;
@@ -3616,6 +3710,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The id of the session. */
                 session_id: string;
             };
             cookie?: never;
@@ -3669,6 +3764,7 @@ export interface operations {
             };
             header?: never;
             path: {
+                /** @description The id of the session. */
                 session_id: string;
             };
             cookie?: never;
@@ -3707,6 +3803,7 @@ export interface operations {
     session_runs: {
         parameters: {
             query?: {
+                /** @description Return only runs with this status. */
                 status?: components["schemas"]["RunStatus"] | null;
                 /** @description The `next_cursor` of the previous page. */
                 cursor?: string | null;
@@ -3715,6 +3812,7 @@ export interface operations {
             };
             header?: never;
             path: {
+                /** @description The id of the session. */
                 session_id: string;
             };
             cookie?: never;
