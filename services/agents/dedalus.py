@@ -10,7 +10,7 @@ from models import AgentRequest
 from run_models import Run
 from services.agents.budget import Budget, BudgetState
 from services.agents.checked_input import check_input
-from services.agents.checkpoint import BudgetCheckpoint, StepProgress, checkpoint_of
+from services.agents.checkpoint import BudgetCheckpoint, Checkpoint, StepProgress, checkpoint_of
 from services.agents.conversation import WireMessage, conversation
 from services.agents.loop import AgentLoop
 from services.agents.loop_state import AgentLimits, LoopState
@@ -46,6 +46,20 @@ class Plan(NamedTuple):
     def route(self) -> Route:
         """The route to the requested model."""
         return self.candidates[0].route
+
+
+class Resumed(NamedTuple):
+    """A run that has waited, as its checkpoint has it, and the outcomes of its wait."""
+
+    request: AgentRequest
+    checkpoint: Checkpoint | BudgetCheckpoint
+    budget: Budget
+    outcomes: Outcomes
+
+    @property
+    def models(self) -> Sequence[str]:
+        """The model that answered when the run began to wait, and its fallbacks. Empty in old checkpoints."""
+        return self.checkpoint.models
 
 
 class DedalusAgent:
@@ -118,35 +132,26 @@ class DedalusAgent:
         context = RunContext(run, request, models, writer, self._budget(request))
         return await self._loop(context, LoopState(messages, call_ids)).turns(StepProgress(step=1))
 
-    async def resume(
-        self,
-        request: AgentRequest,
-        state: Mapping[str, Any],
-        outcomes: Outcomes,
-        routes: Sequence[Route],
-        run: Run,
-        writer: RunWriter,
-    ) -> Suspension | None:
-        """Continue a run that has waited, with the outcomes of its wait. Return and raise as `run` does.
+    def resumed(self, request: AgentRequest, state: Mapping[str, Any], outcomes: Outcomes) -> Resumed:
+        """Return a run that has waited, with its checkpoint and its budget after the decision on it.
 
-        `routes` lead to the models that `models_after_wait` names.
+        Raise `BudgetExceeded` if the budget was not raised.
         """
-        checkpoint = checkpoint_of(state).for_family(routes[0].family)
+        checkpoint = checkpoint_of(state)
         budget = self._budget(request, checkpoint.budget)
         if isinstance(checkpoint, BudgetCheckpoint):
-            writer.resume_step(checkpoint.usage)
             budget.decide(outcomes)
+        return Resumed(request, checkpoint, budget, outcomes)
+
+    async def resume(self, resumed: Resumed, routes: Sequence[Route], run: Run, writer: RunWriter) -> Suspension | None:
+        """Continue a run that has waited. `routes` lead to its `models`. Return and raise as `run` does."""
+        request, checkpoint = resumed.request, resumed.checkpoint.for_family(routes[0].family)
         models = await self._models(request, [*self._reselected(request, routes)])
-        context = RunContext(run, request, models, writer, budget)
+        context = RunContext(run, request, models, writer, resumed.budget)
         loop = self._loop(context, LoopState(checkpoint.messages, set(checkpoint.call_ids)))
         if isinstance(checkpoint, BudgetCheckpoint):
             return await loop.resume_before(checkpoint)
-        return await loop.resume(checkpoint, outcomes)
-
-    @staticmethod
-    def models_after_wait(state: Mapping[str, Any], run: Run) -> Sequence[str]:
-        """Return the model that answered when the run began to wait, and its fallbacks."""
-        return state.get("models") or [run.model]
+        return await loop.resume(checkpoint, resumed.outcomes)
 
     async def check_arguments(
         self, request: AgentRequest, name: str, arguments: Mapping[str, Any], route: Route

@@ -201,9 +201,9 @@ class WorkFactory:
             script = SimulateRequest.model_validate(simulated)
             return _labelled(SIMULATION, await self._simulator.resume(script, outcomes, writer))
         request = AgentRequest.model_validate(stored.request[AGENT])
-        models = self._agent.models_after_wait(stored.state, run)
-        routes = await self._routes.after_wait(models, request)
-        return _labelled(AGENT, await self._agent.resume(request, stored.state, outcomes, routes, run, writer))
+        resumed = self._agent.resumed(request, stored.state, outcomes)
+        routes = await self._routes.after_wait(resumed.models or [run.model], request)
+        return _labelled(AGENT, await self._agent.resume(resumed, routes, run, writer))
 
     async def _history(self, request: AgentRequest, route: Route, run: Run, writer: RunWriter) -> list[WireMessage]:
         """Return the session's latest turns that fit into the model's context, and warn about turns left out."""

@@ -19,7 +19,7 @@ from models import new_request_id
 from run_models import Run, RunStatus, now
 from services.runs.deletions import delete_events
 from services.runs.records import RunRecords
-from services.runs.suspension import LoggedWait, Resumption, Wait
+from services.runs.suspension import LoggedWait, Resumption, Wait, usage_of_step
 from services.runs.write_behind import WriteBehind
 from services.runs.writer import UNBOUNDED, RunWriter
 
@@ -169,6 +169,7 @@ def _restorable(
             is_queued = row.status == RunStatus.QUEUED and writer.last_seq == 1
             return RestorableTurn(row, writer, stored) if is_queued else None
         case SuspendedRun() if row is not None and (wait := logged.wait(stored)):
+            writer.resume_step(usage_of_step(stored))
             if wait.is_over:
                 return RestorableWait(row, writer, None, Resumption(stored, logged.outcomes()))
             return RestorableWait(row, writer, wait, None)

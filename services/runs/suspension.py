@@ -23,6 +23,7 @@ from event_data import (
 )
 from events import StreamEvent
 from services.runs.budget import NOT_FOR_A_BUDGET, check_raise
+from usage_models import NO_USAGE, Usage
 
 NO_DECISION = "Nobody answered in time."
 NO_RESULT = "The page sent no result in time."
@@ -80,7 +81,8 @@ class SpentBudget:
 class Suspension(NamedTuple):
     """Returned by an agent that must wait: the calls or the budget it waits for, and what to resume from.
 
-    `request` is the request of the run and `state` the agent's checkpoint, both as JSON.
+    `request` is the request of the run and `state` the agent's checkpoint, both as JSON. The state's `usage`, if it has
+    one, is that of the step under way.
     """
 
     pending: Sequence[Pending | SpentBudget]
@@ -93,6 +95,11 @@ class Resumption(NamedTuple):
 
     stored: SuspendedRun
     outcomes: Outcomes
+
+
+def usage_of_step(stored: SuspendedRun) -> Usage:
+    """Return the usage of the step in which a run waits. The log has only what its restarts have reported of it."""
+    return Usage.model_validate(stored.state.get("usage", NO_USAGE))
 
 
 class Wait:
