@@ -108,12 +108,14 @@ async def open_resources(
 
 
 def _open_checks(settings: Settings, stack: AsyncExitStack) -> Checks:
-    """Import the functions that check texts. Raise `ToolsInvalid`."""
-    threads = ToolThreads(settings.tool_threads)
-    stack.callback(threads.close)
+    """Find the functions of the checks. Each has threads for itself, so that a slow one delays no other."""
 
     def check(setting: str, named: str | None) -> TextCheck | None:
-        return TextCheck(setting, named, timeout_s=settings.check_timeout_s, threads=threads) if named else None
+        if named is None:
+            return None
+        threads = ToolThreads(settings.tool_threads)
+        stack.callback(threads.close)
+        return TextCheck(setting, named, timeout_s=settings.check_timeout_s, threads=threads)
 
     return Checks(check("CHECK_INPUT", settings.check_input), check("CHECK_OUTPUT", settings.check_output))
 

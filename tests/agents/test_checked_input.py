@@ -1,5 +1,6 @@
 """Tests that blocked input is refused before anything of it is recorded or reaches a model."""
 
+import asyncio
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -115,6 +116,25 @@ async def test_a_failing_check_lets_nothing_pass(fake: FakeDedalus, caplog: pyte
     assert "CHECK_INPUT raised ValueError" in caplog.text
     assert MARK not in caplog.text + response.text
     assert fake.chats == []
+
+
+async def test_a_check_that_hangs_holds_one_place_until_its_time_is_up(fake: FakeDedalus) -> None:
+    """Meanwhile others are refused at once, as by any full server. Then the place is free again."""
+    text_checks.heard.clear()
+    fake.always(*answer("ok"))
+    limits: Json = {"check_input": "text_checks:hanging", "check_timeout_s": 1, "max_concurrent_runs": 1}
+    async with service(fake.url, **limits) as agent:
+        hanging = asyncio.create_task(agent.post(EXECUTE, {"input": MARK}))
+        while not text_checks.heard:
+            assert not hanging.done()
+            health = await agent.client.get("/health")
+        other = await agent.post(EXECUTE, {"input": "Hi"})
+        assert not hanging.done()
+        failed = await hanging
+        after = await agent.post(EXECUTE, {"input": "Hi"})
+    assert (refusal(other), "retry-after" in other.headers) == ((503, "server_full"), True)
+    assert refusal(failed) == (503, "check_failed")
+    assert (health.status_code, after.status_code) == (200, 200)
 
 
 async def test_a_script_is_not_checked(checked: Service) -> None:

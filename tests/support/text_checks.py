@@ -1,12 +1,14 @@
 """Functions for CHECK_INPUT and CHECK_OUTPUT, named as `text_checks:no_canary`."""
 
+import asyncio
+
 from tools import Blocked, CheckContext
 
 CANARY = "canary-5e1f"
 MARK = "stop-here"
 
 heard: list[tuple[CheckContext, str]] = []
-"""What `recorded` was called with, in this process."""
+"""What `recorded` and `hanging` were called with, in this process."""
 
 
 def no_canary(context: CheckContext, text: str) -> Blocked | None:
@@ -23,3 +25,10 @@ async def recorded(context: CheckContext, text: str) -> Blocked | None:
 def failing(context: CheckContext, text: str) -> None:
     """Fail with a message that quotes the text."""
     raise ValueError(text)
+
+
+async def hanging(context: CheckContext, text: str) -> None:
+    """Record each call, and never decide on a text with the mark."""
+    heard.append((context, text))
+    if MARK in text:
+        await asyncio.Event().wait()
