@@ -193,9 +193,9 @@ class Screen:
                 self._flow("answer", data["content"], opening="\n")
             case "tool_use_delta":
                 self._typed.add(data["tool_call_id"])
-                self._flow(data["tool_call_id"], data["arguments_delta"], "cyan", opening=f"→ {data['name']} ")
+                self._call(data, data["arguments_delta"])
             case "tool_use" if data["tool_call_id"] not in self._typed:
-                self._flow(data["tool_call_id"], as_json(data["arguments"]), "cyan", opening=f"→ {data['name']} ")
+                self._call(data, as_json(data["arguments"]))
             case "approval_request":
                 self.line(f"? {data['name']} waits for approval, until {data['expires_at']}", "yellow")
             case "waiting":
@@ -211,14 +211,20 @@ class Screen:
             case "source":
                 self._sources.append(data)
             case "step_restarted":
-                del self._sources[self._earlier_sources :]
-                self.line(restart(data), "yellow")
+                self._restart(data)
             case "warning":
                 self.line(f"! {data['code']}: {data['message']}", "yellow")
             case "error":
                 self.complain(f"{data['code']}: {data['message']} ({data['request_id']})")
             case "complete":
                 self._end(data)
+
+    def _call(self, call: dict[str, Any], arguments: str, /) -> None:
+        self._flow(call["tool_call_id"], arguments, "cyan", opening=f"→ {call['name']} ")
+
+    def _restart(self, restarted: dict[str, Any], /) -> None:
+        del self._sources[self._earlier_sources :]
+        self.line(restart(restarted), "yellow")
 
     def _end(self, end: dict[str, Any], /) -> None:
         for number, source in enumerate(self._sources, start=1):

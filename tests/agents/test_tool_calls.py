@@ -55,6 +55,32 @@ async def test_arguments_are_reported_while_the_model_writes_them() -> None:
     assert add.heard == [{"a": 1, "b": 2}]
 
 
+CACHED: Json = {"cache_control": {"type": "ephemeral"}}
+"""A key that a model server adds to a call, and wants back."""
+OPENING: Json = {"index": 1, "id": "c2", "type": "function", "function": {"name": "two", "arguments": ""}} | CACHED
+TWO_CALLS = (
+    Text("Let me see."),
+    ToolCall("c1", "one", '{"x": ', '"ö"}', thought_signature="c2ln"),
+    RawChunk({"choices": [{"delta": {"tool_calls": [OPENING]}}]}),
+    *END,
+)
+"""A turn with two calls, in pieces."""
+CALLED: Json = {
+    "role": "assistant",
+    "content": "Let me see.",
+    "tool_calls": [
+        {
+            "id": "c1",
+            "type": "function",
+            "function": {"name": "one", "arguments": '{"x": "ö"}'},
+            "thought_signature": "c2ln",
+        },
+        {"id": "c2", "type": "function", "function": {"name": "two", "arguments": "{}"}} | CACHED,
+    ],
+}
+"""The same turn as a message of the next request."""
+
+
 async def test_the_second_request_is_what_openai_wants() -> None:
     """The assistant's message with every call and its extra keys, then each result in the model's order."""
     two_is_done = asyncio.Event()
@@ -67,38 +93,17 @@ async def test_the_second_request_is_what_openai_wants() -> None:
         two_is_done.set()
         return "plain"
 
-    tools = named(LocalTool("one", one), LocalTool("two", two))
-    extra = {"cache_control": {"type": "ephemeral"}}
-    opening = {"index": 1, "id": "c2", "type": "function", "function": {"name": "two", "arguments": ""}, **extra}
-    async with FakeDedalus() as fake, service(fake.url, tools) as agent:
-        fake.turn(
-            Text("Let me see."),
-            ToolCall("c1", "one", '{"x": ', '"ö"}', thought_signature="c2ln"),
-            RawChunk({"choices": [{"delta": {"tool_calls": [opening]}}]}),
-            *END,
-        )
+    async with FakeDedalus() as fake, service(fake.url, named(LocalTool("one", one), LocalTool("two", two))) as agent:
+        fake.turn(*TWO_CALLS)
         fake.turn(*answer("Done"))
         events = await agent.stream({"input": "?", "instructions": "Be brief.", "temperature": 0})
         first, second = fake.chats
-    called = {
-        "role": "assistant",
-        "content": "Let me see.",
-        "tool_calls": [
-            {
-                "id": "c1",
-                "type": "function",
-                "function": {"name": "one", "arguments": '{"x": "ö"}'},
-                "thought_signature": "c2ln",
-            },
-            {"id": "c2", "type": "function", "function": {"name": "two", "arguments": "{}"}, **extra},
-        ],
-    }
     results = [
         {"role": "tool", "tool_call_id": "c1", "content": '{"sum":3,"name":"Zoë"}'},
         {"role": "tool", "tool_call_id": "c2", "content": "plain"},
     ]
     assert [data["tool_call_id"] for data in only(events, "tool_result")] == ["c2", "c1"]
-    assert second.body == {**first.body, "messages": [*first.body["messages"], called, *results]}
+    assert second.body == first.body | {"messages": [*first.body["messages"], CALLED, *results]}
     assert only(events, "final_output") == [{"content": "Done"}]
 
 

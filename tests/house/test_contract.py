@@ -7,7 +7,7 @@ import httpx
 import pytest
 from fake_dedalus import FakeDedalus
 from service import EXECUTE, NOWHERE, SIMULATE, STREAM, Service, checked, names, only, service, settings, text
-from wire import Done, Finish, Gate, Text, Thinking, Usage, WaitFor, answer
+from wire import Done, Finish, Gate, Json, Text, Thinking, Usage, WaitFor, answer
 
 pytest_plugins = "shared_service"
 pytestmark = pytest.mark.anyio
@@ -102,56 +102,48 @@ async def test_a_truncated_answer_is_a_success_that_says_so(fake: FakeDedalus, s
     assert (complete["status"], complete["finish_reason"]) == ("succeeded", "length")
 
 
+SAME_ON_THE_WIRE: Json = {
+    "model": "some/model",
+    "temperature": 0.5,
+    "top_p": 0.9,
+    "max_tokens": 10,
+    "reasoning_effort": "low",
+    "stop": ["END"],
+    "seed": 7,
+    "response_format": {"type": "json_object"},
+}
+ASKED: Json = SAME_ON_THE_WIRE | {
+    "instructions": "Be brief.",
+    "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}],
+    "input": [{"type": "text", "text": "What is it?"}, {"type": "image", "url": "https://example.com/a.png"}],
+    "mcp_servers": ["joerup/exa-mcp", "tsion/exa@v2", "https://mcp.deepwiki.com/mcp"],
+    "metadata": {"user": "u1"},
+}
+SENT: Json = SAME_ON_THE_WIRE | {
+    "messages": [
+        {"role": "system", "content": "Be brief."},
+        *ASKED["messages"],
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "What is it?"},
+                {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
+            ],
+        },
+    ],
+    "mcp_servers": ["joerup/exa-mcp", {"slug": "tsion/exa", "version": "v2"}, "https://mcp.deepwiki.com/mcp"],
+    "max_turns": 10,
+    "stream": True,
+    "stream_options": {"include_usage": True},
+}
+
+
 async def test_what_the_request_asks_for_is_what_the_upstream_gets(fake: FakeDedalus, shared: Service) -> None:
     """Each field for the model is sent under its wire name, and the other fields are not sent."""
     fake.turn(*answer("ok"))
-    await shared.stream(
-        {
-            "input": [
-                {"type": "text", "text": "What is it?"},
-                {"type": "image", "url": "https://example.com/a.png"},
-            ],
-            "model": "some/model",
-            "mcp_servers": ["joerup/exa-mcp", "tsion/exa@v2", "https://mcp.deepwiki.com/mcp"],
-            "instructions": "Be brief.",
-            "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}],
-            "temperature": 0.5,
-            "top_p": 0.9,
-            "max_tokens": 10,
-            "reasoning_effort": "low",
-            "stop": ["END"],
-            "seed": 7,
-            "response_format": {"type": "json_object"},
-            "metadata": {"user": "u1"},
-        }
-    )
+    await shared.stream(ASKED)
     [request] = fake.chats
-    assert request.body == {
-        "model": "some/model",
-        "messages": [
-            {"role": "system", "content": "Be brief."},
-            {"role": "user", "content": "Hi"},
-            {"role": "assistant", "content": "Hello"},
-            {
-                "role": "user",
-                "content": [
-                    {"type": "text", "text": "What is it?"},
-                    {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
-                ],
-            },
-        ],
-        "mcp_servers": ["joerup/exa-mcp", {"slug": "tsion/exa", "version": "v2"}, "https://mcp.deepwiki.com/mcp"],
-        "temperature": 0.5,
-        "top_p": 0.9,
-        "max_tokens": 10,
-        "reasoning_effort": "low",
-        "stop": ["END"],
-        "seed": 7,
-        "response_format": {"type": "json_object"},
-        "max_turns": 10,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
+    assert request.body == SENT
 
 
 async def test_the_upstream_s_connection_is_used_again() -> None:

@@ -289,9 +289,7 @@ class _Run:
             case "tool_progress":
                 self._running(data)
             case "tool_result":
-                self._answer_call(data)
-                if before == "waiting":
-                    self._answer_waiting(data)
+                self._answer_call(data, before)
             case "source":
                 need(data["url"] not in self.urls, "second source with this URL")
                 self.urls.add(data["url"])
@@ -424,12 +422,14 @@ class _Run:
             need(data["is_error"], "a result of a call that nobody has approved")
             self.place = "torn"
 
-    def _answer_call(self, data: Event) -> None:
+    def _answer_call(self, data: Event, before: str) -> None:
         call = self._running(data)
         need(data["is_error"] or not call.refused, "a refused call has an error as its result")
         need(call.label[0] == data["name"], f"the tool_use's name is {call.label[0]}")
         need(data["is_error"] or not call.invalid, "a call with invalid_arguments has an error as its result")
         call.answered = True
+        if before == "waiting":
+            self._answer_waiting(data)
 
     def _finish_step(self, data: Event) -> None:
         need(self.step_open and data["step"] == self.steps, f"this isn't the step that is open, {self.steps}")
