@@ -3,12 +3,10 @@
 import gc
 import os
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
-from node import TYPESCRIPT, executable, install
 from process import Nursery, opened_nursery
 
 from settings import Settings
@@ -28,13 +26,6 @@ def nursery(testrun_uid: str) -> Iterator[Nursery]:
     """Starts services fast. The first test that wants it, in any worker, starts the process that forks it."""
     with opened_nursery(testrun_uid) as made:
         yield made
-
-
-@pytest.fixture(scope="session")
-def node() -> Path:
-    """Node, with the packages of `clients/typescript` installed."""
-    install(TYPESCRIPT)
-    return executable()
 
 
 @pytest.fixture(scope="module")

@@ -1,36 +1,45 @@
 """The readers of both wires: `ChatChunks`, which reads the upstream's chunks, and the clients that read our frames.
 
-Their results are compared with two independent readers: httpx-sse, and eventsource-parser under Node.
+Their results are compared with an independent reader, httpx-sse. `tests/world/live/test_sse_parser.py` compares them
+with another one, in Node.
 """
 
 import json
-import re
-import subprocess
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal
-from itertools import groupby, pairwise
-from typing import Any, Literal, get_args
+from itertools import groupby
+from typing import Any
 
 import httpx
 import pytest
+from event_frames import END, any_event, frames_of, written
 from grammar import parse_frames
 from httpx_sse import EventSource, ServerSentEvent
-from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from node import TYPESCRIPT
+from odd_texts import clean_texts, halves, json_values, texts, whole
+from stream_bodies import (
+    ONE_LINE_END,
+    Cut,
+    Json,
+    Kind,
+    Said,
+    chunk_of,
+    cuts,
+    in_bytes,
+    interpreted,
+    kinds,
+    read,
+    same,
+    soups,
+    utf8,
+)
 
 from event_data import (
-    ApprovalRequest,
-    ApprovalResponse,
-    Complete,
     EventData,
     PartialOutput,
     StepStarted,
     Thinking,
     ToolResult,
-    ToolUse,
     ToolUseDelta,
 )
 from event_logs.base import Fenced
@@ -38,58 +47,8 @@ from event_logs.frames import MAX_DELTA_BYTES, FrameQueue
 from events import EVENT_TYPES, STREAM_EVENT
 from json_codec.text import Mender, loads, loads_exactly, mend, mend_text
 from services.completions.chunks import CallDelta, ChatChunks, Delta, HostedResult, TextDelta, ThinkingDelta
-from usage_models import NO_USAGE
-
-pytestmark = pytest.mark.timeout(300)  # the first run on a machine installs Node's packages
-
-Json = dict[str, Any]
-Kind = Literal["text", "thinking", "call 0", "call 1"]
-Frame = tuple[str, str, str]
-Cut = Callable[[bytes], Sequence[bytes]]
-kinds: st.SearchStrategy[Kind] = st.sampled_from(get_args(Kind))
-
-over_node = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-
 
 # Texts
-
-
-def units(text: str) -> list[int]:
-    """The UTF-16 code units of a text, one by one."""
-    found: list[int] = []
-    for character in map(ord, text):
-        above = character - 0x10000
-        found += [character] if above < 0 else [0xD800 + (above >> 10), 0xDC00 + (above & 0x3FF)]
-    return found
-
-
-def whole(text: str) -> str:
-    """The text with pairs joined and halves replaced, computed one code unit at a time."""
-    characters: list[int] = []
-    for unit in units(text):
-        if 0xDC00 <= unit < 0xE000 and characters and 0xD800 <= characters[-1] < 0xDC00:
-            characters[-1] = 0x10000 + ((characters[-1] - 0xD800) << 10) + (unit - 0xDC00)
-        else:
-            characters.append(unit)
-    return "".join("\ufffd" if 0xD800 <= character < 0xE000 else chr(character) for character in characters)
-
-
-def halves(text: str) -> str:
-    """The text with each character beyond the basic plane as two surrogates, so that a split can fall between them."""
-    return "".join(map(chr, units(text)))
-
-
-ODD = "\u2028\u2029\x85\x0b\x0c\x1c\x00\x7f\ufeff\r\n\\\"'😀\ud83d\ude00\udc00\ud800"
-CLEAN = "".join(filter(str.isprintable, ODD)) + "\u2028\x85\r\n\0"
-
-
-def texts_of(characters: st.SearchStrategy[str], often: str) -> st.SearchStrategy[str]:
-    """Texts in which these characters are frequent, as they would not be in an alphabet of `st.text`."""
-    return st.lists(characters | st.sampled_from(often), max_size=12).map("".join)
-
-
-texts = texts_of(st.characters(), ODD)
-clean_texts = texts_of(st.characters(exclude_categories=["Cs"]), CLEAN)
 
 
 @given(texts)
@@ -108,13 +67,6 @@ def test_a_text_that_comes_in_pieces_is_mended(pieces: list[str]) -> None:
     assert "".join(mended_pieces) == whole("".join(pieces))
     assert all(piece.encode() is not None for piece in mended_pieces)
     assert not mender
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
-    max_leaves=12,
-)
 
 
 def mended(value: Any) -> Any:
@@ -172,54 +124,6 @@ def test_what_is_no_json(written: str) -> None:
 # Bodies of an upstream, and their content
 
 
-@dataclass
-class Said:
-    """The content of a stream, its deltas joined."""
-
-    texts: dict[str, str] = field(default_factory=dict)
-    finish_reason: str | None = None
-    over: str = ""
-
-    def add(self, kind: str, text: str) -> None:
-        self.texts[kind] = self.texts.get(kind, "") + text
-
-
-def read(pieces: Sequence[bytes]) -> Said:
-    """Return the deltas that `ChatChunks` reads from a body that arrives in these pieces."""
-    chunks, said = ChatChunks(), Said()
-    for piece in pieces:
-        if not chunks.over:
-            add(said, chunks.feed(piece))
-    add(said, chunks.flush())
-    said.finish_reason = chunks.finish_reason
-    said.over = "done" if chunks.done else "malformed" if chunks.malformed else "fault" if chunks.error_data else ""
-    return said
-
-
-def add(said: Said, deltas: Sequence[Delta]) -> None:
-    for delta in deltas:
-        match delta:
-            case TextDelta(text):
-                said.add("text", text)
-            case ThinkingDelta(text):
-                said.add("thinking", text)
-            case CallDelta(slot, arguments=text):
-                said.add(f"call {slot}", text)
-            case HostedResult():
-                said.add("result", json.dumps(delta.result))
-
-
-def chunk_of(kind: Kind, text: str) -> Json:
-    match kind:
-        case "text":
-            delta: Json = {"content": text}
-        case "thinking":
-            delta = {"reasoning": text}
-        case _:
-            delta = {"tool_calls": [{"index": int(kind[-1]), "id": kind, "function": {"name": "x", "arguments": text}}]}
-    return {"choices": [{"index": 0, "delta": delta}]}
-
-
 def can_end(kind: str, text: str) -> bool:
     """Whether a text of that kind can be the last. Arguments that end in half a pair are no JSON with or without it."""
     return kind in {"text", "thinking"} or not "\ud800" <= text[-1:] <= "\udbff"
@@ -254,37 +158,9 @@ def bodies(draw: st.DrawFn) -> tuple[bytes, Said]:
     return body.encode(), said
 
 
-def utf8(value: Any) -> str:
-    """JSON whose text stays UTF-8, except for what UTF-8 can't represent."""
-    return json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace").decode()
-
-
 def indented(value: Any) -> str:
     """JSON over several lines, which become several lines of data."""
     return json.dumps(value, indent=1)
-
-
-def in_bytes(body: bytes) -> list[bytes]:
-    return [body[position : position + 1] for position in range(len(body))]
-
-
-@st.composite
-def cuts(draw: st.DrawFn) -> Cut:
-    """A way to cut a body into pieces: at any positions, at every byte, or not at all."""
-    fractions = draw(st.lists(st.floats(0, 1, exclude_max=True), max_size=12))
-
-    def cut(body: bytes) -> Sequence[bytes]:
-        ends = sorted({0, len(body), *(int(fraction * len(body)) for fraction in fractions)})
-        return [body[start:end] for start, end in pairwise(ends)]
-
-    return draw(st.sampled_from([cut, in_bytes]))
-
-
-def same(ours: Said, theirs: Said) -> None:
-    """Whether both have the same content. A kind without text may be present or absent."""
-    for said in (ours, theirs):
-        said.texts = {kind: text for kind, text in said.texts.items() if text}
-    assert ours == theirs
 
 
 @given(bodies(), cuts())
@@ -425,163 +301,26 @@ def by_httpx_sse(pieces: Sequence[bytes]) -> list[ServerSentEvent]:
     return list(EventSource(response).iter_sse())
 
 
-Node = Callable[[Sequence[bytes]], Json]
-
-
-@pytest.fixture(scope="module")
-def by_node(request: pytest.FixtureRequest) -> Iterator[Node]:
-    """Return the events that eventsource-parser reads from a body that arrives in these pieces."""
-    executable = request.getfixturevalue("node")
-    command = [executable, "tests/read_frames.mjs"]
-    with subprocess.Popen(command, cwd=TYPESCRIPT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        stdin, stdout = process.stdin, process.stdout
-        assert stdin is not None
-        assert stdout is not None
-
-        def ask(pieces: Sequence[bytes]) -> Json:
-            case = {"body": b64encode(b"".join(pieces)).decode(), "sizes": [len(piece) for piece in pieces]}
-            stdin.write(json.dumps(case) + "\n")
-            stdin.flush()
-            answer: Json = json.loads(stdout.readline())
-            return answer
-
-        yield ask
-        stdin.close()
-
-
-def by_line(name: str, data: str) -> list[tuple[str, str]]:
-    """An event, or the events on its lines if it isn't JSON as a whole."""
-    try:
-        json.loads(data)
-    except ValueError:
-        return [(name, data)] if name == "error" else [(name, line) for line in data.split("\n")]
-    return [(name, data)]
-
-
-def interpreted(read_events: Sequence[tuple[str, str]]) -> Said:
-    """The content of a stream, from the names and data of its events as another reader returned them."""
-    said = Said()
-    for name, data in (each for event in read_events for each in by_line(*event)):
-        if said.over or not data.strip():
-            continue
-        if name == "error":
-            said.over = "fault"
-            continue
-        if data.strip() == "[DONE]":
-            said.over = "done"
-            continue
-        if data.strip().startswith(":"):
-            continue
-        try:
-            chunk = json.loads(data)
-        except ValueError:
-            said.over = "malformed"
-            continue
-        said.add("text", chunk["choices"][0]["delta"]["content"])
-    return said
-
-
-soup = st.lists(
-    st.sampled_from(
-        [
-            *(f"data: {json.dumps(chunk_of('text', text))}" for text in ("a", "b", "ö", "\u2028")),
-            *(f"data:{utf8(chunk_of('text', text))}" for text in ("😀", "c\u2028d\x85e")),
-            'data: {"choices":[{"delta":',
-            'data:{"content":"f"}}]}',
-            *("data", "data:", "data: ", "data: [DONE]", "data:  [DONE]"),
-            *(
-                "event: error\ndata: x",
-                "event: message",
-                "event:error\ndata: x",
-                "event",
-                "id: 1",
-                "id",
-                "retry: 5",
-                "retry",
-            ),
-            *('data: {"choices":[{"delta":{"content":"g', 'data: h"}}]}'),
-            *(": comment", ":", "::", "data:: x", ":data: x", "x"),
-            *("", "", "", ""),
-        ]
-    ),
-    max_size=14,
-)
-
-
-ONE_LINE_END = re.compile(rb"\}(\r\n?|\n)((event|id)[^\r\n]*(\r\n?|\n))*data: ?[{\[]")
-
-
-@st.composite
-def soups(draw: st.DrawFn) -> bytes:
-    """Meaningful lines, in any order and with any line ends."""
-    ends = st.sampled_from(["\n", "\r\n", "\r"])
-    lines = draw(soup)
-    return (draw(st.sampled_from(["", "\ufeff"])) + "".join(line + draw(ends) for line in lines)).encode()
-
-
 @given(soups(), cuts())
-@over_node
 @example(b'data: {"choices":[{"delta":{"content":"a"}}]}\r\r', in_bytes)
 @example(b"data\ndata: [DONE]\n\n", in_bytes)
 @example(b"data: \n\n", in_bytes)
 @example(b'data: {"choices":[{"delta":{"content":"a"}}]}\r\n\r\ndata: [DONE]\r\n\r\n', in_bytes)
-def test_two_other_readers_find_the_same_events(by_node: Node, body: bytes, cut: Cut) -> None:
-    """For any lines in any order, cut anywhere, the events are those that httpx-sse and eventsource-parser find.
+def test_another_reader_finds_the_same_events(body: bytes, cut: Cut) -> None:
+    """For any lines in any order, cut anywhere, the events are those that httpx-sse finds.
 
-    The exception: two objects with one line end between them are one event to them, and two here.
+    The exception: two objects with one line end between them are one event to it, and two here.
     """
     assume(not ONE_LINE_END.search(body))
-    ours = read(cut(body))
     httpx_sse = by_httpx_sse(cut(body.removeprefix(b"\xef\xbb\xbf")))
-    same(ours, interpreted([(event.event, event.data) for event in httpx_sse]))
-    parser = by_node(cut(body))["frames"]
-    same(ours, interpreted([(frame["event"] or "", frame["data"]) for frame in parser]))
+    same(read(cut(body)), interpreted([(event.event, event.data) for event in httpx_sse]))
 
 
 # Our frames
 
-counts = st.none() | st.integers(min_value=0)
-sources = st.sampled_from(["python", "mcp", "hosted", "client"])
-json_objects = st.dictionaries(
-    clean_texts,
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | clean_texts,
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(clean_texts, inner, max_size=3),
-        max_leaves=6,
-    ),
-    max_size=3,
-)
-st.register_type_strategy(Decimal, st.decimals(min_value=0, max_value=1000, places=6))  # dollars are finite
-any_event = st.one_of(
-    *(
-        st.builds(kind, **{name: clean_texts for name, field in kind.model_fields.items() if field.annotation is str})
-        for kind in EVENT_TYPES
-        if not issubclass(kind, ToolUse | ApprovalRequest | ApprovalResponse | Complete)
-    ),
-    st.builds(
-        ApprovalRequest, tool_call_id=clean_texts, name=clean_texts, arguments=json_objects, expires_at=clean_texts
-    ),
-    st.builds(ApprovalResponse, tool_call_id=clean_texts, approved=st.booleans(), arguments=st.none() | json_objects),
-    st.builds(ToolUse, tool_call_id=clean_texts, name=clean_texts, arguments=json_objects, source=sources),
-)
-END = Complete(status="succeeded", usage=NO_USAGE, steps=1, duration_ms=1)
-
-
-def frames_of(data: Sequence[EventData]) -> list[bytes]:
-    queue = FrameQueue("run_1")
-    for event in data:
-        queue.put(event)
-    return queue.take()
-
-
-def written(frames: Sequence[Frame]) -> bytes:
-    """The only bytes that frames with these fields can have on our wire."""
-    return "".join(f"id: {number}\nevent: {name}\ndata: {data}\n\n" for number, name, data in frames).encode()
-
 
 @given(st.lists(any_event, max_size=5), cuts())
-@over_node
-def test_every_reader_reads_our_frames_byte_for_byte(by_node: Node, data: list[EventData], cut: Cut) -> None:
+def test_every_reader_reads_our_frames_byte_for_byte(data: list[EventData], cut: Cut) -> None:
     """Whatever texts, names and values events have, and however they are cut, each reader returns the bytes written."""
     body = b": ping\n\n" + b": ping\n\n".join(frames_of([*data, END]))
     frames = body.replace(b": ping\n\n", b"")
@@ -591,10 +330,6 @@ def test_every_reader_reads_our_frames_byte_for_byte(by_node: Node, data: list[E
     assert ids == list(range(1, len(ids) + 1))
     by_httpx = [event for event in by_httpx_sse(cut(body)) if event.data]  # it returns every comment as an event, too
     assert written([(event.id, event.event, event.data) for event in by_httpx]) == frames
-    answer = by_node(cut(body))
-    assert written([(frame["id"], frame["event"], frame["data"]) for frame in answer["frames"]]) == frames
-    assert answer["errors"] == answer["retries"] == []
-    assert set(answer["comments"]) <= {"ping"}
 
 
 @given(any_event)

@@ -7,11 +7,12 @@ import json
 import logging
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from mcp_hands import EVENTS, HELLO, App, answering, program, silent, tool
-from mcp_peers import Peer, at, call, children, down, everything, local, missing, offered, pool_of, serving
+from mcp_peers import Peer, at, call, children, down, local, missing, offered, pool_of, serving
 
 from errors import McpServerFailed, McpServerNotFound, UrlRefused
 from services.mcp import servers as mcp_servers
@@ -425,12 +426,14 @@ async def test_what_a_command_complains_of_is_in_the_log(caplog: pytest.LogCaptu
     assert max(map(len, said)) < 520
 
 
-@pytest.mark.timeout(300)  # the first run on a machine installs the packages
-async def test_a_command_has_an_environment_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_command_has_an_environment_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A command gets the variables that every program needs and those of its entry, but none of the service's keys."""
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
-    async with pool_of(every=everything() | {"env": {"GREETING": "hello"}}) as pool:
-        environment = json.loads(await call((await offered(pool, "every"))["every__get-env"]))
+    copied = tmp_path / "environ"
+    copy = {"command": "cp", "args": ["/proc/self/environ", str(copied)], "env": {"GREETING": "hello"}}
+    async with pool_of(copy=copy) as pool:
+        assert await down(pool, "copy") == ["copy"]
+    environment = dict(variable.split("=", 1) for variable in copied.read_text().split("\0") if variable)
     assert environment["GREETING"] == "hello"
     assert set(environment) <= {"HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "GREETING"}
 

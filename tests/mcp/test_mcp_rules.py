@@ -2,20 +2,18 @@
 texts of results.
 """
 
-import json
 import os
 import re
 import select
-import subprocess
-import sys
 import time
 from typing import Any
 
 import pytest
+from forked_command import forked_command
 from mcp import MCPError
-from mcp_peers import TIME, call
+from mcp_peers import call
 from mcp_types import CallToolResult, Tool
-from process import ROOT
+from process import ROOT, Nursery
 
 from errors import McpAuthorizationRequired, McpServerFailed, McpUnavailable, UrlRefused
 from json_schema.validation import MAX_ERRORS
@@ -507,33 +505,14 @@ async def test_what_a_call_fails_with(gives: Any, message: str) -> None:
 
 # The end of the service
 
-HOST = """
-import asyncio, json, sys
-sys.path[:0] = ["tests/support", "."]
-from mcp_peers import down, everything, children, offered, pool_of
 
-async def main():
-    deaf = {"command": sys.executable, "args": ["-c", "import signal; signal.pause()"]}
-    async with pool_of(connect_timeout_s=9, time=json.loads(sys.argv[1]), every=everything(), deaf=deaf) as pool:
-        asking = asyncio.create_task(down(pool, "deaf"))
-        await offered(pool, "time", "every")
-        print(*children(), flush=True)
-        await asking
-
-asyncio.run(main())
-"""
-
-
-@pytest.mark.timeout(300)
-def test_a_command_ends_when_the_service_is_killed() -> None:
+def test_a_command_ends_when_the_service_is_killed(nursery: Nursery) -> None:
     """Even a command that ignores its closed standard input, the protocol's signal to end, is ended."""
-    with subprocess.Popen(
-        [sys.executable, "-c", HOST, json.dumps(TIME)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    ) as service:
+    with forked_command(nursery, "mcp_host", env=os.environ) as service:
         assert service.stdout is not None
         ends = [os.pidfd_open(int(pid)) for pid in service.stdout.readline().split()]
         service.kill()
-        assert len(ends) == 3
+        assert len(ends) == 2
         for end in ends:
             assert select.select([end], [], [], 10)[0]
             os.close(end)

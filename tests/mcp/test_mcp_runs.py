@@ -7,18 +7,15 @@ from typing import Any
 
 import pytest
 from fake_dedalus import FakeDedalus
-from mcp_hands import FINE, command, result, tool
-from mcp_peers import TIME, Peer, everything, serving
+from mcp_hands import CLOCK
+from mcp_peers import Peer, serving
 from service import NOWHERE, STREAM, Service, only, service, text
 from wire import Done, Finish, ToolCall, answer
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]  # the first run on a machine installs the packages
+pytestmark = pytest.mark.anyio
 
 GONE = {"url": "http://127.0.0.1:9/mcp"}
 HERE: dict[str, Any] = {"dedalus_base_url_hosts_mcp": False}
-CLOCK = command(
-    {"now": FINE, "tools/list": result({"tools": [tool("now", inputSchema={"type": "object", "required": ["zone"]})]})}
-)
 
 
 def calls(*named: tuple[str, dict[str, Any]]) -> list[Any]:
@@ -34,10 +31,11 @@ async def fake() -> AsyncIterator[FakeDedalus]:
 
 @pytest.fixture(scope="module")
 async def agent(fake: FakeDedalus) -> AsyncIterator[Service]:
-    """A service with real servers as commands, each of which takes a second of CPU to start."""
-    servers = {"time": TIME, "every": everything(), "gone": GONE}
-    async with service(fake.url, mcp_servers=servers, **HERE) as agent:
-        yield agent
+    """A service with a command, a server over HTTP, and one that is down."""
+    async with serving(Peer().app()) as url:
+        servers = {"clock": CLOCK, "peer": {"url": f"{url}/mcp"}, "gone": GONE}
+        async with service(fake.url, mcp_servers=servers, **HERE) as agent:
+            yield agent
 
 
 async def test_a_run_calls_tools_of_mcp_servers(fake: FakeDedalus, agent: Service) -> None:
@@ -45,10 +43,9 @@ async def test_a_run_calls_tools_of_mcp_servers(fake: FakeDedalus, agent: Servic
 
     The model gets the results in the order of its calls.
     """
-    slow = "every__trigger-long-running-operation"
-    fake.turn(*calls((slow, {"duration": 0.4, "steps": 2}), ("time__get_current_time", {"timezone": "UTC"})))
+    fake.turn(*calls(("peer__shout", {"times": 2}), ("clock__now", {"zone": "UTC"})))
     fake.turn(*answer("Noon."))
-    events = await agent.stream({"input": "?", "mcp_servers": ["time", "every", "gone"]})
+    events = await agent.stream({"input": "?", "mcp_servers": ["clock", "peer", "gone"]})
     first, second = (request.body for request in fake.chats[-2:])
     assert text(events) == "Noon."
     assert only(events, "warning") == [
@@ -58,29 +55,28 @@ async def test_a_run_calls_tools_of_mcp_servers(fake: FakeDedalus, agent: Servic
         }
     ]
     assert [(use["name"], use["source"], use["server"]) for use in only(events, "tool_use")] == [
-        (slow, "mcp", "every"),
-        ("time__get_current_time", "mcp", "time"),
+        ("peer__shout", "mcp", "peer"),
+        ("clock__now", "mcp", "clock"),
     ]
-    assert only(events, "tool_progress")[-1] == {"tool_call_id": "call_0", "progress": 2, "total": 2}
+    shouted = {"tool_call_id": "call_0", "progress": 2, "total": 2, "message": "shout 2"}
+    assert only(events, "tool_progress")[-1] == shouted
     assert not any(result["is_error"] for result in only(events, "tool_result"))
     assert "mcp_servers" not in first
-    [now] = [t["function"] for t in first["tools"] if t["function"]["name"] == "time__get_current_time"]
-    assert now["parameters"]["required"] == ["timezone"]
-    done, time = (m["content"] for m in second["messages"] if m["role"] == "tool")
-    assert done.startswith("Long running operation completed")
-    assert json.loads(time)["timezone"] == "UTC"
+    [now] = [t["function"] for t in first["tools"] if t["function"]["name"] == "clock__now"]
+    assert now["parameters"]["required"] == ["zone"]
+    assert [m["content"] for m in second["messages"] if m["role"] == "tool"] == ["hoarse", "fine"]
 
 
 async def test_arguments_that_do_not_fit_are_reported_to_the_model(fake: FakeDedalus, agent: Service) -> None:
     """The model gets invalid arguments and a failed call as error results, and the run continues."""
-    fake.turn(*calls(("time__get_current_time", {}), ("time__get_current_time", {"timezone": "Moon"})))
+    fake.turn(*calls(("clock__now", {}), ("peer__fail", {})))
     fake.turn(*answer("Sorry."))
-    events = await agent.stream({"input": "?", "mcp_servers": ["time"]})
-    missing, unknown = sorted(only(events, "tool_result"), key=lambda result: result["tool_call_id"])
+    events = await agent.stream({"input": "?", "mcp_servers": ["clock", "peer"]})
+    missing, failed = sorted(only(events, "tool_result"), key=lambda result: result["tool_call_id"])
     assert missing["is_error"]
-    assert "timezone: is required" in missing["content"]
-    assert unknown["is_error"]
-    assert "Moon" in unknown["content"]
+    assert "zone: is required" in missing["content"]
+    assert failed["is_error"]
+    assert "the oven is cold" in failed["content"]
     assert text(events) == "Sorry."
 
 

@@ -16,7 +16,7 @@ from fake_dedalus import FakeDedalus
 from grammar import parse_frames
 from live_tasks import task_of, when
 from local_tools import LocalTool, gives, named
-from mcp_peers import TIME
+from mcp_hands import CLOCK
 from run_readers import attached, reading
 from service import EXECUTE, STREAM, Service, names, only, service, text
 from waiting_runs import (
@@ -336,9 +336,9 @@ async def test_a_server_that_is_down_excuses_no_other_name(hosted: bool) -> None
     calls servers itself.
     """
     down = {"command": "/bin/false"}
-    settings: dict[str, Any] = {"mcp_servers": {"down": down, "time": TIME}}
+    settings: dict[str, Any] = {"mcp_servers": {"down": down, "clock": CLOCK}}
     names_of = ["down__erase"] if hosted else ["down__erase", "get_time"]
-    others = ["tsion/exa"] if hosted else [{"name": "time", "run": "local"}]
+    others = ["tsion/exa"] if hosted else [{"name": "clock", "run": "local"}]
     async with FakeDedalus() as fake, service(fake.url, **settings) as agent:
         asked: dict[str, Any] = {
             "input": "?",
@@ -394,20 +394,20 @@ async def test_a_decision_is_clear(body: str) -> None:
 @asynccontextmanager
 async def with_server(flag: Path) -> AsyncIterator[tuple[FakeDedalus, Service]]:
     """Start a service whose MCP server is available only while the flag file exists."""
-    command = [TIME["command"], *TIME["args"]]
+    command = [CLOCK["command"], *CLOCK["args"]]
     server = {"command": "sh", "args": ["-c", f'test -e {flag} && exec "$@"; exit 1', "sh", *command]}
-    settings: dict[str, Any] = {"mcp_servers": {"time": server}, "dedalus_base_url_hosts_mcp": False}
+    settings: dict[str, Any] = {"mcp_servers": {"clock": server}, "dedalus_base_url_hosts_mcp": False}
     async with FakeDedalus() as fake, service(fake.url, named(deletes()), **settings) as agent:
         yield fake, agent
 
 
 async def test_a_server_that_comes_back_during_a_wait_brings_no_unasked_call(tmp_path: Path) -> None:
-    """If a tool that needs approval appears only during a wait, the run fails instead of calling it without
-    approval.
+    """If a server comes back during a wait without a tool that the request names for approval, the run fails: the
+    tool may have another name now, under which it would be called without approval.
     """
     async with with_server(tmp_path / "up") as (fake, agent):
         fake.turn(*DELETE)
-        asked = {"mcp_servers": ["time"], "require_approval": ["delete", "time__get_time"]}
+        asked = {"mcp_servers": ["clock"], "require_approval": ["delete", "clock__get_time"]}
         run_id = await begun(agent, **asked)
         (tmp_path / "up").write_text("")
         await decide(agent, run_id)
@@ -420,16 +420,16 @@ async def test_a_server_that_goes_during_a_wait(tmp_path: Path) -> None:
 
     The unchanged call gets a result that says why it failed.
     """
-    flag, name = tmp_path / "up", "time__get_current_time"
+    flag, name = tmp_path / "up", "clock__now"
     flag.write_text("")
     async with with_server(flag) as (fake, agent):
-        fake.turn(*calling(("call_1", name, '{"timezone":"UTC"}')))
+        fake.turn(*calling(("call_1", name, '{"zone":"UTC"}')))
         fake.turn(*answer("ok"))
-        run_id = await begun(agent, mcp_servers=["time"], require_approval=[name])
+        run_id = await begun(agent, mcp_servers=["clock"], require_approval=[name])
         flag.unlink()
         for session in list((await agent.app.state.tools._servers._loaded())._open):
             await session.aclose()
-        assert refusal(await decide(agent, run_id, arguments={"timezone": 5})) == (502, "mcp_server_failed")
+        assert refusal(await decide(agent, run_id, arguments={"zone": 5})) == (502, "mcp_server_failed")
         await decide(agent, run_id)
         events = await whole(agent, run_id)
     assert only(events, "tool_result")[0]["content"] == "Not called: the server of this tool can't be reached now."

@@ -76,6 +76,12 @@ def command(said: Mapping[str, bytes], before: bytes = b"") -> dict[str, Any]:
     return program(HAND, base64.b64encode(zlib.compress(json.dumps(table).encode())).decode())
 
 
+CLOCK = command(
+    {"now": FINE, "tools/list": result({"tools": [tool("now", inputSchema={"type": "object", "required": ["zone"]})]})}
+)
+"""A command with the tool `now`, which needs a `zone`. It starts in a fifth of the time that a real one takes."""
+
+
 class Hand:
     """An application that sends these responses, as JSON or as an event.
 

@@ -1,23 +1,19 @@
-"""MCP servers for tests: real ones from the registries, and a scripted one in the test's process."""
+"""MCP servers for tests: a real one as a command, and a scripted one in the test's process; and a pool of them."""
 
 import asyncio
 import os
 import re
-import subprocess
 import sys
-import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import uvicorn
 from local_tools import a_context
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
-from node import executable, install
-from process import free_port
 from service import Server
 
 from services.mcp.resolution import LocalServer, McpChoice
@@ -28,70 +24,10 @@ from services.tooling.base import ToolContext
 from setting_objects import McpServer
 from tool_models import McpServerRef
 
-HERE = Path(__file__).parent / "mcp_server"
-EVERYTHING = HERE / "node_modules/@modelcontextprotocol/server-everything/dist/index.js"
-LISTENS = re.compile(r"on port (\d+)")
 MISSING = re.compile(
     r"The MCP server (\S+) (?:could not be reached, or failed: its tools are missing\.|asks for authorization .*)"
 )
-STARTS_S = 20
-
 TIME = {"command": sys.executable, "args": ["-m", "mcp_server_time", "--local-timezone", "UTC"]}
-
-
-def node() -> Path:
-    """Return the path of Node, with the servers' packages installed."""
-    install(HERE)
-    return executable()
-
-
-def everything() -> dict[str, Any]:
-    """server-everything as a command."""
-    return {"command": str(node()), "args": [str(EVERYTHING), "stdio"]}
-
-
-class Everything:
-    """server-everything on a port of its own, and its output."""
-
-    def __init__(self, transport: Literal["sse", "streamableHttp"], port: int | None = None) -> None:
-        self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}/{'sse' if transport == 'sse' else 'mcp'}"
-        self.process = subprocess.Popen(
-            [node(), EVERYTHING, transport],
-            env=os.environ | {"PORT": str(self.port)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self._listens = threading.Event()
-        self._reading = threading.Thread(target=self._read, daemon=True)
-        self._reading.start()
-        assert self._listens.wait(STARTS_S)
-        assert self.process.poll() is None
-
-    def kill(self) -> None:
-        """Kill it at once."""
-        self.process.kill()
-        self.process.wait()
-        self._reading.join()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        with self.process.stdout as lines:
-            for line in lines:
-                if LISTENS.search(line):
-                    self._listens.set()
-        self._listens.set()
-
-
-@contextmanager
-def everything_at(transport: Literal["sse", "streamableHttp"], port: int | None = None) -> Iterator[Everything]:
-    """server-everything over HTTP."""
-    server = Everything(transport, port)
-    try:
-        yield server
-    finally:
-        server.kill()
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ ROOT = Path(sys.prefix).resolve() / "world"
 NPM_STAMP = Path("node_modules/.installed.json")  # `npm install` deletes files whose names don't begin with a dot
 REPOSITORY = HERE.parents[2]
 EXAMPLES = REPOSITORY / "examples"
+TYPESCRIPT = REPOSITORY / "clients" / "typescript"
 
 
 def python_environments() -> list[str]:
@@ -130,7 +131,7 @@ class App:
         install_npm(self.folder)
 
 
-CHAT_APP = App(EXAMPLES / "nextjs", ROOT / "next-chat" / "examples" / "nextjs", REPOSITORY / "clients" / "typescript")
+CHAT_APP = App(EXAMPLES / "nextjs", ROOT / "next-chat" / "examples" / "nextjs", TYPESCRIPT)
 HOOK_APP = App(HERE / "browser" / "app", ROOT / "next-app", packages_of=CHAT_APP)
 VITE_APP = App(HERE / "vite", ROOT / "vite-app")
 
@@ -139,7 +140,7 @@ def main() -> None:
     """Install every environment, two at a time."""
     with ThreadPoolExecutor(2) as pool:
         installations = [
-            pool.submit(install_npm, NPM_FOLDER),
+            *(pool.submit(install_npm, folder) for folder in (NPM_FOLDER, TYPESCRIPT)),
             *(pool.submit(app.install) for app in (HOOK_APP, VITE_APP)),  # the first one installs CHAT_APP, too
             *(pool.submit(install_python, name) for name in python_environments()),
         ]

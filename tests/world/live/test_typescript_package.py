@@ -9,6 +9,7 @@ from node import TYPESCRIPT, npm, npm_script
 
 from routers.client_package import tarball
 
+pytest_plugins = "node_fixtures"
 pytestmark = pytest.mark.timeout(300)  # the first run on a machine installs the packages
 
 

@@ -5,13 +5,13 @@ import { test } from "node:test";
 
 import { isReturned, unsentIn } from "agent-stream";
 
-import { contentOf, partsOf, readAttachment } from "../../static/page/chat/attachments.js";
-import { growBlocks, LIMIT } from "../../static/page/chat/blocks.js";
-import { cost, count, duration, size, visibleJson } from "../../static/page/chat/format.js";
-import { treeOf } from "../../static/page/chat/json_tree.js";
-import { pagesOf } from "../../static/page/chat/pages.js";
-import { takeFrame } from "../../static/page/frames.js";
-import { store } from "../../static/page/store.js";
+import { contentOf, partsOf, readAttachment } from "../../../../static/page/chat/attachments.js";
+import { growBlocks, LIMIT } from "../../../../static/page/chat/blocks.js";
+import { cost, count, duration, size, visibleJson } from "../../../../static/page/chat/format.js";
+import { treeOf } from "../../../../static/page/chat/json_tree.js";
+import { pagesOf } from "../../../../static/page/chat/pages.js";
+import { takeFrame } from "../../../../static/page/frames.js";
+import { store } from "../../../../static/page/store.js";
 
 const MARKDOWN = [
   "# Title",

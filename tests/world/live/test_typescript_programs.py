@@ -9,6 +9,7 @@ from readme_program import check, programs, through_a_restart
 
 PROGRAMS = TYPESCRIPT / "build/programs"  # below the package, which a program there imports by its name
 
+pytest_plugins = "node_fixtures"
 pytestmark = pytest.mark.timeout(300)  # the first run on a machine installs the packages
 
 

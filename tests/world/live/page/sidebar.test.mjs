@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { dayOf, timeInDay } from "../../static/page/times.js";
+import { dayOf, timeInDay } from "../../../../static/page/times.js";
 
 const NOON = new Date(2026, 10, 28, 12).getTime();
 const at = (...date) => new Date(...date).toISOString();

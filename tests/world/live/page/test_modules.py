@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 from node import run
 
+pytest_plugins = "node_fixtures"
+pytestmark = pytest.mark.timeout(300)  # the first run on a machine installs the packages
+
 
 @pytest.mark.parametrize("folder", ["chat", "inspector", "sidebar"])
 def test_the_modules_keep_what_they_promise(node: Path, folder: str) -> None:

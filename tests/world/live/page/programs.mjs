@@ -2,7 +2,7 @@
 
 import { json } from "node:stream/consumers";
 
-import { programsFor } from "../../static/page/inspector/code.js";
+import { programsFor } from "../../../../static/page/inspector/code.js";
 
 const requests = await json(process.stdin);
 const programs = requests.map((request) => programsFor(request).map(({ title, text }) => [title, text]));

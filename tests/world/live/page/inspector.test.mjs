@@ -5,17 +5,17 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { test } from "node:test";
 
-import { foldedRows } from "../../static/page/inspector/event_folds.js";
-import { kindsOf, rowsInSight, rowsOf, summaryOf } from "../../static/page/inspector/event_rows.js";
-import { Line } from "../../static/page/inspector/faults.js";
-import { frameSplitter, seqOf } from "../../static/page/inspector/frame_bytes.js";
-import { javascript } from "../../static/page/inspector/literals.js";
-import { measuresOf, speedOf, tokensOverTime } from "../../static/page/inspector/measures.js";
-import { isCut, offsetsOf, positionAt, replayStatus, timeAt } from "../../static/page/inspector/playback.js";
-import { proofOf } from "../../static/page/inspector/proof.js";
-import { MAX_EVENTS, RunFileError, recordsIn } from "../../static/page/inspector/run_file.js";
-import { frameOf, framesIn, isLeft } from "../../static/page/inspector/stored_log.js";
-import { nowOf, shownMs, spansOf } from "../../static/page/inspector/timing.js";
+import { foldedRows } from "../../../../static/page/inspector/event_folds.js";
+import { kindsOf, rowsInSight, rowsOf, summaryOf } from "../../../../static/page/inspector/event_rows.js";
+import { Line } from "../../../../static/page/inspector/faults.js";
+import { frameSplitter, seqOf } from "../../../../static/page/inspector/frame_bytes.js";
+import { javascript } from "../../../../static/page/inspector/literals.js";
+import { measuresOf, speedOf, tokensOverTime } from "../../../../static/page/inspector/measures.js";
+import { isCut, offsetsOf, positionAt, replayStatus, timeAt } from "../../../../static/page/inspector/playback.js";
+import { proofOf } from "../../../../static/page/inspector/proof.js";
+import { MAX_EVENTS, RunFileError, recordsIn } from "../../../../static/page/inspector/run_file.js";
+import { frameOf, framesIn, isLeft } from "../../../../static/page/inspector/stored_log.js";
+import { nowOf, shownMs, spansOf } from "../../../../static/page/inspector/timing.js";
 
 const BEGIN = Date.parse("2026-11-28T10:00:00.000Z");
 const USAGE = { input_tokens: 40, output_tokens: 20, total_tokens: 60 };

@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 from fake_dedalus import FakeDedalus
-from node import TYPESCRIPT, install, run
+from node import TYPESCRIPT, run
 from process import ROOT, Nursery, forked_app
 from wire import answer
+
+pytest_plugins = "node_fixtures"
+pytestmark = pytest.mark.timeout(300)  # the first run on a machine installs the packages
 
 STREAM = "/api/agent/stream"
 SIMULATE = "/api/agent/stream/simulate"
@@ -117,7 +120,6 @@ def test_a_program_of_a_scripted_answer(programs: list[dict[str, str]], node: Pa
 
 def test_the_react_programs_are_typed(programs: list[dict[str, str]], node: Path, tmp_path: Path) -> None:
     """Each component compiles in strict mode with the package's types."""
-    install(TYPESCRIPT)
     for place, texts in enumerate(programs):
         (tmp_path / f"chat{place}.tsx").write_text(texts["React"])
     settings = {
@@ -126,4 +128,4 @@ def test_the_react_programs_are_typed(programs: list[dict[str, str]], node: Path
         "include": [str(tmp_path / "*.tsx")],
     }
     (tmp_path / "tsconfig.json").write_text(json.dumps(settings))
-    run(node, TYPESCRIPT / "node_modules/typescript/bin/tsc", "--project", tmp_path)
+    run(node, TYPESCRIPT / "node_modules/.bin/tsc", "--project", tmp_path)

@@ -1,6 +1,10 @@
-"""The types of the Python client: those of the OpenAPI document, and the same in both of its forms."""
+"""The types of the clients: those of the OpenAPI document, and the same in both forms of the Python client.
+
+`tests/world/live/test_typescript.py` generates the types of the TypeScript client anew.
+"""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
@@ -13,6 +17,7 @@ import pytest
 from agent_stream import events, records, requests, transcript
 from agent_stream.decoding import decode
 from agent_stream.events import EVENT_CLASSES, Event, event_of
+from node import TYPESCRIPT
 from process import ROOT
 from service import settings
 from sources import imported
@@ -178,3 +183,24 @@ def test_the_package_needs_httpx2_alone() -> None:
 def test_everything_public_is_exported() -> None:
     """Each event and each record can be imported from the package itself."""
     assert {kind.__name__ for kind in public_classes()} - {"InputMessage"} <= set(agent_stream.__all__)
+
+
+# The TypeScript client
+
+
+def generated_fields() -> dict[str, dict[str, bool]]:
+    """Return the fields of each generated schema that is an object, and whether they are required."""
+    text = (TYPESCRIPT / "src/openapi.ts").read_text()
+    generated = text.partition("\n    schemas: {\n")[2].partition("\n    };\n")[0]
+    found = re.findall(r"^ {8}(\w+): \{\n(.*?)^ {8}\}", generated, re.MULTILINE | re.DOTALL)
+    field = re.compile(r'^ {12}"?([\w$-]+)"?(\??): ', re.MULTILINE)
+    return {name: {key: not optional for key, optional in field.findall(body)} for name, body in found}
+
+
+def test_the_generated_types_have_the_fields_of_the_document(schemas: Json) -> None:
+    """Each object of the document has a type with its fields, and no others. A required field is not optional."""
+    assert generated_fields() == {
+        name: {field: field in schema.get("required", ()) for field in schema["properties"]}
+        for name, schema in schemas.items()
+        if "properties" in schema
+    }
