@@ -108,7 +108,7 @@ async def open_resources(
 
 
 def _open_checks(settings: Settings, stack: AsyncExitStack) -> Checks:
-    """Find the functions of the checks. Each has threads for itself, so that a slow one delays no other."""
+    """Import the functions of the checks, each with threads of its own. Raise `ToolsInvalid`."""
 
     def check(setting: str, named: str | None) -> TextCheck | None:
         if named is None:

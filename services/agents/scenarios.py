@@ -25,7 +25,7 @@ from json_codec.text import dumps
 from models import Scenario, SimulateRequest
 from part_models import texts_in
 from services.runs.suspension import BUDGET, InDoubt, Outcomes, Pending, SpentBudget, refusal_message
-from usage_models import Usage
+from usage_models import NO_USAGE, Usage
 
 MODEL = "simulated/scripted"
 FALLBACK_MODEL = "simulated/fallback"
@@ -33,7 +33,8 @@ SILENCE_S = 30.0  # of `slow`: long enough to see heartbeats
 MAX_ECHO = 2000  # characters of the question that the answer repeats
 SENTENCE_ENDS = (*".!?…。！？",)
 TEAR_AFTER = 8  # events that the first reader of `truncated` gets before its body is torn
-PROMPT_TOKENS, CALL_TOKENS = 40, 24  # of each step; of the output of one that makes a call
+PROMPT_TOKENS, CALL_TOKENS = 40, 24  # of each attempt; of the output of one that makes a call
+DROPPED_TOKENS = 12  # of the output of an attempt that no longer counts
 TOTAL_TOKENS = 80  # the budget of `budget`: enough for one step
 CALL = "call_simulated_1"
 WEATHER_TOOL = "get_weather"
@@ -193,9 +194,9 @@ def _replaced_step(answer: str) -> Iterator[EventData]:
     yield Thinking(content="This model fails after some words.")
     yield from _text(_pieces("It is 30 °C in"))
     yield ToolUseDelta(tool_call_id=CALL, name=WEATHER_TOOL, arguments_delta='{"ci', source="python")
-    yield StepRestarted(step=1, reason="fallback", model=FALLBACK_MODEL)
+    yield StepRestarted(step=1, reason="fallback", model=FALLBACK_MODEL, usage=_usage(DROPPED_TOKENS))
     yield from _text(_pieces(answer))
-    yield _finished(1, "stop", 30, FALLBACK_MODEL)
+    yield _finished(1, "stop", DROPPED_TOKENS, 30, model=FALLBACK_MODEL)
 
 
 def _answer_step(answer: str) -> Iterator[EventData]:
@@ -209,19 +210,26 @@ def _checked_answer_step(value: Any, *invalid: str) -> Iterator[Beat]:
     yield StepStarted(step=2, model=MODEL)
     for answer in invalid:
         yield from _text(_pieces(answer))
-        yield StepRestarted(step=2, reason="output_invalid")
+        yield StepRestarted(step=2, reason="output_invalid", usage=_usage(DROPPED_TOKENS))
     yield from _text(_pieces(json.dumps(value, ensure_ascii=False, indent=2)))
     yield Value(value, attempts=len(invalid) + 1)
-    yield _finished(2, "stop", 60)
+    yield _finished(2, "stop", *[DROPPED_TOKENS] * len(invalid), 60)
 
 
 def _text(pieces: Iterable[str]) -> Iterator[PartialOutput]:
     return (PartialOutput(content=piece) for piece in pieces)
 
 
-def _finished(step: int, reason: str, tokens: int, model: str = MODEL) -> StepFinished:
-    usage = Usage(input_tokens=PROMPT_TOKENS, output_tokens=tokens, total_tokens=PROMPT_TOKENS + tokens)
+def _finished(step: int, reason: str, *output_tokens: int, model: str = MODEL) -> StepFinished:
+    """Return the end of a step. It has the output tokens of each of its attempts."""
+    usage = sum(map(_usage, output_tokens), NO_USAGE)
     return StepFinished(step=step, model=model, finish_reason=reason, usage=usage)
+
+
+def _usage(output_tokens: int) -> Usage:
+    """Return the usage of one attempt."""
+    total = PROMPT_TOKENS + output_tokens
+    return Usage(input_tokens=PROMPT_TOKENS, output_tokens=output_tokens, total_tokens=total)
 
 
 def _question(request: SimulateRequest) -> str:

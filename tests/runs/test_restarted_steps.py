@@ -150,8 +150,12 @@ async def test_the_scenario_reads_the_same_everywhere() -> None:
         for after in range(len(events)):
             replay = await agent.client.get(events_url(run_id), headers={"last-event-id": str(after)})
             assert parse_frames(replay.content) == events[after:]
-    assert only(events, "step_restarted") == [{"step": 1, "reason": "fallback", "model": "simulated/fallback"}]
+    dropped = {"input_tokens": 40, "output_tokens": 12, "total_tokens": 52}
+    assert only(events, "step_restarted") == [
+        {"step": 1, "reason": "fallback", "model": "simulated/fallback", "usage": dropped}
+    ]
     assert only(events, "final_output") == [
         {"content": "You asked: What is the weather in Oslo? Another model answers."}
     ]
-    assert only(events, "step_finished")[0]["model"] == "simulated/fallback"
+    [finished] = only(events, "step_finished")
+    assert (finished["model"], finished["usage"]["total_tokens"]) == ("simulated/fallback", 52 + 70)

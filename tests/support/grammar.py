@@ -259,6 +259,7 @@ class _Run:
         self.budget: Event | None = None  # that the run waits for
         self.place_after_wait = "step"
         self.usage: dict[str, int | None] = dict.fromkeys(COUNTS)
+        self.dropped: dict[str, int] = {}  # the usage of the step's dropped attempts
         self.costs: list[Decimal | None] = []
 
     def take(self, event: Event) -> None:
@@ -320,13 +321,16 @@ class _Run:
     def _start_step(self, data: Event) -> None:
         self.steps += 1
         need(data["step"] == self.steps, f"step is {data['step']}, not {self.steps}")
-        self.step_open, self.output = True, []
+        self.step_open, self.output, self.dropped = True, [], {}
         self.earlier_calls, self.earlier_urls = set(self.calls), set(self.urls)
 
     def _restart_step(self, data: Event) -> None:
         need(data["step"] == self.steps, f"this isn't the step that is open, {self.steps}")
         need(data["reason"] != "fallback" or "model" in data, "a fallback names its model")
         self.output = []
+        for key, tokens in data.get("usage", {}).items():
+            if key in COUNTS:
+                self.dropped[key] = self.dropped.get(key, 0) + (tokens or 0)
         self.urls = set(self.earlier_urls)
         self.dropped_calls |= set(self.calls) - self.earlier_calls
         self.calls = {call_id: call for call_id, call in self.calls.items() if call_id in self.earlier_calls}
@@ -436,6 +440,8 @@ class _Run:
         self._check_answered()
         self.place = "broken" if self.torn else self.place
         self.step_open = False
+        for key, tokens in self.dropped.items():
+            need((data["usage"].get(key) or 0) >= tokens, f"usage.{key} is less than that of the dropped attempts")
         for key, tokens in data["usage"].items():
             if tokens is not None and key != COST:
                 self.usage[key] = (self.usage[key] or 0) + tokens
@@ -460,8 +466,10 @@ class _Run:
         for key, tokens in self.usage.items():
             reported = data["usage"].get(key)
             # The usage of a step that was broken off is in no step_finished, but may be in the sum.
-            more = self.step_open and reported is not None and reported >= (tokens or 0)
-            need(reported == tokens or more, f"usage.{key} is {reported}, the sum of the steps {tokens}")
+            least = (tokens or 0) + self.dropped.get(key, 0)
+            more = self.step_open and reported is not None and reported >= least
+            whole = reported == tokens and not (self.step_open and self.dropped.get(key))
+            need(whole or more, f"usage.{key} is {reported}, the sum of the steps {tokens}")
         self._check_cost(data["usage"].get(COST))
 
     def _check_cost(self, reported: float | None) -> None:

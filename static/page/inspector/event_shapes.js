@@ -42,10 +42,10 @@ const SHAPES = {
   },
   tool_result: { ...CALL, content: text, is_error: flag, duration_ms: optional(number), truncated: flag },
   source: { url: text, title: optional(text), snippet: optional(text) },
-  step_restarted: { step: number, reason: text, model: optional(text) },
+  step_restarted: { step: number, reason: text, model: optional(text), usage: optional(usage) },
   step_finished: { step: number, model: text, finish_reason: text, usage },
   warning: { code: text, message: text },
-  final_output: { content: text },
+  final_output: { content: text, attempts: optional(number) }, // `data` is any value
   error: { code: text, message: text, retryable: flag, request_id: text, retry_after: optional(number) },
   complete: {
     status: (value) => ["succeeded", "failed", "cancelled"].includes(value),
