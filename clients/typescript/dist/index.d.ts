@@ -2495,6 +2495,11 @@ interface RunPage {
   /** Makes the calls of the page's tools that the run waits for. */
   makeCalls: () => void;
 }
+/** The stream in the response to an answer, with its slot if it has one. */
+interface Resumed {
+  stream: EventStream;
+  slot: Slot | null;
+}
 /**
 * Reads a run to its end, over as many connections as necessary: without one while the run waits, and by polling while
 * other pages hold the streams.
@@ -2532,10 +2537,13 @@ declare class RunReader {
   leave(): void;
   /** Ends the current pause, or else the next one. */
   wake(): void;
+  /** Takes a slot for the stream in the response to an answer. Resolves with null if none is free, or none is needed. */
+  slotForAnswer(): Promise<Slot | null>;
   /** Accepts the stream in the response to an answer. One is enough. */
-  resume(stream: EventStream): void;
+  resume(resumed: Resumed): void;
   /** Resolves with the data of `complete`, or with null if the page has left the run. Throws a RunFailed. */
   read(): Promise<Complete | null>;
+  private takeSlot;
   private handOver;
   /** Reads one connection. Returns `complete`, or null when another connection is needed or the run waits. */
   private stream;

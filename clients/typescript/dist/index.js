@@ -1213,18 +1213,22 @@ var Answers = class {
 			retryable: false
 		};
 		const { reader } = run;
-		const headers = {
-			Accept: "text/event-stream, application/json",
-			"Last-Event-ID": String(run.lastSeq)
-		};
 		const send = async () => {
+			const slot = await reader.slotForAnswer();
 			const call = {
-				headers,
+				headers: {
+					Accept: slot ? "text/event-stream, application/json" : "application/json",
+					"Last-Event-ID": String(run.lastSeq)
+				},
 				signal: reader.signal
 			};
 			const response = await this.service.post(`${run.path}/${path}`, body, call).catch(() => null);
-			if (response && isStream(response)) reader.resume(response);
-			else reader.wake();
+			if (response && isStream(response)) reader.resume({
+				stream: response,
+				slot
+			});
+			else slot?.release();
+			reader.wake();
 			return response;
 		};
 		const pause = { end: () => {} };
@@ -1957,11 +1961,14 @@ var RunReader = class {
 		this.isWoken = true;
 		this.endRest();
 	}
+	/** Takes a slot for the stream in the response to an answer. Resolves with null if none is free, or none is needed. */
+	async slotForAnswer() {
+		return this.isResting && !this.resumed ? this.takeSlot() : null;
+	}
 	/** Accepts the stream in the response to an answer. One is enough. */
-	resume(stream) {
-		if (!this.isResting || this.resumed) stream.body.cancel();
-		else this.resumed = stream;
-		this.wake();
+	resume(resumed) {
+		if (resumed.slot && this.isResting && !this.resumed) this.resumed = resumed;
+		else discard(resumed);
 	}
 	/** Resolves with the data of `complete`, or with null if the page has left the run. Throws a RunFailed. */
 	async read() {
@@ -1969,13 +1976,17 @@ var RunReader = class {
 		try {
 			while (!complete && this.page.isCurrent() && !this.signal.aborted) {
 				const resumed = this.page.isWaiting() ? await this.untilResumed() : null;
-				const slot = Date.now() < this.yieldsUntil ? null : await this.service.slots.take();
-				complete = slot ? await this.stream(slot, resumed) : await this.poll(resumed);
+				const slot = resumed?.slot ?? await this.takeSlot();
+				complete = slot ? await this.stream(slot, resumed?.stream) : await this.poll();
 			}
 			return complete;
 		} finally {
 			this.handOver();
+			if (this.resumed) discard(this.resumed);
 		}
+	}
+	async takeSlot() {
+		return Date.now() < this.yieldsUntil ? null : this.service.slots.take();
 	}
 	handOver() {
 		this.closing?.release();
@@ -1995,8 +2006,7 @@ var RunReader = class {
 		}
 	}
 	/** Reads the events so far, because all streams are taken, and waits for the next look. */
-	async poll(resumed) {
-		resumed?.body.cancel();
+	async poll() {
 		if (this.run.id === null) await this.persist((call) => this.requests.begin(call));
 		const frames = await this.persist((call) => this.requests.poll(call));
 		this.handOver();
@@ -2090,16 +2100,19 @@ var RunReader = class {
 	*/
 	async untilResumed() {
 		this.isResting = true;
-		const hasResumed = await this.hasResumed();
-		this.handOver();
-		if (!hasResumed) {
-			this.page.makeCalls();
-			await this.untilLooked();
+		try {
+			const hasResumed = await this.hasResumed();
+			this.handOver();
+			if (!hasResumed) {
+				this.page.makeCalls();
+				await this.untilLooked();
+			}
+		} finally {
+			this.isResting = false;
 		}
-		this.isResting = false;
-		const stream = this.resumed;
+		const { resumed } = this;
 		this.resumed = null;
-		return stream;
+		return resumed;
 	}
 	/** Checks from time to time, while the page is visible, for an answer from elsewhere. */
 	async untilLooked() {
@@ -2117,6 +2130,10 @@ var RunReader = class {
 		return wasWoken;
 	}
 };
+async function discard({ stream, slot }) {
+	await stream.body.cancel();
+	slot?.release();
+}
 function connected(state) {
 	const { error } = state;
 	const isAboutQuestion = error?.code === "session_busy";

@@ -32,12 +32,15 @@ export class Answers {
   async send(run: FollowedRun | null, path: string, body: object | string): Promise<AgentError | null> {
     if (!run?.id || !run.reader) return { code: "run_not_waiting", message: "No run waits.", retryable: false };
     const { reader } = run;
-    const headers = { Accept: "text/event-stream, application/json", "Last-Event-ID": String(run.lastSeq) };
     const send = async () => {
+      const slot = await reader.slotForAnswer();
+      const accepted = slot ? "text/event-stream, application/json" : "application/json";
+      const headers = { Accept: accepted, "Last-Event-ID": String(run.lastSeq) };
       const call = { headers, signal: reader.signal };
       const response = await this.service.post(`${run.path}/${path}`, body, call).catch(() => null);
-      if (response && isStream(response)) reader.resume(response);
-      else reader.wake(); // also after a refusal: another page may have answered
+      if (response && isStream(response)) reader.resume({ stream: response, slot });
+      else slot?.release();
+      reader.wake(); // also after a refusal: another page may have answered
       return response;
     };
     const pause = { end: () => {} };

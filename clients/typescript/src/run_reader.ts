@@ -24,6 +24,12 @@ export interface RunPage {
   makeCalls: () => void;
 }
 
+/** The stream in the response to an answer, with its slot if it has one. */
+interface Resumed {
+  stream: EventStream;
+  slot: Slot | null;
+}
+
 /**
  * Reads a run to its end, over as many connections as necessary: without one while the run waits, and by polling while
  * other pages hold the streams.
@@ -43,7 +49,7 @@ export class RunReader {
   /** Until then, this tab leaves the streams to others. */
   private yieldsUntil = 0;
   private isResting = false;
-  private resumed: EventStream | null = null;
+  private resumed: Resumed | null = null;
   /** Whether this page has closed the latest stream before its end. */
   private hasClosed = false;
   /**
@@ -81,11 +87,15 @@ export class RunReader {
     this.endRest();
   }
 
+  /** Takes a slot for the stream in the response to an answer. Resolves with null if none is free, or none is needed. */
+  async slotForAnswer(): Promise<Slot | null> {
+    return this.isResting && !this.resumed ? this.takeSlot() : null;
+  }
+
   /** Accepts the stream in the response to an answer. One is enough. */
-  resume(stream: EventStream): void {
-    if (!this.isResting || this.resumed) void stream.body.cancel();
-    else this.resumed = stream;
-    this.wake();
+  resume(resumed: Resumed): void {
+    if (resumed.slot && this.isResting && !this.resumed) this.resumed = resumed;
+    else void discard(resumed);
   }
 
   /** Resolves with the data of `complete`, or with null if the page has left the run. Throws a RunFailed. */
@@ -94,13 +104,18 @@ export class RunReader {
     try {
       while (!complete && this.page.isCurrent() && !this.signal.aborted) {
         const resumed = this.page.isWaiting() ? await this.untilResumed() : null;
-        const slot = Date.now() < this.yieldsUntil ? null : await this.service.slots.take();
-        complete = slot ? await this.stream(slot, resumed) : await this.poll(resumed);
+        const slot = resumed?.slot ?? (await this.takeSlot());
+        complete = slot ? await this.stream(slot, resumed?.stream) : await this.poll();
       }
       return complete;
     } finally {
       this.handOver();
+      if (this.resumed) void discard(this.resumed);
     }
+  }
+
+  private async takeSlot(): Promise<Slot | null> {
+    return Date.now() < this.yieldsUntil ? null : this.service.slots.take();
   }
 
   private handOver(): void {
@@ -109,7 +124,7 @@ export class RunReader {
   }
 
   /** Reads one connection. Returns `complete`, or null when another connection is needed or the run waits. */
-  private async stream(slot: Slot, resumed: EventStream | null): Promise<Complete | null> {
+  private async stream(slot: Slot, resumed: EventStream | undefined): Promise<Complete | null> {
     try {
       const stream = resumed ?? (await this.connect());
       if (!stream) return await this.persist((call) => this.requests.end(call));
@@ -123,8 +138,7 @@ export class RunReader {
   }
 
   /** Reads the events so far, because all streams are taken, and waits for the next look. */
-  private async poll(resumed: EventStream | null): Promise<Complete | null> {
-    void resumed?.body.cancel();
+  private async poll(): Promise<Complete | null> {
     if (this.run.id === null) await this.persist((call) => this.requests.begin(call));
     const frames = await this.persist((call) => this.requests.poll(call));
     this.handOver();
@@ -211,18 +225,21 @@ export class RunReader {
    * Waits without a connection until the run has resumed, because a browser has six connections for all tabs. Resolves with
    * the stream in the response to an answer of this page, or with null if the answer came from elsewhere.
    */
-  private async untilResumed(): Promise<EventStream | null> {
+  private async untilResumed(): Promise<Resumed | null> {
     this.isResting = true;
-    const hasResumed = await this.hasResumed();
-    this.handOver();
-    if (!hasResumed) {
-      this.page.makeCalls();
-      await this.untilLooked();
+    try {
+      const hasResumed = await this.hasResumed();
+      this.handOver();
+      if (!hasResumed) {
+        this.page.makeCalls();
+        await this.untilLooked();
+      }
+    } finally {
+      this.isResting = false;
     }
-    this.isResting = false;
-    const stream = this.resumed;
+    const { resumed } = this;
     this.resumed = null;
-    return stream;
+    return resumed;
   }
 
   /** Checks from time to time, while the page is visible, for an answer from elsewhere. */
@@ -242,6 +259,11 @@ export class RunReader {
     this.isWoken = false;
     return wasWoken;
   }
+}
+
+async function discard({ stream, slot }: Resumed): Promise<void> {
+  await stream.body.cancel();
+  slot?.release();
 }
 
 function connected(state: RunState): RunState {

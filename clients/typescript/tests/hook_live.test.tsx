@@ -978,6 +978,32 @@ test("a refusal in the form of a stream is the error, too", async (t) => {
   assert.deepEqual((await page.until(ended)).error, error);
 });
 
+test("an answer asks for no stream while other tabs hold both", async (t) => {
+  const answered = waits("approval", "delete", (response, request) => {
+    assert.equal(request.headers.accept, "application/json");
+    taken(response, request);
+  });
+  const [, end] = completed(4).split("data: ");
+  const { url, requests } = await serve(t, (response, request) => {
+    if (request.url === "/api/agent/runs/run_1/events?wait=false&after=3") response.end(`${end!.trim()}\n`);
+    else answered(response, request);
+  });
+  const page = await mountHook(t, { baseUrl: url });
+  const answer = page.now().stream("Hello");
+  await page.until(waiting);
+  let release = () => {};
+  const held = new Promise<void>((resolve) => (release = resolve));
+  t.after(release);
+  for (const number of [0, 1]) {
+    await new Promise<void>((resolve) => {
+      void navigator.locks.request(`agent-stream ${url} ${number}`, () => (resolve(), held)); // another tab's stream
+    });
+  }
+  assert.equal(await page.now().approve("call/1"), null);
+  assert.equal((await answer)?.status, "succeeded");
+  assert.ok(!requests.some(({ line }) => line.endsWith("/events")));
+});
+
 test("a run that waits holds no connection, and an answer's response is read on", async (t) => {
   let closed = Promise.resolve();
   const respond = waits("approval", "delete", (response, request) => {

@@ -21,6 +21,17 @@ Object.defineProperty(document, "visibilityState", {{ value: "{}", configurable:
 document.dispatchEvent(new Event("visibilitychange"));
 """
 
+NOTE_ANSWERS = """
+window.answers = [];
+const asked = window.fetch;
+window.fetch = async (...request) => {
+  const response = await asked(...request);
+  const [type] = response.headers.get("Content-Type").split(";");
+  if (String(request[0]).includes("/approvals/")) window.answers.push(type);
+  return response;
+};
+"""
+
 
 def test_seven_tabs_stream(nursery: Nursery, browser: Chrome, origin: str) -> None:
     """The seventh tab gets a connection of the others, and each answer arrives whole."""
@@ -77,6 +88,34 @@ def test_runs_wait_in_seven_tabs(nursery: Nursery, browser: Chrome, origin: str,
             call = tab.front().state()["pending"][0]["tool_call_id"]
             tab.call("approve", call)
             assert tab.until_status("succeeded", timeout=10)["output"] == "Deleted."
+
+
+def test_an_answer_is_no_third_stream(nursery: Nursery, browser: Chrome, origin: str, asking: dict[str, str]) -> None:
+    """While two tabs stream, the response to a person's answer in a third one is no stream. Later, it is one."""
+    gate = Gate()
+    with FakeDedalus.in_thread() as fake, service(nursery, origin, fake, **asking) as app:
+        fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
+        tab = Tab(browser, origin, baseUrl=app.url)
+        tab.call("stream", "Tidy up.")
+        [call] = tab.until_status("waiting")["pending"]
+        others = []
+        for _ in range(2):
+            fake.turn(*halved(gate))
+            other = Tab(browser, origin, baseUrl=app.url).front()
+            other.call("stream", "Count.")
+            other.until_state(lambda state: state["output"] == "one ")
+            others.append(other)
+        fake.turn(*calling("delete_folder", '{"folder": "spam"}'))
+        tab.front().script(NOTE_ANSWERS)
+        tab.call("approve", call["tool_call_id"])
+        [later] = tab.until_state(lambda state: state["pending"] and state["pending"] != [call])["pending"]
+        gate.open()
+        for other in others:
+            other.front().until_status("succeeded")
+        fake.turn(*answer("Deleted."))
+        tab.front().call("approve", later["tool_call_id"])
+        assert tab.until_status("succeeded")["output"] == "Deleted."
+        assert tab.script("return window.answers") == ["application/json", "text/event-stream"]
 
 
 def test_tools_of_seven_pages(nursery: Nursery, browser: Chrome, origin: str) -> None:
