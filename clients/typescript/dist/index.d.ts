@@ -2293,7 +2293,7 @@ declare class SessionsResource {
 }
 //#endregion
 //#region src/failures.d.ts
-/** An error. `code` is one of the service's, or of the client's: `network`, `incomplete`, `restarted`, `http_…`, `callback`. */
+/** An error. `code` is one of the service's, or of the client's: `network`, `incomplete`, `restarted`, `not_stopped`, `http_…`, `callback`. */
 interface AgentError {
   code: string;
   message: string;
@@ -2786,8 +2786,8 @@ declare class Conversation {
   */
   reconnect: () => Promise<Complete | null>;
   /**
-  * Tries again after a failure: reads the rest of a run that was not read to its end, or else asks the last question again.
-  * Resolves like `stream`.
+  * Tries again after a failure: cancels a run that was not stopped, reads the rest of a run that was not read to its end, or else
+  * asks the last question again. Resolves like `stream`.
   */
   retry: (onEvent?: OnEvent) => Promise<Complete | null>;
   /**
@@ -2797,8 +2797,9 @@ declare class Conversation {
   regenerate: (onEvent?: OnEvent) => Promise<Complete | null>;
   /**
   * Cancels the run at the service and stops reading. The status is `stopping` until the service has confirmed it, and then
-  * this resolves. While the service can't be reached, it is tried again, with `storageKey` also after a reload. A run that had
-  * ended before is shown to its own end.
+  * this resolves. While the service can't be reached, it is tried again, with `storageKey` also after a reload; after some
+  * seconds, the status is `failed` with the error `not_stopped`, and `stop` may be called again. A run that had ended before is
+  * shown to its own end.
   */
   stop: () => Promise<void>;
   /**

@@ -3053,45 +3053,62 @@ function withKept(stored, shown, isKept) {
 var Stopping = class {
 	/** The run that was stopped last, until that is confirmed. */
 	run = null;
-	/** Tries at once to cancel a run for which the service could not be reached. */
-	wake = () => {};
 	service;
 	view;
 	follower;
+	cancelling = null;
+	quietTries = 0;
+	endPause = () => {};
 	constructor(service, view, follower) {
 		this.service = service;
 		this.view = view;
 		this.follower = follower;
 	}
-	/** Shows nothing more of a run, and cancels it. Resolves when the service has confirmed it. */
+	/**
+	* Shows nothing more of a run, and cancels it: at once, if another try was about to follow. Resolves when the service has
+	* confirmed it, or when the tries have ended.
+	*/
 	async stop(run) {
 		const { follower } = this;
+		if (this.cancelling?.run === run) return this.hurry(this.cancelling);
 		run.isStopped = true;
 		this.run = run;
 		this.takeBack(run);
-		follower.update(run, (state) => ({
-			...state,
-			status: "stopping",
-			pending: [],
-			budget: null,
-			error: null
-		}));
-		follower.release(run);
+		this.show(run, null);
+		if (follower.current === run) follower.release(run);
 		follower.remember(run);
 		if (!run.id) await run.reader?.answered();
 		run.reader?.leave();
 		this.takeBack(run);
-		const cancelled = await this.cancel(run);
-		follower.forget(run);
-		if (this.run === run) this.run = null;
-		this.settle(run, cancelled);
+		this.settle(run, await this.cancel(run));
+	}
+	/** Tries at once to cancel the run that was stopped last, also after the tries have ended. */
+	wake() {
+		const run = this.cancelling?.run ?? this.run;
+		if (run) this.stop(run);
+	}
+	async hurry({ run, done }) {
+		this.show(run, null);
+		this.quietTries = 1;
+		this.endPause();
+		await done;
 	}
 	/**
 	* Cancels a run, however long the service can't be reached. Resolves with the run's status at the service, or with the
-	* error if the service refuses. Without an id, the question is asked again: only then it is known whether it has a run.
+	* refusal. Without an id, the question is asked again: only then it is known whether it has a run.
 	*/
 	async cancel(run) {
 		if (!run.id && !run.isInDoubt) return {};
+		const cancelling = {
+			run,
+			done: this.deliver(run)
+		};
+		this.cancelling = cancelling;
+		const cancelled = await cancelling.done;
+		if (this.cancelling === cancelling) this.cancelling = null;
+		return cancelled;
+	}
+	async deliver(run) {
 		const request = {
 			method: "POST",
 			keepalive: true
@@ -3104,12 +3121,22 @@ var Stopping = class {
 			if (response?.ok) cancelled = await response.json().catch(() => ({}));
 			return response;
 		};
+		this.quietTries = 4;
 		const error = await deliver(this.service, send, {
 			signal: new AbortController().signal,
-			expose: (end) => this.wake = end
+			expose: (end) => this.endPause = end,
+			onRetry: (failure) => this.countTry(run, failure)
 		});
 		const hasNoRun = !run.id && error?.code === "session_busy";
-		return error && !hasNoRun ? { error } : cancelled;
+		return error && !hasNoRun ? { refusal: error } : cancelled;
+	}
+	countTry(run, failure) {
+		this.quietTries -= 1;
+		if (this.quietTries <= 0) this.show(run, notStopped(failure));
+	}
+	/** Shows that a run is being stopped, or why that is not confirmed. */
+	show(run, error) {
+		if (this.follower.latest === run) this.view.change((state) => unconfirmed(state, run, error));
 	}
 	/** Shows a question that got no response as cancelled, so that its text can be used again at once. */
 	takeBack(run) {
@@ -3123,9 +3150,12 @@ var Stopping = class {
 		if (id) this.follower.learn(run, id);
 		return response;
 	}
-	/** Shows the end of a run that was stopped. If it had ended by itself before, that is its own end. */
-	settle(run, { error = null, status = "cancelled" }) {
+	/** Shows the end of a run that was stopped, or why it was not. If it had ended by itself before, that is its own end. */
+	settle(run, { status = "cancelled", refusal, error = refusal ?? null }) {
 		const { follower, view } = this;
+		if (refusal && refusal.code !== "run_not_found") return this.show(run, notStopped(refusal));
+		follower.forget(run);
+		if (this.run === run) this.run = null;
 		const isShown = follower.latest === run;
 		const hasEnded = status === "succeeded" || status === "failed";
 		if (hasEnded && isShown && view.state.runId === run.id) return this.showEnd(run);
@@ -3152,13 +3182,45 @@ var Stopping = class {
 		follower.follow(follower.begin(run, { messages }));
 	}
 };
+/** Returns the error that a run could not be stopped, and what to do. */
+function notStopped(error) {
+	const message = error.code === "network" || isForeign(error) ? "The service can't be reached, so the run may still be going. Stop it again when the service is back." : `The run was not stopped: ${error.message} Stop it again.`;
+	return {
+		...error,
+		code: "not_stopped",
+		message
+	};
+}
+/** The state in which a run is being stopped, or in which the error says that it was not. */
+function unconfirmed(state, run, error) {
+	const shown = {
+		...state,
+		status: error ? "failed" : "stopping",
+		pending: [],
+		budget: null,
+		error
+	};
+	const answer = answerOf(state, run.id);
+	if (!answer) return shown;
+	const { error: _error, ...rest } = answer;
+	return withAnswer(shown, error ? {
+		...rest,
+		status: "failed",
+		error
+	} : {
+		...rest,
+		status: "running"
+	});
+}
 /** The state in which the question and the answer of a run are cancelled. */
 function stopped(state, run) {
 	if (run.id === null) return withoutAnswer(state, run.key, "cancelled");
-	return state.messages.some(({ run_id }) => run_id === run.id) ? withAnswer(state, {
-		...answerOf(state, run.id) ?? emptyAnswer(run.id),
+	if (!state.messages.some(({ run_id }) => run_id === run.id)) return state;
+	const { error: _error, ...answer } = answerOf(state, run.id) ?? emptyAnswer(run.id);
+	return withAnswer(state, {
+		...answer,
 		status: "cancelled"
-	}) : state;
+	});
 }
 //#endregion
 //#region src/view.ts
@@ -3326,11 +3388,12 @@ var Conversation = class {
 		return follower.follow(run);
 	};
 	/**
-	* Tries again after a failure: reads the rest of a run that was not read to its end, or else asks the last question again.
-	* Resolves like `stream`.
+	* Tries again after a failure: cancels a run that was not stopped, reads the rest of a run that was not read to its end, or else
+	* asks the last question again. Resolves like `stream`.
 	*/
 	retry = (onEvent) => {
 		const { latest } = this.follower;
+		if (this.view.state.error?.code === "not_stopped") return this.reconnect();
 		return latest && !latest.isOver ? this.reconnect() : this.regenerate(onEvent);
 	};
 	/**
@@ -3357,11 +3420,12 @@ var Conversation = class {
 	};
 	/**
 	* Cancels the run at the service and stops reading. The status is `stopping` until the service has confirmed it, and then
-	* this resolves. While the service can't be reached, it is tried again, with `storageKey` also after a reload. A run that had
-	* ended before is shown to its own end.
+	* this resolves. While the service can't be reached, it is tried again, with `storageKey` also after a reload; after some
+	* seconds, the status is `failed` with the error `not_stopped`, and `stop` may be called again. A run that had ended before is
+	* shown to its own end.
 	*/
 	stop = async () => {
-		const run = this.follower.current;
+		const run = this.follower.current ?? this.stopping.run;
 		if (run) await this.stopping.stop(run);
 	};
 	/**

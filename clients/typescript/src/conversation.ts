@@ -131,11 +131,12 @@ export class Conversation {
   };
 
   /**
-   * Tries again after a failure: reads the rest of a run that was not read to its end, or else asks the last question again.
-   * Resolves like `stream`.
+   * Tries again after a failure: cancels a run that was not stopped, reads the rest of a run that was not read to its end, or else
+   * asks the last question again. Resolves like `stream`.
    */
   retry = (onEvent?: OnEvent): Promise<Complete | null> => {
     const { latest } = this.follower;
+    if (this.view.state.error?.code === "not_stopped") return this.reconnect();
     return latest && !latest.isOver ? this.reconnect() : this.regenerate(onEvent);
   };
 
@@ -158,11 +159,12 @@ export class Conversation {
 
   /**
    * Cancels the run at the service and stops reading. The status is `stopping` until the service has confirmed it, and then
-   * this resolves. While the service can't be reached, it is tried again, with `storageKey` also after a reload. A run that had
-   * ended before is shown to its own end.
+   * this resolves. While the service can't be reached, it is tried again, with `storageKey` also after a reload; after some
+   * seconds, the status is `failed` with the error `not_stopped`, and `stop` may be called again. A run that had ended before is
+   * shown to its own end.
    */
   stop = async (): Promise<void> => {
-    const run = this.follower.current;
+    const run = this.follower.current ?? this.stopping.run;
     if (run) await this.stopping.stop(run);
   };
 

@@ -2,7 +2,7 @@
 
 import { firstData, isEvents } from "./frames";
 
-/** An error. `code` is one of the service's, or of the client's: `network`, `incomplete`, `restarted`, `http_…`, `callback`. */
+/** An error. `code` is one of the service's, or of the client's: `network`, `incomplete`, `restarted`, `not_stopped`, `http_…`, `callback`. */
 export interface AgentError {
   code: string;
   message: string;

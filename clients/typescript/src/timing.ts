@@ -23,6 +23,8 @@ export const HIDDEN_POLL_MS = 5_000;
 /** How long a reloaded page waits for the lock of the page before it. */
 export const CLAIM_MS = 2_000;
 export const QUESTION_RETRIES = 5;
+/** The tries to cancel a run after which the state has an error. They take some three seconds, and others follow. */
+export const QUIET_TRIES = 4;
 
 /** The delay after a number of failures: exponential, capped, and random, because all clients lost the service at once. */
 export function retryDelay(failures: number): number {

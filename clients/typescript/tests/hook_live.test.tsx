@@ -1324,6 +1324,47 @@ test("stop() during an outage is `stopping` until the service has confirmed it",
   assert.equal(cancels(), 2);
 });
 
+test("stop() says after some tries that the run is not stopped, and may be called again", async (t) => {
+  const { url, up, down, cancels } = await cancellable(t);
+  const page = await mountHook(t, { baseUrl: url });
+  void page.now().stream("Hello");
+  await page.until(({ output }) => output === "Hel");
+  down();
+  hurry(t);
+  const stopped = page.now().stop();
+  const { error, messages } = await page.until(({ status }) => status === "failed");
+  assert.deepEqual([error?.code, messages.at(-1)?.error, messages.at(-1)?.status], ["not_stopped", error, "failed"]);
+  assert.match(error!.message, /can't be reached.*Stop it again/);
+  const tried = cancels();
+  up();
+  await page.now().stop();
+  await stopped;
+  const after = await page.until(({ status }) => status === "cancelled");
+  assert.deepEqual([after.error, after.messages.at(-1)?.status], [null, "cancelled"]);
+  assert.ok(!("error" in after.messages.at(-1)!));
+  assert.equal(cancels(), tried + 1);
+});
+
+test("stop() that the service refuses says so, and may be called again, also by retry()", async (t) => {
+  const going: Answer = (response) => {
+    response.writeHead(200, { "Content-Type": "text/event-stream", "X-Run-ID": "run_1" }).write(started + text(2, "Hel"));
+  };
+  const { url, requests } = await serve(t, going, refuse(401, "unauthorized"), refuse(401, "unauthorized"), cancelledAs("running"));
+  const page = await mountHook(t, { baseUrl: url, storageKey: "run" });
+  void page.now().stream("Hello");
+  await page.until(({ output }) => output === "Hel");
+  await page.now().stop();
+  const { error } = await page.until(({ status }) => status === "failed");
+  assert.deepEqual([error?.code, error?.message], ["not_stopped", "The run was not stopped: No. Stop it again."]);
+  assert.ok(sessionStorage.length > 0); // a reloaded page tries again, too
+  await page.now().stop();
+  assert.equal(page.now().status, "failed");
+  await page.now().retry();
+  await page.until(({ status }) => status === "cancelled");
+  assert.deepEqual(new Set(requests.slice(1).map(({ line }) => line)), new Set(["POST /api/agent/runs/run_1/cancel"]));
+  assert.equal(sessionStorage.length, 0);
+});
+
 test("a page that is reloaded after stop() during an outage cancels the run before it reads on", async (t) => {
   const { url, requests, up, down, cancels } = await cancellable(t);
   const options = { baseUrl: url, storageKey: "run" };

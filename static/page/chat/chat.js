@@ -107,7 +107,8 @@ function LooseError({ state, isUnderWay }) {
   if (error === null || isUnderWay || isInAnswer) return null;
   const question = messages.findLast(({ role }) => role === "user");
   const again = question ? () => void askAgain(question) : null;
-  return html`<${Failure} error=${error} again=${again} reconnect=${runId ? conversation.reconnect : null} />`;
+  const hasRun = runId !== null || error.code === "not_stopped"; // the run of a question that got no response
+  return html`<${Failure} error=${error} again=${again} reconnect=${hasRun ? conversation.reconnect : null} />`;
 }
 
 /**

@@ -7,14 +7,17 @@ import { Icon } from "../icons.js";
 import { showFailure } from "../inspector/links.js";
 import { CopyButton } from "./copy_button.js";
 
-/** Errors of the page's own reading: the run may well have gone on. */
-const READING = new Set(["network", "incomplete"]);
+/** Errors after which the run may still be going. */
+const OF_CONNECTION = new Set(["network", "incomplete", "not_stopped"]);
 
-/** `again` asks the question again, and `reconnect` reads the rest of the run. Without a `runId`, the error belongs to no run. */
+/**
+ * `again` asks the question again, and `reconnect` reads the rest of the run, or cancels it if it was stopped. Without a `runId`, the
+ * error belongs to no run.
+ */
 export function Failure({ runId = "", error, again, reconnect }) {
   const { code, request_id, retry_after } = error;
-  const isReading = READING.has(code) || code.startsWith("http_5");
-  const act = isReading && reconnect ? reconnect : again;
+  const isOfConnection = OF_CONNECTION.has(code) || code.startsWith("http_5");
+  const act = isOfConnection && reconnect ? reconnect : again;
   return html`
     <section class="failure" role="alert">
       <p class="failure-title"><${Icon} name="alert" />${act ? withoutAdvice(explain(error)) : explain(error)}</p>
@@ -23,7 +26,7 @@ export function Failure({ runId = "", error, again, reconnect }) {
         ${request_id && html`<${RequestId} id=${request_id} />`}
         ${retry_after && html`<span>Retry after ${Math.ceil(retry_after)} s.</span>`}
         ${runId !== "" && html`<button type="button" class="plain" onClick=${() => void showFailure(runId)}>Show event</button>`}
-        ${act && html`<button type="button" onClick=${act}><${Icon} name="again" />Try again</button>`}
+        ${act && html`<button type="button" onClick=${act}><${Icon} name="again" />${code === "not_stopped" ? "Stop again" : "Try again"}</button>`}
       </p>
     </section>
   `;

@@ -92,7 +92,7 @@ def test_a_title_of_an_outage_stays_in_its_field(page: ShownPage, fake: FakeDeda
 
 
 def test_a_run_that_is_stopped_in_an_outage_stays_stopped(page: ShownPage, fake: FakeDedalus) -> None:
-    """The page says that it stops the run, and that it is stopped once the service has cancelled it."""
+    """The page says that it stops the run, then that it can't, and that it is stopped once the service has cancelled it."""
     gate = Gate()
     fake.turn(Text("one"), WaitFor(gate))
     page.open().ask("Count")
@@ -101,7 +101,10 @@ def test_a_run_that_is_stopped_in_an_outage_stays_stopped(page: ShownPage, fake:
         page.press("Stop")
         page.until_shown("Stopping", ".connection")
         assert "Stopped." not in page.text()
+        page.until_shown("so the run may still be going", f"{ANSWERS} .failure")
+        page.press("Stop again")
     page.until_shown("Stopped.", ANSWERS)
+    assert not page.has(".failure")
     page.until(lambda: not page.browser.find_elements(By.CSS_SELECTOR, ".connection"))
     page.reload()
     page.until_shown("Stopped.", ANSWERS)
