@@ -1,6 +1,6 @@
 /** The URL and the state, in both directions: `?session=…&run=…&seq=…`. docs/page.md describes each parameter. */
 
-import { addEntry, closeDrawer, drawerOfEntry, endsClosing } from "./drawers.js";
+import { addEntry, closeDrawer, drawerOfEntry, endsClosing, openNamedDrawer } from "./drawers.js";
 import { newSessionId, store } from "./store.js";
 
 const NAMES = ["session", "run", "seq", "replay", "tab", "list", "compare", "question"];
@@ -39,14 +39,15 @@ export function formatRoute(route) {
 }
 
 /**
- * Changes the route and the URL. A change of the session or the run is an entry of the history, so that Back returns to
- * the former one. `replace` makes no entry. `closes` closes an open drawer. Once a session has the draft's id, the next
+ * Changes the route and the URL. A change of the session or the run is an entry of the history, and so is opening or closing a
+ * comparison, so that Back returns to the former one. `replace` makes no entry. `closes` closes an open drawer. Once a session has the draft's id, the next
  * new chat needs another.
  */
 export function navigate(patch, { replace = false, closes = false } = {}) {
   const before = store.get().route;
   const route = { ...before, ...patch };
-  const isEntry = !replace && (route.session !== before.session || route.run !== before.run);
+  const isOther = route.session !== before.session || route.run !== before.run;
+  const isEntry = !replace && (isOther || (route.compare === null) !== (before.compare === null));
   if (isEntry) addEntry(urlOf(route), { stays: !closes });
   else keepEntry(route);
   if (NAMES.some((name) => route[name] !== before[name])) setRoute(route);
@@ -104,6 +105,7 @@ export function followUrl() {
     readEntry();
   });
   readEntry();
+  openNamedDrawer(store.get().route);
 }
 
 function readEntry() {

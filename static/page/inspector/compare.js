@@ -1,9 +1,13 @@
-/** Compare: one question to two models, side by side. The URL names the models, and then their runs. */
+/**
+ * Compare: one question to two models, side by side. The URL names the models, and then their runs. It is an entry of the history:
+ * Back closes it, and brings back one that was closed.
+ */
 
 import { latestAnswer } from "agent-stream";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { useConversation } from "../conversation.js";
+import { isOfPage } from "../drawers.js";
 import { html } from "../html.js";
 import { navigate } from "../route.js";
 import { store, useStore } from "../store.js";
@@ -11,6 +15,7 @@ import { createContestant } from "./contestant.js";
 import { ContestantView, modelOf } from "./contestant_view.js";
 
 const isRun = (side) => /^run_[0-9a-f]+$/.test(side);
+const CLOSED = { compare: null, question: null };
 
 /** Changes what the URL names of the comparison. */
 const name = (patch) => navigate(patch, { replace: true });
@@ -19,7 +24,7 @@ const name = (patch) => navigate(patch, { replace: true });
 export function CompareButton() {
   return html`
     <footer class="compare-line">
-      <button type="button" class="plain small" onClick=${() => name({ compare: ["", ""] })}>
+      <button type="button" class="plain small" onClick=${() => navigate({ compare: ["", ""] }, { closes: true })}>
         <span aria-hidden="true">⇄</span> Compare two models…
       </button>
     </footer>
@@ -35,7 +40,6 @@ export function Compare() {
 function Dialog() {
   const dialog = useRef(null);
   useLayoutEffect(() => dialog.current.showModal(), []);
-  const close = () => name({ compare: null, question: null });
   return html`
     <dialog class="compare" ref=${dialog} aria-labelledby="compare-title" onClose=${close}>
       <header class="spread">
@@ -45,6 +49,14 @@ function Dialog() {
       <${Comparison} />
     </dialog>
   `;
+}
+
+/** Closes the comparison. One that has asked nothing leaves no entry in the history. */
+function close() {
+  const { compare } = store.get().route;
+  if (compare.some(isRun)) navigate(CLOSED);
+  else if (isOfPage()) history.back();
+  else name(CLOSED);
 }
 
 /** The form and both sides. A side that the URL names by its run is read again. */

@@ -1,8 +1,5 @@
 /** The inspector: what the shown run did, event by event, and ways to break, replay and compare runs. */
 
-import { useEffect } from "preact/hooks";
-
-import { showInspector } from "../drawers.js";
 import { html } from "../html.js";
 import { navigate } from "../route.js";
 import { store, useStore } from "../store.js";
@@ -39,12 +36,8 @@ function select(id) {
 }
 
 export function Inspector() {
-  const hasEvent = useStore((state) => state.route.seq !== null);
   const selected = useStore(({ route }) => tabOf(route));
   const isShown = useStore(({ isWide, isInspecting, drawer }) => (isWide ? isInspecting : drawer === "inspector"));
-  useEffect(() => {
-    if (hasEvent) showInspector(); // with the event that the URL names
-  }, [hasEvent]);
   if (!isShown) return null; // drawing it would slow down the chat
   return html`
     <div class="file-taker" ...${takingFiles(() => select("replay"))}>

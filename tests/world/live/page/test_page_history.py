@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 from fake_dedalus import FakeDedalus
 from selenium.webdriver import Keys
 from shown_page import ShownPage
@@ -36,7 +37,7 @@ def until_new(page: ShownPage) -> None:
 
 def until_closed(page: ShownPage, drawer: str) -> None:
     """Return once a drawer is closed and the page has left its entry of the history."""
-    page.until(lambda: not page.has(drawer) and page.browser.execute_script("return history.state") is None)
+    page.until(lambda: not page.has(drawer) and not page.browser.execute_script("return history.state?.drawer"))
 
 
 def ask(page: ShownPage, fake: FakeDedalus, question: str, said: str) -> str:
@@ -137,3 +138,54 @@ def test_an_event_stays_selected_after_its_drawer(page: ShownPage, fake: FakeDed
     page.press("Close inspector")
     until_closed(page, ".inspector")
     assert page.query() == selected
+
+
+@pytest.mark.parametrize(
+    ("query", "drawer"),
+    [
+        ("?list=runs", SIDEBAR),
+        ("?tab=code", ".inspector"),
+        ("?seq=2", ".inspector"),
+        ("?list=mcp&tab=code", ".inspector"),
+    ],
+)
+def test_a_url_opens_its_drawer(page: ShownPage, query: str, drawer: str) -> None:
+    """In a narrow window, the drawer with what a URL names is open. Back closes it, and then a reload leaves it closed."""
+    page.size(390, 844).open(query)
+    page.element(f"{drawer}.is-open")
+    page.browser.back()
+    page.until(lambda: not page.has(drawer))
+    assert page.query() == query
+    page.reload()
+    page.element(".welcome")
+    assert not page.has(drawer)
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_back_brings_a_closed_comparison_back(page: ShownPage, fake: FakeDedalus, width: int) -> None:
+    """Back closes an open comparison. One that has asked is there again after Back, one that has not leaves no trace."""
+    fake.choose(lambda body: answer(f"I am {body['model']}."))
+    page.size(width).open()
+    chat = ask(page, fake, "One?", "I am")
+    for _ in range(2):
+        if width < 700:
+            page.press("Inspector")
+        page.press("Compare two models…")
+        page.element("dialog[open]")
+        page.keys(Keys.ESCAPE)
+        page.until(lambda: page.query() == chat)
+        page.until(lambda: not page.has("dialog, .inspector.is-open"))
+    back(page)
+    until_new(page)
+    forward(page)
+    page.until_shown("I am", ANSWERS)
+    page.browser.get(f"{page.url}/{chat}&compare=test/one&compare=test/two")
+    page.control("Model 2: two")
+    page.control("Question for both models").send_keys("Who are you?", Keys.ENTER)
+    page.until(lambda: page.texts(".contestant-text") == ["I am test/one.", "I am test/two."])
+    page.press("Close")
+    page.until(lambda: page.query() == chat)
+    back(page)
+    page.until(lambda: page.texts(".contestant-text") == ["I am test/one.", "I am test/two."])
+    forward(page)
+    page.until(lambda: not page.has("dialog"))
