@@ -1,14 +1,17 @@
 /** The waterfall of a run: its steps, tool calls and waits over time. */
 
+import { duration } from "../chat/format.js";
 import { html } from "../html.js";
 import { formatRoute, onPlainClick } from "../route.js";
 import { useStore } from "../store.js";
-import { duration } from "./formats.js";
 import { showEvent } from "./links.js";
 import { TimeAxis } from "./time_axis.js";
 import { shownMs } from "./timing.js";
 
-/** Shows the spans of a run up to `nowMs`, its present time. Each leads to the event with which it begins. */
+/**
+ * Shows the spans of a run up to `nowMs`, its present time. Each leads to the event with which it begins. A call that the service
+ * has not made, such as one that was denied, has no time.
+ */
 export function Waterfall({ runId, spans, nowMs }) {
   const whole = Math.max(nowMs, 1);
   return html`
@@ -27,6 +30,7 @@ function Row({ runId, span, whole }) {
   const until = end ?? whole;
   const waitsUntil = waits ? (decidedAt ?? until) : null;
   const percent = (ms) => `${(100 * ms) / whole}%`;
+  const ms = shownMs(span, whole);
   const state = end === null ? "is-open" : failed ? "is-bad" : "";
   return html`
     <li class="run-span is-${kind} ${state}">
@@ -45,7 +49,7 @@ function Row({ runId, span, whole }) {
         ${first !== null &&
         html`<span class="stretch is-writing" style=${{ left: percent(first), width: percent(last - first) }}></span>`}
       </span>
-      <span class="span-time">${duration(shownMs(span, whole))}${failed && html`<span class="hidden"> failed</span>`}</span>
+      <span class="span-time">${ms !== null && duration(ms)}${failed && html`<span class="hidden"> failed</span>`}</span>
     </li>
   `;
 }

@@ -155,6 +155,18 @@ def test_a_call_has_one_duration(page: ShownPage, fake: FakeDedalus) -> None:
     page.until(lambda: page.texts(".run-span.is-tool .span-time") == page.texts(".tool .state"))
 
 
+def test_a_call_that_was_not_made_has_no_time(page: ShownPage, fake: FakeDedalus) -> None:
+    """The waterfall shows nothing for a call that a person has denied."""
+    fake.turn(ToolCall("call_1", "delete_folder", '{"folder": "drafts"}'), Finish("tool_calls"), Done())
+    fake.turn(*answer("As you wish."))
+    page.open().ask("Delete the drafts")
+    page.press("Deny")
+    page.until_shown("As you wish.", "[role=log]")
+    page.until_shown("succeeded", ".run-status")
+    assert [text.strip() for text in page.texts(".run-span.is-tool .span-time")] == ["failed"]  # for a screen reader
+    assert all("ms" in text or " s" in text for text in page.texts(".run-span:not(.is-tool) .span-time"))
+
+
 def test_a_run_is_measured_while_it_streams(page: ShownPage, fake: FakeDedalus) -> None:
     """The waterfall and the status follow the run, and its end brings the numbers that the service reports."""
     gate = Gate()
