@@ -150,7 +150,7 @@ def test_an_event_stays_selected_after_its_drawer(page: ShownPage, fake: FakeDed
     ],
 )
 def test_a_url_opens_its_drawer(page: ShownPage, query: str, drawer: str) -> None:
-    """In a narrow window, the drawer with what a URL names is open. Back closes it, and then a reload leaves it closed."""
+    """In a narrow window, the drawer with what a URL names is open. After Back and a reload, it is closed."""
     page.size(390, 844).open(query)
     page.element(f"{drawer}.is-open")
     page.browser.back()
@@ -163,7 +163,7 @@ def test_a_url_opens_its_drawer(page: ShownPage, query: str, drawer: str) -> Non
 
 @pytest.mark.parametrize("width", [1440, 390])
 def test_back_brings_a_closed_comparison_back(page: ShownPage, fake: FakeDedalus, width: int) -> None:
-    """Back closes an open comparison. One that has asked is there again after Back, one that has not leaves no trace."""
+    """Back closes an open comparison. One that has asked is there again after Back, any other leaves no trace."""
     fake.choose(lambda body: answer(f"I am {body['model']}."))
     page.size(width).open()
     chat = ask(page, fake, "One?", "I am")

@@ -92,7 +92,7 @@ def test_a_title_of_an_outage_stays_in_its_field(page: ShownPage, fake: FakeDeda
 
 
 def test_a_run_that_is_stopped_in_an_outage_stays_stopped(page: ShownPage, fake: FakeDedalus) -> None:
-    """The page says that it stops the run, then that it can't, and that it is stopped once the service has cancelled it."""
+    """The page says that it stops the run, then that it could not, and at last that the service has."""
     gate = Gate()
     fake.turn(Text("one"), WaitFor(gate))
     page.open().ask("Count")
