@@ -1,6 +1,6 @@
 """Finds the model of a request and the upstream that serves it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 
@@ -45,8 +45,8 @@ class RouteResolver:
         if first.substituted:
             return [first]  # the embedded model would be substituted for the fallbacks, too
         if request.fallback_models is None:
-            return [first, *self._available(self._fallback_models.get(model, ()), request)]
-        return [first, *self._named(request.fallback_models, request)]
+            return _each_once(first, self._available(self._fallback_models.get(model, ()), request))
+        return _each_once(first, self._named(request.fallback_models, request))
 
     async def after_wait(self, models: Sequence[str], request: AgentRequest) -> list[Route]:
         """Return the routes to the model of a run that has waited, and to those of its fallbacks that are available.
@@ -104,3 +104,11 @@ class RouteResolver:
         if self._upstreams.default_model:
             return self._upstreams.default_model
         return await self._catalog.first_model()
+
+
+def _each_once(first: Route, fallbacks: Iterable[Route]) -> list[Route]:
+    """Return the routes in their order, each model once: one that has failed isn't asked again."""
+    routes: dict[tuple[str, str], Route] = {}
+    for route in (first, *fallbacks):
+        routes.setdefault((route.upstream.name, route.wire_model), route)
+    return [*routes.values()]

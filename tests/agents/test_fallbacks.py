@@ -135,6 +135,13 @@ async def test_each_model_is_asked_once_and_every_attempt_is_paid_for(fake: Fake
     assert only(events, "complete")[0]["usage"] == {"input_tokens": 2, "output_tokens": 4, "total_tokens": 6}
 
 
+async def test_a_model_that_is_named_twice_is_asked_once(fake: FakeDedalus, shared: Service) -> None:
+    """Repeated names, and the requested model among its fallbacks, are left out."""
+    fake.choose(by_model({"a/one": [BUSY], "b/two": [BUSY]}))
+    await shared.stream({"input": "?", "model": "a/one", "fallback_models": ["a/one", "b/two", "b/two", "a/one"]})
+    assert models_asked(fake) == ["a/one", "b/two"]
+
+
 async def test_a_dropped_attempt_s_usage_is_part_of_the_step_s(fake: FakeDedalus, shared: Service) -> None:
     """`step_finished` and `complete` count the tokens of both models, `step_restarted` those of the first."""
     dies = [Text("x"), UsageChunk(1, 2, 3), Cut()]
