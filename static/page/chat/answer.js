@@ -57,7 +57,13 @@ function drawPart(part, place, { runId, isUnderWay, facts, parts }) {
     case "text":
       return html`<${TextView} key=${place} text=${part.text} isWhole=${!isGrowing} />`;
     default:
-      return html`<${ToolCard} key=${place} runId=${runId} call=${part.call} isUnderWay=${isUnderWay} />`;
+      return html`<${ToolCard}
+        key=${place}
+        runId=${runId}
+        call=${part.call}
+        knownMs=${facts.toolMs.get(part.call.tool_call_id)}
+        isUnderWay=${isUnderWay}
+      />`;
   }
 }
 

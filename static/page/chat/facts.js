@@ -1,23 +1,32 @@
-/** Facts about runs that their messages don't have: the seconds of thinking, restarts, warnings, tokens and the time taken. */
+/** Facts about runs that their messages don't have: the times of thinking and calls, restarts, warnings, tokens and the time taken. */
 
 import { createContext } from "preact";
 import { useContext, useEffect } from "preact/hooks";
 
-import { api } from "../api.js";
-import { createStore, store, useExternal, useStore } from "../store.js";
+import { createStore, store, useExternal } from "../store.js";
 
-export const NOTHING = { thoughts: [], earlierThoughts: 0, restarts: [], warnings: [], usage: null, durationMs: null, model: null, lastPart: null };
-/** A run that took longer waited for a person. How long it has worked isn't stored. */
-const LONGEST_RUN_MS = 3_600_000;
+/** `toolMs` are the times of calls by their ids. `unread` is the number of events, if only the run's record has been read. */
+export const NOTHING = {
+  thoughts: [],
+  earlierThoughts: 0,
+  toolMs: new Map(),
+  restarts: [],
+  warnings: [],
+  usage: null,
+  durationMs: null,
+  model: null,
+  lastPart: null,
+  unread: 0,
+};
 
 /** The facts about a run that is replayed, up to the event that is shown, or null. */
 export const ReplayedFacts = createContext(null);
 /** The facts, by run. */
-const facts = createStore({});
+export const facts = createStore({});
 /** The run whose events are being read, and how many have been. */
 let reading = { runId: null, count: 0 };
 
-function factsOf(runId) {
+export function factsOf(runId) {
   return Object.hasOwn(facts.get(), runId) ? facts.get()[runId] : NOTHING;
 }
 
@@ -61,6 +70,8 @@ export function factsAfter(known, { event: { event, data, timestamp } }) {
     case "tool_use_delta":
     case "tool_use":
       return { ...known, lastPart: "tool" };
+    case "tool_result":
+      return data.duration_ms === undefined ? known : { ...known, toolMs: withTime(known.toolMs, data) };
     case "step_finished":
       return data.model === known.model ? known : { ...known, model: data.model };
     case "warning":
@@ -78,32 +89,10 @@ function restartedFacts(known, restart) {
   return { ...known, model, thoughts, restarts: [...known.restarts, restart], lastPart: null };
 }
 
+const withTime = (times, { tool_call_id, duration_ms }) => new Map(times).set(tool_call_id, duration_ms);
+
 function thoughtsAfter({ thoughts, lastPart }, at) {
   const last = thoughts.at(-1);
   if (lastPart !== "thinking" || !last) return [...thoughts, { startedAt: at, endedAt: at }];
   return thoughts.with(-1, { ...last, endedAt: at });
-}
-
-/** Loads what is stored about the session's runs, when an answer is shown about which nothing is known. */
-export function useStoredFacts(messages) {
-  const session = useStore(({ route }) => route.session);
-  const isReplayed = useContext(ReplayedFacts) !== null;
-  const isUnknown = ({ role, status, run_id }) =>
-    role === "assistant" && status !== "running" && factsOf(run_id) === NOTHING;
-  const isMissing = !isReplayed && messages.some(isUnknown);
-  useEffect(() => {
-    if (session !== null && isMissing) void loadRuns(session);
-  }, [session, isMissing]);
-}
-
-async function loadRuns(session) {
-  const query = new URLSearchParams({ session_id: session, limit: "100" });
-  const answer = await api(`/api/agent/runs?${query}`).catch(() => null);
-  const unknown = (answer?.runs ?? []).filter(({ run_id }) => factsOf(run_id) === NOTHING);
-  facts.set(Object.fromEntries(unknown.map((run) => [run.run_id, storedFacts(run)])));
-}
-
-function storedFacts({ usage = null, model, answered_by, created_at, finished_at }) {
-  const took = finished_at ? Date.parse(finished_at) - Date.parse(created_at) : Infinity;
-  return { ...NOTHING, usage, model: answered_by ?? model, durationMs: took < LONGEST_RUN_MS ? took : null };
 }

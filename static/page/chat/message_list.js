@@ -3,11 +3,11 @@
 import { html } from "../html.js";
 import { askAgain } from "./actions.js";
 import { Answer } from "./answer.js";
-import { useStoredFacts } from "./facts.js";
 import { useGradual } from "./gradual.js";
 import { memo } from "./memo.js";
 import { keyOf } from "./message_key.js";
 import { Question } from "./question.js";
+import { useStoredFacts } from "./stored_facts.js";
 
 const MESSAGES_AT_ONCE = 8;
 

@@ -15,9 +15,9 @@ import { aboutSource } from "./sources.js";
 const MOST_DRAWN = 20_000;
 const MOST_BRIEF = 300;
 
-/** `runId` is the call's run, and `isUnderWay` whether that has not ended. */
-export const ToolCard = memo(function ToolCard({ runId, call, isUnderWay }) {
-  const state = stateOf(call, isUnderWay);
+/** `runId` is the call's run, and `isUnderWay` whether that has not ended. `knownMs` is the call's time, which a stored call lacks. */
+export const ToolCard = memo(function ToolCard({ runId, call, knownMs, isUnderWay }) {
+  const state = stateOf(call, isUnderWay, knownMs);
   const [isOpen, setOpen] = useState(false);
   const { name, result, progress } = call;
   return html`
@@ -74,16 +74,16 @@ function Progress({ message, progress, total }) {
 }
 
 /** Returns a call's state: its icon, its words and the kind for its looks. */
-function stateOf({ result, approval_request, approval_response, arguments: given, source }, isUnderWay) {
-  if (result) return ended(result, approval_response);
+function stateOf({ result, approval_request, approval_response, arguments: given, source }, isUnderWay, knownMs) {
+  if (result) return ended(result, approval_response, result.duration_ms ?? knownMs);
   if (!isUnderWay) return { kind: "stopped", icon: "stop", words: "not run" };
   if (approval_request && !approval_response) return { kind: "waiting", icon: "wait", words: "needs approval" };
   if (!given) return { kind: "running", icon: "tool", words: "writing arguments" };
   return { kind: "running", icon: "tool", words: source === "client" ? "waiting for a browser" : "running" };
 }
 
-function ended({ is_error, duration_ms }, response) {
-  const time = duration_ms === undefined ? "" : duration(duration_ms);
+function ended({ is_error }, response, ms) {
+  const time = ms === undefined ? "" : duration(ms);
   if (response && !response.approved) return { kind: "denied", icon: "close", words: "denied" };
   if (is_error) return { kind: "failed", icon: "alert", words: time ? `failed · ${time}` : "failed" };
   return { kind: "done", icon: "check", words: time || "done" };

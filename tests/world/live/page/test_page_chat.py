@@ -425,7 +425,7 @@ def test_a_scripted_answer_stays(page: ShownPage, fake: FakeDedalus) -> None:
 def test_a_restarted_step_is_one_line(page: ShownPage) -> None:
     """The text of the model that failed is gone, and a line names the model that started over.
 
-    A reloaded page names this model, too.
+    A reloaded page shows this line and names this model, too.
     """
     page.open()
     page.choose(scenario="fallback")
@@ -437,7 +437,22 @@ def test_a_restarted_step_is_one_line(page: ShownPage) -> None:
     assert line.endswith("simulated/fallback started over.")
     page.reload()
     page.until_shown("simulated/fallback", f"{ANSWER} .facts")
+    page.until(lambda: page.texts(f"{ANSWER} .warning") == [line])
     assert "30 °C" not in page.texts(ANSWER)[0]
+
+
+def test_a_reload_keeps_the_facts_of_an_answer(page: ShownPage, fake: FakeDedalus) -> None:
+    """A reloaded chat shows the warnings of its runs and the times of their calls, as before."""
+    fake.turn(*calling("get_weather", '{"city": "Oslo"}'))
+    fake.turn(Finish("stop"), Done())
+    with_tools(page).ask("How cold is it?")
+    page.until_shown("empty_answer", f"{ANSWER} .warning")
+    until_ready(page)
+    warnings, states = page.texts(f"{ANSWER} .warning"), page.texts(".tool .state")
+    assert states[0].endswith(" ms")
+    page.reload()
+    page.until(lambda: page.texts(f"{ANSWER} .warning") == warnings)
+    assert page.texts(".tool .state") == states
 
 
 def test_enter_that_chooses_a_word_sends_nothing(page: ShownPage, fake: FakeDedalus) -> None:
