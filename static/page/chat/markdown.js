@@ -10,8 +10,9 @@ import { html } from "../html.js";
 import { formattingTag, HtmlView } from "./clean_html.js";
 import { CodeView } from "./code_view.js";
 import { decoded } from "./entities.js";
+import { FORMULAS } from "./formulas.js";
 
-const OPTIONS = { gfm: true, breaks: true };
+const OPTIONS = { gfm: true, breaks: true, ...FORMULAS };
 /** Markers at the beginning of a line that nest more deeply than anybody reads. The parser recurses for each. */
 const DEEP = /^(?:\s*(?:>|[-*+]\s|\d{1,9}[.)]\s)){12}/m;
 
@@ -68,6 +69,8 @@ function block(token, place, isClosed) {
       return html`<div class="table"><table>${headOf(token)}<tbody>${rowsOf(token)}</tbody></table></div>`;
     case "hr":
       return html`<hr />`;
+    case "formula_block":
+      return html`<p class="formula" dir="ltr">${token.text}</p>`;
     case "html":
       return html`<${HtmlView} key=${place} source=${token.raw} />`;
     default:
@@ -118,6 +121,8 @@ function span(token) {
       return h(token.type, null, inline(token.tokens));
     case "codespan":
       return html`<code>${token.text}</code>`;
+    case "formula":
+      return html`<span class="formula" dir="ltr">${token.text}</span>`;
     case "br":
       return html`<br />`;
     case "checkbox":

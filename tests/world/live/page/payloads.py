@@ -96,6 +96,9 @@ MARKDOWN = (
     f"**<b>*<i onclick={RUN}>x**</i>*</b>",
     f"&lt;img src=x onerror={RUN}&gt;",
     f"a<sub><img src=x onerror={RUN}></sub>",
+    f"$<img src=x onerror={RUN}>$",
+    f"$$\n<script>{RUN}</script>\n$$",
+    f"\\(<svg onload={RUN}>\\) \\[[x](javascript:{RUN})\\]",
 )
 BREAKERS = (
     "<form name=body><input name=firstChild><input name=attributes></form>",

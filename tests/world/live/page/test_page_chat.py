@@ -403,6 +403,30 @@ def test_only_chosen_tools_of_the_page_are_offered(page: ShownPage, fake: FakeDe
     assert "tools" not in fake.chats[-1].body
 
 
+FORMULAS = (
+    "$a_1 * b_1$",
+    "$x*y*z$",
+    "$[a](b)_i < `c` \\% \\$ d$",
+    r"\(x_1 \* y_1\)",
+    "$$\na\n- b_1*c\n= d*e\n$$",
+    "\\[\n\\frac{a*b}{c*d}\n\\]",
+)
+
+
+def test_formulas_are_shown_as_they_are_written(page: ShownPage, fake: FakeDedalus) -> None:
+    """Markdown leaves formulas alone, in the text, in bold text, lists and tables, and takes no money for one."""
+    money = "It costs $5 and *maybe* $10, or \\$7 *net* $x"
+    text = "\n\n".join([*FORMULAS, "1. Solve\n   $$\n   e - f\n   $$\n\n**so $g*h$**", money])
+    table = "\n\n| a | b |\n|---|---|\n| $i*j*k$ | 1 |"
+    fake.turn(Text(*(text + table)), Finish("stop"), Done())
+    page.open().ask("How?")
+    page.until_shown("i*j*k", f"{ANSWER} td")
+    until_ready(page)
+    assert page.texts(f"{ANSWER} .formula") == [*FORMULAS, "$$\ne - f\n$$", "$g*h$", "$i*j*k$"]
+    page.until_shown("It costs $5 and maybe $10, or $7 net $x", ANSWER)
+    assert page.texts(f"{ANSWER} em") == ["maybe", "net"]
+
+
 def test_a_scripted_answer_stays(page: ShownPage, fake: FakeDedalus) -> None:
     """A script's answer is kept in the chat like a model's: above the answers that follow, and through a reload."""
     page.open()
