@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import mcp_hands
 import pytest
-from process import Nursery, Process, app_process, forked_app, free_port
+from process import Nursery, Process, forked_app, free_port
 from scripted_gguf import PLAIN_TEMPLATE, write_model
 from service import EXECUTE, NOWHERE
 
@@ -42,19 +42,23 @@ def tools_of_clock(app: Process) -> list[str]:
     return [tool["name"] for tool in answer.json()["tools"]]
 
 
-def test_a_command_has_its_three_pipes_and_nothing_else(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def mcp_is_loaded(nursery: Nursery) -> None:
+    """Load the MCP client into the nursery: each service would import it, for 0.7 s."""
+    nursery.load("services.mcp.servers")
+
+
+@pytest.mark.usefixtures("mcp_is_loaded")
+def test_a_command_has_its_three_pipes_and_nothing_else(nursery: Nursery, tmp_path: Path) -> None:
     """It inherits neither the listening socket, on which it could answer for the service, nor the descriptors that
     the service inherited.
     """
-    seen = tmp_path / "seen"
-    inherited, ours = os.pipe()
-    try:
-        servers = command(sys.executable, "-c", LISTING, str(seen), *CLOCK)
-        with app_process([inherited], MCP_SERVERS=servers, DEDALUS_BASE_URL=NOWHERE) as app:
-            assert len(tools_of_clock(app)) == 2
-    finally:
-        os.close(inherited)
-        os.close(ours)
+    seen, inherited = tmp_path / "seen", tmp_path / "inherited"
+    inherited.touch()
+    servers = command(sys.executable, "-c", LISTING, str(seen), *CLOCK)
+    with forked_app(nursery, None, inherited, MCP_SERVERS=servers, DEDALUS_BASE_URL=NOWHERE) as app:
+        assert len(tools_of_clock(app)) == 2
+        assert str(inherited) in open_files(app.pid)
     assert seen.read_text() == "0 1 2"
 
 
@@ -86,12 +90,12 @@ def open_files(pid: int) -> set[str]:
     return files
 
 
+@pytest.mark.usefixtures("mcp_is_loaded")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_helper_that_stays_keeps_neither_the_port_nor_the_data(
     nursery: Nursery, tmp_path: Path, number: signal.Signals
 ) -> None:
     """After a command leaves a process behind, the next service starts at once on the same port and directory."""
-    nursery.load("services.mcp.servers")  # both services would import it, for 0.7 s each
     helper = tmp_path / "helper"
     script = f'sleep 300 & echo $! > {helper}; exec "$@"'
     environment = {

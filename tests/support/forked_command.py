@@ -62,6 +62,7 @@ def forked_command(
     directory: Path = ROOT,
     stdin: int = subprocess.DEVNULL,
     terminal: int | None = None,
+    umask: int | None = None,
 ) -> Iterator[ForkedCommand]:
     """Run a module's `main` in this environment alone, and kill it at the end if it is still running.
 
@@ -76,7 +77,9 @@ def forked_command(
         its = [reads[0] if stdin == subprocess.PIPE else null, *writes[1:]]
         ours = [open(writes[0], "wb", 0), *(open(read, "rb", 0) for read in reads[1:])]  # noqa: SIM115, PTH123
     paths = [f"/proc/{os.getpid()}/fd/{number}" for number in its]
-    pid = nursery.start(f"{module}:main", env, arguments=arguments, directory=str(directory), streams=paths)
+    pid = nursery.start(
+        f"{module}:main", env, arguments=arguments, directory=str(directory), streams=paths, umask=umask
+    )
     if terminal is None:
         for number in {null, reads[0], *writes[1:]}:
             os.close(number)

@@ -5,11 +5,12 @@ standard streams. A nursery forks itself for each start. It reads one JSON order
 
 * `{"start": "app:main", "environment": {…}, "stderr": path}` calls that function in a new process, with these
   variables in addition to its own, and returns the process id. Without `stderr` the process shares the nursery's.
-  With `"files": number` it may open this number of files. With `"new_data": path` it finds the migrated database of
-  an empty service in this directory.
+  With `"files": number` it may open this number of files, and with `"inherits": path` it has this file open for
+  itself and for its children. With `"new_data": path` it finds the migrated database of an empty service in this
+  directory.
 * `{"start": …, "environment": {…}, "arguments": […], "directory": path, "streams": [stdin, stdout, stderr]}` starts a
   command-line program: the variables replace the environment, and the streams are paths that are open when the answer
-  comes.
+  comes. With `"umask": mask` it has this mask.
 * `{"load": module}` imports a module, so that later processes have it, and returns 0.
 * `{"wait": pid}` returns the exit status of a process once it has ended.
 
@@ -65,6 +66,8 @@ def start(order: dict[str, Any], streams: Sequence[int]) -> None:
         os.dup2(2, 1)
         if most := order.get("files"):
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 1024), most))  # a shell's soft limit is 1024
+        if path := order.get("inherits"):
+            os.set_inheritable(os.open(path, os.O_RDONLY), True)
     os.environ.update(order["environment"])
     sys.path[:0] = filter(None, order["environment"].get("PYTHONPATH", "").split(":"))
     module, _, function = order["start"].partition(":")
@@ -95,6 +98,8 @@ def become_command(order: dict[str, Any], streams: Sequence[int]) -> None:
     replace_streams(streams)
     os.environ.clear()
     os.chdir(order["directory"])
+    if (mask := order.get("umask")) is not None:
+        os.umask(mask)
     sys.argv = [f"{order['start'].partition(':')[0]}.py", *order["arguments"]]
     sys.stdin = open(0, encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
