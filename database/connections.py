@@ -13,6 +13,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from database.sqlite_driver import driver
+
 TURN_S = 5.0  # the longest wait for a connection while all of the pool are in use
 LOCK_S = 1.0  # SQLite's longest wait for another process's lock on its file
 START_LOCK_S = 15.0  # the same at a service's start: a backup or another service's start is soon over
@@ -79,7 +81,8 @@ def _make_file(path: Path) -> None:
 def _sqlite_engine(url: URL, *, writes: bool) -> AsyncEngine:
     # None turns off the driver's own BEGIN: it comes only before the first write, and is a deferred one.
     arguments = {"timeout": LOCK_S, "isolation_level": None}
-    engine = _engine(url, pool_size=1 if writes else SQLITE_READERS, connect_args=arguments)
+    pool_size = 1 if writes else SQLITE_READERS
+    engine = _engine(url, pool_size=pool_size, connect_args=arguments, module=driver())
     event.listen(engine.sync_engine, "connect", _set_up_writer if writes else _set_up_reader)
     event.listen(engine.sync_engine, "begin", _begin_immediate if writes else _begin)
     return engine

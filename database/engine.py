@@ -53,8 +53,8 @@ class Database:
             database = cls(engines(url))
             patient = database._connections.writing.execution_options(**{WAIT_S: START_LOCK_S})
             try:
-                await migrate(patient)
                 async with patient.begin() as connection:
+                    await connection.run_sync(migrate)
                     await connection.execute(PROBE)
             except BaseException:
                 await database.aclose()

@@ -53,21 +53,11 @@ async def current(engine: AsyncEngine) -> str | None:
         return await connection.run_sync(_current)
 
 
-async def migrate(engine: AsyncEngine) -> None:
-    """Apply the missing migrations in one transaction. Raise `NewerDatabase`, or the driver's errors.
+def migrate(connection: Connection) -> None:
+    """Apply the missing migrations in the connection's transaction. Raise `NewerDatabase`, or the driver's errors.
 
     Don't migrate two databases at the same time in one process: alembic's context is global.
     """
-    async with engine.begin() as connection:
-        await connection.run_sync(_migrate)
-
-
-def _current(connection: Connection) -> str | None:
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # in place of its line for each step, one of this module
-    return MigrationContext.configure(connection).get_current_revision()
-
-
-def _migrate(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":  # SQLite's write transactions exclude each other already
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
     before = _current(connection)
@@ -79,3 +69,8 @@ def _migrate(connection: Connection) -> None:
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
     logger.info("migrated the database from revision %s to %s", before, newest())
+
+
+def _current(connection: Connection) -> str | None:
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # in place of its line for each step, one of this module
+    return MigrationContext.configure(connection).get_current_revision()
