@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from json_codec.text import dumps, loads
+from json_codec.text import dumps, is_object
 from message_models import Message, MessageCall
 from part_models import AudioPart, Content, FilePart, ImagePart, Part, TextPart
 from services.upstreams.wire_rules import MESSAGE_KEYS, is_blank, with_provider_fields
@@ -15,7 +15,7 @@ MESSAGE_TOKENS = 8  # of a message, beside its text
 MEDIA_TOKENS = 1500  # of an image, and of a small file or recording
 CHARACTERS_PER_TOKEN = 100  # of base64 in a larger one: about 1,000 tokens for a page of 75 KB
 COUNTED_AT_ONCE = 1024 * 1024  # characters, which take about 2 ms
-MAX_CHECKED_ARGUMENTS = 64 * 1024  # characters of one call, which take at most 6 ms: longer ones are sent unchecked
+MAX_CHECKED_ARGUMENTS = 64 * 1024  # characters of one call, which take at most 3 ms: longer ones are sent unchecked
 
 WireMessage = dict[str, Any]
 """A message in the form of a chat completion request."""
@@ -26,7 +26,7 @@ def from_request(messages: Sequence[Message]) -> list[WireMessage]:
     """Return the messages of a conversation that the caller sends with the request.
 
     Two messages of one role in a row become one, because many models accept no two. Call this in a
-    thread: ten megabytes of invalid arguments take a second.
+    thread: ten megabytes of arguments take up to 0.4 s.
     """
     wire: list[WireMessage] = []
     for message in map(_from_client, messages):
@@ -55,16 +55,8 @@ def _from_client(message: Message) -> WireMessage:
 
 def _client_call(call: MessageCall) -> dict[str, Any]:
     written = call.function.arguments
-    arguments = written if len(written) > MAX_CHECKED_ARGUMENTS or _is_object(written) else "{}"
+    arguments = written if len(written) > MAX_CHECKED_ARGUMENTS or is_object(written) else "{}"
     return {"id": call.id, "type": "function", "function": {"name": call.function.name, "arguments": arguments}}
-
-
-def _is_object(text: str) -> bool:
-    """Whether a text is a JSON object. Many servers refuse or can't render a call whose arguments aren't one."""
-    try:
-        return isinstance(loads(text)[0], dict)
-    except (ValueError, RecursionError):
-        return False
 
 
 def from_session(messages: Sequence[StoredMessage], states: Sequence[ProviderState] = ()) -> list[WireMessage]:
