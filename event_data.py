@@ -19,10 +19,14 @@ RunEnd = Literal["succeeded", "failed", "cancelled"]
 
 
 class RunStarted(Closed):
-    """The first event of every run. It is recorded before the response headers are sent."""
+    """The first event of every run. It is recorded before the response headers are sent.
+
+    `owner` is the caller that the run belongs to. It is absent while authentication is off.
+    """
 
     model: str
     session_id: Maybe[str] = None
+    owner: Maybe[str] = None
 
 
 class StepStarted(Closed):

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field
 
@@ -14,6 +14,8 @@ from usage_models import Usage
 OnDisconnect = Literal["cancel", "continue"]
 SessionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$")]
 MAX_METADATA = 16
+ANONYMOUS = "anonymous"
+"""The owner of everything that is made while authentication is off."""
 
 
 def _check_count(value: Any) -> Any:
@@ -47,6 +49,18 @@ class RunStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+class SessionKey(NamedTuple):
+    """What identifies a session. Callers choose the ids of sessions, so several owners may have one `chat-1` each."""
+
+    owner: str
+    session_id: str
+
+
+def caller_name(owner: str) -> str | None:
+    """Return an owner as clients and tools see it: None for `ANONYMOUS`."""
+    return None if owner == ANONYMOUS else owner
+
+
 class Run(Closed):
     """A run.
 
@@ -55,6 +69,7 @@ class Run(Closed):
     """
 
     run_id: str
+    owner: str = Field(exclude=True)  # not sent
     session_id: Maybe[str] = None
     parent_run_id: Maybe[str] = None
     status: RunStatus
@@ -70,6 +85,16 @@ class Run(Closed):
     usage: Maybe[Usage] = None
     steps: Maybe[int] = None
     error: Maybe[RunError] = None
+
+    @property
+    def caller(self) -> str | None:
+        """The owner as clients and tools see it: None for what was made while authentication was off."""
+        return caller_name(self.owner)
+
+    @property
+    def session_key(self) -> SessionKey | None:
+        """The session that the run belongs to."""
+        return None if self.session_id is None else SessionKey(self.owner, self.session_id)
 
 
 class RunList(Closed):

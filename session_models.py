@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 from closed_models import ABSENT, Closed, Data, Maybe, with_examples
 from event_data import ApprovalResponse, RunError, Source, ToolSource
 from part_models import Content
-from run_models import Metadata, RunStatus, SessionId
+from run_models import Metadata, RunStatus, SessionId, SessionKey
 from tool_models import Asked
 from usage_models import Usage
 
@@ -39,11 +39,17 @@ class StoredSession(Closed):
     """The part of a session that the database stores."""
 
     session_id: str
+    owner: str = Field(exclude=True)  # not sent
     title: Maybe[str] = None
     metadata: Maybe[dict[str, str]] = None
     head_run_id: Maybe[str] = None
     created_at: str
     updated_at: str
+
+    @property
+    def key(self) -> SessionKey:
+        """What identifies the session."""
+        return SessionKey(self.owner, self.session_id)
 
 
 class Session(StoredSession):

@@ -182,15 +182,16 @@ def _store(database: Path, session: str, turns: int, answer: str) -> None:
     runs = zip(ids, [None, *ids], strict=False)
     said = [(run, n, ("user", "assistant")[n], json.dumps(("?", answer)[n])) for run in ids for n in (0, 1)]
     with closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute("INSERT INTO sessions VALUES (?,NULL,NULL,?,?,?)", (session, ids[-1], noon, noon))
+        connection.execute(
+            "INSERT INTO sessions VALUES ('anonymous',?,NULL,NULL,?,?,?)", (session, ids[-1], noon, noon)
+        )
         connection.executemany(
-            "INSERT INTO runs (run_id, session_id, parent_run_id, status, model, created_at, last_seq, on_disconnect)"
-            f" VALUES (?,'{session}',?,'succeeded','m','{noon}',9,'cancel')",
+            "INSERT INTO runs "
+            "(run_id, owner, session_id, parent_run_id, status, model, created_at, last_seq, on_disconnect) "
+            f"VALUES (?,'anonymous','{session}',?,'succeeded','m','{noon}',9,'cancel')",
             runs,
         )
-        connection.executemany(
-            f"INSERT INTO messages (run_id, position, session_id, role, content) VALUES (?,?,'{session}',?,?)", said
-        )
+        connection.executemany("INSERT INTO messages (run_id, position, role, content) VALUES (?,?,?,?)", said)
 
 
 STORED: dict[str, tuple[int, str]] = {

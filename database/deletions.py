@@ -8,15 +8,15 @@ from collections.abc import Collection
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from database.runs import OF_SESSION
 from database.tables import deleted_runs, insert_from, insert_new, parameter, runs
+from run_models import SessionKey
 
 THIS_RUN = deleted_runs.c.run_id == parameter(deleted_runs.c.run_id)
 MARK = insert_new(deleted_runs)
 IS_MARKED = sa.select(deleted_runs.c.run_id).where(THIS_RUN)
 MARKED = sa.select(deleted_runs.c.run_id).order_by(deleted_runs.c.run_id)
-MARK_SESSION = insert_from(
-    deleted_runs, sa.select(runs.c.run_id).where(runs.c.session_id == parameter(runs.c.session_id))
-)
+MARK_SESSION = insert_from(deleted_runs, sa.select(runs.c.run_id).where(OF_SESSION))
 UNMARK = sa.delete(deleted_runs).where(THIS_RUN)
 
 
@@ -26,9 +26,9 @@ async def mark_deleted(connection: AsyncConnection, run_ids: Collection[str]) ->
         await connection.execute(MARK[connection.dialect.name], [{"run_id": run_id} for run_id in run_ids])
 
 
-async def mark_session_deleted(connection: AsyncConnection, session_id: str) -> None:
+async def mark_session_deleted(connection: AsyncConnection, key: SessionKey) -> None:
     """Mark all runs of a session in one statement."""
-    await connection.execute(MARK_SESSION[connection.dialect.name], {"session_id": session_id})
+    await connection.execute(MARK_SESSION[connection.dialect.name], key._asdict())
 
 
 async def is_deleted(connection: AsyncConnection, run_id: str) -> bool:

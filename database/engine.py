@@ -18,7 +18,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from database.connections import START_LOCK_S, WAIT_S, Engines, engines
-from database.migrate import current, migrate
+from database.migrate import current, foreign_keys_off, is_newest, migrate
 from errors import StoreUnavailable
 
 logger = logging.getLogger(__name__)
@@ -54,8 +54,11 @@ class Database:
             patient = database._connections.writing.execution_options(**{WAIT_S: START_LOCK_S})
             try:
                 async with patient.begin() as connection:
-                    await connection.run_sync(migrate)
-                    await connection.execute(PROBE)
+                    if is_done := await connection.run_sync(is_newest):
+                        await connection.execute(PROBE)
+                if not is_done:
+                    async with patient.connect() as connection, foreign_keys_off(connection), connection.begin():
+                        await connection.run_sync(migrate)
             except BaseException:
                 await database.aclose()
                 raise

@@ -14,8 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from database.long_json import of_json
 from database.messages import path_to_run, stored
+from database.runs import OF_SESSION
 from database.slices import slices
-from database.tables import messages, parameter, runs
+from database.tables import messages, runs
+from run_models import SessionKey
 from session_models import FunctionCall, SessionMessage
 
 OUTLINE_SLICE = 200  # rows without contents
@@ -34,10 +36,11 @@ BRANCH = (
 )
 TREE = (
     sa.select(messages.c.run_id, messages.c.position)
-    .where(messages.c.session_id == parameter(messages.c.session_id))
+    .join(runs, runs.c.run_id == messages.c.run_id)
+    .where(OF_SESSION)
     .order_by(messages.c.run_id, messages.c.position)
 )
-PARENTS = sa.select(runs.c.run_id, runs.c.parent_run_id).where(runs.c.session_id == parameter(runs.c.session_id))
+PARENTS = sa.select(runs.c.run_id, runs.c.parent_run_id).where(OF_SESSION)
 SIZED = sa.select(messages.c.run_id, messages.c.position, SIZE.label("size"))
 OF_RUN = (runs.c.status, runs.c.answered_by, runs.c.error)
 READ = sa.select(messages, *OF_RUN).join(runs, runs.c.run_id == messages.c.run_id)
@@ -99,12 +102,12 @@ async def branch_outline(connection: AsyncConnection, run_id: str) -> Outline:
     return Outline([message_id async for message_id in _ids(connection, BRANCH, run_id=run_id)])
 
 
-async def tree_outline(connection: AsyncConnection, session_id: str) -> Outline:
+async def tree_outline(connection: AsyncConnection, key: SessionKey) -> Outline:
     """Return the outline of all messages of a session, run by run, the oldest run first."""
-    ids = [message_id async for message_id in _ids(connection, TREE, session_id=session_id)]
+    ids = [message_id async for message_id in _ids(connection, TREE, **key._asdict())]
     last_of_run = {message_id.partition(":")[0]: message_id for message_id in ids}
     parents: dict[str, str | None] = {}
-    async for rows in slices(connection, PARENTS, {"session_id": session_id}, at_once=OUTLINE_SLICE):
+    async for rows in slices(connection, PARENTS, key._asdict(), at_once=OUTLINE_SLICE):
         parents.update((row.run_id, row.parent_run_id) for row in rows)
     before_run: dict[str, str | None] = {}
     for number, run_id in enumerate(last_of_run):

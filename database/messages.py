@@ -24,11 +24,15 @@ def path_to_run(max_runs: int | None = None) -> sa.CTE:
 
     The query's parameter is `run_id`.
     """
-    run = (runs.c.run_id, runs.c.session_id, runs.c.parent_run_id)
+    run = (runs.c.run_id, runs.c.owner, runs.c.session_id, runs.c.parent_run_id)
     start = sa.select(*run, sa.literal(0).label("steps")).where(runs.c.run_id == parameter(runs.c.run_id))
     path = start.cte("back", recursive=True)
     # A parent of another session ends the path: what others said isn't part of this conversation.
-    is_parent = sa.and_(runs.c.run_id == path.c.parent_run_id, runs.c.session_id == path.c.session_id)
+    is_parent = sa.and_(
+        runs.c.run_id == path.c.parent_run_id,
+        runs.c.owner == path.c.owner,
+        runs.c.session_id == path.c.session_id,
+    )
     if max_runs is not None:
         is_parent = sa.and_(is_parent, path.c.steps < max_runs - 1)
     return path.union_all(sa.select(*run, path.c.steps + 1).where(is_parent))
@@ -67,22 +71,20 @@ class LatestTurns(NamedTuple):
     before: str | None
 
 
-async def add_messages(
-    connection: AsyncConnection, session_id: str, added: Sequence[StoredMessage], *, first: int = 0
-) -> None:
+async def add_messages(connection: AsyncConnection, added: Sequence[StoredMessage], *, first: int = 0) -> None:
     """Write messages of one run, numbered from `first`. They replace those with the same numbers.
 
     Nothing is written if the run has been deleted.
     """
     if added:
-        rows = [await _row(message, session_id, position) for position, message in enumerate(added, start=first)]
+        rows = [await _row(message, position) for position, message in enumerate(added, start=first)]
         await connection.execute(ADD[connection.dialect.name], rows)
 
 
-async def _row(message: StoredMessage, session_id: str, position: int) -> dict[str, Any]:
+async def _row(message: StoredMessage, position: int) -> dict[str, Any]:
     row = EMPTY_ROW | message.model_dump(mode="json", include=STORED)
     row |= {name: await to_json(row[name]) for name in LONG_JSON}
-    return row | {"session_id": session_id, "position": position}
+    return row | {"position": position}
 
 
 async def stored(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,13 +95,11 @@ async def stored(row: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
-async def replace_answer(
-    connection: AsyncConnection, session_id: str, run_id: str, answer: Sequence[StoredMessage]
-) -> None:
+async def replace_answer(connection: AsyncConnection, run_id: str, answer: Sequence[StoredMessage]) -> None:
     """Write the messages that a run added after its question. They replace the earlier ones."""
     superfluous = sa.and_(messages.c.run_id == run_id, messages.c.position > len(answer))
     await connection.execute(sa.delete(messages).where(superfluous))
-    await add_messages(connection, session_id, answer, first=1)
+    await add_messages(connection, answer, first=1)
 
 
 async def latest_turns(connection: AsyncConnection, run_id: str) -> LatestTurns:

@@ -1,15 +1,18 @@
 """Migrates a database to the newest revision in `database/migrations`, and reports which one it has."""
 
 import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +56,14 @@ async def current(engine: AsyncEngine) -> str | None:
         return await connection.run_sync(_current)
 
 
+def is_newest(connection: Connection) -> bool:
+    """Return whether a database has the revision that the code expects. Raise `NewerDatabase`."""
+    revision = _current(connection)
+    if revision is not None and revision not in {script.revision for script in scripts().walk_revisions()}:
+        raise NewerDatabase(revision)
+    return revision == newest()
+
+
 def migrate(connection: Connection) -> None:
     """Apply the missing migrations in the connection's transaction. Raise `NewerDatabase`, or the driver's errors.
 
@@ -60,11 +71,9 @@ def migrate(connection: Connection) -> None:
     """
     if connection.dialect.name == "postgresql":  # SQLite's write transactions exclude each other already
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+    if is_newest(connection):
+        return  # another process has migrated the database meanwhile
     before = _current(connection)
-    if before is not None and before not in {script.revision for script in scripts().walk_revisions()}:
-        raise NewerDatabase(before)
-    if before == newest():
-        return
     config = configuration()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
@@ -74,3 +83,21 @@ def migrate(connection: Connection) -> None:
 def _current(connection: Connection) -> str | None:
     logging.getLogger("alembic").setLevel(logging.WARNING)  # in place of its line for each step, one of this module
     return MigrationContext.configure(connection).get_current_revision()
+
+
+@asynccontextmanager
+async def foreign_keys_off(connection: AsyncConnection) -> AsyncGenerator[None, None]:
+    """Let migrations on SQLite drop tables. Enter it outside of a transaction.
+
+    To change a table, a migration copies it and drops the old one. With foreign keys, that would delete the rows that
+    refer to the table.
+    """
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    await driver.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        await driver.execute("PRAGMA foreign_keys=ON")

@@ -13,17 +13,22 @@ EMPTY_ROW = dict.fromkeys(runs.columns.keys())
 UNFINISHED = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING)
 
 THIS_RUN = runs.c.run_id == parameter(runs.c.run_id)
-SESSION_THERE = sa.exists().where(sessions.c.session_id == parameter(runs.c.session_id))
+OF_SESSION = sa.and_(runs.c.owner == parameter(runs.c.owner), runs.c.session_id == parameter(runs.c.session_id))
+SESSION_THERE = sa.exists().where(
+    sessions.c.owner == parameter(runs.c.owner), sessions.c.session_id == parameter(runs.c.session_id)
+)
 SAVE = upsert(runs, where=sa.or_(parameter(runs.c.session_id).is_(None), SESSION_THERE))
 GET = sa.select(runs).where(THIS_RUN)
 DELETE = sa.delete(runs).where(THIS_RUN)
 DELETE_KEYS = sa.delete(idempotency_keys).where(idempotency_keys.c.run_id == parameter(idempotency_keys.c.run_id))
 
 PARENT = runs.alias()
-SAME_SESSION = sa.and_(PARENT.c.run_id == runs.c.parent_run_id, PARENT.c.session_id == runs.c.session_id)
+IN_ITS_SESSION = sa.and_(
+    PARENT.c.run_id == runs.c.parent_run_id, PARENT.c.owner == runs.c.owner, PARENT.c.session_id == runs.c.session_id
+)
 CHILDREN = (
     sa.select(runs.c.run_id)
-    .join(PARENT, SAME_SESSION)
+    .join(PARENT, IN_ITS_SESSION)
     .where(PARENT.c.run_id == parameter(runs.c.run_id))
     .order_by(runs.c.run_id)
 )
@@ -34,7 +39,7 @@ async def save_runs(connection: AsyncConnection, saved: Sequence[Run]) -> None:
     if saved:
         # Rows are written in the order of their ids, so no two transactions can deadlock on each other's rows.
         rows = [
-            EMPTY_ROW | run.model_dump(mode="json", exclude={"pending"})
+            EMPTY_ROW | run.model_dump(mode="json", exclude={"pending"}) | {"owner": run.owner}
             for run in sorted(saved, key=lambda run: run.run_id)
         ]
         await connection.execute(SAVE[connection.dialect.name], rows)
@@ -47,10 +52,16 @@ async def get_run(connection: AsyncConnection, run_id: str) -> Run | None:
 
 
 async def list_runs(
-    connection: AsyncConnection, *, session_id: str | None, status: RunStatus | None, before: str | None, limit: int
+    connection: AsyncConnection,
+    owner: str,
+    *,
+    session_id: str | None,
+    status: RunStatus | None,
+    before: str | None,
+    limit: int,
 ) -> list[Run]:
-    """Return the newest runs first. `before` is the last run id of the page before."""
-    query = sa.select(runs).order_by(runs.c.run_id.desc()).limit(limit)
+    """Return an owner's newest runs first. `before` is the last run id of the page before."""
+    query = sa.select(runs).where(runs.c.owner == owner).order_by(runs.c.run_id.desc()).limit(limit)
     if session_id is not None:
         query = query.where(runs.c.session_id == session_id)
     if status is not None:
@@ -61,7 +72,7 @@ async def list_runs(
 
 
 async def unfinished_runs(connection: AsyncConnection) -> list[Run]:
-    """Return the runs without an end, the oldest first."""
+    """Return the runs without an end, of all owners, the oldest first."""
     query = sa.select(runs).where(runs.c.status.in_(UNFINISHED)).order_by(runs.c.run_id)
     return [_run(row) for row in await connection.execute(query)]
 

@@ -57,20 +57,23 @@ metadata = sa.MetaData(naming_convention=NAMES)
 sessions = sa.Table(
     "sessions",
     metadata,
+    sa.Column("owner", Text, primary_key=True),
     sa.Column("session_id", Text, primary_key=True),
     sa.Column("title", Text),
     sa.Column("metadata", Json),
     sa.Column("head_run_id", Text),
     sa.Column("created_at", Text, nullable=False),
     sa.Column("updated_at", Text, nullable=False),
-    sa.Index(None, "updated_at", "session_id"),
+    sa.Index(None, "owner", "updated_at", "session_id"),
 )
+"""Callers choose the ids of sessions, so an id is unique for its owner only."""
 
 runs = sa.Table(
     "runs",
     metadata,
     sa.Column("run_id", Text, primary_key=True),
-    sa.Column("session_id", Text, sa.ForeignKey("sessions.session_id", ondelete="CASCADE")),
+    sa.Column("owner", Text, nullable=False),
+    sa.Column("session_id", Text),
     sa.Column("parent_run_id", Text),
     sa.Column("status", Text, nullable=False),
     sa.Column("model", Text, nullable=False),
@@ -84,7 +87,11 @@ runs = sa.Table(
     sa.Column("usage", Json),
     sa.Column("steps", sa.Integer),
     sa.Column("error", Json),
-    sa.Index(None, "session_id", "run_id"),
+    sa.ForeignKeyConstraint(
+        ["owner", "session_id"], [sessions.c.owner, sessions.c.session_id], onupdate="CASCADE", ondelete="CASCADE"
+    ),
+    sa.Index(None, "owner", "run_id"),
+    sa.Index(None, "owner", "session_id", "run_id"),
     sa.Index(None, "status", "run_id"),
 )
 """The runs of a session form a tree by `parent_run_id`. A run whose parent was deleted is a root."""
@@ -94,7 +101,6 @@ messages = sa.Table(
     metadata,
     sa.Column("run_id", Text, sa.ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True),
     sa.Column("position", sa.Integer, primary_key=True),
-    sa.Column("session_id", Text, nullable=False),
     sa.Column("role", Text, nullable=False),
     sa.Column("content", LongJson),
     sa.Column("thinking", Text),
@@ -104,7 +110,6 @@ messages = sa.Table(
     sa.Column("sources", Json),
     sa.Column("data", LongJson),
     sa.Column("attempts", sa.Integer),
-    sa.Index(None, "session_id", "run_id", "position"),
 )
 """The messages that a run adds to its session: the question at position 0, the answer from 1 on.
 
@@ -125,13 +130,14 @@ provider_states = sa.Table(
 idempotency_keys = sa.Table(
     "idempotency_keys",
     metadata,
+    sa.Column("owner", Text, primary_key=True),
     sa.Column("key", Text, primary_key=True),
     sa.Column("fingerprint", Text, nullable=False),
     sa.Column("run_id", Text, nullable=False),
     sa.Column("created_at", Text, nullable=False),
     sa.Index(None, "run_id"),
 )
-"""`run_id` isn't a foreign key, because a key is written before its run."""
+"""Callers choose the keys. `run_id` isn't a foreign key, because a key is written before its run."""
 
 waiting_runs = sa.Table(
     "waiting_runs",

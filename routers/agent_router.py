@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Request, Response
 from catalog_models import McpServerList, ModelList
 from models import AgentRequest, Scenario, SimulateRequest
 from routers.dependencies import (
+    CallerDep,
     CatalogDep,
     IdempotencyKey,
     RequestId,
@@ -15,6 +16,7 @@ from routers.dependencies import (
     ToolsDep,
     Until,
     Wait,
+    caller_of,
     frame_stream,
     run_path,
 )
@@ -55,9 +57,10 @@ async def stream(
     """
     # Not by `Depends`, as elsewhere: FastAPI takes 40 µs for each, and a run of a few tokens has some 1,500.
     service: AgentService = request.app.state.service
+    caller, request_id = caller_of(request), request.state.request_id
     if not wait:
-        return await _started(request, service, await service.start(body, request.state.request_id, key))
-    return frame_stream(request, await service.execute_agent_streaming(body, request.state.request_id, key), until)
+        return await _started(request, service, await service.start(caller, body, request_id, key))
+    return frame_stream(request, await service.execute_agent_streaming(caller, body, request_id, key), until)
 
 
 @router.post(
@@ -68,6 +71,7 @@ async def execute(
     response: Response,
     body: AgentRequest,
     service: ServiceDep,
+    caller: CallerDep,
     request_id: RequestId,
     key: IdempotencyKey = None,
 ) -> AgentResponse | Response:
@@ -76,7 +80,7 @@ async def execute(
     If the run has to wait for an approval, a larger budget or client tools, the response is 202 with status `waiting`.
     Follow the run at the URL in the `Location` header.
     """
-    run = asyncio.create_task(service.execute_agent(body, request_id, key))
+    run = asyncio.create_task(service.execute_agent(caller, body, request_id, key))
     gone = asyncio.create_task(_client_gone(request))
     try:
         await asyncio.wait({run, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -104,6 +108,7 @@ async def simulate(
     request: Request,
     body: SimulateRequest,
     service: ServiceDep,
+    caller: CallerDep,
     request_id: RequestId,
     key: IdempotencyKey = None,
     until: Until = None,
@@ -115,8 +120,8 @@ async def simulate(
     script. With a `session_id`, the session keeps the script's question and answer like any other.
     """
     if not wait:
-        return await _started(request, service, await service.start(body, request_id, key))
-    run = await service.simulate_streaming_execution(body, request_id, key)
+        return await _started(request, service, await service.start(caller, body, request_id, key))
+    run = await service.simulate_streaming_execution(caller, body, request_id, key)
     if body.scenario is Scenario.TRUNCATED:
         run.frames = torn(run.frames, after=TEAR_AFTER)
     return frame_stream(request, run, until)
@@ -150,7 +155,7 @@ async def mcp_server_tools(
 
 async def _started(request: Request, service: AgentService, run_id: str) -> Response:
     """Return the run, for a client that polls it."""
-    response = await json_response(await service.get(run_id))
+    response = await json_response(await service.get(caller_of(request).owner, run_id))
     response.status_code = 202
     response.headers["X-Run-ID"] = run_id
     response.headers["Location"] = f"{run_path(request, run_id)}/events"

@@ -8,6 +8,7 @@ from pydantic import WithJsonSchema
 from errors import InvalidCursor
 from routers.sse import FrameStream, to_the_wait
 from run_models import RunStatus
+from services.access.caller import ANYBODY, Caller
 from services.agent_service import AgentService
 from services.agents.toolbox import Toolbox
 from services.catalog.catalog import Catalog
@@ -59,6 +60,19 @@ async def _request_id(request: Request) -> str:
     return request_id
 
 
+async def _caller(request: Request) -> Caller:
+    return caller_of(request)
+
+
+async def _owner(request: Request) -> str:
+    return caller_of(request).owner
+
+
+def caller_of(request: Request) -> Caller:
+    """Return the caller that the route's rule has admitted."""
+    return ANYBODY
+
+
 async def _cursor(
     last_event_id: Annotated[
         str | None, Header(description="The number of the last event received. It takes precedence over `after`.")
@@ -81,6 +95,8 @@ CatalogDep = Annotated[Catalog, Depends(_catalog)]
 UpstreamsDep = Annotated[Upstreams, Depends(_upstreams)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
 RequestId = Annotated[str, Depends(_request_id)]
+CallerDep = Annotated[Caller, Depends(_caller)]
+Owner = Annotated[str, Depends(_owner)]
 Cursor = Annotated[int, Depends(_cursor)]
 
 
@@ -139,9 +155,10 @@ def frame_stream(request: Request, stream: RunStream, until: str | None = None) 
     """Return the response that streams a run's frames, to its end or, with `until=waiting`, to its wait."""
     service: AgentService = request.app.state.service
     if until == "waiting":
+        owner = caller_of(request).owner
 
         async def last_seq() -> int:
-            return (await service.get(stream.run_id)).last_seq
+            return (await service.get(owner, stream.run_id)).last_seq
 
         stream.frames = to_the_wait(stream.frames, last_seq)
     live: LiveRuns = request.app.state.live

@@ -12,9 +12,11 @@ from event_logs.reading import frames_in, json_of
 from models import AgentRequest
 from routers.accept import accepts_events
 from routers.dependencies import (
+    CallerDep,
     Cursor,
     IdempotencyKey,
     Limit,
+    Owner,
     PageCursor,
     RequestId,
     RunIdPath,
@@ -62,11 +64,12 @@ async def start_run(
     response: Response,
     body: AgentRequest,
     service: ServiceDep,
+    caller: CallerDep,
     request_id: RequestId,
     key: IdempotencyKey = None,
 ) -> Run:
     """Start a run and respond at once. The run continues without a reader, unless `on_disconnect` is `cancel`."""
-    run = await service.start_unattended(body, request_id, key)
+    run = await service.start_unattended(caller, body, request_id, key)
     response.headers["Location"] = run_path(request, run.run_id)
     response.headers["X-Run-ID"] = run.run_id
     return run
@@ -75,25 +78,26 @@ async def start_run(
 @router.get("", summary="List runs")
 async def list_runs(
     service: ServiceDep,
+    owner: Owner,
     session_id: SessionFilter = None,
     status: StatusFilter = None,
     cursor: PageCursor = None,
     limit: Limit = 50,
 ) -> RunList:
     """Return runs, the latest first. Filter by session, by status or by both."""
-    return await service.runs(session_id, status, cursor, limit)
+    return await service.runs(owner, session_id, status, cursor, limit)
 
 
 @router.get("/{run_id}", summary="Get a run")
-async def get_run(run_id: RunIdPath, service: ServiceDep) -> Run:
+async def get_run(run_id: RunIdPath, service: ServiceDep, owner: Owner) -> Run:
     """Return a run's status. Once the run has ended, this includes its usage and, if it failed, its error."""
-    return await service.get(run_id)
+    return await service.get(owner, run_id)
 
 
 @router.delete("/{run_id}", summary="Delete a run", status_code=204)
-async def delete_run(run_id: RunIdPath, service: ServiceDep) -> Response:
+async def delete_run(run_id: RunIdPath, service: ServiceDep, owner: Owner) -> Response:
     """Delete a run that has ended, with its events and messages. A run that has not ended is a 409 error."""
-    await service.delete(run_id)
+    await service.delete(owner, run_id)
     return Response(status_code=204)
 
 
@@ -105,6 +109,7 @@ async def run_events(
     run_id: RunIdPath,
     after: Cursor,
     service: ServiceDep,
+    owner: Owner,
     wait: Annotated[
         bool, Query(description="With `false`, return the events so far as JSON lines, for clients that poll.")
     ] = True,
@@ -112,9 +117,9 @@ async def run_events(
 ) -> Response:
     """Stream the run's events after the cursor, exactly as they were first sent, then new ones until `complete`."""
     if wait:
-        stream = await service.follow(run_id, after)
+        stream = await service.follow(owner, run_id, after)
         return Response(status_code=204) if stream is None else frame_stream(request, stream, until)
-    pages = await service.read(run_id, after)
+    pages = await service.read(owner, run_id, after)
     if pages is None:
         return Response(status_code=204)
     return StreamingResponse(
@@ -123,9 +128,9 @@ async def run_events(
 
 
 @router.post("/{run_id}/cancel", summary="Cancel a run", status_code=202)
-async def cancel_run(run_id: RunIdPath, service: ServiceDep) -> Run:
+async def cancel_run(run_id: RunIdPath, service: ServiceDep, owner: Owner) -> Run:
     """Cancel a run. Its stream ends with `complete` and status `cancelled`. A run that has ended does not change."""
-    return await service.cancel(run_id)
+    return await service.cancel(owner, run_id)
 
 
 @router.post(
@@ -142,13 +147,16 @@ async def decide_approval(
     body: ApprovalDecision,
     after: Cursor,
     service: ServiceDep,
+    owner: Owner,
 ) -> Run | Response:
     """Approve a tool call that waits for a decision, unchanged or with other arguments, or refuse it.
 
     The run resumes when every call that it waits for has an answer. Sending the same decision again has no effect. With
     `Accept: text/event-stream` the response is the run's event stream, as from `GET /runs/{run_id}/events`.
     """
-    return await _answered(request, service, run_id, after, partial(service.approve, run_id, tool_call_id, body))
+    return await _answered(
+        request, service, owner, run_id, after, partial(service.approve, owner, run_id, tool_call_id, body)
+    )
 
 
 @router.post(
@@ -159,14 +167,14 @@ async def decide_approval(
     responses=ANSWERED,
 )
 async def decide_budget(
-    request: Request, run_id: RunIdPath, body: BudgetDecision, after: Cursor, service: ServiceDep
+    request: Request, run_id: RunIdPath, body: BudgetDecision, after: Cursor, service: ServiceDep, owner: Owner
 ) -> Run | Response:
     """Set new totals for a run whose budget is spent, above what is spent, so that it resumes; or refuse, to end it.
 
     A total that is left out stays as it is. Sending the same decision again has no effect. With
     `Accept: text/event-stream` the response is the run's event stream, as from `GET /runs/{run_id}/events`.
     """
-    return await _answered(request, service, run_id, after, partial(service.decide_budget, run_id, body))
+    return await _answered(request, service, owner, run_id, after, partial(service.decide_budget, owner, run_id, body))
 
 
 @router.post(
@@ -177,17 +185,17 @@ async def decide_budget(
     responses=ANSWERED,
 )
 async def send_tool_results(
-    request: Request, run_id: RunIdPath, body: ClientToolResults, after: Cursor, service: ServiceDep
+    request: Request, run_id: RunIdPath, body: ClientToolResults, after: Cursor, service: ServiceDep, owner: Owner
 ) -> Run | Response:
     """Send the results of `client_tools` calls. The run resumes when every call that it waits for has an answer.
 
     With `Accept: text/event-stream` the response is the run's event stream, as from `GET /runs/{run_id}/events`.
     """
-    return await _answered(request, service, run_id, after, partial(service.take_results, run_id, body))
+    return await _answered(request, service, owner, run_id, after, partial(service.take_results, owner, run_id, body))
 
 
 async def _answered(
-    request: Request, service: AgentService, run_id: str, after: int, answer: Callable[[], Awaitable[Run]]
+    request: Request, service: AgentService, owner: str, run_id: str, after: int, answer: Callable[[], Awaitable[Run]]
 ) -> Run | Response:
     """Submit an answer to a waiting run. Respond with the run or, if the client accepts that, with its event stream.
 
@@ -195,7 +203,7 @@ async def _answered(
     """
     if not accepts_events(request.headers):
         return await answer()
-    stream = await service.follow(run_id, after)  # first, so that a refused cursor leaves the run without the answer
+    stream = await service.follow(owner, run_id, after)  # first: a refused cursor leaves the run without the answer
     await answer()
     return Response(status_code=204) if stream is None else frame_stream(request, stream)
 

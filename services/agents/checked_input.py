@@ -9,10 +9,10 @@ from part_models import Content, FilePart, TextPart
 from services.tooling.checks import CheckContext, TextCheck
 
 
-async def check_input(check: TextCheck, request: AgentRequest, run_id: str) -> None:
+async def check_input(check: TextCheck, request: AgentRequest, run_id: str, caller: str | None) -> None:
     """Raise `InputBlocked` if the texts of a request may not pass, or `CheckFailed`. `run_id` is of the run to come."""
     text = await asyncio.to_thread(_text_of, request)  # decoding a file takes 4 ms for each megabyte
-    context = CheckContext("input", run_id, request.session_id, None, request.metadata or {})
+    context = CheckContext("input", run_id, request.session_id, caller, request.metadata or {})
     if blocked := await check.blocks(context, text):
         raise InputBlocked(blocked.explained(InputBlocked.default))
 

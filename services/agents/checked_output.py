@@ -228,7 +228,7 @@ class CheckedOutput:
         if not text:
             return
         run = self._context.run
-        context = CheckContext(kind, run.run_id, run.session_id, None, run.metadata or {}, self._step, tool)
+        context = CheckContext(kind, run.run_id, run.session_id, run.caller, run.metadata or {}, self._step, tool)
         if blocked := await self._rules.check.blocks(context, text):
             logger.warning("CHECK_OUTPUT blocked the %s of step %d: %s", kind, self._step, blocked.shown)
             raise OutputBlocked(blocked.explained(OutputBlocked.default))

@@ -81,10 +81,10 @@ class DedalusAgent:
         self._guard = guard
         self._http = http
 
-    async def check_input(self, request: AgentRequest, run_id: str) -> None:
+    async def check_input(self, request: AgentRequest, run_id: str, caller: str | None) -> None:
         """Check the request's texts, if CHECK_INPUT is set. Raise `InputBlocked` or `CheckFailed`."""
         if self._limits.check_input is not None:
-            await check_input(self._limits.check_input, request, run_id)
+            await check_input(self._limits.check_input, request, run_id, caller)
 
     async def plan(self, request: AgentRequest, routes: Sequence[Route]) -> Plan:
         """Select a request's tools for each of its routes: to the requested model, then to its fallbacks.

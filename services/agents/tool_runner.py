@@ -149,7 +149,7 @@ class ToolRunner:
             run_id=run.run_id,
             session_id=run.session_id,
             tool_call_id=call.call_id,
-            caller=None,
+            caller=run.caller,
             metadata=run.metadata or {},
             http=self.http,
             report=progress.report,

@@ -3,6 +3,7 @@
 import hmac
 from typing import Any
 
+from run_models import SessionKey
 from services.agents.loop_state import AgentLimits, LoopState
 from services.agents.parameters import model_parameters, parameters_of_step
 from services.agents.run_context import RunContext
@@ -29,8 +30,8 @@ def request_body(context: RunContext, step: int, limits: AgentLimits, state: Loo
         parameters["correlation_id"] = state.correlation_id
     if state.deferred_calls:
         parameters["deferred_calls"] = state.deferred_calls
-    if context.run.session_id and route.rules.prompt_cache_key:
-        parameters["prompt_cache_key"] = _cache_key(context.run.session_id, route.upstream.client.api_key or "")
+    if context.run.session_key and route.rules.prompt_cache_key:
+        parameters["prompt_cache_key"] = _cache_key(context.run.session_key, route.upstream.client.api_key or "")
     return {
         **route.upstream.defaults,
         **parameters,
@@ -42,9 +43,9 @@ def request_body(context: RunContext, step: int, limits: AgentLimits, state: Loo
     }
 
 
-def _cache_key(session_id: str, secret: str) -> str:
-    """Return a key for a session that doesn't reveal its id: its HMAC by the key for the server."""
-    return hmac.new(secret.encode(), session_id.encode(), "sha256").hexdigest()[:CACHE_KEY_LENGTH]
+def _cache_key(key: SessionKey, secret: str) -> str:
+    """Return a key for a session that doesn't reveal its owner and id: their HMAC by the key for the server."""
+    return hmac.new(secret.encode(), "/".join(key).encode(), "sha256").hexdigest()[:CACHE_KEY_LENGTH]
 
 
 def parameters_left_out(context: RunContext) -> list[str]:

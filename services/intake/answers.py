@@ -33,7 +33,7 @@ class AnswerIntake:
         self._records = records
         self._work = work
 
-    async def approve(self, run_id: str, call_id: str, decision: ApprovalDecision) -> None:
+    async def approve(self, owner: str, run_id: str, call_id: str, decision: ApprovalDecision) -> None:
         """Record a person's decision. Repeating it changes nothing.
 
         Raise `RunNotWaiting`, `ToolCallNotFound`, `ToolCallAnswered`, `InvalidRequest` for arguments that the tool
@@ -43,7 +43,7 @@ class AnswerIntake:
         answer = ApprovalResponse(
             tool_call_id=call_id, approved=decision.approved, arguments=decision.arguments, reason=decision.reason
         )
-        task = await self._task(run_id, [answer])
+        task = await self._task(owner, run_id, [answer])
         if task is None:
             return
         if decision.arguments is not None and task.is_waiting and (name := task.tool_of(call_id)):
@@ -51,19 +51,19 @@ class AnswerIntake:
             await self._work.check_arguments(task.snapshot(), request, name, decision.arguments)
         await self._answer(task, [answer])
 
-    async def take_results(self, run_id: str, results: Sequence[ClientToolResult]) -> None:
+    async def take_results(self, owner: str, run_id: str, results: Sequence[ClientToolResult]) -> None:
         """Record the results of client tools, all or none. Raise as `approve` does."""
-        live = self._live.get(run_id)
+        live = self._live.owned(owner, run_id)
         limit = self._settings.max_tool_result_bytes
         answers: list[Answer] = []
         for result in results:
             # A call that the run doesn't wait for has no name here. It is refused below unless it is a repeated one.
             name = None if live is None else live.tool_of(result.tool_call_id)
             answers.append(result_of(result.tool_call_id, name or "", result.content, limit, is_error=result.is_error))
-        if task := await self._task(run_id, answers):
+        if task := await self._task(owner, run_id, answers):
             await self._answer(task, answers)
 
-    async def decide_budget(self, run_id: str, decision: BudgetDecision) -> None:
+    async def decide_budget(self, owner: str, run_id: str, decision: BudgetDecision) -> None:
         """Record a person's decision on a budget that is spent. Repeating it changes nothing.
 
         Raise `RunNotWaiting`, `InvalidRequest` for totals that don't exceed what is spent, or exceed the operator's
@@ -75,14 +75,14 @@ class AnswerIntake:
             max_cost_usd=decision.max_cost_usd,
             max_total_tokens=decision.max_total_tokens,
         )
-        if task := await self._task(run_id, [answer]):
+        if task := await self._task(owner, run_id, [answer]):
             await self._answer(task, [answer])
 
-    async def _task(self, run_id: str, answers: Sequence[Answer]) -> RunTask | None:
+    async def _task(self, owner: str, run_id: str, answers: Sequence[Answer]) -> RunTask | None:
         """Return the run, or None if it has ended and has these answers already. Raise as `approve` does otherwise."""
-        if task := self._live.get(run_id):
+        if task := self._live.owned(owner, run_id):
             return task
-        await self._records.get(run_id)  # raises if there is no such run
+        await self._records.get(owner, run_id)  # raises if there is no such run
         await self._check_repeated(run_id, answers, RunNotWaiting())
         return None
 

@@ -45,10 +45,10 @@ class RunRestorer:
         await self._live.restore(spec, waiting.writer, waiting.wait, waiting.resumption)
 
     async def _restore_queued(self, queued: RestorableTurn) -> None:
-        assert queued.run.session_id is not None
+        assert queued.run.session_key is not None
         queued.writer.continue_within(self._settings.max_output_bytes)
         work = self._work.queued(queued.run, queued.stored.request)
-        spec = self._spec(queued.run, work, self._live.of_session(queued.run.session_id))
+        spec = self._spec(queued.run, work, self._live.of_session(queued.run.session_key))
         await self._live.restore(spec, queued.writer)
 
     def _spec(self, run: Run, work: Work, behind: Sequence[EarlierRun] = ()) -> RunSpec:

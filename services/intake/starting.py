@@ -6,6 +6,7 @@ from uuid_utils import uuid7
 
 from models import AgentRequest
 from run_models import OnDisconnect, Run, RunStatus, now
+from services.access.caller import Caller
 from services.intake.work import WorkFactory
 from services.runs.admission import Admission
 from services.runs.idempotency import IdempotencyKeys
@@ -35,14 +36,16 @@ class RunStarter:
         self._work = work
         self.under_way: set[asyncio.Task[str]] = set()
 
-    def begin(self, request: AgentRequest, request_id: str, key: str | None, *, unattended: bool) -> asyncio.Task[str]:
-        """Start a run in a task of its own, which returns the run's id.
+    def begin(
+        self, caller: Caller, request: AgentRequest, request_id: str, key: str | None, *, unattended: bool
+    ) -> asyncio.Task[str]:
+        """Start a caller's run in a task of its own, which returns the run's id.
 
         A caller that disconnects in the middle cancels its own task, but not this one, so no run is left half started.
         See `AgentService.start` for `key`, `unattended` and the errors that the task raises.
         """
         name = f"begin {request_id}"
-        starting = asyncio.create_task(self._begin(request, request_id, key, unattended), name=name)
+        starting = asyncio.create_task(self._begin(caller, request, request_id, key, unattended), name=name)
         self.under_way.add(starting)
         starting.add_done_callback(self._begun)
         return starting
@@ -52,25 +55,29 @@ class RunStarter:
         if not starting.cancelled():
             starting.exception()  # marks it as retrieved: the caller may have disconnected, and asyncio would log it
 
-    async def _begin(self, request: AgentRequest, request_id: str, key: str | None, unattended: bool) -> str:
+    async def _begin(
+        self, caller: Caller, request: AgentRequest, request_id: str, key: str | None, unattended: bool
+    ) -> str:
         run_id = _new_id()
         if "on_disconnect" in request.model_fields_set:
             unattended = False  # the request's own choice counts
         if key is None:
-            await self._start(run_id, request, request_id, unattended)
+            await self._start(run_id, caller, request, request_id, unattended)
             return run_id
-        async with self._keys.claim(key, request, run_id) as run_id_of_key:
+        async with self._keys.claim(caller.owner, key, request, run_id) as run_id_of_key:
             if run_id_of_key == run_id:
-                await self._start(run_id, request, request_id, unattended)
+                await self._start(run_id, caller, request, request_id, unattended)
         if unattended and (task := self._live.get(run_id_of_key)):
             task.readers.allow_unattended()  # the run may have been started by a request that does read it
         return run_id_of_key
 
-    async def _start(self, run_id: str, request: AgentRequest, request_id: str, unattended: bool) -> None:
+    async def _start(
+        self, run_id: str, caller: Caller, request: AgentRequest, request_id: str, unattended: bool
+    ) -> None:
         on_disconnect: OnDisconnect = "continue" if unattended else request.on_disconnect
         with self._admission.place():
-            preparation = await self._work.prepare(request, run_id)
-            run = _new_run(run_id, preparation.model, on_disconnect, request)
+            preparation = await self._work.prepare(request, run_id, caller)
+            run = _new_run(run_id, caller.owner, preparation.model, on_disconnect, request)
             async with self._turns.turn(request, run) as turn:
                 work = self._work.prepared(turn.run, preparation)
                 await self._live.launch(RunSpec.within(self._settings, turn.run, work, request_id, turn.behind))
@@ -81,10 +88,11 @@ def _new_id() -> str:
     return f"run_{uuid7().hex}"
 
 
-def _new_run(run_id: str, model: str, on_disconnect: OnDisconnect, request: AgentRequest) -> Run:
+def _new_run(run_id: str, owner: str, model: str, on_disconnect: OnDisconnect, request: AgentRequest) -> Run:
     """Return the record of a run that has not begun."""
     return Run(
         run_id=run_id,
+        owner=owner,
         session_id=request.session_id,
         status=RunStatus.QUEUED,
         model=model,

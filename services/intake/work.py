@@ -12,6 +12,7 @@ from event_data import RunWarning, WarningCode
 from json_codec.text import dumps
 from models import AgentRequest, SimulateRequest
 from run_models import Run
+from services.access.caller import Caller
 from services.agents.conversation import WireMessage, conversation, following, from_request, from_session, tokens
 from services.agents.dedalus import DedalusAgent, Plan
 from services.agents.output_schema import check_output_schema
@@ -121,7 +122,7 @@ class WorkFactory:
         self._simulator = simulator
         self._catalog = catalog
 
-    async def prepare(self, request: AgentRequest, run_id: str) -> Preparation:
+    async def prepare(self, request: AgentRequest, run_id: str, caller: Caller) -> Preparation:
         """Return the plan of a request: its routes and their tools. A script needs none.
 
         Raise `InputBlocked` for blocked input, a `RequestError` for what is unavailable, or as
@@ -130,7 +131,7 @@ class WorkFactory:
         await check_output_schema(request)
         if isinstance(request, SimulateRequest):
             return Preparation(self._simulator.model, request)
-        await self._agent.check_input(request, run_id)
+        await self._agent.check_input(request, run_id, caller.name)
         plan = await self._plan(request)
         return Preparation(plan.route.model, plan)
 

@@ -9,7 +9,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from database.engine import Database
-from database.idempotency import delete_key, get_key, put_key
+from database.idempotency import Key, delete_key, get_key, put_key
 from errors import IdempotencyKeyReused, RunExpired, RunNotFound
 from event_logs.base import EventLog
 from json_codec.writing import pieces
@@ -54,31 +54,33 @@ class IdempotencyKeys:
         self._database = database
         self._log = log
         # A lock is collected when nobody holds it or waits for it, so the dictionary doesn't grow with the keys.
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def claim(self, key: str, request: AgentRequest, run_id: str) -> AsyncGenerator[str, None]:
+    async def claim(self, owner: str, key: str, request: AgentRequest, run_id: str) -> AsyncGenerator[str, None]:
         """Yield the id of the key's run: the one that it started before, or `run_id`, which the caller starts inside.
+
+        Each owner has keys of its own.
 
         If that raises, the key is free again. Raise `IdempotencyKeyReused` if the key was used with another body, or
         `StoreUnavailable`.
         """
-        async with self._locks.setdefault(key, asyncio.Lock()):
+        async with self._locks.setdefault((owner, key), asyncio.Lock()):
             body = await fingerprint(request)
             async with self._database.reading() as connection:
-                known = await get_key(connection, key)
+                known = await get_key(connection, owner, key)
             if known is not None and _is_valid(known.created_at) and await self._has_begun(known.run_id):
                 if known.fingerprint != body:
                     raise IdempotencyKeyReused
                 yield known.run_id
                 return
             async with self._database.writing() as connection:
-                await put_key(connection, key, body, run_id, now())
+                await put_key(connection, Key(owner, key, body, run_id, now()))
             try:
                 yield run_id
             except BaseException:  # a cancellation, too
                 async with self._database.writing() as connection:
-                    await delete_key(connection, key)
+                    await delete_key(connection, owner, key)
                 raise
 
     async def _has_begun(self, run_id: str) -> bool:

@@ -5,9 +5,10 @@ import logging
 from contextlib import suppress
 from functools import partial
 
-from errors import LogUnavailable
+from errors import LogUnavailable, RunNotFound
 from event_data import RunStarted
 from event_logs.base import EventLog
+from run_models import SessionKey
 from services.runs.admission import Admission
 from services.runs.readers import LeaveSignal, OpenStreams, RunStream
 from services.runs.records import RunRecords
@@ -42,7 +43,7 @@ class LiveRuns:
         self._write_behind = write_behind
         self._admission = admission
         self._tasks: dict[str, RunTask] = {}
-        self._sessions: dict[str, list[RunTask]] = {}
+        self._sessions: dict[SessionKey, list[RunTask]] = {}
         self._streams = OpenStreams()
         self.readers_must_leave = LeaveSignal()
         self._drain_wait: asyncio.Timeout | None = None  # set while a drain waits for runs to end
@@ -57,9 +58,16 @@ class LiveRuns:
         task = self._tasks.get(run_id)
         return None if task is None or task.has_ended else task
 
-    def of_session(self, session_id: str) -> tuple[RunTask, ...]:
+    def owned(self, owner: str, run_id: str) -> RunTask | None:
+        """Return an owner's run that has not ended. Raise `RunNotFound` if it is another owner's."""
+        task = self.get(run_id)
+        if task is not None and task.owner != owner:
+            raise RunNotFound
+        return task
+
+    def of_session(self, key: SessionKey) -> tuple[RunTask, ...]:
         """Return the session's runs that have not ended, in the order in which they began."""
-        return tuple(task for task in self._sessions.get(session_id, ()) if not task.has_ended)
+        return tuple(task for task in self._sessions.get(key, ()) if not task.has_ended)
 
     def stream(self, run_id: str, after: int) -> RunStream:
         """Return a run's frames from event `after + 1` on."""
@@ -71,7 +79,7 @@ class LiveRuns:
         """Commit `run_started` and begin the run. Raise `LogUnavailable`, and leave nothing in the log."""
         run = spec.run
         writer = RunWriter(await self._log.create(run.run_id), self._settings.max_output_bytes)
-        writer.put(RunStarted(model=run.model, session_id=run.session_id))
+        writer.put(RunStarted(model=run.model, session_id=run.session_id, owner=run.caller))
         try:
             await writer.commit()
         except LogUnavailable:
@@ -101,17 +109,17 @@ class LiveRuns:
         if self._admission.draining:  # a run that was admitted before the drain began
             task.stay_queued()
         self._tasks[task.run_id] = task
-        if task.session_id is not None:
-            self._sessions.setdefault(task.session_id, []).append(task)
+        if task.session_key is not None:
+            self._sessions.setdefault(task.session_key, []).append(task)
         task.ended.add_done_callback(partial(self._remove, task))
         return task
 
     def _remove(self, task: RunTask, _ended: asyncio.Future[None]) -> None:
         del self._tasks[task.run_id]
-        if task.session_id is not None:
-            self._sessions[task.session_id].remove(task)
-            if not self._sessions[task.session_id]:
-                del self._sessions[task.session_id]
+        if (key := task.session_key) is not None:
+            self._sessions[key].remove(task)
+            if not self._sessions[key]:
+                del self._sessions[key]
 
     async def drain(self) -> None:
         """Admit no more runs, wait until those under way have ended and were read, and end the rest in time.

@@ -25,7 +25,7 @@ from event_logs.base import EventLog
 from event_logs.reading import events_in
 from events import EventType, StreamEvent
 from part_models import Content
-from run_models import Run, RunStatus
+from run_models import ANONYMOUS, Run, RunStatus
 from session_models import FunctionCall, StoredMessage
 
 FINISHED = frozenset((RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED))
@@ -68,15 +68,25 @@ async def run_in_log(log: EventLog, run_id: str, known: Run | None) -> Run:
         async for event in events:
             fields |= _record_fields(event)
     if known is not None:
-        return known.model_copy(update=fields | {"created_at": known.created_at})
+        return known.model_copy(update=fields | {"created_at": known.created_at, "owner": known.owner})
     return Run.model_validate({"run_id": run_id, "on_disconnect": "cancel"} | fields)
+
+
+async def owner_in_log(log: EventLog, run_id: str) -> str:
+    """Return the owner of a run as its first event has it. Raise as `EventLog.read` does."""
+    async with aclosing(events_in(log.read(run_id, 0, follow=False), {EventType.RUN_STARTED})) as events:
+        async for event in events:
+            if isinstance(event.data, RunStarted):
+                return event.data.owner or ANONYMOUS
+    return ANONYMOUS
 
 
 def _record_fields(event: StreamEvent) -> dict[str, object]:
     """Return the fields of a run's record that an event sets."""
     match event.data:
-        case RunStarted(model=model, session_id=session_id):
-            return {"model": model, "session_id": session_id, "created_at": event.timestamp}
+        case RunStarted(model=model, session_id=session_id, owner=owner):
+            owner = owner or ANONYMOUS
+            return {"model": model, "session_id": session_id, "owner": owner, "created_at": event.timestamp}
         case StepStarted(model=model) | StepRestarted(model=str() as model) | StepFinished(model=model):
             return {"answered_by": model}
         case RunError() as error:

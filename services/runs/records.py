@@ -14,10 +14,10 @@ from database.engine import Database
 from database.runs import delete_run, get_run, list_runs, save_runs
 from database.sessions import create_session, get_session, set_head
 from database.suspended_runs import SuspendedRun, get_suspended_request, get_suspended_run, put_suspended_run
-from errors import InvalidCursor, RunExpired, RunNotFound, RunNotWaiting
+from errors import InvalidCursor, RunExpired, RunNotFound, RunNotWaiting, StoreUnavailable
 from event_logs.base import EventLog, LogPosition
-from run_models import Run, RunList, RunStatus, now
-from services.runs.projection import FINISHED, run_in_log
+from run_models import Run, RunList, RunStatus, SessionKey, now
+from services.runs.projection import FINISHED, owner_in_log, run_in_log
 from services.runs.write_behind import WriteBehind
 from session_models import StoredSession
 
@@ -37,11 +37,25 @@ class RunRecords:
         self._log = log
         self._write_behind = write_behind
 
-    async def get(self, run_id: str) -> Run:
+    async def get(self, owner: str, run_id: str) -> Run:
         """Return the record of a run that this process doesn't drive, corrected if it disagrees with the log.
 
-        Raise `RunNotFound`, `RunExpired`, `LogUnavailable` or `StoreUnavailable`.
+        Raise `RunNotFound`, also for a run of another owner, `RunExpired`, `LogUnavailable` or `StoreUnavailable`.
         """
+        run = await self._get(run_id)
+        if run.owner != owner:
+            raise RunNotFound
+        return run
+
+    async def check_owner(self, owner: str, run_id: str) -> None:
+        """Raise as `get`. The log has the owner, too, so events can be read while the database is unavailable."""
+        try:
+            await self.get(owner, run_id)
+        except StoreUnavailable:
+            if await owner_in_log(self._log, run_id) != owner:
+                raise RunNotFound from None
+
+    async def _get(self, run_id: str) -> Run:
         run = self._write_behind.unwritten(run_id) or await self._row(run_id)
         if run is None and await self._is_deleted(run_id):
             raise RunNotFound
@@ -68,29 +82,33 @@ class RunRecords:
         """
         corrected = await run_in_log(self._log, run_id, run)
         logger.info("the record of run %s is corrected: %s", run_id, corrected.status)
-        if run is None and corrected.session_id is not None:
-            await self._restore_session(corrected.session_id, run_id)
+        if run is None and corrected.session_key is not None:
+            await self._restore_session(corrected.session_key, run_id)
         self._write_behind.save_as(corrected)
         return corrected
 
-    async def _restore_session(self, session_id: str, run_id: str) -> None:
+    async def _restore_session(self, key: SessionKey, run_id: str) -> None:
         """Make sure that a run whose record was lost has its session; the latest such run becomes its head."""
-        session = StoredSession(session_id=session_id, head_run_id=run_id, created_at=now(), updated_at=now())
+        session = StoredSession(**key._asdict(), head_run_id=run_id, created_at=now(), updated_at=now())
         async with self._database.writing() as connection:
-            known = await get_session(connection, session_id)
+            known = await get_session(connection, key)
             if known is None:
                 await create_session(connection, session)
             elif known.head_run_id is None or known.head_run_id < run_id:  # ids rise with time
-                await set_head(connection, session_id, run_id)
+                await set_head(connection, key, run_id)
 
-    async def page(self, session_id: str | None, status: RunStatus | None, before: str | None, limit: int) -> RunList:
-        """Return a page of runs, the latest first. Raise `InvalidCursor` or `StoreUnavailable`."""
+    async def page(
+        self, owner: str, session_id: str | None, status: RunStatus | None, before: str | None, limit: int
+    ) -> RunList:
+        """Return a page of an owner's runs, the latest first. Raise `InvalidCursor` or `StoreUnavailable`."""
         if before is not None and not RUN_ID.fullmatch(before):
             raise InvalidCursor("The cursor is not a next_cursor of this list.")
         await self._write_behind.flush()
         async with self._database.reading() as connection:
             # One row more than the page holds shows whether there is a next page.
-            runs = await list_runs(connection, session_id=session_id, status=status, before=before, limit=limit + 1)
+            runs = await list_runs(
+                connection, owner, session_id=session_id, status=status, before=before, limit=limit + 1
+            )
         next_cursor = runs[limit - 1].run_id if len(runs) > limit else None
         return RunList(runs=runs[:limit], next_cursor=next_cursor)
 

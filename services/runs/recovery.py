@@ -152,11 +152,11 @@ class _Recovery:
         """Delete the record of a run that had not begun, since no caller has its id."""
         async with self._database.writing() as connection:
             await delete_run(connection, row.run_id)
-            if row.session_id is None:
+            if row.session_key is None:
                 return
-            session = await get_session(connection, row.session_id)
+            session = await get_session(connection, row.session_key)
             if session is not None and session.head_run_id == row.run_id:
-                await set_head(connection, row.session_id, row.parent_run_id)
+                await set_head(connection, row.session_key, row.parent_run_id)
 
 
 def _restorable(

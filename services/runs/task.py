@@ -16,7 +16,7 @@ from errors import (
 )
 from event_data import PendingItem, RunEnd
 from event_logs.base import Fenced
-from run_models import Run, RunStatus, now
+from run_models import Run, RunStatus, SessionKey, now
 from services.runs.admission import Admission
 from services.runs.readers import RunReaders
 from services.runs.spec import RunSpec
@@ -75,9 +75,14 @@ class RunTask:
         return self._spec.run.run_id
 
     @property
-    def session_id(self) -> str | None:
+    def owner(self) -> str:
+        """The caller that the run belongs to."""
+        return self._spec.run.owner
+
+    @property
+    def session_key(self) -> SessionKey | None:
         """The session that the run belongs to."""
-        return self._spec.run.session_id
+        return self._spec.run.session_key
 
     @property
     def status(self) -> RunStatus:

@@ -133,13 +133,13 @@ class WriteBehind:
     async def _write(self, runs: Sequence[Run]) -> None:
         """Write rows, and for runs that have ended their messages, in one transaction; then archive these runs."""
         ended = [run for run in runs if run.status in FINISHED]
-        answers = [(run, run.session_id, await self._answer(run)) for run in ended if run.session_id is not None]
+        answers = [(run.run_id, await self._answer(run)) for run in ended if run.session_id is not None]
         async with self._database.writing() as connection:
             await save_runs(connection, runs)
             await delete_waiting_runs(connection, [run.run_id for run in ended])
-            for run, session_id, messages in answers:
+            for run_id, messages in answers:
                 if messages is not None:
-                    await replace_answer(connection, session_id, run.run_id, messages)
+                    await replace_answer(connection, run_id, messages)
         for run in ended:
             await self._archive(run.run_id)
 

@@ -5,15 +5,12 @@ from collections.abc import Sequence
 from unicodedata import normalize
 
 from database.engine import Connection
-from database.sessions import Titled, describe_sessions, list_sessions, list_titles
+from database.sessions import Recency, Titled, describe_sessions, list_sessions, list_titles
 from errors import InvalidCursor
 from session_models import Session, SessionList
 
 SEARCHED = 2_000  # sessions that one page of a search looks at: some 10 ms
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-
-Recency = tuple[str, str]
-"""The time of a session's last use, and its id: its place in the list."""
 
 
 def place_of(cursor: str | None) -> Recency | None:
@@ -37,30 +34,30 @@ def matches(session: Titled, words: Sequence[str]) -> bool:
     return all(word in title for word in words)
 
 
-async def all_sessions(connection: Connection, before: Recency | None, limit: int) -> SessionList:
-    """Return a page of sessions."""
+async def all_sessions(connection: Connection, owner: str, before: Recency | None, limit: int) -> SessionList:
+    """Return a page of an owner's sessions."""
     # One session more than the page holds shows whether there is a next page.
-    sessions = await list_sessions(connection, before=before, limit=limit + 1)
+    sessions = await list_sessions(connection, owner, before=before, limit=limit + 1)
     last = sessions[limit - 1] if len(sessions) > limit else None
     return SessionList(sessions=sessions[:limit], next_cursor=_cursor(last))
 
 
 async def found_sessions(
-    connection: Connection, words: Sequence[str], before: Recency | None, limit: int
+    connection: Connection, owner: str, words: Sequence[str], before: Recency | None, limit: int
 ) -> SessionList:
-    """Return a page of the sessions whose titles contain all of the words.
+    """Return a page of an owner's sessions whose titles contain all of the words.
 
     A page looks at `SEARCHED` sessions at most, so it can have fewer sessions than `limit` and still have a next page.
     The titles are compared here, because the databases fold only the case of ASCII letters.
     """
-    titles = await list_titles(connection, before=before, limit=SEARCHED + 1)
+    titles = await list_titles(connection, owner, before=before, limit=SEARCHED + 1)
     found = [session for session in titles[:SEARCHED] if matches(session, words)]
     last = None
     if len(found) > limit:
         last = found[limit - 1]
     elif len(titles) > SEARCHED:
         last = titles[SEARCHED - 1]
-    sessions = await describe_sessions(connection, [session.session_id for session in found[:limit]])
+    sessions = await describe_sessions(connection, owner, [session.session_id for session in found[:limit]])
     return SessionList(sessions=sessions, next_cursor=_cursor(last))
 
 

@@ -9,6 +9,7 @@ from database.engine import Connection, Database
 from database.message_pages import Outline, UnknownMessage, branch_outline, read_page, tree_outline
 from database.runs import children, delete_run, get_run
 from database.sessions import (
+    Unused,
     create_session,
     delete_session,
     describe_session,
@@ -26,7 +27,7 @@ from errors import (
     SessionNotFound,
 )
 from event_logs.base import EventLog
-from run_models import Run, now
+from run_models import Run, SessionKey, now
 from services.runs.deletions import delete_events
 from services.runs.live import LiveRuns
 from services.runs.write_behind import WriteBehind
@@ -50,10 +51,11 @@ class Sessions:
         self._live = live
         self._turns = turns
 
-    async def create(self, request: SessionCreate) -> Session:
-        """Create a session and return it. Raise `SessionExists` or `StoreUnavailable`."""
+    async def create(self, owner: str, request: SessionCreate) -> Session:
+        """Create an owner's session and return it. Raise `SessionExists` or `StoreUnavailable`."""
         session = StoredSession(
             session_id=request.session_id or f"session_{uuid7().hex}",
+            owner=owner,
             title=request.title,
             metadata=request.metadata,
             created_at=now(),
@@ -62,18 +64,18 @@ class Sessions:
         async with self._database.writing() as connection:
             if not await create_session(connection, session):
                 raise SessionExists
-        return Session(**session.model_dump(), usage=NO_USAGE)
+        return Session(**session.model_dump(), owner=owner, usage=NO_USAGE)
 
-    async def get(self, session_id: str) -> Session:
+    async def get(self, key: SessionKey) -> Session:
         """Return a session. Raise `SessionNotFound` or `StoreUnavailable`."""
         await self._write_behind.flush()
         async with self._database.reading() as connection:
-            if (session := await describe_session(connection, session_id)) is None:
+            if (session := await describe_session(connection, key)) is None:
                 raise SessionNotFound
         return session
 
-    async def page(self, cursor: str | None, limit: int, search: str = "") -> SessionList:
-        """Return a page of sessions, the last used first: of all, or of those that the search finds.
+    async def page(self, owner: str, cursor: str | None, limit: int, search: str = "") -> SessionList:
+        """Return a page of an owner's sessions, the last used first: of all, or of those that the search finds.
 
         Raise `InvalidCursor` or `StoreUnavailable`.
         """
@@ -81,24 +83,24 @@ class Sessions:
         await self._write_behind.flush()
         async with self._database.reading() as connection:
             if words := words_of(search):
-                return await found_sessions(connection, words, before, limit)
-            return await all_sessions(connection, before, limit)
+                return await found_sessions(connection, owner, words, before, limit)
+            return await all_sessions(connection, owner, before, limit)
 
-    async def update(self, session_id: str, request: SessionUpdate) -> Session:
+    async def update(self, key: SessionKey, request: SessionUpdate) -> Session:
         """Change the fields that the request has. Raise `SessionNotFound` or `StoreUnavailable`."""
         changes = {name: getattr(request, name) for name in request.model_fields_set}
         async with self._database.writing() as connection:
-            if await get_session(connection, session_id) is None:
+            if await get_session(connection, key) is None:
                 raise SessionNotFound
-            await update_session(connection, session_id, changes | {"updated_at": now()})
-        return await self.get(session_id)
+            await update_session(connection, key, changes | {"updated_at": now()})
+        return await self.get(key)
 
-    async def delete(self, session_id: str) -> None:
+    async def delete(self, key: SessionKey) -> None:
         """Delete a session with its runs, their events and messages.
 
         Raise `SessionNotFound`, `RunActive` or `StoreUnavailable`.
         """
-        await self._delete(session_id)
+        await self._delete(key)
         await delete_events(self._database, self._log)
 
     async def expire(self, unused_since: str) -> int:
@@ -107,52 +109,52 @@ class Sessions:
         Mark the events of their runs for deletion, and return the number of sessions. Raise `StoreUnavailable`.
         """
         expired = 0
-        last = ("", "")
+        last: Unused | None = None
         while True:
             async with self._database.reading() as connection:
                 page = await unused_sessions(connection, unused_since, after=last, limit=EXPIRED_AT_ONCE)
             if not page:
                 break
             last = page[-1]
-            for _, session_id in page:
+            for unused in page:
                 with suppress(RunActive, SessionNotFound):
-                    await self._delete(session_id, unused_since)
+                    await self._delete(SessionKey(unused.owner, unused.session_id), unused_since)
                     expired += 1
         return expired
 
-    async def _delete(self, session_id: str, unused_since: str | None = None) -> None:
+    async def _delete(self, key: SessionKey, unused_since: str | None = None) -> None:
         """Delete a session's records, and mark its runs' events for deletion.
 
         A session that has been used since `unused_since` counts as not found.
         """
-        async with self._turns.lock(session_id):
-            if under_way := self._live.of_session(session_id):
+        async with self._turns.lock(key):
+            if under_way := self._live.of_session(key):
                 raise RunActive(
                     "A run of this session is still under way: cancel it first.", run_id=under_way[0].run_id
                 )
             await self._write_behind.flush()
             async with self._database.writing() as connection:
-                session = await get_session(connection, session_id)
+                session = await get_session(connection, key)
                 if session is None or (unused_since is not None and session.updated_at >= unused_since):
                     raise SessionNotFound
-                await mark_session_deleted(connection, session_id)
-                await delete_session(connection, session_id)
+                await mark_session_deleted(connection, key)
+                await delete_session(connection, key)
 
     async def messages(
-        self, session_id: str, run_id: str | None, whole_tree: bool, cursor: str | None, limit: int
+        self, key: SessionKey, run_id: str | None, whole_tree: bool, cursor: str | None, limit: int
     ) -> MessageList:
         """Return a page of messages: of the branch that ends with a run, by default the latest, or of the whole tree.
 
         Raise `SessionNotFound`, `RunNotFound`, `InvalidCursor` or `StoreUnavailable`.
         """
-        session = await self.get(session_id)
+        session = await self.get(key)
         leaf = run_id or session.head_run_id
         async with self._database.reading() as connection:
             if run_id is not None:
                 run = await get_run(connection, run_id)
-                if run is None or run.session_id != session_id:
+                if run is None or run.session_key != key:
                     raise RunNotFound
-            outline = await _outline(connection, session_id, leaf, whole_tree=whole_tree)
+            outline = await _outline(connection, key, leaf, whole_tree=whole_tree)
             try:
                 page = outline.page(cursor, limit)
             except UnknownMessage:
@@ -167,23 +169,23 @@ class Sessions:
         Raise `RunContinued` or `StoreUnavailable`.
         """
         await self._write_behind.flush()  # else a row that is still queued would bring the run back
-        if run.session_id is None:
+        if run.session_key is None:
             async with self._database.writing() as connection:
                 await _delete_run(connection, run)
         else:
-            async with self._turns.lock(run.session_id), self._database.writing() as connection:
-                await _leave_session(connection, run, run.session_id)
+            async with self._turns.lock(run.session_key), self._database.writing() as connection:
+                await _leave_session(connection, run, run.session_key)
                 await _delete_run(connection, run)
         await delete_events(self._database, self._log)
 
 
-async def _leave_session(connection: Connection, run: Run, session_id: str) -> None:
+async def _leave_session(connection: Connection, run: Run, key: SessionKey) -> None:
     """Take a run out of its session's tree. Raise `RunContinued` if another run follows it."""
     if await children(connection, run.run_id):
         raise RunContinued
-    session = await get_session(connection, session_id)
+    session = await get_session(connection, key)
     if session is not None and session.head_run_id == run.run_id:
-        await set_head(connection, session_id, run.parent_run_id)
+        await set_head(connection, key, run.parent_run_id)
 
 
 async def _delete_run(connection: Connection, run: Run) -> None:
@@ -191,8 +193,8 @@ async def _delete_run(connection: Connection, run: Run) -> None:
     await mark_deleted(connection, [run.run_id])
 
 
-async def _outline(connection: Connection, session_id: str, leaf: str | None, *, whole_tree: bool) -> Outline:
+async def _outline(connection: Connection, key: SessionKey, leaf: str | None, *, whole_tree: bool) -> Outline:
     """Return the places of a session's messages, or of those on the branch that ends with the run `leaf`."""
     if whole_tree:
-        return await tree_outline(connection, session_id)
+        return await tree_outline(connection, key)
     return Outline() if leaf is None else await branch_outline(connection, leaf)

@@ -15,7 +15,7 @@ from database.suspended_runs import put_queued_run
 from errors import InvalidParent, SessionBusy
 from models import AgentRequest
 from part_models import Content, texts_in
-from run_models import Run, now
+from run_models import Run, SessionKey, now
 from services.runs.admission import Admission
 from services.runs.live import LiveRuns
 from services.runs.projection import question
@@ -59,11 +59,11 @@ class SessionTurns:
         self._write_behind = write_behind
         self._live = live
         # A lock is collected when nobody holds it or waits for it, so the dictionary doesn't grow with the sessions.
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[SessionKey, asyncio.Lock] = WeakValueDictionary()
 
-    def lock(self, session_id: str) -> asyncio.Lock:
+    def lock(self, key: SessionKey) -> asyncio.Lock:
         """Return the session's lock. The runs of a session change only while it is held."""
-        return self._locks.setdefault(session_id, asyncio.Lock())
+        return self._locks.setdefault(key, asyncio.Lock())
 
     @asynccontextmanager
     async def turn(self, request: AgentRequest, run: Run) -> AsyncGenerator[Turn, None]:
@@ -72,28 +72,29 @@ class SessionTurns:
         A run of a session gets its place there and is recorded with its question. The session stays locked until the
         run has begun. Raise `SessionBusy`, `InvalidParent`, or a `CapacityError`.
         """
-        if run.session_id is None and run.metadata is None:
+        key = run.session_key
+        if key is None and run.metadata is None:
             yield Turn(run, ())  # its log holds all that its row does: a transaction here costs as much as the run
             return
-        if run.session_id is None:
+        if key is None:
             async with self._records.recorded(run):
                 yield Turn(run, ())
             return
-        async with self.lock(run.session_id), self._placed(request, run, run.session_id) as turn:
+        async with self.lock(key), self._placed(request, run, key) as turn:
             yield turn
 
     @asynccontextmanager
-    async def _placed(self, request: AgentRequest, run: Run, session_id: str) -> AsyncGenerator[Turn, None]:
+    async def _placed(self, request: AgentRequest, run: Run, key: SessionKey) -> AsyncGenerator[Turn, None]:
         async with self._database.reading() as connection:
-            session = await get_session(connection, session_id)
-            parent = await _parent(connection, request, session)
+            session = await get_session(connection, key)
+            parent = await _parent(connection, request, key, session)
         run = run.model_copy(update={"parent_run_id": parent})
-        behind = self._make_way(request, session_id)
-        await self._record(request, run, session, queued=bool(behind))
+        behind = self._make_way(request, key)
+        await self._record(request, run, key, is_new=session is None, is_queued=bool(behind))
         try:
             yield Turn(run, behind)
         except BaseException:  # a cancellation, too
-            await self._take_back(run, session)
+            await self._take_back(run, key, session)
             raise
 
     async def turns_before(self, run: Run, family: str) -> AsyncGenerator[StoredTurn, None]:
@@ -119,12 +120,12 @@ class SessionTurns:
         async with self._database.reading() as connection:
             return await count_questions(connection, run.parent_run_id)
 
-    def _make_way(self, request: AgentRequest, session_id: str) -> tuple[RunTask, ...]:
+    def _make_way(self, request: AgentRequest, key: SessionKey) -> tuple[RunTask, ...]:
         """Decide about the session's runs under way, and return those that the new run waits for.
 
         Raise `SessionBusy` or `ServerFull`.
         """
-        under_way = self._live.of_session(session_id)
+        under_way = self._live.of_session(key)
         match request.multitask:
             case "enqueue":
                 if under_way:
@@ -143,38 +144,35 @@ class SessionTurns:
             task.cancel()
         return under_way  # cancelled runs end soon, and the new one begins after that
 
-    async def _record(self, request: AgentRequest, run: Run, session: StoredSession | None, *, queued: bool) -> None:
-        """Record the session, the run and its question in one transaction, and the request of a queued run."""
-        assert run.session_id is not None
+    async def _record(self, request: AgentRequest, run: Run, key: SessionKey, *, is_new: bool, is_queued: bool) -> None:
+        """Record a new session, the run and its question in one transaction, and the request of a queued run."""
         async with self._database.writing() as connection:
-            if session is None:
-                new = StoredSession(session_id=run.session_id, created_at=now(), updated_at=now())
-                await create_session(connection, new)
+            if is_new:
+                await create_session(connection, StoredSession(**key._asdict(), created_at=now(), updated_at=now()))
             await save_runs(connection, [run])
-            await add_messages(connection, run.session_id, [question(run.run_id, request.input)])
-            if queued:
+            await add_messages(connection, [question(run.run_id, request.input)])
+            if is_queued:
                 await put_queued_run(connection, run.run_id, request.model_dump(mode="json"))
-            await touch_session(
-                connection, run.session_id, head_run_id=run.run_id, now=now(), title=title_of(request.input)
-            )
+            await touch_session(connection, key, head_run_id=run.run_id, now=now(), title=title_of(request.input))
 
-    async def _take_back(self, run: Run, before: StoredSession | None) -> None:
+    async def _take_back(self, run: Run, key: SessionKey, before: StoredSession | None) -> None:
         """Delete the records of a run that didn't begin. `before` is its session as it was, if there was one."""
-        assert run.session_id is not None
         async with self._database.writing() as connection:
             await delete_run(connection, run.run_id)
             if before is None:
-                await delete_session(connection, run.session_id)
+                await delete_session(connection, key)
             else:
-                await set_head(connection, run.session_id, before.head_run_id)
+                await set_head(connection, key, before.head_run_id)
 
 
-async def _parent(connection: Connection, request: AgentRequest, session: StoredSession | None) -> str | None:
+async def _parent(
+    connection: Connection, request: AgentRequest, key: SessionKey, session: StoredSession | None
+) -> str | None:
     """Return the run that the new one follows, or None for the first of a tree. Raise `InvalidParent`."""
     if request.parent_run_id is None:
         return None if session is None else session.head_run_id
     parent = await get_run(connection, request.parent_run_id)
-    if parent is None or parent.session_id != request.session_id:
+    if parent is None or parent.session_key != key:
         raise InvalidParent
     return parent.run_id if request.parent_state == "after" else parent.parent_run_id
 

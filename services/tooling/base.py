@@ -28,7 +28,7 @@ Report = Callable[[str | None, float | None, float | None], None]
 class ToolContext:
     """The run of a call. It is passed to tools with a parameter of this type, which the model doesn't see.
 
-    `caller` is the caller of the run, or None while the service doesn't know callers. `metadata` is the request's.
+    `caller` is the owner of the run, or None while authentication is off. `metadata` is the request's.
     `http` is a client that connects only where the operator's URL settings allow.
     """
 

@@ -49,8 +49,8 @@ class CheckContext:
     """The run, step and tool that a checked text belongs to.
 
     `kind` says what the text is. `step` is the model turn that wrote it, and 0 for a request's input. `tool` is the
-    tool of arguments or of a result. `caller` is None while the service doesn't know callers. `metadata` is that of the
-    request.
+    tool of arguments or of a result. `caller` is the owner of the run, or None while authentication is off. `metadata`
+    is that of the request.
     """
 
     kind: CheckKind

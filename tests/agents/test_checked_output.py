@@ -17,7 +17,7 @@ from errors import OutputBlocked
 from event_data import EventData, PartialOutput, Source, Thinking, ToolResult, ToolUse, ToolUseDelta
 from event_logs.memory import MemoryEventLog
 from models import AgentRequest
-from run_models import Run, RunStatus
+from run_models import ANONYMOUS, Run, RunStatus
 from services.agents.budget import NO_BOUNDS, Budget
 from services.agents.checked_output import CheckedOutput, OutputRules, unescaped
 from services.agents.model_chain import ModelChain
@@ -32,6 +32,7 @@ ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 THREADS = ToolThreads(1)  # none of them is ever started: the check is async
 RUN = Run(
     run_id="run_1",
+    owner=ANONYMOUS,
     session_id="chat",
     status=RunStatus.RUNNING,
     model="m",

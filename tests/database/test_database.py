@@ -33,7 +33,7 @@ from database.suspended_runs import (
 )
 from event_data import RunError
 from part_models import ImagePart, TextPart
-from run_models import RunStatus
+from run_models import ANONYMOUS, RunStatus
 from session_models import FunctionCall, Session, StoredMessage
 from usage_models import Usage
 
@@ -52,6 +52,7 @@ from databases import (
     run_id,
     said,
     save,
+    session_key,
     whole_branch,
     whole_tree,
 )
@@ -91,7 +92,7 @@ async def test_a_batch_is_saved_whole(database: Database) -> None:
     )
     await save(database)
     async with database.reading() as connection:
-        runs = await list_runs(connection, session_id=None, status=None, before=None, limit=1000)
+        runs = await list_runs(connection, ANONYMOUS, session_id=None, status=None, before=None, limit=1000)
     assert {run.run_id: run.last_seq for run in runs} == {run_id(n): n if n != 3 else 9 for n in range(100)}
 
 
@@ -100,7 +101,7 @@ async def test_a_run_of_a_lost_session_is_left_out(database: Database) -> None:
     async with database.writing() as connection:
         await create_session(connection, make_session("s"))
         await save_runs(connection, [make_run(1, "s"), make_run(2, "gone"), make_run(3)])
-        await replace_answer(connection, "gone", run_id(2), said(2, "lost"))
+        await replace_answer(connection, run_id(2), said(2, "lost"))
         assert await whole_tree(connection, "gone") == []
     assert [await load(database, n) is not None for n in (1, 2, 3)] == [True, False, True]
 
@@ -121,13 +122,13 @@ async def test_any_text_comes_back(database: Database) -> None:
     async with database.writing() as connection:
         await create_session(connection, session)
         await save_runs(connection, [run])
-        await add_messages(connection, "s", messages)
+        await add_messages(connection, messages)
     async with database.reading() as connection:
-        assert await get_session(connection, "s") == session
+        assert await get_session(connection, session_key("s")) == session
         assert await get_run(connection, run_id(1)) == run
         kept = await whole_tree(connection, "s")
         assert await get_run(connection, ODD) is None
-        assert await list_runs(connection, session_id=ODD, status=None, before=ODD, limit=1) == []
+        assert await list_runs(connection, ANONYMOUS, session_id=ODD, status=None, before=ODD, limit=1) == []
     messages[1] = messages[1].model_copy(
         update={"tool_calls": [call.model_copy(update={"result": ODD, "is_error": False})]}
     )
@@ -140,9 +141,13 @@ async def test_runs_are_listed_by_session_and_status(database: Database) -> None
         await create_session(connection, make_session("s"))
         statuses = list(RunStatus)
         await save_runs(connection, [make_run(n, "s" if n % 2 else None, status=statuses[n % 6]) for n in range(12)])
-        of_session = await list_runs(connection, session_id="s", status=None, before=None, limit=99)
-        failed = await list_runs(connection, session_id=None, status=RunStatus.WAITING, before=None, limit=99)
-        both = await list_runs(connection, session_id="s", status=RunStatus.RUNNING, before=run_id(7), limit=99)
+        of_session = await list_runs(connection, ANONYMOUS, session_id="s", status=None, before=None, limit=99)
+        failed = await list_runs(
+            connection, ANONYMOUS, session_id=None, status=RunStatus.WAITING, before=None, limit=99
+        )
+        both = await list_runs(
+            connection, ANONYMOUS, session_id="s", status=RunStatus.RUNNING, before=run_id(7), limit=99
+        )
         unfinished = await unfinished_runs(connection)
     assert [run.run_id for run in of_session] == [run_id(n) for n in (11, 9, 7, 5, 3, 1)]
     assert [run.run_id for run in failed] == [run_id(n) for n in (8, 2)]
@@ -157,7 +162,7 @@ async def test_paging_through_runs_is_complete_while_new_ones_come(database: Dat
     while True:
         async with database.reading() as connection:
             before = seen[-1] if seen else None
-            page = await list_runs(connection, session_id=None, status=None, before=before, limit=4)
+            page = await list_runs(connection, ANONYMOUS, session_id=None, status=None, before=before, limit=4)
         if not page:
             break
         seen += [run.run_id for run in page]
@@ -170,15 +175,15 @@ async def test_a_deleted_run_goes_with_what_is_of_it(database: Database) -> None
     await converse(database, "s", (1, None, ["a", "b"]), (2, 1, ["c", "d"]))
     async with database.writing() as connection:
         for number in (1, 2):
-            await put_key(connection, f"key {number}", "f", run_id(number), NOON)
+            await put_key(connection, Key(ANONYMOUS, f"key {number}", "f", run_id(number), NOON))
         assert await children(connection, run_id(1)) == [run_id(2)]
         await delete_run(connection, run_id(2))
         await delete_run(connection, run_id(2))
         assert await children(connection, run_id(1)) == []
         assert await get_run(connection, run_id(2)) is None
         assert links(await whole_tree(connection, "s")) == [(a_message(1, 0), None), (a_message(1, 1), a_message(1, 0))]
-        assert await get_key(connection, "key 2") is None
-        assert await get_key(connection, "key 1") is not None
+        assert await get_key(connection, ANONYMOUS, "key 2") is None
+        assert await get_key(connection, ANONYMOUS, "key 1") is not None
 
 
 async def test_children_are_of_the_same_session(database: Database) -> None:
@@ -200,12 +205,14 @@ async def test_old_runs_expire_unless_a_session_holds_them(database: Database) -
         kept = [make_run(3, created_at=old), make_run(4, status=ended), make_run(5, "s", status=ended, created_at=old)]
         await save_runs(connection, gone + kept)
         for number in range(1, 6):
-            await put_key(connection, f"key {number}", "f", run_id(number), NOON)
+            await put_key(connection, Key(ANONYMOUS, f"key {number}", "f", run_id(number), NOON))
         assert await expire_runs(connection, NOON) == 2
         assert await expire_runs(connection, NOON) == 0
-        left = await list_runs(connection, session_id=None, status=None, before=None, limit=9)
+        left = await list_runs(connection, ANONYMOUS, session_id=None, status=None, before=None, limit=9)
         assert sorted(left, key=lambda run: run.run_id) == kept
-        assert [await get_key(connection, f"key {n}") is not None for n in range(1, 6)] == [False] * 2 + [True] * 3
+        assert [await get_key(connection, ANONYMOUS, f"key {n}") is not None for n in range(1, 6)] == [False] * 2 + [
+            True
+        ] * 3
 
 
 # Sessions
@@ -217,8 +224,8 @@ async def test_a_session_is_made_once(database: Database) -> None:
     async with database.writing() as connection:
         assert await create_session(connection, session)
         assert not await create_session(connection, make_session("s", title="second"))
-        assert await get_session(connection, "s") == session
-        assert await get_session(connection, "t") is None
+        assert await get_session(connection, session_key("s")) == session
+        assert await get_session(connection, session_key("t")) is None
 
 
 async def test_a_session_is_changed(database: Database) -> None:
@@ -226,18 +233,18 @@ async def test_a_session_is_changed(database: Database) -> None:
     async with database.writing() as connection:
         await create_session(connection, make_session("s", metadata={"a": "b"}))
         await create_session(connection, make_session("untouched"))
-        await touch_session(connection, "s", head_run_id="run_1", now="later", title=None)
-        await touch_session(connection, "s", head_run_id="run_2", now="still later", title="first")
-        await touch_session(connection, "s", head_run_id="run_3", now="last", title="second")
+        await touch_session(connection, session_key("s"), head_run_id="run_1", now="later", title=None)
+        await touch_session(connection, session_key("s"), head_run_id="run_2", now="still later", title="first")
+        await touch_session(connection, session_key("s"), head_run_id="run_3", now="last", title="second")
         touched = make_session("s", "last", title="first", metadata={"a": "b"}, head_run_id="run_3")
-        assert await get_session(connection, "s") == touched
-        await update_session(connection, "s", {"title": None, "metadata": {"c": "d"}})
-        await set_head(connection, "s", None)
-        assert await get_session(connection, "s") == make_session("s", "last", metadata={"c": "d"})
-        await update_session(connection, "s", {"metadata": None, "title": "new"})
-        assert await get_session(connection, "s") == make_session("s", "last", title="new")
-        await update_session(connection, "unknown", {"title": "new"})
-        assert await get_session(connection, "untouched") == make_session("untouched")
+        assert await get_session(connection, session_key("s")) == touched
+        await update_session(connection, session_key("s"), {"title": None, "metadata": {"c": "d"}})
+        await set_head(connection, session_key("s"), None)
+        assert await get_session(connection, session_key("s")) == make_session("s", "last", metadata={"c": "d"})
+        await update_session(connection, session_key("s"), {"metadata": None, "title": "new"})
+        assert await get_session(connection, session_key("s")) == make_session("s", "last", title="new")
+        await update_session(connection, session_key("unknown"), {"title": "new"})
+        assert await get_session(connection, session_key("untouched")) == make_session("untouched")
 
 
 async def test_paging_through_sessions_is_complete_while_new_ones_come(database: Database) -> None:
@@ -250,7 +257,7 @@ async def test_paging_through_sessions_is_complete_while_new_ones_come(database:
     while True:
         async with database.writing() as connection:
             before = (seen[-1].updated_at, seen[-1].session_id) if seen else None
-            page = await list_sessions(connection, before=before, limit=5)
+            page = await list_sessions(connection, ANONYMOUS, before=before, limit=5)
             await create_session(connection, make_session(f"new {len(seen)}", "2026-11-22T12:00:09.000Z"))
         if not page:
             break
@@ -269,11 +276,11 @@ async def test_a_session_has_its_latest_run_s_status_and_the_sum_of_its_usage(da
         await save_runs(connection, [make_run(1, "s", usage=more), make_run(3, "s"), make_run(5, usage=more)])
         failed = [make_run(2, "s", usage=some), make_run(4, "other", usage=some)]
         await save_runs(connection, [run.model_copy(update={"status": RunStatus.FAILED}) for run in failed])
-        await set_head(connection, "s", run_id(2))
-        await set_head(connection, "other", run_id(1))
-        described = await describe_session(connection, "s")
-        listed = await list_sessions(connection, before=None, limit=9)
-        assert await describe_session(connection, "unknown") is None
+        await set_head(connection, session_key("s"), run_id(2))
+        await set_head(connection, session_key("other"), run_id(1))
+        described = await describe_session(connection, session_key("s"))
+        listed = await list_sessions(connection, ANONYMOUS, before=None, limit=9)
+        assert await describe_session(connection, session_key("unknown")) is None
     assert described is not None
     assert described.status == RunStatus.FAILED
     assert described.usage == some + more
@@ -291,10 +298,10 @@ async def test_a_deleted_session_goes_with_all_that_is_of_it(database: Database)
     await converse(database, "other", (3, None, ["d"]))
     async with database.writing() as connection:
         for number in (1, 2, 3):
-            await put_key(connection, f"key {number}", "f", run_id(number), NOON)
-        await mark_session_deleted(connection, "s")
-        await delete_session(connection, "s")
-        await mark_session_deleted(connection, "s")
+            await put_key(connection, Key(ANONYMOUS, f"key {number}", "f", run_id(number), NOON))
+        await mark_session_deleted(connection, session_key("s"))
+        await delete_session(connection, session_key("s"))
+        await mark_session_deleted(connection, session_key("s"))
         assert await marked_runs(connection) == [run_id(1), run_id(2)]
         assert await marked_runs(connection, after=run_id(1), limit=1) == [run_id(2)]
     tables = ("sessions", "runs", "messages", "idempotency_keys")
@@ -309,7 +316,7 @@ async def test_an_answer_is_replaced_as_often_as_it_is_written(database: Databas
     await converse(database, "s", (1, None, ["why?"]))
     for answer in (["a", "b", "c"], ["a", "b", "c"], ["d"], [], ["e", "f"]):
         async with database.writing() as connection:
-            await replace_answer(connection, "s", run_id(1), said(1, *answer))
+            await replace_answer(connection, run_id(1), said(1, *answer))
             kept = await whole_branch(connection, run_id(1))
         assert [message.content for message in kept] == ["why?", *answer]
         assert [message.message_id for message in kept] == [a_message(1, n) for n in range(len(kept))]
@@ -321,7 +328,7 @@ async def test_parts_are_kept_as_parts(database: Database) -> None:
     message = StoredMessage(run_id=run_id(1), role="user", content=parts)
     await converse(database, "s", (1, None, []))
     async with database.writing() as connection:
-        await add_messages(connection, "s", [message])
+        await add_messages(connection, [message])
         assert [kept.content for kept in await whole_branch(connection, run_id(1))] == [parts]
 
 
@@ -415,7 +422,7 @@ async def test_a_page_of_long_messages_is_short(database: Database) -> None:
     ]
     pages = []
     async with database.writing() as connection:
-        await add_messages(connection, "s", answer, first=len(lengths))
+        await add_messages(connection, answer, first=len(lengths))
         outline = await branch_outline(connection, run_id(1))
         after = None
         while page := outline.page(after, 5):
@@ -435,18 +442,21 @@ async def test_a_page_of_long_messages_is_short(database: Database) -> None:
 async def test_keys(database: Database) -> None:
     """A key stands for the last that it was put for, until it is deleted or old."""
     async with database.writing() as connection:
-        assert await get_key(connection, "k") is None
-        await put_key(connection, "k", "f1", "run_1", NOON)
-        await put_key(connection, "k", "f2", "run_2", "2026-11-22T12:00:00.001Z")
-        await put_key(connection, "old", "f", "run_3", NOON)
-        await put_key(connection, ODD, ODD, ODD, ODD)
-        assert await get_key(connection, "k") == Key("k", "f2", "run_2", "2026-11-22T12:00:00.001Z")
-        assert await get_key(connection, ODD) == Key(ODD, ODD, ODD, ODD)
+        assert await get_key(connection, ANONYMOUS, "k") is None
+        await put_key(connection, Key(ANONYMOUS, "k", "f1", "run_1", NOON))
+        await put_key(connection, Key(ANONYMOUS, "k", "f2", "run_2", "2026-11-22T12:00:00.001Z"))
+        await put_key(connection, Key(ANONYMOUS, "old", "f", "run_3", NOON))
+        await put_key(connection, Key(ODD, ODD, ODD, ODD, ODD))
+        assert await get_key(connection, ANONYMOUS, "k") == Key(
+            ANONYMOUS, "k", "f2", "run_2", "2026-11-22T12:00:00.001Z"
+        )
+        assert await get_key(connection, ANONYMOUS, ODD) is None
+        assert await get_key(connection, ODD, ODD) == Key(ODD, ODD, ODD, ODD, ODD)
         assert await expire_keys(connection, "2026-11-22T12:00:00.001Z") == 1
-        assert await get_key(connection, "old") is None
-        await delete_key(connection, "k")
-        await delete_key(connection, "k")
-        assert await get_key(connection, "k") is None
+        assert await get_key(connection, ANONYMOUS, "old") is None
+        await delete_key(connection, ANONYMOUS, "k")
+        await delete_key(connection, ANONYMOUS, "k")
+        assert await get_key(connection, ANONYMOUS, "k") is None
 
 
 # Runs that wait

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import aclosing, closing, contextmanager
 from pathlib import Path
 
@@ -25,12 +25,10 @@ from database.connections import engines
 from database.engine import Conflict, Database, revision
 from database.migrate import NewerDatabase, configuration, newest
 from database.runs import get_run, list_runs, save_runs
-from database.sessions import (
-    describe_session,
-)
+from database.sessions import delete_session, describe_session
 from database.tables import metadata
 from errors import StoreUnavailable
-from run_models import RunStatus
+from run_models import ANONYMOUS, RunStatus
 from session_models import FunctionCall
 
 with warnings.catch_warnings():
@@ -40,6 +38,7 @@ from databases import (
     LOCKED_WITHIN_S,
     NOON,
     clear,
+    converse,
     count,
     execute,
     load,
@@ -48,6 +47,7 @@ from databases import (
     postgresql_url,
     run_id,
     save,
+    session_key,
     sqlite_url,
     whole_branch,
 )
@@ -92,8 +92,8 @@ async def test_a_mistake_in_a_statement_is_no_outage(database: Database) -> None
     with pytest.raises(sa.exc.DBAPIError, match="nowhere"):
         await execute(database, "SELECT 1 FROM nowhere")
     with pytest.raises(Conflict):
-        await execute(database, *["INSERT INTO idempotency_keys VALUES ('k', 'f', 'r', 't')"] * 2)
-    orphan = "INSERT INTO messages (run_id, position, session_id, role) VALUES ('r', 0, 's', 'user')"
+        await execute(database, *["INSERT INTO idempotency_keys VALUES ('o', 'k', 'f', 'r', 't')"] * 2)
+    orphan = "INSERT INTO messages (run_id, position, role) VALUES ('r', 0, 'user')"
     with pytest.raises(Conflict):
         await execute(database, orphan)
     assert await count(database, "idempotency_keys") == 0
@@ -151,7 +151,7 @@ async def test_cancelled_work_leaves_every_connection_in_order(file: Path) -> No
             await asyncio.wait({task, reader})
         await asyncio.gather(*(pair(100 + n) for n in range(10)))
         async with database.reading() as connection:
-            runs = await list_runs(connection, session_id=None, status=None, before=None, limit=1000)
+            runs = await list_runs(connection, ANONYMOUS, session_id=None, status=None, before=None, limit=1000)
     numbers = {int(run.run_id.removeprefix("run_"), 16) for run in runs}
     assert {number ^ 1 for number in numbers} == numbers
     assert numbers >= set(range(200, 220))
@@ -341,16 +341,32 @@ async def test_a_former_version_s_database_is_brought_up_to_date(former: str, ur
                 {"run_id": run_id(1), "position": 1, "session_id": "s", "role": "assistant", "tool_calls": calls},
             ),
         ):
-            await connection.execute(sa.insert(metadata.tables[table]).values(row))
+            await connection.execute(sa.insert(former_table(table, row)).values(row))
     await connections.aclose()
     async with aclosing(await Database.open(url)) as database, database.reading() as connection:
-        described = await describe_session(connection, "s")
+        described = await describe_session(connection, session_key("s"))
         messages = await whole_branch(connection, run_id(1))
     assert await revision(url) == newest()
     assert described is not None
     assert described.status == RunStatus.RUNNING
     assert [message.thinking for message in messages] == [None, None]
     assert messages[1].tool_calls == [FunctionCall.model_validate(call)]
+    assert described.owner == ANONYMOUS
+
+
+def former_table(name: str, row: Mapping[str, object]) -> sa.TableClause:
+    """A table as a former version had it, with the columns of a row."""
+    types = {column.name: column.type for column in metadata.tables[name].columns}
+    return sa.table(name, *(sa.column(column, types.get(column, sa.Text())) for column in row))
+
+
+async def test_rows_of_a_migrated_database_go_with_what_they_refer_to(url: str) -> None:
+    """The foreign keys that a migration switches off are on again: runs and messages go with their session."""
+    async with aclosing(await Database.open(url)) as database:
+        await converse(database, "s", (1, None, ["?", "!"]))
+        async with database.writing() as connection:
+            await delete_session(connection, session_key("s"))
+        assert [await count(database, table) for table in ("sessions", "runs", "messages")] == [0, 0, 0]
 
 
 async def test_opening_again_changes_nothing(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from fake_dedalus import FakeDedalus
 from grammar import check_grammar, parse_frames
 from process import Nursery, Process, forked_app
-from service import NOWHERE, SIMULATE, STREAM, checked, names, only, text
+from service import DATABASE, NOWHERE, SIMULATE, STREAM, checked, names, only, service, text
 from wire import Done, Finish, Gate, Text, WaitFor, answer
 
 SOON_S = 2.0
@@ -104,6 +104,25 @@ def test_a_locked_database_refuses_what_needs_it(nursery: Nursery, tmp_path: Pat
         assert client.get("/api/agent/runs").json() == {"runs": []}
         first = client.post(SIMULATE, json={"delay_ms": 0})
         assert client.get(f"/api/agent/runs/{first.headers['x-run-id']}").json()["status"] == "succeeded"
+
+
+@pytest.mark.anyio
+async def test_events_are_read_while_the_database_is_unavailable(tmp_path: Path) -> None:
+    """A run that has ended is replayed from the log, which has its owner, too; its record has to wait."""
+    async with service(NOWHERE, data_dir=tmp_path) as agent:
+        whole = await agent.post(SIMULATE, {"delay_ms": 0})
+        run = f"/api/agent/runs/{whole.headers['x-run-id']}"
+        await agent.app.state.write_behind.flush()
+        assert (await agent.client.get(run)).json()["status"] == "succeeded"
+        await agent.app.state.database._connections.reading.dispose()
+        moved = (tmp_path / DATABASE).rename(tmp_path / "moved")
+        (tmp_path / DATABASE).mkdir()
+        assert (await agent.client.get(run)).json()["error"]["code"] == "store_unavailable"
+        assert (await agent.client.get(f"{run}/events")).content == whole.content
+        assert (await agent.client.get("/api/agent/runs/run_1/events")).status_code == 404
+        (tmp_path / DATABASE).rmdir()
+        moved.rename(tmp_path / DATABASE)
+        assert (await agent.client.get(run)).json()["status"] == "succeeded"
 
 
 def test_a_run_continues_while_its_record_has_to_wait(nursery: Nursery, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from process import ROOT
 from sources import imported
 
 MODULES = (
+    "access_models",
     "app",
     "catalog_models",
     "closed_models",
@@ -47,6 +48,7 @@ MAX_FUNCTION_LINES = 40
 MAX_PARTS = 6  # that a constructor takes
 
 VOCABULARY = (
+    "access_models",
     "json_codec*",
     "json_schema*",
     "closed_models",
@@ -77,6 +79,7 @@ INNER: Mapping[str, tuple[str, ...]] = {
         "services.runs*",
         "services.upstreams*",
         "services.tooling*",
+        "services.access*",
         "event_logs.base",
         "event_logs.reading",
     ),
@@ -98,10 +101,12 @@ INNER: Mapping[str, tuple[str, ...]] = {
     "upstreams": ("services.completions*",),
     "completions": (),
     "outbound": (),
+    "access": (),
 }
 """The modules that each package of the services may import beside itself and the vocabulary."""
 
 MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
+    "access_models": (),
     "errors": (),
     "closed_models": (),
     "usage_models": ("closed_models",),

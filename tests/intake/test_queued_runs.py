@@ -22,6 +22,7 @@ from waiting_runs import ASK, DELETE, RUNS, decide, deletes, get, refusal, waits
 from wire import Done, Finish, Gate, Stall, Text, WaitFor, answer
 
 from database.tables import waiting_runs
+from run_models import ANONYMOUS, SessionKey
 
 pytestmark = pytest.mark.anyio
 
@@ -255,7 +256,7 @@ async def test_the_json_answer_of_a_queued_run(tmp_path: Path) -> None:
             await first.until(b'"one"')
             asking = [asyncio.create_task(agent.post(EXECUTE, QUEUED | {"input": q})) for q in ("Two?", "Three?")]
             await when(lambda: sum(task.is_queued for task in agent.app.state.live.tasks) == 2)
-            second = agent.app.state.live.of_session("chat")[1].run_id
+            second = agent.app.state.live.of_session(SessionKey(ANONYMOUS, "chat"))[1].run_id
             await agent.client.post(f"{RUNS}/{second}/cancel")
             gate.open()
             answers = [(await one).json() for one in asking]
@@ -303,7 +304,7 @@ async def test_new_turns_queue_behind_those_of_a_former_process(tmp_path: Path) 
             run_ids += await enqueue(agent, "Three?")
         async with started(fake, tmp_path) as agent:
             assert await statuses(agent, run_ids) == ["waiting", "queued", "queued"]
-            assert [task.run_id for task in agent.app.state.live.of_session("chat")] == run_ids
+            assert [task.run_id for task in agent.app.state.live.of_session(SessionKey(ANONYMOUS, "chat"))] == run_ids
             fake.turn(*answer("Now."))
             body = {"input": "Four?", "session_id": "chat", "multitask": "interrupt"}
             assert text(await agent.stream(body)) == "Now."

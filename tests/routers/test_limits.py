@@ -18,6 +18,7 @@ from wire import Done, Finish, Stall, Text, answer
 
 from errors import ServerFull
 from models import AgentRequest
+from services.access.caller import ANYBODY
 
 pytest_plugins = "shared_service"
 pytestmark = pytest.mark.anyio
@@ -194,7 +195,7 @@ async def test_requests_at_the_same_moment_can_t_be_too_many() -> None:
     """The limit holds also for runs that are admitted while another one is starting."""
     async with FakeDedalus() as fake, service(fake.url, default_model=None, max_concurrent_runs=1) as agent:
         fake.always(Stall())
-        starts = (agent.app.state.service.start(AgentRequest(input="?"), f"req_{n}") for n in range(5))
+        starts = (agent.app.state.service.start(ANYBODY, AgentRequest(input="?"), f"req_{n}") for n in range(5))
         started = await asyncio.gather(*starts, return_exceptions=True)
     assert sum(isinstance(result, ServerFull) for result in started) == 4
 

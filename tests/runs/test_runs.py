@@ -14,6 +14,7 @@ from wire import Done, Finish, Gate, Stall, Text, WaitFor, answer
 
 from event_data import PartialOutput
 from models import Scenario, SimulateRequest
+from run_models import ANONYMOUS
 from services.agents.scenarios import Silence, script
 
 pytest_plugins = "shared_service"
@@ -311,7 +312,7 @@ async def test_a_drain_waits_for_readers_of_runs_that_have_ended() -> None:
     """A reader that replays a finished run when the server begins to stop gets all of it."""
     async with service(NOWHERE) as agent:
         run_id = (await agent.post(SIMULATE, {"delay_ms": 0})).headers["x-run-id"]
-        stream = await agent.app.state.service.follow(run_id, 0)
+        stream = await agent.app.state.service.follow(ANONYMOUS, run_id, 0)
         async with stream as frames:
             draining = asyncio.create_task(agent.app.state.live.drain())
             body = b"".join([page async for page in frames])

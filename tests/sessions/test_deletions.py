@@ -19,6 +19,7 @@ from wire import answer
 from database.deletions import marked_runs
 from database.engine import Database
 from database.sessions import update_session
+from run_models import ANONYMOUS, SessionKey
 from services.runs.deletions import delete_events
 from services.sessions.retention import Retention
 
@@ -176,7 +177,7 @@ async def unused(agent: Service, *sessions: str) -> None:
     """Create sessions whose last use was long ago."""
     async with agent.app.state.database.writing() as connection:
         for session in sessions:
-            await update_session(connection, session, {"updated_at": LONG_AGO})
+            await update_session(connection, SessionKey(ANONYMOUS, session), {"updated_at": LONG_AGO})
 
 
 async def left(agent: Service) -> set[str]:
@@ -237,7 +238,7 @@ async def test_a_session_that_is_used_again_is_not_deleted(tmp_path: Path) -> No
         await conversation(agent, fake)
         await unused(agent, "chat")
         sessions = agent.app.state.sessions
-        lock = sessions._turns.lock("chat")
+        lock = sessions._turns.lock(SessionKey(ANONYMOUS, "chat"))
         async with lock, retention(agent, 1):
             await when(lambda: bool(lock._waiters))  # retention has selected the session
             await agent.client.patch(f"{SESSIONS}/chat", json={"title": "Still here"})

@@ -8,6 +8,7 @@ from session_calls import SESSIONS, refusal
 
 from database.engine import Connection, Database
 from database.sessions import Titled, create_session
+from run_models import ANONYMOUS
 from services.sessions.listing import SEARCHED, found_sessions, matches, place_of, words_of
 from session_models import StoredSession
 
@@ -25,7 +26,7 @@ async def found(connection: Connection, search: str, limit: int = 2) -> list[lis
     pages: list[list[str]] = []
     cursor = None
     while True:
-        page = await found_sessions(connection, words_of(search), place_of(cursor), limit)
+        page = await found_sessions(connection, ANONYMOUS, words_of(search), place_of(cursor), limit)
         pages.append([session.session_id for session in page.sessions])
         if (cursor := page.next_cursor) is None:
             return pages

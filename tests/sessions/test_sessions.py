@@ -13,7 +13,7 @@ from session_calls import RUNS, SESSIONS, ask, get, messages, refusal, said
 from wire import Cut, Done, Finish, Gate, Role, Stall, Text, ToolCall, WaitFor, answer
 
 from database.runs import list_runs, save_runs
-from run_models import RunStatus
+from run_models import ANONYMOUS, RunStatus
 
 pytestmark = pytest.mark.anyio
 
@@ -133,7 +133,7 @@ async def test_runs_that_were_lost_while_they_waited_do_not_take_the_conversatio
                 assert (await agent.post(RUNS, body)).status_code == 202
             await get(agent, RUNS)
             async with agent.app.state.database.writing() as connection:
-                rows = await list_runs(connection, session_id="chat", status=None, before=None, limit=3)
+                rows = await list_runs(connection, ANONYMOUS, session_id="chat", status=None, before=None, limit=3)
                 unsaid = [row.model_copy(update={"status": RunStatus.QUEUED, "last_seq": 0}) for row in rows]
             agent.app.state.write_behind._task.cancel()  # as if the process had died before these writes
             async with agent.app.state.database.writing() as connection:

@@ -15,7 +15,7 @@ from database.sessions import (
     create_session,
 )
 from database.tables import metadata
-from run_models import Run, RunStatus
+from run_models import ANONYMOUS, Run, RunStatus, SessionKey
 from session_models import SessionMessage, StoredMessage, StoredSession
 
 with warnings.catch_warnings():
@@ -54,6 +54,7 @@ def run_id(number: int) -> str:
 def make_run(number: int, session_id: str | None = None, parent: int | None = None, **changes: object) -> Run:
     return Run(
         run_id=run_id(number),
+        owner=ANONYMOUS,
         session_id=session_id,
         parent_run_id=None if parent is None else run_id(parent),
         status=RunStatus.RUNNING,
@@ -64,8 +65,14 @@ def make_run(number: int, session_id: str | None = None, parent: int | None = No
     ).model_copy(update=changes)
 
 
+def session_key(session_id: str) -> SessionKey:
+    return SessionKey(ANONYMOUS, session_id)
+
+
 def make_session(session_id: str, updated_at: str = NOON, **changes: object) -> StoredSession:
-    return StoredSession(session_id=session_id, created_at=NOON, updated_at=updated_at).model_copy(update=changes)
+    return StoredSession(session_id=session_id, owner=ANONYMOUS, created_at=NOON, updated_at=updated_at).model_copy(
+        update=changes
+    )
 
 
 def said(number: int, *texts: str) -> list[StoredMessage]:
@@ -85,7 +92,7 @@ async def whole_branch(connection: Connection, run_id: str) -> list[SessionMessa
 
 
 async def whole_tree(connection: Connection, session_id: str) -> list[SessionMessage]:
-    return await whole(connection, await tree_outline(connection, session_id))
+    return await whole(connection, await tree_outline(connection, session_key(session_id)))
 
 
 async def whole(connection: Connection, outline: Outline) -> list[SessionMessage]:
@@ -124,7 +131,7 @@ async def converse(database: Database, session_id: str, *turns: tuple[int, int |
         await create_session(connection, make_session(session_id))
         await save_runs(connection, [make_run(number, session_id, parent) for number, parent, _ in turns])
         for number, _, texts in turns:
-            await add_messages(connection, session_id, said(number, *texts))
+            await add_messages(connection, said(number, *texts))
 
 
 async def count(database: Database, table: str) -> int:

@@ -170,7 +170,7 @@ CALL = {"tool_call_id": name, "name": name}
 
 # The keys of each event's data; those that end in ? may be absent.
 DATA: dict[str, dict[str, Callable[[Any], bool]]] = {
-    "run_started": {"model": name, "session_id?": name},
+    "run_started": {"model": name, "session_id?": name, "owner?": name},
     "step_started": {"step": count, "model": name},
     "thinking": {"content": text},
     "partial_output": {"content": text},

@@ -17,7 +17,7 @@ from database.engine import Database
 from errors import LocalModelUnavailable, ModelUnavailable
 from event_logs.memory import MemoryEventLog
 from models import AgentRequest
-from run_models import Run, RunStatus
+from run_models import ANONYMOUS, Run, RunStatus
 from services.agents.dedalus import DedalusAgent
 from services.agents.loop_state import AgentLimits
 from services.agents.provider_states import ProviderStates
@@ -379,7 +379,13 @@ class NoModel(EmbeddedModel):
 
 def a_run() -> Run:
     return Run(
-        run_id="run_1", status=RunStatus.QUEUED, model=MODEL_ID, created_at="", last_seq=0, on_disconnect="cancel"
+        run_id="run_1",
+        owner=ANONYMOUS,
+        status=RunStatus.QUEUED,
+        model=MODEL_ID,
+        created_at="",
+        last_seq=0,
+        on_disconnect="cancel",
     )
 
 

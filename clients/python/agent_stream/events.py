@@ -30,12 +30,13 @@ class Event:
 
 @dataclass(frozen=True)
 class RunStarted(Event):
-    """The first event of every run."""
+    """The first event of every run. `owner` is the caller that it belongs to, None while authentication is off."""
 
     event: ClassVar[Literal["run_started"]] = "run_started"
 
     model: str
     session_id: str | None = None
+    owner: str | None = None
 
 
 @dataclass(frozen=True)

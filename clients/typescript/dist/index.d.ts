@@ -1586,10 +1586,13 @@ interface components {
     /**
     * RunStarted
     * @description The first event of every run. It is recorded before the response headers are sent.
+    *
+    *     `owner` is the caller that the run belongs to. It is absent while authentication is off.
     */
     RunStarted: {
       /** Model */model: string; /** Session Id */
-      session_id?: string;
+      session_id?: string; /** Owner */
+      owner?: string;
     };
     /**
     * RunStartedEvent

@@ -2238,12 +2238,16 @@ export interface components {
         /**
          * RunStarted
          * @description The first event of every run. It is recorded before the response headers are sent.
+         *
+         *     `owner` is the caller that the run belongs to. It is absent while authentication is off.
          */
         RunStarted: {
             /** Model */
             model: string;
             /** Session Id */
             session_id?: string;
+            /** Owner */
+            owner?: string;
         };
         /**
          * RunStartedEvent
