@@ -256,6 +256,41 @@ def test_each_rule_changes_what_it_names() -> None:
     assert "reasoning_effort" in fitted({**ASKED, "reasoning_effort": "low"}, rules)
 
 
+SIGNED: Json = {
+    "role": "assistant",
+    "content": "So.",
+    "reasoning_content": "Hm.",
+    "tool_calls": [
+        {
+            "id": "call_1",
+            "type": "function",
+            "function": {"name": "echo", "arguments": "{}", "signature": "s"},
+            "extra_content": {"google": {"thought_signature": "s"}},
+        }
+    ],
+}
+PLAINER: Json = {
+    "role": "assistant",
+    "content": "So.",
+    "tool_calls": [{"id": "call_1", "type": "function", "function": {"name": "echo", "arguments": "{}"}}],
+}
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "message", "sent"),
+    [
+        ("back", SIGNED, SIGNED),
+        ("back", PLAINER, PLAINER),
+        ("never", SIGNED, PLAINER),
+        ("always", SIGNED, SIGNED),
+        ("always", PLAINER, {**PLAINER, "reasoning_content": " "}),
+    ],
+)
+def test_reasoning_and_signatures_go_back_as_the_rule_says(reasoning: Any, message: Json, sent: Json) -> None:
+    """Unchanged; not at all, from calls as well; or in every message of the model, with a space where there is none."""
+    assert fitted({"messages": [message]}, WireRules(reasoning=reasoning))["messages"] == [sent]
+
+
 @pytest.mark.parametrize(
     ("question", "joined"),
     [
