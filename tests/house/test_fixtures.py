@@ -19,10 +19,12 @@ SUITES = {
 
 def plugins(modules: list[Path]) -> set[str]:
     """Return the plugins that these test modules name. A plugin is loaded for all modules, once one names it."""
+    sources = (module.read_text() for module in modules)
     return {
         ast.literal_eval(node.value)
-        for module in modules
-        for node in ast.parse(module.read_text()).body
+        for source in sources
+        if "pytest_plugins" in source
+        for node in ast.parse(source).body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytest_plugins"
     }
 
