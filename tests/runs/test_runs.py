@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+from typing import Any
 
 import httpx
 import pytest
@@ -68,10 +69,12 @@ async def test_cursors_that_can_t_be_served_say_so(agent: Service) -> None:
 
 async def test_an_expired_run_is_gone() -> None:
     """The events of a run past its retention are 410, not 404. Its record still reports how it ended."""
-    async with service(NOWHERE, event_log_url="memory://", memory_log_bytes=1024 * 1024) as agent:
-        first = (await agent.post(SIMULATE, {"delay_ms": 0, "scenario": "long"})).headers["x-run-id"]
-        for _ in range(40):
-            await agent.post(SIMULATE, {"delay_ms": 0, "scenario": "long"})
+    memory: dict[str, Any] = {"event_log_url": "memory://", "memory_log_bytes": 1024 * 1024}
+    async with FakeDedalus() as fake, service(fake.url, **memory) as agent:
+        first = (await agent.post(SIMULATE, {"delay_ms": 0})).headers["x-run-id"]
+        fake.always(Text("x" * 200_000), Finish("stop"), Done())
+        for _ in range(6):
+            await agent.post(STREAM, {"input": "?"})
         response = await agent.client.get(events_url(first))
         run = await agent.client.get(f"/api/agent/runs/{first}")
     assert (response.status_code, response.json()["error"]["code"]) == (410, "run_expired")
