@@ -435,17 +435,27 @@ def test_the_docs_show_which_server_takes_files_and_audio() -> None:
     assert shown == sorted((refused.get(file, file), urls, refused.get(audio, audio)) for file, urls, audio in said)
 
 
-@pytest.mark.parametrize("rules", [WireRules(), WireRules(file_urls=True)], ids=["data only", "fetches"])
-def test_a_file_by_its_url_goes_to_servers_that_fetch_it(rules: WireRules) -> None:
-    """Others would fail after the run has begun, so the request is refused."""
-    request = AgentRequest.model_validate({"input": [{"type": "file", "url": "https://e.com/a.pdf"}]})
-    if rules.file_urls:
-        check_parts(request.media(), rules, "m")
-        [message] = fitted({"messages": conversation(None, (), request.input)}, rules)["messages"]
-        assert message["content"] == [{"type": "file", "file": {"file_data": "https://e.com/a.pdf"}}]
-    else:
-        with pytest.raises(InvalidRequest):
-            check_parts(request.media(), rules, "m")
+AT_A_URL = "https://e.com/a.pdf"
+
+
+@pytest.mark.parametrize(
+    ("form", "part"),
+    [
+        ("file", {"type": "file", "file": {"file_data": AT_A_URL}}),
+        ("file_url", {"type": "file_url", "file_url": {"url": AT_A_URL}}),
+        ("document_url", {"type": "document_url", "document_url": AT_A_URL}),
+    ],
+)
+def test_a_file_by_its_url_goes_to_servers_that_fetch_it(form: Any, part: Json) -> None:
+    """Others would fail after the run has begun, so the request is refused. In a session's history, a text is sent."""
+    request = AgentRequest.model_validate({"input": [{"type": "file", "url": AT_A_URL}]})
+    messages = {"messages": conversation(None, (), request.input)}
+    fetching, other = WireRules(files=form, file_urls=True), WireRules(files=form)
+    check_parts(request.media(), fetching, "m")
+    assert fitted(messages, fetching)["messages"][0]["content"] == [part]
+    with pytest.raises(InvalidRequest):
+        check_parts(request.media(), other, "m")
+    assert fitted(messages, other)["messages"][0]["content"] == [{"type": "text", "text": LEFT_OUT}]
 
 
 def test_a_large_file_is_read_within_the_event_loop_s_50_ms() -> None:

@@ -48,12 +48,12 @@ def test_the_table_has_every_server() -> None:
 
 
 @pytest.mark.parametrize("server", TABLE)
-@pytest.mark.parametrize("has_tools", [False, True])
-async def test_a_schema_has_the_documented_form_on_the_wire(server: str | None, has_tools: bool) -> None:
+@pytest.mark.parametrize("tools", [{}, {"tools": TOOLS}, {"mcp_servers": ["a/b"]}], ids=["alone", "tools", "hosted"])
+async def test_a_schema_has_the_documented_form_on_the_wire(server: str | None, tools: Json) -> None:
     """The bytes have the response format where the table says so, else the instructions, and never both."""
-    body = {"messages": [QUESTION], "output_schema": SCHEMA} | ({"tools": TOOLS} if has_tools else {})
+    body = {"messages": [QUESTION], "output_schema": SCHEMA} | tools
     sent = json.loads(await written(fitted(body, rules_of(server))))
-    if TABLE[server] == "always" or (TABLE[server] == "without tools" and not has_tools):
+    if TABLE[server] == "always" or (TABLE[server] == "without tools" and not tools):
         json_schema = {"name": NAME, "schema": STRICT, "strict": True}
         assert sent["response_format"] == {"type": "json_schema", "json_schema": json_schema}
         assert sent["messages"] == [QUESTION]
