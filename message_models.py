@@ -26,6 +26,7 @@ IGNORED = frozenset(
 REASONING_PARTS = ("reasoning", "redacted_thinking", "think", "thinking")
 CALL_PARTS = ("tool-call", "tool_call", "tool_use")
 RESULT_PARTS = ("tool-result", "tool_result")
+"""The types of parts that aren't text: of Anthropic, of the AI SDK, and of LangChain and what is built on it."""
 CALLS_AS_PARTS = "Send the calls of an answer in tool_calls, and each result in a message with the role tool."
 
 
@@ -94,7 +95,7 @@ class Message(Asked):
         message = {key: given for key, given in value.items() if key not in IGNORED}
         if value.get("refusal") and not value.get("content"):
             message["content"] = value["refusal"]
-        if message.get("role") in {"assistant", "tool"} and isinstance(message.get("content"), list):
+        if message.get("role") in ("assistant", "tool") and isinstance(message.get("content"), list):
             message["content"] = _said(message["content"], calls=message.get("tool_calls"))
         return message
 
@@ -124,7 +125,7 @@ def _said(content: list[Any], calls: object) -> list[Any] | None:
     """Return the parts of an answer or a result without reasoning, and without calls that `calls` has as well."""
     dropped = (*REASONING_PARTS, *(CALL_PARTS if calls else ()))
     kinds = [part.get("type") if isinstance(part, dict) else None for part in content]
-    if any(kind in {*CALL_PARTS, *RESULT_PARTS} and kind not in dropped for kind in kinds):
+    if any(kind in (*CALL_PARTS, *RESULT_PARTS) and kind not in dropped for kind in kinds):
         raise ValueError(CALLS_AS_PARTS)
     return [part for part, kind in zip(content, kinds, strict=True) if kind not in dropped] or None
 
