@@ -81,7 +81,8 @@ def process(
 
     It is forked from a process that has imported what it needs, unless `forked` is False.
     """
-    clean = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PACKAGE), "PYTHONUTF8": "1", "TERM": "xterm-256color", **env}
+    outside = {name: os.environ[name] for name in ("PATH", "SSL_CERT_FILE") if name in os.environ}
+    clean = {**outside, "PYTHONPATH": str(PACKAGE), "PYTHONUTF8": "1", "TERM": "xterm-256color", **env}
     script, *arguments = command
     if forked:
         named = ("test_client", *arguments) if script == CLIENT else ("forked_script", *command)
