@@ -10,11 +10,13 @@ import { followReplay } from "./inspector/replay.js";
 import { followWidth } from "./drawers.js";
 import { html } from "./html.js";
 import { followKeyboard } from "./keyboard.js";
+import { restoreLastRequest } from "./last_request.js";
 import { followUrl } from "./route.js";
 
 followUrl();
 followWidth();
 followChoice();
+restoreLastRequest();
 followRoute();
 followKeyboard();
 followReplay();

@@ -10,8 +10,8 @@ import { TimeLeft } from "./time_left.js";
 
 /** The totals that a budget may have. `spent` is the key of what is spent of one. */
 const TOTALS = {
-  max_total_tokens: { spent: "spent_tokens", unit: "tokens", step: "1", written: (tokens) => count(tokens, "token", "tokens") },
-  max_cost_usd: { spent: "spent_cost_usd", unit: "US dollars", step: "any", written: dollars },
+  max_total_tokens: { spent: "spent_tokens", unit: "tokens", step: "1", about: (spent, all) => `${spent.toLocaleString("en")} of ${count(all, "token", "tokens")}` },
+  max_cost_usd: { spent: "spent_cost_usd", unit: "US dollars", step: "any", about: (spent, all) => `${dollars(spent)} of ${dollars(all)}` },
 };
 
 /** `raise` and `refuse` send the decision, and resolve with an error or null. */
@@ -53,8 +53,8 @@ export function BudgetCard({ budget, raise, refuse }) {
 }
 
 function spentOf(budget, name) {
-  const { spent, written } = TOTALS[name];
-  return `${written(budget[spent])} of ${written(budget[name])} spent`;
+  const { spent, about } = TOTALS[name];
+  return `${about(budget[spent], budget[name])} spent`;
 }
 
 function Total({ name, value, change }) {

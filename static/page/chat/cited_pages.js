@@ -14,7 +14,7 @@ export function CitedPages({ sources }) {
       <h3 id=${title}>Sources</h3>
       <ol>
         ${pages.map(
-          ({ href, host, label, snippet }) => html`<li key=${href}>
+          ({ number, href, host, label, snippet }) => html`<li key=${number} value=${number}>
             <a href=${href} title=${snippet} target="_blank" rel="noopener noreferrer nofollow" referrerpolicy="no-referrer">${label}</a>
             ${label !== host && html` <span class="muted">${host}</span>`}
           </li>`,

@@ -17,7 +17,7 @@ export function CodeTab() {
   const request = useStore((state) => state.lastRequest);
   const choice = useStore((state) => state.choice);
   const [title, select] = useState("curl");
-  const programs = useMemo(() => programsFor({ baseUrl: BASE_URL, ...(request ? portable(request) : exampleOf(choice)) }), [request, choice]);
+  const programs = useMemo(() => programsFor({ baseUrl: BASE_URL, ...portable(request ?? exampleOf(choice)) }), [request, choice]);
   const program = programs.find((each) => each.title === title);
   return html`
     <${Segments} label="Language" options=${programs.map((each) => each.title)} selected=${title} onSelect=${select} />

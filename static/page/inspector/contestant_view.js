@@ -5,7 +5,7 @@ import { ModelMenu } from "../header/model_picker.js";
 import { shortName } from "../header/models.js";
 import { html } from "../html.js";
 import { useExternal } from "../store.js";
-import { count, duration } from "./formats.js";
+import { count, duration, speed } from "./formats.js";
 import { measuresOf } from "./measures.js";
 import { spansOf } from "./timing.js";
 
@@ -36,7 +36,7 @@ function Figures({ status, frames }) {
         <span>first token ${duration(firstTokenMs)}</span>
         <span>total ${duration(durationMs)}</span>
         <span>${count(usage?.output_tokens)} tokens</span>
-        <span>${tokensPerS === null ? "–" : tokensPerS.toFixed(0)} tok/s</span>
+        ${tokensPerS !== null && html`<span>${speed(tokensPerS)} tok/s</span>`}
       `}
     </p>
   `;

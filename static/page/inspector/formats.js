@@ -14,5 +14,8 @@ export const count = (number) => (isKnown(number) ? number.toLocaleString("en") 
 /** Returns an amount in US dollars as text, such as "$0.0021". */
 export const dollars = (amount) => (isKnown(amount) ? knownDollars(amount) : UNKNOWN);
 
+/** Returns a number of tokens per second as text, such as "42" or "3.1". */
+export const speed = (perS) => (perS !== null && perS < 10 ? perS.toFixed(1) : count(perS && Math.round(perS)));
+
 /** Returns a number of bytes as text, such as "214 B" or "1.4 kB". */
 export const bytes = (number) => (number < 1_000 ? `${number} B` : `${(number / 1_000).toFixed(1)} kB`);

@@ -30,6 +30,6 @@ export function RequestTab() {
 const Unknown = () => html`
   <div class="no-run">
     <p>No request to show</p>
-    <p class="muted small">This run started elsewhere, or before this page was reloaded.</p>
+    <p class="muted small">This tab didn't start this run, or has asked again since.</p>
   </div>
 `;

@@ -8,7 +8,7 @@ import { html } from "../html.js";
 import { Chart } from "./chart.js";
 import { useAtMostEvery, useClock } from "./clock.js";
 import { Empty } from "./empty.js";
-import { bytes, count, dollars, duration } from "./formats.js";
+import { bytes, count, dollars, duration, speed } from "./formats.js";
 import { measuresOf, speedOf, tokensOverTime } from "./measures.js";
 import { useShownRun } from "./shown_run.js";
 import { nowOf, spansOf } from "./timing.js";
@@ -41,7 +41,7 @@ export function RunTab() {
 /** A run's status and numbers. */
 function Summary({ measures, status, nowMs }) {
   const { runId, model, firstTokenMs, durationMs, tokensPerS, isEstimated, usage } = measures;
-  const speed = tokensPerS === null ? "–" : `${isEstimated ? "~" : ""}${tokensPerS.toFixed(tokensPerS < 10 ? 1 : 0)}`;
+  const estimate = isEstimated && tokensPerS !== null ? "~" : "";
   return html`
     <div class="run-head">
       <p class="run-status is-${status}"><span class="dot is-${DOTS[status] ?? status}"></span>${status}</p>
@@ -51,7 +51,7 @@ function Summary({ measures, status, nowMs }) {
     <dl class="tiles">
       <${Tile} name="First token" value=${duration(firstTokenMs)} />
       <${Tile} name="Duration" value=${duration(durationMs ?? nowMs)} />
-      <${Tile} name="Tokens/s" value=${speed} />
+      <${Tile} name="Tokens/s" value=${`${estimate}${speed(tokensPerS)}`} />
       <${Tile} name="Tokens in" value=${count(usage?.input_tokens)} />
       <${Tile} name="Tokens out" value=${count(usage?.output_tokens)} />
       <${Tile} name="${count(measures.events)} events" value=${bytes(measures.bytes)} />
@@ -97,14 +97,13 @@ function Steps({ steps, isUnderWay }) {
 /** `open` is shown for a step that has not ended. */
 function StepRow({ open, step }) {
   const { finishReason, usage } = step;
-  const speed = speedOf(step);
   return html`
     <tr>
       <th scope="row">${step.step}</th>
       <td>${finishReason ?? open}</td>
       <td>${count(usage?.input_tokens)}</td>
       <td>${count(usage?.output_tokens)}</td>
-      <td>${count(speed && Math.round(speed))}</td>
+      <td>${speed(speedOf(step))}</td>
       <td>${dollars(usage?.cost_usd)}</td>
     </tr>
   `;

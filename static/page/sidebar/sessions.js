@@ -25,9 +25,6 @@ export function Sessions() {
   const answer = useStore((state) => state.found);
   const current = useStore(({ route }) => route.session);
   const name = words === "" ? "sessions" : "found";
-  useEffect(() => keepCurrent("sessions"), []);
-  useRefreshAfterRuns();
-  useCurrent(sessions, current);
   useSearch(answer, words);
   const list = words === "" ? sessions : answerTo(words, answer, sessions);
   const found = list.items;
@@ -85,8 +82,17 @@ function answerTo(words, answer, sessions) {
   return { ...NOT_LOADED, items: sessions.items.filter((session) => hasWords(titleOf(session), words)) };
 }
 
+/** Keeps the list of sessions current. Other lists and the header show their titles, too. */
+export function useSessions() {
+  useEffect(() => keepCurrent("sessions"), []);
+  useRefreshAfterRuns();
+  useCurrent();
+}
+
 /** Loads the shown session into the list if it is further back. One that began here may not be in the service yet. */
-function useCurrent(list, current) {
+function useCurrent() {
+  const list = useStore((state) => state.sessions);
+  const current = useStore(({ route }) => route.session);
   const isOlder = useStore(({ begun }) => current !== null && !begun.includes(current));
   const isMissing = isOlder && list.cursor !== null && !list.items.some(({ session_id }) => session_id === current);
   useEffect(() => {

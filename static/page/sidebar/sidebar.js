@@ -9,7 +9,7 @@ import { useStore } from "../store.js";
 import { Tabs } from "../tabs.js";
 import { Runs } from "./runs.js";
 import { Servers } from "./servers.js";
-import { Sessions } from "./sessions.js";
+import { Sessions, useSessions } from "./sessions.js";
 import { Tools } from "./tools.js";
 
 const TABS = [
@@ -22,6 +22,7 @@ const TABS = [
 export function Sidebar() {
   const named = useStore(({ route }) => route.list);
   const { id: selected } = TABS.find(({ id }) => id === named) ?? TABS[0];
+  useSessions();
   const select = (id) => navigate({ list: id === TABS[0].id ? null : id }, { replace: true });
   return html`
     <div class="brand">

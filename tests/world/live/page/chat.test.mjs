@@ -159,8 +159,8 @@ test("only links to web pages are shown, each by its title or its host", () => {
   const unsafe = ["javascript:alert(1)", "data:text/html,x", "/local", "", "https://"].map((url) => ({ url, title: "Bad" }));
   const sources = [...unsafe, { url: "https://a.example/x?y", title: "A", snippet: "about A" }, { url: "http://b.example" }];
   assert.deepEqual(pagesOf(sources), [
-    { href: "https://a.example/x?y", host: "a.example", label: "A", snippet: "about A" },
-    { href: "http://b.example/", host: "b.example", label: "b.example", snippet: undefined },
+    { number: 6, href: "https://a.example/x?y", host: "a.example", label: "A", snippet: "about A" },
+    { number: 7, href: "http://b.example/", host: "b.example", label: "b.example", snippet: undefined },
   ]);
 });
 

@@ -111,13 +111,13 @@ def test_a_budget_that_is_spent_is_raised(page: ShownPage) -> None:
     page.open()
     page.choose(scenario="budget")
     page.ask("Is it cold?")
-    page.until_shown("64 tokens of 80 tokens spent", DOCK)
+    page.until_shown("64 of 80 tokens spent", DOCK)
     assert page.focused() == "The budget is spent. Raise it to continue?"
     assert page.texts(".composer .hint") == ["Raise the budget first, or end the run"]
     page.keys(Keys.ENTER)  # raises nothing, because no field has the focus
     page.until_shown("Ends automatically in 23 h 59 min", DOCK)
     page.reload()
-    page.until_shown("64 tokens of 80 tokens spent", DOCK)
+    page.until_shown("64 of 80 tokens spent", DOCK)
     field = page.element(f"{DOCK} input")
     assert field.accessible_name == "New total, in tokens"
     assert field.get_attribute("value") == "160"

@@ -185,9 +185,12 @@ def test_a_run_is_measured_while_it_streams(page: ShownPage, fake: FakeDedalus) 
 
 
 def test_the_request_is_shown_as_it_was_sent(page: ShownPage, fake: FakeDedalus) -> None:
-    """Path, headers and body. The programs ask the same question."""
+    """Path, headers and body, also after a reload. The programs ask the same question."""
     asked(page, fake)
+    page.control("Send")
+    page.reload()
     page.press("Request")
+    page.element(".request-route")
     assert page.texts(".request-route") == ["POST\n/api/agent/stream"]
     assert "idempotency-key" in page.texts(".request-headers")[0]
     assert json.loads(page.texts(".tab-panel code")[-1])["input"] == "How cold is it?"
@@ -195,6 +198,16 @@ def test_the_request_is_shown_as_it_was_sent(page: ShownPage, fake: FakeDedalus)
     for title in ("curl", "fetch", "React", "Python"):
         page.element(".segments").find_element("xpath", f".//label[span='{title}']").click()
         page.until_shown("How cold is it?", ".tab-panel code")
+
+
+def test_the_programs_of_a_new_chat_leave_the_tools_of_the_page_out(page: ShownPage) -> None:
+    """They ask an example question, with what is chosen."""
+    page.open().choose(tools=["get_weather", "page_title"])
+    page.press("Code")
+    page.until_shown("Why is the sky blue?", ".tab-panel code")
+    [program] = page.texts(".tab-panel code")
+    assert "get_weather" in program
+    assert "client_tools" not in program
 
 
 def test_the_tabs_work_with_the_keyboard(page: ShownPage) -> None:

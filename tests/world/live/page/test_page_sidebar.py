@@ -201,6 +201,9 @@ def test_a_run_is_opened_in_its_chat(page: ShownPage, chats: httpx.Client, fake:
     page.follow("When is high tide?")
     page.until_shown("At noon.", "[role=log]")
     assert page.query() == f"?session=tides&run={run}&list=runs"
+    page.open(page.query())
+    page.until_shown("When is high tide?", "h1")
+    page.until_shown("When is high tide?", ".sidebar .item")
 
 
 def test_a_run_of_the_url_is_shown_in_its_branch(page: ShownPage, chats: httpx.Client, fake: FakeDedalus) -> None:
