@@ -35,7 +35,7 @@ function Conversation({ session }) {
   const isUnderWay = latestAnswer(state).isStreaming;
   const [editing, setEditing] = useState(null);
   const composer = useRef(null);
-  const { scroller, content, isAway, toEnd } = useStickToEnd();
+  const { scroller, content, isAway, toEnd } = useStickToEnd(messages.length === 0);
   const { isOver, ...dropping } = useDrop((files) => composer.current.add(files));
   const stop = () => void conversation.stop();
   useEscape(isUnderWay && state.status !== "waiting", stop);

@@ -5,8 +5,13 @@ import { useCallback, useLayoutEffect, useRef, useState } from "preact/hooks";
 /** The distance to the end, in pixels, that still counts as the end. */
 const NEAR = 48;
 
-/** Returns `{scroller, content, isAway, toEnd}`: two refs, whether the reader has scrolled away, and the way back. */
-export function useStickToEnd() {
+/**
+ * Returns `{scroller, content, isAway, toEnd}`: two refs, whether the reader has scrolled away, and the way back. While the
+ * content `isAtStart`, such as on the welcome page, the position stays at the beginning.
+ */
+export function useStickToEnd(isAtStart = false) {
+  const isResting = useRef(isAtStart);
+  isResting.current = isAtStart;
   const scroller = useRef(null);
   const content = useRef(null);
   const isStuck = useRef(true);
@@ -18,11 +23,11 @@ export function useStickToEnd() {
     scroller.current.scrollTop = scroller.current.scrollHeight;
   }, []);
 
-  useLayoutEffect(() => follow(scroller.current, content.current, isStuck, setAway), []);
+  useLayoutEffect(() => follow(scroller.current, content.current, { isStuck, isResting }, setAway), []);
   return { scroller, content, isAway, toEnd };
 }
 
-function follow(scroller, content, isStuck, setAway) {
+function follow(scroller, content, { isStuck, isResting }, setAway) {
   let before = scroller.scrollTop;
   const onScroll = () => {
     const { scrollTop, scrollHeight, clientHeight } = scroller;
@@ -33,7 +38,7 @@ function follow(scroller, content, isStuck, setAway) {
     setAway(!isStuck.current);
   };
   const grown = new ResizeObserver(() => {
-    if (isStuck.current) scroller.scrollTop = scroller.scrollHeight;
+    if (isStuck.current && !isResting.current) scroller.scrollTop = scroller.scrollHeight;
   });
   grown.observe(content);
   grown.observe(scroller);

@@ -30,13 +30,15 @@ def test_the_embedded_model_answers(page: ShownPage) -> None:
 
 
 def test_a_phone_has_a_heading_and_large_buttons(page: ShownPage) -> None:
-    """The heading says what the page is, and each button of the header is at least 40 pixels wide and high."""
-    page.size(390).open()
+    """The heading says what the page is and is in sight. Each button of the header is at least 40 pixels wide and high."""
+    page.size(390, 700).open()
+    page.until_shown("Use a real model")
     page.until_shown("Ask an agent and watch every step of its answer.", "h2")
     sizes = page.browser.execute_script(SIZES)
     assert len(sizes) >= 5
     assert min(min(size) for size in sizes) >= 40
     assert page.browser.execute_script("return document.querySelector('.bar').scrollWidth") <= 390
+    assert page.browser.execute_script("return document.querySelector('.scroller').scrollTop") == 0
 
 
 def test_a_starter_calls_a_tool(page: ShownPage) -> None:
