@@ -19,28 +19,12 @@ import pytest
 from browser import open_tab
 from fake_dedalus import FakeDedalus
 from node import install
-from page_service import page_app
+from page_service import TOOLS, page_app
 from process import Nursery, Process
 from selenium.webdriver import Chrome
 from shown_page import ShownPage
 
 pytest_plugins = "shared_browser"
-
-TOOLS = '''
-from tools import tool
-
-
-@tool
-def get_weather(city: str) -> dict:
-    """Get the weather in a city."""
-    return {"city": city, "celsius": 3}
-
-
-@tool(approval=True)
-def delete_folder(folder: str) -> str:
-    """Delete a folder."""
-    return f"deleted {folder}"
-'''
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,22 @@ from pathlib import Path
 from fake_dedalus import FakeDedalus
 from process import Nursery, Process, forked_app
 
+TOOLS = '''
+from tools import tool
+
+
+@tool
+def get_weather(city: str) -> dict:
+    """Get the weather in a city."""
+    return {"city": city, "celsius": 3}
+
+
+@tool(approval=True)
+def delete_folder(folder: str) -> str:
+    """Delete a folder."""
+    return f"deleted {folder}"
+'''
+
 
 @contextmanager
 def page_app(nursery: Nursery, fake: FakeDedalus, folder: Path, tools: str, **settings: str) -> Iterator[Process]:

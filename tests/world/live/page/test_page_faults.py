@@ -10,10 +10,11 @@ import pytest
 from browser import open_tab
 from fake_dedalus import FakeDedalus
 from lossy_proxy import line_to
+from page_service import TOOLS, page_app
 from process import Nursery, Process, forked_app
 from selenium.webdriver import Chrome
 from shown_page import ShownPage
-from wire import Done, Finish, Gate, Step, Text, WaitFor
+from wire import Done, Finish, Gate, Step, Text, WaitFor, answer, calling
 
 pytest_plugins = "page_fixtures"
 pytestmark = pytest.mark.timeout(180)
@@ -152,3 +153,33 @@ def test_an_outage_a_reload_a_second_tab_and_a_kill(nursery: Nursery, browser: C
             browser.switch_to.window(handle)
             page.until(lambda: page.texts(f"{LOG} .answer .markdown") == ["one", "one two"])
         assert answers_of(before.url) == ["one ", "one two"]
+
+
+@pytest.mark.parametrize(
+    ("about", "button", "turns"), [({}, "Approve", 2), ({"max_total_tokens": 20}, "Raise the budget", 1)]
+)
+def test_a_run_that_waits_outlives_the_service(
+    nursery: Nursery, browser: Chrome, tmp_path: Path, about: dict[str, int], button: str, turns: int
+) -> None:
+    """The dock stays through the end of the service, and the next one takes the answer."""
+    data = {"DATA_DIR": str(tmp_path / "data"), "TOOLS_BY_DEFAULT": "all"}
+    with ExitStack() as stack:
+        fake = stack.enter_context(FakeDedalus.in_thread())
+        if turns == 2:
+            fake.turn(*calling("delete_folder", '{"folder": "drafts"}'))
+        fake.turn(*answer("It is done."))
+        before = stack.enter_context(page_app(nursery, fake, tmp_path, TOOLS, **data))
+        open_tab(browser)
+        page = ShownPage(browser, before.url).size(1440).open()
+        page.choose(**about)
+        page.ask("Do it.")
+        page.control(button)
+        before.kill()
+        port = str(urlsplit(before.url).port)
+        stack.enter_context(page_app(nursery, fake, tmp_path, TOOLS, PORT=port, **data))
+        if about:
+            page.element(".dock input").send_keys("00")
+        page.press(button)
+        page.until_shown("It is done.", f"{LOG} .answer .markdown")
+        assert page.texts(f"{LOG} .answer .markdown") == ["It is done."]
+        assert len(fake.chats) == turns
