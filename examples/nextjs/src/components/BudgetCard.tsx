@@ -31,13 +31,13 @@ export function BudgetCard({ budget, raise, refuse }: BudgetCardProps) {
     >
       <h2 id={title} className="flex items-center gap-2 font-medium">
         <Icon name="person" className="size-4 text-wait" />
-        The budget is spent. May the agent go on?
+        The budget is spent. Raise it to continue?
       </h2>
       {max_total_tokens !== undefined && (
-        <Total name="max_total_tokens" spent={`${spent_tokens} tokens`} total={max_total_tokens} step="1" />
+        <Total name="max_total_tokens" spent={`${spent_tokens} of ${max_total_tokens} tokens`} total={max_total_tokens} step="1" />
       )}
       {max_cost_usd !== undefined && (
-        <Total name="max_cost_usd" spent={`$${spent_cost_usd}`} total={max_cost_usd} step="any" />
+        <Total name="max_cost_usd" spent={`$${spent_cost_usd} of $${max_cost_usd}`} total={max_cost_usd} step="any" />
       )}
       {mistake && (
         <p role="alert" className="text-bad">
@@ -60,7 +60,7 @@ export function BudgetCard({ budget, raise, refuse }: BudgetCardProps) {
         >
           End the run
         </button>
-        <span className="text-xs text-soft">Ended automatically at {new Date(expires_at).toLocaleString()}.</span>
+        <span className="text-xs text-soft">Ends automatically at {new Date(expires_at).toLocaleString()}.</span>
       </div>
     </form>
   );
@@ -69,7 +69,7 @@ export function BudgetCard({ budget, raise, refuse }: BudgetCardProps) {
 function Total({ name, spent, total, step }: { name: keyof BudgetTotals; spent: string; total: number; step: string }) {
   return (
     <label className="flex flex-wrap items-center gap-2">
-      {spent} of {total} spent. New total:
+      {spent} spent. New total:
       <input
         name={name}
         type="number"

@@ -161,7 +161,7 @@ def test_a_budget(page: ShownPage, app: Process, chat_url: str, fake: FakeDedalu
     asked = {"input": "Compare.", "session_id": "chat-budget", "max_total_tokens": 5}
     httpx.post(f"{app.url}/api/agent/runs", json=asked, trust_env=False).raise_for_status()
     page.browser.get(f"{chat_url}/agent?session=chat-budget")
-    page.until_shown("0 tokens of 5 spent.")
+    page.until_shown("0 of 5 tokens spent.")
     picture(page, "next-budget")
     field = page.element("input[name=max_total_tokens]")
     field.send_keys(Keys.CONTROL, "a")

@@ -138,7 +138,7 @@ def test_an_outage_a_reload_a_second_tab_and_a_kill(nursery: Nursery, browser: C
         query = page.query()
         browser.switch_to.new_window("tab")
         tabs = browser.window_handles[-2:]
-        page.open(query, is_first_visit=False)
+        page.size(1440).open(query, is_first_visit=False)
         page.until_shown("one", f"{LOG} .answer")
         before.kill()
         port = str(urlsplit(before.url).port)
