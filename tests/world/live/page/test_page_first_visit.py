@@ -30,7 +30,7 @@ def test_the_embedded_model_answers(page: ShownPage) -> None:
 
 
 def test_a_phone_has_a_heading_and_large_buttons(page: ShownPage) -> None:
-    """The heading says what the page is and is in sight. Each button of the header is at least 40 pixels wide and high."""
+    """The heading is in sight and says what the page is. Each button above is at least 40 pixels wide and high."""
     page.size(390, 700).open()
     page.until_shown("Use a real model")
     page.until_shown("Ask an agent and watch every step of its answer.", "h2")
