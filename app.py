@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from secrets import token_bytes
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -24,9 +25,23 @@ from errors import CapacityError
 from event_logs.base import EventLog
 from event_logs.directory_lock import DirectoryInUse
 from resources import Checks, Resources, open_resources
-from routers import agent_router, docs_pages, error_responses, health_router, openapi, runs_router, sessions_router
+from routers import (
+    access_router,
+    agent_router,
+    docs_pages,
+    error_responses,
+    health_router,
+    openapi,
+    runs_router,
+    sessions_router,
+)
 from routers import page as pages
 from routers.middleware.order import add_middleware
+from services.access.api_keys import ApiKeys
+from services.access.gate import Gate
+from services.access.key_table import KeyTable
+from services.access.run_tokens import RunTokens
+from services.access.secret import secret_of
 from services.agent_service import AgentService
 from services.agents.budget import BudgetBounds
 from services.agents.checked_output import OutputRules
@@ -35,6 +50,7 @@ from services.agents.loop_state import AgentLimits
 from services.agents.provider_states import ProviderStates
 from services.agents.simulated import SimulatedAgent
 from services.agents.toolbox import Registry
+from services.caller_data import CallerData
 from services.intake.answers import AnswerIntake
 from services.intake.budget_bounds import bounds_of
 from services.intake.restoring import RunRestorer
@@ -61,6 +77,7 @@ logger = logging.getLogger("agent_stream")
 SUBSTITUTING = "No model server is configured: the embedded model answers requests for any model"
 NOT_SUBSTITUTING = "No model server is configured: the embedded model answers requests that name it or no model"
 NO_MODEL = "Only the scripted models can answer: %s"
+NO_KEY = "AUTH=keys, and there is no API key yet. Create one: python -m cli keys create --owner NAME"
 LOUD = ("httpx", "httpx2", "mcp", "watchfiles")  # their INFO lines are many, and have URLs that may contain keys
 
 
@@ -93,11 +110,11 @@ def create_app(
     )
     app.state.settings = settings
     app.state.start_refused = False
-    for module in (agent_router, runs_router, sessions_router, health_router, docs_pages):
+    for module in (agent_router, runs_router, sessions_router, access_router, health_router, docs_pages):
         app.include_router(module.router)
     pages.install(app, settings)
     error_responses.install(app)
-    openapi.install(app)
+    openapi.install(app, authenticates=settings.authenticates)
     add_middleware(app, settings)
     return app
 
@@ -132,6 +149,7 @@ async def assembled(app: FastAPI, settings: Settings, resources: Resources, stac
     upstreams, catalog, guard, tools, checks, stores = resources
     log, database, write_behind, records, restorable = stores
     http = await stack.enter_async_context(GuardedClient(guard))
+    await open_access(app, settings, database, stack)
     admission = Admission(write_behind, max_running=settings.max_concurrent_runs, max_waiting=settings.max_waiting_runs)
     live = LiveRuns(settings, log, records, write_behind, admission)
     stack.push_async_callback(live.aclose)
@@ -145,6 +163,7 @@ async def assembled(app: FastAPI, settings: Settings, resources: Resources, stac
     answers = AnswerIntake(settings, log, live, records, work)
     sessions = Sessions(database, log, write_behind, live, turns)
     app.state.service = AgentService(log, records, live, starts, answers, sessions)
+    app.state.caller_data = CallerData(log, records, sessions, app.state.api_keys)
     app.state.readiness = Readiness(admission, log, database, upstreams)
     app.state.log, app.state.database, app.state.write_behind = log, database, write_behind
     app.state.live, app.state.starts, app.state.sessions = live, starts, sessions
@@ -153,6 +172,20 @@ async def assembled(app: FastAPI, settings: Settings, resources: Resources, stac
     await RunRestorer(settings, live, work).restore(restorable)
     stack.push_async_callback(opened_retention(settings, database, log, sessions).aclose)
     return live
+
+
+async def open_access(app: FastAPI, settings: Settings, database: Database, stack: AsyncExitStack) -> None:
+    """Put what decides about callers into the app's state. Without authentication there is no secret to keep."""
+    keys, secret = None, token_bytes()
+    if settings.authenticates:
+        secret = secret_of(settings)
+        keys = await KeyTable.open(database, secret, settings.api_keys)
+        stack.push_async_callback(keys.aclose)
+        if keys.is_empty:
+            logger.warning(NO_KEY)
+    app.state.api_keys = ApiKeys(database, secret, keys)
+    app.state.run_tokens = RunTokens(secret)
+    app.state.gate = Gate(settings, keys, app.state.run_tokens)
 
 
 def agent_limits(settings: Settings, bounds: BudgetBounds, checks: Checks) -> AgentLimits:

@@ -4,6 +4,7 @@
     ├── RequestError            the caller can correct it (4xx)
     │   ├── InvalidRequest  InvalidHost  OriginRefused  RouteNotFound  MethodNotAllowed  BodyTooLarge  NotJson
     │   ├── MalformedRequest  HeadTooLarge  RequestTimeout
+    │   ├── Unauthenticated  Forbidden  AuthenticationRequired  KeyNotFound
     │   ├── ModelUnavailable  McpUnavailable  McpServerNotFound  ToolUnavailable  UrlRefused  InputBlocked
     │   ├── UpstreamRejected (UpstreamModelNotFound)  ContextTooLong  StepLimit  BudgetExceeded
     │   ├── RunNotWaiting  ToolCallNotFound  ToolCallAnswered
@@ -112,6 +113,29 @@ class RequestTimeout(RequestError):
 class NotJson(RequestError):
     code, status = "not_json", 415
     default = "The request body must be JSON. Send it with the header Content-Type: application/json."
+
+
+class Unauthenticated(RequestError):
+    code, status = "unauthenticated", 401
+    default = "This request has no valid API key. Send one as Authorization: Bearer <key>, or as X-API-Key."
+
+
+class Forbidden(RequestError):
+    code, status = "forbidden", 403
+    default = "The API key does not allow this."
+
+
+class AuthenticationRequired(RequestError):
+    code, status = "authentication_required", 403
+    default = (
+        "Without authentication, this service accepts requests on loopback addresses only. The operator can set "
+        "AUTH=keys, or ALLOW_ANONYMOUS=true."
+    )
+
+
+class KeyNotFound(RequestError):
+    code, status = "key_not_found", 404
+    default = "There is no API key with this id. It may have been deleted."
 
 
 class ModelUnavailable(RequestError):

@@ -1,8 +1,9 @@
 """Makes log records safe: text from outside can't forge a line, and no record contains a secret.
 
 All other code logs names of tools, servers' errors, URLs and callers' text unchanged. Every record of the process, from
-any logger and for any handler, then escapes what isn't printable and hides the service's own keys, which servers repeat
-in their errors and proxies in their pages. A record made in the task of a run ends with the run's id.
+any logger and for any handler, then escapes what isn't printable and hides keys: the service's own, which servers
+repeat in their errors and proxies in their pages, and those of callers, which can be in a path. A record made in the
+task of a run ends with the run's id.
 """
 
 import asyncio
@@ -15,6 +16,8 @@ LONGEST = 8000  # characters of a message; longer ones are cut
 SHORTEST_SECRET = 8  # characters; a shorter value, such as true or UTC, is no key, and is part of other words
 HIDDEN = "[hidden]"
 INDENT = "    "
+CREDENTIAL = re.compile(r"\b(as_[a-z0-9]{12}_)[a-z0-9]{43}\b|\beyJ[\w-]+\.eyJ[\w-]+\.[\w-]+")
+"""An API key, whose id stays readable, or a signed token. Callers can put theirs into a path, which servers log."""
 RUN_ID = re.compile(r"run_\w+")  # begins the names of the tasks that work for a run
 
 
@@ -74,7 +77,7 @@ def cleaned(text: str) -> str:
 def _without_secrets(text: str) -> str:
     for secret in _secrets:
         text = text.replace(secret, HIDDEN)
-    return text
+    return CREDENTIAL.sub(rf"\1{HIDDEN}", text)
 
 
 def _printable(text: str) -> str:

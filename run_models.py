@@ -34,8 +34,12 @@ Metadata = Annotated[
 
 def now(offset_s: float = 0) -> str:
     """Return the time, `offset_s` seconds from now, in the form in which times are stored and sent."""
-    time = datetime.now(UTC) + timedelta(seconds=offset_s)
-    return time.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    return utc_text(datetime.now(UTC) + timedelta(seconds=offset_s))
+
+
+def utc_text(time: datetime) -> str:
+    """Return a time in the form in which times are stored and sent."""
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 class RunStatus(StrEnum):

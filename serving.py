@@ -22,8 +22,13 @@ from settings import Settings
 logger = logging.getLogger("agent_stream")
 
 NO_AUTHENTICATION = (
-    "HOST=%s is not a loopback address, and the service has no authentication: everyone who can connect can use its "
-    "keys and read its runs. Put a proxy that authenticates in front of it."
+    "HOST={host} is not a loopback address, and AUTH is off: everyone who can connect could use this service's keys "
+    "and read its runs. Set AUTH=keys and create a key (docs/access.md), or set HOST=127.0.0.1. If a proxy that "
+    "authenticates is the only one that can connect, set ALLOW_ANONYMOUS=true."
+)
+ANONYMOUS = (
+    "HOST=%s is not a loopback address, and there is no authentication (ALLOW_ANONYMOUS=true): everyone who can "
+    "connect can use this service's keys and read its runs."
 )
 GC_THRESHOLD = (50_000, 20, 20)  # with Python's default, garbage collection is a tenth of a stream's CPU
 SWITCH_S = 0.001  # a tool that computes in a thread delays the streams by up to this, each time
@@ -34,8 +39,12 @@ LAST_RESORT_S = 4.5  # how long everything may take after the drain; then the pr
 
 
 def serve(app: FastAPI) -> None:
-    """Serve until a signal asks to stop."""
+    """Serve until a signal asks to stop. Exit if that would let everybody in."""
     settings: Settings = app.state.settings
+    if not (settings.authenticates or settings.on_loopback()):
+        if not settings.allow_anonymous:
+            sys.exit(NO_AUTHENTICATION.format(host=settings.host))
+        logger.warning(ANONYMOUS, settings.host)
     gc.set_threshold(*GC_THRESHOLD)
     sys.setswitchinterval(SWITCH_S)
     config = configured(
@@ -46,8 +55,6 @@ def serve(app: FastAPI) -> None:
         access_log=settings.log_level in {"debug", "info"},
         timeout_graceful_shutdown=CLOSE_S,
     )
-    if not settings.on_loopback():
-        logger.warning(NO_AUTHENTICATION, settings.host)
     with suppress(KeyboardInterrupt):  # uvicorn raises the signal again once it has stopped
         _Server(config).run(several(listen(config, settings.send_timeout_s)))
 

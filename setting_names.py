@@ -27,8 +27,9 @@ def unused_in_file(file: Path, settings: Collection[str]) -> Iterator[str]:
         if binding.error or (name and binding.value is None):
             yield f"{file}, line {binding.original.line}: ignored, because it does not have the form NAME=value"
         elif name and name.lower() not in settings:
-            shown = name if PLAIN_NAME.fullmatch(name) else "a name"
-            suggestion = did_you_mean(name.upper(), map(str.upper, settings))
+            is_plain = PLAIN_NAME.fullmatch(name)
+            shown = name if is_plain else "a name"
+            suggestion = did_you_mean(name.upper(), map(str.upper, settings)) if is_plain else ""
             yield f"{file}, line {binding.original.line}: {shown} is not a setting of this service{suggestion}"
 
 

@@ -53,7 +53,7 @@ def _plain_key(value: object) -> object:
     return value
 
 
-ApiKey = Annotated[SecretStr, BeforeValidator(_plain_key)]
+SecretKey = Annotated[SecretStr, BeforeValidator(_plain_key)]
 """A key that is sent as a header."""
 
 

@@ -14,10 +14,10 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from setting_keys import EnvironmentKeys
 from setting_names import did_you_mean, unused_in_environment, unused_in_file
 from setting_objects import SETTING_OBJECTS, THINK_TAGS, FallbackModels, McpServers, ModelPrices, UpstreamRules
 from setting_types import (
-    ApiKey,
     BaseUrl,
     CommaSeparated,
     CommaSeparatedLower,
@@ -29,6 +29,7 @@ from setting_types import (
     OptionalUrl,
     PlainUrl,
     Seconds,
+    SecretKey,
 )
 
 ENV_FILE = Path(".env")
@@ -45,6 +46,16 @@ def _problem(fault: ErrorDetails) -> str:
         setting, *_, key = map(str, fault["loc"])
         return f"there is no such key{did_you_mean(key.lower(), SETTING_OBJECTS[setting].model_fields)}"
     return fault["msg"].removeprefix("Value error, ")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can connect to an address, or to the name `localhost`."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host.lower() == "localhost"
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 class Settings(BaseSettings):
@@ -65,6 +76,11 @@ class Settings(BaseSettings):
     cors_credentials: bool = False
     allowed_hosts: CommaSeparatedLower = ("localhost", "127.0.0.1", "[::1]")
     page: Literal["on", "off"] = "on"
+
+    auth: Literal["off", "keys"] = "off"
+    allow_anonymous: bool = False
+    api_keys: EnvironmentKeys = ()
+    auth_secret: SecretKey | None = Field(default=None, min_length=32)
 
     default_model: str | None = None
     fallback_models: FallbackModels = {}
@@ -120,33 +136,33 @@ class Settings(BaseSettings):
     models_ttl_s: Seconds = 300
     marketplace_url: OptionalUrl = "https://www.dedaluslabs.ai/api/marketplace"
 
-    dedalus_api_key: ApiKey | None = None
-    dedalus_x_api_key: ApiKey | None = None
+    dedalus_api_key: SecretKey | None = None
+    dedalus_x_api_key: SecretKey | None = None
     dedalus_base_url: BaseUrl | None = None
     dedalus_as_url: PlainUrl | None = None
     dedalus_org_id: str | None = None
     dedalus_provider: str | None = None
-    dedalus_provider_key: ApiKey | None = None
+    dedalus_provider_key: SecretKey | None = None
     dedalus_provider_model: str | None = None
     dedalus_base_url_hosts_mcp: bool = True
     upstream_rules: UpstreamRules = {}
     provider_options: CommaSeparated = ()
     prompt_cache_retention: Literal["in_memory", "24h"] | None = None
 
-    openai_api_key: ApiKey | None = None
-    anthropic_api_key: ApiKey | None = None
-    google_api_key: ApiKey | None = None
-    gemini_api_key: ApiKey | None = None
-    xai_api_key: ApiKey | None = None
-    mistral_api_key: ApiKey | None = None
-    deepseek_api_key: ApiKey | None = None
-    groq_api_key: ApiKey | None = None
-    cohere_api_key: ApiKey | None = None
-    perplexity_api_key: ApiKey | None = None
-    cerebras_api_key: ApiKey | None = None
-    together_api_key: ApiKey | None = None
-    fireworks_api_key: ApiKey | None = None
-    moonshot_api_key: ApiKey | None = None
+    openai_api_key: SecretKey | None = None
+    anthropic_api_key: SecretKey | None = None
+    google_api_key: SecretKey | None = None
+    gemini_api_key: SecretKey | None = None
+    xai_api_key: SecretKey | None = None
+    mistral_api_key: SecretKey | None = None
+    deepseek_api_key: SecretKey | None = None
+    groq_api_key: SecretKey | None = None
+    cohere_api_key: SecretKey | None = None
+    perplexity_api_key: SecretKey | None = None
+    cerebras_api_key: SecretKey | None = None
+    together_api_key: SecretKey | None = None
+    fireworks_api_key: SecretKey | None = None
+    moonshot_api_key: SecretKey | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -164,17 +180,19 @@ class Settings(BaseSettings):
 
     def secrets(self) -> frozenset[str]:
         """Return what must not be shown: the keys, and the headers and environments of MCP servers."""
-        keys = [value for _, value in self if isinstance(value, SecretStr)]
+        keys = [value for _, value in self if isinstance(value, SecretStr)] + [known.key for known in self.api_keys]
         servers = self.mcp_servers.values()
         values = [value for server in servers for value in (*server.headers.values(), *server.env.values())]
         return frozenset(secret.get_secret_value() for secret in (*keys, *values))
 
+    @property
+    def authenticates(self) -> bool:
+        """Whether callers need credentials."""
+        return self.auth != "off"
+
     def on_loopback(self) -> bool:
         """Whether only this machine can connect to HOST."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host.lower() == "localhost"
+        return is_loopback(self.host)
 
     def local_pages_allowed(self) -> bool:
         """Whether local pages may use the service from any port: on loopback, unless CORS_ORIGINS is set."""

@@ -155,6 +155,35 @@ A queued run has a `position`: they begin in this order. A suspended run has a `
 `expires_at`. `run_id` isn't a foreign key.
 """
 
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("key_id", Text, primary_key=True),
+    sa.Column("digest", Text, nullable=False),
+    sa.Column("owner", Text, nullable=False),
+    sa.Column("name", Text),
+    sa.Column("scopes", Json, nullable=False),
+    sa.Column("models", Json),
+    sa.Column("created_at", Text, nullable=False),
+    sa.Column("expires_at", Text),
+    sa.Column("last_used_at", Text),
+    sa.Column("revoked_at", Text),
+    sa.Index(None, "created_at", "key_id"),
+    sa.Index(None, "owner", "created_at", "key_id"),
+)
+"""A key is not stored: `digest` is its HMAC. `key_id` is the beginning of the key."""
+
+revisions = sa.Table(
+    "revisions",
+    metadata,
+    sa.Column("name", Text, primary_key=True),
+    sa.Column("number", sa.Integer, nullable=False),
+)
+"""The number of changes of a table that processes keep in memory, by the table's name.
+
+Each change adds one in its own transaction. A process that sees another number reads the table again.
+"""
+
 deleted_runs = sa.Table("deleted_runs", metadata, sa.Column("run_id", Text, primary_key=True))
 """Runs whose rows are deleted, and whose events still have to be deleted from the log."""
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Sequence
 from typing import NamedTuple, Protocol
 
+from errors import RunExpired, RunNotFound
 from event_data import EventData
 
 
@@ -68,6 +69,9 @@ class EventLog(Protocol):
 
     async def position(self, run_id: str) -> LogPosition:
         """Return the run's position. Raise `errors.RunNotFound` or `errors.RunExpired`."""
+
+    def missing(self, run_id: str) -> RunNotFound | RunExpired:
+        """Return what `position` raises for a run that nobody has started, as far as the id has a time."""
 
     def read(self, run_id: str, after: int, *, follow: bool = True) -> AsyncGenerator[bytes, None]:
         """Yield the frames from event `after + 1` on in pages: first those that are stored, then each new commit.

@@ -195,7 +195,7 @@ class FileEventLog:
         for name in (_active(run_id), _archived(run_id)):
             with suppress(FileNotFoundError):
                 return os.open(name, os.O_RDONLY, dir_fd=self._folder)
-        raise RunExpired if self._expired(run_id) else RunNotFound
+        raise self.missing(run_id)
 
     def _writer(self, run_id: str, run: CommittedRun, flags: int = 0) -> FileWriter:
         """Return a writer that appends to the committed frames. Raise `Fenced` if `flags` ask for a new file."""
@@ -234,6 +234,13 @@ class FileEventLog:
     def _forget(self, run_id: str) -> None:
         self._runs.pop(run_id, None)
         self._writers.pop(run_id, None)
+
+    def missing(self, run_id: str) -> RunNotFound | RunExpired:
+        """See `EventLog`."""
+        try:
+            return RunExpired() if self._expired(run_id) else RunNotFound()
+        except RunNotFound as invalid:
+            return invalid
 
     def _expired(self, run_id: str) -> bool:
         return _day(run_id) < self._first_kept_day()

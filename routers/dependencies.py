@@ -6,11 +6,14 @@ from fastapi import Depends, Header, Path, Query, Request
 from pydantic import WithJsonSchema
 
 from errors import InvalidCursor
-from routers.sse import FrameStream, to_the_wait
+from routers.sse import FrameStream, StreamEnds, to_the_wait
 from run_models import RunStatus
-from services.access.caller import ANYBODY, Caller
+from services.access.api_keys import ApiKeys
+from services.access.caller import Caller
+from services.access.gate import Gate
 from services.agent_service import AgentService
 from services.agents.toolbox import Toolbox
+from services.caller_data import CallerData
 from services.catalog.catalog import Catalog
 from services.readiness import Readiness
 from services.runs.live import LiveRuns
@@ -60,6 +63,16 @@ async def _request_id(request: Request) -> str:
     return request_id
 
 
+async def _api_keys(request: Request) -> ApiKeys:
+    keys: ApiKeys = request.app.state.api_keys
+    return keys
+
+
+async def _caller_data(request: Request) -> CallerData:
+    data: CallerData = request.app.state.caller_data
+    return data
+
+
 async def _caller(request: Request) -> Caller:
     return caller_of(request)
 
@@ -69,8 +82,9 @@ async def _owner(request: Request) -> str:
 
 
 def caller_of(request: Request) -> Caller:
-    """Return the caller that the route's rule has admitted."""
-    return ANYBODY
+    """Return the caller that the route has admitted."""
+    caller: Caller = request.state.caller
+    return caller
 
 
 async def _cursor(
@@ -93,6 +107,8 @@ ReadinessDep = Annotated[Readiness, Depends(_readiness)]
 ToolsDep = Annotated[Toolbox, Depends(_tools)]
 CatalogDep = Annotated[Catalog, Depends(_catalog)]
 UpstreamsDep = Annotated[Upstreams, Depends(_upstreams)]
+CallerDataDep = Annotated[CallerData, Depends(_caller_data)]
+ApiKeysDep = Annotated[ApiKeys, Depends(_api_keys)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
 RequestId = Annotated[str, Depends(_request_id)]
 CallerDep = Annotated[Caller, Depends(_caller)]
@@ -162,12 +178,13 @@ def frame_stream(request: Request, stream: RunStream, until: str | None = None) 
 
         stream.frames = to_the_wait(stream.frames, last_seq)
     live: LiveRuns = request.app.state.live
+    gate: Gate = request.app.state.gate
     settings: Settings = request.app.state.settings
     return FrameStream(
         stream,
         location=f"{run_path(request, stream.run_id)}/events",
         server_send=request.state.server_send,
-        leave=live.readers_must_leave,
+        ends=StreamEnds(live.readers_must_leave, gate.left(caller_of(request))),
         heartbeat_s=settings.heartbeat_s,
         send_timeout_s=settings.send_timeout_s,
     )

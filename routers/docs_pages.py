@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 
+from routers.guarded_route import GuardedRoute
 from routers.page import security_headers
 
 LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"
@@ -16,7 +17,7 @@ STATIC = "/static-offline-docs"  # where FastAPIOffline serves its files
 STYLES = "'self' 'unsafe-inline'"  # both pages make style elements
 SEARCH = "; worker-src blob:"  # ReDoc searches in a worker
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
 
 
 @router.get("/docs")

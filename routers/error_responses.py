@@ -39,6 +39,8 @@ def error_response(error: AgentStreamError, scope: Scope, run_id: str | None = N
         details=[FieldError(loc=loc, message=message) for loc, message in error.details] or None,
     )
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     if _wants_frames(scope):
         return Response(_frames(info), error.status, headers, media_type="text/event-stream")
     return JSONResponse(ErrorBody(error=info).model_dump(), error.status, headers)

@@ -4,10 +4,11 @@ from fastapi import APIRouter, Request, Response
 
 from closed_models import Closed
 from routers.dependencies import CatalogDep, ReadinessDep, SettingsDep, UpstreamsDep
+from routers.guarded_route import GuardedRoute
 from routers.openapi import ERRORS, VERSION
 from routers.page import Page
 
-router = APIRouter(tags=["health"], responses=ERRORS)
+router = APIRouter(tags=["health"], responses=ERRORS, route_class=GuardedRoute)
 
 
 class About(Closed):

@@ -2,32 +2,29 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from errors import InvalidRequest, NotJson
 from json_codec.parsing import parse
 from json_codec.writing import written
-
-Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+from routers.guarded_route import GuardedRoute, Handler
 
 UNSENDABLE = "The body is not valid JSON: it contains NaN, a number beyond 64-bit floats, or an unpaired surrogate."
 
 
-class JsonRoute(APIRoute):
+class JsonRoute(GuardedRoute):
     """Parses a request's body in slices, before FastAPI would parse it in one piece.
 
     Other content types are refused, because a page of another site can send some of them without a CORS preflight.
     """
 
-    def get_route_handler(self) -> Handler:
+    def unguarded_handler(self) -> Handler:
         """Return FastAPI's handler with the parsing put before it."""
-        handle = super().get_route_handler()
+        handle = super().unguarded_handler()
         return handle if self.body_field is None else _parsed_first(handle)
 
 

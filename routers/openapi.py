@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from error_models import REFUSAL_EVENT, ErrorBody
 from errors import InvalidRequest, ModelUnavailable, ServerFull
 from events import STREAM_EVENT
+from routers.access_rules import RULES
 
 REF = "#/components/schemas/{model}"
 VERSION = "1.0.0"
@@ -24,10 +25,22 @@ TAGS = [
     },
     {"name": "runs", "description": "Start runs in the background. Follow, resume, answer, cancel and delete runs."},
     {"name": "sessions", "description": "Conversations whose history the service stores and sends to the model."},
+    {"name": "access", "description": "The caller of a request, and the API keys, which admins create and revoke."},
     {"name": "health", "description": "Check whether the process is alive, and whether it can start a run."},
 ]
 SERVER = {"url": ".", "description": "This service, also below a path of a proxy."}
 """Relative to the document's URL (OpenAPI 3.1, section 4.8.5). Without it, paths are relative to the host's root."""
+
+SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
+    "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
+    "run_token": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "token",
+        "description": "A token of `POST /api/agent/runs/{run_id}/token`, for readers that can't set headers.",
+    },
+}
 
 EVENTS = {"$ref": REF.format(model="StreamEvent")}
 
@@ -154,8 +167,22 @@ def description_with(*, page: bool) -> str:
     return f"{DESCRIPTION} [Try it on the page](./)." if page else DESCRIPTION
 
 
-def install(app: FastAPI) -> None:
-    """Make `app.openapi()` add the schemas of events to the document, which is made once."""
+def secured(document: dict[str, Any]) -> None:
+    """Add to the document how callers send their keys, and the scope that each operation asks for."""
+    document["components"]["securitySchemes"] = SCHEMES
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            rule = RULES[operation["operationId"]]
+            scopes = [] if rule.scope is None else [rule.scope.value]
+            schemes = () if rule.public else ("bearer", "api_key", *(["run_token"] if rule.run_tokens else []))
+            operation["security"] = [{scheme: scopes} for scheme in schemes]
+
+
+def install(app: FastAPI, *, authenticates: bool) -> None:
+    """Make `app.openapi()` add the schemas of events to the document, which is made once.
+
+    `authenticates` says whether callers need keys.
+    """
 
     def describe() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -173,6 +200,8 @@ def install(app: FastAPI) -> None:
                 schemas |= described.pop("$defs")
                 schemas[name] = described
             schemas |= FRAMES
+            if authenticates:
+                secured(schema)
             app.openapi_schema = schema
         return app.openapi_schema
 

@@ -12,6 +12,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from errors import RouteNotFound
 from routers import client_package
 from routers.accept import prefers_html
+from routers.guarded_route import GuardedRoute
 from routers.static_files import StaticFile, files_in
 from settings import Settings
 
@@ -22,7 +23,7 @@ VERSION = re.compile("^v-[0-9a-f]{16}/")
 FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
 
 
 class Page:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from access_models import RunToken
 from event_logs.reading import frames_in, json_of
 from models import AgentRequest
 from routers.accept import accepts_events
@@ -30,6 +31,7 @@ from routers.dependencies import (
 from routers.json_route import JsonRoute
 from routers.openapi import ERRORS, EVENTS, STREAM
 from run_models import Run, RunList
+from services.access.run_tokens import RunTokens
 from services.agent_service import AgentService
 from tool_models import ApprovalDecision, BudgetDecision, ClientToolResults
 
@@ -125,6 +127,20 @@ async def run_events(
     return StreamingResponse(
         _json_lines(pages), media_type="application/x-ndjson", headers={"Cache-Control": "no-store"}
     )
+
+
+@router.post("/{run_id}/token", summary="Get a token that reads a run", status_code=201)
+async def create_run_token(
+    request: Request, response: Response, run_id: RunIdPath, service: ServiceDep, caller: CallerDep
+) -> RunToken:
+    """Return a token that reads this run for ten minutes, for readers that can't set headers, such as EventSource.
+
+    Send it as `?token=…` with GET requests to the run and its events. It ends with the API key.
+    """
+    await service.get(caller.owner, run_id)
+    tokens: RunTokens = request.app.state.run_tokens
+    response.headers["Cache-Control"] = "no-store"
+    return tokens.issue(caller, run_id)
 
 
 @router.post("/{run_id}/cancel", summary="Cancel a run", status_code=202)

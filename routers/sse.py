@@ -4,15 +4,16 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
-from typing import Any
+from typing import Any, NamedTuple
 
 from sse_starlette import EventSourceResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from errors import AgentStreamError
 from event_logs.reading import frames_in, name_of
+from services.leave_signal import LeaveSignal
 from services.moving_deadline import MovingDeadline
-from services.runs.readers import LeaveSignal, RunStream
+from services.runs.readers import RunStream
 
 logger = logging.getLogger(__name__)
 
@@ -20,12 +21,19 @@ PING = b": ping\n\n"
 DRAINING = b"event: draining\nretry: 2000\n\n"
 
 
+class StreamEnds(NamedTuple):
+    """What ends a stream before its run: the service asks all readers to leave, or the reader's API key has gone."""
+
+    leave: LeaveSignal
+    key_gone: LeaveSignal | None
+
+
 class FrameStream(EventSourceResponse):
     """The response whose body is a run's frames.
 
     The body ends cleanly only after the run's last event, after a `draining` frame, or at `waiting` if the client asked
-    for that. In every other case it is torn (it has no last chunk), so that no client mistakes a cut for the end. Times
-    are in seconds.
+    for that. In every other case it is torn (it has no last chunk), so that no client mistakes a cut for the end. It is
+    torn, too, when the API key of the reader is no longer valid. Times are in seconds.
     """
 
     def __init__(
@@ -34,7 +42,7 @@ class FrameStream(EventSourceResponse):
         *,
         location: str,
         server_send: Send,
-        leave: LeaveSignal,
+        ends: StreamEnds,
         heartbeat_s: float,
         send_timeout_s: float,
     ) -> None:
@@ -44,7 +52,7 @@ class FrameStream(EventSourceResponse):
         )
         del self.headers["connection"]  # the server decides that
         self._stream = stream
-        self._leave = leave
+        self._ends = ends
         self._heartbeat_s = heartbeat_s
         self._server_send = server_send
         self._send_timeout_s = send_timeout_s
@@ -110,7 +118,10 @@ class FrameStream(EventSourceResponse):
             return
         client = asyncio.create_task(self._listen_for_disconnect(receive))
         client.add_done_callback(self._stop)
-        self._leave.call(self._begin_drain)
+        leave, key_gone = self._ends
+        leave.call(self._begin_drain)
+        if key_gone is not None:
+            key_gone.call(self._stop)
         self._await_heartbeat()
         try:
             async with self._body_timeout:
@@ -120,7 +131,9 @@ class FrameStream(EventSourceResponse):
         finally:
             self._is_stopped = True
             self._heartbeat.cancel()
-            self._leave.forget(self._begin_drain)
+            leave.forget(self._begin_drain)
+            if key_gone is not None:
+                key_gone.forget(self._stop)
             for task in (client, *self._beside):
                 task.cancel()
 

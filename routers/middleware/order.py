@@ -9,6 +9,7 @@ from routers.middleware.direct_send import DirectSend
 from routers.middleware.host_check import HostCheck
 from routers.middleware.request_context import RequestContext
 from routers.middleware.room_check import RoomCheck
+from routers.middleware.run_token import RunTokenFromQuery
 from settings import Settings
 
 
@@ -27,4 +28,5 @@ def add_middleware(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(HostCheck, allowed=(own_name, *settings.allowed_hosts))
     app.add_middleware(RequestContext)
     app.add_middleware(Cors, settings=settings)
+    app.add_middleware(RunTokenFromQuery)
     app.add_middleware(DirectSend)

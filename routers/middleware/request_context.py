@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from errors import InternalError
 from models import new_request_id
 from routers.error_responses import error_response
+from services.access.keys import id_in
 
 logger = logging.getLogger(__name__)
 
@@ -16,11 +17,12 @@ REQUEST_ID = re.compile(r"[\w.-]{1,64}")
 
 
 def request_id_of(scope: Scope) -> str:
-    """Return the request's id: the caller's X-Request-ID if it is a plain word, else a new one. It stays the same."""
+    """Return the request's id: the caller's X-Request-ID if it is a plain word and no API key, else a new one."""
     state: dict[str, str] = scope.setdefault("state", {})
     if "request_id" not in state:
         proposed = Headers(scope=scope).get("x-request-id", "")
-        state["request_id"] = proposed if REQUEST_ID.fullmatch(proposed) else new_request_id()
+        is_plain = REQUEST_ID.fullmatch(proposed) and not id_in(proposed)
+        state["request_id"] = proposed if is_plain else new_request_id()
     return state["request_id"]
 
 

@@ -1,4 +1,6 @@
-"""Decides who may call: the callers of requests, with what each may do.
+"""Decides who may call: makes callers of requests' credentials, and keeps API keys.
 
-Doors: `caller` (the owner of a request and its scopes).
+Doors: `caller` (an owner and what it may do), `rules` (what a route asks of its caller), `gate` (the caller of a
+request), `key_table` (the valid keys), `api_keys` (the operations on keys), `keys` (their form), `run_tokens`,
+`secret`.
 """

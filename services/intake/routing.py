@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 
-from errors import ErrorDetail, ModelUnavailable, RequestError
+from errors import ErrorDetail, Forbidden, ModelUnavailable, RequestError
 from models import AgentRequest
+from services.access.caller import Caller
 from services.agents.budget import NO_BOUNDS, BudgetBounds
 from services.agents.parameters import model_parameters
 from services.catalog.catalog import Catalog
@@ -15,6 +16,7 @@ from services.upstreams.upstream import Route
 from services.upstreams.wire_parameters import check_parameters
 from services.upstreams.wire_parts import check_parts
 
+NOT_ALLOWED = "The API key does not allow the model {model}."
 NO_FALLBACKS: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
@@ -47,6 +49,23 @@ class RouteResolver:
         if request.fallback_models is None:
             return _each_once(first, self._available(self._fallback_models.get(model, ()), request))
         return _each_once(first, self._named(request.fallback_models, request))
+
+    async def allowed(self, request: AgentRequest, caller: Caller) -> AgentRequest:
+        """Return the request with models that its caller may use, by name, so that it keeps to them after a restart.
+
+        Raise `Forbidden` for others, or as `for_request`.
+        """
+        if caller.models is None:
+            return request
+        model = request.model or await self._default_model()
+        fallbacks = request.fallback_models
+        for named in (model, *(fallbacks or ())):
+            if not caller.may_use(named):
+                raise Forbidden(NOT_ALLOWED.format(model=named))
+        if fallbacks is None:
+            offered = self._available(self._fallback_models.get(model, ()), request)
+            fallbacks = [route.model for route in offered if caller.may_use(route.model)]
+        return request.model_copy(update={"model": model, "fallback_models": fallbacks})
 
     async def after_wait(self, models: Sequence[str], request: AgentRequest) -> list[Route]:
         """Return the routes to the model of a run that has waited, and to those of its fallbacks that are available.

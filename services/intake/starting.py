@@ -76,6 +76,7 @@ class RunStarter:
     ) -> None:
         on_disconnect: OnDisconnect = "continue" if unattended else request.on_disconnect
         with self._admission.place():
+            request = await self._work.allowed(request, caller)
             preparation = await self._work.prepare(request, run_id, caller)
             run = _new_run(run_id, caller.owner, preparation.model, on_disconnect, request)
             async with self._turns.turn(request, run) as turn:

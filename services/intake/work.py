@@ -122,6 +122,10 @@ class WorkFactory:
         self._simulator = simulator
         self._catalog = catalog
 
+    async def allowed(self, request: AgentRequest, caller: Caller) -> AgentRequest:
+        """Return the request with the models that its caller may use. Raise as `RouteResolver.allowed` does."""
+        return request if isinstance(request, SimulateRequest) else await self._routes.allowed(request, caller)
+
     async def prepare(self, request: AgentRequest, run_id: str, caller: Caller) -> Preparation:
         """Return the plan of a request: its routes and their tools. A script needs none.
 

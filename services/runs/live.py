@@ -5,12 +5,13 @@ import logging
 from contextlib import suppress
 from functools import partial
 
-from errors import LogUnavailable, RunNotFound
+from errors import LogUnavailable
 from event_data import RunStarted
 from event_logs.base import EventLog
 from run_models import SessionKey
+from services.leave_signal import LeaveSignal
 from services.runs.admission import Admission
-from services.runs.readers import LeaveSignal, OpenStreams, RunStream
+from services.runs.readers import OpenStreams, RunStream
 from services.runs.records import RunRecords
 from services.runs.spec import RunSpec
 from services.runs.suspension import Resumption, Wait
@@ -59,10 +60,10 @@ class LiveRuns:
         return None if task is None or task.has_ended else task
 
     def owned(self, owner: str, run_id: str) -> RunTask | None:
-        """Return an owner's run that has not ended. Raise `RunNotFound` if it is another owner's."""
+        """Return an owner's run that has not ended. Raise as `RunRecords.get` does if it is another owner's."""
         task = self.get(run_id)
         if task is not None and task.owner != owner:
-            raise RunNotFound
+            raise self._log.missing(run_id)
         return task
 
     def of_session(self, key: SessionKey) -> tuple[RunTask, ...]:

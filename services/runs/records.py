@@ -40,11 +40,12 @@ class RunRecords:
     async def get(self, owner: str, run_id: str) -> Run:
         """Return the record of a run that this process doesn't drive, corrected if it disagrees with the log.
 
-        Raise `RunNotFound`, also for a run of another owner, `RunExpired`, `LogUnavailable` or `StoreUnavailable`.
+        A run of another owner is answered like one that nobody has started. Raise `RunNotFound`, `RunExpired`,
+        `LogUnavailable` or `StoreUnavailable`.
         """
         run = await self._get(run_id)
         if run.owner != owner:
-            raise RunNotFound
+            raise self._log.missing(run_id)
         return run
 
     async def check_owner(self, owner: str, run_id: str) -> None:
@@ -53,7 +54,7 @@ class RunRecords:
             await self.get(owner, run_id)
         except StoreUnavailable:
             if await owner_in_log(self._log, run_id) != owner:
-                raise RunNotFound from None
+                raise self._log.missing(run_id) from None
 
     async def _get(self, run_id: str) -> Run:
         run = self._write_behind.unwritten(run_id) or await self._row(run_id)

@@ -1,9 +1,11 @@
 """Creates, lists, changes and deletes sessions: conversations that the service keeps, in which run follows run."""
 
+import asyncio
 from contextlib import suppress
 
 from uuid_utils import uuid7
 
+from database.callers import delete_owner
 from database.deletions import mark_deleted, mark_session_deleted
 from database.engine import Connection, Database
 from database.message_pages import Outline, UnknownMessage, branch_outline, read_page, tree_outline
@@ -36,6 +38,7 @@ from services.sessions.turns import SessionTurns
 from session_models import MessageList, Session, SessionCreate, SessionList, SessionUpdate, StoredSession
 from usage_models import NO_USAGE
 
+END_S = 10.0  # how long the runs of an owner may take to end when all that it has is deleted
 EXPIRED_AT_ONCE = 200  # sessions that are looked up in one query
 
 
@@ -139,6 +142,23 @@ class Sessions:
                     raise SessionNotFound
                 await mark_session_deleted(connection, key)
                 await delete_session(connection, key)
+
+    async def delete_all(self, owner: str) -> None:
+        """Cancel an owner's runs, and delete all its runs and sessions with their events and messages.
+
+        Raise `RunActive` if a run doesn't end within some seconds, or `StoreUnavailable`.
+        """
+        tasks = [task for task in self._live.tasks if task.owner == owner]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            _, pending = await asyncio.wait([task.ended for task in tasks], timeout=END_S)
+            if pending:
+                raise RunActive
+        await self._write_behind.flush()  # else a row that is still queued would bring a run back
+        async with self._database.writing() as connection:
+            await delete_owner(connection, owner)
+        await delete_events(self._database, self._log)
 
     async def messages(
         self, key: SessionKey, run_id: str | None, whole_tree: bool, cursor: str | None, limit: int

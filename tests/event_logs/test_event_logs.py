@@ -246,6 +246,14 @@ async def test_a_run_is_taken_over_as_often_as_need_be(log: EventLog) -> None:
     assert await log.position(run_id) == LogPosition(1, ended=True)
 
 
+@pytest.mark.parametrize("run_id", ["run_" + "f" * 32, "run_" + "0" * 32, "nothing", ""])
+async def test_a_run_that_nobody_has_started_is_missing(run_id: str, log: EventLog) -> None:
+    """What is missing is told by the id alone, as by a look into the log: for a new id, an old one, and no id."""
+    with pytest.raises((RunNotFound, RunExpired)) as raised:
+        await log.position(run_id)
+    assert type(log.missing(run_id)) is type(raised.value)
+
+
 async def test_only_a_run_under_way_is_taken_over(backend: Backend, log: EventLog) -> None:
     """One that has ended is not, archived or not, and what isn't there is reported as by `position`."""
     run_id = new_id()

@@ -35,6 +35,7 @@ MODULES = (
     "run_models",
     "serving",
     "session_models",
+    "setting_keys",
     "setting_names",
     "setting_objects",
     "setting_types",
@@ -42,7 +43,7 @@ MODULES = (
     "tool_models",
     "usage_models",
 )
-PACKAGES = ("routers", "services", "event_logs", "database", "json_codec", "json_schema", "dialects", "tools")
+PACKAGES = ("routers", "services", "event_logs", "database", "json_codec", "json_schema", "dialects", "tools", "cli")
 MAX_LINES = 260  # of code: without blank lines, comments and docstrings
 MAX_FUNCTION_LINES = 40
 MAX_PARTS = 6  # that a constructor takes
@@ -65,9 +66,11 @@ VOCABULARY = (
     "catalog_models",
     "errors",
     "settings",
+    "setting_keys",
     "setting_names",
     "setting_objects",
     "setting_types",
+    "services.leave_signal",
     "services.moving_deadline",
 )
 
@@ -101,21 +104,32 @@ INNER: Mapping[str, tuple[str, ...]] = {
     "upstreams": ("services.completions*",),
     "completions": (),
     "outbound": (),
-    "access": (),
+    "access": ("database*",),
 }
 """The modules that each package of the services may import beside itself and the vocabulary."""
 
 MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
-    "access_models": (),
+    "access_models": ("closed_models", "run_models", "tool_models"),
+    "cli*": (
+        "cli*",
+        "services.access*",
+        "database*",
+        "event_logs.directory_lock",
+        "access_models",
+        "errors",
+        "run_models",
+        "settings",
+    ),
     "errors": (),
     "closed_models": (),
     "usage_models": ("closed_models",),
     "event_data": ("closed_models", "usage_models"),
     "events": ("closed_models", "event_data"),
+    "setting_keys": ("access_models", "setting_types"),
     "setting_names": (),
     "setting_types": (),
     "setting_objects": ("setting_types",),
-    "settings": ("setting_names", "setting_objects", "setting_types"),
+    "settings": ("setting_keys", "setting_names", "setting_objects", "setting_types"),
     "error_models": ("closed_models", "event_data"),
     "tool_models": ("closed_models", "event_data"),
     "catalog_models": ("closed_models", "event_data", "tool_models"),
@@ -156,7 +170,16 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "database.__main__": ("database*", "errors", "settings"),
     "json_codec*": ("json_codec*",),
     "json_schema*": ("json_schema*", "json_codec*"),
-    "database*": ("database*", "json_codec*", "usage_models", "run_models", "session_models", "tool_models", "errors"),
+    "database*": (
+        "database*",
+        "json_codec*",
+        "access_models",
+        "usage_models",
+        "run_models",
+        "session_models",
+        "tool_models",
+        "errors",
+    ),
     "dialects*": ("dialects*", "events", "models"),
     "tools*": (
         "tools*",
@@ -169,13 +192,14 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         "errors",
     ),
     **{f"services.{package}*": (f"services.{package}*", *inner, *VOCABULARY) for package, inner in INNER.items()},
-    "services*": ("services*", "event_logs", "event_logs.base", "database*", *VOCABULARY),
+    "services*": ("services*", "event_logs", "event_logs.base", "event_logs.reading", "database*", *VOCABULARY),
     "routers*": (
         "routers*",
         "services*",
         "dialects*",
         "json_codec*",
         "event_logs.reading",
+        "access_models",
         "closed_models",
         "error_models",
         "usage_models",
@@ -224,11 +248,13 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "httptools": ("routers.http_server.protocol", "services.upstreams.http_connection"),
     "genai_prices": ("services.upstreams.price_snapshot",),
     "jsonschema_rs": ("json_schema.validation",),
+    "jwt": ("services.access.run_tokens",),
     "mcp": ("services.mcp.*",),
     "mcp_types": ("services.mcp.*",),
     "orjson": ("json_codec.text",),
     "uuid_utils": ("services.intake.starting", "services.sessions.sessions"),
     "xllamacpp": ("services.upstreams.embedded_model_server",),
+    "typer": ("cli.*",),
     "sqlalchemy": ("database.*",),
     "alembic": ("database.*",),
     "pydantic": ("*",),
@@ -241,7 +267,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
         "services.tooling.signature",
         "services.tooling.argument_errors",
     ),
-    "pydantic_settings": ("settings", "setting_objects", "setting_types"),
+    "pydantic_settings": ("settings", "setting_keys", "setting_objects", "setting_types"),
     "watchfiles": ("services.tooling.registry",),
     "dotenv": ("setting_names",),
 }

@@ -284,8 +284,8 @@ def test_the_start_says_which_model_server_answers(given: dict[str, str], line: 
 
 
 def test_an_address_that_others_can_reach_is_warned_about(nursery: Nursery) -> None:
-    """The start logs one warning for such an address, and none for loopback."""
-    with forked_app(nursery, HOST="0.0.0.0", DEDALUS_BASE_URL=NOWHERE) as app:
+    """The start without authentication logs one warning for such an address, if it is allowed, and none otherwise."""
+    with forked_app(nursery, HOST="0.0.0.0", ALLOW_ANONYMOUS="true", DEDALUS_BASE_URL=NOWHERE) as app:
         [warning] = [line for line in app.log if "authentication" in line]
     assert warning.startswith("WARNING")
     assert "HOST=0.0.0.0" in warning

@@ -41,6 +41,15 @@ SET: dict[str, tuple[str, Any]] = {
     "LOG_LEVEL": ("debug", "debug"),
     "PAGE": ("off", "off"),
     "DATA_DIR": ("/var/lib/agent", "/var/lib/agent"),
+    "AUTH": ("keys", "keys"),
+    "ALLOW_ANONYMOUS": ("true", True),
+    "API_KEYS": (
+        "ada:sk-secret-sk-secret, ops:sk-secret-sk-secret:admin",
+        [
+            {"owner": "ada", "key": "**********", "scopes": ["runs:write", "runs:read"]},
+            {"owner": "ops", "key": "**********", "scopes": ["admin"]},
+        ],
+    ),
     "EVENT_LOG_URL": ("memory://", "memory://"),
     "EVENT_LOG_FSYNC": ("never", "never"),
     "RETENTION_DAYS": ("30", 30.0),
@@ -115,8 +124,8 @@ SET: dict[str, tuple[str, Any]] = {
         {"custom": WireRules(stream_options=False).model_dump(mode="json")},
     ),
 }
-SECRETS = tuple(name.upper() for name in Settings.model_fields if name.endswith("_key"))
-SET |= dict.fromkeys(SECRETS, ("sk-secret", "**********"))
+SECRETS = tuple(name.upper() for name in Settings.model_fields if name.endswith(("_key", "_secret")))
+SET |= dict.fromkeys(SECRETS, ("sk-secret" * 4, "**********"))
 
 
 @pytest.fixture(autouse=True)
@@ -139,7 +148,7 @@ DEFAULTS = as_json(Settings.model_construct())  # doesn't read the environment
 def test_every_setting_is_in_this_test() -> None:
     """A new setting needs a line in the table above, and every key is a secret."""
     assert set(SET) == {name.upper() for name in Settings.model_fields}
-    assert {name for name in SET if name.endswith("_KEY")} == set(SECRETS)
+    assert {name for name in SET if name.endswith("_KEY")} | {"AUTH_SECRET"} == set(SECRETS)
 
 
 @pytest.mark.parametrize("name", SET)
@@ -206,7 +215,7 @@ def test_settings_are_read_once_and_frozen() -> None:
 def test_keys_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys are not printed, dumped, or repeated when another setting is refused."""
     for name in SECRETS:
-        monkeypatch.setenv(name, "sk-secret")
+        monkeypatch.setenv(name, "sk-secret" * 4)
     settings = Settings()
     assert "sk-secret" not in f"{settings} {settings!r} {settings.model_dump()} {settings.model_dump_json()}"
     monkeypatch.setenv("PORT", "none")
@@ -313,6 +322,13 @@ REFUSED = [
     ("DEDALUS_BASE_URL", "https://x.openai.azure.com/?api-version=2024-10-21", "/openai/deployments/"),
     ("DEDALUS_BASE_URL", "https://x.openai.azure.com/openai?api-version=2024-10-21", "/openai/deployments/"),
     ("DEDALUS_AS_URL", "as", "URL"),
+    ("AUTH", "on", "'off' or 'keys'"),
+    ("AUTH_SECRET", "short", "32"),
+    ("API_KEYS", "sk-secret-sk-secret", "owner:key:admin"),
+    ("API_KEYS", "ada:short", "at least 16 characters"),
+    ("API_KEYS", "anonymous:sk-secret-sk-secret", "choose another name"),
+    ("API_KEYS", "a da:sk-secret-sk-secret", "match pattern"),
+    ("API_KEYS", "ada:sk-secret-sk-secret:root", "'runs:write', 'runs:read' or 'admin'"),
     *((f"{name}_S", "0", "greater than 0") for name in ("HEARTBEAT", "SEND_TIMEOUT", "RUN_TIMEOUT", "MODELS_TTL")),
     *((f"{name}_TIMEOUT_S", "nan", "greater than 0") for name in ("FIRST_BYTE", "STALL")),
 ]

@@ -13,6 +13,7 @@ from urllib.parse import urljoin
 
 import httpx
 import pytest
+from callers import KEYS, OPS, calling, guarded_service
 from fake_dedalus import FakeDedalus
 from grammar import parse_frames
 from openapi_schema_validator import OAS31Validator, oas31_format_checker
@@ -231,16 +232,26 @@ async def test_the_events_of_a_run_are_what_is_described(described: Json, scenar
     assert [fault for event in events for fault in faults(described, ref("StreamEvent"), event)] == []
 
 
-BODIES: Json = {"/api/agent/sessions": {"title": "A"}, "/api/agent/sessions/{session_id}": {"title": "B"}}
+BODIES: Json = {
+    "/api/agent/sessions": {"title": "A"},
+    "/api/agent/sessions/{session_id}": {"title": "B"},
+    "/api/agent/keys": {"owner": "ada"},
+    "/api/agent/keys/{key_id}/rotate": {"overlap_s": 60},
+}
 
 
 async def test_the_json_answers_are_what_is_described(described: Json) -> None:
     """Each route's response, and an error of each, validates against the schema that is published for it."""
-    async with FakeDedalus() as fake, service(fake.url, mcp_servers={"docs": {"url": NOWHERE}}) as agent:
+    async with (
+        FakeDedalus() as fake,
+        guarded_service(fake.url, mcp_servers={"docs": {"url": NOWHERE}}) as guarded,
+        calling(guarded, OPS) as agent,
+    ):
         fake.always(*answer("ok"))
         asked = {"input": "?", "metadata": {"user": "u1"}, "session_id": "chat"}
         run = (await agent.post(EXECUTE, asked)).json()["run_id"]
-        parts = {"run_id": run, "session_id": "chat", "tool_call_id": "call_1", "name": "docs"}
+        parts = {"run_id": run, "session_id": "chat", "tool_call_id": "call_1", "name": "docs", "owner": "ada"}
+        parts["key_id"] = (await agent.post(KEYS, {"owner": "ada"})).json()["key_id"]
         filled = {path: path.format(**parts) for path in described["paths"]}
         seen = set()
         for method, path, operation in sorted(operations(described), key=lambda operation: operation[0] == "delete"):
@@ -250,7 +261,9 @@ async def test_the_json_answers_are_what_is_described(described: Json) -> None:
             if schema is not None:
                 assert faults(described, schema, response.json()) == [], path
                 seen.add(path)
-    assert seen == set(described["paths"]) - {STREAM, SIMULATE, "/api/agent/runs/{run_id}/events"}
+    callers = "/api/agent/callers/{owner}"
+    without_json = {STREAM, SIMULATE, "/api/agent/runs/{run_id}/events", callers, f"{callers}/export"}
+    assert seen == set(described["paths"]) - without_json
 
 
 def _documented(operation: Json, response: httpx.Response) -> Json | None:

@@ -303,6 +303,31 @@ interface components {
       duration_ms: number;
     };
     /**
+    * ApiKey
+    * @description An API key, without the key itself, which is shown once. The key begins with `key_id`.
+    *
+    *     Times are UTC, RFC 3339. `last_used_at` can be a minute late.
+    */
+    ApiKey: {
+      /** Key Id */key_id: string; /** Owner */
+      owner: string; /** Name */
+      name?: string; /** Scopes */
+      scopes: components["schemas"]["Scope"][]; /** Models */
+      models?: string[]; /** Created At */
+      created_at: string; /** Expires At */
+      expires_at?: string; /** Last Used At */
+      last_used_at?: string; /** Revoked At */
+      revoked_at?: string;
+    };
+    /**
+    * ApiKeyList
+    * @description API keys, the latest first. Send `next_cursor` as `cursor` for the next page, if there is one.
+    */
+    ApiKeyList: {
+      /** Keys */keys: components["schemas"]["ApiKey"][]; /** Next Cursor */
+      next_cursor?: string;
+    };
+    /**
     * ApprovalDecision
     * @description A person's decision on an `approval_request`.
     * @example {
@@ -410,6 +435,17 @@ interface components {
       * @default {}
       */
       arguments?: string;
+    };
+    /**
+    * CallerInfo
+    * @description The caller of a request, and what it may do. `admin` is the admin that acts for the owner.
+    */
+    CallerInfo: {
+      /** Owner */owner: string; /** Scopes */
+      scopes: components["schemas"]["Scope"][]; /** Models */
+      models?: string[]; /** Key Id */
+      key_id?: string; /** Admin */
+      admin?: string;
     };
     /**
     * ClientTool
@@ -585,6 +621,70 @@ interface components {
       detail?: "auto" | "low" | "high";
     };
     JsonValue: unknown;
+    /**
+    * KeyCreate
+    * @description An API key to create.
+    * @example {
+    *       "name": "Ada's laptop",
+    *       "owner": "ada"
+    *     }
+    * @example {
+    *       "owner": "ops",
+    *       "scopes": [
+    *         "admin"
+    *       ]
+    *     }
+    */
+    KeyCreate: {
+      /**
+      * Owner
+      * @description The caller that has the key. What is made with the key belongs to it.
+      */
+      owner: string;
+      /**
+      * Name
+      * @description A note, to tell the keys of an owner apart.
+      */
+      name?: string;
+      /**
+      * Scopes
+      * @description What the key allows. The default is to call.
+      * @default [
+      *       "runs:write",
+      *       "runs:read"
+      *     ]
+      */
+      scopes?: components["schemas"]["Scope"][];
+      /**
+      * Models
+      * @description The models that it may use, such as openai/*. Without it, all.
+      */
+      models?: string[];
+      /**
+      * Expires At
+      * Format: date-time
+      * @description When the key ends. Without it, never.
+      */
+      expires_at?: string;
+    };
+    /**
+    * KeyRotation
+    * @description How an API key is replaced. With an overlap, programs can be changed to the new key one by one.
+    */
+    KeyRotation: {
+      /**
+      * Overlap S
+      * @description How long the old key stays valid.
+      * @default 0
+      */
+      overlap_s?: number;
+      /**
+      * Expires At
+      * Format: date-time
+      * @description When the new key ends. Without it, as the old one.
+      */
+      expires_at?: string;
+    };
     /**
     * LongInputPrices
     * @description The prices of all tokens of a request that has more than `above_input_tokens` tokens of input.
@@ -767,6 +867,22 @@ interface components {
       name: string;
     };
     /**
+    * NewApiKey
+    * @description A new API key with the key itself, which is not stored and can't be shown again.
+    */
+    NewApiKey: {
+      /** Key Id */key_id: string; /** Owner */
+      owner: string; /** Name */
+      name?: string; /** Scopes */
+      scopes: components["schemas"]["Scope"][]; /** Models */
+      models?: string[]; /** Created At */
+      created_at: string; /** Expires At */
+      expires_at?: string; /** Last Used At */
+      last_used_at?: string; /** Revoked At */
+      revoked_at?: string; /** Key */
+      key: string;
+    };
+    /**
     * PendingBudget
     * @description The run's budget has too little left for another model turn. Without a decision, the run ends at `expires_at`.
     *
@@ -886,6 +1002,14 @@ interface components {
     */
     RunStatus: "queued" | "running" | "waiting" | "succeeded" | "failed" | "cancelled";
     /**
+    * RunToken
+    * @description A token with which a page reads one run, in the query `?token=…` of a GET request. `expires_at` is in UTC.
+    */
+    RunToken: {
+      /** Token */token: string; /** Expires At */
+      expires_at: string;
+    };
+    /**
     * RunWarning
     * @description Something was left out or lost that does not end the run. Accept unknown codes: later versions add some.
     */
@@ -899,6 +1023,12 @@ interface components {
     * @enum {string}
     */
     Scenario: "default" | "long" | "tool_error" | "error" | "slow" | "truncated" | "progress" | "approval" | "client_tool" | "fallback" | "sources" | "structured" | "budget";
+    /**
+    * Scope
+    * @description A permission: to start and change runs and sessions, to read them, or everything, for every owner.
+    * @enum {string}
+    */
+    Scope: "runs:write" | "runs:read" | "admin";
     /**
     * SearchLocation
     * @description The place that the search is about.

@@ -221,6 +221,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/agent/runs/{run_id}/token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Get a token that reads a run
+         * @description Return a token that reads this run for ten minutes, for readers that can't set headers, such as EventSource.
+         *
+         *     Send it as `?token=…` with GET requests to the run and its events. It ends with the API key.
+         */
+        post: operations["create_run_token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/agent/runs/{run_id}/cancel": {
         parameters: {
             query?: never;
@@ -401,6 +423,134 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/agent/me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get the caller of this request
+         * @description Return the owner of what this caller makes, and what its API key allows.
+         */
+        get: operations["me"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/agent/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List API keys
+         * @description Return the API keys, the latest first: of one owner, or of all. Those in API_KEYS aren't listed.
+         */
+        get: operations["list_keys"];
+        put?: never;
+        /**
+         * Create an API key
+         * @description Create an API key for an owner. The response has the key, which can't be shown again.
+         */
+        post: operations["create_key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/agent/keys/{key_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Revoke an API key
+         * @description Revoke an API key. Every process of the service refuses it within 5 seconds, and ends its streams.
+         *
+         *     The runs that it has started go on.
+         */
+        delete: operations["revoke_key"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/agent/keys/{key_id}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Replace an API key
+         * @description Create an API key with the rights of this one, which is revoked, at once or after `overlap_s`.
+         */
+        post: operations["rotate_key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/agent/callers/{owner}/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export a caller's data
+         * @description Return all that a caller has as JSON lines: its keys, sessions, messages, runs and their events.
+         *
+         *     Each line has a `kind` and a `value`. The last line has the kind `end`: without it, the export was cut.
+         */
+        get: operations["export_caller"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/agent/callers/{owner}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete a caller's data
+         * @description Revoke a caller's API keys, cancel its runs, and delete all that it has: runs, events, sessions and messages.
+         */
+        delete: operations["delete_caller"];
         options?: never;
         head?: never;
         patch?: never;
@@ -798,6 +948,42 @@ export interface components {
             duration_ms: number;
         };
         /**
+         * ApiKey
+         * @description An API key, without the key itself, which is shown once. The key begins with `key_id`.
+         *
+         *     Times are UTC, RFC 3339. `last_used_at` can be a minute late.
+         */
+        ApiKey: {
+            /** Key Id */
+            key_id: string;
+            /** Owner */
+            owner: string;
+            /** Name */
+            name?: string;
+            /** Scopes */
+            scopes: components["schemas"]["Scope"][];
+            /** Models */
+            models?: string[];
+            /** Created At */
+            created_at: string;
+            /** Expires At */
+            expires_at?: string;
+            /** Last Used At */
+            last_used_at?: string;
+            /** Revoked At */
+            revoked_at?: string;
+        };
+        /**
+         * ApiKeyList
+         * @description API keys, the latest first. Send `next_cursor` as `cursor` for the next page, if there is one.
+         */
+        ApiKeyList: {
+            /** Keys */
+            keys: components["schemas"]["ApiKey"][];
+            /** Next Cursor */
+            next_cursor?: string;
+        };
+        /**
          * ApprovalDecision
          * @description A person's decision on an `approval_request`.
          * @example {
@@ -909,6 +1095,22 @@ export interface components {
              * @default {}
              */
             arguments?: string;
+        };
+        /**
+         * CallerInfo
+         * @description The caller of a request, and what it may do. `admin` is the admin that acts for the owner.
+         */
+        CallerInfo: {
+            /** Owner */
+            owner: string;
+            /** Scopes */
+            scopes: components["schemas"]["Scope"][];
+            /** Models */
+            models?: string[];
+            /** Key Id */
+            key_id?: string;
+            /** Admin */
+            admin?: string;
         };
         /**
          * ClientTool
@@ -1101,6 +1303,70 @@ export interface components {
             detail?: "auto" | "low" | "high";
         };
         JsonValue: unknown;
+        /**
+         * KeyCreate
+         * @description An API key to create.
+         * @example {
+         *       "name": "Ada's laptop",
+         *       "owner": "ada"
+         *     }
+         * @example {
+         *       "owner": "ops",
+         *       "scopes": [
+         *         "admin"
+         *       ]
+         *     }
+         */
+        KeyCreate: {
+            /**
+             * Owner
+             * @description The caller that has the key. What is made with the key belongs to it.
+             */
+            owner: string;
+            /**
+             * Name
+             * @description A note, to tell the keys of an owner apart.
+             */
+            name?: string;
+            /**
+             * Scopes
+             * @description What the key allows. The default is to call.
+             * @default [
+             *       "runs:write",
+             *       "runs:read"
+             *     ]
+             */
+            scopes?: components["schemas"]["Scope"][];
+            /**
+             * Models
+             * @description The models that it may use, such as openai/*. Without it, all.
+             */
+            models?: string[];
+            /**
+             * Expires At
+             * Format: date-time
+             * @description When the key ends. Without it, never.
+             */
+            expires_at?: string;
+        };
+        /**
+         * KeyRotation
+         * @description How an API key is replaced. With an overlap, programs can be changed to the new key one by one.
+         */
+        KeyRotation: {
+            /**
+             * Overlap S
+             * @description How long the old key stays valid.
+             * @default 0
+             */
+            overlap_s?: number;
+            /**
+             * Expires At
+             * Format: date-time
+             * @description When the new key ends. Without it, as the old one.
+             */
+            expires_at?: string;
+        };
         /**
          * LongInputPrices
          * @description The prices of all tokens of a request that has more than `above_input_tokens` tokens of input.
@@ -1310,6 +1576,32 @@ export interface components {
             name: string;
         };
         /**
+         * NewApiKey
+         * @description A new API key with the key itself, which is not stored and can't be shown again.
+         */
+        NewApiKey: {
+            /** Key Id */
+            key_id: string;
+            /** Owner */
+            owner: string;
+            /** Name */
+            name?: string;
+            /** Scopes */
+            scopes: components["schemas"]["Scope"][];
+            /** Models */
+            models?: string[];
+            /** Created At */
+            created_at: string;
+            /** Expires At */
+            expires_at?: string;
+            /** Last Used At */
+            last_used_at?: string;
+            /** Revoked At */
+            revoked_at?: string;
+            /** Key */
+            key: string;
+        };
+        /**
          * PendingBudget
          * @description The run's budget has too little left for another model turn. Without a decision, the run ends at `expires_at`.
          *
@@ -1466,6 +1758,16 @@ export interface components {
          */
         RunStatus: "queued" | "running" | "waiting" | "succeeded" | "failed" | "cancelled";
         /**
+         * RunToken
+         * @description A token with which a page reads one run, in the query `?token=…` of a GET request. `expires_at` is in UTC.
+         */
+        RunToken: {
+            /** Token */
+            token: string;
+            /** Expires At */
+            expires_at: string;
+        };
+        /**
          * RunWarning
          * @description Something was left out or lost that does not end the run. Accept unknown codes: later versions add some.
          */
@@ -1480,6 +1782,12 @@ export interface components {
          * @enum {string}
          */
         Scenario: "default" | "long" | "tool_error" | "error" | "slow" | "truncated" | "progress" | "approval" | "client_tool" | "fallback" | "sources" | "structured" | "budget";
+        /**
+         * Scope
+         * @description A permission: to start and change runs and sessions, to read them, or everything, for every owner.
+         * @enum {string}
+         */
+        Scope: "runs:write" | "runs:read" | "admin";
         /**
          * SearchLocation
          * @description The place that the search is about.
@@ -3286,6 +3594,47 @@ export interface operations {
             };
         };
     };
+    create_run_token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the run. */
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunToken"];
+                };
+            };
+            /** @description The request can't be served as it is. `code`, `message` and `details` say what to change. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The model server or this service failed. `retryable` says whether to try again. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     cancel_run: {
         parameters: {
             query?: never;
@@ -3831,6 +4180,297 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["RunList"];
                 };
+            };
+            /** @description The request can't be served as it is. `code`, `message` and `details` say what to change. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The model server or this service failed. `retryable` says whether to try again. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    me: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CallerInfo"];
+                };
+            };
+            /** @description The request can't be served as it is. `code`, `message` and `details` say what to change. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The model server or this service failed. `retryable` says whether to try again. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_keys: {
+        parameters: {
+            query?: {
+                /** @description Return only keys of this owner. */
+                owner?: string | null;
+                /** @description The `next_cursor` of the previous page. */
+                cursor?: string | null;
+                /** @description The maximum number of items in a page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiKeyList"];
+                };
+            };
+            /** @description The request can't be served as it is. `code`, `message` and `details` say what to change. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The model server or this service failed. `retryable` says whether to try again. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    create_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["KeyCreate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewApiKey"];
+                };
+            };
+            /** @description The request can't be served as it is. `code`, `message` and `details` say what to change. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The model server or this service failed. `retryable` says whether to try again. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    revoke_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The beginning of the key, up to its second underscore. */
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiKey"];
+                };
+            };
+            /** @description The request can't be served as it is. `code`, `message` and `details` say what to change. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The model server or this service failed. `retryable` says whether to try again. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    rotate_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The beginning of the key, up to its second underscore. */
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["KeyRotation"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewApiKey"];
+                };
+            };
+            /** @description The request can't be served as it is. `code`, `message` and `details` say what to change. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The model server or this service failed. `retryable` says whether to try again. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    export_caller: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The owner of the keys, runs and sessions. */
+                owner: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All that the caller has, as JSON lines. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": unknown;
+                };
+            };
+            /** @description The request can't be served as it is. `code`, `message` and `details` say what to change. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The model server or this service failed. `retryable` says whether to try again. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    delete_caller: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The owner of the keys, runs and sessions. */
+                owner: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description The request can't be served as it is. `code`, `message` and `details` say what to change. */
             "4XX": {
