@@ -10,7 +10,7 @@ import pytest
 from fake_dedalus import FakeDedalus
 from local_tools import gives, named
 from process import ROOT
-from service import EXECUTE, names, only, service, text
+from service import EXECUTE, NOWHERE, Service, names, only, service, text
 from waiting_runs import decide, deletes, send, waiting_run, waits, whole
 
 from services.tooling.registry import ToolRegistry
@@ -47,7 +47,7 @@ async def test_a_newcomer_sees_the_tool_called(tmp_path: Path, monkeypatch: pyte
 
 async def test_several_calls_and_wrong_ones() -> None:
     """Each line makes one call, with its arguments as written; the answer lists the result of each."""
-    async with service(tools=named(gives("one", 1), gives("two", 2))) as agent:
+    async with service(NOWHERE, named(gives("one", 1), gives("two", 2))) as agent:
         events = await agent.stream({**SCRIPT, "input": "one\nand\ntwo {}\ntwo {oops", "tools": ["one", "two"]})
     assert [call["name"] for call in only(events, "tool_use")] == ["one", "two", "two"]
     assert only(events, "tool_use")[2]["invalid_arguments"] == "{oops"
@@ -59,7 +59,7 @@ async def test_several_calls_and_wrong_ones() -> None:
 async def test_calls_are_spelled_in_the_instructions() -> None:
     """A question without a call gets those of the instructions, so that a page can show a plain question."""
     asked = SCRIPT | {"instructions": "one\ntwo", "tools": ["one", "two"]}
-    async with service(tools=named(gives("one", 1), gives("two", 2))) as agent:
+    async with service(NOWHERE, named(gives("one", 1), gives("two", 2))) as agent:
         plain = await agent.stream(asked | {"input": "What are they?"})
         spelled = await agent.stream(asked | {"input": "two"})
     assert [call["name"] for call in only(plain, "tool_use")] == ["one", "two"]
@@ -69,7 +69,7 @@ async def test_calls_are_spelled_in_the_instructions() -> None:
 async def test_arguments_are_the_rest_of_the_line() -> None:
     """The arguments are everything after the name, whatever characters might end a line."""
     question = 'one\t{"t": "a\u2028b"}\n  one   {"t": "\x85"}'
-    async with service(tools=named(gives("one", 1))) as agent:
+    async with service(NOWHERE, named(gives("one", 1))) as agent:
         events = await agent.stream({**SCRIPT, "input": question})
     assert [call["arguments"] for call in only(events, "tool_use")] == [{"t": "a\u2028b"}, {"t": "\x85"}]
 
@@ -79,7 +79,7 @@ async def test_arguments_are_the_rest_of_the_line() -> None:
 )
 async def test_it_says_how_it_is_used(tools: list[str], offer: str) -> None:
     """A question that isn't a call is answered with an explanation of the syntax."""
-    async with service(tools=named(gives("one", 1))) as agent:
+    async with service(NOWHERE, named(gives("one", 1))) as agent:
         answer = (await agent.post(EXECUTE, {**SCRIPT, "input": "Hello?", "tools": tools})).json()
     assert answer["output"] == f'Name the tools to call, one on each line, such as roll {{"sides": 20}}. {offer}'
 
@@ -94,7 +94,7 @@ async def test_a_person_and_the_page_are_asked() -> None:
         "client_tools": [page],
         "session_id": "chat",
     }
-    async with service(tools=named(tool)) as agent:
+    async with service(NOWHERE, named(tool)) as agent:
         async with waiting_run(agent, **asked, require_approval=["delete"]) as run_id:
             approval, page_s = (await waits(agent, run_id))["pending"]
             await decide(agent, run_id, approval["tool_call_id"])
@@ -116,18 +116,17 @@ async def test_it_is_there_beside_any_upstream() -> None:
 
 async def test_a_question_of_very_many_calls() -> None:
     """100,000 lines are 100,000 calls: the run fails at the limit, and no call beyond the limit is made."""
-    async with service(tools=named(gives("one", 1)), max_calls_per_turn=128) as agent:
+    async with service(NOWHERE, named(gives("one", 1)), max_calls_per_turn=128) as agent:
         events = await agent.stream({**SCRIPT, "input": "one {}\n" * 100_000, "tools": ["one"]})
     assert [error["code"] for error in only(events, "error")] == ["too_many_calls"]
     assert len(only(events, "tool_use_delta")) == 128
 
 
-async def test_the_context_of_a_session_is_shown() -> None:
+async def test_the_context_of_a_session_is_shown(agent: Service) -> None:
     """`simulated/context` answers with what a model would receive: the second question comes after the first."""
     context = {"model": "simulated/context", "session_id": "chat"}
-    async with service() as agent:
-        first = await agent.stream({**context, "input": "My name is\nAda.", "instructions": "Be brief."})
-        second = await agent.stream({**context, "input": "What is my name?"})
+    first = await agent.stream({**context, "input": "My name is\nAda.", "instructions": "Be brief."})
+    second = await agent.stream({**context, "input": "What is my name?"})
     assert text(first, "final_output").splitlines() == [
         "I was sent these messages:",
         "1. system: Be brief.",
@@ -139,15 +138,14 @@ async def test_the_context_of_a_session_is_shown() -> None:
     assert asks == "3. user: What is my name?"
 
 
-async def test_the_context_is_shown_in_short() -> None:
+async def test_the_context_is_shown_in_short(agent: Service) -> None:
     """A long message is shortened, and an image is left out."""
     picture = {"type": "image", "url": "data:image/png;base64,aGk="}
-    async with service() as agent:
-        events = await agent.stream(
-            {
-                "model": "simulated/context",
-                "messages": [{"role": "assistant", "content": "x" * 5000}],
-                "input": [{"type": "text", "text": "What is it?"}, picture],
-            }
-        )
+    events = await agent.stream(
+        {
+            "model": "simulated/context",
+            "messages": [{"role": "assistant", "content": "x" * 5000}],
+            "input": [{"type": "text", "text": "What is it?"}, picture],
+        }
+    )
     assert text(events, "final_output").splitlines()[1:] == [f"1. assistant: {'x' * 200}…", "2. user: What is it?"]
