@@ -14,7 +14,7 @@ from settings import Settings
 
 logger = logging.getLogger(__name__)
 
-EXPOSED = ("X-Run-ID", "X-Request-ID", "Location", "Retry-After")
+EXPOSED = ("X-Run-ID", "X-Request-ID", "Location", "Retry-After", "WWW-Authenticate", "RateLimit", "RateLimit-Policy")
 METHODS = ("GET", "POST", "PATCH", "DELETE")
 LOCAL_PAGES = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?"
 MOST_REPORTED = 100  # origins: a client could fill the log with invented ones

@@ -99,6 +99,21 @@ async def test_a_key_of_the_database_is_a_key_of_its_owner() -> None:
     assert made.key.startswith(f"{made.key_id}_")
 
 
+async def test_pages_of_allowed_origins_may_send_keys() -> None:
+    """A preflight lets the headers of callers in, without a key, and answers show what a page needs to know."""
+    wanted = "authorization,x-api-key,x-provider-key,idempotency-key,last-event-id,x-act-as"
+    origin = {"Origin": "http://localhost:3000"}
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": wanted}
+    async with guarded_service() as agent:
+        preflight = await agent.client.options(STREAM, headers=origin | asked)
+        refused = await agent.client.get(ME, headers=origin)
+    assert preflight.status_code == 200
+    assert preflight.headers["access-control-allow-headers"] == wanted
+    assert code_of(refused) == (401, "unauthenticated")
+    exposed = set(refused.headers["access-control-expose-headers"].split(", "))
+    assert {"WWW-Authenticate", "Retry-After", "RateLimit", "RateLimit-Policy"} <= exposed
+
+
 # Scopes
 
 
