@@ -39,6 +39,7 @@ from routers import page as pages
 from routers.middleware.order import add_middleware
 from services.access.api_keys import ApiKeys
 from services.access.gate import Gate
+from services.access.jwt_verifier import JwtVerifier
 from services.access.key_table import KeyTable
 from services.access.run_tokens import RunTokens
 from services.access.secret import secret_of
@@ -78,6 +79,7 @@ SUBSTITUTING = "No model server is configured: the embedded model answers reques
 NOT_SUBSTITUTING = "No model server is configured: the embedded model answers requests that name it or no model"
 NO_MODEL = "Only the scripted models can answer: %s"
 NO_KEY = "AUTH=keys, and there is no API key yet. Create one: python -m cli keys create --owner NAME"
+UNUSED_ISSUER = "JWT_ISSUER is set, but AUTH=%s accepts no tokens"
 LOUD = ("httpx", "httpx2", "mcp", "watchfiles")  # their INFO lines are many, and have URLs that may contain keys
 
 
@@ -176,16 +178,21 @@ async def assembled(app: FastAPI, settings: Settings, resources: Resources, stac
 
 async def open_access(app: FastAPI, settings: Settings, database: Database, stack: AsyncExitStack) -> None:
     """Put what decides about callers into the app's state. Without authentication there is no secret to keep."""
-    keys, secret = None, token_bytes()
-    if settings.authenticates:
-        secret = secret_of(settings)
+    keys, verifier = None, None
+    if settings.jwt_issuer and not settings.accepts_tokens:
+        logger.warning(UNUSED_ISSUER, settings.auth)
+    secret = secret_of(settings) if settings.authenticates else token_bytes()
+    if settings.accepts_keys:
         keys = await KeyTable.open(database, secret, settings.api_keys)
         stack.push_async_callback(keys.aclose)
         if keys.is_empty:
             logger.warning(NO_KEY)
+    if settings.accepts_tokens:
+        verifier = JwtVerifier(settings)
+        stack.push_async_callback(verifier.aclose)
     app.state.api_keys = ApiKeys(database, secret, keys)
     app.state.run_tokens = RunTokens(secret)
-    app.state.gate = Gate(settings, keys, app.state.run_tokens)
+    app.state.gate = Gate(settings, keys, verifier, app.state.run_tokens)
 
 
 def agent_limits(settings: Settings, bounds: BudgetBounds, checks: Checks) -> AgentLimits:

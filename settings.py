@@ -7,13 +7,14 @@ import ipaddress
 import os
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 from urllib.parse import unquote
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from jwt_settings import JwtSettings
 from setting_keys import EnvironmentKeys
 from setting_names import did_you_mean, unused_in_environment, unused_in_file
 from setting_objects import SETTING_OBJECTS, THINK_TAGS, FallbackModels, McpServers, ModelPrices, UpstreamRules
@@ -37,8 +38,13 @@ ENV_FILE = Path(".env")
 
 def validation_errors(error: ValidationError) -> str:
     """Return a line for each invalid setting, without its value, which may be secret."""
-    lines = [f"{'.'.join(map(str, fault['loc'])).upper()}: {_problem(fault)}" for fault in error.errors()]
+    lines = [": ".join((*_name(fault), _problem(fault))) for fault in error.errors()]
     return "These settings are not valid (see .env.example):\n  " + "\n  ".join(lines)
+
+
+def _name(fault: ErrorDetails) -> tuple[str, ...]:
+    """Return the name of the setting, none for a fault of several settings together."""
+    return (".".join(map(str, fault["loc"])).upper(),) if fault["loc"] else ()
 
 
 def _problem(fault: ErrorDetails) -> str:
@@ -58,7 +64,7 @@ def is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
-class Settings(BaseSettings):
+class Settings(JwtSettings, BaseSettings):
     """The operator's settings. Unsafe combinations are refused here, before anything starts."""
 
     model_config = SettingsConfigDict(env_file=ENV_FILE, extra="ignore", frozen=True)
@@ -77,7 +83,7 @@ class Settings(BaseSettings):
     allowed_hosts: CommaSeparatedLower = ("localhost", "127.0.0.1", "[::1]")
     page: Literal["on", "off"] = "on"
 
-    auth: Literal["off", "keys"] = "off"
+    auth: Literal["off", "keys", "jwt", "keys+jwt"] = "off"
     allow_anonymous: bool = False
     api_keys: EnvironmentKeys = ()
     auth_secret: SecretKey | None = Field(default=None, min_length=32)
@@ -178,6 +184,13 @@ class Settings(BaseSettings):
             raise ValueError("CORS_CREDENTIALS=true can't be combined with CORS_ORIGINS=*: name the origins")
         return value
 
+    @model_validator(mode="after")
+    def verifiable(self) -> Self:
+        """Require what tokens are verified by."""
+        if self.accepts_tokens and (fault := self.jwt_fault()):
+            raise ValueError(f"AUTH={self.auth}: {fault}")
+        return self
+
     def secrets(self) -> frozenset[str]:
         """Return what must not be shown: the keys, and the headers and environments of MCP servers."""
         keys = [value for _, value in self if isinstance(value, SecretStr)] + [known.key for known in self.api_keys]
@@ -189,6 +202,16 @@ class Settings(BaseSettings):
     def authenticates(self) -> bool:
         """Whether callers need credentials."""
         return self.auth != "off"
+
+    @property
+    def accepts_keys(self) -> bool:
+        """Whether API keys are credentials."""
+        return "keys" in self.auth
+
+    @property
+    def accepts_tokens(self) -> bool:
+        """Whether tokens of the issuer are credentials."""
+        return "jwt" in self.auth
 
     def on_loopback(self) -> bool:
         """Whether only this machine can connect to HOST."""

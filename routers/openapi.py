@@ -32,8 +32,13 @@ SERVER = {"url": ".", "description": "This service, also below a path of a proxy
 """Relative to the document's URL (OpenAPI 3.1, section 4.8.5). Without it, paths are relative to the host's root."""
 
 SCHEMES = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
-    "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, or a token of the identity provider."},
+    "api_key": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "An API key, or a token of the identity provider.",
+    },
     "run_token": {
         "type": "apiKey",
         "in": "query",

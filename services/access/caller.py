@@ -7,7 +7,7 @@ from access_models import CALLS, Scope
 from errors import Forbidden
 from run_models import ANONYMOUS, caller_name
 
-NOT_AN_ADMIN = "Only an API key with the scope admin may send X-Act-As."
+NOT_AN_ADMIN = "Only a caller with the scope admin may send X-Act-As."
 
 
 @dataclass(frozen=True, slots=True)

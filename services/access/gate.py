@@ -8,6 +8,7 @@ from typing import NamedTuple
 from access_models import OWNER_PATTERN
 from errors import AuthenticationRequired, ErrorDetail, Forbidden, InvalidRequest, Unauthenticated
 from services.access.caller import ANYBODY, Caller
+from services.access.jwt_verifier import JwtVerifier
 from services.access.key_table import KeyTable
 from services.access.run_tokens import RunTokens
 from services.leave_signal import LeaveSignal
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 ACTS_FOR_NOBODY = "This is not the name of an owner."
 AUTHENTICATION_IS_OFF = "Authentication is off, so there is one caller. Set AUTH=keys to have others."
+
+DOTS_OF_A_JWT = 2
 
 
 class Credentials(NamedTuple):
@@ -29,18 +32,24 @@ class Credentials(NamedTuple):
 
 
 class Gate:
-    """Admits callers. `keys` is None while authentication is off."""
+    """Admits callers by API keys and by tokens of an issuer. It has neither of them while authentication is off."""
 
-    def __init__(self, settings: Settings, keys: KeyTable | None, tokens: RunTokens) -> None:
+    def __init__(
+        self, settings: Settings, keys: KeyTable | None, verifier: JwtVerifier | None, tokens: RunTokens
+    ) -> None:
         self._keys = keys
+        self._verifier = verifier
         self._tokens = tokens
         self._allows_anonymous = settings.allow_anonymous
 
     async def caller(self, credentials: Credentials) -> Caller:
-        """Return the caller. Raise `Unauthenticated`, `AuthenticationRequired`, or `Forbidden` for X-Act-As."""
-        if self._keys is None:
+        """Return the caller.
+
+        Raise `Unauthenticated`, `IssuerUnavailable`, `AuthenticationRequired`, or `Forbidden` for X-Act-As.
+        """
+        if self._keys is None and self._verifier is None:
             return self._anybody(credentials)
-        caller = self._known(self._keys, credentials)
+        caller = await self._known(credentials)
         if caller is None:
             raise Unauthenticated
         if credentials.act_as is None:
@@ -62,14 +71,22 @@ class Gate:
             raise Forbidden(AUTHENTICATION_IS_OFF)
         return ANYBODY
 
-    def _known(self, keys: KeyTable, credentials: Credentials) -> Caller | None:
+    async def _known(self, credentials: Credentials) -> Caller | None:
         if credentials.key is not None:
-            return keys.caller_of(credentials.key)
+            return await self._holder_of(credentials.key)
         if credentials.run_token is None:
             return None
         reader = self._tokens.caller_of(credentials.run_token)
-        has_key = reader is None or reader.key_id is None or keys.is_valid(reader.key_id)
-        return reader if has_key else None
+        if reader is None or reader.key_id is None:
+            return reader
+        return reader if self._keys is not None and self._keys.is_valid(reader.key_id) else None
+
+    async def _holder_of(self, text: str) -> Caller | None:
+        """Return the caller of an API key or, for a text of three parts that is none, of a token."""
+        caller = None if self._keys is None else self._keys.caller_of(text)
+        if caller is None and self._verifier is not None and text.count(".") == DOTS_OF_A_JWT:
+            return await self._verifier.caller(text)
+        return caller
 
 
 @lru_cache(maxsize=64)

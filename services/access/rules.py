@@ -6,7 +6,7 @@ from access_models import Scope
 from errors import Forbidden
 from services.access.caller import Caller
 
-LACKS = "The API key does not have the scope {scope}."
+LACKS = "The API key or token does not have the scope {scope}."
 NOT_THIS = "A run token reads its own run, and nothing else."
 
 

@@ -26,6 +26,7 @@ MODULES = (
     "event_data",
     "events",
     "image_urls",
+    "jwt_settings",
     "log_lines",
     "message_models",
     "models",
@@ -66,6 +67,7 @@ VOCABULARY = (
     "catalog_models",
     "errors",
     "settings",
+    "jwt_settings",
     "setting_keys",
     "setting_names",
     "setting_objects",
@@ -104,7 +106,7 @@ INNER: Mapping[str, tuple[str, ...]] = {
     "upstreams": ("services.completions*",),
     "completions": (),
     "outbound": (),
-    "access": ("database*",),
+    "access": ("database*", "services.outbound*"),
 }
 """The modules that each package of the services may import beside itself and the vocabulary."""
 
@@ -129,7 +131,8 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "setting_names": (),
     "setting_types": (),
     "setting_objects": ("setting_types",),
-    "settings": ("setting_keys", "setting_names", "setting_objects", "setting_types"),
+    "jwt_settings": ("access_models", "setting_types"),
+    "settings": ("jwt_settings", "setting_keys", "setting_names", "setting_objects", "setting_types"),
     "error_models": ("closed_models", "event_data"),
     "tool_models": ("closed_models", "event_data"),
     "catalog_models": ("closed_models", "event_data", "tool_models"),
@@ -248,7 +251,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "httptools": ("routers.http_server.protocol", "services.upstreams.http_connection"),
     "genai_prices": ("services.upstreams.price_snapshot",),
     "jsonschema_rs": ("json_schema.validation",),
-    "jwt": ("services.access.run_tokens",),
+    "jwt": ("services.access.run_tokens", "services.access.jwt_*"),
     "mcp": ("services.mcp.*",),
     "mcp_types": ("services.mcp.*",),
     "orjson": ("json_codec.text",),
@@ -267,7 +270,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
         "services.tooling.signature",
         "services.tooling.argument_errors",
     ),
-    "pydantic_settings": ("settings", "setting_keys", "setting_objects", "setting_types"),
+    "pydantic_settings": ("jwt_settings", "settings", "setting_keys", "setting_objects", "setting_types"),
     "watchfiles": ("services.tooling.registry",),
     "dotenv": ("setting_names",),
 }

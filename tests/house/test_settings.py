@@ -108,6 +108,21 @@ SET: dict[str, tuple[str, Any]] = {
     "MODELS_TTL_S": ("2.5", 2.5),
     "MARKETPLACE_URL": ("https://example.com/api", "https://example.com/api"),
     "DEDALUS_BASE_URL": ("http://localhost:11434", "http://localhost:11434/"),
+    "JWT_ISSUER": ("https://login.example.com/", "https://login.example.com/"),
+    "JWT_AUDIENCE": ("agent-stream, Other", ["agent-stream", "Other"]),
+    "JWT_AUDIENCE_CLAIM": ("client_id", "client_id"),
+    "JWT_ALGORITHMS": ("RS256,HS256", ["RS256", "HS256"]),
+    "JWT_JWKS_URL": ("http://keycloak:8080/certs", "http://keycloak:8080/certs"),
+    "JWT_PUBLIC_KEY": (
+        r"-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----",
+        "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----",
+    ),
+    "JWT_KEYS_TTL_S": ("2.5", 2.5),
+    "JWT_LEEWAY_S": ("0", 0.0),
+    "JWT_OWNER_CLAIM": ("org.id", "org.id"),
+    "JWT_SCOPES_CLAIM": ("roles, Groups", ["roles", "Groups"]),
+    "JWT_SCOPES": ('{"boss": ["admin", "runs:read"]}', {"boss": ["admin", "runs:read"]}),
+    "JWT_DEFAULT_SCOPES": ("none", []),
     "DEDALUS_AS_URL": ("https://as.example.com", "https://as.example.com/"),
     "DEDALUS_ORG_ID": ("org", "org"),
     "DEDALUS_PROVIDER": ("openai", "openai"),
@@ -124,7 +139,10 @@ SET: dict[str, tuple[str, Any]] = {
         {"custom": WireRules(stream_options=False).model_dump(mode="json")},
     ),
 }
-SECRETS = tuple(name.upper() for name in Settings.model_fields if name.endswith(("_key", "_secret")))
+PUBLIC = {"JWT_PUBLIC_KEY"}
+SECRETS = tuple(
+    name for name in map(str.upper, Settings.model_fields) if name.endswith(("_KEY", "_SECRET")) and name not in PUBLIC
+)
 SET |= dict.fromkeys(SECRETS, ("sk-secret" * 4, "**********"))
 
 
@@ -148,7 +166,7 @@ DEFAULTS = as_json(Settings.model_construct())  # doesn't read the environment
 def test_every_setting_is_in_this_test() -> None:
     """A new setting needs a line in the table above, and every key is a secret."""
     assert set(SET) == {name.upper() for name in Settings.model_fields}
-    assert {name for name in SET if name.endswith("_KEY")} | {"AUTH_SECRET"} == set(SECRETS)
+    assert {name for name in SET if name.endswith("_KEY")} | {"AUTH_SECRET", "JWT_SECRET"} == {*SECRETS, *PUBLIC}
 
 
 @pytest.mark.parametrize("name", SET)
@@ -322,13 +340,21 @@ REFUSED = [
     ("DEDALUS_BASE_URL", "https://x.openai.azure.com/?api-version=2024-10-21", "/openai/deployments/"),
     ("DEDALUS_BASE_URL", "https://x.openai.azure.com/openai?api-version=2024-10-21", "/openai/deployments/"),
     ("DEDALUS_AS_URL", "as", "URL"),
-    ("AUTH", "on", "'off' or 'keys'"),
+    ("AUTH", "on", "'jwt' or 'keys+jwt'"),
     ("AUTH_SECRET", "short", "32"),
     ("API_KEYS", "sk-secret-sk-secret", "owner:key:admin"),
     ("API_KEYS", "ada:short", "at least 16 characters"),
     ("API_KEYS", "anonymous:sk-secret-sk-secret", "choose another name"),
     ("API_KEYS", "a da:sk-secret-sk-secret", "match pattern"),
     ("API_KEYS", "ada:sk-secret-sk-secret:root", "'runs:write', 'runs:read' or 'admin'"),
+    ("JWT_ALGORITHMS.0", "none", "'RS256'"),
+    ("JWT_ALGORITHMS.1", "RS256,HS1", "'RS256'"),
+    ("JWT_JWKS_URL", "keycloak:8080/certs", "'http' or 'https'"),
+    ("JWT_PUBLIC_KEY", "-----BEGIN PRIVATE KEY-----", "-----BEGIN PUBLIC KEY-----"),
+    ("JWT_SECRET", "s" * 31, "at least 32 bytes"),
+    ("JWT_LEEWAY_S", "601", "600"),
+    ("JWT_SCOPES", "admin", "not JSON such as"),
+    ("JWT_DEFAULT_SCOPES.0", "read", "'runs:read'"),
     *((f"{name}_S", "0", "greater than 0") for name in ("HEARTBEAT", "SEND_TIMEOUT", "RUN_TIMEOUT", "MODELS_TTL")),
     *((f"{name}_TIMEOUT_S", "nan", "greater than 0") for name in ("FIRST_BYTE", "STALL")),
 ]
@@ -389,7 +415,7 @@ def test_the_service_refuses_to_start_and_names_every_fault(nursery: Nursery) ->
         ("OPENAI_APIKEY=sk-secret", "OPENAI_APIKEY is not a setting of this service: did you mean OPENAI_API_KEY?"),
         ("export cors_origin=*", "cors_origin is not a setting of this service: did you mean CORS_ORIGINS?"),
         ("XQZ=1", "XQZ is not a setting of this service"),
-        ("sk-secret==", "a name is not a setting of this service"),
+        ("sk-9f2c81==", "a name is not a setting of this service"),
         ("gsk_secret", "ignored, because it does not have the form NAME=value"),
         ("PORT", "ignored, because it does not have the form NAME=value"),
         ("LOG_LEVEL: sk-secret", "ignored, because it does not have the form NAME=value"),

@@ -121,3 +121,11 @@ def openai_mock_api(config: Path) -> Iterator[str]:
     serve = (node(), script(".bin/openai-mock-api"), "--config", config, "--port", str(port))
     with foreign(*serve, ready=re.compile(r"(started|listening|running)", re.IGNORECASE)):
         yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def oidc_provider() -> Iterator[str]:
+    """The package oidc-provider-mock, an OpenID Connect provider on Authlib; its issuer."""
+    port = free_port()
+    with foreign(command("oidc", "oidc-provider-mock"), "--port", str(port), ready=UVICORN):
+        yield f"http://127.0.0.1:{port}"
