@@ -86,7 +86,7 @@ class CheckedOutput:
         self._held: deque[HeldEvent] = deque()
         self.held_bytes = 0
         self._before: dict[Channel, str] = {(kind, ""): text for kind, text in self._earlier_steps.items()}
-        self._said: list[str] = []
+        self._said: dict[Channel, list[str]] = {}
         self._names: set[str] = set()
 
     def put(self, event: EventData) -> None:
@@ -100,7 +100,7 @@ class CheckedOutput:
             self._held.append(last := HeldEvent(event))
         last.texts.append(text)
         last.size += len(text)
-        self._said.append(text)
+        self._said.setdefault(_channel(event), []).append(text)
         self.held_bytes += _bytes(text)
         if self.held_bytes > self._writer.bytes_left:
             raise OutputLimit
@@ -131,8 +131,8 @@ class CheckedOutput:
             await self._check_whole()
         while self._held and self._rules.window_chars:
             await self._pass_first()
-        said = "".join(self._said)
-        if unsaid := [text for text in _strings(state) if text not in said]:
+        said = ["".join(texts) for texts in self._said.values()]  # each was checked by itself, not one behind another
+        if unsaid := [text for text in _strings(state) if not any(text in each for each in said)]:
             await self._check("provider_state", "\n".join(unsaid))
         while self._held:
             self._pass_on(self._held.popleft())

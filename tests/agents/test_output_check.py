@@ -120,6 +120,7 @@ async def test_nothing_of_a_short_match_is_shown(window: int, fake: FakeDedalus)
 
 HOSTED: Json = {"tool_name": "search", "arguments": {"q": "birds"}, "result": f"A {CANARY}.", "is_error": False}
 OTHER_THINKING = Thinking(CANARY, key="reasoning")
+SIGNED: Json = {"type": "reasoning.encrypted", "data": CANARY, "index": 0}
 CITED: Json = {"type": "url_citation", "url_citation": {"url": f"https://example.com/{CANARY}", "title": "Birds"}}
 
 
@@ -135,6 +136,11 @@ FORMS: dict[str, list[Step]] = {
     "a source": [Text("It sang."), RawChunk({"choices": [{"index": 0, "delta": {"annotations": [CITED]}}]}), *END],
     "text around thinking": [Text(CANARY[:5]), Thinking("Hm."), Text(CANARY[5:]), *END],
     "thinking around text": [Thinking(CANARY[:5]), Text("Well."), Thinking(CANARY[5:]), *END],
+    "a signature of the words between thinking and text": [
+        *(Thinking("So " + CANARY[:5]), Text(CANARY[5:])),
+        RawChunk({"choices": [{"index": 0, "delta": {"reasoning_details": [SIGNED]}}]}),
+        *END,
+    ],
     "thinking that is not shown": [Thinking("Hm.", key="reasoning_content"), OTHER_THINKING, *answer("It sang.")],
     "no chunk": [RawBytes(f"data: {CANARY}\n\n".encode()), *END],
     "no JSON": [Text("It sang."), RawBytes(f'data: {{"choices": ["{CANARY}"\n\n'.encode()), *END],
