@@ -5,7 +5,7 @@ and shown.
 """
 
 import re
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from codecs import getincrementaldecoder
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
@@ -133,6 +133,8 @@ def _native(part: Any) -> Any:
             return _image(url, options)
         case {"type": "image_url" | "input_image", "image_url": url, **options}:
             return _image(url, options)
+        case {"type": "document", "source": {"type": "text", "data": str(text)}, **document}:
+            return _with_name({"type": "file", "url": _text_url(text)}, document.get("title"))
         case {"type": "image" | "document" as kind, "source": dict(source)}:
             return _media("image" if kind == "image" else "file", source | {"filename": part.get("title")})
         case {"type": "input_audio", "input_audio": {"data": str(data), "format": str(kind)}}:
@@ -196,6 +198,10 @@ def _with_name(part: dict[str, Any], name: Any) -> dict[str, Any]:
 
 def _type_of_name(name: Any) -> str:
     return "text/plain" if isinstance(name, str) and name.lower().endswith((".txt", ".md", ".csv")) else PDF
+
+
+def _text_url(text: str) -> str:
+    return _data_url("text/plain", b64encode(text.encode("utf-8", "replace")).decode())
 
 
 def _data_url(kind: str, data: str) -> str:

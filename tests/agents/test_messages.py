@@ -377,6 +377,15 @@ PNG_IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iV
             FILE,
         ),
         (
+            {
+                "type": "document",
+                "title": "a.txt",
+                "source": {"type": "text", "media_type": "text/plain", "data": "Zoë"},
+            },
+            {"type": "file", "url": "data:text/plain;base64,Wm/Dqw==", "name": "a.txt"},
+            {"type": "text", "text": "a.txt:\n\nZoë"},
+        ),
+        (
             {"type": "text", "text": "Hi", "id": "m1", "state": "done"},
             {"type": "text", "text": "Hi"},
             {"type": "text", "text": "Hi"},
