@@ -21,7 +21,8 @@ class Found(NamedTuple):
 
 
 def values_among(text: str) -> list[Found]:
-    """Return the text's value if the text is JSON, maybe in a code fence. Else return the objects and arrays in it.
+    """Return the text's value if the text is JSON, maybe in a code fence. Else return the objects and arrays in it,
+    and the other values that are alone in a code fence.
 
     Raise ValueError, with a message for whoever wrote the text, if a part looks like JSON that is broken: then a value
     next to it or inside of it may be only a piece of the one that was meant.
@@ -30,7 +31,7 @@ def values_among(text: str) -> list[Found]:
     try:
         return [Found(loads_exactly(bare), bare)]
     except (ValueError, RecursionError) as error:
-        found = [*_containers(text)]
+        found = [*_containers(text), *_fenced_scalars(text)]
         if not found:
             raise ValueError(_problem(error)) from None
         return found
@@ -58,6 +59,18 @@ def _containers(text: str) -> Iterator[Found]:
             if broken > MAX_BROKEN:
                 raise ValueError("there is too much text around the JSON") from None
         else:
+            yield Found(value, written)
+
+
+def _fenced_scalars(text: str) -> Iterator[Found]:
+    """Yield the texts, numbers and words of JSON that are alone in a code fence."""
+    for fenced in text.split(FENCE)[1::2]:
+        _, _, written = fenced.partition("\n")
+        try:
+            value = loads_exactly(written)
+        except (ValueError, RecursionError):
+            continue
+        if not isinstance(value, dict | list):
             yield Found(value, written)
 
 

@@ -20,6 +20,8 @@ from json_codec.embedded import values_among
         ('```json\n{"a": 1}\n```', [{"a": 1}]),
         ("```\n42\n```", [42]),
         ('Here it is:\n\n```json\n{"a": 1}\n```\n\nIs there more?', [{"a": 1}]),
+        ("Here it is:\n\n```json\n42\n```\n\nIs there more?", [42]),
+        ('As [1] says:\n```json\n"yes"\n```', [[1], "yes"]),
         ('The answer is {"a": [1, {"b": 2}]}.', [{"a": [1, {"b": 2}]}]),
         ('<json>{"a": "```"}</json>', [{"a": "```"}]),
         ('As {name} says [see below], "it" is {"a": 1}', [{"a": 1}]),
