@@ -84,13 +84,18 @@ class Budget:
                 left["max_cost_usd"] = output
         return left
 
-    def spend(self, usage: Usage, price: Price | None, prompt_tokens: int, output_bytes: int) -> None:
-        """Count a turn. If its server has counted no tokens, as in an answer that was cut, they are estimated."""
-        if usage.input_tokens is None and usage.output_tokens is None:
-            output = output_bytes // BYTES_PER_TOKEN
-            usage = Usage(input_tokens=prompt_tokens, output_tokens=output, total_tokens=prompt_tokens + output)
-        elif usage.input_tokens is not None:
+    def spend(
+        self, usage: Usage, price: Price | None, prompt_tokens: int, output_bytes: int, *, is_cut: bool = False
+    ) -> None:
+        """Count a turn. What its server has not counted is estimated.
+
+        Some servers count the prompt with the first chunk, and the output at the end. So the output of an answer that
+        was cut is at least the estimate.
+        """
+        if usage.input_tokens is not None:
             self.state.error += usage.input_tokens - prompt_tokens
+        if is_cut or usage.output_tokens is None:
+            usage = _estimated(usage, prompt_tokens, output_bytes)
         self.state.spent_tokens += (usage.input_tokens or 0) + billed_output(usage)
         cost = None if price is None else price.cost(usage)
         before = self.state.spent_cost_usd
@@ -123,3 +128,11 @@ class Budget:
             self.state.max_cost_usd = decision.max_cost_usd
         if decision.max_total_tokens is not None:
             self.state.max_total_tokens = decision.max_total_tokens
+
+
+def _estimated(usage: Usage, prompt_tokens: int, output_bytes: int) -> Usage:
+    """Return the usage with at least the estimated output, and with the estimated prompt if it has none."""
+    tokens_in = prompt_tokens if usage.input_tokens is None else usage.input_tokens
+    tokens_out = max(billed_output(usage), output_bytes // BYTES_PER_TOKEN)
+    counts = {"input_tokens": tokens_in, "output_tokens": tokens_out, "total_tokens": tokens_in + tokens_out}
+    return usage.model_copy(update=counts)

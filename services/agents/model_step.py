@@ -168,6 +168,7 @@ class ModelStep:
             self._checked.begin()
         self.max_tokens = min((body[name] for name in ("max_tokens", OUTPUT_LIMIT) if name in body), default=None)
         bytes_before = self._writer.bytes_left
+        is_cut = True
         try:
             async with model_turn(self._context.route, body, self._limits.deadlines) as turn:
                 self._turn = turn
@@ -176,9 +177,10 @@ class ModelStep:
                     for delta in deltas:
                         self._put(delta)
                     await self._output.commit()
+            is_cut = False
         finally:
             held_bytes = self._checked.held_bytes if self._checked else 0
-            self._spend(bytes_before - self._writer.bytes_left + held_bytes)
+            self._spend(bytes_before - self._writer.bytes_left + held_bytes, is_cut=is_cut)
         self._start()
         self._put_all(self.calls.complete())
         if self._checked is not None:
@@ -190,7 +192,7 @@ class ModelStep:
             self.is_started = True
             self._writer.put(StepStarted(step=self.number, model=self.model))
 
-    def _spend(self, output_bytes: int) -> None:
+    def _spend(self, output_bytes: int, *, is_cut: bool) -> None:
         """Count the attempt's usage, even of an attempt that was dropped: it was paid for."""
         if self._turn is not None:
             price = self._price
@@ -200,7 +202,8 @@ class ModelStep:
             self._unreported += usage
             self._writer.spend(usage)
             if self._context.budget.is_limited:
-                self._context.budget.spend(self._turn.usage, price, self._prompt_tokens, output_bytes)
+                budget = self._context.budget
+                budget.spend(self._turn.usage, price, self._prompt_tokens, output_bytes, is_cut=is_cut)
 
     @property
     def _price(self) -> Price | None:

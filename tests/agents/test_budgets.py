@@ -17,7 +17,7 @@ from run_readers import events_url
 from service import EXECUTE, STREAM, Event, Service, checked, names, only, service, text
 from session_calls import ask, messages, said
 from waiting_runs import RUNS, get, refusal, waiting_run, waits, whole
-from wire import Cut, Json, Status, Step, Text, Thinking, Usage, answer
+from wire import Cut, Json, RawChunk, Status, Step, Text, Thinking, Usage, answer
 
 from setting_objects import ModelPrice
 
@@ -265,6 +265,21 @@ async def test_an_attempt_that_was_dropped_without_a_count_is_estimated() -> Non
     assert [request.body["model"] for request in fake.chats] == ["a/one", "b/two"]
     assert only(events, "step_started") == [{"step": 1, "model": "a/one"}]
     assert only(events, "final_output") == [{"content": "Because."}]
+
+
+async def test_the_output_of_a_cut_answer_counts_if_its_server_has_counted_the_prompt_alone() -> None:
+    """A server counts the prompt in its first chunk, then dies. The fallback waits for a larger budget."""
+    counted = RawChunk({"choices": [{"index": 0, "delta": {"role": "assistant"}}], "usage": Usage(20, 1, 21).wire()})
+    scripts: dict[str, Sequence[Step]] = {"a/one": [counted, *DIES], "b/two": answer("Because.", Usage(20, 5, 25))}
+    async with FakeDedalus() as fake, service(fake.url) as agent:
+        fake.choose(lambda body: scripts[body["model"]])
+        body: Json = {"model": "a/one", "fallback_models": ["b/two"], "max_total_tokens": 55}
+        async with waiting_run(agent, STREAM, **body) as run_id:
+            budget = await pending(agent, run_id)
+            await decide(agent, run_id, max_total_tokens=100)
+        events = await whole(agent, run_id)
+    assert 35 <= budget["spent_tokens"] <= 45
+    assert only(events, "complete")[0]["usage"]["total_tokens"] == 46
 
 
 def test_a_wait_between_two_models_survives_kill_9(tmp_path: Path, nursery: Nursery) -> None:
