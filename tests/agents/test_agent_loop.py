@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from agent_turns import END, complete, hosted, result_by_call, results_of
 from fake_dedalus import FakeDedalus
+from lending import Lend
 from local_tools import gives, named
 from service import EXECUTE, Service, names, only, service, text
 from wire import (
@@ -240,9 +241,9 @@ async def test_a_hosted_result_too_large_is_cut_as_well() -> None:
     "flood",
     [Text(*["ö" * 100] * 6), Thinking(*["ö" * 100] * 6), ToolCall("c1", "one", '{"a":"', *["ö" * 100] * 6, '"}')],
 )
-async def test_a_model_that_writes_without_end_is_stopped(flood: Step) -> None:
+async def test_a_model_that_writes_without_end_is_stopped(flood: Step, lend: Lend) -> None:
     """Beyond MAX_OUTPUT_BYTES of text, thinking and arguments together the run fails; what came before was reported."""
-    async with FakeDedalus() as fake, service(fake.url, max_output_bytes=1024) as agent:
+    async with lend(max_output_bytes=1024) as (fake, agent):
         fake.turn(Text("Hi"), flood, Stall())
         events = await agent.stream({"input": "?"})
         await fake.wait_closed(fake.chats[0].connection, timeout=1)
@@ -263,10 +264,10 @@ async def test_the_output_of_all_steps_counts() -> None:
 
 
 @pytest.mark.parametrize("labelled", [True, False])
-async def test_a_model_that_calls_tools_without_end_is_stopped(labelled: bool) -> None:
+async def test_a_model_that_calls_tools_without_end_is_stopped(labelled: bool, lend: Lend) -> None:
     """Beyond MAX_CALLS_PER_TURN the run fails, no call is run, and the upstream's connection is closed at once."""
     one = gives("one", 1)
-    async with FakeDedalus() as fake, service(fake.url, named(one), max_calls_per_turn=3) as agent:
+    async with lend(named(one), max_calls_per_turn=3) as (fake, agent):
         calls = [ToolCall(f"c{n}" if labelled else None, "one", "{}", index=n if labelled else None) for n in range(4)]
         fake.turn(*calls, Stall())
         events = await agent.stream({"input": "?"})
@@ -276,9 +277,9 @@ async def test_a_model_that_calls_tools_without_end_is_stopped(labelled: bool) -
     assert one.heard == only(events, "tool_use") == []
 
 
-async def test_hosted_results_without_end_are_stopped() -> None:
+async def test_hosted_results_without_end_are_stopped(lend: Lend) -> None:
     """Results count, too, where they come without their calls."""
-    async with FakeDedalus() as fake, service(fake.url, max_calls_per_turn=3) as agent:
+    async with lend(max_calls_per_turn=3) as (fake, agent):
         fake.turn(McpResults([hosted("search", {}, "hit")] * 4), *answer("ok"))
         events = await agent.stream({"input": "?"})
     assert [error["code"] for error in only(events, "error")] == ["too_many_calls"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from fake_dedalus import FakeDedalus
+from lending import Lend
 from local_tools import LocalTool, gives, named
 from mcp_hands import ECHO, command, result, tool
 from run_readers import reading
@@ -36,10 +37,10 @@ pytestmark = pytest.mark.anyio
 # Approvals
 
 
-async def test_an_approved_call_is_made_and_the_run_resumes() -> None:
+async def test_an_approved_call_is_made_and_the_run_resumes(lend: Lend) -> None:
     """The stream reports the request, the wait and the decision; the tool runs then, and the model gets the result."""
     tool = deletes()
-    async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
+    async with lend(named(tool)) as (fake, agent):
         fake.turn(Text("Let me."), *DELETE)
         fake.turn(*answer("Done."))
         async with waiting_run(agent, **ASK) as run_id:
@@ -71,10 +72,10 @@ async def test_an_approved_call_is_made_and_the_run_resumes() -> None:
     ]
 
 
-async def test_a_refusal_goes_to_the_model() -> None:
+async def test_a_refusal_goes_to_the_model(lend: Lend) -> None:
     """The tool doesn't run; the model receives the refusal with its reason, and answers."""
     tool = deletes()
-    async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
+    async with lend(named(tool)) as (fake, agent):
         fake.turn(*DELETE)
         fake.turn(*answer("Then not."))
         async with waiting_run(agent, **ASK) as run_id:
@@ -91,10 +92,10 @@ async def test_a_refusal_goes_to_the_model() -> None:
     assert fake.chats[1].body["messages"][-1]["content"] == "A person denied this call. Not on a Friday."
 
 
-async def test_a_person_can_change_the_arguments() -> None:
+async def test_a_person_can_change_the_arguments(lend: Lend) -> None:
     """The tool gets those; the model keeps its own call, and its result mentions the change."""
     tool = deletes()
-    async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
+    async with lend(named(tool)) as (fake, agent):
         fake.turn(*DELETE)
         fake.turn(*answer("ok"))
         async with waiting_run(agent, **ASK) as run_id:
@@ -106,10 +107,10 @@ async def test_a_person_can_change_the_arguments() -> None:
     assert result == 'A person changed the arguments to {"folder":"spam"}.\n{"deleted":"spam"}'
 
 
-async def test_long_changed_arguments_leave_room_for_the_result() -> None:
+async def test_long_changed_arguments_leave_room_for_the_result(lend: Lend) -> None:
     """The model receives the beginning of them."""
     tool, folder = deletes(), "x" * 300_000
-    async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
+    async with lend(named(tool)) as (fake, agent):
         fake.turn(*DELETE)
         fake.turn(*answer("ok"))
         async with waiting_run(agent, **ASK) as run_id:
@@ -128,10 +129,10 @@ class Strict(LocalTool):
             raise InvalidArguments("folder: this argument is missing")
 
 
-async def test_changed_arguments_are_checked() -> None:
+async def test_changed_arguments_are_checked(lend: Lend) -> None:
     """422 with what is wrong; the run continues to wait, and the next decision counts."""
     tool = Strict("delete", deletes()._work)
-    async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
+    async with lend(named(tool)) as (fake, agent):
         fake.turn(*DELETE)
         fake.turn(*answer("ok"))
         async with waiting_run(agent, **ASK) as run_id:
@@ -154,11 +155,11 @@ async def test_no_person_is_asked_about_a_call_that_can_t_be_made() -> None:
     assert only(events, "tool_result")[0]["content"] == "folder: this argument is missing"
 
 
-async def test_a_tool_can_always_need_approval() -> None:
+async def test_a_tool_can_always_need_approval(lend: Lend) -> None:
     """Without the request's asking for it."""
     tool = deletes()
     tool.approval = True
-    async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
+    async with lend(named(tool)) as (fake, agent):
         fake.turn(*DELETE)
         fake.turn(*answer("ok"))
         async with waiting_run(agent) as run_id:
@@ -166,10 +167,10 @@ async def test_a_tool_can_always_need_approval() -> None:
     assert len(tool.heard) == 1
 
 
-async def test_calls_that_need_nobody_run_first_and_all_answers_are_waited_for() -> None:
+async def test_calls_that_need_nobody_run_first_and_all_answers_are_waited_for(lend: Lend) -> None:
     """One of three calls runs at once; two wait, and the run resumes with the last decision, in the model's order."""
     tool, free = deletes(), gives("look", "seen")
-    async with FakeDedalus() as fake, service(fake.url, named(tool, free)) as agent:
+    async with lend(named(tool, free)) as (fake, agent):
         fake.turn(*calling(("a", "delete", '{"folder":"a"}'), ("b", "look", "{}"), ("c", "delete", '{"folder":"c"}')))
         fake.turn(*answer("ok"))
         async with waiting_run(agent, **ASK) as run_id:
@@ -184,10 +185,10 @@ async def test_calls_that_need_nobody_run_first_and_all_answers_are_waited_for()
     assert [m["tool_call_id"] for m in fake.chats[1].body["messages"][-3:]] == ["a", "b", "c"]
 
 
-async def test_a_run_can_wait_again_and_again() -> None:
+async def test_a_run_can_wait_again_and_again(lend: Lend) -> None:
     """Each turn's calls are asked about."""
     tool = deletes()
-    async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
+    async with lend(named(tool)) as (fake, agent):
         fake.turn(*DELETE)
         fake.turn(*calling(("call_2", "delete", '{"folder":"spam"}')))
         fake.turn(*answer("ok"))
@@ -228,10 +229,10 @@ async def test_decisions_that_can_t_count_say_so() -> None:
     assert len(only(events, "approval_response")) == 2
 
 
-async def test_decisions_at_the_same_time_count_once() -> None:
+async def test_decisions_at_the_same_time_count_once(lend: Lend) -> None:
     """Ten decisions at once: one event, one call."""
     tool = deletes()
-    async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
+    async with lend(named(tool)) as (fake, agent):
         fake.turn(*DELETE)
         fake.turn(*answer("ok"))
         async with waiting_run(agent, **ASK) as run_id:
@@ -241,10 +242,10 @@ async def test_decisions_at_the_same_time_count_once() -> None:
     assert len(only(events, "approval_response")) == len(tool.heard) == 1
 
 
-async def test_nobody_s_answer_in_time_is_a_refusal() -> None:
+async def test_nobody_s_answer_in_time_is_a_refusal(lend: Lend) -> None:
     """APPROVAL_TIMEOUT_S after the request; `expires_at` announced it."""
     tool = deletes()
-    async with FakeDedalus() as fake, service(fake.url, named(tool), approval_timeout_s=0.05) as agent:
+    async with lend(named(tool), approval_timeout_s=0.05) as (fake, agent):
         fake.turn(*DELETE)
         fake.turn(*answer("ok"))
         events = await agent.stream(ASK)
@@ -292,10 +293,10 @@ async def test_a_full_server_doesn_t_take_the_last_decision() -> None:
     assert "retry-after" in refused.headers
 
 
-async def test_a_waiting_run_can_be_cancelled() -> None:
+async def test_a_waiting_run_can_be_cancelled(lend: Lend) -> None:
     """Its calls get their results, and it ends; a decision after that is refused."""
     tool = deletes()
-    async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
+    async with lend(named(tool)) as (fake, agent):
         fake.turn(*DELETE)
         async with waiting_run(agent, **ASK) as run_id:
             await waits(agent, run_id)
@@ -449,9 +450,9 @@ async def test_a_page_s_result_is_cut_like_any_other() -> None:
     assert [(len(r["content"]), r["truncated"]) for r in only(events, "tool_result")] == [(1024, True), (4, False)]
 
 
-async def test_a_page_that_sends_nothing_is_not_waited_for_for_ever() -> None:
+async def test_a_page_that_sends_nothing_is_not_waited_for_for_ever(lend: Lend) -> None:
     """Its calls get an error as their result when the time is up."""
-    async with FakeDedalus() as fake, service(fake.url, approval_timeout_s=0.05) as agent:
+    async with lend(approval_timeout_s=0.05) as (fake, agent):
         fake.turn(*calling(("a", "locate", "{}")))
         fake.turn(*answer("ok"))
         events = await agent.stream({"input": "?", "client_tools": [PAGE_TOOL]})
@@ -459,10 +460,10 @@ async def test_a_page_that_sends_nothing_is_not_waited_for_for_ever() -> None:
     assert only(events, "tool_result")[0]["is_error"]
 
 
-async def test_the_page_and_a_person_are_waited_for_together() -> None:
+async def test_the_page_and_a_person_are_waited_for_together(lend: Lend) -> None:
     """One wait with calls of both kinds."""
     tool = deletes()
-    async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
+    async with lend(named(tool)) as (fake, agent):
         fake.turn(*calling(("a", "locate", "{}"), ("call_1", "delete", '{"folder":"x"}')))
         fake.turn(*answer("ok"))
         async with waiting_run(agent, **ASK, client_tools=[PAGE_TOOL]) as run_id:

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from fake_dedalus import FakeDedalus
+from lending import Lend
 from local_tools import LocalTool, added, named
 from metered_model import MeteredModel
 from process import Nursery
@@ -21,6 +22,7 @@ from wire import Cut, Json, RawChunk, Status, Step, Text, Thinking, Usage, answe
 
 from setting_objects import ModelPrice
 
+pytest_plugins = "shared_service"
 pytestmark = pytest.mark.anyio
 
 TOOLS = named(LocalTool("add", added))
@@ -136,10 +138,12 @@ def run_length(body: bytes) -> int:
 
 @pytest.mark.parametrize("characters_per_token", [1, 2, 3, 4, 8])
 @pytest.mark.parametrize("budget", [300, 777, 1500, 4000])
-async def test_the_overshoot_is_at_most_the_error_of_one_estimate(budget: int, characters_per_token: int) -> None:
+async def test_the_overshoot_is_at_most_the_error_of_one_estimate(
+    budget: int, characters_per_token: int, lend: Lend
+) -> None:
     """However a server counts, a run spends at most its total, and what one prompt has more than was estimated."""
     model = MeteredModel(turns=20, characters_per_token=characters_per_token, output_tokens=1000)
-    async with FakeDedalus() as fake, service(fake.url, TOOLS, max_output_bytes=10_000_000) as agent:
+    async with lend(TOOLS, max_output_bytes=10_000_000) as (fake, agent):
         fake.choose(model)
         async with waiting_run(agent, STREAM, **LOOP, max_total_tokens=budget) as run_id:
             await decide(agent, run_id, approved=False)
@@ -151,10 +155,10 @@ async def test_the_overshoot_is_at_most_the_error_of_one_estimate(budget: int, c
     assert all(error <= 250 / characters_per_token for error in errors[1:])
 
 
-async def test_a_budget_in_dollars_holds_as_well() -> None:
+async def test_a_budget_in_dollars_holds_as_well(lend: Lend) -> None:
     """The next turn's output is limited to what the rest pays for at the model's price. `spent_cost_usd` is exact."""
     model = MeteredModel(turns=20, characters_per_token=8)
-    async with FakeDedalus() as fake, service(fake.url, TOOLS, model_prices=PRICES) as agent:
+    async with lend(TOOLS, model_prices=PRICES) as (fake, agent):
         fake.choose(model)
         async with waiting_run(agent, STREAM, **LOOP, max_cost_usd=0.02) as run_id:
             budget = await pending(agent, run_id)
@@ -170,9 +174,9 @@ async def test_a_budget_in_dollars_holds_as_well() -> None:
     assert only(events, "budget_response") == [{"approved": True, "max_cost_usd": 0.9}]
 
 
-async def test_a_budget_that_is_not_even_enough_for_the_first_step() -> None:
+async def test_a_budget_that_is_not_even_enough_for_the_first_step(lend: Lend) -> None:
     """The run waits before its first step, with nothing spent, and begins once it is raised."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.turn(*answer("Yes."))
         async with waiting_run(agent, STREAM, max_total_tokens=5) as run_id:
             budget = await pending(agent, run_id)
@@ -184,10 +188,10 @@ async def test_a_budget_that_is_not_even_enough_for_the_first_step() -> None:
     assert only(events, "final_output") == [{"content": "Yes."}]
 
 
-async def test_a_run_whose_last_step_spends_its_budget_ends() -> None:
+async def test_a_run_whose_last_step_spends_its_budget_ends(lend: Lend) -> None:
     """Nothing more is to be paid, so there is nothing to decide."""
     model = MeteredModel(turns=3)
-    async with FakeDedalus() as fake, service(fake.url, TOOLS) as agent:
+    async with lend(TOOLS) as (fake, agent):
         fake.choose(model)
         events = await agent.stream(LOOP | {"max_total_tokens": THREE_STEPS})
     assert model.tokens == THREE_STEPS
@@ -195,10 +199,10 @@ async def test_a_run_whose_last_step_spends_its_budget_ends() -> None:
     assert only(events, "complete")[0]["status"] == "succeeded"
 
 
-async def test_approvals_and_the_budget_are_waited_for_one_after_the_other() -> None:
+async def test_approvals_and_the_budget_are_waited_for_one_after_the_other(lend: Lend) -> None:
     """A call is approved, then the budget is raised. What was spent before the first wait counts after it."""
     model = MeteredModel(turns=5)
-    async with FakeDedalus() as fake, service(fake.url, TOOLS) as agent:
+    async with lend(TOOLS) as (fake, agent):
         fake.choose(model)
         body = LOOP | {"max_total_tokens": 150, "require_approval": ["add"]}
         async with waiting_run(agent, STREAM, **body) as run_id:
@@ -214,9 +218,9 @@ async def test_approvals_and_the_budget_are_waited_for_one_after_the_other() -> 
 # Attempts
 
 
-async def test_an_answer_that_is_asked_for_again_counts() -> None:
+async def test_an_answer_that_is_asked_for_again_counts(lend: Lend) -> None:
     """The budget is spent by an invalid answer: the run waits in the middle of its step, and then asks again."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.turn(*WRONG)
         fake.turn(*RIGHT)
         body = {"output_schema": SUM, "max_total_tokens": 200}
@@ -232,9 +236,9 @@ async def test_an_answer_that_is_asked_for_again_counts() -> None:
     assert "Your answer does not match" in fake.chats[1].body["messages"][-1]["content"]
 
 
-async def test_a_refused_budget_keeps_the_invalid_answer_and_its_usage() -> None:
+async def test_a_refused_budget_keeps_the_invalid_answer_and_its_usage(lend: Lend) -> None:
     """The step isn't restarted, so the run has the text. `complete` and the session count what was paid."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.turn(*WRONG)
         body = {"output_schema": SUM, "max_total_tokens": 200, "session_id": "chat"}
         async with waiting_run(agent, STREAM, **body) as run_id:
@@ -250,10 +254,10 @@ async def test_a_refused_budget_keeps_the_invalid_answer_and_its_usage() -> None
     assert [message["content"] for message in fake.chats[-1].body["messages"]] == ["?", "It is three.", "2 + 2?"]
 
 
-async def test_an_attempt_that_was_dropped_without_a_count_is_estimated() -> None:
+async def test_an_attempt_that_was_dropped_without_a_count_is_estimated(lend: Lend) -> None:
     """The first model dies before its server counts tokens. The budget counts them, and then the fallback is paid."""
     scripts: dict[str, Sequence[Step]] = {"a/one": DIES, "b/two": answer("Because.", Usage(20, 5, 25))}
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.choose(lambda body: scripts[body["model"]])
         body: Json = {"model": "a/one", "fallback_models": ["b/two"], "max_total_tokens": 35}
         async with waiting_run(agent, STREAM, **body) as run_id:
@@ -303,10 +307,10 @@ def test_a_wait_between_two_models_survives_kill_9(tmp_path: Path, nursery: Nurs
 # Decisions
 
 
-async def test_a_refusal_ends_the_run_with_402_at_execute() -> None:
+async def test_a_refusal_ends_the_run_with_402_at_execute(lend: Lend) -> None:
     """The same request with its Idempotency-Key is the same run: 202 while it waits, and 402 once it was refused."""
     model = MeteredModel(turns=20)
-    async with FakeDedalus() as fake, service(fake.url, TOOLS) as agent:
+    async with lend(TOOLS) as (fake, agent):
         fake.choose(model)
         body = LOOP | {"max_total_tokens": THREE_STEPS, "session_id": "chat"}
         first, again = [await agent.post(EXECUTE, body, **{"idempotency-key": "k"}) for _ in range(2)]
@@ -340,9 +344,9 @@ async def test_a_budget_that_nobody_raises_in_time_is_refused() -> None:
     assert only(events, "error")[0]["code"] == "budget_exceeded"
 
 
-async def test_a_cancelled_run_needs_no_decision() -> None:
+async def test_a_cancelled_run_needs_no_decision(lend: Lend) -> None:
     """A run that waits for its budget can be cancelled, and then takes no decision."""
-    async with FakeDedalus() as fake, service(fake.url, TOOLS) as agent:
+    async with lend(TOOLS) as (fake, agent):
         fake.choose(MeteredModel(turns=20))
         async with waiting_run(agent, STREAM, **LOOP, max_total_tokens=THREE_STEPS) as run_id:
             await agent.post(f"{RUNS}/{run_id}/cancel", {})
@@ -374,10 +378,10 @@ async def test_totals_that_can_t_be_are_refused_with_the_reason() -> None:
     assert after == before
 
 
-async def test_each_spent_total_has_to_be_raised() -> None:
+async def test_each_spent_total_has_to_be_raised(lend: Lend) -> None:
     """Both totals are spent: a decision that raises only one of them is refused."""
     model = MeteredModel(turns=20, output_tokens=4000)
-    async with FakeDedalus() as fake, service(fake.url, TOOLS, model_prices=PRICES) as agent:
+    async with lend(TOOLS, model_prices=PRICES) as (fake, agent):
         fake.choose(model)
         totals = {"max_total_tokens": 100, "max_cost_usd": 0.005}
         async with waiting_run(agent, STREAM, **LOOP, **totals) as run_id:
@@ -391,9 +395,9 @@ async def test_each_spent_total_has_to_be_raised() -> None:
     assert names(events).count("waiting") == 2
 
 
-async def test_a_repeated_decision_has_no_effect_and_another_is_too_late() -> None:
+async def test_a_repeated_decision_has_no_effect_and_another_is_too_late(lend: Lend) -> None:
     """A client that lost the response sends its decision again, and gets the same response."""
-    async with FakeDedalus() as fake, service(fake.url, TOOLS) as agent:
+    async with lend(TOOLS) as (fake, agent):
         fake.choose(MeteredModel(turns=20))
         async with waiting_run(agent, STREAM, **LOOP, max_total_tokens=THREE_STEPS) as run_id:
             await decide(agent, run_id, max_total_tokens=100_000)
@@ -405,9 +409,9 @@ async def test_a_repeated_decision_has_no_effect_and_another_is_too_late() -> No
     assert len(only(events, "budget_response")) == 1
 
 
-async def test_an_answer_of_another_kind_is_refused() -> None:
+async def test_an_answer_of_another_kind_is_refused(lend: Lend) -> None:
     """A run that waits for its budget takes no approval, and one that waits for an approval no budget."""
-    async with FakeDedalus() as fake, service(fake.url, TOOLS) as agent:
+    async with lend(TOOLS) as (fake, agent):
         fake.choose(MeteredModel(turns=20))
         async with waiting_run(agent, STREAM, **LOOP, max_total_tokens=THREE_STEPS) as run_id:
             approval = await agent.post(f"{RUNS}/{run_id}/approvals/call_1", {"approved": True})
@@ -421,9 +425,9 @@ async def test_an_answer_of_another_kind_is_refused() -> None:
     assert refusal(unknown) == (404, "run_not_found")
 
 
-async def test_the_response_can_be_the_stream() -> None:
+async def test_the_response_can_be_the_stream(lend: Lend) -> None:
     """With `Accept: text/event-stream`, the response to a decision is the run's stream after the cursor."""
-    async with FakeDedalus() as fake, service(fake.url, TOOLS) as agent:
+    async with lend(TOOLS) as (fake, agent):
         fake.choose(MeteredModel(turns=4))
         run = (await agent.post(EXECUTE, LOOP | {"max_total_tokens": THREE_STEPS})).json()
         last = (await get(agent, run["run_id"]))["last_seq"]
@@ -466,10 +470,12 @@ async def test_a_bound_in_dollars_is_a_budget_as_well() -> None:
 
 @pytest.mark.parametrize("model", ["b/two", "simulated/tools"])
 @pytest.mark.parametrize("is_fallback", [False, True], ids=["model", "fallback"])
-async def test_a_model_without_a_price_can_t_have_a_budget_in_dollars(model: str, *, is_fallback: bool) -> None:
+async def test_a_model_without_a_price_can_t_have_a_budget_in_dollars(
+    model: str, *, is_fallback: bool, lend: Lend
+) -> None:
     """The request is refused before anything is spent, with what to do instead."""
     models = {"fallback_models": [model]} if is_fallback else {"model": model}
-    async with FakeDedalus() as fake, service(fake.url, model_prices=PRICES) as agent:
+    async with lend(model_prices=PRICES) as (fake, agent):
         refused = details(await agent.post(STREAM, {"input": "?", "max_cost_usd": 1, **models}))
         fake.turn(*answer("Yes."))
         fake.turn(*answer("Yes."))
@@ -502,27 +508,27 @@ async def test_the_first_price_list_is_waited_for() -> None:
 # The limit on the wire
 
 
-async def test_without_a_budget_no_limit_is_sent() -> None:
+async def test_without_a_budget_no_limit_is_sent(lend: Lend) -> None:
     """The requests of a run without a budget are as they were."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.turn(*answer("Yes."))
         await agent.stream({"input": "?"})
     assert not {"max_tokens", "output_limit"} & fake.chats[0].body.keys()
 
 
 @pytest.mark.parametrize(("given", "sent"), [(10, 10), (5000, 186)], ids=["lower", "higher"])
-async def test_the_lower_of_both_limits_is_sent(given: int, sent: int) -> None:
+async def test_the_lower_of_both_limits_is_sent(given: int, sent: int, lend: Lend) -> None:
     """`max_tokens` of the request is lowered to what the budget leaves, and never raised."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.turn(*answer("Yes."))
         await agent.stream({"input": "Why is it so?", "max_tokens": given, "max_total_tokens": 198})
     assert fake.chats[0].body["max_tokens"] == sent
 
 
-async def test_calls_that_the_limit_has_cut_are_not_made() -> None:
+async def test_calls_that_the_limit_has_cut_are_not_made(lend: Lend) -> None:
     """An answer with as many tokens as the budget allowed is cut, so its calls may be incomplete."""
     model = MeteredModel(turns=20)
-    async with FakeDedalus() as fake, service(fake.url, TOOLS) as agent:
+    async with lend(TOOLS) as (fake, agent):
         fake.choose(model)
         body = LOOP | {"max_total_tokens": model_first_prompt() + 20}
         async with waiting_run(agent, STREAM, **body) as run_id:
@@ -537,9 +543,9 @@ def model_first_prompt() -> int:
     return 53
 
 
-async def test_the_thinking_has_room_within_the_limit() -> None:
+async def test_the_thinking_has_room_within_the_limit(lend: Lend) -> None:
     """`thinking_budget` is lowered below `max_tokens`. With too little left for its minimum, the run waits."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.turn(Thinking("Hm."), *answer("Yes."))
         await agent.stream({"input": "?", "thinking_budget": 4000, "max_total_tokens": 3000})
         async with waiting_run(agent, STREAM, thinking_budget=4000, max_total_tokens=1000) as run_id:

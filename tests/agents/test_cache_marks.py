@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from fake_dedalus import FakeDedalus, Request
+from lending import Lend
 from local_tools import LocalTool, added, named
 from service import Service, names, only, service, text
 from session_calls import ask
@@ -13,6 +14,7 @@ from wire import Done, Finish, Json, Step, ToolCall, answer, refusal
 from services.upstreams.cache_marks import marked
 from services.upstreams.providers import OPENROUTER, PROVIDERS, with_model
 
+pytest_plugins = "shared_service"
 pytestmark = pytest.mark.anyio
 
 CLAUDE = "anthropic/claude-sonnet-4-5-20250929"
@@ -77,9 +79,9 @@ async def test_instructions_the_former_request_and_this_one_are_marked(server: s
     assert all(request.raw.count(b"cache_control") <= MOST_MARKS for request in (first, second, third))
 
 
-async def test_a_request_that_nothing_continues_has_no_marks() -> None:
+async def test_a_request_that_nothing_continues_has_no_marks(lend: Lend) -> None:
     """Writing to the cache costs more than other input: without a session and tools, nobody would read it."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.turn(*answer("Blue."))
         await agent.stream({"input": "Why?", "model": CLAUDE, "instructions": "Be brief."})
     assert b"cache_control" not in fake.chats[0].raw
@@ -111,10 +113,10 @@ async def test_a_server_that_refuses_marks_is_asked_without_them_once() -> None:
     assert len(fake.chats) == 3
 
 
-async def test_a_server_that_takes_no_parts_is_asked_with_texts() -> None:
+async def test_a_server_that_takes_no_parts_is_asked_with_texts(lend: Lend) -> None:
     """A mark makes a list of a text. Where the server wants a text, it gets one without a mark."""
     refused = refusal(422, "messages.0.content: Input should be a valid string", "invalid_request_error")
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.choose(lambda body: [refused] if marks(body["messages"]) else answer("Yes."))
         assert text(await ask(agent, "Sure?", model=CLAUDE)) == "Yes."
     assert [message["content"] for message in fake.chats[-1].body["messages"]] == ["Sure?"]

@@ -3,6 +3,7 @@
 import pytest
 from agent_turns import END, MCP, calls_of, complete, hosted, result_by_call, results_of
 from fake_dedalus import FakeDedalus
+from lending import Lend
 from local_tools import LocalTool, added, gives, named
 from service import STREAM, Service, checked, names, only, service, text
 from wire import (
@@ -176,10 +177,10 @@ async def test_text_between_two_pieces_of_a_call() -> None:
     assert called["content"] == "Adding. Wait."
 
 
-async def test_calls_that_name_no_tool() -> None:
+async def test_calls_that_name_no_tool(lend: Lend) -> None:
     """One without a name and arguments is dropped; arguments without a name are an error that the model sees."""
     add = LocalTool("add", added)
-    async with FakeDedalus() as fake, service(fake.url, named(add)) as agent:
+    async with lend(named(add)) as (fake, agent):
         fake.turn(ToolCall("c1", None), ToolCall("c2", None, '{"a":1}', index=1), *END)
         fake.turn(*answer("Sorry"))
         events = await agent.stream({"input": "?"})
@@ -220,11 +221,11 @@ async def test_a_hosted_result_between_the_pieces_of_another_call(fake: FakeDeda
 
 
 @pytest.mark.parametrize("reason", ["length", "MAX_TOKENS", "content_filter"])
-async def test_no_call_of_a_cut_answer_is_run(reason: str) -> None:
+async def test_no_call_of_a_cut_answer_is_run(reason: str, lend: Lend) -> None:
     """Whatever its arguments look like; the model gets an error, and can make the call again."""
     delete = gives("delete", "deleted")
     arguments = ["", '{"path":', '{"path":"."}']
-    async with FakeDedalus() as fake, service(fake.url, named(delete)) as agent:
+    async with lend(named(delete)) as (fake, agent):
         for written in arguments:
             fake.turn(ToolCall(None, "delete", written), Finish(reason), Done())
         fake.turn(*answer("Sorry"))
@@ -236,10 +237,10 @@ async def test_no_call_of_a_cut_answer_is_run(reason: str) -> None:
     assert [step["finish_reason"] for step in only(events, "step_finished")] == [*[reason] * 3, "stop"]
 
 
-async def test_the_first_call_of_a_cut_answer_is_not_run_either() -> None:
+async def test_the_first_call_of_a_cut_answer_is_not_run_either(lend: Lend) -> None:
     """The calls of one answer belong together, and the model hasn't finished them."""
     add = LocalTool("add", added)
-    async with FakeDedalus() as fake, service(fake.url, named(add)) as agent:
+    async with lend(named(add)) as (fake, agent):
         fake.turn(
             ToolCall("c1", "add", '{"a":1,"b":1}'), ToolCall("c2", "add", '{"a":', index=1), Finish("length"), Done()
         )
@@ -250,10 +251,10 @@ async def test_the_first_call_of_a_cut_answer_is_not_run_either() -> None:
 
 
 @pytest.mark.parametrize("tokens", [49, 50])
-async def test_an_answer_that_used_up_its_tokens_was_cut(tokens: int) -> None:
+async def test_an_answer_that_used_up_its_tokens_was_cut(tokens: int, lend: Lend) -> None:
     """vLLM says `tool_calls` of it: the count shows what the reason doesn't."""
     one = gives("one", 1)
-    async with FakeDedalus() as fake, service(fake.url, named(one)) as agent:
+    async with lend(named(one)) as (fake, agent):
         fake.turn(ToolCall("c1", "one", "{}"), Finish("tool_calls", Usage(10, tokens, 60)), Done())
         fake.turn(*answer("ok"))
         await agent.stream({"input": "?", "max_tokens": 50})

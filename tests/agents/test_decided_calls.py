@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from fake_dedalus import FakeDedalus
+from lending import Lend
 from local_tools import named
 from service import EXECUTE, Service, only, service
 from session_calls import ask, messages
@@ -17,6 +18,7 @@ from services.tooling.python_tool import PythonTool
 from services.tooling.threads import ToolThreads
 from tools import tool
 
+pytest_plugins = "shared_service"
 pytestmark = pytest.mark.anyio
 
 MODEL_S = '{"folder":12345678901234567890123,"share":1.0}'
@@ -33,10 +35,10 @@ async def decided_session(fake: FakeDedalus, agent: Service) -> str:
     return run_id
 
 
-async def test_a_session_keeps_the_decisions_on_its_calls() -> None:
+async def test_a_session_keeps_the_decisions_on_its_calls(lend: Lend) -> None:
     """A stored call has the model's arguments, and the decision as in the event, which has the executed ones."""
     delete = deletes()
-    async with FakeDedalus() as fake, service(fake.url, named(delete)) as agent:
+    async with lend(named(delete)) as (fake, agent):
         run_id = await decided_session(fake, agent)
         events = await whole(agent, run_id)
         changed, refused = (await messages(agent))[1]["tool_calls"]
@@ -83,7 +85,7 @@ def threads() -> Iterator[ToolThreads]:
     pool.close()
 
 
-async def test_numbers_keep_their_digits_on_their_whole_way(threads: ToolThreads) -> None:
+async def test_numbers_keep_their_digits_on_their_whole_way(threads: ToolThreads, lend: Lend) -> None:
     """From the model to the event, to the person, to the function and to the session, as they were written."""
     made: list[dict[str, Any]] = []
 
@@ -93,7 +95,7 @@ async def test_numbers_keep_their_digits_on_their_whole_way(threads: ToolThreads
         made.append({"folder": folder, "share": share})
 
     tools = {"delete": PythonTool(delete, ToolOptions(), timeout_s=5, threads=threads)}
-    async with FakeDedalus() as fake, service(fake.url, tools) as agent:
+    async with lend(tools) as (fake, agent):
         run_id = await decided_session(fake, agent)
         log = (await agent.client.get(f"{RUNS}/{run_id}/events?wait=false")).text
         stored = (await agent.client.get("/api/agent/sessions/chat/messages")).text

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from fake_dedalus import FakeDedalus
+from lending import Lend
 from pydantic import ValidationError
 from service import EXECUTE, service, text
 from wire import Json, answer
@@ -21,6 +22,7 @@ from services.upstreams.wire_rules import EMPTY_RESULT, fitted
 from session_models import StoredMessage
 from setting_objects import WireRules
 
+pytest_plugins = "shared_service"
 pytestmark = pytest.mark.anyio
 
 DOCS = Path(__file__).parents[2] / "docs" / "upstreams.md"
@@ -485,10 +487,10 @@ def test_a_large_file_is_read_within_the_event_loop_s_50_ms() -> None:
 # Through the service
 
 
-async def test_parts_live_in_a_session_and_in_its_next_turn() -> None:
+async def test_parts_live_in_a_session_and_in_its_next_turn(lend: Lend) -> None:
     """The history has them in this service's form, and the next request in OpenAI's."""
     body = {"input": [{"type": "text", "text": "Sum it up."}, FILE, AUDIO], "session_id": "s"}
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.always(*answer("ok"))
         assert text(await agent.stream(body)) == "ok"
         await agent.stream({"input": "And again.", "session_id": "s"})
@@ -513,9 +515,9 @@ async def test_a_part_that_the_server_can_t_take_is_a_422_with_its_place() -> No
     assert not fake.chats
 
 
-async def test_a_conversation_with_calls_is_sent_to_the_model() -> None:
+async def test_a_conversation_with_calls_is_sent_to_the_model(lend: Lend) -> None:
     """The whole history of a chat client, with what its SDK adds."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.always(*answer("ok"))
         messages = [USER, calls(call(), refusal=None, function_call=None), result(), SAID]
         assert text(await agent.stream({"input": "?", "messages": messages})) == "ok"

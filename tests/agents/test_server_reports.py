@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from fake_dedalus import FakeDedalus
+from lending import Lend
 from local_tools import LocalTool, added, named
 from run_readers import reading
 from service import EXECUTE, checked, only, service
@@ -12,6 +13,7 @@ from wire import Done, Finish, Gate, Json, RawChunk, Step, Text, ToolCall, WaitF
 from services.agents.hosted_failures import failure_warnings
 from services.completions.server_reports import MAX_DEFERRED_BYTES, ServerReports
 
+pytest_plugins = "shared_service"
 pytestmark = pytest.mark.anyio
 
 CALL = ToolCall("call_1", "add", '{"a":1,"b":2}')
@@ -70,10 +72,10 @@ def test_plain_words_are_shown(advice: str) -> None:
     assert warning.message.endswith(advice)
 
 
-async def test_a_model_that_takes_over_first_is_the_step_s() -> None:
+async def test_a_model_that_takes_over_first_is_the_step_s(lend: Lend) -> None:
     """A router's choice before the first piece is in step_started and step_finished; the run keeps what was asked."""
     turn: list[Step] = [took_over("anthropic/claude-x"), Text("Hi"), Finish("stop"), Done()]
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.always(*turn)
         events = await agent.stream(ASK)
         executed = (await agent.post(EXECUTE, ASK)).json()
@@ -82,11 +84,11 @@ async def test_a_model_that_takes_over_first_is_the_step_s() -> None:
     assert (executed["model"], executed["answered_by"]) == ("openai/gpt-4.1", "anthropic/claude-x")
 
 
-async def test_a_model_that_takes_over_later_is_that_of_the_step_s_end() -> None:
+async def test_a_model_that_takes_over_later_is_that_of_the_step_s_end(lend: Lend) -> None:
     """An event that was sent can't be changed: a later choice is in step_finished and in answered_by."""
     gate = Gate()
     turn: list[Step] = [Text("Hi"), WaitFor(gate), took_over("anthropic/claude-x"), Text("!"), Finish("stop"), Done()]
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.always(*turn)
         async with reading(agent, **ASK) as reader:
             await reader.until(b"Hi")

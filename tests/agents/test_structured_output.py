@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fake_dedalus import FakeDedalus
+from lending import Lend
 from local_tools import LocalTool, added, named
 from process import Nursery
 from restarts import CALLS, Place
@@ -95,9 +96,9 @@ def spent(input_tokens: int, output_tokens: int) -> Json:
     return {**counts, "total_tokens": input_tokens + output_tokens, "cost_usd": cost}
 
 
-async def test_the_model_gets_its_answer_and_the_faults() -> None:
+async def test_the_model_gets_its_answer_and_the_faults(lend: Lend) -> None:
     """The next request has the conversation so far, unchanged, the invalid answer, and what is wrong with it."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         turns(fake, WRONG, answer(VALID))
         executed = (await agent.post(EXECUTE, ASK)).json()
     first, second = [request.body["messages"] for request in fake.chats]
@@ -108,9 +109,9 @@ async def test_the_model_gets_its_answer_and_the_faults() -> None:
     assert (executed["data"], executed["attempts"], executed["thinking"]) == ({"sum": 3}, 2, "")
 
 
-async def test_a_third_invalid_answer_fails_the_run() -> None:
+async def test_a_third_invalid_answer_fails_the_run(lend: Lend) -> None:
     """The model is asked again twice at most. The run keeps the text of the last answer and the usage of all."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         for _ in range(6):
             fake.turn(*WRONG)
         events = await agent.stream(ASK)
@@ -136,9 +137,9 @@ async def test_tools_may_be_called_after_an_invalid_answer() -> None:
     assert roles == ["system", "user", "assistant", "user", "assistant", "tool", "assistant", "user"]
 
 
-async def test_null_is_a_value() -> None:
+async def test_null_is_a_value(lend: Lend) -> None:
     """A null that the schema allows is `data`, and not a missing key."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.always(*answer("null"))
         asked = {"input": "?", "output_schema": {"type": ["object", "null"]}}
         events = await agent.stream(asked | {"session_id": "chat"})

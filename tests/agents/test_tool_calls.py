@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from agent_turns import END, MCP, calls_of, complete, hosted, result_by_call, results_of
 from fake_dedalus import FakeDedalus
+from lending import Lend
 from local_tools import LocalTool, added, gives, named
 from run_readers import reading
 from service import EXECUTE, Service, checked, names, only, service
@@ -35,11 +36,11 @@ pytestmark = pytest.mark.anyio
 # Our own tools
 
 
-async def test_arguments_are_reported_while_the_model_writes_them() -> None:
+async def test_arguments_are_reported_while_the_model_writes_them(lend: Lend) -> None:
     """The first piece of the arguments is read before the upstream has sent the second; then comes the call, once."""
     gate = Gate()
     add = LocalTool("add", added)
-    async with FakeDedalus() as fake, service(fake.url, named(add)) as agent:
+    async with lend(named(add)) as (fake, agent):
         fake.turn(ToolCall("c1", "add", '{"a":1,'), WaitFor(gate), ToolCall(None, None, '"b":', "2}"), *END)
         fake.turn(*answer("3"))
         async with reading(agent) as reader:
@@ -150,7 +151,7 @@ async def test_tools_run_at_the_same_time() -> None:
     assert result_by_call(events) == {"c0": "true", "c1": "true", "c2": "true"}
 
 
-async def test_a_call_is_reported_before_it_runs_and_each_result_as_it_comes() -> None:
+async def test_a_call_is_reported_before_it_runs_and_each_result_as_it_comes(lend: Lend) -> None:
     """While the first tool still works, a reader has seen both calls and the second one's result."""
     release = asyncio.Event()
 
@@ -159,7 +160,7 @@ async def test_a_call_is_reported_before_it_runs_and_each_result_as_it_comes() -
         return "slow"
 
     tools = named(LocalTool("slow", slow), gives("fast", "quick"))
-    async with FakeDedalus() as fake, service(fake.url, tools) as agent:
+    async with lend(tools) as (fake, agent):
         fake.turn(ToolCall("c1", "slow", "{}"), ToolCall("c2", "fast", "{}", index=1), *END)
         fake.turn(*answer("ok"))
         async with reading(agent) as reader:
@@ -225,10 +226,10 @@ async def test_half_a_surrogate_pair_in_a_result_is_mended(result: Any) -> None:
 @pytest.mark.parametrize(
     "written", ['{"a":', "[1]", '"x"', "1", "no JSON", '{"a":NaN}', '{"a":1e400}', '{"a":1}{"b":2}', "[" * 2000]
 )
-async def test_arguments_that_are_no_object_are_an_error_that_the_model_sees(written: str) -> None:
+async def test_arguments_that_are_no_object_are_an_error_that_the_model_sees(written: str, lend: Lend) -> None:
     """They are reported as text beside empty arguments; the tool is not run, and the model gets an error."""
     one = gives("one", 1)
-    async with FakeDedalus() as fake, service(fake.url, named(one)) as agent:
+    async with lend(named(one)) as (fake, agent):
         fake.turn(ToolCall("c1", "one", written), *END)
         fake.turn(*answer("Sorry"))
         events = await agent.stream({"input": "?"})
@@ -253,10 +254,12 @@ async def test_arguments_that_are_no_object_are_an_error_that_the_model_sees(wri
         (('{"a":1.0,"b":12345678901234567890123,"c":null}',), {"a": 1.0, "b": 12345678901234567890123, "c": None}),
     ],
 )
-async def test_arguments_reach_the_tool_as_they_are_reported(pieces: tuple[str, ...], arguments: Json) -> None:
+async def test_arguments_reach_the_tool_as_they_are_reported(
+    pieces: tuple[str, ...], arguments: Json, lend: Lend
+) -> None:
     """No text at all means none; surrogate pairs cut in two are joined, and half ones replaced."""
     one = gives("one", 1)
-    async with FakeDedalus() as fake, service(fake.url, named(one)) as agent:
+    async with lend(named(one)) as (fake, agent):
         fake.turn(ToolCall("c1", "one", *pieces), *END)
         fake.turn(*answer("ok"))
         events = await agent.stream({"input": "?"})
@@ -368,10 +371,10 @@ async def test_results_after_the_finish_reason_are_not_lost(fake: FakeDedalus, s
     assert result_by_call(events) == {"c1": "late"}
 
 
-async def test_a_hosted_tool_with_a_local_tool_s_name() -> None:
+async def test_a_hosted_tool_with_a_local_tool_s_name(lend: Lend) -> None:
     """A result that the upstream reports for its own call belongs to it, also when we have a tool of that name."""
     search = gives("search", "ours")
-    async with FakeDedalus() as fake, service(fake.url, named(search)) as agent:
+    async with lend(named(search)) as (fake, agent):
         fake.turn(McpResults([hosted("search", {"q": "x"}, "theirs")]), Text("ok"), Finish(), Done())
         events = await agent.stream(MCP)
         assert len(fake.chats) == 1
@@ -380,10 +383,10 @@ async def test_a_hosted_tool_with_a_local_tool_s_name() -> None:
     assert search.heard == []
 
 
-async def test_local_and_hosted_calls_in_one_turn() -> None:
+async def test_local_and_hosted_calls_in_one_turn(lend: Lend) -> None:
     """Ours is run, theirs is not; the second request has both calls with both results, in the model's order."""
     add = LocalTool("add", added)
-    async with FakeDedalus() as fake, service(fake.url, named(add)) as agent:
+    async with lend(named(add)) as (fake, agent):
         fake.turn(
             ToolCall("c1", "search", '{"q":"x"}'),
             ToolCall("c2", "add", '{"a":1,"b":2}', index=1),
@@ -505,10 +508,10 @@ async def test_a_tool_that_fails_when_it_is_cancelled() -> None:
 
 
 @pytest.mark.parametrize("failure", [ErrorData({"error": {"message": "no"}}), EndBody()])
-async def test_a_run_that_fails_in_the_middle_of_a_call(failure: Step) -> None:
+async def test_a_run_that_fails_in_the_middle_of_a_call(failure: Step, lend: Lend) -> None:
     """No call of an answer that failed is reported or run, also not one that looks whole."""
     one = gives("one", 1)
-    async with FakeDedalus() as fake, service(fake.url, named(one)) as agent:
+    async with lend(named(one)) as (fake, agent):
         fake.turn(ToolCall("c1", "one", "{}"), Text("Hm."), ToolCall("c2", "one", '{"a"', index=1), failure)
         events = await agent.stream({"input": "?"})
     assert {delta["tool_call_id"] for delta in only(events, "tool_use_delta")} == {"c1", "c2"}

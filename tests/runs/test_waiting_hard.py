@@ -14,6 +14,7 @@ from urllib.parse import quote
 import pytest
 from fake_dedalus import FakeDedalus
 from grammar import parse_frames
+from lending import Lend
 from live_tasks import task_of, when
 from local_tools import LocalTool, gives, named
 from mcp_hands import CLOCK
@@ -45,6 +46,7 @@ from services.runs import records as run_records
 from services.runs.suspension import InDoubt
 from services.tooling.base import ToolContext
 
+pytest_plugins = "shared_service"
 pytestmark = pytest.mark.anyio
 
 
@@ -119,9 +121,9 @@ async def test_runs_behind_one_that_waits_take_no_place() -> None:
     assert ended == ["succeeded"] * 4
 
 
-async def test_a_long_queue_holds_up_nobody() -> None:
+async def test_a_long_queue_holds_up_nobody(lend: Lend) -> None:
     """Forty runs queue behind a running one, and each can be cancelled."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.always(Text("one"), Stall())
         queued = {"input": "?", "session_id": "s", "multitask": "enqueue"}
         ids = [(await agent.post(RUNS, queued)).json()["run_id"] for _ in range(41)]
@@ -189,9 +191,9 @@ async def test_decisions_at_the_same_time_share_the_places(disk: Disk) -> None:
 # Answers
 
 
-async def test_a_call_has_one_result() -> None:
+async def test_a_call_has_one_result(lend: Lend) -> None:
     """Two results for one call in one request are refused, and neither is recorded."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.turn(*calling(("a", "locate", "{}")))
         fake.turn(*answer("ok"))
         async with waiting_run(agent, client_tools=[PAGE_TOOL]) as run_id:
@@ -215,10 +217,10 @@ async def test_a_time_that_runs_out_during_an_answer(disk: Disk) -> None:
     assert [response["approved"] for response in only(events, "approval_response")] == [True, False]
 
 
-async def test_a_decision_is_not_taken_while_the_database_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_decision_is_not_taken_while_the_database_is_down(monkeypatch: pytest.MonkeyPatch, lend: Lend) -> None:
     """The decision is a 503 and the run stays suspended. Sent again later, it is accepted."""
     tool = deletes()
-    async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
+    async with lend(named(tool)) as (fake, agent):
         fake.turn(*DELETE)
         fake.turn(*answer("ok"))
         run_id = await begun(agent)
@@ -293,10 +295,10 @@ async def test_execute_answers_with_the_wait_that_is_on() -> None:
 # Sessions and readers
 
 
-async def test_a_run_that_resumes_without_a_reader_is_not_abandoned() -> None:
+async def test_a_run_that_resumes_without_a_reader_is_not_abandoned(lend: Lend) -> None:
     """The session's next message is a 409 while an approved call is running, although the run has no reader."""
     tool, go = held()
-    async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
+    async with lend(named(tool)) as (fake, agent):
         fake.turn(*DELETE)
         fake.turn(*answer("ok"))
         async with reading(agent, **ASK, session_id="chat") as reader:
@@ -477,12 +479,12 @@ async def test_a_made_up_call_is_no_success_where_nobody_runs_any() -> None:
     assert only(events, "final_output") == [{"content": "ok"}]
 
 
-async def test_a_tool_can_t_flood_the_stream_or_break_the_run() -> None:
+async def test_a_tool_can_t_flood_the_stream_or_break_the_run(lend: Lend) -> None:
     """A progress message is cut, values that are no numbers are left out, and a check that fails is the call's
     error.
     """
     tool = Odd("delete", deletes()._work)
-    async with FakeDedalus() as fake, service(fake.url, named(tool)) as agent:
+    async with lend(named(tool)) as (fake, agent):
         fake.turn(*calling(("a", "delete", "{}"), ("b", "delete", '{"folder":"bad"}')))
         fake.turn(*answer("ok"))
         events = await agent.stream({"input": "?"})

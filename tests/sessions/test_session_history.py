@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from fake_dedalus import FakeDedalus
+from lending import Lend
 from local_tools import LocalTool, added, named
 from pydantic import TypeAdapter
 from run_readers import reading
@@ -18,6 +19,7 @@ from services.agents.conversation import following, from_session, tokens
 from services.intake.work import MOST_MESSAGES, HistorySize
 from services.runs.projection import MOST_PARTS, Transcript, question
 
+pytest_plugins = "shared_service"
 pytestmark = pytest.mark.anyio
 
 NOON = "2026-11-27T12:00:00.000Z"
@@ -64,9 +66,9 @@ async def test_a_turn_s_parts_belong_to_their_messages() -> None:
     assert "thinking" not in str(fake.chats[2].body["messages"])
 
 
-async def test_a_run_that_did_not_succeed_says_so_in_its_messages() -> None:
+async def test_a_run_that_did_not_succeed_says_so_in_its_messages(lend: Lend) -> None:
     """Failed and cancelled turns, with and without an answer, carry their run's status and error after a reload."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.turn(Thinking("Hm."), Text("I was about"), Cut())
         await ask(agent, "First?")
         fake.turn(Thinking("Hm."), Stall())
@@ -89,12 +91,12 @@ async def test_a_run_that_did_not_succeed_says_so_in_its_messages() -> None:
     assert session["status"] == "cancelled"
 
 
-async def test_an_opened_session_shows_which_runs_are_under_way() -> None:
+async def test_an_opened_session_shows_which_runs_are_under_way(lend: Lend) -> None:
     """The session has the questions of running, suspended and queued runs, each with its run's id and status."""
     gate = Gate()
     call = ToolCall("c", "pick", "{}")
     pick = {"name": "pick", "description": "Picks.", "parameters": {"type": "object"}}
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.turn(Text("one"), WaitFor(gate), call, Finish("tool_calls"), Done())
         async with reading(agent, session_id="chat", client_tools=[pick]) as reader:
             await reader.until(b'"one"')
@@ -112,12 +114,12 @@ async def test_an_opened_session_shows_which_runs_are_under_way() -> None:
     assert listed == session
 
 
-async def test_a_session_sums_up_the_usage_of_its_runs() -> None:
+async def test_a_session_sums_up_the_usage_of_its_runs(lend: Lend) -> None:
     """Usage covers all branches and failed runs.
 
     Counts that no run reports stay null, and a new session has no status.
     """
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         made = await agent.client.post(SESSIONS, json={"session_id": "chat"})
         fake.turn(Text("A."), Finish("stop", Usage(1, 2, 3, cached=1)), Done())
         fake.turn(Text("B."), Finish("stop", Usage(10, 20, 30)), Done())
@@ -131,9 +133,9 @@ async def test_a_session_sums_up_the_usage_of_its_runs() -> None:
     assert session["status"] == "succeeded"
 
 
-async def test_thinking_between_texts_keeps_its_place() -> None:
+async def test_thinking_between_texts_keeps_its_place(lend: Lend) -> None:
     """Text, thinking and text again are two messages for readers, and one for the model."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.turn(Text("A"), Thinking("hm"), *answer("B"))
         fake.turn(*answer("C"))
         await ask(agent, "One?")

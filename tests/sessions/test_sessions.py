@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from fake_dedalus import FakeDedalus
+from lending import Lend
 from local_tools import LocalTool, added, named
 from run_readers import Reader, attached, reading
 from service import STREAM, checked, names, only, service, text
@@ -15,6 +16,7 @@ from wire import Cut, Done, Finish, Gate, Role, Stall, Text, ToolCall, WaitFor, 
 from database.runs import list_runs, save_runs
 from run_models import ANONYMOUS, RunStatus
 
+pytest_plugins = "shared_service"
 pytestmark = pytest.mark.anyio
 
 MODEL = {"id": "test/model", "object": "model"}
@@ -23,9 +25,9 @@ MODEL = {"id": "test/model", "object": "model"}
 # The history
 
 
-async def test_a_session_continues_where_it_was() -> None:
+async def test_a_session_continues_where_it_was(lend: Lend) -> None:
     """The model gets the earlier messages. `run_started` names the session, which is created on first use."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.turn(*answer("Oslo."))
         fake.turn(*answer("Yes."))
         first = await ask(agent, "Capital of Norway?", instructions="Be brief.")
@@ -62,9 +64,9 @@ async def test_history_has_tool_calls_with_their_results() -> None:
     ]
 
 
-async def test_a_run_that_failed_leaves_a_history_that_models_accept() -> None:
+async def test_a_run_that_failed_leaves_a_history_that_models_accept(lend: Lend) -> None:
     """Text from before the failure stays in the history, and a question without an answer joins the next one."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.turn(Text("I was about"), Cut())
         fake.turn(Role(), Cut())
         fake.turn(*answer("Now."))
@@ -151,12 +153,12 @@ async def test_runs_that_were_lost_while_they_waited_do_not_take_the_conversatio
 # Branches
 
 
-async def test_regenerating_begins_before_an_earlier_run() -> None:
+async def test_regenerating_begins_before_an_earlier_run(lend: Lend) -> None:
     """`parent_state: before` asks the question again.
 
     Both answers are in the tree, and the head is on the new branch.
     """
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         for reply in ("A.", "B.", "C."):
             fake.turn(*answer(reply))
         await ask(agent, "One?")
@@ -173,9 +175,9 @@ async def test_regenerating_begins_before_an_earlier_run() -> None:
     assert run["parent_run_id"] != second
 
 
-async def test_a_branch_begins_after_an_earlier_run() -> None:
+async def test_a_branch_begins_after_an_earlier_run(lend: Lend) -> None:
     """The model gets the messages up to that run, and none of the later ones."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.always(*answer("Yes."))
         first = (await ask(agent, "One?"))[0]["run_id"]
         await ask(agent, "Two?")
@@ -185,9 +187,9 @@ async def test_a_branch_begins_after_an_earlier_run() -> None:
     assert asked == ["One?", "Other?", "Further?"]
 
 
-async def test_a_parent_has_to_be_of_the_session() -> None:
+async def test_a_parent_has_to_be_of_the_session(lend: Lend) -> None:
     """An unknown run or one of another session is a 422, and interrupts no run."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.always(*answer("Yes."))
         other = (await ask(agent, "One?", "other"))[0]["run_id"]
         for parent in (other, "run_unknown"):
@@ -199,9 +201,9 @@ async def test_a_parent_has_to_be_of_the_session() -> None:
 # Two runs at once
 
 
-async def test_a_run_that_is_read_keeps_its_session() -> None:
+async def test_a_run_that_is_read_keeps_its_session(lend: Lend) -> None:
     """By default and with `reject`, a second run is a 409 that names the first, and nothing of it is recorded."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.turn(Text("one"), Stall())
         async with reading(agent, session_id="chat") as reader:
             await reader.until(b'"one"')
@@ -230,9 +232,9 @@ async def test_a_run_that_nobody_reads_any_more_makes_way() -> None:
     assert said(fake.chats[1].body["messages"]) == [("user", "?"), ("assistant", "one"), ("user", "Two?")]
 
 
-async def test_interrupt_ends_the_run_that_is_going() -> None:
+async def test_interrupt_ends_the_run_that_is_going(lend: Lend) -> None:
     """`interrupt` also ends a run that has a reader, which gets `complete` with status `cancelled`."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.turn(Text("one"), Stall())
         fake.turn(*answer("two"))
         async with reading(agent, session_id="chat") as reader:
@@ -242,9 +244,9 @@ async def test_interrupt_ends_the_run_that_is_going() -> None:
     assert (first[-1]["data"]["status"], events[-1]["data"]["status"]) == ("cancelled", "succeeded")
 
 
-async def test_a_run_that_is_being_cancelled_is_not_in_the_way() -> None:
+async def test_a_run_that_is_being_cancelled_is_not_in_the_way(lend: Lend) -> None:
     """A request right after a cancel is not a 409: the new run waits for the cancelled one to end."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.turn(Text("one"), Stall())
         fake.turn(*answer("two"))
         async with reading(agent, session_id="chat") as reader:
@@ -253,10 +255,10 @@ async def test_a_run_that_is_being_cancelled_is_not_in_the_way() -> None:
             assert text(await ask(agent, "Two?", multitask="reject")) == "two"
 
 
-async def test_enqueued_runs_take_their_turns() -> None:
+async def test_enqueued_runs_take_their_turns(lend: Lend) -> None:
     """Enqueued runs are `queued` until the runs before them have ended, and their history includes those answers."""
     gate = Gate()
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.turn(Text("one"), WaitFor(gate), Finish("stop"), Done())
         fake.turn(*answer("two"))
         fake.turn(*answer("three"))
@@ -274,9 +276,9 @@ async def test_enqueued_runs_take_their_turns() -> None:
     assert contents == ["?", "one", "Two?", "two", "Three?"]
 
 
-async def test_a_queued_run_can_be_cancelled() -> None:
+async def test_a_queued_run_can_be_cancelled(lend: Lend) -> None:
     """A cancelled queued run ends without a request to the model."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.turn(Text("one"), Stall())
         async with reading(agent, session_id="chat") as first:
             await first.until(b'"one"')
@@ -286,9 +288,9 @@ async def test_a_queued_run_can_be_cancelled() -> None:
         assert len(fake.chats) == 1
 
 
-async def test_requests_at_the_same_moment_take_their_turns() -> None:
+async def test_requests_at_the_same_moment_take_their_turns(lend: Lend) -> None:
     """Of simultaneous requests in a new session, `reject` lets one run, and `enqueue` runs all of them in order."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.always(*answer("Yes."))
         gate = Gate()
         fake.turn(WaitFor(gate), *answer("Yes."))
@@ -307,9 +309,9 @@ async def test_requests_at_the_same_moment_take_their_turns() -> None:
 # The sessions themselves
 
 
-async def test_sessions_can_be_made_changed_listed_and_deleted() -> None:
+async def test_sessions_can_be_made_changed_listed_and_deleted(lend: Lend) -> None:
     """Lists are paged with the last used session first. Deleting a session removes its runs, events and messages."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.always(*answer("Yes."))
         made = await agent.client.post(SESSIONS, json={"title": "Mine", "metadata": {"a": "b"}})
         again = await agent.client.post(SESSIONS, json={"session_id": made.json()["session_id"]})
@@ -334,9 +336,9 @@ async def test_sessions_can_be_made_changed_listed_and_deleted() -> None:
     assert [response.status_code for response in gone] == [404, 404, 404]
 
 
-async def test_a_session_with_a_run_under_way_is_not_deleted() -> None:
+async def test_a_session_with_a_run_under_way_is_not_deleted(lend: Lend) -> None:
     """The refusal names the run under way."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.turn(Text("one"), Stall())
         async with reading(agent, session_id="chat") as reader:
             response = await agent.client.delete(f"{SESSIONS}/chat")
@@ -362,9 +364,9 @@ async def test_what_makes_no_sense_is_refused() -> None:
         assert refusal(await agent.client.get(SESSIONS, params={"cursor": "x"})) == (400, "invalid_cursor")
 
 
-async def test_messages_come_in_pages() -> None:
+async def test_messages_come_in_pages(lend: Lend) -> None:
     """Paging returns each message once, in the order of the conversation."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.always(*answer("Yes."))
         for number in range(4):
             await ask(agent, f"{number}?")
@@ -379,9 +381,9 @@ async def test_messages_come_in_pages() -> None:
         assert found == await messages(agent)
 
 
-async def test_a_run_of_a_session_is_deleted_from_the_end() -> None:
+async def test_a_run_of_a_session_is_deleted_from_the_end(lend: Lend) -> None:
     """A run that later runs build on can't be deleted. Deleting the last one moves the head back to its parent."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.always(*answer("Yes."))
         first, last = [(await ask(agent, question))[0]["run_id"] for question in ("One?", "Two?")]
         assert refusal(await agent.client.delete(f"{RUNS}/{first}")) == (409, "run_continued")
@@ -390,10 +392,10 @@ async def test_a_run_of_a_session_is_deleted_from_the_end() -> None:
         assert [content for _, content in said(await messages(agent))] == ["One?", "Yes."]
 
 
-async def test_a_run_of_a_session_is_followed_like_any_other() -> None:
+async def test_a_run_of_a_session_is_followed_like_any_other(lend: Lend) -> None:
     """A second reader attaches to a session's run and reads it from the start."""
     gate = Gate()
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.turn(Text("one "), WaitFor(gate), *answer("two"))
         async with reading(agent, session_id="chat") as first, attached(agent, first.run_id) as second:
             assert isinstance(second, Reader)

@@ -198,7 +198,12 @@ class FakeDedalus:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
         await self._server.wait_closed()
-        if self._faults and error is None:
+        if error is None:
+            self.check()
+
+    def check(self) -> None:
+        """Raise the errors that there were in the fake itself, or in a test's script."""
+        if self._faults:
             raise BaseExceptionGroup("the fake upstream failed", self._faults)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
