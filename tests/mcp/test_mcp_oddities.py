@@ -238,9 +238,10 @@ async def test_a_command_that_prints_without_end_is_closed(caplog: pytest.LogCap
     assert len(caplog.text) < 10_000 * len(FLOODS)
 
 
-async def test_a_command_that_writes_without_end_is_closed() -> None:
+async def test_a_command_that_writes_without_end_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that sends endless notifications after its greeting is ended."""
-    messages = b'{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"y"}}\n' * 30_000
+    monkeypatch.setattr(mcp_messages, "MAX_UNUSED", 200)  # a second, which a busy machine reads, too
+    messages = b'{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"y"}}\n' * 3000
     before = children()
     async with pool_of(hand=command({"fine": FINE + b"\n" + messages, "slow": b""})) as pool:
         tools = await offered(pool, "hand")
