@@ -1,7 +1,7 @@
 """Holds the output of a step back until the operator's check has passed it (CHECK_OUTPUT).
 
 Nothing is put to the run's writer before it was checked, so what is blocked reaches neither the log nor whatever reads
-the log. docs/tools.md describes what the check gets.
+the log. docs/checks.md describes what the check gets.
 """
 
 import logging
