@@ -5,7 +5,10 @@ import re
 from typing import Any
 
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?P<end>"?)|[\[\]{}:,]|[^\s\[\]{}:,"]+', re.DOTALL)
-HALF_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\(?:u[0-9a-fA-F]{0,3})?$")
+HALF_ESCAPE = re.compile(
+    r"(?<!\\)((?:\\\\)*)\\(?:u[dD][89abAB][0-9a-fA-F]{2}(?:\\(?:u[0-9a-fA-F]{0,3})?)?|u[0-9a-fA-F]{0,3})?$"
+)
+"""The beginning of an escape at the end of a text, or of the two that are one character beyond U+FFFF."""
 FENCE = re.compile(r"\s*(?:```\w*\s*)?(?=[\[{])")
 CLOSING = {"{": "}", "[": "]"}
 BRACKETS = frozenset("{}[]")

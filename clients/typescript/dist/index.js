@@ -1351,7 +1351,8 @@ var ClientCalls = class {
 //#region src/partial_json.ts
 /** A string, which may have no end yet, a sign, or another value of a JSON text. */
 const TOKEN = /"(?:[^"\\]|\\[^])*("?)|[[\]{}:,]|[^\s[\]{}:,"]+/g;
-const HALF_ESCAPE = /(?<!\\)((?:\\\\)*)\\(?:u[0-9a-fA-F]{0,3})?$/;
+/** The beginning of an escape at the end of a text, or of the two that are one character beyond U+FFFF. */
+const HALF_ESCAPE = /(?<!\\)((?:\\\\)*)\\(?:u[dD][89abAB][0-9a-fA-F]{2}(?:\\(?:u[0-9a-fA-F]{0,3})?)?|u[0-9a-fA-F]{0,3})?$/;
 /** What may be before the value: white space, and the beginning of a code fence. */
 const BEFORE = /^\s*(?:```\w*\s*)?(?=[[{])/;
 const CLOSING = {
