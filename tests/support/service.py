@@ -40,7 +40,7 @@ DATABASE = "agent_stream.db"
 STORES = ("data_dir", "database_url", "event_log_url")  # settings that may lead to data of an earlier service
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # for clients that use none: each would take 1 ms to make its own
 _MIGRATED: list[bytes] = []  # filled by `empty_database`
-_ROUTES: dict[tuple[int, str], routing._EffectiveRouteContext | None] = {}  # filled by `_build_once`
+_ROUTES: dict[tuple[int, str], tuple[BaseRoute, routing._EffectiveRouteContext | None]] = {}  # see `_build_once`
 _build_route = routing._IncludedRouter._build_effective_context
 _NEW_DATA: ContextVar[bool] = ContextVar("new_data", default=False)  # whether a service starts without old data
 _sweep_repeatedly = Retention._repeat
@@ -49,12 +49,13 @@ _sweep_repeatedly = Retention._repeat
 def _build_once(self: routing._IncludedRouter, route: BaseRoute) -> routing._EffectiveRouteContext | None:
     """Build a route for the first app of the process only. At its first request, each app would take 20 ms for it.
 
-    The apps share their routers, and a built route refers to nothing of its app that these tests use.
+    The apps share their routers, and a built route refers to nothing of its app that these tests use. The route is kept
+    with what was built of it, so that no other route ever gets its id.
     """
     key = id(route), self.include_context.prefix
     if key not in _ROUTES:
-        _ROUTES[key] = _build_route(self, route)
-    return _ROUTES[key]
+        _ROUTES[key] = route, _build_route(self, route)
+    return _ROUTES[key][1]
 
 
 routing._IncludedRouter._build_effective_context = _build_once  # type: ignore[method-assign]
