@@ -118,7 +118,7 @@ class JwtVerifier:
 def _header(token: str) -> dict[str, Any]:
     """Return a token's header, which isn't verified yet. Raise `Unauthenticated` for a text that is no token.
 
-    PyJWT's function for this also decodes the rest, which takes half as long as verifying it (measured: 250 of 500 µs).
+    PyJWT's function for this also decodes the rest, which would add a quarter to a token's cost (70 µs to 280 µs).
     """
     if len(token) > MAX_TOKEN_CHARACTERS:
         raise Unauthenticated(MALFORMED)
