@@ -58,6 +58,7 @@ class KeyTable:
         table = cls(database, secret, environment)
         await table.refresh()
         table._refreshing = asyncio.create_task(table._refresh_repeatedly(), name="API keys")
+        table._refreshing.add_done_callback(_log_failure)
         return table
 
     async def aclose(self) -> None:
@@ -123,6 +124,12 @@ class KeyTable:
             async with self._database.writing() as connection:
                 await note_uses(connection, dict.fromkeys(used, now()))
             self._used -= used
+
+
+def _log_failure(refreshing: asyncio.Task[None]) -> None:
+    """Log that a bug has ended the task: from then on, other processes' changes aren't noticed."""
+    if not refreshing.cancelled() and (failure := refreshing.exception()):
+        logger.critical("changes of API keys aren't noticed any more: restart the service", exc_info=failure)
 
 
 def _known(stored: StoredKey) -> KnownKey:

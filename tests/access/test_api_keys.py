@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from callers import ADA, API_KEYS, KEYS, ME, OPS, bearer, calling, code_of, guarded_service
-from databases import opened
+from databases import execute, opened
 from live_tasks import when
 from service import settings
 
@@ -202,6 +202,18 @@ async def test_known_keys_stay_valid_while_the_database_is_unavailable(
         moved.rename(tmp_path / "x.db")
         await keys.revoke(made.key_id)
         await when(lambda: table.caller_of(made.key) is None)
+        await table.aclose()
+
+
+async def test_the_end_of_the_refreshing_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A failure that is no outage doesn't end it in silence."""
+    monkeypatch.setattr(key_table, "REFRESH_S", 0.01)
+    async with opened(tmp_path / "x.db") as database:
+        table = await KeyTable.open(database, SECRET, ())
+        await execute(database, "DROP TABLE revisions")
+        await when(lambda: "aren't noticed any more" in caplog.text)
         await table.aclose()
 
 
