@@ -152,12 +152,13 @@ async def test_an_expired_key_is_refused_and_gives_its_signal(
     """The time is looked at when the key is used, and its streams end without a use."""
     monkeypatch.setattr(key_table, "REFRESH_S", 0.01)
     keys = ApiKeys(database, SECRET)
-    made = await keys.create(KeyCreate(owner="ada", expires_at=datetime.now(UTC) + timedelta(seconds=0.3)))
+    made = await keys.create(KeyCreate(owner="ada", expires_at=datetime.now(UTC) + timedelta(hours=1)))
     table = await KeyTable.open(database, SECRET, ())
     try:
         gone: list[bool] = []
         table.left(made.key_id).call(lambda: gone.append(True))
         assert table.caller_of(made.key) is not None
+        monkeypatch.setattr(key_table, "now", lambda: made.expires_at)
         await when(lambda: bool(gone))
         assert table.caller_of(made.key) is None
         assert not table.is_valid(made.key_id)
