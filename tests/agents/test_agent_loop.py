@@ -61,9 +61,9 @@ async def test_thinking_beside_and_inside_the_content(fake: FakeDedalus, shared:
     assert text(events) == "Yes"
 
 
-async def test_thinking_between_and_after_calls_keeps_the_grammar() -> None:
+async def test_thinking_between_and_after_calls_keeps_the_grammar(lend: Lend) -> None:
     """A model that continues to think after a call has written that call to its end."""
-    async with FakeDedalus() as fake, service(fake.url, named(gives("one", 1), gives("two", 2))) as agent:
+    async with lend(named(gives("one", 1), gives("two", 2))) as (fake, agent):
         fake.turn(ToolCall("c1", "one", "{}"), Thinking("And?"), ToolCall("c2", "two", "{}", index=1), Thinking(), *END)
         fake.turn(*answer("ok"))
         events = await agent.stream({"input": "?"})
@@ -71,9 +71,9 @@ async def test_thinking_between_and_after_calls_keeps_the_grammar() -> None:
     assert text(events, "thinking") == "And?"
 
 
-async def test_half_a_character_held_back_after_a_call_keeps_the_grammar() -> None:
+async def test_half_a_character_held_back_after_a_call_keeps_the_grammar(lend: Lend) -> None:
     """Half a surrogate pair of thinking that is reported only at the end of the turn comes after the calls."""
-    async with FakeDedalus() as fake, service(fake.url, named(gives("one", 1))) as agent:
+    async with lend(named(gives("one", 1))) as (fake, agent):
         fake.turn(Thinking("Hm\ud83d"), ToolCall("c1", "one", "{}"), *END)
         fake.turn(*answer("ok"))
         events = await agent.stream({"input": "?"})
@@ -83,9 +83,9 @@ async def test_half_a_character_held_back_after_a_call_keeps_the_grammar() -> No
 # Steps, usage, and what comes back with the next request
 
 
-async def test_usage_is_summed_over_the_steps() -> None:
+async def test_usage_is_summed_over_the_steps(lend: Lend) -> None:
     """On the finish chunk or on one of its own, with its details or without: each step has its own, the run the sum."""
-    async with FakeDedalus() as fake, service(fake.url, named(gives("one", 1))) as agent:
+    async with lend(named(gives("one", 1))) as (fake, agent):
         fake.turn(ToolCall("c1", "one", "{}"), Finish("tool_calls", Usage(10, 5, 15, reasoning=4)), Done())
         fake.turn(ToolCall("c2", "one", "{}"), Finish("tool_calls"), UsageChunk(20, 6, 26, cached=8), Done())
         fake.turn(ToolCall("c3", "one", "{}"), Finish("tool_calls"), Done())
@@ -117,9 +117,9 @@ async def test_usage_that_nobody_reports_is_null(fake: FakeDedalus, shared: Serv
     assert body["usage"] == {"input_tokens": None, "output_tokens": None, "total_tokens": None}
 
 
-async def test_only_the_last_step_s_text_is_the_answer() -> None:
+async def test_only_the_last_step_s_text_is_the_answer(lend: Lend) -> None:
     """Text before a model's calls is reported, and sent back to the model, but isn't the final output."""
-    async with FakeDedalus() as fake, service(fake.url, named(gives("one", 1))) as agent:
+    async with lend(named(gives("one", 1))) as (fake, agent):
         fake.turn(Text("Let me see. "), ToolCall("c1", "one", "{}"), *END)
         fake.turn(*answer("One."))
         events = await agent.stream({"input": "?"})
@@ -127,9 +127,9 @@ async def test_only_the_last_step_s_text_is_the_answer() -> None:
     assert only(events, "final_output") == [{"content": "One."}]
 
 
-async def test_execute_folds_steps_and_calls() -> None:
+async def test_execute_folds_steps_and_calls(lend: Lend) -> None:
     """The JSON answer has each call with its result, wherever it was run, and the thinking of all steps."""
-    async with FakeDedalus() as fake, service(fake.url, named(gives("one", 1))) as agent:
+    async with lend(named(gives("one", 1))) as (fake, agent):
         fake.turn(Thinking("Hm. "), Text("First. "), ToolCall("c1", "one", '{"x":1}'), *END)
         fake.turn(Thinking("So."), McpResults([hosted("search", {}, "hit", server_name="s")]), *answer("One."))
         body = (await agent.post(EXECUTE, {"input": "?"})).json()
@@ -146,9 +146,9 @@ async def test_execute_folds_steps_and_calls() -> None:
     assert (body["output"], body["thinking"], body["steps"]) == ("One.", "Hm. So.", 2)
 
 
-async def test_the_correlation_id_comes_back() -> None:
+async def test_the_correlation_id_comes_back(lend: Lend) -> None:
     """Dedalus ties the turns of a mixed run together by an id, which the next request echoes."""
-    async with FakeDedalus() as fake, service(fake.url, named(gives("one", 1))) as agent:
+    async with lend(named(gives("one", 1))) as (fake, agent):
         fake.turn(ToolCall("c1", "one", "{}"), RawChunk({"choices": [], "correlation_id": "corr-1"}), *END)
         fake.turn(ToolCall("c2", "one", "{}"), *END)
         fake.turn(*answer("ok"))
@@ -170,10 +170,10 @@ async def test_the_time_to_the_first_token(fake: FakeDedalus, shared: Service) -
 # Limits
 
 
-async def test_max_steps_ends_the_run_as_an_error() -> None:
+async def test_max_steps_ends_the_run_as_an_error(lend: Lend) -> None:
     """A model that still wants tools after the last turn: each call has its result, none of them was run."""
     one = gives("one", 1)
-    async with FakeDedalus() as fake, service(fake.url, named(one)) as agent:
+    async with lend(named(one)) as (fake, agent):
         fake.always(Text("More."), ToolCall(None, "one", "{}"), *END)
         events = await agent.stream({"input": "?", "max_steps": 2})
         assert len(fake.chats) == 2

@@ -5,7 +5,7 @@ from agent_turns import END, MCP, calls_of, complete, hosted, result_by_call, re
 from fake_dedalus import FakeDedalus
 from lending import Lend
 from local_tools import LocalTool, added, gives, named
-from service import STREAM, Service, checked, names, only, service, text
+from service import STREAM, Service, checked, names, only, text
 from wire import (
     Done,
     Finish,
@@ -26,14 +26,14 @@ pytestmark = pytest.mark.anyio
 # Ids and places of calls
 
 
-async def test_missing_and_repeated_ids_are_replaced() -> None:
+async def test_missing_and_repeated_ids_are_replaced(lend: Lend) -> None:
     """Each call has an id of its own, in the events and in the second request, and gets its own result."""
     calls = [
         ToolCall(None, "add", '{"a":1,"b":1}', index=0),
         ToolCall("same", "add", '{"a":2,"b":2}', index=1),
         ToolCall("same", "add", '{"a":3,"b":3}', index=2),
     ]
-    async with FakeDedalus() as fake, service(fake.url, named(LocalTool("add", added))) as agent:
+    async with lend(named(LocalTool("add", added))) as (fake, agent):
         fake.turn(*calls, *END)
         fake.turn(*answer("ok"))
         events = await agent.stream({"input": "?"})
@@ -46,9 +46,9 @@ async def test_missing_and_repeated_ids_are_replaced() -> None:
     assert result_by_call(events) == dict(results_of(second))
 
 
-async def test_an_id_repeated_in_a_later_turn_is_replaced() -> None:
+async def test_an_id_repeated_in_a_later_turn_is_replaced(lend: Lend) -> None:
     """Servers that count their calls from 0 in each turn repeat ids; in a run each call has one of its own."""
-    async with FakeDedalus() as fake, service(fake.url, named(LocalTool("add", added))) as agent:
+    async with lend(named(LocalTool("add", added))) as (fake, agent):
         fake.turn(ToolCall("call_0", "add", '{"a":1,"b":1}'), *END)
         fake.turn(ToolCall("call_0", "add", '{"a":2,"b":2}'), *END)
         fake.turn(*answer("ok"))
@@ -60,33 +60,33 @@ async def test_an_id_repeated_in_a_later_turn_is_replaced() -> None:
 
 
 @pytest.mark.parametrize("repeated", ["id", "name", "both"])
-async def test_what_each_piece_of_a_call_repeats(repeated: str) -> None:
+async def test_what_each_piece_of_a_call_repeats(repeated: str, lend: Lend) -> None:
     """Some servers send the id or the name with every piece: it is still one call."""
     call_id, name = ("c1" if repeated != "name" else None), ("add" if repeated != "id" else None)
     pieces = [ToolCall("c1", "add", '{"a":1'), ToolCall(call_id, name, ',"b"'), ToolCall(call_id, name, ":2}")]
-    async with FakeDedalus() as fake, service(fake.url, named(LocalTool("add", added))) as agent:
+    async with lend(named(LocalTool("add", added))) as (fake, agent):
         fake.turn(*pieces, *END)
         fake.turn(*answer("ok"))
         assert result_by_call(await agent.stream({"input": "?"})) == {"c1": "3"}
 
 
-async def test_a_new_id_without_a_name_is_the_same_call() -> None:
+async def test_a_new_id_without_a_name_is_the_same_call(lend: Lend) -> None:
     """Some servers make up another id for every piece of a call: only a name begins a new one."""
     pieces = [ToolCall("c1", "add", '{"a":1'), ToolCall("c1b", None, ',"b"'), ToolCall("c1c", None, ":2}")]
-    async with FakeDedalus() as fake, service(fake.url, named(LocalTool("add", added))) as agent:
+    async with lend(named(LocalTool("add", added))) as (fake, agent):
         fake.turn(*pieces, *END)
         fake.turn(*answer("ok"))
         assert result_by_call(await agent.stream({"input": "?"})) == {"c1": "3"}
 
 
-async def test_calls_without_an_index() -> None:
+async def test_calls_without_an_index(lend: Lend) -> None:
     """Without an index, pieces belong to the call before, and a new call begins with its id and name."""
     calls = [
         ToolCall("c1", "add", '{"a":1,"b":1}', index=None),
         ToolCall("c2", "add", '{"a":2,', index=None),
         ToolCall(None, None, '"b":2}', index=None),
     ]
-    async with FakeDedalus() as fake, service(fake.url, named(LocalTool("add", added))) as agent:
+    async with lend(named(LocalTool("add", added))) as (fake, agent):
         fake.turn(*calls, *END)
         fake.turn(*answer("ok"))
         events = await agent.stream({"input": "?"})
@@ -94,20 +94,20 @@ async def test_calls_without_an_index() -> None:
 
 
 @pytest.mark.parametrize("index", [None, 0])
-async def test_whole_calls_without_ids_of_their_own(index: int | None) -> None:
+async def test_whole_calls_without_ids_of_their_own(index: int | None, lend: Lend) -> None:
     """Whole calls without ids, all in one place: each is a call, since the one before was already complete."""
     calls = [ToolCall(None, "add", f'{{"a":{n},"b":{n}}}', index=index) for n in (1, 2)]
-    async with FakeDedalus() as fake, service(fake.url, named(LocalTool("add", added))) as agent:
+    async with lend(named(LocalTool("add", added))) as (fake, agent):
         fake.turn(*calls, *END)
         fake.turn(*answer("ok"))
         events = await agent.stream({"input": "?"})
     assert sorted(result_by_call(events).values()) == ["2", "4"]
 
 
-async def test_whole_calls_with_the_same_index_and_their_own_ids() -> None:
+async def test_whole_calls_with_the_same_index_and_their_own_ids(lend: Lend) -> None:
     """Some servers give every call the index 0: an id of its own makes it another call."""
     calls = [ToolCall(f"c{n}", "add", f'{{"a":{n},"b":{n}}}', index=0) for n in (1, 2)]
-    async with FakeDedalus() as fake, service(fake.url, named(LocalTool("add", added))) as agent:
+    async with lend(named(LocalTool("add", added))) as (fake, agent):
         fake.turn(*calls, *END)
         fake.turn(*answer("ok"))
         events = await agent.stream({"input": "?"})
@@ -115,7 +115,7 @@ async def test_whole_calls_with_the_same_index_and_their_own_ids() -> None:
     assert result_by_call(events) == {"c1": "2", "c2": "4"}
 
 
-async def test_interleaved_calls_are_kept_apart() -> None:
+async def test_interleaved_calls_are_kept_apart(lend: Lend) -> None:
     """Pieces of two calls that come in turns go each to their own by the index."""
     pieces = [
         ToolCall("c1", "add", '{"a":1,'),
@@ -123,7 +123,7 @@ async def test_interleaved_calls_are_kept_apart() -> None:
         ToolCall(None, None, '"b":1}'),
         ToolCall(None, None, '"b":2}', index=1),
     ]
-    async with FakeDedalus() as fake, service(fake.url, named(LocalTool("add", added))) as agent:
+    async with lend(named(LocalTool("add", added))) as (fake, agent):
         fake.turn(*pieces, *END)
         fake.turn(*answer("ok"))
         assert result_by_call(await agent.stream({"input": "?"})) == {"c1": "2", "c2": "4"}
@@ -137,27 +137,27 @@ async def test_interleaved_calls_are_kept_apart() -> None:
         {"index": "0", "id": "c1", "function": "add"},
     ],
 )
-async def test_calls_that_make_no_sense_are_the_upstream_s_fault(call: Json) -> None:
+async def test_calls_that_make_no_sense_are_the_upstream_s_fault(call: Json, lend: Lend) -> None:
     """A call with a name or a function of another kind is a broken upstream, not a bug here."""
-    async with FakeDedalus() as fake, service(fake.url, named(LocalTool("add", added))) as agent:
+    async with lend(named(LocalTool("add", added))) as (fake, agent):
         fake.turn(Text("Hi"), RawChunk({"choices": [{"delta": {"tool_calls": [call]}}]}), *END)
         events = await agent.stream({"input": "?"})
     assert text(events) == "Hi"
     assert [error["code"] for error in only(events, "error")] == ["upstream_protocol"]
 
 
-async def test_arguments_as_an_object() -> None:
+async def test_arguments_as_an_object(lend: Lend) -> None:
     """Some servers send the arguments as JSON and not as text."""
     call = {"index": 0, "id": "c1", "function": {"name": "add", "arguments": {"a": 1, "b": 2}}}
-    async with FakeDedalus() as fake, service(fake.url, named(LocalTool("add", added))) as agent:
+    async with lend(named(LocalTool("add", added))) as (fake, agent):
         fake.turn(RawChunk({"choices": [{"delta": {"tool_calls": [call]}}]}), *END)
         fake.turn(*answer("ok"))
         assert result_by_call(await agent.stream({"input": "?"})) == {"c1": "3"}
 
 
-async def test_text_between_two_pieces_of_a_call() -> None:
+async def test_text_between_two_pieces_of_a_call(lend: Lend) -> None:
     """A call continues after text and reasoning, and is reported whole at the turn's end."""
-    async with FakeDedalus() as fake, service(fake.url, named(LocalTool("add", added))) as agent:
+    async with lend(named(LocalTool("add", added))) as (fake, agent):
         fake.turn(
             ToolCall("c1", "add", '{"a":1,'),
             Text("Adding. "),
@@ -192,9 +192,9 @@ async def test_calls_that_name_no_tool(lend: Lend) -> None:
     assert complete(events)["status"] == "succeeded"
 
 
-async def test_a_turn_of_nothing_but_a_nameless_piece() -> None:
+async def test_a_turn_of_nothing_but_a_nameless_piece(lend: Lend) -> None:
     """A value that is no call at all causes no other turn."""
-    async with FakeDedalus() as fake, service(fake.url, named(gives("one", 1))) as agent:
+    async with lend(named(gives("one", 1))) as (fake, agent):
         fake.turn(ToolCall("c1", None), *answer("Hi"))
         events = await agent.stream({"input": "?"})
     assert (text(events), only(events, "tool_use")) == ("Hi", [])

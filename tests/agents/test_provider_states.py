@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from fake_dedalus import FakeDedalus
+from lending import Lend
 from local_tools import LocalTool, added, gives, named
 from run_readers import reading
 from service import names, only, service
@@ -22,6 +23,7 @@ from services.upstreams.wire_rules import fitted
 from session_models import FunctionCall, ProviderState, StoredMessage
 from setting_objects import WireRules
 
+pytest_plugins = "shared_service"
 pytestmark = pytest.mark.anyio
 
 END = [Finish("tool_calls"), Done()]
@@ -60,9 +62,9 @@ def assistants(request: Any) -> list[Json]:
     ],
     ids=["reasoning_content", "empty", "details", "signature", "opaque", "of LiteLLM"],
 )
-async def test_reasoning_goes_back_with_its_calls(steps: list[Step], back: Json) -> None:
+async def test_reasoning_goes_back_with_its_calls(steps: list[Step], back: Json, lend: Lend) -> None:
     """In the next request of the run, and in that of the session's next run, with the arguments byte for byte."""
-    async with FakeDedalus() as fake, service(fake.url, named(LocalTool("add", added))) as agent:
+    async with lend(named(LocalTool("add", added))) as (fake, agent):
         fake.turn(*steps, ADD, *END)
         fake.turn(*answer("It is 3."))
         fake.turn(*answer("You are welcome."))
@@ -75,7 +77,7 @@ async def test_reasoning_goes_back_with_its_calls(steps: list[Step], back: Json)
         assert called["tool_calls"][0]["function"]["arguments"] == '{"a": 1, "b": 2}'
 
 
-async def test_signatures_of_calls_and_the_reasoning_of_an_answer() -> None:
+async def test_signatures_of_calls_and_the_reasoning_of_an_answer(lend: Lend) -> None:
     """Each call keeps its own signature in later runs; an answer without calls keeps its reasoning."""
     calls = [
         {
@@ -86,7 +88,7 @@ async def test_signatures_of_calls_and_the_reasoning_of_an_answer() -> None:
         }
         for n in range(2)
     ]
-    async with FakeDedalus() as fake, service(fake.url, named(gives("one", 1))) as agent:
+    async with lend(named(gives("one", 1))) as (fake, agent):
         fake.turn(delta(tool_calls=calls), *END)
         fake.turn(Thinking("Easy."), *answer("Done."))
         fake.turn(*answer("Bye."))
@@ -100,9 +102,9 @@ async def test_signatures_of_calls_and_the_reasoning_of_an_answer() -> None:
     assert done == {"role": "assistant", "content": "Done.", "reasoning_content": "Easy."}
 
 
-async def test_another_provider_gets_none_of_it() -> None:
+async def test_another_provider_gets_none_of_it(lend: Lend) -> None:
     """A model of another provider behind the same server gets the conversation alone; the first one all of it again."""
-    async with FakeDedalus() as fake, service(fake.url, named(LocalTool("add", added))) as agent:
+    async with lend(named(LocalTool("add", added))) as (fake, agent):
         function = {"name": "add", "arguments": '{"a": 1, "b": 2}', "provider_specific_fields": {"sig": 1}}
         call = {"index": 0, "id": "c1", "function": function, "thought_signature": "sig"}
         fake.turn(Thinking("Add."), delta(tool_calls=[call]), *END)
@@ -129,9 +131,9 @@ async def test_a_provider_that_takes_no_reasoning() -> None:
     assert set(assistants(fake.chats[1])[0]) == {"role", "content", "tool_calls"}
 
 
-async def test_over_a_wait() -> None:
+async def test_over_a_wait(lend: Lend) -> None:
     """A run that waited for a person resumes with the reasoning and the arguments unchanged."""
-    async with FakeDedalus() as fake, service(fake.url, named(deletes())) as agent:
+    async with lend(named(deletes())) as (fake, agent):
         fake.turn(Thinking("Delete."), ToolCall("call_1", "delete", '{"folder": "drafts"}'), *END)
         fake.turn(*answer("Done."))
         async with reading(agent, require_approval=["delete"]) as reader:
@@ -207,9 +209,9 @@ def test_a_refusal_of_messages_without_reasoning(refusal: str) -> None:
     assert fitted(WITH_IT, rules) == WITH_IT
 
 
-async def test_a_session_that_continues_with_a_thinking_model() -> None:
+async def test_a_session_that_continues_with_a_thinking_model(lend: Lend) -> None:
     """The refusal costs one more request, and the run succeeds; the next one knows."""
-    async with FakeDedalus() as fake, service(fake.url) as agent:
+    async with lend() as (fake, agent):
         fake.turn(*answer("Hi."))
         await ask(agent, "Hello", model="openai/gpt-4.1")
         fake.turn(Status(400, {"error": {"message": MISSING, "type": "invalid_request_error"}}))
@@ -250,9 +252,9 @@ async def test_states_find_their_messages() -> None:
     assert [message.get("reasoning") for message in from_session(said)] == [None] * 6
 
 
-async def test_an_answer_without_anything_to_send_back_is_not_kept_twice(tmp_path: Path) -> None:
+async def test_an_answer_without_anything_to_send_back_is_not_kept_twice(tmp_path: Path, lend: Lend) -> None:
     """Most models leave nothing but their text and calls: those cost no write."""
-    async with FakeDedalus() as fake, service(fake.url, named(LocalTool("add", added))) as agent:
+    async with lend(named(LocalTool("add", added))) as (fake, agent):
         fake.turn(Text("Adding."), ToolCall("c1", "add", '{"a":1,"b":2}'), *END)
         fake.always(*answer("It is 3."))
         await ask(agent, "1 + 2?")

@@ -82,7 +82,7 @@ CALLED: Json = {
 """The same turn as a message of the next request."""
 
 
-async def test_the_second_request_is_what_openai_wants() -> None:
+async def test_the_second_request_is_what_openai_wants(lend: Lend) -> None:
     """The assistant's message with every call and its extra keys, then each result in the model's order."""
     two_is_done = asyncio.Event()
 
@@ -94,7 +94,7 @@ async def test_the_second_request_is_what_openai_wants() -> None:
         two_is_done.set()
         return "plain"
 
-    async with FakeDedalus() as fake, service(fake.url, named(LocalTool("one", one), LocalTool("two", two))) as agent:
+    async with lend(named(LocalTool("one", one), LocalTool("two", two))) as (fake, agent):
         fake.turn(*TWO_CALLS)
         fake.turn(*answer("Done"))
         events = await agent.stream({"input": "?", "instructions": "Be brief.", "temperature": 0})
@@ -108,9 +108,9 @@ async def test_the_second_request_is_what_openai_wants() -> None:
     assert only(events, "final_output") == [{"content": "Done"}]
 
 
-async def test_a_turn_without_text_has_null_content() -> None:
+async def test_a_turn_without_text_has_null_content(lend: Lend) -> None:
     """An assistant message with calls and no text says null, which every server takes."""
-    async with FakeDedalus() as fake, service(fake.url, named(gives("one", 1))) as agent:
+    async with lend(named(gives("one", 1))) as (fake, agent):
         fake.turn(ToolCall("c1", "one", "{}"), *END)
         fake.turn(*answer("ok"))
         await agent.stream({"input": "?"})
@@ -136,7 +136,7 @@ async def test_the_model_is_offered_the_tools(fake: FakeDedalus, shared: Service
     assert "tools" not in fake.chats[0].body
 
 
-async def test_tools_run_at_the_same_time() -> None:
+async def test_tools_run_at_the_same_time(lend: Lend) -> None:
     """Three calls that wait for one another end only because each of them was started."""
     barrier = asyncio.Barrier(3)
 
@@ -144,7 +144,7 @@ async def test_tools_run_at_the_same_time() -> None:
         async with asyncio.timeout(5):
             return await barrier.wait() >= 0
 
-    async with FakeDedalus() as fake, service(fake.url, named(LocalTool("meet", meet))) as agent:
+    async with lend(named(LocalTool("meet", meet))) as (fake, agent):
         fake.turn(*[ToolCall(f"c{place}", "meet", "{}", index=place) for place in range(3)], *END)
         fake.turn(*answer("ok"))
         events = await agent.stream({"input": "?"})
@@ -173,9 +173,9 @@ async def test_a_call_is_reported_before_it_runs_and_each_result_as_it_comes(len
     assert all(data["duration_ms"] >= 0 for data in only(events, "tool_result"))
 
 
-async def test_a_tool_that_raises_is_an_error_that_the_model_sees(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_tool_that_raises_is_an_error_that_the_model_sees(caplog: pytest.LogCaptureFixture, lend: Lend) -> None:
     """The run continues; what the tool raised stays in the server's log, except for its type."""
-    async with FakeDedalus() as fake, service(fake.url, named(gives("one", ValueError("secret")))) as agent:
+    async with lend(named(gives("one", ValueError("secret")))) as (fake, agent):
         fake.turn(ToolCall("c1", "one", "{}"), *END)
         fake.turn(*answer("Sorry"))
         events = await agent.stream({"input": "?"})
@@ -187,9 +187,9 @@ async def test_a_tool_that_raises_is_an_error_that_the_model_sees(caplog: pytest
     assert "ValueError: secret" in caplog.text
 
 
-async def test_a_tool_whose_own_work_was_cancelled_has_failed() -> None:
+async def test_a_tool_whose_own_work_was_cancelled_has_failed(lend: Lend) -> None:
     """CancelledError out of a tool, when nobody cancels the run, is the tool's failure and no end without a result."""
-    async with FakeDedalus() as fake, service(fake.url, named(gives("one", asyncio.CancelledError()))) as agent:
+    async with lend(named(gives("one", asyncio.CancelledError()))) as (fake, agent):
         fake.turn(ToolCall("c1", "one", "{}"), *END)
         fake.turn(*answer("Sorry"))
         events = await agent.stream({"input": "?"})
@@ -199,9 +199,9 @@ async def test_a_tool_whose_own_work_was_cancelled_has_failed() -> None:
 
 
 @pytest.mark.parametrize("result", [object(), {"deep": [object()]}])
-async def test_a_result_that_is_no_json_is_the_tool_s_failure(result: Any) -> None:
+async def test_a_result_that_is_no_json_is_the_tool_s_failure(result: Any, lend: Lend) -> None:
     """A tool that returns something other than a JSON value has failed, and the run continues."""
-    async with FakeDedalus() as fake, service(fake.url, named(gives("one", result))) as agent:
+    async with lend(named(gives("one", result))) as (fake, agent):
         fake.turn(ToolCall("c1", "one", "{}"), *END)
         fake.turn(*answer("Sorry"))
         events = await agent.stream({"input": "?"})
@@ -211,9 +211,9 @@ async def test_a_result_that_is_no_json_is_the_tool_s_failure(result: Any) -> No
 
 
 @pytest.mark.parametrize("result", ["a\ud83d", {"a\udc00": ["\ud83d\ude00"]}])
-async def test_half_a_surrogate_pair_in_a_result_is_mended(result: Any) -> None:
+async def test_half_a_surrogate_pair_in_a_result_is_mended(result: Any, lend: Lend) -> None:
     """Text that a tool read with the wrong encoding is still reported, with U+FFFD for bytes that are no character."""
-    async with FakeDedalus() as fake, service(fake.url, named(gives("one", result))) as agent:
+    async with lend(named(gives("one", result))) as (fake, agent):
         fake.turn(ToolCall("c1", "one", "{}"), *END)
         fake.turn(*answer("ok"))
         events = await agent.stream({"input": "?"})
@@ -268,10 +268,10 @@ async def test_arguments_reach_the_tool_as_they_are_reported(
 
 @pytest.mark.parametrize("depth", [100, 300, 900])
 @pytest.mark.parametrize("half", ["", "\\ud83d"])
-async def test_deeply_nested_arguments_do_not_break_the_run(depth: int, half: str) -> None:
+async def test_deeply_nested_arguments_do_not_break_the_run(depth: int, half: str, lend: Lend) -> None:
     """A value that nests deeper than readers are known to read is refused, and the run succeeds, also as JSON."""
     written = '{"a":' + "[" * depth + f'"{half}"' + "]" * depth + "}"
-    async with FakeDedalus() as fake, service(fake.url, named(gives("one", 1))) as agent:
+    async with lend(named(gives("one", 1))) as (fake, agent):
         for _ in range(2):
             fake.turn(ToolCall("c1", "one", written), *END)
             fake.turn(*answer("ok"))
@@ -428,7 +428,7 @@ async def cancelled(agent: Service, run_id: str) -> None:
     assert response.status_code == 202
 
 
-async def test_a_tool_under_way_is_cancelled_with_its_run() -> None:
+async def test_a_tool_under_way_is_cancelled_with_its_run(lend: Lend) -> None:
     """The tool hears of it, and its call has an error as its result before complete{cancelled}."""
     working, stopped = asyncio.Event(), asyncio.Event()
 
@@ -439,7 +439,7 @@ async def test_a_tool_under_way_is_cancelled_with_its_run() -> None:
         finally:
             stopped.set()
 
-    async with FakeDedalus() as fake, service(fake.url, named(LocalTool("work", work), gives("one", 1))) as agent:
+    async with lend(named(LocalTool("work", work), gives("one", 1))) as (fake, agent):
         fake.turn(ToolCall("c1", "work", "{}"), ToolCall("c2", "one", "{}", index=1), *END)
         async with reading(agent) as reader:
             await working.wait()
@@ -454,7 +454,9 @@ async def test_a_tool_under_way_is_cancelled_with_its_run() -> None:
     assert not only(events, "error")
 
 
-async def test_a_tool_that_ignores_cancellation_does_not_hold_the_end(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_tool_that_ignores_cancellation_does_not_hold_the_end(
+    caplog: pytest.LogCaptureFixture, lend: Lend
+) -> None:
     """The run ends within two seconds; what the tool gives afterwards is lost, and nobody takes it for a failure."""
     working, release, over = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
@@ -468,7 +470,7 @@ async def test_a_tool_that_ignores_cancellation_does_not_hold_the_end(caplog: py
         over.set()
         return "too late"
 
-    async with FakeDedalus() as fake, service(fake.url, named(LocalTool("stubborn", stubborn))) as agent:
+    async with lend(named(LocalTool("stubborn", stubborn))) as (fake, agent):
         fake.turn(ToolCall("c1", "stubborn", "{}"), *END)
         async with reading(agent) as reader:
             await working.wait()
@@ -486,7 +488,7 @@ async def test_a_tool_that_ignores_cancellation_does_not_hold_the_end(caplog: py
     assert "failed" not in caplog.text
 
 
-async def test_a_tool_that_fails_when_it_is_cancelled() -> None:
+async def test_a_tool_that_fails_when_it_is_cancelled(lend: Lend) -> None:
     """Its own error, raised in place of the cancellation, does not turn the cancelled run into a failed one."""
     working = asyncio.Event()
 
@@ -497,7 +499,7 @@ async def test_a_tool_that_fails_when_it_is_cancelled() -> None:
         except asyncio.CancelledError:
             raise ValueError from None
 
-    async with FakeDedalus() as fake, service(fake.url, named(LocalTool("touchy", touchy))) as agent:
+    async with lend(named(LocalTool("touchy", touchy))) as (fake, agent):
         fake.turn(ToolCall("c1", "touchy", "{}"), *END)
         async with reading(agent) as reader:
             await working.wait()
@@ -519,9 +521,9 @@ async def test_a_run_that_fails_in_the_middle_of_a_call(failure: Step, lend: Len
     assert complete(events)["status"] == "failed"
 
 
-async def test_a_second_turn_that_fails_keeps_the_first() -> None:
+async def test_a_second_turn_that_fails_keeps_the_first(lend: Lend) -> None:
     """The first step with its result stands, its usage counts, and the second is left unfinished."""
-    async with FakeDedalus() as fake, service(fake.url, named(gives("one", 1))) as agent:
+    async with lend(named(gives("one", 1))) as (fake, agent):
         fake.turn(ToolCall("c1", "one", "{}"), Finish("tool_calls", Usage(1, 2, 3)), Done())
         fake.turn(Text("So"), EndBody())
         events = await agent.stream({"input": "?"})
