@@ -101,10 +101,15 @@ class ModelStep:
     @property
     def model(self) -> str:
         """The model that answers, as far as is known: the server may have another one take over."""
+        return self._routed_model or self._context.route.model
+
+    @property
+    def _routed_model(self) -> str | None:
+        """The model that the server has chosen in place of the requested one, if it has."""
         route = self._context.route
         if self._turn is None or not route.may_be_routed:
-            return route.model
-        return self._turn.reports.model_in_place_of(route.wire_model) or route.model
+            return None
+        return self._turn.reports.model_in_place_of(route.wire_model)
 
     def restart(self, reason: RestartReason) -> None:
         """Begin the next attempt with a `step_restarted`: the step's output so far no longer counts."""
@@ -193,9 +198,13 @@ class ModelStep:
             self._writer.put(StepStarted(step=self.number, model=self.model))
 
     def _spend(self, output_bytes: int, *, is_cut: bool) -> None:
-        """Count the attempt's usage, even of an attempt that was dropped: it was paid for."""
+        """Count the attempt's usage, even of an attempt that was dropped: it was paid for.
+
+        The cost is that of the model that answered. If its price isn't known, the budget counts that of the requested
+        one.
+        """
         if self._turn is not None:
-            price = self._price
+            price = self._context.route.price(self._context.request.service_tier, self._routed_model)
             cost = price.cost(self._turn.usage) if price else None
             usage = self._turn.usage.model_copy(update={"cost_usd": cost})
             self.usage += usage
@@ -203,7 +212,7 @@ class ModelStep:
             self._writer.spend(usage)
             if self._context.budget.is_limited:
                 budget = self._context.budget
-                budget.spend(self._turn.usage, price, self._prompt_tokens, output_bytes, is_cut=is_cut)
+                budget.spend(self._turn.usage, price or self._price, self._prompt_tokens, output_bytes, is_cut=is_cut)
 
     @property
     def _price(self) -> Price | None:

@@ -78,10 +78,13 @@ class Route:
             self.learn(known := rules.model_copy(update=by_hand))
         return known
 
-    def price(self, service_tier: str | None) -> Price | None:
-        """Return the price of the model at a requested service tier, None if it is unknown."""
+    def price(self, service_tier: str | None, routed_model: str | None = None) -> Price | None:
+        """Return the price of the model at a requested service tier, None if it is unknown.
+
+        `routed_model` is the one that the server has chosen in its place.
+        """
         sent = None if left_out("service_tier", service_tier, self.rules) else service_tier
-        return self.upstream.prices.price(self.wire_model, sent)
+        return self.upstream.prices.price(routed_model or self.wire_model, sent)
 
     @property
     def family(self) -> str:

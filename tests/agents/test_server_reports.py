@@ -1,5 +1,6 @@
 """Tests what Dedalus and gateways report beside an answer: deferred calls, failed MCP servers, another model."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -8,10 +9,11 @@ from lending import Lend
 from local_tools import LocalTool, added, named
 from run_readers import reading
 from service import EXECUTE, checked, only, service
-from wire import Done, Finish, Gate, Json, RawChunk, Step, Text, ToolCall, WaitFor
+from wire import Done, Finish, Gate, Json, RawChunk, Step, Text, ToolCall, Usage, WaitFor
 
 from services.agents.hosted_failures import failure_warnings
 from services.completions.server_reports import MAX_DEFERRED_BYTES, ServerReports
+from setting_objects import ModelPrice
 
 pytest_plugins = "shared_service"
 pytestmark = pytest.mark.anyio
@@ -19,6 +21,10 @@ pytestmark = pytest.mark.anyio
 CALL = ToolCall("call_1", "add", '{"a":1,"b":2}')
 DEFERRED = {"id": "call_9", "name": "search", "arguments": {"q": 1}, "blocked_by": ["call_1"], "venue": "server"}
 ASK: Json = {"input": "Why?", "model": "openai/gpt-4.1"}
+
+
+def by_million(dollars: int) -> ModelPrice:
+    return ModelPrice(input_per_million=Decimal(dollars), output_per_million=Decimal(dollars))
 
 
 def took_over(model: str) -> RawChunk:
@@ -82,6 +88,17 @@ async def test_a_model_that_takes_over_first_is_the_step_s(lend: Lend) -> None:
     assert only(events, "run_started")[0]["model"] == "openai/gpt-4.1"
     assert [only(events, name)[0]["model"] for name in ("step_started", "step_finished")] == ["anthropic/claude-x"] * 2
     assert (executed["model"], executed["answered_by"]) == ("openai/gpt-4.1", "anthropic/claude-x")
+
+
+@pytest.mark.parametrize(("model", "cost"), [("anthropic/claude", 0.3), ("unknown/model", None)])
+async def test_the_model_that_took_over_is_the_one_that_is_paid(model: str, cost: float | None) -> None:
+    """A turn costs what the model that answered costs, and nothing is guessed if its price isn't known."""
+    prices = {"openai/gpt-4.1": by_million(1), "anthropic/claude": by_million(100)}
+    async with FakeDedalus() as fake, service(fake.url, model_prices=prices) as agent:
+        fake.turn(took_over(model), Text("Because."), Finish("stop", Usage(1000, 2000, 3000)), Done())
+        events = await agent.stream(ASK | {"max_cost_usd": 1})
+    assert [data["usage"].get("cost_usd") for data in only(events, "step_finished")] == [cost]
+    assert only(events, "complete")[0]["usage"].get("cost_usd") == cost
 
 
 async def test_a_model_that_takes_over_later_is_that_of_the_step_s_end(lend: Lend) -> None:
