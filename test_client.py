@@ -75,6 +75,8 @@ printed, and the run is followed until its end.
 Without a QUESTION, it is read from standard input. If that has none, a tour shows a scripted run and the model's answer
 to a question. At a terminal, you can then ask your own.
 
+If the service asks for an API key, set AGENT_STREAM_KEY in the environment.
+
 examples:
   python test_client.py
   python test_client.py "Why is the sky blue?" --temperature 0.2
@@ -588,7 +590,8 @@ class Answers:
         call = "The budget" if item["kind"] == "budget" else f"{item['name']} {as_json(arguments)}"
         self.screen.note(f"{call} waits for an answer, such as:")
         url = shlex.quote(without_password(str(self.http.base_url.join(path))))
-        self.screen.note(f"  curl {url} -H 'Content-Type: application/json' -d {shlex.quote(as_json(body))}")
+        key = ' -H "Authorization: Bearer $AGENT_STREAM_KEY"' if key_header() else ""
+        self.screen.note(f"  curl {url}{key} -H 'Content-Type: application/json' -d {shlex.quote(as_json(body))}")
 
 
 def id_of(item: dict[str, Any]) -> str:
@@ -841,7 +844,8 @@ def asking(options: argparse.Namespace, question: str, **more: Any) -> argparse.
 async def run(options: argparse.Namespace, screen: Screen) -> Exit:
     """Carry out the command line. Raise `Broken` or httpx's errors."""
     body = request_of(options)
-    async with httpx.AsyncClient(base_url=options.url, timeout=httpx.Timeout(10, read=SILENCE_S)) as http:
+    timeout = httpx.Timeout(10, read=SILENCE_S)
+    async with httpx.AsyncClient(base_url=options.url, timeout=timeout, headers=key_header()) as http:
         if options.list:
             await show_list(http, screen, options.list, options.session_id)
             return Exit.SUCCEEDED
@@ -913,6 +917,12 @@ def is_url(text: str) -> bool:
     except httpx.InvalidURL:
         return False
     return True
+
+
+def key_header() -> dict[str, str]:
+    """Return the header with the API key AGENT_STREAM_KEY, which isn't an option, since others could see it in `ps`."""
+    key = os.environ.get("AGENT_STREAM_KEY", "").strip()
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def default_url() -> str:
