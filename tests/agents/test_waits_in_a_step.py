@@ -15,7 +15,7 @@ from run_readers import events_url
 from service import EXECUTE, STREAM, Service, checked, names, only, service, text
 from text_checks import CANARY
 from waiting_runs import RUNS, get, waiting_run, whole
-from wire import Done, Finish, Json, Text, ToolCall, Usage, answer
+from wire import Done, Finish, Gate, Json, Text, ToolCall, Usage, WaitFor, answer
 
 pytestmark = pytest.mark.anyio
 
@@ -69,12 +69,14 @@ async def test_output_that_is_blocked_while_it_arrives_is_estimated(fake: FakeDe
     said = f"A {CANARY}." + " It sang." * 100
     limits: Json = {"check_output": CHECK, "check_output_restart": True, "check_output_window_chars": 20}
     async with service(fake.url, **limits) as agent:
-        fake.turn(*[Text(said[at : at + 90]) for at in range(0, len(said), 90)], Finish("stop", SPENT), Done())
+        pieces = [Text(said[at : at + 90]) for at in range(0, len(said), 90)]
+        fake.turn(*pieces, WaitFor(Gate()), Finish("stop", SPENT), Done())
         async with waiting_run(agent, STREAM, max_total_tokens=50) as run_id:
             [budget] = (await get(agent, run_id))["pending"]
             await raise_budget(agent, run_id, approved=False)
         events = await whole(agent, run_id)
-    assert 90 // 3 <= budget["spent_tokens"] <= len(said) // 3
+    prompt = len(json.dumps(fake.chats[0].body["messages"])) // 3
+    assert 90 // 3 <= budget["spent_tokens"] <= len(said) // 3 + prompt
     assert only(events, "error")[0]["code"] == "budget_exceeded"
     assert CANARY not in json.dumps(events)
 
