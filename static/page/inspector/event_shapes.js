@@ -24,7 +24,7 @@ const CALL = { tool_call_id: text, name: text };
 const DECLARED = { ...CALL, source: optional(text), server: optional(text) };
 
 const SHAPES = {
-  run_started: { model: text, session_id: optional(text) },
+  run_started: { model: text, session_id: optional(text), owner: optional(text) },
   step_started: { step: number, model: text },
   thinking: { content: text },
   partial_output: { content: text },

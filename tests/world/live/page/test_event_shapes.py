@@ -8,12 +8,14 @@ from node import run
 
 from events import EVENT_TYPES
 
+pytest_plugins = "node_fixtures"
+
 USAGE = {"input_tokens": 4, "output_tokens": None, "total_tokens": 4, "cost_usd": 0.5}
 CALL = {"tool_call_id": "call_1", "name": "echo"}
 DECLARED = {**CALL, "source": "mcp", "server": "docs"}
 BUDGET = {"kind": "budget", "spent_tokens": 4, "expires_at": "2026-11-28T10:00:00.000Z", "max_cost_usd": 0.5}
 SAMPLES: dict[str, dict[str, Any]] = {
-    "run_started": {"model": "a/one", "session_id": "chat"},
+    "run_started": {"model": "a/one", "session_id": "chat", "owner": "ada"},
     "step_started": {"step": 1, "model": "a/one"},
     "thinking": {"content": "Hm."},
     "partial_output": {"content": "Hi."},
