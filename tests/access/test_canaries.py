@@ -34,7 +34,7 @@ def test_credentials_are_found_nowhere(nursery: Nursery, tmp_path: Path) -> None
             )
             for headers in places:
                 answers.append(client.get(f"{RUNS}/{run_id}/events?wait=false", headers=headers))
-                answers.append(client.post(STREAM, json={"input": "?", "model": "a/b"}, headers=headers))
+                answers.append(client.post(STREAM, json={"input": "?", "model": "simulated/context"}, headers=headers))
             for path in (f"/{canary}", f"{RUNS}/{canary}", f"{RUNS}?key={canary}&token={canary}", f"{KEYS}/{canary}"):
                 answers.append(client.get(path, headers=bearer(key)))
                 answers.append(client.delete(path, headers=bearer(OPS)))
